@@ -1,0 +1,194 @@
+"""The encoder noun: what turns images and texts into unit vectors, and how it is told apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    Vectors = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """Identity of an encoder: two vectors may be compared only if theirs are compatible.
+
+    Parameters
+    ----------
+    model : str
+        Name by which the encoder can be loaded again, such as ``bioclip-2`` or
+        ``local-dir:models/mine``.
+    revision : str
+        Revision at the hub, or ``""`` where there is none.
+    weights_sha256 : str
+        SHA-256 of the weights as 64 hexadecimal digits, or ``""`` for imported vectors whose
+        weights nobody saw.
+    preprocessing_sha256 : str
+        SHA-256 of the description of every step from decoded image to tensor, or ``""`` for
+        imported vectors.
+    precision : str
+        ``fp32``, ``bf16``, ``fp16`` or ``int8``.
+    backend : str
+        Library that ran the model: ``open_clip``, ``transformers``, ``timm``, ``onnx`` or
+        ``imported``.
+    """
+
+    model: str
+    revision: str = ""
+    weights_sha256: str = ""
+    preprocessing_sha256: str = ""
+    precision: str = "fp32"
+    backend: str
+
+    @property
+    def key(self) -> str:
+        """Identity without precision and backend: 64 hexadecimal digits.
+
+        Vectors of the same weights and preprocessing in another precision are compatible.
+        Imported vectors have no weights to hash, so their key is that of the given name.
+        """
+        parts = (
+            [self.weights_sha256, self.preprocessing_sha256]
+            if self.weights_sha256
+            else ["imported", self.model, self.revision]
+        )
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def is_compatible(self, other: Fingerprint) -> bool:
+        """Tell whether vectors of both encoders may be compared with each other."""
+        return self.key == other.key
+
+    def describe(self) -> str:
+        """Return the identity as one short phrase for messages and provenance."""
+        weights = self.weights_sha256[:12] or "unknown"
+        return f"{self.model} (weights {weights}, {self.precision}, {self.backend})"
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the fields as a JSON-ready mapping."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, str]) -> Fingerprint:
+        """Build a fingerprint from what :meth:`to_dict` returned."""
+        return cls(**fields)
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What every encoder family offers.
+
+    Attributes
+    ----------
+    name : str
+        Name by which the encoder can be loaded again.
+    dim : int
+        Length of a vector.
+    has_text_tower : bool
+        Whether :meth:`encode_text` works.
+    logit_scale : float
+        Factor that turns cosine similarity into logits (already exponentiated); 1.0 where the
+        encoder has none.
+    fingerprint : Fingerprint
+        Identity, checked wherever vectors meet.
+    """
+
+    name: str
+    dim: int
+    has_text_tower: bool
+    logit_scale: float
+    fingerprint: Fingerprint
+
+    def preprocess(self, image: Image) -> npt.NDArray[np.float32]:
+        """Apply the checkpoint's own preprocessing to one decoded image.
+
+        Safe to call from several threads at once.
+
+        Parameters
+        ----------
+        image : PIL.Image.Image
+            Upright RGB image.
+
+        Returns
+        -------
+        ndarray of float32, shape (3, height_px, width_px)
+        """
+        ...
+
+    def encode_pixels(self, pixels: npt.NDArray[np.float32]) -> Vectors:
+        """Encode preprocessed images.
+
+        Parameters
+        ----------
+        pixels : ndarray of float32, shape (n_images, 3, height_px, width_px)
+            Stacked results of :meth:`preprocess`; ``n_images`` may be 0.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, dim), unit rows
+        """
+        ...
+
+    def encode_image(self, images: Sequence[Image]) -> Vectors:
+        """Preprocess and encode decoded images.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, dim), unit rows
+        """
+        ...
+
+    def encode_text(self, texts: Sequence[str]) -> Vectors:
+        """Tokenise and encode texts in batches.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            Whole texts; templates are already filled in.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_texts, dim), unit rows
+
+        Raises
+        ------
+        NoTextTowerError
+            If the encoder is image-only.
+        PromptError
+            If a text is longer than the context; names the text and the limit.
+        """
+        ...
+
+
+def hash_description(description: dict[str, Any]) -> str:
+    """Return the SHA-256 of a JSON-ready description, the same for any order of keys."""
+    text = json.dumps(description, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def normalise_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Scale each row to unit length in float32; rows of zeros stay zeros.
+
+    Parameters
+    ----------
+    vectors : ndarray of any real dtype, shape (n, dim)
+
+    Returns
+    -------
+    ndarray of float32, shape (n, dim), unit rows
+
+    Examples
+    --------
+    >>> normalise_rows(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    rows = np.asarray(vectors, dtype=np.float32)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)

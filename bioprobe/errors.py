@@ -1,0 +1,71 @@
+"""Errors that bioprobe raises on purpose.
+
+::
+
+    BioprobeError
+    ├── StoreError                  a store cannot be read, written or trusted
+    ├── StoreLockedError            another process is writing to the store
+    ├── MismatchError(ValueError)   vectors of one encoder met those of another
+    ├── TaxonomyError(ValueError)   a name list or lineage contradicts itself
+    ├── PromptError(ValueError)     a template, text type or text cannot be used
+    ├── SourceError(ValueError)     a folder, table or list of images cannot be used
+    ├── SelectionError(ValueError)  a condition on the image table cannot be applied
+    ├── ImageReadError(OSError)     one image cannot be decoded (never stops a run)
+    ├── ModelUnavailableError(OSError)     the weights are not on this machine
+    ├── NoTextTowerError(TypeError)        an image-only encoder was given text
+    └── MissingExtraError(ImportError)     an optional dependency is not installed
+
+Every class but the root also inherits from the builtin that a caller who knows nothing of
+bioprobe would catch. A message says what happened, what was got, what was expected, and the
+remedy.
+"""
+
+from __future__ import annotations
+
+
+class BioprobeError(Exception):
+    """Root of all errors that bioprobe raises on purpose."""
+
+
+class StoreError(BioprobeError, RuntimeError):
+    """A store cannot be read, written or trusted."""
+
+
+class StoreLockedError(StoreError):
+    """Another process is writing to the store."""
+
+
+class MismatchError(BioprobeError, ValueError):
+    """Vectors, probes or texts of one encoder met those of another."""
+
+
+class TaxonomyError(BioprobeError, ValueError):
+    """A name list or a lineage contradicts itself."""
+
+
+class PromptError(BioprobeError, ValueError):
+    """A template, a text type or a text cannot be used."""
+
+
+class SourceError(BioprobeError, ValueError):
+    """A folder, table or list of images cannot be used as a source."""
+
+
+class SelectionError(BioprobeError, ValueError):
+    """A condition on the image table cannot be applied."""
+
+
+class ImageReadError(BioprobeError, OSError):
+    """One image cannot be decoded; a run lists it and goes on."""
+
+
+class ModelUnavailableError(BioprobeError, OSError):
+    """The weights of a model are not on this machine and cannot be fetched."""
+
+
+class NoTextTowerError(BioprobeError, TypeError):
+    """An image-only encoder was given text."""
+
+
+class MissingExtraError(BioprobeError, ImportError):
+    """An optional dependency is not installed."""
