@@ -1,0 +1,163 @@
+"""Which columns of a table hold ranks, and what their values mean."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from bioprobe.errors import TaxonomyError
+from bioprobe.taxonomy.rank import RANKS, Rank
+from bioprobe.taxonomy.taxon import Taxon
+from bioprobe.taxonomy.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Spellings met in museum exports, Darwin Core, TreeOfLife, pybioclip and camera-trap tables; an
+# earlier spelling wins where a table has several.
+_SPELLINGS: dict[Rank, tuple[str, ...]] = {
+    Rank.KINGDOM: ("kingdom",),
+    Rank.PHYLUM: ("phylum", "division"),
+    Rank.CLASS: ("class_rank", "cls", "class_", "class"),
+    Rank.ORDER: ("order", "order_"),
+    Rank.FAMILY: ("family",),
+    Rank.GENUS: ("genus",),
+    Rank.SPECIES: (
+        "species",
+        "scientificname",
+        "sci_name",
+        "binomial",
+        "species_epithet",
+        "specificepithet",
+    ),
+}
+_COMMON_NAME_SPELLINGS = ("common_name", "vernacularname", "common", "com_name")
+
+COMMON_NAME = "common_name"
+LABEL_COLUMNS: tuple[str, ...] = (*(rank.value for rank in RANKS), COMMON_NAME)
+
+
+def find_rank_columns(
+    columns: Iterable[Hashable], given: Mapping[Rank, str] | None = None
+) -> dict[str, str]:
+    """Find the column of each rank and of the common name.
+
+    ``class`` is also what machine-learning tables call any label, so it counts as the rank only
+    beside another rank column.
+
+    Parameters
+    ----------
+    columns : iterable of str
+        Column names of a table, in any case and with spaces or underscores.
+    given : mapping of Rank to str, optional
+        Columns that the user named; these win.
+
+    Returns
+    -------
+    dict of str to str
+        Rank (or ``common_name``) to the column that holds it.
+
+    Raises
+    ------
+    TaxonomyError
+        If a column that the user named is not in the table.
+
+    Examples
+    --------
+    >>> find_rank_columns(["path", "cls", "Family", "vernacularName"])
+    {'class': 'cls', 'family': 'Family', 'common_name': 'vernacularName'}
+    >>> find_rank_columns(["path", "class"])
+    {}
+    """
+    by_spelling = {str(column).strip().lower().replace(" ", "_"): str(column) for column in columns}
+    found: dict[str, str] = {}
+    for rank, spellings in _SPELLINGS.items():
+        named = (given or {}).get(rank)
+        if named is not None:
+            if named not in by_spelling.values():
+                known = ", ".join(by_spelling.values())
+                msg = f"no column {named!r} for {rank.value}; the table has {known}"
+                raise TaxonomyError(msg)
+            found[rank.value] = named
+            continue
+        for spelling in spellings:
+            if spelling in by_spelling:
+                found[rank.value] = by_spelling[spelling]
+                break
+    if list(found) == [Rank.CLASS] and not given and found[Rank.CLASS].lower() == "class":
+        found = {}
+    for spelling in _COMMON_NAME_SPELLINGS:
+        if spelling in by_spelling:
+            found[COMMON_NAME] = by_spelling[spelling]
+            break
+    return found
+
+
+def read_labels(frame: pd.DataFrame, given: Mapping[Rank, str] | None = None) -> pd.DataFrame:
+    """Return the seven ranks and the common name of each row of a table.
+
+    All three meanings of a ``species`` column are read: the binomial, the epithet beside a genus
+    column, and both in two columns. A species written as a folder or file name
+    (``acinonyx-jubatus``, ``Acinonyx_jubatus``) is written as a name.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Any table.
+    given : mapping of Rank to str, optional
+        Columns that the user named.
+
+    Returns
+    -------
+    DataFrame of str
+        Columns :data:`LABEL_COLUMNS`, index of ``frame``; ``""`` where nothing is known.
+    """
+    import pandas as pd
+
+    columns = find_rank_columns(frame.columns, given)
+    labels = pd.DataFrame("", index=frame.index, columns=list(LABEL_COLUMNS), dtype=object)
+    for name, column in columns.items():
+        values = frame[column].astype(object).where(frame[column].notna(), "")
+        labels[name] = values.map(lambda value: " ".join(str(value).split()))
+    distinct = labels.drop_duplicates()
+    completed = {
+        tuple(row): _complete(dict(zip(LABEL_COLUMNS, row, strict=True)))
+        for row in distinct.itertuples(index=False, name=None)
+    }
+    rows = [completed[row] for row in labels.itertuples(index=False, name=None)]
+    return pd.DataFrame(rows, index=frame.index, columns=list(LABEL_COLUMNS), dtype=object)
+
+
+def to_taxonomy(labels: pd.DataFrame) -> Taxonomy:
+    """Build the taxonomy of the distinct labels of images; rows without any name are left out.
+
+    An image's common name is that of its species: where the species is unknown it says nothing
+    of the genus or family and is left out.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        As :func:`read_labels` returns it; more columns do no harm.
+    """
+    distinct = labels.loc[:, list(LABEL_COLUMNS)].drop_duplicates()
+    taxa = (
+        Taxon(tuple(row[:-1]), row[-1] if row[-2] else "")
+        for row in distinct.itertuples(index=False, name=None)
+        if any(row[:-1])
+    )
+    return Taxonomy.merge(taxa)
+
+
+def _complete(names: dict[str, str]) -> tuple[str, ...]:
+    if not any(names[rank] for rank in RANKS):
+        return tuple(names[column] for column in LABEL_COLUMNS)
+    names[Rank.SPECIES] = _unslug(names[Rank.SPECIES])
+    taxon = Taxon.from_names(names, common_name=names[COMMON_NAME])
+    return (*taxon.lineage, taxon.common_name)
+
+
+def _unslug(name: str) -> str:
+    if " " in name or not ("_" in name or (name.islower() and "-" in name)):
+        return name
+    words = name.replace("_", " ").replace("-", " ") if name.islower() else name.replace("_", " ")
+    return words[:1].upper() + words[1:]
