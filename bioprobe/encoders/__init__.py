@@ -1,0 +1,10 @@
+"""Encoders: what turns images and texts into unit vectors.
+
+Importing this package imports no deep-learning library; :func:`load_encoder` imports the one
+that the model needs.
+"""
+
+from bioprobe.encoders.encoder import Encoder, Fingerprint, hash_description, normalise_rows
+from bioprobe.encoders.loading import load_encoder
+
+__all__ = ["Encoder", "Fingerprint", "hash_description", "load_encoder", "normalise_rows"]

@@ -1,0 +1,324 @@
+"""Short names of models, what is known of them, and what a model name means."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from pathlib import Path
+from typing import Literal
+from urllib.parse import parse_qsl
+
+from bioprobe.errors import ModelUnavailableError
+from bioprobe.resources import sketch_weights_dir
+
+DEFAULT_MODEL = "bioclip-2"
+
+Backend = Literal["open_clip", "transformers", "timm", "onnx"]
+Kind = Literal["hub", "folder", "tag", "file"]
+
+_REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What is known of a model that has a short name.
+
+    Parameters
+    ----------
+    short_name : str
+        Name given to ``--model``.
+    source : str
+        Full name that the short name stands for.
+    n_parameters : int or None
+        Parameters of both towers; None where nobody counted them.
+    size_bytes : int or None
+        Size of the weights in the hub or the package, rounded as the hub shows it.
+    licence : str
+        Licence of the weights, ``unknown`` where we could not read it.
+    dim : int or None
+        Length of a vector.
+    image_size_px : int or None
+        Side of the square the image tower sees.
+    has_text_tower : bool
+        Whether it embeds texts too.
+    training_data : str
+        One remark on what it has seen: it decides which benchmark numbers are honest.
+    """
+
+    short_name: str
+    source: str
+    n_parameters: int | None
+    size_bytes: int | None
+    licence: str
+    dim: int | None
+    image_size_px: int | None
+    has_text_tower: bool
+    training_data: str
+
+    @property
+    def backend(self) -> Backend:
+        """Library that runs the model."""
+        return "transformers" if self.source.startswith("transformers:") else "open_clip"
+
+
+# Sources of the figures: the model cards and file lists on the hub (licence, size), and the
+# architectures themselves counted in open_clip 3.3 and transformers 5 (parameters, dim, size).
+_CARDS = (
+    ModelCard(
+        short_name="bioclip-2",
+        source="hf-hub:imageomics/bioclip-2",
+        n_parameters=427_616_513,
+        size_bytes=1_710_000_000,
+        licence="MIT",
+        dim=768,
+        image_size_px=224,
+        has_text_tower=True,
+        training_data=(
+            "TreeOfLife-200M, 952,000 taxa; the Rare Species benchmark was NOT held out"
+        ),
+    ),
+    ModelCard(
+        short_name="bioclip-2.5",
+        source="hf-hub:imageomics/bioclip-2.5-vith14",
+        n_parameters=986_109_441,
+        size_bytes=3_940_000_000,
+        licence="MIT",
+        dim=1024,
+        image_size_px=224,
+        has_text_tower=True,
+        training_data=(
+            "TreeOfLife-200M and 19 million more images; the Rare Species benchmark is not known "
+            "to have been held out"
+        ),
+    ),
+    ModelCard(
+        short_name="bioclip",
+        source="hf-hub:imageomics/bioclip",
+        n_parameters=149_620_737,
+        size_bytes=599_000_000,
+        licence="MIT",
+        dim=512,
+        image_size_px=224,
+        has_text_tower=True,
+        training_data="TreeOfLife-10M, 454,000 taxa; the Rare Species benchmark was held out",
+    ),
+    ModelCard(
+        short_name="clip-b16",
+        source="ViT-B-16-quickgelu/openai",
+        n_parameters=149_620_737,
+        size_bytes=599_000_000,
+        licence="MIT",
+        dim=512,
+        image_size_px=224,
+        has_text_tower=True,
+        training_data="400 million image-text pairs of the web, not published",
+    ),
+    ModelCard(
+        short_name="clip-b32",
+        source="ViT-B-32-quickgelu/openai",
+        n_parameters=151_277_313,
+        size_bytes=605_000_000,
+        licence="MIT",
+        dim=512,
+        image_size_px=224,
+        has_text_tower=True,
+        training_data="400 million image-text pairs of the web, not published",
+    ),
+    ModelCard(
+        short_name="siglip2-b16",
+        source="ViT-B-16-SigLIP2/webli",
+        n_parameters=None,
+        size_bytes=None,
+        licence="Apache-2.0",
+        dim=768,
+        image_size_px=224,
+        has_text_tower=True,
+        training_data="WebLI, image-text pairs of the web in many languages, not published",
+    ),
+    ModelCard(
+        short_name="dinov2-b",
+        source="transformers:facebook/dinov2-base",
+        n_parameters=86_580_480,
+        size_bytes=346_000_000,
+        licence="Apache-2.0",
+        dim=768,
+        image_size_px=224,
+        has_text_tower=False,
+        training_data="LVD-142M, images of the web without labels, not published",
+    ),
+    ModelCard(
+        short_name="sketch",
+        source="sketch",
+        n_parameters=None,
+        size_bytes=None,
+        licence="MIT",
+        dim=None,
+        image_size_px=None,
+        has_text_tower=True,
+        training_data="drawings made by bioprobe: for learning the tool, not for photographs",
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """What a model name means: which library loads what from where.
+
+    Parameters
+    ----------
+    name : str
+        Name that loads the same model again from any working directory.
+    backend : str
+        ``open_clip``, ``transformers``, ``timm`` or ``onnx``.
+    kind : str
+        ``hub`` (repository of the model hub), ``folder``, ``tag`` (a name the library itself
+        knows) or ``file``.
+    target : str
+        Repository, absolute path or the library's own name.
+    revision : str
+        Branch, tag or commit asked for, ``""`` for the newest.
+    options : dict of str to str
+        What followed ``?`` in the name (``onnx:`` only).
+    """
+
+    name: str
+    backend: Backend
+    kind: Kind
+    target: str
+    revision: str = ""
+    options: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def list_cards() -> tuple[ModelCard, ...]:
+    """Return the models that have a short name, the default first."""
+    return _CARDS
+
+
+def find_card(name: str) -> ModelCard | None:
+    """Return what is known of a short name, or None for any other name.
+
+    Examples
+    --------
+    >>> find_card("bioclip-2").dim
+    768
+    """
+    short_name = name.partition("@")[0]
+    return next((card for card in _CARDS if card.short_name == short_name), None)
+
+
+def parse_name(name: str) -> ModelSource:
+    """Read a model name.
+
+    Parameters
+    ----------
+    name : str
+        A short name, ``hf-hub:org/name[@revision]``, ``local-dir:path``,
+        ``arch/pretrained-tag``, ``transformers:org/name-or-dir``, ``timm:name``,
+        ``timm:hf-hub:org/name``, ``timm:local-dir:path`` or ``onnx:file.onnx[?options]``.
+
+    Returns
+    -------
+    ModelSource
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the name has no known form; says which forms there are.
+
+    Examples
+    --------
+    >>> source = parse_name("hf-hub:imageomics/bioclip@main")
+    >>> source.backend, source.kind, source.target, source.revision
+    ('open_clip', 'hub', 'imageomics/bioclip', 'main')
+    """
+    if name == "sketch":
+        return ModelSource(
+            name=name, backend="open_clip", kind="folder", target=str(sketch_weights_dir())
+        )
+    if card := find_card(name):
+        revision = name.partition("@")[2]
+        full_name = f"{card.source}@{revision}" if revision else card.source
+        return dataclasses.replace(_parse_full_name(full_name), name=name)
+    return _parse_full_name(name)
+
+
+def _parse_full_name(name: str) -> ModelSource:
+    prefix, _, rest = name.partition(":")
+    if prefix == "onnx" and rest:
+        return _parse_onnx(rest)
+    if prefix == "timm" and rest:
+        return _parse_timm(rest)
+    if prefix == "transformers" and rest:
+        is_folder = Path(rest).expanduser().is_dir()
+        build = _build_folder if is_folder else _build_hub
+        return build("transformers", "transformers:", rest)
+    if prefix == "local-dir" and rest:
+        return _build_folder("open_clip", "local-dir:", rest)
+    if prefix == "hf-hub" and rest:
+        return _build_hub("open_clip", "hf-hub:", rest)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name) and not Path(name).is_dir():
+        target, _, revision = name.partition("@")
+        return ModelSource(
+            name=name, backend="open_clip", kind="tag", target=target, revision=revision
+        )
+    raise ModelUnavailableError(_explain_unknown(name))
+
+
+def _parse_timm(rest: str) -> ModelSource:
+    prefix, _, target = rest.partition(":")
+    if prefix == "local-dir" and target:
+        return _build_folder("timm", "timm:local-dir:", target)
+    if prefix == "hf-hub" and target:
+        return _build_hub("timm", "timm:hf-hub:", target)
+    return ModelSource(name=f"timm:{rest}", backend="timm", kind="tag", target=rest)
+
+
+def _parse_onnx(rest: str) -> ModelSource:
+    path, mark, options = rest.partition("?")
+    file = Path(path).expanduser().resolve()
+    return ModelSource(
+        name=f"onnx:{file}{mark}{options}",
+        backend="onnx",
+        kind="file",
+        target=str(file),
+        options=dict(parse_qsl(options, keep_blank_values=True)),
+    )
+
+
+def _build_folder(backend: Backend, prefix: str, path: str) -> ModelSource:
+    folder = str(Path(path).expanduser().resolve())
+    return ModelSource(name=prefix + folder, backend=backend, kind="folder", target=folder)
+
+
+def _build_hub(backend: Backend, prefix: str, text: str) -> ModelSource:
+    target, _, revision = text.partition("@")
+    if not _REPO_ID.fullmatch(target):
+        msg = (
+            f'model "{prefix}{text}": there is no folder "{text}" here, and the name of a '
+            "repository at the hub has the form org/name; check the spelling of the path"
+        )
+        raise ModelUnavailableError(msg)
+    return ModelSource(
+        name=prefix + text, backend=backend, kind="hub", target=target, revision=revision
+    )
+
+
+def _explain_unknown(name: str) -> str:
+    short_names = [card.short_name for card in _CARDS]
+    close = difflib.get_close_matches(name, short_names, n=1)
+    if Path(name).suffix == ".onnx":
+        hint = f'for an ONNX file write "onnx:{name}"'
+    elif Path(name).is_dir():
+        hint = (
+            f'for a folder write "local-dir:{name}" (open_clip), "transformers:{name}" or '
+            f'"timm:local-dir:{name}"'
+        )
+    elif close:
+        hint = f'did you mean "{close[0]}"?'
+    else:
+        hint = (
+            "other forms are hf-hub:org/name, local-dir:path, arch/pretrained-tag, "
+            "transformers:org/name-or-dir, timm:name and onnx:file.onnx"
+        )
+    return f'no model is called "{name}"; short names are {", ".join(short_names)}; {hint}'

@@ -1,0 +1,326 @@
+"""Find weights on this machine, fetch them from the model hub, and hash them.
+
+Every model is first brought to a folder on disk and then loaded from there, so that a cached
+model works without a network, and the revision and the bytes that were loaded are known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bioprobe.encoders.catalog import ModelSource
+from bioprobe.errors import ModelUnavailableError
+
+# Written beside downloaded weights, so that a copied folder still knows where it came from.
+ORIGIN_FILE = "bioprobe_origin.json"
+
+_HUB_TIMEOUT_S = 10.0
+_SIDE_PATTERNS = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Files that a library expects in a model's folder.
+
+    Parameters
+    ----------
+    config : str
+        File without which the folder is not of this layout, ``""`` where none is needed.
+    weights : tuple of str
+        Names of weight files, the preferred first; ``*`` stands for shards.
+    """
+
+    config: str
+    weights: tuple[str, ...]
+
+    def choose_weights(self, names: Iterable[str]) -> list[str]:
+        """Return the weight files among file names that the library would load, in order.
+
+        Examples
+        --------
+        >>> OPEN_CLIP.choose_weights(["open_clip_pytorch_model.bin", "open_clip_model.safetensors"])
+        ['open_clip_model.safetensors']
+        """
+        ordered = sorted(names)
+        for pattern in self.weights:
+            if found := fnmatch.filter(ordered, pattern):
+                return found
+        return []
+
+
+# The order of open_clip's own search in a local directory.
+OPEN_CLIP = Layout(
+    config="open_clip_config.json",
+    weights=(
+        "open_clip_model.safetensors",
+        "open_clip_pytorch_model.safetensors",
+        "open_clip_pytorch_model.bin",
+        "open_clip_pytorch_model.pth",
+        "model.safetensors",
+        "pytorch_model.bin",
+        "pytorch_model.pth",
+        "model.pth",
+    ),
+)
+TRANSFORMERS = Layout(
+    config="config.json",
+    weights=(
+        "model.safetensors",
+        "model-*-of-*.safetensors",
+        "pytorch_model.bin",
+        "pytorch_model-*-of-*.bin",
+    ),
+)
+TIMM = Layout(config="config.json", weights=("model.safetensors", "pytorch_model.bin"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A model's folder on this machine.
+
+    Parameters
+    ----------
+    folder : Path
+        Existing folder.
+    weights : tuple of Path
+        Weight files that the library loads, in order.
+    revision : str
+        Commit at the hub, ``""`` where none is known.
+    """
+
+    folder: Path
+    weights: tuple[Path, ...]
+    revision: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the weight files."""
+        return sum(path.stat().st_size for path in self.weights)
+
+
+def hash_files(paths: Sequence[Path]) -> str:
+    """Return the SHA-256 of the files' bytes, one after another.
+
+    Of a single file it is what ``sha256sum`` prints.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def read_folder(folder: Path, layout: Layout, *, revision: str = "") -> Snapshot | None:
+    """Return the snapshot in a folder, or None where its config or its weights are missing.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of one model.
+    layout : Layout
+        Files the library expects.
+    revision : str
+        Commit; where it is empty, the file left by a download is asked.
+
+    Returns
+    -------
+    Snapshot or None
+    """
+    if layout.config and not (folder / layout.config).is_file():
+        return None
+    weights = layout.choose_weights(path.name for path in folder.iterdir())
+    if not weights:
+        return None
+    return Snapshot(
+        folder=folder,
+        weights=tuple(folder / name for name in weights),
+        revision=revision or _read_origin_revision(folder),
+    )
+
+
+def _read_origin_revision(folder: Path) -> str:
+    origin = folder / ORIGIN_FILE
+    if not origin.is_file():
+        return ""
+    return str(json.loads(origin.read_text(encoding="utf-8")).get("revision", ""))
+
+
+def find_cached(repo_id: str, layout: Layout, *, revision: str = "") -> Snapshot | None:
+    """Look for a repository in the Hugging Face cache without touching the network.
+
+    Parameters
+    ----------
+    repo_id : str
+        Repository, ``org/name``.
+    layout : Layout
+        Files the library expects.
+    revision : str
+        Branch, tag or commit; ``""`` is the newest that was cached.
+
+    Returns
+    -------
+    Snapshot or None
+        None where it is absent or incomplete.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repo_id, revision=revision or None, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    return read_folder(folder, layout, revision=folder.name)
+
+
+def get_snapshot(source: ModelSource, layout: Layout) -> Snapshot:
+    """Return the model's folder: from the cache if it is there, else fetched from the hub.
+
+    Parameters
+    ----------
+    source : ModelSource
+        Of kind ``hub`` or ``folder``.
+    layout : Layout
+        Files the library expects.
+
+    Returns
+    -------
+    Snapshot
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the folder is not of this layout, or the repository is neither cached nor reachable.
+    """
+    if source.kind == "folder":
+        if snapshot := read_folder(Path(source.target), layout):
+            return snapshot
+        raise ModelUnavailableError(_explain_folder(source, layout))
+    cached = find_cached(source.target, layout, revision=source.revision)
+    return cached or fetch_snapshot(source, layout)
+
+
+def fetch_snapshot(source: ModelSource, layout: Layout, *, to: Path | None = None) -> Snapshot:
+    """Fetch the needed files of a repository, into the cache or into a folder.
+
+    Only one copy of the weights is fetched where a repository holds several formats.
+
+    Parameters
+    ----------
+    source : ModelSource
+        Of kind ``hub``.
+    layout : Layout
+        Files the library expects.
+    to : Path or None
+        Folder to fill; None is the Hugging Face cache.
+
+    Returns
+    -------
+    Snapshot
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the hub cannot be reached, or refuses, or the repository has another layout.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        names, commit = _list_files(source)
+        wanted = _choose_files(source, layout, names)
+        folder = snapshot_download(
+            source.target, revision=commit, allow_patterns=wanted, local_dir=to
+        )
+    except ModelUnavailableError:
+        raise
+    except Exception as error:
+        # Each version of huggingface_hub has another HTTP client with its own errors.
+        raise ModelUnavailableError(explain_missing(source, error)) from error
+    snapshot = read_folder(Path(folder), layout, revision=commit)
+    if snapshot is None:
+        raise ModelUnavailableError(_explain_layout(source, layout))
+    return snapshot
+
+
+def _list_files(source: ModelSource) -> tuple[list[str], str]:
+    from huggingface_hub import HfApi
+
+    # Unlike a download, this gives up at once where no hub can be reached.
+    info = HfApi().model_info(
+        source.target, revision=source.revision or None, timeout=_HUB_TIMEOUT_S
+    )
+    return [file.rfilename for file in info.siblings or []], info.sha or ""
+
+
+def _choose_files(source: ModelSource, layout: Layout, names: Sequence[str]) -> list[str]:
+    weights = layout.choose_weights(names)
+    if not weights or (layout.config and layout.config not in names):
+        raise ModelUnavailableError(_explain_layout(source, layout))
+    top_level = [name for name in names if "/" not in name]
+    side = [name for name in top_level if any(fnmatch.fnmatch(name, p) for p in _SIDE_PATTERNS)]
+    return [*weights, *side]
+
+
+def _explain_layout(source: ModelSource, layout: Layout) -> str:
+    return (
+        f'model "{source.name}": {source.target} lacks {layout.config} or any of '
+        f"{', '.join(layout.weights[:3])}, so it is not in the layout of {source.backend}; "
+        "try another prefix (hf-hub: for open_clip, transformers:, timm:hf-hub:)"
+    )
+
+
+def _explain_folder(source: ModelSource, layout: Layout) -> str:
+    folder = Path(source.target)
+    if source.name == "sketch":
+        return f"the embedded sketch model is missing from {folder}; reinstall bioprobe"
+    if not folder.is_dir():
+        return f'model "{source.name}": there is no folder {folder}; check the path'
+    return (
+        f'model "{source.name}": {folder} lacks {layout.config} or weights such as '
+        f"{layout.weights[0]}; a folder in the layout of open_clip is named local-dir:, of "
+        "transformers transformers:, of timm timm:local-dir:"
+    )
+
+
+def explain_missing(source: ModelSource, error: Exception | None = None) -> str:
+    """Return the one message for a model that is not here: what happened and the remedies."""
+    return (
+        f'model "{source.name}" is not on this machine and could not be fetched '
+        f"({_explain_reason(error)}). Either run "
+        f'"bioprobe models download {source.name} --to DIR" on a machine with a network, copy '
+        f'DIR here and use "--model {local_prefix(source)}DIR" (or point HF_HUB_CACHE at a '
+        'cache that holds it); or use "--model sketch" to learn the tool offline'
+    )
+
+
+def _explain_reason(error: Exception | None) -> str:
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    reasons: tuple[tuple[type[Exception], str], ...] = (
+        (OfflineModeIsEnabled, "HF_HUB_OFFLINE is set"),
+        (GatedRepoError, "the hub asks to accept its terms: log in with `hf auth login`"),
+        (RepositoryNotFoundError, "the hub knows no such repository, or it is private"),
+        (RevisionNotFoundError, "the repository has no such revision"),
+    )
+    for kind, reason in reasons:
+        if isinstance(error, kind):
+            return reason
+    if error is None:
+        return "no copy was found"
+    return f"the hub cannot be reached: {str(error).strip().splitlines()[0][:120]}"
+
+
+def local_prefix(source: ModelSource) -> str:
+    """Return the prefix under which a copied folder of this model is named."""
+    prefixes = {"transformers": "transformers:", "timm": "timm:local-dir:"}
+    return prefixes.get(source.backend, "local-dir:")

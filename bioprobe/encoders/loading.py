@@ -1,0 +1,57 @@
+"""Load an encoder by its name."""
+
+from __future__ import annotations
+
+from bioprobe.encoders.catalog import ModelSource, parse_name
+from bioprobe.encoders.encoder import Encoder
+from bioprobe.encoders.silence import silence_libraries
+
+
+def load_encoder(
+    name: str,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int | None = None,
+) -> Encoder:
+    """Load an encoder: a cached copy if there is one, else from the model hub.
+
+    Parameters
+    ----------
+    name : str
+        A short name such as ``bioclip-2``, or any form that
+        :func:`bioprobe.encoders.catalog.parse_name` reads.
+    device : str
+        ``auto`` (CUDA, else MPS, else CPU) or a PyTorch device such as ``cuda:1``.
+    precision : str
+        ``fp32``, ``bf16`` or ``fp16``: the type the weights are cast to. Vectors are float32 in
+        any case.
+    batch_size : int or None
+        Images or texts in one forward pass; None chooses by device (16 on a CPU).
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the name is unknown, or the weights are not here and cannot be fetched.
+    MissingExtraError
+        If ONNX Runtime is needed and not installed.
+    BioprobeError
+        If device, precision or batch size is not possible here.
+    """
+    source = parse_name(name)
+    with silence_libraries():
+        return _load(source, device, precision, batch_size)
+
+
+def _load(source: ModelSource, device: str, precision: str, batch_size: int | None) -> Encoder:
+    # The libraries take seconds to import, so each is imported only for a model that needs it.
+    from bioprobe.encoders.torch_encoder import choose_runtime
+
+    runtime = choose_runtime(device, precision, batch_size)
+    from bioprobe.encoders.open_clip_models import load_open_clip
+
+    return load_open_clip(source, runtime)

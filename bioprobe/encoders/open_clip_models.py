@@ -1,0 +1,262 @@
+"""Load open_clip checkpoints: BioCLIP, CLIP, SigLIP 2 and the embedded sketch model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import open_clip
+import torch
+from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
+from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
+from open_clip.transformer import QuickGELU
+
+from bioprobe.encoders.catalog import ModelSource
+from bioprobe.encoders.encoder import Fingerprint, hash_description
+from bioprobe.encoders.hub import (
+    OPEN_CLIP,
+    Layout,
+    Snapshot,
+    explain_missing,
+    get_snapshot,
+    hash_files,
+)
+from bioprobe.encoders.torch_encoder import (
+    ImageTower,
+    Padding,
+    Runtime,
+    TextTower,
+    TorchEncoder,
+    find_padding,
+)
+from bioprobe.errors import ModelUnavailableError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL.Image import Image
+
+_Tokenizer: TypeAlias = open_clip.SimpleTokenizer | HFTokenizer
+
+_TOKENIZER_FILES = Layout(config="tokenizer_config.json", weights=("tokenizer.json", "*.model"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Checkpoint:
+    """What open_clip gave for a source, before it is placed on a device."""
+
+    model: open_clip.CLIP
+    tokenizer: _Tokenizer
+    dim: int
+    snapshot: Snapshot
+
+
+def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
+    """Load a model through open_clip, with the preprocessing of its own configuration.
+
+    Parameters
+    ----------
+    source : ModelSource
+        Of kind ``hub``, ``folder`` or ``tag``.
+    runtime : Runtime
+        Device, precision and batch size.
+
+    Returns
+    -------
+    TorchEncoder
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the weights are not here and cannot be fetched, or are not in open_clip's layout.
+    """
+    load = _load_tag if source.kind == "tag" else _load_snapshot
+    checkpoint = load(source)
+    model = checkpoint.model
+    # Read before the cast: bf16 keeps three digits of it.
+    logit_scale = float(model.logit_scale.detach().float().exp().reshape(-1)[0])
+    preprocessing = PreprocessCfg(**model.visual.preprocess_cfg)
+    runtime.place(model)
+    return TorchEncoder(
+        name=source.name,
+        module=model,
+        image_tower=_build_image_tower(model, preprocessing, checkpoint.dim),
+        text_tower=_build_text_tower(model, checkpoint.tokenizer),
+        logit_scale=logit_scale,
+        fingerprint=Fingerprint(
+            model=source.name,
+            revision=checkpoint.snapshot.revision,
+            weights_sha256=hash_files(checkpoint.snapshot.weights),
+            preprocessing_sha256=hash_description(_describe(preprocessing, model)),
+            precision=runtime.precision,
+            backend="open_clip",
+        ),
+        runtime=runtime,
+    )
+
+
+def _load_snapshot(source: ModelSource) -> _Checkpoint:
+    snapshot = get_snapshot(source, OPEN_CLIP)
+    name = f"local-dir:{snapshot.folder}"
+    config = json.loads((snapshot.folder / OPEN_CLIP.config).read_text(encoding="utf-8"))
+    try:
+        model = open_clip.create_model(name, require_pretrained=True)
+        tokenizer = _load_tokenizer(config["model_cfg"]["text_cfg"], snapshot.folder)
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        raise ModelUnavailableError(_explain_broken(source, snapshot.folder, error)) from error
+    dim = int(config["model_cfg"]["embed_dim"])
+    return _Checkpoint(model=model, tokenizer=tokenizer, dim=dim, snapshot=snapshot)
+
+
+def _load_tag(source: ModelSource) -> _Checkpoint:
+    architecture, _, tag = source.target.partition("/")
+    tag_config = open_clip.get_pretrained_cfg(architecture, tag)
+    if not tag_config:
+        raise ModelUnavailableError(_explain_unknown_tag(source, architecture))
+    snapshot = _get_tag_weights(source, tag_config)
+    model_config = open_clip.get_model_config(architecture)
+    text_config = model_config["text_cfg"]
+    model = open_clip.create_model(
+        architecture,
+        pretrained=str(snapshot.weights[0]),
+        # Some tags were trained with QuickGELU under an architecture without it.
+        force_quick_gelu=bool(tag_config.get("quick_gelu")),
+        force_preprocess_cfg=merge_preprocess_dict({}, tag_config),
+        require_pretrained=True,
+    )
+    folder = _get_tokenizer_folder(source, text_config, snapshot)
+    return _Checkpoint(
+        model=model,
+        tokenizer=_load_tokenizer(text_config, folder),
+        dim=int(model_config["embed_dim"]),
+        snapshot=snapshot,
+    )
+
+
+def find_tag_repository(source: ModelSource) -> tuple[ModelSource, Layout] | None:
+    """Return the hub repository behind an ``arch/pretrained-tag``, or None if it has none.
+
+    Parameters
+    ----------
+    source : ModelSource
+        Of kind ``tag``.
+
+    Returns
+    -------
+    tuple of ModelSource and Layout, or None
+    """
+    architecture, _, tag = source.target.partition("/")
+    repository = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "")
+    parts = [part for part in repository.split("/") if part]
+    if len(parts) < 2:
+        return None
+    weights = tuple(parts[2:3]) or OPEN_CLIP.weights
+    hub_source = dataclasses.replace(source, kind="hub", target="/".join(parts[:2]))
+    # The architecture's configuration comes with open_clip, so the weights alone will do.
+    return hub_source, Layout(config="", weights=weights)
+
+
+def _get_tag_weights(source: ModelSource, tag_config: dict[str, Any]) -> Snapshot:
+    if repository := find_tag_repository(source):
+        return get_snapshot(*repository)
+    try:
+        path = Path(open_clip.download_pretrained(tag_config))
+    except (OSError, RuntimeError) as error:
+        raise ModelUnavailableError(explain_missing(source, error)) from error
+    return Snapshot(folder=path.parent, weights=(path,))
+
+
+def _get_tokenizer_folder(
+    source: ModelSource, text_config: dict[str, Any], snapshot: Snapshot
+) -> Path:
+    name = text_config.get("hf_tokenizer_name", "")
+    if not name or (snapshot.folder / _TOKENIZER_FILES.config).is_file():
+        return snapshot.folder
+    repository = dataclasses.replace(source, kind="hub", target=name, revision="")
+    return get_snapshot(repository, _TOKENIZER_FILES).folder
+
+
+def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer:
+    options = dict(text_config.get("tokenizer_kwargs") or {})
+    length = text_config.get("context_length", DEFAULT_CONTEXT_LENGTH)
+    if not text_config.get("hf_tokenizer_name"):
+        return open_clip.SimpleTokenizer(context_length=length, **options)
+    return HFTokenizer(
+        str(folder),
+        context_length=length,
+        tokenizer_mode=text_config.get("tokenizer_mode"),
+        local_files_only=True,
+        **options,
+    )
+
+
+def _build_image_tower(model: open_clip.CLIP, preprocessing: PreprocessCfg, dim: int) -> ImageTower:
+    transform = image_transform_v2(preprocessing, is_train=False)
+
+    def to_pixels(image: Image) -> npt.NDArray[np.float32]:
+        pixels: npt.NDArray[np.float32] = transform(image).numpy()
+        return pixels
+
+    return ImageTower(transform=to_pixels, embed=model.encode_image, dim=dim)
+
+
+def _build_text_tower(model: open_clip.CLIP, tokenizer: _Tokenizer) -> TextTower:
+    is_simple = isinstance(tokenizer, open_clip.SimpleTokenizer)
+    count = _count_simple_tokens(tokenizer) if is_simple else _count_hf_tokens(tokenizer)
+    # The simple tokenizer pads with 0 on the right.
+    padding = Padding(token_id=0) if is_simple else find_padding(tokenizer.tokenizer)
+
+    def tokenise(texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        return {"text": tokenizer(list(texts))}
+
+    return TextTower(
+        tokenise=tokenise,
+        embed=lambda tokens: model.encode_text(tokens["text"]),
+        count_tokens=count,
+        looks_full=lambda tokens: padding.find_full_rows(tokens["text"]),
+        context_length=tokenizer.context_length,
+    )
+
+
+def _count_simple_tokens(tokenizer: open_clip.SimpleTokenizer) -> Callable[[str], int]:
+    return lambda text: len(tokenizer.encode(text)) + 2
+
+
+def _count_hf_tokens(tokenizer: HFTokenizer) -> Callable[[str], int]:
+    if tokenizer.tokenizer_mode == "clips":
+        # This mode adds start, end and class tokens itself.
+        return lambda text: len(tokenizer.tokenizer.tokenize(tokenizer.clean_fn(text))) + 3
+    return lambda text: len(
+        tokenizer.tokenizer(tokenizer.clean_fn(text), truncation=False, verbose=False).input_ids
+    )
+
+
+def _describe(preprocessing: PreprocessCfg, model: open_clip.CLIP) -> dict[str, Any]:
+    height_px, width_px = preprocessing.input_size[1:]
+    return {
+        "library": "open_clip",
+        "height_px": height_px,
+        "width_px": width_px,
+        "mode": preprocessing.mode,
+        "mean": [float(value) for value in preprocessing.mean],
+        "std": [float(value) for value in preprocessing.std],
+        "interpolation": preprocessing.interpolation,
+        "resize_mode": preprocessing.resize_mode,
+        "fill_color": preprocessing.fill_color,
+        # Not a step before the tensor, but the same weights give other vectors without it.
+        "quick_gelu": any(isinstance(part, QuickGELU) for part in model.modules()),
+    }
+
+
+def _explain_unknown_tag(source: ModelSource, architecture: str) -> str:
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    known = f"its tags are {', '.join(tags)}" if tags else "open_clip has no such architecture"
+    return f'model "{source.name}": open_clip knows no such pretrained tag; {known}'
+
+
+def _explain_broken(source: ModelSource, folder: Path, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0][:200]
+    return f'model "{source.name}": open_clip cannot load {folder}: {reason}'

@@ -1,0 +1,335 @@
+"""The encoder of every family that runs in PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bioprobe.encoders.encoder import Fingerprint, normalise_rows
+from bioprobe.errors import BioprobeError, NoTextTowerError, PromptError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from transformers import PreTrainedTokenizerBase
+
+    Pixels = npt.NDArray[np.float32]
+    Vectors = npt.NDArray[np.float32]
+    Tokens = Mapping[str, torch.Tensor]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Eager ViT-B/16 on CPU cores is fastest at 8-16 images; an accelerator wants more at once.
+_CPU_BATCH_SIZE = 16
+_ACCELERATOR_BATCH_SIZE = 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Where and how a model runs.
+
+    Parameters
+    ----------
+    device : torch.device
+        Device that holds the weights.
+    precision : str
+        ``fp32``, ``bf16`` or ``fp16``: the type the weights are cast to.
+    batch_size : int
+        Images or texts in one forward pass.
+    """
+
+    device: torch.device
+    precision: str
+    batch_size: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights and the pixels."""
+        return _DTYPES[self.precision]
+
+    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Cast and move a module, and make it ready for inference."""
+        return module.to(device=self.device, dtype=self.dtype).eval().requires_grad_(False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageTower:
+    """How one family turns images into embeddings.
+
+    Parameters
+    ----------
+    transform : callable
+        From a PIL image to float32 pixels of shape (3, height_px, width_px).
+    embed : callable
+        From pixels (n_images, 3, height_px, width_px) to embeddings (n_images, dim).
+    dim : int
+        Length of an embedding.
+    """
+
+    transform: Callable[[Image], Pixels]
+    embed: Callable[[torch.Tensor], torch.Tensor]
+    dim: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextTower:
+    """How one family turns texts into embeddings.
+
+    Parameters
+    ----------
+    tokenise : callable
+        From texts to the model's integer inputs, padded to the context length.
+    embed : callable
+        From those inputs to embeddings (n_texts, dim).
+    count_tokens : callable
+        Number of tokens of one text, special tokens included, before any cut.
+    looks_full : callable
+        From the inputs to a boolean tensor (n_texts,): True where a text may have been cut.
+    context_length : int
+        Most tokens the model reads.
+    """
+
+    tokenise: Callable[[Sequence[str]], Tokens]
+    embed: Callable[[Tokens], torch.Tensor]
+    count_tokens: Callable[[str], int]
+    looks_full: Callable[[Tokens], torch.Tensor]
+    context_length: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Padding:
+    """How a tokenizer fills short rows, which tells the rows that cannot have been cut.
+
+    Parameters
+    ----------
+    token_id : int or None
+        Token that fills the rest of a row.
+    n_visible : int
+        Padding tokens that prove the rest is padding: 2 where the same token ends a text.
+    is_left : bool
+        Whether the padding stands before the text.
+    """
+
+    token_id: int | None
+    n_visible: int = 1
+    is_left: bool = False
+
+    def find_full_rows(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return a boolean tensor (n_texts,): True where no padding is seen.
+
+        Examples
+        --------
+        >>> Padding(token_id=0).find_full_rows(torch.tensor([[5, 6, 0], [5, 6, 7]])).tolist()
+        [False, True]
+        """
+        if self.token_id is None:
+            return torch.ones(len(ids), dtype=torch.bool)
+        edge = ids[:, : self.n_visible] if self.is_left else ids[:, -self.n_visible :]
+        return (edge != self.token_id).any(dim=1)
+
+
+def find_padding(tokenizer: PreTrainedTokenizerBase) -> Padding:
+    """Return the padding of a tokenizer of transformers."""
+    ends = {tokenizer.eos_token_id, tokenizer.sep_token_id}
+    return Padding(
+        token_id=tokenizer.pad_token_id,
+        n_visible=2 if tokenizer.pad_token_id in ends else 1,
+        is_left=tokenizer.padding_side == "left",
+    )
+
+
+class TorchEncoder:
+    """Encoder over a PyTorch module.
+
+    Parameters
+    ----------
+    name : str
+        Name that loads the encoder again.
+    module : torch.nn.Module
+        The whole model, placed by ``runtime``; for methods that look inside.
+    image_tower : ImageTower
+        Image side.
+    text_tower : TextTower or None
+        Text side, None for image-only models.
+    logit_scale : float
+        Factor from cosine similarity to logits.
+    fingerprint : Fingerprint
+        Identity.
+    runtime : Runtime
+        Device, precision and batch size.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        module: torch.nn.Module,
+        image_tower: ImageTower,
+        text_tower: TextTower | None,
+        logit_scale: float,
+        fingerprint: Fingerprint,
+        runtime: Runtime,
+    ) -> None:
+        self.name = name
+        self.module = module
+        self.dim = image_tower.dim
+        self.has_text_tower = text_tower is not None
+        self.logit_scale = logit_scale
+        self.fingerprint = fingerprint
+        self.runtime = runtime
+        self._image_tower = image_tower
+        self._text_tower = text_tower
+
+    def preprocess(self, image: Image) -> Pixels:
+        """Apply the checkpoint's own preprocessing to one upright RGB image.
+
+        Returns
+        -------
+        ndarray of float32, shape (3, height_px, width_px)
+        """
+        return self._image_tower.transform(image)
+
+    def encode_pixels(self, pixels: Pixels) -> Vectors:
+        """Encode preprocessed images.
+
+        Parameters
+        ----------
+        pixels : ndarray of float32, shape (n_images, 3, height_px, width_px)
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, dim), unit rows
+        """
+        parts = _split(len(pixels), self.runtime.batch_size)
+        return self._stack(self._embed_pixels(pixels[part]) for part in parts)
+
+    def encode_image(self, images: Sequence[Image]) -> Vectors:
+        """Preprocess and encode images; holds one batch of pixels at a time.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, dim), unit rows
+        """
+        parts = _split(len(images), self.runtime.batch_size)
+        return self._stack(
+            self._embed_pixels(np.stack([self.preprocess(image) for image in images[part]]))
+            for part in parts
+        )
+
+    def encode_text(self, texts: Sequence[str]) -> Vectors:
+        """Tokenise and encode texts.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_texts, dim), unit rows
+
+        Raises
+        ------
+        NoTextTowerError
+            If the model is image-only.
+        PromptError
+            If a text has more tokens than the model reads.
+        """
+        tower = self._text_tower
+        if tower is None:
+            raise NoTextTowerError(explain_no_text_tower(self.name))
+        parts = _split(len(texts), self.runtime.batch_size)
+        return self._stack(self._embed_texts(tower, texts[part]) for part in parts)
+
+    def _embed_pixels(self, pixels: Pixels) -> Vectors:
+        with torch.inference_mode():
+            batch = torch.tensor(pixels).to(self.runtime.device, self.runtime.dtype)
+            return self._finish(self._image_tower.embed(batch))
+
+    def _embed_texts(self, tower: TextTower, texts: Sequence[str]) -> Vectors:
+        tokens = tower.tokenise(texts)
+        self._refuse_long_texts(tower, texts, tokens)
+        with torch.inference_mode():
+            on_device = {key: value.to(self.runtime.device) for key, value in tokens.items()}
+            return self._finish(tower.embed(on_device))
+
+    def _refuse_long_texts(self, tower: TextTower, texts: Sequence[str], tokens: Tokens) -> None:
+        # Counting costs as much as tokenising, so only rows without visible padding are counted.
+        for row in torch.nonzero(tower.looks_full(tokens)).flatten().tolist():
+            n_tokens = tower.count_tokens(texts[row])
+            if n_tokens > tower.context_length:
+                msg = (
+                    f'text "{textwrap.shorten(texts[row], 100)}" has {n_tokens} tokens, but {self.name} reads at most '
+                    f"{tower.context_length}; shorten it or use a shorter template or text type"
+                )
+                raise PromptError(msg)
+
+    def _finish(self, embeddings: torch.Tensor) -> Vectors:
+        vectors = normalise_rows(embeddings.float().cpu().numpy())
+        if not np.isfinite(vectors).all():
+            msg = (
+                f"{self.name} gave values that are not finite in {self.runtime.precision} on "
+                f"{self.runtime.device}; use --precision fp32"
+            )
+            raise BioprobeError(msg)
+        return vectors
+
+    def _stack(self, batches: Iterator[Vectors]) -> Vectors:
+        return np.concatenate([np.empty((0, self.dim), dtype=np.float32), *batches])
+
+
+def explain_no_text_tower(name: str) -> str:
+    """Return the message for a text given to an image-only encoder."""
+    return (
+        f"{name} is image-only and cannot encode text; use it with image search, kNN and probes, "
+        "or choose a model with a text tower such as bioclip-2"
+    )
+
+
+def choose_runtime(device: str, precision: str, batch_size: int | None) -> Runtime:
+    """Resolve the options given by a user.
+
+    Parameters
+    ----------
+    device : str
+        ``auto`` (CUDA, else MPS, else CPU) or a PyTorch device such as ``cpu`` or ``cuda:1``.
+    precision : str
+        ``fp32``, ``bf16`` or ``fp16``.
+    batch_size : int or None
+        Images in one forward pass; None chooses by device.
+
+    Returns
+    -------
+    Runtime
+
+    Raises
+    ------
+    BioprobeError
+        If an option has no such value, or the device is not on this machine.
+    """
+    if precision not in _DTYPES:
+        msg = f'precision "{precision}" is not known; choose one of {", ".join(_DTYPES)}'
+        raise BioprobeError(msg)
+    if batch_size is not None and batch_size < 1:
+        msg = f"batch size is {batch_size}; it must be 1 or more"
+        raise BioprobeError(msg)
+    chosen = _choose_device(device)
+    default = _CPU_BATCH_SIZE if chosen.type == "cpu" else _ACCELERATOR_BATCH_SIZE
+    return Runtime(device=chosen, precision=precision, batch_size=batch_size or default)
+
+
+def _choose_device(device: str) -> torch.device:
+    present = [kind for kind in ("cuda", "mps") if _is_present(kind)] + ["cpu"]
+    if device == "auto":
+        return torch.device(present[0])
+    if device.partition(":")[0] not in present:
+        msg = f'device "{device}" is not on this machine; choose auto, {" or ".join(present)}'
+        raise BioprobeError(msg)
+    return torch.device(device)
+
+
+def _is_present(kind: str) -> bool:
+    return torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
+
+
+def _split(n_items: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, n_items, size))
