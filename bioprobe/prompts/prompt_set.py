@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bioprobe.errors import PromptError
 from bioprobe.prompts.text_type import TextType
-from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.taxonomy import Taxon, Taxonomy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,22 +109,3 @@ class PromptSet:
         )
         norms = np.linalg.norm(classes, axis=1, keepdims=True)
         return np.asarray(classes / norms, dtype=np.float32)
-
-
-def classes_at(taxa: Taxonomy, rank: Rank) -> Taxonomy:
-    """Return the classes of a rank, or fail with the ranks that could be asked for.
-
-    Raises
-    ------
-    PromptError
-        If no taxon has a name at the rank.
-    """
-    classes = taxa.at(rank)
-    if not len(classes):
-        named = [r.value for r in Rank if len(taxa.at(r))]
-        msg = (
-            f"none of the {len(taxa)} taxa has a name at {rank.value}; they have names at "
-            f"{', '.join(named) or 'no rank'}. Give a taxon list with --taxa, or another --level"
-        )
-        raise PromptError(msg)
-    return classes

@@ -1,0 +1,16 @@
+"""The store: vectors and their image table on disk, bound to one encoder."""
+
+from bioprobe.store.added_taxa import add_taxon, read_added_taxa, remove_taxon
+from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.text_cache import TextCache
+from bioprobe.store.verification import Problem, verify_store
+
+__all__ = [
+    "EmbeddingStore",
+    "Problem",
+    "TextCache",
+    "add_taxon",
+    "read_added_taxa",
+    "remove_taxon",
+    "verify_store",
+]

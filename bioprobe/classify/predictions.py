@@ -1,0 +1,105 @@
+"""What every classifier returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.images.image_table import ImageTable
+from bioprobe.provenance import Provenance
+from bioprobe.taxonomy import RANKS, Rank, Taxonomy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORE_KINDS = ("similarity", "logit", "probability")
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """The best classes of each image.
+
+    Parameters
+    ----------
+    images : ImageTable
+        Image table of the whole store.
+    rows : ndarray of int64, shape (n_images,)
+        Rows of the store that were asked about.
+    classes : Taxonomy
+        Classes, all at one rank.
+    rank : Rank
+        That rank.
+    top_classes : ndarray of int64, shape (n_images, k)
+        Positions in ``classes``, best first.
+    scores : ndarray of float32, shape (n_images, k)
+        Their scores.
+    score_kind : str
+        ``similarity``, ``logit`` or ``probability``.
+    provenance : Provenance
+        What the result was computed from.
+    """
+
+    images: ImageTable
+    rows: npt.NDArray[np.int64]
+    classes: Taxonomy
+    rank: Rank
+    top_classes: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+    score_kind: str
+    provenance: Provenance
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def truth(self) -> npt.NDArray[np.object_]:
+        """Labels of the images at the rank, ``""`` where unknown."""
+        return self.images.labels(self.rank)[self.rows]
+
+    @property
+    def names(self) -> npt.NDArray[np.object_]:
+        """Names of the best classes, shape (n_images, k)."""
+        names = np.array([taxon.name for taxon in self.classes], dtype=object)
+        return np.asarray(names[self.top_classes], dtype=object)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per image and answer, in pybioclip's columns first.
+
+        The columns are ``file_name``, the ranks down to the rank of the classes (with
+        ``species_epithet`` before ``species``), ``common_name`` at species, and ``score``; then
+        ``answer`` (1 is the best) and ``row``.
+
+        References
+        ----------
+        pybioclip, *CSV output of ``bioclip predict``*.
+        """
+        import pandas as pd
+
+        k = self.top_classes.shape[1]
+        flat = self.top_classes.ravel()
+        file_names = self.images.frame["path"].to_numpy()[self.rows]
+        columns: dict[str, npt.NDArray[np.object_] | npt.NDArray[np.float64]] = {
+            "file_name": np.repeat(file_names, k)
+        }
+        for name, values in _class_columns(self.classes, self.rank).items():
+            columns[name] = values[flat]
+        columns["score"] = self.scores.ravel().astype(np.float64)
+        frame = pd.DataFrame(columns)
+        frame["answer"] = np.tile(np.arange(1, k + 1), len(self.rows))
+        frame["row"] = np.repeat(self.rows, k)
+        return frame
+
+
+def _class_columns(classes: Taxonomy, rank: Rank) -> dict[str, npt.NDArray[np.object_]]:
+    columns: dict[str, npt.NDArray[np.object_]] = {}
+    for level in RANKS[: rank.depth + 1]:
+        if level is Rank.SPECIES:
+            columns["species_epithet"] = np.array([t.epithet for t in classes], dtype=object)
+        names = [taxon.lineage[level.depth] for taxon in classes]
+        columns[level.value] = np.array(names, dtype=object)
+    if rank is Rank.SPECIES:
+        columns["common_name"] = np.array([t.common_name for t in classes], dtype=object)
+    return columns

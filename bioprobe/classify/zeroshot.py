@@ -1,0 +1,149 @@
+"""Zero-shot: which text is nearest to each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.classify.predictions import Predictions
+from bioprobe.errors import MismatchError
+from bioprobe.prompts import PromptSet
+from bioprobe.provenance import Provenance
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Rank
+
+Vectors = npt.NDArray[np.float32]
+
+# Bounds the memory of the scores: 32 million of them are 128 MB.
+_SCORES_AT_ONCE = 32_000_000
+
+
+def zeroshot(
+    store: EmbeddingStore,
+    prompts: PromptSet,
+    encode_text: Callable[[Sequence[str]], Vectors],
+    *,
+    rank: Rank,
+    k: int = 5,
+    condition: str | None = None,
+) -> Predictions:
+    """Label the images of a store by text prompts.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose vectors are asked.
+    prompts : PromptSet
+        One class a taxon, all at ``rank``.
+    encode_text : callable
+        From texts to unit vectors of the store's encoder, such as
+        :meth:`bioprobe.store.TextCache.encode_text`.
+    rank : Rank
+        Rank of the classes.
+    k : int
+        Answers an image, ≥ 1; no more than there are classes.
+    condition : str, optional
+        Only images that meet it are labelled.
+
+    Returns
+    -------
+    Predictions
+        Scores are probabilities: the softmax over the classes of the encoder's logit scale
+        times the cosine similarity.
+
+    Raises
+    ------
+    SelectionError
+        If no image is left.
+
+    References
+    ----------
+    Radford et al. 2021, *Learning Transferable Visual Models From Natural Language
+    Supervision* (CLIP), section 3.1.2.
+    """
+    rows = store.select(condition)
+    classes = prompts.embed(encode_text)
+    top, scores = find_top_classes(
+        store.read_vectors(rows), classes, k=k, logit_scale=store.manifest.logit_scale
+    )
+    provenance = Provenance(
+        encoder=store.manifest.encoder.to_dict(),
+        store=str(store.folder),
+        n_rows=len(rows),
+        condition=condition or "",
+        options={
+            "rank": rank.value,
+            "n_classes": len(prompts.taxa),
+            "text_type": prompts.text_type.value,
+            "templates": list(prompts.templates),
+            "logit_scale": store.manifest.logit_scale,
+        },
+    )
+    return Predictions(
+        store.images, rows, prompts.taxa, rank, top, scores, "probability", provenance
+    )
+
+
+def find_top_classes(
+    vectors: Vectors, classes: Vectors, *, k: int, logit_scale: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Find the k most probable classes of each vector.
+
+    Memory is bounded: the scores of all classes are held for some vectors at a time.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    classes : ndarray of float32, shape (n_classes, dim), unit rows
+    k : int
+        Answers, ≥ 1; no more than n_classes come back.
+    logit_scale : float
+        Factor from cosine similarity to logits.
+
+    Returns
+    -------
+    top : ndarray of int64, shape (n_images, min(k, n_classes))
+        Best first; among the answers, equal ones stand in the order of the classes.
+    probabilities : ndarray of float32, of the same shape
+        Softmax over all classes.
+
+    Raises
+    ------
+    MismatchError
+        If the two have different dims.
+
+    Examples
+    --------
+    >>> vectors = np.array([[1.0, 0.0]], dtype=np.float32)
+    >>> classes = np.array([[0.0, 1.0], [1.0, 0.0]], dtype=np.float32)
+    >>> top, probabilities = find_top_classes(vectors, classes, k=1, logit_scale=1.0)
+    >>> int(top[0, 0]), round(float(probabilities[0, 0]), 3)
+    (1, 0.731)
+    """
+    if vectors.shape[1] != classes.shape[1]:
+        msg = f"images have dim {vectors.shape[1]}, class embeddings {classes.shape[1]}"
+        raise MismatchError(msg)
+    n_answers = min(k, len(classes))
+    top = np.empty((len(vectors), n_answers), dtype=np.int64)
+    probabilities = np.empty((len(vectors), n_answers), dtype=np.float32)
+    step = max(1, _SCORES_AT_ONCE // max(1, len(classes)))
+    for start in range(0, len(vectors), step):
+        chunk = slice(start, start + step)
+        logits = logit_scale * (vectors[chunk] @ classes.T)
+        best = _argtop(logits, n_answers)
+        highest = np.take_along_axis(logits, best[:, :1], axis=1)
+        total = np.exp(logits - highest).sum(axis=1, keepdims=True)
+        top[chunk] = best
+        probabilities[chunk] = np.exp(np.take_along_axis(logits, best, axis=1) - highest) / total
+    return top, probabilities
+
+
+def _argtop(logits: Vectors, k: int) -> npt.NDArray[np.int64]:
+    # A stable sort of all of them costs more than a partition once there are many classes.
+    if logits.shape[1] <= 4 * k:
+        return np.argsort(-logits, axis=1, kind="stable")[:, :k]
+    found = np.sort(np.argpartition(-logits, k - 1, axis=1)[:, :k], axis=1)
+    order = np.argsort(-np.take_along_axis(logits, found, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)

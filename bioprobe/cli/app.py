@@ -1,0 +1,92 @@
+"""The ``bioprobe`` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from bioprobe import __version__
+from bioprobe.cli.demo import demo
+from bioprobe.cli.embed import embed
+from bioprobe.cli.models import app as models_app
+from bioprobe.cli.output import say
+from bioprobe.cli.search import search
+from bioprobe.cli.store import app as store_app
+from bioprobe.cli.taxa import app as taxa_app
+from bioprobe.cli.zeroshot import zeroshot
+from bioprobe.errors import BioprobeError
+
+app = typer.Typer(
+    name="bioprobe",
+    help="Embed every image once, then ask everything of the embeddings.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+app.command()(demo)
+app.command()(embed)
+app.command()(zeroshot)
+app.command()(search)
+app.add_typer(taxa_app, name="taxa")
+app.add_typer(models_app, name="models")
+app.add_typer(store_app, name="store")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _bioprobe(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Embed every image once, then ask everything of the embeddings."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Without the program's name.
+
+    Returns
+    -------
+    int
+        0 done, 1 the work failed, 2 misuse, 130 interrupted.
+    """
+    try:
+        app(list(arguments), prog_name="bioprobe")
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except BioprobeError as error:
+        if "--debug" in arguments:
+            raise
+        say(f"Error: {error}")
+        return 1
+    except BrokenPipeError:
+        # The reader of a pipe, such as head, has seen enough. Python would complain once more
+        # when it flushes standard output at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        say("Interrupted. What was embedded is kept; the same command goes on from there.")
+        return 130
+    return 0
+
+
+def main() -> None:
+    """Run the command line of this process and exit."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""``bioprobe embed``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bioprobe.cli import options
+from bioprobe.cli.output import say
+from bioprobe.cli.progress import count_images
+
+if TYPE_CHECKING:
+    from bioprobe.taxonomy import Rank
+
+DEFAULT_MODEL = "bioclip-2"
+
+
+def embed(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Folders, image files, or CSV, TSV or Parquet tables that name files."),
+    ],
+    store: options.Store = options.DEFAULT_STORE,
+    model: options.Model = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images that the encoder sees at once.")
+    ] = 16,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that read and decode.")] = 2,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="How a new store keeps vectors: float32, or float16 for half the space."),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder that the paths of a table start from; by default the table's."),
+    ] = None,
+    path_column: Annotated[
+        str | None, typer.Option(help="Column of a table that names the file.")
+    ] = None,
+    rank_column: Annotated[
+        list[str] | None,
+        typer.Option(help="RANK=COLUMN: a column of a table that holds a rank under another name."),
+    ] = None,
+    folder_rank: Annotated[
+        str | None, typer.Option(help="Rank of which the name of an image's folder is the label.")
+    ] = None,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001 - read by the program's outermost frame
+) -> None:
+    """Turn images into vectors in a store; only what is new is encoded.
+
+    Example: bioprobe embed photos/ --model bioclip-2 --folder-rank species
+    """
+    from bioprobe.embedding import embed_images
+    from bioprobe.encoders import load_encoder
+    from bioprobe.images import find_images
+    from bioprobe.images.source import SourceOptions
+    from bioprobe.store import EmbeddingStore
+
+    source_options = SourceOptions(
+        root, path_column, _parse_rank_columns(rank_column), _parse_rank(folder_rank)
+    )
+    table = find_images(sources, source_options)
+    encoder = load_encoder(
+        model or _stored_model(store), device=device, precision=precision, batch_size=batch_size
+    )
+    opened = EmbeddingStore.open_for(store, encoder, dtype=dtype)
+    with count_images(len(table), quiet=quiet) as advance:
+        summary = embed_images(
+            table, encoder, opened, batch_size=batch_size, n_threads=threads, advance=advance
+        )
+    say(
+        f"{summary.n_embedded:,} embedded, {summary.n_reused:,} reused, {summary.n_kept:,} already "
+        f"there, {summary.n_failed:,} failed in {summary.seconds_s:.1f} s "
+        f"({summary.images_per_s:.1f} images/s) -> {store}",
+        quiet=quiet,
+    )
+    if summary.n_failed:
+        say(f"What failed and why: {store / 'failures.parquet'}, or bioprobe store info")
+    if summary.n_failed == summary.n_images:
+        raise typer.Exit(1)
+
+
+def _stored_model(store: Path) -> str:
+    from bioprobe.store import EmbeddingStore
+
+    if EmbeddingStore.exists(store):
+        return EmbeddingStore.open(store).manifest.encoder.model
+    return DEFAULT_MODEL
+
+
+def _parse_rank(text: str | None) -> Rank | None:
+    from bioprobe.taxonomy import Rank
+
+    return None if text is None else Rank.parse(text)
+
+
+def _parse_rank_columns(texts: list[str] | None) -> dict[Rank, str]:
+    from bioprobe.taxonomy import Rank
+
+    columns = {}
+    for text in texts or []:
+        rank, equals, column = text.partition("=")
+        if not (equals and column):
+            msg = f"--rank-column is RANK=COLUMN, such as species=label; got {text!r}"
+            raise typer.BadParameter(msg)
+        columns[Rank.parse(rank)] = column
+    return columns

@@ -1,0 +1,6 @@
+"""The run that fills a store: list, read, encode, append."""
+
+from bioprobe.embedding.embedder import embed_images
+from bioprobe.embedding.summary import EmbedSummary, Outcome
+
+__all__ = ["EmbedSummary", "Outcome", "embed_images"]

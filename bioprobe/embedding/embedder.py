@@ -1,0 +1,168 @@
+"""Embed what is new of a listing into a store."""
+
+from __future__ import annotations
+
+import collections
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bioprobe.embedding.preparation import Listed, Prepared, prepare_all
+from bioprobe.embedding.shard_buffer import ShardBuffer
+from bioprobe.embedding.summary import EmbedSummary, Outcome
+from bioprobe.encoders.encoder import Encoder
+from bioprobe.images.image_table import FACT_COLUMNS, LOCATION_COLUMNS, ImageTable
+from bioprobe.store import EmbeddingStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_BATCH_SIZE = 16
+
+Location = tuple[str, str]
+
+
+def embed_images(
+    table: ImageTable,
+    encoder: Encoder,
+    store: EmbeddingStore,
+    *,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    n_threads: int = 2,
+    advance: Callable[[Outcome], None] | None = None,
+) -> EmbedSummary:
+    """Embed the images of a listing that a store does not have.
+
+    An image is known by the SHA-256 of its file: what is in the store unchanged is not decoded,
+    the same bytes under another name take the vector they have, and a file whose content changed
+    is embedded and its old row retired. A known image that is listed with new labels gets a new
+    row with these. What cannot be read is listed in the store's failures, and the run goes on.
+    An interrupted run keeps every shard that was closed, and on Ctrl-C also what was read.
+
+    Parameters
+    ----------
+    table : ImageTable
+        Listing; its facts are not used.
+    encoder : Encoder
+        Encoder of the store.
+    store : EmbeddingStore
+        Store to append to; open it again to see the result.
+    batch_size : int
+        Images that the encoder sees at once, ≥ 1.
+    n_threads : int
+        Threads that read and decode, ≥ 1.
+    advance : callable, optional
+        Told the outcome of each image, for a progress bar.
+
+    Returns
+    -------
+    EmbedSummary
+
+    Raises
+    ------
+    MismatchError
+        If the encoder is not that of the store.
+    StoreLockedError
+        If another process is writing to the store.
+    """
+    store.check_encoder(encoder.fingerprint)
+    start_s = time.monotonic()
+    with store.lock():
+        run = _Run(ShardBuffer(EmbeddingStore.open(store.folder), encoder, batch_size))
+        prepared = prepare_all(
+            _iter_listing(table),
+            run.buffer.row_of_sha256,
+            encoder.preprocess,
+            n_threads=n_threads,
+            n_ahead=2 * batch_size + n_threads,
+        )
+        try:
+            for image in prepared:
+                outcome = run.take(image)
+                if advance is not None:
+                    advance(outcome)
+        finally:
+            run.close()
+    counts = run.counts
+    return EmbedSummary(
+        n_embedded=counts[Outcome.EMBEDDED],
+        n_reused=counts[Outcome.REUSED],
+        n_kept=counts[Outcome.KEPT],
+        n_failed=counts[Outcome.FAILED],
+        seconds_s=time.monotonic() - start_s,
+    )
+
+
+class _Run:
+    """Decide for each prepared image what the store needs of it."""
+
+    def __init__(self, buffer: ShardBuffer) -> None:
+        self.buffer = buffer
+        self.counts: collections.Counter[Outcome] = collections.Counter()
+        self._stored = buffer.store.images.frame
+        self._row_of_location: dict[Location, int] = {
+            (self._stored["root"].iloc[row], self._stored["path"].iloc[row]): int(row)
+            for row in buffer.store.rows
+        }
+        self._failures: dict[Location, str] = {}
+        self._read: set[Location] = set()
+
+    def take(self, image: Prepared) -> Outcome:
+        """Add one prepared image to the store, or to the failures, or leave it as it is."""
+        location = (image.listed.root, image.listed.path)
+        if image.reason:
+            self._failures[location] = image.reason
+            outcome = Outcome.FAILED
+        else:
+            self._read.add(location)
+            outcome = self._take_readable(image, self._row_of_location.get(location))
+        self.counts[outcome] += 1
+        return outcome
+
+    def close(self) -> None:
+        """Append what waits, and replace the list of failures."""
+        self.buffer.close_shard()
+        self._write_failures()
+
+    def _take_readable(self, image: Prepared, old_row: int | None) -> Outcome:
+        labels = {name: value for name, value in image.listed.labels.items() if _says(value)}
+        row = {"root": image.listed.root, "path": image.listed.path, **image.facts, **labels}
+        if old_row is not None:
+            stored = self._stored.iloc[old_row]
+            if stored["sha256"] == image.facts["sha256"]:
+                if all(stored.get(name) == value for name, value in labels.items()):
+                    return Outcome.KEPT
+                row = {str(name): value for name, value in stored.items()} | row
+        is_known = self.buffer.knows(image.facts["sha256"])
+        self.buffer.add(row, image.pixels, replaces=old_row)
+        return Outcome.REUSED if is_known else Outcome.EMBEDDED
+
+    def _write_failures(self) -> None:
+        import pandas as pd
+
+        store = self.buffer.store
+        earlier = store.read_failures()
+        settled = self._read | set(self._failures)
+        rows = [
+            row
+            for row in earlier.itertuples(index=False, name=None)
+            if (row[0], row[1]) not in settled
+        ]
+        rows += [(*location, reason) for location, reason in self._failures.items()]
+        if rows or len(earlier):
+            store.write_failures(pd.DataFrame(rows, columns=list(earlier.columns), dtype=object))
+
+
+def _iter_listing(table: ImageTable) -> Iterator[Listed]:
+    frame: pd.DataFrame = table.frame
+    labels = [c for c in frame.columns if c not in LOCATION_COLUMNS and c not in FACT_COLUMNS]
+    locations = zip(frame["root"], frame["path"], strict=True)
+    values = frame[labels].itertuples(index=False, name=None)
+    for (root, path), row in zip(locations, values, strict=True):
+        by_name: Mapping[str, Any] = dict(zip(labels, row, strict=True))
+        yield Listed(str(root), str(path), by_name)
+
+
+def _says(value: object) -> bool:
+    # A missing number is the one that does not equal itself.
+    return value is not None and value != "" and value == value

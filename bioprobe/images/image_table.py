@@ -1,0 +1,133 @@
+"""The image table: one row an image."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import SelectionError, SourceError
+from bioprobe.taxonomy import Rank, Taxonomy
+from bioprobe.taxonomy.columns import LABEL_COLUMNS, to_taxonomy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOCATION_COLUMNS = ("root", "path")
+FACT_COLUMNS = ("sha256", "n_bytes", "width_px", "height_px", "mode")
+COLUMNS: tuple[str, ...] = (*LOCATION_COLUMNS, *FACT_COLUMNS, *LABEL_COLUMNS)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageTable:
+    """Images with their facts, labels and whatever else their source said of them.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row an image, with the columns
+
+        - ``root`` and ``path``: a folder, and the image's path relative to it;
+        - ``sha256`` of the file's bytes, ``n_bytes``, ``width_px`` and ``height_px`` when
+          upright, ``mode`` as PIL names it before conversion;
+        - the seven ranks and ``common_name``, ``""`` where unknown;
+        - any further columns, as the source had them.
+
+    Raises
+    ------
+    SourceError
+        If one of these columns is missing.
+    """
+
+    frame: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        missing = [column for column in COLUMNS if column not in self.frame.columns]
+        if missing:
+            msg = f"an image table lacks the columns {', '.join(missing)}"
+            raise SourceError(msg)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @classmethod
+    def build(cls, frame: pd.DataFrame) -> ImageTable:
+        """Complete a table of images with the columns it lacks.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Any subset of the columns; facts that are missing are 0 or ``""``.
+        """
+        import pandas as pd
+
+        completed = frame.reset_index(drop=True).copy()
+        for column in COLUMNS:
+            if column not in completed:
+                number = column.startswith("n_") or column.endswith("_px")
+                completed[column] = 0 if number else ""
+            elif column in LABEL_COLUMNS:
+                completed[column] = completed[column].fillna("").astype(object)
+        free = [column for column in completed.columns if column not in COLUMNS]
+        return cls(pd.DataFrame(completed[[*COLUMNS, *free]]))
+
+    @property
+    def free_columns(self) -> list[str]:
+        """Columns that bioprobe gives no meaning to."""
+        return [str(column) for column in self.frame.columns if column not in COLUMNS]
+
+    @property
+    def file_names(self) -> list[str]:
+        """Paths relative to the root, as predictions name the images."""
+        return [str(path) for path in self.frame["path"]]
+
+    def find_file(self, row: int) -> Path:
+        """Return where the file of a row was when it was embedded."""
+        return Path(str(self.frame["root"].iloc[row]), str(self.frame["path"].iloc[row]))
+
+    def labels(self, rank: Rank) -> npt.NDArray[np.object_]:
+        """Return the label of every row at a rank, ``""`` where unknown."""
+        return self.frame[rank.value].to_numpy(dtype=object)
+
+    @property
+    def taxa(self) -> Taxonomy:
+        """Distinct taxa of the labels."""
+        return to_taxonomy(self.frame)
+
+    def match(self, condition: str) -> npt.NDArray[np.int64]:
+        """Return the rows that meet a condition.
+
+        Parameters
+        ----------
+        condition : str
+            A pandas query over the columns, such as ``family == 'Felidae' and width_px > 500``.
+
+        Raises
+        ------
+        SelectionError
+            If the condition cannot be read, or names no column of the table.
+        """
+        try:
+            kept = self.frame.eval(condition)
+        except Exception as error:  # pandas lets errors of parser and operands through
+            columns = ", ".join(str(column) for column in self.frame.columns)
+            msg = f"the condition {condition!r} cannot be applied ({error}); columns: {columns}"
+            raise SelectionError(msg) from error
+        mask = np.asarray(kept)
+        if mask.dtype != bool or mask.shape != (len(self.frame),):
+            msg = f"the condition {condition!r} is not true or false for each image"
+            raise SelectionError(msg)
+        return np.flatnonzero(mask).astype(np.int64)
+
+
+def concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Join frames of image tables; free columns that a frame lacks are empty in its rows."""
+    import pandas as pd
+
+    if len(tables) == 1:
+        return tables[0].reset_index(drop=True)
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,51 @@
+"""Where a result comes from: what every result carries with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import shlex
+import sys
+from typing import Any
+
+from bioprobe import __version__
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a result was computed from.
+
+    Parameters
+    ----------
+    encoder : mapping of str to str
+        Fingerprint of the encoder.
+    store : str
+        Folder of the store.
+    n_rows : int
+        Rows of the store that took part.
+    condition : str
+        Condition on these rows, or ``""``.
+    options : mapping
+        Everything else that the result depends on.
+    command : str
+        Exact command line.
+    version : str
+        Version of bioprobe.
+    time : str
+        Time of the run in UTC, ISO 8601.
+    """
+
+    encoder: dict[str, str]
+    store: str
+    n_rows: int
+    condition: str = ""
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    command: str = dataclasses.field(default_factory=lambda: shlex.join(sys.argv))
+    version: str = __version__
+    time: str = dataclasses.field(
+        default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a JSON-ready mapping."""
+        return dataclasses.asdict(self)

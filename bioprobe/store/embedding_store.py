@@ -1,0 +1,311 @@
+"""The store: row *i* of the vectors is row *i* of the image table."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
+from bioprobe.errors import MismatchError, SelectionError, StoreError, StoreLockedError
+from bioprobe.files import replacing
+from bioprobe.images.image_table import ImageTable, concatenate
+from bioprobe.store.manifest import MANIFEST_NAME, Manifest
+from bioprobe.store.shard import map_vectors, read_images, write_shard
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DTYPES = ("float32", "float16")
+FAILURES_NAME = "failures.parquet"
+FAILURE_COLUMNS = ("root", "path", "reason")
+
+
+class EmbeddingStore:
+    """Vectors of one encoder with their image table, in append-only shards.
+
+    Open one with :meth:`open`, make one with :meth:`create`. A store that was opened does not
+    change while it is read: what a writer appends is seen by the next :meth:`open`.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the store.
+    manifest : Manifest
+        What it holds.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    def __len__(self) -> int:
+        return self.manifest.n_images
+
+    @classmethod
+    def exists(cls, folder: str | Path) -> bool:
+        """Tell whether a folder holds a store."""
+        return (Path(folder) / MANIFEST_NAME).is_file()
+
+    @classmethod
+    def open(cls, folder: str | Path) -> EmbeddingStore:
+        """Open the store in a folder.
+
+        Raises
+        ------
+        StoreError
+            If there is none or its manifest is damaged.
+        """
+        return cls(Path(folder), Manifest.read(Path(folder)))
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        encoder: Fingerprint,
+        *,
+        dim: int,
+        logit_scale: float = 1.0,
+        has_text_tower: bool = False,
+        dtype: str = "float32",
+    ) -> EmbeddingStore:
+        """Make an empty store.
+
+        Parameters
+        ----------
+        folder : str or Path
+            New or empty folder.
+        encoder : Fingerprint
+            Encoder that every vector will come from.
+        dim : int
+            Length of a vector, ≥ 1.
+        logit_scale : float
+            The encoder's factor from cosine similarity to logits.
+        has_text_tower : bool
+            Whether the encoder can embed text.
+        dtype : str
+            ``float32``, or ``float16`` for half the space (worst cosine error 7e-5).
+
+        Raises
+        ------
+        StoreError
+            If the folder already holds a store, or the dtype is another.
+        """
+        path = Path(folder)
+        if cls.exists(path):
+            msg = f"{path} already holds a store; open it, or choose another folder"
+            raise StoreError(msg)
+        if dtype not in DTYPES:
+            msg = f"vectors are stored as {' or '.join(DTYPES)}, got {dtype!r}"
+            raise StoreError(msg)
+        path.mkdir(parents=True, exist_ok=True)
+        manifest = Manifest(
+            encoder=encoder,
+            dim=dim,
+            dtype=dtype,
+            logit_scale=logit_scale,
+            has_text_tower=has_text_tower,
+        )
+        manifest.write(path)
+        return cls(path, manifest)
+
+    @classmethod
+    def open_for(
+        cls, folder: str | Path, encoder: Encoder, *, dtype: str | None = None
+    ) -> EmbeddingStore:
+        """Open the store of an encoder, or make it if there is none.
+
+        Raises
+        ------
+        MismatchError
+            If the store is bound to another encoder or, where ``dtype`` is given, to another
+            dtype.
+        """
+        if not cls.exists(folder):
+            return cls.create(
+                folder,
+                encoder.fingerprint,
+                dim=encoder.dim,
+                logit_scale=encoder.logit_scale,
+                has_text_tower=encoder.has_text_tower,
+                dtype=dtype or "float32",
+            )
+        store = cls.open(folder)
+        store.check_encoder(encoder.fingerprint)
+        if dtype is not None and dtype != store.manifest.dtype:
+            msg = (
+                f"{folder} holds {store.manifest.dtype} vectors, got --dtype {dtype}; leave the "
+                "option out, or choose another --store"
+            )
+            raise MismatchError(msg)
+        return store
+
+    def check_encoder(self, encoder: Fingerprint) -> None:
+        """Refuse an encoder whose vectors may not be compared with those of the store.
+
+        Raises
+        ------
+        MismatchError
+            If weights or preprocessing differ.
+        """
+        if not self.manifest.encoder.is_compatible(encoder):
+            msg = (
+                f"{self.folder} holds vectors of {self.manifest.encoder.describe()}, got "
+                f"{encoder.describe()}: they cannot be compared. Use --model "
+                f"{self.manifest.encoder.model}, or another --store"
+            )
+            raise MismatchError(msg)
+
+    @cached_property
+    def images(self) -> ImageTable:
+        """The image table of every row, retired ones included."""
+        shards_dir = self.folder / "shards"
+        frames = [read_images(shards_dir, record) for record in self.manifest.shards]
+        return ImageTable.build(concatenate(frames) if frames else _empty_frame())
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Rows that are current: all but the retired ones, ascending."""
+        return np.setdiff1d(np.arange(len(self)), np.array(self.manifest.retired, dtype=np.int64))
+
+    def select(self, condition: str | None) -> npt.NDArray[np.int64]:
+        """Return the current rows that meet a condition on the image table, ascending.
+
+        Raises
+        ------
+        SelectionError
+            If the condition cannot be applied, or no row meets it.
+        """
+        rows = self.rows
+        if condition is not None:
+            rows = np.intersect1d(rows, self.images.match(condition))
+        if not len(rows):
+            met = f" meets {condition!r}" if condition else ""
+            msg = f"none of the {len(self.rows)} images in {self.folder}{met}"
+            raise SelectionError(msg)
+        return rows
+
+    def read_vectors(self, rows: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.float32]:
+        """Read vectors into memory.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n,), optional
+            Rows in any order; all by default.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, dim), unit rows
+        """
+        wanted = np.arange(len(self)) if rows is None else np.asarray(rows, dtype=np.int64)
+        out = np.empty((len(wanted), self.manifest.dim), dtype=np.float32)
+        for start, vectors in self.iter_shards():
+            inside = (wanted >= start) & (wanted < start + len(vectors))
+            out[inside] = vectors[wanted[inside] - start]
+        return out
+
+    def iter_shards(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """Yield the first row and the memory-mapped vectors of each shard."""
+        start = 0
+        for record in self.manifest.shards:
+            yield start, map_vectors(self.folder / "shards", record, self.manifest.dim)
+            start += record.n_images
+
+    def append(
+        self,
+        frame: pd.DataFrame,
+        vectors: npt.NDArray[Any],
+        *,
+        retired: Sequence[int] = (),
+    ) -> EmbeddingStore:
+        """Add a shard, and return the store with it.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Rows of an image table.
+        vectors : ndarray of any real dtype, shape (n_images, dim)
+            Made unit here; a row of zeros or of something not finite is refused.
+        retired : sequence of int
+            Rows that the new ones replace.
+
+        Raises
+        ------
+        StoreError
+            If table and vectors do not fit each other or the store.
+        """
+        if vectors.shape != (len(frame), self.manifest.dim):
+            msg = (
+                f"{len(frame)} images of dim {self.manifest.dim} were to be added, got vectors "
+                f"of shape {vectors.shape}"
+            )
+            raise StoreError(msg)
+        unit = normalise_rows(vectors)
+        bad = np.flatnonzero(~(np.abs(np.linalg.norm(unit, axis=1) - 1) < 1e-3))
+        if bad.size:
+            name = frame["path"].iloc[int(bad[0])]
+            msg = f"the vector of {name} has no direction (zeros, or not finite numbers)"
+            raise StoreError(msg)
+        if len(frame) == 0:
+            return self
+        name = f"{len(self.manifest.shards):05d}"
+        stored = unit.astype(self.manifest.dtype)
+        record = write_shard(self.folder / "shards", name, stored, ImageTable.build(frame).frame)
+        manifest = dataclasses.replace(
+            self.manifest,
+            shards=(*self.manifest.shards, record),
+            retired=tuple(sorted({*self.manifest.retired, *map(int, retired)})),
+        )
+        manifest.write(self.folder)
+        return EmbeddingStore(self.folder, manifest)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store for writing while the block runs.
+
+        Raises
+        ------
+        StoreLockedError
+            If another process holds it.
+        """
+        import filelock
+
+        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            msg = (
+                f"another process is writing to {self.folder}; wait until it has ended, or choose "
+                "another --store"
+            )
+            raise StoreLockedError(msg) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def read_failures(self) -> pd.DataFrame:
+        """Return the images that could not be read: root, path, reason."""
+        import pandas as pd
+
+        path = self.folder / FAILURES_NAME
+        if not path.is_file():
+            return pd.DataFrame(columns=list(FAILURE_COLUMNS), dtype=object)
+        return pd.read_parquet(path)
+
+    def write_failures(self, frame: pd.DataFrame) -> None:
+        """Replace the list of images that could not be read."""
+        with replacing(self.folder / FAILURES_NAME) as temporary:
+            frame[list(FAILURE_COLUMNS)].to_parquet(temporary, index=False)
+
+
+def _empty_frame() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame()

@@ -1,0 +1,123 @@
+"""The manifest: the one file that says what a store holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from bioprobe.encoders.encoder import Fingerprint
+from bioprobe.errors import StoreError
+from bioprobe.files import write_text
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardRecord:
+    """One shard as the manifest lists it.
+
+    Parameters
+    ----------
+    name : str
+        Folder below ``shards/``.
+    n_images : int
+        Number of rows.
+    vectors_sha256, images_sha256 : str
+        SHA-256 of the two files' bytes.
+    """
+
+    name: str
+    n_images: int
+    vectors_sha256: str
+    images_sha256: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a store holds.
+
+    Parameters
+    ----------
+    encoder : Fingerprint
+        Encoder of every vector.
+    dim : int
+        Length of a vector.
+    dtype : str
+        ``float32`` or ``float16``.
+    logit_scale : float
+        The encoder's, so that zero-shot needs no model when the texts are cached.
+    has_text_tower : bool
+        Whether the encoder can embed text.
+    shards : tuple of ShardRecord
+        In row order.
+    retired : tuple of int
+        Rows that a newer embedding of the same file has replaced, ascending.
+    """
+
+    encoder: Fingerprint
+    dim: int
+    dtype: str
+    logit_scale: float
+    has_text_tower: bool
+    shards: tuple[ShardRecord, ...] = ()
+    retired: tuple[int, ...] = ()
+
+    @property
+    def n_images(self) -> int:
+        """Number of rows, retired ones included."""
+        return sum(shard.n_images for shard in self.shards)
+
+    @property
+    def vectors_sha256(self) -> str:
+        """Identity of all vectors in row order; what is derived from them records it."""
+        parts = "\n".join(shard.vectors_sha256 for shard in self.shards)
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Replace the manifest of a store atomically."""
+        fields: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "normalised": True,
+            "n_images": self.n_images,
+        }
+        fields |= dataclasses.asdict(self)
+        write_text(folder / MANIFEST_NAME, json.dumps(fields, indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read the manifest of a store.
+
+        Raises
+        ------
+        StoreError
+            If there is none, it is damaged, or a newer bioprobe wrote it.
+        """
+        path = folder / MANIFEST_NAME
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            msg = f"no store at {folder}; make one with: bioprobe embed IMAGES --store {folder}"
+            raise StoreError(msg) from None
+        except (OSError, ValueError) as error:
+            msg = f"{path} cannot be read ({error}); restore it from a copy, or embed again"
+            raise StoreError(msg) from error
+        version = fields.get("schema_version")
+        if version != SCHEMA_VERSION:
+            msg = (
+                f"{path} has schema version {version}, this bioprobe reads {SCHEMA_VERSION}; "
+                "install the bioprobe that wrote it"
+            )
+            raise StoreError(msg)
+        return cls(
+            encoder=Fingerprint.from_dict(fields["encoder"]),
+            dim=fields["dim"],
+            dtype=fields["dtype"],
+            logit_scale=fields["logit_scale"],
+            has_text_tower=fields["has_text_tower"],
+            shards=tuple(ShardRecord(**shard) for shard in fields["shards"]),
+            retired=tuple(fields["retired"]),
+        )

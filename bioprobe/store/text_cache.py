@@ -1,0 +1,87 @@
+"""Text embeddings kept in the store, so that a question asked twice needs no model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.encoders.encoder import Encoder
+from bioprobe.files import replacing, write_text
+from bioprobe.store.embedding_store import EmbeddingStore
+
+Vectors = npt.NDArray[np.float32]
+
+
+class TextCache:
+    """Encode texts with the encoder of a store, each text once in the store's life.
+
+    The cache lies in ``text/`` of the store, in a folder named by the encoder's key. Each batch
+    of new texts adds a pair of files; a pair that an interrupted run left incomplete is ignored.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Store whose vectors the texts will meet.
+    load : callable
+        Loads the encoder; called at most once, and only when a text is new.
+
+    Raises
+    ------
+    MismatchError
+        At the first new text, if the encoder is not that of the store.
+    """
+
+    def __init__(self, store: EmbeddingStore, load: Callable[[], Encoder]) -> None:
+        self._store = store
+        self._load = load
+        self._encoder: Encoder | None = None
+        self._folder = store.folder / "text" / store.manifest.encoder.key[:16]
+        self._known: dict[str, Vectors] = {}
+        for names in sorted(self._folder.glob("*.json")):
+            self._read(names)
+
+    def encode_text(self, texts: Sequence[str]) -> Vectors:
+        """Return the embeddings of texts.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_texts, dim), unit rows
+        """
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            embeddings = self.encoder.encode_text(new)
+            self._write(new, embeddings)
+            self._known.update(zip(new, embeddings, strict=True))
+        if not texts:
+            return np.zeros((0, self._store.manifest.dim), dtype=np.float32)
+        return np.stack([self._known[text] for text in texts])
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of the store, loaded at the first use."""
+        if self._encoder is None:
+            encoder = self._load()
+            self._store.check_encoder(encoder.fingerprint)
+            self._encoder = encoder
+        return self._encoder
+
+    def _read(self, names: Path) -> None:
+        texts = json.loads(names.read_text(encoding="utf-8"))
+        embeddings = np.load(names.with_suffix(".npy"))
+        self._known.update(zip(texts, embeddings, strict=True))
+
+    def _write(self, texts: Sequence[str], embeddings: Vectors) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+        with (
+            replacing(self._folder / f"{name}.npy") as temporary,
+            temporary.open("wb") as stream,
+        ):
+            np.save(stream, embeddings)
+        # Last: the list of texts is what makes the pair known.
+        write_text(self._folder / f"{name}.json", json.dumps(list(texts)))
