@@ -105,7 +105,7 @@ _CARDS = (
     ),
     ModelCard(
         short_name="clip-b16",
-        source="ViT-B-16-quickgelu/openai",
+        source="hf-hub:timm/vit_base_patch16_clip_224.openai",
         n_parameters=149_620_737,
         size_bytes=599_000_000,
         licence="MIT",
@@ -116,7 +116,7 @@ _CARDS = (
     ),
     ModelCard(
         short_name="clip-b32",
-        source="ViT-B-32-quickgelu/openai",
+        source="hf-hub:timm/vit_base_patch32_clip_224.openai",
         n_parameters=151_277_313,
         size_bytes=605_000_000,
         licence="MIT",
@@ -127,9 +127,9 @@ _CARDS = (
     ),
     ModelCard(
         short_name="siglip2-b16",
-        source="ViT-B-16-SigLIP2/webli",
-        n_parameters=None,
-        size_bytes=None,
+        source="hf-hub:timm/ViT-B-16-SigLIP2",
+        n_parameters=375_187_970,
+        size_bytes=1_500_000_000,
         licence="Apache-2.0",
         dim=768,
         image_size_px=224,

@@ -167,6 +167,14 @@ class Encoder(Protocol):
         ...
 
 
+def explain_no_text_tower(name: str) -> str:
+    """Return the message for a text given to an image-only encoder."""
+    return (
+        f"{name} is image-only and cannot encode text; use it with image search, kNN and probes, "
+        "or choose a model with a text tower such as bioclip-2"
+    )
+
+
 def hash_description(description: dict[str, Any]) -> str:
     """Return the SHA-256 of a JSON-ready description, the same for any order of keys."""
     text = json.dumps(description, sort_keys=True, ensure_ascii=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bioprobe.encoders.catalog import ModelSource, parse_name
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.encoders.silence import silence_libraries
+from bioprobe.errors import BioprobeError
 
 
 def load_encoder(
@@ -42,6 +43,9 @@ def load_encoder(
     BioprobeError
         If device, precision or batch size is not possible here.
     """
+    if batch_size is not None and batch_size < 1:
+        msg = f"batch size is {batch_size}; it must be 1 or more"
+        raise BioprobeError(msg)
     source = parse_name(name)
     with silence_libraries():
         return _load(source, device, precision, batch_size)
@@ -49,9 +53,27 @@ def load_encoder(
 
 def _load(source: ModelSource, device: str, precision: str, batch_size: int | None) -> Encoder:
     # The libraries take seconds to import, so each is imported only for a model that needs it.
+    if source.backend == "onnx":
+        from bioprobe.encoders.onnx_models import load_onnx
+
+        if precision != "fp32":
+            msg = (
+                f'precision "{precision}" cannot be chosen for {source.name}: an ONNX file runs '
+                "as it was saved; leave --precision away"
+            )
+            raise BioprobeError(msg)
+        return load_onnx(source, device, batch_size)
     from bioprobe.encoders.torch_encoder import choose_runtime
 
     runtime = choose_runtime(device, precision, batch_size)
+    if source.backend == "transformers":
+        from bioprobe.encoders.transformers_models import load_transformers
+
+        return load_transformers(source, runtime)
+    if source.backend == "timm":
+        from bioprobe.encoders.timm_models import load_timm
+
+        return load_timm(source, runtime)
     from bioprobe.encoders.open_clip_models import load_open_clip
 
     return load_open_clip(source, runtime)

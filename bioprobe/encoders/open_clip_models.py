@@ -159,6 +159,22 @@ def find_tag_repository(source: ModelSource) -> tuple[ModelSource, Layout] | Non
     return hub_source, Layout(config="", weights=weights)
 
 
+def describe_tag(source: ModelSource) -> dict[str, Any]:
+    """Return the ``open_clip_config.json`` of an ``arch/pretrained-tag``.
+
+    With it a folder that holds nothing but the weights can be loaded as ``local-dir:``.
+    """
+    architecture, _, tag = source.target.partition("/")
+    tag_config = open_clip.get_pretrained_cfg(architecture, tag)
+    model_config = open_clip.get_model_config(architecture)
+    if tag_config.get("quick_gelu"):
+        model_config["quick_gelu"] = True
+    return {
+        "model_cfg": model_config,
+        "preprocess_cfg": merge_preprocess_dict({}, tag_config),
+    }
+
+
 def _get_tag_weights(source: ModelSource, tag_config: dict[str, Any]) -> Snapshot:
     if repository := find_tag_repository(source):
         return get_snapshot(*repository)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 import torch
 
-from bioprobe.encoders.encoder import Fingerprint, normalise_rows
+from bioprobe.encoders.encoder import Fingerprint, explain_no_text_tower, normalise_rows
 from bioprobe.errors import BioprobeError, NoTextTowerError, PromptError
 
 if TYPE_CHECKING:
@@ -257,8 +258,9 @@ class TorchEncoder:
         for row in torch.nonzero(tower.looks_full(tokens)).flatten().tolist():
             n_tokens = tower.count_tokens(texts[row])
             if n_tokens > tower.context_length:
+                shown = textwrap.shorten(texts[row], 100)
                 msg = (
-                    f'text "{textwrap.shorten(texts[row], 100)}" has {n_tokens} tokens, but {self.name} reads at most '
+                    f'text "{shown}" has {n_tokens} tokens, but {self.name} reads at most '
                     f"{tower.context_length}; shorten it or use a shorter template or text type"
                 )
                 raise PromptError(msg)
@@ -277,12 +279,18 @@ class TorchEncoder:
         return np.concatenate([np.empty((0, self.dim), dtype=np.float32), *batches])
 
 
-def explain_no_text_tower(name: str) -> str:
-    """Return the message for a text given to an image-only encoder."""
-    return (
-        f"{name} is image-only and cannot encode text; use it with image search, kNN and probes, "
-        "or choose a model with a text tower such as bioclip-2"
-    )
+def measure_dim(
+    transform: Callable[[Image], Pixels],
+    embed: Callable[[torch.Tensor], torch.Tensor],
+    runtime: Runtime,
+) -> int:
+    """Return the length of an embedding, found by encoding one grey picture.
+
+    Configurations of different architectures keep it in different places; the model knows.
+    """
+    pixels = torch.tensor(transform(PIL.Image.new("RGB", (64, 64), "grey"))[None])
+    with torch.inference_mode():
+        return int(embed(pixels.to(runtime.device, runtime.dtype)).shape[1])
 
 
 def choose_runtime(device: str, precision: str, batch_size: int | None) -> Runtime:
@@ -308,9 +316,6 @@ def choose_runtime(device: str, precision: str, batch_size: int | None) -> Runti
     """
     if precision not in _DTYPES:
         msg = f'precision "{precision}" is not known; choose one of {", ".join(_DTYPES)}'
-        raise BioprobeError(msg)
-    if batch_size is not None and batch_size < 1:
-        msg = f"batch size is {batch_size}; it must be 1 or more"
         raise BioprobeError(msg)
     chosen = _choose_device(device)
     default = _CPU_BATCH_SIZE if chosen.type == "cpu" else _ACCELERATOR_BATCH_SIZE

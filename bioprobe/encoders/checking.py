@@ -1,0 +1,90 @@
+"""Try an encoder on a drawn picture and a text, before hours are spent on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from bioprobe.encoders.encoder import Encoder
+from bioprobe.errors import BioprobeError
+
+_TEXT = "a photo of an animal."
+_TOLERANCE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderCheck:
+    """What an encoder did with the trial inputs.
+
+    Parameters
+    ----------
+    image_norm : float
+        Length of the picture's vector.
+    text_norm : float or None
+        Length of the text's vector, None without a text tower.
+    images_per_s : float
+        Speed on drawn pictures, preprocessing included, decoding not.
+    """
+
+    image_norm: float
+    text_norm: float | None
+    images_per_s: float
+
+
+def check_encoder(encoder: Encoder, *, n_images: int = 16) -> EncoderCheck:
+    """Encode a drawn picture and a text, and time a few pictures.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Encoder to try.
+    n_images : int
+        Pictures to time, 1 or more.
+
+    Returns
+    -------
+    EncoderCheck
+
+    Raises
+    ------
+    BioprobeError
+        If a vector has another length than 1 or another shape than the encoder says.
+    """
+    picture = draw_picture()
+    image_norm = _measure_norm(encoder, encoder.encode_image([picture]))
+    text_norm = None
+    if encoder.has_text_tower:
+        text_norm = _measure_norm(encoder, encoder.encode_text([_TEXT]))
+    started = time.perf_counter()
+    encoder.encode_image([picture] * n_images)
+    return EncoderCheck(
+        image_norm=image_norm,
+        text_norm=text_norm,
+        images_per_s=n_images / (time.perf_counter() - started),
+    )
+
+
+def draw_picture() -> Image.Image:
+    """Return a drawn bird over green hills, RGB, 320 by 240 pixels."""
+    picture = Image.new("RGB", (320, 240), "lightblue")
+    canvas = ImageDraw.Draw(picture)
+    canvas.ellipse((-60, 150, 240, 330), fill="darkgreen")
+    canvas.ellipse((140, 170, 400, 330), fill="green")
+    canvas.ellipse((110, 80, 190, 130), fill="saddlebrown")
+    canvas.ellipse((175, 65, 210, 95), fill="saddlebrown")
+    canvas.polygon([(208, 76), (226, 82), (208, 88)], fill="orange")
+    return picture
+
+
+def _measure_norm(encoder: Encoder, vectors: np.ndarray) -> float:
+    norm = float(np.linalg.norm(vectors[0]))
+    if vectors.shape != (1, encoder.dim) or abs(norm - 1) > _TOLERANCE:
+        msg = (
+            f"{encoder.name} gave a vector of shape {vectors.shape} and length {norm:.4f}; "
+            f"expected shape (1, {encoder.dim}) and length 1: the weights may be damaged"
+        )
+        raise BioprobeError(msg)
+    return norm

@@ -1,0 +1,429 @@
+"""Run an ONNX file as an image-only encoder.
+
+An ONNX graph says nothing of how its pixels are made, so the steps come from options in the
+name, ``onnx:file.onnx?resize_px=256&crop_px=224``, else from ``file.preprocess.json`` beside the
+file, which holds the same keys:
+
+=================  =====================================================================
+``resize_px``      shorter side after resizing, or ``height,width`` to squash
+``crop_px``        side of the centre crop, or ``height,width``; none: no crop
+``mean``, ``std``  three numbers each, for pixels scaled to [0, 1]; default 0 and 1
+``interpolation``  ``bilinear`` (default), ``bicubic``, ``lanczos`` or ``nearest``
+``input``          name of the graph's input; default: its only one
+``output``         name of the graph's output; default: its only one of shape (n, dim)
+=================  =====================================================================
+
+An option overrides the file's value of the same key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from bioprobe.encoders.catalog import ModelSource
+from bioprobe.encoders.encoder import (
+    Fingerprint,
+    explain_no_text_tower,
+    hash_description,
+    normalise_rows,
+)
+from bioprobe.encoders.hub import hash_files
+from bioprobe.errors import (
+    BioprobeError,
+    MissingExtraError,
+    ModelUnavailableError,
+    NoTextTowerError,
+)
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    Pixels = npt.NDArray[np.float32]
+    Vectors = npt.NDArray[np.float32]
+
+_DEFAULT_BATCH_SIZE = 16
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """Steps from a decoded image to the tensor of an ONNX graph.
+
+    Parameters
+    ----------
+    resize_px : tuple of int
+        One number: the shorter side, aspect kept. Two: height and width, aspect lost.
+    crop_px : tuple of int
+        Height and width of the centre crop; empty for none.
+    mean, std : tuple of float
+        Subtracted from and dividing the channels scaled to [0, 1].
+    interpolation : str
+        Filter of the resize.
+    """
+
+    resize_px: tuple[int, ...]
+    crop_px: tuple[int, ...] = ()
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    interpolation: str = "bilinear"
+
+    @property
+    def size_px(self) -> tuple[int, ...]:
+        """Height and width of the tensor."""
+        return self.crop_px or self.resize_px
+
+    def apply(self, image: Image.Image) -> Pixels:
+        """Return the pixels of one RGB image, float32 of shape (3, height_px, width_px)."""
+        resized = image.convert("RGB").resize(self._find_size(image), _FILTERS[self.interpolation])
+        if self.crop_px:
+            resized = resized.crop(self._find_box(resized))
+        scaled: Pixels = np.asarray(resized, dtype=np.float32) / np.float32(255)
+        mean, std = np.array([self.mean, self.std], dtype=np.float32)
+        standard: Pixels = ((scaled - mean) / std).transpose(2, 0, 1)
+        return np.ascontiguousarray(standard)
+
+    def _find_size(self, image: Image.Image) -> tuple[int, int]:
+        if len(self.resize_px) == 2:
+            height, width = self.resize_px
+            return width, height
+        # torchvision's rule: the longer side is cut down to a whole pixel, not rounded.
+        (side,) = self.resize_px
+        shorter = min(image.size)
+        width, height = (int(side * length / shorter) for length in image.size)
+        return width, height
+
+    def _find_box(self, image: Image.Image) -> tuple[int, int, int, int]:
+        height, width = self.crop_px
+        left = round((image.width - width) / 2)
+        top = round((image.height - height) / 2)
+        return left, top, left + width, top + height
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Graph:
+    """An ONNX Runtime session with the input and output in use."""
+
+    session: onnxruntime.InferenceSession
+    input: onnxruntime.NodeArg
+    output: onnxruntime.NodeArg
+
+    @property
+    def dtype(self) -> type[np.floating[Any]]:
+        return np.float16 if self.input.type == "tensor(float16)" else np.float32
+
+    @property
+    def fixed_batch_size(self) -> int | None:
+        """Images in one run where the export fixed it, as many exports do at 1."""
+        size = self.input.shape[0]
+        return size if isinstance(size, int) else None
+
+    def run(self, pixels: Pixels) -> npt.NDArray[Any]:
+        """Return the raw output of at most one batch of pixels."""
+        n_images = len(pixels)
+        batch = pixels.astype(self.dtype)
+        if self.fixed_batch_size:
+            batch = np.resize(batch, (self.fixed_batch_size, *batch.shape[1:]))
+        (outputs,) = self.session.run([self.output.name], {self.input.name: batch})
+        rows: npt.NDArray[Any] = outputs[:n_images].reshape(n_images, -1)
+        return rows
+
+
+class OnnxEncoder:
+    """Image-only encoder over an ONNX graph.
+
+    Parameters
+    ----------
+    name : str
+        Name that loads the encoder again.
+    graph : object
+        Session, input and output.
+    preprocessing : Preprocessing
+        Steps from image to tensor.
+    fingerprint : Fingerprint
+        Identity.
+    batch_size : int
+        Images in one run; a graph with a fixed batch keeps its own.
+    """
+
+    has_text_tower = False
+    logit_scale = 1.0
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        graph: _Graph,
+        preprocessing: Preprocessing,
+        fingerprint: Fingerprint,
+        batch_size: int,
+    ) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self._graph = graph
+        self._preprocessing = preprocessing
+        self._batch_size = graph.fixed_batch_size or batch_size
+        grey = self.preprocess(Image.new("RGB", (64, 64), "grey"))
+        self.dim = int(graph.run(grey[None]).shape[1])
+
+    def preprocess(self, image: Image.Image) -> Pixels:
+        """Apply the given steps to one upright RGB image.
+
+        Returns
+        -------
+        ndarray of float32, shape (3, height_px, width_px)
+        """
+        return self._preprocessing.apply(image)
+
+    def encode_pixels(self, pixels: Pixels) -> Vectors:
+        """Encode preprocessed images.
+
+        Parameters
+        ----------
+        pixels : ndarray of float32, shape (n_images, 3, height_px, width_px)
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, dim), unit rows
+        """
+        starts = range(0, len(pixels), self._batch_size)
+        parts = [self._graph.run(pixels[start : start + self._batch_size]) for start in starts]
+        return normalise_rows(np.concatenate([np.empty((0, self.dim)), *parts]))
+
+    def encode_image(self, images: Sequence[Image.Image]) -> Vectors:
+        """Preprocess and encode images; holds one batch of pixels at a time.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, dim), unit rows
+        """
+        starts = range(0, len(images), self._batch_size)
+        parts = [
+            self.encode_pixels(np.stack([self.preprocess(image) for image in batch]))
+            for batch in (images[start : start + self._batch_size] for start in starts)
+        ]
+        return np.concatenate([np.empty((0, self.dim), dtype=np.float32), *parts])
+
+    def encode_text(self, texts: Sequence[str]) -> NoReturn:  # noqa: ARG002 -- refuses any
+        """Refuse: an ONNX encoder is image-only.
+
+        Raises
+        ------
+        NoTextTowerError
+            Always.
+        """
+        raise NoTextTowerError(explain_no_text_tower(self.name))
+
+
+def load_onnx(source: ModelSource, device: str, batch_size: int | None) -> OnnxEncoder:
+    """Open an ONNX file with the preprocessing of its options or its side file.
+
+    Parameters
+    ----------
+    source : ModelSource
+        Of kind ``file``.
+    device : str
+        ``auto`` or ``cuda`` (if ONNX Runtime was built for it) or ``cpu``.
+    batch_size : int or None
+        Images in one run; None is 16.
+
+    Returns
+    -------
+    OnnxEncoder
+
+    Raises
+    ------
+    ModelUnavailableError
+        If there is no such file, or it is no ONNX graph.
+    MissingExtraError
+        If ONNX Runtime is not installed.
+    BioprobeError
+        If the preprocessing is missing or cannot be understood.
+    """
+    path = Path(source.target)
+    if not path.is_file():
+        msg = f'model "{source.name}": there is no file {path}; check the path'
+        raise ModelUnavailableError(msg)
+    settings = {**_read_side_file(path), **source.options}
+    ports = (settings.pop("input", ""), settings.pop("output", ""))
+    preprocessing = read_preprocessing(settings)
+    graph = _open_graph(source, path, ports, device)
+    _check_size(source, graph, preprocessing)
+    description = dataclasses.asdict(preprocessing) | {"output": graph.output.name}
+    return OnnxEncoder(
+        name=source.name,
+        graph=graph,
+        preprocessing=preprocessing,
+        fingerprint=Fingerprint(
+            model=source.name,
+            weights_sha256=hash_files([path, *_find_external_weights(path)]),
+            preprocessing_sha256=hash_description({"library": "bioprobe", **description}),
+            precision="fp16" if graph.dtype is np.float16 else "fp32",
+            backend="onnx",
+        ),
+        batch_size=batch_size or _DEFAULT_BATCH_SIZE,
+    )
+
+
+def _find_external_weights(path: Path) -> list[Path]:
+    # Where the exporters of PyTorch and of optimum put weights too large for one file.
+    names = (f"{path.name}.data", f"{path.name}_data")
+    return [path.with_name(name) for name in names if path.with_name(name).is_file()]
+
+
+def _check_size(source: ModelSource, graph: _Graph, preprocessing: Preprocessing) -> None:
+    expected = tuple(graph.input.shape[2:])
+    got = preprocessing.size_px
+    if any(
+        isinstance(want, int) and want != have for want, have in zip(expected, got, strict=True)
+    ):
+        msg = (
+            f'model "{source.name}": the graph reads {expected[0]}x{expected[1]} pixels, but the '
+            f"preprocessing gives {got[0]}x{got[1]}; set crop_px={expected[0]}"
+        )
+        raise BioprobeError(msg)
+
+
+def read_preprocessing(settings: Mapping[str, Any]) -> Preprocessing:
+    """Read the steps from options or the contents of a side file.
+
+    Parameters
+    ----------
+    settings : mapping
+        Values are numbers, lists of numbers, or texts of numbers separated by commas.
+
+    Returns
+    -------
+    Preprocessing
+
+    Raises
+    ------
+    BioprobeError
+        If a key is unknown, a value is no number, or ``resize_px`` is missing.
+
+    Examples
+    --------
+    >>> read_preprocessing({"resize_px": "256", "crop_px": 224}).crop_px
+    (224, 224)
+    """
+    known = {field.name for field in dataclasses.fields(Preprocessing)}
+    if unknown := set(settings) - known:
+        _refuse(f"{', '.join(sorted(unknown))} is not known")
+    if "resize_px" not in settings:
+        _refuse("resize_px is missing")
+    values: dict[str, Any] = {}
+    for key in settings:
+        values[key] = _read_setting(key, settings[key])
+    if len(values.get("crop_px", ())) == 1:
+        values["crop_px"] *= 2
+    steps = Preprocessing(**values)
+    if len(steps.size_px) == 1:
+        _refuse("crop_px is missing, so that images of other shapes would not stack")
+    return steps
+
+
+def _read_setting(key: str, value: Any) -> tuple[float, ...] | str:  # noqa: ANN401 -- JSON
+    if key == "interpolation":
+        if value not in _FILTERS:
+            _refuse(f'interpolation "{value}" is not one of {", ".join(_FILTERS)}')
+        return str(value)
+    parts = value.split(",") if isinstance(value, str) else np.atleast_1d(value).tolist()
+    try:
+        numbers = tuple(float(part) for part in parts)
+    except (TypeError, ValueError):
+        _refuse(f'{key} "{value}" is not a list of numbers')
+    counts = (1, 2) if key.endswith("_px") else (3,)
+    if len(numbers) not in counts:
+        _refuse(f"{key} has {len(numbers)} numbers, expected {' or '.join(map(str, counts))}")
+    return tuple(int(number) for number in numbers) if key.endswith("_px") else numbers
+
+
+def _refuse(problem: str) -> NoReturn:
+    keys = ", ".join(field.name for field in dataclasses.fields(Preprocessing))
+    msg = (
+        f"preprocessing of an ONNX model: {problem}; write it after the file name, such as "
+        '"onnx:file.onnx?resize_px=256&crop_px=224&mean=0.485,0.456,0.406&std=0.229,0.224,0.225", '
+        f"or in file.preprocess.json beside it; keys are {keys}, input, output"
+    )
+    raise BioprobeError(msg)
+
+
+def _read_side_file(path: Path) -> dict[str, Any]:
+    side_file = path.with_suffix(".preprocess.json")
+    if not side_file.is_file():
+        return {}
+    try:
+        settings = json.loads(side_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = f"{side_file} is not JSON: {error}"
+        raise BioprobeError(msg) from error
+    if not isinstance(settings, dict):
+        msg = f"{side_file} holds a {type(settings).__name__}, expected an object of settings"
+        raise BioprobeError(msg)
+    return settings
+
+
+def _open_graph(source: ModelSource, path: Path, ports: tuple[str, str], device: str) -> _Graph:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        msg = (
+            f'model "{source.name}" needs ONNX Runtime, which is not installed; install it with '
+            "pip install 'bioprobe[onnx]'"
+        )
+        raise MissingExtraError(msg) from error
+    providers = _choose_providers(device, onnxruntime.get_available_providers())
+    onnxruntime.set_default_logger_severity(3)
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=providers)
+    except Exception as error:
+        # Its exceptions share no base class short of Exception.
+        reason = str(error).strip().splitlines()[0][:200]
+        msg = f'model "{source.name}": ONNX Runtime cannot open {path}: {reason}'
+        raise ModelUnavailableError(msg) from error
+    return _Graph(
+        session=session,
+        input=_choose_port(source, ports[0], "input", session.get_inputs()),
+        output=_choose_port(source, ports[1], "output", session.get_outputs()),
+    )
+
+
+def _choose_providers(device: str, available: Sequence[str]) -> list[str]:
+    known = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+    present = [kind for kind, provider in known.items() if provider in available]
+    kind = present[0] if device == "auto" else device
+    if kind not in present:
+        msg = f'ONNX Runtime here has no device "{device}"; choose auto or {" or ".join(present)}'
+        raise BioprobeError(msg)
+    return [known[kind]]
+
+
+def _choose_port(
+    source: ModelSource, wanted: str, kind: str, ports: Sequence[onnxruntime.NodeArg]
+) -> onnxruntime.NodeArg:
+    names = [port.name for port in ports]
+    if wanted in names:
+        return ports[names.index(wanted)]
+    if not wanted and len(ports) == 1:
+        return ports[0]
+    flat = [port for port in ports if len(port.shape or ()) == 2]
+    if not wanted and kind == "output" and len(flat) == 1:
+        return flat[0]
+    problem = f'has no {kind} "{wanted}"' if wanted else f"has {len(names)} {kind}s"
+    msg = (
+        f'model "{source.name}" {problem}; name one of {", ".join(names)} by adding '
+        f'"{kind}=NAME" to the options after "?"'
+    )
+    raise BioprobeError(msg)

@@ -1,0 +1,136 @@
+"""Load timm backbones: the pooled output before the classifier, image-only."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import timm
+
+from bioprobe.encoders.catalog import ModelSource
+from bioprobe.encoders.encoder import Fingerprint, hash_description
+from bioprobe.encoders.hub import TIMM, get_snapshot, hash_files
+from bioprobe.encoders.torch_encoder import ImageTower, Runtime, TorchEncoder, measure_dim
+from bioprobe.errors import ModelUnavailableError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL.Image import Image
+
+
+def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
+    """Load a backbone through timm, with the data configuration it resolves itself.
+
+    Parameters
+    ----------
+    source : ModelSource
+        Of kind ``hub``, ``folder`` or ``tag``.
+    runtime : Runtime
+        Device, precision and batch size.
+
+    Returns
+    -------
+    TorchEncoder
+
+    Raises
+    ------
+    ModelUnavailableError
+        If timm has no such model, or the weights are not here and cannot be fetched.
+    """
+    if source.kind == "tag":
+        source = _name_tag(source)
+    snapshot = get_snapshot(_find_repository(source), TIMM)
+    try:
+        model = timm.create_model(f"local-dir:{snapshot.folder}", pretrained=True, num_classes=0)
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        msg = f'model "{source.name}": timm cannot load {snapshot.folder}: {reason}'
+        raise ModelUnavailableError(msg) from error
+    runtime.place(model)
+    data_config = timm.data.resolve_model_data_config(model)
+    transform = _build_transform(data_config)
+    return TorchEncoder(
+        name=source.name,
+        module=model,
+        image_tower=ImageTower(
+            transform=transform, embed=model, dim=measure_dim(transform, model, runtime)
+        ),
+        text_tower=None,
+        logit_scale=1.0,
+        fingerprint=Fingerprint(
+            model=source.name,
+            revision=snapshot.revision,
+            weights_sha256=hash_files(snapshot.weights),
+            preprocessing_sha256=hash_description(_describe(data_config, model)),
+            precision=runtime.precision,
+            backend="timm",
+        ),
+        runtime=runtime,
+    )
+
+
+def find_repository(source: ModelSource) -> ModelSource:
+    """Return the hub repository behind a name that timm knows; other sources as they are.
+
+    Parameters
+    ----------
+    source : ModelSource
+        Of backend ``timm``.
+
+    Returns
+    -------
+    ModelSource
+        Of kind ``hub`` or ``folder``.
+
+    Raises
+    ------
+    ModelUnavailableError
+        If timm knows no such pretrained model.
+    """
+    return _find_repository(_name_tag(source) if source.kind == "tag" else source)
+
+
+def _name_tag(source: ModelSource) -> ModelSource:
+    # The default weights of an architecture change between versions of timm: name them.
+    config = timm.get_pretrained_cfg(source.target) if timm.is_model(source.target) else None
+    if config is None or not config.hf_hub_id:
+        close = timm.list_pretrained(f"{source.target.partition('.')[0]}*")[:5]
+        hint = f"it has {', '.join(close)}" if close else "see timm.list_pretrained()"
+        msg = f'model "{source.name}": timm has no such pretrained model; {hint}'
+        raise ModelUnavailableError(msg)
+    target = f"{config.architecture}.{config.tag}" if config.tag else config.architecture
+    return dataclasses.replace(source, name=f"timm:{target}", target=target)
+
+
+def _find_repository(source: ModelSource) -> ModelSource:
+    if source.kind != "tag":
+        return source
+    repository = timm.get_pretrained_cfg(source.target).hf_hub_id
+    return dataclasses.replace(source, kind="hub", target=repository)
+
+
+def _build_transform(
+    data_config: dict[str, Any],
+) -> Callable[[Image], npt.NDArray[np.float32]]:
+    transform = timm.data.create_transform(**data_config, is_training=False)
+
+    def to_pixels(image: Image) -> npt.NDArray[np.float32]:
+        pixels: npt.NDArray[np.float32] = transform(image).numpy()
+        return pixels
+
+    return to_pixels
+
+
+def _describe(data_config: dict[str, Any], model: Any) -> dict[str, Any]:  # noqa: ANN401 -- any timm class
+    return {
+        "library": "timm",
+        **{key: _plain(value) for key, value in data_config.items()},
+        # Not a step before the tensor, but the same weights pooled otherwise give other vectors.
+        "global_pool": str(getattr(model, "global_pool", "")),
+    }
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 -- settings are of any JSON type
+    return list(value) if isinstance(value, tuple) else value

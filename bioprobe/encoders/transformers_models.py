@@ -1,0 +1,239 @@
+"""Load transformers checkpoints: CLIP, SigLIP and SigLIP 2 with text, DINOv2 and others without.
+
+The embedding of an image is what the library calls it: ``get_image_features`` where the model
+has a text tower. Of an image-only model it is ``pooler_output``, which for DINOv2 is the class
+token after the last layer norm; of the ViT family, whose pooler is often untrained, and of
+models without a pooler it is the class token itself, the first of ``last_hidden_state``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from transformers.utils import logging as transformers_logging
+
+from bioprobe.encoders.catalog import ModelSource
+from bioprobe.encoders.encoder import Fingerprint, hash_description
+from bioprobe.encoders.hub import TRANSFORMERS, Snapshot, get_snapshot, hash_files
+from bioprobe.encoders.torch_encoder import (
+    ImageTower,
+    Runtime,
+    TextTower,
+    TorchEncoder,
+    find_padding,
+    measure_dim,
+)
+from bioprobe.errors import ModelUnavailableError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL.Image import Image
+
+_UNTRAINED_POOLERS = frozenset({"vit", "deit", "beit", "data2vec-vision"})
+# SigLIP was trained without an attention mask: padding is part of what it reads.
+_WITHOUT_MASK = frozenset({"siglip"})
+# The values that change a pixel; the rest of a processor's settings names classes and versions.
+_PREPROCESSING_KEYS = (
+    "do_convert_rgb",
+    "do_resize",
+    "size",
+    "default_to_square",
+    "resample",
+    "crop_pct",
+    "do_center_crop",
+    "crop_size",
+    "do_pad",
+    "pad_size",
+    "do_rescale",
+    "rescale_factor",
+    "offset",
+    "do_normalize",
+    "image_mean",
+    "image_std",
+)
+
+
+def load_transformers(source: ModelSource, runtime: Runtime) -> TorchEncoder:
+    """Load a model through transformers' ``Auto`` classes.
+
+    Parameters
+    ----------
+    source : ModelSource
+        Of kind ``hub`` or ``folder``.
+    runtime : Runtime
+        Device, precision and batch size.
+
+    Returns
+    -------
+    TorchEncoder
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the weights are not here and cannot be fetched, are incomplete, or belong to a model
+        that has no single embedding of an image.
+    """
+    snapshot = get_snapshot(source, TRANSFORMERS)
+    try:
+        model = _load_model(source, snapshot)
+        processor = transformers.AutoImageProcessor.from_pretrained(
+            snapshot.folder, local_files_only=True
+        )
+        text_tower = _build_text_tower(model, snapshot)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if isinstance(error, ModelUnavailableError):
+            raise
+        raise ModelUnavailableError(_explain_broken(source, snapshot, error)) from error
+    logit_scale = getattr(model, "logit_scale", None)
+    # Read before the cast: bf16 keeps three digits of it.
+    scale = 1.0 if logit_scale is None else float(logit_scale.detach().float().exp())
+    runtime.place(model)
+    embed = _choose_image_embedding(model)
+    transform = _build_transform(processor)
+    return TorchEncoder(
+        name=source.name,
+        module=model,
+        image_tower=ImageTower(
+            transform=transform, embed=embed, dim=measure_dim(transform, embed, runtime)
+        ),
+        text_tower=text_tower,
+        logit_scale=scale,
+        fingerprint=Fingerprint(
+            model=source.name,
+            revision=snapshot.revision,
+            weights_sha256=hash_files(snapshot.weights),
+            preprocessing_sha256=hash_description(_describe(processor, model)),
+            precision=runtime.precision,
+            backend="transformers",
+        ),
+        runtime=runtime,
+    )
+
+
+def _load_model(source: ModelSource, snapshot: Snapshot) -> transformers.PreTrainedModel:
+    show_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        model, report = transformers.AutoModel.from_pretrained(
+            snapshot.folder,
+            local_files_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    finally:
+        if show_bars:
+            transformers_logging.enable_progress_bar()
+    model_type = model.config.model_type
+    if model_type == "siglip2":
+        msg = (
+            f'model "{source.name}" is a SigLIP 2 of variable resolution, which has no fixed '
+            "pixel tensor; use a fixed one such as transformers:google/siglip2-base-patch16-224"
+        )
+        raise ModelUnavailableError(msg)
+    needed = [
+        key
+        for key in report["missing_keys"]
+        if not (model_type in _UNTRAINED_POOLERS and key.startswith("pooler."))
+    ]
+    if needed:
+        msg = (
+            f'model "{source.name}": {snapshot.folder} lacks weights of {len(needed)} layers '
+            f"({', '.join(sorted(needed)[:3])}); they would be random: fetch the model again"
+        )
+        raise ModelUnavailableError(msg)
+    loaded: transformers.PreTrainedModel = model
+    return loaded
+
+
+def _choose_image_embedding(
+    model: transformers.PreTrainedModel,
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    if hasattr(model, "get_image_features"):
+        return lambda pixels: _get_pooled(model.get_image_features(pixel_values=pixels))
+    if model.config.model_type in _UNTRAINED_POOLERS:
+        return lambda pixels: model(pixel_values=pixels).last_hidden_state[:, 0]
+
+    def embed(pixels: torch.Tensor) -> torch.Tensor:
+        outputs = model(pixel_values=pixels)
+        pooled = getattr(outputs, "pooler_output", None)
+        first: torch.Tensor = outputs.last_hidden_state[:, 0] if pooled is None else pooled
+        return first.flatten(start_dim=1)
+
+    return embed
+
+
+def _get_pooled(outputs: Any) -> torch.Tensor:  # noqa: ANN401 -- a tensor before version 5
+    embeddings: torch.Tensor = getattr(outputs, "pooler_output", outputs)
+    return embeddings
+
+
+def _build_transform(
+    processor: transformers.BaseImageProcessor,
+) -> Callable[[Image], npt.NDArray[np.float32]]:
+    def to_pixels(image: Image) -> npt.NDArray[np.float32]:
+        pixels: torch.Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
+        array: npt.NDArray[np.float32] = pixels.float().numpy()
+        return array
+
+    return to_pixels
+
+
+def _build_text_tower(model: transformers.PreTrainedModel, snapshot: Snapshot) -> TextTower | None:
+    if not hasattr(model, "get_text_features"):
+        return None
+    tokenizer = transformers.AutoTokenizer.from_pretrained(snapshot.folder, local_files_only=True)
+    padding = find_padding(tokenizer)
+    length = model.config.get_text_config().max_position_embeddings
+    keys = ["input_ids"]
+    if model.config.model_type not in _WITHOUT_MASK:
+        keys.append("attention_mask")
+
+    def tokenise(texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        tokens = tokenizer(
+            list(texts),
+            padding="max_length",
+            max_length=length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        return {key: tokens[key] for key in keys if key in tokens}
+
+    return TextTower(
+        tokenise=tokenise,
+        embed=lambda tokens: _get_pooled(model.get_text_features(**tokens)),
+        count_tokens=lambda text: len(tokenizer(text, truncation=False, verbose=False).input_ids),
+        looks_full=lambda tokens: padding.find_full_rows(tokens["input_ids"]),
+        context_length=length,
+    )
+
+
+def _describe(
+    processor: transformers.BaseImageProcessor, model: transformers.PreTrainedModel
+) -> dict[str, Any]:
+    settings = processor.to_dict()
+    steps = {key: _plain(settings[key]) for key in _PREPROCESSING_KEYS if key in settings}
+    return {
+        "library": "transformers",
+        **{key: value for key, value in steps.items() if value is not None},
+        # Resizing with PIL and with torchvision differs by up to one grey level.
+        "resize_with": "pil" if type(processor).__name__.endswith("Pil") else "torchvision",
+        "model_type": model.config.model_type,
+    }
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 -- settings are of any JSON type
+    if hasattr(value, "items"):
+        return {key: _plain(part) for key, part in value.items() if part is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    # An enumeration such as resample=3 (bicubic) is stored as its number.
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _explain_broken(source: ModelSource, snapshot: Snapshot, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0][:200]
+    return f'model "{source.name}": transformers cannot load {snapshot.folder}: {reason}'
