@@ -81,6 +81,7 @@ def info_command(model: ModelArgument, output_format: FormatOption = OutputForma
     if output_format is OutputFormat.json:
         typer.echo(json.dumps(facts, indent=2))
         return
+    facts["folder"] = facts["folder"] or "none"
     typer.echo(_align([(key, _show(value)) for key, value in facts.items()]))
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("csv", "json", "parquet", "table")
 _TERMINAL_ROWS = 20
+# As many digits as float32 has.
+_FLOAT_FORMAT = "%.7g"
 
 
 def say(message: str, *, quiet: bool = False) -> None:
@@ -77,9 +79,9 @@ def _choose_format(output: str, file_format: str | None) -> str:
 
 def _write_csv(frame: pd.DataFrame, output: str, provenance: dict[str, Any] | None) -> None:
     if output == "-":
-        frame.to_csv(sys.stdout, index=False)
+        frame.to_csv(sys.stdout, index=False, float_format=_FLOAT_FORMAT)
         return
-    frame.to_csv(_prepare(output), index=False)
+    frame.to_csv(_prepare(output), index=False, float_format=_FLOAT_FORMAT)
     if provenance is not None:
         beside = Path(f"{output}.provenance.json")
         beside.write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
@@ -111,6 +113,8 @@ def _print_table(frame: pd.DataFrame, output: str = "-") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    # For reading: a column that says nothing only takes room from the others.
+    frame = frame.loc[:, [column for column in frame if not (frame[column] == "").all()]]
     table = Table(header_style="bold", box=None, pad_edge=False)
     for column in frame.columns:
         numeric = frame[column].dtype.kind in "if"

@@ -20,6 +20,11 @@ def count_images(n_images: int, *, quiet: bool) -> Iterator[Callable[[Outcome], 
         Number of images to come.
     quiet : bool
         Show nothing.
+
+    Yields
+    ------
+    callable
+        To be told the outcome of each image.
     """
     from tqdm import tqdm
 

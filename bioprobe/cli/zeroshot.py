@@ -56,11 +56,13 @@ def zeroshot(
 def _summarise(predictions: Predictions, prompts: PromptSet) -> None:
     from bioprobe.classify import measure_accuracy
 
+    n_classes = len(predictions.classes)
     say(
-        f"{len(predictions):,} images, {len(predictions.classes):,} classes at "
-        f"{predictions.rank.value}, text type {prompts.text_type.value}, "
-        f"{len(prompts.templates)} template(s)"
+        f"images: {len(predictions):,}; classes at {predictions.rank.value}: {n_classes:,}; "
+        f"text type: {prompts.text_type.value}; templates: {len(prompts.templates)}"
     )
+    if n_classes == 1:
+        say("there is only one class, so every image gets it; give more with --taxa")
     if prompts.unnamed:
         say(f"{len(prompts.unnamed)} classes have no common name: their scientific name is used")
     measured = measure_accuracy(predictions)

@@ -1,0 +1,36 @@
+"""Small pictures that live inside a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+from bioprobe.errors import ImageReadError
+from bioprobe.images.reading import decode_image
+
+
+def make_thumbnail(file: Path, size_px: int = 160) -> str:
+    """Return a picture as a data URL, its longer side at most ``size_px``.
+
+    Parameters
+    ----------
+    file : Path
+        Image file.
+    size_px : int
+        Longer side of the thumbnail.
+
+    Returns
+    -------
+    str
+        ``data:image/jpeg;base64,…``, or ``""`` when the file is gone or unreadable, which a page
+        shows as an empty frame.
+    """
+    try:
+        image = decode_image(file.read_bytes())
+    except (ImageReadError, OSError):
+        return ""
+    image.thumbnail((size_px, size_px))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
