@@ -309,7 +309,7 @@ def _explain_unknown(name: str) -> str:
     close = difflib.get_close_matches(name, short_names, n=1)
     if Path(name).suffix == ".onnx":
         hint = f'for an ONNX file write "onnx:{name}"'
-    elif Path(name).is_dir():
+    elif name and Path(name).is_dir():
         hint = (
             f'for a folder write "local-dir:{name}" (open_clip), "transformers:{name}" or '
             f'"timm:local-dir:{name}"'

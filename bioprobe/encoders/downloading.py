@@ -8,10 +8,9 @@ from pathlib import Path
 
 from bioprobe.encoders.catalog import ModelCard, ModelSource, find_card, list_cards, parse_name
 from bioprobe.encoders.hub import (
+    LAYOUTS,
     OPEN_CLIP,
     ORIGIN_FILE,
-    TIMM,
-    TRANSFORMERS,
     Layout,
     Snapshot,
     fetch_snapshot,
@@ -20,8 +19,6 @@ from bioprobe.encoders.hub import (
     read_folder,
 )
 from bioprobe.errors import ModelUnavailableError
-
-_LAYOUTS = {"open_clip": OPEN_CLIP, "transformers": TRANSFORMERS, "timm": TIMM}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,7 +153,7 @@ def _read_sizes(folder: Path) -> tuple[int | None, int | None]:
 
 def _resolve(source: ModelSource) -> tuple[ModelSource, Layout]:
     """Return the repository or folder behind a source, and what to expect there."""
-    layout = _LAYOUTS[source.backend]
+    layout = LAYOUTS[source.backend]
     if source.kind != "tag":
         return source, layout
     if source.backend == "timm":

@@ -182,7 +182,7 @@ def hash_description(description: dict[str, Any]) -> str:
 
 
 def normalise_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Scale each row to unit length in float32; rows of zeros stay zeros.
+    """Scale each row to unit length in float32; rows of zeros stay zeros, of NaN stay NaN.
 
     Parameters
     ----------
@@ -199,5 +199,7 @@ def normalise_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """
     rows = np.asarray(vectors, dtype=np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: npt.NDArray[np.float32] = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+    unit: npt.NDArray[np.float32] = np.divide(
+        rows, norms, out=np.zeros_like(rows), where=norms != 0
+    )
     return unit

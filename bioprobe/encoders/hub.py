@@ -78,6 +78,8 @@ TRANSFORMERS = Layout(
 )
 TIMM = Layout(config="config.json", weights=("model.safetensors", "pytorch_model.bin"))
 
+LAYOUTS = {"open_clip": OPEN_CLIP, "transformers": TRANSFORMERS, "timm": TIMM}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Snapshot:

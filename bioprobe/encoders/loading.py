@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bioprobe.encoders.catalog import ModelSource, parse_name
 from bioprobe.encoders.encoder import Encoder
+from bioprobe.encoders.hub import LAYOUTS, get_snapshot
 from bioprobe.encoders.silence import silence_libraries
 from bioprobe.errors import BioprobeError
 
@@ -63,6 +64,9 @@ def _load(source: ModelSource, device: str, precision: str, batch_size: int | No
             )
             raise BioprobeError(msg)
         return load_onnx(source, device, batch_size)
+    if source.kind in {"hub", "folder"}:
+        # Fetches what is missing, or says so within a second.
+        get_snapshot(source, LAYOUTS[source.backend])
     from bioprobe.encoders.torch_encoder import choose_runtime
 
     runtime = choose_runtime(device, precision, batch_size)

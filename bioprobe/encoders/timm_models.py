@@ -94,7 +94,11 @@ def find_repository(source: ModelSource) -> ModelSource:
 
 def _name_tag(source: ModelSource) -> ModelSource:
     # The default weights of an architecture change between versions of timm: name them.
-    config = timm.get_pretrained_cfg(source.target) if timm.is_model(source.target) else None
+    try:
+        config = timm.get_pretrained_cfg(source.target)
+    except RuntimeError:
+        # timm raises for a wrong tag, and returns None for a wrong architecture.
+        config = None
     if config is None or not config.hf_hub_id:
         close = timm.list_pretrained(f"{source.target.partition('.')[0]}*")[:5]
         hint = f"it has {', '.join(close)}" if close else "see timm.list_pretrained()"

@@ -266,14 +266,14 @@ class TorchEncoder:
                 raise PromptError(msg)
 
     def _finish(self, embeddings: torch.Tensor) -> Vectors:
-        vectors = normalise_rows(embeddings.float().cpu().numpy())
-        if not np.isfinite(vectors).all():
+        values = embeddings.float().cpu().numpy()
+        if not np.isfinite(values).all():
             msg = (
                 f"{self.name} gave values that are not finite in {self.runtime.precision} on "
                 f"{self.runtime.device}; use --precision fp32"
             )
             raise BioprobeError(msg)
-        return vectors
+        return normalise_rows(values)
 
     def _stack(self, batches: Iterator[Vectors]) -> Vectors:
         return np.concatenate([np.empty((0, self.dim), dtype=np.float32), *batches])
@@ -322,14 +322,22 @@ def choose_runtime(device: str, precision: str, batch_size: int | None) -> Runti
     return Runtime(device=chosen, precision=precision, batch_size=batch_size or default)
 
 
-def _choose_device(device: str) -> torch.device:
+def _choose_device(name: str) -> torch.device:
     present = [kind for kind in ("cuda", "mps") if _is_present(kind)] + ["cpu"]
-    if device == "auto":
+    if name == "auto":
         return torch.device(present[0])
-    if device.partition(":")[0] not in present:
-        msg = f'device "{device}" is not on this machine; choose auto, {" or ".join(present)}'
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in present or (device.index or 0) >= _count(device):
+        msg = f'device "{name}" is not on this machine; choose auto or {" or ".join(present)}'
         raise BioprobeError(msg)
-    return torch.device(device)
+    return device
+
+
+def _count(device: torch.device) -> int:
+    return torch.cuda.device_count() if device.type == "cuda" else 1
 
 
 def _is_present(kind: str) -> bool:

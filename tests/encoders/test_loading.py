@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bioprobe.encoders import load_encoder
+from bioprobe.encoders.checking import check_encoder
+from bioprobe.encoders.torch_encoder import Padding, TorchEncoder, choose_runtime
+from bioprobe.errors import BioprobeError
+
+
+def test_importing_the_package_imports_no_deep_learning_library() -> None:
+    code = (
+        "import sys, bioprobe.encoders, bioprobe.encoders.downloading, bioprobe.cli.models\n"
+        "heavy = {'torch', 'open_clip', 'transformers', 'timm', 'onnxruntime'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_device_is_the_best_one_present(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_runtime("auto", "fp32", None).device.type == "cpu"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_runtime("auto", "fp32", None).device.type == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_runtime("auto", "fp32", None).device.type == "cuda"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_runtime("cuda:1", "fp32", None).device.index == 1
+    with pytest.raises(BioprobeError, match='"cuda:2" is not on this machine'):
+        choose_runtime("cuda:2", "fp32", None)
+    assert choose_runtime("cpu", "fp32", None).device.type == "cpu"
+
+
+def test_batches_are_smaller_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert choose_runtime("cpu", "fp32", None).batch_size == 16
+    assert choose_runtime("cuda", "fp32", None).batch_size == 64
+    assert choose_runtime("cuda", "fp32", 5).batch_size == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"device": "abacus"}, 'device "abacus" is not on this machine; choose auto or cpu'),
+        ({"device": "cpu:banana"}, 'device "cpu:banana"'),
+        ({"precision": "fp8"}, "choose one of fp32, bf16, fp16"),
+        ({"batch_size": 0}, "batch size is 0; it must be 1 or more"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    open_clip_dir: Path, options: dict[str, str], problem: str
+) -> None:
+    with pytest.raises(BioprobeError, match=problem):
+        load_encoder(f"local-dir:{open_clip_dir}", **options)  # type: ignore[arg-type]
+
+
+def test_values_that_are_not_finite_are_reported_not_returned(
+    open_clip_dir: Path, pictures: list[Image.Image]
+) -> None:
+    encoder = load_encoder(f"local-dir:{open_clip_dir}", device="cpu")
+    assert isinstance(encoder, TorchEncoder)
+    with torch.no_grad():
+        encoder.module.get_parameter("visual.proj").fill_(float("inf"))
+    with pytest.raises(BioprobeError, match="not finite in fp32 on cpu"):
+        encoder.encode_image(pictures[:1])
+
+
+def test_rows_are_full_where_no_padding_is_seen() -> None:
+    rows = torch.tensor([[5, 6, 0, 0], [5, 6, 7, 0], [5, 6, 7, 8]])
+    assert Padding(token_id=0).find_full_rows(rows).tolist() == [False, False, True]
+    # Where the padding token also ends a text, one of it proves nothing.
+    assert Padding(token_id=0, n_visible=2).find_full_rows(rows).tolist() == [False, True, True]
+    assert Padding(token_id=0, is_left=True).find_full_rows(rows.flip(1)).tolist() == [
+        False,
+        False,
+        True,
+    ]
+    assert Padding(token_id=None).find_full_rows(rows).all()
+
+
+def test_the_check_measures_norms_and_speed(open_clip_dir: Path, dinov2_dir: Path) -> None:
+    check = check_encoder(load_encoder(f"local-dir:{open_clip_dir}", device="cpu"), n_images=2)
+    assert check.image_norm == pytest.approx(1)
+    assert check.text_norm == pytest.approx(1)
+    assert check.images_per_s > 0
+    image_only = check_encoder(load_encoder(f"transformers:{dinov2_dir}", device="cpu"))
+    assert image_only.text_norm is None
+
+
+def test_the_check_refuses_an_encoder_whose_vectors_are_not_unit(open_clip_dir: Path) -> None:
+    encoder = load_encoder(f"local-dir:{open_clip_dir}", device="cpu")
+
+    class Stretched:
+        name = "stretched"
+        dim = encoder.dim
+        has_text_tower = False
+        logit_scale = 1.0
+        fingerprint = encoder.fingerprint
+
+        def encode_image(self, images: list[Image.Image]) -> np.ndarray:
+            return 2 * encoder.encode_image(images)
+
+        preprocess = encoder.preprocess
+        encode_pixels = encoder.encode_pixels
+        encode_text = encoder.encode_text
+
+    with pytest.raises(BioprobeError, match=r"length 2\.0000; expected shape"):
+        check_encoder(Stretched())  # type: ignore[arg-type]
