@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bioprobe.cli.options import Debug, Device, Precision, Quiet
+from bioprobe.cli.output import say
+
 if TYPE_CHECKING:
     from bioprobe.encoders.downloading import ModelStatus
 
@@ -42,7 +45,10 @@ ModelArgument = Annotated[
 
 
 @app.command("list")
-def list_command(output_format: FormatOption = OutputFormat.table) -> None:
+def list_command(
+    output_format: FormatOption = OutputFormat.table,
+    debug: Debug = False,  # noqa: ARG001 - read by the program's outermost frame
+) -> None:
     """List the models that have a short name, and whether each is on this machine.
 
     Example: bioprobe models list --format json
@@ -66,11 +72,15 @@ def list_command(output_format: FormatOption = OutputFormat.table) -> None:
         "here",
     )
     typer.echo(_align([header, *rows]))
-    typer.echo("More of one: bioprobe models info ID", err=True)
+    say("More of one: bioprobe models info ID")
 
 
 @app.command("info")
-def info_command(model: ModelArgument, output_format: FormatOption = OutputFormat.table) -> None:
+def info_command(
+    model: ModelArgument,
+    output_format: FormatOption = OutputFormat.table,
+    debug: Debug = False,  # noqa: ARG001 - read by the program's outermost frame
+) -> None:
     """Show what is known of one model without loading it.
 
     Example: bioprobe models info bioclip-2
@@ -92,6 +102,8 @@ def download_command(
         Path | None,
         typer.Option(help="Folder to fill, to be copied to a machine without a network."),
     ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,  # noqa: ARG001 - read by the program's outermost frame
 ) -> None:
     """Fetch a model from the hub, into the cache or into a folder.
 
@@ -99,18 +111,20 @@ def download_command(
     """
     from bioprobe.encoders.downloading import download_model
 
-    typer.echo(f"Fetching {model} …", err=True)
+    say(f"Fetching {model} …", quiet=quiet)
     download = download_model(model, to=to)
-    typer.echo(f"{_show_bytes(download.size_bytes)} of weights lie in {download.folder}", err=True)
-    typer.echo(f"Use it with --model {download.name}", err=True)
+    say(f"{_show_bytes(download.size_bytes)} of weights lie in {download.folder}", quiet=quiet)
+    say(f"Use it with --model {download.name}", quiet=quiet)
     typer.echo(str(download.folder))
 
 
 @app.command("check")
 def check_command(
     model: ModelArgument,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    quiet: Quiet = False,
+    debug: Debug = False,  # noqa: ARG001 - read by the program's outermost frame
 ) -> None:
     """Load a model and encode one drawn picture and one text with it.
 
@@ -119,7 +133,7 @@ def check_command(
     from bioprobe.encoders import load_encoder
     from bioprobe.encoders.checking import check_encoder
 
-    typer.echo(f"Loading {model} …", err=True)
+    say(f"Loading {model} …", quiet=quiet)
     started = time.perf_counter()
     encoder = load_encoder(model, device=device, precision=precision)
     load_s = time.perf_counter() - started

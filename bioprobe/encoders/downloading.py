@@ -157,10 +157,10 @@ def _resolve(source: ModelSource) -> tuple[ModelSource, Layout]:
     if source.kind != "tag":
         return source, layout
     if source.backend == "timm":
-        from bioprobe.encoders.timm_models import find_repository
+        from bioprobe.encoders.families.timm_models import find_repository
 
         return find_repository(source), layout
-    from bioprobe.encoders.open_clip_models import find_tag_repository
+    from bioprobe.encoders.families.open_clip_models import find_tag_repository
 
     if repository := find_tag_repository(source):
         return repository
@@ -225,6 +225,6 @@ def _write_tag_config(source: ModelSource, snapshot: Snapshot) -> None:
     path = snapshot.folder / OPEN_CLIP.config
     if source.backend != "open_clip" or path.is_file():
         return
-    from bioprobe.encoders.open_clip_models import describe_tag
+    from bioprobe.encoders.families.open_clip_models import describe_tag
 
     path.write_text(json.dumps(describe_tag(source), indent=2) + "\n", encoding="utf-8")

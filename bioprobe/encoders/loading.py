@@ -55,7 +55,7 @@ def load_encoder(
 def _load(source: ModelSource, device: str, precision: str, batch_size: int | None) -> Encoder:
     # The libraries take seconds to import, so each is imported only for a model that needs it.
     if source.backend == "onnx":
-        from bioprobe.encoders.onnx_models import load_onnx
+        from bioprobe.encoders.families.onnx_models import load_onnx
 
         if precision != "fp32":
             msg = (
@@ -67,17 +67,17 @@ def _load(source: ModelSource, device: str, precision: str, batch_size: int | No
     if source.kind in {"hub", "folder"}:
         # Fetches what is missing, or says so within a second.
         get_snapshot(source, LAYOUTS[source.backend])
-    from bioprobe.encoders.torch_encoder import choose_runtime
+    from bioprobe.encoders.families.torch_encoder import choose_runtime
 
     runtime = choose_runtime(device, precision, batch_size)
     if source.backend == "transformers":
-        from bioprobe.encoders.transformers_models import load_transformers
+        from bioprobe.encoders.families.transformers_models import load_transformers
 
         return load_transformers(source, runtime)
     if source.backend == "timm":
-        from bioprobe.encoders.timm_models import load_timm
+        from bioprobe.encoders.families.timm_models import load_timm
 
         return load_timm(source, runtime)
-    from bioprobe.encoders.open_clip_models import load_open_clip
+    from bioprobe.encoders.families.open_clip_models import load_open_clip
 
     return load_open_clip(source, runtime)

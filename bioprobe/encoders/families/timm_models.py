@@ -10,8 +10,8 @@ import timm
 
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import Fingerprint, hash_description
+from bioprobe.encoders.families.torch_encoder import ImageTower, Runtime, TorchEncoder, measure_dim
 from bioprobe.encoders.hub import TIMM, get_snapshot, hash_files
-from bioprobe.encoders.torch_encoder import ImageTower, Runtime, TorchEncoder, measure_dim
 from bioprobe.errors import ModelUnavailableError
 
 if TYPE_CHECKING:

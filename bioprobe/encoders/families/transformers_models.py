@@ -17,8 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import Fingerprint, hash_description
-from bioprobe.encoders.hub import TRANSFORMERS, Snapshot, get_snapshot, hash_files
-from bioprobe.encoders.torch_encoder import (
+from bioprobe.encoders.families.torch_encoder import (
     ImageTower,
     Runtime,
     TextTower,
@@ -26,6 +25,7 @@ from bioprobe.encoders.torch_encoder import (
     find_padding,
     measure_dim,
 )
+from bioprobe.encoders.hub import TRANSFORMERS, Snapshot, get_snapshot, hash_files
 from bioprobe.errors import ModelUnavailableError
 
 if TYPE_CHECKING:

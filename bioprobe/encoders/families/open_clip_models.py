@@ -16,6 +16,14 @@ from open_clip.transformer import QuickGELU
 
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import Fingerprint, hash_description
+from bioprobe.encoders.families.torch_encoder import (
+    ImageTower,
+    Padding,
+    Runtime,
+    TextTower,
+    TorchEncoder,
+    find_padding,
+)
 from bioprobe.encoders.hub import (
     OPEN_CLIP,
     Layout,
@@ -23,14 +31,6 @@ from bioprobe.encoders.hub import (
     explain_missing,
     get_snapshot,
     hash_files,
-)
-from bioprobe.encoders.torch_encoder import (
-    ImageTower,
-    Padding,
-    Runtime,
-    TextTower,
-    TorchEncoder,
-    find_padding,
 )
 from bioprobe.errors import ModelUnavailableError
 
