@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,23 @@ def test_the_check_refuses_an_encoder_whose_vectors_are_not_unit(open_clip_dir: 
 
     with pytest.raises(BioprobeError, match=r"length 2\.0000; expected shape"):
         check_encoder(Stretched())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "fixture"),
+    [
+        ("local-dir:", "open_clip_dir"),
+        ("transformers:", "clip_dir"),
+        ("transformers:", "siglip_dir"),
+        ("timm:local-dir:", "timm_dir"),
+    ],
+)
+def test_preprocessing_in_threads_gives_the_same_pixels(
+    request: pytest.FixtureRequest, pictures: list[Image.Image], prefix: str, fixture: str
+) -> None:
+    encoder = load_encoder(prefix + str(request.getfixturevalue(fixture)), device="cpu")
+    many = pictures * 8
+    with ThreadPoolExecutor(4) as pool:
+        in_threads = list(pool.map(encoder.preprocess, many))
+    for picture, pixels in zip(many, in_threads, strict=True):
+        np.testing.assert_array_equal(pixels, encoder.preprocess(picture))
