@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bioprobe.errors import PromptError
+from bioprobe.files import read_lines
 from bioprobe.resources import prompts_dir
 
 OPENAI = "openai"
@@ -35,6 +36,8 @@ def read_templates(source: str) -> tuple[str, ...]:
     ------
     PromptError
         If there is no such set, or a line has no placeholder or several.
+    SourceError
+        If the file is not text.
 
     Examples
     --------
@@ -57,11 +60,10 @@ def read_templates(source: str) -> tuple[str, ...]:
             "with {} where the name goes"
         )
         raise PromptError(msg)
-    lines = path.read_text(encoding="utf-8").splitlines()
     templates = tuple(
-        _check(line.strip(), f"{path.name} line {number}")
-        for number, line in enumerate(lines, start=1)
-        if line.strip() and not line.startswith("#")
+        _check(line, f"{path.name} line {number}")
+        for number, line in enumerate(read_lines(path), start=1)
+        if line and not line.startswith("#")
     )
     if not templates:
         msg = f"{path} holds no template; write one a line, with {{}} where the name goes"

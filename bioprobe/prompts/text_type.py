@@ -76,5 +76,5 @@ _WITH_LINEAGE = {TextType.TAXON, TextType.TAXON_COM}
 def _write_lineage(taxon: Taxon) -> str:
     genus, species = taxon.lineage[Rank.GENUS.depth], taxon.lineage[Rank.SPECIES.depth]
     # The binomial begins with the genus, which is not said twice.
-    last = species if species.startswith(f"{genus} ") else f"{genus} {species}"
-    return " ".join((*(name for name in taxon.lineage[: Rank.GENUS.depth] if name), last)).strip()
+    last = (species,) if species.startswith(f"{genus} ") else (genus, species)
+    return " ".join(name for name in (*taxon.lineage[: Rank.GENUS.depth], *last) if name)

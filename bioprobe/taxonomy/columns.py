@@ -43,7 +43,8 @@ def find_rank_columns(
     """Find the column of each rank and of the common name.
 
     ``class`` is also what machine-learning tables call any label, so it counts as the rank only
-    beside another rank column.
+    beside another rank column. A column that the user named for one rank is not found for
+    another.
 
     Parameters
     ----------
@@ -69,28 +70,30 @@ def find_rank_columns(
     >>> find_rank_columns(["path", "class"])
     {}
     """
-    by_spelling = {str(column).strip().lower().replace(" ", "_"): str(column) for column in columns}
-    found: dict[str, str] = {}
-    for rank, spellings in _SPELLINGS.items():
-        named = (given or {}).get(rank)
-        if named is not None:
-            if named not in by_spelling.values():
-                known = ", ".join(by_spelling.values())
-                msg = f"no column {named!r} for {rank.value}; the table has {known}"
-                raise TaxonomyError(msg)
-            found[rank.value] = named
-            continue
-        for spelling in spellings:
-            if spelling in by_spelling:
-                found[rank.value] = by_spelling[spelling]
-                break
-    if list(found) == [Rank.CLASS] and not given and found[Rank.CLASS].lower() == "class":
+    given = given or {}
+    names = [str(column) for column in columns]
+    for rank, named in given.items():
+        if named not in names:
+            msg = f"no column {named!r} for {rank.value}; the table has {', '.join(names)}"
+            raise TaxonomyError(msg)
+    free = {_spell(name): name for name in names if name not in given.values()}
+    found = {
+        rank.value: name
+        for rank, spellings in _SPELLINGS.items()
+        if (name := given.get(rank) or _find_first(spellings, free))
+    }
+    if list(found) == [Rank.CLASS] and not given and _spell(found[Rank.CLASS]) == "class":
         found = {}
-    for spelling in _COMMON_NAME_SPELLINGS:
-        if spelling in by_spelling:
-            found[COMMON_NAME] = by_spelling[spelling]
-            break
-    return found
+    common_name = _find_first(_COMMON_NAME_SPELLINGS, free)
+    return {**found, COMMON_NAME: common_name} if common_name else found
+
+
+def _spell(column: str) -> str:
+    return column.strip().lower().replace(" ", "_")
+
+
+def _find_first(spellings: Iterable[str], columns: Mapping[str, str]) -> str | None:
+    return next((columns[spelling] for spelling in spellings if spelling in columns), None)
 
 
 def read_labels(frame: pd.DataFrame, given: Mapping[Rank, str] | None = None) -> pd.DataFrame:
@@ -151,13 +154,21 @@ def to_taxonomy(labels: pd.DataFrame) -> Taxonomy:
 def _complete(names: dict[str, str]) -> tuple[str, ...]:
     if not any(names[rank] for rank in RANKS):
         return tuple(names[column] for column in LABEL_COLUMNS)
-    names[Rank.SPECIES] = _unslug(names[Rank.SPECIES])
+    names[Rank.SPECIES] = _unslug(names[Rank.SPECIES], names[Rank.GENUS])
     taxon = Taxon.from_names(names, common_name=names[COMMON_NAME])
     return (*taxon.lineage, taxon.common_name)
 
 
-def _unslug(name: str) -> str:
-    if " " in name or not ("_" in name or (name.islower() and "-" in name)):
+def _unslug(name: str, genus: str) -> str:
+    # Beside its genus a name that does not begin with it is an epithet, which may be hyphenated:
+    # Polygonia c-album.
+    is_epithet = genus and not name.lower().startswith((f"{genus}-".lower(), f"{genus}_".lower()))
+    if " " in name or is_epithet:
         return name
-    words = name.replace("_", " ").replace("-", " ") if name.islower() else name.replace("_", " ")
+    if "_" in name:
+        words = name.replace("_", " ")
+    elif "-" in name and name.islower():
+        words = name.replace("-", " ")
+    else:
+        return name
     return words[:1].upper() + words[1:]

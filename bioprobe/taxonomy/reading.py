@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioprobe.errors import TaxonomyError
-from bioprobe.files import read_table
+from bioprobe.files import read_lines, read_table
 from bioprobe.resources import prompts_dir
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, find_rank_columns, read_labels
 from bioprobe.taxonomy.taxon import Taxon
@@ -39,6 +39,8 @@ def read_taxonomy(source: str | Path) -> Taxonomy:
     ------
     TaxonomyError
         If the file is missing, has no rank column, or a row has no name.
+    SourceError
+        If the file is no table or text that bioprobe reads.
     """
     path = Path(source)
     shipped = prompts_dir() / "taxonomies" / f"{source}.csv"
@@ -48,14 +50,13 @@ def read_taxonomy(source: str | Path) -> Taxonomy:
         known = ", ".join(shipped_taxonomies())
         msg = f"no taxon list at {source}; give a file, or one that ships: {known}"
         raise TaxonomyError(msg)
-    if path.suffix == ".txt":
+    if path.suffix.lower() == ".txt":
         return _read_names(path)
     return _from_frame(read_table(path), str(source))
 
 
 def _read_names(path: Path) -> Taxonomy:
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    names = [line for line in lines if line and not line.startswith("#")]
+    names = [line for line in read_lines(path) if line and not line.startswith("#")]
     if not names:
         msg = f"{path} holds no name; write one a line"
         raise TaxonomyError(msg)

@@ -90,7 +90,7 @@ class Taxonomy:
         """Return the taxon of a scientific or common name, in any case, or None."""
         wanted = name.strip().casefold()
         for taxon in self.taxa:
-            if wanted in (taxon.name.casefold(), taxon.common_name.casefold()):
+            if wanted and wanted in (taxon.name.casefold(), taxon.common_name.casefold()):
                 return taxon
         return None
 

@@ -1,0 +1,154 @@
+"""Fixtures that several parts share: pictures on disk, and a small encoder in plain numpy."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from bioprobe.encoders.encoder import Fingerprint, hash_description, normalise_rows
+from bioprobe.images import ImageTable, find_images
+from bioprobe.store import EmbeddingStore
+
+Vectors = npt.NDArray[np.float32]
+
+SIDE_PX = 8
+
+
+class PlainEncoder:
+    """Encode an image by a fixed random projection of its small copy, a text by its hash.
+
+    It counts what it is asked, so that tests can tell what was encoded again.
+
+    Parameters
+    ----------
+    seed : int
+        Stands for the weights.
+    dim : int
+        Length of a vector.
+    precision : str
+        Only said in the fingerprint.
+    """
+
+    has_text_tower = True
+    logit_scale = 20.0
+
+    def __init__(self, seed: int = 1, *, dim: int = 16, precision: str = "fp32") -> None:
+        self.name = f"plain-{seed}"
+        self.dim = dim
+        random = np.random.default_rng(seed)
+        self._projection = random.normal(size=(3 * SIDE_PX**2, dim)).astype(np.float32)
+        self._seed = seed
+        self.fingerprint = Fingerprint(
+            model=self.name,
+            weights_sha256=hashlib.sha256(self._projection.tobytes()).hexdigest(),
+            preprocessing_sha256=hash_description({"resize_px": SIDE_PX}),
+            precision=precision,
+            backend="numpy",
+        )
+        self.batch_sizes: list[int] = []
+        self.texts_seen: list[str] = []
+
+    @property
+    def n_images_seen(self) -> int:
+        return sum(self.batch_sizes)
+
+    def preprocess(self, image: Image.Image) -> npt.NDArray[np.float32]:
+        small = np.asarray(image.resize((SIDE_PX, SIDE_PX)), dtype=np.float32)
+        # A constant is added so that black has a direction too.
+        return np.asarray(small.transpose(2, 0, 1) / 255 + 0.1, dtype=np.float32)
+
+    def encode_pixels(self, pixels: npt.NDArray[np.float32]) -> Vectors:
+        self.batch_sizes.append(len(pixels))
+        return normalise_rows(pixels.reshape(len(pixels), 3 * SIDE_PX**2) @ self._projection)
+
+    def encode_image(self, images: Sequence[Image.Image]) -> Vectors:
+        empty = np.zeros((0, 3, SIDE_PX, SIDE_PX), dtype=np.float32)
+        pixels = [self.preprocess(image) for image in images]
+        return self.encode_pixels(np.stack(pixels) if pixels else empty)
+
+    def encode_text(self, texts: Sequence[str]) -> Vectors:
+        self.texts_seen += texts
+        rows = [self._draw(text) for text in texts]
+        return normalise_rows(np.array(rows, dtype=np.float32).reshape(len(texts), self.dim))
+
+    def _draw(self, text: str) -> npt.NDArray[np.float64]:
+        seed = int.from_bytes(hashlib.sha256(f"{self._seed} {text}".encode()).digest()[:8])
+        return np.random.default_rng(seed).normal(size=self.dim)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Folder of real data and models beside the checkout; the test is skipped without it."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("the folder ../shared of real data is not here")
+    return folder
+
+
+@pytest.fixture
+def encoder() -> PlainEncoder:
+    return PlainEncoder()
+
+
+@pytest.fixture
+def make_encoder() -> type[PlainEncoder]:
+    """Make an encoder with other weights, dim or precision."""
+    return PlainEncoder
+
+
+def _draw_picture(number: int, size_px: tuple[int, int]) -> Image.Image:
+    width_px, height_px = size_px
+    noise = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((width_px, height_px))
+
+
+@pytest.fixture(scope="session")
+def draw_picture() -> Callable[[int, tuple[int, int]], Image.Image]:
+    """Draw the picture of a number: coarse coloured noise, the same on every machine."""
+    return _draw_picture
+
+
+@pytest.fixture
+def write_pictures(tmp_path: Path) -> Callable[..., Path]:
+    """Write n different pictures into a folder, as 000.png, 001.png and so on."""
+
+    def write(n: int, folder: str = "pictures", *, first: int = 0) -> Path:
+        path = tmp_path / folder
+        path.mkdir(exist_ok=True)
+        for number in range(first, first + n):
+            _draw_picture(number, (20 + number, 30)).save(path / f"{number:03d}.png")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def list_pictures(write_pictures: Callable[..., Path]) -> Callable[[int], ImageTable]:
+    """Write n pictures and list their folder; an empty table for 0."""
+
+    def make(n: int) -> ImageTable:
+        if n:
+            return find_images([write_pictures(n)])
+        table = find_images([write_pictures(1)])
+        return dataclasses.replace(table, frame=table.frame.iloc[:0])
+
+    return make
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> Callable[..., EmbeddingStore]:
+    """Make an empty store of an encoder."""
+
+    def make(
+        encoder: PlainEncoder, name: str = "store", *, dtype: str = "float32"
+    ) -> EmbeddingStore:
+        return EmbeddingStore.open_for(tmp_path / name, encoder, dtype=dtype)
+
+    return make

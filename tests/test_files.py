@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bioprobe.errors import SourceError
+from bioprobe.files import hash_file, read_table, replacing, write_text
+
+
+def test_a_file_is_replaced_when_the_block_succeeds(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+        assert temporary.parent == path.parent
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_old_file_stands_when_the_block_fails(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_text("old")
+
+    def fail_half_way() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_half_way()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_replaced_file_is_as_readable_as_any_new_file(
+    tmp_path: Path, mask: int, mode: int
+) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "note.txt", "text")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "note.txt").stat().st_mode) == mode
+
+
+def test_text_is_written_as_utf_8(tmp_path: Path) -> None:
+    write_text(tmp_path / "note.txt", "ñandú\n")
+    assert (tmp_path / "note.txt").read_bytes() == b"\xc3\xb1and\xc3\xba\n"
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])
+def test_the_hash_is_that_of_all_bytes(tmp_path: Path, n_bytes: int) -> None:
+    data = bytes(range(251)) * (n_bytes // 251 + 1)
+    path = tmp_path / "data"
+    path.write_bytes(data[:n_bytes])
+    assert hash_file(path) == hashlib.sha256(data[:n_bytes]).hexdigest()
+
+
+ROWS = [{"path": "a.jpg", "count": 3}, {"path": "b.jpg", "count": 4}]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".CSV", ".tsv", ".parquet", ".pq", ".json"])
+def test_each_kind_of_table_is_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"table{suffix}"
+    frame = pd.DataFrame(ROWS)
+    if suffix in {".parquet", ".pq"}:
+        frame.to_parquet(path)
+    elif suffix == ".json":
+        frame.to_json(path, orient="records")
+    else:
+        frame.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    assert read_table(path).to_dict("records") == ROWS
+
+
+def _read_csv(tmp_path: Path, text: str) -> list[dict[object, object]]:
+    path = tmp_path / "table.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_table(path).fillna("").to_dict("records")
+
+
+def test_words_that_mean_nothing_elsewhere_are_names(tmp_path: Path) -> None:
+    rows = _read_csv(tmp_path, "genus,note\nNA,None\nnan,\n")
+    assert rows == [{"genus": "NA", "note": "None"}, {"genus": "nan", "note": ""}]
+
+
+def test_a_name_may_hold_a_comma(tmp_path: Path) -> None:
+    rows = _read_csv(tmp_path, 'path,common_name\na.jpg,"seal, common"\n')
+    assert rows == [{"path": "a.jpg", "common_name": "seal, common"}]
+
+
+def test_a_comma_at_the_end_of_lines_does_not_move_the_columns(tmp_path: Path) -> None:
+    rows = _read_csv(tmp_path, "path,species\na.jpg,Panthera leo,\nb.jpg,Lynx lynx,\n")
+    assert rows == [
+        {"path": "a.jpg", "species": "Panthera leo"},
+        {"path": "b.jpg", "species": "Lynx lynx"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines", ["a.jpg,Panthera leo,x\nb.jpg,Lynx lynx,y\n", "a.jpg,Lynx lynx\nb.jpg,Lynx lynx,y\n"]
+)
+def test_lines_longer_than_the_header_are_refused(tmp_path: Path, lines: str) -> None:
+    with pytest.raises(SourceError, match=r"table\.csv cannot be read as a table"):
+        _read_csv(tmp_path, f"path,species\n{lines}")
+
+
+def test_a_short_line_ends_in_holes(tmp_path: Path) -> None:
+    rows = _read_csv(tmp_path, "path,species\na.jpg\nb.jpg,Lynx lynx\n")
+    assert rows == [{"path": "a.jpg", "species": ""}, {"path": "b.jpg", "species": "Lynx lynx"}]
+
+
+def test_catalogue_numbers_keep_their_zeros(tmp_path: Path) -> None:
+    rows = _read_csv(tmp_path, "path,specimen,count,share\na.jpg,0012,12,0.5\nb.jpg,13,0,0\n")
+    assert rows == [
+        {"path": "a.jpg", "specimen": "0012", "count": 12, "share": 0.5},
+        {"path": "b.jpg", "specimen": "13", "count": 0, "share": 0.0},
+    ]
+
+
+def test_text_in_json_stays_text(tmp_path: Path) -> None:
+    (tmp_path / "table.json").write_text('[{"specimen": "0012", "date": "2024-05-01", "n": 3}]')
+    rows = read_table(tmp_path / "table.json").to_dict("records")
+    assert rows == [{"specimen": "0012", "date": "2024-05-01", "n": 3}]
+
+
+def test_the_mark_that_spreadsheets_put_first_is_not_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbfpath\na.jpg\n")
+    assert list(read_table(tmp_path / "table.csv").columns) == ["path"]
+
+
+def test_a_table_without_rows_has_columns(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("path,species\n")
+    frame = read_table(tmp_path / "table.csv")
+    assert (list(frame.columns), len(frame)) == (["path", "species"], 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        ("empty.csv", b"", "empty.csv cannot be read as a table: "),
+        ("latin.csv", "name\nñandú\n".encode("latin-1"), "latin.csv cannot be read as a table: "),
+        ("cut.parquet", b"PAR1", "cut.parquet cannot be read as a table: "),
+        ("cut.json", b'[{"path": ', "cut.json cannot be read as a table: "),
+        ("book.xlsx", b"PK", "not a table bioprobe reads; expected .csv, .tsv, .parquet or .json"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_its_name(
+    tmp_path: Path, name: str, data: bytes, problem: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(SourceError, match=problem.replace(".", r"\.")):
+        read_table(tmp_path / name)
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"no table at .*none\.csv"):
+        read_table(tmp_path / "none.csv")
