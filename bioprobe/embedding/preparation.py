@@ -102,6 +102,10 @@ def prepare_all(
         Threads that read and decode.
     n_ahead : int
         Images that may be under way or waiting; this bounds the memory.
+
+    Yields
+    ------
+    Prepared
     """
     waiting: collections.deque[Future[Prepared]] = collections.deque()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="bioprobe-read")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import keyword
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,11 +62,12 @@ class ImageTable:
         Parameters
         ----------
         frame : DataFrame
-            Any subset of the columns; facts that are missing are 0 or ``""``.
+            Any subset of the columns; facts that are missing are 0 or ``""``. A free column
+            whose values have several types is made text.
         """
         import pandas as pd
 
-        completed = frame.reset_index(drop=True).copy()
+        completed = frame.reset_index(drop=True).rename(columns=str)
         for column in COLUMNS:
             if column not in completed:
                 number = column.startswith("n_") or column.endswith("_px")
@@ -73,6 +75,8 @@ class ImageTable:
             elif column in LABEL_COLUMNS:
                 completed[column] = completed[column].fillna("").astype(object)
         free = [column for column in completed.columns if column not in COLUMNS]
+        for column in free:
+            completed[column] = _make_one_type(completed[column])
         return cls(pd.DataFrame(completed[[*COLUMNS, *free]]))
 
     @property
@@ -114,7 +118,7 @@ class ImageTable:
         try:
             kept = self.frame.eval(condition)
         except Exception as error:  # pandas lets errors of parser and operands through
-            columns = ", ".join(str(column) for column in self.frame.columns)
+            columns = ", ".join(_quote(str(column)) for column in self.frame.columns)
             msg = f"the condition {condition!r} cannot be applied ({error}); columns: {columns}"
             raise SelectionError(msg) from error
         mask = np.asarray(kept)
@@ -131,3 +135,22 @@ def concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if len(tables) == 1:
         return tables[0].reset_index(drop=True)
     return pd.concat(tables, ignore_index=True)
+
+
+def _make_one_type(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column that Parquet can hold."""
+    import pyarrow as pa
+
+    if values.dtype != object:
+        return values
+    try:
+        pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return values.map(str, na_action="ignore").astype(object)
+    return values
+
+
+def _quote(column: str) -> str:
+    """Write a column as a condition must name it."""
+    plain = column.isidentifier() and not keyword.iskeyword(column)
+    return column if plain else f"`{column}`"

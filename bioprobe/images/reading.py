@@ -17,11 +17,11 @@ from bioprobe.errors import ImageReadError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Larger than any camera's picture, smaller than what fills the memory of a small machine: one
-# such picture is 1.2 GB as RGB.
-MAX_PIXELS_PX = 400_000_000
+# Larger than any camera's picture. Pillow itself opens nothing larger, and only a setting of the
+# whole process would change that.
+MAX_PIXELS_PX = 178_956_970
 
-_ORIENTATION_TAG = 0x0112
+_WIDTH_TAG, _HEIGHT_TAG, _ORIENTATION_TAG = 0x0100, 0x0101, 0x0112
 # EXIF orientations in which the picture lies on its side.
 _LYING = frozenset({5, 6, 7, 8})
 
@@ -62,7 +62,10 @@ def read_facts(data: bytes) -> ImageFacts:
         If the bytes do not begin as an image of a known kind does.
     """
     with _opened(data) as image:
-        width_px, height_px = image.size
+        # Newer Pillows open a TIFF with its size when upright; its own tags say the stored one.
+        tags = getattr(image, "tag_v2", {})
+        width_px = tags.get(_WIDTH_TAG, image.width)
+        height_px = tags.get(_HEIGHT_TAG, image.height)
         if image.getexif().get(_ORIENTATION_TAG, 1) in _LYING:
             width_px, height_px = height_px, width_px
         return ImageFacts(width_px, height_px, image.mode)
@@ -72,7 +75,7 @@ def decode_image(data: bytes, *, max_pixels_px: int = MAX_PIXELS_PX) -> Image:
     """Decode the bytes of an image file to an upright RGB picture.
 
     EXIF orientation is applied; the first frame of an animation is taken; what is transparent
-    becomes white; 16-bit grey is scaled to 8 bits.
+    becomes white; 16-bit and floating-point grey is scaled to 8 bits.
 
     Parameters
     ----------
@@ -100,6 +103,22 @@ def decode_image(data: bytes, *, max_pixels_px: int = MAX_PIXELS_PX) -> Image:
 
 
 @contextlib.contextmanager
+def ignore_pillow_warnings() -> Iterator[None]:
+    """Let Pillow say nothing of odd EXIF data and sizes: what they mean is judged here.
+
+    To be entered by the thread that starts others, never by these: the filters belong to the
+    whole process, and threads that overlap would leave each other's behind.
+
+    Yields
+    ------
+    None
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+@contextlib.contextmanager
 def _opened(data: bytes) -> Iterator[Image]:
     from PIL import Image
 
@@ -107,11 +126,8 @@ def _opened(data: bytes) -> Iterator[Image]:
         msg = "the file is empty"
         raise ImageReadError(msg)
     try:
-        with warnings.catch_warnings():
-            # Odd EXIF data and sizes are judged here, not by the library's warnings.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                yield image
+        with Image.open(io.BytesIO(data)) as image:
+            yield image
     except ImageReadError:
         raise
     except Exception as error:  # decoders raise whatever a broken file makes them raise
@@ -122,8 +138,8 @@ def _check_size(size_px: tuple[int, int], max_pixels_px: int) -> None:
     width_px, height_px = size_px
     if width_px * height_px > max_pixels_px:
         msg = (
-            f"the image has {width_px} x {height_px} pixels, more than the limit of "
-            f"{max_pixels_px:,}; make it smaller"
+            f"the image has {width_px} x {height_px} pixels, more than {max_pixels_px:,}; make it "
+            "smaller"
         )
         raise ImageReadError(msg)
 
@@ -131,8 +147,6 @@ def _check_size(size_px: tuple[int, int], max_pixels_px: int) -> None:
 def _to_rgb(image: Image) -> Image:
     from PIL import Image as PillowImage
 
-    if image.mode == "RGB":
-        return image.copy()
     if image.mode.startswith("I") or image.mode == "F":
         return _scale_to_8_bits(image)
     if image.has_transparency_data:
@@ -145,16 +159,21 @@ def _to_rgb(image: Image) -> Image:
 def _scale_to_8_bits(image: Image) -> Image:
     from PIL import Image as PillowImage
 
-    values = np.asarray(image, dtype=np.float64)
-    full = 65535.0 if values.max(initial=0.0) > 255 else 255.0
-    grey = np.clip(np.nan_to_num(values) / full * 255.0, 0, 255).round().astype(np.uint8)
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    highest = values.max(initial=0.0)
+    full = 65535.0 if highest > 255 else 255.0
+    if image.mode == "F" and highest <= 1:
+        full = 1.0
+    grey = np.clip(values / full * 255.0, 0, 255).round().astype(np.uint8)
     return PillowImage.fromarray(grey).convert("RGB")
 
 
 def _explain(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
         return "not an image of a known kind"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"the image has more than {MAX_PIXELS_PX:,} pixels; make it smaller"
     text = str(error) or type(error).__name__
     return f"cannot be decoded: {text}"

@@ -64,13 +64,18 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     SourceError
         If a source is missing or holds no image.
     """
+    import pandas as pd
+
     options = options or SourceOptions()
     if not sources:
         msg = "no source of images was given; name a folder, image files or a table"
         raise SourceError(msg)
     frames = [_list_source(source, options) for source in sources]
-    listed = concatenate(frames).drop_duplicates(["root", "path"], ignore_index=True)
-    return ImageTable.build(listed)
+    listed = concatenate(frames)
+    # The same file may be named from two roots.
+    locations = zip(listed["root"], listed["path"], strict=True)
+    files = pd.Series([os.path.join(*location) for location in locations], dtype=object)  # noqa: PTH118
+    return ImageTable.build(listed[~files.duplicated()])
 
 
 def list_table(table: Path, options: SourceOptions | None = None) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import SourceError
 from bioprobe.images.image_table import ImageTable
-from bioprobe.images.reading import decode_image, hash_bytes
+from bioprobe.images.reading import decode_image, hash_bytes, ignore_pillow_warnings
 from bioprobe.index.neighbor_index import NeighborIndex
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
@@ -117,4 +117,6 @@ def embed_query_image(store: EmbeddingStore, texts: TextCache, file: Path) -> Ve
     known = np.flatnonzero(store.images.frame["sha256"].to_numpy() == hash_bytes(data))
     if known.size:
         return store.read_vectors(known[:1])
-    return texts.encoder.encode_image([decode_image(data)])
+    with ignore_pillow_warnings():
+        image = decode_image(data)
+    return texts.encoder.encode_image([image])
