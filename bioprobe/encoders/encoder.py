@@ -36,6 +36,9 @@ class Fingerprint:
         imported vectors.
     precision : str
         ``fp32``, ``bf16``, ``fp16`` or ``int8``.
+    decoding : str
+        ``exact``, or ``fast`` where large JPEGs are decoded at a fraction of their size and only
+        the crop is resampled.
     backend : str
         Library that ran the model: ``open_clip``, ``transformers``, ``timm``, ``onnx`` or
         ``imported``.
@@ -46,11 +49,12 @@ class Fingerprint:
     weights_sha256: str = ""
     preprocessing_sha256: str = ""
     precision: str = "fp32"
+    decoding: str = "exact"
     backend: str
 
     @property
     def key(self) -> str:
-        """Identity without precision and backend: 64 hexadecimal digits.
+        """Identity without precision, decoding and backend: 64 hexadecimal digits.
 
         Vectors of the same weights and preprocessing in another precision are compatible.
         Imported vectors have no weights to hash, so their key is that of the given name.
@@ -98,6 +102,13 @@ class Encoder(Protocol):
         encoder has none.
     fingerprint : Fingerprint
         Identity, checked wherever vectors meet.
+    device : str
+        Kind of device that runs it: ``cpu``, ``cuda`` or ``mps``.
+    batch_size : int
+        Images in one forward pass.
+    draft_side_px : int
+        An image whose sides are longer may be decoded at a fraction of its size down to this
+        shorter side; 0 where it must be decoded whole.
     """
 
     name: str
@@ -105,6 +116,15 @@ class Encoder(Protocol):
     has_text_tower: bool
     logit_scale: float
     fingerprint: Fingerprint
+
+    @property
+    def device(self) -> str: ...  # noqa: D102
+
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def draft_side_px(self) -> int: ...  # noqa: D102
 
     def preprocess(self, image: Image) -> npt.NDArray[np.float32]:
         """Apply the checkpoint's own preprocessing to one decoded image.

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bioprobe.encoders.catalog import ModelSource, parse_name
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.encoders.hub import LAYOUTS, get_snapshot
 from bioprobe.encoders.silence import silence_libraries
 from bioprobe.errors import BioprobeError
+
+if TYPE_CHECKING:
+    from bioprobe.encoders.families.torch_encoder import Runtime, TorchEncoder
+
+DECODINGS = ("exact", "fast")
 
 
 def load_encoder(
@@ -15,6 +22,7 @@ def load_encoder(
     device: str = "auto",
     precision: str = "fp32",
     batch_size: int | None = None,
+    decoding: str = "exact",
 ) -> Encoder:
     """Load an encoder: a cached copy if there is one, else from the model hub.
 
@@ -26,10 +34,15 @@ def load_encoder(
     device : str
         ``auto`` (CUDA, else MPS, else CPU) or a PyTorch device such as ``cuda:1``.
     precision : str
-        ``fp32``, ``bf16`` or ``fp16``: the type the weights are cast to. Vectors are float32 in
-        any case.
+        ``fp32``, ``bf16`` or ``fp16``: the type the weights are cast to. ``auto`` is bf16 where
+        that is measured to be faster here and to give the same vectors (mean cosine ≥ .9999),
+        else fp32. Vectors are float32 in any case.
     batch_size : int or None
-        Images or texts in one forward pass; None chooses by device (16 on a CPU).
+        Images or texts in one forward pass; None chooses by device.
+    decoding : str
+        ``exact`` reads images whole and runs the checkpoint's own preprocessing; ``fast``
+        decodes large JPEGs at a fraction of their size, at least twice what the model sees, and
+        resamples only the crop. Vectors of both are compatible.
 
     Returns
     -------
@@ -47,29 +60,42 @@ def load_encoder(
     if batch_size is not None and batch_size < 1:
         msg = f"batch size is {batch_size}; it must be 1 or more"
         raise BioprobeError(msg)
+    if decoding not in DECODINGS:
+        msg = f'decoding "{decoding}" is not known; choose one of {", ".join(DECODINGS)}'
+        raise BioprobeError(msg)
     source = parse_name(name)
     with silence_libraries():
-        return _load(source, device, precision, batch_size)
+        return _load(source, device, precision, batch_size, decoding)
 
 
-def _load(source: ModelSource, device: str, precision: str, batch_size: int | None) -> Encoder:
+def _load(
+    source: ModelSource, device: str, precision: str, batch_size: int | None, decoding: str
+) -> Encoder:
     # The libraries take seconds to import, so each is imported only for a model that needs it.
     if source.backend == "onnx":
         from bioprobe.encoders.families.onnx_models import load_onnx
 
-        if precision != "fp32":
+        if precision not in {"auto", "fp32"}:
             msg = (
                 f'precision "{precision}" cannot be chosen for {source.name}: an ONNX file runs '
                 "as it was saved; leave --precision away"
             )
             raise BioprobeError(msg)
-        return load_onnx(source, device, batch_size)
+        return load_onnx(source, device, batch_size, decoding)
     if source.kind in {"hub", "folder"}:
         # Fetches what is missing, or says so within a second.
         get_snapshot(source, LAYOUTS[source.backend])
+    from bioprobe.encoders.families.precision import settle_precision
     from bioprobe.encoders.families.torch_encoder import choose_runtime
 
-    runtime = choose_runtime(device, precision, batch_size)
+    first = "fp32" if precision == "auto" else precision
+    encoder = _load_torch(source, choose_runtime(device, first, batch_size, decoding))
+    if precision == "auto":
+        settle_precision(encoder)
+    return encoder
+
+
+def _load_torch(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     if source.backend == "transformers":
         from bioprobe.encoders.families.transformers_models import load_transformers
 

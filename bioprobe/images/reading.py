@@ -71,7 +71,9 @@ def read_facts(data: bytes) -> ImageFacts:
         return ImageFacts(width_px, height_px, image.mode)
 
 
-def decode_image(data: bytes, *, max_pixels_px: int = MAX_PIXELS_PX) -> Image:
+def decode_image(
+    data: bytes, *, draft_side_px: int = 0, max_pixels_px: int = MAX_PIXELS_PX
+) -> Image:
     """Decode the bytes of an image file to an upright RGB picture.
 
     EXIF orientation is applied; the first frame of an animation is taken; what is transparent
@@ -81,6 +83,9 @@ def decode_image(data: bytes, *, max_pixels_px: int = MAX_PIXELS_PX) -> Image:
     ----------
     data : bytes
         Content of the file.
+    draft_side_px : int
+        A JPEG may be decoded at a half, a quarter or an eighth of its size as long as its shorter
+        side is no less than this; 0 decodes it whole.
     max_pixels_px : int
         More pixels than this are refused before they are decoded.
 
@@ -98,8 +103,12 @@ def decode_image(data: bytes, *, max_pixels_px: int = MAX_PIXELS_PX) -> Image:
 
     with _opened(data) as image:
         _check_size(image.size, max_pixels_px)
+        if draft_side_px and min(image.size) > draft_side_px:
+            # The mode stays the file's own: converting is done below, alike for all.
+            image.draft(image.mode, (draft_side_px, draft_side_px))
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image)
 
 
 @contextlib.contextmanager
@@ -147,6 +156,8 @@ def _check_size(size_px: tuple[int, int], max_pixels_px: int) -> None:
 def _to_rgb(image: Image) -> Image:
     from PIL import Image as PillowImage
 
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
     if image.mode.startswith("I") or image.mode == "F":
         return _scale_to_8_bits(image)
     if image.has_transparency_data:

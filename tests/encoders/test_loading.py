@@ -31,24 +31,24 @@ def test_importing_the_package_imports_no_deep_learning_library() -> None:
 def test_the_device_is_the_best_one_present(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert choose_runtime("auto", "fp32", None).device.type == "cpu"
+    assert choose_runtime("auto", "fp32", None, "exact").device.type == "cpu"
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert choose_runtime("auto", "fp32", None).device.type == "mps"
+    assert choose_runtime("auto", "fp32", None, "exact").device.type == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_runtime("auto", "fp32", None).device.type == "cuda"
+    assert choose_runtime("auto", "fp32", None, "exact").device.type == "cuda"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert choose_runtime("cuda:1", "fp32", None).device.index == 1
+    assert choose_runtime("cuda:1", "fp32", None, "exact").device.index == 1
     with pytest.raises(BioprobeError, match='"cuda:2" is not on this machine'):
-        choose_runtime("cuda:2", "fp32", None)
-    assert choose_runtime("cpu", "fp32", None).device.type == "cpu"
+        choose_runtime("cuda:2", "fp32", None, "exact")
+    assert choose_runtime("cpu", "fp32", None, "exact").device.type == "cpu"
 
 
 def test_batches_are_smaller_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert choose_runtime("cpu", "fp32", None).batch_size == 16
-    assert choose_runtime("cuda", "fp32", None).batch_size == 64
-    assert choose_runtime("cuda", "fp32", 5).batch_size == 5
+    assert choose_runtime("cpu", "fp32", None, "exact").batch_size == 16
+    assert choose_runtime("cuda", "fp32", None, "exact").batch_size == 64
+    assert choose_runtime("cuda", "fp32", 5, "exact").batch_size == 5
 
 
 @pytest.mark.parametrize(

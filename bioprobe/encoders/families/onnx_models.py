@@ -53,6 +53,12 @@ class _Graph:
     output: onnxruntime.NodeArg
 
     @property
+    def device(self) -> str:
+        """Kind of device that runs the graph."""
+        provider = self.session.get_providers()[0]
+        return "cuda" if provider == "CUDAExecutionProvider" else "cpu"
+
+    @property
     def dtype(self) -> type[np.floating[Any]]:
         return np.float16 if self.input.type == "tensor(float16)" else np.float32
 
@@ -104,9 +110,11 @@ class OnnxEncoder:
     ) -> None:
         self.name = name
         self.fingerprint = fingerprint
+        self.device = graph.device
+        self.draft_side_px = preprocessing.draft_side_px if fingerprint.decoding == "fast" else 0
         self._graph = graph
         self._preprocessing = preprocessing
-        self._batch_size = graph.fixed_batch_size or batch_size
+        self.batch_size = graph.fixed_batch_size or batch_size
         grey = self.preprocess(Image.new("RGB", (64, 64), "grey"))
         self.dim = int(graph.run(grey[None]).shape[1])
 
@@ -130,8 +138,8 @@ class OnnxEncoder:
         -------
         ndarray of float32, shape (n_images, dim), unit rows
         """
-        starts = range(0, len(pixels), self._batch_size)
-        parts = [self._graph.run(pixels[start : start + self._batch_size]) for start in starts]
+        starts = range(0, len(pixels), self.batch_size)
+        parts = [self._graph.run(pixels[start : start + self.batch_size]) for start in starts]
         return normalise_rows(np.concatenate([np.empty((0, self.dim)), *parts]))
 
     def encode_image(self, images: Sequence[Image.Image]) -> Vectors:
@@ -141,10 +149,10 @@ class OnnxEncoder:
         -------
         ndarray of float32, shape (n_images, dim), unit rows
         """
-        starts = range(0, len(images), self._batch_size)
+        starts = range(0, len(images), self.batch_size)
         parts = [
             self.encode_pixels(np.stack([self.preprocess(image) for image in batch]))
-            for batch in (images[start : start + self._batch_size] for start in starts)
+            for batch in (images[start : start + self.batch_size] for start in starts)
         ]
         return np.concatenate([np.empty((0, self.dim), dtype=np.float32), *parts])
 
@@ -159,7 +167,9 @@ class OnnxEncoder:
         raise NoTextTowerError(explain_no_text_tower(self.name))
 
 
-def load_onnx(source: ModelSource, device: str, batch_size: int | None) -> OnnxEncoder:
+def load_onnx(
+    source: ModelSource, device: str, batch_size: int | None, decoding: str = "exact"
+) -> OnnxEncoder:
     """Open an ONNX file with the preprocessing of its options or its side file.
 
     Parameters
@@ -170,6 +180,8 @@ def load_onnx(source: ModelSource, device: str, batch_size: int | None) -> OnnxE
         ``auto`` or ``cuda`` (if ONNX Runtime was built for it) or ``cpu``.
     batch_size : int or None
         Images in one run; None is 16.
+    decoding : str
+        ``exact`` or ``fast``: whether large images may be decoded at a fraction of their size.
 
     Returns
     -------
@@ -203,6 +215,7 @@ def load_onnx(source: ModelSource, device: str, batch_size: int | None) -> OnnxE
             weights_sha256=hash_files([path, *_find_external_weights(path)]),
             preprocessing_sha256=hash_description({"library": "bioprobe", **description}),
             precision="fp16" if graph.dtype is np.float16 else "fp32",
+            decoding=decoding,
             backend="onnx",
         ),
         batch_size=batch_size or _DEFAULT_BATCH_SIZE,

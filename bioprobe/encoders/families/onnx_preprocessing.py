@@ -69,6 +69,11 @@ class Preprocessing:
         """Height and width of the tensor."""
         return self.crop_px or self.resize_px
 
+    @property
+    def draft_side_px(self) -> int:
+        """Shorter side that a large image may be decoded at: twice what it is resized to."""
+        return 2 * max(self.resize_px)
+
     def apply(self, image: Image.Image) -> Pixels:
         """Return the pixels of one RGB image, float32 of shape (3, height_px, width_px)."""
         resized = image.convert("RGB").resize(self._find_size(image), _FILTERS[self.interpolation])

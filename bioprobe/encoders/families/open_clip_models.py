@@ -16,6 +16,7 @@ from open_clip.transformer import QuickGELU
 
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import Fingerprint, hash_description
+from bioprobe.encoders.families.fast_transform import build_transform
 from bioprobe.encoders.families.torch_encoder import (
     ImageTower,
     Padding,
@@ -35,9 +36,7 @@ from bioprobe.encoders.hub import (
 from bioprobe.errors import ModelUnavailableError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    from PIL.Image import Image
+    pass
 
 _Tokenizer: TypeAlias = open_clip.SimpleTokenizer | HFTokenizer
 
@@ -80,10 +79,11 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     logit_scale = float(model.logit_scale.detach().float().exp().reshape(-1)[0])
     preprocessing = PreprocessCfg(**model.visual.preprocess_cfg)
     runtime.place(model)
+    image_tower = _build_image_tower(model, preprocessing, checkpoint.dim, runtime.decoding)
     return TorchEncoder(
         name=source.name,
         module=model,
-        image_tower=_build_image_tower(model, preprocessing, checkpoint.dim),
+        image_tower=image_tower,
         text_tower=_build_text_tower(model, checkpoint.tokenizer),
         logit_scale=logit_scale,
         fingerprint=Fingerprint(
@@ -92,6 +92,7 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
             weights_sha256=hash_files(checkpoint.snapshot.weights),
             preprocessing_sha256=hash_description(_describe(preprocessing, model)),
             precision=runtime.precision,
+            decoding=image_tower.decoding,
             backend="open_clip",
         ),
         runtime=runtime,
@@ -209,14 +210,14 @@ def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer:
     )
 
 
-def _build_image_tower(model: open_clip.CLIP, preprocessing: PreprocessCfg, dim: int) -> ImageTower:
-    transform = image_transform_v2(preprocessing, is_train=False)
-
-    def to_pixels(image: Image) -> npt.NDArray[np.float32]:
-        pixels: npt.NDArray[np.float32] = transform(image).numpy()
-        return pixels
-
-    return ImageTower(transform=to_pixels, embed=model.encode_image, dim=dim)
+def _build_image_tower(
+    model: open_clip.CLIP, preprocessing: PreprocessCfg, dim: int, decoding: str
+) -> ImageTower:
+    chain = image_transform_v2(preprocessing, is_train=False)
+    transform, draft_side_px = build_transform(chain, decoding)
+    return ImageTower(
+        transform=transform, embed=model.encode_image, dim=dim, draft_side_px=draft_side_px
+    )
 
 
 def _build_text_tower(model: open_clip.CLIP, tokenizer: _Tokenizer) -> TextTower:

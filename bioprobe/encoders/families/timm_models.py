@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import timm
 
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import Fingerprint, hash_description
+from bioprobe.encoders.families.fast_transform import build_transform
 from bioprobe.encoders.families.torch_encoder import ImageTower, Runtime, TorchEncoder, measure_dim
 from bioprobe.encoders.hub import TIMM, get_snapshot, hash_files
 from bioprobe.errors import ModelUnavailableError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    from PIL.Image import Image
 
 
 def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
@@ -50,13 +45,18 @@ def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
         raise ModelUnavailableError(msg) from error
     runtime.place(model)
     data_config = timm.data.resolve_model_data_config(model)
-    transform = _build_transform(data_config)
+    chain = timm.data.create_transform(**data_config, is_training=False)
+    transform, draft_side_px = build_transform(chain, runtime.decoding)
+    image_tower = ImageTower(
+        transform=transform,
+        embed=model,
+        dim=measure_dim(transform, model, runtime),
+        draft_side_px=draft_side_px,
+    )
     return TorchEncoder(
         name=source.name,
         module=model,
-        image_tower=ImageTower(
-            transform=transform, embed=model, dim=measure_dim(transform, model, runtime)
-        ),
+        image_tower=image_tower,
         text_tower=None,
         logit_scale=1.0,
         fingerprint=Fingerprint(
@@ -65,6 +65,7 @@ def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
             weights_sha256=hash_files(snapshot.weights),
             preprocessing_sha256=hash_description(_describe(data_config, model)),
             precision=runtime.precision,
+            decoding=image_tower.decoding,
             backend="timm",
         ),
         runtime=runtime,
@@ -113,18 +114,6 @@ def _find_repository(source: ModelSource) -> ModelSource:
         return source
     repository = timm.get_pretrained_cfg(source.target).hf_hub_id
     return dataclasses.replace(source, kind="hub", target=repository)
-
-
-def _build_transform(
-    data_config: dict[str, Any],
-) -> Callable[[Image], npt.NDArray[np.float32]]:
-    transform = timm.data.create_transform(**data_config, is_training=False)
-
-    def to_pixels(image: Image) -> npt.NDArray[np.float32]:
-        pixels: npt.NDArray[np.float32] = transform(image).numpy()
-        return pixels
-
-    return to_pixels
 
 
 def _describe(data_config: dict[str, Any], model: Any) -> dict[str, Any]:  # noqa: ANN401 -- any timm class

@@ -41,11 +41,14 @@ class Runtime:
         ``fp32``, ``bf16`` or ``fp16``: the type the weights are cast to.
     batch_size : int
         Images or texts in one forward pass.
+    decoding : str
+        ``exact`` or ``fast``: how images are read.
     """
 
     device: torch.device
     precision: str
     batch_size: int
+    decoding: str
 
     @property
     def dtype(self) -> torch.dtype:
@@ -69,11 +72,19 @@ class ImageTower:
         From pixels (n_images, 3, height_px, width_px) to embeddings (n_images, dim).
     dim : int
         Length of an embedding.
+    draft_side_px : int
+        Shorter side that a large image may be decoded at, 0 for whole images.
     """
 
     transform: Callable[[Image], Pixels]
     embed: Callable[[torch.Tensor], torch.Tensor]
     dim: int
+    draft_side_px: int = 0
+
+    @property
+    def decoding(self) -> str:
+        """How images are read, as the fingerprint names it."""
+        return "fast" if self.draft_side_px else "exact"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,6 +196,27 @@ class TorchEncoder:
         self._image_tower = image_tower
         self._text_tower = text_tower
 
+    @property
+    def device(self) -> str:
+        """Kind of device that runs the model."""
+        return self.runtime.device.type
+
+    @property
+    def batch_size(self) -> int:
+        """Images in one forward pass."""
+        return self.runtime.batch_size
+
+    @property
+    def draft_side_px(self) -> int:
+        """Shorter side that a large image may be decoded at, 0 for whole images."""
+        return self._image_tower.draft_side_px
+
+    def change_precision(self, precision: str) -> None:
+        """Cast the weights to another precision, and record it."""
+        self.runtime = dataclasses.replace(self.runtime, precision=precision)
+        self.fingerprint = dataclasses.replace(self.fingerprint, precision=precision)
+        self.runtime.place(self.module)
+
     def preprocess(self, image: Image) -> Pixels:
         """Apply the checkpoint's own preprocessing to one upright RGB image.
 
@@ -293,7 +325,7 @@ def measure_dim(
         return int(embed(pixels.to(runtime.device, runtime.dtype)).shape[1])
 
 
-def choose_runtime(device: str, precision: str, batch_size: int | None) -> Runtime:
+def choose_runtime(device: str, precision: str, batch_size: int | None, decoding: str) -> Runtime:
     """Resolve the options given by a user.
 
     Parameters
@@ -304,6 +336,8 @@ def choose_runtime(device: str, precision: str, batch_size: int | None) -> Runti
         ``fp32``, ``bf16`` or ``fp16``.
     batch_size : int or None
         Images in one forward pass; None chooses by device.
+    decoding : str
+        ``exact`` or ``fast``.
 
     Returns
     -------
@@ -319,7 +353,12 @@ def choose_runtime(device: str, precision: str, batch_size: int | None) -> Runti
         raise BioprobeError(msg)
     chosen = _choose_device(device)
     default = _CPU_BATCH_SIZE if chosen.type == "cpu" else _ACCELERATOR_BATCH_SIZE
-    return Runtime(device=chosen, precision=precision, batch_size=batch_size or default)
+    return Runtime(
+        device=chosen,
+        precision=precision,
+        batch_size=batch_size or default,
+        decoding=decoding,
+    )
 
 
 def _choose_device(name: str) -> torch.device:

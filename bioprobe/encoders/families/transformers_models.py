@@ -94,12 +94,16 @@ def load_transformers(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     runtime.place(model)
     embed = _choose_image_embedding(model)
     transform = _build_transform(processor)
+    image_tower = ImageTower(
+        transform=transform,
+        embed=embed,
+        dim=measure_dim(transform, embed, runtime),
+        draft_side_px=_find_draft_side(processor) if runtime.decoding == "fast" else 0,
+    )
     return TorchEncoder(
         name=source.name,
         module=model,
-        image_tower=ImageTower(
-            transform=transform, embed=embed, dim=measure_dim(transform, embed, runtime)
-        ),
+        image_tower=image_tower,
         text_tower=text_tower,
         logit_scale=scale,
         fingerprint=Fingerprint(
@@ -108,6 +112,7 @@ def load_transformers(source: ModelSource, runtime: Runtime) -> TorchEncoder:
             weights_sha256=hash_files(snapshot.weights),
             preprocessing_sha256=hash_description(_describe(processor, model)),
             precision=runtime.precision,
+            decoding=image_tower.decoding,
             backend="transformers",
         ),
         runtime=runtime,
@@ -180,6 +185,12 @@ def _build_transform(
         return array
 
     return to_pixels
+
+
+def _find_draft_side(processor: transformers.BaseImageProcessor) -> int:
+    # Twice the size that the processor resizes to keeps all that its filter needs.
+    sides = [int(value) for value in dict(processor.size or {}).values() if value]
+    return 2 * max(sides, default=0)
 
 
 def _build_text_tower(model: transformers.PreTrainedModel, snapshot: Snapshot) -> TextTower | None:
