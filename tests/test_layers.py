@@ -21,6 +21,7 @@ LAYERS = (
     ("store",),
     ("embedding", "provenance"),
     ("index", "classify"),
+    ("interchange",),
     ("page",),
     ("demo",),
     ("cli",),

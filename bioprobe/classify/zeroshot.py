@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.classify.pooling import Pool, find_top_pooled
 from bioprobe.classify.predictions import Predictions
 from bioprobe.errors import MismatchError
 from bioprobe.prompts import PromptSet
@@ -28,6 +29,7 @@ def zeroshot(
     rank: Rank,
     k: int = 5,
     condition: str | None = None,
+    pool: Pool = Pool.MEAN,
 ) -> Predictions:
     """Label the images of a store by text prompts.
 
@@ -46,6 +48,8 @@ def zeroshot(
         Answers an image, ≥ 1; no more than there are classes.
     condition : str, optional
         Only images that meet it are labelled.
+    pool : Pool
+        How the texts of a class, of several templates or prompts, become one score.
 
     Returns
     -------
@@ -64,10 +68,18 @@ def zeroshot(
     Supervision* (CLIP), section 3.1.2.
     """
     rows = store.select(condition)
-    classes = prompts.embed(encode_text)
-    top, scores = find_top_classes(
-        store.read_vectors(rows), classes, k=k, logit_scale=store.manifest.logit_scale
-    )
+    vectors, logit_scale = store.read_vectors(rows), store.manifest.logit_scale
+    if pool is Pool.MEAN:
+        classes = prompts.embed(encode_text)
+        top, scores = find_top_classes(vectors, classes, k=k, logit_scale=logit_scale)
+    else:
+        texts = prompts.texts
+        embeddings = encode_text([text for of_class in texts for text in of_class])
+        of_text = np.repeat(np.arange(len(texts)), [len(of_class) for of_class in texts])
+        top, scores = find_top_pooled(
+            vectors, embeddings, np.arange(len(of_text)), of_text,
+            k=k, logit_scale=logit_scale, pool=pool,
+        )  # fmt: skip
     provenance = Provenance(
         encoder=store.manifest.encoder.to_dict(),
         store=str(store.folder),
@@ -78,7 +90,8 @@ def zeroshot(
             "n_classes": len(prompts.taxa),
             "text_type": prompts.text_type.value,
             "templates": list(prompts.templates),
-            "logit_scale": store.manifest.logit_scale,
+            "pool": pool.value,
+            "logit_scale": logit_scale,
         },
     )
     return Predictions(

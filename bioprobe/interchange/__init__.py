@@ -1,0 +1,18 @@
+"""Exchange vectors with other tools: their files into a store, a store into their files."""
+
+from bioprobe.interchange.draft import ImportSummary
+from bioprobe.interchange.exporting import ExportSummary, export_store
+from bioprobe.interchange.heads import HeadSummary, import_text_head
+from bioprobe.interchange.importing import import_vectors
+from bioprobe.interchange.layouts import LAYOUT_NAMES, recognise_layout
+
+__all__ = [
+    "LAYOUT_NAMES",
+    "ExportSummary",
+    "HeadSummary",
+    "ImportSummary",
+    "export_store",
+    "import_text_head",
+    "import_vectors",
+    "recognise_layout",
+]

@@ -1,0 +1,215 @@
+"""A store in the making, which the target takes over when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bioprobe.errors import SourceError
+from bioprobe.files import sync
+from bioprobe.images.image_table import concatenate
+from bioprobe.interchange.image_rows import RowNaming, read_image_rows
+from bioprobe.interchange.vector_source import BLOCK_ROWS, VectorBatch, VectorSource
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.embedding_store import FAILURE_COLUMNS
+from bioprobe.taxonomy import RANKS
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportSummary:
+    """What came of an import.
+
+    Parameters
+    ----------
+    store : Path
+        Folder of the store.
+    layout : str
+        Layout of the source.
+    n_imported : int
+        Rows added.
+    n_failed : int
+        Rows without a usable vector; the store's failures list them.
+    n_unlabelled : int
+        Added rows without a name at any rank.
+    dim : int
+        Length of a vector.
+    norms : tuple of float
+        Smallest and largest norm of the vectors in the source.
+    logit_scale : float
+        Of the store; 1.0 where nobody knows it.
+    left_out : tuple of str
+        Columns of the source that an image table cannot hold.
+    """
+
+    store: Path
+    layout: str
+    n_imported: int
+    n_failed: int
+    n_unlabelled: int
+    dim: int
+    norms: tuple[float, float]
+    logit_scale: float
+    left_out: tuple[str, ...]
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether the vectors had unit length in the source, to the precision of float16."""
+        return abs(self.norms[0] - 1) < 2e-3 and abs(self.norms[1] - 1) < 2e-3
+
+
+class Draft:
+    """A store beside the target, which the target takes over when it is complete."""
+
+    def __init__(self, target: EmbeddingStore, source: VectorSource, naming: RowNaming) -> None:
+        self._target = target
+        self._source = source
+        self._naming = naming
+        stored = target.images.frame.iloc[target.rows]
+        self._seen = set(zip(stored["root"], stored["path"], strict=True))
+        self._n_stored = len(self._seen)
+        self._failures: list[tuple[str, str, str]] = []
+        self._waiting: list[tuple[pd.DataFrame, npt.NDArray[np.float32]]] = []
+        self._n_waiting = self._n_read = self._n_unlabelled = 0
+        self._norms = (np.inf, 0.0)
+
+    @contextlib.contextmanager
+    def build(self) -> Iterator[Draft]:
+        """Keep the draft in a temporary folder inside the target's while the block runs.
+
+        Yields
+        ------
+        Draft
+        """
+        manifest = self._target.manifest
+        with tempfile.TemporaryDirectory(prefix=".import-", dir=self._target.folder) as scratch:
+            self._store = EmbeddingStore.create(
+                Path(scratch, "store"), manifest.encoder, dim=manifest.dim, dtype=manifest.dtype
+            )
+            yield self
+
+    def add(self, batch: VectorBatch) -> None:
+        """Take the rows of a batch, or list why not."""
+        frame = read_image_rows(
+            batch.table, self._source.path, self._n_read, self._naming, self._source.declaration
+        )
+        self._check_names(frame)
+        self._n_read += len(frame)
+        norms = np.linalg.norm(batch.vectors.astype(np.float64), axis=1)
+        usable = np.isfinite(norms) & (norms > 0)
+        for row in np.flatnonzero(~usable):
+            reason = _explain(int(batch.lengths[row]), float(norms[row]), self._source.dim)
+            self._failures.append((frame["root"].iloc[row], frame["path"].iloc[row], reason))
+        if usable.any():
+            kept = frame[usable].reset_index(drop=True)
+            # In float64 first: what is very long or short in float32 has a direction too.
+            unit = batch.vectors[usable] / norms[usable, np.newaxis]
+            self._take(kept, unit.astype(np.float32), norms[usable])
+
+    def finish(self) -> None:
+        """Hand everything over to the target."""
+        self._close_shard()
+        if not len(self._store):
+            reason = self._failures[0][2]
+            msg = (
+                f"{self._source.path}: none of {self._n_read} rows can be used; the first: {reason}"
+            )
+            raise SourceError(msg)
+        _move_shards(self._store, self._target)
+        self._write_failures()
+
+    def summarise(self, layout: str) -> ImportSummary:
+        """Return the counts."""
+        return ImportSummary(
+            store=self._target.folder,
+            layout=layout,
+            n_imported=self._n_read - len(self._failures),
+            n_failed=len(self._failures),
+            n_unlabelled=self._n_unlabelled,
+            dim=self._source.dim,
+            norms=(float(self._norms[0]), float(self._norms[1])),
+            logit_scale=self._target.manifest.logit_scale,
+            left_out=self._source.left_out,
+        )
+
+    def _check_names(self, frame: pd.DataFrame) -> None:
+        for row, place in enumerate(zip(frame["root"], frame["path"], strict=True)):
+            if place in self._seen:
+                _refuse_name(self._source.path, self._n_read + row, place[1], self._target)
+            self._seen.add(place)
+
+    def _take(
+        self, frame: pd.DataFrame, unit: npt.NDArray[np.float32], norms: npt.NDArray[np.float64]
+    ) -> None:
+        self._norms = (min(self._norms[0], norms.min()), max(self._norms[1], norms.max()))
+        self._n_unlabelled += int((frame[list(RANKS)] == "").all(axis=1).sum())
+        self._waiting.append((frame, unit))
+        self._n_waiting += len(frame)
+        if self._n_waiting >= BLOCK_ROWS:
+            self._close_shard()
+
+    def _close_shard(self) -> None:
+        if self._waiting:
+            frames, vectors = zip(*self._waiting, strict=True)
+            self._store = self._store.append(concatenate(frames), np.concatenate(vectors))
+        self._waiting, self._n_waiting = [], 0
+
+    def _write_failures(self) -> None:
+        import pandas as pd
+
+        if self._failures:
+            rows: list[tuple[Any, ...]] = list(
+                self._target.read_failures().itertuples(index=False, name=None)
+            )
+            rows += self._failures
+            frame = pd.DataFrame(rows, columns=list(FAILURE_COLUMNS), dtype=object)
+            self._target.write_failures(frame)
+
+
+def _refuse_name(source: Path, row: int, path: str, target: EmbeddingStore) -> None:
+    stored = target.images.frame["path"].iloc[target.rows]
+    if (stored == path).any():
+        msg = (
+            f"{source} row {row}: {path!r} is in {target.folder} already; import only what is new, "
+            "or into another --store"
+        )
+    else:
+        msg = (
+            f"{source} row {row}: {path!r} names an earlier row too; name a column that tells the "
+            "rows apart: --path-column"
+        )
+    raise SourceError(msg)
+
+
+def _explain(length: int, norm: float, dim: int) -> str:
+    if length < 0:
+        return "no vector"
+    if length != dim:
+        return f"a vector of dim {length}, expected {dim}"
+    return "a vector of zeros" if norm == 0 else "a vector of numbers that are not finite"
+
+
+def _move_shards(draft: EmbeddingStore, target: EmbeddingStore) -> None:
+    shards_dir = target.folder / "shards"
+    shards_dir.mkdir(exist_ok=True)
+    records = []
+    first = len(target.manifest.shards)
+    for number, record in enumerate(draft.manifest.shards, start=first):
+        name = f"{number:05d}"
+        # What an interrupted run left under this name is in no manifest.
+        shutil.rmtree(shards_dir / name, ignore_errors=True)
+        (draft.folder / "shards" / record.name).rename(shards_dir / name)
+        records.append(dataclasses.replace(record, name=name))
+    sync(shards_dir)
+    shards = (*target.manifest.shards, *records)
+    dataclasses.replace(target.manifest, shards=shards).write(target.folder)

@@ -1,0 +1,108 @@
+"""Vectors of a store for another tool."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import SourceError
+from bioprobe.interchange.declaration import Declaration
+from bioprobe.interchange.image_rows import blank_to_null
+from bioprobe.interchange.layouts import find_layout
+from bioprobe.interchange.vector_source import BLOCK_ROWS, OutgoingRows
+from bioprobe.store import EmbeddingStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SUFFIXES = {"emb-explorer": ".parquet", "hpc-inference": ".parquet", "npy": ".npy"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSummary:
+    """What came of an export.
+
+    Parameters
+    ----------
+    target : Path
+        File or folder that was written.
+    layout : str
+        Its layout.
+    n_exported : int
+        Rows.
+    dim : int
+        Length of a vector.
+    """
+
+    target: Path
+    layout: str
+    n_exported: int
+    dim: int
+
+
+def export_store(
+    store: EmbeddingStore, target: Path, layout: str, *, condition: str | None = None
+) -> ExportSummary:
+    """Write the vectors of a store with everything its image table says of them.
+
+    Unit vectors of float32, and in the file's metadata that they are. The target is whole or not
+    there at all; a file is replaced, a folder must be new.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Rows that a newer embedding has replaced are not written.
+    target : Path
+        File, or folder for the layouts that are one.
+    layout : str
+        One of :data:`~bioprobe.interchange.layouts.LAYOUTS`.
+    condition : str, optional
+        Only images that meet it.
+
+    Raises
+    ------
+    SourceError
+        If the layout is unknown, the file's ending is another layout's, or the folder is there.
+    SelectionError
+        If no image is left.
+    """
+    chosen = find_layout(layout)
+    suffix = _SUFFIXES.get(layout)
+    if suffix is not None and target.suffix != suffix:
+        msg = f"the layout {layout} is a {suffix} file, got {target}; name it so"
+        raise SourceError(msg)
+    rows = store.select(condition)
+    frame = store.images.frame.iloc[rows].reset_index(drop=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    outgoing = OutgoingRows(
+        blank_to_null(frame),
+        store.manifest.dim,
+        _declare(store, frame),
+        lambda: _iter_vectors(store, rows),
+    )
+    chosen.write(target, outgoing)
+    return ExportSummary(target, layout, len(rows), store.manifest.dim)
+
+
+def _declare(store: EmbeddingStore, frame: pd.DataFrame) -> Declaration:
+    text = [str(name) for name in frame.columns if frame[name].dtype.kind not in "biuf"]
+    return Declaration(
+        model=store.manifest.encoder.model,
+        logit_scale=store.manifest.logit_scale,
+        columns={},
+        text_columns=tuple(text),
+    )
+
+
+def _iter_vectors(
+    store: EmbeddingStore, rows: npt.NDArray[np.int64]
+) -> Iterator[npt.NDArray[np.float32]]:
+    for start, vectors in store.iter_shards():
+        inside = rows[(rows >= start) & (rows < start + len(vectors))] - start
+        for first in range(0, len(inside), BLOCK_ROWS):
+            yield np.asarray(vectors[inside[first : first + BLOCK_ROWS]], dtype=np.float32)

@@ -1,0 +1,165 @@
+"""Vectors of another tool into a store."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bioprobe.encoders.catalog import find_card
+from bioprobe.encoders.encoder import Fingerprint
+from bioprobe.errors import MismatchError
+from bioprobe.interchange.draft import Draft, ImportSummary
+from bioprobe.interchange.image_rows import RowNaming
+from bioprobe.interchange.layouts import find_layout, recognise_layout
+from bioprobe.interchange.vector_source import ReadOptions, VectorSource
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.manifest import Manifest
+
+#: exp(logit_scale) of the models whose training ends at CLIP's own ceiling (Radford et al. 2021,
+#: section 2.5: "clipped to prevent scaling the logits by more than 100").
+LOGIT_SCALES = dict.fromkeys(("clip-b16", "clip-b32", "bioclip", "bioclip-2", "bioclip-2.5"), 100.0)
+
+
+def import_vectors(
+    source: Path,
+    folder: Path,
+    *,
+    model: str,
+    layout: str | None = None,
+    logit_scale: float | None = None,
+    dtype: str | None = None,
+    root: Path | None = None,
+    column: str | None = None,
+    path_column: str | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> ImportSummary:
+    """Import vectors into a new store, or append them to one of the same imported encoder.
+
+    All or nothing: until every row is read, the store is as it was. Memory is bounded by
+    :data:`~bioprobe.interchange.vector_source.BLOCK_ROWS` vectors and the image table. A row
+    whose vector is missing, of another length, all zeros or not finite is left out and listed in
+    the store's failures.
+
+    Parameters
+    ----------
+    source : Path
+        File or folder.
+    folder : Path
+        Folder of the store.
+    model : str
+        Encoder of the vectors, on the word of the user: nobody saw its weights.
+    layout : str, optional
+        One of :data:`~bioprobe.interchange.layouts.LAYOUTS`; recognised by default.
+    logit_scale : float, optional
+        Factor from cosine similarity to logits. By default what the file says, else what is
+        known of the model (:data:`LOGIT_SCALES`), else 1.
+    dtype : str, optional
+        ``float32`` (default) or ``float16`` of a new store.
+    root : Path, optional
+        Folder that the names of the images are relative to.
+    column : str, optional
+        Column of the vectors.
+    path_column : str, optional
+        Column that names the images.
+    advance : callable, optional
+        Told the number of rows of each batch, for a progress bar.
+
+    Returns
+    -------
+    ImportSummary
+
+    Raises
+    ------
+    SourceError
+        If the source cannot be read, two rows have one name, or no row has a usable vector.
+    MismatchError
+        If the vectors are not those of the model, or the store is of another encoder.
+    StoreLockedError
+        If another process is writing to the store.
+    """
+    chosen = layout or recognise_layout(source)
+    opened = find_layout(chosen).open_source(source, ReadOptions(model, column))
+    scale = _find_logit_scale(model, opened, logit_scale)
+    wanted = Manifest(
+        encoder=Fingerprint(model=model, backend="imported"),
+        dim=opened.dim,
+        dtype=dtype or "float32",
+        logit_scale=scale if scale is not None else 1.0,
+        has_text_tower=_has_text_tower(model),
+    )
+    _check_model(model, opened)
+    with _open_target(folder, wanted, dtype=dtype, logit_scale=logit_scale) as target:
+        draft = Draft(target, opened, RowNaming(path_column, root))
+        with draft.build() as built:
+            for batch in opened.read():
+                built.add(batch)
+                if advance is not None:
+                    advance(len(batch.table))
+            built.finish()
+    return draft.summarise(chosen)
+
+
+def _find_logit_scale(model: str, opened: VectorSource, given: float | None) -> float | None:
+    if given is not None:
+        return given
+    if opened.declaration is not None:
+        return opened.declaration.logit_scale
+    card = find_card(model)
+    return LOGIT_SCALES.get(card.short_name) if card else None
+
+
+def _has_text_tower(model: str) -> bool:
+    card = find_card(model)
+    return bool(card and card.has_text_tower)
+
+
+def _check_model(model: str, opened: VectorSource) -> None:
+    said = opened.declaration
+    if said is not None and said.model != model:
+        msg = f"{opened.path} holds vectors of {said.model}, got --model {model}; name that one"
+        raise MismatchError(msg)
+    card = find_card(model)
+    if card is not None and card.dim not in (None, opened.dim):
+        msg = (
+            f"{opened.path} holds vectors of dim {opened.dim}, {model} makes {card.dim}; name the "
+            "encoder that made them"
+        )
+        raise MismatchError(msg)
+
+
+@contextlib.contextmanager
+def _open_target(
+    folder: Path, wanted: Manifest, *, dtype: str | None, logit_scale: float | None
+) -> Iterator[EmbeddingStore]:
+    is_new = not EmbeddingStore.exists(folder)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with EmbeddingStore(folder, wanted).lock():
+            if is_new:
+                yield EmbeddingStore(folder, wanted)
+            else:
+                stored = EmbeddingStore.open(folder)
+                _check_target(stored, wanted, dtype=dtype, logit_scale=logit_scale)
+                yield stored
+    except BaseException:
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _check_target(
+    stored: EmbeddingStore, wanted: Manifest, *, dtype: str | None, logit_scale: float | None
+) -> None:
+    stored.check_encoder(wanted.encoder)
+    pairs = (
+        ("dim", stored.manifest.dim, wanted.dim),
+        ("dtype", stored.manifest.dtype, dtype),
+        ("logit scale", stored.manifest.logit_scale, logit_scale),
+    )
+    for name, has, got in pairs:
+        if got is not None and got != has:
+            msg = f"{stored.folder} has {name} {has}, got {got}; choose another --store"
+            raise MismatchError(msg)

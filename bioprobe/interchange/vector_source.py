@@ -1,0 +1,116 @@
+"""Vectors on their way in and out, the same for every layout."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import SourceError
+from bioprobe.interchange.declaration import Declaration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Rows that are read, converted and written at once: 50 MB of 768 dimensions.
+BLOCK_ROWS = 16_384
+
+
+@dataclasses.dataclass(frozen=True)
+class VectorBatch:
+    """Some rows of a source.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Every column but the vectors.
+    vectors : ndarray of float32, shape (n_images, dim)
+        As the source has them; not numbers where a row has no vector of that dim.
+    lengths : ndarray of int64, shape (n_images,)
+        Length of each row's vector in the source, -1 where there is none.
+    """
+
+    table: pd.DataFrame
+    vectors: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadOptions:
+    """How the columns of a source are found.
+
+    Parameters
+    ----------
+    model : str
+        Encoder that the user names.
+    column : str or None
+        Column of the vectors; by default the one that the layout has.
+    """
+
+    model: str
+    column: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class VectorSource:
+    """An opened file or folder of vectors.
+
+    Parameters
+    ----------
+    path : Path
+        What was opened.
+    n_rows : int
+        Number of rows, ≥ 1.
+    dim : int
+        Length of a vector, ≥ 1.
+    declaration : Declaration or None
+        What bioprobe wrote of it, if bioprobe did.
+    left_out : tuple of str
+        Columns that an image table cannot hold: nested and binary ones.
+    read : callable
+        Returns the rows in order, in batches.
+    """
+
+    path: Path
+    n_rows: int
+    dim: int
+    declaration: Declaration | None
+    left_out: tuple[str, ...]
+    read: Callable[[], Iterator[VectorBatch]]
+
+    def __post_init__(self) -> None:
+        if self.n_rows < 1:
+            msg = f"{self.path} holds no row; expected one vector at least"
+            raise SourceError(msg)
+        if self.dim < 1:
+            msg = f"{self.path} holds no vector: every one of them is missing or empty"
+            raise SourceError(msg)
+
+
+@dataclasses.dataclass(frozen=True)
+class OutgoingRows:
+    """Rows of a store as a layout writes them.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Image table of the rows.
+    dim : int
+        Length of a vector.
+    declaration : Declaration
+        What the file is to say of its vectors; its columns are the layout's to choose.
+    iter_vectors : callable
+        Returns the vectors in order, in blocks of float32, unit rows.
+    """
+
+    frame: pd.DataFrame
+    dim: int
+    declaration: Declaration
+    iter_vectors: Callable[[], Iterator[npt.NDArray[np.float32]]]
+
+    def __len__(self) -> int:
+        return len(self.frame)
