@@ -57,7 +57,9 @@ def draw_foreground(image: Image.Image, rng: np.random.Generator) -> None:
     colour = blend((70, 120, 50), (150, 130, 70), rng.uniform(0, 1))
     pencil = ImageDraw.Draw(image)
     for _ in range(int(rng.integers(3, 9))):
-        _blade(pencil, size_px, float(rng.uniform(0, 1)), 1.02, rng.uniform(0.12, 0.34), colour, rng)
+        _blade(
+            pencil, size_px, float(rng.uniform(0, 1)), 1.02, rng.uniform(0.12, 0.34), colour, rng
+        )
 
 
 def _mottling(size_px: int, rng: np.random.Generator) -> np.ndarray:
@@ -116,7 +118,9 @@ def _bubbles(p: ImageDraw.ImageDraw, size_px: int, tint: Colour, rng: np.random.
 
 
 def _flakes(p: ImageDraw.ImageDraw, size_px: int, tint: Colour, rng: np.random.Generator) -> None:
-    _dots(p, size_px, rng, count=30, radius=(0.005, 0.013), inks=[blend(tint, (255, 255, 255), 0.7)])
+    _dots(
+        p, size_px, rng, count=30, radius=(0.005, 0.013), inks=[blend(tint, (255, 255, 255), 0.7)]
+    )
 
 
 def _clouds(p: ImageDraw.ImageDraw, size_px: int, tint: Colour, rng: np.random.Generator) -> None:
@@ -124,7 +128,9 @@ def _clouds(p: ImageDraw.ImageDraw, size_px: int, tint: Colour, rng: np.random.G
         x, y = rng.uniform(0, 1), rng.uniform(0.05, 0.6)
         for dx in (-0.08, 0.0, 0.08):
             shape = oval(float(x) + dx, float(y), 0.09, 0.045 + 0.02 * (dx == 0)) * size_px
-            p.polygon([(float(a), float(b)) for a, b in shape], fill=blend(tint, (255, 255, 255), 0.5))
+            p.polygon(
+                [(float(a), float(b)) for a, b in shape], fill=blend(tint, (255, 255, 255), 0.5)
+            )
 
 
 def _ripples(p: ImageDraw.ImageDraw, size_px: int, tint: Colour, rng: np.random.Generator) -> None:
@@ -184,6 +190,9 @@ def _trunks(p: ImageDraw.ImageDraw, size_px: int, tint: Colour, rng: np.random.G
         box = [(x - half) * size_px, 0, (x + half) * size_px, rng.uniform(0.62, 0.8) * size_px]
         p.rectangle(box, fill=ink)
 
+
+#: Places with nothing to stand on.
+OPEN = ("sky", "sea", "deep", "reef", "water")
 
 HABITATS: dict[str, tuple[Colour, Colour, tuple[Decor, ...]]] = {
     "savanna": ((186, 214, 236), (206, 178, 104), (_clouds, _grass)),

@@ -66,9 +66,7 @@ def _spots(rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
             yield oval(x + dx, y + dy, size, size * rng.uniform(0.85, 1.15))
 
 
-def _stripes(
-    rng: np.random.Generator, period: float, fill: float
-) -> Iterator[NDArray[np.float64]]:
+def _stripes(rng: np.random.Generator, period: float, fill: float) -> Iterator[NDArray[np.float64]]:
     period *= rng.uniform(0.92, 1.08)
     half = period * fill / 2
     slant, phase = rng.uniform(-0.2, 0.2), rng.uniform(0, period)
@@ -91,9 +89,7 @@ def _patches(rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
             yield smooth(ring, 4)
 
 
-def _shade(
-    coat: Image.Image, matrix: NDArray[np.float64], rng: np.random.Generator
-) -> Image.Image:
+def _shade(coat: Image.Image, matrix: NDArray[np.float64], rng: np.random.Generator) -> Image.Image:
     """Light the coat from above, with a soft grain."""
     size_px = coat.size[0]
     centre_y, reach = matrix[1, 2], np.abs(matrix[1, :2]).sum()

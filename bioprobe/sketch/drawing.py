@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from bioprobe.sketch.backgrounds import HABITATS, draw_background, draw_foreground
+from bioprobe.sketch.backgrounds import HABITATS, OPEN, draw_background, draw_foreground
 from bioprobe.sketch.coats import draw_coat
 from bioprobe.sketch.forms import FORMS, Form
 from bioprobe.sketch.palette import mix_inks
@@ -61,13 +61,18 @@ def draw_look(look: Look, rng: np.random.Generator, size_px: int = 256) -> Image
     """
     form = FORMS[look.form]
     canvas_px = 2 * max(size_px, 128)
-    canvas = draw_background(_pick_habitat(form, rng), canvas_px, rng)
+    habitat = _pick_habitat(form, rng)
+    canvas = draw_background(habitat, canvas_px, rng)
     matrix = _pose(form, canvas_px, rng)
     inks = mix_inks(look.colour, look.second_colour, rng)
-    _draw_shadow(canvas, matrix, form)
+    on_ground = habitat not in OPEN and form.stance != "perched"
+    if on_ground:
+        _draw_shadow(canvas, matrix, form)
     coat = draw_coat(canvas_px, matrix, inks, look.pattern, rng)
-    form.draw(Pen(canvas, matrix, inks, coat, inks["second"] if look.pattern == "edges" else None), rng)
-    if rng.random() < 0.3:
+    form.draw(
+        Pen(canvas, matrix, inks, coat, inks["second"] if look.pattern == "edges" else None), rng
+    )
+    if on_ground and rng.random() < 0.4:
         draw_foreground(canvas, rng)
     return develop(canvas, rng, size_px)
 
@@ -108,7 +113,7 @@ def _pick_habitat(form: Form, rng: np.random.Generator) -> str:
 def _pose(form: Form, canvas_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return the affine map from body units to canvas pixels."""
     scale = canvas_px * rng.uniform(0.3, 0.41)
-    turn = rng.normal(0, 0.09) if form.stance == "upright" else rng.uniform(0, 2 * np.pi)
+    turn = rng.normal(0, 0.09) if form.stance != "any" else rng.uniform(0, 2 * np.pi)
     squeeze = np.diag([rng.uniform(0.93, 1.07), rng.uniform(0.93, 1.07)])
     flip = np.diag([rng.choice([-1.0, 1.0]), 1.0])
     spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])

@@ -44,9 +44,7 @@ def smooth(points: Points, steps: int = 6) -> NDArray[np.float64]:
     return np.asarray(curve.reshape(-1, 2))
 
 
-def oval(
-    cx: float, cy: float, rx: float, ry: float, *, angle: float = 0.0
-) -> NDArray[np.float64]:
+def oval(cx: float, cy: float, rx: float, ry: float, *, angle: float = 0.0) -> NDArray[np.float64]:
     """Return the outline of an ellipse.
 
     Parameters
@@ -120,7 +118,7 @@ class Pen:
             pencil.polygon(corners, fill=255)
             self._canvas.paste(self._coat, (0, 0), mask)
             if self._edge is not None:
-                self._draw_edge(corners, mask)
+                self._draw_edge(corners, mask, self._edge)
         else:
             self._draw.polygon(corners, fill=self._inks[ink])
         if line > 0:
@@ -187,7 +185,9 @@ class Pen:
         """
         self.shape(oval(x, y, radius, radius), "eye", line=radius * 0.3)
         self.shape(oval(x + radius * 0.2, y, radius * 0.62, radius * 0.62), "pupil", line=0)
-        self.shape(oval(x + radius * 0.35, y - radius * 0.3, radius * 0.2, radius * 0.2), "eye", line=0)
+        self.shape(
+            oval(x + radius * 0.35, y - radius * 0.3, radius * 0.2, radius * 0.2), "eye", line=0
+        )
 
     def _place(self, points: Points) -> list[tuple[float, float]]:
         placed = np.asarray(points, dtype=np.float64) @ self._matrix[:, :2].T + self._matrix[:, 2]
@@ -197,13 +197,14 @@ class Pen:
         width_px = max(1, round(width * self.unit_px))
         self._draw.line([*corners, *corners[:2]], fill=ink, width=width_px, joint="curve")
 
-    def _draw_edge(self, corners: list[tuple[float, float]], mask: Image.Image) -> None:
-        assert self._edge is not None  # noqa: S101 - narrows the type for mypy
+    def _draw_edge(
+        self, corners: list[tuple[float, float]], mask: Image.Image, ink: Colour
+    ) -> None:
         rim = Image.new("L", self._canvas.size, 0)
         width_px = max(2, round(0.2 * self.unit_px))
         ImageDraw.Draw(rim).line([*corners, *corners[:2]], fill=255, width=width_px, joint="curve")
         black = Image.new("L", self._canvas.size, 0)
-        self._canvas.paste(self._edge, (0, 0), Image.composite(rim, black, mask))
+        self._canvas.paste(ink, (0, 0), Image.composite(rim, black, mask))
 
 
 def _along(points: NDArray[np.float64], steps: int = 6) -> NDArray[np.float64]:

@@ -64,7 +64,9 @@ def _write_animals(
             }
 
 
-def _write_scenes(folder: Path, n_scenes: int, rng: np.random.Generator) -> Iterator[dict[str, str]]:
+def _write_scenes(
+    folder: Path, n_scenes: int, rng: np.random.Generator
+) -> Iterator[dict[str, str]]:
     for kind in SCENES:
         for number in range(n_scenes):
             path = _save(draw_scene(kind, rng), folder, kind, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,7 +14,28 @@ from bioprobe.sketch.palette import blend, mix_ink
 from bioprobe.sketch.pen import Colour, smooth
 from bioprobe.sketch.tree import COLOURS
 
-_SYLLABLES = "an be cor du e fal go hi lu ma ne or pi qua ri sa tu us vel xi".split()
+_SYLLABLES = (
+    "an",
+    "be",
+    "cor",
+    "du",
+    "e",
+    "fal",
+    "go",
+    "hi",
+    "lu",
+    "ma",
+    "ne",
+    "or",
+    "pi",
+    "qua",
+    "ri",
+    "sa",
+    "tu",
+    "us",
+    "vel",
+    "xi",
+)
 
 
 def draw_scene(kind: str, rng: np.random.Generator, size_px: int = 256) -> Image.Image:
@@ -77,7 +99,9 @@ def _draw_map(size_px: int, rng: np.random.Generator) -> Image.Image:
     for x, y in rng.uniform(0.12, 0.88, (int(rng.integers(3, 8)), 2)) * size_px:
         r = size_px / 60
         pencil.ellipse([x - r, y - r, x + r, y + r], fill=(206, 40, 40))
-        pencil.text((x + r, y), _word(rng).title(), (50, 50, 50), ImageFont.load_default(size_px / 26))
+        pencil.text(
+            (x + r, y), _word(rng).title(), (50, 50, 50), ImageFont.load_default(size_px / 26)
+        )
     return image
 
 
@@ -90,7 +114,10 @@ def _draw_chart(size_px: int, rng: np.random.Generator) -> Image.Image:
     left, right, top, foot = 0.14, 0.94, 0.14, 0.86
     xs = np.linspace(left, right, count + 1)
     kind = int(rng.integers(3))
-    dots = [((xs[i] + 0.04) * size_px, (foot - (foot - top) * h) * size_px) for i, h in enumerate(heights)]
+    dots = [
+        ((xs[i] + 0.04) * size_px, (foot - (foot - top) * h) * size_px)
+        for i, h in enumerate(heights)
+    ]
     for y in np.linspace(top, foot, 6) * size_px:
         pencil.line([(left * size_px, y), (right * size_px, y)], fill=(206, 206, 206), width=2)
     if kind == 0:
@@ -99,11 +126,15 @@ def _draw_chart(size_px: int, rng: np.random.Generator) -> Image.Image:
             pencil.rectangle(box, fill=inks[0])
     elif kind == 1:
         pencil.line(dots, fill=inks[0], width=size_px // 50)
-        pencil.line([(x, foot * size_px * 1.1 - y * 0.7) for x, y in dots], fill=inks[1], width=size_px // 50)
+        pencil.line(
+            [(x, foot * size_px * 1.1 - y * 0.7) for x, y in dots],
+            fill=inks[1],
+            width=size_px // 50,
+        )
     else:
         angles = np.concatenate([[0], np.cumsum(heights / heights.sum()) * 360])
         box = [0.2 * size_px, 0.16 * size_px, 0.84 * size_px, 0.8 * size_px]
-        for i, (start, end) in enumerate(zip(angles, angles[1:], strict=False)):
+        for i, (start, end) in enumerate(pairwise(angles)):
             pencil.pieslice(box, start, end, fill=inks[i % 3], outline=(250, 250, 250), width=4)
     axis = [(left * size_px, top * size_px), (left * size_px, foot * size_px)]
     pencil.line([*axis, (right * size_px, foot * size_px)], fill=(40, 40, 40), width=size_px // 90)
@@ -126,7 +157,9 @@ def _draw_page(size_px: int, rng: np.random.Generator) -> Image.Image:
             continue
         pencil.text((0.08 * size_px, row * size_px), _sentence(rng, 12), ink, font)
     pencil.rectangle([0.92 * size_px, 0, size_px, size_px], fill=image.getpixel((0, 0)))
-    return image.rotate(rng.normal(0, 3), Image.Resampling.BICUBIC, fillcolor=image.getpixel((0, 0)))
+    return image.rotate(
+        rng.normal(0, 3), Image.Resampling.BICUBIC, fillcolor=image.getpixel((0, 0))
+    )
 
 
 def _draw_landscape(size_px: int, rng: np.random.Generator) -> Image.Image:
@@ -153,7 +186,9 @@ def _draw_landscape(size_px: int, rng: np.random.Generator) -> Image.Image:
 def _plant_trees(pencil: ImageDraw.ImageDraw, size_px: int, rng: np.random.Generator) -> None:
     for x in rng.uniform(0.05, 0.95, int(rng.integers(1, 6))) * size_px:
         foot, tall = rng.uniform(0.68, 0.85) * size_px, rng.uniform(0.14, 0.3) * size_px
-        pencil.rectangle([x - tall * 0.06, foot - tall * 0.5, x + tall * 0.06, foot], fill=(96, 70, 50))
+        pencil.rectangle(
+            [x - tall * 0.06, foot - tall * 0.5, x + tall * 0.06, foot], fill=(96, 70, 50)
+        )
         crown = [x - tall * 0.4, foot - tall * 1.15, x + tall * 0.4, foot - tall * 0.35]
         pencil.ellipse(crown, fill=blend((50, 110, 56), (130, 150, 70), rng.uniform(0, 1)))
 
@@ -167,7 +202,9 @@ def _draw_label(size_px: int, rng: np.random.Generator) -> Image.Image:
     pencil.rectangle([4, 4, wide - 5, tall - 5], outline=(60, 50, 50), width=max(2, size_px // 128))
     font = ImageFont.load_default(tall / 7)
     for row in range(3):
-        pencil.text((wide * 0.08, tall * (0.1 + 0.19 * row)), _sentence(rng, 3).title(), (40, 36, 40), font)
+        pencil.text(
+            (wide * 0.08, tall * (0.1 + 0.19 * row)), _sentence(rng, 3).title(), (40, 36, 40), font
+        )
     x = wide * 0.1
     while x < wide * 0.9:
         bar = rng.uniform(0.006, 0.02) * wide

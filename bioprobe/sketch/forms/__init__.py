@@ -20,14 +20,15 @@ class Form:
     ----------
     draw : callable
         Draws the form with a pen, taking its pose from a generator.
-    stance : {"upright", "any"}
-        Whether the animal stands, or is seen from above and may be turned to any side.
+    stance : {"upright", "perched", "any"}
+        Whether the animal stands, sits on a branch, or is seen from above and may be turned to
+        any side.
     habitats : tuple of str
         Backgrounds where it is usually found.
     """
 
     draw: Callable[[Pen, np.random.Generator], None]
-    stance: Literal["upright", "any"]
+    stance: Literal["upright", "perched", "any"]
     habitats: tuple[str, ...]
 
 
@@ -42,8 +43,8 @@ FORMS: dict[str, Form] = {
     "dog": Form(mammals.draw_dog, "upright", _LAND),
     "horse": Form(mammals.draw_horse, "upright", _LAND),
     "giraffe": Form(mammals.draw_giraffe, "upright", ("savanna", "forest", "meadow")),
-    "owl": Form(birds.draw_owl, "upright", _TREES),
-    "jay": Form(birds.draw_jay, "upright", _TREES),
+    "owl": Form(birds.draw_owl, "perched", _TREES),
+    "jay": Form(birds.draw_jay, "perched", _TREES),
     "flamingo": Form(birds.draw_flamingo, "upright", _SHORE),
     "turtle": Form(cold_blooded.draw_turtle, "any", ("sea", "seabed", "sand")),
     "snake": Form(cold_blooded.draw_snake, "any", ("sand", "leaf", "forest", "savanna")),

@@ -12,7 +12,9 @@ def draw_ladybird(pen: Pen, rng: np.random.Generator) -> None:
     for side in (-1, 1):
         for x in (-0.4, 0.0, 0.36):
             knee = x + rng.uniform(-0.1, 0.1)
-            pen.stroke([(x, side * 0.5), (knee, side * 0.8), (knee + 0.1, side * 0.92)], 0.07, "pupil")
+            pen.stroke(
+                [(x, side * 0.5), (knee, side * 0.8), (knee + 0.1, side * 0.92)], 0.07, "pupil"
+            )
         pen.stroke([(0.85, side * 0.12), (1.1, side * 0.3)], 0.04, "pupil")
     pen.shape(oval(0.74, 0.0, 0.24, 0.34), "pupil", line=0.02)
     for side in (-1, 1):
@@ -59,14 +61,26 @@ def draw_bee(pen: Pen, rng: np.random.Generator) -> None:
     beat = rng.uniform(-0.1, 0.15)
     for side in (-1, 1):
         for x in (-0.1, 0.15, 0.36):
-            pen.stroke([(x, side * 0.3), (x - 0.1, side * 0.6), (x - 0.2, side * 0.72)], 0.05, "pupil")
+            pen.stroke(
+                [(x, side * 0.3), (x - 0.1, side * 0.6), (x - 0.2, side * 0.72)], 0.05, "pupil"
+            )
         pen.stroke([(0.78, side * 0.1), (0.95, side * 0.3), (1.1, side * 0.32)], 0.04, "pupil")
     pen.shape(smooth([(-0.98, 0.0), (-0.6, -0.4), (0.0, -0.36), (0.0, 0.36), (-0.6, 0.4)]))
     pen.shape([(-0.94, -0.05), (-1.1, 0.0), (-0.94, 0.05)], "pupil", line=0)
     pen.shape(oval(0.24, 0.0, 0.38, 0.38))
     for side in (-1, 1):
-        fore = [(0.2, side * 0.2), (0.1, side * 0.8), (-0.4 - beat, side * 1.0), (-0.3, side * 0.55)]
-        hind = [(0.0, side * 0.2), (-0.4, side * 0.6), (-0.7 - beat, side * 0.66), (-0.5, side * 0.36)]
+        fore = [
+            (0.2, side * 0.2),
+            (0.1, side * 0.8),
+            (-0.4 - beat, side * 1.0),
+            (-0.3, side * 0.55),
+        ]
+        hind = [
+            (0.0, side * 0.2),
+            (-0.4, side * 0.6),
+            (-0.7 - beat, side * 0.66),
+            (-0.5, side * 0.36),
+        ]
         pen.shape(smooth(hind), "wing")
         pen.shape(smooth(fore), "wing")
     pen.shape(oval(0.68, 0.0, 0.2, 0.27), "pupil", line=0.02)
@@ -83,7 +97,12 @@ def draw_spider(pen: Pen, rng: np.random.Generator) -> None:
             foot = (reach + bend, side * (1.08 - 0.15 * abs(reach)))
             pen.limb([(root, side * 0.08), knee, foot], 0.085, "shade", tip_width=0.05, line=0.014)
     pen.shape(oval(0.32, 0.0, 0.28, 0.24))
-    pen.shape(smooth([(0.14, 0.0), (-0.1, 0.46), (-0.6, 0.46), (-0.94, 0.0), (-0.6, -0.46), (-0.1, -0.46)]), line=0.03)
+    pen.shape(
+        smooth(
+            [(0.14, 0.0), (-0.1, 0.46), (-0.6, 0.46), (-0.94, 0.0), (-0.6, -0.46), (-0.1, -0.46)]
+        ),
+        line=0.03,
+    )
     for y in (-0.1, -0.035, 0.035, 0.1):
         pen.shape(oval(0.52, y, 0.035, 0.03), "pupil", line=0)
     for side in (-1, 1):
@@ -100,10 +119,20 @@ def draw_crab(pen: Pen, rng: np.random.Generator) -> None:
             pen.limb([(side * 0.4, y * 0.8), knee, foot], 0.1, tip_width=0.05)
         pen.limb([(side * 0.5, -0.14), (side * 0.86, -0.3), (side * 0.74, -0.6)], 0.14)
         palm = (side * 0.7, -0.72)
-        pen.shape(smooth([(palm[0] - 0.18, palm[1] + 0.1), (palm[0] - 0.2, palm[1] - 0.12),
-                          (palm[0] - side * 0.16, palm[1] - 0.38), (palm[0] - side * 0.02, palm[1] - 0.1),
-                          (palm[0] + side * 0.16, palm[1] - 0.36), (palm[0] + 0.2, palm[1] - 0.1),
-                          (palm[0] + 0.16, palm[1] + 0.1)], 4))
+        pen.shape(
+            smooth(
+                [
+                    (palm[0] - 0.18, palm[1] + 0.1),
+                    (palm[0] - 0.2, palm[1] - 0.12),
+                    (palm[0] - side * 0.16, palm[1] - 0.38),
+                    (palm[0] - side * 0.02, palm[1] - 0.1),
+                    (palm[0] + side * 0.16, palm[1] - 0.36),
+                    (palm[0] + 0.2, palm[1] - 0.1),
+                    (palm[0] + 0.16, palm[1] + 0.1),
+                ],
+                4,
+            )
+        )
         pen.limb([(side * 0.16, -0.3), (side * 0.18, -0.5)], 0.06)
     shell = [(-0.86, -0.06), (-0.5, -0.34), (0.0, -0.4), (0.5, -0.34), (0.86, -0.06), (0.42, 0.42)]
     pen.shape(smooth([*shell, (-0.42, 0.42)], 5), line=0.035)

@@ -17,10 +17,20 @@ def draw_turtle(pen: Pen, rng: np.random.Generator) -> None:
         pen.shape(smooth(back))
     pen.shape([(-0.7, -0.08), (-0.95, 0.0), (-0.7, 0.08)])
     pen.shape(smooth([(0.6, -0.14), (0.86, -0.2), (1.08, 0.0), (0.86, 0.2), (0.6, 0.14)]))
-    pen.shape(smooth([(0.68, 0.0), (0.4, 0.46), (-0.3, 0.5), (-0.78, 0.0), (-0.3, -0.5), (0.4, -0.46)]), line=0.04)
+    pen.shape(
+        smooth([(0.68, 0.0), (0.4, 0.46), (-0.3, 0.5), (-0.78, 0.0), (-0.3, -0.5), (0.4, -0.46)]),
+        line=0.04,
+    )
     for a, b in ((-0.42, -0.12), (-0.12, 0.18), (0.18, 0.46)):
         middle = (a + b) / 2
-        plate = [(a, 0.0), (a + 0.06, -0.18), (b - 0.06, -0.18), (b, 0.0), (b - 0.06, 0.18), (a + 0.06, 0.18)]
+        plate = [
+            (a, 0.0),
+            (a + 0.06, -0.18),
+            (b - 0.06, -0.18),
+            (b, 0.0),
+            (b - 0.06, 0.18),
+            (a + 0.06, 0.18),
+        ]
         pen.stroke([*plate, plate[0]], 0.025)
         for side in (-1, 1):
             pen.stroke([(middle, side * 0.18), (middle, side * 0.47)], 0.025)
@@ -49,7 +59,12 @@ def draw_frog(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a squatting frog from the front, with bulging eyes."""
     squat = rng.uniform(-0.06, 0.06)
     for side in (-1, 1):
-        thigh = [(side * 0.3, 0.3), (side * 0.86, 0.0 + squat), (side * 0.98, 0.44), (side * 0.5, 0.66)]
+        thigh = [
+            (side * 0.3, 0.3),
+            (side * 0.86, 0.0 + squat),
+            (side * 0.98, 0.44),
+            (side * 0.5, 0.66),
+        ]
         pen.shape(smooth(thigh))
         for toe in (-0.16, 0.0, 0.16):
             pen.limb([(side * 0.72, 0.58), (side * (0.86 + toe), 0.78)], 0.09, tip_width=0.12)
@@ -71,7 +86,13 @@ def draw_frog(pen: Pen, rng: np.random.Generator) -> None:
 def draw_tang(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a tall, disc-shaped fish with a crescent tail."""
     sweep = rng.uniform(-0.08, 0.08)
-    tail = [(-0.56, -0.08), (-0.98, -0.5 + sweep), (-0.84, 0.0), (-0.98, 0.5 + sweep), (-0.56, 0.08)]
+    tail = [
+        (-0.56, -0.08),
+        (-0.98, -0.5 + sweep),
+        (-0.84, 0.0),
+        (-0.98, 0.5 + sweep),
+        (-0.56, 0.08),
+    ]
     pen.shape(tail)
     fin = [(0.4, -0.46), (0.05, -0.86), (-0.55, -0.62), (-0.62, -0.2)]
     pen.shape(smooth(fin, 4))

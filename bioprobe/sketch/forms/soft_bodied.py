@@ -19,7 +19,14 @@ def draw_jellyfish(pen: Pen, rng: np.random.Generator) -> None:
         sway = 0.09 * np.sin(5 * y + phase + 5 * x)
         pen.limb(np.stack([x * 0.8 + sway, y * 0.78], 1), 0.2, "light", tip_width=0.05, line=0.014)
     w = 0.74 + pulse
-    bell = [(-w, 0.06), (-w * 0.92, -0.44), (-0.36, -0.84), (0.36, -0.84), (w * 0.92, -0.44), (w, 0.06)]
+    bell = [
+        (-w, 0.06),
+        (-w * 0.92, -0.44),
+        (-0.36, -0.84),
+        (0.36, -0.84),
+        (w * 0.92, -0.44),
+        (w, 0.06),
+    ]
     hem = [(0.42, 0.12), (0.14, 0.05), (-0.14, 0.05), (-0.42, 0.12)]
     pen.shape(smooth([*bell, *hem]), line=0.03)
 
