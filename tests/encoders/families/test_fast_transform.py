@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -110,10 +109,10 @@ def test_the_decoding_is_recorded_and_does_not_separate_stores(open_clip_dir: Pa
 
 
 def test_transformers_and_onnx_decode_less_and_preprocess_alike(
-    dinov2_dir: Path, write_onnx: Callable[..., Path], tmp_path: Path
+    dinov2_dir: Path, onnx_file: Path
 ) -> None:
     image = _draw(60, 50)
-    names = [f"transformers:{dinov2_dir}", f"onnx:{write_onnx(tmp_path)}?resize_px=32&crop_px=32"]
+    names = [f"transformers:{dinov2_dir}", f"onnx:{onnx_file}?resize_px=32&crop_px=24"]
     for name in names:
         exact, fast = load_encoder(name), load_encoder(name, decoding="fast")
         assert exact.draft_side_px == 0
@@ -138,5 +137,6 @@ def test_vectors_of_large_photographs_are_those_of_exact_decoding(shared_dir: Pa
         [decode_image(one, draft_side_px=fast.draft_side_px) for one in data]
     )
     cosines = (reference * vectors).sum(axis=1)
-    assert cosines.mean() > 0.995
-    assert cosines.min() > 0.98
+    # A MobileNet, which sees JPEG's own blocks more than a ViT does: .9995 and .9990 were seen.
+    assert cosines.mean() > 0.999
+    assert cosines.min() > 0.998

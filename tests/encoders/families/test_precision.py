@@ -48,9 +48,7 @@ def test_a_slower_bf16_leaves_the_weights_as_they_were(
     encoder, untouched = _load(open_clip_dir, "fp32"), _load(open_clip_dir, "fp32")
     _settle(encoder, monkeypatch, seconds_s=(1.0, 2.0))
     assert encoder.fingerprint.precision == "fp32"
-    for mine, other in zip(
-        encoder.module.parameters(), untouched.module.parameters(), strict=True
-    ):
+    for mine, other in zip(encoder.module.parameters(), untouched.module.parameters(), strict=True):
         assert torch.equal(mine, other)
 
 
