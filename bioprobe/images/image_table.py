@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bioprobe.errors import SelectionError, SourceError
 from bioprobe.taxonomy import Rank, Taxonomy
-from bioprobe.taxonomy.columns import LABEL_COLUMNS, to_taxonomy
+from bioprobe.taxonomy.columns import LABEL_COLUMNS, fill_holes, to_taxonomy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ class ImageTable:
                 number = column.startswith("n_") or column.endswith("_px")
                 completed[column] = 0 if number else ""
             elif column in LABEL_COLUMNS:
-                completed[column] = completed[column].fillna("").astype(object)
+                completed[column] = fill_holes(completed[column])
         free = [column for column in completed.columns if column not in COLUMNS]
         for column in free:
             completed[column] = _make_one_type(completed[column])

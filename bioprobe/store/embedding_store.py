@@ -155,10 +155,17 @@ class EmbeddingStore:
             If weights or preprocessing differ.
         """
         if not self.manifest.encoder.is_compatible(encoder):
+            stored = self.manifest.encoder
+            remedy = f"Use --model {stored.model}, or another --store"
+            if stored.backend == "imported":
+                remedy = (
+                    "Nobody here saw the encoder of imported vectors: ask them by images in the "
+                    "store or by a text head (bioprobe store import HEAD.npy), or use another "
+                    "--store"
+                )
             msg = (
-                f"{self.folder} holds vectors of {self.manifest.encoder.describe()}, got "
-                f"{encoder.describe()}: they cannot be compared. Use --model "
-                f"{self.manifest.encoder.model}, or another --store"
+                f"{self.folder} holds vectors of {stored.describe()}, got {encoder.describe()}: "
+                f"they cannot be compared. {remedy}"
             )
             raise MismatchError(msg)
 
@@ -202,8 +209,17 @@ class EmbeddingStore:
         Returns
         -------
         ndarray of float32, shape (n, dim), unit rows
+
+        Raises
+        ------
+        StoreError
+            If a row is not in the store, or a shard cannot be read.
         """
         wanted = np.arange(len(self)) if rows is None else np.asarray(rows, dtype=np.int64)
+        outside = wanted[(wanted < 0) | (wanted >= len(self))]
+        if outside.size:
+            msg = f"{self.folder} has {len(self)} rows, got row {outside[0]}; count from 0"
+            raise StoreError(msg)
         out = np.empty((len(wanted), self.manifest.dim), dtype=np.float32)
         for start, vectors in self.iter_shards():
             inside = (wanted >= start) & (wanted < start + len(vectors))
@@ -211,7 +227,15 @@ class EmbeddingStore:
         return out
 
     def iter_shards(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Yield the first row and the memory-mapped vectors of each shard."""
+        """Read the shards one after the other.
+
+        Yields
+        ------
+        start : int
+            First row of a shard.
+        vectors : ndarray of float32 or float16, shape (n, dim), unit rows
+            Memory-mapped.
+        """
         start = 0
         for record in self.manifest.shards:
             yield start, map_vectors(self.folder / "shards", record, self.manifest.dim)
@@ -238,8 +262,12 @@ class EmbeddingStore:
         Raises
         ------
         StoreError
-            If table and vectors do not fit each other or the store.
+            If table and vectors do not fit each other or the store, or the store has grown since
+            it was opened.
         """
+        if Manifest.read(self.folder) != self.manifest:
+            msg = f"{self.folder} has changed since it was opened; open it again, then append"
+            raise StoreError(msg)
         if vectors.shape != (len(frame), self.manifest.dim):
             msg = (
                 f"{len(frame)} images of dim {self.manifest.dim} were to be added, got vectors "
@@ -268,6 +296,10 @@ class EmbeddingStore:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the store for writing while the block runs.
+
+        Yields
+        ------
+        None
 
         Raises
         ------

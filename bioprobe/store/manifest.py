@@ -105,13 +105,24 @@ class Manifest:
         except (OSError, ValueError) as error:
             msg = f"{path} cannot be read ({error}); restore it from a copy, or embed again"
             raise StoreError(msg) from error
-        version = fields.get("schema_version")
+        version = fields.get("schema_version") if isinstance(fields, dict) else None
+        if version is None:
+            msg = f"{path} is not the manifest of a store; restore it from a copy, or embed again"
+            raise StoreError(msg)
         if version != SCHEMA_VERSION:
             msg = (
                 f"{path} has schema version {version}, this bioprobe reads {SCHEMA_VERSION}; "
                 "install the bioprobe that wrote it"
             )
             raise StoreError(msg)
+        try:
+            return cls._from_fields(fields)
+        except (KeyError, TypeError) as error:
+            msg = f"{path} is damaged ({error!r}); restore it from a copy, or embed again"
+            raise StoreError(msg) from error
+
+    @classmethod
+    def _from_fields(cls, fields: dict[str, Any]) -> Manifest:
         return cls(
             encoder=Fingerprint.from_dict(fields["encoder"]),
             dim=fields["dim"],

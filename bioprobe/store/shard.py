@@ -69,7 +69,7 @@ def map_vectors(folder: Path, record: ShardRecord, dim: int) -> npt.NDArray[Any]
     path = folder / record.name / VECTORS_NAME
     try:
         vectors: npt.NDArray[Any] = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         msg = f"{path} cannot be read ({error}); run: bioprobe store verify"
         raise StoreError(msg) from error
     if vectors.shape != (record.n_images, dim):

@@ -21,7 +21,8 @@ class TextCache:
     """Encode texts with the encoder of a store, each text once in the store's life.
 
     The cache lies in ``text/`` of the store, in a folder named by the encoder's key. Each batch
-    of new texts adds a pair of files; a pair that an interrupted run left incomplete is ignored.
+    of new texts adds a pair of files; a pair that is damaged, or that an interrupted run left
+    incomplete, is ignored and its texts are encoded again.
 
     Parameters
     ----------
@@ -71,9 +72,13 @@ class TextCache:
         return self._encoder
 
     def _read(self, names: Path) -> None:
-        texts = json.loads(names.read_text(encoding="utf-8"))
-        embeddings = np.load(names.with_suffix(".npy"))
-        self._known.update(zip(texts, embeddings, strict=True))
+        try:
+            texts = json.loads(names.read_text(encoding="utf-8"))
+            embeddings = np.load(names.with_suffix(".npy"))
+        except (OSError, ValueError, EOFError):
+            return
+        if embeddings.shape == (len(texts), self._store.manifest.dim):
+            self._known.update(zip(texts, embeddings, strict=True))
 
     def _write(self, texts: Sequence[str], embeddings: Vectors) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import TaxonomyError
 from bioprobe.taxonomy.rank import RANKS, Rank
@@ -120,8 +120,7 @@ def read_labels(frame: pd.DataFrame, given: Mapping[Rank, str] | None = None) ->
     columns = find_rank_columns(frame.columns, given)
     labels = pd.DataFrame("", index=frame.index, columns=list(LABEL_COLUMNS), dtype=object)
     for name, column in columns.items():
-        values = frame[column].astype(object).where(frame[column].notna(), "")
-        labels[name] = values.map(lambda value: " ".join(str(value).split()))
+        labels[name] = fill_holes(frame[column]).map(lambda value: " ".join(str(value).split()))
     distinct = labels.drop_duplicates()
     completed = {
         tuple(row): _complete(dict(zip(LABEL_COLUMNS, row, strict=True)))
@@ -129,6 +128,11 @@ def read_labels(frame: pd.DataFrame, given: Mapping[Rank, str] | None = None) ->
     }
     rows = [completed[row] for row in labels.itertuples(index=False, name=None)]
     return pd.DataFrame(rows, index=frame.index, columns=list(LABEL_COLUMNS), dtype=object)
+
+
+def fill_holes(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column of any type with ``""`` where nothing is known."""
+    return values.astype(object).where(values.notna(), "")
 
 
 def to_taxonomy(labels: pd.DataFrame) -> Taxonomy:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import read_lines, read_table
 from bioprobe.resources import prompts_dir
-from bioprobe.taxonomy.columns import LABEL_COLUMNS, find_rank_columns, read_labels
+from bioprobe.taxonomy.columns import LABEL_COLUMNS, fill_holes, find_rank_columns, read_labels
 from bioprobe.taxonomy.taxon import Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
 
@@ -72,7 +72,7 @@ def _from_frame(frame: pd.DataFrame, source: str) -> Taxonomy:
         )
         raise TaxonomyError(msg)
     labels = read_labels(frame)
-    prompts = frame["prompt"].fillna("") if "prompt" in frame else [""] * len(frame)
+    prompts = fill_holes(frame["prompt"]) if "prompt" in frame else [""] * len(frame)
     taxa = []
     rows = zip(labels.itertuples(index=False, name=None), prompts, strict=True)
     for number, (row, prompt) in enumerate(rows, start=2):

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bioprobe.errors import TaxonomyError
+from bioprobe.store import EmbeddingStore, add_taxon, read_added_taxa, remove_taxon
+from bioprobe.taxonomy import Taxon
+from bioprobe.taxonomy.lineage import complete_taxon
+
+if TYPE_CHECKING:
+    from tests.conftest import PlainEncoder
+
+UNCIA = complete_taxon(
+    "Panthera uncia", "Animalia,Chordata,Mammalia,Carnivora,Felidae", common_name="snow leopard"
+)
+BLANK = Taxon.from_names(
+    {"species": "Blank"}, common_name='nothing, "really"', prompts=("an empty scene", "only grass")
+)
+FELIDAE = Taxon.from_names({"family": "Felidae"}, common_name="NA")
+
+
+@pytest.fixture
+def store(make_store: Callable[..., EmbeddingStore], encoder: PlainEncoder) -> EmbeddingStore:
+    return make_store(encoder)
+
+
+def test_a_new_store_has_none(store: EmbeddingStore) -> None:
+    assert len(read_added_taxa(store)) == 0
+
+
+@pytest.mark.parametrize("taxa", [[UNCIA], [BLANK], [FELIDAE, BLANK, UNCIA]])
+def test_they_come_back_as_they_were_added(store: EmbeddingStore, taxa: list[Taxon]) -> None:
+    for taxon in taxa:
+        add_taxon(store, taxon)
+    assert list(read_added_taxa(EmbeddingStore.open(store.folder))) == taxa
+
+
+def test_a_lineage_is_added_once(store: EmbeddingStore) -> None:
+    add_taxon(store, UNCIA)
+    with pytest.raises(TaxonomyError, match="'Panthera uncia' was added before; remove it first"):
+        add_taxon(store, Taxon(UNCIA.lineage, "ounce"))
+
+
+@pytest.mark.parametrize("name", ["Panthera uncia", "SNOW LEOPARD"])
+def test_one_is_removed_by_either_name(store: EmbeddingStore, name: str) -> None:
+    for taxon in (UNCIA, BLANK):
+        add_taxon(store, taxon)
+    assert remove_taxon(store, name) == UNCIA
+    assert list(read_added_taxa(store)) == [BLANK]
+
+
+def test_the_last_one_can_be_removed(store: EmbeddingStore) -> None:
+    add_taxon(store, UNCIA)
+    remove_taxon(store, "Panthera uncia")
+    assert len(read_added_taxa(store)) == 0
+    add_taxon(store, UNCIA)
+    assert len(read_added_taxa(store)) == 1
+
+
+@pytest.mark.parametrize("name", ["Puma", ""])
+def test_one_that_was_not_added_is_refused_with_those_that_were(
+    store: EmbeddingStore, name: str
+) -> None:
+    with pytest.raises(TaxonomyError, match=f"no taxon '{name}' was added to .*were: none"):
+        remove_taxon(store, name)
+    add_taxon(store, Taxon.from_names({"genus": "Lynx"}))
+    with pytest.raises(TaxonomyError, match=r"; added were: Lynx$"):
+        remove_taxon(store, name)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bioprobe.errors import MismatchError
+from bioprobe.store import EmbeddingStore, TextCache
+
+if TYPE_CHECKING:
+    from tests.conftest import PlainEncoder
+
+TEXTS = ["a lion", "a puma", "a lion", ""]
+
+
+@pytest.fixture
+def store(make_store: Callable[..., EmbeddingStore], encoder: PlainEncoder) -> EmbeddingStore:
+    return make_store(encoder)
+
+
+def _refuse() -> PlainEncoder:
+    pytest.fail("the encoder was loaded although no text is new")
+
+
+def _find_pairs(store: EmbeddingStore) -> list[Path]:
+    return sorted((store.folder / "text").glob("*/*"))
+
+
+def test_embeddings_are_those_of_the_encoder(
+    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+) -> None:
+    vectors = TextCache(store, lambda: encoder).encode_text(TEXTS)
+    np.testing.assert_array_equal(vectors, make_encoder().encode_text(TEXTS))
+
+
+def test_a_text_is_encoded_once(store: EmbeddingStore, encoder: PlainEncoder) -> None:
+    cache = TextCache(store, lambda: encoder)
+    cache.encode_text(TEXTS)
+    cache.encode_text(["a puma", "a lynx"])
+    assert encoder.texts_seen == ["a lion", "a puma", "", "a lynx"]
+
+
+def test_a_text_is_encoded_once_in_the_life_of_the_store(
+    store: EmbeddingStore, encoder: PlainEncoder
+) -> None:
+    first = TextCache(store, lambda: encoder).encode_text(TEXTS)
+    reopened = EmbeddingStore.open(store.folder)
+    np.testing.assert_array_equal(TextCache(reopened, _refuse).encode_text(TEXTS), first)
+    TextCache(reopened, lambda: encoder).encode_text(["a puma", "a lynx"])
+    TextCache(reopened, _refuse).encode_text(["a lynx", "a lion"])
+    assert encoder.texts_seen == ["a lion", "a puma", "", "a lynx"]
+
+
+def test_no_text_has_no_embedding_and_needs_no_encoder(store: EmbeddingStore) -> None:
+    assert TextCache(store, _refuse).encode_text([]).shape == (0, store.manifest.dim)
+
+
+def test_the_encoder_is_loaded_once(store: EmbeddingStore, encoder: PlainEncoder) -> None:
+    loaded = []
+
+    def load() -> PlainEncoder:
+        loaded.append(encoder)
+        return encoder
+
+    cache = TextCache(store, load)
+    cache.encode_text(["a"])
+    cache.encode_text(["b"])
+    assert cache.encoder is encoder
+    assert len(loaded) == 1
+
+
+def test_another_encoder_is_refused(
+    store: EmbeddingStore, make_encoder: type[PlainEncoder]
+) -> None:
+    cache = TextCache(store, lambda: make_encoder(2))
+    with pytest.raises(MismatchError, match="got plain-2"):
+        cache.encode_text(["a lion"])
+    assert _find_pairs(store) == []
+
+
+@pytest.mark.parametrize("missing", ["*.json", "*.npy"])
+def test_an_incomplete_pair_is_ignored_and_mended(
+    store: EmbeddingStore, encoder: PlainEncoder, missing: str
+) -> None:
+    first = TextCache(store, lambda: encoder).encode_text(TEXTS)
+    (path,) = (store.folder / "text").glob(f"*/{missing}")
+    path.unlink()
+    again = TextCache(store, lambda: encoder).encode_text(TEXTS)
+    np.testing.assert_array_equal(again, first)
+    assert len(encoder.texts_seen) == 6
+    TextCache(store, _refuse).encode_text(TEXTS)
+    assert len(_find_pairs(store)) == 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "content"),
+    [
+        ("*.json", b"["),
+        ("*.json", b'["a lion"]'),
+        ("*.json", b"\xff"),
+        ("*.npy", b""),
+        ("*.npy", b"not an array"),
+    ],
+)
+def test_a_damaged_pair_is_ignored_and_mended(
+    store: EmbeddingStore, encoder: PlainEncoder, pattern: str, content: bytes
+) -> None:
+    first = TextCache(store, lambda: encoder).encode_text(TEXTS)
+    (path,) = (store.folder / "text").glob(f"*/{pattern}")
+    path.write_bytes(content)
+    np.testing.assert_array_equal(TextCache(store, lambda: encoder).encode_text(TEXTS), first)
+    np.testing.assert_array_equal(TextCache(store, _refuse).encode_text(TEXTS), first)
+
+
+def test_texts_with_line_breaks_are_kept_apart(
+    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+) -> None:
+    TextCache(store, lambda: encoder).encode_text(["a", "b"])
+    TextCache(store, lambda: encoder).encode_text(["a\nb"])
+    vectors = TextCache(store, lambda: encoder).encode_text(["a\nb", "b", "a"])
+    np.testing.assert_array_equal(vectors, make_encoder().encode_text(["a\nb", "b", "a"]))
+
+
+def test_the_texts_can_be_read_beside_their_embeddings(
+    store: EmbeddingStore, encoder: PlainEncoder
+) -> None:
+    vectors = TextCache(store, lambda: encoder).encode_text(["ñandú", "puma"])
+    names, array = sorted(_find_pairs(store), key=lambda path: path.suffix)
+    assert json.loads(names.read_text()) == ["ñandú", "puma"]
+    np.testing.assert_array_equal(np.load(array), vectors)
