@@ -25,11 +25,22 @@ def embed(
     store: options.Store = options.DEFAULT_STORE,
     model: options.Model = None,
     device: options.Device = "auto",
-    precision: options.Precision = "fp32",
+    precision: options.Precision = "auto",
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Images that the encoder sees at once.")
-    ] = 16,
-    threads: Annotated[int, typer.Option(min=1, help="Threads that read and decode.")] = 2,
+        int | None,
+        typer.Option(min=1, help="Images that the encoder sees at once; by default by device."),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads that read and decode; by default one a core."),
+    ] = None,
+    decoding: Annotated[
+        str,
+        typer.Option(
+            help="fast: large JPEGs are decoded at a fraction of their size, at least twice what "
+            "the model sees. exact: whole, as the model's own library does."
+        ),
+    ] = "fast",
     dtype: Annotated[
         str | None,
         typer.Option(help="How a new store keeps vectors: float32, or float16 for half the space."),
@@ -66,13 +77,15 @@ def embed(
     )
     table = find_images(sources, source_options)
     encoder = load_encoder(
-        model or _stored_model(store), device=device, precision=precision, batch_size=batch_size
+        model or _stored_model(store),
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        decoding=decoding,
     )
     opened = EmbeddingStore.open_for(store, encoder, dtype=dtype)
     with count_images(len(table), quiet=quiet) as advance:
-        summary = embed_images(
-            table, encoder, opened, batch_size=batch_size, n_threads=threads, advance=advance
-        )
+        summary = embed_images(table, encoder, opened, n_threads=threads, advance=advance)
     say(
         f"{summary.n_embedded:,} embedded, {summary.n_reused:,} reused, {summary.n_kept:,} already "
         f"there, {summary.n_failed:,} failed in {summary.seconds_s:.1f} s "

@@ -94,7 +94,7 @@ def _search_by_image(store: EmbeddingStore) -> Neighbors:
 
 def _to_taxa(species: Iterable[SketchSpecies]) -> Iterator[Taxon]:
     for one in species:
-        names = dict(zip(RANKS, one.lineage, strict=True))
+        names = {rank.value: name for rank, name in zip(RANKS, one.lineage, strict=True)}
         # A species that was trained on is known by its names, another by its description.
         prompts = (one.description,) if one.role == "unseen" else ()
         yield Taxon.from_names(names, common_name=one.common_name, prompts=prompts)

@@ -20,7 +20,8 @@ from bioprobe.store import EmbeddingStore
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_BATCH_SIZE = 16
+# Images that are read ahead of the encoder, in batches; this bounds the memory.
+_BATCHES_AHEAD = 4
 
 
 def embed_images(
@@ -28,8 +29,8 @@ def embed_images(
     encoder: Encoder,
     store: EmbeddingStore,
     *,
-    batch_size: int = DEFAULT_BATCH_SIZE,
-    n_threads: int = 2,
+    batch_size: int | None = None,
+    n_threads: int | None = None,
     advance: Callable[[Outcome], None] | None = None,
 ) -> EmbedSummary:
     """Embed the images of a listing that a store does not have.
@@ -48,10 +49,10 @@ def embed_images(
         Encoder of the store.
     store : EmbeddingStore
         Store to append to; open it again to see the result.
-    batch_size : int
-        Images that the encoder sees at once, ≥ 1.
-    n_threads : int
-        Threads that read and decode, ≥ 1.
+    batch_size : int or None
+        Images that the encoder sees at once, ≥ 1; None is the encoder's own.
+    n_threads : int or None
+        Threads that read and decode, ≥ 1; None is one a core.
     advance : callable, optional
         Told the outcome of each image, for a progress bar.
 
@@ -67,15 +68,16 @@ def embed_images(
         If another process is writing to the store.
     """
     store.check_encoder(encoder.fingerprint)
+    batch_size = batch_size or encoder.batch_size
     start_s = time.monotonic()
     with store.lock(), ignore_pillow_warnings():
         run = _Run(ShardBuffer(EmbeddingStore.open(store.folder), encoder, batch_size))
         prepared = prepare_all(
             _iter_listing(table),
             run.buffer.row_of_sha256,
-            encoder.preprocess,
-            n_threads=n_threads,
-            n_ahead=2 * batch_size + n_threads,
+            encoder,
+            n_threads=n_threads or _count_cores(),
+            n_ahead=_BATCHES_AHEAD * batch_size,
         )
         try:
             for image in prepared:
@@ -153,6 +155,13 @@ class _Run:
         rows += self._failures.values()
         if rows or len(earlier):
             store.write_failures(pd.DataFrame(rows, columns=list(earlier.columns), dtype=object))
+
+
+def _count_cores() -> int:
+    # What this process may use, which on a shared machine is less than there are.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _iter_listing(table: ImageTable) -> Iterator[Listed]:
