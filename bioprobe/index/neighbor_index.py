@@ -39,13 +39,14 @@ class NeighborIndex:
         """Read the index of a store, and build it first if it is missing or out of date.
 
         The index records which vectors it was built from, so one that is older than the
-        manifest, or was copied from elsewhere, is never used.
+        manifest, or was copied from elsewhere, is never used; nor is a damaged one.
         """
         import faiss
 
         path = store.folder / INDEX_NAME
-        if _read_origin(path) == store.manifest.vectors_sha256:
-            return cls(faiss.read_index(str(path)), store.rows)
+        known = _read(path, store)
+        if known is not None:
+            return cls(known, store.rows)
         index = faiss.IndexFlatIP(store.manifest.dim)
         for _, vectors in store.iter_shards():
             index.add(np.ascontiguousarray(vectors, dtype=np.float32))
@@ -97,6 +98,21 @@ class NeighborIndex:
             parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         similarities, ids = self._index.search(queries, n_answers, params=parameters)
         return ids, similarities
+
+
+def _read(path: Path, store: EmbeddingStore) -> faiss.Index | None:
+    import faiss
+
+    if _read_origin(path) != store.manifest.vectors_sha256:
+        return None
+    try:
+        index = faiss.read_index(str(path))
+    except RuntimeError:
+        return None
+    # Two programs that built at the same time may have left the note of one beside the index of
+    # the other.
+    fits = (index.ntotal, index.d) == (len(store), store.manifest.dim)
+    return index if fits else None
 
 
 def _read_origin(path: Path) -> str:
