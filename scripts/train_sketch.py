@@ -343,7 +343,7 @@ def train(options: Options) -> dict[str, Any]:
     options.out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng((options.seed, 2))
     teacher = Teacher(subjects, find_lineages(species), rng)
-    corpus = [text for _ in range(40) for text in teacher.say(teacher.choose(400))[0]]
+    corpus = [text for _ in range(12) for text in teacher.say(teacher.choose(400))[0]]
     n_parameters = count_parameters(write_tokenizer(corpus, options.out, CONTEXT_LENGTH))
     context = multiprocessing.get_context("spawn")
     desk = Desk(
@@ -377,10 +377,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=128, help="of one worker")
-    parser.add_argument("--n-per-species", type=int, default=90)
-    parser.add_argument("--n-per-form", type=int, default=600)
+    parser.add_argument("--n-per-species", type=int, default=70)
+    parser.add_argument("--n-per-form", type=int, default=500)
     parser.add_argument("--n-per-scene", type=int, default=200)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--workers", type=int, default=2)

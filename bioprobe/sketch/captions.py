@@ -195,6 +195,9 @@ def caption_look(
         return Caption(frame(_join(colour, adjective, noun), rng), facts)
     second = _colour(look.second_colour, rng)
     facts["second_colour"] = look.second_colour
+    if not full and colour and rng.random() < 0.15:
+        del facts["pattern"]
+        return Caption(frame(_join(colour, "and", second, noun), rng), facts)
     if rng.random() < 0.25:
         text = _join(f"{second}-{adjective}", colour, noun)
     else:
