@@ -5,6 +5,7 @@ from __future__ import annotations
 from bioprobe.errors import PromptError
 from bioprobe.store import EmbeddingStore, read_added_taxa
 from bioprobe.taxonomy import Rank, Taxonomy
+from bioprobe.taxonomy.columns import to_taxonomy
 from bioprobe.taxonomy.reading import read_taxonomy
 
 
@@ -26,7 +27,7 @@ def find_candidates(store: EmbeddingStore, taxa: str | None, rank: Rank) -> Taxo
     PromptError
         If no taxon has a name at the rank.
     """
-    known = read_taxonomy(taxa) if taxa else store.images.taxa
+    known = read_taxonomy(taxa) if taxa else _find_labels(store)
     # Added taxa first: their common names and prompts are the user's own word.
     merged = Taxonomy.merge((*read_added_taxa(store), *known))
     classes = merged.at(rank)
@@ -39,3 +40,8 @@ def find_candidates(store: EmbeddingStore, taxa: str | None, rank: Rank) -> Taxo
         )
         raise PromptError(msg)
     return classes
+
+
+def _find_labels(store: EmbeddingStore) -> Taxonomy:
+    # Labels of retired rows are those that somebody corrected.
+    return to_taxonomy(store.images.frame.iloc[store.rows])
