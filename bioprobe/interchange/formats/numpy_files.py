@@ -60,13 +60,13 @@ def write_npy(target: Path, rows: OutgoingRows) -> None:
     """Write the matrix, a CSV of the same rows, and a JSON that says what the vectors are."""
     names = name_columns(rows.frame, taken=())
     declaration = dataclasses.replace(rows.declaration, columns=names)
-    with replacing(target.with_suffix(".csv")) as temporary:
-        rows.frame.to_csv(temporary, index=False)
-    write_text(
-        target.with_suffix(".json"), json.dumps({KEY: json.loads(declaration.to_json())}, indent=2)
-    )
-    with replacing(target) as temporary:
-        write_matrix(temporary, rows.iter_vectors(), (len(rows), rows.dim))
+    said = json.dumps({KEY: json.loads(declaration.to_json())}, indent=2)
+    # The matrix is written first and takes its name last: it is what can fail.
+    with replacing(target) as matrix:
+        write_matrix(matrix, rows.iter_vectors(), (len(rows), rows.dim))
+        with replacing(target.with_suffix(".csv")) as table:
+            rows.frame.to_csv(table, index=False)
+        write_text(target.with_suffix(".json"), said)
 
 
 def map_matrix(path: Path) -> npt.NDArray[Any]:
@@ -165,7 +165,6 @@ def _read_csv(path: Path, declaration: Declaration | None) -> pd.DataFrame:
             dtype=dict.fromkeys(text_columns, "object"),
             keep_default_na=False,
             na_values=[""],
-            float_precision="round_trip",
         )
     except (ValueError, OSError) as error:
         msg = f"{path} cannot be read as a table: {error}"

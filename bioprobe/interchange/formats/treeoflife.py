@@ -86,9 +86,10 @@ def write_text_head(target: Path, taxa: Taxonomy, embeddings: Vectors) -> None:
     pybioclip, ``create_classification_dict``: the binomial is made of the sixth and seventh name.
     """
     entries = [[_write_names(taxon), taxon.common_name] for taxon in taxa]
-    write_text(target.with_suffix(".json"), json.dumps(entries, ensure_ascii=False))
-    with replacing(target) as temporary, temporary.open("wb") as stream:
-        np.save(stream, np.ascontiguousarray(embeddings.T, dtype=np.float32))
+    with replacing(target) as temporary:
+        with temporary.open("wb") as stream:
+            np.save(stream, np.ascontiguousarray(embeddings.T, dtype=np.float32))
+        write_text(target.with_suffix(".json"), json.dumps(entries, ensure_ascii=False))
 
 
 def iter_blocks(embeddings: npt.NDArray[Any]) -> Iterator[Vectors]:
@@ -128,10 +129,19 @@ def _is_entry(entry: object) -> bool:
 def _to_labels(entries: Sequence[Sequence[Any]]) -> pd.DataFrame:
     import pandas as pd
 
-    rows = [(*names, common) for names, common in entries]
+    rows = [(*_join_binomial(names), common) for names, common in entries]
     return read_labels(pd.DataFrame(rows, columns=list(LABEL_COLUMNS), dtype=object))
 
 
+def _join_binomial(names: Sequence[str | None]) -> list[str | None]:
+    *above, genus, epithet = names
+    is_whole = not genus or not epithet or epithet.startswith(f"{genus} ")
+    return [*above, genus, epithet if is_whole else f"{genus} {epithet}"]
+
+
 def _write_names(taxon: Taxon) -> list[str]:
-    *above, species = taxon.lineage
-    return [*above, taxon.epithet or species]
+    *above, genus, species = taxon.lineage
+    first, _, rest = species.partition(" ")
+    if rest and genus in ("", first):
+        return [*above, first, rest]
+    return [*above, genus, species]
