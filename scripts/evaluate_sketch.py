@@ -252,7 +252,8 @@ true of another picture of the batch is not held against it. Each picture also m
 description of itself.
 
 The looks of the unseen species (form, colour, second colour and pattern together) are in no
-training picture, and their names in no caption. Each form, colour and pattern is met with others.
+training picture and in no description of a whole animal, and their names are in no caption. Each
+form, colour and pattern is met with others.
 
 ## What was measured
 

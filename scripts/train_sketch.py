@@ -95,6 +95,13 @@ def draw_all(subjects: list[Subject], options: Options) -> NDArray[np.uint8]:
         return np.stack(list(pool.map(draw_subject, jobs, chunksize=64)))
 
 
+def hire_teacher(subjects: list[Subject], rng: np.random.Generator) -> Teacher:
+    """Return a teacher that never speaks of what the unseen species look like."""
+    species = read_species()
+    unseen = frozenset(one.look for one in species if one.role == "unseen")
+    return Teacher(subjects, find_lineages(species), rng, unseen)
+
+
 def write_tokenizer(corpus: Iterable[str], out: Path, context_length: int) -> int:
     """Train a lower-casing byte-pair tokenizer and write it in the Hugging Face layout.
 
@@ -250,8 +257,7 @@ def teach(worker: int, subjects: list[Subject], desk: Desk, options: Options) ->
 
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
-    rng = np.random.default_rng((options.seed, 1, worker))
-    teacher = Teacher(subjects, find_lineages(read_species()), rng)
+    teacher = hire_teacher(subjects, np.random.default_rng((options.seed, 1, worker)))
     tokenizer = open_clip.tokenizer.HFTokenizer(str(options.out), context_length=CONTEXT_LENGTH)
     config = model_config(len(tokenizer.tokenizer))
     model = open_clip.model.CLIP(**config).train()
@@ -317,8 +323,8 @@ def write_model(model: OpenClipModel, config: dict[str, Any], out: Path) -> None
     """Write configuration and half-precision weights."""
     from safetensors.torch import save_file
 
-    preprocess = {"mean": [MEAN] * 3, "std": [STD] * 3}
-    preprocess |= {"interpolation": "bicubic", "resize_mode": "squash"}  # type: ignore[dict-item]
+    preprocess: dict[str, Any] = {"mean": [MEAN] * 3, "std": [STD] * 3}
+    preprocess |= {"interpolation": "bicubic", "resize_mode": "squash"}
     card = {"model_cfg": config, "preprocess_cfg": preprocess}
     (out / "open_clip_config.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     state = {
@@ -335,14 +341,12 @@ def train(options: Options) -> dict[str, Any]:
     from torch.multiprocessing.spawn import spawn
 
     started = time.monotonic()
-    species = read_species()
-    subjects = list_subjects(species, options)
+    subjects = list_subjects(read_species(), options)
     pictures = draw_all(subjects, options)
     drawn_s = time.monotonic() - started
     print(f"drew {len(subjects)} pictures in {drawn_s:.0f} s", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng((options.seed, 2))
-    teacher = Teacher(subjects, find_lineages(species), rng)
+    teacher = hire_teacher(subjects, np.random.default_rng((options.seed, 2)))
     corpus = [text for _ in range(12) for text in teacher.say(teacher.choose(400))[0]]
     n_parameters = count_parameters(write_tokenizer(corpus, options.out, CONTEXT_LENGTH))
     context = multiprocessing.get_context("spawn")
@@ -351,7 +355,10 @@ def train(options: Options) -> dict[str, Any]:
         torch.zeros(options.workers, n_parameters).share_memory_(),  # type: ignore[no-untyped-call]
         context.Barrier(options.workers),
     )
-    spawn(teach, (subjects, desk, options), options.workers)  # type: ignore[no-untyped-call]
+    if options.workers == 1:
+        teach(0, subjects, desk, options)
+    else:
+        spawn(teach, (subjects, desk, options), options.workers)  # type: ignore[no-untyped-call]
     cpu = os.times()
     return {
         "n_pictures": len(subjects),
@@ -377,11 +384,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--batch-size", type=int, default=128, help="of one worker")
-    parser.add_argument("--n-per-species", type=int, default=70)
-    parser.add_argument("--n-per-form", type=int, default=500)
-    parser.add_argument("--n-per-scene", type=int, default=200)
+    parser.add_argument("--n-per-species", type=int, default=60)
+    parser.add_argument("--n-per-form", type=int, default=420)
+    parser.add_argument("--n-per-scene", type=int, default=150)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--workers", type=int, default=2)
     options = Options(**vars(parser.parse_args(arguments)))

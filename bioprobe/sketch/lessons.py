@@ -51,6 +51,8 @@ class Teacher:
         Kingdom to family by form.
     rng : numpy.random.Generator
         Source of every choice.
+    held_out : frozenset of Look, optional
+        Looks that are not described either, not even where the description is false.
     """
 
     def __init__(
@@ -58,7 +60,9 @@ class Teacher:
         subjects: list[Subject],
         lineages: dict[str, tuple[str, ...]],
         rng: np.random.Generator,
+        held_out: frozenset[Look] = frozenset(),
     ) -> None:
+        self._held_out = held_out
         self._subjects = subjects
         self._lineages = lineages
         self.rng = rng
@@ -150,13 +154,15 @@ class Teacher:
 
     def _change(self, look: Look) -> Look:
         """Return a look that differs in colour or pattern: what the picture is told from."""
-        other = draw_chimera_look(self.rng, {look}, look.form)
+        barred = self._held_out | {look}
+        other = draw_chimera_look(self.rng, barred, look.form)
         if look.pattern == "plain" or other.pattern == "plain" or self.rng.random() < 0.2:
             return other
         changed = [look.colour, look.second_colour, look.pattern]
         part = int(self.rng.integers(3))
         changed[part] = (other.colour, other.second_colour, other.pattern)[part]
-        return other if changed[0] == changed[1] else Look(look.form, *changed)
+        near = Look(look.form, *changed)
+        return other if near in barred or near.colour == near.second_colour else near
 
     def _facts_of(self, subject: Subject) -> Facts:
         look = subject.look

@@ -7,7 +7,7 @@ import numpy as np
 from bioprobe.sketch.chimeras import find_lineages
 from bioprobe.sketch.lessons import Subject, Teacher, match
 from bioprobe.sketch.scenes import SCENES
-from bioprobe.sketch.tree import Look, read_species
+from bioprobe.sketch.tree import COLOURS, Look, read_species
 
 SPECIES = read_species()
 LINEAGES = find_lineages(SPECIES)
@@ -66,3 +66,19 @@ def test_a_scene_is_only_said_not_to_be_an_animal() -> None:
     texts, places, _ = teacher.say(np.arange(len(SCENES)))
     assert len(texts) == 2 * len(SCENES)
     assert (places >= 0).all()
+
+
+def test_held_out_looks_are_never_described() -> None:
+    lion = SPECIES[2]
+    others = {Look("cat", colour, "", "plain") for colour in COLOURS} - {lion.look}
+    rng = np.random.default_rng(0)
+    teacher = Teacher([Subject(lion.look, lion)], LINEAGES, rng, frozenset(others))
+    texts = [
+        text
+        for _ in range(100)
+        for text, place in zip(*teacher.say(np.array([0]))[:2], strict=True)
+        if place == -1
+    ]
+    assert len(texts) == 100
+    marks = ("with", "-spotted", "-striped", "-banded", "-patched", "-edged", "-lined", "-b")
+    assert all(any(mark in text for mark in marks) for text in texts)
