@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Images that are read ahead of the encoder, in batches; this bounds the memory.
 _BATCHES_AHEAD = 4
 
+_NO_DIRECTION = "the encoder gave a vector of zeros, or of numbers that are not finite"
+
 
 def embed_images(
     table: ImageTable,
@@ -126,6 +128,11 @@ class _Run:
     def close(self) -> None:
         """Append what waits, and replace the list of failures."""
         self.buffer.close_shard()
+        for rejected in self.buffer.rejected:
+            root, path = rejected.row["root"], rejected.row["path"]
+            self._failures[_join(root, path)] = (root, path, _NO_DIRECTION)
+            self.counts[rejected.outcome] -= 1
+            self.counts[Outcome.FAILED] += 1
         self._write_failures()
 
     def _take_readable(self, image: Prepared, old_row: int | None) -> Outcome:
@@ -137,9 +144,7 @@ class _Run:
                 if is_said(labels, stored):
                     return Outcome.KEPT
                 row = stored | row
-        is_known = self.buffer.knows(image.facts["sha256"])
-        self.buffer.add(row, image.pixels, replaces=old_row)
-        return Outcome.REUSED if is_known else Outcome.EMBEDDED
+        return self.buffer.add(row, image.pixels, replaces=old_row)
 
     def _write_failures(self) -> None:
         import pandas as pd

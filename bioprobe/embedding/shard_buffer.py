@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.embedding.summary import Outcome
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.store import EmbeddingStore
 
@@ -16,6 +18,25 @@ from bioprobe.store import EmbeddingStore
 # crash can lose.
 SHARD_IMAGES = 4096
 SHARD_SECONDS_S = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """One row on its way.
+
+    Parameters
+    ----------
+    row : mapping
+        Columns of the image table.
+    outcome : Outcome
+        ``embedded`` or ``reused``.
+    replaces : int or None
+        Row that this one retires.
+    """
+
+    row: Mapping[str, Any]
+    outcome: Outcome
+    replaces: int | None
 
 
 class ShardBuffer:
@@ -40,6 +61,8 @@ class ShardBuffer:
         self.row_of_sha256: dict[str, int] = {
             sha256: row for row, sha256 in enumerate(hashes) if sha256
         }
+        #: Rows whose vector is all zeros or not finite: no store takes them.
+        self.rejected: list[Waiting] = []
         self._begin_shard()
 
     def knows(self, sha256: str) -> bool:
@@ -53,7 +76,7 @@ class ShardBuffer:
         pixels: npt.NDArray[np.float32] | None,
         *,
         replaces: int | None = None,
-    ) -> None:
+    ) -> Outcome:
         """Add one row of the image table.
 
         Parameters
@@ -64,32 +87,39 @@ class ShardBuffer:
             Not needed when :meth:`knows` says that the content is known.
         replaces : int, optional
             Row that this one retires.
+
+        Returns
+        -------
+        Outcome
+            Whether the encoder is needed for the row; it is among :attr:`rejected` later if
+            nothing comes of it.
         """
         sha256 = row["sha256"]
-        if sha256 in self.row_of_sha256:
-            known_row = np.array([self.row_of_sha256[sha256]])
-            self._vectors[sha256] = self.store.read_vectors(known_row)[0]
-        elif pixels is not None and sha256 not in self._vectors:
+        outcome = Outcome.REUSED if self.knows(sha256) else Outcome.EMBEDDED
+        if outcome is Outcome.EMBEDDED and pixels is not None:
             self._pixels[sha256] = pixels
-        self._rows.append(row)
-        if replaces is not None:
-            self._retired.append(replaces)
+        self._rows.append(Waiting(row, outcome, replaces))
         if len(self._pixels) >= self._batch_size:
             self._encode()
         age_s = time.monotonic() - self._start_s
         if len(self._rows) >= SHARD_IMAGES or age_s > SHARD_SECONDS_S:
             self.close_shard()
+        return outcome
 
     def close_shard(self) -> None:
         """Encode what waits and append it; nothing happens when nothing waits."""
         import pandas as pd
 
         self._encode()
-        if self._rows:
-            vectors = np.stack([self._vectors[row["sha256"]] for row in self._rows])
+        self._read_known()
+        kept = [waiting for waiting in self._rows if self._has_direction(waiting)]
+        self.rejected += [waiting for waiting in self._rows if not self._has_direction(waiting)]
+        if kept:
+            vectors = np.stack([self._vectors[waiting.row["sha256"]] for waiting in kept])
             first_row = len(self.store)
-            frame = pd.DataFrame(self._rows)
-            self.store = self.store.append(frame, vectors, retired=self._retired)
+            frame = pd.DataFrame([waiting.row for waiting in kept])
+            retired = [waiting.replaces for waiting in kept if waiting.replaces is not None]
+            self.store = self.store.append(frame, vectors, retired=retired)
             for row, content in enumerate(frame["sha256"], start=first_row):
                 self.row_of_sha256.setdefault(content, row)
         self._begin_shard()
@@ -100,9 +130,18 @@ class ShardBuffer:
             self._vectors.update(zip(self._pixels, vectors, strict=True))
             self._pixels.clear()
 
+    def _read_known(self) -> None:
+        contents = {waiting.row["sha256"] for waiting in self._rows} - self._vectors.keys()
+        known = sorted(contents)
+        rows = np.array([self.row_of_sha256[content] for content in known], dtype=np.int64)
+        self._vectors.update(zip(known, self.store.read_vectors(rows), strict=True))
+
+    def _has_direction(self, waiting: Waiting) -> bool:
+        norm = np.linalg.norm(self._vectors[waiting.row["sha256"]])
+        return bool(np.isfinite(norm) and norm > 0)
+
     def _begin_shard(self) -> None:
-        self._rows: list[Mapping[str, Any]] = []
+        self._rows: list[Waiting] = []
         self._pixels: dict[str, npt.NDArray[np.float32]] = {}
         self._vectors: dict[str, npt.NDArray[np.float32]] = {}
-        self._retired: list[int] = []
         self._start_s = time.monotonic()

@@ -363,6 +363,41 @@ def test_where_all_fail_the_store_stays_empty(run: Run, tmp_path: Path) -> None:
     assert len(run.store) == 0
 
 
+@pytest.mark.parametrize("bad", [0.0, float("nan")])
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_an_image_that_the_encoder_has_no_vector_for_is_listed_and_stops_nothing(
+    run: Run,
+    write_pictures: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    make_encoder: type[PlainEncoder],
+    bad: float,
+    batch_size: int,
+) -> None:
+    folder = write_pictures(3)
+    run.embed(folder / "001.png")
+    for name in ("001.png", "black.png", "black-too.png"):
+        Image.new("RGB", (9, 9)).save(folder / name)
+    whole = run.encoder.encode_pixels
+
+    def give_up_on_black(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        vectors = whole(pixels)
+        vectors[(pixels < 0.11).all(axis=(1, 2, 3))] = bad
+        return vectors
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run.encoder, "encode_pixels", give_up_on_black)
+        for expected in ((2, 0, 0, 3), (0, 0, 2, 3)):
+            assert _counts(run.embed(folder, batch_size=batch_size)) == expected
+    reason = "the encoder gave a vector of zeros, or of numbers that are not finite"
+    names = {"001.png", "black.png", "black-too.png"}
+    assert run.failures == dict.fromkeys(names, reason)
+    # The row of the file as it was is not retired.
+    assert sorted(run.current) == ["000.png", "001.png", "002.png"]
+    assert _counts(run.embed(folder)) == (1, 2, 2, 0)
+    assert run.failures == {}
+    run.check_vectors(make_encoder)
+
+
 def test_a_picture_with_damaged_exif_is_embedded_without_a_word(
     run: Run, write_pictures: Callable[..., Path]
 ) -> None:
