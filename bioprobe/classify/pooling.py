@@ -157,13 +157,22 @@ class _Best:
         if not len(ids):
             return
         self.log_total = np.logaddexp(self.log_total, _log_sum(scores))
+        if self.ids.shape[1] < self._k:
+            self.ids, self.scores = self._merge(slice(None), ids, scores)
+            return
+        # Once k classes are known, few images have a better one in a further block.
+        better = np.flatnonzero(scores.max(axis=1) > self.scores[:, -1])
+        if better.size:
+            self.ids[better], self.scores[better] = self._merge(better, ids, scores[better])
+
+    def _merge(self, images: slice | Rows, ids: Rows, scores: Scores) -> tuple[Rows, Scores]:
         columns = _argtop(scores, self._k)
-        all_ids = np.concatenate([self.ids, ids[columns]], axis=1)
+        all_ids = np.concatenate([self.ids[images], ids[columns]], axis=1)
         taken = np.take_along_axis(scores, columns, axis=1)
-        all_scores = np.concatenate([self.scores, taken], axis=1)
+        all_scores = np.concatenate([self.scores[images], taken], axis=1)
         order = np.argsort(-all_scores, axis=1, kind="stable")[:, : self._k]
-        self.ids = np.take_along_axis(all_ids, order, axis=1)
-        self.scores = np.take_along_axis(all_scores, order, axis=1)
+        best = np.take_along_axis(all_ids, order, axis=1)
+        return best, np.take_along_axis(all_scores, order, axis=1)
 
 
 def _argtop(scores: Scores, k: int) -> Rows:
@@ -197,7 +206,8 @@ def _iter_classes(
     held: tuple[Rows, Scores] | None = None
     for of_row, values in blocks:
         ids, starts = np.unique(of_row, return_index=True)
-        pooled = reduce(values, starts)
+        # Where each class has one text, which is the rule for species, nothing is to be pooled.
+        pooled = values if len(starts) == values.shape[1] else reduce(values, starts)
         if held is not None and held[0][0] == ids[0]:
             pooled[:, 0] = combine(held[1][:, 0], pooled[:, 0])
         elif held is not None:
@@ -228,8 +238,6 @@ def _take_highest(values: Scores, starts: Rows) -> Scores:
 
 
 def _add_exponentials(values: Scores, starts: Rows) -> Scores:
-    if len(starts) == values.shape[1]:
-        return values
     highest = np.maximum.reduceat(values, starts, axis=1)
     sizes = np.diff(starts, append=values.shape[1])
     exponentials = np.exp(values - np.repeat(highest, sizes, axis=1))
