@@ -23,6 +23,16 @@ def test_a_file_is_replaced_when_the_block_succeeds(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_whoever_reads_the_old_file_reads_it_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_text("old and long")
+    with path.open() as reader:
+        assert reader.read(3) == "old"
+        write_text(path, "new")
+        assert reader.read() == " and long"
+    assert path.read_text() == "new"
+
+
 def test_the_old_file_stands_when_the_block_fails(tmp_path: Path) -> None:
     path = tmp_path / "note.txt"
     path.write_text("old")

@@ -105,6 +105,14 @@ def test_equal_answers_stand_in_the_order_of_the_classes(n_classes: int) -> None
     assert probabilities[0, 0] == probabilities[0, 1]
 
 
+@pytest.mark.parametrize(("n_classes", "k"), [(100, 100), (100, 50), (1000, 100)])
+def test_many_equal_answers_stand_in_the_order_of_the_classes(n_classes: int, k: int) -> None:
+    classes = np.ones((n_classes, 1), dtype=np.float32)
+    top, probabilities = find_top_classes(classes[:2], classes, k=k, logit_scale=5.0)
+    assert (np.diff(top, axis=1) > 0).all()
+    np.testing.assert_allclose(probabilities, np.full((2, k), 1 / n_classes), rtol=1e-5)
+
+
 def test_one_class_is_certain() -> None:
     top, probabilities = find_top_classes(_draw(3, 1), _draw(1, 2), k=5, logit_scale=100.0)
     assert top.tolist() == [[0], [0], [0]]
