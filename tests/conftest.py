@@ -39,9 +39,6 @@ class PlainEncoder:
     has_text_tower = True
     logit_scale = 20.0
     device = "cpu"
-    draft_side_px = 0
-    batch_size = 4
-    device = "cpu"
     batch_size = 16
     draft_side_px = 0
 
