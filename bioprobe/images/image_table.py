@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import keyword
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,7 @@ class ImageTable:
         ----------
         condition : str
             A pandas query over the columns, such as ``family == 'Felidae' and width_px > 500``.
+            ``class`` is the rank, although Python means something else by the word.
 
         Raises
         ------
@@ -116,7 +118,7 @@ class ImageTable:
             If the condition cannot be read, or names no column of the table.
         """
         try:
-            kept = self.frame.eval(condition)
+            kept = self.frame.eval(_quote_keyword(condition))
         except Exception as error:  # pandas lets errors of parser and operands through
             columns = ", ".join(_quote(str(column)) for column in self.frame.columns)
             msg = f"the condition {condition!r} cannot be applied ({error}); columns: {columns}"
@@ -154,3 +156,10 @@ def _quote(column: str) -> str:
     """Write a column as a condition must name it."""
     plain = column.isidentifier() and not keyword.iskeyword(column)
     return column if plain else f"`{column}`"
+
+
+def _quote_keyword(condition: str) -> str:
+    # Outside of quotes and backticks, which are left as they are.
+    parts = re.split(r"('[^']*'|\"[^\"]*\"|`[^`]*`)", condition)
+    parts[::2] = [re.sub(r"\bclass\b", "`class`", part) for part in parts[::2]]
+    return "".join(parts)

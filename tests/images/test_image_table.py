@@ -101,7 +101,7 @@ def test_a_column_with_holes_can_be_asked_for() -> None:
     assert table.match("seen == True").tolist() == [0]
 
 
-@pytest.mark.parametrize("condition", ["famly == 'x'", "family ==", "class == 'Aves'"])
+@pytest.mark.parametrize("condition", ["famly == 'x'", "family ==", "class =="])
 def test_a_condition_that_cannot_be_read_is_refused_with_the_columns(condition: str) -> None:
     expected = r"cannot be applied \(.*\); columns: .*path.*`class`, order.*is_blank, `my site`"
     with pytest.raises(SelectionError, match=expected):
@@ -120,3 +120,19 @@ def test_joined_tables_keep_the_columns_of_each() -> None:
     assert joined["path"].tolist() == ["a", "b"]
     assert joined["x"].isna().tolist() == [False, True]
     assert concatenate([second.set_axis([5])]).index.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("condition", "rows"),
+    [
+        ("class == 'Aves'", [1]),
+        ("`class` == 'Aves'", [1]),
+        ("note == 'a class apart'", [0]),
+        ("class != 'Aves' and note == \"class\"", [2]),
+    ],
+)
+def test_class_is_the_rank_in_a_condition(condition: str, rows: list[int]) -> None:
+    frame = pd.DataFrame(
+        {"class": ["Mammalia", "Aves", ""], "note": ["a class apart", "class", "class"]}
+    )
+    assert ImageTable.build(frame).match(condition).tolist() == rows
