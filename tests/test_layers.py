@@ -54,7 +54,7 @@ def _bioprobe_parts(tree: ast.Module) -> set[str]:
 
 def _libraries_at_top(tree: ast.Module) -> set[str]:
     """Return the libraries that importing a module imports."""
-    libraries = set()
+    libraries: set[str] = set()
     for node in tree.body:
         if isinstance(node, ast.Import):
             libraries.update(alias.name.split(".")[0] for alias in node.names)

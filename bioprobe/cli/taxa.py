@@ -71,6 +71,7 @@ def list_taxa(
     store: options.Store = options.DEFAULT_STORE,
     output: options.Output = "-",
     file_format: options.Format = None,
+    quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 - read by the program's outermost frame
 ) -> None:
     """List the taxa of a store: those of its labels, and those that were added.
@@ -90,7 +91,7 @@ def list_taxa(
         for taxon in taxa
     ]  # fmt: skip
     columns = [*options.RANK_NAMES, "common_name", "from", "prompts"]
-    write_frame(pd.DataFrame(rows, columns=columns), output, file_format)
+    write_frame(pd.DataFrame(rows, columns=columns), output, file_format, quiet=quiet)
 
 
 def _show(taxon: Taxon) -> str:

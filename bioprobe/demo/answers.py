@@ -18,8 +18,9 @@ from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 STORY_SPECIES = "Panthera uncia"
 #: What the search by picture starts from.
 SEARCH_SPECIES = "Danaus plexippus"
-SEARCH_TEXT = "a yellow fish"
+SEARCH_TEXT = "a spotted cat"
 _N_FOUND = 6
+_TRAINED_ANIMALS = "role == 'trained' and kind == 'animal'"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +77,11 @@ def ask(store: EmbeddingStore, texts: TextCache) -> Answers:
     add_taxon(store, story_taxon)
     everything = Taxonomy((*trained, *described))
     return Answers(
-        by_rank=tuple(label(trained, "role == 'trained'", rank) for rank in RANKS[1:]),
+        by_rank=tuple(label(trained, _TRAINED_ANIMALS, rank) for rank in RANKS[1:]),
         story=story,
         before=before,
         after=label(Taxonomy((*trained, story_taxon)), of_story),
-        seen=label(everything, "role == 'trained'"),
+        seen=label(everything, _TRAINED_ANIMALS),
         unseen=label(everything, "role == 'unseen'"),
         by_image=_search_by_image(store),
         by_text=search(store, texts.encode_text([SEARCH_TEXT]), k=_N_FOUND),

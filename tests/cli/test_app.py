@@ -25,7 +25,9 @@ def test_help_answers_in_well_under_half_a_second() -> None:
     seconds_s = []
     for _ in range(5):
         start_s = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "bioprobe", "--help"], capture_output=True, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "bioprobe", "--help"], capture_output=True, check=True
+        )
         seconds_s.append(time.perf_counter() - start_s)
     # The best of five: a busy machine makes some slow, none fast.
     assert min(seconds_s) < 0.5

@@ -1,0 +1,1 @@
+"""Measure bioprobe side by side with what a user would otherwise run."""

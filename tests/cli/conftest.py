@@ -1,0 +1,33 @@
+"""A small store of drawn pictures, embedded once by the real model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bioprobe.cli.app import run
+from bioprobe.sketch import write_pictures
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with ``photos/pictures.csv`` and a store of them."""
+    folder = tmp_path_factory.mktemp("drawn")
+    write_pictures(folder / "photos", 1, 2, 5)
+    code = run(
+        ["embed", str(folder / "photos" / "pictures.csv"), "--model", "sketch", "--store",
+         str(folder / "store"), "--quiet"]
+    )  # fmt: skip
+    assert code == 0
+    return folder
+
+
+@pytest.fixture
+def store(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the store that a test may change, in a folder of its own."""
+    shutil.copytree(drawn / "store", tmp_path / "store")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIOPROBE_STORE", "store")
+    return tmp_path / "store"
