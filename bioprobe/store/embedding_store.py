@@ -159,9 +159,9 @@ class EmbeddingStore:
             remedy = f"Use --model {stored.model}, or another --store"
             if stored.backend == "imported":
                 remedy = (
-                    "Nobody here saw the encoder of imported vectors: ask them by images in the "
-                    "store or by a text head (bioprobe store import HEAD.npy), or use another "
-                    "--store"
+                    "Nobody here saw how imported vectors were made: ask them by text with "
+                    f"--model {stored.model}, by a text head (bioprobe store import HEAD.npy), or "
+                    "by images in the store; embed new images into another --store"
                 )
             msg = (
                 f"{self.folder} holds vectors of {stored.describe()}, got {encoder.describe()}: "

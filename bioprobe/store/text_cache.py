@@ -55,7 +55,7 @@ class TextCache:
         """
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
-            embeddings = self.encoder.encode_text(new)
+            embeddings = self._load_for_text().encode_text(new)
             self._write(new, embeddings)
             self._known.update(zip(new, embeddings, strict=True))
         if not texts:
@@ -64,11 +64,23 @@ class TextCache:
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder of the store, loaded at the first use."""
-        if self._encoder is None:
-            encoder = self._load()
+        """The encoder of the store's images, loaded at the first use."""
+        encoder = self._load_once()
+        self._store.check_encoder(encoder.fingerprint)
+        return encoder
+
+    def _load_for_text(self) -> Encoder:
+        encoder = self._load_once()
+        stored = self._store.manifest.encoder
+        # How imported vectors were preprocessed nobody knows, but of the encoder that the user
+        # named for them the texts are right.
+        if stored.backend != "imported" or encoder.fingerprint.model != stored.model:
             self._store.check_encoder(encoder.fingerprint)
-            self._encoder = encoder
+        return encoder
+
+    def _load_once(self) -> Encoder:
+        if self._encoder is None:
+            self._encoder = self._load()
         return self._encoder
 
     def _read(self, names: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError
 from bioprobe.store import EmbeddingStore, TextCache
 
@@ -132,3 +133,18 @@ def test_the_texts_can_be_read_beside_their_embeddings(
     names, array = sorted(_find_pairs(store), key=lambda path: path.suffix)
     assert json.loads(names.read_text()) == ["ñandú", "puma"]
     np.testing.assert_array_equal(np.load(array), vectors)
+
+
+def test_imported_vectors_take_text_of_the_named_encoder_and_no_image(
+    tmp_path: Path, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+) -> None:
+    fingerprint = Fingerprint(model=encoder.name, backend="imported")
+    store = EmbeddingStore.create(tmp_path / "imported", fingerprint, dim=encoder.dim)
+    cache = TextCache(store, lambda: encoder)
+    np.testing.assert_array_equal(
+        cache.encode_text(["a lion"]), make_encoder().encode_text(["a lion"])
+    )
+    with pytest.raises(MismatchError, match=r"ask them by text with --model plain-1"):
+        _ = cache.encoder
+    with pytest.raises(MismatchError, match="got plain-2"):
+        TextCache(store, lambda: make_encoder(2)).encode_text(["a puma"])
