@@ -35,6 +35,7 @@ format: $(READY) ## Rewrite the code in the house format
 	$(BIN)/ruff format
 
 bench: $(READY) ## Measure speed against what one would otherwise run
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group bench
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove the virtual environment and what the tools cached

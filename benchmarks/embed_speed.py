@@ -45,7 +45,7 @@ def write_model(folder: Path) -> None:
 
 
 def run_bioprobe(files: list[Path], model: Path, *, precision: str, decoding: str) -> Measured:
-    """``bioprobe embed``: list, read, encode, and write a store."""
+    """Run what ``bioprobe embed`` runs: list, read, encode, and write a store."""
     from bioprobe.embedding import embed_images
     from bioprobe.encoders import load_encoder
     from bioprobe.images import find_images
@@ -61,7 +61,7 @@ def run_bioprobe(files: list[Path], model: Path, *, precision: str, decoding: st
 
 
 def run_open_clip(files: list[Path], model: Path) -> Measured:
-    """The loop of open_clip's own README: PIL, transform, batches of 32, fp32."""
+    """Run the loop of open_clip's own README: PIL, transform, batches of 32, fp32."""
     import open_clip
     import torch
     from PIL import Image
@@ -79,7 +79,7 @@ def run_open_clip(files: list[Path], model: Path) -> Measured:
 
 
 def run_pybioclip(files: list[Path], model: Path) -> Measured:
-    """The loop of ``bioclip embed``, with the preprocessing it has for BioCLIP's models."""
+    """Run the loop of ``bioclip embed``, with its preprocessing for BioCLIP's models."""
     from bioclip.predict import BaseClassifier, preprocess_img
 
     classifier = BaseClassifier(model_str=f"local-dir:{model}").eval()
@@ -93,7 +93,7 @@ def run_pybioclip(files: list[Path], model: Path) -> Measured:
 
 
 def run_forward(files: list[Path], model: Path, *, precision: str) -> Measured:
-    """The model alone, on pixels that are ready in memory."""
+    """Run the model alone, on pixels that are ready in memory."""
     from PIL import Image
 
     from bioprobe.encoders import load_encoder
