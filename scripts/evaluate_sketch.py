@@ -139,6 +139,18 @@ def score_unseen(
     }
 
 
+def score_unseen_family(
+    model: Model, images: NDArray[np.float32], truth: list[SketchSpecies]
+) -> dict[str, Any]:
+    """Score the family of unseen species, among all families, by the lineage in Latin."""
+    level = RANKS.index("family")
+    families = {one.lineage[level]: one.lineage[: level + 1] for one in truth}
+    texts = [TEMPLATE.format(say_name(lineage, "", "taxon")) for lineage in families.values()]
+    answers = np.array(list(families))[(images @ model.embed_texts(texts).T).argmax(1)]
+    right = answers == np.array([one.lineage[level] for one in truth if one.role == "unseen"])
+    return {**share(right), "n_classes": len(families)}
+
+
 def score_animal(
     model: Model, animals: NDArray[np.float32], scenes: NDArray[np.float32], seed: int
 ) -> dict[str, Any]:
@@ -186,6 +198,7 @@ def evaluate(folder: Path, n_per_species: int, n_per_scene: int, seed: int) -> d
             kind: score_unseen(model, images, truth, species, kind)
             for kind in ("com", "taxon_com", "asis")
         },
+        "unseen_family": score_unseen_family(model, images[~seen], truth),
         "animal": score_animal(model, images, scenes, seed),
     }
 
@@ -223,6 +236,7 @@ def write_card(folder: Path, figures: dict[str, Any]) -> None:
         auroc=f"{animal['auroc']:.3f} ({low:.3f} to {high:.3f})",
         n_animals=animal["n_animals"],
         n_not_animals=animal["n_not_animals"],
+        unseen_family=_cell(figures["unseen_family"]),
         animal_accuracy=_cell(animal["accuracy"]),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
@@ -271,6 +285,8 @@ Unseen species, {n_unseen:,} pictures, by text alone; "among all" sets seen and 
 | text type | among the unseen | seen, among all | unseen, among all | harmonic mean |
 |---|---|---|---|---|
 {unseen_rows}
+
+The family of the unseen species (`taxon`, among all families): {unseen_family}.
 
 Animal or not: "a photo of an animal." against "a photo of something that is not an animal.",
 {n_animals:,} pictures with and {n_not_animals:,} without: AUROC {auroc} (bootstrap over the
