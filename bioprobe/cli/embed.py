@@ -14,13 +14,19 @@ from bioprobe.cli.progress import count_images
 if TYPE_CHECKING:
     from bioprobe.taxonomy import Rank
 
+# That of bioprobe.images, which the command line does not import to show its help.
+MAX_PIXELS_PX = 178_956_970
 DEFAULT_MODEL = "bioclip-2"
 
 
 def embed(
     sources: Annotated[
         list[Path],
-        typer.Argument(help="Folders, image files, or CSV, TSV or Parquet tables that name files."),
+        typer.Argument(
+            help="Folders; image files; CSV, TSV or Parquet tables that name files; - for a list "
+            "of paths on standard input; folders of save_to_disk and Parquet files that hold "
+            "pictures; dataset:ORG/NAME[@REVISION][#SPLIT] on the Hugging Face hub."
+        ),
     ],
     store: options.Store = options.DEFAULT_STORE,
     model: options.Model = None,
@@ -41,16 +47,26 @@ def embed(
             "the model sees. exact: whole, as the model's own library does."
         ),
     ] = "fast",
+    max_pixels: Annotated[
+        int,
+        typer.Option(min=1, help="Larger images fail before they fill the memory."),
+    ] = MAX_PIXELS_PX,
     dtype: Annotated[
         str | None,
         typer.Option(help="How a new store keeps vectors: float32, or float16 for half the space."),
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option(help="Folder that the paths of a table start from; by default the table's."),
+        typer.Option(
+            help="Folder that the paths of a table or list start from; by default the table's own, "
+            "for a list the current one."
+        ),
     ] = None,
     path_column: Annotated[
-        str | None, typer.Option(help="Column of a table that names the file.")
+        str | None,
+        typer.Option(
+            help="Column of a table that names the file; in a data set, the column of pictures."
+        ),
     ] = None,
     rank_column: Annotated[
         list[str] | None,
@@ -85,7 +101,9 @@ def embed(
     )
     opened = EmbeddingStore.open_for(store, encoder, dtype=dtype)
     with count_images(len(table), quiet=quiet) as advance:
-        summary = embed_images(table, encoder, opened, n_threads=threads, advance=advance)
+        summary = embed_images(
+            table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, advance=advance
+        )
     say(
         f"{summary.n_embedded:,} embedded, {summary.n_reused:,} reused, {summary.n_kept:,} already "
         f"there, {summary.n_failed:,} failed in {summary.seconds_s:.1f} s "

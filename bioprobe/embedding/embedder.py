@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.embedding.labels import find_said, is_said
@@ -14,8 +16,9 @@ from bioprobe.embedding.shard_buffer import ShardBuffer
 from bioprobe.embedding.summary import EmbedSummary, Outcome
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.image_table import FACT_COLUMNS, LOCATION_COLUMNS, ImageTable
-from bioprobe.images.reading import ignore_pillow_warnings
+from bioprobe.images.reading import MAX_PIXELS_PX, allow_pixels, ignore_pillow_warnings
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.gone_files import Gone, find_gone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +36,9 @@ def embed_images(
     *,
     batch_size: int | None = None,
     n_threads: int | None = None,
+    max_pixels_px: int = MAX_PIXELS_PX,
     advance: Callable[[Outcome], None] | None = None,
+    prune: bool = False,
 ) -> EmbedSummary:
     """Embed the images of a listing that a store does not have.
 
@@ -55,8 +60,13 @@ def embed_images(
         Images that the encoder sees at once, ≥ 1; None is the encoder's own.
     n_threads : int or None
         Threads that read and decode, ≥ 1; None is one a core.
+    max_pixels_px : int
+        Images of more pixels fail before they are decoded.
     advance : callable, optional
         Told the outcome of each image, for a progress bar.
+    prune : bool
+        Whether rows are retired whose file is gone from the folders that the listing starts
+        from. Where such a folder is missing or empty, as when a disk is not mounted, they stay.
 
     Returns
     -------
@@ -68,11 +78,13 @@ def embed_images(
         If the encoder is not that of the store.
     StoreLockedError
         If another process is writing to the store.
+    StoreError
+        If the disk refuses; every shard that was closed before is kept.
     """
     store.check_encoder(encoder.fingerprint)
     batch_size = batch_size or encoder.batch_size
     start_s = time.monotonic()
-    with store.lock(), ignore_pillow_warnings():
+    with store.lock(), ignore_pillow_warnings(), allow_pixels(max_pixels_px):
         run = _Run(ShardBuffer(EmbeddingStore.open(store.folder), encoder, batch_size))
         prepared = prepare_all(
             _iter_listing(table),
@@ -80,14 +92,14 @@ def embed_images(
             encoder,
             n_threads=n_threads or _count_cores(),
             n_ahead=_BATCHES_AHEAD * batch_size,
+            max_pixels_px=max_pixels_px,
         )
-        try:
+        with _closing(run):
             for image in prepared:
                 outcome = run.take(image)
                 if advance is not None:
                     advance(outcome)
-        finally:
-            run.close()
+        gone = run.prune(set(table.frame["root"])) if prune else Gone()
     counts = run.counts
     return EmbedSummary(
         n_embedded=counts[Outcome.EMBEDDED],
@@ -95,7 +107,21 @@ def embed_images(
         n_kept=counts[Outcome.KEPT],
         n_failed=counts[Outcome.FAILED],
         seconds_s=time.monotonic() - start_s,
+        n_pruned=len(gone.rows),
+        n_out_of_reach=len(gone.out_of_reach),
     )
+
+
+@contextlib.contextmanager
+def _closing(run: _Run) -> Iterator[None]:
+    """Keep what was read also when a run ends early; what ended it is then what is told."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):
+            run.close()
+        raise
+    run.close()
 
 
 class _Run:
@@ -134,6 +160,17 @@ class _Run:
             self.counts[rejected.outcome] -= 1
             self.counts[Outcome.FAILED] += 1
         self._write_failures()
+
+    def prune(self, roots: Collection[str]) -> Gone:
+        """Retire the rows whose file is gone from below some folders; call it after closing."""
+        unread = [
+            (row, str(self._stored["root"].iloc[row]), Path(file))
+            for file, row in self._row_of_file.items()
+            if file not in self._read
+        ]
+        gone = find_gone(unread, below={Path(root) for root in roots if root})
+        self.buffer.store = self.buffer.store.retire(gone.rows)
+        return gone
 
     def _take_readable(self, image: Prepared, old_row: int | None) -> Outcome:
         labels = find_said(image.listed.labels)

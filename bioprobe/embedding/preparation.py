@@ -5,16 +5,17 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 from collections.abc import Container, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.encoders.encoder import Encoder
-from bioprobe.images.reading import decode_image, hash_bytes, read_facts
+from bioprobe.images.location import read_image_bytes
+from bioprobe.images.reading import MAX_PIXELS_PX, decode_image, hash_bytes, read_facts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Listed:
     Parameters
     ----------
     root, path : str
-        Folder, and path relative to it.
+        Folder, and path relative to it; or data set, and name of the row.
     labels : mapping
         Label and free columns.
     """
@@ -56,7 +57,13 @@ class Prepared:
     reason: str = ""
 
 
-def prepare(listed: Listed, known: Container[str], encoder: Encoder) -> Prepared:
+def prepare(
+    listed: Listed,
+    known: Container[str],
+    encoder: Encoder,
+    *,
+    max_pixels_px: int = MAX_PIXELS_PX,
+) -> Prepared:
     """Read one file, and decode it unless its bytes are known.
 
     Parameters
@@ -67,14 +74,16 @@ def prepare(listed: Listed, known: Container[str], encoder: Encoder) -> Prepared
         SHA-256 of files whose vector the store has.
     encoder : Encoder
         Says how images are preprocessed, and how small they may be decoded.
+    max_pixels_px : int
+        Larger images fail.
     """
     try:
-        data = Path(listed.root, listed.path).read_bytes()
+        data = read_image_bytes(listed.root, listed.path)
         facts: dict[str, Any] = {"sha256": hash_bytes(data), "n_bytes": len(data)}
         facts |= dataclasses.asdict(read_facts(data))
         if facts["sha256"] in known:
             return Prepared(listed, facts)
-        image = decode_image(data, draft_side_px=encoder.draft_side_px)
+        image = decode_image(data, draft_side_px=encoder.draft_side_px, max_pixels_px=max_pixels_px)
         return Prepared(listed, facts, encoder.preprocess(image))
     except Exception as error:  # noqa: BLE001 - one bad image never stops a run
         return Prepared(listed, {}, reason=_explain(error))
@@ -87,6 +96,7 @@ def prepare_all(
     *,
     n_threads: int,
     n_ahead: int,
+    max_pixels_px: int = MAX_PIXELS_PX,
 ) -> Iterator[Prepared]:
     """Prepare images in threads and yield them in order.
 
@@ -105,6 +115,8 @@ def prepare_all(
         Threads that read and decode.
     n_ahead : int
         Images that may be under way or waiting; this bounds the memory.
+    max_pixels_px : int
+        Larger images fail.
 
     Yields
     ------
@@ -112,10 +124,11 @@ def prepare_all(
     """
     waiting: collections.deque[Future[Prepared]] = collections.deque()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="bioprobe-read")
+    read = functools.partial(prepare, known=known, encoder=encoder, max_pixels_px=max_pixels_px)
     n_kept_waiting = 0 if encoder.device == "cpu" else n_ahead - 1
     try:
         for listed in listing:
-            waiting.append(pool.submit(prepare, listed, known, encoder))
+            waiting.append(pool.submit(read, listed))
             if len(waiting) == n_ahead:
                 if encoder.device == "cpu":
                     concurrent.futures.wait(waiting)
@@ -130,4 +143,6 @@ def prepare_all(
 def _explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return str(error) or type(error).__name__
+    # One line of text that any table can hold, whatever a damaged file made a decoder say.
+    text = " ".join(str(error).encode("utf-8", "replace").decode().split())
+    return text or type(error).__name__

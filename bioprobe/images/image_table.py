@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError, SourceError
+from bioprobe.images.location import ImageLocation, find_file
 from bioprobe.taxonomy import Rank, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, fill_holes, to_taxonomy
 
@@ -33,7 +34,8 @@ class ImageTable:
     frame : DataFrame
         One row an image, with the columns
 
-        - ``root`` and ``path``: a folder, and the image's path relative to it;
+        - ``root`` and ``path``: a folder, and the image's path relative to it; or a data set,
+          ``dataset:SOURCE#SPLIT``, and the name of the row;
         - ``sha256`` of the file's bytes, ``n_bytes``, ``width_px`` and ``height_px`` when
           upright, ``mode`` as PIL names it before conversion;
         - the seven ranks and ``common_name``, ``""`` where unknown;
@@ -91,8 +93,16 @@ class ImageTable:
         return [str(path) for path in self.frame["path"]]
 
     def find_file(self, row: int) -> Path:
-        """Return where the file of a row was when it was embedded."""
-        return Path(str(self.frame["root"].iloc[row]), str(self.frame["path"].iloc[row]))
+        """Return where the file of a row was when it was embedded.
+
+        The row of a data set has no file; :meth:`locate` serves both.
+        """
+        place = self.locate(row)
+        return find_file(place.root, place.path)
+
+    def locate(self, row: int) -> ImageLocation:
+        """Return the place of a row's image, from which its bytes can be read."""
+        return ImageLocation(str(self.frame["root"].iloc[row]), str(self.frame["path"].iloc[row]))
 
     def labels(self, rank: Rank) -> npt.NDArray[np.object_]:
         """Return the label of every row at a rank, ``""`` where unknown."""
@@ -137,6 +147,13 @@ def concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if len(tables) == 1:
         return tables[0].reset_index(drop=True)
     return pd.concat(tables, ignore_index=True)
+
+
+def concatenate_columns(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put frames of the same rows side by side."""
+    import pandas as pd
+
+    return pd.concat([frame.reset_index(drop=True) for frame in frames], axis=1)
 
 
 def _make_one_type(values: pd.Series[Any]) -> pd.Series[Any]:

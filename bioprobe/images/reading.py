@@ -17,11 +17,13 @@ from bioprobe.errors import ImageReadError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Larger than any camera's picture. Pillow itself opens nothing larger, and only a setting of the
-# whole process would change that.
+# Larger than any camera's picture. Pillow itself opens nothing larger unless a setting of the
+# whole process is changed, which allow_pixels does.
 MAX_PIXELS_PX = 178_956_970
 
 _WIDTH_TAG, _HEIGHT_TAG, _ORIENTATION_TAG = 0x0100, 0x0101, 0x0112
+# Kinds of ISO media file that are pictures of the HEIF family.
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # EXIF orientations in which the picture lies on its side.
 _LYING = frozenset({5, 6, 7, 8})
 
@@ -76,6 +78,8 @@ def decode_image(
 ) -> Image:
     """Decode the bytes of an image file to an upright RGB picture.
 
+    HEIC is read where the extra ``bioprobe[heif]`` is installed.
+
     EXIF orientation is applied; the first frame of an animation is taken; what is transparent
     becomes white; 16-bit and floating-point grey is scaled to 8 bits.
 
@@ -128,12 +132,40 @@ def ignore_pillow_warnings() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def allow_pixels(max_pixels_px: int) -> Iterator[None]:
+    """Let Pillow open images of so many pixels.
+
+    To be entered by the thread that starts others: the setting belongs to the whole process.
+
+    Parameters
+    ----------
+    max_pixels_px : int
+        No less than Pillow's own limit is set.
+
+    Yields
+    ------
+    None
+    """
+    from PIL import Image
+
+    before = Image.MAX_IMAGE_PIXELS
+    # Pillow warns of more than this, and refuses twice as much.
+    Image.MAX_IMAGE_PIXELS = before and max(before, (max_pixels_px + 1) // 2)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+@contextlib.contextmanager
 def _opened(data: bytes) -> Iterator[Image]:
     from PIL import Image
 
     if not data:
         msg = "the file is empty"
         raise ImageReadError(msg)
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        _learn_heif()
     try:
         with Image.open(io.BytesIO(data)) as image:
             yield image
@@ -143,12 +175,26 @@ def _opened(data: bytes) -> Iterator[Image]:
         raise ImageReadError(_explain(error)) from error
 
 
+def _learn_heif() -> None:
+    """Teach Pillow to open HEIC, once in a process."""
+    from PIL import Image
+
+    if "HEIF" in Image.OPEN:
+        return
+    try:
+        import pillow_heif
+    except ImportError as error:
+        msg = 'HEIC is read by an extra; install it: pip install "bioprobe[heif]"'
+        raise ImageReadError(msg) from error
+    pillow_heif.register_heif_opener()
+
+
 def _check_size(size_px: tuple[int, int], max_pixels_px: int) -> None:
     width_px, height_px = size_px
     if width_px * height_px > max_pixels_px:
         msg = (
             f"the image has {width_px} x {height_px} pixels, more than {max_pixels_px:,}; make it "
-            "smaller"
+            f"smaller, or allow more: --max-pixels {width_px * height_px}"
         )
         raise ImageReadError(msg)
 
@@ -185,6 +231,10 @@ def _explain(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image of a known kind"
     if isinstance(error, Image.DecompressionBombError):
-        return f"the image has more than {MAX_PIXELS_PX:,} pixels; make it smaller"
+        limit_px = Image.MAX_IMAGE_PIXELS or MAX_PIXELS_PX
+        return (
+            f"the image has more than {2 * limit_px:,} pixels; make it smaller, or allow more: "
+            "--max-pixels"
+        )
     text = str(error) or type(error).__name__
     return f"cannot be decoded: {text}"

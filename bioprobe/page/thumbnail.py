@@ -6,17 +6,18 @@ import base64
 import io
 from pathlib import Path
 
-from bioprobe.errors import ImageReadError
+from bioprobe.errors import ImageReadError, SourceError
+from bioprobe.images.location import ImageLocation, read_file
 from bioprobe.images.reading import decode_image
 
 
-def make_thumbnail(file: Path, size_px: int = 160) -> str:
+def make_thumbnail(file: Path | ImageLocation, size_px: int = 160) -> str:
     """Return a picture as a data URL, its longer side at most ``size_px``.
 
     Parameters
     ----------
-    file : Path
-        Image file.
+    file : Path or ImageLocation
+        Image file, or the place of an image that may be a row of a data set.
     size_px : int
         Longer side of the thumbnail.
 
@@ -27,8 +28,8 @@ def make_thumbnail(file: Path, size_px: int = 160) -> str:
         shows as an empty frame.
     """
     try:
-        image = decode_image(file.read_bytes())
-    except (ImageReadError, OSError):
+        image = decode_image(read_file(file) if isinstance(file, Path) else file.read_bytes())
+    except (ImageReadError, SourceError, OSError, ValueError):
         return ""
     image.thumbnail((size_px, size_px))
     stream = io.BytesIO()

@@ -1,0 +1,1 @@
+"""Each kind of source, as a frame with one row an image."""
