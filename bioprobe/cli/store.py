@@ -13,6 +13,7 @@ from bioprobe.cli.output import say
 
 if TYPE_CHECKING:
     from bioprobe.interchange import ImportSummary
+    from bioprobe.store import Repair
 
 app = typer.Typer(
     no_args_is_help=True, help="Look into a store, and exchange its vectors with other tools."
@@ -55,24 +56,35 @@ def info(
 @app.command()
 def verify(
     store: options.Store = options.DEFAULT_STORE,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Take damaged shards out and lay them aside; nothing is deleted."
+        ),
+    ] = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 - read by the program's outermost frame
 ) -> None:
     """Check every byte of a store against its manifest; exit 1 if something is wrong.
 
-    Example: bioprobe store verify --store embeddings/default
+    Example: bioprobe store verify --repair
     """
-    from bioprobe.store import EmbeddingStore, verify_store
+    from bioprobe.store import EmbeddingStore, repair_store, verify_store
 
+    if repair:
+        _report_repair(repair_store(store), store)
     opened = EmbeddingStore.open(store)
     problems = verify_store(opened)
     for problem in problems:
         typer.echo(f"{problem.where}: {problem.what}")
     if problems:
-        say(f"Error: {len(problems)} problem(s) in {store}; restore these files from a copy")
+        say(
+            f"Error: {len(problems)} problem(s) in {store}; restore these files from a copy, or "
+            "run: bioprobe store verify --repair"
+        )
         raise typer.Exit(1)
     say(
-        f"{store} is whole: {len(opened):,} images in {len(opened.manifest.shards)} shards",
+        f"{store} is whole: {len(opened):,} images in {len(opened.manifest.present_shards)} shards",
         quiet=quiet,
     )
 
@@ -159,6 +171,20 @@ def export_command(
         return
     summary = export_store(EmbeddingStore.open(store), target, layout, condition=where)
     say(f"{summary.n_exported:,} vectors of dim {summary.dim} ({layout}) -> {target}", quiet=quiet)
+
+
+def _report_repair(repair: Repair, store: Path) -> None:
+    for problem in repair.problems:
+        typer.echo(f"{problem.where}: {problem.what}")
+    for file in repair.lost:
+        typer.echo(f"lost: {file}")
+    if repair.n_unlisted:
+        typer.echo(f"lost: {repair.n_unlisted:,} images of a damaged image table")
+    if repair.shards:
+        say(
+            f"{repair.n_lost:,} images in {len(repair.shards)} damaged shards taken out, which now "
+            f"lie in {store / 'damaged'}; run bioprobe embed on the same sources again"
+        )
 
 
 def _report_import(summary: ImportSummary, *, quiet: bool) -> None:

@@ -107,10 +107,24 @@ class ShardBuffer:
         return outcome
 
     def close_shard(self) -> None:
-        """Encode what waits and append it; nothing happens when nothing waits."""
+        """Encode what waits and append it; nothing happens when nothing waits.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses. What waited is let go: a second call does not try it again.
+        """
+        self._encode()
+        try:
+            self._append()
+        except Exception:
+            self._begin_shard()
+            raise
+        self._begin_shard()
+
+    def _append(self) -> None:
         import pandas as pd
 
-        self._encode()
         self._read_known()
         kept = [waiting for waiting in self._rows if self._has_direction(waiting)]
         self.rejected += [waiting for waiting in self._rows if not self._has_direction(waiting)]
@@ -122,13 +136,19 @@ class ShardBuffer:
             self.store = self.store.append(frame, vectors, retired=retired)
             for row, content in enumerate(frame["sha256"], start=first_row):
                 self.row_of_sha256.setdefault(content, row)
-        self._begin_shard()
 
     def _encode(self) -> None:
-        if self._pixels:
+        if not self._pixels:
+            return
+        try:
             vectors = self._encoder.encode_pixels(np.stack(list(self._pixels.values())))
-            self._vectors.update(zip(self._pixels, vectors, strict=True))
+        except Exception:
+            # The rest of the shard can still be kept; these would only fail again.
+            self._rows[:] = [w for w in self._rows if w.row["sha256"] not in self._pixels]
             self._pixels.clear()
+            raise
+        self._vectors.update(zip(self._pixels, vectors, strict=True))
+        self._pixels.clear()
 
     def _read_known(self) -> None:
         contents = {waiting.row["sha256"] for waiting in self._rows} - self._vectors.keys()

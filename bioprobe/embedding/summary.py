@@ -32,6 +32,10 @@ class EmbedSummary:
         Images that could not be read; the store lists them.
     seconds_s : float
         Duration.
+    n_pruned : int
+        Rows that were retired because their file is gone.
+    n_out_of_reach : int
+        Rows whose file may be gone or on a disk that is away; they stay.
     """
 
     n_embedded: int
@@ -39,6 +43,8 @@ class EmbedSummary:
     n_kept: int
     n_failed: int
     seconds_s: float
+    n_pruned: int = 0
+    n_out_of_reach: int = 0
 
     @property
     def n_images(self) -> int:

@@ -2,15 +2,18 @@
 
 from bioprobe.store.added_taxa import add_taxon, read_added_taxa, remove_taxon
 from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.repair import Repair, repair_store
 from bioprobe.store.text_cache import TextCache
 from bioprobe.store.verification import Problem, verify_store
 
 __all__ = [
     "EmbeddingStore",
     "Problem",
+    "Repair",
     "TextCache",
     "add_taxon",
     "read_added_taxa",
     "remove_taxon",
+    "repair_store",
     "verify_store",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import replacing
 from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.write_errors import explaining_refusal
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.taxonomy.reading import read_taxonomy
 
@@ -60,14 +61,15 @@ def _write(store: EmbeddingStore, taxa: tuple[Taxon, ...]) -> None:
 
     path = _find_file(store)
     if not taxa:
-        path.unlink(missing_ok=True)
+        with explaining_refusal(path):
+            path.unlink(missing_ok=True)
         return
     rows = [
         {**taxon.to_names(), "common_name": taxon.common_name, "prompt": prompt}
         for taxon in taxa
         for prompt in (taxon.prompts or ("",))
     ]
-    with replacing(path) as temporary:
+    with explaining_refusal(path), replacing(path) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
 
 

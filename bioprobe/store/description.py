@@ -33,7 +33,7 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         "dtype": manifest.dtype,
         "images": len(frame),
         "retired_rows": len(manifest.retired),
-        "shards": len(manifest.shards),
+        "shards": len(manifest.present_shards),
         "n_bytes": sum(path.stat().st_size for path in files),
         "labels": labels,
         "other_columns": store.images.free_columns,

@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
-from bioprobe.errors import MismatchError, SelectionError, StoreError, StoreLockedError
+from bioprobe.errors import MismatchError, SelectionError, StoreError
 from bioprobe.files import replacing
 from bioprobe.images.image_table import ImageTable, concatenate
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
 from bioprobe.store.shard import map_vectors, read_images, write_shard
+from bioprobe.store.write_errors import explaining_refusal
+from bioprobe.store.writing import holding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +97,7 @@ class EmbeddingStore:
         Raises
         ------
         StoreError
-            If the folder already holds a store, or the dtype is another.
+            If the folder already holds a store or cannot be written, or the dtype is another.
         """
         path = Path(folder)
         if cls.exists(path):
@@ -104,7 +106,8 @@ class EmbeddingStore:
         if dtype not in DTYPES:
             msg = f"vectors are stored as {' or '.join(DTYPES)}, got {dtype!r}"
             raise StoreError(msg)
-        path.mkdir(parents=True, exist_ok=True)
+        with explaining_refusal(path):
+            path.mkdir(parents=True, exist_ok=True)
         manifest = Manifest(
             encoder=encoder,
             dim=dim,
@@ -173,7 +176,7 @@ class EmbeddingStore:
     def images(self) -> ImageTable:
         """The image table of every row, retired ones included."""
         shards_dir = self.folder / "shards"
-        frames = [read_images(shards_dir, record) for record in self.manifest.shards]
+        frames = [read_images(shards_dir, record) for record in self.manifest.present_shards]
         return ImageTable.build(concatenate(frames) if frames else _empty_frame())
 
     @cached_property
@@ -237,7 +240,7 @@ class EmbeddingStore:
             Memory-mapped.
         """
         start = 0
-        for record in self.manifest.shards:
+        for record in self.manifest.present_shards:
             yield start, map_vectors(self.folder / "shards", record, self.manifest.dim)
             start += record.n_images
 
@@ -262,12 +265,10 @@ class EmbeddingStore:
         Raises
         ------
         StoreError
-            If table and vectors do not fit each other or the store, or the store has grown since
-            it was opened.
+            If table and vectors do not fit each other or the store, the store has grown since it
+            was opened, or the disk refuses; the store is then as it was.
         """
-        if Manifest.read(self.folder) != self.manifest:
-            msg = f"{self.folder} has changed since it was opened; open it again, then append"
-            raise StoreError(msg)
+        self._check_unchanged()
         if vectors.shape != (len(frame), self.manifest.dim):
             msg = (
                 f"{len(frame)} images of dim {self.manifest.dim} were to be added, got vectors "
@@ -282,7 +283,7 @@ class EmbeddingStore:
             raise StoreError(msg)
         if len(frame) == 0:
             return self
-        name = f"{len(self.manifest.shards):05d}"
+        name = self.manifest.next_shard_name
         stored = unit.astype(self.manifest.dtype)
         record = write_shard(self.folder / "shards", name, stored, ImageTable.build(frame).frame)
         manifest = dataclasses.replace(
@@ -292,6 +293,32 @@ class EmbeddingStore:
         )
         manifest.write(self.folder)
         return EmbeddingStore(self.folder, manifest)
+
+    def retire(self, rows: Sequence[int]) -> EmbeddingStore:
+        """Make rows no longer current, and return the store; nothing is deleted.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Rows of the store.
+
+        Raises
+        ------
+        StoreError
+            If the store has grown since it was opened, or the disk refuses.
+        """
+        self._check_unchanged()
+        retired = tuple(sorted({*self.manifest.retired, *map(int, rows)}))
+        if retired == self.manifest.retired:
+            return self
+        manifest = dataclasses.replace(self.manifest, retired=retired)
+        manifest.write(self.folder)
+        return EmbeddingStore(self.folder, manifest)
+
+    def _check_unchanged(self) -> None:
+        if Manifest.read(self.folder) != self.manifest:
+            msg = f"{self.folder} has changed since it was opened; open it again, then append"
+            raise StoreError(msg)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -305,22 +332,11 @@ class EmbeddingStore:
         ------
         StoreLockedError
             If another process holds it.
+        StoreError
+            If the folder cannot be written.
         """
-        import filelock
-
-        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            msg = (
-                f"another process is writing to {self.folder}; wait until it has ended, or choose "
-                "another --store"
-            )
-            raise StoreLockedError(msg) from None
-        try:
+        with holding(self.folder):
             yield
-        finally:
-            lock.release()
 
     def read_failures(self) -> pd.DataFrame:
         """Return the images that could not be read: root, path, reason."""
@@ -332,8 +348,15 @@ class EmbeddingStore:
         return pd.read_parquet(path)
 
     def write_failures(self, frame: pd.DataFrame) -> None:
-        """Replace the list of images that could not be read."""
-        with replacing(self.folder / FAILURES_NAME) as temporary:
+        """Replace the list of images that could not be read.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses.
+        """
+        path = self.folder / FAILURES_NAME
+        with explaining_refusal(path), replacing(path) as temporary:
             frame[list(FAILURE_COLUMNS)].to_parquet(temporary, index=False)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import StoreError
 from bioprobe.files import write_text
+from bioprobe.store.write_errors import explaining_refusal
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -25,9 +27,9 @@ class ShardRecord:
     name : str
         Folder below ``shards/``.
     n_images : int
-        Number of rows.
+        Number of rows; 0 where the shard was damaged and taken out. Its name is not given again.
     vectors_sha256, images_sha256 : str
-        SHA-256 of the two files' bytes.
+        SHA-256 of the two files' bytes; ``""`` where the shard was taken out.
     """
 
     name: str
@@ -72,20 +74,62 @@ class Manifest:
         return sum(shard.n_images for shard in self.shards)
 
     @property
+    def present_shards(self) -> tuple[ShardRecord, ...]:
+        """Shards that have rows: all but those that were taken out."""
+        return tuple(shard for shard in self.shards if shard.n_images)
+
+    @property
+    def next_shard_name(self) -> str:
+        """Name of the shard that is appended next."""
+        return f"{len(self.shards):05d}"
+
+    @property
     def vectors_sha256(self) -> str:
         """Identity of all vectors in row order; what is derived from them records it."""
-        parts = "\n".join(shard.vectors_sha256 for shard in self.shards)
+        parts = "\n".join(shard.vectors_sha256 for shard in self.present_shards)
         return hashlib.sha256(parts.encode()).hexdigest()
 
+    def take_out(self, names: Collection[str]) -> Manifest:
+        """Return the manifest without the rows of some shards.
+
+        The rows of later shards move up, and the retired ones with them.
+
+        Parameters
+        ----------
+        names : collection of str
+            Names of shards.
+        """
+        shards, retired = [], []
+        old_start = new_start = 0
+        for shard in self.shards:
+            old_stop = old_start + shard.n_images
+            if shard.name in names:
+                shards.append(ShardRecord(shard.name, 0, "", ""))
+            else:
+                moved_by = new_start - old_start
+                retired += [row + moved_by for row in self.retired if old_start <= row < old_stop]
+                new_start += shard.n_images
+                shards.append(shard)
+            old_start = old_stop
+        return dataclasses.replace(self, shards=tuple(shards), retired=tuple(sorted(retired)))
+
     def write(self, folder: Path) -> None:
-        """Replace the manifest of a store atomically."""
+        """Replace the manifest of a store atomically.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses.
+        """
         fields: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "normalised": True,
             "n_images": self.n_images,
         }
         fields |= dataclasses.asdict(self)
-        write_text(folder / MANIFEST_NAME, json.dumps(fields, indent=2) + "\n")
+        path = folder / MANIFEST_NAME
+        with explaining_refusal(path):
+            write_text(path, json.dumps(fields, indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

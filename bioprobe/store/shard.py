@@ -12,12 +12,15 @@ import numpy.typing as npt
 from bioprobe.errors import StoreError
 from bioprobe.files import hash_file, sync
 from bioprobe.store.manifest import ShardRecord
+from bioprobe.store.write_errors import explaining_refusal
 
 if TYPE_CHECKING:
     import pandas as pd
 
 VECTORS_NAME = "vectors.npy"
 IMAGES_NAME = "images.parquet"
+# What pandas and pyarrow are known to raise for a damaged file.
+_READ_ERRORS = (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError)
 
 
 def write_shard(
@@ -37,25 +40,49 @@ def write_shard(
     vectors : ndarray of float32 or float16, shape (n_images, dim), unit rows
     frame : DataFrame
         Image table of the same rows.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses; what was written of the shard is gone again.
     """
-    shards_dir.mkdir(parents=True, exist_ok=True)
     temporary, final = shards_dir / f".{name}.tmp", shards_dir / name
-    for leftover in (temporary, final):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir()
-    np.save(temporary / VECTORS_NAME, vectors)
-    frame.to_parquet(temporary / IMAGES_NAME, index=False)
-    for file in temporary.iterdir():
-        sync(file)
-    record = ShardRecord(
-        name,
-        len(frame),
-        hash_file(temporary / VECTORS_NAME),
-        hash_file(temporary / IMAGES_NAME),
-    )
-    temporary.rename(final)
-    sync(shards_dir)
+    with explaining_refusal(final):
+        if not shards_dir.is_dir():
+            shards_dir.mkdir(parents=True)
+            sync(shards_dir.parent)
+        for leftover in (temporary, final):
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            record = _write_files(temporary, name, vectors, frame)
+            temporary.rename(final)
+            sync(shards_dir)
+        finally:
+            # A full disk gets its space back.
+            shutil.rmtree(temporary, ignore_errors=True)
     return record
+
+
+def _write_files(
+    folder: Path, name: str, vectors: npt.NDArray[Any], frame: pd.DataFrame
+) -> ShardRecord:
+    folder.mkdir()
+    vectors_path, images_path = folder / VECTORS_NAME, folder / IMAGES_NAME
+    _save(vectors_path, vectors)
+    frame.to_parquet(images_path, index=False)
+    # The folder last: its entries are on disk before it gets the name that the manifest lists.
+    for path in (vectors_path, images_path, folder):
+        sync(path)
+    return ShardRecord(name, len(frame), hash_file(vectors_path), hash_file(images_path))
+
+
+def _save(path: Path, vectors: npt.NDArray[Any]) -> None:
+    # numpy.save does not say why it wrote less than it should have: a full disk has no errno.
+    layout = np.lib.format
+    whole = np.ascontiguousarray(vectors)
+    with path.open("wb") as stream:
+        layout.write_array_header_1_0(stream, layout.header_data_from_array_1_0(whole))
+        stream.write(whole.data)
 
 
 def map_vectors(folder: Path, record: ShardRecord, dim: int) -> npt.NDArray[Any]:
@@ -70,12 +97,12 @@ def map_vectors(folder: Path, record: ShardRecord, dim: int) -> npt.NDArray[Any]
     try:
         vectors: npt.NDArray[Any] = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        msg = f"{path} cannot be read ({error}); run: bioprobe store verify"
+        msg = f"{path} cannot be read ({error}); run: bioprobe store verify --repair"
         raise StoreError(msg) from error
     if vectors.shape != (record.n_images, dim):
         msg = (
             f"{path} has shape {vectors.shape}, the manifest says {(record.n_images, dim)}; "
-            "run: bioprobe store verify"
+            "run: bioprobe store verify --repair"
         )
         raise StoreError(msg)
     return vectors
@@ -94,6 +121,6 @@ def read_images(folder: Path, record: ShardRecord) -> pd.DataFrame:
     path = folder / record.name / IMAGES_NAME
     try:
         return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        msg = f"{path} cannot be read ({error}); run: bioprobe store verify"
+    except _READ_ERRORS as error:
+        msg = f"{path} cannot be read ({error}); run: bioprobe store verify --repair"
         raise StoreError(msg) from error

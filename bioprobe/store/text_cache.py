@@ -13,6 +13,7 @@ import numpy.typing as npt
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.files import replacing, write_text
 from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.write_errors import explaining_refusal
 
 Vectors = npt.NDArray[np.float32]
 
@@ -93,12 +94,13 @@ class TextCache:
             self._known.update(zip(texts, embeddings, strict=True))
 
     def _write(self, texts: Sequence[str], embeddings: Vectors) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-        with (
-            replacing(self._folder / f"{name}.npy") as temporary,
-            temporary.open("wb") as stream,
-        ):
-            np.save(stream, embeddings)
-        # Last: the list of texts is what makes the pair known.
-        write_text(self._folder / f"{name}.json", json.dumps(list(texts)))
+        with explaining_refusal(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with (
+                replacing(self._folder / f"{name}.npy") as temporary,
+                temporary.open("wb") as stream,
+            ):
+                np.save(stream, embeddings)
+            # Last: the list of texts is what makes the pair known.
+            write_text(self._folder / f"{name}.json", json.dumps(list(texts)))

@@ -32,6 +32,12 @@ class Problem:
     where: str
     what: str
 
+    @property
+    def shard(self) -> str:
+        """Name of the shard that it is in, ``""`` where it is in none."""
+        parts = self.where.split("/")
+        return parts[1] if parts[0] == "shards" else ""
+
 
 def verify_store(store: EmbeddingStore) -> list[Problem]:
     """Read every byte of a store and compare it with the manifest.
@@ -44,15 +50,18 @@ def verify_store(store: EmbeddingStore) -> list[Problem]:
         Empty when the store is whole.
     """
     problems: list[Problem] = []
-    shards_dir = store.folder / "shards"
-    for record in store.manifest.shards:
-        problems += _verify_checksums(shards_dir, record)
-        if not any(problem.where.startswith(f"shards/{record.name}") for problem in problems):
-            problems += _verify_content(shards_dir, record, store.manifest.dim)
+    for record in store.manifest.present_shards:
+        problems += _verify_shard(store, record)
     outside = [row for row in store.manifest.retired if not 0 <= row < len(store)]
     if outside:
         problems.append(Problem("manifest.json", f"retired rows {outside} do not exist"))
     return problems
+
+
+def _verify_shard(store: EmbeddingStore, record: ShardRecord) -> list[Problem]:
+    shards_dir = store.folder / "shards"
+    problems = _verify_checksums(shards_dir, record)
+    return problems or _verify_content(shards_dir, record, store.manifest.dim)
 
 
 def _verify_checksums(shards_dir: Path, record: ShardRecord) -> list[Problem]:
@@ -61,9 +70,15 @@ def _verify_checksums(shards_dir: Path, record: ShardRecord) -> list[Problem]:
     for name, checksum in expected.items():
         where = f"shards/{record.name}/{name}"
         path = shards_dir / record.name / name
-        if not path.is_file():
+        try:
+            got = hash_file(path)
+        except FileNotFoundError:
             problems.append(Problem(where, "the file is missing"))
-        elif (got := hash_file(path)) != checksum:
+            continue
+        except OSError as error:
+            problems.append(Problem(where, f"the file cannot be read ({error.strerror})"))
+            continue
+        if got != checksum:
             problems.append(
                 Problem(where, f"its SHA-256 is {got[:12]}…, the manifest says {checksum[:12]}…")
             )

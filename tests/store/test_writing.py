@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bioprobe.encoders.encoder import Fingerprint
+from bioprobe.errors import StoreError
+from bioprobe.store import EmbeddingStore, add_taxon, verify_store
+from bioprobe.taxonomy import Taxon
+
+FINGERPRINT = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")
+FRAME = pd.DataFrame({"path": ["a", "b"]})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddingStore:
+    return EmbeddingStore.create(tmp_path / "store", FINGERPRINT, dim=3)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_writer_clears_away_what_killed_ones_left(store: EmbeddingStore) -> None:
+    store = store.append(FRAME, np.eye(2, 3))
+    (store.folder / "failures.parquet").touch()
+    with store.lock():
+        before = _names(store.folder)
+    for name in ("shards/.00001.tmp", "shards/00001"):
+        (store.folder / name).mkdir()
+        (store.folder / name / "vectors.npy").write_bytes(b"half")
+    for name in (".manifest.json.ab.tmp", ".failures.parquet.cd.tmp", ".taxa.csv.ef.tmp"):
+        (store.folder / name).touch()
+    with store.lock():
+        assert _names(store.folder) == before
+
+
+def test_a_writer_leaves_what_others_may_be_at_work_on(store: EmbeddingStore) -> None:
+    index, old = store.folder / ".index.faiss.ab.tmp", store.folder / ".index.faiss.cd.tmp"
+    index.touch()
+    old.touch()
+    os.utime(old, (0, 0))
+    with store.lock():
+        assert index.exists()
+        assert not old.exists()
+
+
+def test_shards_that_an_older_manifest_does_not_know_are_kept(store: EmbeddingStore) -> None:
+    manifest = (store.folder / "manifest.json").read_bytes()
+    grown = store
+    for _ in range(3):
+        grown = grown.append(FRAME, np.eye(2, 3))
+    (store.folder / "manifest.json").write_bytes(manifest)
+    with store.lock():
+        pass
+    assert {"00001", "00002"} <= {path.name for path in (store.folder / "shards").iterdir()}
+
+
+def test_a_damaged_manifest_is_no_reason_to_remove_anything(store: EmbeddingStore) -> None:
+    store.append(FRAME, np.eye(2, 3))
+    (store.folder / "manifest.json").write_text("{")
+    before = _names(store.folder)
+    with store.lock():
+        pass
+    assert set(before) <= set(_names(store.folder))
+
+
+def test_a_file_in_the_way_is_told_and_the_store_stays_whole(store: EmbeddingStore) -> None:
+    (store.folder / "shards").touch()
+    expected = r"store/shards/00000 cannot be written: file exists; .* mend that, then run the same"
+    with pytest.raises(StoreError, match=expected):
+        store.append(FRAME, np.eye(2, 3))
+    assert verify_store(EmbeddingStore.open(store.folder)) == []
+    (store.folder / "shards").unlink()
+    assert len(store.append(FRAME, np.eye(2, 3))) == 2
+
+
+def test_a_store_is_not_made_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="file/store cannot be written: not a directory; "):
+        EmbeddingStore.create(tmp_path / "file" / "store", FINGERPRINT, dim=3)
+
+
+@contextlib.contextmanager
+def _read_only(folder: Path) -> Iterator[None]:
+    """Make a folder read-only, by its mode or, for root, by a mount."""
+    if os.geteuid():
+        paths = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+        for path in paths:
+            path.chmod(0o500)
+        try:
+            yield
+        finally:
+            for path in paths:
+                path.chmod(0o700)
+        return
+    command = ["mount", "--bind", "-o", "ro", str(folder), str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("root may write everywhere and mount nothing here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_read_only_store_can_be_read_and_says_why_it_is_not_written(
+    store: EmbeddingStore,
+) -> None:
+    store = store.append(FRAME, np.eye(2, 3))
+    failures = store.read_failures()
+    with _read_only(store.folder):
+        assert verify_store(EmbeddingStore.open(store.folder)) == []
+        remedy = r"cannot be written: (read-only file system|permission denied); get the right to"
+        with pytest.raises(StoreError, match=remedy), store.lock():
+            pass
+        with pytest.raises(StoreError, match=f"shards/00001 {remedy}"):
+            store.append(FRAME, np.eye(2, 3))
+        with pytest.raises(StoreError, match=rf"manifest\.json {remedy}"):
+            store.retire([0])
+        with pytest.raises(StoreError, match=rf"failures\.parquet {remedy}"):
+            store.write_failures(failures)
+        with pytest.raises(StoreError, match=rf"taxa\.csv {remedy}"):
+            add_taxon(store, Taxon.from_names({"genus": "Lynx"}))
+        with pytest.raises(StoreError, match=remedy):
+            EmbeddingStore.create(store.folder / "inner", FINGERPRINT, dim=3)
+    assert len(store.append(FRAME, np.eye(2, 3))) == 4
+
+
+@pytest.mark.parametrize("kind", [NotImplementedError, OSError])
+def test_a_disk_without_locks_is_told(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    import filelock
+
+    def refuse(*_: object) -> None:
+        raise kind
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with pytest.raises(StoreError, match="store cannot"), store.lock():
+        pass
