@@ -15,13 +15,19 @@ import numpy as np
 from bioprobe.errors import ImageReadError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Exif, Image
 
 # Larger than any camera's picture. Pillow itself opens nothing larger unless a setting of the
 # whole process is changed, which allow_pixels does.
 MAX_PIXELS_PX = 178_956_970
 
 _WIDTH_TAG, _HEIGHT_TAG, _ORIENTATION_TAG = 0x0100, 0x0101, 0x0112
+# What may be opened, as Pillow names it. Not all that it knows: EPS is a program, which another
+# program would be started to run, and some kinds are recognised in any bytes.
+_KINDS = (
+    "JPEG", "MPO", "PNG", "TIFF", "WEBP", "GIF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF",
+    "PSD", "ICO", "PCX", "SGI",
+)  # fmt: skip
 # Kinds of ISO media file that are pictures of the HEIF family.
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # EXIF orientations in which the picture lies on its side.
@@ -68,7 +74,7 @@ def read_facts(data: bytes) -> ImageFacts:
         tags = getattr(image, "tag_v2", {})
         width_px = tags.get(_WIDTH_TAG, image.width)
         height_px = tags.get(_HEIGHT_TAG, image.height)
-        if image.getexif().get(_ORIENTATION_TAG, 1) in _LYING:
+        if _read_exif(image, data).get(_ORIENTATION_TAG, 1) in _LYING:
             width_px, height_px = height_px, width_px
         return ImageFacts(width_px, height_px, image.mode)
 
@@ -167,12 +173,19 @@ def _opened(data: bytes) -> Iterator[Image]:
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         _learn_heif()
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_list_kinds()) as image:
             yield image
     except ImageReadError:
         raise
     except Exception as error:  # decoders raise whatever a broken file makes them raise
         raise ImageReadError(_explain(error)) from error
+
+
+def _list_kinds() -> list[str]:
+    from PIL import Image
+
+    Image.init()
+    return [kind for kind in _KINDS if kind in Image.OPEN]
 
 
 def _learn_heif() -> None:
@@ -187,6 +200,28 @@ def _learn_heif() -> None:
         msg = 'HEIC is read by an extra; install it: pip install "bioprobe[heif]"'
         raise ImageReadError(msg) from error
     pillow_heif.register_heif_opener()
+
+
+def _read_exif(image: Image, data: bytes) -> Exif:
+    from PIL import Image as PillowImage
+
+    if image.format != "PNG":
+        return image.getexif()
+    # Pillow would decode a PNG, whatever its size, to find the block behind its pixels.
+    block = _find_png_chunk(data, b"eXIf")
+    if block:
+        image.info["exif"] = block
+    return PillowImage.Image.getexif(image)
+
+
+def _find_png_chunk(data: bytes, name: bytes) -> bytes:
+    start = 8  # after the signature, chunks of length, name, content and checksum follow
+    while start + 8 <= len(data):
+        length = int.from_bytes(data[start : start + 4], "big")
+        if data[start + 4 : start + 8] == name:
+            return data[start + 8 : start + 8 + length]
+        start += length + 12
+    return b""
 
 
 def _check_size(size_px: tuple[int, int], max_pixels_px: int) -> None:

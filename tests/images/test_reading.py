@@ -251,6 +251,8 @@ def test_a_truncated_file_is_refused(
     [
         (b"", "^the file is empty$"),
         (b"only text", "^not an image of a known kind$"),
+        # A program, which Pillow would start Ghostscript to run.
+        (_encode(Image.new("L", (4, 4)), "EPS"), "^not an image of a known kind$"),
         (b"\xff\xd8\xff", "^not an image of a known kind$"),
     ],
 )
@@ -275,3 +277,19 @@ def test_threads_leave_the_warning_filters_as_they_were() -> None:
     for thread in threads:
         thread.join()
     assert list(warnings.filters) == before
+
+
+def test_the_facts_of_a_png_are_read_without_decoding_it() -> None:
+    # There are no pixels in it to decode.
+    assert read_facts(_write_png_header(9000, 7000)) == ImageFacts(9000, 7000, "1")
+
+
+def test_an_orientation_behind_the_pixels_of_a_png_is_read() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    data = _encode(Image.new("L", (3, 2)), "PNG")
+    data = data[:-12] + chunk + data[-12:]
+    assert read_facts(data) == ImageFacts(2, 3, "L")
+    assert decode_image(data).size == (2, 3)

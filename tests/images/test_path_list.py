@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bioprobe.embedding import embed_images
+from bioprobe.errors import SourceError
+from bioprobe.images import ImageTable, find_images
+from bioprobe.images.listing.files import parse_paths
+from bioprobe.images.source import SourceOptions
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Rank
+from tests.conftest import PlainEncoder
+
+
+def _find(
+    monkeypatch: pytest.MonkeyPatch, data: bytes, options: SourceOptions | None = None
+) -> ImageTable:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    return find_images([Path("-")], options)
+
+
+@pytest.mark.parametrize(
+    ("data", "paths"),
+    [
+        (b"", []),
+        (b"\n \n\n", []),
+        (b"a.jpg", ["a.jpg"]),
+        (b"a.jpg\nb.jpg\n", ["a.jpg", "b.jpg"]),
+        (b"a.jpg\r\n\r\nb.jpg\r\n", ["a.jpg", "b.jpg"]),
+        (b"\xef\xbb\xbfa.jpg\n", ["a.jpg"]),
+        (b" a, b.jpg\n", [" a, b.jpg"]),
+        (b"a\nb.jpg\0c.jpg\0", ["a\nb.jpg", "c.jpg"]),
+        (b"a.jpg\0", ["a.jpg"]),
+        (b"caf\xe9.jpg\n", ["caf\udce9.jpg"]),
+    ],
+)
+def test_paths_stand_on_lines_or_end_in_nul(data: bytes, paths: list[str]) -> None:
+    assert parse_paths(data) == paths
+
+
+def test_paths_of_a_list_start_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = _find(monkeypatch, b"x/a.jpg\n./b.jpg\n/e.jpg\nx/../b.jpg\n")
+    assert set(table.frame["root"]) == {str(tmp_path)}
+    assert table.file_names == ["x/a.jpg", "b.jpg", "/e.jpg"]
+
+
+def test_a_root_and_labels_by_folder_hold_for_a_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = SourceOptions(root=tmp_path, folder_rank=Rank.SPECIES)
+    table = _find(monkeypatch, b"panthera-leo/a.jpg\n", options)
+    assert (table.frame["root"][0], table.file_names) == (str(tmp_path), ["panthera-leo/a.jpg"])
+    assert table.labels(Rank.SPECIES).tolist() == ["Panthera leo"]
+
+
+def test_an_empty_list_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SourceError, match=r"on standard input is empty; .*find photos -name"):
+        _find(monkeypatch, b"\n")
+
+
+def test_a_terminal_is_refused_with_the_remedy() -> None:
+    main, side = os.openpty()
+    code = (
+        "from pathlib import Path\nfrom bioprobe.images import find_images\n"
+        "find_images([Path('-')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdin=side, capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+    os.close(main)
+    os.close(side)
+    assert "which is a terminal; pipe one in: find photos -name" in done.stderr
+
+
+def test_files_of_a_list_that_are_missing_fail_and_the_run_goes_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    encoder: PlainEncoder,
+    write_pictures: object,
+) -> None:
+    folder = write_pictures(2)  # type: ignore[operator]
+    monkeypatch.chdir(folder)
+    store = EmbeddingStore.open_for(tmp_path / "store", encoder)
+    summary = embed_images(_find(monkeypatch, b"000.png\0none.png\0.\0001.png\0"), encoder, store)
+    assert (summary.n_embedded, summary.n_failed) == (1, 3)
+
+
+def test_thousands_of_files_are_listed_at_once(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number:04d}.jpg" for number in range(3000)]
+    for file in files:
+        file.touch()
+    assert find_images(files).file_names == [file.name for file in files]
+    assert len(find_images([tmp_path])) == 3000
