@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -273,11 +274,16 @@ def _quiet() -> Iterator[None]:
     shown = not datasets.are_progress_bars_disabled()
     verbosity = datasets.logging.get_verbosity()
     datasets.logging.set_verbosity_error()
+    # It logs each of the attempts of which the last is in our error.
+    hub = logging.getLogger("huggingface_hub")
+    hub_level = hub.level
+    hub.setLevel(logging.CRITICAL)
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     try:
         yield
     finally:
         datasets.logging.set_verbosity(verbosity)
+        hub.setLevel(hub_level)
         if shown:
             datasets.enable_progress_bars()

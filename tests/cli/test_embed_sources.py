@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+from PIL import Image
+
+from bioprobe.cli import embed as embed_module
+from bioprobe.cli.app import run
+from bioprobe.images.reading import MAX_PIXELS_PX
+from bioprobe.store import EmbeddingStore
+
+pytestmark = pytest.mark.usefixtures("store")
+NEW = ["--model", "sketch", "-s", "new"]
+
+
+def _pipe(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+def test_a_list_on_standard_input_is_embedded(
+    drawn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = subprocess.run(
+        ["find", str(drawn / "photos"), "-name", "*.jpg", "-print0"],
+        capture_output=True,
+        check=True,
+    ).stdout
+    _pipe(monkeypatch, found + b"none.jpg\0")
+    assert run(["embed", "-", *NEW, "--folder-rank", "species"]) == 0
+    n_found = found.count(b"\0")
+    assert n_found > 1
+    assert f"{n_found} embedded, 0 reused, 0 already there, 1 failed" in capsys.readouterr().err
+    assert "Panthera leo" in set(EmbeddingStore.open("new").images.frame["species"])
+
+
+def test_embed_refuses_an_empty_list(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _pipe(monkeypatch, b"\n")
+    assert run(["embed", "-", *NEW]) == 1
+    assert "standard input is empty; pipe one in: find photos" in capsys.readouterr().err
+
+
+def test_a_saved_data_set_is_embedded_once_without_a_word_of_its_library(
+    drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(path) for path in sorted((drawn / "photos").rglob("*.jpg"))]
+    rows = datasets.Dataset.from_dict({"image": files}).cast_column("image", datasets.Image())
+    rows.save_to_disk("saved")
+    capsys.readouterr()
+    assert run(["embed", "saved", *NEW, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert run(["embed", "saved", *NEW]) == 0
+    assert f"0 embedded, 0 reused, {len(files)} already there" in capsys.readouterr().err
+    assert run(["search", "--image", files[0], "-s", "new", "-k", "1"]) == 0
+
+
+def test_max_pixels_refuses_larger_images(capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (10, 8)).save("a.png")
+    assert run(["embed", "a.png", *NEW, "--max-pixels", "79"]) == 1
+    assert EmbeddingStore.open("new").read_failures()["reason"][0].endswith("--max-pixels 80")
+    assert run(["embed", "a.png", *NEW, "--max-pixels", "80"]) == 0
+    capsys.readouterr()
+
+
+def test_the_default_limit_is_that_of_the_library() -> None:
+    assert embed_module.MAX_PIXELS_PX == MAX_PIXELS_PX
+
+
+def test_names_that_are_not_utf_8_come_out_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    name = Path("caf\udce9.png")
+    Image.new("RGB", (10, 8)).save(name)
+    assert run(["embed", str(name), *NEW]) == 0
+    assert run(["search", "--text", "a cat", "-s", "new"]) == 0
+    assert "caf\uefe9.png" in capsys.readouterr().out
