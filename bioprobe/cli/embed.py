@@ -49,7 +49,7 @@ def embed(
     ] = "fast",
     max_pixels: Annotated[
         int,
-        typer.Option(min=1, help="Larger images fail before they fill the memory."),
+        typer.Option(min=1, help="Images of more pixels fail before they fill the memory."),
     ] = MAX_PIXELS_PX,
     dtype: Annotated[
         str | None,
@@ -75,6 +75,13 @@ def embed(
     folder_rank: Annotated[
         str | None, typer.Option(help="Rank of which the name of an image's folder is the label.")
     ] = None,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Retire rows whose file is gone from the folders that the sources start from.",
+        ),
+    ] = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 - read by the program's outermost frame
 ) -> None:
@@ -102,14 +109,22 @@ def embed(
     opened = EmbeddingStore.open_for(store, encoder, dtype=dtype)
     with count_images(len(table), quiet=quiet) as advance:
         summary = embed_images(
-            table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, advance=advance
-        )
+            table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, advance=advance,
+            prune=prune,
+        )  # fmt: skip
     say(
         f"{summary.n_embedded:,} embedded, {summary.n_reused:,} reused, {summary.n_kept:,} already "
         f"there, {summary.n_failed:,} failed in {summary.seconds_s:.1f} s "
         f"({summary.images_per_s:.1f} images/s) -> {store}",
         quiet=quiet,
     )
+    if prune:
+        say(f"{summary.n_pruned:,} rows retired whose file is gone", quiet=quiet)
+    if summary.n_out_of_reach:
+        say(
+            f"{summary.n_out_of_reach:,} files lie in folders that are missing, empty or "
+            "forbidden; their rows stay. Mount the disk, or remove the empty folders"
+        )
     if summary.n_failed:
         say(f"What failed and why: {store / 'failures.parquet'}, or bioprobe store info")
     if summary.n_failed == summary.n_images:

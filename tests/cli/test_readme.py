@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import datasets
+import pandas as pd
 import pytest
 import typer
 from typer.main import get_command
@@ -16,7 +21,13 @@ from bioprobe.cli.app import app, run
 
 README = Path(__file__).parents[2] / "README.md"
 BLOCKS = re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-LINES = [line for block in BLOCKS for line in block.splitlines() if line.startswith("bioprobe ")]
+# A line may begin with what another program pipes in.
+LINES = [
+    line
+    for block in BLOCKS
+    for line in block.splitlines()
+    if line.startswith("bioprobe ") or " | bioprobe " in line
+]
 # No network here: a download is tried, and fails with its remedy.
 FAILS = {"bioprobe models download"}
 
@@ -54,10 +65,20 @@ def test_every_command_of_the_readme_runs(
     shutil.copy(tmp_path / "photos" / "panthera-pardus" / "000.jpg", tmp_path / "leopard.jpg")
     shutil.copy(tmp_path / "photos" / "panthera-leo" / "000.jpg", tmp_path / "more.jpg")
     (tmp_path / "table.csv").write_text("file,label\npanthera-leo/000.jpg,Panthera leo\n")
+    leopard = (tmp_path / "leopard.jpg").read_bytes()
+    pd.DataFrame({"image": [{"bytes": leopard, "path": "leopard.jpg"}]}).to_parquet(
+        tmp_path / "pictures.parquet"
+    )
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BIOPROBE_STORE", raising=False)
     for line in LINES:
-        arguments = shlex.split(line, comments=True)[1:]
+        first, _, command = line.rpartition(" | ")
+        if first:
+            piped = subprocess.run(first, shell=True, check=True, capture_output=True).stdout
+            assert piped
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
+        arguments = shlex.split(command, comments=True)[1:]
         expected = 1 if any(line.startswith(name) for name in FAILS) else 0
         if not expected:
             arguments = [part.replace("bioclip-2", "sketch") for part in arguments]
