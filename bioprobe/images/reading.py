@@ -8,9 +8,10 @@ import hashlib
 import io
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bioprobe.errors import ImageReadError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # whole process is changed, which allow_pixels does.
 MAX_PIXELS_PX = 178_956_970
 
+_STRIP_PX = 1 << 20
 _WIDTH_TAG, _HEIGHT_TAG, _ORIENTATION_TAG = 0x0100, 0x0101, 0x0112
 # What may be opened, as Pillow names it. Not all that it knows: EPS is a program, which another
 # program would be started to run, and some kinds are recognised in any bytes.
@@ -251,13 +253,23 @@ def _to_rgb(image: Image) -> Image:
 def _scale_to_8_bits(image: Image) -> Image:
     from PIL import Image as PillowImage
 
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    highest = values.max(initial=0.0)
+    values = np.asarray(image)
+    strips = _cut_into_strips(values)
+    highest = max((float(np.nan_to_num(strip).max(initial=0)) for strip in strips), default=0.0)
     full = 65535.0 if highest > 255 else 255.0
     if image.mode == "F" and highest <= 1:
         full = 1.0
-    grey = np.clip(values / full * 255.0, 0, 255).round().astype(np.uint8)
+    grey = np.empty(values.shape, dtype=np.uint8)
+    for strip, target in zip(strips, _cut_into_strips(grey), strict=True):
+        exact = np.nan_to_num(strip.astype(np.float64)) / full * 255.0
+        target[...] = np.clip(exact, 0, 255).round()
     return PillowImage.fromarray(grey).convert("RGB")
+
+
+def _cut_into_strips(values: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    # As float64 the whole of a large scan would take eight bytes a pixel several times over.
+    n_rows = max(1, _STRIP_PX // values.shape[1])
+    return [values[start : start + n_rows] for start in range(0, len(values), n_rows)]
 
 
 def _explain(error: Exception) -> str:

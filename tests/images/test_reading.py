@@ -293,3 +293,10 @@ def test_an_orientation_behind_the_pixels_of_a_png_is_read() -> None:
     data = data[:-12] + chunk + data[-12:]
     assert read_facts(data) == ImageFacts(2, 3, "L")
     assert decode_image(data).size == (2, 3)
+
+
+def test_a_large_16_bit_scan_is_scaled_alike_in_all_its_parts() -> None:
+    values = np.arange(1500 * 1700, dtype=np.uint32).reshape(1500, 1700) % 65536
+    data = _encode(Image.fromarray(values.astype(np.uint16)), "TIFF")
+    expected = (values / 65535 * 255).round().astype(np.uint8)
+    np.testing.assert_array_equal(np.asarray(decode_image(data))[:, :, 1], expected)

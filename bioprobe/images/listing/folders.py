@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,22 +58,33 @@ def list_folder(folder: Path, options: SourceOptions) -> pd.DataFrame:
 
 def holds_parquet_only(folder: Path) -> Path | None:
     """Return the first Parquet file of a folder that has no image, or None."""
-    files, _ = _walk(folder)
-    if files:
-        return None
-    return next(iter(sorted(folder.rglob("*.parquet"))), None)
+    first = None
+    for file in _iter_files(folder):
+        if _is_image(file):
+            return None  # most often the first file, so that large folders are walked once
+        if first is None and file.suffix == ".parquet":
+            first = file
+    return first
 
 
 def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
     files, metadata = [], []
+    for file in _iter_files(folder):
+        if _is_image(file):
+            files.append(file)
+        elif file.name in _METADATA_NAMES:
+            metadata.append(file)
+    return files, metadata
+
+
+def _iter_files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and name[0] != ".":  # noqa: PTH122
-                files.append(Path(parent, name))
-            elif name in _METADATA_NAMES:
-                metadata.append(Path(parent, name))
-    return files, metadata
+        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> pd.DataFrame | None:
