@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check format bench notebooks clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -37,6 +37,9 @@ format: $(READY) ## Rewrite the code in the house format
 bench: $(READY) ## Measure speed against what one would otherwise run
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group bench
 	$(BIN)/python -m benchmarks
+
+notebooks: $(READY) ## Run every notebook
+	$(BIN)/python -m pytest tests/test_notebooks.py
 
 clean: ## Remove the virtual environment and what the tools cached
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist demo
