@@ -7,7 +7,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.embedding.labels import find_said, is_said
@@ -16,6 +15,7 @@ from bioprobe.embedding.shard_buffer import ShardBuffer
 from bioprobe.embedding.summary import EmbedSummary, Outcome
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.image_table import FACT_COLUMNS, LOCATION_COLUMNS, ImageTable
+from bioprobe.images.location import find_file
 from bioprobe.images.reading import MAX_PIXELS_PX, allow_pixels, ignore_pillow_warnings
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.gone_files import Gone, find_gone
@@ -163,12 +163,13 @@ class _Run:
 
     def prune(self, roots: Collection[str]) -> Gone:
         """Retire the rows whose file is gone from below some folders; call it after closing."""
+        stored_roots, paths = self._stored["root"].tolist(), self._stored["path"].tolist()
         unread = [
-            (row, str(self._stored["root"].iloc[row]), Path(file))
+            (row, find_file(stored_roots[row], ""), find_file(stored_roots[row], paths[row]))
             for file, row in self._row_of_file.items()
             if file not in self._read
         ]
-        gone = find_gone(unread, below={Path(root) for root in roots if root})
+        gone = find_gone(unread, below={find_file(root, "") for root in roots})
         self.buffer.store = self.buffer.store.retire(gone.rows)
         return gone
 
