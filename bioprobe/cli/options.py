@@ -105,3 +105,4 @@ Where = Annotated[
     typer.Option(help="Only images that meet a condition, such as \"family == 'Felidae'\"."),
 ]
 NumberOfAnswers = Annotated[int, typer.Option("-k", "--k", min=1, help="Answers an image.")]
+Mask = Annotated[str | None, typer.Option(help="Only images that a named mask keeps.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.loading import open_with_texts
+from bioprobe.cli.loading import open_with_texts, use_mask
 from bioprobe.cli.output import write_frame
 
 
@@ -22,6 +22,7 @@ def search(
     store: options.Store = options.DEFAULT_STORE,
     k: options.NumberOfAnswers = 10,
     where: options.Where = None,
+    mask: options.Mask = None,
     model: options.Model = None,
     device: options.Device = "auto",
     output: options.Output = "-",
@@ -41,5 +42,6 @@ def search(
     opened, texts = open_with_texts(store, model, device)
     parts = [embed_query_image(opened, texts, file) for file in image or []]
     parts.append(texts.encode_text(text or []))
-    found = find_neighbors(opened, np.concatenate(parts), k=k, condition=where)
+    asked = use_mask(opened, mask, quiet=quiet)
+    found = find_neighbors(asked, np.concatenate(parts), k=k, condition=where)
     write_frame(found.to_frame(), output, file_format, quiet=quiet)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.loading import open_with_texts
+from bioprobe.cli.loading import open_with_texts, use_mask
 from bioprobe.cli.output import say, write_frame
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def zeroshot(
     ] = None,
     k: options.NumberOfAnswers = 5,
     where: options.Where = None,
+    mask: options.Mask = None,
     model: options.Model = None,
     device: options.Device = "auto",
     output: options.Output = "-",
@@ -60,11 +61,13 @@ def zeroshot(
 
     rank, chosen = Rank.parse(level), Pool.parse(pool or ("sum" if head else "mean"))
     if head is not None:
-        predictions = _ask_head(store, head, rank, taxa, k=k, where=where, pool=chosen, quiet=quiet)
+        predictions = _ask_head(
+            store, head, rank, taxa, k=k, where=where, mask=mask, pool=chosen, quiet=quiet
+        )
     else:
         predictions = _ask_texts(
-            store, rank, taxa, text_type, templates, k=k, where=where, pool=chosen,
-            model=model, device=device, quiet=quiet,
+            store, rank, taxa, text_type, templates, k=k, where=where, mask=mask,
+            pool=chosen, model=model, device=device, quiet=quiet,
         )  # fmt: skip
     if not quiet:
         _report_accuracy(predictions)
@@ -79,7 +82,7 @@ def zeroshot(
 
 def _ask_texts(
     store: Path, rank: Rank, taxa: str | None, text_type: str, templates: str, *, k: int,
-    where: str | None, pool: Pool, model: str | None, device: str, quiet: bool,
+    where: str | None, mask: str | None, pool: Pool, model: str | None, device: str, quiet: bool,
 ) -> Predictions:  # fmt: skip
     from bioprobe.classify import zeroshot as label_images
     from bioprobe.classify.candidates import find_candidates
@@ -89,7 +92,13 @@ def _ask_texts(
     classes = find_candidates(opened, taxa, rank)
     prompts = PromptSet(classes, TextType.parse(text_type), read_templates(templates))
     predictions = label_images(
-        opened, prompts, texts.encode_text, rank=rank, k=k, condition=where, pool=pool
+        use_mask(opened, mask, quiet=quiet),
+        prompts,
+        texts.encode_text,
+        rank=rank,
+        k=k,
+        condition=where,
+        pool=pool,
     )
     if not quiet:
         _summarise(predictions, prompts)
@@ -98,7 +107,7 @@ def _ask_texts(
 
 def _ask_head(
     store: Path, name: str, rank: Rank, taxa: str | None, *, k: int, where: str | None,
-    pool: Pool, quiet: bool,
+    mask: str | None, pool: Pool, quiet: bool,
 ) -> Predictions:  # fmt: skip
     from bioprobe.classify.candidates import find_candidates
     from bioprobe.classify.head_classes import find_head_classes, zeroshot_by_head
@@ -109,7 +118,13 @@ def _ask_head(
     head = read_head(opened, name)
     classes = find_head_classes(head, rank, find_candidates(opened, taxa, rank) if taxa else None)
     predictions = zeroshot_by_head(
-        opened, head, classes, rank=rank, k=k, condition=where, pool=pool
+        use_mask(opened, mask, quiet=quiet),
+        head,
+        classes,
+        rank=rank,
+        k=k,
+        condition=where,
+        pool=pool,
     )
     say(
         f"images: {len(predictions):,}; classes at {rank.value}: {len(classes.taxa):,}; texts of "

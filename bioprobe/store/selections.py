@@ -1,0 +1,241 @@
+"""Named selections of a store's images: masks, and the groups that go with them.
+
+A selection is about images, not about row numbers: it knows each by the SHA-256 of its bytes, its
+root and its path. So it holds after an append, after a repair and after ``--prune``, and an image
+that came later, or whose file has changed, is *not judged* rather than silently kept or dropped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import SelectionError, StoreError
+from bioprobe.files import replacing
+from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.manifest import Manifest
+from bioprobe.store.write_errors import explaining_refusal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SELECTIONS_NAME = "selections"
+KEPT, GROUP = "kept", "group"
+_IDENTITY = ("sha256", "root", "path")
+_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What a named selection says of the rows of a store.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``filters/animal``.
+    frame : DataFrame
+        One row for each row of the store: ``judged`` and ``kept`` (bool; an image that is not
+        judged is not kept) and the columns that were written with the mask, such as ``group``,
+        ``score`` and ``reason``, with holes where nothing was judged.
+    provenance : dict
+        What the selection was computed from.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    provenance: dict[str, Any]
+
+    @property
+    def judged(self) -> npt.NDArray[np.bool_]:
+        """Whether each row of the store was judged, shape (n_rows,)."""
+        return self.frame["judged"].to_numpy(dtype=bool)
+
+    @property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """Whether each row of the store was judged and kept, shape (n_rows,)."""
+        return self.frame[KEPT].to_numpy(dtype=bool)
+
+
+def write_selection(
+    store: EmbeddingStore,
+    name: str,
+    rows: npt.NDArray[np.int64],
+    kept: npt.NDArray[np.bool_],
+    *,
+    columns: dict[str, npt.NDArray[Any]] | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Keep a mask in a store under a name, in place of one of that name.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose images are judged.
+    name : str
+        Letters, digits, ``_``, ``-`` and ``.``, in parts separated by ``/``.
+    rows : ndarray of int64, shape (n_judged,)
+        Rows of the store that were judged.
+    kept : ndarray of bool, shape (n_judged,)
+        Whether each is kept.
+    columns : dict of str to ndarray, shape (n_judged,), optional
+        What goes with each image: ``group``, ``score``, ``reason``.
+    provenance : dict, optional
+        JSON-ready; kept in the file's metadata.
+
+    Raises
+    ------
+    SelectionError
+        If the name cannot be used, or rows and mask do not fit each other.
+    StoreError
+        If the disk refuses.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = _find_file(store.folder, name)
+    if len(rows) != len(kept):
+        msg = f"{len(rows)} rows were judged, got a mask of {len(kept)}"
+        raise SelectionError(msg)
+    frame = store.images.frame.iloc[rows][list(_IDENTITY)].reset_index(drop=True)
+    frame = frame.assign(**{KEPT: np.asarray(kept, dtype=bool)}, **(columns or {}))
+    # The newest of rows with the same bytes and place is the current one.
+    frame = frame.drop_duplicates(list(_IDENTITY), keep="last")
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    said = {**(table.schema.metadata or {}), b"provenance": json.dumps(provenance or {}).encode()}
+    with explaining_refusal(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            pq.write_table(table.replace_schema_metadata(said), temporary)
+
+
+def read_selection(store: EmbeddingStore, name: str) -> Selection:
+    """Read a named selection as it applies to the rows of a store now.
+
+    Raises
+    ------
+    SelectionError
+        If the name cannot be used.
+    StoreError
+        If there is no such selection, or its file is damaged.
+    """
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    path = _find_file(store.folder, name)
+    if not path.is_file():
+        known = ", ".join(list_selections(store)) or "none; bioprobe filter and dedupe write some"
+        msg = f"no mask {name!r} in {store.folder}; there are: {known}"
+        raise StoreError(msg)
+    try:
+        table = pq.read_table(path)
+        provenance = json.loads((table.schema.metadata or {}).get(b"provenance", b"{}"))
+        judgements = table.to_pandas().set_index(list(_IDENTITY))
+        judgements[KEPT] = judgements[KEPT].astype(bool)
+    except (OSError, ValueError, KeyError) as error:
+        msg = f"{path} cannot be read ({error}); make the selection again"
+        raise StoreError(msg) from error
+    asked = pd.MultiIndex.from_frame(store.images.frame[list(_IDENTITY)])
+    positions = judgements.index.get_indexer(asked)
+    frame = judgements.reset_index(drop=True).reindex(positions).reset_index(drop=True)
+    frame.insert(0, "judged", positions >= 0)
+    frame[KEPT] = (positions >= 0) & (frame[KEPT] == True)  # noqa: E712 - holes are not kept
+    return Selection(name, frame, provenance)
+
+
+def list_selections(store: EmbeddingStore) -> list[str]:
+    """Return the names of the selections that a store keeps, sorted."""
+    folder = store.folder / SELECTIONS_NAME
+    files = (path for path in folder.rglob("*.parquet") if not path.name.startswith("."))
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files)
+
+
+def remove_selection(store: EmbeddingStore, name: str) -> None:
+    """Forget a named selection; the images it is about are not touched.
+
+    Raises
+    ------
+    SelectionError
+        If the name cannot be used.
+    StoreError
+        If there is no such selection, or the disk refuses.
+    """
+    path = _find_file(store.folder, name)
+    if not path.is_file():
+        msg = f"no mask {name!r} in {store.folder}; there are: {', '.join(list_selections(store))}"
+        raise StoreError(msg)
+    with explaining_refusal(path):
+        path.unlink()
+
+
+class MaskedStore(EmbeddingStore):
+    """A store of which only the rows that a mask keeps are current.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the store.
+    manifest : Manifest
+        What it holds.
+    selection : Selection
+        Mask over its rows.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, selection: Selection) -> None:
+        super().__init__(folder, manifest)
+        self.selection = selection
+
+    @cached_property
+    def _current(self) -> npt.NDArray[np.int64]:
+        return np.setdiff1d(np.arange(len(self)), np.array(self.manifest.retired, dtype=np.int64))
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Current rows that the mask keeps, ascending."""
+        return self._current[self.selection.kept[self._current]]
+
+    @property
+    def n_unjudged(self) -> int:
+        """Number of current rows that the mask says nothing of; they are left out."""
+        return int((~self.selection.judged[self._current]).sum())
+
+    @property
+    def n_dropped(self) -> int:
+        """Number of current rows that were judged and not kept."""
+        return len(self._current) - self.n_unjudged - len(self.rows)
+
+
+def apply_mask(store: EmbeddingStore, name: str) -> MaskedStore:
+    """Return a store as a mask shows it; the store itself is not changed.
+
+    Raises
+    ------
+    SelectionError
+        If the mask keeps no current row.
+    StoreError
+        If there is no such mask.
+    """
+    masked = MaskedStore(store.folder, store.manifest, read_selection(store, name))
+    if not len(masked.rows):
+        msg = (
+            f"the mask {name!r} keeps none of the {len(store.rows)} images in {store.folder} "
+            f"({masked.n_dropped} dropped, {masked.n_unjudged} not judged); make it again"
+        )
+        raise SelectionError(msg)
+    return masked
+
+
+def _find_file(folder: Path, name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        msg = (
+            f"{name!r} cannot name a selection; use letters, digits, '_', '-' and '.', in parts "
+            "separated by '/', such as filters/animal"
+        )
+        raise SelectionError(msg)
+    return folder / SELECTIONS_NAME / f"{name}.parquet"

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bioprobe.errors import SelectionError, StoreError
+from bioprobe.index import search
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.selections import (
+    apply_mask,
+    list_selections,
+    read_selection,
+    remove_selection,
+    write_selection,
+)
+
+MakeStore = Callable[..., EmbeddingStore]
+
+
+def _frame(first: int, n: int) -> pd.DataFrame:
+    numbers = range(first, first + n)
+    names = {"path": [f"{i}.jpg" for i in numbers], "sha256": [f"{i:064d}" for i in numbers]}
+    return pd.DataFrame({"root": "/photos", **names})
+
+
+def _add(store: EmbeddingStore, first: int, n: int, **kwargs: Any) -> EmbeddingStore:  # noqa: ANN401
+    vectors = np.random.default_rng(first).normal(size=(n, store.manifest.dim))
+    return store.append(_frame(first, n), vectors, **kwargs)
+
+
+@pytest.fixture
+def store(make_store: MakeStore, encoder: Any) -> EmbeddingStore:  # noqa: ANN401
+    return _add(make_store(encoder), 0, 4)
+
+
+def _mask(store: EmbeddingStore, kept: list[int], name: str = "filters/some") -> None:
+    mask = np.isin(store.rows, kept)
+    groups = np.arange(len(mask)) // 2
+    write_selection(
+        store, name, store.rows, mask, columns={"group": groups}, provenance={"seed": 3}
+    )
+
+
+def test_what_was_written_is_read_again(store: EmbeddingStore) -> None:
+    _mask(store, [0, 3])
+    selection = read_selection(store, "filters/some")
+    assert selection.kept.tolist() == [True, False, False, True]
+    assert selection.judged.all()
+    assert selection.frame["group"].tolist() == [0, 0, 1, 1]
+    assert selection.provenance == {"seed": 3}
+
+
+def test_later_images_are_not_judged(store: EmbeddingStore) -> None:
+    _mask(store, [0, 3])
+    grown = _add(store, 4, 2)
+    selection = read_selection(grown, "filters/some")
+    assert selection.judged.tolist() == [True] * 4 + [False] * 2
+    assert selection.kept.tolist() == [True, False, False, True, False, False]
+    masked = apply_mask(grown, "filters/some")
+    assert masked.rows.tolist() == [0, 3]
+    assert (masked.n_dropped, masked.n_unjudged) == (2, 2)
+
+
+def test_a_file_that_was_replaced_is_not_judged(store: EmbeddingStore) -> None:
+    _mask(store, [0, 1])
+    changed = _frame(0, 1).assign(sha256="f" * 64)
+    grown = store.append(changed, np.ones((1, store.manifest.dim)), retired=[0])
+    masked = apply_mask(grown, "filters/some")
+    assert masked.rows.tolist() == [1]
+    assert masked.n_unjudged == 1
+
+
+def test_a_mask_follows_its_images_when_rows_move(store: EmbeddingStore) -> None:
+    grown = _add(store, 4, 3)
+    _mask(grown, [1, 5])
+    grown.manifest.take_out({grown.manifest.shards[0].name}).write(grown.folder)
+    moved = EmbeddingStore.open(grown.folder)
+    masked = apply_mask(moved, "filters/some")
+    assert moved.images.frame["path"].iloc[masked.rows].tolist() == ["5.jpg"]
+    assert masked.n_unjudged == 0
+
+
+def test_rows_of_the_same_file_share_the_newest_judgement(store: EmbeddingStore) -> None:
+    again = store.append(_frame(0, 1), np.ones((1, store.manifest.dim)), retired=[0])
+    write_selection(again, "m", np.array([0, 4]), np.array([False, True]))
+    assert apply_mask(again, "m").rows.tolist() == [4]
+
+
+def test_only_kept_rows_are_answers(store: EmbeddingStore) -> None:
+    _mask(store, [1, 2])
+    question = store.read_vectors(np.array([0]))
+    found = search(apply_mask(store, "filters/some"), question, k=10)
+    assert sorted(found.rows) == [1, 2]
+    assert len(search(store, question, k=10).rows) == 4
+
+
+def test_nothing_but_the_mask_is_written(store: EmbeddingStore) -> None:
+    before = {p: p.read_bytes() for p in store.folder.rglob("*") if p.is_file()}
+    _mask(store, [])
+    remove_selection(store, "filters/some")
+    assert {p: p.read_bytes() for p in store.folder.rglob("*") if p.is_file()} == before
+    assert EmbeddingStore.open(store.folder).rows.tolist() == [0, 1, 2, 3]
+
+
+def test_selections_are_listed_by_name(store: EmbeddingStore) -> None:
+    assert list_selections(store) == []
+    _mask(store, [0], "splits/default")
+    _mask(store, [0], "mine")
+    assert list_selections(store) == ["mine", "splits/default"]
+
+
+def test_a_mask_that_keeps_nothing_is_an_error(store: EmbeddingStore) -> None:
+    _mask(store, [])
+    with pytest.raises(SelectionError, match=r"keeps none of the 4 images .*4 dropped"):
+        apply_mask(store, "filters/some")
+
+
+def test_a_missing_mask_is_named_with_those_there_are(store: EmbeddingStore) -> None:
+    _mask(store, [0], "mine")
+    for ask in (read_selection, remove_selection):
+        with pytest.raises(StoreError, match=r"no mask 'other' .*there are: mine"):
+            ask(store, "other")
+
+
+@pytest.mark.parametrize("name", ["", "../x", "/x", "a//b", "a b", "a/", ".hidden"])
+def test_a_name_cannot_leave_the_folder(store: EmbeddingStore, name: str) -> None:
+    with pytest.raises(SelectionError, match="cannot name a selection"):
+        _mask(store, [0], name)
+
+
+def test_a_mask_of_another_length_is_refused(store: EmbeddingStore) -> None:
+    with pytest.raises(SelectionError, match="4 rows were judged, got a mask of 1"):
+        write_selection(store, "m", store.rows, np.array([True]))
+
+
+def test_a_damaged_file_is_named(store: EmbeddingStore) -> None:
+    _mask(store, [0], "mine")
+    (store.folder / "selections" / "mine.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StoreError, match=r"mine\.parquet cannot be read"):
+        read_selection(store, "mine")
