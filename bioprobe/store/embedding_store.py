@@ -17,7 +17,7 @@ from bioprobe.errors import MismatchError, SelectionError, StoreError
 from bioprobe.files import replacing
 from bioprobe.images.image_table import ImageTable, concatenate
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
-from bioprobe.store.shard import map_vectors, read_images, write_shard
+from bioprobe.store.shard import VECTORS_NAME, map_vectors, read_images, write_shard
 from bioprobe.store.write_errors import explaining_refusal
 from bioprobe.store.writing import holding
 
@@ -97,11 +97,18 @@ class EmbeddingStore:
         Raises
         ------
         StoreError
-            If the folder already holds a store or cannot be written, or the dtype is another.
+            If the folder holds a store, or the shards of one, or cannot be written, or the dtype
+            is another.
         """
         path = Path(folder)
         if cls.exists(path):
             msg = f"{path} already holds a store; open it, or choose another folder"
+            raise StoreError(msg)
+        if any(path.glob(f"shards/*/{VECTORS_NAME}")):
+            msg = (
+                f"{path} holds shards without the {MANIFEST_NAME} that names them; restore it from "
+                "a copy, or choose another --store"
+            )
             raise StoreError(msg)
         if dtype not in DTYPES:
             msg = f"vectors are stored as {' or '.join(DTYPES)}, got {dtype!r}"

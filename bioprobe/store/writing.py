@@ -66,7 +66,8 @@ def sweep(folder: Path) -> None:
     did not yet stand in the manifest. Other folders that no manifest names stay: after an older
     manifest was put back they may be all there is.
     """
-    for file in (*folder.glob(".*.tmp"), *folder.glob("text/*/.*.tmp")):
+    places = (".*.tmp", "text/**/.*.tmp", "selections/**/.*.tmp")
+    for file in (file for place in places for file in folder.glob(place) if file.is_file()):
         if file.name.startswith(_WRITTEN_UNDER_LOCK) or _is_old(file):
             with contextlib.suppress(OSError):
                 file.unlink()

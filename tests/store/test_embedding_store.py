@@ -64,6 +64,18 @@ def test_a_store_is_not_made_over_another(store: EmbeddingStore) -> None:
         EmbeddingStore.create(store.folder, FINGERPRINT, dim=3)
 
 
+def test_a_store_is_not_made_over_the_shards_of_one_that_lost_its_manifest(
+    store: EmbeddingStore,
+) -> None:
+    store.append(_frame("a"), _draw(1))
+    manifest = (store.folder / "manifest.json").read_bytes()
+    (store.folder / "manifest.json").unlink()
+    with pytest.raises(StoreError, match=r"holds shards without the manifest\.json that names"):
+        EmbeddingStore.create(store.folder, FINGERPRINT, dim=3)
+    (store.folder / "manifest.json").write_bytes(manifest)
+    assert verify_store(EmbeddingStore.open(store.folder)) == []
+
+
 def test_other_number_types_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="stored as float32 or float16, got 'int8'"):
         EmbeddingStore.create(tmp_path, FINGERPRINT, dim=3, dtype="int8")

@@ -102,3 +102,25 @@ def test_one_that_is_other_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(StoreError, match="is not the manifest of a store"):
         Manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "sizes", "retired"),
+    [
+        ([], (3, 2), (1, 4)),
+        (["00000"], (0, 2), (1,)),
+        (["00001"], (3, 0), (1,)),
+        (["00000", "00001"], (0, 0), ()),
+    ],
+)
+def test_rows_move_up_where_a_shard_is_taken_out(
+    tmp_path: Path, names: list[str], sizes: tuple[int, int], retired: tuple[int, ...]
+) -> None:
+    left = FULL.take_out(names)
+    assert tuple(shard.n_images for shard in left.shards) == sizes
+    assert left.retired == retired
+    assert left.next_shard_name == "00002"
+    assert [shard.n_images for shard in left.present_shards] == [n for n in sizes if n]
+    assert (left.vectors_sha256 == FULL.vectors_sha256) == (not names)
+    left.write(tmp_path)
+    assert Manifest.read(tmp_path) == left

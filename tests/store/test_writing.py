@@ -43,13 +43,15 @@ def test_a_writer_clears_away_what_killed_ones_left(store: EmbeddingStore) -> No
 
 
 def test_a_writer_leaves_what_others_may_be_at_work_on(store: EmbeddingStore) -> None:
-    index, old = store.folder / ".index.faiss.ab.tmp", store.folder / ".index.faiss.cd.tmp"
-    index.touch()
-    old.touch()
-    os.utime(old, (0, 0))
-    with store.lock():
-        assert index.exists()
-        assert not old.exists()
+    for folder in (store.folder, store.folder / "text" / "ab", store.folder / "selections" / "x"):
+        folder.mkdir(parents=True, exist_ok=True)
+        young, old = folder / ".index.faiss.ab.tmp", folder / ".index.faiss.cd.tmp"
+        young.touch()
+        old.touch()
+        os.utime(old, (0, 0))
+        with store.lock():
+            assert young.exists()
+            assert not old.exists()
 
 
 def test_shards_that_an_older_manifest_does_not_know_are_kept(store: EmbeddingStore) -> None:
