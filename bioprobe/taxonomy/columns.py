@@ -6,8 +6,9 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import TaxonomyError
+from bioprobe.taxonomy.darwin_core import place_scientific_names
 from bioprobe.taxonomy.rank import RANKS, Rank
-from bioprobe.taxonomy.taxon import Taxon
+from bioprobe.taxonomy.taxon import Taxon, complete_binomial
 from bioprobe.taxonomy.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def read_labels(frame: pd.DataFrame, given: Mapping[Rank, str] | None = None) ->
 
     All three meanings of a ``species`` column are read: the binomial, the epithet beside a genus
     column, and both in two columns. A species written as a folder or file name
-    (``acinonyx-jubatus``, ``Acinonyx_jubatus``) is written as a name.
+    (``acinonyx-jubatus``, ``Acinonyx_jubatus``) is written as a name. A Darwin Core
+    ``scientificName`` loses its author and stands at its ``taxonRank``.
 
     Parameters
     ----------
@@ -118,16 +120,30 @@ def read_labels(frame: pd.DataFrame, given: Mapping[Rank, str] | None = None) ->
     import pandas as pd
 
     columns = find_rank_columns(frame.columns, given)
-    labels = pd.DataFrame("", index=frame.index, columns=list(LABEL_COLUMNS), dtype=object)
-    for name, column in columns.items():
-        labels[name] = fill_holes(frame[column]).map(lambda value: " ".join(str(value).split()))
-    distinct = labels.drop_duplicates()
-    completed = {
-        tuple(row): _complete(dict(zip(LABEL_COLUMNS, row, strict=True)))
-        for row in distinct.itertuples(index=False, name=None)
-    }
-    rows = [completed[row] for row in labels.itertuples(index=False, name=None)]
-    return pd.DataFrame(rows, index=frame.index, columns=list(LABEL_COLUMNS), dtype=object)
+    labels = {name: [""] * len(frame) for name in LABEL_COLUMNS}
+    labels |= {name: _clean(frame[column]) for name, column in columns.items()}
+    if _spell(columns.get(Rank.SPECIES, "")) == "scientificname":
+        place_scientific_names(labels, _read_ranks(frame))
+    pairs = zip(labels[Rank.GENUS], labels[Rank.SPECIES], strict=True)
+    known: dict[tuple[str, str], tuple[str, str]] = {}
+    completed = [known.get(pair) or known.setdefault(pair, _complete(*pair)) for pair in pairs]
+    labels[Rank.GENUS] = [genus for genus, _ in completed]
+    labels[Rank.SPECIES] = [species for _, species in completed]
+    return pd.DataFrame(labels, index=frame.index, columns=list(LABEL_COLUMNS), dtype=object)
+
+
+def _clean(values: pd.Series[Any]) -> list[str]:
+    """Return names with single spaces, ``""`` for holes; equal names are one object."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(values)
+    cleaned = [*(" ".join(str(value).split()) for value in distinct.tolist()), ""]
+    return [cleaned[code] for code in codes]
+
+
+def _read_ranks(frame: pd.DataFrame) -> list[str]:
+    column = next((name for name in frame.columns if _spell(str(name)) == "taxonrank"), None)
+    return _clean(frame[column]) if column is not None else [""] * len(frame)
 
 
 def fill_holes(values: pd.Series[Any]) -> pd.Series[Any]:
@@ -155,12 +171,8 @@ def to_taxonomy(labels: pd.DataFrame) -> Taxonomy:
     return Taxonomy.merge(taxa)
 
 
-def _complete(names: dict[str, str]) -> tuple[str, ...]:
-    if not any(names[rank] for rank in RANKS):
-        return tuple(names[column] for column in LABEL_COLUMNS)
-    names[Rank.SPECIES] = _unslug(names[Rank.SPECIES], names[Rank.GENUS])
-    taxon = Taxon.from_names(names, common_name=names[COMMON_NAME])
-    return (*taxon.lineage, taxon.common_name)
+def _complete(genus: str, species: str) -> tuple[str, str]:
+    return complete_binomial(genus, _unslug(species, genus) if species else "")
 
 
 def _unslug(name: str, genus: str) -> str:

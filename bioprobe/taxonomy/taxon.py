@@ -8,8 +8,35 @@ from collections.abc import Mapping
 from bioprobe.errors import TaxonomyError
 from bioprobe.taxonomy.rank import RANKS, Rank
 
+_UPWARDS = tuple(reversed(range(len(RANKS))))
 
-@dataclasses.dataclass(frozen=True)
+
+def complete_binomial(genus: str, species: str) -> tuple[str, str]:
+    """Complete a genus and a species with each other.
+
+    Returns
+    -------
+    genus, species : str
+        An epithet, or the epithets of a subspecies, follow the genus; a genus that is not given
+        is the first word of the binomial.
+
+    Examples
+    --------
+    >>> complete_binomial("Canis", "lupus familiaris")
+    ('Canis', 'Canis lupus familiaris')
+    >>> complete_binomial("", "Canis lupus")
+    ('Canis', 'Canis lupus')
+    """
+    if genus and species and species != genus:
+        first = species.split(" ", 1)[0]
+        if first == species or (first[0].islower() and first.lower() != genus.lower()):
+            return genus, f"{genus} {species}"
+    if not genus and " " in species:
+        return species.split(" ", 1)[0], species
+    return genus, species
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Taxon:
     """A named group of organisms with what is known of its lineage.
 
@@ -48,10 +75,12 @@ class Taxon:
         if not any(self.lineage):
             msg = "a taxon needs a name at one rank at least; every rank of this one is empty"
             raise TaxonomyError(msg)
-        for name in (*self.lineage, self.common_name):
-            if "\n" in name or "\r" in name:
-                msg = f"the name {name!r} holds a line break; write it on one line"
-                raise TaxonomyError(msg)
+        together = "".join(self.lineage) + self.common_name
+        if "\n" in together or "\r" in together:
+            names = (*self.lineage, self.common_name)
+            name = next(name for name in names if "\n" in name or "\r" in name)
+            msg = f"the name {name!r} holds a line break; write it on one line"
+            raise TaxonomyError(msg)
 
     @classmethod
     def from_names(
@@ -67,22 +96,27 @@ class Taxon:
         taken from the binomial.
         """
         cleaned = {rank: " ".join(names.get(rank, "").split()) for rank in RANKS}
-        genus, species = cleaned[Rank.GENUS], cleaned[Rank.SPECIES]
-        if species and genus and " " not in species and species != genus:
-            cleaned[Rank.SPECIES] = f"{genus} {species}"
-        if not genus and " " in species:
-            cleaned[Rank.GENUS] = species.split(" ", 1)[0]
+        cleaned[Rank.GENUS], cleaned[Rank.SPECIES] = complete_binomial(
+            cleaned[Rank.GENUS], cleaned[Rank.SPECIES]
+        )
         return cls(tuple(cleaned[rank] for rank in RANKS), common_name.strip(), prompts)
 
     @property
     def rank(self) -> Rank:
         """Lowest rank that has a name."""
-        return next(rank for rank in reversed(RANKS) if self.lineage[rank.depth])
+        return RANKS[self.depth]
+
+    @property
+    def depth(self) -> int:
+        """Position of the lowest named rank: 0 for kingdom, 6 for species."""
+        if self.lineage[-1]:
+            return len(RANKS) - 1
+        return next(depth for depth in _UPWARDS if self.lineage[depth])
 
     @property
     def name(self) -> str:
         """Scientific name at the lowest named rank."""
-        return self.lineage[self.rank.depth]
+        return self.lineage[self.depth]
 
     @property
     def epithet(self) -> str:

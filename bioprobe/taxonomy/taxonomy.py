@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+import numpy.typing as npt
+
 from bioprobe.errors import TaxonomyError
-from bioprobe.taxonomy.rank import Rank
+from bioprobe.taxonomy.rank import RANKS, Rank
 from bioprobe.taxonomy.taxon import Taxon
 
 
@@ -70,9 +73,10 @@ class Taxonomy:
         >>> [taxon.lineage[3] for taxon in Taxonomy.merge([felidae, placed])]
         ['Carnivora']
         """
-        groups: dict[tuple[Rank, str], list[Taxon]] = {}
+        groups: dict[tuple[int, str], list[Taxon]] = {}
         for taxon in dict.fromkeys(taxa):
-            group = groups.setdefault((taxon.rank, taxon.name), [])
+            depth = taxon.depth
+            group = groups.setdefault((depth, taxon.lineage[depth]), [])
             for position, known in enumerate(group):
                 if _agree(known, taxon):
                     group[position] = _join(known, taxon)
@@ -83,8 +87,135 @@ class Taxonomy:
 
     def at(self, rank: Rank) -> Taxonomy:
         """Return the distinct taxa at a rank; taxa without a name there have no part in it."""
-        ancestors = (taxon.at(rank) for taxon in self.taxa)
-        return Taxonomy.merge(taxon for taxon in ancestors if taxon is not None)
+        return Taxonomy.merge(self._iter_ancestors(rank))
+
+    def group(self, rank: Rank) -> tuple[Taxonomy, npt.NDArray[np.int64]]:
+        """Return the taxa at a rank, and to which of them each taxon belongs.
+
+        Returns
+        -------
+        classes : Taxonomy
+            As :meth:`at` returns them.
+        positions : ndarray of int64, shape (n_taxa,)
+            Position in ``classes``; -1 where a taxon has no name at the rank.
+        """
+        classes, end = self.at(rank), rank.depth + 1
+        by_name: dict[str, list[int]] = {}
+        for position, known in enumerate(classes):
+            by_name.setdefault(known.name, []).append(position)
+        places: dict[tuple[str, ...], int] = {}
+        positions = np.full(len(self), -1, dtype=np.int64)
+        for row, taxon in enumerate(self.taxa):
+            upper = taxon.lineage[:end]
+            if upper[-1]:
+                if upper not in places:
+                    places[upper] = next(
+                        place
+                        for place in by_name[upper[-1]]
+                        if _names_agree(upper, classes.taxa[place].lineage)
+                    )
+                positions[row] = places[upper]
+        return classes, positions
+
+    def count(self) -> dict[Rank, int]:
+        """Return how many distinct taxa there are at each rank."""
+        return {rank: len(self.at(rank)) for rank in RANKS}
+
+    def leaves(self) -> Taxonomy:
+        """Return the lowest taxa: those that no other taxon lies below."""
+        above: dict[str, set[tuple[str, ...]]] = {}
+        for rank in RANKS:
+            for ancestor in self._iter_ancestors(rank, proper=True):
+                above.setdefault(ancestor.name, set()).add(ancestor.lineage[: rank.depth + 1])
+        return Taxonomy(
+            tuple(
+                taxon
+                for taxon in self.taxa
+                if not any(
+                    len(upper) == taxon.depth + 1 and _names_agree(upper, taxon.lineage)
+                    for upper in above.get(taxon.name, ())
+                )
+            )
+        )
+
+    def below(self, parents: Iterable[Taxon]) -> Taxonomy:
+        """Return the taxa that are one of the parents or lie below one."""
+        wanted: dict[tuple[int, str], list[Taxon]] = {}
+        for parent in parents:
+            wanted.setdefault((parent.depth, parent.name), []).append(parent)
+        depths = sorted({depth for depth, _ in wanted})
+        return Taxonomy(
+            tuple(
+                taxon
+                for taxon in self.taxa
+                if any(
+                    _names_agree(taxon.lineage[: depth + 1], parent.lineage)
+                    for depth in depths
+                    for parent in wanted.get((depth, taxon.lineage[depth]), ())
+                )
+            )
+        )
+
+    def ancestors(self, taxon: Taxon) -> tuple[Taxon, ...]:
+        """Return the taxa above a taxon, broadest first, with the common names known here."""
+        known = {other.lineage: other for other in self.taxa if other.depth < taxon.depth}
+        above = (taxon.at(rank) for rank in RANKS[: taxon.depth])
+        return tuple(known.get(upper.lineage, upper) for upper in above if upper is not None)
+
+    def children(self, taxon: Taxon) -> Taxonomy:
+        """Return the distinct taxa one named rank below a taxon; a hole is passed over."""
+        start = taxon.depth + 1
+        found: dict[Taxon, None] = {}
+        for other in self.below([taxon]):
+            depth = next((d for d in range(start, len(RANKS)) if other.lineage[d]), None)
+            child = other.at(RANKS[depth]) if depth is not None else None
+            if child is not None:
+                found[child] = None
+        return Taxonomy.merge(found)
+
+    def find_all(self, name: str) -> list[Taxon]:
+        """Return the taxa of a name at any rank, listed or above a listed one; broadest first.
+
+        A scientific name stands before a common name, and homonyms all come.
+        """
+        wanted = name.strip().casefold()
+        found: dict[Taxon, None] = {}
+        for rank in RANKS:
+            depth = rank.depth
+            hits = Taxonomy(tuple(t for t in self.taxa if t.lineage[depth].casefold() == wanted))
+            found |= dict.fromkeys(hits.at(rank) if wanted else ())
+        if not found and wanted:
+            found |= {t: None for t in self.taxa if t.common_name.casefold() == wanted}
+        return list(found)
+
+    def _iter_ancestors(self, rank: Rank, *, proper: bool = False) -> Iterator[Taxon]:
+        """Yield each distinct ancestor at a rank once, and the taxa of that rank as they are.
+
+        Yields
+        ------
+        Taxon
+        """
+        end, below = rank.depth + 1, range(rank.depth + 1, len(RANKS))
+        rest = ("",) * len(below)
+        seen: set[tuple[str, ...]] = set()
+        for taxon in self.taxa:
+            lineage = taxon.lineage
+            if not lineage[end - 1]:
+                continue
+            if any(lineage[depth] for depth in below):
+                upper = lineage[:end]
+                if upper not in seen:
+                    seen.add(upper)
+                    yield Taxon(upper + rest)
+            elif not proper:
+                yield taxon
+
+    def lowest_common_ancestor(self, one: Taxon, other: Taxon) -> Taxon | None:
+        """Return the lowest taxon above or equal to both, with the common name known here."""
+        found = find_lowest_common_ancestor(one, other)
+        if found is None:
+            return None
+        return next((taxon for taxon in self.taxa if taxon.lineage == found.lineage), found)
 
     def find(self, name: str) -> Taxon | None:
         """Return the taxon of a scientific or common name, in any case, or None."""
@@ -95,8 +226,36 @@ class Taxonomy:
         return None
 
 
+def find_lowest_common_ancestor(one: Taxon, other: Taxon) -> Taxon | None:
+    """Return the lowest taxon that two taxa lie below or are, or None.
+
+    A hole is no name, so it is passed over; names below a rank at which the two differ are those
+    of homonyms.
+
+    Examples
+    --------
+    >>> lion = Taxon.from_names({"family": "Felidae", "species": "Panthera leo"})
+    >>> lynx = Taxon.from_names({"family": "Felidae", "species": "Lynx lynx"})
+    >>> ancestor = find_lowest_common_ancestor(lion, lynx)
+    >>> ancestor.name if ancestor else None
+    'Felidae'
+    """
+    lowest: Rank | None = None
+    for rank, first, second in zip(RANKS, one.lineage, other.lineage, strict=True):
+        if first and second and first != second:
+            break
+        if first and second:
+            lowest = rank
+    return one.at(lowest) if lowest is not None else None
+
+
 def _agree(one: Taxon, other: Taxon) -> bool:
-    return all(not a or not b or a == b for a, b in zip(one.lineage, other.lineage, strict=True))
+    return _names_agree(one.lineage, other.lineage)
+
+
+def _names_agree(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Tell whether two lineages differ at no rank that both name; the shorter one counts."""
+    return all(not a or not b or a == b for a, b in zip(one, other, strict=False))
 
 
 def _join(known: Taxon, other: Taxon) -> Taxon:

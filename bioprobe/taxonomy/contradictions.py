@@ -1,0 +1,168 @@
+"""Names whose lineages contradict each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from bioprobe.taxonomy.rank import RANKS, Rank
+
+Lineage = tuple[str, ...]
+
+# The sign of a hybrid, before its name.
+_TIMES = "\u00d7"
+_PLURALS = ("kingdoms", "phyla", "classes", "orders", "families", "genera", "species")
+# Two names that agree in letters but not in kingdom or phylum are homonyms, not a contradiction.
+_APART = (Rank.KINGDOM.depth, Rank.PHYLUM.depth)
+
+
+@dataclasses.dataclass(frozen=True)
+class Contradiction:
+    """A name that two rows place differently, or a binomial of another genus.
+
+    Parameters
+    ----------
+    rank : Rank
+        Rank of the name.
+    name : str
+        The name.
+    above : Rank
+        Rank at which its parents differ.
+    parents : tuple of str
+        The two parents, or for a binomial of another genus that genus alone.
+    rows : tuple of int
+        Positions of the rows, as many as parents.
+    """
+
+    rank: Rank
+    name: str
+    above: Rank
+    parents: tuple[str, ...]
+    rows: tuple[int, ...]
+
+    def describe(self, places: Sequence[str] = ()) -> str:
+        """Say it in words.
+
+        Parameters
+        ----------
+        places : sequence of str
+            Place of each of the rows, such as ``line 3``; none are named by default.
+        """
+        if len(self.parents) == 1:
+            return (
+                f'{self.rank.value} "{self.name}" stands beside the {self.above.value} '
+                f'"{self.parents[0]}"; make them the same'
+            )
+        first, second = self.parents
+        on = f" on {places[0]}" if places else ""
+        plural = _PLURALS[self.above.depth]
+        return f'{self.rank.value} "{self.name}" has two {plural} ({first}{on}, {second}); keep one'
+
+
+def find_contradictions(lineages: Sequence[Lineage]) -> list[Contradiction]:
+    """Find names of one rank whose parents differ at a rank where both are named.
+
+    Names whose kingdoms or phyla differ are homonyms and no contradiction: the codes of
+    nomenclature forbid homonyms only within their realm. A binomial whose first word is not the
+    genus beside it is a contradiction in one row.
+
+    Parameters
+    ----------
+    lineages : sequence of tuple of str, length 7
+        Rows of one list.
+
+    Returns
+    -------
+    list of Contradiction
+        Broadest rank first; one a name and rank.
+
+    References
+    ----------
+    International Code of Zoological Nomenclature, article 52 (principle of homonymy) and 1.4
+    (names of animals are independent of those of plants).
+
+    Examples
+    --------
+    >>> one = ("", "", "", "", "Felidae", "Panthera", "")
+    >>> other = ("", "", "", "", "Canidae", "Panthera", "")
+    >>> [found.describe() for found in find_contradictions([one, other])]
+    ['genus "Panthera" has two families (Felidae, Canidae); keep one']
+    """
+    distinct: dict[Lineage, int] = {}
+    for row, lineage in enumerate(lineages):
+        distinct.setdefault(lineage, row)
+    of_rank: list[list[Contradiction]] = []
+    for rank in reversed(RANKS):
+        if rank is not Rank.KINGDOM:
+            of_rank.append(_find_at(rank, distinct))
+        upper: dict[Lineage, int] = {}
+        for lineage, row in distinct.items():
+            first = upper.setdefault(lineage[: rank.depth], row)
+            if row < first:
+                upper[lineage[: rank.depth]] = row
+        distinct = upper
+    found = [one for group in reversed(of_rank) for one in group]
+    return _keep_causes([*_find_other_genera(lineages), *found])
+
+
+def _find_at(rank: Rank, distinct: dict[Lineage, int]) -> list[Contradiction]:
+    groups: dict[str, list[tuple[Lineage, int]]] = {}
+    for lineage, row in distinct.items():
+        if lineage[rank.depth]:
+            groups.setdefault(lineage[rank.depth], []).append((lineage, row))
+    pairs = (
+        _compare(rank, group, later)
+        for group in groups.values()
+        if len(group) > 1
+        for later in range(1, len(group))
+    )
+    found: dict[str, Contradiction] = {}
+    for one in pairs:
+        if one is not None:
+            found.setdefault(one.name, one)
+    return list(found.values())
+
+
+def _compare(rank: Rank, group: list[tuple[Lineage, int]], later: int) -> Contradiction | None:
+    second, second_row = group[later]
+    for first, first_row in group[:later]:
+        differing = [
+            depth
+            for depth in range(rank.depth)
+            if first[depth] and second[depth] and first[depth] != second[depth]
+        ]
+        if differing and not set(differing) & set(_APART):
+            # The nearest of the ranks that differ is the one whose names a reader compares.
+            above = RANKS[differing[-1]]
+            rows = sorted([(first_row, first[differing[-1]]), (second_row, second[differing[-1]])])
+            return Contradiction(
+                rank,
+                first[rank.depth],
+                above,
+                tuple(name for _, name in rows),
+                tuple(row for row, _ in rows),
+            )
+    return None
+
+
+def _find_other_genera(lineages: Sequence[Lineage]) -> list[Contradiction]:
+    return [
+        Contradiction(Rank.SPECIES, species, Rank.GENUS, (genus,), (row,))
+        for row, (*_, genus, species) in enumerate(lineages)
+        if genus
+        and " " in species
+        and not species.startswith((f"{genus} ", _TIMES))
+        and species.split(" ", 1)[0].lower() != genus.lower()
+    ]
+
+
+def _keep_causes(found: Iterable[Contradiction]) -> list[Contradiction]:
+    """Leave out what follows from a contradiction that stands before, between the same rows."""
+    kept: dict[tuple[Rank, tuple[str, ...]], Contradiction] = {}
+    alone: list[Contradiction] = []
+    for one in found:
+        if len(one.parents) == 1:
+            alone.append(one)
+        else:
+            kept.setdefault((one.above, tuple(sorted(one.parents))), one)
+    return [*alone, *kept.values()]
