@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 # That of bioprobe.images, which the command line does not import to show its help.
 MAX_PIXELS_PX = 178_956_970
-DEFAULT_MODEL = "bioclip-2"
 
 
 def embed(
@@ -31,7 +30,7 @@ def embed(
     store: options.Store = options.DEFAULT_STORE,
     model: options.Model = None,
     device: options.Device = "auto",
-    precision: options.Precision = "auto",
+    precision: options.Precision = None,
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, help="Images that the encoder sees at once; by default by device."),
@@ -41,12 +40,13 @@ def embed(
         typer.Option(min=1, help="Threads that read and decode; by default one a core."),
     ] = None,
     decoding: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="fast: large JPEGs are decoded at a fraction of their size, at least twice what "
-            "the model sees. exact: whole, as the model's own library does."
+            "the model sees. exact: whole, as the model's own library does. By default as the "
+            "store was begun, a new one fast."
         ),
-    ] = "fast",
+    ] = None,
     max_pixels: Annotated[
         int,
         typer.Option(min=1, help="Images of more pixels fail before they fill the memory."),
@@ -89,8 +89,7 @@ def embed(
 
     Example: bioprobe embed photos/ --model bioclip-2 --folder-rank species
     """
-    from bioprobe.embedding import embed_images
-    from bioprobe.encoders import load_encoder
+    from bioprobe.embedding import embed_images, load_encoder_for
     from bioprobe.images import find_images
     from bioprobe.images.source import SourceOptions
     from bioprobe.store import EmbeddingStore
@@ -99,8 +98,9 @@ def embed(
         root, path_column, _parse_rank_columns(rank_column), _parse_rank(folder_rank)
     )
     table = find_images(sources, source_options)
-    encoder = load_encoder(
-        model or _stored_model(store),
+    encoder = load_encoder_for(
+        store,
+        model=model,
         device=device,
         precision=precision,
         batch_size=batch_size,
@@ -129,14 +129,6 @@ def embed(
         say(f"What failed and why: {store / 'failures.parquet'}, or bioprobe store info")
     if summary.n_failed == summary.n_images:
         raise typer.Exit(1)
-
-
-def _stored_model(store: Path) -> str:
-    from bioprobe.store import EmbeddingStore
-
-    if EmbeddingStore.exists(store):
-        return EmbeddingStore.open(store).manifest.encoder.model
-    return DEFAULT_MODEL
 
 
 def _parse_rank(text: str | None) -> Rank | None:

@@ -135,7 +135,7 @@ def check_command(
 
     say(f"Loading {model} …", quiet=quiet)
     started = time.perf_counter()
-    encoder = load_encoder(model, device=device, precision=precision)
+    encoder = load_encoder(model, device=device, precision=precision or "fp32")
     load_s = time.perf_counter() - started
     check = check_encoder(encoder, n_images=_N_TIMED_IMAGES)
     rows = [

@@ -60,10 +60,11 @@ Device = Annotated[
     ),
 ]
 Precision = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="fp32, bf16 or fp16: what the weights are cast to. auto is bf16 where that is "
-        "measured to be faster and to give the same vectors, else fp32.",
+        "measured to be faster and to give the same vectors, else fp32. By default as the store "
+        "was begun, a new one auto.",
         autocompletion=_choices("auto", "fp32", "bf16", "fp16"),
     ),
 ]

@@ -1,6 +1,7 @@
 """The run that fills a store: list, read, encode, append."""
 
 from bioprobe.embedding.embedder import embed_images
+from bioprobe.embedding.encoder_choice import load_encoder_for
 from bioprobe.embedding.summary import EmbedSummary, Outcome
 
-__all__ = ["EmbedSummary", "Outcome", "embed_images"]
+__all__ = ["EmbedSummary", "Outcome", "embed_images", "load_encoder_for"]
