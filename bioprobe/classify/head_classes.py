@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from bioprobe.classify.pooling import Pool, find_top_pooled
 from bioprobe.classify.predictions import Predictions
+from bioprobe.classify.streaming import answer_in_chunks
 from bioprobe.classify.text_head import TextHead
 from bioprobe.errors import PromptError
 from bioprobe.provenance import Provenance
@@ -131,15 +133,16 @@ def zeroshot_by_head(
     pybioclip, ``TreeOfLifeClassifier.predict``: the default sums the probabilities of species.
     """
     rows = store.select(condition)
-    top, scores = find_top_pooled(
-        store.read_vectors(rows),
-        head.vectors,
-        classes.rows,
-        classes.classes,
+    ask = partial(
+        find_top_pooled,
+        texts=head.vectors,
+        rows=classes.rows,
+        classes=classes.classes,
         k=k,
         logit_scale=store.manifest.logit_scale,
         pool=pool,
     )
+    top, scores = answer_in_chunks(store, rows, ask)
     provenance = Provenance(
         encoder=store.manifest.encoder.to_dict(),
         store=str(store.folder),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.classify.pooling import Pool, find_top_pooled
 from bioprobe.classify.predictions import Predictions
-from bioprobe.errors import MismatchError
+from bioprobe.classify.streaming import answer_in_chunks
+from bioprobe.errors import MismatchError, PromptError
 from bioprobe.prompts import PromptSet
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
@@ -68,34 +70,103 @@ def zeroshot(
     Supervision* (CLIP), section 3.1.2.
     """
     rows = store.select(condition)
-    vectors, logit_scale = store.read_vectors(rows), store.manifest.logit_scale
+    logit_scale = store.manifest.logit_scale
     if pool is Pool.MEAN:
         classes = prompts.embed(encode_text)
-        top, scores = find_top_classes(vectors, classes, k=k, logit_scale=logit_scale)
+        top, scores = answer_in_chunks(
+            store, rows, partial(find_top_classes, classes=classes, k=k, logit_scale=logit_scale)
+        )
     else:
         texts = prompts.texts
         embeddings = encode_text([text for of_class in texts for text in of_class])
         of_text = np.repeat(np.arange(len(texts)), [len(of_class) for of_class in texts])
-        top, scores = find_top_pooled(
-            vectors, embeddings, np.arange(len(of_text)), of_text,
+        ask = partial(
+            find_top_pooled, texts=embeddings, rows=np.arange(len(of_text)), classes=of_text,
             k=k, logit_scale=logit_scale, pool=pool,
         )  # fmt: skip
-    provenance = Provenance(
+        top, scores = answer_in_chunks(store, rows, ask)
+    provenance = _describe(store, prompts, len(rows), condition, rank, pool=pool.value)
+    return Predictions(
+        store.images, rows, prompts.taxa, rank, top, scores, "probability", provenance
+    )
+
+
+def zeroshot_rolled_up(
+    store: EmbeddingStore,
+    prompts: PromptSet,
+    encode_text: Callable[[Sequence[str]], Vectors],
+    *,
+    rank: Rank,
+    k: int = 5,
+    condition: str | None = None,
+) -> Predictions:
+    """Label the images of a store at a rank by the summed probabilities of lower taxa.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose vectors are asked.
+    prompts : PromptSet
+        The lowest taxa of a list, :meth:`bioprobe.taxonomy.Taxonomy.leaves`. Those that have no
+        name at the rank take no part.
+    encode_text : callable
+        As in :func:`zeroshot`.
+    rank : Rank
+        Rank of the classes.
+    k : int
+        Answers an image, ≥ 1; no more than there are classes.
+    condition : str, optional
+        Only images that meet it are labelled.
+
+    Returns
+    -------
+    Predictions
+        Scores are probabilities: the softmax over the lowest taxa, summed.
+
+    Raises
+    ------
+    PromptError
+        If no taxon has a name at the rank.
+    SelectionError
+        If no image is left.
+
+    References
+    ----------
+    pybioclip, ``TreeOfLifeClassifier.format_grouped_probs``; SpeciesNet's roll-up.
+    """
+    classes, of_leaf = prompts.taxa.group(rank)
+    if not len(classes):
+        msg = f"no taxon has a name at {rank.value}; give a taxon list, or another rank"
+        raise PromptError(msg)
+    rows = store.select(condition)
+    order = np.argsort(of_leaf, kind="stable")
+    order = order[of_leaf[order] >= 0]
+    ask = partial(
+        find_top_pooled, texts=prompts.embed(encode_text), rows=order, classes=of_leaf[order],
+        k=k, logit_scale=store.manifest.logit_scale, pool=Pool.SUM,
+    )  # fmt: skip
+    top, scores = answer_in_chunks(store, rows, ask)
+    provenance = _describe(store, prompts, len(rows), condition, rank, n_leaves=len(order))
+    return Predictions(store.images, rows, classes, rank, top, scores, "probability", provenance)
+
+
+def _describe(
+    store: EmbeddingStore, prompts: PromptSet, n_rows: int, condition: str | None, rank: Rank,
+    **options: str | int,
+) -> Provenance:  # fmt: skip
+    return Provenance(
         encoder=store.manifest.encoder.to_dict(),
         store=str(store.folder),
-        n_rows=len(rows),
+        n_rows=n_rows,
         condition=condition or "",
         options={
             "rank": rank.value,
             "n_classes": len(prompts.taxa),
             "text_type": prompts.text_type.value,
             "templates": list(prompts.templates),
-            "pool": pool.value,
-            "logit_scale": logit_scale,
+            **options,
+            "logit_scale": store.manifest.logit_scale,
         },
-    )
-    return Predictions(
-        store.images, rows, prompts.taxa, rank, top, scores, "probability", provenance
     )
 
 
