@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("embed_speed", "embed_memory", "fuzz_images", "taxonomy")
+BENCHMARKS = ("embed_speed", "embed_memory", "fuzz_images", "dedupe", "taxonomy")
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ LAYERS = (
     ("store",),
     ("embedding", "provenance"),
     ("index", "classify"),
+    ("quality",),
     ("interchange",),
     ("page",),
     ("demo",),

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from bioprobe import __version__
+from bioprobe.cli.dedupe import dedupe
 from bioprobe.cli.demo import demo
 from bioprobe.cli.embed import embed
 from bioprobe.cli.models import app as models_app
@@ -31,6 +32,7 @@ app.command()(demo)
 app.command()(embed)
 app.command()(zeroshot)
 app.command()(search)
+app.command()(dedupe)
 app.add_typer(taxa_app, name="taxa")
 app.add_typer(models_app, name="models")
 app.add_typer(store_app, name="store")
