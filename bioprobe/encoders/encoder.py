@@ -190,7 +190,7 @@ class Encoder(Protocol):
 def explain_no_text_tower(name: str) -> str:
     """Return the message for a text given to an image-only encoder."""
     return (
-        f"{name} is image-only and cannot encode text; use it with image search, kNN and probes, "
+        f"{name} is image-only and cannot encode text; use it for search by image, "
         "or choose a model with a text tower such as bioclip-2"
     )
 
