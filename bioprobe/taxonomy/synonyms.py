@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import read_table
+from bioprobe.taxonomy.columns import fill_holes
 from bioprobe.taxonomy.rank import Rank
 from bioprobe.taxonomy.taxon import Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
@@ -32,7 +33,9 @@ def read_synonyms(path: str | Path) -> dict[str, str]:
         columns = ", ".join(map(str, frame.columns))
         msg = f"{path} has the columns {columns}; expected synonym and accepted"
         raise TaxonomyError(msg)
-    pairs = frame[["synonym", "accepted"]].fillna("").astype(str).itertuples(index=False, name=None)
+    pairs = zip(
+        *(fill_holes(frame[name]).map(str) for name in ("synonym", "accepted")), strict=True
+    )
     accepted_of: dict[str, str] = {}
     for line, (synonym, accepted) in enumerate(pairs, start=2):
         synonym, accepted = " ".join(synonym.split()), " ".join(accepted.split())
