@@ -16,6 +16,7 @@ from bioprobe.cli.embed import embed
 from bioprobe.cli.models import app as models_app
 from bioprobe.cli.output import say
 from bioprobe.cli.search import search
+from bioprobe.cli.prompts import app as prompts_app
 from bioprobe.cli.store import app as store_app
 from bioprobe.cli.taxa import app as taxa_app
 from bioprobe.cli.zeroshot import zeroshot
@@ -36,6 +37,7 @@ app.command()(dedupe)
 app.add_typer(taxa_app, name="taxa")
 app.add_typer(models_app, name="models")
 app.add_typer(store_app, name="store")
+app.add_typer(prompts_app, name="prompts")
 
 
 def _show_version(asked: bool) -> None:
