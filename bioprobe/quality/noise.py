@@ -1,0 +1,304 @@
+"""Pictures of something else: what a collection keeps, told by text and by labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.errors import SelectionError
+from bioprobe.images import ImageTable
+from bioprobe.prompts import TextType
+from bioprobe.prompts.noise import NoisePrompts
+from bioprobe.provenance import Provenance
+from bioprobe.quality.threshold import (
+    MIN_LABELS_FOR_LINEAR,
+    FilterQuality,
+    apply_linear,
+    choose_threshold,
+    measure_filter,
+    score_by_linear,
+)
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.selections import write_selection
+from bioprobe.taxonomy import Rank
+from bioprobe.taxonomy.columns import LABEL_COLUMNS, to_taxonomy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Vectors = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+EncodeText = Callable[[Sequence[str]], Vectors]
+
+_YES, _NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
+_MIN_OF_EACH = 4
+_MIN_IN_CLASS = 5
+_TIMES_OVERALL = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseFilter:
+    """What a filter says of each image.
+
+    Parameters
+    ----------
+    name : str
+        What is kept.
+    images : ImageTable
+        Image table of the whole store.
+    rows : ndarray of int64, shape (n_images,)
+        Rows that were judged.
+    scores : ndarray of float64, shape (n_images,)
+        Log-odds that an image is to be kept.
+    threshold : float
+        Score from which an image is kept.
+    reasons : ndarray of str, shape (n_images,)
+        The dropped concept that is nearest to each image.
+    labels : ndarray of float64, shape (n_images,)
+        1 to be kept, 0 to be dropped, NaN unknown; a label overrules the score.
+    method : str
+        ``text`` or ``linear``.
+    quality : FilterQuality or None
+        Measured on labelled images by what was learnt from others.
+    provenance : Provenance
+        What the result was computed from.
+    """
+
+    name: str
+    images: ImageTable
+    rows: npt.NDArray[np.int64]
+    scores: Scores
+    threshold: float
+    reasons: npt.NDArray[np.object_]
+    labels: Scores
+    method: str
+    quality: FilterQuality | None
+    provenance: Provenance
+
+    def at(self, threshold: float) -> NoiseFilter:
+        """Return the filter at another threshold, without scoring again."""
+        return dataclasses.replace(self, threshold=threshold, quality=None)
+
+    @property
+    def kept(self) -> Mask:
+        """Whether each image is kept, shape (n_images,)."""
+        by_score = self.scores >= self.threshold
+        return np.asarray(np.where(np.isnan(self.labels), by_score, self.labels == 1))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row an image: file name, kept, score, reason, row."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "file_name": self.images.frame["path"].to_numpy()[self.rows],
+                "kept": self.kept,
+                "score": self.scores.round(6),
+                "reason": self._explain(),
+                "row": self.rows,
+            }
+        )
+
+    def count_drops(self, rank: Rank) -> pd.DataFrame:
+        """Return the drop rate of each class at a rank, the highest first.
+
+        ``suspicious`` marks classes of five images or more that lose more than three times the
+        overall share: there the filter may drop the class itself.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame({"class": self.images.labels(rank)[self.rows], "drop": ~self.kept})
+        table = frame.groupby("class")["drop"].agg(n_images="size", dropped_fraction="mean")
+        limit = _TIMES_OVERALL * frame["drop"].mean()
+        is_over = (table["dropped_fraction"] > limit) & (table["n_images"] >= _MIN_IN_CLASS)
+        table = table.assign(suspicious=is_over & (table.index != ""))
+        return pd.DataFrame(table.sort_values("dropped_fraction", ascending=False).reset_index())
+
+    def write(self, store: EmbeddingStore) -> None:
+        """Keep the mask with score and reason in the store; nothing is deleted."""
+        columns: dict[str, npt.NDArray[Any]] = {"score": self.scores, "reason": self._explain()}
+        write_selection(
+            store,
+            f"filters/{self.name}",
+            self.rows,
+            self.kept,
+            columns=columns,
+            provenance=self.provenance.to_dict(),
+        )
+
+    def _explain(self) -> npt.NDArray[np.object_]:
+        reasons = np.where(self.kept, "", self.reasons)
+        return np.asarray(np.where(np.isnan(self.labels), reasons, "label"), dtype=object)
+
+
+def score_by_text(
+    kept: npt.NDArray[Any], dropped: npt.NDArray[Any], own: npt.NDArray[Any] | None = None
+) -> Scores:
+    """Return the log-odds of two sides of concepts.
+
+    Each side is the logarithm of the mean of the exponentials of its logits. Where an image has
+    a class of its own, the text of that class can only raise the kept side.
+
+    Parameters
+    ----------
+    kept, dropped : ndarray of a float, shape (n_images, n_concepts)
+        Logits: the logit scale times the cosine similarity.
+    own : ndarray of a float, shape (n_images,), optional
+        Logits of each image's own class; -inf where it has none.
+
+    Examples
+    --------
+    >>> score_by_text(np.array([[2.0]]), np.array([[1.0, 1.0]])).tolist()
+    [1.0]
+    """
+    side = _log_mean_exp(kept)
+    if own is not None:
+        side = np.maximum(side, own)
+    return np.asarray(side - _log_mean_exp(dropped), dtype=np.float64)
+
+
+def filter_noise(
+    store: EmbeddingStore,
+    prompts: NoisePrompts,
+    encode_text: EncodeText,
+    *,
+    labels: str | None = None,
+    threshold: float | None = None,
+    recall: float | None = None,
+    condition: str | None = None,
+    seed: int = 0,
+) -> NoiseFilter:
+    """Tell pictures of what a collection keeps from pictures of something else.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose current rows are judged.
+    prompts : NoisePrompts
+        Concepts on both sides.
+    encode_text : callable
+        From texts to unit vectors of the store's encoder.
+    labels : str, optional
+        Column that says of some images whether they are to be kept. The threshold is then chosen
+        on them; from 50 labels on, a linear filter takes the place of the texts.
+    threshold : float, optional
+        Log-odds from which an image is kept; by default chosen on the labels, else 0.
+    recall : float, optional
+        Least share of the labelled images to keep, in [0, 1]; by default the best F1 of dropping.
+    condition : str, optional
+        Only images that meet it are judged.
+    seed : int
+        Of the folds.
+
+    Raises
+    ------
+    SelectionError
+        If no image meets the condition, or the labels cannot be used.
+    """
+    rows = store.select(condition)
+    vectors = store.read_vectors(rows)
+    scores, reasons = _ask_texts(store, rows, vectors, prompts, encode_text)
+    truth = _read_labels(store.images, labels, prompts.name)[rows] if labels else None
+    method, quality, chosen = "text", None, 0.0
+    if truth is not None:
+        known = np.flatnonzero(~np.isnan(truth))
+        wanted = truth[known] == 1
+        _check_labels(wanted, str(labels))
+        linear = len(known) >= MIN_LABELS_FOR_LINEAR
+        quality = measure_filter(
+            vectors[known], scores[known], wanted, linear=linear, recall=recall, seed=seed
+        )
+        if linear:
+            method = "linear"
+            scores = apply_linear(vectors[known], wanted, vectors)
+            scores[known] = score_by_linear(vectors[known], wanted, seed=seed)
+        chosen = choose_threshold(scores[known], wanted, recall=recall)
+    if threshold is not None:
+        chosen, quality = threshold, None
+    provenance = Provenance(
+        encoder=store.manifest.encoder.to_dict(),
+        store=str(store.folder),
+        n_rows=len(rows),
+        condition=condition or "",
+        options={"keep": prompts.name, "labels": labels, "method": method, "threshold": chosen,
+                 "recall": recall, "seed": seed},
+    )  # fmt: skip
+    unknown = np.full(len(rows), np.nan)
+    return NoiseFilter(
+        prompts.name, store.images, rows, scores, chosen, reasons,
+        unknown if truth is None else truth, method, quality, provenance,
+    )  # fmt: skip
+
+
+def _ask_texts(
+    store: EmbeddingStore,
+    rows: npt.NDArray[np.int64],
+    vectors: Vectors,
+    prompts: NoisePrompts,
+    encode_text: EncodeText,
+) -> tuple[Scores, npt.NDArray[np.object_]]:
+    scale = store.manifest.logit_scale
+    kept, dropped = (
+        normalise_rows(
+            np.stack([encode_text(prompts.write(p)).mean(axis=0) for p in side.values()])
+        )
+        for side in (prompts.kept, prompts.dropped)
+    )
+    away = scale * vectors @ dropped.T
+    own = scale * _compare_with_own_class(store, rows, vectors, prompts, encode_text)
+    reasons = np.array(list(prompts.dropped), dtype=object)[away.argmax(axis=1)]
+    return score_by_text(scale * vectors @ kept.T, away, own), reasons
+
+
+def _compare_with_own_class(
+    store: EmbeddingStore,
+    rows: npt.NDArray[np.int64],
+    vectors: Vectors,
+    prompts: NoisePrompts,
+    encode_text: EncodeText,
+) -> Vectors:
+    table = store.images.frame.iloc[rows][list(LABEL_COLUMNS)]
+    similarities = np.full(len(rows), -np.inf, dtype=np.float32)
+    for _, group in table.assign(position=np.arange(len(rows))).groupby(list(LABEL_COLUMNS)):
+        taxa = to_taxonomy(group).taxa
+        if taxa:
+            texts = prompts.write((TextType.TAXON_COM.write(taxa[0]),))
+            text = normalise_rows(encode_text(texts).mean(axis=0, keepdims=True))
+            positions = group["position"].to_numpy()
+            similarities[positions] = vectors[positions] @ text[0]
+    return similarities
+
+
+def _read_labels(images: ImageTable, column: str, name: str) -> Scores:
+    if column not in images.frame:
+        msg = f"no column {column!r} of labels; there are {', '.join(images.frame.columns)}"
+        raise SelectionError(msg)
+    values = images.frame[column].astype(object).where(images.frame[column].notna(), "")
+    texts = [str(value).strip().lower().replace("_", " ").replace("-", " ") for value in values]
+    meaning = dict.fromkeys({*_YES, name}, 1.0) | dict.fromkeys({*_NO, f"not {name}"}, 0.0)
+    unread = sorted(set(texts) - set(meaning) - {""})
+    if unread:
+        msg = f"column {column!r} says {unread[0]!r}; expected {name}, not {name}, 1, 0 or nothing"
+        raise SelectionError(msg)
+    return np.array([meaning.get(text, np.nan) for text in texts])
+
+
+def _check_labels(wanted: Mask, column: str) -> None:
+    fewest = int(min(wanted.sum(), (~wanted).sum()))
+    if fewest < _MIN_OF_EACH:
+        msg = (
+            f"column {column!r} labels {int(wanted.sum())} images to keep and "
+            f"{int((~wanted).sum())} to drop; label {_MIN_OF_EACH} of each at least"
+        )
+        raise SelectionError(msg)
+
+
+def _log_mean_exp(logits: npt.NDArray[Any]) -> Scores:
+    highest = logits.max(axis=1, keepdims=True).astype(np.float64)
+    return np.asarray(highest[:, 0] + np.log(np.exp(logits - highest).mean(axis=1)))

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.errors import PromptError, SelectionError
+from bioprobe.prompts.noise import NoisePrompts, read_noise_prompts
+from bioprobe.quality.noise import NoiseFilter, Vectors, filter_noise, score_by_text
+from bioprobe.quality.threshold import apply_linear, choose_threshold
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.selections import read_selection
+from bioprobe.taxonomy import Rank
+
+PROMPTS = NoisePrompts("animal", ("{}",), {"animal": ("x",)}, {"map": ("y",), "car": ("z",)})
+AXES = {"x": 0, "y": 1, "z": 2, "Coralidae": 3}
+
+
+def _encode(texts: object) -> Vectors:
+    return np.eye(16, dtype=np.float32)[[AXES[text] for text in texts]]  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def make(
+    make_store: Callable[..., EmbeddingStore], encoder: object
+) -> Callable[..., EmbeddingStore]:
+    def fill(axes: list[int], **columns: list[object]) -> EmbeddingStore:
+        names = [f"{number}.jpg" for number in range(len(axes))]
+        vectors = np.eye(16)[axes] + 0.05 * np.random.default_rng(0).normal(size=(len(axes), 16))
+        frame = pd.DataFrame({"root": "/p", "path": names, **columns})
+        return make_store(encoder).append(frame, vectors)
+
+    return fill
+
+
+def test_images_near_the_dropped_texts_are_dropped_with_the_reason(
+    make: Callable[..., EmbeddingStore],
+) -> None:
+    store = make([0, 1, 2])
+    found = filter_noise(store, PROMPTS, _encode)
+    assert found.kept.tolist() == [True, False, False]
+    assert found.to_frame()["reason"].tolist() == ["", "map", "car"]
+    found.write(store)
+    selection = read_selection(store, "filters/animal")
+    assert selection.kept.tolist() == [True, False, False]
+    assert selection.frame["reason"].tolist() == ["", "map", "car"]
+    assert found.at(-1e9).kept.all()
+
+
+def test_the_text_of_its_own_class_keeps_an_image(make: Callable[..., EmbeddingStore]) -> None:
+    store = make([3, 3], family=["Coralidae", ""])
+    scores = filter_noise(store, PROMPTS, _encode).scores
+    assert scores[0] > 15 > 3 > abs(scores[1])
+
+
+def test_a_label_overrules_the_score(make: Callable[..., EmbeddingStore]) -> None:
+    store = make([0] * 5 + [1] * 5, hand=["1"] * 4 + ["0"] * 4 + ["1", ""])
+    found = filter_noise(store, PROMPTS, _encode, labels="hand")
+    assert found.kept[:9].tolist() == [True] * 4 + [False] * 4 + [True]
+    assert found.quality is not None
+    assert found.quality.n_labels == 9
+
+
+def test_fifty_labels_replace_the_texts(make: Callable[..., EmbeddingStore]) -> None:
+    # The texts know nothing of the axes 5 and 6.
+    labels = ["animal"] * 24 + [""] + ["not animal"] * 26 + [""]
+    store = make([5] * 25 + [6] * 27, hand=labels)
+    found = filter_noise(store, PROMPTS, _encode, labels="hand")
+    assert found.method == "linear"
+    assert found.quality is not None
+    assert found.quality.f1_fraction == 1
+    assert found.kept.tolist() == [True] * 25 + [False] * 27
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "problem"),
+    [
+        ("none", [""] * 8, "no column 'none'"),
+        ("hand", ["cat"] + [""] * 7, "says 'cat'"),
+        ("hand", ["1"] * 5 + ["0"] * 3, "5 images to keep and 3 to drop"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_refused(
+    make: Callable[..., EmbeddingStore], column: str, values: list[object], problem: str
+) -> None:
+    with pytest.raises(SelectionError, match=problem):
+        filter_noise(make([0] * 8, hand=values), PROMPTS, _encode, labels=column)
+
+
+def test_a_class_that_loses_too_much_is_marked(make: Callable[..., EmbeddingStore]) -> None:
+    store = make([0] * 40 + [1] * 5, genus=["Canis"] * 40 + ["Chelonia"] * 5)
+
+    def encode(texts: Sequence[str]) -> Vectors:
+        return _encode([text if text in AXES else "z" for text in texts])
+
+    found = filter_noise(store, PROMPTS, encode)
+    rates = found.count_drops(Rank.GENUS).set_index("class")
+    assert rates["dropped_fraction"].to_dict() == {"Chelonia": 1.0, "Canis": 0.0}
+    assert rates["suspicious"].to_dict() == {"Chelonia": True, "Canis": False}
+
+
+@pytest.mark.parametrize(("recall", "threshold"), [(None, 2.5), (1.0, 2.5), (0.5, 3.5), (0.0, 3.5)])
+def test_the_threshold_is_that_of_a_hand_count(recall: float | None, threshold: float) -> None:
+    scores, wanted = np.array([1.0, 2.0, 3.0, 4.0]), np.array([False, False, True, True])
+    assert choose_threshold(scores, wanted, recall=recall) == threshold
+
+
+@pytest.mark.parametrize("source", ["animal", "plant"])
+def test_shipped_prompts_are_read(source: str) -> None:
+    prompts = read_noise_prompts(source)
+    assert not set(prompts.kept) & set(prompts.dropped)
+
+
+def test_unknown_or_damaged_prompts_are_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("[kept]\n")
+    with pytest.raises(PromptError, match="expected one of animal, plant"):
+        read_noise_prompts("unicorn")
+    with pytest.raises(PromptError, match="needs templates"):
+        read_noise_prompts(str(tmp_path / "bad.toml"))
+
+
+@pytest.mark.shared
+def test_animals_are_told_from_vehicles_by_the_names_of_imagenet(shared_dir: Path) -> None:
+    torch, metrics = pytest.importorskip("torch"), pytest.importorskip("sklearn.metrics")
+    folder = shared_dir / "data" / "clip-vitb32-cached"
+    images = torch.load(folder / "cifar10_500.image_embeddings.pt", weights_only=True)
+    texts = torch.load(folder / "imagenet1k.text_features.pt", weights_only=True)
+    assert len(json.loads((folder / "imagenet1k.labels.json").read_text())) == 1000
+    logits = 100 * images.float().numpy() @ normalise_rows(texts.float().numpy()).T
+    is_animal = np.isin(np.load(folder / "cifar10_500.labels.npy"), [2, 3, 4, 5, 6, 7])
+    scores = score_by_text(logits[:, :398], logits[:, 398:])
+    assert metrics.roc_auc_score(is_animal, scores) >= 0.98
+
+
+@pytest.mark.shared
+def test_photographs_of_animals_are_told_from_others(shared_dir: Path, tmp_path: Path) -> None:
+    from bioprobe.encoders import load_encoder
+    from bioprobe.images.reading import decode_image
+
+    metrics = pytest.importorskip("sklearn.metrics")
+    folder = shared_dir / "data" / "noise-photos"
+    with (folder / "noise.csv").open() as stream:
+        listed = list(csv.DictReader(stream))
+    encoder = load_encoder(f"local-dir:{shared_dir / 'models' / 'wildlife-mini'}")
+    vectors = encoder.encode_image(
+        [decode_image((folder / r["path"]).read_bytes()) for r in listed]
+    )
+    store = EmbeddingStore.open_for(tmp_path / "store", encoder)
+    frame = pd.DataFrame({"root": str(folder), "path": [r["path"] for r in listed]})
+    store = store.append(frame, vectors)
+    wanted = np.array([r["class"] == "animal" for r in listed])
+    test = np.array([r["role"] == "test" for r in listed])
+    found: NoiseFilter = filter_noise(store, read_noise_prompts("animal"), encoder.encode_text)
+    figures = {"text": metrics.roc_auc_score(wanted[test], found.scores[test])}
+    train = np.random.default_rng(0).permutation(np.flatnonzero(~test))
+    for n in (20, 50, len(train)):
+        seen = train[:n]
+        scores = apply_linear(vectors[seen], wanted[seen], vectors[test])
+        figures[str(n)] = metrics.roc_auc_score(wanted[test], scores)
+    assert min(figures.values()) >= 0.985
