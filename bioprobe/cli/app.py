@@ -13,10 +13,11 @@ from bioprobe import __version__
 from bioprobe.cli.dedupe import dedupe
 from bioprobe.cli.demo import demo
 from bioprobe.cli.embed import embed
+from bioprobe.cli.filter import filter_images
 from bioprobe.cli.models import app as models_app
 from bioprobe.cli.output import say
-from bioprobe.cli.search import search
 from bioprobe.cli.prompts import app as prompts_app
+from bioprobe.cli.search import search
 from bioprobe.cli.store import app as store_app
 from bioprobe.cli.taxa import app as taxa_app
 from bioprobe.cli.zeroshot import zeroshot
@@ -33,11 +34,12 @@ app.command()(demo)
 app.command()(embed)
 app.command()(zeroshot)
 app.command()(search)
+app.command("filter")(filter_images)
 app.command()(dedupe)
 app.add_typer(taxa_app, name="taxa")
+app.add_typer(prompts_app, name="prompts")
 app.add_typer(models_app, name="models")
 app.add_typer(store_app, name="store")
-app.add_typer(prompts_app, name="prompts")
 
 
 def _show_version(asked: bool) -> None:
