@@ -1,8 +1,5 @@
 """Pairs of near vectors, and the groups that they join."""
 
-# mypy: disable-error-code="import-untyped"
-# scipy ships no types.
-
 from __future__ import annotations
 
 from collections.abc import Iterator
