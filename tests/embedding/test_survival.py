@@ -91,10 +91,10 @@ def _allow_no_more_bytes() -> None:
 
 def _embed_by_command(told: Connection, store: Path, photos: Path, full_from: int) -> None:
     """Run ``bioprobe embed`` with the plain encoder, and send its exit code and messages."""
-    import bioprobe.encoders
+    import bioprobe.embedding
 
     shard_buffer.SHARD_IMAGES = SHARD_IMAGES
-    bioprobe.encoders.load_encoder = lambda *_, **__: ExactEncoder()
+    bioprobe.embedding.load_encoder_for = lambda *_, **__: ExactEncoder()
     if full_from:
         _at_change(store, full_from, _allow_no_more_bytes)
     with contextlib.redirect_stderr(io.StringIO()) as messages:
