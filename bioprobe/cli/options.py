@@ -96,9 +96,20 @@ TextTypeName = Annotated[
 Templates = Annotated[
     str,
     typer.Option(
-        help="Template set (plain, bare, field, camera-trap, museum, openai), a text file, or "
-        "one template with {} where the name goes.",
-        autocompletion=_choices("plain", "bare", "field", "camera-trap", "museum", "openai"),
+        help="Template set (see: bioprobe prompts list), a text file, or one template with {} "
+        "where the name goes.",
+        autocompletion=_choices(
+            "plain",
+            "bare",
+            "field",
+            "camera-trap",
+            "herbarium",
+            "illustration",
+            "insect-drawer",
+            "museum",
+            "openai",
+            "underwater",
+        ),
     ),
 ]
 Where = Annotated[

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import pytest
 
@@ -51,3 +52,11 @@ def test_failed_work_exits_1_with_one_line(
     assert captured.out == ""
     assert captured.err.startswith("Error: no store at ")
     assert captured.err.count("\n") == 1
+
+
+def test_every_shipped_template_set_is_completed() -> None:
+    from bioprobe.cli import options
+    from bioprobe.prompts import shipped_templates
+
+    (option,) = get_args(options.Templates)[1:]
+    assert sorted(option.autocompletion("")) == shipped_templates()
