@@ -1,0 +1,1 @@
+"""Which images learn, which choose, and which judge."""
