@@ -1,0 +1,1 @@
+"""The Rare Species benchmark: zero-shot as published, and probes against trained networks."""
