@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.errors import MismatchError
 from bioprobe.images.image_table import ImageTable
 from bioprobe.provenance import Provenance
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
@@ -60,6 +61,35 @@ class Predictions:
         return self.images.labels(self.rank)[self.rows]
 
     @property
+    def truth_classes(self) -> npt.NDArray[np.int64]:
+        """Position in ``classes`` of the label of each image, shape (n_images,).
+
+        See Also
+        --------
+        find_label_classes : how a label is told from a homonym.
+        """
+        return find_label_classes(self.images, self.rows, self.classes, self.rank)
+
+    def to_dense(self) -> npt.NDArray[np.float32]:
+        """Return the score of every class, shape (n_images, n_classes), in their order.
+
+        Raises
+        ------
+        MismatchError
+            If only some of the classes were answered.
+        """
+        n_classes = len(self.classes)
+        if self.top_classes.shape != (len(self.rows), n_classes):
+            msg = (
+                f"each of the {n_classes} classes needs a score, got the best "
+                f"{self.top_classes.shape[1]}; make the predictions with k={n_classes}"
+            )
+            raise MismatchError(msg)
+        dense = np.empty(self.scores.shape, dtype=np.float32)
+        np.put_along_axis(dense, self.top_classes, self.scores, axis=1)
+        return dense
+
+    @property
     def names(self) -> npt.NDArray[np.object_]:
         """Names of the best classes, shape (n_images, k)."""
         names = np.array([taxon.name for taxon in self.classes], dtype=object)
@@ -91,6 +121,52 @@ class Predictions:
         frame["answer"] = np.tile(np.arange(1, k + 1), len(self.rows))
         frame["row"] = np.repeat(self.rows, k)
         return frame
+
+
+def find_label_classes(
+    images: ImageTable, rows: npt.NDArray[np.int64], classes: Taxonomy, rank: Rank
+) -> npt.NDArray[np.int64]:
+    """Find the class that the label of each image stands for.
+
+    Label and class have the same name at the rank and differ at no rank above that both name, so
+    homonyms stay apart; where a label leaves it open, the class that shares most names with it is
+    taken, of equal ones the first.
+
+    Parameters
+    ----------
+    images : ImageTable
+        Image table of the whole store.
+    rows : ndarray of int64, shape (n_images,)
+        Rows of it.
+    classes : Taxonomy
+        Classes, all at one rank.
+    rank : Rank
+        That rank.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_images,)
+        Position in ``classes``; -1 where the image has no label, or one that is no class.
+    """
+    by_name: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
+    for position, taxon in enumerate(classes):
+        upper = taxon.lineage[: rank.depth + 1]
+        by_name.setdefault(upper[-1], []).append((position, upper))
+    lineages = images.frame[[level.value for level in RANKS[: rank.depth + 1]]].iloc[rows]
+    numbers = lineages.groupby(list(lineages.columns), sort=False, dropna=False).ngroup()
+    distinct = lineages.drop_duplicates().itertuples(index=False, name=None)
+    places = [_place(lineage, by_name.get(lineage[-1], [])) for lineage in distinct]
+    return np.array(places, dtype=np.int64)[numbers.to_numpy(dtype=np.int64)]
+
+
+def _place(lineage: tuple[str, ...], known: list[tuple[int, tuple[str, ...]]]) -> int:
+    """Return the position of the lineage that agrees in most names, -1 where none agrees."""
+    best, most = -1, 0
+    for position, other in known:
+        named = [(a, b) for a, b in zip(lineage, other, strict=True) if a and b]
+        if len(named) > most and all(a == b for a, b in named):
+            best, most = position, len(named)
+    return best
 
 
 def _class_columns(classes: Taxonomy, rank: Rank) -> dict[str, npt.NDArray[np.object_]]:

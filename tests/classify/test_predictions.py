@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from bioprobe.classify import Predictions
+from bioprobe.errors import MismatchError
 from bioprobe.images import ImageTable
 from bioprobe.provenance import Provenance
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
@@ -93,3 +94,63 @@ def test_names_and_truth_are_those_at_the_rank() -> None:
     assert len(predictions) == 2
     assert predictions.names.tolist() == [["Fagaceae", "Felidae"], ["Felidae", "Fagaceae"]]
     assert predictions.truth.tolist() == ["", "Fagaceae"]
+
+
+def test_dense_scores_stand_in_the_order_of_the_classes() -> None:
+    predictions = _predict(Rank.FAMILY, [2, 1], [[1, 0], [0, 1]])
+    best, second, third, last = np.linspace(0.9, 0.1, 4, dtype=np.float32).tolist()
+    assert predictions.to_dense().tolist() == [[second, best], [third, last]]
+    assert predictions.to_dense().dtype == np.float32
+
+
+def test_dense_scores_of_no_image_have_a_column_a_class() -> None:
+    assert _predict(Rank.FAMILY, [], []).to_dense().shape == (0, 2)
+
+
+def test_scores_of_some_classes_are_not_read_as_those_of_all() -> None:
+    with pytest.raises(MismatchError, match="best 1; make the predictions with k=2"):
+        _predict(Rank.FAMILY, [0], [[1]]).to_dense()
+
+
+def _find_truth(labels: list[dict[str, str]], classes: list[dict[str, str]]) -> list[int]:
+    frame = pd.DataFrame(labels).fillna("").assign(path=[f"{n}.jpg" for n in range(len(labels))])
+    rows = np.arange(len(labels))[::-1]
+    predictions = Predictions(
+        ImageTable.build(frame), rows, Taxonomy(tuple(map(Taxon.from_names, classes))), Rank.GENUS,
+        np.zeros((len(labels), 1), np.int64), np.ones((len(labels), 1), np.float32), "probability",
+        Provenance(encoder={}, store="s", n_rows=len(labels)),
+    )  # fmt: skip
+    return [int(place) for place in predictions.truth_classes[::-1]]
+
+
+def test_the_truth_is_the_class_of_the_label() -> None:
+    classes = [{"genus": "Lynx"}, {"genus": "Felis"}]
+    labels = [{"genus": "Felis"}, {"genus": "Lynx"}, {"genus": "Canis"}, {"genus": ""}]
+    assert _find_truth(labels, classes) == [1, 0, -1, -1]
+
+
+def test_homonyms_are_told_apart_by_their_lineage() -> None:
+    classes = [
+        {"kingdom": "Animalia", "genus": "Ficus"},
+        {"kingdom": "Plantae", "family": "Moraceae", "genus": "Ficus"},
+    ]
+    labels = [
+        {"kingdom": "Plantae", "family": "", "genus": "Ficus"},
+        {"kingdom": "Animalia", "family": "Ficidae", "genus": "Ficus"},
+        {"kingdom": "Fungi", "family": "", "genus": "Ficus"},
+        {"kingdom": "", "family": "Moraceae", "genus": "Ficus"},
+        {"kingdom": "", "family": "", "genus": "Ficus"},
+    ]
+    # The animal has no family to differ in, so the fourth agrees with both, but more with the
+    # plant; of the last nothing is known, and the first class is taken.
+    assert _find_truth(labels, classes) == [1, 0, -1, 1, 0]
+
+
+def test_a_species_does_not_change_what_a_label_is_at_the_genus() -> None:
+    labels = [{"genus": "Lynx", "species": "Lynx lynx"}, {"genus": "Lynx", "species": ""}]
+    assert _find_truth(labels, [{"genus": "Lynx"}]) == [0, 0]
+
+
+def test_no_image_has_no_truth() -> None:
+    assert _predict(Rank.FAMILY, [], []).truth_classes.tolist() == []
+    assert _predict(Rank.FAMILY, [0, 2], [[0], [0]]).truth_classes.tolist() == [0, -1]
