@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.images.location import ImageLocation, read_file
-from bioprobe.images.reading import decode_image
+from bioprobe.images.reading import decode_image, ignore_pillow_warnings
 
 
 def make_thumbnail(file: Path | ImageLocation, size_px: int = 160) -> str:
@@ -28,7 +28,10 @@ def make_thumbnail(file: Path | ImageLocation, size_px: int = 160) -> str:
         shows as an empty frame.
     """
     try:
-        image = decode_image(read_file(file) if isinstance(file, Path) else file.read_bytes())
+        data = read_file(file) if isinstance(file, Path) else file.read_bytes()
+        with ignore_pillow_warnings():
+            # Twice the size is enough to be made smaller from, and quicker to decode.
+            image = decode_image(data, draft_side_px=2 * size_px)
     except (ImageReadError, SourceError, OSError, ValueError):
         return ""
     image.thumbnail((size_px, size_px))
