@@ -1,0 +1,197 @@
+"""Make a split of a store's images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import SelectionError
+from bioprobe.provenance import Provenance
+from bioprobe.splits.folds import assign_folds
+from bioprobe.splits.groups import NEAR_DUPLICATES, find_groups, join_groups, read_column
+from bioprobe.splits.imported import import_parts
+from bioprobe.splits.leakage import find_leaks
+from bioprobe.splits.parts import SmallClass, assign_parts, check_fractions
+from bioprobe.splits.split import Split, hash_split
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.selections import MaskedStore
+from bioprobe.taxonomy import Rank
+
+SPECIES = "species"
+METHODS = ("stratified", "grouped", "species-disjoint", "imported", "kfold")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Labelled:
+    """The images that are to be split."""
+
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.object_]
+    kinds: Mapping[str, npt.NDArray[np.object_]]
+    groups: npt.NDArray[np.object_]
+
+
+def make_split(
+    store: EmbeddingStore,
+    rank: Rank,
+    *,
+    name: str = "default",
+    method: str = "stratified",
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    group_columns: Sequence[str] = (),
+    column: str | None = None,
+    part_names: Mapping[str, str] | None = None,
+    n_folds: int = 5,
+    seed: int = 0,
+    condition: str | None = None,
+) -> Split:
+    """Split the labelled images of a store into train, validation and test, and train into folds.
+
+    Whatever the method, copies of an image stay together: files of the same bytes, and the near
+    duplicates that the store knows of; an imported split is taken as it is, and what leaks is
+    counted.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose current rows are split. What is not labelled at the rank is in no part.
+    rank : Rank
+        Of the labels that the parts are alike in.
+    name : str
+        Of the split.
+    method : str
+        ``stratified``; ``grouped``, by ``group_columns``; ``species-disjoint``: whole species of
+        each class; ``imported`` from a ``column``; ``kfold``: all images train, in folds.
+    fractions : sequence of float
+        Of train, validation and test.
+    group_columns : sequence of str
+        Images of equal values stay together.
+    column : str, optional
+        Column that an imported split is read from.
+    part_names : mapping of str to str, optional
+        From its values to parts; by default the usual names.
+    n_folds : int
+        Folds of the training images, at least 2.
+    seed : int
+        Of the random order.
+    condition : str, optional
+        Only images that meet it are split.
+
+    Returns
+    -------
+    Split
+        Not yet kept: see :func:`bioprobe.splits.write_split`.
+
+    Raises
+    ------
+    SelectionError
+        If no image is labelled, or an option does not fit the method.
+    """
+    _check_method(method, rank, group_columns, column)
+    images = _find_labelled(store, rank, group_columns, condition)
+    if method == "species-disjoint":
+        images = _join_species(store, images)
+    # A family of one species could not be held out if folds kept species whole too.
+    together = join_groups(
+        [g for kind, g in images.kinds.items() if kind != SPECIES], len(images.rows)
+    )
+    said: dict[str, Any] = {"method": method, "rank": rank.value, "seed": seed}
+    said |= {"n_folds": n_folds, "group_columns": list(group_columns)}
+    small: tuple[SmallClass, ...] = ()
+    if column is not None:
+        found, unknown = import_parts(read_column(store, column)[images.rows], part_names)
+        said |= {"column": column, "unknown_values": unknown}
+    else:
+        shares = (1, 0, 0) if method == "kfold" else check_fractions(fractions).tolist()
+        found, small = assign_parts(images.labels, shares, seed, images.groups)
+        said["fractions"] = list(shares)
+    train = found == "train"
+    folds = np.full(len(found), -1, dtype=np.int64)
+    folds[train] = assign_folds(images.labels[train], n_folds, seed, together[train])
+    always = [str(label) for label in np.unique(images.labels[train & (folds < 0)])]
+    if isinstance(store, MaskedStore):
+        said["mask"] = store.selection.name
+    provenance = Provenance(
+        encoder=store.manifest.encoder.to_dict(),
+        store=str(store.folder),
+        n_rows=len(images.rows),
+        condition=condition or "",
+        options=said,
+    )
+    parts, all_folds, groups = (
+        _spread(store, images.rows, v) for v in (found, folds, images.groups)
+    )
+    return Split(
+        name,
+        parts,
+        all_folds,
+        groups,
+        {
+            **provenance.to_dict(),
+            **said,
+            "hash": hash_split(store, parts, all_folds),
+            "n_unlabelled": len(store.select(condition)) - len(images.rows),
+            "always_train": always,
+            "small_classes": [one.to_dict() for one in small],
+            "near_duplicates_known": NEAR_DUPLICATES in images.kinds,
+            "leakage": [leak.to_dict() for leak in find_leaks(found, images.kinds)],
+        },
+    )
+
+
+def _check_method(
+    method: str, rank: Rank, group_columns: Sequence[str], column: str | None
+) -> None:
+    if method not in METHODS:
+        msg = f"a split is made by {', '.join(METHODS)}; got {method!r}"
+        raise SelectionError(msg)
+    if method == "grouped" and not group_columns:
+        msg = "a grouped split needs to know what makes a group: --group COLUMN"
+        raise SelectionError(msg)
+    if (method == "imported") != (column is not None):
+        msg = f"--column COLUMN goes with --method imported, and only with it; got {method}"
+        raise SelectionError(msg)
+    if method == "species-disjoint" and rank is Rank.SPECIES:
+        msg = "species are kept apart below a rank: say --level family, or another above species"
+        raise SelectionError(msg)
+
+
+def _find_labelled(
+    store: EmbeddingStore, rank: Rank, group_columns: Sequence[str], condition: str | None
+) -> _Labelled:
+    rows = store.select(condition)
+    labels = store.images.labels(rank)[rows]
+    labelled = labels != ""
+    if not labelled.any():
+        msg = f"none of the {len(rows)} images has a label at {rank.value}; say another --level"
+        raise SelectionError(msg)
+    rows = rows[labelled]
+    kinds = find_groups(store, rows, group_columns)
+    groups = join_groups(list(kinds.values()), len(rows))
+    return _Labelled(rows, labels[labelled], kinds, groups)
+
+
+def _join_species(store: EmbeddingStore, images: _Labelled) -> _Labelled:
+    """Make each species a group of its own; what has none could be any, and is left out."""
+    species = store.images.labels(Rank.SPECIES)[images.rows]
+    named = species != ""
+    if not named.any():
+        msg = f"none of the {len(named)} images has a species; split them --method stratified"
+        raise SelectionError(msg)
+    kinds = {kind: groups[named] for kind, groups in images.kinds.items()}
+    kinds[SPECIES] = species[named]
+    groups = join_groups(list(kinds.values()), int(named.sum()))
+    return _Labelled(images.rows[named], images.labels[named], kinds, groups)
+
+
+def _spread(
+    store: EmbeddingStore, rows: npt.NDArray[np.int64], values: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Return values for all rows of a store, with ``""`` or -1 for those not given."""
+    spread = np.full(len(store), "" if values.dtype == object else -1, dtype=values.dtype)
+    spread[rows] = values
+    return spread

@@ -1,0 +1,100 @@
+"""How many images of each class each part is to have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Counts = npt.NDArray[np.int64]
+
+
+def find_wanted(n_groups: Counts, priority: Sequence[int], n_parts: int) -> npt.NDArray[np.bool_]:
+    """Tell which parts every class is to be in.
+
+    A class of one group is in the first part of the priority, one of two groups in the first
+    two, and so on: a group is never divided.
+
+    Parameters
+    ----------
+    n_groups : ndarray of int64, shape (n_classes,)
+        Groups of images of each class.
+    priority : sequence of int
+        Parts that are to be filled, the one that may least be without a class first.
+    n_parts : int
+        Number of parts.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_classes, n_parts)
+
+    Examples
+    --------
+    >>> find_wanted(np.array([1, 2]), (0, 2, 1), 3).tolist()
+    [[True, False, False], [True, False, True]]
+    """
+    wanted = np.zeros((len(n_groups), n_parts), dtype=bool)
+    for place, part in enumerate(priority):
+        wanted[:, part] = n_groups > place
+    return wanted
+
+
+def share_out(
+    n_images: Counts,
+    fractions: npt.NDArray[np.float64],
+    wanted: npt.NDArray[np.bool_],
+    *,
+    least: int = 1,
+) -> Counts:
+    """Share the images of each class out to the parts it is to be in.
+
+    Each part gets its fraction, rounded down, but ``least`` at least; what is left goes to the
+    parts that lag most behind over the classes shared out so far, so that both the classes and
+    the totals come near the fractions.
+
+    Parameters
+    ----------
+    n_images : ndarray of int64, shape (n_classes,)
+        Images of each class, no fewer than it has wanted parts.
+    fractions : ndarray of float64, shape (n_parts,)
+        They add up to 1.
+    wanted : ndarray of bool, shape (n_classes, n_parts)
+        Parts that each class is to be in.
+    least : int
+        Images of a class that each of these gets at least: 0 or 1.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_classes, n_parts)
+        Each row adds up to the images of the class.
+
+    References
+    ----------
+    Cox 1987, *A Constructive Procedure for Unbiased Controlled Rounding*: margins and cells are
+    both rounded to a neighbour of their exact values.
+
+    Examples
+    --------
+    >>> fractions, everywhere = np.array([0.8, 0.1, 0.1]), np.ones((4, 3), dtype=bool)
+    >>> share_out(np.array([30, 15, 15, 3]), fractions, everywhere).tolist()
+    [[24, 3, 3], [12, 2, 1], [12, 1, 2], [1, 1, 1]]
+    """
+    quotas = np.zeros(wanted.shape, dtype=np.int64)
+    lag = np.zeros(len(fractions))
+    for row, (n, inside) in enumerate(zip(n_images.tolist(), wanted, strict=True)):
+        exact = n * np.where(inside, fractions, 0)
+        exact *= n / max(exact.sum(), 1e-12)
+        # Products such as 100 * 0.29 end just below the number they stand for.
+        quota = np.maximum(np.floor(exact + 1e-9), least * inside)
+        while quota.sum() > n:
+            quota[quota.argmax()] -= 1
+        lag += n * fractions - quota
+        for _ in range(int(n - quota.sum())):
+            # A second image beyond the fraction goes to no part before each has had one.
+            behind = np.where(inside & (quota < exact - 1e-9), lag, -np.inf)
+            part = int(behind.argmax())
+            quota[part] += 1
+            lag[part] -= 1
+        quotas[row] = quota
+    return quotas

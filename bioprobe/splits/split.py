@@ -1,0 +1,151 @@
+"""A split: which images learn, which choose, which judge; kept in the store by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import StoreError
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.selections import list_selections, read_selection, write_selection
+
+PARTS = ("train", "validation", "test")
+_FOLDER = "splits/"
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Parts, folds and groups of the images of a store.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``default``.
+    parts : ndarray of object, shape (n_store_rows,)
+        ``train``, ``validation`` or ``test``; ``""`` is in none.
+    folds : ndarray of int64, shape (n_store_rows,)
+        Fold in which a training image is held out; -1 is in none and always trains.
+    groups : ndarray of object, shape (n_store_rows,)
+        Group of images that stay together, ``""`` where an image is on its own.
+    provenance : dict
+        JSON-ready: ``hash``, ``method``, ``rank``, ``seed``, ``leakage``, ``small_classes`` …
+    n_later : int
+        Current rows of the store that came after the split was made; they are in no part.
+    """
+
+    name: str
+    parts: npt.NDArray[np.object_]
+    folds: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.object_]
+    provenance: dict[str, Any]
+    n_later: int = 0
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of which image was put where when the split was made."""
+        return str(self.provenance["hash"])
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds; 0 where there are none."""
+        return int(self.folds.max(initial=-1)) + 1
+
+    def rows(self, part: str) -> npt.NDArray[np.int64]:
+        """Return the current rows of a part, ascending.
+
+        Raises
+        ------
+        StoreError
+            If there is no such part.
+        """
+        if part not in PARTS:
+            msg = f"the parts of a split are {', '.join(PARTS)}; got {part!r}"
+            raise StoreError(msg)
+        return np.flatnonzero(self.parts == part).astype(np.int64)
+
+
+def find_current_rows(store: EmbeddingStore) -> npt.NDArray[np.int64]:
+    """Return the rows that are not retired, those that a mask leaves out too, ascending."""
+    return np.setdiff1d(np.arange(len(store)), np.array(store.manifest.retired, dtype=np.int64))
+
+
+def hash_split(
+    store: EmbeddingStore, parts: npt.NDArray[np.object_], folds: npt.NDArray[np.int64]
+) -> str:
+    """Return the SHA-256 of which image is in which part and fold.
+
+    Images are known by bytes and path, so neither their order in the store nor the folder that
+    they lie in matters.
+    """
+    rows = np.flatnonzero(parts != "")
+    frame = store.images.frame.iloc[rows]
+    places = zip(frame["sha256"], frame["path"], parts[rows], folds[rows].tolist(), strict=True)
+    lines = sorted("\t".join(map(str, place)) for place in places)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def write_split(store: EmbeddingStore, split: Split) -> None:
+    """Keep a split in a store, in place of one of its name.
+
+    Raises
+    ------
+    SelectionError
+        If the name cannot be used.
+    StoreError
+        If the disk refuses.
+    """
+    rows = find_current_rows(store)
+    columns = {"part": split.parts[rows], "fold": split.folds[rows], "group": split.groups[rows]}
+    write_selection(
+        store,
+        _FOLDER + split.name,
+        rows,
+        split.parts[rows] != "",
+        columns=columns,
+        provenance=split.provenance,
+    )
+
+
+def read_split(store: EmbeddingStore, name: str = "default") -> Split:
+    """Read a split as it applies to the rows of a store now.
+
+    What a mask leaves out, and what came later, is in no part.
+
+    Raises
+    ------
+    SelectionError
+        If the name cannot be used.
+    StoreError
+        If there is no such split, or its file is damaged.
+    """
+    known = list_splits(store)
+    if name not in known:
+        msg = (
+            f"no split {name!r} in {store.folder}; there are: {', '.join(known) or 'none'}. Make "
+            f"it: bioprobe split --name {name}"
+        )
+        raise StoreError(msg)
+    selection = read_selection(store, _FOLDER + name)
+    frame = selection.frame
+    inside = np.zeros(len(store), dtype=bool)
+    inside[store.rows] = True
+    inside &= selection.judged
+    parts = np.where(inside, frame["part"].to_numpy(dtype=object), "").astype(object)
+    return Split(
+        name,
+        parts,
+        np.where(parts != "", frame["fold"].fillna(-1).to_numpy(dtype=np.int64), -1),
+        np.where(parts != "", frame["group"].to_numpy(dtype=object), "").astype(object),
+        selection.provenance,
+        int((~selection.judged[find_current_rows(store)]).sum()),
+    )
+
+
+def list_splits(store: EmbeddingStore) -> list[str]:
+    """Return the names of the splits that a store keeps, sorted."""
+    names = list_selections(store)
+    return [name.removeprefix(_FOLDER) for name in names if name.startswith(_FOLDER)]
