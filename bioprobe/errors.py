@@ -10,6 +10,7 @@
     ├── PromptError(ValueError)     a template, text type or text cannot be used
     ├── SourceError(ValueError)     a folder, table or list of images cannot be used
     ├── SelectionError(ValueError)  a condition on the image table cannot be applied
+    ├── ProbeError(ValueError)      a probe cannot be fitted as it was asked for
     ├── ImageReadError(OSError)     one image cannot be decoded (never stops a run)
     ├── ModelUnavailableError(OSError)     the weights are not on this machine
     ├── NoTextTowerError(TypeError)        an image-only encoder was given text
@@ -53,6 +54,10 @@ class SourceError(BioprobeError, ValueError):
 
 class SelectionError(BioprobeError, ValueError):
     """A condition on the image table cannot be applied."""
+
+
+class ProbeError(BioprobeError, ValueError):
+    """A probe cannot be fitted as it was asked for."""
 
 
 class ImageReadError(BioprobeError, OSError):
