@@ -1,0 +1,104 @@
+"""The nearest class mean."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.errors import ProbeError
+from bioprobe.probes.closed_form import Labels, spread_rows
+from bioprobe.probes.probe import Arrays, Probe, Vectors
+from bioprobe.probes.temperature import fit_scale
+
+_N_DRAWN = 1024
+# Where no class has two training rows, nothing tells how far its images lie from its mean.
+_DEFAULT_SCALE = 10.0
+
+
+class CentroidProbe(Probe):
+    """Nearest class mean after the training mean is taken off and rows are made unit again.
+
+    Logits are minus the squared Euclidean distance times ``scale``.
+
+    Parameters
+    ----------
+    scale : float, optional
+        > 0. By default the factor at which the softmax is most likely over training rows (1,024
+        at most, evenly spaced), each judged without its part in the mean of its own class; 10
+        where every class has one row.
+
+    Attributes
+    ----------
+    scale_ : float
+        The factor used.
+
+    References
+    ----------
+    Wang et al. 2019, *SimpleShot: Revisiting Nearest-Neighbor Classification for Few-Shot
+    Learning*: centring and unit rows (CL2N).
+
+    Examples
+    --------
+    >>> X = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], dtype=np.float32)
+    >>> probe = CentroidProbe(scale=1.0).fit(X, np.array(["a", "a", "b"]))
+    >>> probe.predict(X).tolist()
+    ['a', 'a', 'b']
+    """
+
+    kind: ClassVar[str] = "centroid"
+    scale_: float
+
+    def __init__(self, scale: float | None = None) -> None:
+        self.scale = scale
+
+    def fit(self, X: Vectors, y: npt.NDArray[Any]) -> Self:  # noqa: N803
+        """Learn from vectors, shape (n_images, dim), unit rows, and their classes."""
+        if self.scale is not None and not self.scale > 0:
+            msg = f"the scale of centroid is > 0, got {self.scale}"
+            raise ProbeError(msg)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        self.centre_ = X.mean(axis=0, dtype=np.float64).astype(np.float32)
+        rows = normalise_rows(X - self.centre_)
+        counts = np.bincount(labels, minlength=len(self.classes_))
+        order = np.argsort(labels, kind="stable")
+        starts = np.cumsum(counts) - counts
+        totals = np.add.reduceat(rows[order], starts, axis=0, dtype=np.float64)
+        self.means_ = (totals / counts[:, np.newaxis]).astype(np.float32)
+        self.scale_ = float(self.scale or self._fit_scale(rows, labels, counts))
+        return self
+
+    def decision_function(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
+        """Return the logits, float32 of shape (n_images, n_classes)."""
+        rows = normalise_rows(np.asarray(X, dtype=np.float32) - self.centre_)
+        return np.asarray(-self.scale_ * self._measure(rows), dtype=np.float32)
+
+    def to_arrays(self) -> Arrays:
+        """Return the training mean, the class means and the scale."""
+        scale = np.array([self.scale_], dtype=np.float64)
+        return {"centre": self.centre_, "means": self.means_, "scale": scale}
+
+    def set_arrays(self, arrays: Arrays, classes: npt.NDArray[Any]) -> Self:
+        """Take what :meth:`to_arrays` returned."""
+        self.classes_ = classes
+        self.centre_, self.means_ = arrays["centre"], arrays["means"]
+        self.scale_ = float(arrays["scale"][0])
+        return self
+
+    def _measure(self, rows: Vectors) -> npt.NDArray[np.float32]:
+        """Return the squared distances of rows from the class means."""
+        squares = (rows**2).sum(axis=1)[:, np.newaxis] + (self.means_**2).sum(axis=1)
+        return np.asarray(np.maximum(squares - 2 * rows @ self.means_.T, 0), dtype=np.float32)
+
+    def _fit_scale(self, rows: Vectors, labels: Labels, counts: Labels) -> float:
+        chosen = spread_rows(len(rows), _N_DRAWN)
+        chosen = chosen[counts[labels[chosen]] > 1]
+        if not len(chosen) or len(counts) < 2:
+            return _DEFAULT_SCALE
+        own, n_own = labels[chosen], counts[labels[chosen]].astype(np.float32)
+        distances = self._measure(rows[chosen])
+        # Without the row, the mean of its class lies further away by n / (n - 1).
+        distances[np.arange(len(chosen)), own] *= (n_own / (n_own - 1)) ** 2
+        return fit_scale(-distances, own)

@@ -1,0 +1,197 @@
+"""The vote of the nearest neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+
+from bioprobe.errors import ProbeError
+from bioprobe.probes.probe import Arrays, Probe, Vectors
+from bioprobe.probes.sweep import Sweep
+
+if TYPE_CHECKING:
+    import faiss
+
+Rows = npt.NDArray[np.int64]
+
+# Weight of the class frequencies beside the votes: what no neighbour is of has some probability.
+_PRIOR_FRACTION = 0.01
+
+
+class KnnProbe(Probe):
+    """Classes of the k most similar training images, which vote by similarity.
+
+    A neighbour's vote is the softmax of the k cosine similarities over ``temperature``. The
+    frequencies of the classes among the training rows have a weight of 1% beside the votes, so
+    they order the classes that no neighbour is of, and decide between equal votes; what is equal
+    then stands in the order of the classes. Of images that are equally similar at the k-th
+    place, one that comes earlier in training votes.
+
+    Parameters
+    ----------
+    k : int
+        Neighbours, ≥ 1; all where there are fewer.
+    temperature : float
+        > 0; the smaller, the more the nearest count.
+
+    See Also
+    --------
+    sklearn.neighbors.KNeighborsClassifier : The same neighbours, with other weights.
+
+    References
+    ----------
+    Wu et al. 2018, *Unsupervised Feature Learning via Non-Parametric Instance Discrimination*:
+    the vote and its temperature of .07.
+
+    Examples
+    --------
+    >>> X = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], dtype=np.float32)
+    >>> probe = KnnProbe(k=2).fit(X, np.array(["a", "b", "b"]))
+    >>> probe.predict(np.array([[0.0, 1.0]], dtype=np.float32)).tolist()
+    ['b']
+    """
+
+    kind: ClassVar[str] = "knn"
+
+    def __init__(self, k: int = 10, temperature: float = 0.07) -> None:
+        self.k = k
+        self.temperature = temperature
+
+    def fit(self, X: Vectors, y: npt.NDArray[Any]) -> Self:  # noqa: N803
+        """Keep the vectors, shape (n_images, dim), unit rows, and their classes."""
+        _check(self.k, self.temperature)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        return self._keep(np.asarray(X, dtype=np.float32), labels.astype(np.int64))
+
+    def predict_proba(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
+        """Return the probabilities, float32 of shape (n_images, n_classes); rows add up to 1."""
+        labels, similarities = self._find(X, int(self.k))
+        return self._vote(labels, similarities, self.temperature)
+
+    def decision_function(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
+        """Return the logarithms of the probabilities."""
+        return np.asarray(np.log(self.predict_proba(X)), dtype=np.float32)
+
+    def to_arrays(self) -> Arrays:
+        """Return the training vectors and their classes.
+
+        Vectors that came from float16 are returned as float16: nothing is lost.
+        """
+        halves = self.vectors_.astype(np.float16)
+        lossless = np.array_equal(halves.astype(np.float32), self.vectors_)
+        return {"vectors": halves if lossless else self.vectors_, "labels": self.labels_}
+
+    def set_arrays(self, arrays: Arrays, classes: npt.NDArray[Any]) -> Self:
+        """Take what :meth:`to_arrays` returned."""
+        self.classes_ = classes
+        return self._keep(arrays["vectors"].astype(np.float32), arrays["labels"])
+
+    @classmethod
+    def sweep(
+        cls,
+        X: Vectors,  # noqa: N803 - scikit-learn's name
+        y: npt.NDArray[Any],
+        values: npt.NDArray[np.float64],
+        folds: npt.NDArray[np.int64],
+        *,
+        parameter: str = "k",
+        k: int = 10,
+        temperature: float = 0.07,
+    ) -> Sweep:
+        """Measure many numbers of neighbours, or temperatures, by one search a fold.
+
+        Parameters
+        ----------
+        X : ndarray of float32, shape (n_images, dim), unit rows
+        y : ndarray, shape (n_images,)
+        values : ndarray of float64, shape (n_values,)
+            From the largest, which is the smoothest.
+        folds : ndarray of int64, shape (n_images,)
+            Fold in which each row is held out, -1 for one that always trains.
+        parameter : str
+            ``k`` or ``temperature``: what the values are of.
+        k, temperature
+            The one that is not varied.
+        """
+        if parameter not in {"k", "temperature"}:
+            msg = f"knn can vary k and temperature, got {parameter!r}"
+            raise ProbeError(msg)
+        asked = np.asarray(values, dtype=np.float64)
+        pairs = [(int(v), temperature) if parameter == "k" else (k, float(v)) for v in asked]
+        for pair in pairs:
+            _check(*pair)
+        columns = list(_sweep_folds(X, y, pairs, folds))
+        if not columns:
+            msg = "no row is held out in a fold; give folds from 0"
+            raise ProbeError(msg)
+        accuracies, log_losses = np.stack(columns, axis=-1)
+        return Sweep(parameter, asked, accuracies, log_losses)
+
+    def _keep(self, vectors: Vectors, labels: Rows) -> Self:
+        self.vectors_, self.labels_ = vectors, labels
+        self._index: faiss.Index | None = None
+        return self
+
+    def _find(self, X: Vectors, k: int) -> tuple[Rows, Vectors]:  # noqa: N803
+        """Return the classes of the nearest neighbours and their similarities."""
+        import faiss
+
+        if self._index is None:
+            self._index = faiss.IndexFlatIP(self.vectors_.shape[1])
+            self._index.add(np.ascontiguousarray(self.vectors_))
+        queries = np.ascontiguousarray(X, dtype=np.float32)
+        similarities, rows = self._index.search(queries, min(k, len(self.vectors_)))
+        return self.labels_[rows], similarities
+
+    def _vote(
+        self, labels: Rows, similarities: Vectors, temperature: float
+    ) -> npt.NDArray[np.float32]:
+        n_images, n_classes = len(labels), len(self.classes_)
+        votes = softmax(similarities / np.float32(temperature), axis=1)
+        places = labels + n_classes * np.arange(n_images)[:, np.newaxis]
+        sums = np.bincount(places.ravel(), votes.ravel(), minlength=n_images * n_classes)
+        frequencies = np.bincount(self.labels_, minlength=n_classes) / max(1, len(self.labels_))
+        votes_and_prior = (1 - _PRIOR_FRACTION) * sums.reshape(n_images, n_classes)
+        return np.asarray(votes_and_prior + _PRIOR_FRACTION * frequencies, dtype=np.float32)
+
+
+def _sweep_folds(
+    X: Vectors,  # noqa: N803 - scikit-learn's name
+    y: npt.NDArray[Any],
+    pairs: list[tuple[int, float]],
+    folds: npt.NDArray[np.int64],
+) -> Iterator[npt.NDArray[np.float64]]:
+    """Measure pairs of k and temperature on each fold.
+
+    Yields
+    ------
+    ndarray of float64, shape (2, n_pairs)
+        Accuracies and log-losses.
+    """
+    most = max((k for k, _ in pairs), default=1)
+    for fold in np.unique(folds[folds >= 0]):
+        out = folds == fold
+        probe = KnnProbe().fit(X[~out], y[~out])
+        labels, similarities = probe._find(X[out], most)
+        truth = np.searchsorted(probe.classes_, y[out])
+        truth[truth == len(probe.classes_)] = 0
+        known = probe.classes_[truth] == y[out]
+        measured = np.empty((2, len(pairs)))
+        for place, (k, temperature) in enumerate(pairs):
+            votes = probe._vote(labels[:, :k], similarities[:, :k], temperature)
+            # A class without a training row has no probability; scikit-learn's log_loss clips so.
+            own = np.where(known, votes[np.arange(len(truth)), truth], 0)
+            own = np.maximum(own, np.finfo(np.float32).eps)
+            measured[0, place] = (known & (votes.argmax(axis=1) == truth)).mean()
+            measured[1, place] = -np.log(own).mean()
+        yield measured
+
+
+def _check(k: float, temperature: float) -> None:
+    if k < 1 or k != int(k) or not temperature > 0:
+        msg = f"knn takes k ≥ 1 neighbours and a temperature > 0, got {k} and {temperature}"
+        raise ProbeError(msg)

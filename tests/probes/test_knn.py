@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from bioprobe.errors import ProbeError
+from bioprobe.probes.knn import KnnProbe
+
+Vectors = npt.NDArray[np.float32]
+
+
+def _draw(n: int, seed: int = 0) -> tuple[Vectors, npt.NDArray[np.int64]]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 6, n)
+    rows = random.normal(size=(6, 12))[labels] + random.normal(size=(n, 12))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+def test_the_vote_is_the_softmax_of_the_similarities() -> None:
+    angles = np.deg2rad([0.0, 10.0, 20.0, 180.0])
+    vectors = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+    probe = KnnProbe(k=3, temperature=0.5).fit(vectors, np.array(["a", "b", "b", "c"]))
+    weights = np.exp(np.cos(angles[:3]) / 0.5)
+    votes = np.array([weights[0], weights[1] + weights[2], 0]) / weights.sum()
+    expected = 0.99 * votes + 0.01 * np.array([0.25, 0.5, 0.25])
+    np.testing.assert_allclose(probe.predict_proba(vectors[:1])[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 2, 9, 10, 11, 500])
+def test_neighbours_are_those_of_scikit_learn_at_every_k(k: int) -> None:
+    vectors, labels = _draw(300)
+    asked, _ = _draw(50, seed=1)
+    temperature = 0.1
+    reference = KNeighborsClassifier(
+        min(k, 300),
+        metric="cosine",
+        algorithm="brute",
+        weights=lambda distances: np.exp((1 - distances) / temperature),
+    ).fit(vectors, labels)
+    ours = KnnProbe(k, temperature).fit(vectors, labels).predict_proba(asked)
+    prior = np.bincount(labels) / 300
+    expected = 0.99 * reference.predict_proba(asked) + 0.01 * prior
+    np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
+def test_equal_votes_go_to_the_more_frequent_class_then_to_the_first() -> None:
+    vectors = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], dtype=np.float32)
+    asked = np.array([[0.5**0.5, 0.5**0.5]], dtype=np.float32)
+    assert KnnProbe(k=2).fit(vectors, np.array(["b", "a", "c", "c"])).predict(asked) == ["a"]
+    assert KnnProbe(k=2).fit(vectors, np.array(["b", "a", "b", "c"])).predict(asked) == ["b"]
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_of_equally_similar_images_the_earlier_ones_vote(k: int) -> None:
+    vectors = np.tile(np.array([[1, 0]], dtype=np.float32), (50, 1))
+    labels = np.array(["first"] * k + ["later"] * (50 - k))
+    votes = KnnProbe(k=k).fit(vectors, labels).predict_proba(vectors[:30])
+    assert (votes[:, 0] > 0.98).all()
+
+
+@pytest.mark.parametrize("parameter", ["k", "temperature"])
+def test_a_sweep_measures_what_single_fits_on_each_fold_do(parameter: str) -> None:
+    vectors, labels = _draw(200)
+    folds = np.arange(200) % 4 - 1
+    values = np.array([20.0, 5.0, 1.0]) if parameter == "k" else np.array([1.0, 0.1, 0.01])
+    sweep = KnnProbe.sweep(vectors, labels, values, folds, parameter=parameter, k=7)
+    assert sweep.parameter == parameter
+    for row, value in enumerate(values):
+        settings = {"k": int(value)} if parameter == "k" else {"k": 7, "temperature": value}
+        for fold in range(3):
+            out = folds == fold
+            probe = KnnProbe(**settings).fit(vectors[~out], labels[~out])
+            accuracy = (probe.predict(vectors[out]) == labels[out]).mean()
+            assert sweep.accuracies[row, fold] == pytest.approx(accuracy)
+            own = probe.predict_proba(vectors[out])[np.arange(out.sum()), labels[out]]
+            assert sweep.log_losses[row, fold] == pytest.approx(-np.log(own).mean(), rel=1e-4)
+
+
+def test_what_was_kept_survives_as_arrays_in_half_the_space_where_nothing_is_lost() -> None:
+    vectors, labels = _draw(40)
+    probe = KnnProbe().fit(vectors, labels)
+    arrays = probe.to_arrays()
+    assert arrays["vectors"].dtype == np.float32
+    again = KnnProbe().set_arrays(arrays, probe.classes_)
+    assert np.array_equal(again.predict_proba(vectors), probe.predict_proba(vectors))
+    halves = vectors.astype(np.float16).astype(np.float32)
+    assert KnnProbe().fit(halves, labels).to_arrays()["vectors"].dtype == np.float16
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    vectors, labels = _draw(10)
+    for probe in (KnnProbe(k=0), KnnProbe(temperature=0.0)):
+        with pytest.raises(ProbeError, match="knn takes"):
+            probe.fit(vectors, labels)
+    with pytest.raises(ProbeError, match="can vary"):
+        KnnProbe.sweep(vectors, labels, np.ones(1), np.zeros(10, np.int64), parameter="metric")
+    with pytest.raises(ProbeError, match="held out"):
+        KnnProbe.sweep(vectors, labels, np.ones(1), np.full(10, -1))
+
+
+def test_one_training_image_and_no_question_are_ordinary() -> None:
+    vectors, labels = _draw(1)
+    probe = KnnProbe(k=5).fit(vectors, labels)
+    assert probe.predict_proba(vectors).tolist() == [[1.0]]
+    assert probe.predict_proba(vectors[:0]).shape == (0, 1)
