@@ -18,6 +18,7 @@ from bioprobe.cli.models import app as models_app
 from bioprobe.cli.output import say
 from bioprobe.cli.prompts import app as prompts_app
 from bioprobe.cli.search import search
+from bioprobe.cli.split import split_images
 from bioprobe.cli.store import app as store_app
 from bioprobe.cli.taxa import app as taxa_app
 from bioprobe.cli.zeroshot import zeroshot
@@ -36,6 +37,7 @@ app.command()(zeroshot)
 app.command()(search)
 app.command("filter")(filter_images)
 app.command()(dedupe)
+app.command("split")(split_images)
 app.add_typer(taxa_app, name="taxa")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(models_app, name="models")

@@ -118,3 +118,6 @@ Where = Annotated[
 ]
 NumberOfAnswers = Annotated[int, typer.Option("-k", "--k", min=1, help="Answers an image.")]
 Mask = Annotated[str | None, typer.Option(help="Only images that a named mask keeps.")]
+Split = Annotated[
+    str, typer.Option("--split", help="Name of the split (see: bioprobe split --list).")
+]

@@ -20,8 +20,8 @@ def assign_folds(
 ) -> npt.NDArray[np.int64]:
     """Assign images to folds, stratified by label, groups kept together.
 
-    A class of one group cannot be learnt without it: its fold is -1, it always trains. Every
-    other class is in two folds at least, so that each fold can be predicted by the others.
+    A class of one group cannot be learnt without it: its fold is -1, it always trains. Any other
+    class is in two folds at least, or has such a group too: what is held out was seen elsewhere.
 
     Parameters
     ----------
@@ -69,7 +69,9 @@ def assign_folds(
     ranking = np.argsort(np.argsort(-quotas, axis=1, kind="stable"), axis=1)
     wanted = everywhere & (ranking < np.minimum(n_groups, n_folds)[:, np.newaxis])
     folds = place_groups(classes, numbers, quotas, wanted, seed)
-    return np.where(n_groups[classes] > 1, folds, -1)
+    # The other classes of such a group go with it, for a group is not divided.
+    folds[np.isin(numbers, numbers[n_groups[classes] == 1])] = -1
+    return folds
 
 
 def number_groups(groups: npt.NDArray[Any] | None, n_images: int) -> npt.NDArray[np.int64]:

@@ -120,5 +120,5 @@ def name_values(values: Any) -> Names:  # noqa: ANN401 - a pandas Series of any 
     """
     holes = values.isna().to_numpy()
     # A hole makes whole numbers floats: 3 and 3.0 are one burst.
-    names = [f"{v:g}" if isinstance(v, float) and v.is_integer() else str(v) for v in values]
+    names = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
     return np.where(holes, "", np.array(names, dtype=object)).astype(object)

@@ -21,7 +21,6 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import MaskedStore
 from bioprobe.taxonomy import Rank
 
-SPECIES = "species"
 METHODS = ("stratified", "grouped", "species-disjoint", "imported", "kfold")
 
 
@@ -93,12 +92,10 @@ def make_split(
     """
     _check_method(method, rank, group_columns, column)
     images = _find_labelled(store, rank, group_columns, condition)
+    together = images.groups
     if method == "species-disjoint":
-        images = _join_species(store, images)
-    # A family of one species could not be held out if folds kept species whole too.
-    together = join_groups(
-        [g for kind, g in images.kinds.items() if kind != SPECIES], len(images.rows)
-    )
+        # A family of one species could not be held out if folds kept species whole too.
+        images, together = _join_species(store, images)
     said: dict[str, Any] = {"method": method, "rank": rank.value, "seed": seed}
     said |= {"n_folds": n_folds, "group_columns": list(group_columns)}
     small: tuple[SmallClass, ...] = ()
@@ -175,17 +172,23 @@ def _find_labelled(
     return _Labelled(rows, labels[labelled], kinds, groups)
 
 
-def _join_species(store: EmbeddingStore, images: _Labelled) -> _Labelled:
-    """Make each species a group of its own; what has none could be any, and is left out."""
+def _join_species(
+    store: EmbeddingStore, images: _Labelled
+) -> tuple[_Labelled, npt.NDArray[np.object_]]:
+    """Make each species a group, and return the groups without that too.
+
+    An image without a species could be of any, and is left out.
+    """
     species = store.images.labels(Rank.SPECIES)[images.rows]
     named = species != ""
     if not named.any():
         msg = f"none of the {len(named)} images has a species; split them --method stratified"
         raise SelectionError(msg)
     kinds = {kind: groups[named] for kind, groups in images.kinds.items()}
-    kinds[SPECIES] = species[named]
+    kinds["species"] = species[named]
     groups = join_groups(list(kinds.values()), int(named.sum()))
-    return _Labelled(images.rows[named], images.labels[named], kinds, groups)
+    joined = _Labelled(images.rows[named], images.labels[named], kinds, groups)
+    return joined, images.groups[named]
 
 
 def _spread(

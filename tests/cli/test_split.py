@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bioprobe.cli.app import run
+from bioprobe.splits import read_split
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.selections import write_selection
+
+Capture = pytest.CaptureFixture[str]
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+def _ask(capsys: Capture, *arguments: str) -> pd.DataFrame:
+    capsys.readouterr()
+    assert run(["split", *arguments, "--quiet", "--format", "csv"]) == 0
+    return pd.read_csv(io.StringIO(capsys.readouterr().out))
+
+
+def test_a_split_is_shown_said_and_kept(store: Path, capsys: Capture) -> None:
+    assert run(["split", "--level", "class", "--output", "split.csv"]) == 0
+    said = capsys.readouterr().err
+    frame = pd.read_csv("split.csv")
+    split = read_split(EmbeddingStore.open(store))
+    assert frame["train"].sum() == len(split.rows("train")) > 0
+    assert f"sha256 {split.hash}" in said
+    assert "leakage: none across parts by same bytes" in said
+    assert "near duplicates were not looked for" in said
+    stored = json.loads(Path("split.csv.provenance.json").read_text())
+    assert stored["hash"] == split.hash
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("--method", "kfold"),
+        ("--level", "phylum"),
+        ("--fractions", "0.5,0,0.5"),
+        ("--group", "genus"),
+        ("--method", "imported", "--column", "family", "--parts", "train=Felidae,test=Canidae"),
+        ("--where", "order == 'Carnivora'"),
+        ("--mask", "half"),
+    ],
+    ids=" ".join,
+)
+def test_every_option_changes_the_counts(
+    store: Path, capsys: Capture, change: tuple[str, ...]
+) -> None:
+    opened = EmbeddingStore.open(store)
+    write_selection(opened, "half", opened.rows, opened.rows % 2 == 0)
+    usual = _ask(capsys, "--level", "class")
+    assert not _ask(capsys, "--level", "class", *change).equals(usual)
+
+
+def test_classes_too_small_for_every_part_are_listed(capsys: Capture) -> None:
+    assert run(["split", "--level", "class", "--group", "order"]) == 0
+    said = capsys.readouterr().err
+    assert "classes have too few groups for every part" in said
+    assert "groups: 1): train" in said
+    assert "so never held out in a fold" in said
+
+
+def test_species_are_kept_apart(capsys: Capture) -> None:
+    arguments = ["--level", "class", "--method", "species-disjoint", "--group", "species"]
+    assert run(["split", *arguments]) == 0
+    said = capsys.readouterr().err
+    assert "species-disjoint at class" in said
+    assert "leakage: none across parts by species" in said
+
+
+def test_seed_folds_and_name_are_those_of_the_kept_split(store: Path, capsys: Capture) -> None:
+    _ask(capsys, "--level", "class")
+    _ask(capsys, "--level", "class", "--seed", "7", "--folds", "3", "--name", "other")
+    opened = EmbeddingStore.open(store)
+    usual, other = read_split(opened), read_split(opened, "other")
+    assert (usual.n_folds, other.n_folds) == (5, 3)
+    assert usual.hash != other.hash
+    assert other.provenance["seed"] == 7
+
+
+def test_splits_are_listed_and_shown_again(capsys: Capture) -> None:
+    made = _ask(capsys, "--level", "class", "--name", "mine")
+    listed = _ask(capsys, "--list")
+    assert listed[["split", "method", "rank"]].values.tolist() == [["mine", "stratified", "class"]]
+    assert _ask(capsys, "--show", "--name", "mine").equals(made)
+    assert run(["split", "--show", "--name", "yours"]) == 1
+    assert "there are: mine" in capsys.readouterr().err
+
+
+def test_leaks_of_an_imported_split_are_a_warning(drawn: Path, capsys: Capture) -> None:
+    for name in ("a", "b"):
+        shutil.copy(drawn / "photos" / "panthera-leo" / "000.jpg", f"{name}.jpg")
+    Path("roles.csv").write_text("file_name,family,role\na.jpg,Felidae,train\nb.jpg,Felidae,test\n")
+    arguments = ["--store", "roles", "--quiet", "--model", "sketch"]
+    assert run(["embed", "roles.csv", *arguments]) == 0
+    assert run(["split", "--store", "roles", "--method", "imported", "--column", "role"]) == 0
+    said = capsys.readouterr().err
+    assert "WARNING: same bytes: 1 groups are in more than one part: 2 images, 1 of them" in said
+
+
+def test_images_that_come_later_are_told_of(drawn: Path, capsys: Capture) -> None:
+    _ask(capsys, "--level", "class")
+    shutil.copy(drawn / "photos" / "panthera-leo" / "000.jpg", "copy.jpg")
+    assert run(["embed", "copy.jpg", "--quiet"]) == 0
+    assert run(["split", "--show"]) == 0
+    assert "1 images came later and are in no part" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--fractions", "most"), ("--method", "imported", "--parts", "train")]
+)
+def test_what_cannot_be_read_is_misuse(arguments: tuple[str, ...]) -> None:
+    assert run(["split", *arguments]) == 2

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bioprobe.splits.groups import join_groups, name_values
+
+
+def _names(*names: str) -> np.ndarray:
+    return np.array(names, dtype=object)
+
+
+def test_groups_of_several_kinds_join_all_that_links_reach() -> None:
+    bursts = _names("1", "1", "", "2", "2", "")
+    animals = _names("", "x", "x", "x", "", "")
+    assert join_groups([bursts, animals], 6).tolist() == ["g1", "g1", "g1", "g1", "g1", ""]
+
+
+def test_equal_names_of_different_kinds_are_different_groups() -> None:
+    assert join_groups([_names("1", "1", "", ""), _names("", "", "1", "1")], 4).tolist() == [
+        "g1", "g1", "g2", "g2",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_without_groups_every_image_is_on_its_own(n: int) -> None:
+    assert join_groups([], n).tolist() == [""] * n
+    assert join_groups([_names(*[""] * n)], n).tolist() == [""] * n
+    assert join_groups([_names(*"abc"[:n])], n).tolist() == [""] * n
+
+
+def test_a_number_is_the_same_group_whatever_the_column_is_made_of() -> None:
+    assert name_values(pd.Series([3, 4])).tolist() == ["3", "4"]
+    assert name_values(pd.Series([3.0, None, 0.5])).tolist() == ["3", "", "0.5"]
+    assert name_values(pd.Series(["a", None, ""])).tolist() == ["a", "", ""]
+    # Digits that tell bursts apart are kept.
+    assert name_values(pd.Series([20250101120001.0, None])).tolist() == ["20250101120001", ""]
