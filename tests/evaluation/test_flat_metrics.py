@@ -110,13 +110,13 @@ def test_the_answer_by_hand() -> None:
 
 def test_rows_of_one_bin_make_up_for_each_other() -> None:
     # Confidence .75 twice, half of them right; a confidence of 1 is in the last bin.
-    scores = _score([0, 1, 1], [[0.75, 0.25], [0.75, 0.25], [0, 1]])
+    scores = _score([0, 1, 1], [[0.75, 0.25], [0.75, 0.25], [0.0, 1.0]])
     assert scores["ece"] == pytest.approx((2 * 0.25 + 0) / 3)
 
 
 def test_a_row_of_an_unknown_class_is_wrong_in_every_figure() -> None:
-    known: list[list[float]] = [[0.9, 0.1], [0.2, 0.8]]
-    scores, without = _score([0, 1, -1], np.array([*known, [0.5, 0.5]])), _score([0, 1], known)
+    known = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
+    scores, without = _score([0, 1, -1], known), _score([0, 1], known[:2])
     assert without["accuracy"] == without["top5"] == without["weighted_f1"] == 1
     assert scores["accuracy"] == scores["top5"] == pytest.approx(2 / 3)
     # It was taken for class 0, whose precision is one half, and its own F1 is 0.
@@ -128,7 +128,7 @@ def test_a_row_of_an_unknown_class_is_wrong_in_every_figure() -> None:
 
 
 def test_a_class_that_the_method_does_not_know_counts_against_it() -> None:
-    scores = _score([0, 1, 2], [[0.9, 0.1, 0], [0.2, 0.8, 0], [0.5, 0.5, 0]])
+    scores = _score([0, 1, 2], [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.5, 0.5, 0.0]])
     assert (
         scores["accuracy"] == scores["top5"] == scores["balanced_accuracy"] == pytest.approx(2 / 3)
     )
