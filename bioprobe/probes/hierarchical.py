@@ -1,0 +1,302 @@
+"""Leaves of a tree whose probabilities add up at every rank."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import ProbeError
+from bioprobe.probes.hierarchy.label_tree import LabelTree, Lineages, Nodes
+from bioprobe.probes.hierarchy.local import fit_local, multiply_paths
+from bioprobe.probes.hierarchy.loss import TreeLoss
+from bioprobe.probes.hierarchy.solver import Eigenbasis, minimise_loss
+from bioprobe.probes.probe import Arrays, Probe, Vectors
+from bioprobe.probes.sweep import Sweep
+
+_METHODS = ("softmax", "local")
+_SMOOTHING = 0.2
+# What scikit-learn's log_loss puts in the place of a probability of 0, for float32.
+_TINY = float(np.finfo(np.float32).eps)
+
+
+class HierarchicalProbe(Probe):
+    r"""Logistic regression over the leaves of a tree.
+
+    ``softmax`` is one softmax over the leaves; a node above has the sum of its leaves, and the
+    loss is taken at every rank. ``local`` is one softmax among the children of each parent, and
+    a leaf has the product down its path. Either way the probability of a node is that of its
+    leaves together.
+
+    A row teaches what is known of it: one without a name at the lowest rank is used at the ranks
+    where it has one, as far as a leaf lies below. Holes are completed from other rows.
+
+    Parameters
+    ----------
+    C : float
+        Inverse strength of the L2 penalty, > 0, as in scikit-learn.
+    method : str
+        ``softmax`` or ``local``.
+    smoothing : float, optional
+        Spread of the targets over leaves by their height in the tree, ≥ 0; 0 is none. By default
+        0.2. For ``softmax`` alone.
+    rank_weights : sequence of float, optional
+        Weight of the loss at each rank, from the broadest to the leaf, ≥ 0; they are scaled to
+        add up to 1. By default the leaf has as much as all ranks above together. For ``softmax``
+        alone.
+    max_iter : int
+        Steps of the search at most.
+    tol : float
+        The search ends when no scaled partial derivative is larger.
+
+    Attributes
+    ----------
+    classes_ : ndarray of str, shape (n_leaves,)
+        Names of the leaves, sorted; a homonym is followed by its parent in brackets.
+    tree_ : LabelTree
+        Leaves in the order of ``classes_``, and the nodes above.
+    n_steps_ : int
+        Steps taken; of all classifiers together for ``local``.
+
+    References
+    ----------
+    Bertinetto et al. 2020, *Making Better Mistakes* (smoothing); Valmadre 2022, *Hierarchical
+    classification at multiple operating points* (sums of a softmax over leaves); Silla and
+    Freitas 2011, *A survey of hierarchical classification* (local classifiers).
+
+    Examples
+    --------
+    >>> X = np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
+    >>> lineages = np.array([["cats", "lion"], ["cats", ""], ["cats", "lynx"], ["dogs", "wolf"]],
+    ...                     dtype=object)
+    >>> probe = HierarchicalProbe().fit(X, lineages)
+    >>> probe.predict(X[2:]).tolist(), probe.names_at(0).tolist()
+    (['lynx', 'wolf'], ['cats', 'dogs'])
+    """
+
+    kind: ClassVar[str] = "hierarchical"
+    takes_lineages: ClassVar[bool] = True
+    tree_: LabelTree
+    weights_: Vectors
+    biases_: npt.NDArray[np.float32]
+    n_steps_: int
+
+    def __init__(
+        self,
+        C: float = 300.0,  # noqa: N803 - scikit-learn's name
+        *,
+        method: str = "softmax",
+        smoothing: float | None = None,
+        rank_weights: Sequence[float] | None = None,
+        max_iter: int = 300,
+        tol: float = 1e-4,
+    ) -> None:
+        self.C = C
+        self.method = method
+        self.smoothing = smoothing
+        self.rank_weights = rank_weights
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def fit(self, X: Vectors, y: Lineages) -> Self:  # noqa: N803
+        """Learn from vectors and lineages.
+
+        Parameters
+        ----------
+        X : ndarray of float32, shape (n_images, dim), unit rows
+        y : ndarray of object, shape (n_images, n_ranks)
+            Names from the broadest rank to that of the classes; ``""`` is unknown.
+
+        Raises
+        ------
+        ProbeError
+            If a parameter is out of range, or ``y`` is not one lineage a row.
+        TaxonomyError
+            If no row has a name at the lowest rank.
+        """
+        for _ in self._fit_path(X, y, np.array([self.C])):
+            pass
+        return self
+
+    @classmethod
+    def sweep(
+        cls,
+        X: Vectors,  # noqa: N803
+        y: Lineages,
+        values: npt.NDArray[np.float64],
+        folds: npt.NDArray[np.int64],
+        *,
+        method: str = "softmax",
+        smoothing: float | None = None,
+        rank_weights: Sequence[float] | None = None,
+    ) -> Sweep:
+        """Measure many values of ``C`` on each fold, each search starting from the last one's end.
+
+        Held-out rows are judged at the lowest rank; those without a name there are not. One whose
+        leaf has no row to learn from counts as wrong.
+
+        Parameters
+        ----------
+        X : ndarray of float32, shape (n_images, dim), unit rows
+        y : ndarray of object, shape (n_images, n_ranks)
+            Lineages as for :meth:`fit`.
+        values : ndarray of float64, shape (n_values,)
+            Values of ``C``, > 0, in any order.
+        folds : ndarray of int64, shape (n_images,)
+            Fold in which each row is held out, -1 for one that always trains.
+        method, smoothing, rank_weights
+            As for the probe.
+        """
+        ascending = np.sort(np.asarray(values, dtype=np.float64))
+        judged = np.unique(folds[(folds >= 0) & (y[:, -1] != "")])
+        marks = np.empty((2, len(ascending), len(judged)))
+        for column, fold in enumerate(judged):
+            probe = cls(method=method, smoothing=smoothing, rank_weights=rank_weights)
+            held_out = np.flatnonzero((folds == fold) & (y[:, -1] != ""))
+            rows = np.flatnonzero(folds != fold)
+            path = probe._fit_path(X[rows], y[rows], ascending)
+            for line, _ in enumerate(path):
+                marks[:, line, column] = probe._judge(X[held_out], y[held_out])
+        return Sweep("C", ascending, marks[0], marks[1])
+
+    def decision_function(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
+        """Return the logits of the leaves, float32 of shape (n_images, n_leaves).
+
+        Those of ``local`` are logarithms of probabilities.
+        """
+        logits = np.asarray(X, dtype=np.float32) @ self.weights_ + self.biases_
+        return multiply_paths(self.tree_, logits) if self.method == "local" else logits
+
+    def predict_proba_at(self, X: Vectors, rank_index: int) -> npt.NDArray[np.float32]:  # noqa: N803
+        """Return the probabilities of the nodes of a rank.
+
+        Parameters
+        ----------
+        X : ndarray of float32, shape (n_images, dim), unit rows
+        rank_index : int
+            Position of the rank, 0 for the broadest.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, n_nodes)
+            In the order of :meth:`names_at`; rows add up to 1, less what leaves without a name
+            at the rank have.
+        """
+        return self.tree_.sum_at(rank_index, self.predict_proba(X))
+
+    def names_at(self, rank_index: int) -> npt.NDArray[np.str_]:
+        """Return the names of the nodes of a rank, unique."""
+        return self.tree_.names_at(rank_index)
+
+    def to_arrays(self) -> Arrays:
+        """Return what was learnt, but for ``classes_``, as arrays.
+
+        Lineages are JSON in UTF-8, one byte a number, since the file holds numbers alone.
+        """
+        leaves = self.tree_.lineages[: self.tree_.n_leaves].tolist()
+        text = json.dumps(leaves, ensure_ascii=False).encode()
+        return {
+            "weights": self.weights_,
+            "biases": self.biases_,
+            "lineages": np.frombuffer(text, dtype=np.uint8).copy(),
+            "n_steps": np.array([self.n_steps_], dtype=np.int64),
+        }
+
+    def set_arrays(self, arrays: Arrays, classes: npt.NDArray[Any]) -> Self:
+        """Take what :meth:`to_arrays` returned, so that predictions are the same again."""
+        leaves = json.loads(arrays["lineages"].tobytes().decode())
+        self.tree_ = LabelTree.from_leaves(np.array(leaves, dtype=object))
+        self.classes_ = classes
+        self.weights_, self.biases_ = arrays["weights"], arrays["biases"]
+        self.n_steps_ = int(arrays["n_steps"][0])
+        return self
+
+    def _plant(self, vectors: Vectors, lineages: Lineages) -> Nodes:
+        """Check what was given, make the tree, and find the node of each row at each rank."""
+        self._check()
+        if lineages.ndim != 2 or len(lineages) != len(vectors):
+            msg = (
+                f"hierarchical learns from one lineage a row, got {lineages.shape} for "
+                f"{len(vectors)} rows; give an array of shape (n_images, n_ranks)"
+            )
+            raise ProbeError(msg)
+        self.tree_ = LabelTree.from_lineages(lineages)
+        self.classes_ = self.tree_.leaf_names
+        return self.tree_.place(lineages)
+
+    def _check(self) -> None:
+        if self.method not in _METHODS:
+            msg = f"method of hierarchical is {' or '.join(_METHODS)}, got {self.method!r}"
+            raise ProbeError(msg)
+        if not self.C > 0 or not (self.smoothing is None or self.smoothing >= 0):
+            msg = (
+                "hierarchical takes C > 0 and smoothing >= 0, "
+                f"got C {self.C} and smoothing {self.smoothing}"
+            )
+            raise ProbeError(msg)
+        if self.method == "local" and (self.smoothing or self.rank_weights is not None):
+            msg = "method 'local' has no smoothing and no rank_weights; use method 'softmax'"
+            raise ProbeError(msg)
+
+    def _make_loss(self, labels: Nodes) -> TreeLoss:
+        n_ranks = self.tree_.n_ranks
+        weights = np.asarray(
+            [*[1.0] * (n_ranks - 1), max(1, n_ranks - 1)]
+            if self.rank_weights is None
+            else self.rank_weights,
+            dtype=np.float64,
+        )
+        if weights.shape != (n_ranks,) or not (weights >= 0).all() or not weights[-1] > 0:
+            msg = (
+                f"rank_weights are one weight >= 0 for each of {n_ranks} ranks, the last > 0; "
+                f"got {self.rank_weights}"
+            )
+            raise ProbeError(msg)
+        smoothing = _SMOOTHING if self.smoothing is None else self.smoothing
+        return TreeLoss(self.tree_, labels, weights / weights.sum(), smoothing)
+
+    def _fit_path(
+        self, vectors: Vectors, lineages: Lineages, values: npt.NDArray[np.float64]
+    ) -> Iterator[None]:
+        """Fit one value of ``C`` after the other.
+
+        Yields
+        ------
+        None
+            Each time the probe holds the next fit.
+        """
+        labels = self._plant(vectors, lineages)
+        if self.method == "local":
+            for c in values.tolist():
+                self.weights_, self.biases_, self.n_steps_ = fit_local(
+                    vectors, self.tree_, labels, c, max_iter=self.max_iter, tol=self.tol
+                )
+                yield
+            return
+        used = (labels >= 0).any(axis=1)
+        basis, loss = Eigenbasis.of(vectors[used]), self._make_loss(labels[used])
+        end = None
+        for c in values.tolist():
+            fit = minimise_loss(
+                basis,
+                loss,
+                self.tree_.n_leaves,
+                c,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                start=end,
+            )
+            end = fit.end
+            self.weights_, self.biases_, self.n_steps_ = fit.weights, fit.biases, fit.n_steps
+            yield
+
+    def _judge(self, vectors: Vectors, lineages: Lineages) -> tuple[float, float]:
+        """Return accuracy and log-loss at the lowest rank."""
+        truth = self.tree_.place(lineages)[:, -1]
+        probabilities = self.predict_proba(vectors)
+        found = np.where(truth >= 0, probabilities[np.arange(len(truth)), truth], 0)
+        right = probabilities.argmax(axis=1) == truth
+        return float(right.mean()), float(-np.log(np.maximum(found, _TINY)).mean())

@@ -1,0 +1,1 @@
+"""Classes that form a tree: index arrays, the loss at every rank, and its minimum."""
