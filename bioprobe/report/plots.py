@@ -1,0 +1,253 @@
+"""Plots of a report, as SVG that lives inside the page.
+
+Each takes plain numbers and returns a data URL; nothing here knows of stores or probes. Colours
+are those of Okabe and Ito, which people who confuse red and green can tell apart.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Numbers = npt.NDArray[np.float64]
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8F98"
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000", GREY)
+_INK, _FAINT = "#1F2933", "#D9DEE4"
+_STYLE: dict[str, Any] = {
+    "svg.hashsalt": "bioprobe",  # the same numbers give the same bytes
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": _INK,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": _FAINT,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """One line of a plot.
+
+    Parameters
+    ----------
+    name : str
+        For the legend.
+    x, y : ndarray of float64, shape (n_points,)
+    low, high : ndarray of float64, shape (n_points,), optional
+        Interval of each ``y``.
+    """
+
+    name: str
+    x: Numbers
+    y: Numbers
+    low: Numbers | None = None
+    high: Numbers | None = None
+
+
+def plot_intervals(
+    names: Sequence[str], values: Numbers, low: Numbers, high: Numbers, *, label: str
+) -> str:
+    """Plot a figure of each method with its interval, the highest on top and in colour.
+
+    Parameters
+    ----------
+    names : sequence of str, length n_methods
+    values, low, high : ndarray of float64, shape (n_methods,)
+    label : str
+        What the figure is.
+    """
+    order = np.argsort(values, kind="stable")
+    figure, axes = _begin(6.4, 0.9 + 0.36 * len(names))
+    for place, method in enumerate(order):
+        colour = BLUE if place == len(order) - 1 else GREY
+        axes.plot([low[method], high[method]], [place, place], color=colour, linewidth=2)
+        axes.plot(values[method], place, "o", color=colour)
+        axes.annotate(
+            f"{values[method]:.3f}",
+            (high[method], place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_yticks(range(len(order)), [names[method] for method in order])
+    axes.set_ylim(-0.6, len(order) - 0.4)
+    axes.margins(x=0.12)
+    axes.grid(axis="x")
+    axes.set_xlabel(f"{label} (95% interval)")
+    return _finish(figure)
+
+
+def plot_class_sizes(counts: npt.NDArray[np.int64], *, label: str) -> str:
+    """Plot how many images each class has, the largest first, on a logarithmic scale.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (n_classes,)
+        At least 1 each.
+    label : str
+        What the classes are.
+    """
+    ordered = np.sort(counts)[::-1]
+    figure, axes = _begin(6.4, 2.6)
+    edges = np.arange(len(ordered) + 1) + 0.5
+    axes.stairs(ordered, edges, baseline=0.8, fill=True, color=BLUE, alpha=0.85)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.8)
+    axes.set_xlim(0.5, len(ordered) + 0.5)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.axhline(float(np.median(ordered)), color=ORANGE, linewidth=1, linestyle="--")
+    axes.annotate(
+        f"median {np.median(ordered):g}",
+        (len(ordered) + 0.5, float(np.median(ordered))),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+        color=ORANGE,
+    )
+    axes.grid(axis="y")
+    axes.set_xlabel(f"{label}, largest first")
+    axes.set_ylabel("images")
+    return _finish(figure)
+
+
+def plot_reliability(curves: Sequence[Curve]) -> str:
+    """Plot accuracy against confidence; a calibrated method lies on the diagonal.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        ``x`` the mean confidence and ``y`` the accuracy of a bin, in [0, 1].
+    """
+    figure, axes = _begin(4.4, 4.0)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    for curve, colour in zip(curves, COLOURS, strict=False):
+        _draw_curve(axes, curve, colour, bars=True)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", aspect="equal")
+    axes.grid()
+    axes.legend(loc="upper left", frameon=False)
+    return _finish(figure)
+
+
+def plot_risk_coverage(curves: Sequence[Curve]) -> str:
+    """Plot the accuracy of the most confident answers against how many are given.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        ``x`` the coverage and ``y`` the accuracy, in [0, 1].
+    """
+    figure, axes = _begin(5.6, 3.2)
+    for curve, colour in zip(curves, COLOURS, strict=False):
+        _draw_curve(axes, curve, colour, marker="")
+    lowest = min(float(curve.y[len(curve.y) // 20 :].min()) for curve in curves)
+    axes.set(xlim=(0, 1), xlabel="fraction of images answered", ylabel="accuracy of the answers")
+    axes.set_ylim(max(0.0, lowest - 0.05), 1.005)
+    axes.grid()
+    axes.legend(loc="lower left", frameon=False)
+    return _finish(figure)
+
+
+def plot_label_efficiency(curves: Sequence[Curve]) -> str:
+    """Plot accuracy against the number of training images a class, on a logarithmic scale.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        ``x`` the images a class, ``low`` and ``high`` the spread over seeds.
+    """
+    figure, axes = _begin(5.6, 3.2)
+    for curve, colour in zip(curves, COLOURS, strict=False):
+        _draw_curve(axes, curve, colour)
+    axes.set_xscale("log")
+    ticks = sorted({float(x) for curve in curves for x in curve.x})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set(xlabel="labelled images a class", ylabel="accuracy")
+    axes.grid()
+    axes.legend(loc="lower right", frameon=False)
+    return _finish(figure)
+
+
+def plot_confusion(
+    matrix: Numbers, names: Sequence[str], groups: Sequence[str], *, label: str
+) -> str:
+    """Plot a confusion matrix, its classes in the order of the tree.
+
+    Parameters
+    ----------
+    matrix : ndarray of float64, shape (n_classes, n_classes)
+        Images by true class (row) and answer (column); rows are shown as fractions.
+    names : sequence of str, length n_classes
+        In the order of the tree.
+    groups : sequence of str, length n_classes
+        Taxon above each class; lines part the groups.
+    label : str
+        What the classes are.
+    """
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
+    n_classes = len(names)
+    side = float(np.clip(1.8 + 0.16 * n_classes, 3.2, 9.5))
+    figure, axes = _begin(side, side)
+    shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    if n_classes <= 60:
+        size = 8 if n_classes <= 30 else 6
+        axes.set_xticks(range(n_classes), names, rotation=90, fontsize=size)
+        axes.set_yticks(range(n_classes), names, fontsize=size)
+    else:
+        axes.set_xticks([])
+        axes.set_yticks([])
+    for place in range(1, n_classes):
+        if groups[place] != groups[place - 1]:
+            axes.axhline(place - 0.5, color=ORANGE, linewidth=0.6)
+            axes.axvline(place - 0.5, color=ORANGE, linewidth=0.6)
+    axes.set(xlabel=f"answer ({label})", ylabel=f"truth ({label})")
+    figure.colorbar(shown, ax=axes, shrink=0.6, label="fraction of the true class")
+    return _finish(figure)
+
+
+def _draw_curve(
+    axes: Axes, curve: Curve, colour: str, *, bars: bool = False, marker: str = "o"
+) -> None:
+    axes.plot(curve.x, curve.y, color=colour, marker=marker, markersize=4, label=curve.name)
+    if curve.low is None or curve.high is None:
+        return
+    if bars:
+        axes.vlines(curve.x, curve.low, curve.high, color=colour, linewidth=1)
+    else:
+        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _begin(width_in: float, height_in: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+    from matplotlib.style import context
+
+    with context(_STYLE):
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        return figure, figure.add_subplot()
+
+
+def _finish(figure: Figure) -> str:
+    from matplotlib.style import context
+
+    stream = io.BytesIO()
+    with context(_STYLE):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
