@@ -70,7 +70,8 @@ KINDS: dict[str, Kind] = {
         "logistic regression that starts from the texts",
     ),
     "hierarchical": Kind(
-        "hierarchical", "HierarchicalProbe", "", (), "losses at every rank, consistent"
+        "hierarchical", "HierarchicalProbe", "C", (10, 30, 100, 300, 1000, 3000),
+        "losses at every rank of a chain, consistent",
     ),
     "stack": Kind("stack", "StackProbe", "", (), "several encoders' probes, combined"),
 }  # fmt: skip

@@ -1,0 +1,243 @@
+"""A probe fitted on the labelled images of a store."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import ProbeError
+from bioprobe.probes.choosing import as_setting, measure_folds, measure_values
+from bioprobe.probes.kinds import Settings, find_kind, make_probe, takes_lineages
+from bioprobe.probes.labelling import LabelledRows, hash_rows, label_rows, name_classes
+from bioprobe.probes.text_prior import TextPrior
+from bioprobe.probes.trained import HeldOut, TrainedProbe
+from bioprobe.provenance import Provenance
+from bioprobe.splits import Split, assign_folds, read_split
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Rank, Taxonomy
+
+Rows = npt.NDArray[np.int64]
+
+_N_FOLDS = 5
+PROMPTED = "prompt+probe"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Material:
+    """Vectors and classes to learn from, and where each row is held out to choose."""
+
+    labelled: LabelledRows
+    vectors: npt.NDArray[np.float32]
+    y: npt.NDArray[np.object_]
+    training: npt.NDArray[np.bool_]
+    folds: Rows
+    method: str
+    n_unknown: int
+
+
+def fit_probe(
+    store: EmbeddingStore,
+    kind: str,
+    rank: Rank,
+    *,
+    split: str | None = "default",
+    settings: Settings | None = None,
+    seed: int = 0,
+    condition: str | None = None,
+    first_rank: Rank = Rank.PHYLUM,
+    texts: TextPrior | None = None,
+) -> TrainedProbe:
+    """Fit a probe on the labelled images of a store.
+
+    Training rows are those of the part ``train`` that have a label at the rank. A value that is
+    not given, such as the regularisation, is chosen on the part ``validation``; where that is
+    empty, on the folds of the split, or five stratified ones with groups whole, of the training
+    rows. Then the probe is fitted on the training rows alone. The part ``test`` is not read.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        A :class:`bioprobe.store.selections.MaskedStore` leaves out what its mask drops.
+    kind : str
+        One of :data:`bioprobe.probes.kinds.KINDS`.
+    rank : Rank
+        Rank of the classes.
+    split : str or None
+        Name of a split in the store; None takes every labelled row for training.
+    settings : mapping, optional
+        Arguments of the probe. What is given is not chosen.
+    seed : int
+        Of the folds, and of the probe where it draws at random.
+    condition : str, optional
+        Only images that meet it take part.
+    first_rank : Rank
+        Broadest rank of the chain, for kinds that learn from lineages.
+    texts : TextPrior, optional
+        Where a ``prompt+probe`` starts.
+
+    Raises
+    ------
+    ProbeError
+        If the kind or a setting is unknown, or fewer than two classes have a training row.
+    StoreError
+        If there is no such split.
+    SelectionError
+        If no image is left.
+    """
+    settings = dict(settings or {})
+    make_probe(kind, settings)  # refuses unknown settings before anything is read
+    if (kind == PROMPTED) != (texts is not None):
+        msg = f"texts are where a {PROMPTED} starts; {kind} got {'some' if texts else 'none'}"
+        raise ProbeError(msg)
+    parts = read_split(store, split) if split is not None else None
+    material = _gather(store, kind, rank, parts, condition, seed, first_rank, texts)
+    fixed = _complete_settings(kind, settings, seed)
+    prior = texts.embed(material.labelled.classes) if texts else {}
+    chosen, held_out = _choose(kind, fixed, prior, material)
+    training = material.training
+    probe = make_probe(kind, {**chosen, **prior})
+    probe.fit(material.vectors[training], material.y[training])
+    rows = material.labelled.rows[training]
+    place_of = {name: place for place, name in enumerate(name_classes(material.labelled.classes))}
+    taxa = material.labelled.classes.taxa
+    provenance = Provenance(
+        encoder=store.manifest.encoder.to_dict(),
+        store=str(store.folder),
+        n_rows=len(rows),
+        condition=condition or "",
+        options={
+            "seed": seed,
+            "mask": _name_mask(store),
+            **({"first_rank": first_rank.value} if takes_lineages(kind) else {}),
+            **(texts.describe() if texts else {}),
+        },
+    )
+    return TrainedProbe(
+        estimator=probe,
+        classes=Taxonomy(tuple(taxa[place_of[str(name)]] for name in probe.classes_)),
+        rank=rank,
+        settings=chosen,
+        encoder=store.manifest.encoder,
+        dim=store.manifest.dim,
+        rows_hash=hash_rows(store.images, rows),
+        n_rows=len(rows),
+        split_name=parts.name if parts else "",
+        split_hash=parts.hash if parts else "",
+        held_out=held_out,
+        provenance=provenance.to_dict(),
+    )
+
+
+def _gather(
+    store: EmbeddingStore, kind: str, rank: Rank, parts: Split | None, condition: str | None,
+    seed: int, first_rank: Rank, texts: TextPrior | None,
+) -> _Material:  # fmt: skip
+    selected = store.select(condition)
+    if parts is None:
+        training, validation = selected, selected[:0]
+    else:
+        training = np.intersect1d(parts.rows("train"), selected)
+        validation = np.intersect1d(parts.rows("validation"), selected)
+    rows = np.concatenate([training, validation])
+    labelled = label_rows(store.images, rows, rank, texts.others if texts else None)
+    is_training = np.arange(len(rows)) < len(training)
+    # A row with a hole at the rank may still teach what is above it, but tells no answer.
+    in_class = labelled.positions >= 0
+    learnt = np.unique(labelled.positions[is_training & in_class])
+    is_known = in_class & (np.isin(labelled.positions, learnt) | bool(texts))
+    usable = is_training & (in_class | takes_lineages(kind)) | (~is_training & is_known)
+    n_unknown = int((~is_training & in_class & ~is_known).sum())
+    if len(learnt) < 2 and not (len(learnt) and texts):
+        where = f"the part train of the split {parts.name!r}" if parts else "the selected images"
+        msg = (
+            f"a probe tells classes apart, and the {len(training)} images in {where} have labels "
+            f"of {len(learnt)} at {rank.value}; choose another --level, or a wider --where"
+        )
+        raise ProbeError(msg)
+    labelled, is_training = labelled.take(usable), is_training[usable]
+    if not texts:
+        labelled = _drop_empty_classes(labelled)
+    folds, method = _hold_out(labelled, is_training, parts, seed)
+    y = labelled.chain(first_rank) if takes_lineages(kind) else labelled.names
+    vectors = store.read_vectors(labelled.rows)
+    return _Material(labelled, vectors, y, is_training, folds, method, n_unknown)
+
+
+def _hold_out(
+    labelled: LabelledRows, is_training: npt.NDArray[np.bool_], parts: Split | None, seed: int
+) -> tuple[Rows, str]:
+    """Return the fold in which each row is held out, and what this is called."""
+    folds = np.full(len(is_training), -1, dtype=np.int64)
+    if not is_training.all():
+        folds[~is_training] = 0
+        return folds, "validation"
+    judged = np.flatnonzero(labelled.positions >= 0)
+    rows = labelled.rows[judged]
+    if parts is not None and parts.n_folds > 1:
+        folds[judged] = parts.folds[rows]
+    else:
+        groups = parts.groups[rows] if parts is not None else None
+        folds[judged] = assign_folds(labelled.positions[judged], _N_FOLDS, seed, groups)
+    return folds, "cross-validation" if (folds >= 0).any() else "none"
+
+
+def _choose(
+    kind: str, settings: dict[str, Any], prior: dict[str, Any], material: _Material
+) -> tuple[dict[str, Any], HeldOut]:
+    """Choose what is not given, and measure the probe on rows it did not learn from."""
+    parameter = find_kind(kind).parameter
+    folds = material.folds
+    if material.method == "none":
+        return settings, HeldOut("none")
+    if not parameter:
+        given = {**settings, **prior}
+        accuracies = measure_folds(kind, given, material.vectors, material.y, folds)[0]
+        return settings, _count(material, accuracies)
+    is_given = parameter in settings
+    values = (settings[parameter],) if is_given else find_kind(kind).values
+    others = {name: value for name, value in settings.items() if name != parameter}
+    sweep = measure_values(
+        kind, {**others, **prior}, material.vectors, material.y, np.array(values), folds
+    )
+    held_out = _count(material, sweep.accuracies[sweep.best_index])
+    chosen = {**others, parameter: values[0] if is_given else as_setting(sweep.best_value)}
+    if is_given:
+        return chosen, held_out
+    return chosen, dataclasses.replace(
+        held_out,
+        parameter=parameter,
+        values=tuple(sweep.values.tolist()),
+        accuracies=tuple(sweep.accuracies.mean(axis=1).tolist()),
+    )
+
+
+def _count(material: _Material, accuracies: npt.NDArray[np.float64]) -> HeldOut:
+    folds = material.folds
+    sizes = np.unique(folds[folds >= 0], return_counts=True)[1]
+    n_correct = int(np.rint(accuracies * sizes).sum())
+    return HeldOut(material.method, n_correct, int(sizes.sum()) + material.n_unknown)
+
+
+def _drop_empty_classes(labelled: LabelledRows) -> LabelledRows:
+    used = np.unique(labelled.positions[labelled.positions >= 0])
+    place = np.full(len(labelled.classes) + 1, -1, dtype=np.int64)
+    place[used] = np.arange(len(used))
+    return dataclasses.replace(
+        labelled,
+        classes=Taxonomy(tuple(labelled.classes.taxa[position] for position in used)),
+        positions=place[labelled.positions],
+    )
+
+
+def _complete_settings(kind: str, settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Add the seed where the probe takes one."""
+    takes_seed = "random_state" in make_probe(kind).get_params()
+    return {"random_state": seed, **settings} if takes_seed else settings
+
+
+def _name_mask(store: EmbeddingStore) -> str:
+    selection = getattr(store, "selection", None)
+    return str(selection.name) if selection is not None else ""
