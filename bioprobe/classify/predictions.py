@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -148,15 +149,38 @@ def find_label_classes(
     ndarray of int64, shape (n_images,)
         Position in ``classes``; -1 where the image has no label, or one that is no class.
     """
+    lineages = images.frame[[level.value for level in RANKS[: rank.depth + 1]]].iloc[rows]
+    numbers = lineages.groupby(list(lineages.columns), sort=False, dropna=False).ngroup()
+    distinct = lineages.drop_duplicates().itertuples(index=False, name=None)
+    return find_classes(distinct, classes, rank)[numbers.to_numpy(dtype=np.int64)]
+
+
+def find_classes(
+    lineages: Iterable[tuple[str, ...]], classes: Taxonomy, rank: Rank
+) -> npt.NDArray[np.int64]:
+    """Find the class of each lineage, as :func:`find_label_classes` does.
+
+    Parameters
+    ----------
+    lineages : iterable of tuple of str
+        Names from kingdom down to the rank at least; what lies below plays no part.
+    classes : Taxonomy
+        Classes, all at one rank.
+    rank : Rank
+        That rank.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_lineages,)
+        Position in ``classes``, -1 for none.
+    """
     by_name: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
     for position, taxon in enumerate(classes):
         upper = taxon.lineage[: rank.depth + 1]
         by_name.setdefault(upper[-1], []).append((position, upper))
-    lineages = images.frame[[level.value for level in RANKS[: rank.depth + 1]]].iloc[rows]
-    numbers = lineages.groupby(list(lineages.columns), sort=False, dropna=False).ngroup()
-    distinct = lineages.drop_duplicates().itertuples(index=False, name=None)
-    places = [_place(lineage, by_name.get(lineage[-1], [])) for lineage in distinct]
-    return np.array(places, dtype=np.int64)[numbers.to_numpy(dtype=np.int64)]
+    asked = (lineage[: rank.depth + 1] for lineage in lineages)
+    places = [_place(lineage, by_name.get(lineage[-1], [])) for lineage in asked]
+    return np.array(places, dtype=np.int64)
 
 
 def _place(lineage: tuple[str, ...], known: list[tuple[int, tuple[str, ...]]]) -> int:
