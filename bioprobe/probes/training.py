@@ -43,7 +43,7 @@ def fit_probe(
     kind: str,
     rank: Rank,
     *,
-    split: str | None = "default",
+    split: str | Split | None = "default",
     settings: Settings | None = None,
     seed: int = 0,
     condition: str | None = None,
@@ -65,8 +65,9 @@ def fit_probe(
         One of :data:`bioprobe.probes.kinds.KINDS`.
     rank : Rank
         Rank of the classes.
-    split : str or None
-        Name of a split in the store; None takes every labelled row for training.
+    split : str, Split or None
+        Name of a split in the store, or one that is not kept; None takes every labelled row for
+        training.
     settings : mapping, optional
         Arguments of the probe. What is given is not chosen.
     seed : int
@@ -92,7 +93,7 @@ def fit_probe(
     if (kind == PROMPTED) != (texts is not None):
         msg = f"texts are where a {PROMPTED} starts; {kind} got {'some' if texts else 'none'}"
         raise ProbeError(msg)
-    parts = read_split(store, split) if split is not None else None
+    parts = read_split(store, split) if isinstance(split, str) else split
     material = _gather(store, kind, rank, parts, condition, seed, first_rank, texts)
     fixed = _complete_settings(kind, settings, seed)
     prior = texts.embed(material.labelled.classes) if texts else {}
