@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.classify.class_embeddings import embed_classes
+from bioprobe.classify.seen_offset import SeenOffset
 from bioprobe.classify.streaming import iter_vectors
+from bioprobe.classify.zeroshot import describe_question
 from bioprobe.errors import PromptError
 from bioprobe.images.image_table import ImageTable
 from bioprobe.prompts import PromptSet
@@ -138,6 +141,7 @@ def back_off(
     threshold: float,
     rank: Rank = Rank.SPECIES,
     condition: str | None = None,
+    seen_offset: SeenOffset | None = None,
 ) -> BackedOff:
     """Answer each image at the deepest rank whose summed probability passes a threshold.
 
@@ -155,6 +159,8 @@ def back_off(
         Deepest rank of an answer.
     condition : str, optional
         Only images that meet it are asked about.
+    seen_offset : SeenOffset, optional
+        Subtracted from the logits of the lowest taxa that are not new.
 
     Raises
     ------
@@ -173,28 +179,18 @@ def back_off(
         raise PromptError(msg)
     rows = store.select(condition)
     groups = [prompts.taxa.group(level) for level in RANKS[: rank.depth + 1]]
-    leaves = prompts.embed(encode_text)
+    found = embed_classes(store, prompts, encode_text, seen_offset=seen_offset)
+    leaves, scale = found.vectors, store.manifest.logit_scale
     positions = [places for _, places in groups]
     step = max(1, _SCORES_AT_ONCE // len(leaves))
-    found = [
-        _back_off(_softmax(store.manifest.logit_scale * (part @ leaves.T)), positions, threshold)
+    answers = [
+        _back_off(_softmax(scale * (part @ leaves.T) - found.offsets), positions, threshold)
         for vectors in iter_vectors(store, rows)
         for part in (vectors[start : start + step] for start in range(0, len(vectors), step))
     ]
-    best, scores, depths = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    provenance = Provenance(
-        encoder=store.manifest.encoder.to_dict(),
-        store=str(store.folder),
-        n_rows=len(rows),
-        condition=condition or "",
-        options={
-            "rank": rank.value,
-            "n_leaves": len(leaves),
-            "abstain": threshold,
-            "text_type": prompts.text_type.value,
-            "templates": list(prompts.templates),
-            "logit_scale": store.manifest.logit_scale,
-        },
+    best, scores, depths = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    provenance = describe_question(
+        store, prompts, len(rows), condition, rank, seen_offset, abstain=threshold
     )
     levels = tuple(classes for classes, _ in groups)
     return BackedOff(store.images, rows, levels, best, scores, depths, threshold, provenance)

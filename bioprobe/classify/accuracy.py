@@ -70,11 +70,12 @@ def measure_accuracy(predictions: Predictions) -> list[Accuracy]:
     list of Accuracy
         Top-1, and top-5 where that many answers are there; empty when no image has a label.
     """
-    truth = predictions.truth
-    labelled = truth != ""
+    labelled = predictions.truth != ""
     if not labelled.any():
         return []
-    right = predictions.names[labelled] == truth[labelled, np.newaxis]
+    # By lineage, so that a homonym is not right.
+    truth = predictions.truth_classes[labelled]
+    right = predictions.top_classes[labelled] == truth[:, np.newaxis]
     k_asked = right.shape[1]
     return [
         Accuracy(k, int(right[:, :k].any(axis=1).sum()), int(labelled.sum()))

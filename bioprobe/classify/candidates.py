@@ -7,9 +7,10 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
+from bioprobe.classify.additions import find_added_taxa
 from bioprobe.errors import PromptError
 from bioprobe.images.image_table import ImageTable
-from bioprobe.store import EmbeddingStore, read_added_taxa
+from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
 from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
@@ -30,8 +31,8 @@ def find_candidates(
     Parameters
     ----------
     store : EmbeddingStore
-        Its labels are the candidates where no list is given, and the taxa that were added to it
-        are candidates always.
+        Its labels are the candidates where no list is given, and the taxa that were added, to it
+        or by the user for all stores, are candidates always.
     taxa : str or None
         File, or name of a shipped taxonomy.
     rank : Rank
@@ -75,7 +76,7 @@ def find_known_taxa(
     """
     listed = read_taxonomy(taxa) if taxa else _find_labels(store)
     # Added taxa first: their common names and prompts are the user's own word.
-    known = Taxonomy.merge((*read_added_taxa(store), *listed))
+    known = Taxonomy.merge((*find_added_taxa(store), *listed))
     if synonyms:
         known = replace_synonyms(known, synonyms)
     return known.below(find_parents(known, within)) if within else known

@@ -8,9 +8,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.classify.predictions import Predictions
+from bioprobe.classify.examples import read_examples
+from bioprobe.classify.predictions import Predictions, find_label_classes
+from bioprobe.classify.streaming import iter_vectors
+from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.prompts import PromptSet
-from bioprobe.taxonomy import Taxon
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 
 Vectors = npt.NDArray[np.float32]
 
@@ -42,7 +46,7 @@ def count_ties(predictions: Predictions) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Neighbours:
-    """The classes whose texts are nearest to that of a taxon.
+    """The classes whose texts, or images, are nearest to those of a taxon.
 
     Parameters
     ----------
@@ -91,13 +95,72 @@ def find_neighbours(
     asked = PromptSet(type(prompts.taxa)((taxon,)), prompts.text_type, prompts.templates)
     others = [place for place, one in enumerate(prompts.taxa) if one.name != taxon.name]
     classes = prompts.embed(encode_text)[others]
-    similarities = classes @ asked.embed(encode_text)[0]
+    named = [prompts.taxa.taxa[place] for place in others]
+    return _find_nearest(asked.embed(encode_text)[0], named, classes, k)
+
+
+def find_neighbours_by_image(
+    taxon: Taxon,
+    store: EmbeddingStore,
+    classes: Taxonomy,
+    *,
+    pictures: Vectors | None = None,
+    k: int = 5,
+) -> Neighbours | None:
+    """Find the classes whose labelled images are nearest to those of a taxon, by their means.
+
+    Parameters
+    ----------
+    taxon : Taxon
+        Left out of the classes where it is one of them.
+    store : EmbeddingStore
+        Whose labels are believed.
+    classes : Taxonomy
+        All at the rank of the taxon.
+    pictures : ndarray of float32, shape (n_examples, dim), unit rows, optional
+        Pictures of the taxon. By default those that were added with it, else the images that are
+        labelled with it.
+    k : int
+        Classes, ≥ 1.
+
+    Returns
+    -------
+    Neighbours or None
+        None where there is no image of the taxon, or of no other class.
+    """
+    together = Taxonomy.merge((taxon, *classes))
+    means, counts = _average_labelled(store, together, taxon.rank)
+    if pictures is None:
+        kept = (one.vectors for one in read_examples(store) if one.is_of(taxon))
+        pictures = next(kept, means[:1] if counts[0] else None)
+    others = np.flatnonzero(counts)
+    others = others[others > 0]
+    if pictures is None or not others.size:
+        return None
+    centre = normalise_rows(pictures.mean(axis=0, keepdims=True))[0]
+    named = [together.taxa[place] for place in others]
+    return _find_nearest(centre, named, means[others], k)
+
+
+def _average_labelled(
+    store: EmbeddingStore, classes: Taxonomy, rank: Rank
+) -> tuple[Vectors, npt.NDArray[np.int64]]:
+    """Return the mean vector of the images labelled with each class, made unit, and how many."""
+    labels = find_label_classes(store.images, store.rows, classes, rank)
+    rows, labels = store.rows[labels >= 0], labels[labels >= 0]
+    sums = np.zeros((len(classes), store.manifest.dim), dtype=np.float32)
+    start = 0
+    for vectors in iter_vectors(store, rows):
+        np.add.at(sums, labels[start : start + len(vectors)], vectors)
+        start += len(vectors)
+    return normalise_rows(sums), np.bincount(labels, minlength=len(classes))
+
+
+def _find_nearest(asked: Vectors, taxa: Sequence[Taxon], classes: Vectors, k: int) -> Neighbours:
+    similarities = classes @ asked
     order = np.argsort(-similarities, kind="stable")[:k]
-    return Neighbours(
-        tuple(prompts.taxa.taxa[others[place]] for place in order),
-        similarities[order],
-        _find_usual(classes),
-    )
+    nearest = tuple(taxa[place] for place in order)
+    return Neighbours(nearest, similarities[order], _find_usual(classes))
 
 
 def _find_usual(classes: Vectors) -> float:

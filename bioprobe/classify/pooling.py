@@ -60,6 +60,7 @@ def find_top_pooled(
     k: int,
     logit_scale: float,
     pool: Pool,
+    offsets: Scores | None = None,
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
     """Find the k most probable classes of each vector, where a class has several texts.
 
@@ -81,6 +82,8 @@ def find_top_pooled(
         Factor from cosine similarity to logits.
     pool : Pool
         How the texts of a class become one score.
+    offsets : ndarray of float32, shape (n_texts,), optional
+        Subtracted from the logits of these rows; not with ``mean``.
 
     Returns
     -------
@@ -93,6 +96,8 @@ def find_top_pooled(
     ------
     MismatchError
         If the two have different dims.
+    PromptError
+        If there are offsets for texts whose mean is asked.
 
     Examples
     --------
@@ -108,6 +113,9 @@ def find_top_pooled(
     if vectors.shape[1] != texts.shape[1]:
         msg = f"images have dim {vectors.shape[1]}, text embeddings {texts.shape[1]}"
         raise MismatchError(msg)
+    if offsets is not None and pool is Pool.MEAN:
+        msg = "a mean of texts has no offset of one text; pool by max or sum"
+        raise PromptError(msg)
     norms = _sum_norms(texts, rows, classes) if pool is Pool.MEAN else None
     found = [
         _answer(
@@ -117,6 +125,7 @@ def find_top_pooled(
             logit_scale=logit_scale,
             pool=pool,
             norms=norms,
+            offsets=offsets,
         )
         # Once for no image too, which gives empty answers of the right shape.
         for start in range(0, max(1, len(vectors)), _IMAGES_AT_ONCE)
@@ -133,14 +142,29 @@ def _answer(
     logit_scale: float,
     pool: Pool,
     norms: Scores | None,
+    offsets: Scores | None,
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
     reduce, combine = _REDUCTIONS[pool]
     best = _Best(len(images), k)
-    factor = np.float32(logit_scale)
-    scored = ((ids, factor * (images @ texts.T)) for ids, texts in blocks)
+    scored = _score_blocks(images, blocks, np.float32(logit_scale), offsets)
     for ids, scores in _iter_classes(scored, reduce, combine):
         best.add(ids, scores if norms is None else scores / norms[ids])
     return best.ids, np.exp(best.scores - best.log_total[:, np.newaxis]).astype(np.float32)
+
+
+def _score_blocks(
+    images: Vectors,
+    blocks: Iterator[tuple[Rows, Vectors]],
+    factor: np.float32,
+    offsets: Scores | None,
+) -> Iterator[tuple[Rows, Scores]]:
+    start = 0
+    for ids, texts in blocks:
+        logits = factor * (images @ texts.T)
+        if offsets is not None:
+            logits -= offsets[start : start + len(ids)]
+        start += len(ids)
+        yield ids, logits
 
 
 class _Best:

@@ -29,7 +29,7 @@ class UnknownScores:
     energy : ndarray of float32, shape (n_images,)
         Less the logarithm of the sum of the exponentials of the logits.
     distance : ndarray of float32, shape (n_images,)
-        One less the cosine similarity to the nearest class, in [0, 2].
+        One less the cosine similarity to the nearest class.
 
     References
     ----------
@@ -51,7 +51,10 @@ class UnknownScores:
 
 
 def measure_unknown(
-    store: EmbeddingStore, predictions: Predictions, classes: Vectors
+    store: EmbeddingStore,
+    predictions: Predictions,
+    classes: Vectors,
+    offsets: Scores | None = None,
 ) -> UnknownScores:
     """Measure how little each image that was asked about is like any class.
 
@@ -63,11 +66,14 @@ def measure_unknown(
         Their scores are probabilities.
     classes : ndarray of float32, shape (n_classes, dim), unit rows
         Embeddings of what was asked for.
+    offsets : ndarray of float32, shape (n_classes,), optional
+        Subtracted from their logits, and from similarities in the same measure.
     """
     scale = store.manifest.logit_scale
+    shifts = np.zeros(len(classes), dtype=np.float32) if offsets is None else offsets / scale
     step = max(1, _SCORES_AT_ONCE // max(1, len(classes)))
     found = [
-        _measure(part @ classes.T, scale)
+        _measure(part @ classes.T - shifts, scale)
         for vectors in iter_vectors(store, predictions.rows)
         for part in (vectors[start : start + step] for start in range(0, len(vectors), step))
     ]
@@ -118,7 +124,5 @@ def find_unknown(predictions: Predictions) -> tuple[npt.NDArray[np.int64], npt.N
         Positions in the predictions.
     is_unknown : ndarray of bool, of the same shape
     """
-    truth = predictions.truth
-    labelled = np.flatnonzero(truth != "")
-    known = {taxon.name for taxon in predictions.classes}
-    return labelled, np.array([name not in known for name in truth[labelled]], dtype=bool)
+    labelled = np.flatnonzero(predictions.truth != "")
+    return labelled, predictions.truth_classes[labelled] < 0

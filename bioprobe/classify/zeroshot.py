@@ -8,8 +8,10 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.classify.class_embeddings import embed_classes, embed_texts, list_examples
 from bioprobe.classify.pooling import Pool, find_top_pooled
 from bioprobe.classify.predictions import Predictions
+from bioprobe.classify.seen_offset import SeenOffset
 from bioprobe.classify.streaming import answer_in_chunks
 from bioprobe.errors import MismatchError, PromptError
 from bioprobe.prompts import PromptSet
@@ -32,6 +34,7 @@ def zeroshot(
     k: int = 5,
     condition: str | None = None,
     pool: Pool = Pool.MEAN,
+    seen_offset: SeenOffset | None = None,
 ) -> Predictions:
     """Label the images of a store by text prompts.
 
@@ -52,6 +55,8 @@ def zeroshot(
         Only images that meet it are labelled.
     pool : Pool
         How the texts of a class, of several templates or prompts, become one score.
+    seen_offset : SeenOffset, optional
+        Subtracted from the logits of the classes that are not new.
 
     Returns
     -------
@@ -72,20 +77,21 @@ def zeroshot(
     rows = store.select(condition)
     logit_scale = store.manifest.logit_scale
     if pool is Pool.MEAN:
-        classes = prompts.embed(encode_text)
-        top, scores = answer_in_chunks(
-            store, rows, partial(find_top_classes, classes=classes, k=k, logit_scale=logit_scale)
-        )
-    else:
-        texts = prompts.texts
-        embeddings = encode_text([text for of_class in texts for text in of_class])
-        of_text = np.repeat(np.arange(len(texts)), [len(of_class) for of_class in texts])
+        found = embed_classes(store, prompts, encode_text, seen_offset=seen_offset)
         ask = partial(
-            find_top_pooled, texts=embeddings, rows=np.arange(len(of_text)), classes=of_text,
-            k=k, logit_scale=logit_scale, pool=pool,
+            find_top_classes, classes=found.vectors, k=k, logit_scale=logit_scale,
+            offsets=found.offsets,
         )  # fmt: skip
-        top, scores = answer_in_chunks(store, rows, ask)
-    provenance = _describe(store, prompts, len(rows), condition, rank, pool=pool.value)
+    else:
+        found = embed_texts(store, prompts, encode_text, seen_offset=seen_offset)
+        ask = partial(
+            find_top_pooled, texts=found.vectors, rows=np.arange(len(found.classes)),
+            classes=found.classes, k=k, logit_scale=logit_scale, pool=pool, offsets=found.offsets,
+        )  # fmt: skip
+    top, scores = answer_in_chunks(store, rows, ask)
+    provenance = describe_question(
+        store, prompts, len(rows), condition, rank, seen_offset, pool=pool.value
+    )
     return Predictions(
         store.images, rows, prompts.taxa, rank, top, scores, "probability", provenance
     )
@@ -99,6 +105,7 @@ def zeroshot_rolled_up(
     rank: Rank,
     k: int = 5,
     condition: str | None = None,
+    seen_offset: SeenOffset | None = None,
 ) -> Predictions:
     """Label the images of a store at a rank by the summed probabilities of lower taxa.
 
@@ -117,6 +124,8 @@ def zeroshot_rolled_up(
         Answers an image, ≥ 1; no more than there are classes.
     condition : str, optional
         Only images that meet it are labelled.
+    seen_offset : SeenOffset, optional
+        Subtracted from the logits of the lowest taxa that are not new.
 
     Returns
     -------
@@ -141,19 +150,28 @@ def zeroshot_rolled_up(
     rows = store.select(condition)
     order = np.argsort(of_leaf, kind="stable")
     order = order[of_leaf[order] >= 0]
+    leaves = embed_classes(store, prompts, encode_text, seen_offset=seen_offset)
     ask = partial(
-        find_top_pooled, texts=prompts.embed(encode_text), rows=order, classes=of_leaf[order],
-        k=k, logit_scale=store.manifest.logit_scale, pool=Pool.SUM,
+        find_top_pooled, texts=leaves.vectors, rows=order, classes=of_leaf[order], k=k,
+        logit_scale=store.manifest.logit_scale, pool=Pool.SUM, offsets=leaves.offsets[order],
     )  # fmt: skip
     top, scores = answer_in_chunks(store, rows, ask)
-    provenance = _describe(store, prompts, len(rows), condition, rank, n_leaves=len(order))
+    provenance = describe_question(
+        store, prompts, len(rows), condition, rank, seen_offset, n_leaves=len(order)
+    )
     return Predictions(store.images, rows, classes, rank, top, scores, "probability", provenance)
 
 
-def _describe(
-    store: EmbeddingStore, prompts: PromptSet, n_rows: int, condition: str | None, rank: Rank,
-    **options: str | int,
-) -> Provenance:  # fmt: skip
+def describe_question(
+    store: EmbeddingStore,
+    prompts: PromptSet,
+    n_rows: int,
+    condition: str | None,
+    rank: Rank,
+    seen_offset: SeenOffset | None,
+    **options: str | float,
+) -> Provenance:
+    """Return where the answers to a question by text prompts come from."""
     return Provenance(
         encoder=store.manifest.encoder.to_dict(),
         store=str(store.folder),
@@ -165,13 +183,20 @@ def _describe(
             "text_type": prompts.text_type.value,
             "templates": list(prompts.templates),
             **options,
+            "with_pictures": list_examples(store, prompts.taxa),
+            "seen_offset": seen_offset.value if seen_offset else 0.0,
             "logit_scale": store.manifest.logit_scale,
         },
     )
 
 
 def find_top_classes(
-    vectors: Vectors, classes: Vectors, *, k: int, logit_scale: float
+    vectors: Vectors,
+    classes: Vectors,
+    *,
+    k: int,
+    logit_scale: float,
+    offsets: npt.NDArray[np.float32] | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Find the k most probable classes of each vector.
 
@@ -185,6 +210,8 @@ def find_top_classes(
         Answers, ≥ 1; no more than n_classes come back.
     logit_scale : float
         Factor from cosine similarity to logits.
+    offsets : ndarray of float32, shape (n_classes,), optional
+        Subtracted from the logits.
 
     Returns
     -------
@@ -216,6 +243,8 @@ def find_top_classes(
     for start in range(0, len(vectors), step):
         chunk = slice(start, start + step)
         logits = logit_scale * (vectors[chunk] @ classes.T)
+        if offsets is not None:
+            logits -= offsets
         best = _argtop(logits, n_answers)
         highest = np.take_along_axis(logits, best[:, :1], axis=1)
         total = np.exp(logits - highest).sum(axis=1, keepdims=True)

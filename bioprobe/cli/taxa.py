@@ -1,19 +1,32 @@
-"""``bioprobe taxa``: species added by name or by text prompt."""
+"""``bioprobe taxa``: species added by name, by text prompt or by example pictures."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.loading import open_with_texts
 from bioprobe.cli.output import say, write_frame
+from bioprobe.cli.taxa_check import check
+from bioprobe.cli.taxa_measure import measure
 
 if TYPE_CHECKING:
+    from bioprobe.store import EmbeddingStore
+    from bioprobe.store.added_taxa import AddedList
     from bioprobe.taxonomy import Taxon
 
-app = typer.Typer(no_args_is_help=True, help="Add taxa by name or by text prompt.")
+app = typer.Typer(no_args_is_help=True, help="Add taxa by name, by text or by example pictures.")
+
+UserWide = Annotated[
+    bool,
+    typer.Option(
+        "--user-wide",
+        help="The list that counts in every store of yours, instead of the store's: a file among "
+        "your data, or where $BIOPROBE_TAXA says.",
+    ),
+]
 
 
 @app.command()
@@ -36,51 +49,80 @@ def add(
             help="Text that describes it, used instead of its names; may be given more than once."
         ),
     ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Example picture, or a folder of them; may be given more than once. The class is "
+            "made of them and of its text, with a weight and an offset chosen on labelled images."
+        ),
+    ] = None,
+    no_text: Annotated[
+        bool, typer.Option("--no-text", help="With --images: of the pictures alone.")
+    ] = False,
+    taxa: options.Taxa = None,
+    text_type: options.TextTypeName = "taxon_com",
+    templates: options.Templates = "plain",
+    user_wide: UserWide = False,
     store: options.Store = options.DEFAULT_STORE,
+    model: options.Model = None,
+    device: options.Device = "auto",
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 - read by the program's outermost frame
 ) -> None:
     """Add a taxon to a store; the next question has it among its classes.
 
+    --taxa, --text-type, --templates, --model and --device are for --images: the weight is chosen
+    among these classes, with texts written so.
+
     Example: bioprobe taxa add "Panthera uncia" --common "snow leopard"
     --lineage "Animalia,Chordata,Mammalia,Carnivora,Felidae,Panthera"
     """
-    from bioprobe.classify.additions import check_additions
-    from bioprobe.classify.candidates import find_parent
-    from bioprobe.store import EmbeddingStore, add_taxon, read_added_taxa
+    from bioprobe.classify.additions import add_one
+    from bioprobe.cli.taxa_pictures import add_pictures, report_blend
     from bioprobe.taxonomy.lineage import complete_taxon
 
     if parent and lineage:
         msg = "--parent completes the lineage; leave --lineage out"
         raise typer.BadParameter(msg)
-    opened = EmbeddingStore.open(store)
+    if (no_text and not images) or (images and user_wide):
+        msg = (
+            "--images belongs to a store, whose encoder made the vectors; leave --user-wide out"
+            if images
+            else "--no-text needs --images"
+        )
+        raise typer.BadParameter(msg)
+    place, opened = _open_list(store, user_wide=user_wide)
     if parent:
-        above = find_parent(opened, parent)
-        lineage = ",".join(above.lineage[: above.depth + 1])
+        lineage = _complete_lineage(opened, store, parent)
     taxon = complete_taxon(name, lineage, common_name=common, prompts=tuple(prompt or ()))
-    with opened.lock():
-        check_additions((*read_added_taxa(opened), taxon))
-        add_taxon(opened, taxon)
-    say(f"added {_show(taxon)} to {store}", quiet=quiet)
+    with place.lock():
+        if images:
+            asked = (taxa, text_type, templates, model, device)
+            blend = add_pictures(store, taxon, images, *asked, no_text=no_text)
+            report_blend(blend, quiet=quiet)
+        else:
+            add_one(place, taxon)
+    say(f"added {_show(taxon)} to {place.describe()}", quiet=quiet)
 
 
 @app.command()
 def remove(
     name: Annotated[str, typer.Argument(help="Scientific or common name of an added taxon.")],
+    user_wide: UserWide = False,
     store: options.Store = options.DEFAULT_STORE,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 - read by the program's outermost frame
 ) -> None:
-    """Remove an added taxon from a store.
+    """Remove an added taxon, and its example pictures, from a store.
 
     Example: bioprobe taxa remove "Panthera uncia"
     """
-    from bioprobe.store import EmbeddingStore, remove_taxon
+    from bioprobe.classify.additions import remove_one
 
-    opened = EmbeddingStore.open(store)
-    with opened.lock():
-        taxon = remove_taxon(opened, name)
-    say(f"removed {_show(taxon)} from {store}", quiet=quiet)
+    place, opened = _open_list(store, user_wide=user_wide)
+    with place.lock():
+        taxon = remove_one(place, name, opened)
+    say(f"removed {_show(taxon)} from {place.describe()}", quiet=quiet)
 
 
 @app.command("import")
@@ -95,6 +137,7 @@ def import_list(
     synonyms: Annotated[
         str | None, typer.Option(help="Table with the columns synonym and accepted.")
     ] = None,
+    user_wide: UserWide = False,
     store: options.Store = options.DEFAULT_STORE,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 - read by the program's outermost frame
@@ -104,67 +147,49 @@ def import_list(
     Example: bioprobe taxa import rare-species
     """
     from bioprobe.classify.additions import import_taxa
-    from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy.reading import read_taxonomy
     from bioprobe.taxonomy.synonyms import read_synonyms, replace_synonyms
 
-    opened, taxa = EmbeddingStore.open(store), read_taxonomy(file)
+    place, _ = _open_list(store, user_wide=user_wide)
+    taxa = read_taxonomy(file)
     if synonyms:
         taxa = replace_synonyms(taxa, read_synonyms(synonyms))
-    with opened.lock():
-        n_new = import_taxa(opened, taxa)
-    say(f"added {n_new:,} taxa to {store}; {len(taxa) - n_new:,} were there", quiet=quiet)
+    with place.lock():
+        n_new = import_taxa(place, taxa)
+    n_known = len(taxa) - n_new
+    say(f"added {n_new:,} taxa to {place.describe()}; {n_known:,} were there", quiet=quiet)
 
 
-@app.command()
-def check(
-    name: Annotated[str, typer.Argument(help="Scientific name, known here or not.")],
-    common: Annotated[str, typer.Option(help="Common name.")] = "",
-    lineage: Annotated[
-        str, typer.Option(help="Names from kingdom down, separated by commas; leave holes empty.")
-    ] = "",
-    taxa: options.Taxa = None,
+@app.command("export")
+def export_list(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="A .csv that bioprobe taxa import and --taxa read, or a .npy: TreeOfLife's form, "
+            "text embeddings of shape (dim, n) with a .json of names beside them."
+        ),
+    ],
     text_type: options.TextTypeName = "taxon_com",
     templates: options.Templates = "plain",
-    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Classes to show.")] = 5,
+    user_wide: UserWide = False,
     store: options.Store = options.DEFAULT_STORE,
     model: options.Model = None,
     device: options.Device = "auto",
-    output: options.Output = "-",
-    file_format: options.Format = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 - read by the program's outermost frame
 ) -> None:
-    """Show the classes whose texts are nearest to that of a taxon; warn of confusion.
+    """Write the added taxa, the store's and the user's, for another store or tool.
 
-    Example: bioprobe taxa check "Panthera uncia" --common "snow leopard"
+    Example pictures are not written. --text-type, --templates, --model and --device are for .npy.
+
+    Example: bioprobe taxa export mine.csv
     """
-    import pandas as pd
+    from bioprobe.cli.taxa_pictures import write_added
+    from bioprobe.store.added_taxa import AddedList
 
-    from bioprobe.classify.candidates import find_candidates, find_known_taxa
-    from bioprobe.classify.likeness import find_neighbours
-    from bioprobe.prompts import PromptSet, TextType, read_templates
-    from bioprobe.taxonomy.lineage import complete_taxon
-
-    opened, texts = open_with_texts(store, model, device)
-    known = find_known_taxa(opened, taxa).find(name) if not (common or lineage) else None
-    taxon = known or complete_taxon(name, lineage, common_name=common)
-    classes = find_candidates(opened, taxa, taxon.rank)
-    prompts = PromptSet(classes, TextType.parse(text_type), read_templates(templates))
-    found = find_neighbours(taxon, prompts, texts.encode_text, k=k)
-    if found.is_confusing:
-        say(
-            f"warning: {taxon.name} will be confused with {found.taxa[0].name}: their texts have "
-            f"similarity {found.similarities[0]:.3f}, nine in ten classes stay below "
-            f"{found.usual:.3f} with their nearest; describe it with: bioprobe taxa add --prompt",
-            quiet=quiet,
-        )
-    rows = [
-        {"name": one.name, "common_name": one.common_name, "similarity": float(similarity)}
-        for one, similarity in zip(found.taxa, found.similarities, strict=True)
-    ]
-    frame = pd.DataFrame(rows, columns=["name", "common_name", "similarity"])
-    write_frame(frame, output, file_format, quiet=quiet)
+    only = AddedList.of_user() if user_wide else None
+    n_taxa = write_added(target, store, only, text_type, templates, model, device)
+    say(f"{n_taxa:,} taxa -> {target}", quiet=quiet)
 
 
 @app.command("list")
@@ -181,18 +206,42 @@ def list_taxa(
     """
     import pandas as pd
 
-    from bioprobe.store import EmbeddingStore, read_added_taxa
+    from bioprobe.classify.additions import list_known
 
-    opened = EmbeddingStore.open(store)
-    origins = {"added": read_added_taxa(opened), "labels": opened.images.taxa}
+    columns = [*options.RANK_NAMES, "common_name", "from", "prompts", "pictures"]
     rows = [
-        {**taxon.to_names(), "common_name": taxon.common_name, "from": origin,
-         "prompts": " | ".join(taxon.prompts)}
-        for origin, taxa in origins.items()
-        for taxon in taxa
+        {**one.taxon.to_names(), "common_name": one.taxon.common_name, "from": one.origin,
+         "prompts": " | ".join(one.taxon.prompts), "pictures": one.n_pictures}
+        for one in list_known(_open(store))
     ]  # fmt: skip
-    columns = [*options.RANK_NAMES, "common_name", "from", "prompts"]
     write_frame(pd.DataFrame(rows, columns=columns), output, file_format, quiet=quiet)
+
+
+app.command()(check)
+app.command()(measure)
+
+
+def _open(store: Path) -> EmbeddingStore:
+    from bioprobe.store import EmbeddingStore
+
+    return EmbeddingStore.open(store)
+
+
+def _open_list(store: Path, *, user_wide: bool) -> tuple[AddedList, EmbeddingStore | None]:
+    """Return the list that is meant, and its store; the user's list needs none."""
+    from bioprobe.store.added_taxa import AddedList
+
+    if user_wide:
+        return AddedList.of_user(), None
+    opened = _open(store)
+    return AddedList.of_store(opened), opened
+
+
+def _complete_lineage(opened: EmbeddingStore | None, store: Path, parent: str) -> str:
+    from bioprobe.classify.candidates import find_parent
+
+    above = find_parent(opened or _open(store), parent)
+    return ",".join(above.lineage[: above.depth + 1])
 
 
 def _show(taxon: Taxon) -> str:

@@ -1,26 +1,157 @@
-"""Taxa that a user added to a store by name or by text prompt."""
+"""Taxa that a user added by name or by text prompt: to one store, or for all of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from bioprobe.errors import TaxonomyError
-from bioprobe.files import replacing
+from bioprobe.errors import StoreLockedError, TaxonomyError
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.write_errors import explaining_refusal
+from bioprobe.store.writing import holding
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.taxonomy.reading import read_taxonomy
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from bioprobe.taxonomy.writing import write_taxonomy
 
 ADDED_TAXA_NAME = "taxa.csv"
+USER_TAXA_VARIABLE = "BIOPROBE_TAXA"
+
+
+@dataclasses.dataclass(frozen=True)
+class AddedList:
+    """A list of added taxa on disk; one that is not there is empty.
+
+    Parameters
+    ----------
+    file : Path
+        CSV, as :func:`bioprobe.taxonomy.writing.write_taxonomy` writes it.
+    store : Path or None
+        Folder of the store whose list it is; None for the user's.
+    """
+
+    file: Path
+    store: Path | None = None
+
+    @classmethod
+    def of_store(cls, store: EmbeddingStore) -> AddedList:
+        """Return the list of a store."""
+        return cls(store.folder / ADDED_TAXA_NAME, store.folder)
+
+    @classmethod
+    def of_user(cls) -> AddedList:
+        """Return the list that counts in every store of this user.
+
+        It lies where the system keeps a user's data, or where ``$BIOPROBE_TAXA`` says.
+
+        References
+        ----------
+        XDG Base Directory Specification, ``XDG_DATA_HOME``.
+        """
+        named = os.environ.get(USER_TAXA_VARIABLE)
+        return cls(Path(named) if named else _find_data_dir() / "bioprobe" / ADDED_TAXA_NAME)
+
+    def read(self) -> Taxonomy:
+        """Return the taxa in the order of adding."""
+        return read_taxonomy(self.file) if self.file.is_file() else Taxonomy(())
+
+    def write(self, taxa: Iterable[Taxon]) -> None:
+        """Replace the list, whole or not at all; hold :meth:`lock` meanwhile.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses.
+        """
+        listed = tuple(taxa)
+        with explaining_refusal(self.file):
+            if not listed:
+                self.file.unlink(missing_ok=True)
+                return
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            write_taxonomy(self.file, listed)
+
+    def add(self, taxon: Taxon) -> None:
+        """Add a taxon.
+
+        Raises
+        ------
+        TaxonomyError
+            If a taxon of that lineage was added before.
+        """
+        added = self.read()
+        if any(taxon.lineage == known.lineage for known in added):
+            msg = f"{taxon.name!r} was added before; remove it first with: bioprobe taxa remove"
+            raise TaxonomyError(msg)
+        self.write((*added, taxon))
+
+    def remove(self, name: str) -> Taxon:
+        """Remove a taxon by its scientific or common name, and return it.
+
+        Raises
+        ------
+        TaxonomyError
+            If no such taxon was added.
+        """
+        added = self.read()
+        taxon = added.find(name)
+        if taxon is None:
+            known = ", ".join(taxon.name for taxon in added) or "none"
+            msg = f"no taxon {name!r} was added to {self.describe()}; added were: {known}"
+            raise TaxonomyError(msg)
+        self.write(other for other in added if other is not taxon)
+        return taxon
+
+    def describe(self) -> str:
+        """Say whose list it is."""
+        return str(self.store) if self.store else f"the user-wide list {self.file}"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only one who changes the list while the block runs.
+
+        Yields
+        ------
+        None
+
+        Raises
+        ------
+        StoreLockedError
+            If another process holds it.
+        StoreError
+            If the folder cannot be written.
+        """
+        if self.store is not None:
+            with holding(self.store):
+                yield
+            return
+        import filelock
+
+        lock = filelock.FileLock(self.file.with_name(f".{self.file.name}.lock"), timeout=0)
+        with explaining_refusal(self.file):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                msg = f"another process is changing {self.file}; wait until it has ended"
+                raise StoreLockedError(msg) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def read_added_taxa(store: EmbeddingStore) -> Taxonomy:
     """Return the taxa that were added to a store, in the order of adding."""
-    path = _find_file(store)
-    return read_taxonomy(path) if path.is_file() else Taxonomy(())
+    return AddedList.of_store(store).read()
+
+
+def read_user_taxa() -> Taxonomy:
+    """Return the taxa that this user added for all stores, in the order of adding."""
+    return AddedList.of_user().read()
 
 
 def add_taxon(store: EmbeddingStore, taxon: Taxon) -> None:
@@ -31,47 +162,24 @@ def add_taxon(store: EmbeddingStore, taxon: Taxon) -> None:
     TaxonomyError
         If a taxon of that lineage was added before.
     """
-    added = read_added_taxa(store)
-    if any(taxon.lineage == known.lineage for known in added):
-        msg = f"{taxon.name!r} was added before; remove it first with: bioprobe taxa remove"
-        raise TaxonomyError(msg)
-    _write(store, (*added, taxon))
+    AddedList.of_store(store).add(taxon)
 
 
 def remove_taxon(store: EmbeddingStore, name: str) -> Taxon:
-    """Remove an added taxon by its scientific or common name, and return it.
+    """Remove a taxon that was added to a store by its scientific or common name, and return it.
 
     Raises
     ------
     TaxonomyError
         If no such taxon was added.
     """
-    added = read_added_taxa(store)
-    taxon = added.find(name)
-    if taxon is None:
-        known = ", ".join(taxon.name for taxon in added) or "none"
-        msg = f"no taxon {name!r} was added to {store.folder}; added were: {known}"
-        raise TaxonomyError(msg)
-    _write(store, tuple(other for other in added if other is not taxon))
-    return taxon
+    return AddedList.of_store(store).remove(name)
 
 
-def _write(store: EmbeddingStore, taxa: tuple[Taxon, ...]) -> None:
-    import pandas as pd
-
-    path = _find_file(store)
-    if not taxa:
-        with explaining_refusal(path):
-            path.unlink(missing_ok=True)
-        return
-    rows = [
-        {**taxon.to_names(), "common_name": taxon.common_name, "prompt": prompt}
-        for taxon in taxa
-        for prompt in (taxon.prompts or ("",))
-    ]
-    with explaining_refusal(path), replacing(path) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
-
-
-def _find_file(store: EmbeddingStore) -> Path:
-    return store.folder / ADDED_TAXA_NAME
+def _find_data_dir() -> Path:
+    home = Path.home()
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
