@@ -10,6 +10,7 @@ import typer
 
 from bioprobe.cli import options
 from bioprobe.cli.output import say
+from bioprobe.cli.store_index import index
 
 if TYPE_CHECKING:
     from bioprobe.interchange import ImportSummary
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Look into a store, and exchange its vectors with other tools."
 )
+
+app.command()(index)
 
 _LAYOUTS = ("clip-retrieval", "datasets", "emb-explorer", "hpc-inference", "npy", "treeoflife")
 Layout = Annotated[

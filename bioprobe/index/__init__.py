@@ -1,6 +1,18 @@
-"""Nearest neighbours: a FAISS index over a store, and search by picture and text."""
+"""Nearest neighbours: exact or by a FAISS index, and search by picture, text and row."""
 
 from bioprobe.index.neighbor_index import NeighborIndex
-from bioprobe.index.search import Neighbors, embed_query_image, search
+from bioprobe.index.question import Question, Terms, compose_question, embed_query_image
+from bioprobe.index.search import Neighbors, search
+from bioprobe.index.tuning import IndexReport, build_index
 
-__all__ = ["NeighborIndex", "Neighbors", "embed_query_image", "search"]
+__all__ = [
+    "IndexReport",
+    "NeighborIndex",
+    "Neighbors",
+    "Question",
+    "Terms",
+    "build_index",
+    "compose_question",
+    "embed_query_image",
+    "search",
+]

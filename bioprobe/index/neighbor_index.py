@@ -1,65 +1,142 @@
-"""FAISS over the vectors of a store, kept beside them and rebuilt when they change."""
+"""Nearest neighbours among the vectors of a store: exact, or by an approximate index."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import contextlib
+import dataclasses
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MismatchError
-from bioprobe.files import replacing, write_text
+from bioprobe.index.exact import rank_candidates, search_exactly
+from bioprobe.index.index_file import IndexNote, complete_note, read_index, read_note, write_index
+from bioprobe.index.kinds import add_chunks, count_training_rows, find_candidates, make_index
+from bioprobe.index.stored_vectors import Rows, StoredVectors, Vectors
 from bioprobe.store import EmbeddingStore
 
 if TYPE_CHECKING:
     import faiss
 
-INDEX_NAME = "index.faiss"
+# Where fewer of the indexed rows may be answers, they are all compared: an index would visit
+# mostly others, and its recall was measured on all.
+_LEAST_ALLOWED_FRACTION = 0.5
+# An index that has grown by more than this was tuned for another store.
+_MOST_GROWTH_FRACTION = 0.5
 
 
-class NeighborIndex:
-    """Exact inner-product search over the vectors of a store.
+@dataclasses.dataclass(frozen=True)
+class ApproximateIndex:
+    """An index of faiss with what is known of it.
 
     Parameters
     ----------
-    faiss_index : faiss.Index
-        Index whose ids are the rows of the store.
-    rows : ndarray of int64, shape (n_current,)
-        Rows that may be answers.
+    index : faiss.IndexIDMap
+        Its ids are rows of the store.
+    note : IndexNote
     """
 
-    def __init__(self, faiss_index: faiss.Index, rows: npt.NDArray[np.int64]) -> None:
-        self._index = faiss_index
-        self._rows = rows
+    index: faiss.IndexIDMap
+    note: IndexNote
 
-    @classmethod
-    def open(cls, store: EmbeddingStore) -> NeighborIndex:
-        """Read the index of a store, and build it first if it is missing or out of date.
-
-        The index records which vectors it was built from, so one that is older than the
-        manifest, or was copied from elsewhere, is never used; nor is a damaged one.
-        """
+    @cached_property
+    def ids(self) -> Rows:
+        """Row of each position in the index."""
         import faiss
 
-        path = store.folder / INDEX_NAME
-        known = _read(path, store)
-        if known is not None:
-            return cls(known, store.rows)
-        index = faiss.IndexFlatIP(store.manifest.dim)
-        for _, vectors in store.iter_shards():
-            index.add(np.ascontiguousarray(vectors, dtype=np.float32))
-        _write(index, path, store.manifest.vectors_sha256)
-        return cls(index, store.rows)
+        ids: Rows = faiss.vector_to_array(self.index.id_map)
+        return ids
 
-    def search(
-        self,
-        queries: npt.NDArray[np.float32],
-        k: int,
-        *,
-        rows: npt.NDArray[np.int64] | None = None,
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    def find(self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_]) -> Rows:
+        """Return allowed rows that are near each query, at least k wide; -1 for none."""
+        import faiss
+
+        kept = allowed[self.ids]
+        # Of more answers, and among fewer rows, as many again must be looked at.
+        dial = self.note.dial.widen(max(1.0, k / self.note.k) * len(kept) / int(kept.sum()))
+        dial = dataclasses.replace(dial, n_candidates=max(dial.n_candidates, k))
+        inner = faiss.downcast_index(self.index.index)
+        found = find_candidates(inner, queries, dial, None if kept.all() else kept)
+        return np.where(found >= 0, self.ids[found], -1)
+
+
+class NeighborIndex:
+    """Search by inner product over the vectors of a store.
+
+    Whichever way the candidates are found, their similarities are those of exact search, and of
+    equal ones the lower row stands first.
+
+    Parameters
+    ----------
+    vectors : StoredVectors
+        Vectors of the store.
+    rows : ndarray of int64, shape (n_current,)
+        Rows that may be answers.
+    approximate : ApproximateIndex, optional
+        Finds the candidates; without it search is exact.
+    """
+
+    def __init__(
+        self, vectors: StoredVectors, rows: Rows, approximate: ApproximateIndex | None = None
+    ) -> None:
+        self._vectors = vectors
+        self._rows = rows
+        self._approximate = approximate
+
+    @classmethod
+    def open(cls, store: EmbeddingStore, *, exact: bool = False) -> NeighborIndex:
+        """Open the index of a store: exact, unless ``bioprobe store index`` made another.
+
+        An index records which vectors it holds, so one that is older than the manifest, or was
+        copied from elsewhere, is never used as it is: new rows are added to it, and a damaged or
+        foreign one is built again with the same settings. Where the folder cannot be written that
+        happens in memory.
+
+        Parameters
+        ----------
+        store : EmbeddingStore
+        exact : bool
+            Whether to compare all vectors although there is an approximate index.
+        """
+        vectors = StoredVectors(store)
+        note = None if exact or not len(store) else read_note(store.folder)
+        if note is None:
+            return cls(vectors, store.rows)
+        index = read_index(store.folder, note)
+        if index is not None and note.vectors_sha256 == store.manifest.vectors_sha256:
+            return cls(vectors, store.rows, ApproximateIndex(index, note))
+        index = _bring_up_to_date(index, note, store, vectors)
+        # Without the right to write, it is made again next time.
+        note = complete_note(note, store)
+        with contextlib.suppress(OSError):
+            note = write_index(index, note, store)
+        return cls(vectors, store.rows, ApproximateIndex(index, note))
+
+    @property
+    def note(self) -> IndexNote | None:
+        """What is known of the approximate index, if there is one."""
+        return None if self._approximate is None else self._approximate.note
+
+    @property
+    def kind(self) -> str:
+        """``flat`` where search is exact, else the kind of the index."""
+        return "flat" if self.note is None else self.note.kind
+
+    @property
+    def is_outgrown(self) -> bool:
+        """Whether the store has grown so much that the index wants to be built anew."""
+        if self.note is None:
+            return False
+        return len(self._vectors) > (1 + _MOST_GROWTH_FRACTION) * self.note.n_measured
+
+    def is_exact_for(self, n_allowed: int) -> bool:
+        """Tell whether all rows are compared where so many may be answers."""
+        least = _LEAST_ALLOWED_FRACTION * len(self._vectors)
+        return self._approximate is None or n_allowed < least
+
+    def search(self, queries: Vectors, k: int, *, rows: Rows | None = None) -> tuple[Rows, Vectors]:
         """Find the nearest rows of each query.
 
         Parameters
@@ -73,62 +150,66 @@ class NeighborIndex:
         Returns
         -------
         rows : ndarray of int64, shape (n_queries, min(k, n_allowed))
-            Nearest first.
+            Nearest first, of equal similarities the lower row first.
         similarities : ndarray of float32, of the same shape
             Cosine similarity in [-1, 1].
 
         Raises
         ------
         MismatchError
-            If the queries have another dim than the index.
+            If the queries have another dim than the store.
         """
-        import faiss
-
-        if queries.shape[1] != self._index.d:
-            msg = f"the index holds vectors of dim {self._index.d}, got {queries.shape[1]}"
+        if queries.shape[1] != self._vectors.dim:
+            msg = f"the index holds vectors of dim {self._vectors.dim}, got {queries.shape[1]}"
             raise MismatchError(msg)
-        allowed = self._rows if rows is None else np.intersect1d(rows, self._rows)
-        n_answers = min(k, len(allowed))
+        allowed = np.zeros(len(self._vectors), dtype=bool)
+        allowed[self._rows if rows is None else np.intersect1d(rows, self._rows)] = True
+        n_allowed = int(allowed.sum())
+        n_answers = min(k, n_allowed)
         if n_answers == 0 or len(queries) == 0:
             empty = np.zeros((len(queries), n_answers))
             return empty.astype(np.int64), empty.astype(np.float32)
-        parameters = None
-        if len(allowed) < self._index.ntotal:
-            selector = faiss.IDSelectorBatch(allowed)
-            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-        similarities, ids = self._index.search(queries, n_answers, params=parameters)
-        return ids, similarities
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        if self._approximate is None or self.is_exact_for(n_allowed):
+            return search_exactly(self._vectors, queries, n_answers, allowed)
+        candidates = self._approximate.find(queries, n_answers, allowed)
+        found, similarities = rank_candidates(self._vectors, queries, candidates, n_answers)
+        short = np.flatnonzero(found[:, -1] < 0)
+        if len(short):
+            exact = search_exactly(self._vectors, queries[short], n_answers, allowed)
+            found[short], similarities[short] = exact
+        return found, similarities
 
 
-def _read(path: Path, store: EmbeddingStore) -> faiss.Index | None:
-    import faiss
+def build_from(
+    vectors: StoredVectors, note: IndexNote, included: npt.NDArray[np.bool_]
+) -> faiss.IndexIDMap:
+    """Build an index of some rows.
 
-    if _read_origin(path) != store.manifest.vectors_sha256:
-        return None
-    try:
-        index = faiss.read_index(str(path))
-    except RuntimeError:
-        return None
-    # Two programs that built at the same time may have left the note of one beside the index of
-    # the other.
-    fits = (index.ntotal, index.d) == (len(store), store.manifest.dim)
-    return index if fits else None
-
-
-def _read_origin(path: Path) -> str:
-    try:
-        fields = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    return str(fields.get("vectors_sha256", "")) if path.is_file() else ""
+    Parameters
+    ----------
+    vectors : StoredVectors
+    note : IndexNote
+        Says which structure, and the seed.
+    included : ndarray of bool, shape (n_rows,)
+        Rows to put in.
+    """
+    rows = np.flatnonzero(included)
+    n_sample = count_training_rows(note.structure, len(rows))
+    chosen = np.random.default_rng(note.seed).choice(rows, n_sample, replace=False)
+    index = make_index(note.structure, vectors.take(np.sort(chosen)), seed=note.seed)
+    add_chunks(index, vectors.iter_chunks(included))
+    return index
 
 
-def _write(index: faiss.Index, path: Path, vectors_sha256: str) -> None:
-    import faiss
-
-    # The note goes first and comes back last, so an interrupted build leaves none.
-    path.with_suffix(".json").unlink(missing_ok=True)
-    with replacing(path) as temporary:
-        faiss.write_index(index, str(temporary))
-    note = {"kind": "flat", "vectors_sha256": vectors_sha256}
-    write_text(path.with_suffix(".json"), json.dumps(note) + "\n")
+def _bring_up_to_date(
+    index: faiss.IndexIDMap | None, note: IndexNote, store: EmbeddingStore, vectors: StoredVectors
+) -> faiss.IndexIDMap:
+    """Add the rows that are new, or build the index again where the old rows are not the same."""
+    shards = tuple(shard.vectors_sha256 for shard in store.manifest.present_shards)
+    missing = np.ones(len(vectors), dtype=bool)
+    if index is None or shards[: len(note.shards)] != note.shards:
+        return build_from(vectors, note, missing)
+    missing[: index.ntotal] = False
+    add_chunks(index, vectors.iter_chunks(missing))
+    return index

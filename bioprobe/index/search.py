@@ -1,31 +1,29 @@
-"""Search a store by picture, by text, or by both."""
+"""Search a store by picture, by text, by row, or by several of them."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.errors import SourceError
+from bioprobe.errors import SelectionError
 from bioprobe.images.image_table import ImageTable
-from bioprobe.images.reading import decode_image, hash_bytes, ignore_pillow_warnings
+from bioprobe.index.copies import find_copies
 from bioprobe.index.neighbor_index import NeighborIndex
-from bioprobe.store import EmbeddingStore, TextCache
+from bioprobe.index.question import Question, Rows, Vectors
+from bioprobe.provenance import Provenance
+from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Vectors = npt.NDArray[np.float32]
-
 
 @dataclasses.dataclass(frozen=True)
 class Neighbors:
-    """Images nearest to one query, nearest first.
+    """Images nearest to one question, nearest first.
 
     Parameters
     ----------
@@ -34,12 +32,16 @@ class Neighbors:
     rows : ndarray of int64, shape (k,)
         Rows of the store.
     similarities : ndarray of float32, shape (k,)
-        Cosine similarity to the query.
+        Cosine similarity to the question.
+    provenance : Provenance
+        What the answer was computed from; its options say how it was found: ``index``, ``exact``
+        and, where the index is approximate, the measured ``recall``.
     """
 
     images: ImageTable
-    rows: npt.NDArray[np.int64]
+    rows: Rows
     similarities: npt.NDArray[np.float32]
+    provenance: Provenance
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an answer: file name, labels, similarity, row."""
@@ -52,10 +54,13 @@ class Neighbors:
 
 def search(
     store: EmbeddingStore,
-    queries: Vectors,
+    question: Question | Vectors,
     *,
     k: int = 10,
     condition: str | None = None,
+    exclude_own: bool | None = None,
+    deduplicate: bool = False,
+    exact: bool = False,
 ) -> Neighbors:
     """Find the images nearest to one question, which may have several parts.
 
@@ -63,60 +68,93 @@ def search(
     ----------
     store : EmbeddingStore
         Where to look.
-    queries : ndarray of float32, shape (n_parts, dim), unit rows
+    question : Question, or ndarray of float32, shape (n_parts, dim), unit rows
         Vectors of pictures and texts; their mean, made unit, is the question.
     k : int
         Answers, ≥ 1.
     condition : str, optional
         Only images that meet this condition may be answers; see
         :meth:`bioprobe.images.ImageTable.match`.
+    exclude_own : bool, optional
+        Whether to leave out the images that the question was made of and, with ``deduplicate``,
+        their copies. By default rows that it names are left out, and images in the store that
+        have the bytes of its pictures are not.
+    deduplicate : bool
+        Whether to give the nearest only of images that are copies; see
+        :func:`bioprobe.index.copies.find_copies`.
+    exact : bool
+        Whether to compare all vectors although the store has an approximate index.
 
     Raises
     ------
     SourceError
-        If there is no part.
+        If nothing is looked for.
     SelectionError
-        If no image meets the condition.
+        If no image meets the condition, or none but the question's own.
     """
-    if len(queries) == 0:
-        msg = "nothing to search by; give --image, --text, or both"
-        raise SourceError(msg)
-    question = normalise_rows(queries.mean(axis=0, keepdims=True))
+    if not isinstance(question, Question):
+        question = Question(question)
+    vector = question.vector
+    copies = find_copies(store) if deduplicate else None
     allowed = store.select(condition)
-    rows, similarities = NeighborIndex.open(store).search(question, k, rows=allowed)
-    return Neighbors(store.images, rows[0], similarities[0])
+    own = _find_own(question, exclude_own)
+    if len(own):
+        allowed = _leave_out(allowed, own, copies, store)
+    index = NeighborIndex.open(store, exact=exact)
+    rows, similarities = _find(index, vector, k, allowed, copies)
+    is_exact = index.is_exact_for(len(allowed))
+    options = {
+        "question": question.text, "minus_weight": question.minus_weight, "k": k,
+        "left_out": own.tolist(), "deduplicate": deduplicate, "index": index.kind,
+        "exact": is_exact,
+    }  # fmt: skip
+    if index.note is not None and not is_exact:
+        options |= {"recall": index.note.recall, "recall_k": index.note.k}
+        options["index_outgrown"] = index.is_outgrown
+    provenance = Provenance(
+        encoder=store.manifest.encoder.to_dict(),
+        store=str(store.folder),
+        n_rows=len(allowed),
+        condition=condition or "",
+        options=options,
+    )
+    return Neighbors(store.images, rows, similarities, provenance)
 
 
-def embed_query_image(store: EmbeddingStore, texts: TextCache, file: Path) -> Vectors:
-    """Return the vector of a picture, from the store if it has it.
+def _find_own(question: Question, exclude_own: bool | None) -> Rows:
+    if exclude_own is None:
+        return question.rows
+    if not exclude_own:
+        return np.zeros(0, dtype=np.int64)
+    return np.union1d(question.rows, question.picture_rows)
 
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Looked through for the same bytes.
-    texts : TextCache
-        Gives the encoder where the picture is new.
-    file : Path
-        Image file.
 
-    Returns
-    -------
-    ndarray of float32, shape (1, dim), unit rows
+def _leave_out(
+    allowed: Rows, own: Rows, copies: npt.NDArray[np.int64] | None, store: EmbeddingStore
+) -> Rows:
+    if copies is not None:
+        own = np.flatnonzero(np.isin(copies, copies[own]))
+    left = np.setdiff1d(allowed, own)
+    if not len(left):
+        msg = f"no image in {store.folder} may be an answer but those of the question itself"
+        raise SelectionError(msg)
+    return left
 
-    Raises
-    ------
-    SourceError
-        If there is no such file.
-    ImageReadError
-        If it cannot be decoded.
-    """
-    if not file.is_file():
-        msg = f"no image at {file}"
-        raise SourceError(msg)
-    data = file.read_bytes()
-    known = np.flatnonzero(store.images.frame["sha256"].to_numpy() == hash_bytes(data))
-    if known.size:
-        return store.read_vectors(known[:1])
-    with ignore_pillow_warnings():
-        image = decode_image(data)
-    return texts.encoder.encode_image([image])
+
+def _find(
+    index: NeighborIndex,
+    vector: Vectors,
+    k: int,
+    allowed: Rows,
+    copies: npt.NDArray[np.int64] | None,
+) -> tuple[Rows, npt.NDArray[np.float32]]:
+    n_asked = k
+    while True:
+        rows, similarities = (found[0] for found in index.search(vector, n_asked, rows=allowed))
+        if copies is None:
+            return rows, similarities
+        # The nearest of each group, in their order.
+        firsts = np.sort(np.unique(copies[rows], return_index=True)[1])[:k]
+        if len(firsts) == k or len(rows) == len(allowed):
+            return rows[firsts], similarities[firsts]
+        n_asked = min(2 * n_asked, len(allowed))

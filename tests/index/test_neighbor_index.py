@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,24 +126,6 @@ def test_queries_of_another_dim_are_refused(make: Callable[..., EmbeddingStore])
         index.search(np.ones((1, 3), dtype=np.float32), 1)
 
 
-def _open_without_building(store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch) -> NeighborIndex:
-    def refuse(*_: object) -> None:
-        pytest.fail("the index was built again")
-
-    with monkeypatch.context() as patched:
-        patched.setattr("bioprobe.index.neighbor_index._write", refuse)
-        return NeighborIndex.open(store)
-
-
-def test_it_is_built_once(
-    make: Callable[..., EmbeddingStore], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = make(5)
-    first = NeighborIndex.open(store).search(_draw(2, 9), 3)
-    again = _open_without_building(EmbeddingStore.open(store.folder), monkeypatch)
-    np.testing.assert_array_equal(again.search(_draw(2, 9), 3)[0], first[0])
-
-
 def test_retiring_and_relabelling_keep_the_index_current(
     make: Callable[..., EmbeddingStore],
 ) -> None:
@@ -165,82 +146,47 @@ def test_it_grows_with_the_store(make: Callable[..., EmbeddingStore]) -> None:
     np.testing.assert_allclose(similarities, 1, atol=1e-6)
 
 
-def test_an_index_of_other_vectors_is_never_used(
-    make: Callable[..., EmbeddingStore], tmp_path: Path
+@pytest.mark.parametrize("k", [1, 9, 10, 11, 40, 99, 100])
+@pytest.mark.parametrize("chunk_rows", [7, 1000])
+def test_rows_as_near_as_each_other_stand_in_their_order(
+    make: Callable[..., EmbeddingStore], monkeypatch: pytest.MonkeyPatch, k: int, chunk_rows: int
 ) -> None:
-    store = make(5)
-    other = EmbeddingStore.create(tmp_path / "other", store.manifest.encoder, dim=DIM)
-    other = _add(other, _draw(5, 77))
-    NeighborIndex.open(other)
-    for name in ("index.faiss", "index.json"):
-        (store.folder / name).write_bytes((other.folder / name).read_bytes())
-    vectors = store.read_vectors()
-    assert NeighborIndex.open(store).search(vectors, 1)[0].ravel().tolist() == [0, 1, 2, 3, 4]
+    # More copies than are looked at beyond the answers, spread over the rows.
+    monkeypatch.setattr("bioprobe.index.stored_vectors._CHUNK_ROWS", chunk_rows)
+    vectors = _draw(100, 0)
+    vectors[10:90:2] = vectors[11]
+    store = _add(make(), vectors)
+    queries = np.concatenate([vectors[11:12], _draw(3, 5)])
+    rows, similarities = NeighborIndex.open(store).search(queries, k)
+    exact = queries.astype(np.float64) @ store.read_vectors().astype(np.float64).T
+    order = np.argsort(-exact.astype(np.float32), axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(rows, order)
+    expected = np.take_along_axis(exact.astype(np.float32), order, axis=1)
+    np.testing.assert_allclose(similarities, expected, rtol=0, atol=1e-7)
 
 
-def _drop_index(store: EmbeddingStore) -> None:
-    (store.folder / "index.faiss").unlink()
-
-
-def _drop_note(store: EmbeddingStore) -> None:
-    (store.folder / "index.json").unlink()
-
-
-def _damage_note(store: EmbeddingStore) -> None:
-    (store.folder / "index.json").write_text("{")
-
-
-def _truncate_index(store: EmbeddingStore) -> None:
-    path = store.folder / "index.faiss"
-    path.write_bytes(path.read_bytes()[:-10])
-
-
-def _empty_index(store: EmbeddingStore) -> None:
-    (store.folder / "index.faiss").write_bytes(b"")
-
-
-def _put_smaller_index(store: EmbeddingStore) -> None:
-    import faiss
-
-    faiss.write_index(faiss.IndexFlatIP(DIM), str(store.folder / "index.faiss"))
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [_drop_index, _drop_note, _damage_note, _truncate_index, _empty_index, _put_smaller_index],
-)
-def test_a_damaged_index_is_built_again(
+def test_an_answer_does_not_depend_on_the_other_queries(
     make: Callable[..., EmbeddingStore],
-    damage: Callable[[EmbeddingStore], None],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    index, queries = NeighborIndex.open(make(300)), _draw(200, 9)
+    together = index.search(queries, 5)
+    for position in (0, 150):
+        alone = index.search(queries[position : position + 1], 5)
+        np.testing.assert_array_equal(alone[0][0], together[0][position])
+        np.testing.assert_array_equal(alone[1][0], together[1][position])
+
+
+def test_exact_search_writes_nothing(make: Callable[..., EmbeddingStore]) -> None:
     store = make(5)
-    NeighborIndex.open(store)
-    damage(store)
-    for index in (NeighborIndex.open(store), _open_without_building(store, monkeypatch)):
-        rows, _ = index.search(store.read_vectors(), 1)
-        assert rows.ravel().tolist() == [0, 1, 2, 3, 4]
+    before = sorted(store.folder.rglob("*"))
+    NeighborIndex.open(store).search(_draw(2, 9), 3)
+    assert sorted(store.folder.rglob("*")) == before
 
 
-def test_an_interrupted_build_leaves_nothing_that_is_believed(
+def test_shards_beyond_those_held_open_are_read_too(
     make: Callable[..., EmbeddingStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = make(5)
-    NeighborIndex.open(store)
-    store = _add(store, _draw(1, 8))
-
-    def lose_power(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr("faiss.write_index", lose_power)
-        with pytest.raises(KeyboardInterrupt):
-            NeighborIndex.open(store)
-    assert NeighborIndex.open(store).search(_draw(1, 8), 1)[0].tolist() == [[5]]
-
-
-def test_the_note_says_what_the_index_was_built_from(make: Callable[..., EmbeddingStore]) -> None:
-    store = make(2)
-    NeighborIndex.open(store)
-    note = json.loads((store.folder / "index.json").read_text())
-    assert note == {"kind": "flat", "vectors_sha256": store.manifest.vectors_sha256}
+    monkeypatch.setattr("bioprobe.index.stored_vectors._MAX_OPEN_SHARDS", 2)
+    store = make(3, 2, 4, 1)
+    vectors = store.read_vectors()
+    assert NeighborIndex.open(store).search(vectors, 1)[0].ravel().tolist() == list(range(10))

@@ -87,7 +87,7 @@ def test_a_condition_that_nothing_meets_is_refused(compass: EmbeddingStore) -> N
 
 
 def test_no_question_is_refused(compass: EmbeddingStore) -> None:
-    with pytest.raises(SourceError, match="nothing to search by; give --image, --text, or both"):
+    with pytest.raises(SourceError, match="nothing to search by; give --image, --text, --row"):
         search(compass, UNIT[:0])
 
 
@@ -174,3 +174,25 @@ def test_a_picture_that_cannot_be_decoded_is_refused(
     (tmp_path / "text.jpg").write_text("no picture")
     with pytest.raises(ImageReadError, match="not an image of a known kind"):
         embed_query_image(photos, TextCache(photos, lambda: encoder), tmp_path / "text.jpg")
+
+
+def test_the_answer_says_what_it_was_computed_from(compass: EmbeddingStore) -> None:
+    found = search(compass, UNIT[:1], k=2, condition="site > 1")
+    facts = found.provenance.to_dict()
+    assert facts["encoder"] == compass.manifest.encoder.to_dict()
+    assert facts["store"] == str(compass.folder)
+    assert (facts["n_rows"], facts["condition"]) == (3, "site > 1")
+    assert (facts["options"]["k"], facts["options"]["index"]) == (2, "flat")
+
+
+def test_the_index_answers_unless_exact_search_is_asked_for(
+    indexed: Callable[[str], EmbeddingStore], draw: Callable[[int, int], np.ndarray]
+) -> None:
+    store = indexed("ivf")
+    by_index = search(store, draw(1, 9)).provenance.options
+    assert (by_index["index"], by_index["exact"], by_index["recall_k"]) == ("ivf", False, 10)
+    assert 0.85 <= by_index["recall"] <= 1
+    assert search(store, draw(1, 9), exact=True).provenance.options["index"] == "flat"
+    few = search(store, draw(1, 9), condition="path < '1'").provenance.options
+    assert (few["index"], few["exact"]) == ("ivf", True)
+    assert "recall" not in few

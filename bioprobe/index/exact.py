@@ -1,0 +1,124 @@
+"""Exact search: every allowed vector is compared.
+
+A similarity is the product in double precision, rounded to float32, and of equal ones the lower
+row stands first. So the answers do not depend on how many rows or queries are compared at once,
+which single-precision matrix products do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.index.stored_vectors import Rows, StoredVectors, Vectors
+
+# More candidates than answers are compared again in double precision; a tie or a rounding error at
+# the border is then seen.
+_MARGIN = 16
+# Single-precision products of unit vectors are this close to the exact ones, with room.
+_ROUNDING = np.float32(1e-5)
+# Queries whose candidates are in memory at once.
+_BATCH = 128
+
+
+def search_exactly(
+    vectors: StoredVectors, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_]
+) -> tuple[Rows, Vectors]:
+    """Find the nearest of the allowed rows by comparing all of them.
+
+    Parameters
+    ----------
+    vectors : StoredVectors
+    queries : ndarray of float32, shape (n_queries, dim), unit rows
+    k : int
+        Answers a query, 1 ≤ k ≤ number of allowed rows.
+    allowed : ndarray of bool, shape (n_rows,)
+        Rows that may be answers.
+
+    Returns
+    -------
+    rows : ndarray of int64, shape (n_queries, k)
+        Nearest first, of equal similarities the lower row first.
+    similarities : ndarray of float32, shape (n_queries, k)
+    """
+    n_candidates = min(k + _MARGIN, int(allowed.sum()))
+    candidates, rough = _collect(vectors, queries, n_candidates, allowed)
+    rows, similarities = rank_candidates(vectors, queries, candidates, k)
+    if n_candidates == allowed.sum():
+        return rows, similarities
+    # Where the last candidate is no farther than the last answer, others may be as near as it.
+    for query in np.flatnonzero(rough.min(axis=1) + _ROUNDING >= similarities[:, -1]):
+        least = similarities[query, -1] - _ROUNDING
+        tied = _find_from(vectors, queries[query], least, allowed)
+        answer = rank_candidates(vectors, queries[query : query + 1], tied[None], k)
+        rows[query], similarities[query] = answer[0][0], answer[1][0]
+    return rows, similarities
+
+
+def rank_candidates(
+    vectors: StoredVectors, queries: Vectors, candidates: Rows, k: int
+) -> tuple[Rows, Vectors]:
+    """Compare candidates with their queries exactly, and return the k nearest of each.
+
+    Parameters
+    ----------
+    vectors : StoredVectors
+    queries : ndarray of float32, shape (n_queries, dim), unit rows
+    candidates : ndarray of int64, shape (n_queries, n_candidates)
+        Rows, each once; -1 for none.
+    k : int
+        No more than ``n_candidates``.
+
+    Returns
+    -------
+    rows : ndarray of int64, shape (n_queries, k)
+        -1 where a query has fewer candidates.
+    similarities : ndarray of float32, shape (n_queries, k)
+        -inf there.
+    """
+    rows = np.empty((len(queries), k), dtype=np.int64)
+    similarities = np.empty((len(queries), k), dtype=np.float32)
+    for start in range(0, len(queries), _BATCH):
+        batch = slice(start, start + _BATCH)
+        asked = candidates[batch]
+        flat = vectors.take(np.maximum(asked, 0).ravel())
+        near = flat.reshape(*asked.shape, -1).astype(np.float64)
+        exact = np.einsum("qcd,qd->qc", near, queries[batch].astype(np.float64))
+        exact = np.where(asked >= 0, exact, -np.inf).astype(np.float32)
+        order = np.lexsort((asked, -exact), axis=1)[:, :k]
+        rows[batch] = np.take_along_axis(asked, order, axis=1)
+        similarities[batch] = np.take_along_axis(exact, order, axis=1)
+    return rows, similarities
+
+
+def _collect(
+    vectors: StoredVectors, queries: Vectors, n_candidates: int, allowed: npt.NDArray[np.bool_]
+) -> tuple[Rows, Vectors]:
+    """Return the nearest by single-precision products, in no order."""
+    import faiss
+
+    best_rows = np.zeros((len(queries), 0), dtype=np.int64)
+    best = np.zeros((len(queries), 0), dtype=np.float32)
+    for rows, chunk in vectors.iter_chunks(allowed):
+        n_here = min(n_candidates, len(rows))
+        similarities, positions = faiss.knn(
+            queries, chunk, n_here, metric=faiss.METRIC_INNER_PRODUCT
+        )
+        best_rows = np.concatenate([best_rows, rows[positions]], axis=1)
+        best = np.concatenate([best, similarities], axis=1)
+        if best.shape[1] > n_candidates:
+            kept = np.argpartition(-best, n_candidates - 1, axis=1)[:, :n_candidates]
+            best_rows = np.take_along_axis(best_rows, kept, axis=1)
+            best = np.take_along_axis(best, kept, axis=1)
+    return best_rows, best
+
+
+def _find_from(
+    vectors: StoredVectors,
+    query: npt.NDArray[np.float32],
+    least: np.float32,
+    allowed: npt.NDArray[np.bool_],
+) -> Rows:
+    """Return all rows of at least a similarity."""
+    near = [rows[chunk @ query >= least] for rows, chunk in vectors.iter_chunks(allowed)]
+    return np.concatenate(near)

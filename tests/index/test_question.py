@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bioprobe.embedding import embed_images
+from bioprobe.errors import SourceError, StoreError
+from bioprobe.images import find_images
+from bioprobe.index import Question, Terms, compose_question
+from bioprobe.store import EmbeddingStore, TextCache
+
+if TYPE_CHECKING:
+    from tests.conftest import PlainEncoder
+
+UNIT = np.eye(3, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("plus", "minus", "weight", "expected"),
+    [
+        ([0], [], 1, [1, 0, 0]),
+        ([0, 1], [], 1, [1, 1, 0]),
+        ([0], [1], 1, [1, -1, 0]),
+        ([0], [1], 0.5, [2, -1, 0]),
+        ([0], [1], 0, [1, 0, 0]),
+        # Means: two terms of a side weigh as much as one.
+        ([0], [1, 2], 1, [2, -1, -1]),
+        ([0, 0, 1], [2], 1, [2, 1, -3]),
+    ],
+)
+def test_a_question_is_the_mean_of_plus_less_the_mean_of_minus(
+    plus: list[int], minus: list[int], weight: float, expected: list[int]
+) -> None:
+    question = Question(UNIT[plus], UNIT[minus], weight)
+    direction = np.array(expected) / np.linalg.norm(expected)
+    np.testing.assert_allclose(question.vector, direction[None], atol=1e-6)
+    assert question.vector.dtype == np.float32
+
+
+def test_a_question_of_minus_alone_is_refused() -> None:
+    with pytest.raises(SourceError, match="nothing to search by"):
+        _ = Question(UNIT[:0], UNIT[:1]).vector
+
+
+@pytest.mark.parametrize("plus", [[0], [0, 1]])
+def test_terms_that_cancel_out_are_refused(plus: list[int]) -> None:
+    with pytest.raises(SourceError, match="cancel out"):
+        _ = Question(UNIT[plus], UNIT[plus]).vector
+
+
+@pytest.fixture
+def photos(
+    make_store: Callable[..., EmbeddingStore],
+    encoder: PlainEncoder,
+    write_pictures: Callable[..., Path],
+) -> EmbeddingStore:
+    store = make_store(encoder)
+    embed_images(find_images([write_pictures(4)]), encoder, store)
+    return EmbeddingStore.open(store.folder)
+
+
+def test_terms_of_every_kind_become_vectors(photos: EmbeddingStore, encoder: PlainEncoder) -> None:
+    picture = photos.images.find_file(2)
+    question = compose_question(
+        photos,
+        TextCache(photos, lambda: encoder),
+        Terms([picture], ["a leopard"], [0]),
+        Terms((), ["a zoo fence"], [1]),
+        minus_weight=0.5,
+    )
+    stored, texts = photos.read_vectors(), encoder.encode_text(["a leopard", "a zoo fence"])
+    np.testing.assert_allclose(question.plus, [stored[2], texts[0], stored[0]], atol=1e-6)
+    assert question.minus is not None
+    np.testing.assert_allclose(question.minus, [texts[1], stored[1]], atol=1e-6)
+    assert question.rows.tolist() == [0, 1]
+    assert question.picture_rows.tolist() == [2]
+    assert question.text == (
+        f"picture {picture} + “a leopard” + row 0, without 0.5 times “a zoo fence” + row 1"
+    )
+
+
+def test_a_row_that_is_not_there_is_named(photos: EmbeddingStore, encoder: PlainEncoder) -> None:
+    with pytest.raises(StoreError, match="has 4 rows, got row 4; count from 0"):
+        compose_question(photos, TextCache(photos, lambda: encoder), Terms(rows=[4]))

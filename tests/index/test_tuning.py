@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bioprobe.encoders.encoder import Fingerprint
+from bioprobe.errors import SourceError, StoreError
+from bioprobe.index import NeighborIndex, build_index, neighbor_index, tuning
+from bioprobe.index.kinds import Dial, Structure, list_dials, list_structures
+from bioprobe.store import EmbeddingStore
+
+Grow = Callable[..., EmbeddingStore]
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw", "ivfpq", "sq8"])
+def test_the_report_says_what_was_measured(clustered: EmbeddingStore, kind: str) -> None:
+    report = build_index(clustered, kind, recall=0.9, k=5, seed=3)
+    facts = report.to_dict()
+    assert facts["kind"] == kind
+    assert facts["k"] == 5
+    assert facts["n_queries"] == 140
+    low, high = facts["recall_interval"]
+    assert low <= facts["recall"] <= high <= 1
+    assert facts["index_bytes"] == (clustered.folder / "index.faiss").stat().st_size
+    assert facts["vectors_bytes"] == 1400 * 16 * 4
+    assert min(facts["queries_per_s"], facts["single_per_s"], facts["build_s"]) > 0
+    assert facts["settings"]["n_candidates"] >= 5
+    note = json.loads((clustered.folder / "index.json").read_text())
+    assert (note["kind"], note["k"], note["seed"]) == (kind, 5, 3)
+    assert note["recall"] == pytest.approx(facts["recall"], abs=1e-4)
+
+
+def test_a_higher_recall_makes_it_look_at_more(clustered: EmbeddingStore) -> None:
+    settings = [
+        build_index(clustered, "ivf", recall=recall).to_dict()["settings"]["n_probes"]
+        for recall in (0.3, 0.9, 1.0)
+    ]
+    assert settings == sorted(settings)
+    assert settings[0] < settings[2]
+
+
+def test_another_seed_holds_out_others(clustered: EmbeddingStore) -> None:
+    recalls = {build_index(clustered, "ivf", recall=0.5, seed=seed).note for seed in (0, 0, 1)}
+    assert len({note.recall for note in recalls if note}) == 2
+
+
+def test_no_held_out_image_is_in_the_index_while_it_is_measured(
+    clustered: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    included: list[int] = []
+    asked: list[int] = []
+    build, hold_out = neighbor_index.build_from, tuning._hold_out
+
+    def watch_build(vectors: object, note: object, rows: object) -> object:
+        included.extend(np.flatnonzero(rows).tolist())  # type: ignore[arg-type]
+        return build(vectors, note, rows)  # type: ignore[arg-type]
+
+    def watch_hold_out(store: EmbeddingStore, seed: int) -> object:
+        chosen_on, measured_on = hold_out(store, seed)
+        asked.extend([*chosen_on, *measured_on])
+        return chosen_on, measured_on
+
+    monkeypatch.setattr(tuning, "build_from", watch_build)
+    monkeypatch.setattr(tuning, "_hold_out", watch_hold_out)
+    build_index(clustered, "sq8")
+    assert len(set(asked)) == len(asked) == 280
+    assert not set(asked) & set(included)
+    assert set(asked) | set(included) == set(range(1400))
+    vectors = clustered.read_vectors(np.array(asked))
+    assert NeighborIndex.open(clustered).search(vectors, 1)[0].ravel().tolist() == asked
+
+
+def test_a_recall_that_is_not_reached_keeps_nothing(
+    clustered: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_index(clustered, "sq8")
+    before = (clustered.folder / "index.json").read_text()
+    monkeypatch.setattr(tuning, "list_dials", lambda *_: [Dial(n_probes=1, n_candidates=10)])
+    with pytest.raises(StoreError, match=r"ivf finds 0\.\d+ .* expected 0\.999; nothing was kept"):
+        build_index(clustered, "ivf", recall=0.999)
+    assert (clustered.folder / "index.json").read_text() == before
+
+
+def test_flat_goes_back_to_exact_search(clustered: EmbeddingStore) -> None:
+    build_index(clustered, "sq8")
+    report = build_index(clustered, "flat")
+    assert report.is_reached
+    assert report.to_dict()["recall"] == 1
+    assert not (clustered.folder / "index.faiss").exists()
+    assert not (clustered.folder / "index.json").exists()
+    assert NeighborIndex.open(clustered).kind == "flat"
+
+
+@pytest.mark.parametrize("n_images", [0, 1, 9])
+def test_too_few_images_to_hold_some_out_are_refused(
+    tmp_path: Path, grow: Grow, n_images: int
+) -> None:
+    fingerprint = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")
+    store = EmbeddingStore.create(tmp_path / "few", fingerprint, dim=4)
+    store = grow(store, np.ones((n_images, 4), dtype=np.float32))
+    with pytest.raises(SourceError, match=f"has {n_images} images, too few"):
+        build_index(store, "ivf")
+    assert build_index(store, "flat").n_rows == n_images
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw", "ivfpq", "sq8"])
+@pytest.mark.parametrize("n_images", [10, 60])
+def test_a_small_store_is_indexed_too(
+    tmp_path: Path, draw: Callable[[int, int], object], kind: str, n_images: int
+) -> None:
+    fingerprint = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")
+    store = EmbeddingStore.create(tmp_path / "small", fingerprint, dim=16)
+    frame = pd.DataFrame({"path": [f"{number}.jpg" for number in range(n_images)]})
+    store = store.append(frame, draw(n_images, 1))  # type: ignore[arg-type]
+    build_index(store, kind, recall=0.5)
+    rows, _ = NeighborIndex.open(store).search(store.read_vectors(), n_images)
+    assert (np.sort(rows, axis=1) == np.arange(n_images)).all()
+
+
+@pytest.mark.parametrize(("kind", "recall"), [("ivf", 0.0), ("ivf", 1.1), ("annoy", 0.9)])
+def test_what_cannot_be_built_is_refused(
+    clustered: EmbeddingStore, kind: str, recall: float
+) -> None:
+    with pytest.raises(SourceError, match=r"in \(0, 1\]|of kind flat, ivf, hnsw"):
+        build_index(clustered, kind, recall=recall)
+
+
+def test_copies_of_a_neighbour_count_as_found(tmp_path: Path, grow: Grow) -> None:
+    # Each vector is there 40 times: which 10 of them are found says nothing of the index.
+    fingerprint = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")
+    store = EmbeddingStore.create(tmp_path / "copies", fingerprint, dim=16)
+    random = np.random.default_rng(0)
+    store = grow(store, np.repeat(random.normal(size=(20, 16)), 40, axis=0))
+    report = build_index(store, "ivf")
+    assert report.note is not None
+    assert report.note.recall == 1
+
+
+def test_structures_and_dials_suit_the_vectors() -> None:
+    (ivf,) = list_structures("ivf", 10_000, 512)
+    assert ivf.n_lists == 256  # 10,000 / 39, under 4 times the root
+    assert [s.n_bytes for s in list_structures("ivfpq", 10_000, 512)] == [64, 128, 256]
+    assert all(7 % s.n_bytes == 0 for s in list_structures("ivfpq", 10_000, 7))
+    assert [s.n_links for s in list_structures("hnsw", 10, 8)] == [16, 32, 64]
+    probes = [dial.n_probes for dial in list_dials(ivf, 10, 10_000)]
+    assert (probes[0], probes[-1]) == (1, 256)
+    assert probes == sorted(set(probes))
+    shortlists = {d.n_candidates for d in list_dials(Structure("ivfpq", 4, 0, 8), 10, 300)}
+    assert shortlists == {20, 50, 100, 250, 300}
