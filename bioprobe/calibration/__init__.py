@@ -1,1 +1,28 @@
 """Probabilities that mean what they say, and when not to answer."""
+
+from bioprobe.calibration.abstention import choose_confidence, measure_risk_coverage
+from bioprobe.calibration.calibrator import Calibrator, to_logits, to_probabilities
+from bioprobe.calibration.conformal import fit_conformal, measure_sets
+from bioprobe.calibration.kinds import KINDS, fit_calibrator, restore_calibrator
+from bioprobe.calibration.reliability import bootstrap_ece, measure_reliability
+from bioprobe.calibration.rolling_up import choose_roll_up, roll_up
+from bioprobe.calibration.unknown import leave_out_species, measure_detection
+
+__all__ = [
+    "KINDS",
+    "Calibrator",
+    "bootstrap_ece",
+    "choose_confidence",
+    "choose_roll_up",
+    "fit_calibrator",
+    "fit_conformal",
+    "leave_out_species",
+    "measure_detection",
+    "measure_reliability",
+    "measure_risk_coverage",
+    "measure_sets",
+    "restore_calibrator",
+    "roll_up",
+    "to_logits",
+    "to_probabilities",
+]

@@ -184,7 +184,7 @@ def back_off(
     positions = [places for _, places in groups]
     step = max(1, _SCORES_AT_ONCE // len(leaves))
     answers = [
-        _back_off(_softmax(scale * (part @ leaves.T) - found.offsets), positions, threshold)
+        back_off_rows(_softmax(scale * (part @ leaves.T) - found.offsets), positions, threshold)
         for vectors in iter_vectors(store, rows)
         for part in (vectors[start : start + step] for start in range(0, len(vectors), step))
     ]
@@ -201,9 +201,25 @@ def _softmax(logits: Vectors) -> Vectors:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def _back_off(
+def back_off_rows(
     probabilities: Vectors, positions: Sequence[Rows], threshold: float
 ) -> tuple[Rows, npt.NDArray[np.float32], Rows]:
+    """Find the deepest rank of each row whose summed probability passes a threshold.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (n_images, n_leaves)
+        Of the lowest taxa.
+    positions : sequence of ndarray of int64, each of shape (n_leaves,)
+        Class of each leaf at each rank, from kingdom down; -1 where it has none.
+    threshold : float
+        In (0, 1].
+
+    Returns
+    -------
+    best, scores, depths : ndarray
+        As :class:`BackedOff` has them.
+    """
     n_images = len(probabilities)
     images = np.arange(n_images)
     best = np.full((n_images, len(positions)), -1, dtype=np.int64)

@@ -131,7 +131,7 @@ def _list_small(about: dict[str, Any]) -> None:
     always = about["always_train"]
     if always:
         shown = ", ".join(always[:_SHOWN]) + (" …" if len(always) > _SHOWN else "")
-        say(f"of one group, so never held out in a fold: {len(always)} classes: {shown}")
+        say(f"of one group in train, so never held out in a fold: {len(always)} classes: {shown}")
 
 
 def _list_leaks(about: dict[str, Any]) -> None:

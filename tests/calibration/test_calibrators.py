@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.special import softmax
+from sklearn.isotonic import IsotonicRegression
+from sklearn.metrics import log_loss
+
+from bioprobe.calibration import KINDS, fit_calibrator, restore_calibrator, to_logits
+from bioprobe.calibration.calibrator import to_probabilities
+from bioprobe.calibration.isotonic import IsotonicScaling
+from bioprobe.calibration.temperature import TemperatureScaling
+from bioprobe.errors import SelectionError
+
+Floats = npt.NDArray[Any]
+Draw = Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]
+
+
+def measure_log_loss(probabilities: Floats, truth: npt.NDArray[np.int64]) -> float:
+    exact = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
+    return float(log_loss(truth, exact, labels=range(probabilities.shape[1])))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_that_drew_the_classes_is_found(draw: Draw, temperature: float) -> None:
+    logits, truth = draw(20_000, temperature=temperature)
+    found = TemperatureScaling.fit(logits, truth)
+    assert found.temperature == pytest.approx(temperature, rel=0.04)
+
+
+def test_no_temperature_beside_the_fitted_one_has_less_loss(draw: Draw) -> None:
+    logits, truth = draw(300, temperature=2.0)
+    best = TemperatureScaling.fit(logits, truth).temperature
+    losses = [
+        measure_log_loss(softmax(logits / (best * factor), axis=1), truth)
+        for factor in (1, 0.97, 1.03)
+    ]
+    assert losses[0] == min(losses)
+
+
+def test_logarithms_of_probabilities_are_logits_too(draw: Draw) -> None:
+    logits, truth = draw(300)
+    shifted = to_logits(to_probabilities(logits))
+    for kind in KINDS:
+        of_logits = fit_calibrator(kind, logits, truth).calibrate(logits)
+        of_shifted = fit_calibrator(kind, shifted, truth).calibrate(shifted)
+        assert np.allclose(of_logits, of_shifted, atol=2e-3)
+    assert np.isfinite(to_logits(np.array([[0.0, 1.0]]))).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_add_up_to_one_and_arrays_bring_back_the_same(draw: Draw, kind: str) -> None:
+    logits, truth = draw(200, temperature=2.0)
+    fitted = fit_calibrator(kind, logits, truth)
+    found = fitted.calibrate(logits)
+    assert found.dtype == np.float32
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
+    arrays = fitted.to_arrays()
+    assert all(isinstance(array, np.ndarray) for array in arrays.values())
+    assert np.array_equal(restore_calibrator(kind, arrays).calibrate(logits), found)
+    assert fitted.calibrate(logits[:0]).shape == (0, 8)
+    assert np.allclose(fitted.calibrate(logits[:1]), found[:1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_no_class_tell_nothing(draw: Draw, kind: str) -> None:
+    logits, truth = draw(100)
+    with_unknown = np.concatenate([logits, logits[:5]]), np.append(truth, [-1] * 5)
+    fitted = fit_calibrator(kind, *with_unknown)
+    assert np.allclose(
+        fitted.calibrate(logits), fit_calibrator(kind, logits, truth).calibrate(logits), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_known_class_there_is_nothing_to_fit(kind: str) -> None:
+    with pytest.raises(SelectionError, match="none of the 2 validation images"):
+        fit_calibrator(kind, np.zeros((2, 3)), np.array([-1, -1]))
+    with pytest.raises(SelectionError, match=r"got \(2, 3\) and \(1,\)"):
+        fit_calibrator(kind, np.zeros((2, 3)), np.array([0]))
+    with pytest.raises(SelectionError, match="classes up to 3"):
+        fit_calibrator(kind, np.zeros((2, 3)), np.array([0, 3]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_row_and_one_class_are_ordinary(kind: str) -> None:
+    one = fit_calibrator(kind, np.array([[1.0, 0.0]]), np.array([0]))
+    assert np.isfinite(one.calibrate(np.array([[0.3, 0.1]]))).all()
+    alone = fit_calibrator(kind, np.zeros((3, 1)), np.array([0, 0, 0]))
+    assert alone.calibrate(np.zeros((1, 1))).tolist() == [[1.0]]
+
+
+def test_temperature_never_changes_an_answer(draw: Draw) -> None:
+    logits, truth = draw(500, temperature=4.0)
+    found = fit_calibrator("temperature", logits, truth).calibrate(logits)
+    assert np.array_equal(found.argmax(axis=1), logits.argmax(axis=1))
+
+
+def test_vector_scaling_finds_a_bias_that_temperature_cannot(draw: Draw) -> None:
+    logits, truth = draw(6000, 4)
+    biased = logits + np.array([2.0, 0.0, 0.0, -1.0])
+    half = slice(0, 3000), slice(3000, 6000)
+    losses = {
+        kind: measure_log_loss(
+            fit_calibrator(kind, biased[half[0]], truth[half[0]]).calibrate(biased[half[1]]),
+            truth[half[1]],
+        )
+        for kind in ("temperature", "vector")
+    }
+    truly = measure_log_loss(softmax(logits[half[1]], axis=1), truth[half[1]])
+    assert losses["vector"] < truly + 0.01 < losses["temperature"] - 0.1
+
+
+def test_vector_scaling_of_few_rows_stays_near_the_temperature(draw: Draw) -> None:
+    logits, truth = draw(60, 30, temperature=2.0)
+    others, judged = draw(3000, 30, temperature=2.0, seed=1)
+    losses = {
+        kind: measure_log_loss(fit_calibrator(kind, logits, truth).calibrate(others), judged)
+        for kind in KINDS
+    }
+    assert losses["vector"] < losses["temperature"] + 0.1 < losses["isotonic"]
+
+
+def test_isotonic_curves_are_scikit_learns() -> None:
+    random = np.random.default_rng(2)
+    own = random.uniform(0.01, 0.99, 400)
+    truth = (random.random(400) > own**2).astype(np.int64)
+    probabilities = np.stack([own, 1 - own], axis=1)
+    fitted = IsotonicScaling.fit(to_logits(probabilities), truth)
+    curves = [
+        IsotonicRegression(y_min=1 / 802, y_max=1, out_of_bounds="clip")
+        .fit(probabilities[:, c], truth == c)
+        .predict(probabilities[:, c])
+        for c in (0, 1)
+    ]
+    expected = curves[0] / (curves[0] + curves[1])
+    assert np.allclose(fitted.calibrate(to_logits(probabilities))[:, 0], expected, atol=2e-3)
+    # The chance of class 0 is its square: the curve lies below the diagonal.
+    assert np.abs(expected - own**2).mean() < 0.1
+
+
+def test_a_class_that_no_validation_row_has_keeps_its_probability() -> None:
+    logits = to_logits(np.array([[0.2, 0.3, 0.5]] * 4))
+    fitted = IsotonicScaling.fit(logits, np.array([0, 0, 1, 1]))
+    # Half of the rows each for the first two, .5 kept for the third.
+    assert fitted.calibrate(logits)[0] == pytest.approx([1 / 3] * 3, abs=1e-6)
+
+
+def test_a_kind_that_is_not_there_is_refused() -> None:
+    empty: dict[str, Any] = {}
+    with pytest.raises(SelectionError, match="got 'platt'"):
+        fit_calibrator("platt", np.zeros((1, 2)), np.array([0]))
+    with pytest.raises(SelectionError, match="got 'platt'"):
+        restore_calibrator("platt", empty)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from bioprobe.calibration import fit_conformal, measure_sets, to_probabilities
+from bioprobe.calibration.conformal import METHODS
+from bioprobe.errors import SelectionError
+
+Draw = Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("coverage", [0.7, 0.9])
+def test_sets_hold_the_true_class_as_often_as_was_asked(
+    draw: Draw, method: str, coverage: float
+) -> None:
+    # The probabilities are wrong on purpose: the promise does not need them right.
+    held = []
+    for seed in range(200):
+        logits, truth = draw(300, 6, temperature=2.0, seed=seed)
+        probabilities = to_probabilities(logits)
+        fitted = fit_conformal(probabilities[:100], truth[:100], coverage, method=method, seed=seed)
+        sets = fitted.find_sets(probabilities[100:], allow_empty=True)
+        held.append(measure_sets(sets, truth[100:]).coverage.fraction)
+    # Exactly ⌈101 · coverage⌉ / 101 on average; 200 repeats leave a standard error of .003.
+    assert np.mean(held) == pytest.approx(np.ceil(101 * coverage) / 101, abs=0.009)
+
+
+def test_lac_by_hand() -> None:
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.4, 0.4, 0.2]])
+    fitted = fit_conformal(probabilities, np.array([0, 0, 1, 1]), 0.8)
+    # Scores .5, .4, .2, .6: of four the ⌈5 · .8⌉ = fourth.
+    assert fitted.limit == pytest.approx(0.6)
+    assert fitted.find_sets(np.array([[0.45, 0.41, 0.14], [0.36, 0.34, 0.30]])).tolist() == [
+        [True, True, False],
+        [True, False, False],
+    ]
+    empty = fitted.find_sets(np.array([[0.36, 0.34, 0.30]]), allow_empty=True)
+    assert not empty.any()
+
+
+@pytest.mark.parametrize(("n", "is_finite"), [(1, False), (8, False), (9, True), (10, True)])
+def test_too_few_images_promise_only_the_set_of_all_classes(n: int, is_finite: bool) -> None:
+    probabilities = np.tile([0.7, 0.2, 0.1], (n, 1))
+    fitted = fit_conformal(probabilities, np.zeros(n, dtype=np.int64), 0.9)
+    assert np.isfinite(fitted.limit) == is_finite
+    assert fitted.find_sets(probabilities).all() != is_finite
+
+
+def test_sets_grow_with_coverage_and_raps_charges_for_length(draw: Draw) -> None:
+    logits, truth = draw(4000, 12, spread=2.0)
+    probabilities = to_probabilities(logits)
+
+    def size(coverage: float, **options: Any) -> float:  # noqa: ANN401
+        fitted = fit_conformal(probabilities[:2000], truth[:2000], coverage, **options)
+        return measure_sets(fitted.find_sets(probabilities[2000:]), truth[2000:]).mean_size
+
+    for method in METHODS:
+        assert size(0.7, method=method) < size(0.8, method=method) < size(0.95, method=method)
+    assert size(0.9) < size(0.9, method="aps")
+    assert size(0.9, method="raps", penalty=0) == size(0.9, method="aps")
+    assert size(0.9, method="raps", penalty=0.1) != size(0.9, method="raps", penalty=0.01)
+    assert size(0.9, method="raps", n_free=1) != size(0.9, method="raps", n_free=10)
+    assert size(0.9, method="aps", seed=1) != size(0.9, method="aps")
+
+
+def test_quality_counts_only_images_of_known_class() -> None:
+    sets = np.array([[True, False], [True, True], [False, True], [True, True]])
+    found = measure_sets(sets, np.array([0, 1, 0, -1]))
+    assert (found.coverage.n_correct, found.coverage.n_images) == (2, 3)
+    assert found.mean_size == pytest.approx(4 / 3)
+    assert found.single_fraction == pytest.approx(2 / 3)
+    assert np.isnan(measure_sets(sets[:1], np.array([-1])).mean_size)
+
+
+def test_no_images_have_no_sets() -> None:
+    fitted = fit_conformal(np.array([[0.7, 0.3]]), np.array([0]))
+    assert fitted.find_sets(np.zeros((0, 2))).shape == (0, 2)
+
+
+@pytest.mark.parametrize(("coverage", "method"), [(0.0, "lac"), (1.0, "lac"), (0.9, "cqr")])
+def test_what_is_not_offered_is_refused(coverage: float, method: str) -> None:
+    with pytest.raises(SelectionError, match="lac, aps, raps for a coverage"):
+        fit_conformal(np.array([[0.7, 0.3]]), np.array([0]), coverage, method=method)
