@@ -1,0 +1,177 @@
+"""Time of choosing a probe's regularisation by cross-validation, beside scikit-learn's loop.
+
+The vectors are drawn: 202 classes of very different size, each of one or more clusters, that
+overlap; one label in twenty is wrong. So the best regularisation lies inside the range. Every
+time is the median of some runs but that of the scikit-learn loop, which is run once.
+
+Run it with ``python -m benchmarks.probe_speed``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.probes.choosing import measure_folds, measure_values
+from bioprobe.probes.kinds import KINDS
+from bioprobe.probes.sweep import Sweep
+
+N_CLASSES = 202
+DIM = 512
+N_FOLDS = 5
+WRONG_FRACTION = 0.05
+
+Rows = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+Result = TypeVar("Result")
+
+
+def draw_embeddings(n_images: int, seed: int = 0) -> tuple[Rows, Labels]:
+    """Draw unit vectors and their classes; shape (n_images, 512)."""
+    rng = np.random.default_rng(seed)
+    # Families: a few hold many species, most hold one.
+    sizes = 1 / np.arange(1, N_CLASSES + 1) ** 0.9
+    more = rng.choice(N_CLASSES, N_CLASSES, p=sizes / sizes.sum())
+    family = np.concatenate([np.arange(N_CLASSES), more])
+    extent = np.arange(1, DIM + 1) ** -0.6
+    families = rng.normal(size=(N_CLASSES, DIM)) * extent
+    species = families[family] + 0.5 * rng.normal(size=(len(family), DIM)) * extent
+    drawn = rng.integers(0, len(family), n_images)
+    noise = 1.2 * rng.normal(size=(n_images, DIM)) * extent**0.6
+    rotation = np.linalg.qr(rng.normal(size=(DIM, DIM)))[0]
+    vectors = (species[drawn] + noise) @ rotation + rng.normal(size=DIM) * 0.1
+    classes = family[drawn]
+    wrong = rng.random(n_images) < WRONG_FRACTION
+    classes[wrong] = rng.permutation(classes)[wrong]
+    return normalise_rows(vectors.astype(np.float32)), classes
+
+
+def assign_folds(n_images: int) -> Labels:
+    """Return a fold for each row."""
+    return np.random.default_rng(1).permutation(n_images) % N_FOLDS
+
+
+def loop(X: Rows, y: Labels, values: Values, folds: Labels, tol: float) -> Sweep:  # noqa: N803
+    """Fit scikit-learn's logistic regression for each value and fold."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    numbers = np.unique(folds[folds >= 0])
+    accuracies = np.zeros((len(values), len(numbers)))
+    for place, value in enumerate(values):
+        for column, fold in enumerate(numbers):
+            out = folds == fold
+            model = LogisticRegression(C=value, tol=tol, max_iter=1000)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(X[~out], y[~out])
+            accuracies[place, column] = model.score(X[out], y[out])
+    return Sweep("C", np.asarray(values), accuracies, np.full_like(accuracies, np.nan))
+
+
+def take_time(run: Callable[[], Result], n_runs: int) -> tuple[float, Result]:
+    """Return the median time in seconds, and what the last run returned."""
+    times_s = []
+    for _ in range(n_runs):
+        start_s = time.perf_counter()
+        result = run()
+        times_s.append(time.perf_counter() - start_s)
+    return statistics.median(times_s), result
+
+
+def measure(kind: str, X: Rows, y: Labels, folds: Labels) -> Sweep:  # noqa: N803
+    """Measure a kind of probe at all its values."""
+    values = np.array(KINDS[kind].values)
+    if len(values):
+        return measure_values(kind, {}, X, y, values, folds)
+    accuracies, log_losses = measure_folds(kind, {}, X, y, folds)
+    return Sweep("", np.array([np.nan]), accuracies[np.newaxis], log_losses[np.newaxis])
+
+
+def time_kinds(arguments: argparse.Namespace) -> tuple[float, Sweep]:
+    """Print a line a kind; return what ``linear`` took and found."""
+    X, y = draw_embeddings(arguments.images)  # noqa: N806
+    large_X, large_y = draw_embeddings(arguments.large)  # noqa: N806
+    folds, large_folds = assign_folds(len(y)), assign_folds(len(large_y))
+    found: dict[str, tuple[float, Sweep]] = {}
+    measure("linear", X[:2000], y[:2000], folds[:2000])  # loads the libraries
+    print(f"| kind | values | accuracy | best | s | s with {arguments.large:,} | ratio |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for kind in arguments.kinds:
+        found[kind] = took_s, result = take_time(
+            lambda kind=kind: measure(kind, X, y, folds), arguments.runs
+        )
+        large_s, _ = take_time(lambda kind=kind: measure(kind, large_X, large_y, large_folds), 1)
+        accuracy = result.accuracies.mean(axis=1).max()
+        print(
+            f"| {kind} | {len(result.values)} | {accuracy:.4f} | {result.best_value:g} | {took_s:.2f} "
+            f"| {large_s:.2f} | {large_s / took_s:.1f} |",
+            flush=True,
+        )
+    return found["linear"]
+
+
+def compare(arguments: argparse.Namespace, took_s: float, sweep: Sweep) -> None:
+    """Print the scikit-learn loop beside ``linear``, and what a full fit gives."""
+    X, y = draw_embeddings(arguments.images)  # noqa: N806
+    folds = assign_folds(len(y))
+    some = np.where(folds < arguments.reference_folds, folds, -1)
+    reference_s, reference = take_time(lambda: loop(X, y, sweep.values, some, 1e-4), 1)
+    n_fits = reference.accuracies.size
+    whole_s = reference_s * sweep.accuracies.size / n_fits
+    own = sweep.accuracies[:, : arguments.reference_folds].mean(axis=1)
+    print(f"\nscikit-learn, lbfgs, tol 1e-4, max_iter 1000: {n_fits} fits in {reference_s:.0f} s")
+    if n_fits < sweep.accuracies.size:
+        print(f"(only {arguments.reference_folds} of {N_FOLDS} folds; all: {whole_s:.0f} s)")
+    print(f"linear is {whole_s / took_s:.1f} times as fast\n")
+    print("| C | linear | scikit-learn |\n|---|---|---|")
+    for value, mine, theirs in zip(
+        sweep.values, own, reference.accuracies.mean(axis=1), strict=True
+    ):
+        print(f"| {value:g} | {mine:.4f} | {theirs:.4f} |")
+    print(f"\nbest: {sweep.values[own.argmax()]:g}, scikit-learn: {reference.best_value:g}")
+    if arguments.exact:
+        places = range(len(sweep.values))[:: arguments.exact]
+        exact = loop(X, y, sweep.values[places], np.where(folds == 0, 0, -1), 1e-6)
+        away = np.abs(exact.accuracies[:, 0] - sweep.accuracies[places, 0])
+        print(
+            f"tol 1e-6, first fold, C of {exact.values.tolist()}:\n"
+            f"scikit-learn {exact.accuracies[:, 0].round(4).tolist()}, "
+            f"linear at most {away.max():.4f} away"
+        )
+
+
+def main() -> None:
+    """Print the times of all kinds, and the comparison with scikit-learn."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=12_000)
+    parser.add_argument("--large", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--kinds", nargs="+", default=["linear", "lda", "ridge", "knn", "centroid"])
+    parser.add_argument("--reference-folds", type=int, default=N_FOLDS)
+    parser.add_argument(
+        "--exact", type=int, default=4, help="every n-th value at tol 1e-6; 0: none"
+    )
+    arguments = parser.parse_args()
+    arguments.kinds = list(dict.fromkeys(["linear", *arguments.kinds]))
+    print(
+        f"{arguments.images:,} vectors of dim {DIM}, {N_CLASSES} classes, {N_FOLDS} folds, "
+        f"{os.cpu_count()} cores\n"
+    )
+    took_s, sweep = time_kinds(arguments)
+    if arguments.reference_folds:
+        compare(arguments, took_s, sweep)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,316 @@
+"""Multinomial logistic regression on vectors."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import ProbeError
+from bioprobe.probes.balance import Balance, Rows, make_rows
+from bioprobe.probes.linear_path.basis import EigenBasis
+from bioprobe.probes.linear_path.lbfgs import Stop
+from bioprobe.probes.linear_path.objective import ABSENT, Problems
+from bioprobe.probes.linear_path.path import solve, sweep_values
+from bioprobe.probes.probe import Arrays, Probe, Vectors
+from bioprobe.probes.sweep import Sweep
+
+Labels = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+
+
+class LinearProbe(Probe):
+    r"""Logistic regression with a ridge penalty, solved on all rows at once.
+
+    The objective is that of scikit-learn's ``LogisticRegression``,
+
+    .. math:: C \sum_i w_i \, \ell(x_i, y_i) + \tfrac{1}{2} \lVert W - W_0 \rVert^2
+
+    with intercepts that are not penalised; :math:`W_0` is 0 unless a prior is given.
+
+    Parameters
+    ----------
+    C : float
+        Inverse strength of the penalty, above 0. Unit vectors want large values.
+    balance : str
+        What is done about small classes: one of :data:`bioprobe.probes.balance.BALANCES`.
+    tau, gamma, alpha : float
+        Strengths of ``logit-adjustment``, ``focal`` and ``mixup``:
+        :class:`bioprobe.probes.balance.Balance` describes them.
+    max_iter : int
+        Steps of the polish at most.
+    tol : float
+        Fraction of the objective that one more step may still gain when it stops.
+    seed : int
+        Of rows that ``smote`` and ``mixup`` make up.
+    prior : ndarray, shape (n_classes, dim), optional
+        Coefficients that the penalty shrinks towards, in the order of ``classes_``.
+
+    Attributes
+    ----------
+    coef_ : ndarray of float32, shape (n_classes, dim)
+    intercept_ : ndarray of float32, shape (n_classes,)
+    n_iter_ : int
+        Steps of the polish.
+
+    See Also
+    --------
+    sklearn.linear_model.LogisticRegression : The same objective, one value at a time.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0, 1.0], [0.2, 0.9], [1.0, 0.0], [0.9, 0.1]], dtype=np.float32)
+    >>> LinearProbe().fit(X, np.array(["a", "a", "b", "b"])).predict(X[:1]).tolist()
+    ['a']
+    """
+
+    kind: ClassVar[str] = "linear"
+    coef_: npt.NDArray[np.float32]
+    intercept_: npt.NDArray[np.float32]
+    n_iter_: int
+
+    def __init__(
+        self,
+        C: float = 100.0,  # noqa: N803 - scikit-learn's name
+        *,
+        balance: str = "none",
+        tau: float = 1.0,
+        gamma: float = 2.0,
+        alpha: float = 0.2,
+        max_iter: int = 1000,
+        tol: float = 1e-12,
+        seed: int = 0,
+        prior: npt.NDArray[np.floating] | None = None,
+    ) -> None:
+        self.C = C
+        self.balance = balance
+        self.tau = tau
+        self.gamma = gamma
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.tol = tol
+        self.seed = seed
+        self.prior = prior
+
+    def fit(
+        self,
+        X: Vectors,  # noqa: N803
+        y: npt.NDArray[Any],
+        sample_weight: npt.NDArray[np.floating] | None = None,
+    ) -> Self:
+        """Learn from vectors, shape (n_images, dim), unit rows, and their classes.
+
+        Parameters
+        ----------
+        X : ndarray of float32, shape (n_images, dim), unit rows
+        y : ndarray, shape (n_images,)
+        sample_weight : ndarray, shape (n_images,), optional
+            At least 0; 1 for every row unless given.
+
+        Raises
+        ------
+        ProbeError
+            If there is nothing to learn from, or an argument is out of range.
+        """
+        X, self.classes_, targets = _check(X, y)  # noqa: N806
+        _check_values(np.array([self.C]))
+        weights = _check_weights(sample_weight, len(X))
+        balance = Balance(self.balance, self.tau, self.gamma, self.alpha, self.seed)
+        prior = _check_prior(self.prior, len(self.classes_), X.shape[1])
+        rows = make_rows(Rows(X, targets, weights), balance)
+        basis = EigenBasis.of(rows.vectors)
+        problems = _pose(basis, rows, rows.weights[:, np.newaxis], len(self.classes_), balance)
+        stop = Stop(self.tol, self.max_iter, noise=0.0)
+        found = solve(problems, basis, self.C, stop, prior)
+        if not found.is_converged:
+            from sklearn.exceptions import ConvergenceWarning
+
+            msg = f"no convergence in {self.max_iter} steps; raise max_iter or lower C"
+            warnings.warn(msg, ConvergenceWarning, stacklevel=2)
+        self.coef_ = found.coefficients.astype(np.float32)
+        self.intercept_ = found.intercepts.astype(np.float32)
+        self.n_iter_ = found.n_iter
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def decision_function(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
+        """Return the logits, float32 of shape (n_images, n_classes)."""
+        rows = np.asarray(X, dtype=np.float32)
+        return np.asarray(rows @ self.coef_.T + self.intercept_)
+
+    def to_arrays(self) -> Arrays:
+        """Return the coefficients and intercepts."""
+        return {"coef": self.coef_, "intercept": self.intercept_}
+
+    def set_arrays(self, arrays: Arrays, classes: npt.NDArray[Any]) -> Self:
+        """Take what :meth:`to_arrays` returned, so that predictions are the same again."""
+        self.coef_, self.intercept_ = arrays["coef"], arrays["intercept"]
+        self.classes_ = classes
+        self.n_features_in_ = self.coef_.shape[1]
+        return self
+
+    @classmethod
+    def sweep(
+        cls,
+        X: Vectors,  # noqa: N803
+        y: npt.NDArray[Any],
+        values: npt.NDArray[np.float64],
+        folds: Labels,
+        *,
+        balance: str = "none",
+        tau: float = 1.0,
+        gamma: float = 2.0,
+        alpha: float = 0.2,
+        seed: int = 0,
+        prior: npt.NDArray[np.floating] | None = None,
+    ) -> Sweep:
+        """Measure many values of C on all folds together.
+
+        Coefficients are found only as well as accuracies need: within .003 of those of a full
+        fit.
+
+        Parameters
+        ----------
+        X : ndarray of float32, shape (n_images, dim), unit rows
+        y : ndarray, shape (n_images,)
+        values : ndarray of float64, shape (n_values,)
+            C, each above 0.
+        folds : ndarray of int64, shape (n_images,)
+            Fold in which each row is held out, -1 for one that always trains.
+        balance, tau, gamma, alpha, seed, prior
+            As the arguments of the class.
+
+        Raises
+        ------
+        ProbeError
+            If there is nothing to learn from, or an argument is out of range.
+        """
+        X, classes, targets = _check(X, y)  # noqa: N806
+        values = np.asarray(values, dtype=np.float64)
+        _check_values(values)
+        numbers = np.unique(folds[folds >= 0])
+        held_out = folds[:, np.newaxis] == numbers
+        if not len(numbers) or held_out.all(axis=0).any():
+            msg = "each fold needs rows outside it to learn from, and there is at least one fold"
+            raise ProbeError(msg)
+        chosen = Balance(balance, tau, gamma, alpha, seed)
+        own = np.where(folds >= 0, np.searchsorted(numbers, folds), -1)
+        order = np.argsort(values)
+        shrunk_to = _check_prior(prior, len(classes), X.shape[1])
+        measure = _measure_made if chosen.makes_rows else _measure_folds
+        scores = np.empty((len(values), 2, len(X)))
+        rows = Rows(X, targets, np.ones(len(X)))
+        scores[order] = measure(rows, held_out, own, values[order], len(classes), chosen, shrunk_to)
+        means = np.stack([scores[:, :, part].mean(axis=2) for part in held_out.T], axis=2)
+        return Sweep("C", values, means[:, 0], means[:, 1])
+
+
+def _measure_folds(
+    rows: Rows,
+    held_out: npt.NDArray[np.bool_],
+    own: Labels,
+    values: Doubles,
+    n_classes: int,
+    balance: Balance,
+    prior: Doubles | None,
+) -> Doubles:
+    """Score held-out rows, shape (n_values, 2, n_images), all folds in one."""
+    basis = EigenBasis.of(rows.vectors)
+    weights = ~held_out * rows.weights[:, np.newaxis]
+    problems = _pose(basis, rows, weights, n_classes, balance)
+    shrunk_to = None if prior is None else prior @ basis.directions
+    return sweep_values(problems, basis, values.tolist(), own, shrunk_to)
+
+
+def _measure_made(
+    rows: Rows,
+    held_out: npt.NDArray[np.bool_],
+    own: Labels,
+    values: Doubles,
+    n_classes: int,
+    balance: Balance,
+    prior: Doubles | None,
+) -> Doubles:
+    """Score held-out rows fold by fold: what is made up of a fold's training rows is its own."""
+    scores = np.full((len(values), 2, len(own)), np.nan)
+    for out in held_out.T:
+        made = make_rows(Rows(rows.vectors[~out], rows.targets[~out], rows.weights[~out]), balance)
+        both = Rows(
+            np.concatenate([made.vectors, rows.vectors[out]]),
+            np.concatenate([made.targets, rows.targets[out]]),
+            np.concatenate([made.weights, np.zeros(out.sum())]),
+        )
+        tested = np.arange(len(both.targets)) >= len(made.targets)
+        part = np.where(tested, 0, -1)
+        found = _measure_folds(both, tested[:, np.newaxis], part, values, n_classes, balance, prior)
+        scores[:, :, out] = found[:, :, tested]
+    return scores
+
+
+def _pose(
+    basis: EigenBasis, rows: Rows, weights: Doubles, n_classes: int, balance: Balance
+) -> Problems:
+    """Weigh rows and adjust logits; ``weights`` has the shape (n_images, n_problems)."""
+    sums = np.stack([np.bincount(rows.targets, one, n_classes) for one in weights.T])
+    weighed = [balance.weigh(one) for one in sums]
+    factors = np.stack([factor for factor, _ in weighed], axis=1)
+    adjustments = np.stack([summand for _, summand in weighed])
+    return Problems(
+        np.ascontiguousarray(basis.rotate(rows.vectors)),
+        rows.targets,
+        (weights * factors[rows.targets]).astype(np.float32),
+        np.where(sums > 0, adjustments, ABSENT).astype(np.float32),
+        balance.focus,
+    )
+
+
+def _check(
+    X: Vectors,  # noqa: N803
+    y: npt.NDArray[Any],
+) -> tuple[Vectors, npt.NDArray[Any], Labels]:
+    vectors = np.asarray(X, dtype=np.float32)
+    if vectors.ndim != 2 or not len(vectors) or len(vectors) != len(y):
+        msg = (
+            "a probe learns from at least one vector and a class for each, got vectors of shape "
+            f"{vectors.shape} and {len(y)} classes"
+        )
+        raise ProbeError(msg)
+    if not np.isfinite(vectors).all():
+        n_bad = int((~np.isfinite(vectors).all(axis=1)).sum())
+        msg = f"{n_bad} of {len(vectors)} vectors are not finite; embed these images again"
+        raise ProbeError(msg)
+    classes, targets = np.unique(np.asarray(y), return_inverse=True)
+    return vectors, classes, targets.astype(np.int64)
+
+
+def _check_values(values: Doubles) -> None:
+    if not (np.isfinite(values) & (values > 0)).all():
+        msg = f"C is above 0, got {values.tolist()}"
+        raise ProbeError(msg)
+
+
+def _check_weights(weights: npt.NDArray[np.floating] | None, n_images: int) -> Doubles:
+    if weights is None:
+        return np.ones(n_images)
+    given = np.asarray(weights, dtype=np.float64)
+    if given.shape != (n_images,) or not (given >= 0).all() or not given.any():
+        msg = (
+            f"sample_weight needs a number of at least 0 for each of {n_images} rows, and one "
+            f"above 0; got shape {given.shape}"
+        )
+        raise ProbeError(msg)
+    return given
+
+
+def _check_prior(
+    prior: npt.NDArray[np.floating] | None, n_classes: int, dim: int
+) -> Doubles | None:
+    if prior is None:
+        return None
+    given = np.asarray(prior, dtype=np.float64)
+    if given.shape != (n_classes, dim):
+        msg = f"the prior needs the shape {(n_classes, dim)}: classes, dim; got {given.shape}"
+        raise ProbeError(msg)
+    return given

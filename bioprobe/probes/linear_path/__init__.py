@@ -1,0 +1,1 @@
+"""Solver of the multinomial logistic regression: many regularisation values and folds together."""
