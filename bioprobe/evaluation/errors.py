@@ -143,7 +143,7 @@ def explain_pairs(
     confidence : ndarray of float, shape (n_images,)
         Probability of each answer.
     training : ndarray of int64
-        Rows of the store that were learnt from.
+        Rows of the store that were learnt from. An image is no neighbour of its own.
     n_pairs, n_mistakes, n_neighbors : int
         At most so many pairs, images a pair, and neighbours an image.
     """
@@ -162,6 +162,7 @@ def explain_pairs(
             tuple(
                 Neighbor(row, similarity, str(labels[row]))
                 for row, similarity in zip(rows_near.tolist(), alike.tolist(), strict=True)
+                if np.isfinite(similarity)
             ),
         )
         for image, rows_near, alike in zip(shown, near, similarities, strict=True)
@@ -179,5 +180,7 @@ def _find_nearest(
     queries = store.read_vectors(rows)
     parts = [queries @ vectors.T for vectors in iter_vectors(store, training)]
     similarities = np.concatenate(parts, axis=1)
+    # Where each fold is answered by the others, an image is among the training images too.
+    similarities[rows[:, np.newaxis] == training] = -np.inf
     order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
     return training[order], np.take_along_axis(similarities, order, axis=1)

@@ -90,3 +90,12 @@ def test_numbers_of_pairs_mistakes_and_neighbors_are_limits(store: EmbeddingStor
     assert len(evidence.mistakes) == 1
     assert len(evidence.mistakes[0].neighbors) == 2
     assert explain_pairs(*ask, n_pairs=0) == []
+
+
+def test_an_image_is_no_neighbor_of_its_own(store: EmbeddingStore) -> None:
+    truth, answers = np.array([0]), np.array([1])
+    confusion = count_confusion(truth, answers, CLASSES, Rank.FAMILY)
+    (evidence,) = explain_pairs(
+        store, confusion, np.array([4]), truth, answers, np.array([0.5]), np.array([3, 4, 6])
+    )
+    assert [neighbor.row for neighbor in evidence.mistakes[0].neighbors] == [3, 6]

@@ -1,0 +1,186 @@
+"""What an evaluation found, as the report and other programs read it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bioprobe.errors import ProbeError
+from bioprobe.evaluation.bootstrap import Interval
+from bioprobe.evaluation.confusion import Confusion, count_confusion
+from bioprobe.evaluation.errors import tabulate_classes
+from bioprobe.evaluation.label_efficiency import Efficiency
+from bioprobe.evaluation.paired import Comparison
+from bioprobe.taxonomy import Rank, Taxonomy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE_METRICS = (
+    "accuracy", "macro_f1", "balanced_accuracy", "top5", "auroc", "ece", "mistake_severity",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodResult:
+    """How one method did.
+
+    Parameters
+    ----------
+    method : str
+        Its name.
+    metrics : dict of str to Interval
+        :data:`bioprobe.evaluation.scores.METRICS` on all judged images, with intervals of 95%;
+        ``ece_calibrated`` and ``log_loss_calibrated`` where a temperature could be chosen.
+    kept_metrics : dict of str to Interval
+        The same on the images that the mask keeps; empty without a mask.
+    settings : tuple of dict
+        What was chosen in each round.
+    n_training : tuple of int
+        Images learnt from in each round.
+    n_unknown : int
+        Judged images of a class that the method does not know: they are wrong.
+    temperatures : tuple of float
+        Of each round; empty where none could be chosen.
+    calibrated_on : str
+        ``validation``, ``held-out fold`` of the training rows, or ``""``.
+    learning_s, answering_s : float
+        Seconds to learn, choosing included, and to answer all judged images.
+    pairs : tuple of dict
+        Most confused pairs, JSON-ready: ``truth``, ``answer``, ``n_images``, ``fraction``,
+        ``ancestor``, ``ancestor_rank``, ``height`` and ``mistakes``, each with its ``row``,
+        ``file_name``, ``probability`` and nearest training ``neighbors``.
+    """
+
+    method: str
+    metrics: dict[str, Interval]
+    kept_metrics: dict[str, Interval]
+    settings: tuple[dict[str, Any], ...]
+    n_training: tuple[int, ...]
+    n_unknown: int
+    temperatures: tuple[float, ...]
+    calibrated_on: str
+    learning_s: float
+    answering_s: float
+    pairs: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds to learn and to answer."""
+        return self.learning_s + self.answering_s
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Methods side by side on the same images.
+
+    Parameters
+    ----------
+    name : str
+        Under which it may be kept.
+    rank : Rank
+        Rank of the classes.
+    classes : Taxonomy
+        Every class that an image has or a method may answer.
+    results : tuple of MethodResult
+        In the order asked for.
+    comparisons : tuple of Comparison
+        Every two methods in each of some figures.
+    efficiency : tuple of Efficiency
+        Accuracy by images a class; empty where it was not asked for.
+    skipped : dict of str to str
+        Methods that could not be asked, with the reason.
+    predictions : DataFrame
+        One row an image and method: ``method``, ``row``, ``file_name``, ``truth``,
+        ``truth_class`` and ``predicted_class`` (positions in ``classes``), ``predicted``,
+        ``probability``, ``calibrated_probability`` (a hole where there is none),
+        ``true_probability``, ``right``, ``kept`` (by the mask), ``top5`` and
+        ``top5_probabilities`` (lists).
+    provenance : dict
+        JSON-ready; ``options`` says split, hash, rounds, mask, seed, numbers of images and
+        groups.
+    """
+
+    name: str
+    rank: Rank
+    classes: Taxonomy
+    results: tuple[MethodResult, ...]
+    comparisons: tuple[Comparison, ...]
+    efficiency: tuple[Efficiency, ...]
+    skipped: dict[str, str]
+    predictions: pd.DataFrame
+    provenance: dict[str, Any]
+
+    @property
+    def best(self) -> MethodResult:
+        """The method of the highest accuracy, of equal ones the first."""
+        return max(self.results, key=lambda result: result.metrics["accuracy"].estimate)
+
+    def find(self, method: str) -> MethodResult:
+        """Return the result of a method.
+
+        Raises
+        ------
+        ProbeError
+            If it was not evaluated.
+        """
+        for result in self.results:
+            if result.method == method:
+                return result
+        msg = f"{method} was not evaluated; there are {', '.join(r.method for r in self.results)}"
+        raise ProbeError(msg)
+
+    def count_confusion(self, method: str) -> Confusion:
+        """Return which class a method took for which; collapse it to see a rank above."""
+        rows = self.predictions[self.predictions["method"] == self.find(method).method]
+        truth, answers = (
+            rows[column].to_numpy(dtype=np.int64) for column in ("truth_class", "predicted_class")
+        )
+        return count_confusion(truth, answers, self.classes, self.rank)
+
+    def tabulate_classes(self, method: str) -> pd.DataFrame:
+        """Return the figures of each class, the worst first.
+
+        See Also
+        --------
+        bioprobe.evaluation.errors.tabulate_classes : what the columns are.
+        """
+        return tabulate_classes(self.count_confusion(method))
+
+    def compare_with_best(self, metric: str = "accuracy") -> dict[str, Comparison]:
+        """Return how each other method compares with the best, by method."""
+        best = self.best.method
+        found = {}
+        for one in self.comparisons:
+            if one.metric == metric and best in (one.first, one.second):
+                found[one.second if one.first == best else one.first] = one
+        return found
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a method: figures, interval of the accuracy, seconds.
+
+        ``p_vs_best`` is that of the paired test in accuracy against the best method, adjusted for
+        the number of pairs. With a mask, ``accuracy_kept`` and ``macro_f1_kept`` are those of the
+        images that it keeps.
+        """
+        import pandas as pd
+
+        compared = self.compare_with_best()
+        rows = []
+        for result in self.results:
+            row: dict[str, Any] = {"method": result.method}
+            for name in TABLE_METRICS:
+                row[name] = result.metrics[name].estimate
+                if name == "accuracy":
+                    row["low"], row["high"] = result.metrics[name].low, result.metrics[name].high
+                if name in ("accuracy", "macro_f1") and result.kept_metrics:
+                    row[f"{name}_kept"] = result.kept_metrics[name].estimate
+                if name == "ece" and "ece_calibrated" in result.metrics:
+                    row["ece_calibrated"] = result.metrics["ece_calibrated"].estimate
+            row["seconds"] = result.seconds
+            one = compared.get(result.method)
+            row["p_vs_best"] = one.p_adjusted if one else np.nan
+            rows.append(row)
+        return pd.DataFrame(rows)
