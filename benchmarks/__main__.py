@@ -5,7 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("embed_speed", "embed_memory", "fuzz_images", "dedupe", "taxonomy")
+BENCHMARKS = (
+    "embed_speed",
+    "embed_memory",
+    "fuzz_images",
+    "dedupe",
+    "taxonomy",
+    "zeroshot_scale",
+    "search_index",
+)
 
 
 def main() -> None:

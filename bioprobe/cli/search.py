@@ -37,7 +37,7 @@ def search(
     minus_weight: Annotated[
         float,
         typer.Option(min=0, help="How much what to keep away from counts against the rest."),
-    ] = 1.0,
+    ] = 0.5,
     deduplicate: Annotated[
         bool,
         typer.Option(
@@ -73,7 +73,8 @@ def search(
     """Find the images nearest to a picture, a text, a row, or several together.
 
     All terms add up, but for those of --minus-image, --minus-text and --minus-row: an image ranks
-    by its similarity to the mean of what is looked for, less that to the mean of what is not.
+    by its similarity to the mean of what is looked for, less --minus-weight times that to the mean
+    of what is not. At 1, little of what both have in common is left.
 
     Example: bioprobe search --image leopard.jpg --text "a spotted cat on snow" -k 10
     """

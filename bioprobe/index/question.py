@@ -17,6 +17,10 @@ from bioprobe.store import EmbeddingStore, TextCache
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
+#: Measured on photographs: with a family looked for and one of its species not, 0.5 left a third of
+#: that species among the ten nearest and 95% of the family; 1 left none of it, and 43%.
+MINUS_WEIGHT = 0.5
+
 _NO_ROWS: Rows = np.zeros(0, dtype=np.int64)
 # A question shorter than this is rounding error: its terms cancel out.
 _LEAST_LENGTH = 1e-4
@@ -73,7 +77,7 @@ class Question:
 
     plus: Vectors
     minus: Vectors | None = None
-    minus_weight: float = 1.0
+    minus_weight: float = MINUS_WEIGHT
     plus_terms: Terms = dataclasses.field(default_factory=Terms)
     minus_terms: Terms = dataclasses.field(default_factory=Terms)
     picture_rows: Rows = dataclasses.field(default_factory=_NO_ROWS.copy)
@@ -88,7 +92,7 @@ class Question:
         """The question in words."""
         words = " + ".join(self.plus_terms.describe())
         if self.minus_terms.describe():
-            weight = "" if self.minus_weight == 1 else f"{self.minus_weight:g} times "
+            weight = "" if self.minus_weight == MINUS_WEIGHT else f"{self.minus_weight:g} times "
             words += f", without {weight}{' + '.join(self.minus_terms.describe())}"
         return words
 
@@ -119,7 +123,7 @@ def compose_question(
     plus: Terms,
     minus: Terms | None = None,
     *,
-    minus_weight: float = 1.0,
+    minus_weight: float = MINUS_WEIGHT,
 ) -> Question:
     """Turn terms into vectors; pictures and texts that are known are not encoded again.
 

@@ -41,6 +41,10 @@ def test_a_question_is_the_mean_of_plus_less_the_mean_of_minus(
     assert question.vector.dtype == np.float32
 
 
+def test_minus_terms_weigh_half_where_nothing_is_said() -> None:
+    np.testing.assert_allclose(Question(UNIT[:1], UNIT[1:2]).vector, [[0.8**0.5, -(0.2**0.5), 0]])
+
+
 def test_a_question_of_minus_alone_is_refused() -> None:
     with pytest.raises(SourceError, match="nothing to search by"):
         _ = Question(UNIT[:0], UNIT[:1]).vector
@@ -70,7 +74,7 @@ def test_terms_of_every_kind_become_vectors(photos: EmbeddingStore, encoder: Pla
         TextCache(photos, lambda: encoder),
         Terms([picture], ["a leopard"], [0]),
         Terms((), ["a zoo fence"], [1]),
-        minus_weight=0.5,
+        minus_weight=0.25,
     )
     stored, texts = photos.read_vectors(), encoder.encode_text(["a leopard", "a zoo fence"])
     np.testing.assert_allclose(question.plus, [stored[2], texts[0], stored[0]], atol=1e-6)
@@ -79,7 +83,7 @@ def test_terms_of_every_kind_become_vectors(photos: EmbeddingStore, encoder: Pla
     assert question.rows.tolist() == [0, 1]
     assert question.picture_rows.tolist() == [2]
     assert question.text == (
-        f"picture {picture} + “a leopard” + row 0, without 0.5 times “a zoo fence” + row 1"
+        f"picture {picture} + “a leopard” + row 0, without 0.25 times “a zoo fence” + row 1"
     )
 
 

@@ -1,0 +1,141 @@
+"""Recall, speed and memory of each kind of index beside exact search, FAISS flat and numpy.
+
+The vectors are clustered and unit. All ways answer the same queries, which are not in the store,
+in one process, and the median of three runs is given. Recall is over the exact 10 nearest.
+
+Run it with ``python -m benchmarks.search_index``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bioprobe.encoders.encoder import Fingerprint, normalise_rows
+from bioprobe.errors import StoreError
+from bioprobe.index import NeighborIndex, build_index
+from bioprobe.store import EmbeddingStore
+
+Vectors = npt.NDArray[np.float32]
+Search = Callable[[Vectors], npt.NDArray[np.int64]]
+
+K, N_QUERIES, N_SINGLE, N_RUNS = 10, 1024, 50, 3
+
+
+def draw_vectors(n_images: int, dim: int, n_clusters: int) -> Vectors:
+    """Draw clustered unit vectors, as the pictures of many species give."""
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(n_clusters, dim)).astype(np.float32)
+    vectors = random.normal(size=(n_images, dim)).astype(np.float32)
+    vectors += centres[random.integers(0, n_clusters, n_images)]
+    return normalise_rows(vectors)
+
+
+def make_store(folder: Path, vectors: Vectors) -> EmbeddingStore:
+    """Write vectors as a store."""
+    fingerprint = Fingerprint(model="drawn", weights_sha256="00", backend="numpy")
+    store = EmbeddingStore.create(folder, fingerprint, dim=vectors.shape[1])
+    names = [f"{number}.jpg" for number in range(len(vectors))]
+    return store.append(pd.DataFrame({"path": names}), vectors)
+
+
+def search_by_numpy(vectors: Vectors) -> Search:
+    """Return a search by a plain product."""
+
+    def search(queries: Vectors) -> npt.NDArray[np.int64]:
+        found = []
+        for start in range(0, len(queries), 256):
+            similarities = queries[start : start + 256] @ vectors.T
+            near = np.argpartition(-similarities, K, axis=1)[:, :K]
+            order = np.argsort(-np.take_along_axis(similarities, near, axis=1), axis=1)
+            found.append(np.take_along_axis(near, order, axis=1))
+        return np.concatenate(found)
+
+    return search
+
+
+def search_by_faiss(vectors: Vectors) -> Search:
+    """Return a search by FAISS's flat index."""
+    import faiss
+
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return lambda queries: index.search(queries, K)[1]
+
+
+def time_median(run: Callable[[], object]) -> float:
+    """Return the median time of some runs, in seconds."""
+    took_s = []
+    for _ in range(N_RUNS):
+        start_s = time.perf_counter()
+        run()
+        took_s.append(time.perf_counter() - start_s)
+    return float(np.median(took_s))
+
+
+def measure(search: Search, queries: Vectors, truth: npt.NDArray[np.int64]) -> list[float]:
+    """Return recall, and queries a second at once and one by one."""
+    found = search(queries)
+    shares = [len(np.intersect1d(*pair)) / K for pair in zip(found, truth, strict=True)]
+    single = [queries[position : position + 1] for position in range(N_SINGLE)]
+    at_once_s = time_median(lambda: search(queries))
+    singly_s = time_median(lambda: [search(query) for query in single])
+    return [float(np.mean(shares)), len(queries) / at_once_s, N_SINGLE / singly_s]
+
+
+def main() -> None:
+    """Print one line for each way."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--clusters", type=int, default=1000)
+    parser.add_argument("--recall", type=float, default=0.95)
+    parser.add_argument("--kinds", nargs="*", default=["ivf", "hnsw", "ivfpq", "sq8"])
+    arguments = parser.parse_args()
+    drawn = draw_vectors(arguments.images + N_QUERIES, arguments.dim, arguments.clusters)
+    vectors, queries = drawn[:-N_QUERIES].copy(), drawn[-N_QUERIES:].copy()
+    numpy_search = search_by_numpy(vectors)
+    truth = numpy_search(queries)
+    faiss_rates = measure(search_by_faiss(vectors), queries, truth)
+    print(f"{len(vectors):,} vectors of dim {arguments.dim}, {arguments.clusters:,} clusters\n")
+    print(
+        "| way | recall@10 | queries/s | of FAISS flat | single | of FAISS flat | MB | built, s |"
+    )
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+
+    def show(name: str, rates: list[float], size_bytes: int, build_s: float) -> None:
+        recall, batch, single = rates
+        print(
+            f"| {name} | {recall:.3f} | {batch:,.0f} | {batch / faiss_rates[1]:.2f} | "
+            f"{single:,.0f} | {single / faiss_rates[2]:.2f} | {size_bytes / 1e6:.0f} | "
+            f"{build_s:.0f} |",
+            flush=True,
+        )
+
+    show("numpy", measure(numpy_search, queries, truth), vectors.nbytes, 0)
+    show("FAISS flat", faiss_rates, vectors.nbytes, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        store = make_store(Path(folder) / "store", vectors)
+        exact = NeighborIndex.open(store)
+        show("exact", measure(lambda q: exact.search(q, K)[0], queries, truth), 0, 0)
+        for kind in arguments.kinds:
+            try:
+                report = build_index(store, kind, recall=arguments.recall, k=K)
+            except StoreError as error:
+                print(f"| {kind} | {error} |", flush=True)
+                continue
+            index = NeighborIndex.open(store)
+            rates = measure(lambda q, index=index: index.search(q, K)[0], queries, truth)  # type: ignore[misc]
+            show(kind, rates, report.index_bytes, report.build_s)
+            print(f"  {report.to_dict()}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
