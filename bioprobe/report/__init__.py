@@ -1,1 +1,5 @@
 """One page that tells what was found."""
+
+from bioprobe.report.report import find_newest, write_report
+
+__all__ = ["find_newest", "write_report"]

@@ -205,7 +205,7 @@ def plot_confusion(
     shares = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
     n_classes = len(names)
     side = float(np.clip(1.8 + 0.16 * n_classes, 3.2, 9.5))
-    figure, axes = _begin(side, side)
+    figure, axes = _begin(side * 1.15, side)
     shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     if n_classes <= 60:
         size = 8 if n_classes <= 30 else 6
@@ -216,10 +216,10 @@ def plot_confusion(
         axes.set_yticks([])
     for place in range(1, n_classes):
         if groups[place] != groups[place - 1]:
-            axes.axhline(place - 0.5, color=ORANGE, linewidth=0.6)
-            axes.axvline(place - 0.5, color=ORANGE, linewidth=0.6)
+            axes.axhline(place - 0.5, color=GREY, linewidth=0.6)
+            axes.axvline(place - 0.5, color=GREY, linewidth=0.6)
     axes.set(xlabel=f"answer ({label})", ylabel=f"truth ({label})")
-    figure.colorbar(shown, ax=axes, shrink=0.6, label="fraction of the true class")
+    figure.colorbar(shown, ax=axes, shrink=0.45, label="fraction of the true class")
     return _finish(figure)
 
 
