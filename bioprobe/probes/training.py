@@ -12,6 +12,7 @@ from bioprobe.errors import ProbeError
 from bioprobe.probes.choosing import as_setting, measure_folds, measure_values
 from bioprobe.probes.kinds import Settings, find_kind, make_probe, takes_lineages
 from bioprobe.probes.labelling import LabelledRows, hash_rows, label_rows, name_classes
+from bioprobe.probes.probe import Probe
 from bioprobe.probes.text_prior import TextPrior
 from bioprobe.probes.trained import HeldOut, TrainedProbe
 from bioprobe.provenance import Provenance
@@ -27,7 +28,7 @@ PROMPTED = "prompt+probe"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Material:
-    """Vectors and classes to learn from, and where each row is held out to choose."""
+    """Vectors and classes to learn from and to choose on, and what the result is measured on."""
 
     labelled: LabelledRows
     vectors: npt.NDArray[np.float32]
@@ -35,7 +36,7 @@ class _Material:
     training: npt.NDArray[np.bool_]
     folds: Rows
     method: str
-    n_unknown: int
+    validation: LabelledRows
 
 
 def fit_probe(
@@ -101,9 +102,10 @@ def fit_probe(
     training = material.training
     probe = make_probe(kind, {**chosen, **prior})
     probe.fit(material.vectors[training], material.y[training])
+    classes = _order_classes(material.labelled.classes, probe)
+    if material.method == "validation":
+        held_out = _measure(probe, classes, store, material.validation, held_out)
     rows = material.labelled.rows[training]
-    place_of = {name: place for place, name in enumerate(name_classes(material.labelled.classes))}
-    taxa = material.labelled.classes.taxa
     provenance = Provenance(
         encoder=store.manifest.encoder.to_dict(),
         store=str(store.folder),
@@ -118,7 +120,7 @@ def fit_probe(
     )
     return TrainedProbe(
         estimator=probe,
-        classes=Taxonomy(tuple(taxa[place_of[str(name)]] for name in probe.classes_)),
+        classes=classes,
         rank=rank,
         settings=chosen,
         encoder=store.manifest.encoder,
@@ -148,9 +150,10 @@ def _gather(
     # A row with a hole at the rank may still teach what is above it, but tells no answer.
     in_class = labelled.positions >= 0
     learnt = np.unique(labelled.positions[is_training & in_class])
-    is_known = in_class & (np.isin(labelled.positions, learnt) | bool(texts))
-    usable = is_training & (in_class | takes_lineages(kind)) | (~is_training & is_known)
-    n_unknown = int((~is_training & in_class & ~is_known).sum())
+    usable = np.where(
+        is_training, in_class | takes_lineages(kind), np.isin(labelled.positions, learnt)
+    )
+    held_out = labelled.take(~is_training & in_class)
     if len(learnt) < 2 and not (len(learnt) and texts):
         where = f"the part train of the split {parts.name!r}" if parts else "the selected images"
         msg = (
@@ -164,7 +167,7 @@ def _gather(
     folds, method = _hold_out(labelled, is_training, parts, seed)
     y = labelled.chain(first_rank) if takes_lineages(kind) else labelled.names
     vectors = store.read_vectors(labelled.rows)
-    return _Material(labelled, vectors, y, is_training, folds, method, n_unknown)
+    return _Material(labelled, vectors, y, is_training, folds, method, held_out)
 
 
 def _hold_out(
@@ -189,37 +192,46 @@ def _choose(
     kind: str, settings: dict[str, Any], prior: dict[str, Any], material: _Material
 ) -> tuple[dict[str, Any], HeldOut]:
     """Choose what is not given, and measure the probe on rows it did not learn from."""
-    parameter = find_kind(kind).parameter
-    folds = material.folds
-    if material.method == "none":
-        return settings, HeldOut("none")
-    if not parameter:
-        given = {**settings, **prior}
-        accuracies = measure_folds(kind, given, material.vectors, material.y, folds)[0]
-        return settings, _count(material, accuracies)
-    is_given = parameter in settings
-    values = (settings[parameter],) if is_given else find_kind(kind).values
-    others = {name: value for name, value in settings.items() if name != parameter}
-    sweep = measure_values(
-        kind, {**others, **prior}, material.vectors, material.y, np.array(values), folds
-    )
-    held_out = _count(material, sweep.accuracies[sweep.best_index])
-    chosen = {**others, parameter: values[0] if is_given else as_setting(sweep.best_value)}
-    if is_given:
-        return chosen, held_out
-    return chosen, dataclasses.replace(
-        held_out,
-        parameter=parameter,
-        values=tuple(sweep.values.tolist()),
-        accuracies=tuple(sweep.accuracies.mean(axis=1).tolist()),
+    parameter, folds = find_kind(kind).parameter, material.folds
+    is_open = bool(parameter) and parameter not in settings
+    if material.method == "none" or (material.method == "validation" and not is_open):
+        return settings, HeldOut(material.method)
+    vectors, y, given = material.vectors, material.y, {**settings, **prior}
+    if not is_open:
+        accuracies = measure_folds(kind, given, vectors, y, folds)[0]
+        return settings, HeldOut(material.method, *_count_right(accuracies, folds))
+    sweep = measure_values(kind, given, vectors, y, np.array(find_kind(kind).values), folds)
+    return {**settings, parameter: as_setting(sweep.best_value)}, HeldOut(
+        material.method,
+        *_count_right(sweep.accuracies[sweep.best_index], folds),
+        parameter,
+        tuple(sweep.values.tolist()),
+        tuple(sweep.accuracies.mean(axis=1).tolist()),
     )
 
 
-def _count(material: _Material, accuracies: npt.NDArray[np.float64]) -> HeldOut:
-    folds = material.folds
+def _count_right(accuracies: npt.NDArray[np.float64], folds: Rows) -> tuple[int, int]:
+    """Return how many held-out rows are right, and how many there are."""
     sizes = np.unique(folds[folds >= 0], return_counts=True)[1]
-    n_correct = int(np.rint(accuracies * sizes).sum())
-    return HeldOut(material.method, n_correct, int(sizes.sum()) + material.n_unknown)
+    return int(np.rint(accuracies * sizes).sum()), int(sizes.sum())
+
+
+def _order_classes(classes: Taxonomy, probe: Probe) -> Taxonomy:
+    """Return the classes in the order in which the probe has them."""
+    place_of = {name: place for place, name in enumerate(name_classes(classes))}
+    return Taxonomy(tuple(classes.taxa[place_of[str(name)]] for name in probe.classes_))
+
+
+def _measure(
+    probe: Probe, classes: Taxonomy, store: EmbeddingStore, labelled: LabelledRows, chosen: HeldOut
+) -> HeldOut:
+    """Count the right answers of the fitted probe on the validation part."""
+    answers = probe.predict_proba(store.read_vectors(labelled.rows)).argmax(axis=1)
+    # By lineage: a name that is unique in training may have a homonym among these.
+    place_of = {taxon.lineage: place for place, taxon in enumerate(classes)}
+    truth = np.array([place_of.get(taxon.lineage, -1) for taxon in labelled.classes])
+    n_correct = int((answers == truth[labelled.positions]).sum())
+    return dataclasses.replace(chosen, n_correct=n_correct, n_images=len(answers))
 
 
 def _drop_empty_classes(labelled: LabelledRows) -> LabelledRows:
@@ -235,8 +247,8 @@ def _drop_empty_classes(labelled: LabelledRows) -> LabelledRows:
 
 def _complete_settings(kind: str, settings: dict[str, Any], seed: int) -> dict[str, Any]:
     """Add the seed where the probe takes one."""
-    takes_seed = "random_state" in make_probe(kind).get_params()
-    return {"random_state": seed, **settings} if takes_seed else settings
+    takes_seed = "seed" in make_probe(kind).get_params()
+    return {"seed": seed, **settings} if takes_seed else settings
 
 
 def _name_mask(store: EmbeddingStore) -> str:
