@@ -53,7 +53,7 @@ def test_a_question_of_minus_alone_is_refused() -> None:
 @pytest.mark.parametrize("plus", [[0], [0, 1]])
 def test_terms_that_cancel_out_are_refused(plus: list[int]) -> None:
     with pytest.raises(SourceError, match="cancel out"):
-        _ = Question(UNIT[plus], UNIT[plus]).vector
+        _ = Question(UNIT[plus], UNIT[plus], 1).vector
 
 
 @pytest.fixture
