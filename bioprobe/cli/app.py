@@ -12,6 +12,7 @@ import typer
 from bioprobe import __version__
 from bioprobe.cli.dedupe import dedupe
 from bioprobe.cli.demo import demo
+from bioprobe.cli.describe import describe
 from bioprobe.cli.embed import embed
 from bioprobe.cli.filter import filter_images
 from bioprobe.cli.models import app as models_app
@@ -37,6 +38,7 @@ app.command()(zeroshot)
 app.command()(search)
 app.command("filter")(filter_images)
 app.command()(dedupe)
+app.command()(describe)
 app.command("split")(split_images)
 app.add_typer(taxa_app, name="taxa")
 app.add_typer(prompts_app, name="prompts")

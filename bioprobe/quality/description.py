@@ -1,0 +1,203 @@
+"""What a data set is like before anything is learnt from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.quality.duplicates import MASK_NAME
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.selections import list_selections, read_selection
+from bioprobe.taxonomy import Rank
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassCounts:
+    """Labelled images of each class at a rank.
+
+    Parameters
+    ----------
+    rank : Rank
+        Of the labels.
+    names : tuple of str
+        Classes, the one of most images first.
+    n_images : ndarray of int64, shape (n_classes,)
+        Images of each.
+    n_missing : int
+        Images without a label at the rank.
+    """
+
+    rank: Rank
+    names: tuple[str, ...]
+    n_images: npt.NDArray[np.int64]
+    n_missing: int
+
+    @property
+    def imbalance(self) -> float:
+        """Images of the largest class for each of the smallest; not a number without classes."""
+        return float(self.n_images[0] / self.n_images[-1]) if len(self.names) else math.nan
+
+    @property
+    def n_effective(self) -> float:
+        """Number of equal classes that would be as even as these: the exponential of the entropy.
+
+        References
+        ----------
+        Hill 1973, *Diversity and evenness: a unifying notation* (order 1).
+        """
+        if not len(self.names):
+            return 0.0
+        shares = self.n_images / self.n_images.sum()
+        return float(np.exp(-(shares * np.log(shares)).sum()))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a class: its name, images, and their share of those labelled."""
+        import pandas as pd
+
+        share = self.n_images / max(1, int(self.n_images.sum()))
+        columns = {self.rank.value: list(self.names), "n_images": self.n_images, "fraction": share}
+        return pd.DataFrame(columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """Facts of the images of a store.
+
+    Parameters
+    ----------
+    n_images : int
+        Current images that meet the condition.
+    ranks : tuple of ClassCounts
+        One for each rank, from kingdom down.
+    sizes_px : ndarray of float64, shape (2, 5)
+        Least, first quartile, median, third quartile and most of width and height; not numbers
+        where no size is known.
+    n_unsized : int
+        Images whose size is not known, as of what was imported.
+    modes : dict of str to int
+        Images of each PIL mode, the most frequent first.
+    n_copies : int
+        Images beyond the first of the same bytes.
+    n_near : int or None
+        Images that the mask of duplicates drops; None where nobody looked for them.
+    n_failures : int
+        Files of the store that could not be read.
+    missing : dict of str to int
+        Images without a value, by further column, where there are any.
+    """
+
+    n_images: int
+    ranks: tuple[ClassCounts, ...]
+    sizes_px: npt.NDArray[np.float64]
+    n_unsized: int
+    modes: dict[str, int]
+    n_copies: int
+    n_near: int | None
+    n_failures: int
+    missing: dict[str, int]
+
+    def at(self, rank: Rank) -> ClassCounts:
+        """Return the counts at a rank."""
+        return self.ranks[rank.depth]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a rank: how much is labelled, how many classes, how even they are."""
+        import pandas as pd
+
+        columns = [
+            "rank", "n_labelled", "n_missing", "n_classes", "n_single", "smallest", "median",
+            "largest", "imbalance", "n_effective",
+        ]  # fmt: skip
+        return pd.DataFrame([_summarise(counts) for counts in self.ranks], columns=columns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the single classes as a JSON-ready mapping."""
+        import json
+
+        return {
+            **dataclasses.asdict(self),
+            "ranks": json.loads(self.to_frame().to_json(orient="records")),
+            "sizes_px": {
+                side: None if math.isnan(values[0]) else values.tolist()
+                for side, values in zip(("width", "height"), self.sizes_px, strict=True)
+            },
+        }
+
+
+def describe_images(store: EmbeddingStore, condition: str | None = None) -> Description:
+    """Describe the images of a store: classes, sizes, modes, copies, holes.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose current rows are described.
+    condition : str, optional
+        Only images that meet it.
+
+    Raises
+    ------
+    SelectionError
+        If no image meets the condition.
+    """
+    rows = store.select(condition)
+    frame = store.images.frame.iloc[rows]
+    sized = frame[(frame["width_px"] > 0) & (frame["height_px"] > 0)]
+    sizes = np.full((2, 5), np.nan)
+    if len(sized):
+        sides = sized[["width_px", "height_px"]].to_numpy(dtype=np.float64)
+        sizes = np.quantile(sides, [0, 0.25, 0.5, 0.75, 1], axis=0).T
+    hashed = frame["sha256"][frame["sha256"] != ""]
+    modes = frame["mode"][frame["mode"] != ""].value_counts()
+    further = frame[store.images.free_columns]
+    holes = (further.isna() | (further == "")).sum()
+    return Description(
+        n_images=len(rows),
+        ranks=tuple(_count(store, rank, rows) for rank in Rank),
+        sizes_px=sizes,
+        n_unsized=len(frame) - len(sized),
+        modes={str(mode): int(n) for mode, n in modes.items()},
+        n_copies=int(hashed.duplicated().sum()),
+        n_near=_count_near(store, rows),
+        n_failures=len(store.read_failures()),
+        missing={str(column): int(n) for column, n in holes.items() if n},
+    )
+
+
+def _count(store: EmbeddingStore, rank: Rank, rows: npt.NDArray[np.int64]) -> ClassCounts:
+    labels = store.images.labels(rank)[rows].astype(str)
+    names, n_images = np.unique(labels[labels != ""], return_counts=True)
+    order = np.argsort(-n_images, kind="stable")
+    ordered = tuple(names[order].tolist())
+    return ClassCounts(rank, ordered, n_images[order], int((labels == "").sum()))
+
+
+def _count_near(store: EmbeddingStore, rows: npt.NDArray[np.int64]) -> int | None:
+    if MASK_NAME not in list_selections(store):
+        return None
+    mask = read_selection(store, MASK_NAME)
+    return int((mask.judged[rows] & ~mask.kept[rows]).sum())
+
+
+def _summarise(
+    counts: ClassCounts,
+) -> tuple[str, int, int, int, int, int, float, int, float, float]:
+    n = counts.n_images
+    return (
+        counts.rank.value,
+        int(n.sum()),
+        counts.n_missing,
+        len(n),
+        int((n == 1).sum()),
+        int(n.min(initial=n.max(initial=0))),
+        float(np.median(n)) if len(n) else math.nan,
+        int(n.max(initial=0)),
+        counts.imbalance,
+        counts.n_effective,
+    )
