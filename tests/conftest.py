@@ -95,6 +95,13 @@ def shared_dir() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def no_taxa_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the list of taxa of whoever runs the tests out of them."""
+    monkeypatch.setenv("BIOPROBE_TAXA", str(tmp_path / "user" / "taxa.csv"))
+    return tmp_path / "user" / "taxa.csv"
+
+
 @pytest.fixture
 def encoder() -> PlainEncoder:
     return PlainEncoder()

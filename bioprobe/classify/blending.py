@@ -26,6 +26,10 @@ Scores = npt.NDArray[np.float32]
 # where there are one or two of them.
 DEFAULT_WEIGHT_FRACTION = 0.75
 WEIGHT_FRACTIONS = (0.75, 0.5, 1.0, 0.25, 0.0)
+# Where there are few classes, the share of an average one would be many images.
+_SHARE_AT_MOST_FRACTION = 0.02
+# In logits: more than float32 rounds by.
+_SLACK = 1e-3
 # More validation rows than these change no choice.
 _ROWS_AT_MOST = 20_000
 
@@ -122,9 +126,11 @@ def choose_blend(
 
     Images are nearer to images than texts are (the modality gap), so a class made of pictures
     would take the images of all others. For each weight, the offset is the lowest at which no
-    more than one in n_classes of the images of other classes goes to the new one: the share of
-    an average class. The weight is that of the highest harmonic mean of the accuracies of the new
-    class and of the others; of equal ones, that which stands first.
+    more than one in n_classes of the images of other classes goes to the new one (the share of
+    an average class), nor more than one in 50. The weight is that of the highest harmonic mean of
+    the accuracies of the new class and of the others, where this is better than the first
+    weight's by a standard error: a few validation images tell less than the first weight, which
+    is known to serve.
 
     Without a labelled image of the taxon, each example is judged by the others; of a single one
     nothing can be judged, and the first weight is taken. Without any label, all images of the store
@@ -155,7 +161,8 @@ def choose_blend(
     References
     ----------
     Chao et al. 2016, *An Empirical Study and Analysis of Generalized Zero-Shot Learning for
-    Object Recognition in the Wild* (the harmonic mean of both accuracies is Xian et al. 2017).
+    Object Recognition in the Wild* (the harmonic mean of both accuracies is Xian et al. 2017);
+    Breiman et al. 1984, *Classification and Regression Trees* (the one-standard-error rule).
     """
     place = _find_place(prompts.taxa, taxon)
     rows, labels = _find_rows(store, prompts.taxa, taxon.rank, sha256s)
@@ -181,7 +188,7 @@ def choose_blend(
     tried = [
         _try(weight, others, right, own, scale, len(prompts.taxa)) for weight in weight_fractions
     ]
-    best = max(tried, key=lambda one: one[0])[1]
+    best = _prefer_first(tried)
     rule = _describe(
         len(own.best) if own else 0, len(right), len(prompts.taxa), by_labels=own_rows.size > 0
     )
@@ -200,7 +207,8 @@ def _try(
 ) -> tuple[float, Blend]:
     """Return what is to be maximised, and the blend."""
     margins = others.find_margins(weight, scale)
-    offset = float(np.quantile(margins, 1 - 1 / n_classes, method="higher"))
+    share = min(1 / n_classes, _SHARE_AT_MOST_FRACTION)
+    offset = float(np.quantile(margins, 1 - share, method="higher")) + _SLACK
     kept = right & (margins <= offset)
     before = Accuracy(1, int(right.sum()), len(right))
     after = Accuracy(1, int(kept.sum()), len(right))
@@ -213,6 +221,18 @@ def _try(
     others_fraction = after.fraction if right.any() else 1.0
     mean = float(harmonic_mean(accuracy.fraction, others_fraction))
     return mean, dataclasses.replace(blended, own=accuracy)
+
+
+def _prefer_first(tried: Sequence[tuple[float, Blend]]) -> Blend:
+    """Return the best blend, but the first one unless that is worse by a standard error."""
+    (first_mean, first), (best_mean, best) = tried[0], max(tried, key=lambda one: one[0])
+    if best.own is None:
+        return first
+    # Agresti and Coull's estimate, whose error is not 0 where all or none are right.
+    n_images = best.own.n_images + 4
+    fraction = (best.own.n_correct + 2) / n_images
+    error = (fraction * (1 - fraction) / n_images) ** 0.5
+    return best if best_mean - first_mean > error else first
 
 
 def _leave_out_each(rivals: _Rivals, vectors: Vectors, text: Vectors) -> _Validation | None:
@@ -258,8 +278,9 @@ def _find_rows(
 
 
 def _describe(n_own: int, n_others: int, n_classes: int, *, by_labels: bool) -> str:
-    offset = f"at most 1 in {n_classes} of {n_others:,} images of other classes goes to it"
+    one_in = max(n_classes, round(1 / _SHARE_AT_MOST_FRACTION))
+    offset = f"at most 1 in {one_in:,} of {n_others:,} images of other classes goes to it"
     if not n_own:
         return f"stated default; {offset}"
     kind = "labelled images of it" if by_labels else "examples, each by the others"
-    return f"highest harmonic mean on {n_own:,} {kind} and the other classes; {offset}"
+    return f"harmonic mean on {n_own:,} {kind} and the other classes; {offset}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,11 @@ import pandas as pd
 import pytest
 
 from bioprobe.classify import measure_accuracy, zeroshot
+from bioprobe.classify.abstention import back_off
+from bioprobe.classify.additions import add_pictured
+from bioprobe.classify.generalised import measure_generalised
+from bioprobe.classify.unknown import find_unknown, measure_auroc, measure_unknown
+from bioprobe.classify.zeroshot import zeroshot_rolled_up
 from bioprobe.embedding import embed_images
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.encoder import Fingerprint
@@ -19,6 +25,7 @@ from bioprobe.images import find_images
 from bioprobe.images.source import SourceOptions
 from bioprobe.prompts import PromptSet, TextType, read_templates
 from bioprobe.store import EmbeddingStore, TextCache
+from bioprobe.store.selections import apply_mask, write_selection
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
 
@@ -111,6 +118,122 @@ def test_families_are_named_as_often_as_was_measured(
     top_1 = measure_accuracy(predictions)[0]
     assert top_1.n_images == 1029
     assert top_1.fraction == pytest.approx(fraction, abs=0.003)
+
+
+@pytest.mark.slow
+def test_sums_up_the_tree_name_families_better_than_their_names(photos: Photos) -> None:
+    leaves = photos.taxa(TEST).leaves()
+    fractions = []
+    for text_type in (TextType.TAXON, TextType.SCI, TextType.TAXON_COM):
+        prompts = PromptSet(leaves, text_type, read_templates("plain"))
+        found = zeroshot_rolled_up(
+            photos.store, prompts, photos.encode_text, rank=Rank.FAMILY, condition=TEST
+        )
+        top_1 = measure_accuracy(found)[0]
+        assert top_1.n_images == 1029
+        fractions.append(top_1.fraction)
+    # Named directly: .912, .844 and .912.
+    assert fractions == pytest.approx([0.925, 0.924, 0.928], abs=0.002)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("within", "n_classes", "fraction"),
+    [
+        ("Chordata", 56, 0.911),
+        ("Mammalia", 24, 0.923),
+        ("Aves", 15, 0.957),
+        ("Carnivora", 8, 0.941),
+    ],
+)
+def test_fewer_candidates_are_told_apart_better(
+    photos: Photos, within: str, n_classes: int, fraction: float
+) -> None:
+    known = photos.taxa(TEST)
+    (parent,) = known.find_all(within)
+    condition = f"{TEST} and `{parent.rank.value}` == '{within}'"
+    everything = PromptSet(known, TextType.TAXON_COM, read_templates("plain"))
+    inside = dataclasses.replace(everything, taxa=known.below([parent]))
+    assert len(inside.taxa) == n_classes
+    top_1 = photos.measure(inside, condition)[1]
+    assert top_1 == pytest.approx(fraction, abs=0.002)
+    assert top_1 > photos.measure(everything, condition)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("threshold", "answered", "right", "at_species"),
+    [(0.5, 1.0, 0.937, 0.892), (0.65, 0.996, 0.978, 0.816), (0.9, 0.978, 0.995, 0.584)],
+)
+def test_a_higher_threshold_gives_fewer_and_truer_answers_further_up(
+    photos: Photos, threshold: float, answered: float, right: float, at_species: float
+) -> None:
+    prompts = PromptSet(photos.taxa(TEST).leaves(), TextType.TAXON_COM, read_templates("plain"))
+    found = back_off(photos.store, prompts, photos.encode_text, threshold=threshold, condition=TEST)
+    is_answer = found.depths >= 0
+    measured = is_answer.mean(), found.is_right[is_answer].mean(), (found.depths == 6).mean()
+    assert measured == pytest.approx((answered, right, at_species), abs=0.002)
+
+
+@pytest.mark.slow
+def test_images_of_ten_other_species_are_told_as_unknown(photos: Photos) -> None:
+    prompts = PromptSet(photos.taxa(TEST), TextType.TAXON_COM, read_templates("plain"))
+    found = zeroshot(photos.store, prompts, photos.encode_text, rank=Rank.SPECIES)
+    unknown = measure_unknown(photos.store, found, prompts.embed(photos.encode_text))
+    labelled, is_unknown = find_unknown(found)
+    assert int(is_unknown.sum()) == 358
+    aurocs = [
+        measure_auroc(scores[labelled], is_unknown) for scores in unknown.to_columns().values()
+    ]
+    assert aurocs == pytest.approx([0.861, 0.889, 0.888], abs=0.002)
+
+
+@pytest.mark.slow
+def test_an_offset_raises_the_harmonic_mean_of_seen_and_unseen(photos: Photos) -> None:
+    prompts = PromptSet(photos.taxa(None), TextType.TAXON_COM, read_templates("plain"))
+    report = measure_generalised(
+        photos.store, prompts, photos.encode_text, rank=Rank.SPECIES,
+        unseen_condition=UNSEEN, seen_condition=TEST,
+    )  # fmt: skip
+    before, after = (
+        (one.seen.fraction, one.unseen.fraction, one.harmonic_mean)
+        for one in (report.before, report.after)
+    )
+    assert before == pytest.approx((0.900, 0.126, 0.221), abs=0.002)
+    assert after == pytest.approx((0.719, 0.380, 0.497), abs=0.01)
+    assert report.offset.value == pytest.approx(3.59, abs=0.1)
+
+
+@pytest.mark.slow
+def test_five_pictures_each_make_classes_of_ten_new_species(photos: Photos, tmp_path: Path) -> None:
+    shutil.copytree(photos.store.folder, tmp_path / "store")
+    store = EmbeddingStore.open(tmp_path / "store")
+    frame, random = store.images.frame, np.random.default_rng(0)
+    role, names = frame["role"].to_numpy(), frame["species"].to_numpy()
+    pictures = {
+        name: random.permutation(np.flatnonzero((role == "unseen-class") & (names == name)))[:5]
+        for name in np.unique(names[role == "unseen-class"])
+    }
+    # Half of the other images validate; all of the new species but their examples are tested.
+    seen = random.permutation(np.flatnonzero(role == "test"))
+    taken = np.concatenate(list(pictures.values()))
+    validation, test = (np.isin(np.arange(len(frame)), part) for part in (seen[::2], seen[1::2]))
+    test |= (role == "unseen-class") & ~np.isin(np.arange(len(frame)), taken)
+    for name, kept in (("validation", validation), ("test", test)):
+        write_selection(store, name, np.arange(len(frame)), kept)
+    validating = apply_mask(store, "validation")
+    prompts = PromptSet(photos.taxa(TEST), TextType.TAXON_COM, read_templates("plain"))
+    for taxon in photos.taxa(UNSEEN):
+        rows = pictures[taxon.name]
+        examples = store.read_vectors(rows), tuple(frame["sha256"].iloc[rows])
+        add_pictured(validating, taxon, examples, prompts, photos.encode_text)
+        prompts = dataclasses.replace(prompts, taxa=Taxonomy.merge((*prompts.taxa, taxon)))
+    found = zeroshot(apply_mask(store, "test"), prompts, photos.encode_text, rank=Rank.SPECIES)
+    right = found.top_classes[:, 0] == found.truth_classes
+    is_new = np.isin(found.truth, list(pictures))
+    measured = right[~is_new].mean(), right[is_new].mean()
+    # By text alone: .900 and .126.
+    assert measured == pytest.approx((0.777, 0.912), abs=0.02)
 
 
 def test_imported_vectors_of_clip_give_the_published_probabilities(

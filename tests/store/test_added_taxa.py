@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bioprobe.errors import TaxonomyError
+from bioprobe.errors import StoreLockedError, TaxonomyError
 from bioprobe.store import EmbeddingStore, add_taxon, read_added_taxa, remove_taxon
+from bioprobe.store.added_taxa import AddedList, read_user_taxa
 from bioprobe.taxonomy import Taxon
 from bioprobe.taxonomy.lineage import complete_taxon
 
@@ -69,3 +72,50 @@ def test_one_that_was_not_added_is_refused_with_those_that_were(
     add_taxon(store, Taxon.from_names({"genus": "Lynx"}))
     with pytest.raises(TaxonomyError, match=r"; added were: Lynx$"):
         remove_taxon(store, name)
+
+
+def test_the_users_list_is_one_for_all_stores_and_apart_from_theirs(
+    store: EmbeddingStore, no_taxa_of_the_user: Path
+) -> None:
+    assert len(read_user_taxa()) == 0
+    mine = AddedList.of_user()
+    with mine.lock():
+        mine.add(UNCIA)
+    assert mine.file == no_taxa_of_the_user
+    assert list(read_user_taxa()) == [UNCIA]
+    assert len(read_added_taxa(store)) == 0
+    assert mine.remove("snow leopard") == UNCIA
+    assert not no_taxa_of_the_user.exists()
+    with pytest.raises(TaxonomyError, match="to the user-wide list"):
+        mine.remove("snow leopard")
+
+
+def test_the_users_list_has_one_writer_at_a_time() -> None:
+    with (
+        AddedList.of_user().lock(),
+        pytest.raises(StoreLockedError, match="another process is changing"),
+        AddedList.of_user().lock(),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "expected"),
+    [
+        ("linux", "XDG_DATA_HOME", "data/bioprobe/taxa.csv"),
+        ("win32", "LOCALAPPDATA", "data/bioprobe/taxa.csv"),
+        ("darwin", "", "Library/Application Support/bioprobe/taxa.csv"),
+        ("linux", "", ".local/share/bioprobe/taxa.csv"),
+        ("win32", "", "AppData/Local/bioprobe/taxa.csv"),
+    ],
+)
+def test_the_users_list_lies_where_the_system_keeps_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: str, variable: str, expected: str
+) -> None:
+    for name in ("BIOPROBE_TAXA", "XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, str(tmp_path / "data"))
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert AddedList.of_user().file == tmp_path / expected

@@ -1,0 +1,100 @@
+"""Time and peak memory of zero-shot for many images and classes.
+
+Random unit vectors are put on disk as a store of float16 shards, in a temporary folder that is
+removed afterwards, and labelled with random class embeddings by the function that the command
+calls. Each run is a process of its own; the second has ten times fewer images, to show what of the
+memory grows with them.
+
+Run it with ``python -m benchmarks.zeroshot_scale``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bioprobe.classify import zeroshot
+from bioprobe.encoders.encoder import Fingerprint, normalise_rows
+from bioprobe.prompts import PromptSet, TextType
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+
+LIMIT_MB = 6 * 1024
+_SHARD_ROWS = 50_000
+
+
+def write_store(folder: Path, n_images: int, dim: int) -> None:
+    """Write a store of random vectors, shard by shard."""
+    random = np.random.default_rng(0)
+    fingerprint = Fingerprint(model="random", backend="imported")
+    store = EmbeddingStore.create(
+        folder, fingerprint, dim=dim, logit_scale=100.0, has_text_tower=True, dtype="float16"
+    )
+    for start in range(0, n_images, _SHARD_ROWS):
+        n = min(_SHARD_ROWS, n_images - start)
+        frame = pd.DataFrame({"path": [f"{row:08d}.jpg" for row in range(start, start + n)]})
+        store = store.append(frame, random.standard_normal((n, dim), dtype=np.float32))
+
+
+def make_prompts(n_classes: int) -> PromptSet:
+    """Make a class of each number."""
+    taxa = tuple(Taxon.from_names({"species": f"Genus s{n:05d}"}) for n in range(n_classes))
+    return PromptSet(Taxonomy(taxa), TextType.SCI, ("{}",))
+
+
+def encode_text(texts: Sequence[str], dim: int) -> npt.NDArray[np.float32]:
+    """Return random unit vectors in place of text embeddings."""
+    random = np.random.default_rng(1)
+    return normalise_rows(random.standard_normal((len(texts), dim), dtype=np.float32))
+
+
+def label(folder: Path, n_classes: int, k: int) -> None:
+    """Label a store and print time and peak memory."""
+    store, prompts = EmbeddingStore.open(folder), make_prompts(n_classes)
+    start_s = time.perf_counter()
+    found = zeroshot(
+        store, prompts, lambda texts: encode_text(texts, store.manifest.dim),
+        rank=Rank.SPECIES, k=k,
+    )  # fmt: skip
+    took_s = time.perf_counter() - start_s
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"| {len(found):,} | {n_classes:,} | {took_s:.0f} | {peak_mb:,.0f} |", flush=True)
+    if peak_mb > LIMIT_MB:
+        sys.exit(f"peak memory {peak_mb:,.0f} MB is over {LIMIT_MB:,} MB")
+
+
+def main() -> None:
+    """Print the time and peak memory of each size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument("--classes", type=int, default=10_000)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--k", type=int, default=5)
+    parser.add_argument("--store", type=Path)
+    arguments = parser.parse_args()
+    if arguments.store:
+        label(arguments.store, arguments.classes, arguments.k)
+        return
+    print(f"vectors of dim {arguments.dim}, best {arguments.k} classes\n")
+    print("| images | classes | s | peak MB |")
+    print("|---|---|---|---|", flush=True)
+    for n_images in (arguments.images // 10, arguments.images):
+        with tempfile.TemporaryDirectory() as folder:
+            write_store(Path(folder) / "store", n_images, arguments.dim)
+            command = [sys.executable, "-m", "benchmarks.zeroshot_scale"]
+            command += ["--store", str(Path(folder) / "store"), "--k", str(arguments.k)]
+            subprocess.run([*command, "--classes", str(arguments.classes)], check=True)
+
+
+if __name__ == "__main__":
+    main()
