@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import base64
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from bioprobe.report.plots import (
+    Curve,
+    plot_class_sizes,
+    plot_confusion,
+    plot_intervals,
+    plot_label_efficiency,
+    plot_reliability,
+    plot_risk_coverage,
+)
+
+ENDS = np.array([0.2, 0.6, 0.9])
+CURVE = Curve("linear", ENDS, ENDS, ENDS - 0.1, ENDS + 0.05)
+
+
+def _read(url: str) -> str:
+    kind, _, data = url.partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    text = base64.b64decode(data).decode("utf-8")
+    assert ElementTree.fromstring(text).tag.endswith("svg")
+    return text
+
+
+def test_methods_stand_with_their_figures_and_the_best_in_colour() -> None:
+    names, values = ["knn", "linear"], np.array([0.5, 0.75])
+    text = _read(plot_intervals(names, values, values - 0.1, values + 0.1, label="accuracy"))
+    assert "knn" in text
+    assert "0.750" in text
+    assert "accuracy (95% interval)" in text
+    assert "#0072b2" in text.lower()
+
+
+def test_one_method_can_be_plotted() -> None:
+    one = np.array([1.0])
+    assert "1.000" in _read(plot_intervals(["linear"], one, one, one, label="accuracy"))
+
+
+def test_class_sizes_show_the_median() -> None:
+    assert "median 3" in _read(plot_class_sizes(np.array([1, 3, 50]), label="families"))
+
+
+@pytest.mark.parametrize("plot", [plot_reliability, plot_risk_coverage, plot_label_efficiency])
+def test_every_curve_is_named(plot: object) -> None:
+    assert callable(plot)
+    text = _read(plot([CURVE, Curve("knn", ENDS, ENDS)]))
+    assert "linear" in text
+    assert "knn" in text
+
+
+def test_a_confusion_matrix_names_its_classes_while_they_can_be_read() -> None:
+    few = _read(plot_confusion(np.eye(2), ["Felidae", "Canidae"], ["a", "b"], label="family"))
+    assert "Felidae" in few
+    names = [f"Class{n}" for n in range(61)]
+    many = _read(plot_confusion(np.eye(61), names, [""] * 61, label="family"))
+    assert "Class7" not in many
+
+
+def test_a_class_without_images_is_an_empty_row_of_the_matrix() -> None:
+    assert _read(plot_confusion(np.zeros((2, 2)), ["a", "b"], ["", ""], label="family"))
+
+
+def test_the_same_numbers_give_the_same_bytes() -> None:
+    assert plot_reliability([CURVE]) == plot_reliability([CURVE])

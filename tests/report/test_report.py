@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bioprobe.errors import StoreError
+from bioprobe.evaluation.result import Evaluation
+from bioprobe.evaluation.saving import read_evaluation, write_evaluation
+from bioprobe.report import find_newest, write_report
+from bioprobe.report.report import describe_report
+from bioprobe.splits import make_split, write_split
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.selections import write_selection
+from bioprobe.taxonomy import Rank
+
+
+def _write(store: EmbeddingStore, evaluation: Evaluation, path: Path) -> str:
+    write_report(store, evaluation, path)
+    return path.read_text(encoding="utf-8")
+
+
+def test_a_report_opens_from_disk_and_asks_no_network(
+    store: EmbeddingStore, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    page = _write(store, evaluation, tmp_path / "pages" / "report.html")
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)
+    assert "<script" not in page
+    assert len(page) < 15e6
+
+
+def test_a_report_says_what_was_found(store: EmbeddingStore, evaluation: Evaluation) -> None:
+    said = describe_report(store, evaluation)
+    assert "11 of 12" not in said["summary"][0]
+    best = evaluation.best.metrics["accuracy"]
+    assert f"{best.estimate:.1%} of 12 test pictures" in said["summary"][0]
+    assert [row["method"] for row in said["methods"]["rows"]] == ["centroid", "knn"]
+    family = said["errors"]["ranks"][-1]
+    assert family["rank"] == "family"
+    assert family["accuracy"] == pytest.approx(best.estimate)
+    assert said["split"]["parts"][:1] == [("train", 24)]
+    assert said["data"]["n_images"] == 37
+    assert said["efficiency"].startswith("data:image/svg+xml")
+
+
+def test_classes_above_gather_the_mistakes_within_them(
+    store: EmbeddingStore, evaluation: Evaluation
+) -> None:
+    ranks = describe_report(store, evaluation)["errors"]["ranks"]
+    accuracies = {row["rank"]: row["accuracy"] for row in ranks}
+    assert list(accuracies) == ["kingdom", "order", "family"]
+    assert accuracies["kingdom"] == 1.0
+    assert accuracies["order"] >= accuracies["family"]
+
+
+def test_a_wrong_label_is_to_be_checked(store: EmbeddingStore, evaluation: Evaluation) -> None:
+    check = describe_report(store, evaluation)["next"]["check"]
+    assert [(one["row"], one["truth"], one["predicted"]) for one in check] == [
+        (0, "Bovidae", "Felidae")
+    ]
+
+
+def test_galleries_show_neighbours_from_training_alone(
+    store: EmbeddingStore, evaluation: Evaluation
+) -> None:
+    galleries = describe_report(store, evaluation)["galleries"]
+    assert [one["heading"] for one in galleries] == [
+        "Right and sure",
+        "Wrong and sure",
+        "Least certain",
+    ]
+    near = [n for g in galleries for one in g["pictures"] for n in one["neighbors"]]
+    parts = store.images.frame.set_index("path")["part"]
+    assert near
+    assert {parts[one["place"]] for one in near} == {"train"}
+
+
+def test_pictures_whose_files_are_gone_are_counted_and_the_page_is_written(
+    store: EmbeddingStore, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    for file in Path(store.images.frame["root"].iloc[0]).glob("*.png"):
+        file.unlink()
+    page = _write(store, evaluation, tmp_path / "report.html")
+    assert "could not be read where they were" in page
+    assert "picture not found or not readable" in page
+
+
+def test_masks_are_told_with_what_they_drop(store: EmbeddingStore, evaluation: Evaluation) -> None:
+    assert describe_report(store, evaluation)["data"]["masks"] == []
+    write_selection(store, "filters/animal", np.arange(4), np.array([True, False, True, True]))
+    (mask,) = describe_report(store, evaluation)["data"]["masks"]
+    assert (mask["name"], mask["n_judged"], mask["n_dropped"]) == ("filters/animal", 4, 1)
+
+
+def test_a_split_that_was_made_anew_is_not_taken_for_the_old_one(
+    store: EmbeddingStore, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    write_split(store, make_split(store, Rank.FAMILY, seed=9))
+    assert "has been made anew since" in _write(store, evaluation, tmp_path / "report.html")
+
+
+def test_what_a_name_holds_is_escaped(
+    store: EmbeddingStore, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    strange = evaluation.predictions.assign(predicted="<b>Felidae</b>", right=False)
+    page = _write(
+        store, dataclasses.replace(evaluation, predictions=strange), tmp_path / "report.html"
+    )
+    assert "<b>Felidae</b>" not in page
+    assert "&lt;b&gt;Felidae" in page
+
+
+def test_a_report_of_a_kept_evaluation_is_the_same(
+    store: EmbeddingStore, evaluation: Evaluation
+) -> None:
+    write_evaluation(store, evaluation)
+    again = read_evaluation(store, "family")
+    first, second = (describe_report(store, one) for one in (evaluation, again))
+    assert first["methods"] == second["methods"]
+    assert first["errors"] == second["errors"]
+
+
+def test_the_newest_evaluation_is_reported_by_default(
+    store: EmbeddingStore, evaluation: Evaluation
+) -> None:
+    with pytest.raises(StoreError, match="first: bioprobe evaluate"):
+        find_newest(store)
+    write_evaluation(store, dataclasses.replace(evaluation, name="zebra"))
+    write_evaluation(store, dataclasses.replace(evaluation, name="ant"))
+    assert find_newest(store) == "ant"
