@@ -15,6 +15,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -108,14 +109,13 @@ def time_kinds(arguments: argparse.Namespace) -> tuple[float, Sweep]:
     print(f"| kind | values | accuracy | best | s | s with {arguments.large:,} | ratio |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for kind in arguments.kinds:
-        found[kind] = took_s, result = take_time(
-            lambda kind=kind: measure(kind, X, y, folds), arguments.runs
-        )
-        large_s, _ = take_time(lambda kind=kind: measure(kind, large_X, large_y, large_folds), 1)
+        run = partial(measure, kind, X, y, folds)
+        found[kind] = took_s, result = take_time(run, arguments.runs)
+        large_s, _ = take_time(partial(measure, kind, large_X, large_y, large_folds), 1)
         accuracy = result.accuracies.mean(axis=1).max()
         print(
-            f"| {kind} | {len(result.values)} | {accuracy:.4f} | {result.best_value:g} | {took_s:.2f} "
-            f"| {large_s:.2f} | {large_s / took_s:.1f} |",
+            f"| {kind} | {len(result.values)} | {accuracy:.4f} | {result.best_value:g} "
+            f"| {took_s:.2f} | {large_s:.2f} | {large_s / took_s:.1f} |",
             flush=True,
         )
     return found["linear"]
@@ -126,7 +126,7 @@ def compare(arguments: argparse.Namespace, took_s: float, sweep: Sweep) -> None:
     X, y = draw_embeddings(arguments.images)  # noqa: N806
     folds = assign_folds(len(y))
     some = np.where(folds < arguments.reference_folds, folds, -1)
-    reference_s, reference = take_time(lambda: loop(X, y, sweep.values, some, 1e-4), 1)
+    reference_s, reference = take_time(partial(loop, X, y, sweep.values, some, 1e-4), 1)
     n_fits = reference.accuracies.size
     whole_s = reference_s * sweep.accuracies.size / n_fits
     own = sweep.accuracies[:, : arguments.reference_folds].mean(axis=1)

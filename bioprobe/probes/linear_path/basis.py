@@ -25,7 +25,8 @@ class EigenBasis:
     centre : ndarray of float64, shape (dim,)
         Mean of the rows.
     directions : ndarray of float64, shape (dim, rank)
-        Orthonormal eigenvectors, the longest first; those without extent are left out.
+        Orthonormal eigenvectors, the longest first; those without extent are left out,
+        but for the first.
     eigenvalues : ndarray of float64, shape (rank,)
         Of the Gram matrix of the centred rows (a sum over rows, no mean).
     """
@@ -48,6 +49,7 @@ class EigenBasis:
             eigenvalues, directions = np.linalg.eigh(gram)
             eigenvalues, directions = eigenvalues[::-1], directions[:, ::-1]
         kept = eigenvalues > _LEAST_RATIO * max(eigenvalues[0], np.finfo(np.float64).tiny)
+        kept[0] = True  # torch has no products over no directions
         return cls(centre, np.ascontiguousarray(directions[:, kept]), eigenvalues[kept])
 
     def rotate(self, X: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:  # noqa: N803

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 # Products this small gain nothing from bf16.
 _LEAST_WORK = 1e8
-# Accuracies stand still long before the objective does.
-_ROUGH = Stop(tolerance=1e-3, max_iter=40, noise=1e-3)
+# Accuracies stand still long before the objective does. Of few rows, each shows.
+_ROUGH = Stop(tolerance=3e-4, max_iter=40, noise=1e-3)
+_FINE = Stop(tolerance=1e-7, max_iter=300, noise=1e-7)
 # Rows as float64 up to 256 MiB; beyond, float32 it stays.
 _MOST_DOUBLES = 1 << 25
 # Of an intercept's curvature where all rows are certain.
@@ -99,7 +100,8 @@ def sweep_values(
     """
     objective = Objective(problems, _choose_dtype(problems))
     penalties = [_to_penalty(value, problems) for value in values]
-    states = _iter_states(objective, basis, penalties, _to_tensor(prior, objective), _ROUGH)
+    stop = _ROUGH if _is_large(problems) else _FINE
+    states = _iter_states(objective, basis, penalties, _to_tensor(prior, objective), stop)
     return np.stack(
         [objective.score_held_out(state.coefficients, state.intercepts, folds) for state in states]
     )
@@ -145,7 +147,7 @@ def solve(
     n_iter = 0
     for dtype in (torch.float32, exact):
         # Float32 cannot tell smaller decreases from rounding.
-        aim = stop if dtype == exact else dataclasses.replace(stop, tolerance=1e-7, noise=1e-7)
+        aim = stop if dtype == exact else _FINE
         objective = Objective(problems, dtype)
         state = _solve(
             objective, basis, penalties[-1], _to_tensor(shrunk_to, objective), state, aim
@@ -162,8 +164,11 @@ def solve(
 def _choose_dtype(problems: Problems) -> torch.dtype:
     import torch
 
-    work = float(problems.rows.size) * problems.n_classes * problems.n_problems
-    return choose_dtype() if work > _LEAST_WORK else torch.float32
+    return choose_dtype() if _is_large(problems) else torch.float32
+
+
+def _is_large(problems: Problems) -> bool:
+    return float(problems.rows.size) * problems.adjustments.size > _LEAST_WORK
 
 
 def _to_penalty(value: float, problems: Problems) -> float:
