@@ -17,8 +17,8 @@ from bioprobe.index.stored_vectors import Rows, StoredVectors, Vectors
 _MARGIN = 16
 # Single-precision products of unit vectors are this close to the exact ones, with room.
 _ROUNDING = np.float32(1e-5)
-# Queries whose candidates are in memory at once.
-_BATCH = 128
+# Queries whose candidates are compared at once: few, so that these stay in the cache.
+_BATCH = 8
 
 
 def search_exactly(

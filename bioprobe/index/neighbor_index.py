@@ -82,7 +82,8 @@ class NeighborIndex:
         self, vectors: StoredVectors, rows: Rows, approximate: ApproximateIndex | None = None
     ) -> None:
         self._vectors = vectors
-        self._rows = rows
+        self._current = np.zeros(len(vectors), dtype=bool)
+        self._current[rows] = True
         self._approximate = approximate
 
     @classmethod
@@ -162,8 +163,10 @@ class NeighborIndex:
         if queries.shape[1] != self._vectors.dim:
             msg = f"the index holds vectors of dim {self._vectors.dim}, got {queries.shape[1]}"
             raise MismatchError(msg)
-        allowed = np.zeros(len(self._vectors), dtype=bool)
-        allowed[self._rows if rows is None else np.intersect1d(rows, self._rows)] = True
+        allowed = self._current
+        if rows is not None:
+            allowed = np.zeros(len(self._vectors), dtype=bool)
+            allowed[rows] = self._current[rows]
         n_allowed = int(allowed.sum())
         n_answers = min(k, n_allowed)
         if n_answers == 0 or len(queries) == 0:
