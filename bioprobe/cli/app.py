@@ -17,6 +17,7 @@ from bioprobe.cli.embed import embed
 from bioprobe.cli.filter import filter_images
 from bioprobe.cli.models import app as models_app
 from bioprobe.cli.output import say
+from bioprobe.cli.probe import app as probe_app
 from bioprobe.cli.prompts import app as prompts_app
 from bioprobe.cli.search import search
 from bioprobe.cli.split import split_images
@@ -42,6 +43,7 @@ app.command()(describe)
 app.command("split")(split_images)
 app.add_typer(taxa_app, name="taxa")
 app.add_typer(prompts_app, name="prompts")
+app.add_typer(probe_app, name="probe")
 app.add_typer(models_app, name="models")
 app.add_typer(store_app, name="store")
 

@@ -54,7 +54,7 @@ def _space(first: float, last: float, n: int = 20) -> tuple[float, ...]:
 
 KINDS: dict[str, Kind] = {
     "linear": Kind(
-        "linear", "LinearProbe", "C", _space(1e-2, 1e5), "multinomial logistic regression"
+        "linear", "LinearProbe", "C", _space(1e-1, 1e4, 11), "multinomial logistic regression"
     ),
     "lda": Kind(
         "lda", "LdaProbe", "shrinkage", _space(1, 1e-4), "linear discriminant analysis, shrunk"
@@ -66,11 +66,11 @@ KINDS: dict[str, Kind] = {
     ),
     "centroid": Kind("centroid", "CentroidProbe", "", (), "nearest class mean (SimpleShot)"),
     "prompt+probe": Kind(
-        "prompted", "PromptedProbe", "C", _space(1e-3, 1e4),
+        "prompted", "PromptedProbe", "C", _space(1e-3, 1e3, 7),
         "logistic regression that starts from the texts",
     ),
     "hierarchical": Kind(
-        "hierarchical", "HierarchicalProbe", "C", (10, 30, 100, 300, 1000, 3000),
+        "hierarchical", "HierarchicalProbe", "C", (30, 100, 300, 1000),
         "losses at every rank of a chain, consistent",
     ),
     "stack": Kind("stack", "StackProbe", "", (), "several encoders' probes, combined"),

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bioprobe.cli.app import run
+from bioprobe.probes.saving import list_probes, read_probe
+from bioprobe.splits import make_split, read_split, write_split
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Rank
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def split(store: Path) -> EmbeddingStore:
+    opened = EmbeddingStore.open(store)
+    write_split(opened, make_split(opened, Rank.FAMILY, fractions=(0.5, 0.25, 0.25)))
+    return opened
+
+
+def _ask(capsys: Capture, *arguments: str) -> pd.DataFrame:
+    capsys.readouterr()
+    assert run(["probe", *arguments, "--quiet", "--format", "csv"]) == 0, capsys.readouterr().err
+    return pd.read_csv(io.StringIO(capsys.readouterr().out))
+
+
+def test_fit_says_what_was_chosen_and_how_well_it_did(
+    split: EmbeddingStore, capsys: Capture
+) -> None:
+    assert run(["probe", "fit", "lda", "--level", "family"]) == 0
+    said = capsys.readouterr().err
+    assert "part train of the split default" in said
+    assert "chosen by validation: shrinkage = " in said
+    assert "(95% interval)" in said
+    probe = read_probe(split, "lda")
+    assert probe.n_rows == len(read_split(split).rows("train"))
+    assert probe.provenance["command"]
+
+
+def test_the_columns_of_predict_begin_as_pybioclips(split: EmbeddingStore, capsys: Capture) -> None:
+    assert run(["probe", "fit", "centroid", "--level", "family", "--quiet"]) == 0
+    frame = _ask(capsys, "predict", "centroid", "-k", "2", "--split", "default:test")
+    ranks = ["kingdom", "phylum", "class", "order", "family"]
+    assert frame.columns.tolist()[:7] == ["file_name", *ranks, "score"]
+    rows = read_split(split).rows("test")
+    assert sorted(set(frame["row"])) == rows.tolist()
+    assert len(frame) == 2 * len(rows)
+    assert len(_ask(capsys, "predict", "centroid", "-k", "1")) == len(split.rows)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("--level", "order"),
+        ("--split", "none"),
+        ("--C", "0.001"),
+        ("--setting", "tau=3", "--balance", "logit-adjustment"),
+        ("--balance", "focal"),
+        ("--where", "width_px > 0 and order != 'Carnivora'"),
+        ("--mask", "filters/odd"),
+    ],
+)
+def test_every_option_of_fit_changes_the_probe(
+    split: EmbeddingStore, change: tuple[str, ...]
+) -> None:
+    from bioprobe.store.selections import write_selection
+
+    write_selection(split, "filters/odd", split.rows, split.rows % 3 > 0)
+    asked = ["probe", "fit", "linear", "--level", "family", "--quiet"]
+    # typer takes the last of an option that is given twice
+    assert run([*asked, "--C", "10", "--name", "plain"]) == 0
+    assert run([*asked, "--C", "10", "--name", "changed", *change]) == 0
+    vectors = split.read_vectors()
+    plain, changed = (read_probe(split, name) for name in ("plain", "changed"))
+    one, other = plain.predict_vectors(vectors), changed.predict_vectors(vectors)
+    assert one.shape != other.shape or not np.allclose(one, other, atol=1e-4)
+
+
+def test_the_seed_draws_other_folds(split: EmbeddingStore) -> None:
+    asked = ["probe", "fit", "knn", "--level", "family", "--split", "none", "--quiet"]
+    for seed in ("0", "0", "7"):
+        assert run([*asked, "--seed", seed, "--name", f"seed-{seed}"]) == 0
+    first, other = (read_probe(split, f"seed-{seed}").held_out for seed in (0, 7))
+    assert first.method == "cross-validation"
+    assert first.accuracies != other.accuracies
+
+
+def test_from_widens_the_chain_of_hierarchical(split: EmbeddingStore) -> None:
+    for rank in ("phylum", "order"):
+        asked = ["probe", "fit", "hierarchical", "--level", "family", "--C", "10", "--quiet"]
+        assert run([*asked, "--from", rank, "--name", rank]) == 0
+    vectors = split.read_vectors()
+    one, other = (read_probe(split, name).predict_vectors(vectors) for name in ("phylum", "order"))
+    assert not np.allclose(one, other, atol=1e-5)
+
+
+def test_texts_add_classes_that_no_image_has(split: EmbeddingStore, tmp_path: Path) -> None:
+    taxa = tmp_path / "taxa.csv"
+    taxa.write_text("kingdom,family,common_name\nAnimalia,Ursidae,bear\n")
+    asked = ["probe", "fit", "prompt+probe", "--level", "family", "--C", "1", "--quiet"]
+    changes = {
+        "plain": (),
+        "listed": ("--taxa", str(taxa)),
+        "sci": ("--text-type", "sci"),
+        "field": ("--templates", "field"),
+    }
+    for name, change in changes.items():
+        assert run([*asked, "--name", name, *change]) == 0
+    probes = {name: read_probe(split, name) for name in changes}
+    assert "Ursidae" in {taxon.name for taxon in probes["listed"].classes}
+    assert "Ursidae" not in {taxon.name for taxon in probes["plain"].classes}
+    vectors = split.read_vectors()
+    plain = probes["plain"].predict_vectors(vectors)
+    for name in ("sci", "field"):
+        assert not np.allclose(plain, probes[name].predict_vectors(vectors), atol=1e-5)
+
+
+def test_picture_files_get_the_answers_that_they_have_in_the_store(
+    split: EmbeddingStore, drawn: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    assert run(["probe", "fit", "centroid", "--level", "family", "--quiet"]) == 0
+    (tmp_path / "asked").mkdir()
+    shutil.copy(drawn / "photos" / "panthera-leo" / "000.jpg", tmp_path / "asked" / "lion.jpg")
+    (tmp_path / "asked" / "torn.jpg").write_bytes(b"\xff\xd8 torn")
+    assert run(["probe", "predict", "centroid", "asked", "-k", "1", "--output", "out.csv"]) == 0
+    said = capsys.readouterr().err
+    assert "skipped torn.jpg" in said
+    frame = pd.read_csv("out.csv")
+    assert frame["file_name"].tolist() == ["lion.jpg"]
+    inside = _ask(capsys, "predict", "centroid", "-k", "1")
+    lion = inside[inside["file_name"] == "panthera-leo/000.jpg"]
+    assert lion["family"].tolist() == frame["family"].tolist()
+    assert lion["score"].tolist() == pytest.approx(frame["score"].tolist(), abs=1e-3)
+    assert len(EmbeddingStore.open(split.folder)) == len(split)
+    assert run(["probe", "predict", "centroid", "asked/torn.jpg"]) == 1
+    assert "none of 1 pictures could be read" in capsys.readouterr().err
+    assert run(["probe", "predict", "centroid", "asked", "--where", "width_px > 1"]) == 2
+
+
+def test_where_and_mask_choose_what_is_labelled(split: EmbeddingStore, capsys: Capture) -> None:
+    from bioprobe.store.selections import write_selection
+
+    write_selection(split, "filters/odd", split.rows, split.rows % 2 > 0)
+    assert run(["probe", "fit", "centroid", "--level", "family", "--quiet"]) == 0
+    masked = _ask(capsys, "predict", "centroid", "-k", "1", "--mask", "filters/odd")
+    assert (masked["row"] % 2 == 1).all()
+    felidae = _ask(capsys, "predict", "centroid", "-k", "1", "--where", "family == 'Felidae'")
+    assert 0 < len(felidae) < len(split.rows)
+
+
+def test_probes_are_shown_listed_and_removed(split: EmbeddingStore, capsys: Capture) -> None:
+    for kind in ("ridge", "centroid"):
+        assert run(["probe", "fit", kind, "--level", "family", "--quiet"]) == 0
+    shown = _ask(capsys, "show", "ridge").set_index("field")["value"]
+    assert shown["kind"] == "ridge"
+    assert shown["split hash"] == read_split(split).hash
+    assert shown["chosen"].startswith("alpha=")
+    (split.folder / "probes" / "centroid" / "probe.json").write_text("{")
+    listed = _ask(capsys, "list").set_index("name")
+    assert listed.index.tolist() == ["centroid", "ridge"]
+    assert "damaged" in listed["problem"]["centroid"]
+    assert run(["probe", "remove", "centroid", "--quiet"]) == 0
+    assert list_probes(split) == ["ridge"]
+    assert run(["probe", "remove", "centroid"]) == 1
+    assert "there are: ridge" in capsys.readouterr().err
+
+
+def test_misuse_says_the_remedy(split: EmbeddingStore, capsys: Capture) -> None:
+    assert run(["probe", "fit", "forest", "--level", "family"]) == 1
+    assert "no kind of probe 'forest'; there are linear" in capsys.readouterr().err
+    assert run(["probe", "fit", "lda", "--level", "family", "--setting", "depth=3"]) == 1
+    assert "lda has no setting 'depth'; it has shrinkage" in capsys.readouterr().err
+    assert run(["probe", "fit", "lda", "--setting", "depth"]) == 2
+    assert run(["probe", "fit", "lda", "--split", "other"]) == 1
+    assert "bioprobe split --name other" in capsys.readouterr().err
+    assert run(["probe", "predict", "lda"]) == 1
+    assert "no probe 'lda'" in capsys.readouterr().err
+    assert run(["probe", "fit", "lda", "--level", "family", "--quiet"]) == 0
+    assert run(["probe", "predict", "lda", "--split", "default"]) == 2
+    assert len(split)
+
+
+def test_a_kept_probe_answers_without_torch(split: EmbeddingStore) -> None:
+    for kind in ("lda", "linear", "knn"):
+        assert run(["probe", "fit", kind, "--level", "family", "--quiet"]) == 0
+    code = (
+        "import sys, json; from bioprobe.cli.app import run\n"
+        "for kind in ('lda', 'linear', 'knn'):\n"
+        "    assert run(['probe', 'predict', kind, '--output', kind + '.csv', '--quiet']) == 0\n"
+        "print(json.dumps([n for n in ('torch', 'open_clip', 'transformers') if n in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+    assert len(pd.read_csv("linear.csv")) >= len(split.rows)
