@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.probes.hierarchy.label_tree import LabelTree, Nodes
 
 Floats = npt.NDArray[np.floating]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Path:
-    """The rows of one label, and what the loss asks of them."""
-
-    rows: slice
-    target: npt.NDArray[np.float64] | None
-    uppers: tuple[tuple[float, Nodes], ...]
 
 
 class TreeLoss:
@@ -39,11 +28,6 @@ class TreeLoss:
     smoothing : float
         Spread of the targets; 0 puts all on the true leaf.
 
-    Attributes
-    ----------
-    order : ndarray of int64, shape (n_rows,)
-        The logits must come in this order of the rows, in which equal labels are together.
-
     References
     ----------
     Bertinetto et al. 2020, *Making Better Mistakes: Leveraging Class Hierarchies with Deep
@@ -57,22 +41,19 @@ class TreeLoss:
         rank_weights: npt.NDArray[np.float64],
         smoothing: float,
     ) -> None:
-        paths, of_row, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
-        self.order: Nodes = np.argsort(of_row.ravel(), kind="stable")
-        ends = np.cumsum(counts)
-        soft = soften_targets(tree, smoothing)
-        self._paths = [
-            _Path(
-                slice(int(end - count), int(end)),
-                rank_weights[-1] * soft[path[-1]] if path[-1] >= 0 and rank_weights[-1] else None,
-                tuple(
-                    (float(weight), tree.leaves_below(node))
-                    for weight, node in zip(rank_weights[:-1], path[:-1], strict=True)
-                    if node >= 0 and weight
-                ),
-            )
-            for path, count, end in zip(paths, counts, ends, strict=True)
+        members = tree.ancestors[: tree.n_leaves].T.toarray().astype(np.float32)
+        # The last line is that of a row whose rank is unknown: no leaf is asked for.
+        self._members = np.vstack([members, np.zeros((1, tree.n_leaves), dtype=np.float32)])
+        self._uppers = [
+            (float(weight), nodes, np.flatnonzero(nodes >= 0))
+            for weight, nodes in zip(rank_weights[:-1], labels[:, :-1].T, strict=True)
+            if weight and (nodes >= 0).any()
         ]
+        self._leaf_weight = float(rank_weights[-1])
+        self._known = np.flatnonzero(labels[:, -1] >= 0)
+        self._leaves = labels[self._known, -1]
+        self._soft = soften_targets(tree, smoothing) if smoothing else None
+        self._row_weights = (labels >= 0) @ rank_weights
 
     def measure(self, logits: Floats) -> tuple[float, Floats]:
         """Return the loss and its gradient.
@@ -80,7 +61,7 @@ class TreeLoss:
         Parameters
         ----------
         logits : ndarray of float, shape (n_rows, n_leaves)
-            Rows in :attr:`order`; overwritten.
+            Overwritten.
 
         Returns
         -------
@@ -88,32 +69,32 @@ class TreeLoss:
         gradient : ndarray of float, shape (n_rows, n_leaves)
         """
         logits -= logits.max(axis=1, keepdims=True)
-        powers = np.exp(logits)
-        totals = powers.sum(axis=1, keepdims=True)
-        log_totals = np.log(totals)
-        powers /= totals
-        loss = 0.0
-        tiny = np.finfo(powers.dtype).tiny
-        for path in self._paths:
-            rows = path.rows
-            probabilities = powers[rows]
-            gradient = logits[rows]
-            weight = sum(weight for weight, _ in path.uppers)
-            target: npt.NDArray[np.float64] | float = 0.0
-            if path.target is not None:
-                target = path.target
-                weight += float(target.sum())
-                wanted = gradient.astype(np.float64) @ target
-                loss += float(target.sum() * log_totals[rows].sum(dtype=np.float64) - wanted.sum())
-            np.multiply(probabilities, weight, out=gradient)
-            gradient -= np.asarray(target, dtype=gradient.dtype)
-            for rank_weight, leaves in path.uppers:
-                inside = probabilities[:, leaves]
-                # A trial step far off may leave nothing in float32.
-                sums = np.maximum(inside.sum(axis=1, keepdims=True), tiny)
-                loss -= rank_weight * float(np.log(sums).sum(dtype=np.float64))
-                gradient[:, leaves] -= rank_weight * inside / sums
-        return loss, logits
+        probabilities = np.exp(logits)
+        totals = probabilities.sum(axis=1, keepdims=True)
+        logits -= np.log(totals)
+        probabilities /= totals
+        dtype = probabilities.dtype
+        gradient = probabilities * self._row_weights.astype(dtype)[:, np.newaxis]
+        loss = self._take_leaves(logits, gradient)
+        for weight, nodes, known in self._uppers:
+            inside = self._members[nodes].astype(dtype, copy=False)
+            inside *= probabilities
+            # A trial step far off may leave nothing in float32.
+            sums = np.maximum(inside.sum(axis=1), np.finfo(dtype).tiny)
+            loss -= weight * float(np.log(sums[known]).sum(dtype=np.float64))
+            inside *= (weight / sums)[:, np.newaxis].astype(dtype)
+            gradient -= inside
+        return loss, gradient
+
+    def _take_leaves(self, logs: Floats, gradient: Floats) -> float:
+        """Take the targets at the lowest rank off the gradient; return the loss there."""
+        weight, rows = self._leaf_weight, self._known
+        if self._soft is None:
+            gradient[rows, self._leaves] -= gradient.dtype.type(weight)
+            return -weight * float(logs[rows, self._leaves].sum(dtype=np.float64))
+        targets = (weight * self._soft).astype(gradient.dtype)[self._leaves]
+        gradient[rows] -= targets
+        return -float(np.einsum("ij,ij->", logs[rows], targets, dtype=np.float64))
 
 
 def soften_targets(tree: LabelTree, smoothing: float) -> npt.NDArray[np.float64]:

@@ -17,9 +17,7 @@ _NEGLIGIBLE = 1e-7
 
 
 class Loss(Protocol):
-    """Loss of logits whose rows come in an order of its own."""
-
-    order: npt.NDArray[np.int64]
+    """Loss of the logits of rows."""
 
     def measure(self, logits: Floats) -> tuple[float, Floats]:
         """Return the loss and its gradient by the logits, which may be overwritten."""
@@ -120,7 +118,7 @@ def minimise_loss(
     start : ndarray of float64, optional
         :attr:`Fit.end` of a search with another ``c``.
     """
-    rows = basis.rows[loss.order]
+    rows = basis.rows
     n_rows, n_directions = rows.shape
     shape = (n_directions + 1, n_classes)
     penalty = np.full(n_directions + 1, 1 / (c * n_rows))
