@@ -14,6 +14,7 @@ from bioprobe.cli.dedupe import dedupe
 from bioprobe.cli.demo import demo
 from bioprobe.cli.describe import describe
 from bioprobe.cli.embed import embed
+from bioprobe.cli.evaluate import evaluate_methods
 from bioprobe.cli.filter import filter_images
 from bioprobe.cli.models import app as models_app
 from bioprobe.cli.output import say
@@ -41,6 +42,7 @@ app.command("filter")(filter_images)
 app.command()(dedupe)
 app.command()(describe)
 app.command("split")(split_images)
+app.command("evaluate")(evaluate_methods)
 app.add_typer(taxa_app, name="taxa")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(probe_app, name="probe")
