@@ -29,12 +29,19 @@ def hash_picture(image: Image.Image) -> int:
     Returns
     -------
     int
-        64 bits.
+        64 bits, row by row from the top left, the first the highest.
 
     References
     ----------
-    The rule is that of ``dhash`` of the library ImageHash (after N. Krawetz 2013, *Kind of Like
-    That*); the bits are the same.
+    N. Krawetz 2013, *Kind of Like That*: a bit is set where a pixel is darker than the one to its
+    right, on a picture of 9 by 8 pixels.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> rising = Image.fromarray(np.tile(np.arange(9, dtype=np.uint8), (8, 1)))
+    >>> hex(hash_picture(rising)), hash_picture(rising.transpose(Image.Transpose.ROTATE_180))
+    ('0xffffffffffffffff', 0)
     """
     from PIL import Image
 

@@ -346,13 +346,23 @@ class EmbeddingStore:
             yield
 
     def read_failures(self) -> pd.DataFrame:
-        """Return the images that could not be read: root, path, reason."""
+        """Return the images that could not be read: root, path, reason.
+
+        Raises
+        ------
+        StoreError
+            If the list is damaged.
+        """
         import pandas as pd
 
         path = self.folder / FAILURES_NAME
         if not path.is_file():
             return pd.DataFrame(columns=list(FAILURE_COLUMNS), dtype=object)
-        return pd.read_parquet(path)
+        try:
+            return pd.read_parquet(path)[list(FAILURE_COLUMNS)]
+        except (OSError, ValueError, KeyError) as error:
+            msg = f"{path} is damaged ({error}); remove it, and embed lists anew what fails"
+            raise StoreError(msg) from error
 
     def write_failures(self, frame: pd.DataFrame) -> None:
         """Replace the list of images that could not be read.

@@ -96,20 +96,24 @@ def find_contradictions(lineages: Sequence[Lineage]) -> list[Contradiction]:
         if rank is not Rank.KINGDOM:
             of_rank.append(_find_at(rank, distinct))
         upper: dict[Lineage, int] = {}
+        depth = rank.depth
         for lineage, row in distinct.items():
-            first = upper.setdefault(lineage[: rank.depth], row)
-            if row < first:
-                upper[lineage[: rank.depth]] = row
+            above = lineage[:depth]
+            if row < upper.setdefault(above, row):
+                upper[above] = row
         distinct = upper
     found = [one for group in reversed(of_rank) for one in group]
     return _keep_causes([*_find_other_genera(lineages), *found])
 
 
 def _find_at(rank: Rank, distinct: dict[Lineage, int]) -> list[Contradiction]:
+    depth = rank.depth
+    if len({lineage[depth] for lineage in distinct}) == len(distinct):
+        return []
     groups: dict[str, list[tuple[Lineage, int]]] = {}
     for lineage, row in distinct.items():
-        if lineage[rank.depth]:
-            groups.setdefault(lineage[rank.depth], []).append((lineage, row))
+        if lineage[depth]:
+            groups.setdefault(lineage[depth], []).append((lineage, row))
     pairs = (
         _compare(rank, group, later)
         for group in groups.values()

@@ -116,7 +116,7 @@ def _read_json(path: Path) -> pd.DataFrame:
             )
             raise TaxonomyError(msg)
     columns: dict[str, list[str]] = {
-        rank.value: [entry[0][rank.depth] or "" for entry in entries] for rank in RANKS
+        rank.value: [entry[0][depth] or "" for entry in entries] for depth, rank in enumerate(RANKS)
     }
     columns["common_name"] = [entry[1] or "" for entry in entries]
     return pd.DataFrame(columns, index=_count(len(entries), 1), dtype=object)

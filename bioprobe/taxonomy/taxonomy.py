@@ -74,10 +74,12 @@ class Taxonomy:
         ['Carnivora']
         """
         groups: dict[tuple[int, str], list[Taxon]] = {}
-        for taxon in dict.fromkeys(taxa):
+        for taxon in taxa:
             depth = taxon.depth
             group = groups.setdefault((depth, taxon.lineage[depth]), [])
             for position, known in enumerate(group):
+                if known == taxon:
+                    break
                 if _agree(known, taxon):
                     group[position] = _join(known, taxon)
                     break
@@ -87,7 +89,11 @@ class Taxonomy:
 
     def at(self, rank: Rank) -> Taxonomy:
         """Return the distinct taxa at a rank; taxa without a name there have no part in it."""
-        return Taxonomy.merge(self._iter_ancestors(rank))
+        taxa = tuple(self._iter_ancestors(rank))
+        if len({taxon.lineage[rank.depth] for taxon in taxa}) == len(taxa):
+            # No two share a name: there is nothing to merge.
+            return Taxonomy(taxa)
+        return Taxonomy.merge(taxa)
 
     def group(self, rank: Rank) -> tuple[Taxonomy, npt.NDArray[np.int64]]:
         """Return the taxa at a rank, and to which of them each taxon belongs.

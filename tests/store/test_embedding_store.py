@@ -333,3 +333,12 @@ def test_the_lock_is_free_again_after_an_error(store: EmbeddingStore) -> None:
         fail()
     with store.lock(), pytest.raises(StoreLockedError), store.lock():
         pass
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 cut off", b"no parquet at all"])
+def test_a_damaged_list_of_failures_is_named_with_a_remedy(
+    store: EmbeddingStore, content: bytes
+) -> None:
+    (store.folder / "failures.parquet").write_bytes(content)
+    with pytest.raises(StoreError, match=r"failures\.parquet is damaged.*remove it"):
+        store.read_failures()
