@@ -13,6 +13,7 @@ BENCHMARKS = (
     "taxonomy",
     "zeroshot_scale",
     "search_index",
+    "probe_speed",
 )
 
 

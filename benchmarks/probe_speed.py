@@ -29,6 +29,7 @@ from bioprobe.probes.sweep import Sweep
 N_CLASSES = 202
 DIM = 512
 N_FOLDS = 5
+N_VALUES = 20
 WRONG_FRACTION = 0.05
 
 Rows = npt.NDArray[np.float32]
@@ -92,6 +93,9 @@ def take_time(run: Callable[[], Result], n_runs: int) -> tuple[float, Result]:
 
 def measure(kind: str, X: Rows, y: Labels, folds: Labels) -> Sweep:  # noqa: N803
     """Measure a kind of probe at all its values."""
+    if KINDS[kind].parameter in {"C", "alpha", "shrinkage"}:
+        ends = np.log10([KINDS[kind].values[0], KINDS[kind].values[-1]])
+        return measure_values(kind, {}, X, y, np.logspace(ends[0], ends[1], N_VALUES), folds)
     values = np.array(KINDS[kind].values)
     if len(values):
         return measure_values(kind, {}, X, y, values, folds)
@@ -126,24 +130,24 @@ def compare(arguments: argparse.Namespace, took_s: float, sweep: Sweep) -> None:
     X, y = draw_embeddings(arguments.images)  # noqa: N806
     folds = assign_folds(len(y))
     some = np.where(folds < arguments.reference_folds, folds, -1)
-    reference_s, reference = take_time(partial(loop, X, y, sweep.values, some, 1e-4), 1)
+    places = slice(None, None, arguments.reference_every)
+    values = sweep.values[places]
+    reference_s, reference = take_time(partial(loop, X, y, values, some, 1e-4), 1)
     n_fits = reference.accuracies.size
     whole_s = reference_s * sweep.accuracies.size / n_fits
-    own = sweep.accuracies[:, : arguments.reference_folds].mean(axis=1)
+    own = sweep.accuracies[places, : arguments.reference_folds].mean(axis=1)
     print(f"\nscikit-learn, lbfgs, tol 1e-4, max_iter 1000: {n_fits} fits in {reference_s:.0f} s")
     if n_fits < sweep.accuracies.size:
-        print(f"(only {arguments.reference_folds} of {N_FOLDS} folds; all: {whole_s:.0f} s)")
+        print(f"(not all {sweep.accuracies.size}, which would take {whole_s:.0f} s at this rate)")
     print(f"linear is {whole_s / took_s:.1f} times as fast\n")
     print("| C | linear | scikit-learn |\n|---|---|---|")
-    for value, mine, theirs in zip(
-        sweep.values, own, reference.accuracies.mean(axis=1), strict=True
-    ):
+    for value, mine, theirs in zip(values, own, reference.accuracies.mean(axis=1), strict=True):
         print(f"| {value:g} | {mine:.4f} | {theirs:.4f} |")
-    print(f"\nbest: {sweep.values[own.argmax()]:g}, scikit-learn: {reference.best_value:g}")
+    print(f"\nbest: {values[own.argmax()]:g}, scikit-learn: {reference.best_value:g}")
     if arguments.exact:
-        places = range(len(sweep.values))[:: arguments.exact]
-        exact = loop(X, y, sweep.values[places], np.where(folds == 0, 0, -1), 1e-6)
-        away = np.abs(exact.accuracies[:, 0] - sweep.accuracies[places, 0])
+        some_places = slice(None, None, arguments.exact)
+        exact = loop(X, y, sweep.values[some_places], np.where(folds == 0, 0, -1), 1e-6)
+        away = np.abs(exact.accuracies[:, 0] - sweep.accuracies[some_places, 0])
         print(
             f"tol 1e-6, first fold, C of {exact.values.tolist()}:\n"
             f"scikit-learn {exact.accuracies[:, 0].round(4).tolist()}, "

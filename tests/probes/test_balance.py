@@ -18,7 +18,7 @@ def _draw(counts: list[int], dim: int = 4) -> Rows:
 
 
 def _counts(rows: Rows) -> list[int]:
-    return np.bincount(rows.targets).tolist()
+    return [int(count) for count in np.bincount(rows.targets)]
 
 
 def test_class_weights_are_those_of_scikit_learn() -> None:
