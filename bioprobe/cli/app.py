@@ -20,6 +20,7 @@ from bioprobe.cli.models import app as models_app
 from bioprobe.cli.output import say
 from bioprobe.cli.probe import app as probe_app
 from bioprobe.cli.prompts import app as prompts_app
+from bioprobe.cli.report import report
 from bioprobe.cli.search import search
 from bioprobe.cli.split import split_images
 from bioprobe.cli.store import app as store_app
@@ -43,6 +44,7 @@ app.command()(dedupe)
 app.command()(describe)
 app.command("split")(split_images)
 app.command("evaluate")(evaluate_methods)
+app.command()(report)
 app.add_typer(taxa_app, name="taxa")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(probe_app, name="probe")
