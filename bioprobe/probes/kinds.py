@@ -73,7 +73,7 @@ KINDS: dict[str, Kind] = {
         "hierarchical", "HierarchicalProbe", "C", (30, 100, 300, 1000),
         "losses at every rank of a chain, consistent",
     ),
-    "stack": Kind("stack", "StackProbe", "", (), "several encoders' probes, combined"),
+    "stack": Kind("stacked", "StackProbe", "", (), "several encoders' probes, combined"),
 }  # fmt: skip
 
 
