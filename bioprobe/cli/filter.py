@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,6 +39,19 @@ def filter_images(
         typer.Option(help="Log-odds from which an image is kept. Default: by labels, else 0."),
     ] = None,
     level: options.Level = "family",
+    taxa: Annotated[
+        str | None,
+        typer.Option(
+            help="Taxon list (as for zeroshot): an image without a label is also kept by the best "
+            "text of any of its classes."
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write what is dropped as a page of pictures.")
+    ] = None,
+    html_by: Annotated[
+        str, typer.Option(help="What the page is grouped by: reason, or class (at --level).")
+    ] = "reason",
     seed: Annotated[int, typer.Option(help="Seed of the folds that measure the filter.")] = 0,
     where: options.Where = None,
     mask: options.Mask = None,
@@ -50,19 +64,32 @@ def filter_images(
 ) -> None:
     """Tell pictures of animals from others, and keep a mask of them; nothing is deleted.
 
-    Example: bioprobe filter --keep animal --output animals.csv
+    Example: bioprobe filter --keep animal --output animals.csv --html dropped.html
     """
     from bioprobe.prompts.noise import read_noise_prompts
     from bioprobe.quality.noise import filter_noise
     from bioprobe.taxonomy import Rank
+    from bioprobe.taxonomy.reading import read_taxonomy
 
+    if html_by not in {"reason", "class"}:
+        msg = f"--html-by is reason or class, got {html_by!r}"
+        raise typer.BadParameter(msg)
     rank, prompts = Rank.parse(level), read_noise_prompts(keep)
+    listed = read_taxonomy(taxa).at(rank) if taxa else None
     opened, texts = open_with_texts(store, model, device)
     found = filter_noise(
         use_mask(opened, mask, quiet=quiet), prompts, texts.encode_text, labels=labels,
         threshold=threshold, recall=recall, condition=where, seed=seed,
+        taxa=listed,
     )  # fmt: skip
     found.write(opened)
+    if html is not None:
+        from bioprobe.cli.filter_sheet import write_filter_sheet
+
+        say(
+            f"wrote {write_filter_sheet(html, found, html_by, rank):,} pictures to {html}",
+            quiet=quiet,
+        )
     if not quiet:
         _summarise(found, rank)
     write_frame(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import SelectionError
 from bioprobe.images import ImageTable
-from bioprobe.prompts import TextType
 from bioprobe.prompts.noise import NoisePrompts
 from bioprobe.provenance import Provenance
+from bioprobe.quality.text_scores import EncodeText, ask_texts
 from bioprobe.quality.threshold import (
     MIN_LABELS_FOR_LINEAR,
     FilterQuality,
@@ -25,16 +23,13 @@ from bioprobe.quality.threshold import (
 )
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
-from bioprobe.taxonomy import Rank
-from bioprobe.taxonomy.columns import LABEL_COLUMNS, to_taxonomy
+from bioprobe.taxonomy import Rank, Taxonomy
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Vectors = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
-EncodeText = Callable[[Sequence[str]], Vectors]
 
 _YES, _NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 _MIN_OF_EACH = 4
@@ -137,32 +132,6 @@ class NoiseFilter:
         return np.asarray(np.where(np.isnan(self.labels), reasons, "label"), dtype=object)
 
 
-def score_by_text(
-    kept: npt.NDArray[Any], dropped: npt.NDArray[Any], own: npt.NDArray[Any] | None = None
-) -> Scores:
-    """Return the log-odds of two sides of concepts.
-
-    Each side is the logarithm of the mean of the exponentials of its logits. Where an image has
-    a class of its own, the text of that class can only raise the kept side.
-
-    Parameters
-    ----------
-    kept, dropped : ndarray of a float, shape (n_images, n_concepts)
-        Logits: the logit scale times the cosine similarity.
-    own : ndarray of a float, shape (n_images,), optional
-        Logits of each image's own class; -inf where it has none.
-
-    Examples
-    --------
-    >>> score_by_text(np.array([[2.0]]), np.array([[1.0, 1.0]])).tolist()
-    [1.0]
-    """
-    side = _log_mean_exp(kept)
-    if own is not None:
-        side = np.maximum(side, own)
-    return np.asarray(side - _log_mean_exp(dropped), dtype=np.float64)
-
-
 def filter_noise(
     store: EmbeddingStore,
     prompts: NoisePrompts,
@@ -173,6 +142,7 @@ def filter_noise(
     recall: float | None = None,
     condition: str | None = None,
     seed: int = 0,
+    taxa: Taxonomy | None = None,
 ) -> NoiseFilter:
     """Tell pictures of what a collection keeps from pictures of something else.
 
@@ -195,6 +165,9 @@ def filter_noise(
         Only images that meet it are judged.
     seed : int
         Of the folds.
+    taxa : Taxonomy, optional
+        Classes that images without a label may be of: each is also kept by the best of their
+        texts. The more there are, the more is kept of what is none of them.
 
     Raises
     ------
@@ -203,7 +176,7 @@ def filter_noise(
     """
     rows = store.select(condition)
     vectors = store.read_vectors(rows)
-    scores, reasons = _ask_texts(store, rows, vectors, prompts, encode_text)
+    scores, reasons = ask_texts(store, rows, vectors, prompts, encode_text, taxa or ())
     truth = _read_labels(store.images, labels, prompts.name)[rows] if labels else None
     method, quality, chosen = "text", None, 0.0
     if truth is not None:
@@ -227,52 +200,13 @@ def filter_noise(
         n_rows=len(rows),
         condition=condition or "",
         options={"keep": prompts.name, "labels": labels, "method": method, "threshold": chosen,
-                 "recall": recall, "seed": seed},
+                 "recall": recall, "seed": seed, "n_taxa": len(taxa or ())},
     )  # fmt: skip
     unknown = np.full(len(rows), np.nan)
     return NoiseFilter(
         prompts.name, store.images, rows, scores, chosen, reasons,
         unknown if truth is None else truth, method, quality, provenance,
     )  # fmt: skip
-
-
-def _ask_texts(
-    store: EmbeddingStore,
-    rows: npt.NDArray[np.int64],
-    vectors: Vectors,
-    prompts: NoisePrompts,
-    encode_text: EncodeText,
-) -> tuple[Scores, npt.NDArray[np.object_]]:
-    scale = store.manifest.logit_scale
-    kept, dropped = (
-        normalise_rows(
-            np.stack([encode_text(prompts.write(p)).mean(axis=0) for p in side.values()])
-        )
-        for side in (prompts.kept, prompts.dropped)
-    )
-    away = scale * vectors @ dropped.T
-    own = scale * _compare_with_own_class(store, rows, vectors, prompts, encode_text)
-    reasons = np.array(list(prompts.dropped), dtype=object)[away.argmax(axis=1)]
-    return score_by_text(scale * vectors @ kept.T, away, own), reasons
-
-
-def _compare_with_own_class(
-    store: EmbeddingStore,
-    rows: npt.NDArray[np.int64],
-    vectors: Vectors,
-    prompts: NoisePrompts,
-    encode_text: EncodeText,
-) -> Vectors:
-    table = store.images.frame.iloc[rows][list(LABEL_COLUMNS)]
-    similarities = np.full(len(rows), -np.inf, dtype=np.float32)
-    for _, group in table.assign(position=np.arange(len(rows))).groupby(list(LABEL_COLUMNS)):
-        taxa = to_taxonomy(group).taxa
-        if taxa:
-            texts = prompts.write((TextType.TAXON_COM.write(taxa[0]),))
-            text = normalise_rows(encode_text(texts).mean(axis=0, keepdims=True))
-            positions = group["position"].to_numpy()
-            similarities[positions] = vectors[positions] @ text[0]
-    return similarities
 
 
 def _read_labels(images: ImageTable, column: str, name: str) -> Scores:
@@ -297,8 +231,3 @@ def _check_labels(wanted: Mask, column: str) -> None:
             f"{int((~wanted).sum())} to drop; label {_MIN_OF_EACH} of each at least"
         )
         raise SelectionError(msg)
-
-
-def _log_mean_exp(logits: npt.NDArray[Any]) -> Scores:
-    highest = logits.max(axis=1, keepdims=True).astype(np.float64)
-    return np.asarray(highest[:, 0] + np.log(np.exp(logits - highest).mean(axis=1)))

@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import PromptError, SelectionError
 from bioprobe.prompts.noise import NoisePrompts, read_noise_prompts
-from bioprobe.quality.noise import NoiseFilter, Vectors, filter_noise, score_by_text
+from bioprobe.quality.noise import Mask, NoiseFilter, filter_noise
+from bioprobe.quality.text_scores import Vectors, score_by_text
 from bioprobe.quality.threshold import apply_linear, choose_threshold
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import read_selection
-from bioprobe.taxonomy import Rank
+from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 
 PROMPTS = NoisePrompts("animal", ("{}",), {"animal": ("x",)}, {"map": ("y",), "car": ("z",)})
 AXES = {"x": 0, "y": 1, "z": 2, "Coralidae": 3}
@@ -157,10 +159,41 @@ def test_photographs_of_animals_are_told_from_others(shared_dir: Path, tmp_path:
     wanted = np.array([r["class"] == "animal" for r in listed])
     test = np.array([r["role"] == "test" for r in listed])
     found: NoiseFilter = filter_noise(store, read_noise_prompts("animal"), encoder.encode_text)
-    figures = {"text": metrics.roc_auc_score(wanted[test], found.scores[test])}
-    train = np.random.default_rng(0).permutation(np.flatnonzero(~test))
-    for n in (20, 50, len(train)):
-        seen = train[:n]
-        scores = apply_linear(vectors[seen], wanted[seen], vectors[test])
-        figures[str(n)] = metrics.roc_auc_score(wanted[test], scores)
-    assert min(figures.values()) >= 0.985
+    # Measured: .990 by text alone; 20 labels .997, 50 .998 and 100 .997 on average of draws. The
+    # mean of exponentials that joins a side was chosen by looking at these test rows, so the
+    # first figure flatters; the model has seen the training rows.
+    assert metrics.roc_auc_score(wanted[test], found.scores[test]) >= 0.985
+    for n in (20, 50):
+        drawn = [_draw(wanted, np.flatnonzero(~test), n, seed) for seed in range(5)]
+        scores = [apply_linear(vectors[seen], wanted[seen], vectors[test]) for seen in drawn]
+        assert min(metrics.roc_auc_score(wanted[test], one) for one in scores) >= 0.99
+    # A role has only 76 rows: 100 labels are drawn from four fifths of all 152, and each fifth
+    # is scored by what was learnt from the others.
+    crossed = np.zeros(len(wanted))
+    fifths = np.random.default_rng(0).permutation(len(wanted)) % 5
+    for fold in range(5):
+        seen = _draw(wanted, np.flatnonzero(fifths != fold), 100, fold)
+        crossed[fifths == fold] = apply_linear(vectors[seen], wanted[seen], vectors[fifths == fold])
+    assert metrics.roc_auc_score(wanted[test], crossed[test]) >= 0.99
+
+
+def _draw(wanted: Mask, rows: npt.NDArray[np.int64], n: int, seed: int) -> npt.NDArray[np.int64]:
+    rng = np.random.default_rng(seed)
+    sides = [rng.permutation(rows[wanted[rows] == side])[: n // 2] for side in (True, False)]
+    return np.concatenate(sides)
+
+
+def test_an_image_without_a_label_is_kept_by_the_best_of_listed_classes(
+    make: Callable[..., EmbeddingStore],
+) -> None:
+    store = make([3, 1, 3], family=["", "", "Felidae"])
+    axes = AXES | {"Felidae": 5, "Other": 6}
+
+    def encode(texts: Sequence[str]) -> Vectors:
+        return np.eye(16, dtype=np.float32)[[axes[text] for text in texts]]
+
+    taxa = Taxonomy(tuple(Taxon.from_names({"family": name}) for name in ("Other", "Coralidae")))
+    found = filter_noise(store, PROMPTS, encode, taxa=taxa)
+    # The label of the last image says that it is none of the listed classes.
+    assert found.scores[0] > 15 > 3 > abs(found.scores[2])
+    assert found.scores[1] < -15
