@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.result import Evaluation
+from bioprobe.quality.description import describe_images
 from bioprobe.report.plots import plot_class_sizes
 from bioprobe.splits import PARTS, Split, read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection
-from bioprobe.taxonomy import RANKS, Rank
+from bioprobe.taxonomy import Rank
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_N_LISTED = 12
+_N_LISTED, _N_MODES = 12, 4
 
 
 def describe_data(store: EmbeddingStore, rank: Rank) -> dict[str, Any]:
-    """Return counts of images and taxa, picture sizes, failures and masks, for the page.
+    """Return what the images are and what masks say of them, for the page.
 
     Parameters
     ----------
@@ -31,60 +28,18 @@ def describe_data(store: EmbeddingStore, rank: Rank) -> dict[str, Any]:
     rank : Rank
         Rank of the evaluation.
     """
-    frame = store.images.frame.iloc[store.rows]
-    sizes = Counter(name for name in frame[rank.value] if name)
+    found = describe_images(store)
+    counts = found.at(rank)
     masks = [name for name in list_selections(store) if not name.startswith("splits/")]
-    counts = np.array(list(sizes.values()))
     return {
-        "n_images": len(frame),
-        "n_failures": len(store.read_failures()),
-        "ranks": _count_ranks(frame),
-        "sizes": _describe_sizes(sizes),
-        "sizes_plot": plot_class_sizes(counts, label=f"classes ({rank.value})"),
-        "pictures": _describe_pictures(frame),
+        "found": found,
+        "ranks": [one for one in found.ranks if one.names],
+        "counts": counts,
+        "n_single": int((counts.n_images == 1).sum()),
+        "sizes_plot": plot_class_sizes(counts.n_images, label=f"classes ({rank.value})"),
+        "has_sizes": bool(np.isfinite(found.sizes_px).all()),
+        "modes": list(found.modes.items())[:_N_MODES],
         "masks": [_describe_mask(store, name) for name in masks],
-    }
-
-
-def _count_ranks(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    counted = []
-    for rank in RANKS:
-        named = frame[rank.value][frame[rank.value] != ""]
-        if len(named):
-            counted.append(
-                {
-                    "rank": rank.value,
-                    "n_classes": int(named.nunique()),
-                    "n_images": len(named),
-                    "n_unlabelled": len(frame) - len(named),
-                }
-            )
-    return counted
-
-
-def _describe_sizes(sizes: Counter[str]) -> dict[str, Any]:
-    ordered = sizes.most_common()
-    return {
-        "n_classes": len(ordered),
-        "largest": ordered[0],
-        "smallest": ordered[-1],
-        "ratio": ordered[0][1] / ordered[-1][1],
-        "n_single": sum(n == 1 for n in sizes.values()),
-    }
-
-
-def _describe_pictures(frame: pd.DataFrame) -> dict[str, Any] | None:
-    width_px, height_px = frame["width_px"], frame["height_px"]
-    # Imported vectors have no pictures.
-    known = width_px.notna() & (width_px > 0)
-    if not known.any():
-        return None
-    megapixels = (width_px * height_px)[known] / 1e6
-    return {
-        "median_px": (int(width_px[known].median()), int(height_px[known].median())),
-        "least_megapixels": float(megapixels.min()),
-        "most_megapixels": float(megapixels.max()),
-        "modes": Counter(frame["mode"][known]).most_common(4),
     }
 
 

@@ -42,7 +42,7 @@ def test_a_report_says_what_was_found(store: EmbeddingStore, evaluation: Evaluat
     assert family["rank"] == "family"
     assert family["accuracy"] == pytest.approx(best.estimate)
     assert said["split"]["parts"][:1] == [("train", 24)]
-    assert said["data"]["n_images"] == 37
+    assert said["data"]["found"].n_images == 37
     assert said["efficiency"].startswith("data:image/svg+xml")
 
 
