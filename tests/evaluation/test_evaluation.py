@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+
+from bioprobe.errors import ModelUnavailableError, ProbeError, StoreError
+from bioprobe.evaluation import (
+    Evaluation,
+    evaluate,
+    list_evaluations,
+    read_evaluation,
+    write_evaluation,
+)
+from bioprobe.evaluation.clip_benchmark import to_clip_benchmark
+from bioprobe.evaluation.few_shot import EfficiencyPlan
+from bioprobe.evaluation.flat_metrics import score_flat
+from bioprobe.evaluation.saving import write_results
+from bioprobe.evaluation.scores import CALIBRATED, METRICS
+from bioprobe.evaluation.tree_metrics import measure_rows, score_tree
+from bioprobe.probes.hierarchy.label_tree import LabelTree
+from bioprobe.probes.text_prior import TextPrior
+from bioprobe.probes.training import fit_probe
+from bioprobe.splits import Split
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.selections import write_selection
+from bioprobe.taxonomy import Rank
+
+KNN = ("centroid", "knn")
+
+
+@pytest.fixture
+def found(families: EmbeddingStore, split: Split) -> Evaluation:
+    return evaluate(families, Rank.FAMILY, KNN, split, n_resamples=50)
+
+
+def test_the_figures_are_those_of_the_answers(
+    families: EmbeddingStore, split: Split, found: Evaluation
+) -> None:
+    probe = fit_probe(families, "centroid", Rank.FAMILY, split=split)
+    rows = split.rows("test")
+    predictions = probe.predict(families, rows, k=5)
+    flat = score_flat(predictions.truth_classes, predictions.to_dense())
+    leaves = np.array([taxon.lineage[:5] for taxon in predictions.classes], dtype=object)
+    best = predictions.top_classes[:, 0]
+    tree = score_tree(measure_rows(predictions.truth_classes, best, LabelTree.from_leaves(leaves)))
+    metrics = found.find("centroid").metrics
+    expected = {name: float(values[0]) for name, values in {**flat, **tree}.items()}
+    assert {name: metrics[name].estimate for name in METRICS} == pytest.approx(
+        {name: expected[name] for name in METRICS}, abs=1e-6, nan_ok=True
+    )
+    assert set(metrics) == {*METRICS, *CALIBRATED}
+    for name in ("accuracy", "balanced_accuracy", "top5", "auroc"):
+        assert metrics[name].low <= metrics[name].estimate <= metrics[name].high
+    assert found.provenance["n_rows"] == len(rows) == 20
+
+
+def test_answers_are_listed_image_by_image(families: EmbeddingStore, found: Evaluation) -> None:
+    frame = found.predictions
+    assert frame["method"].tolist() == ["centroid"] * 20 + ["knn"] * 20
+    paths = families.images.frame["path"].to_numpy()
+    assert frame["file_name"].tolist() == paths[frame["row"]].tolist()
+    assert frame["truth"].tolist() == families.images.labels(Rank.FAMILY)[frame["row"]].tolist()
+    assert (frame["right"] == (frame["predicted"] == frame["truth"])).all()
+    assert [names[0] for names in frame["top5"]] == frame["predicted"].tolist()
+    assert [p[0] for p in frame["top5_probabilities"]] == pytest.approx(frame["probability"])
+    accuracy = frame[frame["method"] == "knn"]["right"].mean()
+    assert found.find("knn").metrics["accuracy"].estimate == pytest.approx(accuracy)
+
+
+def test_what_can_be_derived_is_derived_from_the_answers(found: Evaluation) -> None:
+    confusion = found.count_confusion("knn")
+    assert confusion.counts.sum() == 20
+    assert confusion.collapse(Rank.ORDER).counts.shape == (3, 3)
+    table = found.tabulate_classes("knn")
+    assert table["n_images"].tolist() == [4] * 5
+    assert found.best.metrics["accuracy"].estimate == max(
+        result.metrics["accuracy"].estimate for result in found.results
+    )
+    with pytest.raises(ProbeError, match="lda was not evaluated; there are centroid, knn"):
+        found.find("lda")
+
+
+def test_a_row_a_method_stands_in_the_table(found: Evaluation) -> None:
+    frame = found.to_frame()
+    assert frame["method"].tolist() == list(KNN)
+    assert frame["p_vs_best"].isna().sum() == 1
+    assert (frame["seconds"] > 0).all()
+
+
+def test_methods_are_compared_on_the_same_images(found: Evaluation) -> None:
+    by_metric = {one.metric: one for one in found.comparisons}
+    assert set(by_metric) == {"accuracy", "macro_f1", "balanced_accuracy", "mistake_severity"}
+    right = {name: part["right"].to_numpy() for name, part in found.predictions.groupby("method")}
+    accuracy = by_metric["accuracy"]
+    assert accuracy.test == "mcnemar"
+    assert accuracy.n_only_first == int((right["centroid"] & ~right["knn"]).sum())
+    assert accuracy.difference == pytest.approx(right["centroid"].mean() - right["knn"].mean())
+    assert by_metric["macro_f1"].test == "bootstrap"
+
+
+def test_groups_are_drawn_together(families: EmbeddingStore, split: Split) -> None:
+    groups = families.images.frame["family"].to_numpy(dtype=object)
+    grouped = dataclasses.replace(split, groups=groups)
+    found = evaluate(families, Rank.FAMILY, KNN, grouped, n_resamples=200)
+    assert found.provenance["options"]["n_groups"] == 5
+    assert {one.test for one in found.comparisons} == {"bootstrap"}
+
+
+def test_a_seed_gives_the_same_again(families: EmbeddingStore, split: Split) -> None:
+    first, again, other = (
+        evaluate(families, Rank.FAMILY, ["knn"], split, n_resamples=50, seed=seed)
+        for seed in (1, 1, 2)
+    )
+    assert repr(first.results[0].metrics) == repr(again.results[0].metrics)
+    assert repr(first.results[0].metrics) != repr(other.results[0].metrics)
+
+
+def test_a_mask_limits_what_is_learnt_from_and_is_scored_beside_all(
+    families: EmbeddingStore, split: Split
+) -> None:
+    kept = families.rows % 3 != 0
+    write_selection(families, "filters/some", families.rows, kept)
+    found = evaluate(families, Rank.FAMILY, ["knn"], split, mask="filters/some", n_resamples=20)
+    (result,) = found.results
+    frame = found.predictions
+    assert len(frame) == 20
+    assert frame["kept"].tolist() == (frame["row"] % 3 != 0).tolist()
+    assert result.kept_metrics["accuracy"].estimate == pytest.approx(
+        frame[frame["kept"]]["right"].mean()
+    )
+    assert result.n_training[0] == int(kept[split.rows("train")].sum()) - int(kept[[78, 79]].sum())
+    assert "accuracy_kept" in found.to_frame()
+    assert found.provenance["options"]["mask"] == "filters/some"
+
+
+def test_images_of_classes_without_training_images_count_as_wrong(
+    families: EmbeddingStore, split: Split
+) -> None:
+    mice = families.images.labels(Rank.FAMILY) == "Muridae"
+    parts = split.parts.copy()
+    parts[mice & (parts != "test")] = ""
+    found = evaluate(
+        families, Rank.FAMILY, ["knn"], dataclasses.replace(split, parts=parts), n_resamples=20
+    )
+    (result,) = found.results
+    assert result.n_unknown == 4
+    assert len(found.classes) == 5
+    assert result.metrics["accuracy"].estimate <= 16 / 20
+    table = found.tabulate_classes("knn").set_index("class")
+    assert table.loc["Muridae", "recall"] == 0
+
+
+def test_evidence_names_the_files(families: EmbeddingStore, split: Split) -> None:
+    # With labels of two families swapped in training, each is taken for the other.
+    frame = families.images.frame.copy()
+    train = split.parts == "train"
+    cats, dogs = frame["family"] == "Felidae", frame["family"] == "Canidae"
+    frame.loc[train & cats, "family"], frame.loc[train & dogs, "family"] = "Canidae", "Felidae"
+    swapped = EmbeddingStore(families.folder, families.manifest)
+    swapped.__dict__["images"] = dataclasses.replace(families.images, frame=frame)
+    found = evaluate(swapped, Rank.FAMILY, ["centroid"], split, n_resamples=20)
+    first = found.results[0].pairs[0]
+    assert {first["truth"], first["answer"]} == {"Felidae", "Canidae"}
+    assert (first["ancestor"], first["ancestor_rank"], first["height"]) == ("Carnivora", "order", 1)
+    mistake = first["mistakes"][0]
+    assert mistake["file_name"] == frame["path"][mistake["row"]]
+    assert mistake["file_name"].startswith(first["truth"])
+    training = set(split.rows("train"))
+    assert {neighbor["row"] for neighbor in mistake["neighbors"]} <= training
+
+
+def test_folds_are_judged_together(
+    families: EmbeddingStore, make_parts: Callable[..., Split]
+) -> None:
+    n = len(families)
+    found = evaluate(
+        families, Rank.FAMILY, ["knn"], make_parts(["train"] * n, np.arange(n) % 4), n_resamples=20
+    )
+    options = found.provenance["options"]
+    assert (options["n_rounds"], found.provenance["n_rows"], options["n_not_judged"]) == (4, 78, 2)
+
+
+def test_what_cannot_be_asked_is_passed_over_and_said(
+    families: EmbeddingStore, split: Split
+) -> None:
+    said: list[str] = []
+    found = evaluate(
+        families, Rank.FAMILY, ["zeroshot", "knn"], split, n_resamples=20, report=said.append
+    )
+    assert [result.method for result in found.results] == ["knn"]
+    assert list(found.skipped) == ["zeroshot"]
+    assert said[0].startswith("zeroshot is passed over: ")
+    with pytest.raises(ProbeError, match="none of the methods can be asked"):
+        evaluate(families, Rank.FAMILY, ["zeroshot"], split, n_resamples=20)
+
+
+def test_an_encoder_that_is_not_here_is_an_obstacle(families: EmbeddingStore, split: Split) -> None:
+    def encode_text(_: object) -> npt.NDArray[np.float32]:
+        msg = "the weights are not here; use local-dir:"
+        raise ModelUnavailableError(msg)
+
+    manifest = dataclasses.replace(families.manifest, has_text_tower=True)
+    store = EmbeddingStore(families.folder, manifest)
+    texts = TextPrior(encode_text, 20.0)
+    found = evaluate(store, Rank.FAMILY, ["zeroshot", "knn"], split, texts=texts, n_resamples=20)
+    assert found.skipped == {"zeroshot": "the weights are not here; use local-dir:"}
+
+
+def test_accuracy_by_images_a_class_is_measured_when_asked(
+    families: EmbeddingStore, split: Split
+) -> None:
+    found = evaluate(
+        families, Rank.FAMILY, KNN, split, n_resamples=20, efficiency=EfficiencyPlan((1, 4), 3)
+    )
+    points = {(point.method, point.n_per_class): point for point in found.efficiency}
+    assert set(points) == {(name, n) for name in KNN for n in (1, 4)}
+    assert points["centroid", 1].n_training == 5
+    assert points["centroid", 4].mean > points["centroid", 1].mean
+    assert all(len(point.accuracies) == 3 for point in points.values())
+
+
+def test_what_is_kept_is_read_as_it_was(
+    families: EmbeddingStore, split: Split, tmp_path: Path
+) -> None:
+    found = evaluate(
+        families, Rank.FAMILY, KNN, split, name="mine", n_resamples=20,
+        efficiency=EfficiencyPlan((1,), 1),
+    )  # fmt: skip
+    write_evaluation(families, found)
+    again = read_evaluation(families, "mine")
+    assert list_evaluations(families) == ["mine"]
+    pd.testing.assert_frame_equal(again.to_frame(), found.to_frame())
+    assert repr(again.results) == repr(found.results)
+    assert again.comparisons == found.comparisons
+    assert again.efficiency == found.efficiency
+    assert again.classes == found.classes
+    assert again.provenance == found.provenance
+    assert (
+        again.count_confusion("knn").counts.tolist() == found.count_confusion("knn").counts.tolist()
+    )
+    write_results(tmp_path / "new" / "results.json", found)
+    assert (tmp_path / "new" / "results.json").is_file()
+
+
+def test_entries_have_the_fields_of_clip_benchmark(found: Evaluation) -> None:
+    first, second = to_clip_benchmark(found)
+    assert list(first)[:6] == ["dataset", "model", "pretrained", "task", "metrics", "language"]
+    assert (first["dataset"], first["model"]) == ("store", "plain-1")
+    assert first["metrics"]["acc1"] == found.results[0].metrics["accuracy"].estimate
+    assert first["task"] == "centroid_probe"
+    assert len(second["per_class"]) == 5
+    assert sum(pair["n_images"] for pair in second["confusion"]) == 20
+
+
+def test_a_figure_that_is_no_number_is_null_on_disk_and_comes_back(
+    families: EmbeddingStore, found: Evaluation
+) -> None:
+    unmeasured = dataclasses.replace(found.results[0].metrics["accuracy"], estimate=math.nan)
+    result = dataclasses.replace(found.results[0], metrics={"accuracy": unmeasured})
+    path = write_evaluation(families, dataclasses.replace(found, results=(result,)))
+    assert "NaN" not in path.read_text()
+    assert math.isnan(read_evaluation(families, found.name).results[0].metrics["accuracy"].estimate)
+
+
+def test_damage_is_told(families: EmbeddingStore, found: Evaluation) -> None:
+    path = write_evaluation(families, found)
+    with pytest.raises(StoreError, match=r"no evaluation 'other'.*there are: family"):
+        read_evaluation(families, "other")
+    found.predictions.iloc[:3].to_parquet(path.with_suffix(".parquet"))
+    with pytest.raises(StoreError, match="not what it was written with"):
+        read_evaluation(families, "family")
+    path.write_text("{")
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_evaluation(families, "family")
+    with pytest.raises(StoreError, match="cannot name an evaluation"):
+        write_evaluation(families, dataclasses.replace(found, name="a/b"))
