@@ -1,0 +1,270 @@
+"""Probes fitted on a store, kept in it, read again and refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+
+from bioprobe.encoders.encoder import Fingerprint
+from bioprobe.errors import MismatchError, ProbeError, SelectionError, StoreError
+from bioprobe.probes.labelling import hash_rows, label_rows, name_classes
+from bioprobe.probes.saving import list_probes, read_probe, remove_probe, write_probe
+from bioprobe.probes.text_prior import TextPrior
+from bioprobe.probes.training import fit_probe
+from bioprobe.prompts import TextType
+from bioprobe.splits import Split
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+
+FAMILIES = ("Felidae", "Canidae", "Ursidae", "Otariidae")
+DIM = 12
+CENTRES = np.random.default_rng(5).normal(size=(len(FAMILIES), DIM))
+
+
+def _make_store(folder: Path, n: int = 80, *, weights: str = "a" * 64) -> EmbeddingStore:
+    random = np.random.default_rng(0)
+    places = np.arange(n) % len(FAMILIES)
+    frame = pd.DataFrame(
+        {
+            "path": [f"{row}.jpg" for row in range(n)],
+            "sha256": [f"{row:064d}" for row in range(n)],
+            "phylum": "Chordata",
+            "order": "Carnivora",
+            "family": [FAMILIES[place] for place in places],
+            "number": np.arange(n),
+        }
+    )
+    encoder = Fingerprint(model="plain", weights_sha256=weights, backend="numpy")
+    store = EmbeddingStore.create(folder, encoder, dim=DIM, has_text_tower=True)
+    return store.append(frame, CENTRES[places] + 0.4 * random.normal(size=(n, DIM)))
+
+
+def _split(store: EmbeddingStore, *parts: str) -> Split:
+    n = len(store)
+    named = np.array([parts[row // 4 % len(parts)] for row in range(n)], dtype=object)
+    none = np.full(n, "", dtype=object)
+    return Split("made", named, np.full(n, -1), none, {"hash": "f" * 64})
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> EmbeddingStore:
+    return _make_store(tmp_path / "store")
+
+
+@pytest.mark.parametrize("kind", ["lda", "ridge", "knn", "centroid", "linear", "hierarchical"])
+def test_a_probe_that_is_read_again_answers_the_same(filled: EmbeddingStore, kind: str) -> None:
+    settings = {"C": 10.0} if kind in {"linear", "hierarchical"} else {}
+    probe = fit_probe(filled, kind, Rank.FAMILY, split=None, settings=settings)
+    write_probe(filled, "mine", probe)
+    again = read_probe(filled, "mine")
+    vectors = filled.read_vectors()
+    assert np.array_equal(again.predict_vectors(vectors), probe.predict_vectors(vectors))
+    for field in ("classes", "rank", "settings", "encoder", "held_out", "rows_hash", "n_rows"):
+        assert getattr(again, field) == getattr(probe, field), field
+    predictions = again.predict(filled, k=2)
+    assert predictions.score_kind == "probability"
+    assert (predictions.names[:, 0] == predictions.truth).mean() > 0.9
+    assert again.provenance["command"]
+
+
+def test_answers_are_for_the_rows_that_are_asked_in_their_order(filled: EmbeddingStore) -> None:
+    probe = fit_probe(filled, "centroid", Rank.FAMILY, split=None)
+    some = probe.predict(filled, rows=np.array([7, 3]), k=99)
+    assert some.rows.tolist() == [7, 3]
+    assert some.scores.shape == (2, 4)
+    assert some.scores.sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
+    few = probe.predict(filled, condition="number < 5", k=1)
+    assert few.rows.tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(SelectionError):
+        probe.predict(filled, condition="number < 0")
+
+
+def test_a_store_of_another_encoder_is_refused(filled: EmbeddingStore, tmp_path: Path) -> None:
+    write_probe(filled, "mine", fit_probe(filled, "lda", Rank.FAMILY, split=None))
+    other = _make_store(tmp_path / "other", weights="b" * 64)
+    (filled.folder / "probes").rename(other.folder / "probes")
+    with pytest.raises(MismatchError, match=r"(?s)aaaaaaaa.*bbbbbbbb.*fit the probe again"):
+        read_probe(other, "mine")
+    probe = fit_probe(other, "lda", Rank.FAMILY, split=None)
+    with pytest.raises(MismatchError, match="cannot be compared"):
+        probe.predict(filled)
+    with pytest.raises(MismatchError, match="dim 12"):
+        probe.predict_vectors(np.zeros((2, 5), dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("probe.json", lambda text: text[: len(text) // 2]),
+        ("probe.json", lambda text: text.replace(b'"kind"', b'"kin"')),
+        ("probe.json", lambda text: text.replace(b"Felidae", b"Mustelidae")),
+        ("probe.json", lambda _: b"[]"),
+        ("probe.safetensors", lambda data: data[:-1]),
+        ("probe.safetensors", lambda data: data[:-4] + b"\x00\x01\x02\x03"),
+        ("probe.safetensors", None),
+    ],
+)
+def test_damaged_files_are_told(filled: EmbeddingStore, name: str, change: object) -> None:
+    folder = write_probe(filled, "mine", fit_probe(filled, "lda", Rank.FAMILY, split=None))
+    path = folder / name
+    if callable(change):
+        path.write_bytes(change(path.read_bytes()))
+    else:
+        path.unlink()
+    with pytest.raises(StoreError, match=r"damaged: .*; fit it again"):
+        read_probe(filled, "mine")
+
+
+def test_names_are_checked_and_probes_removed(filled: EmbeddingStore) -> None:
+    probe = fit_probe(filled, "centroid", Rank.FAMILY, split=None)
+    with pytest.raises(ProbeError, match="cannot name a probe"):
+        write_probe(filled, "../mine", probe)
+    write_probe(filled, "prompt+probe", probe)
+    assert list_probes(filled) == ["prompt+probe"]
+    remove_probe(filled, "prompt+probe")
+    assert list_probes(filled) == []
+    with pytest.raises(StoreError, match="none; bioprobe probe fit makes one"):
+        read_probe(filled, "prompt+probe")
+
+
+def test_a_probe_of_a_later_format_is_told(filled: EmbeddingStore) -> None:
+    folder = write_probe(filled, "mine", fit_probe(filled, "lda", Rank.FAMILY, split=None))
+    card = json.loads((folder / "probe.json").read_text())
+    (folder / "probe.json").write_text(json.dumps({**card, "schema_version": 9}))
+    with pytest.raises(StoreError, match="format 9"):
+        read_probe(filled, "mine")
+
+
+def test_knn_answers_by_the_images_it_was_fitted_on_after_the_store_changed(
+    filled: EmbeddingStore,
+) -> None:
+    write_probe(filled, "mine", fit_probe(filled, "knn", Rank.FAMILY, split=None))
+    vectors = filled.read_vectors()
+    before = read_probe(filled, "mine").predict_vectors(vectors)
+    changed = filled.retire(range(40))
+    assert np.array_equal(read_probe(changed, "mine").predict_vectors(vectors), before)
+
+
+def test_the_test_part_is_never_read(
+    filled: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = _split(filled, "train", "validation", "test")
+    read: list[int] = []
+    original = EmbeddingStore.read_vectors
+
+    def watch(self: EmbeddingStore, rows: npt.NDArray[np.int64] | None = None) -> object:
+        read.extend(range(len(self)) if rows is None else rows.tolist())
+        return original(self, rows)
+
+    monkeypatch.setattr(EmbeddingStore, "read_vectors", watch)
+    for kind in ("lda", "centroid"):
+        fit_probe(filled, kind, Rank.FAMILY, split=split)
+    assert read
+    assert not set(read) & set(split.rows("test").tolist())
+
+
+def test_values_are_chosen_on_validation_and_fitted_on_training_rows_alone(
+    filled: EmbeddingStore,
+) -> None:
+    split = _split(filled, "train", "validation")
+    probe = fit_probe(filled, "lda", Rank.FAMILY, split=split)
+    train, validation = split.rows("train"), split.rows("validation")
+    assert probe.held_out.method == "validation"
+    assert probe.held_out.n_images == len(validation)
+    assert probe.settings["shrinkage"] in probe.held_out.values
+    assert probe.rows_hash == hash_rows(filled.images, train[::-1])
+    alone = fit_probe(filled, "lda", Rank.FAMILY, split=_split(filled, "train", ""),
+                      settings=probe.settings)  # fmt: skip
+    vectors = filled.read_vectors()
+    assert np.array_equal(alone.predict_vectors(vectors), probe.predict_vectors(vectors))
+    answers = probe.predict(filled, rows=validation, k=1)
+    assert probe.held_out.n_correct == (answers.names[:, 0] == answers.truth).sum()
+
+
+def test_folds_choose_where_there_is_no_validation_part(filled: EmbeddingStore) -> None:
+    probe = fit_probe(filled, "lda", Rank.FAMILY, split=None)
+    assert probe.held_out.method == "cross-validation"
+    assert probe.held_out.n_images == 80
+    assert probe.n_rows == 80
+    one_each = fit_probe(filled, "centroid", Rank.FAMILY, split=None, condition="number < 4")
+    assert one_each.held_out.method == "none"
+
+
+def test_what_is_given_is_not_chosen(filled: EmbeddingStore) -> None:
+    probe = fit_probe(filled, "knn", Rank.FAMILY, split=None, settings={"k": 3})
+    assert probe.settings["k"] == 3
+    assert probe.held_out.parameter == ""
+    assert probe.held_out.n_images == 80
+
+
+def test_a_label_that_no_training_row_has_counts_as_wrong(filled: EmbeddingStore) -> None:
+    parts = np.where(filled.images.labels(Rank.FAMILY) == "Ursidae", "validation", "train")
+    parts[:8] = "validation"  # two of each family
+    split = dataclasses.replace(_split(filled, "train"), parts=parts.astype(object))
+    probe = fit_probe(filled, "centroid", Rank.FAMILY, split=split)
+    assert len(probe.classes) == 3
+    assert (probe.held_out.n_correct, probe.held_out.n_images) == (6, 26)
+
+
+def test_one_class_is_not_enough(filled: EmbeddingStore) -> None:
+    with pytest.raises(ProbeError, match="labels of 1 at order"):
+        fit_probe(filled, "lda", Rank.ORDER, split=None)
+    with pytest.raises(ProbeError, match="labels of 0 at species"):
+        fit_probe(filled, "lda", Rank.SPECIES, split=None)
+
+
+def test_texts_give_classes_without_an_image_a_score(filled: EmbeddingStore) -> None:
+    names = dict(zip(FAMILIES, CENTRES, strict=True))
+
+    def encode(texts: object) -> npt.NDArray[np.float32]:
+        rows = np.array([names[text] for text in texts])  # type: ignore[attr-defined]
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+    others = Taxonomy(tuple(Taxon.from_names({"family": name}) for name in FAMILIES))
+    texts = TextPrior(encode, 20.0, TextType.SCI, ("{}",), others)
+    condition = "family != 'Ursidae' and number < 8"
+    probe = fit_probe(
+        filled, "prompt+probe", Rank.FAMILY, split=None, condition=condition, texts=texts
+    )
+    assert {taxon.name for taxon in probe.classes} == set(FAMILIES)
+    answers = probe.predict(filled, k=1)
+    assert (answers.names[:, 0] == answers.truth).mean() > 0.9
+    write_probe(filled, "mine", probe)
+    vectors = filled.read_vectors()
+    again = read_probe(filled, "mine")
+    assert np.array_equal(again.predict_vectors(vectors), probe.predict_vectors(vectors))
+    shifted = fit_probe(
+        filled, "prompt+probe", Rank.FAMILY, split=None, condition=condition, texts=texts,
+        settings={"untrained_offset": -50.0},
+    )  # fmt: skip
+    assert "Ursidae" not in set(shifted.predict(filled, k=1).names[:, 0])
+    with pytest.raises(ProbeError, match="texts are where"):
+        fit_probe(filled, "prompt+probe", Rank.FAMILY, split=None)
+
+
+def test_homonyms_are_two_classes_and_holes_are_completed(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "path": ["a", "b", "c", "d"],
+            "kingdom": ["Animalia", "Plantae", "", "Animalia"],
+            "family": ["Sulidae", "Moraceae", "Sulidae", ""],
+            "genus": ["Morus", "Morus", "Morus", ""],
+        }
+    )
+    encoder = Fingerprint(model="plain", weights_sha256="a" * 64, backend="numpy")
+    store = EmbeddingStore.create(tmp_path / "store", encoder, dim=4).append(frame, np.eye(4))
+    labelled = label_rows(store.images, np.arange(4), Rank.GENUS)
+    assert name_classes(labelled.classes) == [
+        "Morus (Animalia, Sulidae)",
+        "Morus (Plantae, Moraceae)",
+    ]
+    assert labelled.positions.tolist() == [0, 1, 0, -1]
+    chain = labelled.chain(Rank.KINGDOM)
+    assert chain[2].tolist() == ["Animalia", "", "", "", "Sulidae", "Morus (Animalia, Sulidae)"]
+    assert chain[3].tolist() == ["Animalia", "", "", "", "", ""]
