@@ -32,7 +32,8 @@ class HierarchicalProbe(Probe):
     leaves together.
 
     A row teaches what is known of it: one without a name at the lowest rank is used at the ranks
-    where it has one, as far as a leaf lies below. Holes are completed from other rows.
+    where it has one, as far as a leaf lies below, and is taken for one of these leaves: rows that
+    are known to be of no leaf are better left out. Holes are completed from other rows.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class StackProbe(Probe):
     Parameters
     ----------
     bases : sequence of (str, mapping)
-        Kind and settings of each probe.
+        Kind and settings of each probe; not of a kind that learns from lineages.
     C : float
         Inverse strength of the L2 penalty of the regression, > 0, as in scikit-learn.
     n_folds : int
