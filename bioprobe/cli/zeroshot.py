@@ -68,9 +68,9 @@ def zeroshot(
     offset: Annotated[
         str | None,
         typer.Option(
-            help="Subtract this from the logits of all classes but the new ones, which are those "
-            "added without pictures; auto takes what bioprobe taxa measure found, and counts its "
-            "unseen classes as new too."
+            help="Subtract this from the logits of all classes but the new ones: those added "
+            "without pictures, and those that bioprobe taxa measure was told are unseen. auto "
+            "takes the offset that it found."
         ),
     ] = None,
     synonyms: Annotated[

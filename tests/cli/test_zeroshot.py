@@ -1,0 +1,161 @@
+"""Every option of zeroshot has an effect."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bioprobe.classify.seen_offset import SeenOffset, keep_offset
+from bioprobe.cli.app import run
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Taxon
+
+pytestmark = pytest.mark.usefixtures("store")
+
+Capture = pytest.CaptureFixture[str]
+
+ASKED = ("zeroshot", "--level", "family", "-k", "1", "--where", "class == 'Mammalia'")
+
+
+def _ask(capsys: Capture, *arguments: str) -> tuple[pd.DataFrame, str]:
+    capsys.readouterr()
+    assert run([*arguments, "--format", "csv"]) == 0
+    captured = capsys.readouterr()
+    return pd.read_csv(io.StringIO(captured.out), keep_default_na=False), captured.err
+
+
+def test_roll_up_sums_the_species(capsys: Capture) -> None:
+    named, _ = _ask(capsys, *ASKED)
+    rolled, _ = _ask(capsys, *ASKED, "--roll-up")
+    assert list(rolled.columns) == list(named.columns)
+    assert len(rolled) == len(named)
+    assert not rolled["score"].equals(named["score"])
+
+
+def test_within_restricts_the_candidates(capsys: Capture) -> None:
+    found, said = _ask(capsys, *ASKED[:3], "--within", "Carnivora")
+    assert set(found["order"]) == {"Carnivora"}
+    assert found.groupby("row")["score"].sum().to_numpy() == pytest.approx(1, abs=1e-5)
+    assert "are of no candidate and count as wrong" in said
+    Path("here.csv").write_text("family\nCanidae\nFelidae\n")
+    listed, _ = _ask(capsys, *ASKED[:3], "--within", "here.csv")
+    assert set(listed["family"]) == {"Canidae", "Felidae"}
+
+
+def test_abstain_answers_further_up_where_it_asks_for_more(capsys: Capture) -> None:
+    depths = []
+    for threshold in ("0.3", "0.9"):
+        found, said = _ask(capsys, "zeroshot", "--abstain", threshold)
+        assert "answered at: " in said
+        answered = found[found["rank"] != ""]
+        assert (answered["score"].astype(float) >= float(threshold) - 1e-5).all()
+        assert found["reason"].str.contains(f"(?:>=|<) {threshold}").all()
+        depths.append(found["species"].ne("").mean())
+    assert depths[0] > depths[1]
+    families, _ = _ask(capsys, "zeroshot", "--abstain", "0.3", "--level", "family")
+    assert "species" not in families
+
+
+def test_open_set_adds_three_columns_and_their_auroc(capsys: Capture) -> None:
+    found, said = _ask(capsys, *ASKED[:5], "--within", "Carnivora", "--open-set", "-k", "2")
+    assert list(found.columns[-3:]) == ["unknown_max_softmax", "unknown_energy", "unknown_distance"]
+    assert "AUROC: unknown_max_softmax 0." in said
+    assert (found.groupby("row")["unknown_energy"].nunique() == 1).all()
+    _, without = _ask(capsys, *ASKED, "--open-set")
+    assert "no AUROC" in without
+
+
+def test_synonyms_rename_candidates_and_labels(capsys: Capture) -> None:
+    Path("synonyms.csv").write_text("synonym,accepted\nFelidae,Feles\n")
+    found, said = _ask(capsys, *ASKED, "--synonyms", "synonyms.csv")
+    assert "Feles" in set(found["family"])
+    assert "Felidae" not in set(found["family"])
+    assert "top-1 1.000" in said or "top-1 0.9" in said
+
+
+def test_mask_leaves_images_out(capsys: Capture) -> None:
+    assert run(["dedupe", "--threshold", "0.9", "--no-confirm", "--output", "d.csv"]) == 0
+    found, said = _ask(capsys, "zeroshot", "-k", "1", "--mask", "filters/duplicates")
+    everything, _ = _ask(capsys, "zeroshot", "-k", "1")
+    assert len(found) < len(everything)
+    assert "mask filters/duplicates: " in said
+
+
+def test_head_and_pool_ask_the_texts_of_a_head(capsys: Capture) -> None:
+    assert run(["store", "export", "head.npy", "--layout", "treeoflife", "--quiet"]) == 0
+    assert run(["store", "import", "head.npy", "--model", "sketch", "--quiet"]) == 0
+    by_sum, said = _ask(capsys, *ASKED, "--head", "head")
+    assert "texts of the head head" in said
+    by_max, _ = _ask(capsys, *ASKED, "--head", "head", "--pool", "max")
+    assert not by_max["score"].equals(by_sum["score"])
+
+
+def test_pool_joins_templates_otherwise(capsys: Capture) -> None:
+    frames = [
+        _ask(capsys, *ASKED, "--templates", "field", "--pool", pool)[0]["score"]
+        for pool in ("mean", "max", "sum")
+    ]
+    assert not frames[0].equals(frames[1])
+    assert not frames[1].equals(frames[2])
+
+
+@pytest.mark.parametrize("k", [1, 2, 1000])
+def test_k_is_the_number_of_answers(capsys: Capture, k: int) -> None:
+    found, _ = _ask(capsys, "zeroshot", "--level", "phylum", "-k", str(k))
+    n_classes = len(set(_ask(capsys, "zeroshot", "--level", "phylum", "-k", "99")[0]["phylum"]))
+    assert (found.groupby("row").size() == min(k, n_classes)).all()
+
+
+def test_where_leaves_images_out(capsys: Capture, store: Path) -> None:
+    found, _ = _ask(capsys, *ASKED)
+    frame = EmbeddingStore.open(store).images.frame
+    assert set(found["row"]) == set(frame.index[frame["class"] == "Mammalia"])
+
+
+def test_offset_favours_added_taxa_and_is_in_the_provenance(capsys: Capture) -> None:
+    assert run(["taxa", "add", "Puma concolor", "--parent", "Felidae", "--quiet"]) == 0
+    asked = ("zeroshot", "-k", "1")
+    without, _ = _ask(capsys, *asked)
+    found, said = _ask(capsys, *asked, "--offset", "50")
+    assert (without["species"] == "Puma concolor").mean() < 0.5
+    assert set(found["species"]) == {"Puma concolor"}
+    assert "50.000 subtracted from the logits of all but 1 new classes" in said
+    assert run([*asked, "--offset", "50", "--output", "a.json"]) == 0
+    assert json.loads(Path("a.json").read_text())["provenance"]["options"]["seen_offset"] == 50
+    for more in (["--roll-up"], ["--open-set"]):
+        assert set(_ask(capsys, *asked, "--offset", "50", *more)[0]["species"]) == {"Puma concolor"}
+    backed_off, _ = _ask(capsys, "zeroshot", "--abstain", "0.5", "--offset", "50")
+    assert set(backed_off["species"]) == {"Puma concolor"}
+
+
+def test_offset_auto_is_what_was_measured(capsys: Capture, store: Path) -> None:
+    assert run(["zeroshot", "--offset", "auto"]) == 2
+    assert "run bioprobe taxa measure" in capsys.readouterr().err.replace("\n", " ").replace(
+        "│", ""
+    ).replace("  ", " ")
+    lion = Taxon.from_names({"species": "Panthera leo"})
+    keep_offset(EmbeddingStore.open(store), SeenOffset(50.0, (lion,)), {})
+    found, _ = _ask(capsys, "zeroshot", "-k", "1", "--offset", "auto")
+    assert set(found["species"]) == {"Panthera leo"}
+    assert run(["zeroshot", "--offset", "much"]) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--head", "x", "--abstain", "0.5"],
+        ["--head", "x", "--open-set"],
+        ["--head", "x", "--offset", "1"],
+        ["--abstain", "0.5", "--roll-up"],
+        ["--abstain", "0.5", "--open-set"],
+        ["--abstain", "0.5", "--pool", "max"],
+        ["--roll-up", "--pool", "max"],
+    ],
+    ids=" ".join,
+)
+def test_options_that_contradict_each_other_are_misuse(arguments: list[str]) -> None:
+    assert run(["zeroshot", *arguments]) == 2
