@@ -183,3 +183,16 @@ def test_what_is_no_list_of_methods_is_refused(methods: list[str]) -> None:
 
 def test_every_method_is_one() -> None:
     check_methods(METHODS)
+
+
+@pytest.mark.parametrize("method", ["linear", "hierarchical", "stack", "prompt+probe"])
+def test_every_method_answers_all_images_about_all_classes(
+    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any], method: str
+) -> None:
+    texts = TextPrior(make_encoder().encode_text, 20.0, templates=("{}",), others=_label(families))
+    answers = _gather(families, method, split, texts)
+    np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, atol=1e-4)
+    labels = families.images.labels(Rank.FAMILY)[answers.rows]
+    names = np.array([taxon.name for taxon in _label(families)], dtype=object)
+    assert (names[answers.probabilities.argmax(axis=1)] == labels).mean() > 0.6
+    assert answers.temperatures
