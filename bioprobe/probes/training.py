@@ -196,14 +196,19 @@ def _choose(
     is_open = bool(parameter) and parameter not in settings
     if material.method == "none" or (material.method == "validation" and not is_open):
         return settings, HeldOut(material.method)
-    vectors, y, given = material.vectors, material.y, {**settings, **prior}
-    if not is_open:
-        accuracies = measure_folds(kind, given, vectors, y, folds)[0]
+    vectors, y = material.vectors, material.y
+    if not parameter:
+        accuracies = measure_folds(kind, {**settings, **prior}, vectors, y, folds)[0]
         return settings, HeldOut(material.method, *_count_right(accuracies, folds))
-    sweep = measure_values(kind, given, vectors, y, np.array(find_kind(kind).values), folds)
+    others = {name: value for name, value in settings.items() if name != parameter} | prior
+    values = find_kind(kind).values if is_open else (settings[parameter],)
+    sweep = measure_values(kind, others, vectors, y, np.array(values), folds)
+    counts = _count_right(sweep.accuracies[sweep.best_index], folds)
+    if not is_open:
+        return settings, HeldOut(material.method, *counts)
     return {**settings, parameter: as_setting(sweep.best_value)}, HeldOut(
         material.method,
-        *_count_right(sweep.accuracies[sweep.best_index], folds),
+        *counts,
         parameter,
         tuple(sweep.values.tolist()),
         tuple(sweep.accuracies.mean(axis=1).tolist()),

@@ -190,8 +190,9 @@ def test_misuse_says_the_remedy(split: EmbeddingStore, capsys: Capture) -> None:
 
 
 def test_a_kept_probe_answers_without_torch(split: EmbeddingStore) -> None:
-    for kind in ("lda", "linear", "knn"):
-        assert run(["probe", "fit", kind, "--level", "family", "--quiet"]) == 0
+    for kind, setting in (("lda", "shrinkage=0.5"), ("linear", "C=10"), ("knn", "k=3")):
+        asked = ["probe", "fit", kind, "--level", "family", "--setting", setting, "--quiet"]
+        assert run(asked) == 0
     code = (
         "import sys, json; from bioprobe.cli.app import run\n"
         "for kind in ('lda', 'linear', 'knn'):\n"
