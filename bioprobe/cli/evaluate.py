@@ -42,6 +42,12 @@ def evaluate_methods(
             "beside them those that it keeps."
         ),
     ] = None,
+    with_store: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Store of the same images by another encoder, for stack; may be repeated."
+        ),
+    ] = None,
     taxa: options.Taxa = None,
     text_type: options.TextTypeName = "taxon_com",
     templates: options.Templates = "plain",
@@ -88,6 +94,7 @@ def evaluate_methods(
     """
     from bioprobe.evaluation import evaluate, write_evaluation
     from bioprobe.splits import read_split
+    from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Rank
 
     rank = Rank.parse(level)
@@ -96,6 +103,7 @@ def evaluate_methods(
         opened, rank, [part.strip() for part in methods.split(",") if part.strip()],
         read_split(opened, split), name=name or rank.value, mask=mask,
         texts=_describe_texts(opened, cache, rank, taxa, text_type, templates),
+        others=[EmbeddingStore.open(other) for other in with_store or ()],
         seed=seed, n_resamples=n_resamples,
         efficiency=_plan(shots, draws) if label_efficiency else None,
         report=lambda message: say(message, quiet=quiet),

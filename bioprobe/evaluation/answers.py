@@ -13,7 +13,8 @@ import numpy.typing as npt
 from bioprobe.calibration.calibrator import to_logits
 from bioprobe.calibration.temperature import TemperatureScaling
 from bioprobe.classify.predictions import Predictions, find_classes
-from bioprobe.evaluation.methods import ZEROSHOT, Learnt, learn
+from bioprobe.evaluation.learnt import Learnt
+from bioprobe.evaluation.methods import ZEROSHOT, learn
 from bioprobe.evaluation.rounds import hold_out_fold
 from bioprobe.probes.text_prior import TextPrior
 from bioprobe.splits import Split
@@ -83,6 +84,7 @@ def gather_answers(
     classes: Taxonomy,
     *,
     texts: TextPrior | None = None,
+    others: Sequence[EmbeddingStore] = (),
     seed: int = 0,
 ) -> Answers:
     """Let a method learn and answer in each round.
@@ -101,6 +103,8 @@ def gather_answers(
         Every class that an image has or a method may answer.
     texts : TextPrior, optional
         For methods that read.
+    others : sequence of EmbeddingStore
+        For ``stack``.
     seed : int
         Of what is drawn at random.
 
@@ -111,16 +115,16 @@ def gather_answers(
 
     def run(split: Split) -> _Round:
         began = time.perf_counter()
-        learnt = learn(method, store, rank, split, classes, texts=texts, seed=seed)
+        learnt = learn(method, store, rank, split, classes, texts=texts, others=others, seed=seed)
         learning_s = time.perf_counter() - began
         predictions = learnt.answer(split.rows("test"))
         answering_s = time.perf_counter() - began - learning_s
         rows, on, other = _find_calibration(store, rank, split)
         if other is not None and method != ZEROSHOT:
-            settings = learnt.settings
             held_out = learn(
-                method, store, rank, other, classes, texts=texts, settings=settings, seed=seed
-            )
+                method, store, rank, other, classes, texts=texts, others=others,
+                settings=learnt.settings, seed=seed,
+            )  # fmt: skip
         else:
             held_out = learnt
         scaling = _fit_temperature(held_out.answer(rows)) if len(rows) else None

@@ -75,6 +75,7 @@ def evaluate(
     name: str = "",
     mask: str | None = None,
     texts: TextPrior | None = None,
+    others: Sequence[EmbeddingStore] = (),
     seed: int = 0,
     n_resamples: int = 1000,
     efficiency: EfficiencyPlan | None = None,
@@ -104,6 +105,8 @@ def evaluate(
         beside them those that it keeps.
     texts : TextPrior, optional
         For methods that read; its ``others`` are classes too.
+    others : sequence of EmbeddingStore
+        The same images by other encoders, for ``stack``.
     seed : int
         Of resamples, folds and probes.
     n_resamples : int
@@ -132,7 +135,7 @@ def evaluate(
         obstacle = find_obstacle(method, store, texts)
         if not obstacle:
             try:
-                judged.append(_judge(test, method, prior, seed, report))
+                judged.append(_judge(test, method, prior, others, seed, report))
             except ModelUnavailableError as error:
                 obstacle = str(error)
         if obstacle:
@@ -184,10 +187,13 @@ def _gather_test(
     )
 
 
-def _judge(test: _Test, method: str, texts: TextPrior | None, seed: int, report: Report) -> _Judged:
+def _judge(
+    test: _Test, method: str, texts: TextPrior | None, others: Sequence[EmbeddingStore], seed: int,
+    report: Report,
+) -> _Judged:  # fmt: skip
     store, truth = test.store, test.truth
     answers = gather_answers(
-        method, store, test.rank, test.rounds, test.classes, texts=texts, seed=seed
+        method, store, test.rank, test.rounds, test.classes, texts=texts, others=others, seed=seed
     )
     tree = build_tree(test.classes, test.rank)
     draws = draw_method_scores(

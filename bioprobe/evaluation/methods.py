@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from bioprobe.classify.predictions import Predictions
 from bioprobe.classify.zeroshot import zeroshot
 from bioprobe.errors import ProbeError
+from bioprobe.evaluation.learnt import Learnt
+from bioprobe.evaluation.stacking import STACK, learn_stack
 from bioprobe.probes.text_prior import TextPrior
 from bioprobe.probes.training import PROMPTED, fit_probe
 from bioprobe.prompts import PromptSet
@@ -23,30 +25,8 @@ from bioprobe.taxonomy import Rank, Taxonomy
 Rows = npt.NDArray[np.int64]
 
 ZEROSHOT = "zeroshot"
-METHODS = (ZEROSHOT, "knn", "centroid", "lda", "ridge", "linear", "hierarchical", PROMPTED, "stack")
+METHODS = (ZEROSHOT, "knn", "centroid", "lda", "ridge", "linear", "hierarchical", PROMPTED, STACK)
 _WITH_TEXTS = (ZEROSHOT, PROMPTED)
-
-
-@dataclasses.dataclass(frozen=True)
-class Learnt:
-    """A method that has learnt what it can from a split.
-
-    Parameters
-    ----------
-    method : str
-        Its name.
-    settings : dict
-        What was chosen, JSON-ready.
-    n_training : int
-        Images learnt from; 0 for zero-shot.
-    answer : callable
-        From rows of the store to :class:`Predictions` of all classes, in the order of the rows.
-    """
-
-    method: str
-    settings: dict[str, Any]
-    n_training: int
-    answer: Callable[[Rows], Predictions]
 
 
 def check_methods(methods: Sequence[str]) -> None:
@@ -81,6 +61,7 @@ def learn(
     classes: Taxonomy,
     *,
     texts: TextPrior | None = None,
+    others: Sequence[EmbeddingStore] = (),
     settings: dict[str, Any] | None = None,
     seed: int = 0,
 ) -> Learnt:
@@ -100,6 +81,9 @@ def learn(
         What zero-shot is asked about; a probe knows those that it has learnt.
     texts : TextPrior, optional
         How the classes are written, for methods that read.
+    others : sequence of EmbeddingStore
+        The same images by other encoders, for ``stack``; without any it combines two probes of
+        this one.
     settings : dict, optional
         What an earlier fit has chosen, so that it is not chosen again.
     seed : int
@@ -107,6 +91,8 @@ def learn(
     """
     if method == ZEROSHOT:
         return _ask_texts(store, rank, classes, texts)
+    if method == STACK and others:
+        return learn_stack((store, *others), rank, split, settings=settings, seed=seed)
     probe = fit_probe(
         store,
         method,

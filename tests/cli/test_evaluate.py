@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,11 @@ def test_misuse_is_refused(
 ) -> None:
     assert run([*QUICK, *asked]) == code
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_store_of_another_encoder_can_be_stacked(split_store: Path) -> None:
+    shutil.copytree(split_store, "again")
+    ask = [*QUICK, "--methods", "stack", "--quiet", "--with-store", "again"]
+    assert run(ask) == 0
+    (result,) = read_evaluation(EmbeddingStore.open(split_store), "order").results
+    assert result.settings[0]["encoders"] == ["sketch", "sketch"]
