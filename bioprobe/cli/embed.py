@@ -70,7 +70,10 @@ def embed(
     ] = None,
     rank_column: Annotated[
         list[str] | None,
-        typer.Option(help="RANK=COLUMN: a column of a table that holds a rank under another name."),
+        typer.Option(
+            help="RANK=COLUMN: a column of a table that holds a rank under another name. RANK=: "
+            "no column holds it; one of that name is kept as source_RANK."
+        ),
     ] = None,
     folder_rank: Annotated[
         str | None, typer.Option(help="Rank of which the name of an image's folder is the label.")
@@ -143,8 +146,11 @@ def _parse_rank_columns(texts: list[str] | None) -> dict[Rank, str]:
     columns = {}
     for text in texts or []:
         rank, equals, column = text.partition("=")
-        if not (equals and column):
-            msg = f"--rank-column is RANK=COLUMN, such as species=label; got {text!r}"
+        if not equals:
+            msg = (
+                f"--rank-column is RANK=COLUMN, such as species=label, or RANK= where no column "
+                f"holds the rank; got {text!r}"
+            )
             raise typer.BadParameter(msg)
         columns[Rank.parse(rank)] = column
     return columns

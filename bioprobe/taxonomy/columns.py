@@ -52,7 +52,7 @@ def find_rank_columns(
     columns : iterable of str
         Column names of a table, in any case and with spaces or underscores.
     given : mapping of Rank to str, optional
-        Columns that the user named; these win.
+        Columns that the user named; these win. ``""`` is no column: the rank is not looked for.
 
     Returns
     -------
@@ -70,20 +70,26 @@ def find_rank_columns(
     {'class': 'cls', 'family': 'Family', 'common_name': 'vernacularName'}
     >>> find_rank_columns(["path", "class"])
     {}
+    >>> find_rank_columns(["class", "family"], {Rank.CLASS: ""})
+    {'family': 'family'}
     """
     given = given or {}
     names = [str(column) for column in columns]
     for rank, named in given.items():
-        if named not in names:
+        if named and named not in names:
             msg = f"no column {named!r} for {rank.value}; the table has {', '.join(names)}"
             raise TaxonomyError(msg)
     free = {_spell(name): name for name in names if name not in given.values()}
     found = {
         rank.value: name
         for rank, spellings in _SPELLINGS.items()
-        if (name := given.get(rank) or _find_first(spellings, free))
+        if (name := given[rank] if rank in given else _find_first(spellings, free))
     }
-    if list(found) == [Rank.CLASS] and not given and _spell(found[Rank.CLASS]) == "class":
+    if (
+        list(found) == [Rank.CLASS]
+        and not any(given.values())
+        and _spell(found[Rank.CLASS]) == "class"
+    ):
         found = {}
     common_name = _find_first(_COMMON_NAME_SPELLINGS, free)
     return {**found, COMMON_NAME: common_name} if common_name else found
@@ -110,7 +116,7 @@ def read_labels(frame: pd.DataFrame, given: Mapping[Rank, str] | None = None) ->
     frame : DataFrame
         Any table.
     given : mapping of Rank to str, optional
-        Columns that the user named.
+        Columns that the user named; ``""`` is none.
 
     Returns
     -------

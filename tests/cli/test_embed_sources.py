@@ -60,6 +60,24 @@ def test_a_saved_data_set_is_embedded_once_without_a_word_of_its_library(
     assert run(["search", "--image", files[0], "-s", "new", "-k", "1"]) == 0
 
 
+def test_a_rank_without_a_column_leaves_the_column_of_its_name_free(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Image.new("RGB", (10, 8)).save("a.png")
+    Path("t.csv").write_text("path,class,family\na.png,night,Felidae\n")
+    arguments = ["embed", "t.csv", *NEW, "--quiet"]
+    assert run(arguments) == 0
+    (row,) = EmbeddingStore.open("new").images.frame.to_dict("records")
+    assert (row["class"], row["family"]) == ("night", "Felidae")
+    assert run([*arguments, "-s", "free", "--rank-column", "class="]) == 0
+    (row,) = EmbeddingStore.open("free").images.frame.to_dict("records")
+    assert (row["class"], row["source_class"], row["family"]) == ("", "night", "Felidae")
+    capsys.readouterr()
+    assert run([*arguments, "--rank-column", "class"]) == 2
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "or RANK= where no column holds the rank; got 'class'" in told
+
+
 def test_max_pixels_refuses_larger_images(capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (10, 8)).save("a.png")
     assert run(["embed", "a.png", *NEW, "--max-pixels", "79"]) == 1

@@ -71,6 +71,18 @@ def test_a_class_column_that_was_named_counts_alone() -> None:
     assert find_rank_columns(["class"], {Rank.CLASS: "class"}) == {"class": "class"}
 
 
+def test_a_rank_that_is_said_to_have_no_column_has_none() -> None:
+    columns = ["class", "cls", "family", "species"]
+    assert find_rank_columns(columns, {Rank.CLASS: ""}) == {
+        "family": "family",
+        "species": "species",
+    }
+    labels = read_labels(pd.DataFrame({"class": ["x"], "family": ["Felidae"]}), {Rank.CLASS: ""})
+    assert labels[["class", "family"]].to_numpy().tolist() == [["", "Felidae"]]
+    # Saying so of another rank does not make a lone label column a rank.
+    assert find_rank_columns(["class"], {Rank.SPECIES: ""}) == {}
+
+
 def test_a_named_column_that_is_not_there_is_refused() -> None:
     with pytest.raises(TaxonomyError, match="no column 'label' for species; the table has path, x"):
         find_rank_columns(["path", "x"], {Rank.SPECIES: "label"})

@@ -22,7 +22,8 @@ class SourceOptions:
         Column of a table that names the file; by default the first found of ``path``,
         ``file_path``, ``file_name`` and their like. In a data set, the column of the pictures.
     rank_columns : mapping of Rank to str
-        Columns that hold a rank under another name.
+        Columns that hold a rank under another name; ``""`` is no column, so that one of the
+        rank's own name is kept as it is.
     folder_rank : Rank or None
         Rank of which the name of an image's folder is the label.
     """
