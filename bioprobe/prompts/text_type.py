@@ -11,9 +11,14 @@ from bioprobe.taxonomy import Rank, Taxon
 class TextType(enum.StrEnum):
     """How a taxon is written, by the names that BioCLIP gave them.
 
+    ``sci`` is the scientific name, a species with its genus; ``com`` the common name; ``taxon``
+    the lineage; ``sci_com`` and ``taxon_com`` add the common name. ``asis`` is the name at the
+    lowest rank as it was listed, in whatever language: no genus and no common name is added.
+
     References
     ----------
-    Stevens et al. 2024, *BioCLIP: A Vision Foundation Model for the Tree of Life*, section 3.2.
+    Stevens et al. 2024, *BioCLIP: A Vision Foundation Model for the Tree of Life*, section 3.2;
+    ``asis`` as in its evaluation (``naming_eval.to_classes``), where it is the class name given.
     """
 
     SCI = "sci"
@@ -47,7 +52,7 @@ class TextType(enum.StrEnum):
         """Write a taxon as text, without a template.
 
         A taxon without a common name is written by its scientific name, as in BioCLIP's
-        training.
+        training; ``asis`` asks for none.
 
         Examples
         --------
@@ -59,18 +64,27 @@ class TextType(enum.StrEnum):
         'Animalia Felidae Panthera uncia with common name snow leopard'
         >>> TextType.COM.write(snow_leopard)
         'snow leopard'
+        >>> TextType.ASIS.write(snow_leopard)
+        'Panthera uncia'
         """
         if self is TextType.ASIS:
-            return taxon.common_name or taxon.name
-        if self is TextType.COM:
-            return taxon.common_name or taxon.name
-        base = _write_lineage(taxon) if self in _WITH_LINEAGE else taxon.name
+            return taxon.name
+        if self is TextType.COM and taxon.common_name:
+            return taxon.common_name
+        base = _write_lineage(taxon) if self in _WITH_LINEAGE else _write_name(taxon)
         if self in {TextType.SCI_COM, TextType.TAXON_COM} and taxon.common_name:
             return f"{base} with common name {taxon.common_name}"
         return base
 
 
 _WITH_LINEAGE = {TextType.TAXON, TextType.TAXON_COM}
+
+
+def _write_name(taxon: Taxon) -> str:
+    genus, species = taxon.lineage[Rank.GENUS.depth], taxon.lineage[Rank.SPECIES.depth]
+    # Only what is an epithet for sure: an informal name, or one of an older genus, stays.
+    is_epithet = genus and species and " " not in species and species.islower()
+    return f"{genus} {species}" if is_epithet else taxon.name
 
 
 def _write_lineage(taxon: Taxon) -> str:

@@ -30,7 +30,7 @@ EPITHET = Taxon(("", "", "", "", "Felidae", "Panthera", "uncia"))
             "Animalia Chordata Mammalia Carnivora Felidae Panthera uncia "
             "with common name snow leopard",
         ),
-        (TextType.ASIS, "snow leopard"),
+        (TextType.ASIS, "Panthera uncia"),
     ],
 )
 def test_a_species_is_written_as_bioclip_writes_it(text_type: TextType, text: str) -> None:
@@ -56,6 +56,32 @@ def test_without_a_common_name_the_scientific_one_is_written(text_type: TextType
 )
 def test_a_lineage_leaves_out_what_is_empty(taxon: Taxon, text: str) -> None:
     assert TextType.TAXON_COM.write(taxon) == text
+
+
+@pytest.mark.parametrize(
+    ("taxon", "sci", "asis"),
+    [
+        (UNCIA, "Panthera uncia", "Panthera uncia"),
+        (EPITHET, "Panthera uncia", "uncia"),
+        (FELIDAE, "Felidae", "Felidae"),
+        (Taxon(("", "", "", "", "", "", "snow leopard"), "ounce"), "snow leopard", "snow leopard"),
+        (Taxon(("", "", "", "", "", "Panthera", "Snow leopard")), "Snow leopard", "Snow leopard"),
+        (Taxon(("", "", "", "", "", "Uncia", "Felis uncia")), "Felis uncia", "Felis uncia"),
+    ],
+)
+def test_as_it_is_the_listed_name_is_written_and_nothing_added(
+    taxon: Taxon, sci: str, asis: str
+) -> None:
+    assert TextType.SCI.write(taxon) == sci
+    assert TextType.ASIS.write(taxon) == asis
+
+
+def test_as_it_is_differs_from_the_common_name() -> None:
+    named = [taxon for taxon in (UNCIA, FELIDAE, WITH_HOLES) if taxon.common_name]
+    assert [TextType.COM.write(taxon) for taxon in named] == ["snow leopard", "cats", "ounce"]
+    assert [TextType.ASIS.write(taxon) for taxon in named] == [
+        "Panthera uncia", "Felidae", "Panthera uncia"
+    ]  # fmt: skip
 
 
 def test_which_types_use_the_common_name() -> None:
