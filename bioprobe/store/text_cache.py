@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -13,7 +14,6 @@ import numpy.typing as npt
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.files import replacing, write_text
 from bioprobe.store.embedding_store import EmbeddingStore
-from bioprobe.store.write_errors import explaining_refusal
 
 Vectors = npt.NDArray[np.float32]
 
@@ -23,7 +23,9 @@ class TextCache:
 
     The cache lies in ``text/`` of the store, in a folder named by the encoder's key. Each batch
     of new texts adds a pair of files; a pair that is damaged, or that an interrupted run left
-    incomplete, is ignored and its texts are encoded again.
+    incomplete, is ignored and its texts are encoded again. In a store that cannot be written,
+    as on a read-only or full disk, texts are kept as long as this object lives: a question is
+    answered without the cache, only not as fast the next time.
 
     Parameters
     ----------
@@ -95,7 +97,7 @@ class TextCache:
 
     def _write(self, texts: Sequence[str], embeddings: Vectors) -> None:
         name = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-        with explaining_refusal(self._folder):
+        with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             with (
                 replacing(self._folder / f"{name}.npy") as temporary,

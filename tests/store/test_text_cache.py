@@ -117,6 +117,20 @@ def test_a_damaged_pair_is_ignored_and_mended(
     np.testing.assert_array_equal(TextCache(store, _refuse).encode_text(TEXTS), first)
 
 
+def test_where_the_store_cannot_be_written_texts_are_encoded_and_not_kept(
+    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+) -> None:
+    # A file in the place of the folder: permissions would not stop an administrator.
+    (store.folder / "text").write_text("")
+    cache = TextCache(store, lambda: encoder)
+    for _ in range(2):
+        vectors = cache.encode_text(TEXTS)
+        np.testing.assert_array_equal(vectors, make_encoder().encode_text(TEXTS))
+    assert encoder.texts_seen == ["a lion", "a puma", ""]
+    TextCache(store, lambda: encoder).encode_text(["a lion"])
+    assert encoder.texts_seen == ["a lion", "a puma", "", "a lion"]
+
+
 def test_texts_with_line_breaks_are_kept_apart(
     store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
 ) -> None:
