@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,7 +83,8 @@ def embed(
         bool,
         typer.Option(
             "--prune",
-            help="Retire rows whose file is gone from the folders that the sources start from.",
+            help="Retire rows whose file is gone from the folders that the sources start from, or "
+            "whose row is gone from a data set.",
         ),
     ] = False,
     quiet: options.Quiet = False,
@@ -92,16 +94,16 @@ def embed(
 
     Example: bioprobe embed photos/ --model bioclip-2 --folder-rank species
     """
-    from bioprobe.embedding import embed_images, load_encoder_for
+    from bioprobe.embedding import embed_images, load_encoder_for, open_on_demand
     from bioprobe.images import find_images
     from bioprobe.images.source import SourceOptions
-    from bioprobe.store import EmbeddingStore
 
     source_options = SourceOptions(
         root, path_column, _parse_rank_columns(rank_column), _parse_rank(folder_rank)
     )
     table = find_images(sources, source_options)
-    encoder = load_encoder_for(
+    load = functools.partial(
+        load_encoder_for,
         store,
         model=model,
         device=device,
@@ -109,7 +111,7 @@ def embed(
         batch_size=batch_size,
         decoding=decoding,
     )
-    opened = EmbeddingStore.open_for(store, encoder, dtype=dtype)
+    opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
     with count_images(len(table), quiet=quiet) as advance:
         summary = embed_images(
             table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, advance=advance,

@@ -10,12 +10,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.embedding.labels import find_said, is_said
-from bioprobe.embedding.preparation import Listed, Prepared, prepare_all
+from bioprobe.embedding.on_demand import OnDemandEncoder
+from bioprobe.embedding.preparation import Listed, Prepared, prepare_on_demand
 from bioprobe.embedding.shard_buffer import ShardBuffer
 from bioprobe.embedding.summary import EmbedSummary, Outcome
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.image_table import FACT_COLUMNS, LOCATION_COLUMNS, ImageTable
-from bioprobe.images.location import find_file
+from bioprobe.images.location import DATASET_PREFIX, find_file
 from bioprobe.images.reading import MAX_PIXELS_PX, allow_pixels, ignore_pillow_warnings
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.gone_files import Gone, find_gone
@@ -23,15 +24,12 @@ from bioprobe.store.gone_files import Gone, find_gone
 if TYPE_CHECKING:
     import pandas as pd
 
-# Images that are read ahead of the encoder, in batches; this bounds the memory.
-_BATCHES_AHEAD = 4
-
 _NO_DIRECTION = "the encoder gave a vector of zeros, or of numbers that are not finite"
 
 
 def embed_images(
     table: ImageTable,
-    encoder: Encoder,
+    encoder: Encoder | OnDemandEncoder,
     store: EmbeddingStore,
     *,
     batch_size: int | None = None,
@@ -52,8 +50,8 @@ def embed_images(
     ----------
     table : ImageTable
         Listing; its facts are not used.
-    encoder : Encoder
-        Encoder of the store.
+    encoder : Encoder or OnDemandEncoder
+        Encoder of the store; one on demand is loaded only when an image is new.
     store : EmbeddingStore
         Store to append to; open it again to see the result.
     batch_size : int or None
@@ -66,7 +64,8 @@ def embed_images(
         Told the outcome of each image, for a progress bar.
     prune : bool
         Whether rows are retired whose file is gone from the folders that the listing starts
-        from. Where such a folder is missing or empty, as when a disk is not mounted, they stay.
+        from, or whose row is gone from a data set that is listed. Where such a folder is missing
+        or empty, as when a disk is not mounted, they stay.
 
     Returns
     -------
@@ -81,17 +80,16 @@ def embed_images(
     StoreError
         If the disk refuses; every shard that was closed before is kept.
     """
-    store.check_encoder(encoder.fingerprint)
-    batch_size = batch_size or encoder.batch_size
+    source = _bind(encoder, store)
     start_s = time.monotonic()
     with store.lock(), ignore_pillow_warnings(), allow_pixels(max_pixels_px):
-        run = _Run(ShardBuffer(EmbeddingStore.open(store.folder), encoder, batch_size))
-        prepared = prepare_all(
+        run = _Run(ShardBuffer(EmbeddingStore.open(store.folder), source, batch_size))
+        prepared = prepare_on_demand(
             _iter_listing(table),
             run.buffer.row_of_sha256,
-            encoder,
+            source,
             n_threads=n_threads or _count_cores(),
-            n_ahead=_BATCHES_AHEAD * batch_size,
+            batch_size=batch_size,
             max_pixels_px=max_pixels_px,
         )
         with _closing(run):
@@ -110,6 +108,15 @@ def embed_images(
         n_pruned=len(gone.rows),
         n_out_of_reach=len(gone.out_of_reach),
     )
+
+
+def _bind(encoder: Encoder | OnDemandEncoder, store: EmbeddingStore) -> OnDemandEncoder:
+    """Return the encoder as one on demand, one that is there already checked."""
+    if isinstance(encoder, OnDemandEncoder):
+        return encoder
+    bound = OnDemandEncoder(store, lambda: encoder)
+    bound.get()
+    return bound
 
 
 @contextlib.contextmanager
@@ -162,7 +169,13 @@ class _Run:
         self._write_failures()
 
     def prune(self, roots: Collection[str]) -> Gone:
-        """Retire the rows whose file is gone from below some folders; call it after closing."""
+        """Retire the rows whose file, or row of a data set, is gone; call it after closing.
+
+        Parameters
+        ----------
+        roots : collection of str
+            Folders and data sets of the listing.
+        """
         stored_roots, paths = self._stored["root"].tolist(), self._stored["path"].tolist()
         unread = [
             (row, find_file(stored_roots[row], ""), find_file(stored_roots[row], paths[row]))
@@ -170,6 +183,15 @@ class _Run:
             if file not in self._read
         ]
         gone = find_gone(unread, below={find_file(root, "") for root in roots})
+        # A data set is always listed whole.
+        data_sets = {root for root in roots if root.startswith(DATASET_PREFIX)}
+        listed = self._read | self._failures.keys()
+        rows = [
+            row
+            for file, row in self._row_of_file.items()
+            if stored_roots[row] in data_sets and file not in listed
+        ]
+        gone = Gone((*gone.rows, *rows), gone.out_of_reach)
         self.buffer.store = self.buffer.store.retire(gone.rows)
         return gone
 

@@ -6,16 +6,23 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Container, Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.embedding.on_demand import OnDemandEncoder
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.location import read_image_bytes
 from bioprobe.images.reading import MAX_PIXELS_PX, decode_image, hash_bytes, read_facts
+
+# Images that are under way in threads while no encoder is needed.
+_HASHED_AHEAD = 64
+# Images that are read ahead of the encoder, in batches; this bounds the memory.
+_BATCHES_AHEAD = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Prepared:
 def prepare(
     listed: Listed,
     known: Container[str],
-    encoder: Encoder,
+    encoder: Encoder | None,
     *,
     max_pixels_px: int = MAX_PIXELS_PX,
 ) -> Prepared:
@@ -72,8 +79,8 @@ def prepare(
         The row.
     known : container of str
         SHA-256 of files whose vector the store has.
-    encoder : Encoder
-        Says how images are preprocessed, and how small they may be decoded.
+    encoder : Encoder or None
+        Says how images are preprocessed, and how small they may be decoded; with None, none is.
     max_pixels_px : int
         Larger images fail.
     """
@@ -81,12 +88,83 @@ def prepare(
         data = read_image_bytes(listed.root, listed.path)
         facts: dict[str, Any] = {"sha256": hash_bytes(data), "n_bytes": len(data)}
         facts |= dataclasses.asdict(read_facts(data))
-        if facts["sha256"] in known:
+        if encoder is None or facts["sha256"] in known:
             return Prepared(listed, facts)
         image = decode_image(data, draft_side_px=encoder.draft_side_px, max_pixels_px=max_pixels_px)
         return Prepared(listed, facts, encoder.preprocess(image))
     except Exception as error:  # noqa: BLE001 - one bad image never stops a run
         return Prepared(listed, {}, reason=_explain(error))
+
+
+def prepare_on_demand(
+    listing: Iterable[Listed],
+    known: Container[str],
+    encoder: OnDemandEncoder,
+    *,
+    n_threads: int,
+    batch_size: int | None = None,
+    max_pixels_px: int = MAX_PIXELS_PX,
+) -> Iterator[Prepared]:
+    """Prepare images in order, and load the encoder when the first comes whose bytes are new.
+
+    Parameters
+    ----------
+    listing, known, n_threads, max_pixels_px
+        As for :func:`prepare_all`.
+    encoder : OnDemandEncoder
+        Encoder of the store.
+    batch_size : int or None
+        Images that it sees at once, ≥ 1; None is its own.
+
+    Yields
+    ------
+    Prepared
+    """
+    if not encoder.is_loaded:
+        unsettled = yield from _prepare_known(
+            iter(listing), known, n_threads=n_threads, max_pixels_px=max_pixels_px
+        )
+        first = next(unsettled, None)
+        if first is None:
+            return
+        listing = itertools.chain([first], unsettled)
+    loaded = encoder.get()
+    yield from prepare_all(
+        listing,
+        known,
+        loaded,
+        n_threads=n_threads,
+        n_ahead=_BATCHES_AHEAD * (batch_size or loaded.batch_size),
+        max_pixels_px=max_pixels_px,
+    )
+
+
+def _prepare_known(
+    listing: Iterator[Listed], known: Container[str], *, n_threads: int, max_pixels_px: int
+) -> Generator[Prepared, None, Iterator[Listed]]:
+    """Prepare what needs no encoder up to the first image that does; return that and the rest.
+
+    Yields
+    ------
+    Prepared
+    """
+    waiting: collections.deque[tuple[Listed, Future[Prepared]]] = collections.deque()
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="bioprobe-hash")
+    read = functools.partial(prepare, known=known, encoder=None, max_pixels_px=max_pixels_px)
+    try:
+        while True:
+            for listed in itertools.islice(listing, _HASHED_AHEAD - len(waiting)):
+                waiting.append((listed, pool.submit(read, listed)))
+            if not waiting:
+                return iter(())
+            listed, reading = waiting.popleft()
+            prepared = reading.result()
+            if not prepared.reason and prepared.facts["sha256"] not in known:
+                # A few are read a second time; the first that is new is only hashed so far.
+                return itertools.chain([listed], [later for later, _ in waiting], listing)
+            yield prepared
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def prepare_all(

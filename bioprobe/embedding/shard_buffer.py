@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.embedding.on_demand import OnDemandEncoder
 from bioprobe.embedding.summary import Outcome
-from bioprobe.encoders.encoder import Encoder
 from bioprobe.store import EmbeddingStore
 
 # A shard is closed after so many images or so much time, whichever comes first: the most that a
@@ -46,13 +46,15 @@ class ShardBuffer:
     ----------
     store : EmbeddingStore
         Store to append to; the attribute of that name is always the newest.
-    encoder : Encoder
+    encoder : OnDemandEncoder
         Encoder of the store.
-    batch_size : int
-        Images that the encoder sees at once, ≥ 1.
+    batch_size : int or None
+        Images that the encoder sees at once, ≥ 1; None is the encoder's own.
     """
 
-    def __init__(self, store: EmbeddingStore, encoder: Encoder, batch_size: int) -> None:
+    def __init__(
+        self, store: EmbeddingStore, encoder: OnDemandEncoder, batch_size: int | None
+    ) -> None:
         self.store = store
         self._encoder = encoder
         self._batch_size = batch_size
@@ -99,7 +101,7 @@ class ShardBuffer:
         if outcome is Outcome.EMBEDDED and pixels is not None:
             self._pixels[sha256] = pixels
         self._rows.append(Waiting(row, outcome, replaces))
-        if len(self._pixels) >= self._batch_size:
+        if self._pixels and len(self._pixels) >= self._settle_batch_size():
             self._encode()
         age_s = time.monotonic() - self._start_s
         if len(self._rows) >= SHARD_IMAGES or age_s > SHARD_SECONDS_S:
@@ -141,7 +143,7 @@ class ShardBuffer:
         if not self._pixels:
             return
         try:
-            vectors = self._encoder.encode_pixels(np.stack(list(self._pixels.values())))
+            vectors = self._encoder.get().encode_pixels(np.stack(list(self._pixels.values())))
         except Exception:
             # The rest of the shard can still be kept; these would only fail again.
             self._rows[:] = [w for w in self._rows if w.row["sha256"] not in self._pixels]
@@ -149,6 +151,9 @@ class ShardBuffer:
             raise
         self._vectors.update(zip(self._pixels, vectors, strict=True))
         self._pixels.clear()
+
+    def _settle_batch_size(self) -> int:
+        return self._batch_size or self._encoder.get().batch_size
 
     def _read_known(self) -> None:
         contents = {waiting.row["sha256"] for waiting in self._rows} - self._vectors.keys()

@@ -148,13 +148,23 @@ class EmbeddingStore:
             )
         store = cls.open(folder)
         store.check_encoder(encoder.fingerprint)
-        if dtype is not None and dtype != store.manifest.dtype:
+        store.check_dtype(dtype)
+        return store
+
+    def check_dtype(self, dtype: str | None) -> None:
+        """Refuse a dtype that is not the one in which the store keeps vectors; None is any.
+
+        Raises
+        ------
+        MismatchError
+            If it is another.
+        """
+        if dtype is not None and dtype != self.manifest.dtype:
             msg = (
-                f"{folder} holds {store.manifest.dtype} vectors, got --dtype {dtype}; leave the "
-                "option out, or choose another --store"
+                f"{self.folder} holds {self.manifest.dtype} vectors, got --dtype {dtype}; leave "
+                "the option out, or choose another --store"
             )
             raise MismatchError(msg)
-        return store
 
     def check_encoder(self, encoder: Fingerprint) -> None:
         """Refuse an encoder whose vectors may not be compared with those of the store.

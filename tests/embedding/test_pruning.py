@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import datasets
 import pytest
 
 from bioprobe.embedding import EmbedSummary, Outcome, embed_images
@@ -164,3 +165,28 @@ def test_a_run_that_was_interrupted_prunes_nothing(
     with pytest.raises(KeyboardInterrupt):
         embed_images(find_images([folder]), run.encoder, run.store, advance=interrupt, prune=True)
     assert EmbeddingStore.open(run.store.folder).manifest.retired == ()
+
+
+def test_rows_that_are_gone_from_a_data_set_are_retired(
+    run: Run, write_pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    files = [str(file) for file in sorted(write_pictures(4).iterdir())]
+
+    def save(name: str, *chosen: int) -> Path:
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+        rows = datasets.Dataset.from_dict({"image": [files[number] for number in chosen]})
+        rows.cast_column("image", datasets.Image()).save_to_disk(str(tmp_path / name))
+        return tmp_path / name
+
+    saved, other = save("saved", 0, 1, 2), save("other", 3)
+    run.embed(saved, other)
+    assert len(run.current) == 4
+    save("other", 0)
+    summary = run.embed(save("saved", 0, 2), prune=False)
+    assert (summary.n_kept, summary.n_pruned, len(run.current)) == (2, 0, 4)
+    summary = run.embed(saved)
+    assert (summary.n_kept, summary.n_pruned, summary.n_out_of_reach) == (2, 1, 0)
+    # The other data set was not listed: its row stays, although it is gone from there.
+    assert len(run.current) == 3
+    summary = run.embed(saved, other)
+    assert (summary.n_reused, summary.n_pruned, len(run.current)) == (1, 1, 3)
