@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pytest
 from sklearn import metrics as reference
 
+from bioprobe.calibration.reliability import measure_reliability
 from bioprobe.evaluation.flat_metrics import FLAT_METRICS, find_places, score_flat
 
 Floats = npt.NDArray[np.float64]
@@ -170,3 +171,10 @@ def test_only_what_is_asked_is_measured() -> None:
         "ece",
         "accuracy",
     ]
+
+
+def test_the_calibration_error_is_that_of_the_reliability_diagram() -> None:
+    truth, probabilities = _draw(300, 6, seed=5)
+    best = probabilities.argmax(axis=1)
+    diagram = measure_reliability(best == truth, probabilities.max(axis=1))
+    assert _score(truth, probabilities)["ece"] == pytest.approx(diagram.ece)
