@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.classify.accuracy import Accuracy
-from bioprobe.classify.streaming import answer_in_chunks
+from bioprobe.classify.predictions import find_label_classes
+from bioprobe.classify.streaming import iter_vectors
 from bioprobe.classify.zeroshot import find_top_classes
 from bioprobe.errors import PromptError, SelectionError
 from bioprobe.prompts import PromptSet, TextType
@@ -17,11 +18,12 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank, Taxonomy
 
 Vectors = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Compared:
-    """How often one text type with one template set is right.
+    """Which images one text type with one template set has right.
 
     Parameters
     ----------
@@ -31,14 +33,27 @@ class Compared:
         Name of the template set.
     n_templates : int
         Templates in it.
-    accuracy : Accuracy
-        Top-1.
+    right : ndarray of bool, shape (n_images,)
+        Whether the best class is the label; the images are the same for all that are compared.
+    same_texts_as : str
+        :attr:`name` of an earlier one that asks by the very same texts, or ``""``.
     """
 
     text_type: TextType
     templates: str
     n_templates: int
-    accuracy: Accuracy
+    right: npt.NDArray[np.bool_]
+    same_texts_as: str = ""
+
+    @property
+    def name(self) -> str:
+        """Text type and template set, as in ``sci plain``."""
+        return f"{self.text_type.value} {self.templates}"
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """Top-1, with its interval."""
+        return Accuracy(1, int(self.right.sum()), len(self.right))
 
 
 def compare_prompts(
@@ -50,13 +65,15 @@ def compare_prompts(
     text_types: Sequence[TextType],
     template_sets: Mapping[str, tuple[str, ...]],
     condition: str | None = None,
+    rows: Rows | None = None,
 ) -> list[Compared]:
     """Measure text types and template sets on the labelled images of a store.
 
     Parameters
     ----------
     store : EmbeddingStore
-        Whose labels are believed; images without a label at the rank are left out.
+        Whose labels are believed; images without a label at the rank are left out, and one whose
+        label is no class counts as wrong.
     taxa : Taxonomy
         Classes, all at ``rank``.
     encode_text : callable
@@ -69,11 +86,13 @@ def compare_prompts(
         Name to templates.
     condition : str, optional
         Only images that meet it.
+    rows : ndarray of int64, shape (n_rows,), optional
+        Only these rows of the store, such as a part of a split.
 
     Returns
     -------
     list of Compared
-        Best first; of equal ones that with fewer templates.
+        Best first; of equal ones that with fewer templates, then the one named first.
 
     Raises
     ------
@@ -81,50 +100,87 @@ def compare_prompts(
         If no text type is left.
     SelectionError
         If no image has a label.
+
+    See Also
+    --------
+    bioprobe.evaluation.against_best.compare_with_best : which differences are noise.
     """
-    rows = store.select(condition)
-    rows = rows[store.images.labels(rank)[rows] != ""]
-    if not len(rows):
-        msg = f"no image that is asked about has a label at {rank.value}; labels are needed"
-        raise SelectionError(msg)
-    has_common_names = any(taxon.common_name for taxon in taxa)
-    asked = [kind for kind in text_types if has_common_names or not kind.uses_common_name]
-    if not asked:
-        msg = f"no {rank.value} has a common name; compare sci and taxon, or give a taxon list"
-        raise PromptError(msg)
-    sets = [
-        (name, PromptSet(taxa, kind, templates))
-        for kind in asked
-        for name, templates in template_sets.items()
+    asked = _find_labelled(store, rank, condition, rows)
+    sets = _build_sets(taxa, text_types, template_sets, rank)
+    encode_text(list(dict.fromkeys(text for _, prompts in sets for text in _flatten(prompts))))
+    twins = _find_twins(sets)
+    classes = {
+        place: prompts.embed(encode_text)
+        for place, (_, prompts) in enumerate(sets)
+        if place not in twins
+    }
+    right = _measure(store, asked, find_label_classes(store.images, asked, taxa, rank), classes)
+    measured = [
+        Compared(prompts.text_type, name, len(prompts.templates), right[twins.get(place, place)])
+        for place, (name, prompts) in enumerate(sets)
     ]
-    encode_text(list(dict.fromkeys(_iter_texts([prompts for _, prompts in sets]))))
-    truth = store.images.labels(rank)[rows]
     found = [
-        Compared(
-            prompts.text_type,
-            name,
-            len(prompts.templates),
-            _measure(store, rows, prompts.embed(encode_text), taxa, truth),
-        )
-        for name, prompts in sets
+        dataclasses.replace(one, same_texts_as=measured[twins[place]].name)
+        if place in twins
+        else one
+        for place, one in enumerate(measured)
     ]
     return sorted(found, key=lambda one: (-one.accuracy.fraction, one.n_templates))
 
 
-def _iter_texts(sets: Sequence[PromptSet]) -> list[str]:
-    return [text for prompts in sets for of_class in prompts.texts for text in of_class]
+def _find_labelled(
+    store: EmbeddingStore, rank: Rank, condition: str | None, rows: Rows | None
+) -> Rows:
+    asked = store.select(condition)
+    if rows is not None:
+        asked = np.intersect1d(asked, rows)
+    labelled = np.flatnonzero(store.images.labels(rank)[asked] != "")
+    if not len(labelled):
+        msg = f"no image that is asked about has a label at {rank.value}; labels are needed"
+        raise SelectionError(msg)
+    return np.asarray(asked[labelled], dtype=np.int64)
+
+
+def _build_sets(
+    taxa: Taxonomy,
+    text_types: Sequence[TextType],
+    template_sets: Mapping[str, tuple[str, ...]],
+    rank: Rank,
+) -> list[tuple[str, PromptSet]]:
+    has_common_names = any(taxon.common_name for taxon in taxa)
+    kinds = [kind for kind in text_types if has_common_names or not kind.uses_common_name]
+    if not kinds:
+        msg = f"no {rank.value} has a common name; compare sci and taxon, or give a taxon list"
+        raise PromptError(msg)
+    return [
+        (name, PromptSet(taxa, kind, templates))
+        for kind in kinds
+        for name, templates in template_sets.items()
+    ]
+
+
+def _flatten(prompts: PromptSet) -> list[str]:
+    return [text for of_class in prompts.texts for text in of_class]
+
+
+def _find_twins(sets: Sequence[tuple[str, PromptSet]]) -> dict[int, int]:
+    """Return which sets ask by the texts of an earlier one, and of which."""
+    first: dict[tuple[tuple[str, ...], ...], int] = {}
+    origins = [first.setdefault(prompts.texts, place) for place, (_, prompts) in enumerate(sets)]
+    return {place: origin for place, origin in enumerate(origins) if origin != place}
 
 
 def _measure(
-    store: EmbeddingStore,
-    rows: npt.NDArray[np.int64],
-    classes: Vectors,
-    taxa: Taxonomy,
-    truth: npt.NDArray[np.object_],
-) -> Accuracy:
+    store: EmbeddingStore, rows: Rows, truth: Rows, classes: Mapping[int, Vectors]
+) -> dict[int, npt.NDArray[np.bool_]]:
+    """Return which images each set of class embeddings has right; vectors are read once."""
     scale = store.manifest.logit_scale
-    top, _ = answer_in_chunks(
-        store, rows, lambda vectors: find_top_classes(vectors, classes, k=1, logit_scale=scale)
-    )
-    names = np.array([taxon.name for taxon in taxa], dtype=object)
-    return Accuracy(1, int((names[top[:, 0]] == truth).sum()), len(rows))
+    right = {place: np.zeros(len(rows), dtype=np.bool_) for place in classes}
+    start = 0
+    for vectors in iter_vectors(store, rows):
+        chunk = slice(start, start + len(vectors))
+        for place, embeddings in classes.items():
+            top, _ = find_top_classes(vectors, embeddings, k=1, logit_scale=scale)
+            right[place][chunk] = top[:, 0] == truth[chunk]
+        start += len(vectors)
+    return right

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,9 +12,16 @@ from bioprobe.cli.loading import open_with_texts
 from bioprobe.cli.output import say, write_frame
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
     from bioprobe.classify.comparison import Compared
+    from bioprobe.store import EmbeddingStore
+
+    Rows = npt.NDArray[np.int64]
+
+_SHOWN = 5
 
 app = typer.Typer(
     no_args_is_help=True, help="Compare and list the texts that classes are asked by."
@@ -34,7 +42,11 @@ def compare(
     where: options.Where = None,
     split: Annotated[
         str | None,
-        typer.Option(help="Only images with this value in a column: COLUMN=VALUE."),
+        typer.Option(
+            help="Only a part of a split, NAME[:PART] (see: bioprobe split); the part is "
+            "validation, else train, and test only where it is named. Or COLUMN=VALUE: only "
+            "images with this value in a column."
+        ),
     ] = None,
     model: options.Model = None,
     device: options.Device = "auto",
@@ -45,7 +57,7 @@ def compare(
 ) -> None:
     """Measure text types and template sets on labelled images, and recommend one.
 
-    Example: bioprobe prompts compare --level family --split role=validation
+    Example: bioprobe prompts compare --level family --split default
     """
     from bioprobe.classify.candidates import find_candidates
     from bioprobe.classify.comparison import compare_prompts
@@ -62,10 +74,12 @@ def compare(
         rank=rank,
         text_types=[TextType.parse(name) for name in text_types.split(",")],
         template_sets={name.strip(): read_templates(name.strip()) for name in names},
-        condition=_join_conditions(where, split),
+        condition=where,
+        rows=_find_rows(opened, split, quiet=quiet) if split else None,
     )
-    _recommend(compared, quiet=quiet)
-    write_frame(_to_frame(compared), output, file_format, quiet=quiet)
+    frame = _to_frame(compared)
+    _recommend(compared, frame, quiet=quiet)
+    write_frame(frame, output, file_format, quiet=quiet)
 
 
 @app.command("list")
@@ -96,38 +110,89 @@ def list_sets(
     write_frame(pd.DataFrame(rows), output, file_format, quiet=quiet)
 
 
-def _join_conditions(where: str | None, split: str | None) -> str | None:
-    if split is None:
-        return where
-    column, sign, value = split.partition("=")
-    if not sign or not column.strip():
-        msg = f"--split is COLUMN=VALUE, got {split!r}"
+def _find_rows(store: EmbeddingStore, split: str, *, quiet: bool) -> Rows:
+    """Return the rows of NAME[:PART] or of COLUMN=VALUE."""
+    import numpy as np
+
+    from bioprobe.splits import PARTS, read_split
+
+    column, is_condition, value = (text.strip() for text in split.partition("="))
+    if is_condition:
+        return np.flatnonzero(_find_equal(store, column, value)).astype(np.int64)
+    name, _, part = (text.strip() for text in split.partition(":"))
+    if not name or part not in ("", *PARTS):
+        msg = f"--split is NAME[:PART] ({', '.join(PARTS)}) or COLUMN=VALUE, got {split!r}"
         raise typer.BadParameter(msg)
-    condition = f"`{column.strip()}` == {value.strip()!r}"
-    return f"({where}) and {condition}" if where else condition
+    found = read_split(store, name)
+    part = part or ("validation" if len(found.rows("validation")) else "train")
+    rows = found.rows(part)
+    say(f"images of the part {part} of the split {name}: {len(rows):,}", quiet=quiet)
+    return rows
 
 
-def _recommend(compared: list[Compared], *, quiet: bool) -> None:
+def _find_equal(store: EmbeddingStore, column: str, value: str) -> npt.NDArray[np.bool_]:
+    """Return which images have a value in a column; 1 is 1.0 where the column holds numbers."""
+    import numpy as np
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    frame = store.images.frame
+    if column not in frame:
+        msg = f"--split: no column {column!r}; there are {', '.join(map(str, frame.columns))}"
+        raise typer.BadParameter(msg)
+    values = frame[column]
+    if is_bool_dtype(values) or not is_numeric_dtype(values):
+        text = values.astype(str)
+        same = text.str.lower() == value.lower() if is_bool_dtype(values) else text == value
+        return same.to_numpy(dtype=np.bool_)
+    try:
+        return (values == float(value)).fillna(False).to_numpy(dtype=np.bool_)
+    except ValueError:
+        msg = f"--split: the column {column} holds numbers, got {value!r}"
+        raise typer.BadParameter(msg) from None
+
+
+def _recommend(compared: list[Compared], frame: pd.DataFrame, *, quiet: bool) -> None:
+    from bioprobe.evaluation.against_best import SIGNIFICANCE_LEVEL
+
     best = compared[0]
-    low = best.accuracy.interval[0]
-    near = sum(one.accuracy.interval[1] >= low for one in compared[1:])
     say(
         f"recommended: --text-type {best.text_type.value} --templates {best.templates} "
         f"({best.accuracy}, {best.accuracy.n_images:,} images, 95% interval)",
         quiet=quiet,
     )
-    say(
-        f"the intervals of {near} of the {len(compared) - 1} others overlap with it; it was chosen "
-        "on these images, so measure it on others",
-        quiet=quiet,
-    )
+    others = frame[frame["p_value"].notna() & (frame["same_texts_as"] == "")]
+    close = others[~others["is_worse"]]
+    if len(close):
+        shown = close.head(_SHOWN)[["text_type", "templates", "p_value"]]
+        said = [f"{kind} {name} (p = {p:.2g})" for kind, name, p in shown.itertuples(index=False)]
+        if len(close) > _SHOWN:
+            said.append(f"and {len(close) - _SHOWN} more")
+        say(f"not distinguishable from it on these images: {', '.join(said)}", quiet=quiet)
+    if len(others):
+        say(
+            f"worse than it, by more than chance explains: {int(others['is_worse'].sum())} of "
+            f"{len(others)} others (p < {SIGNIFICANCE_LEVEL}; exact McNemar, Holm over all pairs)",
+            quiet=quiet,
+        )
+    for one in compared:
+        if one.same_texts_as:
+            say(f"{one.name} asks by the same texts as {one.same_texts_as}", quiet=quiet)
+    say("it was chosen on these images, so measure it on others", quiet=quiet)
 
 
 def _to_frame(compared: list[Compared]) -> pd.DataFrame:
+    """Return one row a combination; those that repeat another's texts are tested once."""
     import pandas as pd
 
-    return pd.DataFrame(
-        [
+    from bioprobe.evaluation.against_best import compare_with_best
+
+    distinct = [one for one in compared if not one.same_texts_as]
+    against = compare_with_best([one.right for one in distinct])
+    tested = {one.name: test for one, test in zip(distinct[1:], against, strict=True)}
+    rows = []
+    for one in compared:
+        test = tested.get(one.same_texts_as or one.name)
+        rows.append(
             {
                 "text_type": one.text_type.value,
                 "templates": one.templates,
@@ -136,7 +201,10 @@ def _to_frame(compared: list[Compared]) -> pd.DataFrame:
                 "low": one.accuracy.interval[0],
                 "high": one.accuracy.interval[1],
                 "n_images": one.accuracy.n_images,
+                "difference": test.difference if test else 0.0,
+                "p_value": test.p_value if test else math.nan,
+                "is_worse": test is not None and test.is_worse,
+                "same_texts_as": one.same_texts_as,
             }
-            for one in compared
-        ]
-    )
+        )
+    return pd.DataFrame(rows)
