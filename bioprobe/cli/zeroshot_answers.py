@@ -99,11 +99,11 @@ def ask_texts(question: Question, way: Way) -> tuple[pd.DataFrame, Provenance]:
     asked = use_mask(opened, question.mask, quiet=quiet)
     if way.abstain is not None:
         backed_off = _back_off(question, way.abstain, asked, prompts, texts, offset)
-        report_depths(backed_off, quiet=quiet)
+        report_depths(backed_off, mask=question.mask, quiet=quiet)
         return backed_off.to_frame(), backed_off.provenance
     predictions = _predict(question, way, asked, prompts, texts, offset)
     report_classes(predictions, prompts, offset, quiet=quiet)
-    report_accuracy(predictions, quiet=quiet)
+    report_accuracy(predictions, mask=question.mask, quiet=quiet)
     frame = predictions.to_frame()
     if way.open_set:
         embedded = embed_classes(asked, prompts, texts.encode_text, seen_offset=offset)
@@ -139,7 +139,7 @@ def ask_head(question: Question, name: str, pool: str | None) -> tuple[pd.DataFr
     )
     predictions = _rename_labels(question, predictions)
     report_head(predictions, classes, name, chosen.value, quiet=quiet)
-    report_accuracy(predictions, quiet=quiet)
+    report_accuracy(predictions, mask=question.mask, quiet=quiet)
     return predictions.to_frame(), predictions.provenance
 
 

@@ -47,8 +47,11 @@ def warn_of_texts(prompts: PromptSet, *, quiet: bool) -> None:
         )
 
 
-def report_depths(answers: BackedOff, *, quiet: bool) -> None:
-    """Say at which ranks images were answered, and how often rightly."""
+def report_depths(answers: BackedOff, *, mask: str | None = None, quiet: bool) -> None:
+    """Say at which ranks images were answered, and how often rightly.
+
+    Of images that a mask kept, the figure is said to be of these.
+    """
     named = [
         f"{rank} {int((answers.depths == depth).sum()):,}"
         for depth, rank in enumerate(options.RANK_NAMES)
@@ -65,8 +68,8 @@ def report_depths(answers: BackedOff, *, quiet: bool) -> None:
     if labelled.any():
         fraction = answers.is_right[labelled].mean()
         say(
-            f"of {int(labelled.sum()):,} answers to labelled images, {fraction:.3f} are the label "
-            "or above it",
+            f"of {int(labelled.sum()):,} answers to labelled images{_name_kept(mask)}, "
+            f"{fraction:.3f} are the label or above it{_advise_quoting(mask)}",
             quiet=quiet,
         )
 
@@ -136,8 +139,12 @@ def report_head(
         )
 
 
-def report_accuracy(predictions: Predictions, *, quiet: bool) -> None:
-    """Say how often the answers are the labels, and how many are ties."""
+def report_accuracy(predictions: Predictions, *, mask: str | None = None, quiet: bool) -> None:
+    """Say how often the answers are the labels, and how many are ties.
+
+    Of images that a mask kept, the accuracy is said to be of these: what a filter drops is often
+    what is hard to name.
+    """
     from bioprobe.classify import measure_accuracy
     from bioprobe.classify.likeness import count_ties
     from bioprobe.classify.unknown import find_unknown
@@ -148,8 +155,8 @@ def report_accuracy(predictions: Predictions, *, quiet: bool) -> None:
         n_outside = int(find_unknown(predictions)[1].sum())
         outside = f"; {n_outside:,} are of no candidate and count as wrong" if n_outside else ""
         say(
-            f"against the labels of {measured[0].n_images:,} images: {figures} (95% interval)"
-            f"{outside}"
+            f"against the labels of {measured[0].n_images:,} images{_name_kept(mask)}: {figures} "
+            f"(95% interval){outside}{_advise_quoting(mask)}"
         )
     n_ties = count_ties(predictions)
     if n_ties:
@@ -158,3 +165,11 @@ def report_accuracy(predictions: Predictions, *, quiet: bool) -> None:
             "decides",
             quiet=quiet,
         )
+
+
+def _name_kept(mask: str | None) -> str:
+    return f" that the mask {mask} keeps" if mask else ""
+
+
+def _advise_quoting(mask: str | None) -> str:
+    return "; not of all images: quote the accuracy without --mask" if mask else ""
