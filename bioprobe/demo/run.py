@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bioprobe.demo.answers import ask
+from bioprobe.demo.learning import learn
 from bioprobe.demo.story import tell_story
 from bioprobe.embedding import EmbedSummary, Outcome, embed_images
 from bioprobe.encoders import Encoder, load_encoder
@@ -15,6 +16,7 @@ from bioprobe.errors import SourceError
 from bioprobe.files import write_text
 from bioprobe.images import ImageTable, find_images
 from bioprobe.page import render_page
+from bioprobe.report import write_report
 from bioprobe.sketch import write_pictures
 from bioprobe.store import EmbeddingStore, TextCache
 
@@ -31,6 +33,8 @@ class DemoResult:
     ----------
     page : Path
         HTML page to open.
+    report : Path
+        The report of the methods that were compared, to which it links.
     store : Path
         Store on which more can be asked.
     summary : EmbedSummary
@@ -38,6 +42,7 @@ class DemoResult:
     """
 
     page: Path
+    report: Path
     store: Path
     summary: EmbedSummary
 
@@ -82,7 +87,7 @@ def run_demo(
     encoder: Encoder | None = None,
     advance: Callable[[Outcome], None] | None = None,
 ) -> DemoResult:
-    """Embed drawn pictures, ask everything, and write the page.
+    """Embed drawn pictures, ask everything, compare methods, and write both pages.
 
     Parameters
     ----------
@@ -101,7 +106,10 @@ def run_demo(
     store = EmbeddingStore.open_for(folder / "store", encoder)
     summary = embed_images(table, encoder, store, advance=advance)
     store = EmbeddingStore.open(store.folder)
-    answers = ask(store, TextCache(store, lambda: encoder))
-    content = tell_story(answers, summary, folder=folder, seed=seed)
-    write_text(folder / "index.html", render_page("demo.html.j2", content))
-    return DemoResult(folder / "index.html", store.folder, summary)
+    texts = TextCache(store, lambda: encoder)
+    answers, learning = ask(store, texts), learn(store, texts, seed=seed)
+    page, report = folder / "index.html", folder / "report.html"
+    write_report(store, learning.evaluation, report)
+    content = tell_story(answers, learning, summary, folder=folder, seed=seed)
+    write_text(page, render_page("demo.html.j2", content))
+    return DemoResult(page, report, store.folder, summary)

@@ -10,6 +10,8 @@ import numpy as np
 
 from bioprobe.classify import Accuracy, Predictions, measure_accuracy
 from bioprobe.demo.answers import SEARCH_TEXT, Answers
+from bioprobe.demo.learning import Learning, show_learning
+from bioprobe.demo.learning import write_commands as write_learning_commands
 from bioprobe.embedding import EmbedSummary
 from bioprobe.index import Neighbors
 from bioprobe.page import make_thumbnail
@@ -20,7 +22,12 @@ _FULL_BAR_PX = 220
 
 
 def tell_story(
-    answers: Answers, summary: EmbedSummary, *, folder: Path, seed: int
+    answers: Answers,
+    learning: Learning,
+    summary: EmbedSummary,
+    *,
+    folder: Path,
+    seed: int,
 ) -> dict[str, Any]:
     """Return the content of the page.
 
@@ -28,6 +35,8 @@ def tell_story(
     ----------
     answers : Answers
         What was asked and answered.
+    learning : Learning
+        What was learnt from labels.
     summary : EmbedSummary
         Counts of the embedding.
     folder : Path
@@ -54,7 +63,8 @@ def tell_story(
         "by_image": _show_neighbors(answers.by_image, "the picture looked for"),
         "by_text": _show_neighbors(answers.by_text, ""),
         "search_text": SEARCH_TEXT,
-        "commands": list(commands.values()),
+        "learning": show_learning(learning),
+        "commands": [*commands.values(), *write_learning_commands(folder, seed)],
         "encoder": f"{provenance.encoder['model']} ({provenance.encoder['weights_sha256'][:12]})",
         "seed": seed,
         "version": provenance.version,
@@ -66,11 +76,12 @@ def write_commands(answers: Answers, folder: Path) -> dict[str, str]:
     """Return the command lines that give the same answers, by what they do."""
     story: SketchSpecies = answers.story
     store = f"--store {shlex.quote(str(folder / 'store'))}"
+    table = shlex.quote(str(folder / "photos" / "pictures.csv"))
     lineage = ",".join(story.lineage[:-1])
-    query = answers.by_image.images.find_file(int(answers.by_image.rows[0]))
-    shown_query = folder / "photos" / query.relative_to((folder / "photos").absolute())
+    query = answers.by_image.images.locate(int(answers.by_image.rows[0]))
+    shown_query = shlex.quote(str(folder / "photos" / query.path))
     return {
-        "embed": f"bioprobe embed {folder / 'photos' / 'pictures.csv'} --model sketch {store}",
+        "embed": f"bioprobe embed {table} --model sketch {store}",
         "zeroshot": f"bioprobe zeroshot --level family {store}",
         "add": f'bioprobe taxa add "{story.name}" --common "{story.common_name}" '
         f'--lineage "{lineage}" --prompt "{story.description}" {store}',
@@ -115,8 +126,8 @@ def _show_answer(predictions: Predictions, position: int, title: str = "") -> di
         row = int(predictions.rows[position])
         known_as = predictions.images.frame["common_name"].iloc[row] or truth
         lines.append({"text": f"is: {known_as}", "tone": "soft"})
-    file = predictions.images.find_file(int(predictions.rows[position]))
-    return {"thumbnail": make_thumbnail(file), "title": title or best.name, "lines": lines}
+    place = predictions.images.locate(int(predictions.rows[position]))
+    return {"thumbnail": make_thumbnail(place), "title": title or best.name, "lines": lines}
 
 
 def _show_before_after(answers: Answers) -> list[dict[str, Any]]:
@@ -149,7 +160,7 @@ def _show_neighbors(found: Neighbors, first: str) -> list[dict[str, Any]]:
         note = first if first and position == 0 else f"similarity {similarity}"
         shown.append(
             {
-                "thumbnail": make_thumbnail(found.images.find_file(int(row))),
+                "thumbnail": make_thumbnail(found.images.locate(int(row))),
                 "title": frame["common_name"] or frame["species"] or Path(frame["path"]).stem,
                 "lines": [{"text": note, "tone": "soft"}],
             }

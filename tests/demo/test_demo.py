@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import html
 import re
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bioprobe.cli.app import run
 from bioprobe.demo import draw
+from bioprobe.demo.learning import METHODS
 from bioprobe.errors import SourceError
+from bioprobe.evaluation import read_evaluation
+from bioprobe.splits import PARTS, read_split
 from bioprobe.store import EmbeddingStore, read_added_taxa, verify_store
+from bioprobe.store.selections import apply_mask, list_selections
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +47,49 @@ def test_the_page_tells_of_the_added_species(demo: Path) -> None:
     assert "It is for learning the tool" in page
 
 
-def test_it_can_be_run_again_with_another_seed(demo: Path) -> None:
+def test_the_page_compares_methods_and_links_to_their_report(demo: Path) -> None:
+    page = (demo / "index.html").read_text(encoding="utf-8")
+    assert '<a href="report.html">' in page
+    evaluation = read_evaluation(EmbeddingStore.open(demo / "store"), "family")
+    assert [result.method for result in evaluation.results] == list(METHODS)
+    for result in evaluation.results:
+        accuracy = result.metrics["accuracy"]
+        assert f"[{accuracy.low:.3f}, {accuracy.high:.3f}]" in page
+    assert page.count("<td>the best</td>") == 1
+    report = (demo / "report.html").read_text(encoding="utf-8")
+    assert "Which method is best" in report
+
+
+def test_the_store_keeps_what_was_cleaned_and_split(demo: Path) -> None:
+    store = EmbeddingStore.open(demo / "store")
+    dropped = np.setdiff1d(store.rows, apply_mask(store, "filters/animal").rows)
+    kinds = store.images.frame["kind"].to_numpy()
+    # The sketch tells its animals from its scenes.
+    assert set(kinds[dropped]) == {"not_animal"}
+    split = read_split(store)
+    assert all(len(split.rows(part)) for part in PARTS)
+    assert "filters/duplicates" in list_selections(store)
+
+
+def test_the_commands_of_the_page_can_be_run(demo: Path) -> None:
+    page = html.unescape((demo / "index.html").read_text(encoding="utf-8"))
+    (block,) = re.findall("<pre>(bioprobe embed.*?)</pre>", page, flags=re.DOTALL)
+    names = [shlex.split(line)[1] for line in block.strip().splitlines()]
+    assert names == [
+        "embed", "zeroshot", "taxa", "search", "search", "dedupe", "filter", "split", "evaluate",
+        "report",
+    ]  # fmt: skip
+    before = (demo / "report.html").stat().st_mtime_ns
+    for line in block.strip().splitlines()[-3:]:
+        assert run([*shlex.split(line)[1:], "--quiet"]) == 0
+    assert (demo / "report.html").stat().st_mtime_ns > before
+
+
+def test_another_demonstration_takes_the_place_of_one(demo: Path) -> None:
     first = (demo / "photos" / "panthera-leo" / "000.jpg").read_bytes()
-    arguments = ["demo", "-o", str(demo), "--per-species", "1", "--quiet"]
-    assert run([*arguments, "--seed", "1"]) == 0
+    assert len(draw(demo, n_per_species=1, seed=1)) > 0
     assert (demo / "photos" / "panthera-leo" / "000.jpg").read_bytes() != first
+    assert not (demo / "store").exists()
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
