@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -9,9 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bioprobe.cli import options
+from bioprobe.cli import options, probe_stack
 from bioprobe.cli.loading import open_with_texts, use_mask
 from bioprobe.cli.output import say, write_frame
+from bioprobe.cli.probe_calibration import (
+    Calibrator,
+    Wishes,
+    answer,
+    find_calibration,
+    keep_calibration,
+)
+from bioprobe.cli.probe_tune import tune
 
 if TYPE_CHECKING:
     from bioprobe.classify import Predictions
@@ -21,6 +30,8 @@ if TYPE_CHECKING:
     from bioprobe.taxonomy import Rank
 
 app = typer.Typer(help="Learn from labelled images, and label others.", no_args_is_help=True)
+app.add_typer(probe_stack.app, name="stack")
+app.command()(tune)
 _KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical")
 _BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
 _SHOWN = 10
@@ -61,6 +72,16 @@ def fit(
     first: Annotated[
         str, typer.Option("--from", help="Broadest rank that hierarchical learns.")
     ] = "phylum",
+    calibration: Calibrator = "temperature",
+    leave_out: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.9,
+            help="Also measure how well unknown classes are told: share of the classes that a "
+            "second fit does not learn.",
+        ),
+    ] = 0.0,
     taxa: options.Taxa = None,
     text_type: options.TextTypeName = "taxon_com",
     templates: options.Templates = "plain",
@@ -90,8 +111,9 @@ def fit(
     given = {"C": c, "balance": balance}
     settings = {name: value for name, value in given.items() if value is not None}
     start_s = time.monotonic()
+    parts = None if split == "none" else split
     probe = fit_probe(
-        opened, kind, rank, split=None if split == "none" else split,
+        opened, kind, rank, split=parts,
         settings={**settings, **_read_settings(setting or [])}, seed=seed, condition=where,
         first_rank=Rank.parse(first), texts=texts,
     )  # fmt: skip
@@ -99,6 +121,10 @@ def fit(
     folder = write_probe(opened, name or kind, probe)
     if not quiet:
         _summarise(probe, seconds_s, folder)
+    keep_calibration(
+        opened, name or kind, probe, calibration, split=parts, seed=seed, condition=where,
+        first_rank=Rank.parse(first), texts=texts, left_out_fraction=leave_out, quiet=quiet,
+    )  # fmt: skip
 
 
 @app.command()
@@ -109,6 +135,35 @@ def predict(
         typer.Argument(help="Pictures, folders or tables; by default the images in the store."),
     ] = None,
     k: options.NumberOfAnswers = 5,
+    calibrate: Annotated[
+        bool | None,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            help="Probabilities as calibrated on held-out images at the fit, or as the probe gives "
+            "them. [default: calibrated where the fit has done it]",
+            show_default=False,
+        ),
+    ] = None,
+    abstain: Annotated[
+        str | None,
+        typer.Option(
+            help="Answer at the deepest rank whose summed probability reaches this (0 to 1), or, "
+            "with auto, what gives --accuracy on held-out images; one row an image."
+        ),
+    ] = None,
+    accuracy: Annotated[
+        float, typer.Option(help="Share of answers that --abstain auto wants right.")
+    ] = 0.95,
+    sets: Annotated[
+        float | None,
+        typer.Option(help="Add the classes that hold the right one with this chance, such as 0.9."),
+    ] = None,
+    unknown: Annotated[
+        bool,
+        typer.Option(
+            "--unknown", help="Add a score that the image is of no known class, and whether it is."
+        ),
+    ] = False,
     where: options.Where = None,
     mask: options.Mask = None,
     split: Annotated[
@@ -132,19 +187,22 @@ def predict(
     if sources and (where or mask or split):
         msg = "--where, --mask and --split choose images of the store; leave them, or the files"
         raise typer.BadParameter(msg)
+    wishes = Wishes(calibrate, abstain, accuracy, sets, unknown)
     opened = EmbeddingStore.open(store)
     probe = read_probe(opened, name)
+    calibration = find_calibration(opened, name, wishes, quiet=quiet)
+    probe = calibration.apply(probe) if calibration else probe
+    n_answers = len(probe.classes) if wishes.needs_all_classes else k
     if sources:
-        predictions = _ask_pictures(probe, opened, sources, k, model, device)
+        predictions = _ask_pictures(probe, opened, sources, n_answers, model, device)
     else:
         masked = use_mask(opened, mask, quiet=quiet)
         rows = _find_part(masked, split) if split else None
-        predictions = probe.predict(masked, rows, k, where)
+        predictions = probe.predict(masked, rows, n_answers, where)
     _report_accuracy(predictions, quiet=quiet)
-    write_frame(
-        predictions.to_frame(), output, file_format,
-        provenance=predictions.provenance.to_dict(), quiet=quiet,
-    )  # fmt: skip
+    frame = answer(predictions, probe, calibration, wishes, k, quiet=quiet)
+    provenance = {**predictions.provenance.to_dict(), "asked": dataclasses.asdict(wishes)}
+    write_frame(frame, output, file_format, provenance=provenance, quiet=quiet)
 
 
 @app.command()

@@ -56,7 +56,7 @@ def write_probe(store: EmbeddingStore, name: str, probe: TrainedProbe) -> Path:
     """
     from safetensors.numpy import save
 
-    folder = _find_folder(store, name)
+    folder = find_folder(store, name)
     arrays = probe.estimator.to_arrays()
     arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
     data = save(arrays)
@@ -103,12 +103,26 @@ def read_probe(store: EmbeddingStore, name: str) -> TrainedProbe:
     try:
         probe = _build(card, data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _describe_damage(_find_folder(store, name), error) from error
+        raise _describe_damage(find_folder(store, name), error) from error
     if probe.taxonomy_hash != card["taxonomy_hash"]:
-        folder = _find_folder(store, name)
+        folder = find_folder(store, name)
         raise _describe_damage(folder, "its classes are not those that were written")
     probe.check_encoder(store.manifest.encoder)
     return probe
+
+
+def find_folder(store: EmbeddingStore, name: str) -> Path:
+    """Return the folder of a probe of a name, kept or not.
+
+    Raises
+    ------
+    ProbeError
+        If the name cannot be used.
+    """
+    if not _NAME.fullmatch(name):
+        msg = f"{name!r} cannot name a probe; use letters, digits, '_', '-', '+' and '.'"
+        raise ProbeError(msg)
+    return store.folder / PROBES_NAME / name
 
 
 def list_probes(store: EmbeddingStore) -> list[str]:
@@ -126,7 +140,7 @@ def remove_probe(store: EmbeddingStore, name: str) -> None:
     StoreError
         If there is no such probe, or the disk refuses.
     """
-    folder = _find_folder(store, name)
+    folder = find_folder(store, name)
     if name not in list_probes(store):
         raise _describe_absence(store, name)
     with explaining_refusal(folder):
@@ -136,7 +150,7 @@ def remove_probe(store: EmbeddingStore, name: str) -> None:
 
 
 def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes]:
-    folder = _find_folder(store, name)
+    folder = find_folder(store, name)
     if name not in list_probes(store):
         raise _describe_absence(store, name)
     try:
@@ -181,13 +195,6 @@ def _build(card: dict[str, Any], data: bytes) -> TrainedProbe:
         held_out=HeldOut.from_dict(card["held_out"]),
         provenance=card["provenance"],
     )
-
-
-def _find_folder(store: EmbeddingStore, name: str) -> Path:
-    if not _NAME.fullmatch(name):
-        msg = f"{name!r} cannot name a probe; use letters, digits, '_', '-', '+' and '.'"
-        raise ProbeError(msg)
-    return store.folder / PROBES_NAME / name
 
 
 def _describe_absence(store: EmbeddingStore, name: str) -> StoreError:

@@ -11,32 +11,19 @@ import numpy.typing as npt
 from bioprobe.errors import ProbeError
 from bioprobe.probes.choosing import as_setting, measure_folds, measure_values
 from bioprobe.probes.kinds import Settings, find_kind, make_probe, takes_lineages
-from bioprobe.probes.labelling import LabelledRows, hash_rows, label_rows, name_classes
+from bioprobe.probes.labelling import LabelledRows, hash_rows, name_classes
+from bioprobe.probes.material import Material, gather_material
 from bioprobe.probes.probe import Probe
 from bioprobe.probes.text_prior import TextPrior
 from bioprobe.probes.trained import HeldOut, TrainedProbe
 from bioprobe.provenance import Provenance
-from bioprobe.splits import Split, assign_folds, read_split
+from bioprobe.splits import Split, read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank, Taxonomy
 
 Rows = npt.NDArray[np.int64]
 
-_N_FOLDS = 5
 PROMPTED = "prompt+probe"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Material:
-    """Vectors and classes to learn from and to choose on, and what the result is measured on."""
-
-    labelled: LabelledRows
-    vectors: npt.NDArray[np.float32]
-    y: npt.NDArray[np.object_]
-    training: npt.NDArray[np.bool_]
-    folds: Rows
-    method: str
-    validation: LabelledRows
 
 
 def fit_probe(
@@ -95,8 +82,11 @@ def fit_probe(
         msg = f"texts are where a {PROMPTED} starts; {kind} got {'some' if texts else 'none'}"
         raise ProbeError(msg)
     parts = read_split(store, split) if isinstance(split, str) else split
-    material = _gather(store, kind, rank, parts, condition, seed, first_rank, texts)
-    fixed = _complete_settings(kind, settings, seed)
+    material = gather_material(
+        store, kind, rank, parts=parts, condition=condition, seed=seed, first_rank=first_rank,
+        texts=texts,
+    )  # fmt: skip
+    fixed = complete_settings(kind, settings, seed)
     prior = texts.embed(material.labelled.classes) if texts else {}
     chosen, held_out = _choose(kind, fixed, prior, material)
     training = material.training
@@ -134,62 +124,8 @@ def fit_probe(
     )
 
 
-def _gather(
-    store: EmbeddingStore, kind: str, rank: Rank, parts: Split | None, condition: str | None,
-    seed: int, first_rank: Rank, texts: TextPrior | None,
-) -> _Material:  # fmt: skip
-    selected = store.select(condition)
-    if parts is None:
-        training, validation = selected, selected[:0]
-    else:
-        training = np.intersect1d(parts.rows("train"), selected)
-        validation = np.intersect1d(parts.rows("validation"), selected)
-    rows = np.concatenate([training, validation])
-    labelled = label_rows(store.images, rows, rank, texts.others if texts else None)
-    is_training = np.arange(len(rows)) < len(training)
-    # A row with a hole at the rank may still teach what is above it, but tells no answer.
-    in_class = labelled.positions >= 0
-    learnt = np.unique(labelled.positions[is_training & in_class])
-    usable = np.where(
-        is_training, in_class | takes_lineages(kind), np.isin(labelled.positions, learnt)
-    )
-    held_out = labelled.take(~is_training & in_class)
-    if len(learnt) < 2 and not (len(learnt) and texts):
-        where = f"the part train of the split {parts.name!r}" if parts else "the selected images"
-        msg = (
-            f"a probe tells classes apart, and the {len(training)} images in {where} have labels "
-            f"of {len(learnt)} at {rank.value}; choose another --level, or a wider --where"
-        )
-        raise ProbeError(msg)
-    labelled, is_training = labelled.take(usable), is_training[usable]
-    if not texts:
-        labelled = _drop_empty_classes(labelled)
-    folds, method = _hold_out(labelled, is_training, parts, seed)
-    y = labelled.chain(first_rank) if takes_lineages(kind) else labelled.names
-    vectors = store.read_vectors(labelled.rows)
-    return _Material(labelled, vectors, y, is_training, folds, method, held_out)
-
-
-def _hold_out(
-    labelled: LabelledRows, is_training: npt.NDArray[np.bool_], parts: Split | None, seed: int
-) -> tuple[Rows, str]:
-    """Return the fold in which each row is held out, and what this is called."""
-    folds = np.full(len(is_training), -1, dtype=np.int64)
-    if not is_training.all():
-        folds[~is_training] = 0
-        return folds, "validation"
-    judged = np.flatnonzero(labelled.positions >= 0)
-    rows = labelled.rows[judged]
-    if parts is not None and parts.n_folds > 1:
-        folds[judged] = parts.folds[rows]
-    else:
-        groups = parts.groups[rows] if parts is not None else None
-        folds[judged] = assign_folds(labelled.positions[judged], _N_FOLDS, seed, groups)
-    return folds, "cross-validation" if (folds >= 0).any() else "none"
-
-
 def _choose(
-    kind: str, settings: dict[str, Any], prior: dict[str, Any], material: _Material
+    kind: str, settings: dict[str, Any], prior: dict[str, Any], material: Material
 ) -> tuple[dict[str, Any], HeldOut]:
     """Choose what is not given, and measure the probe on rows it did not learn from."""
     parameter, folds = find_kind(kind).parameter, material.folds
@@ -239,18 +175,7 @@ def _measure(
     return dataclasses.replace(chosen, n_correct=n_correct, n_images=len(answers))
 
 
-def _drop_empty_classes(labelled: LabelledRows) -> LabelledRows:
-    used = np.unique(labelled.positions[labelled.positions >= 0])
-    place = np.full(len(labelled.classes) + 1, -1, dtype=np.int64)
-    place[used] = np.arange(len(used))
-    return dataclasses.replace(
-        labelled,
-        classes=Taxonomy(tuple(labelled.classes.taxa[position] for position in used)),
-        positions=place[labelled.positions],
-    )
-
-
-def _complete_settings(kind: str, settings: dict[str, Any], seed: int) -> dict[str, Any]:
+def complete_settings(kind: str, settings: dict[str, Any], seed: int) -> dict[str, Any]:
     """Add the seed where the probe takes one."""
     takes_seed = "seed" in make_probe(kind).get_params()
     return {"seed": seed, **settings} if takes_seed else settings

@@ -1,0 +1,1 @@
+"""What tuning tries, and what came of it."""
