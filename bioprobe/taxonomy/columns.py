@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bioprobe.errors import TaxonomyError
 from bioprobe.taxonomy.darwin_core import place_scientific_names
 from bioprobe.taxonomy.rank import RANKS, Rank
@@ -135,7 +137,9 @@ def read_labels(frame: pd.DataFrame, given: Mapping[Rank, str] | None = None) ->
     completed = [known.get(pair) or known.setdefault(pair, _complete(*pair)) for pair in pairs]
     labels[Rank.GENUS] = [genus for genus, _ in completed]
     labels[Rank.SPECIES] = [species for _, species in completed]
-    return pd.DataFrame(labels, index=frame.index, columns=list(LABEL_COLUMNS), dtype=object)
+    # From lists pandas takes eight times as long.
+    arrays = {name: np.array(values, dtype=object) for name, values in labels.items()}
+    return pd.DataFrame(arrays, index=frame.index, columns=list(LABEL_COLUMNS), dtype=object)
 
 
 def _clean(values: pd.Series[Any]) -> list[str]:
@@ -182,6 +186,8 @@ def _complete(genus: str, species: str) -> tuple[str, str]:
 
 
 def _unslug(name: str, genus: str) -> str:
+    if "_" not in name and "-" not in name:
+        return name
     # Beside its genus a name that does not begin with it is an epithet, which may be hyphenated:
     # Polygonia c-album.
     is_epithet = genus and not name.lower().startswith((f"{genus}-".lower(), f"{genus}_".lower()))
@@ -189,7 +195,7 @@ def _unslug(name: str, genus: str) -> str:
         return name
     if "_" in name:
         words = name.replace("_", " ")
-    elif "-" in name and name.islower():
+    elif name.islower():
         words = name.replace("-", " ")
     else:
         return name

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import read_lines, read_table
 from bioprobe.taxonomy.darwin_core import find_synonym_rows
@@ -108,28 +111,38 @@ def _read_json(path: Path) -> pd.DataFrame:
         frame = pd.DataFrame(entries)
         frame.index = _count(len(entries), 1)
         return _drop_synonyms(frame)
-    for number, entry in enumerate(entries, start=1):
-        if not _is_treeoflife(entry):
-            msg = (
-                f"{path} entry {number} is {str(entry)[:80]}; expected [[7 ranks], common name], "
-                "or records only"
-            )
-            raise TaxonomyError(msg)
-    columns: dict[str, list[str]] = {
-        rank.value: [entry[0][depth] or "" for entry in entries] for depth, rank in enumerate(RANKS)
-    }
-    columns["common_name"] = [entry[1] or "" for entry in entries]
+    columns = _read_columns(entries)
+    if columns is None:
+        number, entry = next((n, e) for n, e in enumerate(entries, 1) if _read_columns([e]) is None)
+        msg = (
+            f"{path} entry {number} is {str(entry)[:80]}; expected [[7 ranks], common name], "
+            "or records only"
+        )
+        raise TaxonomyError(msg)
     return pd.DataFrame(columns, index=_count(len(entries), 1), dtype=object)
 
 
-def _is_treeoflife(entry: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
-    return (
-        isinstance(entry, list)
-        and len(entry) == 2
-        and isinstance(entry[0], list)
-        and len(entry[0]) == len(RANKS)
-        and all(name is None or isinstance(name, str) for name in (*entry[0], entry[1]))
-    )
+def _read_columns(entries: list[Any]) -> dict[str, npt.NDArray[np.object_]] | None:
+    """Return the columns of TreeOfLife's entries, or None where one is something else."""
+    # Whole columns at a time: a list may have a million entries.
+    if not _are_lists(entries, 2):
+        return None
+    lineages, common_names = zip(*entries, strict=True)
+    if not _are_lists(lineages, len(RANKS)):
+        return None
+    columns: dict[str, npt.NDArray[np.object_]] = {}
+    names = [*(rank.value for rank in RANKS), "common_name"]
+    for name, values in zip(names, [*zip(*lineages, strict=True), common_names], strict=True):
+        kinds = set(map(type, values))
+        if not kinds <= {str, type(None)}:
+            return None
+        filled = values if kinds == {str} else [value or "" for value in values]
+        columns[name] = np.array(filled, dtype=object)
+    return columns
+
+
+def _are_lists(values: Sequence[Any], length: int) -> bool:
+    return set(map(type, values)) == {list} and set(map(len, values)) == {length}
 
 
 def _drop_synonyms(frame: pd.DataFrame) -> pd.DataFrame:

@@ -35,6 +35,8 @@ class Taxonomy:
     taxa: tuple[Taxon, ...]
 
     def __post_init__(self) -> None:
+        if len({taxon.lineage for taxon in self.taxa}) == len(self.taxa):
+            return
         seen: set[tuple[str, ...]] = set()
         for taxon in self.taxa:
             if taxon.lineage in seen:
@@ -73,6 +75,9 @@ class Taxonomy:
         >>> [taxon.lineage[3] for taxon in Taxonomy.merge([felidae, placed])]
         ['Carnivora']
         """
+        taxa = tuple(taxa)
+        if _are_distinct_species(taxa):
+            return cls(taxa)
         groups: dict[tuple[int, str], list[Taxon]] = {}
         for taxon in taxa:
             depth = taxon.depth
@@ -89,6 +94,8 @@ class Taxonomy:
 
     def at(self, rank: Rank) -> Taxonomy:
         """Return the distinct taxa at a rank; taxa without a name there have no part in it."""
+        if rank is RANKS[-1] and _are_distinct_species(self.taxa):
+            return self
         taxa = tuple(self._iter_ancestors(rank))
         if len({taxon.lineage[rank.depth] for taxon in taxa}) == len(taxa):
             # No two share a name: there is nothing to merge.
@@ -253,6 +260,12 @@ def find_lowest_common_ancestor(one: Taxon, other: Taxon) -> Taxon | None:
         if first and second:
             lowest = rank
     return one.at(lowest) if lowest is not None else None
+
+
+def _are_distinct_species(taxa: tuple[Taxon, ...]) -> bool:
+    """Tell whether all are species and no two share a name: then none is another or above one."""
+    names = {taxon.lineage[-1] for taxon in taxa}
+    return len(names) == len(taxa) and "" not in names
 
 
 def _agree(one: Taxon, other: Taxon) -> bool:

@@ -31,6 +31,23 @@ def test_the_list_of_treeoflife_is_read(tmp_path: Path) -> None:
     assert taxa.taxa[0].lineage == (*LION[:6], "Panthera leo")
 
 
+def test_names_that_are_null_in_the_list_of_treeoflife_are_holes(tmp_path: Path) -> None:
+    entries = [[[None, *LION[1:]], None], [[*LION[:5], None, None], "cats"]]
+    lion, cats = read_taxonomy(_write(tmp_path, "taxa.json", json.dumps(entries)))
+    assert lion.lineage == ("", *LION[1:6], "Panthera leo")
+    assert (lion.common_name, cats.name, cats.common_name) == ("", "Felidae", "cats")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{}, [], LION, [LION], [LION, "lion", ""], [LION[:6], "lion"], [LION, 1], [[1, *LION[1:]], ""]],
+)
+def test_the_first_entry_that_is_something_else_is_named(tmp_path: Path, entry: object) -> None:
+    path = _write(tmp_path, "taxa.json", json.dumps([[LION, "lion"], entry, entry]))
+    with pytest.raises(TaxonomyError, match=r"taxa\.json entry 2 is "):
+        read_taxonomy(path)
+
+
 def test_records_in_json_are_read(tmp_path: Path) -> None:
     path = _write(tmp_path, "taxa.json", '[{"family": "Felidae", "species": "Lynx lynx"}]')
     (lynx,) = read_taxonomy(path)
