@@ -7,13 +7,16 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import log_softmax
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from bioprobe.errors import ProbeError
+from bioprobe.errors import MismatchError, ProbeError
 from bioprobe.probes.hierarchy.label_tree import LabelTree
 from bioprobe.probes.hierarchy.loss import TreeLoss
 from bioprobe.probes.hierarchy.solver import Eigenbasis, minimise_loss
 from bioprobe.probes.kinds import make_probe
 from bioprobe.probes.probe import Arrays, Probe, Vectors
+from bioprobe.probes.sweep import Sweep
 from bioprobe.splits import assign_folds
 
 Base = tuple[str, Mapping[str, Any]]
@@ -34,8 +37,9 @@ class StackProbe(Probe):
     ----------
     bases : sequence of (str, mapping)
         Kind and settings of each probe; not of a kind that learns from lineages.
-    C : float
-        Inverse strength of the L2 penalty of the regression, > 0, as in scikit-learn.
+    C : float or sequence of float
+        Inverse strength of the L2 penalty of the regression, > 0, as in scikit-learn. Of several,
+        the one is taken whose regression is best on the folds that it did not learn from.
     n_folds : int
         Folds, ≥ 2, where none are given.
     seed : int
@@ -45,6 +49,11 @@ class StackProbe(Probe):
     ----------
     bases_ : list of Probe
         Fitted on all rows.
+    C_ : float
+        What was taken.
+    sweep_ : Sweep or None
+        How each of several did. The answers that the regression learns from were themselves given
+        by probes that saw the fold it is measured on, so the figures are a little too high.
 
     References
     ----------
@@ -60,6 +69,9 @@ class StackProbe(Probe):
 
     kind: ClassVar[str] = "stack"
     bases_: list[Probe]
+    C_: float
+    sweep_: Sweep | None
+    is_shared_: bool
     weights_: Vectors
     biases_: npt.NDArray[np.float32]
 
@@ -67,7 +79,7 @@ class StackProbe(Probe):
         self,
         bases: Sequence[Base] = (("lda", {}), ("centroid", {})),
         *,
-        C: float = 1.0,  # noqa: N803 - scikit-learn's name
+        C: float | Sequence[float] = 1.0,  # noqa: N803 - scikit-learn's name
         n_folds: int = 5,
         seed: int = 0,
     ) -> None:
@@ -100,8 +112,10 @@ class StackProbe(Probe):
         ProbeError
             If a setting is out of range, or the matrices do not fit together.
         """
+        self.is_shared_ = isinstance(X, np.ndarray)
         matrices = self._spread(X)
-        if not self.C > 0 or not self.n_folds >= 2:
+        strengths = np.atleast_1d(np.asarray(self.C, dtype=np.float64))
+        if not len(strengths) or not (strengths > 0).all() or not self.n_folds >= 2:
             msg = f"stack takes C > 0 and n_folds >= 2, got C {self.C} and n_folds {self.n_folds}"
             raise ProbeError(msg)
         if any(len(matrix) != len(y) for matrix in matrices):
@@ -116,7 +130,11 @@ class StackProbe(Probe):
             msg = "stack learns from rows that are held out once, and no row has a fold"
             raise ProbeError(msg)
         answers = self._answer_out_of_fold(matrices, y, folds)[judged]
-        self._combine(answers, places[judged])
+        self.C_, self.sweep_ = float(strengths[0]), None
+        if np.ndim(self.C):
+            self.sweep_ = self._measure(answers, places[judged], folds[judged], np.sort(strengths))
+            self.C_ = self.sweep_.best_value
+        self.weights_, self.biases_ = self._combine(answers, places[judged], self.C_)
         self.bases_ = [
             make_probe(kind, settings).fit(matrix, y)
             for (kind, settings), matrix in zip(self.bases, matrices, strict=True)
@@ -142,7 +160,8 @@ class StackProbe(Probe):
 
     def to_arrays(self) -> Arrays:
         """Return what was learnt, but for ``classes_``; arrays of base 0 start with ``base0.``."""
-        arrays = {"weights": self.weights_, "biases": self.biases_}
+        shared = np.array([self.is_shared_], dtype=np.uint8)
+        arrays: Arrays = {"weights": self.weights_, "biases": self.biases_, "is_shared": shared}
         for place, base in enumerate(self.bases_):
             arrays |= {f"base{place}.{name}": array for name, array in base.to_arrays().items()}
         return arrays
@@ -151,6 +170,7 @@ class StackProbe(Probe):
         """Take what :meth:`to_arrays` returned, so that predictions are the same again."""
         self.classes_ = classes
         self.weights_, self.biases_ = arrays["weights"], arrays["biases"]
+        self.is_shared_ = bool(arrays["is_shared"][0])
         self.bases_ = []
         for place, (kind, settings) in enumerate(self.bases):
             start = f"base{place}."
@@ -165,6 +185,13 @@ class StackProbe(Probe):
     def _spread(self, given: Matrices) -> list[Vectors]:
         """Return one matrix for each base."""
         if isinstance(given, np.ndarray):
+            if not self.is_shared_:
+                msg = (
+                    f"the stack learnt from {len(self.bases)} matrices, of several encoders, and "
+                    "got a single one; give one for each base, on the command line by bioprobe "
+                    "probe stack predict NAME --with STORE"
+                )
+                raise MismatchError(msg)
             return [given] * len(self.bases)
         matrices = list(given)
         if len(matrices) != len(self.bases):
@@ -189,15 +216,46 @@ class StackProbe(Probe):
                 answers[np.ix_(out, known + place * n_classes)] = probe.predict_proba(matrix[out])
         return _to_logs(answers)
 
-    def _combine(self, answers: npt.NDArray[np.float32], places: npt.NDArray[np.int64]) -> None:
+    def _measure(
+        self,
+        answers: npt.NDArray[np.float32],
+        places: npt.NDArray[np.int64],
+        folds: npt.NDArray[np.int64],
+        values: npt.NDArray[np.float64],
+    ) -> Sweep:
+        """Measure the regression at each strength, on each fold by the others."""
+        numbers = np.unique(folds)
+        if len(numbers) < 2:
+            msg = "a value of C is chosen over two folds or more, and the rows are in one; give one"
+            raise ProbeError(msg)
+        accuracies = np.empty((len(values), len(numbers)))
+        log_losses = np.empty_like(accuracies)
+        for column, fold in enumerate(numbers):
+            out = folds == fold
+            truth = places[out]
+            for row, value in enumerate(values):
+                weights, biases = self._combine(answers[~out], places[~out], value)
+                logs = log_softmax(answers[out] @ weights + biases, axis=1)
+                accuracies[row, column] = (logs.argmax(axis=1) == truth).mean()
+                log_losses[row, column] = -logs[np.arange(len(truth)), truth].mean()
+        return Sweep("C", values, accuracies, log_losses)
+
+    def _combine(
+        self,
+        answers: npt.NDArray[np.float32],
+        places: npt.NDArray[np.int64],
+        strength: float,
+    ) -> tuple[Vectors, npt.NDArray[np.float32]]:
+        """Fit the regression; return its weights and biases."""
         n_classes = len(self.classes_)
         names = np.array([[str(place)] for place in range(n_classes)], dtype=object)
         loss = TreeLoss(LabelTree.from_leaves(names), places[:, np.newaxis], np.ones(1), 0.0)
-        fit = minimise_loss(
-            Eigenbasis.of(answers), loss, n_classes, self.C, max_iter=_MAX_ITER, tol=_TOL
-        )
-        self.weights_ = np.asarray(fit.weights, dtype=np.float32)
-        self.biases_ = np.asarray(fit.biases, dtype=np.float32)
+        # The products are so small that threads would wait for each other longer than they work.
+        with threadpool_limits(1, user_api="blas"):
+            basis = Eigenbasis.of(answers)
+            fit = minimise_loss(basis, loss, n_classes, strength, max_iter=_MAX_ITER, tol=_TOL)
+        weights = np.asarray(fit.weights, dtype=np.float32)
+        return weights, np.asarray(fit.biases, dtype=np.float32)
 
 
 def _to_logs(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
