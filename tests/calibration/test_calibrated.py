@@ -1,0 +1,187 @@
+"""Calibrations of probes: fitted on held-out answers, kept beside the probe, read again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bioprobe.calibration.calibrated import Calibration, fit_calibration
+from bioprobe.calibration.conformal import fit_conformal
+from bioprobe.calibration.keeping import ABOUT_NAME, read_calibration, write_calibration
+from bioprobe.calibration.reliability import measure_reliability
+from bioprobe.encoders.encoder import Fingerprint
+from bioprobe.errors import ProbeError, SelectionError, StoreError
+from bioprobe.probes.held_out import HeldOutAnswers, answer_held_out
+from bioprobe.probes.saving import write_probe
+from bioprobe.probes.trained import TrainedProbe
+from bioprobe.probes.training import fit_probe
+from bioprobe.splits import Split, assign_folds
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Rank
+
+SPECIES = ("Panthera leo", "Panthera pardus", "Lynx lynx", "Canis lupus", "Vulpes vulpes")
+N, DIM = 600, 8
+PARTS = np.array(["train", "train", "train", "validation", "validation", "test"], dtype=object)
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> EmbeddingStore:
+    random = np.random.default_rng(0)
+    places = np.arange(N) % len(SPECIES)
+    centres = random.normal(size=(len(SPECIES), DIM))
+    names = np.array(SPECIES, dtype=object)[places]
+    frame = pd.DataFrame(
+        {
+            "path": [f"{row}.jpg" for row in range(N)],
+            "sha256": [f"{row:064d}" for row in range(N)],
+            "family": np.where(places < 3, "Felidae", "Canidae"),
+            "genus": [name.split()[0] for name in names],
+            "species": names,
+        }
+    )
+    encoder = Fingerprint(model="plain", weights_sha256="a" * 64, backend="numpy")
+    store = EmbeddingStore.create(tmp_path / "store", encoder, dim=DIM, has_text_tower=True)
+    return store.append(frame, centres[places] + 1.2 * random.normal(size=(N, DIM)))
+
+
+def _split(parts: str = "train validation test") -> Split:
+    named = PARTS[np.arange(N) // 5 % len(PARTS)].copy()
+    for part in set(PARTS) - set(parts.split()):
+        named[named == part] = "train"
+    none = np.full(N, "", dtype=object)
+    return Split("made", named, np.full(N, -1), none, {"hash": "f" * 64})
+
+
+def _fit(store: EmbeddingStore, split: Split) -> tuple[TrainedProbe, HeldOutAnswers]:
+    # A scale of 40 makes it far too sure.
+    probe = fit_probe(store, "centroid", Rank.SPECIES, split=split, settings={"scale": 40.0})
+    return probe, answer_held_out(store, probe, split=split)
+
+
+def test_answers_of_validation_are_those_of_the_probe(filled: EmbeddingStore) -> None:
+    split = _split()
+    probe, answers = _fit(filled, split)
+    rows = split.rows("validation")
+    expected = probe.predict(filled, rows, k=len(SPECIES))
+    assert answers.method == "validation"
+    assert np.array_equal(answers.probabilities, expected.to_dense())
+    assert np.array_equal(answers.truth, expected.truth_classes)
+
+
+def test_answers_out_of_fold_are_of_probes_that_did_not_see_the_row(filled: EmbeddingStore) -> None:
+    split = _split("train test")
+    probe, answers = _fit(filled, split)
+    assert answers.method == "cross-validation"
+    rows = split.rows("train")
+    assert len(answers.truth) == len(rows)
+    labels = filled.images.labels(Rank.SPECIES)[rows].astype(str)
+    folds = assign_folds(np.unique(labels, return_inverse=True)[1], 5, 0)
+    vectors, at = filled.read_vectors(rows), 0
+    for fold in range(5):
+        again = type(probe.estimator)(scale=40.0)
+        out = folds == fold
+        again.fit(vectors[~out], labels[~out])
+        n = int(out.sum())
+        assert np.allclose(answers.probabilities[at : at + n], again.predict_proba(vectors[out]))
+        at += n
+
+
+def test_a_class_left_out_is_of_no_class_and_has_no_probability(filled: EmbeddingStore) -> None:
+    split = _split()
+    probe, plain = _fit(filled, split)
+    more = answer_held_out(filled, probe, split=split, left_out_fraction=0.2)
+    added = more.probabilities[len(plain.truth) :]
+    assert (more.truth[len(plain.truth) :] == -1).all()
+    assert len(added) == (split.parts != "test").sum() / 5, "one species of five, all its rows"
+    assert ((added == 0).all(axis=0)).sum() == 1
+    assert np.allclose(added.sum(axis=1), 1, atol=1e-5)
+    with pytest.raises(ProbeError, match="in \\[0, 1\\), got 1"):
+        answer_held_out(filled, probe, split=split, left_out_fraction=1.0)
+
+
+def test_calibration_makes_test_rows_say_what_they_know(filled: EmbeddingStore) -> None:
+    split = _split()
+    probe, answers = _fit(filled, split)
+    calibrated = fit_calibration(answers).apply(probe)
+    found = {}
+    for name, one in (("plain", probe), ("calibrated", calibrated)):
+        told = one.predict(filled, split.rows("test"), k=len(SPECIES))
+        right = told.top_classes[:, 0] == told.truth_classes
+        found[name] = measure_reliability(right, told.scores[:, 0])
+    assert abs(found["calibrated"].overconfidence) < 0.06 < found["plain"].overconfidence
+    assert calibrated.kind == probe.kind == "centroid"
+
+
+def test_sets_and_confidence_are_chosen_on_calibrated_answers(filled: EmbeddingStore) -> None:
+    probe, answers = _fit(filled, _split())
+    calibration = fit_calibration(answers)
+    expected = fit_conformal(calibration.probabilities, answers.truth, 0.8)
+    assert calibration.fit_sets(0.8) == expected
+    assert calibration.fit_sets(0.8) != calibration.without_calibrator().fit_sets(0.8)
+    low, high = (calibration.choose_confidence(probe, wanted) for wanted in (0.6, 0.95))
+    assert low.confidence < high.confidence
+    assert high.accuracy.fraction >= 0.95
+
+
+def test_the_limit_of_the_unknown_keeps_the_share_of_the_known() -> None:
+    probabilities = np.array([[1 - x, x] for x in (0.0, 0.1, 0.2, 0.3, 0.4)], dtype=np.float32)
+    known = fit_calibration(HeldOutAnswers(probabilities, np.array([0, 0, 0, 1, 0]), "validation"))
+    plain = known.without_calibrator()
+    assert plain.find_unknown_limit(0.8) == pytest.approx(0.3)
+    assert plain.measure_unknown() is None
+    truth = np.array([0, 0, 0, -1, -1])
+    with_unknown = dataclasses.replace(
+        plain, answers=HeldOutAnswers(probabilities, truth, "validation")
+    )
+    measured = with_unknown.measure_unknown(1.0)
+    assert measured is not None
+    assert measured.auroc == 1.0
+    assert measured.false_accept_fraction == 0.0
+
+
+def test_no_known_image_is_refused() -> None:
+    answers = HeldOutAnswers(np.full((2, 2), 0.5, dtype=np.float32), np.array([-1, -1]), "none")
+    with pytest.raises(SelectionError, match="none of the 2 validation images"):
+        fit_calibration(answers)
+
+
+@pytest.mark.parametrize("kind", ["temperature", "vector", "isotonic"])
+def test_what_is_kept_is_read_again(filled: EmbeddingStore, kind: str) -> None:
+    probe, answers = _fit(filled, _split())
+    write_probe(filled, "mine", probe)
+    assert read_calibration(filled, "mine") is None
+    calibration = fit_calibration(answers, kind)
+    write_calibration(filled, "mine", calibration)
+    again = read_calibration(filled, "mine")
+    assert isinstance(again, Calibration)
+    assert again.calibrator.kind == kind
+    assert np.array_equal(again.probabilities, calibration.probabilities)
+    assert again.answers.method == "validation"
+
+
+def test_one_of_an_earlier_fit_is_none_and_a_damaged_one_is_refused(
+    filled: EmbeddingStore,
+) -> None:
+    probe, answers = _fit(filled, _split())
+    with pytest.raises(StoreError, match="there is no probe"):
+        write_calibration(filled, "mine", fit_calibration(answers))
+    folder = write_probe(filled, "mine", probe)
+    write_calibration(filled, "mine", fit_calibration(answers))
+    (folder / "calibration.safetensors").write_bytes(b"torn")
+    with pytest.raises(StoreError, match=r"is damaged: calibration\.safetensors is not what"):
+        read_calibration(filled, "mine")
+    about = json.loads((folder / ABOUT_NAME).read_text())
+    (folder / ABOUT_NAME).write_text(json.dumps({**about, "schema_version": 9}))
+    with pytest.raises(StoreError, match="format 9"):
+        read_calibration(filled, "mine")
+    (folder / ABOUT_NAME).write_text("{")
+    with pytest.raises(StoreError, match="is damaged"):
+        read_calibration(filled, "mine")
+    (folder / ABOUT_NAME).write_text(json.dumps(about))
+    write_probe(filled, "mine", dataclasses.replace(probe, settings={"scale": 41.0}))
+    assert read_calibration(filled, "mine") is None
