@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bioprobe.cli.options import RANK_NAMES
 from bioprobe.errors import SourceError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
 FORMATS = ("csv", "json", "parquet", "table")
 _TERMINAL_ROWS = 20
+# Between the columns of a table, and the most characters that a column of text needs in a row.
+_GAP = "  "
+_FOLDED_WIDTH = 28
 # As many digits as float32 has.
 _FLOAT_FORMAT = "%.7g"
 
@@ -42,12 +47,12 @@ def write_frame(
     shown = _choose_format(output, file_format)
     to_stdout = output == "-"
     if file_format is None and to_stdout and shown == "table":
-        _print_table(frame.head(_TERMINAL_ROWS))
+        _print_table(frame.head(_TERMINAL_ROWS), quiet=quiet)
         if len(frame) > _TERMINAL_ROWS:
             rest = f"{len(frame) - _TERMINAL_ROWS:,}"
             say(f"… and {rest} more rows; --output FILE or --format csv gives all", quiet=quiet)
     elif shown == "table":
-        _print_table(frame, output)
+        _print_table(frame, output, quiet=quiet)
     elif shown == "json":
         _write_json(frame, output, provenance)
     elif shown == "parquet":
@@ -109,23 +114,61 @@ def _write_parquet(frame: pd.DataFrame, output: str, provenance: dict[str, Any] 
         pq.write_table(table, _prepare(output))
 
 
-def _print_table(frame: pd.DataFrame, output: str = "-") -> None:
+def _print_table(frame: pd.DataFrame, output: str = "-", *, quiet: bool = False) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     # For reading: a column that says nothing only takes room from the others.
-    frame = frame.loc[:, [column for column in frame if not (frame[column] == "").all()]]
-    table = Table(header_style="bold", box=None, pad_edge=False)
-    for column in frame.columns:
-        numeric = frame[column].dtype.kind in "if"
-        table.add_column(str(column), justify="right" if numeric else "left", overflow="fold")
-    for row in frame.itertuples(index=False, name=None):
-        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
-    if output == "-":
-        Console().print(table)
-    else:
+    shown = [str(column) for column in frame if not (frame[column] == "").all()]
+    cells = {column: [_write_cell(value) for value in frame[column]] for column in shown}
+    numeric = {column for column in shown if frame[column].dtype.kind in "if"}
+    widths = {column: max(map(len, [column, *cells[column]])) for column in shown}
+    if output != "-":
         with _prepare(output).open("w", encoding="utf-8") as stream:
-            Console(file=stream, width=200).print(table)
+            width = sum(widths.values()) + len(_GAP) * len(widths)
+            Console(file=stream, width=width).print(_build_table(cells, numeric))
+        return
+    console = Console()
+    kept = _choose_columns(widths, console.width)
+    console.print(_build_table({column: cells[column] for column in kept}, numeric))
+    if len(kept) < len(shown):
+        left_out = ", ".join(column for column in shown if column not in kept)
+        say(
+            f"left out to fit {console.width} characters: {left_out}; a wider terminal, "
+            "--output FILE or --format csv gives all",
+            quiet=quiet,
+        )
+
+
+def _write_cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _build_table(cells: dict[str, list[str]], numeric: set[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0))
+    for column in cells:
+        if column in numeric:
+            table.add_column(column, justify="right", no_wrap=True)
+        else:
+            table.add_column(column, overflow="fold")
+    for row in zip(*cells.values(), strict=True):
+        table.add_row(*row)
+    return table
+
+
+def _choose_columns(widths: dict[str, int], room: int) -> list[str]:
+    """Return the columns that fit side by side: without the broad ranks, then the middle ones."""
+    kept = list(widths)
+
+    def measure() -> int:
+        # Longer text than that is folded before a column is given up.
+        return sum(min(widths[column], _FOLDED_WIDTH) + len(_GAP) for column in kept) - len(_GAP)
+
+    while len(kept) > 2 and measure() > room:
+        ranks = [column for column in kept[1:] if column in RANK_NAMES]
+        kept.remove(ranks[0] if len(ranks) > 1 else kept[len(kept) // 2])
+    return kept
 
 
 def _prepare(output: str) -> Path:
