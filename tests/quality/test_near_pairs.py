@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import unittest.mock
+
 import numpy as np
 import pytest
+import torch
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.quality import near_pairs
-from bioprobe.quality.near_pairs import SpanningForest, find_components, iter_near_pairs
+from bioprobe.quality.near_pairs import (
+    SpanningForest,
+    bound_bf16_error,
+    find_components,
+    iter_near_pairs,
+)
 
 
 def _draw(n: int, seed: int = 0) -> near_pairs.Vectors:
@@ -14,25 +22,99 @@ def _draw(n: int, seed: int = 0) -> near_pairs.Vectors:
     return normalise_rows(centres[rng.integers(0, len(centres), n)] + 0.2 * rng.normal(size=(n, 8)))
 
 
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look coarsely first, however few rows there are and however slow that is here."""
+    monkeypatch.setattr(near_pairs, "_FEWEST_ROWS", 0)
+    monkeypatch.setattr(near_pairs, "_is_bf16_faster", lambda _: True)
+
+
+def _find_pairs(vectors: near_pairs.Vectors, threshold: float) -> dict[tuple[int, int], float]:
+    blocks = iter_near_pairs(vectors, threshold)
+    found = [pair for block in blocks for pair in zip(*block, strict=True)]
+    pairs = {(int(i), int(j)): float(similarity) for i, j, similarity in found}
+    assert len(pairs) == len(found)
+    return pairs
+
+
+@pytest.mark.parametrize("way", ["plain", "coarse"])
 @pytest.mark.parametrize("n", [0, 1, 2, 6, 7, 8, 15, 50])
 @pytest.mark.parametrize("threshold", [-1.0, 0.5, 0.9])
 def test_all_pairs_of_a_brute_force_are_found(
-    monkeypatch: pytest.MonkeyPatch, n: int, threshold: float
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    n: int,
+    threshold: float,
+    way: str,
 ) -> None:
+    if way == "coarse":
+        request.getfixturevalue("coarse")
     monkeypatch.setattr(near_pairs, "_BLOCK_ROWS", 7)
     monkeypatch.setattr(near_pairs, "_BLOCK_COLUMNS", 11)
     vectors = _draw(n) if n else np.zeros((0, 8), np.float32)
     expected = {
         (i, j) for i in range(n) for j in range(i + 1, n) if vectors[i] @ vectors[j] >= threshold
     }
-    found = [
-        (int(i), int(j), float(similarity))
-        for block in iter_near_pairs(vectors, threshold)
-        for i, j, similarity in zip(*block, strict=True)
-    ]
-    assert len(found) == len(expected)
-    assert {(i, j) for i, j, _ in found} == expected
-    assert all(abs(s - vectors[i] @ vectors[j]) < 1e-5 and s <= 1 for i, j, s in found)
+    found = _find_pairs(vectors, threshold)
+    assert set(found) == expected
+    assert all(abs(s - vectors[i] @ vectors[j]) < 1e-5 and s <= 1 for (i, j), s in found.items())
+
+
+@pytest.mark.usefixtures("coarse")
+def test_pairs_a_hair_above_the_threshold_are_found_by_looking_coarsely_first() -> None:
+    rng = np.random.default_rng(3)
+    first = normalise_rows(rng.normal(size=(400, 64)))
+    beside = rng.normal(size=(400, 64))
+    beside -= (beside * first).sum(axis=1, keepdims=True) * first
+    # Cosines of 0.9 and a little more or less, down to steps that bf16 does not know.
+    cosines = 0.9 + np.repeat([2e-6, 1e-5, 1e-4, 1e-3], 100) * np.tile([1, -1], 200)
+    second = cosines[:, None] * first + np.sqrt(1 - cosines**2)[:, None] * normalise_rows(beside)
+    vectors = np.concatenate([first, second]).astype(np.float32)
+    expected = {(i, i + 400) for i in range(400) if cosines[i] > 0.9}
+    assert set(_find_pairs(vectors, 0.9)) == expected
+    product = torch.from_numpy(vectors).bfloat16() @ torch.from_numpy(vectors).bfloat16().T
+    # Without the margin some of them would be lost.
+    assert any(float(product[pair]) < 0.9 for pair in expected)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 7, 64, 768])
+def test_the_error_of_bf16_is_within_its_bound(dim: int) -> None:
+    drawn = torch.from_numpy(np.random.default_rng(dim).normal(size=(200, dim)).astype(np.float32))
+    # A hair below half a step above 1: every factor is rounded down as far as can be.
+    worst = torch.full((1, dim), 1 + 2**-8 - 2**-20)
+    for tensor in (drawn / torch.linalg.vector_norm(drawn, dim=1, keepdim=True), worst):
+        coarse = (tensor.bfloat16() @ tensor.bfloat16().T).double()
+        error = float((tensor.double() @ tensor.double().T - coarse).max())
+        assert error <= bound_bf16_error(tensor)
+        assert bound_bf16_error(3 * tensor) == pytest.approx(9 * bound_bf16_error(tensor), rel=1e-4)
+    assert error > 0.5 * bound_bf16_error(worst)
+    assert bound_bf16_error(drawn[:0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("n", "seconds", "threshold", "is_coarse"),
+    [
+        (50, {torch.bfloat16: 1.0, torch.float32: 2.1}, 0.5, True),
+        (50, {torch.bfloat16: 1.0, torch.float32: 1.9}, 0.5, False),
+        (49, {torch.bfloat16: 1.0, torch.float32: 2.1}, 0.5, False),
+        (50, {torch.bfloat16: 1.0, torch.float32: 2.1}, 0.01, False),
+    ],
+    ids=["faster", "not much faster", "few rows", "low threshold"],
+)
+def test_many_rows_are_looked_at_coarsely_where_that_is_much_faster(
+    monkeypatch: pytest.MonkeyPatch,
+    n: int,
+    seconds: dict[torch.dtype, float],
+    threshold: float,
+    is_coarse: bool,
+) -> None:
+    monkeypatch.setattr(near_pairs, "_FEWEST_ROWS", 50)
+    monkeypatch.setattr(near_pairs, "_measure_product", lambda factor: seconds[factor.dtype])
+    with unittest.mock.patch.object(
+        near_pairs, "_search_coarsely", wraps=near_pairs._search_coarsely
+    ) as search:
+        assert _find_pairs(_draw(n), threshold)
+    assert search.called is is_coarse
 
 
 def test_components_are_numbered_by_their_first_image() -> None:
