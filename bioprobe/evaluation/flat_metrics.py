@@ -11,6 +11,8 @@ Conventions
   Such a class has probability 0 everywhere, hence recall 0, F1 0 and AUROC .5.
 - An answer of probability 0 is no answer. Of equal probabilities the class that comes first wins.
 - A class that is never predicted has precision 0.
+- Probabilities are compared as they are given: float32 ones that a sure method has let fall to 0
+  are equal, and AUROC counts equal ones as half.
 """
 
 from __future__ import annotations
@@ -40,8 +42,6 @@ N_BINS = 15
 _TOP_K = 5
 # scikit-learn clips probabilities at the resolution of their dtype; float32 is what probes give.
 _LEAST_PROBABILITY = float(np.finfo(np.float32).eps)
-# Rows whose scores are compared with those of all others at once: 64 MB for 30,000 rows.
-_COMPARISONS_AT_ONCE = 16_000_000
 
 
 def score_flat(
@@ -193,31 +193,60 @@ def _measure_ece(truth: Classes, probabilities: Floats, weights: Floats) -> Scor
 
 
 def _measure_auroc(truth: Classes, probabilities: Floats, weights: Floats) -> Scores:
-    """Return the mean over classes of the probability that a row of the class scores higher.
+    """Return the mean over classes of the probability that a row of the class scores higher."""
+    by_image = np.ascontiguousarray(np.asarray(weights, dtype=np.float32).T)
+    total = _total(weights)
+    aurocs, n_measured = np.zeros(len(weights)), np.zeros(len(weights))
+    for c in np.unique(truth[truth >= 0]).tolist():
+        is_own = truth == c
+        own, others = _weigh_scores(probabilities[:, c], is_own, by_image)
+        n_own = by_image[is_own].sum(axis=0, dtype=np.float64)
+        n_others = total - n_own
+        # What scores below every row of the class is the rest: mostly nearly all, and not summed.
+        lower = n_others - others[1:].sum(axis=0)
+        below = lower + np.cumsum(others[1:], axis=0)[::2] - others[1::2]
+        wins = (own * (below + others[1::2] / 2)).sum(axis=0)
+        n_pairs = n_own * n_others
+        measured = n_pairs > 0
+        aurocs += np.where(measured, wins / n_pairs, 0)
+        n_measured += measured
+    return np.asarray(aurocs / n_measured)
 
-    Every row is compared with all rows of other classes, and the comparisons meet the weights
-    in one matrix product.
+
+def _weigh_scores(
+    scores: Floats, is_own: npt.NDArray[np.bool_], by_image: Floats
+) -> tuple[Scores, Scores]:
+    """Add up the weights of rows by where their scores stand among those of one class.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n_images,)
+    is_own : ndarray of bool, shape (n_images,)
+        Which rows are of the class.
+    by_image : ndarray of float32, shape (n_images, n_weightings)
+
+    Returns
+    -------
+    own : ndarray of float64, shape (n_scores, n_weightings)
+        Of the rows of the class, by their distinct scores, ascending.
+    others : ndarray of float64, shape (2 * n_scores + 1, n_weightings)
+        Of the other rows: between two of these scores (even places), at one (odd places); place
+        0, below all of them, is left at 0.
     """
-    n_classes = probabilities.shape[1]
-    columns = np.ascontiguousarray(probabilities.T)
-    asked = np.flatnonzero(truth >= 0)
-    asked = asked[np.argsort(truth[asked], kind="stable")]
-    step = max(1, _COMPARISONS_AT_ONCE // max(1, len(truth)))
-    wins = np.zeros((len(weights), n_classes))
-    single = np.asarray(weights, dtype=np.float32)
-    for start in range(0, len(asked), step):
-        block = asked[start : start + step]
-        scores, own = columns[truth[block]], columns[truth[block], block][:, np.newaxis]
-        won = (own > scores).astype(np.float32)
-        won += np.float32(0.5) * (own == scores)
-        won[truth[block][:, np.newaxis] == truth] = 0
-        pairs = (single @ won.T) * single[:, block]
-        wins += sum_by_class(pairs, truth[block], n_classes)
-    n_true = sum_by_class(weights, truth, n_classes)
-    n_pairs = n_true * (_total(weights)[:, np.newaxis] - n_true)
-    measured = n_pairs > 0
-    aurocs = np.where(measured, wins / n_pairs, 0)
-    return np.asarray(aurocs.sum(axis=1) / measured.sum(axis=1))
+    from scipy.sparse import csr_array
+
+    steps, own_places = np.unique(scores[is_own], return_inverse=True)
+    rivals = np.flatnonzero(~is_own & (scores >= steps[0]))
+    sides = (np.searchsorted(steps, scores[rivals], side) for side in ("left", "right"))
+    places = np.sum(list(sides), axis=0, dtype=np.int64)
+
+    def add_up(places: Classes, rows: Classes, n_places: int) -> Scores:
+        ones = np.ones(len(rows), dtype=np.float32)
+        chosen = csr_array((ones, (places, rows)), shape=(n_places, len(scores)))
+        return np.asarray(chosen @ by_image, dtype=np.float64)
+
+    own = add_up(own_places, np.flatnonzero(is_own), len(steps))
+    return own, add_up(places, rivals, 2 * len(steps) + 1)
 
 
 def _total(weights: Floats) -> Scores:
