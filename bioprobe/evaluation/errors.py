@@ -25,9 +25,9 @@ def tabulate_classes(confusion: Confusion) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``class`` and the ranks above it, ``n_images``, ``n_answers``, ``precision``, ``recall``
-        and ``f1`` (0 where nothing was answered, not a number where the class has no image),
-        ``confused_with`` (the class it is taken for most, ``""`` for none) and ``n_confused``.
+        ``class``, ``lineage`` (the names above it), ``n_images``, ``n_answers``, ``precision``,
+        ``recall`` and ``f1`` (0 where nothing was answered, not a number where the class has no
+        image), ``confused_with`` (the class it is taken for most, ``""`` for none) and ``n_confused``.
     """
     import pandas as pd
 
@@ -124,6 +124,7 @@ def explain_pairs(
     confidence: npt.NDArray[np.floating],
     training: Rows,
     *,
+    folds: Rows | None = None,
     n_pairs: int = 20,
     n_mistakes: int = 3,
     n_neighbors: int = 3,
@@ -144,6 +145,9 @@ def explain_pairs(
         Probability of each answer.
     training : ndarray of int64
         Rows of the store that were learnt from. An image is no neighbour of its own.
+    folds : ndarray of int64, shape (n_store_rows,), optional
+        Fold of each row of the store, -1 for none, where each fold was answered by what was learnt
+        from the others: an image is no neighbour of those in its own fold.
     n_pairs, n_mistakes, n_neighbors : int
         At most so many pairs, images a pair, and neighbours an image.
     """
@@ -153,7 +157,7 @@ def explain_pairs(
         found = np.flatnonzero((truth == pair.positions[0]) & (predicted == pair.positions[1]))
         chosen.append(found[np.argsort(-confidence[found], kind="stable")][:n_mistakes])
     shown = np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
-    near, similarities = _find_nearest(store, rows[shown], training, n_neighbors)
+    near, similarities = _find_nearest(store, rows[shown], training, folds, n_neighbors)
     labels = store.images.labels(confusion.rank)
     mistakes = iter(
         Mistake(
@@ -174,13 +178,18 @@ def explain_pairs(
 
 
 def _find_nearest(
-    store: EmbeddingStore, rows: Rows, training: Rows, k: int
+    store: EmbeddingStore, rows: Rows, training: Rows, folds: Rows | None, k: int
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
     # A few dozen questions: asked of all training vectors, they need no index.
     queries = store.read_vectors(rows)
     parts = [queries @ vectors.T for vectors in iter_vectors(store, training)]
     similarities = np.concatenate(parts, axis=1)
-    # Where each fold is answered by the others, an image is among the training images too.
-    similarities[rows[:, np.newaxis] == training] = -np.inf
+    # Where each fold is answered by the others, an image and its own fold are among the training
+    # images too, and taught nothing of it.
+    unseen = rows[:, np.newaxis] == training
+    if folds is not None:
+        own = folds[rows][:, np.newaxis]
+        unseen |= (own >= 0) & (own == folds[training])
+    similarities[unseen] = -np.inf
     order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
     return training[order], np.take_along_axis(similarities, order, axis=1)

@@ -52,6 +52,7 @@ class _Test:
     rows: Rows
     truth: Rows
     training: Rows
+    folds: Rows
     resamples: Resamples
     kept: Mask | None
 
@@ -181,10 +182,16 @@ def _gather_test(
         rounds,
         rows,
         find_label_classes(store.images, rows, classes, rank),
-        np.unique(np.concatenate([one.rows("train") for one in rounds])),
+        _find_training(rounds, labelled),
+        split.folds,
         Resamples.of_groups(split.groups[rows], n_resamples, seed),
         kept[rows] if kept is not None else None,
     )
+
+
+def _find_training(rounds: Sequence[Split], labelled: Mask) -> Rows:
+    rows = np.unique(np.concatenate([one.rows("train") for one in rounds]))
+    return rows[labelled[rows]]
 
 
 def _judge(
@@ -202,8 +209,9 @@ def _judge(
     best = find_best(answers.probabilities)
     confusion = count_confusion(truth, best, test.classes, test.rank)
     found = explain_pairs(
-        store, confusion, test.rows, truth, best, answers.probabilities.max(axis=1), test.training
-    )
+        store, confusion, test.rows, truth, best, answers.probabilities.max(axis=1), test.training,
+        folds=test.folds,
+    )  # fmt: skip
     result = MethodResult(
         method,
         find_intervals(draws),
@@ -224,7 +232,7 @@ def _judge(
 
 def _measure_kept(test: _Test, answers: Answers) -> dict[str, Interval]:
     kept = test.kept
-    if kept is None:
+    if kept is None or not kept.any():
         return {}
     _, clusters = np.unique(test.resamples.clusters[kept], return_inverse=True)
     return find_intervals(
@@ -267,6 +275,7 @@ def _describe(
         "split": split.name,
         "split_hash": split.hash,
         "split_method": split.provenance.get("method", ""),
+        "leakage": [leak for leak in split.provenance.get("leakage", []) if leak["n_groups"]],
         "n_rounds": len(test.rounds),
         "mask": mask or "",
         "n_kept": int(test.kept.sum()) if test.kept is not None else len(test.rows),

@@ -21,7 +21,7 @@ from bioprobe.evaluation.methods import ZEROSHOT, find_first_rank
 from bioprobe.probes.kinds import make_probe, takes_lineages
 from bioprobe.probes.labelling import LabelledRows, label_rows
 from bioprobe.probes.text_prior import TextPrior
-from bioprobe.probes.training import PROMPTED
+from bioprobe.probes.training import PROMPTED, complete_settings
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank
@@ -84,7 +84,8 @@ def measure_methods(
         Told of progress, a line at a time.
     """
     training, test = split.rows("train"), split.rows("test")
-    labelled = label_rows(store.images, np.concatenate([training, test]), rank)
+    others = texts.others if texts else None
+    labelled = label_rows(store.images, np.concatenate([training, test]), rank, others)
     is_training = np.arange(len(labelled.rows)) < len(training)
     vectors = store.read_vectors(labelled.rows)
     answers: dict[str, Answer] = {
@@ -118,8 +119,7 @@ def _answer(
     settings: dict[str, Any] = {}
     if method == PROMPTED and texts is not None:
         settings = texts.embed(labelled.classes)
-    if "random_state" in make_probe(method).get_params():
-        settings["random_state"] = seed
+    settings = complete_settings(method, settings, seed)
     # The training rows come first, so their positions are those of all rows.
     probe = make_probe(method, settings).fit(vectors[rows], y[rows])
     return np.asarray(probe.predict(vectors[~is_training]) == labelled.names[~is_training])

@@ -35,7 +35,7 @@ class MethodResult:
         :data:`bioprobe.evaluation.scores.METRICS` on all judged images, with intervals of 95%;
         ``ece_calibrated`` and ``log_loss_calibrated`` where a temperature could be chosen.
     kept_metrics : dict of str to Interval
-        The same on the images that the mask keeps; empty without a mask.
+        The same on the images that the mask keeps; empty without a mask, or if it keeps none.
     settings : tuple of dict
         What was chosen in each round.
     n_training : tuple of int

@@ -31,7 +31,15 @@ def list_rounds(split: Split, labelled: Mask, kept: Mask | None = None) -> list[
     SelectionError
         If no labelled row would be answered.
     """
-    tested = (split.parts == "test") & labelled
+    in_test = split.parts == "test"
+    tested = in_test & labelled
+    if in_test.any() and not tested.any():
+        # Folds of the training part would be another question than the one that was asked.
+        msg = (
+            f"none of the {in_test.sum():,} images in the part test of the split {split.name!r} "
+            "has a label at this rank; say another --level, or make another split"
+        )
+        raise SelectionError(msg)
     if tested.any():
         rounds = [_make_round(split, tested, kept)]
     else:
@@ -41,7 +49,7 @@ def list_rounds(split: Split, labelled: Mask, kept: Mask | None = None) -> list[
         ]
     if not rounds:
         msg = (
-            f"the split {split.name!r} has neither a labelled image in its part test nor folds; "
+            f"the split {split.name!r} has neither a part test nor a labelled image in a fold; "
             "make one: bioprobe split"
         )
         raise SelectionError(msg)

@@ -99,3 +99,16 @@ def test_an_image_is_no_neighbor_of_its_own(store: EmbeddingStore) -> None:
         store, confusion, np.array([4]), truth, answers, np.array([0.5]), np.array([3, 4, 6])
     )
     assert [neighbor.row for neighbor in evidence.mistakes[0].neighbors] == [3, 6]
+
+
+def test_what_was_held_out_with_an_image_is_no_neighbor_of_it(store: EmbeddingStore) -> None:
+    truth, answers = np.array([0, 0]), np.array([1, 1])
+    confusion = count_confusion(truth, answers, CLASSES, Rank.FAMILY)
+    # Rows 4 and 5 are of one fold; 9 is of none, as row 0 is, which always trains.
+    folds = np.array([-1, 0, 0, 0, 1, 1, 0, 0, 0, -1])
+    (evidence,) = explain_pairs(
+        store, confusion, np.array([4, 9]), truth, answers, np.array([0.6, 0.5]),
+        np.array([0, 3, 5, 6]), folds=folds,
+    )  # fmt: skip
+    near = [[one.row for one in mistake.neighbors] for mistake in evidence.mistakes]
+    assert near == [[3, 6, 0], [6, 5, 3]]

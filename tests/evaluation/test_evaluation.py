@@ -281,3 +281,29 @@ def test_damage_is_told(families: EmbeddingStore, found: Evaluation) -> None:
         read_evaluation(families, "family")
     with pytest.raises(StoreError, match="cannot name an evaluation"):
         write_evaluation(families, dataclasses.replace(found, name="a/b"))
+
+
+def test_a_mask_that_keeps_no_judged_image_has_no_figures_beside(
+    families: EmbeddingStore, split: Split
+) -> None:
+    write_selection(families, "filters/none", families.rows, split.parts != "test")
+    found = evaluate(families, Rank.FAMILY, ["knn"], split, mask="filters/none", n_resamples=5)
+    assert found.results[0].kept_metrics == {}
+    assert found.provenance["options"]["n_kept"] == 0
+
+
+def test_what_leaks_between_the_parts_stands_in_the_result(
+    families: EmbeddingStore, split: Split
+) -> None:
+    leaks = [{"kind": "same bytes", "n_groups": 2, "n_images": 4, "n_test": 2},
+             {"kind": "burst", "n_groups": 0, "n_images": 0, "n_test": 0}]  # fmt: skip
+    leaking = dataclasses.replace(split, provenance={**split.provenance, "leakage": leaks})
+    found = evaluate(families, Rank.FAMILY, ["knn"], leaking, n_resamples=5)
+    assert found.provenance["options"]["leakage"] == leaks[:1]
+
+
+def test_images_without_a_label_are_not_counted_as_training(
+    families: EmbeddingStore, split: Split
+) -> None:
+    found = evaluate(families, Rank.FAMILY, ["knn"], split, n_resamples=5)
+    assert found.provenance["options"]["n_training"] == found.results[0].n_training[0]

@@ -9,10 +9,13 @@ import numpy.typing as npt
 import pytest
 
 from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.evaluation import few_shot
 from bioprobe.evaluation.few_shot import EfficiencyPlan, measure_methods
 from bioprobe.evaluation.label_efficiency import Efficiency, draw_images
 from bioprobe.evaluation.rounds import list_rounds
 from bioprobe.probes.centroid import CentroidProbe
+from bioprobe.probes.kinds import make_probe
+from bioprobe.probes.probe import Probe
 from bioprobe.probes.text_prior import TextPrior
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
@@ -83,3 +86,17 @@ def test_what_a_probe_starts_from_matters_where_images_are_few(
     (helped,) = _measure(families, split, ["prompt+probe"], plan, prior)
     (misled,) = _measure(families, split, ["prompt+probe"], plan, wrong)
     assert helped.mean > misled.mean
+
+
+def test_the_seed_is_that_of_probes_that_draw_too(
+    families: EmbeddingStore, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def note(kind: str, settings: dict[str, Any]) -> Probe:
+        asked.append(settings.get("seed"))
+        return make_probe(kind, settings)
+
+    monkeypatch.setattr(few_shot, "make_probe", note)
+    _measure(families, split, ["linear", "centroid"], EfficiencyPlan((5,), 1))
+    assert asked == [4, None]

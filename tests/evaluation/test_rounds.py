@@ -67,9 +67,19 @@ def test_a_fold_is_answered_whole_but_learnt_from_only_where_the_mask_keeps(
 def test_a_split_that_answers_nothing_is_refused(
     make_parts: Callable[..., Split], labelled: np.ndarray
 ) -> None:
-    parts = ["train"] * 7 if labelled.all() else PARTS
-    with pytest.raises(SelectionError, match="neither a labelled image in its part test nor folds"):
-        list_rounds(make_parts(parts), labelled)
+    with pytest.raises(SelectionError, match="neither a part test nor a labelled image in a fold"):
+        list_rounds(
+            make_parts(["train"] * 7, [0, 1, 0, 1, 0, 1, -1] if not labelled.all() else None),
+            labelled,
+        )
+
+
+def test_folds_do_not_stand_in_for_a_test_part_without_labels(
+    make_parts: Callable[..., Split],
+) -> None:
+    labelled = np.array([part != "test" for part in PARTS])
+    with pytest.raises(SelectionError, match="none of the 2 images in the part test"):
+        list_rounds(make_parts(PARTS, [0, 1, 0, -1, -1, -1, -1]), labelled)
 
 
 def test_a_fold_can_take_the_place_of_a_validation_part(make_parts: Callable[..., Split]) -> None:
