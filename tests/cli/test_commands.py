@@ -151,7 +151,7 @@ def test_search_where_restricts_the_answers(capsys: Capture) -> None:
 
 def test_search_for_nothing_is_refused(capsys: Capture) -> None:
     assert run(["search"]) == 1
-    assert "give --image, --text, or both" in capsys.readouterr().err
+    assert "give --image, --text, --row, or several" in capsys.readouterr().err
 
 
 def test_an_added_species_is_among_the_answers_until_it_is_removed(capsys: Capture) -> None:
