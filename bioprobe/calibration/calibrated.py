@@ -59,7 +59,7 @@ class CalibratedProbe(Probe):
 
     def predict_proba(self, X: Vectors) -> Probabilities:  # noqa: N803
         """Return the calibrated probabilities, shape (n_images, n_classes)."""
-        return self.calibrator.calibrate(to_logits(self.probe.predict_proba(X)))
+        return self.calibrator.calibrate(self.probe.decision_function(X))
 
     def to_arrays(self) -> Arrays:
         """Return what the probe learnt."""
@@ -93,7 +93,7 @@ class Calibration:
     @property
     def probabilities(self) -> Probabilities:
         """Calibrated probabilities of the held-out images, shape (n_images, n_classes)."""
-        return self.calibrator.calibrate(to_logits(self.answers.probabilities))
+        return self.calibrator.calibrate(self.answers.logits)
 
     @property
     def n_known(self) -> int:
@@ -172,11 +172,9 @@ def fit_calibration(answers: HeldOutAnswers, kind: str = "temperature") -> Calib
     SelectionError
         If no held-out image is of a class that the probe has, or there is no such kind.
     """
-    n, n_classes = answers.probabilities.shape
-    calibrator = fit_calibrator(kind, to_logits(answers.probabilities), answers.truth)
+    n, n_classes = answers.logits.shape
+    calibrator = fit_calibrator(kind, answers.logits, answers.truth)
     n_kept = min(n, max(_LEAST_IMAGES, _MOST_KEPT // max(1, n_classes)))
     kept = np.linspace(0, n, n_kept, endpoint=False).astype(np.int64)
-    fewer = dataclasses.replace(
-        answers, probabilities=answers.probabilities[kept], truth=answers.truth[kept]
-    )
+    fewer = dataclasses.replace(answers, logits=answers.logits[kept], truth=answers.truth[kept])
     return Calibration(calibrator, fewer, n)

@@ -44,7 +44,7 @@ def write_calibration(store: EmbeddingStore, name: str, calibration: Calibration
     folder = find_folder(store, name)
     learnt = calibration.calibrator.to_arrays()
     arrays = {_PREFIX + key: np.ascontiguousarray(array) for key, array in learnt.items()}
-    arrays["probabilities"] = np.ascontiguousarray(calibration.answers.probabilities)
+    arrays["logits"] = np.ascontiguousarray(calibration.answers.logits)
     arrays["truth"] = np.ascontiguousarray(calibration.answers.truth)
     data = save(arrays)
     about = {
@@ -100,7 +100,7 @@ def _build(about: dict[str, Any], data: bytes) -> Calibration:
     learnt = {
         key.removeprefix(_PREFIX): array for key, array in arrays.items() if key.startswith(_PREFIX)
     }
-    answers = HeldOutAnswers(arrays["probabilities"], arrays["truth"], about["method"])
+    answers = HeldOutAnswers(arrays["logits"], arrays["truth"], about["method"])
     calibrator = restore_calibrator(about["calibrator"], learnt)
     return Calibration(calibrator, answers, int(about["n_held_out"]))
 

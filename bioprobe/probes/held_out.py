@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bioprobe.errors import ProbeError
 from bioprobe.probes.kinds import make_probe
 from bioprobe.probes.material import Material, gather_material
-from bioprobe.probes.probe import Probe, Vectors
+from bioprobe.probes.probe import Probe
 from bioprobe.probes.text_prior import TextPrior
 from bioprobe.probes.trained import TrainedProbe
 from bioprobe.splits import Split, read_split
@@ -18,24 +18,28 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank
 
 Rows = npt.NDArray[np.int64]
-Probabilities = npt.NDArray[np.float32]
+Logits = npt.NDArray[np.float32]
+
+# Below the highest logit; no softmax gives such a class any probability.
+_ABSENT = 1e4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HeldOutAnswers:
-    """Probabilities of images that did not teach the probe that gave them.
+    """Logits of images that did not teach the probe that gave them.
 
     Parameters
     ----------
-    probabilities : ndarray of float32, shape (n_images, n_classes)
-        Of the classes of the probe, in their order.
+    logits : ndarray of float32, shape (n_images, n_classes)
+        Of the classes of the probe, in their order; far below the others for a class that the
+        probe which was asked had not learnt.
     truth : ndarray of int64, shape (n_images,)
-        Class of each image, -1 where the label is none of those learnt.
+        Class of each image, -1 where that probe had not learnt it.
     method : str
         ``validation`` part of the split, ``cross-validation`` of the training rows, or ``none``.
     """
 
-    probabilities: Probabilities
+    logits: Logits
     truth: Rows
     method: str
 
@@ -85,11 +89,10 @@ def answer_held_out(
     settings = {**probe.settings, **(texts.embed(material.labelled.classes) if texts else {})}
     if material.method == "validation":
         rows = material.validation
-        answers = probe.estimator.predict_proba(store.read_vectors(rows.rows))
+        answers = probe.estimator.decision_function(store.read_vectors(rows.rows))
         # By lineage: a name that is unique in training may have a homonym among these.
         place_of = {taxon.lineage: place for place, taxon in enumerate(probe.classes)}
         truth = np.array([place_of.get(taxon.lineage, -1) for taxon in rows.classes])
-        # A class that only a text stands for has not been learnt from images.
         found, truths = [answers], [truth[rows.positions]]
     else:
         found, truths = (
@@ -98,26 +101,28 @@ def answer_held_out(
         )
         for fold in np.unique(material.folds[material.folds >= 0]):
             out = material.folds == fold
-            found.append(_fit_without(probe, settings, material, out))
-            truths.append(_find_places(probe.estimator, material.labelled.names[out]))
+            answers, learnt = _fit_without(probe, settings, material, out)
+            places = _find_places(probe.estimator, material.labelled.names[out])
+            found.append(answers)
+            truths.append(np.where(np.isin(places, learnt), places, -1))
     if left_out_fraction:
         out = _leave_out(material, left_out_fraction, seed)
-        found.append(_fit_without(probe, settings, material, out))
+        found.append(_fit_without(probe, settings, material, out)[0])
         truths.append(np.full(int(out.sum()), -1))
     return HeldOutAnswers(np.concatenate(found), np.concatenate(truths), material.method)
 
 
 def _fit_without(
     probe: TrainedProbe, settings: dict[str, object], material: Material, out: npt.NDArray[np.bool_]
-) -> Probabilities:
-    """Fit again without some rows and return their probabilities, 0 for classes not learnt."""
-    learnt = material.training & ~out
-    again = make_probe(probe.kind, settings).fit(material.vectors[learnt], material.y[learnt])
-    answers = np.zeros((int(out.sum()), len(probe.classes)), dtype=np.float32)
-    vectors: Vectors = material.vectors[out]
-    places = _find_places(probe.estimator, again.classes_)
-    answers[:, places] = again.predict_proba(vectors)
-    return answers
+) -> tuple[Logits, Rows]:
+    """Fit again without some rows, and return their logits and the classes that were learnt."""
+    training = material.training & ~out
+    again = make_probe(probe.kind, settings).fit(material.vectors[training], material.y[training])
+    logits = again.decision_function(material.vectors[out])
+    learnt = _find_places(probe.estimator, again.classes_)
+    answers = np.repeat(logits.max(axis=1, keepdims=True) - _ABSENT, len(probe.classes), axis=1)
+    answers[:, learnt] = logits
+    return answers.astype(np.float32), learnt
 
 
 def _find_places(probe: Probe, names: npt.NDArray[np.object_]) -> Rows:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from bioprobe.calibration.calibrated import Calibration, fit_calibration
+from bioprobe.calibration.calibrator import to_logits, to_probabilities
 from bioprobe.calibration.conformal import fit_conformal
 from bioprobe.calibration.keeping import ABOUT_NAME, read_calibration, write_calibration
 from bioprobe.calibration.reliability import measure_reliability
@@ -69,7 +70,7 @@ def test_answers_of_validation_are_those_of_the_probe(filled: EmbeddingStore) ->
     rows = split.rows("validation")
     expected = probe.predict(filled, rows, k=len(SPECIES))
     assert answers.method == "validation"
-    assert np.array_equal(answers.probabilities, expected.to_dense())
+    assert np.allclose(to_probabilities(answers.logits), expected.to_dense(), atol=1e-6)
     assert np.array_equal(answers.truth, expected.truth_classes)
 
 
@@ -87,7 +88,8 @@ def test_answers_out_of_fold_are_of_probes_that_did_not_see_the_row(filled: Embe
         out = folds == fold
         again.fit(vectors[~out], labels[~out])
         n = int(out.sum())
-        assert np.allclose(answers.probabilities[at : at + n], again.predict_proba(vectors[out]))
+        expected = again.decision_function(vectors[out])
+        assert np.allclose(answers.logits[at : at + n], expected, atol=1e-3)
         at += n
 
 
@@ -95,7 +97,7 @@ def test_a_class_left_out_is_of_no_class_and_has_no_probability(filled: Embeddin
     split = _split()
     probe, plain = _fit(filled, split)
     more = answer_held_out(filled, probe, split=split, left_out_fraction=0.2)
-    added = more.probabilities[len(plain.truth) :]
+    added = to_probabilities(more.logits[len(plain.truth) :])
     assert (more.truth[len(plain.truth) :] == -1).all()
     assert len(added) == (split.parts != "test").sum() / 5, "one species of five, all its rows"
     assert ((added == 0).all(axis=0)).sum() == 1
@@ -130,14 +132,13 @@ def test_sets_and_confidence_are_chosen_on_calibrated_answers(filled: EmbeddingS
 
 def test_the_limit_of_the_unknown_keeps_the_share_of_the_known() -> None:
     probabilities = np.array([[1 - x, x] for x in (0.0, 0.1, 0.2, 0.3, 0.4)], dtype=np.float32)
-    known = fit_calibration(HeldOutAnswers(probabilities, np.array([0, 0, 0, 1, 0]), "validation"))
+    logits = to_logits(probabilities)
+    known = fit_calibration(HeldOutAnswers(logits, np.array([0, 0, 0, 1, 0]), "validation"))
     plain = known.without_calibrator()
     assert plain.find_unknown_limit(0.8) == pytest.approx(0.3)
     assert plain.measure_unknown() is None
     truth = np.array([0, 0, 0, -1, -1])
-    with_unknown = dataclasses.replace(
-        plain, answers=HeldOutAnswers(probabilities, truth, "validation")
-    )
+    with_unknown = dataclasses.replace(plain, answers=HeldOutAnswers(logits, truth, "validation"))
     measured = with_unknown.measure_unknown(1.0)
     assert measured is not None
     assert measured.auroc == 1.0
@@ -185,3 +186,15 @@ def test_one_of_an_earlier_fit_is_none_and_a_damaged_one_is_refused(
     (folder / ABOUT_NAME).write_text(json.dumps(about))
     write_probe(filled, "mine", dataclasses.replace(probe, settings={"scale": 41.0}))
     assert read_calibration(filled, "mine") is None
+
+
+@pytest.mark.parametrize("kind", ["linear", "lda", "ridge", "knn", "centroid", "hierarchical"])
+def test_without_a_calibrator_every_kind_answers_as_it_did(
+    filled: EmbeddingStore, kind: str
+) -> None:
+    settings = {"C": 10.0} if kind in {"linear", "hierarchical"} else {}
+    probe = fit_probe(filled, kind, Rank.SPECIES, split=_split(), settings=settings)
+    answers = answer_held_out(filled, probe, split=_split())
+    plain = fit_calibration(answers).without_calibrator().apply(probe)
+    vectors = filled.read_vectors()
+    assert np.allclose(plain.predict_vectors(vectors), probe.predict_vectors(vectors), atol=1e-5)

@@ -202,3 +202,112 @@ def test_a_kept_probe_answers_without_torch(split: EmbeddingStore) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
     assert len(pd.read_csv("linear.csv")) >= len(split.rows)
+
+
+@pytest.fixture
+def fitted(split: EmbeddingStore) -> EmbeddingStore:
+    """Keep a probe that is far too sure."""
+    asked = ["probe", "fit", "centroid", "--level", "family", "--setting", "scale=60", "--quiet"]
+    assert run(asked) == 0
+    return split
+
+
+_TEST = ("centroid", "-k", "1", "--split", "default:test")
+
+
+def test_probabilities_are_calibrated_unless_it_is_declined(
+    fitted: EmbeddingStore, capsys: Capture
+) -> None:
+    calibrated, same, raw = (
+        _ask(capsys, "predict", *_TEST, *more)
+        for more in ((), ("--calibrate",), ("--no-calibrate",))
+    )
+    assert calibrated["score"].tolist() == same["score"].tolist()
+    assert calibrated["family"].tolist() == raw["family"].tolist(), "a temperature changes no order"
+    probe = read_probe(fitted, "centroid")
+    plain = probe.predict(fitted, read_split(fitted).rows("test"), k=1)
+    assert raw["score"].tolist() == pytest.approx(plain.scores[:, 0].tolist(), abs=1e-5)
+    assert not np.allclose(calibrated["score"], raw["score"], atol=1e-3)
+    assert run(["probe", "predict", *_TEST, "--output", "a.csv"]) == 0
+    n = len(read_split(fitted).rows("validation"))
+    assert f"on {n} held-out images (validation)" in capsys.readouterr().err
+
+
+def test_calibration_names_the_calibrator(split: EmbeddingStore, capsys: Capture) -> None:
+    from bioprobe.calibration.keeping import read_calibration
+
+    for kind in ("isotonic", "vector", "none"):
+        asked = ["probe", "fit", "centroid", "--level", "family", "--calibration", kind]
+        assert run([*asked, "--name", kind]) == 0
+        kept = read_calibration(split, kind)
+        assert (kept.calibrator.kind if kept else "none") == kind
+    capsys.readouterr()
+    assert run(["probe", "fit", "centroid", "--level", "family", "--calibration", "prayer"]) == 1
+    assert "calibrated by temperature, vector, isotonic" in capsys.readouterr().err
+    for wish in (("--abstain", "auto"), ("--sets", "0.9"), ("--unknown",), ("--calibrate",)):
+        assert run(["probe", "predict", "none", *wish]) == 2
+        assert "fit it again with --calibration temperature" in _unwrap(capsys)
+    assert run(["probe", "predict", "none", "--abstain", "0.5", "--output", "a.csv"]) == 0
+
+
+def _unwrap(capsys: Capture) -> str:
+    """Return what was said without the box that typer draws around misuse."""
+    return " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_abstaining_answers_at_the_deepest_rank_that_is_sure_enough(
+    fitted: EmbeddingStore, capsys: Capture
+) -> None:
+    sure, unsure = (_ask(capsys, "predict", *_TEST, "--abstain", one) for one in ("0.999", "0.01"))
+    n = len(read_split(fitted).rows("test"))
+    assert len(sure) == len(unsure) == n, "one row an image"
+    assert (unsure["rank"] == "family").all()
+    assert (sure["rank"] != "family").any()
+    assert (sure["score"].dropna() >= 0.998).all()
+    assert run(["probe", "predict", *_TEST, "--abstain", "2"]) == 2
+    assert run(["probe", "predict", *_TEST, "--abstain", "often"]) == 2
+
+
+@pytest.mark.usefixtures("fitted")
+def test_the_confidence_is_chosen_for_the_accuracy_that_is_wanted(capsys: Capture) -> None:
+    found = {}
+    for wanted in ("0.3", "0.95"):
+        asked = ["probe", "predict", *_TEST, "--abstain", "auto", "--accuracy", wanted]
+        assert run([*asked, "--output", f"{wanted}.csv"]) == 0
+        assert f"the lowest at which {wanted} of the answers to" in _unwrap(capsys)
+        found[wanted] = pd.read_csv(f"{wanted}.csv")
+    assert (found["0.3"]["rank"] == "family").sum() > (found["0.95"]["rank"] == "family").sum()
+
+
+def test_sets_hold_the_class_as_often_as_was_asked(fitted: EmbeddingStore, capsys: Capture) -> None:
+    small, large = (_ask(capsys, "predict", *_TEST, "--sets", one) for one in ("0.5", "0.9"))
+    assert small["set_size"].mean() < large["set_size"].mean()
+    assert (large["set"].str.split("|").map(len) == large["set_size"]).all()
+    assert (large["set"].str.split("|").str[0] == large["family"]).all(), "the best class is first"
+    labels = fitted.images.labels(Rank.FAMILY)[large["row"]]
+    held = [label in names.split("|") for label, names in zip(labels, large["set"], strict=True)]
+    # Some 35 pictures: two standard errors below.
+    assert np.mean(held) > 0.9 - 2 * np.sqrt(0.9 * 0.1 / len(held))
+    assert run(["probe", "predict", *_TEST, "--sets", "0.9", "--output", "a.csv"]) == 0
+    assert "(validation) that chose the limit" in _unwrap(capsys)
+    assert len(_ask(capsys, "predict", "centroid", "-k", "2", "--sets", "0.9")) == 2 * len(
+        fitted.rows
+    )
+
+
+@pytest.mark.usefixtures("fitted")
+def test_the_unknown_are_scored_and_what_is_missed_is_measured(
+    capsys: Capture,
+) -> None:
+    frame = _ask(capsys, "predict", *_TEST, "--unknown")
+    assert frame["unknown_max_softmax"].tolist() == pytest.approx(
+        (1 - frame["score"]).tolist(), abs=1e-5
+    )
+    assert run(["probe", "predict", *_TEST, "--unknown", "--output", "a.csv"]) == 0
+    said = _unwrap(capsys)
+    assert "which 95% of" in said
+    assert "was not measured" in said
+    asked = ["probe", "fit", "centroid", "--level", "family", "--quiet", "--leave-out", "0.2"]
+    assert run(asked) == 0
+    assert run(["probe", "predict", *_TEST, "--unknown", "--output", "a.csv"]) == 0
+    assert "held-out images of classes that were not learnt it takes" in _unwrap(capsys)
