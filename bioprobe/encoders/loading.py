@@ -11,7 +11,8 @@ from bioprobe.encoders.silence import silence_libraries
 from bioprobe.errors import BioprobeError
 
 if TYPE_CHECKING:
-    from bioprobe.encoders.families.torch_encoder import Runtime, TorchEncoder
+    from bioprobe.encoders.families.runtime import Runtime
+    from bioprobe.encoders.families.torch_encoder import TorchEncoder
 
 DECODINGS = ("exact", "fast")
 
@@ -86,7 +87,7 @@ def _load(
         # Fetches what is missing, or says so within a second.
         get_snapshot(source, LAYOUTS[source.backend])
     from bioprobe.encoders.families.precision import settle_precision
-    from bioprobe.encoders.families.torch_encoder import choose_runtime
+    from bioprobe.encoders.families.runtime import choose_runtime
 
     first = "fp32" if precision == "auto" else precision
     encoder = _load_torch(source, choose_runtime(device, first, batch_size, decoding))

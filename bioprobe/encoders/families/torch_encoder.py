@@ -13,6 +13,7 @@ import PIL.Image
 import torch
 
 from bioprobe.encoders.encoder import Fingerprint, explain_no_text_tower, normalise_rows
+from bioprobe.encoders.families.runtime import Runtime, choose_runtime
 from bioprobe.errors import BioprobeError, NoTextTowerError, PromptError
 
 if TYPE_CHECKING:
@@ -23,41 +24,17 @@ if TYPE_CHECKING:
     Vectors = npt.NDArray[np.float32]
     Tokens = Mapping[str, torch.Tensor]
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# Eager ViT-B/16 on CPU cores is fastest at 8-16 images; an accelerator wants more at once.
-_CPU_BATCH_SIZE = 16
-_ACCELERATOR_BATCH_SIZE = 64
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Runtime:
-    """Where and how a model runs.
-
-    Parameters
-    ----------
-    device : torch.device
-        Device that holds the weights.
-    precision : str
-        ``fp32``, ``bf16`` or ``fp16``: the type the weights are cast to.
-    batch_size : int
-        Images or texts in one forward pass.
-    decoding : str
-        ``exact`` or ``fast``: how images are read.
-    """
-
-    device: torch.device
-    precision: str
-    batch_size: int
-    decoding: str
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the weights and the pixels."""
-        return _DTYPES[self.precision]
-
-    def place(self, module: torch.nn.Module) -> torch.nn.Module:
-        """Cast and move a module, and make it ready for inference."""
-        return module.to(device=self.device, dtype=self.dtype).eval().requires_grad_(False)
+__all__ = [
+    "ImageTower",
+    "Padding",
+    "Runtime",
+    "TextTower",
+    "TorchEncoder",
+    "choose_runtime",
+    "find_padding",
+    "measure_dim",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -323,64 +300,6 @@ def measure_dim(
     pixels = torch.tensor(transform(PIL.Image.new("RGB", (64, 64), "grey"))[None])
     with torch.inference_mode():
         return int(embed(pixels.to(runtime.device, runtime.dtype)).shape[1])
-
-
-def choose_runtime(device: str, precision: str, batch_size: int | None, decoding: str) -> Runtime:
-    """Resolve the options given by a user.
-
-    Parameters
-    ----------
-    device : str
-        ``auto`` (CUDA, else MPS, else CPU) or a PyTorch device such as ``cpu`` or ``cuda:1``.
-    precision : str
-        ``fp32``, ``bf16`` or ``fp16``.
-    batch_size : int or None
-        Images in one forward pass; None chooses by device.
-    decoding : str
-        ``exact`` or ``fast``.
-
-    Returns
-    -------
-    Runtime
-
-    Raises
-    ------
-    BioprobeError
-        If an option has no such value, or the device is not on this machine.
-    """
-    if precision not in _DTYPES:
-        msg = f'precision "{precision}" is not known; choose one of {", ".join(_DTYPES)}'
-        raise BioprobeError(msg)
-    chosen = _choose_device(device)
-    default = _CPU_BATCH_SIZE if chosen.type == "cpu" else _ACCELERATOR_BATCH_SIZE
-    return Runtime(
-        device=chosen,
-        precision=precision,
-        batch_size=batch_size or default,
-        decoding=decoding,
-    )
-
-
-def _choose_device(name: str) -> torch.device:
-    present = [kind for kind in ("cuda", "mps") if _is_present(kind)] + ["cpu"]
-    if name == "auto":
-        return torch.device(present[0])
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in present or (device.index or 0) >= _count(device):
-        msg = f'device "{name}" is not on this machine; choose auto or {" or ".join(present)}'
-        raise BioprobeError(msg)
-    return device
-
-
-def _count(device: torch.device) -> int:
-    return torch.cuda.device_count() if device.type == "cuda" else 1
-
-
-def _is_present(kind: str) -> bool:
-    return torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
 
 
 def _split(n_items: int, size: int) -> Iterator[slice]:
