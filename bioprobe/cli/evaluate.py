@@ -97,11 +97,14 @@ def evaluate_methods(
     from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Rank
 
+    asked = [part.strip() for part in methods.split(",") if part.strip()]
+    if with_store and "stack" not in asked:
+        msg = f"--with-store is for the method stack, which is not among {', '.join(asked)}"
+        raise typer.BadParameter(msg)
     rank = Rank.parse(level)
     opened, cache = open_with_texts(store, model, device)
     found = evaluate(
-        opened, rank, [part.strip() for part in methods.split(",") if part.strip()],
-        read_split(opened, split), name=name or rank.value, mask=mask,
+        opened, rank, asked, read_split(opened, split), name=name or rank.value, mask=mask,
         texts=_describe_texts(opened, cache, rank, taxa, text_type, templates),
         others=[EmbeddingStore.open(other) for other in with_store or ()],
         seed=seed, n_resamples=n_resamples,
@@ -181,10 +184,22 @@ def _summarise(found: Evaluation) -> None:
                 f"{result.method}: {result.n_unknown:,} images are of a class that it does not "
                 "know, and count as wrong"
             )
+    for leak in options_of["leakage"]:
+        say(
+            f"WARNING: {leak['kind']}: {leak['n_test']:,} test images are in groups that other "
+            "parts share; figures may be too good"
+        )
     say(f"best: {best.method}, accuracy {best.metrics['accuracy']}")
     for method, one in found.compare_with_best().items():
         sign = "is not told apart from it" if one.p_adjusted > 0.05 else "is worse"
         say(f"  {method} {sign}: p {one.p_adjusted:.3g} ({one.test}, Holm)")
+    surest = found.best_calibrated
+    if surest is not None:
+        ece, scaled = (surest.metrics[name] for name in ("ece", "ece_calibrated"))
+        say(
+            f"best calibrated after temperature scaling: {surest.method}, ECE {scaled} "
+            f"({ece.estimate:.3f} as it comes)"
+        )
     for pair in best.pairs[:_SHOWN]:
         above = f"both in {pair['ancestor']}" if pair["ancestor"] else "nothing in common"
         say(f"  {pair['truth']} taken for {pair['answer']}: {pair['n_images']} images, {above}")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bioprobe.classify.streaming import iter_vectors
 from bioprobe.evaluation.confusion import ConfusedPair, Confusion, find_confused_pairs
 from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Taxon
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,8 @@ def tabulate_classes(confusion: Confusion) -> pd.DataFrame:
     DataFrame
         ``class``, ``lineage`` (the names above it), ``n_images``, ``n_answers``, ``precision``,
         ``recall`` and ``f1`` (0 where nothing was answered, not a number where the class has no
-        image), ``confused_with`` (the class it is taken for most, ``""`` for none) and ``n_confused``.
+        image), ``confused_with`` (the class it is taken for most, ``""`` for none) and
+        ``n_confused``.
     """
     import pandas as pd
 
@@ -45,8 +47,7 @@ def tabulate_classes(confusion: Confusion) -> pd.DataFrame:
         {
             "class": names,
             "lineage": [
-                " > ".join(name for name in taxon.lineage[: confusion.rank.depth] if name)
-                for taxon in confusion.classes
+                describe_lineage(taxon, confusion.rank.depth) for taxon in confusion.classes
             ],
             "n_images": n_images,
             "n_answers": n_answers,
@@ -59,6 +60,11 @@ def tabulate_classes(confusion: Confusion) -> pd.DataFrame:
     )
     met = frame[(frame["n_images"] > 0) | (frame["n_answers"] > 0)]
     return met.sort_values(["f1", "class"], kind="stable", ignore_index=True)
+
+
+def describe_lineage(taxon: Taxon, depth: int) -> str:
+    """Return the names of a taxon above a rank of that depth, the broadest first."""
+    return " > ".join(name for name in taxon.lineage[:depth] if name)
 
 
 @dataclasses.dataclass(frozen=True)

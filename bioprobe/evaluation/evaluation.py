@@ -191,7 +191,7 @@ def _gather_test(
 
 def _find_training(rounds: Sequence[Split], labelled: Mask) -> Rows:
     rows = np.unique(np.concatenate([one.rows("train") for one in rounds]))
-    return rows[labelled[rows]]
+    return np.asarray(rows[labelled[rows]], dtype=np.int64)
 
 
 def _judge(

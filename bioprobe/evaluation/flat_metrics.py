@@ -237,8 +237,8 @@ def _weigh_scores(
 
     steps, own_places = np.unique(scores[is_own], return_inverse=True)
     rivals = np.flatnonzero(~is_own & (scores >= steps[0]))
-    sides = (np.searchsorted(steps, scores[rivals], side) for side in ("left", "right"))
-    places = np.sum(list(sides), axis=0, dtype=np.int64)
+    asked = scores[rivals]
+    places = np.searchsorted(steps, asked, "left") + np.searchsorted(steps, asked, "right")
 
     def add_up(places: Classes, rows: Classes, n_places: int) -> Scores:
         ones = np.ones(len(rows), dtype=np.float32)

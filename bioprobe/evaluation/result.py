@@ -118,6 +118,15 @@ class Evaluation:
         """The method of the highest accuracy, of equal ones the first."""
         return max(self.results, key=lambda result: result.metrics["accuracy"].estimate)
 
+    @property
+    def best_calibrated(self) -> MethodResult | None:
+        """The method of the lowest ECE after temperature scaling; None where none was scaled.
+
+        As they come, some methods are cautious or too sure by design, which a temperature mends.
+        """
+        scaled = [one for one in self.results if "ece_calibrated" in one.metrics]
+        return min(scaled, key=lambda one: one.metrics["ece_calibrated"].estimate, default=None)
+
     def find(self, method: str) -> MethodResult:
         """Return the result of a method.
 

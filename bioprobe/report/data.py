@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.result import Evaluation
@@ -60,6 +61,25 @@ def find_split(store: EmbeddingStore, evaluation: Evaluation) -> Split | None:
     except StoreError:
         return None
     return split if split.hash == options["split_hash"] else None
+
+
+def find_training(
+    store: EmbeddingStore, evaluation: Evaluation, split: Split | None
+) -> npt.NDArray[np.int64]:
+    """Return the labelled rows that an evaluation learnt from, ascending.
+
+    None are returned where the split, or the mask that it learnt under, is gone.
+    """
+    if split is None:
+        return np.zeros(0, dtype=np.int64)
+    taught = split.parts == "train"
+    taught &= store.images.labels(evaluation.rank) != ""
+    mask = evaluation.provenance["options"]["mask"]
+    try:
+        taught &= read_selection(store, mask).kept if mask else True
+    except StoreError:
+        taught[:] = False
+    return np.flatnonzero(taught).astype(np.int64)
 
 
 def describe_split(split: Split) -> dict[str, Any]:

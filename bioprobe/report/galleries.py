@@ -11,12 +11,14 @@ import numpy.typing as npt
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.index import NeighborIndex
 from bioprobe.page.thumbnail import make_thumbnail
+from bioprobe.report.data import find_training
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Rows = npt.NDArray[np.int64]
 ShowPicture = Callable[[int, str, tuple[str, ...]], dict[str, Any]]
 
 _N_PICTURES, _N_NEIGHBORS = 12, 3
@@ -72,8 +74,9 @@ def choose_pictures(
             answers.iloc[::-1].head(_N_PICTURES),
         ),
     )
-    training = split.rows("train") if split else np.zeros(0, dtype=np.int64)
-    neighbors = _Neighbors(store, evaluation, training, show)
+    training = find_training(store, evaluation, split)
+    folds = split.folds if split else np.zeros(0, dtype=np.int64)
+    neighbors = _Neighbors(store, evaluation, training, folds, show)
     return [
         {"heading": heading, "note": note, "pictures": _show_all(frame, show, neighbors)}
         for heading, note, frame in chosen
@@ -88,15 +91,23 @@ class _Neighbors:
         self,
         store: EmbeddingStore,
         evaluation: Evaluation,
-        training: npt.NDArray[np.int64],
+        training: Rows,
+        folds: Rows,
         show: ShowPicture,
     ) -> None:
         self._store, self._training, self._show = store, training, show
-        self._index = NeighborIndex.open(store)
+        # Evidence: an approximate index that the store may keep would miss some.
+        self._index = NeighborIndex.open(store, exact=True)
         self._labels = store.images.labels(evaluation.rank)
+        self._folds = folds
 
     def find(self, row: int) -> list[dict[str, Any]]:
-        others = self._training[self._training != row]
+        # Where each fold was answered by the others, its own taught nothing of a picture.
+        fold = self._folds[row] if len(self._folds) else -1
+        seen = self._training != row
+        if fold >= 0:
+            seen &= self._folds[self._training] != fold
+        others = self._training[seen]
         if not len(others):
             return []
         query = self._store.read_vectors(np.array([row]))

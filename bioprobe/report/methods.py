@@ -18,7 +18,8 @@ _COLUMNS = (
     ("balanced_accuracy", "balanced accuracy"),
     ("auroc", "AUROC"),
     ("log_loss", "log-loss"),
-    ("ece", "ECE"),
+    ("ece", "ECE as it comes"),
+    ("ece_calibrated", "ECE calibrated"),
     ("mistake_severity", "mistake severity"),
 )
 _SIGNIFICANT = 0.05
@@ -35,7 +36,7 @@ def describe_methods(evaluation: Evaluation) -> dict[str, Any]:
             {
                 "method": one.method,
                 "is_best": one.method == evaluation.best.method,
-                "cells": [_show(one.metrics[name]) for name, _ in _COLUMNS],
+                "cells": [_show(one.metrics.get(name)) for name, _ in _COLUMNS],
                 "kept": _show(one.kept_metrics["accuracy"]) if one.kept_metrics else None,
                 "seconds": one.seconds,
                 "n_unknown": one.n_unknown,
@@ -77,6 +78,13 @@ def summarise(evaluation: Evaluation) -> list[str]:
             f"Its lead over {', '.join(equal)} is within chance (paired test, p ≥ {_SIGNIFICANT}): "
             "these may be used as well."
         )
+    surest = evaluation.best_calibrated
+    if surest is not None and len(evaluation.results) > 1:
+        said.append(
+            f"Once calibrated, the probabilities of {surest.method} mean most what they say: "
+            f"expected calibration error {surest.metrics['ece_calibrated'].estimate:.3f}, "
+            f"{surest.metrics['ece'].estimate:.3f} as they come."
+        )
     severity = best.metrics["mistake_severity"].estimate
     if np.isfinite(severity):
         said.append(
@@ -112,8 +120,8 @@ def plot_efficiency(evaluation: Evaluation) -> str | None:
     return plot_label_efficiency(curves)
 
 
-def _show(interval: Interval) -> dict[str, str]:
-    if not np.isfinite(interval.estimate):
+def _show(interval: Interval | None) -> dict[str, str]:
+    if interval is None or not np.isfinite(interval.estimate):
         return {"value": "", "range": ""}
     return {
         "value": f"{interval.estimate:.3f}",

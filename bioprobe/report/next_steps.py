@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from bioprobe.classify.predictions import find_label_classes
+from bioprobe.evaluation.errors import describe_lineage
 from bioprobe.evaluation.result import Evaluation
+from bioprobe.report.data import find_training
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 
@@ -32,7 +35,8 @@ def find_next_steps(
     table = evaluation.tabulate_classes(best)
     collect = []
     for one in table.to_dict("records"):
-        n_training = training.get(one["class"]) if training is not None else None
+        key = (one["lineage"], one["class"])
+        n_training = training.get(key, 0) if training is not None else None
         few = n_training is not None and n_training < _FEW_IMAGES
         n_images = int(one["n_images"])
         if n_images and (few or one["recall"] < _LOW_RECALL):
@@ -55,11 +59,15 @@ def find_next_steps(
 
 def _count_training(
     store: EmbeddingStore, evaluation: Evaluation, split: Split | None
-) -> Counter[str] | None:
-    if split is None:
+) -> Counter[tuple[str, str]] | None:
+    """Count training pictures by lineage and name, homonyms apart; None where it is not known."""
+    rows = find_training(store, evaluation, split)
+    if not len(rows):
         return None
-    labels = store.images.labels(evaluation.rank)
-    return Counter(str(name) for name in labels[split.rows("train")] if name)
+    places = find_label_classes(store.images, rows, evaluation.classes, evaluation.rank)
+    taxa, depth = evaluation.classes.taxa, evaluation.rank.depth
+    keys = [(describe_lineage(taxon, depth), taxon.name) for taxon in taxa]
+    return Counter(keys[place] for place in places[places >= 0].tolist())
 
 
 def _find_suspicious(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import shutil
@@ -11,8 +12,10 @@ import pytest
 
 from bioprobe.cli.app import run
 from bioprobe.evaluation import list_evaluations, read_evaluation
+from bioprobe.splits import make_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
+from bioprobe.taxonomy import Rank
 
 QUICK = ["evaluate", "--level", "order", "--n-resamples", "20"]
 
@@ -36,6 +39,7 @@ def test_the_table_has_a_row_a_method(capsys: pytest.CaptureFixture[str]) -> Non
     assert "judged: " in captured.err
     assert "best: " in captured.err
     assert "knn: accuracy " in captured.err
+    assert "best calibrated after temperature scaling: " in captured.err
 
 
 def test_the_result_is_kept_under_its_name(split_store: Path) -> None:
@@ -144,6 +148,7 @@ def test_other_splits_are_asked_for_by_name(capsys: pytest.CaptureFixture[str]) 
         (["--methods", "knn", "--mask", "none"], 1, "no mask 'none'"),
         (["--methods", "knn", "--name", "a/b"], 1, "cannot name an evaluation"),
         (["--methods", "knn", "--label-efficiency", "--shots", "few"], 2, "--shots are numbers"),
+        (["--methods", "knn", "--with-store", "."], 2, "--with-store is for the method stack"),
     ],
 )
 @pytest.mark.usefixtures("split_store")
@@ -160,3 +165,15 @@ def test_a_store_of_another_encoder_can_be_stacked(split_store: Path) -> None:
     assert run(ask) == 0
     (result,) = read_evaluation(EmbeddingStore.open(split_store), "order").results
     assert result.settings[0]["encoders"] == ["sketch", "sketch"]
+
+
+def test_what_leaks_into_the_test_part_is_warned_of(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = EmbeddingStore.open(store)
+    split = make_split(opened, Rank.ORDER, fractions=(0.6, 0.2, 0.2))
+    leaks = [{"kind": "burst", "n_groups": 1, "n_images": 3, "n_test": 2}]
+    write_split(opened, dataclasses.replace(split, provenance={**split.provenance,
+                                                               "leakage": leaks}))  # fmt: skip
+    assert run([*QUICK, "--methods", "centroid"]) == 0
+    assert "WARNING: burst: 2 test images" in capsys.readouterr().err

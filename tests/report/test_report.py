@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from bioprobe.errors import StoreError
+from bioprobe.evaluation.evaluation import evaluate
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.evaluation.saving import read_evaluation, write_evaluation
+from bioprobe.index import NeighborIndex
 from bioprobe.report import find_newest, write_report
+from bioprobe.report.data import find_training
 from bioprobe.report.report import describe_report
-from bioprobe.splits import make_split, write_split
+from bioprobe.splits import make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.taxonomy import Rank
@@ -131,3 +134,73 @@ def test_the_newest_evaluation_is_reported_by_default(
     write_evaluation(store, dataclasses.replace(evaluation, name="zebra"))
     write_evaluation(store, dataclasses.replace(evaluation, name="ant"))
     assert find_newest(store) == "ant"
+
+
+def test_a_store_with_an_approximate_index_is_asked_exactly(
+    store: EmbeddingStore, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, open_it = [], NeighborIndex.open
+
+    def open_index(opened: EmbeddingStore, *, exact: bool = False) -> NeighborIndex:
+        asked.append(exact)
+        return open_it(opened, exact=exact)
+
+    monkeypatch.setattr(NeighborIndex, "open", open_index)
+    describe_report(store, evaluation)
+    assert asked == [True]
+
+
+def test_neighbours_of_a_picture_are_of_other_folds(store: EmbeddingStore) -> None:
+    write_split(store, make_split(store, Rank.FAMILY, method="kfold", n_folds=2))
+    split = read_split(store)
+    found = evaluate(store, Rank.FAMILY, ["centroid"], split, n_resamples=5)
+    folds = dict(zip(store.images.frame["path"], split.folds.tolist(), strict=True))
+    galleries = describe_report(store, found)["galleries"]
+    shown = [one for gallery in galleries for one in gallery["pictures"]]
+    assert all(
+        folds[near["place"]] != folds[one["place"]] for one in shown for near in one["neighbors"]
+    )
+    assert all(one["neighbors"] for one in shown)
+
+
+def test_what_a_mask_dropped_counts_as_training_nowhere(store: EmbeddingStore) -> None:
+    kept = np.arange(len(store)) % 2 == 0
+    write_selection(store, "filters/even", store.rows, kept)
+    found = evaluate(
+        store, Rank.FAMILY, ["centroid"], read_split(store), mask="filters/even", n_resamples=5
+    )
+    rows = find_training(store, found, read_split(store))
+    assert len(rows) == found.results[0].n_training[0]
+    assert not (rows % 2).any()
+    gone = dataclasses.replace(
+        found,
+        provenance={**found.provenance, "options": {"mask": "filters/gone"}},
+    )
+    assert not len(find_training(store, gone, read_split(store)))
+    assert not len(find_training(store, found, None))
+
+
+def test_methods_are_compared_by_the_calibration_error_after_scaling(
+    store: EmbeddingStore, evaluation: Evaluation
+) -> None:
+    said = describe_report(store, evaluation)
+    titles = said["methods"]["columns"]
+    column = titles.index("ECE calibrated")
+    errors = {row["method"]: row["cells"][column]["value"] for row in said["methods"]["rows"]}
+    least = min(errors, key=lambda method: float(errors[method]))
+    surest = evaluation.best_calibrated
+    assert surest is not None
+    assert surest.method == least
+    assert any(f"the probabilities of {least} mean most" in one for one in said["summary"])
+    unscaled = dataclasses.replace(
+        evaluation,
+        results=tuple(
+            dataclasses.replace(
+                one,
+                metrics={k: v for k, v in one.metrics.items() if not k.endswith("_calibrated")},
+            )
+            for one in evaluation.results
+        ),
+    )
+    assert unscaled.best_calibrated is None
+    assert describe_report(store, unscaled)["methods"]["rows"][0]["cells"][column]["value"] == ""
