@@ -91,6 +91,9 @@ def make_split(
         If no image is labelled, or an option does not fit the method.
     """
     _check_method(method, rank, group_columns, column)
+    if part_names is not None and column is None:
+        msg = f"--parts name the values of a --column, for --method imported; got {method}"
+        raise SelectionError(msg)
     images = _find_labelled(store, rank, group_columns, condition)
     together = images.groups
     if method == "species-disjoint":

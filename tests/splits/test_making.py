@@ -143,6 +143,7 @@ def test_condition_seed_fractions_and_rank_each_change_the_split(store: Embeddin
         ({"column": "role"}, "--column COLUMN goes with --method imported"),
         ({"group_columns": ["shot"]}, "no column 'shot'"),
         ({"n_folds": 1}, "2 folds or more"),
+        ({"part_names": {"a": "train"}}, "--parts name the values of a --column"),
         ({"condition": "family == 'Ursidae'"}, "none of the 42 images"),
     ],
 )
