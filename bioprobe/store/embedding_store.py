@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, SelectionError, StoreError
-from bioprobe.files import replacing
 from bioprobe.images.image_table import ImageTable, concatenate
+from bioprobe.store.failures import FAILURE_COLUMNS, read_failures, write_failures
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
 from bioprobe.store.shard import VECTORS_NAME, map_vectors, read_images, write_shard
 from bioprobe.store.write_errors import explaining_refusal
@@ -24,9 +24,9 @@ from bioprobe.store.writing import holding
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = ["DTYPES", "FAILURE_COLUMNS", "EmbeddingStore"]
+
 DTYPES = ("float32", "float16")
-FAILURES_NAME = "failures.parquet"
-FAILURE_COLUMNS = ("root", "path", "reason")
 
 
 class EmbeddingStore:
@@ -363,16 +363,7 @@ class EmbeddingStore:
         StoreError
             If the list is damaged.
         """
-        import pandas as pd
-
-        path = self.folder / FAILURES_NAME
-        if not path.is_file():
-            return pd.DataFrame(columns=list(FAILURE_COLUMNS), dtype=object)
-        try:
-            return pd.read_parquet(path)[list(FAILURE_COLUMNS)]
-        except (OSError, ValueError, KeyError) as error:
-            msg = f"{path} is damaged ({error}); remove it, and embed lists anew what fails"
-            raise StoreError(msg) from error
+        return read_failures(self.folder)
 
     def write_failures(self, frame: pd.DataFrame) -> None:
         """Replace the list of images that could not be read.
@@ -382,9 +373,7 @@ class EmbeddingStore:
         StoreError
             If the disk refuses.
         """
-        path = self.folder / FAILURES_NAME
-        with explaining_refusal(path), replacing(path) as temporary:
-            frame[list(FAILURE_COLUMNS)].to_parquet(temporary, index=False)
+        write_failures(self.folder, frame)
 
 
 def _empty_frame() -> pd.DataFrame:
