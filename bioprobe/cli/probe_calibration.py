@@ -98,7 +98,7 @@ def keep_calibration(
     calibration = fit_calibration(answers, kind)
     write_calibration(store, name, calibration)
     seconds_s = time.monotonic() - start_s
-    say(f"calibrated by {_describe(calibration)}, {seconds_s:.1f} s", quiet=quiet)
+    say(f"calibrated by {describe_calibration(calibration)}, {seconds_s:.1f} s", quiet=quiet)
 
 
 def find_calibration(
@@ -123,7 +123,7 @@ def find_calibration(
         raise typer.BadParameter(msg)
     if found is None or wishes.calibrate is False:
         return found and found.without_calibrator()
-    say(f"calibrated by {_describe(found)}", quiet=quiet)
+    say(f"calibrated by {describe_calibration(found)}", quiet=quiet)
     return found
 
 
@@ -156,7 +156,8 @@ def answer(
     return top.to_frame().assign(**repeated)
 
 
-def _describe(calibration: Calibration) -> str:
+def describe_calibration(calibration: Calibration) -> str:
+    """Say what calibrates, and on how many images."""
     calibrator, answers = calibration.calibrator, calibration.answers
     value = getattr(calibrator, "temperature", None)
     said = calibrator.kind + ("" if value is None else f" {value:.3g}")

@@ -141,6 +141,12 @@ def test_picture_files_get_the_answers_that_they_have_in_the_store(
     assert lion["family"].tolist() == frame["family"].tolist()
     assert lion["score"].tolist() == pytest.approx(frame["score"].tolist(), abs=1e-3)
     assert len(EmbeddingStore.open(split.folder)) == len(split)
+    wishes = ("--abstain", "0.01", "--sets", "0.5", "--unknown")
+    assert run(["probe", "predict", "centroid", "asked", *wishes, "--output", "sure.csv"]) == 0
+    sure = pd.read_csv("sure.csv")
+    assert sure["family"].tolist() == frame["family"].tolist()
+    assert {"rank", "set", "is_unknown"} <= set(sure.columns)
+    capsys.readouterr()
     assert run(["probe", "predict", "centroid", "asked/torn.jpg"]) == 1
     assert "none of 1 pictures could be read" in capsys.readouterr().err
     assert run(["probe", "predict", "centroid", "asked", "--where", "width_px > 1"]) == 2
@@ -164,6 +170,7 @@ def test_probes_are_shown_listed_and_removed(split: EmbeddingStore, capsys: Capt
     assert shown["kind"] == "ridge"
     assert shown["split hash"] == read_split(split).hash
     assert shown["chosen"].startswith("alpha=")
+    assert shown["calibrated by"].startswith("temperature ")
     (split.folder / "probes" / "centroid" / "probe.json").write_text("{")
     listed = _ask(capsys, "list").set_index("name")
     assert listed.index.tolist() == ["centroid", "ridge"]
