@@ -21,6 +21,8 @@ _PAIRS_AT_ONCE = 4_000_000
 # To look coarsely first, bf16 has to be worth the measurement and this many times as fast.
 _FEWEST_ROWS, _LEAST_GAIN = 8192, 2.0
 _MEASURED_ROWS = 2048
+# MKL changes its way below 16 rows.
+_FEWEST_AT_ONCE = 64
 
 
 def iter_near_pairs(vectors: Vectors, threshold: float) -> Iterator[tuple[Rows, Rows, Vectors]]:
@@ -94,8 +96,12 @@ def _search_coarsely(tensor: torch.Tensor, least: float) -> _Search:
         similarities = coarse[block] @ coarse[columns].T
         greatest = similarities.view(torch.int16).numpy().max(axis=1)
         near = np.flatnonzero(greatest >= bits)
-        rows = tensor[block][torch.from_numpy(near)] @ tensor[columns].T
-        return near, rows.numpy()
+        if not len(near):
+            return near, np.zeros((0, similarities.shape[1]), dtype=np.float32)
+        # The sums of very few rows are added up in another order: the last digit would differ.
+        asked = np.resize(near, max(len(near), min(_FEWEST_AT_ONCE, len(greatest))))
+        rows = tensor[block][torch.from_numpy(asked)] @ tensor[columns].T
+        return near, rows[: len(near)].numpy()
 
     return search
 

@@ -77,6 +77,24 @@ def test_pairs_a_hair_above_the_threshold_are_found_by_looking_coarsely_first() 
     assert any(float(product[pair]) < 0.9 for pair in expected)
 
 
+@pytest.mark.skipif(
+    not torch.backends.mkl.is_available(),  # type: ignore[no-untyped-call]
+    reason="other libraries round otherwise",
+)
+def test_looking_coarsely_first_gives_the_same_to_the_last_digit(
+    request: pytest.FixtureRequest,
+) -> None:
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(2500, 512))
+    # One row of the first block, and some of the last.
+    vectors[2200] = vectors[5] + 0.1 * rng.normal(size=512)
+    vectors[2400:2420] = vectors[2300:2320] + 0.1 * rng.normal(size=(20, 512))
+    plain = _find_pairs(normalise_rows(vectors), 0.9)
+    request.getfixturevalue("coarse")
+    assert _find_pairs(normalise_rows(vectors), 0.9) == plain
+    assert len(plain) == 21
+
+
 @pytest.mark.parametrize("dim", [1, 2, 7, 64, 768])
 def test_the_error_of_bf16_is_within_its_bound(dim: int) -> None:
     drawn = torch.from_numpy(np.random.default_rng(dim).normal(size=(200, dim)).astype(np.float32))
