@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from bioprobe.errors import ProbeError
+from bioprobe.errors import MismatchError, ProbeError
 from bioprobe.probes.kinds import make_probe
 from bioprobe.probes.probe import Vectors
 from bioprobe.probes.stacked import StackProbe
@@ -110,6 +110,37 @@ def test_a_smaller_c_folds_and_a_seed_have_their_effect() -> None:
     assert measure(C=0.01) < usual
     assert measure(n_folds=3) != usual
     assert measure(seed=1) != usual
+
+
+def test_of_several_strengths_the_best_on_the_folds_is_taken() -> None:
+    matrices, y = draw(90)
+    folds = np.arange(90) // 3 % 3
+    stack = StackProbe(BASES, C=(1.0, 0.01, 0.1)).fit(matrices, y, folds)
+    assert stack.sweep_ is not None
+    assert stack.sweep_.values.tolist() == [0.01, 0.1, 1.0]
+    answers = stack._answer_out_of_fold(matrices, y, folds)
+    for row, value in enumerate(stack.sweep_.values):
+        reference = LogisticRegression(C=value, tol=1e-8, max_iter=5000)
+        for fold in range(3):
+            out = folds == fold
+            found = reference.fit(answers[~out], y[~out]).score(answers[out], y[out])
+            assert stack.sweep_.accuracies[row, fold] == pytest.approx(found, abs=1 / 29)
+    assert stack.sweep_.best_value == stack.C_
+    alone = StackProbe(BASES, C=stack.C_).fit(matrices, y, folds)
+    assert alone.sweep_ is None
+    np.testing.assert_array_equal(alone.weights_, stack.weights_)
+    with pytest.raises(ProbeError, match="two folds or more"):
+        StackProbe(BASES, C=(1.0, 0.1)).fit(matrices, y, np.where(folds == 0, 0, -1))
+
+
+def test_a_stack_of_several_matrices_is_not_asked_by_one() -> None:
+    matrices, y = draw(30)
+    stack = StackProbe(BASES).fit(matrices, y)
+    with pytest.raises(MismatchError, match=r"learnt from 2 matrices.*--with STORE"):
+        stack.predict_proba(matrices[0])
+    again = StackProbe(BASES).set_arrays(stack.to_arrays(), stack.classes_)
+    with pytest.raises(MismatchError, match="learnt from 2 matrices"):
+        again.predict(matrices[0])
 
 
 def test_two_classes_are_told_apart() -> None:
