@@ -118,6 +118,32 @@ def count_confusion(truth: Classes, predicted: Classes, classes: Taxonomy, rank:
     return Confusion(classes, rank, counts.astype(np.int64), int((~known).sum()))
 
 
+def keep_met(
+    truth: Classes, predicted: Classes, classes: Taxonomy
+) -> tuple[Classes, Classes, Taxonomy]:
+    """Keep the classes that an image has or was given: of a long list of taxa these are few.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray of int64, shape (n_images,)
+        Positions in ``classes``, -1 for none.
+    classes : Taxonomy
+        Classes, all at one rank.
+
+    Returns
+    -------
+    truth, predicted : ndarray of int64, shape (n_images,)
+        Positions in those that are kept, -1 for none.
+    classes : Taxonomy
+        Those, in their order.
+    """
+    met = np.union1d(truth, predicted)
+    met = met[met >= 0]
+    places = np.full(len(classes) + 1, -1, dtype=np.int64)
+    places[met] = np.arange(len(met))
+    return places[truth], places[predicted], Taxonomy(tuple(classes.taxa[c] for c in met.tolist()))
+
+
 def find_confused_pairs(confusion: Confusion, n_pairs: int = 20) -> list[ConfusedPair]:
     """Find the pairs that are confused most, with what they have in common.
 

@@ -13,7 +13,7 @@ from bioprobe.classify.predictions import find_label_classes
 from bioprobe.errors import ModelUnavailableError, ProbeError
 from bioprobe.evaluation.answers import Answers, gather_answers
 from bioprobe.evaluation.bootstrap import Draws, Interval, Resamples
-from bioprobe.evaluation.confusion import count_confusion
+from bioprobe.evaluation.confusion import count_confusion, keep_met
 from bioprobe.evaluation.errors import explain_pairs
 from bioprobe.evaluation.few_shot import EfficiencyPlan, measure_methods
 from bioprobe.evaluation.flat_metrics import find_best
@@ -207,9 +207,10 @@ def _judge(
         truth, answers.probabilities, answers.calibrated, tree, test.resamples
     )
     best = find_best(answers.probabilities)
-    confusion = count_confusion(truth, best, test.classes, test.rank)
+    true, given, met = keep_met(truth, best, test.classes)
+    confusion = count_confusion(true, given, met, test.rank)
     found = explain_pairs(
-        store, confusion, test.rows, truth, best, answers.probabilities.max(axis=1), test.training,
+        store, confusion, test.rows, true, given, answers.probabilities.max(axis=1), test.training,
         folds=test.folds,
     )  # fmt: skip
     result = MethodResult(

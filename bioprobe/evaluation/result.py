@@ -9,7 +9,7 @@ import numpy as np
 
 from bioprobe.errors import ProbeError
 from bioprobe.evaluation.bootstrap import Interval
-from bioprobe.evaluation.confusion import Confusion, count_confusion
+from bioprobe.evaluation.confusion import Confusion, count_confusion, keep_met
 from bioprobe.evaluation.errors import tabulate_classes
 from bioprobe.evaluation.label_efficiency import Efficiency
 from bioprobe.evaluation.paired import Comparison
@@ -142,12 +142,15 @@ class Evaluation:
         raise ProbeError(msg)
 
     def count_confusion(self, method: str) -> Confusion:
-        """Return which class a method took for which; collapse it to see a rank above."""
+        """Return which class a method took for which; collapse it to see a rank above.
+
+        Classes that no judged image has or was given are left out.
+        """
         rows = self.predictions[self.predictions["method"] == self.find(method).method]
         truth, answers = (
             rows[column].to_numpy(dtype=np.int64) for column in ("truth_class", "predicted_class")
         )
-        return count_confusion(truth, answers, self.classes, self.rank)
+        return count_confusion(*keep_met(truth, answers, self.classes), self.rank)
 
     def tabulate_classes(self, method: str) -> pd.DataFrame:
         """Return the figures of each class, the worst first.

@@ -3,7 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bioprobe.evaluation.confusion import Confusion, count_confusion, find_confused_pairs
+from bioprobe.evaluation.confusion import (
+    Confusion,
+    count_confusion,
+    find_confused_pairs,
+    keep_met,
+)
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "species")
@@ -106,3 +111,25 @@ def test_without_images_nothing_is_confused() -> None:
         assert find_confused_pairs(confusion) == []
         assert len(confusion.to_frame()) == 0
         assert confusion.collapse(Rank.FAMILY).counts.sum() == 0
+
+
+def test_of_a_long_list_only_what_was_met_is_counted() -> None:
+    truth, answers = np.array([3, -1, 3]), np.array([1, 1, -1])
+    true, given, met = keep_met(truth, answers, CLASSES)
+    assert met.taxa == (LYNX, CARP)
+    assert (true.tolist(), given.tolist()) == ([1, -1, 1], [0, 0, -1])
+    none = np.zeros(0, dtype=np.int64)
+    assert len(keep_met(none, none, CLASSES)[2]) == 0
+
+
+def test_what_was_not_met_changes_no_pair() -> None:
+    truth, answers = np.array([0, 0, 3]), np.array([1, 3, 3])
+    pairs = [
+        [(p.truth, p.answer, p.n_images, p.height) for p in find_confused_pairs(confusion)]
+        for confusion in (
+            count_confusion(truth, answers, CLASSES, Rank.SPECIES),
+            count_confusion(*keep_met(truth, answers, CLASSES), Rank.SPECIES),
+        )
+    ]
+    assert pairs[0] == pairs[1]
+    assert len(pairs[0]) == 2
