@@ -227,6 +227,6 @@ def _summarise(stack: TrainedStack, seconds_s: float, folder: Path, *, is_open: 
     say(f"  combined at C = {probe.settings['C']:g}{chosen}")
     held_out = probe.held_out
     measured = Accuracy(1, held_out.n_correct, held_out.n_images)
-    note = "" if held_out.method == "validation" else " (a little too high: see C)"
+    note = "" if held_out.method == "validation" else " (a little too high)"
     say(f"{held_out.method}, {held_out.n_images:,} images: {measured} (95% interval){note}")
     say(f"kept in {folder}")
