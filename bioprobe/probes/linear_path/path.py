@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
@@ -14,11 +15,12 @@ from bioprobe.probes.linear_path.basis import EigenBasis
 from bioprobe.probes.linear_path.lbfgs import Stop, minimise
 from bioprobe.probes.linear_path.objective import ABSENT, Objective, Problems, Value
 from bioprobe.probes.linear_path.precision import choose_dtype
+from bioprobe.probes.linear_path.threads import one_thread
 
 if TYPE_CHECKING:
     import torch
 
-# Products this small gain nothing from bf16.
+# Products this small gain nothing from bf16, nor from a second thread.
 _LEAST_WORK = 1e8
 # Accuracies stand still long before the objective does. Of few rows, each shows.
 _ROUGH = Stop(tolerance=3e-4, max_iter=40, noise=1e-3)
@@ -102,9 +104,12 @@ def sweep_values(
     penalties = [_to_penalty(value, problems) for value in values]
     stop = _ROUGH if _is_large(problems) else _FINE
     states = _iter_states(objective, basis, penalties, _to_tensor(prior, objective), stop)
-    return np.stack(
-        [objective.score_held_out(state.coefficients, state.intercepts, folds) for state in states]
-    )
+    with _choose_threads(problems):
+        scored = [
+            objective.score_held_out(state.coefficients, state.intercepts, folds)
+            for state in states
+        ]
+    return np.stack(scored)
 
 
 def solve(
@@ -142,16 +147,18 @@ def solve(
     shrunk_to = None if prior is None else prior @ basis.directions
     rough = Objective(problems, _choose_dtype(problems))
     penalties = [_to_penalty(value * step, problems) for step in _WAY]
-    *_, state = _iter_states(rough, basis, penalties, _to_tensor(shrunk_to, rough), _ROUGH)
+    with _choose_threads(problems):
+        *_, state = _iter_states(rough, basis, penalties, _to_tensor(shrunk_to, rough), _ROUGH)
     exact = torch.float64 if problems.rows.size <= _MOST_DOUBLES else torch.float32
     n_iter = 0
     for dtype in (torch.float32, exact):
         # Float32 cannot tell smaller decreases from rounding.
         aim = stop if dtype == exact else _FINE
         objective = Objective(problems, dtype)
-        state = _solve(
-            objective, basis, penalties[-1], _to_tensor(shrunk_to, objective), state, aim
-        )
+        with _choose_threads(problems):
+            state = _solve(
+                objective, basis, penalties[-1], _to_tensor(shrunk_to, objective), state, aim
+            )
         n_iter += state.n_iter
     coefficients = state.coefficients[0].double().numpy() @ basis.directions.T
     if prior is not None and shrunk_to is not None:
@@ -165,6 +172,10 @@ def _choose_dtype(problems: Problems) -> torch.dtype:
     import torch
 
     return choose_dtype() if _is_large(problems) else torch.float32
+
+
+def _choose_threads(problems: Problems) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if _is_large(problems) else one_thread()
 
 
 def _is_large(problems: Problems) -> bool:
