@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bioprobe.errors import MismatchError, ProbeError
 from bioprobe.probes.hierarchy.label_tree import LabelTree
@@ -250,10 +249,8 @@ class StackProbe(Probe):
         n_classes = len(self.classes_)
         names = np.array([[str(place)] for place in range(n_classes)], dtype=object)
         loss = TreeLoss(LabelTree.from_leaves(names), places[:, np.newaxis], np.ones(1), 0.0)
-        # The products are so small that threads would wait for each other longer than they work.
-        with threadpool_limits(1, user_api="blas"):
-            basis = Eigenbasis.of(answers)
-            fit = minimise_loss(basis, loss, n_classes, strength, max_iter=_MAX_ITER, tol=_TOL)
+        basis = Eigenbasis.of(answers)
+        fit = minimise_loss(basis, loss, n_classes, strength, max_iter=_MAX_ITER, tol=_TOL)
         weights = np.asarray(fit.weights, dtype=np.float32)
         return weights, np.asarray(fit.biases, dtype=np.float32)
 

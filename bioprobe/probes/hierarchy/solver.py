@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 Floats = npt.NDArray[np.floating]
 
 # Directions of less variance than this, relative to the largest, are rounding in float32.
 _NEGLIGIBLE = 1e-7
+# Multiplications in one product that are worth a second thread.
+_LEAST_WORK = 1e8
 
 
 class Loss(Protocol):
@@ -139,7 +142,10 @@ def minimise_loss(
 
     first = np.zeros(shape) if start is None else start / scale
     options = {"maxiter": max_iter, "gtol": tol, "ftol": 1e-9, "maxcor": 10}
-    found = minimize(measure, first.ravel(), jac=True, method="L-BFGS-B", options=options)
+    # Threads would wait for each other longer than they work on products so small.
+    n_threads = 1 if rows.size * n_classes < _LEAST_WORK else None
+    with threadpool_limits(n_threads, user_api="blas"):
+        found = minimize(measure, first.ravel(), jac=True, method="L-BFGS-B", options=options)
     end = found.x.reshape(shape) * scale
     weights = (basis.directions @ end[:-1].astype(rows.dtype)).astype(rows.dtype)
     biases = end[-1].astype(rows.dtype) - basis.mean @ weights
