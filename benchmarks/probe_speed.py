@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.probes.choosing import measure_folds, measure_values
+from bioprobe.probes.fitting.choosing import measure_folds, measure_values
 from bioprobe.probes.kinds import KINDS
 from bioprobe.probes.sweep import Sweep
 

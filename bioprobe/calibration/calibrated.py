@@ -16,7 +16,7 @@ from bioprobe.calibration.rolling_up import choose_roll_up
 from bioprobe.calibration.temperature import TemperatureScaling
 from bioprobe.calibration.unknown import UnknownDetection, measure_detection, score_max_softmax
 from bioprobe.errors import SelectionError
-from bioprobe.probes.held_out import HeldOutAnswers
+from bioprobe.probes.fitting.held_out import HeldOutAnswers
 from bioprobe.probes.probe import Arrays, Probe, Vectors
 from bioprobe.probes.trained import TrainedProbe
 
@@ -163,7 +163,7 @@ def fit_calibration(answers: HeldOutAnswers, kind: str = "temperature") -> Calib
     Parameters
     ----------
     answers : HeldOutAnswers
-        See :func:`bioprobe.probes.held_out.answer_held_out`.
+        See :func:`bioprobe.probes.fitting.held_out.answer_held_out`.
     kind : str
         One of :data:`bioprobe.calibration.kinds.KINDS`.
 

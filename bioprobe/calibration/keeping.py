@@ -14,7 +14,7 @@ from bioprobe.calibration.calibrated import Calibration
 from bioprobe.calibration.kinds import restore_calibrator
 from bioprobe.errors import BioprobeError, StoreError
 from bioprobe.files import replacing, write_text
-from bioprobe.probes.held_out import HeldOutAnswers
+from bioprobe.probes.fitting.held_out import HeldOutAnswers
 from bioprobe.probes.saving import CARD_NAME, find_folder
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.write_errors import explaining_refusal

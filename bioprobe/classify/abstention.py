@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.classify.added.seen_offset import SeenOffset
 from bioprobe.classify.class_embeddings import embed_classes
-from bioprobe.classify.seen_offset import SeenOffset
 from bioprobe.classify.streaming import iter_vectors
 from bioprobe.classify.zeroshot import describe_question
 from bioprobe.errors import PromptError

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-from bioprobe.classify.additions import find_added_taxa
+from bioprobe.classify.added.additions import find_added_taxa
 from bioprobe.errors import PromptError
 from bioprobe.images.image_table import ImageTable
 from bioprobe.store import EmbeddingStore

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.classify.examples import Examples, read_examples
-from bioprobe.classify.seen_offset import SeenOffset
+from bioprobe.classify.added.examples import Examples, read_examples
+from bioprobe.classify.added.seen_offset import SeenOffset
 from bioprobe.prompts import PromptSet
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxonomy

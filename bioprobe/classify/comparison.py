@@ -103,7 +103,7 @@ def compare_prompts(
 
     See Also
     --------
-    bioprobe.evaluation.against_best.compare_with_best : which differences are noise.
+    bioprobe.evaluation.intervals.against_best.compare_with_best : which differences are noise.
     """
     asked = _find_labelled(store, rank, condition, rows)
     sets = _build_sets(taxa, text_types, template_sets, rank)

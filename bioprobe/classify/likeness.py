@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.classify.examples import read_examples
+from bioprobe.classify.added.examples import read_examples
 from bioprobe.classify.predictions import Predictions, find_label_classes
 from bioprobe.classify.streaming import iter_vectors
 from bioprobe.encoders.encoder import normalise_rows

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.classify.added.seen_offset import SeenOffset
 from bioprobe.classify.class_embeddings import embed_classes, embed_texts, list_examples
 from bioprobe.classify.pooling import Pool, find_top_pooled
 from bioprobe.classify.predictions import Predictions
-from bioprobe.classify.seen_offset import SeenOffset
 from bioprobe.classify.streaming import answer_in_chunks
 from bioprobe.errors import MismatchError, PromptError
 from bioprobe.prompts import PromptSet

@@ -13,7 +13,7 @@ from bioprobe.cli.output import say, write_frame
 
 if TYPE_CHECKING:
     from bioprobe.evaluation import Evaluation
-    from bioprobe.evaluation.few_shot import EfficiencyPlan
+    from bioprobe.evaluation.asking.few_shot import EfficiencyPlan
     from bioprobe.probes.text_prior import TextPrior
     from bioprobe.store import EmbeddingStore, TextCache
     from bioprobe.taxonomy import Rank
@@ -141,7 +141,7 @@ def _describe_texts(
 
 
 def _plan(shots: str, draws: int) -> EfficiencyPlan:
-    from bioprobe.evaluation.few_shot import EfficiencyPlan
+    from bioprobe.evaluation.asking.few_shot import EfficiencyPlan
 
     try:
         numbers = tuple(int(part) for part in shots.split(","))

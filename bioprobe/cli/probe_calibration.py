@@ -83,7 +83,7 @@ def keep_calibration(
     """Fit a calibration on held-out images and keep it beside the probe, or say why not."""
     from bioprobe.calibration.calibrated import fit_calibration
     from bioprobe.calibration.keeping import write_calibration
-    from bioprobe.probes.held_out import answer_held_out
+    from bioprobe.probes.fitting.held_out import answer_held_out
 
     if kind == "none":
         return

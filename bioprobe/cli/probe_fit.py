@@ -81,8 +81,8 @@ def fit(
 
     Example: bioprobe probe fit linear --level family
     """
+    from bioprobe.probes.fitting.training import PROMPTED, fit_probe
     from bioprobe.probes.saving import write_probe
-    from bioprobe.probes.training import PROMPTED, fit_probe
     from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Rank
 

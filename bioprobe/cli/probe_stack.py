@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from bioprobe.probes.shared_images import SharedImages
-    from bioprobe.probes.trained_stack import TrainedStack
+    from bioprobe.probes.stacks.shared_images import SharedImages
+    from bioprobe.probes.stacks.trained_stack import TrainedStack
     from bioprobe.store import EmbeddingStore
 
 _BASES = ("linear", "lda", "ridge", "knn", "centroid")
@@ -68,7 +68,7 @@ def fit(
     Example: bioprobe probe stack fit --with embeddings/other --level family
     """
     from bioprobe.probes.saving import write_probe
-    from bioprobe.probes.stacking import fit_stack
+    from bioprobe.probes.stacks.stacking import fit_stack
     from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Rank
 
@@ -156,7 +156,7 @@ def compare(
 
 
 def _open(folder: Path, others: list[Path], name: str) -> tuple[TrainedStack, list[EmbeddingStore]]:
-    from bioprobe.probes.trained_stack import read_stack
+    from bioprobe.probes.stacks.trained_stack import read_stack
     from bioprobe.store import EmbeddingStore
 
     first = EmbeddingStore.open(folder)
@@ -167,7 +167,7 @@ def _open(folder: Path, others: list[Path], name: str) -> tuple[TrainedStack, li
 def _share(
     stores: list[EmbeddingStore], rows: npt.NDArray[np.int64], *, quiet: bool
 ) -> SharedImages:
-    from bioprobe.probes.shared_images import find_shared_images
+    from bioprobe.probes.stacks.shared_images import find_shared_images
 
     shared = find_shared_images(stores, rows)
     folders = [str(one.folder) for one in stores[1:]]
@@ -186,7 +186,11 @@ def _compare(stack: TrainedStack, shared: SharedImages) -> pd.DataFrame:
     import pandas as pd
 
     from bioprobe.classify.accuracy import Accuracy
-    from bioprobe.evaluation.paired import adjust_by_holm, count_disagreements, measure_mcnemar
+    from bioprobe.evaluation.intervals.paired import (
+        adjust_by_holm,
+        count_disagreements,
+        measure_mcnemar,
+    )
 
     first, *others = stack.judge(shared)
     only = [count_disagreements(first, other) for other in others]

@@ -152,7 +152,7 @@ def _find_equal(store: EmbeddingStore, column: str, value: str) -> npt.NDArray[n
 
 
 def _recommend(compared: list[Compared], frame: pd.DataFrame, *, quiet: bool) -> None:
-    from bioprobe.evaluation.against_best import SIGNIFICANCE_LEVEL
+    from bioprobe.evaluation.intervals.against_best import SIGNIFICANCE_LEVEL
 
     best = compared[0]
     say(
@@ -184,7 +184,7 @@ def _to_frame(compared: list[Compared]) -> pd.DataFrame:
     """Return one row a combination; those that repeat another's texts are tested once."""
     import pandas as pd
 
-    from bioprobe.evaluation.against_best import compare_with_best
+    from bioprobe.evaluation.intervals.against_best import compare_with_best
 
     distinct = [one for one in compared if not one.same_texts_as]
     against = compare_with_best([one.right for one in distinct])

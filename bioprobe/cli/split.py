@@ -28,7 +28,8 @@ def split_images(
     ] = "stratified",
     level: options.Level = "family",
     fractions: Annotated[
-        str, typer.Option(help="Fractions of train, validation and test; not for imported and kfold.")
+        str,
+        typer.Option(help="Fractions of train, validation, test; not for imported and kfold."),
     ] = "0.8,0.1,0.1",
     group: Annotated[
         list[str] | None,

@@ -77,7 +77,7 @@ def add(
     Example: bioprobe taxa add "Panthera uncia" --common "snow leopard"
     --lineage "Animalia,Chordata,Mammalia,Carnivora,Felidae,Panthera"
     """
-    from bioprobe.classify.additions import add_one
+    from bioprobe.classify.added.additions import add_one
     from bioprobe.cli.taxa_pictures import add_pictures, report_blend
     from bioprobe.taxonomy.lineage import complete_taxon
 
@@ -117,7 +117,7 @@ def remove(
 
     Example: bioprobe taxa remove "Panthera uncia"
     """
-    from bioprobe.classify.additions import remove_one
+    from bioprobe.classify.added.additions import remove_one
 
     place, opened = _open_list(store, user_wide=user_wide)
     with place.lock():
@@ -146,7 +146,7 @@ def import_list(
 
     Example: bioprobe taxa import rare-species
     """
-    from bioprobe.classify.additions import import_taxa
+    from bioprobe.classify.added.additions import import_taxa
     from bioprobe.taxonomy.reading import read_taxonomy
     from bioprobe.taxonomy.synonyms import read_synonyms, replace_synonyms
 
@@ -206,7 +206,7 @@ def list_taxa(
     """
     import pandas as pd
 
-    from bioprobe.classify.additions import list_known
+    from bioprobe.classify.added.additions import list_known
 
     columns = [*options.RANK_NAMES, "common_name", "from", "prompts", "pictures"]
     rows = [

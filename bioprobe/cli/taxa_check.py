@@ -50,8 +50,8 @@ def check(
     """
     import pandas as pd
 
+    from bioprobe.classify.added.examples import embed_examples
     from bioprobe.classify.candidates import find_candidates
-    from bioprobe.classify.examples import embed_examples
     from bioprobe.classify.likeness import find_neighbours, find_neighbours_by_image
     from bioprobe.prompts import PromptSet, TextType, read_templates
 

@@ -13,7 +13,7 @@ from bioprobe.cli.output import say, write_frame
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bioprobe.classify.generalised import GeneralisedReport
+    from bioprobe.classify.added.generalised import GeneralisedReport
 
 
 def measure(
@@ -51,9 +51,9 @@ def measure(
 
     Example: bioprobe taxa measure --unseen-where "role == 'unseen-class'"
     """
+    from bioprobe.classify.added.generalised import measure_generalised
+    from bioprobe.classify.added.seen_offset import keep_offset
     from bioprobe.classify.candidates import find_candidates
-    from bioprobe.classify.generalised import measure_generalised
-    from bioprobe.classify.seen_offset import keep_offset
     from bioprobe.prompts import PromptSet, TextType, read_templates
     from bioprobe.taxonomy import Rank
 

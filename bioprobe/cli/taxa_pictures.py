@@ -10,7 +10,7 @@ from bioprobe.cli.loading import open_with_texts
 from bioprobe.cli.output import say
 
 if TYPE_CHECKING:
-    from bioprobe.classify.blending import Blend
+    from bioprobe.classify.added.blending import Blend
     from bioprobe.store.added_taxa import AddedList
     from bioprobe.taxonomy import Taxon
 
@@ -20,10 +20,10 @@ def add_pictures(
     templates: str, model: str | None, device: str, *, no_text: bool,
 ) -> Blend:  # fmt: skip
     """Add a taxon with example pictures."""
-    from bioprobe.classify.additions import add_pictured
-    from bioprobe.classify.blending import WEIGHT_FRACTIONS
+    from bioprobe.classify.added.additions import add_pictured
+    from bioprobe.classify.added.blending import WEIGHT_FRACTIONS
+    from bioprobe.classify.added.examples import embed_examples
     from bioprobe.classify.candidates import find_known_taxa
-    from bioprobe.classify.examples import embed_examples
     from bioprobe.prompts import PromptSet, TextType, read_templates
     from bioprobe.taxonomy import Taxonomy
 
@@ -61,7 +61,7 @@ def write_added(
     model: str | None, device: str,
 ) -> int:  # fmt: skip
     """Write added taxa as a CSV or a text head, and return how many there are."""
-    from bioprobe.classify.additions import find_added_taxa
+    from bioprobe.classify.added.additions import find_added_taxa
     from bioprobe.errors import SourceError
     from bioprobe.interchange.heads import export_text_head
     from bioprobe.prompts import PromptSet, TextType, read_templates

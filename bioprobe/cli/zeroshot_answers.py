@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bioprobe.classify import Predictions
     from bioprobe.classify.abstention import BackedOff
-    from bioprobe.classify.seen_offset import SeenOffset
+    from bioprobe.classify.added.seen_offset import SeenOffset
     from bioprobe.prompts import PromptSet
     from bioprobe.provenance import Provenance
     from bioprobe.store import EmbeddingStore, TextCache
@@ -116,9 +116,9 @@ def ask_texts(question: Question, way: Way) -> tuple[pd.DataFrame, Provenance]:
 def ask_head(question: Question, name: str, pool: str | None) -> tuple[pd.DataFrame, Provenance]:
     """Answer by a text head of the store, and say what is to be said of it."""
     from bioprobe.classify.candidates import find_candidates, find_parents
-    from bioprobe.classify.head_classes import find_head_classes, zeroshot_by_head
+    from bioprobe.classify.heads.head_classes import find_head_classes, zeroshot_by_head
+    from bioprobe.classify.heads.text_head import read_head
     from bioprobe.classify.pooling import Pool
-    from bioprobe.classify.text_head import read_head
     from bioprobe.store import EmbeddingStore
 
     rank, quiet, chosen = question.rank, question.quiet, Pool.parse(pool or "sum")
@@ -154,8 +154,8 @@ def _find_candidates(question: Question, store: EmbeddingStore, *, lowest: bool)
 
 
 def _find_offset(store: EmbeddingStore, given: str | None) -> SeenOffset | None:
-    from bioprobe.classify.additions import find_new_taxa
-    from bioprobe.classify.seen_offset import SeenOffset, read_offset
+    from bioprobe.classify.added.additions import find_new_taxa
+    from bioprobe.classify.added.seen_offset import SeenOffset, read_offset
 
     if given is None:
         return None

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from bioprobe.classify import Predictions
     from bioprobe.classify.abstention import BackedOff
+    from bioprobe.classify.added.seen_offset import SeenOffset
     from bioprobe.classify.class_embeddings import ClassEmbeddings
-    from bioprobe.classify.head_classes import HeadClasses
-    from bioprobe.classify.seen_offset import SeenOffset
+    from bioprobe.classify.heads.head_classes import HeadClasses
     from bioprobe.prompts import PromptSet
     from bioprobe.store import EmbeddingStore
 

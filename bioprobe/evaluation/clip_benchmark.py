@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bioprobe.evaluation.bootstrap import Interval
-from bioprobe.evaluation.methods import ZEROSHOT
+from bioprobe.evaluation.asking.methods import ZEROSHOT
+from bioprobe.evaluation.intervals.bootstrap import Interval
 from bioprobe.evaluation.result import Evaluation, MethodResult
 
 # What CLIP_benchmark calls the figures and tasks that it has too.

@@ -11,19 +11,19 @@ import numpy.typing as npt
 
 from bioprobe.classify.predictions import find_label_classes
 from bioprobe.errors import ModelUnavailableError, ProbeError
-from bioprobe.evaluation.answers import Answers, gather_answers
-from bioprobe.evaluation.bootstrap import Draws, Interval, Resamples
-from bioprobe.evaluation.confusion import count_confusion, keep_met
-from bioprobe.evaluation.errors import explain_pairs
-from bioprobe.evaluation.few_shot import EfficiencyPlan, measure_methods
-from bioprobe.evaluation.flat_metrics import find_best
-from bioprobe.evaluation.methods import check_methods, find_obstacle
-from bioprobe.evaluation.paired import Comparison, compare_pairs
+from bioprobe.evaluation.asking.answers import Answers, gather_answers
+from bioprobe.evaluation.asking.few_shot import EfficiencyPlan, measure_methods
+from bioprobe.evaluation.asking.methods import check_methods, find_obstacle
+from bioprobe.evaluation.asking.rounds import list_rounds
+from bioprobe.evaluation.intervals.bootstrap import Draws, Interval, Resamples
+from bioprobe.evaluation.intervals.paired import Comparison, compare_pairs
+from bioprobe.evaluation.metrics.flat_metrics import find_best
+from bioprobe.evaluation.metrics.scores import build_tree, draw_method_scores, find_intervals
+from bioprobe.evaluation.mistakes.confusion import count_confusion, keep_met
+from bioprobe.evaluation.mistakes.errors import explain_pairs
 from bioprobe.evaluation.result import Evaluation, MethodResult
-from bioprobe.evaluation.rounds import list_rounds
-from bioprobe.evaluation.scores import build_tree, draw_method_scores, find_intervals
 from bioprobe.evaluation.tables import describe_evidence, list_answers
-from bioprobe.probes.labelling import hash_rows, hash_taxonomy, label_rows
+from bioprobe.probes.fitting.labelling import hash_rows, hash_taxonomy, label_rows
 from bioprobe.probes.text_prior import TextPrior
 from bioprobe.provenance import Provenance
 from bioprobe.splits import Split
@@ -95,7 +95,7 @@ def evaluate(
     rank : Rank
         Rank of the classes. Images without a label there are not judged.
     methods : sequence of str
-        Some of :data:`bioprobe.evaluation.methods.METHODS`. One that cannot be asked of this
+        Some of :data:`bioprobe.evaluation.asking.methods.METHODS`. One that cannot be asked of this
         store is passed over, with its reason in the result.
     split : Split
         Of the store.

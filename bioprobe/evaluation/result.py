@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe.errors import ProbeError
-from bioprobe.evaluation.bootstrap import Interval
-from bioprobe.evaluation.confusion import Confusion, count_confusion, keep_met
-from bioprobe.evaluation.errors import tabulate_classes
-from bioprobe.evaluation.label_efficiency import Efficiency
-from bioprobe.evaluation.paired import Comparison
+from bioprobe.evaluation.asking.label_efficiency import Efficiency
+from bioprobe.evaluation.intervals.bootstrap import Interval
+from bioprobe.evaluation.intervals.paired import Comparison
+from bioprobe.evaluation.mistakes.confusion import Confusion, count_confusion, keep_met
+from bioprobe.evaluation.mistakes.errors import tabulate_classes
 from bioprobe.taxonomy import Rank, Taxonomy
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class MethodResult:
     method : str
         Its name.
     metrics : dict of str to Interval
-        :data:`bioprobe.evaluation.scores.METRICS` on all judged images, with intervals of 95%;
+        :data:`bioprobe.evaluation.metrics.scores.METRICS` on all judged images, with intervals of
+        95%;
         ``ece_calibrated`` and ``log_loss_calibrated`` where a temperature could be chosen.
     kept_metrics : dict of str to Interval
         The same on the images that the mask keeps; empty without a mask, or if it keeps none.
@@ -157,7 +158,7 @@ class Evaluation:
 
         See Also
         --------
-        bioprobe.evaluation.errors.tabulate_classes : what the columns are.
+        bioprobe.evaluation.mistakes.errors.tabulate_classes : what the columns are.
         """
         return tabulate_classes(self.count_confusion(method))
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bioprobe.errors import StoreError
-from bioprobe.evaluation.bootstrap import Interval
+from bioprobe.evaluation.asking.label_efficiency import Efficiency
 from bioprobe.evaluation.clip_benchmark import to_clip_benchmark
-from bioprobe.evaluation.label_efficiency import Efficiency
-from bioprobe.evaluation.paired import Comparison
+from bioprobe.evaluation.intervals.bootstrap import Interval
+from bioprobe.evaluation.intervals.paired import Comparison
 from bioprobe.evaluation.result import Evaluation, MethodResult
 from bioprobe.files import replacing, write_text
 from bioprobe.store import EmbeddingStore

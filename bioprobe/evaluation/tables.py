@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.evaluation.answers import Answers
-from bioprobe.evaluation.errors import Evidence, Mistake
-from bioprobe.evaluation.flat_metrics import find_best
-from bioprobe.probes.labelling import name_classes
+from bioprobe.evaluation.asking.answers import Answers
+from bioprobe.evaluation.metrics.flat_metrics import find_best
+from bioprobe.evaluation.mistakes.errors import Evidence, Mistake
+from bioprobe.probes.fitting.labelling import name_classes
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxonomy
 

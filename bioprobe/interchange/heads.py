@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.classify.text_head import write_head
+from bioprobe.classify.heads.text_head import write_head
 from bioprobe.encoders.catalog import parse_name
 from bioprobe.errors import MismatchError, ModelUnavailableError, SourceError
 from bioprobe.interchange.formats.treeoflife import iter_blocks, read_text_head, write_text_head

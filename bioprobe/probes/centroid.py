@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import ProbeError
-from bioprobe.probes.closed_form import Labels, spread_rows
+from bioprobe.probes.closed_forms.closed_form import Labels, spread_rows
 from bioprobe.probes.probe import Arrays, Probe, Vectors
 from bioprobe.probes.temperature import fit_scale
 

@@ -24,7 +24,7 @@ class Kind:
     Parameters
     ----------
     module, class_name : str
-        Place of the class.
+        Place of the class, from ``bioprobe.probes``.
     parameter : str
         Argument of ``__init__`` that is chosen when it is not given; ``""`` where there is
         nothing to choose.
@@ -57,9 +57,12 @@ KINDS: dict[str, Kind] = {
         "linear", "LinearProbe", "C", _space(1e-1, 1e4, 11), "multinomial logistic regression"
     ),
     "lda": Kind(
-        "lda", "LdaProbe", "shrinkage", _space(1, 1e-4), "linear discriminant analysis, shrunk"
+        "closed_forms.lda", "LdaProbe", "shrinkage", _space(1, 1e-4),
+        "linear discriminant analysis, shrunk",
     ),
-    "ridge": Kind("ridge", "RidgeProbe", "alpha", _space(1e3, 1e-3), "ridge regression on ±1"),
+    "ridge": Kind(
+        "closed_forms.ridge", "RidgeProbe", "alpha", _space(1e3, 1e-3), "ridge regression on ±1"
+    ),
     "knn": Kind(
         "knn", "KnnProbe", "k", (200, 100, 50, 30, 20, 15, 10, 7, 5, 3, 1),
         "vote of the nearest neighbours, by similarity",
@@ -73,7 +76,7 @@ KINDS: dict[str, Kind] = {
         "hierarchical", "HierarchicalProbe", "C", (30, 100, 300, 1000),
         "losses at every rank of a chain, consistent",
     ),
-    "stack": Kind("stacked", "StackProbe", "", (), "several encoders' probes, combined"),
+    "stack": Kind("stacks.stacked", "StackProbe", "", (), "several encoders' probes, combined"),
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.probes.labelling import name_classes
+from bioprobe.probes.fitting.labelling import name_classes
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.taxonomy import Taxonomy
 

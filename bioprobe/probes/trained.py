@@ -13,7 +13,7 @@ from bioprobe.classify.streaming import answer_in_chunks
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError
 from bioprobe.images.image_table import ImageTable
-from bioprobe.probes.labelling import hash_taxonomy
+from bioprobe.probes.fitting.labelling import hash_taxonomy
 from bioprobe.probes.probe import Probe, Vectors
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore

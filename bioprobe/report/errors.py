@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bioprobe.evaluation.confusion import Confusion
+from bioprobe.evaluation.mistakes.confusion import Confusion
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.report.plots import plot_confusion
 from bioprobe.taxonomy import RANKS

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bioprobe.evaluation.bootstrap import Interval
-from bioprobe.evaluation.paired import Comparison
+from bioprobe.evaluation.intervals.bootstrap import Interval
+from bioprobe.evaluation.intervals.paired import Comparison
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.report.plots import Curve, plot_intervals, plot_label_efficiency
 

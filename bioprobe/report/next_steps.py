@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bioprobe.classify.predictions import find_label_classes
-from bioprobe.evaluation.errors import describe_lineage
+from bioprobe.evaluation.mistakes.errors import describe_lineage
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.report.data import find_training
 from bioprobe.splits import Split

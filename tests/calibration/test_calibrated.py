@@ -17,10 +17,10 @@ from bioprobe.calibration.keeping import ABOUT_NAME, read_calibration, write_cal
 from bioprobe.calibration.reliability import measure_reliability
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ProbeError, SelectionError, StoreError
-from bioprobe.probes.held_out import HeldOutAnswers, answer_held_out
+from bioprobe.probes.fitting.held_out import HeldOutAnswers, answer_held_out
+from bioprobe.probes.fitting.training import fit_probe
 from bioprobe.probes.saving import write_probe
 from bioprobe.probes.trained import TrainedProbe
-from bioprobe.probes.training import fit_probe
 from bioprobe.splits import Split, assign_folds
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank

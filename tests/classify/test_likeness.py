@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.classify.examples import Examples, keep_examples
+from bioprobe.classify.added.examples import Examples, keep_examples
 from bioprobe.classify.likeness import find_neighbours_by_image
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon, Taxonomy

@@ -14,8 +14,8 @@ import pytest
 
 from bioprobe.classify import measure_accuracy, zeroshot
 from bioprobe.classify.abstention import back_off
-from bioprobe.classify.additions import add_pictured
-from bioprobe.classify.generalised import measure_generalised
+from bioprobe.classify.added.additions import add_pictured
+from bioprobe.classify.added.generalised import measure_generalised
 from bioprobe.classify.unknown import find_unknown, measure_auroc, measure_unknown
 from bioprobe.classify.zeroshot import zeroshot_rolled_up
 from bioprobe.embedding import embed_images

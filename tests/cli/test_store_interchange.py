@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from bioprobe.classify.text_head import list_heads
+from bioprobe.classify.heads.text_head import list_heads
 from bioprobe.cli.app import run
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.store import EmbeddingStore

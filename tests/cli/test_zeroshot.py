@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bioprobe.classify.seen_offset import SeenOffset, keep_offset
+from bioprobe.classify.added.seen_offset import SeenOffset, keep_offset
 from bioprobe.cli.app import run
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon

@@ -18,15 +18,15 @@ from bioprobe.evaluation import (
     read_evaluation,
     write_evaluation,
 )
+from bioprobe.evaluation.asking.few_shot import EfficiencyPlan
 from bioprobe.evaluation.clip_benchmark import to_clip_benchmark
-from bioprobe.evaluation.few_shot import EfficiencyPlan
-from bioprobe.evaluation.flat_metrics import score_flat
+from bioprobe.evaluation.metrics.flat_metrics import score_flat
+from bioprobe.evaluation.metrics.scores import CALIBRATED, METRICS
+from bioprobe.evaluation.metrics.tree_metrics import measure_rows, score_tree
 from bioprobe.evaluation.saving import write_results
-from bioprobe.evaluation.scores import CALIBRATED, METRICS
-from bioprobe.evaluation.tree_metrics import measure_rows, score_tree
+from bioprobe.probes.fitting.training import fit_probe
 from bioprobe.probes.hierarchy.label_tree import LabelTree
 from bioprobe.probes.text_prior import TextPrior
-from bioprobe.probes.training import fit_probe
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.classify.text_head import read_head
+from bioprobe.classify.heads.text_head import read_head
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, SourceError, StoreError
 from bioprobe.interchange import import_text_head, import_vectors, recognise_layout

@@ -13,10 +13,10 @@ import pytest
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, ProbeError, SelectionError, StoreError
-from bioprobe.probes.labelling import hash_rows, label_rows, name_classes
+from bioprobe.probes.fitting.labelling import hash_rows, label_rows, name_classes
+from bioprobe.probes.fitting.training import fit_probe
 from bioprobe.probes.saving import list_probes, read_probe, remove_probe, write_probe
 from bioprobe.probes.text_prior import TextPrior
-from bioprobe.probes.training import fit_probe
 from bioprobe.prompts import TextType
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore

@@ -1,0 +1,1 @@
+"""Classes that a user adds, by text or by pictures."""

@@ -1,0 +1,1 @@
+"""Text embeddings that came from elsewhere."""

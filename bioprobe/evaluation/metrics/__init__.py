@@ -1,0 +1,1 @@
+"""Figures of answers, flat and on the tree."""

@@ -1,0 +1,1 @@
+"""Probes whose whole regularisation path is one eigendecomposition."""

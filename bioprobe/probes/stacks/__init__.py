@@ -1,0 +1,1 @@
+"""Probes of several encoders over the same images."""

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bioprobe.calibration.calibrator import to_logits
+from bioprobe.calibration.temperature import TemperatureScaling
+from bioprobe.errors import ProbeError
+from bioprobe.evaluation.asking.answers import Answers, gather_answers
+from bioprobe.evaluation.asking.methods import METHODS, check_methods, find_obstacle, learn
+from bioprobe.evaluation.asking.rounds import list_rounds
+from bioprobe.probes.fitting.labelling import label_rows
+from bioprobe.probes.fitting.training import fit_probe
+from bioprobe.probes.text_prior import TextPrior
+from bioprobe.splits import Split
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Rank, Taxonomy
+
+
+def _label(store: EmbeddingStore) -> Taxonomy:
+    return label_rows(store.images, store.rows, Rank.FAMILY).classes
+
+
+def _gather(
+    store: EmbeddingStore, method: str, split: Split, texts: TextPrior | None = None
+) -> Answers:
+    labelled = store.images.labels(Rank.FAMILY) != ""
+    rounds = list_rounds(split, labelled)
+    return gather_answers(method, store, Rank.FAMILY, rounds, _label(store), texts=texts)
+
+
+@pytest.mark.parametrize("kind", ["knn", "centroid", "lda", "ridge"])
+def test_the_answers_are_those_of_the_probe_alone(
+    families: EmbeddingStore, split: Split, kind: str
+) -> None:
+    answers = _gather(families, kind, split)
+    labelled = families.images.labels(Rank.FAMILY) != ""
+    rows = split.rows("test")[labelled[split.rows("test")]]
+    probe = fit_probe(families, kind, Rank.FAMILY, split=split, first_rank=Rank.PHYLUM)
+    alone = probe.predict(families, rows, k=5)
+    assert answers.rows.tolist() == rows.tolist()
+    names = [taxon.name for taxon in _label(families)]
+    order = [[taxon.name for taxon in alone.classes].index(name) for name in names]
+    np.testing.assert_allclose(answers.probabilities, alone.to_dense()[:, order], atol=1e-6)
+    assert answers.settings == (probe.settings,)
+    assert answers.n_training == (probe.n_rows,) == (38,)
+    assert answers.is_known.all()
+
+
+def test_the_temperature_is_that_of_the_validation_part(
+    families: EmbeddingStore, split: Split
+) -> None:
+    answers = _gather(families, "lda", split)
+    probe = fit_probe(families, "lda", Rank.FAMILY, split=split)
+    rows = split.rows("validation")
+    rows = rows[families.images.labels(Rank.FAMILY)[rows] != ""]
+    validation = probe.predict(families, rows, k=5)
+    expected = TemperatureScaling.fit(to_logits(validation.to_dense()), validation.truth_classes)
+    assert answers.temperatures == pytest.approx((expected.temperature,))
+    assert answers.calibrated_on == "validation"
+    assert answers.calibrated is not None
+    again = expected.calibrate(to_logits(answers.probabilities))
+    np.testing.assert_allclose(answers.calibrated, again, atol=1e-5)
+
+
+def test_without_a_validation_part_the_temperature_is_that_of_a_fold(
+    families: EmbeddingStore, split: Split
+) -> None:
+    parts = np.where(split.parts == "validation", "", split.parts)
+    without = dataclasses.replace(split, parts=parts)
+    answers = _gather(families, "centroid", without)
+    assert answers.calibrated_on == "held-out fold"
+    # The fold did not teach the probe that was asked of it.
+    held_out = dataclasses.replace(
+        split,
+        parts=np.where(split.folds == 0, "validation", parts).astype(object),
+        folds=np.full(len(parts), -1),
+    )
+    probe = fit_probe(families, "centroid", Rank.FAMILY, split=held_out)
+    fold = held_out.rows("validation")
+    fold = fold[families.images.labels(Rank.FAMILY)[fold] != ""]
+    found = probe.predict(families, fold, k=5)
+    expected = TemperatureScaling.fit(to_logits(found.to_dense()), found.truth_classes)
+    assert answers.temperatures == pytest.approx((expected.temperature,))
+    # But the answers that are judged come from all training images.
+    assert answers.n_training == (38,)
+
+
+def test_without_rows_to_choose_on_nothing_is_calibrated(
+    families: EmbeddingStore, split: Split
+) -> None:
+    parts = np.where(split.parts == "validation", "", split.parts)
+    bare = dataclasses.replace(split, parts=parts, folds=np.full(len(parts), -1))
+    answers = _gather(families, "centroid", bare)
+    assert answers.calibrated is None
+    assert (answers.temperatures, answers.calibrated_on) == ((), "")
+
+
+def test_folds_are_answered_by_what_was_learnt_from_the_others(
+    families: EmbeddingStore, make_parts: Callable[..., Split]
+) -> None:
+    n = len(families)
+    folds = np.arange(n) % 4
+    answers = _gather(families, "knn", make_parts(["train"] * n, folds))
+    assert answers.rows.tolist() == list(range(n - 2))
+    assert len(answers.settings) == 4
+    # An image that had taught its own nearest neighbour would be right for certain.
+    vectors = families.read_vectors()
+    k = answers.settings[0]["k"]
+    row = 0
+    others = np.flatnonzero((folds != 0) & (families.images.labels(Rank.FAMILY) != ""))
+    near = others[np.argsort(-(vectors[others] @ vectors[row]))[:k]]
+    votes = np.exp(vectors[near] @ vectors[row] / 0.07)
+    names = [taxon.name for taxon in _label(families)]
+    labels = families.images.labels(Rank.FAMILY)[near]
+    expected = [votes[labels == name].sum() / votes.sum() for name in names]
+    np.testing.assert_allclose(answers.probabilities[0], expected, atol=0.02)
+
+
+def test_a_class_without_training_rows_is_unknown_and_has_no_probability(
+    families: EmbeddingStore, split: Split
+) -> None:
+    mice = families.images.labels(Rank.FAMILY) == "Muridae"
+    parts = split.parts.copy()
+    parts[mice & (parts != "test")] = ""
+    answers = _gather(families, "centroid", dataclasses.replace(split, parts=parts))
+    labels = families.images.labels(Rank.FAMILY)[answers.rows]
+    assert answers.is_known.tolist() == (labels != "Muridae").tolist()
+    column = [taxon.name for taxon in _label(families)].index("Muridae")
+    assert (answers.probabilities[:, column] == 0).all()
+    np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_zero_shot_answers_the_rows_by_the_nearest_text(
+    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]
+) -> None:
+    families = _with_text_tower(families)
+    encoder = make_encoder()
+    texts = TextPrior(encoder.encode_text, 20.0, templates=("a photo of {}.",))
+    answers = _gather(families, "zeroshot", split, texts=texts)
+    names = [f"Animalia {taxon.lineage[3]} {taxon.name}" for taxon in _label(families)]
+    classes = encoder.encode_text([f"a photo of {name}." for name in names])
+    logits = families.manifest.logit_scale * families.read_vectors(answers.rows) @ classes.T
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(answers.probabilities, expected, atol=1e-5)
+    assert answers.n_training == (0,)
+    assert answers.calibrated_on == "validation"
+
+
+def _with_text_tower(store: EmbeddingStore) -> EmbeddingStore:
+    manifest = dataclasses.replace(store.manifest, has_text_tower=True)
+    manifest.write(store.folder)
+    return EmbeddingStore(store.folder, manifest)
+
+
+def test_an_encoder_without_text_is_an_obstacle_to_methods_that_read(
+    families: EmbeddingStore,
+) -> None:
+    manifest = dataclasses.replace(families.manifest, has_text_tower=False)
+    blind = EmbeddingStore(families.folder, manifest)
+    assert "embeds no text" in find_obstacle("zeroshot", blind, None)
+    assert "embeds no text" in find_obstacle("prompt+probe", blind, None)
+    assert find_obstacle("knn", blind, None) == ""
+    assert find_obstacle("zeroshot", _with_text_tower(families), None) == "no texts were given"
+
+
+def test_settings_that_are_given_are_not_chosen_again(
+    families: EmbeddingStore, split: Split
+) -> None:
+    learnt = learn("knn", families, Rank.FAMILY, split, _label(families), settings={"k": 2})
+    assert learnt.settings["k"] == 2
+
+
+@pytest.mark.parametrize("methods", [[], ["knn", "knn"], ["oracle"]])
+def test_what_is_no_list_of_methods_is_refused(methods: list[str]) -> None:
+    with pytest.raises(ProbeError, match="methods are zeroshot, knn"):
+        check_methods(methods)
+
+
+def test_every_method_is_one() -> None:
+    check_methods(METHODS)
+
+
+@pytest.mark.parametrize("method", ["linear", "hierarchical", "stack", "prompt+probe"])
+def test_every_method_answers_all_images_about_all_classes(
+    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any], method: str
+) -> None:
+    texts = TextPrior(make_encoder().encode_text, 20.0, templates=("{}",), others=_label(families))
+    answers = _gather(families, method, split, texts)
+    np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, atol=1e-4)
+    labels = families.images.labels(Rank.FAMILY)[answers.rows]
+    names = np.array([taxon.name for taxon in _label(families)], dtype=object)
+    assert (names[answers.probabilities.argmax(axis=1)] == labels).mean() > 0.6
+    assert answers.temperatures

@@ -1,0 +1,253 @@
+"""Tree metrics on a tree of five classes whose answers are seen by eye, and against hiclass."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import hiclass.metrics
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from bioprobe.errors import SelectionError
+from bioprobe.evaluation.metrics.tree_metrics import (
+    TREE_METRICS,
+    back_off,
+    measure_rows,
+    score_tree,
+    trace_operating_curve,
+    weigh_nodes,
+)
+from bioprobe.probes.hierarchy.label_tree import LabelTree
+
+# node numbers:
+#
+# root (-1) ─┬─ animals 5 ─┬─ cats 7 ─┬─ lion 0
+#            │             │          └─ lynx 1
+#            │             └─ dogs 8 ─── wolf 2
+#            └─ plants 6 ─── grasses 9 ┬─ rice 3
+#                                      └─ wheat 4
+CLASSES = np.array(
+    [
+        ["animals", "cats", "lion"],
+        ["animals", "cats", "lynx"],
+        ["animals", "dogs", "wolf"],
+        ["plants", "grasses", "rice"],
+        ["plants", "grasses", "wheat"],
+    ],
+    dtype=object,
+)
+TREE = LabelTree.from_leaves(CLASSES)
+LION, LYNX, WOLF, RICE, WHEAT, ANIMALS, PLANTS, CATS, DOGS, GRASSES = range(10)
+ROOT = -1
+
+
+def rows(*nodes: int) -> npt.NDArray[np.int64]:
+    return np.array(nodes, dtype=np.int64)
+
+
+def test_the_tree_is_the_one_that_is_drawn() -> None:
+    assert ["/".join(filter(None, names)) for names in TREE.lineages[5:]] == [
+        "animals",
+        "plants",
+        "animals/cats",
+        "animals/dogs",
+        "plants/grasses",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer", "height", "is_right", "precision", "recall"),
+    [
+        (LION, LION, 0, True, 1, 1),
+        (LION, LYNX, 1, False, 2 / 3, 2 / 3),
+        (LION, WOLF, 2, False, 1 / 3, 1 / 3),
+        (LION, RICE, 3, False, 0, 0),
+        (LION, CATS, 1, True, 1, 2 / 3),
+        (LION, ANIMALS, 2, True, 1, 1 / 3),
+        (LION, ROOT, 3, True, 1, 0),
+        (LION, DOGS, 2, False, 1 / 2, 1 / 3),
+        (LION, PLANTS, 3, False, 0, 0),
+        (WOLF, DOGS, 1, True, 1, 2 / 3),
+    ],
+)
+def test_depth_counts_the_nodes_that_answer_and_truth_share(
+    truth: int, answer: int, height: int, is_right: bool, precision: float, recall: float
+) -> None:
+    found = measure_rows(rows(truth), rows(answer), TREE, "depth")
+    assert found.heights.tolist() == [height]
+    assert found.is_right.tolist() == [is_right]
+    assert found.precisions.tolist() == pytest.approx([precision])
+    assert found.recalls.tolist() == pytest.approx([recall])
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0
+    assert found.f1s.tolist() == pytest.approx([f1])
+
+
+def test_information_is_the_bits_of_the_classes_that_are_ruled_out() -> None:
+    values = weigh_nodes(TREE, "information")
+    bits = {count: -math.log2(count / 5) for count in (1, 2, 3)}
+    assert values[[LION, ANIMALS, CATS, DOGS, PLANTS, GRASSES]].tolist() == pytest.approx(
+        [bits[1], bits[3], bits[2], bits[1], bits[2], bits[2]]
+    )
+    assert values[ROOT] == 0
+    found = measure_rows(rows(LION, LION, WOLF), rows(LYNX, WOLF, DOGS), TREE)
+    assert found.precisions.tolist() == pytest.approx([bits[2] / bits[1], bits[3] / bits[1], 1])
+    # A family that holds one species says as much as the species.
+    assert found.recalls[2] == 1
+    assert found.heights.tolist() == [1, 2, 1]
+
+
+def test_scores_are_means_over_images_and_over_mistakes() -> None:
+    truth, answers = rows(LION, LION, LION, LION, LION), rows(LION, LYNX, RICE, CATS, ROOT)
+    scores = score_tree(measure_rows(truth, answers, TREE, "depth"))
+    assert tuple(scores) == TREE_METRICS
+    assert {name: float(score[0]) for name, score in scores.items()} == pytest.approx(
+        {
+            "hierarchical_precision": (1 + 2 / 3 + 0 + 1 + 1) / 5,
+            "hierarchical_recall": (1 + 2 / 3 + 0 + 2 / 3 + 0) / 5,
+            "hierarchical_f1": (1 + 2 / 3 + 0 + 4 / 5 + 0) / 5,
+            "right_or_above": 3 / 5,
+            "mistake_severity": (1 + 3) / 2,
+            "average_lca_height": (0 + 1 + 3 + 1 + 3) / 5,
+        }
+    )
+
+
+def test_weights_are_rows_drawn_again() -> None:
+    rng = np.random.default_rng(0)
+    truth, answers = rng.integers(0, 5, 30), rng.integers(-1, 10, 30)
+    drawn = rng.integers(0, 30, (4, 30))
+    weights = np.array([np.bincount(draw, minlength=30) for draw in drawn])
+    together = score_tree(measure_rows(truth, answers, TREE), weights)
+    for place, draw in enumerate(drawn):
+        alone = score_tree(measure_rows(truth[draw], answers[draw], TREE))
+        for name in TREE_METRICS:
+            assert together[name][place] == pytest.approx(alone[name][0])
+
+
+def test_without_a_mistake_severity_is_not_a_number() -> None:
+    scores = score_tree(measure_rows(rows(LION), rows(LION), TREE))
+    assert math.isnan(scores["mistake_severity"][0])
+    assert scores["average_lca_height"].tolist() == [0]
+
+
+def test_no_images_have_no_scores() -> None:
+    scores = score_tree(measure_rows(rows(), rows(), TREE))
+    assert all(math.isnan(score[0]) for score in scores.values())
+
+
+def test_a_class_that_the_tree_does_not_hold_makes_all_but_the_root_wrong() -> None:
+    found = measure_rows(rows(-1, -1, -1), rows(LION, CATS, ROOT), TREE)
+    assert found.is_right.tolist() == [False, False, True]
+    assert found.heights.tolist() == [3, 3, 3]
+    assert found.precisions.tolist() == [0, 0, 1]
+    assert found.recalls.tolist() == [0, 0, 0]
+    assert found.f1s.tolist() == [0, 0, 0]
+
+
+def test_one_class_is_always_right() -> None:
+    tree = LabelTree.from_leaves(CLASSES[:1])
+    found = measure_rows(rows(0), rows(0), tree)
+    assert (found.precisions[0], found.recalls[0], found.f1s[0]) == (1, 1, 1)
+
+
+def test_holes_are_no_nodes() -> None:
+    tree = LabelTree.from_leaves(
+        np.array([["animals", "", "lion"], ["animals", "dogs", "wolf"]], dtype=object)
+    )
+    found = measure_rows(rows(0), rows(1), tree, "depth")
+    assert found.precisions.tolist() == pytest.approx([1 / 3])
+    assert found.recalls.tolist() == [1 / 2]
+    assert found.heights.tolist() == [2]
+
+
+@pytest.mark.parametrize("with_inner_nodes", [False, True])
+def test_depth_agrees_with_hiclass(with_inner_nodes: bool) -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 5, 200)
+    answers = rng.integers(0, 10 if with_inner_nodes else 5, 200)
+    found = measure_rows(truth, answers, TREE, "depth")
+    true_names, names = TREE.lineages[truth].astype(str), TREE.lineages[answers].astype(str)
+    assert found.precisions.mean() == pytest.approx(
+        hiclass.metrics.precision(true_names, names, average="macro")
+    )
+    assert found.recalls.mean() == pytest.approx(
+        hiclass.metrics.recall(true_names, names, average="macro")
+    )
+    related = found.shared > 0  # hiclass has no F1 for the others
+    assert found.f1s[related].mean() == pytest.approx(
+        hiclass.metrics.f1(true_names[related], names[related], average="macro")
+    )
+    assert found.shared.sum() / found.answered.sum() == pytest.approx(
+        hiclass.metrics.precision(true_names, names)
+    )
+    assert found.shared.sum() / found.wanted.sum() == pytest.approx(
+        hiclass.metrics.recall(true_names, names)
+    )
+
+
+PROBABILITIES = np.array(
+    [
+        [0.70, 0.20, 0.06, 0.04, 0.00],  # lion; cats .90; animals .96
+        [0.30, 0.30, 0.20, 0.10, 0.10],  # cats .60; animals .80
+        [0.25, 0.05, 0.25, 0.25, 0.20],  # grasses .45, plants .45; animals .55
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "answers"),
+    [
+        (0.0, [LION, LION, LION]),
+        (0.3, [LION, LION, GRASSES]),
+        (0.5, [LION, CATS, ANIMALS]),
+        (0.65, [LION, ANIMALS, ROOT]),
+        (0.75, [CATS, ANIMALS, ROOT]),
+        (0.9, [CATS, ROOT, ROOT]),
+        (0.95, [ANIMALS, ROOT, ROOT]),
+        (1.0, [ROOT, ROOT, ROOT]),
+    ],
+)
+def test_answers_back_off_to_the_deepest_rank_that_passes(
+    threshold: float, answers: list[int]
+) -> None:
+    assert back_off(PROBABILITIES, TREE, threshold).tolist() == answers
+
+
+def test_backing_off_takes_no_images() -> None:
+    assert back_off(np.zeros((0, 5)), TREE, 0.5).tolist() == []
+
+
+def test_the_operating_curve_trades_detail_for_correctness() -> None:
+    truth = rows(LYNX, LYNX, WHEAT)
+    curve = trace_operating_curve(truth, PROBABILITIES, TREE, [0.5, 0.0, 1.0, 0.75])
+    bits = {count: -math.log2(count / 5) for count in (1, 2, 3)}
+    assert curve.thresholds.tolist() == [0.0, 0.5, 0.75, 1.0]
+    # 0: lion lion lion; .5: lion, cats, animals; .75: cats, animals, root; 1: root root root.
+    assert curve.correct_fractions.tolist() == pytest.approx([0, 1 / 3, 1, 1])
+    assert curve.informations.tolist() == pytest.approx(
+        [bits[1], (bits[1] + bits[2] + bits[3]) / 3, (bits[2] + bits[3]) / 3, 0]
+    )
+    assert curve.true_informations.tolist() == pytest.approx(
+        [2 * bits[2] / 3, 2 * bits[2] / 3, (bits[2] + bits[3]) / 3, 0]
+    )
+    assert curve.class_fractions.tolist() == pytest.approx([1, 1 / 3, 0, 0])
+    assert json.loads(json.dumps(curve.to_dict()))["thresholds"] == [0.0, 0.5, 0.75, 1.0]
+
+
+def test_the_operating_curve_has_a_hundred_steps_if_none_are_given() -> None:
+    curve = trace_operating_curve(rows(LION, LION, LION), PROBABILITIES, TREE)
+    assert len(curve.thresholds) == 101
+    assert curve.correct_fractions[-1] == 1
+    assert (np.diff(curve.informations) <= 1e-12).all()
+
+
+def test_the_operating_curve_of_no_images_is_not_a_number() -> None:
+    curve = trace_operating_curve(rows(), np.zeros((0, 5)), TREE, [0.5])
+    assert np.isnan(curve.correct_fractions).all()
+
+
+def test_an_unknown_value_of_nodes_is_refused() -> None:
+    with pytest.raises(SelectionError, match="depth or information, got 'height'"):
+        measure_rows(rows(0), rows(0), TREE, "height")
