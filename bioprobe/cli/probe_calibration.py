@@ -7,14 +7,14 @@ import math
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-import numpy.typing as npt
 import typer
 
 from bioprobe.cli.output import say
 from bioprobe.cli.zeroshot_report import report_depths
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
     from bioprobe.calibration.calibrated import Calibration
@@ -172,6 +172,8 @@ def _format(accuracy: Accuracy) -> str:
 def _find_sets(
     predictions: Predictions, calibration: Calibration, coverage_fraction: float, *, quiet: bool
 ) -> dict[str, npt.NDArray[Any]]:
+    import numpy as np
+
     from bioprobe.calibration.conformal import measure_sets
 
     probabilities = predictions.to_dense()
