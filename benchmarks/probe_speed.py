@@ -106,7 +106,7 @@ def measure(kind: str, X: Rows, y: Labels, folds: Labels) -> Sweep:  # noqa: N80
 def time_kinds(arguments: argparse.Namespace) -> tuple[float, Sweep]:
     """Print a line a kind; return what ``linear`` took and found."""
     X, y = draw_embeddings(arguments.images)  # noqa: N806
-    large_X, large_y = draw_embeddings(arguments.large)  # noqa: N806
+    large_X, large_y = draw_embeddings(max(arguments.large, 1))  # noqa: N806
     folds, large_folds = assign_folds(len(y)), assign_folds(len(large_y))
     found: dict[str, tuple[float, Sweep]] = {}
     measure("linear", X[:2000], y[:2000], folds[:2000])  # loads the libraries
@@ -115,7 +115,9 @@ def time_kinds(arguments: argparse.Namespace) -> tuple[float, Sweep]:
     for kind in arguments.kinds:
         run = partial(measure, kind, X, y, folds)
         found[kind] = took_s, result = take_time(run, arguments.runs)
-        large_s, _ = take_time(partial(measure, kind, large_X, large_y, large_folds), 1)
+        large_s = np.nan
+        if arguments.large:
+            large_s, _ = take_time(partial(measure, kind, large_X, large_y, large_folds), 1)
         accuracy = result.accuracies.mean(axis=1).max()
         print(
             f"| {kind} | {len(result.values)} | {accuracy:.4f} | {result.best_value:g} "
@@ -159,10 +161,11 @@ def main() -> None:
     """Print the times of all kinds, and the comparison with scikit-learn."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=12_000)
-    parser.add_argument("--large", type=int, default=100_000)
+    parser.add_argument("--large", type=int, default=100_000, help="0: only --images")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--kinds", nargs="+", default=["linear", "lda", "ridge", "knn", "centroid"])
     parser.add_argument("--reference-folds", type=int, default=N_FOLDS)
+    parser.add_argument("--reference-every", type=int, default=1, help="every n-th value")
     parser.add_argument(
         "--exact", type=int, default=4, help="every n-th value at tol 1e-6; 0: none"
     )
