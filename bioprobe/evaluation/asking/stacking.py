@@ -14,6 +14,7 @@ from bioprobe.evaluation.asking.learnt import Learnt
 from bioprobe.probes.fitting.choosing import measure_values
 from bioprobe.probes.fitting.labelling import label_rows, name_classes
 from bioprobe.probes.kinds import find_kind
+from bioprobe.probes.stacks.shared_images import find_shared_images
 from bioprobe.probes.stacks.stacked import StackProbe
 from bioprobe.provenance import Provenance
 from bioprobe.splits import Split, assign_folds
@@ -92,33 +93,24 @@ def learn_stack(
 def find_same_images(store: EmbeddingStore, rows: Rows, other: EmbeddingStore) -> Rows:
     """Find the rows of another store that hold the same images.
 
-    Images are known by the SHA-256 of their bytes; imported ones, of which nobody saw the bytes,
-    by their paths.
-
     Raises
     ------
     MismatchError
         If some are not there.
+
+    See Also
+    --------
+    bioprobe.probes.stacks.shared_images.find_shared_images : how images are known.
     """
-    known = {
-        key: int(row) for row, key in zip(other.rows, _identify(other, other.rows), strict=True)
-    }
-    found = np.array([known.get(key, -1) for key in _identify(store, rows)], dtype=np.int64)
-    n_missing = int((found < 0).sum())
+    shared = find_shared_images((store, other), rows)
+    (n_missing,) = shared.n_missing
     if n_missing:
         msg = (
             f"{other.folder} lacks {n_missing:,} of the {len(rows):,} images that are stacked; "
             "embed the same images into it, or leave --with-store out"
         )
         raise MismatchError(msg)
-    return found
-
-
-def _identify(store: EmbeddingStore, rows: Rows) -> list[str]:
-    frame = store.images.frame.iloc[rows]
-    return [
-        str(sha256 or path) for sha256, path in zip(frame["sha256"], frame["path"], strict=True)
-    ]
+    return shared.rows[:, 1]
 
 
 def _read(stores: Sequence[EmbeddingStore], rows: Rows) -> list[Vectors]:
