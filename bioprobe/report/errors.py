@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from bioprobe.evaluation.mistakes.confusion import Confusion
 from bioprobe.evaluation.result import Evaluation
+from bioprobe.report.galleries import ShowPicture
 from bioprobe.report.plots import plot_confusion
 from bioprobe.taxonomy import RANKS
 
@@ -17,8 +17,6 @@ _MOST_CLASSES = 60
 # Lines between groups help where a group has so many classes in the mean.
 _LEAST_GATHERED = 3
 _N_PAIRS_SHOWN, _N_PAIRS_LISTED = 5, 15
-
-ShowPicture = Callable[[int, str, tuple[str, ...]], dict[str, Any]]
 
 
 def describe_errors(evaluation: Evaluation, show: ShowPicture) -> dict[str, Any]:

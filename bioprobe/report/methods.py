@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bioprobe.evaluation.intervals.against_best import SIGNIFICANCE_LEVEL
 from bioprobe.evaluation.intervals.bootstrap import Interval
 from bioprobe.evaluation.intervals.paired import Comparison
 from bioprobe.evaluation.result import Evaluation
@@ -22,7 +23,6 @@ _COLUMNS = (
     ("ece_calibrated", "ECE calibrated"),
     ("mistake_severity", "mistake severity"),
 )
-_SIGNIFICANT = 0.05
 
 
 def describe_methods(evaluation: Evaluation) -> dict[str, Any]:
@@ -71,12 +71,12 @@ def summarise(evaluation: Evaluation) -> list[str]:
     equal = [
         method
         for method, one in evaluation.compare_with_best().items()
-        if one.p_adjusted >= _SIGNIFICANT
+        if one.p_adjusted >= SIGNIFICANCE_LEVEL
     ]
     if equal:
         said.append(
-            f"Its lead over {', '.join(equal)} is within chance (paired test, p ≥ {_SIGNIFICANT}): "
-            "these may be used as well."
+            f"Its lead over {', '.join(equal)} is within chance (paired test, p ≥ "
+            f"{SIGNIFICANCE_LEVEL}): these may be used as well."
         )
     surest = evaluation.best_calibrated
     if surest is not None and len(evaluation.results) > 1:
