@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.calibration.abstention import ChosenConfidence
-from bioprobe.classify.abstention import back_off_rows
 from bioprobe.classify.accuracy import Accuracy
+from bioprobe.classify.backed_off import back_off_rows
 from bioprobe.errors import SelectionError
 from bioprobe.taxonomy import RANKS, Taxonomy
 

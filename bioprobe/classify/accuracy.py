@@ -5,10 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import numpy as np
-
-from bioprobe.classify.predictions import Predictions
-
 # 97.5% quantile of the normal distribution, for intervals of 95%.
 _Z = 1.959963984540054
 
@@ -58,27 +54,3 @@ class Accuracy:
     def __str__(self) -> str:
         low, high = self.interval
         return f"top-{self.k} {self.fraction:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def measure_accuracy(predictions: Predictions) -> list[Accuracy]:
-    """Measure top-1 and top-5 accuracy on the images that have a label.
-
-    An image whose label is not among the classes counts as wrong: no answer could be right.
-
-    Returns
-    -------
-    list of Accuracy
-        Top-1, and top-5 where that many answers are there; empty when no image has a label.
-    """
-    labelled = predictions.truth != ""
-    if not labelled.any():
-        return []
-    # By lineage, so that a homonym is not right.
-    truth = predictions.truth_classes[labelled]
-    right = predictions.top_classes[labelled] == truth[:, np.newaxis]
-    k_asked = right.shape[1]
-    return [
-        Accuracy(k, int(right[:, :k].any(axis=1).sum()), int(labelled.sum()))
-        for k in (1, 5)
-        if k <= k_asked
-    ]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from bioprobe.calibration.calibrated import Calibration
     from bioprobe.classify import Predictions
-    from bioprobe.classify.abstention import BackedOff
     from bioprobe.classify.accuracy import Accuracy
+    from bioprobe.classify.backed_off import BackedOff
     from bioprobe.probes.text_prior import TextPrior
     from bioprobe.probes.trained import TrainedProbe
     from bioprobe.store import EmbeddingStore
@@ -252,7 +252,7 @@ def _roll_up(
     confidence: float,
 ) -> BackedOff:
     from bioprobe.calibration.rolling_up import roll_up
-    from bioprobe.classify.abstention import BackedOff
+    from bioprobe.classify.backed_off import BackedOff
 
     rolled = roll_up(probabilities, predictions.classes, confidence)
     return BackedOff(

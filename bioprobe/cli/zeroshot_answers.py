@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.classify import Predictions
-    from bioprobe.classify.abstention import BackedOff
     from bioprobe.classify.added.seen_offset import SeenOffset
+    from bioprobe.classify.backed_off import BackedOff
     from bioprobe.prompts import PromptSet
     from bioprobe.provenance import Provenance
     from bioprobe.store import EmbeddingStore, TextCache

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from bioprobe.classify import Predictions
-    from bioprobe.classify.abstention import BackedOff
     from bioprobe.classify.added.seen_offset import SeenOffset
+    from bioprobe.classify.backed_off import BackedOff
     from bioprobe.classify.class_embeddings import ClassEmbeddings
     from bioprobe.classify.heads.head_classes import HeadClasses
     from bioprobe.prompts import PromptSet

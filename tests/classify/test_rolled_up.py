@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from bioprobe.classify.abstention import BackedOff, back_off
+from bioprobe.classify.abstention import back_off
+from bioprobe.classify.backed_off import BackedOff
 from bioprobe.classify.candidates import (
     accept_label_names,
     find_candidates,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.classify.accuracy import measure_accuracy
+from bioprobe.classify.measured import measure_accuracy
 from bioprobe.errors import ProbeError
 from bioprobe.probes.fitting.choosing import as_setting, measure_values
 from bioprobe.probes.fitting.labelling import LabelledRows, hash_rows, label_rows, name_classes
