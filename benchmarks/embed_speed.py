@@ -48,7 +48,7 @@ def run_bioprobe(files: list[Path], model: Path, *, precision: str, decoding: st
     """Run what ``bioprobe embed`` runs: list, read, encode, and write a store."""
     from bioprobe.embedding import embed_images
     from bioprobe.encoders import load_encoder
-    from bioprobe.images import find_images
+    from bioprobe.sources.source import find_images
     from bioprobe.store import EmbeddingStore
 
     encoder = load_encoder(f"local-dir:{model}", precision=precision, decoding=decoding)

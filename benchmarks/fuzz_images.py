@@ -27,8 +27,9 @@ from bioprobe.embedding import embed_images
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.errors import ImageReadError
-from bioprobe.images import decode_image, find_images, read_facts
+from bioprobe.images import decode_image, read_facts
 from bioprobe.images.reading import ignore_pillow_warnings
+from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, verify_store
 
 LIMIT_S = 20.0

@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.probes.fitting.choosing import measure_folds, measure_values
-from bioprobe.probes.kinds import KINDS
-from bioprobe.probes.sweep import Sweep
+from bioprobe.learning.fit import measure_folds, measure_values
+from bioprobe.probes.probe import Sweep
+from bioprobe.task.method import KINDS
 
 N_CLASSES = 202
 DIM = 512

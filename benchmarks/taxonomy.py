@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bioprobe.taxonomy import RANKS, Rank
-from bioprobe.taxonomy.reading import read_taxonomy
+from bioprobe.taxonomy.lists import read_taxonomy
 
 # Taxa at each rank above species, for one million species.
 _N_ABOVE = (6, 60, 300, 1_500, 10_000, 140_000)

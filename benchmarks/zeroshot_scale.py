@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bioprobe.classify import zeroshot
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.zeroshot.zeroshot import zeroshot
 
 LIMIT_MB = 6 * 1024
 _SHARD_ROWS = 50_000

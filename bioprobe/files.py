@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioprobe.errors import SourceError
+from bioprobe.errors import BioprobeError, SourceError, StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 _CHUNK_BYTES = 1 << 20
 
@@ -152,3 +155,119 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextlib.contextmanager
+def explaining_refusal(place: Path) -> Iterator[None]:
+    """Turn what the system says of a write into an error with a remedy.
+
+    Parameters
+    ----------
+    place : Path
+        File or folder that the block writes.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    StoreError
+        If the block raises an :class:`OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        msg = f"{place} cannot be written: {_find_reason(error)}; {_find_remedy(error)}"
+        raise StoreError(msg) from error
+
+
+def _find_reason(error: OSError) -> str:
+    return error.strerror.lower() if error.strerror else str(error)
+
+
+def _find_remedy(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "the store is whole as it was before; free space, then run the same command again"
+    if error.errno in _FORBIDDEN:
+        return "get the right to write there, or choose another --store"
+    return "the store is whole as it was before; mend that, then run the same command again"
+
+
+def check_new_folder(target: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises
+    ------
+    SourceError
+        If it is not empty, or is a file.
+    """
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        msg = f"{target} is there already; choose another name, or remove it first"
+        raise SourceError(msg)
+
+
+@contextlib.contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """Write a folder that takes the name of ``target`` when the block succeeds.
+
+    Yields
+    ------
+    Path
+        A temporary folder beside the target.
+
+    Raises
+    ------
+    SourceError
+        If the target holds something already.
+    """
+    check_new_folder(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    try:
+        yield temporary
+        # mkdtemp makes a private folder; the target is as readable as the one it lies in.
+        temporary.chmod(target.parent.stat().st_mode & 0o777)
+        if target.is_dir():
+            target.rmdir()
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+_PACKAGE_DIR = Path(__file__).parent
+
+
+def prompts_dir() -> Path:
+    """Return the folder of templates, name lists and taxonomies.
+
+    A wheel carries it inside the package as ``prompt_data``; in a checkout it is the top-level
+    folder ``prompts``.
+
+    Returns
+    -------
+    Path
+        An existing folder.
+
+    Raises
+    ------
+    BioprobeError
+        If neither place exists, which means a broken installation.
+    """
+    for folder in (_PACKAGE_DIR / "prompt_data", _PACKAGE_DIR.parent / "prompts"):
+        if folder.is_dir():
+            return folder
+    msg = (
+        f"the folder of prompts is missing beside {_PACKAGE_DIR}: the installation is incomplete; "
+        "reinstall bioprobe"
+    )
+    raise BioprobeError(msg)
+
+
+def sketch_weights_dir() -> Path:
+    """Return the folder of the embedded ``sketch`` model, in open_clip's local-dir layout."""
+    return _PACKAGE_DIR / "sketch" / "weights"

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from bioprobe.encoders.encoder import Fingerprint, hash_description, normalise_rows
-from bioprobe.images import ImageTable, find_images
+from bioprobe.images import ImageTable
+from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore
 
 Vectors = npt.NDArray[np.float32]

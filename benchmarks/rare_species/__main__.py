@@ -20,8 +20,8 @@ from benchmarks.rare_species.published import (
     ZERO_SHOT_RESULTS,
 )
 from benchmarks.rare_species.stand_in import read_rows, save_dataset
-from bioprobe.classify import Accuracy
 from bioprobe.evaluation.result import Evaluation
+from bioprobe.intervals import Accuracy
 
 SOURCE = "dataset:imageomics/rare-species"
 

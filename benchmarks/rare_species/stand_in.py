@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bioprobe.resources import prompts_dir
+from bioprobe.files import prompts_dir
 
 IMAGES_A_SPECIES = 30
 _SIZE_PX = 64

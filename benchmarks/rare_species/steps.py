@@ -10,21 +10,22 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.rare_species.stand_in import ID
-from bioprobe.classify import Accuracy, measure_accuracy
-from bioprobe.classify.zeroshot import zeroshot
 from bioprobe.embedding import embed_images, load_encoder_for
 from bioprobe.encoders import load_encoder
-from bioprobe.evaluation.evaluation import evaluate
+from bioprobe.evaluation.evaluate import evaluate
+from bioprobe.evaluation.keeping import write_evaluation
 from bioprobe.evaluation.result import Evaluation
-from bioprobe.evaluation.saving import write_evaluation
-from bioprobe.images import ImageTable, find_images
-from bioprobe.images.source import SourceOptions
-from bioprobe.probes.text_prior import TextPrior
+from bioprobe.images import ImageTable
+from bioprobe.intervals import Accuracy
 from bioprobe.prompts import PromptSet, TextType, read_templates
 from bioprobe.report import write_report
+from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.splits import Split, make_split, write_split
 from bioprobe.store import EmbeddingStore, TextCache
+from bioprobe.task.predictions import measure_accuracy
+from bioprobe.task.target import TextPrior
 from bioprobe.taxonomy import Rank
+from bioprobe.zeroshot.zeroshot import zeroshot
 
 METHODS = ("zeroshot", "knn", "centroid", "lda", "linear", "hierarchical", "prompt+probe")
 # Column of the published table, and of the store, that says train, val or test.

@@ -1,12 +1,22 @@
 """Probabilities that mean what they say, and when not to answer."""
 
-from bioprobe.calibration.abstention import choose_confidence, measure_risk_coverage
-from bioprobe.calibration.calibrator import Calibrator, to_logits, to_probabilities
+from bioprobe.calibration.calibrators import (
+    KINDS,
+    Calibrator,
+    fit_calibrator,
+    restore_calibrator,
+    to_logits,
+    to_probabilities,
+)
 from bioprobe.calibration.conformal import fit_conformal, measure_sets
-from bioprobe.calibration.kinds import KINDS, fit_calibrator, restore_calibrator
 from bioprobe.calibration.reliability import bootstrap_ece, measure_reliability
-from bioprobe.calibration.rolling_up import choose_roll_up, roll_up
 from bioprobe.calibration.unknown import leave_out_species, measure_detection
+from bioprobe.task.decisions import (
+    choose_confidence,
+    choose_roll_up,
+    measure_risk_coverage,
+    roll_up,
+)
 
 __all__ = [
     "KINDS",

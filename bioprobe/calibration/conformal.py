@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.calibration.calibrator import take_known
-from bioprobe.classify.accuracy import Accuracy
+from bioprobe.calibration.calibrators import take_known
 from bioprobe.errors import SelectionError
-
-Flags = npt.NDArray[np.bool_]
+from bioprobe.intervals import Accuracy
+from bioprobe.types import Mask
 
 METHODS = ("lac", "aps", "raps")
 
@@ -58,7 +57,7 @@ class ConformalSets:
     n_free: int = 5
     seed: int = 0
 
-    def find_sets(self, probabilities: npt.NDArray[Any], *, allow_empty: bool = False) -> Flags:
+    def find_sets(self, probabilities: npt.NDArray[Any], *, allow_empty: bool = False) -> Mask:
         """Return whether each class is in the set of each image, shape (n_images, n_classes).
 
         Unless sets may be empty, the best class always is in them: coverage only grows.
@@ -149,7 +148,7 @@ def fit_conformal(
     return ConformalSets(method, coverage_fraction, limit, len(scores), penalty, n_free, seed)
 
 
-def measure_sets(sets: Flags, truth: npt.NDArray[np.int64]) -> SetQuality:
+def measure_sets(sets: Mask, truth: npt.NDArray[np.int64]) -> SetQuality:
     """Measure sets on images whose class is known (not -1)."""
     known = truth >= 0
     held = sets[known, truth[known]]

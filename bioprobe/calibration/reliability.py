@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.classify.accuracy import Accuracy
 from bioprobe.errors import SelectionError
+from bioprobe.intervals import Accuracy
+from bioprobe.types import Doubles
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = npt.NDArray[np.float64]
 
 BINNINGS = ("equal-width", "equal-mass")
 
@@ -35,10 +35,10 @@ class Reliability:
         Mean confidence in each bin; not a number in an empty one.
     """
 
-    edges: Floats
+    edges: Doubles
     n_images: npt.NDArray[np.int64]
     n_right: npt.NDArray[np.int64]
-    confidences: Floats
+    confidences: Doubles
 
     @property
     def ece(self) -> float:
@@ -192,7 +192,7 @@ def bootstrap_ece(
     return low, min(1.0, high)
 
 
-def _find_edges(confidences: npt.NDArray[Any], n_bins: int, binning: str) -> Floats:
+def _find_edges(confidences: npt.NDArray[Any], n_bins: int, binning: str) -> Doubles:
     if binning not in BINNINGS or n_bins < 1:
         msg = f"bins are {' or '.join(BINNINGS)}, 1 or more; got {binning!r}, {n_bins}"
         raise SelectionError(msg)
@@ -203,7 +203,7 @@ def _find_edges(confidences: npt.NDArray[Any], n_bins: int, binning: str) -> Flo
     return edges
 
 
-def _find_bins(confidences: npt.NDArray[Any], edges: Floats) -> npt.NDArray[np.int64]:
+def _find_bins(confidences: npt.NDArray[Any], edges: Doubles) -> npt.NDArray[np.int64]:
     # A bin holds its upper edge, as Guo et al. have it, so that 1 is in the last one.
     inner = np.searchsorted(edges[1:-1], np.asarray(confidences, dtype=np.float64), side="left")
     return np.asarray(inner, dtype=np.int64)

@@ -57,7 +57,7 @@ def dedupe(
 
 
 def _summarise(found: Duplicates, *, quiet: bool) -> None:
-    from bioprobe.quality.duplicates import MASK_NAME
+    from bioprobe.store.selections import DUPLICATES_MASK
 
     n_dropped = int((~found.kept).sum())
     say(
@@ -71,4 +71,4 @@ def _summarise(found: Duplicates, *, quiet: bool) -> None:
             "vectors alone decided",
             quiet=quiet,
         )
-    say(f"kept as a mask; use it with: --mask {MASK_NAME}", quiet=quiet)
+    say(f"kept as a mask; use it with: --mask {DUPLICATES_MASK}", quiet=quiet)

@@ -95,8 +95,7 @@ def embed(
     Example: bioprobe embed photos/ --model bioclip-2 --folder-rank species
     """
     from bioprobe.embedding import embed_images, load_encoder_for, open_on_demand
-    from bioprobe.images import find_images
-    from bioprobe.images.source import SourceOptions
+    from bioprobe.sources.source import SourceOptions, find_images
 
     source_options = SourceOptions(
         root, path_column, _parse_rank_columns(rank_column), _parse_rank(folder_rank)

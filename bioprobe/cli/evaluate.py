@@ -13,9 +13,9 @@ from bioprobe.cli.output import say, write_frame
 
 if TYPE_CHECKING:
     from bioprobe.evaluation import Evaluation
-    from bioprobe.evaluation.asking.few_shot import EfficiencyPlan
-    from bioprobe.probes.text_prior import TextPrior
+    from bioprobe.evaluation.curves import EfficiencyPlan
     from bioprobe.store import EmbeddingStore, TextCache
+    from bioprobe.task.target import TextPrior
     from bioprobe.taxonomy import Rank
 
 _DEFAULT_METHODS = "zeroshot,knn,centroid,linear"
@@ -125,9 +125,9 @@ def _describe_texts(
     store: EmbeddingStore, cache: TextCache, rank: Rank, taxa: str | None, text_type: str,
     templates: str,
 ) -> TextPrior | None:  # fmt: skip
-    from bioprobe.classify.candidates import find_candidates
-    from bioprobe.probes.text_prior import TextPrior
     from bioprobe.prompts import TextType, read_templates
+    from bioprobe.task.target import TextPrior
+    from bioprobe.zeroshot.candidates import find_candidates
 
     if not store.manifest.has_text_tower:
         return None
@@ -141,7 +141,7 @@ def _describe_texts(
 
 
 def _plan(shots: str, draws: int) -> EfficiencyPlan:
-    from bioprobe.evaluation.asking.few_shot import EfficiencyPlan
+    from bioprobe.evaluation.curves import EfficiencyPlan
 
     try:
         numbers = tuple(int(part) for part in shots.split(","))
@@ -152,13 +152,13 @@ def _plan(shots: str, draws: int) -> EfficiencyPlan:
 
 
 def _write(found: Evaluation, output: str, file_format: str | None, *, quiet: bool) -> None:
-    from bioprobe.evaluation.saving import dump_json, write_results
+    from bioprobe.evaluation.keeping import dump_json, write_results
 
     is_json = file_format == "json" or (file_format is None and output.lower().endswith(".json"))
     if not is_json:
         write_frame(found.to_frame(), output, file_format, provenance=found.provenance, quiet=quiet)
     elif output == "-":
-        from bioprobe.evaluation.clip_benchmark import to_clip_benchmark
+        from bioprobe.evaluation.keeping import to_clip_benchmark
 
         typer.echo(dump_json(to_clip_benchmark(found)), nl=False)
     else:

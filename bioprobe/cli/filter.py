@@ -66,10 +66,9 @@ def filter_images(
 
     Example: bioprobe filter --keep animal --output animals.csv --html dropped.html
     """
-    from bioprobe.prompts.noise import read_noise_prompts
-    from bioprobe.quality.noise import filter_noise
+    from bioprobe.quality.noise import filter_noise, read_noise_prompts
     from bioprobe.taxonomy import Rank
-    from bioprobe.taxonomy.reading import read_taxonomy
+    from bioprobe.taxonomy.lists import read_taxonomy
 
     if html_by not in {"reason", "class"}:
         msg = f"--html-by is reason or class, got {html_by!r}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bioprobe.page.contact_sheet import SheetPicture
+    from bioprobe.page.sheets import SheetPicture
     from bioprobe.quality.noise import NoiseFilter
     from bioprobe.taxonomy import Rank
 
@@ -35,7 +35,7 @@ def write_filter_sheet(path: Path, found: NoiseFilter, group_by: str, rank: Rank
     int
         Pictures on the page: of each group the first 40, nearest to being kept first.
     """
-    from bioprobe.page.contact_sheet import SheetGroup, write_contact_sheet
+    from bioprobe.page.sheets import SheetGroup, write_contact_sheet
 
     frame = found.to_frame().assign(**{"class": found.images.labels(rank)[found.rows]})
     n_images, dropped = frame["class"].value_counts().to_dict(), frame[~frame["kept"]]
@@ -51,7 +51,7 @@ def write_filter_sheet(path: Path, found: NoiseFilter, group_by: str, rank: Rank
 
 
 def _show_rows(found: NoiseFilter, dropped: pd.DataFrame) -> list[SheetPicture]:
-    from bioprobe.page.search_sheet import show_row
+    from bioprobe.page.sheets import show_row
 
     nearest = dropped.sort_values("score", ascending=False, kind="stable").head(_SHOWN)
     facts = zip(nearest["row"], nearest["score"], nearest["reason"], strict=True)

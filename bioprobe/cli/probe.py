@@ -17,9 +17,9 @@ from bioprobe.cli.probe_fit import fit
 from bioprobe.cli.probe_tune import tune
 
 if TYPE_CHECKING:
-    from bioprobe.classify import Predictions
-    from bioprobe.probes.trained import TrainedProbe
+    from bioprobe.learning.fitted import TrainedProbe
     from bioprobe.store import EmbeddingStore
+    from bioprobe.task.predictions import Predictions
 
 app = typer.Typer(help="Learn from labelled images, and label others.", no_args_is_help=True)
 app.add_typer(probe_stack.app, name="stack")
@@ -84,7 +84,7 @@ def predict(
 
     Example: bioprobe probe predict linear --split default:test --output answers.csv
     """
-    from bioprobe.probes.saving import read_probe
+    from bioprobe.learning.keeping import read_probe
     from bioprobe.store import EmbeddingStore
 
     if sources and (where or mask or split):
@@ -123,8 +123,7 @@ def show(
     """
     import pandas as pd
 
-    from bioprobe.calibration.keeping import read_calibration
-    from bioprobe.probes.saving import read_probe
+    from bioprobe.learning.keeping import read_calibration, read_probe
     from bioprobe.store import EmbeddingStore
 
     opened = EmbeddingStore.open(store)
@@ -164,7 +163,7 @@ def list_all(
     import pandas as pd
 
     from bioprobe.errors import BioprobeError
-    from bioprobe.probes.saving import list_probes, read_probe
+    from bioprobe.learning.keeping import list_probes, read_probe
     from bioprobe.store import EmbeddingStore
 
     opened = EmbeddingStore.open(store)
@@ -190,7 +189,7 @@ def remove(
 
     Example: bioprobe probe remove knn
     """
-    from bioprobe.probes.saving import remove_probe
+    from bioprobe.learning.keeping import remove_probe
     from bioprobe.store import EmbeddingStore
 
     remove_probe(EmbeddingStore.open(store), name)
@@ -202,8 +201,8 @@ def _ask_pictures(
     device: str,
 ) -> Predictions:  # fmt: skip
     from bioprobe.embedding.encoder_choice import load_encoder_for
-    from bioprobe.images import find_images
-    from bioprobe.probes.pictures import encode_pictures
+    from bioprobe.learning.fitted import encode_pictures
+    from bioprobe.sources.source import find_images
 
     encoder = load_encoder_for(store.folder, model=model, device=device)
     store.check_encoder(encoder.fingerprint)
@@ -227,7 +226,7 @@ def _find_part(store: EmbeddingStore, text: str) -> Any:  # noqa: ANN401 - ndarr
 
 
 def _describe(name: str, probe: TrainedProbe) -> dict[str, Any]:
-    from bioprobe.classify.accuracy import Accuracy
+    from bioprobe.intervals import Accuracy
 
     held_out = probe.held_out
     accuracy = Accuracy(1, held_out.n_correct, held_out.n_images)
@@ -248,7 +247,7 @@ def _describe(name: str, probe: TrainedProbe) -> dict[str, Any]:
 
 
 def _report_accuracy(predictions: Predictions, *, quiet: bool) -> None:
-    from bioprobe.classify import measure_accuracy
+    from bioprobe.task.predictions import measure_accuracy
 
     measured = [] if quiet else measure_accuracy(predictions)
     if measured:

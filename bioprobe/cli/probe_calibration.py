@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from bioprobe.calibration.calibrated import Calibration
-    from bioprobe.classify import Predictions
-    from bioprobe.classify.accuracy import Accuracy
-    from bioprobe.classify.backed_off import BackedOff
-    from bioprobe.probes.text_prior import TextPrior
-    from bioprobe.probes.trained import TrainedProbe
+    from bioprobe.intervals import Accuracy
+    from bioprobe.learning.calibrated import Calibration
+    from bioprobe.learning.fitted import TrainedProbe
     from bioprobe.store import EmbeddingStore
+    from bioprobe.task.decisions import BackedOff
+    from bioprobe.task.predictions import Predictions
+    from bioprobe.task.target import TextPrior
     from bioprobe.taxonomy import Rank
 
 _KINDS = ("temperature", "vector", "isotonic", "none")
@@ -81,9 +81,9 @@ def keep_calibration(
     left_out_fraction: float = 0.0, quiet: bool,
 ) -> None:  # fmt: skip
     """Fit a calibration on held-out images and keep it beside the probe, or say why not."""
-    from bioprobe.calibration.calibrated import fit_calibration
-    from bioprobe.calibration.keeping import write_calibration
-    from bioprobe.probes.fitting.held_out import answer_held_out
+    from bioprobe.learning.calibrated import fit_calibration
+    from bioprobe.learning.fit import answer_held_out
+    from bioprobe.learning.keeping import write_calibration
 
     if kind == "none":
         return
@@ -111,7 +111,7 @@ def find_calibration(
     BadParameter
         If it is needed and was not kept.
     """
-    from bioprobe.calibration.keeping import read_calibration
+    from bioprobe.learning.keeping import read_calibration
 
     found = read_calibration(store, name)
     chooses = wishes.confidence is None and wishes.abstain is not None
@@ -251,8 +251,7 @@ def _roll_up(
     probabilities: npt.NDArray[np.float32],
     confidence: float,
 ) -> BackedOff:
-    from bioprobe.calibration.rolling_up import roll_up
-    from bioprobe.classify.backed_off import BackedOff
+    from bioprobe.task.decisions import BackedOff, roll_up
 
     rolled = roll_up(probabilities, predictions.classes, confidence)
     return BackedOff(

@@ -15,8 +15,8 @@ from bioprobe.cli.output import say
 from bioprobe.cli.probe_calibration import Calibrator, keep_calibration
 
 if TYPE_CHECKING:
-    from bioprobe.probes.text_prior import TextPrior
-    from bioprobe.probes.trained import TrainedProbe
+    from bioprobe.learning.fitted import TrainedProbe
+    from bioprobe.task.target import TextPrior
     from bioprobe.taxonomy import Rank
 
 _KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical")
@@ -81,8 +81,8 @@ def fit(
 
     Example: bioprobe probe fit linear --level family
     """
-    from bioprobe.probes.fitting.training import PROMPTED, fit_probe
-    from bioprobe.probes.saving import write_probe
+    from bioprobe.learning.fit import PROMPTED, fit_probe
+    from bioprobe.learning.keeping import write_probe
     from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Rank
 
@@ -114,9 +114,9 @@ def _make_prior(
     folder: Path, model: str | None, device: str, rank: Rank, taxa: str | None, text_type: str,
     templates: str,
 ) -> TextPrior:  # fmt: skip
-    from bioprobe.classify.candidates import find_candidates
-    from bioprobe.probes.text_prior import TextPrior
     from bioprobe.prompts import TextType, read_templates
+    from bioprobe.task.target import TextPrior
+    from bioprobe.zeroshot.candidates import find_candidates
 
     opened, texts = open_with_texts(folder, model, device)
     return TextPrior(
@@ -143,7 +143,7 @@ def _read_settings(pairs: list[str]) -> dict[str, Any]:
 
 
 def _summarise(probe: TrainedProbe, seconds_s: float, folder: Path) -> None:
-    from bioprobe.classify.accuracy import Accuracy
+    from bioprobe.intervals import Accuracy
 
     held_out, chosen = probe.held_out, probe.held_out.parameter
     of = f"part train of the split {probe.split_name}" if probe.split_name else "all labelled"

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from bioprobe.probes.stacks.shared_images import SharedImages
-    from bioprobe.probes.stacks.trained_stack import TrainedStack
+    from bioprobe.learning.stack import SharedImages, TrainedStack
     from bioprobe.store import EmbeddingStore
 
 _BASES = ("linear", "lda", "ridge", "knn", "centroid")
@@ -67,8 +66,8 @@ def fit(
 
     Example: bioprobe probe stack fit --with embeddings/other --level family
     """
-    from bioprobe.probes.saving import write_probe
-    from bioprobe.probes.stacks.stacking import fit_stack
+    from bioprobe.learning.keeping import write_probe
+    from bioprobe.learning.stack import fit_stack
     from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Rank
 
@@ -105,8 +104,8 @@ def predict(
     """
     import numpy as np
 
-    from bioprobe.classify import measure_accuracy
     from bioprobe.splits import read_split
+    from bioprobe.task.predictions import measure_accuracy
 
     stack, stores = _open(store, others, name)
     rows = stores[0].select(where)
@@ -156,7 +155,7 @@ def compare(
 
 
 def _open(folder: Path, others: list[Path], name: str) -> tuple[TrainedStack, list[EmbeddingStore]]:
-    from bioprobe.probes.stacks.trained_stack import read_stack
+    from bioprobe.learning.stack import read_stack
     from bioprobe.store import EmbeddingStore
 
     first = EmbeddingStore.open(folder)
@@ -167,7 +166,7 @@ def _open(folder: Path, others: list[Path], name: str) -> tuple[TrainedStack, li
 def _share(
     stores: list[EmbeddingStore], rows: npt.NDArray[np.int64], *, quiet: bool
 ) -> SharedImages:
-    from bioprobe.probes.stacks.shared_images import find_shared_images
+    from bioprobe.learning.stack import find_shared_images
 
     shared = find_shared_images(stores, rows)
     folders = [str(one.folder) for one in stores[1:]]
@@ -185,12 +184,8 @@ def _compare(stack: TrainedStack, shared: SharedImages) -> pd.DataFrame:
     """Return a row for the stack and for each base, with the test against the stack."""
     import pandas as pd
 
-    from bioprobe.classify.accuracy import Accuracy
-    from bioprobe.evaluation.intervals.paired import (
-        adjust_by_holm,
-        count_disagreements,
-        measure_mcnemar,
-    )
+    from bioprobe.evaluation.paired import adjust_by_holm, count_disagreements, measure_mcnemar
+    from bioprobe.intervals import Accuracy
 
     first, *others = stack.judge(shared)
     only = [count_disagreements(first, other) for other in others]
@@ -215,7 +210,7 @@ def _compare(stack: TrainedStack, shared: SharedImages) -> pd.DataFrame:
 
 
 def _summarise(stack: TrainedStack, seconds_s: float, folder: Path, *, is_open: bool) -> None:
-    from bioprobe.classify.accuracy import Accuracy
+    from bioprobe.intervals import Accuracy
 
     probe, about = stack.probe, stack.probe.provenance["options"]
     of = f"part train of the split {probe.split_name}" if probe.split_name else "all labelled"

@@ -15,9 +15,9 @@ from bioprobe.cli.output import say, write_frame
 from bioprobe.cli.probe_calibration import Calibrator, keep_calibration
 
 if TYPE_CHECKING:
-    from bioprobe.probes.fitting.trials.tuned import Trial, Tuned
-    from bioprobe.probes.text_prior import TextPrior
+    from bioprobe.learning.tune import Trial, Tuned
     from bioprobe.store import EmbeddingStore
+    from bioprobe.task.target import TextPrior
     from bioprobe.taxonomy import Rank
 
 _PROMPTED = "prompt+probe"
@@ -74,8 +74,8 @@ def tune(
 
     Example: bioprobe probe tune --level family --n-trials 30
     """
-    from bioprobe.probes.fitting.tuning import tune_probe
-    from bioprobe.probes.saving import find_folder, write_probe
+    from bioprobe.learning.keeping import find_folder, write_probe
+    from bioprobe.learning.tune import tune_probe
     from bioprobe.prompts import read_templates
     from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Rank
@@ -106,7 +106,7 @@ def tune(
 
 
 def _list_kinds(store: EmbeddingStore, given: str | None) -> list[str]:
-    from bioprobe.probes.fitting.trials.search_space import TUNED_KINDS
+    from bioprobe.learning.proposals import TUNED_KINDS
 
     if given is not None:
         return [one.strip() for one in given.split(",") if one.strip()]
@@ -116,9 +116,9 @@ def _list_kinds(store: EmbeddingStore, given: str | None) -> list[str]:
 def _make_texts(
     store: EmbeddingStore, rank: Rank, taxa: str | None, model: str | None, device: str
 ) -> TextPrior:
-    from bioprobe.classify.added.additions import find_added_taxa
-    from bioprobe.classify.candidates import find_candidates
-    from bioprobe.probes.text_prior import TextPrior
+    from bioprobe.task.target import TextPrior
+    from bioprobe.zeroshot.added_taxa import find_added_taxa
+    from bioprobe.zeroshot.candidates import find_candidates
 
     _, texts = open_with_texts(store.folder, model, device)
     # Without a list, classes are those of the images learnt from: labels of test are not read.

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from bioprobe.classify.comparison import Compared
     from bioprobe.store import EmbeddingStore
+    from bioprobe.zeroshot.comparison import Compared
 
     Rows = npt.NDArray[np.int64]
 
@@ -59,10 +59,10 @@ def compare(
 
     Example: bioprobe prompts compare --level family --split default
     """
-    from bioprobe.classify.candidates import find_candidates
-    from bioprobe.classify.comparison import compare_prompts
     from bioprobe.prompts import TextType, read_templates, shipped_templates
     from bioprobe.taxonomy import Rank
+    from bioprobe.zeroshot.candidates import find_candidates
+    from bioprobe.zeroshot.comparison import compare_prompts
 
     rank = Rank.parse(level)
     opened, texts = open_with_texts(store, model, device)
@@ -96,7 +96,7 @@ def list_sets(
     import pandas as pd
 
     from bioprobe.prompts import read_templates, shipped_templates
-    from bioprobe.taxonomy.reading import read_taxonomy, shipped_taxonomies
+    from bioprobe.taxonomy.lists import read_taxonomy, shipped_taxonomies
 
     sets = {name: read_templates(name) for name in shipped_templates()}
     rows = [
@@ -152,7 +152,7 @@ def _find_equal(store: EmbeddingStore, column: str, value: str) -> npt.NDArray[n
 
 
 def _recommend(compared: list[Compared], frame: pd.DataFrame, *, quiet: bool) -> None:
-    from bioprobe.evaluation.intervals.against_best import SIGNIFICANCE_LEVEL
+    from bioprobe.evaluation.paired import SIGNIFICANCE_LEVEL
 
     best = compared[0]
     say(
@@ -184,7 +184,7 @@ def _to_frame(compared: list[Compared]) -> pd.DataFrame:
     """Return one row a combination; those that repeat another's texts are tested once."""
     import pandas as pd
 
-    from bioprobe.evaluation.intervals.against_best import compare_with_best
+    from bioprobe.evaluation.paired import compare_with_best
 
     distinct = [one for one in compared if not one.same_texts_as]
     against = compare_with_best([one.right for one in distinct])

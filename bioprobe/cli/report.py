@@ -27,7 +27,7 @@ def report(
 
     Example: bioprobe report --output report.html
     """
-    from bioprobe.evaluation.saving import read_evaluation
+    from bioprobe.evaluation.keeping import read_evaluation
     from bioprobe.report import find_newest, write_report
     from bioprobe.store import EmbeddingStore
 

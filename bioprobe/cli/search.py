@@ -92,7 +92,7 @@ def search(
     )  # fmt: skip
     _say_how(found, quiet=quiet)
     if html is not None:
-        from bioprobe.page.search_sheet import write_search_sheet
+        from bioprobe.page.sheets import write_search_sheet
 
         write_search_sheet(html, found, question)
         say(f"wrote {len(found.rows):,} pictures to {html}", quiet=quiet)

@@ -12,7 +12,7 @@ from bioprobe.cli.output import say, write_frame
 
 if TYPE_CHECKING:
     from bioprobe.splits import Split
-    from bioprobe.splits.counts import PartCounts
+    from bioprobe.splits.split import PartCounts
 
 _SHOWN = 10
 
@@ -62,7 +62,7 @@ def split_images(
     Example: bioprobe split --level family --group burst --seed 1
     """
     from bioprobe.splits import make_split, read_split, write_split
-    from bioprobe.splits.counts import count_parts, describe_splits
+    from bioprobe.splits.split import count_parts, describe_splits
     from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Rank
 

@@ -42,8 +42,8 @@ def info(
 
     Example: bioprobe store info --store embeddings/default
     """
+    from bioprobe.quality.description import describe_store
     from bioprobe.store import EmbeddingStore
-    from bioprobe.store.description import describe_store
 
     facts = describe_store(EmbeddingStore.open(store))
     if file_format == "json":
@@ -216,11 +216,11 @@ def _export_head(
     target: Path, store: Path, level: str, taxa: str | None, text_type: str, templates: str,
     model: str | None, device: str,
 ) -> int:  # fmt: skip
-    from bioprobe.classify.candidates import find_candidates
     from bioprobe.cli.loading import open_with_texts
-    from bioprobe.interchange.heads import export_text_head
+    from bioprobe.interchange.treeoflife import export_text_head
     from bioprobe.prompts import PromptSet, TextType, read_templates
     from bioprobe.taxonomy import Rank
+    from bioprobe.zeroshot.candidates import find_candidates
 
     opened, texts = open_with_texts(store, model, device)
     classes = find_candidates(opened, taxa, Rank.parse(level))

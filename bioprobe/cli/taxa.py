@@ -77,9 +77,9 @@ def add(
     Example: bioprobe taxa add "Panthera uncia" --common "snow leopard"
     --lineage "Animalia,Chordata,Mammalia,Carnivora,Felidae,Panthera"
     """
-    from bioprobe.classify.added.additions import add_one
     from bioprobe.cli.taxa_pictures import add_pictures, report_blend
-    from bioprobe.taxonomy.lineage import complete_taxon
+    from bioprobe.taxonomy.taxon import complete_taxon
+    from bioprobe.zeroshot.added_taxa import add_one
 
     if parent and lineage:
         msg = "--parent completes the lineage; leave --lineage out"
@@ -117,7 +117,7 @@ def remove(
 
     Example: bioprobe taxa remove "Panthera uncia"
     """
-    from bioprobe.classify.added.additions import remove_one
+    from bioprobe.zeroshot.added_taxa import remove_one
 
     place, opened = _open_list(store, user_wide=user_wide)
     with place.lock():
@@ -146,9 +146,9 @@ def import_list(
 
     Example: bioprobe taxa import rare-species
     """
-    from bioprobe.classify.added.additions import import_taxa
-    from bioprobe.taxonomy.reading import read_taxonomy
+    from bioprobe.taxonomy.lists import read_taxonomy
     from bioprobe.taxonomy.synonyms import read_synonyms, replace_synonyms
+    from bioprobe.zeroshot.added_taxa import import_taxa
 
     place, _ = _open_list(store, user_wide=user_wide)
     taxa = read_taxonomy(file)
@@ -206,7 +206,7 @@ def list_taxa(
     """
     import pandas as pd
 
-    from bioprobe.classify.added.additions import list_known
+    from bioprobe.zeroshot.added_taxa import list_known
 
     columns = [*options.RANK_NAMES, "common_name", "from", "prompts", "pictures"]
     rows = [
@@ -238,7 +238,7 @@ def _open_list(store: Path, *, user_wide: bool) -> tuple[AddedList, EmbeddingSto
 
 
 def _complete_lineage(opened: EmbeddingStore | None, store: Path, parent: str) -> str:
-    from bioprobe.classify.candidates import find_parent
+    from bioprobe.zeroshot.candidates import find_parent
 
     above = find_parent(opened or _open(store), parent)
     return ",".join(above.lineage[: above.depth + 1])

@@ -12,9 +12,9 @@ from bioprobe.cli.loading import open_with_texts
 from bioprobe.cli.output import say, write_frame
 
 if TYPE_CHECKING:
-    from bioprobe.classify.likeness import Neighbours
     from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Taxon
+    from bioprobe.zeroshot.likeness import Neighbours
 
 _COLUMNS = ("by", "name", "common_name", "similarity")
 
@@ -50,10 +50,10 @@ def check(
     """
     import pandas as pd
 
-    from bioprobe.classify.added.examples import embed_examples
-    from bioprobe.classify.candidates import find_candidates
-    from bioprobe.classify.likeness import find_neighbours, find_neighbours_by_image
     from bioprobe.prompts import PromptSet, TextType, read_templates
+    from bioprobe.zeroshot.candidates import find_candidates
+    from bioprobe.zeroshot.examples import embed_examples
+    from bioprobe.zeroshot.likeness import find_neighbours, find_neighbours_by_image
 
     opened, texts = open_with_texts(store, model, device)
     taxon = _find_taxon(opened, taxa, name, common, lineage)
@@ -77,8 +77,8 @@ def check(
 def _find_taxon(
     store: EmbeddingStore, taxa: str | None, name: str, common: str, lineage: str
 ) -> Taxon:
-    from bioprobe.classify.candidates import find_known_taxa
-    from bioprobe.taxonomy.lineage import complete_taxon
+    from bioprobe.taxonomy.taxon import complete_taxon
+    from bioprobe.zeroshot.candidates import find_known_taxa
 
     known = find_known_taxa(store, taxa).find(name) if not (common or lineage) else None
     return known or complete_taxon(name, lineage, common_name=common)

@@ -13,7 +13,7 @@ from bioprobe.cli.output import say, write_frame
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bioprobe.classify.added.generalised import GeneralisedReport
+    from bioprobe.zeroshot.unseen import GeneralisedReport
 
 
 def measure(
@@ -51,11 +51,11 @@ def measure(
 
     Example: bioprobe taxa measure --unseen-where "role == 'unseen-class'"
     """
-    from bioprobe.classify.added.generalised import measure_generalised
-    from bioprobe.classify.added.seen_offset import keep_offset
-    from bioprobe.classify.candidates import find_candidates
     from bioprobe.prompts import PromptSet, TextType, read_templates
     from bioprobe.taxonomy import Rank
+    from bioprobe.zeroshot.candidates import find_candidates
+    from bioprobe.zeroshot.seen_offset import keep_offset
+    from bioprobe.zeroshot.unseen import measure_generalised
 
     rank = Rank.parse(level)
     opened, texts = open_with_texts(store, model, device)

@@ -10,9 +10,9 @@ from bioprobe.cli.loading import open_with_texts
 from bioprobe.cli.output import say
 
 if TYPE_CHECKING:
-    from bioprobe.classify.added.blending import Blend
     from bioprobe.store.added_taxa import AddedList
     from bioprobe.taxonomy import Taxon
+    from bioprobe.zeroshot.blending import Blend
 
 
 def add_pictures(
@@ -20,12 +20,12 @@ def add_pictures(
     templates: str, model: str | None, device: str, *, no_text: bool,
 ) -> Blend:  # fmt: skip
     """Add a taxon with example pictures."""
-    from bioprobe.classify.added.additions import add_pictured
-    from bioprobe.classify.added.blending import WEIGHT_FRACTIONS
-    from bioprobe.classify.added.examples import embed_examples
-    from bioprobe.classify.candidates import find_known_taxa
     from bioprobe.prompts import PromptSet, TextType, read_templates
     from bioprobe.taxonomy import Taxonomy
+    from bioprobe.zeroshot.added_taxa import add_pictured
+    from bioprobe.zeroshot.blending import WEIGHT_FRACTIONS
+    from bioprobe.zeroshot.candidates import find_known_taxa
+    from bioprobe.zeroshot.examples import embed_examples
 
     opened, texts = open_with_texts(store, model, device)
     known = find_known_taxa(opened, taxa).at(taxon.rank)
@@ -61,11 +61,11 @@ def write_added(
     model: str | None, device: str,
 ) -> int:  # fmt: skip
     """Write added taxa as a CSV or a text head, and return how many there are."""
-    from bioprobe.classify.added.additions import find_added_taxa
     from bioprobe.errors import SourceError
-    from bioprobe.interchange.heads import export_text_head
+    from bioprobe.interchange.treeoflife import export_text_head
     from bioprobe.prompts import PromptSet, TextType, read_templates
-    from bioprobe.taxonomy.writing import write_taxonomy
+    from bioprobe.taxonomy.lists import write_taxonomy
+    from bioprobe.zeroshot.added_taxa import find_added_taxa
 
     if target.suffix not in {".csv", ".npy"}:
         msg = f"added taxa are written as .csv or .npy, got {target}; name it so"

@@ -22,13 +22,13 @@ from bioprobe.cli.zeroshot_report import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bioprobe.classify import Predictions
-    from bioprobe.classify.added.seen_offset import SeenOffset
-    from bioprobe.classify.backed_off import BackedOff
     from bioprobe.prompts import PromptSet
     from bioprobe.provenance import Provenance
     from bioprobe.store import EmbeddingStore, TextCache
+    from bioprobe.task.decisions import BackedOff
+    from bioprobe.task.predictions import Predictions
     from bioprobe.taxonomy import Rank, Taxonomy
+    from bioprobe.zeroshot.seen_offset import SeenOffset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +86,8 @@ class Way:
 
 def ask_texts(question: Question, way: Way) -> tuple[pd.DataFrame, Provenance]:
     """Answer by text prompts, and say what is to be said of it."""
-    from bioprobe.classify.class_embeddings import embed_classes
     from bioprobe.prompts import PromptSet, TextType, read_templates
+    from bioprobe.zeroshot.class_embeddings import embed_classes
 
     quiet = question.quiet
     opened, texts = open_with_texts(question.store, way.model, way.device)
@@ -115,11 +115,10 @@ def ask_texts(question: Question, way: Way) -> tuple[pd.DataFrame, Provenance]:
 
 def ask_head(question: Question, name: str, pool: str | None) -> tuple[pd.DataFrame, Provenance]:
     """Answer by a text head of the store, and say what is to be said of it."""
-    from bioprobe.classify.candidates import find_candidates, find_parents
-    from bioprobe.classify.heads.head_classes import find_head_classes, zeroshot_by_head
-    from bioprobe.classify.heads.text_head import read_head
-    from bioprobe.classify.pooling import Pool
     from bioprobe.store import EmbeddingStore
+    from bioprobe.task.scores import Pool
+    from bioprobe.zeroshot.candidates import find_candidates, find_parents
+    from bioprobe.zeroshot.text_head import find_head_classes, read_head, zeroshot_by_head
 
     rank, quiet, chosen = question.rank, question.quiet, Pool.parse(pool or "sum")
     opened = EmbeddingStore.open(question.store)
@@ -144,7 +143,7 @@ def ask_head(question: Question, name: str, pool: str | None) -> tuple[pd.DataFr
 
 
 def _find_candidates(question: Question, store: EmbeddingStore, *, lowest: bool) -> Taxonomy:
-    from bioprobe.classify.candidates import find_candidates, find_known_taxa
+    from bioprobe.zeroshot.candidates import find_candidates, find_known_taxa
 
     taxa, within, synonyms = question.taxa, question.within, question.synonyms
     candidates = find_candidates(store, taxa, question.rank, within=within, synonyms=synonyms)
@@ -154,8 +153,8 @@ def _find_candidates(question: Question, store: EmbeddingStore, *, lowest: bool)
 
 
 def _find_offset(store: EmbeddingStore, given: str | None) -> SeenOffset | None:
-    from bioprobe.classify.added.additions import find_new_taxa
-    from bioprobe.classify.added.seen_offset import SeenOffset, read_offset
+    from bioprobe.zeroshot.added_taxa import find_new_taxa
+    from bioprobe.zeroshot.seen_offset import SeenOffset, read_offset
 
     if given is None:
         return None
@@ -178,8 +177,8 @@ def _predict(
     question: Question, way: Way, store: EmbeddingStore, prompts: PromptSet, texts: TextCache,
     offset: SeenOffset | None,
 ) -> Predictions:  # fmt: skip
-    from bioprobe.classify.pooling import Pool
-    from bioprobe.classify.zeroshot import zeroshot, zeroshot_rolled_up
+    from bioprobe.task.scores import Pool
+    from bioprobe.zeroshot.zeroshot import zeroshot, zeroshot_rolled_up
 
     if way.roll_up:
         predictions = zeroshot_rolled_up(
@@ -198,7 +197,7 @@ def _back_off(
     question: Question, threshold: float, store: EmbeddingStore, prompts: PromptSet,
     texts: TextCache, offset: SeenOffset | None,
 ) -> BackedOff:  # fmt: skip
-    from bioprobe.classify.abstention import back_off
+    from bioprobe.zeroshot.zeroshot import back_off
 
     answers = back_off(
         store, prompts, texts.encode_text, threshold=threshold, rank=question.rank,
@@ -211,7 +210,7 @@ _Answers = TypeVar("_Answers", "Predictions", "BackedOff")
 
 
 def _rename_labels(question: Question, answers: _Answers) -> _Answers:
-    from bioprobe.classify.candidates import accept_label_names
+    from bioprobe.zeroshot.candidates import accept_label_names
 
     if not question.synonyms:
         return answers

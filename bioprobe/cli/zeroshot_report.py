@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from bioprobe.classify import Predictions
-    from bioprobe.classify.added.seen_offset import SeenOffset
-    from bioprobe.classify.backed_off import BackedOff
-    from bioprobe.classify.class_embeddings import ClassEmbeddings
-    from bioprobe.classify.heads.head_classes import HeadClasses
     from bioprobe.prompts import PromptSet
     from bioprobe.store import EmbeddingStore
+    from bioprobe.task.decisions import BackedOff
+    from bioprobe.task.predictions import Predictions
+    from bioprobe.zeroshot.class_embeddings import ClassEmbeddings
+    from bioprobe.zeroshot.seen_offset import SeenOffset
+    from bioprobe.zeroshot.text_head import HeadClasses
 
 _SHOWN = 3
 
 
 def warn_of_labels(store: EmbeddingStore, *, quiet: bool) -> None:
     """Warn of labels that contradict each other."""
-    from bioprobe.classify.candidates import find_label_contradictions
+    from bioprobe.zeroshot.candidates import find_label_contradictions
 
     found = [] if quiet else find_label_contradictions(store)
     for one in found[:_SHOWN]:
@@ -36,7 +36,7 @@ def warn_of_labels(store: EmbeddingStore, *, quiet: bool) -> None:
 
 def warn_of_texts(prompts: PromptSet, *, quiet: bool) -> None:
     """Warn of classes whose texts are the same."""
-    from bioprobe.classify.likeness import find_same_texts
+    from bioprobe.zeroshot.likeness import find_same_texts
 
     for group in find_same_texts(prompts)[:_SHOWN]:
         names = ", ".join(taxon.name for taxon in group)
@@ -78,8 +78,8 @@ def measure_unknown(
     store: EmbeddingStore, predictions: Predictions, classes: ClassEmbeddings, *, quiet: bool
 ) -> Mapping[str, npt.NDArray[np.float32]]:
     """Return the columns of unknown scores, and say how well they tell where labels allow."""
-    from bioprobe.classify.unknown import find_unknown, measure_auroc
-    from bioprobe.classify.unknown import measure_unknown as measure
+    from bioprobe.calibration.unknown import find_unknown, measure_auroc
+    from bioprobe.calibration.unknown import measure_unknown as measure
 
     columns = measure(store, predictions, classes.vectors, classes.offsets).to_columns()
     labelled, is_unknown = find_unknown(predictions)
@@ -145,9 +145,9 @@ def report_accuracy(predictions: Predictions, *, mask: str | None = None, quiet:
     Of images that a mask kept, the accuracy is said to be of these: what a filter drops is often
     what is hard to name.
     """
-    from bioprobe.classify import measure_accuracy
-    from bioprobe.classify.likeness import count_ties
-    from bioprobe.classify.unknown import find_unknown
+    from bioprobe.calibration.unknown import find_unknown
+    from bioprobe.task.predictions import measure_accuracy
+    from bioprobe.zeroshot.likeness import count_ties
 
     measured = [] if quiet else measure_accuracy(predictions)
     if measured:

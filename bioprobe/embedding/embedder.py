@@ -9,20 +9,68 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bioprobe.embedding.labels import find_said, is_said
-from bioprobe.embedding.on_demand import OnDemandEncoder
+import numpy as np
+
+from bioprobe.embedding.encoder_choice import OnDemandEncoder
+from bioprobe.embedding.gone_files import Gone, find_gone
 from bioprobe.embedding.preparation import Listed, Prepared, prepare_on_demand
-from bioprobe.embedding.shard_buffer import ShardBuffer
-from bioprobe.embedding.summary import EmbedSummary, Outcome
+from bioprobe.embedding.shard_buffer import EmbedSummary, Outcome, ShardBuffer
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.image_table import FACT_COLUMNS, LOCATION_COLUMNS, ImageTable
 from bioprobe.images.location import DATASET_PREFIX, find_file
 from bioprobe.images.reading import MAX_PIXELS_PX, allow_pixels, ignore_pillow_warnings
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.gone_files import Gone, find_gone
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def find_said(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are neither empty nor missing.
+
+    Parameters
+    ----------
+    values : mapping
+        Column to value, of any type that a table may hold.
+
+    Examples
+    --------
+    >>> find_said({"family": "Felidae", "genus": "", "site": None, "count": 0})
+    {'family': 'Felidae', 'count': 0}
+    """
+    return {name: value for name, value in values.items() if _says(value)}
+
+
+def is_said(values: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Tell whether a row of the store has every one of the values.
+
+    Parameters
+    ----------
+    values : mapping
+        As :func:`find_said` returns it.
+    row : mapping
+        Column to value.
+    """
+    said = find_said(row)
+    return all(name in said and _plain(said[name]) == _plain(values[name]) for name in values)
+
+
+def _says(value: object) -> bool:
+    import pandas as pd
+
+    if not pd.api.types.is_scalar(value):
+        return value is not None
+    return not (pd.isna(value) or value == "")  # type: ignore[call-overload]
+
+
+def _plain(value: object) -> object:
+    # A list comes back from Parquet as an array, which compares element by element.
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value
+
 
 _NO_DIRECTION = "the encoder gave a vector of zeros, or of numbers that are not finite"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from bioprobe.encoders import load_encoder
-from bioprobe.encoders.catalog import DEFAULT_MODEL
+from bioprobe.encoders.catalog import DEFAULT_MODEL, parse_name
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.store import EmbeddingStore
 
@@ -49,3 +50,87 @@ def load_encoder_for(
         batch_size=batch_size,
         decoding=decoding or "fast",
     )
+
+
+class OnDemandEncoder:
+    """Load an encoder at its first use, and refuse one that is not that of the store.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Store whose vectors its own will stand beside.
+    load : callable
+        Loads the encoder; called at most once.
+    """
+
+    def __init__(self, store: EmbeddingStore, load: Callable[[], Encoder]) -> None:
+        self._store = store
+        self._load = load
+        self._encoder: Encoder | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the encoder is there already."""
+        return self._encoder is not None
+
+    def get(self) -> Encoder:
+        """Return the encoder.
+
+        Raises
+        ------
+        MismatchError
+            If it is not that of the store.
+        """
+        if self._encoder is None:
+            encoder = self._load()
+            self._store.check_encoder(encoder.fingerprint)
+            self._encoder = encoder
+        return self._encoder
+
+
+def open_on_demand(
+    folder: str | Path,
+    load: Callable[[], Encoder],
+    *,
+    model: str | None = None,
+    dtype: str | None = None,
+) -> tuple[EmbeddingStore, OnDemandEncoder]:
+    """Open the store that images go into, or make it, and load its encoder no sooner than needed.
+
+    At once the encoder is loaded for a new store, which is bound to it; for one of imported
+    vectors; and where the user names another model than the store does, which may still be the
+    same weights or else is refused.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder of the store.
+    load : callable
+        Loads the encoder.
+    model : str or None
+        Name that the user gave it; None is the store's own.
+    dtype : str or None
+        As for :meth:`bioprobe.store.EmbeddingStore.open_for`.
+
+    Raises
+    ------
+    MismatchError
+        If the store is bound to another encoder or dtype.
+    """
+    if EmbeddingStore.exists(folder):
+        store = EmbeddingStore.open(folder)
+        if _names_encoder_of(store, model):
+            store.check_dtype(dtype)
+            return store, OnDemandEncoder(store, load)
+    encoder = load()
+    store = EmbeddingStore.open_for(folder, encoder, dtype=dtype)
+    loaded = OnDemandEncoder(store, lambda: encoder)
+    loaded.get()
+    return store, loaded
+
+
+def _names_encoder_of(store: EmbeddingStore, model: str | None) -> bool:
+    stored = store.manifest.encoder
+    if stored.backend == "imported":
+        return False
+    return model is None or parse_name(model).name == stored.model

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.embedding.on_demand import OnDemandEncoder
+from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.location import read_image_bytes
 from bioprobe.images.reading import MAX_PIXELS_PX, decode_image, hash_bytes, read_facts

@@ -1,8 +1,8 @@
 """Methods side by side on images that none has learnt from, with intervals and tests."""
 
-from bioprobe.evaluation.evaluation import evaluate
+from bioprobe.evaluation.evaluate import evaluate
+from bioprobe.evaluation.keeping import list_evaluations, read_evaluation, write_evaluation
 from bioprobe.evaluation.result import Evaluation, MethodResult
-from bioprobe.evaluation.saving import list_evaluations, read_evaluation, write_evaluation
 
 __all__ = [
     "Evaluation",

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe.errors import ProbeError
-from bioprobe.evaluation.asking.label_efficiency import Efficiency
-from bioprobe.evaluation.intervals.bootstrap import Interval
-from bioprobe.evaluation.intervals.paired import Comparison
-from bioprobe.evaluation.mistakes.confusion import Confusion, count_confusion, keep_met
-from bioprobe.evaluation.mistakes.errors import tabulate_classes
+from bioprobe.evaluation.curves import Efficiency
+from bioprobe.evaluation.mistakes import Confusion, count_confusion, keep_met, tabulate_classes
+from bioprobe.evaluation.paired import Comparison
+from bioprobe.intervals import Interval
 from bioprobe.taxonomy import Rank, Taxonomy
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class MethodResult:
     method : str
         Its name.
     metrics : dict of str to Interval
-        :data:`bioprobe.evaluation.metrics.scores.METRICS` on all judged images, with intervals of
+        :data:`bioprobe.evaluation.metrics.METRICS` on all judged images, with intervals of
         95%;
         ``ece_calibrated`` and ``log_loss_calibrated`` where a temperature could be chosen.
     kept_metrics : dict of str to Interval
@@ -158,7 +157,7 @@ class Evaluation:
 
         See Also
         --------
-        bioprobe.evaluation.mistakes.errors.tabulate_classes : what the columns are.
+        bioprobe.evaluation.mistakes.tabulate_classes : what the columns are.
         """
         return tabulate_classes(self.count_confusion(method))
 

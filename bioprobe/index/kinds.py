@@ -24,7 +24,7 @@ from bioprobe.errors import SourceError
 if TYPE_CHECKING:
     import faiss
 
-    from bioprobe.index.stored_vectors import Rows, Vectors
+    from bioprobe.types import Rows, Vectors
 
 FLAT = "flat"
 KINDS = (FLAT, "ivf", "hnsw", "ivfpq", "sq8")

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MismatchError
-from bioprobe.index.exact import rank_candidates, search_exactly
+from bioprobe.index.exact import StoredVectors, rank_candidates, search_exactly
 from bioprobe.index.index_file import IndexNote, complete_note, read_index, read_note, write_index
 from bioprobe.index.kinds import add_chunks, count_training_rows, find_candidates, make_index
-from bioprobe.index.stored_vectors import Rows, StoredVectors, Vectors
 from bioprobe.store import EmbeddingStore
+from bioprobe.types import Rows, Vectors
 
 if TYPE_CHECKING:
     import faiss

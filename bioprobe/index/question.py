@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import SourceError
 from bioprobe.images.reading import decode_image, hash_bytes, ignore_pillow_warnings
 from bioprobe.store import EmbeddingStore, TextCache
-
-Vectors = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
+from bioprobe.types import Rows, Vectors
 
 #: Measured on photographs: with a family looked for and one of its species not, 0.5 left a third of
 #: that species among the ten nearest and 95% of the family; 1 left none of it, and 43%.

@@ -10,15 +10,49 @@ import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
 from bioprobe.images.image_table import ImageTable
-from bioprobe.index.copies import find_copies
 from bioprobe.index.neighbor_index import NeighborIndex
-from bioprobe.index.question import Question, Rows, Vectors
+from bioprobe.index.question import Question
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.selections import DUPLICATES_MASK, GROUP, list_selections, read_selection
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
+from bioprobe.types import Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def find_copies(store: EmbeddingStore) -> npt.NDArray[np.int64]:
+    """Return the group of every row: images of one group are copies.
+
+    The groups are those of the mask ``filters/duplicates`` where the store has it; images that it
+    has not judged, and all images where there is no mask, are copies where their bytes are the
+    same.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+
+    Returns
+    -------
+    ndarray of int64, shape (n_rows,)
+        From 0, without gaps.
+    """
+    import pandas as pd
+
+    hashes = store.images.frame["sha256"].reset_index(drop=True)
+    own = pd.Series([f"row {row}" for row in range(len(store))], dtype=object)
+    groups = hashes.where(hashes != "", own).astype(object)
+    if DUPLICATES_MASK in list_selections(store):
+        frame = read_selection(store, DUPLICATES_MASK).frame
+        judged = frame[GROUP].notna() if GROUP in frame else pd.Series([False] * len(frame))
+        if judged.any():
+            names = "group " + frame.loc[judged, GROUP].astype(np.int64).astype(str)
+            # An image that came later belongs to the group of the same bytes.
+            by_bytes = dict(zip(groups[judged], names, strict=True))
+            groups = groups.map(lambda key: by_bytes.get(key, key))
+            groups[judged] = names
+    return np.asarray(pd.factorize(groups)[0], dtype=np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +115,7 @@ def search(
         have the bytes of its pictures are not.
     deduplicate : bool
         Whether to give the nearest only of images that are copies; see
-        :func:`bioprobe.index.copies.find_copies`.
+        :func:`bioprobe.index.search.find_copies`.
     exact : bool
         Whether to compare all vectors although the store has an approximate index.
 

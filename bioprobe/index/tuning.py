@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SourceError, StoreError
+from bioprobe.files import explaining_refusal
+from bioprobe.index.exact import StoredVectors
 from bioprobe.index.index_file import IndexNote, complete_note, remove_index, write_index
 from bioprobe.index.kinds import FLAT, Dial, Structure, add_chunks, list_dials, list_structures
 from bioprobe.index.neighbor_index import ApproximateIndex, NeighborIndex, build_from
-from bioprobe.index.stored_vectors import Rows, StoredVectors, Vectors
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.write_errors import explaining_refusal
+from bioprobe.types import Rows, Vectors
 
 # Held-out images of each half, and the share of the store that they may be.
 _N_QUERIES, _HELD_OUT_FRACTION = 500, 0.1

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SourceError
-from bioprobe.interchange.declaration import Declaration
 from bioprobe.interchange.image_rows import blank_to_null
 from bioprobe.interchange.layouts import find_layout
-from bioprobe.interchange.vector_source import BLOCK_ROWS, OutgoingRows
+from bioprobe.interchange.vector_source import BLOCK_ROWS, Declaration, OutgoingRows
 from bioprobe.store import EmbeddingStore
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
 from bioprobe.images.image_table import COLUMNS, LOCATION_COLUMNS, ImageTable
-from bioprobe.images.source import concatenate_columns
-from bioprobe.interchange.declaration import Declaration
+from bioprobe.interchange.vector_source import Declaration
+from bioprobe.sources.source import concatenate_columns
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, find_rank_columns, read_labels
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bioprobe.errors import SourceError
-from bioprobe.interchange.formats import (
+from bioprobe.interchange import (
     clip_retrieval,
     numpy_files,
     parquet_files,

@@ -1,8 +1,7 @@
 """Answers as a page: self-contained HTML that opens from disk."""
 
-from bioprobe.page.contact_sheet import SheetGroup, SheetPicture, write_contact_sheet
-from bioprobe.page.html import render_page
-from bioprobe.page.thumbnail import make_thumbnail
+from bioprobe.page.html import make_thumbnail, render_page
+from bioprobe.page.sheets import SheetGroup, SheetPicture, write_contact_sheet
 
 __all__ = [
     "SheetGroup",

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import ProbeError
-from bioprobe.probes.closed_forms.closed_form import Labels, spread_rows
-from bioprobe.probes.probe import Arrays, Probe, Vectors
-from bioprobe.probes.temperature import fit_scale
+from bioprobe.probes.closed_form import spread_rows
+from bioprobe.probes.probe import Probe
+from bioprobe.task.scores import fit_scale
+from bioprobe.types import Arrays, Places, Vectors
 
 _N_DRAWN = 1024
 # Where no class has two training rows, nothing tells how far its images lie from its mean.
@@ -92,7 +93,7 @@ class CentroidProbe(Probe):
         squares = (rows**2).sum(axis=1)[:, np.newaxis] + (self.means_**2).sum(axis=1)
         return np.asarray(np.maximum(squares - 2 * rows @ self.means_.T, 0), dtype=np.float32)
 
-    def _fit_scale(self, rows: Vectors, labels: Labels, counts: Labels) -> float:
+    def _fit_scale(self, rows: Vectors, labels: Places, counts: Places) -> float:
         chosen = spread_rows(len(rows), _N_DRAWN)
         chosen = chosen[counts[labels[chosen]] > 1]
         if not len(chosen) or len(counts) < 2:

@@ -10,12 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.hierarchy.label_tree import LabelTree, Lineages, Nodes
-from bioprobe.probes.hierarchy.local import fit_local, multiply_paths
-from bioprobe.probes.hierarchy.loss import TreeLoss
-from bioprobe.probes.hierarchy.solver import Eigenbasis, minimise_loss
-from bioprobe.probes.probe import Arrays, Probe, Vectors
-from bioprobe.probes.sweep import Sweep
+from bioprobe.probes.hierarchical_fit import (
+    Eigenbasis,
+    TreeLoss,
+    fit_local,
+    minimise_loss,
+    multiply_paths,
+)
+from bioprobe.probes.label_tree import LabelTree
+from bioprobe.probes.probe import Probe, Sweep
+from bioprobe.types import Arrays, Names, Places, Vectors
 
 _METHODS = ("softmax", "local")
 _SMOOTHING = 0.2
@@ -102,7 +106,7 @@ class HierarchicalProbe(Probe):
         self.max_iter = max_iter
         self.tol = tol
 
-    def fit(self, X: Vectors, y: Lineages) -> Self:  # noqa: N803
+    def fit(self, X: Vectors, y: Names) -> Self:  # noqa: N803
         """Learn from vectors and lineages.
 
         Parameters
@@ -126,7 +130,7 @@ class HierarchicalProbe(Probe):
     def sweep(
         cls,
         X: Vectors,  # noqa: N803
-        y: Lineages,
+        y: Names,
         values: npt.NDArray[np.float64],
         folds: npt.NDArray[np.int64],
         *,
@@ -215,7 +219,7 @@ class HierarchicalProbe(Probe):
         self.n_steps_ = int(arrays["n_steps"][0])
         return self
 
-    def _plant(self, vectors: Vectors, lineages: Lineages) -> Nodes:
+    def _plant(self, vectors: Vectors, lineages: Names) -> Places:
         """Check what was given, make the tree, and find the node of each row at each rank."""
         self._check()
         if lineages.ndim != 2 or len(lineages) != len(vectors):
@@ -242,7 +246,7 @@ class HierarchicalProbe(Probe):
             msg = "method 'local' has no smoothing and no rank_weights; use method 'softmax'"
             raise ProbeError(msg)
 
-    def _make_loss(self, labels: Nodes) -> TreeLoss:
+    def _make_loss(self, labels: Places) -> TreeLoss:
         n_ranks = self.tree_.n_ranks
         weights = np.asarray(
             [*[1.0] * (n_ranks - 1), max(1, n_ranks - 1)]
@@ -260,7 +264,7 @@ class HierarchicalProbe(Probe):
         return TreeLoss(self.tree_, labels, weights / weights.sum(), smoothing)
 
     def _fit_path(
-        self, vectors: Vectors, lineages: Lineages, values: npt.NDArray[np.float64]
+        self, vectors: Vectors, lineages: Names, values: npt.NDArray[np.float64]
     ) -> Iterator[None]:
         """Fit one value of ``C`` after the other.
 
@@ -294,7 +298,7 @@ class HierarchicalProbe(Probe):
             self.weights_, self.biases_, self.n_steps_ = fit.weights, fit.biases, fit.n_steps
             yield
 
-    def _judge(self, vectors: Vectors, lineages: Lineages) -> tuple[float, float]:
+    def _judge(self, vectors: Vectors, lineages: Names) -> tuple[float, float]:
         """Return accuracy and log-loss at the lowest rank."""
         truth = self.tree_.place(lineages)[:, -1]
         probabilities = self.predict_proba(vectors)

@@ -10,13 +10,12 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.probe import Arrays, Probe, Vectors
-from bioprobe.probes.sweep import Sweep
+from bioprobe.probes.probe import Probe, Sweep
+from bioprobe.types import Arrays, Rows, Vectors
 
 if TYPE_CHECKING:
     import faiss
 
-Rows = npt.NDArray[np.int64]
 
 # Weight of the class frequencies beside the votes: what no neighbour is of has some probability.
 _PRIOR_FRACTION = 0.01

@@ -10,15 +10,11 @@ import numpy.typing as npt
 
 from bioprobe.errors import ProbeError
 from bioprobe.probes.balance import Balance, Rows, make_rows
-from bioprobe.probes.linear_path.basis import EigenBasis
-from bioprobe.probes.linear_path.lbfgs import Stop
-from bioprobe.probes.linear_path.objective import ABSENT, Problems
-from bioprobe.probes.linear_path.path import solve, sweep_values
-from bioprobe.probes.probe import Arrays, Probe, Vectors
-from bioprobe.probes.sweep import Sweep
-
-Labels = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
+from bioprobe.probes.lbfgs import Stop
+from bioprobe.probes.objective import ABSENT, Problems
+from bioprobe.probes.path import EigenBasis, solve, sweep_values
+from bioprobe.probes.probe import Probe, Sweep
+from bioprobe.types import Arrays, Doubles, Places, Vectors
 
 
 class LinearProbe(Probe):
@@ -157,7 +153,7 @@ class LinearProbe(Probe):
         X: Vectors,  # noqa: N803
         y: npt.NDArray[Any],
         values: npt.NDArray[np.float64],
-        folds: Labels,
+        folds: Places,
         *,
         balance: str = "none",
         tau: float = 1.0,
@@ -210,7 +206,7 @@ class LinearProbe(Probe):
 def _measure_folds(
     rows: Rows,
     held_out: npt.NDArray[np.bool_],
-    own: Labels,
+    own: Places,
     values: Doubles,
     n_classes: int,
     balance: Balance,
@@ -227,7 +223,7 @@ def _measure_folds(
 def _measure_made(
     rows: Rows,
     held_out: npt.NDArray[np.bool_],
-    own: Labels,
+    own: Places,
     values: Doubles,
     n_classes: int,
     balance: Balance,
@@ -269,7 +265,7 @@ def _pose(
 def _check(
     X: Vectors,  # noqa: N803
     y: npt.NDArray[Any],
-) -> tuple[Vectors, npt.NDArray[Any], Labels]:
+) -> tuple[Vectors, npt.NDArray[Any], Places]:
     vectors = np.asarray(X, dtype=np.float32)
     if vectors.ndim != 2 or not len(vectors) or len(vectors) != len(y):
         msg = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -10,8 +11,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-Vectors = npt.NDArray[np.float32]
-Arrays = dict[str, npt.NDArray[Any]]
+from bioprobe.types import Arrays, Vectors
 
 
 class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -55,3 +55,35 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     @abstractmethod
     def set_arrays(self, arrays: Arrays, classes: npt.NDArray[Any]) -> Self:
         """Take what :meth:`to_arrays` returned, so that predictions are the same again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Cross-validated accuracy along a path of regularisation values.
+
+    Parameters
+    ----------
+    parameter : str
+        Name of the parameter, as the probe's ``__init__`` has it.
+    values : ndarray of float64, shape (n_values,)
+        Values tried, from the strongest regularisation to the weakest.
+    accuracies : ndarray of float64, shape (n_values, n_folds)
+        Fraction of the held-out rows of each fold that are right.
+    log_losses : ndarray of float64, shape (n_values, n_folds)
+        Mean negative log-probability of the true class over the held-out rows of each fold.
+    """
+
+    parameter: str
+    values: npt.NDArray[np.float64]
+    accuracies: npt.NDArray[np.float64]
+    log_losses: npt.NDArray[np.float64]
+
+    @property
+    def best_index(self) -> int:
+        """Position of the highest mean accuracy; of equal ones, the strongest regularisation."""
+        return int(self.accuracies.mean(axis=1).argmax())
+
+    @property
+    def best_value(self) -> float:
+        """Value at :attr:`best_index`."""
+        return float(self.values[self.best_index])

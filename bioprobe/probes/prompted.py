@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.closed_forms.closed_form import AffineProbe
+from bioprobe.probes.closed_form import AffineProbe
 from bioprobe.probes.linear import LinearProbe
-from bioprobe.probes.probe import Vectors
-from bioprobe.probes.sweep import Sweep
+from bioprobe.probes.probe import Sweep
+from bioprobe.types import Vectors
 
 
 class PromptedProbe(AffineProbe):

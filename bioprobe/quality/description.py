@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.quality.duplicates import MASK_NAME
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import list_selections, read_selection
+from bioprobe.store.added_taxa import read_added_taxa
+from bioprobe.store.selections import DUPLICATES_MASK, list_selections, read_selection
 from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
@@ -179,9 +179,9 @@ def _count(store: EmbeddingStore, rank: Rank, rows: npt.NDArray[np.int64]) -> Cl
 
 
 def _count_near(store: EmbeddingStore, rows: npt.NDArray[np.int64]) -> int | None:
-    if MASK_NAME not in list_selections(store):
+    if DUPLICATES_MASK not in list_selections(store):
         return None
-    mask = read_selection(store, MASK_NAME)
+    mask = read_selection(store, DUPLICATES_MASK)
     return int((mask.judged[rows] & ~mask.kept[rows]).sum())
 
 
@@ -201,3 +201,36 @@ def _summarise(
         counts.imbalance,
         counts.n_effective,
     )
+
+
+def describe_store(store: EmbeddingStore) -> dict[str, Any]:
+    """Return the facts of a store as a JSON-ready mapping.
+
+    Returns
+    -------
+    dict
+        Encoder, dim, dtype, counts, size in bytes, labelled images and taxa per rank, free
+        columns, added taxa, and the list of failures.
+    """
+    frame = store.images.frame.iloc[store.rows]
+    manifest = store.manifest
+    labels = {}
+    for rank in Rank:
+        names = frame[rank.value][frame[rank.value] != ""]
+        if len(names):
+            labels[rank.value] = f"{names.nunique()} in {len(names)} images"
+    files = (path for path in store.folder.rglob("*") if path.is_file())
+    return {
+        "store": str(store.folder),
+        "encoder": manifest.encoder.describe(),
+        "dim": manifest.dim,
+        "dtype": manifest.dtype,
+        "images": len(frame),
+        "retired_rows": len(manifest.retired),
+        "shards": len(manifest.present_shards),
+        "n_bytes": sum(path.stat().st_size for path in files),
+        "labels": labels,
+        "other_columns": store.images.free_columns,
+        "added_taxa": [taxon.name for taxon in read_added_taxa(store)],
+        "failures": store.read_failures().to_dict("records"),
+    }

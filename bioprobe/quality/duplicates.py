@@ -9,20 +9,82 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import SelectionError
+from bioprobe.errors import ImageReadError, SelectionError, SourceError
 from bioprobe.images import ImageTable
+from bioprobe.images.location import ImageLocation
+from bioprobe.images.reading import decode_image, ignore_pillow_warnings
 from bioprobe.provenance import Provenance
-from bioprobe.quality.near_pairs import SpanningForest, find_components, iter_near_pairs
-from bioprobe.quality.picture_hash import count_differing_bits, read_hash
+from bioprobe.quality.near_pairs import SpanningForest, iter_near_pairs
+from bioprobe.splits.groups import find_components
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import write_selection
+from bioprobe.store.selections import DUPLICATES_MASK, write_selection
+from bioprobe.types import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
-Rows = npt.NDArray[np.int64]
 
-MASK_NAME = "filters/duplicates"
+_SIDE = 8
+_BITS_OF_BYTE = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
+
+
+def hash_picture(image: Image.Image) -> int:
+    """Return the difference hash of a picture: where brightness rises from left to right.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        In any mode.
+
+    Returns
+    -------
+    int
+        64 bits, row by row from the top left, the first the highest.
+
+    References
+    ----------
+    N. Krawetz 2013, *Kind of Like That*: a bit is set where a pixel is darker than the one to its
+    right, on a picture of 9 by 8 pixels.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> rising = Image.fromarray(np.tile(np.arange(9, dtype=np.uint8), (8, 1)))
+    >>> hex(hash_picture(rising)), hash_picture(rising.transpose(Image.Transpose.ROTATE_180))
+    ('0xffffffffffffffff', 0)
+    """
+    from PIL import Image
+
+    small = image.convert("L").resize((_SIDE + 1, _SIDE), Image.Resampling.LANCZOS)
+    pixels = np.asarray(small)
+    bits = pixels[:, 1:] > pixels[:, :-1]
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def read_hash(place: ImageLocation) -> int | None:
+    """Return the hash of an image file, or None where it cannot be read."""
+    try:
+        with ignore_pillow_warnings():
+            return hash_picture(decode_image(place.read_bytes()))
+    except (ImageReadError, SourceError, OSError, ValueError):
+        return None
+
+
+def count_differing_bits(
+    one: npt.NDArray[np.uint64], other: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.int64]:
+    """Count the bits in which hashes differ, 0 to 64.
+
+    Examples
+    --------
+    >>> count_differing_bits(np.array([0b1011], np.uint64), np.array([0b0001], np.uint64)).tolist()
+    [2]
+    """
+    differing = np.ascontiguousarray(one ^ other).view(np.uint8).reshape(len(one), 8)
+    return np.asarray(_BITS_OF_BYTE[differing].sum(axis=1), dtype=np.int64)
+
+
 DEFAULT_THRESHOLD = 0.95
 # Of 64; ImageHash's users count a picture and its smaller or recompressed copy within 10.
 MAX_DIFFERING_BITS = 10
@@ -140,7 +202,7 @@ class Duplicates:
         frame = frame.sort_values(["group", "kept", "row"], ascending=[True, False, True])
         return frame.assign(group=pd.factorize(frame["group"])[0] + 1).reset_index(drop=True)
 
-    def write(self, store: EmbeddingStore, name: str = MASK_NAME) -> None:
+    def write(self, store: EmbeddingStore, name: str = DUPLICATES_MASK) -> None:
         """Keep the mask and the groups in the store; nothing is deleted.
 
         Raises

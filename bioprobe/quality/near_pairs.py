@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.types import Rows, Vectors
+
 if TYPE_CHECKING:
     import torch
 
-Vectors = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 
 # A block of similarities is 32 MB; if all of them are pairs, these are another 200 MB.
 _BLOCK_ROWS, _BLOCK_COLUMNS = 2048, 4096
@@ -199,34 +199,6 @@ class SpanningForest:
             (3.0 - tree.data).astype(np.float32),
         )
         self._waiting, self._n_waiting = [], 0
-
-
-def find_components(first: Rows, second: Rows, n: int) -> Rows:
-    """Give numbers to the groups that links join, in the order of their first images.
-
-    Parameters
-    ----------
-    first, second : ndarray of int64, shape (n_links,)
-        Ends of each link.
-    n : int
-        Number of images.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-        Group of each image, from 0; an image without a link is a group of its own.
-
-    Examples
-    --------
-    >>> find_components(np.array([0, 4]), np.array([2, 2]), 5).tolist()
-    [0, 1, 0, 2, 0]
-    """
-    from scipy.sparse.csgraph import connected_components
-
-    matrix = _to_matrix(first, second, np.ones(len(first)), n)
-    _, groups = connected_components(matrix, directed=False)
-    _, firsts, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    return np.asarray(np.argsort(np.argsort(firsts))[inverse], dtype=np.int64)
 
 
 def _to_matrix(first: Rows, second: Rows, values: npt.NDArray[np.float64], n: int) -> Any:  # noqa: ANN401 - scipy ships no types

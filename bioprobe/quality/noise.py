@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import SelectionError
+from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.errors import PromptError, SelectionError
+from bioprobe.files import prompts_dir
 from bioprobe.images import ImageTable
-from bioprobe.prompts.noise import NoisePrompts
+from bioprobe.prompts import TextType
 from bioprobe.provenance import Provenance
-from bioprobe.quality.text_scores import EncodeText, ask_texts
 from bioprobe.quality.threshold import (
     MIN_LABELS_FOR_LINEAR,
     FilterQuality,
@@ -23,13 +27,204 @@ from bioprobe.quality.threshold import (
 )
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
-from bioprobe.taxonomy import Rank, Taxonomy
+from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.taxonomy.columns import LABEL_COLUMNS, to_taxonomy
+from bioprobe.types import Doubles, EncodeText, Mask, Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Scores = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
+
+@dataclasses.dataclass(frozen=True)
+class NoisePrompts:
+    """Concepts on both sides of a filter, each described by several texts.
+
+    Parameters
+    ----------
+    name : str
+        What is kept, such as ``animal``.
+    templates : tuple of str
+        Each holds ``{}`` once.
+    kept, dropped : dict of str to tuple of str
+        Concept to phrases.
+    """
+
+    name: str
+    templates: tuple[str, ...]
+    kept: dict[str, tuple[str, ...]]
+    dropped: dict[str, tuple[str, ...]]
+
+    def write(self, phrases: tuple[str, ...]) -> tuple[str, ...]:
+        """Return every phrase in every template."""
+        return tuple(t.replace("{}", phrase) for phrase in phrases for t in self.templates)
+
+
+def read_noise_prompts(source: str) -> NoisePrompts:
+    """Read a noise prompt set.
+
+    Parameters
+    ----------
+    source : str
+        A shipped set (``animal``), or a TOML file.
+
+    Raises
+    ------
+    PromptError
+        If there is none, or it is not complete.
+
+    Examples
+    --------
+    >>> "map" in read_noise_prompts("animal").dropped
+    True
+    """
+    path = Path(source) if source.endswith(".toml") else prompts_dir() / f"noise/{source}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in (prompts_dir() / "noise").glob("*.toml")))
+        msg = f"no noise prompts {source!r}; expected one of {known}, or a .toml file"
+        raise PromptError(msg)
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        sides = [_read_side(fields, side) for side in ("kept", "dropped")]
+        templates = tuple(fields["templates"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"{path} holds no noise prompts ({error!r}); it needs templates, [kept], [dropped]"
+        raise PromptError(msg) from error
+    if not templates or any(template.count("{}") != 1 for template in templates):
+        msg = f"{path}: each template must hold {{}} once, where the phrase goes; got {templates}"
+        raise PromptError(msg)
+    return NoisePrompts(path.stem, templates, *sides)
+
+
+def _read_side(fields: dict[str, Any], side: str) -> dict[str, tuple[str, ...]]:
+    concepts = {name: tuple(phrases) for name, phrases in fields[side].items()}
+    if not concepts or not all(concepts.values()):
+        msg = f"[{side}] is empty"
+        raise ValueError(msg)
+    return concepts
+
+
+# With 10,000 classes, 80 MB.
+_BLOCK_ROWS = 2048
+
+
+def score_by_text(
+    kept: npt.NDArray[Any], dropped: npt.NDArray[Any], own: npt.NDArray[Any] | None = None
+) -> Doubles:
+    """Return the log-odds of two sides of concepts.
+
+    Each side is the logarithm of the mean of the exponentials of its logits. Where an image has
+    a class of its own, the text of that class can only raise the kept side.
+
+    Parameters
+    ----------
+    kept, dropped : ndarray of a float, shape (n_images, n_concepts)
+        Logits: the logit scale times the cosine similarity.
+    own : ndarray of a float, shape (n_images,), optional
+        Logits of each image's own class; -inf where it has none.
+
+    Examples
+    --------
+    >>> score_by_text(np.array([[2.0]]), np.array([[1.0, 1.0]])).tolist()
+    [1.0]
+    """
+    side = _log_mean_exp(kept)
+    if own is not None:
+        side = np.maximum(side, own)
+    return np.asarray(side - _log_mean_exp(dropped), dtype=np.float64)
+
+
+def ask_texts(
+    store: EmbeddingStore,
+    rows: Rows,
+    vectors: Vectors,
+    prompts: NoisePrompts,
+    encode_text: EncodeText,
+    taxa: Iterable[Taxon] = (),
+) -> tuple[Doubles, npt.NDArray[np.object_]]:
+    """Score images by the texts of both sides, and name the dropped concept nearest to each.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose labels say which class an image is of.
+    rows : ndarray of int64, shape (n_images,)
+    vectors : ndarray of float32, shape (n_images, dim), unit rows
+        Those of the rows.
+    prompts : NoisePrompts
+    encode_text : callable
+        From texts to unit vectors.
+    taxa : iterable of Taxon
+        Classes that an image without a label may be of; the best of them counts as its own.
+
+    Returns
+    -------
+    scores : ndarray of float64, shape (n_images,)
+        Log-odds that an image is to be kept.
+    reasons : ndarray of str, shape (n_images,)
+    """
+    scale = store.manifest.logit_scale
+    kept, dropped = (
+        _encode_means([prompts.write(phrases) for phrases in side.values()], encode_text)
+        for side in (prompts.kept, prompts.dropped)
+    )
+    listed = _encode_classes(taxa, prompts, encode_text)
+    own = scale * _compare_with_classes(store, rows, vectors, prompts, encode_text, listed)
+    away = scale * vectors @ dropped.T
+    reasons = np.array(list(prompts.dropped), dtype=object)[away.argmax(axis=1)]
+    return score_by_text(scale * vectors @ kept.T, away, own), reasons
+
+
+def _compare_with_classes(
+    store: EmbeddingStore,
+    rows: Rows,
+    vectors: Vectors,
+    prompts: NoisePrompts,
+    encode_text: EncodeText,
+    listed: Vectors,
+) -> Vectors:
+    """Return the similarity to an image's own class; without a label, to the best listed one."""
+    table = store.images.frame.iloc[rows][list(LABEL_COLUMNS)]
+    groups = [
+        group for _, group in table.assign(at=np.arange(len(rows))).groupby(list(LABEL_COLUMNS))
+    ]
+    taxa = [next(iter(to_taxonomy(group)), None) for group in groups]
+    named = _encode_classes([taxon for taxon in taxa if taxon], prompts, encode_text)
+    rest = iter(named)
+    similarities = np.full(len(rows), -np.inf, dtype=np.float32)
+    for group, taxon in zip(groups, taxa, strict=True):
+        classes = next(rest)[np.newaxis] if taxon else listed
+        if len(classes):
+            at = group["at"].to_numpy()
+            similarities[at] = _find_best(vectors, at, classes)
+    return similarities
+
+
+def _encode_classes(
+    taxa: Iterable[Taxon], prompts: NoisePrompts, encode_text: EncodeText
+) -> Vectors:
+    texts = [prompts.write((TextType.TAXON_COM.write(taxon),)) for taxon in taxa]
+    return _encode_means(texts, encode_text)
+
+
+def _encode_means(texts: Sequence[Sequence[str]], encode_text: EncodeText) -> Vectors:
+    """Return the unit mean of each group of texts, shape (n_groups, dim); all encoded at once."""
+    if not texts:
+        return np.empty((0, 0), dtype=np.float32)
+    encoded = encode_text([text for group in texts for text in group])
+    ends = np.cumsum([len(group) for group in texts])[:-1]
+    return normalise_rows(np.stack([group.mean(axis=0) for group in np.split(encoded, ends)]))
+
+
+def _find_best(vectors: Vectors, at: Rows, classes: Vectors) -> Vectors:
+    """Return the highest similarity of some images to any class, shape (n_at,)."""
+    blocks = np.array_split(at, -(-len(at) // _BLOCK_ROWS))
+    return np.concatenate([(vectors[block] @ classes.T).max(axis=1) for block in blocks])
+
+
+def _log_mean_exp(logits: npt.NDArray[Any]) -> Doubles:
+    highest = logits.max(axis=1, keepdims=True).astype(np.float64)
+    return np.asarray(highest[:, 0] + np.log(np.exp(logits - highest).mean(axis=1)))
+
 
 _YES, _NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 _MIN_OF_EACH = 4
@@ -68,10 +263,10 @@ class NoiseFilter:
     name: str
     images: ImageTable
     rows: npt.NDArray[np.int64]
-    scores: Scores
+    scores: Doubles
     threshold: float
     reasons: npt.NDArray[np.object_]
-    labels: Scores
+    labels: Doubles
     method: str
     quality: FilterQuality | None
     provenance: Provenance
@@ -209,7 +404,7 @@ def filter_noise(
     )  # fmt: skip
 
 
-def _read_labels(images: ImageTable, column: str, name: str) -> Scores:
+def _read_labels(images: ImageTable, column: str, name: str) -> Doubles:
     if column not in images.frame:
         msg = f"no column {column!r} of labels; there are {', '.join(images.frame.columns)}"
         raise SelectionError(msg)

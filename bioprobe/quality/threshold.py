@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Scores = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
+from bioprobe.types import Doubles, Mask
 
 # Below this, a linear filter has seen too little of what is to be dropped.
 MIN_LABELS_FOR_LINEAR = 50
@@ -40,7 +39,7 @@ class FilterQuality:
     kept_fraction: float
 
 
-def choose_threshold(scores: Scores, wanted: Mask, *, recall: float | None = None) -> float:
+def choose_threshold(scores: Doubles, wanted: Mask, *, recall: float | None = None) -> float:
     """Choose the score from which an image is kept.
 
     Parameters
@@ -72,7 +71,7 @@ def choose_threshold(scores: Scores, wanted: Mask, *, recall: float | None = Non
     return float(cuts[np.argmax(2 * n_found / np.maximum(1, n_dropped + len(unwanted)))])
 
 
-def score_by_linear(vectors: npt.NDArray[np.float32], wanted: Mask, *, seed: int = 0) -> Scores:
+def score_by_linear(vectors: npt.NDArray[np.float32], wanted: Mask, *, seed: int = 0) -> Doubles:
     """Score labelled images by logistic regressions that did not see them.
 
     Parameters
@@ -92,14 +91,14 @@ def score_by_linear(vectors: npt.NDArray[np.float32], wanted: Mask, *, seed: int
 
 def apply_linear(
     vectors: npt.NDArray[np.float32], wanted: Mask, others: npt.NDArray[np.float32]
-) -> Scores:
+) -> Doubles:
     """Score images by a logistic regression on labelled ones; more than 0 is to be kept."""
     return np.asarray(_make_model().fit(vectors, wanted).decision_function(others), np.float64)
 
 
 def measure_filter(
     vectors: npt.NDArray[np.float32],
-    text_scores: Scores,
+    text_scores: Doubles,
     wanted: Mask,
     *,
     linear: bool,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bioprobe.calibration.abstention import measure_risk_coverage
 from bioprobe.calibration.reliability import measure_reliability
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.report.plots import Curve, plot_reliability, plot_risk_coverage
+from bioprobe.task.decisions import measure_risk_coverage
 
 if TYPE_CHECKING:
     import pandas as pd

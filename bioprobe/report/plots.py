@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.types import Doubles
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Numbers = npt.NDArray[np.float64]
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8F98"
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000", GREY)
@@ -55,14 +56,14 @@ class Curve:
     """
 
     name: str
-    x: Numbers
-    y: Numbers
-    low: Numbers | None = None
-    high: Numbers | None = None
+    x: Doubles
+    y: Doubles
+    low: Doubles | None = None
+    high: Doubles | None = None
 
 
 def plot_intervals(
-    names: Sequence[str], values: Numbers, low: Numbers, high: Numbers, *, label: str
+    names: Sequence[str], values: Doubles, low: Doubles, high: Doubles, *, label: str
 ) -> str:
     """Plot a figure of each method with its interval, the highest on top and in colour.
 
@@ -186,7 +187,7 @@ def plot_label_efficiency(curves: Sequence[Curve]) -> str:
 
 
 def plot_confusion(
-    matrix: Numbers, names: Sequence[str], groups: Sequence[str], *, label: str
+    matrix: Doubles, names: Sequence[str], groups: Sequence[str], *, label: str
 ) -> str:
     """Plot a confusion matrix, its classes in the order of the tree.
 

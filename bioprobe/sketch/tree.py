@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from bioprobe.errors import TaxonomyError
-from bioprobe.resources import prompts_dir
+from bioprobe.files import prompts_dir
 
 COLOURS = (
     "white",

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
-from bioprobe.splits.placement import count_groups, place_groups
-from bioprobe.splits.quotas import share_out
+from bioprobe.splits.quotas import count_groups, place_groups, share_out
 
 
 def assign_folds(

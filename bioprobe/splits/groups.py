@@ -9,12 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
-from bioprobe.quality.duplicates import MASK_NAME
-from bioprobe.quality.near_pairs import find_components
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import GROUP, list_selections, read_selection
-
-Names = npt.NDArray[np.object_]
+from bioprobe.store.selections import DUPLICATES_MASK, GROUP, list_selections, read_selection
+from bioprobe.types import Names, Rows
 
 SAME_BYTES, NEAR_DUPLICATES = "same bytes", "near duplicates"
 
@@ -56,6 +53,35 @@ def join_groups(kinds: Sequence[Names], n_images: int) -> npt.NDArray[np.object_
     return names
 
 
+def find_components(first: Rows, second: Rows, n: int) -> Rows:
+    """Give numbers to the groups that links join, in the order of their first images.
+
+    Parameters
+    ----------
+    first, second : ndarray of int64, shape (n_links,)
+        Ends of each link.
+    n : int
+        Number of images.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Group of each image, from 0; an image without a link is a group of its own.
+
+    Examples
+    --------
+    >>> find_components(np.array([0, 4]), np.array([2, 2]), 5).tolist()
+    [0, 1, 0, 2, 0]
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    matrix = csr_array((np.ones(len(first)), (first, second)), shape=(n, n))
+    _, groups = connected_components(matrix, directed=False)
+    _, firsts, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(firsts))[inverse], dtype=np.int64)
+
+
 def find_groups(
     store: EmbeddingStore, rows: npt.NDArray[np.int64], columns: Sequence[str] = ()
 ) -> Mapping[str, Names]:
@@ -85,8 +111,8 @@ def find_groups(
     frame = store.images.frame.iloc[rows]
     kinds = {column: read_column(store, column)[rows] for column in columns}
     kinds[SAME_BYTES] = frame["sha256"].to_numpy(dtype=object)
-    if MASK_NAME in list_selections(store):
-        groups = read_selection(store, MASK_NAME).frame[GROUP].iloc[rows]
+    if DUPLICATES_MASK in list_selections(store):
+        groups = read_selection(store, DUPLICATES_MASK).frame[GROUP].iloc[rows]
         kinds[NEAR_DUPLICATES] = name_values(groups)
     return kinds
 

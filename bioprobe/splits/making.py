@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,13 +14,135 @@ from bioprobe.errors import SelectionError
 from bioprobe.provenance import Provenance
 from bioprobe.splits.folds import assign_folds
 from bioprobe.splits.groups import NEAR_DUPLICATES, find_groups, join_groups, read_column
-from bioprobe.splits.imported import import_parts
-from bioprobe.splits.leakage import find_leaks
 from bioprobe.splits.parts import SmallClass, assign_parts, check_fractions
-from bioprobe.splits.split import Split, hash_split
+from bioprobe.splits.split import PARTS, Split, hash_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import MaskedStore
 from bioprobe.taxonomy import Rank
+
+# As data sets write them; case does not matter.
+USUAL_NAMES = {
+    "train": "train", "training": "train",
+    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+def import_parts(
+    values: npt.NDArray[np.object_], names: Mapping[str, str] | None = None
+) -> tuple[npt.NDArray[np.object_], dict[str, int]]:
+    """Read the part of each image from what a column says.
+
+    Parameters
+    ----------
+    values : ndarray of object, shape (n_images,)
+        Text of the column, ``""`` where it says nothing.
+    names : mapping of str to str, optional
+        From a value of the column to its part. By default the usual names, in any case: train,
+        training; val, valid, validation, dev; test, testing.
+
+    Returns
+    -------
+    parts : ndarray of object, shape (n_images,)
+        ``""`` where the value is no part.
+    unknown : dict of str to int
+        Values that are no part, with the number of their images.
+
+    Raises
+    ------
+    SelectionError
+        If no image is in train, or a name is not that of a part.
+
+    Examples
+    --------
+    >>> import_parts(np.array(["Train", "dev", "test", "extra"], dtype=object))
+    (array(['train', 'validation', 'test', ''], dtype=object), {'extra': 1})
+    """
+    strange = sorted(set(names.values()) - set(PARTS)) if names else []
+    if strange:
+        msg = f"the parts of a split are {', '.join(PARTS)}; got {', '.join(strange)}"
+        raise SelectionError(msg)
+    if names is None:
+        found = [USUAL_NAMES.get(value.strip().lower(), "") for value in values]
+    else:
+        found = [names.get(value, "") for value in values]
+    parts = np.array(found, dtype=object)
+    unknown = Counter(values[(parts == "") & (values != "")].tolist())
+    if "train" not in found:
+        listed = ", ".join(f"{value} ({n})" for value, n in unknown.most_common(10)) or "nothing"
+        msg = (
+            f"no image is in train; besides parts, the column says: {listed}. Say which value is "
+            "which part: --parts train=VALUE,test=VALUE"
+        )
+        raise SelectionError(msg)
+    return parts, dict(unknown.most_common())
+
+
+@dataclasses.dataclass(frozen=True)
+class Leak:
+    """Groups of one kind that have images in more than one part.
+
+    Parameters
+    ----------
+    kind : str
+        ``same bytes``, ``near duplicates``, a column, or ``species``.
+    n_groups : int
+        Groups with images in more than one part.
+    n_images : int
+        Images of these groups.
+    n_test : int
+        Images of these groups in the test part: those whose score may be too good.
+    """
+
+    kind: str
+    n_groups: int
+    n_images: int
+    n_test: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a JSON-ready mapping."""
+        return dataclasses.asdict(self)
+
+
+def find_leaks(
+    parts: npt.NDArray[np.object_], kinds: Mapping[str, npt.NDArray[np.object_]]
+) -> tuple[Leak, ...]:
+    """Count the groups of each kind that are in more than one part.
+
+    Parameters
+    ----------
+    parts : ndarray of object, shape (n_images,)
+        Part of each image, ``""`` for none.
+    kinds : mapping of str to ndarray of object, shape (n_images,)
+        Groups by kind, ``""`` where an image is in none.
+
+    Returns
+    -------
+    tuple of Leak
+        One for each kind, also where nothing leaks.
+
+    Examples
+    --------
+    >>> parts = np.array(["train", "test", "test", "train"], dtype=object)
+    >>> find_leaks(parts, {"burst": np.array(["a", "a", "b", ""], dtype=object)})
+    (Leak(kind='burst', n_groups=1, n_images=2, n_test=1),)
+    """
+    return tuple(_find_leak(kind, parts, groups) for kind, groups in kinds.items())
+
+
+def _find_leak(kind: str, parts: npt.NDArray[np.object_], groups: npt.NDArray[np.object_]) -> Leak:
+    inside = (parts != "") & (groups != "")
+    here = parts[inside]
+    _, numbers = np.unique(groups[inside].astype(str), return_inverse=True)
+    seen = np.zeros((int(numbers.max(initial=-1)) + 1, len(PARTS)), dtype=bool)
+    for place, part in enumerate(PARTS):
+        seen[numbers[here == part], place] = True
+    leaking = seen.sum(axis=1) > 1
+    of_leak = leaking[numbers]
+    return Leak(
+        kind, int(leaking.sum()), int(of_leak.sum()), int((of_leak & (here == "test")).sum())
+    )
+
 
 METHODS = ("stratified", "grouped", "species-disjoint", "imported", "kfold")
 

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
 from bioprobe.splits.folds import number_groups
-from bioprobe.splits.placement import count_groups, place_groups
-from bioprobe.splits.quotas import find_wanted, share_out
+from bioprobe.splits.quotas import count_groups, find_wanted, place_groups, share_out
 from bioprobe.splits.split import PARTS
 
 # A class that cannot be in every part is learnt first, then judged; choosing can wait.

@@ -2,9 +2,8 @@
 
 from bioprobe.store.added_taxa import add_taxon, read_added_taxa, remove_taxon
 from bioprobe.store.embedding_store import EmbeddingStore
-from bioprobe.store.repair import Repair, repair_store
+from bioprobe.store.health import Problem, Repair, repair_store, verify_store
 from bioprobe.store.text_cache import TextCache
-from bioprobe.store.verification import Problem, verify_store
 
 __all__ = [
     "EmbeddingStore",

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bioprobe.errors import StoreLockedError, TaxonomyError
+from bioprobe.files import explaining_refusal
 from bioprobe.store.embedding_store import EmbeddingStore
-from bioprobe.store.write_errors import explaining_refusal
 from bioprobe.store.writing import holding
 from bioprobe.taxonomy import Taxon, Taxonomy
-from bioprobe.taxonomy.reading import read_taxonomy
-from bioprobe.taxonomy.writing import write_taxonomy
+from bioprobe.taxonomy.lists import read_taxonomy, write_taxonomy
 
 ADDED_TAXA_NAME = "taxa.csv"
 USER_TAXA_VARIABLE = "BIOPROBE_TAXA"
@@ -28,7 +27,7 @@ class AddedList:
     Parameters
     ----------
     file : Path
-        CSV, as :func:`bioprobe.taxonomy.writing.write_taxonomy` writes it.
+        CSV, as :func:`bioprobe.taxonomy.lists.write_taxonomy` writes it.
     store : Path or None
         Folder of the store whose list it is; None for the user's.
     """

@@ -14,11 +14,18 @@ import numpy.typing as npt
 
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, SelectionError, StoreError
+from bioprobe.files import explaining_refusal
 from bioprobe.images.image_table import ImageTable, concatenate
-from bioprobe.store.failures import FAILURE_COLUMNS, read_failures, write_failures
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
-from bioprobe.store.shard import VECTORS_NAME, map_vectors, read_images, write_shard
-from bioprobe.store.write_errors import explaining_refusal
+from bioprobe.store.shard import (
+    FAILURE_COLUMNS,
+    VECTORS_NAME,
+    map_vectors,
+    read_failures,
+    read_images,
+    write_failures,
+    write_shard,
+)
 from bioprobe.store.writing import holding
 
 if TYPE_CHECKING:

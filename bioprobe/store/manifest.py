@@ -11,8 +11,7 @@ from typing import Any
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import StoreError
-from bioprobe.files import write_text
-from bioprobe.store.write_errors import explaining_refusal
+from bioprobe.files import explaining_refusal, write_text
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"

@@ -18,16 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError, StoreError
-from bioprobe.files import replacing
+from bioprobe.files import explaining_refusal, replacing
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.manifest import Manifest
-from bioprobe.store.write_errors import explaining_refusal
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SELECTIONS_NAME = "selections"
 KEPT, GROUP = "kept", "group"
+#: Which of near duplicates is kept, and in what group each is.
+DUPLICATES_MASK = "filters/duplicates"
 _IDENTITY = ("sha256", "root", "path")
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 

@@ -9,13 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.files import replacing, write_text
 from bioprobe.store.embedding_store import EmbeddingStore
-
-Vectors = npt.NDArray[np.float32]
+from bioprobe.types import Vectors
 
 
 class TextCache:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bioprobe.errors import StoreError, StoreLockedError
+from bioprobe.files import explaining_refusal
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
-from bioprobe.store.write_errors import explaining_refusal
 
 LOCK_NAME = ".lock"
 # Programs that only ask a store write derived files into it without the lock: what they are at

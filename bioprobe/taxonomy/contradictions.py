@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from bioprobe.taxonomy.rank import RANKS, Rank
+from bioprobe.taxonomy.taxon import RANKS, Rank
 
 Lineage = tuple[str, ...]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import read_table
 from bioprobe.taxonomy.columns import fill_holes
-from bioprobe.taxonomy.rank import Rank
-from bioprobe.taxonomy.taxon import Taxon
+from bioprobe.taxonomy.taxon import Rank, Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
 
 

@@ -3,10 +3,58 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Mapping
 
 from bioprobe.errors import TaxonomyError
-from bioprobe.taxonomy.rank import RANKS, Rank
+
+
+class Rank(enum.StrEnum):
+    """One of the seven ranks that BioCLIP's names are built of, broadest first."""
+
+    KINGDOM = "kingdom"
+    PHYLUM = "phylum"
+    CLASS = "class"
+    ORDER = "order"
+    FAMILY = "family"
+    GENUS = "genus"
+    SPECIES = "species"
+
+    @property
+    def depth(self) -> int:
+        """Position in the lineage: 0 for kingdom, 6 for species."""
+        return RANKS.index(self)
+
+    @classmethod
+    def parse(cls, text: str) -> Rank:
+        """Read a rank as people write it.
+
+        Parameters
+        ----------
+        text : str
+            A rank in any case; ``cls`` and ``division`` are read as class and phylum.
+
+        Raises
+        ------
+        TaxonomyError
+            If the text names none of the seven ranks.
+
+        Examples
+        --------
+        >>> Rank.parse("Family"), Rank.parse("cls")
+        (<Rank.FAMILY: 'family'>, <Rank.CLASS: 'class'>)
+        """
+        word = text.strip().lower()
+        word = {"cls": "class", "division": "phylum"}.get(word, word)
+        try:
+            return cls(word)
+        except ValueError:
+            msg = f"{text!r} is not a rank; expected one of {', '.join(RANKS)}"
+            raise TaxonomyError(msg) from None
+
+
+RANKS: tuple[Rank, ...] = tuple(Rank)
+
 
 _UPWARDS = tuple(reversed(range(len(RANKS))))
 
@@ -139,3 +187,53 @@ class Taxon:
     def to_names(self) -> dict[str, str]:
         """Return rank to name, with every rank present."""
         return {rank.value: name for rank, name in zip(RANKS, self.lineage, strict=True)}
+
+
+def complete_taxon(
+    name: str, lineage: str = "", *, common_name: str = "", prompts: tuple[str, ...] = ()
+) -> Taxon:
+    """Build a taxon from its scientific name and the names above it.
+
+    Parameters
+    ----------
+    name : str
+        Scientific name: a binomial is a species; another name takes the rank below the last one
+        of the lineage, or species where no lineage is given.
+    lineage : str
+        Names from kingdom down, separated by commas; an empty one is a hole. It may end above
+        the name, or with it.
+    common_name : str
+        Vernacular name.
+    prompts : tuple of str
+        Texts that describe the taxon.
+
+    Raises
+    ------
+    TaxonomyError
+        If the lineage is too long, or contradicts the binomial.
+
+    Examples
+    --------
+    >>> complete_taxon("Panthera uncia", "Animalia,Chordata,Mammalia,Carnivora,Felidae").lineage
+    ('Animalia', 'Chordata', 'Mammalia', 'Carnivora', 'Felidae', 'Panthera', 'Panthera uncia')
+    >>> complete_taxon("Felidae", "Animalia,Chordata,Mammalia,Carnivora").rank.value
+    'family'
+    """
+    name = " ".join(name.split())
+    above = [part.strip() for part in lineage.split(",")] if lineage.strip() else []
+    epithet = name.rpartition(" ")[2]
+    if above and above[-1] in {name, epithet}:
+        above.pop()
+    rank = Rank.SPECIES if " " in name or not above else RANKS[min(len(above), len(RANKS) - 1)]
+    if len(above) > rank.depth:
+        msg = (
+            f"the lineage of {name!r} has {len(above)} names above it, at most {rank.depth} fit "
+            f"above {rank.value}; give them from kingdom down"
+        )
+        raise TaxonomyError(msg)
+    names = {r.value: part for r, part in zip(RANKS, above, strict=False)}
+    genus = names.get(Rank.GENUS, "")
+    if rank is Rank.SPECIES and genus and " " in name and name.split(" ", 1)[0] != genus:
+        msg = f"the genus in {name!r} is not the {genus!r} of the lineage; make them the same"
+        raise TaxonomyError(msg)
+    return Taxon.from_names({**names, rank.value: name}, common_name=common_name, prompts=prompts)

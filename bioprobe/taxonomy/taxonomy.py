@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import TaxonomyError
-from bioprobe.taxonomy.rank import RANKS, Rank
-from bioprobe.taxonomy.taxon import Taxon
+from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Taxonomy:
 
     See Also
     --------
-    bioprobe.taxonomy.reading.read_taxonomy : read one from a table.
+    bioprobe.taxonomy.lists.read_taxonomy : read one from a table.
     """
 
     taxa: tuple[Taxon, ...]

@@ -10,17 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.calibration.calibrated import Calibration, fit_calibration
-from bioprobe.calibration.calibrator import to_logits, to_probabilities
+from bioprobe.calibration.calibrators import to_logits, to_probabilities
 from bioprobe.calibration.conformal import fit_conformal
-from bioprobe.calibration.keeping import ABOUT_NAME, read_calibration, write_calibration
 from bioprobe.calibration.reliability import measure_reliability
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ProbeError, SelectionError, StoreError
-from bioprobe.probes.fitting.held_out import HeldOutAnswers, answer_held_out
-from bioprobe.probes.fitting.training import fit_probe
-from bioprobe.probes.saving import write_probe
-from bioprobe.probes.trained import TrainedProbe
+from bioprobe.learning.calibrated import Calibration, fit_calibration
+from bioprobe.learning.fit import HeldOutAnswers, answer_held_out, fit_probe
+from bioprobe.learning.fitted import TrainedProbe
+from bioprobe.learning.keeping import (
+    CALIBRATION_NAME,
+    read_calibration,
+    write_calibration,
+    write_probe,
+)
 from bioprobe.splits import Split, assign_folds
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank
@@ -176,14 +179,14 @@ def test_one_of_an_earlier_fit_is_none_and_a_damaged_one_is_refused(
     (folder / "calibration.safetensors").write_bytes(b"torn")
     with pytest.raises(StoreError, match=r"is damaged: calibration\.safetensors is not what"):
         read_calibration(filled, "mine")
-    about = json.loads((folder / ABOUT_NAME).read_text())
-    (folder / ABOUT_NAME).write_text(json.dumps({**about, "schema_version": 9}))
+    about = json.loads((folder / CALIBRATION_NAME).read_text())
+    (folder / CALIBRATION_NAME).write_text(json.dumps({**about, "schema_version": 9}))
     with pytest.raises(StoreError, match="format 9"):
         read_calibration(filled, "mine")
-    (folder / ABOUT_NAME).write_text("{")
+    (folder / CALIBRATION_NAME).write_text("{")
     with pytest.raises(StoreError, match="is damaged"):
         read_calibration(filled, "mine")
-    (folder / ABOUT_NAME).write_text(json.dumps(about))
+    (folder / CALIBRATION_NAME).write_text(json.dumps(about))
     write_probe(filled, "mine", dataclasses.replace(probe, settings={"scale": 41.0}))
     assert read_calibration(filled, "mine") is None
 

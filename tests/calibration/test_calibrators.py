@@ -11,9 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import log_loss
 
 from bioprobe.calibration import KINDS, fit_calibrator, restore_calibrator, to_logits
-from bioprobe.calibration.calibrator import to_probabilities
-from bioprobe.calibration.isotonic import IsotonicScaling
-from bioprobe.calibration.temperature import TemperatureScaling
+from bioprobe.calibration.calibrators import IsotonicScaling, TemperatureScaling, to_probabilities
 from bioprobe.errors import SelectionError
 
 Floats = npt.NDArray[Any]

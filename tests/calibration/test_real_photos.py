@@ -21,9 +21,8 @@ from bioprobe.calibration import (
 from bioprobe.calibration.unknown import score_energy, score_max_softmax
 from bioprobe.embedding import embed_images
 from bioprobe.encoders import load_encoder
-from bioprobe.images import find_images
-from bioprobe.images.source import SourceOptions
 from bioprobe.prompts import PromptSet, TextType, read_templates
+from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.splits.parts import assign_parts
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank

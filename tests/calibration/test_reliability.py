@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bioprobe.calibration import bootstrap_ece, measure_reliability
-from bioprobe.classify.accuracy import Accuracy
 from bioprobe.errors import SelectionError
+from bioprobe.intervals import Accuracy
 
 
 def test_ece_is_the_mean_gap_by_hand() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bioprobe.calibration import choose_roll_up, roll_up
-from bioprobe.calibration.rolling_up import find_ancestors
 from bioprobe.errors import SelectionError
+from bioprobe.task.decisions import find_ancestors
 from bioprobe.taxonomy import Taxon, Taxonomy
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.classify import Accuracy, Predictions, measure_accuracy
 from bioprobe.images import ImageTable
+from bioprobe.intervals import Accuracy
 from bioprobe.provenance import Provenance
+from bioprobe.task.predictions import Predictions, measure_accuracy
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 
 NAMES = ["Felidae", "Canidae", "Ursidae", "Bovidae", "Suidae", "Equidae"]

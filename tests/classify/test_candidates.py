@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.classify.candidates import find_candidates
 from bioprobe.errors import PromptError
 from bioprobe.store import EmbeddingStore, add_taxon
 from bioprobe.taxonomy import Rank, Taxon
+from bioprobe.zeroshot.candidates import find_candidates
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder

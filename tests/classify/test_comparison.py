@@ -8,12 +8,12 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from bioprobe.classify import streaming
-from bioprobe.classify.comparison import compare_prompts
 from bioprobe.errors import SelectionError
 from bioprobe.prompts import TextType
 from bioprobe.store import EmbeddingStore
+from bioprobe.task import predictions as streaming
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.zeroshot.comparison import compare_prompts
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.classify.added.examples import Examples, keep_examples
-from bioprobe.classify.likeness import find_neighbours_by_image
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon, Taxonomy
+from bioprobe.zeroshot.examples import Examples, keep_examples
+from bioprobe.zeroshot.likeness import find_neighbours_by_image
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder

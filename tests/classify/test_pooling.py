@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bioprobe.classify import pooling
-from bioprobe.classify.pooling import Pool, find_top_pooled
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError
+from bioprobe.task import scores as pooling
+from bioprobe.task.scores import Pool, find_top_pooled
 
 Vectors = npt.NDArray[np.float32]
 SCALE = 30.0

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.classify import Predictions
 from bioprobe.errors import MismatchError
 from bioprobe.images import ImageTable
 from bioprobe.provenance import Provenance
+from bioprobe.task.predictions import Predictions
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 
 LION = Taxon(

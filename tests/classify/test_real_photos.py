@@ -12,22 +12,20 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from bioprobe.classify import measure_accuracy, zeroshot
-from bioprobe.classify.abstention import back_off
-from bioprobe.classify.added.additions import add_pictured
-from bioprobe.classify.added.generalised import measure_generalised
-from bioprobe.classify.unknown import find_unknown, measure_auroc, measure_unknown
-from bioprobe.classify.zeroshot import zeroshot_rolled_up
+from bioprobe.calibration.unknown import find_unknown, measure_auroc, measure_unknown
 from bioprobe.embedding import embed_images
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.encoder import Fingerprint
-from bioprobe.images import find_images
-from bioprobe.images.source import SourceOptions
 from bioprobe.prompts import PromptSet, TextType, read_templates
+from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.selections import apply_mask, write_selection
+from bioprobe.task.predictions import measure_accuracy
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
+from bioprobe.zeroshot.added_taxa import add_pictured
+from bioprobe.zeroshot.unseen import measure_generalised
+from bioprobe.zeroshot.zeroshot import back_off, zeroshot, zeroshot_rolled_up
 
 pytestmark = pytest.mark.shared
 

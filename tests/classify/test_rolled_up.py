@@ -10,23 +10,22 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from bioprobe.classify.abstention import back_off
-from bioprobe.classify.backed_off import BackedOff
-from bioprobe.classify.candidates import (
+from bioprobe.calibration.unknown import find_unknown, measure_auroc, measure_unknown
+from bioprobe.errors import PromptError
+from bioprobe.prompts import PromptSet, TextType
+from bioprobe.store import EmbeddingStore
+from bioprobe.task.decisions import BackedOff
+from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.zeroshot.candidates import (
     accept_label_names,
     find_candidates,
     find_known_taxa,
     find_label_contradictions,
     find_parent,
 )
-from bioprobe.classify.comparison import compare_prompts
-from bioprobe.classify.likeness import count_ties, find_neighbours, find_same_texts
-from bioprobe.classify.unknown import find_unknown, measure_auroc, measure_unknown
-from bioprobe.classify.zeroshot import zeroshot, zeroshot_rolled_up
-from bioprobe.errors import PromptError
-from bioprobe.prompts import PromptSet, TextType
-from bioprobe.store import EmbeddingStore
-from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.zeroshot.comparison import compare_prompts
+from bioprobe.zeroshot.likeness import count_ties, find_neighbours, find_same_texts
+from bioprobe.zeroshot.zeroshot import back_off, zeroshot, zeroshot_rolled_up
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder

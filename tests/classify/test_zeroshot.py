@@ -10,19 +10,19 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from bioprobe.classify import find_top_classes, zeroshot
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, SelectionError
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.zeroshot.zeroshot import find_top_classes, zeroshot
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder
 
 Vectors = npt.NDArray[np.float32]
 # The package offers the function under the name of its module.
-MODULE = importlib.import_module("bioprobe.classify.zeroshot")
+MODULE = importlib.import_module("bioprobe.zeroshot.zeroshot")
 
 
 def _draw(n: int, seed: int, dim: int = 6) -> Vectors:

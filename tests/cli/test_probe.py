@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bioprobe.cli.app import run
-from bioprobe.probes.saving import list_probes, read_probe
+from bioprobe.learning.keeping import list_probes, read_probe
 from bioprobe.splits import make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank
@@ -241,7 +241,7 @@ def test_probabilities_are_calibrated_unless_it_is_declined(
 
 
 def test_calibration_names_the_calibrator(split: EmbeddingStore, capsys: Capture) -> None:
-    from bioprobe.calibration.keeping import read_calibration
+    from bioprobe.learning.keeping import read_calibration
 
     for kind in ("isotonic", "vector", "none"):
         asked = ["probe", "fit", "centroid", "--level", "family", "--calibration", kind]

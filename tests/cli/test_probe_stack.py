@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.classify.accuracy import Accuracy
 from bioprobe.cli.app import run
 from bioprobe.encoders.encoder import Fingerprint
-from bioprobe.probes.saving import read_probe
+from bioprobe.intervals import Accuracy
+from bioprobe.learning.keeping import read_probe
 from bioprobe.splits import make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank

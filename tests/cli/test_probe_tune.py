@@ -9,9 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bioprobe.calibration.keeping import read_calibration
 from bioprobe.cli.app import run
-from bioprobe.probes.saving import list_probes, read_probe
+from bioprobe.learning.keeping import list_probes, read_calibration, read_probe
 from bioprobe.splits import make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank

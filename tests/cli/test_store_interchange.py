@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from bioprobe.classify.heads.text_head import list_heads
 from bioprobe.cli.app import run
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.store import EmbeddingStore
+from bioprobe.zeroshot.text_head import list_heads
 
 LION = ["Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera", "leo"]
 LYNX = ["Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Lynx", "lynx"]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bioprobe.classify.added.seen_offset import SeenOffset, keep_offset
 from bioprobe.cli.app import run
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon
+from bioprobe.zeroshot.seen_offset import SeenOffset, keep_offset
 
 pytestmark = pytest.mark.usefixtures("store")
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from bioprobe.cli.app import run
-from bioprobe.demo import draw
-from bioprobe.demo.learning import METHODS
+from bioprobe.demo import METHODS, draw
 from bioprobe.errors import SourceError
 from bioprobe.evaluation import read_evaluation
 from bioprobe.splits import PARTS, read_split

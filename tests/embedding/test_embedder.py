@@ -16,8 +16,8 @@ from PIL import Image
 from bioprobe.embedding import EmbedSummary, Outcome, embed_images
 from bioprobe.embedding import shard_buffer as shard_buffer_module
 from bioprobe.errors import MismatchError, StoreLockedError
-from bioprobe.images import ImageTable, find_images
-from bioprobe.images.source import SourceOptions
+from bioprobe.images import ImageTable
+from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.taxonomy import Rank
 

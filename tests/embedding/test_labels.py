@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.embedding.labels import find_said, is_said
+from bioprobe.embedding.embedder import find_said, is_said
 
 
 @pytest.mark.parametrize("value", ["", None, float("nan"), pd.NA, pd.NaT])

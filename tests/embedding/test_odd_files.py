@@ -18,7 +18,8 @@ from PIL import Image
 from bioprobe.embedding import EmbedSummary, embed_images
 from bioprobe.embedding.preparation import Listed, prepare
 from bioprobe.errors import SourceError
-from bioprobe.images import decode_image, find_images, read_facts
+from bioprobe.images import decode_image, read_facts
+from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, verify_store
 from tests.conftest import PlainEncoder
 from tests.images.test_reading import _write_png_header

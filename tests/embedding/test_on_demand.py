@@ -11,7 +11,7 @@ from bioprobe.embedding import OnDemandEncoder, embed_images, load_encoder_for, 
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, ModelUnavailableError
-from bioprobe.images import find_images
+from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import datasets
 import pytest
 
 from bioprobe.embedding import EmbedSummary, Outcome, embed_images
-from bioprobe.images import find_images
+from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, verify_store
 
 if TYPE_CHECKING:

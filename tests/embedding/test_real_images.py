@@ -9,7 +9,7 @@ import pytest
 
 from bioprobe.embedding import embed_images
 from bioprobe.encoders import load_encoder
-from bioprobe.images import find_images
+from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, verify_store
 
 pytestmark = pytest.mark.shared

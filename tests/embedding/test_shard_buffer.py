@@ -11,7 +11,7 @@ import pytest
 
 from bioprobe.embedding import Outcome, embed_images, shard_buffer
 from bioprobe.errors import StoreError
-from bioprobe.images import find_images
+from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, verify_store
 from tests.conftest import PlainEncoder
 

@@ -32,9 +32,8 @@ import pytest
 from bioprobe.cli.app import run as run_command
 from bioprobe.embedding import embed_images, shard_buffer
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.images import find_images
-from bioprobe.images.source import SourceOptions
 from bioprobe.sketch import write_pictures as draw_scenes
+from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, repair_store, verify_store
 from bioprobe.taxonomy import Rank
 from tests.conftest import PlainEncoder, Vectors

@@ -4,13 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bioprobe.encoders.catalog import (
-    DEFAULT_MODEL,
-    ModelCard,
-    find_card,
-    list_cards,
-    parse_name,
-)
+from bioprobe.encoders.catalog import DEFAULT_MODEL, ModelCard, find_card, list_cards, parse_name
 from bioprobe.errors import ModelUnavailableError
 
 

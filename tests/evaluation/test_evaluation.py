@@ -18,18 +18,16 @@ from bioprobe.evaluation import (
     read_evaluation,
     write_evaluation,
 )
-from bioprobe.evaluation.asking.few_shot import EfficiencyPlan
-from bioprobe.evaluation.clip_benchmark import to_clip_benchmark
-from bioprobe.evaluation.metrics.flat_metrics import score_flat
-from bioprobe.evaluation.metrics.scores import CALIBRATED, METRICS
-from bioprobe.evaluation.metrics.tree_metrics import measure_rows, score_tree
-from bioprobe.evaluation.saving import write_results
-from bioprobe.probes.fitting.training import fit_probe
-from bioprobe.probes.hierarchy.label_tree import LabelTree
-from bioprobe.probes.text_prior import TextPrior
+from bioprobe.evaluation.curves import EfficiencyPlan
+from bioprobe.evaluation.keeping import to_clip_benchmark, write_results
+from bioprobe.evaluation.metrics import CALIBRATED, METRICS, score_flat
+from bioprobe.evaluation.tree_metrics import measure_rows, score_tree
+from bioprobe.learning.fit import fit_probe
+from bioprobe.probes.label_tree import LabelTree
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
+from bioprobe.task.target import TextPrior
 from bioprobe.taxonomy import Rank
 
 KNN = ("centroid", "knn")

@@ -17,11 +17,9 @@ from PIL import Image
 
 from bioprobe.embedding import embed_images
 from bioprobe.errors import ImageReadError, SourceError
-from bioprobe.images import find_images
-from bioprobe.images.dataset import DatasetName, open_pictures
-from bioprobe.images.location import read_image_bytes
-from bioprobe.images.source import SourceOptions
+from bioprobe.images.location import DatasetName, open_pictures, read_image_bytes
 from bioprobe.page import make_thumbnail
+from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.taxonomy import Rank
 from tests.conftest import PlainEncoder

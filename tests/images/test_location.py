@@ -10,9 +10,8 @@ from PIL import Image
 
 from bioprobe.embedding import embed_images
 from bioprobe.errors import ImageReadError
-from bioprobe.images import find_images
 from bioprobe.images.location import MAX_BYTES, ImageLocation, read_file, read_name, write_name
-from bioprobe.images.source import SourceOptions
+from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.taxonomy import Rank
 from tests.conftest import PlainEncoder

@@ -10,9 +10,9 @@ import pytest
 
 from bioprobe.embedding import embed_images
 from bioprobe.errors import SourceError
-from bioprobe.images import ImageTable, find_images
-from bioprobe.images.listing.files import parse_paths
-from bioprobe.images.source import SourceOptions
+from bioprobe.images import ImageTable
+from bioprobe.sources.files import parse_paths
+from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank
 from tests.conftest import PlainEncoder

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from bioprobe.errors import SourceError, TaxonomyError
-from bioprobe.images import ImageTable, find_images
-from bioprobe.images.source import IMAGE_SUFFIXES, SourceOptions
+from bioprobe.images import ImageTable
+from bioprobe.sources.source import IMAGE_SUFFIXES, SourceOptions, find_images
 from bioprobe.taxonomy import Rank
 
 

@@ -10,10 +10,9 @@ import pytest
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import SelectionError
 from bioprobe.index import Question, Terms, search
-from bioprobe.index.copies import DUPLICATES_MASK, find_copies
-from bioprobe.quality.duplicates import MASK_NAME
+from bioprobe.index.search import find_copies
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import write_selection
+from bioprobe.store.selections import DUPLICATES_MASK, write_selection
 
 Make = Callable[[Sequence[str]], EmbeddingStore]
 
@@ -45,10 +44,6 @@ def _judge(store: EmbeddingStore, groups: list[int]) -> None:
 
 
 EAST = np.array([[1, 0]], dtype=np.float32)
-
-
-def test_the_mask_is_the_one_that_dedupe_writes() -> None:
-    assert DUPLICATES_MASK == MASK_NAME
 
 
 def test_without_a_mask_copies_have_the_same_bytes(make: Make) -> None:

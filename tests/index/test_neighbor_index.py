@@ -152,7 +152,7 @@ def test_rows_as_near_as_each_other_stand_in_their_order(
     make: Callable[..., EmbeddingStore], monkeypatch: pytest.MonkeyPatch, k: int, chunk_rows: int
 ) -> None:
     # More copies than are looked at beyond the answers, spread over the rows.
-    monkeypatch.setattr("bioprobe.index.stored_vectors._CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr("bioprobe.index.exact._CHUNK_ROWS", chunk_rows)
     vectors = _draw(100, 0)
     vectors[10:90:2] = vectors[11]
     store = _add(make(), vectors)
@@ -186,7 +186,7 @@ def test_exact_search_writes_nothing(make: Callable[..., EmbeddingStore]) -> Non
 def test_shards_beyond_those_held_open_are_read_too(
     make: Callable[..., EmbeddingStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bioprobe.index.stored_vectors._MAX_OPEN_SHARDS", 2)
+    monkeypatch.setattr("bioprobe.index.exact._MAX_OPEN_SHARDS", 2)
     store = make(3, 2, 4, 1)
     vectors = store.read_vectors()
     assert NeighborIndex.open(store).search(vectors, 1)[0].ravel().tolist() == list(range(10))

@@ -9,8 +9,8 @@ import pytest
 
 from bioprobe.embedding import embed_images
 from bioprobe.errors import SourceError, StoreError
-from bioprobe.images import find_images
 from bioprobe.index import Question, Terms, compose_question
+from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, TextCache
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from PIL import Image
 from bioprobe.embedding import embed_images
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import ImageReadError, MismatchError, SelectionError, SourceError
-from bioprobe.images import find_images
-from bioprobe.images.source import SourceOptions
 from bioprobe.index import embed_query_image, search
+from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.taxonomy import Rank
 

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from bioprobe.encoders.encoder import Fingerprint
-from bioprobe.interchange import draft, exporting
-from bioprobe.interchange.formats import (
+from bioprobe.interchange import (
     clip_retrieval,
+    draft,
+    exporting,
     numpy_files,
     parquet_files,
     saved_datasets,

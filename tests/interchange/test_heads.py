@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.classify.heads.text_head import read_head
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, SourceError, StoreError
 from bioprobe.interchange import import_text_head, import_vectors, recognise_layout
-from bioprobe.interchange.heads import export_text_head
+from bioprobe.interchange.treeoflife import export_text_head
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
+from bioprobe.zeroshot.text_head import read_head
 
 LION = ["Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera", "leo"]
 WOLF = ["Animalia", "Chordata", "Mammalia", "Carnivora", "Canidae", "Canis", "lupus familiaris"]

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bioprobe.embedding import embed_images
-from bioprobe.images import find_images
-from bioprobe.images.source import SourceOptions
 from bioprobe.index import Question, Terms, search
-from bioprobe.page.search_sheet import show_row, write_search_sheet
+from bioprobe.page.sheets import show_row, write_search_sheet
+from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank
 

@@ -10,9 +10,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import log_loss
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.closed_forms.closed_form import Sums, invert
-from bioprobe.probes.closed_forms.lda import LdaProbe
-from bioprobe.probes.closed_forms.ridge import RidgeProbe
+from bioprobe.probes.closed_form import LdaProbe, RidgeProbe, Sums, invert
 
 Vectors = npt.NDArray[np.float32]
 Names = npt.NDArray[np.str_]

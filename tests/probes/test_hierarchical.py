@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression
 
 from bioprobe.errors import ProbeError, TaxonomyError
 from bioprobe.probes.hierarchical import HierarchicalProbe
-from bioprobe.probes.hierarchy.loss import measure_leaf_heights
-from bioprobe.probes.kinds import make_probe, takes_lineages
-from bioprobe.probes.probe import Vectors
+from bioprobe.probes.hierarchical_fit import measure_leaf_heights
+from bioprobe.task.method import make_probe, takes_lineages
+from bioprobe.types import Vectors
 
 Lineages = npt.NDArray[np.object_]
 

@@ -7,9 +7,14 @@ import numpy.typing as npt
 import pytest
 from scipy.special import log_softmax
 
-from bioprobe.probes.hierarchy.label_tree import LabelTree
-from bioprobe.probes.hierarchy.loss import TreeLoss, measure_leaf_heights, soften_targets
-from bioprobe.probes.hierarchy.solver import Eigenbasis, minimise_loss
+from bioprobe.probes.hierarchical_fit import (
+    Eigenbasis,
+    TreeLoss,
+    measure_leaf_heights,
+    minimise_loss,
+    soften_targets,
+)
+from bioprobe.probes.label_tree import LabelTree
 
 ROWS = [
     ["A", "Felidae", "lion"],

@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.evaluation.metrics.tree_metrics import TreeRows, measure_rows, score_tree
+from bioprobe.evaluation.tree_metrics import TreeRows, measure_rows, score_tree
 from bioprobe.probes.hierarchical import HierarchicalProbe
-from bioprobe.probes.hierarchy.label_tree import LabelTree
+from bioprobe.probes.label_tree import LabelTree
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
 

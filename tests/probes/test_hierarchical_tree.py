@@ -9,8 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from bioprobe.errors import TaxonomyError
-from bioprobe.probes.hierarchy.completion import complete_lineages
-from bioprobe.probes.hierarchy.label_tree import LabelTree, make_unique_names
+from bioprobe.probes.label_tree import LabelTree, complete_lineages, make_unique_names
 
 
 def to_lineages(*rows: str) -> npt.NDArray[np.object_]:

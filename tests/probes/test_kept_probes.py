@@ -13,13 +13,12 @@ import pytest
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, ProbeError, SelectionError, StoreError
-from bioprobe.probes.fitting.labelling import hash_rows, label_rows, name_classes
-from bioprobe.probes.fitting.training import fit_probe
-from bioprobe.probes.saving import list_probes, read_probe, remove_probe, write_probe
-from bioprobe.probes.text_prior import TextPrior
+from bioprobe.learning.fit import fit_probe
+from bioprobe.learning.keeping import list_probes, read_probe, remove_probe, write_probe
 from bioprobe.prompts import TextType
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
+from bioprobe.task.target import TextPrior, hash_rows, label_rows, name_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 
 FAMILIES = ("Felidae", "Canidae", "Ursidae", "Otariidae")

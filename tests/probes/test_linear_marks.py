@@ -10,8 +10,8 @@ import pytest
 from sklearn.model_selection import StratifiedKFold
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.probes.kinds import KINDS
 from bioprobe.probes.linear import LinearProbe
+from bioprobe.task.method import KINDS
 
 pytestmark = pytest.mark.shared
 

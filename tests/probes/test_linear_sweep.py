@@ -11,10 +11,11 @@ from sklearn.metrics import log_loss
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import ProbeError
+from bioprobe.probes import objective as precision
+from bioprobe.probes import path
 from bioprobe.probes.balance import BALANCES
 from bioprobe.probes.linear import LinearProbe
-from bioprobe.probes.linear_path import path, precision
-from bioprobe.probes.sweep import Sweep
+from bioprobe.probes.probe import Sweep
 
 VALUES = np.array([0.1, 3.0, 100.0])
 
@@ -81,7 +82,7 @@ def test_bf16_is_chosen_only_where_it_is_measured_faster(
 
 
 def test_rows_in_chunks_are_those_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bioprobe.probes.linear_path import objective
+    from bioprobe.probes import objective
 
     x, y, folds = _draw(100)
     whole = LinearProbe.sweep(x, y, VALUES, folds)

@@ -12,10 +12,10 @@ from PIL import Image
 from bioprobe.embedding import embed_images
 from bioprobe.encoders import Encoder
 from bioprobe.errors import SelectionError
-from bioprobe.images import find_images
 from bioprobe.images.location import ImageLocation
 from bioprobe.quality import Duplicates, find_duplicates
-from bioprobe.quality.picture_hash import hash_picture, read_hash
+from bioprobe.quality.duplicates import hash_picture, read_hash
+from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import apply_mask, read_selection
 

@@ -11,12 +11,13 @@ from bioprobe.quality import near_pairs
 from bioprobe.quality.near_pairs import (
     SpanningForest,
     bound_bf16_error,
-    find_components,
     iter_near_pairs,
 )
+from bioprobe.splits.groups import find_components
+from bioprobe.types import Vectors
 
 
-def _draw(n: int, seed: int = 0) -> near_pairs.Vectors:
+def _draw(n: int, seed: int = 0) -> Vectors:
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(max(1, n // 4), 8))
     return normalise_rows(centres[rng.integers(0, len(centres), n)] + 0.2 * rng.normal(size=(n, 8)))
@@ -29,7 +30,7 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_pairs, "_is_bf16_faster", lambda _: True)
 
 
-def _find_pairs(vectors: near_pairs.Vectors, threshold: float) -> dict[tuple[int, int], float]:
+def _find_pairs(vectors: Vectors, threshold: float) -> dict[tuple[int, int], float]:
     blocks = iter_near_pairs(vectors, threshold)
     found = [pair for block in blocks for pair in zip(*block, strict=True)]
     pairs = {(int(i), int(j)): float(similarity) for i, j, similarity in found}

@@ -12,13 +12,18 @@ import pytest
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import PromptError, SelectionError
-from bioprobe.prompts.noise import NoisePrompts, read_noise_prompts
-from bioprobe.quality.noise import Mask, NoiseFilter, filter_noise
-from bioprobe.quality.text_scores import Vectors, score_by_text
+from bioprobe.quality.noise import (
+    NoiseFilter,
+    NoisePrompts,
+    filter_noise,
+    read_noise_prompts,
+    score_by_text,
+)
 from bioprobe.quality.threshold import apply_linear, choose_threshold
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import read_selection
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.types import Mask, Vectors
 
 PROMPTS = NoisePrompts("animal", ("{}",), {"animal": ("x",)}, {"map": ("y",), "car": ("z",)})
 AXES = {"x": 0, "y": 1, "z": 2, "Coralidae": 3}

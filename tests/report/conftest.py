@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.evaluation.asking.few_shot import EfficiencyPlan
-from bioprobe.evaluation.evaluation import evaluate
+from bioprobe.evaluation.curves import EfficiencyPlan
+from bioprobe.evaluation.evaluate import evaluate
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.splits import make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore

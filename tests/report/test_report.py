@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bioprobe.errors import StoreError
-from bioprobe.evaluation.evaluation import evaluate
+from bioprobe.evaluation.evaluate import evaluate
+from bioprobe.evaluation.keeping import read_evaluation, write_evaluation
 from bioprobe.evaluation.result import Evaluation
-from bioprobe.evaluation.saving import read_evaluation, write_evaluation
 from bioprobe.index import NeighborIndex
 from bioprobe.report import find_newest, write_report
 from bioprobe.report.data import find_training

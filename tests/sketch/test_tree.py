@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bioprobe.errors import TaxonomyError
-from bioprobe.resources import prompts_dir
+from bioprobe.files import prompts_dir
 from bioprobe.sketch.captions import NOUNS, caption_look
 from bioprobe.sketch.chimeras import draw_chimera_look, find_lineages
 from bioprobe.sketch.forms import FORMS

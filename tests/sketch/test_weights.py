@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bioprobe.resources import sketch_weights_dir
+from bioprobe.files import sketch_weights_dir
 from bioprobe.sketch import SCENES, SketchSpecies, draw_animal, draw_scene, read_species
 from bioprobe.sketch.captions import say_name
 

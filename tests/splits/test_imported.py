@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bioprobe.errors import SelectionError
-from bioprobe.splits.imported import import_parts
+from bioprobe.splits.making import import_parts
 
 
 def _names(*names: str) -> np.ndarray:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bioprobe.splits.leakage import Leak, find_leaks
+from bioprobe.splits.making import Leak, find_leaks
 
 
 def _names(*names: str) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.splits import list_splits, make_split, read_split, write_split
-from bioprobe.splits.counts import count_parts, describe_splits
+from bioprobe.splits.split import count_parts, describe_splits
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import apply_mask, write_selection
 from bioprobe.taxonomy import Rank

@@ -11,7 +11,7 @@ from bioprobe.errors import StoreLockedError, TaxonomyError
 from bioprobe.store import EmbeddingStore, add_taxon, read_added_taxa, remove_taxon
 from bioprobe.store.added_taxa import AddedList, read_user_taxa
 from bioprobe.taxonomy import Taxon
-from bioprobe.taxonomy.lineage import complete_taxon
+from bioprobe.taxonomy.taxon import complete_taxon
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder

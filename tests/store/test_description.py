@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from bioprobe.quality.description import describe_store
 from bioprobe.store import EmbeddingStore, add_taxon
-from bioprobe.store.description import describe_store
 from bioprobe.taxonomy import Taxon
 
 if TYPE_CHECKING:

@@ -133,7 +133,7 @@ def test_a_repair_that_was_interrupted_is_finished_by_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("bioprobe.store.repair._lay_aside", lose_power)
+        patched.setattr("bioprobe.store.health._lay_aside", lose_power)
         with pytest.raises(KeyboardInterrupt):
             repair_store(store.folder)
     left = EmbeddingStore.open(store.folder)

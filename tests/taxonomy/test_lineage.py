@@ -4,7 +4,7 @@ import pytest
 
 from bioprobe.errors import TaxonomyError
 from bioprobe.taxonomy import Rank
-from bioprobe.taxonomy.lineage import complete_taxon
+from bioprobe.taxonomy.taxon import complete_taxon
 
 ABOVE = "Animalia,Chordata,Mammalia,Carnivora,Felidae"
 UNCIA = ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera", "Panthera uncia")

@@ -9,8 +9,8 @@ import pytest
 
 from bioprobe.errors import TaxonomyError
 from bioprobe.taxonomy import Rank
-from bioprobe.taxonomy.darwin_core import strip_author
-from bioprobe.taxonomy.reading import read_taxonomy
+from bioprobe.taxonomy.columns import strip_author
+from bioprobe.taxonomy.lists import read_taxonomy
 
 LION = ["Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera", "leo"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from bioprobe.errors import SourceError, TaxonomyError
 from bioprobe.taxonomy import Rank
-from bioprobe.taxonomy.reading import read_taxonomy, shipped_taxonomies
+from bioprobe.taxonomy.lists import read_taxonomy, shipped_taxonomies
 
 TABLE = "family,species,common_name\nFelidae,Panthera leo,lion\nCanidae,Canis lupus,\n"
 

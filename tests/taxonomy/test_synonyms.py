@@ -6,9 +6,8 @@ import pytest
 
 from bioprobe.errors import TaxonomyError
 from bioprobe.taxonomy import Taxon
-from bioprobe.taxonomy.reading import read_taxonomy
+from bioprobe.taxonomy.lists import read_taxonomy, write_taxonomy
 from bioprobe.taxonomy.synonyms import accept_names, read_synonyms, replace_synonyms
-from bioprobe.taxonomy.writing import write_taxonomy
 
 
 def _read(tmp_path: Path, rows: str) -> dict[str, str]:

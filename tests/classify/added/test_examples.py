@@ -12,10 +12,19 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from bioprobe.classify import find_top_classes, zeroshot
-from bioprobe.classify.added.additions import add_pictured, list_known, remove_one
-from bioprobe.classify.added.blending import DEFAULT_WEIGHT_FRACTION, Blend, choose_blend
-from bioprobe.classify.added.examples import (
+from bioprobe.embedding import embed_images
+from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.errors import MismatchError, PromptError, SourceError, StoreError, TaxonomyError
+from bioprobe.prompts import PromptSet, TextType
+from bioprobe.sources.source import find_images
+from bioprobe.store import EmbeddingStore, TextCache, read_added_taxa
+from bioprobe.store.added_taxa import AddedList
+from bioprobe.task.scores import Pool
+from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.zeroshot.added_taxa import add_pictured, list_known, remove_one
+from bioprobe.zeroshot.blending import DEFAULT_WEIGHT_FRACTION, Blend, choose_blend
+from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts
+from bioprobe.zeroshot.examples import (
     EXAMPLES_NAME,
     Examples,
     blend,
@@ -24,17 +33,8 @@ from bioprobe.classify.added.examples import (
     keep_examples,
     read_examples,
 )
-from bioprobe.classify.added.seen_offset import SeenOffset
-from bioprobe.classify.class_embeddings import embed_classes, embed_texts
-from bioprobe.classify.pooling import Pool
-from bioprobe.embedding import embed_images
-from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.errors import MismatchError, PromptError, SourceError, StoreError, TaxonomyError
-from bioprobe.images import find_images
-from bioprobe.prompts import PromptSet, TextType
-from bioprobe.store import EmbeddingStore, TextCache, read_added_taxa
-from bioprobe.store.added_taxa import AddedList
-from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.zeroshot.seen_offset import SeenOffset
+from bioprobe.zeroshot.zeroshot import find_top_classes, zeroshot
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder

@@ -10,13 +10,15 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from bioprobe.classify import Accuracy, measure_accuracy, zeroshot
-from bioprobe.classify.added.generalised import Generalised, GeneralisedReport, measure_generalised
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import SelectionError
+from bioprobe.intervals import Accuracy
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.store import EmbeddingStore
+from bioprobe.task.predictions import measure_accuracy
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.zeroshot.unseen import Generalised, GeneralisedReport, measure_generalised
+from bioprobe.zeroshot.zeroshot import zeroshot
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder

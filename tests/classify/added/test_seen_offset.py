@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from bioprobe.classify.added.seen_offset import (
+from bioprobe.errors import MismatchError, StoreError
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Taxon, Taxonomy
+from bioprobe.zeroshot.seen_offset import (
     OFFSET_NAME,
     SeenOffset,
     choose_threshold,
@@ -16,9 +19,6 @@ from bioprobe.classify.added.seen_offset import (
     keep_offset,
     read_offset,
 )
-from bioprobe.errors import MismatchError, StoreError
-from bioprobe.store import EmbeddingStore
-from bioprobe.taxonomy import Taxon, Taxonomy
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder

@@ -9,14 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.classify.heads.head_classes import find_head_classes, zeroshot_by_head
-from bioprobe.classify.heads.text_head import TextHead, list_heads, read_head, write_head
-from bioprobe.classify.pooling import Pool
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, PromptError, StoreError, StoreLockedError
 from bioprobe.store import EmbeddingStore
+from bioprobe.task.scores import Pool
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
+from bioprobe.zeroshot.text_head import (
+    TextHead,
+    find_head_classes,
+    list_heads,
+    read_head,
+    write_head,
+    zeroshot_by_head,
+)
 
 # Two cats and a dog, a genus name of two kingdoms, a row with a hole, and one without ranks.
 ROWS = [

@@ -12,7 +12,7 @@ import torchvision.transforms.v2 as transforms
 from PIL import Image
 
 from bioprobe.encoders import load_encoder
-from bioprobe.encoders.families.onnx_preprocessing import read_preprocessing
+from bioprobe.encoders.families.onnx_models import read_preprocessing
 from bioprobe.errors import (
     BioprobeError,
     MissingExtraError,

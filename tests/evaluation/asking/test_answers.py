@@ -7,17 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bioprobe.calibration.calibrator import to_logits
-from bioprobe.calibration.temperature import TemperatureScaling
+from bioprobe.calibration.calibrators import TemperatureScaling, to_logits
 from bioprobe.errors import ProbeError
-from bioprobe.evaluation.asking.answers import Answers, gather_answers
-from bioprobe.evaluation.asking.methods import METHODS, check_methods, find_obstacle, learn
-from bioprobe.evaluation.asking.rounds import list_rounds
-from bioprobe.probes.fitting.labelling import label_rows
-from bioprobe.probes.fitting.training import fit_probe
-from bioprobe.probes.text_prior import TextPrior
+from bioprobe.evaluation.evaluate import Answers, gather_answers, list_rounds
+from bioprobe.evaluation.methods import METHODS, check_methods, find_obstacle, learn
+from bioprobe.learning.fit import fit_probe
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
+from bioprobe.task.target import TextPrior, label_rows
 from bioprobe.taxonomy import Rank, Taxonomy
 
 

@@ -9,16 +9,15 @@ import numpy.typing as npt
 import pytest
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.evaluation.asking import few_shot
-from bioprobe.evaluation.asking.few_shot import EfficiencyPlan, measure_methods
-from bioprobe.evaluation.asking.label_efficiency import Efficiency, draw_images
-from bioprobe.evaluation.asking.rounds import list_rounds
+from bioprobe.evaluation import curves as few_shot
+from bioprobe.evaluation.curves import Efficiency, EfficiencyPlan, draw_images, measure_methods
+from bioprobe.evaluation.evaluate import list_rounds
 from bioprobe.probes.centroid import CentroidProbe
-from bioprobe.probes.kinds import make_probe
 from bioprobe.probes.probe import Probe
-from bioprobe.probes.text_prior import TextPrior
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
+from bioprobe.task.method import make_probe
+from bioprobe.task.target import TextPrior
 from bioprobe.taxonomy import Rank
 
 
@@ -95,7 +94,8 @@ def test_the_seed_is_that_of_probes_that_draw_too(
 
     def note(kind: str, settings: dict[str, Any]) -> Probe:
         asked.append(settings.get("seed"))
-        return make_probe(kind, settings)
+        probe: Probe = make_probe(kind, settings)
+        return probe
 
     monkeypatch.setattr(few_shot, "make_probe", note)
     _measure(families, split, ["linear", "centroid"], EfficiencyPlan((5,), 1))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.asking.label_efficiency import Efficiency, draw_images, measure_efficiency
+from bioprobe.evaluation.curves import Efficiency, draw_images, measure_efficiency
 
 Rows = npt.NDArray[np.int64]
 CLASSES = np.array([0, 1, 2, 0, 1, 0, -1, 0, 1, 0])

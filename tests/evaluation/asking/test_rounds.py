@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.asking.rounds import hold_out_fold, list_rounds
+from bioprobe.evaluation.evaluate import hold_out_fold, list_rounds
 from bioprobe.splits import Split
 
 PARTS = ["train", "train", "train", "validation", "test", "test", ""]

@@ -7,9 +7,9 @@ import pytest
 
 from bioprobe.errors import MismatchError
 from bioprobe.evaluation import evaluate
-from bioprobe.evaluation.asking.rounds import list_rounds
-from bioprobe.evaluation.asking.stacking import find_same_images, learn_stack
-from bioprobe.probes.stacks.stacked import StackProbe
+from bioprobe.evaluation.evaluate import list_rounds
+from bioprobe.evaluation.methods import find_same_images, learn_stack
+from bioprobe.probes.stacked import StackProbe
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank

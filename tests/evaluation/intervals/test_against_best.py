@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from bioprobe.evaluation.intervals.against_best import compare_with_best
+from bioprobe.evaluation.paired import compare_with_best
 
 
 def _mark(n_images: int, n_right: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

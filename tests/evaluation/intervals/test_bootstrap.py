@@ -8,22 +8,15 @@ import pytest
 from scipy import stats
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.intervals.bootstrap import (
-    INTERVALS,
-    Draws,
-    Resamples,
-    Score,
-    Weights,
-    draw_scores,
-    find_interval,
-)
-from bioprobe.evaluation.metrics.flat_metrics import score_flat
+from bioprobe.evaluation.metrics import score_flat
+from bioprobe.intervals import INTERVALS, Draws, Resamples, Score, draw_scores, find_interval
+from bioprobe.types import Scores
 
 Floats = npt.NDArray[np.float64]
 
 
 def _mean_of(values: Floats) -> Score:
-    def score(weights: Weights) -> dict[str, Floats]:
+    def score(weights: Scores) -> dict[str, Floats]:
         return {"mean": weights.astype(float) @ values / weights.sum(axis=1, dtype=float)}
 
     return score
@@ -61,7 +54,7 @@ def test_a_seed_draws_the_same_again_and_another_does_not() -> None:
 
 def test_the_draws_do_not_depend_on_how_many_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     together = list(_alone(20, 7).iter_weights())
-    monkeypatch.setattr("bioprobe.evaluation.intervals.bootstrap._WEIGHTS_AT_ONCE", 60)
+    monkeypatch.setattr("bioprobe.intervals._WEIGHTS_AT_ONCE", 60)
     apart = list(_alone(20, 7).iter_weights())
     assert [len(part) for part in apart] == [3, 3, 1]
     np.testing.assert_array_equal(np.concatenate(apart), np.concatenate(together))
@@ -138,7 +131,7 @@ def test_intervals_of_balanced_accuracy_cover_what_they_promise() -> None:
         probabilities = np.eye(3)[answers]
 
         def score(
-            weights: Weights, truth: npt.NDArray[np.int64] = truth, answers: Floats = probabilities
+            weights: Scores, truth: npt.NDArray[np.int64] = truth, answers: Floats = probabilities
         ) -> dict[str, Floats]:
             return score_flat(truth, answers, weights, metrics=["balanced_accuracy"])
 
@@ -153,7 +146,7 @@ def test_one_image_has_an_interval_without_width() -> None:
 
 
 def test_no_image_has_no_interval() -> None:
-    def score(weights: Weights) -> dict[str, Floats]:
+    def score(weights: Scores) -> dict[str, Floats]:
         return {"mean": np.full(len(weights), np.nan)}
 
     interval = find_interval(draw_scores(score, _alone(0, 10))["mean"])

@@ -7,14 +7,14 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from bioprobe.evaluation.intervals.bootstrap import Draws
-from bioprobe.evaluation.intervals.paired import (
+from bioprobe.evaluation.paired import (
     adjust_by_holm,
     compare_pairs,
     count_disagreements,
     find_p_value,
     measure_mcnemar,
 )
+from bioprobe.intervals import Draws
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (3, 9), (12, 12), (40, 20), (0, 8)])

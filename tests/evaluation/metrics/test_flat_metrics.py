@@ -6,7 +6,7 @@ import pytest
 from sklearn import metrics as reference
 
 from bioprobe.calibration.reliability import measure_reliability
-from bioprobe.evaluation.metrics.flat_metrics import FLAT_METRICS, find_places, score_flat
+from bioprobe.evaluation.metrics import FLAT_METRICS, find_places, score_flat
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.metrics.tree_metrics import (
+from bioprobe.evaluation.tree_metrics import (
     TREE_METRICS,
     back_off,
     measure_rows,
@@ -19,7 +19,7 @@ from bioprobe.evaluation.metrics.tree_metrics import (
     trace_operating_curve,
     weigh_nodes,
 )
-from bioprobe.probes.hierarchy.label_tree import LabelTree
+from bioprobe.probes.label_tree import LabelTree
 
 # node numbers:
 #

@@ -3,12 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bioprobe.evaluation.mistakes.confusion import (
-    Confusion,
-    count_confusion,
-    find_confused_pairs,
-    keep_met,
-)
+from bioprobe.evaluation.mistakes import Confusion, count_confusion, find_confused_pairs, keep_met
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "species")

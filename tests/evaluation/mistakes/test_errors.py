@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.evaluation.mistakes.confusion import count_confusion
-from bioprobe.evaluation.mistakes.errors import explain_pairs, tabulate_classes
+from bioprobe.evaluation.mistakes import count_confusion, explain_pairs, tabulate_classes
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 

@@ -14,16 +14,14 @@ import pytest
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ProbeError, PromptError, StoreError
-from bioprobe.probes.fitting.training import fit_probe
-from bioprobe.probes.fitting.trials.proposals import Proposals
-from bioprobe.probes.fitting.trials.search_space import Dimension, list_dimensions, list_settings
-from bioprobe.probes.fitting.trials.tuned import Trial, Tuned, rank_trials
-from bioprobe.probes.fitting.tuning import tune_probe
-from bioprobe.probes.kinds import KINDS
-from bioprobe.probes.saving import read_probe, write_probe
-from bioprobe.probes.text_prior import TextPrior
+from bioprobe.learning.fit import fit_probe
+from bioprobe.learning.keeping import read_probe, write_probe
+from bioprobe.learning.proposals import Dimension, Proposals, list_dimensions, list_settings
+from bioprobe.learning.tune import Trial, Tuned, rank_trials, tune_probe
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
+from bioprobe.task.method import KINDS
+from bioprobe.task.target import TextPrior
 from bioprobe.taxonomy import Rank
 
 FAMILIES = ("Felidae", "Canidae", "Ursidae", "Otariidae")

@@ -8,9 +8,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from bioprobe.errors import MismatchError, ProbeError
-from bioprobe.probes.kinds import make_probe
-from bioprobe.probes.probe import Vectors
-from bioprobe.probes.stacks.stacked import StackProbe
+from bioprobe.probes.stacked import StackProbe
+from bioprobe.task.method import make_probe
+from bioprobe.types import Vectors
 
 LDA = ("lda", {"shrinkage": 0.1})
 BASES = (LDA, LDA)

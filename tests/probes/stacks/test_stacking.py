@@ -15,15 +15,13 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, ProbeError, StoreError
-from bioprobe.probes.fitting.training import fit_probe
-from bioprobe.probes.kinds import make_probe
-from bioprobe.probes.saving import read_probe, write_probe
-from bioprobe.probes.stacks.shared_images import find_shared_images
-from bioprobe.probes.stacks.stacked import StackProbe
-from bioprobe.probes.stacks.stacking import fit_stack
-from bioprobe.probes.stacks.trained_stack import read_stack
+from bioprobe.learning.fit import fit_probe
+from bioprobe.learning.keeping import read_probe, write_probe
+from bioprobe.learning.stack import find_shared_images, fit_stack, read_stack
+from bioprobe.probes.stacked import StackProbe
 from bioprobe.splits import Split, write_split
 from bioprobe.store import EmbeddingStore
+from bioprobe.task.method import make_probe
 from bioprobe.taxonomy import Rank
 
 FAMILIES = np.array(["Canidae", "Felidae", "Ursidae"])

@@ -1,0 +1,415 @@
+"""What every calibration is: logits in, probabilities out, laid down as arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import SelectionError
+from bioprobe.splits import assign_folds
+from bioprobe.task.scores import fit_scale
+from bioprobe.types import Arrays, Scores
+
+Logits = npt.NDArray[Any]
+
+# The smallest ordinary float32: a probability of 0 has no logarithm.
+_LEAST = 1.2e-38
+
+
+class Calibrator(Protocol):
+    """Turns the logits of a classifier into probabilities that mean what they say.
+
+    It is fitted on validation rows: neither those that the classifier learnt from nor those that
+    judge it. Logarithms of probabilities are logits too: see :func:`to_logits`.
+
+    Attributes
+    ----------
+    kind : str
+        Name on the command line and on disk.
+    """
+
+    kind: ClassVar[str]
+
+    @classmethod
+    def fit(cls, logits: Logits, truth: npt.NDArray[np.int64]) -> Self:
+        """Fit to logits, shape (n_images, n_classes), and true columns, -1 where unknown."""
+
+    def calibrate(self, logits: Logits) -> Scores:
+        """Return the probabilities, shape (n_images, n_classes); rows add up to 1."""
+
+    def to_arrays(self) -> Arrays:
+        """Return what was learnt as arrays."""
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Self:
+        """Take what :meth:`to_arrays` returned."""
+
+
+def to_logits(probabilities: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return logits of which probabilities are the softmax.
+
+    Examples
+    --------
+    >>> to_probabilities(to_logits(np.array([[0.25, 0.75]]))).round(2).tolist()
+    [[0.25, 0.75]]
+    """
+    return np.log(np.maximum(np.asarray(probabilities, dtype=np.float32), _LEAST))
+
+
+def to_probabilities(logits: Logits) -> Scores:
+    """Return the softmax of each row, shape (n_images, n_classes)."""
+    if not logits.shape[1]:
+        return np.zeros(logits.shape, dtype=np.float32)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def take_known(
+    logits: Logits, truth: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Return the rows whose class is known.
+
+    Raises
+    ------
+    SelectionError
+        If there is none, or logits and classes do not fit each other.
+    """
+    if logits.ndim != 2 or len(logits) != len(truth) or truth.max(initial=-1) >= logits.shape[1]:
+        msg = (
+            f"calibration takes logits of shape (n_images, n_classes) and one class an image, got "
+            f"{logits.shape} and {truth.shape} with classes up to {truth.max(initial=-1)}"
+        )
+        raise SelectionError(msg)
+    known = truth >= 0
+    if not known.any():
+        msg = (
+            f"none of the {len(truth)} validation images has a label among the classes; make a "
+            "split with a validation part: bioprobe split"
+        )
+        raise SelectionError(msg)
+    return np.asarray(logits[known], dtype=np.float64), truth[known]
+
+
+def measure_log_losses(
+    logits: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Return the negative log-probability of each row's true class, in nats."""
+    below = logits - logits.max(axis=1, keepdims=True)
+    own = below[np.arange(len(truth)), truth]
+    return np.asarray(np.log(np.exp(below).sum(axis=1)) - own)
+
+
+# Of the mean squared deviation from temperature scaling, in nats; infinite is no deviation.
+_PENALTIES = (np.inf, 1.0, 0.1, 0.01)
+_N_FOLDS = 3
+# Enough to be near enough where the penalty is weak.
+_MAX_STEPS = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class TemperatureScaling:
+    """Divides all logits by one number: the answers stay, their probabilities change.
+
+    Parameters
+    ----------
+    temperature : float
+        Above 1 where the classifier was too sure, below 1 where it was not sure enough.
+
+    References
+    ----------
+    Guo et al. 2017, *On Calibration of Modern Neural Networks*.
+    """
+
+    kind: ClassVar[str] = "temperature"
+    temperature: float
+
+    @classmethod
+    def fit(cls, logits: Logits, truth: npt.NDArray[np.int64]) -> Self:
+        """Find the temperature of the least log-loss on validation rows.
+
+        Parameters
+        ----------
+        logits : ndarray of float, shape (n_images, n_classes)
+            Of rows that the classifier did not learn from.
+        truth : ndarray of int64, shape (n_images,)
+            Column of the true class, -1 where it is unknown or none of them.
+
+        Returns
+        -------
+        TemperatureScaling
+            Its temperature lies in [e⁻¹², e¹²].
+
+        Raises
+        ------
+        SelectionError
+            If no row has a known class.
+
+        See Also
+        --------
+        bioprobe.task.scores.fit_scale : The search; few rows that are all right do not
+            make it certain.
+
+        Examples
+        --------
+        >>> logits = np.tile([1.0, 0.0], (1000, 1))
+        >>> fitted = TemperatureScaling.fit(logits, np.repeat([0, 1], [750, 250]))
+        >>> fitted.calibrate(logits)[0].round(2).tolist()  # right three times of four
+        [0.75, 0.25]
+        """
+        return cls(1 / fit_scale(*take_known(logits, truth)))
+
+    def calibrate(self, logits: Logits) -> Scores:
+        """Return the probabilities, shape (n_images, n_classes); rows add up to 1."""
+        return to_probabilities(logits / self.temperature)
+
+    def to_arrays(self) -> Arrays:
+        """Return what was learnt as arrays."""
+        return {"temperature": np.array([self.temperature])}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Self:
+        """Take what :meth:`to_arrays` returned."""
+        return cls(float(arrays["temperature"][0]))
+
+
+@dataclasses.dataclass(frozen=True)
+class VectorScaling:
+    """Multiplies the logits of each class by a number of its own, and adds one.
+
+    Parameters
+    ----------
+    scales, biases : ndarray of float64, shape (n_classes,)
+        Of each class.
+
+    References
+    ----------
+    Guo et al. 2017, *On Calibration of Modern Neural Networks*. The deviation from temperature
+    scaling is penalised, as Kull et al. 2019, *Beyond temperature scaling*, penalise theirs: many
+    classes have few validation rows. How much is chosen by cross-validation over these rows.
+    """
+
+    kind: ClassVar[str] = "vector"
+    scales: npt.NDArray[np.float64]
+    biases: npt.NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, logits: Logits, truth: npt.NDArray[np.int64]) -> Self:
+        """Find the scales and biases of the least penalised log-loss on validation rows.
+
+        Parameters
+        ----------
+        logits : ndarray of float, shape (n_images, n_classes)
+            Of rows that the classifier did not learn from.
+        truth : ndarray of int64, shape (n_images,)
+            Column of the true class, -1 where it is unknown or none of them.
+
+        Raises
+        ------
+        SelectionError
+            If no row has a known class.
+        """
+        known, classes = take_known(logits, truth)
+        start = 1 / TemperatureScaling.fit(known, classes).temperature
+        known = (known - known.max(axis=1, keepdims=True)) * start
+        folds = assign_folds(classes, _N_FOLDS)
+        losses = np.stack([_cross_validate(known, classes, folds, each) for each in _PENALTIES])
+        scales, biases = _fit_vector(known, classes, _PENALTIES[_choose_simplest(losses)])
+        return cls(scales * start, biases)
+
+    def calibrate(self, logits: Logits) -> Scores:
+        """Return the probabilities, shape (n_images, n_classes); rows add up to 1."""
+        # Scales of their own are of logits below the highest, as they were fitted.
+        below = logits - logits.max(axis=1, keepdims=True) if logits.size else logits
+        return to_probabilities(below * self.scales + self.biases)
+
+    def to_arrays(self) -> Arrays:
+        """Return what was learnt as arrays."""
+        return {"scales": self.scales, "biases": self.biases}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Self:
+        """Take what :meth:`to_arrays` returned."""
+        return cls(arrays["scales"], arrays["biases"])
+
+
+def _fit_vector(
+    logits: npt.NDArray[np.float64], classes: npt.NDArray[np.int64], penalty: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    from scipy.optimize import minimize
+
+    n, k = logits.shape
+    if not np.isfinite(penalty):
+        return np.ones(k), np.zeros(k)
+    rows = np.arange(n)
+
+    def measure_loss(x: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        scores = logits * x[:k] + x[k:]
+        scores -= scores.max(axis=1, keepdims=True)
+        powers = np.exp(scores)
+        total = powers.sum(axis=1)
+        loss = float((np.log(total) - scores[rows, classes]).mean())
+        excess = powers / total[:, np.newaxis]
+        excess[rows, classes] -= 1
+        away = x - initial
+        slope = np.concatenate([(excess * logits).sum(axis=0), excess.sum(axis=0)]) / n
+        return loss + penalty * float(away @ away) / k, slope + 2 * penalty * away / k
+
+    initial = np.repeat([1.0, 0.0], k)
+    steps = {"maxiter": _MAX_STEPS}
+    x = minimize(measure_loss, initial, jac=True, method="L-BFGS-B", options=steps).x
+    return x[:k], x[k:]
+
+
+def _cross_validate(
+    logits: npt.NDArray[np.float64],
+    classes: npt.NDArray[np.int64],
+    folds: npt.NDArray[np.int64],
+    penalty: float,
+) -> npt.NDArray[np.float64]:
+    """Return the log-loss of each row that is held out, fold after fold."""
+    losses = [np.zeros(0)]
+    for fold in range(int(folds.max(initial=-1)) + 1):
+        out = folds == fold
+        scales, biases = _fit_vector(logits[~out], classes[~out], penalty)
+        losses.append(measure_log_losses(logits[out] * scales + biases, classes[out]))
+    return np.concatenate(losses)
+
+
+def _choose_simplest(losses: npt.NDArray[np.float64]) -> int:
+    """Return the first of the rows that is not worse than the best by more than chance.
+
+    References
+    ----------
+    Breiman et al. 1984, *Classification and Regression Trees*: the rule of one standard error.
+    """
+    if losses.shape[1] < 2:
+        return 0
+    excess = losses - losses[losses.mean(axis=1).argmin()]
+    error = excess.std(axis=1, ddof=1) / np.sqrt(losses.shape[1])
+    return int(np.flatnonzero(excess.mean(axis=1) <= error)[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class IsotonicScaling:
+    """A rising curve for each class, from its probability to the share that was right.
+
+    The probabilities of a row are made to add up to 1. A class that no validation row has keeps
+    its own.
+
+    Parameters
+    ----------
+    positions, levels : ndarray of float64, shape (n_points,)
+        Points of the curves, class after class: probability before, and after.
+    starts : ndarray of int64, shape (n_classes + 1,)
+        First point of each class.
+
+    References
+    ----------
+    Zadrozny and Elkan 2002, *Transforming classifier scores into accurate multiclass probability
+    estimates*.
+    """
+
+    kind: ClassVar[str] = "isotonic"
+    positions: npt.NDArray[np.float64]
+    levels: npt.NDArray[np.float64]
+    starts: npt.NDArray[np.int64]
+
+    @classmethod
+    def fit(cls, logits: Logits, truth: npt.NDArray[np.int64]) -> Self:
+        """Fit the curves to validation rows.
+
+        Parameters
+        ----------
+        logits : ndarray of float, shape (n_images, n_classes)
+            Of rows that the classifier did not learn from.
+        truth : ndarray of int64, shape (n_images,)
+            Column of the true class, -1 where it is unknown or none of them.
+
+        Raises
+        ------
+        SelectionError
+            If no row has a known class.
+        """
+        from sklearn.isotonic import IsotonicRegression
+
+        known, classes = take_known(logits, truth)
+        probabilities = to_probabilities(known).astype(np.float64)
+        # What few validation rows never showed is not impossible.
+        least = 1 / (probabilities.size + 2)
+        positions, levels = [], []
+        for c in range(known.shape[1]):
+            right = (classes == c).astype(np.float64)
+            x, y = np.array([0.0, 1.0]), np.array([0.0, 1.0])
+            if right.any():
+                curve = IsotonicRegression(y_min=least, y_max=1, out_of_bounds="clip")
+                curve.fit(probabilities[:, c], right)
+                x, y = curve.X_thresholds_, curve.y_thresholds_
+            positions.append(x)
+            levels.append(y)
+        starts = np.cumsum([0, *map(len, positions)])
+        return cls(np.concatenate(positions), np.concatenate(levels), starts)
+
+    def calibrate(self, logits: Logits) -> Scores:
+        """Return the probabilities, shape (n_images, n_classes); rows add up to 1."""
+        raw = to_probabilities(logits)
+        risen = np.empty(raw.shape)
+        for c, (start, end) in enumerate(zip(self.starts, self.starts[1:], strict=False)):
+            risen[:, c] = np.interp(raw[:, c], self.positions[start:end], self.levels[start:end])
+        total = risen.sum(axis=1, keepdims=True)
+        return np.asarray(risen / total if raw.size else risen, dtype=np.float32)
+
+    def to_arrays(self) -> Arrays:
+        """Return what was learnt as arrays."""
+        return {"positions": self.positions, "levels": self.levels, "starts": self.starts}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Self:
+        """Take what :meth:`to_arrays` returned."""
+        return cls(arrays["positions"], arrays["levels"], arrays["starts"])
+
+
+_CLASSES: dict[str, type[TemperatureScaling] | type[VectorScaling] | type[IsotonicScaling]] = {
+    one.kind: one for one in (TemperatureScaling, VectorScaling, IsotonicScaling)
+}
+KINDS = tuple(_CLASSES)
+
+
+def fit_calibrator(kind: str, logits: Logits, truth: npt.NDArray[np.int64]) -> Calibrator:
+    """Fit a calibration to validation rows.
+
+    Parameters
+    ----------
+    kind : str
+        ``temperature``, ``vector`` or ``isotonic``.
+    logits : ndarray of float, shape (n_images, n_classes)
+        Of rows that the classifier did not learn from; logarithms of probabilities will do.
+    truth : ndarray of int64, shape (n_images,)
+        Column of the true class, -1 where it is unknown or none of them.
+
+    Raises
+    ------
+    SelectionError
+        If there is no such kind, or no row has a known class.
+    """
+    return _find(kind).fit(logits, truth)
+
+
+def restore_calibrator(kind: str, arrays: Arrays) -> Calibrator:
+    """Return the calibration of a kind whose arrays were kept.
+
+    Raises
+    ------
+    SelectionError
+        If there is no such kind.
+    """
+    return _find(kind).from_arrays(arrays)
+
+
+def _find(kind: str) -> type[TemperatureScaling] | type[VectorScaling] | type[IsotonicScaling]:
+    if kind not in _CLASSES:
+        msg = f"probabilities are calibrated by {', '.join(KINDS)}; got {kind!r}"
+        raise SelectionError(msg)
+    return _CLASSES[kind]

@@ -1,1 +1,0 @@
-"""Classes that a user adds, by text or by pictures."""

@@ -1,1 +1,0 @@
-"""Text embeddings that came from elsewhere."""

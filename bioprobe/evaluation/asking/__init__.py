@@ -1,1 +1,0 @@
-"""Methods that learn from one part and answer another."""

@@ -1,0 +1,242 @@
+"""How many images a class have to be labelled before a method is good enough."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import SelectionError
+from bioprobe.evaluation.methods import ZEROSHOT, find_first_rank
+from bioprobe.learning.fit import PROMPTED, complete_settings
+from bioprobe.splits import Split
+from bioprobe.store import EmbeddingStore
+from bioprobe.task.method import make_probe, takes_lineages
+from bioprobe.task.target import LabelledRows, TextPrior, label_rows
+from bioprobe.taxonomy import Rank
+from bioprobe.types import Rows, Vectors
+
+Answer = Callable[[Rows], npt.NDArray[np.bool_]]
+
+SHOTS = (1, 2, 5, 10, 20, 50, 100)
+N_SEEDS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Efficiency:
+    """How a method did with so many images a class.
+
+    Parameters
+    ----------
+    method : str
+        Name of the method.
+    n_per_class : int
+        Images drawn of each class; all of a class that has fewer.
+    n_training : int
+        Images learnt from in all.
+    n_short : int
+        Classes that have fewer.
+    accuracies : tuple of float
+        Fraction of the test images that are right, one a seed.
+    """
+
+    method: str
+    n_per_class: int
+    n_training: int
+    n_short: int
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over the seeds."""
+        return float(np.mean(self.accuracies))
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation over the seeds (n - 1), not a number for one seed."""
+        many = len(self.accuracies) > 1
+        return float(np.std(self.accuracies, ddof=1)) if many else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, the mean and the deviation as a JSON-ready mapping."""
+        deviation = self.deviation if len(self.accuracies) > 1 else None
+        return {**dataclasses.asdict(self), "mean": self.mean, "deviation": deviation}
+
+
+def measure_efficiency(
+    classes: Rows,
+    answers: Mapping[str, Answer],
+    *,
+    shots: Sequence[int] = SHOTS,
+    n_seeds: int = N_SEEDS,
+    seed: int = 0,
+) -> Iterator[Efficiency]:
+    """Measure methods that learn from few images of each class.
+
+    Each seed draws its own images, the same for every method, and those of fewer images a class
+    are among those of more.
+
+    Parameters
+    ----------
+    classes : ndarray of int64, shape (n_images,)
+        Class of each training image; -1 is never drawn.
+    answers : mapping of str to callable
+        From positions of the training images to learn from, ascending, to whether each test
+        image is right.
+    shots : sequence of int
+        Images a class, ≥ 1. Those that no class has are passed over, except the first of them,
+        at which all images are learnt from.
+    n_seeds : int
+        At least 1.
+    seed : int
+        The first of the seeds.
+
+    Yields
+    ------
+    Efficiency
+        Shot by shot, method by method.
+
+    Raises
+    ------
+    SelectionError
+        If a number of images or of seeds is below 1.
+
+    References
+    ----------
+    Wang et al. 2019, *SimpleShot: Revisiting Nearest-Neighbor Classification for Few-Shot
+    Learning*; Stevens et al. 2024, *BioCLIP* (five seeds on Rare Species).
+    """
+    if n_seeds < 1 or any(n < 1 for n in shots):
+        msg = f"draw 1 image a class or more, by 1 seed or more; got {list(shots)}, {n_seeds} seeds"
+        raise SelectionError(msg)
+    sizes = np.bincount(classes[classes >= 0])
+    sizes = sizes[sizes > 0]
+    for n_per_class in _limit(shots, int(sizes.max(initial=0))):
+        drawn = [draw_images(classes, n_per_class, seed + n) for n in range(n_seeds)]
+        n_short = int((sizes < n_per_class).sum())
+        for method, answer in answers.items():
+            accuracies = tuple(float(answer(rows).mean()) for rows in drawn)
+            yield Efficiency(method, n_per_class, len(drawn[0]), n_short, accuracies)
+
+
+def draw_images(classes: Rows, n_per_class: int, seed: int) -> Rows:
+    """Draw images of each class, all of a class that has fewer.
+
+    Returns
+    -------
+    ndarray of int64
+        Positions in ``classes``, ascending.
+    """
+    order = np.random.default_rng(seed).permutation(len(classes))
+    order = order[classes[order] >= 0]
+    order = order[np.argsort(classes[order], kind="stable")]
+    _, starts, counts = np.unique(classes[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(starts, counts)
+    return np.sort(order[place < n_per_class])
+
+
+def _limit(shots: Sequence[int], largest: int) -> list[int]:
+    ascending = sorted(set(shots))
+    enough = [n for n in ascending if n >= largest][:1]
+    return [n for n in ascending if n < largest] + enough
+
+
+# What learns nothing has no curve; what stacks encoders needs many images to learn from.
+_WITHOUT_CURVE = (ZEROSHOT, "stack")
+
+
+@dataclasses.dataclass(frozen=True)
+class EfficiencyPlan:
+    """How many images a class are drawn, and how often.
+
+    Parameters
+    ----------
+    shots : tuple of int
+        Images a class.
+    n_seeds : int
+        Draws of each.
+    """
+
+    shots: tuple[int, ...] = SHOTS
+    n_seeds: int = N_SEEDS
+
+
+def measure_methods(
+    store: EmbeddingStore,
+    rank: Rank,
+    split: Split,
+    methods: Sequence[str],
+    plan: EfficiencyPlan,
+    *,
+    texts: TextPrior | None = None,
+    seed: int = 0,
+    report: Callable[[str], None],
+) -> list[Efficiency]:
+    """Measure how the accuracy of probes on the test part grows with the images a class.
+
+    Nothing is chosen: each probe has its default settings.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Of the images.
+    rank : Rank
+        Rank of the classes.
+    split : Split
+        Images are drawn from its part ``train``, and its part ``test`` is answered.
+    methods : sequence of str
+        Zero-shot and stack, which have no curve, are passed over.
+    plan : EfficiencyPlan
+        How many are drawn.
+    texts : TextPrior, optional
+        For a ``prompt+probe``.
+    seed : int
+        The first of the seeds.
+    report : callable
+        Told of progress, a line at a time.
+    """
+    training, test = split.rows("train"), split.rows("test")
+    others = texts.others if texts else None
+    labelled = label_rows(store.images, np.concatenate([training, test]), rank, others)
+    is_training = np.arange(len(labelled.rows)) < len(training)
+    vectors = store.read_vectors(labelled.rows)
+    answers: dict[str, Answer] = {
+        method: partial(_answer, method, labelled, vectors, is_training, texts, seed)
+        for method in methods
+        if method not in _WITHOUT_CURVE
+    }
+    points = []
+    for point in measure_efficiency(
+        labelled.positions[is_training], answers, shots=plan.shots, n_seeds=plan.n_seeds, seed=seed
+    ):
+        report(
+            f"{point.method}, {point.n_per_class} images a class: accuracy {point.mean:.3f} "
+            f"± {point.deviation:.3f}"
+        )
+        points.append(point)
+    return points
+
+
+def _answer(
+    method: str,
+    labelled: LabelledRows,
+    vectors: Vectors,
+    is_training: npt.NDArray[np.bool_],
+    texts: TextPrior | None,
+    seed: int,
+    rows: Rows,
+) -> npt.NDArray[np.bool_]:
+    first_rank = find_first_rank(labelled.rank)
+    y = labelled.chain(first_rank) if takes_lineages(method) else labelled.names
+    settings: dict[str, Any] = {}
+    if method == PROMPTED and texts is not None:
+        settings = texts.embed(labelled.classes)
+    settings = complete_settings(method, settings, seed)
+    # The training rows come first, so their positions are those of all rows.
+    probe = make_probe(method, settings).fit(vectors[rows], y[rows])
+    return np.asarray(probe.predict(vectors[~is_training]) == labelled.names[~is_training])

@@ -1,0 +1,254 @@
+"""Evaluations kept in a store, and written for other programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bioprobe.errors import StoreError
+from bioprobe.evaluation.curves import Efficiency
+from bioprobe.evaluation.methods import ZEROSHOT
+from bioprobe.evaluation.paired import Comparison
+from bioprobe.evaluation.result import Evaluation, MethodResult
+from bioprobe.files import explaining_refusal, replacing, write_text
+from bioprobe.intervals import Interval
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+
+# What CLIP_benchmark calls the figures and tasks that it has too.
+_METRICS = {"acc1": "accuracy", "acc5": "top5", "mean_per_class_recall": "balanced_accuracy"}
+_TASKS = {ZEROSHOT: "zeroshot_classification", "linear": "linear_probe"}
+
+
+def to_clip_benchmark(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return one entry a method.
+
+    ``dataset``, ``model``, ``pretrained``, ``task``, ``metrics`` and ``language`` are
+    CLIP_benchmark's; what follows is ours, and so are the further metrics.
+
+    References
+    ----------
+    LAION, *CLIP_benchmark*, ``clip_benchmark/cli.py``.
+    """
+    provenance = evaluation.provenance
+    encoder = provenance["encoder"]
+    return [
+        {
+            "dataset": Path(provenance["store"]).name,
+            "model": encoder["model"],
+            "pretrained": encoder["revision"] or encoder["weights_sha256"],
+            "task": _TASKS.get(result.method, f"{result.method}_probe"),
+            "metrics": _list_metrics(result),
+            "language": "en",
+            "method": result.method,
+            "rank": evaluation.rank.value,
+            "intervals": _list_ends(result.metrics),
+            "kept_metrics": {name: one.estimate for name, one in result.kept_metrics.items()},
+            "kept_intervals": _list_ends(result.kept_metrics),
+            "comparisons": [
+                one.to_dict()
+                for one in evaluation.comparisons
+                if result.method in (one.first, one.second)
+            ],
+            "efficiency": [
+                point.to_dict() for point in evaluation.efficiency if point.method == result.method
+            ],
+            "settings": list(result.settings),
+            "n_training": list(result.n_training),
+            "n_unknown": result.n_unknown,
+            "temperatures": list(result.temperatures),
+            "calibrated_on": result.calibrated_on,
+            "learning_s": result.learning_s,
+            "answering_s": result.answering_s,
+            "per_class": evaluation.tabulate_classes(result.method).to_dict("records"),
+            "confusion": evaluation.count_confusion(result.method).to_frame().to_dict("records"),
+            "confused_pairs": list(result.pairs),
+            "provenance": provenance,
+        }
+        for result in evaluation.results
+    ]
+
+
+def _list_metrics(result: MethodResult) -> dict[str, float]:
+    ours = {name: one.estimate for name, one in result.metrics.items()}
+    return {**{theirs: ours[name] for theirs, name in _METRICS.items()}, **ours}
+
+
+def _list_ends(metrics: dict[str, Interval]) -> dict[str, list[float]]:
+    return {name: [one.low, one.high] for name, one in metrics.items()}
+
+
+EVALUATIONS_NAME = "evaluations"
+SCHEMA_VERSION = 1
+_NAME = re.compile(r"\w[\w.+-]*")
+
+
+def write_evaluation(store: EmbeddingStore, evaluation: Evaluation) -> Path:
+    """Keep an evaluation in a store under its name, in place of one of that name.
+
+    ``NAME.json`` names the SHA-256 of ``NAME.parquet``, the predictions, and is written last:
+    what an interrupted run leaves is never read as whole.
+
+    Returns
+    -------
+    Path
+        The JSON file.
+
+    Raises
+    ------
+    StoreError
+        If the name cannot be used, or the disk refuses.
+    """
+    path = _find_file(store, evaluation.name)
+    buffer = io.BytesIO()
+    evaluation.predictions.to_parquet(buffer, index=False)
+    data = buffer.getvalue()
+    fields = {
+        "schema_version": SCHEMA_VERSION,
+        "name": evaluation.name,
+        "rank": evaluation.rank.value,
+        "classes": [
+            {"lineage": taxon.lineage, "common_name": taxon.common_name}
+            for taxon in evaluation.classes
+        ],
+        "results": [_describe_result(result) for result in evaluation.results],
+        "comparisons": [one.to_dict() for one in evaluation.comparisons],
+        "efficiency": [dataclasses.asdict(point) for point in evaluation.efficiency],
+        "skipped": evaluation.skipped,
+        "provenance": evaluation.provenance,
+        "predictions_sha256": hashlib.sha256(data).hexdigest(),
+    }
+    with explaining_refusal(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path.with_suffix(".parquet")) as temporary:
+            temporary.write_bytes(data)
+        write_text(path, dump_json(fields))
+    return path
+
+
+def read_evaluation(store: EmbeddingStore, name: str) -> Evaluation:
+    """Read an evaluation of a store.
+
+    Raises
+    ------
+    StoreError
+        If there is none of that name, or its files are damaged.
+    """
+    import pandas as pd
+
+    path = _find_file(store, name)
+    if not path.is_file():
+        known = ", ".join(list_evaluations(store)) or "none; bioprobe evaluate makes one"
+        msg = f"no evaluation {name!r} in {store.folder}; there are: {known}"
+        raise StoreError(msg)
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        data = path.with_suffix(".parquet").read_bytes()
+        digest = fields["predictions_sha256"]
+        evaluation = _build(fields, pd.read_parquet(io.BytesIO(data)))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _describe_damage(path, str(error)) from error
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise _describe_damage(path, f"{name}.parquet is not what it was written with")
+    return evaluation
+
+
+def list_evaluations(store: EmbeddingStore) -> list[str]:
+    """Return the names of the evaluations that a store keeps, sorted."""
+    files = (store.folder / EVALUATIONS_NAME).glob("*.json")
+    return sorted(path.stem for path in files if not path.name.startswith("."))
+
+
+def write_results(path: Path, evaluation: Evaluation) -> None:
+    """Write a JSON list with one entry a method, in the shape of CLIP_benchmark's results.
+
+    See Also
+    --------
+    bioprobe.evaluation.keeping.to_clip_benchmark : the entries.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    with explaining_refusal(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, dump_json(to_clip_benchmark(evaluation)))
+
+
+def dump_json(fields: object) -> str:
+    """Return JSON in which what is not a number is null, as the standard has it."""
+    return json.dumps(_replace_nan(fields), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _replace_nan(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _replace_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace_nan(inner) for inner in value]
+    return value
+
+
+def _describe_result(result: MethodResult) -> dict[str, Any]:
+    fields = dataclasses.asdict(result)
+    for name in ("metrics", "kept_metrics"):
+        intervals: dict[str, Interval] = getattr(result, name)
+        fields[name] = {key: [one.estimate, one.low, one.high] for key, one in intervals.items()}
+    return fields
+
+
+def _build(fields: dict[str, Any], predictions: Any) -> Evaluation:  # noqa: ANN401 - pandas is heavy
+    return Evaluation(
+        fields["name"],
+        Rank.parse(fields["rank"]),
+        Taxonomy(tuple(Taxon(tuple(o["lineage"]), o["common_name"]) for o in fields["classes"])),
+        tuple(_build_result(one) for one in fields["results"]),
+        tuple(Comparison(**_restore_nan(one)) for one in fields["comparisons"]),
+        tuple(
+            Efficiency(**{**one, "accuracies": tuple(one["accuracies"])})
+            for one in fields["efficiency"]
+        ),
+        fields["skipped"],
+        predictions,
+        fields["provenance"],
+    )
+
+
+def _build_result(fields: dict[str, Any]) -> MethodResult:
+    intervals = {
+        name: {
+            key: Interval(*(math.nan if end is None else end for end in ends))
+            for key, ends in fields[name].items()
+        }
+        for name in ("metrics", "kept_metrics")
+    }
+    listed = {
+        name: tuple(fields[name]) for name in ("settings", "n_training", "temperatures", "pairs")
+    }
+    return MethodResult(**{**fields, **intervals, **listed})
+
+
+def _describe_damage(path: Path, reason: str) -> StoreError:
+    return StoreError(
+        f"the evaluation {path} cannot be read ({reason}); make it again: bioprobe evaluate"
+    )
+
+
+def _restore_nan(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: math.nan if value is None else value for key, value in fields.items()}
+
+
+def _find_file(store: EmbeddingStore, name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        msg = f"{name!r} cannot name an evaluation; use letters, digits, '_', '-', '+' and '.'"
+        raise StoreError(msg)
+    return store.folder / EVALUATIONS_NAME / f"{name}.json"

@@ -1,1 +1,0 @@
-"""Figures of answers, flat and on the tree."""

@@ -1,0 +1,271 @@
+"""Whether one method is better than another on the same images, or only luckier."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.intervals import Draws, find_interval
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Two methods on the same images.
+
+    Parameters
+    ----------
+    metric : str
+        Name of the figure.
+    first, second : str
+        Methods.
+    difference : float
+        Figure of the first less that of the second.
+    low, high : float
+        Percentile interval of 95% of the difference.
+    p_value : float
+        Two-sided.
+    p_adjusted : float
+        Holm's, over all pairs of the metric.
+    test : str
+        ``mcnemar`` or ``bootstrap``.
+    n_only_first, n_only_second : int
+        Images that one of the two alone has right, 0 where the test does not count them.
+    """
+
+    metric: str
+    first: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    p_adjusted: float
+    test: str
+    n_only_first: int = 0
+    n_only_second: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a JSON-ready mapping."""
+        return dataclasses.asdict(self)
+
+
+def compare_pairs(
+    metric: str,
+    draws: Mapping[str, Draws],
+    right: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+) -> list[Comparison]:
+    """Compare every two methods in one metric.
+
+    Parameters
+    ----------
+    metric : str
+        Name of the figure.
+    draws : mapping of str to Draws
+        Of each method, from the same resamples.
+    right : mapping of str to ndarray of bool, shape (n_images,), optional
+        Whether each method has each image right. Given for the accuracy of images that are
+        independent of each other, the test is McNemar's; else it is the bootstrap's.
+
+    Returns
+    -------
+    list of Comparison
+        In the order of the methods.
+
+    References
+    ----------
+    Dietterich 1998, *Approximate Statistical Tests for Comparing Supervised Classification
+    Learning Algorithms*; Demšar 2006, *Statistical Comparisons of Classifiers over Multiple Data
+    Sets* (Holm's correction).
+    """
+    pairs = list(itertools.combinations(draws, 2))
+    found = [_compare(metric, pair, draws, right) for pair in pairs]
+    adjusted = adjust_by_holm([one.p_value for one in found])
+    return [dataclasses.replace(one, p_adjusted=p) for one, p in zip(found, adjusted, strict=True)]
+
+
+def _compare(
+    metric: str,
+    pair: tuple[str, str],
+    draws: Mapping[str, Draws],
+    right: Mapping[str, npt.NDArray[np.bool_]] | None,
+) -> Comparison:
+    first, second = pair
+    between = subtract(draws[first], draws[second])
+    interval = find_interval(between)
+    only: tuple[int, int] = (0, 0)
+    if right is None:
+        p_value = find_p_value(between)
+    else:
+        only = count_disagreements(right[first], right[second])
+        p_value = measure_mcnemar(*only)
+    return Comparison(
+        metric,
+        first,
+        second,
+        between.estimate,
+        interval.low,
+        interval.high,
+        p_value,
+        p_value,
+        "bootstrap" if right is None else "mcnemar",
+        *only,
+    )
+
+
+def subtract(first: Draws, second: Draws) -> Draws:
+    """Return the difference of two figures, resample by resample."""
+    return Draws(first.estimate - second.estimate, first.resampled - second.resampled)
+
+
+def find_p_value(between: Draws) -> float:
+    """Find the two-sided p-value of a difference by how many resamples cross zero.
+
+    It is the smallest one whose percentile interval leaves zero out, and never 0: the data
+    themselves count as one more resample.
+
+    References
+    ----------
+    Efron and Tibshirani 1993, *An Introduction to the Bootstrap*, section 15.4; Davison and
+    Hinkley 1997, *Bootstrap Methods and their Application*, section 4.2 (the added one).
+
+    Examples
+    --------
+    >>> find_p_value(Draws(0.5, np.array([0.2, 0.4, 0.5])))
+    0.5
+    """
+    values = between.resampled[np.isfinite(between.resampled)]
+    if not len(values):
+        return math.nan
+    n_crossed = min(int((values <= 0).sum()), int((values >= 0).sum()))
+    return min(1.0, 2 * (n_crossed + 1) / (len(values) + 1))
+
+
+def count_disagreements(
+    first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]
+) -> tuple[int, int]:
+    """Count the images that only the first, and that only the second, has right."""
+    return int((first & ~second).sum()), int((second & ~first).sum())
+
+
+def measure_mcnemar(n_only_first: int, n_only_second: int) -> float:
+    """Return the exact two-sided p-value that the two are right equally often.
+
+    Parameters
+    ----------
+    n_only_first, n_only_second : int
+        Images that one of the two alone has right.
+
+    References
+    ----------
+    McNemar 1947, *Note on the sampling error of the difference between correlated proportions or
+    percentages*; its exact form is the binomial test of the disagreements.
+
+    Examples
+    --------
+    >>> measure_mcnemar(5, 0)
+    0.0625
+    """
+    n = n_only_first + n_only_second
+    if not n:
+        return 1.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(n_only_first, n, 0.5).pvalue)
+
+
+def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for how many there are, so that one of them at most is found by luck.
+
+    Parameters
+    ----------
+    p_values : sequence of float
+        One that is not a number takes no part.
+
+    References
+    ----------
+    Holm 1979, *A simple sequentially rejective multiple test procedure*.
+
+    Examples
+    --------
+    >>> adjust_by_holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    known = [position for position, p in enumerate(p_values) if not math.isnan(p)]
+    adjusted = [math.nan] * len(p_values)
+    largest = 0.0
+    for place, position in enumerate(sorted(known, key=lambda position: p_values[position])):
+        largest = max(largest, min(1.0, (len(known) - place) * p_values[position]))
+        adjusted[position] = largest
+    return adjusted
+
+
+SIGNIFICANCE_LEVEL = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class AgainstBest:
+    """One way of answering beside the best, on the same images.
+
+    Parameters
+    ----------
+    difference : float
+        Its accuracy less that of the best; at most 0.
+    n_only_best, n_only_this : int
+        Images that one of the two alone has right.
+    p_value : float
+        That both are right equally often, adjusted.
+    """
+
+    difference: float
+    n_only_best: int
+    n_only_this: int
+    p_value: float
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether chance alone would seldom make it so much worse."""
+        return self.p_value < SIGNIFICANCE_LEVEL
+
+
+def compare_with_best(right: Sequence[npt.NDArray[np.bool_]]) -> list[AgainstBest]:
+    """Compare the best of several ways of answering with each of the others.
+
+    The best was found on the same images, so any two could have come to be compared: the p-values
+    are adjusted for all pairs, not for those with the best only.
+
+    Parameters
+    ----------
+    right : sequence of ndarray of bool, shape (n_images,)
+        Which images each has right, the best first.
+
+    Returns
+    -------
+    list of AgainstBest
+        Of all but the first, in their order.
+
+    References
+    ----------
+    McNemar 1947, *Note on the sampling error of the difference between correlated proportions or
+    percentages* (in its exact form); Holm 1979, *A simple sequentially rejective multiple test
+    procedure*.
+
+    Examples
+    --------
+    >>> best = np.array([True] * 8 + [False])
+    >>> compare_with_best([best, ~best])[0].p_value
+    0.0390625
+    """
+    pairs = list(itertools.combinations(range(len(right)), 2))
+    counts = [count_disagreements(right[first], right[second]) for first, second in pairs]
+    adjusted = adjust_by_holm([measure_mcnemar(*count) for count in counts])
+    return [
+        AgainstBest((only_this - only_best) / len(right[0]), only_best, only_this, p_value)
+        for (first, _), (only_best, only_this), p_value in zip(pairs, counts, adjusted, strict=True)
+        if first == 0
+    ]

@@ -1,1 +1,0 @@
-"""Each kind of source, as a frame with one row an image."""

@@ -1,0 +1,158 @@
+"""The folder that clip-retrieval writes: numbered parts of vectors and metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bioprobe.errors import SourceError
+from bioprobe.files import replacing_folder
+from bioprobe.interchange.arrow_tables import find_plain_columns, to_table
+from bioprobe.interchange.image_rows import list_files, name_columns
+from bioprobe.interchange.numpy_files import map_matrix, slice_matrix, write_matrix
+from bioprobe.interchange.vector_source import (
+    KEY,
+    Declaration,
+    OutgoingRows,
+    ReadOptions,
+    VectorBatch,
+    VectorSource,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+_VECTORS, _METADATA = "img_emb", "metadata"
+_PART = re.compile(r"img_emb_(\d+)\.npy")
+_PATH_COLUMN = "image_path"
+#: Rows a part, as ``clip-retrieval inference`` has them by default (``write_batch_size``).
+PART_ROWS = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    vectors: Path
+    metadata: Path
+
+
+def holds_parts(source: Path) -> bool:
+    """Tell whether a folder has numbered parts below ``img_emb``."""
+    return any(_PART.fullmatch(file.name) for file in (source / _VECTORS).glob("*.npy"))
+
+
+def open_clip_retrieval(source: Path, options: ReadOptions) -> VectorSource:  # noqa: ARG001
+    """Open the images' vectors of a clip-retrieval folder; those of captions are not read.
+
+    Raises
+    ------
+    SourceError
+        If a part has no metadata, or another number of rows or dim than it.
+    """
+    parts = _list_parts(source)
+    sizes = [_check(part) for part in parts]
+    dims = sorted({dim for _, dim in sizes})
+    if len(dims) > 1:
+        msg = f"the parts of {source} have different dims ({dims}); keep those of one encoder"
+        raise SourceError(msg)
+    schemas = [_read_schema(part) for part in parts]
+    plain = list(dict.fromkeys(name for schema in schemas for name in find_plain_columns(schema)))
+    nested = dict.fromkeys(name for schema in schemas for name in schema.names if name not in plain)
+    metadata = schemas[0].metadata or {}
+
+    def read() -> Iterator[VectorBatch]:
+        for part in parts:
+            yield from _read_part(part)
+
+    return VectorSource(
+        source,
+        sum(n for n, _ in sizes),
+        dims[0],
+        Declaration.from_json(metadata.get(KEY.encode()), source),
+        tuple(nested),
+        read,
+    )
+
+
+def write_clip_retrieval(target: Path, rows: OutgoingRows) -> None:
+    """Write ``img_emb/img_emb_<i>.npy`` and ``metadata/metadata_<i>.parquet``.
+
+    The vectors are float32, where clip-retrieval writes float16: its readers take both.
+
+    References
+    ----------
+    clip-retrieval, ``clip_inference/writer.py``: part numbers are padded to the width of their
+    count, ``image_path`` comes first in the metadata.
+    """
+    names = name_columns(rows.frame, taken=(_PATH_COLUMN,))
+    declaration = dataclasses.replace(rows.declaration, columns=names)
+    table = to_table(rows.frame.rename(columns=names))
+    table = table.add_column(0, _PATH_COLUMN, [list_files(rows.frame)])
+    table = table.replace_schema_metadata({KEY: declaration.to_json()})
+    n_parts = max(1, math.ceil(len(rows) / PART_ROWS))
+    width = int(math.log10(n_parts)) + 1
+    blocks = rows.iter_vectors()
+    with replacing_folder(target) as folder:
+        for name in (_VECTORS, _METADATA):
+            (folder / name).mkdir()
+        for number in range(n_parts):
+            part = table.slice(number * PART_ROWS, PART_ROWS)
+            label = str(number).zfill(width)
+            shape = (part.num_rows, rows.dim)
+            blocks = write_matrix(folder / _VECTORS / f"img_emb_{label}.npy", blocks, shape)
+            _write_metadata(folder / _METADATA / f"metadata_{label}.parquet", part)
+
+
+def _write_metadata(path: Path, table: pa.Table) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path)
+
+
+def _list_parts(source: Path) -> list[_Part]:
+    files = [file for file in (source / _VECTORS).glob("*.npy") if _PART.fullmatch(file.name)]
+    if not files:
+        msg = f"{source} has no {_VECTORS}/img_emb_0.npy; give the folder clip-retrieval wrote"
+        raise SourceError(msg)
+    parts = []
+    for file in sorted(files, key=lambda file: int(file.stem.rpartition("_")[2])):
+        metadata = source / _METADATA / f"metadata_{file.stem.rpartition('_')[2]}.parquet"
+        if not metadata.is_file():
+            msg = f"{file} has no metadata: expected {metadata}"
+            raise SourceError(msg)
+        parts.append(_Part(file, metadata))
+    return parts
+
+
+def _check(part: _Part) -> tuple[int, int]:
+    import pyarrow.parquet as pq
+
+    n_rows, dim = map_matrix(part.vectors).shape
+    try:
+        n_named = pq.ParquetFile(part.metadata).metadata.num_rows
+    except (ValueError, OSError) as error:
+        msg = f"{part.metadata} cannot be read as Parquet: {error}"
+        raise SourceError(msg) from error
+    if n_named != n_rows:
+        msg = f"{part.vectors} has {n_rows} rows, {part.metadata} has {n_named}; expected as many"
+        raise SourceError(msg)
+    return n_rows, dim
+
+
+def _read_schema(part: _Part) -> pa.Schema:
+    import pyarrow.parquet as pq
+
+    return pq.read_schema(part.metadata)
+
+
+def _read_part(part: _Part) -> Iterator[VectorBatch]:
+    import pyarrow.parquet as pq
+
+    # Pandas leaves an index of its own in some files; it is no column of the images.
+    table = pq.read_table(part.metadata)
+    table = table.select(find_plain_columns(table.schema)).to_pandas(ignore_metadata=True)
+    yield from slice_matrix(map_matrix(part.vectors), table)

@@ -1,1 +1,0 @@
-"""One module a layout or family of layouts: how it is read and written."""

@@ -1,0 +1,308 @@
+"""A probe that was fitted on a store: what it answers, and what it may be asked of."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.embedding.preparation import Listed, Prepared, prepare_all
+from bioprobe.encoders.encoder import Encoder, Fingerprint
+from bioprobe.errors import MismatchError, SourceError
+from bioprobe.images.image_table import ImageTable
+from bioprobe.images.reading import ignore_pillow_warnings
+from bioprobe.probes.probe import Probe
+from bioprobe.provenance import Provenance
+from bioprobe.store import EmbeddingStore
+from bioprobe.task.predictions import Predictions, answer_in_chunks
+from bioprobe.task.target import hash_taxonomy
+from bioprobe.taxonomy import Rank, Taxonomy
+from bioprobe.types import Rows, Vectors
+
+Answers = tuple[Rows, npt.NDArray[np.float32]]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """How a value was chosen, and how the probe did on rows it did not learn from.
+
+    Parameters
+    ----------
+    method : str
+        ``validation`` part of the split, ``cross-validation`` of the training rows, or ``none``.
+    n_correct, n_images : int
+        Held-out images that were right, and all of them. A label that no training row has is
+        wrong.
+    parameter : str
+        What was chosen, ``""`` where there was nothing to choose.
+    values, accuracies : tuple of float
+        Values tried, and the mean accuracy over folds at each.
+    """
+
+    method: str
+    n_correct: int = 0
+    n_images: int = 0
+    parameter: str = ""
+    values: tuple[float, ...] = ()
+    accuracies: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a JSON-ready mapping."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> HeldOut:
+        """Build one from what :meth:`to_dict` returned, or JSON made of it."""
+        listed = {name: tuple(fields[name]) for name in ("values", "accuracies")}
+        return cls(**{**fields, **listed})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainedProbe:
+    """A fitted probe with everything that says what it is.
+
+    Parameters
+    ----------
+    estimator : Probe
+        The classifier.
+    classes : Taxonomy
+        Its classes, in the order of ``estimator.classes_``.
+    rank : Rank
+        Rank of the classes.
+    settings : dict
+        Arguments of the estimator, the chosen one among them; JSON-ready.
+    encoder : Fingerprint
+        Encoder whose vectors it learnt from.
+    dim : int
+        Length of a vector.
+    rows_hash : str
+        SHA-256 of which images the training rows are.
+    n_rows : int
+        Training rows.
+    split_name, split_hash : str
+        Split of which these are the training part; ``""`` where all labelled rows were taken.
+    held_out : HeldOut
+        How it did on rows it did not learn from.
+    provenance : dict
+        JSON-ready; the exact command, the condition, the mask, the seed.
+    """
+
+    estimator: Probe
+    classes: Taxonomy
+    rank: Rank
+    settings: dict[str, Any]
+    encoder: Fingerprint
+    dim: int
+    rows_hash: str
+    n_rows: int
+    split_name: str = ""
+    split_hash: str = ""
+    held_out: HeldOut = HeldOut("none")
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """Kind of the estimator."""
+        return self.estimator.kind
+
+    @property
+    def taxonomy_hash(self) -> str:
+        """SHA-256 of the lineages of the classes."""
+        return hash_taxonomy(self.classes)
+
+    def check_encoder(self, encoder: Fingerprint) -> None:
+        """Refuse vectors of another encoder.
+
+        Raises
+        ------
+        MismatchError
+            If weights or preprocessing differ.
+        """
+        if not self.encoder.is_compatible(encoder):
+            msg = (
+                f"the probe learnt from vectors of {self.encoder.describe()}, got those of "
+                f"{encoder.describe()}: they cannot be compared. Ask a store of "
+                f"{self.encoder.model}, or fit the probe again on this store: bioprobe probe fit "
+                f"{self.kind} --level {self.rank.value}"
+            )
+            raise MismatchError(msg)
+
+    def predict_vectors(self, vectors: Vectors) -> npt.NDArray[np.float32]:
+        """Return the probabilities of the classes.
+
+        Parameters
+        ----------
+        vectors : ndarray of float32, shape (n_images, dim), unit rows
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, n_classes)
+
+        Raises
+        ------
+        MismatchError
+            If the vectors have another dim.
+        """
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
+            msg = f"the probe takes vectors of dim {self.dim}, got an array of {vectors.shape}"
+            raise MismatchError(msg)
+        return self.estimator.predict_proba(vectors)
+
+    def predict(
+        self,
+        store: EmbeddingStore,
+        rows: Rows | None = None,
+        k: int = 5,
+        condition: str | None = None,
+    ) -> Predictions:
+        """Label the images of a store.
+
+        Parameters
+        ----------
+        store : EmbeddingStore
+            Of the same encoder.
+        rows : ndarray of int64, optional
+            Rows to label, in this order; all current ones by default.
+        k : int
+            Answers an image, ≥ 1; no more than there are classes.
+        condition : str, optional
+            Only images that meet it are labelled.
+
+        Raises
+        ------
+        MismatchError
+            If the store has vectors of another encoder.
+        SelectionError
+            If no image is left.
+        """
+        self.check_encoder(store.manifest.encoder)
+        selected = store.select(condition)
+        asked = selected if rows is None else rows[np.isin(rows, selected)]
+        top, scores = answer_in_chunks(store, asked, lambda vectors: self._answer(vectors, k))
+        provenance = self._describe(str(store.folder), len(asked), condition)
+        return Predictions(
+            store.images, asked, self.classes, self.rank, top, scores, "probability", provenance
+        )
+
+    def predict_images(
+        self, images: ImageTable, vectors: Vectors, k: int = 5, *, source: str = ""
+    ) -> Predictions:
+        """Label images that are in no store.
+
+        Parameters
+        ----------
+        images : ImageTable
+            One row a vector.
+        vectors : ndarray of float32, shape (n_images, dim), unit rows
+            Of the encoder that the probe learnt from.
+        k : int
+            Answers an image.
+        source : str
+            Where the images come from, for the provenance.
+        """
+        top, scores = self._answer(vectors, k)
+        provenance = self._describe(source, len(vectors), None)
+        return Predictions(
+            images, np.arange(len(vectors)), self.classes, self.rank, top, scores,
+            "probability", provenance,
+        )  # fmt: skip
+
+    def _answer(self, vectors: Vectors, k: int) -> Answers:
+        probabilities = self.predict_vectors(vectors)
+        top = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+        return top, np.take_along_axis(probabilities, top, axis=1)
+
+    def _describe(self, place: str, n_rows: int, condition: str | None) -> Provenance:
+        return Provenance(
+            encoder=self.encoder.to_dict(),
+            store=place,
+            n_rows=n_rows,
+            condition=condition or "",
+            options={
+                "probe": self.kind,
+                "settings": self.settings,
+                "rank": self.rank.value,
+                "n_classes": len(self.classes),
+                "taxonomy_hash": self.taxonomy_hash,
+                "split": self.split_name,
+                "split_hash": self.split_hash,
+                "n_training_rows": self.n_rows,
+                "training_rows_hash": self.rows_hash,
+            },
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedPictures:
+    """Pictures that could be read, with their vectors, and those that could not.
+
+    Parameters
+    ----------
+    images : ImageTable
+        One row a vector, with the labels that the source gave.
+    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    failures : tuple of (str, str)
+        Path of each picture that could not be read, and the reason.
+    """
+
+    images: ImageTable
+    vectors: npt.NDArray[np.float32]
+    failures: tuple[tuple[str, str], ...]
+
+
+def encode_pictures(table: ImageTable, encoder: Encoder, *, n_threads: int = 2) -> EncodedPictures:
+    """Read and encode listed pictures; one that cannot be read stops nothing.
+
+    Parameters
+    ----------
+    table : ImageTable
+        Listing.
+    encoder : Encoder
+        Encoder of the store whose probe is asked.
+    n_threads : int
+        Threads that read and decode.
+
+    Raises
+    ------
+    SourceError
+        If no picture can be read.
+    """
+    frame = table.frame
+    places = zip(frame["root"], frame["path"], range(len(frame)), strict=True)
+    listing = (Listed(str(root), str(path), {"row": row}) for root, path, row in places)
+    rows: list[int] = []
+    vectors: list[npt.NDArray[np.float32]] = []
+    failures: list[tuple[str, str]] = []
+    with ignore_pillow_warnings():
+        prepared = prepare_all(
+            listing, (), encoder, n_threads=n_threads, n_ahead=2 * encoder.batch_size
+        )
+        readable = _set_aside(prepared, failures)
+        while batch := list(itertools.islice(readable, encoder.batch_size)):
+            pixels = [one.pixels for one in batch if one.pixels is not None]
+            vectors.append(encoder.encode_pixels(np.stack(pixels)))
+            rows += [int(one.listed.labels["row"]) for one in batch]
+    if not rows:
+        path, reason = failures[0]
+        msg = f"none of {len(failures)} pictures could be read, such as {path}: {reason}"
+        raise SourceError(msg)
+    kept = ImageTable(frame.iloc[rows].reset_index(drop=True))
+    return EncodedPictures(kept, np.concatenate(vectors), tuple(failures))
+
+
+def _set_aside(prepared: Iterator[Prepared], failures: list[tuple[str, str]]) -> Iterator[Prepared]:
+    """Pass readable pictures on, and list the others.
+
+    Yields
+    ------
+    Prepared
+    """
+    for one in prepared:
+        if one.reason:
+            failures.append((one.listed.path, one.reason))
+        else:
+            yield one

@@ -1,0 +1,450 @@
+"""What the probes with a closed form share: sums over rows, and scores along a path."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import ProbeError
+from bioprobe.probes.probe import Probe, Sweep
+from bioprobe.task.scores import fit_scale
+from bioprobe.types import Arrays, Doubles, Places, Vectors
+
+Rows = npt.NDArray[Any]
+
+# Bounds the memory of a path's logits: 16 million float32 are 64 MB.
+_LOGITS_AT_ONCE = 16_000_000
+_ROWS_AT_ONCE = 8192
+# Directions this much shorter than the longest hold only rounding errors.
+_LEAST_RATIO = 1e-13
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums over rows, from which every closed form follows; those of a part may be taken off.
+
+    Parameters
+    ----------
+    counts : ndarray of float64, shape (n_classes,)
+        Rows of each class.
+    totals : ndarray of float64, shape (n_classes, dim)
+        Sum of the rows of each class.
+    gram : ndarray of float64, shape (dim, dim)
+        Sum of the outer products of the rows with themselves.
+    """
+
+    counts: Doubles
+    totals: Doubles
+    gram: Doubles
+
+    @classmethod
+    def of(cls, X: Rows, y: Places, n_classes: int) -> Self:  # noqa: N803
+        """Sum up rows, shape (n, dim), and their classes, from 0; in float64."""
+        dim = X.shape[1]
+        totals, gram = np.zeros((n_classes, dim)), np.zeros((dim, dim))
+        for start in range(0, len(X), _ROWS_AT_ONCE):
+            rows = X[start : start + _ROWS_AT_ONCE].astype(np.float64)
+            members = np.zeros((n_classes, len(rows)))
+            members[y[start : start + _ROWS_AT_ONCE], np.arange(len(rows))] = 1
+            totals += members @ rows
+            gram += rows.T @ rows
+        return cls(np.bincount(y, minlength=n_classes).astype(np.float64), totals, gram)
+
+    def __sub__(self, part: Sums) -> Sums:
+        return Sums(self.counts - part.counts, self.totals - part.totals, self.gram - part.gram)
+
+    @property
+    def n_rows(self) -> float:
+        """Number of rows."""
+        return float(self.counts.sum())
+
+    @property
+    def mean(self) -> Doubles:
+        """Mean of the rows, shape (dim,)."""
+        return np.asarray(self.totals.sum(axis=0) / self.n_rows)
+
+    @property
+    def class_means(self) -> Doubles:
+        """Mean of the rows of each class, zeros for a class without rows."""
+        return np.asarray(self.totals / np.maximum(self.counts, 1)[:, np.newaxis])
+
+    @property
+    def scatter(self) -> Doubles:
+        """Gram matrix of the rows about their mean."""
+        return np.asarray(self.gram - self.n_rows * np.outer(self.mean, self.mean))
+
+    @property
+    def scatter_within(self) -> Doubles:
+        """Gram matrix of the rows about the mean of their class."""
+        weighted = self.class_means * self.counts[:, np.newaxis]
+        return np.asarray(self.gram - weighted.T @ self.class_means)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Path:
+    """Scores at many regularisation values, in one rotated space.
+
+    Parameters
+    ----------
+    rotation : ndarray of float64, shape (dim, dim)
+        Eigenvectors, in columns.
+    coefficients : ndarray of float64, shape (n_values, dim, n_classes)
+        Of rotated rows.
+    intercepts : ndarray of float64, shape (n_values, n_classes)
+    """
+
+    rotation: Doubles
+    coefficients: Doubles
+    intercepts: Doubles
+
+    def measure(self, X: Rows, y: Places) -> tuple[Doubles, Doubles]:  # noqa: N803
+        """Measure the scores on rows.
+
+        Returns
+        -------
+        accuracies, log_losses : ndarray of float64, shape (n_values,)
+        """
+        n_values, dim, n_classes = self.coefficients.shape
+        stacked = self.coefficients.transpose(1, 0, 2).reshape(dim, -1).astype(np.float32)
+        shifts = self.intercepts.reshape(-1).astype(np.float32)
+        rotation = self.rotation.astype(np.float32)
+        right, losses = np.zeros(n_values), np.zeros(n_values)
+        step = max(1, _LOGITS_AT_ONCE // stacked.shape[1])
+        for start in range(0, len(X), step):
+            logits = (X[start : start + step] @ rotation) @ stacked
+            logits += shifts
+            truth = y[start : start + step]
+            chunk_right, chunk_losses = _judge(logits.reshape(-1, n_values, n_classes), truth)
+            right += chunk_right
+            losses += chunk_losses
+        return right / max(len(X), 1), losses / max(len(X), 1)
+
+
+def decompose(matrix: Doubles) -> tuple[Doubles, Doubles]:
+    """Return the eigenvalues, none below 0, and the eigenvectors of a symmetric matrix."""
+    eigenvalues, rotation = np.linalg.eigh(matrix)
+    return np.maximum(eigenvalues, 0), rotation
+
+
+def invert(diagonals: Doubles) -> Doubles:
+    """Return one over each number; 0 where it is nothing beside the largest of its row."""
+    least = _LEAST_RATIO * diagonals.max(axis=-1, keepdims=True, initial=0)
+    kept = diagonals > least
+    return np.where(kept, 1 / np.where(kept, diagonals, 1), 0)
+
+
+def sweep_path(
+    parameter: str,
+    X: Vectors,  # noqa: N803 - scikit-learn's name
+    y: Rows,
+    values: npt.NDArray[Any],
+    folds: npt.NDArray[np.int64],
+    solve: Callable[[Sums, Doubles, Callable[[int], tuple[Rows, Places]]], Path],
+) -> Sweep:
+    """Measure a closed form at many values on each fold.
+
+    The Gram matrix of the training rows of a fold is the total less that of the held-out rows.
+
+    Parameters
+    ----------
+    parameter : str
+        Name of what is varied.
+    X : ndarray of float32, shape (n_images, dim)
+    y : ndarray, shape (n_images,)
+    values : ndarray of float64, shape (n_values,)
+    folds : ndarray of int64, shape (n_images,)
+        Fold in which each row is held out, -1 for one that always trains.
+    solve : callable
+        From the sums of the training rows, the values, and a function that draws at most so many
+        training rows with their classes, to the path.
+    """
+    _, labels = np.unique(y, return_inverse=True)
+    n_classes = int(labels.max(initial=-1)) + 1
+    centred = X - X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+    numbers = np.unique(folds[folds >= 0])
+    if not len(numbers):
+        msg = "no row is held out in a fold; give folds from 0"
+        raise ProbeError(msg)
+    held = [Sums.of(centred[folds == f], labels[folds == f], n_classes) for f in numbers]
+    total = Sums.of(centred[folds < 0], labels[folds < 0], n_classes)
+    for part in held:
+        total = Sums(total.counts + part.counts, total.totals + part.totals, total.gram + part.gram)
+    asked = np.asarray(values, dtype=np.float64)
+    accuracies = np.empty((len(asked), len(numbers)))
+    log_losses = np.empty_like(accuracies)
+    for column, (fold, part) in enumerate(zip(numbers, held, strict=True)):
+        training = np.flatnonzero(folds != fold)
+
+        def draw(at_most: int, rows: Places = training) -> tuple[Rows, Places]:
+            chosen = rows[spread_rows(len(rows), at_most)]
+            return centred[chosen], labels[chosen]
+
+        path = solve(total - part, asked, draw)
+        out = folds == fold
+        accuracies[:, column], log_losses[:, column] = path.measure(centred[out], labels[out])
+    return Sweep(parameter, asked, accuracies, log_losses)
+
+
+def spread_rows(n_rows: int, at_most: int) -> npt.NDArray[np.int64]:
+    """Return at most so many rows of all, evenly spaced, ascending."""
+    return np.linspace(0, max(n_rows - 1, 0), min(n_rows, at_most)).astype(np.int64)
+
+
+class AffineProbe(Probe):
+    """A probe whose logits are an affine function of the vectors.
+
+    Attributes
+    ----------
+    coef_ : ndarray of float32, shape (n_classes, dim)
+    intercept_ : ndarray of float32, shape (n_classes,)
+    """
+
+    coef_: npt.NDArray[np.float32]
+    intercept_: npt.NDArray[np.float32]
+
+    def decision_function(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
+        """Return the logits, float32 of shape (n_images, n_classes)."""
+        return np.asarray(
+            np.asarray(X, dtype=np.float32) @ self.coef_.T + self.intercept_, dtype=np.float32
+        )
+
+    def to_arrays(self) -> Arrays:
+        """Return coefficients and intercepts."""
+        return {"coef": self.coef_, "intercept": self.intercept_}
+
+    def set_arrays(self, arrays: Arrays, classes: npt.NDArray[Any]) -> Self:
+        """Take what :meth:`to_arrays` returned."""
+        self.classes_ = classes
+        self.coef_, self.intercept_ = arrays["coef"], arrays["intercept"]
+        return self
+
+    def _start(self, X: Vectors, y: Rows) -> tuple[Vectors, Places, Doubles]:  # noqa: N803
+        """Set the classes; return centred rows, their classes from 0, and the centre."""
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            msg = f"a probe tells classes apart: two are needed, got {len(self.classes_)}"
+            raise ProbeError(msg)
+        centre = X.mean(axis=0, dtype=np.float64)
+        return X - centre.astype(X.dtype), labels, centre.astype(X.dtype).astype(np.float64)
+
+    def _keep(self, path: Path, centre: Doubles, factor: float = 1.0) -> Self:
+        """Keep the first value of a path as coefficients of rows that are not centred."""
+        coefficients = factor * (path.rotation @ path.coefficients[0])
+        intercepts = factor * path.intercepts[0] - centre @ coefficients
+        self.coef_ = np.ascontiguousarray(coefficients.T, dtype=np.float32)
+        self.intercept_ = intercepts.astype(np.float32)
+        return self
+
+
+def _judge(logits: npt.NDArray[np.float32], truth: Places) -> tuple[Doubles, Doubles]:
+    """Return the number of right answers and the summed log-loss, each of shape (n_values,)."""
+    best = logits.argmax(axis=2)
+    highest = np.take_along_axis(logits, best[:, :, np.newaxis], axis=2)
+    own = logits[np.arange(len(truth)), :, truth] - highest[:, :, 0]
+    logits -= highest
+    np.exp(logits, out=logits)
+    losses = np.log(logits.sum(axis=2)) - own
+    # A class without a training row has no probability at all; scikit-learn's log_loss clips so.
+    np.minimum(losses, -np.log(np.finfo(np.float32).eps), out=losses)
+    right = (best == truth[:, np.newaxis]).sum(axis=0)
+    return right.astype(np.float64), losses.sum(axis=0, dtype=np.float64)
+
+
+class LdaProbe(AffineProbe):
+    r"""Gaussian classes of one covariance, shrunk towards a multiple of the identity.
+
+    Logits are :math:`x^T \Sigma_s^{-1} m_c - m_c^T \Sigma_s^{-1} m_c / 2 + \log p_c`, with
+    :math:`\Sigma_s = (1 - s) \Sigma + s \operatorname{tr}(\Sigma) I / d` of the covariance
+    within classes. All values of s share the eigenvectors of :math:`\Sigma`.
+
+    Parameters
+    ----------
+    shrinkage : float
+        s, in [0, 1].
+
+    See Also
+    --------
+    sklearn.discriminant_analysis.LinearDiscriminantAnalysis : The same with ``solver="lsqr"``.
+
+    References
+    ----------
+    Friedman 1989, *Regularized Discriminant Analysis*; Ledoit and Wolf 2004 for the target.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0, 1.0], [0.2, 0.9], [1.0, 0.0], [0.9, 0.1]], dtype=np.float32)
+    >>> LdaProbe().fit(X, np.array(["a", "a", "b", "b"])).predict(X[:1]).tolist()
+    ['a']
+    """
+
+    kind: ClassVar[str] = "lda"
+
+    def __init__(self, shrinkage: float = 0.1) -> None:
+        self.shrinkage = shrinkage
+
+    def fit(self, X: Vectors, y: npt.NDArray[Any]) -> Self:  # noqa: N803
+        """Learn from vectors, shape (n_images, dim), unit rows, and their classes."""
+        centred, labels, centre = self._start(X, y)
+        sums = Sums.of(centred, labels, len(self.classes_))
+        return self._keep(_solve(sums, np.array([self.shrinkage])), centre)
+
+    @classmethod
+    def sweep(
+        cls,
+        X: Vectors,  # noqa: N803 - scikit-learn's name
+        y: npt.NDArray[Any],
+        values: npt.NDArray[np.float64],
+        folds: npt.NDArray[np.int64],
+    ) -> Sweep:
+        """Measure many values of the shrinkage on each fold; one eigendecomposition a fold.
+
+        Parameters
+        ----------
+        X : ndarray of float32, shape (n_images, dim), unit rows
+        y : ndarray, shape (n_images,)
+        values : ndarray of float64, shape (n_values,)
+            In [0, 1].
+        folds : ndarray of int64, shape (n_images,)
+            Fold in which each row is held out, -1 for one that always trains.
+        """
+        return sweep_path(
+            "shrinkage", X, y, values, folds, lambda sums, asked, _: _solve(sums, asked)
+        )
+
+
+def _solve(sums: Sums, shrinkages: Doubles) -> Path:
+    if not ((shrinkages >= 0) & (shrinkages <= 1)).all():
+        msg = (
+            f"shrinkage lies in [0, 1], got {shrinkages[(shrinkages < 0) | (shrinkages > 1)][0]:g}"
+        )
+        raise ProbeError(msg)
+    variances, rotation = decompose(sums.scatter_within / sums.n_rows)
+    s = shrinkages[:, np.newaxis]
+    inverses = invert((1 - s) * variances + s * variances.mean())
+    means = sums.class_means @ rotation
+    coefficients = inverses[:, :, np.newaxis] * means.T
+    with np.errstate(divide="ignore"):
+        log_priors = np.log(sums.counts / sums.n_rows)
+    intercepts = log_priors - np.einsum("vd,cd->vc", inverses, means**2) / 2
+    return Path(rotation, coefficients, intercepts)
+
+
+# Rows that the temperature is fitted on: more change one number in its third digit.
+_N_DRAWN = 512
+
+
+class RidgeProbe(AffineProbe):
+    """Least squares from vectors to +1 for the own class and -1 for others, with a penalty.
+
+    Coefficients and intercepts, which are not penalised, are those of scikit-learn's
+    ``RidgeClassifier`` times one factor, at which the softmax of the leave-one-out scores of
+    training rows (512 at most, evenly spaced) is most likely. These scores have a closed form:
+    each residual is divided by one less the row's leverage.
+
+    Parameters
+    ----------
+    alpha : float
+        Penalty on the squared coefficients, ≥ 0.
+
+    Attributes
+    ----------
+    scale_ : float
+        The factor.
+
+    See Also
+    --------
+    sklearn.linear_model.RidgeClassifier : The same predictions, without probabilities.
+
+    References
+    ----------
+    Golub, Heath and Wahba 1979, *Generalized Cross-Validation*: leave-one-out residuals.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0, 1.0], [0.2, 0.9], [1.0, 0.0], [0.9, 0.1]], dtype=np.float32)
+    >>> RidgeProbe().fit(X, np.array(["a", "a", "b", "b"])).predict(X[:1]).tolist()
+    ['a']
+    """
+
+    kind: ClassVar[str] = "ridge"
+    scale_: float
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def fit(self, X: Vectors, y: npt.NDArray[Any]) -> Self:  # noqa: N803
+        """Learn from vectors, shape (n_images, dim), unit rows, and their classes."""
+        centred, labels, centre = self._start(X, y)
+        sums = Sums.of(centred, labels, len(self.classes_))
+        chosen = spread_rows(len(centred), _N_DRAWN)
+        path, leverages = _solve_path(sums, np.array([self.alpha], dtype=np.float64))
+        self.scale_ = _fit_scales(path, leverages, sums, centred[chosen], labels[chosen])[0]
+        return self._keep(path, centre, self.scale_)
+
+    @classmethod
+    def sweep(
+        cls,
+        X: Vectors,  # noqa: N803 - scikit-learn's name
+        y: npt.NDArray[Any],
+        values: npt.NDArray[np.float64],
+        folds: npt.NDArray[np.int64],
+    ) -> Sweep:
+        """Measure many values of alpha on each fold; one eigendecomposition a fold.
+
+        Parameters
+        ----------
+        X : ndarray of float32, shape (n_images, dim), unit rows
+        y : ndarray, shape (n_images,)
+        values : ndarray of float64, shape (n_values,)
+            At least 0.
+        folds : ndarray of int64, shape (n_images,)
+            Fold in which each row is held out, -1 for one that always trains.
+        """
+        return sweep_path("alpha", X, y, values, folds, _solve_scaled)
+
+
+def _solve_scaled(sums: Sums, alphas: Doubles, draw: Callable[[int], tuple[Rows, Places]]) -> Path:
+    path, inverses = _solve_path(sums, alphas)
+    scales = _fit_scales(path, inverses, sums, *draw(_N_DRAWN))[:, np.newaxis]
+    return Path(
+        path.rotation, path.coefficients * scales[:, :, np.newaxis], path.intercepts * scales
+    )
+
+
+def _solve_path(sums: Sums, alphas: Doubles) -> tuple[Path, Doubles]:
+    """Return the path, and the inverse eigenvalues of which leverages are made."""
+    if not (alphas >= 0).all():
+        msg = f"alpha is at least 0, got {alphas[~(alphas >= 0)][0]:g}"
+        raise ProbeError(msg)
+    lengths, rotation = decompose(sums.scatter)
+    inverses = invert(lengths + alphas[:, np.newaxis])
+    mean = sums.mean
+    # Of targets +1 and -1, of which the mean over rows is taken off.
+    targets = 2 * (sums.totals - np.outer(sums.counts, mean)) @ rotation
+    coefficients = inverses[:, :, np.newaxis] * targets.T
+    intercepts = 2 * sums.counts / sums.n_rows - 1 - (mean @ rotation) @ coefficients
+    return Path(rotation, coefficients, intercepts), inverses
+
+
+def _fit_scales(path: Path, inverses: Doubles, sums: Sums, X: Rows, y: Places) -> Doubles:  # noqa: N803
+    """Fit the factor of each value on the leave-one-out scores of training rows."""
+    rotated = X @ path.rotation.astype(np.float32)
+    centred = rotated - (sums.mean @ path.rotation).astype(np.float32)
+    leverages = 1 / sums.n_rows + centred.astype(np.float64) ** 2 @ inverses.T
+    # A row that its own coefficient fits alone says nothing when it is left out.
+    rest = np.maximum(1 - leverages, 1e-4).astype(np.float32)
+    own = np.zeros((len(X), len(sums.counts)), dtype=np.float32)
+    own[np.arange(len(X)), y] = 2
+    own -= 1
+    scales = np.empty(len(inverses))
+    for place, (coefficients, intercepts) in enumerate(
+        zip(path.coefficients, path.intercepts, strict=True)
+    ):
+        scores = rotated @ coefficients.astype(np.float32) + intercepts.astype(np.float32)
+        scores += (scores - own) * ((1 - rest[:, place]) / rest[:, place])[:, np.newaxis]
+        scales[place] = fit_scale(scores, y)
+    return scales

@@ -1,1 +1,0 @@
-"""Probes whose whole regularisation path is one eigendecomposition."""

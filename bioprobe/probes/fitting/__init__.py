@@ -1,1 +1,0 @@
-"""A probe fitted on a store: what it learns from, and how values are chosen."""

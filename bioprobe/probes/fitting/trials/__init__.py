@@ -1,1 +1,0 @@
-"""What tuning tries, and what came of it."""

@@ -1,1 +1,0 @@
-"""Classes that form a tree: index arrays, the loss at every rank, and its minimum."""

@@ -1,0 +1,163 @@
+"""L-BFGS on several problems that step together, each by its own curvature and step length."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+Evaluate = Callable[["torch.Tensor"], tuple["torch.Tensor", "torch.Tensor"]]
+
+_SHRINK = 0.3
+_MAX_SHRINKS = 8
+_MEMORY = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Stop:
+    """When a problem is solved.
+
+    Parameters
+    ----------
+    tolerance : float
+        The decrease that the quadratic model still promises, as a fraction of the objective.
+    max_iter : int
+        Steps at most.
+    noise : float
+        Rise of the objective, as a fraction of it, that rounding alone may cause.
+    """
+
+    tolerance: float
+    max_iter: int
+    noise: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Minimum:
+    """Where the problems stopped.
+
+    Parameters
+    ----------
+    points : tensor, shape (n_problems, n_parameters)
+        The best points found.
+    values : tensor of float64, shape (n_problems,)
+        Objectives there.
+    n_iter : int
+        Steps taken.
+    is_converged : bool
+        Whether no problem was stopped by ``max_iter``.
+    """
+
+    points: torch.Tensor
+    values: torch.Tensor
+    n_iter: int
+    is_converged: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pair:
+    step: torch.Tensor
+    change: torch.Tensor
+    inverse: torch.Tensor
+
+
+def minimise(
+    evaluate: Evaluate,
+    start: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    scale: torch.Tensor,
+    stop: Stop,
+) -> Minimum:
+    """Minimise smooth functions of (n_problems, n_parameters) together.
+
+    Parameters
+    ----------
+    evaluate : function
+        Takes the points of all problems; returns objectives (float64) and gradients.
+    start : tuple of tensors
+        Points to start from, and what ``evaluate`` returns there.
+    scale : tensor, shape (n_problems, n_parameters)
+        Approximate inverse of the Hessian's diagonal.
+    stop : Stop
+        When to stop.
+
+    Returns
+    -------
+    Minimum
+        The points reached.
+
+    References
+    ----------
+    Nocedal & Wright, Numerical Optimization, 2nd ed., algorithms 7.4 and 7.5.
+    """
+    import torch
+
+    (points, values, gradients), pairs = start, list[_Pair]()
+    active = torch.ones(len(points), dtype=torch.bool)
+    for iteration in range(stop.max_iter):
+        direction = _find_direction(gradients, scale, pairs)
+        promised = _dot(gradients, direction).double() / 2
+        active &= promised > stop.tolerance * values
+        if not active.any():
+            return Minimum(points, values, iteration, is_converged=True)
+        steps = active.to(points.dtype)
+        ceiling = values + stop.noise * values
+        for _ in range(_MAX_SHRINKS):
+            trial = torch.addcmul(points, direction, steps.unsqueeze(1), value=-1)
+            trial_values, trial_gradients = evaluate(trial)
+            is_higher = active & ~(trial_values <= ceiling)
+            if not is_higher.any():
+                break
+            steps = torch.where(is_higher, steps * _SHRINK, steps)
+        else:
+            # No way down along this direction: rounding is all that is left.
+            trial = torch.where(is_higher.unsqueeze(1), points, trial)
+            trial_values, trial_gradients = evaluate(trial)
+            active &= ~is_higher
+        pairs = [*pairs, _pair(trial - points, trial_gradients - gradients)][-_MEMORY:]
+        # Steps that gain no more than rounding could are the last.
+        active &= values - trial_values > stop.noise / 4 * values
+        points, values, gradients = trial, trial_values, trial_gradients
+    return Minimum(points, values, stop.max_iter, is_converged=not bool(active.any()))
+
+
+def _find_direction(
+    gradients: torch.Tensor, scale: torch.Tensor, pairs: list[_Pair]
+) -> torch.Tensor:
+    import torch
+
+    direction, factors = gradients.clone(), []
+    for pair in reversed(pairs):
+        factor = pair.inverse * _dot(pair.step, direction)
+        direction.addcmul_(pair.change, factor.unsqueeze(1), value=-1)
+        factors.append(factor)
+    if pairs:
+        last = pairs[-1]
+        length = _dot(last.change, scale * last.change)
+        size = torch.where(
+            last.inverse > 0, _dot(last.step, last.change) / length, torch.ones_like(length)
+        )
+        direction.mul_(size.unsqueeze(1))
+    direction.mul_(scale)
+    for pair, factor in zip(pairs, reversed(factors), strict=True):
+        back = pair.inverse * _dot(pair.change, direction)
+        direction.addcmul_(pair.step, (factor - back).unsqueeze(1))
+    return direction
+
+
+def _pair(step: torch.Tensor, change: torch.Tensor) -> _Pair:
+    import torch
+
+    curvature = _dot(step, change)
+    # A problem that stands still, or whose curvature is not positive, keeps no memory of it.
+    inverse = torch.where(curvature > 0, 1 / curvature, torch.zeros_like(curvature))
+    return _Pair(step, change, torch.nan_to_num(inverse, nan=0.0, posinf=0.0))
+
+
+def _dot(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.einsum("bi,bi->b", first, second)

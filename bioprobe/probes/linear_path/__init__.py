@@ -1,1 +1,0 @@
-"""Solver of the multinomial logistic regression: many regularisation values and folds together."""

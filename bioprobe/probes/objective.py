@@ -1,0 +1,255 @@
+"""The loss of several logistic regressions over the same rows, and its gradient, in chunks."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+
+# Logits of a chunk, in numbers: 16 MiB as float32, which stays in the cache of most machines.
+_CHUNK_NUMBERS = 1 << 22
+# Added to the logit of a class that a problem has no rows of: it never gets a probability.
+ABSENT = -1e4
+
+
+@dataclasses.dataclass(frozen=True)
+class Problems:
+    """Logistic regressions that share rows and differ in the weights of the rows.
+
+    Parameters
+    ----------
+    rows : ndarray of float32 or float64, shape (n_images, rank)
+        In the coordinates of an :class:`~bioprobe.probes.path.EigenBasis`.
+    targets : ndarray of int64, shape (n_images,)
+        Position of each row's class.
+    weights : ndarray of float32, shape (n_images, n_problems)
+        Weight of each row in each problem; 0 holds the row out.
+    adjustments : ndarray of float32, shape (n_problems, n_classes)
+        Added to the logits while learning, and only then.
+    focus : float
+        Exponent of the focal loss; 0 is cross-entropy.
+    """
+
+    rows: npt.NDArray[np.floating]
+    targets: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+    adjustments: npt.NDArray[np.float32]
+    focus: float = 0.0
+
+    @property
+    def n_problems(self) -> int:
+        """Number of regressions."""
+        return len(self.adjustments)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return int(self.adjustments.shape[1])
+
+    def weigh_classes(self) -> npt.NDArray[np.float64]:
+        """Return the sum of weights of each class, shape (n_problems, n_classes)."""
+        sums = np.zeros((self.n_classes, self.n_problems))
+        np.add.at(sums, self.targets, self.weights)
+        return sums.T
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """Loss of each problem and its derivatives.
+
+    Parameters
+    ----------
+    losses : tensor of float64, shape (n_problems,)
+        Weighted sums over rows.
+    coefficients : tensor, shape (n_problems, n_classes, rank)
+        Gradient by the coefficients.
+    intercepts : tensor, shape (n_problems, n_classes)
+        Gradient by the intercepts.
+    spreads : tensor, shape (n_problems, n_classes)
+        Weighted sums of p(1 − p), of which the Hessian's diagonal is made; zeros unless asked.
+    """
+
+    losses: torch.Tensor
+    coefficients: torch.Tensor
+    intercepts: torch.Tensor
+    spreads: torch.Tensor
+
+
+class Objective:
+    """Evaluate the losses of problems, with products in a given precision.
+
+    Sums are kept in float32, or in float64 if the products are. The logits never exist for more
+    than a chunk of rows.
+
+    Parameters
+    ----------
+    problems : Problems
+        What to evaluate.
+    dtype : torch.dtype
+        Of the rows in the products: bfloat16, float32 or float64.
+    """
+
+    def __init__(self, problems: Problems, dtype: torch.dtype) -> None:
+        import torch
+
+        self.problems = problems
+        self.dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        self._rows = torch.from_numpy(problems.rows).to(dtype)
+        self._targets = torch.from_numpy(problems.targets)
+        self._weights = torch.from_numpy(problems.weights).to(self.dtype)
+        self._adjustments = torch.from_numpy(problems.adjustments).to(self.dtype)
+        width = problems.n_problems * problems.n_classes
+        self._chunk = max(1, min(len(problems.rows), _CHUNK_NUMBERS // width))
+        # Fresh memory costs more than the arithmetic done in it.
+        self._products = torch.empty(self._chunk, width, dtype=dtype)
+        self._logits = torch.empty(self._chunk, width, dtype=self.dtype)
+        self._partial = torch.empty(width, problems.rows.shape[1], dtype=dtype)
+
+    def evaluate(
+        self, coefficients: torch.Tensor, intercepts: torch.Tensor, *, with_spreads: bool = False
+    ) -> Value:
+        """Return losses and gradients at coefficients (n_problems, n_classes, rank)."""
+        import torch
+
+        n_problems, n_classes, rank = coefficients.shape
+        value = Value(
+            torch.zeros(n_problems, dtype=torch.float64),
+            torch.zeros(n_problems * n_classes, rank, dtype=self.dtype),
+            torch.zeros(n_problems, n_classes, dtype=self.dtype),
+            torch.zeros(n_problems, n_classes, dtype=self.dtype),
+        )
+        short = self._shorten(coefficients)
+        for start in range(0, len(self._rows), self._chunk):
+            part = slice(start, start + self._chunk)
+            logits = self._score(part, short, intercepts + self._adjustments)
+            self._add_chunk(value, part, logits, with_spreads=with_spreads)
+        return dataclasses.replace(value, coefficients=value.coefficients.view(coefficients.shape))
+
+    def score_held_out(
+        self, coefficients: torch.Tensor, intercepts: torch.Tensor, folds: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """Score each row by the problem of its own fold.
+
+        Returns
+        -------
+        ndarray of float64, shape (2, n_images)
+            Whether the best class is the true one, and the negative log-probability of the true
+            class; NaN where the fold is -1.
+        """
+        import torch
+
+        scores = np.full((2, len(folds)), np.nan)
+        short = self._shorten(coefficients)
+        absent = torch.where(self._adjustments <= ABSENT, ABSENT, 0.0).to(self.dtype)
+        for start in range(0, len(self._rows), self._chunk):
+            part = slice(start, start + self._chunk)
+            logits = self._score(part, short, intercepts + absent)
+            inside = np.flatnonzero(folds[part] >= 0)
+            own = logits[inside, folds[part][inside]].double()
+            targets = self._targets[part][inside]
+            scores[0, start + inside] = (own.argmax(dim=1) == targets).numpy()
+            surprise = torch.nn.functional.cross_entropy(own, targets, reduction="none")
+            # As scikit-learn's log_loss: no probability is taken for less than this.
+            limit = -np.log(np.finfo(np.float64).eps)
+            scores[1, start + inside] = surprise.clamp_max(limit).numpy()
+        return scores
+
+    def _shorten(self, coefficients: torch.Tensor) -> torch.Tensor:
+        return coefficients.reshape(-1, coefficients.shape[2]).to(self._rows.dtype).T
+
+    def _score(
+        self, part: slice, coefficients: torch.Tensor, intercepts: torch.Tensor
+    ) -> torch.Tensor:
+        import torch
+
+        rows = self._rows[part]
+        torch.mm(rows, coefficients, out=self._products[: len(rows)])
+        logits = self._logits[: len(rows)]
+        logits.copy_(self._products[: len(rows)]).add_(intercepts.reshape(1, -1))
+        return logits.view(len(rows), *self._adjustments.shape)
+
+    def _add_chunk(
+        self, value: Value, part: slice, logits: torch.Tensor, *, with_spreads: bool
+    ) -> None:
+        """Add what a chunk gives to losses and gradients; its logits become the residuals."""
+        import torch
+
+        weights = self._weights[part]
+        true = self._targets[part].view(-1, 1, 1).expand(-1, logits.shape[1], 1)
+        peak = logits.amax(dim=2) - logits.gather(2, true)[:, :, 0]
+        torch.softmax(logits, dim=2, out=logits)
+        probability = logits.gather(2, true)[:, :, 0]
+        # A probability too small for the format is known from its distance to the best.
+        least = torch.finfo(self.dtype).smallest_normal
+        surprise = torch.where(probability > least, -probability.clamp_min(least).log(), peak)
+        loss, pull = self._focus(probability, surprise)
+        value.losses.add_((loss * weights).sum(dim=0))
+        pull = pull * weights
+        if with_spreads:
+            spread = torch.einsum("nb,nbk->bk", pull, logits)
+            spread -= torch.einsum("nb,nbk->bk", pull, logits.square())
+            value.spreads.add_(spread)
+        logits.scatter_(2, true, (probability - 1).unsqueeze(2)).mul_(pull.unsqueeze(2))
+        value.intercepts.add_(logits.sum(dim=0))
+        residuals = self._products[: len(logits)]
+        residuals.copy_(logits.view(len(logits), -1))
+        torch.mm(residuals.T, self._rows[part], out=self._partial)
+        value.coefficients.add_(self._partial)
+
+    def _focus(
+        self, probability: torch.Tensor, surprise: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss and the factor by which p − 1[true] gives its gradient."""
+        import torch
+
+        focus = self.problems.focus
+        if focus == 0:
+            return surprise, torch.ones_like(surprise)
+        rest = (1 - probability).clamp_min(torch.finfo(self.dtype).eps)
+        faded = rest**focus
+        return faded * surprise, faded + focus * probability * surprise * faded / rest
+
+
+_SIDE = 1024
+# bf16 has to win clearly: its products are rounded, and steps of a solver are lost to that.
+_LEAST_SPEED_UP = 2.0
+
+
+@functools.cache
+def choose_dtype() -> torch.dtype:
+    """Return torch.bfloat16 where the CPU has units for it and they are measured faster.
+
+    Returns
+    -------
+    torch.dtype
+        bfloat16 or float32.
+    """
+    import torch
+
+    # Private, so absent from some releases: then float32 it is.
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    if not any(getattr(torch.cpu, check, lambda: False)() for check in checks):
+        return torch.float32
+    exact_s, short_s = _time_product(torch.float32), _time_product(torch.bfloat16)
+    return torch.bfloat16 if exact_s > _LEAST_SPEED_UP * short_s else torch.float32
+
+
+def _time_product(dtype: torch.dtype) -> float:
+    import torch
+
+    square = torch.ones(_SIDE, _SIDE, dtype=dtype)
+    times_s = []
+    # The first passes choose kernels and fetch memory.
+    for _ in range(4):
+        start_s = time.perf_counter()
+        torch.mm(square, square)
+        times_s.append(time.perf_counter() - start_s)
+    return min(times_s)

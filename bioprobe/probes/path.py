@@ -1,0 +1,349 @@
+"""Logistic regressions solved from strong to weak regularisation, each from the last."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.probes.lbfgs import Stop, minimise
+from bioprobe.probes.objective import ABSENT, Objective, Problems, Value, choose_dtype
+
+if TYPE_CHECKING:
+    import torch
+
+
+# Directions this much shorter than the longest hold only rounding errors.
+_LEAST_RATIO = 1e-12
+
+
+@dataclasses.dataclass(frozen=True)
+class EigenBasis:
+    """Rotation of centred rows onto the eigenvectors of their Gram matrix.
+
+    A rotation leaves the ridge penalty as it is, and the intercept, which nothing penalises,
+    takes up the shift. So the objective is the same in these coordinates, but its Hessian is
+    nearly diagonal: at equal probabilities it is exactly the eigenvalues times a matrix of
+    classes.
+
+    Parameters
+    ----------
+    centre : ndarray of float64, shape (dim,)
+        Mean of the rows.
+    directions : ndarray of float64, shape (dim, rank)
+        Orthonormal eigenvectors, the longest first; those without extent are left out,
+        but for the first.
+    eigenvalues : ndarray of float64, shape (rank,)
+        Of the Gram matrix of the centred rows (a sum over rows, no mean).
+    """
+
+    centre: npt.NDArray[np.float64]
+    directions: npt.NDArray[np.float64]
+    eigenvalues: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, X: npt.NDArray[np.floating]) -> EigenBasis:  # noqa: N803
+        """Find the basis of rows, shape (n_images, dim)."""
+        centre = X.mean(axis=0, dtype=np.float64)
+        centred = X - centre.astype(X.dtype)
+        n_images, dim = X.shape
+        if n_images < dim:
+            _, lengths, rows = np.linalg.svd(centred.astype(np.float64), full_matrices=False)
+            eigenvalues, directions = lengths**2, rows.T
+        else:
+            gram = (centred.T @ centred).astype(np.float64)
+            eigenvalues, directions = np.linalg.eigh(gram)
+            eigenvalues, directions = eigenvalues[::-1], directions[:, ::-1]
+        kept = eigenvalues > _LEAST_RATIO * max(eigenvalues[0], np.finfo(np.float64).tiny)
+        kept[0] = True  # torch has no products over no directions
+        return cls(centre, np.ascontiguousarray(directions[:, kept]), eigenvalues[kept])
+
+    def rotate(self, X: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:  # noqa: N803
+        """Return rows in this basis, shape (n_images, rank), in the dtype of ``X``."""
+        centred = X - self.centre.astype(X.dtype)
+        return np.asarray(centred @ self.directions.astype(X.dtype))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread meanwhile.
+
+    A product of a millisecond is over before a second thread has begun; beside other work, the
+    wait for it takes longer than the product.
+
+    Yields
+    ------
+    None
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# Products this small gain nothing from bf16, nor from a second thread.
+_LEAST_WORK = 1e8
+# Accuracies stand still long before the objective does. Of few rows, each shows.
+_ROUGH = Stop(tolerance=3e-4, max_iter=40, noise=1e-3)
+_FINE = Stop(tolerance=1e-7, max_iter=300, noise=1e-7)
+# Rows as float64 up to 256 MiB; beyond, float32 it stays.
+_MOST_DOUBLES = 1 << 25
+# Of an intercept's curvature where all rows are certain.
+_LEAST_SPREAD = 1e-3
+# Strong to weak on the way to the one fit that is kept.
+_WAY = (1e-3, 1e-2, 1e-1, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Coefficients of all problems at one value, in the coordinates of the basis.
+
+    Parameters
+    ----------
+    coefficients : tensor, shape (n_problems, n_classes, rank)
+    intercepts : tensor, shape (n_problems, n_classes)
+    n_iter : int
+        Steps since the state before.
+    is_converged : bool
+        Whether they were enough.
+    """
+
+    coefficients: torch.Tensor
+    intercepts: torch.Tensor
+    n_iter: int = 0
+    is_converged: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A solved logistic regression.
+
+    Parameters
+    ----------
+    coefficients : ndarray of float64, shape (n_classes, dim)
+    intercepts : ndarray of float64, shape (n_classes,)
+    n_iter : int
+        Steps taken in full precision.
+    is_converged : bool
+        Whether they were enough.
+    """
+
+    coefficients: npt.NDArray[np.float64]
+    intercepts: npt.NDArray[np.float64]
+    n_iter: int
+    is_converged: bool
+
+
+def sweep_values(
+    problems: Problems,
+    basis: EigenBasis,
+    values: Sequence[float],
+    folds: npt.NDArray[np.int64],
+    prior: npt.NDArray[np.float64] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Score the rows of each fold at each value of C.
+
+    Parameters
+    ----------
+    problems : Problems
+        One for each fold; its held-out rows weigh nothing.
+    basis : EigenBasis
+        Coordinates of the problems' rows.
+    values : sequence of float
+        C, from the strongest regularisation to the weakest.
+    folds : ndarray of int64, shape (n_images,)
+        Fold of each row, -1 for one that is not scored.
+    prior : ndarray of float64, shape (n_classes, rank), optional
+        Coefficients that the penalty shrinks towards, in the basis.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_values, 2, n_images)
+        Whether each row is right, and its negative log-probability; NaN where not scored.
+    """
+    objective = Objective(problems, _choose_dtype(problems))
+    penalties = [_to_penalty(value, problems) for value in values]
+    stop = _ROUGH if _is_large(problems) else _FINE
+    states = _iter_states(objective, basis, penalties, _to_tensor(prior, objective), stop)
+    with _choose_threads(problems):
+        scored = [
+            objective.score_held_out(state.coefficients, state.intercepts, folds)
+            for state in states
+        ]
+    return np.stack(scored)
+
+
+def solve(
+    problems: Problems,
+    basis: EigenBasis,
+    value: float,
+    stop: Stop,
+    prior: npt.NDArray[np.float64] | None = None,
+) -> Weights:
+    """Solve one logistic regression to the end.
+
+    It is begun roughly, on a path from strong regularisation, and polished in float32 and, if
+    its rows are few enough, in float64.
+
+    Parameters
+    ----------
+    problems : Problems
+        Exactly one.
+    basis : EigenBasis
+        Coordinates of its rows.
+    value : float
+        C.
+    stop : Stop
+        When the polish may stop.
+    prior : ndarray of float64, shape (n_classes, dim), optional
+        Coefficients that the penalty shrinks towards.
+
+    Returns
+    -------
+    Weights
+        In the coordinates of the vectors.
+    """
+    import torch
+
+    shrunk_to = None if prior is None else prior @ basis.directions
+    rough = Objective(problems, _choose_dtype(problems))
+    penalties = [_to_penalty(value * step, problems) for step in _WAY]
+    with _choose_threads(problems):
+        *_, state = _iter_states(rough, basis, penalties, _to_tensor(shrunk_to, rough), _ROUGH)
+    exact = torch.float64 if problems.rows.size <= _MOST_DOUBLES else torch.float32
+    n_iter = 0
+    for dtype in (torch.float32, exact):
+        # Float32 cannot tell smaller decreases from rounding.
+        aim = stop if dtype == exact else _FINE
+        objective = Objective(problems, dtype)
+        with _choose_threads(problems):
+            state = _solve(
+                objective, basis, penalties[-1], _to_tensor(shrunk_to, objective), state, aim
+            )
+        n_iter += state.n_iter
+    coefficients = state.coefficients[0].double().numpy() @ basis.directions.T
+    if prior is not None and shrunk_to is not None:
+        # Rows say nothing about the directions in which they have no extent.
+        coefficients += prior - shrunk_to @ basis.directions.T
+    intercepts = state.intercepts[0].double().numpy() - coefficients @ basis.centre
+    return Weights(coefficients, intercepts, n_iter, state.is_converged)
+
+
+def _choose_dtype(problems: Problems) -> torch.dtype:
+    import torch
+
+    return choose_dtype() if _is_large(problems) else torch.float32
+
+
+def _choose_threads(problems: Problems) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if _is_large(problems) else one_thread()
+
+
+def _is_large(problems: Problems) -> bool:
+    return float(problems.rows.size) * problems.adjustments.size > _LEAST_WORK
+
+
+def _to_penalty(value: float, problems: Problems) -> float:
+    # Two classes as scikit-learn has them: one vector w for both, of which a softmax takes w / 2
+    # and -w / 2, whose squares add up to half of the square of w.
+    return (2.0 if problems.n_classes == 2 else 1.0) / value
+
+
+def _to_tensor(prior: npt.NDArray[np.float64] | None, objective: Objective) -> torch.Tensor:
+    import torch
+
+    if prior is not None:
+        return torch.from_numpy(prior).to(objective.dtype)
+    shape = objective.problems.n_classes, objective.problems.rows.shape[1]
+    return torch.zeros(shape, dtype=objective.dtype)
+
+
+def _iter_states(
+    objective: Objective,
+    basis: EigenBasis,
+    penalties: Sequence[float],
+    prior: torch.Tensor,
+    stop: Stop,
+) -> Iterator[State]:
+    before, state = None, _start(objective, prior)
+    for last, penalty in itertools.pairwise([penalties[0], *penalties]):
+        guess = state if before is None else _extrapolate(before, state, last, penalty)
+        before = (last, state)
+        state = _solve(objective, basis, penalty, prior, guess, stop)
+        yield state
+
+
+def _start(objective: Objective, prior: torch.Tensor) -> State:
+    """Return the prior's coefficients and the intercepts that give each class its frequency."""
+    import torch
+
+    problems = objective.problems
+    sums = np.maximum(problems.weigh_classes(), np.finfo(np.float64).tiny)
+    shares = np.log(sums / sums.sum(axis=1, keepdims=True))
+    intercepts = np.where(problems.adjustments <= ABSENT, 0.0, shares)
+    coefficients = prior.expand(problems.n_problems, *prior.shape).clone()
+    return State(coefficients, torch.from_numpy(intercepts).to(objective.dtype))
+
+
+def _solve(
+    objective: Objective,
+    basis: EigenBasis,
+    penalty: float,
+    prior: torch.Tensor,
+    guess: State,
+    stop: Stop,
+) -> State:
+    """Minimise loss + penalty / 2 · ‖coefficients − prior‖² from a guess."""
+    import torch
+
+    shape = guess.coefficients.shape
+    n_coefficients = shape[1] * shape[2]
+
+    def split(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return points[:, :n_coefficients].view(shape), points[:, n_coefficients:]
+
+    def join(coefficients: torch.Tensor, intercepts: torch.Tensor) -> torch.Tensor:
+        both = [coefficients.flatten(1), intercepts]
+        return torch.cat(both, dim=1).to(objective.dtype)
+
+    def penalise(value: Value, coefficients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        away = coefficients - prior
+        objectives = value.losses + penalty / 2 * torch.einsum("bkr,bkr->b", away, away)
+        return objectives, join(value.coefficients.add_(away, alpha=penalty), value.intercepts)
+
+    def evaluate(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        coefficients, intercepts = split(points)
+        return penalise(objective.evaluate(coefficients, intercepts), coefficients)
+
+    start = join(guess.coefficients, guess.intercepts)
+    coefficients, intercepts = split(start)
+    value = objective.evaluate(coefficients, intercepts, with_spreads=True)
+    lengths = torch.from_numpy(basis.eigenvalues / len(objective.problems.rows))
+    # As if a class were as uncertain along every direction: the mean of p(1 − p) times the
+    # direction's extent.
+    diagonal = value.spreads.unsqueeze(2) * lengths.to(objective.dtype) + penalty
+    scale = join(1 / diagonal, 1 / (value.spreads + _LEAST_SPREAD))
+    found = minimise(evaluate, (start, *penalise(value, coefficients)), scale, stop)
+    coefficients, intercepts = split(found.points)
+    return State(coefficients, intercepts, found.n_iter, found.is_converged)
+
+
+def _extrapolate(before: tuple[float, State], state: State, last: float, penalty: float) -> State:
+    """Go on in a straight line over the logarithm of the penalty."""
+    first, older = before
+    run = np.log(last / first)
+    ratio = float(np.log(penalty / last) / run) if run else 0.0
+    return dataclasses.replace(
+        state,
+        coefficients=state.coefficients + ratio * (state.coefficients - older.coefficients),
+        intercepts=state.intercepts + ratio * (state.intercepts - older.intercepts),
+    )

@@ -1,1 +1,0 @@
-"""Probes of several encoders over the same images."""

@@ -1,0 +1,275 @@
+"""Class embeddings: templates times a text type times taxa."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import PromptError
+from bioprobe.files import prompts_dir, read_lines
+from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+
+
+class TextType(enum.StrEnum):
+    """How a taxon is written, by the names that BioCLIP gave them.
+
+    ``sci`` is the scientific name, a species with its genus; ``com`` the common name; ``taxon``
+    the lineage; ``sci_com`` and ``taxon_com`` add the common name. ``asis`` is the name at the
+    lowest rank as it was listed, in whatever language: no genus and no common name is added.
+
+    References
+    ----------
+    Stevens et al. 2024, *BioCLIP: A Vision Foundation Model for the Tree of Life*, section 3.2;
+    ``asis`` as in its evaluation (``naming_eval.to_classes``), where it is the class name given.
+    """
+
+    SCI = "sci"
+    COM = "com"
+    TAXON = "taxon"
+    SCI_COM = "sci_com"
+    TAXON_COM = "taxon_com"
+    ASIS = "asis"
+
+    @property
+    def uses_common_name(self) -> bool:
+        """Whether the common name is part of the text."""
+        return self in {TextType.COM, TextType.SCI_COM, TextType.TAXON_COM}
+
+    @classmethod
+    def parse(cls, text: str) -> TextType:
+        """Read a text type.
+
+        Raises
+        ------
+        PromptError
+            If the text names none.
+        """
+        try:
+            return cls(text.strip().lower())
+        except ValueError:
+            msg = f"{text!r} is not a text type; expected one of {', '.join(cls)}"
+            raise PromptError(msg) from None
+
+    def write(self, taxon: Taxon) -> str:
+        """Write a taxon as text, without a template.
+
+        A taxon without a common name is written by its scientific name, as in BioCLIP's
+        training; ``asis`` asks for none.
+
+        Examples
+        --------
+        >>> snow_leopard = Taxon.from_names(
+        ...     {"kingdom": "Animalia", "family": "Felidae", "species": "Panthera uncia"},
+        ...     common_name="snow leopard",
+        ... )
+        >>> TextType.TAXON_COM.write(snow_leopard)
+        'Animalia Felidae Panthera uncia with common name snow leopard'
+        >>> TextType.COM.write(snow_leopard)
+        'snow leopard'
+        >>> TextType.ASIS.write(snow_leopard)
+        'Panthera uncia'
+        """
+        if self is TextType.ASIS:
+            return taxon.name
+        if self is TextType.COM and taxon.common_name:
+            return taxon.common_name
+        base = _write_lineage(taxon) if self in _WITH_LINEAGE else _write_name(taxon)
+        if self in {TextType.SCI_COM, TextType.TAXON_COM} and taxon.common_name:
+            return f"{base} with common name {taxon.common_name}"
+        return base
+
+
+_WITH_LINEAGE = {TextType.TAXON, TextType.TAXON_COM}
+
+
+def _write_name(taxon: Taxon) -> str:
+    genus, species = taxon.lineage[Rank.GENUS.depth], taxon.lineage[Rank.SPECIES.depth]
+    # Only what is an epithet for sure: an informal name, or one of an older genus, stays.
+    is_epithet = genus and species and " " not in species and species.islower()
+    return f"{genus} {species}" if is_epithet else taxon.name
+
+
+def _write_lineage(taxon: Taxon) -> str:
+    genus, species = taxon.lineage[Rank.GENUS.depth], taxon.lineage[Rank.SPECIES.depth]
+    # The binomial begins with the genus, which is not said twice.
+    last = (species,) if species.startswith(f"{genus} ") else (genus, species)
+    return " ".join(name for name in (*taxon.lineage[: Rank.GENUS.depth], *last) if name)
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptSet:
+    """What is asked of the images: one class a taxon, several texts a class.
+
+    Parameters
+    ----------
+    taxa : Taxonomy
+        The classes, at any rank.
+    text_type : TextType
+        How each taxon is written. A taxon that has prompts of its own is described by these
+        instead of its names.
+    templates : tuple of str
+        Each holds ``{}`` once.
+
+    Raises
+    ------
+    PromptError
+        If there is no taxon or no template, or the text type is ``com`` and no taxon has a
+        common name.
+
+    Examples
+    --------
+    >>> cats = Taxonomy((Taxon.from_names({"family": "Felidae"}),))
+    >>> PromptSet(cats, TextType.SCI, ("a photo of {}.",)).texts
+    (('a photo of Felidae.',),)
+    """
+
+    taxa: Taxonomy
+    text_type: TextType
+    templates: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.taxa):
+            msg = "there is no class to ask for: the list of taxa is empty at this rank"
+            raise PromptError(msg)
+        if not self.templates:
+            msg = "there is no template; give one at least, such as 'a photo of {}.'"
+            raise PromptError(msg)
+        if self.text_type is TextType.COM and len(self.unnamed) == len(self.taxa):
+            rank = self.taxa.taxa[0].rank.value
+            msg = (
+                f"no {rank} in the list has a common name; use --text-type sci or taxon, or a "
+                "taxon list with a common_name column"
+            )
+            raise PromptError(msg)
+
+    @property
+    def texts(self) -> tuple[tuple[str, ...], ...]:
+        """Texts of each class, in the order of the taxa."""
+        return tuple(
+            tuple(
+                template.replace("{}", name)
+                for name in (taxon.prompts or (self.text_type.write(taxon),))
+                for template in self.templates
+            )
+            for taxon in self.taxa
+        )
+
+    @property
+    def unnamed(self) -> tuple[Taxon, ...]:
+        """Taxa that lack the common name which the text type asks for.
+
+        They are written by their scientific name; a face says so.
+        """
+        if not self.text_type.uses_common_name:
+            return ()
+        return tuple(t for t in self.taxa if not t.common_name and not t.prompts)
+
+    def embed(
+        self, encode_text: Callable[[Sequence[str]], npt.NDArray[np.float32]]
+    ) -> npt.NDArray[np.float32]:
+        """Embed every class: the mean of its unit text embeddings, made unit again.
+
+        Parameters
+        ----------
+        encode_text : callable
+            From texts to an ndarray of float32, shape (n_texts, dim), unit rows. Each distinct
+            text is encoded once.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_classes, dim), unit rows
+
+        References
+        ----------
+        Radford et al. 2021 (CLIP), section 3.1.4, prompt ensembling in embedding space.
+        """
+        texts = self.texts
+        distinct = list(dict.fromkeys(text for of_class in texts for text in of_class))
+        embeddings = encode_text(distinct)
+        position = {text: row for row, text in enumerate(distinct)}
+        classes = np.stack(
+            [embeddings[[position[text] for text in of_class]].mean(axis=0) for of_class in texts]
+        )
+        norms = np.linalg.norm(classes, axis=1, keepdims=True)
+        return np.asarray(classes / norms, dtype=np.float32)
+
+
+OPENAI = "openai"
+_PLACEHOLDER = "{}"
+
+
+def shipped_templates() -> list[str]:
+    """Return the names of the template sets that can be asked for by name."""
+    files = (path.stem for path in (prompts_dir() / "templates").glob("*.txt"))
+    return sorted([*files, OPENAI])
+
+
+def read_templates(source: str) -> tuple[str, ...]:
+    """Read a set of templates.
+
+    Parameters
+    ----------
+    source : str
+        A shipped set (``plain``), ``openai`` for the 80 ImageNet templates, a text file with one
+        template a line, or one template that holds ``{}``.
+
+    Returns
+    -------
+    tuple of str
+        At least one; each holds ``{}`` once.
+
+    Raises
+    ------
+    PromptError
+        If there is no such set, or a line has no placeholder or several.
+    SourceError
+        If the file is not text.
+
+    Examples
+    --------
+    >>> read_templates("plain")
+    ('a photo of {}.',)
+    >>> read_templates("a drawing of {}")
+    ('a drawing of {}',)
+    """
+    if _PLACEHOLDER in source:
+        return (_check(source, "the template"),)
+    if source == OPENAI:
+        return _openai_templates()
+    path = Path(source)
+    if not path.is_file():
+        path = prompts_dir() / "templates" / f"{source}.txt"
+    if not path.is_file():
+        known = ", ".join(shipped_templates())
+        msg = (
+            f"no template set {source!r}; expected one of {known}, a text file, or a template "
+            "with {} where the name goes"
+        )
+        raise PromptError(msg)
+    templates = tuple(
+        _check(line, f"{path.name} line {number}")
+        for number, line in enumerate(read_lines(path), start=1)
+        if line and not line.startswith("#")
+    )
+    if not templates:
+        msg = f"{path} holds no template; write one a line, with {{}} where the name goes"
+        raise PromptError(msg)
+    return templates
+
+
+def _check(template: str, where: str) -> str:
+    if template.count(_PLACEHOLDER) != 1:
+        msg = f"{where} must hold {{}} once, where the name goes; got {template!r}"
+        raise PromptError(msg)
+    return template
+
+
+def _openai_templates() -> tuple[str, ...]:
+    from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+    return tuple(template(_PLACEHOLDER) for template in OPENAI_IMAGENET_TEMPLATES)

@@ -1,0 +1,1 @@
+"""What people hold, and how it is listed: one module a format."""

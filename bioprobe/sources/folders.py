@@ -1,0 +1,120 @@
+"""Folders of image files, with the metadata table of an image folder where there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bioprobe.errors import SourceError
+from bioprobe.files import read_table
+from bioprobe.images.image_table import concatenate, concatenate_columns
+from bioprobe.sources.files import SourceOptions, list_files
+from bioprobe.sources.tables import list_rows
+from bioprobe.taxonomy.columns import LABEL_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".jp2",
+     ".heic", ".heif", ".avif"}
+)  # fmt: skip
+# The names and the column that Hugging Face's imagefolder reads.
+_METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_METADATA_COLUMN = "file_name"
+
+
+def list_folder(folder: Path, options: SourceOptions) -> pd.DataFrame:
+    """List the images of a folder and of what is below it.
+
+    A folder that is a link is not entered: it could lead back, or to the same images under
+    another name. Images that a ``metadata.csv``, ``.jsonl`` or ``.parquet`` names in its column
+    ``file_name`` come first, with the labels and columns that it has.
+
+    Raises
+    ------
+    SourceError
+        If there is no image, or a metadata table cannot be read.
+
+    References
+    ----------
+    Hugging Face datasets, "Create an image dataset", ``ImageFolder``.
+    """
+    files, metadata = _walk(folder)
+    tables = [frame for file in metadata if (frame := _list_metadata(file, folder, options))
+              is not None]  # fmt: skip
+    if not files and not tables:
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        msg = f"{folder} holds no image; files that end in {kinds} are looked for"
+        raise SourceError(msg)
+    listed = list_files(files, folder, options)
+    if options.folder_rank is not None and tables:
+        tables = [_add_folder_labels(frame, listed) for frame in tables]
+    return concatenate([*tables, listed])
+
+
+def holds_parquet_only(folder: Path) -> Path | None:
+    """Return the first Parquet file of a folder that has no image, or None."""
+    first = None
+    for file in _iter_files(folder):
+        if _is_image(file):
+            return None  # most often the first file, so that large folders are walked once
+        if first is None and file.suffix == ".parquet":
+            first = file
+    return first
+
+
+def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
+    files, metadata = [], []
+    for file in _iter_files(folder):
+        if _is_image(file):
+            files.append(file)
+        elif file.name in _METADATA_NAMES:
+            metadata.append(file)
+    return files, metadata
+
+
+def _iter_files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> pd.DataFrame | None:
+    """List what a metadata table names; None where it is one of another sort."""
+    frame = _read_lines(file) if file.suffix == ".jsonl" else read_table(file)
+    if _METADATA_COLUMN not in frame.columns:
+        return None
+    return list_rows(frame, _METADATA_COLUMN, file, _without_root(options), root=folder)
+
+
+def _without_root(options: SourceOptions) -> SourceOptions:
+    # The names are relative to the metadata's own folder, whatever other tables are relative to.
+    return SourceOptions(rank_columns=options.rank_columns)
+
+
+def _read_lines(file: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_json(file, lines=True, dtype=False)
+    except ValueError as error:
+        msg = f"{file} cannot be read as JSON, one object a line: {error}"
+        raise SourceError(msg) from error
+
+
+def _add_folder_labels(frame: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+    """Give the label of its folder to each row of metadata that has no label at all."""
+    by_path = listed.set_index("path")[list(LABEL_COLUMNS)]
+    names = by_path.reindex(frame["path"]).fillna("").set_index(frame.index)
+    labels = frame[list(LABEL_COLUMNS)]
+    unlabelled = (labels == "").all(axis=1)
+    filled = labels.where(~unlabelled, names, axis=0)
+    return concatenate_columns([frame.drop(columns=list(LABEL_COLUMNS)), filled])

@@ -1,0 +1,108 @@
+"""Tables that name image files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bioprobe.errors import SourceError
+from bioprobe.files import read_table
+from bioprobe.images.image_table import COLUMNS, concatenate_columns
+from bioprobe.sources.files import SourceOptions, list_paths
+from bioprobe.taxonomy.columns import find_rank_columns, read_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet", ".pq"})
+_PATH_COLUMNS = ("path", "file_path", "filepath", "file_name", "filename", "file", "image")
+
+
+def list_table(table: Path, options: SourceOptions | None = None) -> pd.DataFrame:
+    """List the images that a table names, with its labels and further columns.
+
+    Raises
+    ------
+    SourceError
+        If the table has no column of paths, or a row has no path.
+    """
+    options = options or SourceOptions()
+    frame = read_table(table)
+    column = find_path_column(frame.columns, options.path_column)
+    if column is None:
+        _refuse(frame, options.path_column, table)
+    return list_rows(frame, str(column), table, options, root=options.root or table.parent)
+
+
+def list_rows(
+    frame: pd.DataFrame, column: str, table: Path, options: SourceOptions, *, root: Path
+) -> pd.DataFrame:
+    """List the images that a column of a table names.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The table.
+    column : str
+        Column of paths, relative to the folder of the table or ``options.root``.
+    table : Path
+        File of the table.
+    options : SourceOptions
+    root : Path
+        Folder that the images are named from in the image table.
+
+    Raises
+    ------
+    SourceError
+        If a row has no path.
+    """
+    empty = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
+    if empty.any():
+        line = int(empty.to_numpy().argmax()) + 2
+        msg = f"{table} line {line}: no path in column {column!r}; fill it in or remove the line"
+        raise SourceError(msg)
+    listing = list_paths(frame[column].astype(str), options.root or table.parent, root)
+    described = describe_rows(frame, options, used=(column,))
+    return concatenate_columns([listing, described])
+
+
+def describe_rows(
+    frame: pd.DataFrame, options: SourceOptions, *, used: Collection[str] = ()
+) -> pd.DataFrame:
+    """Return the label columns and the free columns of a table's rows.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The table.
+    options : SourceOptions
+        ``rank_columns`` is used.
+    used : collection of str
+        Columns that are left out.
+    """
+    labels = read_labels(frame, options.rank_columns)
+    found = set(find_rank_columns(frame.columns, options.rank_columns).values())
+    free = frame.drop(columns=[name for name in frame.columns if name in {*found, *used}])
+    # A table's own column of a name that bioprobe gives a meaning stays, under another name.
+    free = free.rename(columns={n: f"source_{n}" for n in free.columns if n in COLUMNS})
+    return concatenate_columns([labels, free])
+
+
+def find_path_column(columns: Iterable[object], given: str | None) -> str | None:
+    """Return the column of paths: the given one, or the first of a known name."""
+    names = [str(column) for column in columns]
+    if given is not None:
+        return given if given in names else None
+    by_spelling = {name.lower().replace(" ", "_"): name for name in names}
+    return next((by_spelling[s] for s in _PATH_COLUMNS if s in by_spelling), None)
+
+
+def _refuse(frame: pd.DataFrame, given: str | None, table: Path) -> None:
+    columns = ", ".join(str(column) for column in frame.columns)
+    if given is not None:
+        msg = f"{table} has no column {given!r}; it has {columns}"
+        raise SourceError(msg)
+    msg = f"{table} has no column of paths among {columns}; name it with --path-column"
+    raise SourceError(msg)

@@ -1,0 +1,1 @@
+"""What texts say of an image: classes from prompts or a text head, and taxa that a user adds."""

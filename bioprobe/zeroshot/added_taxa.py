@@ -1,0 +1,210 @@
+"""Taxa added to a store or to the user's own list."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+from bioprobe.errors import TaxonomyError
+from bioprobe.prompts import PromptSet
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.added_taxa import AddedList, read_added_taxa, read_user_taxa
+from bioprobe.taxonomy import Taxon, Taxonomy
+from bioprobe.taxonomy.columns import to_taxonomy
+from bioprobe.taxonomy.contradictions import find_contradictions
+from bioprobe.types import Vectors
+from bioprobe.zeroshot.blending import WEIGHT_FRACTIONS, Blend, choose_blend
+from bioprobe.zeroshot.examples import Examples, forget_examples, keep_examples, read_examples
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownTaxon:
+    """A taxon that a store knows.
+
+    Parameters
+    ----------
+    taxon : Taxon
+        What it is.
+    origin : str
+        ``added``, ``user-wide`` or ``labels``.
+    n_pictures : int
+        Example pictures that stand for it.
+    """
+
+    taxon: Taxon
+    origin: str
+    n_pictures: int
+
+
+def list_known(store: EmbeddingStore) -> list[KnownTaxon]:
+    """List the taxa that were added to a store, those of the user, and those of its labels."""
+    pictures = {one.taxon.lineage: len(one) for one in read_examples(store)}
+    added = [
+        KnownTaxon(taxon, "added", pictures.get(taxon.lineage, 0))
+        for taxon in read_added_taxa(store)
+    ]
+    wide = [KnownTaxon(taxon, "user-wide", 0) for taxon in read_user_taxa()]
+    return [*added, *wide, *(KnownTaxon(taxon, "labels", 0) for taxon in store.images.taxa)]
+
+
+def find_added_taxa(store: EmbeddingStore) -> Taxonomy:
+    """Find the taxa that are added to the classes of a store: its own first, then the user's."""
+    return Taxonomy.merge((*read_added_taxa(store), *read_user_taxa()))
+
+
+def find_new_taxa(store: EmbeddingStore) -> tuple[Taxon, ...]:
+    """Find the added taxa that only a text stands for.
+
+    Those with example pictures have an offset of their own, and one that labelled taxa lie below
+    is no new taxon.
+    """
+    pictured = read_examples(store)
+    labels = to_taxonomy(store.images.frame.iloc[store.rows])
+    above = {
+        (depth, name)
+        for taxon in labels
+        for depth, name in enumerate(taxon.lineage[: taxon.depth])
+        if name
+    }
+    return tuple(
+        taxon
+        for taxon in find_added_taxa(store)
+        if (taxon.depth, taxon.name) not in above and not any(one.is_of(taxon) for one in pictured)
+    )
+
+
+def import_taxa(place: AddedList, taxa: Iterable[Taxon]) -> int:
+    """Add taxa to a list; hold :meth:`AddedList.lock` meanwhile.
+
+    A taxon that was added before is completed.
+
+    Returns
+    -------
+    int
+        How many are new.
+
+    Raises
+    ------
+    TaxonomyError
+        If they contradict the taxa that were added before.
+    StoreError
+        If the disk refuses.
+    """
+    added = place.read()
+    merged = Taxonomy.merge((*added, *taxa))
+    check_additions(merged)
+    place.write(merged)
+    return len(merged) - len(added)
+
+
+def add_one(place: AddedList, taxon: Taxon) -> None:
+    """Add a taxon to a list; hold :meth:`AddedList.lock` meanwhile.
+
+    Raises
+    ------
+    TaxonomyError
+        If it was added before, or contradicts the taxa that were.
+    StoreError
+        If the disk refuses.
+    """
+    check_additions((*place.read(), taxon))
+    place.add(taxon)
+
+
+def add_pictured(
+    store: EmbeddingStore,
+    taxon: Taxon,
+    pictures: tuple[Vectors, tuple[str, ...]],
+    others: PromptSet,
+    encode_text: Callable[[Sequence[str]], Vectors],
+    *,
+    weight_fractions: Sequence[float] = WEIGHT_FRACTIONS,
+) -> Blend:
+    """Add a taxon to a store, with example pictures; hold the store's lock meanwhile.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Keeps the vectors of the pictures.
+    taxon : Taxon
+        What is added.
+    pictures : ndarray of float32, shape (n_examples, dim), and tuple of str
+        As :func:`bioprobe.zeroshot.examples.embed_examples` returns them.
+    others : PromptSet
+        The classes that it will stand among, of one rank with it, and how texts are written.
+    encode_text : callable
+        From texts to unit vectors.
+    weight_fractions : sequence of float
+        Shares of the pictures to choose from, as in
+        :func:`bioprobe.zeroshot.blending.choose_blend`.
+
+    Returns
+    -------
+    Blend
+        The weight and the offset that were chosen, and how they were.
+
+    Raises
+    ------
+    TaxonomyError
+        If the taxon was added before, or contradicts those that were.
+    StoreError
+        If the disk refuses.
+    """
+    place = AddedList.of_store(store)
+    add_one(place, taxon)
+    try:
+        forget_examples(store, taxon)
+        vectors, sha256s = pictures
+        together = dataclasses.replace(others, taxa=Taxonomy.merge((taxon, *others.taxa)))
+        blend = choose_blend(
+            store, together, encode_text, taxon, vectors, sha256s,
+            weight_fractions=weight_fractions,
+        )  # fmt: skip
+        keep_examples(
+            store,
+            Examples(taxon, vectors, sha256s, blend.weight_fraction, blend.offset, blend.rule),
+        )
+    except BaseException:
+        # Half of it would be a class that the user did not ask for.
+        place.remove(taxon.name)
+        raise
+    return blend
+
+
+def remove_one(place: AddedList, name: str, store: EmbeddingStore | None = None) -> Taxon:
+    """Remove a taxon from a list, and its example pictures from the list's store.
+
+    Parameters
+    ----------
+    place : AddedList
+        Hold :meth:`AddedList.lock` meanwhile.
+    name : str
+        Scientific or common name.
+    store : EmbeddingStore, optional
+        Store of the list; none for the user's.
+
+    Raises
+    ------
+    TaxonomyError
+        If no such taxon was added.
+    StoreError
+        If the disk refuses.
+    """
+    taxon = place.remove(name)
+    if store is not None:
+        forget_examples(store, taxon)
+    return taxon
+
+
+def check_additions(taxa: Iterable[Taxon]) -> None:
+    """Refuse taxa that contradict each other.
+
+    Raises
+    ------
+    TaxonomyError
+        If two of them do.
+    """
+    found = find_contradictions([taxon.lineage for taxon in taxa])
+    if found:
+        msg = f"among the added taxa, {found[0].describe()}; see: bioprobe taxa list"
+        raise TaxonomyError(msg)

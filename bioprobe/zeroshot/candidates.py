@@ -1,0 +1,148 @@
+"""Which classes a question is about."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+
+from bioprobe.errors import PromptError
+from bioprobe.images.image_table import ImageTable
+from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
+from bioprobe.taxonomy.columns import to_taxonomy
+from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
+from bioprobe.taxonomy.lists import read_taxonomy, shipped_taxonomies
+from bioprobe.taxonomy.synonyms import accept_names, replace_synonyms
+from bioprobe.zeroshot.added_taxa import find_added_taxa
+
+
+def find_candidates(
+    store: EmbeddingStore,
+    taxa: str | None,
+    rank: Rank,
+    *,
+    within: str | None = None,
+    synonyms: Mapping[str, str] | None = None,
+) -> Taxonomy:
+    """Find the classes at a rank: those of a taxon list or of the labels, and the added ones.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Its labels are the candidates where no list is given, and the taxa that were added, to it
+        or by the user for all stores, are candidates always.
+    taxa : str or None
+        File, or name of a shipped taxonomy.
+    rank : Rank
+        Rank of the classes.
+    within : str, optional
+        Taxon at any rank, or a taxon list: only what is one of these or lies below one.
+    synonyms : mapping of str to str, optional
+        Synonym to accepted name.
+
+    Raises
+    ------
+    PromptError
+        If no taxon has a name at the rank, or ``within`` names nothing that is known.
+    """
+    known = find_known_taxa(store, taxa, within=within, synonyms=synonyms)
+    classes = known.at(rank)
+    if not len(classes):
+        where = taxa or f"the labels of {store.folder}"
+        named = [level.value for level in Rank if len(known.at(level))]
+        msg = (
+            f"no taxon in {where} has a name at {rank.value} (there are names at "
+            f"{', '.join(named) or 'no rank'}); give a taxon list with --taxa, or another --level"
+        )
+        raise PromptError(msg)
+    return classes
+
+
+def find_known_taxa(
+    store: EmbeddingStore,
+    taxa: str | None,
+    *,
+    within: str | None = None,
+    synonyms: Mapping[str, str] | None = None,
+) -> Taxonomy:
+    """Find the taxa, at all ranks, that a question may be about; as :func:`find_candidates`.
+
+    Raises
+    ------
+    PromptError
+        If ``within`` names nothing that is known.
+    """
+    listed = read_taxonomy(taxa) if taxa else _find_labels(store)
+    # Added taxa first: their common names and prompts are the user's own word.
+    known = Taxonomy.merge((*find_added_taxa(store), *listed))
+    if synonyms:
+        known = replace_synonyms(known, synonyms)
+    return known.below(find_parents(known, within)) if within else known
+
+
+def find_parents(known: Taxonomy, within: str) -> tuple[Taxon, ...]:
+    """Find the taxa that a name or a taxon list stands for; homonyms all come.
+
+    Raises
+    ------
+    PromptError
+        If the name is not among the known taxa or above them.
+    """
+    if Path(within).is_file():
+        return read_taxonomy(within).taxa
+    found = known.find_all(within)
+    if not found:
+        names = sorted({name for taxon in known for name in taxon.lineage if name})
+        near = ", ".join(difflib.get_close_matches(within, names, n=3)) or "none is alike"
+        msg = (
+            f"no candidate is or lies below {within!r} (near names: {near}); give a taxon of the "
+            "list at any rank, or a file"
+        )
+        raise PromptError(msg)
+    return tuple(found)
+
+
+def find_label_contradictions(store: EmbeddingStore) -> list[Contradiction]:
+    """Find the names that labels of a store place differently; they do not stop a question."""
+    frame = store.images.frame.iloc[store.rows]
+    distinct = frame[[rank.value for rank in RANKS]].drop_duplicates()
+    return find_contradictions(list(distinct.itertuples(index=False, name=None)))
+
+
+def accept_label_names(images: ImageTable, synonyms: Mapping[str, str]) -> ImageTable:
+    """Return an image table whose labels are accepted names."""
+    names = [rank.value for rank in RANKS]
+    frame = images.frame.copy()
+    rows = frame[names].itertuples(index=False, name=None)
+    accepted = [accept_names(lineage, synonyms) for lineage in rows]
+    for position, name in enumerate(names):
+        frame[name] = [lineage[position] for lineage in accepted]
+    return dataclasses.replace(images, frame=frame)
+
+
+def find_parent(store: EmbeddingStore, name: str) -> Taxon:
+    """Find a taxon at any rank by name: among labels and added taxa, then the shipped lists.
+
+    Raises
+    ------
+    PromptError
+        If it is unknown, or homonyms share the name.
+    """
+    lists = [find_known_taxa(store, None), *map(read_taxonomy, shipped_taxonomies())]
+    for known in lists:
+        found = known.find_all(name)
+        if len(found) > 1:
+            lineages = "; ".join(" > ".join(filter(None, taxon.lineage)) for taxon in found)
+            msg = f"{name!r} may be {lineages}; give --lineage instead of --parent"
+            raise PromptError(msg)
+        if found:
+            return found[0]
+    msg = f"no taxon {name!r} is known here; give --lineage instead of --parent"
+    raise PromptError(msg)
+
+
+def _find_labels(store: EmbeddingStore) -> Taxonomy:
+    # Labels of retired rows are those that somebody corrected.
+    return to_taxonomy(store.images.frame.iloc[store.rows])

@@ -1,0 +1,183 @@
+"""Which text type and templates serve best, measured on labelled images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import PromptError, SelectionError
+from bioprobe.intervals import Accuracy
+from bioprobe.prompts import PromptSet, TextType
+from bioprobe.store import EmbeddingStore
+from bioprobe.task.predictions import find_label_classes, iter_vectors
+from bioprobe.taxonomy import Rank, Taxonomy
+from bioprobe.types import Rows, Vectors
+from bioprobe.zeroshot.zeroshot import find_top_classes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Compared:
+    """Which images one text type with one template set has right.
+
+    Parameters
+    ----------
+    text_type : TextType
+        How taxa are written.
+    templates : str
+        Name of the template set.
+    n_templates : int
+        Templates in it.
+    right : ndarray of bool, shape (n_images,)
+        Whether the best class is the label; the images are the same for all that are compared.
+    same_texts_as : str
+        :attr:`name` of an earlier one that asks by the very same texts, or ``""``.
+    """
+
+    text_type: TextType
+    templates: str
+    n_templates: int
+    right: npt.NDArray[np.bool_]
+    same_texts_as: str = ""
+
+    @property
+    def name(self) -> str:
+        """Text type and template set, as in ``sci plain``."""
+        return f"{self.text_type.value} {self.templates}"
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """Top-1, with its interval."""
+        return Accuracy(1, int(self.right.sum()), len(self.right))
+
+
+def compare_prompts(
+    store: EmbeddingStore,
+    taxa: Taxonomy,
+    encode_text: Callable[[Sequence[str]], Vectors],
+    *,
+    rank: Rank,
+    text_types: Sequence[TextType],
+    template_sets: Mapping[str, tuple[str, ...]],
+    condition: str | None = None,
+    rows: Rows | None = None,
+) -> list[Compared]:
+    """Measure text types and template sets on the labelled images of a store.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose labels are believed; images without a label at the rank are left out, and one whose
+        label is no class counts as wrong.
+    taxa : Taxonomy
+        Classes, all at ``rank``.
+    encode_text : callable
+        From texts to unit vectors; asked once for all texts together.
+    rank : Rank
+        Rank of the classes.
+    text_types : sequence of TextType
+        Those that ask for common names are left out where no class has one.
+    template_sets : mapping of str to tuple of str
+        Name to templates.
+    condition : str, optional
+        Only images that meet it.
+    rows : ndarray of int64, shape (n_rows,), optional
+        Only these rows of the store, such as a part of a split.
+
+    Returns
+    -------
+    list of Compared
+        Best first; of equal ones that with fewer templates, then the one named first.
+
+    Raises
+    ------
+    PromptError
+        If no text type is left.
+    SelectionError
+        If no image has a label.
+
+    See Also
+    --------
+    bioprobe.evaluation.paired.compare_with_best : which differences are noise.
+    """
+    asked = _find_labelled(store, rank, condition, rows)
+    sets = _build_sets(taxa, text_types, template_sets, rank)
+    encode_text(list(dict.fromkeys(text for _, prompts in sets for text in _flatten(prompts))))
+    twins = _find_twins(sets)
+    classes = {
+        place: prompts.embed(encode_text)
+        for place, (_, prompts) in enumerate(sets)
+        if place not in twins
+    }
+    right = _measure(store, asked, find_label_classes(store.images, asked, taxa, rank), classes)
+    measured = [
+        Compared(prompts.text_type, name, len(prompts.templates), right[twins.get(place, place)])
+        for place, (name, prompts) in enumerate(sets)
+    ]
+    found = [
+        dataclasses.replace(one, same_texts_as=measured[twins[place]].name)
+        if place in twins
+        else one
+        for place, one in enumerate(measured)
+    ]
+    return sorted(found, key=lambda one: (-one.accuracy.fraction, one.n_templates))
+
+
+def _find_labelled(
+    store: EmbeddingStore, rank: Rank, condition: str | None, rows: Rows | None
+) -> Rows:
+    asked = store.select(condition)
+    if rows is not None:
+        asked = np.intersect1d(asked, rows)
+    labelled = np.flatnonzero(store.images.labels(rank)[asked] != "")
+    if not len(labelled):
+        msg = f"no image that is asked about has a label at {rank.value}; labels are needed"
+        raise SelectionError(msg)
+    return np.asarray(asked[labelled], dtype=np.int64)
+
+
+def _build_sets(
+    taxa: Taxonomy,
+    text_types: Sequence[TextType],
+    template_sets: Mapping[str, tuple[str, ...]],
+    rank: Rank,
+) -> list[tuple[str, PromptSet]]:
+    has_common_names = any(taxon.common_name for taxon in taxa)
+    kinds = [kind for kind in text_types if has_common_names or not kind.uses_common_name]
+    if not kinds:
+        msg = f"no {rank.value} has a common name; compare sci and taxon, or give a taxon list"
+        raise PromptError(msg)
+    return [
+        (name, PromptSet(taxa, kind, templates))
+        for kind in kinds
+        for name, templates in template_sets.items()
+    ]
+
+
+def _flatten(prompts: PromptSet) -> list[str]:
+    return [text for of_class in prompts.texts for text in of_class]
+
+
+def _find_twins(sets: Sequence[tuple[str, PromptSet]]) -> dict[int, int]:
+    """Return which sets ask by the texts of an earlier one, and of which."""
+    first: dict[tuple[tuple[str, ...], ...], int] = {}
+    origins = [first.setdefault(prompts.texts, place) for place, (_, prompts) in enumerate(sets)]
+    return {place: origin for place, origin in enumerate(origins) if origin != place}
+
+
+def _measure(
+    store: EmbeddingStore, rows: Rows, truth: Rows, classes: Mapping[int, Vectors]
+) -> dict[int, npt.NDArray[np.bool_]]:
+    """Return which images each set of class embeddings has right; vectors are read once."""
+    scale = store.manifest.logit_scale
+    right = {place: np.zeros(len(rows), dtype=np.bool_) for place in classes}
+    start = 0
+    for vectors in iter_vectors(store, rows):
+        chunk = slice(start, start + len(vectors))
+        for place, embeddings in classes.items():
+            top, _ = find_top_classes(vectors, embeddings, k=1, logit_scale=scale)
+            right[place][chunk] = top[:, 0] == truth[chunk]
+        start += len(vectors)
+    return right

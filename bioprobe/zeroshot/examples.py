@@ -1,0 +1,237 @@
+"""Example pictures of an added taxon, kept in the store as vectors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bioprobe.encoders.encoder import Encoder, normalise_rows
+from bioprobe.errors import MismatchError, SourceError, StoreError
+from bioprobe.files import explaining_refusal, replacing
+from bioprobe.images.reading import decode_image, hash_bytes, ignore_pillow_warnings
+from bioprobe.store import EmbeddingStore, TextCache
+from bioprobe.taxonomy import Taxon, Taxonomy
+from bioprobe.types import Vectors
+
+EXAMPLES_NAME = "taxa-examples.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """What a few pictures say of a taxon.
+
+    Parameters
+    ----------
+    taxon : Taxon
+        Whose pictures they are.
+    vectors : ndarray of float32, shape (n_examples, dim), unit rows
+        Their vectors.
+    sha256s : tuple of str
+        SHA-256 of each file.
+    weight_fraction : float
+        Share of the pictures in the class embedding, in [0, 1]; the rest is the text's.
+    offset : float
+        Subtracted from the logit of the class.
+    rule : str
+        How the two were chosen, in words.
+    """
+
+    taxon: Taxon
+    vectors: Vectors
+    sha256s: tuple[str, ...]
+    weight_fraction: float
+    offset: float
+    rule: str
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def blend(self, text: Vectors) -> Vectors:
+        """Return the class embedding that pictures and text make together, shape (dim,)."""
+        return blend(self.vectors, text, self.weight_fraction)
+
+    def is_of(self, taxon: Taxon) -> bool:
+        """Tell whether a class is the taxon of the pictures; homonyms are not."""
+        # Two of one name and rank merge exactly where no rank names them differently.
+        alike = (taxon.name, taxon.depth) == (self.taxon.name, self.taxon.depth)
+        return alike and len(Taxonomy.merge((self.taxon, taxon))) == 1
+
+
+def blend(vectors: Vectors, text: Vectors, weight_fraction: float) -> Vectors:
+    """Blend pictures with a text: unit(w · unit(mean of vectors) + (1 − w) · text).
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n_examples, dim), unit rows
+    text : ndarray of float32, shape (dim,), unit
+    weight_fraction : float
+        The pictures' share, in [0, 1].
+
+    Returns
+    -------
+    ndarray of float32, shape (dim,), unit
+
+    Examples
+    --------
+    >>> pictures = np.array([[1.0, 0.0], [1.0, 0.0]], dtype=np.float32)
+    >>> blend(pictures, np.array([0.0, 1.0], dtype=np.float32), 0.5).round(3).tolist()
+    [0.7070000171661377, 0.7070000171661377]
+    """
+    mean = normalise_rows(vectors.mean(axis=0, keepdims=True))[0]
+    mixed = weight_fraction * mean + (1 - weight_fraction) * text
+    return np.asarray(normalise_rows(mixed[np.newaxis])[0])
+
+
+def embed_examples(
+    store: EmbeddingStore, texts: TextCache, files: Sequence[Path]
+) -> tuple[Vectors, tuple[str, ...]]:
+    """Embed example pictures; those whose bytes are in the store are not decoded.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Looked through for the same bytes.
+    texts : TextCache
+        Gives the encoder where a picture is new.
+    files : sequence of Path
+        Image files, or folders of such; the same bytes count once.
+
+    Returns
+    -------
+    vectors : ndarray of float32, shape (n_examples, dim), unit rows
+    sha256s : tuple of str, length n_examples
+
+    Raises
+    ------
+    SourceError
+        If there is no such file, or no image in a folder.
+    ImageReadError
+        If one cannot be decoded.
+    """
+    contents = {hash_bytes(data): data for data in (file.read_bytes() for file in _list(files))}
+    stored = store.images.frame["sha256"].to_numpy()
+    rows = [
+        store.read_vectors(known[:1]) if known.size else _embed_one(texts.encoder, data)
+        for data, known in ((d, np.flatnonzero(stored == key)) for key, d in contents.items())
+    ]
+    return np.concatenate(rows), tuple(contents)
+
+
+def _list(files: Sequence[Path]) -> list[Path]:
+    from bioprobe.sources.source import find_images
+
+    missing = [file for file in files if not file.exists()]
+    if missing or not files:
+        where = f"at {missing[0]}" if missing else "is given"
+        msg = f"no example picture {where}; give image files, or a folder of them"
+        raise SourceError(msg)
+    listed: list[Path] = []
+    for file in files:
+        if file.is_dir():
+            inside = find_images([file])
+            listed += [inside.find_file(row) for row in range(len(inside))]
+        else:
+            listed.append(file)
+    return listed
+
+
+def _embed_one(encoder: Encoder, data: bytes) -> Vectors:
+    with ignore_pillow_warnings():
+        image = decode_image(data)
+    return encoder.encode_image([image])
+
+
+def read_examples(store: EmbeddingStore) -> tuple[Examples, ...]:
+    """Return the example pictures of the taxa that were added to a store.
+
+    Raises
+    ------
+    MismatchError
+        If they are vectors of another encoder than the store's.
+    StoreError
+        If the file is damaged.
+    """
+    path = store.folder / EXAMPLES_NAME
+    if not path.is_file():
+        return ()
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            said = file.metadata()
+            about: list[dict[str, Any]] = json.loads(said["taxa"])
+            vectors = [file.get_tensor(str(number)) for number in range(len(about))]
+            key = said["encoder_key"]
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        msg = f"{path} cannot be read ({error}); remove it and add the taxa with --images again"
+        raise StoreError(msg) from error
+    if key != store.manifest.encoder.key:
+        msg = (
+            f"the example pictures in {path} were embedded by another encoder than "
+            f"{store.manifest.encoder.describe()}; remove the taxa and add them again"
+        )
+        raise MismatchError(msg)
+    return tuple(
+        Examples(
+            Taxon(tuple(one["lineage"])), rows, tuple(one["sha256s"]), one["weight_fraction"],
+            one["offset"], one["rule"],
+        )
+        for one, rows in zip(about, vectors, strict=True)
+    )  # fmt: skip
+
+
+def keep_examples(store: EmbeddingStore, examples: Examples) -> None:
+    """Keep example pictures in a store, in place of those of the same taxon.
+
+    Hold :meth:`EmbeddingStore.lock` meanwhile.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    others = (one for one in read_examples(store) if one.taxon.lineage != examples.taxon.lineage)
+    _write(store, (*others, examples))
+
+
+def forget_examples(store: EmbeddingStore, taxon: Taxon) -> None:
+    """Remove the example pictures of a taxon, if it has some; hold the lock meanwhile.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    known = read_examples(store)
+    kept = tuple(one for one in known if one.taxon.lineage != taxon.lineage)
+    if len(kept) < len(known):
+        _write(store, kept)
+
+
+def _write(store: EmbeddingStore, examples: tuple[Examples, ...]) -> None:
+    from safetensors.numpy import save_file
+
+    path = store.folder / EXAMPLES_NAME
+    with explaining_refusal(path):
+        if not examples:
+            path.unlink(missing_ok=True)
+            return
+        about = [
+            {
+                "lineage": one.taxon.lineage,
+                "sha256s": one.sha256s,
+                "weight_fraction": one.weight_fraction,
+                "offset": one.offset,
+                "rule": one.rule,
+            }
+            for one in examples
+        ]
+        metadata = {"encoder_key": store.manifest.encoder.key, "taxa": json.dumps(about)}
+        tensors = {str(n): np.ascontiguousarray(one.vectors) for n, one in enumerate(examples)}
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata=metadata)

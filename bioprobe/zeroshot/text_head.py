@@ -1,0 +1,409 @@
+"""Text heads: text embeddings of many taxa, made elsewhere and kept in a store."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.errors import MismatchError, PromptError, StoreError
+from bioprobe.files import hash_file, sync
+from bioprobe.provenance import Provenance
+from bioprobe.store import EmbeddingStore
+from bioprobe.task.predictions import Predictions, answer_in_chunks
+from bioprobe.task.scores import Pool, find_top_pooled
+from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
+from bioprobe.taxonomy.columns import COMMON_NAME
+from bioprobe.types import Rows, Vectors
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+HEADS_DIR = Path("text", "heads")
+_VECTORS_NAME, _TAXA_NAME, _ABOUT_NAME = "vectors.npy", "taxa.parquet", "head.json"
+_NAME = re.compile(r"[\w-][\w.-]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class TextHead:
+    """One text embedding a row, with the taxon that it stands for.
+
+    Parameters
+    ----------
+    name : str
+        Name in the store.
+    taxa : DataFrame of str
+        The seven ranks and the common name of each row, ``""`` where unknown.
+    vectors : ndarray of float32, shape (n_rows, dim), unit rows
+        Memory-mapped.
+    about : mapping
+        Where it came from: ``source``, ``model``, ``vectors_sha256`` and counts.
+    """
+
+    name: str
+    taxa: pd.DataFrame
+    vectors: Vectors
+    about: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.taxa)
+
+
+def list_heads(store: EmbeddingStore) -> list[str]:
+    """Return the names of the heads of a store."""
+    return sorted(path.parent.name for path in (store.folder / HEADS_DIR).glob(f"*/{_ABOUT_NAME}"))
+
+
+def read_head(store: EmbeddingStore, name: str) -> TextHead:
+    """Open a head of a store.
+
+    Raises
+    ------
+    StoreError
+        If there is none of that name, or it is damaged.
+    MismatchError
+        If it was made for the vectors of another encoder than the store's.
+    """
+    import pandas as pd
+
+    folder = store.folder / HEADS_DIR / name
+    if not (folder / _ABOUT_NAME).is_file():
+        known = ", ".join(list_heads(store)) or "none"
+        msg = f"{store.folder} has no text head {name!r}; it has {known}. Bring one with: "
+        msg += f"bioprobe store import HEAD.npy --store {store.folder} --model NAME"
+        raise StoreError(msg)
+    try:
+        about = json.loads((folder / _ABOUT_NAME).read_text(encoding="utf-8"))
+        vectors = np.load(folder / _VECTORS_NAME, mmap_mode="r")
+        taxa = pd.read_parquet(folder / _TAXA_NAME)
+    except (OSError, ValueError) as error:
+        msg = f"the text head {folder} cannot be read ({error}); remove it and import it again"
+        raise StoreError(msg) from error
+    if about["encoder_key"] != store.manifest.encoder.key:
+        msg = (
+            f"the text head {name!r} was made for vectors of {about['model']}, {store.folder} "
+            f"holds those of {store.manifest.encoder.describe()}; import a head of that encoder"
+        )
+        raise MismatchError(msg)
+    if vectors.shape != (len(taxa), store.manifest.dim):
+        msg = f"the text head {folder} has {vectors.shape} numbers for {len(taxa)} taxa; remove it"
+        raise StoreError(msg)
+    return TextHead(name, taxa, vectors, about)
+
+
+def write_head(
+    store: EmbeddingStore,
+    name: str,
+    taxa: pd.DataFrame,
+    blocks: Iterable[Vectors],
+    *,
+    source: str,
+) -> TextHead:
+    """Keep a head in a store, tied to the store's encoder; whole or not at all.
+
+    Rows of zeros, with which published heads are padded, and rows that are not finite are left
+    out and counted in ``about``.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose vectors the head is for.
+    name : str
+        Letters, digits, ``.``, ``_`` and ``-``.
+    taxa : DataFrame of str
+        The seven ranks and the common name of each row.
+    blocks : iterable of ndarray of float32, shape (n, dim)
+        The embeddings in order.
+    source : str
+        Where they came from.
+
+    Raises
+    ------
+    StoreError
+        If the name is taken or cannot be a name, or no row can be used.
+    StoreLockedError
+        If another process is writing to the store.
+    """
+    final = store.folder / HEADS_DIR / name
+    if not _NAME.fullmatch(name):
+        msg = f"{name!r} cannot name a text head; use letters, digits, '.', '_' and '-'"
+        raise StoreError(msg)
+    if final.exists():
+        msg = f"{store.folder} has a text head {name!r} already; choose another --name"
+        raise StoreError(msg)
+    with store.lock():
+        temporary = final.with_name(f".{name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            _fill(temporary, store, taxa, blocks, source)
+            temporary.rename(final)
+            sync(final.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return read_head(store, name)
+
+
+def _fill(
+    folder: Path, store: EmbeddingStore, taxa: pd.DataFrame, blocks: Iterable[Vectors], source: str
+) -> None:
+    usable = np.zeros(len(taxa), dtype=bool)
+    _write_matrix(folder / _VECTORS_NAME, _iter_usable(blocks, usable), store.manifest.dim)
+    if not usable.any():
+        msg = f"none of the {len(taxa)} embeddings in {source} can be used: all zeros or not finite"
+        raise StoreError(msg)
+    taxa[usable].reset_index(drop=True).to_parquet(folder / _TAXA_NAME, index=False)
+    about = {
+        "source": source,
+        "model": store.manifest.encoder.model,
+        "encoder_key": store.manifest.encoder.key,
+        "normalised": True,
+        "n_rows": int(usable.sum()),
+        "n_left_out": int((~usable).sum()),
+        "vectors_sha256": hash_file(folder / _VECTORS_NAME),
+    }
+    (folder / _ABOUT_NAME).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    for file in folder.iterdir():
+        sync(file)
+
+
+def _iter_usable(blocks: Iterable[Vectors], usable: npt.NDArray[np.bool_]) -> Iterator[Vectors]:
+    start = 0
+    for block in blocks:
+        unit = normalise_rows(block)
+        kept = np.abs(np.linalg.norm(unit, axis=1) - 1) < 1e-3
+        usable[start : start + len(block)] = kept
+        start += len(block)
+        yield unit[kept]
+
+
+def _write_matrix(path: Path, blocks: Iterator[Vectors], dim: int) -> None:
+    # How many rows there are is known last, so the header is written twice: it has one length
+    # for any number of rows, because numpy pads it.
+    n_rows = 0
+    with path.open("wb") as stream:
+        _write_header(stream, (n_rows, dim))
+        for block in blocks:
+            stream.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
+            n_rows += len(block)
+        stream.seek(0)
+        _write_header(stream, (n_rows, dim))
+
+
+def _write_header(stream: Any, shape: tuple[int, int]) -> None:  # noqa: ANN401 - a binary file
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+
+
+Lineage = tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadClasses:
+    """Classes with the rows of a head that stand for them.
+
+    Parameters
+    ----------
+    taxa : Taxonomy
+        The classes, all at one rank; each has one row at least.
+    rows : ndarray of int64, shape (n_texts,)
+        Rows of the head, those of one class one after the other.
+    classes : ndarray of int64, shape (n_texts,)
+        Class of each of these rows, ascending.
+    left_out : tuple of Taxon
+        Taxa that were asked for and that no row stands for.
+    """
+
+    taxa: Taxonomy
+    rows: Rows
+    classes: Rows
+    left_out: tuple[Taxon, ...] = ()
+
+
+def find_head_classes(head: TextHead, rank: Rank, taxa: Taxonomy | None = None) -> HeadClasses:
+    """Find the rows of a head that belong to each class.
+
+    A class of a taxon list has the rows that its prompts name, by scientific or common name in
+    any case; without prompts it has the rows below it in the taxonomy. A row may stand for
+    several classes.
+
+    Parameters
+    ----------
+    head : TextHead
+        Its rows are species mostly.
+    rank : Rank
+        Rank of the classes.
+    taxa : Taxonomy, optional
+        Classes at that rank; by default all that the head names.
+
+    Raises
+    ------
+    PromptError
+        If no row of the head stands for any class.
+    """
+    rows_of = _index_lineages(head.taxa, rank)
+    wanted = taxa if taxa is not None else _list_taxa(head.taxa, rank, rows_of)
+    named = _index_names(head.taxa) if any(taxon.prompts for taxon in wanted) else {}
+    found = [_find_rows(taxon, rank, rows_of, named) for taxon in wanted]
+    kept = [(taxon, rows) for taxon, rows in zip(wanted, found, strict=True) if len(rows)]
+    if not kept:
+        msg = (
+            f"no row of the text head {head.name!r} stands for a {rank.value} that was asked for; "
+            "give a taxon list whose names or prompts are those of the head, or another --level"
+        )
+        raise PromptError(msg)
+    return HeadClasses(
+        Taxonomy(tuple(taxon for taxon, _ in kept)),
+        np.concatenate([rows for _, rows in kept]),
+        np.repeat(np.arange(len(kept)), [len(rows) for _, rows in kept]),
+        tuple(taxon for taxon, rows in zip(wanted, found, strict=True) if not len(rows)),
+    )
+
+
+def zeroshot_by_head(
+    store: EmbeddingStore,
+    head: TextHead,
+    classes: HeadClasses,
+    *,
+    rank: Rank,
+    k: int = 5,
+    condition: str | None = None,
+    pool: Pool = Pool.SUM,
+) -> Predictions:
+    """Label the images of a store by the text embeddings of a head; no model is loaded.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose vectors are asked.
+    head : TextHead
+        Of the same store.
+    classes : HeadClasses
+        All at ``rank``.
+    rank : Rank
+        Rank of the classes.
+    k : int
+        Answers an image, ≥ 1; no more than there are classes.
+    condition : str, optional
+        Only images that meet it are labelled.
+    pool : Pool
+        How the rows of a class become one score.
+
+    Returns
+    -------
+    Predictions
+        Scores are probabilities over the classes.
+
+    Raises
+    ------
+    SelectionError
+        If no image is left.
+
+    References
+    ----------
+    pybioclip, ``TreeOfLifeClassifier.predict``: the default sums the probabilities of species.
+    """
+    rows = store.select(condition)
+    ask = partial(
+        find_top_pooled,
+        texts=head.vectors,
+        rows=classes.rows,
+        classes=classes.classes,
+        k=k,
+        logit_scale=store.manifest.logit_scale,
+        pool=pool,
+    )
+    top, scores = answer_in_chunks(store, rows, ask)
+    provenance = Provenance(
+        encoder=store.manifest.encoder.to_dict(),
+        store=str(store.folder),
+        n_rows=len(rows),
+        condition=condition or "",
+        options={
+            "rank": rank.value,
+            "n_classes": len(classes.taxa),
+            "head": head.name,
+            "head_source": head.about["source"],
+            "head_sha256": head.about["vectors_sha256"],
+            "n_texts": len(classes.rows),
+            "pool": pool.value,
+            "logit_scale": store.manifest.logit_scale,
+        },
+    )
+    return Predictions(
+        store.images, rows, classes.taxa, rank, top, scores, "probability", provenance
+    )
+
+
+def _index_lineages(taxa: pd.DataFrame, rank: Rank) -> dict[str, list[tuple[Lineage, Rows]]]:
+    """Return, for each name at a rank, the lineages down to it with their rows."""
+    ranks = list(RANKS[: rank.depth + 1])
+    named = taxa.loc[taxa[rank.value] != "", ranks]
+    index: dict[str, list[tuple[Lineage, Rows]]] = {}
+    groups = named.groupby(ranks, sort=False).indices if len(named) else {}
+    positions = named.index.to_numpy()
+    for key, inside in groups.items():
+        lineage: Lineage = key if isinstance(key, tuple) else (key,)
+        index.setdefault(lineage[-1], []).append((lineage, positions[inside].astype(np.int64)))
+    return index
+
+
+def _index_names(taxa: pd.DataFrame) -> dict[str, Rows]:
+    """Return, for each scientific and common name in lower case, its rows."""
+    index: dict[str, list[int]] = {}
+    for row, names in enumerate(taxa[[*RANKS, COMMON_NAME]].itertuples(index=False, name=None)):
+        scientific = next((name for name in reversed(names[:-1]) if name), "")
+        for name in {_fold(scientific), _fold(names[-1])} - {""}:
+            index.setdefault(name, []).append(row)
+    return {name: np.array(rows, dtype=np.int64) for name, rows in index.items()}
+
+
+def _list_taxa(
+    taxa: pd.DataFrame, rank: Rank, rows_of: dict[str, list[tuple[Lineage, Rows]]]
+) -> Taxonomy:
+    common_names = taxa[COMMON_NAME].to_numpy(dtype=object)
+    lineages = sorted(
+        (int(rows[0]), lineage) for group in rows_of.values() for lineage, rows in group
+    )
+    return Taxonomy.merge(
+        Taxon(
+            lineage + ("",) * (len(RANKS) - len(lineage)),
+            common_names[row] if rank is Rank.SPECIES else "",
+        )
+        for row, lineage in lineages
+    )
+
+
+def _find_rows(
+    taxon: Taxon,
+    rank: Rank,
+    rows_of: dict[str, list[tuple[Lineage, Rows]]],
+    named: dict[str, Rows],
+) -> Rows:
+    if taxon.prompts:
+        return _join(named[name] for name in map(_fold, taxon.prompts) if name in named)
+    lineage = taxon.lineage[: rank.depth + 1]
+    return _join(rows for other, rows in rows_of.get(lineage[-1], []) if _agree(lineage, other))
+
+
+def _join(groups: Iterable[Rows]) -> Rows:
+    found = list(groups)
+    return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+
+
+def _agree(one: Lineage, other: Lineage) -> bool:
+    return all(not a or not b or a == b for a, b in zip(one, other, strict=True))
+
+
+def _fold(name: str) -> str:
+    return " ".join(name.split()).casefold()

@@ -1,0 +1,338 @@
+"""Zero-shot: which text is nearest to each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import MismatchError, PromptError
+from bioprobe.prompts import PromptSet
+from bioprobe.provenance import Provenance
+from bioprobe.store import EmbeddingStore
+from bioprobe.task.decisions import BackedOff, back_off_rows
+from bioprobe.task.predictions import Predictions, answer_in_chunks, iter_vectors
+from bioprobe.task.scores import Pool, find_top_pooled
+from bioprobe.taxonomy import RANKS, Rank
+from bioprobe.types import Vectors
+from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts, list_examples
+from bioprobe.zeroshot.seen_offset import SeenOffset
+
+if TYPE_CHECKING:
+    pass
+
+
+# Bounds the memory of the scores: 32 million of them are 128 MB.
+_SCORES_AT_ONCE = 32_000_000
+
+
+def zeroshot(
+    store: EmbeddingStore,
+    prompts: PromptSet,
+    encode_text: Callable[[Sequence[str]], Vectors],
+    *,
+    rank: Rank,
+    k: int = 5,
+    condition: str | None = None,
+    pool: Pool = Pool.MEAN,
+    seen_offset: SeenOffset | None = None,
+) -> Predictions:
+    """Label the images of a store by text prompts.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose vectors are asked.
+    prompts : PromptSet
+        One class a taxon, all at ``rank``.
+    encode_text : callable
+        From texts to unit vectors of the store's encoder, such as
+        :meth:`bioprobe.store.TextCache.encode_text`.
+    rank : Rank
+        Rank of the classes.
+    k : int
+        Answers an image, ≥ 1; no more than there are classes.
+    condition : str, optional
+        Only images that meet it are labelled.
+    pool : Pool
+        How the texts of a class, of several templates or prompts, become one score.
+    seen_offset : SeenOffset, optional
+        Subtracted from the logits of the classes that are not new.
+
+    Returns
+    -------
+    Predictions
+        Scores are probabilities: the softmax over the classes of the encoder's logit scale
+        times the cosine similarity.
+
+    Raises
+    ------
+    SelectionError
+        If no image is left.
+
+    References
+    ----------
+    Radford et al. 2021, *Learning Transferable Visual Models From Natural Language
+    Supervision* (CLIP), section 3.1.2.
+    """
+    rows = store.select(condition)
+    logit_scale = store.manifest.logit_scale
+    if pool is Pool.MEAN:
+        found = embed_classes(store, prompts, encode_text, seen_offset=seen_offset)
+        ask = partial(
+            find_top_classes, classes=found.vectors, k=k, logit_scale=logit_scale,
+            offsets=found.offsets,
+        )  # fmt: skip
+    else:
+        found = embed_texts(store, prompts, encode_text, seen_offset=seen_offset)
+        ask = partial(
+            find_top_pooled, texts=found.vectors, rows=np.arange(len(found.classes)),
+            classes=found.classes, k=k, logit_scale=logit_scale, pool=pool, offsets=found.offsets,
+        )  # fmt: skip
+    top, scores = answer_in_chunks(store, rows, ask)
+    provenance = describe_question(
+        store, prompts, len(rows), condition, rank, seen_offset, pool=pool.value
+    )
+    return Predictions(
+        store.images, rows, prompts.taxa, rank, top, scores, "probability", provenance
+    )
+
+
+def zeroshot_rolled_up(
+    store: EmbeddingStore,
+    prompts: PromptSet,
+    encode_text: Callable[[Sequence[str]], Vectors],
+    *,
+    rank: Rank,
+    k: int = 5,
+    condition: str | None = None,
+    seen_offset: SeenOffset | None = None,
+) -> Predictions:
+    """Label the images of a store at a rank by the summed probabilities of lower taxa.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose vectors are asked.
+    prompts : PromptSet
+        The lowest taxa of a list, :meth:`bioprobe.taxonomy.Taxonomy.leaves`. Those that have no
+        name at the rank take no part.
+    encode_text : callable
+        As in :func:`zeroshot`.
+    rank : Rank
+        Rank of the classes.
+    k : int
+        Answers an image, ≥ 1; no more than there are classes.
+    condition : str, optional
+        Only images that meet it are labelled.
+    seen_offset : SeenOffset, optional
+        Subtracted from the logits of the lowest taxa that are not new.
+
+    Returns
+    -------
+    Predictions
+        Scores are probabilities: the softmax over the lowest taxa, summed.
+
+    Raises
+    ------
+    PromptError
+        If no taxon has a name at the rank.
+    SelectionError
+        If no image is left.
+
+    References
+    ----------
+    pybioclip, ``TreeOfLifeClassifier.format_grouped_probs``; SpeciesNet's roll-up.
+    """
+    classes, of_leaf = prompts.taxa.group(rank)
+    if not len(classes):
+        msg = f"no taxon has a name at {rank.value}; give a taxon list, or another rank"
+        raise PromptError(msg)
+    rows = store.select(condition)
+    order = np.argsort(of_leaf, kind="stable")
+    order = order[of_leaf[order] >= 0]
+    leaves = embed_classes(store, prompts, encode_text, seen_offset=seen_offset)
+    ask = partial(
+        find_top_pooled, texts=leaves.vectors, rows=order, classes=of_leaf[order], k=k,
+        logit_scale=store.manifest.logit_scale, pool=Pool.SUM, offsets=leaves.offsets[order],
+    )  # fmt: skip
+    top, scores = answer_in_chunks(store, rows, ask)
+    provenance = describe_question(
+        store, prompts, len(rows), condition, rank, seen_offset, n_leaves=len(order)
+    )
+    return Predictions(store.images, rows, classes, rank, top, scores, "probability", provenance)
+
+
+def describe_question(
+    store: EmbeddingStore,
+    prompts: PromptSet,
+    n_rows: int,
+    condition: str | None,
+    rank: Rank,
+    seen_offset: SeenOffset | None,
+    **options: str | float,
+) -> Provenance:
+    """Return where the answers to a question by text prompts come from."""
+    return Provenance(
+        encoder=store.manifest.encoder.to_dict(),
+        store=str(store.folder),
+        n_rows=n_rows,
+        condition=condition or "",
+        options={
+            "rank": rank.value,
+            "n_classes": len(prompts.taxa),
+            "text_type": prompts.text_type.value,
+            "templates": list(prompts.templates),
+            **options,
+            "with_pictures": list_examples(store, prompts.taxa),
+            "seen_offset": seen_offset.value if seen_offset else 0.0,
+            "logit_scale": store.manifest.logit_scale,
+        },
+    )
+
+
+def find_top_classes(
+    vectors: Vectors,
+    classes: Vectors,
+    *,
+    k: int,
+    logit_scale: float,
+    offsets: npt.NDArray[np.float32] | None = None,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Find the k most probable classes of each vector.
+
+    Memory is bounded: the scores of all classes are held for some vectors at a time.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    classes : ndarray of float32, shape (n_classes, dim), unit rows
+    k : int
+        Answers, ≥ 1; no more than n_classes come back.
+    logit_scale : float
+        Factor from cosine similarity to logits.
+    offsets : ndarray of float32, shape (n_classes,), optional
+        Subtracted from the logits.
+
+    Returns
+    -------
+    top : ndarray of int64, shape (n_images, min(k, n_classes))
+        Best first; among the answers, equal ones stand in the order of the classes.
+    probabilities : ndarray of float32, of the same shape
+        Softmax over all classes.
+
+    Raises
+    ------
+    MismatchError
+        If the two have different dims.
+
+    Examples
+    --------
+    >>> vectors = np.array([[1.0, 0.0]], dtype=np.float32)
+    >>> classes = np.array([[0.0, 1.0], [1.0, 0.0]], dtype=np.float32)
+    >>> top, probabilities = find_top_classes(vectors, classes, k=1, logit_scale=1.0)
+    >>> int(top[0, 0]), round(float(probabilities[0, 0]), 3)
+    (1, 0.731)
+    """
+    if vectors.shape[1] != classes.shape[1]:
+        msg = f"images have dim {vectors.shape[1]}, class embeddings {classes.shape[1]}"
+        raise MismatchError(msg)
+    n_answers = min(k, len(classes))
+    top = np.empty((len(vectors), n_answers), dtype=np.int64)
+    probabilities = np.empty((len(vectors), n_answers), dtype=np.float32)
+    step = max(1, _SCORES_AT_ONCE // max(1, len(classes)))
+    for start in range(0, len(vectors), step):
+        chunk = slice(start, start + step)
+        logits = logit_scale * (vectors[chunk] @ classes.T)
+        if offsets is not None:
+            logits -= offsets
+        best = _argtop(logits, n_answers)
+        highest = np.take_along_axis(logits, best[:, :1], axis=1)
+        total = np.exp(logits - highest).sum(axis=1, keepdims=True)
+        top[chunk] = best
+        probabilities[chunk] = np.exp(np.take_along_axis(logits, best, axis=1) - highest) / total
+    return top, probabilities
+
+
+def _argtop(logits: Vectors, k: int) -> npt.NDArray[np.int64]:
+    # A stable sort of all of them costs more than a partition once there are many classes.
+    if logits.shape[1] <= 4 * k:
+        return np.argsort(-logits, axis=1, kind="stable")[:, :k]
+    found = np.sort(np.argpartition(-logits, k - 1, axis=1)[:, :k], axis=1)
+    order = np.argsort(-np.take_along_axis(logits, found, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)
+
+
+# Bounds the memory of the scores: 16 million of them are 64 MB.
+_SCORES_UP_THE_TREE = 16_000_000
+
+
+def back_off(
+    store: EmbeddingStore,
+    prompts: PromptSet,
+    encode_text: Callable[[Sequence[str]], Vectors],
+    *,
+    threshold: float,
+    rank: Rank = Rank.SPECIES,
+    condition: str | None = None,
+    seen_offset: SeenOffset | None = None,
+) -> BackedOff:
+    """Answer each image at the deepest rank whose summed probability passes a threshold.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Whose vectors are asked.
+    prompts : PromptSet
+        The lowest taxa of a list, :meth:`bioprobe.taxonomy.Taxonomy.leaves`.
+    encode_text : callable
+        From texts to unit vectors of the store's encoder.
+    threshold : float
+        In (0, 1]; SpeciesNet's is 0.65.
+    rank : Rank
+        Deepest rank of an answer.
+    condition : str, optional
+        Only images that meet it are asked about.
+    seen_offset : SeenOffset, optional
+        Subtracted from the logits of the lowest taxa that are not new.
+
+    Raises
+    ------
+    PromptError
+        If the threshold is out of range.
+    SelectionError
+        If no image is left.
+
+    References
+    ----------
+    SpeciesNet, ``geofence_utils.roll_up_labels_to_first_matching_level``: sums of scores per
+    ancestor, and the lowest rank whose best sum passes.
+    """
+    if not 0 < threshold <= 1:
+        msg = f"the threshold is a probability, above 0 and at most 1; got {threshold:g}"
+        raise PromptError(msg)
+    rows = store.select(condition)
+    groups = [prompts.taxa.group(level) for level in RANKS[: rank.depth + 1]]
+    found = embed_classes(store, prompts, encode_text, seen_offset=seen_offset)
+    leaves, scale = found.vectors, store.manifest.logit_scale
+    positions = [places for _, places in groups]
+    step = max(1, _SCORES_UP_THE_TREE // len(leaves))
+    answers = [
+        back_off_rows(_softmax(scale * (part @ leaves.T) - found.offsets), positions, threshold)
+        for vectors in iter_vectors(store, rows)
+        for part in (vectors[start : start + step] for start in range(0, len(vectors), step))
+    ]
+    best, scores, depths = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    provenance = describe_question(
+        store, prompts, len(rows), condition, rank, seen_offset, abstain=threshold
+    )
+    levels = tuple(classes for classes, _ in groups)
+    return BackedOff(store.images, rows, levels, best, scores, depths, threshold, provenance)
+
+
+def _softmax(logits: Vectors) -> Vectors:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
