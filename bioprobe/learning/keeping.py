@@ -284,7 +284,7 @@ def _build_calibration(about: dict[str, Any], data: bytes) -> Calibration:
         msg = f"format {about['schema_version']}, and this bioprobe reads {SCHEMA_VERSION}"
         raise ValueError(msg)
     if hashlib.sha256(data).hexdigest() != about["arrays_sha256"]:
-        msg = f"{ARRAYS_NAME} is not what {CALIBRATION_NAME} was written with"
+        msg = f"{CALIBRATION_ARRAYS_NAME} is not what {CALIBRATION_NAME} was written with"
         raise ValueError(msg)
     arrays: dict[str, npt.NDArray[Any]] = load(data)
     learnt = {
