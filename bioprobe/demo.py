@@ -28,6 +28,7 @@ from bioprobe.sketch import SketchSpecies, read_species, write_pictures
 from bioprobe.sources.source import find_images
 from bioprobe.splits import Split, make_split, write_split
 from bioprobe.store import EmbeddingStore, TextCache, add_taxon
+from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions, measure_accuracy
 from bioprobe.task.target import TextPrior
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
@@ -88,7 +89,7 @@ def ask(store: EmbeddingStore, texts: TextCache) -> Answers:
 
     def label(taxa: Taxonomy, condition: str, rank: Rank = Rank.SPECIES) -> Predictions:
         prompts = PromptSet(taxa.at(rank), TextType.TAXON_COM, read_templates("plain"))
-        return zeroshot(store, prompts, texts.encode_text, rank=rank, condition=condition)
+        return zeroshot(View.of(store, condition), prompts, texts.encode_text, rank=rank)
 
     of_story = f"species == '{STORY_SPECIES}'"
     before = label(trained, of_story)
@@ -108,7 +109,7 @@ def ask(store: EmbeddingStore, texts: TextCache) -> Answers:
 
 
 def _search_by_image(store: EmbeddingStore) -> Neighbors:
-    query = store.select(f"species == '{SEARCH_SPECIES}'")[:1]
+    query = View.of(store, f"species == '{SEARCH_SPECIES}'").rows[:1]
     return search(store, store.read_vectors(np.asarray(query)), k=_N_FOUND)
 
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
 from bioprobe.store import EmbeddingStore
-from bioprobe.task.predictions import Predictions, iter_vectors
+from bioprobe.store.view import View
+from bioprobe.task.predictions import Predictions
 from bioprobe.types import Scores, Vectors
 
 _SCORES_AT_ONCE = 16_000_000
@@ -73,7 +74,7 @@ def measure_unknown(
     step = max(1, _SCORES_AT_ONCE // max(1, len(classes)))
     found = [
         _measure(part @ classes.T - shifts, scale)
-        for vectors in iter_vectors(store, predictions.rows)
+        for vectors in View(store, predictions.rows).iter_vectors()
         for part in (vectors[start : start + step] for start in range(0, len(vectors), step))
     ]
     energy, distance = (np.concatenate(parts) for parts in zip(*found, strict=True))

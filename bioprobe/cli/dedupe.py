@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.loading import use_mask
+from bioprobe.cli.loading import view_images
 from bioprobe.cli.output import say, write_frame
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ def dedupe(
     from bioprobe.quality import find_duplicates
     from bioprobe.store import EmbeddingStore
 
-    opened = use_mask(EmbeddingStore.open(store), mask, quiet=quiet)
-    found = find_duplicates(opened, threshold=threshold, confirm=confirm, condition=where)
+    opened = EmbeddingStore.open(store)
+    asked = view_images(opened, where, mask, quiet=quiet)
+    found = find_duplicates(asked, threshold=threshold, confirm=confirm)
     found.write(opened)
     _summarise(found, quiet=quiet)
     write_frame(

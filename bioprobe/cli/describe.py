@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.loading import use_mask
+from bioprobe.cli.loading import view_images
 from bioprobe.cli.output import say, write_frame
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def describe(
     from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Rank
 
-    opened = use_mask(EmbeddingStore.open(store), mask, quiet=quiet)
-    found = describe_images(opened, where)
+    opened = EmbeddingStore.open(store)
+    found = describe_images(view_images(opened, where, mask, quiet=quiet))
     if not quiet:
         _summarise(found)
     frame = found.to_frame() if level is None else found.at(Rank.parse(level)).to_frame()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.loading import open_with_texts, use_mask
+from bioprobe.cli.loading import open_with_texts, view_images
 from bioprobe.cli.output import say, write_frame
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def filter_images(
     listed = read_taxonomy(taxa).at(rank) if taxa else None
     opened, texts = open_with_texts(store, model, device)
     found = filter_noise(
-        use_mask(opened, mask, quiet=quiet), prompts, texts.encode_text, labels=labels,
-        threshold=threshold, recall=recall, condition=where, seed=seed,
+        view_images(opened, where, mask, quiet=quiet), prompts, texts.encode_text, labels=labels,
+        threshold=threshold, recall=recall, seed=seed,
         taxa=listed,
     )  # fmt: skip
     found.write(opened)

@@ -10,6 +10,7 @@ from bioprobe.cli.output import say
 if TYPE_CHECKING:
     from bioprobe.encoders.encoder import Encoder
     from bioprobe.store import EmbeddingStore, TextCache
+    from bioprobe.store.view import View
 
 
 def open_with_texts(
@@ -31,15 +32,16 @@ def open_with_texts(
     return store, TextCache(store, load)
 
 
-def use_mask(store: EmbeddingStore, name: str | None, *, quiet: bool) -> EmbeddingStore:
-    """Return a store as a mask shows it, and say what the mask leaves out."""
-    from bioprobe.store.selections import apply_mask
+def view_images(
+    store: EmbeddingStore, condition: str | None, mask: str | None, *, quiet: bool
+) -> View:
+    """Return the images that are asked about, and say what a mask leaves out."""
+    from bioprobe.store.view import View
 
-    if name is None:
-        return store
-    masked = apply_mask(store, name)
-    said = f"mask {name}: {len(masked.rows):,} images kept, {masked.n_dropped:,} dropped"
-    if masked.n_unjudged:
-        said += f", {masked.n_unjudged:,} not judged and left out (make the mask again to judge)"
-    say(said, quiet=quiet)
-    return masked
+    view = View.of(store, mask=mask)
+    if mask is not None:
+        said = f"mask {mask}: {len(view):,} images kept, {view.n_dropped:,} dropped"
+        if view.n_unjudged:
+            said += f", {view.n_unjudged:,} not judged and left out (make the mask again to judge)"
+        say(said, quiet=quiet)
+    return View.of(view, condition)

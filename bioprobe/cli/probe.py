@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bioprobe.cli import options, probe_stack
-from bioprobe.cli.loading import use_mask
+from bioprobe.cli.loading import view_images
 from bioprobe.cli.output import say, write_frame
 from bioprobe.cli.probe_calibration import Wishes, answer, describe_calibration, find_calibration
 from bioprobe.cli.probe_fit import fit
@@ -99,9 +99,9 @@ def predict(
     if sources:
         predictions = _ask_pictures(probe, opened, sources, n_answers, model, device)
     else:
-        masked = use_mask(opened, mask, quiet=quiet)
-        rows = _find_part(masked, split) if split else None
-        predictions = probe.predict(masked, rows, n_answers, where)
+        view = view_images(opened, where, mask, quiet=quiet)
+        view = view.take(_find_part(opened, split)) if split else view
+        predictions = probe.predict(view, n_answers)
     _report_accuracy(predictions, quiet=quiet)
     frame = answer(predictions, probe, calibration, wishes, k, quiet=quiet)
     provenance = {**predictions.provenance.to_dict(), "asked": dataclasses.asdict(wishes)}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bioprobe.learning.calibrated import Calibration
     from bioprobe.learning.fitted import TrainedProbe
     from bioprobe.store import EmbeddingStore
+    from bioprobe.store.view import View
     from bioprobe.task.decisions import BackedOff
     from bioprobe.task.predictions import Predictions
     from bioprobe.task.target import TextPrior
@@ -76,8 +77,8 @@ class Wishes:
 
 
 def keep_calibration(
-    store: EmbeddingStore, name: str, probe: TrainedProbe, kind: str, *, split: str | None,
-    seed: int, condition: str | None, first_rank: Rank, texts: TextPrior | None,
+    view: View, name: str, probe: TrainedProbe, kind: str, *, split: str | None,
+    seed: int, first_rank: Rank, texts: TextPrior | None,
     left_out_fraction: float = 0.0, quiet: bool,
 ) -> None:  # fmt: skip
     """Fit a calibration on held-out images and keep it beside the probe, or say why not."""
@@ -89,14 +90,14 @@ def keep_calibration(
         return
     start_s = time.monotonic()
     answers = answer_held_out(
-        store, probe, split=split, seed=seed, condition=condition, first_rank=first_rank,
+        view, probe, split=split, seed=seed, first_rank=first_rank,
         texts=texts, left_out_fraction=left_out_fraction,
     )  # fmt: skip
     if not (answers.truth >= 0).any():
         say("not calibrated: no image could be held out", quiet=quiet)
         return
     calibration = fit_calibration(answers, kind)
-    write_calibration(store, name, calibration)
+    write_calibration(view.store, name, calibration)
     seconds_s = time.monotonic() - start_s
     say(f"calibrated by {describe_calibration(calibration)}, {seconds_s:.1f} s", quiet=quiet)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.loading import open_with_texts, use_mask
+from bioprobe.cli.loading import open_with_texts, view_images
 from bioprobe.cli.output import say
 from bioprobe.cli.probe_calibration import Calibrator, keep_calibration
 
@@ -87,7 +87,8 @@ def fit(
     from bioprobe.taxonomy import Rank
 
     rank = Rank.parse(level)
-    opened = use_mask(EmbeddingStore.open(store), mask, quiet=quiet)
+    opened = EmbeddingStore.open(store)
+    view = view_images(opened, where, mask, quiet=quiet)
     texts = None
     if kind == PROMPTED:
         texts = _make_prior(store, model, device, rank, taxa, text_type, templates)
@@ -96,8 +97,8 @@ def fit(
     start_s = time.monotonic()
     parts = None if split == "none" else split
     probe = fit_probe(
-        opened, kind, rank, split=parts,
-        settings={**settings, **_read_settings(setting or [])}, seed=seed, condition=where,
+        view, kind, rank, split=parts,
+        settings={**settings, **_read_settings(setting or [])}, seed=seed,
         first_rank=Rank.parse(first), texts=texts,
     )  # fmt: skip
     seconds_s = time.monotonic() - start_s
@@ -105,7 +106,7 @@ def fit(
     if not quiet:
         _summarise(probe, seconds_s, folder)
     keep_calibration(
-        opened, name or kind, probe, calibration, split=parts, seed=seed, condition=where,
+        view, name or kind, probe, calibration, split=parts, seed=seed,
         first_rank=Rank.parse(first), texts=texts, left_out_fraction=leave_out, quiet=quiet,
     )  # fmt: skip
 

@@ -69,13 +69,15 @@ def fit(
     from bioprobe.learning.keeping import write_probe
     from bioprobe.learning.stack import fit_stack
     from bioprobe.store import EmbeddingStore
+    from bioprobe.store.view import View
     from bioprobe.taxonomy import Rank
 
     stores = [EmbeddingStore.open(folder) for folder in (store, *others)]
     start_s = time.monotonic()
     stack = fit_stack(
-        stores, Rank.parse(level), bases=[(kind, {}) for kind in base or ["lda"]],
-        split=None if split == "none" else split, C=c, seed=seed, condition=where,
+        View.of(stores[0], where), stores[1:], Rank.parse(level),
+        bases=[(kind, {}) for kind in base or ["lda"]], C=c, seed=seed,
+        split=None if split == "none" else split,
     )  # fmt: skip
     seconds_s = time.monotonic() - start_s
     folder = write_probe(stores[0], name, stack.probe)
@@ -105,10 +107,11 @@ def predict(
     import numpy as np
 
     from bioprobe.splits import read_split
+    from bioprobe.store.view import View
     from bioprobe.task.predictions import measure_accuracy
 
     stack, stores = _open(store, others, name)
-    rows = stores[0].select(where)
+    rows = View.of(stores[0], where).rows
     if split:
         split_name, _, part = split.partition(":")
         rows = np.intersect1d(rows, read_split(stores[0], split_name).rows(part))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.loading import open_with_texts, use_mask
+from bioprobe.cli.loading import open_with_texts, view_images
 from bioprobe.cli.output import say, write_frame
 from bioprobe.cli.probe_calibration import Calibrator, keep_calibration
 
@@ -81,7 +81,8 @@ def tune(
     from bioprobe.taxonomy import Rank
 
     rank = Rank.parse(level)
-    opened = use_mask(EmbeddingStore.open(store), mask, quiet=quiet)
+    opened = EmbeddingStore.open(store)
+    view = view_images(opened, where, mask, quiet=quiet)
     find_folder(opened, name)
     asked = _list_kinds(opened, kinds)
     texts = _make_texts(opened, rank, taxa, model, device) if _PROMPTED in asked else None
@@ -89,15 +90,15 @@ def tune(
     parts = None if split == "none" else split
     with _count_trials(n_trials, quiet=quiet) as advance:
         tuned = tune_probe(
-            opened, rank, kinds=asked, n_trials=n_trials, timeout_s=timeout, metric=metric,
-            split=parts, seed=seed, condition=where, first_rank=Rank.parse(first), texts=texts,
+            view, rank, kinds=asked, n_trials=n_trials, timeout_s=timeout, metric=metric,
+            split=parts, seed=seed, first_rank=Rank.parse(first), texts=texts,
             text_types=text_types.split(","), templates=named, on_trial=advance,
         )  # fmt: skip
     folder = write_probe(opened, name, tuned.probe)
     if not quiet:
         _summarise(tuned, n_trials, folder)
     keep_calibration(
-        opened, name, tuned.probe, calibration, split=parts, seed=seed, condition=where,
+        view, name, tuned.probe, calibration, split=parts, seed=seed,
         first_rank=Rank.parse(first), texts=tuned.texts, quiet=quiet,
     )  # fmt: skip
     write_frame(

@@ -60,6 +60,7 @@ def compare(
     Example: bioprobe prompts compare --level family --split default
     """
     from bioprobe.prompts import TextType, read_templates, shipped_templates
+    from bioprobe.store.view import View
     from bioprobe.taxonomy import Rank
     from bioprobe.zeroshot.candidates import find_candidates
     from bioprobe.zeroshot.comparison import compare_prompts
@@ -67,15 +68,14 @@ def compare(
     rank = Rank.parse(level)
     opened, texts = open_with_texts(store, model, device)
     names = shipped_templates() if template_sets == "all" else template_sets.split(",")
+    asked = View.of(opened, where)
     compared = compare_prompts(
-        opened,
+        asked.take(_find_rows(opened, split, quiet=quiet)) if split else asked,
         find_candidates(opened, taxa, rank),
         texts.encode_text,
         rank=rank,
         text_types=[TextType.parse(name) for name in text_types.split(",")],
         template_sets={name.strip(): read_templates(name.strip()) for name in names},
-        condition=where,
-        rows=_find_rows(opened, split, quiet=quiet) if split else None,
     )
     frame = _to_frame(compared)
     _recommend(compared, frame, quiet=quiet)

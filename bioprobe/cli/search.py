@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.loading import open_with_texts, use_mask
+from bioprobe.cli.loading import open_with_texts, view_images
 from bioprobe.cli.output import say, write_frame
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def search(
     plus = Terms(image or (), text or (), row or ())
     minus = Terms(minus_image or (), minus_text or (), minus_row or ())
     question = compose_question(opened, texts, plus, minus, minus_weight=minus_weight)
-    asked = use_mask(opened, mask, quiet=quiet)
+    asked = view_images(opened, where, mask, quiet=quiet)
     found = find_neighbors(
-        asked, question, k=k, condition=where, exclude_own=exclude_query, deduplicate=deduplicate,
+        asked, question, k=k, exclude_own=exclude_query, deduplicate=deduplicate,
         exact=exact,
     )  # fmt: skip
     _say_how(found, quiet=quiet)

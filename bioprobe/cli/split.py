@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.loading import use_mask
+from bioprobe.cli.loading import view_images
 from bioprobe.cli.output import say, write_frame
 
 if TYPE_CHECKING:
@@ -66,17 +66,18 @@ def split_images(
     from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Rank
 
-    opened = use_mask(EmbeddingStore.open(store), mask, quiet=quiet)
+    opened = EmbeddingStore.open(store)
     if list_all:
         write_frame(describe_splits(opened), output, file_format, quiet=quiet)
         return
     if show:
         made = read_split(opened, name)
     else:
+        asked = view_images(opened, where, mask, quiet=quiet)
         made = make_split(
-            opened, Rank.parse(level), name=name, method=method, group_columns=group or (),
+            asked, Rank.parse(level), name=name, method=method, group_columns=group or (),
             fractions=_read_numbers(fractions), column=column, part_names=_read_names(parts),
-            n_folds=folds, seed=seed, condition=where,
+            n_folds=folds, seed=seed,
         )  # fmt: skip
         write_split(opened, made)
     counted = count_parts(opened, made)

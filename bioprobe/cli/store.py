@@ -164,6 +164,7 @@ def export_command(
     """
     from bioprobe.interchange import export_store
     from bioprobe.store import EmbeddingStore
+    from bioprobe.store.view import View
 
     if layout is None:
         msg = f"say which layout to write: --layout {' | '.join(_LAYOUTS)}"
@@ -172,7 +173,7 @@ def export_command(
         n_classes = _export_head(target, store, level, taxa, text_type, templates, model, device)
         say(f"{n_classes:,} classes -> {target}", quiet=quiet)
         return
-    summary = export_store(EmbeddingStore.open(store), target, layout, condition=where)
+    summary = export_store(View.of(EmbeddingStore.open(store), where), target, layout)
     say(f"{summary.n_exported:,} vectors of dim {summary.dim} ({layout}) -> {target}", quiet=quiet)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from bioprobe.cli.loading import open_with_texts, use_mask
+from bioprobe.cli.loading import open_with_texts, view_images
 from bioprobe.cli.zeroshot_report import (
     measure_unknown,
     report_accuracy,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bioprobe.prompts import PromptSet
     from bioprobe.provenance import Provenance
     from bioprobe.store import EmbeddingStore, TextCache
+    from bioprobe.store.view import View
     from bioprobe.task.decisions import BackedOff
     from bioprobe.task.predictions import Predictions
     from bioprobe.taxonomy import Rank, Taxonomy
@@ -96,7 +97,7 @@ def ask_texts(question: Question, way: Way) -> tuple[pd.DataFrame, Provenance]:
     offset = _find_offset(opened, way.offset)
     warn_of_labels(opened, quiet=quiet)
     warn_of_texts(prompts, quiet=quiet)
-    asked = use_mask(opened, question.mask, quiet=quiet)
+    asked = view_images(opened, question.where, question.mask, quiet=quiet)
     if way.abstain is not None:
         backed_off = _back_off(question, way.abstain, asked, prompts, texts, offset)
         report_depths(backed_off, mask=question.mask, quiet=quiet)
@@ -106,8 +107,8 @@ def ask_texts(question: Question, way: Way) -> tuple[pd.DataFrame, Provenance]:
     report_accuracy(predictions, mask=question.mask, quiet=quiet)
     frame = predictions.to_frame()
     if way.open_set:
-        embedded = embed_classes(asked, prompts, texts.encode_text, seen_offset=offset)
-        columns = measure_unknown(asked, predictions, embedded, quiet=quiet)
+        embedded = embed_classes(opened, prompts, texts.encode_text, seen_offset=offset)
+        columns = measure_unknown(opened, predictions, embedded, quiet=quiet)
         k = predictions.scores.shape[1]
         frame = frame.assign(**{name: scores.repeat(k) for name, scores in columns.items()})
     return frame, predictions.provenance
@@ -132,10 +133,8 @@ def ask_head(question: Question, name: str, pool: str | None) -> tuple[pd.DataFr
     if question.within and wanted is None:
         parents = find_parents(classes.taxa, question.within)
         classes = find_head_classes(head, rank, classes.taxa.below(parents))
-    asked = use_mask(opened, question.mask, quiet=quiet)
-    predictions = zeroshot_by_head(
-        asked, head, classes, rank=rank, k=question.k, condition=question.where, pool=chosen
-    )
+    asked = view_images(opened, question.where, question.mask, quiet=quiet)
+    predictions = zeroshot_by_head(asked, head, classes, rank=rank, k=question.k, pool=chosen)
     predictions = _rename_labels(question, predictions)
     report_head(predictions, classes, name, chosen.value, quiet=quiet)
     report_accuracy(predictions, mask=question.mask, quiet=quiet)
@@ -174,7 +173,7 @@ def _find_offset(store: EmbeddingStore, given: str | None) -> SeenOffset | None:
 
 
 def _predict(
-    question: Question, way: Way, store: EmbeddingStore, prompts: PromptSet, texts: TextCache,
+    question: Question, way: Way, view: View, prompts: PromptSet, texts: TextCache,
     offset: SeenOffset | None,
 ) -> Predictions:  # fmt: skip
     from bioprobe.task.scores import Pool
@@ -182,26 +181,26 @@ def _predict(
 
     if way.roll_up:
         predictions = zeroshot_rolled_up(
-            store, prompts, texts.encode_text, rank=question.rank, k=question.k,
-            condition=question.where, seen_offset=offset,
+            view, prompts, texts.encode_text, rank=question.rank, k=question.k,
+            seen_offset=offset,
         )  # fmt: skip
     else:
         predictions = zeroshot(
-            store, prompts, texts.encode_text, rank=question.rank, k=question.k,
-            condition=question.where, pool=Pool.parse(way.pool or "mean"), seen_offset=offset,
+            view, prompts, texts.encode_text, rank=question.rank, k=question.k,
+            pool=Pool.parse(way.pool or "mean"), seen_offset=offset,
         )  # fmt: skip
     return _rename_labels(question, predictions)
 
 
 def _back_off(
-    question: Question, threshold: float, store: EmbeddingStore, prompts: PromptSet,
+    question: Question, threshold: float, view: View, prompts: PromptSet,
     texts: TextCache, offset: SeenOffset | None,
 ) -> BackedOff:  # fmt: skip
     from bioprobe.zeroshot.zeroshot import back_off
 
     answers = back_off(
-        store, prompts, texts.encode_text, threshold=threshold, rank=question.rank,
-        condition=question.where, seen_offset=offset,
+        view, prompts, texts.encode_text, threshold=threshold, rank=question.rank,
+        seen_offset=offset,
     )  # fmt: skip
     return _rename_labels(question, answers)
 

@@ -17,7 +17,7 @@ from bioprobe.prompts import PromptSet
 from bioprobe.provenance import Provenance
 from bioprobe.splits import Split, assign_folds
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import MaskedStore, Selection
+from bioprobe.store.view import View
 from bioprobe.task.method import find_kind
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import TextPrior, label_rows, name_classes
@@ -233,7 +233,7 @@ def learn(
         method,
         probe.settings,
         probe.n_rows,
-        lambda rows: probe.predict(store, rows, k=len(probe.classes)),
+        lambda rows: probe.predict(View(store, rows), len(probe.classes)),
     )
 
 
@@ -251,22 +251,7 @@ def _ask_texts(
     prompts = PromptSet(classes, texts.text_type, texts.templates)
 
     def answer(rows: Rows) -> Predictions:
-        found = zeroshot(
-            _show_only(store, rows), prompts, texts.encode_text, rank=rank, k=len(classes)
-        )
-        # It answers in the order of the store.
-        order = np.searchsorted(found.rows, rows)
-        return dataclasses.replace(
-            found, rows=rows, top_classes=found.top_classes[order], scores=found.scores[order]
-        )
+        view = View(store, rows)
+        return zeroshot(view, prompts, texts.encode_text, rank=rank, k=len(classes))
 
     return Learnt(ZEROSHOT, texts.describe(), 0, answer)
-
-
-def _show_only(store: EmbeddingStore, rows: Rows) -> MaskedStore:
-    import pandas as pd
-
-    kept = np.zeros(len(store), dtype=bool)
-    kept[rows] = True
-    selection = Selection("evaluated", pd.DataFrame({"judged": True, "kept": kept}), {})
-    return MaskedStore(store.folder, store.manifest, selection)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.store import EmbeddingStore
-from bioprobe.task.predictions import iter_vectors
+from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.taxonomy import find_lowest_common_ancestor
 from bioprobe.types import Places, Rows
@@ -345,7 +345,7 @@ def _find_nearest(
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
     # A few dozen questions: asked of all training vectors, they need no index.
     queries = store.read_vectors(rows)
-    parts = [queries @ vectors.T for vectors in iter_vectors(store, training)]
+    parts = [queries @ vectors.T for vectors in View(store, training).iter_vectors()]
     similarities = np.concatenate(parts, axis=1)
     # Where each fold is answered by the others, an image and its own fold are among the training
     # images too, and taught nothing of it.

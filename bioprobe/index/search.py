@@ -15,6 +15,7 @@ from bioprobe.index.question import Question
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import DUPLICATES_MASK, GROUP, list_selections, read_selection
+from bioprobe.store.view import View
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
 from bioprobe.types import Rows, Vectors
 
@@ -87,11 +88,10 @@ class Neighbors:
 
 
 def search(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     question: Question | Vectors,
     *,
     k: int = 10,
-    condition: str | None = None,
     exclude_own: bool | None = None,
     deduplicate: bool = False,
     exact: bool = False,
@@ -100,15 +100,12 @@ def search(
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Where to look.
     question : Question, or ndarray of float32, shape (n_parts, dim), unit rows
         Vectors of pictures and texts; their mean, made unit, is the question.
     k : int
         Answers, ≥ 1.
-    condition : str, optional
-        Only images that meet this condition may be answers; see
-        :meth:`bioprobe.images.ImageTable.match`.
     exclude_own : bool, optional
         Whether to leave out the images that the question was made of and, with ``deduplicate``,
         their copies. By default rows that it names are left out, and images in the store that
@@ -124,13 +121,15 @@ def search(
     SourceError
         If nothing is looked for.
     SelectionError
-        If no image meets the condition, or none but the question's own.
+        If there is no image, or none but the question's own.
     """
     if not isinstance(question, Question):
         question = Question(question)
     vector = question.vector
+    view = View.of(asked)
+    store = view.store
     copies = find_copies(store) if deduplicate else None
-    allowed = store.select(condition)
+    allowed = view.rows
     own = _find_own(question, exclude_own)
     if len(own):
         allowed = _leave_out(allowed, own, copies, store)
@@ -145,13 +144,7 @@ def search(
     if index.note is not None and not is_exact:
         options |= {"recall": index.note.recall, "recall_k": index.note.k}
         options["index_outgrown"] = index.is_outgrown
-    provenance = Provenance(
-        encoder=store.manifest.encoder.to_dict(),
-        store=str(store.folder),
-        n_rows=len(allowed),
-        condition=condition or "",
-        options=options,
-    )
+    provenance = view.describe(options)
     return Neighbors(store.images, rows, similarities, provenance)
 
 

@@ -15,6 +15,7 @@ from bioprobe.interchange.image_rows import blank_to_null
 from bioprobe.interchange.layouts import find_layout
 from bioprobe.interchange.vector_source import BLOCK_ROWS, Declaration, OutgoingRows
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,9 +45,7 @@ class ExportSummary:
     dim: int
 
 
-def export_store(
-    store: EmbeddingStore, target: Path, layout: str, *, condition: str | None = None
-) -> ExportSummary:
+def export_store(asked: EmbeddingStore | View, target: Path, layout: str) -> ExportSummary:
     """Write the vectors of a store with everything its image table says of them.
 
     Unit vectors of float32, and in the file's metadata that they are. The target is whole or not
@@ -54,14 +53,12 @@ def export_store(
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Rows that a newer embedding has replaced are not written.
     target : Path
         File, or folder for the layouts that are one.
     layout : str
         One of :data:`~bioprobe.interchange.layouts.LAYOUTS`.
-    condition : str, optional
-        Only images that meet it.
 
     Raises
     ------
@@ -75,7 +72,8 @@ def export_store(
     if suffix is not None and target.suffix != suffix:
         msg = f"the layout {layout} is a {suffix} file, got {target}; name it so"
         raise SourceError(msg)
-    rows = store.select(condition)
+    view = View.of(asked)
+    store, rows = view.store, view.rows
     frame = store.images.frame.iloc[rows].reset_index(drop=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     outgoing = OutgoingRows(

@@ -13,9 +13,9 @@ from bioprobe.errors import ProbeError
 from bioprobe.learning.fitted import HeldOut, TrainedProbe
 from bioprobe.learning.material import Material, gather_material
 from bioprobe.probes.probe import Probe, Sweep
-from bioprobe.provenance import Provenance
 from bioprobe.splits import Split, read_split
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.method import find_kind, make_probe, takes_lineages
 from bioprobe.task.target import LabelledRows, TextPrior, hash_rows, name_classes
 from bioprobe.taxonomy import Rank, Taxonomy
@@ -111,14 +111,13 @@ PROMPTED = "prompt+probe"
 
 
 def fit_probe(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     kind: str,
     rank: Rank,
     *,
     split: str | Split | None = "default",
     settings: Settings | None = None,
     seed: int = 0,
-    condition: str | None = None,
     first_rank: Rank = Rank.PHYLUM,
     texts: TextPrior | None = None,
 ) -> TrainedProbe:
@@ -131,7 +130,7 @@ def fit_probe(
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         A :class:`bioprobe.store.selections.MaskedStore` leaves out what its mask drops.
     kind : str
         One of :data:`bioprobe.task.method.KINDS`.
@@ -144,8 +143,6 @@ def fit_probe(
         Arguments of the probe. What is given is not chosen.
     seed : int
         Of the folds, and of the probe where it draws at random.
-    condition : str, optional
-        Only images that meet it take part.
     first_rank : Rank
         Broadest rank of the chain, for kinds that learn from lineages.
     texts : TextPrior, optional
@@ -160,6 +157,8 @@ def fit_probe(
     SelectionError
         If no image is left.
     """
+    view = View.of(asked)
+    store = view.store
     settings = dict(settings or {})
     make_probe(kind, settings)  # refuses unknown settings before anything is read
     if (kind == PROMPTED) != (texts is not None):
@@ -167,8 +166,7 @@ def fit_probe(
         raise ProbeError(msg)
     parts = read_split(store, split) if isinstance(split, str) else split
     material = gather_material(
-        store, kind, rank, parts=parts, condition=condition, seed=seed, first_rank=first_rank,
-        texts=texts,
+        view, kind, rank, parts=parts, seed=seed, first_rank=first_rank, texts=texts,
     )  # fmt: skip
     fixed = complete_settings(kind, settings, seed)
     prior = texts.embed(material.labelled.classes) if texts else {}
@@ -180,17 +178,13 @@ def fit_probe(
     if material.method == "validation":
         held_out = _measure(probe, classes, store, material.validation, held_out)
     rows = material.labelled.rows[training]
-    provenance = Provenance(
-        encoder=store.manifest.encoder.to_dict(),
-        store=str(store.folder),
-        n_rows=len(rows),
-        condition=condition or "",
-        options={
+    provenance = view.describe(
+        {
             "seed": seed,
-            "mask": _name_mask(store),
+            "mask": view.mask,
             **({"first_rank": first_rank.value} if takes_lineages(kind) else {}),
             **(texts.describe() if texts else {}),
-        },
+        }
     )
     return TrainedProbe(
         estimator=probe,
@@ -265,11 +259,6 @@ def complete_settings(kind: str, settings: dict[str, Any], seed: int) -> dict[st
     return {"seed": seed, **settings} if takes_seed else settings
 
 
-def _name_mask(store: EmbeddingStore) -> str:
-    selection = getattr(store, "selection", None)
-    return str(selection.name) if selection is not None else ""
-
-
 # Below the highest logit; no softmax gives such a class any probability.
 _ABSENT = 1e4
 
@@ -295,12 +284,11 @@ class HeldOutAnswers:
 
 
 def answer_held_out(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     probe: TrainedProbe,
     *,
     split: str | Split | None = "default",
     seed: int = 0,
-    condition: str | None = None,
     first_rank: Rank = Rank.PHYLUM,
     texts: TextPrior | None = None,
     left_out_fraction: float = 0.0,
@@ -313,11 +301,11 @@ def answer_held_out(
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         That the probe was fitted on.
     probe : TrainedProbe
         As :func:`bioprobe.learning.fit.fit_probe` returned it.
-    split, seed, condition, first_rank, texts
+    split, seed, first_rank, texts
         As they were given to it.
     left_out_fraction : float
         Share of the classes, in [0, 1), whose images are asked of a probe that has not learnt
@@ -328,13 +316,14 @@ def answer_held_out(
     ProbeError
         If the share is out of range.
     """
+    view = View.of(asked)
+    store = view.store
     if not 0 <= left_out_fraction < 1:
         msg = f"the share of classes left out lies in [0, 1), got {left_out_fraction:g}"
         raise ProbeError(msg)
     parts = read_split(store, split) if isinstance(split, str) else split
     material = gather_material(
-        store, probe.kind, probe.rank, parts=parts, condition=condition, seed=seed,
-        first_rank=first_rank, texts=texts,
+        view, probe.kind, probe.rank, parts=parts, seed=seed, first_rank=first_rank, texts=texts,
     )  # fmt: skip
     settings = {**probe.settings, **(texts.embed(material.labelled.classes) if texts else {})}
     if material.method == "validation":

@@ -18,6 +18,7 @@ from bioprobe.images.reading import ignore_pillow_warnings
 from bioprobe.probes.probe import Probe
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.target import hash_taxonomy
 from bioprobe.taxonomy import Rank, Taxonomy
@@ -152,25 +153,15 @@ class TrainedProbe:
             raise MismatchError(msg)
         return self.estimator.predict_proba(vectors)
 
-    def predict(
-        self,
-        store: EmbeddingStore,
-        rows: Rows | None = None,
-        k: int = 5,
-        condition: str | None = None,
-    ) -> Predictions:
+    def predict(self, asked: EmbeddingStore | View, k: int = 5) -> Predictions:
         """Label the images of a store.
 
         Parameters
         ----------
-        store : EmbeddingStore
+        asked : EmbeddingStore or View
             Of the same encoder.
-        rows : ndarray of int64, optional
-            Rows to label, in this order; all current ones by default.
         k : int
             Answers an image, ≥ 1; no more than there are classes.
-        condition : str, optional
-            Only images that meet it are labelled.
 
         Raises
         ------
@@ -179,13 +170,12 @@ class TrainedProbe:
         SelectionError
             If no image is left.
         """
-        self.check_encoder(store.manifest.encoder)
-        selected = store.select(condition)
-        asked = selected if rows is None else rows[np.isin(rows, selected)]
-        top, scores = answer_in_chunks(store, asked, lambda vectors: self._answer(vectors, k))
-        provenance = self._describe(str(store.folder), len(asked), condition)
+        view = View.of(asked)
+        self.check_encoder(view.manifest.encoder)
+        top, scores = answer_in_chunks(view, lambda vectors: self._answer(vectors, k))
+        provenance = self._describe(str(view.folder), len(view), view.condition)
         return Predictions(
-            store.images, asked, self.classes, self.rank, top, scores, "probability", provenance
+            view.images, view.rows, self.classes, self.rank, top, scores, "probability", provenance
         )
 
     def predict_images(
@@ -205,7 +195,7 @@ class TrainedProbe:
             Where the images come from, for the provenance.
         """
         top, scores = self._answer(vectors, k)
-        provenance = self._describe(source, len(vectors), None)
+        provenance = self._describe(source, len(vectors), "")
         return Predictions(
             images, np.arange(len(vectors)), self.classes, self.rank, top, scores,
             "probability", provenance,
@@ -216,12 +206,12 @@ class TrainedProbe:
         top = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
         return top, np.take_along_axis(probabilities, top, axis=1)
 
-    def _describe(self, place: str, n_rows: int, condition: str | None) -> Provenance:
+    def _describe(self, place: str, n_rows: int, condition: str) -> Provenance:
         return Provenance(
             encoder=self.encoder.to_dict(),
             store=place,
             n_rows=n_rows,
-            condition=condition or "",
+            condition=condition,
             options={
                 "probe": self.kind,
                 "settings": self.settings,

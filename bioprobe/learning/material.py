@@ -10,6 +10,7 @@ import numpy.typing as npt
 from bioprobe.errors import ProbeError
 from bioprobe.splits import Split, assign_folds
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.method import takes_lineages
 from bioprobe.task.target import LabelledRows, TextPrior, label_rows
 from bioprobe.taxonomy import Rank, Taxonomy
@@ -51,12 +52,11 @@ class Material:
 
 
 def gather_material(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     kind: str,
     rank: Rank,
     *,
     parts: Split | None,
-    condition: str | None = None,
     seed: int = 0,
     first_rank: Rank = Rank.PHYLUM,
     texts: TextPrior | None = None,
@@ -65,7 +65,7 @@ def gather_material(
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Of the images.
     kind : str
         Kind of probe.
@@ -73,8 +73,6 @@ def gather_material(
         Rank of the classes.
     parts : Split or None
         None takes every labelled row for training.
-    condition : str, optional
-        Only images that meet it take part.
     seed : int
         Of folds that are drawn.
     first_rank : Rank
@@ -89,7 +87,8 @@ def gather_material(
     SelectionError
         If no image is left.
     """
-    selected = store.select(condition)
+    view = View.of(asked)
+    store, selected = view.store, view.rows
     if parts is None:
         training, validation = selected, selected[:0]
     else:

@@ -19,6 +19,7 @@ from bioprobe.probes.stacked import StackProbe
 from bioprobe.provenance import Provenance
 from bioprobe.splits import Split, assign_folds, read_split
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.method import find_kind, make_probe
 from bioprobe.task.predictions import Predictions, find_label_classes, measure_accuracy
 from bioprobe.task.target import LabelledRows, hash_rows, label_rows, name_classes
@@ -378,7 +379,8 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
 def fit_stack(
-    stores: Sequence[EmbeddingStore],
+    asked: EmbeddingStore | View,
+    others: Sequence[EmbeddingStore],
     rank: Rank,
     *,
     bases: Sequence[tuple[str, Settings]] = (("lda", {}),),
@@ -386,7 +388,6 @@ def fit_stack(
     C: float | None = None,  # noqa: N803 - scikit-learn's name
     n_folds: int = 5,
     seed: int = 0,
-    condition: str | None = None,
 ) -> TrainedStack:
     """Fit probes of several encoders on the same images, and how to combine them.
 
@@ -397,8 +398,10 @@ def fit_stack(
 
     Parameters
     ----------
-    stores : sequence of EmbeddingStore
-        At least two; labels and split are those of the first.
+    asked : EmbeddingStore or View
+        Labels and split are those of this store.
+    others : sequence of EmbeddingStore
+        At least one, of the same images by another encoder.
     rank : Rank
         Rank of the classes.
     bases : sequence of (str, mapping)
@@ -411,8 +414,6 @@ def fit_stack(
         Folds, where the split has none.
     seed : int
         Of these folds.
-    condition : str, optional
-        Only images of the first store that meet it take part.
 
     Raises
     ------
@@ -421,10 +422,11 @@ def fit_stack(
     MismatchError
         If a store has none of the images.
     """
+    view = View.of(asked)
+    first, stores = view.store, (view.store, *others)
     _check_bases(stores, bases)
-    first = stores[0]
     parts = read_split(first, split) if isinstance(split, str) else split
-    training, validation, n_missing = _gather(stores, rank, parts, condition)
+    training, validation, n_missing = _gather(view, stores, rank, parts)
     labelled, names = training.labelled, training.labelled.names
     n_classes = len(np.unique(labelled.positions))
     if n_classes < 2:
@@ -453,18 +455,14 @@ def fit_stack(
     estimator.set_params(C=settings["C"])
     place_of = {name: place for place, name in enumerate(name_classes(labelled.classes))}
     taxa = labelled.classes.taxa
-    provenance = Provenance(
-        encoder=first.manifest.encoder.to_dict(),
-        store=str(first.folder),
-        n_rows=len(names),
-        condition=condition or "",
-        options={
+    provenance = view.take(labelled.rows).describe(
+        {
             "seed": seed,
             "encoders": [one.manifest.encoder.to_dict() for one in stores],
             "stores": [str(one.folder) for one in stores],
             "n_missing": list(n_missing),
             "chosen_on": "folds of the training images",
-        },
+        }
     )
     stack = TrainedStack(
         probe=TrainedProbe(
@@ -509,10 +507,9 @@ def _check_bases(stores: Sequence[EmbeddingStore], bases: Sequence[tuple[str, Se
 
 
 def _gather(
-    stores: Sequence[EmbeddingStore], rank: Rank, parts: Split | None, condition: str | None
+    view: View, stores: Sequence[EmbeddingStore], rank: Rank, parts: Split | None
 ) -> tuple[_Part, _Part, tuple[int, ...]]:
-    first = stores[0]
-    selected = first.select(condition)
+    first, selected = view.store, view.rows
     training = selected if parts is None else np.intersect1d(parts.rows("train"), selected)
     validation = selected[:0]
     if parts is not None:

@@ -33,6 +33,7 @@ from bioprobe.learning.proposals import (
 from bioprobe.prompts import TextType
 from bioprobe.splits import Split, read_split
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.method import find_kind, make_probe
 from bioprobe.task.target import TextPrior
 from bioprobe.taxonomy import Rank
@@ -146,7 +147,7 @@ TEXT_TYPES = (TextType.TAXON_COM, TextType.SCI, TextType.SCI_COM, TextType.TAXON
 
 
 def tune_probe(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     rank: Rank,
     *,
     kinds: Sequence[str] = TUNED_KINDS[:-1],
@@ -155,7 +156,6 @@ def tune_probe(
     metric: str = "accuracy",
     split: str | Split | None = "default",
     seed: int = 0,
-    condition: str | None = None,
     first_rank: Rank = Rank.PHYLUM,
     texts: TextPrior | None = None,
     text_types: Sequence[str] = TEXT_TYPES,
@@ -174,7 +174,7 @@ def tune_probe(
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Of the images.
     rank : Rank
         Rank of the classes.
@@ -191,8 +191,6 @@ def tune_probe(
         Name of a split in the store, or one that is not kept; None takes every labelled row.
     seed : int
         Of the proposals, the folds, and the probes that draw.
-    condition : str, optional
-        Only images that meet it take part.
     first_rank : Rank
         Broadest rank of the chain, for kinds that learn from lineages.
     texts : TextPrior, optional
@@ -227,7 +225,8 @@ def tune_probe(
     if PROMPTED in kinds and texts is None:
         msg = f"{PROMPTED} starts from texts, and there are none; leave it out of the kinds"
         raise ProbeError(msg)
-    parts = read_split(store, split) if isinstance(split, str) else split
+    view = View.of(asked)
+    parts = read_split(view.store, split) if isinstance(split, str) else split
     named = dict(templates or ({"given": texts.templates} if texts else {}))
     spaces = {
         kind: list_dimensions(
@@ -238,7 +237,7 @@ def tune_probe(
         )
         for kind in dict.fromkeys(kinds)
     }
-    bench = _Bench(store, rank, parts, condition, seed, first_rank, texts, named, metric, {})
+    bench = _Bench(view, rank, parts, seed, first_rank, texts, named, metric, {})
     method, n_held_out = bench.describe(next(iter(spaces)))
     proposals = Proposals(spaces, seed, lower_is_better=metric == "log_loss")
     trials = []
@@ -265,10 +264,9 @@ def tune_probe(
 class _Bench:
     """Where trials are measured; what they learn from is gathered once for each sort of kind."""
 
-    store: EmbeddingStore
+    view: View
     rank: Rank
     parts: Split | None
-    condition: str | None
     seed: int
     first_rank: Rank
     texts: TextPrior | None
@@ -280,9 +278,8 @@ class _Bench:
         sort = kind if kind in {PROMPTED, "hierarchical"} else ""
         if sort not in self.gathered:
             self.gathered[sort] = gather_material(
-                self.store, kind, self.rank, parts=self.parts, condition=self.condition,
-                seed=self.seed, first_rank=self.first_rank,
-                texts=self.texts if kind == PROMPTED else None,
+                self.view, kind, self.rank, parts=self.parts, seed=self.seed,
+                first_rank=self.first_rank, texts=self.texts if kind == PROMPTED else None,
             )  # fmt: skip
         return self.gathered[sort]
 
@@ -329,8 +326,8 @@ class _Bench:
         """Fit what a trial measured on the training rows."""
         own = {n: one for n, one in trial.settings.items() if n not in {TEXT_TYPE, TEMPLATES}}
         probe = fit_probe(
-            self.store, trial.kind, self.rank, split=self.parts, settings=own, seed=self.seed,
-            condition=self.condition, first_rank=self.first_rank,
+            self.view, trial.kind, self.rank, split=self.parts, settings=own, seed=self.seed,
+            first_rank=self.first_rank,
             texts=self.find_texts(trial.kind, trial.settings),
         )  # fmt: skip
         options = {**probe.provenance["options"], "tuning": about}

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.store.selections import DUPLICATES_MASK, list_selections, read_selection
+from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
@@ -131,22 +132,21 @@ class Description:
         }
 
 
-def describe_images(store: EmbeddingStore, condition: str | None = None) -> Description:
+def describe_images(asked: EmbeddingStore | View) -> Description:
     """Describe the images of a store: classes, sizes, modes, copies, holes.
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Whose current rows are described.
-    condition : str, optional
-        Only images that meet it.
 
     Raises
     ------
     SelectionError
-        If no image meets the condition.
+        If there is no image.
     """
-    rows = store.select(condition)
+    view = View.of(asked)
+    store, rows = view.store, view.rows
     frame = store.images.frame.iloc[rows]
     sized = frame[(frame["width_px"] > 0) & (frame["height_px"] > 0)]
     sizes = np.full((2, 5), np.nan)

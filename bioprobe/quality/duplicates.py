@@ -18,6 +18,7 @@ from bioprobe.quality.near_pairs import SpanningForest, iter_near_pairs
 from bioprobe.splits.groups import find_components
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import DUPLICATES_MASK, write_selection
+from bioprobe.store.view import View
 from bioprobe.types import Rows
 
 if TYPE_CHECKING:
@@ -223,11 +224,10 @@ class Duplicates:
 
 
 def find_duplicates(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     *,
     threshold: float = DEFAULT_THRESHOLD,
     confirm: bool = True,
-    condition: str | None = None,
     read: Callable[[int], int | None] | None = None,
 ) -> Duplicates:
     """Find the images that are in a store more than once.
@@ -237,39 +237,34 @@ def find_duplicates(
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Whose current rows are compared.
     threshold : float
         Least cosine similarity, in [-1, 1].
     confirm : bool
         Whether near images must also have like difference hashes, as far as their files can be
         read. A model sees the same animal in two pictures; the hash sees two pictures.
-    condition : str, optional
-        Only images that meet it are compared.
     read : callable, optional
         From a row to its hash, or None; reads the image file by default.
 
     Raises
     ------
     SelectionError
-        If no image meets the condition, or the threshold is out of range.
+        If there is no image, or the threshold is out of range.
     """
     if not -1 <= threshold <= 1:
         msg = f"a cosine similarity lies in [-1, 1], got the threshold {threshold}"
         raise SelectionError(msg)
-    rows, images = store.select(condition), store.images
+    view = View.of(asked)
+    rows, images = view.rows, view.images
     hashes = _Hashes(rows, read or (lambda row: read_hash(images.locate(row))))
     forest = SpanningForest(len(rows))
     forest.add(*_find_exact(images, rows))
-    for first, second, similarities in iter_near_pairs(store.read_vectors(rows), threshold):
+    for first, second, similarities in iter_near_pairs(view.read_vectors(), threshold):
         alike = hashes.compare(first, second) if confirm else np.ones(len(first), dtype=bool)
         forest.add(first[alike], second[alike], similarities[alike])
-    provenance = Provenance(
-        encoder=store.manifest.encoder.to_dict(),
-        store=str(store.folder),
-        n_rows=len(rows),
-        condition=condition or "",
-        options={"threshold": threshold, "confirm": confirm, "max_bits": MAX_DIFFERING_BITS},
+    provenance = view.describe(
+        {"threshold": threshold, "confirm": confirm, "max_bits": MAX_DIFFERING_BITS}
     )
     return Duplicates(images, rows, *forest.links, threshold, hashes.n_unread, provenance)
 

@@ -27,6 +27,7 @@ from bioprobe.quality.threshold import (
 )
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
+from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, to_taxonomy
 from bioprobe.types import Doubles, EncodeText, Mask, Rows, Vectors
@@ -328,14 +329,13 @@ class NoiseFilter:
 
 
 def filter_noise(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     prompts: NoisePrompts,
     encode_text: EncodeText,
     *,
     labels: str | None = None,
     threshold: float | None = None,
     recall: float | None = None,
-    condition: str | None = None,
     seed: int = 0,
     taxa: Taxonomy | None = None,
 ) -> NoiseFilter:
@@ -343,7 +343,7 @@ def filter_noise(
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Whose current rows are judged.
     prompts : NoisePrompts
         Concepts on both sides.
@@ -356,8 +356,6 @@ def filter_noise(
         Log-odds from which an image is kept; by default chosen on the labels, else 0.
     recall : float, optional
         Least share of the labelled images to keep, in [0, 1]; by default the best F1 of dropping.
-    condition : str, optional
-        Only images that meet it are judged.
     seed : int
         Of the folds.
     taxa : Taxonomy, optional
@@ -367,10 +365,10 @@ def filter_noise(
     Raises
     ------
     SelectionError
-        If no image meets the condition, or the labels cannot be used.
+        If there is no image, or the labels cannot be used.
     """
-    rows = store.select(condition)
-    vectors = store.read_vectors(rows)
+    view = View.of(asked)
+    store, rows, vectors = view.store, view.rows, view.read_vectors()
     scores, reasons = ask_texts(store, rows, vectors, prompts, encode_text, taxa or ())
     truth = _read_labels(store.images, labels, prompts.name)[rows] if labels else None
     method, quality, chosen = "text", None, 0.0
@@ -389,14 +387,17 @@ def filter_noise(
         chosen = choose_threshold(scores[known], wanted, recall=recall)
     if threshold is not None:
         chosen, quality = threshold, None
-    provenance = Provenance(
-        encoder=store.manifest.encoder.to_dict(),
-        store=str(store.folder),
-        n_rows=len(rows),
-        condition=condition or "",
-        options={"keep": prompts.name, "labels": labels, "method": method, "threshold": chosen,
-                 "recall": recall, "seed": seed, "n_taxa": len(taxa or ())},
-    )  # fmt: skip
+    provenance = view.describe(
+        {
+            "keep": prompts.name,
+            "labels": labels,
+            "method": method,
+            "threshold": chosen,
+            "recall": recall,
+            "seed": seed,
+            "n_taxa": len(taxa or ()),
+        }
+    )
     unknown = np.full(len(rows), np.nan)
     return NoiseFilter(
         prompts.name, store.images, rows, scores, chosen, reasons,

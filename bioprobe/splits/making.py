@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
-from bioprobe.provenance import Provenance
 from bioprobe.splits.folds import assign_folds
 from bioprobe.splits.groups import NEAR_DUPLICATES, find_groups, join_groups, read_column
 from bioprobe.splits.parts import SmallClass, assign_parts, check_fractions
 from bioprobe.splits.split import PARTS, Split, hash_split
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import MaskedStore
+from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
 
 # As data sets write them; case does not matter.
@@ -158,7 +157,7 @@ class _Labelled:
 
 
 def make_split(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     rank: Rank,
     *,
     name: str = "default",
@@ -169,7 +168,6 @@ def make_split(
     part_names: Mapping[str, str] | None = None,
     n_folds: int = 5,
     seed: int = 0,
-    condition: str | None = None,
 ) -> Split:
     """Split the labelled images of a store into train, validation and test, and train into folds.
 
@@ -179,7 +177,7 @@ def make_split(
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Whose current rows are split. What is not labelled at the rank is in no part.
     rank : Rank
         Of the labels that the parts are alike in.
@@ -200,8 +198,6 @@ def make_split(
         Folds of the training images, at least 2.
     seed : int
         Of the random order.
-    condition : str, optional
-        Only images that meet it are split.
 
     Returns
     -------
@@ -213,11 +209,13 @@ def make_split(
     SelectionError
         If no image is labelled, or an option does not fit the method.
     """
+    view = View.of(asked)
+    store = view.store
     _check_method(method, rank, group_columns, column)
     if part_names is not None and column is None:
         msg = f"--parts name the values of a --column, for --method imported; got {method}"
         raise SelectionError(msg)
-    images = _find_labelled(store, rank, group_columns, condition)
+    images = _find_labelled(view, rank, group_columns)
     together = images.groups
     if method == "species-disjoint":
         # A family of one species could not be held out if folds kept species whole too.
@@ -236,15 +234,9 @@ def make_split(
     folds = np.full(len(found), -1, dtype=np.int64)
     folds[train] = assign_folds(images.labels[train], n_folds, seed, together[train])
     always = [str(label) for label in np.unique(images.labels[train & (folds < 0)])]
-    if isinstance(store, MaskedStore):
-        said["mask"] = store.selection.name
-    provenance = Provenance(
-        encoder=store.manifest.encoder.to_dict(),
-        store=str(store.folder),
-        n_rows=len(images.rows),
-        condition=condition or "",
-        options=said,
-    )
+    if view.mask:
+        said["mask"] = view.mask
+    provenance = view.describe(said)
     parts, all_folds, groups = (
         _spread(store, images.rows, v) for v in (found, folds, images.groups)
     )
@@ -257,7 +249,7 @@ def make_split(
             **provenance.to_dict(),
             **said,
             "hash": hash_split(store, parts, all_folds),
-            "n_unlabelled": len(store.select(condition)) - len(images.rows),
+            "n_unlabelled": len(view) - len(images.rows),
             "always_train": always,
             "small_classes": [one.to_dict() for one in small],
             "near_duplicates_known": NEAR_DUPLICATES in images.kinds,
@@ -283,17 +275,14 @@ def _check_method(
         raise SelectionError(msg)
 
 
-def _find_labelled(
-    store: EmbeddingStore, rank: Rank, group_columns: Sequence[str], condition: str | None
-) -> _Labelled:
-    rows = store.select(condition)
-    labels = store.images.labels(rank)[rows]
+def _find_labelled(view: View, rank: Rank, group_columns: Sequence[str]) -> _Labelled:
+    rows, labels = view.rows, view.labels(rank)
     labelled = labels != ""
     if not labelled.any():
         msg = f"none of the {len(rows)} images has a label at {rank.value}; say another --level"
         raise SelectionError(msg)
     rows = rows[labelled]
-    kinds = find_groups(store, rows, group_columns)
+    kinds = find_groups(view.store, rows, group_columns)
     groups = join_groups(list(kinds.values()), len(rows))
     return _Labelled(rows, labels[labelled], kinds, groups)
 

@@ -73,11 +73,6 @@ class Split:
         return np.flatnonzero(self.parts == part).astype(np.int64)
 
 
-def find_current_rows(store: EmbeddingStore) -> npt.NDArray[np.int64]:
-    """Return the rows that are not retired, those that a mask leaves out too, ascending."""
-    return np.setdiff1d(np.arange(len(store)), np.array(store.manifest.retired, dtype=np.int64))
-
-
 def hash_split(
     store: EmbeddingStore, parts: npt.NDArray[np.object_], folds: npt.NDArray[np.int64]
 ) -> str:
@@ -103,7 +98,7 @@ def write_split(store: EmbeddingStore, split: Split) -> None:
     StoreError
         If the disk refuses.
     """
-    rows = find_current_rows(store)
+    rows = store.rows
     columns = {"part": split.parts[rows], "fold": split.folds[rows], "group": split.groups[rows]}
     write_selection(
         store,
@@ -118,7 +113,7 @@ def write_split(store: EmbeddingStore, split: Split) -> None:
 def read_split(store: EmbeddingStore, name: str = "default") -> Split:
     """Read a split as it applies to the rows of a store now.
 
-    What a mask leaves out, and what came later, is in no part.
+    What was retired, and what came later, is in no part.
 
     Raises
     ------
@@ -146,7 +141,7 @@ def read_split(store: EmbeddingStore, name: str = "default") -> Split:
         np.where(parts != "", frame["fold"].fillna(-1).to_numpy(dtype=np.int64), -1),
         np.where(parts != "", frame["group"].to_numpy(dtype=object), "").astype(object),
         selection.provenance,
-        int((~selection.judged[find_current_rows(store)]).sum()),
+        int((~selection.judged[store.rows]).sum()),
     )
 
 

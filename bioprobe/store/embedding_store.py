@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
-from bioprobe.errors import MismatchError, SelectionError, StoreError
+from bioprobe.errors import MismatchError, StoreError
 from bioprobe.files import explaining_refusal
 from bioprobe.images.image_table import ImageTable, concatenate
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
@@ -207,23 +207,6 @@ class EmbeddingStore:
     def rows(self) -> npt.NDArray[np.int64]:
         """Rows that are current: all but the retired ones, ascending."""
         return np.setdiff1d(np.arange(len(self)), np.array(self.manifest.retired, dtype=np.int64))
-
-    def select(self, condition: str | None) -> npt.NDArray[np.int64]:
-        """Return the current rows that meet a condition on the image table, ascending.
-
-        Raises
-        ------
-        SelectionError
-            If the condition cannot be applied, or no row meets it.
-        """
-        rows = self.rows
-        if condition is not None:
-            rows = np.intersect1d(rows, self.images.match(condition))
-        if not len(rows):
-            met = f" meets {condition!r}" if condition else ""
-            msg = f"none of the {len(self.rows)} images in {self.folder}{met}"
-            raise SelectionError(msg)
-        return rows
 
     def read_vectors(self, rows: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.float32]:
         """Read vectors into memory.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ import numpy.typing as npt
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.files import explaining_refusal, replacing
 from bioprobe.store.embedding_store import EmbeddingStore
-from bioprobe.store.manifest import Manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,63 +171,6 @@ def remove_selection(store: EmbeddingStore, name: str) -> None:
         raise StoreError(msg)
     with explaining_refusal(path):
         path.unlink()
-
-
-class MaskedStore(EmbeddingStore):
-    """A store of which only the rows that a mask keeps are current.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the store.
-    manifest : Manifest
-        What it holds.
-    selection : Selection
-        Mask over its rows.
-    """
-
-    def __init__(self, folder: Path, manifest: Manifest, selection: Selection) -> None:
-        super().__init__(folder, manifest)
-        self.selection = selection
-
-    @cached_property
-    def _current(self) -> npt.NDArray[np.int64]:
-        return np.setdiff1d(np.arange(len(self)), np.array(self.manifest.retired, dtype=np.int64))
-
-    @cached_property
-    def rows(self) -> npt.NDArray[np.int64]:
-        """Current rows that the mask keeps, ascending."""
-        return self._current[self.selection.kept[self._current]]
-
-    @property
-    def n_unjudged(self) -> int:
-        """Number of current rows that the mask says nothing of; they are left out."""
-        return int((~self.selection.judged[self._current]).sum())
-
-    @property
-    def n_dropped(self) -> int:
-        """Number of current rows that were judged and not kept."""
-        return len(self._current) - self.n_unjudged - len(self.rows)
-
-
-def apply_mask(store: EmbeddingStore, name: str) -> MaskedStore:
-    """Return a store as a mask shows it; the store itself is not changed.
-
-    Raises
-    ------
-    SelectionError
-        If the mask keeps no current row.
-    StoreError
-        If there is no such mask.
-    """
-    masked = MaskedStore(store.folder, store.manifest, read_selection(store, name))
-    if not len(masked.rows):
-        msg = (
-            f"the mask {name!r} keeps none of the {len(store.rows)} images in {store.folder} "
-            f"({masked.n_dropped} dropped, {masked.n_unjudged} not judged); make it again"
-        )
-        raise SelectionError(msg)
-    return masked
 
 
 def _find_file(folder: Path, name: str) -> Path:

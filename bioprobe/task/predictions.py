@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from bioprobe.errors import MismatchError
 from bioprobe.images.image_table import ImageTable
 from bioprobe.intervals import Accuracy
 from bioprobe.provenance import Provenance
-from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
 from bioprobe.types import Rows, Vectors
 
@@ -233,35 +233,16 @@ def measure_accuracy(predictions: Predictions) -> list[Accuracy]:
     ]
 
 
-# 16,384 vectors of dim 768 are 50 MB.
-_IMAGES_AT_ONCE = 16_384
-
-
-def iter_vectors(store: EmbeddingStore, rows: Rows) -> Iterator[Vectors]:
-    """Read vectors of a store chunk by chunk, in the order of the rows.
-
-    Yields
-    ------
-    ndarray of float32, shape (n, dim), unit rows
-        One empty chunk where there is no row.
-    """
-    for start in range(0, max(1, len(rows)), _IMAGES_AT_ONCE):
-        yield store.read_vectors(rows[start : start + _IMAGES_AT_ONCE])
-
-
 def answer_in_chunks(
-    store: EmbeddingStore,
-    rows: Rows,
+    view: View,
     answer: Callable[[Vectors], tuple[Rows, npt.NDArray[np.float32]]],
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
     """Ask for the best classes of each image, with no more than a chunk of vectors in memory.
 
     Parameters
     ----------
-    store : EmbeddingStore
+    view : View
         Whose vectors are asked.
-    rows : ndarray of int64, shape (n_images,)
-        Rows of the store.
     answer : callable
         From vectors to classes and scores, both of shape (n, k).
 
@@ -270,5 +251,5 @@ def answer_in_chunks(
     top : ndarray of int64, shape (n_images, k)
     scores : ndarray of float32, of the same shape
     """
-    top, scores = zip(*map(answer, iter_vectors(store, rows)), strict=True)
+    top, scores = zip(*map(answer, view.iter_vectors()), strict=True)
     return np.concatenate(top), np.concatenate(scores)

@@ -9,6 +9,7 @@ from bioprobe.errors import TaxonomyError
 from bioprobe.prompts import PromptSet
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import AddedList, read_added_taxa, read_user_taxa
+from bioprobe.store.view import View
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
 from bioprobe.taxonomy.contradictions import find_contradictions
@@ -44,7 +45,9 @@ def list_known(store: EmbeddingStore) -> list[KnownTaxon]:
         for taxon in read_added_taxa(store)
     ]
     wide = [KnownTaxon(taxon, "user-wide", 0) for taxon in read_user_taxa()]
-    return [*added, *wide, *(KnownTaxon(taxon, "labels", 0) for taxon in store.images.taxa)]
+    # Rows that a newer embedding has replaced may hold a label that was corrected since.
+    labels = to_taxonomy(store.images.frame.iloc[store.rows])
+    return [*added, *wide, *(KnownTaxon(taxon, "labels", 0) for taxon in labels)]
 
 
 def find_added_taxa(store: EmbeddingStore) -> Taxonomy:
@@ -112,7 +115,7 @@ def add_one(place: AddedList, taxon: Taxon) -> None:
 
 
 def add_pictured(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     taxon: Taxon,
     pictures: tuple[Vectors, tuple[str, ...]],
     others: PromptSet,
@@ -124,8 +127,8 @@ def add_pictured(
 
     Parameters
     ----------
-    store : EmbeddingStore
-        Keeps the vectors of the pictures.
+    asked : EmbeddingStore or View
+        Its store keeps the vectors of the pictures; its images choose how much these count.
     taxon : Taxon
         What is added.
     pictures : ndarray of float32, shape (n_examples, dim), and tuple of str
@@ -150,6 +153,8 @@ def add_pictured(
     StoreError
         If the disk refuses.
     """
+    view = View.all(asked)
+    store = view.store
     place = AddedList.of_store(store)
     add_one(place, taxon)
     try:
@@ -157,7 +162,7 @@ def add_pictured(
         vectors, sha256s = pictures
         together = dataclasses.replace(others, taxa=Taxonomy.merge((taxon, *others.taxa)))
         blend = choose_blend(
-            store, together, encode_text, taxon, vectors, sha256s,
+            view, together, encode_text, taxon, vectors, sha256s,
             weight_fractions=weight_fractions,
         )  # fmt: skip
         keep_examples(

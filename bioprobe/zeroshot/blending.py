@@ -13,7 +13,8 @@ from bioprobe.errors import PromptError
 from bioprobe.intervals import Accuracy
 from bioprobe.prompts import PromptSet
 from bioprobe.store import EmbeddingStore
-from bioprobe.task.predictions import find_label_classes, iter_vectors
+from bioprobe.store.view import View
+from bioprobe.task.predictions import find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.types import Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes
@@ -110,7 +111,7 @@ class _Rivals:
 
 
 def choose_blend(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     prompts: PromptSet,
     encode_text: Callable[[Sequence[str]], Vectors],
     taxon: Taxon,
@@ -135,8 +136,8 @@ def choose_blend(
 
     Parameters
     ----------
-    store : EmbeddingStore
-        Whose current rows are the validation rows.
+    asked : EmbeddingStore or View
+        Whose rows are the validation rows.
     prompts : PromptSet
         The classes, the taxon among them.
     encode_text : callable
@@ -161,8 +162,10 @@ def choose_blend(
     Object Recognition in the Wild* (the harmonic mean of both accuracies is Xian et al. 2017);
     Breiman et al. 1984, *Classification and Regression Trees* (the one-standard-error rule).
     """
+    view = View.all(asked)
+    store = view.store
     place = _find_place(prompts.taxa, taxon)
-    rows, labels = _find_rows(store, prompts.taxa, taxon.rank, sha256s)
+    rows, labels = _find_rows(view, prompts.taxa, taxon.rank, sha256s)
     is_other = (labels >= 0) & (labels != place)
     has_labels = bool(is_other.any())
     if not has_labels:
@@ -176,7 +179,7 @@ def choose_blend(
     centre = _find_centre(vectors)
 
     def read(wanted: npt.NDArray[np.int64]) -> _Validation:
-        parts = iter_vectors(store, wanted)
+        parts = View(store, wanted).iter_vectors()
         return _join([rivals.compare(part, centre, text) for part in parts])
 
     others, own_rows = read(rows[is_other]), rows[labels == place]
@@ -262,16 +265,16 @@ def _find_place(taxa: Taxonomy, taxon: Taxon) -> int:
 
 
 def _find_rows(
-    store: EmbeddingStore, taxa: Taxonomy, rank: Rank, sha256s: Sequence[str]
+    view: View, taxa: Taxonomy, rank: Rank, sha256s: Sequence[str]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the validation rows and the class that each is labelled with, -1 for none."""
-    hashes = store.images.frame["sha256"].to_numpy()[store.rows]
-    rows = store.rows[~np.isin(hashes, list(sha256s))]
+    hashes = view.images.frame["sha256"].to_numpy()[view.rows]
+    rows = view.rows[~np.isin(hashes, list(sha256s))]
     if len(rows) > _ROWS_AT_MOST:
         rows = rows[np.linspace(0, len(rows) - 1, _ROWS_AT_MOST).astype(np.int64)]
     if not len(rows):
         return rows, np.zeros(0, dtype=np.int64)
-    return rows, find_label_classes(store.images, rows, taxa, rank)
+    return rows, find_label_classes(view.images, rows, taxa, rank)
 
 
 def _describe(n_own: int, n_others: int, n_classes: int, *, by_labels: bool) -> str:

@@ -12,7 +12,8 @@ from bioprobe.errors import PromptError, SelectionError
 from bioprobe.intervals import Accuracy
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.store import EmbeddingStore
-from bioprobe.task.predictions import find_label_classes, iter_vectors
+from bioprobe.store.view import View
+from bioprobe.task.predictions import find_label_classes
 from bioprobe.taxonomy import Rank, Taxonomy
 from bioprobe.types import Rows, Vectors
 from bioprobe.zeroshot.zeroshot import find_top_classes
@@ -54,21 +55,19 @@ class Compared:
 
 
 def compare_prompts(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     taxa: Taxonomy,
     encode_text: Callable[[Sequence[str]], Vectors],
     *,
     rank: Rank,
     text_types: Sequence[TextType],
     template_sets: Mapping[str, tuple[str, ...]],
-    condition: str | None = None,
-    rows: Rows | None = None,
 ) -> list[Compared]:
     """Measure text types and template sets on the labelled images of a store.
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Whose labels are believed; images without a label at the rank are left out, and one whose
         label is no class counts as wrong.
     taxa : Taxonomy
@@ -81,10 +80,6 @@ def compare_prompts(
         Those that ask for common names are left out where no class has one.
     template_sets : mapping of str to tuple of str
         Name to templates.
-    condition : str, optional
-        Only images that meet it.
-    rows : ndarray of int64, shape (n_rows,), optional
-        Only these rows of the store, such as a part of a split.
 
     Returns
     -------
@@ -102,7 +97,7 @@ def compare_prompts(
     --------
     bioprobe.evaluation.paired.compare_with_best : which differences are noise.
     """
-    asked = _find_labelled(store, rank, condition, rows)
+    view = _find_labelled(View.of(asked), rank)
     sets = _build_sets(taxa, text_types, template_sets, rank)
     encode_text(list(dict.fromkeys(text for _, prompts in sets for text in _flatten(prompts))))
     twins = _find_twins(sets)
@@ -111,7 +106,7 @@ def compare_prompts(
         for place, (_, prompts) in enumerate(sets)
         if place not in twins
     }
-    right = _measure(store, asked, find_label_classes(store.images, asked, taxa, rank), classes)
+    right = _measure(view, find_label_classes(view.images, view.rows, taxa, rank), classes)
     measured = [
         Compared(prompts.text_type, name, len(prompts.templates), right[twins.get(place, place)])
         for place, (name, prompts) in enumerate(sets)
@@ -125,17 +120,12 @@ def compare_prompts(
     return sorted(found, key=lambda one: (-one.accuracy.fraction, one.n_templates))
 
 
-def _find_labelled(
-    store: EmbeddingStore, rank: Rank, condition: str | None, rows: Rows | None
-) -> Rows:
-    asked = store.select(condition)
-    if rows is not None:
-        asked = np.intersect1d(asked, rows)
-    labelled = np.flatnonzero(store.images.labels(rank)[asked] != "")
-    if not len(labelled):
+def _find_labelled(view: View, rank: Rank) -> View:
+    labelled = view.labels(rank) != ""
+    if not labelled.any():
         msg = f"no image that is asked about has a label at {rank.value}; labels are needed"
         raise SelectionError(msg)
-    return np.asarray(asked[labelled], dtype=np.int64)
+    return view.take(view.rows[labelled])
 
 
 def _build_sets(
@@ -168,13 +158,13 @@ def _find_twins(sets: Sequence[tuple[str, PromptSet]]) -> dict[int, int]:
 
 
 def _measure(
-    store: EmbeddingStore, rows: Rows, truth: Rows, classes: Mapping[int, Vectors]
+    view: View, truth: Rows, classes: Mapping[int, Vectors]
 ) -> dict[int, npt.NDArray[np.bool_]]:
     """Return which images each set of class embeddings has right; vectors are read once."""
-    scale = store.manifest.logit_scale
-    right = {place: np.zeros(len(rows), dtype=np.bool_) for place in classes}
+    scale = view.manifest.logit_scale
+    right = {place: np.zeros(len(view), dtype=np.bool_) for place in classes}
     start = 0
-    for vectors in iter_vectors(store, rows):
+    for vectors in view.iter_vectors():
         chunk = slice(start, start + len(vectors))
         for place, embeddings in classes.items():
             top, _ = find_top_classes(vectors, embeddings, k=1, logit_scale=scale)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.prompts import PromptSet
 from bioprobe.store import EmbeddingStore
-from bioprobe.task.predictions import Predictions, find_label_classes, iter_vectors
+from bioprobe.store.view import View
+from bioprobe.task.predictions import Predictions, find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.examples import read_examples
@@ -148,7 +149,7 @@ def _average_labelled(
     rows, labels = store.rows[labels >= 0], labels[labels >= 0]
     sums = np.zeros((len(classes), store.manifest.dim), dtype=np.float32)
     start = 0
-    for vectors in iter_vectors(store, rows):
+    for vectors in View(store, rows).iter_vectors():
         np.add.at(sums, labels[start : start + len(vectors)], vectors)
         start += len(vectors)
     return normalise_rows(sums), np.bincount(labels, minlength=len(classes))

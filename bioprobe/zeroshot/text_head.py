@@ -17,8 +17,8 @@ import numpy.typing as npt
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
 from bioprobe.files import hash_file, sync
-from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.scores import Pool, find_top_pooled
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
@@ -271,20 +271,19 @@ def find_head_classes(head: TextHead, rank: Rank, taxa: Taxonomy | None = None) 
 
 
 def zeroshot_by_head(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     head: TextHead,
     classes: HeadClasses,
     *,
     rank: Rank,
     k: int = 5,
-    condition: str | None = None,
     pool: Pool = Pool.SUM,
 ) -> Predictions:
     """Label the images of a store by the text embeddings of a head; no model is loaded.
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Whose vectors are asked.
     head : TextHead
         Of the same store.
@@ -294,8 +293,6 @@ def zeroshot_by_head(
         Rank of the classes.
     k : int
         Answers an image, ≥ 1; no more than there are classes.
-    condition : str, optional
-        Only images that meet it are labelled.
     pool : Pool
         How the rows of a class become one score.
 
@@ -313,7 +310,8 @@ def zeroshot_by_head(
     ----------
     pybioclip, ``TreeOfLifeClassifier.predict``: the default sums the probabilities of species.
     """
-    rows = store.select(condition)
+    view = View.of(asked)
+    store, rows = view.store, view.rows
     ask = partial(
         find_top_pooled,
         texts=head.vectors,
@@ -323,13 +321,9 @@ def zeroshot_by_head(
         logit_scale=store.manifest.logit_scale,
         pool=pool,
     )
-    top, scores = answer_in_chunks(store, rows, ask)
-    provenance = Provenance(
-        encoder=store.manifest.encoder.to_dict(),
-        store=str(store.folder),
-        n_rows=len(rows),
-        condition=condition or "",
-        options={
+    top, scores = answer_in_chunks(view, ask)
+    provenance = view.describe(
+        {
             "rank": rank.value,
             "n_classes": len(classes.taxa),
             "head": head.name,
@@ -338,7 +332,7 @@ def zeroshot_by_head(
             "n_texts": len(classes.rows),
             "pool": pool.value,
             "logit_scale": store.manifest.logit_scale,
-        },
+        }
     )
     return Predictions(
         store.images, rows, classes.taxa, rank, top, scores, "probability", provenance

@@ -13,7 +13,8 @@ from bioprobe.errors import SelectionError
 from bioprobe.intervals import Accuracy
 from bioprobe.prompts import PromptSet
 from bioprobe.store import EmbeddingStore
-from bioprobe.task.predictions import find_label_classes, iter_vectors
+from bioprobe.store.view import View
+from bioprobe.task.predictions import find_label_classes
 from bioprobe.taxonomy import Rank
 from bioprobe.types import Rows, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes
@@ -193,7 +194,8 @@ def _find_sides(
     seen_condition: str | None,
 ) -> _Sides:
     taxa = prompts.taxa
-    unseen, asked = store.select(unseen_condition), store.select(seen_condition)
+    unseen = View.of(store, unseen_condition).rows
+    asked = View.of(store, seen_condition).rows
     unseen_labels = find_label_classes(store.images, unseen, taxa, rank)
     is_new_class = np.zeros(len(taxa), dtype=bool)
     is_new_class[unseen_labels[unseen_labels >= 0]] = True
@@ -222,7 +224,7 @@ def _answer(
     places = [np.flatnonzero(~sides.is_new_class), np.flatnonzero(sides.is_new_class)]
     best: list[list[npt.NDArray[np.float64]]] = [[], []]
     chosen: list[list[Rows]] = [[], []]
-    for vectors in iter_vectors(store, sides.rows):
+    for vectors in View(store, sides.rows).iter_vectors():
         logits = scale * (vectors @ found.vectors.T) - found.offsets
         for side, inside in enumerate(places):
             best[side].append(logits[:, inside].max(axis=1).astype(np.float64))

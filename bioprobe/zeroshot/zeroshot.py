@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,9 @@ from bioprobe.errors import MismatchError, PromptError
 from bioprobe.prompts import PromptSet
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.decisions import BackedOff, back_off_rows
-from bioprobe.task.predictions import Predictions, answer_in_chunks, iter_vectors
+from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.scores import Pool, find_top_pooled
 from bioprobe.taxonomy import RANKS, Rank
 from bioprobe.types import Vectors
@@ -30,13 +31,12 @@ _SCORES_AT_ONCE = 32_000_000
 
 
 def zeroshot(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     prompts: PromptSet,
     encode_text: Callable[[Sequence[str]], Vectors],
     *,
     rank: Rank,
     k: int = 5,
-    condition: str | None = None,
     pool: Pool = Pool.MEAN,
     seen_offset: SeenOffset | None = None,
 ) -> Predictions:
@@ -44,7 +44,7 @@ def zeroshot(
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Whose vectors are asked.
     prompts : PromptSet
         One class a taxon, all at ``rank``.
@@ -55,8 +55,6 @@ def zeroshot(
         Rank of the classes.
     k : int
         Answers an image, ≥ 1; no more than there are classes.
-    condition : str, optional
-        Only images that meet it are labelled.
     pool : Pool
         How the texts of a class, of several templates or prompts, become one score.
     seen_offset : SeenOffset, optional
@@ -78,7 +76,8 @@ def zeroshot(
     Radford et al. 2021, *Learning Transferable Visual Models From Natural Language
     Supervision* (CLIP), section 3.1.2.
     """
-    rows = store.select(condition)
+    view = View.of(asked)
+    store = view.store
     logit_scale = store.manifest.logit_scale
     if pool is Pool.MEAN:
         found = embed_classes(store, prompts, encode_text, seen_offset=seen_offset)
@@ -92,30 +91,27 @@ def zeroshot(
             find_top_pooled, texts=found.vectors, rows=np.arange(len(found.classes)),
             classes=found.classes, k=k, logit_scale=logit_scale, pool=pool, offsets=found.offsets,
         )  # fmt: skip
-    top, scores = answer_in_chunks(store, rows, ask)
-    provenance = describe_question(
-        store, prompts, len(rows), condition, rank, seen_offset, pool=pool.value
-    )
+    top, scores = answer_in_chunks(view, ask)
+    provenance = describe_question(view, prompts, rank, seen_offset, {"pool": pool.value})
     return Predictions(
-        store.images, rows, prompts.taxa, rank, top, scores, "probability", provenance
+        view.images, view.rows, prompts.taxa, rank, top, scores, "probability", provenance
     )
 
 
 def zeroshot_rolled_up(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     prompts: PromptSet,
     encode_text: Callable[[Sequence[str]], Vectors],
     *,
     rank: Rank,
     k: int = 5,
-    condition: str | None = None,
     seen_offset: SeenOffset | None = None,
 ) -> Predictions:
     """Label the images of a store at a rank by the summed probabilities of lower taxa.
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Whose vectors are asked.
     prompts : PromptSet
         The lowest taxa of a list, :meth:`bioprobe.taxonomy.Taxonomy.leaves`. Those that have no
@@ -126,8 +122,6 @@ def zeroshot_rolled_up(
         Rank of the classes.
     k : int
         Answers an image, ≥ 1; no more than there are classes.
-    condition : str, optional
-        Only images that meet it are labelled.
     seen_offset : SeenOffset, optional
         Subtracted from the logits of the lowest taxa that are not new.
 
@@ -151,7 +145,8 @@ def zeroshot_rolled_up(
     if not len(classes):
         msg = f"no taxon has a name at {rank.value}; give a taxon list, or another rank"
         raise PromptError(msg)
-    rows = store.select(condition)
+    view = View.of(asked)
+    store = view.store
     order = np.argsort(of_leaf, kind="stable")
     order = order[of_leaf[order] >= 0]
     leaves = embed_classes(store, prompts, encode_text, seen_offset=seen_offset)
@@ -159,38 +154,32 @@ def zeroshot_rolled_up(
         find_top_pooled, texts=leaves.vectors, rows=order, classes=of_leaf[order], k=k,
         logit_scale=store.manifest.logit_scale, pool=Pool.SUM, offsets=leaves.offsets[order],
     )  # fmt: skip
-    top, scores = answer_in_chunks(store, rows, ask)
-    provenance = describe_question(
-        store, prompts, len(rows), condition, rank, seen_offset, n_leaves=len(order)
+    top, scores = answer_in_chunks(view, ask)
+    provenance = describe_question(view, prompts, rank, seen_offset, {"n_leaves": len(order)})
+    return Predictions(
+        view.images, view.rows, classes, rank, top, scores, "probability", provenance
     )
-    return Predictions(store.images, rows, classes, rank, top, scores, "probability", provenance)
 
 
 def describe_question(
-    store: EmbeddingStore,
+    view: View,
     prompts: PromptSet,
-    n_rows: int,
-    condition: str | None,
     rank: Rank,
     seen_offset: SeenOffset | None,
-    **options: str | float,
+    options: Mapping[str, Any],
 ) -> Provenance:
     """Return where the answers to a question by text prompts come from."""
-    return Provenance(
-        encoder=store.manifest.encoder.to_dict(),
-        store=str(store.folder),
-        n_rows=n_rows,
-        condition=condition or "",
-        options={
+    return view.describe(
+        {
             "rank": rank.value,
             "n_classes": len(prompts.taxa),
             "text_type": prompts.text_type.value,
             "templates": list(prompts.templates),
             **options,
-            "with_pictures": list_examples(store, prompts.taxa),
+            "with_pictures": list_examples(view.store, prompts.taxa),
             "seen_offset": seen_offset.value if seen_offset else 0.0,
-            "logit_scale": store.manifest.logit_scale,
-        },
+            "logit_scale": view.manifest.logit_scale,
+        }
     )
 
 
@@ -271,20 +260,19 @@ _SCORES_UP_THE_TREE = 16_000_000
 
 
 def back_off(
-    store: EmbeddingStore,
+    asked: EmbeddingStore | View,
     prompts: PromptSet,
     encode_text: Callable[[Sequence[str]], Vectors],
     *,
     threshold: float,
     rank: Rank = Rank.SPECIES,
-    condition: str | None = None,
     seen_offset: SeenOffset | None = None,
 ) -> BackedOff:
     """Answer each image at the deepest rank whose summed probability passes a threshold.
 
     Parameters
     ----------
-    store : EmbeddingStore
+    asked : EmbeddingStore or View
         Whose vectors are asked.
     prompts : PromptSet
         The lowest taxa of a list, :meth:`bioprobe.taxonomy.Taxonomy.leaves`.
@@ -294,8 +282,6 @@ def back_off(
         In (0, 1]; SpeciesNet's is 0.65.
     rank : Rank
         Deepest rank of an answer.
-    condition : str, optional
-        Only images that meet it are asked about.
     seen_offset : SeenOffset, optional
         Subtracted from the logits of the lowest taxa that are not new.
 
@@ -314,7 +300,8 @@ def back_off(
     if not 0 < threshold <= 1:
         msg = f"the threshold is a probability, above 0 and at most 1; got {threshold:g}"
         raise PromptError(msg)
-    rows = store.select(condition)
+    view = View.of(asked)
+    store = view.store
     groups = [prompts.taxa.group(level) for level in RANKS[: rank.depth + 1]]
     found = embed_classes(store, prompts, encode_text, seen_offset=seen_offset)
     leaves, scale = found.vectors, store.manifest.logit_scale
@@ -322,15 +309,13 @@ def back_off(
     step = max(1, _SCORES_UP_THE_TREE // len(leaves))
     answers = [
         back_off_rows(_softmax(scale * (part @ leaves.T) - found.offsets), positions, threshold)
-        for vectors in iter_vectors(store, rows)
+        for vectors in view.iter_vectors()
         for part in (vectors[start : start + step] for start in range(0, len(vectors), step))
     ]
     best, scores, depths = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-    provenance = describe_question(
-        store, prompts, len(rows), condition, rank, seen_offset, abstain=threshold
-    )
+    provenance = describe_question(view, prompts, rank, seen_offset, {"abstain": threshold})
     levels = tuple(classes for classes, _ in groups)
-    return BackedOff(store.images, rows, levels, best, scores, depths, threshold, provenance)
+    return BackedOff(view.images, view.rows, levels, best, scores, depths, threshold, provenance)
 
 
 def _softmax(logits: Vectors) -> Vectors:

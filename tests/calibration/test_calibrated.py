@@ -26,6 +26,7 @@ from bioprobe.learning.keeping import (
 )
 from bioprobe.splits import Split, assign_folds
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
 
 SPECIES = ("Panthera leo", "Panthera pardus", "Lynx lynx", "Canis lupus", "Vulpes vulpes")
@@ -71,7 +72,7 @@ def test_answers_of_validation_are_those_of_the_probe(filled: EmbeddingStore) ->
     split = _split()
     probe, answers = _fit(filled, split)
     rows = split.rows("validation")
-    expected = probe.predict(filled, rows, k=len(SPECIES))
+    expected = probe.predict(View.of(filled).take(rows), k=len(SPECIES))
     assert answers.method == "validation"
     assert np.allclose(to_probabilities(answers.logits), expected.to_dense(), atol=1e-6)
     assert np.array_equal(answers.truth, expected.truth_classes)
@@ -115,7 +116,7 @@ def test_calibration_makes_test_rows_say_what_they_know(filled: EmbeddingStore) 
     calibrated = fit_calibration(answers).apply(probe)
     found = {}
     for name, one in (("plain", probe), ("calibrated", calibrated)):
-        told = one.predict(filled, split.rows("test"), k=len(SPECIES))
+        told = one.predict(View.of(filled).take(split.rows("test")), k=len(SPECIES))
         right = told.top_classes[:, 0] == told.truth_classes
         found[name] = measure_reliability(right, told.scores[:, 0])
     assert abs(found["calibrated"].overconfidence) < 0.06 < found["plain"].overconfidence

@@ -25,6 +25,7 @@ from bioprobe.prompts import PromptSet, TextType, read_templates
 from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.splits.parts import assign_parts
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import to_taxonomy
 
@@ -61,7 +62,7 @@ def asked(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Asked:
     folder = tmp_path_factory.mktemp("photos")
     embed_images(held_out, encoder, EmbeddingStore.open_for(folder, encoder))
     store = EmbeddingStore.open(folder)
-    known = store.select("role == 'test'")
+    known = View.of(store, "role == 'test'").rows
     taxa = to_taxonomy(store.images.frame.iloc[known])
     classes = PromptSet(taxa, TextType.SCI, read_templates("plain")).embed(encoder.encode_text)
     columns = {taxon.name: column for column, taxon in enumerate(taxa)}

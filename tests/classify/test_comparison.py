@@ -11,7 +11,8 @@ import pytest
 from bioprobe.errors import SelectionError
 from bioprobe.prompts import TextType
 from bioprobe.store import EmbeddingStore
-from bioprobe.task import predictions as streaming
+from bioprobe.store import view as streaming
+from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.zeroshot.comparison import compare_prompts
 
@@ -50,9 +51,13 @@ def _encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
 
 def test_who_is_right_is_told_image_by_image(store: EmbeddingStore) -> None:
     sci, com = compare_prompts(
-        store, TAXA, _encode, rank=Rank.SPECIES, text_types=[TextType.COM, TextType.SCI],
+        store,
+        TAXA,
+        _encode,
+        rank=Rank.SPECIES,
+        text_types=[TextType.COM, TextType.SCI],
         template_sets=TEMPLATES,
-    )  # fmt: skip
+    )
     assert (sci.name, com.name) == ("sci bare", "com bare")
     # The image without a label is left out, that of no class is wrong.
     assert sci.right.tolist() == [True, True, True, True, True, True, False]
@@ -68,34 +73,49 @@ def test_images_asked_some_at_a_time_give_the_same(
 ) -> None:
     monkeypatch.setattr(streaming, "_IMAGES_AT_ONCE", at_once)
     found = compare_prompts(
-        store, TAXA, _encode, rank=Rank.SPECIES, text_types=[TextType.SCI],
+        store,
+        TAXA,
+        _encode,
+        rank=Rank.SPECIES,
+        text_types=[TextType.SCI],
         template_sets=TEMPLATES,
-    )  # fmt: skip
+    )
     assert found[0].right.tolist() == [True] * 6 + [False]
 
 
 def test_only_the_given_rows_that_meet_the_condition_are_asked(store: EmbeddingStore) -> None:
     (found,) = compare_prompts(
-        store, TAXA, _encode, rank=Rank.SPECIES, text_types=[TextType.COM],
-        template_sets=TEMPLATES, rows=np.array([0, 2, 3, 6]), condition="path != 'd'",
-    )  # fmt: skip
+        View.of(store, "path != 'd'").take(np.array([0, 2, 3, 6])),
+        TAXA,
+        _encode,
+        rank=Rank.SPECIES,
+        text_types=[TextType.COM],
+        template_sets=TEMPLATES,
+    )
     assert found.right.tolist() == [True, False]
 
 
 def test_rows_without_a_label_are_refused(store: EmbeddingStore) -> None:
     with pytest.raises(SelectionError, match="has a label at species"):
         compare_prompts(
-            store, TAXA, _encode, rank=Rank.SPECIES, text_types=[TextType.SCI],
-            template_sets=TEMPLATES, rows=np.array([6]),
-        )  # fmt: skip
+            View.of(store).take(np.array([6])),
+            TAXA,
+            _encode,
+            rank=Rank.SPECIES,
+            text_types=[TextType.SCI],
+            template_sets=TEMPLATES,
+        )
 
 
 def test_the_same_texts_are_measured_once_and_named(store: EmbeddingStore) -> None:
     found = compare_prompts(
-        store, TAXA, _encode, rank=Rank.SPECIES,
+        store,
+        TAXA,
+        _encode,
+        rank=Rank.SPECIES,
         text_types=[TextType.SCI, TextType.ASIS, TextType.COM],
         template_sets={"bare": ("{}",), "mine": ("{}",), "other": ("a {}",)},
-    )  # fmt: skip
+    )
     twins = {one.name: one.same_texts_as for one in found if one.same_texts_as}
     assert twins == {
         "sci mine": "sci bare",
@@ -116,9 +136,13 @@ def test_all_texts_are_asked_for_together(store: EmbeddingStore) -> None:
         return _encode(texts)
 
     compare_prompts(
-        store, TAXA, encode, rank=Rank.SPECIES, text_types=[TextType.SCI, TextType.COM],
+        store,
+        TAXA,
+        encode,
+        rank=Rank.SPECIES,
+        text_types=[TextType.SCI, TextType.COM],
         template_sets={"bare": ("{}",), "two": ("a {}", "{}")},
-    )  # fmt: skip
+    )
     assert sorted(asked[0]) == sorted([*NAMES, *COMMON, *(f"a {n}" for n in (*NAMES, *COMMON))])
 
 
@@ -138,7 +162,11 @@ def test_a_homonym_is_not_right(
         return np.eye(16, dtype=np.float32)[[int("Animalia" in text) for text in texts]]
 
     (found,) = compare_prompts(
-        store, Taxonomy(tuple(oenanthe)), encode, rank=Rank.GENUS, text_types=[TextType.TAXON],
+        store,
+        Taxonomy(tuple(oenanthe)),
+        encode,
+        rank=Rank.GENUS,
+        text_types=[TextType.TAXON],
         template_sets=TEMPLATES,
-    )  # fmt: skip
+    )
     assert found.right.tolist() == [True, False]

@@ -19,7 +19,8 @@ from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.prompts import PromptSet, TextType, read_templates
 from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, TextCache
-from bioprobe.store.selections import apply_mask, write_selection
+from bioprobe.store.selections import write_selection
+from bioprobe.store.view import View
 from bioprobe.task.predictions import measure_accuracy
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
@@ -42,14 +43,12 @@ class Photos:
     encode_text: Encode
 
     def taxa(self, condition: str | None) -> Taxonomy:
-        return to_taxonomy(self.store.images.frame.iloc[self.store.select(condition)])
+        return to_taxonomy(self.store.images.frame.iloc[View.of(self.store, condition).rows])
 
     def measure(
         self, prompts: PromptSet, condition: str, rank: Rank = Rank.SPECIES
     ) -> dict[int, float]:
-        predictions = zeroshot(
-            self.store, prompts, self.encode_text, rank=rank, condition=condition
-        )
+        predictions = zeroshot(View.of(self.store, condition), prompts, self.encode_text, rank=rank)
         return {accuracy.k: accuracy.fraction for accuracy in measure_accuracy(predictions)}
 
 
@@ -111,7 +110,7 @@ def test_families_are_named_as_often_as_was_measured(
     assert len(families) == 48
     prompts = PromptSet(families, text_type, read_templates("plain"))
     predictions = zeroshot(
-        photos.store, prompts, photos.encode_text, rank=Rank.FAMILY, condition=TEST
+        View.of(photos.store, TEST), prompts, photos.encode_text, rank=Rank.FAMILY
     )
     top_1 = measure_accuracy(predictions)[0]
     assert top_1.n_images == 1029
@@ -125,7 +124,7 @@ def test_sums_up_the_tree_name_families_better_than_their_names(photos: Photos) 
     for text_type in (TextType.TAXON, TextType.SCI, TextType.TAXON_COM):
         prompts = PromptSet(leaves, text_type, read_templates("plain"))
         found = zeroshot_rolled_up(
-            photos.store, prompts, photos.encode_text, rank=Rank.FAMILY, condition=TEST
+            View.of(photos.store, TEST), prompts, photos.encode_text, rank=Rank.FAMILY
         )
         top_1 = measure_accuracy(found)[0]
         assert top_1.n_images == 1029
@@ -167,7 +166,7 @@ def test_a_higher_threshold_gives_fewer_and_truer_answers_further_up(
     photos: Photos, threshold: float, answered: float, right: float, at_species: float
 ) -> None:
     prompts = PromptSet(photos.taxa(TEST).leaves(), TextType.TAXON_COM, read_templates("plain"))
-    found = back_off(photos.store, prompts, photos.encode_text, threshold=threshold, condition=TEST)
+    found = back_off(View.of(photos.store, TEST), prompts, photos.encode_text, threshold=threshold)
     is_answer = found.depths >= 0
     measured = is_answer.mean(), found.is_right[is_answer].mean(), (found.depths == 6).mean()
     assert measured == pytest.approx((answered, right, at_species), abs=0.002)
@@ -219,14 +218,14 @@ def test_five_pictures_each_make_classes_of_ten_new_species(photos: Photos, tmp_
     test |= (role == "unseen-class") & ~np.isin(np.arange(len(frame)), taken)
     for name, kept in (("validation", validation), ("test", test)):
         write_selection(store, name, np.arange(len(frame)), kept)
-    validating = apply_mask(store, "validation")
+    validating = View.of(store, mask="validation")
     prompts = PromptSet(photos.taxa(TEST), TextType.TAXON_COM, read_templates("plain"))
     for taxon in photos.taxa(UNSEEN):
         rows = pictures[taxon.name]
         examples = store.read_vectors(rows), tuple(frame["sha256"].iloc[rows])
         add_pictured(validating, taxon, examples, prompts, photos.encode_text)
         prompts = dataclasses.replace(prompts, taxa=Taxonomy.merge((*prompts.taxa, taxon)))
-    found = zeroshot(apply_mask(store, "test"), prompts, photos.encode_text, rank=Rank.SPECIES)
+    found = zeroshot(View.of(store, mask="test"), prompts, photos.encode_text, rank=Rank.SPECIES)
     right = found.top_classes[:, 0] == found.truth_classes
     is_new = np.isin(found.truth, list(pictures))
     measured = right[~is_new].mean(), right[is_new].mean()

@@ -14,6 +14,7 @@ from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, SelectionError
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.store import EmbeddingStore, TextCache
+from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.zeroshot.zeroshot import find_top_classes, zeroshot
 
@@ -208,7 +209,7 @@ def test_only_current_images_that_meet_the_condition_are_labelled(
     store = store.append(row, store.read_vectors(np.array([0])), retired=[3])
     all_rows = zeroshot(store, _ask(), encoder.encode_text, rank=Rank.FAMILY)
     assert all_rows.rows.tolist() == [0, 1, 2, 4, 5]
-    some = zeroshot(store, _ask(), encoder.encode_text, rank=Rank.FAMILY, condition="site >= 2")
+    some = zeroshot(View.of(store, "site >= 2"), _ask(), encoder.encode_text, rank=Rank.FAMILY)
     assert some.rows.tolist() == [2, 4, 5]
     np.testing.assert_allclose(some.scores, all_rows.scores[2:], atol=1e-6)
 
@@ -217,7 +218,7 @@ def test_where_no_image_is_left_no_text_is_encoded(
     store: EmbeddingStore, encoder: PlainEncoder
 ) -> None:
     with pytest.raises(SelectionError, match="none of the 5 images"):
-        zeroshot(store, _ask(), encoder.encode_text, rank=Rank.FAMILY, condition="site > 9")
+        zeroshot(View.of(store, "site > 9"), _ask(), encoder.encode_text, rank=Rank.FAMILY)
     assert encoder.texts_seen == []
 
 
@@ -246,7 +247,7 @@ def test_the_result_says_what_it_was_computed_from(
     store: EmbeddingStore, encoder: PlainEncoder
 ) -> None:
     provenance = zeroshot(
-        store, _ask(), encoder.encode_text, rank=Rank.FAMILY, condition="site < 3"
+        View.of(store, "site < 3"), _ask(), encoder.encode_text, rank=Rank.FAMILY
     ).provenance
     assert provenance.encoder == encoder.fingerprint.to_dict()
     assert (provenance.store, provenance.n_rows) == (str(store.folder), 3)

@@ -14,7 +14,8 @@ from bioprobe.errors import SourceError
 from bioprobe.evaluation import read_evaluation
 from bioprobe.splits import PARTS, read_split
 from bioprobe.store import EmbeddingStore, read_added_taxa, verify_store
-from bioprobe.store.selections import apply_mask, list_selections
+from bioprobe.store.selections import list_selections
+from bioprobe.store.view import View
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_the_page_compares_methods_and_links_to_their_report(demo: Path) -> None
 
 def test_the_store_keeps_what_was_cleaned_and_split(demo: Path) -> None:
     store = EmbeddingStore.open(demo / "store")
-    dropped = np.setdiff1d(store.rows, apply_mask(store, "filters/animal").rows)
+    dropped = np.setdiff1d(store.rows, View.of(store, mask="filters/animal").rows)
     kinds = store.images.frame["kind"].to_numpy()
     # The sketch tells its animals from its scenes.
     assert set(kinds[dropped]) == {"not_animal"}

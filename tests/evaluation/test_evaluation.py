@@ -27,6 +27,7 @@ from bioprobe.probes.label_tree import LabelTree
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
+from bioprobe.store.view import View
 from bioprobe.task.target import TextPrior
 from bioprobe.taxonomy import Rank
 
@@ -43,7 +44,7 @@ def test_the_figures_are_those_of_the_answers(
 ) -> None:
     probe = fit_probe(families, "centroid", Rank.FAMILY, split=split)
     rows = split.rows("test")
-    predictions = probe.predict(families, rows, k=5)
+    predictions = probe.predict(View.of(families).take(rows), k=5)
     flat = score_flat(predictions.truth_classes, predictions.to_dense())
     leaves = np.array([taxon.lineage[:5] for taxon in predictions.classes], dtype=object)
     best = predictions.top_classes[:, 0]

@@ -13,6 +13,7 @@ from bioprobe.index import Question, Terms, search
 from bioprobe.index.search import find_copies
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import DUPLICATES_MASK, write_selection
+from bioprobe.store.view import View
 
 Make = Callable[[Sequence[str]], EmbeddingStore]
 
@@ -73,7 +74,7 @@ def test_the_nearest_of_each_group_answers_and_still_k_come(make: Make, k: int) 
 
 
 def test_the_nearest_allowed_of_a_group_answers(make: Make) -> None:
-    found = search(make(["a", "a", "b"]), EAST, deduplicate=True, condition="path != '0.jpg'")
+    found = search(View.of(make(["a", "a", "b"]), "path != '0.jpg'"), EAST, deduplicate=True)
     assert found.rows.tolist() == [1, 2]
 
 

@@ -16,6 +16,7 @@ from bioprobe.errors import ImageReadError, MismatchError, SelectionError, Sourc
 from bioprobe.index import embed_query_image, search
 from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, TextCache
+from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ def test_only_images_that_meet_the_condition_are_answers(
     compass: EmbeddingStore, condition: str | None, rows: list[int]
 ) -> None:
     question = normalise_rows(np.array([[1.0, 0.2, 0.1]]))
-    assert search(compass, question, k=9, condition=condition).rows.tolist() == rows
+    assert search(View.of(compass, condition), question, k=9).rows.tolist() == rows
 
 
 def test_a_condition_that_nothing_meets_is_refused(compass: EmbeddingStore) -> None:
     with pytest.raises(SelectionError, match="none of the 4 images"):
-        search(compass, UNIT[:1], condition="site > 9")
+        search(View.of(compass, "site > 9"), UNIT[:1])
 
 
 def test_no_question_is_refused(compass: EmbeddingStore) -> None:
@@ -176,7 +177,7 @@ def test_a_picture_that_cannot_be_decoded_is_refused(
 
 
 def test_the_answer_says_what_it_was_computed_from(compass: EmbeddingStore) -> None:
-    found = search(compass, UNIT[:1], k=2, condition="site > 1")
+    found = search(View.of(compass, "site > 1"), UNIT[:1], k=2)
     facts = found.provenance.to_dict()
     assert facts["encoder"] == compass.manifest.encoder.to_dict()
     assert facts["store"] == str(compass.folder)
@@ -192,6 +193,6 @@ def test_the_index_answers_unless_exact_search_is_asked_for(
     assert (by_index["index"], by_index["exact"], by_index["recall_k"]) == ("ivf", False, 10)
     assert 0.85 <= by_index["recall"] <= 1
     assert search(store, draw(1, 9), exact=True).provenance.options["index"] == "flat"
-    few = search(store, draw(1, 9), condition="path < '1'").provenance.options
+    few = search(View.of(store, "path < '1'"), draw(1, 9)).provenance.options
     assert (few["index"], few["exact"]) == ("ivf", True)
     assert "recall" not in few

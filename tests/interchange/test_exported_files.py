@@ -17,6 +17,7 @@ import pytest
 from bioprobe.errors import SelectionError, SourceError
 from bioprobe.interchange import export_store
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 
 BuildStore = Callable[..., EmbeddingStore]
 
@@ -144,7 +145,7 @@ def test_an_unknown_layout_is_refused_with_those_there_are(
 
 def test_an_export_of_no_image_is_refused(build_store: BuildStore, tmp_path: Path) -> None:
     with pytest.raises(SelectionError):
-        export_store(build_store(2), tmp_path / "v.npy", "npy", condition="count > 9")
+        export_store(View.of(build_store(2), "count > 9"), tmp_path / "v.npy", "npy")
     assert not (tmp_path / "v.npy").exists()
 
 

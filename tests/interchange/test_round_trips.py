@@ -12,6 +12,7 @@ import pytest
 from bioprobe.interchange import export_store, import_vectors, recognise_layout
 from bioprobe.interchange.exporting import ExportSummary
 from bioprobe.store import EmbeddingStore, verify_store
+from bioprobe.store.view import View
 
 TARGETS = {
     "emb-explorer": "vectors.parquet",
@@ -80,7 +81,7 @@ def test_a_condition_and_retired_rows_limit_what_is_written(
     fresh = store.images.frame.iloc[[0]].assign(note="again")
     store = store.append(fresh, np.eye(1, 6, dtype=np.float32), retired=[0])
     target = tmp_path / TARGETS[layout]
-    assert export_store(store, target, layout, condition="count != 3").n_exported == 4
+    assert export_store(View.of(store, "count != 3"), target, layout).n_exported == 4
     import_vectors(target, tmp_path / "copy", model="plain-1")
     copy = EmbeddingStore.open(tmp_path / "copy")
     assert list(copy.images.frame["count"]) == [1, 2, 4, 0]

@@ -18,6 +18,7 @@ from bioprobe.learning.keeping import list_probes, read_probe, remove_probe, wri
 from bioprobe.prompts import TextType
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.target import TextPrior, hash_rows, label_rows, name_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 
@@ -74,14 +75,14 @@ def test_a_probe_that_is_read_again_answers_the_same(filled: EmbeddingStore, kin
 
 def test_answers_are_for_the_rows_that_are_asked_in_their_order(filled: EmbeddingStore) -> None:
     probe = fit_probe(filled, "centroid", Rank.FAMILY, split=None)
-    some = probe.predict(filled, rows=np.array([7, 3]), k=99)
+    some = probe.predict(View.of(filled).take(np.array([7, 3])), k=99)
     assert some.rows.tolist() == [7, 3]
     assert some.scores.shape == (2, 4)
     assert some.scores.sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
-    few = probe.predict(filled, condition="number < 5", k=1)
+    few = probe.predict(View.of(filled, "number < 5"), k=1)
     assert few.rows.tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(SelectionError):
-        probe.predict(filled, condition="number < 0")
+        probe.predict(View.of(filled, "number < 0"))
 
 
 def test_a_store_of_another_encoder_is_refused(filled: EmbeddingStore, tmp_path: Path) -> None:
@@ -178,11 +179,12 @@ def test_values_are_chosen_on_validation_and_fitted_on_training_rows_alone(
     assert probe.held_out.n_images == len(validation)
     assert probe.settings["shrinkage"] in probe.held_out.values
     assert probe.rows_hash == hash_rows(filled.images, train[::-1])
-    alone = fit_probe(filled, "lda", Rank.FAMILY, split=_split(filled, "train", ""),
-                      settings=probe.settings)  # fmt: skip
+    alone = fit_probe(
+        filled, "lda", Rank.FAMILY, split=_split(filled, "train", ""), settings=probe.settings
+    )
     vectors = filled.read_vectors()
     assert np.array_equal(alone.predict_vectors(vectors), probe.predict_vectors(vectors))
-    answers = probe.predict(filled, rows=validation, k=1)
+    answers = probe.predict(View.of(filled).take(validation), k=1)
     assert probe.held_out.n_correct == (answers.names[:, 0] == answers.truth).sum()
 
 
@@ -191,7 +193,7 @@ def test_folds_choose_where_there_is_no_validation_part(filled: EmbeddingStore) 
     assert probe.held_out.method == "cross-validation"
     assert probe.held_out.n_images == 80
     assert probe.n_rows == 80
-    one_each = fit_probe(filled, "centroid", Rank.FAMILY, split=None, condition="number < 4")
+    one_each = fit_probe(View.of(filled, "number < 4"), "centroid", Rank.FAMILY, split=None)
     assert one_each.held_out.method == "none"
 
 
@@ -229,7 +231,7 @@ def test_texts_give_classes_without_an_image_a_score(filled: EmbeddingStore) -> 
     texts = TextPrior(encode, 20.0, TextType.SCI, ("{}",), others)
     condition = "family != 'Ursidae' and number < 8"
     probe = fit_probe(
-        filled, "prompt+probe", Rank.FAMILY, split=None, condition=condition, texts=texts
+        View.of(filled, condition), "prompt+probe", Rank.FAMILY, split=None, texts=texts
     )
     assert {taxon.name for taxon in probe.classes} == set(FAMILIES)
     answers = probe.predict(filled, k=1)
@@ -239,9 +241,13 @@ def test_texts_give_classes_without_an_image_a_score(filled: EmbeddingStore) -> 
     again = read_probe(filled, "mine")
     assert np.array_equal(again.predict_vectors(vectors), probe.predict_vectors(vectors))
     shifted = fit_probe(
-        filled, "prompt+probe", Rank.FAMILY, split=None, condition=condition, texts=texts,
+        View.of(filled, condition),
+        "prompt+probe",
+        Rank.FAMILY,
+        split=None,
+        texts=texts,
         settings={"untrained_offset": -50.0},
-    )  # fmt: skip
+    )
     assert "Ursidae" not in set(shifted.predict(filled, k=1).names[:, 0])
     with pytest.raises(ProbeError, match="texts are where"):
         fit_probe(filled, "prompt+probe", Rank.FAMILY, split=None)

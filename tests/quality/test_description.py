@@ -12,6 +12,7 @@ from bioprobe.errors import SelectionError
 from bioprobe.quality.description import ClassCounts, describe_images
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
+from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
 
 
@@ -73,16 +74,16 @@ def test_near_duplicates_are_counted_where_they_are_known(store: EmbeddingStore)
     assert describe_images(store).n_near is None
     write_selection(store, "filters/duplicates", np.arange(6), np.arange(6) % 3 == 0)
     assert describe_images(store).n_near == 4
-    assert describe_images(store, "family == 'Canidae'").n_near == 2
+    assert describe_images(View.of(store, "family == 'Canidae'")).n_near == 2
 
 
 def test_only_what_is_asked_for_is_described(store: EmbeddingStore) -> None:
-    found = describe_images(store, "width_px == 0")
+    found = describe_images(View.of(store, "width_px == 0"))
     assert (found.n_images, found.n_unsized) == (3, 3)
     assert np.isnan(found.sizes_px).all()
     assert found.to_dict()["sizes_px"] == {"width": None, "height": None}
     with pytest.raises(SelectionError, match="none of the 8 images"):
-        describe_images(store, "family == 'x'")
+        describe_images(View.of(store, "family == 'x'"))
 
 
 @pytest.mark.shared

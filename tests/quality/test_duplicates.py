@@ -17,7 +17,8 @@ from bioprobe.quality import Duplicates, find_duplicates
 from bioprobe.quality.duplicates import hash_picture, read_hash
 from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import apply_mask, read_selection
+from bioprobe.store.selections import read_selection
+from bioprobe.store.view import View
 
 MakeStore = Callable[..., EmbeddingStore]
 
@@ -123,7 +124,7 @@ def test_a_store_without_duplicates_has_an_empty_table(
 def test_the_mask_and_the_groups_are_kept(make_store: MakeStore, encoder: Encoder) -> None:
     store = _lay_out(make_store, encoder, [0, 1, 90])
     find_duplicates(store).write(store)
-    assert apply_mask(store, "filters/duplicates").rows.tolist() == [0, 2]
+    assert View.of(store, mask="filters/duplicates").rows.tolist() == [0, 2]
     assert read_selection(store, "filters/duplicates").frame["group"].tolist() == [0, 0, 1]
 
 

@@ -12,6 +12,7 @@ from bioprobe.splits import make_split
 from bioprobe.splits.parts import assign_parts
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
+from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
 
 LabelStore = Callable[..., EmbeddingStore]
@@ -125,7 +126,7 @@ def test_condition_seed_fractions_and_rank_each_change_the_split(store: Embeddin
     others = [
         make_split(store, Rank.FAMILY, seed=1),
         make_split(store, Rank.FAMILY, fractions=(0.5, 0.2, 0.3)),
-        make_split(store, Rank.FAMILY, condition="family == 'Felidae'"),
+        make_split(View.of(store, "family == 'Felidae'"), Rank.FAMILY),
         make_split(store, Rank.SPECIES),
         make_split(store, Rank.FAMILY, n_folds=2),
         make_split(store, Rank.FAMILY, group_columns=["burst"]),
@@ -144,7 +145,6 @@ def test_condition_seed_fractions_and_rank_each_change_the_split(store: Embeddin
         ({"group_columns": ["shot"]}, "no column 'shot'"),
         ({"n_folds": 1}, "2 folds or more"),
         ({"part_names": {"a": "train"}}, "--parts name the values of a --column"),
-        ({"condition": "family == 'Ursidae'"}, "none of the 42 images"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(
@@ -152,6 +152,11 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(SelectionError, match=message):
         make_split(store, Rank.FAMILY, **options)
+
+
+def test_no_image_is_no_split(store: EmbeddingStore) -> None:
+    with pytest.raises(SelectionError, match="none of the 42 images"):
+        make_split(View.of(store, "family == 'Ursidae'"), Rank.FAMILY)
 
 
 def test_ranks_that_cannot_be_split_are_refused(

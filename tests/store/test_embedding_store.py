@@ -14,6 +14,7 @@ import pytest
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, SelectionError, StoreError, StoreLockedError
 from bioprobe.store import EmbeddingStore, verify_store
+from bioprobe.store.view import View
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder
@@ -207,8 +208,8 @@ def test_retired_rows_stay_but_are_not_current(store: EmbeddingStore) -> None:
     store = EmbeddingStore.open(store.folder)
     assert len(store) == 4
     assert store.rows.tolist() == [0, 2, 3]
-    assert store.select(None).tolist() == [0, 2, 3]
-    assert store.select("path == 'b'").tolist() == [3]
+    assert View.of(store).rows.tolist() == [0, 2, 3]
+    assert View.of(store, "path == 'b'").rows.tolist() == [3]
     assert store.append(_frame("c"), _draw(1), retired=[2]).rows.tolist() == [0, 3, 4]
 
 
@@ -237,12 +238,12 @@ def test_a_condition_that_leaves_nothing_is_refused(
     store: EmbeddingStore, condition: str, problem: str
 ) -> None:
     with pytest.raises(SelectionError, match=problem):
-        store.append(_frame("a"), _draw(1)).select(condition)
+        View.of(store.append(_frame("a"), _draw(1)), condition)
 
 
 def test_an_empty_store_has_nothing_to_select(store: EmbeddingStore) -> None:
     with pytest.raises(SelectionError, match=r"none of the 0 images in .*"):
-        store.select(None)
+        View.of(store)
 
 
 def test_a_store_opens_for_its_encoder(

@@ -11,12 +11,12 @@ from bioprobe.errors import SelectionError, StoreError
 from bioprobe.index import search
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import (
-    apply_mask,
     list_selections,
     read_selection,
     remove_selection,
     write_selection,
 )
+from bioprobe.store.view import View
 
 MakeStore = Callable[..., EmbeddingStore]
 
@@ -60,7 +60,7 @@ def test_later_images_are_not_judged(store: EmbeddingStore) -> None:
     selection = read_selection(grown, "filters/some")
     assert selection.judged.tolist() == [True] * 4 + [False] * 2
     assert selection.kept.tolist() == [True, False, False, True, False, False]
-    masked = apply_mask(grown, "filters/some")
+    masked = View.of(grown, mask="filters/some")
     assert masked.rows.tolist() == [0, 3]
     assert (masked.n_dropped, masked.n_unjudged) == (2, 2)
 
@@ -69,7 +69,7 @@ def test_a_file_that_was_replaced_is_not_judged(store: EmbeddingStore) -> None:
     _mask(store, [0, 1])
     changed = _frame(0, 1).assign(sha256="f" * 64)
     grown = store.append(changed, np.ones((1, store.manifest.dim)), retired=[0])
-    masked = apply_mask(grown, "filters/some")
+    masked = View.of(grown, mask="filters/some")
     assert masked.rows.tolist() == [1]
     assert masked.n_unjudged == 1
 
@@ -79,7 +79,7 @@ def test_a_mask_follows_its_images_when_rows_move(store: EmbeddingStore) -> None
     _mask(grown, [1, 5])
     grown.manifest.take_out({grown.manifest.shards[0].name}).write(grown.folder)
     moved = EmbeddingStore.open(grown.folder)
-    masked = apply_mask(moved, "filters/some")
+    masked = View.of(moved, mask="filters/some")
     assert moved.images.frame["path"].iloc[masked.rows].tolist() == ["5.jpg"]
     assert masked.n_unjudged == 0
 
@@ -87,13 +87,13 @@ def test_a_mask_follows_its_images_when_rows_move(store: EmbeddingStore) -> None
 def test_rows_of_the_same_file_share_the_newest_judgement(store: EmbeddingStore) -> None:
     again = store.append(_frame(0, 1), np.ones((1, store.manifest.dim)), retired=[0])
     write_selection(again, "m", np.array([0, 4]), np.array([False, True]))
-    assert apply_mask(again, "m").rows.tolist() == [4]
+    assert View.of(again, mask="m").rows.tolist() == [4]
 
 
 def test_only_kept_rows_are_answers(store: EmbeddingStore) -> None:
     _mask(store, [1, 2])
     question = store.read_vectors(np.array([0]))
-    found = search(apply_mask(store, "filters/some"), question, k=10)
+    found = search(View.of(store, mask="filters/some"), question, k=10)
     assert sorted(found.rows) == [1, 2]
     assert len(search(store, question, k=10).rows) == 4
 
@@ -116,7 +116,7 @@ def test_selections_are_listed_by_name(store: EmbeddingStore) -> None:
 def test_a_mask_that_keeps_nothing_is_an_error(store: EmbeddingStore) -> None:
     _mask(store, [])
     with pytest.raises(SelectionError, match=r"keeps none of the 4 images .*4 dropped"):
-        apply_mask(store, "filters/some")
+        View.of(store, mask="filters/some")
 
 
 def test_a_missing_mask_is_named_with_those_there_are(store: EmbeddingStore) -> None:

@@ -15,6 +15,7 @@ from bioprobe.errors import SelectionError
 from bioprobe.intervals import Accuracy
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.predictions import measure_accuracy
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.zeroshot.unseen import Generalised, GeneralisedReport, measure_generalised
@@ -73,7 +74,7 @@ def test_before_is_what_zeroshot_answers(store: EmbeddingStore) -> None:
     before = _measure(store).before
     for condition, accuracy in (("seen", before.seen), ("unseen", before.unseen)):
         found = zeroshot(
-            store, PROMPTS, _encode, rank=Rank.SPECIES, condition=f"role == '{condition}'"
+            View.of(store, f"role == '{condition}'"), PROMPTS, _encode, rank=Rank.SPECIES
         )
         assert measure_accuracy(found)[0] == accuracy
 

@@ -12,6 +12,7 @@ import pytest
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, PromptError, StoreError, StoreLockedError
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.scores import Pool
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
@@ -187,7 +188,7 @@ def test_k_pool_and_condition_take_effect(store: EmbeddingStore, head: TextHead)
 
     def ask(pool: Pool) -> float:
         predictions = zeroshot_by_head(
-            store, head, classes, rank=Rank.FAMILY, k=9, condition="path == 'b'", pool=pool
+            View.of(store, "path == 'b'"), head, classes, rank=Rank.FAMILY, k=9, pool=pool
         )
         assert predictions.scores.shape == (1, 4)
         return float(predictions.scores[0, 0])

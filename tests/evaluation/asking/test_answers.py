@@ -14,6 +14,7 @@ from bioprobe.evaluation.methods import METHODS, check_methods, find_obstacle, l
 from bioprobe.learning.fit import fit_probe
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.target import TextPrior, label_rows
 from bioprobe.taxonomy import Rank, Taxonomy
 
@@ -38,7 +39,7 @@ def test_the_answers_are_those_of_the_probe_alone(
     labelled = families.images.labels(Rank.FAMILY) != ""
     rows = split.rows("test")[labelled[split.rows("test")]]
     probe = fit_probe(families, kind, Rank.FAMILY, split=split, first_rank=Rank.PHYLUM)
-    alone = probe.predict(families, rows, k=5)
+    alone = probe.predict(View.of(families).take(rows), k=5)
     assert answers.rows.tolist() == rows.tolist()
     names = [taxon.name for taxon in _label(families)]
     order = [[taxon.name for taxon in alone.classes].index(name) for name in names]
@@ -55,7 +56,7 @@ def test_the_temperature_is_that_of_the_validation_part(
     probe = fit_probe(families, "lda", Rank.FAMILY, split=split)
     rows = split.rows("validation")
     rows = rows[families.images.labels(Rank.FAMILY)[rows] != ""]
-    validation = probe.predict(families, rows, k=5)
+    validation = probe.predict(View.of(families).take(rows), k=5)
     expected = TemperatureScaling.fit(to_logits(validation.to_dense()), validation.truth_classes)
     assert answers.temperatures == pytest.approx((expected.temperature,))
     assert answers.calibrated_on == "validation"
@@ -80,7 +81,7 @@ def test_without_a_validation_part_the_temperature_is_that_of_a_fold(
     probe = fit_probe(families, "centroid", Rank.FAMILY, split=held_out)
     fold = held_out.rows("validation")
     fold = fold[families.images.labels(Rank.FAMILY)[fold] != ""]
-    found = probe.predict(families, fold, k=5)
+    found = probe.predict(View.of(families).take(fold), k=5)
     expected = TemperatureScaling.fit(to_logits(found.to_dense()), found.truth_classes)
     assert answers.temperatures == pytest.approx((expected.temperature,))
     # But the answers that are judged come from all training images.

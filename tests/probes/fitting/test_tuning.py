@@ -20,6 +20,7 @@ from bioprobe.learning.proposals import Dimension, Proposals, list_dimensions, l
 from bioprobe.learning.tune import Trial, Tuned, rank_trials, tune_probe
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.method import KINDS
 from bioprobe.task.target import TextPrior
 from bioprobe.taxonomy import Rank
@@ -135,7 +136,7 @@ def test_by_macro_f1_each_value_is_a_trial(filled: EmbeddingStore) -> None:
     from sklearn.metrics import f1_score
 
     rows = split.rows("validation")
-    answers = tuned.probe.predict(filled, rows, k=1)
+    answers = tuned.probe.predict(View.of(filled).take(rows), k=1)
     expected = f1_score(answers.truth.astype(str), answers.names[:, 0].astype(str), average="macro")
     assert tuned.best.score == pytest.approx(expected)
 
@@ -146,7 +147,7 @@ def test_the_lowest_log_loss_is_best(filled: EmbeddingStore) -> None:
     )
     assert tuned.best.score == min(one.score for one in tuned.trials)
     rows = _split().rows("validation")
-    answers = tuned.probe.predict(filled, rows, k=len(FAMILIES))
+    answers = tuned.probe.predict(View.of(filled).take(rows), k=len(FAMILIES))
     own = answers.to_dense()[np.arange(len(rows)), answers.truth_classes]
     assert tuned.best.score == pytest.approx(-np.log(own).mean(), rel=1e-3)
 

@@ -21,6 +21,7 @@ from bioprobe.learning.stack import find_shared_images, fit_stack, read_stack
 from bioprobe.probes.stacked import StackProbe
 from bioprobe.splits import Split, write_split
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 from bioprobe.task.method import make_probe
 from bioprobe.taxonomy import Rank
 
@@ -122,7 +123,7 @@ def test_a_stack_is_that_of_scikit_learn_on_answers_out_of_fold(
     stores: list[EmbeddingStore],
 ) -> None:
     split = _split("train", "train", "test")
-    stack = fit_stack(stores, Rank.FAMILY, bases=[LDA], split=split, C=0.5)
+    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=split, C=0.5)
     train, test = split.rows("train"), split.rows("test")
     matrices = [stores[0].read_vectors(), stores[1].read_vectors()[::-1]]
     labels = FAMILIES[np.arange(N) % 3]
@@ -145,7 +146,7 @@ def test_a_stack_is_that_of_scikit_learn_on_answers_out_of_fold(
 
 def test_together_they_are_better_than_either_alone(stores: list[EmbeddingStore]) -> None:
     split = _split("train", "test")
-    stack = fit_stack(stores, Rank.FAMILY, split=split)
+    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, split=split)
     shared = find_shared_images(stores, split.rows("test"))
     right = stack.judge(shared)
     assert right.shape == (3, 60)
@@ -154,7 +155,7 @@ def test_together_they_are_better_than_either_alone(stores: list[EmbeddingStore]
     # The base alone is the probe alone.
     alone = fit_probe(stores[0], "lda", Rank.FAMILY, split=split,
                       settings=stack.probe.settings["bases"][0][1])  # fmt: skip
-    answers = alone.predict(stores[0], split.rows("test"), k=1)
+    answers = alone.predict(View.of(stores[0]).take(split.rows("test")), k=1)
     assert right[1].tolist() == (answers.names[:, 0] == answers.truth).tolist()
 
 
@@ -171,7 +172,7 @@ def test_the_test_part_is_not_read_and_validation_only_measures(
         return original(self, rows)
 
     monkeypatch.setattr(EmbeddingStore, "read_vectors", watch)
-    stack = fit_stack(stores, Rank.FAMILY, split=split)
+    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, split=split)
     train, validation = split.rows("train").tolist(), split.rows("validation").tolist()
     assert read == [train, train, validation, validation]
     right = stack.judge(find_shared_images(stores, split.rows("validation")))[0]
@@ -179,7 +180,7 @@ def test_the_test_part_is_not_read_and_validation_only_measures(
     assert (held_out.method, held_out.n_correct, held_out.n_images) == (
         "validation", right.sum(), 39
     )  # fmt: skip
-    without = fit_stack(stores, Rank.FAMILY, split=_split("train", "", "test"))
+    without = fit_stack(stores[0], stores[1:], Rank.FAMILY, split=_split("train", "", "test"))
     assert without.probe.settings == stack.probe.settings
 
 
@@ -196,7 +197,7 @@ def test_groups_stay_whole_in_the_folds(
         return original(self, matrices, y, folds)  # type: ignore[arg-type]
 
     monkeypatch.setattr(StackProbe, "_answer_out_of_fold", watch)
-    fit_stack(stores, Rank.FAMILY, bases=[LDA], split=split)
+    fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=split)
     groups = split.groups[split.rows("train")]
     assert len(np.unique(seen[0])) == 5
     for group in np.unique(groups):
@@ -208,7 +209,7 @@ def test_what_is_open_is_chosen_on_folds_and_what_is_given_is_kept(
 ) -> None:
     split = _split("train", "test")
     bases = [("lda", {}), ("knn", {"k": 3}), ("centroid", {})]
-    stack = fit_stack(stores, Rank.FAMILY, bases=bases, split=split)
+    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=bases, split=split)
     alone = [
         fit_probe(
             store,
@@ -227,7 +228,7 @@ def test_what_is_open_is_chosen_on_folds_and_what_is_given_is_kept(
     assert (held_out.method, held_out.parameter, held_out.n_images) == ("cross-validation", "C", 60)
     best = int(np.argmax(held_out.accuracies))
     assert stack.probe.settings["C"] == held_out.values[best]
-    given = fit_stack(stores, Rank.FAMILY, bases=bases, split=split, C=7)
+    given = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=bases, split=split, C=7)
     assert given.probe.settings["C"] == 7
     assert given.probe.held_out.parameter == ""
     assert given.probe.held_out.n_images == 60
@@ -235,19 +236,21 @@ def test_what_is_open_is_chosen_on_folds_and_what_is_given_is_kept(
 
 
 def test_a_condition_a_seed_and_no_split_have_their_effect(stores: list[EmbeddingStore]) -> None:
-    every = fit_stack(stores, Rank.FAMILY, bases=[LDA], split=None, C=1)
+    every = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
     assert (every.probe.n_rows, every.probe.split_name) == (N, "")
-    some = fit_stack(stores, Rank.FAMILY, bases=[LDA], split=None, C=1, condition="number < 60")
+    some = fit_stack(
+        View.of(stores[0], "number < 60"), stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1
+    )
     assert some.probe.n_rows == 60
-    other = fit_stack(stores, Rank.FAMILY, bases=[LDA], split=None, C=1, seed=1)
+    other = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1, seed=1)
     assert not np.array_equal(other.estimator.weights_, every.estimator.weights_)
-    fewer = fit_stack(stores, Rank.FAMILY, bases=[LDA], split=None, C=1, n_folds=2)
+    fewer = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1, n_folds=2)
     assert not np.array_equal(fewer.estimator.weights_, every.estimator.weights_)
 
 
 def test_missing_images_teach_nothing(make: Make) -> None:
     stores = [make(0), make(1, np.arange(90))]
-    stack = fit_stack(stores, Rank.FAMILY, bases=[LDA], split=None, C=1)
+    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
     assert (stack.probe.n_rows, stack.n_missing) == (90, (30,))
     predictions = stack.predict(find_shared_images(stores, stores[0].rows), k=1)
     assert len(predictions) == 90
@@ -258,7 +261,7 @@ def test_a_stack_that_is_read_again_answers_the_same_for_stores_in_any_order(
     make: Make, stores: list[EmbeddingStore]
 ) -> None:
     stores = [*stores, make(2)]
-    stack = fit_stack(stores, Rank.FAMILY, bases=[LDA], split=None, C=1)
+    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
     write_probe(stores[0], "mine", stack.probe)
     again = read_stack(stores[0], "mine")
     assert again.encoders == tuple(one.manifest.encoder for one in stores)
@@ -271,7 +274,7 @@ def test_a_stack_that_is_read_again_answers_the_same_for_stores_in_any_order(
 
 
 def test_vectors_of_another_encoder_are_refused(make: Make, stores: list[EmbeddingStore]) -> None:
-    stack = fit_stack(stores, Rank.FAMILY, bases=[LDA], split=None, C=1)
+    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
     with pytest.raises(MismatchError, match=r"plain-1 .*got .*plain-3.*name the store of plain-1"):
         stack.arrange([stores[0], make(3)])
     with pytest.raises(MismatchError, match="got no store of it"):
@@ -285,7 +288,7 @@ def test_vectors_of_another_encoder_are_refused(make: Make, stores: list[Embeddi
 
 
 def test_one_store_alone_cannot_be_asked(stores: list[EmbeddingStore]) -> None:
-    stack = fit_stack(stores, Rank.FAMILY, bases=[LDA], split=None, C=1)
+    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
     write_probe(stores[0], "mine", stack.probe)
     with pytest.raises(MismatchError, match="probe stack predict NAME --with STORE"):
         read_probe(stores[0], "mine").predict(stores[0])
@@ -301,7 +304,7 @@ def test_other_probes_are_no_stack_of_encoders(stores: list[EmbeddingStore]) -> 
 
 
 def test_damaged_encoders_are_told(stores: list[EmbeddingStore]) -> None:
-    stack = fit_stack(stores, Rank.FAMILY, bases=[LDA], split=None, C=1)
+    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
     card = write_probe(stores[0], "mine", stack.probe) / "probe.json"
     fields = json.loads(card.read_text())
     del fields["provenance"]["options"]["encoders"]
@@ -312,21 +315,21 @@ def test_damaged_encoders_are_told(stores: list[EmbeddingStore]) -> None:
 
 def test_what_cannot_be_stacked_is_refused(stores: list[EmbeddingStore]) -> None:
     with pytest.raises(ProbeError, match="got 1 of them"):
-        fit_stack(stores[:1], Rank.FAMILY, split=None)
+        fit_stack(stores[0], (), Rank.FAMILY, split=None)
     with pytest.raises(ProbeError, match="got 'hierarchical'"):
-        fit_stack(stores, Rank.FAMILY, bases=[("hierarchical", {})], split=None)
+        fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[("hierarchical", {})], split=None)
     with pytest.raises(ProbeError, match="no setting 'depth'"):
-        fit_stack(stores, Rank.FAMILY, bases=[("lda", {"depth": 1})], split=None)
+        fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[("lda", {"depth": 1})], split=None)
     with pytest.raises(ProbeError, match="labels of 1 at family"):
-        fit_stack(stores, Rank.FAMILY, split=None, condition="family == 'Felidae'")
+        fit_stack(View.of(stores[0], "family == 'Felidae'"), stores[1:], Rank.FAMILY, split=None)
     with pytest.raises(ProbeError, match="C > 0"):
-        fit_stack(stores, Rank.FAMILY, bases=[LDA], split=None, C=-1)
+        fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=-1)
 
 
 def test_it_is_judged_on_rows_that_it_did_not_learn_from(stores: list[EmbeddingStore]) -> None:
     split = _split("train", "test")
     write_split(stores[0], split)
-    stack = fit_stack(stores, Rank.FAMILY, bases=[LDA], split="made", C=1)
+    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split="made", C=1)
     assert stack.find_judged_rows(stores[0], "test").tolist() == split.rows("test").tolist()
     with pytest.raises(ProbeError, match="no image of the part validation"):
         stack.find_judged_rows(stores[0], "validation")
@@ -336,6 +339,6 @@ def test_it_is_judged_on_rows_that_it_did_not_learn_from(stores: list[EmbeddingS
     write_split(stores[0], split)
     with pytest.raises(MismatchError, match="made again since"):
         stack.find_judged_rows(stores[0], "test")
-    every = fit_stack(stores, Rank.FAMILY, bases=[LDA], split=None, C=1)
+    every = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
     with pytest.raises(ProbeError, match="the split 'none'"):
         every.find_judged_rows(stores[0], "test")

@@ -1,0 +1,168 @@
+"""Some rows of a store in an order: what a question is asked of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bioprobe.errors import SelectionError
+from bioprobe.images.image_table import ImageTable
+from bioprobe.provenance import Provenance
+from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.selections import read_selection
+from bioprobe.types import Names, Rows, Vectors
+
+if TYPE_CHECKING:
+    from bioprobe.store.manifest import Manifest
+    from bioprobe.taxonomy import Rank
+
+# 16,384 vectors of dim 768 are 50 MB.
+_IMAGES_AT_ONCE = 16_384
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class View:
+    """Rows of a store, and how they were chosen. Whoever asks of a view asks of no other row.
+
+    Make one with :meth:`of`.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        That holds the rows.
+    rows : ndarray of int64, shape (n_images,)
+        Rows of the store, in the order in which they are answered.
+    condition : str
+        On the image table, ``""`` where there was none.
+    mask : str
+        Name of the selection that keeps them, ``""`` where there was none.
+    n_dropped, n_unjudged : int
+        Current rows that the mask judged and does not keep, and those it says nothing of.
+    """
+
+    store: EmbeddingStore
+    rows: Rows
+    condition: str = ""
+    mask: str = ""
+    n_dropped: int = 0
+    n_unjudged: int = 0
+
+    @classmethod
+    def of(
+        cls, asked: EmbeddingStore | View, condition: str | None = None, *, mask: str | None = None
+    ) -> View:
+        """Return a view of the current rows of a store, or of fewer rows of a view.
+
+        Parameters
+        ----------
+        asked : EmbeddingStore or View
+            A view without condition and mask is returned as it is.
+        condition : str, optional
+            Only images that meet it; see :meth:`bioprobe.images.ImageTable.match`.
+        mask : str, optional
+            Only images that this named selection judged and keeps.
+
+        Raises
+        ------
+        SelectionError
+            If no image is left, or the condition cannot be applied.
+        StoreError
+            If there is no such mask.
+        """
+        view = cls.all(asked)
+        if mask is not None:
+            view = view._keep(mask)
+        if condition is not None:
+            met = view.store.images.match(condition)
+            said = condition if not view.condition else f"({view.condition}) and ({condition})"
+            rows = view.rows[np.isin(view.rows, met)]
+            view = dataclasses.replace(view, rows=rows, condition=said)
+        if not len(view.rows):
+            met_by = f" meets {condition!r}" if condition else ""
+            msg = f"none of the {len(asked.rows)} images in {view.folder}{met_by}"
+            raise SelectionError(msg)
+        return view
+
+    @classmethod
+    def all(cls, asked: EmbeddingStore | View) -> View:
+        """Return a view of the current rows of a store, even where it has none, or the view."""
+        return cls(asked, asked.rows) if isinstance(asked, EmbeddingStore) else asked
+
+    def take(self, rows: Rows) -> View:
+        """Return a view of those of some rows of the store that are in this one, in their order."""
+        return dataclasses.replace(self, rows=rows[np.isin(rows, self.rows)])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the store."""
+        return self.store.folder
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the store holds: its encoder, its logit scale."""
+        return self.store.manifest
+
+    @property
+    def images(self) -> ImageTable:
+        """Image table of the whole store: row *i* of it is row *i* of the store."""
+        return self.store.images
+
+    def labels(self, rank: Rank) -> Names:
+        """Return the name of each image at a rank, shape (n_images,), ``""`` where unknown."""
+        return self.images.labels(rank)[self.rows]
+
+    def read_vectors(self, rows: Rows | None = None) -> Vectors:
+        """Read the vectors of this view, or of some rows of the store, shape (n, dim)."""
+        return self.store.read_vectors(self.rows if rows is None else rows)
+
+    def iter_vectors(self) -> Iterator[Vectors]:
+        """Read the vectors some at a time; of a view without rows once, none.
+
+        Yields
+        ------
+        ndarray of float32, shape (n, dim), unit rows
+            Of the next images of the view.
+        """
+        for start in range(0, max(1, len(self.rows)), _IMAGES_AT_ONCE):
+            yield self.store.read_vectors(self.rows[start : start + _IMAGES_AT_ONCE])
+
+    def describe(self, options: Mapping[str, Any]) -> Provenance:
+        """Return where a result comes from that was computed from these images.
+
+        Parameters
+        ----------
+        options : mapping
+            What else it depends on, JSON-ready.
+        """
+        return Provenance(
+            encoder=self.manifest.encoder.to_dict(),
+            store=str(self.folder),
+            n_rows=len(self.rows),
+            condition=self.condition,
+            options=dict(options),
+        )
+
+    def _keep(self, name: str) -> View:
+        selection = read_selection(self.store, name)
+        kept, judged = selection.kept[self.rows], selection.judged[self.rows]
+        view = dataclasses.replace(
+            self,
+            rows=self.rows[kept],
+            mask=name,
+            n_dropped=int((judged & ~kept).sum()),
+            n_unjudged=int((~judged).sum()),
+        )
+        if not len(view.rows):
+            msg = (
+                f"the mask {name!r} keeps none of the {len(self.rows)} images in {self.folder} "
+                f"({view.n_dropped} dropped, {view.n_unjudged} not judged); make it again"
+            )
+            raise SelectionError(msg)
+        return view
