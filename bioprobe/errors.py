@@ -11,6 +11,7 @@
     ├── SourceError(ValueError)     a folder, table or list of images cannot be used
     ├── SelectionError(ValueError)  a condition on the image table cannot be applied
     ├── ProbeError(ValueError)      a probe cannot be fitted as it was asked for
+    ├── MisuseError(ValueError)     options that do not go together, or out of their limits
     ├── ImageReadError(OSError)     one image cannot be decoded (never stops a run)
     ├── ModelUnavailableError(OSError)     the weights are not on this machine
     ├── NoTextTowerError(TypeError)        an image-only encoder was given text
@@ -58,6 +59,10 @@ class SelectionError(BioprobeError, ValueError):
 
 class ProbeError(BioprobeError, ValueError):
     """A probe cannot be fitted as it was asked for."""
+
+
+class MisuseError(BioprobeError, ValueError):
+    """Options do not go together, or one is out of its limits; a command exits with 2."""
 
 
 class ImageReadError(BioprobeError, OSError):

@@ -13,7 +13,7 @@ import bioprobe
 # Each line may import from the lines above it; within a line a folder imports from itself alone.
 LAYERS = (
     ("errors", "types"),
-    ("provenance",),
+    ("provenance", "options", "result"),
     ("files", "intervals"),
     ("taxonomy", "sketch"),
     ("prompts",),
@@ -31,6 +31,7 @@ LAYERS = (
     ("evaluation",),
     ("interchange", "page"),
     ("report",),
+    ("face",),
     ("demo",),
     ("cli",),
 )

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bioprobe import __version__
-from bioprobe.cli.dedupe import dedupe
+from bioprobe.cli.asking import app as asking_app
 from bioprobe.cli.demo import demo
 from bioprobe.cli.describe import describe
 from bioprobe.cli.embed import embed
@@ -26,7 +26,7 @@ from bioprobe.cli.split import split_images
 from bioprobe.cli.store import app as store_app
 from bioprobe.cli.taxa import app as taxa_app
 from bioprobe.cli.zeroshot import zeroshot
-from bioprobe.errors import BioprobeError
+from bioprobe.errors import BioprobeError, MisuseError
 
 app = typer.Typer(
     name="bioprobe",
@@ -40,7 +40,7 @@ app.command()(embed)
 app.command()(zeroshot)
 app.command()(search)
 app.command("filter")(filter_images)
-app.command()(dedupe)
+app.add_typer(asking_app)
 app.command()(describe)
 app.command("split")(split_images)
 app.command("evaluate")(evaluate_methods)
@@ -91,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
         if "--debug" in arguments:
             raise
         say(f"Error: {error}")
-        return 1
+        return 2 if isinstance(error, MisuseError) else 1
     except BrokenPipeError:
         # The reader of a pipe, such as head, has seen enough. Python would complain once more
         # when it flushes standard output at the end.

@@ -15,6 +15,7 @@ from bioprobe.images.location import ImageLocation
 from bioprobe.images.reading import decode_image, ignore_pillow_warnings
 from bioprobe.provenance import Provenance
 from bioprobe.quality.near_pairs import SpanningForest, iter_near_pairs
+from bioprobe.result import Notes, Result
 from bioprobe.splits.groups import find_components
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import DUPLICATES_MASK, write_selection
@@ -93,8 +94,8 @@ MAX_DIFFERING_BITS = 10
 _EXACT = np.float32(2.0)
 
 
-@dataclasses.dataclass(frozen=True)
-class Duplicates:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Duplicates(Result):
     """Groups of images that show the same.
 
     Parameters
@@ -114,6 +115,8 @@ class Duplicates:
         these the similarity alone decided.
     provenance : Provenance
         What the result was computed from.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     images: ImageTable
@@ -124,6 +127,7 @@ class Duplicates:
     threshold: float
     n_unread: int
     provenance: Provenance
+    notes: Notes = ()
 
     def at(self, threshold: float) -> Duplicates:
         """Return the groups at a higher threshold, without comparing anything again.

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import StoreError
+from bioprobe.errors import SelectionError, StoreError
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection, write_selection
 from bioprobe.taxonomy import Rank
+from bioprobe.types import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,6 +144,30 @@ def read_split(store: EmbeddingStore, name: str = "default") -> Split:
         selection.provenance,
         int((~selection.judged[store.rows]).sum()),
     )
+
+
+def read_part(store: EmbeddingStore, text: str) -> Rows:
+    """Return the rows of a part of a split, named as every command names it: ``NAME:PART``.
+
+    Raises
+    ------
+    SelectionError
+        If it is not so written, or no image is in the part.
+    StoreError
+        If there is no such split.
+    """
+    name, _, part = (one.strip() for one in text.partition(":"))
+    if not name or part not in PARTS:
+        msg = (
+            f"a part of a split is NAME:PART, such as default:test ({', '.join(PARTS)}); got "
+            f"{text!r}. To choose by a column, give a condition: --where \"column == 'value'\""
+        )
+        raise SelectionError(msg)
+    rows = read_split(store, name).rows(part)
+    if not len(rows):
+        msg = f"no image is in the part {part} of the split {name!r}; choose another part"
+        raise SelectionError(msg)
+    return rows
 
 
 def list_splits(store: EmbeddingStore) -> list[str]:

@@ -1,0 +1,129 @@
+"""A command made from a public question: its options are read from the question's signature."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bioprobe.cli import options
+from bioprobe.cli.output import say, write_frame
+from bioprobe.face.opened import Opened
+from bioprobe.options import check_options, read_options, write_flag
+
+if TYPE_CHECKING:
+    from bioprobe.result import Result
+
+After = Callable[..., None]
+
+# What every command has after its own options.
+_COMMON: dict[str, tuple[Any, Any]] = {
+    "store": (options.Store, options.DEFAULT_STORE),
+    "output": (options.Output, "-"),
+    "file_format": (options.Format, None),
+    "quiet": (options.Quiet, False),
+    "debug": (options.Debug, False),
+}
+
+
+def command(
+    app: typer.Typer, asks: Callable[..., Result], *, name: str | None = None, narrows: bool = True
+) -> Callable[[After], After]:
+    """Make a command that opens a store, asks it one question, says the notes and shows the table.
+
+    What it decorates is called with the answer before the table is shown. Its docstring is the
+    help, its further parameters are options that only a shell has, such as ``--html FILE``.
+
+    Parameters
+    ----------
+    app : Typer
+        Where the command goes.
+    asks : callable
+        Method of :class:`bioprobe.Store`, whose parameters become options.
+    name : str, optional
+        Of the command; by default the decorated function's.
+    narrows : bool
+        Whether ``--where`` and ``--mask`` choose images.
+    """
+
+    def decorate(after: After) -> After:
+        own = list(inspect.signature(after).parameters.values())[1:]
+        narrowing = ["where", "mask"] if narrows else []
+        parameters = [
+            *(_declare(asks, name) for name in read_options(asks)),
+            *(_declare(Opened.where, name) for name in narrowing),
+            *(_declare(after, one.name) for one in own),
+            *(
+                inspect.Parameter(key, _KEYWORD, default=default, annotation=kind)
+                for key, (kind, default) in _COMMON.items()
+            ),
+        ]
+
+        def run(**given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
+            extras = {one.name: given[one.name] for one in own}
+            check_options(after, extras)
+            answer = _ask(asks, given, narrowing)
+            tell(answer.notes, quiet=given["quiet"])
+            after(answer, **extras)
+            provenance = getattr(answer, "provenance", None)
+            write_frame(
+                answer.to_frame(),
+                given["output"],
+                given["file_format"],
+                provenance=getattr(provenance, "to_dict", lambda: provenance)(),
+                quiet=given["quiet"],
+            )
+
+        run.__doc__ = after.__doc__
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        app.command(name or after.__name__)(run)
+        return after
+
+    return decorate
+
+
+def _ask(asks: Callable[..., Result], given: Mapping[str, Any], narrowing: Sequence[str]) -> Result:
+    from bioprobe.face.store import open_store
+
+    store = open_store(given["store"])
+    chosen = {name: given[name] for name in narrowing if given[name] is not None}
+    if chosen:
+        store = store.where(**chosen)
+    return asks(store, **{name: given[name] for name in read_options(asks)})
+
+
+def tell(notes: Sequence[Any], *, quiet: bool) -> None:
+    """Say notes on standard error; quietly, only what was lost or failed."""
+    for note in notes:
+        say(str(note), quiet=quiet and note.kind != "problem")
+
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _declare(question: Callable[..., Any], name: str) -> inspect.Parameter:
+    """Return a parameter as typer reads it."""
+    kind, option = read_options(question)[name]
+    default = inspect.signature(question).parameters[name].default
+    kind = option.shell or kind
+    shown: dict[str, Any] = {"help": option.help, "metavar": option.metavar}
+    if option.least is not None or option.most is not None:
+        shown |= {"min": option.least, "max": option.most}
+    if option.choices:
+        shown["autocompletion"] = _complete(option.choices)
+    if option.is_argument:
+        given: Any = typer.Argument(**shown)
+    else:
+        flags = option.flags or (write_flag(name),)
+        if kind is bool and default is not False:
+            flags = (f"{flags[0]}/{flags[0].replace('--', '--no-', 1)}",)
+        given = typer.Option(*flags, **shown)
+    if default is None and type(None) not in getattr(kind, "__args__", ()):
+        kind = kind | None
+    return inspect.Parameter(name, _KEYWORD, default=default, annotation=Annotated[kind, given])
+
+
+def _complete(choices: Sequence[str]) -> Callable[[str], list[str]]:
+    return lambda incomplete: [one for one in choices if one.startswith(incomplete)]

@@ -1,0 +1,136 @@
+"""A store that was opened: which of its images are asked, and by which encoder texts are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from bioprobe.options import Mask, Part, Where, question
+from bioprobe.result import Note, Notes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bioprobe.encoders.encoder import Encoder
+    from bioprobe.store import TextCache
+    from bioprobe.store.view import View
+    from bioprobe.types import Names, Rows, Vectors
+
+
+class Opened:
+    """A store, or fewer of its images: what every question is asked of.
+
+    Parameters
+    ----------
+    view : View
+        Images that are asked.
+    model : str, optional
+        Encoder of texts and pictures; by default the one that made the store.
+    device : str
+        Where it runs.
+    notes : tuple of Note
+        What is to be said of how the images were chosen; each answer says it too.
+    """
+
+    def __init__(
+        self, view: View, *, model: str | None = None, device: str = "auto", notes: Notes = ()
+    ) -> None:
+        self._view = view
+        self._model = model
+        self._device = device
+        self.notes = notes
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def __repr__(self) -> str:
+        encoder = self._view.manifest.encoder.model
+        return f"<{type(self).__name__} {self.folder}: {len(self):,} images by {encoder}>"
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the store."""
+        return self._view.folder
+
+    @property
+    def rows(self) -> Rows:
+        """Rows of the store that are asked, int64, shape (n_images,)."""
+        return self._view.rows
+
+    @property
+    def X(self) -> Vectors:  # noqa: N802 - scikit-learn's name
+        """Embeddings, float32, shape (n_images, dim), unit rows."""
+        return self._view.read_vectors()
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """Image table, one row an image, as :attr:`rows` has them."""
+        return self._view.images.frame.iloc[self._view.rows]
+
+    def labels(self, level: str = "species") -> Names:
+        """Return the label of each image at a rank, shape (n_images,), ``""`` where unknown."""
+        from bioprobe.taxonomy import Rank
+
+        return self._view.labels(Rank.parse(level))
+
+    @question
+    def where(
+        self,
+        where: Where = None,
+        *,
+        mask: Mask = None,
+        split: Part = None,
+        rows: Sequence[int] | None = None,
+    ) -> Self:
+        """Return the same store with fewer images to ask.
+
+        Parameters
+        ----------
+        where : str, optional
+            Condition on the image table, such as ``"family == 'Felidae'"``.
+        mask : str, optional
+            Named mask that keeps them; see :meth:`filter` and :meth:`dedupe`.
+        split : str, optional
+            Part of a split, ``NAME:PART``.
+        rows : sequence of int, optional
+            Rows of the store, in the order in which they are to be answered.
+
+        Raises
+        ------
+        SelectionError
+            If no image is left.
+        StoreError
+            If there is no such mask or split.
+        """
+        import numpy as np
+
+        from bioprobe.splits.split import read_part
+        from bioprobe.store.view import View
+
+        view = View.of(self._view, mask=mask)
+        notes = list(self.notes)
+        if mask is not None:
+            said = f"mask {mask}: {len(view):,} images kept, {view.n_dropped:,} dropped"
+            if view.n_unjudged:
+                said += f", {view.n_unjudged:,} not judged and left out (make the mask again to "
+                said += "judge)"
+            notes.append(Note(said))
+        view = View.of(view, where)
+        if split is not None:
+            view = view.take(read_part(self._view.store, split))
+        if rows is not None:
+            view = view.take(np.asarray(rows, dtype=np.int64))
+        return type(self)(View.of(view), model=self._model, device=self._device, notes=tuple(notes))
+
+    @cached_property
+    def _texts(self) -> TextCache:
+        from bioprobe.encoders import load_encoder
+        from bioprobe.store import TextCache
+
+        def load() -> Encoder:
+            name = self._model or self._view.manifest.encoder.model
+            return load_encoder(name, device=self._device)
+
+        return TextCache(self._view.store, load)

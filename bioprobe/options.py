@@ -1,0 +1,285 @@
+"""What a person may choose: every option once, with its name, help, choices and condition.
+
+An option stands in the signature of a public question as ``Annotated[type, Option(...)]``, or by
+one of the names below where several questions have it. The command line makes its options from
+these signatures, and so can a page or an API. Importing this module imports no library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin
+
+from bioprobe.errors import MisuseError
+
+RANK_NAMES = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+TEXT_TYPE_NAMES = ("sci", "com", "taxon", "sci_com", "taxon_com", "asis")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclasses.dataclass(frozen=True)
+class With:
+    """Say that an option counts only beside another.
+
+    Parameters
+    ----------
+    name : str
+        The other parameter.
+    values : tuple
+        Any of these; where empty, anything but its default.
+    """
+
+    name: str
+    values: tuple[Any, ...] = ()
+
+    def holds(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+        """Tell whether the other parameter is as it must be."""
+        value = given.get(self.name, defaults[self.name])
+        return value in self.values if self.values else value != defaults[self.name]
+
+    def explain(self) -> str:
+        """Return the condition in words."""
+        other = write_flag(self.name)
+        return f"{other} {' or '.join(map(str, self.values))}" if self.values else other
+
+
+@dataclasses.dataclass(frozen=True)
+class Without:
+    """Say that an option does not count beside another that is given.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The other parameters.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names)
+
+    def holds(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+        """Tell whether the other parameters are left at their defaults."""
+        return all(given.get(name, defaults[name]) == defaults[name] for name in self.names)
+
+    def explain(self) -> str:
+        """Return the condition in words."""
+        return f"no {' and no '.join(map(write_flag, self.names))}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """How a parameter of a question is named, explained and limited.
+
+    Parameters
+    ----------
+    help : str
+        For people, one or two sentences.
+    flags : tuple of str
+        On the command line, such as ``("--level", "--rank", "-l")``; by default the parameter's
+        name with dashes. ``"-"`` alone makes it an argument without a flag.
+    choices : tuple of str
+        Offered for completion.
+    least, most : float, optional
+        Limits of a number.
+    when : tuple of With or Without
+        Conditions under which it counts: given outside of one it is refused, not passed over.
+    shell : type, optional
+        What the command line reads, where it is not the parameter's own type.
+    metavar : str, optional
+        What stands for the value in the help.
+    """
+
+    help: str
+    flags: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    when: tuple[With | Without, ...] = ()
+    shell: Any = None
+    metavar: str | None = None
+
+    @property
+    def is_argument(self) -> bool:
+        """Whether it stands without a flag."""
+        return self.flags == ("-",)
+
+
+def write_flag(name: str) -> str:
+    """Return a parameter's flag on the command line.
+
+    Examples
+    --------
+    >>> write_flag("text_type")
+    '--text-type'
+    """
+    return "--" + name.strip("_").replace("_", "-")
+
+
+@functools.cache
+def read_options(question: Callable[..., Any]) -> dict[str, tuple[Any, Option]]:
+    """Return the options of a question by parameter: the type and what is said of it.
+
+    Parameters
+    ----------
+    question : callable
+        A public function or method. Parameters without an :class:`Option` are not listed.
+    """
+    original = inspect.unwrap(question)
+    names = getattr(original, "__globals__", {})
+    found = {}
+    for name, parameter in inspect.signature(original).parameters.items():
+        annotation = parameter.annotation
+        if isinstance(annotation, str):
+            try:
+                annotation = eval(annotation, names)  # our own source, as typing does it
+            except NameError:
+                # A type that only the type checker imports is no option's.
+                continue
+        if get_origin(annotation) is Annotated:
+            kind, *extra = get_args(annotation)
+            for one in extra:
+                if isinstance(one, Option):
+                    found[name] = (kind, one)
+    return found
+
+
+def check_options(question: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Refuse an option that is given where it does not count, or out of its limits.
+
+    Parameters
+    ----------
+    question : callable
+        Whose options they are.
+    given : mapping of str to object
+        Values by parameter; those at their default count as not given.
+
+    Raises
+    ------
+    MisuseError
+        If one is.
+    """
+    signature = inspect.signature(inspect.unwrap(question))
+    defaults = {name: one.default for name, one in signature.parameters.items()}
+    for name, (_, option) in read_options(question).items():
+        if name not in given or given[name] == defaults[name]:
+            continue
+        value, flag = given[name], (option.flags or (write_flag(name),))[0]
+        for condition in option.when:
+            if not condition.holds(given, defaults):
+                msg = f"{flag} counts only with {condition.explain()}; leave it out, or change that"
+                raise MisuseError(msg)
+        numbers = isinstance(value, (int, float)) and not isinstance(value, bool)
+        below = numbers and option.least is not None and value < option.least
+        if below or (numbers and option.most is not None and value > option.most):
+            low = "" if option.least is None else f"{option.least:g} or more"
+            high = "" if option.most is None else f"{option.most:g} or less"
+            msg = f"{flag} is {' and '.join(filter(None, (low, high)))}, got {value}"
+            raise MisuseError(msg)
+
+
+def question(ask: Callable[P, R]) -> Callable[P, R]:
+    """Make a question refuse options that do not count beside the others that were given.
+
+    See Also
+    --------
+    check_options : the rule.
+    """
+    signature = inspect.signature(ask)
+
+    @functools.wraps(ask)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        check_options(ask, signature.bind(*args, **kwargs).arguments)
+        return ask(*args, **kwargs)
+
+    return checked
+
+
+def split_names(text: str | Sequence[str]) -> list[str]:
+    """Return names that were given as a list, or as one text with commas.
+
+    Examples
+    --------
+    >>> split_names("knn, linear")
+    ['knn', 'linear']
+    >>> split_names(["knn"])
+    ['knn']
+    """
+    listed = text.split(",") if isinstance(text, str) else text
+    return [one.strip() for one in listed if one.strip()]
+
+
+Level = Annotated[
+    str,
+    Option(
+        "Rank of the answers: kingdom, phylum, class, order, family, genus or species.",
+        ("--level", "--rank", "-l"),
+        RANK_NAMES,
+    ),
+]
+Taxa = Annotated[
+    str | Path | None,
+    Option(
+        "Taxon list: a CSV, TSV or Parquet file with rank columns, a text file with a name a line, "
+        "or a list that ships. By default the labels in the store.",
+        shell=str,
+    ),
+]
+TextTypeName = Annotated[
+    str,
+    Option(
+        "How a taxon is written: sci, com, taxon, sci_com, taxon_com or asis.",
+        choices=TEXT_TYPE_NAMES,
+    ),
+]
+Templates = Annotated[
+    str,
+    Option(
+        "Template set (see: bioprobe prompts list), a text file, or one template with {} where the "
+        "name goes.",
+        choices=(
+            "plain", "bare", "field", "camera-trap", "herbarium", "illustration", "insect-drawer",
+            "museum", "openai", "underwater",
+        ),
+    ),
+]  # fmt: skip
+Where = Annotated[
+    str | None, Option("Only images that meet a condition, such as \"family == 'Felidae'\".")
+]
+Mask = Annotated[str | None, Option("Only images that a named mask keeps.")]
+Part = Annotated[
+    str | None,
+    Option("Only images of a part of a split, NAME:PART, such as default:test.", ("--split",)),
+]
+NumberOfAnswers = Annotated[int, Option("Answers an image.", ("-k", "--k"), least=1)]
+Split = Annotated[
+    str | None,
+    Option(
+        "Split whose part train is learnt from; none: all labelled images.",
+        ("--split",),
+        shell=str,
+    ),
+]
+Seed = Annotated[int, Option("Seed of folds and of whatever is drawn.")]
+StoreFolder = Annotated[str | Path, Option("Folder of the store.", ("--store", "-s"), shell=Path)]
+Model = Annotated[
+    str | None,
+    Option(
+        "Encoder: a short name (see: bioprobe models list), hf-hub:org/name[@revision], "
+        "local-dir:FOLDER, arch/tag, transformers:NAME, timm:NAME or onnx:FILE.",
+        ("--model", "-m"),
+        (
+            "bioclip-2", "bioclip-2.5", "bioclip", "clip-b16", "clip-b32", "siglip2-b16",
+            "dinov2-b", "sketch", "local-dir:", "hf-hub:", "transformers:", "timm:", "onnx:",
+        ),
+    ),
+]  # fmt: skip
+Device = Annotated[
+    str, Option("auto, cpu, cuda, cuda:1 or mps.", choices=("auto", "cpu", "cuda", "mps"))
+]

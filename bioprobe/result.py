@@ -1,0 +1,71 @@
+"""What every answer has: what is to be said of it, a line about it, and a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FACT, WARNING, PROBLEM = "fact", "warning", "problem"
+# Rows of a table that a notebook shows.
+_SHOWN = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """Something to be said of an answer, in one sentence.
+
+    Parameters
+    ----------
+    text : str
+        For people.
+    kind : {"fact", "warning", "problem"}
+        A fact or a figure; what may make it wrong; what was lost or failed, which a command says
+        even when it is told to be quiet.
+    """
+
+    text: str
+    kind: str = FACT
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Notes = tuple[Note, ...]
+
+
+class Result:
+    """Base of what a question returns: a frozen dataclass with ``notes`` and ``to_frame()``."""
+
+    notes: Notes
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the answer as a table."""
+        raise NotImplementedError
+
+    def say(self, notes: Iterable[Note | str]) -> Self:
+        """Return the same answer with further notes.
+
+        Parameters
+        ----------
+        notes : iterable of Note or str
+            A text is a fact.
+        """
+        new = (one if isinstance(one, Note) else Note(one) for one in notes)
+        changed: Any = dataclasses.replace(self, notes=(*self.notes, *new))  # type: ignore[type-var]
+        return changed  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"<{name}: {self.notes[0]}>" if self.notes else f"<{name}>"
+
+    def _repr_html_(self) -> str:
+        """Show the notes and the first rows in a notebook."""
+        frame = self.to_frame()
+        said = "".join(f"<li>{html.escape(str(note))}</li>" for note in self.notes)
+        rest = f"<p>… {len(frame) - _SHOWN:,} more rows</p>" if len(frame) > _SHOWN else ""
+        return f"<ul>{said}</ul>{frame.head(_SHOWN).to_html(index=False)}{rest}"
