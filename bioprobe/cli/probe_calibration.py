@@ -19,13 +19,11 @@ if TYPE_CHECKING:
 
     from bioprobe.intervals import Accuracy
     from bioprobe.learning.calibrated import Calibration
-    from bioprobe.learning.fitted import TrainedProbe
+    from bioprobe.learning.fitted import FittedProbe
     from bioprobe.store import EmbeddingStore
-    from bioprobe.store.view import View
     from bioprobe.task.decisions import BackedOff
     from bioprobe.task.predictions import Predictions
-    from bioprobe.task.target import TextPrior
-    from bioprobe.taxonomy import Rank
+    from bioprobe.task.task import Task
 
 _KINDS = ("temperature", "vector", "isotonic", "none")
 _RECALL = 0.95
@@ -77,9 +75,8 @@ class Wishes:
 
 
 def keep_calibration(
-    view: View, name: str, probe: TrainedProbe, kind: str, *, split: str | None,
-    seed: int, first_rank: Rank, texts: TextPrior | None,
-    left_out_fraction: float = 0.0, quiet: bool,
+    store: EmbeddingStore, name: str, task: Task, probe: FittedProbe, kind: str,
+    left_out_fraction: float, *, quiet: bool,
 ) -> None:  # fmt: skip
     """Fit a calibration on held-out images and keep it beside the probe, or say why not."""
     from bioprobe.learning.calibrated import fit_calibration
@@ -89,15 +86,12 @@ def keep_calibration(
     if kind == "none":
         return
     start_s = time.monotonic()
-    answers = answer_held_out(
-        view, probe, split=split, seed=seed, first_rank=first_rank,
-        texts=texts, left_out_fraction=left_out_fraction,
-    )  # fmt: skip
+    answers = answer_held_out(task, probe, probe.kind, left_out_fraction=left_out_fraction)
     if not (answers.truth >= 0).any():
         say("not calibrated: no image could be held out", quiet=quiet)
         return
     calibration = fit_calibration(answers, kind)
-    write_calibration(view.store, name, calibration)
+    write_calibration(store, name, calibration)
     seconds_s = time.monotonic() - start_s
     say(f"calibrated by {describe_calibration(calibration)}, {seconds_s:.1f} s", quiet=quiet)
 
@@ -129,7 +123,7 @@ def find_calibration(
 
 
 def answer(
-    predictions: Predictions, probe: TrainedProbe, calibration: Calibration | None, wishes: Wishes,
+    predictions: Predictions, probe: FittedProbe, calibration: Calibration | None, wishes: Wishes,
     k: int, *, quiet: bool,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the table that was asked for; predictions have every class where that is needed."""
@@ -228,7 +222,7 @@ def _score_unknown(
 
 
 def _choose_confidence(
-    probe: TrainedProbe, calibration: Calibration, accuracy: float, *, quiet: bool
+    probe: FittedProbe, calibration: Calibration, accuracy: float, *, quiet: bool
 ) -> float:
     chosen = calibration.choose_confidence(probe, accuracy)
     if math.isinf(chosen.confidence):
@@ -254,7 +248,7 @@ def _roll_up(
 ) -> BackedOff:
     from bioprobe.task.decisions import BackedOff, roll_up
 
-    rolled = roll_up(probabilities, predictions.classes, confidence)
+    rolled = roll_up(probabilities, predictions.classes.taxonomy, confidence)
     return BackedOff(
         predictions.images, predictions.rows, rolled.levels, rolled.best, rolled.scores,
         rolled.depths, confidence, predictions.provenance,

@@ -104,7 +104,7 @@ def report_classes(
     """Say what was asked of how many images."""
     n_classes = len(predictions.classes)
     said = [
-        f"images: {len(predictions):,}; classes at {predictions.rank.value}: {n_classes:,}; "
+        f"images: {len(predictions):,}; classes at {predictions.rank!s}: {n_classes:,}; "
         f"text type: {prompts.text_type.value}; templates: {len(prompts.templates)}"
     ]
     if n_classes == 1:
@@ -127,7 +127,7 @@ def report_head(
 ) -> None:
     """Say what was asked of how many images, and for which classes a head has no text."""
     say(
-        f"images: {len(predictions):,}; classes at {predictions.rank.value}: "
+        f"images: {len(predictions):,}; classes at {predictions.rank!s}: "
         f"{len(classes.taxa):,}; texts of the head {name}: {len(classes.rows):,}; pool: {pool}",
         quiet=quiet,
     )
@@ -146,10 +146,9 @@ def report_accuracy(predictions: Predictions, *, mask: str | None = None, quiet:
     what is hard to name.
     """
     from bioprobe.calibration.unknown import find_unknown
-    from bioprobe.task.predictions import measure_accuracy
     from bioprobe.zeroshot.likeness import count_ties
 
-    measured = [] if quiet else measure_accuracy(predictions)
+    measured = [] if quiet else predictions.accuracy()
     if measured:
         figures = ", ".join(str(accuracy) for accuracy in measured)
         n_outside = int(find_unknown(predictions)[1].sum())

@@ -17,6 +17,7 @@ from bioprobe.store.view import View
 from bioprobe.task.decisions import BackedOff, back_off_rows
 from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.scores import Pool, find_top_pooled
+from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Rank
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts, list_examples
@@ -94,7 +95,7 @@ def zeroshot(
     top, scores = answer_in_chunks(view, ask)
     provenance = describe_question(view, prompts, rank, seen_offset, {"pool": pool.value})
     return Predictions(
-        view.images, view.rows, prompts.taxa, rank, top, scores, "probability", provenance
+        view.images, view.rows, Classes.of(prompts.taxa, rank), top, scores, provenance
     )
 
 
@@ -156,9 +157,7 @@ def zeroshot_rolled_up(
     )  # fmt: skip
     top, scores = answer_in_chunks(view, ask)
     provenance = describe_question(view, prompts, rank, seen_offset, {"n_leaves": len(order)})
-    return Predictions(
-        view.images, view.rows, classes, rank, top, scores, "probability", provenance
-    )
+    return Predictions(view.images, view.rows, Classes.of(classes, rank), top, scores, provenance)
 
 
 def describe_question(
