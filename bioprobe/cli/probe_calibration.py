@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from bioprobe.learning.calibrated import Calibration
     from bioprobe.learning.fitted import FittedProbe
     from bioprobe.store import EmbeddingStore
-    from bioprobe.task.decisions import BackedOff
     from bioprobe.task.predictions import Predictions
     from bioprobe.task.task import Task
 
@@ -136,10 +135,12 @@ def answer(
     if wishes.unknown and calibration is not None:
         columns |= _score_unknown(probabilities, calibration, quiet=quiet)
     if wishes.abstain is not None:
+        from bioprobe.task.decisions import decide
+
         confidence = wishes.confidence
         if confidence is None and calibration is not None:
             confidence = _choose_confidence(probe, calibration, wishes.accuracy, quiet=quiet)
-        backed_off = _roll_up(predictions, probabilities, confidence or 1.0)
+        backed_off = decide(predictions, confidence or 1.0)
         report_depths(backed_off, quiet=quiet)
         return backed_off.to_frame().assign(**columns)
     top = dataclasses.replace(
@@ -239,17 +240,3 @@ def _choose_confidence(
         quiet=quiet,
     )
     return chosen.confidence
-
-
-def _roll_up(
-    predictions: Predictions,
-    probabilities: npt.NDArray[np.float32],
-    confidence: float,
-) -> BackedOff:
-    from bioprobe.task.decisions import BackedOff, roll_up
-
-    rolled = roll_up(probabilities, predictions.classes.taxonomy, confidence)
-    return BackedOff(
-        predictions.images, predictions.rows, rolled.levels, rolled.best, rolled.scores,
-        rolled.depths, confidence, predictions.provenance,
-    )  # fmt: skip

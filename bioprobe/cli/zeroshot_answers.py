@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bioprobe.provenance import Provenance
     from bioprobe.store import EmbeddingStore, TextCache
     from bioprobe.store.view import View
-    from bioprobe.task.decisions import BackedOff
+    from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
     from bioprobe.taxonomy import Rank, Taxonomy
     from bioprobe.zeroshot.seen_offset import SeenOffset
@@ -195,7 +195,7 @@ def _predict(
 def _back_off(
     question: Question, threshold: float, view: View, prompts: PromptSet,
     texts: TextCache, offset: SeenOffset | None,
-) -> BackedOff:  # fmt: skip
+) -> Decisions:  # fmt: skip
     from bioprobe.zeroshot.zeroshot import back_off
 
     answers = back_off(
@@ -205,7 +205,7 @@ def _back_off(
     return _rename_labels(question, answers)
 
 
-_Answers = TypeVar("_Answers", "Predictions", "BackedOff")
+_Answers = TypeVar("_Answers", "Predictions", "Decisions")
 
 
 def _rename_labels(question: Question, answers: _Answers) -> _Answers:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bioprobe.prompts import PromptSet
     from bioprobe.store import EmbeddingStore
-    from bioprobe.task.decisions import BackedOff
+    from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
     from bioprobe.zeroshot.class_embeddings import ClassEmbeddings
     from bioprobe.zeroshot.seen_offset import SeenOffset
@@ -47,7 +47,7 @@ def warn_of_texts(prompts: PromptSet, *, quiet: bool) -> None:
         )
 
 
-def report_depths(answers: BackedOff, *, mask: str | None = None, quiet: bool) -> None:
+def report_depths(answers: Decisions, *, mask: str | None = None, quiet: bool) -> None:
     """Say at which ranks images were answered, and how often rightly.
 
     Of images that a mask kept, the figure is said to be of these.

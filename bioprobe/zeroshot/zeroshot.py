@@ -14,7 +14,7 @@ from bioprobe.prompts import PromptSet
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.decisions import BackedOff, back_off_rows
+from bioprobe.task.decisions import Decisions, back_off_rows
 from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.scores import Pool, find_top_pooled
 from bioprobe.task.target import Classes
@@ -266,7 +266,7 @@ def back_off(
     threshold: float,
     rank: Rank = Rank.SPECIES,
     seen_offset: SeenOffset | None = None,
-) -> BackedOff:
+) -> Decisions:
     """Answer each image at the deepest rank whose summed probability passes a threshold.
 
     Parameters
@@ -314,7 +314,7 @@ def back_off(
     best, scores, depths = (np.concatenate(parts) for parts in zip(*answers, strict=True))
     provenance = describe_question(view, prompts, rank, seen_offset, {"abstain": threshold})
     levels = tuple(classes for classes, _ in groups)
-    return BackedOff(view.images, view.rows, levels, best, scores, depths, threshold, provenance)
+    return Decisions(view.images, view.rows, levels, best, scores, depths, threshold, provenance)
 
 
 def _softmax(logits: Vectors) -> Vectors:
