@@ -14,6 +14,7 @@ from bioprobe.errors import SelectionError
 from bioprobe.images.image_table import ImageTable
 from bioprobe.intervals import Accuracy
 from bioprobe.provenance import Provenance
+from bioprobe.result import Notes, Result
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.types import Doubles, Places, Rows, Vectors
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 _SCORES_AT_ONCE = 16_000_000
 
 
-@dataclasses.dataclass(frozen=True)
-class BackedOff:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class BackedOff(Result):
     """One answer an image, at the deepest rank whose summed probability passes a threshold.
 
     Parameters
@@ -48,6 +49,8 @@ class BackedOff:
         In (0, 1].
     provenance : Provenance
         What the result was computed from.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     images: ImageTable
@@ -58,6 +61,7 @@ class BackedOff:
     depths: Rows
     threshold: float
     provenance: Provenance
+    notes: Notes = ()
 
     def __len__(self) -> int:
         return len(self.rows)

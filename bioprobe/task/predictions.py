@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +13,10 @@ from bioprobe.errors import MismatchError
 from bioprobe.images.image_table import ImageTable
 from bioprobe.intervals import Accuracy
 from bioprobe.provenance import Provenance
+from bioprobe.result import Notes, Result
 from bioprobe.store.view import View
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import Floats, Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 SCORE_KINDS = ("similarity", "logit", "probability")
 
 
-@dataclasses.dataclass(frozen=True)
-class Predictions:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Predictions(Result):
     """The best classes of each image.
 
     Parameters
@@ -46,6 +47,10 @@ class Predictions:
         ``similarity``, ``logit`` or ``probability``.
     provenance : Provenance
         What the result was computed from.
+    columns : mapping of str to ndarray, each of shape (n_images,)
+        What else is said of each image, such as how little it is like any class.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     images: ImageTable
@@ -56,6 +61,8 @@ class Predictions:
     scores: npt.NDArray[np.float32]
     score_kind: str
     provenance: Provenance
+    columns: Mapping[str, Floats] = dataclasses.field(default_factory=dict)
+    notes: Notes = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -105,7 +112,7 @@ class Predictions:
 
         The columns are ``file_name``, the ranks down to the rank of the classes (with
         ``species_epithet`` before ``species``), ``common_name`` at species, and ``score``; then
-        ``answer`` (1 is the best) and ``row``.
+        ``answer`` (1 is the best), ``row``, and :attr:`columns`.
 
         References
         ----------
@@ -125,7 +132,7 @@ class Predictions:
         frame = pd.DataFrame(columns)
         frame["answer"] = np.tile(np.arange(1, k + 1), len(self.rows))
         frame["row"] = np.repeat(self.rows, k)
-        return frame
+        return frame.assign(**{name: values.repeat(k) for name, values in self.columns.items()})
 
 
 def find_label_classes(
