@@ -1,8 +1,9 @@
 """What a person may choose: every option once, with its name, help, choices and condition.
 
 An option stands in the signature of a public question as ``Annotated[type, Option(...)]``, or by
-one of the names below where several questions have it. The command line makes its options from
-these signatures, and so can a page or an API. Importing this module imports no library.
+one of the names below where several questions have it; a condition that it has in one question
+alone stands beside: ``Annotated[Templates, Without("head")]``. The command line makes its options
+from these signatures, and so can a page or an API. Importing this module imports no library.
 """
 
 from __future__ import annotations
@@ -50,6 +51,30 @@ class With:
 
 
 @dataclasses.dataclass(frozen=True)
+class WithAny:
+    """Say that an option counts only beside one at least of several others.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The other parameters.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names)
+
+    def holds(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+        """Tell whether one of the other parameters is given."""
+        return any(given.get(name, defaults[name]) != defaults[name] for name in self.names)
+
+    def explain(self) -> str:
+        """Return the condition in words."""
+        return " or ".join(map(write_flag, self.names))
+
+
+@dataclasses.dataclass(frozen=True)
 class Without:
     """Say that an option does not count beside another that is given.
 
@@ -86,9 +111,11 @@ class Option:
         name with dashes. ``"-"`` alone makes it an argument without a flag.
     choices : tuple of str
         Offered for completion.
+    fixed : bool
+        Whether nothing but the choices is taken.
     least, most : float, optional
         Limits of a number.
-    when : tuple of With or Without
+    when : tuple of With, WithAny or Without
         Conditions under which it counts: given outside of one it is refused, not passed over.
     shell : type, optional
         What the command line reads, where it is not the parameter's own type.
@@ -99,9 +126,10 @@ class Option:
     help: str
     flags: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    fixed: bool = False
     least: float | None = None
     most: float | None = None
-    when: tuple[With | Without, ...] = ()
+    when: tuple[With | WithAny | Without, ...] = ()
     shell: Any = None
     metavar: str | None = None
 
@@ -144,9 +172,10 @@ def read_options(question: Callable[..., Any]) -> dict[str, tuple[Any, Option]]:
                 continue
         if get_origin(annotation) is Annotated:
             kind, *extra = get_args(annotation)
+            further = tuple(one for one in extra if isinstance(one, (With, WithAny, Without)))
             for one in extra:
                 if isinstance(one, Option):
-                    found[name] = (kind, one)
+                    found[name] = (kind, dataclasses.replace(one, when=(*one.when, *further)))
     return found
 
 
@@ -175,6 +204,9 @@ def check_options(question: Callable[..., Any], given: Mapping[str, Any]) -> Non
             if not condition.holds(given, defaults):
                 msg = f"{flag} counts only with {condition.explain()}; leave it out, or change that"
                 raise MisuseError(msg)
+        if option.fixed and value not in option.choices:
+            msg = f"{flag} is {' or '.join(option.choices)}, got {value!r}"
+            raise MisuseError(msg)
         numbers = isinstance(value, (int, float)) and not isinstance(value, bool)
         below = numbers and option.least is not None and value < option.least
         if below or (numbers and option.most is not None and value > option.most):
@@ -199,6 +231,19 @@ def question(ask: Callable[P, R]) -> Callable[P, R]:
         return ask(*args, **kwargs)
 
     return checked
+
+
+def list_given(given: Any) -> list[Any]:  # noqa: ANN401 - whatever an option takes
+    """Return what may be given once, several times or not at all as a list.
+
+    Examples
+    --------
+    >>> list_given("a cat"), list_given(["a cat", "a dog"]), list_given(None), list_given(3)
+    (['a cat'], ['a cat', 'a dog'], [], [3])
+    """
+    if given is None:
+        return []
+    return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 def split_names(text: str | Sequence[str]) -> list[str]:

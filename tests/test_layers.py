@@ -14,7 +14,7 @@ import bioprobe
 LAYERS = (
     ("errors", "types"),
     ("registry",),
-    ("provenance", "options", "result"),
+    ("provenance", "options", "result", "progress"),
     ("files", "intervals"),
     ("taxonomy", "sketch"),
     ("prompts",),

@@ -11,12 +11,13 @@ import typer
 from bioprobe.cli import options
 from bioprobe.cli.output import say, write_frame
 from bioprobe.face.opened import Opened
+from bioprobe.face.store import open_store
 from bioprobe.options import check_options, read_options, write_flag
 
 if TYPE_CHECKING:
     from bioprobe.result import Result
 
-After = Callable[..., None]
+After = Callable[..., str | None]
 
 # What every command has after its own options.
 _COMMON: dict[str, tuple[Any, Any]] = {
@@ -29,12 +30,18 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 
 
 def command(
-    app: typer.Typer, asks: Callable[..., Result], *, name: str | None = None, narrows: bool = True
+    app: typer.Typer,
+    asks: Callable[..., Result],
+    *,
+    name: str | None = None,
+    narrows: bool = True,
+    encodes: bool = False,
 ) -> Callable[[After], After]:
     """Make a command that opens a store, asks it one question, says the notes and shows the table.
 
-    What it decorates is called with the answer before the table is shown. Its docstring is the
-    help, its further parameters are options that only a shell has, such as ``--html FILE``.
+    What it decorates is called with the answer before the table is shown, and returns what is to
+    be said of that. Its docstring is the help, its further parameters are options that only a
+    shell has, such as ``--html FILE``.
 
     Parameters
     ----------
@@ -46,14 +53,18 @@ def command(
         Of the command; by default the decorated function's.
     narrows : bool
         Whether ``--where`` and ``--mask`` choose images.
+    encodes : bool
+        Whether texts or pictures are asked, by the encoder of ``--model`` on ``--device``.
     """
 
     def decorate(after: After) -> After:
         own = list(inspect.signature(after).parameters.values())[1:]
         narrowing = ["where", "mask"] if narrows else []
+        encoding = ["model", "device"] if encodes else []
         parameters = [
             *(_declare(asks, name) for name in read_options(asks)),
             *(_declare(Opened.where, name) for name in narrowing),
+            *(_declare(open_store, name) for name in encoding),
             *(_declare(after, one.name) for one in own),
             *(
                 inspect.Parameter(key, _KEYWORD, default=default, annotation=kind)
@@ -64,9 +75,11 @@ def command(
         def run(**given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
             extras = {one.name: given[one.name] for one in own}
             check_options(after, extras)
-            answer = _ask(asks, given, narrowing)
+            answer = _ask(asks, given, narrowing, encoding)
             tell(answer.notes, quiet=given["quiet"])
-            after(answer, **extras)
+            done = after(answer, **extras)
+            if done:
+                say(done, quiet=given["quiet"])
             provenance = getattr(answer, "provenance", None)
             write_frame(
                 answer.to_frame(),
@@ -84,10 +97,13 @@ def command(
     return decorate
 
 
-def _ask(asks: Callable[..., Result], given: Mapping[str, Any], narrowing: Sequence[str]) -> Result:
-    from bioprobe.face.store import open_store
-
-    store = open_store(given["store"])
+def _ask(
+    asks: Callable[..., Result],
+    given: Mapping[str, Any],
+    narrowing: Sequence[str],
+    encoding: Sequence[str],
+) -> Result:
+    store = open_store(given["store"], **{name: given[name] for name in encoding})
     chosen = {name: given[name] for name in narrowing if given[name] is not None}
     if chosen:
         store = store.where(**chosen)
@@ -117,7 +133,7 @@ def _declare(question: Callable[..., Any], name: str) -> inspect.Parameter:
         given: Any = typer.Argument(**shown)
     else:
         flags = option.flags or (write_flag(name),)
-        if kind is bool and default is not False:
+        if kind is bool and default is not False and "/" not in flags[0]:
             flags = (f"{flags[0]}/{flags[0].replace('--', '--no-', 1)}",)
         given = typer.Option(*flags, **shown)
     if default is None and type(None) not in getattr(kind, "__args__", ()):

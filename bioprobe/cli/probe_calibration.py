@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bioprobe.cli.output import say
-from bioprobe.cli.zeroshot_report import report_depths
+from bioprobe.face.zeroshot import describe_depths
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,7 +141,8 @@ def answer(
         if confidence is None and calibration is not None:
             confidence = _choose_confidence(probe, calibration, wishes.accuracy, quiet=quiet)
         backed_off = decide(predictions, confidence or 1.0)
-        report_depths(backed_off, quiet=quiet)
+        for said in describe_depths(backed_off):
+            say(said, quiet=quiet)
         return backed_off.to_frame().assign(**columns)
     top = dataclasses.replace(
         predictions,
