@@ -12,6 +12,7 @@ from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.mistakes import Confusion, count_confusion, keep_met, tabulate_classes
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.intervals import Interval
+from bioprobe.result import Notes, Result
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import Rank
 
@@ -73,8 +74,8 @@ class MethodResult:
         return self.learning_s + self.answering_s
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Evaluation:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(Result):
     """Methods side by side on the same images.
 
     Parameters
@@ -100,6 +101,8 @@ class Evaluation:
     provenance : dict
         JSON-ready; ``options`` says split, hash, rounds, mask, seed, numbers of images and
         groups.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Evaluation:
     skipped: dict[str, str]
     predictions: pd.DataFrame
     provenance: dict[str, Any]
+    notes: Notes = ()
 
     @property
     def rank(self) -> Rank:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bioprobe.face.asking import Asks
+from bioprobe.face.learning import Learns
 from bioprobe.options import Device, Model, StoreFolder
 
 if TYPE_CHECKING:
     pass
 
 
-class Store(Asks):
+class Store(Asks, Learns):
     """Embeddings of images with their table, open to every question. See :func:`bioprobe.open`."""
 
 

@@ -32,6 +32,7 @@ from bioprobe.learning.proposals import (
 )
 from bioprobe.prompts import TextType
 from bioprobe.registry import METHODS
+from bioprobe.result import Notes, Result
 from bioprobe.task.method import find_probe, make_probe
 from bioprobe.task.task import Inner, Task
 from bioprobe.types import Settings
@@ -74,8 +75,8 @@ class Trial:
     problem: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Tuned:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Tuned(Result):
     """What tuning found.
 
     Parameters
@@ -94,6 +95,8 @@ class Tuned:
         Rows that the scores are of.
     task : Task
         With the texts from which the best starts, if it starts from texts.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     probe: FittedProbe
@@ -103,6 +106,12 @@ class Tuned:
     method: str
     n_held_out: int
     task: Task
+    notes: Notes = ()
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the best was fitted on, with all trials."""
+        return self.probe.provenance
 
     @property
     def ranked(self) -> list[Trial]:
