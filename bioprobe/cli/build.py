@@ -12,7 +12,7 @@ from bioprobe.cli import options
 from bioprobe.cli.output import say, write_frame
 from bioprobe.cli.progress import show_progress
 from bioprobe.face.opened import Opened
-from bioprobe.face.store import open_store
+from bioprobe.face.store import open as open_store
 from bioprobe.options import check_options, read_options, write_flag
 
 if TYPE_CHECKING:

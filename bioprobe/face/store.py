@@ -28,11 +28,13 @@ class Store(Asks):
     Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.
     """
 
+    __module__ = "bioprobe"
+
     #: Counts of the run that filled it; None where it was opened as it is.
     summary: EmbedSummary | None = None
 
 
-def open_store(
+def open(
     store: StoreFolder = DEFAULT_STORE, *, model: Model = None, device: Device = "auto"
 ) -> Store:
     """Open a store.
@@ -53,7 +55,7 @@ def open_store(
 
     Examples
     --------
-    >>> store = open_store("embeddings/all")  # doctest: +SKIP
+    >>> store = bp.open("embeddings/all")  # doctest: +SKIP
     """
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
@@ -195,7 +197,7 @@ def embed(
 
     Examples
     --------
-    >>> store = embed("photos/", model="bioclip-2", store="embeddings/all")  # doctest: +SKIP
+    >>> store = bp.embed("photos/", model="bioclip-2", store="embeddings/all")  # doctest: +SKIP
     """
     from bioprobe.embedding import embed_images, load_encoder_for, open_on_demand
     from bioprobe.sources.source import SourceOptions, find_images
@@ -223,6 +225,9 @@ def embed(
     filled = Store(view, model=model, device=device, said=said)
     filled.summary = summary
     return filled
+
+
+open.__module__ = embed.__module__ = "bioprobe"
 
 
 def count_outcomes(progress: Progress, total: int) -> Callable[[Outcome], None]:

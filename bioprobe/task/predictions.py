@@ -53,6 +53,8 @@ class Predictions(Result):
         What is to be said of it.
     """
 
+    __module__ = "bioprobe"
+
     images: ImageTable
     rows: npt.NDArray[np.int64]
     classes: Taxonomy
