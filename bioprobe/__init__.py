@@ -1,11 +1,84 @@
 """Embed every image once, then ask everything of the embeddings.
 
-The package is laid out as the data flow: ``taxonomy`` and ``prompts`` (what can be asked),
-``images`` and ``encoders`` (what turns pictures into vectors), ``store`` (where vectors live),
-``embedding`` (the run that fills a store), ``index``, ``classify`` (questions), ``page`` and
-``cli`` (answers shown). A module imports only from those that stand before it.
+``import bioprobe as bp`` is the face: what stands in ``__all__`` is loaded when it is first named,
+so that importing the package costs nothing. Everything below is laid out as the data flow; a module
+imports only from those that stand before it.
+
+Examples
+--------
+>>> import bioprobe as bp
+>>> store = bp.open("embeddings/all")  # doctest: +SKIP
+>>> store.zeroshot("family").to_frame()  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from bioprobe.errors import (
+    BioprobeError,
+    ImageReadError,
+    MismatchError,
+    MissingExtraError,
+    MisuseError,
+    ModelUnavailableError,
+    NoTextTowerError,
+    ProbeError,
+    PromptError,
+    SelectionError,
+    SourceError,
+    StoreError,
+    StoreLockedError,
+    TaxonomyError,
+)
+
+if TYPE_CHECKING:
+    from bioprobe.face.store import Store, embed, open
+    from bioprobe.task.predictions import Predictions
+
 __version__ = "0.1.0"
+
+# The module of each name that is loaded when it is first asked for. A new one stands here, in the
+# imports above for type checkers, and in __all__.
+_HOMES = {
+    "Predictions": "task.predictions",
+    "Store": "face.store",
+    "embed": "face.store",
+    "open": "face.store",
+}
+
+__all__ = [
+    "BioprobeError",
+    "ImageReadError",
+    "MismatchError",
+    "MissingExtraError",
+    "MisuseError",
+    "ModelUnavailableError",
+    "NoTextTowerError",
+    "Predictions",
+    "ProbeError",
+    "PromptError",
+    "SelectionError",
+    "SourceError",
+    "Store",
+    "StoreError",
+    "StoreLockedError",
+    "TaxonomyError",
+    "__version__",
+    "embed",
+    "open",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

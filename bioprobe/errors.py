@@ -79,3 +79,9 @@ class NoTextTowerError(BioprobeError, TypeError):
 
 class MissingExtraError(BioprobeError, ImportError):
     """An optional dependency is not installed."""
+
+
+# People know them, and catch them, by the name of the face.
+for _error in [BioprobeError, StoreLockedError, *BioprobeError.__subclasses__()]:
+    _error.__module__ = "bioprobe"
+del _error

@@ -12,7 +12,7 @@ import typer
 from bioprobe import __version__
 from bioprobe.cli.asking import app as asking_app
 from bioprobe.cli.demo import demo
-from bioprobe.cli.embed import embed
+from bioprobe.cli.embedding import app as embedding_app
 from bioprobe.cli.evaluate import evaluate_methods
 from bioprobe.cli.models import app as models_app
 from bioprobe.cli.output import say
@@ -32,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.command()(demo)
-app.command()(embed)
+app.add_typer(embedding_app)
 app.add_typer(asking_app)
 app.command("split")(split_images)
 app.command("evaluate")(evaluate_methods)

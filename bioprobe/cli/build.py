@@ -10,8 +10,9 @@ import typer
 
 from bioprobe.cli import options
 from bioprobe.cli.output import say, write_frame
+from bioprobe.cli.progress import show_progress
 from bioprobe.face.opened import Opened
-from bioprobe.face.store import open_store
+from bioprobe.face.store import open as open_store
 from bioprobe.options import check_options, read_options, write_flag
 
 if TYPE_CHECKING:
@@ -66,15 +67,13 @@ def command(
             *(_declare(Opened.where, name) for name in narrowing),
             *(_declare(open_store, name) for name in encoding),
             *(_declare(after, one.name) for one in own),
-            *(
-                inspect.Parameter(key, _KEYWORD, default=default, annotation=kind)
-                for key, (kind, default) in _COMMON.items()
-            ),
+            *map(_declare_common, _COMMON),
         ]
 
         def run(**given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
             extras = {one.name: given[one.name] for one in own}
             check_options(after, extras)
+            check_options(asks, {name: given[name] for name in read_options(asks)})
             answer = _ask(asks, given, narrowing, encoding)
             tell(answer.notes, quiet=given["quiet"])
             done = after(answer, **extras)
@@ -89,12 +88,58 @@ def command(
                 quiet=given["quiet"],
             )
 
-        run.__doc__ = after.__doc__
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        app.command(name or after.__name__)(run)
+        _register(app, name or after.__name__, run, after, parameters)
         return after
 
     return decorate
+
+
+def work(
+    app: typer.Typer, does: Callable[..., Any], *, name: str | None = None
+) -> Callable[[After], After]:
+    """Make a command of a public function of which the notes alone are shown, and its progress.
+
+    What it decorates is called with what the function returned. Its docstring is the help.
+
+    Parameters
+    ----------
+    app : Typer
+        Where the command goes.
+    does : callable
+        Public function; its parameters become options, but for ``progress``.
+    name : str, optional
+        Of the command; by default the decorated function's.
+    """
+
+    def decorate(after: After) -> After:
+        names = list(read_options(does))
+        parameters = [
+            *(_declare_common(name) if name in _COMMON else _declare(does, name) for name in names),
+            *map(_declare_common, ("quiet", "debug")),
+        ]
+
+        def run(**given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
+            with show_progress(quiet=given["quiet"]) as progress:
+                done = does(**{name: given[name] for name in names}, progress=progress)
+            tell(done.notes, quiet=given["quiet"])
+            after(done)
+
+        _register(app, name or after.__name__, run, after, parameters)
+        return after
+
+    return decorate
+
+
+def _register(
+    app: typer.Typer,
+    name: str,
+    run: Callable[..., None],
+    after: After,
+    parameters: Sequence[inspect.Parameter],
+) -> None:
+    run.__doc__ = after.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app.command(name)(run)
 
 
 def _ask(
@@ -117,6 +162,11 @@ def tell(notes: Sequence[Any], *, quiet: bool) -> None:
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _declare_common(name: str) -> inspect.Parameter:
+    kind, default = _COMMON[name]
+    return inspect.Parameter(name, _KEYWORD, default=default, annotation=kind)
 
 
 def _declare(question: Callable[..., Any], name: str) -> inspect.Parameter:

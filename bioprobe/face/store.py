@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
 from bioprobe.face.learning import Learns
-from bioprobe.options import Device, Model, StoreFolder
+from bioprobe.options import RANK_NAMES, Device, Model, Option, StoreFolder, list_given, question
+from bioprobe.progress import Progress, Step
+from bioprobe.result import PROBLEM, Note
 
 if TYPE_CHECKING:
-    pass
+    from bioprobe.embedding import EmbedSummary, Outcome
+    from bioprobe.taxonomy import Rank
+
+DEFAULT_STORE = "embeddings/default"
+# That of bioprobe.images, which the command line does not import to show its help.
+MAX_PIXELS_PX = 178_956_970
 
 
 class Store(Asks, Learns):
-    """Embeddings of images with their table, open to every question. See :func:`bioprobe.open`."""
+    """Embeddings of images with their table, open to every question.
+
+    Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.
+    """
+
+    __module__ = "bioprobe"
+
+    #: Counts of the run that filled it; None where it was opened as it is.
+    summary: EmbedSummary | None = None
 
 
-def open_store(
-    store: StoreFolder = "embeddings/default", *, model: Model = None, device: Device = "auto"
+def open(
+    store: StoreFolder = DEFAULT_STORE, *, model: Model = None, device: Device = "auto"
 ) -> Store:
     """Open a store.
 
@@ -37,9 +56,233 @@ def open_store(
 
     Examples
     --------
-    >>> store = open_store("embeddings/all")  # doctest: +SKIP
+    >>> store = bp.open("embeddings/all")  # doctest: +SKIP
     """
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
 
     return Store(View.all(EmbeddingStore.open(store)), model=model, device=device)
+
+
+@question
+def embed(
+    sources: Annotated[
+        str | Path | Sequence[str | Path],
+        Option(
+            "Folders; image files; CSV, TSV or Parquet tables that name files; - for a list of "
+            "paths on standard input; folders of save_to_disk and Parquet files that hold "
+            "pictures; dataset:ORG/NAME[@REVISION][#SPLIT] on the Hugging Face hub.",
+            ("-",),
+            shell=list[Path],
+        ),
+    ],
+    *,
+    store: StoreFolder = DEFAULT_STORE,
+    model: Model = None,
+    device: Device = "auto",
+    precision: Annotated[
+        str | None,
+        Option(
+            "fp32, bf16 or fp16: what the weights are cast to. auto is bf16 where that is measured "
+            "to be faster and to give the same vectors, else fp32. By default as the store was "
+            "begun, a new one auto.",
+            choices=("auto", "fp32", "bf16", "fp16"),
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, Option("Images that the encoder sees at once; by default by device.", least=1)
+    ] = None,
+    threads: Annotated[
+        int | None, Option("Threads that read and decode; by default one a core.", least=1)
+    ] = None,
+    decoding: Annotated[
+        str | None,
+        Option(
+            "fast: large JPEGs are decoded at a fraction of their size, at least twice what the "
+            "model sees. exact: whole, as the model's own library does. By default as the store "
+            "was begun, a new one fast.",
+            choices=("fast", "exact"),
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int, Option("Images of more pixels fail before they fill the memory.", least=1)
+    ] = MAX_PIXELS_PX,
+    dtype: Annotated[
+        str | None,
+        Option(
+            "How a new store keeps vectors: float32, or float16 for half the space.",
+            choices=("float32", "float16"),
+        ),
+    ] = None,
+    root: Annotated[
+        str | Path | None,
+        Option(
+            "Folder that the paths of a table or list start from; by default the table's own, for "
+            "a list the current one.",
+            shell=Path,
+        ),
+    ] = None,
+    path_column: Annotated[
+        str | None,
+        Option("Column of a table that names the file; in a data set, the column of pictures."),
+    ] = None,
+    rank_column: Annotated[
+        Mapping[str, str] | str | Sequence[str] | None,
+        Option(
+            "RANK=COLUMN: a column of a table that holds a rank under another name. RANK=: no "
+            "column holds it; one of that name is kept as source_RANK.",
+            shell=list[str],
+        ),
+    ] = None,
+    folder_rank: Annotated[
+        str | None,
+        Option("Rank of which the name of an image's folder is the label.", choices=RANK_NAMES),
+    ] = None,
+    prune: Annotated[
+        bool,
+        Option(
+            "Retire rows whose file is gone from the folders that the sources start from, or whose "
+            "row is gone from a data set."
+        ),
+    ] = False,
+    progress: Progress | None = None,
+) -> Store:
+    """Turn images into vectors in a store; only what is new is encoded.
+
+    Parameters
+    ----------
+    sources : str, Path or sequence of them
+        Folders, image files, tables that name files, ``-`` for a list of paths on standard input,
+        data sets.
+    store : str or Path
+        Folder of the store; made where there is none.
+    model : str, optional
+        Encoder; by default that of the store, of a new one ``bioclip-2``.
+    device : str
+        Where it runs.
+    precision, decoding : str, optional
+        By default as the store was begun, a new one ``auto`` and ``fast``.
+    batch_size, threads : int, optional
+        Images that the encoder sees at once, and threads that read and decode.
+    max_pixels : int
+        Images of more pixels fail.
+    dtype : str, optional
+        ``float32`` or ``float16`` of a new store.
+    root : str or Path, optional
+        Folder that the paths of a table or list start from.
+    path_column : str, optional
+        Column of a table that names the file.
+    rank_column : mapping of str to str, or sequence of str, optional
+        Rank to column, or ``rank=column``; an empty column is none.
+    folder_rank : str, optional
+        Rank of which the name of an image's folder is the label.
+    prune : bool
+        Whether rows are retired whose file is gone.
+    progress : callable, optional
+        Told a :class:`bioprobe.progress.Step` after each image; an error that it raises stops the
+        run, and what was embedded is kept.
+
+    Returns
+    -------
+    Store
+        Its ``notes`` say what was done, its ``failures`` list what could not be read.
+
+    Raises
+    ------
+    SourceError
+        If a source is missing or holds no image.
+    ModelUnavailableError
+        If the weights are not here.
+    MismatchError
+        If the store is of another encoder.
+
+    Examples
+    --------
+    >>> store = bp.embed("photos/", model="bioclip-2", store="embeddings/all")  # doctest: +SKIP
+    """
+    from bioprobe.embedding import embed_images, load_encoder_for, open_on_demand
+    from bioprobe.sources.source import SourceOptions, find_images
+    from bioprobe.store import EmbeddingStore
+    from bioprobe.store.view import View
+
+    options = SourceOptions(
+        None if root is None else Path(root),
+        path_column,
+        _read_rank_columns(rank_column),
+        None if folder_rank is None else _read_rank(folder_rank),
+    )
+    table = find_images([Path(one) for one in list_given(sources)], options)
+    load = functools.partial(
+        load_encoder_for, store, model=model, device=device, precision=precision,
+        batch_size=batch_size, decoding=decoding,
+    )  # fmt: skip
+    opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
+    summary = embed_images(
+        table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
+        advance=progress and count_outcomes(progress, len(table)),
+    )  # fmt: skip
+    said = tuple(_describe_run(summary, Path(store), prune=prune))
+    view = View.all(EmbeddingStore.open(store))
+    filled = Store(view, model=model, device=device, said=said)
+    filled.summary = summary
+    return filled
+
+
+open.__module__ = embed.__module__ = "bioprobe"
+
+
+def count_outcomes(progress: Progress, total: int) -> Callable[[Outcome], None]:
+    """Return what is told the outcome of each image, and tells the steps."""
+    n_done = n_failed = 0
+
+    def advance(outcome: Outcome) -> None:
+        nonlocal n_done, n_failed
+        n_done += 1
+        n_failed += outcome == "failed"
+        progress(Step(n_done, total, "images", n_failed))
+
+    return advance
+
+
+def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool) -> list[Note]:
+    said = [
+        Note(
+            f"{summary.n_embedded:,} embedded, {summary.n_reused:,} reused, {summary.n_kept:,} "
+            f"already there, {summary.n_failed:,} failed in {summary.seconds_s:.1f} s "
+            f"({summary.images_per_s:.1f} images/s) -> {store}"
+        )
+    ]
+    if prune:
+        said.append(Note(f"{summary.n_pruned:,} rows retired whose file is gone"))
+    if summary.n_out_of_reach:
+        text = (
+            f"{summary.n_out_of_reach:,} files lie in folders that are missing, empty or "
+            "forbidden; their rows stay. Mount the disk, or remove the empty folders"
+        )
+        said.append(Note(text, PROBLEM))
+    if summary.n_failed:
+        text = f"What failed and why: {store / 'failures.parquet'}, or bioprobe store info"
+        said.append(Note(text, PROBLEM))
+    return said
+
+
+def _read_rank(text: str) -> Rank:
+    from bioprobe.taxonomy import Rank
+
+    return Rank.parse(text)
+
+
+def _read_rank_columns(given: Mapping[str, str] | str | Sequence[str] | None) -> dict[Rank, str]:
+    if isinstance(given, Mapping):
+        return {_read_rank(rank): column for rank, column in given.items()}
+    columns = {}
+    for text in list_given(given):
+        rank, equals, column = text.partition("=")
+        if not equals:
+            msg = (
+                f"--rank-column is RANK=COLUMN, such as species=label, or RANK= where no column "
+                f"holds the rank; got {text!r}"
+            )
+            raise MisuseError(msg)
+        columns[_read_rank(rank)] = column
+    return columns

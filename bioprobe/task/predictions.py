@@ -50,6 +50,8 @@ class Predictions(Result):
         What is to be said of it.
     """
 
+    __module__ = "bioprobe"
+
     images: ImageTable
     rows: Rows
     classes: Classes

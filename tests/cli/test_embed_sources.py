@@ -9,8 +9,8 @@ import datasets
 import pytest
 from PIL import Image
 
-from bioprobe.cli import embed as embed_module
 from bioprobe.cli.app import run
+from bioprobe.face import store as face_module
 from bioprobe.images.reading import MAX_PIXELS_PX
 from bioprobe.store import EmbeddingStore
 
@@ -87,7 +87,7 @@ def test_max_pixels_refuses_larger_images(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_default_limit_is_that_of_the_library() -> None:
-    assert embed_module.MAX_PIXELS_PX == MAX_PIXELS_PX
+    assert face_module.MAX_PIXELS_PX == MAX_PIXELS_PX
 
 
 def test_names_that_are_not_utf_8_come_out_as_text(capsys: pytest.CaptureFixture[str]) -> None:

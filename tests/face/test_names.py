@@ -1,0 +1,77 @@
+"""The public names: few, listed, loaded when first named, and known by the face's own name."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bioprobe
+from bioprobe import errors
+
+INIT = ast.parse(Path(bioprobe.__file__).read_text(encoding="utf-8"))
+
+
+def test_what_is_listed_is_what_is_there() -> None:
+    assert bioprobe.__all__ == sorted(set(bioprobe.__all__))
+    assert dir(bioprobe) == bioprobe.__all__
+    for name in bioprobe.__all__:
+        assert getattr(bioprobe, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'zeroshot'"):
+        bioprobe.zeroshot  # noqa: B018 - looked up to be refused
+
+
+def test_type_checkers_see_the_names_that_are_loaded_late() -> None:
+    (checked,) = (node for node in INIT.body if isinstance(node, ast.If))
+    seen = {
+        alias.name: f"{node.module}"
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == {name: f"bioprobe.{home}" for name, home in bioprobe._HOMES.items()}
+
+
+def test_every_error_is_public() -> None:
+    names = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    assert names <= set(bioprobe.__all__)
+    with pytest.raises(bioprobe.StoreError):
+        bioprobe.open("none")
+
+
+@pytest.mark.parametrize("name", [name for name in bioprobe.__all__ if name != "__version__"])
+def test_a_name_says_that_it_is_of_the_face(name: str) -> None:
+    value = getattr(bioprobe, name)
+    if not isinstance(value, type(bioprobe)):
+        assert (value.__module__, value.__qualname__) == ("bioprobe", name)
+        assert pickle.loads(pickle.dumps(value)) is value
+
+
+def test_importing_the_package_imports_no_library() -> None:
+    code = (
+        "import sys, json; before = set(sys.modules); import bioprobe;"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = json.loads(done.stdout)
+    assert [name for name in loaded if name.startswith("bioprobe")] == [
+        "bioprobe",
+        "bioprobe.errors",
+    ]
+    libraries = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names)
+    assert libraries == {"bioprobe"}
+    assert len(loaded) < 50
+
+
+@pytest.mark.parametrize("name", bioprobe.__all__)
+def test_the_examples_of_a_name_run(name: str) -> None:
+    # Pytest runs those of a module only where the module is what they say they are of.
+    finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
+    for found in finder.find(getattr(bioprobe, name), name, module=False, globs={"bp": bioprobe}):
+        assert runner.run(found).failed == 0
