@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bioprobe.face.asking import Asks
+from bioprobe.face.keeping import Keeps
+from bioprobe.face.prompts import Texts
+from bioprobe.face.taxa import Names
 from bioprobe.options import Device, Model, StoreFolder
 
-if TYPE_CHECKING:
-    pass
 
-
-class Store(Asks):
+class Store(Asks, Names, Texts, Keeps):
     """Embeddings of images with their table, open to every question. See :func:`bioprobe.open`."""
 
 
