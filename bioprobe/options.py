@@ -1,9 +1,9 @@
 """What a person may choose: every option once, with its name, help, choices and condition.
 
 An option stands in the signature of a public question as ``Annotated[type, Option(...)]``, or by
-one of the names below where several questions have it; ``Annotated[Taxa, With("images")]`` is such
-a one that counts only beside another. The command line makes its options from
-these signatures, and so can a page or an API. Importing this module imports no library.
+one of the names below where several questions have it; a condition that it has in one question
+alone stands beside: ``Annotated[Templates, Without("head")]``. The command line makes its options
+from these signatures, and so can a page or an API. Importing this module imports no library.
 """
 
 from __future__ import annotations
@@ -48,6 +48,30 @@ class With:
         """Return the condition in words."""
         other = write_flag(self.name)
         return f"{other} {' or '.join(map(str, self.values))}" if self.values else other
+
+
+@dataclasses.dataclass(frozen=True)
+class WithAny:
+    """Say that an option counts only beside one at least of several others.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The other parameters.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names)
+
+    def holds(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+        """Tell whether one of the other parameters is given."""
+        return any(given.get(name, defaults[name]) != defaults[name] for name in self.names)
+
+    def explain(self) -> str:
+        """Return the condition in words."""
+        return " or ".join(map(write_flag, self.names))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +122,7 @@ class Ending:
         return f"a {self.name} that ends in {self.suffix}"
 
 
-Condition = With | Without | Ending
+Condition = With | WithAny | Without | Ending
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,9 +138,11 @@ class Option:
         name with dashes. ``"-"`` alone makes it an argument without a flag.
     choices : tuple of str
         Offered for completion.
+    fixed : bool
+        Whether nothing but the choices is taken.
     least, most : float, optional
         Limits of a number.
-    when : tuple of With, Without or Ending
+    when : tuple of With, WithAny, Without or Ending
         Conditions under which it counts: given outside of one it is refused, not passed over.
     shell : type, optional
         What the command line reads, where it is not the parameter's own type; of a sequence, which
@@ -128,6 +154,7 @@ class Option:
     help: str
     flags: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    fixed: bool = False
     least: float | None = None
     most: float | None = None
     when: tuple[Condition, ...] = ()
@@ -158,8 +185,7 @@ def read_options(question: Callable[..., Any]) -> dict[str, tuple[Any, Option]]:
     Parameters
     ----------
     question : callable
-        A public function or method. Parameters without an :class:`Option` are not listed. A
-        condition beside it, as in ``Annotated[Taxa, With("images")]``, counts too.
+        A public function or method. Parameters without an :class:`Option` are not listed.
     """
     original = inspect.unwrap(question)
     names = getattr(original, "__globals__", {})
@@ -175,8 +201,9 @@ def read_options(question: Callable[..., Any]) -> dict[str, tuple[Any, Option]]:
         if get_origin(annotation) is Annotated:
             kind, *extra = get_args(annotation)
             further = tuple(one for one in extra if isinstance(one, Condition))
-            for option in (one for one in extra if isinstance(one, Option)):
-                found[name] = (kind, dataclasses.replace(option, when=(*option.when, *further)))
+            for one in extra:
+                if isinstance(one, Option):
+                    found[name] = (kind, dataclasses.replace(one, when=(*one.when, *further)))
     return found
 
 
@@ -233,6 +260,9 @@ def check_given(
             if not condition.holds(given, defaults):
                 msg = f"{flag} counts only with {condition.explain()}; leave it out, or change that"
                 raise MisuseError(msg)
+        if option.fixed and value not in option.choices:
+            msg = f"{flag} is {' or '.join(option.choices)}, got {value!r}"
+            raise MisuseError(msg)
         numbers = isinstance(value, (int, float)) and not isinstance(value, bool)
         below = numbers and option.least is not None and value < option.least
         if below or (numbers and option.most is not None and value > option.most):
@@ -257,6 +287,19 @@ def question(ask: Callable[P, R]) -> Callable[P, R]:
         return ask(*args, **kwargs)
 
     return checked
+
+
+def list_given(given: Any) -> list[Any]:  # noqa: ANN401 - whatever an option takes
+    """Return what may be given once, several times or not at all as a list.
+
+    Examples
+    --------
+    >>> list_given("a cat"), list_given(["a cat", "a dog"]), list_given(None), list_given(3)
+    (['a cat'], ['a cat', 'a dog'], [], [3])
+    """
+    if given is None:
+        return []
+    return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 def split_names(text: str | Sequence[str]) -> list[str]:

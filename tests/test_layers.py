@@ -13,7 +13,8 @@ import bioprobe
 # Each line may import from the lines above it; within a line a folder imports from itself alone.
 LAYERS = (
     ("errors", "types"),
-    ("provenance", "options", "result"),
+    ("registry",),
+    ("provenance", "options", "result", "progress"),
     ("files", "intervals"),
     ("taxonomy", "sketch"),
     ("prompts",),

@@ -12,20 +12,16 @@ import typer
 from bioprobe import __version__
 from bioprobe.cli.asking import app as asking_app
 from bioprobe.cli.demo import demo
-from bioprobe.cli.describe import describe
 from bioprobe.cli.embed import embed
 from bioprobe.cli.evaluate import evaluate_methods
-from bioprobe.cli.filter import filter_images
 from bioprobe.cli.models import app as models_app
 from bioprobe.cli.output import say
 from bioprobe.cli.probe import app as probe_app
 from bioprobe.cli.prompts import app as prompts_app
 from bioprobe.cli.report import report
-from bioprobe.cli.search import search
 from bioprobe.cli.split import split_images
 from bioprobe.cli.store import app as store_app
 from bioprobe.cli.taxa import app as taxa_app
-from bioprobe.cli.zeroshot import zeroshot
 from bioprobe.errors import BioprobeError, MisuseError
 
 app = typer.Typer(
@@ -37,11 +33,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(embed)
-app.command()(zeroshot)
-app.command()(search)
-app.command("filter")(filter_images)
 app.add_typer(asking_app)
-app.command()(describe)
 app.command("split")(split_images)
 app.command("evaluate")(evaluate_methods)
 app.command()(report)

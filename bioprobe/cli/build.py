@@ -26,7 +26,7 @@ from bioprobe.options import (
 if TYPE_CHECKING:
     from bioprobe.result import Result
 
-After = Callable[..., None]
+After = Callable[..., str | None]
 
 # What commands have after their own options.
 _COMMON: dict[str, tuple[Any, Any]] = {
@@ -61,9 +61,10 @@ def command(
 ) -> Callable[[After], After]:
     """Make a command that asks one question, says the notes and shows the table.
 
-    What it decorates is called with the answer before the table is shown. Its docstring is the
-    help, its further parameters are options that only a shell has, such as ``--html FILE``. All
-    options stand in the attribute ``options`` of the command's callback.
+    What it decorates is called with the answer before the table is shown, and returns what is to
+    be said of that. Its docstring is the help, its further parameters are options that only a
+    shell has, such as ``--html FILE``. All options stand in the attribute ``options`` of the
+    command's callback.
 
     Parameters
     ----------
@@ -121,7 +122,9 @@ def command(
             asked = user_wide if user_wide and given["user_wide"] else asks
             answer = _ask(asked, given, narrows)
             tell(answer.notes, quiet=given["quiet"])
-            after(answer, **{one: given[one] for one in read_options(after)})
+            done = after(answer, **{one: given[one] for one in read_options(after)})
+            if done:
+                say(done, quiet=given["quiet"])
             if shows:
                 provenance = getattr(answer, "provenance", None)
                 write_frame(
@@ -196,7 +199,7 @@ def _declare(name: str, declared: Declared) -> inspect.Parameter:
         given: Any = typer.Argument(**shown)
     else:
         flags = option.flags or (write_flag(name),)
-        if kind is bool and default is not False:
+        if kind is bool and default is not False and "/" not in flags[0]:
             flags = (f"{flags[0]}/{flags[0].replace('--', '--no-', 1)}",)
         given = typer.Option(*flags, **shown)
     if default is None and type(None) not in getattr(kind, "__args__", ()):

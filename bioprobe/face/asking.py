@@ -2,17 +2,391 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.face.opened import Opened
-from bioprobe.options import Option, question
+from bioprobe.options import (
+    Level,
+    NumberOfAnswers,
+    Option,
+    Taxa,
+    Templates,
+    TextTypeName,
+    With,
+    WithAny,
+    Without,
+    list_given,
+    question,
+)
+from bioprobe.result import WARNING, Note
 
 if TYPE_CHECKING:
-    from bioprobe.quality import Duplicates
+    from bioprobe import index
+    from bioprobe.face.pages import Neighbors, NoiseFilter
+    from bioprobe.quality import Duplicates, noise
+    from bioprobe.quality.description import Description
+    from bioprobe.task.decisions import Decisions
+    from bioprobe.task.predictions import Predictions
+    from bioprobe.taxonomy import Rank
+
+Pictures = str | Path | Sequence[str | Path] | None
+Texts = str | Sequence[str] | None
+RowNumbers = int | Sequence[int] | None
+
+# Classes of which a filter names the share that it drops.
+_SHOWN = 10
 
 
 class Asks(Opened):
     """What can be asked of pictures alone."""
+
+    @question
+    def zeroshot(
+        self,
+        level: Level = "species",
+        *,
+        taxa: Taxa = None,
+        text_type: Annotated[TextTypeName, Without("head")] = "taxon_com",
+        templates: Annotated[Templates, Without("head")] = "plain",
+        head: Annotated[
+            str | None,
+            Option(
+                "Text head in the store (see: bioprobe store import) to take text embeddings from, "
+                "instead of --text-type and --templates. Its taxa are the classes unless --taxa "
+                "says otherwise; no model is loaded."
+            ),
+        ] = None,
+        pool: Annotated[
+            str | None,
+            Option(
+                "How several texts of a class become one score: max (the best text), mean (their "
+                "mean embedding; default), sum (of their probabilities; default of a head).",
+                choices=("max", "mean", "sum"),
+                when=(Without("roll_up", "abstain"),),
+            ),
+        ] = None,
+        roll_up: Annotated[
+            bool,
+            Option(
+                "Score the lowest taxa of the list and sum their probabilities up the tree, "
+                "instead of naming the classes of the rank.",
+                when=(Without("head", "abstain"),),
+            ),
+        ] = False,
+        within: Annotated[
+            str | None,
+            Option(
+                "Only candidates that are this taxon or lie below it: a name at any rank, or a "
+                "taxon list (file)."
+            ),
+        ] = None,
+        abstain: Annotated[
+            float | None,
+            Option(
+                "Answer at the deepest rank whose summed probability reaches this (0 to 1), not "
+                "below --level; one row an image, with the score at each rank and the reason.",
+                least=0,
+                most=1,
+                when=(Without("head"),),
+            ),
+        ] = None,
+        open_set: Annotated[
+            bool,
+            Option(
+                "Add columns that say how little an image is like any class: unknown_max_softmax, "
+                "unknown_energy, unknown_distance.",
+                when=(Without("head", "abstain"),),
+            ),
+        ] = False,
+        offset: Annotated[
+            float | str | None,
+            Option(
+                "Subtract this from the logits of all classes but the new ones: those added "
+                "without pictures, and those that bioprobe taxa measure was told are unseen. auto "
+                "takes the offset that it found.",
+                shell=str,
+                when=(Without("head"),),
+            ),
+        ] = None,
+        synonyms: Annotated[
+            str | Path | None,
+            Option(
+                "Table with the columns synonym and accepted; candidates and labels take the "
+                "accepted names.",
+                shell=str,
+            ),
+        ] = None,
+        k: Annotated[NumberOfAnswers, Without("abstain")] = 5,
+    ) -> Predictions | Decisions:
+        """Label images by text prompts, at any rank.
+
+        Parameters
+        ----------
+        level : str
+            Rank of the classes.
+        taxa : str or Path, optional
+            Taxon list, a file or one that ships; by default the labels in the store. Added taxa
+            are candidates always.
+        text_type : str
+            How a taxon is written: ``sci``, ``com``, ``taxon``, ``sci_com``, ``taxon_com`` or
+            ``asis``.
+        templates : str
+            Template set, text file, or one template with ``{}``.
+        head : str, optional
+            Text head in the store that takes the place of texts.
+        pool : {"max", "mean", "sum"}, optional
+            How the texts of a class become one score: ``mean`` by default, of a head ``sum``.
+        roll_up : bool
+            Whether the probabilities of the lowest taxa are summed up to the rank.
+        within : str, optional
+            Only candidates that are this taxon or lie below it, or below those of a list.
+        abstain : float, optional
+            In (0, 1]: answer at the deepest rank whose summed probability reaches it.
+        open_set : bool
+            Whether columns say how little an image is like any class.
+        offset : float or "auto", optional
+            Subtracted from the logits of all classes but the new ones.
+        synonyms : str or Path, optional
+            Table of synonyms and accepted names.
+        k : int
+            Answers an image, ≥ 1.
+
+        Returns
+        -------
+        Predictions, or Decisions with ``abstain``
+            Scores are probabilities.
+
+        Raises
+        ------
+        PromptError
+            If no taxon has a name at the rank, or a text type, template or candidate is unknown.
+        MisuseError
+            If options do not go together.
+
+        Examples
+        --------
+        >>> store.zeroshot("family", k=1).to_frame()  # doctest: +SKIP
+        """
+        from bioprobe.face.zeroshot import Asked, Wording, ask_head, ask_texts
+        from bioprobe.taxonomy import Rank
+        from bioprobe.taxonomy.synonyms import read_synonyms
+
+        accepted = read_synonyms(str(synonyms)) if synonyms else {}
+        listed = None if taxa is None else str(taxa)
+        rank = Rank.parse(level)
+        asked = Asked(self._view, self._notes, rank, listed, within, accepted, k)
+        if head is not None:
+            return ask_head(asked, head, pool)
+        wording = Wording(text_type, templates, pool, roll_up, abstain, open_set, offset)
+        return ask_texts(asked, wording, self._texts)
+
+    @question
+    def search(
+        self,
+        *,
+        image: Annotated[
+            Pictures,
+            Option("Picture to look for; may be given several times.", shell=list[Path]),
+        ] = None,
+        text: Annotated[
+            Texts, Option("Text to look for; may be given several times.", shell=list[str])
+        ] = None,
+        row: Annotated[
+            RowNumbers,
+            Option(
+                "Row of the store to look for; it is no answer itself.", shell=list[int], least=0
+            ),
+        ] = None,
+        minus_image: Annotated[
+            Pictures, Option("Picture to keep away from.", shell=list[Path])
+        ] = None,
+        minus_text: Annotated[
+            Texts,
+            Option('Text to keep away from, such as "a zoo fence".', shell=list[str]),
+        ] = None,
+        minus_row: Annotated[
+            RowNumbers, Option("Row to keep away from.", shell=list[int], least=0)
+        ] = None,
+        minus_weight: Annotated[
+            float,
+            Option(
+                "How much what to keep away from counts against the rest.",
+                least=0,
+                when=(WithAny("minus_image", "minus_text", "minus_row"),),
+            ),
+        ] = 0.5,
+        deduplicate: Annotated[
+            bool,
+            Option("Of copies (by bioprobe dedupe, else by bytes) only the nearest."),
+        ] = False,
+        exclude_query: Annotated[
+            bool | None,
+            Option(
+                "Whether the images that are asked by may be answers. By default --row may not, "
+                "and --image may.",
+                ("--exclude-query/--include-query",),
+                shell=bool,
+                when=(WithAny("image", "row", "minus_image", "minus_row"),),
+            ),
+        ] = None,
+        exact: Annotated[
+            bool, Option("Compare all vectors, whatever index the store has.")
+        ] = False,
+        k: NumberOfAnswers = 10,
+    ) -> Neighbors:
+        """Find the images nearest to a picture, a text, a row, or several together.
+
+        All terms add up, but for those to keep away from: an image ranks by its similarity to the
+        mean of what is looked for, less ``minus_weight`` times that to the mean of what is not.
+
+        Parameters
+        ----------
+        image, minus_image : str, Path, or sequence of them, optional
+            Picture files to look for, and to keep away from.
+        text, minus_text : str or sequence of str, optional
+            Texts.
+        row, minus_row : int or sequence of int, optional
+            Rows of the store.
+        minus_weight : float
+            How much what to keep away from counts, ≥ 0. At 1, little of what both have in common
+            is left.
+        deduplicate : bool
+            Whether of copies the nearest alone is given.
+        exclude_query : bool, optional
+            Whether the images that are asked by are no answers; by default rows are none, and
+            pictures may be.
+        exact : bool
+            Whether all vectors are compared although there is an index.
+        k : int
+            Answers, ≥ 1.
+
+        Returns
+        -------
+        Neighbors
+            Nearest first. A notebook draws the pictures.
+
+        Raises
+        ------
+        SourceError
+            If nothing is looked for, or there is no such file.
+        ImageReadError
+            If a picture cannot be decoded.
+
+        Examples
+        --------
+        >>> store.search(text="a spotted cat on snow", k=10)  # doctest: +SKIP
+        """
+        from bioprobe.face.pages import Neighbors, read_fields
+        from bioprobe.index import Terms, compose_question, search
+
+        plus = Terms([Path(one) for one in list_given(image)], list_given(text), list_given(row))
+        minus = Terms(
+            [Path(one) for one in list_given(minus_image)],
+            list_given(minus_text),
+            list_given(minus_row),
+        )
+        asked = compose_question(
+            self._view.store, self._texts, plus, minus, minus_weight=minus_weight
+        )
+        found = search(
+            self._view, asked, k=k, exclude_own=exclude_query, deduplicate=deduplicate, exact=exact
+        )
+        return Neighbors(**read_fields(found)).say((*self._notes, *_describe_way(found)))
+
+    @question
+    def filter(
+        self,
+        keep: Annotated[
+            str, Option("What is kept: animal, plant, or a .toml file of noise prompts.")
+        ] = "animal",
+        *,
+        labels: Annotated[
+            str | None,
+            Option(
+                "Column that says of some images whether they are kept (animal or 1) or not (not "
+                "animal or 0). The threshold is chosen on them; from 50 on, they replace the texts."
+            ),
+        ] = None,
+        recall: Annotated[
+            float | None,
+            Option(
+                "Least share of the labelled images to keep. Default: best F1.",
+                least=0,
+                most=1,
+                when=(With("labels"), Without("threshold")),
+            ),
+        ] = None,
+        threshold: Annotated[
+            float | None,
+            Option("Log-odds from which an image is kept. Default: by labels, else 0."),
+        ] = None,
+        level: Level = "family",
+        taxa: Annotated[
+            str | Path | None,
+            Option(
+                "Taxon list (as for zeroshot): an image without a label is also kept by the best "
+                "text of any of its classes.",
+                shell=str,
+            ),
+        ] = None,
+        seed: Annotated[
+            int, Option("Seed of the folds that measure the filter.", when=(With("labels"),))
+        ] = 0,
+    ) -> NoiseFilter:
+        """Tell pictures of animals from others, and keep a mask of them; nothing is deleted.
+
+        Parameters
+        ----------
+        keep : str
+            ``animal``, ``plant``, or a TOML file of noise prompts. The mask is
+            ``filters/animal``, or of that name.
+        labels : str, optional
+            Column that says of some images whether they are kept.
+        recall : float, optional
+            Least share of the labelled images to keep, in [0, 1]; by default the best F1.
+        threshold : float, optional
+            Log-odds from which an image is kept; by default chosen on the labels, else 0.
+        level : str
+            Rank of the classes whose share of dropped images is told.
+        taxa : str or Path, optional
+            Taxon list that an image without a label may be of.
+        seed : int
+            Of the folds that measure the filter.
+
+        Returns
+        -------
+        NoiseFilter
+            One row an image: whether it is kept, its score, the reason. It can be asked at another
+            threshold, and written as a page.
+
+        Raises
+        ------
+        PromptError
+            If there are no such noise prompts.
+        SelectionError
+            If the labels cannot be used.
+
+        Examples
+        --------
+        >>> store.filter("animal").write_page("dropped.html")  # doctest: +SKIP
+        """
+        from bioprobe.face.pages import NoiseFilter, read_fields
+        from bioprobe.quality.noise import filter_noise, read_noise_prompts
+        from bioprobe.taxonomy import Rank
+        from bioprobe.taxonomy.lists import read_taxonomy
+
+        rank, prompts = Rank.parse(level), read_noise_prompts(keep)
+        listed = read_taxonomy(str(taxa)).at(rank) if taxa else None
+        found = filter_noise(
+            self._view, prompts, self._texts.encode_text, labels=labels, threshold=threshold,
+            recall=recall, seed=seed, taxa=listed,
+        )  # fmt: skip
+        found.write(self._view.store)
+        said = (*self._notes, *_describe_filter(found, rank))
+        return NoiseFilter(**read_fields(found), rank=rank).say(said)
 
     @question
     def dedupe(
@@ -63,4 +437,94 @@ class Asks(Opened):
                 "vectors alone decided"
             )
         said.append(f"kept as a mask; use it with: --mask {DUPLICATES_MASK}")
-        return found.say((*self.notes, *said))
+        return found.say((*self._notes, *said))
+
+    @question
+    def describe(
+        self,
+        level: Annotated[
+            str | None,
+            Option("List the classes at a rank instead of the ranks.", ("--level", "--rank", "-l")),
+        ] = None,
+    ) -> Description:
+        """Describe the images before any learning: classes, imbalance, sizes, modes, copies, holes.
+
+        Parameters
+        ----------
+        level : str, optional
+            Rank whose classes the table lists; by default it lists the ranks.
+
+        Returns
+        -------
+        Description
+
+        Examples
+        --------
+        >>> store.describe("family").to_frame()  # doctest: +SKIP
+        """
+        from bioprobe.quality.description import describe_images
+        from bioprobe.taxonomy import Rank
+
+        rank = None if level is None else Rank.parse(level)
+        found = dataclasses.replace(describe_images(self._view), listed=rank)
+        return found.say((*self._notes, *_describe_images(found)))
+
+
+def _describe_way(found: index.Neighbors) -> list[str]:
+    """Say by which index, where there is one."""
+    facts = found.provenance.options
+    if facts["index"] == "flat":
+        return []
+    if facts["exact"]:
+        return ["exact search, not the index: asked for, or few images may be answers"]
+    grown = "; the store has grown since: run bioprobe store index" * facts["index_outgrown"]
+    return [
+        f"by the {facts['index']} index, which finds {facts['recall']:.1%} of the "
+        f"{facts['recall_k']} nearest (--exact compares all){grown}"
+    ]
+
+
+def _describe_filter(found: noise.NoiseFilter, rank: Rank) -> list[Note | str]:
+    n_dropped = int((~found.kept).sum())
+    said: list[Note | str] = [
+        f"images: {len(found.rows):,}; dropped: {n_dropped:,} ({n_dropped / len(found.rows):.1%}); "
+        f"by {found.method}, threshold {found.threshold:.3g}; use it with: "
+        f"--mask filters/{found.name}"
+    ]
+    if found.quality:
+        q = found.quality
+        said.append(
+            f"on {q.n_labels} labelled images, each by what was learnt from others: AUROC "
+            f"{q.auroc:.3f}; dropping: precision {q.precision_fraction:.3f}, recall "
+            f"{q.recall_fraction:.3f}, F1 {q.f1_fraction:.3f}; kept of those to keep: "
+            f"{q.kept_fraction:.3f}"
+        )
+    rates = found.count_drops(rank)
+    for row in rates[rates["dropped_fraction"] > 0].head(_SHOWN).to_dict("records"):
+        name = row["class"] or f"(no {rank.value})"
+        text = f"  {name}: {row['dropped_fraction']:.1%} of {row['n_images']:,} dropped"
+        if row["suspicious"]:
+            said.append(Note(f"{text}  WARNING: over three times the overall rate", WARNING))
+        else:
+            said.append(Note(text))
+    return said
+
+
+def _describe_images(found: Description) -> list[str]:
+    said = [f"images: {found.n_images:,}; files that could not be read: {found.n_failures:,}"]
+    if found.n_unsized < found.n_images:
+        for side, sizes in zip(("width", "height"), found.sizes_px, strict=True):
+            least, low, median, high, most = (f"{size:,.0f}" for size in sizes)
+            said.append(
+                f"{side}: median {median} px, half in {low} to {high}, all in {least} to {most}"
+            )
+    if found.modes:
+        said.append("modes: " + ", ".join(f"{mode} {n:,}" for mode, n in found.modes.items()))
+    near = "not looked for (bioprobe dedupe)" if found.n_near is None else f"{found.n_near:,}"
+    said.append(
+        f"copies of the same bytes: {found.n_copies:,}; of exact and near duplicates: {near}"
+    )
+    if found.missing:
+        holes = ", ".join(f"{name} {n:,}" for name, n in found.missing.items())
+        said.append(f"without a value: {holes}")
+    return said

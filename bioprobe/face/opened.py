@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.encoders.encoder import Encoder
-    from bioprobe.store import TextCache
+    from bioprobe.store import EmbeddingStore, TextCache
     from bioprobe.store.view import View
     from bioprobe.types import Names, Rows, Vectors
 
@@ -32,15 +32,28 @@ class Opened:
         Where it runs.
     notes : tuple of Note
         What is to be said of how the images were chosen; each answer says it too.
+    said : tuple of Note
+        What is to be said of how the store was filled; no answer repeats it.
+    texts : callable, optional
+        Returns the texts that the encoder has read; by default what the store keeps of them.
     """
 
     def __init__(
-        self, view: View, *, model: str | None = None, device: str = "auto", notes: Notes = ()
+        self,
+        view: View,
+        *,
+        model: str | None = None,
+        device: str = "auto",
+        notes: Notes = (),
+        said: Notes = (),
+        texts: Callable[[], TextCache] | None = None,
     ) -> None:
         self._view = view
         self._model = model
         self._device = device
-        self.notes = notes
+        self._notes = notes
+        self._said = said
+        self._find_texts = texts or _find_texts(view.store, model, device)
 
     def __len__(self) -> int:
         return len(self._view)
@@ -48,6 +61,11 @@ class Opened:
     def __repr__(self) -> str:
         encoder = self._view.manifest.encoder.model
         return f"<{type(self).__name__} {self.folder}: {len(self):,} images by {encoder}>"
+
+    @property
+    def notes(self) -> Notes:
+        """What is to be said of the store and of how its images were chosen."""
+        return (*self._said, *self._notes)
 
     @property
     def folder(self) -> Path:
@@ -68,6 +86,11 @@ class Opened:
     def images(self) -> pd.DataFrame:
         """Image table, one row an image, as :attr:`rows` has them."""
         return self._view.images.frame.iloc[self._view.rows]
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Images that could not be read: ``root``, ``path`` and ``reason``."""
+        return self._view.store.read_failures()
 
     def labels(self, level: str = "species") -> Names:
         """Return the label of each image at a rank, shape (n_images,), ``""`` where unknown."""
@@ -110,7 +133,7 @@ class Opened:
         from bioprobe.store.view import View
 
         view = View.of(self._view, mask=mask)
-        notes = list(self.notes)
+        notes = list(self._notes)
         if mask is not None:
             said = f"mask {mask}: {len(view):,} images kept, {view.n_dropped:,} dropped"
             if view.n_unjudged:
@@ -122,15 +145,27 @@ class Opened:
             view = view.take(read_part(self._view.store, split))
         if rows is not None:
             view = view.take(np.asarray(rows, dtype=np.int64))
-        return type(self)(View.of(view), model=self._model, device=self._device, notes=tuple(notes))
+        return type(self)(
+            View.of(view), model=self._model, device=self._device, notes=tuple(notes),
+            texts=self._find_texts,
+        )  # fmt: skip
 
-    @cached_property
+    @property
     def _texts(self) -> TextCache:
+        return self._find_texts()
+
+
+def _find_texts(store: EmbeddingStore, model: str | None, device: str) -> Callable[[], TextCache]:
+    """Return what opens the cache of texts once, and loads the encoder once a text is new."""
+
+    @functools.cache
+    def find() -> TextCache:
         from bioprobe.encoders import load_encoder
         from bioprobe.store import TextCache
 
         def load() -> Encoder:
-            name = self._model or self._view.manifest.encoder.model
-            return load_encoder(name, device=self._device)
+            return load_encoder(model or store.manifest.encoder.model, device=device)
 
-        return TextCache(self._view.store, load)
+        return TextCache(store, load)
+
+    return find

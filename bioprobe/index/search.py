@@ -13,6 +13,7 @@ from bioprobe.images.image_table import ImageTable
 from bioprobe.index.neighbor_index import NeighborIndex
 from bioprobe.index.question import Question
 from bioprobe.provenance import Provenance
+from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import DUPLICATES_MASK, GROUP, list_selections, read_selection
 from bioprobe.store.view import View
@@ -56,8 +57,8 @@ def find_copies(store: EmbeddingStore) -> npt.NDArray[np.int64]:
     return np.asarray(pd.factorize(groups)[0], dtype=np.int64)
 
 
-@dataclasses.dataclass(frozen=True)
-class Neighbors:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Neighbors(Result):
     """Images nearest to one question, nearest first.
 
     Parameters
@@ -68,15 +69,21 @@ class Neighbors:
         Rows of the store.
     similarities : ndarray of float32, shape (k,)
         Cosine similarity to the question.
+    question : Question
+        What was looked for.
     provenance : Provenance
         What the answer was computed from; its options say how it was found: ``index``, ``exact``
         and, where the index is approximate, the measured ``recall``.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     images: ImageTable
     rows: Rows
     similarities: npt.NDArray[np.float32]
+    question: Question
     provenance: Provenance
+    notes: Notes = ()
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an answer: file name, labels, similarity, row."""
@@ -145,7 +152,7 @@ def search(
         options |= {"recall": index.note.recall, "recall_k": index.note.k}
         options["index_outgrown"] = index.is_outgrown
     provenance = view.describe(options)
-    return Neighbors(store.images, rows, similarities, provenance)
+    return Neighbors(store.images, rows, similarities, question, provenance)
 
 
 def _find_own(question: Question, exclude_own: bool | None) -> Rows:

@@ -1,22 +1,32 @@
-"""A contact sheet: small pictures under headings, on one page that opens from disk."""
+"""A contact sheet: small pictures under headings, on one page that opens from disk.
+
+What a search found and what a filter drops are shown so.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bioprobe import __version__
 from bioprobe.files import write_text
 from bioprobe.images import ImageTable
 from bioprobe.images.location import ImageLocation
-from bioprobe.index import Neighbors, Question, Terms
+from bioprobe.index import Neighbors, Terms
 from bioprobe.page.html import make_thumbnail, render_page
-from bioprobe.taxonomy import RANKS
+from bioprobe.taxonomy import RANKS, Rank
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bioprobe.quality.noise import NoiseFilter
 
 # A figure on the page is about 190 px wide; the rest is for screens with denser pixels.
 _SIZE_PX = 280
+# A page of a dozen such groups has about 10 MB.
+_OF_A_GROUP = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +121,26 @@ def _show_picture(picture: SheetPicture) -> dict[str, Any]:
     }
 
 
-def write_search_sheet(path: Path, found: Neighbors, question: Question) -> None:
+def draw_pictures(pictures: Sequence[SheetPicture]) -> str:
+    """Return pictures with their captions as a piece of HTML, such as a notebook shows.
+
+    Parameters
+    ----------
+    pictures : sequence of SheetPicture
+        In their order.
+    """
+    return render_page("pictures.html.j2", {"pictures": [_show_picture(one) for one in pictures]})
+
+
+def show_answers(found: Neighbors) -> list[SheetPicture]:
+    """Return the answers of a search, nearest first, with their similarities."""
+    return [
+        show_row(found.images, int(row), f"similarity {similarity:.3f}")
+        for row, similarity in zip(found.rows, found.similarities, strict=True)
+    ]
+
+
+def write_search_sheet(path: Path, found: Neighbors) -> None:
     """Write the answers of a search with their similarities and labels as one HTML page.
 
     Parameters
@@ -119,9 +148,7 @@ def write_search_sheet(path: Path, found: Neighbors, question: Question) -> None
     path : Path
         HTML file.
     found : Neighbors
-        The answers.
-    question : Question
-        What was asked; its pictures stand before the answers.
+        The answers; the pictures of their question stand before them.
 
     Raises
     ------
@@ -131,17 +158,13 @@ def write_search_sheet(path: Path, found: Neighbors, question: Question) -> None
     groups = [
         SheetGroup(heading, "", _show_terms(terms, found.images))
         for heading, terms in (
-            ("Looked for", question.plus_terms),
-            ("Not looked for", question.minus_terms),
+            ("Looked for", found.question.plus_terms),
+            ("Not looked for", found.question.minus_terms),
         )
     ]
-    answers = [
-        show_row(found.images, int(row), f"similarity {similarity:.3f}")
-        for row, similarity in zip(found.rows, found.similarities, strict=True)
-    ]
     groups = [group for group in groups if group.pictures]
-    groups.append(SheetGroup("Found", "Nearest first, by cosine similarity.", answers))
-    write_contact_sheet(path, f"Search: {question.text}", _introduce(found), groups)
+    groups.append(SheetGroup("Found", "Nearest first, by cosine similarity.", show_answers(found)))
+    write_contact_sheet(path, f"Search: {found.question.text}", _introduce(found), groups)
 
 
 def show_row(images: ImageTable, row: int, *lines: str) -> SheetPicture:
@@ -175,4 +198,57 @@ def _introduce(found: Neighbors) -> str:
     return (
         f"{source.n_rows:,} images of {source.store}{condition}\n"
         f"{source.encoder['model']} · {way} · bioprobe {source.version} · {source.time}"
+    )
+
+
+def write_filter_sheet(path: Path, found: NoiseFilter, group_by: str, rank: Rank) -> int:
+    """Write the dropped pictures with scores and reasons as one HTML page.
+
+    Parameters
+    ----------
+    path : Path
+        HTML file.
+    found : NoiseFilter
+        The filter.
+    group_by : str
+        ``reason`` or ``class``.
+    rank : Rank
+        Rank of the classes.
+
+    Returns
+    -------
+    int
+        Pictures on the page: of each group the first 40, nearest to being kept first.
+    """
+    frame = found.to_frame().assign(**{"class": found.images.labels(rank)[found.rows]})
+    n_images, dropped = frame["class"].value_counts().to_dict(), frame[~frame["kept"]]
+    groups = []
+    for name, count in dropped[group_by].value_counts().items():
+        pictures = _show_dropped(found, dropped[dropped[group_by] == name])
+        of = f" of {n_images[str(name)]:,}" if group_by == "class" else ""
+        shown = f"; {len(pictures)} are shown" if len(pictures) < count else ""
+        note = f"{count:,}{of} dropped{shown}, nearest to being kept first."
+        groups.append(SheetGroup(str(name) or f"no {rank.value}", note, pictures))
+    write_contact_sheet(
+        path, f"Not kept as {found.name}", _introduce_filter(found, len(dropped)), groups
+    )
+    return sum(len(group.pictures) for group in groups)
+
+
+def _show_dropped(found: NoiseFilter, dropped: pd.DataFrame) -> list[SheetPicture]:
+    nearest = dropped.sort_values("score", ascending=False, kind="stable").head(_OF_A_GROUP)
+    facts = zip(nearest["row"], nearest["score"], nearest["reason"], strict=True)
+    return [
+        show_row(found.images, int(row), f"score {score:.2f}", reason)
+        for row, score, reason in facts
+    ]
+
+
+def _introduce_filter(found: NoiseFilter, n_dropped: int) -> str:
+    source = found.provenance
+    condition = f" where {source.condition}" if source.condition else ""
+    return (
+        f"{n_dropped:,} of {source.n_rows:,} images of {source.store}{condition} are not kept, by "
+        f"{found.method}: their score is below {found.threshold:.3g}, or a label says so. No file "
+        f"is deleted.\n{source.encoder['model']} · bioprobe {source.version} · {source.time}"
     )

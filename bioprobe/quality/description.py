@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.result import Notes, Record
+from bioprobe.result import Notes, Record, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.store.selections import DUPLICATES_MASK, list_selections, read_selection
@@ -68,8 +68,8 @@ class ClassCounts:
         return pd.DataFrame(columns)
 
 
-@dataclasses.dataclass(frozen=True)
-class Description:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Description(Result):
     """Facts of the images of a store.
 
     Parameters
@@ -93,6 +93,10 @@ class Description:
         Files of the store that could not be read.
     missing : dict of str to int
         Images without a value, by further column, where there are any.
+    listed : Rank, optional
+        Rank whose classes the table lists; by default it lists the ranks.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     n_images: int
@@ -104,15 +108,27 @@ class Description:
     n_near: int | None
     n_failures: int
     missing: dict[str, int]
+    listed: Rank | None = None
+    notes: Notes = ()
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The facts that the table leaves out, as :meth:`to_dict` has them."""
+        return self.to_dict()
 
     def at(self, rank: Rank) -> ClassCounts:
         """Return the counts at a rank."""
         return self.ranks[rank.depth]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row a rank: how much is labelled, how many classes, how even they are."""
+        """Return one row a rank: how much is labelled, how many classes, how even they are.
+
+        Where the classes of a rank are listed it is one row a class.
+        """
         import pandas as pd
 
+        if self.listed is not None:
+            return self.at(self.listed).to_frame()
         columns = [
             "rank", "n_labelled", "n_missing", "n_classes", "n_single", "smallest", "median",
             "largest", "imbalance", "n_effective",
@@ -123,9 +139,12 @@ class Description:
         """Return everything but the single classes as a JSON-ready mapping."""
         import json
 
+        ranks = dataclasses.replace(self, listed=None).to_frame()
+        facts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del facts["listed"], facts["notes"]
         return {
-            **dataclasses.asdict(self),
-            "ranks": json.loads(self.to_frame().to_json(orient="records")),
+            **facts,
+            "ranks": json.loads(ranks.to_json(orient="records")),
             "sizes_px": {
                 side: None if math.isnan(values[0]) else values.tolist()
                 for side, values in zip(("width", "height"), self.sizes_px, strict=True)

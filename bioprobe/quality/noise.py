@@ -25,6 +25,7 @@ from bioprobe.quality.threshold import (
     measure_filter,
     score_by_linear,
 )
+from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
@@ -233,8 +234,8 @@ _MIN_IN_CLASS = 5
 _TIMES_OVERALL = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class NoiseFilter:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class NoiseFilter(Result):
     """What a filter says of each image.
 
     Parameters
@@ -259,6 +260,8 @@ class NoiseFilter:
         Measured on labelled images by what was learnt from others.
     provenance : Provenance
         What the result was computed from.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     name: str
@@ -271,10 +274,11 @@ class NoiseFilter:
     method: str
     quality: FilterQuality | None
     provenance: Provenance
+    notes: Notes = ()
 
     def at(self, threshold: float) -> NoiseFilter:
         """Return the filter at another threshold, without scoring again."""
-        return dataclasses.replace(self, threshold=threshold, quality=None)
+        return dataclasses.replace(self, threshold=threshold, quality=None, notes=())
 
     @property
     def kept(self) -> Mask:

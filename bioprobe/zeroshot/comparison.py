@@ -17,7 +17,7 @@ from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.predictions import find_label_classes
+from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxonomy
 from bioprobe.types import Rows, Vectors
 from bioprobe.zeroshot.zeroshot import find_top_classes

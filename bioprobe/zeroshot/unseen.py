@@ -16,7 +16,7 @@ from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.predictions import find_label_classes
+from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank
 from bioprobe.types import Rows, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes

@@ -32,7 +32,7 @@ def test_question_and_answers_stand_on_the_page_with_labels_and_similarities(
         vectors[:1], vectors[1:2], plus_terms=Terms(rows=[0]), minus_terms=Terms(texts=["<b>"])
     )
     found = search(store, question)
-    write_search_sheet(tmp_path / "sheet.html", found, question)
+    write_search_sheet(tmp_path / "sheet.html", found)
     page = (tmp_path / "sheet.html").read_text(encoding="utf-8")
     assert page.count("<img ") == 1 + len(found.rows)
     assert "Search: row 0, without “&lt;b&gt;”" in page

@@ -1,0 +1,87 @@
+"""Answers that are pictures: drawn in a notebook, written as a page that opens from disk."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioprobe import index
+from bioprobe.page.sheets import (
+    draw_pictures,
+    show_answers,
+    write_filter_sheet,
+    write_search_sheet,
+)
+from bioprobe.quality import noise
+from bioprobe.taxonomy import Rank
+
+if TYPE_CHECKING:
+    from bioprobe.result import Result
+
+# Pictures that a notebook draws.
+_DRAWN = 24
+
+
+class Neighbors(index.Neighbors):
+    """Images nearest to one question, which a notebook draws; see the base for the fields."""
+
+    def write_page(self, path: str | Path) -> int:
+        """Write the pictures with similarities and labels as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+
+        Returns
+        -------
+        int
+            Answers on the page.
+        """
+        write_search_sheet(Path(path), self)
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"<Neighbors: {len(self.rows):,} images nearest to {self.question.text}>"
+
+    def _repr_html_(self) -> str:
+        drawn = show_answers(self)[:_DRAWN]
+        rest = f"<p>… {len(self.rows) - _DRAWN:,} more</p>" if len(self.rows) > _DRAWN else ""
+        return draw_pictures(drawn) + rest
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class NoiseFilter(noise.NoiseFilter):
+    """What a filter says of each image, with its page; see the base for the other fields.
+
+    Parameters
+    ----------
+    rank : Rank
+        Rank of the classes that the page may be grouped by.
+    """
+
+    rank: Rank = Rank.FAMILY
+
+    def write_page(self, path: str | Path, by: str = "reason") -> int:
+        """Write what is dropped, with scores and reasons, as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+        by : {"reason", "class"}
+            What the pictures are grouped by.
+
+        Returns
+        -------
+        int
+            Pictures on the page.
+        """
+        return write_filter_sheet(Path(path), self, by, self.rank)
+
+
+def read_fields(found: Result) -> dict[str, Any]:
+    """Return the fields of a result by name, to make one of its face of them."""
+    fields: Any = dataclasses.fields(found)  # type: ignore[arg-type]
+    return {field.name: getattr(found, field.name) for field in fields}
