@@ -11,6 +11,12 @@ from typing import Annotated
 
 import typer
 
+from bioprobe.options import Option
+
+USER_WIDE = Option(
+    "The list that counts in every store of yours, instead of the store's: a file among your data, "
+    "or where $BIOPROBE_TAXA says."
+)
 DEFAULT_STORE = Path("embeddings/default")
 RANK_NAMES = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
+from bioprobe.face.keeping import Keeps
 from bioprobe.face.learning import Learns
+from bioprobe.face.prompts import Texts
+from bioprobe.face.taxa import Names
 from bioprobe.options import RANK_NAMES, Device, Model, Option, StoreFolder, list_given, question
 from bioprobe.progress import Progress, Step
 from bioprobe.result import PROBLEM, Note
@@ -23,7 +26,7 @@ DEFAULT_STORE = "embeddings/default"
 MAX_PIXELS_PX = 178_956_970
 
 
-class Store(Asks, Learns):
+class Store(Asks, Learns, Names, Texts, Keeps):
     """Embeddings of images with their table, open to every question.
 
     Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.
