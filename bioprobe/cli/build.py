@@ -26,7 +26,6 @@ from bioprobe.options import (
 
 if TYPE_CHECKING:
     from bioprobe.progress import Progress
-    from bioprobe.result import Result
 
 After = Callable[..., str | None]
 Write = Callable[..., None]
@@ -58,7 +57,7 @@ def command(
     narrows: Sequence[str] = ("where", "mask"),
     encodes: bool = False,
     when: Mapping[str, Condition] | None = None,
-    user_wide: Callable[..., Result] | None = None,
+    instead: Mapping[str, tuple[Option, Callable[..., Any]]] | None = None,
     shows: bool = True,
     says: str = "",
     write: Write | None = None,
@@ -85,8 +84,9 @@ def command(
         Whether ``--model`` and ``--device`` choose the encoder of texts and pictures.
     when : mapping of str to condition, optional
         Conditions of options that stand in another signature, such as ``model``.
-    user_wide : callable, optional
-        What ``--user-wide`` asks instead: of the user, not of a store.
+    instead : mapping of str to (Option, callable), optional
+        Flags by parameter, each with the question that is asked instead where it is given; options
+        that this one has not are refused beside it.
     shows : bool
         Whether the table is written, to ``--output`` in ``--format``.
     says : str
@@ -96,36 +96,28 @@ def command(
     """
 
     def decorate(after: After) -> After:
-        is_of_store = "self" in read_defaults(asks)
-        declared = _read(asks)
-        if is_of_store:
-            declared |= _read(Opened.where, narrows)
-        if encodes:
-            declared |= _read(open_store, ("model", "device"))
-        declared |= _read(after)
-        if user_wide is not None:
-            beyond = declared.keys() - read_options(user_wide).keys()
-            declared |= {one: _limit(declared[one], Without("user_wide")) for one in beyond}
-            declared["user_wide"] = Declared(bool, options.USER_WIDE, False)
+        declared = _gather(asks, after, narrows, encodes=encodes)
+        for flag, (option, other) in (instead or {}).items():
+            beyond = declared.keys() - read_options(other).keys() - (instead or {}).keys()
+            if "self" in read_defaults(other):
+                beyond -= set(narrows)
+            declared |= {one: _limit(declared[one], Without(flag)) for one in beyond}
+            declared[flag] = Declared(bool, option, False)
         for one, condition in (when or {}).items():
             declared[one] = _limit(declared[one], condition)
-        has_store = is_of_store or declared.pop("store", None) is not None
+        # One of that name in the signature is the store that every command has.
+        has_store = declared.pop("store", None) is not None or "self" in read_defaults(asks)
         left_out = (() if has_store else ("store",)) + (() if shows else ("output", "file_format"))
-        parameters = [
-            *(_declare(one, declared[one]) for one in declared),
-            *(
-                inspect.Parameter(key, _KEYWORD, default=default, annotation=kind)
-                for key, (kind, default) in _COMMON.items()
-                if key not in left_out
-            ),
-        ]
+        common = [_declare_common(key) for key in _COMMON if key not in left_out]
+        parameters = [*(_declare(one, declared[one]) for one in declared), *common]
 
         def run(**given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
             given = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
             _check(declared, given)
             if says:
                 say(says.format(**given), quiet=given["quiet"])
-            asked = user_wide if user_wide and given["user_wide"] else asks
+            others = [other for flag, (_, other) in (instead or {}).items() if given[flag]]
+            asked = others[0] if others else asks
             with show_progress(quiet=given["quiet"]) as progress:
                 answer = _ask(asked, given, narrows, progress)
             tell(answer.notes, quiet=given["quiet"])
@@ -144,6 +136,18 @@ def command(
         return after
 
     return decorate
+
+
+def _gather(
+    asks: Callable[..., Any], after: After, narrows: Sequence[str], *, encodes: bool
+) -> dict[str, Declared]:
+    """Return the options of a command: the question's, those that choose images, the shell's."""
+    declared = _read(asks)
+    if "self" in read_defaults(asks):
+        declared |= _read(Opened.where, narrows)
+    if encodes:
+        declared |= _read(open_store, ("model", "device"))
+    return declared | _read(after)
 
 
 def _read(question: Callable[..., Any], names: Sequence[str] | None = None) -> dict[str, Declared]:
@@ -171,7 +175,7 @@ def _ask(
     given: Mapping[str, Any],
     narrows: Sequence[str],
     progress: Progress,
-) -> Result:
+) -> Any:  # noqa: ANN401 - what the question returns
     asked = {name: given[name] for name in read_options(asks)}
     defaults = read_defaults(asks)
     if "progress" in defaults:
@@ -205,6 +209,11 @@ def tell(notes: Sequence[Any], *, quiet: bool) -> None:
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _declare_common(key: str) -> inspect.Parameter:
+    kind, default = _COMMON[key]
+    return inspect.Parameter(key, _KEYWORD, default=default, annotation=kind)
 
 
 def _declare(name: str, declared: Declared) -> inspect.Parameter:

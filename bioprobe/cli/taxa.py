@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bioprobe.cli import options
 from bioprobe.cli.build import command
 from bioprobe.face import taxa
 from bioprobe.face.taxa import Names
-from bioprobe.options import Ending, With
+from bioprobe.options import Ending, Option, With
 
 if TYPE_CHECKING:
     from bioprobe.zeroshot.added_taxa import Added, KnownTaxa
     from bioprobe.zeroshot.likeness import Likeness
     from bioprobe.zeroshot.unseen import GeneralisedReport
+
+
+def _of_user(asks: Callable[..., Any]) -> dict[str, tuple[Option, Callable[..., Any]]]:
+    """Return what ``--user-wide`` asks: of the user, not of a store."""
+    return {"user_wide": (options.USER_WIDE, asks)}
+
 
 app = typer.Typer(no_args_is_help=True, help="Add taxa by name, by text or by example pictures.")
 
@@ -23,7 +31,7 @@ _FOR_HEADS = {"model": Ending("target", ".npy"), "device": Ending("target", ".np
 
 
 @command(
-    app, Names.add_taxon, narrows=(), encodes=True, when=_FOR_PICTURES, user_wide=taxa.add,
+    app, Names.add_taxon, narrows=(), encodes=True, when=_FOR_PICTURES, instead=_of_user(taxa.add),
     shows=False,
 )  # fmt: skip
 def add(added: Added) -> None:
@@ -37,7 +45,13 @@ def add(added: Added) -> None:
     """
 
 
-@command(app, Names.remove_taxon, narrows=(), user_wide=taxa.remove, shows=False)
+@command(
+    app,
+    Names.remove_taxon,
+    narrows=(),
+    instead=_of_user(taxa.remove),
+    shows=False,
+)
 def remove(removed: KnownTaxa) -> None:
     """Remove an added taxon, and its example pictures, from a store.
 
@@ -45,7 +59,14 @@ def remove(removed: KnownTaxa) -> None:
     """
 
 
-@command(app, Names.import_taxa, name="import", narrows=(), user_wide=taxa.import_list, shows=False)
+@command(
+    app,
+    Names.import_taxa,
+    name="import",
+    narrows=(),
+    instead=_of_user(taxa.import_list),
+    shows=False,
+)
 def import_list(imported: KnownTaxa) -> None:
     """Add every taxon of a list to a store.
 
@@ -55,7 +76,7 @@ def import_list(imported: KnownTaxa) -> None:
 
 @command(
     app, Names.export_taxa, name="export", narrows=(), encodes=True, when=_FOR_HEADS,
-    user_wide=taxa.export, shows=False,
+    instead=_of_user(taxa.export), shows=False,
 )  # fmt: skip
 def export_list(written: KnownTaxa) -> None:
     """Write the added taxa, the store's and the user's, for another store or tool.
