@@ -107,7 +107,10 @@ def import_command(
     ] = None,
     logit_scale: Annotated[
         float | None,
-        typer.Option(help="Factor from similarity to logits; known for BioCLIP and CLIP."),
+        typer.Option(
+            help="Factor from similarity to logits; known for BioCLIP, CLIP and models that are "
+            "on this machine."
+        ),
     ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="How a new store keeps vectors: float32 or float16.")

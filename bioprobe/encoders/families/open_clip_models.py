@@ -18,11 +18,13 @@ from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import Fingerprint, hash_description
 from bioprobe.encoders.families.fast_transform import build_transform
 from bioprobe.encoders.families.torch_encoder import (
+    LOAD_ERRORS,
     ImageTower,
     Padding,
     Runtime,
     TextTower,
     TorchEncoder,
+    describe_failure,
     find_padding,
 )
 from bioprobe.encoders.hub import (
@@ -102,13 +104,13 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
 def _load_snapshot(source: ModelSource) -> _Checkpoint:
     snapshot = get_snapshot(source, OPEN_CLIP)
     name = f"local-dir:{snapshot.folder}"
-    config = json.loads((snapshot.folder / OPEN_CLIP.config).read_text(encoding="utf-8"))
     try:
+        config = json.loads((snapshot.folder / OPEN_CLIP.config).read_text(encoding="utf-8"))
         model = open_clip.create_model(name, require_pretrained=True)
         tokenizer = _load_tokenizer(config["model_cfg"]["text_cfg"], snapshot.folder)
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        dim = int(config["model_cfg"]["embed_dim"])
+    except LOAD_ERRORS as error:
         raise ModelUnavailableError(_explain_broken(source, snapshot.folder, error)) from error
-    dim = int(config["model_cfg"]["embed_dim"])
     return _Checkpoint(model=model, tokenizer=tokenizer, dim=dim, snapshot=snapshot)
 
 
@@ -275,5 +277,4 @@ def _explain_unknown_tag(source: ModelSource, architecture: str) -> str:
 
 
 def _explain_broken(source: ModelSource, folder: Path, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0][:200]
-    return f'model "{source.name}": open_clip cannot load {folder}: {reason}'
+    return f'model "{source.name}": open_clip cannot load {folder}: {describe_failure(error)}'

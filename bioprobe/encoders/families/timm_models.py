@@ -10,7 +10,14 @@ import timm
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import Fingerprint, hash_description
 from bioprobe.encoders.families.fast_transform import build_transform
-from bioprobe.encoders.families.torch_encoder import ImageTower, Runtime, TorchEncoder, measure_dim
+from bioprobe.encoders.families.torch_encoder import (
+    LOAD_ERRORS,
+    ImageTower,
+    Runtime,
+    TorchEncoder,
+    describe_failure,
+    measure_dim,
+)
 from bioprobe.encoders.hub import TIMM, get_snapshot, hash_files
 from bioprobe.errors import ModelUnavailableError
 
@@ -39,9 +46,9 @@ def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     snapshot = get_snapshot(_find_repository(source), TIMM)
     try:
         model = timm.create_model(f"local-dir:{snapshot.folder}", pretrained=True, num_classes=0)
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        msg = f'model "{source.name}": timm cannot load {snapshot.folder}: {reason}'
+    except LOAD_ERRORS as error:
+        said = describe_failure(error)
+        msg = f'model "{source.name}": timm cannot load {snapshot.folder}: {said}'
         raise ModelUnavailableError(msg) from error
     runtime.place(model)
     data_config = timm.data.resolve_model_data_config(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import torch
+from safetensors import SafetensorError
 
 from bioprobe.encoders.encoder import Fingerprint, explain_no_text_tower, normalise_rows
 from bioprobe.encoders.families.runtime import Runtime, choose_runtime
@@ -26,15 +28,37 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "LOAD_ERRORS",
     "ImageTower",
     "Padding",
     "Runtime",
     "TextTower",
     "TorchEncoder",
     "choose_runtime",
+    "describe_failure",
     "find_padding",
     "measure_dim",
 ]
+
+#: What the libraries raise for weights or settings that they cannot load.
+LOAD_ERRORS = (
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    StopIteration,
+    OSError,
+    EOFError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return the first line of what a library said; its kind where it said nothing."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

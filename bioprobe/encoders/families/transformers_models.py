@@ -18,10 +18,12 @@ from transformers.utils import logging as transformers_logging
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import Fingerprint, hash_description
 from bioprobe.encoders.families.torch_encoder import (
+    LOAD_ERRORS,
     ImageTower,
     Runtime,
     TextTower,
     TorchEncoder,
+    describe_failure,
     find_padding,
     measure_dim,
 )
@@ -84,7 +86,7 @@ def load_transformers(source: ModelSource, runtime: Runtime) -> TorchEncoder:
             snapshot.folder, local_files_only=True
         )
         text_tower = _build_text_tower(model, snapshot)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except LOAD_ERRORS as error:
         if isinstance(error, ModelUnavailableError):
             raise
         raise ModelUnavailableError(_explain_broken(source, snapshot, error)) from error
@@ -246,5 +248,5 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- settings are of any JSON type
 
 
 def _explain_broken(source: ModelSource, snapshot: Snapshot, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0][:200]
-    return f'model "{source.name}": transformers cannot load {snapshot.folder}: {reason}'
+    said = describe_failure(error)
+    return f'model "{source.name}": transformers cannot load {snapshot.folder}: {said}'
