@@ -15,7 +15,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 from open_clip.transformer import QuickGELU
 
 from bioprobe.encoders.catalog import ModelSource
-from bioprobe.encoders.encoder import Fingerprint, hash_description
+from bioprobe.encoders.encoder import Fingerprint, explain_no_tokenizer, hash_description
 from bioprobe.encoders.families.fast_transform import build_transform
 from bioprobe.encoders.families.torch_encoder import (
     LOAD_ERRORS,
@@ -33,6 +33,7 @@ from bioprobe.encoders.hub import (
     Snapshot,
     explain_missing,
     get_snapshot,
+    has_tokenizer,
     hash_files,
 )
 from bioprobe.errors import ModelUnavailableError
@@ -50,9 +51,10 @@ class _Checkpoint:
     """What open_clip gave for a source, before it is placed on a device."""
 
     model: open_clip.CLIP
-    tokenizer: _Tokenizer
+    tokenizer: _Tokenizer | None
     dim: int
     snapshot: Snapshot
+    tokenizer_name: str
 
 
 def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
@@ -86,7 +88,7 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
         name=source.name,
         module=model,
         image_tower=image_tower,
-        text_tower=_build_text_tower(model, checkpoint.tokenizer),
+        text_tower=_build_text_tower(model, checkpoint.tokenizer) if checkpoint.tokenizer else None,
         logit_scale=logit_scale,
         fingerprint=Fingerprint(
             model=source.name,
@@ -98,6 +100,9 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
             backend="open_clip",
         ),
         runtime=runtime,
+        no_text=explain_no_tokenizer(
+            source.name, checkpoint.snapshot.folder, checkpoint.tokenizer_name
+        ),
     )
 
 
@@ -106,12 +111,16 @@ def _load_snapshot(source: ModelSource) -> _Checkpoint:
     name = f"local-dir:{snapshot.folder}"
     try:
         config = json.loads((snapshot.folder / OPEN_CLIP.config).read_text(encoding="utf-8"))
-        model = open_clip.create_model(name, require_pretrained=True)
-        tokenizer = _load_tokenizer(config["model_cfg"]["text_cfg"], snapshot.folder)
-        dim = int(config["model_cfg"]["embed_dim"])
+        text_config = config["model_cfg"]["text_cfg"]
+        return _Checkpoint(
+            model=open_clip.create_model(name, require_pretrained=True),
+            tokenizer=_load_tokenizer(text_config, snapshot.folder),
+            dim=int(config["model_cfg"]["embed_dim"]),
+            snapshot=snapshot,
+            tokenizer_name=text_config.get("hf_tokenizer_name", ""),
+        )
     except LOAD_ERRORS as error:
         raise ModelUnavailableError(_explain_broken(source, snapshot.folder, error)) from error
-    return _Checkpoint(model=model, tokenizer=tokenizer, dim=dim, snapshot=snapshot)
 
 
 def _load_tag(source: ModelSource) -> _Checkpoint:
@@ -136,6 +145,7 @@ def _load_tag(source: ModelSource) -> _Checkpoint:
         tokenizer=_load_tokenizer(text_config, folder),
         dim=int(model_config["embed_dim"]),
         snapshot=snapshot,
+        tokenizer_name=text_config.get("hf_tokenizer_name", ""),
     )
 
 
@@ -195,14 +205,21 @@ def _get_tokenizer_folder(
     if not name or (snapshot.folder / _TOKENIZER_FILES.config).is_file():
         return snapshot.folder
     repository = dataclasses.replace(source, kind="hub", target=name, revision="")
-    return get_snapshot(repository, _TOKENIZER_FILES).folder
+    try:
+        return get_snapshot(repository, _TOKENIZER_FILES).folder
+    except ModelUnavailableError:
+        # Images can be encoded without it.
+        return snapshot.folder
 
 
-def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer:
+def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer | None:
+    """Load a tokenizer from a folder; None where its files are missing."""
     options = dict(text_config.get("tokenizer_kwargs") or {})
     length = text_config.get("context_length", DEFAULT_CONTEXT_LENGTH)
     if not text_config.get("hf_tokenizer_name"):
         return open_clip.SimpleTokenizer(context_length=length, **options)
+    if not has_tokenizer(folder):
+        return None
     return HFTokenizer(
         str(folder),
         context_length=length,

@@ -174,6 +174,9 @@ class TorchEncoder:
         Identity.
     runtime : Runtime
         Device, precision and batch size.
+    no_text : str
+        What is said to somebody who gives a text to a model without a text side; by default that
+        it is image-only.
     """
 
     def __init__(
@@ -186,6 +189,7 @@ class TorchEncoder:
         logit_scale: float,
         fingerprint: Fingerprint,
         runtime: Runtime,
+        no_text: str = "",
     ) -> None:
         self.name = name
         self.module = module
@@ -196,6 +200,7 @@ class TorchEncoder:
         self.runtime = runtime
         self._image_tower = image_tower
         self._text_tower = text_tower
+        self._no_text = no_text or explain_no_text_tower(name)
 
     @property
     def device(self) -> str:
@@ -270,7 +275,7 @@ class TorchEncoder:
         """
         tower = self._text_tower
         if tower is None:
-            raise NoTextTowerError(explain_no_text_tower(self.name))
+            raise NoTextTowerError(self._no_text)
         parts = _split(len(texts), self.runtime.batch_size)
         return self._stack(self._embed_texts(tower, texts[part]) for part in parts)
 
