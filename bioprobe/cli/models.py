@@ -39,7 +39,7 @@ ModelArgument = Annotated[
     typer.Argument(
         metavar="ID",
         help="A short name, hf-hub:org/name[@revision], local-dir:path, arch/pretrained-tag, "
-        "transformers:org/name-or-dir, timm:name or onnx:file.onnx.",
+        "arch/checkpoint.pt, transformers:org/name-or-dir, timm:name or onnx:file.onnx.",
     ),
 ]
 

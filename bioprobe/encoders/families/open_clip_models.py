@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import open_clip
 import torch
@@ -26,6 +27,7 @@ from bioprobe.encoders.families.torch_encoder import (
     TorchEncoder,
     describe_failure,
     find_padding,
+    refuse_code,
 )
 from bioprobe.encoders.hub import (
     OPEN_CLIP,
@@ -38,11 +40,10 @@ from bioprobe.encoders.hub import (
 )
 from bioprobe.errors import ModelUnavailableError
 
-if TYPE_CHECKING:
-    pass
-
 _Tokenizer: TypeAlias = open_clip.SimpleTokenizer | HFTokenizer
 
+# What of a tag's configuration makes pixels.
+_STEPS = ("mean", "std", "interpolation", "resize_mode")
 _TOKENIZER_FILES = Layout(config="tokenizer_config.json", weights=("tokenizer.json", "*.model"))
 
 
@@ -63,7 +64,7 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     Parameters
     ----------
     source : ModelSource
-        Of kind ``hub``, ``folder`` or ``tag``.
+        Of kind ``hub``, ``folder``, ``tag`` or ``file``.
     runtime : Runtime
         Device, precision and batch size.
 
@@ -76,7 +77,7 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     ModelUnavailableError
         If the weights are not here and cannot be fetched, or are not in open_clip's layout.
     """
-    load = _load_tag if source.kind == "tag" else _load_snapshot
+    load = {"tag": _load_tag, "file": _load_file}.get(source.kind, _load_snapshot)
     checkpoint = load(source)
     model = checkpoint.model
     # Read before the cast: bf16 keeps three digits of it.
@@ -109,6 +110,7 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
 def _load_snapshot(source: ModelSource) -> _Checkpoint:
     snapshot = get_snapshot(source, OPEN_CLIP)
     name = f"local-dir:{snapshot.folder}"
+    refuse_code(snapshot.weights)
     try:
         config = json.loads((snapshot.folder / OPEN_CLIP.config).read_text(encoding="utf-8"))
         text_config = config["model_cfg"]["text_cfg"]
@@ -129,14 +131,55 @@ def _load_tag(source: ModelSource) -> _Checkpoint:
     if not tag_config:
         raise ModelUnavailableError(_explain_unknown_tag(source, architecture))
     snapshot = _get_tag_weights(source, tag_config)
+    # Some tags were trained with QuickGELU under an architecture without it.
+    quick_gelu = bool(tag_config.get("quick_gelu"))
+    return _load_weights(source, architecture, snapshot, tag_config, quick_gelu=quick_gelu)
+
+
+def _load_file(source: ModelSource) -> _Checkpoint:
+    path = Path(source.target)
+    if source.architecture not in open_clip.list_models():
+        raise ModelUnavailableError(_explain_unknown_architecture(source))
+    if not path.is_file():
+        msg = f'model "{source.name}": there is no file {path}; check the path'
+        raise ModelUnavailableError(msg)
+    snapshot = Snapshot(folder=path.parent, weights=(path,))
+    refuse_code(snapshot.weights)
+    preprocessing = _find_preprocessing(source.architecture)
+    try:
+        return _load_weights(source, source.architecture, snapshot, preprocessing)
+    except LOAD_ERRORS as error:
+        raise ModelUnavailableError(_explain_broken(source, path, error)) from error
+
+
+def _find_preprocessing(architecture: str) -> dict[str, Any]:
+    """Return the preprocessing of an architecture's published weights, where they have one.
+
+    A file of weights does not say how its pictures were prepared; what was fine-tuned began as
+    one of these. Where they differ it is open_clip's own default.
+    """
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    configs = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
+    steps = [{name: one[name] for name in _STEPS if name in one} for one in configs]
+    return steps[0] if steps and all(one == steps[0] for one in steps) else {}
+
+
+def _load_weights(
+    source: ModelSource,
+    architecture: str,
+    snapshot: Snapshot,
+    preprocessing: dict[str, Any],
+    *,
+    quick_gelu: bool = False,
+) -> _Checkpoint:
+    """Fill one of open_clip's own architectures with weights, and load its tokenizer."""
     model_config = open_clip.get_model_config(architecture)
     text_config = model_config["text_cfg"]
     model = open_clip.create_model(
         architecture,
         pretrained=str(snapshot.weights[0]),
-        # Some tags were trained with QuickGELU under an architecture without it.
-        force_quick_gelu=bool(tag_config.get("quick_gelu")),
-        force_preprocess_cfg=merge_preprocess_dict({}, tag_config),
+        force_quick_gelu=quick_gelu,
+        force_preprocess_cfg=merge_preprocess_dict({}, preprocessing),
         require_pretrained=True,
     )
     folder = _get_tokenizer_folder(source, text_config, snapshot)
@@ -291,6 +334,16 @@ def _explain_unknown_tag(source: ModelSource, architecture: str) -> str:
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     known = f"its tags are {', '.join(tags)}" if tags else "open_clip has no such architecture"
     return f'model "{source.name}": open_clip knows no such pretrained tag; {known}'
+
+
+def _explain_unknown_architecture(source: ModelSource) -> str:
+    close = difflib.get_close_matches(source.architecture, open_clip.list_models(), n=1)
+    hint = f'did you mean "{close[0]}"?' if close else "see open_clip.list_models()"
+    path = f"{source.architecture}/{Path(source.target).name}"
+    return (
+        f'model "{source.name}": open_clip has no architecture "{source.architecture}"; {hint} '
+        f'A file of weights is named by its architecture and its path: "ViT-B-16/{path}"'
+    )
 
 
 def _explain_broken(source: ModelSource, folder: Path, error: Exception) -> str:

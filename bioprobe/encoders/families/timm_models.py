@@ -17,6 +17,7 @@ from bioprobe.encoders.families.torch_encoder import (
     TorchEncoder,
     describe_failure,
     measure_dim,
+    refuse_code,
 )
 from bioprobe.encoders.hub import TIMM, get_snapshot, hash_files
 from bioprobe.errors import ModelUnavailableError
@@ -44,6 +45,7 @@ def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     if source.kind == "tag":
         source = _name_tag(source)
     snapshot = get_snapshot(_find_repository(source), TIMM)
+    refuse_code(snapshot.weights)
     try:
         model = timm.create_model(f"local-dir:{snapshot.folder}", pretrained=True, num_classes=0)
     except LOAD_ERRORS as error:
