@@ -52,6 +52,7 @@ def measure(
     Example: bioprobe taxa measure --unseen-where "role == 'unseen-class'"
     """
     from bioprobe.prompts import PromptSet, TextType, read_templates
+    from bioprobe.store.writing import QUICK_WAIT_S
     from bioprobe.taxonomy import Rank
     from bioprobe.zeroshot.candidates import find_candidates
     from bioprobe.zeroshot.seen_offset import keep_offset
@@ -67,7 +68,7 @@ def measure(
     )  # fmt: skip
     asked = {"rank": level, "text_type": text_type, "templates": templates}
     conditions = {"unseen_where": unseen_where, "seen_where": seen_where, "seed": seed}
-    with opened.lock():
+    with opened.lock(wait_s=QUICK_WAIT_S):
         keep_offset(opened, report.offset, {**asked, **conditions, **report.to_dict()})
     _report(report, quiet=quiet)
     write_frame(_to_frame(report), output, file_format, quiet=quiet)
