@@ -373,7 +373,7 @@ Model = Annotated[
     str | None,
     Option(
         "Encoder: a short name (see: bioprobe models list), hf-hub:org/name[@revision], "
-        "local-dir:FOLDER, arch/tag, transformers:NAME, timm:NAME or onnx:FILE.",
+        "local-dir:FOLDER, arch/tag, arch/FILE.pt, transformers:NAME, timm:NAME or onnx:FILE.",
         ("--model", "-m"),
         (
             "bioclip-2", "bioclip-2.5", "bioclip", "clip-b16", "clip-b32", "siglip2-b16",

@@ -51,7 +51,7 @@ Model = Annotated[
         "--model",
         "-m",
         help="Encoder: a short name (see: bioprobe models list), hf-hub:org/name[@revision], "
-        "local-dir:FOLDER, arch/tag, transformers:NAME, timm:NAME or onnx:FILE.",
+        "local-dir:FOLDER, arch/tag, arch/FILE.pt, transformers:NAME, timm:NAME or onnx:FILE.",
         autocompletion=_choices(
             "bioclip-2", "bioclip-2.5", "bioclip", "clip-b16", "clip-b32", "siglip2-b16",
             "dinov2-b", "sketch", "local-dir:", "hf-hub:", "transformers:", "timm:", "onnx:",

@@ -183,7 +183,11 @@ def _read_sizes(folder: Path) -> tuple[int | None, int | None]:
     path = folder / OPEN_CLIP.config
     if not path.is_file():
         return None, None
-    config = json.loads(path.read_text(encoding="utf-8")).get("model_cfg", {})
+    try:
+        config = json.loads(path.read_text(encoding="utf-8")).get("model_cfg", {})
+    except ValueError:
+        # What is wrong with it is said when it is loaded.
+        return None, None
     return config.get("embed_dim"), config.get("vision_cfg", {}).get("image_size")
 
 

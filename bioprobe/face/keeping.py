@@ -221,7 +221,11 @@ def import_vectors(
         Option("Folder that the names of the images start from.", shell=Path),
     ] = None,
     logit_scale: Annotated[
-        float | None, Option("Factor from similarity to logits; known for BioCLIP and CLIP.")
+        float | None,
+        Option(
+            "Factor from similarity to logits; known for BioCLIP, CLIP and models that are on "
+            "this machine."
+        ),
     ] = None,
     dtype: Annotated[
         str | None, Option("How a new store keeps vectors: float32 or float16.")

@@ -17,6 +17,7 @@ ModelName = Annotated[
     str,
     Option(
         "A short name, hf-hub:org/name[@revision], local-dir:path, arch/pretrained-tag, "
+        "arch/checkpoint.pt, "
         "transformers:org/name-or-dir, timm:name or onnx:file.onnx.",
         ("-",),
         metavar="ID",

@@ -351,6 +351,7 @@ class Names(Opened):
         --------
         bioprobe.zeroshot.unseen.measure_generalised : how it is measured.
         """
+        from bioprobe.store.writing import QUICK_WAIT_S
         from bioprobe.taxonomy import Rank
         from bioprobe.zeroshot.candidates import find_candidates
         from bioprobe.zeroshot.seen_offset import keep_offset
@@ -364,7 +365,7 @@ class Names(Opened):
         )  # fmt: skip
         asked = {"rank": level, "text_type": text_type, "templates": templates}
         conditions = {"unseen_where": unseen_where, "seen_where": seen_where, "seed": seed}
-        with store.lock():
+        with store.lock(wait_s=QUICK_WAIT_S):
             keep_offset(store, report.offset, {**asked, **conditions, **report.to_dict()})
         low, high = min(report.fold_offsets), max(report.fold_offsets)
         said = (
