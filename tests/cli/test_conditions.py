@@ -206,9 +206,10 @@ def test_an_option_within_its_condition_is_not_refused(
 def test_in_python_every_question_with_such_an_option_refuses_it_too() -> None:
     found = {
         f"{home.__name__}.{name}": ask
-        for home in (bioprobe, bioprobe.models, bioprobe.taxa, Probe)
+        for home in (bioprobe.models, bioprobe.taxa, Probe)
         for name, ask in vars(home).items()
     }
+    found |= {name: getattr(bioprobe, name) for name in bioprobe.__all__}
     found |= {f"Store.{name}": getattr(bioprobe.Store, name) for name in dir(bioprobe.Store)}
     unchecked = {
         name
