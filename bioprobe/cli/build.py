@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.output import say, write_frame
-from bioprobe.cli.progress import show_progress
+from bioprobe.cli.show import say, show_progress, write_frame
 from bioprobe.face.opened import Opened
 from bioprobe.face.store import open as open_store
 from bioprobe.options import (

@@ -55,8 +55,8 @@ def test_failed_work_exits_1_with_one_line(
 
 
 def test_every_shipped_template_set_is_completed() -> None:
-    from bioprobe.cli import options
+    from bioprobe import options
     from bioprobe.prompts import shipped_templates
 
     (option,) = get_args(options.Templates)[1:]
-    assert sorted(option.autocompletion("")) == shipped_templates()
+    assert sorted(option.choices) == shipped_templates()
