@@ -34,18 +34,23 @@ from bioprobe.errors import (
 )
 
 if TYPE_CHECKING:
+    from bioprobe.face import models, taxa
+    from bioprobe.face.keeping import import_vectors
     from bioprobe.face.store import Store, embed, open
     from bioprobe.task.predictions import Predictions
 
 __version__ = "0.1.0"
 
 # The module of each name that is loaded when it is first asked for. A new one stands here, in the
-# imports above for type checkers, and in __all__.
+# imports above for type checkers, and in __all__. What is of face itself is a module of it.
 _HOMES = {
     "Predictions": "task.predictions",
     "Store": "face.store",
     "embed": "face.store",
+    "import_vectors": "face.keeping",
+    "models": "face",
     "open": "face.store",
+    "taxa": "face",
 }
 
 __all__ = [
@@ -67,7 +72,10 @@ __all__ = [
     "TaxonomyError",
     "__version__",
     "embed",
+    "import_vectors",
+    "models",
     "open",
+    "taxa",
 ]
 
 
@@ -75,7 +83,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands fo
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if _HOMES[name] == "face":
+        found: Any = importlib.import_module(f"{__name__}.face.{name}")
+    else:
+        found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = found
     return found
 

@@ -22,7 +22,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-OutputFormat = Annotated[str, Option("Form of the output.", ("--format",), ("table", "json"))]
+OutputFormat = Annotated[
+    str, Option("Form of the output.", ("--format",), ("table", "json"), fixed=True)
+]
 
 
 @command(app, models.list, name="list", shows=False)

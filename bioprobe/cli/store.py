@@ -21,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Look into a store, and exchange its vectors with other tools."
 )
 
-FactsFormat = Annotated[str, Option("table or json.", ("--format",), ("table", "json"))]
+FactsFormat = Annotated[str, Option("table or json.", ("--format",), ("table", "json"), fixed=True)]
 _AS_HEAD, _AS_VECTORS = With("layout", (TEXT_HEAD,)), With("layout", VECTOR_LAYOUTS)
 
 

@@ -186,7 +186,7 @@ class Keeps(Opened):
 
         summary = export_store(self._view, Path(target), layout)
         said = f"{summary.n_exported:,} vectors of dim {summary.dim} ({layout}) -> {target}"
-        return summary.say((*self.notes, said))
+        return summary.say((*self._notes, said))
 
     def _export_head(
         self, target: Path, level: str, taxa: str | Path | None, text_type: str, templates: str
@@ -285,6 +285,9 @@ def import_vectors(
         root=None if root is None else Path(root), column=column, path_column=path_column,
     )  # fmt: skip
     return summary.say(_tell_import(summary))
+
+
+import_vectors.__module__ = "bioprobe"
 
 
 def _refuse(given: Mapping[str, object], reason: str) -> None:

@@ -31,7 +31,8 @@ def list() -> Models:
 
     Examples
     --------
-    >>> "bioclip-2" in set(list().to_frame()["name"])
+    >>> import bioprobe as bp
+    >>> "bioclip-2" in set(bp.models.list().to_frame()["name"])
     True
     """
     from bioprobe.encoders.downloading import Models, list_models

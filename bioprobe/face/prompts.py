@@ -83,7 +83,7 @@ class Texts(Opened):
                 *said,
             )
         result = ComparedPrompts(compared, asked._view.describe({**options, "split": split}))
-        return result.say((*self.notes, *said))
+        return result.say((*self._notes, *said))
 
 
 @question

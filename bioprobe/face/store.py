@@ -13,7 +13,16 @@ from bioprobe.face.keeping import Keeps
 from bioprobe.face.learning import Learns
 from bioprobe.face.prompts import Texts
 from bioprobe.face.taxa import Names
-from bioprobe.options import RANK_NAMES, Device, Model, Option, StoreFolder, list_given, question
+from bioprobe.options import (
+    RANK_NAMES,
+    Device,
+    Model,
+    Option,
+    Precision,
+    StoreFolder,
+    list_given,
+    question,
+)
 from bioprobe.progress import Progress, Step
 from bioprobe.result import PROBLEM, Note
 
@@ -83,15 +92,7 @@ def embed(
     store: StoreFolder = DEFAULT_STORE,
     model: Model = None,
     device: Device = "auto",
-    precision: Annotated[
-        str | None,
-        Option(
-            "fp32, bf16 or fp16: what the weights are cast to. auto is bf16 where that is measured "
-            "to be faster and to give the same vectors, else fp32. By default as the store was "
-            "begun, a new one auto.",
-            choices=("auto", "fp32", "bf16", "fp16"),
-        ),
-    ] = None,
+    precision: Precision = None,
     batch_size: Annotated[
         int | None, Option("Images that the encoder sees at once; by default by device.", least=1)
     ] = None,

@@ -295,7 +295,7 @@ class Names(Opened):
             by_text,
             by_image,
             self._view.describe(options),
-            (*self.notes, *_warn_of_confusion(taxon, by_text, by_image)),
+            (*self._notes, *_warn_of_confusion(taxon, by_text, by_image)),
         )
 
     @question
@@ -372,7 +372,7 @@ class Names(Opened):
             f"unseen taxa: {len(report.offset.new)}; offsets of the halves: {low:.3f} to "
             f"{high:.3f}; kept for zeroshot --offset auto: {report.offset.value:.3f}"
         )
-        return report.say((*self.notes, said))
+        return report.say((*self._notes, said))
 
     def _add_pictures(
         self,
@@ -436,7 +436,7 @@ def add(
 
     Examples
     --------
-    >>> add("Panthera uncia", common="snow leopard", parent="Felidae")  # doctest: +SKIP
+    >>> bp.taxa.add("Panthera uncia", common="snow leopard", parent="Felidae")  # doctest: +SKIP
     """
     from bioprobe.store.added_taxa import AddedList
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
+import bioprobe.embedding  # noqa: F401 - binds its load_encoder before a test teaches another
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.face.store import Store
 from bioprobe.face.store import open as open_store
