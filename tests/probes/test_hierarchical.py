@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -315,13 +313,15 @@ def test_decisions_are_logits() -> None:
     )
 
 
-def test_a_thousand_rows_are_fitted_in_seconds() -> None:
+def test_a_thousand_rows_are_fitted_in_few_steps() -> None:
     rng = np.random.default_rng(0)
     leaves = [(f"o{leaf % 7}", f"f{leaf % 31}", f"s{leaf}") for leaf in range(100)]
     which = rng.integers(0, 100, 1000)
     means = rng.normal(size=(100, 768))
     vectors = (means[which] + rng.normal(size=(1000, 768))).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    start_s = time.process_time()
-    HierarchicalProbe().fit(vectors, np.array(leaves, dtype=object)[which])
-    assert time.process_time() - start_s < 20
+    lineages = np.array(leaves, dtype=object)[which]
+    probe = HierarchicalProbe().fit(vectors, lineages)
+    assert probe.predict(vectors).tolist() == lineages[:, -1].tolist()
+    # 26 on every processor tried; each is some hundredths of a second.
+    assert 5 < probe.n_steps_ < 60
