@@ -14,6 +14,7 @@ from bioprobe.evaluation.methods import METHODS, check_methods, find_obstacle, l
 from bioprobe.learning.fit import fit_probe
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
+from bioprobe.task.method import KINDS
 from bioprobe.task.target import TextPrior, label_rows
 from bioprobe.taxonomy import Rank, Taxonomy
 
@@ -178,7 +179,8 @@ def test_what_is_no_list_of_methods_is_refused(methods: list[str]) -> None:
         check_methods(methods)
 
 
-def test_every_method_is_one() -> None:
+def test_zero_shot_and_every_kind_of_probe_can_be_asked() -> None:
+    assert sorted(METHODS) == sorted(["zeroshot", *KINDS])
     check_methods(METHODS)
 
 
