@@ -93,6 +93,8 @@ class Evaluation(evaluation.Evaluation):
         Store of the images, whose pictures the report shows.
     """
 
+    __module__ = "bioprobe"
+
     store: EmbeddingStore | None = None
 
     def report(self, path: str | Path = "report.html") -> Path:

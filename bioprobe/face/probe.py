@@ -43,6 +43,8 @@ class Probe(Result):
         What is to be said of how it was fitted.
     """
 
+    __module__ = "bioprobe"
+
     name: str
     fitted: FittedProbe
     calibration: Calibration | None = None
