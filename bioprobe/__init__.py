@@ -34,7 +34,10 @@ from bioprobe.errors import (
 )
 
 if TYPE_CHECKING:
+    from bioprobe.face.pages import Evaluation
+    from bioprobe.face.probe import Probe
     from bioprobe.face.store import Store, embed, open
+    from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
 
 __version__ = "0.1.0"
@@ -42,7 +45,10 @@ __version__ = "0.1.0"
 # The module of each name that is loaded when it is first asked for. A new one stands here, in the
 # imports above for type checkers, and in __all__.
 _HOMES = {
+    "Decisions": "task.decisions",
+    "Evaluation": "face.pages",
     "Predictions": "task.predictions",
+    "Probe": "face.probe",
     "Store": "face.store",
     "embed": "face.store",
     "open": "face.store",
@@ -50,6 +56,8 @@ _HOMES = {
 
 __all__ = [
     "BioprobeError",
+    "Decisions",
+    "Evaluation",
     "ImageReadError",
     "MismatchError",
     "MissingExtraError",
@@ -57,6 +65,7 @@ __all__ = [
     "ModelUnavailableError",
     "NoTextTowerError",
     "Predictions",
+    "Probe",
     "ProbeError",
     "PromptError",
     "SelectionError",

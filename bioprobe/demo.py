@@ -29,8 +29,9 @@ from bioprobe.sources.source import find_images
 from bioprobe.splits import Split, make_split, write_split
 from bioprobe.store import EmbeddingStore, TextCache, add_taxon
 from bioprobe.store.view import View
-from bioprobe.task.predictions import Predictions, measure_accuracy
-from bioprobe.task.target import TextPrior
+from bioprobe.task.predictions import Predictions
+from bioprobe.task.target import Texts
+from bioprobe.task.task import Task
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.zeroshot.zeroshot import zeroshot
 
@@ -174,10 +175,9 @@ def learn(store: EmbeddingStore, texts: TextCache, *, seed: int = 0) -> Learning
     noise.write(store)
     split = make_split(store, LEVEL, fractions=_FRACTIONS, seed=seed)
     write_split(store, split)
-    prior = TextPrior(
-        texts.encode_text, store.manifest.logit_scale, templates=read_templates("plain")
-    )
-    evaluation = evaluate(store, LEVEL, METHODS, split, texts=prior, seed=seed)
+    prior = Texts(texts.encode_text, store.manifest.logit_scale, templates=read_templates("plain"))
+    task = Task.of(store, LEVEL, split=split, texts=prior, seed=seed)
+    evaluation = evaluate(task, METHODS)
     write_evaluation(store, evaluation)
     return Learning(duplicates, noise, split, evaluation)
 
@@ -296,9 +296,9 @@ def write_commands(answers: Answers, folder: Path) -> dict[str, str]:
 
 
 def _show_rank(predictions: Predictions) -> dict[str, Any]:
-    top1 = measure_accuracy(predictions)[0]
+    top1 = predictions.accuracy()[0]
     return {
-        "rank": predictions.rank.value,
+        "rank": str(predictions.rank),
         "n_classes": len(predictions.classes),
         "fraction": f"{top1.fraction:.3f}",
         "interval": _show_interval(top1),
@@ -344,7 +344,7 @@ def _show_before_after(answers: Answers) -> list[dict[str, Any]]:
 
 
 def _show_unseen(answers: Answers) -> dict[str, Any]:
-    unseen, seen = measure_accuracy(answers.unseen)[0], measure_accuracy(answers.seen)[0]
+    unseen, seen = answers.unseen.accuracy()[0], answers.seen.accuracy()[0]
     names = set(answers.unseen.truth)
     return {
         "n_species": len(names),

@@ -69,3 +69,26 @@ class Result:
         said = "".join(f"<li>{html.escape(str(note))}</li>" for note in self.notes)
         rest = f"<p>… {len(frame) - _SHOWN:,} more rows</p>" if len(frame) > _SHOWN else ""
         return f"<ul>{said}</ul>{frame.head(_SHOWN).to_html(index=False)}{rest}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Table(Result):
+    """An answer that is a table and no more.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The table.
+    provenance : dict
+        What it was computed from, JSON-ready; empty where it lists what is there.
+    notes : tuple of Note
+        What is to be said of it.
+    """
+
+    frame: pd.DataFrame
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    notes: Notes = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the table."""
+        return self.frame

@@ -22,8 +22,8 @@ from bioprobe.report import write_report
 from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.splits import Split, make_split, write_split
 from bioprobe.store import EmbeddingStore, TextCache
-from bioprobe.task.predictions import measure_accuracy
-from bioprobe.task.target import TextPrior
+from bioprobe.task.target import Texts
+from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 from bioprobe.zeroshot.zeroshot import zeroshot
 
@@ -62,12 +62,12 @@ def split(store: EmbeddingStore) -> Split:
     return made
 
 
-def read_texts(store: EmbeddingStore, text_type: str) -> TextPrior | None:
+def read_texts(store: EmbeddingStore, text_type: str) -> Texts | None:
     """Return how the classes are written: by the 80 templates of OpenAI, as the papers do."""
     if not store.manifest.has_text_tower:
         return None
     cache = TextCache(store, lambda: load_encoder(store.manifest.encoder.model))
-    return TextPrior(
+    return Texts(
         cache.encode_text,
         store.manifest.logit_scale,
         TextType.parse(text_type),
@@ -75,23 +75,20 @@ def read_texts(store: EmbeddingStore, text_type: str) -> TextPrior | None:
     )
 
 
-def measure_zero_shot(store: EmbeddingStore, texts: TextPrior) -> list[Accuracy]:
+def measure_zero_shot(store: EmbeddingStore, texts: Texts) -> list[Accuracy]:
     """Measure top-1 and top-5 over the species by text alone, on all pictures."""
     classes = store.images.taxa.at(Rank.SPECIES)
     prompts = PromptSet(classes, texts.text_type, texts.templates)
-    return measure_accuracy(zeroshot(store, prompts, texts.encode_text, rank=Rank.SPECIES, k=5))
+    return zeroshot(store, prompts, texts.encode_text, rank=Rank.SPECIES, k=5).accuracy()
 
 
 def compare(
-    store: EmbeddingStore, made: Split, texts: TextPrior | None, methods: tuple[str, ...]
+    store: EmbeddingStore, made: Split, texts: Texts | None, methods: tuple[str, ...]
 ) -> Evaluation:
     """Compare methods at family on the unfiltered test pictures, and write the report."""
     found = evaluate(
-        store,
-        Rank.FAMILY,
+        Task.of(store, Rank.FAMILY, split=made, texts=texts),
         methods,
-        made,
-        texts=texts,
         report=lambda line: print(line, file=sys.stderr),
     )
     write_evaluation(store, found)

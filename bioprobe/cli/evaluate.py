@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bioprobe.evaluation import Evaluation
     from bioprobe.evaluation.curves import EfficiencyPlan
     from bioprobe.store import EmbeddingStore, TextCache
-    from bioprobe.task.target import TextPrior
+    from bioprobe.task.target import Texts
     from bioprobe.taxonomy import Rank
 
 _DEFAULT_METHODS = "zeroshot,knn,centroid,linear"
@@ -93,8 +93,8 @@ def evaluate_methods(
     Example: bioprobe evaluate --level family --methods zeroshot,knn,linear --output results.json
     """
     from bioprobe.evaluation import evaluate, write_evaluation
-    from bioprobe.splits import read_split
     from bioprobe.store import EmbeddingStore
+    from bioprobe.task.task import Task
     from bioprobe.taxonomy import Rank
 
     asked = [part.strip() for part in methods.split(",") if part.strip()]
@@ -103,11 +103,13 @@ def evaluate_methods(
         raise typer.BadParameter(msg)
     rank = Rank.parse(level)
     opened, cache = open_with_texts(store, model, device)
-    found = evaluate(
-        opened, rank, asked, read_split(opened, split), name=name or rank.value, mask=mask,
+    task = Task.of(
+        opened, rank, split=split, seed=seed,
         texts=_describe_texts(opened, cache, rank, taxa, text_type, templates),
-        others=[EmbeddingStore.open(other) for other in with_store or ()],
-        seed=seed, n_resamples=n_resamples,
+        others=tuple(EmbeddingStore.open(other) for other in with_store or ()),
+    )  # fmt: skip
+    found = evaluate(
+        task, asked, name=name or rank.value, mask=mask, n_resamples=n_resamples,
         efficiency=_plan(shots, draws) if label_efficiency else None,
         report=lambda message: say(message, quiet=quiet),
     )  # fmt: skip
@@ -124,19 +126,19 @@ def evaluate_methods(
 def _describe_texts(
     store: EmbeddingStore, cache: TextCache, rank: Rank, taxa: str | None, text_type: str,
     templates: str,
-) -> TextPrior | None:  # fmt: skip
+) -> Texts | None:  # fmt: skip
     from bioprobe.prompts import TextType, read_templates
-    from bioprobe.task.target import TextPrior
-    from bioprobe.zeroshot.candidates import find_candidates
+    from bioprobe.task.target import Texts
+    from bioprobe.zeroshot.candidates import find_listed
 
     if not store.manifest.has_text_tower:
         return None
-    return TextPrior(
+    return Texts(
         cache.encode_text,
         store.manifest.logit_scale,
         TextType.parse(text_type),
         read_templates(templates),
-        find_candidates(store, taxa, rank) if taxa else None,
+        find_listed(store, taxa, rank),
     )
 
 

@@ -17,7 +17,7 @@ from bioprobe.cli.probe_fit import fit
 from bioprobe.cli.probe_tune import tune
 
 if TYPE_CHECKING:
-    from bioprobe.learning.fitted import TrainedProbe
+    from bioprobe.learning.fitted import FittedProbe
     from bioprobe.store import EmbeddingStore
     from bioprobe.task.predictions import Predictions
 
@@ -101,7 +101,7 @@ def predict(
     else:
         view = view_images(opened, where, mask, quiet=quiet)
         view = view.take(_find_part(opened, split)) if split else view
-        predictions = probe.predict(view, n_answers)
+        predictions = probe.ask(view, n_answers)
     _report_accuracy(predictions, quiet=quiet)
     frame = answer(predictions, probe, calibration, wishes, k, quiet=quiet)
     provenance = {**predictions.provenance.to_dict(), "asked": dataclasses.asdict(wishes)}
@@ -197,7 +197,7 @@ def remove(
 
 
 def _ask_pictures(
-    probe: TrainedProbe, store: EmbeddingStore, sources: list[Path], k: int, model: str | None,
+    probe: FittedProbe, store: EmbeddingStore, sources: list[Path], k: int, model: str | None,
     device: str,
 ) -> Predictions:  # fmt: skip
     from bioprobe.embedding.encoder_choice import load_encoder_for
@@ -225,7 +225,7 @@ def _find_part(store: EmbeddingStore, text: str) -> Any:  # noqa: ANN401 - ndarr
     return read_split(store, name).rows(part)
 
 
-def _describe(name: str, probe: TrainedProbe) -> dict[str, Any]:
+def _describe(name: str, probe: FittedProbe) -> dict[str, Any]:
     from bioprobe.intervals import Accuracy
 
     held_out = probe.held_out
@@ -247,9 +247,8 @@ def _describe(name: str, probe: TrainedProbe) -> dict[str, Any]:
 
 
 def _report_accuracy(predictions: Predictions, *, quiet: bool) -> None:
-    from bioprobe.task.predictions import measure_accuracy
 
-    measured = [] if quiet else measure_accuracy(predictions)
+    measured = [] if quiet else predictions.accuracy()
     if measured:
         figures = ", ".join(map(str, measured))
         say(f"against the labels of {measured[0].n_images:,} images: {figures} (95% interval)")

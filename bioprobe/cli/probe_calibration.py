@@ -19,13 +19,10 @@ if TYPE_CHECKING:
 
     from bioprobe.intervals import Accuracy
     from bioprobe.learning.calibrated import Calibration
-    from bioprobe.learning.fitted import TrainedProbe
+    from bioprobe.learning.fitted import FittedProbe
     from bioprobe.store import EmbeddingStore
-    from bioprobe.store.view import View
-    from bioprobe.task.decisions import BackedOff
     from bioprobe.task.predictions import Predictions
-    from bioprobe.task.target import TextPrior
-    from bioprobe.taxonomy import Rank
+    from bioprobe.task.task import Task
 
 _KINDS = ("temperature", "vector", "isotonic", "none")
 _RECALL = 0.95
@@ -77,9 +74,8 @@ class Wishes:
 
 
 def keep_calibration(
-    view: View, name: str, probe: TrainedProbe, kind: str, *, split: str | None,
-    seed: int, first_rank: Rank, texts: TextPrior | None,
-    left_out_fraction: float = 0.0, quiet: bool,
+    store: EmbeddingStore, name: str, task: Task, probe: FittedProbe, kind: str,
+    left_out_fraction: float, *, quiet: bool,
 ) -> None:  # fmt: skip
     """Fit a calibration on held-out images and keep it beside the probe, or say why not."""
     from bioprobe.learning.calibrated import fit_calibration
@@ -89,15 +85,12 @@ def keep_calibration(
     if kind == "none":
         return
     start_s = time.monotonic()
-    answers = answer_held_out(
-        view, probe, split=split, seed=seed, first_rank=first_rank,
-        texts=texts, left_out_fraction=left_out_fraction,
-    )  # fmt: skip
+    answers = answer_held_out(task, probe, probe.kind, left_out_fraction=left_out_fraction)
     if not (answers.truth >= 0).any():
         say("not calibrated: no image could be held out", quiet=quiet)
         return
     calibration = fit_calibration(answers, kind)
-    write_calibration(view.store, name, calibration)
+    write_calibration(store, name, calibration)
     seconds_s = time.monotonic() - start_s
     say(f"calibrated by {describe_calibration(calibration)}, {seconds_s:.1f} s", quiet=quiet)
 
@@ -129,7 +122,7 @@ def find_calibration(
 
 
 def answer(
-    predictions: Predictions, probe: TrainedProbe, calibration: Calibration | None, wishes: Wishes,
+    predictions: Predictions, probe: FittedProbe, calibration: Calibration | None, wishes: Wishes,
     k: int, *, quiet: bool,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the table that was asked for; predictions have every class where that is needed."""
@@ -142,10 +135,12 @@ def answer(
     if wishes.unknown and calibration is not None:
         columns |= _score_unknown(probabilities, calibration, quiet=quiet)
     if wishes.abstain is not None:
+        from bioprobe.task.decisions import decide
+
         confidence = wishes.confidence
         if confidence is None and calibration is not None:
             confidence = _choose_confidence(probe, calibration, wishes.accuracy, quiet=quiet)
-        backed_off = _roll_up(predictions, probabilities, confidence or 1.0)
+        backed_off = decide(predictions, confidence or 1.0)
         for said in describe_depths(backed_off):
             say(said, quiet=quiet)
         return backed_off.to_frame().assign(**columns)
@@ -229,7 +224,7 @@ def _score_unknown(
 
 
 def _choose_confidence(
-    probe: TrainedProbe, calibration: Calibration, accuracy: float, *, quiet: bool
+    probe: FittedProbe, calibration: Calibration, accuracy: float, *, quiet: bool
 ) -> float:
     chosen = calibration.choose_confidence(probe, accuracy)
     if math.isinf(chosen.confidence):
@@ -246,17 +241,3 @@ def _choose_confidence(
         quiet=quiet,
     )
     return chosen.confidence
-
-
-def _roll_up(
-    predictions: Predictions,
-    probabilities: npt.NDArray[np.float32],
-    confidence: float,
-) -> BackedOff:
-    from bioprobe.task.decisions import BackedOff, roll_up
-
-    rolled = roll_up(probabilities, predictions.classes, confidence)
-    return BackedOff(
-        predictions.images, predictions.rows, rolled.levels, rolled.best, rolled.scores,
-        rolled.depths, confidence, predictions.provenance,
-    )  # fmt: skip

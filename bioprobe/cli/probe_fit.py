@@ -15,8 +15,8 @@ from bioprobe.cli.output import say
 from bioprobe.cli.probe_calibration import Calibrator, keep_calibration
 
 if TYPE_CHECKING:
-    from bioprobe.learning.fitted import TrainedProbe
-    from bioprobe.task.target import TextPrior
+    from bioprobe.learning.fitted import FittedProbe
+    from bioprobe.task.target import Texts
     from bioprobe.taxonomy import Rank
 
 _KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical")
@@ -53,8 +53,13 @@ def fit(
         ),
     ] = None,
     first: Annotated[
-        str, typer.Option("--from", help="Broadest rank that hierarchical learns.")
-    ] = "phylum",
+        str | None,
+        typer.Option(
+            "--from",
+            help="Broadest rank that hierarchical learns. [default: phylum]",
+            show_default=False,
+        ),
+    ] = None,
     calibration: Calibrator = "temperature",
     leave_out: Annotated[
         float,
@@ -81,51 +86,55 @@ def fit(
 
     Example: bioprobe probe fit linear --level family
     """
-    from bioprobe.learning.fit import PROMPTED, fit_probe
+    from bioprobe.learning.fit import fit as fit_method
+    from bioprobe.learning.fitted import FittedProbe
     from bioprobe.learning.keeping import write_probe
+    from bioprobe.learning.stack import FittedStack
     from bioprobe.store import EmbeddingStore
+    from bioprobe.task.target import Target
+    from bioprobe.task.task import Task
     from bioprobe.taxonomy import Rank
 
-    rank = Rank.parse(level)
     opened = EmbeddingStore.open(store)
     view = view_images(opened, where, mask, quiet=quiet)
     texts = None
-    if kind == PROMPTED:
-        texts = _make_prior(store, model, device, rank, taxa, text_type, templates)
+    if kind == "prompt+probe":
+        texts = _write_texts(store, model, device, Rank.parse(level), taxa, text_type, templates)
     given = {"C": c, "balance": balance}
     settings = {name: value for name, value in given.items() if value is not None}
+    settings |= _read_settings(setting or [])
     start_s = time.monotonic()
-    parts = None if split == "none" else split
-    probe = fit_probe(
-        view, kind, rank, split=parts,
-        settings={**settings, **_read_settings(setting or [])}, seed=seed,
-        first_rank=Rank.parse(first), texts=texts,
+    task = Task.of(
+        view, Target.of(level, first), split=None if split == "none" else split, texts=texts,
+        seed=seed,
     )  # fmt: skip
+    fitted = fit_method(task, kind, settings)
+    probe = fitted.probe if isinstance(fitted, FittedStack) else fitted
+    if not isinstance(probe, FittedProbe):
+        msg = f"{kind} learns nothing that could be kept; ask it by bioprobe {kind}"
+        raise typer.BadParameter(msg)
     seconds_s = time.monotonic() - start_s
     folder = write_probe(opened, name or kind, probe)
     if not quiet:
         _summarise(probe, seconds_s, folder)
-    keep_calibration(
-        view, name or kind, probe, calibration, split=parts, seed=seed,
-        first_rank=Rank.parse(first), texts=texts, left_out_fraction=leave_out, quiet=quiet,
-    )  # fmt: skip
+    keep_calibration(opened, name or kind, task, probe, calibration, leave_out, quiet=quiet)
 
 
-def _make_prior(
+def _write_texts(
     folder: Path, model: str | None, device: str, rank: Rank, taxa: str | None, text_type: str,
     templates: str,
-) -> TextPrior:  # fmt: skip
+) -> Texts:  # fmt: skip
     from bioprobe.prompts import TextType, read_templates
-    from bioprobe.task.target import TextPrior
-    from bioprobe.zeroshot.candidates import find_candidates
+    from bioprobe.task.target import Texts
+    from bioprobe.zeroshot.candidates import find_listed
 
     opened, texts = open_with_texts(folder, model, device)
-    return TextPrior(
+    return Texts(
         texts.encode_text,
         opened.manifest.logit_scale,
         TextType.parse(text_type),
         read_templates(templates),
-        find_candidates(opened, taxa, rank),
+        find_listed(opened, taxa, rank),
     )
 
 
@@ -143,7 +152,7 @@ def _read_settings(pairs: list[str]) -> dict[str, Any]:
     return settings
 
 
-def _summarise(probe: TrainedProbe, seconds_s: float, folder: Path) -> None:
+def _summarise(probe: FittedProbe, seconds_s: float, folder: Path) -> None:
     from bioprobe.intervals import Accuracy
 
     held_out, chosen = probe.held_out, probe.held_out.parameter

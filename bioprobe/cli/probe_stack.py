@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from bioprobe.learning.stack import SharedImages, TrainedStack
+    from bioprobe.learning.stack import FittedStack, SharedImages
     from bioprobe.store import EmbeddingStore
 
 _BASES = ("linear", "lda", "ridge", "knn", "centroid")
@@ -70,15 +70,15 @@ def fit(
     from bioprobe.learning.stack import fit_stack
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
-    from bioprobe.taxonomy import Rank
+    from bioprobe.task.task import Task
 
     stores = [EmbeddingStore.open(folder) for folder in (store, *others)]
     start_s = time.monotonic()
-    stack = fit_stack(
-        View.of(stores[0], where), stores[1:], Rank.parse(level),
-        bases=[(kind, {}) for kind in base or ["lda"]], C=c, seed=seed,
-        split=None if split == "none" else split,
+    task = Task.of(
+        View.of(stores[0], where), level, split=None if split == "none" else split, seed=seed,
+        others=tuple(stores[1:]),
     )  # fmt: skip
+    stack = fit_stack(task, bases=[(kind, {}) for kind in base or ["lda"]], C=c)
     seconds_s = time.monotonic() - start_s
     folder = write_probe(stores[0], name, stack.probe)
     if not quiet:
@@ -108,7 +108,6 @@ def predict(
 
     from bioprobe.splits import read_split
     from bioprobe.store.view import View
-    from bioprobe.task.predictions import measure_accuracy
 
     stack, stores = _open(store, others, name)
     rows = View.of(stores[0], where).rows
@@ -117,7 +116,7 @@ def predict(
         rows = np.intersect1d(rows, read_split(stores[0], split_name).rows(part))
     shared = _share(stores, rows, quiet=quiet)
     predictions = stack.predict(shared, k)
-    for measured in measure_accuracy(predictions):
+    for measured in predictions.accuracy():
         say(f"{measured.n_images:,} labelled images: {measured} (95% interval)", quiet=quiet)
     write_frame(
         predictions.to_frame(), output, file_format,
@@ -157,7 +156,7 @@ def compare(
     )
 
 
-def _open(folder: Path, others: list[Path], name: str) -> tuple[TrainedStack, list[EmbeddingStore]]:
+def _open(folder: Path, others: list[Path], name: str) -> tuple[FittedStack, list[EmbeddingStore]]:
     from bioprobe.learning.stack import read_stack
     from bioprobe.store import EmbeddingStore
 
@@ -183,7 +182,7 @@ def _say_missing(folders: list[str], n_missing: tuple[int, ...], *, quiet: bool)
             say(f"{folder} lacks {n:,} of the images, which are left out", quiet=quiet)
 
 
-def _compare(stack: TrainedStack, shared: SharedImages) -> pd.DataFrame:
+def _compare(stack: FittedStack, shared: SharedImages) -> pd.DataFrame:
     """Return a row for the stack and for each base, with the test against the stack."""
     import pandas as pd
 
@@ -212,7 +211,7 @@ def _compare(stack: TrainedStack, shared: SharedImages) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _summarise(stack: TrainedStack, seconds_s: float, folder: Path, *, is_open: bool) -> None:
+def _summarise(stack: FittedStack, seconds_s: float, folder: Path, *, is_open: bool) -> None:
     from bioprobe.intervals import Accuracy
 
     probe, about = stack.probe, stack.probe.provenance["options"]

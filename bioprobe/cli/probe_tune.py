@@ -17,7 +17,8 @@ from bioprobe.cli.probe_calibration import Calibrator, keep_calibration
 if TYPE_CHECKING:
     from bioprobe.learning.tune import Trial, Tuned
     from bioprobe.store import EmbeddingStore
-    from bioprobe.task.target import TextPrior
+    from bioprobe.task.target import Target, Texts
+    from bioprobe.task.task import Task
     from bioprobe.taxonomy import Rank
 
 _PROMPTED = "prompt+probe"
@@ -45,8 +46,13 @@ def tune(
     ] = "default",
     name: Annotated[str, typer.Option(help="Name to keep the best by.")] = "tuned",
     first: Annotated[
-        str, typer.Option("--from", help="Broadest rank that hierarchical learns.")
-    ] = "phylum",
+        str | None,
+        typer.Option(
+            "--from",
+            help="Broadest rank that hierarchical learns. [default: phylum]",
+            show_default=False,
+        ),
+    ] = None,
     taxa: options.Taxa = None,
     text_types: Annotated[
         str, typer.Option(help="Text types that prompt+probe chooses from.")
@@ -80,27 +86,26 @@ def tune(
     from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Rank
 
-    rank = Rank.parse(level)
     opened = EmbeddingStore.open(store)
     view = view_images(opened, where, mask, quiet=quiet)
     find_folder(opened, name)
     asked = _list_kinds(opened, kinds)
+    rank = Rank.parse(level)
     texts = _make_texts(opened, rank, taxa, model, device) if _PROMPTED in asked else None
     named = {one: read_templates(one) for one in templates or ("plain", "bare", "field")}
-    parts = None if split == "none" else split
+    task = Task.of(
+        view, Target.of(rank, first), split=None if split == "none" else split, texts=texts,
+        seed=seed,
+    )  # fmt: skip
     with _count_trials(n_trials, quiet=quiet) as advance:
         tuned = tune_probe(
-            view, rank, kinds=asked, n_trials=n_trials, timeout_s=timeout, metric=metric,
-            split=parts, seed=seed, first_rank=Rank.parse(first), texts=texts,
+            task, kinds=asked, n_trials=n_trials, timeout_s=timeout, metric=metric,
             text_types=text_types.split(","), templates=named, on_trial=advance,
         )  # fmt: skip
     folder = write_probe(opened, name, tuned.probe)
     if not quiet:
         _summarise(tuned, n_trials, folder)
-    keep_calibration(
-        view, name, tuned.probe, calibration, split=parts, seed=seed,
-        first_rank=Rank.parse(first), texts=tuned.texts, quiet=quiet,
-    )  # fmt: skip
+    keep_calibration(opened, name, tuned.task, tuned.probe, calibration, 0.0, quiet=quiet)
     write_frame(
         tuned.to_frame(), output, file_format, provenance=tuned.probe.provenance, quiet=quiet
     )
@@ -116,15 +121,13 @@ def _list_kinds(store: EmbeddingStore, given: str | None) -> list[str]:
 
 def _make_texts(
     store: EmbeddingStore, rank: Rank, taxa: str | None, model: str | None, device: str
-) -> TextPrior:
-    from bioprobe.task.target import TextPrior
-    from bioprobe.zeroshot.added_taxa import find_added_taxa
-    from bioprobe.zeroshot.candidates import find_candidates
+) -> Texts:
+    from bioprobe.task.target import Texts
+    from bioprobe.zeroshot.candidates import find_listed
 
     _, texts = open_with_texts(store.folder, model, device)
-    # Without a list, classes are those of the images learnt from: labels of test are not read.
-    others = find_candidates(store, taxa, rank) if taxa else find_added_taxa(store).at(rank)
-    return TextPrior(texts.encode_text, store.manifest.logit_scale, others=others)
+    others = find_listed(store, taxa, rank)
+    return Texts(texts.encode_text, store.manifest.logit_scale, others=others)
 
 
 @contextlib.contextmanager

@@ -12,14 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.methods import ZEROSHOT, find_first_rank
-from bioprobe.learning.fit import PROMPTED, complete_settings
-from bioprobe.splits import Split
-from bioprobe.store import EmbeddingStore
-from bioprobe.task.method import make_probe, takes_lineages
-from bioprobe.task.target import LabelledRows, TextPrior, label_rows
-from bioprobe.taxonomy import Rank
-from bioprobe.types import Rows, Vectors
+from bioprobe.learning.fit import complete_settings
+from bioprobe.task.method import find_probe, is_estimator, make_probe
+from bioprobe.task.target import label_rows
+from bioprobe.task.task import Task
+from bioprobe.types import Mask, Rows
 
 Answer = Callable[[Rows], npt.NDArray[np.bool_]]
 
@@ -146,10 +143,6 @@ def _limit(shots: Sequence[int], largest: int) -> list[int]:
     return [n for n in ascending if n < largest] + enough
 
 
-# What learns nothing has no curve; what stacks encoders needs many images to learn from.
-_WITHOUT_CURVE = (ZEROSHOT, "stack")
-
-
 @dataclasses.dataclass(frozen=True)
 class EfficiencyPlan:
     """How many images a class are drawn, and how often.
@@ -167,52 +160,34 @@ class EfficiencyPlan:
 
 
 def measure_methods(
-    store: EmbeddingStore,
-    rank: Rank,
-    split: Split,
+    task: Task,
     methods: Sequence[str],
     plan: EfficiencyPlan,
     *,
-    texts: TextPrior | None = None,
-    seed: int = 0,
     report: Callable[[str], None],
 ) -> list[Efficiency]:
-    """Measure how the accuracy of probes on the test part grows with the images a class.
+    """Measure how accuracy grows with the images a class that a method learns from.
 
-    Nothing is chosen: each probe has its default settings.
+    Probes learn with their usual settings: few images leave none to choose on. What learns
+    nothing has no curve, and a stack needs many images.
 
     Parameters
     ----------
-    store : EmbeddingStore
-        Of the images.
-    rank : Rank
-        Rank of the classes.
-    split : Split
-        Images are drawn from its part ``train``, and its part ``test`` is answered.
+    task : Task
+        One round: its part ``train`` is drawn from, its part ``test`` judges.
     methods : sequence of str
-        Zero-shot and stack, which have no curve, are passed over.
+        Those to be measured.
     plan : EfficiencyPlan
-        How many are drawn.
-    texts : TextPrior, optional
-        For a ``prompt+probe``.
-    seed : int
-        The first of the seeds.
+        How many images a class, how often.
     report : callable
-        Told of progress, a line at a time.
+        Told of each point, in a line.
     """
-    training, test = split.rows("train"), split.rows("test")
-    others = texts.others if texts else None
-    labelled = label_rows(store.images, np.concatenate([training, test]), rank, others)
-    is_training = np.arange(len(labelled.rows)) < len(training)
-    vectors = store.read_vectors(labelled.rows)
-    answers: dict[str, Answer] = {
-        method: partial(_answer, method, labelled, vectors, is_training, texts, seed)
-        for method in methods
-        if method not in _WITHOUT_CURVE
-    }
+    probes = [method for method in methods if is_estimator(method)]
     points = []
+    learner = _Learner(task)
+    answers: dict[str, Answer] = {method: partial(learner.answer, method) for method in probes}
     for point in measure_efficiency(
-        labelled.positions[is_training], answers, shots=plan.shots, n_seeds=plan.n_seeds, seed=seed
+        learner.teaching.positions, answers, shots=plan.shots, n_seeds=plan.n_seeds, seed=task.seed
     ):
         report(
             f"{point.method}, {point.n_per_class} images a class: accuracy {point.mean:.3f} "
@@ -222,21 +197,31 @@ def measure_methods(
     return points
 
 
-def _answer(
-    method: str,
-    labelled: LabelledRows,
-    vectors: Vectors,
-    is_training: npt.NDArray[np.bool_],
-    texts: TextPrior | None,
-    seed: int,
-    rows: Rows,
-) -> npt.NDArray[np.bool_]:
-    first_rank = find_first_rank(labelled.rank)
-    y = labelled.chain(first_rank) if takes_lineages(method) else labelled.names
-    settings: dict[str, Any] = {}
-    if method == PROMPTED and texts is not None:
-        settings = texts.embed(labelled.classes)
-    settings = complete_settings(method, settings, seed)
-    # The training rows come first, so their positions are those of all rows.
-    probe = make_probe(method, settings).fit(vectors[rows], y[rows])
-    return np.asarray(probe.predict(vectors[~is_training]) == labelled.names[~is_training])
+class _Learner:
+    """What few-shot probes learn from and are judged on, read once."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        store, rank = task.store, task.target.rank
+        others = task.texts.others if task.texts else None
+        rows = np.concatenate([task.training, task.judged.rows])
+        labelled = label_rows(store.images, rows, rank, others)
+        # A class that only judged images have is none that a method may know.
+        self.labelled = labelled.keep_classes(np.unique(labelled.classes.place(task.classes)))
+        is_training = np.arange(len(rows)) < len(task.training)
+        self.teaching, self.judging = (
+            self.labelled.take(part) for part in (is_training, ~is_training)
+        )
+        self.vectors = store.read_vectors(self.teaching.rows)
+        self.judged = store.read_vectors(self.judging.rows)
+
+    def answer(self, method: str, rows: Rows) -> Mask:
+        """Tell which judged images a probe has right that learnt from some of the training rows."""
+        found, task, teaching = find_probe(method), self.task, self.teaching
+        settings: dict[str, Any] = {}
+        if found.needs_texts and task.texts is not None:
+            settings = task.texts.embed(self.labelled.classes)
+        settings = complete_settings(method, settings, task.seed)
+        y = teaching.chain(task.target) if found.takes_lineages else teaching.names
+        probe = make_probe(method, settings).fit(self.vectors[rows], y[rows])
+        return np.asarray(probe.predict(self.judged) == self.judging.names)

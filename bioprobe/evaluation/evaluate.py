@@ -11,107 +11,26 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.calibration.calibrators import TemperatureScaling, to_logits
-from bioprobe.errors import ModelUnavailableError, ProbeError, SelectionError
+from bioprobe.errors import ModelUnavailableError, ProbeError
 from bioprobe.evaluation.curves import EfficiencyPlan, measure_methods
-from bioprobe.evaluation.methods import ZEROSHOT, Learnt, check_methods, find_obstacle, learn
 from bioprobe.evaluation.metrics import build_tree, draw_method_scores, find_best, find_intervals
 from bioprobe.evaluation.mistakes import Evidence, Mistake, count_confusion, explain_pairs, keep_met
 from bioprobe.evaluation.paired import Comparison, compare_pairs
 from bioprobe.evaluation.result import Evaluation, MethodResult
 from bioprobe.intervals import Draws, Interval, Resamples
+from bioprobe.learning.fit import answer_held_out, fit
 from bioprobe.provenance import Provenance
-from bioprobe.splits import Split
+from bioprobe.registry import METHODS
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import read_selection
-from bioprobe.task.predictions import Predictions, find_classes, find_label_classes
-from bioprobe.task.target import TextPrior, hash_rows, hash_taxonomy, label_rows, name_classes
-from bioprobe.taxonomy import Rank, Taxonomy
-from bioprobe.types import Mask, Rows, Scores
+from bioprobe.task.method import Fitted
+from bioprobe.task.predictions import Predictions
+from bioprobe.task.target import Classes, hash_rows, label_rows
+from bioprobe.task.task import Task
+from bioprobe.types import Mask, Places, Rows, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def list_rounds(split: Split, labelled: Mask, kept: Mask | None = None) -> list[Split]:
-    """List the splits that are evaluated one after the other, each with a part ``test``.
-
-    Parameters
-    ----------
-    split : Split
-        One with a test part is one round. One without is as many as it has folds: in each, a fold
-        is answered by what was learnt from the others.
-    labelled : ndarray of bool, shape (n_store_rows,)
-        Rows that have a label at the rank; no others are answered.
-    kept : ndarray of bool, shape (n_store_rows,), optional
-        Rows that may be learnt from and chosen on; those that are answered are not touched.
-
-    Raises
-    ------
-    SelectionError
-        If no labelled row would be answered.
-    """
-    in_test = split.parts == "test"
-    tested = in_test & labelled
-    if in_test.any() and not tested.any():
-        # Folds of the training part would be another question than the one that was asked.
-        msg = (
-            f"none of the {in_test.sum():,} images in the part test of the split {split.name!r} "
-            "has a label at this rank; say another --level, or make another split"
-        )
-        raise SelectionError(msg)
-    if tested.any():
-        rounds = [_make_round(split, tested, kept)]
-    else:
-        folds = np.unique(split.folds[(split.folds >= 0) & labelled])
-        rounds = [
-            _make_round(split, (split.folds == fold) & labelled, kept, fold) for fold in folds
-        ]
-    if not rounds:
-        msg = (
-            f"the split {split.name!r} has neither a part test nor a labelled image in a fold; "
-            "make one: bioprobe split"
-        )
-        raise SelectionError(msg)
-    return rounds
-
-
-def _make_round(split: Split, tested: Mask, kept: Mask | None, fold: int | None = None) -> Split:
-    parts = split.parts.copy()
-    parts[parts == "test"] = ""
-    if kept is not None:
-        parts[~kept] = ""
-    folds = np.where(parts == "train", split.folds, -1)
-    name, digest = split.name, split.hash
-    if fold is not None:
-        parts[split.folds == fold] = ""
-        folds[split.folds == fold] = -1
-        name, digest = f"{name} without fold {fold}", f"{digest}:{fold}"
-    parts[tested] = "test"
-    # Numbered from 0 again, as the folds of a split are.
-    _, numbers = np.unique(folds[folds >= 0], return_inverse=True)
-    folds[folds >= 0] = numbers
-    return dataclasses.replace(
-        split, name=name, parts=parts, folds=folds, provenance={**split.provenance, "hash": digest}
-    )
-
-
-def hold_out_fold(split: Split) -> Split | None:
-    """Return a split whose first fold is its validation part, None where there are not two."""
-    if split.n_folds < 2:
-        return None
-    held_out = split.folds == 0
-    parts = split.parts.copy()
-    parts[parts == "validation"] = ""
-    parts[held_out] = "validation"
-    folds = np.where(held_out, -1, split.folds - 1)
-    folds[split.folds < 0] = -1
-    return dataclasses.replace(
-        split,
-        name=f"{split.name}, first fold held out",
-        parts=parts,
-        folds=folds,
-        provenance={**split.provenance, "hash": f"{split.hash}:held-out"},
-    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -137,7 +56,7 @@ class Answers:
     temperatures : tuple of float
         Of each round; empty where there is none.
     calibrated_on : str
-        ``validation``, ``held-out fold`` of the training rows, or ``""``.
+        ``validation``, ``cross-validation`` of the training rows, or ``""``.
     learning_s, answering_s : float
         Seconds, choosing included; the rows that calibrate are not counted.
     """
@@ -158,95 +77,52 @@ class Answers:
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Round:
     predictions: Predictions
-    learnt: Learnt
+    fitted: Fitted
     scaling: TemperatureScaling | None
     calibrated_on: str
     learning_s: float
     answering_s: float
 
 
-def gather_answers(
-    method: str,
-    store: EmbeddingStore,
-    rank: Rank,
-    rounds: Sequence[Split],
-    classes: Taxonomy,
-    *,
-    texts: TextPrior | None = None,
-    others: Sequence[EmbeddingStore] = (),
-    seed: int = 0,
-) -> Answers:
+def gather_answers(method: str, rounds: Sequence[Task], classes: Classes) -> Answers:
     """Let a method learn and answer in each round.
 
     Parameters
     ----------
     method : str
-        One of :data:`bioprobe.evaluation.methods.METHODS`.
-    store : EmbeddingStore
-        Of the images.
-    rank : Rank
-        Rank of the classes.
-    rounds : sequence of Split
-        As :func:`bioprobe.evaluation.evaluate.list_rounds` returns them.
-    classes : Taxonomy
+        One of :data:`bioprobe.registry.METHODS`.
+    rounds : sequence of Task
+        As :meth:`bioprobe.task.task.Task.rounds` returns them.
+    classes : Classes
         Every class that an image has or a method may answer.
-    texts : TextPrior, optional
-        For methods that read.
-    others : sequence of EmbeddingStore
-        For ``stack``.
-    seed : int
-        Of what is drawn at random.
 
     References
     ----------
     Guo et al. 2017, *On Calibration of Modern Neural Networks*: temperature scaling.
     """
 
-    def run(split: Split) -> _Round:
+    def run(task: Task) -> _Round:
         began = time.perf_counter()
-        learnt = learn(method, store, rank, split, classes, texts=texts, others=others, seed=seed)
+        fitted = fit(task, method)
         learning_s = time.perf_counter() - began
-        predictions = learnt.answer(split.rows("test"))
+        predictions = fitted.ask(task.judged, len(fitted.classes))
         answering_s = time.perf_counter() - began - learning_s
-        rows, on, other = _find_calibration(store, rank, split)
-        if other is not None and method != ZEROSHOT:
-            held_out = learn(
-                method, store, rank, other, classes, texts=texts, others=others,
-                settings=learnt.settings, seed=seed,
-            )  # fmt: skip
-        else:
-            held_out = learnt
-        scaling = _fit_temperature(held_out.answer(rows)) if len(rows) else None
-        return _Round(predictions, learnt, scaling, on, learning_s, answering_s)
+        held_out = answer_held_out(task, fitted, method)
+        scaling = None
+        if (held_out.truth >= 0).any():
+            from scipy.special import softmax
 
-    return _join(method, [run(split) for split in rounds], classes, rank)
+            logs = to_logits(softmax(held_out.logits, axis=1))
+            scaling = TemperatureScaling.fit(logs, held_out.truth)
+        return _Round(predictions, fitted, scaling, held_out.method, learning_s, answering_s)
+
+    return _join(method, [run(task) for task in rounds], classes)
 
 
-def _find_calibration(
-    store: EmbeddingStore, rank: Rank, split: Split
-) -> tuple[Rows, str, Split | None]:
-    """Return rows to choose a temperature on, and what to learn from when they were trained on."""
-    labelled = store.images.labels(rank) != ""
-    rows = split.rows("validation")
-    rows = rows[labelled[rows]]
-    if len(rows):
-        return rows, "validation", None
-    other = hold_out_fold(split)
-    rows = other.rows("validation") if other else rows
-    return rows[labelled[rows]], "held-out fold", other
-
-
-def _fit_temperature(predictions: Predictions) -> TemperatureScaling | None:
-    truth = predictions.truth_classes
-    if not (truth >= 0).any():
-        return None
-    return TemperatureScaling.fit(to_logits(predictions.to_dense()), truth)
-
-
-def _join(method: str, found: Sequence[_Round], classes: Taxonomy, rank: Rank) -> Answers:
+def _join(method: str, found: Sequence[_Round], classes: Classes) -> Answers:
     rows = np.concatenate([one.predictions.rows for one in found])
     order = np.argsort(rows, kind="stable")
-    plain = [_place(one.predictions.to_dense(), one.predictions, classes, rank) for one in found]
+    plain = [_place(one.predictions.to_dense(), one.predictions, classes) for one in found]
     scalings = [one.scaling for one in found if one.scaling is not None]
     calibrated = None
     if len(scalings) == len(found):
@@ -256,7 +132,7 @@ def _join(method: str, found: Sequence[_Round], classes: Taxonomy, rank: Rank) -
         ]
         parts = zip(dense, found, strict=True)
         calibrated = np.concatenate(
-            [_place(part, one.predictions, classes, rank) for part, one in parts]
+            [_place(part, one.predictions, classes) for part, one in parts]
         )[order]
     return Answers(
         method,
@@ -264,8 +140,8 @@ def _join(method: str, found: Sequence[_Round], classes: Taxonomy, rank: Rank) -
         np.concatenate(plain)[order],
         calibrated,
         np.concatenate([one.predictions.truth_classes >= 0 for one in found])[order],
-        tuple(one.learnt.settings for one in found),
-        tuple(one.learnt.n_training for one in found),
+        tuple(one.fitted.settings for one in found),
+        tuple(one.fitted.n_rows for one in found),
         tuple(scaling.temperature for scaling in scalings) if calibrated is not None else (),
         found[0].calibrated_on if calibrated is not None else "",
         sum(one.learning_s for one in found),
@@ -273,11 +149,10 @@ def _join(method: str, found: Sequence[_Round], classes: Taxonomy, rank: Rank) -
     )
 
 
-def _place(dense: Scores, predictions: Predictions, classes: Taxonomy, rank: Rank) -> Scores:
+def _place(dense: Scores, predictions: Predictions, classes: Classes) -> Scores:
     """Return probabilities in the order of the classes of the evaluation."""
-    places = find_classes((taxon.lineage for taxon in predictions.classes), classes, rank)
     placed = np.zeros((len(dense), len(classes)), dtype=np.float32)
-    for column, place in enumerate(places):
+    for column, place in enumerate(classes.place(predictions.classes)):
         # A label that leaves open which homonym it is shares a place.
         placed[:, place] += dense[:, column]
     return placed
@@ -288,7 +163,7 @@ _N_ANSWERS = 5
 
 def list_answers(
     store: EmbeddingStore,
-    classes: Taxonomy,
+    classes: Classes,
     truth: npt.NDArray[np.int64],
     answers: Answers,
     kept: npt.NDArray[np.bool_] | None,
@@ -299,7 +174,7 @@ def list_answers(
     ----------
     store : EmbeddingStore
         Of the images.
-    classes : Taxonomy
+    classes : Classes
         Columns of the probabilities.
     truth : ndarray of int64, shape (n_images,)
         True class of each image.
@@ -310,7 +185,7 @@ def list_answers(
     """
     import pandas as pd
 
-    names = np.array([*name_classes(classes), ""], dtype=object)
+    names = np.array([*classes.names, ""], dtype=object)
     probabilities = answers.probabilities
     images = np.arange(len(truth))
     best = find_best(probabilities)
@@ -382,14 +257,13 @@ COMPARED = ("accuracy", "macro_f1", "balanced_accuracy", "mistake_severity")
 class _Test:
     """The images that are judged, the same for every method."""
 
-    store: EmbeddingStore
-    rank: Rank
-    classes: Taxonomy
-    rounds: list[Split]
+    task: Task
+    classes: Classes
+    rounds: list[Task]
     rows: Rows
-    truth: Rows
+    truth: Places
     training: Rows
-    folds: Rows
+    folds: Places
     resamples: Resamples
     kept: Mask | None
 
@@ -405,16 +279,11 @@ class _Judged:
 
 
 def evaluate(
-    store: EmbeddingStore,
-    rank: Rank,
+    task: Task,
     methods: Sequence[str],
-    split: Split,
     *,
     name: str = "",
     mask: str | None = None,
-    texts: TextPrior | None = None,
-    others: Sequence[EmbeddingStore] = (),
-    seed: int = 0,
     n_resamples: int = 1000,
     efficiency: EfficiencyPlan | None = None,
     report: Report = lambda _: None,
@@ -427,26 +296,17 @@ def evaluate(
 
     Parameters
     ----------
-    store : EmbeddingStore
-        Not a masked one.
-    rank : Rank
-        Rank of the classes. Images without a label there are not judged.
+    task : Task
+        On a split. Images without a label are not judged. Its texts are for methods that read;
+        its further stores for ``stack``.
     methods : sequence of str
-        Some of :data:`bioprobe.evaluation.methods.METHODS`. One that cannot be asked of this
+        Some of :data:`bioprobe.registry.METHODS`. One that cannot be asked of this
         store is passed over, with its reason in the result.
-    split : Split
-        Of the store.
     name : str
         Under which the result may be kept; the rank by default.
     mask : str, optional
         Mask in the store: what it drops is not learnt from. All test images are judged, and
         beside them those that it keeps.
-    texts : TextPrior, optional
-        For methods that read; its ``others`` are classes too.
-    others : sequence of EmbeddingStore
-        The same images by other encoders, for ``stack``.
-    seed : int
-        Of resamples, folds and probes.
     n_resamples : int
         Of the intervals, ≥ 1.
     efficiency : EfficiencyPlan, optional
@@ -465,87 +325,99 @@ def evaluate(
         If there is no such mask.
     """
     check_methods(methods)
-    test = _gather_test(store, rank, split, texts, mask, n_resamples, seed)
-    prior = dataclasses.replace(texts, others=test.classes) if texts else None
+    test = _gather_test(task, mask, n_resamples)
     judged: list[_Judged] = []
     skipped: dict[str, str] = {}
     for method in methods:
-        obstacle = find_obstacle(method, store, texts)
+        obstacle = find_obstacle(method, task)
         if not obstacle:
             try:
-                judged.append(_judge(test, method, prior, others, seed, report))
+                judged.append(_judge(test, method, report))
             except ModelUnavailableError as error:
                 obstacle = str(error)
         if obstacle:
             skipped[method] = obstacle
             report(f"{method} is passed over: {obstacle}")
     if not judged:
-        msg = f"none of the methods can be asked of {store.folder}: {'; '.join(skipped.values())}"
+        why = "; ".join(skipped.values())
+        msg = f"none of the methods can be asked of {task.store.folder}: {why}"
         raise ProbeError(msg)
     points = []
     if efficiency is not None:
         asked = [one.result.method for one in judged]
-        points = measure_methods(
-            store, rank, test.rounds[0], asked, efficiency, texts=prior, seed=seed, report=report
-        )
+        points = measure_methods(test.rounds[0], asked, efficiency, report=report)
     return Evaluation(
-        name or rank.value,
-        rank,
+        name or task.target.name,
         test.classes,
         tuple(one.result for one in judged),
         tuple(_compare(judged, test)),
         tuple(points),
         skipped,
         _concatenate(judged),
-        _describe(test, split, mask, methods, seed).to_dict(),
+        _describe(test, mask, methods).to_dict(),
     )
 
 
-def _gather_test(
-    store: EmbeddingStore, rank: Rank, split: Split, texts: TextPrior | None, mask: str | None,
-    n_resamples: int, seed: int,
-) -> _Test:  # fmt: skip
+def check_methods(methods: Sequence[str]) -> None:
+    """Refuse what is no method, or stands twice.
+
+    Raises
+    ------
+    ProbeError
+        If one is.
+    """
+    unknown = [name for name in methods if name not in METHODS.names]
+    if unknown or not methods or len(set(methods)) < len(methods):
+        got = ", ".join(methods) or "none"
+        msg = f"methods are {', '.join(METHODS.names)}, each once; got {got}"
+        raise ProbeError(msg)
+
+
+def find_obstacle(method: str, task: Task) -> str:
+    """Say why a method cannot be asked of a task; ``""`` where it can."""
+    reads = METHODS.load(method).needs_texts
+    if reads and not task.store.manifest.has_text_tower:
+        return f"the encoder {task.store.manifest.encoder.model} embeds no text"
+    return "no texts were given" if reads and task.texts is None else ""
+
+
+def _gather_test(task: Task, mask: str | None, n_resamples: int) -> _Test:
+    store, rank, split = task.store, task.target.rank, task.need_split()
     labelled = store.images.labels(rank) != ""
     kept = read_selection(store, mask).kept if mask else None
-    rounds = list_rounds(split, labelled, kept)
+    rounds = task.rounds(kept)
     inside = np.flatnonzero((split.parts != "") & labelled)
-    others = texts.others if texts else None
+    others = task.texts.others if task.texts else None
     classes = label_rows(store.images, inside, rank, others).classes
-    rows = np.sort(np.concatenate([one.rows("test") for one in rounds]))
+    rows = np.sort(np.concatenate([one.judged.rows for one in rounds]))
     return _Test(
-        store,
-        rank,
+        task,
         classes,
         rounds,
         rows,
-        find_label_classes(store.images, rows, classes, rank),
+        classes.find_labels(store.images, rows),
         _find_training(rounds, labelled),
         split.folds,
-        Resamples.of_groups(split.groups[rows], n_resamples, seed),
+        Resamples.of_groups(split.groups[rows], n_resamples, task.seed),
         kept[rows] if kept is not None else None,
     )
 
 
-def _find_training(rounds: Sequence[Split], labelled: Mask) -> Rows:
-    rows = np.unique(np.concatenate([one.rows("train") for one in rounds]))
+def _find_training(rounds: Sequence[Task], labelled: Mask) -> Rows:
+    rows = np.unique(np.concatenate([one.training for one in rounds]))
     return np.asarray(rows[labelled[rows]], dtype=np.int64)
 
 
-def _judge(
-    test: _Test, method: str, texts: TextPrior | None, others: Sequence[EmbeddingStore], seed: int,
-    report: Report,
-) -> _Judged:  # fmt: skip
-    store, truth = test.store, test.truth
-    answers = gather_answers(
-        method, store, test.rank, test.rounds, test.classes, texts=texts, others=others, seed=seed
-    )
-    tree = build_tree(test.classes, test.rank)
+def _judge(test: _Test, method: str, report: Report) -> _Judged:
+    store, truth, rank = test.task.store, test.truth, test.task.target.rank
+    answers = gather_answers(method, test.rounds, test.classes)
+    tree = build_tree(test.classes.taxonomy, test.task.target.rank)
     draws = draw_method_scores(
         truth, answers.probabilities, answers.calibrated, tree, test.resamples
     )
     best = find_best(answers.probabilities)
-    true, given, met = keep_met(truth, best, test.classes)
-    confusion = count_confusion(true, given, met, test.rank)
+    true, given, met = keep_met(truth, best, test.classes.taxonomy)
+    confusion = count_confusion(true, given, met, rank)
     found = explain_pairs(
         store, confusion, test.rows, true, given, answers.probabilities.max(axis=1), test.training,
         folds=test.folds,
@@ -578,7 +450,7 @@ def _measure_kept(test: _Test, answers: Answers) -> dict[str, Interval]:
             test.truth[kept],
             answers.probabilities[kept],
             answers.calibrated[kept] if answers.calibrated is not None else None,
-            build_tree(test.classes, test.rank),
+            build_tree(test.classes.taxonomy, test.task.target.rank),
             dataclasses.replace(test.resamples, clusters=np.asarray(clusters, dtype=np.int64)),
         )
     )
@@ -601,15 +473,14 @@ def _concatenate(judged: Sequence[_Judged]) -> pd.DataFrame:
     return pd.concat([one.frame for one in judged], ignore_index=True)
 
 
-def _describe(
-    test: _Test, split: Split, mask: str | None, methods: Sequence[str], seed: int
-) -> Provenance:
+def _describe(test: _Test, mask: str | None, methods: Sequence[str]) -> Provenance:
+    task, split = test.task, test.task.need_split()
     in_test = split.parts == ("test" if (split.parts == "test").any() else "train")
     options: dict[str, Any] = {
-        "rank": test.rank.value,
+        "rank": task.target.name,
         "methods": list(methods),
         "n_classes": len(test.classes),
-        "taxonomy_hash": hash_taxonomy(test.classes),
+        "taxonomy_hash": test.classes.hash,
         "split": split.name,
         "split_hash": split.hash,
         "split_method": split.provenance.get("method", ""),
@@ -621,13 +492,8 @@ def _describe(
         "n_not_judged": int(in_test.sum()) - len(test.rows),
         "n_groups": test.resamples.n_clusters,
         "is_clustered": test.resamples.is_clustered,
-        "rows_hash": hash_rows(test.store.images, test.rows),
-        "seed": seed,
+        "rows_hash": hash_rows(task.store.images, test.rows),
+        "seed": task.seed,
         "n_resamples": test.resamples.n_resamples,
     }
-    return Provenance(
-        encoder=test.store.manifest.encoder.to_dict(),
-        store=str(test.store.folder),
-        n_rows=len(test.rows),
-        options=options,
-    )
+    return task.view.take(test.rows).describe(options)

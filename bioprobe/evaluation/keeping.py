@@ -14,17 +14,17 @@ from typing import Any
 
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.curves import Efficiency
-from bioprobe.evaluation.methods import ZEROSHOT
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.result import Evaluation, MethodResult
 from bioprobe.files import explaining_refusal, replacing, write_text
 from bioprobe.intervals import Interval
 from bioprobe.store import EmbeddingStore
-from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.task.target import Classes
+from bioprobe.taxonomy import Rank, Taxon
 
 # What CLIP_benchmark calls the figures and tasks that it has too.
 _METRICS = {"acc1": "accuracy", "acc5": "top5", "mean_per_class_recall": "balanced_accuracy"}
-_TASKS = {ZEROSHOT: "zeroshot_classification", "linear": "linear_probe"}
+_TASKS = {"zeroshot": "zeroshot_classification", "linear": "linear_probe"}
 
 
 def to_clip_benchmark(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -209,8 +209,10 @@ def _describe_result(result: MethodResult) -> dict[str, Any]:
 def _build(fields: dict[str, Any], predictions: Any) -> Evaluation:  # noqa: ANN401 - pandas is heavy
     return Evaluation(
         fields["name"],
-        Rank.parse(fields["rank"]),
-        Taxonomy(tuple(Taxon(tuple(o["lineage"]), o["common_name"]) for o in fields["classes"])),
+        Classes.of(
+            (Taxon(tuple(one["lineage"]), one["common_name"]) for one in fields["classes"]),
+            Rank.parse(fields["rank"]),
+        ),
         tuple(_build_result(one) for one in fields["results"]),
         tuple(Comparison(**_restore_nan(one)) for one in fields["comparisons"]),
         tuple(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.intervals import Draws, find_interval
+from bioprobe.intervals import Accuracy, Draws, find_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,3 +269,35 @@ def compare_with_best(right: Sequence[npt.NDArray[np.bool_]]) -> list[AgainstBes
         for (first, _), (only_best, only_this), p_value in zip(pairs, counts, adjusted, strict=True)
         if first == 0
     ]
+
+
+def compare_bases(right: npt.NDArray[np.bool_], bases: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a row for a stack and for each of its bases, with the test against the stack.
+
+    Parameters
+    ----------
+    right : ndarray of bool, shape (1 + n_bases, n_images)
+        Whether the stack, then each base, has an image right.
+    bases : sequence of str
+        Names of the bases.
+    """
+    first, *others = right
+    only = [count_disagreements(first, other) for other in others]
+    p_values = [measure_mcnemar(*pair) for pair in only]
+    tests = zip(only, p_values, adjust_by_holm(p_values), strict=True)
+    rows: list[dict[str, Any]] = []
+    for method, own in zip(["stack", *bases], right, strict=True):
+        accuracy = Accuracy(1, int(own.sum()), len(own))
+        low, high = accuracy.interval
+        row: dict[str, Any] = {
+            "method": method, "images": len(own), "accuracy": accuracy.fraction,
+            "low": low, "high": high,
+        }  # fmt: skip
+        if rows:
+            (only_stack, only_base), p_value, p_adjusted = next(tests)
+            row |= {
+                "right_by_stack_only": only_stack, "right_by_base_only": only_base,
+                "p_mcnemar": p_value, "p_holm": p_adjusted,
+            }  # fmt: skip
+        rows.append(row)
+    return rows

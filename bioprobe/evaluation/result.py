@@ -12,7 +12,9 @@ from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.mistakes import Confusion, count_confusion, keep_met, tabulate_classes
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.intervals import Interval
-from bioprobe.taxonomy import Rank, Taxonomy
+from bioprobe.result import Notes, Result
+from bioprobe.task.target import Classes
+from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +47,7 @@ class MethodResult:
     temperatures : tuple of float
         Of each round; empty where none could be chosen.
     calibrated_on : str
-        ``validation``, ``held-out fold`` of the training rows, or ``""``.
+        ``validation``, ``cross-validation`` of the training rows, or ``""``.
     learning_s, answering_s : float
         Seconds to learn, choosing included, and to answer all judged images.
     pairs : tuple of dict
@@ -72,17 +74,15 @@ class MethodResult:
         return self.learning_s + self.answering_s
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Evaluation:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(Result):
     """Methods side by side on the same images.
 
     Parameters
     ----------
     name : str
         Under which it may be kept.
-    rank : Rank
-        Rank of the classes.
-    classes : Taxonomy
+    classes : Classes
         Every class that an image has or a method may answer.
     results : tuple of MethodResult
         In the order asked for.
@@ -101,17 +101,24 @@ class Evaluation:
     provenance : dict
         JSON-ready; ``options`` says split, hash, rounds, mask, seed, numbers of images and
         groups.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     name: str
-    rank: Rank
-    classes: Taxonomy
+    classes: Classes
     results: tuple[MethodResult, ...]
     comparisons: tuple[Comparison, ...]
     efficiency: tuple[Efficiency, ...]
     skipped: dict[str, str]
     predictions: pd.DataFrame
     provenance: dict[str, Any]
+    notes: Notes = ()
+
+    @property
+    def rank(self) -> Rank:
+        """Rank of the classes."""
+        return self.classes.rank or Rank.SPECIES
 
     @property
     def best(self) -> MethodResult:
@@ -150,7 +157,7 @@ class Evaluation:
         truth, answers = (
             rows[column].to_numpy(dtype=np.int64) for column in ("truth_class", "predicted_class")
         )
-        return count_confusion(*keep_met(truth, answers, self.classes), self.rank)
+        return count_confusion(*keep_met(truth, answers, self.classes.taxonomy), self.rank)
 
     def tabulate_classes(self, method: str) -> pd.DataFrame:
         """Return the figures of each class, the worst first.

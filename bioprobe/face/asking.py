@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bioprobe.face.pages import Neighbors, NoiseFilter
     from bioprobe.quality import Duplicates, noise
     from bioprobe.quality.description import Description
-    from bioprobe.task.decisions import BackedOff
+    from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
     from bioprobe.taxonomy import Rank
 
@@ -120,7 +120,7 @@ class Asks(Opened):
             ),
         ] = None,
         k: Annotated[NumberOfAnswers, Without("abstain")] = 5,
-    ) -> Predictions | BackedOff:
+    ) -> Predictions | Decisions:
         """Label images by text prompts, at any rank.
 
         Parameters
@@ -156,7 +156,7 @@ class Asks(Opened):
 
         Returns
         -------
-        Predictions, or BackedOff with ``abstain``
+        Predictions, or Decisions with ``abstain``
             Scores are probabilities.
 
         Raises

@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioprobe import index
+from bioprobe import evaluation, index
+from bioprobe.errors import StoreError
 from bioprobe.page.sheets import (
     draw_pictures,
     show_answers,
@@ -18,6 +19,7 @@ from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
     from bioprobe.result import Result
+    from bioprobe.store import EmbeddingStore
 
 # Pictures that a notebook draws.
 _DRAWN = 24
@@ -79,6 +81,37 @@ class NoiseFilter(noise.NoiseFilter):
             Pictures on the page.
         """
         return write_filter_sheet(Path(path), self, by, self.rank)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(evaluation.Evaluation):
+    """Methods side by side on the same images, with their report; see the base for the fields.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Store of the images, whose pictures the report shows.
+    """
+
+    __module__ = "bioprobe"
+
+    store: EmbeddingStore | None = None
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write one self-contained HTML page of the evaluation and the data behind it.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+        """
+        from bioprobe.report import write_report
+
+        if self.store is None:
+            msg = "an evaluation without a store has no pictures to show; ask a store for it"
+            raise StoreError(msg)
+        write_report(self.store, self, Path(path))
+        return Path(path)
 
 
 def read_fields(found: Result) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
+from bioprobe.face.learning import Learns
 from bioprobe.options import RANK_NAMES, Device, Model, Option, StoreFolder, list_given, question
 from bioprobe.progress import Progress, Step
 from bioprobe.result import PROBLEM, Note
@@ -22,7 +23,7 @@ DEFAULT_STORE = "embeddings/default"
 MAX_PIXELS_PX = 178_956_970
 
 
-class Store(Asks):
+class Store(Asks, Learns):
     """Embeddings of images with their table, open to every question.
 
     Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bioprobe.prompts import PromptSet
     from bioprobe.store import EmbeddingStore, TextCache
     from bioprobe.store.view import View
-    from bioprobe.task.decisions import BackedOff
+    from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
     from bioprobe.taxonomy import Rank, Taxonomy
     from bioprobe.types import Scores
@@ -64,7 +64,7 @@ class Wording:
     offset: float | str | None
 
 
-def ask_texts(asked: Asked, wording: Wording, texts: TextCache) -> Predictions | BackedOff:
+def ask_texts(asked: Asked, wording: Wording, texts: TextCache) -> Predictions | Decisions:
     """Answer by text prompts."""
     from bioprobe.prompts import PromptSet, TextType, read_templates
 
@@ -120,11 +120,10 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
     what is hard to name.
     """
     from bioprobe.calibration.unknown import find_unknown
-    from bioprobe.task.predictions import measure_accuracy
     from bioprobe.zeroshot.likeness import count_ties
 
     said = []
-    measured = measure_accuracy(answers)
+    measured = answers.accuracy()
     if measured:
         figures = ", ".join(str(accuracy) for accuracy in measured)
         n_outside = int(find_unknown(answers)[1].sum())
@@ -142,7 +141,7 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
     return said
 
 
-def describe_depths(answers: BackedOff, *, mask: str = "") -> list[str]:
+def describe_depths(answers: Decisions, *, mask: str = "") -> list[str]:
     """Say at which ranks images were answered, and how often rightly.
 
     Of images that a mask kept, the figure is said to be of these.
@@ -219,7 +218,7 @@ def _predict(
 
 def _back_off(
     asked: Asked, threshold: float, prompts: PromptSet, texts: TextCache, offset: SeenOffset | None
-) -> BackedOff:
+) -> Decisions:
     from bioprobe.zeroshot.zeroshot import back_off
 
     answers = back_off(
@@ -229,7 +228,7 @@ def _back_off(
     return _rename_labels(asked, answers)
 
 
-_Answers = TypeVar("_Answers", "Predictions", "BackedOff")
+_Answers = TypeVar("_Answers", "Predictions", "Decisions")
 
 
 def _rename_labels(asked: Asked, answers: _Answers) -> _Answers:
@@ -276,7 +275,7 @@ def _describe_classes(
 ) -> list[str]:
     n_classes = len(answers.classes)
     said = [
-        f"images: {len(answers):,}; classes at {answers.rank.value}: {n_classes:,}; "
+        f"images: {len(answers):,}; classes at {answers.rank}: {n_classes:,}; "
         f"text type: {prompts.text_type.value}; templates: {len(prompts.templates)}"
     ]
     if n_classes == 1:
@@ -295,7 +294,7 @@ def _describe_classes(
 
 def _describe_head(answers: Predictions, classes: HeadClasses, name: str, pool: str) -> list[str]:
     said = [
-        f"images: {len(answers):,}; classes at {answers.rank.value}: {len(classes.taxa):,}; texts "
+        f"images: {len(answers):,}; classes at {answers.rank}: {len(classes.taxa):,}; texts "
         f"of the head {name}: {len(classes.rows):,}; pool: {pool}"
     ]
     if classes.left_out:

@@ -18,7 +18,7 @@ from bioprobe.calibration.conformal import ConformalSets, fit_conformal
 from bioprobe.calibration.unknown import UnknownDetection, measure_detection, score_max_softmax
 from bioprobe.errors import SelectionError
 from bioprobe.learning.fit import HeldOutAnswers
-from bioprobe.learning.fitted import TrainedProbe
+from bioprobe.learning.fitted import FittedProbe
 from bioprobe.probes.probe import Probe
 from bioprobe.task.decisions import ChosenConfidence, choose_roll_up
 from bioprobe.types import Arrays, Scores, Vectors
@@ -101,7 +101,7 @@ class Calibration:
         """Held-out images whose class the probe has."""
         return int((self.answers.truth >= 0).sum())
 
-    def apply(self, probe: TrainedProbe) -> TrainedProbe:
+    def apply(self, probe: FittedProbe) -> FittedProbe:
         """Return the probe with calibrated probabilities."""
         estimator = CalibratedProbe(probe.estimator, self.calibrator)
         return dataclasses.replace(probe, estimator=estimator)
@@ -110,14 +110,16 @@ class Calibration:
         """Return the same of the probabilities as the probe gives them."""
         return dataclasses.replace(self, calibrator=TemperatureScaling(1.0))
 
-    def choose_confidence(self, probe: TrainedProbe, accuracy: float) -> ChosenConfidence:
+    def choose_confidence(self, probe: FittedProbe, accuracy: float) -> ChosenConfidence:
         """Choose the confidence at which answers, rolled up the tree, are right often enough.
 
         See Also
         --------
         bioprobe.task.decisions.choose_roll_up : How.
         """
-        return choose_roll_up(self.probabilities, probe.classes, self.answers.truth, accuracy)
+        return choose_roll_up(
+            self.probabilities, probe.classes.taxonomy, self.answers.truth, accuracy
+        )
 
     def fit_sets(self, coverage_fraction: float) -> ConformalSets:
         """Choose the limit of conformal sets with a coverage.

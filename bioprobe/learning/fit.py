@@ -1,4 +1,4 @@
-"""A probe fitted on the labelled images of a store."""
+"""A method fitted on a task: what is not given is chosen, and what it answers on held-out rows."""
 
 from __future__ import annotations
 
@@ -10,16 +10,165 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import ProbeError
-from bioprobe.learning.fitted import HeldOut, TrainedProbe
-from bioprobe.learning.material import Material, gather_material
+from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.probes.probe import Probe, Sweep
-from bioprobe.splits import Split, read_split
-from bioprobe.store import EmbeddingStore
-from bioprobe.store.view import View
-from bioprobe.task.method import find_kind, make_probe, takes_lineages
-from bioprobe.task.target import LabelledRows, TextPrior, hash_rows, name_classes
-from bioprobe.taxonomy import Rank, Taxonomy
-from bioprobe.types import Places, Rows, Scores, Settings
+from bioprobe.registry import METHODS
+from bioprobe.task.method import Fitted, Method, find_probe, is_estimator, make_probe
+from bioprobe.task.target import hash_rows, mark_rows
+from bioprobe.task.task import Inner, Task
+from bioprobe.types import Mask, Places, Scores, Settings
+
+# Below the highest logit; no softmax gives such a class any probability.
+_ABSENT = 1e4
+#: Log-loss of an image whose class has no probability: that of the least float32 beside 1.
+LEAST_LIKELY_LOSS = float(-np.log(np.finfo(np.float32).eps))
+
+
+def fit(task: Task, method: str, settings: Settings | None = None) -> Fitted:
+    """Fit a method on the training rows of a task.
+
+    Parameters
+    ----------
+    task : Task
+        What is to be learnt.
+    method : str
+        One of :data:`bioprobe.registry.METHODS`.
+    settings : mapping, optional
+        What is given is not chosen.
+
+    Raises
+    ------
+    ProbeError
+        If the method or a setting is unknown, it lacks texts, or fewer than two classes have a
+        training row.
+    """
+    if method in METHODS.names and not is_estimator(method):
+        made: Method = METHODS.load(method)()
+        return made.fit(task, settings)
+    return fit_probe(task, method, settings)
+
+
+def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> FittedProbe:
+    """Fit a probe on the labelled images of a task.
+
+    Training rows are those of the part ``train`` that have a label. A value that is not given,
+    such as the regularisation, is chosen on the rows that :meth:`bioprobe.task.task.Task.inner`
+    holds out; then the probe is fitted on the training rows alone. The part ``test`` is not read.
+
+    Parameters
+    ----------
+    task : Task
+        What is to be learnt.
+    kind : str
+        A method that is a classifier of plain arrays.
+    settings : mapping, optional
+        Arguments of the probe. What is given is not chosen.
+
+    Raises
+    ------
+    ProbeError
+        If the kind or a setting is unknown, it lacks texts, or fewer than two classes have a
+        training row.
+    SelectionError
+        If no image is left.
+    """
+    own = dict(settings or {})
+    make_probe(kind, own)  # refuses unknown settings before anything is read
+    described = find_probe(kind)
+    if described.needs_texts and task.texts is None:
+        msg = f"{kind} starts from the texts of classes, and there are none: its encoder reads none"
+        raise ProbeError(msg)
+    texts = task.texts if described.needs_texts else None
+    inner = gather_inner(task, kind)
+    fixed = complete_settings(kind, own, task.seed)
+    prior = texts.embed(inner.labelled.classes) if texts else {}
+    chosen, held_out = _choose(kind, fixed, prior, inner)
+    training = inner.training
+    probe = make_probe(kind, {**chosen, **prior})
+    probe.fit(inner.vectors[training], inner.y[training])
+    classes = inner.labelled.classes.take(inner.labelled.classes.find(probe.classes_))
+    if inner.method == "validation":
+        held_out = _measure(probe, inner, held_out)
+    rows, store, split = inner.labelled.rows[training], task.store, task.split
+    provenance = task.view.describe(
+        {
+            "seed": task.seed,
+            "mask": task.view.mask,
+            **({"first_rank": task.target.first.value} if described.takes_lineages else {}),
+            **(texts.describe() if texts else {}),
+        }
+    )
+    return FittedProbe(
+        estimator=probe,
+        classes=classes,
+        settings=chosen,
+        encoder=store.manifest.encoder,
+        dim=store.manifest.dim,
+        rows_hash=hash_rows(store.images, rows),
+        n_rows=len(rows),
+        taught=np.unique(mark_rows(store.images, rows)),
+        split_name=split.name if split else "",
+        split_hash=split.hash if split else "",
+        held_out=held_out,
+        provenance=provenance.to_dict(),
+    )
+
+
+def gather_inner(task: Task, kind: str) -> Inner:
+    """Return the rows of a task as a kind of probe learns them."""
+    described = find_probe(kind)
+    return task.inner(lineages=described.takes_lineages, untaught=described.answers_untaught)
+
+
+def complete_settings(kind: str, settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Add the seed where the probe takes one."""
+    takes_seed = "seed" in make_probe(kind).get_params()
+    return {"seed": seed, **settings} if takes_seed else settings
+
+
+def _choose(
+    kind: str, settings: dict[str, Any], prior: dict[str, Any], inner: Inner
+) -> tuple[dict[str, Any], HeldOut]:
+    """Choose what is not given, and measure the probe on rows it did not learn from."""
+    described, folds = find_probe(kind), inner.folds
+    parameter = described.parameter
+    is_open = bool(parameter) and parameter not in settings
+    if inner.method == "none" or (inner.method == "validation" and not is_open):
+        return settings, HeldOut(inner.method)
+    if not (folds >= 0).any():
+        # All held-out images are of classes that the probe cannot answer.
+        return settings, HeldOut(inner.method, 0, inner.n_held_out)
+    vectors, y = inner.vectors, inner.y
+    if not parameter:
+        accuracies = measure_folds(kind, {**settings, **prior}, vectors, y, folds)[0]
+        return settings, HeldOut(inner.method, *_count_right(accuracies, folds))
+    others = {name: value for name, value in settings.items() if name != parameter} | prior
+    values = described.values if is_open else (settings[parameter],)
+    sweep = measure_values(kind, others, vectors, y, np.array(values), folds)
+    counts = _count_right(sweep.accuracies[sweep.best_index], folds)
+    if not is_open:
+        return settings, HeldOut(inner.method, *counts)
+    return {**settings, parameter: as_setting(sweep.best_value)}, HeldOut(
+        inner.method,
+        *counts,
+        parameter,
+        tuple(sweep.values.tolist()),
+        tuple(sweep.accuracies.mean(axis=1).tolist()),
+    )
+
+
+def _count_right(accuracies: npt.NDArray[np.float64], folds: Places) -> tuple[int, int]:
+    """Return how many held-out rows are right, and how many there are."""
+    sizes = np.unique(folds[folds >= 0], return_counts=True)[1]
+    return int(np.rint(accuracies * sizes).sum()), int(sizes.sum())
+
+
+def _measure(probe: Probe, inner: Inner, chosen: HeldOut) -> HeldOut:
+    """Count the right answers of the fitted probe on the validation part."""
+    out = inner.folds >= 0
+    answers = probe.predict(inner.vectors[out])
+    n_correct = int((answers == inner.labelled.names[out]).sum())
+    return dataclasses.replace(chosen, n_correct=n_correct, n_images=inner.n_held_out)
 
 
 def measure_values(
@@ -45,10 +194,12 @@ def measure_values(
     folds : ndarray of int64, shape (n_images,)
         Fold in which each row is held out, -1 for one that always trains.
     """
-    described = find_kind(kind)
-    sweep: Any = getattr(described.load(), "sweep", None)
+    described = find_probe(kind)
+    sweep: Any = getattr(described, "sweep", None)
     accepted = inspect.signature(sweep).parameters if sweep is not None else {}
-    if sweep is not None and all(name in accepted for name in settings):
+    # A sweep knows the classes that its rows teach, not those that only a text stands for.
+    alone = described.answers_untaught and not np.isin(y[folds >= 0], y[folds != 0]).all()
+    if sweep is not None and not alone and all(name in accepted for name in settings):
         found: Sweep = sweep(X, y, values, folds, **settings)
         return found
     rows = [
@@ -107,162 +258,6 @@ def as_setting(value: float) -> float | int:
     return int(value) if float(value).is_integer() else float(value)
 
 
-PROMPTED = "prompt+probe"
-
-
-def fit_probe(
-    asked: EmbeddingStore | View,
-    kind: str,
-    rank: Rank,
-    *,
-    split: str | Split | None = "default",
-    settings: Settings | None = None,
-    seed: int = 0,
-    first_rank: Rank = Rank.PHYLUM,
-    texts: TextPrior | None = None,
-) -> TrainedProbe:
-    """Fit a probe on the labelled images of a store.
-
-    Training rows are those of the part ``train`` that have a label at the rank. A value that is
-    not given, such as the regularisation, is chosen on the part ``validation``; where that is
-    empty, on the folds of the split, or five stratified ones with groups whole, of the training
-    rows. Then the probe is fitted on the training rows alone. The part ``test`` is not read.
-
-    Parameters
-    ----------
-    asked : EmbeddingStore or View
-        A :class:`bioprobe.store.selections.MaskedStore` leaves out what its mask drops.
-    kind : str
-        One of :data:`bioprobe.task.method.KINDS`.
-    rank : Rank
-        Rank of the classes.
-    split : str, Split or None
-        Name of a split in the store, or one that is not kept; None takes every labelled row for
-        training.
-    settings : mapping, optional
-        Arguments of the probe. What is given is not chosen.
-    seed : int
-        Of the folds, and of the probe where it draws at random.
-    first_rank : Rank
-        Broadest rank of the chain, for kinds that learn from lineages.
-    texts : TextPrior, optional
-        Where a ``prompt+probe`` starts.
-
-    Raises
-    ------
-    ProbeError
-        If the kind or a setting is unknown, or fewer than two classes have a training row.
-    StoreError
-        If there is no such split.
-    SelectionError
-        If no image is left.
-    """
-    view = View.of(asked)
-    store = view.store
-    settings = dict(settings or {})
-    make_probe(kind, settings)  # refuses unknown settings before anything is read
-    if (kind == PROMPTED) != (texts is not None):
-        msg = f"texts are where a {PROMPTED} starts; {kind} got {'some' if texts else 'none'}"
-        raise ProbeError(msg)
-    parts = read_split(store, split) if isinstance(split, str) else split
-    material = gather_material(
-        view, kind, rank, parts=parts, seed=seed, first_rank=first_rank, texts=texts,
-    )  # fmt: skip
-    fixed = complete_settings(kind, settings, seed)
-    prior = texts.embed(material.labelled.classes) if texts else {}
-    chosen, held_out = _choose(kind, fixed, prior, material)
-    training = material.training
-    probe = make_probe(kind, {**chosen, **prior})
-    probe.fit(material.vectors[training], material.y[training])
-    classes = _order_classes(material.labelled.classes, probe)
-    if material.method == "validation":
-        held_out = _measure(probe, classes, store, material.validation, held_out)
-    rows = material.labelled.rows[training]
-    provenance = view.describe(
-        {
-            "seed": seed,
-            "mask": view.mask,
-            **({"first_rank": first_rank.value} if takes_lineages(kind) else {}),
-            **(texts.describe() if texts else {}),
-        }
-    )
-    return TrainedProbe(
-        estimator=probe,
-        classes=classes,
-        rank=rank,
-        settings=chosen,
-        encoder=store.manifest.encoder,
-        dim=store.manifest.dim,
-        rows_hash=hash_rows(store.images, rows),
-        n_rows=len(rows),
-        split_name=parts.name if parts else "",
-        split_hash=parts.hash if parts else "",
-        held_out=held_out,
-        provenance=provenance.to_dict(),
-    )
-
-
-def _choose(
-    kind: str, settings: dict[str, Any], prior: dict[str, Any], material: Material
-) -> tuple[dict[str, Any], HeldOut]:
-    """Choose what is not given, and measure the probe on rows it did not learn from."""
-    parameter, folds = find_kind(kind).parameter, material.folds
-    is_open = bool(parameter) and parameter not in settings
-    if material.method == "none" or (material.method == "validation" and not is_open):
-        return settings, HeldOut(material.method)
-    vectors, y = material.vectors, material.y
-    if not parameter:
-        accuracies = measure_folds(kind, {**settings, **prior}, vectors, y, folds)[0]
-        return settings, HeldOut(material.method, *_count_right(accuracies, folds))
-    others = {name: value for name, value in settings.items() if name != parameter} | prior
-    values = find_kind(kind).values if is_open else (settings[parameter],)
-    sweep = measure_values(kind, others, vectors, y, np.array(values), folds)
-    counts = _count_right(sweep.accuracies[sweep.best_index], folds)
-    if not is_open:
-        return settings, HeldOut(material.method, *counts)
-    return {**settings, parameter: as_setting(sweep.best_value)}, HeldOut(
-        material.method,
-        *counts,
-        parameter,
-        tuple(sweep.values.tolist()),
-        tuple(sweep.accuracies.mean(axis=1).tolist()),
-    )
-
-
-def _count_right(accuracies: npt.NDArray[np.float64], folds: Rows) -> tuple[int, int]:
-    """Return how many held-out rows are right, and how many there are."""
-    sizes = np.unique(folds[folds >= 0], return_counts=True)[1]
-    return int(np.rint(accuracies * sizes).sum()), int(sizes.sum())
-
-
-def _order_classes(classes: Taxonomy, probe: Probe) -> Taxonomy:
-    """Return the classes in the order in which the probe has them."""
-    place_of = {name: place for place, name in enumerate(name_classes(classes))}
-    return Taxonomy(tuple(classes.taxa[place_of[str(name)]] for name in probe.classes_))
-
-
-def _measure(
-    probe: Probe, classes: Taxonomy, store: EmbeddingStore, labelled: LabelledRows, chosen: HeldOut
-) -> HeldOut:
-    """Count the right answers of the fitted probe on the validation part."""
-    answers = probe.predict_proba(store.read_vectors(labelled.rows)).argmax(axis=1)
-    # By lineage: a name that is unique in training may have a homonym among these.
-    place_of = {taxon.lineage: place for place, taxon in enumerate(classes)}
-    truth = np.array([place_of.get(taxon.lineage, -1) for taxon in labelled.classes])
-    n_correct = int((answers == truth[labelled.positions]).sum())
-    return dataclasses.replace(chosen, n_correct=n_correct, n_images=len(answers))
-
-
-def complete_settings(kind: str, settings: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Add the seed where the probe takes one."""
-    takes_seed = "seed" in make_probe(kind).get_params()
-    return {"seed": seed, **settings} if takes_seed else settings
-
-
-# Below the highest logit; no softmax gives such a class any probability.
-_ABSENT = 1e4
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class HeldOutAnswers:
     """Logits of images that did not teach the probe that gave them.
@@ -273,40 +268,34 @@ class HeldOutAnswers:
         Of the classes of the probe, in their order; far below the others for a class that the
         probe which was asked had not learnt.
     truth : ndarray of int64, shape (n_images,)
-        Class of each image, -1 where that probe had not learnt it.
+        Class of each image, -1 where that probe had not learnt it. An image of a class that the
+        method cannot answer is here too, with its logits, and no class.
     method : str
         ``validation`` part of the split, ``cross-validation`` of the training rows, or ``none``.
     """
 
     logits: Scores
-    truth: Rows
+    truth: Places
     method: str
 
 
 def answer_held_out(
-    asked: EmbeddingStore | View,
-    probe: TrainedProbe,
-    *,
-    split: str | Split | None = "default",
-    seed: int = 0,
-    first_rank: Rank = Rank.PHYLUM,
-    texts: TextPrior | None = None,
-    left_out_fraction: float = 0.0,
+    task: Task, fitted: Fitted, method: str, *, left_out_fraction: float = 0.0
 ) -> HeldOutAnswers:
-    """Ask a probe for images that it did not learn from, fitted again without them if need be.
+    """Ask a method for images that it did not learn from, fitted again without them if need be.
 
-    Images are those of the part ``validation``, which the fitted probe answers; where it is empty,
-    the training rows, each answered by a probe of the same settings that learnt from the other
-    folds. The part ``test`` is not read.
+    Images are those that :meth:`bioprobe.task.task.Task.inner` holds out: of the part
+    ``validation``, which the fitted method answers; where that is empty, the training rows, each
+    answered by one of the same settings that learnt from the other folds.
 
     Parameters
     ----------
-    asked : EmbeddingStore or View
-        That the probe was fitted on.
-    probe : TrainedProbe
-        As :func:`bioprobe.learning.fit.fit_probe` returned it.
-    split, seed, first_rank, texts
-        As they were given to it.
+    task : Task
+        That the method was fitted on.
+    fitted : Fitted
+        As :func:`fit` returned it.
+    method : str
+        Its name.
     left_out_fraction : float
         Share of the classes, in [0, 1), whose images are asked of a probe that has not learnt
         these classes at all, and come too, as images of no class.
@@ -314,65 +303,88 @@ def answer_held_out(
     Raises
     ------
     ProbeError
-        If the share is out of range.
+        If the share is out of range, or classes are to be left out of what is no probe.
     """
-    view = View.of(asked)
-    store = view.store
     if not 0 <= left_out_fraction < 1:
         msg = f"the share of classes left out lies in [0, 1), got {left_out_fraction:g}"
         raise ProbeError(msg)
-    parts = read_split(store, split) if isinstance(split, str) else split
-    material = gather_material(
-        view, probe.kind, probe.rank, parts=parts, seed=seed, first_rank=first_rank, texts=texts,
-    )  # fmt: skip
-    settings = {**probe.settings, **(texts.embed(material.labelled.classes) if texts else {})}
-    if material.method == "validation":
-        rows = material.validation
-        answers = probe.estimator.decision_function(store.read_vectors(rows.rows))
-        # By lineage: a name that is unique in training may have a homonym among these.
-        place_of = {taxon.lineage: place for place, taxon in enumerate(probe.classes)}
-        truth = np.array([place_of.get(taxon.lineage, -1) for taxon in rows.classes])
-        found, truths = [answers], [truth[rows.positions]]
-    else:
-        found, truths = (
-            [np.zeros((0, len(probe.classes)), dtype=np.float32)],
-            [np.zeros(0, dtype=np.int64)],
-        )
-        for fold in np.unique(material.folds[material.folds >= 0]):
-            out = material.folds == fold
-            answers, learnt = _fit_without(probe, settings, material, out)
-            places = _find_places(probe.estimator, material.labelled.names[out])
-            found.append(answers)
-            truths.append(np.where(np.isin(places, learnt), places, -1))
+    if isinstance(fitted, FittedProbe) and is_estimator(method):
+        return _answer_by_probe(task, fitted, left_out_fraction)
     if left_out_fraction:
-        out = _leave_out(material, left_out_fraction, seed)
-        found.append(_fit_without(probe, settings, material, out)[0])
+        msg = f"classes are left out of probes; {method} is none"
+        raise ProbeError(msg)
+    return _answer_by_method(task, fitted, method)
+
+
+def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) -> HeldOutAnswers:
+    inner = gather_inner(task, fitted.kind)
+    reads = find_probe(fitted.kind).needs_texts and task.texts is not None
+    prior = task.texts.embed(inner.labelled.classes) if reads and task.texts else {}
+    settings = {**fitted.settings, **prior}
+    places = fitted.classes.find(inner.labelled.names)
+    n_classes = len(fitted.classes)
+    found, truths = [np.zeros((0, n_classes), np.float32)], [np.zeros(0, np.int64)]
+    for fold in np.unique(inner.folds[inner.folds >= 0]):
+        out = inner.folds == fold
+        if inner.method == "validation":
+            logits, learnt = fitted.estimator.decision_function(inner.vectors[out]), None
+        else:
+            logits, learnt = _fit_without(fitted, settings, inner, out)
+        found.append(logits)
+        truths.append(
+            places[out]
+            if learnt is None
+            else np.where(np.isin(places[out], learnt), places[out], -1)
+        )
+    if len(inner.unknown):
+        vectors = task.view.read_vectors(inner.unknown.rows)
+        found.append(fitted.estimator.decision_function(vectors))
+        truths.append(np.full(len(vectors), -1))
+    if left_out_fraction:
+        out = _leave_out(inner, left_out_fraction, task.seed)
+        found.append(_fit_without(fitted, settings, inner, out)[0])
         truths.append(np.full(int(out.sum()), -1))
-    return HeldOutAnswers(np.concatenate(found), np.concatenate(truths), material.method)
+    return HeldOutAnswers(np.concatenate(found), np.concatenate(truths), inner.method)
+
+
+def _answer_by_method(task: Task, fitted: Fitted, method: str) -> HeldOutAnswers:
+    """Ask any method through its own face; probabilities stand for logits by their logarithm."""
+    made: Method = METHODS.load(method)()
+    inner = task.inner(untaught=made.answers_untaught)
+    found, truths = [np.zeros((0, len(fitted.classes)), np.float32)], [np.zeros(0, np.int64)]
+    learns = fitted.n_rows > 0 and inner.method != "validation"
+    for fold in np.unique(inner.folds[inner.folds >= 0]):
+        rows = inner.labelled.rows[inner.folds == fold]
+        asked = made.fit(task.without(rows), fitted.settings) if learns else fitted
+        answers = asked.ask(task.view.take(rows), len(asked.classes))
+        logs = np.log(np.maximum(answers.to_dense(), np.finfo(np.float32).tiny))
+        found.append(_spread(logs, fitted.classes.place(asked.classes), len(fitted.classes)))
+        truths.append(fitted.classes.find_labels(answers.images, answers.rows))
+    return HeldOutAnswers(np.concatenate(found), np.concatenate(truths), inner.method)
 
 
 def _fit_without(
-    probe: TrainedProbe, settings: dict[str, object], material: Material, out: npt.NDArray[np.bool_]
-) -> tuple[Scores, Rows]:
+    fitted: FittedProbe, settings: dict[str, object], inner: Inner, out: Mask
+) -> tuple[Scores, Places]:
     """Fit again without some rows, and return their logits and the classes that were learnt."""
-    training = material.training & ~out
-    again = make_probe(probe.kind, settings).fit(material.vectors[training], material.y[training])
-    logits = again.decision_function(material.vectors[out])
-    learnt = _find_places(probe.estimator, again.classes_)
-    answers = np.repeat(logits.max(axis=1, keepdims=True) - _ABSENT, len(probe.classes), axis=1)
-    answers[:, learnt] = logits
-    return answers.astype(np.float32), learnt
+    training = inner.training & ~out
+    again = make_probe(fitted.kind, settings).fit(inner.vectors[training], inner.y[training])
+    logits = again.decision_function(inner.vectors[out])
+    learnt = fitted.classes.find(again.classes_)
+    return _spread(logits, learnt, len(fitted.classes)), learnt
 
 
-def _find_places(probe: Probe, names: npt.NDArray[np.object_]) -> Rows:
-    place_of = {str(name): place for place, name in enumerate(probe.classes_)}
-    return np.array([place_of.get(str(name), -1) for name in names], dtype=np.int64)
+def _spread(logits: Scores, places: Places, n_classes: int) -> Scores:
+    """Return logits in the order of all classes, those that are not among them far below."""
+    spread = np.repeat(logits.max(axis=1, keepdims=True) - _ABSENT, n_classes, axis=1)
+    spread[:, places] = logits
+    return spread.astype(np.float32)
 
 
-def _leave_out(material: Material, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
+def _leave_out(inner: Inner, fraction: float, seed: int) -> Mask:
     """Return which rows are of classes that are left out; two classes are kept at least."""
-    names = material.labelled.names.astype(str)
-    classes = np.unique(names[material.training & (names != "")])
+    names = inner.labelled.names.astype(str)
+    classes = np.unique(names[inner.training & (names != "")])
     n_out = min(max(1, round(fraction * len(classes))), len(classes) - 2)
     if n_out < 1:
         msg = f"leaving classes out takes three or more, got {len(classes)}"

@@ -20,9 +20,9 @@ from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions, answer_in_chunks
-from bioprobe.task.target import hash_taxonomy
-from bioprobe.taxonomy import Rank, Taxonomy
-from bioprobe.types import Rows, Vectors
+from bioprobe.task.target import Classes, mark_rows
+from bioprobe.taxonomy import Rank
+from bioprobe.types import Mask, Rows, Vectors
 
 Answers = tuple[Rows, npt.NDArray[np.float32]]
 
@@ -63,17 +63,15 @@ class HeldOut:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainedProbe:
+class FittedProbe:
     """A fitted probe with everything that says what it is.
 
     Parameters
     ----------
     estimator : Probe
         The classifier.
-    classes : Taxonomy
+    classes : Classes
         Its classes, in the order of ``estimator.classes_``.
-    rank : Rank
-        Rank of the classes.
     settings : dict
         Arguments of the estimator, the chosen one among them; JSON-ready.
     encoder : Fingerprint
@@ -84,6 +82,9 @@ class TrainedProbe:
         SHA-256 of which images the training rows are.
     n_rows : int
         Training rows.
+    taught : ndarray of uint64, shape (n_distinct,), optional
+        What stands for each training image, sorted; see
+        :func:`bioprobe.task.target.mark_rows`. None in a probe that an earlier version kept.
     split_name, split_hash : str
         Split of which these are the training part; ``""`` where all labelled rows were taken.
     held_out : HeldOut
@@ -93,13 +94,13 @@ class TrainedProbe:
     """
 
     estimator: Probe
-    classes: Taxonomy
-    rank: Rank
+    classes: Classes
     settings: dict[str, Any]
     encoder: Fingerprint
     dim: int
     rows_hash: str
     n_rows: int
+    taught: npt.NDArray[np.uint64] | None = None
     split_name: str = ""
     split_hash: str = ""
     held_out: HeldOut = HeldOut("none")
@@ -111,9 +112,14 @@ class TrainedProbe:
         return self.estimator.kind
 
     @property
+    def rank(self) -> Rank:
+        """Rank of the classes."""
+        return self.classes.rank or Rank.SPECIES
+
+    @property
     def taxonomy_hash(self) -> str:
         """SHA-256 of the lineages of the classes."""
-        return hash_taxonomy(self.classes)
+        return self.classes.hash
 
     def check_encoder(self, encoder: Fingerprint) -> None:
         """Refuse vectors of another encoder.
@@ -153,7 +159,7 @@ class TrainedProbe:
             raise MismatchError(msg)
         return self.estimator.predict_proba(vectors)
 
-    def predict(self, asked: EmbeddingStore | View, k: int = 5) -> Predictions:
+    def ask(self, asked: EmbeddingStore | View, k: int = 5) -> Predictions:
         """Label the images of a store.
 
         Parameters
@@ -175,8 +181,9 @@ class TrainedProbe:
         top, scores = answer_in_chunks(view, lambda vectors: self._answer(vectors, k))
         provenance = self._describe(str(view.folder), len(view), view.condition)
         return Predictions(
-            view.images, view.rows, self.classes, self.rank, top, scores, "probability", provenance
-        )
+            view.images, view.rows, self.classes, top, scores, provenance,
+            self.find_taught(view.images, view.rows),
+        )  # fmt: skip
 
     def predict_images(
         self, images: ImageTable, vectors: Vectors, k: int = 5, *, source: str = ""
@@ -196,10 +203,14 @@ class TrainedProbe:
         """
         top, scores = self._answer(vectors, k)
         provenance = self._describe(source, len(vectors), "")
+        rows = np.arange(len(vectors))
         return Predictions(
-            images, np.arange(len(vectors)), self.classes, self.rank, top, scores,
-            "probability", provenance,
-        )  # fmt: skip
+            images, rows, self.classes, top, scores, provenance, self.find_taught(images, rows)
+        )
+
+    def find_taught(self, images: ImageTable, rows: Rows) -> Mask | None:
+        """Return which images the probe learnt from, wherever they lie now."""
+        return None if self.taught is None else np.isin(mark_rows(images, rows), self.taught)
 
     def _answer(self, vectors: Vectors, k: int) -> Answers:
         probabilities = self.predict_vectors(vectors)

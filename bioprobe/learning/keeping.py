@@ -18,18 +18,21 @@ from bioprobe.errors import BioprobeError, ProbeError, StoreError
 from bioprobe.files import explaining_refusal, replacing, write_text
 from bioprobe.learning.calibrated import Calibration
 from bioprobe.learning.fit import HeldOutAnswers
-from bioprobe.learning.fitted import HeldOut, TrainedProbe
+from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.method import make_probe
-from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.task.target import Classes
+from bioprobe.taxonomy import Rank, Taxon
 
 PROBES_NAME = "probes"
 ARRAYS_NAME, CARD_NAME = "probe.safetensors", "probe.json"
 SCHEMA_VERSION = 1
+# Among the arrays: what stands for each image that taught.
+_TAUGHT = "taught_images"
 _NAME = re.compile(r"\w[\w.+-]*")
 
 
-def write_probe(store: EmbeddingStore, name: str, probe: TrainedProbe) -> Path:
+def write_probe(store: EmbeddingStore, name: str, probe: FittedProbe) -> Path:
     """Keep a probe in a store under a name, in place of one of that name.
 
     The card names the SHA-256 of the arrays and is written last: what an interrupted run leaves
@@ -41,7 +44,7 @@ def write_probe(store: EmbeddingStore, name: str, probe: TrainedProbe) -> Path:
         Store that the probe was fitted on.
     name : str
         Letters, digits, ``_``, ``-``, ``+`` and ``.``.
-    probe : TrainedProbe
+    probe : FittedProbe
         What is kept.
 
     Returns
@@ -61,6 +64,8 @@ def write_probe(store: EmbeddingStore, name: str, probe: TrainedProbe) -> Path:
     folder = find_folder(store, name)
     arrays = probe.estimator.to_arrays()
     arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+    if probe.taught is not None:
+        arrays[_TAUGHT] = probe.taught
     data = save(arrays)
     card = {
         "schema_version": SCHEMA_VERSION,
@@ -89,7 +94,7 @@ def write_probe(store: EmbeddingStore, name: str, probe: TrainedProbe) -> Path:
     return folder
 
 
-def read_probe(store: EmbeddingStore, name: str) -> TrainedProbe:
+def read_probe(store: EmbeddingStore, name: str) -> FittedProbe:
     """Read a probe of a store, and check that it may be asked of its vectors.
 
     Raises
@@ -172,7 +177,7 @@ def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes
     return card, data
 
 
-def _build(card: dict[str, Any], data: bytes) -> TrainedProbe:
+def _build(card: dict[str, Any], data: bytes) -> FittedProbe:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -181,17 +186,17 @@ def _build(card: dict[str, Any], data: bytes) -> TrainedProbe:
     except SafetensorError as error:
         raise ValueError(str(error)) from error
     names = np.array([one["name"] for one in card["classes"]], dtype=np.str_)
-    return TrainedProbe(
+    taught = arrays.pop(_TAUGHT, None)
+    taxa = (Taxon(tuple(one["lineage"]), one["common_name"]) for one in card["classes"])
+    return FittedProbe(
         estimator=make_probe(card["kind"], card["settings"]).set_arrays(arrays, names),
-        classes=Taxonomy(
-            tuple(Taxon(tuple(one["lineage"]), one["common_name"]) for one in card["classes"])
-        ),
-        rank=Rank.parse(card["rank"]),
+        classes=Classes(tuple(names.tolist()), tuple(taxa), Rank.parse(card["rank"])),
         settings=card["settings"],
         encoder=Fingerprint.from_dict(card["encoder"]),
         dim=int(card["dim"]),
         rows_hash=card["training_rows"]["hash"],
         n_rows=int(card["training_rows"]["n"]),
+        taught=taught,
         split_name=card["split"]["name"],
         split_hash=card["split"]["hash"],
         held_out=HeldOut.from_dict(card["held_out"]),

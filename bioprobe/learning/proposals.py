@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import json
 import math
@@ -13,54 +12,13 @@ from typing import Any
 import numpy as np
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.balance import BALANCES
-from bioprobe.task.method import find_kind
+from bioprobe.probes.probe import Dimension
+from bioprobe.task.method import find_probe
 
 KIND = "kind"
 TEXT_TYPE, TEMPLATES = "text_type", "templates"
 # The quickest first: what there is no time for is missed least.
 TUNED_KINDS = ("lda", "ridge", "centroid", "knn", "linear", "hierarchical", "prompt+probe")
-
-Choices = tuple[Any, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Dimension:
-    """One setting and its choices.
-
-    Parameters
-    ----------
-    name : str
-        Setting of the probe.
-    choices : tuple
-        The first is that which is tried first.
-    when : tuple of str, optional
-        Another setting and the value at which this one plays a part.
-    """
-
-    name: str
-    choices: Choices
-    when: tuple[str, str] | None = None
-
-    def plays_part(self, settings: Mapping[str, Any]) -> bool:
-        """Tell whether this is to be chosen beside other settings."""
-        return self.when is None or settings.get(self.when[0]) == self.when[1]
-
-
-_DIMENSIONS: dict[str, tuple[Dimension, ...]] = {
-    "knn": (Dimension("temperature", (0.07, 0.02, 0.04, 0.12, 0.2)),),
-    "linear": (
-        Dimension("balance", BALANCES),
-        Dimension("tau", (1.0, 0.5, 1.5), ("balance", "logit-adjustment")),
-        Dimension("gamma", (2.0, 1.0, 3.0), ("balance", "focal")),
-        Dimension("alpha", (0.2, 0.1, 0.4), ("balance", "mixup")),
-    ),
-    "hierarchical": (
-        Dimension("method", ("softmax", "local")),
-        Dimension("smoothing", (0.2, 0.0, 0.1, 0.4), ("method", "softmax")),
-    ),
-    "prompt+probe": (Dimension("balance", ("none", "class-weight", "logit-adjustment")),),
-}
 
 
 def list_dimensions(
@@ -90,14 +48,14 @@ def list_dimensions(
     if kind not in TUNED_KINDS:
         msg = f"tuning compares {', '.join(TUNED_KINDS)}; got {kind!r}"
         raise ProbeError(msg)
-    found = find_kind(kind)
-    dimensions = _DIMENSIONS.get(kind, ())
+    found = find_probe(kind)
+    dimensions: tuple[Dimension, ...] = found.space
     if found.parameter and not whole_path:
         # The middle of the path first.
         middle = len(found.values) // 2
         values = (found.values[middle], *found.values[:middle], *found.values[middle + 1 :])
         dimensions += (Dimension(found.parameter, values),)
-    if kind == "prompt+probe":
+    if found.needs_texts:
         dimensions += (Dimension(TEXT_TYPE, tuple(text_types)),)
         dimensions += (Dimension(TEMPLATES, tuple(templates)),)
     return dimensions

@@ -13,17 +13,17 @@ import numpy.typing as npt
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, ProbeError, StoreError
 from bioprobe.learning.fit import as_setting, measure_values
-from bioprobe.learning.fitted import HeldOut, TrainedProbe
+from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.learning.keeping import read_probe
 from bioprobe.probes.stacked import StackProbe
 from bioprobe.provenance import Provenance
-from bioprobe.splits import Split, assign_folds, read_split
+from bioprobe.splits import read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.method import find_kind, make_probe
-from bioprobe.task.predictions import Predictions, find_label_classes, measure_accuracy
-from bioprobe.task.target import LabelledRows, hash_rows, label_rows, name_classes
-from bioprobe.taxonomy import Rank, Taxonomy
+from bioprobe.task.method import find_probe, make_probe
+from bioprobe.task.predictions import Predictions
+from bioprobe.task.target import Classes, Labelled, hash_rows, mark_rows
+from bioprobe.task.task import N_FOLDS, Task
 from bioprobe.types import Rows, Settings, Vectors
 
 if TYPE_CHECKING:
@@ -133,19 +133,55 @@ _IMAGES_AT_ONCE = 16_384
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainedStack:
+class FittedStack:
     """A stack with the encoders that it takes vectors of.
 
     Parameters
     ----------
-    probe : TrainedProbe
+    probe : FittedProbe
         Of kind ``stack``; its provenance names the encoders.
     n_missing : tuple of int
         Of each further store, labelled images of the split that it lacked at the fit.
+    others : tuple of EmbeddingStore
+        The further stores, in the order of their encoders; needed to answer a view.
     """
 
-    probe: TrainedProbe
+    probe: FittedProbe
     n_missing: tuple[int, ...] = ()
+    others: tuple[EmbeddingStore, ...] = ()
+
+    @property
+    def classes(self) -> Classes:
+        """What it can answer."""
+        return self.probe.classes
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Bases with what was chosen for them, and the strength of their combination."""
+        return self.probe.settings
+
+    @property
+    def n_rows(self) -> int:
+        """Images that it learnt from."""
+        return self.probe.n_rows
+
+    def ask(self, view: View, k: int = 5) -> Predictions:
+        """Label the images of a view of the first store.
+
+        Raises
+        ------
+        MismatchError
+            If a further store lacks some of the images: what is judged is the same for all methods.
+        """
+        shared = find_shared_images((view.store, *self.others), view.rows)
+        for other, n_missing in zip(self.others, shared.n_missing, strict=True):
+            if n_missing:
+                msg = (
+                    f"{other.folder} lacks {n_missing:,} of the {len(view):,} images that are "
+                    "stacked; embed the same images into it, or leave --with-store out"
+                )
+                raise MismatchError(msg)
+        return self.predict(shared, k)
 
     @property
     def estimator(self) -> StackProbe:
@@ -228,10 +264,11 @@ class TrainedStack:
             top = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
             tops.append(top)
             scores.append(np.take_along_axis(probabilities, top, axis=1))
-        probe = self.probe
+        images, rows = shared.stores[0].images, shared.rows[:, 0]
+        taught = self.probe.find_taught(images, rows)
         return Predictions(
-            shared.stores[0].images, shared.rows[:, 0], probe.classes, probe.rank,
-            np.concatenate(tops), np.concatenate(scores), "probability", self.describe(shared),
+            images, rows, self.classes, np.concatenate(tops), np.concatenate(scores),
+            self.describe(shared), taught,
         )  # fmt: skip
 
     def describe(self, shared: SharedImages, *, part: str = "") -> Provenance:
@@ -313,9 +350,7 @@ class TrainedStack:
         """
         self._check_order(shared)
         first = shared.stores[0]
-        truth = find_label_classes(
-            first.images, shared.rows[:, 0], self.probe.classes, self.probe.rank
-        )
+        truth = self.classes.find_labels(first.images, shared.rows[:, 0])
         stack = self.estimator
         matrices = self._spread(shared.read_vectors())
         answers = [stack.predict_proba(matrices)]
@@ -336,7 +371,7 @@ class TrainedStack:
             raise MismatchError(msg)
 
 
-def read_stack(store: EmbeddingStore, name: str) -> TrainedStack:
+def read_stack(store: EmbeddingStore, name: str) -> FittedStack:
     """Read a stack that a store keeps.
 
     Raises
@@ -348,7 +383,7 @@ def read_stack(store: EmbeddingStore, name: str) -> TrainedStack:
     MismatchError
         If its first encoder is not the store's.
     """
-    stack = TrainedStack(probe=read_probe(store, name))
+    stack = FittedStack(probe=read_probe(store, name))
     if stack.estimator.is_shared_:
         msg = f"{name!r} is a stack of one encoder; ask it by bioprobe probe predict {name}"
         raise ProbeError(msg)
@@ -376,20 +411,36 @@ def _describe_mismatch(encoder: Fingerprint, given: Sequence[EmbeddingStore]) ->
 # Those that learn from vectors and single labels alone.
 BASE_KINDS = ("linear", "lda", "ridge", "knn", "centroid")
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+_EACH: tuple[tuple[str, Settings], ...] = (("lda", {}),)
+_ALONE: tuple[tuple[str, Settings], ...] = (*_EACH, ("centroid", {}))
+
+
+class Stack:
+    """The method ``stack``: several probes, of one encoder or of each of several, combined."""
+
+    needs_texts = False
+    answers_untaught = False
+    estimator = StackProbe
+
+    def fit(self, task: Task, settings: Settings | None = None) -> FittedStack:
+        """Fit a stack; settings are those that an earlier fit has chosen."""
+        given = dict(settings or {})
+        unknown = sorted(set(given) - {"bases", "C", "n_folds", "seed"})
+        if unknown:
+            msg = f"stack has no setting {unknown[0]!r}; it has bases and C"
+            raise ProbeError(msg)
+        bases = given.get("bases")
+        return fit_stack(task, bases=bases, C=given.get("C"), is_chosen=bases is not None)
 
 
 def fit_stack(
-    asked: EmbeddingStore | View,
-    others: Sequence[EmbeddingStore],
-    rank: Rank,
+    task: Task,
     *,
-    bases: Sequence[tuple[str, Settings]] = (("lda", {}),),
-    split: str | Split | None = "default",
+    bases: Sequence[tuple[str, Settings]] | None = None,
     C: float | None = None,  # noqa: N803 - scikit-learn's name
-    n_folds: int = 5,
-    seed: int = 0,
-) -> TrainedStack:
-    """Fit probes of several encoders on the same images, and how to combine them.
+    is_chosen: bool = False,
+) -> FittedStack:
+    """Fit probes of one or several encoders on the same images, and how to combine them.
 
     Everything is learnt and chosen on the part ``train``, images that a store lacks left out: the
     value that a base leaves open, such as its regularisation, on the folds of the split or on
@@ -398,87 +449,80 @@ def fit_stack(
 
     Parameters
     ----------
-    asked : EmbeddingStore or View
-        Labels and split are those of this store.
-    others : sequence of EmbeddingStore
-        At least one, of the same images by another encoder.
-    rank : Rank
-        Rank of the classes.
-    bases : sequence of (str, mapping)
-        Kinds, of :data:`BASE_KINDS`, with settings: one probe of each for each store.
-    split : str, Split or None
-        Split of the first store; None takes every labelled row for training.
+    task : Task
+        Its ``others`` are stores of the same images by other encoders.
+    bases : sequence of (str, mapping), optional
+        Kinds, of :data:`BASE_KINDS`, with settings: one probe of each for each store. By default
+        ``lda``, and of a single encoder ``centroid`` beside it.
     C : float, optional
         Inverse strength of the penalty of the combination; by default chosen on the folds.
-    n_folds : int
-        Folds, where the split has none.
-    seed : int
-        Of these folds.
+    is_chosen : bool
+        Whether ``bases`` are those of an earlier fit, one for each matrix, with all settings.
 
     Raises
     ------
     ProbeError
-        If there is one store, a base cannot be stacked, or fewer than two classes have a row.
+        If a base cannot be stacked, or fewer than two classes have a row.
     MismatchError
         If a store has none of the images.
     """
-    view = View.of(asked)
-    first, stores = view.store, (view.store, *others)
-    _check_bases(stores, bases)
-    parts = read_split(first, split) if isinstance(split, str) else split
-    training, validation, n_missing = _gather(view, stores, rank, parts)
+    stores = (task.store, *task.others)
+    asked = list(bases) if bases is not None else list(_EACH if task.others else _ALONE)
+    _check_bases(asked)
+    training, validation, n_missing = _gather(task, stores)
     labelled, names = training.labelled, training.labelled.names
     n_classes = len(np.unique(labelled.positions))
     if n_classes < 2:
         msg = (
             f"a probe tells classes apart, and {len(names)} training images that all stores hold "
-            f"have labels of {n_classes} at {rank.value}; choose another --level or --split"
+            f"have labels of {n_classes} at {task.target.name}; choose another --level or --split"
         )
         raise ProbeError(msg)
-    folds = _hold_out(labelled, parts, n_folds, seed)
+    folds = task.fold(labelled)
     matrices = training.shared.read_vectors()
+    n_each = len(asked) // len(matrices) if is_chosen else len(asked)
+    spread = [matrix for matrix in matrices for _ in range(n_each)]
+    wanted = asked if is_chosen else asked * len(matrices)
     chosen = [
         (kind, _choose(kind, dict(settings), matrix, names, folds))
-        for matrix in matrices
-        for kind, settings in bases
+        for (kind, settings), matrix in zip(wanted, spread, strict=True)
     ]
-    spread = [matrix for matrix in matrices for _ in bases]
     strengths = STRENGTHS if C is None else (C,)
-    estimator = StackProbe(chosen, C=strengths, n_folds=n_folds, seed=seed)
-    estimator.fit(spread, names, folds)
+    estimator = StackProbe(chosen, C=strengths, n_folds=N_FOLDS, seed=task.seed)
+    estimator.fit(spread if task.others else matrices[0], names, folds)
     settings = {
         "bases": [list(base) for base in chosen],
         "C": as_setting(estimator.C_),
-        "n_folds": n_folds,
-        "seed": seed,
+        "n_folds": N_FOLDS,
+        "seed": task.seed,
     }
     estimator.set_params(C=settings["C"])
-    place_of = {name: place for place, name in enumerate(name_classes(labelled.classes))}
-    taxa = labelled.classes.taxa
-    provenance = view.take(labelled.rows).describe(
+    provenance = task.view.take(labelled.rows).describe(
         {
-            "seed": seed,
+            "seed": task.seed,
             "encoders": [one.manifest.encoder.to_dict() for one in stores],
             "stores": [str(one.folder) for one in stores],
             "n_missing": list(n_missing),
             "chosen_on": "folds of the training images",
         }
     )
-    stack = TrainedStack(
-        probe=TrainedProbe(
+    first, split = task.store, task.split
+    stack = FittedStack(
+        probe=FittedProbe(
             estimator=estimator,
-            classes=Taxonomy(tuple(taxa[place_of[str(name)]] for name in estimator.classes_)),
-            rank=rank,
+            classes=labelled.classes.take(labelled.classes.find(estimator.classes_)),
             settings=settings,
             encoder=first.manifest.encoder,
             dim=first.manifest.dim,
             rows_hash=hash_rows(first.images, labelled.rows),
             n_rows=len(names),
-            split_name=parts.name if parts else "",
-            split_hash=parts.hash if parts else "",
+            taught=np.unique(mark_rows(first.images, labelled.rows)),
+            split_name=split.name if split else "",
+            split_hash=split.hash if split else "",
             provenance=provenance.to_dict(),
         ),
         n_missing=n_missing,
+        others=task.others,
     )
     held_out = _measure(stack, validation, folds, is_open=C is None)
     return dataclasses.replace(stack, probe=dataclasses.replace(stack.probe, held_out=held_out))
@@ -488,16 +532,13 @@ def fit_stack(
 class _Part:
     """Labelled images of a part of the split, and where the stores have them."""
 
-    labelled: LabelledRows
+    labelled: Labelled
     shared: SharedImages
 
 
-def _check_bases(stores: Sequence[EmbeddingStore], bases: Sequence[tuple[str, Settings]]) -> None:
-    if len(stores) < 2 or not bases:
-        msg = (
-            f"a stack combines the probes of several stores, got {len(stores)} of them and "
-            f"{len(bases)} kinds; name the others by --with STORE"
-        )
+def _check_bases(bases: Sequence[tuple[str, Settings]]) -> None:
+    if not bases:
+        msg = "a stack combines probes, and no kind of them was named"
         raise ProbeError(msg)
     for kind, settings in bases:
         if kind not in BASE_KINDS:
@@ -506,29 +547,14 @@ def _check_bases(stores: Sequence[EmbeddingStore], bases: Sequence[tuple[str, Se
         make_probe(kind, settings)  # refuses unknown settings before anything is read
 
 
-def _gather(
-    view: View, stores: Sequence[EmbeddingStore], rank: Rank, parts: Split | None
-) -> tuple[_Part, _Part, tuple[int, ...]]:
-    first, selected = view.store, view.rows
-    training = selected if parts is None else np.intersect1d(parts.rows("train"), selected)
-    validation = selected[:0]
-    if parts is not None:
-        validation = np.intersect1d(parts.rows("validation"), selected)
-    labelled = label_rows(first.images, np.concatenate([training, validation]), rank)
-    labelled = labelled.take(labelled.positions >= 0)
+def _gather(task: Task, stores: Sequence[EmbeddingStore]) -> tuple[_Part, _Part, tuple[int, ...]]:
+    """Return what teaches, what measures, and how many images each further store lacks."""
+    labelled = task.labelled.take(task.labelled.positions >= 0)
     shared = find_shared_images(stores, labelled.rows)
     labelled = labelled.take(np.isin(labelled.rows, shared.rows[:, 0]))
-    learns = np.isin(labelled.rows, training)
+    learns = np.isin(labelled.rows, task.training)
     found = [_Part(labelled.take(kept), shared.take(kept)) for kept in (learns, ~learns)]
     return found[0], found[1], shared.n_missing
-
-
-def _hold_out(labelled: LabelledRows, parts: Split | None, n_folds: int, seed: int) -> Rows:
-    """Return the fold in which each training image is held out, groups whole."""
-    if parts is not None and parts.n_folds > 1:
-        return parts.folds[labelled.rows]
-    groups = parts.groups[labelled.rows] if parts is not None else None
-    return assign_folds(labelled.positions, n_folds, seed, groups)
 
 
 def _choose(
@@ -536,7 +562,7 @@ def _choose(
     folds: Rows,
 ) -> dict[str, Any]:  # fmt: skip
     """Choose what a base leaves open, on the folds of the training images."""
-    described = find_kind(kind)
+    described = find_probe(kind)
     if not described.parameter or described.parameter in settings or not (folds >= 0).any():
         return settings
     values = np.array(described.values)
@@ -544,10 +570,10 @@ def _choose(
     return {**settings, described.parameter: as_setting(sweep.best_value)}
 
 
-def _measure(stack: TrainedStack, validation: _Part, folds: Rows, *, is_open: bool) -> HeldOut:
+def _measure(stack: FittedStack, validation: _Part, folds: Rows, *, is_open: bool) -> HeldOut:
     """Measure on the validation part; where that is empty, take the figures of the folds."""
     if len(validation.shared):
-        (measured, *_) = measure_accuracy(stack.predict(validation.shared, k=1))
+        (measured, *_) = stack.predict(validation.shared, k=1).accuracy()
         return HeldOut("validation", measured.n_correct, measured.n_images)
     sweep = cast("Sweep", stack.estimator.sweep_)
     sizes = np.unique(folds[folds >= 0], return_counts=True)[1]

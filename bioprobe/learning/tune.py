@@ -14,15 +14,15 @@ import numpy.typing as npt
 
 from bioprobe.errors import BioprobeError, ProbeError
 from bioprobe.learning.fit import (
-    PROMPTED,
+    LEAST_LIKELY_LOSS,
     as_setting,
     complete_settings,
     fit_probe,
+    gather_inner,
     measure_folds,
     measure_values,
 )
-from bioprobe.learning.fitted import TrainedProbe
-from bioprobe.learning.material import Material, gather_material
+from bioprobe.learning.fitted import FittedProbe
 from bioprobe.learning.proposals import (
     TEMPLATES,
     TEXT_TYPE,
@@ -31,12 +31,10 @@ from bioprobe.learning.proposals import (
     list_dimensions,
 )
 from bioprobe.prompts import TextType
-from bioprobe.splits import Split, read_split
-from bioprobe.store import EmbeddingStore
-from bioprobe.store.view import View
-from bioprobe.task.method import find_kind, make_probe
-from bioprobe.task.target import TextPrior
-from bioprobe.taxonomy import Rank
+from bioprobe.registry import METHODS
+from bioprobe.result import Notes, Result
+from bioprobe.task.method import find_probe, make_probe
+from bioprobe.task.task import Inner, Task
 from bioprobe.types import Settings
 
 if TYPE_CHECKING:
@@ -77,13 +75,13 @@ class Trial:
     problem: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Tuned:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Tuned(Result):
     """What tuning found.
 
     Parameters
     ----------
-    probe : TrainedProbe
+    probe : FittedProbe
         The best, fitted on the training rows; its provenance has the trials.
     trials : tuple of Trial
         In the order in which they were run.
@@ -95,17 +93,25 @@ class Tuned:
         ``validation``, or ``cross-validation`` of the training rows.
     n_held_out : int
         Rows that the scores are of.
-    texts : TextPrior or None
-        Where the best starts, if it starts from texts.
+    task : Task
+        With the texts from which the best starts, if it starts from texts.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
-    probe: TrainedProbe
+    probe: FittedProbe
     trials: tuple[Trial, ...]
     metric: str
     n_repeated: int
     method: str
     n_held_out: int
-    texts: TextPrior | None = None
+    task: Task
+    notes: Notes = ()
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the best was fitted on, with all trials."""
+        return self.probe.provenance
 
     @property
     def ranked(self) -> list[Trial]:
@@ -147,37 +153,30 @@ TEXT_TYPES = (TextType.TAXON_COM, TextType.SCI, TextType.SCI_COM, TextType.TAXON
 
 
 def tune_probe(
-    asked: EmbeddingStore | View,
-    rank: Rank,
+    task: Task,
     *,
     kinds: Sequence[str] = TUNED_KINDS[:-1],
     n_trials: int = 30,
     timeout_s: float | None = None,
     metric: str = "accuracy",
-    split: str | Split | None = "default",
-    seed: int = 0,
-    first_rank: Rank = Rank.PHYLUM,
-    texts: TextPrior | None = None,
     text_types: Sequence[str] = TEXT_TYPES,
     templates: Mapping[str, Sequence[str]] | None = None,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> Tuned:
     """Choose a kind of probe and its settings on held-out rows, and fit the best.
 
-    Rows are held out as :func:`bioprobe.learning.fit.fit_probe` does it: the part
-    ``validation``, or folds of the training rows where it is empty; the part ``test`` is not
-    read. Each kind is tried once with its usual settings, in the order of ``kinds``; from then on
-    a tree-structured Parzen estimator proposes. A kind whose whole regularisation path is measured
-    together gives the best of the path in one trial; by ``macro_f1``, which paths do not know, each
-    value is a trial. What was tried already is not run again. The score is that of the rows it was
-    chosen on: the best of many is a little too high.
+    Rows are held out by :meth:`bioprobe.task.task.Task.inner`, the same for all kinds; an image
+    of a class that a kind cannot answer counts as wrong. Each kind is tried once with its usual
+    settings, in the order of ``kinds``; from then on a tree-structured Parzen estimator proposes.
+    A kind whose whole regularisation path is measured together gives the best of the path in one
+    trial; by ``macro_f1``, which paths do not know, each value is a trial. What was tried already
+    is not run again. The score is that of the rows it was chosen on: the best of many is a little
+    too high.
 
     Parameters
     ----------
-    asked : EmbeddingStore or View
-        Of the images.
-    rank : Rank
-        Rank of the classes.
+    task : Task
+        What is to be learnt; its texts are for ``prompt+probe``, how it writes classes is chosen.
     kinds : sequence of str
         Of :data:`bioprobe.learning.proposals.TUNED_KINDS`.
     n_trials : int
@@ -187,18 +186,10 @@ def tune_probe(
     metric : str
         ``accuracy`` or ``log_loss``, means over the folds, or ``macro_f1`` of all held-out rows,
         over the classes that they have.
-    split : str, Split or None
-        Name of a split in the store, or one that is not kept; None takes every labelled row.
-    seed : int
-        Of the proposals, the folds, and the probes that draw.
-    first_rank : Rank
-        Broadest rank of the chain, for kinds that learn from lineages.
-    texts : TextPrior, optional
-        For ``prompt+probe``; how it writes classes is chosen.
     text_types : sequence of str
         Text types to choose from.
     templates : mapping of str to sequence of str, optional
-        Template sets to choose from, by name; by default those of ``texts``.
+        Template sets to choose from, by name; by default those of the task's texts.
     on_trial : callable, optional
         Told each trial when it is done.
 
@@ -206,8 +197,6 @@ def tune_probe(
     ------
     ProbeError
         If a kind, the metric or a number is not one that is known, or every trial failed.
-    StoreError
-        If there is no such split.
     SelectionError
         If no image is left.
 
@@ -222,12 +211,11 @@ def tune_probe(
             f"got {len(kinds)}, {n_trials} and {metric!r}"
         )
         raise ProbeError(msg)
-    if PROMPTED in kinds and texts is None:
-        msg = f"{PROMPTED} starts from texts, and there are none; leave it out of the kinds"
+    reading = [kind for kind in kinds if kind in METHODS.names and find_probe(kind).needs_texts]
+    if reading and task.texts is None:
+        msg = f"{reading[0]} starts from texts, and there are none; leave it out of the kinds"
         raise ProbeError(msg)
-    view = View.of(asked)
-    parts = read_split(view.store, split) if isinstance(split, str) else split
-    named = dict(templates or ({"given": texts.templates} if texts else {}))
+    named = dict(templates or ({"given": task.texts.templates} if task.texts else {}))
     spaces = {
         kind: list_dimensions(
             kind,
@@ -237,9 +225,9 @@ def tune_probe(
         )
         for kind in dict.fromkeys(kinds)
     }
-    bench = _Bench(view, rank, parts, seed, first_rank, texts, named, metric, {})
+    bench = _Bench(task, named, metric)
     method, n_held_out = bench.describe(next(iter(spaces)))
-    proposals = Proposals(spaces, seed, lower_is_better=metric == "log_loss")
+    proposals = Proposals(spaces, task.seed, lower_is_better=metric == "log_loss")
     trials = []
     for trial in _iter_trials(bench, proposals, n_trials, timeout_s):
         trials.append(trial)
@@ -249,99 +237,90 @@ def tune_probe(
         msg = f"each of {len(trials)} trials failed; the first: {trials[0].problem}"
         raise ProbeError(msg)
     about = {
-        "metric": metric, "seed": seed, "kinds": list(spaces), "n_trials": n_trials,
+        "metric": metric, "seed": task.seed, "kinds": list(spaces), "n_trials": n_trials,
         "timeout_s": timeout_s, "held_out": method, "n_held_out": n_held_out,
         "n_repeated": proposals.n_repeated, "trials": [dataclasses.asdict(one) for one in trials],
     }  # fmt: skip
     best = rank_trials(trials, metric)[0]
     return Tuned(
         bench.fit(best, about), tuple(trials), metric, proposals.n_repeated, method, n_held_out,
-        bench.find_texts(best.kind, best.settings),
+        bench.find_task(best.kind, best.settings),
     )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Bench:
-    """Where trials are measured; what they learn from is gathered once for each sort of kind."""
+    """Where trials are measured."""
 
-    view: View
-    rank: Rank
-    parts: Split | None
-    seed: int
-    first_rank: Rank
-    texts: TextPrior | None
+    task: Task
     templates: Mapping[str, Sequence[str]]
     metric: str
-    gathered: dict[str, Material]
-
-    def gather(self, kind: str) -> Material:
-        sort = kind if kind in {PROMPTED, "hierarchical"} else ""
-        if sort not in self.gathered:
-            self.gathered[sort] = gather_material(
-                self.view, kind, self.rank, parts=self.parts, seed=self.seed,
-                first_rank=self.first_rank, texts=self.texts if kind == PROMPTED else None,
-            )  # fmt: skip
-        return self.gathered[sort]
 
     def describe(self, kind: str) -> tuple[str, int]:
-        """Return how rows are held out, and how many.
-
-        Raises
-        ------
-        ProbeError
-            If none can be.
-        """
-        material = self.gather(kind)
-        if material.method == "none":
+        """Return how rows are held out, and how many."""
+        inner = gather_inner(self.task, kind)
+        if inner.method == "none":
             msg = (
                 "no image can be held out to choose on: every class has one group of images; "
                 "label more, or choose a broader --level"
             )
             raise ProbeError(msg)
-        return material.method, int((material.folds >= 0).sum())
+        return inner.method, inner.n_held_out
 
     def measure(self, kind: str, settings: Settings) -> tuple[float, dict[str, Any], int]:
         """Return the score, the settings that have it, and how many values were measured."""
-        material = self.gather(kind)
-        own = {name: one for name, one in settings.items() if name not in {TEXT_TYPE, TEMPLATES}}
-        own = complete_settings(kind, own, self.seed)
-        texts = self.find_texts(kind, settings)
-        prior = texts.embed(material.labelled.classes) if texts else {}
-        found, folds = find_kind(kind), material.folds
+        task = self.find_task(kind, settings)
+        inner, found = gather_inner(task, kind), find_probe(kind)
+        own = complete_settings(kind, _leave_texts(settings), task.seed)
+        if found.needs_texts and task.texts is not None:
+            own |= task.texts.embed(inner.labelled.classes)
         if self.metric == "macro_f1":
-            return _measure_macro_f1(kind, {**own, **prior}, material), dict(settings), 1
-        row = METRICS.index(self.metric) // 2
+            return _measure_macro_f1(kind, own, inner), dict(settings), 1
         if not found.parameter:
-            measured = measure_folds(kind, {**own, **prior}, material.vectors, material.y, folds)
-            return float(measured[row].mean()), dict(settings), 1
-        sweep = measure_values(
-            kind, {**own, **prior}, material.vectors, material.y, np.array(found.values), folds
-        )
-        scores = (sweep.accuracies, sweep.log_losses)[row].mean(axis=1)
-        place = int(scores.argmin() if row else scores.argmax())
+            accuracies, log_losses = measure_folds(kind, own, inner.vectors, inner.y, inner.folds)
+            score = self._score(inner, accuracies.mean(), log_losses.mean())
+            return score, dict(settings), 1
+        values = np.array(found.values)
+        sweep = measure_values(kind, own, inner.vectors, inner.y, values, inner.folds)
+        scores = [
+            self._score(inner, accuracy, log_loss)
+            for accuracy, log_loss in zip(
+                sweep.accuracies.mean(axis=1), sweep.log_losses.mean(axis=1), strict=True
+            )
+        ]
+        place = int(np.argmin(scores) if self.metric == "log_loss" else np.argmax(scores))
         value = as_setting(sweep.values[place])
-        return float(scores[place]), {**settings, found.parameter: value}, len(sweep.values)
+        return scores[place], {**settings, found.parameter: value}, len(sweep.values)
 
-    def fit(self, trial: Trial, about: dict[str, Any]) -> TrainedProbe:
+    def fit(self, trial: Trial, about: dict[str, Any]) -> FittedProbe:
         """Fit what a trial measured on the training rows."""
-        own = {n: one for n, one in trial.settings.items() if n not in {TEXT_TYPE, TEMPLATES}}
-        probe = fit_probe(
-            self.view, trial.kind, self.rank, split=self.parts, settings=own, seed=self.seed,
-            first_rank=self.first_rank,
-            texts=self.find_texts(trial.kind, trial.settings),
-        )  # fmt: skip
+        task = self.find_task(trial.kind, trial.settings)
+        probe = fit_probe(task, trial.kind, _leave_texts(trial.settings))
         options = {**probe.provenance["options"], "tuning": about}
         return dataclasses.replace(probe, provenance={**probe.provenance, "options": options})
 
-    def find_texts(self, kind: str, settings: Settings) -> TextPrior | None:
-        """Return the texts that a trial starts from."""
-        if kind != PROMPTED or self.texts is None:
-            return None
-        return dataclasses.replace(
-            self.texts,
-            text_type=TextType.parse(settings[TEXT_TYPE]),
-            templates=tuple(self.templates[settings[TEMPLATES]]),
+    def find_task(self, kind: str, settings: Settings) -> Task:
+        """Return the task as a trial writes its classes."""
+        if self.task.texts is None or not find_probe(kind).needs_texts:
+            return self.task
+        return self.task.write(
+            dataclasses.replace(
+                self.task.texts,
+                text_type=TextType.parse(settings[TEXT_TYPE]),
+                templates=tuple(self.templates[settings[TEMPLATES]]),
+            )
         )
+
+    def _score(self, inner: Inner, accuracy: float, log_loss: float) -> float:
+        """Return the score of all held-out images; of an unknown class none is right or likely."""
+        share = 1 - len(inner.unknown) / inner.n_held_out
+        if self.metric == "accuracy":
+            return float(accuracy) * share
+        return float(log_loss) * share + LEAST_LIKELY_LOSS * (1 - share)
+
+
+def _leave_texts(settings: Settings) -> dict[str, Any]:
+    return {name: one for name, one in settings.items() if name not in {TEXT_TYPE, TEMPLATES}}
 
 
 def _iter_trials(
@@ -365,21 +344,17 @@ def _iter_trials(
         yield Trial(number, kind, chosen, score, n_values, time.monotonic() - start, problem)
 
 
-def _measure_macro_f1(kind: str, settings: Settings, material: Material) -> float:
+def _measure_macro_f1(kind: str, settings: Settings, inner: Inner) -> float:
     """Return the macro-F1 of all held-out rows together, over the classes that they have."""
     from sklearn.metrics import f1_score
 
-    names = material.labelled.names
+    names = inner.labelled.names
     answers = np.full(len(names), "", dtype=object)
-    judged = material.folds >= 0
-    for fold in np.unique(material.folds[judged]):
-        out = material.folds == fold
-        probe = make_probe(kind, settings).fit(material.vectors[~out], material.y[~out])
-        answers[out] = probe.predict(material.vectors[out])
-    truth: npt.NDArray[np.str_] = names[judged].astype(str)
-    return float(
-        f1_score(
-            truth, answers[judged].astype(str), labels=np.unique(truth), average="macro",
-            zero_division=0,
-        )
-    )  # fmt: skip
+    judged = inner.folds >= 0
+    for fold in np.unique(inner.folds[judged]):
+        out = inner.folds == fold
+        probe = make_probe(kind, settings).fit(inner.vectors[~out], inner.y[~out])
+        answers[out] = probe.predict(inner.vectors[out])
+    truth: npt.NDArray[np.str_] = np.append(names[judged], inner.unknown.names).astype(str)
+    given = np.append(answers[judged], np.full(len(inner.unknown), "")).astype(str)
+    return float(f1_score(truth, given, labels=np.unique(truth), average="macro", zero_division=0))

@@ -50,6 +50,7 @@ class CentroidProbe(Probe):
     """
 
     kind: ClassVar[str] = "centroid"
+    summary: ClassVar[str] = "nearest class mean (SimpleShot)"
     scale_: float
 
     def __init__(self, scale: float | None = None) -> None:

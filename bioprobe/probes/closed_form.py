@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.probe import Probe, Sweep
+from bioprobe.probes.probe import Probe, Sweep, space_values
 from bioprobe.task.scores import fit_scale
 from bioprobe.types import Arrays, Doubles, Places, Vectors
 
@@ -282,6 +282,9 @@ class LdaProbe(AffineProbe):
     """
 
     kind: ClassVar[str] = "lda"
+    summary: ClassVar[str] = "linear discriminant analysis, shrunk"
+    parameter: ClassVar[str] = "shrinkage"
+    values: ClassVar[tuple[float, ...]] = space_values(1, 1e-4)
 
     def __init__(self, shrinkage: float = 0.1) -> None:
         self.shrinkage = shrinkage
@@ -371,6 +374,9 @@ class RidgeProbe(AffineProbe):
     """
 
     kind: ClassVar[str] = "ridge"
+    summary: ClassVar[str] = "ridge regression on ±1"
+    parameter: ClassVar[str] = "alpha"
+    values: ClassVar[tuple[float, ...]] = space_values(1e3, 1e-3)
     scale_: float
 
     def __init__(self, alpha: float = 1.0) -> None:

@@ -18,7 +18,7 @@ from bioprobe.probes.hierarchical_fit import (
     multiply_paths,
 )
 from bioprobe.probes.label_tree import LabelTree
-from bioprobe.probes.probe import Probe, Sweep
+from bioprobe.probes.probe import Dimension, Probe, Sweep
 from bioprobe.types import Arrays, Names, Places, Vectors
 
 _METHODS = ("softmax", "local")
@@ -83,6 +83,13 @@ class HierarchicalProbe(Probe):
     """
 
     kind: ClassVar[str] = "hierarchical"
+    summary: ClassVar[str] = "losses at every rank of a chain, consistent"
+    parameter: ClassVar[str] = "C"
+    values: ClassVar[tuple[float, ...]] = (30, 100, 300, 1000)
+    space: ClassVar[tuple[Dimension, ...]] = (
+        Dimension("method", ("softmax", "local")),
+        Dimension("smoothing", (0.2, 0.0, 0.1, 0.4), ("method", "softmax")),
+    )
     takes_lineages: ClassVar[bool] = True
     tree_: LabelTree
     weights_: Vectors

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.probe import Probe, Sweep
+from bioprobe.probes.probe import Dimension, Probe, Sweep
 from bioprobe.types import Arrays, Rows, Vectors
 
 if TYPE_CHECKING:
@@ -55,6 +55,12 @@ class KnnProbe(Probe):
     """
 
     kind: ClassVar[str] = "knn"
+    summary: ClassVar[str] = "vote of the nearest neighbours, by similarity"
+    parameter: ClassVar[str] = "k"
+    values: ClassVar[tuple[float, ...]] = (200, 100, 50, 30, 20, 15, 10, 7, 5, 3, 1)
+    space: ClassVar[tuple[Dimension, ...]] = (
+        Dimension("temperature", (0.07, 0.02, 0.04, 0.12, 0.2)),
+    )
 
     def __init__(self, k: int = 10, temperature: float = 0.07) -> None:
         self.k = k

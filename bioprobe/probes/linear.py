@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.balance import Balance, Rows, make_rows
+from bioprobe.probes.balance import BALANCES, Balance, Rows, make_rows
 from bioprobe.probes.lbfgs import Stop
 from bioprobe.probes.objective import ABSENT, Problems
 from bioprobe.probes.path import EigenBasis, solve, sweep_values
-from bioprobe.probes.probe import Probe, Sweep
+from bioprobe.probes.probe import Dimension, Probe, Sweep, space_values
 from bioprobe.types import Arrays, Doubles, Places, Vectors
 
 
@@ -63,6 +63,15 @@ class LinearProbe(Probe):
     """
 
     kind: ClassVar[str] = "linear"
+    summary: ClassVar[str] = "multinomial logistic regression"
+    parameter: ClassVar[str] = "C"
+    values: ClassVar[tuple[float, ...]] = space_values(1e-1, 1e4, 11)
+    space: ClassVar[tuple[Dimension, ...]] = (
+        Dimension("balance", BALANCES),
+        Dimension("tau", (1.0, 0.5, 1.5), ("balance", "logit-adjustment")),
+        Dimension("gamma", (2.0, 1.0, 3.0), ("balance", "focal")),
+        Dimension("alpha", (0.2, 0.1, 0.4), ("balance", "mixup")),
+    )
     coef_: npt.NDArray[np.float32]
     intercept_: npt.NDArray[np.float32]
     n_iter_: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -11,7 +12,42 @@ import numpy.typing as npt
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from bioprobe.types import Arrays, Vectors
+from bioprobe.types import Arrays, Settings, Vectors
+
+
+@dataclasses.dataclass(frozen=True)
+class Dimension:
+    """Something that tuning may choose.
+
+    Parameters
+    ----------
+    name : str
+        Argument of the method.
+    choices : tuple
+        Values, the most promising first.
+    when : tuple of str and str, optional
+        Name and value of what must be chosen for this to play a part.
+    """
+
+    name: str
+    choices: tuple[Any, ...]
+    when: tuple[str, str] | None = None
+
+    def plays_part(self, settings: Settings) -> bool:
+        """Tell whether this is to be chosen beside other settings."""
+        return self.when is None or settings.get(self.when[0]) == self.when[1]
+
+
+def space_values(first: float, last: float, n: int = 20) -> tuple[float, ...]:
+    """Return values in equal ratios, of three digits.
+
+    Examples
+    --------
+    >>> space_values(0.1, 1000, 5)
+    (0.1, 1.0, 10.0, 100.0, 1000.0)
+    """
+    values = np.logspace(math.log10(first), math.log10(last), n)
+    return tuple(float(f"{value:.3g}") for value in values)
 
 
 class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -25,11 +61,34 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     ----------
     kind : str
         Name on the command line and on disk.
+    summary : str
+        One line for people.
+    parameter : str
+        Argument of ``__init__`` that is chosen on held-out rows when it is not given; ``""`` where
+        there is nothing to choose.
+    values : tuple of float
+        Values of it that are tried, from the strongest regularisation to the weakest.
+    space : tuple of Dimension
+        What else tuning may choose.
+    takes_lineages : bool
+        Whether ``fit`` takes, for ``y``, an ndarray of object of shape (n_images, n_ranks): names
+        from the broadest rank to that of the classes, ``""`` where unknown.
+    needs_texts : bool
+        Whether it starts from texts: the arguments ``texts``, ``text_classes`` and ``scale``.
+    answers_untaught : bool
+        Whether it can answer classes that no training row has.
     classes_ : ndarray, shape (n_classes,)
         Sorted classes of the training rows.
     """
 
     kind: ClassVar[str]
+    summary: ClassVar[str] = ""
+    parameter: ClassVar[str] = ""
+    values: ClassVar[tuple[float, ...]] = ()
+    space: ClassVar[tuple[Dimension, ...]] = ()
+    takes_lineages: ClassVar[bool] = False
+    needs_texts: ClassVar[bool] = False
+    answers_untaught: ClassVar[bool] = False
     classes_: npt.NDArray[Any]
 
     @abstractmethod

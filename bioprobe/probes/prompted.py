@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bioprobe.errors import ProbeError
 from bioprobe.probes.closed_form import AffineProbe
 from bioprobe.probes.linear import LinearProbe
-from bioprobe.probes.probe import Sweep
+from bioprobe.probes.probe import Dimension, Sweep, space_values
 from bioprobe.types import Vectors
 
 
@@ -55,6 +55,14 @@ class PromptedProbe(AffineProbe):
     """
 
     kind: ClassVar[str] = "prompt+probe"
+    summary: ClassVar[str] = "logistic regression that starts from the texts"
+    parameter: ClassVar[str] = "C"
+    values: ClassVar[tuple[float, ...]] = space_values(1e-3, 1e3, 7)
+    space: ClassVar[tuple[Dimension, ...]] = (
+        Dimension("balance", ("none", "class-weight", "logit-adjustment")),
+    )
+    needs_texts: ClassVar[bool] = True
+    answers_untaught: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -66,6 +66,7 @@ class StackProbe(Probe):
     """
 
     kind: ClassVar[str] = "stack"
+    summary: ClassVar[str] = "several encoders' probes, combined"
     bases_: list[Probe]
     C_: float
     sweep_: Sweep | None

@@ -16,7 +16,6 @@ from bioprobe.report.plots import plot_class_sizes
 from bioprobe.splits import PARTS, Split, read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection
-from bioprobe.task.predictions import find_label_classes
 from bioprobe.taxonomy import Rank
 
 _N_LISTED, _N_MODES = 12, 4
@@ -157,7 +156,7 @@ def _count_training(
     rows = find_training(store, evaluation, split)
     if not len(rows):
         return None
-    places = find_label_classes(store.images, rows, evaluation.classes, evaluation.rank)
+    places = evaluation.classes.find_labels(store.images, rows)
     taxa, depth = evaluation.classes.taxa, evaluation.rank.depth
     keys = [(describe_lineage(taxon, depth), taxon.name) for taxon in taxa]
     return Counter(keys[place] for place in places[places >= 0].tolist())

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError, StoreError
+from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection, write_selection
 from bioprobe.taxonomy import Rank
@@ -176,8 +177,8 @@ def list_splits(store: EmbeddingStore) -> list[str]:
     return [name.removeprefix(_FOLDER) for name in names if name.startswith(_FOLDER)]
 
 
-@dataclasses.dataclass(frozen=True)
-class PartCounts:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class PartCounts(Result):
     """Images by class and part.
 
     Parameters
@@ -188,11 +189,22 @@ class PartCounts:
         Classes, sorted.
     counts : ndarray of int64, shape (n_classes, 3)
         Images in train, validation and test.
+    split : Split
+        That they are of.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     rank: Rank
     names: tuple[str, ...]
     counts: npt.NDArray[np.int64]
+    split: Split
+    notes: Notes = ()
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the split was made from, its hash and its leaks."""
+        return self.split.provenance
 
     @property
     def totals(self) -> dict[str, int]:
@@ -216,7 +228,9 @@ def count_parts(store: EmbeddingStore, split: Split, rank: Rank | None = None) -
     inside = (split.parts != "") & (labels != "")
     names, classes = np.unique(labels[inside].astype(str), return_inverse=True)
     counts = [np.bincount(classes[split.parts[inside] == p], minlength=len(names)) for p in PARTS]
-    return PartCounts(level, tuple(names.tolist()), np.stack(counts, axis=1).astype(np.int64))
+    return PartCounts(
+        level, tuple(names.tolist()), np.stack(counts, axis=1).astype(np.int64), split
+    )
 
 
 def describe_splits(store: EmbeddingStore) -> pd.DataFrame:

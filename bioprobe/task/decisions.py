@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from bioprobe.images.image_table import ImageTable
 from bioprobe.intervals import Accuracy
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
+from bioprobe.task.predictions import Predictions
+from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
-from bioprobe.types import Doubles, Places, Rows, Vectors
+from bioprobe.types import Doubles, Mask, Places, Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +29,7 @@ _SCORES_AT_ONCE = 16_000_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class BackedOff(Result):
+class Decisions(Result):
     """One answer an image, at the deepest rank whose summed probability passes a threshold.
 
     Parameters
@@ -49,9 +51,16 @@ class BackedOff(Result):
         In (0, 1].
     provenance : Provenance
         What the result was computed from.
+    taught : ndarray of bool, shape (n_images,), optional
+        Which images the method learnt from; None where it learnt from none, or where that is not
+        known.
+    columns : mapping of str to ndarray, each of shape (n_images,)
+        What else is said of each image, by column.
     notes : tuple of Note
         What is to be said of it.
     """
+
+    __module__ = "bioprobe"
 
     images: ImageTable
     rows: Rows
@@ -61,6 +70,8 @@ class BackedOff(Result):
     depths: Rows
     threshold: float
     provenance: Provenance
+    taught: Mask | None = None
+    columns: Mapping[str, npt.NDArray[Any]] = dataclasses.field(default_factory=dict)
     notes: Notes = ()
 
     def __len__(self) -> int:
@@ -89,19 +100,19 @@ class BackedOff(Result):
 
     @property
     def is_right(self) -> npt.NDArray[np.bool_]:
-        """Whether the answer is the label or an ancestor of it, shape (n_images,).
+        """Whether the answer is the label or an ancestor of it, shape (n_images,); by lineage.
 
         References
         ----------
         Valmadre 2022, *Hierarchical classification at multiple operating points*.
         """
-        labels = [self.images.labels(rank)[self.rows] for rank in RANKS]
-        answers = (self.answer(image) for image in range(len(self)))
-        right = [
-            taxon is not None and labels[taxon.depth][image] == taxon.name
-            for image, taxon in enumerate(answers)
-        ]
-        return np.array(right, dtype=bool)
+        right = np.zeros(len(self), dtype=bool)
+        for depth in np.unique(self.depths[self.depths >= 0]).tolist():
+            answered = self.depths == depth
+            classes = Classes.of(self.levels[depth], RANKS[depth])
+            truth = classes.find_labels(self.images, self.rows[answered])
+            right[answered] = self.best[answered, depth] == truth
+        return right
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an image, in pybioclip's columns first.
@@ -129,7 +140,7 @@ class BackedOff(Result):
         for rank, scores in zip(RANKS, self.scores.T, strict=False):
             columns[f"score_{rank.value}"] = scores.astype(np.float64)
         columns["reason"] = [self.reason(image) for image in range(len(self))]
-        return pd.DataFrame(columns)
+        return pd.DataFrame(columns).assign(**self.columns)
 
 
 def back_off_rows(
@@ -149,7 +160,7 @@ def back_off_rows(
     Returns
     -------
     best, scores, depths : ndarray
-        As :class:`BackedOff` has them.
+        As :class:`Decisions` has them.
     """
     n_images = len(probabilities)
     images = np.arange(n_images)
@@ -393,7 +404,7 @@ class RolledUp:
     levels : tuple of Taxonomy
         Classes at each rank, from kingdom down to that of the classifier.
     best : ndarray of int64, shape (n_images, n_ranks)
-        Class at each rank, as in :class:`bioprobe.zeroshot.zeroshot.BackedOff`.
+        Class at each rank, as in :class:`bioprobe.zeroshot.zeroshot.Decisions`.
     scores : ndarray of float32, shape (n_images, n_ranks)
         Their summed probabilities.
     depths : ndarray of int64, shape (n_images,)
@@ -450,6 +461,34 @@ def roll_up(probabilities: npt.NDArray[Any], classes: Taxonomy, confidence: floa
         )
         raise SelectionError(msg)
     return _roll_up(probabilities, _group(classes), confidence)
+
+
+def decide(predictions: Predictions, confidence: float) -> Decisions:
+    """Answer each image of predictions at the deepest rank that passes a confidence.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        With every class.
+    confidence : float
+        In (0, 1].
+
+    Raises
+    ------
+    MismatchError
+        If only some of the classes were answered.
+    SelectionError
+        If the confidence is out of range, or the classes are no taxa.
+    """
+    if predictions.rank is None:
+        msg = "classes that are no taxa have no ranks above to answer at"
+        raise SelectionError(msg)
+    rolled = roll_up(predictions.to_dense(), predictions.classes.taxonomy, confidence)
+    return Decisions(
+        predictions.images, predictions.rows, rolled.levels, rolled.best, rolled.scores,
+        rolled.depths, confidence, predictions.provenance, predictions.taught, predictions.columns,
+        predictions.notes,
+    )  # fmt: skip
 
 
 def find_ancestors(classes: Taxonomy, truth: Places) -> Places:

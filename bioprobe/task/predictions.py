@@ -1,10 +1,10 @@
-"""What every classifier returns."""
+"""What every method returns, and how often that is right."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +15,12 @@ from bioprobe.intervals import Accuracy
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.store.view import View
-from bioprobe.taxonomy import RANKS, Rank, Taxonomy
-from bioprobe.types import Floats, Rows, Vectors
+from bioprobe.task.target import Classes
+from bioprobe.taxonomy import RANKS, Rank
+from bioprobe.types import Mask, Names, Places, Rows, Scores, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-SCORE_KINDS = ("similarity", "logit", "probability")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -35,20 +33,19 @@ class Predictions(Result):
         Image table of the whole store.
     rows : ndarray of int64, shape (n_images,)
         Rows of the store that were asked about.
-    classes : Taxonomy
-        Classes, all at one rank.
-    rank : Rank
-        That rank.
+    classes : Classes
+        What they could be.
     top_classes : ndarray of int64, shape (n_images, k)
         Positions in ``classes``, best first.
     scores : ndarray of float32, shape (n_images, k)
-        Their scores.
-    score_kind : str
-        ``similarity``, ``logit`` or ``probability``.
+        Their probabilities.
     provenance : Provenance
         What the result was computed from.
+    taught : ndarray of bool, shape (n_images,), optional
+        Which images the method learnt from; None where it learnt from none, or where that is not
+        known.
     columns : mapping of str to ndarray, each of shape (n_images,)
-        What else is said of each image, such as how little it is like any class.
+        What else is said of each image, by column.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -56,35 +53,58 @@ class Predictions(Result):
     __module__ = "bioprobe"
 
     images: ImageTable
-    rows: npt.NDArray[np.int64]
-    classes: Taxonomy
-    rank: Rank
-    top_classes: npt.NDArray[np.int64]
-    scores: npt.NDArray[np.float32]
-    score_kind: str
+    rows: Rows
+    classes: Classes
+    top_classes: Places
+    scores: Scores
     provenance: Provenance
-    columns: Mapping[str, Floats] = dataclasses.field(default_factory=dict)
+    taught: Mask | None = None
+    columns: Mapping[str, npt.NDArray[Any]] = dataclasses.field(default_factory=dict)
     notes: Notes = ()
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
-    def truth(self) -> npt.NDArray[np.object_]:
+    def rank(self) -> Rank | None:
+        """Rank of the classes, None where they are no taxa."""
+        return self.classes.rank
+
+    @property
+    def truth(self) -> Names:
         """Labels of the images at the rank, ``""`` where unknown."""
+        if self.rank is None:
+            return np.full(len(self.rows), "", dtype=object)
         return self.images.labels(self.rank)[self.rows]
 
     @property
-    def truth_classes(self) -> npt.NDArray[np.int64]:
+    def truth_classes(self) -> Places:
         """Position in ``classes`` of the label of each image, shape (n_images,).
 
         See Also
         --------
-        find_label_classes : how a label is told from a homonym.
+        bioprobe.task.target.Classes.find_labels : how a label is told from a homonym.
         """
-        return find_label_classes(self.images, self.rows, self.classes, self.rank)
+        return self.classes.find_labels(self.images, self.rows)
 
-    def to_dense(self) -> npt.NDArray[np.float32]:
+    def take(self, kept: Mask | Rows) -> Predictions:
+        """Return the predictions of some of the images."""
+        return dataclasses.replace(
+            self,
+            rows=self.rows[kept],
+            top_classes=self.top_classes[kept],
+            scores=self.scores[kept],
+            taught=None if self.taught is None else self.taught[kept],
+            columns={name: values[kept] for name, values in self.columns.items()},
+        )
+
+    def keep_best(self, k: int) -> Predictions:
+        """Return the best ``k`` classes of each image."""
+        return dataclasses.replace(
+            self, top_classes=self.top_classes[:, :k], scores=self.scores[:, :k]
+        )
+
+    def to_dense(self) -> Scores:
         """Return the score of every class, shape (n_images, n_classes), in their order.
 
         Raises
@@ -104,9 +124,10 @@ class Predictions(Result):
         return dense
 
     @property
-    def names(self) -> npt.NDArray[np.object_]:
+    def names(self) -> Names:
         """Names of the best classes, shape (n_images, k)."""
-        names = np.array([taxon.name for taxon in self.classes], dtype=object)
+        taxa = [taxon.name for taxon in self.classes] or list(self.classes.names)
+        names = np.array(taxa, dtype=object)
         return np.asarray(names[self.top_classes], dtype=object)
 
     def to_frame(self) -> pd.DataFrame:
@@ -114,7 +135,8 @@ class Predictions(Result):
 
         The columns are ``file_name``, the ranks down to the rank of the classes (with
         ``species_epithet`` before ``species``), ``common_name`` at species, and ``score``; then
-        ``answer`` (1 is the best), ``row``, and :attr:`columns`.
+        ``answer`` (1 is the best), ``row`` and what :attr:`columns` says. Classes that are no taxa
+        have one column ``classification`` instead of the ranks.
 
         References
         ----------
@@ -125,10 +147,8 @@ class Predictions(Result):
         k = self.top_classes.shape[1]
         flat = self.top_classes.ravel()
         file_names = self.images.frame["path"].to_numpy()[self.rows]
-        columns: dict[str, npt.NDArray[np.object_] | npt.NDArray[np.float64]] = {
-            "file_name": np.repeat(file_names, k)
-        }
-        for name, values in _class_columns(self.classes, self.rank).items():
+        columns: dict[str, npt.NDArray[Any]] = {"file_name": np.repeat(file_names, k)}
+        for name, values in _class_columns(self.classes).items():
             columns[name] = values[flat]
         columns["score"] = self.scores.ravel().astype(np.float64)
         frame = pd.DataFrame(columns)
@@ -136,78 +156,38 @@ class Predictions(Result):
         frame["row"] = np.repeat(self.rows, k)
         return frame.assign(**{name: values.repeat(k) for name, values in self.columns.items()})
 
+    def accuracy(self) -> list[Accuracy]:
+        """Measure how often the answers are the labels, where the method did not learn.
 
-def find_label_classes(
-    images: ImageTable, rows: npt.NDArray[np.int64], classes: Taxonomy, rank: Rank
-) -> npt.NDArray[np.int64]:
-    """Find the class that the label of each image stands for.
+        An answer is right by lineage, so a homonym is wrong. An image whose label is not among the
+        classes counts as wrong: no answer could be right.
 
-    Label and class have the same name at the rank and differ at no rank above that both name, so
-    homonyms stay apart; where a label leaves it open, the class that shares most names with it is
-    taken, of equal ones the first.
-
-    Parameters
-    ----------
-    images : ImageTable
-        Image table of the whole store.
-    rows : ndarray of int64, shape (n_images,)
-        Rows of it.
-    classes : Taxonomy
-        Classes, all at one rank.
-    rank : Rank
-        That rank.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_images,)
-        Position in ``classes``; -1 where the image has no label, or one that is no class.
-    """
-    lineages = images.frame[[level.value for level in RANKS[: rank.depth + 1]]].iloc[rows]
-    numbers = lineages.groupby(list(lineages.columns), sort=False, dropna=False).ngroup()
-    distinct = lineages.drop_duplicates().itertuples(index=False, name=None)
-    return find_classes(distinct, classes, rank)[numbers.to_numpy(dtype=np.int64)]
+        Returns
+        -------
+        list of Accuracy
+            Top-1, and top-5 where that many answers are there; empty when no such image has a
+            label.
+        """
+        judged = self.truth != ""
+        if self.taught is not None:
+            judged &= ~self.taught
+        if not judged.any():
+            return []
+        truth = self.truth_classes[judged]
+        right = self.top_classes[judged] == truth[:, np.newaxis]
+        k_asked = right.shape[1]
+        return [
+            Accuracy(k, int(right[:, :k].any(axis=1).sum()), int(judged.sum()))
+            for k in (1, 5)
+            if k <= k_asked
+        ]
 
 
-def find_classes(
-    lineages: Iterable[tuple[str, ...]], classes: Taxonomy, rank: Rank
-) -> npt.NDArray[np.int64]:
-    """Find the class of each lineage, as :func:`find_label_classes` does.
-
-    Parameters
-    ----------
-    lineages : iterable of tuple of str
-        Names from kingdom down to the rank at least; what lies below plays no part.
-    classes : Taxonomy
-        Classes, all at one rank.
-    rank : Rank
-        That rank.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_lineages,)
-        Position in ``classes``, -1 for none.
-    """
-    by_name: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
-    for position, taxon in enumerate(classes):
-        upper = taxon.lineage[: rank.depth + 1]
-        by_name.setdefault(upper[-1], []).append((position, upper))
-    asked = (lineage[: rank.depth + 1] for lineage in lineages)
-    places = [_place(lineage, by_name.get(lineage[-1], [])) for lineage in asked]
-    return np.array(places, dtype=np.int64)
-
-
-def _place(lineage: tuple[str, ...], known: list[tuple[int, tuple[str, ...]]]) -> int:
-    """Return the position of the lineage that agrees in most names, -1 where none agrees."""
-    best, most = -1, 0
-    for position, other in known:
-        named = [(a, b) for a, b in zip(lineage, other, strict=True) if a and b]
-        if len(named) > most and all(a == b for a, b in named):
-            best, most = position, len(named)
-    return best
-
-
-def _class_columns(classes: Taxonomy, rank: Rank) -> dict[str, npt.NDArray[np.object_]]:
-    columns: dict[str, npt.NDArray[np.object_]] = {}
+def _class_columns(classes: Classes) -> dict[str, Names]:
+    rank = classes.rank
+    if rank is None:
+        return {"classification": np.array(classes.names, dtype=object)}
+    columns: dict[str, Names] = {}
     for level in RANKS[: rank.depth + 1]:
         if level is Rank.SPECIES:
             columns["species_epithet"] = np.array([t.epithet for t in classes], dtype=object)
@@ -218,34 +198,10 @@ def _class_columns(classes: Taxonomy, rank: Rank) -> dict[str, npt.NDArray[np.ob
     return columns
 
 
-def measure_accuracy(predictions: Predictions) -> list[Accuracy]:
-    """Measure top-1 and top-5 accuracy on the images that have a label.
-
-    An image whose label is not among the classes counts as wrong: no answer could be right.
-
-    Returns
-    -------
-    list of Accuracy
-        Top-1, and top-5 where that many answers are there; empty when no image has a label.
-    """
-    labelled = predictions.truth != ""
-    if not labelled.any():
-        return []
-    # By lineage, so that a homonym is not right.
-    truth = predictions.truth_classes[labelled]
-    right = predictions.top_classes[labelled] == truth[:, np.newaxis]
-    k_asked = right.shape[1]
-    return [
-        Accuracy(k, int(right[:, :k].any(axis=1).sum()), int(labelled.sum()))
-        for k in (1, 5)
-        if k <= k_asked
-    ]
-
-
 def answer_in_chunks(
     view: View,
-    answer: Callable[[Vectors], tuple[Rows, npt.NDArray[np.float32]]],
-) -> tuple[Rows, npt.NDArray[np.float32]]:
+    answer: Callable[[Vectors], tuple[Places, Scores]],
+) -> tuple[Places, Scores]:
     """Ask for the best classes of each image, with no more than a chunk of vectors in memory.
 
     Parameters

@@ -14,7 +14,7 @@ from bioprobe.intervals import Accuracy
 from bioprobe.prompts import PromptSet
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.predictions import find_label_classes
+from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.types import Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes

@@ -60,6 +60,17 @@ def find_candidates(
     return classes
 
 
+def find_listed(store: EmbeddingStore, taxa: str | None, rank: Rank) -> Taxonomy:
+    """Return the taxa at a rank that are classes with or without an image that teaches them.
+
+    These are the taxa of a list, or, without one, those that were added to the store and by the
+    user. Labels in the store are not among them: those of images that judge are no input.
+    """
+    if taxa is not None:
+        return find_candidates(store, taxa, rank)
+    return find_added_taxa(store).at(rank)
+
+
 def find_known_taxa(
     store: EmbeddingStore,
     taxa: str | None,

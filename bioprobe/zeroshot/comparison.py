@@ -13,7 +13,7 @@ from bioprobe.intervals import Accuracy
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.predictions import find_label_classes
+from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxonomy
 from bioprobe.types import Rows, Vectors
 from bioprobe.zeroshot.zeroshot import find_top_classes

@@ -12,7 +12,8 @@ from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.prompts import PromptSet
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.predictions import Predictions, find_label_classes
+from bioprobe.task.predictions import Predictions
+from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.examples import read_examples

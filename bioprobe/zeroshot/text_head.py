@@ -21,6 +21,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.scores import Pool, find_top_pooled
+from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME
 from bioprobe.types import Rows, Vectors
@@ -334,9 +335,7 @@ def zeroshot_by_head(
             "logit_scale": store.manifest.logit_scale,
         }
     )
-    return Predictions(
-        store.images, rows, classes.taxa, rank, top, scores, "probability", provenance
-    )
+    return Predictions(store.images, rows, Classes.of(classes.taxa, rank), top, scores, provenance)
 
 
 def _index_lineages(taxa: pd.DataFrame, rank: Rank) -> dict[str, list[tuple[Lineage, Rows]]]:

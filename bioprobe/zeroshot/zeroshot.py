@@ -14,9 +14,10 @@ from bioprobe.prompts import PromptSet
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.decisions import BackedOff, back_off_rows
+from bioprobe.task.decisions import Decisions, back_off_rows
 from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.scores import Pool, find_top_pooled
+from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Rank
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts, list_examples
@@ -94,7 +95,7 @@ def zeroshot(
     top, scores = answer_in_chunks(view, ask)
     provenance = describe_question(view, prompts, rank, seen_offset, {"pool": pool.value})
     return Predictions(
-        view.images, view.rows, prompts.taxa, rank, top, scores, "probability", provenance
+        view.images, view.rows, Classes.of(prompts.taxa, rank), top, scores, provenance
     )
 
 
@@ -156,9 +157,7 @@ def zeroshot_rolled_up(
     )  # fmt: skip
     top, scores = answer_in_chunks(view, ask)
     provenance = describe_question(view, prompts, rank, seen_offset, {"n_leaves": len(order)})
-    return Predictions(
-        view.images, view.rows, classes, rank, top, scores, "probability", provenance
-    )
+    return Predictions(view.images, view.rows, Classes.of(classes, rank), top, scores, provenance)
 
 
 def describe_question(
@@ -267,7 +266,7 @@ def back_off(
     threshold: float,
     rank: Rank = Rank.SPECIES,
     seen_offset: SeenOffset | None = None,
-) -> BackedOff:
+) -> Decisions:
     """Answer each image at the deepest rank whose summed probability passes a threshold.
 
     Parameters
@@ -315,7 +314,7 @@ def back_off(
     best, scores, depths = (np.concatenate(parts) for parts in zip(*answers, strict=True))
     provenance = describe_question(view, prompts, rank, seen_offset, {"abstain": threshold})
     levels = tuple(classes for classes, _ in groups)
-    return BackedOff(view.images, view.rows, levels, best, scores, depths, threshold, provenance)
+    return Decisions(view.images, view.rows, levels, best, scores, depths, threshold, provenance)
 
 
 def _softmax(logits: Vectors) -> Vectors:

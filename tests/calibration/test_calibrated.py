@@ -17,7 +17,7 @@ from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ProbeError, SelectionError, StoreError
 from bioprobe.learning.calibrated import Calibration, fit_calibration
 from bioprobe.learning.fit import HeldOutAnswers, answer_held_out, fit_probe
-from bioprobe.learning.fitted import TrainedProbe
+from bioprobe.learning.fitted import FittedProbe
 from bioprobe.learning.keeping import (
     CALIBRATION_NAME,
     read_calibration,
@@ -27,6 +27,7 @@ from bioprobe.learning.keeping import (
 from bioprobe.splits import Split, assign_folds
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
+from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 
 SPECIES = ("Panthera leo", "Panthera pardus", "Lynx lynx", "Canis lupus", "Vulpes vulpes")
@@ -62,17 +63,17 @@ def _split(parts: str = "train validation test") -> Split:
     return Split("made", named, np.full(N, -1), none, {"hash": "f" * 64})
 
 
-def _fit(store: EmbeddingStore, split: Split) -> tuple[TrainedProbe, HeldOutAnswers]:
+def _fit(store: EmbeddingStore, split: Split) -> tuple[FittedProbe, HeldOutAnswers]:
     # A scale of 40 makes it far too sure.
-    probe = fit_probe(store, "centroid", Rank.SPECIES, split=split, settings={"scale": 40.0})
-    return probe, answer_held_out(store, probe, split=split)
+    probe = fit_probe(Task.of(store, Rank.SPECIES, split=split), "centroid", {"scale": 40.0})
+    return probe, answer_held_out(Task.of(store, probe.rank, split=split), probe, probe.kind)
 
 
 def test_answers_of_validation_are_those_of_the_probe(filled: EmbeddingStore) -> None:
     split = _split()
     probe, answers = _fit(filled, split)
     rows = split.rows("validation")
-    expected = probe.predict(View.of(filled).take(rows), k=len(SPECIES))
+    expected = probe.ask(View.of(filled).take(rows), k=len(SPECIES))
     assert answers.method == "validation"
     assert np.allclose(to_probabilities(answers.logits), expected.to_dense(), atol=1e-6)
     assert np.array_equal(answers.truth, expected.truth_classes)
@@ -100,14 +101,18 @@ def test_answers_out_of_fold_are_of_probes_that_did_not_see_the_row(filled: Embe
 def test_a_class_left_out_is_of_no_class_and_has_no_probability(filled: EmbeddingStore) -> None:
     split = _split()
     probe, plain = _fit(filled, split)
-    more = answer_held_out(filled, probe, split=split, left_out_fraction=0.2)
+    more = answer_held_out(
+        Task.of(filled, probe.rank, split=split), probe, probe.kind, left_out_fraction=0.2
+    )
     added = to_probabilities(more.logits[len(plain.truth) :])
     assert (more.truth[len(plain.truth) :] == -1).all()
     assert len(added) == (split.parts != "test").sum() / 5, "one species of five, all its rows"
     assert ((added == 0).all(axis=0)).sum() == 1
     assert np.allclose(added.sum(axis=1), 1, atol=1e-5)
     with pytest.raises(ProbeError, match="in \\[0, 1\\), got 1"):
-        answer_held_out(filled, probe, split=split, left_out_fraction=1.0)
+        answer_held_out(
+            Task.of(filled, probe.rank, split=split), probe, probe.kind, left_out_fraction=1.0
+        )
 
 
 def test_calibration_makes_test_rows_say_what_they_know(filled: EmbeddingStore) -> None:
@@ -116,7 +121,7 @@ def test_calibration_makes_test_rows_say_what_they_know(filled: EmbeddingStore) 
     calibrated = fit_calibration(answers).apply(probe)
     found = {}
     for name, one in (("plain", probe), ("calibrated", calibrated)):
-        told = one.predict(View.of(filled).take(split.rows("test")), k=len(SPECIES))
+        told = one.ask(View.of(filled).take(split.rows("test")), k=len(SPECIES))
         right = told.top_classes[:, 0] == told.truth_classes
         found[name] = measure_reliability(right, told.scores[:, 0])
     assert abs(found["calibrated"].overconfidence) < 0.06 < found["plain"].overconfidence
@@ -197,8 +202,8 @@ def test_without_a_calibrator_every_kind_answers_as_it_did(
     filled: EmbeddingStore, kind: str
 ) -> None:
     settings = {"C": 10.0} if kind in {"linear", "hierarchical"} else {}
-    probe = fit_probe(filled, kind, Rank.SPECIES, split=_split(), settings=settings)
-    answers = answer_held_out(filled, probe, split=_split())
+    probe = fit_probe(Task.of(filled, Rank.SPECIES, split=_split()), kind, settings)
+    answers = answer_held_out(Task.of(filled, probe.rank, split=_split()), probe, probe.kind)
     plain = fit_calibration(answers).without_calibrator().apply(probe)
     vectors = filled.read_vectors()
     assert np.allclose(plain.predict_vectors(vectors), probe.predict_vectors(vectors), atol=1e-5)

@@ -10,8 +10,9 @@ import pytest
 from bioprobe.images import ImageTable
 from bioprobe.intervals import Accuracy
 from bioprobe.provenance import Provenance
-from bioprobe.task.predictions import Predictions, measure_accuracy
-from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.task.predictions import Predictions
+from bioprobe.task.target import Classes
+from bioprobe.taxonomy import Rank, Taxon
 
 NAMES = ["Felidae", "Canidae", "Ursidae", "Bovidae", "Suidae", "Equidae"]
 
@@ -22,20 +23,18 @@ def _predict(truth: list[str], top: list[list[int]], rows: list[int] | None = No
     return Predictions(
         ImageTable.build(frame),
         np.array(range(len(truth)) if rows is None else rows, dtype=np.int64),
-        Taxonomy(tuple(Taxon.from_names({"family": name}) for name in NAMES)),
-        Rank.FAMILY,
+        Classes.of((Taxon.from_names({"family": name}) for name in NAMES), Rank.FAMILY),
         answers,
         np.zeros(answers.shape, dtype=np.float32),
-        "probability",
         Provenance(encoder={}, store=str(Path("s")), n_rows=len(answers)),
     )
 
 
 def test_top_1_and_top_5_count_images_whose_label_is_among_the_answers() -> None:
     first = [0, 1, 2, 3, 4]
-    measured = measure_accuracy(
-        _predict(["Felidae", "Canidae", "Suidae", "Equidae"], [first, first, first, first])
-    )
+    measured = _predict(
+        ["Felidae", "Canidae", "Suidae", "Equidae"], [first, first, first, first]
+    ).accuracy()
     assert measured == [Accuracy(1, 1, 4), Accuracy(5, 3, 4)]
     assert [accuracy.fraction for accuracy in measured] == [0.25, 0.75]
 
@@ -43,27 +42,25 @@ def test_top_1_and_top_5_count_images_whose_label_is_among_the_answers() -> None
 @pytest.mark.parametrize(("k", "measured_at"), [(1, [1]), (4, [1]), (5, [1, 5]), (6, [1, 5])])
 def test_top_5_is_measured_where_there_are_5_answers(k: int, measured_at: list[int]) -> None:
     predictions = _predict(["Equidae"], [[0, 1, 2, 3, 4, 5][:k]])
-    assert [accuracy.k for accuracy in measure_accuracy(predictions)] == measured_at
-    assert [accuracy.n_correct for accuracy in measure_accuracy(predictions)] == [0] * len(
-        measured_at
-    )
+    assert [accuracy.k for accuracy in predictions.accuracy()] == measured_at
+    assert [accuracy.n_correct for accuracy in predictions.accuracy()] == [0] * len(measured_at)
 
 
 def test_images_without_a_label_do_not_count() -> None:
-    assert measure_accuracy(_predict(["", "Felidae", ""], [[0], [0], [0]])) == [Accuracy(1, 1, 1)]
+    assert _predict(["", "Felidae", ""], [[0], [0], [0]]).accuracy() == [Accuracy(1, 1, 1)]
 
 
 def test_a_label_that_is_no_class_counts_as_wrong() -> None:
-    assert measure_accuracy(_predict(["Hyaenidae", "Felidae"], [[0], [0]])) == [Accuracy(1, 1, 2)]
+    assert _predict(["Hyaenidae", "Felidae"], [[0], [0]]).accuracy() == [Accuracy(1, 1, 2)]
 
 
 def test_without_labels_there_is_nothing_to_measure() -> None:
-    assert measure_accuracy(_predict(["", ""], [[0], [0]])) == []
+    assert _predict(["", ""], [[0], [0]]).accuracy() == []
 
 
 def test_labels_are_those_of_the_rows_asked_about() -> None:
     predictions = _predict(["Felidae", "Canidae", "Ursidae"], [[2], [0]], rows=[2, 0])
-    assert measure_accuracy(predictions) == [Accuracy(1, 2, 2)]
+    assert predictions.accuracy() == [Accuracy(1, 2, 2)]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from bioprobe.errors import MismatchError
 from bioprobe.images import ImageTable
 from bioprobe.provenance import Provenance
 from bioprobe.task.predictions import Predictions
+from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 
 LION = Taxon(
@@ -41,11 +42,9 @@ def _predict(rank: Rank, rows: list[int], top: list[list[int]]) -> Predictions:
     return Predictions(
         ImageTable.build(frame),
         np.array(rows, dtype=np.int64),
-        Taxonomy((LION, OAK)).at(rank),
-        rank,
+        Classes.of(Taxonomy((LION, OAK)).at(rank), rank),
         answers,
         scores,
-        "probability",
         Provenance(encoder={}, store="s", n_rows=len(rows)),
     )
 
@@ -116,8 +115,8 @@ def _find_truth(labels: list[dict[str, str]], classes: list[dict[str, str]]) -> 
     frame = pd.DataFrame(labels).fillna("").assign(path=[f"{n}.jpg" for n in range(len(labels))])
     rows = np.arange(len(labels))[::-1]
     predictions = Predictions(
-        ImageTable.build(frame), rows, Taxonomy(tuple(map(Taxon.from_names, classes))), Rank.GENUS,
-        np.zeros((len(labels), 1), np.int64), np.ones((len(labels), 1), np.float32), "probability",
+        ImageTable.build(frame), rows, Classes.of(map(Taxon.from_names, classes), Rank.GENUS),
+        np.zeros((len(labels), 1), np.int64), np.ones((len(labels), 1), np.float32),
         Provenance(encoder={}, store="s", n_rows=len(labels)),
     )  # fmt: skip
     return [int(place) for place in predictions.truth_classes[::-1]]

@@ -21,7 +21,6 @@ from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
-from bioprobe.task.predictions import measure_accuracy
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
 from bioprobe.zeroshot.added_taxa import add_pictured
@@ -49,7 +48,7 @@ class Photos:
         self, prompts: PromptSet, condition: str, rank: Rank = Rank.SPECIES
     ) -> dict[int, float]:
         predictions = zeroshot(View.of(self.store, condition), prompts, self.encode_text, rank=rank)
-        return {accuracy.k: accuracy.fraction for accuracy in measure_accuracy(predictions)}
+        return {accuracy.k: accuracy.fraction for accuracy in predictions.accuracy()}
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +111,7 @@ def test_families_are_named_as_often_as_was_measured(
     predictions = zeroshot(
         View.of(photos.store, TEST), prompts, photos.encode_text, rank=Rank.FAMILY
     )
-    top_1 = measure_accuracy(predictions)[0]
+    top_1 = predictions.accuracy()[0]
     assert top_1.n_images == 1029
     assert top_1.fraction == pytest.approx(fraction, abs=0.003)
 
@@ -126,7 +125,7 @@ def test_sums_up_the_tree_name_families_better_than_their_names(photos: Photos) 
         found = zeroshot_rolled_up(
             View.of(photos.store, TEST), prompts, photos.encode_text, rank=Rank.FAMILY
         )
-        top_1 = measure_accuracy(found)[0]
+        top_1 = found.accuracy()[0]
         assert top_1.n_images == 1029
         fractions.append(top_1.fraction)
     # Named directly: .912, .844 and .912.

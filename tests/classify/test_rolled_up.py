@@ -14,7 +14,7 @@ from bioprobe.calibration.unknown import find_unknown, measure_auroc, measure_un
 from bioprobe.errors import PromptError
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.store import EmbeddingStore
-from bioprobe.task.decisions import BackedOff
+from bioprobe.task.decisions import Decisions
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.zeroshot.candidates import (
     accept_label_names,
@@ -99,7 +99,7 @@ def test_a_rank_without_names_cannot_be_rolled_up_to(store: EmbeddingStore) -> N
 
 def _back_off(
     store: EmbeddingStore, threshold: float, rank: Rank = Rank.SPECIES
-) -> tuple[BackedOff, list[str]]:
+) -> tuple[Decisions, list[str]]:
     found = back_off(store, PROMPTS, _encode, threshold=threshold, rank=rank)
     answers = [found.answer(image) for image in range(len(found))]
     return found, [taxon.name if taxon else "" for taxon in answers]

@@ -175,7 +175,6 @@ def test_labels_are_those_of_a_direct_computation(
     np.testing.assert_allclose(
         predictions.scores, np.take_along_axis(expected, order, 1), atol=1e-5
     )
-    assert predictions.score_kind == "probability"
     assert predictions.rows.tolist() == [0, 1, 2, 3, 4]
 
 

@@ -233,7 +233,7 @@ def test_probabilities_are_calibrated_unless_it_is_declined(
     assert calibrated["score"].tolist() == same["score"].tolist()
     assert calibrated["family"].tolist() == raw["family"].tolist(), "a temperature changes no order"
     probe = read_probe(fitted, "centroid")
-    plain = probe.predict(View.of(fitted).take(read_split(fitted).rows("test")), k=1)
+    plain = probe.ask(View.of(fitted).take(read_split(fitted).rows("test")), k=1)
     assert raw["score"].tolist() == pytest.approx(plain.scores[:, 0].tolist(), abs=1e-5)
     assert not np.allclose(calibrated["score"], raw["score"], atol=1e-3)
     assert run(["probe", "predict", *_TEST, "--output", "a.csv"]) == 0

@@ -28,7 +28,8 @@ from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
-from bioprobe.task.target import TextPrior
+from bioprobe.task.target import Texts
+from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 
 KNN = ("centroid", "knn")
@@ -36,15 +37,15 @@ KNN = ("centroid", "knn")
 
 @pytest.fixture
 def found(families: EmbeddingStore, split: Split) -> Evaluation:
-    return evaluate(families, Rank.FAMILY, KNN, split, n_resamples=50)
+    return evaluate(Task.of(families, Rank.FAMILY, split=split), KNN, n_resamples=50)
 
 
 def test_the_figures_are_those_of_the_answers(
     families: EmbeddingStore, split: Split, found: Evaluation
 ) -> None:
-    probe = fit_probe(families, "centroid", Rank.FAMILY, split=split)
+    probe = fit_probe(Task.of(families, Rank.FAMILY, split=split), "centroid")
     rows = split.rows("test")
-    predictions = probe.predict(View.of(families).take(rows), k=5)
+    predictions = probe.ask(View.of(families).take(rows), k=5)
     flat = score_flat(predictions.truth_classes, predictions.to_dense())
     leaves = np.array([taxon.lineage[:5] for taxon in predictions.classes], dtype=object)
     best = predictions.top_classes[:, 0]
@@ -107,14 +108,14 @@ def test_methods_are_compared_on_the_same_images(found: Evaluation) -> None:
 def test_groups_are_drawn_together(families: EmbeddingStore, split: Split) -> None:
     groups = families.images.frame["family"].to_numpy(dtype=object)
     grouped = dataclasses.replace(split, groups=groups)
-    found = evaluate(families, Rank.FAMILY, KNN, grouped, n_resamples=200)
+    found = evaluate(Task.of(families, Rank.FAMILY, split=grouped), KNN, n_resamples=200)
     assert found.provenance["options"]["n_groups"] == 5
     assert {one.test for one in found.comparisons} == {"bootstrap"}
 
 
 def test_a_seed_gives_the_same_again(families: EmbeddingStore, split: Split) -> None:
     first, again, other = (
-        evaluate(families, Rank.FAMILY, ["knn"], split, n_resamples=50, seed=seed)
+        evaluate(Task.of(families, Rank.FAMILY, split=split, seed=seed), ["knn"], n_resamples=50)
         for seed in (1, 1, 2)
     )
     assert repr(first.results[0].metrics) == repr(again.results[0].metrics)
@@ -126,7 +127,9 @@ def test_a_mask_limits_what_is_learnt_from_and_is_scored_beside_all(
 ) -> None:
     kept = families.rows % 3 != 0
     write_selection(families, "filters/some", families.rows, kept)
-    found = evaluate(families, Rank.FAMILY, ["knn"], split, mask="filters/some", n_resamples=20)
+    found = evaluate(
+        Task.of(families, Rank.FAMILY, split=split), ["knn"], mask="filters/some", n_resamples=20
+    )
     (result,) = found.results
     frame = found.predictions
     assert len(frame) == 20
@@ -146,7 +149,9 @@ def test_images_of_classes_without_training_images_count_as_wrong(
     parts = split.parts.copy()
     parts[mice & (parts != "test")] = ""
     found = evaluate(
-        families, Rank.FAMILY, ["knn"], dataclasses.replace(split, parts=parts), n_resamples=20
+        Task.of(families, Rank.FAMILY, split=dataclasses.replace(split, parts=parts)),
+        ["knn"],
+        n_resamples=20,
     )
     (result,) = found.results
     assert result.n_unknown == 4
@@ -164,7 +169,7 @@ def test_evidence_names_the_files(families: EmbeddingStore, split: Split) -> Non
     frame.loc[train & cats, "family"], frame.loc[train & dogs, "family"] = "Canidae", "Felidae"
     swapped = EmbeddingStore(families.folder, families.manifest)
     swapped.__dict__["images"] = dataclasses.replace(families.images, frame=frame)
-    found = evaluate(swapped, Rank.FAMILY, ["centroid"], split, n_resamples=20)
+    found = evaluate(Task.of(swapped, Rank.FAMILY, split=split), ["centroid"], n_resamples=20)
     first = found.results[0].pairs[0]
     assert {first["truth"], first["answer"]} == {"Felidae", "Canidae"}
     assert (first["ancestor"], first["ancestor_rank"], first["height"]) == ("Carnivora", "order", 1)
@@ -180,7 +185,9 @@ def test_folds_are_judged_together(
 ) -> None:
     n = len(families)
     found = evaluate(
-        families, Rank.FAMILY, ["knn"], make_parts(["train"] * n, np.arange(n) % 4), n_resamples=20
+        Task.of(families, Rank.FAMILY, split=make_parts(["train"] * n, np.arange(n) % 4)),
+        ["knn"],
+        n_resamples=20,
     )
     options = found.provenance["options"]
     assert (options["n_rounds"], found.provenance["n_rows"], options["n_not_judged"]) == (4, 78, 2)
@@ -191,13 +198,16 @@ def test_what_cannot_be_asked_is_passed_over_and_said(
 ) -> None:
     said: list[str] = []
     found = evaluate(
-        families, Rank.FAMILY, ["zeroshot", "knn"], split, n_resamples=20, report=said.append
+        Task.of(families, Rank.FAMILY, split=split),
+        ["zeroshot", "knn"],
+        n_resamples=20,
+        report=said.append,
     )
     assert [result.method for result in found.results] == ["knn"]
     assert list(found.skipped) == ["zeroshot"]
     assert said[0].startswith("zeroshot is passed over: ")
     with pytest.raises(ProbeError, match="none of the methods can be asked"):
-        evaluate(families, Rank.FAMILY, ["zeroshot"], split, n_resamples=20)
+        evaluate(Task.of(families, Rank.FAMILY, split=split), ["zeroshot"], n_resamples=20)
 
 
 def test_an_encoder_that_is_not_here_is_an_obstacle(families: EmbeddingStore, split: Split) -> None:
@@ -207,8 +217,10 @@ def test_an_encoder_that_is_not_here_is_an_obstacle(families: EmbeddingStore, sp
 
     manifest = dataclasses.replace(families.manifest, has_text_tower=True)
     store = EmbeddingStore(families.folder, manifest)
-    texts = TextPrior(encode_text, 20.0)
-    found = evaluate(store, Rank.FAMILY, ["zeroshot", "knn"], split, texts=texts, n_resamples=20)
+    texts = Texts(encode_text, 20.0)
+    found = evaluate(
+        Task.of(store, Rank.FAMILY, split=split, texts=texts), ["zeroshot", "knn"], n_resamples=20
+    )
     assert found.skipped == {"zeroshot": "the weights are not here; use local-dir:"}
 
 
@@ -216,7 +228,10 @@ def test_accuracy_by_images_a_class_is_measured_when_asked(
     families: EmbeddingStore, split: Split
 ) -> None:
     found = evaluate(
-        families, Rank.FAMILY, KNN, split, n_resamples=20, efficiency=EfficiencyPlan((1, 4), 3)
+        Task.of(families, Rank.FAMILY, split=split),
+        KNN,
+        n_resamples=20,
+        efficiency=EfficiencyPlan((1, 4), 3),
     )
     points = {(point.method, point.n_per_class): point for point in found.efficiency}
     assert set(points) == {(name, n) for name in KNN for n in (1, 4)}
@@ -229,9 +244,12 @@ def test_what_is_kept_is_read_as_it_was(
     families: EmbeddingStore, split: Split, tmp_path: Path
 ) -> None:
     found = evaluate(
-        families, Rank.FAMILY, KNN, split, name="mine", n_resamples=20,
+        Task.of(families, Rank.FAMILY, split=split),
+        KNN,
+        name="mine",
+        n_resamples=20,
         efficiency=EfficiencyPlan((1,), 1),
-    )  # fmt: skip
+    )
     write_evaluation(families, found)
     again = read_evaluation(families, "mine")
     assert list_evaluations(families) == ["mine"]
@@ -286,7 +304,9 @@ def test_a_mask_that_keeps_no_judged_image_has_no_figures_beside(
     families: EmbeddingStore, split: Split
 ) -> None:
     write_selection(families, "filters/none", families.rows, split.parts != "test")
-    found = evaluate(families, Rank.FAMILY, ["knn"], split, mask="filters/none", n_resamples=5)
+    found = evaluate(
+        Task.of(families, Rank.FAMILY, split=split), ["knn"], mask="filters/none", n_resamples=5
+    )
     assert found.results[0].kept_metrics == {}
     assert found.provenance["options"]["n_kept"] == 0
 
@@ -297,12 +317,12 @@ def test_what_leaks_between_the_parts_stands_in_the_result(
     leaks = [{"kind": "same bytes", "n_groups": 2, "n_images": 4, "n_test": 2},
              {"kind": "burst", "n_groups": 0, "n_images": 0, "n_test": 0}]  # fmt: skip
     leaking = dataclasses.replace(split, provenance={**split.provenance, "leakage": leaks})
-    found = evaluate(families, Rank.FAMILY, ["knn"], leaking, n_resamples=5)
+    found = evaluate(Task.of(families, Rank.FAMILY, split=leaking), ["knn"], n_resamples=5)
     assert found.provenance["options"]["leakage"] == leaks[:1]
 
 
 def test_images_without_a_label_are_not_counted_as_training(
     families: EmbeddingStore, split: Split
 ) -> None:
-    found = evaluate(families, Rank.FAMILY, ["knn"], split, n_resamples=5)
+    found = evaluate(Task.of(families, Rank.FAMILY, split=split), ["knn"], n_resamples=5)
     assert found.provenance["options"]["n_training"] == found.results[0].n_training[0]

@@ -15,6 +15,7 @@ from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.evaluation import evaluate
 from bioprobe.splits import make_split
 from bioprobe.store import EmbeddingStore
+from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import read_labels
 
@@ -31,7 +32,7 @@ def test_class_means_over_folds_are_those_of_scikit_learn(
     frame = read_labels(read).assign(path=read["uuid"].astype(str), sha256=read["uuid"].astype(str))
     store = make_store(make_encoder(dim=vectors.shape[1])).append(frame, vectors)
     split = make_split(store, Rank.PHYLUM, method="kfold", n_folds=5)
-    found = evaluate(store, Rank.PHYLUM, ["centroid"], split, n_resamples=200)
+    found = evaluate(Task.of(store, Rank.PHYLUM, split=split), ["centroid"], n_resamples=200)
     labels = store.images.labels(Rank.PHYLUM)
     unit = store.read_vectors()
     truth, answers = [], []

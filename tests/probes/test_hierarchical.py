@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from bioprobe.errors import ProbeError, TaxonomyError
 from bioprobe.probes.hierarchical import HierarchicalProbe
 from bioprobe.probes.hierarchical_fit import measure_leaf_heights
-from bioprobe.task.method import make_probe, takes_lineages
+from bioprobe.task.method import find_probe, make_probe
 from bioprobe.types import Vectors
 
 Lineages = npt.NDArray[np.object_]
@@ -304,7 +304,7 @@ def test_labels_that_are_no_lineages_are_refused() -> None:
 def test_the_probe_is_known_by_name() -> None:
     probe = make_probe("hierarchical", {"C": 3.0})
     assert isinstance(probe, HierarchicalProbe)
-    assert takes_lineages("hierarchical")
+    assert find_probe("hierarchical").takes_lineages
 
 
 def test_decisions_are_logits() -> None:

@@ -19,7 +19,8 @@ from bioprobe.prompts import TextType
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.target import TextPrior, hash_rows, label_rows, name_classes
+from bioprobe.task.target import Target, Texts, hash_rows, label_rows
+from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 
 FAMILIES = ("Felidae", "Canidae", "Ursidae", "Otariidae")
@@ -60,40 +61,42 @@ def filled(tmp_path: Path) -> EmbeddingStore:
 @pytest.mark.parametrize("kind", ["lda", "ridge", "knn", "centroid", "linear", "hierarchical"])
 def test_a_probe_that_is_read_again_answers_the_same(filled: EmbeddingStore, kind: str) -> None:
     settings = {"C": 10.0} if kind in {"linear", "hierarchical"} else {}
-    probe = fit_probe(filled, kind, Rank.FAMILY, split=None, settings=settings)
+    probe = fit_probe(Task.of(filled, Rank.FAMILY, split=None), kind, settings)
     write_probe(filled, "mine", probe)
     again = read_probe(filled, "mine")
     vectors = filled.read_vectors()
     assert np.array_equal(again.predict_vectors(vectors), probe.predict_vectors(vectors))
     for field in ("classes", "rank", "settings", "encoder", "held_out", "rows_hash", "n_rows"):
         assert getattr(again, field) == getattr(probe, field), field
-    predictions = again.predict(filled, k=2)
-    assert predictions.score_kind == "probability"
+    assert again.taught is not None
+    assert probe.taught is not None
+    assert np.array_equal(again.taught, probe.taught)
+    predictions = again.ask(filled, k=2)
     assert (predictions.names[:, 0] == predictions.truth).mean() > 0.9
     assert again.provenance["command"]
 
 
 def test_answers_are_for_the_rows_that_are_asked_in_their_order(filled: EmbeddingStore) -> None:
-    probe = fit_probe(filled, "centroid", Rank.FAMILY, split=None)
-    some = probe.predict(View.of(filled).take(np.array([7, 3])), k=99)
+    probe = fit_probe(Task.of(filled, Rank.FAMILY, split=None), "centroid")
+    some = probe.ask(View.of(filled).take(np.array([7, 3])), k=99)
     assert some.rows.tolist() == [7, 3]
     assert some.scores.shape == (2, 4)
     assert some.scores.sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
-    few = probe.predict(View.of(filled, "number < 5"), k=1)
+    few = probe.ask(View.of(filled, "number < 5"), k=1)
     assert few.rows.tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(SelectionError):
-        probe.predict(View.of(filled, "number < 0"))
+        probe.ask(View.of(filled, "number < 0"))
 
 
 def test_a_store_of_another_encoder_is_refused(filled: EmbeddingStore, tmp_path: Path) -> None:
-    write_probe(filled, "mine", fit_probe(filled, "lda", Rank.FAMILY, split=None))
+    write_probe(filled, "mine", fit_probe(Task.of(filled, Rank.FAMILY, split=None), "lda"))
     other = _make_store(tmp_path / "other", weights="b" * 64)
     (filled.folder / "probes").rename(other.folder / "probes")
     with pytest.raises(MismatchError, match=r"(?s)aaaaaaaa.*bbbbbbbb.*fit the probe again"):
         read_probe(other, "mine")
-    probe = fit_probe(other, "lda", Rank.FAMILY, split=None)
+    probe = fit_probe(Task.of(other, Rank.FAMILY, split=None), "lda")
     with pytest.raises(MismatchError, match="cannot be compared"):
-        probe.predict(filled)
+        probe.ask(filled)
     with pytest.raises(MismatchError, match="dim 12"):
         probe.predict_vectors(np.zeros((2, 5), dtype=np.float32))
 
@@ -111,7 +114,7 @@ def test_a_store_of_another_encoder_is_refused(filled: EmbeddingStore, tmp_path:
     ],
 )
 def test_damaged_files_are_told(filled: EmbeddingStore, name: str, change: object) -> None:
-    folder = write_probe(filled, "mine", fit_probe(filled, "lda", Rank.FAMILY, split=None))
+    folder = write_probe(filled, "mine", fit_probe(Task.of(filled, Rank.FAMILY, split=None), "lda"))
     path = folder / name
     if callable(change):
         path.write_bytes(change(path.read_bytes()))
@@ -122,7 +125,7 @@ def test_damaged_files_are_told(filled: EmbeddingStore, name: str, change: objec
 
 
 def test_names_are_checked_and_probes_removed(filled: EmbeddingStore) -> None:
-    probe = fit_probe(filled, "centroid", Rank.FAMILY, split=None)
+    probe = fit_probe(Task.of(filled, Rank.FAMILY, split=None), "centroid")
     with pytest.raises(ProbeError, match="cannot name a probe"):
         write_probe(filled, "../mine", probe)
     write_probe(filled, "prompt+probe", probe)
@@ -134,7 +137,7 @@ def test_names_are_checked_and_probes_removed(filled: EmbeddingStore) -> None:
 
 
 def test_a_probe_of_a_later_format_is_told(filled: EmbeddingStore) -> None:
-    folder = write_probe(filled, "mine", fit_probe(filled, "lda", Rank.FAMILY, split=None))
+    folder = write_probe(filled, "mine", fit_probe(Task.of(filled, Rank.FAMILY, split=None), "lda"))
     card = json.loads((folder / "probe.json").read_text())
     (folder / "probe.json").write_text(json.dumps({**card, "schema_version": 9}))
     with pytest.raises(StoreError, match="format 9"):
@@ -144,7 +147,7 @@ def test_a_probe_of_a_later_format_is_told(filled: EmbeddingStore) -> None:
 def test_knn_answers_by_the_images_it_was_fitted_on_after_the_store_changed(
     filled: EmbeddingStore,
 ) -> None:
-    write_probe(filled, "mine", fit_probe(filled, "knn", Rank.FAMILY, split=None))
+    write_probe(filled, "mine", fit_probe(Task.of(filled, Rank.FAMILY, split=None), "knn"))
     vectors = filled.read_vectors()
     before = read_probe(filled, "mine").predict_vectors(vectors)
     changed = filled.retire(range(40))
@@ -164,7 +167,7 @@ def test_the_test_part_is_never_read(
 
     monkeypatch.setattr(EmbeddingStore, "read_vectors", watch)
     for kind in ("lda", "centroid"):
-        fit_probe(filled, kind, Rank.FAMILY, split=split)
+        fit_probe(Task.of(filled, Rank.FAMILY, split=split), kind)
     assert read
     assert not set(read) & set(split.rows("test").tolist())
 
@@ -173,32 +176,34 @@ def test_values_are_chosen_on_validation_and_fitted_on_training_rows_alone(
     filled: EmbeddingStore,
 ) -> None:
     split = _split(filled, "train", "validation")
-    probe = fit_probe(filled, "lda", Rank.FAMILY, split=split)
+    probe = fit_probe(Task.of(filled, Rank.FAMILY, split=split), "lda")
     train, validation = split.rows("train"), split.rows("validation")
     assert probe.held_out.method == "validation"
     assert probe.held_out.n_images == len(validation)
     assert probe.settings["shrinkage"] in probe.held_out.values
     assert probe.rows_hash == hash_rows(filled.images, train[::-1])
     alone = fit_probe(
-        filled, "lda", Rank.FAMILY, split=_split(filled, "train", ""), settings=probe.settings
+        Task.of(filled, Rank.FAMILY, split=_split(filled, "train", "")), "lda", probe.settings
     )
     vectors = filled.read_vectors()
     assert np.array_equal(alone.predict_vectors(vectors), probe.predict_vectors(vectors))
-    answers = probe.predict(View.of(filled).take(validation), k=1)
+    answers = probe.ask(View.of(filled).take(validation), k=1)
     assert probe.held_out.n_correct == (answers.names[:, 0] == answers.truth).sum()
 
 
 def test_folds_choose_where_there_is_no_validation_part(filled: EmbeddingStore) -> None:
-    probe = fit_probe(filled, "lda", Rank.FAMILY, split=None)
+    probe = fit_probe(Task.of(filled, Rank.FAMILY, split=None), "lda")
     assert probe.held_out.method == "cross-validation"
     assert probe.held_out.n_images == 80
     assert probe.n_rows == 80
-    one_each = fit_probe(View.of(filled, "number < 4"), "centroid", Rank.FAMILY, split=None)
+    one_each = fit_probe(
+        Task.of(View.of(filled, "number < 4"), Rank.FAMILY, split=None), "centroid"
+    )
     assert one_each.held_out.method == "none"
 
 
 def test_what_is_given_is_not_chosen(filled: EmbeddingStore) -> None:
-    probe = fit_probe(filled, "knn", Rank.FAMILY, split=None, settings={"k": 3})
+    probe = fit_probe(Task.of(filled, Rank.FAMILY, split=None), "knn", {"k": 3})
     assert probe.settings["k"] == 3
     assert probe.held_out.parameter == ""
     assert probe.held_out.n_images == 80
@@ -208,16 +213,16 @@ def test_a_label_that_no_training_row_has_counts_as_wrong(filled: EmbeddingStore
     parts = np.where(filled.images.labels(Rank.FAMILY) == "Ursidae", "validation", "train")
     parts[:8] = "validation"  # two of each family
     split = dataclasses.replace(_split(filled, "train"), parts=parts.astype(object))
-    probe = fit_probe(filled, "centroid", Rank.FAMILY, split=split)
+    probe = fit_probe(Task.of(filled, Rank.FAMILY, split=split), "centroid")
     assert len(probe.classes) == 3
     assert (probe.held_out.n_correct, probe.held_out.n_images) == (6, 26)
 
 
 def test_one_class_is_not_enough(filled: EmbeddingStore) -> None:
     with pytest.raises(ProbeError, match="labels of 1 at order"):
-        fit_probe(filled, "lda", Rank.ORDER, split=None)
+        fit_probe(Task.of(filled, Rank.ORDER, split=None), "lda")
     with pytest.raises(ProbeError, match="labels of 0 at species"):
-        fit_probe(filled, "lda", Rank.SPECIES, split=None)
+        fit_probe(Task.of(filled, Rank.SPECIES, split=None), "lda")
 
 
 def test_texts_give_classes_without_an_image_a_score(filled: EmbeddingStore) -> None:
@@ -228,29 +233,26 @@ def test_texts_give_classes_without_an_image_a_score(filled: EmbeddingStore) -> 
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
     others = Taxonomy(tuple(Taxon.from_names({"family": name}) for name in FAMILIES))
-    texts = TextPrior(encode, 20.0, TextType.SCI, ("{}",), others)
+    texts = Texts(encode, 20.0, TextType.SCI, ("{}",), others)
     condition = "family != 'Ursidae' and number < 8"
     probe = fit_probe(
-        View.of(filled, condition), "prompt+probe", Rank.FAMILY, split=None, texts=texts
+        Task.of(View.of(filled, condition), Rank.FAMILY, split=None, texts=texts), "prompt+probe"
     )
     assert {taxon.name for taxon in probe.classes} == set(FAMILIES)
-    answers = probe.predict(filled, k=1)
+    answers = probe.ask(filled, k=1)
     assert (answers.names[:, 0] == answers.truth).mean() > 0.9
     write_probe(filled, "mine", probe)
     vectors = filled.read_vectors()
     again = read_probe(filled, "mine")
     assert np.array_equal(again.predict_vectors(vectors), probe.predict_vectors(vectors))
     shifted = fit_probe(
-        View.of(filled, condition),
+        Task.of(View.of(filled, condition), Rank.FAMILY, split=None, texts=texts),
         "prompt+probe",
-        Rank.FAMILY,
-        split=None,
-        texts=texts,
-        settings={"untrained_offset": -50.0},
+        {"untrained_offset": -50.0},
     )
-    assert "Ursidae" not in set(shifted.predict(filled, k=1).names[:, 0])
-    with pytest.raises(ProbeError, match="texts are where"):
-        fit_probe(filled, "prompt+probe", Rank.FAMILY, split=None)
+    assert "Ursidae" not in set(shifted.ask(filled, k=1).names[:, 0])
+    with pytest.raises(ProbeError, match="starts from the texts of classes"):
+        fit_probe(Task.of(filled, Rank.FAMILY, split=None), "prompt+probe")
 
 
 def test_homonyms_are_two_classes_and_holes_are_completed(tmp_path: Path) -> None:
@@ -265,11 +267,11 @@ def test_homonyms_are_two_classes_and_holes_are_completed(tmp_path: Path) -> Non
     encoder = Fingerprint(model="plain", weights_sha256="a" * 64, backend="numpy")
     store = EmbeddingStore.create(tmp_path / "store", encoder, dim=4).append(frame, np.eye(4))
     labelled = label_rows(store.images, np.arange(4), Rank.GENUS)
-    assert name_classes(labelled.classes) == [
+    assert list(labelled.classes.names) == [
         "Morus (Animalia, Sulidae)",
         "Morus (Plantae, Moraceae)",
     ]
     assert labelled.positions.tolist() == [0, 1, 0, -1]
-    chain = labelled.chain(Rank.KINGDOM)
+    chain = labelled.chain(Target(Rank.GENUS, Rank.KINGDOM))
     assert chain[2].tolist() == ["Animalia", "", "", "", "Sulidae", "Morus (Animalia, Sulidae)"]
     assert chain[3].tolist() == ["Animalia", "", "", "", "", ""]

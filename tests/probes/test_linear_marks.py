@@ -11,7 +11,6 @@ from sklearn.model_selection import StratifiedKFold
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.probes.linear import LinearProbe
-from bioprobe.task.method import KINDS
 
 pytestmark = pytest.mark.shared
 
@@ -21,7 +20,7 @@ Labels = npt.NDArray[np.object_]
 N_FOLDS = 5
 # What was measured with scikit-learn, and how far below counts as the same.
 SLACK = 0.01
-VALUES = np.array(KINDS["linear"].values)[4:-2:2]
+VALUES = np.array(LinearProbe.values)[4:-2:2]
 
 
 def _assign(labels: Labels, seed: int = 0) -> npt.NDArray[np.int64]:

@@ -14,6 +14,7 @@ from bioprobe.evaluation.evaluate import evaluate
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.splits import make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
+from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 
 FAMILIES = {"Felidae": "Carnivora", "Canidae": "Carnivora", "Bovidae": "Artiodactyla"}
@@ -54,10 +55,8 @@ def store(
 def evaluation(store: EmbeddingStore) -> Evaluation:
     """Return the centroid and nearest neighbours, compared on the pictures of part test."""
     return evaluate(
-        store,
-        Rank.FAMILY,
+        Task.of(store, Rank.FAMILY, split=read_split(store)),
         ["centroid", "knn"],
-        read_split(store),
         n_resamples=50,
         efficiency=EfficiencyPlan((1, 2), 2),
     )

@@ -18,6 +18,7 @@ from bioprobe.report.report import describe_report
 from bioprobe.splits import make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
+from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 
 
@@ -153,7 +154,7 @@ def test_a_store_with_an_approximate_index_is_asked_exactly(
 def test_neighbours_of_a_picture_are_of_other_folds(store: EmbeddingStore) -> None:
     write_split(store, make_split(store, Rank.FAMILY, method="kfold", n_folds=2))
     split = read_split(store)
-    found = evaluate(store, Rank.FAMILY, ["centroid"], split, n_resamples=5)
+    found = evaluate(Task.of(store, Rank.FAMILY, split=split), ["centroid"], n_resamples=5)
     folds = dict(zip(store.images.frame["path"], split.folds.tolist(), strict=True))
     galleries = describe_report(store, found)["galleries"]
     shown = [one for gallery in galleries for one in gallery["pictures"]]
@@ -167,7 +168,10 @@ def test_what_a_mask_dropped_counts_as_training_nowhere(store: EmbeddingStore) -
     kept = np.arange(len(store)) % 2 == 0
     write_selection(store, "filters/even", store.rows, kept)
     found = evaluate(
-        store, Rank.FAMILY, ["centroid"], read_split(store), mask="filters/even", n_resamples=5
+        Task.of(store, Rank.FAMILY, split=read_split(store)),
+        ["centroid"],
+        mask="filters/even",
+        n_resamples=5,
     )
     rows = find_training(store, found, read_split(store))
     assert len(rows) == found.results[0].n_training[0]

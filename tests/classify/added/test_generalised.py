@@ -16,7 +16,6 @@ from bioprobe.intervals import Accuracy
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.predictions import measure_accuracy
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.zeroshot.unseen import Generalised, GeneralisedReport, measure_generalised
 from bioprobe.zeroshot.zeroshot import zeroshot
@@ -76,13 +75,13 @@ def test_before_is_what_zeroshot_answers(store: EmbeddingStore) -> None:
         found = zeroshot(
             View.of(store, f"role == '{condition}'"), PROMPTS, _encode, rank=Rank.SPECIES
         )
-        assert measure_accuracy(found)[0] == accuracy
+        assert found.accuracy()[0] == accuracy
 
 
 def test_the_offset_gives_zeroshot_the_same_gain(store: EmbeddingStore) -> None:
     offset = _measure(store).offset
     found = zeroshot(store, PROMPTS, _encode, rank=Rank.SPECIES, seen_offset=offset)
-    assert measure_accuracy(found)[0].fraction > 0.95
+    assert found.accuracy()[0].fraction > 0.95
 
 
 @pytest.mark.parametrize("n_repeats", [1, 3])

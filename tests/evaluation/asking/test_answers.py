@@ -9,26 +9,26 @@ import pytest
 
 from bioprobe.calibration.calibrators import TemperatureScaling, to_logits
 from bioprobe.errors import ProbeError
-from bioprobe.evaluation.evaluate import Answers, gather_answers, list_rounds
-from bioprobe.evaluation.methods import METHODS, check_methods, find_obstacle, learn
-from bioprobe.learning.fit import fit_probe
+from bioprobe.evaluation.evaluate import Answers, check_methods, find_obstacle, gather_answers
+from bioprobe.learning.fit import answer_held_out, fit, fit_probe
+from bioprobe.registry import METHODS
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.target import TextPrior, label_rows
-from bioprobe.taxonomy import Rank, Taxonomy
+from bioprobe.task.target import Classes, Target, Texts, label_rows
+from bioprobe.task.task import Task
+from bioprobe.taxonomy import Rank
 
 
-def _label(store: EmbeddingStore) -> Taxonomy:
+def _label(store: EmbeddingStore) -> Classes:
     return label_rows(store.images, store.rows, Rank.FAMILY).classes
 
 
 def _gather(
-    store: EmbeddingStore, method: str, split: Split, texts: TextPrior | None = None
+    store: EmbeddingStore, method: str, split: Split, texts: Texts | None = None
 ) -> Answers:
-    labelled = store.images.labels(Rank.FAMILY) != ""
-    rounds = list_rounds(split, labelled)
-    return gather_answers(method, store, Rank.FAMILY, rounds, _label(store), texts=texts)
+    task = Task.of(store, Rank.FAMILY, split=split, texts=texts)
+    return gather_answers(method, task.rounds(), _label(store))
 
 
 @pytest.mark.parametrize("kind", ["knn", "centroid", "lda", "ridge"])
@@ -38,8 +38,8 @@ def test_the_answers_are_those_of_the_probe_alone(
     answers = _gather(families, kind, split)
     labelled = families.images.labels(Rank.FAMILY) != ""
     rows = split.rows("test")[labelled[split.rows("test")]]
-    probe = fit_probe(families, kind, Rank.FAMILY, split=split, first_rank=Rank.PHYLUM)
-    alone = probe.predict(View.of(families).take(rows), k=5)
+    probe = fit_probe(Task.of(families, Target.of(Rank.FAMILY, Rank.PHYLUM), split=split), kind)
+    alone = probe.ask(View.of(families).take(rows), k=5)
     assert answers.rows.tolist() == rows.tolist()
     names = [taxon.name for taxon in _label(families)]
     order = [[taxon.name for taxon in alone.classes].index(name) for name in names]
@@ -53,10 +53,10 @@ def test_the_temperature_is_that_of_the_validation_part(
     families: EmbeddingStore, split: Split
 ) -> None:
     answers = _gather(families, "lda", split)
-    probe = fit_probe(families, "lda", Rank.FAMILY, split=split)
+    probe = fit_probe(Task.of(families, Rank.FAMILY, split=split), "lda")
     rows = split.rows("validation")
     rows = rows[families.images.labels(Rank.FAMILY)[rows] != ""]
-    validation = probe.predict(View.of(families).take(rows), k=5)
+    validation = probe.ask(View.of(families).take(rows), k=5)
     expected = TemperatureScaling.fit(to_logits(validation.to_dense()), validation.truth_classes)
     assert answers.temperatures == pytest.approx((expected.temperature,))
     assert answers.calibrated_on == "validation"
@@ -65,34 +65,57 @@ def test_the_temperature_is_that_of_the_validation_part(
     np.testing.assert_allclose(answers.calibrated, again, atol=1e-5)
 
 
-def test_without_a_validation_part_the_temperature_is_that_of_a_fold(
+def test_without_a_validation_part_the_temperature_is_that_of_each_fold_by_the_others(
     families: EmbeddingStore, split: Split
 ) -> None:
-    parts = np.where(split.parts == "validation", "", split.parts)
+    parts = np.where(split.parts == "validation", "", split.parts).astype(object)
     without = dataclasses.replace(split, parts=parts)
     answers = _gather(families, "centroid", without)
-    assert answers.calibrated_on == "held-out fold"
-    # The fold did not teach the probe that was asked of it.
-    held_out = dataclasses.replace(
-        split,
-        parts=np.where(split.folds == 0, "validation", parts).astype(object),
-        folds=np.full(len(parts), -1),
-    )
-    probe = fit_probe(families, "centroid", Rank.FAMILY, split=held_out)
-    fold = held_out.rows("validation")
-    fold = fold[families.images.labels(Rank.FAMILY)[fold] != ""]
-    found = probe.predict(View.of(families).take(fold), k=5)
-    expected = TemperatureScaling.fit(to_logits(found.to_dense()), found.truth_classes)
-    assert answers.temperatures == pytest.approx((expected.temperature,))
+    assert answers.calibrated_on == "cross-validation"
+    # No image taught the probe that was asked of it.
+    labels = families.images.labels(Rank.FAMILY)
+    found, truths = [], []
+    for fold in range(split.n_folds):
+        out = (split.folds == fold) & (labels != "")
+        others = np.where(out, "", parts).astype(object)
+        held_out = dataclasses.replace(without, parts=others, folds=np.full(len(parts), -1))
+        probe = fit_probe(Task.of(families, Rank.FAMILY, split=held_out), "centroid")
+        told = probe.ask(View.of(families).take(np.flatnonzero(out)), k=5)
+        found.append(to_logits(told.to_dense()))
+        truths.append(told.truth_classes)
+    expected = TemperatureScaling.fit(np.concatenate(found), np.concatenate(truths))
+    assert answers.temperatures == pytest.approx((expected.temperature,), rel=1e-4)
     # But the answers that are judged come from all training images.
     assert answers.n_training == (38,)
+
+
+@pytest.mark.parametrize("method", ["zeroshot", "stack"])
+def test_methods_that_are_no_probe_answer_held_out_images_by_the_same_rule(
+    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any], method: str
+) -> None:
+    parts = np.where(split.parts == "validation", "", split.parts).astype(object)
+    texts = Texts(make_encoder().encode_text, 20.0, templates=("{}",))
+    store = _with_text_tower(families)
+    task = Task.of(store, "family", split=dataclasses.replace(split, parts=parts), texts=texts)
+    fitted = fit(task, method)
+    held_out = answer_held_out(task, fitted, method)
+    inner = task.inner()
+    assert held_out.method == inner.method == "cross-validation"
+    assert len(held_out.truth) == inner.n_held_out
+    fold = inner.labelled.rows[inner.folds == 0]
+    asked = fit(task.without(fold), method, fitted.settings) if method == "stack" else fitted
+    expected = asked.ask(task.view.take(fold), len(asked.classes)).to_dense()
+    found = np.exp(held_out.logits[: len(fold)])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_without_rows_to_choose_on_nothing_is_calibrated(
     families: EmbeddingStore, split: Split
 ) -> None:
     parts = np.where(split.parts == "validation", "", split.parts)
-    bare = dataclasses.replace(split, parts=parts, folds=np.full(len(parts), -1))
+    # Each family is one burst, so no image of it can be held out.
+    bursts = families.images.labels(Rank.FAMILY)
+    bare = dataclasses.replace(split, parts=parts, folds=np.full(len(parts), -1), groups=bursts)
     answers = _gather(families, "centroid", bare)
     assert answers.calibrated is None
     assert (answers.temperatures, answers.calibrated_on) == ((), "")
@@ -138,7 +161,7 @@ def test_zero_shot_answers_the_rows_by_the_nearest_text(
 ) -> None:
     families = _with_text_tower(families)
     encoder = make_encoder()
-    texts = TextPrior(encoder.encode_text, 20.0, templates=("a photo of {}.",))
+    texts = Texts(encoder.encode_text, 20.0, templates=("a photo of {}.",))
     answers = _gather(families, "zeroshot", split, texts=texts)
     names = [f"Animalia {taxon.lineage[3]} {taxon.name}" for taxon in _label(families)]
     classes = encoder.encode_text([f"a photo of {name}." for name in names])
@@ -160,17 +183,18 @@ def test_an_encoder_without_text_is_an_obstacle_to_methods_that_read(
 ) -> None:
     manifest = dataclasses.replace(families.manifest, has_text_tower=False)
     blind = EmbeddingStore(families.folder, manifest)
-    assert "embeds no text" in find_obstacle("zeroshot", blind, None)
-    assert "embeds no text" in find_obstacle("prompt+probe", blind, None)
-    assert find_obstacle("knn", blind, None) == ""
-    assert find_obstacle("zeroshot", _with_text_tower(families), None) == "no texts were given"
+    task = Task.of(blind, Rank.FAMILY, split=None)
+    assert "embeds no text" in find_obstacle("zeroshot", task)
+    assert "embeds no text" in find_obstacle("prompt+probe", task)
+    assert find_obstacle("knn", task) == ""
+    reading = Task.of(_with_text_tower(families), Rank.FAMILY, split=None)
+    assert find_obstacle("zeroshot", reading) == "no texts were given"
 
 
 def test_settings_that_are_given_are_not_chosen_again(
     families: EmbeddingStore, split: Split
 ) -> None:
-    learnt = learn("knn", families, Rank.FAMILY, split, _label(families), settings={"k": 2})
-    assert learnt.settings["k"] == 2
+    assert fit(Task.of(families, Rank.FAMILY, split=split), "knn", {"k": 2}).settings["k"] == 2
 
 
 @pytest.mark.parametrize("methods", [[], ["knn", "knn"], ["oracle"]])
@@ -179,15 +203,23 @@ def test_what_is_no_list_of_methods_is_refused(methods: list[str]) -> None:
         check_methods(methods)
 
 
-def test_every_method_is_one() -> None:
-    check_methods(METHODS)
+def test_every_method_that_is_registered_can_be_asked(
+    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]
+) -> None:
+    check_methods(METHODS.names)
+    texts = Texts(make_encoder().encode_text, 20.0)
+    task = Task.of(_with_text_tower(families), Rank.FAMILY, split=split, texts=texts)
+    for method in METHODS.names:
+        assert find_obstacle(method, task) == "", method
 
 
 @pytest.mark.parametrize("method", ["linear", "hierarchical", "stack", "prompt+probe"])
 def test_every_method_answers_all_images_about_all_classes(
     families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any], method: str
 ) -> None:
-    texts = TextPrior(make_encoder().encode_text, 20.0, templates=("{}",), others=_label(families))
+    texts = Texts(
+        make_encoder().encode_text, 20.0, templates=("{}",), others=_label(families).taxonomy
+    )
     answers = _gather(families, method, split, texts)
     np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, atol=1e-4)
     labels = families.images.labels(Rank.FAMILY)[answers.rows]

@@ -11,13 +11,13 @@ import pytest
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.evaluation import curves as few_shot
 from bioprobe.evaluation.curves import Efficiency, EfficiencyPlan, draw_images, measure_methods
-from bioprobe.evaluation.evaluate import list_rounds
 from bioprobe.probes.centroid import CentroidProbe
 from bioprobe.probes.probe import Probe
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.method import make_probe
-from bioprobe.task.target import TextPrior
+from bioprobe.task.target import Texts
+from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 
 
@@ -26,12 +26,10 @@ def _measure(
     split: Split,
     methods: list[str],
     plan: EfficiencyPlan,
-    texts: TextPrior | None = None,
+    texts: Texts | None = None,
 ) -> list[Efficiency]:
-    (only,) = list_rounds(split, store.images.labels(Rank.FAMILY) != "")
-    return measure_methods(
-        store, Rank.FAMILY, only, methods, plan, texts=texts, seed=4, report=lambda _: None
-    )
+    (only,) = Task.of(store, Rank.FAMILY, split=split, texts=texts, seed=4).rounds()
+    return measure_methods(only, methods, plan, report=lambda _: None)
 
 
 def test_the_accuracy_is_that_of_a_probe_fitted_on_what_was_drawn(
@@ -53,7 +51,7 @@ def test_the_accuracy_is_that_of_a_probe_fitted_on_what_was_drawn(
 def test_probes_that_learn_lineages_or_start_from_texts_are_measured_too(
     families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]
 ) -> None:
-    texts = TextPrior(make_encoder().encode_text, 20.0, templates=("{}",))
+    texts = Texts(make_encoder().encode_text, 20.0, templates=("{}",))
     asked = ["zeroshot", "hierarchical", "prompt+probe", "linear", "stack"]
     points = _measure(families, split, asked, EfficiencyPlan((5,), 1), texts)
     assert [point.method for point in points] == ["hierarchical", "prompt+probe", "linear"]
@@ -79,7 +77,7 @@ def test_what_a_probe_starts_from_matters_where_images_are_few(
         ]
         return normalise_rows(np.array(found))
 
-    prior = TextPrior(lambda texts: encode(texts, turned=0), 20.0, templates=("{}",))
+    prior = Texts(lambda texts: encode(texts, turned=0), 20.0, templates=("{}",))
     wrong = dataclasses.replace(prior, encode_text=lambda texts: encode(texts, turned=1))
     plan = EfficiencyPlan((1,), 3)
     (helped,) = _measure(families, split, ["prompt+probe"], plan, prior)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.evaluate import hold_out_fold, list_rounds
 from bioprobe.splits import Split
+from bioprobe.task.task import list_rounds
 
 PARTS = ["train", "train", "train", "validation", "test", "test", ""]
 ALL = np.ones(7, dtype=bool)
@@ -80,12 +80,3 @@ def test_folds_do_not_stand_in_for_a_test_part_without_labels(
     labelled = np.array([part != "test" for part in PARTS])
     with pytest.raises(SelectionError, match="none of the 2 images in the part test"):
         list_rounds(make_parts(PARTS, [0, 1, 0, -1, -1, -1, -1]), labelled)
-
-
-def test_a_fold_can_take_the_place_of_a_validation_part(make_parts: Callable[..., Split]) -> None:
-    other = hold_out_fold(make_parts(PARTS, [1, 0, 2, -1, -1, -1, -1]))
-    assert other is not None
-    assert other.parts.tolist() == ["train", "validation", "train", "", "test", "test", ""]
-    assert other.folds.tolist() == [0, -1, 1, -1, -1, -1, -1]
-    assert hold_out_fold(make_parts(PARTS, [0, 0, 0, -1, -1, -1, -1])) is None
-    assert hold_out_fold(make_parts(PARTS)) is None

@@ -7,11 +7,13 @@ import pytest
 
 from bioprobe.errors import MismatchError
 from bioprobe.evaluation import evaluate
-from bioprobe.evaluation.evaluate import list_rounds
-from bioprobe.evaluation.methods import find_same_images, learn_stack
+from bioprobe.learning.fit import fit
+from bioprobe.learning.stack import find_shared_images
 from bioprobe.probes.stacked import StackProbe
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
+from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 
 
@@ -32,46 +34,63 @@ def other(
 def test_the_same_images_are_found_wherever_they_stand(
     families: EmbeddingStore, other: EmbeddingStore
 ) -> None:
-    assert find_same_images(families, np.array([0, 79, 3]), other).tolist() == [79, 0, 76]
+    shared = find_shared_images((families, other), np.array([0, 79, 3]))
+    assert shared.rows[:, 1].tolist() == [79, 0, 76]
 
 
 def test_missing_images_are_counted(
     families: EmbeddingStore, other: EmbeddingStore, split: Split
 ) -> None:
     fewer = other.retire([79, 78])
+    task = Task.of(families, Rank.FAMILY, split=split, others=(fewer,))
+    fitted = fit(task, "stack")
     with pytest.raises(MismatchError, match="lacks 2 of the 80 images"):
-        find_same_images(families, families.rows, fewer)
+        fitted.ask(View.of(families))
+    without = fewer.retire((79 - split.rows("test")).tolist())
     with pytest.raises(MismatchError, match="embed the same images into it"):
-        evaluate(families, Rank.FAMILY, ["stack"], split, others=[fewer], n_resamples=10)
+        evaluate(
+            Task.of(
+                families,
+                Rank.FAMILY,
+                split=split,
+                others=(without,),
+            ),
+            ["stack"],
+            n_resamples=10,
+        )
 
 
 def test_a_stack_of_encoders_is_that_of_their_vectors(
     families: EmbeddingStore, other: EmbeddingStore, split: Split
 ) -> None:
-    (only,) = list_rounds(split, families.images.labels(Rank.FAMILY) != "")
-    learnt = learn_stack((families, other), Rank.FAMILY, only)
+    (task,) = Task.of(families, Rank.FAMILY, split=split, others=(other,)).rounds()
+    only = task.need_split()
+    learnt = fit(task, "stack")
     labels = families.images.labels(Rank.FAMILY)
     rows = only.rows("train")
     rows = rows[labels[rows] != ""]
     backwards = other.read_vectors()[::-1]
-    probe = StackProbe(learnt.settings["bases"]).fit(
+    probe = StackProbe(learnt.settings["bases"], C=learnt.settings["C"]).fit(
         [families.read_vectors(rows), backwards[rows]], labels[rows].astype(str), only.folds[rows]
     )
     asked = only.rows("test")
     expected = probe.predict_proba([families.read_vectors(asked), backwards[asked]])
-    found = learnt.answer(asked)
+    found = learnt.ask(task.view.take(asked), k=99)
     names = np.array([taxon.name for taxon in found.classes])
     assert names.tolist() == probe.classes_.tolist()
     np.testing.assert_allclose(found.to_dense(), expected, atol=1e-4)
-    assert learnt.settings["encoders"] == ["plain-1", "plain-2"]
-    assert learnt.n_training == len(rows)
+    assert learnt.n_rows == len(rows)
 
 
 def test_other_stores_change_what_a_stack_answers(
     families: EmbeddingStore, other: EmbeddingStore, split: Split
 ) -> None:
-    alone = evaluate(families, Rank.FAMILY, ["stack"], split, n_resamples=10)
-    together = evaluate(families, Rank.FAMILY, ["stack"], split, others=[other], n_resamples=10)
+    alone = evaluate(Task.of(families, Rank.FAMILY, split=split), ["stack"], n_resamples=10)
+    together = evaluate(
+        Task.of(families, Rank.FAMILY, split=split, others=(other,)),
+        ["stack"],
+        n_resamples=10,
+    )
     assert len(together.results[0].settings[0]["bases"]) == 2
     assert not np.allclose(
         alone.predictions["probability"], together.predictions["probability"], atol=1e-3

@@ -17,19 +17,20 @@ from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, ProbeError, StoreError
 from bioprobe.learning.fit import fit_probe
 from bioprobe.learning.keeping import read_probe, write_probe
-from bioprobe.learning.stack import find_shared_images, fit_stack, read_stack
+from bioprobe.learning.stack import Stack, find_shared_images, fit_stack, read_stack
 from bioprobe.probes.stacked import StackProbe
 from bioprobe.splits import Split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.method import make_probe
+from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
+from bioprobe.types import Rows
 
 FAMILIES = np.array(["Canidae", "Felidae", "Ursidae"])
 N, DIM = 120, 6
 LDA = ("lda", {"shrinkage": 0.1})
 
-Rows = npt.NDArray[np.int64]
 Make = Callable[..., EmbeddingStore]
 
 
@@ -123,7 +124,9 @@ def test_a_stack_is_that_of_scikit_learn_on_answers_out_of_fold(
     stores: list[EmbeddingStore],
 ) -> None:
     split = _split("train", "train", "test")
-    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=split, C=0.5)
+    stack = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split=split, others=tuple(stores[1:])), bases=[LDA], C=0.5
+    )
     train, test = split.rows("train"), split.rows("test")
     matrices = [stores[0].read_vectors(), stores[1].read_vectors()[::-1]]
     labels = FAMILIES[np.arange(N) % 3]
@@ -146,16 +149,17 @@ def test_a_stack_is_that_of_scikit_learn_on_answers_out_of_fold(
 
 def test_together_they_are_better_than_either_alone(stores: list[EmbeddingStore]) -> None:
     split = _split("train", "test")
-    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, split=split)
+    stack = fit_stack(Task.of(stores[0], Rank.FAMILY, split=split, others=tuple(stores[1:])))
     shared = find_shared_images(stores, split.rows("test"))
     right = stack.judge(shared)
     assert right.shape == (3, 60)
     assert right[0].mean() > max(right[1].mean(), right[2].mean()) + 0.05
     assert stack.base_names == ["lda of plain-0", "lda of plain-1"]
     # The base alone is the probe alone.
-    alone = fit_probe(stores[0], "lda", Rank.FAMILY, split=split,
-                      settings=stack.probe.settings["bases"][0][1])  # fmt: skip
-    answers = alone.predict(View.of(stores[0]).take(split.rows("test")), k=1)
+    alone = fit_probe(
+        Task.of(stores[0], Rank.FAMILY, split=split), "lda", stack.probe.settings["bases"][0][1]
+    )
+    answers = alone.ask(View.of(stores[0]).take(split.rows("test")), k=1)
     assert right[1].tolist() == (answers.names[:, 0] == answers.truth).tolist()
 
 
@@ -172,15 +176,19 @@ def test_the_test_part_is_not_read_and_validation_only_measures(
         return original(self, rows)
 
     monkeypatch.setattr(EmbeddingStore, "read_vectors", watch)
-    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, split=split)
+    stack = fit_stack(Task.of(stores[0], Rank.FAMILY, split=split, others=tuple(stores[1:])))
     train, validation = split.rows("train").tolist(), split.rows("validation").tolist()
     assert read == [train, train, validation, validation]
     right = stack.judge(find_shared_images(stores, split.rows("validation")))[0]
     held_out = stack.probe.held_out
     assert (held_out.method, held_out.n_correct, held_out.n_images) == (
-        "validation", right.sum(), 39
-    )  # fmt: skip
-    without = fit_stack(stores[0], stores[1:], Rank.FAMILY, split=_split("train", "", "test"))
+        "validation",
+        right.sum(),
+        39,
+    )
+    without = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split=_split("train", "", "test"), others=tuple(stores[1:]))
+    )
     assert without.probe.settings == stack.probe.settings
 
 
@@ -197,11 +205,16 @@ def test_groups_stay_whole_in_the_folds(
         return original(self, matrices, y, folds)  # type: ignore[arg-type]
 
     monkeypatch.setattr(StackProbe, "_answer_out_of_fold", watch)
-    fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=split)
+    fit_stack(Task.of(stores[0], Rank.FAMILY, split=split, others=tuple(stores[1:])), bases=[LDA])
     groups = split.groups[split.rows("train")]
     assert len(np.unique(seen[0])) == 5
     for group in np.unique(groups):
         assert len(np.unique(seen[0][groups == group])) == 1
+
+
+def _reorder(split: Split, rows: Rows) -> Split:
+    parts, folds, groups = split.parts[rows], split.folds[rows], split.groups[rows]
+    return Split("made", parts, folds, groups, split.provenance)
 
 
 def test_what_is_open_is_chosen_on_folds_and_what_is_given_is_kept(
@@ -209,17 +222,15 @@ def test_what_is_open_is_chosen_on_folds_and_what_is_given_is_kept(
 ) -> None:
     split = _split("train", "test")
     bases = [("lda", {}), ("knn", {"k": 3}), ("centroid", {})]
-    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=bases, split=split)
+    stack = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split=split, others=tuple(stores[1:])), bases=bases
+    )
     alone = [
-        fit_probe(
-            store,
-            "lda",
-            Rank.FAMILY,
-            split=Split("made", split.parts[rows], split.folds[rows], split.groups[rows],
-                        split.provenance),
-        ).settings["shrinkage"]
+        fit_probe(Task.of(store, Rank.FAMILY, split=_reorder(split, rows)), "lda").settings[
+            "shrinkage"
+        ]
         for store, rows in zip(stores, [np.arange(N), np.arange(N)[::-1]], strict=True)
-    ]  # fmt: skip
+    ]
     chosen = stack.probe.settings["bases"]
     assert [kind for kind, _ in chosen] == ["lda", "knn", "centroid"] * 2
     assert [chosen[0][1]["shrinkage"], chosen[3][1]["shrinkage"]] == alone
@@ -228,7 +239,9 @@ def test_what_is_open_is_chosen_on_folds_and_what_is_given_is_kept(
     assert (held_out.method, held_out.parameter, held_out.n_images) == ("cross-validation", "C", 60)
     best = int(np.argmax(held_out.accuracies))
     assert stack.probe.settings["C"] == held_out.values[best]
-    given = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=bases, split=split, C=7)
+    given = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split=split, others=tuple(stores[1:])), bases=bases, C=7
+    )
     assert given.probe.settings["C"] == 7
     assert given.probe.held_out.parameter == ""
     assert given.probe.held_out.n_images == 60
@@ -236,21 +249,31 @@ def test_what_is_open_is_chosen_on_folds_and_what_is_given_is_kept(
 
 
 def test_a_condition_a_seed_and_no_split_have_their_effect(stores: list[EmbeddingStore]) -> None:
-    every = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
+    every = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split=None, others=tuple(stores[1:])), bases=[LDA], C=1
+    )
     assert (every.probe.n_rows, every.probe.split_name) == (N, "")
     some = fit_stack(
-        View.of(stores[0], "number < 60"), stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1
+        Task.of(
+            View.of(stores[0], "number < 60"), Rank.FAMILY, split=None, others=tuple(stores[1:])
+        ),
+        bases=[LDA],
+        C=1,
     )
     assert some.probe.n_rows == 60
-    other = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1, seed=1)
+    other = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split=None, seed=1, others=tuple(stores[1:])),
+        bases=[LDA],
+        C=1,
+    )
     assert not np.array_equal(other.estimator.weights_, every.estimator.weights_)
-    fewer = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1, n_folds=2)
-    assert not np.array_equal(fewer.estimator.weights_, every.estimator.weights_)
 
 
 def test_missing_images_teach_nothing(make: Make) -> None:
     stores = [make(0), make(1, np.arange(90))]
-    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
+    stack = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split=None, others=tuple(stores[1:])), bases=[LDA], C=1
+    )
     assert (stack.probe.n_rows, stack.n_missing) == (90, (30,))
     predictions = stack.predict(find_shared_images(stores, stores[0].rows), k=1)
     assert len(predictions) == 90
@@ -261,7 +284,9 @@ def test_a_stack_that_is_read_again_answers_the_same_for_stores_in_any_order(
     make: Make, stores: list[EmbeddingStore]
 ) -> None:
     stores = [*stores, make(2)]
-    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
+    stack = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split=None, others=tuple(stores[1:])), bases=[LDA], C=1
+    )
     write_probe(stores[0], "mine", stack.probe)
     again = read_stack(stores[0], "mine")
     assert again.encoders == tuple(one.manifest.encoder for one in stores)
@@ -274,7 +299,9 @@ def test_a_stack_that_is_read_again_answers_the_same_for_stores_in_any_order(
 
 
 def test_vectors_of_another_encoder_are_refused(make: Make, stores: list[EmbeddingStore]) -> None:
-    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
+    stack = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split=None, others=tuple(stores[1:])), bases=[LDA], C=1
+    )
     with pytest.raises(MismatchError, match=r"plain-1 .*got .*plain-3.*name the store of plain-1"):
         stack.arrange([stores[0], make(3)])
     with pytest.raises(MismatchError, match="got no store of it"):
@@ -288,23 +315,27 @@ def test_vectors_of_another_encoder_are_refused(make: Make, stores: list[Embeddi
 
 
 def test_one_store_alone_cannot_be_asked(stores: list[EmbeddingStore]) -> None:
-    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
+    stack = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split=None, others=tuple(stores[1:])), bases=[LDA], C=1
+    )
     write_probe(stores[0], "mine", stack.probe)
     with pytest.raises(MismatchError, match="probe stack predict NAME --with STORE"):
-        read_probe(stores[0], "mine").predict(stores[0])
+        read_probe(stores[0], "mine").ask(stores[0])
 
 
 def test_other_probes_are_no_stack_of_encoders(stores: list[EmbeddingStore]) -> None:
-    write_probe(stores[0], "lda", fit_probe(stores[0], "lda", Rank.FAMILY, split=None))
+    write_probe(stores[0], "lda", fit_probe(Task.of(stores[0], Rank.FAMILY, split=None), "lda"))
     with pytest.raises(ProbeError, match="kind lda is no stack"):
         read_stack(stores[0], "lda")
-    write_probe(stores[0], "own", fit_probe(stores[0], "stack", Rank.FAMILY, split=None))
+    write_probe(stores[0], "own", fit_probe(Task.of(stores[0], Rank.FAMILY, split=None), "stack"))
     with pytest.raises(ProbeError, match="stack of one encoder; ask it by bioprobe probe predict"):
         read_stack(stores[0], "own")
 
 
 def test_damaged_encoders_are_told(stores: list[EmbeddingStore]) -> None:
-    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
+    stack = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split=None, others=tuple(stores[1:])), bases=[LDA], C=1
+    )
     card = write_probe(stores[0], "mine", stack.probe) / "probe.json"
     fields = json.loads(card.read_text())
     del fields["provenance"]["options"]["encoders"]
@@ -313,23 +344,52 @@ def test_damaged_encoders_are_told(stores: list[EmbeddingStore]) -> None:
         read_stack(stores[0], "mine")
 
 
+def test_a_stack_of_one_store_is_kept_and_asked_like_any_probe(
+    stores: list[EmbeddingStore],
+) -> None:
+    fitted = Stack().fit(Task.of(stores[0], Rank.FAMILY, split=_split("train", "test")))
+    assert [kind for kind, _ in fitted.settings["bases"]] == ["lda", "centroid"]
+    write_probe(stores[0], "alone", fitted.probe)
+    again = read_probe(stores[0], "alone").ask(stores[0], k=3)
+    assert np.array_equal(again.scores, fitted.ask(View.of(stores[0]), k=3).scores)
+
+
 def test_what_cannot_be_stacked_is_refused(stores: list[EmbeddingStore]) -> None:
-    with pytest.raises(ProbeError, match="got 1 of them"):
-        fit_stack(stores[0], (), Rank.FAMILY, split=None)
+    with pytest.raises(ProbeError, match="no kind of them was named"):
+        fit_stack(Task.of(stores[0], Rank.FAMILY, split=None), bases=[])
+    with pytest.raises(ProbeError, match="stack has no setting 'depth'"):
+        Stack().fit(Task.of(stores[0], Rank.FAMILY, split=None), {"depth": 2})
     with pytest.raises(ProbeError, match="got 'hierarchical'"):
-        fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[("hierarchical", {})], split=None)
+        fit_stack(
+            Task.of(stores[0], Rank.FAMILY, split=None, others=tuple(stores[1:])),
+            bases=[("hierarchical", {})],
+        )
     with pytest.raises(ProbeError, match="no setting 'depth'"):
-        fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[("lda", {"depth": 1})], split=None)
+        fit_stack(
+            Task.of(stores[0], Rank.FAMILY, split=None, others=tuple(stores[1:])),
+            bases=[("lda", {"depth": 1})],
+        )
     with pytest.raises(ProbeError, match="labels of 1 at family"):
-        fit_stack(View.of(stores[0], "family == 'Felidae'"), stores[1:], Rank.FAMILY, split=None)
+        fit_stack(
+            Task.of(
+                View.of(stores[0], "family == 'Felidae'"),
+                Rank.FAMILY,
+                split=None,
+                others=tuple(stores[1:]),
+            )
+        )
     with pytest.raises(ProbeError, match="C > 0"):
-        fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=-1)
+        fit_stack(
+            Task.of(stores[0], Rank.FAMILY, split=None, others=tuple(stores[1:])), bases=[LDA], C=-1
+        )
 
 
 def test_it_is_judged_on_rows_that_it_did_not_learn_from(stores: list[EmbeddingStore]) -> None:
     split = _split("train", "test")
     write_split(stores[0], split)
-    stack = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split="made", C=1)
+    stack = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split="made", others=tuple(stores[1:])), bases=[LDA], C=1
+    )
     assert stack.find_judged_rows(stores[0], "test").tolist() == split.rows("test").tolist()
     with pytest.raises(ProbeError, match="no image of the part validation"):
         stack.find_judged_rows(stores[0], "validation")
@@ -339,6 +399,8 @@ def test_it_is_judged_on_rows_that_it_did_not_learn_from(stores: list[EmbeddingS
     write_split(stores[0], split)
     with pytest.raises(MismatchError, match="made again since"):
         stack.find_judged_rows(stores[0], "test")
-    every = fit_stack(stores[0], stores[1:], Rank.FAMILY, bases=[LDA], split=None, C=1)
+    every = fit_stack(
+        Task.of(stores[0], Rank.FAMILY, split=None, others=tuple(stores[1:])), bases=[LDA], C=1
+    )
     with pytest.raises(ProbeError, match="the split 'none'"):
         every.find_judged_rows(stores[0], "test")

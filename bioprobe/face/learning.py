@@ -1,0 +1,904 @@
+"""Questions that learn from labels: splits, probes, tuning, stacks, evaluation, the report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from bioprobe.errors import MisuseError
+from bioprobe.face.learnt import (
+    describe_evaluation,
+    describe_fit,
+    describe_missing,
+    describe_split,
+    describe_stack,
+    describe_trials,
+)
+from bioprobe.face.opened import Opened
+from bioprobe.options import (
+    Level,
+    NumberOfAnswers,
+    Option,
+    Seed,
+    Split,
+    Taxa,
+    Templates,
+    TextTypeName,
+    With,
+    list_given,
+    question,
+    split_names,
+)
+from bioprobe.result import Note, Table
+
+if TYPE_CHECKING:
+    from bioprobe.face.pages import Evaluation
+    from bioprobe.face.probe import Probe
+    from bioprobe.learning.fitted import FittedProbe
+    from bioprobe.learning.stack import FittedStack, SharedImages
+    from bioprobe.learning.tune import Trial, Tuned
+    from bioprobe.progress import Progress
+    from bioprobe.splits.split import PartCounts
+    from bioprobe.store import EmbeddingStore
+    from bioprobe.task.decisions import Decisions
+    from bioprobe.task.predictions import Predictions
+    from bioprobe.task.target import Texts
+    from bioprobe.task.task import Task
+
+KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "stack")
+METHOD_NAMES = (
+    "zeroshot", "knn", "centroid", "lda", "ridge", "linear", "hierarchical", "prompt+probe",
+    "stack",
+)  # fmt: skip
+BASES = ("linear", "lda", "ridge", "knn", "centroid")
+SPLIT_METHODS = ("stratified", "grouped", "species-disjoint", "imported", "kfold")
+_BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
+_CALIBRATORS = ("temperature", "vector", "isotonic", "none")
+_PROMPTED = "prompt+probe"
+_READING = With("kind", (_PROMPTED,))
+
+Strings = str | Sequence[str] | None
+First = Annotated[
+    str | None, Option("Broadest rank that hierarchical learns. [default: phylum]", ("--from",))
+]
+Calibrator = Annotated[
+    str,
+    Option(
+        "How probabilities are made to mean what they say, on held-out images: temperature, "
+        "vector, isotonic or none.",
+        choices=_CALIBRATORS,
+    ),
+]
+ProbeName = Annotated[str, Option("Name of the probe.", ("-",))]
+StackName = Annotated[str, Option("Name of the stack.", ("-",))]
+With_ = Annotated[
+    Strings,
+    Option(
+        "Store of the same images by another encoder; may be repeated.", ("--with",),
+        shell=list[Path],
+    ),
+]  # fmt: skip
+
+
+class Learns(Opened):
+    """What can be asked of labelled images."""
+
+    @question
+    def split(
+        self,
+        level: Level = "family",
+        *,
+        name: Annotated[str, Option("Name of the split.")] = "default",
+        method: Annotated[
+            str,
+            Option(
+                "stratified, grouped (by --group), species-disjoint (whole species of each class "
+                "are tested), imported (from --column) or kfold (all images train, in folds).",
+                choices=SPLIT_METHODS,
+            ),
+        ] = "stratified",
+        fractions: Annotated[
+            str | Sequence[float],
+            Option(
+                "Fractions of train, validation, test; not for imported and kfold.",
+                when=(With("method", ("stratified", "grouped", "species-disjoint")),),
+                shell=str,
+            ),
+        ] = "0.8,0.1,0.1",
+        group: Annotated[
+            Strings,
+            Option(
+                "Column whose equal values stay together: burst, individual, specimen. Several "
+                "join. Copies of an image stay together anyhow.",
+                shell=list[str],
+            ),
+        ] = None,
+        column: Annotated[
+            str | None, Option("Column that says each image's part, for imported.")
+        ] = None,
+        parts: Annotated[
+            str | Mapping[str, str] | None,
+            Option("Which of its values are which part: train=A,validation=B,test=C.", shell=str),
+        ] = None,
+        folds: Annotated[int, Option("Folds of the training images.", least=2)] = 5,
+        seed: Annotated[int, Option("Seed of the random order.")] = 0,
+    ) -> PartCounts:
+        """Split the labelled images into train, validation and test, and keep the split.
+
+        Parameters
+        ----------
+        level : str
+            Rank of the classes that are to be spread evenly.
+        name : str
+            Under which the store keeps it.
+        method : str
+            ``stratified``, ``grouped``, ``species-disjoint``, ``imported`` or ``kfold``.
+        fractions : str or sequence of float
+            Of train, validation and test.
+        group : str or sequence of str, optional
+            Columns whose equal values stay together.
+        column : str, optional
+            That an imported split is read from.
+        parts : str or mapping, optional
+            From values of the column to parts.
+        folds : int
+            Folds of the training images.
+        seed : int
+            Of the random order.
+
+        Returns
+        -------
+        PartCounts
+            Images of each class in each part; ``split`` is the split itself.
+
+        Raises
+        ------
+        SelectionError
+            If no image is labelled, or an option does not fit the method.
+        """
+        from bioprobe.splits import make_split, write_split
+        from bioprobe.taxonomy import Rank
+
+        made = make_split(
+            self._view, Rank.parse(level), name=name, method=method,
+            group_columns=list_given(group), fractions=_read_numbers(fractions), column=column,
+            part_names=_read_parts(parts), n_folds=folds, seed=seed,
+        )  # fmt: skip
+        write_split(self._view.store, made)
+        return self._count(made.name)
+
+    def splits(self) -> Table:
+        """List the splits that the store keeps, one a row."""
+        from bioprobe.splits.split import describe_splits
+
+        return Table(describe_splits(self._view.store))
+
+    def show_split(self, name: str = "default") -> PartCounts:
+        """Return the images of each class in each part of a split that was made before."""
+        return self._count(name)
+
+    @question
+    def fit(
+        self,
+        kind: Annotated[
+            str,
+            Option(
+                "linear, lda, ridge, knn, centroid, prompt+probe, hierarchical or stack.",
+                ("-",),
+                KINDS,
+            ),
+        ],
+        level: Level = "species",
+        *,
+        split: Split = "default",
+        name: Annotated[str | None, Option("Name to keep it by; the kind's.")] = None,
+        C: Annotated[  # noqa: N803 - scikit-learn's name
+            float | None,
+            Option("Inverse regularisation. By default chosen on held-out images.", ("--C",)),
+        ] = None,
+        setting: Annotated[
+            Mapping[str, Any] | Sequence[str] | None,
+            Option("Another setting of the kind: k=5, alpha=0.1, shrinkage=0.5 …", shell=list[str]),
+        ] = None,
+        balance: Annotated[
+            str | None,
+            Option(
+                "What is done about small classes: none, class-weight, logit-adjustment, focal, "
+                "smote or mixup.",
+                choices=_BALANCES,
+            ),
+        ] = None,
+        first: Annotated[First, With("kind", ("hierarchical",))] = None,
+        calibration: Calibrator = "temperature",
+        leave_out: Annotated[
+            float,
+            Option(
+                "Also measure how well unknown classes are told: share of the classes that a "
+                "second fit does not learn.",
+                least=0,
+                most=0.9,
+                when=(With("calibration", _CALIBRATORS[:-1]),),
+            ),
+        ] = 0.0,
+        taxa: Annotated[Taxa, _READING] = None,
+        text_type: Annotated[TextTypeName, _READING] = "taxon_com",
+        templates: Annotated[Templates, _READING] = "plain",
+        others: Annotated[With_, With("kind", ("stack",))] = None,
+        seed: Seed = 0,
+    ) -> Probe:
+        """Learn from the labelled images, and keep the probe in the store.
+
+        Training images are those of the part ``train``; what is not given is chosen on the part
+        ``validation``, or on folds where it is empty. The part ``test`` is not read.
+
+        Parameters
+        ----------
+        kind : str
+            A method that learns; see :data:`bioprobe.registry.METHODS`.
+        level : str
+            Rank of the classes.
+        split : str or None
+            Name of a split; ``"none"`` or None learns from all labelled images.
+        name : str, optional
+            Under which the store keeps it; by default the kind's.
+        C : float, optional
+            Inverse regularisation.
+        setting : mapping or sequence of str, optional
+            Other arguments of the estimator.
+        balance : str, optional
+            What is done about small classes.
+        first : str, optional
+            Broadest rank of the chain of ``hierarchical``.
+        calibration : str
+            How probabilities are calibrated on held-out images.
+        leave_out : float
+            Share of the classes that a second fit does not learn, to measure unknown ones.
+        taxa, text_type, templates
+            Further classes, and how they are written, for ``prompt+probe``.
+        others : sequence of str, optional
+            Stores of the same images by other encoders, for ``stack``.
+        seed : int
+            Of folds and of whatever is drawn.
+
+        Returns
+        -------
+        Probe
+            With a scikit-learn estimator inside.
+
+        Raises
+        ------
+        ProbeError
+            If the kind or a setting is unknown, or fewer than two classes have a training image.
+        """
+        from bioprobe.learning.fit import fit as fit_method
+        from bioprobe.learning.fitted import FittedProbe
+        from bioprobe.learning.stack import FittedStack
+
+        texts = self._write_texts(level, taxa, text_type, templates) if kind == _PROMPTED else None
+        task = self._task(level, first=first, split=split, texts=texts, seed=seed, others=others)
+        given = {"C": C, "balance": balance}
+        settings = {key: value for key, value in given.items() if value is not None}
+        began = time.monotonic()
+        fitted = fit_method(task, kind, {**settings, **_read_settings(setting)})
+        seconds_s = time.monotonic() - began
+        if isinstance(fitted, FittedStack):
+            said = describe_stack(fitted, seconds_s, is_open=C is None)
+            return self._keep(name or kind, task, fitted.probe, "none", 0.0, said)
+        if not isinstance(fitted, FittedProbe):
+            msg = f"{kind} learns nothing that could be kept; ask it as it is: bioprobe {kind}"
+            raise MisuseError(msg)
+        said = describe_fit(fitted, seconds_s)
+        return self._keep(name or kind, task, fitted, calibration, leave_out, said)
+
+    @question
+    def tune(
+        self,
+        level: Level = "species",
+        *,
+        kinds: Annotated[
+            Strings,
+            Option(
+                "Kinds to compare, such as lda,ridge,linear. By default all, prompt+probe where "
+                "the store's encoder reads text.",
+                shell=str,
+            ),
+        ] = None,
+        n_trials: Annotated[int, Option("Trials at most.", least=1)] = 30,
+        timeout: Annotated[
+            float | None, Option("Seconds after which no trial is begun.", least=0)
+        ] = None,
+        metric: Annotated[
+            str, Option("What is to be best: accuracy, macro_f1 or log_loss.")
+        ] = "accuracy",
+        split: Split = "default",
+        name: Annotated[str, Option("Name to keep the best by.")] = "tuned",
+        first: First = None,
+        taxa: Taxa = None,
+        text_types: Annotated[
+            str | Sequence[str], Option("Text types that prompt+probe chooses from.", shell=str)
+        ] = "taxon_com,sci,sci_com,taxon",
+        templates: Annotated[
+            Strings,
+            Option(
+                "Template set, or one template, that prompt+probe chooses from; may be given "
+                "several times. By default plain, bare and field.",
+                shell=list[str],
+            ),
+        ] = None,
+        calibration: Calibrator = "temperature",
+        seed: Annotated[int, Option("Seed of the proposals and the folds.")] = 0,
+        progress: Progress | None = None,
+    ) -> Tuned:
+        """Try kinds of probe and their settings on held-out images, and keep the best.
+
+        Parameters
+        ----------
+        level : str
+            Rank of the classes.
+        kinds : str or sequence of str, optional
+            To compare.
+        n_trials : int
+            At most.
+        timeout : float, optional
+            Seconds after which no trial is begun.
+        metric : str
+            ``accuracy``, ``macro_f1`` or ``log_loss``.
+        split : str or None
+            As for :meth:`fit`.
+        name : str
+            Under which the best is kept.
+        first : str, optional
+            Broadest rank of the chain of ``hierarchical``.
+        taxa, text_types, templates
+            Further classes, and ways to write them, for ``prompt+probe``.
+        calibration : str
+            How the probabilities of the best are calibrated.
+        seed : int
+            Of the proposals and the folds.
+        progress : callable, optional
+            Told of each trial; an error that it raises stops the work.
+
+        Returns
+        -------
+        Tuned
+            One row a trial; ``probe`` is the best.
+        """
+        from bioprobe.learning.keeping import find_folder
+        from bioprobe.learning.tune import tune_probe
+        from bioprobe.progress import Step
+        from bioprobe.prompts import read_templates
+
+        find_folder(self._view.store, name)
+        asked = _list_kinds(kinds, reads=self._view.manifest.has_text_tower)
+        texts = None
+        if _PROMPTED in asked:
+            texts = self._write_texts(level, taxa)
+        elif taxa or templates or (first is not None and "hierarchical" not in asked):
+            msg = (
+                "--taxa and --templates are for prompt+probe and --from for hierarchical, which "
+                f"are not among {', '.join(asked)}; leave them out, or name the kind"
+            )
+            raise MisuseError(msg)
+        n_done = 0
+
+        def advance(trial: Trial) -> None:
+            nonlocal n_done
+            n_done += 1
+            if progress is not None:
+                progress(Step(n_done, n_trials, "trials", int(bool(trial.problem))))
+
+        tuned = tune_probe(
+            self._task(level, first=first, split=split, texts=texts, seed=seed),
+            kinds=asked, n_trials=n_trials, timeout_s=timeout, metric=metric,
+            text_types=split_names(text_types),
+            templates={one: read_templates(one) for one in
+                       list_given(templates) or ("plain", "bare", "field")},
+            on_trial=advance,
+        )  # fmt: skip
+        said = describe_trials(tuned, n_trials, name)
+        kept = self._keep(name, tuned.task, tuned.probe, calibration, 0.0, said)
+        return tuned.say(kept.notes)
+
+    @question
+    def probe(self, name: ProbeName) -> Probe:
+        """Return a probe that the store keeps.
+
+        Parameters
+        ----------
+        name : str
+            Its name; see :meth:`probes`.
+
+        Raises
+        ------
+        StoreError
+            If there is no such probe, or it is damaged.
+        """
+        from bioprobe.face.probe import Probe
+        from bioprobe.learning.keeping import read_calibration, read_probe
+
+        store = self._view.store
+        return Probe(name, read_probe(store, name), read_calibration(store, name))
+
+    def probes(self) -> Table:
+        """List the probes that the store keeps, one a row; a damaged one says its problem."""
+        import pandas as pd
+
+        from bioprobe.errors import BioprobeError
+        from bioprobe.learning.keeping import list_probes
+
+        rows: list[dict[str, Any]] = []
+        for name in list_probes(self._view.store):
+            try:
+                rows.append({**self.probe(name).summarise(), "problem": ""})
+            except BioprobeError as error:
+                rows.append({"name": name, "problem": str(error)})
+        columns = ["name", "kind", "level", "classes", "images", "split", "chosen", "accuracy"]
+        return Table(pd.DataFrame(rows, columns=[*columns, "low", "high", "problem"]))
+
+    @question
+    def remove_probe(self, name: ProbeName) -> Table:
+        """Forget a probe."""
+        import pandas as pd
+
+        from bioprobe.learning.keeping import remove_probe
+
+        remove_probe(self._view.store, name)
+        return Table(pd.DataFrame()).say([f"removed the probe {name} from {self.folder}"])
+
+    @question
+    def predict(
+        self,
+        name: ProbeName,
+        *,
+        k: NumberOfAnswers = 5,
+        calibrate: Annotated[
+            bool | None,
+            Option(
+                "Probabilities as calibrated on held-out images at the fit, or as the probe gives "
+                "them. [default: calibrated where the fit has done it]",
+                ("--calibrate/--no-calibrate",),
+            ),
+        ] = None,
+        abstain: Annotated[
+            float | str | None,
+            Option(
+                "Answer at the deepest rank whose summed probability reaches this (0 to 1), or, "
+                "with auto, what gives --accuracy on held-out images; one row an image.",
+                shell=str,
+            ),
+        ] = None,
+        accuracy: Annotated[
+            float,
+            Option(
+                "Share of answers that --abstain auto wants right.",
+                least=0,
+                most=1,
+                when=(With("abstain", ("auto",)),),
+            ),
+        ] = 0.95,
+        sets: Annotated[
+            float | None,
+            Option(
+                "Add the classes that hold the right one with this chance, such as 0.9.",
+                least=0,
+                most=1,
+            ),
+        ] = None,
+        unknown: Annotated[
+            bool,
+            Option("Add a score that the image is of no known class, and whether it is."),
+        ] = False,
+    ) -> Predictions | Decisions:
+        """Label the images by a probe that the store keeps.
+
+        See Also
+        --------
+        bioprobe.Probe.predict : the same of a probe at hand, and of other images.
+        """
+        return self.probe(name).predict(
+            self, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
+            unknown=unknown,
+        )  # fmt: skip
+
+    @question
+    def fit_stack(
+        self,
+        others: With_,
+        level: Level = "species",
+        *,
+        split: Split = "default",
+        base: Annotated[
+            Strings,
+            Option(
+                "Kind of the probe of each encoder: linear, lda, ridge, knn or centroid; may be "
+                "repeated. [default: lda]",
+                choices=BASES,
+                shell=list[str],
+            ),
+        ] = None,
+        name: Annotated[str, Option("Name to keep it by.")] = "stack",
+        C: Annotated[  # noqa: N803 - scikit-learn's name
+            float | None,
+            Option(
+                "Inverse regularisation of the combination. By default chosen on folds.", ("--C",)
+            ),
+        ] = None,
+        seed: Annotated[int, Option("Seed of the folds.")] = 0,
+    ) -> Probe:
+        """Fit a probe of each encoder and how to combine them, and keep this in the store.
+
+        Parameters
+        ----------
+        others : sequence of str
+            Stores of the same images by other encoders.
+        level, split, name, C, seed
+            As for :meth:`fit`.
+        base : str or sequence of str, optional
+            Kinds of the probes of each encoder.
+        """
+        from bioprobe.learning.stack import fit_stack
+
+        task = self._task(level, split=split, seed=seed, others=others)
+        began = time.monotonic()
+        bases: list[tuple[str, dict[str, Any]]] = [(kind, {}) for kind in list_given(base)]
+        stack = fit_stack(task, bases=bases or None, C=C)
+        said = describe_stack(stack, time.monotonic() - began, is_open=C is None)
+        return self._keep(name, task, stack.probe, "none", 0.0, said)
+
+    @question
+    def predict_stack(
+        self, name: StackName, others: With_, *, k: NumberOfAnswers = 5
+    ) -> Predictions:
+        """Label the images that all stores hold by a stack that this store keeps.
+
+        Parameters
+        ----------
+        name : str
+            Of the stack.
+        others : sequence of str
+            Stores of the same images by the other encoders.
+        k : int
+            Answers an image.
+        """
+        from bioprobe.face.probe import describe_labels
+
+        stack, shared, said = self._open_stack(name, others, self._view.rows)
+        answers = stack.predict(shared, k)
+        return answers.say((*self._notes, *said, *describe_labels(answers)))
+
+    @question
+    def compare_stack(
+        self,
+        name: StackName,
+        others: With_,
+        *,
+        part: Annotated[
+            str,
+            Option(
+                "Part of the split that the stack was fitted on: validation or test.",
+                choices=("validation", "test"),
+            ),
+        ] = "validation",
+    ) -> Table:
+        """Compare a stack with each of its bases alone, on images that none learnt from.
+
+        Parameters
+        ----------
+        name : str
+            Of the stack.
+        others : sequence of str
+            Stores of the same images by the other encoders.
+        part : str
+            ``validation`` or ``test`` of the split that it was fitted on.
+
+        Returns
+        -------
+        Table
+            A row for the stack and for each base, with the paired test against the stack.
+        """
+        import pandas as pd
+
+        from bioprobe.evaluation.paired import compare_bases
+        from bioprobe.learning.stack import read_stack
+
+        rows = read_stack(self._view.store, name).find_judged_rows(self._view.store, part)
+        stack, shared, said = self._open_stack(name, others, rows)
+        compared = compare_bases(stack.judge(shared), stack.base_names)
+        provenance = stack.describe(shared, part=part).to_dict()
+        return Table(pd.DataFrame(compared), provenance).say(said)
+
+    @question
+    def evaluate(
+        self,
+        level: Level = "family",
+        *,
+        methods: Annotated[
+            str | Sequence[str],
+            Option(
+                "Which to compare: zeroshot, knn, centroid, lda, ridge, linear, hierarchical, "
+                "prompt+probe, stack.",
+                shell=str,
+            ),
+        ] = "zeroshot,knn,centroid,linear",
+        split: Annotated[str, Option("Split in the store (see: bioprobe split).")] = "default",
+        mask: Annotated[
+            str | None,
+            Option(
+                "Learn only from images that a named mask keeps; all test images are judged, and "
+                "beside them those that it keeps."
+            ),
+        ] = None,
+        others: Annotated[
+            Strings,
+            Option(
+                "Store of the same images by another encoder, for stack; may be repeated.",
+                ("--with-store",),
+                shell=list[Path],
+            ),
+        ] = None,
+        taxa: Taxa = None,
+        text_type: TextTypeName = "taxon_com",
+        templates: Templates = "plain",
+        seed: Annotated[int, Option("Seed of resamples, folds and probes.")] = 0,
+        n_resamples: Annotated[int, Option("Resamples of the bootstrap.", least=1)] = 1000,
+        label_efficiency: Annotated[
+            bool, Option("Also measure accuracy by the images a class learnt from.")
+        ] = False,
+        shots: Annotated[
+            str | Sequence[int],
+            Option(
+                "Images a class, for --label-efficiency.",
+                when=(With("label_efficiency"),),
+                shell=str,
+            ),
+        ] = "1,2,5,10,20,50,100",
+        draws: Annotated[
+            int,
+            Option(
+                "Draws of so many images, for --label-efficiency.",
+                least=1,
+                when=(With("label_efficiency"),),
+            ),
+        ] = 5,
+        name: Annotated[
+            str | None, Option("Name under which the store keeps it. [default: the rank]")
+        ] = None,
+        report: Any = None,  # noqa: ANN401 - a callable that is told a line
+    ) -> Evaluation:
+        """Compare methods side by side on images that none of them learnt from, and keep this.
+
+        Parameters
+        ----------
+        level : str
+            Rank of the classes.
+        methods : str or sequence of str
+            To compare; see :data:`bioprobe.registry.METHODS`.
+        split : str
+            Name of a split of the store.
+        mask : str, optional
+            Learn only from what this mask keeps; all test images are judged.
+        others : sequence of str, optional
+            Stores of the same images by other encoders, for ``stack``.
+        taxa, text_type, templates
+            Further classes, and how they are written, for methods that read.
+        seed : int
+            Of resamples, folds and probes.
+        n_resamples : int
+            Of the intervals.
+        label_efficiency : bool
+            Also measure accuracy by the images a class.
+        shots : str or sequence of int
+            How many images a class.
+        draws : int
+            How often so many are drawn.
+        name : str, optional
+            Under which the store keeps it.
+        report : callable, optional
+            Told a line of each method when it is done; an error that it raises stops the work.
+
+        Returns
+        -------
+        Evaluation
+            One row a method: figures with intervals; ``report(path)`` writes the page.
+        """
+        from bioprobe.evaluation import evaluate, write_evaluation
+        from bioprobe.face.pages import Evaluation, read_fields
+
+        asked = split_names(methods)
+        if others and "stack" not in asked:
+            msg = f"--with-store is for the method stack, which is not among {', '.join(asked)}"
+            raise MisuseError(msg)
+        reads = self._view.manifest.has_text_tower
+        texts = self._write_texts(level, taxa, text_type, templates) if reads else None
+        task = self._task(level, split=split, texts=texts, seed=seed, others=others)
+        found = evaluate(
+            task, asked, name=name or task.target.name, mask=mask, n_resamples=n_resamples,
+            efficiency=_plan(shots, draws) if label_efficiency else None,
+            report=report or (lambda _: None),
+        )  # fmt: skip
+        write_evaluation(self._view.store, found)
+        said = (*self._notes, *describe_evaluation(found))
+        return Evaluation(**read_fields(found), store=self._view.store).say(said)
+
+    def evaluation(self, name: str | None = None) -> Evaluation:
+        """Return an evaluation that the store keeps, by default the newest.
+
+        Raises
+        ------
+        StoreError
+            If there is none.
+        """
+        from bioprobe.evaluation.keeping import read_evaluation
+        from bioprobe.face.pages import Evaluation, read_fields
+        from bioprobe.report import find_newest
+
+        store = self._view.store
+        found = read_evaluation(store, name or find_newest(store))
+        return Evaluation(**read_fields(found), store=store)
+
+    @question
+    def report(
+        self,
+        name: Annotated[
+            str | None, Option("Evaluation to tell of; by default the newest in the store.", ("-",))
+        ] = None,
+        *,
+        output: Annotated[
+            str | Path, Option("HTML file to write.", ("--output", "-o"), shell=Path)
+        ] = "report.html",
+    ) -> Table:
+        """Write one self-contained page of an evaluation and the data behind it.
+
+        Parameters
+        ----------
+        name : str, optional
+            Of the evaluation; by default the newest.
+        output : str or Path
+            HTML file to write.
+        """
+        import pandas as pd
+
+        found = self.evaluation(name)
+        path = found.report(output)
+        n_bytes = path.stat().st_size
+        said = f"evaluation {found.name} -> {path} ({n_bytes / 1e6:.1f} MB)"
+        return Table(pd.DataFrame({"evaluation": [found.name], "page": [str(path)]})).say([said])
+
+    def _task(
+        self, level: str, *, split: str | None, first: str | None = None,
+        texts: Texts | None = None, seed: int = 0, others: Strings = None,
+    ) -> Task:  # fmt: skip
+        from bioprobe.store import EmbeddingStore
+        from bioprobe.task.target import Target
+        from bioprobe.task.task import Task
+
+        if split is not None and ":" in split:
+            msg = f"a part of a split chooses images, not what is learnt from; got --split {split}"
+            raise MisuseError(msg)
+        return Task.of(
+            self._view, Target.of(level, first), split=None if split == "none" else split,
+            texts=texts, seed=seed,
+            others=tuple(EmbeddingStore.open(other) for other in list_given(others)),
+        )  # fmt: skip
+
+    def _write_texts(
+        self, level: str, taxa: str | Path | None = None, text_type: str = "taxon_com",
+        templates: str = "plain",
+    ) -> Texts:  # fmt: skip
+        from bioprobe.prompts import TextType, read_templates
+        from bioprobe.task.target import Texts
+        from bioprobe.taxonomy import Rank
+        from bioprobe.zeroshot.candidates import find_listed
+
+        store = self._view.store
+        return Texts(
+            self._texts.encode_text,
+            store.manifest.logit_scale,
+            TextType.parse(text_type),
+            read_templates(templates),
+            find_listed(store, None if taxa is None else str(taxa), Rank.parse(level)),
+        )
+
+    def _keep(
+        self, name: str, task: Task, fitted: FittedProbe, calibration: str, leave_out: float,
+        said: Sequence[str],
+    ) -> Probe:  # fmt: skip
+        """Keep a probe, and beside it what calibrates it on held-out images, or say why not."""
+        from bioprobe.face.probe import Probe, describe_calibration
+        from bioprobe.learning.calibrated import fit_calibration
+        from bioprobe.learning.fit import answer_held_out
+        from bioprobe.learning.keeping import write_calibration, write_probe
+
+        folder = write_probe(task.store, name, fitted)
+        notes: list[Note | str] = [*self._notes, *said, f"kept in {folder}"]
+        if calibration == "none":
+            return Probe(name, fitted).say(notes)
+        began = time.monotonic()
+        answers = answer_held_out(task, fitted, fitted.kind, left_out_fraction=leave_out)
+        if not (answers.truth >= 0).any():
+            return Probe(name, fitted).say([*notes, "not calibrated: no image could be held out"])
+        found = fit_calibration(answers, calibration)
+        write_calibration(task.store, name, found)
+        seconds_s = time.monotonic() - began
+        notes.append(f"calibrated by {describe_calibration(found)}, {seconds_s:.1f} s")
+        return Probe(name, fitted, found).say(notes)
+
+    def _count(self, name: str) -> PartCounts:
+        from bioprobe.splits import read_split
+        from bioprobe.splits.split import count_parts
+
+        counted = count_parts(self._view.store, read_split(self._view.store, name))
+        return counted.say((*self._notes, *describe_split(counted)))
+
+    def _open_stack(
+        self,
+        name: str,
+        others: Strings,
+        rows: Any,  # noqa: ANN401 - ndarray of int64
+    ) -> tuple[FittedStack, SharedImages, list[str]]:
+        from bioprobe.learning.stack import find_shared_images, read_stack
+        from bioprobe.store import EmbeddingStore
+
+        stack = read_stack(self._view.store, name)
+        opened: list[EmbeddingStore] = [EmbeddingStore.open(one) for one in list_given(others)]
+        stores = stack.arrange([self._view.store, *opened])
+        shared = find_shared_images(stores, rows)
+        folders = [str(one.folder) for one in stores[1:]]
+        return stack, shared, describe_missing(folders, shared.n_missing)
+
+
+def _read_numbers(given: str | Sequence[float]) -> tuple[float, ...]:
+    try:
+        listed = given.split(",") if isinstance(given, str) else given
+        return tuple(float(part) for part in listed)
+    except ValueError as error:
+        msg = f"--fractions are numbers such as 0.8,0.1,0.1, got {given!r}"
+        raise MisuseError(msg) from error
+
+
+def _read_parts(given: str | Mapping[str, str] | None) -> dict[str, str] | None:
+    if given is None or isinstance(given, Mapping):
+        return None if given is None else dict(given)
+    pairs = [item.partition("=") for item in given.split(",")]
+    if not all(between for _, between, _ in pairs):
+        msg = f"--parts are pairs such as train=A,test=C, got {given!r}"
+        raise MisuseError(msg)
+    return {value.strip(): part.strip() for part, _, value in pairs}
+
+
+def _read_settings(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str, Any]:
+    if given is None or isinstance(given, Mapping):
+        return dict(given or {})
+    settings = {}
+    for pair in list_given(given):
+        key, between, value = pair.partition("=")
+        if not between:
+            msg = f"--setting is name=value, such as k=5; got {pair!r}"
+            raise MisuseError(msg)
+        try:
+            settings[key] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key] = value
+    return settings
+
+
+def _list_kinds(given: Strings, *, reads: bool) -> list[str]:
+    from bioprobe.learning.proposals import TUNED_KINDS
+
+    if given is not None:
+        return split_names(given)
+    return [one for one in TUNED_KINDS if one != _PROMPTED or reads]
+
+
+def _plan(shots: str | Sequence[int], draws: int) -> Any:  # noqa: ANN401 - an EfficiencyPlan
+    from bioprobe.evaluation.curves import EfficiencyPlan
+
+    try:
+        listed = shots.split(",") if isinstance(shots, str) else shots
+        return EfficiencyPlan(tuple(int(part) for part in listed), draws)
+    except ValueError:
+        msg = f"--shots are numbers of images such as 1,2,5; got {shots!r}"
+        raise MisuseError(msg) from None

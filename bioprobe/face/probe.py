@@ -1,0 +1,318 @@
+"""A probe as people hold it: fitted, kept under a name, and asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from bioprobe.errors import MisuseError
+from bioprobe.face.zeroshot import describe_depths
+from bioprobe.result import WARNING, Note, Notes, Result
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+    from bioprobe.face.opened import Opened
+    from bioprobe.intervals import Accuracy
+    from bioprobe.learning.calibrated import Calibration
+    from bioprobe.learning.fitted import FittedProbe
+    from bioprobe.store.view import View
+    from bioprobe.task.decisions import Decisions
+    from bioprobe.task.predictions import Predictions
+
+# Share of the images of known classes that pass the limit of what is unknown.
+_RECALL = 0.95
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Probe(Result):
+    """A classifier that was fitted on the embeddings of a store and is kept in it.
+
+    Parameters
+    ----------
+    name : str
+        Under which the store keeps it.
+    fitted : FittedProbe
+        The classifier with everything that says what it is.
+    calibration : Calibration, optional
+        What its answers on held-out images promise; None where it was not calibrated.
+    notes : tuple of Note
+        What is to be said of how it was fitted.
+    """
+
+    __module__ = "bioprobe"
+
+    name: str
+    fitted: FittedProbe
+    calibration: Calibration | None = None
+    notes: Notes = ()
+
+    @property
+    def estimator(self) -> Any:  # noqa: ANN401 - scikit-learn has no types
+        """The scikit-learn estimator: ``predict_proba(X)`` takes embeddings, ``classes_`` names."""
+        return self.fitted.estimator
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the estimator's."""
+        return self.fitted.classes.names
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What it was fitted on: command, condition, mask, split, seed."""
+        return self.fitted.provenance
+
+    def predict(
+        self,
+        asked: Opened,
+        k: int = 5,
+        *,
+        calibrate: bool | None = None,
+        abstain: float | str | None = None,
+        accuracy: float = 0.95,
+        sets: float | None = None,
+        unknown: bool = False,
+    ) -> Predictions | Decisions:
+        """Label the images of a store, or those that were opened as pictures.
+
+        Parameters
+        ----------
+        asked : Store
+            Images, embedded by the encoder that the probe learnt from.
+        k : int
+            Answers an image.
+        calibrate : bool, optional
+            Probabilities as calibrated on held-out images, or as the probe gives them; by default
+            calibrated where the fit has done it.
+        abstain : float or "auto", optional
+            Answer at the deepest rank whose summed probability reaches this, or what gives
+            ``accuracy`` on held-out images.
+        accuracy : float
+            Share of answers that ``abstain="auto"`` wants right.
+        sets : float, optional
+            Add the classes that hold the right one with this chance.
+        unknown : bool
+            Add a score that the image is of no known class, and whether it is.
+
+        Returns
+        -------
+        Predictions or Decisions
+            Decisions where it may abstain. Accuracies leave out the images that it learnt from.
+
+        Raises
+        ------
+        MismatchError
+            If the images were embedded by another encoder.
+        MisuseError
+            If what is asked for needs held-out answers that the probe has not.
+        """
+        confidence = _read_confidence(abstain)
+        chooses = abstain is not None and confidence is None
+        calibration, notes = self._calibrate(calibrate, needed=bool(sets or unknown or chooses))
+        probe = calibration.apply(self.fitted) if calibration else self.fitted
+        needs_all = abstain is not None or sets is not None or unknown
+        view: View = asked._view
+        answers = probe.ask(view, len(probe.classes) if needs_all else k)
+        notes = [*asked._notes, *notes, *describe_labels(answers)]
+        columns: dict[str, npt.NDArray[Any]] = {}
+        if sets is not None and calibration is not None:
+            columns |= _find_sets(answers, calibration, sets, notes)
+        if unknown and calibration is not None:
+            columns |= _score_unknown(answers, calibration, notes)
+        asked_for = {
+            "calibrate": calibrate, "abstain": None if abstain is None else str(abstain),
+            "accuracy": accuracy, "sets": sets, "unknown": unknown,
+        }  # fmt: skip
+        options = {**answers.provenance.options, "asked": asked_for}
+        provenance = dataclasses.replace(answers.provenance, options=options)
+        answers = dataclasses.replace(answers, columns=columns, provenance=provenance)
+        if abstain is None:
+            return answers.keep_best(k).say(notes)
+        from bioprobe.task.decisions import decide
+
+        if confidence is None and calibration is not None:
+            confidence = _choose_confidence(self.fitted, calibration, accuracy, notes)
+        decided = decide(answers, confidence or 1.0)
+        return decided.say((*notes, *describe_depths(decided)))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return its facts, one a row: settings, classes, split, held-out accuracy."""
+        import pandas as pd
+
+        fitted, held_out = self.fitted, self.fitted.held_out
+        calibration = self.calibration
+        facts = {
+            **self.summarise(),
+            "calibrated by": describe_calibration(calibration) if calibration else "",
+            "settings": json.dumps(fitted.settings),
+            "chosen on": held_out.method,
+            "encoder": fitted.encoder.describe(),
+            "split hash": fitted.split_hash,
+            "training rows hash": fitted.rows_hash,
+            "taxonomy hash": fitted.taxonomy_hash,
+            "command": str(fitted.provenance.get("command", "")),
+            "time": str(fitted.provenance.get("time", "")),
+            "class names": ", ".join(taxon.name for taxon in fitted.classes),
+        }
+        tried = zip(held_out.values, held_out.accuracies, strict=True)
+        facts |= {f"accuracy at {value:g}": f"{accuracy:.4f}" for value, accuracy in tried}
+        rows = [{"field": field, "value": str(value)} for field, value in facts.items()]
+        return pd.DataFrame(rows)
+
+    def summarise(self) -> dict[str, Any]:
+        """Return what a list of probes says of it."""
+        from bioprobe.intervals import Accuracy
+
+        fitted, held_out = self.fitted, self.fitted.held_out
+        accuracy, chosen = Accuracy(1, held_out.n_correct, held_out.n_images), held_out.parameter
+        low, high = accuracy.interval
+        return {
+            "name": self.name,
+            "kind": fitted.kind,
+            "level": fitted.rank.value,
+            "classes": len(fitted.classes),
+            "images": fitted.n_rows,
+            "split": fitted.split_name or "none",
+            "chosen": f"{chosen}={fitted.settings[chosen]:g}" if chosen else "",
+            "accuracy": accuracy.fraction,
+            "low": low,
+            "high": high,
+        }
+
+    def _calibrate(
+        self, calibrate: bool | None, *, needed: bool
+    ) -> tuple[Calibration | None, list[Note | str]]:
+        found = self.calibration
+        if found is None and (calibrate or needed):
+            msg = (
+                f"the probe {self.name} has no held-out answers that --calibrate, --abstain auto, "
+                "--sets and --unknown take; fit it again with --calibration temperature"
+            )
+            raise MisuseError(msg)
+        if found is None or calibrate is False:
+            return found and found.without_calibrator(), []
+        return found, [f"calibrated by {describe_calibration(found)}"]
+
+
+def describe_labels(answers: Predictions) -> list[Note | str]:
+    """Say how often the answers are the labels, on images that the probe did not learn from."""
+    n_taught = 0 if answers.taught is None else int(answers.taught.sum())
+    known_of = f"; the {n_taught:,} that it learnt from are left out" if n_taught else ""
+    measured = answers.accuracy()
+    if not measured:
+        return [f"{n_taught:,} of the images taught the probe"] if n_taught else []
+    figures = ", ".join(map(str, measured))
+    said: list[Note | str] = [
+        f"against the labels of {measured[0].n_images:,} images: {figures} (95% interval){known_of}"
+    ]
+    if answers.taught is None:
+        said.append(
+            Note(
+                "an earlier version kept this probe without its images: those that it learnt from "
+                "may be among these, so the figure may be too good",
+                WARNING,
+            )
+        )
+    return said
+
+
+def describe_calibration(calibration: Calibration) -> str:
+    """Say what calibrates, and on how many images."""
+    calibrator, answers = calibration.calibrator, calibration.answers
+    value = getattr(calibrator, "temperature", None)
+    said = calibrator.kind + ("" if value is None else f" {value:.3g}")
+    return f"{said} on {calibration.n_known:,} held-out images ({answers.method})"
+
+
+def _read_confidence(abstain: float | str | None) -> float | None:
+    if abstain is None or abstain == "auto":
+        return None
+    try:
+        given = float(abstain)
+    except ValueError:
+        given = math.nan
+    if not 0 < given <= 1:
+        msg = f"--abstain is auto, or a probability above 0 and at most 1; got {abstain!r}"
+        raise MisuseError(msg)
+    return given
+
+
+def _format(accuracy: Accuracy) -> str:
+    low, high = accuracy.interval
+    return f"{accuracy.fraction:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _find_sets(
+    answers: Predictions, calibration: Calibration, coverage_fraction: float,
+    notes: list[Note | str],
+) -> dict[str, npt.NDArray[Any]]:  # fmt: skip
+    import numpy as np
+
+    from bioprobe.calibration.conformal import measure_sets
+
+    fitted = calibration.fit_sets(coverage_fraction)
+    sets = fitted.find_sets(answers.to_dense())
+    said = (
+        f"sets that hold the class with a chance of {coverage_fraction:g}, for images like the "
+        f"{fitted.n_images:,} held-out ones ({calibration.answers.method}) that chose the limit"
+    )
+    truth = answers.truth_classes
+    if answers.taught is not None:
+        truth = np.where(answers.taught, -1, truth)
+    if (truth >= 0).any():
+        found = measure_sets(sets, truth)
+        said += (
+            f"; of {found.coverage.n_images:,} labelled images here {_format(found.coverage)} do, "
+            f"{found.mean_size:.2f} classes a set, {found.single_fraction:.0%} of one class"
+        )
+    notes.append(said)
+    names = np.array([taxon.name for taxon in answers.classes], dtype=object)
+    order = answers.top_classes
+    listed = ["|".join(names[row[flags[row]]]) for row, flags in zip(order, sets, strict=True)]
+    return {"set": np.array(listed, dtype=object), "set_size": sets.sum(axis=1)}
+
+
+def _score_unknown(
+    answers: Predictions, calibration: Calibration, notes: list[Note | str]
+) -> dict[str, npt.NDArray[Any]]:
+    from bioprobe.calibration.unknown import score_max_softmax
+
+    limit = calibration.find_unknown_limit(_RECALL)
+    measured = calibration.measure_unknown(_RECALL)
+    notes.append(
+        f"unknown above a score of {limit:.4g}, which {_RECALL:.0%} of {calibration.n_known:,} "
+        f"held-out images of known classes do not pass ({calibration.answers.method})"
+    )
+    if measured is None:
+        notes.append(
+            "how many images of unknown classes it misses was not measured: no held-out image is "
+            "of a class that was not learnt; probe fit --leave-out 0.2 makes some"
+        )
+    else:
+        notes.append(
+            f"of {measured.n_unknown:,} held-out images of classes that were not learnt it takes "
+            f"{measured.false_accept_fraction:.1%} for known (AUROC {measured.auroc:.3f})"
+        )
+    scores = score_max_softmax(answers.to_dense())
+    return {"unknown_max_softmax": scores, "is_unknown": scores > limit}
+
+
+def _choose_confidence(
+    probe: FittedProbe, calibration: Calibration, accuracy: float, notes: list[Note | str]
+) -> float:
+    chosen = calibration.choose_confidence(probe, accuracy)
+    if math.isinf(chosen.confidence):
+        notes.append(
+            f"no confidence gives {accuracy:g} right answers on {chosen.n_images:,} held-out "
+            "images; only what is certain is answered"
+        )
+        return 1.0
+    notes.append(
+        f"confidence {chosen.confidence:g}, the lowest at which {accuracy:g} of the answers to "
+        f"{chosen.n_images:,} held-out images ({calibration.answers.method}) are right: "
+        f"{_format(chosen.accuracy)}, {chosen.coverage_fraction:.1%} answered"
+    )
+    return chosen.confidence

@@ -1,0 +1,347 @@
+"""A task: which images teach, choose and judge, and what they are labelled with."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+
+import numpy as np
+
+from bioprobe.errors import ProbeError, SelectionError
+from bioprobe.splits import Split, assign_folds, read_split
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
+from bioprobe.task.target import Classes, Labelled, Target, Texts, find_classes, label_rows
+from bioprobe.taxonomy import Rank
+from bioprobe.types import Mask, Names, Places, Rows, Vectors
+
+N_FOLDS = 5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inner:
+    """What a method learns from, and how rows are held out to choose and to calibrate.
+
+    Parameters
+    ----------
+    labelled : Labelled
+        Training and held-out rows with the classes that the method can answer. A row that teaches
+        only what is above the target has none.
+    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    y : ndarray of object, shape (n_images,), or (n_images, n_ranks)
+        What the method learns: names, or lineages for one that takes them.
+    training : ndarray of bool, shape (n_images,)
+        Rows that the method learns from in the end.
+    folds : ndarray of int64, shape (n_images,)
+        Fold in which each row is held out, -1 for one that never is.
+    method : str
+        ``validation`` part of the split, ``cross-validation`` of the training rows, or ``none``
+        where no row can be held out.
+    unknown : Labelled
+        Held-out images of a class that the method cannot answer. They are not among the rows, and
+        count as wrong in every score.
+    """
+
+    labelled: Labelled
+    vectors: Vectors
+    y: Names
+    training: Mask
+    folds: Places
+    method: str
+    unknown: Labelled
+
+    @property
+    def n_held_out(self) -> int:
+        """Held-out images, those of unknown classes too."""
+        return int((self.folds >= 0).sum()) + len(self.unknown)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be learnt from which images. Make one with :meth:`of`.
+
+    Parameters
+    ----------
+    view : View
+        Images that may take part.
+    target : Target
+        What they are labelled with.
+    split : Split, optional
+        Which of them teach, choose and judge; without one all labelled images teach.
+    texts : Texts, optional
+        How classes are written, for methods that read; its ``others`` are classes too.
+    seed : int
+        Of whatever is drawn.
+    others : tuple of EmbeddingStore
+        Stores of the same images by other encoders, for methods that take several.
+    """
+
+    view: View
+    target: Target
+    split: Split | None = None
+    texts: Texts | None = None
+    seed: int = 0
+    others: tuple[EmbeddingStore, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        asked: EmbeddingStore | View,
+        level: Target | Rank | str,
+        *,
+        split: Split | str | None = "default",
+        texts: Texts | None = None,
+        seed: int = 0,
+        others: tuple[EmbeddingStore, ...] = (),
+    ) -> Task:
+        """Return a task by the names of its rank and its split.
+
+        Raises
+        ------
+        StoreError
+            If there is no such split.
+        SelectionError
+            If there is no image.
+        """
+        view = View.of(asked)
+        parts = read_split(view.store, split) if isinstance(split, str) else split
+        return cls(view, Target.of(level), parts, texts, seed, others)
+
+    @property
+    def store(self) -> EmbeddingStore:
+        """Store of the images."""
+        return self.view.store
+
+    @cached_property
+    def training(self) -> Rows:
+        """Rows that teach, labelled or not: the part ``train``, or all."""
+        return self.view.rows if self.split is None else self._find_part("train")
+
+    @cached_property
+    def labelled(self) -> Labelled:
+        """Rows of the parts ``train`` and ``validation`` with the classes that they have."""
+        return label_rows(self.store.images, self._learning, self.target.rank)
+
+    @cached_property
+    def listed(self) -> Labelled:
+        """The same rows with the classes of :attr:`texts` too, which come first."""
+        others = self.texts.others if self.texts else None
+        if not others:
+            return self.labelled
+        return label_rows(self.store.images, self._learning, self.target.rank, others)
+
+    @cached_property
+    def classes(self) -> Classes:
+        """Classes that a method which reads may answer: one rule for every question.
+
+        Those that a training image is labelled with, those of a taxon list that was given, and
+        those that a user added. Labels of images that choose or judge are no input.
+        """
+        return self.listed.classes.take(self._find_known(self.listed, untaught=True))
+
+    @property
+    def judged(self) -> View:
+        """Images that judge: the part ``test``."""
+        return self.view.take(self._find_part("test"))
+
+    def fold(self, labelled: Labelled) -> Places:
+        """Return the fold of each training row: that of the split, or one of five stratified ones.
+
+        Groups of the split are whole; -1 is for a row that is never held out.
+        """
+        if self.split is not None:
+            folds = self.split.folds[labelled.rows]
+            if len(np.unique(folds[folds >= 0])) > 1:
+                return folds
+        groups = self.split.groups[labelled.rows] if self.split is not None else None
+        return assign_folds(labelled.positions, N_FOLDS, self.seed, groups)
+
+    def inner(self, *, lineages: bool = False, untaught: bool = False) -> Inner:
+        """Return how rows are held out to choose and to calibrate: the one place that says it.
+
+        The part ``validation`` is held out; where it is empty, each fold of the training rows in
+        turn. The part ``test`` is not read.
+
+        Parameters
+        ----------
+        lineages : bool
+            Whether the method learns lineages: a row with a hole at the target may then teach what
+            is above it.
+        untaught : bool
+            Whether the method can answer classes that no row teaches, from their texts.
+
+        Raises
+        ------
+        ProbeError
+            If fewer than two classes have a training row.
+        """
+        key = (lineages, untaught)
+        if key not in self._inner:
+            self._inner[key] = self._hold_out(lineages=lineages, untaught=untaught)
+        return self._inner[key]
+
+    def rounds(self, kept: Mask | None = None) -> list[Task]:
+        """Return what is learnt from and judged: one task, or one for each fold.
+
+        Of a split with a part ``test`` that is judged; of one without, each fold is judged by what
+        was learnt from the others.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (n_rows,), optional
+            Rows of the store that may teach and choose; all images are judged.
+
+        Raises
+        ------
+        SelectionError
+            If no labelled image would be judged.
+        """
+        labelled = self.store.images.labels(self.target.rank) != ""
+        found = list_rounds(self.need_split(), labelled, kept)
+        return [dataclasses.replace(self, split=one) for one in found]
+
+    def write(self, texts: Texts) -> Task:
+        """Return the same task with its classes written in another way."""
+        changed = dataclasses.replace(self, texts=texts)
+        if self.texts is not None and self.texts.others is texts.others:
+            # What is labelled and held out does not depend on how classes are written.
+            names = ("training", "labelled", "listed", "_learning", "_inner")
+            shared = {name: getattr(self, name) for name in names}
+            changed.__dict__.update(shared)
+        return changed
+
+    def need_split(self) -> Split:
+        """Return the split of a question that cannot do without one.
+
+        Raises
+        ------
+        SelectionError
+            If there is none.
+        """
+        if self.split is None:
+            msg = "images are judged on a split; make one: bioprobe split"
+            raise SelectionError(msg)
+        return self.split
+
+    def without(self, rows: Rows) -> Task:
+        """Return the task of which some rows do not teach, with all others as they are."""
+        view = self.view.take(np.setdiff1d(self.view.rows, rows, assume_unique=True))
+        return dataclasses.replace(self, view=view)
+
+    @cached_property
+    def _inner(self) -> dict[tuple[bool, bool], Inner]:
+        return {}
+
+    def _find_part(self, part: str) -> Rows:
+        rows = self.split.rows(part) if self.split is not None else self.view.rows[:0]
+        return np.intersect1d(rows, self.view.rows)
+
+    @cached_property
+    def _learning(self) -> Rows:
+        validation = self.training[:0] if self.split is None else self._find_part("validation")
+        return np.concatenate([self.training, validation])
+
+    def _find_known(self, labelled: Labelled, *, untaught: bool) -> Places:
+        """Return the classes that can be answered, in their order."""
+        positions = labelled.positions[: len(self.training)]
+        taught = np.unique(positions[positions >= 0])
+        if not untaught or self.texts is None or not self.texts.others:
+            return taught
+        rank = self.target.rank
+        lineages = (taxon.lineage for taxon in self.texts.others.at(rank))
+        listed = find_classes(lineages, labelled.classes, rank)
+        return np.union1d(taught, listed[listed >= 0])
+
+    def _hold_out(self, *, lineages: bool, untaught: bool) -> Inner:
+        labelled = self.listed if untaught else self.labelled
+        is_training = np.arange(len(labelled)) < len(self.training)
+        in_class = labelled.positions >= 0
+        known = self._find_known(labelled, untaught=untaught)
+        n_taught = len(np.unique(labelled.positions[is_training & in_class]))
+        if n_taught < 2 and not (n_taught and untaught):
+            where = f"the part train of the split {self.split.name!r}" if self.split else ""
+            msg = (
+                f"a probe tells classes apart, and the {len(self.training)} images in "
+                f"{where or 'the selected images'} have labels of {n_taught} at "
+                f"{self.target.name}; choose another --level, or a wider --where"
+            )
+            raise ProbeError(msg)
+        is_known = np.isin(labelled.positions, known)
+        usable = np.where(is_training, in_class | lineages, is_known)
+        unknown = labelled.take(~is_training & in_class & ~usable)
+        has_validation = bool((~is_training & in_class).any())
+        labelled, is_training = labelled.take(usable).keep_classes(known), is_training[usable]
+        folds = np.full(len(labelled), -1, dtype=np.int64)
+        method = "validation"
+        if has_validation:
+            folds[~is_training] = 0
+        else:
+            judged = labelled.positions >= 0
+            folds[judged] = self.fold(labelled.take(judged))
+            method = "cross-validation" if (folds >= 0).any() else "none"
+        y = labelled.chain(self.target) if lineages else labelled.names
+        vectors = self.view.read_vectors(labelled.rows)
+        return Inner(labelled, vectors, y, is_training, folds, method, unknown)
+
+
+def list_rounds(split: Split, labelled: Mask, kept: Mask | None = None) -> list[Split]:
+    """List the splits that are judged one after the other, each with a part ``test``.
+
+    Parameters
+    ----------
+    split : Split
+        One with a test part is one round. One without is as many as it has folds: in each, a fold
+        is answered by what was learnt from the others.
+    labelled : ndarray of bool, shape (n_store_rows,)
+        Rows that have a label; no others are answered.
+    kept : ndarray of bool, shape (n_store_rows,), optional
+        Rows that may be learnt from and chosen on; those that are answered are not touched.
+
+    Raises
+    ------
+    SelectionError
+        If no row would be answered.
+    """
+    in_test = split.parts == "test"
+    tested = in_test & labelled
+    if in_test.any() and not tested.any():
+        # Folds of the training part would be another question than the one that was asked.
+        msg = (
+            f"none of the {in_test.sum():,} images in the part test of the split {split.name!r} "
+            "has a label at this rank; say another --level, or make another split"
+        )
+        raise SelectionError(msg)
+    if tested.any():
+        rounds = [_make_round(split, tested, kept)]
+    else:
+        folds = np.unique(split.folds[(split.folds >= 0) & labelled])
+        rounds = [
+            _make_round(split, (split.folds == fold) & labelled, kept, fold) for fold in folds
+        ]
+    if not rounds:
+        msg = (
+            f"the split {split.name!r} has neither a part test nor a labelled image in a fold; "
+            "make one: bioprobe split"
+        )
+        raise SelectionError(msg)
+    return rounds
+
+
+def _make_round(split: Split, tested: Mask, kept: Mask | None, fold: int | None = None) -> Split:
+    parts = split.parts.copy()
+    parts[parts == "test"] = ""
+    if kept is not None:
+        parts[~kept] = ""
+    folds = np.where(parts == "train", split.folds, -1)
+    name, digest = split.name, split.hash
+    if fold is not None:
+        parts[split.folds == fold] = ""
+        folds[split.folds == fold] = -1
+        name, digest = f"{name} without fold {fold}", f"{digest}:{fold}"
+    parts[tested] = "test"
+    # Numbered from 0 again, as the folds of a split are.
+    _, numbers = np.unique(folds[folds >= 0], return_inverse=True)
+    folds[folds >= 0] = numbers
+    return dataclasses.replace(
+        split, name=name, parts=parts, folds=folds, provenance={**split.provenance, "hash": digest}
+    )
