@@ -35,6 +35,7 @@ from bioprobe.errors import (
 
 if TYPE_CHECKING:
     from bioprobe.face.pages import Evaluation
+    from bioprobe.face.pictures import pictures
     from bioprobe.face.probe import Probe
     from bioprobe.face.store import Store, embed, open
     from bioprobe.task.decisions import Decisions
@@ -52,6 +53,7 @@ _HOMES = {
     "Store": "face.store",
     "embed": "face.store",
     "open": "face.store",
+    "pictures": "face.pictures",
 }
 
 __all__ = [
@@ -77,6 +79,7 @@ __all__ = [
     "__version__",
     "embed",
     "open",
+    "pictures",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,9 @@ import typer
 from bioprobe.cli import options
 from bioprobe.cli.output import say, write_frame
 from bioprobe.cli.progress import show_progress
+from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
+from bioprobe.face.pictures import pictures as open_pictures
 from bioprobe.face.store import open as open_store
 from bioprobe.options import check_options, read_options, write_flag
 
@@ -37,6 +40,7 @@ def command(
     name: str | None = None,
     narrows: bool = True,
     encodes: bool = False,
+    sources: str | None = None,
 ) -> Callable[[After], After]:
     """Make a command that opens a store, asks it one question, says the notes and shows the table.
 
@@ -56,13 +60,17 @@ def command(
         Whether ``--where`` and ``--mask`` choose images.
     encodes : bool
         Whether texts or pictures are asked, by the encoder of ``--model`` on ``--device``.
+    sources : str, optional
+        How pictures are named that are asked instead of a store: ``-`` is as arguments, all else
+        a flag such as ``--in``, beside which ``--store`` says whose encoder reads them.
     """
 
     def decorate(after: After) -> After:
         own = list(inspect.signature(after).parameters.values())[1:]
         narrowing = ["where", "mask"] if narrows else []
-        encoding = ["model", "device"] if encodes else []
+        encoding = ["model", "device"] if encodes or sources else []
         parameters = [
+            *([_CONTEXT, _declare_sources(sources)] if sources else []),
             *(_declare(asks, name) for name in read_options(asks)),
             *(_declare(Opened.where, name) for name in narrowing),
             *(_declare(open_store, name) for name in encoding),
@@ -74,6 +82,8 @@ def command(
             extras = {one.name: given[one.name] for one in own}
             check_options(after, extras)
             check_options(asks, {name: given[name] for name in read_options(asks)})
+            if sources:
+                _refuse_misuse(given, encodes=encodes, both=sources != "-")
             answer = _ask(asks, given, narrowing, encoding)
             tell(answer.notes, quiet=given["quiet"])
             done = after(answer, **extras)
@@ -148,11 +158,33 @@ def _ask(
     narrowing: Sequence[str],
     encoding: Sequence[str],
 ) -> Result:
-    store = open_store(given["store"], **{name: given[name] for name in encoding})
+    encoder = {name: given[name] for name in encoding}
+    if given.get("sources"):
+        with show_progress(quiet=given["quiet"]) as progress:
+            store = open_pictures(
+                given["sources"], like=given["store"], **encoder, progress=progress
+            )
+    else:
+        store = open_store(given["store"], **encoder)
     chosen = {name: given[name] for name in narrowing if given[name] is not None}
     if chosen:
         store = store.where(**chosen)
     return asks(store, **{name: given[name] for name in read_options(asks)})
+
+
+def _refuse_misuse(given: Mapping[str, Any], *, encodes: bool, both: bool) -> None:
+    """Refuse options that do not count where pictures are asked, or where a store is."""
+    named = given["context"].get_parameter_source("store").name == "COMMANDLINE"
+    if not given["sources"]:
+        if not encodes and (given["model"] is not None or given["device"] != "auto"):
+            msg = "--model and --device read pictures that are named; a store is asked as it is"
+            raise MisuseError(msg)
+    elif named and not both:
+        msg = "pictures that are named are asked instead of a store; leave --store out, or them"
+        raise MisuseError(msg)
+    elif given.get("mask") is not None:
+        msg = "a mask is kept in a store; leave --mask out, or embed the pictures into a store"
+        raise MisuseError(msg)
 
 
 def tell(notes: Sequence[Any], *, quiet: bool) -> None:
@@ -162,6 +194,16 @@ def tell(notes: Sequence[Any], *, quiet: bool) -> None:
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_CONTEXT = inspect.Parameter("context", _KEYWORD, annotation=typer.Context)
+
+
+def _declare_sources(flag: str) -> inspect.Parameter:
+    """Return the pictures that are asked instead of a store, which need not be given."""
+    _, option = read_options(open_pictures)["sources"]
+    given: Any = typer.Argument if flag == "-" else functools.partial(typer.Option, flag)
+    kind: Any = option.shell | None
+    shown = given(help=option.help)
+    return inspect.Parameter("sources", _KEYWORD, default=None, annotation=Annotated[kind, shown])
 
 
 def _declare_common(name: str) -> inspect.Parameter:

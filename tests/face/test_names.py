@@ -23,8 +23,8 @@ def test_what_is_listed_is_what_is_there() -> None:
     assert dir(bioprobe) == bioprobe.__all__
     for name in bioprobe.__all__:
         assert getattr(bioprobe, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'zeroshot'"):
-        bioprobe.zeroshot  # noqa: B018 - looked up to be refused
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        bioprobe.nothing  # noqa: B018 - looked up to be refused
 
 
 def test_type_checkers_see_the_names_that_are_loaded_late() -> None:
