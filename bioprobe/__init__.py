@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bioprobe.face import models, taxa
     from bioprobe.face.keeping import import_vectors
     from bioprobe.face.pages import Evaluation
+    from bioprobe.face.pictures import pictures
     from bioprobe.face.probe import Probe
     from bioprobe.face.store import Store, embed, open
     from bioprobe.task.decisions import Decisions
@@ -56,6 +57,7 @@ _HOMES = {
     "import_vectors": "face.keeping",
     "models": "face",
     "open": "face.store",
+    "pictures": "face.pictures",
     "taxa": "face",
 }
 
@@ -84,6 +86,7 @@ __all__ = [
     "import_vectors",
     "models",
     "open",
+    "pictures",
     "taxa",
 ]
 

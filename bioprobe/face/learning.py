@@ -570,7 +570,7 @@ class Learns(Opened):
 
         stack, shared, said = self._open_stack(name, others, self._view.rows)
         answers = stack.predict(shared, k)
-        return answers.say((*self.notes, *said, *describe_labels(answers)))
+        return answers.say((*self._notes, *said, *describe_labels(answers)))
 
     @question
     def compare_stack(
@@ -723,7 +723,7 @@ class Learns(Opened):
             report=tell or (lambda _: None),
         )  # fmt: skip
         write_evaluation(self._view.store, found)
-        said = (*self.notes, *describe_evaluation(found))
+        said = (*self._notes, *describe_evaluation(found))
         return Evaluation(**read_fields(found), store=self._view.store).say(said)
 
     def evaluation(self, name: str | None = None) -> Evaluation:
@@ -816,7 +816,7 @@ class Learns(Opened):
         from bioprobe.learning.keeping import write_calibration, write_probe
 
         folder = write_probe(task.store, name, fitted)
-        notes: list[Note | str] = [*self.notes, *said, f"kept in {folder}"]
+        notes: list[Note | str] = [*self._notes, *said, f"kept in {folder}"]
         if calibration == "none":
             return Probe(name, fitted).say(notes)
         began = time.monotonic()
@@ -834,7 +834,7 @@ class Learns(Opened):
         from bioprobe.splits.split import count_parts
 
         counted = count_parts(self._view.store, read_split(self._view.store, name))
-        return counted.say((*self.notes, *describe_split(counted)))
+        return counted.say((*self._notes, *describe_split(counted)))
 
     def _open_stack(
         self,

@@ -116,7 +116,7 @@ class Probe(Result):
         needs_all = abstain is not None or sets is not None or unknown
         view: View = asked._view
         answers = probe.ask(view, len(probe.classes) if needs_all else k)
-        notes = [*asked.notes, *notes, *describe_labels(answers)]
+        notes = [*asked._notes, *notes, *describe_labels(answers)]
         columns: dict[str, npt.NDArray[Any]] = {}
         if sets is not None and calibration is not None:
             columns |= _find_sets(answers, calibration, sets, notes)

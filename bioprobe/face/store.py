@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import shutil
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +30,7 @@ from bioprobe.result import PROBLEM, Note
 
 if TYPE_CHECKING:
     from bioprobe.embedding import EmbedSummary, Outcome
+    from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Rank
 
 DEFAULT_STORE = "embeddings/default"
@@ -233,6 +236,11 @@ def embed(
 
 
 open.__module__ = embed.__module__ = "bioprobe"
+
+
+def remove_with(opened: EmbeddingStore, folder: Path) -> None:
+    """Remove a folder once nobody holds a store any more, at the latest when the program ends."""
+    weakref.finalize(opened, shutil.rmtree, folder, ignore_errors=True)
 
 
 def count_outcomes(progress: Progress, total: int) -> Callable[[Outcome], None]:

@@ -6,7 +6,7 @@ import dataclasses
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -414,7 +414,7 @@ class NoiseFilter(Result):
     provenance: Provenance
     notes: Notes = ()
 
-    def at(self, threshold: float) -> NoiseFilter:
+    def at(self, threshold: float) -> Self:
         """Return the filter at another threshold, without scoring again."""
         return dataclasses.replace(self, threshold=threshold, quality=None, notes=())
 
