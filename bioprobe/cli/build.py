@@ -14,8 +14,8 @@ from bioprobe.cli import options
 from bioprobe.cli.show import say, show_progress, write_frame
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
-from bioprobe.face.pictures import pictures as open_pictures
 from bioprobe.face.store import open as open_store
+from bioprobe.face.store import pictures as open_pictures
 from bioprobe.options import (
     Condition,
     Option,

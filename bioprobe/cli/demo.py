@@ -25,7 +25,7 @@ def demo(
     Example: bioprobe demo --output demo
     """
     from bioprobe.demo import draw, run_demo
-    from bioprobe.face.store import count_outcomes
+    from bioprobe.face.pictures import count_outcomes
 
     say(f"drawing pictures into {output / 'photos'} …", quiet=quiet)
     table = draw(output, n_per_species=per_species, seed=seed)
