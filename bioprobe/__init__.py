@@ -36,7 +36,10 @@ from bioprobe.errors import (
 if TYPE_CHECKING:
     from bioprobe.face import models, taxa
     from bioprobe.face.keeping import import_vectors
-    from bioprobe.face.store import Store, embed, open
+    from bioprobe.face.pages import Evaluation
+    from bioprobe.face.probe import Probe
+    from bioprobe.face.store import Store, embed, open, pictures
+    from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
 
 __version__ = "0.1.0"
@@ -44,17 +47,23 @@ __version__ = "0.1.0"
 # The module of each name that is loaded when it is first asked for. A new one stands here, in the
 # imports above for type checkers, and in __all__. What is of face itself is a module of it.
 _HOMES = {
+    "Decisions": "task.decisions",
+    "Evaluation": "face.pages",
     "Predictions": "task.predictions",
+    "Probe": "face.probe",
     "Store": "face.store",
     "embed": "face.store",
     "import_vectors": "face.keeping",
     "models": "face",
     "open": "face.store",
+    "pictures": "face.store",
     "taxa": "face",
 }
 
 __all__ = [
     "BioprobeError",
+    "Decisions",
+    "Evaluation",
     "ImageReadError",
     "MismatchError",
     "MissingExtraError",
@@ -62,6 +71,7 @@ __all__ = [
     "ModelUnavailableError",
     "NoTextTowerError",
     "Predictions",
+    "Probe",
     "ProbeError",
     "PromptError",
     "SelectionError",
@@ -75,6 +85,7 @@ __all__ = [
     "import_vectors",
     "models",
     "open",
+    "pictures",
     "taxa",
 ]
 

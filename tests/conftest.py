@@ -103,6 +103,13 @@ def no_taxa_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path / "user" / "taxa.csv"
 
 
+@pytest.fixture(autouse=True)
+def no_pictures_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the cache of pictures of whoever runs the tests out of them, and theirs out of it."""
+    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "user" / "cache"))
+    return tmp_path / "user" / "cache" / "pictures"
+
+
 @pytest.fixture
 def encoder() -> PlainEncoder:
     return PlainEncoder()

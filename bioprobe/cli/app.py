@@ -15,9 +15,9 @@ from bioprobe.cli.demo import app as demo_app
 from bioprobe.cli.embedding import app as embedding_app
 from bioprobe.cli.learning import app as learning_app
 from bioprobe.cli.models import app as models_app
-from bioprobe.cli.output import say
 from bioprobe.cli.probe import app as probe_app
 from bioprobe.cli.prompts import app as prompts_app
+from bioprobe.cli.show import say
 from bioprobe.cli.store import app as store_app
 from bioprobe.cli.taxa import app as taxa_app
 from bioprobe.errors import BioprobeError, MisuseError

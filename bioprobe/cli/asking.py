@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@command(app, Asks.zeroshot, encodes=True)
+@command(app, Asks.zeroshot, encodes=True, sources="-")
 def zeroshot(answers: Result) -> None:
     """Label images by text prompts, at any rank.
 
@@ -28,7 +28,7 @@ def zeroshot(answers: Result) -> None:
     """
 
 
-@command(app, Asks.search, encodes=True)
+@command(app, Asks.search, encodes=True, sources="--in")
 def search(
     found: Neighbors,
     *,
@@ -45,7 +45,7 @@ def search(
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 
-@command(app, Asks.filter, name="filter", encodes=True)
+@command(app, Asks.filter, name="filter", encodes=True, sources="-")
 def filter_images(
     found: NoiseFilter,
     *,
@@ -69,7 +69,7 @@ def filter_images(
     return f"wrote {found.write_page(html, html_by):,} pictures to {html}" if html else ""
 
 
-@command(app, Asks.dedupe)
+@command(app, Asks.dedupe, sources="-")
 def dedupe(found: Duplicates) -> None:
     """Find duplicate images, and keep a mask without them: filters/duplicates.
 
@@ -79,7 +79,7 @@ def dedupe(found: Duplicates) -> None:
     """
 
 
-@command(app, Asks.describe)
+@command(app, Asks.describe, sources="-")
 def describe(found: Description) -> None:
     """Describe the images before any learning: classes, imbalance, sizes, modes, copies, holes.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bioprobe.cli.build import command, write_answer
-from bioprobe.cli.output import say, write_frame
+from bioprobe.cli.show import say, write_frame
 from bioprobe.face.learning import Learns
 from bioprobe.options import Option
 

@@ -136,8 +136,8 @@ def _load(
     if source.kind in {"hub", "folder"}:
         # Fetches what is missing, or says so within a second.
         get_snapshot(source, LAYOUTS[source.backend])
-    from bioprobe.encoders.families.precision import settle_precision
     from bioprobe.encoders.families.runtime import choose_runtime
+    from bioprobe.encoders.families.torch_encoder import settle_precision
 
     first = "fp32" if precision == "auto" else precision
     encoder = _load_torch(source, choose_runtime(device, first, batch_size, decoding))

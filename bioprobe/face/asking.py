@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     Level,
@@ -178,6 +179,9 @@ class Asks(Opened):
         listed = None if taxa is None else str(taxa)
         rank = Rank.parse(level)
         asked = Asked(self._view, self._notes, rank, listed, within, accepted, k)
+        if head is not None and self._view.origin:
+            msg = "--head is a text head that a store keeps; embed the pictures into that store"
+            raise MisuseError(msg)
         if head is not None:
             return ask_head(asked, head, pool)
         wording = Wording(text_type, templates, pool, roll_up, abstain, open_set, offset)
@@ -385,7 +389,7 @@ class Asks(Opened):
             recall=recall, seed=seed, taxa=listed,
         )  # fmt: skip
         found.write(self._view.store)
-        said = (*self._notes, *_describe_filter(found, rank))
+        said = (*self._notes, *_describe_filter(found, rank, lasts=not self._view.origin))
         return NoiseFilter(**read_fields(found), rank=rank).say(said)
 
     @question
@@ -436,7 +440,8 @@ class Asks(Opened):
                 f"{found.n_unread:,} near images could not be read to compare the pictures: their "
                 "vectors alone decided"
             )
-        said.append(f"kept as a mask; use it with: --mask {DUPLICATES_MASK}")
+        if not self._view.origin:
+            said.append(f"kept as a mask; use it with: --mask {DUPLICATES_MASK}")
         return found.say((*self._notes, *said))
 
     @question
@@ -484,12 +489,12 @@ def _describe_way(found: index.Neighbors) -> list[str]:
     ]
 
 
-def _describe_filter(found: noise.NoiseFilter, rank: Rank) -> list[Note | str]:
+def _describe_filter(found: noise.NoiseFilter, rank: Rank, *, lasts: bool) -> list[Note | str]:
     n_dropped = int((~found.kept).sum())
+    use = f"; use it with: --mask filters/{found.name}" if lasts else ""
     said: list[Note | str] = [
         f"images: {len(found.rows):,}; dropped: {n_dropped:,} ({n_dropped / len(found.rows):.1%}); "
-        f"by {found.method}, threshold {found.threshold:.3g}; use it with: "
-        f"--mask filters/{found.name}"
+        f"by {found.method}, threshold {found.threshold:.3g}{use}"
     ]
     if found.quality:
         q = found.quality

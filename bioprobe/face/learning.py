@@ -423,7 +423,7 @@ class Learns(Opened):
         from bioprobe.learning.keeping import read_calibration, read_probe
 
         store = self._view.store
-        return Probe(name, read_probe(store, name), read_calibration(store, name))
+        return Probe(name, read_probe(store, name), self, read_calibration(store, name))
 
     def probes(self) -> Table:
         """List the probes that the store keeps, one a row; a damaged one says its problem."""
@@ -455,6 +455,14 @@ class Learns(Opened):
     def predict(
         self,
         name: ProbeName,
+        sources: Annotated[
+            Strings,
+            Option(
+                "Pictures, folders or tables; by default the images in the store.",
+                ("-",),
+                shell=list[Path],
+            ),
+        ] = None,
         *,
         k: NumberOfAnswers = 5,
         calibrate: Annotated[
@@ -501,8 +509,9 @@ class Learns(Opened):
         --------
         bioprobe.Probe.predict : the same of a probe at hand, and of other images.
         """
+        asked = list_given(sources) or self
         return self.probe(name).predict(
-            self, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
+            asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
             unknown=unknown,
         )  # fmt: skip
 
@@ -570,7 +579,7 @@ class Learns(Opened):
 
         stack, shared, said = self._open_stack(name, others, self._view.rows)
         answers = stack.predict(shared, k)
-        return answers.say((*self.notes, *said, *describe_labels(answers)))
+        return answers.say((*self._notes, *said, *describe_labels(answers)))
 
     @question
     def compare_stack(
@@ -723,7 +732,7 @@ class Learns(Opened):
             report=tell or (lambda _: None),
         )  # fmt: skip
         write_evaluation(self._view.store, found)
-        said = (*self.notes, *describe_evaluation(found))
+        said = (*self._notes, *describe_evaluation(found))
         return Evaluation(**read_fields(found), store=self._view.store).say(said)
 
     def evaluation(self, name: str | None = None) -> Evaluation:
@@ -816,25 +825,27 @@ class Learns(Opened):
         from bioprobe.learning.keeping import write_calibration, write_probe
 
         folder = write_probe(task.store, name, fitted)
-        notes: list[Note | str] = [*self.notes, *said, f"kept in {folder}"]
+        notes: list[Note | str] = [*self._notes, *said, f"kept in {folder}"]
         if calibration == "none":
-            return Probe(name, fitted).say(notes)
+            return Probe(name, fitted, self).say(notes)
         began = time.monotonic()
         answers = answer_held_out(task, fitted, fitted.kind, left_out_fraction=leave_out)
         if not (answers.truth >= 0).any():
-            return Probe(name, fitted).say([*notes, "not calibrated: no image could be held out"])
+            return Probe(name, fitted, self).say(
+                [*notes, "not calibrated: no image could be held out"]
+            )
         found = fit_calibration(answers, calibration)
         write_calibration(task.store, name, found)
         seconds_s = time.monotonic() - began
         notes.append(f"calibrated by {describe_calibration(found)}, {seconds_s:.1f} s")
-        return Probe(name, fitted, found).say(notes)
+        return Probe(name, fitted, self, found).say(notes)
 
     def _count(self, name: str) -> PartCounts:
         from bioprobe.splits import read_split
         from bioprobe.splits.split import count_parts
 
         counted = count_parts(self._view.store, read_split(self._view.store, name))
-        return counted.say((*self.notes, *describe_split(counted)))
+        return counted.say((*self._notes, *describe_split(counted)))
 
     def _open_stack(
         self,

@@ -42,6 +42,8 @@ class View:
         Name of the selection that keeps them, ``""`` where there was none.
     n_dropped, n_unjudged : int
         Current rows that the mask judged and does not keep, and those it says nothing of.
+    origin : str
+        What the store was made of for one question, such as ``photos/``; ``""`` where it lasts.
     """
 
     store: EmbeddingStore
@@ -50,6 +52,7 @@ class View:
     mask: str = ""
     n_dropped: int = 0
     n_unjudged: int = 0
+    origin: str = ""
 
     @classmethod
     def of(
@@ -143,7 +146,7 @@ class View:
         """
         return Provenance(
             encoder=self.manifest.encoder.to_dict(),
-            store=str(self.folder),
+            store=self.origin or str(self.folder),
             n_rows=len(self.rows),
             condition=self.condition,
             options=dict(options),

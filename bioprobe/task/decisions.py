@@ -60,6 +60,8 @@ class Decisions(Result):
         What is to be said of it.
     """
 
+    __module__ = "bioprobe"
+
     images: ImageTable
     rows: Rows
     levels: tuple[Taxonomy, ...]

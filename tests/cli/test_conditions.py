@@ -15,15 +15,7 @@ import bioprobe
 from bioprobe.cli.app import app, run
 from bioprobe.cli.build import Declared
 from bioprobe.face.probe import Probe
-from bioprobe.options import (
-    Condition,
-    Ending,
-    With,
-    WithAny,
-    Without,
-    read_options,
-    write_flag,
-)
+from bioprobe.options import Condition, Ending, With, WithAny, Without, read_options, write_flag
 
 Capture = pytest.CaptureFixture[str]
 # What is given on a command line, by parameter.

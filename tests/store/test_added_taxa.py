@@ -61,9 +61,9 @@ def test_one_is_removed_by_either_name(store: EmbeddingStore, name: str) -> None
 def test_the_last_one_can_be_removed(store: EmbeddingStore) -> None:
     add_taxon(store, UNCIA)
     remove_taxon(store, "Panthera uncia")
-    assert len(read_added_taxa(store)) == 0
+    assert list(read_added_taxa(store)) == []
     add_taxon(store, UNCIA)
-    assert len(read_added_taxa(store)) == 1
+    assert list(read_added_taxa(store)) == [UNCIA]
 
 
 @pytest.mark.parametrize("name", ["Puma", ""])

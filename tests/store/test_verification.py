@@ -83,7 +83,14 @@ def test_shards_that_changed_places_are_found(store: EmbeddingStore) -> None:
     (shards / "00000").rename(shards / "x")
     (shards / "00001").rename(shards / "00000")
     (shards / "x").rename(shards / "00001")
-    assert len(verify_store(store)) == 4
+    problems = verify_store(store)
+    assert sorted(problem.where for problem in problems) == [
+        "shards/00000/images.parquet",
+        "shards/00000/vectors.npy",
+        "shards/00001/images.parquet",
+        "shards/00001/vectors.npy",
+    ]
+    assert all("its SHA-256 is " in problem.what for problem in problems)
 
 
 def _write_consistent(store: EmbeddingStore, n_images: int, n_vectors: int, length: float) -> None:

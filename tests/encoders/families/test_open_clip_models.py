@@ -81,8 +81,10 @@ def test_pixels_encode_as_their_images_do(encoder: Encoder, pictures: list[Image
 
 def test_pixels_may_be_read_only(encoder: Encoder, pictures: list[Image.Image]) -> None:
     pixels = encoder.preprocess(pictures[0])[None]
+    expected, before = encoder.encode_pixels(pixels.copy()), pixels.copy()
     pixels.flags.writeable = False
-    assert encoder.encode_pixels(pixels).shape == (1, 24)
+    np.testing.assert_array_equal(encoder.encode_pixels(pixels), expected)
+    np.testing.assert_array_equal(pixels, before)
 
 
 @pytest.mark.parametrize(("fixture", "limit"), [("open_clip_dir", 77), ("open_clip_hf_dir", 12)])
