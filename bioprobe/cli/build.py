@@ -206,7 +206,7 @@ def _ask(
     if "self" not in defaults:
         return asks(**asked)
     encoder = {name: given[name] for name in ("model", "device") if name in given}
-    if given.get("sources"):
+    if "sources" not in asked and given.get("sources"):
         store = open_pictures(given["sources"], like=given["store"], **encoder, progress=progress)
     else:
         store = open_store(given["store"], **encoder)
