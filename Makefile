@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench notebooks clean
+.PHONY: help setup demo test test-portable check format bench notebooks clean
 
 help: ## Show this help
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 setup: $(READY) ## Install bioprobe and what developing it needs
 
@@ -24,6 +24,17 @@ demo: $(READY) ## Embed, label, search and show drawn pictures, offline
 
 test: $(READY) ## Run every test
 	$(BIN)/python -m pytest
+
+# What may differ in the last digits, or more, by processor.
+NUMERICAL := $(addprefix tests/,calibration classify evaluation index probes quality splits)
+# As on a processor that knows no more than AVX2, where products in bf16 are emulated.
+AVX2 := ATEN_CPU_CAPABILITY=avx2 FAISS_SIMD_LEVEL=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
+	NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR" ONEDNN_MAX_CPU_ISA=AVX2 \
+	OPENBLAS_CORETYPE=Haswell
+
+test-portable: $(READY) ## Run the numerical tests as on other processors
+	$(AVX2) $(BIN)/python -m pytest -W ignore::ImportWarning $(NUMERICAL)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not shared" $(NUMERICAL)
 
 check: $(READY) ## Lint, format, types and docstrings
 	$(BIN)/ruff check

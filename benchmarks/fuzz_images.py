@@ -208,7 +208,7 @@ def _save(image: Image.Image, kind: str, options: Options) -> bytes:
 
 def _flip_bits(data: bytes, _: bytes, random: Random) -> bytes:
     changed = bytearray(data)
-    for _ in range(int(random.integers(1, 12))):
+    for _flip in range(int(random.integers(1, 12))):
         changed[int(random.integers(len(changed)))] ^= 1 << int(random.integers(8))
     return bytes(changed)
 

@@ -34,6 +34,8 @@ from bioprobe.errors import (
 )
 
 if TYPE_CHECKING:
+    from bioprobe.face import models, taxa
+    from bioprobe.face.keeping import import_vectors
     from bioprobe.face.pages import Evaluation
     from bioprobe.face.pictures import pictures
     from bioprobe.face.probe import Probe
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # The module of each name that is loaded when it is first asked for. A new one stands here, in the
-# imports above for type checkers, and in __all__.
+# imports above for type checkers, and in __all__. What is of face itself is a module of it.
 _HOMES = {
     "Decisions": "task.decisions",
     "Evaluation": "face.pages",
@@ -52,8 +54,11 @@ _HOMES = {
     "Probe": "face.probe",
     "Store": "face.store",
     "embed": "face.store",
+    "import_vectors": "face.keeping",
+    "models": "face",
     "open": "face.store",
     "pictures": "face.pictures",
+    "taxa": "face",
 }
 
 __all__ = [
@@ -78,8 +83,11 @@ __all__ = [
     "TaxonomyError",
     "__version__",
     "embed",
+    "import_vectors",
+    "models",
     "open",
     "pictures",
+    "taxa",
 ]
 
 
@@ -87,7 +95,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands fo
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if _HOMES[name] == "face":
+        found: Any = importlib.import_module(f"{__name__}.face.{name}")
+    else:
+        found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = found
     return found
 

@@ -107,6 +107,7 @@ def read_table(path: Path) -> pd.DataFrame:
         If the file is missing, empty, unreadable, or of another kind.
     """
     import pandas as pd
+    import pyarrow as pa
 
     suffix = path.suffix.lower()
     if not path.is_file():
@@ -119,7 +120,7 @@ def read_table(path: Path) -> pd.DataFrame:
             return pd.read_parquet(path)
         if suffix == ".json":
             return pd.read_json(path, dtype=False)
-    except (ValueError, OSError, pd.errors.ParserWarning) as error:
+    except (ValueError, OSError, KeyError, pa.ArrowException, pd.errors.ParserWarning) as error:
         msg = f"{path} cannot be read as a table: {error}"
         raise SourceError(msg) from error
     msg = f"{path} is not a table bioprobe reads; expected .csv, .tsv, .parquet or .json"

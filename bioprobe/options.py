@@ -44,9 +44,9 @@ class With:
         value = given.get(self.name, defaults[self.name])
         return value in self.values if self.values else value != defaults[self.name]
 
-    def explain(self) -> str:
-        """Return the condition in words."""
-        other = write_flag(self.name)
+    def explain(self, options: Mapping[str, Option]) -> str:
+        """Return the condition in words, in which options are named as they are given."""
+        other = name_option(self.name, options)
         return f"{other} {' or '.join(map(str, self.values))}" if self.values else other
 
 
@@ -69,9 +69,9 @@ class WithAny:
         """Tell whether one of the other parameters is given."""
         return any(given.get(name, defaults[name]) != defaults[name] for name in self.names)
 
-    def explain(self) -> str:
+    def explain(self, options: Mapping[str, Option]) -> str:
         """Return the condition in words."""
-        return " or ".join(map(write_flag, self.names))
+        return " or ".join(name_option(name, options) for name in self.names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +93,36 @@ class Without:
         """Tell whether the other parameters are left at their defaults."""
         return all(given.get(name, defaults[name]) == defaults[name] for name in self.names)
 
-    def explain(self) -> str:
+    def explain(self, options: Mapping[str, Option]) -> str:
         """Return the condition in words."""
-        return f"no {' and no '.join(map(write_flag, self.names))}"
+        return " and ".join(f"no {name_option(name, options)}" for name in self.names)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """Say that an option counts only where a file that is given has an ending.
+
+    Parameters
+    ----------
+    name : str
+        The parameter that is the file.
+    suffix : str
+        Such as ``.npy``.
+    """
+
+    name: str
+    suffix: str
+
+    def holds(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+        """Tell whether the file has the ending."""
+        return str(given.get(self.name, defaults[self.name])).endswith(self.suffix)
+
+    def explain(self, options: Mapping[str, Option]) -> str:
+        """Return the condition in words."""
+        return f"a {name_option(self.name, options)} that ends in {self.suffix}"
+
+
+Condition = With | WithAny | Without | Ending
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +142,11 @@ class Option:
         Whether nothing but the choices is taken.
     least, most : float, optional
         Limits of a number.
-    when : tuple of With, WithAny or Without
+    when : tuple of With, WithAny, Without or Ending
         Conditions under which it counts: given outside of one it is refused, not passed over.
     shell : type, optional
-        What the command line reads, where it is not the parameter's own type.
+        What the command line reads, where it is not the parameter's own type; of a sequence, which
+        is given one by one, each item.
     metavar : str, optional
         What stands for the value in the help.
     """
@@ -129,7 +157,7 @@ class Option:
     fixed: bool = False
     least: float | None = None
     most: float | None = None
-    when: tuple[With | WithAny | Without, ...] = ()
+    when: tuple[Condition, ...] = ()
     shell: Any = None
     metavar: str | None = None
 
@@ -148,6 +176,22 @@ def write_flag(name: str) -> str:
     '--text-type'
     """
     return "--" + name.strip("_").replace("_", "-")
+
+
+def name_option(name: str, options: Mapping[str, Option]) -> str:
+    """Return an option as a person gives it: by its first flag, or as an argument in capitals.
+
+    Examples
+    --------
+    >>> name_option("k", {"k": Option("", ("-k", "--k"))}), name_option("to", {})
+    ('-k', '--to')
+    >>> name_option("kind", {"kind": Option("", ("-",))})
+    'KIND'
+    """
+    option = options.get(name)
+    if option is None or not option.flags:
+        return write_flag(name)
+    return name.upper() if option.is_argument else option.flags[0]
 
 
 @functools.cache
@@ -172,11 +216,17 @@ def read_options(question: Callable[..., Any]) -> dict[str, tuple[Any, Option]]:
                 continue
         if get_origin(annotation) is Annotated:
             kind, *extra = get_args(annotation)
-            further = tuple(one for one in extra if isinstance(one, (With, WithAny, Without)))
+            further = tuple(one for one in extra if isinstance(one, Condition))
             for one in extra:
                 if isinstance(one, Option):
                     found[name] = (kind, dataclasses.replace(one, when=(*one.when, *further)))
     return found
+
+
+def read_defaults(question: Callable[..., Any]) -> dict[str, Any]:
+    """Return what each parameter of a question is where it is not given."""
+    parameters = inspect.signature(inspect.unwrap(question)).parameters
+    return {name: one.default for name, one in parameters.items()}
 
 
 def check_options(question: Callable[..., Any], given: Mapping[str, Any]) -> None:
@@ -194,15 +244,38 @@ def check_options(question: Callable[..., Any], given: Mapping[str, Any]) -> Non
     MisuseError
         If one is.
     """
-    signature = inspect.signature(inspect.unwrap(question))
-    defaults = {name: one.default for name, one in signature.parameters.items()}
-    for name, (_, option) in read_options(question).items():
+    options = {name: option for name, (_, option) in read_options(question).items()}
+    check_given(options, read_defaults(question), given)
+
+
+def check_given(
+    options: Mapping[str, Option], defaults: Mapping[str, Any], given: Mapping[str, Any]
+) -> None:
+    """Refuse what :func:`check_options` refuses, of options that stand in several signatures.
+
+    Parameters
+    ----------
+    options : mapping of str to Option
+        By parameter.
+    defaults : mapping of str to object
+        Of every parameter that an option or a condition names.
+    given : mapping of str to object
+        Values by parameter.
+
+    Raises
+    ------
+    MisuseError
+        If one is.
+    """
+    given = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
+    for name, option in options.items():
         if name not in given or given[name] == defaults[name]:
             continue
-        value, flag = given[name], (option.flags or (write_flag(name),))[0]
+        value, flag = given[name], name_option(name, options)
         for condition in option.when:
             if not condition.holds(given, defaults):
-                msg = f"{flag} counts only with {condition.explain()}; leave it out, or change that"
+                said = condition.explain(options)
+                msg = f"{flag} counts only with {said}; leave it out, or change that"
                 raise MisuseError(msg)
         if option.fixed and value not in option.choices:
             msg = f"{flag} is {' or '.join(option.choices)}, got {value!r}"
@@ -317,7 +390,7 @@ Model = Annotated[
     str | None,
     Option(
         "Encoder: a short name (see: bioprobe models list), hf-hub:org/name[@revision], "
-        "local-dir:FOLDER, arch/tag, transformers:NAME, timm:NAME or onnx:FILE.",
+        "local-dir:FOLDER, arch/tag, arch/FILE.pt, transformers:NAME, timm:NAME or onnx:FILE.",
         ("--model", "-m"),
         (
             "bioclip-2", "bioclip-2.5", "bioclip", "clip-b16", "clip-b32", "siglip2-b16",
@@ -327,4 +400,13 @@ Model = Annotated[
 ]  # fmt: skip
 Device = Annotated[
     str, Option("auto, cpu, cuda, cuda:1 or mps.", choices=("auto", "cpu", "cuda", "mps"))
+]
+Precision = Annotated[
+    str | None,
+    Option(
+        "fp32, bf16 or fp16: what the weights are cast to. auto is bf16 where that is measured to "
+        "be faster and to give the same vectors, else fp32. By default as the store was begun, a "
+        "new one auto.",
+        choices=("auto", "fp32", "bf16", "fp16"),
+    ),
 ]

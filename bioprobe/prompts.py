@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import PromptError
 from bioprobe.files import prompts_dir, read_lines
+from bioprobe.result import Notes, Result
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class TextType(enum.StrEnum):
@@ -199,14 +204,12 @@ class PromptSet:
         return np.asarray(classes / norms, dtype=np.float32)
 
 
-OPENAI = "openai"
 _PLACEHOLDER = "{}"
 
 
 def shipped_templates() -> list[str]:
     """Return the names of the template sets that can be asked for by name."""
-    files = (path.stem for path in (prompts_dir() / "templates").glob("*.txt"))
-    return sorted([*files, OPENAI])
+    return sorted(path.stem for path in (prompts_dir() / "templates").glob("*.txt"))
 
 
 def read_templates(source: str) -> tuple[str, ...]:
@@ -215,8 +218,8 @@ def read_templates(source: str) -> tuple[str, ...]:
     Parameters
     ----------
     source : str
-        A shipped set (``plain``), ``openai`` for the 80 ImageNet templates, a text file with one
-        template a line, or one template that holds ``{}``.
+        A shipped set (``plain``), a text file with one template a line, or one template that
+        holds ``{}``.
 
     Returns
     -------
@@ -239,8 +242,6 @@ def read_templates(source: str) -> tuple[str, ...]:
     """
     if _PLACEHOLDER in source:
         return (_check(source, "the template"),)
-    if source == OPENAI:
-        return _openai_templates()
     path = Path(source)
     if not path.is_file():
         path = prompts_dir() / "templates" / f"{source}.txt"
@@ -262,14 +263,38 @@ def read_templates(source: str) -> tuple[str, ...]:
     return templates
 
 
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Shipped(Result):
+    """The template sets and taxon lists that ship with bioprobe.
+
+    Parameters
+    ----------
+    templates : mapping of str to tuple of str
+        Template sets by name.
+    taxonomies : mapping of str to Taxonomy
+        Taxon lists by name.
+    notes : tuple of Note
+        What is to be said of them.
+    """
+
+    templates: Mapping[str, tuple[str, ...]]
+    taxonomies: Mapping[str, Taxonomy]
+    notes: Notes = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a set or list, with its length and its first template or taxon."""
+        import pandas as pd
+
+        sets = [("templates", name, len(texts), texts[0]) for name, texts in self.templates.items()]
+        lists = [
+            ("taxonomy", name, len(listed), listed.taxa[0].name)
+            for name, listed in self.taxonomies.items()
+        ]
+        return pd.DataFrame([*sets, *lists], columns=["kind", "name", "n", "first"])
+
+
 def _check(template: str, where: str) -> str:
     if template.count(_PLACEHOLDER) != 1:
         msg = f"{where} must hold {{}} once, where the name goes; got {template!r}"
         raise PromptError(msg)
     return template
-
-
-def _openai_templates() -> tuple[str, ...]:
-    from open_clip import OPENAI_IMAGENET_TEMPLATES
-
-    return tuple(template(_PLACEHOLDER) for template in OPENAI_IMAGENET_TEMPLATES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -92,3 +93,20 @@ class Table(Result):
     def to_frame(self) -> pd.DataFrame:
         """Return the table."""
         return self.frame
+
+
+class Record(Result):
+    """Base of an answer that is one row: its fields, without the notes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a JSON-ready mapping."""
+        fields: Any = self
+        names = [one.name for one in dataclasses.fields(fields) if one.name != "notes"]
+        values = {name: getattr(self, name) for name in names}
+        return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the one row."""
+        import pandas as pd
+
+        return pd.DataFrame([self.to_dict()])

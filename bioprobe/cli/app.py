@@ -13,13 +13,11 @@ from bioprobe import __version__
 from bioprobe.cli.asking import app as asking_app
 from bioprobe.cli.demo import demo
 from bioprobe.cli.embedding import app as embedding_app
-from bioprobe.cli.evaluate import evaluate_methods
+from bioprobe.cli.learning import app as learning_app
 from bioprobe.cli.models import app as models_app
-from bioprobe.cli.output import say
 from bioprobe.cli.probe import app as probe_app
 from bioprobe.cli.prompts import app as prompts_app
-from bioprobe.cli.report import report
-from bioprobe.cli.split import split_images
+from bioprobe.cli.show import say
 from bioprobe.cli.store import app as store_app
 from bioprobe.cli.taxa import app as taxa_app
 from bioprobe.errors import BioprobeError, MisuseError
@@ -34,9 +32,7 @@ app = typer.Typer(
 app.command()(demo)
 app.add_typer(embedding_app)
 app.add_typer(asking_app)
-app.command("split")(split_images)
-app.command("evaluate")(evaluate_methods)
-app.command()(report)
+app.add_typer(learning_app)
 app.add_typer(taxa_app, name="taxa")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(probe_app, name="probe")

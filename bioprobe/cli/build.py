@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.output import say, write_frame
-from bioprobe.cli.progress import show_progress
+from bioprobe.cli.show import say, show_progress, write_frame
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.face.pictures import pictures as open_pictures
 from bioprobe.face.store import open as open_store
-from bioprobe.options import check_options, read_options, write_flag
+from bioprobe.options import (
+    Condition,
+    Option,
+    With,
+    Without,
+    check_given,
+    read_defaults,
+    read_options,
+    write_flag,
+)
 
 if TYPE_CHECKING:
-    from bioprobe.result import Result
+    from bioprobe.progress import Progress
 
 After = Callable[..., str | None]
+Write = Callable[..., None]
 
-# What every command has after its own options.
+# What commands have after their own options.
 _COMMON: dict[str, tuple[Any, Any]] = {
     "store": (options.Store, options.DEFAULT_STORE),
     "output": (options.Output, "-"),
@@ -33,158 +42,195 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Declared:
+    """A parameter of a command: its type, what is said of it, and what it is if not given."""
+
+    kind: Any
+    option: Option
+    default: Any
+
+
 def command(
     app: typer.Typer,
-    asks: Callable[..., Result],
+    asks: Callable[..., Any],
     *,
     name: str | None = None,
-    narrows: bool = True,
+    narrows: Sequence[str] = ("where", "mask"),
     encodes: bool = False,
     sources: str | None = None,
+    when: Mapping[str, Condition] | None = None,
+    instead: Mapping[str, tuple[Option, Callable[..., Any]]] | None = None,
+    shows: bool = True,
+    says: str = "",
+    write: Write | None = None,
 ) -> Callable[[After], After]:
-    """Make a command that opens a store, asks it one question, says the notes and shows the table.
+    """Make a command that asks one question, says the notes and shows the table.
 
     What it decorates is called with the answer before the table is shown, and returns what is to
     be said of that. Its docstring is the help, its further parameters are options that only a
-    shell has, such as ``--html FILE``.
+    shell has, such as ``--html FILE``. All options stand in the attribute ``options`` of the
+    command's callback.
 
     Parameters
     ----------
     app : Typer
         Where the command goes.
     asks : callable
-        Method of :class:`bioprobe.Store`, whose parameters become options.
+        Method of :class:`bioprobe.Store`, which is opened, or a function that needs none; its
+        parameters become options.
     name : str, optional
         Of the command; by default the decorated function's.
-    narrows : bool
-        Whether ``--where`` and ``--mask`` choose images.
+    narrows : sequence of str
+        Parameters of :meth:`bioprobe.Store.where` that choose images.
     encodes : bool
-        Whether texts or pictures are asked, by the encoder of ``--model`` on ``--device``.
+        Whether ``--model`` and ``--device`` choose the encoder of texts and pictures.
     sources : str, optional
-        How pictures are named that are asked instead of a store: ``-`` is as arguments, all else
-        a flag such as ``--in``, beside which ``--store`` says whose encoder reads them.
+        How pictures are named that are asked instead of a store: ``-`` is as arguments, else a
+        flag such as ``--in``, beside which ``--store`` says whose encoder reads them.
+    when : mapping of str to condition, optional
+        Conditions of options that stand in another signature, such as ``model``.
+    instead : mapping of str to (Option, callable), optional
+        Flags by parameter, each with the question that is asked instead where it is given; options
+        that this one has not are refused beside it.
+    shows : bool
+        Whether the table is written, to ``--output`` in ``--format``.
+    says : str
+        Said before the question is asked, with the options in braces.
+    write : callable, optional
+        Writes the answer, in place of its table, to an output in a format.
     """
 
     def decorate(after: After) -> After:
-        own = list(inspect.signature(after).parameters.values())[1:]
-        narrowing = ["where", "mask"] if narrows else []
-        encoding = ["model", "device"] if encodes or sources else []
-        parameters = [
-            *([_CONTEXT, _declare_sources(sources)] if sources else []),
-            *(_declare(asks, name) for name in read_options(asks)),
-            *(_declare(Opened.where, name) for name in narrowing),
-            *(_declare(open_store, name) for name in encoding),
-            *(_declare(after, one.name) for one in own),
-            *map(_declare_common, _COMMON),
-        ]
+        declared = _gather(asks, after, narrows, encodes=encodes, sources=sources)
+        for flag, (option, other) in (instead or {}).items():
+            beyond = declared.keys() - read_options(other).keys() - (instead or {}).keys()
+            if "self" in read_defaults(other):
+                beyond -= set(narrows)
+            declared |= {one: _limit(declared[one], Without(flag)) for one in beyond}
+            declared[flag] = Declared(bool, option, False)
+        for one, condition in (when or {}).items():
+            declared[one] = _limit(declared[one], condition)
+        # One of that name in the signature is the store that every command has.
+        has_store = declared.pop("store", None) is not None or "self" in read_defaults(asks)
+        left_out = (() if has_store else ("store",)) + (() if shows else ("output", "file_format"))
+        common = [_declare_common(key) for key in _COMMON if key not in left_out]
+        parameters = [_CONTEXT, *(_declare(one, declared[one]) for one in declared), *common]
 
-        def run(**given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
-            extras = {one.name: given[one.name] for one in own}
-            check_options(after, extras)
-            check_options(asks, {name: given[name] for name in read_options(asks)})
-            if sources:
-                _refuse_misuse(given, encodes=encodes, both=sources != "-")
-            answer = _ask(asks, given, narrowing, encoding)
+        def run(context: typer.Context, **given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
+            given = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
+            _check(declared, given)
+            if sources == "-" and given["sources"]:
+                _refuse_store(context)
+            if says:
+                say(says.format(**given), quiet=given["quiet"])
+            others = [other for flag, (_, other) in (instead or {}).items() if given[flag]]
+            asked = others[0] if others else asks
+            with show_progress(quiet=given["quiet"]) as progress:
+                answer = _ask(asked, given, narrows, progress)
             tell(answer.notes, quiet=given["quiet"])
-            done = after(answer, **extras)
+            done = after(answer, **{one: given[one] for one in read_options(after)})
             if done:
                 say(done, quiet=given["quiet"])
-            provenance = getattr(answer, "provenance", None)
-            write_frame(
-                answer.to_frame(),
-                given["output"],
-                given["file_format"],
-                provenance=getattr(provenance, "to_dict", lambda: provenance)(),
-                quiet=given["quiet"],
-            )
+            if shows:
+                (write or write_answer)(
+                    answer, given["output"], given["file_format"], quiet=given["quiet"]
+                )
 
-        _register(app, name or after.__name__, run, after, parameters)
+        run.__doc__ = after.__doc__
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.options = declared  # type: ignore[attr-defined]
+        app.command(name or after.__name__)(run)
         return after
 
     return decorate
 
 
-def work(
-    app: typer.Typer, does: Callable[..., Any], *, name: str | None = None
-) -> Callable[[After], After]:
-    """Make a command of a public function of which the notes alone are shown, and its progress.
-
-    What it decorates is called with what the function returned. Its docstring is the help.
-
-    Parameters
-    ----------
-    app : Typer
-        Where the command goes.
-    does : callable
-        Public function; its parameters become options, but for ``progress``.
-    name : str, optional
-        Of the command; by default the decorated function's.
-    """
-
-    def decorate(after: After) -> After:
-        names = list(read_options(does))
-        parameters = [
-            *(_declare_common(name) if name in _COMMON else _declare(does, name) for name in names),
-            *map(_declare_common, ("quiet", "debug")),
-        ]
-
-        def run(**given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
-            with show_progress(quiet=given["quiet"]) as progress:
-                done = does(**{name: given[name] for name in names}, progress=progress)
-            tell(done.notes, quiet=given["quiet"])
-            after(done)
-
-        _register(app, name or after.__name__, run, after, parameters)
-        return after
-
-    return decorate
-
-
-def _register(
-    app: typer.Typer,
-    name: str,
-    run: Callable[..., None],
+def _gather(
+    asks: Callable[..., Any],
     after: After,
-    parameters: Sequence[inspect.Parameter],
-) -> None:
-    run.__doc__ = after.__doc__
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    app.command(name)(run)
+    narrows: Sequence[str],
+    *,
+    encodes: bool,
+    sources: str | None,
+) -> dict[str, Declared]:
+    """Return the options of a command: the question's, those that choose images, the shell's."""
+    declared, encoder = _read(asks), _read(open_store, ("model", "device"))
+    if "self" in read_defaults(asks):
+        declared |= _read(Opened.where, narrows)
+    if encodes:
+        declared |= encoder
+    elif sources:
+        declared |= {name: _limit(one, With("sources")) for name, one in encoder.items()}
+    if sources:
+        kind, option = read_options(open_pictures)["sources"]
+        named = Declared(kind, dataclasses.replace(option, flags=(sources,)), None)
+        # A store has masks, pictures have none yet.
+        masks = {"mask": _limit(declared["mask"], Without("sources"))}
+        declared = {"sources": named, **declared, **masks}
+    return declared | _read(after)
+
+
+def _refuse_store(context: typer.Context) -> None:
+    source = context.get_parameter_source("store")
+    if source is not None and source.name == "COMMANDLINE":
+        msg = "pictures that are named are asked instead of a store; leave --store out, or them"
+        raise MisuseError(msg)
+
+
+def _read(question: Callable[..., Any], names: Sequence[str] | None = None) -> dict[str, Declared]:
+    """Return the options of a question, or some of them."""
+    defaults = read_defaults(question)
+    return {
+        name: Declared(kind, option, defaults[name])
+        for name, (kind, option) in read_options(question).items()
+        if names is None or name in names
+    }
+
+
+def _limit(declared: Declared, condition: Condition) -> Declared:
+    option = dataclasses.replace(declared.option, when=(*declared.option.when, condition))
+    return dataclasses.replace(declared, option=option)
+
+
+def _check(declared: Mapping[str, Declared], given: Mapping[str, Any]) -> None:
+    all_options = {name: one.option for name, one in declared.items()}
+    check_given(all_options, {name: one.default for name, one in declared.items()}, given)
 
 
 def _ask(
-    asks: Callable[..., Result],
+    asks: Callable[..., Any],
     given: Mapping[str, Any],
-    narrowing: Sequence[str],
-    encoding: Sequence[str],
-) -> Result:
-    encoder = {name: given[name] for name in encoding}
-    if given.get("sources"):
-        with show_progress(quiet=given["quiet"]) as progress:
-            store = open_pictures(
-                given["sources"], like=given["store"], **encoder, progress=progress
-            )
+    narrows: Sequence[str],
+    progress: Progress,
+) -> Any:  # noqa: ANN401 - what the question returns
+    asked = {name: given[name] for name in read_options(asks)}
+    defaults = read_defaults(asks)
+    if "progress" in defaults:
+        asked["progress"] = progress
+    if "tell" in defaults:
+        asked["tell"] = lambda line: say(line, quiet=given["quiet"])
+    if "self" not in defaults:
+        return asks(**asked)
+    encoder = {name: given[name] for name in ("model", "device") if name in given}
+    if given.get("sources") and "sources" not in asked:
+        store = open_pictures(given["sources"], like=given["store"], **encoder, progress=progress)
     else:
         store = open_store(given["store"], **encoder)
-    chosen = {name: given[name] for name in narrowing if given[name] is not None}
-    if chosen:
-        store = store.where(**chosen)
-    return asks(store, **{name: given[name] for name in read_options(asks)})
+    chosen = {name: given[name] for name in narrows if given[name] is not None}
+    return asks(store.where(**chosen) if chosen else store, **asked)
 
 
-def _refuse_misuse(given: Mapping[str, Any], *, encodes: bool, both: bool) -> None:
-    """Refuse options that do not count where pictures are asked, or where a store is."""
-    named = given["context"].get_parameter_source("store").name == "COMMANDLINE"
-    if not given["sources"]:
-        if not encodes and (given["model"] is not None or given["device"] != "auto"):
-            msg = "--model and --device read pictures that are named; a store is asked as it is"
-            raise MisuseError(msg)
-    elif named and not both:
-        msg = "pictures that are named are asked instead of a store; leave --store out, or them"
-        raise MisuseError(msg)
-    elif given.get("mask") is not None:
-        msg = "a mask is kept in a store; leave --mask out, or embed the pictures into a store"
-        raise MisuseError(msg)
+def write_answer(answer: Any, output: str, file_format: str | None, *, quiet: bool) -> None:  # noqa: ANN401 - any result
+    """Write the table of an answer, with where it comes from."""
+    provenance = getattr(answer, "provenance", None)
+    write_frame(
+        answer.to_frame(),
+        output,
+        file_format,
+        provenance=getattr(provenance, "to_dict", lambda: provenance)() or None,
+        quiet=quiet,
+    )
 
 
 def tell(notes: Sequence[Any], *, quiet: bool) -> None:
@@ -197,25 +243,18 @@ _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _CONTEXT = inspect.Parameter("context", _KEYWORD, annotation=typer.Context)
 
 
-def _declare_sources(flag: str) -> inspect.Parameter:
-    """Return the pictures that are asked instead of a store, which need not be given."""
-    _, option = read_options(open_pictures)["sources"]
-    given: Any = typer.Argument if flag == "-" else functools.partial(typer.Option, flag)
-    kind: Any = option.shell | None
-    shown = given(help=option.help)
-    return inspect.Parameter("sources", _KEYWORD, default=None, annotation=Annotated[kind, shown])
+def _declare_common(key: str) -> inspect.Parameter:
+    kind, default = _COMMON[key]
+    return inspect.Parameter(key, _KEYWORD, default=default, annotation=kind)
 
 
-def _declare_common(name: str) -> inspect.Parameter:
-    kind, default = _COMMON[name]
-    return inspect.Parameter(name, _KEYWORD, default=default, annotation=kind)
-
-
-def _declare(question: Callable[..., Any], name: str) -> inspect.Parameter:
+def _declare(name: str, declared: Declared) -> inspect.Parameter:
     """Return a parameter as typer reads it."""
-    kind, option = read_options(question)[name]
-    default = inspect.signature(question).parameters[name].default
-    kind = option.shell or kind
+    option, default = declared.option, declared.default
+    kind = option.shell or declared.kind
+    if get_origin(declared.kind) is Sequence:
+        # Given several times, each of them so.
+        kind = list[option.shell or get_args(declared.kind)[0]]  # type: ignore[misc]
     shown: dict[str, Any] = {"help": option.help, "metavar": option.metavar}
     if option.least is not None or option.most is not None:
         shown |= {"min": option.least, "max": option.most}

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.output import say
-from bioprobe.cli.progress import count_images
+from bioprobe.cli.show import say, show_progress
 
 
 def demo(
@@ -26,11 +25,13 @@ def demo(
     Example: bioprobe demo --output demo
     """
     from bioprobe.demo import draw, run_demo
+    from bioprobe.face.store import count_outcomes
 
     say(f"drawing pictures into {output / 'photos'} …", quiet=quiet)
     table = draw(output, n_per_species=per_species, seed=seed)
     say(f"embedding {len(table):,} pictures into {output / 'store'} …", quiet=quiet)
-    with count_images(len(table), quiet=quiet) as advance:
+    with show_progress(quiet=quiet) as progress:
+        advance = count_outcomes(progress, len(table))
         result = run_demo(output, table, seed=seed, advance=advance)
     say(
         f"{result.summary.n_embedded:,} embedded in {result.summary.seconds_s:.1f} s; ask more: "

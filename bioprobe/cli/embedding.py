@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from bioprobe.cli.build import work
+from bioprobe.cli.build import command
 from bioprobe.face.store import Store
 from bioprobe.face.store import embed as embed_sources
 
 app = typer.Typer()
 
 
-@work(app, embed_sources)
+@command(app, embed_sources, shows=False)
 def embed(store: Store) -> None:
     """Turn images into vectors in a store; only what is new is encoded.
 

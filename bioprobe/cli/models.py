@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bioprobe.cli.options import Debug, Device, Precision, Quiet
-from bioprobe.cli.output import say
+from bioprobe.cli.build import command
+from bioprobe.face import models
+from bioprobe.options import Option
 
 if TYPE_CHECKING:
-    from bioprobe.encoders.downloading import ModelStatus
+    from bioprobe.encoders.checking import EncoderCheck
+    from bioprobe.encoders.downloading import Download, Models, ModelStatus
 
 app = typer.Typer(
     name="models",
@@ -23,43 +22,21 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_N_TIMED_IMAGES = 16
-
-
-class OutputFormat(StrEnum):
-    """How a listing is written."""
-
-    table = "table"
-    json = "json"
-
-
-FormatOption = Annotated[OutputFormat, typer.Option("--format", help="Form of the output.")]
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="ID",
-        help="A short name, hf-hub:org/name[@revision], local-dir:path, arch/pretrained-tag, "
-        "transformers:org/name-or-dir, timm:name or onnx:file.onnx.",
-    ),
+OutputFormat = Annotated[
+    str, Option("Form of the output.", ("--format",), ("table", "json"), fixed=True)
 ]
 
 
-@app.command("list")
-def list_command(
-    output_format: FormatOption = OutputFormat.table,
-    debug: Debug = False,  # noqa: ARG001 - read by the program's outermost frame
-) -> None:
+@command(app, models.list, name="list", shows=False)
+def list_models(found: Models, output_format: OutputFormat = "table") -> None:
     """List the models that have a short name, and whether each is on this machine.
 
     Example: bioprobe models list --format json
     """
-    from bioprobe.encoders.downloading import list_models
-
-    models = list_models()
-    if output_format is OutputFormat.json:
-        typer.echo(json.dumps([model.to_dict() for model in models], indent=2))
+    if output_format == "json":
+        typer.echo(json.dumps([model.to_dict() for model in found.models], indent=2))
         return
-    rows = [_build_row(model) for model in models]
+    rows = [_build_row(model) for model in found.models]
     header = (
         "name",
         "backend",
@@ -72,81 +49,46 @@ def list_command(
         "here",
     )
     typer.echo(_align([header, *rows]))
-    say("More of one: bioprobe models info ID")
 
 
-@app.command("info")
-def info_command(
-    model: ModelArgument,
-    output_format: FormatOption = OutputFormat.table,
-    debug: Debug = False,  # noqa: ARG001 - read by the program's outermost frame
-) -> None:
+@command(app, models.info, shows=False)
+def info(model: ModelStatus, output_format: OutputFormat = "table") -> None:
     """Show what is known of one model without loading it.
 
     Example: bioprobe models info bioclip-2
     """
-    from bioprobe.encoders.downloading import describe_model
-
-    facts = describe_model(model).to_dict()
-    if output_format is OutputFormat.json:
+    facts = model.to_dict()
+    if output_format == "json":
         typer.echo(json.dumps(facts, indent=2))
         return
     facts["folder"] = facts["folder"] or "none"
     typer.echo(_align([(key, _show(value)) for key, value in facts.items()]))
 
 
-@app.command("download")
-def download_command(
-    model: ModelArgument,
-    to: Annotated[
-        Path | None,
-        typer.Option(help="Folder to fill, to be copied to a machine without a network."),
-    ] = None,
-    quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001 - read by the program's outermost frame
-) -> None:
+@command(app, models.download, shows=False, says="Fetching {model} …")
+def download(found: Download) -> None:
     """Fetch a model from the hub, into the cache or into a folder.
 
     Example: bioprobe models download bioclip-2 --to bioclip-2
     """
-    from bioprobe.encoders.downloading import download_model
-
-    say(f"Fetching {model} …", quiet=quiet)
-    download = download_model(model, to=to)
-    say(f"{_show_bytes(download.size_bytes)} of weights lie in {download.folder}", quiet=quiet)
-    say(f"Use it with --model {download.name}", quiet=quiet)
-    typer.echo(str(download.folder))
+    typer.echo(str(found.folder))
 
 
-@app.command("check")
-def check_command(
-    model: ModelArgument,
-    device: Device = "auto",
-    precision: Precision = "fp32",
-    quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001 - read by the program's outermost frame
-) -> None:
+@command(app, models.check, shows=False, says="Loading {model} …")
+def check(found: EncoderCheck) -> None:
     """Load a model and encode one drawn picture and one text with it.
 
     Example: bioprobe models check sketch
     """
-    from bioprobe.encoders import load_encoder
-    from bioprobe.encoders.checking import check_encoder
-
-    say(f"Loading {model} …", quiet=quiet)
-    started = time.perf_counter()
-    encoder = load_encoder(model, device=device, precision=precision or "fp32")
-    load_s = time.perf_counter() - started
-    check = check_encoder(encoder, n_images=_N_TIMED_IMAGES)
     rows = [
-        ("model", encoder.fingerprint.describe()),
-        ("fingerprint", encoder.fingerprint.key),
-        ("revision", encoder.fingerprint.revision or "none"),
-        ("dim", str(encoder.dim)),
-        ("image norm", f"{check.image_norm:.6f}"),
-        ("text norm", "no text tower" if check.text_norm is None else f"{check.text_norm:.6f}"),
-        ("load", f"{load_s:.1f} s"),
-        ("speed", f"{check.images_per_s:.1f} images/s"),
+        ("model", found.encoder.describe()),
+        ("fingerprint", found.encoder.key),
+        ("revision", found.encoder.revision or "none"),
+        ("dim", str(found.dim)),
+        ("image norm", f"{found.image_norm:.6f}"),
+        ("text norm", "no text tower" if found.text_norm is None else f"{found.text_norm:.6f}"),
+        ("load", f"{found.load_s:.1f} s"),
+        ("speed", f"{found.images_per_s:.1f} images/s"),
         ("ok", "yes"),
     ]
     typer.echo(_align(rows))

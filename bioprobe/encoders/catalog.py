@@ -188,6 +188,8 @@ __all__ = [
 Kind = Literal["hub", "folder", "tag", "file"]
 
 _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# What a bare file of weights ends in; no tag of open_clip does.
+_CHECKPOINT_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt", ".safetensors"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -205,6 +207,8 @@ class ModelSource:
         knows) or ``file``.
     target : str
         Repository, absolute path or the library's own name.
+    architecture : str
+        open_clip's name of what a bare file of weights is for.
     revision : str
         Branch, tag or commit asked for, ``""`` for the newest.
     options : dict of str to str
@@ -215,6 +219,7 @@ class ModelSource:
     backend: Backend
     kind: Kind
     target: str
+    architecture: str = ""
     revision: str = ""
     options: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -226,8 +231,9 @@ def parse_name(name: str) -> ModelSource:
     ----------
     name : str
         A short name, ``hf-hub:org/name[@revision]``, ``local-dir:path``,
-        ``arch/pretrained-tag``, ``transformers:org/name-or-dir``, ``timm:name``,
-        ``timm:hf-hub:org/name``, ``timm:local-dir:path`` or ``onnx:file.onnx[?options]``.
+        ``arch/pretrained-tag``, ``arch/checkpoint.pt``, ``transformers:org/name-or-dir``,
+        ``timm:name``, ``timm:hf-hub:org/name``, ``timm:local-dir:path`` or
+        ``onnx:file.onnx[?options]``.
 
     Returns
     -------
@@ -269,6 +275,8 @@ def _parse_full_name(name: str) -> ModelSource:
         return _build_folder("open_clip", "local-dir:", rest)
     if prefix == "hf-hub" and rest:
         return _build_hub("open_clip", "hf-hub:", rest)
+    if Path(name).suffix.lower() in _CHECKPOINT_SUFFIXES and re.match(r"[\w.-]+/", name):
+        return _build_checkpoint(name)
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name) and not Path(name).is_dir():
         target, _, revision = name.partition("@")
         return ModelSource(
@@ -298,6 +306,18 @@ def _parse_onnx(rest: str) -> ModelSource:
     )
 
 
+def _build_checkpoint(name: str) -> ModelSource:
+    architecture, _, path = name.partition("/")
+    file = str(Path(path).expanduser().resolve())
+    return ModelSource(
+        name=f"{architecture}/{file}",
+        backend="open_clip",
+        kind="file",
+        target=file,
+        architecture=architecture,
+    )
+
+
 def _build_folder(backend: Backend, prefix: str, path: str) -> ModelSource:
     folder = str(Path(path).expanduser().resolve())
     return ModelSource(name=prefix + folder, backend=backend, kind="folder", target=folder)
@@ -321,6 +341,8 @@ def _explain_unknown(name: str) -> str:
     close = difflib.get_close_matches(name, short_names, n=1)
     if Path(name).suffix == ".onnx":
         hint = f'for an ONNX file write "onnx:{name}"'
+    elif Path(name).suffix.lower() in _CHECKPOINT_SUFFIXES:
+        hint = f'for a file of weights write its architecture first, such as "ViT-B-16/{name}"'
     elif name and Path(name).is_dir():
         hint = (
             f'for a folder write "local-dir:{name}" (open_clip), "transformers:{name}" or '
@@ -331,6 +353,6 @@ def _explain_unknown(name: str) -> str:
     else:
         hint = (
             "other forms are hf-hub:org/name, local-dir:path, arch/pretrained-tag, "
-            "transformers:org/name-or-dir, timm:name and onnx:file.onnx"
+            "arch/checkpoint.pt, transformers:org/name-or-dir, timm:name and onnx:file.onnx"
         )
     return f'no model is called "{name}"; short names are {", ".join(short_names)}; {hint}'

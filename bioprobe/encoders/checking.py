@@ -4,34 +4,76 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bioprobe.encoders.encoder import Encoder
+from bioprobe.encoders.encoder import Encoder, Fingerprint
+from bioprobe.encoders.loading import load_encoder
 from bioprobe.errors import BioprobeError
+from bioprobe.result import Notes, Record
 
 _TEXT = "a photo of an animal."
 _TOLERANCE = 1e-4
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EncoderCheck:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class EncoderCheck(Record):
     """What an encoder did with the trial inputs.
 
     Parameters
     ----------
+    encoder : Fingerprint
+        Which it was.
+    dim : int
+        Length of a vector.
     image_norm : float
         Length of the picture's vector.
     text_norm : float or None
         Length of the text's vector, None without a text tower.
     images_per_s : float
         Speed on drawn pictures, preprocessing included, decoding not.
+    load_s : float
+        Time to load it, 0 where it was there.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
+    encoder: Fingerprint
+    dim: int
     image_norm: float
     text_norm: float | None
     images_per_s: float
+    load_s: float = 0.0
+    notes: Notes = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a JSON-ready mapping."""
+        encoder = {
+            "model": self.encoder.describe(),
+            "fingerprint": self.encoder.key,
+            "revision": self.encoder.revision,
+        }
+        return encoder | {k: v for k, v in super().to_dict().items() if k != "encoder"}
+
+
+def check_model(name: str, *, device: str = "auto", precision: str = "fp32") -> EncoderCheck:
+    """Load an encoder, time that, and check it.
+
+    Parameters
+    ----------
+    name, device, precision : str
+        As for :func:`bioprobe.encoders.load_encoder`.
+
+    See Also
+    --------
+    check_encoder : what is checked.
+    """
+    started = time.perf_counter()
+    encoder = load_encoder(name, device=device, precision=precision)
+    load_s = time.perf_counter() - started
+    return dataclasses.replace(check_encoder(encoder), load_s=load_s)
 
 
 def check_encoder(encoder: Encoder, *, n_images: int = 16) -> EncoderCheck:
@@ -61,6 +103,8 @@ def check_encoder(encoder: Encoder, *, n_images: int = 16) -> EncoderCheck:
     started = time.perf_counter()
     encoder.encode_image([picture] * n_images)
     return EncoderCheck(
+        encoder=encoder.fingerprint,
+        dim=encoder.dim,
         image_norm=image_norm,
         text_norm=text_norm,
         images_per_s=n_images / (time.perf_counter() - started),

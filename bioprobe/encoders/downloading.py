@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bioprobe.encoders.catalog import ModelCard, ModelSource, find_card, list_cards, parse_name
 from bioprobe.encoders.hub import (
@@ -19,10 +20,14 @@ from bioprobe.encoders.hub import (
     read_folder,
 )
 from bioprobe.errors import ModelUnavailableError
+from bioprobe.result import Notes, Record, Result
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelStatus:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class ModelStatus(Record):
     """A model as a user asks about it: what is known, and what lies on this machine.
 
     Parameters
@@ -41,6 +46,8 @@ class ModelStatus:
         Where it lies on this machine.
     size_on_disk_bytes : int or None
         Size of the weights here.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     name: str
@@ -51,6 +58,7 @@ class ModelStatus:
     image_size_px: int | None
     folder: Path | None
     size_on_disk_bytes: int | None
+    notes: Notes = ()
 
     def to_dict(self) -> dict[str, str | int | bool | None]:
         """Return a JSON-ready row; ``None`` stands for unknown."""
@@ -71,8 +79,33 @@ class ModelStatus:
         }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Download:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Models(Result):
+    """The models that have a short name.
+
+    Parameters
+    ----------
+    models : tuple of ModelStatus
+        In the order of the catalogue.
+    notes : tuple of Note
+        What is to be said of them.
+    """
+
+    models: tuple[ModelStatus, ...]
+    notes: Notes = ()
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a model."""
+        import pandas as pd
+
+        return pd.DataFrame([one.to_dict() for one in self.models])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Download(Record):
     """What a download brought.
 
     Parameters
@@ -85,12 +118,15 @@ class Download:
         Commit at the hub.
     size_bytes : int
         Size of the weights.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     folder: Path
     name: str
     revision: str
     size_bytes: int
+    notes: Notes = ()
 
 
 def list_models() -> list[ModelStatus]:
@@ -147,7 +183,11 @@ def _read_sizes(folder: Path) -> tuple[int | None, int | None]:
     path = folder / OPEN_CLIP.config
     if not path.is_file():
         return None, None
-    config = json.loads(path.read_text(encoding="utf-8")).get("model_cfg", {})
+    try:
+        config = json.loads(path.read_text(encoding="utf-8")).get("model_cfg", {})
+    except ValueError:
+        # What is wrong with it is said when it is loaded.
+        return None, None
     return config.get("embed_dim"), config.get("vision_cfg", {}).get("image_size")
 
 

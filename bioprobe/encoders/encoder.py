@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image
 
     Vectors = npt.NDArray[np.float32]
@@ -192,6 +194,15 @@ def explain_no_text_tower(name: str) -> str:
     return (
         f"{name} is image-only and cannot encode text; use it for search by image, "
         "or choose a model with a text tower such as bioclip-2"
+    )
+
+
+def explain_no_tokenizer(name: str, folder: Path, source: str = "") -> str:
+    """Return the message for a text given to an encoder whose tokenizer is not in its folder."""
+    origin = source or "the model's origin"
+    return (
+        f"{name} can encode images but no text: its tokenizer is not in {folder}; copy "
+        f"tokenizer.json and tokenizer_config.json (or what it has instead) of {origin} there"
     )
 
 

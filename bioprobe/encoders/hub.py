@@ -87,6 +87,7 @@ __all__ = [
     "fetch_snapshot",
     "find_cached",
     "get_snapshot",
+    "has_tokenizer",
     "hash_files",
     "local_prefix",
     "read_folder",
@@ -96,6 +97,7 @@ __all__ = [
 ORIGIN_FILE = "bioprobe_origin.json"
 
 _HUB_TIMEOUT_S = 10.0
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 _SIDE_PATTERNS = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*")
 
 
@@ -134,6 +136,12 @@ def hash_files(paths: Sequence[Path]) -> str:
             while block := file.read(1 << 22):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Tell whether a model's folder holds the vocabulary of a tokenizer of transformers."""
+    names = [path.name for path in folder.iterdir()]
+    return any(fnmatch.filter(names, pattern) for pattern in _VOCABULARIES)
 
 
 def read_folder(folder: Path, layout: Layout, *, revision: str = "") -> Snapshot | None:

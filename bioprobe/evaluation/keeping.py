@@ -151,13 +151,12 @@ def read_evaluation(store: EmbeddingStore, name: str) -> Evaluation:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         data = path.with_suffix(".parquet").read_bytes()
-        digest = fields["predictions_sha256"]
-        evaluation = _build(fields, pd.read_parquet(io.BytesIO(data)))
+        # Before it is read: a damaged table can be read in part, or not even be refused.
+        if hashlib.sha256(data).hexdigest() == fields["predictions_sha256"]:
+            return _build(fields, pd.read_parquet(io.BytesIO(data)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _describe_damage(path, str(error)) from error
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise _describe_damage(path, f"{name}.parquet is not what it was written with")
-    return evaluation
+    raise _describe_damage(path, f"{name}.parquet is not what it was written with")
 
 
 def list_evaluations(store: EmbeddingStore) -> list[str]:

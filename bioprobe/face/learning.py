@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -176,7 +176,10 @@ class Learns(Opened):
 
         return Table(describe_splits(self._view.store))
 
-    def show_split(self, name: str = "default") -> PartCounts:
+    @question
+    def show_split(
+        self, *, name: Annotated[str, Option("Name of the split.")] = "default"
+    ) -> PartCounts:
         """Return the images of each class in each part of a split that was made before."""
         return self._count(name)
 
@@ -666,7 +669,7 @@ class Learns(Opened):
         name: Annotated[
             str | None, Option("Name under which the store keeps it. [default: the rank]")
         ] = None,
-        report: Any = None,  # noqa: ANN401 - a callable that is told a line
+        tell: Callable[[str], None] | None = None,
     ) -> Evaluation:
         """Compare methods side by side on images that none of them learnt from, and keep this.
 
@@ -696,7 +699,7 @@ class Learns(Opened):
             How often so many are drawn.
         name : str, optional
             Under which the store keeps it.
-        report : callable, optional
+        tell : callable, optional
             Told a line of each method when it is done; an error that it raises stops the work.
 
         Returns
@@ -717,7 +720,7 @@ class Learns(Opened):
         found = evaluate(
             task, asked, name=name or task.target.name, mask=mask, n_resamples=n_resamples,
             efficiency=_plan(shots, draws) if label_efficiency else None,
-            report=report or (lambda _: None),
+            report=tell or (lambda _: None),
         )  # fmt: skip
         write_evaluation(self._view.store, found)
         said = (*self._notes, *describe_evaluation(found))

@@ -113,6 +113,18 @@ class Evaluation(evaluation.Evaluation):
         write_report(self.store, self, Path(path))
         return Path(path)
 
+    def to_json(self) -> str:
+        """Return one entry a method, with all figures, in the shape of CLIP_benchmark's results."""
+        from bioprobe.evaluation.keeping import dump_json, to_clip_benchmark
+
+        return dump_json(to_clip_benchmark(self))
+
+    def write_json(self, path: str | Path) -> None:
+        """Write what :meth:`to_json` returns."""
+        from bioprobe.evaluation.keeping import write_results
+
+        write_results(Path(path), self)
+
 
 def read_fields(found: Result) -> dict[str, Any]:
     """Return the fields of a result by name, to make one of its face of them."""

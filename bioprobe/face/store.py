@@ -11,8 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
+from bioprobe.face.keeping import Keeps
 from bioprobe.face.learning import Learns
-from bioprobe.options import RANK_NAMES, Device, Model, Option, StoreFolder, list_given, question
+from bioprobe.face.prompts import Texts
+from bioprobe.face.taxa import Names
+from bioprobe.options import (
+    RANK_NAMES,
+    Device,
+    Model,
+    Option,
+    Precision,
+    StoreFolder,
+    list_given,
+    question,
+)
 from bioprobe.progress import Progress, Step
 from bioprobe.result import PROBLEM, Note
 
@@ -26,7 +38,7 @@ DEFAULT_STORE = "embeddings/default"
 MAX_PIXELS_PX = 178_956_970
 
 
-class Store(Asks, Learns):
+class Store(Asks, Learns, Names, Texts, Keeps):
     """Embeddings of images with their table, open to every question.
 
     Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.
@@ -83,15 +95,7 @@ def embed(
     store: StoreFolder = DEFAULT_STORE,
     model: Model = None,
     device: Device = "auto",
-    precision: Annotated[
-        str | None,
-        Option(
-            "fp32, bf16 or fp16: what the weights are cast to. auto is bf16 where that is measured "
-            "to be faster and to give the same vectors, else fp32. By default as the store was "
-            "begun, a new one auto.",
-            choices=("auto", "fp32", "bf16", "fp16"),
-        ),
-    ] = None,
+    precision: Precision = None,
     batch_size: Annotated[
         int | None, Option("Images that the encoder sees at once; by default by device.", least=1)
     ] = None,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import keyword
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import SelectionError, SourceError
+from bioprobe.errors import SourceError
+from bioprobe.images.conditions import match_rows
 from bioprobe.images.location import ImageLocation, find_file
 from bioprobe.taxonomy import Rank, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, fill_holes, to_taxonomy
@@ -114,30 +113,19 @@ class ImageTable:
         return to_taxonomy(self.frame)
 
     def match(self, condition: str) -> npt.NDArray[np.int64]:
-        """Return the rows that meet a condition.
+        """Return the rows that meet a condition, such as ``family == 'Felidae'``.
 
         Parameters
         ----------
         condition : str
-            A pandas query over the columns, such as ``family == 'Felidae' and width_px > 500``.
-            ``class`` is the rank, although Python means something else by the word.
+            In the language of :mod:`bioprobe.images.conditions`, over the columns.
 
         Raises
         ------
         SelectionError
             If the condition cannot be read, or names no column of the table.
         """
-        try:
-            kept = self.frame.eval(_quote_keyword(condition))
-        except Exception as error:  # pandas lets errors of parser and operands through
-            columns = ", ".join(_quote(str(column)) for column in self.frame.columns)
-            msg = f"the condition {condition!r} cannot be applied ({error}); columns: {columns}"
-            raise SelectionError(msg) from error
-        mask = np.asarray(kept)
-        if mask.dtype != bool or mask.shape != (len(self.frame),):
-            msg = f"the condition {condition!r} is not true or false for each image"
-            raise SelectionError(msg)
-        return np.flatnonzero(mask).astype(np.int64)
+        return np.flatnonzero(match_rows(self.frame, condition)).astype(np.int64)
 
 
 def concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -167,16 +155,3 @@ def _make_one_type(values: pd.Series[Any]) -> pd.Series[Any]:
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return values.map(str, na_action="ignore").astype(object)
     return values
-
-
-def _quote(column: str) -> str:
-    """Write a column as a condition must name it."""
-    plain = column.isidentifier() and not keyword.iskeyword(column)
-    return column if plain else f"`{column}`"
-
-
-def _quote_keyword(condition: str) -> str:
-    # Outside of quotes and backticks, which are left as they are.
-    parts = re.split(r"('[^']*'|\"[^\"]*\"|`[^`]*`)", condition)
-    parts[::2] = [re.sub(r"\bclass\b", "`class`", part) for part in parts[::2]]
-    return "".join(parts)

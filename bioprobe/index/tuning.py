@@ -20,6 +20,7 @@ from bioprobe.index.exact import StoredVectors
 from bioprobe.index.index_file import IndexNote, complete_note, remove_index, write_index
 from bioprobe.index.kinds import FLAT, Dial, Structure, add_chunks, list_dials, list_structures
 from bioprobe.index.neighbor_index import ApproximateIndex, NeighborIndex, build_from
+from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
 from bioprobe.types import Rows, Vectors
 
@@ -32,8 +33,8 @@ _N_RESAMPLES = 1000
 _N_SINGLE, _N_REPEATS = 30, 3
 
 
-@dataclasses.dataclass(frozen=True)
-class IndexReport:
+@dataclasses.dataclass(frozen=True, repr=False)
+class IndexReport(Record):
     """What an index does, on images that were held out of it.
 
     Parameters
@@ -52,6 +53,8 @@ class IndexReport:
         Queries a second, all at once and one by one.
     exact_queries_per_s, exact_single_per_s : float
         The same by exact search, in the same run.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     note: IndexNote | None
@@ -63,6 +66,7 @@ class IndexReport:
     single_per_s: float
     exact_queries_per_s: float
     exact_single_per_s: float
+    notes: Notes = ()
 
     @property
     def is_reached(self) -> bool:
@@ -85,7 +89,7 @@ class IndexReport:
                 "is_reached": self.is_reached,
                 "n_queries": note.n_queries,
             }
-        rest = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        rest = super().to_dict()
         del rest["note"]
         return facts | {
             name: float(f"{value:.4g}") if isinstance(value, float) else value

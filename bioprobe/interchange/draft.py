@@ -17,6 +17,7 @@ from bioprobe.files import sync
 from bioprobe.images.image_table import concatenate
 from bioprobe.interchange.image_rows import RowNaming, read_image_rows
 from bioprobe.interchange.vector_source import BLOCK_ROWS, VectorBatch, VectorSource
+from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.embedding_store import FAILURE_COLUMNS
 from bioprobe.taxonomy import RANKS
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclasses.dataclass(frozen=True)
-class ImportSummary:
+@dataclasses.dataclass(frozen=True, repr=False)
+class ImportSummary(Record):
     """What came of an import.
 
     Parameters
@@ -50,6 +51,8 @@ class ImportSummary:
         Of the store; 1.0 where nobody knows it.
     left_out : tuple of str
         Columns of the source that an image table cannot hold.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     store: Path
@@ -61,6 +64,7 @@ class ImportSummary:
     norms: tuple[float, float]
     logit_scale: float
     left_out: tuple[str, ...]
+    notes: Notes = ()
 
     @property
     def is_normalised(self) -> bool:

@@ -14,6 +14,7 @@ from bioprobe.errors import SourceError
 from bioprobe.interchange.image_rows import blank_to_null
 from bioprobe.interchange.layouts import find_layout
 from bioprobe.interchange.vector_source import BLOCK_ROWS, Declaration, OutgoingRows
+from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 _SUFFIXES = {"emb-explorer": ".parquet", "hpc-inference": ".parquet", "npy": ".npy"}
 
 
-@dataclasses.dataclass(frozen=True)
-class ExportSummary:
+@dataclasses.dataclass(frozen=True, repr=False)
+class ExportSummary(Record):
     """What came of an export.
 
     Parameters
@@ -34,15 +35,18 @@ class ExportSummary:
     layout : str
         Its layout.
     n_exported : int
-        Rows.
+        Vectors: of images, or of the classes of a text head.
     dim : int
         Length of a vector.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     target: Path
     layout: str
     n_exported: int
     dim: int
+    notes: Notes = ()
 
 
 def export_store(asked: EmbeddingStore | View, target: Path, layout: str) -> ExportSummary:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bioprobe.encoders.catalog import find_card
+from bioprobe.encoders import load_encoder
+from bioprobe.encoders.downloading import describe_model
 from bioprobe.encoders.encoder import Fingerprint
-from bioprobe.errors import MismatchError
+from bioprobe.errors import BioprobeError, MismatchError, ModelUnavailableError
 from bioprobe.interchange.draft import Draft, ImportSummary
 from bioprobe.interchange.image_rows import RowNaming
 from bioprobe.interchange.layouts import find_layout, recognise_layout
@@ -54,7 +56,8 @@ def import_vectors(
         One of :data:`~bioprobe.interchange.layouts.LAYOUTS`; recognised by default.
     logit_scale : float, optional
         Factor from cosine similarity to logits. By default what the file says, else what is
-        known of the model (:data:`LOGIT_SCALES`), else 1.
+        known of the model (:data:`LOGIT_SCALES`), else that of the model itself where it is on
+        this machine, else 1.
     dtype : str, optional
         ``float32`` (default) or ``float16`` of a new store.
     root : Path, optional
@@ -81,15 +84,15 @@ def import_vectors(
     """
     chosen = layout or recognise_layout(source)
     opened = find_layout(chosen).open_source(source, ReadOptions(model, column))
-    scale = _find_logit_scale(model, opened, logit_scale)
+    known = _find_known(model, _read_logit_scale(model, opened, logit_scale))
+    _check_dim(model, opened, known.dim)
     wanted = Manifest(
         encoder=Fingerprint(model=model, backend="imported"),
         dim=opened.dim,
         dtype=dtype or "float32",
-        logit_scale=scale if scale is not None else 1.0,
-        has_text_tower=_has_text_tower(model),
+        logit_scale=1.0 if known.logit_scale is None else known.logit_scale,
+        has_text_tower=known.has_text_tower,
     )
-    _check_model(model, opened)
     with _open_target(folder, wanted, dtype=dtype, logit_scale=logit_scale) as target:
         draft = Draft(target, opened, RowNaming(path_column, root))
         with draft.build() as built:
@@ -101,29 +104,57 @@ def import_vectors(
     return draft.summarise(chosen)
 
 
-def _find_logit_scale(model: str, opened: VectorSource, given: float | None) -> float | None:
-    if given is not None:
-        return given
-    if opened.declaration is not None:
-        return opened.declaration.logit_scale
-    card = find_card(model)
-    return LOGIT_SCALES.get(card.short_name) if card else None
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What can be known of a model without a network; None is unknown."""
+
+    dim: int | None = None
+    logit_scale: float | None = None
+    has_text_tower: bool = False
 
 
-def _has_text_tower(model: str) -> bool:
-    card = find_card(model)
-    return bool(card and card.has_text_tower)
+def _find_known(model: str, logit_scale: float | None) -> _Known:
+    """Ask the catalogue, else the model itself where it is on this machine."""
+    try:
+        status = describe_model(model)
+    except ModelUnavailableError:
+        # A name of the user's own, for an encoder that only they have.
+        return _Known(logit_scale=logit_scale)
+    card = status.card
+    if card is not None and logit_scale is None:
+        logit_scale = LOGIT_SCALES.get(card.short_name) if card.has_text_tower else 1.0
+    known = _Known(
+        dim=status.dim,
+        logit_scale=logit_scale,
+        has_text_tower=card is not None and card.has_text_tower,
+    )
+    if status.folder is None or None not in {known.dim, known.logit_scale}:
+        return known
+    try:
+        encoder = load_encoder(model, device="cpu")
+    except BioprobeError:
+        # It is here, but cannot be run here.
+        return known
+    return _Known(
+        dim=encoder.dim,
+        logit_scale=encoder.logit_scale if logit_scale is None else logit_scale,
+        has_text_tower=encoder.has_text_tower,
+    )
 
 
-def _check_model(model: str, opened: VectorSource) -> None:
+def _read_logit_scale(model: str, opened: VectorSource, given: float | None) -> float | None:
+    """Return what the user says of it, else what the file says, which must be of the model."""
     said = opened.declaration
     if said is not None and said.model != model:
         msg = f"{opened.path} holds vectors of {said.model}, got --model {model}; name that one"
         raise MismatchError(msg)
-    card = find_card(model)
-    if card is not None and card.dim not in (None, opened.dim):
+    return said.logit_scale if said is not None and given is None else given
+
+
+def _check_dim(model: str, opened: VectorSource, dim: int | None) -> None:
+    if dim not in {None, opened.dim}:
         msg = (
-            f"{opened.path} holds vectors of dim {opened.dim}, {model} makes {card.dim}; name the "
+            f"{opened.path} holds vectors of dim {opened.dim}, {model} makes {dim}; name the "
             "encoder that made them"
         )
         raise MismatchError(msg)

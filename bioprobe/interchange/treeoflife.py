@@ -15,6 +15,7 @@ from bioprobe.encoders.catalog import parse_name
 from bioprobe.errors import MismatchError, ModelUnavailableError, SourceError
 from bioprobe.files import replacing, write_text
 from bioprobe.interchange.numpy_files import map_matrix
+from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, read_labels
@@ -151,8 +152,8 @@ def _write_names(taxon: Taxon) -> list[str]:
     return [*above, genus, species]
 
 
-@dataclasses.dataclass(frozen=True)
-class HeadSummary:
+@dataclasses.dataclass(frozen=True, repr=False)
+class HeadSummary(Record):
     """What came of importing a text head.
 
     Parameters
@@ -165,12 +166,15 @@ class HeadSummary:
         Rows that were kept.
     n_left_out : int
         Rows of zeros or of numbers that are not finite.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     store: Path
     name: str
     n_imported: int
     n_left_out: int
+    notes: Notes = ()
 
 
 def import_text_head(

@@ -157,8 +157,9 @@ class FittedStack:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Bases with what was chosen for them, and the strength of their combination."""
-        return self.probe.settings
+        """Bases with what was chosen for them, how they are combined, and of what encoders."""
+        models = [one["model"] for one in self.probe.provenance["options"]["encoders"]]
+        return {**self.probe.settings, "encoders": models}
 
     @property
     def n_rows(self) -> int:
@@ -425,7 +426,7 @@ class Stack:
     def fit(self, task: Task, settings: Settings | None = None) -> FittedStack:
         """Fit a stack; settings are those that an earlier fit has chosen."""
         given = dict(settings or {})
-        unknown = sorted(set(given) - {"bases", "C", "n_folds", "seed"})
+        unknown = sorted(set(given) - {"bases", "C", "n_folds", "seed", "encoders"})
         if unknown:
             msg = f"stack has no setting {unknown[0]!r}; it has bases and C"
             raise ProbeError(msg)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.result import Notes, Result
+from bioprobe.result import Notes, Record, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.store.selections import DUPLICATES_MASK, list_selections, read_selection
@@ -221,6 +221,26 @@ def _summarise(
         counts.imbalance,
         counts.n_effective,
     )
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class StoreFacts(Record):
+    """What a store holds.
+
+    Parameters
+    ----------
+    facts : dict
+        As :func:`describe_store` returns them.
+    notes : tuple of Note
+        What is to be said of it.
+    """
+
+    facts: dict[str, Any]
+    notes: Notes = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as a JSON-ready mapping."""
+        return dict(self.facts)
 
 
 def describe_store(store: EmbeddingStore) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import SelectionError, StoreError
+from bioprobe.errors import MisuseError, SelectionError, StoreError
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection, write_selection
@@ -152,8 +152,10 @@ def read_part(store: EmbeddingStore, text: str) -> Rows:
 
     Raises
     ------
+    MisuseError
+        If it is not so written.
     SelectionError
-        If it is not so written, or no image is in the part.
+        If no image is in the part.
     StoreError
         If there is no such split.
     """
@@ -163,7 +165,7 @@ def read_part(store: EmbeddingStore, text: str) -> Rows:
             f"a part of a split is NAME:PART, such as default:test ({', '.join(PARTS)}); got "
             f"{text!r}. To choose by a column, give a condition: --where \"column == 'value'\""
         )
-        raise SelectionError(msg)
+        raise MisuseError(msg)
     rows = read_split(store, name).rows(part)
     if not len(rows):
         msg = f"no image is in the part {part} of the split {name!r}; choose another part"

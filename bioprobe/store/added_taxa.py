@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bioprobe.errors import StoreLockedError, TaxonomyError
+from bioprobe.errors import TaxonomyError
 from bioprobe.files import explaining_refusal
 from bioprobe.store.embedding_store import EmbeddingStore
-from bioprobe.store.writing import holding
+from bioprobe.store.writing import QUICK_WAIT_S, holding, locking
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.taxonomy.lists import read_taxonomy, write_taxonomy
 
@@ -112,6 +112,8 @@ class AddedList:
     def lock(self) -> Iterator[None]:
         """Be the only one who changes the list while the block runs.
 
+        Others who write are waited for, :data:`~bioprobe.store.writing.QUICK_WAIT_S`.
+
         Yields
         ------
         None
@@ -124,23 +126,14 @@ class AddedList:
             If the folder cannot be written.
         """
         if self.store is not None:
-            with holding(self.store):
+            with holding(self.store, wait_s=QUICK_WAIT_S):
                 yield
             return
-        import filelock
-
-        lock = filelock.FileLock(self.file.with_name(f".{self.file.name}.lock"), timeout=0)
         with explaining_refusal(self.file):
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire()
-            except filelock.Timeout:
-                msg = f"another process is changing {self.file}; wait until it has ended"
-                raise StoreLockedError(msg) from None
-        try:
+        lock_file = self.file.with_name(f".{self.file.name}.lock")
+        with locking(lock_file, QUICK_WAIT_S, f"changing {self.file}"):
             yield
-        finally:
-            lock.release()
 
 
 def read_added_taxa(store: EmbeddingStore) -> Taxonomy:

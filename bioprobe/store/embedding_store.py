@@ -328,8 +328,14 @@ class EmbeddingStore:
             raise StoreError(msg)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, wait_s: float = 0.0) -> Iterator[None]:
         """Hold the store for writing while the block runs.
+
+        Parameters
+        ----------
+        wait_s : float
+            Seconds to wait for another writer, ≥ 0. What writes for a moment waits
+            :data:`~bioprobe.store.writing.QUICK_WAIT_S`; a long run refuses at once.
 
         Yields
         ------
@@ -342,7 +348,7 @@ class EmbeddingStore:
         StoreError
             If the folder cannot be written.
         """
-        with holding(self.folder):
+        with holding(self.folder, wait_s=wait_s):
             yield
 
     def read_failures(self) -> pd.DataFrame:

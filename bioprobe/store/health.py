@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from bioprobe.errors import StoreError
 from bioprobe.files import explaining_refusal, hash_file, sync
+from bioprobe.result import Notes, Result
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.manifest import ShardRecord
 from bioprobe.store.shard import IMAGES_NAME, VECTORS_NAME, map_vectors, read_images
@@ -221,3 +222,40 @@ def _choose_name(folder: Path, name: str) -> Path:
         number += 1
         chosen = folder / f"{name}-{number}"
     return chosen
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Verification(Result):
+    """Whether a store is whole.
+
+    Parameters
+    ----------
+    store : Path
+        Its folder.
+    n_images : int
+        Current rows.
+    problems : tuple of Problem
+        What is not as the manifest says, after the repair where there was one.
+    repair : Repair or None
+        What was taken out, where that was asked for.
+    notes : tuple of Note
+        What is to be said of it.
+    """
+
+    store: Path
+    n_images: int
+    problems: tuple[Problem, ...]
+    repair: Repair | None = None
+    notes: Notes = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a problem."""
+        import pandas as pd
+
+        rows = [(one.where, one.what) for one in self.problems]
+        return pd.DataFrame(rows, columns=["where", "what"])

@@ -125,6 +125,7 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
         If there is no such selection, or its file is damaged.
     """
     import pandas as pd
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = _find_file(store.folder, name)
@@ -134,10 +135,11 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
         raise StoreError(msg)
     try:
         table = pq.read_table(path)
+        table.validate(full=True)
         provenance = json.loads((table.schema.metadata or {}).get(b"provenance", b"{}"))
         judgements = table.to_pandas().set_index(list(_IDENTITY))
         judgements[KEPT] = judgements[KEPT].astype(bool)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         msg = f"{path} cannot be read ({error}); make the selection again"
         raise StoreError(msg) from error
     asked = pd.MultiIndex.from_frame(store.images.frame[list(_IDENTITY)])

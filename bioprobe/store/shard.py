@@ -111,6 +111,9 @@ def map_vectors(folder: Path, record: ShardRecord, dim: int) -> npt.NDArray[Any]
 def read_images(folder: Path, record: ShardRecord) -> pd.DataFrame:
     """Read the image table of a shard.
 
+    Its bytes are compared with the manifest first: a damaged table can be read in part, or as
+    one of other names.
+
     Raises
     ------
     StoreError
@@ -119,11 +122,15 @@ def read_images(folder: Path, record: ShardRecord) -> pd.DataFrame:
     import pandas as pd
 
     path = folder / record.name / IMAGES_NAME
+    cause = None
     try:
-        return pd.read_parquet(path)
+        if hash_file(path) == record.images_sha256:
+            return pd.read_parquet(path)
+        reason = "its SHA-256 is not the one in the manifest"
     except _READ_ERRORS as error:
-        msg = f"{path} cannot be read ({error}); run: bioprobe store verify --repair"
-        raise StoreError(msg) from error
+        cause, reason = error, str(error)
+    msg = f"{path} cannot be read ({reason}); run: bioprobe store verify --repair"
+    raise StoreError(msg) from cause
 
 
 FAILURES_NAME = "failures.parquet"
@@ -139,13 +146,15 @@ def read_failures(folder: Path) -> pd.DataFrame:
         If the list is damaged.
     """
     import pandas as pd
+    import pyarrow as pa
 
     path = folder / FAILURES_NAME
     if not path.is_file():
         return pd.DataFrame(columns=list(FAILURE_COLUMNS), dtype=object)
     try:
-        return pd.read_parquet(path)[list(FAILURE_COLUMNS)]
-    except (OSError, ValueError, KeyError) as error:
+        # As Python's own texts, which are decoded here and now.
+        return pd.read_parquet(path)[list(FAILURE_COLUMNS)].astype(object)
+    except (*_READ_ERRORS, pa.ArrowException) as error:
         msg = f"{path} is damaged ({error}); remove it, and embed lists anew what fails"
         raise StoreError(msg) from error
 

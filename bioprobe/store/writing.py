@@ -14,6 +14,9 @@ from bioprobe.files import explaining_refusal
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
 
 LOCK_NAME = ".lock"
+#: How long what is written in a moment waits for another writer: longer than several such writes
+#: take one after the other, shorter than anybody watches a terminal that says nothing.
+QUICK_WAIT_S = 5.0
 # Programs that only ask a store write derived files into it without the lock: what they are at
 # work on is younger than this.
 _DERIVED_AGE_S = 3600.0
@@ -21,10 +24,17 @@ _WRITTEN_UNDER_LOCK = (".manifest.json.", ".failures.parquet.", ".taxa.csv.")
 
 
 @contextlib.contextmanager
-def holding(folder: Path) -> Iterator[None]:
+def holding(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     """Be the only writer of a store while the block runs, and begin without leftovers.
 
     The system frees the lock when the process ends, however it ends.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the store.
+    wait_s : float
+        Seconds to wait for another writer, ≥ 0.
 
     Yields
     ------
@@ -37,23 +47,52 @@ def holding(folder: Path) -> Iterator[None]:
     StoreError
         If the folder cannot be written, or its disk knows no locks.
     """
+    with locking(folder / LOCK_NAME, wait_s, f"writing to {folder}", "choose another --store"):
+        sweep(folder)
+        yield
+
+
+@contextlib.contextmanager
+def locking(file: Path, wait_s: float, doing: str, otherwise: str = "") -> Iterator[None]:
+    """Hold a lock file while the block runs.
+
+    Parameters
+    ----------
+    file : Path
+        Lock file; its folder exists.
+    wait_s : float
+        Seconds to wait for another process, ≥ 0.
+    doing : str
+        What who holds it does, such as ``writing to embeddings/all``.
+    otherwise : str
+        What to do instead of waiting, if there is something.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    StoreLockedError
+        If another process holds it.
+    StoreError
+        If the file cannot be written, or its disk knows no locks.
+    """
     import filelock
 
-    lock = filelock.FileLock(folder / LOCK_NAME, timeout=0)
-    with explaining_refusal(folder):
+    lock = filelock.FileLock(file, timeout=wait_s)
+    with explaining_refusal(file.parent):
         try:
             lock.acquire()
         except filelock.Timeout:
-            msg = (
-                f"another process is writing to {folder}; wait until it has ended, or choose "
-                "another --store"
-            )
+            waited = f", and was not done within {wait_s:g} s" if wait_s else ""
+            remedy = f", or {otherwise}" if otherwise else ""
+            msg = f"another process is {doing}{waited}; wait until it has ended{remedy}"
             raise StoreLockedError(msg) from None
         except NotImplementedError as error:
-            msg = f"the disk of {folder} cannot lock files; choose a --store on another disk"
+            msg = f"the disk of {file.parent} cannot lock files; choose a place on another disk"
             raise StoreError(msg) from error
     try:
-        sweep(folder)
         yield
     finally:
         lock.release()

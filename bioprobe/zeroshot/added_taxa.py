@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import TaxonomyError
 from bioprobe.prompts import PromptSet
+from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import AddedList, read_added_taxa, read_user_taxa
 from bioprobe.store.view import View
-from bioprobe.taxonomy import Taxon, Taxonomy
+from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
 from bioprobe.taxonomy.contradictions import find_contradictions
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.blending import WEIGHT_FRACTIONS, Blend, choose_blend
 from bioprobe.zeroshot.examples import Examples, forget_examples, keep_examples, read_examples
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +39,72 @@ class KnownTaxon:
 
     taxon: Taxon
     origin: str
-    n_pictures: int
+    n_pictures: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a row: names by rank, and where it comes from."""
+        return {
+            **self.taxon.to_names(),
+            "common_name": self.taxon.common_name,
+            "from": self.origin,
+            "prompts": " | ".join(self.taxon.prompts),
+            "pictures": self.n_pictures,
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class KnownTaxa(Result):
+    """Taxa of a store, or of the user's own list.
+
+    Parameters
+    ----------
+    taxa : tuple of KnownTaxon
+        In the order of adding.
+    notes : tuple of Note
+        What is to be said of them.
+    """
+
+    taxa: tuple[KnownTaxon, ...]
+    notes: Notes = ()
+
+    def __len__(self) -> int:
+        return len(self.taxa)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a taxon."""
+        import pandas as pd
+
+        columns = [rank.value for rank in RANKS]
+        columns += ["common_name", "from", "prompts", "pictures"]
+        return pd.DataFrame([one.to_dict() for one in self.taxa], columns=columns)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Added(Result):
+    """A taxon that was added.
+
+    Parameters
+    ----------
+    known : KnownTaxon
+        What it is now.
+    blend : Blend or None
+        How its pictures stand for it; None where it has none.
+    notes : tuple of Note
+        What is to be said of it.
+    """
+
+    known: KnownTaxon
+    blend: Blend | None = None
+    notes: Notes = ()
+
+    @property
+    def taxon(self) -> Taxon:
+        """What was added."""
+        return self.known.taxon
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row, as in the list of taxa."""
+        return KnownTaxa((self.known,)).to_frame()
 
 
 def list_known(store: EmbeddingStore) -> list[KnownTaxon]:
@@ -44,10 +114,10 @@ def list_known(store: EmbeddingStore) -> list[KnownTaxon]:
         KnownTaxon(taxon, "added", pictures.get(taxon.lineage, 0))
         for taxon in read_added_taxa(store)
     ]
-    wide = [KnownTaxon(taxon, "user-wide", 0) for taxon in read_user_taxa()]
+    wide = [KnownTaxon(taxon, "user-wide") for taxon in read_user_taxa()]
     # Rows that a newer embedding has replaced may hold a label that was corrected since.
     labels = to_taxonomy(store.images.frame.iloc[store.rows])
-    return [*added, *wide, *(KnownTaxon(taxon, "labels", 0) for taxon in labels)]
+    return [*added, *wide, *(KnownTaxon(taxon, "labels") for taxon in labels)]
 
 
 def find_added_taxa(store: EmbeddingStore) -> Taxonomy:

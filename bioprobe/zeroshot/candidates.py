@@ -10,6 +10,7 @@ from pathlib import Path
 from bioprobe.errors import PromptError
 from bioprobe.images.image_table import ImageTable
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.added_taxa import read_user_taxa
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
 from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
@@ -133,15 +134,18 @@ def accept_label_names(images: ImageTable, synonyms: Mapping[str, str]) -> Image
     return dataclasses.replace(images, frame=frame)
 
 
-def find_parent(store: EmbeddingStore, name: str) -> Taxon:
+def find_parent(store: EmbeddingStore | None, name: str) -> Taxon:
     """Find a taxon at any rank by name: among labels and added taxa, then the shipped lists.
+
+    Without a store, among the taxa that the user added for all stores, then the shipped lists.
 
     Raises
     ------
     PromptError
         If it is unknown, or homonyms share the name.
     """
-    lists = [find_known_taxa(store, None), *map(read_taxonomy, shipped_taxonomies())]
+    here = read_user_taxa() if store is None else find_known_taxa(store, None)
+    lists = [here, *map(read_taxonomy, shipped_taxonomies())]
     for known in lists:
         found = known.find_all(name)
         if len(found) > 1:

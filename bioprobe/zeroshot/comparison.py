@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +13,17 @@ import numpy.typing as npt
 from bioprobe.errors import PromptError, SelectionError
 from bioprobe.intervals import Accuracy
 from bioprobe.prompts import PromptSet, TextType
+from bioprobe.provenance import Provenance
+from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxonomy
 from bioprobe.types import Rows, Vectors
 from bioprobe.zeroshot.zeroshot import find_top_classes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,6 +42,12 @@ class Compared:
         Whether the best class is the label; the images are the same for all that are compared.
     same_texts_as : str
         :attr:`name` of an earlier one that asks by the very same texts, or ``""``.
+    difference : float
+        Accuracy less that of the best one, at most 0.
+    p_value : float
+        That it is right as often as the best one; not a number for that itself.
+    is_worse : bool
+        Whether chance alone would seldom make it so much worse.
     """
 
     text_type: TextType
@@ -42,6 +55,9 @@ class Compared:
     n_templates: int
     right: npt.NDArray[np.bool_]
     same_texts_as: str = ""
+    difference: float = 0.0
+    p_value: float = math.nan
+    is_worse: bool = False
 
     @property
     def name(self) -> str:
@@ -52,6 +68,48 @@ class Compared:
     def accuracy(self) -> Accuracy:
         """Top-1, with its interval."""
         return Accuracy(1, int(self.right.sum()), len(self.right))
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class ComparedPrompts(Result):
+    """Text types and template sets side by side.
+
+    Parameters
+    ----------
+    sets : tuple of Compared
+        Best first.
+    provenance : Provenance
+        What the result was computed from.
+    notes : tuple of Note
+        What is to be said of it.
+    """
+
+    sets: tuple[Compared, ...]
+    provenance: Provenance
+    notes: Notes = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a combination."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {
+                    "text_type": one.text_type.value,
+                    "templates": one.templates,
+                    "n_templates": one.n_templates,
+                    "accuracy": one.accuracy.fraction,
+                    "low": one.accuracy.interval[0],
+                    "high": one.accuracy.interval[1],
+                    "n_images": one.accuracy.n_images,
+                    "difference": one.difference,
+                    "p_value": one.p_value,
+                    "is_worse": one.is_worse,
+                    "same_texts_as": one.same_texts_as,
+                }
+                for one in self.sets
+            ]
+        )
 
 
 def compare_prompts(

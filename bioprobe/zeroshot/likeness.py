@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.prompts import PromptSet
+from bioprobe.provenance import Provenance
+from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions
@@ -17,6 +20,9 @@ from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.examples import read_examples
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # A taxon nearer to a class than nine in ten classes are to their own nearest is confused with it.
 _NEAR_FRACTION = 0.9
@@ -70,6 +76,43 @@ class Neighbours:
             return False
         nearest = float(self.similarities[0])
         return nearest >= _SAME or nearest > self.usual
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Likeness(Result):
+    """The classes that a taxon may be confused with.
+
+    Parameters
+    ----------
+    taxon : Taxon
+        What was compared.
+    by_text : Neighbours or None
+        None where the encoder reads no text.
+    by_image : Neighbours or None
+        None where there is no image of it, or of no other class.
+    provenance : Provenance
+        What the result was computed from.
+    notes : tuple of Note
+        What is to be said of it.
+    """
+
+    taxon: Taxon
+    by_text: Neighbours | None
+    by_image: Neighbours | None
+    provenance: Provenance
+    notes: Notes = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a class and way of comparing, nearest first, texts before images."""
+        import pandas as pd
+
+        rows = [
+            (by, one.name, one.common_name, float(similarity))
+            for by, near in (("text", self.by_text), ("image", self.by_image))
+            if near is not None
+            for one, similarity in zip(near.taxa, near.similarities, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["by", "name", "common_name", "similarity"])
 
 
 def find_neighbours(

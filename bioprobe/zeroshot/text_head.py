@@ -19,6 +19,7 @@ from bioprobe.errors import MismatchError, PromptError, StoreError
 from bioprobe.files import hash_file, sync
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
+from bioprobe.store.writing import QUICK_WAIT_S
 from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.scores import Pool, find_top_pooled
 from bioprobe.task.target import Classes
@@ -139,10 +140,10 @@ def write_head(
     if not _NAME.fullmatch(name):
         msg = f"{name!r} cannot name a text head; use letters, digits, '.', '_' and '-'"
         raise StoreError(msg)
-    if final.exists():
-        msg = f"{store.folder} has a text head {name!r} already; choose another --name"
-        raise StoreError(msg)
-    with store.lock():
+    with store.lock(wait_s=QUICK_WAIT_S):
+        if final.exists():
+            msg = f"{store.folder} has a text head {name!r} already; choose another --name"
+            raise StoreError(msg)
         temporary = final.with_name(f".{name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from bioprobe.errors import SelectionError
 from bioprobe.intervals import Accuracy
 from bioprobe.prompts import PromptSet
+from bioprobe.provenance import Provenance
+from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import find_label_classes
@@ -19,6 +21,9 @@ from bioprobe.taxonomy import Rank
 from bioprobe.types import Rows, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes
 from bioprobe.zeroshot.seen_offset import SeenOffset, choose_threshold, harmonic_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +58,8 @@ class Generalised:
         return float(harmonic_mean(*low)), float(harmonic_mean(*high))
 
 
-@dataclasses.dataclass(frozen=True)
-class GeneralisedReport:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class GeneralisedReport(Result):
     """Generalised zero-shot before and after an offset.
 
     Parameters
@@ -70,6 +75,10 @@ class GeneralisedReport:
         Offsets of the folds.
     repeats : tuple of Generalised
         One a repeat.
+    provenance : Provenance
+        What the result was computed from.
+    notes : tuple of Note
+        What is to be said of it.
     """
 
     before: Generalised
@@ -77,6 +86,24 @@ class GeneralisedReport:
     offset: SeenOffset
     fold_offsets: tuple[float, ...]
     repeats: tuple[Generalised, ...]
+    provenance: Provenance
+    notes: Notes = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row without and one with the offset."""
+        import pandas as pd
+
+        rows = []
+        for name, measured in (("without", self.before), ("with", self.after)):
+            row: dict[str, object] = {"offset": name}
+            for side, accuracy in (("seen", measured.seen), ("unseen", measured.unseen)):
+                row[f"{side}_accuracy"] = accuracy.fraction
+                row[f"{side}_low"], row[f"{side}_high"] = accuracy.interval
+                row[f"n_{side}"] = accuracy.n_images
+            row["harmonic_mean"] = measured.harmonic_mean
+            row["harmonic_low"], row["harmonic_high"] = measured.interval
+            rows.append(row)
+        return pd.DataFrame(rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as a JSON-ready mapping."""
@@ -154,6 +181,17 @@ def measure_generalised(
         SeenOffset(_choose(answers, everything), new),
         tuple(fold_offsets),
         tuple(repeats),
+        View(store, sides.rows).describe(
+            {
+                "rank": rank.value,
+                "text_type": prompts.text_type.value,
+                "templates": list(prompts.templates),
+                "unseen_where": unseen_condition,
+                "seen_where": seen_condition,
+                "n_repeats": n_repeats,
+                "seed": seed,
+            }
+        ),
     )
 
 

@@ -82,7 +82,10 @@ def test_probabilities_are_summed_up_the_tree(store: EmbeddingStore) -> None:
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_no_more_classes_come_back_than_there_are(store: EmbeddingStore, k: int) -> None:
     found = zeroshot_rolled_up(store, PROMPTS, _encode, rank=Rank.FAMILY, k=k)
-    assert found.scores.shape == (4, min(k, 2))
+    assert found.names.tolist() == [["Felidae", "Canidae"][:k]] * 4
+    felidae = PROBABILITIES[:, :2].sum(axis=1) / PROBABILITIES[:, :3].sum(axis=1)
+    expected = np.stack([felidae, 1 - felidae], axis=1)[:, :k]
+    np.testing.assert_allclose(found.scores, expected, atol=1e-5)
 
 
 def test_at_the_rank_of_the_leaves_rolling_up_is_naming(store: EmbeddingStore) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from typing import get_args
 
 import pytest
@@ -10,28 +9,23 @@ import pytest
 from bioprobe import __version__
 from bioprobe.cli.app import run
 
-HEAVY = {"torch", "transformers", "open_clip", "faiss", "sklearn", "pandas", "datasets", "numpy"}
+# Whatever a question needs beyond what draws the help: typer and rich.
+HEAVY = {
+    *("PIL", "datasets", "faiss", "huggingface_hub", "imblearn", "jinja2", "matplotlib", "numpy"),
+    *("onnxruntime", "open_clip", "optuna", "pandas", "pyarrow", "safetensors", "scipy", "sklearn"),
+    *("timm", "tokenizers", "torch", "torchvision", "transformers"),
+}
 
 
 def test_help_loads_no_heavy_library() -> None:
-    code = (
-        "import sys; from bioprobe.cli.app import run; run(['--help']);"
-        f"print(sorted(set(sys.modules) & {HEAVY!r}))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_help_answers_in_well_under_half_a_second() -> None:
-    seconds_s = []
-    for _ in range(5):
-        start_s = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "bioprobe", "--help"], capture_output=True, check=True
-        )
-        seconds_s.append(time.perf_counter() - start_s)
-    # The best of five: a busy machine makes some slow, none fast.
-    assert min(seconds_s) < 0.5
+    command = [sys.executable, "-X", "importtime", "-m", "bioprobe", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Embed every image once" in done.stdout
+    modules = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
+    assert "bioprobe.cli.app" in modules
+    assert not HEAVY & {module.partition(".")[0] for module in modules}
+    # Some 350 today, of a fraction of a millisecond each; as many on a busy machine as on another.
+    assert len(modules) < 500
 
 
 def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,8 +49,8 @@ def test_failed_work_exits_1_with_one_line(
 
 
 def test_every_shipped_template_set_is_completed() -> None:
-    from bioprobe.cli import options
+    from bioprobe import options
     from bioprobe.prompts import shipped_templates
 
     (option,) = get_args(options.Templates)[1:]
-    assert sorted(option.autocompletion("")) == shipped_templates()
+    assert sorted(option.choices) == shipped_templates()

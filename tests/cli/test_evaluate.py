@@ -144,7 +144,7 @@ def test_other_splits_are_asked_for_by_name(capsys: pytest.CaptureFixture[str]) 
     ("asked", "code", "said"),
     [
         (["--methods", "oracle"], 1, "methods are zeroshot, knn"),
-        (["--methods", "knn", "--split", "none"], 1, "no split 'none'"),
+        (["--methods", "knn", "--split", "none"], 1, "images are judged on a split"),
         (["--methods", "knn", "--mask", "none"], 1, "no mask 'none'"),
         (["--methods", "knn", "--name", "a/b"], 1, "cannot name an evaluation"),
         (["--methods", "knn", "--label-efficiency", "--shots", "few"], 2, "--shots are numbers"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bioprobe.cli.output import write_frame
+from bioprobe.cli.show import write_frame
 
 FOUND = pd.DataFrame(
     {

@@ -184,7 +184,7 @@ def test_probes_are_shown_listed_and_removed(split: EmbeddingStore, capsys: Capt
 
 def test_misuse_says_the_remedy(split: EmbeddingStore, capsys: Capture) -> None:
     assert run(["probe", "fit", "forest", "--level", "family"]) == 1
-    assert "no kind of probe 'forest'; there are linear" in capsys.readouterr().err
+    assert "no kind of probe 'forest'; there are knn" in capsys.readouterr().err
     assert run(["probe", "fit", "lda", "--level", "family", "--setting", "depth=3"]) == 1
     assert "lda has no setting 'depth'; it has shrinkage" in capsys.readouterr().err
     assert run(["probe", "fit", "lda", "--setting", "depth"]) == 2

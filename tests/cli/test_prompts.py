@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from bioprobe.cli.app import run
 from bioprobe.prompts import read_templates, shipped_templates
-from bioprobe.splits import read_split
+from bioprobe.splits import PARTS, read_split
 from bioprobe.store import EmbeddingStore
 
 Capture = pytest.CaptureFixture[str]
@@ -56,25 +57,17 @@ def test_all_template_sets_are_compared(compare: Compare, monkeypatch: pytest.Mo
 
 
 def test_a_part_of_a_split_is_asked(compare: Compare, store: Path, capsys: Capture) -> None:
-    for name, fractions in [("default", "0.5,0.25,0.25"), ("halves", "0.5,0,0.5")]:
-        arguments = ["--name", name, "--level", "class", "--fractions", fractions]
-        assert run(["split", *arguments, "--quiet"]) == 0
+    arguments = ["--level", "class", "--fractions", "0.5,0.25,0.25", "--quiet"]
+    assert run(["split", *arguments]) == 0
     opened = EmbeddingStore.open(store)
-
-    def count(name: str, part: str) -> int:
-        rows = read_split(opened, name).rows(part)
-        return int((opened.images.frame["class"].iloc[rows] != "").sum())
-
-    def ask(split: str) -> int:
-        return int(compare("--split", split)["n_images"].item())
-
-    assert ask("default") == ask("default:validation") == count("default", "validation") > 0
-    assert ask("default:train") == count("default", "train")
-    assert ask("default:test") == count("default", "test")
-    # Without a validation part the training images are asked, never those of the test.
-    assert ask("halves") == ask("halves:train") == count("halves", "train")
-    assert run([*ASKED, "--split", "halves"]) == 0
-    assert f"part train of the split halves: {count('halves', 'train')}" in capsys.readouterr().err
+    classes = opened.images.frame["class"]
+    for part in PARTS:
+        expected = int((classes.iloc[read_split(opened).rows(part)] != "").sum())
+        assert compare("--split", f"default:{part}")["n_images"].item() == expected > 0
+    assert run([*ASKED, "--split", "default: train"]) == 0
+    n_images = len(read_split(opened).rows("train"))
+    said = capsys.readouterr().err
+    assert said.startswith(f"images of the part train of the split default: {n_images}\n")
 
 
 def test_split_and_condition_both_count(compare: Compare) -> None:
@@ -85,70 +78,13 @@ def test_split_and_condition_both_count(compare: Compare) -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "column", "values"),
-    [
-        ("order=Carnivora", "order", ["Carnivora"]),
-        ("order = Carnivora ", "order", ["Carnivora"]),
-    ],
-)
-def test_images_with_a_value_in_a_column_are_asked(
-    compare: Compare, store: Path, split: str, column: str, values: list[str]
-) -> None:
-    frame = EmbeddingStore.open(store).images.frame
-    expected = int((frame[column].isin(values) & (frame["class"] != "")).sum())
-    assert compare("--split", split)["n_images"].item() == expected > 0
-
-
-@pytest.mark.parametrize("value", ["1", "1.0", "1e0"])
-@pytest.mark.parametrize("column", ["whole", "fraction", "with_holes"])
-def test_numbers_are_compared_as_numbers(
-    monkeypatch: pytest.MonkeyPatch, compare: Compare, store: Path, column: str, value: str
-) -> None:
-    n_images = _add_columns(monkeypatch, store)
-    assert compare("--split", f"{column}={value}")["n_images"].item() == n_images["1"]
-
-
-@pytest.mark.parametrize("value", ["true", "True"])
-def test_truth_is_compared_in_any_case(
-    monkeypatch: pytest.MonkeyPatch, compare: Compare, store: Path, value: str
-) -> None:
-    n_images = _add_columns(monkeypatch, store)
-    assert compare("--split", f"is_one={value}")["n_images"].item() == n_images["1"]
-
-
-def test_text_is_compared_letter_by_letter(
-    monkeypatch: pytest.MonkeyPatch, compare: Compare, store: Path
-) -> None:
-    n_images = _add_columns(monkeypatch, store)
-    assert compare("--split", "text=1")["n_images"].item() == n_images["1"]
-    assert run([*ASKED, "--split", "text=1.0"]) == 1
-
-
-def _add_columns(monkeypatch: pytest.MonkeyPatch, store: Path) -> dict[str, int]:
-    """Let stores open with more columns; return how many labelled images have each value."""
-    images = EmbeddingStore.open(store).images
-    numbers = np.arange(len(images.frame)) % 3
-    frame = images.frame.assign(
-        whole=numbers,
-        fraction=numbers.astype(np.float64),
-        with_holes=np.where(numbers == 2, np.nan, numbers),
-        is_one=numbers == 1,
-        text=numbers.astype(str),
-    )
-    monkeypatch.setattr(EmbeddingStore, "images", type(images).build(frame))
-    labelled = frame[frame["class"] != ""]
-    return {str(value): int(n) for value, n in labelled["text"].value_counts().items()}
-
-
-@pytest.mark.parametrize(
     ("split", "code", "said"),
     [
-        ("none", 1, "no split 'none'"),
-        ("default:part", 2, "--split is NAME[:PART]"),
-        (":test", 2, "--split is NAME[:PART]"),
-        ("colour=red", 2, "no column 'colour'"),
-        ("width_px=wide", 2, "holds numbers, got 'wide'"),
-        ("order=Nothing", 1, "has a label at class"),
+        ("none:test", 1, "no split 'none'"),
+        ("default:part", 2, "is NAME:PART, such as default:test (train, validation, test)"),
+        (":test", 2, "is NAME:PART"),
+        ("default", 2, "is NAME:PART"),
+        ("order=Carnivora", 2, "give a condition: --where"),
     ],
 )
 def test_what_is_no_part_is_refused(split: str, code: int, said: str, capsys: Capture) -> None:
@@ -199,7 +135,9 @@ def test_store_and_output_are_where_they_are_said(
     monkeypatch.delenv("BIOPROBE_STORE")
     assert run([*ASKED, "--output", "compared.json"]) == 1
     assert run([*ASKED, "--store", str(store), "--output", "compared.json"]) == 0
-    assert len(pd.read_json(tmp_path / "compared.json")["rows"]) == 1
+    compared = json.loads((tmp_path / "compared.json").read_text())
+    assert len(compared["rows"]) == 1
+    assert compared["provenance"]["options"]["template_sets"] == ["bare"]
 
 
 def test_the_sets_and_lists_that_ship_are_listed(capsys: Capture, tmp_path: Path) -> None:

@@ -78,6 +78,16 @@ def test_an_import_says_what_came(
     assert capsys.readouterr().err == ""
 
 
+def test_a_model_that_is_here_is_asked_for_its_scale_and_its_dim(
+    vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "v.npy", np.eye(3, 192))
+    assert call("import", tmp_path / "v.npy", tmp_path / "S", "--model", "sketch") == 0
+    assert "logit scale" not in capsys.readouterr().err
+    assert call("import", vectors, tmp_path / "T", "--model", "sketch") == 1
+    assert "vectors of dim 3, sketch makes 192; name the encoder" in capsys.readouterr().err
+
+
 def test_each_option_of_import_takes_effect(vectors: Path, tmp_path: Path) -> None:
     options = [
         "--column",

@@ -42,6 +42,31 @@ def test_what_a_damaged_image_table_listed_is_counted(store: Path, capsys: Captu
     assert f"lost: {n_images} images of a damaged image table\n" in capsys.readouterr().out
 
 
+def test_every_question_names_a_damaged_image_table(store: Path, capsys: Capture) -> None:
+    assert run(["split", "--level", "family", "--quiet"]) == 0
+    assert run(["evaluate", "--level", "family", "--methods", "centroid", "--quiet"]) == 0
+    file = store / "shards" / "00000" / "images.parquet"
+    assert b"width_px" in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(b"width_px", b"w\xffdth_px"))
+    for command in (
+        ["report", "--output", "report.html"],
+        ["describe"],
+        ["search", "--row", "0"],
+        ["dedupe"],
+        ["split", "--level", "family", "--name", "other"],
+        ["evaluate", "--level", "family", "--methods", "centroid"],
+        ["probe", "fit", "lda", "--level", "family"],
+        ["taxa", "list"],
+        ["store", "info"],
+        ["store", "export", "vectors.npy", "--layout", "npy"],
+    ):
+        capsys.readouterr()
+        assert run(command) == 1, command
+        said = capsys.readouterr().err
+        assert "00000/images.parquet cannot be read (its SHA-256 is not" in said, command
+        assert "run: bioprobe store verify --repair" in said, command
+
+
 def test_a_whole_store_is_said_to_be_whole(store: Path, capsys: Capture) -> None:
     manifest = (store / "manifest.json").read_bytes()
     assert run(["store", "verify", "--repair"]) == 0

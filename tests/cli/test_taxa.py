@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +187,22 @@ def test_measure_keeps_the_offset_that_zeroshot_applies(store: Path, capsys: Cap
     families = _ask(capsys, "taxa", "measure", *unseen, "--level", "family", "--text-type", "sci")
     assert families["n_unseen"][0] >= found["n_unseen"][0]
     assert run(["taxa", "measure", "--unseen-where", "species == 'Panthera leo'"]) == 1
+
+
+@pytest.mark.parametrize("command", [["add", LYNX], ["remove", "Vulpes vulpes"]])
+def test_a_change_waits_for_another_writer(store: Path, command: list[str]) -> None:
+    _add("Vulpes vulpes")
+    is_held = threading.Event()
+
+    def hold() -> None:
+        with EmbeddingStore.open(store).lock():
+            is_held.set()
+            time.sleep(1)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert is_held.wait(20)
+    assert run(["taxa", *command, "--quiet"]) == 0
+    other.join()
+    names = {taxon.name for taxon in read_added_taxa(EmbeddingStore.open(store))}
+    assert (LYNX in names, "Vulpes vulpes" in names) == (command[0] == "add", command[0] == "add")

@@ -114,6 +114,15 @@ def open_clip_hf_dir(
     return write_open_clip(folder, config)
 
 
+@pytest.fixture(scope="session")
+def open_clip_resnet_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CLIP whose image tower normalises by batch, as the sketch model's does."""
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+    vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64}
+    config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
+    return write_open_clip(tmp_path_factory.mktemp("open_clip_resnet"), config)
+
+
 def _save_transformers(
     folder: Path,
     model: transformers.PreTrainedModel,
@@ -190,6 +199,20 @@ def dinov2_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     folder = tmp_path_factory.mktemp("dinov2")
     return _save_transformers(folder, transformers.Dinov2Model(config), processor)
+
+
+@pytest.fixture(scope="session")
+def resnet_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of transformers that normalises by batch."""
+    torch.manual_seed(7)
+    config = transformers.ResNetConfig(
+        embedding_size=16, hidden_sizes=[16, 24], depths=[1, 1], layer_type="basic"
+    )
+    processor = transformers.BitImageProcessor(
+        size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32}
+    )
+    folder = tmp_path_factory.mktemp("resnet")
+    return _save_transformers(folder, transformers.ResNetModel(config), processor)
 
 
 @pytest.fixture(scope="session")

@@ -67,9 +67,26 @@ def test_options_of_an_onnx_file_are_kept_in_its_name(tmp_path: Path) -> None:
     assert parse_name(source.name) == source
 
 
+@pytest.mark.parametrize("path", ["runs/a.pt", "../a.safetensors", "a.CKPT", "{}/x/a.bin"])
+def test_a_checkpoint_is_named_by_its_architecture_and_its_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    file = Path(path.format(tmp_path)).resolve()
+    source = parse_name(f"ViT-B-16/{path.format(tmp_path)}")
+    assert source.name == f"ViT-B-16/{file}"
+    assert (source.backend, source.kind) == ("open_clip", "file")
+    assert (source.architecture, source.target) == ("ViT-B-16", str(file))
+    monkeypatch.chdir(tmp_path)
+    assert parse_name(source.name) == source
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
+        ("tuned.pt", 'write its architecture first, such as "ViT-B-16/tuned.pt"'),
+        ("/data/tuned.pt", 'such as "ViT-B-16//data/tuned.pt"'),
         ("bioclip2", 'did you mean "bioclip-2"'),
         ("model.onnx", 'write "onnx:model.onnx"'),
         ("resnet", "other forms are hf-hub:org/name"),

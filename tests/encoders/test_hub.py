@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,13 +94,14 @@ def test_the_remedy_names_the_folder_as_its_library_reads_it(
 
 def test_a_missing_model_fails_fast_and_says_nothing_else(tmp_path: Path) -> None:
     code = (
+        "import time\n"
         "from bioprobe.encoders import load_encoder\n"
         "from bioprobe.errors import ModelUnavailableError\n"
+        "time.sleep = None  # nothing waits to try again\n"
         "try:\n    load_encoder('bioclip-2')\n"
         "except ModelUnavailableError as error:\n    print(error)\n"
         "import sys\nassert 'torch' not in sys.modules\n"
     )
-    started = time.perf_counter()
     result = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"},
@@ -109,7 +109,6 @@ def test_a_missing_model_fails_fast_and_says_nothing_else(tmp_path: Path) -> Non
         text=True,
         check=True,
     )
-    assert time.perf_counter() - started < 15
     assert result.stdout.count("\n") == 1
     assert "HF_HUB_OFFLINE is set" in result.stdout
     assert result.stderr == ""

@@ -293,6 +293,9 @@ def test_damage_is_told(families: EmbeddingStore, found: Evaluation) -> None:
     found.predictions.iloc[:3].to_parquet(path.with_suffix(".parquet"))
     with pytest.raises(StoreError, match="not what it was written with"):
         read_evaluation(families, "family")
+    found.predictions.iloc[:, :1].to_parquet(path.with_suffix(".parquet"))
+    with pytest.raises(StoreError, match="not what it was written with"):
+        read_evaluation(families, "family")
     path.write_text("{")
     with pytest.raises(StoreError, match="cannot be read"):
         read_evaluation(families, "family")

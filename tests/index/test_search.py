@@ -55,7 +55,8 @@ def test_ten_answers_come_back_where_nothing_is_said(
 ) -> None:
     vectors = encoder.encode_text([str(number) for number in range(12)])
     frame = pd.DataFrame({"path": [f"{number}.jpg" for number in range(12)]})
-    assert len(search(make_store(encoder).append(frame, vectors), vectors[:1]).rows) == 10
+    found = search(make_store(encoder).append(frame, vectors), vectors[:1])
+    assert found.rows.tolist() == np.argsort(-(vectors @ vectors[0]))[:10].tolist()
 
 
 def test_several_parts_are_one_question(compass: EmbeddingStore) -> None:

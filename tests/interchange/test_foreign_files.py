@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import datasets
@@ -13,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from bioprobe.encoders import load_encoder
 from bioprobe.errors import MismatchError, SourceError
+from bioprobe.files import sketch_weights_dir
 from bioprobe.interchange import import_vectors, recognise_layout
 from bioprobe.store import EmbeddingStore
 
@@ -277,3 +280,35 @@ def test_very_long_and_very_short_vectors_have_a_direction(tmp_path: Path) -> No
     np.save(tmp_path / "v.npy", np.array([[3e30, 4e30], [3e-30, 4e-30]], dtype=np.float32))
     store = bring(tmp_path / "v.npy", tmp_path / "S")
     np.testing.assert_allclose(store.read_vectors(), [[0.6, 0.8]] * 2, atol=1e-6)
+
+
+def test_what_a_model_on_this_machine_says_of_itself_is_taken(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.eye(2, 192))
+    sketch = load_encoder("sketch", device="cpu")
+    for number, model in enumerate(("sketch", f"local-dir:{sketch_weights_dir()}")):
+        summary = import_vectors(tmp_path / "v.npy", tmp_path / f"S{number}", model=model)
+        manifest = EmbeddingStore.open(tmp_path / f"S{number}").manifest
+        assert summary.logit_scale == manifest.logit_scale == sketch.logit_scale > 1
+        assert manifest.has_text_tower
+    import_vectors(tmp_path / "v.npy", tmp_path / "T", model="sketch", logit_scale=7.5)
+    assert EmbeddingStore.open(tmp_path / "T").manifest.logit_scale == 7.5
+
+
+@pytest.mark.parametrize("model", ["sketch", "local-dir:SKETCH"])
+def test_a_dim_that_a_model_on_this_machine_does_not_make_is_refused(
+    model: str, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "v.npy", np.eye(2, 191))
+    name = model.replace("SKETCH", str(sketch_weights_dir()))
+    with pytest.raises(MismatchError, match=r"dim 191, .* makes 192; name the encoder"):
+        import_vectors(tmp_path / "v.npy", tmp_path / "S", model=name)
+    assert not (tmp_path / "S").exists()
+
+
+@pytest.mark.parametrize("name", ["open_clip_config.json", "open_clip_model.safetensors"])
+def test_of_a_model_that_cannot_be_loaded_nothing_is_known(name: str, tmp_path: Path) -> None:
+    shutil.copytree(sketch_weights_dir(), tmp_path / "model")
+    (tmp_path / "model" / name).write_text("{")
+    np.save(tmp_path / "v.npy", np.eye(2, 192))
+    model = f"local-dir:{tmp_path / 'model'}"
+    assert import_vectors(tmp_path / "v.npy", tmp_path / "S", model=model).logit_scale == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -147,11 +147,13 @@ def test_one_class_is_certain(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("n_rows", [0, 1])
-def test_few_rows_are_answered(method: str, n_rows: int) -> None:
+def test_few_rows_are_answered_as_among_many(method: str, n_rows: int) -> None:
     vectors, lineages = draw(30)
     probe = HierarchicalProbe(method=method).fit(vectors, lineages)
-    assert probe.predict_proba(vectors[:n_rows]).shape == (n_rows, 5)
-    assert probe.predict_proba_at(vectors[:n_rows], 1).shape == (n_rows, 3)
+    few, many = (probe.predict_proba(vectors[:n]) for n in (n_rows, 30))
+    np.testing.assert_allclose(few, many[:n_rows], atol=1e-6)
+    few, many = (probe.predict_proba_at(vectors[:n], 1) for n in (n_rows, 30))
+    np.testing.assert_allclose(few, many[:n_rows], atol=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -229,21 +231,29 @@ def test_the_search_stops_at_its_limits() -> None:
     assert steps[1] < steps[2]
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_sweep_is_a_loop_of_fits(method: str) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "softmax"},
+        {"method": "softmax", "smoothing": 0.5},
+        {"method": "softmax", "rank_weights": (5, 5, 1)},
+        {"method": "local"},
+    ],
+)
+def test_a_sweep_is_a_loop_of_fits(settings: dict[str, Any]) -> None:
     vectors, lineages = draw(60, spread=1.0)
     lineages = lineages.copy()
     lineages[::9, 2] = ""
     folds = np.arange(60) // 5 % 3
     folds[:5] = -1
     values = np.array([100.0, 1.0])
-    sweep = HierarchicalProbe.sweep(vectors, lineages, values, folds, method=method)
+    sweep = HierarchicalProbe.sweep(vectors, lineages, values, folds, **settings)
     assert sweep.parameter == "C"
     assert sweep.values.tolist() == [1.0, 100.0]
     for fold in range(3):
         held_out = (folds == fold) & (lineages[:, 2] != "")
         for place, c in enumerate(sweep.values):
-            probe = HierarchicalProbe(float(c), method=method, tol=1e-6)
+            probe = HierarchicalProbe(float(c), **settings, tol=1e-6)
             probe.fit(vectors[folds != fold], lineages[folds != fold])
             found = probe.predict_proba(vectors[held_out])
             truth = np.searchsorted(probe.classes_, lineages[held_out, 2].astype(str))
@@ -259,17 +269,6 @@ def test_a_leaf_that_no_training_row_has_counts_as_wrong() -> None:
     sweep = HierarchicalProbe.sweep(vectors, lineages, np.array([10.0]), folds)
     assert sweep.accuracies.tolist() == [[0.0]]
     assert sweep.log_losses[0, 0] == pytest.approx(-np.log(np.finfo(np.float32).eps))
-
-
-def test_smoothing_and_rank_weights_reach_the_sweep() -> None:
-    vectors, lineages = draw(60, spread=1.0)
-    folds, values = np.arange(60) // 5 % 2, np.array([100.0])
-    sweeps = (
-        HierarchicalProbe.sweep(vectors, lineages, values, folds),
-        HierarchicalProbe.sweep(vectors, lineages, values, folds, smoothing=0.5),
-        HierarchicalProbe.sweep(vectors, lineages, values, folds, rank_weights=(5, 5, 1)),
-    )
-    assert len({float(sweep.log_losses.mean()) for sweep in sweeps}) == 3
 
 
 @pytest.mark.parametrize(
@@ -315,13 +314,15 @@ def test_decisions_are_logits() -> None:
     )
 
 
-def test_a_thousand_rows_are_fitted_in_seconds() -> None:
+def test_a_thousand_rows_are_fitted_in_few_steps() -> None:
     rng = np.random.default_rng(0)
     leaves = [(f"o{leaf % 7}", f"f{leaf % 31}", f"s{leaf}") for leaf in range(100)]
     which = rng.integers(0, 100, 1000)
     means = rng.normal(size=(100, 768))
     vectors = (means[which] + rng.normal(size=(1000, 768))).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    start_s = time.process_time()
-    HierarchicalProbe().fit(vectors, np.array(leaves, dtype=object)[which])
-    assert time.process_time() - start_s < 20
+    lineages = np.array(leaves, dtype=object)[which]
+    probe = HierarchicalProbe().fit(vectors, lineages)
+    assert probe.predict(vectors).tolist() == lineages[:, -1].tolist()
+    # 26 on every processor tried; each is some hundredths of a second.
+    assert 5 < probe.n_steps_ < 60

@@ -133,12 +133,13 @@ def test_a_row_is_placed_as_far_as_it_is_known() -> None:
 
 
 def test_no_row_is_placed_for_no_rows() -> None:
-    assert build(*ROWS).place(to_lineages()).shape == (0, 3)
+    assert build(*ROWS).place(to_lineages()).tolist() == []
 
 
 def test_one_leaf_is_a_tree() -> None:
     tree = build("A/F/s")
-    assert (tree.n_leaves, len(tree.paths)) == (1, 3)
+    assert names_of(tree, range(3)) == ["A/F/s", "A", "A/F"]
+    assert tree.paths.tolist() == [[1, 2, 0], [1, -1, -1], [1, 2, -1]]
 
 
 def test_lineages_of_one_rank_are_a_tree_without_inner_nodes() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import contextlib
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import filelock  # noqa: F401 - so that the first lock takes no second to import
 import pytest
 
 from bioprobe.errors import StoreLockedError, TaxonomyError
@@ -58,9 +61,9 @@ def test_one_is_removed_by_either_name(store: EmbeddingStore, name: str) -> None
 def test_the_last_one_can_be_removed(store: EmbeddingStore) -> None:
     add_taxon(store, UNCIA)
     remove_taxon(store, "Panthera uncia")
-    assert len(read_added_taxa(store)) == 0
+    assert list(read_added_taxa(store)) == []
     add_taxon(store, UNCIA)
-    assert len(read_added_taxa(store)) == 1
+    assert list(read_added_taxa(store)) == [UNCIA]
 
 
 @pytest.mark.parametrize("name", ["Puma", ""])
@@ -90,7 +93,68 @@ def test_the_users_list_is_one_for_all_stores_and_apart_from_theirs(
         mine.remove("snow leopard")
 
 
-def test_the_users_list_has_one_writer_at_a_time() -> None:
+HOLD = """
+import sys, time
+from pathlib import Path
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.added_taxa import AddedList
+stores = [EmbeddingStore.open(folder) for folder in sys.argv[1:]]
+with AddedList.of_store(stores[0]).lock() if stores else AddedList.of_user().lock():
+    print("held", flush=True)
+    sys.stdin.readline()
+    time.sleep(1)
+"""
+
+
+@contextlib.contextmanager
+def _held_for_a_second(*arguments: str) -> Iterator[None]:
+    """Let another process hold the lock until a second after the block has begun."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        other.stdin.write("a second more\n")
+        other.stdin.flush()
+        yield
+    assert other.returncode == 0
+
+
+def test_another_writer_is_waited_for(store: EmbeddingStore) -> None:
+    added = AddedList.of_store(store)
+    with _held_for_a_second(str(store.folder)), added.lock():
+        added.add(UNCIA)
+    assert list(read_added_taxa(store)) == [UNCIA]
+
+
+@pytest.mark.usefixtures("no_taxa_of_the_user")
+def test_another_writer_of_the_users_list_is_waited_for_too() -> None:
+    mine = AddedList.of_user()
+    with _held_for_a_second(), mine.lock():
+        mine.add(UNCIA)
+    assert list(read_user_taxa()) == [UNCIA]
+
+
+def test_a_writer_who_goes_on_is_named(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioprobe.store.added_taxa.QUICK_WAIT_S", 0.1)
+    expected = rf"is writing to {store.folder}, and was not done within 0\.1 s; wait until"
+    with (
+        store.lock(),
+        pytest.raises(StoreLockedError, match=expected),
+        AddedList.of_store(store).lock(),
+    ):
+        pass
+
+
+@pytest.mark.usefixtures("no_taxa_of_the_user")
+def test_the_users_list_has_one_writer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bioprobe.store.added_taxa.QUICK_WAIT_S", 0.1)
     with (
         AddedList.of_user().lock(),
         pytest.raises(StoreLockedError, match="another process is changing"),

@@ -343,3 +343,11 @@ def test_a_damaged_list_of_failures_is_named_with_a_remedy(
     (store.folder / "failures.parquet").write_bytes(content)
     with pytest.raises(StoreError, match=r"failures\.parquet is damaged.*remove it"):
         store.read_failures()
+
+
+def test_a_list_of_failures_that_holds_no_text_is_named_too(store: EmbeddingStore) -> None:
+    store.write_failures(pd.DataFrame({"root": ["/x"], "path": ["a.jpg"], "reason": ["cut off"]}))
+    path = store.folder / "failures.parquet"
+    path.write_bytes(path.read_bytes().replace(b"cut off", b"cut\xffoff"))
+    with pytest.raises(StoreError, match=r"failures\.parquet is damaged.*remove it"):
+        store.read_failures()

@@ -142,3 +142,11 @@ def test_a_damaged_file_is_named(store: EmbeddingStore) -> None:
     (store.folder / "selections" / "mine.parquet").write_bytes(b"PAR1")
     with pytest.raises(StoreError, match=r"mine\.parquet cannot be read"):
         read_selection(store, "mine")
+
+
+def test_a_file_whose_places_are_no_text_is_named_too(store: EmbeddingStore) -> None:
+    _mask(store, [0], "mine")
+    path = store.folder / "selections" / "mine.parquet"
+    path.write_bytes(path.read_bytes().replace(b"3.jpg", b"3\xffjpg"))
+    with pytest.raises(StoreError, match=r"mine\.parquet cannot be read"):
+        read_selection(store, "mine")

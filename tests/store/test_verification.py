@@ -83,7 +83,14 @@ def test_shards_that_changed_places_are_found(store: EmbeddingStore) -> None:
     (shards / "00000").rename(shards / "x")
     (shards / "00001").rename(shards / "00000")
     (shards / "x").rename(shards / "00001")
-    assert len(verify_store(store)) == 4
+    problems = verify_store(store)
+    assert sorted(problem.where for problem in problems) == [
+        "shards/00000/images.parquet",
+        "shards/00000/vectors.npy",
+        "shards/00001/images.parquet",
+        "shards/00001/vectors.npy",
+    ]
+    assert all("its SHA-256 is " in problem.what for problem in problems)
 
 
 def _write_consistent(store: EmbeddingStore, n_images: int, n_vectors: int, length: float) -> None:
@@ -142,4 +149,18 @@ def test_a_damaged_image_table_is_refused_when_it_is_read(
 ) -> None:
     damage(store.folder / IMAGES)
     with pytest.raises(StoreError, match=r"images\.parquet cannot be read .*store verify"):
+        _ = EmbeddingStore.open(store.folder).images
+
+
+@pytest.mark.parametrize("place", [b"3.jpg", b"n_bytes", b"pandas_type"])
+def test_a_table_of_other_names_is_refused_although_it_could_be_read(
+    store: EmbeddingStore, place: bytes
+) -> None:
+    """What is no text makes Arrow fail when it is asked for, with an error of its own."""
+    path = store.folder / IMAGES
+    data = path.read_bytes()
+    assert place in data
+    path.write_bytes(data.replace(place, place[:1] + b"\xff" + place[2:]))
+    expected = rf"{path} cannot be read \(its SHA-256 is not .*run: bioprobe store verify --repair"
+    with pytest.raises(StoreError, match=expected):
         _ = EmbeddingStore.open(store.folder).images

@@ -155,7 +155,8 @@ def test_rows_stay_in_order_with_their_index() -> None:
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_short_table_has_every_label_column(n: int) -> None:
     labels = read_labels(pd.DataFrame({"path": ["a.jpg"] * n}))
-    assert labels.shape == (n, 8)
+    assert labels.columns.tolist() == [*(rank.value for rank in Rank), "common_name"]
+    assert labels.to_numpy().tolist() == [[""] * 8] * n
 
 
 def test_the_taxa_of_labels_are_distinct_and_named() -> None:

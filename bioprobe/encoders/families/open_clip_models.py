@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import open_clip
 import torch
@@ -15,15 +16,18 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 from open_clip.transformer import QuickGELU
 
 from bioprobe.encoders.catalog import ModelSource
-from bioprobe.encoders.encoder import Fingerprint, hash_description
+from bioprobe.encoders.encoder import Fingerprint, explain_no_tokenizer, hash_description
 from bioprobe.encoders.families.fast_transform import build_transform
 from bioprobe.encoders.families.torch_encoder import (
+    LOAD_ERRORS,
     ImageTower,
     Padding,
     Runtime,
     TextTower,
     TorchEncoder,
+    describe_failure,
     find_padding,
+    refuse_code,
 )
 from bioprobe.encoders.hub import (
     OPEN_CLIP,
@@ -31,15 +35,15 @@ from bioprobe.encoders.hub import (
     Snapshot,
     explain_missing,
     get_snapshot,
+    has_tokenizer,
     hash_files,
 )
 from bioprobe.errors import ModelUnavailableError
 
-if TYPE_CHECKING:
-    pass
-
 _Tokenizer: TypeAlias = open_clip.SimpleTokenizer | HFTokenizer
 
+# What of a tag's configuration makes pixels.
+_STEPS = ("mean", "std", "interpolation", "resize_mode")
 _TOKENIZER_FILES = Layout(config="tokenizer_config.json", weights=("tokenizer.json", "*.model"))
 
 
@@ -48,9 +52,10 @@ class _Checkpoint:
     """What open_clip gave for a source, before it is placed on a device."""
 
     model: open_clip.CLIP
-    tokenizer: _Tokenizer
+    tokenizer: _Tokenizer | None
     dim: int
     snapshot: Snapshot
+    tokenizer_name: str
 
 
 def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
@@ -59,7 +64,7 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     Parameters
     ----------
     source : ModelSource
-        Of kind ``hub``, ``folder`` or ``tag``.
+        Of kind ``hub``, ``folder``, ``tag`` or ``file``.
     runtime : Runtime
         Device, precision and batch size.
 
@@ -72,7 +77,7 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     ModelUnavailableError
         If the weights are not here and cannot be fetched, or are not in open_clip's layout.
     """
-    load = _load_tag if source.kind == "tag" else _load_snapshot
+    load = {"tag": _load_tag, "file": _load_file}.get(source.kind, _load_snapshot)
     checkpoint = load(source)
     model = checkpoint.model
     # Read before the cast: bf16 keeps three digits of it.
@@ -84,7 +89,7 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
         name=source.name,
         module=model,
         image_tower=image_tower,
-        text_tower=_build_text_tower(model, checkpoint.tokenizer),
+        text_tower=_build_text_tower(model, checkpoint.tokenizer) if checkpoint.tokenizer else None,
         logit_scale=logit_scale,
         fingerprint=Fingerprint(
             model=source.name,
@@ -96,20 +101,28 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
             backend="open_clip",
         ),
         runtime=runtime,
+        no_text=explain_no_tokenizer(
+            source.name, checkpoint.snapshot.folder, checkpoint.tokenizer_name
+        ),
     )
 
 
 def _load_snapshot(source: ModelSource) -> _Checkpoint:
     snapshot = get_snapshot(source, OPEN_CLIP)
     name = f"local-dir:{snapshot.folder}"
-    config = json.loads((snapshot.folder / OPEN_CLIP.config).read_text(encoding="utf-8"))
+    refuse_code(snapshot.weights)
     try:
-        model = open_clip.create_model(name, require_pretrained=True)
-        tokenizer = _load_tokenizer(config["model_cfg"]["text_cfg"], snapshot.folder)
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        config = json.loads((snapshot.folder / OPEN_CLIP.config).read_text(encoding="utf-8"))
+        text_config = config["model_cfg"]["text_cfg"]
+        return _Checkpoint(
+            model=open_clip.create_model(name, require_pretrained=True),
+            tokenizer=_load_tokenizer(text_config, snapshot.folder),
+            dim=int(config["model_cfg"]["embed_dim"]),
+            snapshot=snapshot,
+            tokenizer_name=text_config.get("hf_tokenizer_name", ""),
+        )
+    except LOAD_ERRORS as error:
         raise ModelUnavailableError(_explain_broken(source, snapshot.folder, error)) from error
-    dim = int(config["model_cfg"]["embed_dim"])
-    return _Checkpoint(model=model, tokenizer=tokenizer, dim=dim, snapshot=snapshot)
 
 
 def _load_tag(source: ModelSource) -> _Checkpoint:
@@ -118,14 +131,55 @@ def _load_tag(source: ModelSource) -> _Checkpoint:
     if not tag_config:
         raise ModelUnavailableError(_explain_unknown_tag(source, architecture))
     snapshot = _get_tag_weights(source, tag_config)
+    # Some tags were trained with QuickGELU under an architecture without it.
+    quick_gelu = bool(tag_config.get("quick_gelu"))
+    return _load_weights(source, architecture, snapshot, tag_config, quick_gelu=quick_gelu)
+
+
+def _load_file(source: ModelSource) -> _Checkpoint:
+    path = Path(source.target)
+    if source.architecture not in open_clip.list_models():
+        raise ModelUnavailableError(_explain_unknown_architecture(source))
+    if not path.is_file():
+        msg = f'model "{source.name}": there is no file {path}; check the path'
+        raise ModelUnavailableError(msg)
+    snapshot = Snapshot(folder=path.parent, weights=(path,))
+    refuse_code(snapshot.weights)
+    preprocessing = _find_preprocessing(source.architecture)
+    try:
+        return _load_weights(source, source.architecture, snapshot, preprocessing)
+    except LOAD_ERRORS as error:
+        raise ModelUnavailableError(_explain_broken(source, path, error)) from error
+
+
+def _find_preprocessing(architecture: str) -> dict[str, Any]:
+    """Return the preprocessing of an architecture's published weights, where they have one.
+
+    A file of weights does not say how its pictures were prepared; what was fine-tuned began as
+    one of these. Where they differ it is open_clip's own default.
+    """
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    configs = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
+    steps = [{name: one[name] for name in _STEPS if name in one} for one in configs]
+    return steps[0] if steps and all(one == steps[0] for one in steps) else {}
+
+
+def _load_weights(
+    source: ModelSource,
+    architecture: str,
+    snapshot: Snapshot,
+    preprocessing: dict[str, Any],
+    *,
+    quick_gelu: bool = False,
+) -> _Checkpoint:
+    """Fill one of open_clip's own architectures with weights, and load its tokenizer."""
     model_config = open_clip.get_model_config(architecture)
     text_config = model_config["text_cfg"]
     model = open_clip.create_model(
         architecture,
         pretrained=str(snapshot.weights[0]),
-        # Some tags were trained with QuickGELU under an architecture without it.
-        force_quick_gelu=bool(tag_config.get("quick_gelu")),
-        force_preprocess_cfg=merge_preprocess_dict({}, tag_config),
+        force_quick_gelu=quick_gelu,
+        force_preprocess_cfg=merge_preprocess_dict({}, preprocessing),
         require_pretrained=True,
     )
     folder = _get_tokenizer_folder(source, text_config, snapshot)
@@ -134,6 +188,7 @@ def _load_tag(source: ModelSource) -> _Checkpoint:
         tokenizer=_load_tokenizer(text_config, folder),
         dim=int(model_config["embed_dim"]),
         snapshot=snapshot,
+        tokenizer_name=text_config.get("hf_tokenizer_name", ""),
     )
 
 
@@ -193,14 +248,21 @@ def _get_tokenizer_folder(
     if not name or (snapshot.folder / _TOKENIZER_FILES.config).is_file():
         return snapshot.folder
     repository = dataclasses.replace(source, kind="hub", target=name, revision="")
-    return get_snapshot(repository, _TOKENIZER_FILES).folder
+    try:
+        return get_snapshot(repository, _TOKENIZER_FILES).folder
+    except ModelUnavailableError:
+        # Images can be encoded without it.
+        return snapshot.folder
 
 
-def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer:
+def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer | None:
+    """Load a tokenizer from a folder; None where its files are missing."""
     options = dict(text_config.get("tokenizer_kwargs") or {})
     length = text_config.get("context_length", DEFAULT_CONTEXT_LENGTH)
     if not text_config.get("hf_tokenizer_name"):
         return open_clip.SimpleTokenizer(context_length=length, **options)
+    if not has_tokenizer(folder):
+        return None
     return HFTokenizer(
         str(folder),
         context_length=length,
@@ -274,6 +336,15 @@ def _explain_unknown_tag(source: ModelSource, architecture: str) -> str:
     return f'model "{source.name}": open_clip knows no such pretrained tag; {known}'
 
 
+def _explain_unknown_architecture(source: ModelSource) -> str:
+    close = difflib.get_close_matches(source.architecture, open_clip.list_models(), n=1)
+    hint = f'did you mean "{close[0]}"?' if close else "see open_clip.list_models()"
+    path = f"{source.architecture}/{Path(source.target).name}"
+    return (
+        f'model "{source.name}": open_clip has no architecture "{source.architecture}"; {hint} '
+        f'A file of weights is named by its architecture and its path: "ViT-B-16/{path}"'
+    )
+
+
 def _explain_broken(source: ModelSource, folder: Path, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0][:200]
-    return f'model "{source.name}": open_clip cannot load {folder}: {reason}'
+    return f'model "{source.name}": open_clip cannot load {folder}: {describe_failure(error)}'

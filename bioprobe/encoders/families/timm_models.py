@@ -10,7 +10,15 @@ import timm
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import Fingerprint, hash_description
 from bioprobe.encoders.families.fast_transform import build_transform
-from bioprobe.encoders.families.torch_encoder import ImageTower, Runtime, TorchEncoder, measure_dim
+from bioprobe.encoders.families.torch_encoder import (
+    LOAD_ERRORS,
+    ImageTower,
+    Runtime,
+    TorchEncoder,
+    describe_failure,
+    measure_dim,
+    refuse_code,
+)
 from bioprobe.encoders.hub import TIMM, get_snapshot, hash_files
 from bioprobe.errors import ModelUnavailableError
 
@@ -37,11 +45,12 @@ def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     if source.kind == "tag":
         source = _name_tag(source)
     snapshot = get_snapshot(_find_repository(source), TIMM)
+    refuse_code(snapshot.weights)
     try:
         model = timm.create_model(f"local-dir:{snapshot.folder}", pretrained=True, num_classes=0)
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        msg = f'model "{source.name}": timm cannot load {snapshot.folder}: {reason}'
+    except LOAD_ERRORS as error:
+        said = describe_failure(error)
+        msg = f'model "{source.name}": timm cannot load {snapshot.folder}: {said}'
         raise ModelUnavailableError(msg) from error
     runtime.place(model)
     data_config = timm.data.resolve_model_data_config(model)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
+import re
 import textwrap
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import torch
+from safetensors import SafetensorError
 
 from bioprobe.encoders.encoder import Fingerprint, explain_no_text_tower, normalise_rows
 from bioprobe.encoders.families.runtime import Runtime, choose_runtime
-from bioprobe.errors import BioprobeError, NoTextTowerError, PromptError
+from bioprobe.errors import BioprobeError, ModelUnavailableError, NoTextTowerError, PromptError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image
     from transformers import PreTrainedTokenizerBase
 
@@ -26,15 +32,75 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "LOAD_ERRORS",
     "ImageTower",
     "Padding",
     "Runtime",
     "TextTower",
     "TorchEncoder",
     "choose_runtime",
+    "describe_failure",
     "find_padding",
     "measure_dim",
+    "refuse_code",
 ]
+
+#: What the libraries raise for weights or settings that they cannot load.
+LOAD_ERRORS = (
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    StopIteration,
+    OSError,
+    EOFError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return the first line of what a library said, and the next where that announces it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    n_lines = 2 if lines[0].endswith(":") else 1
+    return " ".join(line.strip() for line in lines[:n_lines])[:200]
+
+
+def refuse_code(weights: Sequence[Path]) -> None:
+    """Refuse files of weights that are pickles of something else, which could run anything.
+
+    Parameters
+    ----------
+    weights : sequence of Path
+        Files as ``torch.save`` writes them; those of safetensors hold nothing but numbers.
+
+    Raises
+    ------
+    ModelUnavailableError
+        If a file holds more than tensors, numbers, texts and containers of these.
+    """
+    for path in weights:
+        if path.suffix.lower() == ".safetensors":
+            continue
+        try:
+            # Mapped, so that the numbers themselves are not read twice.
+            mapped = zipfile.is_zipfile(path)
+            torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        except LOAD_ERRORS as error:
+            msg = (
+                f"{path} is not loaded, because {_explain_refusal(error)}; have the weights alone "
+                "saved: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+            )
+            raise ModelUnavailableError(msg) from error
+
+
+def _explain_refusal(error: BaseException) -> str:
+    if named := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"it holds more than weights, and would run {named[1]}"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds something other than weights"
+    return f"it cannot be read as weights ({describe_failure(error)})"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -150,6 +216,9 @@ class TorchEncoder:
         Identity.
     runtime : Runtime
         Device, precision and batch size.
+    no_text : str
+        What is said to somebody who gives a text to a model without a text side; by default that
+        it is image-only.
     """
 
     def __init__(
@@ -162,6 +231,7 @@ class TorchEncoder:
         logit_scale: float,
         fingerprint: Fingerprint,
         runtime: Runtime,
+        no_text: str = "",
     ) -> None:
         self.name = name
         self.module = module
@@ -172,6 +242,7 @@ class TorchEncoder:
         self.runtime = runtime
         self._image_tower = image_tower
         self._text_tower = text_tower
+        self._no_text = no_text or explain_no_text_tower(name)
 
     @property
     def device(self) -> str:
@@ -246,7 +317,7 @@ class TorchEncoder:
         """
         tower = self._text_tower
         if tower is None:
-            raise NoTextTowerError(explain_no_text_tower(self.name))
+            raise NoTextTowerError(self._no_text)
         parts = _split(len(texts), self.runtime.batch_size)
         return self._stack(self._embed_texts(tower, texts[part]) for part in parts)
 

@@ -16,16 +16,18 @@ import transformers
 from transformers.utils import logging as transformers_logging
 
 from bioprobe.encoders.catalog import ModelSource
-from bioprobe.encoders.encoder import Fingerprint, hash_description
+from bioprobe.encoders.encoder import Fingerprint, explain_no_tokenizer, hash_description
 from bioprobe.encoders.families.torch_encoder import (
+    LOAD_ERRORS,
     ImageTower,
     Runtime,
     TextTower,
     TorchEncoder,
+    describe_failure,
     find_padding,
     measure_dim,
 )
-from bioprobe.encoders.hub import TRANSFORMERS, Snapshot, get_snapshot, hash_files
+from bioprobe.encoders.hub import TRANSFORMERS, Snapshot, get_snapshot, has_tokenizer, hash_files
 from bioprobe.errors import ModelUnavailableError
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ def load_transformers(source: ModelSource, runtime: Runtime) -> TorchEncoder:
             snapshot.folder, local_files_only=True
         )
         text_tower = _build_text_tower(model, snapshot)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except LOAD_ERRORS as error:
         if isinstance(error, ModelUnavailableError):
             raise
         raise ModelUnavailableError(_explain_broken(source, snapshot, error)) from error
@@ -116,6 +118,7 @@ def load_transformers(source: ModelSource, runtime: Runtime) -> TorchEncoder:
             backend="transformers",
         ),
         runtime=runtime,
+        no_text=explain_no_tokenizer(source.name, snapshot.folder) if _reads_text(model) else "",
     )
 
 
@@ -193,8 +196,12 @@ def _find_draft_side(processor: transformers.BaseImageProcessor) -> int:
     return 2 * max(sides, default=0)
 
 
+def _reads_text(model: transformers.PreTrainedModel) -> bool:
+    return hasattr(model, "get_text_features")
+
+
 def _build_text_tower(model: transformers.PreTrainedModel, snapshot: Snapshot) -> TextTower | None:
-    if not hasattr(model, "get_text_features"):
+    if not _reads_text(model) or not has_tokenizer(snapshot.folder):
         return None
     tokenizer = transformers.AutoTokenizer.from_pretrained(snapshot.folder, local_files_only=True)
     padding = find_padding(tokenizer)
@@ -246,5 +253,5 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- settings are of any JSON type
 
 
 def _explain_broken(source: ModelSource, snapshot: Snapshot, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0][:200]
-    return f'model "{source.name}": transformers cannot load {snapshot.folder}: {reason}'
+    said = describe_failure(error)
+    return f'model "{source.name}": transformers cannot load {snapshot.folder}: {said}'

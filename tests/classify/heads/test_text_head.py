@@ -92,13 +92,16 @@ def test_rows_of_zeros_and_of_no_numbers_are_left_out(store: EmbeddingStore) -> 
     assert list_heads(store) == ["h"]
 
 
-def test_a_name_is_used_once_and_is_a_name(store: EmbeddingStore, head: TextHead) -> None:
+def test_a_name_is_used_once_and_is_a_name(
+    store: EmbeddingStore, head: TextHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, message in (("tol", "already; choose another --name"), ("../x", "cannot name")):
         with pytest.raises(StoreError, match=message):
             write_head(store, name, head.taxa, [VECTORS], source="x")
     with pytest.raises(StoreError, match=r"no text head 'nope'; it has tol"):
         read_head(store, "nope")
-    with store.lock(), pytest.raises(StoreLockedError):
+    monkeypatch.setattr("bioprobe.zeroshot.text_head.QUICK_WAIT_S", 0.1)
+    with store.lock(), pytest.raises(StoreLockedError, match=r"was not done within 0\.1 s"):
         write_head(store, "late", head.taxa, [VECTORS], source="x")
 
 

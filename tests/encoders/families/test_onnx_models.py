@@ -107,11 +107,14 @@ def test_preprocessing_that_cannot_be_meant_is_refused(
 
 
 def test_two_numbers_squash_and_one_keeps_the_aspect() -> None:
-    picture = Image.new("RGB", (40, 20))
-    squash = read_preprocessing({"resize_px": "10,12"})
-    assert squash.apply(picture).shape == (3, 10, 12)
-    crop = read_preprocessing({"resize_px": 10, "crop_px": "10,16"})
-    assert crop.apply(picture).shape == (3, 10, 16)
+    picture = Image.fromarray(np.arange(2400, dtype=np.uint32).astype(np.uint8).reshape(20, 40, 3))
+    plain = {"mean": "0,0,0", "std": "1,1,1", "interpolation": "bilinear"}
+    squash = read_preprocessing({"resize_px": "10,12", **plain}).apply(picture)
+    resized = picture.resize((12, 10), Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(squash, np.asarray(resized).transpose(2, 0, 1) / 255, atol=1e-6)
+    crop = read_preprocessing({"resize_px": 10, "crop_px": "10,16", **plain}).apply(picture)
+    middle = picture.resize((20, 10), Image.Resampling.BILINEAR).crop((2, 0, 18, 10))
+    np.testing.assert_allclose(crop, np.asarray(middle).transpose(2, 0, 1) / 255, atol=1e-6)
 
 
 def test_an_onnx_encoder_refuses_text_and_precision(onnx_file: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from bioprobe.encoders import Encoder, load_encoder
-from bioprobe.errors import ModelUnavailableError, PromptError
+from bioprobe.errors import ModelUnavailableError, NoTextTowerError, PromptError
 
 
 def compute_directly(
@@ -81,8 +81,10 @@ def test_pixels_encode_as_their_images_do(encoder: Encoder, pictures: list[Image
 
 def test_pixels_may_be_read_only(encoder: Encoder, pictures: list[Image.Image]) -> None:
     pixels = encoder.preprocess(pictures[0])[None]
+    expected, before = encoder.encode_pixels(pixels.copy()), pixels.copy()
     pixels.flags.writeable = False
-    assert encoder.encode_pixels(pixels).shape == (1, 24)
+    np.testing.assert_array_equal(encoder.encode_pixels(pixels), expected)
+    np.testing.assert_array_equal(pixels, before)
 
 
 @pytest.mark.parametrize(("fixture", "limit"), [("open_clip_dir", 77), ("open_clip_hf_dir", 12)])
@@ -212,3 +214,19 @@ def test_a_tag_is_loaded_with_its_own_activation_and_preprocessing(
 def test_a_tag_open_clip_does_not_know_is_refused_with_those_it_does() -> None:
     with pytest.raises(ModelUnavailableError, match=r"no such pretrained tag; its tags are openai"):
         load_encoder("ViT-B-32/nobody")
+
+
+def test_without_its_tokenizer_it_encodes_images_and_says_what_texts_need(
+    open_clip_hf_dir: Path, pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(open_clip_hf_dir, bare, ignore=shutil.ignore_patterns("*token*"))
+    encoder = load_encoder(f"local-dir:{bare}", device="cpu")
+    expected = load_encoder(f"local-dir:{open_clip_hf_dir}", device="cpu")
+    np.testing.assert_array_equal(encoder.encode_image(pictures), expected.encode_image(pictures))
+    assert encoder.fingerprint.is_compatible(expected.fingerprint)
+    assert encoder.logit_scale == expected.logit_scale
+    assert not encoder.has_text_tower
+    said = rf"its tokenizer is not in {bare}; copy tokenizer\.json and .* of somewhere/else there"
+    with pytest.raises(NoTextTowerError, match=said):
+        encoder.encode_text(["owl"])

@@ -145,3 +145,19 @@ def test_siglip2_of_variable_resolution_is_refused_with_an_alternative(
         shutil.copy(siglip_dir / name, tmp_path)
     with pytest.raises(ModelUnavailableError, match="google/siglip2-base-patch16-224"):
         load_encoder(f"transformers:{tmp_path}", device="cpu")
+
+
+@pytest.mark.parametrize("fixture", ["clip_dir", "siglip_dir"])
+def test_without_its_tokenizer_it_encodes_images_and_says_what_texts_need(
+    request: pytest.FixtureRequest, fixture: str, pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    whole: Path = request.getfixturevalue(fixture)
+    bare = shutil.copytree(whole, tmp_path / "bare", ignore=shutil.ignore_patterns("*token*"))
+    encoder = load_encoder(f"transformers:{bare}", device="cpu")
+    expected = load_encoder(f"transformers:{whole}", device="cpu")
+    np.testing.assert_array_equal(encoder.encode_image(pictures), expected.encode_image(pictures))
+    assert encoder.fingerprint.is_compatible(expected.fingerprint)
+    assert encoder.logit_scale == expected.logit_scale
+    assert not encoder.has_text_tower
+    with pytest.raises(NoTextTowerError, match=rf"its tokenizer is not in {bare}; copy tokenizer"):
+        encoder.encode_text(["owl"])

@@ -42,23 +42,31 @@ def test_two_encoders_together_are_better_than_either() -> None:
     assert stack > max(alone) + 0.03
 
 
+def stack_plainly(
+    matrices: list[Vectors], y: npt.NDArray[np.str_], folds: npt.NDArray[np.int64], c: float
+) -> npt.NDArray[np.float64]:
+    """Answer the rows by scikit-learn's regression on what LDA says of each without its fold."""
+    names = np.unique(y)
+    answers = [np.zeros((len(y), len(names))) for _ in matrices]
+    for own, matrix in zip(answers, matrices, strict=True):
+        for fold in np.unique(folds):
+            out = folds == fold
+            probe = make_probe(*LDA).fit(matrix[~out], y[~out])
+            own[np.ix_(out, np.isin(names, y[~out]))] = probe.predict_proba(matrix[out])
+    # Of two classes scikit-learn has one vector of weights, half as much penalised.
+    reference = LogisticRegression(C=c * (2 if len(names) == 2 else 1), tol=1e-8, max_iter=5000)
+    reference.fit(np.log(np.maximum(np.concatenate(answers, axis=1), 1e-4)), y)
+    bases = [make_probe(*LDA).fit(matrix, y).predict_proba(matrix) for matrix in matrices]
+    asked = np.log(np.maximum(np.concatenate(bases, axis=1), 1e-4))
+    return np.asarray(reference.predict_proba(asked))
+
+
 def test_it_is_logistic_regression_on_answers_out_of_fold() -> None:
     matrices, y = draw(90)
     folds = np.arange(90) // 3 % 3
-    answers = np.zeros((90, 6))
-    for place, matrix in enumerate(matrices):
-        for fold in range(3):
-            out = folds == fold
-            probe = make_probe(*LDA).fit(matrix[~out], y[~out])
-            answers[out, 3 * place : 3 * place + 3] = probe.predict_proba(matrix[out])
-    reference = LogisticRegression(C=0.5, tol=1e-8, max_iter=5000)
-    reference.fit(np.log(np.maximum(answers, 1e-4)), y)
     stack = StackProbe(BASES, C=0.5).fit(matrices, y, folds)
-    bases = [make_probe(*LDA).fit(matrix, y).predict_proba(matrix) for matrix in matrices]
-    asked = np.log(np.maximum(np.concatenate(bases, axis=1), 1e-4))
-    np.testing.assert_allclose(
-        stack.predict_proba(matrices), reference.predict_proba(asked), atol=2e-3
-    )
+    expected = stack_plainly(matrices, y, folds, 0.5)
+    np.testing.assert_allclose(stack.predict_proba(matrices), expected, atol=2e-3)
 
 
 def test_rows_without_a_fold_train_the_bases_alone() -> None:
@@ -76,8 +84,12 @@ def test_rows_without_a_fold_train_the_bases_alone() -> None:
 
 def test_a_class_that_a_fold_lacks_has_no_probability_there() -> None:
     matrices, y = draw(60)
-    folds = np.where(y == "c", 0, np.arange(60) % 4)
-    assert StackProbe(BASES).fit(matrices, y, folds).predict_proba(matrices).shape == (60, 3)
+    folds = np.where(y == "b", 0, np.arange(60) % 4)
+    stack = StackProbe(BASES, C=0.1).fit(matrices, y, folds)
+    expected = stack_plainly(matrices, y, folds, 0.1)
+    np.testing.assert_allclose(stack.predict_proba(matrices), expected, atol=2e-3)
+    logs = stack._answer_out_of_fold(matrices, y, folds)
+    assert (logs[folds == 0][:, [1, 4]] == np.float32(np.log(1e-4))).all()
 
 
 def test_one_array_is_for_all_bases() -> None:
@@ -145,7 +157,11 @@ def test_a_stack_of_several_matrices_is_not_asked_by_one() -> None:
 
 def test_two_classes_are_told_apart() -> None:
     matrices, y = draw(40, n_classes=2)
-    assert StackProbe(BASES).fit(matrices, y).predict_proba(matrices).shape == (40, 2)
+    folds = np.arange(40) // 2 % 4
+    stack = StackProbe(BASES).fit(matrices, y, folds)
+    expected = stack_plainly(matrices, y, folds, 1.0)
+    assert expected.std(axis=0).min() > 0.05
+    np.testing.assert_allclose(stack.predict_proba(matrices), expected, atol=2e-3)
 
 
 def test_settings_out_of_range_are_refused() -> None:
@@ -158,8 +174,12 @@ def test_settings_out_of_range_are_refused() -> None:
 
 def test_it_is_known_by_name_and_its_settings_may_come_from_json() -> None:
     matrices, y = draw(30)
-    probe = make_probe("stack", {"bases": [["lda", {}], ["centroid", {}]]})
-    assert probe.fit(matrices[0], y).predict(matrices[0]).shape == (30,)
+    probe = make_probe("stack", {"bases": [["lda", {"shrinkage": 0.5}], ["centroid", {}]]})
+    same = StackProbe([("lda", {"shrinkage": 0.5}), ("centroid", {})])
+    np.testing.assert_array_equal(
+        probe.fit(matrices[0], y).predict_proba(matrices[0]),
+        same.fit(matrices[0], y).predict_proba(matrices[0]),
+    )
 
 
 def test_matrices_that_do_not_fit_are_refused() -> None:

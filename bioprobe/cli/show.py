@@ -1,22 +1,26 @@
-"""Results to a file or to standard output, messages to standard error."""
+"""Results to a file or to standard output; messages and progress to standard error."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bioprobe.cli.options import RANK_NAMES
+from bioprobe.cli.options import FORMATS
 from bioprobe.errors import SourceError
+from bioprobe.options import RANK_NAMES
+from bioprobe.progress import Progress, Step
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
+    from tqdm import tqdm
 
-FORMATS = ("csv", "json", "parquet", "table")
 _TERMINAL_ROWS = 20
 # Between the columns of a table, and the most characters that a column of text needs in a row.
 _GAP = "  "
@@ -175,3 +179,40 @@ def _prepare(output: str) -> Path:
     path = Path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextlib.contextmanager
+def show_progress(*, quiet: bool) -> Iterator[Progress]:
+    """Show a bar with the rate and the time left, and the number of failures.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+
+    Yields
+    ------
+    callable
+        To be told each step; a bar begins with the first of a kind.
+    """
+    from tqdm import tqdm
+
+    # None: off unless standard error is a terminal.
+    disable = True if quiet else None
+    bars: dict[tuple[int, str], tqdm[Any]] = {}
+
+    def advance(step: Step) -> None:
+        counted = (step.total, step.what)
+        if counted not in bars:
+            unit = f" {step.what}"
+            bars[counted] = tqdm(total=step.total, unit=unit, disable=disable, smoothing=0.1)
+        bar = bars[counted]
+        if step.n_failed:
+            bar.set_postfix(failed=step.n_failed, refresh=False)
+        bar.update(step.done - bar.n)
+
+    try:
+        yield advance
+    finally:
+        for bar in bars.values():
+            bar.close()

@@ -1,0 +1,342 @@
+"""What lies in a store on disk: its facts, whether it is whole, its index, and its exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from bioprobe.errors import MisuseError
+from bioprobe.face.opened import Opened
+from bioprobe.options import (
+    Level,
+    Option,
+    StoreFolder,
+    Taxa,
+    Templates,
+    TextTypeName,
+    With,
+    question,
+)
+from bioprobe.result import PROBLEM, Note
+
+if TYPE_CHECKING:
+    from bioprobe.index import IndexReport
+    from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
+    from bioprobe.quality.description import StoreFacts
+    from bioprobe.store.health import Repair, Verification
+
+TEXT_HEAD = "treeoflife"
+VECTOR_LAYOUTS = ("clip-retrieval", "datasets", "emb-explorer", "hpc-inference", "npy")
+INDEX_KINDS = ("flat", "hnsw", "ivf", "ivfpq", "sq8")
+_LAYOUT_NAMES = (*VECTOR_LAYOUTS, TEXT_HEAD)
+
+Layout = Annotated[
+    str | None,
+    Option(
+        f"Layout of the file: {', '.join(_LAYOUT_NAMES)}. Recognised when it is read.",
+        choices=_LAYOUT_NAMES,
+    ),
+]
+_AS_HEAD = With("layout", (TEXT_HEAD,))
+_APPROXIMATE = With("kind", INDEX_KINDS[1:])
+
+
+class Keeps(Opened):
+    """What lies on disk."""
+
+    @question
+    def info(self) -> StoreFacts:
+        """Tell the encoder, the counts, the labels and the failures of the store."""
+        from bioprobe.quality.description import StoreFacts, describe_store
+
+        return StoreFacts(describe_store(self._view.store))
+
+    @question
+    def verify(
+        self,
+        *,
+        repair: Annotated[
+            bool, Option("Take damaged shards out and lay them aside; nothing is deleted.")
+        ] = False,
+    ) -> Verification:
+        """Check every byte of the store against its manifest.
+
+        Parameters
+        ----------
+        repair : bool
+            Whether damaged shards are taken out first and laid aside; nothing is deleted. Open
+            the store anew then.
+
+        Raises
+        ------
+        StoreLockedError
+            If it is to be repaired and another process is writing to it.
+        """
+        from bioprobe.store import EmbeddingStore, repair_store, verify_store
+        from bioprobe.store.health import Verification
+
+        folder = self.folder
+        repaired = repair_store(folder) if repair else None
+        store = EmbeddingStore.open(folder)
+        problems = tuple(verify_store(store))
+        said = list(_tell_repair(repaired, folder)) if repaired is not None else []
+        if problems:
+            text = (
+                f"Error: {len(problems)} problem(s) in {folder}; restore these files from a copy, "
+                "or run: bioprobe store verify --repair"
+            )
+            said.append(Note(text, PROBLEM))
+        else:
+            n_shards = len(store.manifest.present_shards)
+            said.append(Note(f"{folder} is whole: {len(store):,} images in {n_shards} shards"))
+        return Verification(folder, len(store), problems, repaired).say(said)
+
+    @question
+    def index(
+        self,
+        kind: Annotated[
+            str,
+            Option(
+                "flat: exact, no index. hnsw: quickest, larger than the vectors. ivf: as large. "
+                "ivfpq: smallest. sq8: a quarter. Candidates are compared again by their vectors.",
+                ("--kind",),
+                INDEX_KINDS,
+            ),
+        ] = "hnsw",
+        *,
+        recall: Annotated[
+            float,
+            Option(
+                "Least share of the k nearest images that is found, in (0, 1].",
+                when=(_APPROXIMATE,),
+            ),
+        ] = 0.95,
+        k: Annotated[int, Option("Answers the recall is about.", ("-k", "--k"), least=1)] = 10,
+        seed: Annotated[
+            int, Option("Seed of the held-out images and the training.", when=(_APPROXIMATE,))
+        ] = 0,
+    ) -> IndexReport:
+        """Build the index that search uses, as quick as a recall allows, and measure it.
+
+        Parameters
+        ----------
+        kind : str
+            ``flat``, which is exact and needs none, ``hnsw``, ``ivf``, ``ivfpq`` or ``sq8``.
+        recall : float
+            Least share of the ``k`` nearest images that is found, in (0, 1].
+        k : int
+            Answers that the recall is about, ≥ 1.
+        seed : int
+            Of the held-out images and the training.
+
+        See Also
+        --------
+        bioprobe.index.build_index : how it is chosen, and what it raises.
+        """
+        from bioprobe.index import build_index
+
+        report = build_index(self._view.store, kind, recall=recall, k=k, seed=seed)
+        said = [Note(f"search in {self.folder} now uses it")]
+        if not report.is_reached:
+            text = (
+                "the recall measured is below what was asked for, within its error; kept all the "
+                "same"
+            )
+            said.insert(0, Note(text, PROBLEM))
+        return report.say(said)
+
+    @question
+    def export(
+        self,
+        target: Annotated[str | Path, Option("File or folder to write.", ("-",), shell=Path)],
+        layout: Layout = None,
+        *,
+        level: Annotated[Level, _AS_HEAD] = "species",
+        taxa: Annotated[Taxa, _AS_HEAD] = None,
+        text_type: Annotated[TextTypeName, _AS_HEAD] = "taxon_com",
+        templates: Annotated[Templates, _AS_HEAD] = "plain",
+    ) -> ExportSummary:
+        """Write the vectors for another tool, with all that is known of the images.
+
+        Parameters
+        ----------
+        target : str or Path
+            File, or folder for the layouts that are one.
+        layout : str
+            ``clip-retrieval``, ``datasets``, ``emb-explorer``, ``hpc-inference`` or ``npy``. As
+            ``treeoflife`` the classes that zero-shot would ask for are written instead, as a text
+            head.
+        level, taxa, text_type, templates : str
+            The classes of a text head, and how they are written.
+
+        Raises
+        ------
+        MisuseError
+            If no layout is named.
+        SourceError
+            If there is no such layout, the target's ending is another's, or a folder is there.
+        """
+        if layout is None:
+            msg = f"say which layout to write: --layout {' | '.join(_LAYOUT_NAMES)}"
+            raise MisuseError(msg)
+        if layout == TEXT_HEAD:
+            return self._export_head(Path(target), level, taxa, text_type, templates)
+        from bioprobe.interchange import export_store
+
+        summary = export_store(self._view, Path(target), layout)
+        said = f"{summary.n_exported:,} vectors of dim {summary.dim} ({layout}) -> {target}"
+        return summary.say((*self._notes, said))
+
+    def _export_head(
+        self, target: Path, level: str, taxa: str | Path | None, text_type: str, templates: str
+    ) -> ExportSummary:
+        from bioprobe.interchange import ExportSummary
+        from bioprobe.interchange.treeoflife import export_text_head
+        from bioprobe.prompts import PromptSet, TextType, read_templates
+        from bioprobe.taxonomy import Rank
+        from bioprobe.zeroshot.candidates import find_candidates
+
+        named = None if taxa is None else str(taxa)
+        classes = find_candidates(self._view.store, named, Rank.parse(level))
+        prompts = PromptSet(classes, TextType.parse(text_type), read_templates(templates))
+        export_text_head(target, classes, prompts.embed(self._texts.encode_text))
+        summary = ExportSummary(target, TEXT_HEAD, len(classes), self._view.manifest.dim)
+        return summary.say([f"{len(classes):,} classes -> {target}"])
+
+
+@question
+def import_vectors(
+    source: Annotated[
+        str | Path, Option("File or folder of vectors, or a text head.", ("-",), shell=Path)
+    ],
+    *,
+    model: Annotated[str, Option("Encoder that made them, on your word.", ("--model", "-m"))],
+    store: StoreFolder,
+    layout: Layout = None,
+    column: Annotated[str | None, Option("Column of the vectors.")] = None,
+    path_column: Annotated[str | None, Option("Column that names the image.")] = None,
+    root: Annotated[
+        str | Path | None,
+        Option("Folder that the names of the images start from.", shell=Path),
+    ] = None,
+    logit_scale: Annotated[
+        float | None,
+        Option(
+            "Factor from similarity to logits; known for BioCLIP, CLIP and models that are on "
+            "this machine."
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None, Option("How a new store keeps vectors: float32 or float16.")
+    ] = None,
+    name: Annotated[
+        str | None, Option("Name of a text head in the store; by default the file's.")
+    ] = None,
+) -> ImportSummary | HeadSummary:
+    """Bring vectors that another tool made into a store, or a text head into one that is there.
+
+    Parameters
+    ----------
+    source : str or Path
+        File or folder of vectors, or a text head.
+    model : str
+        Encoder that made them, on your word.
+    store : str or Path
+        Folder of the store.
+    layout : str, optional
+        Layout of the source; recognised by default.
+    column, path_column : str, optional
+        Columns of the vectors, and of the names of the images.
+    root : str or Path, optional
+        Folder that the names of the images start from.
+    logit_scale : float, optional
+        Factor from similarity to logits.
+    dtype : str, optional
+        How a new store keeps vectors, ``float32`` or ``float16``.
+    name : str, optional
+        Name of a text head in the store.
+
+    Raises
+    ------
+    MisuseError
+        If an option is given that is for the other kind of source.
+
+    See Also
+    --------
+    bioprobe.interchange.import_vectors : what it raises besides.
+    """
+    from bioprobe.interchange import recognise_layout
+
+    source = Path(source)
+    chosen = layout or recognise_layout(source)
+    for_vectors = {
+        "--column": column, "--path-column": path_column, "--root": root,
+        "--logit-scale": logit_scale, "--dtype": dtype,
+    }  # fmt: skip
+    if chosen == TEXT_HEAD:
+        _refuse(for_vectors, f"{source} is a text head")
+        return _import_head(source, Path(store), model, name)
+    _refuse({"--name": name}, f"{source} is no text head")
+    from bioprobe.interchange import import_vectors as bring
+
+    summary = bring(
+        source, Path(store), model=model, layout=layout, logit_scale=logit_scale, dtype=dtype,
+        root=None if root is None else Path(root), column=column, path_column=path_column,
+    )  # fmt: skip
+    return summary.say(_tell_import(summary))
+
+
+import_vectors.__module__ = "bioprobe"
+
+
+def _refuse(given: Mapping[str, object], reason: str) -> None:
+    for flag, value in given.items():
+        if value is not None:
+            msg = f"{flag} does not count here, since {reason}; leave it out"
+            raise MisuseError(msg)
+
+
+def _import_head(source: Path, store: Path, model: str, name: str | None) -> HeadSummary:
+    from bioprobe.interchange import import_text_head
+    from bioprobe.store import EmbeddingStore
+
+    head = import_text_head(source, EmbeddingStore.open(store), model=model, name=name)
+    said = (
+        f"{head.n_imported:,} texts as the head {head.name}, {head.n_left_out:,} without a "
+        f"direction left out -> {store}; ask: bioprobe zeroshot --head {head.name}"
+    )
+    return head.say([said])
+
+
+def _tell_import(summary: ImportSummary) -> list[Note]:
+    low, high = summary.norms
+    was = "were unit" if summary.is_normalised else f"had norms {low:.3g} to {high:.3g}, now 1"
+    said = [
+        Note(
+            f"{summary.n_imported:,} vectors of dim {summary.dim} ({summary.layout}; they {was}), "
+            f"{summary.n_unlabelled:,} without a label, {summary.n_failed:,} failed -> "
+            f"{summary.store}"
+        )
+    ]
+    if summary.left_out:
+        columns = ", ".join(summary.left_out)
+        said.append(Note(f"columns that a table of images cannot hold: {columns}"))
+    if summary.logit_scale == 1:
+        text = "the logit scale is not known, so probabilities are flat: give --logit-scale"
+        said.append(Note(text))
+    if summary.n_failed:
+        failures = summary.store / "failures.parquet"
+        text = f"What failed and why: {failures}, or bioprobe store info"
+        said.append(Note(text, PROBLEM))
+    return said
+
+
+def _tell_repair(repair: Repair, store: Path) -> list[Note]:
+    if not repair.shards:
+        return []
+    text = (
+        f"{repair.n_lost:,} images in {len(repair.shards)} damaged shards taken out, which now "
+        f"lie in {store / 'damaged'}; run bioprobe embed on the same sources again"
+    )
+    return [Note(text, PROBLEM)]

@@ -1,0 +1,710 @@
+"""Taxa that are added by name, by text or by pictures.
+
+The functions are about the list that counts in every store of a user; the methods of a store are
+about its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from bioprobe.errors import SourceError
+from bioprobe.face.opened import Opened
+from bioprobe.options import (
+    Device,
+    Ending,
+    Level,
+    Model,
+    Option,
+    StoreFolder,
+    Taxa,
+    Templates,
+    TextTypeName,
+    With,
+    Without,
+    question,
+)
+from bioprobe.result import WARNING, Note
+
+if TYPE_CHECKING:
+    from bioprobe.prompts import PromptSet
+    from bioprobe.store import EmbeddingStore
+    from bioprobe.store.added_taxa import AddedList
+    from bioprobe.taxonomy import Taxon, Taxonomy
+    from bioprobe.types import Vectors
+    from bioprobe.zeroshot.added_taxa import Added, KnownTaxa
+    from bioprobe.zeroshot.blending import Blend
+    from bioprobe.zeroshot.likeness import Likeness, Neighbours
+    from bioprobe.zeroshot.unseen import GeneralisedReport
+
+__all__ = ["add", "export", "import_list", "list", "remove"]
+
+TaxonName = Annotated[str, Option("Scientific name, such as 'Panthera uncia'.", ("-",))]
+CommonName = Annotated[str, Option("Common name.")]
+LineageNames = Annotated[
+    str, Option("Names from kingdom down, separated by commas; leave holes empty.")
+]
+Parent = Annotated[
+    str,
+    Option(
+        "Name of a known taxon above it, such as its family; the lineage is completed from the "
+        "labels, the added taxa and the lists that ship."
+    ),
+]
+Descriptions = Annotated[
+    Sequence[str],
+    Option(
+        "Text that describes it, used instead of its names; may be given more than once.",
+        ("--prompt",),
+    ),
+]
+AddedName = Annotated[str, Option("Scientific or common name of an added taxon.", ("-",))]
+TaxonFile = Annotated[
+    str | Path,
+    Option(
+        "Taxon list: CSV, TSV, Parquet, JSON, Darwin Core, SpeciesNet or TreeOfLife file, a text "
+        "file with a name a line, or a list that ships.",
+        ("-",),
+        shell=str,
+    ),
+]
+Synonyms = Annotated[
+    str | Path | None, Option("Table with the columns synonym and accepted.", shell=str)
+]
+ListTarget = Annotated[
+    str | Path,
+    Option(
+        "A .csv that bioprobe taxa import and --taxa read, or a .npy: TreeOfLife's form, text "
+        "embeddings of shape (dim, n) with a .json of names beside them.",
+        ("-",),
+        shell=Path,
+    ),
+]
+_HEAD = Ending("target", ".npy")
+
+
+class Names(Opened):
+    """What a store knows by name."""
+
+    @question
+    def add_taxon(
+        self,
+        name: TaxonName,
+        *,
+        common: CommonName = "",
+        lineage: Annotated[LineageNames, Without("parent")] = "",
+        parent: Parent = "",
+        prompts: Descriptions = (),
+        images: Annotated[
+            Sequence[str | Path],
+            Option(
+                "Example picture, or a folder of them; may be given more than once. The class is "
+                "made of them and of its text, with a weight and an offset chosen on labelled "
+                "images.",
+                shell=Path,
+            ),
+        ] = (),
+        no_text: Annotated[
+            bool, Option("With --images: of the pictures alone.", when=(With("images"),))
+        ] = False,
+        taxa: Annotated[Taxa, With("images")] = None,
+        text_type: Annotated[TextTypeName, With("images")] = "taxon_com",
+        templates: Annotated[Templates, With("images")] = "plain",
+    ) -> Added:
+        """Add a taxon; the next question has it among its classes.
+
+        Parameters
+        ----------
+        name : str
+            Scientific name.
+        common : str
+            Common name.
+        lineage : str
+            Names from kingdom down, separated by commas.
+        parent : str
+            Known taxon above it, which completes the lineage.
+        prompts : sequence of str
+            Texts that describe it, used instead of its names.
+        images : sequence of str or Path
+            Example pictures, or folders of them. The class is made of them and of its text.
+        no_text : bool
+            Whether the pictures count alone.
+        taxa : str or Path, optional
+            Classes that the weight of the pictures is chosen among; by default the labels.
+        text_type, templates : str
+            How these are written.
+
+        Raises
+        ------
+        TaxonomyError
+            If it was added before, or contradicts the taxa that were.
+        PromptError
+            If nobody knows the parent.
+
+        Examples
+        --------
+        >>> store.add_taxon("Panthera uncia", common="snow leopard", parent="Felidae")
+        ... # doctest: +SKIP
+        """
+        from bioprobe.store.added_taxa import AddedList
+
+        store = self._view.store
+        taxon = _complete(name, common, lineage, parent, prompts, store)
+        place = AddedList.of_store(store)
+        if not images:
+            return _add_by_text(place, taxon)
+        with place.lock():
+            written = (taxa, text_type, templates)
+            blend = self._add_pictures(taxon, images, written, with_text=not no_text)
+        return _tell_added(place, taxon, blend, _count_pictures(store, taxon))
+
+    @question
+    def remove_taxon(self, name: AddedName) -> KnownTaxa:
+        """Remove an added taxon, and its example pictures.
+
+        Parameters
+        ----------
+        name : str
+            Scientific or common name.
+
+        Raises
+        ------
+        TaxonomyError
+            If no such taxon was added.
+        """
+        from bioprobe.store.added_taxa import AddedList
+
+        return _remove(AddedList.of_store(self._view.store), name, self._view.store)
+
+    @question
+    def taxa(self) -> KnownTaxa:
+        """List the taxa that were added to the store or by the user, and those of the labels."""
+        from bioprobe.zeroshot.added_taxa import KnownTaxa, list_known
+
+        return KnownTaxa(tuple(list_known(self._view.store)))
+
+    @question
+    def import_taxa(self, file: TaxonFile, *, synonyms: Synonyms = None) -> KnownTaxa:
+        """Add every taxon of a list; one that was added before is completed.
+
+        Parameters
+        ----------
+        file : str or Path
+            Taxon list, or the name of one that ships.
+        synonyms : str or Path, optional
+            Table with the columns ``synonym`` and ``accepted``.
+
+        Returns
+        -------
+        KnownTaxa
+            All that are added now.
+        """
+        from bioprobe.store.added_taxa import AddedList
+
+        return _import(AddedList.of_store(self._view.store), file, synonyms)
+
+    @question
+    def export_taxa(
+        self,
+        target: ListTarget,
+        *,
+        text_type: Annotated[TextTypeName, _HEAD] = "taxon_com",
+        templates: Annotated[Templates, _HEAD] = "plain",
+    ) -> KnownTaxa:
+        """Write the added taxa, the store's and the user's, for another store or tool.
+
+        Parameters
+        ----------
+        target : str or Path
+            A ``.csv``, or a ``.npy`` of text embeddings with a ``.json`` of names beside it.
+            Example pictures are not written.
+        text_type, templates : str
+            How the taxa are written in a ``.npy``.
+
+        Raises
+        ------
+        SourceError
+            If nothing was added, or the target is of another kind.
+        """
+        from bioprobe.zeroshot.added_taxa import find_added_taxa
+
+        store = self._view.store
+        return _export(
+            Path(target), find_added_taxa(store), "added", str(store.folder),
+            lambda prompts: prompts.embed(self._texts.encode_text), text_type, templates,
+        )  # fmt: skip
+
+    @question
+    def check_taxon(
+        self,
+        name: Annotated[str, Option("Scientific name, known here or not.", ("-",))],
+        *,
+        common: CommonName = "",
+        lineage: LineageNames = "",
+        images: Annotated[
+            Sequence[str | Path],
+            Option(
+                "Picture of it, or a folder of them; may be given more than once. By default those "
+                "it was added with, or the images that are labelled with it.",
+                shell=Path,
+            ),
+        ] = (),
+        taxa: Taxa = None,
+        text_type: TextTypeName = "taxon_com",
+        templates: Templates = "plain",
+        k: Annotated[int, Option("Classes to show.", ("-k", "--k"), least=1)] = 5,
+    ) -> Likeness:
+        """Find the classes nearest to a taxon by text and by image; warn of confusion.
+
+        Parameters
+        ----------
+        name : str
+            Scientific name, known here or not.
+        common, lineage : str
+            What is said of it; by default what is known here.
+        images : sequence of str or Path
+            Pictures of it, or folders of them; by default those it was added with, or the images
+            that are labelled with it.
+        taxa : str or Path, optional
+            Classes to compare with; by default the labels.
+        text_type, templates : str
+            How they are written.
+        k : int
+            Classes of each kind, ≥ 1.
+        """
+        from bioprobe.taxonomy.taxon import complete_taxon
+        from bioprobe.zeroshot.candidates import find_candidates, find_known_taxa
+        from bioprobe.zeroshot.examples import embed_examples
+        from bioprobe.zeroshot.likeness import Likeness, find_neighbours, find_neighbours_by_image
+
+        store, listed = self._view.store, _name(taxa)
+        known = None if common or lineage else find_known_taxa(store, listed).find(name)
+        taxon = known or complete_taxon(name, lineage, common_name=common)
+        classes = find_candidates(store, listed, taxon.rank)
+        pictures = embed_examples(store, self._texts, _paths(images))[0] if images else None
+        by_image = find_neighbours_by_image(taxon, store, classes, pictures=pictures, k=k)
+        by_text = None
+        if store.manifest.has_text_tower:
+            prompts = _write(classes, text_type, templates)
+            by_text = find_neighbours(taxon, prompts, self._texts.encode_text, k=k)
+        options = {"name": name, "text_type": text_type, "templates": templates, "k": k}
+        return Likeness(
+            taxon,
+            by_text,
+            by_image,
+            self._view.describe(options),
+            (*self._notes, *_warn_of_confusion(taxon, by_text, by_image)),
+        )
+
+    @question
+    def measure_unseen(
+        self,
+        unseen_where: Annotated[
+            str,
+            Option(
+                "Condition on the images of taxa that the encoder was not trained with, such as "
+                "\"role == 'unseen-class'\"; two of these taxa at least."
+            ),
+        ],
+        *,
+        seen_where: Annotated[
+            str | None,
+            Option(
+                "Condition on the images of the other taxa; better not those it was trained on. "
+                "By default all that have a label."
+            ),
+        ] = None,
+        level: Level = "species",
+        taxa: Taxa = None,
+        text_type: TextTypeName = "taxon_com",
+        templates: Templates = "plain",
+        repeats: Annotated[int, Option("How often the unseen taxa are halved anew.", least=1)] = 5,
+        seed: Annotated[int, Option("Of the halving.")] = 0,
+    ) -> GeneralisedReport:
+        """Measure generalised zero-shot, and keep an offset for zero-shot answers in the store.
+
+        Parameters
+        ----------
+        unseen_where : str
+            Condition on the images of taxa that the encoder was not trained with.
+        seen_where : str, optional
+            Condition on the images of the other taxa; by default all that have a label.
+        level : str
+            Rank of the classes.
+        taxa : str or Path, optional
+            Classes; by default the labels.
+        text_type, templates : str
+            How they are written.
+        repeats : int
+            How often the unseen taxa are halved anew, ≥ 1.
+        seed : int
+            Of the halving.
+
+        Raises
+        ------
+        SelectionError
+            If fewer than two unseen classes, or fewer than two images of seen ones, have labels.
+
+        See Also
+        --------
+        bioprobe.zeroshot.unseen.measure_generalised : how it is measured.
+        """
+        from bioprobe.store.writing import QUICK_WAIT_S
+        from bioprobe.taxonomy import Rank
+        from bioprobe.zeroshot.candidates import find_candidates
+        from bioprobe.zeroshot.seen_offset import keep_offset
+        from bioprobe.zeroshot.unseen import measure_generalised
+
+        rank, store = Rank.parse(level), self._view.store
+        prompts = _write(find_candidates(store, _name(taxa), rank), text_type, templates)
+        report = measure_generalised(
+            store, prompts, self._texts.encode_text, rank=rank, unseen_condition=unseen_where,
+            seen_condition=seen_where, n_repeats=repeats, seed=seed,
+        )  # fmt: skip
+        asked = {"rank": level, "text_type": text_type, "templates": templates}
+        conditions = {"unseen_where": unseen_where, "seen_where": seen_where, "seed": seed}
+        with store.lock(wait_s=QUICK_WAIT_S):
+            keep_offset(store, report.offset, {**asked, **conditions, **report.to_dict()})
+        low, high = min(report.fold_offsets), max(report.fold_offsets)
+        said = (
+            f"unseen taxa: {len(report.offset.new)}; offsets of the halves: {low:.3f} to "
+            f"{high:.3f}; kept for zeroshot --offset auto: {report.offset.value:.3f}"
+        )
+        return report.say((*self._notes, said))
+
+    def _add_pictures(
+        self,
+        taxon: Taxon,
+        images: Sequence[str | Path],
+        written: tuple[str | Path | None, str, str],
+        *,
+        with_text: bool,
+    ) -> Blend:
+        """Add a taxon with example pictures; hold the store's lock meanwhile."""
+        from bioprobe.taxonomy import Taxonomy
+        from bioprobe.zeroshot.added_taxa import add_pictured
+        from bioprobe.zeroshot.blending import WEIGHT_FRACTIONS
+        from bioprobe.zeroshot.candidates import find_known_taxa
+        from bioprobe.zeroshot.examples import embed_examples
+
+        taxa, text_type, templates = written
+        known = find_known_taxa(self._view.store, _name(taxa)).at(taxon.rank)
+        prompts = _write(Taxonomy.merge((taxon, *known)), text_type, templates)
+        pictures = embed_examples(self._view.store, self._texts, _paths(images))
+        return add_pictured(
+            self._view, taxon, pictures, prompts, self._texts.encode_text,
+            weight_fractions=WEIGHT_FRACTIONS if with_text else (1.0,),
+        )  # fmt: skip
+
+
+@question
+def add(
+    name: TaxonName,
+    *,
+    common: CommonName = "",
+    lineage: Annotated[LineageNames, Without("parent")] = "",
+    parent: Parent = "",
+    prompts: Descriptions = (),
+    store: StoreFolder | None = None,
+) -> Added:
+    """Add a taxon to the list that counts in every store of this user.
+
+    Parameters
+    ----------
+    name : str
+        Scientific name.
+    common : str
+        Common name.
+    lineage : str
+        Names from kingdom down, separated by commas.
+    parent : str
+        Known taxon above it, which completes the lineage.
+    prompts : sequence of str
+        Texts that describe it, used instead of its names.
+    store : str or Path, optional
+        Folder of a store whose labels may name the parent, beside the user's taxa and the lists
+        that ship.
+
+    Raises
+    ------
+    TaxonomyError
+        If it was added before, or contradicts the taxa that were.
+    PromptError
+        If nobody knows the parent.
+
+    Examples
+    --------
+    >>> bp.taxa.add("Panthera uncia", common="snow leopard", parent="Felidae")  # doctest: +SKIP
+    """
+    from bioprobe.store.added_taxa import AddedList
+
+    labelled = _open(store) if parent and store is not None else None
+    taxon = _complete(name, common, lineage, parent, prompts, labelled)
+    return _add_by_text(AddedList.of_user(), taxon)
+
+
+@question
+def remove(name: AddedName) -> KnownTaxa:
+    """Remove a taxon from the list that counts in every store of this user.
+
+    Parameters
+    ----------
+    name : str
+        Scientific or common name.
+
+    Raises
+    ------
+    TaxonomyError
+        If no such taxon was added.
+    """
+    from bioprobe.store.added_taxa import AddedList
+
+    return _remove(AddedList.of_user(), name, None)
+
+
+@question
+def list() -> KnownTaxa:
+    """List the taxa that count in every store of this user."""
+    from bioprobe.store.added_taxa import read_user_taxa
+
+    return _know(read_user_taxa(), "user-wide")
+
+
+@question
+def import_list(file: TaxonFile, *, synonyms: Synonyms = None) -> KnownTaxa:
+    """Add every taxon of a list to the list that counts in every store of this user.
+
+    Parameters
+    ----------
+    file : str or Path
+        Taxon list, or the name of one that ships.
+    synonyms : str or Path, optional
+        Table with the columns ``synonym`` and ``accepted``.
+
+    Returns
+    -------
+    KnownTaxa
+        All that are added now.
+    """
+    from bioprobe.store.added_taxa import AddedList
+
+    return _import(AddedList.of_user(), file, synonyms)
+
+
+@question
+def export(
+    target: ListTarget,
+    *,
+    text_type: Annotated[TextTypeName, _HEAD] = "taxon_com",
+    templates: Annotated[Templates, _HEAD] = "plain",
+    store: StoreFolder | None = None,
+    model: Annotated[Model, _HEAD] = None,
+    device: Annotated[Device, _HEAD] = "auto",
+) -> KnownTaxa:
+    """Write the taxa that count in every store of this user, for another user or tool.
+
+    Parameters
+    ----------
+    target : str or Path
+        A ``.csv``, or a ``.npy`` of text embeddings with a ``.json`` of names beside it.
+    text_type, templates : str
+        How the taxa are written in a ``.npy``.
+    store : str or Path, optional
+        Folder of a store whose encoder embeds them, where no model is named.
+    model : str, optional
+        Encoder of a ``.npy``.
+    device : str
+        Where it runs.
+
+    Raises
+    ------
+    SourceError
+        If nothing was added, the target is of another kind, or no encoder is known.
+    """
+    from bioprobe.store.added_taxa import AddedList, read_user_taxa
+
+    def embed(prompts: PromptSet) -> Vectors:
+        from bioprobe.encoders import load_encoder
+        from bioprobe.store.view import View
+
+        if model is not None:
+            return prompts.embed(load_encoder(model, device=device).encode_text)
+        if store is not None:
+            return prompts.embed(Names(View.all(_open(store)), device=device)._texts.encode_text)
+        msg = f"text embeddings need an encoder; name one to write {target}: model='bioclip-2'"
+        raise SourceError(msg)
+
+    return _export(
+        Path(target), read_user_taxa(), "user-wide", AddedList.of_user().describe(), embed,
+        text_type, templates,
+    )  # fmt: skip
+
+
+def _open(store: str | Path) -> EmbeddingStore:
+    from bioprobe.store import EmbeddingStore
+
+    return EmbeddingStore.open(store)
+
+
+def _name(taxa: str | Path | None) -> str | None:
+    return None if taxa is None else str(taxa)
+
+
+def _paths(files: Sequence[str | Path]) -> Sequence[Path]:
+    return [Path(file) for file in files]
+
+
+def _write(taxa: Taxonomy, text_type: str, templates: str) -> PromptSet:
+    from bioprobe.prompts import PromptSet, TextType, read_templates
+
+    return PromptSet(taxa, TextType.parse(text_type), read_templates(templates))
+
+
+def _know(taxa: Taxonomy, origin: str) -> KnownTaxa:
+    from bioprobe.zeroshot.added_taxa import KnownTaxa, KnownTaxon
+
+    return KnownTaxa(tuple(KnownTaxon(taxon, origin) for taxon in taxa))
+
+
+def _find_origin(place: AddedList) -> str:
+    return "user-wide" if place.store is None else "added"
+
+
+def _complete(
+    name: str,
+    common: str,
+    lineage: str,
+    parent: str,
+    prompts: Sequence[str],
+    store: EmbeddingStore | None,
+) -> Taxon:
+    from bioprobe.taxonomy.taxon import complete_taxon
+    from bioprobe.zeroshot.candidates import find_parent
+
+    if parent:
+        above = find_parent(store, parent)
+        lineage = ",".join(above.lineage[: above.depth + 1])
+    return complete_taxon(name, lineage, common_name=common, prompts=tuple(prompts))
+
+
+def _add_by_text(place: AddedList, taxon: Taxon) -> Added:
+    from bioprobe.zeroshot.added_taxa import add_one
+
+    with place.lock():
+        add_one(place, taxon)
+    return _tell_added(place, taxon)
+
+
+def _tell_added(
+    place: AddedList, taxon: Taxon, blend: Blend | None = None, n_pictures: int = 0
+) -> Added:
+    from bioprobe.zeroshot.added_taxa import Added, KnownTaxon
+
+    added = Added(KnownTaxon(taxon, _find_origin(place), n_pictures), blend)
+    said = f"added {_show(taxon)} to {place.describe()}"
+    return added.say((*(_tell_blend(blend) if blend is not None else ()), said))
+
+
+def _tell_blend(blend: Blend) -> Sequence[str]:
+    """Say what was chosen, how, and what it does to the other classes."""
+    said = [
+        f"pictures count {blend.weight_fraction:g}, its text {1 - blend.weight_fraction:g}; "
+        f"{blend.offset:.3f} subtracted from its logit ({blend.rule})"
+    ]
+    if blend.own is not None:
+        said.append(f"of {blend.own.n_images:,} images of it, {blend.own.fraction:.3f} go to it")
+    if blend.others_before is not None and blend.others_after is not None:
+        said.append(
+            f"of {blend.others_before.n_images:,} labelled images of other classes, "
+            f"{blend.others_before.fraction:.3f} were right before, "
+            f"{blend.others_after.fraction:.3f} are now"
+        )
+    return said
+
+
+def _count_pictures(store: EmbeddingStore, taxon: Taxon) -> int:
+    from bioprobe.zeroshot.examples import read_examples
+
+    return sum(len(one) for one in read_examples(store) if one.taxon.lineage == taxon.lineage)
+
+
+def _remove(place: AddedList, name: str, store: EmbeddingStore | None) -> KnownTaxa:
+    from bioprobe.taxonomy import Taxonomy
+    from bioprobe.zeroshot.added_taxa import remove_one
+
+    with place.lock():
+        taxon = remove_one(place, name, store)
+    removed = _know(Taxonomy((taxon,)), _find_origin(place))
+    return removed.say([f"removed {_show(taxon)} from {place.describe()}"])
+
+
+def _import(place: AddedList, file: str | Path, synonyms: str | Path | None) -> KnownTaxa:
+    from bioprobe.taxonomy.lists import read_taxonomy
+    from bioprobe.taxonomy.synonyms import read_synonyms, replace_synonyms
+    from bioprobe.zeroshot.added_taxa import import_taxa
+
+    taxa = read_taxonomy(str(file))
+    if synonyms is not None:
+        taxa = replace_synonyms(taxa, read_synonyms(str(synonyms)))
+    with place.lock():
+        n_new = import_taxa(place, taxa)
+    said = f"added {n_new:,} taxa to {place.describe()}; {len(taxa) - n_new:,} were there"
+    return _know(place.read(), _find_origin(place)).say([said])
+
+
+def _export(
+    target: Path,
+    taxa: Taxonomy,
+    origin: str,
+    place: str,
+    embed: Callable[[PromptSet], Vectors],
+    text_type: str,
+    templates: str,
+) -> KnownTaxa:
+    from bioprobe.interchange.treeoflife import export_text_head
+    from bioprobe.taxonomy.lists import write_taxonomy
+
+    if target.suffix not in {".csv", ".npy"}:
+        msg = f"added taxa are written as .csv or .npy, got {target}; name it so"
+        raise SourceError(msg)
+    if not len(taxa):
+        msg = f"no taxon was added to {place}; add one with: bioprobe taxa add"
+        raise SourceError(msg)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.suffix == ".csv":
+        write_taxonomy(target, taxa)
+    else:
+        export_text_head(target, taxa, embed(_write(taxa, text_type, templates)))
+    return _know(taxa, origin).say([f"{len(taxa):,} taxa -> {target}"])
+
+
+def _show(taxon: Taxon) -> str:
+    lineage = " > ".join(name for name in taxon.lineage if name)
+    return f"{lineage} ({taxon.common_name})" if taxon.common_name else lineage
+
+
+def _warn_of_confusion(
+    taxon: Taxon, by_text: Neighbours | None, by_image: Neighbours | None
+) -> Sequence[Note]:
+    said = []
+    remedies = (
+        ("text", by_text, "--prompt"),
+        ("image", by_image, "--images of what tells them apart"),
+    )
+    for by, near, remedy in remedies:
+        if near is not None and near.is_confusing:
+            text = (
+                f"warning: {taxon.name} will be confused with {near.taxa[0].name}: their {by}s "
+                f"have similarity {near.similarities[0]:.3f}, nine in ten classes stay below "
+                f"{near.usual:.3f} with their nearest; describe it with: bioprobe taxa add {remedy}"
+            )
+            said.append(Note(text, WARNING))
+    if by_image is None:
+        text = (
+            f"no images of {taxon.name} and of other classes to compare: give --images, and label "
+            "images of the others"
+        )
+        said.append(Note(text))
+    return said
