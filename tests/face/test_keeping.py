@@ -11,7 +11,7 @@ from bioprobe.face.store import Store
 from bioprobe.face.store import open as open_store
 from bioprobe.index.kinds import KINDS
 from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
-from tests.face.kept.conftest import VECTORS, Teach
+from tests.face.conftest import VECTORS, Teach
 
 
 def test_the_facts_of_a_store_are_told(store: Store) -> None:
