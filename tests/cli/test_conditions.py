@@ -15,7 +15,16 @@ import bioprobe
 from bioprobe.cli.app import app, run
 from bioprobe.cli.build import Declared
 from bioprobe.face.probe import Probe
-from bioprobe.options import Condition, Ending, With, WithAny, Without, read_options, write_flag
+from bioprobe.options import (
+    Condition,
+    Ending,
+    Unless,
+    With,
+    WithAny,
+    Without,
+    read_options,
+    write_flag,
+)
 
 Capture = pytest.CaptureFixture[str]
 # What is given on a command line, by parameter.
@@ -96,6 +105,9 @@ def _iter_violations(command: str, name: str, condition: Condition) -> Iterator[
             yield given | _complete(command, other)
     elif isinstance(condition, WithAny):
         yield {one: words for one, words in given.items() if one not in condition.names}
+    elif isinstance(condition, Unless):
+        chooser = declared[condition.name]
+        yield given | {condition.name: _write(condition.name, chooser, condition.values[0])}
     elif isinstance(condition, Ending):
         yield given | {condition.name: _write(condition.name, declared[condition.name], "x")}
     elif not condition.values or declared[condition.name].default not in (
