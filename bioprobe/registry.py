@@ -152,8 +152,8 @@ EXPORTERS = Registry(
     {
         "clip-retrieval": "bioprobe.interchange.clip_retrieval:CLIP_RETRIEVAL",
         "datasets": "bioprobe.interchange.saved_datasets:DATASETS",
-        "emb-explorer": "bioprobe.interchange.parquet_files:EMB_EXPLORER",
-        "hpc-inference": "bioprobe.interchange.parquet_files:HPC_INFERENCE",
+        "emb-explorer": "bioprobe.interchange.saved_datasets:EMB_EXPLORER",
+        "hpc-inference": "bioprobe.interchange.saved_datasets:HPC_INFERENCE",
         "npy": "bioprobe.interchange.numpy_files:NPY",
     },
 )

@@ -24,7 +24,7 @@ ALLOWED = {
     "bioprobe.calibration.unknown.score_distance": "how unknown: by the nearest images",
     "bioprobe.calibration.unknown.score_energy": "how unknown: by the logits",
     "bioprobe.calibration.unknown.score_mahalanobis": "how unknown: by the classes' spread",
-    "bioprobe.evaluation.tree_metrics.trace_operating_curve": "detail against correctness",
+    "bioprobe.evaluation.metrics.trace_operating_curve": "detail against correctness",
     "bioprobe.probes.hierarchical.HierarchicalProbe.names_at": "the estimator's own, above a class",
     "bioprobe.probes.hierarchical.HierarchicalProbe.predict_proba_at": "the same",
     "bioprobe.task.decisions.ChosenConfidence.accept": "of choose_confidence",

@@ -167,7 +167,7 @@ def bootstrap_ece(
     Kumar, Liang and Ma 2019, *Verified Uncertainty Calibration* (bias of the plug-in);
     Vaicenavicius et al. 2019, *Evaluating model calibration in classification* (gaps of chance).
     """
-    from bioprobe.splits.folds import number_groups
+    from bioprobe.splits.making import number_groups
 
     if not len(right):
         return float("nan"), float("nan")

@@ -11,15 +11,12 @@ import typer
 
 from bioprobe import __version__
 from bioprobe.cli.asking import app as asking_app
-from bioprobe.cli.demo import app as demo_app
-from bioprobe.cli.embedding import app as embedding_app
-from bioprobe.cli.learning import app as learning_app
 from bioprobe.cli.models import app as models_app
 from bioprobe.cli.probe import app as probe_app
-from bioprobe.cli.prompts import app as prompts_app
 from bioprobe.cli.show import say
 from bioprobe.cli.store import app as store_app
 from bioprobe.cli.taxa import app as taxa_app
+from bioprobe.cli.taxa import prompts_app
 from bioprobe.errors import BioprobeError, MisuseError
 
 app = typer.Typer(
@@ -29,10 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.add_typer(demo_app)
-app.add_typer(embedding_app)
 app.add_typer(asking_app)
-app.add_typer(learning_app)
 app.add_typer(taxa_app, name="taxa")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(probe_app, name="probe")

@@ -1,4 +1,4 @@
-"""``bioprobe taxa``: species added by name, by text prompt or by example pictures."""
+"""``bioprobe taxa`` and ``bioprobe prompts``: what is asked for, and by which texts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import typer
 from bioprobe.cli import options
 from bioprobe.cli.build import command
 from bioprobe.face import taxa
+from bioprobe.face.prompts import Texts, shipped
 from bioprobe.face.taxa import Names
 from bioprobe.options import Ending, Option, With
 
 if TYPE_CHECKING:
+    from bioprobe.prompts import Shipped
     from bioprobe.zeroshot.added_taxa import Added, KnownTaxa
+    from bioprobe.zeroshot.comparison import ComparedPrompts
     from bioprobe.zeroshot.likeness import Likeness
     from bioprobe.zeroshot.unseen import GeneralisedReport
 
@@ -108,4 +111,25 @@ def measure(report: GeneralisedReport) -> None:
     """Measure generalised zero-shot, and keep an offset for zeroshot --offset auto.
 
     Example: bioprobe taxa measure --unseen-where "role == 'unseen-class'"
+    """
+
+
+prompts_app = typer.Typer(
+    no_args_is_help=True, help="Compare and list the texts that classes are asked by."
+)
+
+
+@command(prompts_app, Texts.prompts, encodes=True)
+def compare(compared: ComparedPrompts) -> None:
+    """Measure text types and template sets on labelled images, and recommend one.
+
+    Example: bioprobe prompts compare --level family --split default:validation
+    """
+
+
+@command(prompts_app, shipped, name="list")
+def list_sets(sets: Shipped) -> None:
+    """List the template sets and taxon lists that ship with bioprobe.
+
+    Example: bioprobe prompts list --format table
     """

@@ -5,8 +5,7 @@ The pictures are drawn by this package; the model in ``weights/`` was trained on
 """
 
 from bioprobe.sketch.drawing import draw_animal
-from bioprobe.sketch.pictures import write_pictures
-from bioprobe.sketch.scenes import SCENES, draw_scene
+from bioprobe.sketch.scenes import SCENES, draw_scene, write_pictures
 from bioprobe.sketch.tree import SketchSpecies, read_species
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Images that must stay together: bursts, individuals, specimens, copies."""
+"""Which images stay together in a split, and how many of each class a part is given."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import DUPLICATES_MASK, GROUP, list_selections, read_selection
-from bioprobe.types import Names, Rows
+from bioprobe.store.selections import (
+    DUPLICATES_MASK,
+    GROUP,
+    list_selections,
+    read_selection,
+)
+from bioprobe.types import Names, Places, Rows
 
 SAME_BYTES, NEAR_DUPLICATES = "same bytes", "near duplicates"
 
@@ -148,3 +153,170 @@ def name_values(values: Any) -> Names:  # noqa: ANN401 - a pandas Series of any 
     # A hole makes whole numbers floats: 3 and 3.0 are one burst.
     names = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
     return np.where(holes, "", np.array(names, dtype=object)).astype(object)
+
+
+def find_wanted(n_groups: Places, priority: Sequence[int], n_parts: int) -> npt.NDArray[np.bool_]:
+    """Tell which parts every class is to be in.
+
+    A class of one group is in the first part of the priority, one of two groups in the first
+    two, and so on: a group is never divided.
+
+    Parameters
+    ----------
+    n_groups : ndarray of int64, shape (n_classes,)
+        Groups of images of each class.
+    priority : sequence of int
+        Parts that are to be filled, the one that may least be without a class first.
+    n_parts : int
+        Number of parts.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_classes, n_parts)
+
+    Examples
+    --------
+    >>> find_wanted(np.array([1, 2]), (0, 2, 1), 3).tolist()
+    [[True, False, False], [True, False, True]]
+    """
+    wanted = np.zeros((len(n_groups), n_parts), dtype=bool)
+    for place, part in enumerate(priority):
+        wanted[:, part] = n_groups > place
+    return wanted
+
+
+def share_out(
+    n_images: Places,
+    fractions: npt.NDArray[np.float64],
+    wanted: npt.NDArray[np.bool_],
+    *,
+    least: int = 1,
+) -> Places:
+    """Share the images of each class out to the parts it is to be in.
+
+    Each part gets its fraction, rounded down, but ``least`` at least; what is left goes to the
+    parts that lag most behind over the classes shared out so far, so that both the classes and
+    the totals come near the fractions.
+
+    Parameters
+    ----------
+    n_images : ndarray of int64, shape (n_classes,)
+        Images of each class, no fewer than it has wanted parts.
+    fractions : ndarray of float64, shape (n_parts,)
+        They add up to 1.
+    wanted : ndarray of bool, shape (n_classes, n_parts)
+        Parts that each class is to be in.
+    least : int
+        Images of a class that each of these gets at least: 0 or 1.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_classes, n_parts)
+        Each row adds up to the images of the class.
+
+    References
+    ----------
+    Cox 1987, *A Constructive Procedure for Unbiased Controlled Rounding*: margins and cells are
+    both rounded to a neighbour of their exact values.
+
+    Examples
+    --------
+    >>> fractions, everywhere = np.array([0.8, 0.1, 0.1]), np.ones((4, 3), dtype=bool)
+    >>> share_out(np.array([30, 15, 15, 3]), fractions, everywhere).tolist()
+    [[24, 3, 3], [12, 2, 1], [12, 1, 2], [1, 1, 1]]
+    """
+    quotas = np.zeros(wanted.shape, dtype=np.int64)
+    lag = np.zeros(len(fractions))
+    for row, (n, inside) in enumerate(zip(n_images.tolist(), wanted, strict=True)):
+        exact = n * np.where(inside, fractions, 0)
+        exact *= n / max(exact.sum(), 1e-12)
+        # Products such as 100 * 0.29 end just below the number they stand for.
+        quota = np.maximum(np.floor(exact + 1e-9), least * inside)
+        while quota.sum() > n:
+            quota[quota.argmax()] -= 1
+        lag += n * fractions - quota
+        for _ in range(int(n - quota.sum())):
+            # A second image beyond the fraction goes to no part before each has had one.
+            behind = np.where(inside & (quota < exact - 1e-9), lag, -np.inf)
+            part = int(behind.argmax())
+            quota[part] += 1
+            lag[part] -= 1
+        quotas[row] = quota
+    return quotas
+
+
+def count_groups(classes: Places, groups: Places) -> Places:
+    """Return the number of groups that each class has images in, shape (n_classes,).
+
+    Parameters
+    ----------
+    classes, groups : ndarray of int64, shape (n_images,)
+        Class and group of each image, both from 0 without a gap.
+    """
+    pairs = np.unique(groups * (classes.max(initial=0) + 1) + classes)
+    return np.bincount(pairs % (classes.max(initial=0) + 1))
+
+
+def place_groups(
+    classes: Places, groups: Places, quotas: Places, wanted: npt.NDArray[np.bool_], seed: int
+) -> Places:
+    """Give each group of images to one part, so that each class comes near its quotas.
+
+    The largest groups are placed first, equal ones in random order, each where its classes have
+    the most room left. When a class has only as many groups left as there are parts it is still
+    to enter, they go there: so each class is in all of its wanted parts, unless groups of several
+    classes contradict each other.
+
+    Parameters
+    ----------
+    classes, groups : ndarray of int64, shape (n_images,)
+        Class and group of each image, both from 0 without a gap.
+    quotas : ndarray of int64, shape (n_classes, n_parts)
+        Images of each class that each part is to have.
+    wanted : ndarray of bool, shape (n_classes, n_parts)
+        Parts that each class is to be in; at most as many as it has groups.
+    seed : int
+        Of the random order.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_images,)
+        Part of each image.
+
+    References
+    ----------
+    scikit-learn's ``StratifiedGroupKFold`` is greedy in the same way, from large groups to small;
+    it does not promise that a class enters a part.
+    """
+    contents = _list_contents(classes, groups)
+    sizes = np.bincount(groups)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    room = quotas.tolist()
+    missing = [set(np.flatnonzero(row).tolist()) for row in wanted]
+    left = count_groups(classes, groups).tolist()
+    placed = np.zeros(len(sizes), dtype=np.int64)
+    usual = np.flatnonzero(quotas.sum(axis=0)).tolist()
+    for group in order.tolist():
+        inside = contents[group]
+        forced = {part for c, _ in inside if left[c] <= len(missing[c]) for part in missing[c]}
+        parts = sorted(forced) if forced else usual
+        # Each image that finds room counts by the room there is: the gain in squared distance
+        # from the quotas.
+        part = max(parts, key=lambda p: sum(n * room[c][p] for c, n in inside))
+        placed[group] = part
+        for c, n in inside:
+            room[c][part] -= n
+            missing[c].discard(part)
+            left[c] -= 1
+    return placed[groups]
+
+
+def _list_contents(classes: Places, groups: Places) -> list[list[tuple[int, int]]]:
+    """Return the classes of each group, with their numbers of images."""
+    n_classes = int(classes.max(initial=0)) + 1
+    pairs, counts = np.unique(groups * n_classes + classes, return_counts=True)
+    contents: list[list[tuple[int, int]]] = [[] for _ in range(int(groups.max(initial=-1)) + 1)]
+    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        contents[pair // n_classes].append((pair % n_classes, count))
+    return contents

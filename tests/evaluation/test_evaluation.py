@@ -20,8 +20,13 @@ from bioprobe.evaluation import (
 )
 from bioprobe.evaluation.curves import EfficiencyPlan
 from bioprobe.evaluation.keeping import to_clip_benchmark, write_results
-from bioprobe.evaluation.metrics import CALIBRATED, METRICS, score_flat
-from bioprobe.evaluation.tree_metrics import measure_rows, score_tree
+from bioprobe.evaluation.metrics import (
+    CALIBRATED,
+    METRICS,
+    measure_rows,
+    score_flat,
+    score_tree,
+)
 from bioprobe.learning.fit import fit_probe
 from bioprobe.probes.label_tree import LabelTree
 from bioprobe.splits import Split

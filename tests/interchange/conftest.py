@@ -11,11 +11,11 @@ from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.interchange import (
     clip_retrieval,
     draft,
-    exporting,
     numpy_files,
-    parquet_files,
     saved_datasets,
 )
+from bioprobe.interchange import layouts as exporting
+from bioprobe.interchange import saved_datasets as parquet_files
 from bioprobe.store import EmbeddingStore
 
 DIM = 6

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bioprobe.interchange import export_store, import_vectors, recognise_layout
-from bioprobe.interchange.exporting import ExportSummary
+from bioprobe.interchange.layouts import ExportSummary
 from bioprobe.registry import EXPORTERS
 from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.store.view import View

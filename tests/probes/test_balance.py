@@ -8,7 +8,12 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.balance import BALANCES, Balance, Rows, make_rows
+from bioprobe.probes.linear import (
+    BALANCES,
+    Balance,
+    Rows,
+    make_rows,
+)
 
 
 def _draw(counts: list[int], dim: int = 4) -> Rows:

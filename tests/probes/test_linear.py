@@ -14,8 +14,13 @@ from sklearn.linear_model import LogisticRegression
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import ProbeError
-from bioprobe.probes.balance import BALANCES, Balance, Rows, make_rows
-from bioprobe.probes.linear import LinearProbe
+from bioprobe.probes.linear import (
+    BALANCES,
+    Balance,
+    LinearProbe,
+    Rows,
+    make_rows,
+)
 
 Vectors = npt.NDArray[np.float32]
 Labels = npt.NDArray[Any]

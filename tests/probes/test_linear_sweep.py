@@ -15,8 +15,7 @@ from sklearn.metrics import log_loss
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import ProbeError
 from bioprobe.probes import objective, path
-from bioprobe.probes.balance import BALANCES
-from bioprobe.probes.linear import LinearProbe
+from bioprobe.probes.linear import BALANCES, LinearProbe
 from bioprobe.probes.probe import Sweep
 
 VALUES = np.array([0.1, 3.0, 100.0])

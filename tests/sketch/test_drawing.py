@@ -11,8 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bioprobe.sketch import SCENES, SketchSpecies, draw_animal, draw_scene, read_species
-from bioprobe.sketch.pictures import COLUMNS, write_pictures
+from bioprobe.sketch import (
+    SCENES,
+    SketchSpecies,
+    draw_animal,
+    draw_scene,
+    read_species,
+)
+from bioprobe.sketch.scenes import COLUMNS, write_pictures
 
 SPECIES = read_species()
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.tree_metrics import (
+from bioprobe.evaluation.metrics import (
     TREE_METRICS,
     measure_rows,
     score_tree,
