@@ -44,10 +44,35 @@ class With:
         value = given.get(self.name, defaults[self.name])
         return value in self.values if self.values else value != defaults[self.name]
 
-    def explain(self) -> str:
-        """Return the condition in words."""
-        other = write_flag(self.name)
+    def explain(self, options: Mapping[str, Option]) -> str:
+        """Return the condition in words, in which options are named as they are given."""
+        other = name_option(self.name, options)
         return f"{other} {' or '.join(map(str, self.values))}" if self.values else other
+
+
+@dataclasses.dataclass(frozen=True)
+class Unless:
+    """Say that an option does not count beside some values of another.
+
+    Parameters
+    ----------
+    name : str
+        The other parameter.
+    values : tuple
+        None of these.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+
+    def holds(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+        """Tell whether the other parameter is none of these."""
+        return given.get(self.name, defaults[self.name]) not in self.values
+
+    def explain(self, options: Mapping[str, Option]) -> str:
+        """Return the condition in words."""
+        other = name_option(self.name, options)
+        return f"another {other} than {' or '.join(map(str, self.values))}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +94,9 @@ class WithAny:
         """Tell whether one of the other parameters is given."""
         return any(given.get(name, defaults[name]) != defaults[name] for name in self.names)
 
-    def explain(self) -> str:
+    def explain(self, options: Mapping[str, Option]) -> str:
         """Return the condition in words."""
-        return " or ".join(map(write_flag, self.names))
+        return " or ".join(name_option(name, options) for name in self.names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +118,9 @@ class Without:
         """Tell whether the other parameters are left at their defaults."""
         return all(given.get(name, defaults[name]) == defaults[name] for name in self.names)
 
-    def explain(self) -> str:
+    def explain(self, options: Mapping[str, Option]) -> str:
         """Return the condition in words."""
-        return f"no {' and no '.join(map(write_flag, self.names))}"
+        return " and ".join(f"no {name_option(name, options)}" for name in self.names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,12 +142,12 @@ class Ending:
         """Tell whether the file has the ending."""
         return str(given.get(self.name, defaults[self.name])).endswith(self.suffix)
 
-    def explain(self) -> str:
+    def explain(self, options: Mapping[str, Option]) -> str:
         """Return the condition in words."""
-        return f"a {self.name} that ends in {self.suffix}"
+        return f"a {name_option(self.name, options)} that ends in {self.suffix}"
 
 
-Condition = With | WithAny | Without | Ending
+Condition = With | Unless | WithAny | Without | Ending
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +167,7 @@ class Option:
         Whether nothing but the choices is taken.
     least, most : float, optional
         Limits of a number.
-    when : tuple of With, WithAny, Without or Ending
+    when : tuple of With, Unless, WithAny, Without or Ending
         Conditions under which it counts: given outside of one it is refused, not passed over.
     shell : type, optional
         What the command line reads, where it is not the parameter's own type; of a sequence, which
@@ -176,6 +201,22 @@ def write_flag(name: str) -> str:
     '--text-type'
     """
     return "--" + name.strip("_").replace("_", "-")
+
+
+def name_option(name: str, options: Mapping[str, Option]) -> str:
+    """Return an option as a person gives it: by its first flag, or as an argument in capitals.
+
+    Examples
+    --------
+    >>> name_option("k", {"k": Option("", ("-k", "--k"))}), name_option("to", {})
+    ('-k', '--to')
+    >>> name_option("kind", {"kind": Option("", ("-",))})
+    'KIND'
+    """
+    option = options.get(name)
+    if option is None or not option.flags:
+        return write_flag(name)
+    return name.upper() if option.is_argument else option.flags[0]
 
 
 @functools.cache
@@ -255,10 +296,11 @@ def check_given(
     for name, option in options.items():
         if name not in given or given[name] == defaults[name]:
             continue
-        value, flag = given[name], (option.flags or (write_flag(name),))[0]
+        value, flag = given[name], name_option(name, options)
         for condition in option.when:
             if not condition.holds(given, defaults):
-                msg = f"{flag} counts only with {condition.explain()}; leave it out, or change that"
+                said = condition.explain(options)
+                msg = f"{flag} counts only with {said}; leave it out, or change that"
                 raise MisuseError(msg)
         if option.fixed and value not in option.choices:
             msg = f"{flag} is {' or '.join(option.choices)}, got {value!r}"

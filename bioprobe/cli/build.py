@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
@@ -19,6 +18,7 @@ from bioprobe.face.store import pictures as open_pictures
 from bioprobe.options import (
     Condition,
     Option,
+    With,
     Without,
     check_given,
     read_defaults,
@@ -86,7 +86,8 @@ def command(
     encodes : bool
         Whether ``--model`` and ``--device`` choose the encoder of texts and pictures.
     sources : str, optional
-        Flag of pictures that may be asked instead of a store; ``"-"`` makes them an argument.
+        How pictures are named that are asked instead of a store: ``-`` is as arguments, else a
+        flag such as ``--in``, beside which ``--store`` says whose encoder reads them.
     when : mapping of str to condition, optional
         Conditions of options that stand in another signature, such as ``model``.
     instead : mapping of str to (Option, callable), optional
@@ -101,25 +102,26 @@ def command(
     """
 
     def decorate(after: After) -> After:
-        declared = _gather(asks, after, narrows, encodes=encodes)
-        _add_flags(declared, instead or {}, narrows)
+        declared = _gather(asks, after, narrows, encodes=encodes, sources=sources)
+        for flag, (option, other) in (instead or {}).items():
+            beyond = declared.keys() - read_options(other).keys() - (instead or {}).keys()
+            if "self" in read_defaults(other):
+                beyond -= set(narrows)
+            declared |= {one: _limit(declared[one], Without(flag)) for one in beyond}
+            declared[flag] = Declared(bool, option, False)
         for one, condition in (when or {}).items():
             declared[one] = _limit(declared[one], condition)
         # One of that name in the signature is the store that every command has.
         has_store = declared.pop("store", None) is not None or "self" in read_defaults(asks)
         left_out = (() if has_store else ("store",)) + (() if shows else ("output", "file_format"))
         common = [_declare_common(key) for key in _COMMON if key not in left_out]
-        parameters = [*(_declare(one, declared[one]) for one in declared), *common]
-        if sources:
-            own = () if encodes else tuple(_read(open_store, ("model", "device")).items())
-            reading = [_declare(one, how) for one, how in own]
-            parameters = [_declare_sources(sources), *reading, *parameters, _CONTEXT]
+        parameters = [_CONTEXT, *(_declare(one, declared[one]) for one in declared), *common]
 
-        def run(**given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
+        def run(context: typer.Context, **given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
             given = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
             _check(declared, given)
-            if sources:
-                _refuse_misuse(given, encodes=encodes, both=sources != "-")
+            if sources == "-" and given["sources"]:
+                _refuse_store(context)
             if says:
                 say(says.format(**given), quiet=given["quiet"])
             others = [other for flag, (_, other) in (instead or {}).items() if given[flag]]
@@ -145,30 +147,35 @@ def command(
 
 
 def _gather(
-    asks: Callable[..., Any], after: After, narrows: Sequence[str], *, encodes: bool
+    asks: Callable[..., Any],
+    after: After,
+    narrows: Sequence[str],
+    *,
+    encodes: bool,
+    sources: str | None,
 ) -> dict[str, Declared]:
     """Return the options of a command: the question's, those that choose images, the shell's."""
-    declared = _read(asks)
+    declared, encoder = _read(asks), _read(open_store, ("model", "device"))
     if "self" in read_defaults(asks):
         declared |= _read(Opened.where, narrows)
     if encodes:
-        declared |= _read(open_store, ("model", "device"))
+        declared |= encoder
+    elif sources:
+        declared |= {name: _limit(one, With("sources")) for name, one in encoder.items()}
+    if sources:
+        kind, option = read_options(open_pictures)["sources"]
+        named = Declared(kind, dataclasses.replace(option, flags=(sources,)), None)
+        # A store has masks, pictures have none yet.
+        masks = {"mask": _limit(declared["mask"], Without("sources"))}
+        declared = {"sources": named, **declared, **masks}
     return declared | _read(after)
 
 
-def _add_flags(
-    declared: dict[str, Declared],
-    instead: Mapping[str, tuple[Option, Callable[..., Any]]],
-    narrows: Sequence[str],
-) -> None:
-    """Add the flags that ask another question, beside which options that it has not are refused."""
-    for flag, (option, other) in instead.items():
-        beyond = declared.keys() - read_options(other).keys() - instead.keys()
-        if "self" in read_defaults(other):
-            beyond -= set(narrows)
-        for one in beyond:
-            declared[one] = _limit(declared[one], Without(flag))
-        declared[flag] = Declared(bool, option, False)
+def _refuse_store(context: typer.Context) -> None:
+    source = context.get_parameter_source("store")
+    if source is not None and source.name == "COMMANDLINE":
+        msg = "pictures that are named are asked instead of a store; leave --store out, or them"
+        raise MisuseError(msg)
 
 
 def _read(question: Callable[..., Any], names: Sequence[str] | None = None) -> dict[str, Declared]:
@@ -206,7 +213,7 @@ def _ask(
     if "self" not in defaults:
         return asks(**asked)
     encoder = {name: given[name] for name in ("model", "device") if name in given}
-    if given.get("sources"):
+    if given.get("sources") and "sources" not in asked:
         store = open_pictures(given["sources"], like=given["store"], **encoder, progress=progress)
     else:
         store = open_store(given["store"], **encoder)
@@ -226,21 +233,6 @@ def write_answer(answer: Any, output: str, file_format: str | None, *, quiet: bo
     )
 
 
-def _refuse_misuse(given: Mapping[str, Any], *, encodes: bool, both: bool) -> None:
-    """Refuse options that do not count where pictures are asked, or where a store is."""
-    named = given["context"].get_parameter_source("store").name == "COMMANDLINE"
-    if not given["sources"]:
-        if not encodes and (given["model"] is not None or given["device"] != "auto"):
-            msg = "--model and --device read pictures that are named; a store is asked as it is"
-            raise MisuseError(msg)
-    elif named and not both:
-        msg = "pictures that are named are asked instead of a store; leave --store out, or them"
-        raise MisuseError(msg)
-    elif given.get("mask") is not None:
-        msg = "a mask is kept in a store; leave --mask out, or embed the pictures into a store"
-        raise MisuseError(msg)
-
-
 def tell(notes: Sequence[Any], *, quiet: bool) -> None:
     """Say notes on standard error; quietly, only what was lost or failed."""
     for note in notes:
@@ -249,15 +241,6 @@ def tell(notes: Sequence[Any], *, quiet: bool) -> None:
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _CONTEXT = inspect.Parameter("context", _KEYWORD, annotation=typer.Context)
-
-
-def _declare_sources(flag: str) -> inspect.Parameter:
-    """Return the pictures that are asked instead of a store, which need not be given."""
-    _, option = read_options(open_pictures)["sources"]
-    given: Any = typer.Argument if flag == "-" else functools.partial(typer.Option, flag)
-    kind: Any = option.shell | None
-    shown = given(help=option.help)
-    return inspect.Parameter("sources", _KEYWORD, default=None, annotation=Annotated[kind, shown])
 
 
 def _declare_common(key: str) -> inspect.Parameter:

@@ -32,6 +32,7 @@ from bioprobe.options import (
     question,
     split_names,
 )
+from bioprobe.registry import METHODS
 from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
@@ -49,10 +50,6 @@ if TYPE_CHECKING:
     from bioprobe.task.task import Task
 
 KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "stack")
-METHOD_NAMES = (
-    "zeroshot", "knn", "centroid", "lda", "ridge", "linear", "hierarchical", "prompt+probe",
-    "stack",
-)  # fmt: skip
 BASES = ("linear", "lda", "ridge", "knn", "centroid")
 SPLIT_METHODS = ("stratified", "grouped", "species-disjoint", "imported", "kfold")
 _BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
@@ -280,7 +277,8 @@ class Learns(Opened):
         from bioprobe.learning.fitted import FittedProbe
         from bioprobe.learning.stack import FittedStack
 
-        texts = self._write_texts(level, taxa, text_type, templates) if kind == _PROMPTED else None
+        reads = kind == _PROMPTED or (kind in METHODS.added and METHODS.load(kind).needs_texts)
+        texts = self._write_texts(level, taxa, text_type, templates) if reads else None
         task = self._task(level, first=first, split=split, texts=texts, seed=seed, others=others)
         given = {"C": C, "balance": balance}
         settings = {key: value for key, value in given.items() if value is not None}

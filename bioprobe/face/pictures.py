@@ -91,7 +91,9 @@ def open_pictures(
         model=model or encoder.name,
         device=device,
         notes=tuple(_describe_failures(failures)),
-        texts=functools.cache(lambda: TextCache(cache, lambda: encoder)),
+        texts=functools.cache(
+            lambda: TextCache(cache, lambda: _find_text_encoder(encoder, device))
+        ),
     )
 
 
@@ -107,6 +109,15 @@ def _load_reader(model: str | None, device: str, like: str | Path | None) -> tup
         return encoder, encoder.fingerprint.precision
     name = model or DEFAULT_MODEL
     return load_encoder(name, device=device, precision="auto", decoding="fast"), "auto"
+
+
+def _find_text_encoder(encoder: Encoder, device: str) -> Encoder:
+    """Return the encoder in the precision in which every store has its texts."""
+    from bioprobe.encoders import load_encoder
+
+    if encoder.fingerprint.precision == "fp32":
+        return encoder
+    return load_encoder(encoder.name, device=device)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,16 @@ import bioprobe
 from bioprobe.cli.app import app, run
 from bioprobe.cli.build import Declared
 from bioprobe.face.probe import Probe
-from bioprobe.options import Condition, Ending, With, WithAny, Without, read_options, write_flag
+from bioprobe.options import (
+    Condition,
+    Ending,
+    With,
+    WithAny,
+    Without,
+    name_option,
+    read_options,
+    write_flag,
+)
 
 Capture = pytest.CaptureFixture[str]
 # What is given on a command line, by parameter.
@@ -156,9 +165,10 @@ def test_an_option_out_of_its_condition_is_refused(
 ) -> None:
     assert _ask(command, given) == 2
     # What the option counts with may be refused first, by the same condition.
-    flags = [_name_flag(one, OPTIONS[command][one]) for one in given]
+    options = {name: one.option for name, one in OPTIONS[command].items()}
+    said = f"counts only with {condition.explain(options)}; leave"
     assert capsys.readouterr().err.startswith(
-        tuple(f"Error: {flag} counts only with {condition.explain()}; leave" for flag in flags)
+        tuple(f"Error: {name_option(one, options)} {said}" for one in given)
     )
 
 

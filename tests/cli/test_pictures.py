@@ -12,10 +12,21 @@ import pytest
 from bioprobe.cli.app import run
 
 # The folder of each test is the current one; $BIOPROBE_STORE names a store of sketch's vectors.
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = pytest.mark.usefixtures("store", "cache")
 
 Capture = pytest.CaptureFixture[str]
 LIONS = "panthera-leo"
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def cache(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tests share what they embed."""
+    monkeypatch.setenv("BIOPROBE_CACHE", str(cached))
 
 
 def _ask(capsys: Capture, *arguments: str) -> tuple[pd.DataFrame, str]:
@@ -82,9 +93,9 @@ def test_a_folder_is_asked_as_a_store_is(drawn: Path, capsys: Capture, command: 
     ("arguments", "reason"),
     [
         (["zeroshot", "x", "--store", "store"], "asked instead of a store; leave --store out"),
-        (["filter", "x", "--mask", "half"], "a mask is kept in a store"),
-        (["dedupe", "--model", "sketch"], "--model and --device read pictures that are named"),
-        (["describe", "--device", "cpu"], "--model and --device read pictures that are named"),
+        (["filter", "x", "--mask", "half"], "--mask counts only with no SOURCES"),
+        (["dedupe", "--model", "sketch"], "--model counts only with SOURCES"),
+        (["describe", "--device", "cpu"], "--device counts only with SOURCES"),
     ],
     ids=str,
 )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bioprobe.encoders import load_encoder
-from bioprobe.encoders.families import torch_encoder as precision
+from bioprobe.encoders.families import precision
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
 
 HAS_BF16 = precision._may_be_fast(torch.device("cpu"))

@@ -10,7 +10,7 @@ from bioprobe.errors import MisuseError, PromptError, SourceError, TaxonomyError
 from bioprobe.face import taxa
 from bioprobe.face.store import Store
 from bioprobe.face.store import open as open_store
-from tests.face.kept.conftest import Teach
+from tests.face.conftest import Teach
 
 
 def test_a_taxon_is_added_listed_and_removed(store: Store) -> None:
@@ -90,7 +90,7 @@ def test_options_out_of_their_condition_are_misuse(store: Store, tmp_path: Path)
     # An empty list of pictures is none.
     with pytest.raises(MisuseError, match="--no-text counts only with --images"):
         store.add_taxon("Lynx pardinus", images=[], no_text=True)
-    with pytest.raises(MisuseError, match=r"counts only with a target that ends in \.npy"):
+    with pytest.raises(MisuseError, match=r"counts only with a TARGET that ends in \.npy"):
         taxa.export(tmp_path / "x.csv", model="sketch")
     assert len(store.taxa()) == 3
 
