@@ -17,8 +17,8 @@ Conventions
 Of the tree, a wrong answer next to the truth is better than one far from it.
 
 
-Conventions
------------
+Conventions of the tree
+-----------------------
 - An answer is a node of the tree: a class, a node above (an answer that backed off), or the root,
   -1, which says nothing and is never wrong.
 - An answer is right if it is the truth or lies above it.

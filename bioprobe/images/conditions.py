@@ -10,6 +10,7 @@ A condition is written as in Python, of these parts alone:
 - ``isna(column)``, ``notna(column)`` and ``contains(column, 'text')``, or as pandas has them:
   ``column.isna()``, ``column.notna()``, ``column.str.contains('pattern')``,
   ``column.str.startswith('text')``, ``column.str.endswith('text')``;
+- ``index``, the number of a row, where no column has that name: ``index < 100``;
 - ``+``, ``-``, ``*``, ``/``, ``//``, ``%`` of numbers: ``width_px / height_px > 1.5``.
 
 ``class`` is the rank, although Python means something else by the word. A rank that is not known
@@ -222,6 +223,8 @@ class _Condition:
             msg = f"{self._show(node)} is no column; {_REMEDY}"
             raise TypeError(msg)
         name = self.quoted.get(node.id, node.id)
+        if name == "index" and name not in self._columns:
+            return self.frame.index.to_series()
         if name not in self._columns:
             close = difflib.get_close_matches(name, self._columns, n=1)
             hint = f"; did you mean {_quote(close[0])}?" if close else ""

@@ -149,7 +149,7 @@ def test_picture_files_get_the_answers_that_they_have_in_the_store(
     assert {"rank", "set", "is_unknown"} <= set(sure.columns)
     capsys.readouterr()
     assert run(["probe", "predict", "centroid", "asked/torn.jpg"]) == 1
-    assert "none of 1 pictures could be read" in capsys.readouterr().err
+    assert "none of 1 pictures can be read" in capsys.readouterr().err
     assert run(["probe", "predict", "centroid", "asked", "--where", "width_px > 1"]) == 2
 
 

@@ -113,7 +113,7 @@ def test_the_recommended_one_is_tested_against_the_others(capsys: Capture) -> No
 
 def test_the_rest_of_many_that_are_close_is_counted(capsys: Capture) -> None:
     templates = ",".join(f"{'very ' * n}fine {{}}" for n in range(8))
-    assert run([*ASKED, "--template-sets", templates, "--where", "family == 'Felidae'"]) == 0
+    assert run([*ASKED, "--template-sets", templates, "--where", "index < 3"]) == 0
     assert "and 2 more" in capsys.readouterr().err
 
 

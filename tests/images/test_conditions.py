@@ -168,6 +168,7 @@ site.str.contains('th')
 site.str.startswith('n')
   family == 'Felidae'
 family == 'Felidae' # of cats
+index < 3
 """.strip("\n").splitlines()
 
 
@@ -343,7 +344,6 @@ def test_a_table_may_have_no_row(n: int) -> None:
         "seen",
         "is_blank and width_px",
         "1 == 1",
-        "index < 2",
         "width_px.str.contains('x')",
         "width_px.str.contains(5)",
         "path.str.contains('(')",
