@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Without bytecode each process would compile torch anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-portable check format bench notebooks clean
 
@@ -22,8 +25,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Embed, label, search and show drawn pictures, offline
 	$(BIN)/bioprobe demo --output demo
 
+# A worker a processor, of one thread each: the threads of two would wait for each other.
 test: $(READY) ## Run every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # What may differ in the last digits, or more, by processor.
 NUMERICAL := $(addprefix tests/,calibration classify evaluation index probes quality splits)

@@ -19,6 +19,7 @@ from bioprobe.errors import BioprobeError
 def test_importing_the_package_imports_no_deep_learning_library() -> None:
     code = (
         "import sys, bioprobe.encoders, bioprobe.encoders.downloading, bioprobe.cli.models\n"
+        "import bioprobe.sketch  # the renderer too\n"
         "heavy = {'torch', 'open_clip', 'transformers', 'timm', 'onnxruntime'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

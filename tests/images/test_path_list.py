@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -67,19 +66,14 @@ def test_an_empty_list_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatc
         _find(monkeypatch, b"\n")
 
 
-def test_a_terminal_is_refused_with_the_remedy() -> None:
+def test_a_terminal_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     main, side = os.openpty()
-    code = (
-        "from pathlib import Path\nfrom bioprobe.sources.source import find_images\n"
-        "find_images([Path('-')])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], stdin=side, capture_output=True, text=True, check=False,
-        timeout=60,
-    )  # fmt: skip
-    os.close(main)
-    os.close(side)
-    assert "which is a terminal; pipe one in: find photos -name" in done.stderr
+    with os.fdopen(main), os.fdopen(side) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        with pytest.raises(
+            SourceError, match="which is a terminal; pipe one in: find photos -name"
+        ):
+            find_images([Path("-")])
 
 
 def test_files_of_a_list_that_are_missing_fail_and_the_run_goes_on(
