@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.quality.near_pairs import SpanningForest, find_components, iter_near_pairs
+from bioprobe.quality.duplicates import SpanningForest, find_components, iter_near_pairs
 
 THRESHOLD = 0.95
 

@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from bioprobe.face import models, taxa
     from bioprobe.face.keeping import import_vectors
     from bioprobe.face.pages import Evaluation
-    from bioprobe.face.pictures import pictures
     from bioprobe.face.probe import Probe
-    from bioprobe.face.store import Store, embed, open
+    from bioprobe.face.store import Store, embed, open, pictures
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
 
@@ -57,7 +56,7 @@ _HOMES = {
     "import_vectors": "face.keeping",
     "models": "face",
     "open": "face.store",
-    "pictures": "face.pictures",
+    "pictures": "face.store",
     "taxa": "face",
 }
 

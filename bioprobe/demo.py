@@ -1,39 +1,32 @@
-"""The demonstration from an empty folder to a page."""
+"""The demonstration from an empty folder to a page, by public questions alone."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import numpy as np
-
-from bioprobe.embedding import EmbedSummary, Outcome, embed_images
-from bioprobe.encoders import Encoder, load_encoder
 from bioprobe.errors import SourceError
-from bioprobe.evaluation import Evaluation, MethodResult, evaluate, write_evaluation
-from bioprobe.files import write_text
-from bioprobe.images import ImageTable
-from bioprobe.index import Neighbors, search
-from bioprobe.intervals import Accuracy
-from bioprobe.page import make_thumbnail, render_page
-from bioprobe.prompts import PromptSet, TextType, read_templates
-from bioprobe.quality import Duplicates, find_duplicates
-from bioprobe.quality.noise import NoiseFilter, filter_noise, read_noise_prompts
-from bioprobe.report import write_report
-from bioprobe.sketch import SketchSpecies, read_species, write_pictures
-from bioprobe.sources.source import find_images
-from bioprobe.splits import Split, make_split, write_split
-from bioprobe.store import EmbeddingStore, TextCache, add_taxon
-from bioprobe.store.view import View
-from bioprobe.task.predictions import Predictions
-from bioprobe.task.target import Texts
-from bioprobe.task.task import Task
-from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
-from bioprobe.zeroshot.zeroshot import zeroshot
+from bioprobe.face.store import embed
+from bioprobe.options import RANK_NAMES, Option, question
+from bioprobe.result import Notes, Record
+
+if TYPE_CHECKING:
+    from bioprobe.embedding import EmbedSummary
+    from bioprobe.evaluation.result import MethodResult
+    from bioprobe.face.pages import Evaluation, Neighbors, NoiseFilter
+    from bioprobe.face.store import Store
+    from bioprobe.images.location import ImageLocation
+    from bioprobe.intervals import Accuracy
+    from bioprobe.progress import Progress
+    from bioprobe.quality import Duplicates
+    from bioprobe.sketch import SketchSpecies
+    from bioprobe.splits.split import PartCounts
+    from bioprobe.task.predictions import Predictions
 
 #: The species without training pictures that the page tells of.
 STORY_SPECIES = "Panthera uncia"
@@ -42,6 +35,136 @@ SEARCH_SPECIES = "Danaus plexippus"
 SEARCH_TEXT = "a spotted cat"
 _N_FOUND = 6
 _TRAINED_ANIMALS = "role == 'trained' and kind == 'animal'"
+
+LEVEL = "family"
+#: The quick ones, of every kind: from names, from class means, from a fitted classifier.
+METHODS = ("zeroshot", "centroid", "linear")
+_SAYS = {
+    "zeroshot": "the names of the families as text; learns nothing",
+    "centroid": "the mean picture of each family",
+    "linear": "a logistic regression",
+}
+# Many pictures judge, so that the intervals of so small a collection say something.
+_FRACTIONS = (0.4, 0.2, 0.4)
+_KIND = "kind"
+
+_N_SCENES = 12
+_N_LABELLED = 12
+_FULL_BAR_PX = 220
+# Marks a folder as a demonstration's own, which the next one may replace.
+_MARK = ".bioprobe-demo"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Demonstration(Record):
+    """What the demonstration left on disk.
+
+    Parameters
+    ----------
+    page : Path
+        HTML page to open.
+    report : Path
+        The report of the methods that were compared, to which it links.
+    store : Path
+        Store on which more can be asked.
+    notes : tuple of Note
+        What is to be said of it.
+    """
+
+    page: Path
+    report: Path
+    store: Path
+    notes: Notes = ()
+
+
+@question
+def demonstrate(
+    output: Annotated[
+        str | Path,
+        Option("Folder for pictures, store and page.", ("--output", "-o"), shell=Path),
+    ] = "demo",
+    *,
+    per_species: Annotated[int, Option("Pictures drawn of each species.", least=1)] = 3,
+    seed: Annotated[int, Option("Seed of the drawings.")] = 0,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Demonstration:
+    """Draw pictures, embed them with the small model sketch, ask, and write a page of it all.
+
+    Parameters
+    ----------
+    output : str or Path
+        New or empty folder, or that of an earlier demonstration, which is replaced.
+    per_species : int
+        Pictures of each species, ≥ 1.
+    seed : int
+        Of the drawings, the split and the resamples.
+    progress : callable, optional
+        Told a :class:`bioprobe.progress.Step` after each picture that is embedded.
+    tell : callable, optional
+        Told a line of each step before it begins.
+
+    Raises
+    ------
+    SourceError
+        If the folder holds something else.
+    """
+    from bioprobe.page import render_page
+
+    folder, say = Path(output), tell or (lambda _: None)
+    say(f"drawing pictures into {folder / 'photos'} …")
+    table = draw(folder, n_per_species=per_species, seed=seed)
+    with table.open(encoding="utf-8") as lines:
+        n_images = sum(1 for _ in csv.reader(lines)) - 1
+    say(f"embedding {n_images:,} pictures into {folder / 'store'} …")
+    store = embed([table], store=folder / "store", model="sketch", progress=progress)
+    summary = store.summary
+    assert summary is not None  # a store that was filled now has one
+    answers, learning = ask(store, folder), learn(store, seed=seed)
+    report = learning.evaluation.report(folder / "report.html")
+    content = tell_story(answers, learning, summary, folder=folder, seed=seed)
+    page = folder / "index.html"
+    page.write_text(render_page("demo.html.j2", content), encoding="utf-8")
+    said = (
+        f"{summary.n_embedded:,} embedded in {summary.seconds_s:.1f} s; ask more: bioprobe "
+        f"zeroshot --level family --store {store.folder}"
+    )
+    return Demonstration(page, report, store.folder).say([said, "open this page:"])
+
+
+def draw(folder: str | Path, *, n_per_species: int = 3, seed: int = 0) -> Path:
+    """Draw the pictures of the demonstration, in place of those of an earlier one.
+
+    Parameters
+    ----------
+    folder : str or Path
+        New or empty folder, or that of an earlier demonstration.
+    n_per_species : int
+        Pictures of each species, ≥ 1.
+    seed : int
+        Seed of the drawings.
+
+    Returns
+    -------
+    Path
+        Table of the pictures with their labels.
+
+    Raises
+    ------
+    SourceError
+        If the folder holds something else.
+    """
+    from bioprobe.sketch import write_pictures
+
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).is_file():
+        msg = f"{folder} holds something that is no demonstration; choose another with --output"
+        raise SourceError(msg)
+    for part in ("photos", "store"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).touch()
+    return write_pictures(folder / "photos", n_per_species, _N_SCENES, seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,66 +196,58 @@ class Answers:
     by_text: Neighbors
 
 
-def ask(store: EmbeddingStore, texts: TextCache) -> Answers:
+def ask(store: Store, folder: Path) -> Answers:
     """Ask the questions of the demonstration, and add the story's species to the store.
 
     Parameters
     ----------
-    store : EmbeddingStore
+    store : Store
         Pictures that the sketch drew, with the columns of its table.
-    texts : TextCache
-        Of the same store.
+    folder : Path
+        Where the lists of taxa are written that the questions are about.
     """
+    from bioprobe.sketch import read_species
+
     species = read_species()
     story = next(one for one in species if one.name == STORY_SPECIES)
-    trained = Taxonomy(tuple(_to_taxa(one for one in species if one.role == "trained")))
-    described = tuple(_to_taxa(one for one in species if one.role == "unseen"))
+    trained, everything = folder / "trained.csv", folder / "species.csv"
+    _write_list(trained, (one for one in species if one.role == "trained"))
+    _write_list(everything, species)
 
-    def label(taxa: Taxonomy, condition: str, rank: Rank = Rank.SPECIES) -> Predictions:
-        prompts = PromptSet(taxa.at(rank), TextType.TAXON_COM, read_templates("plain"))
-        return zeroshot(View.of(store, condition), prompts, texts.encode_text, rank=rank)
-
-    of_story = f"species == '{STORY_SPECIES}'"
-    before = label(trained, of_story)
-    (story_taxon,) = _to_taxa([story])
-    add_taxon(store, story_taxon)
-    everything = Taxonomy((*trained, *described))
+    of_story = store.where(f"species == '{STORY_SPECIES}'")
+    animals, unseen = store.where(_TRAINED_ANIMALS), store.where("role == 'unseen'")
+    before = _label(of_story, trained)
+    by_rank = [_label(animals, trained, rank) for rank in RANK_NAMES[1:]]
+    store.add_taxon(
+        story.name, common=story.common_name, lineage=",".join(story.lineage[:-1]),
+        prompts=[story.description],
+    )  # fmt: skip
+    (first, *_) = store.where(f"species == '{SEARCH_SPECIES}'").rows.tolist()
     return Answers(
-        by_rank=tuple(label(trained, _TRAINED_ANIMALS, rank) for rank in RANKS[1:]),
+        by_rank=tuple(by_rank),
         story=story,
         before=before,
-        after=label(Taxonomy((*trained, story_taxon)), of_story),
-        seen=label(everything, _TRAINED_ANIMALS),
-        unseen=label(everything, "role == 'unseen'"),
-        by_image=_search_by_image(store),
-        by_text=search(store, texts.encode_text([SEARCH_TEXT]), k=_N_FOUND),
+        after=_label(of_story, trained),
+        seen=_label(animals, everything),
+        unseen=_label(unseen, everything),
+        by_image=store.search(row=first, exclude_query=False, k=_N_FOUND),
+        by_text=store.search(text=SEARCH_TEXT, k=_N_FOUND),
     )
 
 
-def _search_by_image(store: EmbeddingStore) -> Neighbors:
-    query = View.of(store, f"species == '{SEARCH_SPECIES}'").rows[:1]
-    return search(store, store.read_vectors(np.asarray(query)), k=_N_FOUND)
+def _label(store: Store, taxa: Path, level: str = "species") -> Predictions:
+    # Nothing is abstained from, so these are no decisions.
+    return cast("Predictions", store.zeroshot(level, taxa=taxa))
 
 
-def _to_taxa(species: Iterable[SketchSpecies]) -> Iterator[Taxon]:
-    for one in species:
-        names = {rank.value: name for rank, name in zip(RANKS, one.lineage, strict=True)}
-        # A species that was trained on is known by its names, another by its description.
-        prompts = (one.description,) if one.role == "unseen" else ()
-        yield Taxon.from_names(names, common_name=one.common_name, prompts=prompts)
-
-
-LEVEL = Rank.FAMILY
-#: The quick ones, of every kind: from names, from class means, from a fitted classifier.
-METHODS = ("zeroshot", "centroid", "linear")
-_SAYS = {
-    "zeroshot": "the names of the families as text; learns nothing",
-    "centroid": "the mean picture of each family",
-    "linear": "a logistic regression",
-}
-# Many pictures judge, so that the intervals of so small a collection say something.
-_FRACTIONS = (0.4, 0.2, 0.4)
-_KIND = "kind"
+def _write_list(path: Path, species: Iterable[SketchSpecies]) -> None:
+    """Write a taxon list; a species that was not trained on is known by its description."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow([*RANK_NAMES, "common_name", "prompt"])
+        for one in species:
+            prompt = one.description if one.role == "unseen" else ""
+            table.writerow([*one.lineage, one.common_name, prompt])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +260,7 @@ class Learning:
         Pictures that are there twice.
     noise : NoiseFilter
         Pictures of something else than animals.
-    split : Split
+    split : PartCounts
         Which pictures learn, choose and judge.
     evaluation : Evaluation
         The methods side by side.
@@ -153,33 +268,26 @@ class Learning:
 
     duplicates: Duplicates
     noise: NoiseFilter
-    split: Split
+    split: PartCounts
     evaluation: Evaluation
 
 
-def learn(store: EmbeddingStore, texts: TextCache, *, seed: int = 0) -> Learning:
+def learn(store: Store, *, seed: int = 0) -> Learning:
     """Clean and split the pictures of a store, and compare methods on those held out.
 
     Parameters
     ----------
-    store : EmbeddingStore
+    store : Store
         Pictures that the sketch drew, with the columns of its table.
-    texts : TextCache
-        Of the same store.
     seed : int
         Of split and resamples.
     """
-    duplicates = find_duplicates(store)
-    duplicates.write(store)
-    noise = filter_noise(store, read_noise_prompts("animal"), texts.encode_text, labels=_KIND)
-    noise.write(store)
-    split = make_split(store, LEVEL, fractions=_FRACTIONS, seed=seed)
-    write_split(store, split)
-    prior = Texts(texts.encode_text, store.manifest.logit_scale, templates=read_templates("plain"))
-    task = Task.of(store, LEVEL, split=split, texts=prior, seed=seed)
-    evaluation = evaluate(task, METHODS)
-    write_evaluation(store, evaluation)
-    return Learning(duplicates, noise, split, evaluation)
+    return Learning(
+        duplicates=store.dedupe(),
+        noise=store.filter("animal", labels=_KIND),
+        split=store.split(LEVEL, fractions=_FRACTIONS, seed=seed),
+        evaluation=store.evaluate(LEVEL, methods=METHODS, seed=seed),
+    )
 
 
 def show_learning(learning: Learning) -> dict[str, Any]:
@@ -188,8 +296,8 @@ def show_learning(learning: Learning) -> dict[str, Any]:
     return {
         "n_copies": int((~learning.duplicates.kept).sum()),
         "n_noise": int((~learning.noise.kept).sum()),
-        "n_parts": [len(split.rows(part)) for part in ("train", "validation", "test")],
-        "rank": LEVEL.value,
+        "n_parts": list(split.totals.values()),
+        "rank": LEVEL,
         "n_classes": len(evaluation.classes),
         "methods": [_show_method(result, evaluation) for result in evaluation.results],
     }
@@ -204,8 +312,8 @@ def write_learning_commands(folder: Path, seed: int) -> list[str]:
     return [
         f"bioprobe dedupe {store}",
         f"bioprobe filter --keep animal --labels {_KIND} {store}",
-        f"bioprobe split --level {LEVEL.value} --fractions {fractions} {seeded}{store}",
-        f"bioprobe evaluate --level {LEVEL.value} --methods {','.join(METHODS)} {seeded}{store}",
+        f"bioprobe split --level {LEVEL} --fractions {fractions} {seeded}{store}",
+        f"bioprobe evaluate --level {LEVEL} --methods {','.join(METHODS)} {seeded}{store}",
         f"bioprobe report --output {report} {store}",
     ]
 
@@ -220,10 +328,6 @@ def _show_method(result: MethodResult, evaluation: Evaluation) -> dict[str, str]
         "interval": f"[{accuracy.low:.3f}, {accuracy.high:.3f}]",
         "against_best": f"p = {compared.p_adjusted:.2g}" if compared else "the best",
     }
-
-
-_N_LABELLED = 12
-_FULL_BAR_PX = 220
 
 
 def tell_story(
@@ -313,8 +417,9 @@ def _show_interval(accuracy: Accuracy) -> str:
 
 def _show_labelled(predictions: Predictions) -> list[dict[str, Any]]:
     # Evenly over the table, so that the page shows many kinds and not the first.
-    chosen = np.linspace(0, len(predictions) - 1, min(_N_LABELLED, len(predictions))).astype(int)
-    return [_show_answer(predictions, int(position)) for position in chosen]
+    n_shown = min(_N_LABELLED, len(predictions))
+    last, steps = len(predictions) - 1, max(1, n_shown - 1)
+    return [_show_answer(predictions, n * last // steps) for n in range(n_shown)]
 
 
 def _show_answer(predictions: Predictions, position: int, title: str = "") -> dict[str, Any]:
@@ -332,7 +437,7 @@ def _show_answer(predictions: Predictions, position: int, title: str = "") -> di
         known_as = predictions.images.frame["common_name"].iloc[row] or truth
         lines.append({"text": f"is: {known_as}", "tone": "soft"})
     place = predictions.images.locate(int(predictions.rows[position]))
-    return {"thumbnail": make_thumbnail(place), "title": title or best.name, "lines": lines}
+    return _show_picture(place, title or best.name, lines)
 
 
 def _show_before_after(answers: Answers) -> list[dict[str, Any]]:
@@ -363,106 +468,13 @@ def _show_neighbors(found: Neighbors, first: str) -> list[dict[str, Any]]:
         frame = found.images.frame.iloc[row]
         similarity = f"{found.similarities[position]:.2f}"
         note = first if first and position == 0 else f"similarity {similarity}"
-        shown.append(
-            {
-                "thumbnail": make_thumbnail(found.images.locate(int(row))),
-                "title": frame["common_name"] or frame["species"] or Path(frame["path"]).stem,
-                "lines": [{"text": note, "tone": "soft"}],
-            }
-        )
+        title = frame["common_name"] or frame["species"] or Path(frame["path"]).stem
+        place = found.images.locate(int(row))
+        shown.append(_show_picture(place, title, [{"text": note, "tone": "soft"}]))
     return shown
 
 
-_N_SCENES = 12
-# Marks a folder as a demonstration's own, which the next one may replace.
-_MARK = ".bioprobe-demo"
+def _show_picture(place: ImageLocation, title: str, lines: list[dict[str, str]]) -> dict[str, Any]:
+    from bioprobe.page import make_thumbnail
 
-
-@dataclasses.dataclass(frozen=True)
-class DemoResult:
-    """What the demonstration left on disk.
-
-    Parameters
-    ----------
-    page : Path
-        HTML page to open.
-    report : Path
-        The report of the methods that were compared, to which it links.
-    store : Path
-        Store on which more can be asked.
-    summary : EmbedSummary
-        Counts of the embedding.
-    """
-
-    page: Path
-    report: Path
-    store: Path
-    summary: EmbedSummary
-
-
-def draw(folder: Path, *, n_per_species: int = 3, seed: int = 0) -> ImageTable:
-    """Draw the pictures of the demonstration, in place of those of an earlier one.
-
-    Parameters
-    ----------
-    folder : Path
-        New or empty folder, or that of an earlier demonstration.
-    n_per_species : int
-        Pictures of each species, ≥ 1.
-    seed : int
-        Seed of the drawings.
-
-    Returns
-    -------
-    ImageTable
-        Listing of the pictures with their labels.
-
-    Raises
-    ------
-    SourceError
-        If the folder holds something else.
-    """
-    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).is_file():
-        msg = f"{folder} holds something that is no demonstration; choose another with --output"
-        raise SourceError(msg)
-    for part in ("photos", "store"):
-        shutil.rmtree(folder / part, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MARK).touch()
-    return find_images([write_pictures(folder / "photos", n_per_species, _N_SCENES, seed)])
-
-
-def run_demo(
-    folder: Path,
-    table: ImageTable,
-    *,
-    seed: int = 0,
-    encoder: Encoder | None = None,
-    advance: Callable[[Outcome], None] | None = None,
-) -> DemoResult:
-    """Embed drawn pictures, ask everything, compare methods, and write both pages.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder that :func:`draw` drew in.
-    table : ImageTable
-        What it returned.
-    seed : int
-        Its seed, for the record.
-    encoder : Encoder, optional
-        By default the embedded ``sketch``.
-    advance : callable, optional
-        Told the outcome of each embedded image, for a progress bar.
-    """
-    encoder = encoder or load_encoder("sketch")
-    store = EmbeddingStore.open_for(folder / "store", encoder)
-    summary = embed_images(table, encoder, store, advance=advance)
-    store = EmbeddingStore.open(store.folder)
-    texts = TextCache(store, lambda: encoder)
-    answers, learning = ask(store, texts), learn(store, texts, seed=seed)
-    page, report = folder / "index.html", folder / "report.html"
-    write_report(store, learning.evaluation, report)
-    content = tell_story(answers, learning, summary, folder=folder, seed=seed)
-    write_text(page, render_page("demo.html.j2", content))
-    return DemoResult(page, report, store.folder, summary)
+    return {"thumbnail": make_thumbnail(place), "title": title, "lines": lines}

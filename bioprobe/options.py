@@ -51,6 +51,31 @@ class With:
 
 
 @dataclasses.dataclass(frozen=True)
+class Unless:
+    """Say that an option does not count beside some values of another.
+
+    Parameters
+    ----------
+    name : str
+        The other parameter.
+    values : tuple
+        None of these.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+
+    def holds(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+        """Tell whether the other parameter is none of these."""
+        return given.get(self.name, defaults[self.name]) not in self.values
+
+    def explain(self, options: Mapping[str, Option]) -> str:
+        """Return the condition in words."""
+        other = name_option(self.name, options)
+        return f"another {other} than {' or '.join(map(str, self.values))}"
+
+
+@dataclasses.dataclass(frozen=True)
 class WithAny:
     """Say that an option counts only beside one at least of several others.
 
@@ -122,7 +147,7 @@ class Ending:
         return f"a {name_option(self.name, options)} that ends in {self.suffix}"
 
 
-Condition = With | WithAny | Without | Ending
+Condition = With | Unless | WithAny | Without | Ending
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +167,7 @@ class Option:
         Whether nothing but the choices is taken.
     least, most : float, optional
         Limits of a number.
-    when : tuple of With, WithAny, Without or Ending
+    when : tuple of With, Unless, WithAny, Without or Ending
         Conditions under which it counts: given outside of one it is refused, not passed over.
     shell : type, optional
         What the command line reads, where it is not the parameter's own type; of a sequence, which

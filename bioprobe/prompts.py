@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from bioprobe.errors import PromptError
 from bioprobe.files import prompts_dir, read_lines
-from bioprobe.result import Notes, Result
+from bioprobe.registry import TEMPLATES
+from bioprobe.result import WARNING, Note, Notes, Result
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 
 if TYPE_CHECKING:
@@ -212,14 +213,21 @@ def shipped_templates() -> list[str]:
     return sorted(path.stem for path in (prompts_dir() / "templates").glob("*.txt"))
 
 
+def read_all_templates() -> tuple[dict[str, tuple[str, ...]], Notes]:
+    """Return all template sets that have a name, and why any that a package adds is missing."""
+    added, broken = TEMPLATES.load_added()
+    sets = {name: read_templates(name) for name in sorted({*shipped_templates(), *added})}
+    return sets, tuple(Note(reason, WARNING) for reason in broken.values())
+
+
 def read_templates(source: str) -> tuple[str, ...]:
     """Read a set of templates.
 
     Parameters
     ----------
     source : str
-        A shipped set (``plain``), a text file with one template a line, or one template that
-        holds ``{}``.
+        A shipped set (``plain``) or one that another package adds, a text file with one template
+        a line, or one template that holds ``{}``.
 
     Returns
     -------
@@ -245,8 +253,13 @@ def read_templates(source: str) -> tuple[str, ...]:
     path = Path(source)
     if not path.is_file():
         path = prompts_dir() / "templates" / f"{source}.txt"
+    if not path.is_file() and source in TEMPLATES.added:
+        given = TEMPLATES.load(source)
+        if not isinstance(given, (str, Path)):
+            return tuple(_check(one, f"the template set {source}") for one in given)
+        path = Path(given)
     if not path.is_file():
-        known = ", ".join(shipped_templates())
+        known = ", ".join((*shipped_templates(), *TEMPLATES.added))
         msg = (
             f"no template set {source!r}; expected one of {known}, a text file, or a template "
             "with {} where the name goes"
@@ -265,7 +278,7 @@ def read_templates(source: str) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Shipped(Result):
-    """The template sets and taxon lists that ship with bioprobe.
+    """The template sets and taxon lists that have a name.
 
     Parameters
     ----------

@@ -5,13 +5,16 @@ Another package adds its own by an entry point of the same group, in its ``pypro
     [project.entry-points."bioprobe.methods"]
     forest = "my_package.forest:ForestProbe"
 
-Importing this module imports no library.
+What the name of each kind stands for, and what is registered under it, is said beside the
+registries below. Importing this module imports no library, and looks for no package.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +42,22 @@ class Registry:
     @property
     def names(self) -> tuple[str, ...]:
         """Names, our own first."""
-        return (*self.places, *(name for name in self._find_added() if name not in self.places))
+        return (*self.places, *self.added)
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Names that other packages add; nothing of them is imported."""
+        return tuple(name for name in self._find_added() if name not in self.places)
+
+    def load_added(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return by name what other packages add, and of the rest why it cannot be loaded."""
+        loaded, broken = {}, {}
+        for name in self.added:
+            try:
+                loaded[name] = self.load(name)
+            except BioprobeError as error:
+                broken[name] = str(error)
+        return loaded, broken
 
     def load(self, name: str) -> Any:  # noqa: ANN401 - whatever was registered
         """Return what has a name.
@@ -67,11 +85,19 @@ class Registry:
             raise BioprobeError(msg) from error
 
     def _find_added(self) -> Mapping[str, Any]:
-        from importlib.metadata import entry_points
-
-        return {point.name: point for point in entry_points(group=self.group)}
+        return _find_entry_points(self.group, tuple(sys.path))
 
 
+@functools.lru_cache
+def _find_entry_points(group: str, path: tuple[str, ...]) -> Mapping[str, Any]:  # noqa: ARG001 - looked for anew where it changes
+    """Return the entry points of the packages on the path of modules; some 15 ms, once."""
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=group)}
+
+
+#: By the name given to ``--methods`` and ``probe fit``: a :class:`bioprobe.probes.probe.Probe`, or
+#: another class of :class:`bioprobe.task.method.Method`.
 METHODS = Registry(
     "bioprobe.methods",
     "method",
@@ -87,3 +113,51 @@ METHODS = Registry(
         "stack": "bioprobe.learning.stack:Stack",
     },
 )
+
+#: By the prefix of the name given to ``--model``, which for ours is read by
+#: :func:`bioprobe.encoders.catalog.parse_name`: a function of
+#: :class:`bioprobe.encoders.catalog.ModelSource` and :class:`bioprobe.encoders.encoder.LoadOptions`
+#: that returns an :class:`bioprobe.encoders.encoder.Encoder`.
+ENCODERS = Registry(
+    "bioprobe.encoders",
+    "encoder family",
+    {
+        "open_clip": "bioprobe.encoders.families.open_clip_models:load_open_clip",
+        "transformers": "bioprobe.encoders.families.transformers_models:load_transformers",
+        "timm": "bioprobe.encoders.families.timm_models:load_timm",
+        "onnx": "bioprobe.encoders.families.onnx_models:load_onnx",
+    },
+)
+
+#: By what the source is: the ending of its name without the dot, or the prefix before a colon; a
+#: folder, data set or ``-`` is known by :func:`bioprobe.sources.source.recognise_source`. Each is a
+#: function of a path and :class:`bioprobe.sources.files.SourceOptions` that returns a frame of
+#: image files: ``root`` and ``path``, further columns and labels.
+SOURCES = Registry(
+    "bioprobe.sources",
+    "source of images",
+    {
+        "-": "bioprobe.sources.files:list_standard_input",
+        "dataset": "bioprobe.sources.datasets:list_dataset",
+        "folder": "bioprobe.sources.folders:list_folder",
+        **dict.fromkeys(("csv", "tsv", "parquet", "pq"), "bioprobe.sources.tables:list_table"),
+    },
+)
+
+#: By the name given to ``--layout``: a :class:`bioprobe.interchange.vector_source.Layout`. They are
+#: recognised in this order.
+EXPORTERS = Registry(
+    "bioprobe.exporters",
+    "layout of vectors",
+    {
+        "clip-retrieval": "bioprobe.interchange.clip_retrieval:CLIP_RETRIEVAL",
+        "datasets": "bioprobe.interchange.saved_datasets:DATASETS",
+        "emb-explorer": "bioprobe.interchange.parquet_files:EMB_EXPLORER",
+        "hpc-inference": "bioprobe.interchange.parquet_files:HPC_INFERENCE",
+        "npy": "bioprobe.interchange.numpy_files:NPY",
+    },
+)
+
+#: By the name given to ``--templates``, beside the files of ``prompts/templates``: a sequence of
+#: templates, or the path of a text file with one a line.
+TEMPLATES = Registry("bioprobe.templates", "template set", {})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,48 @@ def make_store(tmp_path: Path) -> Callable[..., EmbeddingStore]:
         return EmbeddingStore.open_for(tmp_path / name, encoder, dtype=dtype)
 
     return make
+
+
+EntryPoints = Mapping[str, Mapping[str, str]]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, EntryPoints], None]:
+    """Install a package's entry points, by group and name, as pip would write them down."""
+
+    def install_points(package: str, points: EntryPoints) -> None:
+        folder = tmp_path / "site" / package
+        lines = [
+            line
+            for group, named in points.items()
+            for line in (f"[{group}]", *(f"{name} = {place}" for name, place in named.items()))
+        ]
+        about = folder / f"{package}-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text("\n".join(lines))
+        monkeypatch.syspath_prepend(folder)
+
+    return install_points
+
+
+@pytest.fixture
+def example_package(
+    install: Callable[[str, EntryPoints], None], monkeypatch: pytest.MonkeyPatch
+) -> EntryPoints:
+    """Install the example of a package that adds one of each kind."""
+    folder = Path(__file__).parent / "plugin_example"
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    monkeypatch.syspath_prepend(folder)
+    points: EntryPoints = project["entry-points"]
+    install("bioprobe_example", points)
+    return points
+
+
+@pytest.fixture
+def broken_package(install: Callable[[str, EntryPoints], None]) -> EntryPoints:
+    """Install a package that adds one of each kind, of which none can be imported."""
+    kinds = ("methods", "encoders", "sources", "exporters", "templates")
+    points = {f"bioprobe.{kind}": {"broken": "package_that_is_gone:thing"} for kind in kinds}
+    install("bioprobe_broken", points)
+    return points

@@ -41,6 +41,9 @@ DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 LIGHT = {"bioprobe", "numpy", "typer", *sys.stdlib_module_names}
 # These are only ever imported by functions that already need the library.
 HEAVY_ALLOWED = {"encoders", "sketch", "probes"}
+# What the commands and the demonstration may run, beside themselves: what a person may ask.
+ASKED = {"face", "options", "result", "errors", "progress", "provenance"}
+FACES = {"demo": ASKED | {"page", "sketch"}, "cli": ASKED | {"demo"}}
 
 PACKAGE = Path(bioprobe.__file__).parent
 TREES = {
@@ -56,6 +59,16 @@ NAMES = {
 
 def _part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _leave_out_types(tree: ast.Module) -> ast.Module:
+    """Return a module without what only a type checker imports."""
+    checked = [
+        node
+        for node in tree.body
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    return ast.Module(checked, [])
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
@@ -106,6 +119,17 @@ def test_a_module_imports_only_from_before_it() -> None:
             if other != part and DEPTH[other] >= DEPTH[part]:
                 wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
     assert not wrong
+
+
+def test_commands_and_demonstration_ask_the_face_and_nothing_below() -> None:
+    below = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path, tree in TREES.items()
+        if _part_of(path) in FACES
+        for name in _imports(_leave_out_types(tree))
+        if _part_of(NAMES[name]) not in FACES[_part_of(path)] | {_part_of(path)}
+    ]
+    assert not below
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 
@@ -37,3 +38,21 @@ def test_a_notebook_runs(
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_kept_without_output(notebook: Path) -> None:
     assert all(cell["outputs"] == [] for cell in _read_code(notebook))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_asks_the_face_and_nothing_below(notebook: Path) -> None:
+    code = "\n".join("".join(cell["source"]) for cell in _read_code(notebook))  # type: ignore[arg-type]
+    imported = {
+        name
+        for node in ast.walk(ast.parse(code))
+        for name in (
+            [node.module]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+    }
+    ours = {name for name in imported if name and name.startswith("bioprobe")}
+    assert ours <= {"bioprobe", "bioprobe.demo"}

@@ -11,7 +11,7 @@ import typer
 
 from bioprobe import __version__
 from bioprobe.cli.asking import app as asking_app
-from bioprobe.cli.demo import demo
+from bioprobe.cli.demo import app as demo_app
 from bioprobe.cli.embedding import app as embedding_app
 from bioprobe.cli.learning import app as learning_app
 from bioprobe.cli.models import app as models_app
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.command()(demo)
+app.add_typer(demo_app)
 app.add_typer(embedding_app)
 app.add_typer(asking_app)
 app.add_typer(learning_app)

@@ -13,8 +13,8 @@ from bioprobe.cli import options
 from bioprobe.cli.show import say, show_progress, write_frame
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
-from bioprobe.face.pictures import pictures as open_pictures
 from bioprobe.face.store import open as open_store
+from bioprobe.face.store import pictures as open_pictures
 from bioprobe.options import (
     Condition,
     Option,
@@ -103,12 +103,7 @@ def command(
 
     def decorate(after: After) -> After:
         declared = _gather(asks, after, narrows, encodes=encodes, sources=sources)
-        for flag, (option, other) in (instead or {}).items():
-            beyond = declared.keys() - read_options(other).keys() - (instead or {}).keys()
-            if "self" in read_defaults(other):
-                beyond -= set(narrows)
-            declared |= {one: _limit(declared[one], Without(flag)) for one in beyond}
-            declared[flag] = Declared(bool, option, False)
+        _add_flags(declared, instead or {}, narrows)
         for one, condition in (when or {}).items():
             declared[one] = _limit(declared[one], condition)
         # One of that name in the signature is the store that every command has.
@@ -169,6 +164,21 @@ def _gather(
         masks = {"mask": _limit(declared["mask"], Without("sources"))}
         declared = {"sources": named, **declared, **masks}
     return declared | _read(after)
+
+
+def _add_flags(
+    declared: dict[str, Declared],
+    instead: Mapping[str, tuple[Option, Callable[..., Any]]],
+    narrows: Sequence[str],
+) -> None:
+    """Add the flags that ask another question, beside which options that it has not are refused."""
+    for flag, (option, other) in instead.items():
+        beyond = declared.keys() - read_options(other).keys() - instead.keys()
+        if "self" in read_defaults(other):
+            beyond -= set(narrows)
+        for one in beyond:
+            declared[one] = _limit(declared[one], Without(flag))
+        declared[flag] = Declared(bool, option, False)
 
 
 def _refuse_store(context: typer.Context) -> None:

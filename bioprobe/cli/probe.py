@@ -8,7 +8,7 @@ import typer
 
 from bioprobe.cli.build import command
 from bioprobe.face.learning import Learns
-from bioprobe.options import With
+from bioprobe.options import With, Without
 
 if TYPE_CHECKING:
     from bioprobe.result import Result
@@ -19,6 +19,11 @@ stacks = typer.Typer(
     "Example: bioprobe probe stack fit --with embeddings/other --level family",
     no_args_is_help=True,
 )
+# Images of the store are chosen, or pictures named; their encoder is read for these alone.
+_OF_PICTURES: dict[str, With | Without] = {
+    **{name: Without("sources") for name in ("where", "mask", "split")},
+    **{name: With("sources") for name in ("model", "device")},
+}
 _READING = {name: With("kind", ("prompt+probe",)) for name in ("model", "device")}
 
 
@@ -38,7 +43,7 @@ def tune(tuned: Result) -> None:
     """
 
 
-@command(app, Learns.predict, narrows=("where", "mask", "split"), encodes=True)
+@command(app, Learns.predict, narrows=("where", "mask", "split"), encodes=True, when=_OF_PICTURES)
 def predict(answers: Result) -> None:
     """Label the images of a store, or picture files, by a probe.
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bioprobe.cli.build import command
-from bioprobe.face.keeping import TEXT_HEAD, VECTOR_LAYOUTS, Keeps, import_vectors
-from bioprobe.options import Option, With
+from bioprobe.face.keeping import TEXT_HEAD, Keeps, import_vectors
+from bioprobe.options import Option, Unless, With
 
 if TYPE_CHECKING:
     from bioprobe.index import IndexReport
@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 FactsFormat = Annotated[str, Option("table or json.", ("--format",), ("table", "json"), fixed=True)]
-_AS_HEAD, _AS_VECTORS = With("layout", (TEXT_HEAD,)), With("layout", VECTOR_LAYOUTS)
+_AS_HEAD, _AS_VECTORS = With("layout", (TEXT_HEAD,)), Unless("layout", (TEXT_HEAD,))
 
 
 @command(app, Keeps.info, narrows=(), shows=False)

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import sketch_weights_dir
+from bioprobe.registry import ENCODERS
 
 DEFAULT_MODEL = "bioclip-2"
 
@@ -201,7 +202,8 @@ class ModelSource:
     name : str
         Name that loads the same model again from any working directory.
     backend : str
-        ``open_clip``, ``transformers``, ``timm`` or ``onnx``.
+        ``open_clip``, ``transformers``, ``timm`` or ``onnx``; any of
+        :data:`bioprobe.registry.ENCODERS`.
     kind : str
         ``hub`` (repository of the model hub), ``folder``, ``tag`` (a name the library itself
         knows) or ``file``.
@@ -216,7 +218,7 @@ class ModelSource:
     """
 
     name: str
-    backend: Backend
+    backend: str
     kind: Kind
     target: str
     architecture: str = ""
@@ -232,8 +234,8 @@ def parse_name(name: str) -> ModelSource:
     name : str
         A short name, ``hf-hub:org/name[@revision]``, ``local-dir:path``,
         ``arch/pretrained-tag``, ``arch/checkpoint.pt``, ``transformers:org/name-or-dir``,
-        ``timm:name``, ``timm:hf-hub:org/name``, ``timm:local-dir:path`` or
-        ``onnx:file.onnx[?options]``.
+        ``timm:name``, ``timm:hf-hub:org/name``, ``timm:local-dir:path``,
+        ``onnx:file.onnx[?options]``, or ``family:name`` of a family that another package adds.
 
     Returns
     -------
@@ -275,6 +277,8 @@ def _parse_full_name(name: str) -> ModelSource:
         return _build_folder("open_clip", "local-dir:", rest)
     if prefix == "hf-hub" and rest:
         return _build_hub("open_clip", "hf-hub:", rest)
+    if rest and prefix in ENCODERS.added:
+        return ModelSource(name=name, backend=prefix, kind="tag", target=rest)
     if Path(name).suffix.lower() in _CHECKPOINT_SUFFIXES and re.match(r"[\w.-]+/", name):
         return _build_checkpoint(name)
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name) and not Path(name).is_dir():
@@ -354,5 +358,6 @@ def _explain_unknown(name: str) -> str:
         hint = (
             "other forms are hf-hub:org/name, local-dir:path, arch/pretrained-tag, "
             "arch/checkpoint.pt, transformers:org/name-or-dir, timm:name and onnx:file.onnx"
+            + "".join(f", {family}:name" for family in ENCODERS.added)
         )
     return f'no model is called "{name}"; short names are {", ".join(short_names)}; {hint}'

@@ -171,6 +171,8 @@ def _find_here(source: ModelSource) -> tuple[Path | None, int | None]:
     path = Path(source.target)
     if source.kind == "file":
         return (path, path.stat().st_size) if path.is_file() else (None, None)
+    if source.backend not in LAYOUTS:
+        return None, None  # only the package that adds the family knows where its models lie
     source, layout = _resolve(source)
     if source.kind == "folder":
         snapshot = read_folder(path, layout) if path.is_dir() else None
@@ -233,6 +235,12 @@ def download_model(name: str, *, to: Path | None = None) -> Download:
     source = parse_name(name)
     if source.kind in {"folder", "file"}:
         msg = f'model "{name}" is on this machine already, at {source.target}'
+        raise ModelUnavailableError(msg)
+    if source.backend not in LAYOUTS:
+        msg = (
+            f'model "{name}" is of a family that another package adds, which fetches its models '
+            f"itself: bioprobe models check {name}"
+        )
         raise ModelUnavailableError(msg)
     repository, layout = _resolve(source)
     snapshot = fetch_snapshot(repository, layout, to=to)

@@ -43,7 +43,7 @@ class Fingerprint:
         the crop is resampled.
     backend : str
         Library that ran the model: ``open_clip``, ``transformers``, ``timm``, ``onnx`` or
-        ``imported``.
+        ``imported``; else the name of the family that another package adds.
     """
 
     model: str
@@ -85,6 +85,28 @@ class Fingerprint:
     def from_dict(cls, fields: dict[str, str]) -> Fingerprint:
         """Build a fingerprint from what :meth:`to_dict` returned."""
         return cls(**fields)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a model is to run; :func:`bioprobe.encoders.load_encoder` says what each takes.
+
+    Parameters
+    ----------
+    device : str
+        ``auto``, or a PyTorch device such as ``cpu`` or ``cuda:1``.
+    precision : str
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    batch_size : int or None
+        Images or texts in one forward pass, 1 or more; None is for the family to choose.
+    decoding : str
+        ``exact`` or ``fast``.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    decoding: str = "exact"
 
 
 @runtime_checkable

@@ -7,17 +7,12 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from bioprobe.encoders.catalog import ModelSource, parse_name
-from bioprobe.encoders.encoder import Encoder
+from bioprobe.encoders.catalog import parse_name
+from bioprobe.encoders.encoder import Encoder, LoadOptions
 from bioprobe.encoders.hub import LAYOUTS, get_snapshot
 from bioprobe.errors import BioprobeError
-
-if TYPE_CHECKING:
-    from bioprobe.encoders.families.runtime import Runtime
-    from bioprobe.encoders.families.torch_encoder import TorchEncoder
-
+from bioprobe.registry import ENCODERS
 
 _LOGGERS = ("huggingface_hub", "transformers", "timm", "open_clip", "httpx", "torch")
 
@@ -115,46 +110,13 @@ def load_encoder(
         msg = f'decoding "{decoding}" is not known; choose one of {", ".join(DECODINGS)}'
         raise BioprobeError(msg)
     source = parse_name(name)
+    options = LoadOptions(
+        device=device, precision=precision, batch_size=batch_size, decoding=decoding
+    )
     with silence_libraries():
-        return _load(source, device, precision, batch_size, decoding)
-
-
-def _load(
-    source: ModelSource, device: str, precision: str, batch_size: int | None, decoding: str
-) -> Encoder:
-    # The libraries take seconds to import, so each is imported only for a model that needs it.
-    if source.backend == "onnx":
-        from bioprobe.encoders.families.onnx_models import load_onnx
-
-        if precision not in {"auto", "fp32"}:
-            msg = (
-                f'precision "{precision}" cannot be chosen for {source.name}: an ONNX file runs '
-                "as it was saved; leave --precision away"
-            )
-            raise BioprobeError(msg)
-        return load_onnx(source, device, batch_size, decoding)
-    if source.kind in {"hub", "folder"}:
-        # Fetches what is missing, or says so within a second.
-        get_snapshot(source, LAYOUTS[source.backend])
-    from bioprobe.encoders.families.precision import settle_precision
-    from bioprobe.encoders.families.runtime import choose_runtime
-
-    first = "fp32" if precision == "auto" else precision
-    encoder = _load_torch(source, choose_runtime(device, first, batch_size, decoding))
-    if precision == "auto":
-        settle_precision(encoder)
-    return encoder
-
-
-def _load_torch(source: ModelSource, runtime: Runtime) -> TorchEncoder:
-    if source.backend == "transformers":
-        from bioprobe.encoders.families.transformers_models import load_transformers
-
-        return load_transformers(source, runtime)
-    if source.backend == "timm":
-        from bioprobe.encoders.families.timm_models import load_timm
-
-        return load_timm(source, runtime)
-    from bioprobe.encoders.families.open_clip_models import load_open_clip
-
-    return load_open_clip(source, runtime)
+        if source.kind in {"hub", "folder"}:
+            # Fetches what is missing, or says so within a second.
+            get_snapshot(source, LAYOUTS[source.backend])
+        # The libraries take seconds to import, so each is imported only for a model that needs it.
+        encoder: Encoder = ENCODERS.load(source.backend)(source, options)
+        return encoder

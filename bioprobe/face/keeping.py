@@ -18,6 +18,7 @@ from bioprobe.options import (
     With,
     question,
 )
+from bioprobe.registry import EXPORTERS
 from bioprobe.result import PROBLEM, Note
 
 if TYPE_CHECKING:
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
     from bioprobe.store.health import Repair, Verification
 
 TEXT_HEAD = "treeoflife"
-VECTOR_LAYOUTS = ("clip-retrieval", "datasets", "emb-explorer", "hpc-inference", "npy")
 INDEX_KINDS = ("flat", "hnsw", "ivf", "ivfpq", "sq8")
-_LAYOUT_NAMES = (*VECTOR_LAYOUTS, TEXT_HEAD)
+_LAYOUT_NAMES = (*EXPORTERS.places, TEXT_HEAD)
 
 Layout = Annotated[
     str | None,

@@ -32,6 +32,7 @@ from bioprobe.options import (
     question,
     split_names,
 )
+from bioprobe.registry import METHODS
 from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
@@ -49,10 +50,6 @@ if TYPE_CHECKING:
     from bioprobe.task.task import Task
 
 KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "stack")
-METHOD_NAMES = (
-    "zeroshot", "knn", "centroid", "lda", "ridge", "linear", "hierarchical", "prompt+probe",
-    "stack",
-)  # fmt: skip
 BASES = ("linear", "lda", "ridge", "knn", "centroid")
 SPLIT_METHODS = ("stratified", "grouped", "species-disjoint", "imported", "kfold")
 _BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
@@ -280,7 +277,8 @@ class Learns(Opened):
         from bioprobe.learning.fitted import FittedProbe
         from bioprobe.learning.stack import FittedStack
 
-        texts = self._write_texts(level, taxa, text_type, templates) if kind == _PROMPTED else None
+        reads = kind == _PROMPTED or (kind in METHODS.added and METHODS.load(kind).needs_texts)
+        texts = self._write_texts(level, taxa, text_type, templates) if reads else None
         task = self._task(level, first=first, split=split, texts=texts, seed=seed, others=others)
         given = {"C": C, "balance": balance}
         settings = {key: value for key, value in given.items() if value is not None}
@@ -423,7 +421,7 @@ class Learns(Opened):
         from bioprobe.learning.keeping import read_calibration, read_probe
 
         store = self._view.store
-        return Probe(name, read_probe(store, name), read_calibration(store, name))
+        return Probe(name, read_probe(store, name), self, read_calibration(store, name))
 
     def probes(self) -> Table:
         """List the probes that the store keeps, one a row; a damaged one says its problem."""
@@ -455,6 +453,14 @@ class Learns(Opened):
     def predict(
         self,
         name: ProbeName,
+        sources: Annotated[
+            Strings,
+            Option(
+                "Pictures, folders or tables; by default the images in the store.",
+                ("-",),
+                shell=list[Path],
+            ),
+        ] = None,
         *,
         k: NumberOfAnswers = 5,
         calibrate: Annotated[
@@ -501,8 +507,9 @@ class Learns(Opened):
         --------
         bioprobe.Probe.predict : the same of a probe at hand, and of other images.
         """
+        asked = list_given(sources) or self
         return self.probe(name).predict(
-            self, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
+            asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
             unknown=unknown,
         )  # fmt: skip
 
@@ -818,16 +825,18 @@ class Learns(Opened):
         folder = write_probe(task.store, name, fitted)
         notes: list[Note | str] = [*self._notes, *said, f"kept in {folder}"]
         if calibration == "none":
-            return Probe(name, fitted).say(notes)
+            return Probe(name, fitted, self).say(notes)
         began = time.monotonic()
         answers = answer_held_out(task, fitted, fitted.kind, left_out_fraction=leave_out)
         if not (answers.truth >= 0).any():
-            return Probe(name, fitted).say([*notes, "not calibrated: no image could be held out"])
+            return Probe(name, fitted, self).say(
+                [*notes, "not calibrated: no image could be held out"]
+            )
         found = fit_calibration(answers, calibration)
         write_calibration(task.store, name, found)
         seconds_s = time.monotonic() - began
         notes.append(f"calibrated by {describe_calibration(found)}, {seconds_s:.1f} s")
-        return Probe(name, fitted, found).say(notes)
+        return Probe(name, fitted, self, found).say(notes)
 
     def _count(self, name: str) -> PartCounts:
         from bioprobe.splits import read_split

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.encoders.encoder import Encoder
+    from bioprobe.progress import Progress
     from bioprobe.store import EmbeddingStore, TextCache
     from bioprobe.store.view import View
     from bioprobe.types import Names, Rows, Vectors
@@ -97,6 +98,29 @@ class Opened:
         from bioprobe.taxonomy import Rank
 
         return self._view.labels(Rank.parse(level))
+
+    def pictures(
+        self, sources: str | Path | Sequence[str | Path], *, progress: Progress | None = None
+    ) -> Self:
+        """Open pictures that this store's encoder reads, to ask them without adding them.
+
+        Parameters
+        ----------
+        sources : str, Path or sequence of them
+            Folders, image files, tables, ``-`` for paths on standard input.
+        progress : callable, optional
+            Told a step after each picture.
+
+        See Also
+        --------
+        bioprobe.pictures : the same without a store.
+        """
+        from bioprobe.face.pictures import open_pictures
+
+        return open_pictures(
+            type(self), sources, model=self._model, device=self._device, like=self.folder,
+            progress=progress,
+        )  # fmt: skip
 
     @question
     def where(

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioprobe import evaluation, index
 from bioprobe.errors import StoreError
-from bioprobe.page.sheets import (
-    draw_pictures,
-    show_answers,
-    write_filter_sheet,
-    write_search_sheet,
-)
+from bioprobe.page.sheets import draw_pictures, show_answers, write_filter_sheet, write_search_sheet
 from bioprobe.quality import noise
 from bioprobe.taxonomy import Rank
 

@@ -8,23 +8,26 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from bioprobe.errors import SourceError, StoreError
-from bioprobe.face.store import Store, count_outcomes, remove_with
-from bioprobe.options import Device, Model, Option, list_given, question
-from bioprobe.progress import Progress
+from bioprobe.options import Option, list_given
+from bioprobe.progress import Progress, Step
 from bioprobe.result import PROBLEM, Note
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.embedding import Outcome
     from bioprobe.encoders.encoder import Encoder
     from bioprobe.images import ImageTable
     from bioprobe.store import EmbeddingStore
     from bioprobe.types import Rows
+
+S = TypeVar("S")
 
 CACHE_VARIABLE = "BIOPROBE_CACHE"
 # Rows that are written at once, as a run that fills a store writes them.
@@ -43,54 +46,24 @@ Sources = Annotated[
 ]
 
 
-@question
-def pictures(
-    sources: Sources,
+def open_pictures(
+    make: Callable[..., S],
+    sources: str | Path | Sequence[str | Path],
     *,
-    model: Model = None,
-    device: Device = "auto",
-    like: Annotated[
-        str | Path | None,
-        Option("Store whose encoder reads them, as it ran there, if there is a store."),
-    ] = None,
-    progress: Progress | None = None,
-) -> Store:
-    """Open pictures as a store, to ask them anything without keeping one.
-
-    Their vectors are kept in a cache by content, so that the second time none is decoded: in
-    ``$BIOPROBE_CACHE``, or where the system keeps what programs can compute again. Labels, masks
-    and whatever else is said of the pictures are gone with the store that is returned.
+    model: str | None,
+    device: str,
+    like: str | Path | None,
+    progress: Progress | None,
+) -> S:
+    """Open pictures as a store; see :func:`bioprobe.pictures`, which also says what is raised.
 
     Parameters
     ----------
-    sources : str, Path or sequence of them
-        Folders, image files, tables that name files, ``-`` for a list of paths on standard input,
-        data sets; labels are read as :func:`bioprobe.embed` reads them.
-    model : str, optional
-        Encoder; by default that of the store ``like``, or ``bioclip-2``.
-    device : str
-        Where it runs.
-    like : str or Path, optional
-        Store whose encoder reads them; one that is not there is passed over.
-    progress : callable, optional
-        Told a step after each picture; an error that it raises stops the run.
-
-    Returns
-    -------
-    Store
-        Rows in the order of the sources. Pictures that could not be read are in its ``notes`` and
-        ``failures``.
-
-    Raises
-    ------
-    SourceError
-        If a source is missing or holds no image, or none can be read.
-    ModelUnavailableError
-        If the weights are not here.
-
-    Examples
-    --------
-    >>> bp.pictures(["a.jpg", "b.jpg"]).zeroshot("family", taxa="list.csv")  # doctest: +SKIP
+    make : callable
+        Makes what is returned of a view and the further arguments of
+        :class:`bioprobe.face.opened.Opened`.
+    sources, model, device, like, progress
+        As there.
     """
     from bioprobe.sources.source import find_images
     from bioprobe.store import EmbeddingStore, TextCache
@@ -113,7 +86,7 @@ def pictures(
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     remove_with(made, scratch)
-    return Store(
+    return make(
         View(made, made.rows, origin=" ".join(map(str, named))),
         model=model or encoder.name,
         device=device,
@@ -122,9 +95,6 @@ def pictures(
             lambda: TextCache(cache, lambda: _find_text_encoder(encoder, device))
         ),
     )
-
-
-pictures.__module__ = "bioprobe"
 
 
 def _load_reader(model: str | None, device: str, like: str | Path | None) -> tuple[Encoder, str]:
@@ -281,3 +251,21 @@ def _describe_failures(failures: pd.DataFrame) -> list[Note]:
     if len(failures) > _SHOWN:
         said.append(f"… and {len(failures) - _SHOWN:,} more could not be read")
     return [Note(text, PROBLEM) for text in said]
+
+
+def remove_with(opened: EmbeddingStore, folder: Path) -> None:
+    """Remove a folder once nobody holds a store any more, at the latest when the program ends."""
+    weakref.finalize(opened, shutil.rmtree, folder, ignore_errors=True)
+
+
+def count_outcomes(progress: Progress, total: int) -> Callable[[Outcome], None]:
+    """Return what is told the outcome of each image, and tells the steps."""
+    n_done = n_failed = 0
+
+    def advance(outcome: Outcome) -> None:
+        nonlocal n_done, n_failed
+        n_done += 1
+        n_failed += outcome == "failed"
+        progress(Step(n_done, total, "images", n_failed))
+
+    return advance

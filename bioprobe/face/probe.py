@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import MisuseError
+from bioprobe.face.opened import Opened
 from bioprobe.face.zeroshot import describe_depths
 from bioprobe.result import WARNING, Note, Notes, Result
 
@@ -15,7 +18,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from bioprobe.face.opened import Opened
     from bioprobe.intervals import Accuracy
     from bioprobe.learning.calibrated import Calibration
     from bioprobe.learning.fitted import FittedProbe
@@ -37,6 +39,8 @@ class Probe(Result):
         Under which the store keeps it.
     fitted : FittedProbe
         The classifier with everything that says what it is.
+    store : Opened
+        That keeps it, and whose encoder reads pictures.
     calibration : Calibration, optional
         What its answers on held-out images promise; None where it was not calibrated.
     notes : tuple of Note
@@ -47,6 +51,7 @@ class Probe(Result):
 
     name: str
     fitted: FittedProbe
+    store: Opened
     calibration: Calibration | None = None
     notes: Notes = ()
 
@@ -67,7 +72,7 @@ class Probe(Result):
 
     def predict(
         self,
-        asked: Opened,
+        asked: Opened | str | Path | Sequence[str | Path] | None = None,
         k: int = 5,
         *,
         calibrate: bool | None = None,
@@ -80,8 +85,9 @@ class Probe(Result):
 
         Parameters
         ----------
-        asked : Store
-            Images, embedded by the encoder that the probe learnt from.
+        asked : Store, str, Path or sequence of them, optional
+            Images embedded by the encoder that the probe learnt from, or pictures, folders and
+            tables, which are not added to the store; by default all images of the store.
         k : int
             Answers an image.
         calibrate : bool, optional
@@ -114,9 +120,12 @@ class Probe(Result):
         calibration, notes = self._calibrate(calibrate, needed=bool(sets or unknown or chooses))
         probe = calibration.apply(self.fitted) if calibration else self.fitted
         needs_all = abstain is not None or sets is not None or unknown
-        view: View = asked._view
+        opened = self.store if asked is None else asked
+        if not isinstance(opened, Opened):
+            opened = self.store.pictures(opened)
+        view: View = opened._view
         answers = probe.ask(view, len(probe.classes) if needs_all else k)
-        notes = [*asked._notes, *notes, *describe_labels(answers)]
+        notes = [*opened._notes, *notes, *describe_labels(answers)]
         columns: dict[str, npt.NDArray[Any]] = {}
         if sets is not None and calibration is not None:
             columns |= _find_sets(answers, calibration, sets, notes)

@@ -58,15 +58,18 @@ class Texts(Opened):
         ComparedPrompts
             Best first.
         """
-        from bioprobe.prompts import TextType, read_templates, shipped_templates
+        from bioprobe.prompts import TextType, read_all_templates, read_templates
         from bioprobe.taxonomy import Rank
         from bioprobe.zeroshot.candidates import find_candidates
         from bioprobe.zeroshot.comparison import ComparedPrompts, compare_prompts
 
         rank = Rank.parse(level)
         asked = self.where(split=split)
-        names = shipped_templates() if template_sets == "all" else split_names(template_sets)
-        sets = {name: read_templates(name) for name in names}
+        sets, missing = (
+            read_all_templates()
+            if template_sets == "all"
+            else ({name: read_templates(name) for name in split_names(template_sets)}, ())
+        )
         kinds = [TextType.parse(one) for one in split_names(text_types)]
         classes = find_candidates(self._view.store, None if taxa is None else str(taxa), rank)
         found = compare_prompts(
@@ -74,7 +77,7 @@ class Texts(Opened):
             template_sets=sets,
         )  # fmt: skip
         compared = _test_against_best(found)
-        options = {"rank": rank.value, "text_types": [*map(str, kinds)], "template_sets": names}
+        options = {"rank": rank.value, "text_types": [*map(str, kinds)], "template_sets": [*sets]}
         said: Sequence[Note | str] = _recommend(compared)
         if split is not None:
             name, _, part = split.partition(":")
@@ -83,25 +86,24 @@ class Texts(Opened):
                 *said,
             )
         result = ComparedPrompts(compared, asked._view.describe({**options, "split": split}))
-        return result.say((*self._notes, *said))
+        return result.say((*self._notes, *missing, *said))
 
 
 @question
 def shipped() -> Shipped:
-    """List the template sets and taxon lists that ship with bioprobe.
+    """List the template sets and taxon lists that ship with bioprobe or that packages add.
 
     Examples
     --------
     >>> shipped().templates["plain"]
     ('a photo of {}.',)
     """
-    from bioprobe.prompts import Shipped, read_templates, shipped_templates
+    from bioprobe.prompts import Shipped, read_all_templates
     from bioprobe.taxonomy.lists import read_taxonomy, shipped_taxonomies
 
-    return Shipped(
-        {name: read_templates(name) for name in shipped_templates()},
-        {name: read_taxonomy(name) for name in shipped_taxonomies()},
-    )
+    templates, missing = read_all_templates()
+    taxonomies = {name: read_taxonomy(name) for name in shipped_taxonomies()}
+    return Shipped(templates, taxonomies, missing)
 
 
 def _test_against_best(found: Sequence[Compared]) -> tuple[Compared, ...]:

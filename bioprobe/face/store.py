@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import shutil
-import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +11,7 @@ from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
 from bioprobe.face.keeping import Keeps
 from bioprobe.face.learning import Learns
+from bioprobe.face.pictures import Sources, count_outcomes, open_pictures
 from bioprobe.face.prompts import Texts
 from bioprobe.face.taxa import Names
 from bioprobe.options import (
@@ -25,12 +24,11 @@ from bioprobe.options import (
     list_given,
     question,
 )
-from bioprobe.progress import Progress, Step
+from bioprobe.progress import Progress
 from bioprobe.result import PROBLEM, Note
 
 if TYPE_CHECKING:
-    from bioprobe.embedding import EmbedSummary, Outcome
-    from bioprobe.store import EmbeddingStore
+    from bioprobe.embedding import EmbedSummary
     from bioprobe.taxonomy import Rank
 
 DEFAULT_STORE = "embeddings/default"
@@ -235,25 +233,59 @@ def embed(
     return filled
 
 
-open.__module__ = embed.__module__ = "bioprobe"
+@question
+def pictures(
+    sources: Sources,
+    *,
+    model: Model = None,
+    device: Device = "auto",
+    like: Annotated[
+        str | Path | None,
+        Option("Store whose encoder reads them, as it ran there, if there is a store."),
+    ] = None,
+    progress: Progress | None = None,
+) -> Store:
+    """Open pictures as a store, to ask them anything without keeping one.
+
+    Their vectors are kept in a cache by content, so that the second time none is decoded: in
+    ``$BIOPROBE_CACHE``, or where the system keeps what programs can compute again. Labels, masks
+    and whatever else is said of the pictures are gone with the store that is returned.
+
+    Parameters
+    ----------
+    sources : str, Path or sequence of them
+        Folders, image files, tables that name files, ``-`` for a list of paths on standard input,
+        data sets; labels are read as :func:`bioprobe.embed` reads them.
+    model : str, optional
+        Encoder; by default that of the store ``like``, or ``bioclip-2``.
+    device : str
+        Where it runs.
+    like : str or Path, optional
+        Store whose encoder reads them; one that is not there is passed over.
+    progress : callable, optional
+        Told a step after each picture; an error that it raises stops the run.
+
+    Returns
+    -------
+    Store
+        Rows in the order of the sources. Pictures that could not be read are in its ``notes`` and
+        ``failures``.
+
+    Raises
+    ------
+    SourceError
+        If a source is missing or holds no image, or none can be read.
+    ModelUnavailableError
+        If the weights are not here.
+
+    Examples
+    --------
+    >>> bp.pictures(["a.jpg", "b.jpg"]).zeroshot("family", taxa="list.csv")  # doctest: +SKIP
+    """
+    return open_pictures(Store, sources, model=model, device=device, like=like, progress=progress)
 
 
-def remove_with(opened: EmbeddingStore, folder: Path) -> None:
-    """Remove a folder once nobody holds a store any more, at the latest when the program ends."""
-    weakref.finalize(opened, shutil.rmtree, folder, ignore_errors=True)
-
-
-def count_outcomes(progress: Progress, total: int) -> Callable[[Outcome], None]:
-    """Return what is told the outcome of each image, and tells the steps."""
-    n_done = n_failed = 0
-
-    def advance(outcome: Outcome) -> None:
-        nonlocal n_done, n_failed
-        n_done += 1
-        n_failed += outcome == "failed"
-        progress(Step(n_done, total, "images", n_failed))
-
-    return advance
+open.__module__ = embed.__module__ = pictures.__module__ = "bioprobe"
 
 
 def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool) -> list[Note]:

@@ -3,11 +3,10 @@
 from bioprobe.interchange.draft import ImportSummary
 from bioprobe.interchange.exporting import ExportSummary, export_store
 from bioprobe.interchange.importing import import_vectors
-from bioprobe.interchange.layouts import LAYOUT_NAMES, recognise_layout
+from bioprobe.interchange.layouts import recognise_layout
 from bioprobe.interchange.treeoflife import HeadSummary, import_text_head
 
 __all__ = [
-    "LAYOUT_NAMES",
     "ExportSummary",
     "HeadSummary",
     "ImportSummary",

@@ -17,6 +17,7 @@ from bioprobe.interchange.numpy_files import map_matrix, slice_matrix, write_mat
 from bioprobe.interchange.vector_source import (
     KEY,
     Declaration,
+    Layout,
     OutgoingRows,
     ReadOptions,
     VectorBatch,
@@ -156,3 +157,11 @@ def _read_part(part: _Part) -> Iterator[VectorBatch]:
     table = pq.read_table(part.metadata)
     table = table.select(find_plain_columns(table.schema)).to_pandas(ignore_metadata=True)
     yield from slice_matrix(map_matrix(part.vectors), table)
+
+
+CLIP_RETRIEVAL = Layout(
+    write=write_clip_retrieval,
+    looks_like="a folder with img_emb/img_emb_0.npy and metadata/metadata_0.parquet",
+    recognise=holds_parts,
+    open_source=open_clip_retrieval,
+)

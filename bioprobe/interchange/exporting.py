@@ -21,8 +21,6 @@ from bioprobe.store.view import View
 if TYPE_CHECKING:
     import pandas as pd
 
-_SUFFIXES = {"emb-explorer": ".parquet", "hpc-inference": ".parquet", "npy": ".npy"}
-
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class ExportSummary(Record):
@@ -62,7 +60,7 @@ def export_store(asked: EmbeddingStore | View, target: Path, layout: str) -> Exp
     target : Path
         File, or folder for the layouts that are one.
     layout : str
-        One of :data:`~bioprobe.interchange.layouts.LAYOUTS`.
+        One of :data:`bioprobe.registry.EXPORTERS`.
 
     Raises
     ------
@@ -72,9 +70,8 @@ def export_store(asked: EmbeddingStore | View, target: Path, layout: str) -> Exp
         If no image is left.
     """
     chosen = find_layout(layout)
-    suffix = _SUFFIXES.get(layout)
-    if suffix is not None and target.suffix != suffix:
-        msg = f"the layout {layout} is a {suffix} file, got {target}; name it so"
+    if chosen.suffix and target.suffix != chosen.suffix:
+        msg = f"the layout {layout} is a {chosen.suffix} file, got {target}; name it so"
         raise SourceError(msg)
     view = View.of(asked)
     store, rows = view.store, view.rows

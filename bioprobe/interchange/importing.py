@@ -11,7 +11,7 @@ from pathlib import Path
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.downloading import describe_model
 from bioprobe.encoders.encoder import Fingerprint
-from bioprobe.errors import BioprobeError, MismatchError, ModelUnavailableError
+from bioprobe.errors import BioprobeError, MismatchError, ModelUnavailableError, SourceError
 from bioprobe.interchange.draft import Draft, ImportSummary
 from bioprobe.interchange.image_rows import RowNaming
 from bioprobe.interchange.layouts import find_layout, recognise_layout
@@ -53,7 +53,7 @@ def import_vectors(
     model : str
         Encoder of the vectors, on the word of the user: nobody saw its weights.
     layout : str, optional
-        One of :data:`~bioprobe.interchange.layouts.LAYOUTS`; recognised by default.
+        One of :data:`bioprobe.registry.EXPORTERS`; recognised by default.
     logit_scale : float, optional
         Factor from cosine similarity to logits. By default what the file says, else what is
         known of the model (:data:`LOGIT_SCALES`), else that of the model itself where it is on
@@ -83,7 +83,11 @@ def import_vectors(
         If another process is writing to the store.
     """
     chosen = layout or recognise_layout(source)
-    opened = find_layout(chosen).open_source(source, ReadOptions(model, column))
+    open_source = find_layout(chosen).open_source
+    if open_source is None:
+        msg = f"the layout {chosen} is only written; export {source} in another one"
+        raise SourceError(msg)
+    opened = open_source(source, ReadOptions(model, column))
     known = _find_known(model, _read_logit_scale(model, opened, logit_scale))
     _check_dim(model, opened, known.dim)
     wanted = Manifest(

@@ -18,6 +18,7 @@ from bioprobe.interchange.vector_source import (
     BLOCK_ROWS,
     KEY,
     Declaration,
+    Layout,
     OutgoingRows,
     ReadOptions,
     VectorBatch,
@@ -171,3 +172,12 @@ def _read_csv(path: Path, declaration: Declaration | None) -> pd.DataFrame:
     except (ValueError, OSError) as error:
         msg = f"{path} cannot be read as a table: {error}"
         raise SourceError(msg) from error
+
+
+NPY = Layout(
+    write=write_npy,
+    suffix=".npy",
+    looks_like="a .npy of one vector a row, with a .csv of the same name beside it",
+    recognise=is_matrix,
+    open_source=open_npy,
+)

@@ -23,6 +23,7 @@ from bioprobe.interchange.vector_source import (
     BLOCK_ROWS,
     KEY,
     Declaration,
+    Layout,
     OutgoingRows,
     ReadOptions,
     VectorBatch,
@@ -218,3 +219,19 @@ def _as_table(batch: pa.RecordBatch) -> pa.Table:
     import pyarrow as pa
 
     return pa.Table.from_batches([batch])
+
+
+EMB_EXPLORER = Layout(
+    write=write_emb_explorer,
+    suffix=".parquet",
+    looks_like="Parquet with a column of vectors named emb, embedding, embeddings or vector",
+    recognise=holds_emb,
+    open_source=open_parquet,
+)
+HPC_INFERENCE = Layout(
+    write=write_hpc_inference,
+    suffix=".parquet",
+    looks_like="Parquet with a column of vectors named emb_<model>",
+    recognise=holds_emb_of_model,
+    open_source=open_parquet,
+)

@@ -23,6 +23,7 @@ from bioprobe.interchange.parquet_files import choose_vector_column
 from bioprobe.interchange.vector_source import (
     BLOCK_ROWS,
     Declaration,
+    Layout,
     OutgoingRows,
     ReadOptions,
     VectorBatch,
@@ -136,3 +137,11 @@ def _without_progress() -> Iterator[None]:
     finally:
         if shown:
             datasets.enable_progress_bars()
+
+
+DATASETS = Layout(
+    write=write_dataset,
+    looks_like="a folder that Dataset.save_to_disk wrote, with a column of vectors",
+    recognise=is_saved_dataset,
+    open_source=open_dataset,
+)

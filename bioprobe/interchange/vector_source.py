@@ -169,3 +169,28 @@ class OutgoingRows:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+    """One way in which vectors of images lie on disk; named in ``bioprobe.registry.EXPORTERS``.
+
+    Parameters
+    ----------
+    write : callable
+        Writes rows of a store as one. The target is whole or not there at all.
+    suffix : str
+        Ending of its file; ``""`` where it is a folder, or any name will do.
+    looks_like : str
+        What it is recognised by, for people.
+    recognise : callable
+        Tells whether a file or folder has this layout, by its names and headers alone.
+    open_source : callable or None
+        Opens one for reading; None where it is only written.
+    """
+
+    write: Callable[[Path, OutgoingRows], None]
+    suffix: str = ""
+    looks_like: str = ""
+    recognise: Callable[[Path], bool] = lambda _source: False
+    open_source: Callable[[Path, ReadOptions], VectorSource] | None = None

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.embedding.preparation import Listed, Prepared, prepare_all
-from bioprobe.encoders.encoder import Encoder, Fingerprint
-from bioprobe.errors import MismatchError, SourceError
+from bioprobe.encoders.encoder import Fingerprint
+from bioprobe.errors import MismatchError
 from bioprobe.images.image_table import ImageTable
-from bioprobe.images.reading import ignore_pillow_warnings
 from bioprobe.probes.probe import Probe
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
@@ -185,29 +181,6 @@ class FittedProbe:
             self.find_taught(view.images, view.rows),
         )  # fmt: skip
 
-    def predict_images(
-        self, images: ImageTable, vectors: Vectors, k: int = 5, *, source: str = ""
-    ) -> Predictions:
-        """Label images that are in no store.
-
-        Parameters
-        ----------
-        images : ImageTable
-            One row a vector.
-        vectors : ndarray of float32, shape (n_images, dim), unit rows
-            Of the encoder that the probe learnt from.
-        k : int
-            Answers an image.
-        source : str
-            Where the images come from, for the provenance.
-        """
-        top, scores = self._answer(vectors, k)
-        provenance = self._describe(source, len(vectors), "")
-        rows = np.arange(len(vectors))
-        return Predictions(
-            images, rows, self.classes, top, scores, provenance, self.find_taught(images, rows)
-        )
-
     def find_taught(self, images: ImageTable, rows: Rows) -> Mask | None:
         """Return which images the probe learnt from, wherever they lie now."""
         return None if self.taught is None else np.isin(mark_rows(images, rows), self.taught)
@@ -235,75 +208,3 @@ class FittedProbe:
                 "training_rows_hash": self.rows_hash,
             },
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class EncodedPictures:
-    """Pictures that could be read, with their vectors, and those that could not.
-
-    Parameters
-    ----------
-    images : ImageTable
-        One row a vector, with the labels that the source gave.
-    vectors : ndarray of float32, shape (n_images, dim), unit rows
-    failures : tuple of (str, str)
-        Path of each picture that could not be read, and the reason.
-    """
-
-    images: ImageTable
-    vectors: npt.NDArray[np.float32]
-    failures: tuple[tuple[str, str], ...]
-
-
-def encode_pictures(table: ImageTable, encoder: Encoder, *, n_threads: int = 2) -> EncodedPictures:
-    """Read and encode listed pictures; one that cannot be read stops nothing.
-
-    Parameters
-    ----------
-    table : ImageTable
-        Listing.
-    encoder : Encoder
-        Encoder of the store whose probe is asked.
-    n_threads : int
-        Threads that read and decode.
-
-    Raises
-    ------
-    SourceError
-        If no picture can be read.
-    """
-    frame = table.frame
-    places = zip(frame["root"], frame["path"], range(len(frame)), strict=True)
-    listing = (Listed(str(root), str(path), {"row": row}) for root, path, row in places)
-    rows: list[int] = []
-    vectors: list[npt.NDArray[np.float32]] = []
-    failures: list[tuple[str, str]] = []
-    with ignore_pillow_warnings():
-        prepared = prepare_all(
-            listing, (), encoder, n_threads=n_threads, n_ahead=2 * encoder.batch_size
-        )
-        readable = _set_aside(prepared, failures)
-        while batch := list(itertools.islice(readable, encoder.batch_size)):
-            pixels = [one.pixels for one in batch if one.pixels is not None]
-            vectors.append(encoder.encode_pixels(np.stack(pixels)))
-            rows += [int(one.listed.labels["row"]) for one in batch]
-    if not rows:
-        path, reason = failures[0]
-        msg = f"none of {len(failures)} pictures could be read, such as {path}: {reason}"
-        raise SourceError(msg)
-    kept = ImageTable(frame.iloc[rows].reset_index(drop=True))
-    return EncodedPictures(kept, np.concatenate(vectors), tuple(failures))
-
-
-def _set_aside(prepared: Iterator[Prepared], failures: list[tuple[str, str]]) -> Iterator[Prepared]:
-    """Pass readable pictures on, and list the others.
-
-    Yields
-    ------
-    Prepared
-    """
-    for one in prepared:
-        if one.reason:
-            failures.append((one.listed.path, one.reason))
-        else:
-            yield one

@@ -13,6 +13,7 @@ import numpy as np
 
 from bioprobe.errors import ProbeError
 from bioprobe.probes.probe import Dimension
+from bioprobe.registry import METHODS
 from bioprobe.task.method import find_probe
 
 KIND = "kind"
@@ -33,7 +34,7 @@ def list_dimensions(
     Parameters
     ----------
     kind : str
-        One of :data:`TUNED_KINDS`.
+        One of :data:`TUNED_KINDS`, or a probe that another package adds.
     whole_path : bool
         Whether all values of the regularisation are measured together, so that it is no choice
         of a trial.
@@ -45,7 +46,7 @@ def list_dimensions(
     ProbeError
         If the kind is not one that is tuned.
     """
-    if kind not in TUNED_KINDS:
+    if kind not in (*TUNED_KINDS, *METHODS.added):
         msg = f"tuning compares {', '.join(TUNED_KINDS)}; got {kind!r}"
         raise ProbeError(msg)
     found = find_probe(kind)

@@ -76,7 +76,7 @@ def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions)
     return concatenate_columns([listing, labels[list(LABEL_COLUMNS)]])
 
 
-def list_standard_input(options: SourceOptions) -> pd.DataFrame:
+def list_standard_input(_source: Path, options: SourceOptions) -> pd.DataFrame:
     """List the image files whose paths stand on standard input.
 
     Raises

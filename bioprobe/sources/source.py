@@ -6,18 +6,14 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
 from bioprobe.images.image_table import ImageTable, concatenate, concatenate_columns
-from bioprobe.sources.datasets import is_dataset, list_dataset
-from bioprobe.sources.files import STANDARD_INPUT, SourceOptions, list_files, list_standard_input
-from bioprobe.sources.folders import IMAGE_SUFFIXES, list_folder
+from bioprobe.registry import SOURCES
+from bioprobe.sources.datasets import is_dataset
+from bioprobe.sources.files import STANDARD_INPUT, SourceOptions, list_files
+from bioprobe.sources.folders import IMAGE_SUFFIXES
 from bioprobe.sources.tables import TABLE_SUFFIXES, list_table
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 __all__ = ["IMAGE_SUFFIXES", "SourceOptions", "concatenate_columns", "find_images", "list_table"]
 
@@ -36,7 +32,8 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
         - CSV, TSV and Parquet tables that name files;
         - ``-``: paths on standard input, one a line or each ended by a NUL byte;
         - Hugging Face data sets: folders of ``save_to_disk``, Parquet files that hold the
-          pictures or folders of these, and ``dataset:ORG/NAME[@REVISION][#SPLIT]`` on the hub.
+          pictures or folders of these, and ``dataset:ORG/NAME[@REVISION][#SPLIT]`` on the hub;
+        - what another package adds: ``NAME:…``, and files and folders that end in ``.NAME``.
     options : SourceOptions, optional
 
     Raises
@@ -52,11 +49,11 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
         raise SourceError(msg)
     frames = []
     # Files that stand one after the other are one frame: there may be thousands.
-    for is_plain, group in itertools.groupby(sources, _is_image_file):
-        if is_plain:
-            frames.append(list_files(list(group), options.root, options))
+    for name, group in itertools.groupby(sources, lambda one: recognise_source(one, options)):
+        if name:
+            frames += [SOURCES.load(name)(source, options) for source in group]
         else:
-            frames += [_list_source(source, options) for source in group]
+            frames.append(list_files(list(group), options.root, options))
     listed = concatenate(frames)
     # The same file may be named from two roots.
     locations = zip(listed["root"], listed["path"], strict=True)
@@ -64,19 +61,37 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     return ImageTable.build(listed[~files.duplicated()])
 
 
-def _is_image_file(source: Path) -> bool:
-    return source.suffix.lower() not in TABLE_SUFFIXES and source.is_file()
+def recognise_source(source: Path, options: SourceOptions) -> str:
+    """Return the name in :data:`bioprobe.registry.SOURCES` of what lists a source.
 
+    What another package adds comes before our own, by its prefix or its ending.
 
-def _list_source(source: Path, options: SourceOptions) -> pd.DataFrame:
+    Returns
+    -------
+    str
+        ``""`` for an image file.
+
+    Raises
+    ------
+    SourceError
+        If there is nothing there.
+    """
+    prefix, colon, _ = str(source).partition(":")
+    ending = source.suffix.lower().removeprefix(".")
+    for name in (prefix if colon else "", ending):
+        if name in SOURCES.added:
+            return name
+    # At once, as there may be thousands.
+    if source.suffix.lower() not in TABLE_SUFFIXES and source.is_file():
+        return ""
     if str(source) == STANDARD_INPUT:
-        return list_standard_input(options)
+        return STANDARD_INPUT
     if is_dataset(source, options):
-        return list_dataset(source, options)
+        return "dataset"
     if source.is_dir():
-        return list_folder(source, options)
+        return "folder"
     if source.suffix.lower() in TABLE_SUFFIXES:
-        return list_table(source, options)
+        return ending
     what = "no plain file" if source.exists() else "no file or folder"
     msg = f"{what} at {source}"
     raise SourceError(msg)

@@ -63,8 +63,9 @@ def find_probe(kind: str) -> Any:  # noqa: ANN401 - a class of Probe, which is b
     # A method that fits several at once names the classifier that it makes of them.
     found = getattr(loaded, "estimator", loaded)
     if not hasattr(found, "predict_proba"):
-        known = ", ".join(name for name in METHODS.names if is_estimator(name))
-        msg = f"no kind of probe {kind!r}; there are {known}"
+        # Those of other packages are not loaded: one that is broken is no fault of this.
+        known = [*filter(is_estimator, METHODS.places), *METHODS.added]
+        msg = f"no kind of probe {kind!r}; there are {', '.join(known)}"
         raise ProbeError(msg)
     return found
 

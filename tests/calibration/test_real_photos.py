@@ -23,7 +23,7 @@ from bioprobe.embedding import embed_images
 from bioprobe.encoders import load_encoder
 from bioprobe.prompts import PromptSet, TextType, read_templates
 from bioprobe.sources.source import SourceOptions, find_images
-from bioprobe.splits.parts import assign_parts
+from bioprobe.splits.making import assign_parts
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank

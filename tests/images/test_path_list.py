@@ -70,7 +70,7 @@ def test_an_empty_list_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatc
 def test_a_terminal_is_refused_with_the_remedy() -> None:
     main, side = os.openpty()
     code = (
-        "from pathlib import Path\nfrom bioprobe.images import find_images\n"
+        "from pathlib import Path\nfrom bioprobe.sources.source import find_images\n"
         "find_images([Path('-')])"
     )
     done = subprocess.run(

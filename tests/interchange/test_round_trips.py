@@ -11,6 +11,7 @@ import pytest
 
 from bioprobe.interchange import export_store, import_vectors, recognise_layout
 from bioprobe.interchange.exporting import ExportSummary
+from bioprobe.registry import EXPORTERS
 from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.store.view import View
 
@@ -20,7 +21,10 @@ TARGETS = {
     "clip-retrieval": "vectors",
     "npy": "vectors.npy",
     "datasets": "vectors",
+    "json-lines": "vectors.jsonl",
 }
+pytestmark = pytest.mark.usefixtures("example_package")
+
 BuildStore = Callable[..., EmbeddingStore]
 
 
@@ -33,6 +37,10 @@ def assert_same_table(got: pd.DataFrame, expected: pd.DataFrame) -> None:
     for name in expected.columns:
         same = (got[name] == expected[name]) | (got[name].isna() & expected[name].isna())
         assert same.all(), name
+
+
+def test_every_layout_is_tested_here() -> None:
+    assert set(TARGETS) == set(EXPORTERS.names)
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -5,13 +5,17 @@ from pathlib import Path
 import pytest
 
 from bioprobe.errors import PromptError, SourceError
-from bioprobe.prompts import read_templates, shipped_templates
+from bioprobe.prompts import read_all_templates, read_templates, shipped_templates
 
 
-def test_every_shipped_set_is_read_by_its_name() -> None:
+@pytest.mark.usefixtures("example_package")
+def test_every_set_is_read_by_its_name() -> None:
+    sets, missing = read_all_templates()
     assert {"plain", "openai"} <= set(shipped_templates())
-    for name in shipped_templates():
-        templates = read_templates(name)
+    assert set(sets) == {*shipped_templates(), "postcard"}
+    assert missing == ()
+    for name, templates in sets.items():
+        assert templates == read_templates(name)
         assert templates
         assert all(template.count("{}") == 1 for template in templates)
         assert len(set(templates)) == len(templates)

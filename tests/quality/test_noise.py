@@ -15,11 +15,12 @@ from bioprobe.errors import PromptError, SelectionError
 from bioprobe.quality.noise import (
     NoiseFilter,
     NoisePrompts,
+    apply_linear,
+    choose_threshold,
     filter_noise,
     read_noise_prompts,
     score_by_text,
 )
-from bioprobe.quality.threshold import apply_linear, choose_threshold
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import read_selection
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy

@@ -9,7 +9,7 @@ import pytest
 
 from bioprobe.errors import SelectionError
 from bioprobe.splits import make_split
-from bioprobe.splits.parts import assign_parts
+from bioprobe.splits.making import assign_parts
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bioprobe.errors import SelectionError
-from bioprobe.splits.parts import assign_parts
+from bioprobe.splits.making import assign_parts
 
 
 def _count(parts: object) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bioprobe.embedding.gone_files import Presence, find_gone, look_for
+from bioprobe.embedding.embedder import Presence, find_gone, look_for
 
 
 @pytest.fixture

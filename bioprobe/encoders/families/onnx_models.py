@@ -19,6 +19,7 @@ from PIL import Image
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import (
     Fingerprint,
+    LoadOptions,
     explain_no_text_tower,
     hash_description,
     normalise_rows,
@@ -318,21 +319,16 @@ class OnnxEncoder:
         raise NoTextTowerError(explain_no_text_tower(self.name))
 
 
-def load_onnx(
-    source: ModelSource, device: str, batch_size: int | None, decoding: str = "exact"
-) -> OnnxEncoder:
+def load_onnx(source: ModelSource, options: LoadOptions) -> OnnxEncoder:
     """Open an ONNX file with the preprocessing of its options or its side file.
 
     Parameters
     ----------
     source : ModelSource
         Of kind ``file``.
-    device : str
-        ``auto`` or ``cuda`` (if ONNX Runtime was built for it) or ``cpu``.
-    batch_size : int or None
-        Images in one run; None is 16.
-    decoding : str
-        ``exact`` or ``fast``: whether large images may be decoded at a fraction of their size.
+    options : LoadOptions
+        The device is ``auto`` or ``cuda`` (if ONNX Runtime was built for it) or ``cpu``, the
+        precision ``auto`` or ``fp32``; a batch size of None is 16.
 
     Returns
     -------
@@ -345,8 +341,14 @@ def load_onnx(
     MissingExtraError
         If ONNX Runtime is not installed.
     BioprobeError
-        If the preprocessing is missing or cannot be understood.
+        If the preprocessing is missing or cannot be understood, or another precision is asked for.
     """
+    if options.precision not in {"auto", "fp32"}:
+        msg = (
+            f'precision "{options.precision}" cannot be chosen for {source.name}: an ONNX file '
+            "runs as it was saved; leave --precision away"
+        )
+        raise BioprobeError(msg)
     path = Path(source.target)
     if not path.is_file():
         msg = f'model "{source.name}": there is no file {path}; check the path'
@@ -354,7 +356,7 @@ def load_onnx(
     settings = {**read_side_file(path), **source.options}
     ports = (settings.pop("input", ""), settings.pop("output", ""))
     preprocessing = read_preprocessing(settings)
-    graph = _open_graph(source, path, ports, device)
+    graph = _open_graph(source, path, ports, options.device)
     _check_size(source, graph, preprocessing)
     description = dataclasses.asdict(preprocessing) | {"output": graph.output.name}
     return OnnxEncoder(
@@ -366,10 +368,10 @@ def load_onnx(
             weights_sha256=hash_files([path, *_find_external_weights(path)]),
             preprocessing_sha256=hash_description({"library": "bioprobe", **description}),
             precision="fp16" if graph.dtype is np.float16 else "fp32",
-            decoding=decoding,
+            decoding=options.decoding,
             backend="onnx",
         ),
-        batch_size=batch_size or _DEFAULT_BATCH_SIZE,
+        batch_size=options.batch_size or _DEFAULT_BATCH_SIZE,
     )
 
 

@@ -18,6 +18,7 @@ from open_clip.transformer import QuickGELU
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import Fingerprint, explain_no_tokenizer, hash_description
 from bioprobe.encoders.families.fast_transform import build_transform
+from bioprobe.encoders.families.precision import runs_in_torch
 from bioprobe.encoders.families.torch_encoder import (
     LOAD_ERRORS,
     ImageTower,
@@ -58,6 +59,7 @@ class _Checkpoint:
     tokenizer_name: str
 
 
+@runs_in_torch
 def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     """Load a model through open_clip, with the preprocessing of its own configuration.
 

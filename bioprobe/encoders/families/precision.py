@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from bioprobe.encoders.families.runtime import Runtime, choose_runtime
+
 if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL.Image import Image
 
+    from bioprobe.encoders.catalog import ModelSource
+    from bioprobe.encoders.encoder import LoadOptions
     from bioprobe.encoders.families.torch_encoder import TorchEncoder
 
 # What bf16 may cost: the mean cosine similarity to fp32 on probe pictures. ViTs give .9999 and
 # more, MobileNets .995.
 _LEAST_COSINE = 0.9999
 _N_PROBES = 4
+
+
+def runs_in_torch(
+    load: Callable[[ModelSource, Runtime], TorchEncoder],
+) -> Callable[[ModelSource, LoadOptions], TorchEncoder]:
+    """Make a family of what loads a model into a runtime: the options choose the runtime."""
+
+    @functools.wraps(load)
+    def load_by_options(source: ModelSource, options: LoadOptions) -> TorchEncoder:
+        first = "fp32" if options.precision == "auto" else options.precision
+        runtime = choose_runtime(options.device, first, options.batch_size, options.decoding)
+        encoder = load(source, runtime)
+        if options.precision == "auto":
+            settle_precision(encoder)
+        return encoder
+
+    return load_by_options
 
 
 def settle_precision(encoder: TorchEncoder) -> None:

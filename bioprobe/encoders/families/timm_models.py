@@ -10,6 +10,7 @@ import timm
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import Fingerprint, hash_description
 from bioprobe.encoders.families.fast_transform import build_transform
+from bioprobe.encoders.families.precision import runs_in_torch
 from bioprobe.encoders.families.torch_encoder import (
     LOAD_ERRORS,
     ImageTower,
@@ -23,6 +24,7 @@ from bioprobe.encoders.hub import TIMM, get_snapshot, hash_files
 from bioprobe.errors import ModelUnavailableError
 
 
+@runs_in_torch
 def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     """Load a backbone through timm, with the data configuration it resolves itself.
 

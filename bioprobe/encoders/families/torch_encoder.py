@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.float32]
     Vectors = npt.NDArray[np.float32]
     Tokens = Mapping[str, torch.Tensor]
+    import numpy.typing as npt
 
 
 __all__ = [

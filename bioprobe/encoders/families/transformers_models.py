@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import Fingerprint, explain_no_tokenizer, hash_description
+from bioprobe.encoders.families.precision import runs_in_torch
 from bioprobe.encoders.families.torch_encoder import (
     LOAD_ERRORS,
     ImageTower,
@@ -59,6 +60,7 @@ _PREPROCESSING_KEYS = (
 )
 
 
+@runs_in_torch
 def load_transformers(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     """Load a model through transformers' ``Auto`` classes.
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from bioprobe.errors import MisuseError
-from bioprobe.face.keeping import INDEX_KINDS, VECTOR_LAYOUTS, import_vectors
+from bioprobe.face.keeping import INDEX_KINDS, import_vectors
 from bioprobe.face.store import Store
 from bioprobe.face.store import open as open_store
 from bioprobe.index.kinds import KINDS
-from bioprobe.interchange import LAYOUT_NAMES, ExportSummary, HeadSummary, ImportSummary
-from tests.face.conftest import VECTORS, Teach
+from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
+from tests.face.kept.conftest import VECTORS, Teach
 
 
 def test_the_facts_of_a_store_are_told(store: Store) -> None:
@@ -83,6 +83,5 @@ def test_options_of_the_other_kind_of_source_are_misuse(store: Store, tmp_path: 
         store.export(tmp_path / "y.parquet")
 
 
-def test_layouts_and_kinds_are_those_of_the_library() -> None:
-    assert VECTOR_LAYOUTS == LAYOUT_NAMES
+def test_kinds_are_those_of_the_library() -> None:
     assert sorted(INDEX_KINDS) == sorted(KINDS)

@@ -1,4 +1,7 @@
-"""An image's vector is its own: the other images of its batch have no part in it."""
+"""What every family holds, ours and that of another package.
+
+An image's vector is a unit vector of its own: the other images of its batch have no part in it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ import torch
 from PIL import Image
 
 from bioprobe.encoders import Encoder, load_encoder
+from bioprobe.encoders.catalog import parse_name
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
+from bioprobe.errors import NoTextTowerError
+from bioprobe.registry import ENCODERS
 
 OPTIONS = "resize_px=28&crop_px=24&mean=0.4,0.5,0.6&std=0.2,0.3,0.25"
 NAMES = {
@@ -24,12 +30,13 @@ NAMES = {
     "resnet_dir": "transformers:{}",
     "timm_dir": "timm:local-dir:{}",
     "onnx_file": "onnx:{}?" + OPTIONS,
+    "example_package": "tint:4",
 }
 NORMALISED_BY_BATCH = {"open_clip_resnet_dir", "resnet_dir", "timm_dir"}
 
 
 def load(request: pytest.FixtureRequest, fixture: str) -> Encoder:
-    place: Path = request.getfixturevalue(fixture)
+    place = request.getfixturevalue(fixture)
     return load_encoder(NAMES[fixture].format(place), device="cpu", batch_size=8)
 
 
@@ -41,6 +48,32 @@ def noise() -> list[Image.Image]:
         Image.fromarray(random.integers(low, low + 40, (40, 40, 3), dtype=np.uint8))
         for low in range(0, 216, 36)
     ]
+
+
+@pytest.mark.usefixtures("example_package")
+def test_every_family_is_tested_here(request: pytest.FixtureRequest) -> None:
+    names = [name.format(request.getfixturevalue(place)) for place, name in NAMES.items()]
+    assert {parse_name(name).backend for name in names} == set(ENCODERS.names)
+
+
+@pytest.mark.parametrize("fixture", NAMES)
+def test_vectors_are_unit_rows_and_the_same_by_the_encoders_own_name(
+    request: pytest.FixtureRequest, fixture: str, pictures: list[Image.Image]
+) -> None:
+    encoder = load(request, fixture)
+    assert isinstance(encoder, Encoder)
+    vectors = encoder.encode_image(pictures)
+    assert (vectors.dtype, vectors.shape) == (np.float32, (len(pictures), encoder.dim))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert encoder.encode_image([]).shape == (0, encoder.dim)
+    again = load_encoder(encoder.name, device="cpu", batch_size=3)
+    assert again.name == encoder.name == encoder.fingerprint.model
+    assert again.fingerprint == encoder.fingerprint
+    assert again.fingerprint.backend == parse_name(encoder.name).backend
+    np.testing.assert_allclose(again.encode_image(pictures), vectors, atol=1e-5)
+    if not encoder.has_text_tower:
+        with pytest.raises(NoTextTowerError, match="image-only"):
+            encoder.encode_text(["owl"])
 
 
 @pytest.mark.parametrize("fixture", NAMES)
@@ -75,7 +108,9 @@ def test_nor_does_that_of_a_text(
         np.testing.assert_allclose(encoder.encode_text([text])[0], vector, atol=1e-6)
 
 
-@pytest.mark.parametrize("fixture", [name for name in NAMES if name != "onnx_file"])
+@pytest.mark.parametrize(
+    "fixture", [name for name in NAMES if name not in {"onnx_file", "example_package"}]
+)
 def test_no_part_of_a_model_is_left_in_training(
     request: pytest.FixtureRequest, fixture: str
 ) -> None:

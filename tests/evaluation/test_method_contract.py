@@ -1,0 +1,92 @@
+"""What every method holds, ours and that of another package."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bioprobe.errors import ProbeError
+from bioprobe.learning.fit import fit
+from bioprobe.learning.fitted import FittedProbe
+from bioprobe.learning.keeping import read_probe, write_probe
+from bioprobe.registry import METHODS
+from bioprobe.splits import Split
+from bioprobe.store import EmbeddingStore
+from bioprobe.task.method import is_estimator
+from bioprobe.task.target import Texts
+from bioprobe.task.task import Task
+from bioprobe.taxonomy import Rank
+
+pytestmark = pytest.mark.usefixtures("example_package")
+
+NAMES = (*METHODS.places, "median")
+# In float32 a class that is all but certain may pass 1 by rounding.
+ROUNDING = 1e-5
+
+
+@pytest.fixture
+def task(families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]) -> Task:
+    manifest = dataclasses.replace(families.manifest, has_text_tower=True)
+    manifest.write(families.folder)
+    store = EmbeddingStore(families.folder, manifest)
+    texts = Texts(make_encoder().encode_text, 20.0)
+    return Task.of(store, Rank.FAMILY, split=split, texts=texts)
+
+
+def test_every_method_is_tested_here() -> None:
+    assert set(NAMES) == set(METHODS.names)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_are_probabilities_row_for_row(task: Task, name: str) -> None:
+    fitted = fit(task, name)
+    rows = np.array([70, 3, 41, 0], dtype=np.int64)
+    view = task.view.take(rows)
+    n = len(fitted.classes)
+    answers = fitted.ask(view, n + 3)
+    assert answers.probabilities.shape == (4, n)
+    np.testing.assert_array_equal(answers.rows, rows)
+    assert (answers.probabilities >= 0).all()
+    np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, atol=ROUNDING)
+    assert (np.diff(answers.probabilities, axis=1) <= 0).all()
+    for place, row in enumerate(rows):
+        alone = fitted.ask(task.view.take(np.array([row])), n)
+        np.testing.assert_array_equal(alone.top_classes[0], answers.top_classes[place])
+        np.testing.assert_allclose(
+            alone.probabilities[0], answers.probabilities[place], atol=ROUNDING
+        )
+    np.testing.assert_array_equal(fitted.ask(view, 1).top_classes, answers.top_classes[:, :1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_learns_the_same(task: Task, name: str) -> None:
+    one, two = fit(task, name), fit(task, name)
+    assert one.settings == two.settings
+    asked = [fitted.ask(task.view, 3) for fitted in (one, two)]
+    np.testing.assert_array_equal(asked[0].top_classes, asked[1].top_classes)
+    np.testing.assert_array_equal(asked[0].probabilities, asked[1].probabilities)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "zeroshot"])
+def test_an_unknown_setting_is_refused(task: Task, name: str) -> None:
+    with pytest.raises(ProbeError, match="no setting 'colour'"):
+        fit(task, name, {"colour": "red"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_kept_answers_the_same(task: Task, name: str) -> None:
+    if not is_estimator(name):
+        pytest.skip("kept in another way, or not at all")
+    fitted = fit(task, name)
+    assert isinstance(fitted, FittedProbe)
+    assert fitted.kind == name
+    write_probe(task.store, "kept", fitted)
+    again = read_probe(task.store, "kept")
+    expected, got = (probe.ask(task.view, 3) for probe in (fitted, again))
+    np.testing.assert_array_equal(got.top_classes, expected.top_classes)
+    np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-6)
+    assert again.settings == fitted.settings

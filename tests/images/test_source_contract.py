@@ -1,0 +1,84 @@
+"""What every source of images holds, ours and that of another package."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bioprobe.errors import SourceError
+from bioprobe.registry import SOURCES
+from bioprobe.sources.source import SourceOptions, find_images, recognise_source
+
+pytestmark = pytest.mark.usefixtures("example_package")
+
+NAMES = ("-", "dataset", "folder", "csv", "tsv", "parquet", "pq", "trip")
+N = 4
+
+
+class _Typed(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return False
+
+
+def _write(name: str, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write the pictures of a folder as a source."""
+    files = sorted(photos.iterdir())
+    target = photos.parent / f"listed.{name}"
+    frame = pd.DataFrame({"path": [str(file) for file in files]})
+    if name == "-":
+        data = io.BytesIO("\n".join(frame["path"]).encode())
+        monkeypatch.setattr(sys, "stdin", _Typed(data))
+        return Path("-")
+    if name == "folder":
+        return photos
+    if name == "dataset":
+        import datasets
+
+        columns = {"image": [str(file) for file in files], "name": [file.name for file in files]}
+        made = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+        made.save_to_disk(target)
+        return target
+    if name in {"parquet", "pq"}:
+        frame.to_parquet(target)
+    elif name == "trip":
+        target.write_text("".join(f"{path} | Felidae\n" for path in frame["path"]))
+    else:
+        frame.to_csv(target, index=False, sep="\t" if name == "tsv" else ",")
+    return target
+
+
+def test_every_source_is_tested_here() -> None:
+    assert set(NAMES) == set(SOURCES.names)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_are_listed_in_order_and_once(
+    name: str, write_pictures: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = write_pictures(N)
+    source = _write(name, photos, monkeypatch)
+    assert recognise_source(source, SourceOptions()) == name
+    table = find_images([source, photos / "002.png"] if name != "dataset" else [source])
+    assert len(table) == N
+    if name == "dataset":
+        assert list(table.frame["name"]) == [f"{number:03d}.png" for number in range(N)]
+    else:
+        found = [Path(root, path) for root, path in table.frame[["root", "path"]].to_numpy()]
+        assert found == sorted(photos.iterdir())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_source_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
+    gone = {
+        "-": tmp_path / "gone",
+        "dataset": Path(f"dataset:{tmp_path}/gone"),
+        "folder": tmp_path / "gone",
+        "trip": Path(f"trip:{tmp_path}/gone"),
+    }.get(name, tmp_path / f"gone.{name}")
+    with pytest.raises(SourceError, match="gone"):
+        find_images([gone])

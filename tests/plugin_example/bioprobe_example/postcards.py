@@ -1,0 +1,3 @@
+"""Templates as people write on postcards."""
+
+POSTCARDS = ("look, {}!", "greetings from {} and the others.")
