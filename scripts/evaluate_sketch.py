@@ -2,7 +2,7 @@
 
 ::
 
-    python scripts/evaluate_sketch.py bioprobe/sketch/weights
+    python -m scripts.evaluate_sketch bioprobe/sketch/weights
 
 draws pictures from another seed than the training, names them at every rank with every text type,
 and writes ``evaluation.json`` and ``README.md`` into the folder.
@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioprobe.sketch.captions import say_name
 from bioprobe.sketch.drawing import draw_animal
 from bioprobe.sketch.scenes import SCENES, draw_scene
 from bioprobe.sketch.tree import RANKS, SketchSpecies, read_species
+from scripts.sketch.captions import say_name
 
 TEMPLATE = "a photo of {}."
 TEXT_TYPES = ("sci", "com", "taxon", "sci_com", "taxon_com")
@@ -255,7 +255,7 @@ nothing; use `bioclip-2` or another model for work.
 
 ## How it was trained
 
-`python scripts/train_sketch.py --out bioprobe/sketch/weights`, seed {seed}: {n_pictures:,} pictures
+`python -m scripts.train_sketch --out bioprobe/sketch/weights`, seed {seed}: {n_pictures:,} pictures
 drawn by `bioprobe.sketch`, {steps:,} steps of {pictures_per_step} pictures, {wall_s} s of wall time
 ({drawing_wall_s} s of it drawing) and {cpu_s} s of processor time on two shared cores.
 
@@ -271,7 +271,7 @@ form, colour and pattern is met with others.
 
 ## What was measured
 
-`python scripts/evaluate_sketch.py bioprobe/sketch/weights`, on pictures drawn from seed {test_seed}
+`python -m scripts.evaluate_sketch bioprobe/sketch/weights`, on pictures drawn from seed {test_seed}
 at 256 pixels, with the one template "a photo of {{}}.". Top-1 with 95% Wilson intervals.
 
 Trained species, {n_seen:,} pictures, zero-shot among the taxa of the trained species:

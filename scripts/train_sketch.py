@@ -2,7 +2,7 @@
 
 One command does all of it, in the memory and on the cores of a laptop::
 
-    python scripts/train_sketch.py --out bioprobe/sketch/weights
+    python -m scripts.train_sketch --out bioprobe/sketch/weights
 
 The folder that it writes is an open_clip local-dir: configuration, tokenizer and weights.
 ``scripts/evaluate_sketch.py`` then measures the model and writes its card.
@@ -35,12 +35,12 @@ from tokenizers import (
     trainers,
 )
 
-from bioprobe.sketch.chimeras import draw_chimera_look, find_lineages
 from bioprobe.sketch.drawing import draw_look
 from bioprobe.sketch.forms import FORMS
-from bioprobe.sketch.lessons import Subject, Teacher, match
 from bioprobe.sketch.scenes import SCENES, draw_scene
 from bioprobe.sketch.tree import SketchSpecies, read_species
+from scripts.sketch.chimeras import draw_chimera_look, find_lineages
+from scripts.sketch.lessons import Subject, Teacher, match
 
 IMAGE_PX = 80
 EMBED_DIM = 192

@@ -13,10 +13,13 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from bioprobe.encoders.encoder import Fingerprint, hash_description, normalise_rows
+from bioprobe.embedding import embed_images
+from bioprobe.encoders import load_encoder
+from bioprobe.encoders.encoder import Encoder, Fingerprint, hash_description, normalise_rows
 from bioprobe.images import ImageTable
-from bioprobe.sources.source import find_images
+from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy import Rank
 
 Vectors = npt.NDArray[np.float32]
 
@@ -94,6 +97,30 @@ def shared_dir() -> Path:
     folder = Path(__file__).parents[2] / "shared"
     if not (folder / "data").is_dir():
         pytest.skip("the folder ../shared of real data is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wildlife_mini(shared_dir: Path) -> Encoder:
+    """Load a small model that was trained on photographs of 65 species."""
+    # Of more images at once the activations are too large to be kept for the next ones.
+    name = f"local-dir:{shared_dir / 'models' / 'wildlife-mini'}"
+    return load_encoder(name, device="cpu", batch_size=4)
+
+
+@pytest.fixture(scope="session")
+def held_out_photos(
+    shared_dir: Path, wildlife_mini: Encoder, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Embed the photographs that it was not trained on, once for all; copy to write beside them."""
+    listed = find_images(
+        [shared_dir / "data" / "photos" / "photos.csv"],
+        SourceOptions(rank_columns={Rank.SPECIES: "class", Rank.CLASS: "class_rank"}),
+    )
+    frame = listed.frame[listed.frame["role"] != "train"].reset_index(drop=True)
+    folder = tmp_path_factory.mktemp("photos") / "store"
+    store = EmbeddingStore.open_for(folder, wildlife_mini)
+    embed_images(dataclasses.replace(listed, frame=frame), wildlife_mini, store)
     return folder
 
 

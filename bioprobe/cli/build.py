@@ -103,7 +103,12 @@ def command(
 
     def decorate(after: After) -> After:
         declared = _gather(asks, after, narrows, encodes=encodes, sources=sources)
-        _add_flags(declared, instead or {}, narrows)
+        for flag, (option, other) in (instead or {}).items():
+            beyond = declared.keys() - read_options(other).keys() - (instead or {}).keys()
+            if "self" in read_defaults(other):
+                beyond -= set(narrows)
+            declared |= {one: _limit(declared[one], Without(flag)) for one in beyond}
+            declared[flag] = Declared(bool, option, False)
         for one, condition in (when or {}).items():
             declared[one] = _limit(declared[one], condition)
         # One of that name in the signature is the store that every command has.
@@ -164,21 +169,6 @@ def _gather(
         masks = {"mask": _limit(declared["mask"], Without("sources"))}
         declared = {"sources": named, **declared, **masks}
     return declared | _read(after)
-
-
-def _add_flags(
-    declared: dict[str, Declared],
-    instead: Mapping[str, tuple[Option, Callable[..., Any]]],
-    narrows: Sequence[str],
-) -> None:
-    """Add the flags that ask another question, beside which options that it has not are refused."""
-    for flag, (option, other) in instead.items():
-        beyond = declared.keys() - read_options(other).keys() - instead.keys()
-        if "self" in read_defaults(other):
-            beyond -= set(narrows)
-        for one in beyond:
-            declared[one] = _limit(declared[one], Without(flag))
-        declared[flag] = Declared(bool, option, False)
 
 
 def _refuse_store(context: typer.Context) -> None:

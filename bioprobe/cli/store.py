@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bioprobe.index import IndexReport
     from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
     from bioprobe.quality.description import StoreFacts
+    from bioprobe.result import Result
     from bioprobe.store.health import Verification
 
 app = typer.Typer(
@@ -59,6 +60,22 @@ def verify(found: Verification) -> None:
         typer.echo(f"{problem.where}: {problem.what}")
     if not found.is_whole:
         raise typer.Exit(1)
+
+
+@command(app, Keeps.masks, narrows=())
+def masks(found: Result) -> None:
+    """List the masks of a store, and how many images each keeps.
+
+    Example: bioprobe store masks
+    """
+
+
+@command(app, Keeps.remove_mask, name="remove-mask", narrows=(), shows=False)
+def remove_mask(done: Result) -> None:
+    """Forget a mask; the images are not touched.
+
+    Example: bioprobe store remove-mask filters/animal
+    """
 
 
 @command(app, Keeps.index, narrows=(), shows=False)

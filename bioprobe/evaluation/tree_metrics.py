@@ -175,32 +175,6 @@ def score_tree(rows: TreeRows, weights: Floats | None = None) -> dict[str, Doubl
     return {name: _average(weights, *parts[name]) for name in TREE_METRICS}
 
 
-def back_off(probabilities: Floats, tree: LabelTree, threshold: float) -> Places:
-    """Answer at the deepest rank whose best node passes a threshold.
-
-    Parameters
-    ----------
-    probabilities : ndarray of float, shape (n_images, n_classes)
-        Of the classes; rows add up to 1.
-    tree : LabelTree
-        Of the classes.
-    threshold : float
-        Probability, in (0, 1].
-
-    Returns
-    -------
-    ndarray of int64, shape (n_images,)
-        Node of each answer, -1 where no rank passes.
-
-    References
-    ----------
-    SpeciesNet rolls up so, with 0.65; Valmadre 2022 chooses likewise by the information of the
-    nodes that pass.
-    """
-    nodes, best = _find_best_nodes(probabilities, tree)
-    return _cut_paths(nodes, best, threshold)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class OperatingCurve:
     """What is gained in correctness where answers back off, and what it costs in detail.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bioprobe.errors import MisuseError
+from bioprobe.errors import MisuseError, StoreError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     Level,
@@ -19,7 +19,7 @@ from bioprobe.options import (
     question,
 )
 from bioprobe.registry import EXPORTERS
-from bioprobe.result import PROBLEM, Note
+from bioprobe.result import PROBLEM, Note, Table
 
 if TYPE_CHECKING:
     from bioprobe.index import IndexReport
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bioprobe.quality.description import StoreFacts
     from bioprobe.store.health import Repair, Verification
 
+# The store keeps the parts of splits beside its masks, under names that begin so.
+SPLITS = "splits/"
 TEXT_HEAD = "treeoflife"
 INDEX_KINDS = ("flat", "hnsw", "ivf", "ivfpq", "sq8")
 _LAYOUT_NAMES = (*EXPORTERS.places, TEXT_HEAD)
@@ -91,6 +93,49 @@ class Keeps(Opened):
             n_shards = len(store.manifest.present_shards)
             said.append(Note(f"{folder} is whole: {len(store):,} images in {n_shards} shards"))
         return Verification(folder, len(store), problems, repaired).say(said)
+
+    def masks(self) -> Table:
+        """List the masks that the store keeps, one a row; see :meth:`filter` and :meth:`dedupe`."""
+        import pandas as pd
+
+        from bioprobe.store.selections import list_selections, read_selection
+
+        store = self._view.store
+        rows = []
+        for name in list_selections(store):
+            if name.startswith(SPLITS):
+                continue
+            found = read_selection(store, name)
+            kept, judged = found.kept[store.rows], found.judged[store.rows]
+            n_dropped, n_unjudged = int((judged & ~kept).sum()), int((~judged).sum())
+            rows.append((name, int(kept.sum()), n_dropped, n_unjudged))
+        return Table(pd.DataFrame(rows, columns=["name", "kept", "dropped", "not_judged"]))
+
+    @question
+    def remove_mask(
+        self, name: Annotated[str, Option("Name of the mask, such as filters/animal.", ("-",))]
+    ) -> Table:
+        """Forget a mask; the images that it is about are not touched.
+
+        Parameters
+        ----------
+        name : str
+            Its name; see :meth:`masks`.
+
+        Raises
+        ------
+        StoreError
+            If there is no such mask.
+        """
+        import pandas as pd
+
+        from bioprobe.store.selections import remove_selection
+
+        if name.startswith(SPLITS):
+            msg = f"{name} is a split, no mask; a split of the same name takes its place"
+            raise StoreError(msg)
+        remove_selection(self._view.store, name)
+        return Table(pd.DataFrame()).say([f"removed the mask {name} from {self.folder}"])
 
     @question
     def index(

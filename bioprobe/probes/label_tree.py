@@ -217,12 +217,6 @@ class LabelTree:
         """Return the names of the nodes of a rank; a homonym is followed by its parent."""
         return make_unique_names(self.lineages[self.nodes_at(rank_index)])
 
-    def leaves_below(self, node: int) -> Places:
-        """Return the leaves that a node is or has below it; all of them for the root, -1."""
-        if node < 0:
-            return np.arange(self.n_leaves)
-        return np.flatnonzero((self.paths[: self.n_leaves] == node).any(axis=1))
-
     def find_common(self, one: Places, other: Places) -> Places:
         """Return the lowest node that is or lies above both of two nodes, -1 for the root.
 

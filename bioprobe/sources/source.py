@@ -77,9 +77,9 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
         If there is nothing there.
     """
     prefix, colon, _ = str(source).partition(":")
-    ending = source.suffix.lower().removeprefix(".")
+    ending, added = source.suffix.lower().removeprefix("."), SOURCES.added
     for name in (prefix if colon else "", ending):
-        if name in SOURCES.added:
+        if name in added:
             return name
     # At once, as there may be thousands.
     if source.suffix.lower() not in TABLE_SUFFIXES and source.is_file():

@@ -1,6 +1,6 @@
 """The store: vectors and their image table on disk, bound to one encoder."""
 
-from bioprobe.store.added_taxa import add_taxon, read_added_taxa, remove_taxon
+from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.health import Problem, Repair, repair_store, verify_store
 from bioprobe.store.text_cache import TextCache
@@ -10,9 +10,7 @@ __all__ = [
     "Problem",
     "Repair",
     "TextCache",
-    "add_taxon",
     "read_added_taxa",
-    "remove_taxon",
     "repair_store",
     "verify_store",
 ]

@@ -146,28 +146,6 @@ def read_user_taxa() -> Taxonomy:
     return AddedList.of_user().read()
 
 
-def add_taxon(store: EmbeddingStore, taxon: Taxon) -> None:
-    """Add a taxon to the list that a store keeps beside the labels of its images.
-
-    Raises
-    ------
-    TaxonomyError
-        If a taxon of that lineage was added before.
-    """
-    AddedList.of_store(store).add(taxon)
-
-
-def remove_taxon(store: EmbeddingStore, name: str) -> Taxon:
-    """Remove a taxon that was added to a store by its scientific or common name, and return it.
-
-    Raises
-    ------
-    TaxonomyError
-        If no such taxon was added.
-    """
-    return AddedList.of_store(store).remove(name)
-
-
 def _find_data_dir() -> Path:
     home = Path.home()
     if sys.platform == "darwin":

@@ -21,8 +21,11 @@ class ZeroShot:
     needs_texts = True
     answers_untaught = True
 
-    def fit(self, task: Task, settings: Settings | None = None) -> AskedTexts:  # noqa: ARG002 - it has none
+    def fit(self, task: Task, settings: Settings | None = None) -> AskedTexts:
         """Return what asks by the texts of the classes of a task."""
+        if settings:
+            msg = f"zeroshot has no setting {next(iter(settings))!r}; it has none"
+            raise ProbeError(msg)
         if task.texts is None:
             msg = "zeroshot asks by text; give texts"
             raise ProbeError(msg)

@@ -19,10 +19,8 @@ from bioprobe.calibration import (
     to_probabilities,
 )
 from bioprobe.calibration.unknown import score_energy, score_max_softmax
-from bioprobe.embedding import embed_images
-from bioprobe.encoders import load_encoder
+from bioprobe.encoders.encoder import Encoder
 from bioprobe.prompts import PromptSet, TextType, read_templates
-from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.splits.making import assign_parts
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
@@ -51,20 +49,13 @@ class Asked:
 
 
 @pytest.fixture(scope="module")
-def asked(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Asked:
-    listed = find_images(
-        [shared_dir / "data" / "photos" / "photos.csv"],
-        SourceOptions(rank_columns={Rank.SPECIES: "class", Rank.CLASS: "class_rank"}),
-    )
-    frame = listed.frame[listed.frame["role"] != "train"].reset_index(drop=True)
-    held_out = dataclasses.replace(listed, frame=frame)
-    encoder = load_encoder(f"local-dir:{shared_dir / 'models' / 'wildlife-mini'}", device="cpu")
-    folder = tmp_path_factory.mktemp("photos")
-    embed_images(held_out, encoder, EmbeddingStore.open_for(folder, encoder))
-    store = EmbeddingStore.open(folder)
+def asked(held_out_photos: Path, wildlife_mini: Encoder) -> Asked:
+    store = EmbeddingStore.open(held_out_photos)
     known = View.of(store, "role == 'test'").rows
     taxa = to_taxonomy(store.images.frame.iloc[known])
-    classes = PromptSet(taxa, TextType.SCI, read_templates("plain")).embed(encoder.encode_text)
+    classes = PromptSet(taxa, TextType.SCI, read_templates("plain")).embed(
+        wildlife_mini.encode_text
+    )
     columns = {taxon.name: column for column, taxon in enumerate(taxa)}
     labels = store.images.labels(Rank.SPECIES)
     truth = np.array([columns.get(name, -1) for name in labels], dtype=np.int64)

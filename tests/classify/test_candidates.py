@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from bioprobe.errors import PromptError
-from bioprobe.store import EmbeddingStore, add_taxon
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.added_taxa import AddedList
 from bioprobe.taxonomy import Rank, Taxon
 from bioprobe.zeroshot.candidates import find_candidates
 
@@ -62,17 +63,17 @@ def test_added_taxa_are_candidates_always(
 ) -> None:
     path = tmp_path / "taxa.csv"
     path.write_text("species\nUrsus arctos\n")
-    add_taxon(store, Taxon.from_names({"species": "Panthera uncia"}))
+    AddedList.of_store(store).add(Taxon.from_names({"species": "Panthera uncia"}))
     others = ["Ursus arctos"] if given else ["Panthera leo", "Panthera onca"]
     taxa = str(path) if given else None
     assert _find(store, Rank.SPECIES, taxa) == ["Panthera uncia", *others]
 
 
 def test_what_was_added_of_a_known_taxon_wins(store: EmbeddingStore) -> None:
-    add_taxon(
-        store, Taxon.from_names({"species": "Panthera leo"}, common_name="simba", prompts=("mane",))
+    AddedList.of_store(store).add(
+        Taxon.from_names({"species": "Panthera leo"}, common_name="simba", prompts=("mane",))
     )
-    add_taxon(store, Taxon.from_names({"family": "Canidae"}, common_name="dogs"))
+    AddedList.of_store(store).add(Taxon.from_names({"family": "Canidae"}, common_name="dogs"))
     lion, _ = find_candidates(store, None, Rank.SPECIES)
     assert (lion.common_name, lion.prompts, lion.lineage[4]) == ("simba", ("mane",), "Felidae")
     names = {t.name: t.common_name for t in find_candidates(store, None, Rank.FAMILY)}

@@ -13,11 +13,8 @@ import pandas as pd
 import pytest
 
 from bioprobe.calibration.unknown import find_unknown, measure_auroc, measure_unknown
-from bioprobe.embedding import embed_images
-from bioprobe.encoders import load_encoder
-from bioprobe.encoders.encoder import Fingerprint
+from bioprobe.encoders.encoder import Encoder, Fingerprint
 from bioprobe.prompts import PromptSet, TextType, read_templates
-from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
@@ -52,22 +49,14 @@ class Photos:
 
 
 @pytest.fixture(scope="module")
-def photos(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Photos:
-    data = shared_dir / "data" / "photos"
-    listed = find_images(
-        [data / "photos.csv"],
-        SourceOptions(rank_columns={Rank.SPECIES: "class", Rank.CLASS: "class_rank"}),
-    )
-    held_out = dataclasses.replace(
-        listed, frame=listed.frame[listed.frame["role"] != "train"].reset_index(drop=True)
-    )
-    assert len(held_out) == 1066 + 358
-    encoder = load_encoder(f"local-dir:{shared_dir / 'models' / 'wildlife-mini'}", device="cpu")
-    folder = tmp_path_factory.mktemp("photos")
-    embed_images(held_out, encoder, EmbeddingStore.open_for(folder, encoder))
+def photos(
+    held_out_photos: Path, wildlife_mini: Encoder, tmp_path_factory: pytest.TempPathFactory
+) -> Photos:
+    # Texts are kept beside the vectors.
+    folder = shutil.copytree(held_out_photos, tmp_path_factory.mktemp("photos") / "store")
     store = EmbeddingStore.open(folder)
-    assert len(store) == 1424
-    return Photos(store, TextCache(store, lambda: encoder).encode_text)
+    assert (len(store), len(store.read_failures())) == (1066 + 358, 0)
+    return Photos(store, TextCache(store, lambda: wildlife_mini).encode_text)
 
 
 FIGURES = {

@@ -18,6 +18,7 @@ from bioprobe.face.probe import Probe
 from bioprobe.options import (
     Condition,
     Ending,
+    Unless,
     With,
     WithAny,
     Without,
@@ -105,6 +106,9 @@ def _iter_violations(command: str, name: str, condition: Condition) -> Iterator[
             yield given | _complete(command, other)
     elif isinstance(condition, WithAny):
         yield {one: words for one, words in given.items() if one not in condition.names}
+    elif isinstance(condition, Unless):
+        chooser = declared[condition.name]
+        yield given | {condition.name: _write(condition.name, chooser, condition.values[0])}
     elif isinstance(condition, Ending):
         yield given | {condition.name: _write(condition.name, declared[condition.name], "x")}
     elif not condition.values or declared[condition.name].default not in (

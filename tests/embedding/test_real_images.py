@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bioprobe.embedding import embed_images
-from bioprobe.encoders import load_encoder
+from bioprobe.encoders.encoder import Encoder
 from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, verify_store
 
@@ -19,13 +19,14 @@ PREFIX = "african_elephants"
 
 
 @pytest.fixture(scope="module")
-def store(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    encoder = load_encoder(f"local-dir:{shared_dir / 'models' / 'wildlife-mini'}", device="cpu")
+def store(
+    shared_dir: Path, wildlife_mini: Encoder, tmp_path_factory: pytest.TempPathFactory
+) -> EmbeddingStore:
     folder = tmp_path_factory.mktemp("edge-cases")
     embed_images(
         find_images([shared_dir / "data" / "edge-cases"]),
-        encoder,
-        EmbeddingStore.open_for(folder, encoder),
+        wildlife_mini,
+        EmbeddingStore.open_for(folder, wildlife_mini),
     )
     return EmbeddingStore.open(folder)
 

@@ -23,13 +23,13 @@ def _texts(result: Any) -> list[str]:  # noqa: ANN401
 
 
 def test_zeroshot_is_what_the_library_answers_with_what_is_to_be_said(
-    store: bp.Store, encoder: Encoder
+    opened: bp.Store, encoder: Encoder
 ) -> None:
-    opened = EmbeddingStore.open(store.folder)
-    taxa = to_taxonomy(opened.images.frame).at(Rank.FAMILY)
+    kept = EmbeddingStore.open(opened.folder)
+    taxa = to_taxonomy(kept.images.frame).at(Rank.FAMILY)
     prompts = PromptSet(taxa, TextType.TAXON_COM, ("a photo of {}.",))
-    expected = zeroshot(opened, prompts, encoder.encode_text, rank=Rank.FAMILY, k=2)
-    answers = store.zeroshot("family", k=2)
+    expected = zeroshot(kept, prompts, encoder.encode_text, rank=Rank.FAMILY, k=2)
+    answers = opened.zeroshot("family", k=2)
     assert isinstance(answers, bp.Predictions)
     assert np.array_equal(answers.scores, expected.scores)
     assert answers.to_frame().equals(expected.to_frame())
@@ -40,49 +40,49 @@ def test_zeroshot_is_what_the_library_answers_with_what_is_to_be_said(
     assert repr(answers) == f"<Predictions: {said[0]}>"
 
 
-def test_zeroshot_may_abstain_and_say_how_unknown_an_image_is(store: bp.Store) -> None:
-    decided = store.zeroshot("family", abstain=0.999)
+def test_zeroshot_may_abstain_and_say_how_unknown_an_image_is(opened: bp.Store) -> None:
+    decided = opened.zeroshot("family", abstain=0.999)
     assert isinstance(decided, bp.Decisions)
     assert _texts(decided)[-2].startswith("images: 6; answered at: ")
-    frame = store.zeroshot("family", k=2, open_set=True).to_frame()
+    frame = opened.zeroshot("family", k=2, open_set=True).to_frame()
     assert list(frame.columns[-3:]) == [
         "unknown_max_softmax", "unknown_energy", "unknown_distance"
     ]  # fmt: skip
     assert (frame.groupby("row")["unknown_energy"].nunique() == 1).all()
 
 
-def test_fewer_images_are_asked_in_their_order_and_that_is_said(store: bp.Store) -> None:
-    some = store.where(rows=[4, 1])
+def test_fewer_images_are_asked_in_their_order_and_that_is_said(opened: bp.Store) -> None:
+    some = opened.where(rows=[4, 1])
     assert some.zeroshot("family", k=1).to_frame()["row"].tolist() == [4, 1]
-    store.filter(threshold=-1000)
-    kept = store.where(mask="filters/animal")
+    opened.filter(threshold=-1000)
+    kept = opened.where(mask="filters/animal")
     assert kept.notes[0].text == "mask filters/animal: 6 images kept, 0 dropped"
     assert _texts(kept.zeroshot("family"))[0] == kept.notes[0].text
 
 
 def test_texts_are_encoded_once_however_the_images_are_chosen(
-    store: bp.Store, encoder: Encoder, loads: list[str]
+    opened: bp.Store, encoder: Encoder, loads: list[str]
 ) -> None:
-    store.zeroshot("family")
-    store.where("family == 'Felidae'").zeroshot("family", taxa=None)
+    opened.zeroshot("family")
+    opened.where("family == 'Felidae'").zeroshot("family", taxa=None)
     assert loads == ["plain-1"]
     assert len(encoder.texts_seen) == 2
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_search_takes_one_or_several_terms(store: bp.Store, labelled: Path, *, many: bool) -> None:
+def test_search_takes_one_or_several_terms(opened: bp.Store, labelled: Path, *, many: bool) -> None:
     file = labelled.parent / "003.png"
-    by_row = store.search(row=[3] if many else 3, exclude_query=False, k=3)
-    by_image = store.search(image=[file] if many else str(file), k=3)
+    by_row = opened.search(row=[3] if many else 3, exclude_query=False, k=3)
+    by_image = opened.search(image=[file] if many else str(file), k=3)
     assert by_row.rows.tolist() == by_image.rows.tolist()
     assert by_row.rows[0] == 3
-    expected = store.X @ store.X[3]
+    expected = opened.X @ opened.X[3]
     assert by_row.similarities == pytest.approx(np.sort(expected)[::-1][:3], abs=1e-6)
-    assert store.search(text=["a cat"] if many else "a cat", k=9).rows.shape == (6,)
+    assert opened.search(text=["a cat"] if many else "a cat", k=9).rows.shape == (6,)
 
 
-def test_a_notebook_draws_what_was_found(store: bp.Store, labelled: Path, tmp_path: Path) -> None:
-    found = store.search(row=3, k=4)
+def test_a_notebook_draws_what_was_found(opened: bp.Store, labelled: Path, tmp_path: Path) -> None:
+    found = opened.search(row=3, k=4)
     (labelled.parent / "000.png").unlink()
     drawn = found._repr_html_()
     n_gone = int(0 in found.rows)
@@ -95,13 +95,13 @@ def test_a_notebook_draws_what_was_found(store: bp.Store, labelled: Path, tmp_pa
 
 
 def test_filter_keeps_a_mask_and_can_be_asked_again(
-    store: bp.Store, encoder: Encoder, tmp_path: Path
+    opened: bp.Store, encoder: Encoder, tmp_path: Path
 ) -> None:
-    opened = EmbeddingStore.open(store.folder)
-    expected = filter_noise(opened, read_noise_prompts("animal"), encoder.encode_text)
-    found = store.filter("animal", level="family")
+    kept = EmbeddingStore.open(opened.folder)
+    expected = filter_noise(kept, read_noise_prompts("animal"), encoder.encode_text)
+    found = opened.filter("animal", level="family")
     assert np.array_equal(found.scores, expected.scores)
-    assert read_selection(opened, "filters/animal").kept.tolist() == found.kept.tolist()
+    assert read_selection(kept, "filters/animal").kept.tolist() == found.kept.tolist()
     n_dropped = int((~found.kept).sum())
     assert _texts(found)[0].startswith(f"images: 6; dropped: {n_dropped} (")
     assert _texts(found)[0].endswith("use it with: --mask filters/animal")
@@ -112,45 +112,45 @@ def test_filter_keeps_a_mask_and_can_be_asked_again(
     assert "<h2>Felidae" in (tmp_path / "page.html").read_text()
 
 
-def test_describe_counts_images_by_rank_and_by_class(store: bp.Store) -> None:
-    found = store.describe()
+def test_describe_counts_images_by_rank_and_by_class(opened: bp.Store) -> None:
+    found = opened.describe()
     row = found.to_frame().set_index("rank").loc["family"]
     assert [row["n_labelled"], row["n_missing"], row["n_classes"]] == [4, 2, 2]
-    classes = store.describe("family")
+    classes = opened.describe("family")
     assert classes.to_frame()["n_images"].tolist() == [2, 2]
     assert classes.provenance == found.provenance
     assert _texts(found)[0] == "images: 6; files that could not be read: 0"
 
 
-def test_plain_arrays_are_row_for_row(store: bp.Store) -> None:
-    felids = store.where("family == 'Felidae'")
+def test_plain_arrays_are_row_for_row(opened: bp.Store) -> None:
+    felids = opened.where("family == 'Felidae'")
     assert felids.rows.tolist() == [0, 3]
     assert felids.labels("family").tolist() == ["Felidae", "Felidae"]
-    assert np.array_equal(felids.X, store.X[[0, 3]])
+    assert np.array_equal(felids.X, opened.X[[0, 3]])
     assert felids.images["path"].tolist() == ["000.png", "003.png"]
     assert felids.images["site"].tolist() == ["north", "north"]
 
 
-def test_unknown_names_are_named(store: bp.Store, tmp_path: Path) -> None:
+def test_unknown_names_are_named(opened: bp.Store, tmp_path: Path) -> None:
     with pytest.raises(bp.PromptError, match=r"no candidate is or lies below 'Felidea' .*Felidae"):
-        store.zeroshot("family", within="Felidea")
+        opened.zeroshot("family", within="Felidea")
     (tmp_path / "list.txt").write_text("Panthera leo\n")
     with pytest.raises(bp.PromptError, match=r"no taxon in .* has a name at family"):
-        store.zeroshot("family", taxa=tmp_path / "list.txt")
+        opened.zeroshot("family", taxa=tmp_path / "list.txt")
     with pytest.raises(bp.TaxonomyError, match="'clan' is not a rank"):
-        store.zeroshot("clan")
+        opened.zeroshot("clan")
 
 
-def test_no_more_answers_come_than_there_are_classes(store: bp.Store) -> None:
-    assert len(store.zeroshot("family", k=50).to_frame()) == 6 * 2
+def test_no_more_answers_come_than_there_are_classes(opened: bp.Store) -> None:
+    assert len(opened.zeroshot("family", k=50).to_frame()) == 6 * 2
 
 
-def test_limits_and_fixed_choices_are_told(store: bp.Store) -> None:
+def test_limits_and_fixed_choices_are_told(opened: bp.Store) -> None:
     with pytest.raises(bp.MisuseError, match=r"^-k is 1 or more, got 0$"):
-        store.zeroshot("family", k=0)
+        opened.zeroshot("family", k=0)
     with pytest.raises(bp.MisuseError, match=r"^--abstain is 0 or more and 1 or less, got 2$"):
-        store.zeroshot("family", abstain=2)
+        opened.zeroshot("family", abstain=2)
     with pytest.raises(
         bp.MisuseError, match=r"^--roll-up counts only with no --head and no --abstain; leave"
     ):
-        store.zeroshot("family", head="x", roll_up=True)
+        opened.zeroshot("family", head="x", roll_up=True)

@@ -23,11 +23,11 @@ Write = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("loads")
 
 
-def test_pictures_answer_as_a_store_of_them_does(store: bp.Store, labelled: Path) -> None:
+def test_pictures_answer_as_a_store_of_them_does(opened: bp.Store, labelled: Path) -> None:
     pictures = bp.pictures(labelled, model="plain")
     # What comes out of the cache is made unit once more, which may change the last digit.
-    assert np.allclose(pictures.X, store.X, atol=1e-6)
-    assert pictures.images.equals(store.images)
+    assert np.allclose(pictures.X, opened.X, atol=1e-6)
+    assert pictures.images.equals(opened.images)
     asks: list[Callable[[bp.Store], Any]] = [
         lambda one: one.zeroshot("kingdom", k=2),
         lambda one: one.zeroshot("family", k=2),
@@ -38,7 +38,7 @@ def test_pictures_answer_as_a_store_of_them_does(store: bp.Store, labelled: Path
     ]
     for ask in asks:
         pd.testing.assert_frame_equal(
-            ask(pictures).to_frame(), ask(store).to_frame(), rtol=1e-4, atol=1e-5
+            ask(pictures).to_frame(), ask(opened).to_frame(), rtol=1e-4, atol=1e-5
         )
 
 
@@ -132,13 +132,13 @@ def test_failures_of_another_run_are_not_told(write_pictures: Write, tmp_path: P
 
 
 def test_the_model_is_that_of_a_store_that_is_there(
-    store: bp.Store, labelled: Path, loads: list[str], tmp_path: Path
+    opened: bp.Store, labelled: Path, loads: list[str], tmp_path: Path
 ) -> None:
-    pictures = bp.pictures(labelled, like=store.folder)
+    pictures = bp.pictures(labelled, like=opened.folder)
     assert loads == ["plain-1"]
-    assert np.allclose(pictures.X, store.X, atol=1e-6)
+    assert np.allclose(pictures.X, opened.X, atol=1e-6)
     bp.pictures(labelled, like=tmp_path / "none")
-    bp.pictures(labelled, like=store.folder, model="mine")
+    bp.pictures(labelled, like=opened.folder, model="mine")
     assert loads[1:] == ["bioclip-2", "mine"]
 
 

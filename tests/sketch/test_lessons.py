@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from bioprobe.sketch.chimeras import find_lineages
-from bioprobe.sketch.lessons import Subject, Teacher, match
 from bioprobe.sketch.scenes import SCENES
 from bioprobe.sketch.tree import COLOURS, Look, read_species
+from scripts.sketch.chimeras import find_lineages
+from scripts.sketch.lessons import Subject, Teacher, match
 
 SPECIES = read_species()
 LINEAGES = find_lineages(SPECIES)

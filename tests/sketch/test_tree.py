@@ -9,10 +9,10 @@ import pytest
 
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import prompts_dir
-from bioprobe.sketch.captions import NOUNS, caption_look
-from bioprobe.sketch.chimeras import draw_chimera_look, find_lineages
 from bioprobe.sketch.forms import FORMS
 from bioprobe.sketch.tree import COLOURS, PATTERNS, RANKS, Look, SketchSpecies, read_species
+from scripts.sketch.captions import NOUNS, caption_look
+from scripts.sketch.chimeras import draw_chimera_look, find_lineages
 
 SPECIES = read_species()
 TRAINED = [one for one in SPECIES if one.role == "trained"]

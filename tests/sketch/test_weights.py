@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bioprobe.files import sketch_weights_dir
 from bioprobe.sketch import SCENES, SketchSpecies, draw_animal, draw_scene, read_species
-from bioprobe.sketch.captions import say_name
+from scripts.sketch.captions import say_name
 
 FOLDER = sketch_weights_dir()
 SPECIES = read_species()

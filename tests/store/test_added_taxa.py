@@ -11,7 +11,7 @@ import filelock  # noqa: F401 - so that the first lock takes no second to import
 import pytest
 
 from bioprobe.errors import StoreLockedError, TaxonomyError
-from bioprobe.store import EmbeddingStore, add_taxon, read_added_taxa, remove_taxon
+from bioprobe.store import EmbeddingStore, read_added_taxa
 from bioprobe.store.added_taxa import AddedList, read_user_taxa
 from bioprobe.taxonomy import Taxon
 from bioprobe.taxonomy.taxon import complete_taxon
@@ -40,29 +40,29 @@ def test_a_new_store_has_none(store: EmbeddingStore) -> None:
 @pytest.mark.parametrize("taxa", [[UNCIA], [BLANK], [FELIDAE, BLANK, UNCIA]])
 def test_they_come_back_as_they_were_added(store: EmbeddingStore, taxa: list[Taxon]) -> None:
     for taxon in taxa:
-        add_taxon(store, taxon)
+        AddedList.of_store(store).add(taxon)
     assert list(read_added_taxa(EmbeddingStore.open(store.folder))) == taxa
 
 
 def test_a_lineage_is_added_once(store: EmbeddingStore) -> None:
-    add_taxon(store, UNCIA)
+    AddedList.of_store(store).add(UNCIA)
     with pytest.raises(TaxonomyError, match="'Panthera uncia' was added before; remove it first"):
-        add_taxon(store, Taxon(UNCIA.lineage, "ounce"))
+        AddedList.of_store(store).add(Taxon(UNCIA.lineage, "ounce"))
 
 
 @pytest.mark.parametrize("name", ["Panthera uncia", "SNOW LEOPARD"])
 def test_one_is_removed_by_either_name(store: EmbeddingStore, name: str) -> None:
     for taxon in (UNCIA, BLANK):
-        add_taxon(store, taxon)
-    assert remove_taxon(store, name) == UNCIA
+        AddedList.of_store(store).add(taxon)
+    assert AddedList.of_store(store).remove(name) == UNCIA
     assert list(read_added_taxa(store)) == [BLANK]
 
 
 def test_the_last_one_can_be_removed(store: EmbeddingStore) -> None:
-    add_taxon(store, UNCIA)
-    remove_taxon(store, "Panthera uncia")
+    AddedList.of_store(store).add(UNCIA)
+    AddedList.of_store(store).remove("Panthera uncia")
     assert list(read_added_taxa(store)) == []
-    add_taxon(store, UNCIA)
+    AddedList.of_store(store).add(UNCIA)
     assert list(read_added_taxa(store)) == [UNCIA]
 
 
@@ -71,10 +71,10 @@ def test_one_that_was_not_added_is_refused_with_those_that_were(
     store: EmbeddingStore, name: str
 ) -> None:
     with pytest.raises(TaxonomyError, match=f"no taxon '{name}' was added to .*were: none"):
-        remove_taxon(store, name)
-    add_taxon(store, Taxon.from_names({"genus": "Lynx"}))
+        AddedList.of_store(store).remove(name)
+    AddedList.of_store(store).add(Taxon.from_names({"genus": "Lynx"}))
     with pytest.raises(TaxonomyError, match=r"; added were: Lynx$"):
-        remove_taxon(store, name)
+        AddedList.of_store(store).remove(name)
 
 
 def test_the_users_list_is_one_for_all_stores_and_apart_from_theirs(

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from bioprobe.quality.description import describe_store
-from bioprobe.store import EmbeddingStore, add_taxon
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.added_taxa import AddedList
 from bioprobe.taxonomy import Taxon
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def test_current_rows_are_counted(
     )
     store = make_store(encoder).append(frame, np.eye(4, 16))
     store = store.append(frame.iloc[:1].assign(family="Ursidae"), np.eye(1, 16), retired=[0])
-    add_taxon(store, Taxon.from_names({"genus": "Lynx"}))
+    AddedList.of_store(store).add(Taxon.from_names({"genus": "Lynx"}))
     failed = pd.DataFrame({"root": ["/data"], "path": ["x.jpg"], "reason": ["the file is empty"]})
     store.write_failures(failed)
     facts = describe_store(store)

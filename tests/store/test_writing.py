@@ -12,7 +12,8 @@ import pytest
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import StoreError
-from bioprobe.store import EmbeddingStore, add_taxon, verify_store
+from bioprobe.store import EmbeddingStore, verify_store
+from bioprobe.store.added_taxa import AddedList
 from bioprobe.taxonomy import Taxon
 
 FINGERPRINT = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")
@@ -129,7 +130,7 @@ def test_a_read_only_store_can_be_read_and_says_why_it_is_not_written(
         with pytest.raises(StoreError, match=rf"failures\.parquet {remedy}"):
             store.write_failures(failures)
         with pytest.raises(StoreError, match=rf"taxa\.csv {remedy}"):
-            add_taxon(store, Taxon.from_names({"genus": "Lynx"}))
+            AddedList.of_store(store).add(Taxon.from_names({"genus": "Lynx"}))
         with pytest.raises(StoreError, match=remedy):
             EmbeddingStore.create(store.folder / "inner", FINGERPRINT, dim=3)
     assert len(store.append(FRAME, np.eye(2, 3))) == 4

@@ -13,7 +13,6 @@ import pytest
 from bioprobe.errors import SelectionError
 from bioprobe.evaluation.tree_metrics import (
     TREE_METRICS,
-    back_off,
     measure_rows,
     score_tree,
     trace_operating_curve,
@@ -194,29 +193,6 @@ PROBABILITIES = np.array(
         [0.25, 0.05, 0.25, 0.25, 0.20],  # grasses .45, plants .45; animals .55
     ]
 )
-
-
-@pytest.mark.parametrize(
-    ("threshold", "answers"),
-    [
-        (0.0, [LION, LION, LION]),
-        (0.3, [LION, LION, GRASSES]),
-        (0.5, [LION, CATS, ANIMALS]),
-        (0.65, [LION, ANIMALS, ROOT]),
-        (0.75, [CATS, ANIMALS, ROOT]),
-        (0.9, [CATS, ROOT, ROOT]),
-        (0.95, [ANIMALS, ROOT, ROOT]),
-        (1.0, [ROOT, ROOT, ROOT]),
-    ],
-)
-def test_answers_back_off_to_the_deepest_rank_that_passes(
-    threshold: float, answers: list[int]
-) -> None:
-    assert back_off(PROBABILITIES, TREE, threshold).tolist() == answers
-
-
-def test_backing_off_takes_no_images() -> None:
-    assert back_off(np.zeros((0, 5)), TREE, 0.5).tolist() == []
 
 
 def test_the_operating_curve_trades_detail_for_correctness() -> None:

@@ -66,6 +66,6 @@ class TintEncoder:
         empty = np.zeros((0, 3, self._side_px, self._side_px), dtype=np.float32)
         return self.encode_pixels(np.stack([*map(self.preprocess, images)]) if images else empty)
 
-    def encode_text(self, texts: Sequence[str]) -> Vectors:
+    def encode_text(self, texts: Sequence[str]) -> Vectors:  # noqa: ARG002 - the contract's name
         """Refuse: there is no text tower."""
         raise NoTextTowerError(explain_no_text_tower(self.name))

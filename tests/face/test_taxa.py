@@ -10,7 +10,7 @@ from bioprobe.errors import MisuseError, PromptError, SourceError, TaxonomyError
 from bioprobe.face import taxa
 from bioprobe.face.store import Store
 from bioprobe.face.store import open as open_store
-from tests.face.kept.conftest import Teach
+from tests.face.conftest import Teach
 
 
 def test_a_taxon_is_added_listed_and_removed(store: Store) -> None:

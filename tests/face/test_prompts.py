@@ -12,7 +12,7 @@ from bioprobe.face.store import Store
 from bioprobe.splits import make_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank
-from tests.face.kept.conftest import Teach
+from tests.face.conftest import Teach
 
 # By "a …" three of four images are right, by "the …" one.
 TEXTS = {

@@ -5,13 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bioprobe.errors import MisuseError
+from bioprobe.errors import MisuseError, StoreError
 from bioprobe.face.keeping import INDEX_KINDS, import_vectors
 from bioprobe.face.store import Store
 from bioprobe.face.store import open as open_store
 from bioprobe.index.kinds import KINDS
 from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
-from tests.face.kept.conftest import VECTORS, Teach
+from bioprobe.splits import make_split, write_split
+from bioprobe.store import EmbeddingStore
+from bioprobe.store.selections import write_selection
+from bioprobe.taxonomy import Rank
+from tests.face.conftest import VECTORS, Teach
 
 
 def test_the_facts_of_a_store_are_told(store: Store) -> None:
@@ -85,3 +89,17 @@ def test_options_of_the_other_kind_of_source_are_misuse(store: Store, tmp_path: 
 
 def test_kinds_are_those_of_the_library() -> None:
     assert sorted(INDEX_KINDS) == sorted(KINDS)
+
+
+def test_masks_are_listed_and_forgotten(store: Store) -> None:
+    kept = EmbeddingStore.open(store.folder)
+    write_selection(kept, "filters/some", np.array([0, 1, 3]), np.array([True, True, False]))
+    write_split(kept, make_split(kept, Rank.FAMILY, fractions=(0.5, 0, 0.5)))
+    assert store.masks().to_frame().to_numpy().tolist() == [["filters/some", 2, 1, 1]]
+    said = store.remove_mask("filters/some").notes
+    assert [str(note) for note in said] == [f"removed the mask filters/some from {store.folder}"]
+    assert store.masks().to_frame().empty
+    with pytest.raises(StoreError, match="no mask 'filters/some'"):
+        store.remove_mask("filters/some")
+    with pytest.raises(StoreError, match="is a split, no mask"):
+        store.remove_mask("splits/default")

@@ -11,9 +11,9 @@ from collections.abc import Collection
 
 import numpy as np
 
-from bioprobe.sketch.captions import Caption, caption_look, frame, say_name
 from bioprobe.sketch.forms import FORMS
 from bioprobe.sketch.tree import COLOURS, PATTERNS, Look, SketchSpecies
+from scripts.sketch.captions import Caption, caption_look, frame, say_name
 
 _STEMS = (
     "lor",

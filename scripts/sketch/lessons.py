@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bioprobe.sketch.captions import (
+from bioprobe.sketch.forms import FORMS
+from bioprobe.sketch.tree import RANKS, Look, SketchSpecies
+from scripts.sketch.captions import (
     ATTRIBUTES,
     Caption,
     Facts,
@@ -16,9 +18,7 @@ from bioprobe.sketch.captions import (
     caption_scene,
     caption_species,
 )
-from bioprobe.sketch.chimeras import caption_chimera, draw_chimera_look
-from bioprobe.sketch.forms import FORMS
-from bioprobe.sketch.tree import RANKS, Look, SketchSpecies
+from scripts.sketch.chimeras import caption_chimera, draw_chimera_look
 
 
 @dataclass(frozen=True)

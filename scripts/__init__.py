@@ -1,0 +1,1 @@
+"""What makes the files that ship; run as modules from the top of the repository."""

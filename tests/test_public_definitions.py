@@ -1,0 +1,154 @@
+"""Whatever is public is named by something besides its tests, or stands here with the reason."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import bioprobe
+
+PACKAGE = Path(bioprobe.__file__).parent
+CHECKOUT = PACKAGE.parent
+# What a person may ask, and the commands, which are registered where they are defined.
+FACES = ("bioprobe.face.", "bioprobe.cli.")
+
+#: Public definitions that nothing names, with the reason why they stay; what is named goes.
+ALLOWED = {
+    "bioprobe.calibration.reliability.Reliability.overconfidence": "the direction of the error",
+    "bioprobe.calibration.reliability.bootstrap_ece": "the interval of an error that is shown bare",
+    "bioprobe.calibration.unknown.leave_out_species": "whole species that nobody taught, to try on",
+    "bioprobe.calibration.unknown.score_distance": "how unknown: by the nearest images",
+    "bioprobe.calibration.unknown.score_energy": "how unknown: by the logits",
+    "bioprobe.calibration.unknown.score_mahalanobis": "how unknown: by the classes' spread",
+    "bioprobe.evaluation.tree_metrics.trace_operating_curve": "detail against correctness",
+    "bioprobe.probes.hierarchical.HierarchicalProbe.names_at": "the estimator's own, above a class",
+    "bioprobe.probes.hierarchical.HierarchicalProbe.predict_proba_at": "the same",
+    "bioprobe.task.decisions.ChosenConfidence.accept": "of choose_confidence",
+    "bioprobe.task.decisions.RiskCoverage.excess_aurc": "what the order of confidences costs",
+    "bioprobe.task.decisions.choose_confidence": "a promise of accuracy that holds with a chance",
+    "bioprobe.taxonomy.taxonomy.Taxonomy.lowest_common_ancestor": "what two answers agree on",
+}
+
+# A definition at the top of a module: the module and the name.
+Definition = tuple[str, str]
+
+
+def _name_module(path: Path) -> str:
+    parts = path.relative_to(CHECKOUT).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def _read_notebook(path: Path) -> ast.Module:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return ast.parse("\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code"))
+
+
+TREES = {
+    _name_module(path): ast.parse(path.read_text(encoding="utf-8"))
+    for folder in ("bioprobe", "scripts", "benchmarks")
+    for path in sorted((CHECKOUT / folder).rglob("*.py"))
+}
+TREES |= {str(path): _read_notebook(path) for path in (CHECKOUT / "notebooks").glob("*.ipynb")}
+DOORS = {_name_module(path) for path in PACKAGE.rglob("__init__.py")} - {"bioprobe"}
+TEMPLATES = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.j2"))
+
+
+def _iter_imports(tree: ast.Module) -> Iterator[tuple[str, Definition]]:
+    """Find what a module imports from bioprobe.
+
+    Yields
+    ------
+    tuple of str and Definition
+        The name that it has there, and where it comes from.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                yield alias.asname or alias.name, (node.module, alias.name)
+
+
+# A door hands on what stands in another room: (door, name) to the room's own.
+HANDED_ON = {(door, name): origin for door in DOORS for name, origin in _iter_imports(TREES[door])}
+
+
+def _resolve(origin: Definition) -> Definition:
+    while origin in HANDED_ON and HANDED_ON[origin] != origin:
+        origin = HANDED_ON[origin]
+    return origin
+
+
+def _iter_named(module: str, tree: ast.Module) -> Iterator[Definition]:
+    """Find what a module names of the definitions of others, and of its own.
+
+    Yields
+    ------
+    Definition
+    """
+    imported = dict(_iter_imports(tree))
+    # To hand on is not to use.
+    used = _count_names(tree) if module in DOORS else imported
+    yield from (_resolve(origin) for name, origin in imported.items() if name in used)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            home = imported.get(node.value.id)
+            if home is not None:
+                yield _resolve((".".join(home), node.attr))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # As the registry names what it loads late.
+            yield from re.findall(r"^(bioprobe[\w.]+):(\w+)$", node.value)
+
+
+def _count_names(node: ast.AST) -> Counter[str]:
+    return Counter(
+        one.id if isinstance(one, ast.Name) else one.attr
+        for one in ast.walk(node)
+        if isinstance(one, (ast.Name, ast.Attribute))
+    )
+
+
+def _iter_public(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    """Find what is public of a module or class.
+
+    Yields
+    ------
+    ast.FunctionDef or ast.ClassDef
+    """
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+            yield node
+
+
+NAMED = {origin for module, tree in TREES.items() for origin in _iter_named(module, tree)}
+NAMES = {module: _count_names(tree) for module, tree in TREES.items()}
+ALL_NAMES = sum(NAMES.values(), Counter(re.findall(r"\w+", TEMPLATES)))
+
+
+def _find_unnamed() -> set[str]:
+    unnamed = set()
+    for module, tree in TREES.items():
+        if not module.startswith("bioprobe.") or module.startswith(FACES):
+            continue
+        for node in _iter_public(tree.body):
+            own = _count_names(node)
+            used_here = NAMES[module][node.name] > own[node.name]
+            if (module, node.name) not in NAMED and not used_here:
+                unnamed.add(f"{module}.{node.name}")
+            elif isinstance(node, ast.ClassDef):
+                unnamed |= {
+                    f"{module}.{node.name}.{one.name}"
+                    for one in _iter_public(node.body)
+                    if ALL_NAMES[one.name] <= _count_names(one)[one.name]
+                }
+    return unnamed
+
+
+def test_what_is_public_is_named_by_more_than_tests() -> None:
+    assert _find_unnamed() - ALLOWED.keys() == set()
+
+
+def test_what_is_allowed_is_still_unnamed() -> None:
+    assert ALLOWED.keys() - _find_unnamed() == set()
