@@ -35,10 +35,12 @@ from bioprobe.errors import (
 
 if TYPE_CHECKING:
     from bioprobe.face import models, taxa
+    from bioprobe.face.encoder import encoder
     from bioprobe.face.keeping import import_vectors
     from bioprobe.face.pages import Evaluation
     from bioprobe.face.probe import Probe
     from bioprobe.face.store import Store, embed, open, pictures
+    from bioprobe.face.vectors import from_vectors
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
 
@@ -53,6 +55,8 @@ _HOMES = {
     "Probe": "face.probe",
     "Store": "face.store",
     "embed": "face.store",
+    "encoder": "face.encoder",
+    "from_vectors": "face.vectors",
     "import_vectors": "face.keeping",
     "models": "face",
     "open": "face.store",
@@ -82,6 +86,8 @@ __all__ = [
     "TaxonomyError",
     "__version__",
     "embed",
+    "encoder",
+    "from_vectors",
     "import_vectors",
     "models",
     "open",

@@ -194,15 +194,34 @@ class PromptSet:
         ----------
         Radford et al. 2021 (CLIP), section 3.1.4, prompt ensembling in embedding space.
         """
-        texts = self.texts
-        distinct = list(dict.fromkeys(text for of_class in texts for text in of_class))
-        embeddings = encode_text(distinct)
-        position = {text: row for row, text in enumerate(distinct)}
-        classes = np.stack(
-            [embeddings[[position[text] for text in of_class]].mean(axis=0) for of_class in texts]
-        )
-        norms = np.linalg.norm(classes, axis=1, keepdims=True)
-        return np.asarray(classes / norms, dtype=np.float32)
+        return embed_means(self.texts, encode_text)
+
+
+def embed_means(
+    texts: Sequence[Sequence[str]],
+    encode_text: Callable[[Sequence[str]], npt.NDArray[np.float32]],
+) -> npt.NDArray[np.float32]:
+    """Embed classes by the texts of each, as :meth:`PromptSet.embed` does.
+
+    Parameters
+    ----------
+    texts : sequence of sequence of str
+        One text at least a class.
+    encode_text : callable
+        As there.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_classes, dim), unit rows
+    """
+    distinct = list(dict.fromkeys(text for of_class in texts for text in of_class))
+    embeddings = encode_text(distinct)
+    position = {text: row for row, text in enumerate(distinct)}
+    classes = np.stack(
+        [embeddings[[position[text] for text in of_class]].mean(axis=0) for of_class in texts]
+    )
+    norms = np.linalg.norm(classes, axis=1, keepdims=True)
+    return np.asarray(classes / norms, dtype=np.float32)
 
 
 _PLACEHOLDER = "{}"

@@ -47,17 +47,26 @@ class Asks(Opened):
     @question
     def zeroshot(
         self,
-        level: Level = "species",
+        level: Annotated[Level, Without("classes")] = "species",
         *,
-        taxa: Taxa = None,
-        text_type: Annotated[TextTypeName, Without("head")] = "taxon_com",
+        classes: Annotated[
+            str | Sequence[str] | None,
+            Option(
+                "Classes that are no taxa, such as cat,bird,bear, written as they are; or a .txt "
+                "file with one a line.",
+                shell=str,
+            ),
+        ] = None,
+        taxa: Annotated[Taxa, Without("classes")] = None,
+        text_type: Annotated[TextTypeName, Without("head", "classes")] = "taxon_com",
         templates: Annotated[Templates, Without("head")] = "plain",
         head: Annotated[
             str | None,
             Option(
                 "Text head in the store (see: bioprobe store import) to take text embeddings from, "
                 "instead of --text-type and --templates. Its taxa are the classes unless --taxa "
-                "says otherwise; no model is loaded."
+                "says otherwise; no model is loaded.",
+                when=(Without("classes"),),
             ),
         ] = None,
         pool: Annotated[
@@ -66,7 +75,7 @@ class Asks(Opened):
                 "How several texts of a class become one score: max (the best text), mean (their "
                 "mean embedding; default), sum (of their probabilities; default of a head).",
                 choices=("max", "mean", "sum"),
-                when=(Without("roll_up", "abstain"),),
+                when=(Without("roll_up", "abstain", "classes"),),
             ),
         ] = None,
         roll_up: Annotated[
@@ -74,14 +83,15 @@ class Asks(Opened):
             Option(
                 "Score the lowest taxa of the list and sum their probabilities up the tree, "
                 "instead of naming the classes of the rank.",
-                when=(Without("head", "abstain"),),
+                when=(Without("head", "abstain", "classes"),),
             ),
         ] = False,
         within: Annotated[
             str | None,
             Option(
                 "Only candidates that are this taxon or lie below it: a name at any rank, or a "
-                "taxon list (file)."
+                "taxon list (file).",
+                when=(Without("classes"),),
             ),
         ] = None,
         abstain: Annotated[
@@ -91,7 +101,7 @@ class Asks(Opened):
                 "below --level; one row an image, with the score at each rank and the reason.",
                 least=0,
                 most=1,
-                when=(Without("head"),),
+                when=(Without("head", "classes"),),
             ),
         ] = None,
         open_set: Annotated[
@@ -99,7 +109,7 @@ class Asks(Opened):
             Option(
                 "Add columns that say how little an image is like any class: unknown_max_softmax, "
                 "unknown_energy, unknown_distance.",
-                when=(Without("head", "abstain"),),
+                when=(Without("head", "abstain", "classes"),),
             ),
         ] = False,
         offset: Annotated[
@@ -109,7 +119,7 @@ class Asks(Opened):
                 "without pictures, and those that bioprobe taxa measure was told are unseen. auto "
                 "takes the offset that it found.",
                 shell=str,
-                when=(Without("head"),),
+                when=(Without("head", "classes"),),
             ),
         ] = None,
         synonyms: Annotated[
@@ -118,6 +128,7 @@ class Asks(Opened):
                 "Table with the columns synonym and accepted; candidates and labels take the "
                 "accepted names.",
                 shell=str,
+                when=(Without("classes"),),
             ),
         ] = None,
         k: Annotated[NumberOfAnswers, Without("abstain")] = 5,
@@ -128,6 +139,9 @@ class Asks(Opened):
         ----------
         level : str
             Rank of the classes.
+        classes : str or sequence of str, optional
+            Names that are no taxa, asked for instead: the table has the columns ``file_name``,
+            ``classification`` and ``score``.
         taxa : str or Path, optional
             Taxon list, a file or one that ships; by default the labels in the store. Added taxa
             are candidates always.
@@ -171,10 +185,12 @@ class Asks(Opened):
         --------
         >>> store.zeroshot("family", k=1).to_frame()  # doctest: +SKIP
         """
-        from bioprobe.face.zeroshot import Asked, Wording, ask_head, ask_texts
+        from bioprobe.face.zeroshot import Asked, Wording, ask_head, ask_named, ask_texts
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.synonyms import read_synonyms
 
+        if classes is not None:
+            return ask_named(self._view, self._notes, self._texts, classes, templates, k)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
         listed = None if taxa is None else str(taxa)
         rank = Rank.parse(level)

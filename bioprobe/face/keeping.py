@@ -329,7 +329,7 @@ def import_vectors(
         source, Path(store), model=model, layout=layout, logit_scale=logit_scale, dtype=dtype,
         root=None if root is None else Path(root), column=column, path_column=path_column,
     )  # fmt: skip
-    return summary.say(_tell_import(summary))
+    return summary.say(tell_import(summary))
 
 
 import_vectors.__module__ = "bioprobe"
@@ -354,7 +354,8 @@ def _import_head(source: Path, store: Path, model: str, name: str | None) -> Hea
     return head.say([said])
 
 
-def _tell_import(summary: ImportSummary) -> list[Note]:
+def tell_import(summary: ImportSummary) -> list[Note]:
+    """Say what was brought in, and what is not known of it."""
     low, high = summary.norms
     was = "were unit" if summary.is_normalised else f"had norms {low:.3g} to {high:.3g}, now 1"
     said = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from bioprobe.errors import MisuseError
@@ -111,6 +111,27 @@ def ask_head(asked: Asked, name: str, pool: str | None) -> Predictions:
     said = (*_describe_head(answers, classes, name, chosen.value),
             *describe_accuracy(answers, mask=asked.view.mask))  # fmt: skip
     return answers.say((*asked.notes, *said))
+
+
+def ask_named(
+    view: View,
+    notes: Notes,
+    texts: TextCache,
+    given: str | Sequence[str],
+    templates: str,
+    k: int,
+) -> Predictions:
+    """Answer by names that are no taxa."""
+    from bioprobe.prompts import read_templates
+    from bioprobe.zeroshot.candidates import read_classes
+    from bioprobe.zeroshot.zeroshot import zeroshot_named
+
+    classes, read = read_classes(given), read_templates(templates)
+    answers = zeroshot_named(view, classes, read, texts.encode_text, k=k)
+    said = [f"images: {len(answers):,}; classes: {len(classes):,}; templates: {len(read)}"]
+    if len(classes) == 1:
+        said.append("there is only one class, so every image gets it; give more with --classes")
+    return answers.say((*notes, *said, *describe_accuracy(answers)))
 
 
 def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:

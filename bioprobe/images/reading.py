@@ -123,6 +123,27 @@ def decode_image(
         return _to_rgb(image)
 
 
+def make_upright(image: Image) -> Image:
+    """Return a picture that was opened elsewhere as :func:`decode_image` returns its bytes.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        In any mode; it stays as it is.
+
+    Raises
+    ------
+    ImageReadError
+        If what is left to decode of it cannot be.
+    """
+    from PIL import ImageOps
+
+    try:
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except Exception as error:  # decoders raise whatever a broken file makes them raise
+        raise ImageReadError(_explain(error)) from error
+
+
 @contextlib.contextmanager
 def ignore_pillow_warnings() -> Iterator[None]:
     """Let Pillow say nothing of odd EXIF data and sizes: what they mean is judged here.

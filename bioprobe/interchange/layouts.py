@@ -166,6 +166,37 @@ def import_vectors(
         msg = f"the layout {chosen} is only written; export {source} in another one"
         raise SourceError(msg)
     opened = open_source(source, ReadOptions(model, column))
+    return take_vectors(
+        opened, folder, model=model, layout=chosen, logit_scale=logit_scale, dtype=dtype,
+        naming=RowNaming(path_column, root), advance=advance,
+    )  # fmt: skip
+
+
+def take_vectors(
+    opened: VectorSource,
+    folder: Path,
+    *,
+    model: str,
+    layout: str,
+    logit_scale: float | None = None,
+    dtype: str | None = None,
+    naming: RowNaming | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> ImportSummary:
+    """Take the vectors of an opened source into a store, as :func:`import_vectors` does.
+
+    Parameters
+    ----------
+    opened : VectorSource
+    folder : Path
+        Folder of the store.
+    model, logit_scale, dtype, advance
+        As there.
+    layout : str
+        Named in the summary.
+    naming : RowNaming, optional
+        How rows become images.
+    """
     known = _find_known(model, _read_logit_scale(model, opened, logit_scale))
     _check_dim(model, opened, known.dim)
     wanted = Manifest(
@@ -176,14 +207,14 @@ def import_vectors(
         has_text_tower=known.has_text_tower,
     )
     with _open_target(folder, wanted, dtype=dtype, logit_scale=logit_scale) as target:
-        draft = Draft(target, opened, RowNaming(path_column, root))
+        draft = Draft(target, opened, naming or RowNaming())
         with draft.build() as built:
             for batch in opened.read():
                 built.add(batch)
                 if advance is not None:
                     advance(len(batch.table))
             built.finish()
-    return draft.summarise(chosen)
+    return draft.summarise(layout)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

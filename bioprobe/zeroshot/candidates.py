@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bioprobe.errors import PromptError
+from bioprobe.files import read_lines
 from bioprobe.images.image_table import ImageTable
+from bioprobe.options import split_names
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_user_taxa
+from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
 from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
@@ -70,6 +74,40 @@ def find_listed(store: EmbeddingStore, taxa: str | None, rank: Rank) -> Taxonomy
     if taxa is not None:
         return find_candidates(store, taxa, rank)
     return find_added_taxa(store).at(rank)
+
+
+def read_classes(given: str | Sequence[str]) -> Classes:
+    """Read names of classes that are no taxa.
+
+    Parameters
+    ----------
+    given : str or sequence of str
+        Names, with commas between them where they are one text, or a ``.txt`` file with one a
+        line.
+
+    Raises
+    ------
+    PromptError
+        If there is none, or a name stands twice, or there is no such file.
+
+    Examples
+    --------
+    >>> read_classes("cat, bird").names
+    ('cat', 'bird')
+    """
+    if isinstance(given, str) and given.endswith(".txt"):
+        if not Path(given).is_file():
+            msg = f"no list of classes at {given}; give names instead, with commas between them"
+            raise PromptError(msg)
+        names = [line for line in read_lines(Path(given)) if line and not line.startswith("#")]
+    else:
+        names = split_names(given)
+    twice = [name for name, n in collections.Counter(names).items() if n > 1]
+    if twice or not names:
+        msg = f"the class {twice[0]!r} is named twice" if twice else "no class is named"
+        msg += "; name each once, such as --classes cat,bird,bear"
+        raise PromptError(msg)
+    return Classes(tuple(names))
 
 
 def find_known_taxa(

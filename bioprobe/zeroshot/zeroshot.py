@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MismatchError, PromptError
-from bioprobe.prompts import PromptSet
+from bioprobe.prompts import PromptSet, embed_means
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
@@ -158,6 +158,56 @@ def zeroshot_rolled_up(
     top, scores = answer_in_chunks(view, ask)
     provenance = describe_question(view, prompts, rank, seen_offset, {"n_leaves": len(order)})
     return Predictions(view.images, view.rows, Classes.of(classes, rank), top, scores, provenance)
+
+
+def zeroshot_named(
+    asked: EmbeddingStore | View,
+    classes: Classes,
+    templates: Sequence[str],
+    encode_text: Callable[[Sequence[str]], Vectors],
+    *,
+    k: int = 5,
+) -> Predictions:
+    """Label the images of a store by names that are no taxa, written as they are.
+
+    Parameters
+    ----------
+    asked : EmbeddingStore or View
+        Whose vectors are asked.
+    classes : Classes
+        Without taxa.
+    templates : sequence of str
+        Each holds ``{}`` once.
+    encode_text : callable
+        As in :func:`zeroshot`.
+    k : int
+        Answers an image, ≥ 1; no more than there are classes.
+
+    Raises
+    ------
+    SelectionError
+        If no image is left.
+    """
+    view = View.of(asked)
+    scale = view.manifest.logit_scale
+    vectors = embed_named(classes, templates, encode_text)
+    ask = partial(find_top_classes, classes=vectors, k=k, logit_scale=scale)
+    top, scores = answer_in_chunks(view, ask)
+    options = {
+        "classes": list(classes.names), "n_classes": len(classes), "templates": list(templates),
+        "logit_scale": scale,
+    }  # fmt: skip
+    return Predictions(view.images, view.rows, classes, top, scores, view.describe(options))
+
+
+def embed_named(
+    classes: Classes,
+    templates: Sequence[str],
+    encode_text: Callable[[Sequence[str]], Vectors],
+) -> Vectors:
+    """Embed classes that are no taxa by their names, shape (n_classes, dim), unit rows."""
+    texts = [[one.replace("{}", name) for one in templates] for name in classes.names]
+    return embed_means(texts, encode_text)
 
 
 def describe_question(

@@ -50,6 +50,14 @@ def test_pictures_are_labelled_by_the_model_of_the_store_that_is_there(
     assert capsys.readouterr().err == "skipped bad.jpg: not an image of a known kind\n"
 
 
+def test_names_at_hand_need_no_list_of_taxa(drawn: Path, capsys: Capture) -> None:
+    lion = str(drawn / "photos" / LIONS / "000.jpg")
+    found, said = _ask(capsys, "zeroshot", lion, "--classes", "a lion,a yellow fish,a snail")
+    assert list(found.columns[:3]) == ["file_name", "classification", "score"]
+    assert found["classification"][0] == "a lion"
+    assert said == "images: 1; classes: 3; templates: 1\n"
+
+
 def test_labels_of_a_table_are_the_candidates(drawn: Path, capsys: Capture) -> None:
     table = str(drawn / "photos" / "pictures.csv")
     found, said = _ask(capsys, "zeroshot", table, "--level", "family", "-k", "1")
