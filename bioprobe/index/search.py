@@ -151,7 +151,7 @@ def search(
     if index.note is not None and not is_exact:
         options |= {"recall": index.note.recall, "recall_k": index.note.k}
         options["index_outgrown"] = index.is_outgrown
-    provenance = view.describe(options)
+    provenance = view.describe(options, n_rows=len(allowed))
     return Neighbors(store.images, rows, similarities, question, provenance)
 
 

@@ -96,7 +96,8 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
             "mask": task.view.mask,
             **({"first_rank": task.target.first.value} if described.takes_lineages else {}),
             **(texts.describe() if texts else {}),
-        }
+        },
+        n_rows=len(rows),
     )
     return FittedProbe(
         estimator=probe,

@@ -425,7 +425,7 @@ def make_split(
     always = [str(label) for label in np.unique(images.labels[train & (folds < 0)])]
     if view.mask:
         said["mask"] = view.mask
-    provenance = view.describe(said)
+    provenance = view.describe(said, n_rows=len(images.rows))
     parts, all_folds, groups = (
         _spread(store, images.rows, v) for v in (found, folds, images.groups)
     )

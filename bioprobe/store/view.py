@@ -136,18 +136,20 @@ class View:
         for start in range(0, max(1, len(self.rows)), _IMAGES_AT_ONCE):
             yield self.store.read_vectors(self.rows[start : start + _IMAGES_AT_ONCE])
 
-    def describe(self, options: Mapping[str, Any]) -> Provenance:
+    def describe(self, options: Mapping[str, Any], *, n_rows: int | None = None) -> Provenance:
         """Return where a result comes from that was computed from these images.
 
         Parameters
         ----------
         options : mapping
             What else it depends on, JSON-ready.
+        n_rows : int, optional
+            Of how many of them; of all when left out.
         """
         return Provenance(
             encoder=self.manifest.encoder.to_dict(),
             store=self.origin or str(self.folder),
-            n_rows=len(self.rows),
+            n_rows=len(self.rows) if n_rows is None else n_rows,
             condition=self.condition,
             options=dict(options),
         )

@@ -14,6 +14,7 @@ from bioprobe.embedding import embed_images
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import ImageReadError, MismatchError, SelectionError, SourceError
 from bioprobe.index import embed_query_image, search
+from bioprobe.index.question import Question
 from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.view import View
@@ -184,6 +185,9 @@ def test_the_answer_says_what_it_was_computed_from(compass: EmbeddingStore) -> N
     assert facts["store"] == str(compass.folder)
     assert (facts["n_rows"], facts["condition"]) == (3, "site > 1")
     assert (facts["options"]["k"], facts["options"]["index"]) == (2, "flat")
+    own = Question(UNIT[:1], picture_rows=np.array([0]))
+    without = search(compass, own, k=2, exclude_own=True)
+    assert without.provenance.n_rows == len(compass) - 1
 
 
 def test_the_index_answers_unless_exact_search_is_asked_for(

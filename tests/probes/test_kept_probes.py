@@ -74,6 +74,7 @@ def test_a_probe_that_is_read_again_answers_the_same(filled: EmbeddingStore, kin
     predictions = again.ask(filled, k=2)
     assert (predictions.names[:, 0] == predictions.truth).mean() > 0.9
     assert again.provenance["command"]
+    assert again.provenance["n_rows"] == again.n_rows
 
 
 def test_answers_are_for_the_rows_that_are_asked_in_their_order(filled: EmbeddingStore) -> None:

@@ -41,6 +41,7 @@ def test_unlabelled_images_are_in_no_part_and_counted(store: EmbeddingStore) -> 
     assert split.parts[41] == ""
     assert (split.parts[:41] != "").all()
     assert split.provenance["n_unlabelled"] == 1
+    assert split.provenance["n_rows"] == (split.parts != "").sum() < len(store)
 
 
 def test_copies_stay_together_whatever_the_method(store: EmbeddingStore) -> None:
