@@ -11,11 +11,10 @@ from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.interchange import (
     clip_retrieval,
     draft,
+    layouts,
     numpy_files,
     saved_datasets,
 )
-from bioprobe.interchange import layouts as exporting
-from bioprobe.interchange import saved_datasets as parquet_files
 from bioprobe.store import EmbeddingStore
 
 DIM = 6
@@ -70,6 +69,6 @@ def build_store(tmp_path: Path) -> Callable[..., EmbeddingStore]:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read and write four rows at once, and clip-retrieval's parts of five."""
-    for module in (draft, exporting, numpy_files, parquet_files, saved_datasets):
+    for module in (draft, layouts, numpy_files, saved_datasets):
         monkeypatch.setattr(module, "BLOCK_ROWS", BLOCK)
     monkeypatch.setattr(clip_retrieval, "PART_ROWS", BLOCK + 1)
