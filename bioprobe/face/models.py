@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,3 +120,7 @@ def check(
     from bioprobe.encoders.checking import check_model
 
     return check_model(model, device=device, precision=precision or "fp32")
+
+
+def __dir__() -> Sequence[str]:
+    return __all__

@@ -708,3 +708,7 @@ def _warn_of_confusion(
         )
         said.append(Note(text))
     return said
+
+
+def __dir__() -> Sequence[str]:
+    return __all__

@@ -151,6 +151,6 @@ def test_limits_and_fixed_choices_are_told(opened: bp.Store) -> None:
     with pytest.raises(bp.MisuseError, match=r"^--abstain is 0 or more and 1 or less, got 2$"):
         opened.zeroshot("family", abstain=2)
     with pytest.raises(
-        bp.MisuseError, match=r"^--roll-up counts only with no --head and no --abstain; leave"
+        bp.MisuseError, match=r"^--roll-up counts only with no --head and no --abstain"
     ):
         opened.zeroshot("family", head="x", roll_up=True)

@@ -27,6 +27,13 @@ def test_what_is_listed_is_what_is_there() -> None:
         bioprobe.nothing  # noqa: B018 - looked up to be refused
 
 
+@pytest.mark.parametrize("name", ["models", "taxa"])
+def test_a_module_of_the_face_lists_its_questions_alone(name: str) -> None:
+    module = getattr(bioprobe, name)
+    assert dir(module) == sorted(module.__all__)
+    assert all(callable(getattr(module, question)) for question in module.__all__)
+
+
 def test_type_checkers_see_the_names_that_are_loaded_late() -> None:
     (checked,) = (node for node in INIT.body if isinstance(node, ast.If))
     seen = {
