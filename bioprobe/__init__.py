@@ -39,8 +39,13 @@ if TYPE_CHECKING:
     from bioprobe.face.keeping import import_vectors
     from bioprobe.face.pages import Evaluation
     from bioprobe.face.probe import Probe
-    from bioprobe.face.store import Store, embed, open, pictures
-    from bioprobe.face.vectors import from_vectors
+    from bioprobe.face.store import (
+        Store,
+        embed,
+        from_vectors,
+        open,
+        pictures,
+    )
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
 
@@ -56,7 +61,7 @@ _HOMES = {
     "Store": "face.store",
     "embed": "face.store",
     "encoder": "face.encoder",
-    "from_vectors": "face.vectors",
+    "from_vectors": "face.store",
     "import_vectors": "face.keeping",
     "models": "face",
     "open": "face.store",
