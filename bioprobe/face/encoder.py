@@ -232,6 +232,7 @@ def encoder(
 
     Examples
     --------
+    >>> import bioprobe as bp
     >>> import numpy as np
     >>> sketch = bp.encoder("sketch", precision="fp32")
     >>> orange = np.full((32, 32, 3), (230, 120, 20), dtype=np.uint8)

@@ -387,6 +387,7 @@ def from_vectors(
 
     Examples
     --------
+    >>> import bioprobe as bp
     >>> X = [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]
     >>> store = bp.from_vectors(X, {"family": ["Felidae", "Felidae", "Canidae"]}, model="mine")
     >>> store.search(row=0, k=1).to_frame()[["family", "similarity"]].to_numpy().tolist()
