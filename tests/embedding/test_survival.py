@@ -202,7 +202,8 @@ def test_a_run_that_is_killed_at_any_time_goes_on(
 ) -> None:
     duration_s = _time_whole(processes, tmp_path / "timed", photos)
     seeded = random.Random(1)
-    n_rows, n_killed = set(), 0
+    n_rows: set[int] = set()
+    n_killed = 0
     # On a busy machine the moments come early or late; more are tried until they differ.
     for moment in range(4 * N_MOMENTS):
         if moment >= N_MOMENTS and len(n_rows) > 3:
