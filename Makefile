@@ -30,7 +30,7 @@ test: $(READY) ## Run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # What may differ in the last digits, or more, by processor.
-NUMERICAL := $(addprefix tests/,calibration classify evaluation index probes quality splits)
+NUMERICAL := $(addprefix tests/,calibration evaluation index learning probes quality splits task zeroshot)
 # As on a processor that knows no more than AVX2, where products in bf16 are emulated.
 AVX2 := ATEN_CPU_CAPABILITY=avx2 FAISS_SIMD_LEVEL=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
 	NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR" ONEDNN_MAX_CPU_ISA=AVX2 \
