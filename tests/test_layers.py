@@ -12,7 +12,7 @@ import bioprobe
 
 # Each line may import from the lines above it; within a line a folder imports from itself alone.
 LAYERS = (
-    ("errors", "types"),
+    ("errors", "names", "types"),
     ("registry",),
     ("provenance", "options", "result", "progress"),
     ("files", "intervals"),

@@ -1,0 +1,30 @@
+"""One form of a name, whatever keyboard, spreadsheet or file system it came through."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Characters of no width that copying from pages and documents leaves in a cell: the zero-width
+# space, joiners, the word joiner, the byte-order mark and the soft hyphen.
+_NO_WIDTH = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
+
+
+def unify(text: str) -> str:
+    """Return a text in the one form in which names compare.
+
+    Composed (NFC; macOS and the zips made there write letters and accents apart), without
+    characters of no width, with single blanks and none at its ends. Case is kept.
+
+    References
+    ----------
+    Unicode Standard Annex 15, *Unicode Normalization Forms*.
+
+    Examples
+    --------
+    >>> unify("Ru\\u0308sselk\\u00e4fer\\u200b "), unify("Panthera \\u00a0 leo")
+    ('Rüsselkäfer', 'Panthera leo')
+    """
+    if text.isascii():
+        return " ".join(text.split())
+    return " ".join(_NO_WIDTH.sub("", unicodedata.normalize("NFC", text)).split())
