@@ -11,7 +11,7 @@ _NO_WIDTH = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 
 
 def unify(text: str) -> str:
-    """Return a text in the one form in which names compare.
+    r"""Return a text in the one form in which names compare.
 
     Composed (NFC; macOS and the zips made there write letters and accents apart), without
     characters of no width, with single blanks and none at its ends. Case is kept.
@@ -22,7 +22,7 @@ def unify(text: str) -> str:
 
     Examples
     --------
-    >>> unify("Ru\\u0308sselk\\u00e4fer\\u200b "), unify("Panthera \\u00a0 leo")
+    >>> unify("Ru\u0308sselk\u00e4fer\u200b "), unify("Panthera \u00a0 leo")
     ('Rüsselkäfer', 'Panthera leo')
     """
     if text.isascii():
