@@ -46,7 +46,7 @@ from bioprobe.intervals import (
     find_interval,
 )
 from bioprobe.probes.label_tree import LabelTree
-from bioprobe.taxonomy import Rank, Taxonomy
+from bioprobe.task.target import Classes
 from bioprobe.types import (
     Doubles,
     Floats,
@@ -551,7 +551,7 @@ def draw_method_scores(
     truth: Places,
     probabilities: Scores,
     calibrated: Scores | None,
-    tree: LabelTree,
+    tree: LabelTree | None,
     resamples: Resamples,
 ) -> dict[str, Draws]:
     """Measure a method on all images and on each resample.
@@ -564,8 +564,8 @@ def draw_method_scores(
         As they come.
     calibrated : ndarray of float32, shape (n_images, n_classes), or None
         Calibrated.
-    tree : LabelTree
-        Of the classes.
+    tree : LabelTree or None
+        Of the classes; classes without one have no figures of the tree.
     resamples : Resamples
         Of the images.
 
@@ -574,10 +574,13 @@ def draw_method_scores(
     dict of str to Draws
         :data:`METRICS`, and :data:`CALIBRATED` where probabilities were calibrated.
     """
-    rows = measure_rows(truth, find_best(probabilities), tree)
+    rows = measure_rows(truth, find_best(probabilities), tree) if tree is not None else None
 
     def score(weights: Scores) -> Mapping[str, npt.NDArray[np.float64]]:
-        found = {**score_flat(truth, probabilities, weights), **score_tree(rows, weights)}
+        found = {
+            **score_flat(truth, probabilities, weights),
+            **(score_tree(rows, weights) if rows is not None else {}),
+        }
         if calibrated is not None:
             again = score_flat(truth, calibrated, weights, metrics=("ece", "log_loss"))
             found |= {f"{name}_calibrated": values for name, values in again.items()}
@@ -602,9 +605,14 @@ def _bound(end: float) -> float:
     return end if math.isnan(end) else min(1.0, max(0.0, end))
 
 
-def build_tree(classes: Taxonomy, rank: Rank) -> LabelTree:
-    """Build the tree of classes from kingdom down to their rank, in their order."""
-    ranks = rank.depth + 1
+def build_tree(classes: Classes) -> LabelTree | None:
+    """Build the tree of classes from kingdom down to their rank, in their order.
+
+    None is returned where they are no taxa, and so have none.
+    """
+    if classes.rank is None:
+        return None
+    ranks = classes.rank.depth + 1
     leaves = np.empty((len(classes), ranks), dtype=object)
     for place, taxon in enumerate(classes):
         leaves[place] = taxon.lineage[:ranks]
