@@ -20,6 +20,7 @@ from bioprobe.evaluation.metrics import (
     draw_method_scores,
     find_best,
     find_intervals,
+    score_positive,
 )
 from bioprobe.evaluation.mistakes import Evidence, Mistake, count_confusion, explain_pairs, keep_met
 from bioprobe.evaluation.paired import Comparison, compare_pairs
@@ -136,9 +137,9 @@ def gather_answers(
             probabilities = softmax(held_out.logits, axis=1)
             scaling = TemperatureScaling.fit(to_logits(probabilities), held_out.truth)
             if positive is not None:
-                own = classes.place(fitted.classes) == positive
-                scores = probabilities[known][:, own].sum(axis=1)
-                threshold = trace_thresholds(own[held_out.truth[known]], scores).best
+                own = classes.place(fitted.classes)[held_out.truth[known]] == positive
+                placed = _place(probabilities[known], fitted.classes, classes)
+                threshold = trace_thresholds(own, score_positive(placed, positive)).best
         return _Round(
             predictions, fitted, scaling, threshold, held_out.method, learning_s, answering_s
         )
@@ -149,7 +150,7 @@ def gather_answers(
 def _join(method: str, found: Sequence[_Round], classes: Classes, positive: int | None) -> Answers:
     rows = np.concatenate([one.predictions.rows for one in found])
     order = np.argsort(rows, kind="stable")
-    plain = [_place(one.predictions.to_dense(), one.predictions, classes) for one in found]
+    plain = [_place(one.predictions.to_dense(), one.predictions.classes, classes) for one in found]
     scalings = [one.scaling for one in found if one.scaling is not None]
     calibrated = None
     if len(scalings) == len(found):
@@ -159,14 +160,16 @@ def _join(method: str, found: Sequence[_Round], classes: Classes, positive: int 
         ]
         parts = zip(dense, found, strict=True)
         calibrated = np.concatenate(
-            [_place(part, one.predictions, classes) for part, one in parts]
+            [_place(part, one.predictions.classes, classes) for part, one in parts]
         )[order]
     thresholds, flagged = tuple(one.threshold for one in found), None
     if positive is None or not np.isfinite(thresholds).all():
         thresholds = ()
     else:
         reached = zip(plain, thresholds, strict=True)
-        flagged = np.concatenate([part[:, positive] >= least for part, least in reached])[order]
+        flagged = np.concatenate(
+            [score_positive(part, positive) >= least for part, least in reached]
+        )[order]
     return Answers(
         method,
         rows[order],
@@ -184,10 +187,10 @@ def _join(method: str, found: Sequence[_Round], classes: Classes, positive: int 
     )
 
 
-def _place(dense: Scores, predictions: Predictions, classes: Classes) -> Scores:
+def _place(dense: Scores, of: Classes, classes: Classes) -> Scores:
     """Return probabilities in the order of the classes of the evaluation."""
     placed = np.zeros((len(dense), len(classes)), dtype=np.float32)
-    for column, place in enumerate(classes.place(predictions.classes)):
+    for column, place in enumerate(classes.place(of)):
         # A label that leaves open which homonym it is shares a place.
         placed[:, place] += dense[:, column]
     return placed
@@ -250,8 +253,7 @@ def list_answers(
         }
     )
     if positive is not None:
-        # As sure methods have it: float32, so that equal ones stay equal.
-        frame["positive_probability"] = probabilities[:, positive].astype(np.float64)
+        frame["positive_probability"] = score_positive(probabilities, positive)
     return frame
 
 

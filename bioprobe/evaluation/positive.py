@@ -117,7 +117,7 @@ class ThresholdCurve:
         Ascending; an image is flagged from the threshold on, so the first flags all of them.
     precisions, recalls, f1s : ndarray of float64, shape (n_thresholds,)
         Of the positive class. Not a number where there is no positive image.
-    false_alarms : ndarray of float64, shape (n_thresholds,)
+    false_positive_rates : ndarray of float64, shape (n_thresholds,)
         Fraction of the other images that are flagged: 1 less the specificity. Not a number where
         there is none.
     flagged : ndarray of float64, shape (n_thresholds,)
@@ -128,7 +128,7 @@ class ThresholdCurve:
     precisions: Doubles
     recalls: Doubles
     f1s: Doubles
-    false_alarms: Doubles
+    false_positive_rates: Doubles
     flagged: Doubles
 
     @property
@@ -158,7 +158,7 @@ def trace_thresholds(is_positive: Mask, scores: Floats) -> ThresholdCurve:
     Examples
     --------
     >>> curve = trace_thresholds(np.array([True, False, True]), np.array([0.9, 0.4, 0.2]))
-    >>> curve.recalls.tolist(), curve.false_alarms.tolist()
+    >>> curve.recalls.tolist(), curve.false_positive_rates.tolist()
     ([1.0, 0.5, 0.5], [1.0, 1.0, 0.0])
     """
     thresholds, places = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)

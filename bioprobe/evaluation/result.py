@@ -27,7 +27,8 @@ TABLE_METRICS = (
 # Of two classes: what stands at the ends is what a narrow terminal shows.
 _FIRST = ("precision", "recall", "f1")
 _LAST = ("specificity", "auroc", "average_precision")
-_BINARY_NAMES = {name: name.replace("_", " ") for name in BINARY_METRICS} | {
+# How people write them.
+METRIC_NAMES = {name: name.replace("_", " ") for name in BINARY_METRICS} | {
     "f1": "F1", "auroc": "AUROC",
 }  # fmt: skip
 # Above this share of the resamples, what an interval leaves out is said.
@@ -269,7 +270,7 @@ class Evaluation(Result):
 
 def _describe_binary(result: MethodResult, positive: Positive) -> list[Note | str]:
     metrics = result.metrics
-    shown = [(_BINARY_NAMES[name], metrics[name]) for name in BINARY_METRICS]
+    shown = [(METRIC_NAMES[name], metrics[name]) for name in BINARY_METRICS]
     defined = [f"{name} {one}" for name, one in shown if np.isfinite(one.estimate)]
     said: list[Note | str] = [f"  {result.method}: {', '.join(defined)}"] if defined else []
     if not all(positive.n_judged):
