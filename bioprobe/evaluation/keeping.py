@@ -15,6 +15,7 @@ from typing import Any
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.paired import Comparison
+from bioprobe.evaluation.positive import Positive
 from bioprobe.evaluation.result import Evaluation, MethodResult
 from bioprobe.files import explaining_refusal, replacing, write_text
 from bioprobe.intervals import Interval
@@ -48,6 +49,8 @@ def to_clip_benchmark(evaluation: Evaluation) -> list[dict[str, Any]]:
             "language": "en",
             "method": result.method,
             "rank": evaluation.level,
+            "positive": evaluation.positive.name if evaluation.positive else None,
+            "thresholds": list(result.thresholds),
             "intervals": _list_ends(result.metrics),
             "kept_metrics": {name: one.estimate for name, one in result.kept_metrics.items()},
             "kept_intervals": _list_ends(result.kept_metrics),
@@ -119,6 +122,7 @@ def write_evaluation(store: EmbeddingStore, evaluation: Evaluation) -> Path:
         "efficiency": [dataclasses.asdict(point) for point in evaluation.efficiency],
         "skipped": evaluation.skipped,
         "provenance": evaluation.provenance,
+        "positive": evaluation.positive.to_dict() if evaluation.positive else None,
         "predictions_sha256": hashlib.sha256(data).hexdigest(),
     }
     with explaining_refusal(path):
@@ -214,7 +218,16 @@ def _build(fields: dict[str, Any], predictions: Any) -> Evaluation:  # noqa: ANN
         fields["skipped"],
         predictions,
         fields["provenance"],
+        _build_positive(fields.get("positive")),
     )
+
+
+def _build_positive(fields: dict[str, Any] | None) -> Positive | None:
+    """Return the positive class; evaluations that were kept before there was one have none."""
+    if fields is None:
+        return None
+    counts = {name: tuple(fields[name]) for name in ("n_training", "n_judged")}
+    return Positive(**{**fields, **counts})
 
 
 def _build_result(fields: dict[str, Any]) -> MethodResult:
@@ -226,7 +239,8 @@ def _build_result(fields: dict[str, Any]) -> MethodResult:
         for name in ("metrics", "kept_metrics")
     }
     listed = {
-        name: tuple(fields[name]) for name in ("settings", "n_training", "temperatures", "pairs")
+        name: tuple(fields.get(name, ()))
+        for name in ("settings", "n_training", "temperatures", "pairs", "thresholds")
     }
     return MethodResult(**{**fields, **intervals, **listed})
 

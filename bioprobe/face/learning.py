@@ -666,6 +666,14 @@ class Learns(Opened):
                 "beside them those that it keeps."
             ),
         ] = None,
+        positive: Annotated[
+            str | None,
+            Option(
+                "Which of two classes is looked for: precision, recall, F1, specificity, AUROC and "
+                "average precision are of it. [default: the one that reads as a yes (yes, true, 1, "
+                "present, threatened, animal …), else the one with fewer training images]"
+            ),
+        ] = None,
         others: Annotated[
             Strings,
             Option(
@@ -718,6 +726,9 @@ class Learns(Opened):
             Name of a split of the store.
         mask : str, optional
             Learn only from what this mask keeps; all test images are judged.
+        positive : str, optional
+            Of two classes the one that is looked for; see
+            :func:`bioprobe.evaluation.positive.find_positive` for the default.
         others : sequence of str, optional
             Stores of the same images by other encoders, for ``stack``.
         first, chain
@@ -759,8 +770,8 @@ class Learns(Opened):
             level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=others
         )
         found = evaluate(
-            task, asked, name=name or task.target.name, mask=mask, n_resamples=n_resamples,
-            efficiency=_plan(shots, draws) if label_efficiency else None,
+            task, asked, name=name or task.target.name, mask=mask, positive=positive,
+            n_resamples=n_resamples, efficiency=_plan(shots, draws) if label_efficiency else None,
             report=tell or (lambda _: None),
         )  # fmt: skip
         write_evaluation(self._view.store, found)
