@@ -203,9 +203,10 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
             f"({ece.estimate:.3f} as it comes)"
         )
     for pair in best.pairs[:_SHOWN_PAIRS]:
-        above = f"both in {pair['ancestor']}" if pair["ancestor"] else "nothing in common"
+        above = f", both in {pair['ancestor']}" if pair["ancestor"] else ", nothing in common"
         said.append(
-            f"  {pair['truth']} taken for {pair['answer']}: {pair['n_images']} images, {above}"
+            f"  {pair['truth']} taken for {pair['answer']}: {pair['n_images']} images"
+            f"{above if found.classes.rank else ''}"
         )
     said.append(f"kept in the store as {found.name}")
     return said

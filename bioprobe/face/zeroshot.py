@@ -152,9 +152,9 @@ def ask_named(
     answers = zeroshot_named(view, classes, written, k=k)
     n_texts = sum(map(len, written.list_phrases(classes)))
     of = f" of {classes.level}" if classes.level else ""
+    several = f"texts: {n_texts:,}; " if n_texts > len(classes) else ""
     said = [
-        f"images: {len(answers):,}; classes{of}: {len(classes):,}; texts: {n_texts:,}; "
-        f"templates: {len(read)}"
+        f"images: {len(answers):,}; classes{of}: {len(classes):,}; {several}templates: {len(read)}"
     ]
     if len(classes) == 1:
         said.append("there is only one class, so every image gets it; give more with --classes")

@@ -16,6 +16,7 @@ from bioprobe.report.plots import plot_class_sizes
 from bioprobe.splits import PARTS, Split, read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection
+from bioprobe.task.target import find_rank
 
 _N_LISTED, _N_MODES = 12, 4
 
@@ -36,7 +37,7 @@ def describe_data(store: EmbeddingStore, level: str) -> dict[str, Any]:
     masks = [name for name in list_selections(store) if not name.startswith("splits/")]
     return {
         "found": found,
-        "ranks": [one for one in found.ranks if one.names],
+        "ranks": [one for one in found.ranks if one.names] + ([] if find_rank(level) else [counts]),
         "counts": counts,
         "n_single": int((counts.n_images == 1).sum()),
         "sizes_plot": plot_class_sizes(counts.n_images, label=f"classes ({level})"),

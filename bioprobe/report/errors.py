@@ -165,6 +165,7 @@ def describe_errors(evaluation: Evaluation, show: ShowPicture) -> dict[str, Any]
     pairs = list(best.pairs)
     return {
         "method": best.method,
+        "has_tree": confusion.classes.rank is not None,
         "ranks": _describe_ranks(confusion),
         "pairs": pairs[:_N_PAIRS_LISTED],
         "evidence": [_show_pair(pair, show) for pair in pairs[:_N_PAIRS_SHOWN]],

@@ -126,13 +126,16 @@ def describe_methods(evaluation: Evaluation) -> dict[str, Any]:
     results = evaluation.results
     metrics = [one.metrics["accuracy"] for one in results]
     compared = evaluation.compare_with_best()
+    # Classes of a column have no tree, and no figures of one.
+    columns = [one for one in _COLUMNS if any(one[0] in result.metrics for result in results)]
     return {
-        "columns": [title for _, title in _COLUMNS],
+        "has_tree": evaluation.classes.rank is not None,
+        "columns": [title for _, title in columns],
         "rows": [
             {
                 "method": one.method,
                 "is_best": one.method == evaluation.best.method,
-                "cells": [_show(one.metrics.get(name)) for name, _ in _COLUMNS],
+                "cells": [_show(one.metrics.get(name)) for name, _ in columns],
                 "kept": _show(one.kept_metrics["accuracy"]) if one.kept_metrics else None,
                 "seconds": one.seconds,
                 "n_unknown": one.n_unknown,

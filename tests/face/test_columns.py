@@ -200,7 +200,7 @@ def test_the_values_of_a_column_are_their_own_texts(store: bp.Store, teach: Teac
     found = _label(store, "stage", k=1)
     assert found.names[:, 0].tolist() == [STAGES[row % 3] for row in range(30)]
     assert [note.text for note in found.notes] == [
-        "images: 30; classes of stage: 3; texts: 3; templates: 1",
+        "images: 30; classes of stage: 3; templates: 1",
         "against the labels of 29 images: top-1 1.000 [0.883, 1.000] (95% interval)",
     ]
     assert found.provenance.options["level"] == "stage"
