@@ -279,8 +279,8 @@ def describe_evidence(store: EmbeddingStore, found: Sequence[Evidence]) -> list[
 
     return [
         {
-            "truth": one.pair.truth.name,
-            "answer": one.pair.answer.name,
+            "truth": one.pair.truth,
+            "answer": one.pair.answer,
             "n_images": one.pair.n_images,
             "fraction": one.pair.fraction,
             "ancestor": one.pair.ancestor.name if one.pair.ancestor else "",
@@ -439,13 +439,13 @@ def find_obstacle(method: str, task: Task) -> str:
 
 
 def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str | None) -> _Test:
-    store, rank, split = task.store, task.target.rank, task.need_split()
-    labelled = store.images.labels(rank) != ""
+    store, split = task.store, task.need_split()
+    labelled = store.images.labels(task.target.name) != ""
     kept = read_selection(store, mask).kept if mask else None
     rounds = task.rounds(kept)
     inside = np.flatnonzero((split.parts != "") & labelled)
     others = task.texts.others if task.texts else None
-    classes = label_rows(store.images, inside, rank, others).classes
+    classes = label_rows(store.images, inside, task.target, others).classes
     rows = np.sort(np.concatenate([one.judged.rows for one in rounds]))
     truth, training = classes.find_labels(store.images, rows), _find_training(rounds, labelled)
     taught = classes.find_labels(store.images, training)
@@ -480,16 +480,16 @@ def _find_training(rounds: Sequence[Task], labelled: Mask) -> Rows:
 
 
 def _judge(test: _Test, method: str, report: Report) -> _Judged:
-    store, truth, rank = test.task.store, test.truth, test.task.target.rank
+    store, truth = test.task.store, test.truth
     answers = gather_answers(method, test.rounds, test.classes, test.place)
-    tree = build_tree(test.classes.taxonomy, test.task.target.rank)
+    tree = build_tree(test.classes)
     draws = draw_method_scores(
         truth, answers.probabilities, answers.calibrated, tree, test.resamples,
         test.place, answers.flagged,
     )  # fmt: skip
     best = find_best(answers.probabilities)
-    true, given, met = keep_met(truth, best, test.classes.taxonomy)
-    confusion = count_confusion(true, given, met, rank)
+    true, given, met = keep_met(truth, best, test.classes)
+    confusion = count_confusion(true, given, met)
     found = explain_pairs(
         store, confusion, test.rows, true, given, answers.probabilities.max(axis=1), test.training,
         folds=test.folds,
@@ -529,7 +529,7 @@ def _measure_kept(test: _Test, answers: Answers) -> dict[str, Interval]:
             test.truth[kept],
             answers.probabilities[kept],
             answers.calibrated[kept] if answers.calibrated is not None else None,
-            build_tree(test.classes.taxonomy, test.task.target.rank),
+            build_tree(test.classes),
             dataclasses.replace(test.resamples, clusters=np.asarray(clusters, dtype=np.int64)),
             test.place,
             answers.flagged[kept] if answers.flagged is not None else None,
@@ -543,6 +543,8 @@ def _compare(judged: Sequence[_Judged], test: _Test) -> list[Comparison]:
     right: Mapping[str, Mask] = {one.result.method: one.right for one in judged}
     found = []
     for metric in COMPARED:
+        if metric not in judged[0].draws:
+            continue
         draws = {one.result.method: one.draws[metric] for one in judged}
         found += compare_pairs(metric, draws, right if alone and metric == "accuracy" else None)
     return found

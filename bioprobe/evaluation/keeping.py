@@ -20,8 +20,7 @@ from bioprobe.evaluation.result import Evaluation, MethodResult
 from bioprobe.files import explaining_refusal, replacing, write_text
 from bioprobe.intervals import Interval
 from bioprobe.store import EmbeddingStore
-from bioprobe.task.target import Classes
-from bioprobe.taxonomy import Rank, Taxon
+from bioprobe.task.target import read_classes, write_classes
 
 # What CLIP_benchmark calls the figures and tasks that it has too.
 _METRICS = {"acc1": "accuracy", "acc5": "top5", "mean_per_class_recall": "balanced_accuracy"}
@@ -49,7 +48,7 @@ def to_clip_benchmark(evaluation: Evaluation) -> list[dict[str, Any]]:
             "metrics": _list_metrics(result),
             "language": "en",
             "method": result.method,
-            "rank": evaluation.rank.value,
+            "rank": evaluation.level,
             "positive": evaluation.positive.name if evaluation.positive else None,
             "thresholds": list(result.thresholds),
             "intervals": _list_ends(result.metrics),
@@ -116,11 +115,8 @@ def write_evaluation(store: EmbeddingStore, evaluation: Evaluation) -> Path:
     fields = {
         "schema_version": SCHEMA_VERSION,
         "name": evaluation.name,
-        "rank": evaluation.rank.value,
-        "classes": [
-            {"lineage": taxon.lineage, "common_name": taxon.common_name}
-            for taxon in evaluation.classes
-        ],
+        "rank": evaluation.level,
+        "classes": write_classes(evaluation.classes),
         "results": [_describe_result(result) for result in evaluation.results],
         "comparisons": [one.to_dict() for one in evaluation.comparisons],
         "efficiency": [dataclasses.asdict(point) for point in evaluation.efficiency],
@@ -212,10 +208,7 @@ def _describe_result(result: MethodResult) -> dict[str, Any]:
 def _build(fields: dict[str, Any], predictions: Any) -> Evaluation:  # noqa: ANN401 - pandas is heavy
     return Evaluation(
         fields["name"],
-        Classes.of(
-            (Taxon(tuple(one["lineage"]), one["common_name"]) for one in fields["classes"]),
-            Rank.parse(fields["rank"]),
-        ),
+        read_classes(fields["classes"], fields["rank"]),
         tuple(_build_result(one) for one in fields["results"]),
         tuple(Comparison(**_restore_nan(one)) for one in fields["comparisons"]),
         tuple(

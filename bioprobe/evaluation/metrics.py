@@ -54,7 +54,7 @@ from bioprobe.intervals import (
     find_interval,
 )
 from bioprobe.probes.label_tree import LabelTree
-from bioprobe.taxonomy import Rank, Taxonomy
+from bioprobe.task.target import Classes
 from bioprobe.types import (
     Doubles,
     Floats,
@@ -669,7 +669,7 @@ def draw_method_scores(
     truth: Places,
     probabilities: Scores,
     calibrated: Scores | None,
-    tree: LabelTree,
+    tree: LabelTree | None,
     resamples: Resamples,
     positive: int | None = None,
     flagged: Mask | None = None,
@@ -684,8 +684,8 @@ def draw_method_scores(
         As they come.
     calibrated : ndarray of float32, shape (n_images, n_classes), or None
         Calibrated.
-    tree : LabelTree
-        Of the classes.
+    tree : LabelTree or None
+        Of the classes; classes without one have no figures of the tree.
     resamples : Resamples
         Of the images.
     positive : int, optional
@@ -700,14 +700,13 @@ def draw_method_scores(
         :data:`BINARY_METRICS` of the positive one, and :data:`AT_THRESHOLD` where it is flagged.
     """
     best = find_best(probabilities)
-    rows = measure_rows(truth, best, tree)
-
+    rows = measure_rows(truth, best, tree) if tree is not None else None
     # Of two classes AUROC is that of the positive one.
     flat = [name for name in FLAT_METRICS if positive is None or name not in BINARY_METRICS]
 
     def score(weights: Scores) -> Mapping[str, npt.NDArray[np.float64]]:
         found = score_flat(truth, probabilities, weights, metrics=flat)
-        found |= score_tree(rows, weights)
+        found |= score_tree(rows, weights) if rows is not None else {}
         if calibrated is not None:
             again = score_flat(truth, calibrated, weights, metrics=("ece", "log_loss"))
             found |= {f"{name}_calibrated": values for name, values in again.items()}
@@ -738,9 +737,14 @@ def _bound(end: float) -> float:
     return end if math.isnan(end) else min(1.0, max(0.0, end))
 
 
-def build_tree(classes: Taxonomy, rank: Rank) -> LabelTree:
-    """Build the tree of classes from kingdom down to their rank, in their order."""
-    ranks = rank.depth + 1
+def build_tree(classes: Classes) -> LabelTree | None:
+    """Build the tree of classes from kingdom down to their rank, in their order.
+
+    None is returned where they are no taxa, and so have none.
+    """
+    if classes.rank is None:
+        return None
+    ranks = classes.rank.depth + 1
     leaves = np.empty((len(classes), ranks), dtype=object)
     for place, taxon in enumerate(classes):
         leaves[place] = taxon.lineage[:ranks]

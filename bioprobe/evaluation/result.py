@@ -16,7 +16,6 @@ from bioprobe.evaluation.positive import AFFIRMED, GIVEN, Positive
 from bioprobe.intervals import Interval
 from bioprobe.result import WARNING, Note, Notes, Result
 from bioprobe.task.target import Classes
-from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,9 +139,9 @@ class Evaluation(Result):
     notes: Notes = ()
 
     @property
-    def rank(self) -> Rank:
-        """Rank of the classes."""
-        return self.classes.rank or Rank.SPECIES
+    def level(self) -> str:
+        """Rank of the classes, or the column whose values they are."""
+        return self.classes.level
 
     @property
     def best(self) -> MethodResult:
@@ -181,7 +180,7 @@ class Evaluation(Result):
         truth, answers = (
             rows[column].to_numpy(dtype=np.int64) for column in ("truth_class", "predicted_class")
         )
-        return count_confusion(*keep_met(truth, answers, self.classes.taxonomy), self.rank)
+        return count_confusion(*keep_met(truth, answers, self.classes))
 
     def tabulate_classes(self, method: str) -> pd.DataFrame:
         """Return the figures of each class, the worst first.
@@ -217,9 +216,8 @@ class Evaluation(Result):
             row: dict[str, Any] = {"method": result.method}
             if self.positive:
                 row |= {name: result.metrics[name].estimate for name in _FIRST}
-            for name in TABLE_METRICS:
-                if self.positive and name in _LAST:
-                    continue
+            last = _LAST if self.positive else ()
+            for name in (one for one in TABLE_METRICS if one in result.metrics and one not in last):
                 row[name] = result.metrics[name].estimate
                 if name == "accuracy":
                     row["low"], row["high"] = result.metrics[name].low, result.metrics[name].high

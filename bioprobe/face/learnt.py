@@ -29,7 +29,7 @@ def describe_fit(probe: FittedProbe, seconds_s: float) -> list[str]:
 
     held_out, chosen = probe.held_out, probe.held_out.parameter
     said = [
-        f"{probe.kind} at {probe.rank.value}: {probe.n_rows:,} images ({describe_part(probe)}), "
+        f"{probe.kind} at {probe.level}: {probe.n_rows:,} images ({describe_part(probe)}), "
         f"{len(probe.classes):,} classes, {seconds_s:.1f} s"
     ]
     if chosen:
@@ -84,7 +84,7 @@ def describe_stack(stack: FittedStack, seconds_s: float, *, is_open: bool) -> li
 
     probe, about = stack.probe, stack.probe.provenance["options"]
     said = [
-        f"stack at {probe.rank.value}: {probe.n_rows:,} images ({describe_part(probe)}), "
+        f"stack at {probe.level}: {probe.n_rows:,} images ({describe_part(probe)}), "
         f"{len(probe.classes):,} classes, {seconds_s:.1f} s",
         *describe_missing(about["stores"][1:], stack.n_missing),
     ]

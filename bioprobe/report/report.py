@@ -147,7 +147,7 @@ def describe_methods(evaluation: Evaluation) -> dict[str, Any]:
             np.array([metric.estimate for metric in metrics]),
             np.array([metric.low for metric in metrics]),
             np.array([metric.high for metric in metrics]),
-            label=f"accuracy at {evaluation.rank.value}",
+            label=f"accuracy at {evaluation.level}",
         ),
         "skipped": evaluation.skipped,
     }
@@ -160,7 +160,7 @@ def summarise(evaluation: Evaluation) -> list[str]:
     accuracy = best.metrics["accuracy"]
     n_images = evaluation.provenance["n_rows"]
     said = [
-        f"The best method is {best.method}: it names the {evaluation.rank.value} of "
+        f"The best method is {best.method}: it names the {evaluation.level} of "
         f"{accuracy.estimate:.1%} of {n_images:,} test pictures rightly (95% interval "
         f"{accuracy.low:.1%} to {accuracy.high:.1%}), out of {options['n_classes']:,} classes."
     ]
@@ -182,11 +182,11 @@ def summarise(evaluation: Evaluation) -> list[str]:
             f"expected calibration error {surest.metrics['ece_calibrated'].estimate:.3f}, "
             f"{surest.metrics['ece'].estimate:.3f} as they come."
         )
-    severity = best.metrics["mistake_severity"].estimate
-    if np.isfinite(severity):
+    severity = best.metrics.get("mistake_severity")
+    if severity is not None and np.isfinite(severity.estimate):
         said.append(
-            f"Where it errs, the answer and the truth meet {severity:.1f} ranks above the "
-            f"{evaluation.rank.value} on average."
+            f"Where it errs, the answer and the truth meet {severity.estimate:.1f} ranks above the "
+            f"{evaluation.level} on average."
         )
     if best.n_unknown:
         said.append(
@@ -424,11 +424,11 @@ def describe_report(store: EmbeddingStore, evaluation: Evaluation) -> dict[str, 
         options={"evaluation": evaluation.name},
     )
     return {
-        "title": f"{store.folder.name}: {evaluation.rank.value}",
-        "rank": evaluation.rank.value,
+        "title": f"{store.folder.name}: {evaluation.level}",
+        "rank": evaluation.level,
         "encoder": store.manifest.encoder.describe(),
         "summary": summarise(evaluation),
-        "data": describe_data(store, evaluation.rank),
+        "data": describe_data(store, evaluation.level),
         "split": describe_split(split) if split else None,
         "split_name": evaluation.provenance["options"]["split"],
         "methods": describe_methods(evaluation),

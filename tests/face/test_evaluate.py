@@ -58,3 +58,24 @@ def test_the_report_of_a_kept_evaluation_shows_the_curves(of_two: bp.Store, tmp_
     assert 'alt="ROC curves: recall against false positive rate, by method"' in page
     assert 'alt="Precision against recall, by method"' in page
     assert 'alt="Precision, recall, F1 and the share flagged against the threshold"' in page
+
+
+def test_a_column_of_yes_and_no_has_a_positive_class(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    rare = np.arange(160) % 4 == 0
+    vectors = random.normal(size=(160, 4)) + np.outer(rare, [1.5, 0, 0, 0])
+    table = {"threatened": np.where(rare, "no", "yes").tolist()}
+    store = bp.from_vectors(vectors, table, model="mine", store=tmp_path / "column")
+    store.split("threatened", fractions="0.5,0.2,0.3")
+    found = store.evaluate("threatened", methods="centroid", n_resamples=20)
+    assert found.positive is not None
+    assert (found.positive.name, found.positive.reason) == ("yes", "affirmed")
+    answers = found.predictions
+    (row,) = found.to_frame().to_dict("records")
+    assert row["recall"] == pytest.approx(
+        reference.recall_score(answers["truth"] == "yes", answers["predicted"] == "yes")
+    )
+    again = store.evaluation("threatened")
+    assert again.to_frame().columns.tolist() == found.to_frame().columns.tolist()
+    again.report(tmp_path / "report.html")
+    assert "How well is yes told from no?" in (tmp_path / "report.html").read_text()
