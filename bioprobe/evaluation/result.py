@@ -225,14 +225,13 @@ class Evaluation(Result):
                     row[f"{name}_kept"] = result.kept_metrics[name].estimate
                 if name == "ece" and "ece_calibrated" in result.metrics:
                     row["ece_calibrated"] = result.metrics["ece_calibrated"].estimate
+            for name in BINARY_METRICS if self.positive else ():
+                ends = result.metrics[name]
+                row[f"{name}_low"], row[f"{name}_high"] = ends.low, ends.high
             row["seconds"] = result.seconds
             one = compared.get(result.method)
             row["p_vs_best"] = one.p_adjusted if one else np.nan
-            if self.positive:
-                for name in BINARY_METRICS:
-                    ends = result.metrics[name]
-                    row[f"{name}_low"], row[f"{name}_high"] = ends.low, ends.high
-                row |= {name: result.metrics[name].estimate for name in _LAST}
+            row |= {name: result.metrics[name].estimate for name in last}
             rows.append(row)
         return pd.DataFrame(rows)
 
