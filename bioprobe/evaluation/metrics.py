@@ -701,12 +701,12 @@ def draw_method_scores(
     """
     best = find_best(probabilities)
     rows = measure_rows(truth, best, tree) if tree is not None else None
+    # Of two classes AUROC is that of the positive one.
+    flat = [name for name in FLAT_METRICS if positive is None or name not in BINARY_METRICS]
 
     def score(weights: Scores) -> Mapping[str, npt.NDArray[np.float64]]:
-        found = {
-            **score_flat(truth, probabilities, weights),
-            **(score_tree(rows, weights) if rows is not None else {}),
-        }
+        found = score_flat(truth, probabilities, weights, metrics=flat)
+        found |= score_tree(rows, weights) if rows is not None else {}
         if calibrated is not None:
             again = score_flat(truth, calibrated, weights, metrics=("ece", "log_loss"))
             found |= {f"{name}_calibrated": values for name, values in again.items()}

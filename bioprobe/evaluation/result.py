@@ -216,9 +216,8 @@ class Evaluation(Result):
             row: dict[str, Any] = {"method": result.method}
             if self.positive:
                 row |= {name: result.metrics[name].estimate for name in _FIRST}
-            for name in TABLE_METRICS:
-                if name not in result.metrics or (self.positive and name in _LAST):
-                    continue
+            last = _LAST if self.positive else ()
+            for name in (one for one in TABLE_METRICS if one in result.metrics and one not in last):
                 row[name] = result.metrics[name].estimate
                 if name == "accuracy":
                     row["low"], row["high"] = result.metrics[name].low, result.metrics[name].high
@@ -226,14 +225,13 @@ class Evaluation(Result):
                     row[f"{name}_kept"] = result.kept_metrics[name].estimate
                 if name == "ece" and "ece_calibrated" in result.metrics:
                     row["ece_calibrated"] = result.metrics["ece_calibrated"].estimate
+            for name in BINARY_METRICS if self.positive else ():
+                ends = result.metrics[name]
+                row[f"{name}_low"], row[f"{name}_high"] = ends.low, ends.high
             row["seconds"] = result.seconds
             one = compared.get(result.method)
             row["p_vs_best"] = one.p_adjusted if one else np.nan
-            if self.positive:
-                for name in BINARY_METRICS:
-                    ends = result.metrics[name]
-                    row[f"{name}_low"], row[f"{name}_high"] = ends.low, ends.high
-                row |= {name: result.metrics[name].estimate for name in _LAST}
+            row |= {name: result.metrics[name].estimate for name in last}
             rows.append(row)
         return pd.DataFrame(rows)
 

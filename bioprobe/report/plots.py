@@ -199,8 +199,8 @@ def plot_roc(curves: Sequence[Curve], answers: Sequence[tuple[float, float]], *,
         What is looked for.
     """
     figure, axes = _begin(4.6, 4.4)
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
     _draw_operating(axes, curves, answers)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="chance")
     axes.set(xlabel="false positive rate", ylabel=f"recall of {label}")
     axes.legend(loc="lower right", frameon=False, handlelength=1.2)
     return _finish(figure)
@@ -224,10 +224,10 @@ def plot_precision_recall(
         What is looked for.
     """
     figure, axes = _begin(4.6, 4.4)
-    axes.axhline(share, color=GREY, linewidth=1, linestyle="--")
     _draw_operating(axes, curves, answers, drawstyle="steps-pre")
+    axes.axhline(share, color=GREY, linewidth=1, linestyle="--", label="chance")
     axes.set(xlabel=f"recall of {label}", ylabel=f"precision of {label}")
-    axes.legend(loc="lower left", frameon=False, handlelength=1.2)
+    axes.legend(loc="best", frameon=False, handlelength=1.2)
     return _finish(figure)
 
 

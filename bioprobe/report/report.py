@@ -234,7 +234,7 @@ def describe_positive(evaluation: Evaluation) -> dict[str, Any] | None:
     found: dict[str, Any] = {
         "name": positive.name,
         "other": positive.other,
-        "said": str(first),
+        "said": str(first)[:1].upper() + str(first)[1:],
         "warnings": [str(one) for one in others if getattr(one, "kind", "") == WARNING],
         "columns": [METRIC_NAMES[name] for name in BINARY_METRICS],
         "rows": [
