@@ -385,11 +385,11 @@ def _write_usually(name: str, rank: Rank) -> str:
 
 _WITHOUT_AUTHOR, _IN_CAPITALS, _BY_ENDING, _NOT_SURE = "author", "capitals", "ending", "qualifier"
 _CHANGES = {
-    _WITHOUT_AUTHOR: "{:,} names of species are kept without author, year and marks of rank",
-    _IN_CAPITALS: "{:,} names are written in the usual capitals (Panthera leo)",
-    _BY_ENDING: "{:,} names end as those of families do, and are kept at family",
-    _NOT_SURE: f"{{:,}} names are of open nomenclature (sp., cf.): the genus is kept, the rest in "
-    f"the column {QUALIFIER}",
+    _WITHOUT_AUTHOR: "species kept without author, year and marks of rank: {:,}",
+    _IN_CAPITALS: "names written in the usual capitals (Panthera leo): {:,}",
+    _BY_ENDING: "names that end as those of families do, kept at family: {:,}",
+    _NOT_SURE: f"names of open nomenclature (sp., cf.), kept at genus, the rest in the column "
+    f"{QUALIFIER}: {{:,}}",
 }
 
 
@@ -409,8 +409,8 @@ def _tell_changes(placed: Sequence[_Placed], *, meant: bool, tell: Callable[[str
     if labels:
         shown = ", ".join(list(dict.fromkeys(labels))[:3])
         tell(
-            f"{len(labels):,} labels are no scientific names ({shown}); they are kept in the "
-            f"column {LABEL}, without ranks. Give a list that has common names: --names LIST, or "
+            f"labels that are no scientific names, kept in the column {LABEL} without ranks: "
+            f"{len(labels):,} ({shown}). Give a list that has common names: --names LIST, or "
             "later: bioprobe taxa resolve"
         )
 

@@ -197,6 +197,17 @@ def shipped_taxonomies() -> list[str]:
 def read_taxonomy(source: str | Path, rank_columns: Mapping[Rank, str] | None = None) -> Taxonomy:
     """Read a taxonomy from a table, or one that ships with bioprobe.
 
+    As :func:`read_taxa`; rows of one taxon are made one.
+    """
+    with _collecting_later():
+        return Taxonomy.merge(read_taxa(source, rank_columns))
+
+
+def read_taxa(
+    source: str | Path, rank_columns: Mapping[Rank, str] | None = None
+) -> tuple[Taxon, ...]:
+    """Read the rows of a taxon list, of which several may be of one taxon.
+
     Parameters
     ----------
     source : str or Path
@@ -209,7 +220,7 @@ def read_taxonomy(source: str | Path, rank_columns: Mapping[Rank, str] | None = 
 
     Returns
     -------
-    Taxonomy
+    tuple of Taxon
 
     Raises
     ------
@@ -248,7 +259,7 @@ def _collecting_later() -> Iterator[None]:
 
 def _from_frame(
     frame: pd.DataFrame, source: str, unit: str, given: Mapping[Rank, str] | None
-) -> Taxonomy:
+) -> tuple[Taxon, ...]:
     if not set(find_rank_columns(frame.columns, given)) - {COMMON_NAME}:
         columns = ", ".join(str(column) for column in frame.columns)
         msg = (
@@ -266,7 +277,7 @@ def _from_frame(
     _refuse_contradictions(lineages, places, source, unit)
     prompts = fill_holes(frame["prompt"]).tolist() if "prompt" in frame else [""] * len(frame)
     rows = zip(lineages, labels[COMMON_NAME].tolist(), prompts, strict=True)
-    return Taxonomy.merge(
+    return tuple(
         Taxon(lineage, common_name, (str(prompt),) if prompt else ())
         for lineage, common_name, prompt in rows
     )

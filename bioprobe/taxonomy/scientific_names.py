@@ -157,6 +157,18 @@ def parse_name(text: str) -> ScientificName | None:
     return _read_epithets(hybrid, genus, rest)
 
 
+def write_name(text: str) -> str:
+    """Return a name in the form in which names compare: as :func:`parse_name` writes it, if it can.
+
+    Examples
+    --------
+    >>> write_name("felis_concolor"), write_name("Puma concolor (Linnaeus, 1771)")
+    ('Felis concolor', 'Puma concolor')
+    """
+    parsed = parse_name(text)
+    return parsed.canonical if parsed and not parsed.qualifier else unify(text)
+
+
 def judge_name(text: str) -> Kind:
     """Tell by its form, and by known words, what a name is.
 
@@ -272,12 +284,10 @@ def _write_usually(text: str) -> str:
 
 
 def _unslug(name: str) -> str:
-    if " " in name or not ("_" in name or "-" in name):
-        return name
     if "_" in name:
         return name.replace("_", " ")
     # In upper case a hyphen is part of a name.
-    return name.replace("-", " ") if name.islower() else name
+    return name.replace("-", " ") if name.islower() and " " not in name else name
 
 
 def _is_epithet(word: str) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import TaxonomyError
+from bioprobe.names import unify
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 
 
@@ -190,14 +191,14 @@ class Taxonomy:
 
         A scientific name stands before a common name, and homonyms all come.
         """
-        wanted = name.strip().casefold()
+        wanted = _fold(name)
         found: dict[Taxon, None] = {}
         for rank in RANKS:
             depth = rank.depth
-            hits = Taxonomy(tuple(t for t in self.taxa if t.lineage[depth].casefold() == wanted))
+            hits = Taxonomy(tuple(t for t in self.taxa if _fold(t.lineage[depth]) == wanted))
             found |= dict.fromkeys(hits.at(rank) if wanted else ())
         if not found and wanted:
-            found |= {t: None for t in self.taxa if t.common_name.casefold() == wanted}
+            found |= {t: None for t in self.taxa if _fold(t.common_name) == wanted}
         return list(found)
 
     def _iter_ancestors(self, rank: Rank, *, proper: bool = False) -> Iterator[Taxon]:
@@ -231,9 +232,9 @@ class Taxonomy:
 
     def find(self, name: str) -> Taxon | None:
         """Return the taxon of a scientific or common name, in any case, or None."""
-        wanted = name.strip().casefold()
+        wanted = _fold(name)
         for taxon in self.taxa:
-            if wanted and wanted in (taxon.name.casefold(), taxon.common_name.casefold()):
+            if wanted and wanted in (_fold(taxon.name), _fold(taxon.common_name)):
                 return taxon
         return None
 
@@ -259,6 +260,11 @@ def find_lowest_common_ancestor(one: Taxon, other: Taxon) -> Taxon | None:
         if first and second:
             lowest = rank
     return one.at(lowest) if lowest is not None else None
+
+
+def _fold(name: str) -> str:
+    """Return the form in which names compare: case and what joins their words do not count."""
+    return unify(name.replace("_", " ")).casefold()
 
 
 def _are_distinct_species(taxa: tuple[Taxon, ...]) -> bool:
