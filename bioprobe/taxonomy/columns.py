@@ -16,6 +16,7 @@ from bioprobe.taxonomy.scientific_names import (
     TIMES,
     Kind,
     ScientificName,
+    is_plain,
     judge_name,
     parse_name,
     recognise_names,
@@ -346,6 +347,14 @@ def _place_at(species: str, rank: str) -> _Placed:
 
 def _place_beside(genus: str, species: str) -> _Placed:
     """Place a species beside its genus: an epithet, a binomial, or what is neither."""
+    # A list may have a million.
+    is_binomial = species.startswith(f"{genus} ")
+    whole = species if is_binomial else f"{genus} {species}"
+    if is_plain(whole) and (is_binomial or " " not in species):
+        return _Placed({Rank.SPECIES: whole})
+    begins_so = species.lower().startswith(f"{genus} ".lower())
+    if not begins_so and " " in species and judge_name(species) is Kind.COMMON:
+        return _Placed({Rank.SPECIES: ""}, label=species)
     genus = _write_usually(genus, Rank.GENUS)
     both = (genus, species)
     if species.lower().startswith((f"{genus}-".lower(), f"{genus}_".lower())):
@@ -361,8 +370,6 @@ def _place_beside(genus: str, species: str) -> _Placed:
             changed = _NOT_SURE if name.is_uninomial and name.qualifier else ""
             changed = changed or (_WITHOUT_AUTHOR if name.has_author else "")
             return _Placed(names, qualifier=name.qualifier, changed=changed)
-    elif " " in whole and judge_name(species) is Kind.COMMON:
-        return _Placed({Rank.GENUS: genus, Rank.SPECIES: ""}, label=species)
     return _Placed({Rank.GENUS: genus, Rank.SPECIES: whole})
 
 
@@ -421,11 +428,11 @@ def _drop_nothing(names: list[str]) -> list[str]:
 
 
 def _clean(values: pd.Series[Any]) -> list[str]:
-    """Return names with single spaces, ``""`` for holes; equal names are one object."""
+    """Return names in their one form, ``""`` for holes; equal names are one object."""
     import pandas as pd
 
     codes, distinct = pd.factorize(values)
-    cleaned = [*(" ".join(str(value).split()) for value in distinct.tolist()), ""]
+    cleaned = [*(unify(str(value)) for value in distinct.tolist()), ""]
     return [cleaned[code] for code in codes]
 
 

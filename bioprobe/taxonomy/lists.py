@@ -264,7 +264,8 @@ def _from_frame(
         columns = ", ".join(str(column) for column in frame.columns)
         msg = (
             f"{source} has no rank column among {columns}; expected one at least of "
-            f"{', '.join(LABEL_COLUMNS[:-1])}, or of a name that --rank-column gives"
+            f"{', '.join(LABEL_COLUMNS[:-1])}; one of another name is read by: "
+            "bioprobe taxa import LIST --rank-column species=COLUMN"
         )
         raise TaxonomyError(msg)
     labels = read_labels(frame, given, apart=False)

@@ -25,7 +25,10 @@ _EPITHET = re.compile(rf"(?:\d{{1,3}}-)?[{_LOWER}]+(?:'[{_LOWER}]+)?(?:-[{_LOWER
 _GENUS = re.compile(rf"[{_UPPER}][{_LOWER}]+(?:-[{_UPPER}{_LOWER}][{_LOWER}]+)?")
 _SUBGENUS = re.compile(rf"\([{_UPPER}{_LOWER}][{_LOWER}.-]+\)")
 # What most names are: told without taking them apart.
-_PLAIN = re.compile(r"[A-Z][a-z]{2,} [a-z]{4,}")
+_PLAIN = re.compile(
+    r"[A-Z][a-z]{2,}(?: (?!(?:spec|species|near|prox|conf|indet|ined|complex|group|subsp|subspec"
+    r"|variety|forma?|auct|auctt|hort|emend|sensu|morph|strain|clade|biovar|natio)\b)[a-z]{4,}){1,2}"
+)
 # Ranks below species are marked in botany; the epithet follows the mark.
 _MARKS = _words(
     "subsp ssp subspec var variety f fm fo forma form fa subvar subf cv convar nothovar nothosubsp",
@@ -141,7 +144,7 @@ def parse_name(text: str) -> ScientificName | None:
     name = _write_usually(text)
     if not name or _NO_ORGANISM.search(name):
         return None
-    if _PLAIN.fullmatch(name) and name.partition(" ")[2] not in _QUALIFIERS:
+    if is_plain(name):
         return ScientificName(name)
     words = name.split()
     hybrid = f"{TIMES} " if words[0] == TIMES else ""
@@ -155,6 +158,11 @@ def parse_name(text: str) -> ScientificName | None:
     if rest and not (_begins_epithet(rest) or _names_author(rest)):
         return None
     return _read_epithets(hybrid, genus, rest)
+
+
+def is_plain(name: str) -> bool:
+    """Tell quickly whether a name is written as most are, in two words or three."""
+    return _PLAIN.fullmatch(name) is not None
 
 
 def write_name(text: str) -> str:

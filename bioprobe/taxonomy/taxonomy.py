@@ -195,10 +195,10 @@ class Taxonomy:
         found: dict[Taxon, None] = {}
         for rank in RANKS:
             depth = rank.depth
-            hits = Taxonomy(tuple(t for t in self.taxa if _fold(t.lineage[depth]) == wanted))
+            hits = Taxonomy(tuple(t for t in self.taxa if t.lineage[depth].casefold() == wanted))
             found |= dict.fromkeys(hits.at(rank) if wanted else ())
         if not found and wanted:
-            found |= {t: None for t in self.taxa if _fold(t.common_name) == wanted}
+            found |= {t: None for t in self.taxa if t.common_name.casefold() == wanted}
         return list(found)
 
     def _iter_ancestors(self, rank: Rank, *, proper: bool = False) -> Iterator[Taxon]:
@@ -234,7 +234,7 @@ class Taxonomy:
         """Return the taxon of a scientific or common name, in any case, or None."""
         wanted = _fold(name)
         for taxon in self.taxa:
-            if wanted and wanted in (_fold(taxon.name), _fold(taxon.common_name)):
+            if wanted and wanted in (taxon.name.casefold(), taxon.common_name.casefold()):
                 return taxon
         return None
 
@@ -263,7 +263,7 @@ def find_lowest_common_ancestor(one: Taxon, other: Taxon) -> Taxon | None:
 
 
 def _fold(name: str) -> str:
-    """Return the form in which names compare: case and what joins their words do not count."""
+    """Return what is asked for in the form of the names here, which readers write in theirs."""
     return unify(name.replace("_", " ")).casefold()
 
 

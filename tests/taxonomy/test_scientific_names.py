@@ -79,7 +79,8 @@ def test_a_genus_beside_it_says_that_a_name_is_one() -> None:
     lion = {"genus": "Panthera", "species": "Panthera leo"}
     assert _read(genus="Panthera", species="Panthera Leo") == lion
     assert _read(genus="panthera", species="leo (Linnaeus, 1758)") == lion
-    assert _read(genus="Vulpes", species="Red Fox") == {"genus": "Vulpes", "label": "Red Fox"}
+    for name in ("Red Fox", "red fox"):
+        assert _read(genus="Vulpes", species=name) == {"genus": "Vulpes", "label": name}
     moose = {"genus": "Alces", "identification_qualifier": "sp."}
     assert _read(genus="Alces", species="Alces sp.") == moose
 
