@@ -181,7 +181,10 @@ def read_labels(
 
     columns = find_rank_columns(frame.columns, given)
     labels = {name: [""] * len(frame) for name in LABEL_COLUMNS}
-    labels |= {name: _drop_nothing(_clean(frame[column])) for name, column in columns.items()}
+    labels |= {name: _clean(frame[column]) for name, column in columns.items()}
+    if apart:
+        # A list says what it says; in a table of images these words are what tools leave.
+        labels = {name: _drop_nothing(names) for name, names in labels.items()}
     of_species = spell_column(columns.get(Rank.SPECIES, ""))
     # A folder, and a person who names a column, say the rank; a header tells it less surely.
     by_ending = meant and Rank.SPECIES not in (given or {})
