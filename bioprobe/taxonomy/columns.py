@@ -183,8 +183,8 @@ def read_labels(
     labels = {name: [""] * len(frame) for name in LABEL_COLUMNS}
     labels |= {name: _clean(frame[column]) for name, column in columns.items()}
     if apart:
-        # A list says what it says; in a table of images these words are what tools leave.
-        labels = {name: _drop_nothing(names) for name, names in labels.items()}
+        # A list says what it says; beside images these words are what tools leave.
+        labels[COMMON_NAME] = _drop_nothing(labels[COMMON_NAME])
     of_species = spell_column(columns.get(Rank.SPECIES, ""))
     # A folder, and a person who names a column, say the rank; a header tells it less surely.
     by_ending = meant and Rank.SPECIES not in (given or {})
@@ -366,12 +366,11 @@ def _place_beside(genus: str, species: str) -> _Placed:
     if whole.lower().startswith(f"{genus} ".lower()):
         # The genus says that it is a name, whatever its capitals.
         name = parse_name(f"{genus} {_lower(whole[len(genus) + 1 :])}")
-        if name is not None and name.canonical.split(" ", 1)[0] == genus:
-            names = {Rank.GENUS: genus, Rank.SPECIES: name.canonical}
-            if name.is_uninomial:
-                names[Rank.SPECIES] = ""
-            changed = _NOT_SURE if name.is_uninomial and name.qualifier else ""
-            changed = changed or (_WITHOUT_AUTHOR if name.has_author else "")
+        is_told = name is not None and (name.qualifier or not name.is_uninomial)
+        if name is not None and is_told and name.canonical.split(" ", 1)[0] == genus:
+            species = "" if name.is_uninomial else name.canonical
+            names = {Rank.GENUS: genus, Rank.SPECIES: species}
+            changed = _WITHOUT_AUTHOR if name.has_author else _NOT_SURE if not species else ""
             return _Placed(names, qualifier=name.qualifier, changed=changed)
     return _Placed({Rank.GENUS: genus, Rank.SPECIES: whole})
 

@@ -52,8 +52,11 @@ _NO_ORGANISM = re.compile(
     r"|classified|cultured|assigned|specified))\b)|(?:ss|\b)[RD]NA(?:\b|_|\d)|\b[A-Z]*(?:NPV|Npv)\b"
 )
 _AUTHORSHIP = re.compile(r"\d{4}|[.,&()]")
-# A mark that stands for a class: sp01, B, class_a.
-_CODE = re.compile(r"\S*\d\S*|.|\w+[_-]\w")
+# A mark that stands for a class, or for nothing: sp01, B, class_a, #N/A.
+_CODE = re.compile(
+    r"\S*[\d#/?*<>]\S*|.|\w+[_-]\w|(?i:na|nan|null|none|nil|tb[da]|n\.a\.|unknown"
+    r"|unidentified|undetermined|not available|missing)"
+)
 # Endings of Latin and Latinised words; fewer of names that stand alone: English words end so too.
 _LATIN = re.compile(
     r"(?:us|a|um|is|e|i|or|[aeiouy]x|ns|es|on|os|as|ops|ys|o|en|ps|oides|er|al|ur|u)$"

@@ -119,7 +119,9 @@ def test_what_is_changed_is_said_with_its_number() -> None:
 
 def test_nothing_in_words_is_nothing_in_names_alone() -> None:
     assert _read(species="Panthera leo", common_name="NA") == _read(species="Panthera leo")
-    assert _read(species="None", common_name="null") == {}
+    # What stands for no label is kept where it was, and counted elsewhere.
+    assert _read(species="None", common_name="null") == {"species": "None"}
+    assert _read(genus="Felis", species="?") == {"genus": "Felis", "species": "Felis ?"}
 
 
 def test_a_list_of_common_names_is_no_list_of_taxa(tmp_path: Path) -> None:
