@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.learning import Learns
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
-from bioprobe.face.taxa import Names
+from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
     RANK_NAMES,
     Device,
@@ -22,6 +23,7 @@ from bioprobe.options import (
     Option,
     Precision,
     StoreFolder,
+    With,
     list_given,
     question,
 )
@@ -150,6 +152,29 @@ def embed(
         str | None,
         Option("Rank of which the name of an image's folder is the label.", choices=RANK_NAMES),
     ] = None,
+    folder_label: Annotated[
+        str | None,
+        Option(
+            "Column that the name of an image's folder goes into as it is written, where folders "
+            "are named by anything else than taxa of a rank."
+        ),
+    ] = None,
+    names: Annotated[
+        str | Path | None,
+        Option(
+            "Taxon list with common names, a file or one that ships: labels that it has, by "
+            "scientific or common name, get their lineage.",
+            shell=str,
+        ),
+    ] = None,
+    synonyms: Annotated[
+        str | Path | None,
+        Option(
+            "With --names: table with the columns synonym and accepted.",
+            when=(With("names"),),
+            shell=str,
+        ),
+    ] = None,
     prune: Annotated[
         bool,
         Option(
@@ -187,7 +212,15 @@ def embed(
     rank_column : mapping of str to str, or sequence of str, optional
         Rank to column, or ``rank=column``; an empty column is none.
     folder_rank : str, optional
-        Rank of which the name of an image's folder is the label.
+        Rank of which the name of an image's folder is the label; a name that is no scientific
+        one goes into the column ``label``.
+    folder_label : str, optional
+        Free column that the name of an image's folder goes into.
+    names : str or Path, optional
+        Taxon list with common names, that labels are looked for in; as :meth:`Store.resolve_taxa`
+        does it.
+    synonyms : str or Path, optional
+        Table of synonyms and accepted names, for the list.
     prune : bool
         Whether rows are retired whose file is gone.
     progress : callable, optional
@@ -216,14 +249,23 @@ def embed(
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
+    from bioprobe.taxonomy.matching import resolve_labels
 
+    read: list[Note] = []
     options = SourceOptions(
         None if root is None else Path(root),
         path_column,
-        _read_rank_columns(rank_column),
+        read_rank_columns(rank_column),
         None if folder_rank is None else _read_rank(folder_rank),
+        _read_free_column(folder_label),
+        tell=lambda text: read.append(Note(text)),
     )
     table = find_images([Path(one) for one in list_given(sources)], options)
+    if names is not None:
+        column = folder_label if folder_rank is None else None
+        resolved = resolve_labels(table.frame, open_names(names, synonyms), column=column)
+        table = dataclasses.replace(table, frame=table.frame.assign(**resolved.labels))
+        read += resolved.notes
     load = functools.partial(
         load_encoder_for, store, model=model, device=device, precision=precision,
         batch_size=batch_size, decoding=decoding,
@@ -233,7 +275,7 @@ def embed(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
         advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
-    said = tuple(_describe_run(summary, Path(store), prune=prune))
+    said = (*_describe_run(summary, Path(store), prune=prune), *read)
     view = View.all(EmbeddingStore.open(store))
     filled = Store(view, model=model, device=device, said=said)
     filled.summary = summary
@@ -323,20 +365,16 @@ def _read_rank(text: str) -> Rank:
     return Rank.parse(text)
 
 
-def _read_rank_columns(given: Mapping[str, str] | str | Sequence[str] | None) -> dict[Rank, str]:
-    if isinstance(given, Mapping):
-        return {_read_rank(rank): column for rank, column in given.items()}
-    columns = {}
-    for text in list_given(given):
-        rank, equals, column = text.partition("=")
-        if not equals:
-            msg = (
-                f"--rank-column is RANK=COLUMN, such as species=label, or RANK= where no column "
-                f"holds the rank; got {text!r}"
-            )
-            raise MisuseError(msg)
-        columns[_read_rank(rank)] = column
-    return columns
+def _read_free_column(name: str | None) -> str | None:
+    from bioprobe.images.image_table import COLUMNS
+
+    if name in COLUMNS:
+        msg = (
+            f"--folder-label is a column of its own, got {name!r}, which bioprobe gives a meaning; "
+            "choose another name, or --folder-rank for taxa"
+        )
+        raise MisuseError(msg)
+    return name
 
 
 def from_vectors(

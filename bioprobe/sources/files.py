@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from bioprobe.errors import SourceError
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import write_name
 from bioprobe.taxonomy import Rank
-from bioprobe.taxonomy.columns import LABEL_COLUMNS, read_labels
+from bioprobe.taxonomy.columns import read_folder_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,12 +38,18 @@ class SourceOptions:
         rank's own name is kept as it is.
     folder_rank : Rank or None
         Rank of which the name of an image's folder is the label.
+    folder_label : str or None
+        Free column that the name of an image's folder goes into, as it is written.
+    tell : callable
+        Told, in a sentence each, what a person must know of how they were read.
     """
 
     root: Path | None = None
     path_column: str | None = None
     rank_columns: Mapping[Rank, str] = dataclasses.field(default_factory=dict)
     folder_rank: Rank | None = None
+    folder_label: str | None = None
+    tell: Callable[[str], None] = lambda _said: None
 
 
 #: The source that stands for standard input.
@@ -58,22 +66,25 @@ def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions)
     root : Path or None
         Folder that they are named from in the table; by default the folder of each.
     options : SourceOptions
-        ``folder_rank`` is used.
+        ``folder_rank``, ``folder_label`` and ``tell`` are used.
 
     Returns
     -------
     DataFrame
-        ``root`` and ``path``, and with ``folder_rank`` the label columns.
+        ``root`` and ``path``, with ``folder_rank`` the label columns, and with ``folder_label``
+        that column.
     """
     import pandas as pd
 
     rows = [locate(os.path.abspath(file), _absolute(root or file.parent)) for file in files]  # noqa: PTH100
     listing = pd.DataFrame(rows, columns=["root", "path"], dtype=object).map(write_name)
-    if options.folder_rank is None:
-        return listing
     names = [write_name(file.absolute().parent.name) for file in files]
-    labels = read_labels(pd.DataFrame({options.folder_rank.value: names}, dtype=object))
-    return concatenate_columns([listing, labels[list(LABEL_COLUMNS)]])
+    if options.folder_rank is not None:
+        labels = read_folder_names(names, options.folder_rank, tell=options.tell)
+        listing = concatenate_columns([listing, labels])
+    if options.folder_label is not None:
+        listing[options.folder_label] = np.array(names, dtype=object)
+    return listing
 
 
 def list_standard_input(_source: Path, options: SourceOptions) -> pd.DataFrame:

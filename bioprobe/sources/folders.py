@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
 from bioprobe.files import read_table
-from bioprobe.images.image_table import concatenate, concatenate_columns
+from bioprobe.images.image_table import LOCATION_COLUMNS, concatenate, concatenate_columns
 from bioprobe.sources.files import SourceOptions, list_files
 from bioprobe.sources.tables import list_rows
-from bioprobe.taxonomy.columns import LABEL_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +50,8 @@ def list_folder(folder: Path, options: SourceOptions) -> pd.DataFrame:
         msg = f"{folder} holds no image; files that end in {kinds} are looked for"
         raise SourceError(msg)
     listed = list_files(files, folder, options)
-    if options.folder_rank is not None and tables:
-        tables = [_add_folder_labels(frame, listed) for frame in tables]
+    if options.folder_rank is not None or options.folder_label is not None:
+        tables = [_add_folder_labels(frame, listed, options) for frame in tables]
     return concatenate([*tables, listed])
 
 
@@ -97,7 +96,7 @@ def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> pd.DataF
 
 def _without_root(options: SourceOptions) -> SourceOptions:
     # The names are relative to the metadata's own folder, whatever other tables are relative to.
-    return SourceOptions(rank_columns=options.rank_columns)
+    return SourceOptions(rank_columns=options.rank_columns, tell=options.tell)
 
 
 def _read_lines(file: Path) -> pd.DataFrame:
@@ -110,11 +109,18 @@ def _read_lines(file: Path) -> pd.DataFrame:
         raise SourceError(msg) from error
 
 
-def _add_folder_labels(frame: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+def _add_folder_labels(
+    frame: pd.DataFrame, listed: pd.DataFrame, options: SourceOptions
+) -> pd.DataFrame:
     """Give the label of its folder to each row of metadata that has no label at all."""
-    by_path = listed.set_index("path")[list(LABEL_COLUMNS)]
+    said = [name for name in listed.columns if name not in LOCATION_COLUMNS]
+    by_path = listed.set_index("path")[said]
     names = by_path.reindex(frame["path"]).fillna("").set_index(frame.index)
-    labels = frame[list(LABEL_COLUMNS)]
-    unlabelled = (labels == "").all(axis=1)
-    filled = labels.where(~unlabelled, names, axis=0)
-    return concatenate_columns([frame.drop(columns=list(LABEL_COLUMNS)), filled])
+    labels = frame.reindex(columns=said).fillna("")
+    ranks = [name for name in said if name != options.folder_label]
+    unlabelled = (labels[ranks] == "").all(axis=1)
+    filled = labels[ranks].where(~unlabelled, names[ranks], axis=0)
+    if options.folder_label is not None and options.folder_label not in frame:
+        filled[options.folder_label] = names[options.folder_label]
+    rest = frame.drop(columns=[name for name in ranks if name in frame])
+    return concatenate_columns([rest, filled])

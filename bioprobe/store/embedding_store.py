@@ -31,9 +31,13 @@ from bioprobe.store.writing import holding
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.types import Rows
+
 __all__ = ["DTYPES", "FAILURE_COLUMNS", "EmbeddingStore"]
 
 DTYPES = ("float32", "float16")
+# Rows of a shard whose labels are corrected.
+_RELABELLED_ROWS = 4096
 
 
 class EmbeddingStore:
@@ -321,6 +325,29 @@ class EmbeddingStore:
         manifest = dataclasses.replace(self.manifest, retired=retired)
         manifest.write(self.folder)
         return EmbeddingStore(self.folder, manifest)
+
+    def relabel(self, rows: Rows, labels: pd.DataFrame) -> EmbeddingStore:
+        """Replace rows by new ones with other labels and the same vectors, and return the store.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n,)
+            Current rows of the store; they are retired.
+        labels : DataFrame
+            Columns that change, one row for each of these.
+
+        Raises
+        ------
+        StoreError
+            If the store has grown since it was opened, or the disk refuses.
+        """
+        store, frame = self, self.images.frame
+        for start in range(0, len(rows), _RELABELLED_ROWS):
+            part = rows[start : start + _RELABELLED_ROWS]
+            said = labels.iloc[start : start + _RELABELLED_ROWS].reset_index(drop=True)
+            new = frame.iloc[part].reset_index(drop=True).assign(**said)
+            store = store.append(new, store.read_vectors(part), retired=part.tolist())
+        return store
 
     def _check_unchanged(self) -> None:
         if Manifest.read(self.folder) != self.manifest:

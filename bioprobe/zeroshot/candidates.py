@@ -229,8 +229,9 @@ def accept_label_names(images: ImageTable, synonyms: Mapping[str, str]) -> Image
     """Return an image table whose labels are accepted names."""
     names = [rank.value for rank in RANKS]
     frame = images.frame.copy()
-    rows = frame[names].itertuples(index=False, name=None)
-    accepted = [accept_names(lineage, synonyms) for lineage in rows]
+    rows = list(frame[names].itertuples(index=False, name=None))
+    accepted_of = {lineage: accept_names(lineage, synonyms) for lineage in dict.fromkeys(rows)}
+    accepted = [accepted_of[lineage] for lineage in rows]
     for position, name in enumerate(names):
         frame[name] = [lineage[position] for lineage in accepted]
     return dataclasses.replace(images, frame=frame)
