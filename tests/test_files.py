@@ -128,7 +128,7 @@ def test_a_short_line_ends_in_holes(tmp_path: Path) -> None:
 
 
 def test_catalogue_numbers_keep_their_zeros(tmp_path: Path) -> None:
-    rows = _read_csv(tmp_path, "path,specimen,count,share\na.jpg,0012,12,0.5\nb.jpg,13,0,0\n")
+    rows = _read_csv(tmp_path, "path,specimen,count,share\na.jpg,0012,12,0.5\nb.jpg,13,0,0.0\n")
     assert rows == [
         {"path": "a.jpg", "specimen": "0012", "count": 12, "share": 0.5},
         {"path": "b.jpg", "specimen": "13", "count": 0, "share": 0.0},

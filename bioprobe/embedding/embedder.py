@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bioprobe.cells import write_cell
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.embedding.preparation import Listed, Prepared, prepare_on_demand
 from bioprobe.embedding.shard_buffer import EmbedSummary, Outcome, ShardBuffer
@@ -155,7 +156,8 @@ def _plain(value: object) -> object:
         return [_plain(part) for part in value]
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
-    return value
+    # By its text: a column is text as soon as one source has another type there.
+    return write_cell(value)
 
 
 _NO_DIRECTION = "the encoder gave a vector of zeros, or of numbers that are not finite"

@@ -424,13 +424,14 @@ def _open_array(
     import numpy as np
     import pandas as pd
 
+    from bioprobe.cells import settle_frame
     from bioprobe.interchange.vector_source import BLOCK_ROWS, VectorBatch, VectorSource
 
     vectors = np.asarray(X, dtype=np.float32)
     if vectors.ndim != 2:
         msg = f"vectors are an array of shape (n_images, dim), got the shape {vectors.shape}"
         raise SourceError(msg)
-    frame = pd.DataFrame(index=range(len(vectors))) if table is None else pd.DataFrame(table)
+    frame = pd.DataFrame(index=range(len(vectors))) if table is None else settle_frame(table)
     if len(frame) != len(vectors):
         msg = f"{len(vectors):,} vectors need a row of the table each, got {len(frame):,} rows"
         raise SourceError(msg)

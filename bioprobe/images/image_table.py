@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cells import join_column, settle
 from bioprobe.errors import SourceError
 from bioprobe.images.conditions import match_rows
 from bioprobe.images.location import ImageLocation, find_file
+from bioprobe.names import unify
 from bioprobe.taxonomy import Rank, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, fill_holes, to_taxonomy
 
@@ -37,7 +39,8 @@ class ImageTable:
           ``dataset:SOURCE#SPLIT``, and the name of the row;
         - ``sha256`` of the file's bytes, ``n_bytes``, ``width_px`` and ``height_px`` when
           upright, ``mode`` as PIL names it before conversion;
-        - the seven ranks and ``common_name``, ``""`` where unknown;
+        - the seven ranks and ``common_name``, ``""`` where unknown, in the one form in which
+          names compare (:func:`bioprobe.names.unify`);
         - any further columns, as the source had them.
 
     Raises
@@ -75,10 +78,10 @@ class ImageTable:
                 number = column.startswith("n_") or column.endswith("_px")
                 completed[column] = 0 if number else ""
             elif column in LABEL_COLUMNS:
-                completed[column] = fill_holes(completed[column])
+                completed[column] = _unify(fill_holes(completed[column]))
         free = [column for column in completed.columns if column not in COLUMNS]
-        for column in free:
-            completed[column] = _make_one_type(completed[column])
+        for column in (*FACT_COLUMNS, *free):
+            completed[column] = settle(completed[column])
         return cls(pd.DataFrame(completed[[*COLUMNS, *free]]))
 
     @property
@@ -129,12 +132,22 @@ class ImageTable:
 
 
 def concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Join frames of image tables; free columns that a frame lacks are empty in its rows."""
+    """Join frames of image tables; free columns that a frame lacks are empty in its rows.
+
+    Each cell keeps what was written: whole numbers stay such beside holes, and a column that has
+    another type in another frame is text.
+    """
     import pandas as pd
 
     if len(tables) == 1:
         return tables[0].reset_index(drop=True)
-    return pd.concat(tables, ignore_index=True)
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    sizes = [len(table) for table in tables]
+    joined = {
+        name: join_column([t[name] if name in t.columns else None for t in tables], sizes)
+        for name in names
+    }
+    return pd.DataFrame(joined, index=range(sum(sizes)), columns=list(names))
 
 
 def concatenate_columns(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -144,14 +157,10 @@ def concatenate_columns(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([frame.reset_index(drop=True) for frame in frames], axis=1)
 
 
-def _make_one_type(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column that Parquet can hold."""
-    import pyarrow as pa
+def _unify(labels: pd.Series[Any]) -> pd.Series[Any]:
+    """Return labels in the one form in which names compare."""
+    import pandas as pd
 
-    if values.dtype != object:
-        return values
-    try:
-        pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return values.map(str, na_action="ignore").astype(object)
-    return values
+    distinct = pd.unique(labels)
+    others = {label: unify(str(label)) for label in distinct if unify(str(label)) != label}
+    return labels.map(lambda label: others.get(label, label)) if others else labels

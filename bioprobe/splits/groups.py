@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cells import number_cells
 from bioprobe.errors import SelectionError
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import (
@@ -138,7 +139,7 @@ def read_column(store: EmbeddingStore, column: str) -> Names:
 
 
 def name_values(values: Any) -> Names:  # noqa: ANN401 - a pandas Series of any dtype
-    """Write values as text, holes as ``""``; a number is the same with and without a hole beside.
+    """Write values as text in the one form in which names compare, holes as ``""``.
 
     Parameters
     ----------
@@ -149,10 +150,8 @@ def name_values(values: Any) -> Names:  # noqa: ANN401 - a pandas Series of any 
     -------
     ndarray of object, shape (n,)
     """
-    holes = values.isna().to_numpy()
-    # A hole makes whole numbers floats: 3 and 3.0 are one burst.
-    names = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
-    return np.where(holes, "", np.array(names, dtype=object)).astype(object)
+    numbers, distinct = number_cells(values)
+    return np.append(distinct, np.array([""], dtype=object))[numbers]
 
 
 def find_wanted(n_groups: Places, priority: Sequence[int], n_parts: int) -> npt.NDArray[np.bool_]:

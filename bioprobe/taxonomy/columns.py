@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe.errors import TaxonomyError
+from bioprobe.names import unify
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon, complete_binomial
 from bioprobe.taxonomy.taxonomy import Taxonomy
 
@@ -229,11 +230,11 @@ def read_labels(frame: pd.DataFrame, given: Mapping[Rank, str] | None = None) ->
 
 
 def _clean(values: pd.Series[Any]) -> list[str]:
-    """Return names with single spaces, ``""`` for holes; equal names are one object."""
+    """Return names in their one form, ``""`` for holes; equal names are one object."""
     import pandas as pd
 
     codes, distinct = pd.factorize(values)
-    cleaned = [*(" ".join(str(value).split()) for value in distinct.tolist()), ""]
+    cleaned = [*(unify(str(value)) for value in distinct.tolist()), ""]
     return [cleaned[code] for code in codes]
 
 
