@@ -29,6 +29,15 @@ _DECIMAL = re.compile(r"-?[0-9]+\.[0-9]+")
 _MARK: dict[Hashable | None, Any] = {"bioprobe_cells": 1}
 
 
+#: Words, in small letters, with which tables say that nothing is known. As labels they are names
+#: until a person says that they are none: a class may be called unknown.
+PLACEHOLDERS = (
+    "nan", "na", "n/a", "n.a.", "<na>", "#n/a", "#na", "#value!", "#ref!", "#name?", "#null!",
+    "null", "nil", "none", "-", "--", "?", "??", "???", ".", "tbd", "tba", "unknown",
+    "unidentified", "undetermined", "not available", "missing", "-1", "-99", "-999", "-9999",
+)  # fmt: skip
+
+
 def write_cell(value: object) -> str:
     """Return the text of a value, as a table that holds it shows it.
 

@@ -12,6 +12,7 @@ from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.asking import Asks
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.learning import Learns
+from bioprobe.face.opened import tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
 from bioprobe.face.taxa import Names
@@ -19,11 +20,13 @@ from bioprobe.options import (
     RANK_NAMES,
     Device,
     Model,
+    NoLabel,
     Option,
     Precision,
     StoreFolder,
     list_given,
     question,
+    split_names,
 )
 from bioprobe.progress import Progress
 from bioprobe.result import PROBLEM, Note
@@ -89,9 +92,10 @@ def embed(
     sources: Annotated[
         str | Path | Sequence[str | Path],
         Option(
-            "Folders; image files; CSV, TSV or Parquet tables that name files; - for a list of "
-            "paths on standard input; folders of save_to_disk and Parquet files that hold "
-            "pictures; dataset:ORG/NAME[@REVISION][#SPLIT] on the Hugging Face hub.",
+            "Folders; image files; CSV, TSV or Parquet tables that name files; lists of paths "
+            "(.txt, one a line; .json, an array); - for a list on standard input; folders of "
+            "save_to_disk and Parquet files that hold pictures; "
+            "dataset:ORG/NAME[@REVISION][#SPLIT] on the Hugging Face hub.",
             ("-",),
             shell=list[Path],
         ),
@@ -150,6 +154,7 @@ def embed(
         str | None,
         Option("Rank of which the name of an image's folder is the label.", choices=RANK_NAMES),
     ] = None,
+    no_label: NoLabel = None,
     prune: Annotated[
         bool,
         Option(
@@ -164,8 +169,8 @@ def embed(
     Parameters
     ----------
     sources : str, Path or sequence of them
-        Folders, image files, tables that name files, ``-`` for a list of paths on standard input,
-        data sets.
+        Folders, image files, tables that name files, lists of paths (``.txt``, one a line;
+        ``.json``, an array), ``-`` for a list on standard input, data sets.
     store : str or Path
         Folder of the store; made where there is none.
     model : str, optional
@@ -188,6 +193,9 @@ def embed(
         Rank to column, or ``rank=column``; an empty column is none.
     folder_rank : str, optional
         Rank of which the name of an image's folder is the label.
+    no_label : str or sequence of str, optional
+        Labels that are none, such as ``#N/A``: these cells are left empty, whatever their case,
+        and those that the store has of the images that are listed too.
     prune : bool
         Whether rows are retired whose file is gone.
     progress : callable, optional
@@ -213,6 +221,7 @@ def embed(
     >>> store = bp.embed("photos/", model="bioclip-2", store="embeddings/all")  # doctest: +SKIP
     """
     from bioprobe.embedding import embed_images, load_encoder_for, open_on_demand
+    from bioprobe.images.image_table import ImageTable, find_placeholders
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
@@ -224,6 +233,10 @@ def embed(
         None if folder_rank is None else _read_rank(folder_rank),
     )
     table = find_images([Path(one) for one in list_given(sources)], options)
+    given = split_names(no_label or ())
+    emptied = find_placeholders(table.frame, given)
+    table = ImageTable(emptied.frame)
+    left = find_placeholders(table.frame)
     load = functools.partial(
         load_encoder_for, store, model=model, device=device, precision=precision,
         batch_size=batch_size, decoding=decoding,
@@ -231,9 +244,13 @@ def embed(
     opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
     summary = embed_images(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
-        advance=progress and count_outcomes(progress, len(table)),
+        no_label=given, advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
-    said = tuple(_describe_run(summary, Path(store), prune=prune))
+    said = (
+        *_describe_run(summary, Path(store), prune=prune),
+        *tell_emptied(emptied.n_rows, emptied.counts),
+        *tell_placeholders(left.n_rows, left.counts),
+    )
     view = View.all(EmbeddingStore.open(store))
     filled = Store(view, model=model, device=device, said=said)
     filled.summary = summary
@@ -347,6 +364,7 @@ def from_vectors(
     store: str | Path | None = None,
     root: str | Path | None = None,
     path_column: str | None = None,
+    no_label: str | Sequence[str] | None = None,
     logit_scale: float | None = None,
     dtype: str | None = None,
 ) -> Store:
@@ -368,6 +386,8 @@ def from_vectors(
         Folder that the paths of the table start from, so that pictures are found.
     path_column : str, optional
         Column of the table that names the image.
+    no_label : str or sequence of str, optional
+        Labels that are none, such as ``#N/A``: these cells are left empty, whatever their case.
     logit_scale : float, optional
         Factor from cosine similarity to logits; by default that of the model.
     dtype : str, optional
@@ -400,7 +420,9 @@ def from_vectors(
 
     opened = _open_array(X, table)
     folder = Path(tempfile.mkdtemp(prefix="bioprobe-"), "vectors") if store is None else Path(store)
-    naming = RowNaming(path_column, None if root is None else Path(root))
+    naming = RowNaming(
+        path_column, None if root is None else Path(root), tuple(split_names(no_label or ()))
+    )
     summary = take_vectors(
         opened, folder, model=model, layout="array", logit_scale=logit_scale, dtype=dtype,
         naming=naming,

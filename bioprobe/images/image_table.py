@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.cells import join_column, settle
+from bioprobe.cells import PLACEHOLDERS, join_column, settle
 from bioprobe.errors import SourceError
 from bioprobe.images.conditions import match_rows
 from bioprobe.images.location import ImageLocation, find_file
@@ -129,6 +130,84 @@ class ImageTable:
             If the condition cannot be read, or names no column of the table.
         """
         return np.flatnonzero(match_rows(self.frame, condition)).astype(np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Placeholders:
+    """Labels that look like none: ``#N/A``, ``?`` and their like.
+
+    Parameters
+    ----------
+    rows : ndarray of bool, shape (n_rows,)
+        Rows that have such a label.
+    counts : dict of str to int
+        Rows of each, as it is written, the most frequent first.
+    frame : DataFrame
+        The table with these labels empty.
+    """
+
+    rows: npt.NDArray[np.bool_]
+    counts: dict[str, int]
+    frame: pd.DataFrame
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that have such a label."""
+        return int(self.rows.sum())
+
+
+def find_placeholders(frame: pd.DataFrame, values: Collection[str] = PLACEHOLDERS) -> Placeholders:
+    """Find the labels of an image table that look like none.
+
+    A species that such a word completed, ``Felis ?``, is one, and so is one that it begins.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Image table; it stays as it is.
+    values : collection of str
+        What is looked for, whatever its case and form.
+    """
+    keys = {unify(value).casefold() for value in values} - {""}
+    emptied = frame.copy(deep=False)
+    words: list[npt.NDArray[np.object_]] = []
+    for column in LABEL_COLUMNS if keys else ():
+        words.append(_find_words(frame, column, keys))
+        if (hit := words[-1] != "").any():
+            emptied[column] = np.where(hit, "", frame[column].to_numpy(dtype=object))
+    rows = np.any([one != "" for one in words], axis=0) if words else np.zeros(len(frame), bool)
+    # A row counts once for each word, in however many of its labels that is.
+    counts = collections.Counter(
+        word for row in np.flatnonzero(rows) for word in {one[row] for one in words} - {""}
+    )
+    return Placeholders(rows, dict(counts.most_common()), emptied)
+
+
+def _find_words(frame: pd.DataFrame, column: str, keys: Collection[str]) -> npt.NDArray[np.object_]:
+    """Return of each row what of its label looks like none, ``""`` where nothing does."""
+    import pandas as pd
+
+    numbers, distinct = pd.factorize(frame[column])
+    if column != Rank.SPECIES:
+        words = [_find_placeholder("", str(label), keys) for label in distinct]
+        return np.array([*words, ""], dtype=object)[numbers]
+    genera, genus_names = pd.factorize(frame[Rank.GENUS.value])
+    pairs, places = np.unique(genera * len(distinct) + numbers, return_inverse=True)
+    words = [
+        _find_placeholder(
+            str(genus_names[i // len(distinct)]), str(distinct[i % len(distinct)]), keys
+        )
+        for i in pairs.tolist()
+    ]
+    return np.array([*words, ""], dtype=object)[places]
+
+
+def _find_placeholder(genus: str, label: str, keys: Collection[str]) -> str:
+    """Return what of a label looks like none, ``""`` where nothing does."""
+    parts = [label]
+    if genus and label.startswith(f"{genus} "):
+        parts += [label.removeprefix(f"{genus} "), genus]
+    return next((part for part in parts if part.casefold() in keys), "")
 
 
 def concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
