@@ -99,6 +99,17 @@ def number_cells(
     return numbers, np.asarray(distinct, dtype=object)
 
 
+def name_cells(values: pd.Series[Any]) -> npt.NDArray[np.object_]:
+    """Return a column as texts in the one form in which names compare, ``""`` for holes.
+
+    Returns
+    -------
+    ndarray of object, shape (n_rows,)
+    """
+    numbers, distinct = number_cells(values)
+    return np.array([*distinct, ""], dtype=object)[numbers]
+
+
 def read_cells(texts: pd.DataFrame) -> pd.DataFrame:
     """Return a table of texts with columns of numbers where nothing is lost by it.
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.cells import number_cells
+from bioprobe.cells import name_cells
 from bioprobe.errors import SelectionError
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import (
@@ -119,7 +118,7 @@ def find_groups(
     kinds[SAME_BYTES] = frame["sha256"].to_numpy(dtype=object)
     if DUPLICATES_MASK in list_selections(store):
         groups = read_selection(store, DUPLICATES_MASK).frame[GROUP].iloc[rows]
-        kinds[NEAR_DUPLICATES] = name_values(groups)
+        kinds[NEAR_DUPLICATES] = name_cells(groups)
     return kinds
 
 
@@ -135,23 +134,7 @@ def read_column(store: EmbeddingStore, column: str) -> Names:
     if column not in frame:
         msg = f"no column {column!r} in {store.folder}; there are: {', '.join(map(str, frame))}"
         raise SelectionError(msg)
-    return name_values(frame[column])
-
-
-def name_values(values: Any) -> Names:  # noqa: ANN401 - a pandas Series of any dtype
-    """Write values as text in the one form in which names compare, holes as ``""``.
-
-    Parameters
-    ----------
-    values : Series, shape (n,)
-        Of any dtype.
-
-    Returns
-    -------
-    ndarray of object, shape (n,)
-    """
-    numbers, distinct = number_cells(values)
-    return np.append(distinct, np.array([""], dtype=object))[numbers]
+    return name_cells(frame[column])
 
 
 def find_wanted(n_groups: Places, priority: Sequence[int], n_parts: int) -> npt.NDArray[np.bool_]:
