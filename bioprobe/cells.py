@@ -65,6 +65,8 @@ def write_cells(values: pd.Series[Any]) -> pd.Series[Any]:
     """
     import pandas as pd
 
+    if isinstance(values.dtype, pd.StringDtype):
+        return values.astype(object).where(values.notna(), None)
     if isinstance(values.dtype, np.dtype) and values.dtype.kind == "f":
         # By the array: float32 has no value in Python that is written as short.
         texts: Any = values.to_numpy().astype(str)
@@ -92,11 +94,13 @@ def number_cells(
     if values.dtype == object and find_kind(values) != "string":
         # What cannot be hashed, and what is equal and written otherwise: 1, 1.0 and True.
         values = write_cells(values)
-    first, found = pd.factorize(values)
-    texts = write_cells(pd.Series(found)).map(unify)
-    second, distinct = pd.factorize(texts)
-    numbers = np.append(second, -1)[first].astype(np.int64)
-    return numbers, np.asarray(distinct, dtype=object)
+    numbers, found = pd.factorize(values)
+    written = write_cells(pd.Series(found)).tolist()
+    texts = [unify(text) for text in written]
+    if texts != written:
+        again, distinct = pd.factorize(np.array(texts, dtype=object))
+        return np.append(again, -1)[numbers].astype(np.int64), np.asarray(distinct, dtype=object)
+    return numbers.astype(np.int64), np.array(texts, dtype=object)
 
 
 def name_cells(values: pd.Series[Any]) -> npt.NDArray[np.object_]:

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import decimal
 import difflib
 import functools
 import keyword
@@ -78,7 +77,7 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.GtE: ast.LtE,
 }
 _QUOTED = re.compile(r"('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`)")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_NUMBER = re.compile(r"[+-]?([0-9]{1,400}\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _MEASUREMENT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 # What pandas knows beside the text, all of it True or False.
 _FLAGS = {"contains": {"case", "regex", "na"}, "startswith": {"na"}, "endswith": {"na"}}
@@ -267,9 +266,12 @@ class _Cells:
         return np.array([*self.distinct, None], dtype=object)[self.numbers]
 
     @functools.cached_property
-    def amounts(self) -> list[decimal.Decimal | None]:
-        """Number that each distinct cell is, None where it is none."""
-        return [decimal.Decimal(one) if _NUMBER.fullmatch(one) else None for one in self.distinct]
+    def amounts(self) -> list[int | float | None]:
+        """Number that each distinct cell is, None where it is none; whole ones of any length."""
+        return [
+            None if not _NUMBER.fullmatch(text) else float(text) if _has_part(text) else int(text)
+            for text in self.distinct.tolist()
+        ]
 
     @functools.cached_property
     def are_measurements(self) -> bool:
@@ -510,7 +512,7 @@ class _Condition:
         if isinstance(value, str):
             return cells.find(compare(text, unify(value)) for text in cells.distinct)
         self._read_amounts(node)
-        # Exactly: ids differ where floats of them do not.
+        # By Python: ids differ where floats of them do not.
         return cells.find(one is not None and compare(one, value) for one in cells.amounts)
 
     def _find_alike(
@@ -607,6 +609,10 @@ class _Condition:
         for name, column in self.quoted.items():
             shown = shown.replace(name, _quote(column))
         return _shorten(shown)
+
+
+def _has_part(number: str) -> bool:
+    return not number.lstrip("+-").isdigit()
 
 
 def _turn(operation: ast.cmpop) -> ast.cmpop:

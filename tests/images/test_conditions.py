@@ -449,6 +449,7 @@ IDS = pd.DataFrame(
     {
         "id": ["20240513123045000", "20240513123045001", "007", "7", "+5", "1e5", None],
         "share": ["0.50", "1", "0.5", "2.25", "10", None, "1.0"],
+        "tenth": ["0.1", "0.10", "3", None, None, None, None],
         "flag": ["true", "false", "TRUE", "True", "false", "False", "true"],
         "n": pd.array([1, 2, None, 4, 5, 6, 7], dtype="Int64"),
         "name": ["Mu\u0308ller", "M\u00fcller ", "Muller", "x", "x", "x", None],
@@ -477,6 +478,9 @@ IDS = pd.DataFrame(
         ("share == 0.5", [0, 2]),
         ("share == '0.5'", [2]),
         ("share == 1", [1, 6]),
+        ("tenth == 0.1", [0, 1]),
+        ("tenth > 0.1", [2]),
+        ("tenth in [0.1, 3]", [0, 1, 2]),
         ("share >= 2", [3, 4]),
         ("share * 2 > n", [3, 4]),
         ("share > n", [4]),
