@@ -370,6 +370,8 @@ class _Condition:
             msg = f"{self._show(node)} is no column; {_REMEDY}"
             raise TypeError(msg)
         name = self.quoted.get(node.id, node.id)
+        if name not in self._columns:
+            name = unicodedata.normalize("NFKC", name)
         if name == "index" and name not in self._columns:
             return self.frame.index.to_series()
         if name not in self._columns:

@@ -100,6 +100,8 @@ def list_standard_input(_source: Path, options: SourceOptions) -> pd.DataFrame:
 
 #: Endings of lists of paths.
 LIST_SUFFIXES = frozenset({".txt", ".json"})
+#: Endings of tables and lists that are not read, and that no picture has.
+UNREAD_SUFFIXES = frozenset({".jsonl", ".ndjson", ".xls", ".xlsx", ".ods", ".lst", ".list"})
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f]")
 
 
@@ -109,7 +111,7 @@ def list_list(source: Path, options: SourceOptions) -> pd.DataFrame:
     Raises
     ------
     SourceError
-        If it cannot be read, is no such list, or names nothing.
+        If it cannot be read, is no such list, or names nothing that is there.
 
     References
     ----------
@@ -132,7 +134,16 @@ def list_list(source: Path, options: SourceOptions) -> pd.DataFrame:
     if not paths:
         msg = f"the list {source} names no path; write one a line, or a JSON array of them"
         raise SourceError(msg)
-    root = options.root or _find_base(source.parent, paths)
+    bases = [options.root] if options.root else [source.parent, Path()]
+    root = next((base for base in bases if any((base / path).exists() for path in paths)), None)
+    if root is None:
+        where = " or ".join(str(base.absolute()) for base in bases)
+        msg = (
+            f"none of the {len(paths):,} paths in {source} is there, from {where}; the first is "
+            f"{write_name(paths[0])[:200]!r}. A {source.suffix} file is read as a list of paths: "
+            "name the folder that they start from with --root"
+        )
+        raise SourceError(msg)
     return list_files([root / path for path in paths], root, options)
 
 
@@ -149,14 +160,6 @@ def _parse_json(data: bytes, source: Path) -> list[str]:
         )
         raise SourceError(msg)
     return [path for path in paths if path.strip()]
-
-
-def _find_base(folder: Path, paths: Sequence[str]) -> Path:
-    """Return the folder that a list's paths start from: its own, else the current one."""
-    for base in (folder, Path()):
-        if any((base / path).exists() for path in paths):
-            return base
-    return folder
 
 
 def parse_paths(data: bytes) -> list[str]:

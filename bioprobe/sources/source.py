@@ -11,7 +11,13 @@ from bioprobe.errors import SourceError
 from bioprobe.images.image_table import ImageTable, concatenate, concatenate_columns
 from bioprobe.registry import SOURCES
 from bioprobe.sources.datasets import is_dataset
-from bioprobe.sources.files import LIST_SUFFIXES, STANDARD_INPUT, SourceOptions, list_files
+from bioprobe.sources.files import (
+    LIST_SUFFIXES,
+    STANDARD_INPUT,
+    UNREAD_SUFFIXES,
+    SourceOptions,
+    list_files,
+)
 from bioprobe.sources.folders import IMAGE_SUFFIXES
 from bioprobe.sources.tables import TABLE_SUFFIXES, list_table
 
@@ -75,7 +81,7 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
     Raises
     ------
     SourceError
-        If there is nothing there.
+        If there is nothing there, or a table or list that is not read.
     """
     prefix, colon, _ = str(source).partition(":")
     ending, added = source.suffix.lower().removeprefix("."), SOURCES.added
@@ -84,6 +90,12 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
             return name
     # At once, as there may be thousands.
     suffix = source.suffix.lower()
+    if suffix in UNREAD_SUFFIXES and source.is_file():
+        msg = (
+            f"{source} is no picture, and no table or list that is read: save a table as .csv, "
+            ".tsv or .parquet, a list of paths as .txt, one a line, or .json, an array"
+        )
+        raise SourceError(msg)
     if suffix not in TABLE_SUFFIXES | LIST_SUFFIXES and source.is_file():
         return ""
     if str(source) == STANDARD_INPUT:

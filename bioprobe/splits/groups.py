@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from bioprobe.cells import name_cells
 from bioprobe.errors import SelectionError
+from bioprobe.names import unify
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import (
     DUPLICATES_MASK,
@@ -131,6 +132,9 @@ def read_column(store: EmbeddingStore, column: str) -> Names:
         If there is no such column.
     """
     frame = store.images.frame
+    # A header may be written in another Unicode form than the column is asked for.
+    alike = (str(name) for name in frame.columns if unify(str(name)) == unify(column))
+    column = column if column in frame else next(alike, column)
     if column not in frame:
         msg = f"no column {column!r} in {store.folder}; there are: {', '.join(map(str, frame))}"
         raise SelectionError(msg)

@@ -269,6 +269,11 @@ def test_a_name_is_found_however_its_letters_are_composed() -> None:
     assert match_rows(frame, condition).tolist() == [False, True]
 
 
+def test_a_column_is_found_in_either_form_of_its_name() -> None:
+    frame = pd.DataFrame({"Gro\u0308\u00dfe (cm)": [1, 2]})
+    assert match_rows(frame, "`Gr\u00f6\u00dfe (cm)` == 2").tolist() == [False, True]
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_table_may_have_no_row(n: int) -> None:
     frame = FRAME.iloc[:n].drop(columns="size")

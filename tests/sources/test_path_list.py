@@ -122,6 +122,7 @@ def test_a_list_whose_paths_start_from_the_current_folder_is_found(
     monkeypatch.chdir(tmp_path)
     table = find_images([Path("lists/list.txt")])
     assert set(table.frame["root"]) == {str(tmp_path)}
+    (tmp_path / "lists" / "gone.jpg").touch()
     options = SourceOptions(root=Path("lists"), folder_rank=Rank.SPECIES)
     table = find_images([Path("lists/list.txt")], options)
     assert set(table.frame["root"]) == {str(tmp_path / "lists")}
@@ -136,6 +137,9 @@ def test_a_list_whose_paths_start_from_the_current_folder_is_found(
         ("a.json", b'["a.jpg"', "cannot be read as JSON"),
         ("a.json", b"[]", "names no path; write one a line, or a JSON array"),
         ("a.txt", b" \n", "names no path"),
+        ("a.txt", b"Notes of\nthe trip\n", r"none of the 2 paths in .*; the first is 'Notes of'"),
+        ("a.lst", b"a.jpg\n", r"a list of paths as \.txt, one a line, or \.json, an array"),
+        ("a.xlsx", b"PK", r"save a table as \.csv, \.tsv or \.parquet"),
         ("a.txt", b"\x89PNG\r\n\x1a\n\x00\x00\x01x", r"is no text; a file that ends in \.txt is"),
     ],
 )
