@@ -137,7 +137,7 @@ def list_list(source: Path, options: SourceOptions) -> pd.DataFrame:
     bases = [options.root] if options.root else [source.parent, Path()]
     root = next((base for base in bases if any((base / path).exists() for path in paths)), None)
     if root is None:
-        where = " or ".join(str(base.absolute()) for base in bases)
+        where = " or ".join(dict.fromkeys(str(base.absolute()) for base in bases))
         msg = (
             f"none of the {len(paths):,} paths in {source} is there, from {where}; the first is "
             f"{write_name(paths[0])[:200]!r}. A {source.suffix} file is read as a list of paths: "
