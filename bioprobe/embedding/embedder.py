@@ -14,11 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bioprobe.cells import write_cell
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.embedding.preparation import Listed, Prepared, prepare_on_demand
 from bioprobe.embedding.shard_buffer import EmbedSummary, Outcome, ShardBuffer
 from bioprobe.encoders.encoder import Encoder
-from bioprobe.images.image_table import FACT_COLUMNS, LOCATION_COLUMNS, ImageTable
+from bioprobe.images.image_table import (
+    FACT_COLUMNS,
+    LOCATION_COLUMNS,
+    ImageTable,
+    find_placeholders,
+)
 from bioprobe.images.location import DATASET_PREFIX, find_file
 from bioprobe.images.reading import MAX_PIXELS_PX, allow_pixels, ignore_pillow_warnings
 from bioprobe.store import EmbeddingStore
@@ -155,7 +161,8 @@ def _plain(value: object) -> object:
         return [_plain(part) for part in value]
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
-    return value
+    # By its text: a column is text as soon as one source has another type there.
+    return write_cell(value)
 
 
 _NO_DIRECTION = "the encoder gave a vector of zeros, or of numbers that are not finite"
@@ -171,6 +178,7 @@ def embed_images(
     max_pixels_px: int = MAX_PIXELS_PX,
     advance: Callable[[Outcome], None] | None = None,
     prune: bool = False,
+    no_label: Collection[str] = (),
 ) -> EmbedSummary:
     """Embed the images of a listing that a store does not have.
 
@@ -200,6 +208,8 @@ def embed_images(
         Whether rows are retired whose file is gone from the folders that the listing starts
         from, or whose row is gone from a data set that is listed. Where such a folder is missing
         or empty, as when a disk is not mounted, they stay.
+    no_label : collection of str
+        Labels that are none: where a listed image has one in the store, it is emptied.
 
     Returns
     -------
@@ -217,7 +227,7 @@ def embed_images(
     source = _bind(encoder, store)
     start_s = time.monotonic()
     with store.lock(), ignore_pillow_warnings(), allow_pixels(max_pixels_px):
-        run = _Run(ShardBuffer(EmbeddingStore.open(store.folder), source, batch_size))
+        run = _Run(ShardBuffer(EmbeddingStore.open(store.folder), source, batch_size), no_label)
         prepared = prepare_on_demand(
             _iter_listing(table),
             run.buffer.row_of_sha256,
@@ -268,10 +278,11 @@ def _closing(run: _Run) -> Iterator[None]:
 class _Run:
     """Decide for each prepared image what the store needs of it."""
 
-    def __init__(self, buffer: ShardBuffer) -> None:
+    def __init__(self, buffer: ShardBuffer, no_label: Collection[str]) -> None:
         self.buffer = buffer
         self.counts: collections.Counter[Outcome] = collections.Counter()
-        self._stored = buffer.store.images.frame
+        stored = find_placeholders(buffer.store.images.frame, no_label)
+        self._stored, self._is_emptied = stored.frame, stored.rows
         # By the whole path: a listing may start from another root than the store did.
         locations = self._stored["root"], self._stored["path"]
         files = [_join(root, path) for root, path in zip(*locations, strict=True)]
@@ -335,7 +346,7 @@ class _Run:
         if old_row is not None:
             stored = {str(name): value for name, value in self._stored.iloc[old_row].items()}
             if stored["sha256"] == image.facts["sha256"]:
-                if is_said(labels, stored):
+                if is_said(labels, stored) and not self._is_emptied[old_row]:
                     return Outcome.KEPT
                 row = stored | row
         return self.buffer.add(row, image.pixels, replaces=old_row)

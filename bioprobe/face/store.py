@@ -13,6 +13,7 @@ from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.asking import Asks
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.learning import Learns
+from bioprobe.face.opened import tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
@@ -20,12 +21,14 @@ from bioprobe.options import (
     RANK_NAMES,
     Device,
     Model,
+    NoLabel,
     Option,
     Precision,
     StoreFolder,
     With,
     list_given,
     question,
+    split_names,
 )
 from bioprobe.progress import Progress
 from bioprobe.result import PROBLEM, Note
@@ -91,9 +94,10 @@ def embed(
     sources: Annotated[
         str | Path | Sequence[str | Path],
         Option(
-            "Folders; image files; CSV, TSV or Parquet tables that name files; - for a list of "
-            "paths on standard input; folders of save_to_disk and Parquet files that hold "
-            "pictures; dataset:ORG/NAME[@REVISION][#SPLIT] on the Hugging Face hub.",
+            "Folders; image files; CSV, TSV or Parquet tables that name files; lists of paths "
+            "(.txt, one a line; .json, an array); - for a list on standard input; folders of "
+            "save_to_disk and Parquet files that hold pictures; "
+            "dataset:ORG/NAME[@REVISION][#SPLIT] on the Hugging Face hub.",
             ("-",),
             shell=list[Path],
         ),
@@ -175,6 +179,7 @@ def embed(
             shell=str,
         ),
     ] = None,
+    no_label: NoLabel = None,
     prune: Annotated[
         bool,
         Option(
@@ -189,8 +194,8 @@ def embed(
     Parameters
     ----------
     sources : str, Path or sequence of them
-        Folders, image files, tables that name files, ``-`` for a list of paths on standard input,
-        data sets.
+        Folders, image files, tables that name files, lists of paths (``.txt``, one a line;
+        ``.json``, an array), ``-`` for a list on standard input, data sets.
     store : str or Path
         Folder of the store; made where there is none.
     model : str, optional
@@ -221,6 +226,9 @@ def embed(
         does it.
     synonyms : str or Path, optional
         Table of synonyms and accepted names, for the list.
+    no_label : str or sequence of str, optional
+        Labels that are none, such as ``#N/A``: these cells are left empty, whatever their case,
+        and those that the store has of the images that are listed too.
     prune : bool
         Whether rows are retired whose file is gone.
     progress : callable, optional
@@ -246,6 +254,7 @@ def embed(
     >>> store = bp.embed("photos/", model="bioclip-2", store="embeddings/all")  # doctest: +SKIP
     """
     from bioprobe.embedding import embed_images, load_encoder_for, open_on_demand
+    from bioprobe.images.image_table import find_placeholders
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
@@ -261,11 +270,15 @@ def embed(
         tell=lambda text: read.append(Note(text)),
     )
     table = find_images([Path(one) for one in list_given(sources)], options)
+    given = split_names(no_label or ())
+    emptied = find_placeholders(table.frame, given)
+    table = dataclasses.replace(table, frame=emptied.frame)
     if names is not None:
         column = folder_label if folder_rank is None else None
         resolved = resolve_labels(table.frame, open_names(names, synonyms), column=column)
         table = dataclasses.replace(table, frame=table.frame.assign(**resolved.labels))
         read += resolved.notes
+    left = find_placeholders(table.frame)
     load = functools.partial(
         load_encoder_for, store, model=model, device=device, precision=precision,
         batch_size=batch_size, decoding=decoding,
@@ -273,9 +286,14 @@ def embed(
     opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
     summary = embed_images(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
-        advance=progress and count_outcomes(progress, len(table)),
+        no_label=given, advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
-    said = (*_describe_run(summary, Path(store), prune=prune), *read)
+    said = (
+        *_describe_run(summary, Path(store), prune=prune),
+        *read,
+        *tell_emptied(emptied.n_rows, emptied.counts),
+        *tell_placeholders(left.n_rows, left.counts),
+    )
     view = View.all(EmbeddingStore.open(store))
     filled = Store(view, model=model, device=device, said=said)
     filled.summary = summary
@@ -385,6 +403,7 @@ def from_vectors(
     store: str | Path | None = None,
     root: str | Path | None = None,
     path_column: str | None = None,
+    no_label: str | Sequence[str] | None = None,
     logit_scale: float | None = None,
     dtype: str | None = None,
 ) -> Store:
@@ -406,6 +425,8 @@ def from_vectors(
         Folder that the paths of the table start from, so that pictures are found.
     path_column : str, optional
         Column of the table that names the image.
+    no_label : str or sequence of str, optional
+        Labels that are none, such as ``#N/A``: these cells are left empty, whatever their case.
     logit_scale : float, optional
         Factor from cosine similarity to logits; by default that of the model.
     dtype : str, optional
@@ -438,7 +459,9 @@ def from_vectors(
 
     opened = _open_array(X, table)
     folder = Path(tempfile.mkdtemp(prefix="bioprobe-"), "vectors") if store is None else Path(store)
-    naming = RowNaming(path_column, None if root is None else Path(root))
+    naming = RowNaming(
+        path_column, None if root is None else Path(root), tuple(split_names(no_label or ()))
+    )
     summary = take_vectors(
         opened, folder, model=model, layout="array", logit_scale=logit_scale, dtype=dtype,
         naming=naming,
@@ -462,13 +485,14 @@ def _open_array(
     import numpy as np
     import pandas as pd
 
+    from bioprobe.cells import settle_frame
     from bioprobe.interchange.vector_source import BLOCK_ROWS, VectorBatch, VectorSource
 
     vectors = np.asarray(X, dtype=np.float32)
     if vectors.ndim != 2:
         msg = f"vectors are an array of shape (n_images, dim), got the shape {vectors.shape}"
         raise SourceError(msg)
-    frame = pd.DataFrame(index=range(len(vectors))) if table is None else pd.DataFrame(table)
+    frame = pd.DataFrame(index=range(len(vectors))) if table is None else settle_frame(table)
     if len(frame) != len(vectors):
         msg = f"{len(vectors):,} vectors need a row of the table each, got {len(frame):,} rows"
         raise SourceError(msg)

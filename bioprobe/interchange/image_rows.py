@@ -34,10 +34,13 @@ class RowNaming:
         there is none, a name is made of the file's name and the row.
     root : Path or None
         Folder that these names are relative to, where they are files.
+    no_label : tuple of str
+        Labels that are none.
     """
 
     path_column: str | None = None
     root: Path | None = None
+    no_label: tuple[str, ...] = ()
 
 
 def read_image_rows(

@@ -1,9 +1,11 @@
-"""Image files by name: given one by one, or as a list on standard input."""
+"""Image files by name: given one by one, in a list, or as a list on standard input."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,8 +30,8 @@ class SourceOptions:
     Parameters
     ----------
     root : Path or None
-        Folder to which the paths of a table or list are relative; by default the table's own
-        folder, and for a list the current one.
+        Folder to which the paths of a table or list are relative; by default its own folder; for
+        a list on standard input, or one of whose paths none is there, the current one.
     path_column : str or None
         Column of a table that names the file; by default the first found of ``path``,
         ``file_path``, ``file_name`` and their like. In a data set, the column of the pictures.
@@ -105,6 +107,70 @@ def list_standard_input(_source: Path, options: SourceOptions) -> pd.DataFrame:
         raise SourceError(msg)
     root = options.root or Path()
     return list_files([root / path for path in paths], root, options)
+
+
+#: Endings of lists of paths.
+LIST_SUFFIXES = frozenset({".txt", ".json"})
+#: Endings of tables and lists that are not read, and that no picture has.
+UNREAD_SUFFIXES = frozenset({".jsonl", ".ndjson", ".xls", ".xlsx", ".ods", ".lst", ".list"})
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f]")
+
+
+def list_list(source: Path, options: SourceOptions) -> pd.DataFrame:
+    """List the image files that a text file names, one a line, or a JSON array of texts.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read, is no such list, or names nothing that is there.
+
+    References
+    ----------
+    MegaDetector, ``run_detector_batch.py``, argument ``image_file``: a JSON file with a list of
+    image paths, or a text file with one path per line.
+    """
+    try:
+        data = source.read_bytes()
+    except OSError as error:
+        msg = f"{source} cannot be read ({error.strerror}); get the right to read it"
+        raise SourceError(msg) from error
+    is_json = source.suffix.lower() == ".json"
+    paths = _parse_json(data, source) if is_json else parse_paths(data)
+    if not is_json and any(_NO_TEXT.search(path) for path in paths):
+        msg = (
+            f"{source} is no text; a file that ends in .txt is read as a list of paths, one a "
+            "line. Give a picture its own ending, such as .jpg"
+        )
+        raise SourceError(msg)
+    if not paths:
+        msg = f"the list {source} names no path; write one a line, or a JSON array of them"
+        raise SourceError(msg)
+    bases = [options.root] if options.root else [source.parent, Path()]
+    root = next((base for base in bases if any((base / path).exists() for path in paths)), None)
+    if root is None:
+        where = " or ".join(dict.fromkeys(str(base.absolute()) for base in bases))
+        msg = (
+            f"none of the {len(paths):,} paths in {source} is there, from {where}; the first is "
+            f"{write_name(paths[0])[:200]!r}. A {source.suffix} file is read as a list of paths: "
+            "name the folder that they start from with --root"
+        )
+        raise SourceError(msg)
+    return list_files([root / path for path in paths], root, options)
+
+
+def _parse_json(data: bytes, source: Path) -> list[str]:
+    try:
+        paths = json.loads(data)
+    except ValueError as error:
+        msg = f"{source} cannot be read as JSON: {error}"
+        raise SourceError(msg) from error
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        msg = (
+            f'{source} is no list of paths; of JSON an array of texts is read, ["a.jpg", '
+            '"b.jpg"]. Write a table with labels as CSV, TSV or Parquet'
+        )
+        raise SourceError(msg)
+    return [path for path in paths if path.strip()]
 
 
 def parse_paths(data: bytes) -> list[str]:

@@ -88,7 +88,7 @@ def _is_image(file: Path) -> bool:
 
 def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> pd.DataFrame | None:
     """List what a metadata table names; None where it is one of another sort."""
-    frame = _read_lines(file) if file.suffix == ".jsonl" else read_table(file)
+    frame = read_table(file)
     if _METADATA_COLUMN not in frame.columns:
         return None
     return list_rows(frame, _METADATA_COLUMN, file, _without_root(options), root=folder)
@@ -97,16 +97,6 @@ def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> pd.DataF
 def _without_root(options: SourceOptions) -> SourceOptions:
     # The names are relative to the metadata's own folder, whatever other tables are relative to.
     return SourceOptions(rank_columns=options.rank_columns, tell=options.tell)
-
-
-def _read_lines(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_json(file, lines=True, dtype=False)
-    except ValueError as error:
-        msg = f"{file} cannot be read as JSON, one object a line: {error}"
-        raise SourceError(msg) from error
 
 
 def _add_folder_labels(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cells import mend_floats
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, StoreError
 from bioprobe.files import explaining_refusal
@@ -205,7 +206,7 @@ class EmbeddingStore:
         """The image table of every row, retired ones included."""
         shards_dir = self.folder / "shards"
         frames = [read_images(shards_dir, record) for record in self.manifest.present_shards]
-        return ImageTable.build(concatenate(frames) if frames else _empty_frame())
+        return ImageTable.build(concatenate(mend_floats(frames)) if frames else _empty_frame())
 
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:

@@ -8,9 +8,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bioprobe.cells import name_cells
 from bioprobe.errors import PromptError
 from bioprobe.files import read_lines, read_table
-from bioprobe.images.image_table import ImageTable, write_cells
+from bioprobe.images.image_table import ImageTable
 from bioprobe.options import split_names
 from bioprobe.sources.tables import TABLE_SUFFIXES
 from bioprobe.store import EmbeddingStore
@@ -153,12 +154,12 @@ def _read_class_table(path: Path, level: str) -> tuple[Classes, Phrases]:
     text_column = next((spelt[one] for one in _TEXT_COLUMNS if one in spelt), None)
     if text_column is None and str(class_column).strip().lower() == "bin":
         text_column = next((name for name in frame.columns if name != class_column), None)
-    names = write_cells(frame[class_column])
+    names = name_cells(frame[class_column])
     if (names == "").any():
         line = int((names == "").argmax()) + 2
         msg = f"{path} line {line}: no class in column {class_column!r}; fill it in"
         raise PromptError(msg)
-    texts = names if text_column is None else write_cells(frame[text_column])
+    texts = names if text_column is None else name_cells(frame[text_column])
     labels = read_labels(frame.drop(columns=[class_column]))
     lineages = labels[[rank.value for rank in RANKS]].itertuples(index=False, name=None)
     phrases: dict[str, list[str]] = {}
