@@ -9,24 +9,16 @@ from bioprobe.calibration.calibrators import (
     to_probabilities,
 )
 from bioprobe.calibration.conformal import fit_conformal, measure_sets
-from bioprobe.calibration.reliability import bootstrap_ece, measure_reliability
-from bioprobe.calibration.unknown import leave_out_species, measure_detection
-from bioprobe.task.decisions import (
-    choose_confidence,
-    choose_roll_up,
-    measure_risk_coverage,
-    roll_up,
-)
+from bioprobe.calibration.reliability import measure_reliability
+from bioprobe.calibration.unknown import measure_detection
+from bioprobe.task.decisions import choose_roll_up, measure_risk_coverage, roll_up
 
 __all__ = [
     "KINDS",
     "Calibrator",
-    "bootstrap_ece",
-    "choose_confidence",
     "choose_roll_up",
     "fit_calibrator",
     "fit_conformal",
-    "leave_out_species",
     "measure_detection",
     "measure_reliability",
     "measure_risk_coverage",

@@ -53,13 +53,6 @@ class Reliability:
         gaps = np.abs(self.confidences * self.n_images - self.n_right)[filled]
         return float(gaps.sum() / self.n_images.sum()) if filled.any() else float("nan")
 
-    @property
-    def overconfidence(self) -> float:
-        """Mean confidence less accuracy; negative where answers are better than they say."""
-        n = self.n_images.sum()
-        said = float(np.nansum(self.confidences * self.n_images))
-        return (said - float(self.n_right.sum())) / n if n else float("nan")
-
     def to_frame(self) -> pd.DataFrame:
         """Return one row a bin: edges, images, confidence, accuracy and its Wilson interval."""
         import pandas as pd
@@ -119,77 +112,6 @@ def measure_reliability(
     total = np.bincount(bins, weights=confidences, minlength=n_bins)
     means = np.divide(total, n, out=np.full(n_bins, np.nan), where=n > 0)
     return Reliability(edges, n, np.bincount(bins[right], minlength=n_bins), means)
-
-
-def bootstrap_ece(
-    right: npt.NDArray[np.bool_],
-    confidences: npt.NDArray[Any],
-    *,
-    n_bins: int = 15,
-    binning: str = "equal-width",
-    groups: npt.NDArray[Any] | None = None,
-    n_resamples: int = 1000,
-    level_fraction: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return an interval of the expected calibration error.
-
-    The error of a sample is too high, since chance gaps do not cancel; that of a resample is too
-    high once more. So the lower end is that of the basic bootstrap, which takes this off, and 0
-    where gaps of chance alone would be as wide; the upper end is that of the resamples. In
-    simulation it covers at least 90% at a nominal 95%, from no error at all to one of .2.
-
-    Parameters
-    ----------
-    right : ndarray of bool, shape (n_images,)
-        Whether each answer is right.
-    confidences : ndarray of float, shape (n_images,)
-        Its probability.
-    n_bins, binning
-        As for :func:`measure_reliability`; the bins are those of the sample.
-    groups : ndarray, shape (n_images,), optional
-        Images that are drawn together; ``""`` is one on its own.
-    n_resamples : int
-        Number of resamples.
-    level_fraction : float
-        Coverage of the interval.
-    seed : int
-        Of the resamples.
-
-    Returns
-    -------
-    low, high : float
-        In [0, 1]; not numbers where there is no image.
-
-    References
-    ----------
-    Davison and Hinkley 1997, *Bootstrap Methods and their Application*, §5.2 (basic interval);
-    Kumar, Liang and Ma 2019, *Verified Uncertainty Calibration* (bias of the plug-in);
-    Vaicenavicius et al. 2019, *Evaluating model calibration in classification* (gaps of chance).
-    """
-    from bioprobe.splits.making import number_groups
-
-    if not len(right):
-        return float("nan"), float("nan")
-    bins = _find_bins(confidences, _find_edges(confidences, n_bins, binning))
-    numbers = number_groups(groups, len(right))
-    n_groups = int(numbers.max()) + 1
-    # The gap of a bin is a sum over images: each group brings its part of it.
-    gaps = np.zeros((n_groups, n_bins))
-    np.add.at(gaps, (numbers, bins), confidences - right)
-    sizes = np.bincount(numbers).astype(np.float64)
-    random = np.random.default_rng(seed)
-    drawn = np.empty((n_resamples, n_bins))
-    for i in range(n_resamples):
-        times = np.bincount(random.integers(0, n_groups, n_groups), minlength=n_groups)
-        drawn[i] = (times @ gaps) / (times @ sizes)
-    whole = gaps.sum(axis=0) / len(right)
-    found = float(np.abs(whole).sum())
-    by_chance = np.quantile(np.abs(drawn - whole).sum(axis=1), level_fraction)
-    tail = (1 - level_fraction) / 2
-    high = float(np.quantile(np.abs(drawn).sum(axis=1), 1 - tail))
-    low = 0.0 if found <= by_chance else max(0.0, 2 * found - high)
-    return low, min(1.0, high)
 
 
 def _find_edges(confidences: npt.NDArray[Any], n_bins: int, binning: str) -> Doubles:

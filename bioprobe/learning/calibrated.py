@@ -15,8 +15,12 @@ from bioprobe.calibration.calibrators import (
     to_logits,
 )
 from bioprobe.calibration.conformal import ConformalSets, fit_conformal
-from bioprobe.calibration.unknown import UnknownDetection, measure_detection, score_max_softmax
-from bioprobe.errors import SelectionError
+from bioprobe.calibration.unknown import (
+    UnknownDetection,
+    find_limit,
+    measure_detection,
+    score_max_softmax,
+)
 from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe
 from bioprobe.probes.probe import Probe
@@ -121,14 +125,14 @@ class Calibration:
             self.probabilities, probe.classes.taxonomy, self.answers.truth, accuracy
         )
 
-    def fit_sets(self, coverage_fraction: float) -> ConformalSets:
-        """Choose the limit of conformal sets with a coverage.
+    def fit_sets(self, coverage_fraction: float, kind: str = "lac") -> ConformalSets:
+        """Choose the limit of conformal sets of a kind with a coverage.
 
         See Also
         --------
         bioprobe.calibration.conformal.fit_conformal : How.
         """
-        return fit_conformal(self.probabilities, self.answers.truth, coverage_fraction)
+        return fit_conformal(self.probabilities, self.answers.truth, coverage_fraction, kind)
 
     def find_unknown_limit(self, recall_fraction: float = 0.95) -> float:
         """Return the score above which an image is called unknown.
@@ -141,23 +145,16 @@ class Calibration:
         recall_fraction : float
             Share of known images that is to be taken for known, in (0, 1].
         """
-        known = np.sort(self._score_unknown()[self.answers.truth >= 0])
-        if not len(known):
-            msg = "no held-out image is of a known class: nothing tells how sure these are"
-            raise SelectionError(msg)
-        return float(known[int(np.ceil(recall_fraction * len(known) - 1e-9)) - 1])
+        known = score_max_softmax(self.probabilities)[self.answers.truth >= 0]
+        return find_limit(known, recall_fraction)
 
     def measure_unknown(self, recall_fraction: float = 0.95) -> UnknownDetection | None:
         """Measure on the held-out images how well unknown ones are told; None if there are none."""
         is_unknown = self.answers.truth < 0
         if not is_unknown.any() or is_unknown.all():
             return None
-        return measure_detection(
-            "max_softmax", self._score_unknown(), is_unknown, recall_fraction=recall_fraction
-        )
-
-    def _score_unknown(self) -> npt.NDArray[np.float32]:
-        return score_max_softmax(self.probabilities)
+        scores = score_max_softmax(self.probabilities)
+        return measure_detection(scores, is_unknown, self.find_unknown_limit(recall_fraction))
 
 
 def fit_calibration(answers: HeldOutAnswers, kind: str = "temperature") -> Calibration:

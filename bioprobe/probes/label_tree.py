@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -209,14 +208,6 @@ class LabelTree:
         above = self.paths[: self.n_leaves].ravel()
         return np.bincount(above[above >= 0], minlength=len(self.paths))
 
-    def nodes_at(self, rank_index: int) -> Places:
-        """Return the nodes of a rank, ascending."""
-        return np.flatnonzero(self.depths == rank_index)
-
-    def names_at(self, rank_index: int) -> npt.NDArray[np.str_]:
-        """Return the names of the nodes of a rank; a homonym is followed by its parent."""
-        return make_unique_names(self.lineages[self.nodes_at(rank_index)])
-
     def find_common(self, one: Places, other: Places) -> Places:
         """Return the lowest node that is or lies above both of two nodes, -1 for the root.
 
@@ -261,25 +252,6 @@ class LabelTree:
                         break
         placed = [known[tuple(row)] for row in lineages]
         return np.array(placed, dtype=np.int64).reshape(len(lineages), self.n_ranks)
-
-    def sum_at(self, rank_index: int, probabilities: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Sum the probabilities of leaves into those of the nodes of a rank.
-
-        Parameters
-        ----------
-        rank_index : int
-            Position of the rank, 0 for the broadest.
-        probabilities : ndarray of float, shape (n_images, n_leaves)
-
-        Returns
-        -------
-        ndarray of float, shape (n_images, n_nodes at the rank)
-            In the order of :meth:`nodes_at`. What leaves with a hole at the rank have is in none
-            of them.
-        """
-        nodes = self.nodes_at(rank_index)
-        belongs = self.ancestors[: self.n_leaves][:, nodes].astype(probabilities.dtype)
-        return np.asarray((belongs.T @ probabilities.T).T)
 
     def _paths_of(self, nodes: Places) -> Places:
         return np.where(nodes[:, np.newaxis] >= 0, self.paths[nodes], -1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bioprobe.calibration import bootstrap_ece, measure_reliability
+from bioprobe.calibration import measure_reliability
 from bioprobe.errors import SelectionError
 from bioprobe.intervals import Accuracy
 
@@ -16,7 +16,6 @@ def test_ece_is_the_mean_gap_by_hand() -> None:
     assert found.confidences == pytest.approx([0.15, 0.825])
     # (2 · |.15 − .5| + 4 · |.825 − .75|) / 6
     assert found.ece == pytest.approx(1 / 6)
-    assert found.overconfidence == pytest.approx(3.6 / 6 - 4 / 6)
 
 
 def test_a_bin_holds_its_upper_edge() -> None:
@@ -46,9 +45,7 @@ def test_equal_confidences_are_in_one_bin(binning: str) -> None:
 def test_no_answers_have_no_error() -> None:
     found = measure_reliability(np.zeros(0, dtype=bool), np.zeros(0))
     assert np.isnan(found.ece)
-    assert np.isnan(found.overconfidence)
     assert len(found.to_frame()) == 15
-    assert np.isnan(bootstrap_ece(np.zeros(0, dtype=bool), np.zeros(0))).all()
 
 
 def test_the_table_has_wilsons_interval() -> None:
@@ -62,40 +59,3 @@ def test_bins_that_are_none_are_refused() -> None:
     for n_bins, binning in ((0, "equal-width"), (5, "equal")):
         with pytest.raises(SelectionError, match="bins are equal-width or equal-mass"):
             measure_reliability(np.array([True]), np.array([1.0]), n_bins=n_bins, binning=binning)
-
-
-@pytest.mark.parametrize("excess", [0.0, 0.02, 0.05, 0.15])
-def test_the_interval_covers_the_true_error(excess: float) -> None:
-    # Confidences are too high by the excess everywhere: that is the true error.
-    covered = 0
-    for seed in range(100):
-        random = np.random.default_rng(seed)
-        confidences = random.uniform(0.3, 0.95, 500)
-        right = random.random(500) < confidences - excess
-        low, high = bootstrap_ece(right, confidences, n_bins=10, n_resamples=300, seed=seed)
-        covered += low <= excess <= high
-    assert 88 <= covered <= 100
-
-
-def test_images_of_a_group_are_drawn_together() -> None:
-    random = np.random.default_rng(0)
-    groups = np.repeat([f"burst {i}" for i in range(20)], 20)
-    confidences = np.full(400, 0.5)
-    right = np.repeat(random.random(20) < 0.7, 20)
-    apart = bootstrap_ece(right, confidences)
-    together = bootstrap_ece(right, confidences, groups=groups)
-    assert together[1] - together[0] > 1.5 * (apart[1] - apart[0])
-    alone = np.full(400, "", dtype=object)
-    assert bootstrap_ece(right, confidences, groups=alone) == apart
-
-
-def test_seed_level_and_binning_change_the_interval() -> None:
-    random = np.random.default_rng(1)
-    confidences = random.random(300)
-    right = random.random(300) < confidences**2
-    usual = bootstrap_ece(right, confidences)
-    assert usual == bootstrap_ece(right, confidences)
-    assert usual != bootstrap_ece(right, confidences, seed=1)
-    assert usual != bootstrap_ece(right, confidences, binning="equal-mass")
-    narrow = bootstrap_ece(right, confidences, level_fraction=0.5)
-    assert usual[0] < narrow[0] < narrow[1] < usual[1]
