@@ -18,13 +18,11 @@ from bioprobe.probes.hierarchical_fit import (
     multiply_paths,
 )
 from bioprobe.probes.label_tree import LabelTree
-from bioprobe.probes.probe import Dimension, Probe, Sweep
+from bioprobe.probes.probe import Dimension, Probe, Sweep, judge
 from bioprobe.types import Arrays, Names, Places, Vectors
 
 _METHODS = ("softmax", "local")
 _SMOOTHING = 0.2
-# What scikit-learn's log_loss puts in the place of a probability of 0, for float32.
-_TINY = float(np.finfo(np.float32).eps)
 
 
 class HierarchicalProbe(Probe):
@@ -287,7 +285,4 @@ class HierarchicalProbe(Probe):
     def _judge(self, vectors: Vectors, lineages: Names) -> tuple[float, float]:
         """Return accuracy and log-loss at the lowest rank."""
         truth = self.tree_.place(lineages)[:, -1]
-        probabilities = self.predict_proba(vectors)
-        found = np.where(truth >= 0, probabilities[np.arange(len(truth)), truth], 0)
-        right = probabilities.argmax(axis=1) == truth
-        return float(right.mean()), float(-np.log(np.maximum(found, _TINY)).mean())
+        return judge(self.predict_proba(vectors), truth)

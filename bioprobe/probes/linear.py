@@ -10,21 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import ProbeError
+from bioprobe.probes.closed_form import AffineProbe
 from bioprobe.probes.lbfgs import Stop
 from bioprobe.probes.objective import ABSENT, Problems
 from bioprobe.probes.path import EigenBasis, solve, sweep_values
-from bioprobe.probes.probe import (
-    Dimension,
-    Probe,
-    Sweep,
-    space_values,
-)
-from bioprobe.types import (
-    Arrays,
-    Doubles,
-    Places,
-    Vectors,
-)
+from bioprobe.probes.probe import Dimension, Sweep, space_values
+from bioprobe.types import Doubles, Places, Vectors
 
 BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
 
@@ -184,7 +175,7 @@ def _mix(rows: Rows, balance: Balance) -> Rows:
     )
 
 
-class LinearProbe(Probe):
+class LinearProbe(AffineProbe):
     r"""Logistic regression with a ridge penalty, solved on all rows at once.
 
     The objective is that of scikit-learn's ``LogisticRegression``,
@@ -239,8 +230,6 @@ class LinearProbe(Probe):
         Dimension("gamma", (2.0, 1.0, 3.0), ("balance", "focal")),
         Dimension("alpha", (0.2, 0.1, 0.4), ("balance", "mixup")),
     )
-    coef_: npt.NDArray[np.float32]
-    intercept_: npt.NDArray[np.float32]
     n_iter_: int
 
     def __init__(
@@ -266,20 +255,13 @@ class LinearProbe(Probe):
         self.seed = seed
         self.prior = prior
 
-    def fit(
-        self,
-        X: Vectors,  # noqa: N803
-        y: npt.NDArray[Any],
-        sample_weight: npt.NDArray[np.floating] | None = None,
-    ) -> Self:
+    def fit(self, X: Vectors, y: npt.NDArray[Any]) -> Self:  # noqa: N803
         """Learn from vectors, shape (n_images, dim), unit rows, and their classes.
 
         Parameters
         ----------
         X : ndarray of float32, shape (n_images, dim), unit rows
         y : ndarray, shape (n_images,)
-        sample_weight : ndarray, shape (n_images,), optional
-            At least 0; 1 for every row unless given.
 
         Raises
         ------
@@ -288,10 +270,9 @@ class LinearProbe(Probe):
         """
         X, self.classes_, targets = _check(X, y)  # noqa: N806
         _check_values(np.array([self.C]))
-        weights = _check_weights(sample_weight, len(X))
         balance = Balance(self.balance, self.tau, self.gamma, self.alpha, self.seed)
         prior = _check_prior(self.prior, len(self.classes_), X.shape[1])
-        rows = make_rows(Rows(X, targets, weights), balance)
+        rows = make_rows(Rows(X, targets, np.ones(len(X))), balance)
         basis = EigenBasis.of(rows.vectors)
         problems = _pose(basis, rows, rows.weights[:, np.newaxis], len(self.classes_), balance)
         stop = Stop(self.tol, self.max_iter, noise=0.0)
@@ -304,23 +285,6 @@ class LinearProbe(Probe):
         self.coef_ = found.coefficients.astype(np.float32)
         self.intercept_ = found.intercepts.astype(np.float32)
         self.n_iter_ = found.n_iter
-        self.n_features_in_ = X.shape[1]
-        return self
-
-    def decision_function(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
-        """Return the logits, float32 of shape (n_images, n_classes)."""
-        rows = np.asarray(X, dtype=np.float32)
-        return np.asarray(rows @ self.coef_.T + self.intercept_)
-
-    def to_arrays(self) -> Arrays:
-        """Return the coefficients and intercepts."""
-        return {"coef": self.coef_, "intercept": self.intercept_}
-
-    def set_arrays(self, arrays: Arrays, classes: npt.NDArray[Any]) -> Self:
-        """Take what :meth:`to_arrays` returned, so that predictions are the same again."""
-        self.coef_, self.intercept_ = arrays["coef"], arrays["intercept"]
-        self.classes_ = classes
-        self.n_features_in_ = self.coef_.shape[1]
         return self
 
     @classmethod
@@ -461,19 +425,6 @@ def _check_values(values: Doubles) -> None:
     if not (np.isfinite(values) & (values > 0)).all():
         msg = f"C is above 0, got {values.tolist()}"
         raise ProbeError(msg)
-
-
-def _check_weights(weights: npt.NDArray[np.floating] | None, n_images: int) -> Doubles:
-    if weights is None:
-        return np.ones(n_images)
-    given = np.asarray(weights, dtype=np.float64)
-    if given.shape != (n_images,) or not (given >= 0).all() or not given.any():
-        msg = (
-            f"sample_weight needs a number of at least 0 for each of {n_images} rows, and one "
-            f"above 0; got shape {given.shape}"
-        )
-        raise ProbeError(msg)
-    return given
 
 
 def _check_prior(

@@ -286,74 +286,6 @@ class ChosenConfidence:
 _N_TRIED = 100
 
 
-@dataclasses.dataclass(frozen=True)
-class RolledUp:
-    """One answer an image, at the deepest rank whose summed probability passes a confidence.
-
-    Parameters
-    ----------
-    levels : tuple of Taxonomy
-        Classes at each rank, from kingdom down to that of the classifier.
-    best : ndarray of int64, shape (n_images, n_ranks)
-        Class at each rank, as in :class:`bioprobe.zeroshot.zeroshot.Decisions`.
-    scores : ndarray of float32, shape (n_images, n_ranks)
-        Their summed probabilities.
-    depths : ndarray of int64, shape (n_images,)
-        Rank of the answer, 0 for kingdom; -1 where no rank passes.
-    """
-
-    levels: tuple[Taxonomy, ...]
-    best: Places
-    scores: npt.NDArray[np.float32]
-    depths: Places
-
-    def find_right(self, ancestors: Places) -> npt.NDArray[np.bool_]:
-        """Tell which answers are the truth or an ancestor of it, shape (n_images,).
-
-        Parameters
-        ----------
-        ancestors : ndarray of int64, shape (n_images, n_ranks)
-            True class at each rank, -1 where unknown: see :func:`find_ancestors`.
-        """
-        images = np.flatnonzero(self.depths >= 0)
-        right = np.zeros(len(self.depths), dtype=bool)
-        at = self.depths[images]
-        truth = ancestors[images, at]
-        right[images] = (truth >= 0) & (self.best[images, at] == truth)
-        return right
-
-
-def roll_up(probabilities: npt.NDArray[Any], classes: Taxonomy, confidence: float) -> RolledUp:
-    """Answer each image at the deepest rank whose summed probability passes a confidence.
-
-    Parameters
-    ----------
-    probabilities : ndarray of float, shape (n_images, n_classes)
-        Calibrated, if the confidence is to mean what it says.
-    classes : Taxonomy
-        In the order of the columns.
-    confidence : float
-        In (0, 1].
-
-    Raises
-    ------
-    SelectionError
-        If probabilities and classes do not fit each other, or the confidence is out of range.
-
-    References
-    ----------
-    SpeciesNet, ``geofence_utils.roll_up_labels_to_first_matching_level``; Valmadre 2022,
-    *Hierarchical classification at multiple operating points*.
-    """
-    if probabilities.shape[1] != len(classes) or not 0 < confidence <= 1:
-        msg = (
-            f"rolling up takes one column a class and a confidence in (0, 1]; got "
-            f"{probabilities.shape[1]} columns, {len(classes)} classes, {confidence:g}"
-        )
-        raise SelectionError(msg)
-    return _roll_up(probabilities, _group(classes), confidence)
-
-
 def decide(predictions: Predictions, confidence: float) -> Decisions:
     """Answer each image of predictions at the deepest rank that passes a confidence.
 
@@ -374,32 +306,15 @@ def decide(predictions: Predictions, confidence: float) -> Decisions:
     if predictions.rank is None:
         msg = "classes that are no taxa have no ranks above to answer at"
         raise SelectionError(msg)
-    rolled = roll_up(predictions.to_dense(), predictions.classes.taxonomy, confidence)
+    if not 0 < confidence <= 1:
+        msg = f"an answer is given from a confidence in (0, 1], got {confidence:g}"
+        raise SelectionError(msg)
+    levels, positions = _group(predictions.classes.taxonomy)
+    best, scores, depths = back_off_rows(predictions.to_dense(), positions, confidence)
     return Decisions(
-        predictions.images, predictions.rows, rolled.levels, rolled.best, rolled.scores,
-        rolled.depths, confidence, predictions.provenance, predictions.taught, predictions.columns,
-        predictions.notes,
+        predictions.images, predictions.rows, levels, best, scores, depths, confidence,
+        predictions.provenance, predictions.taught, predictions.columns, predictions.notes,
     )  # fmt: skip
-
-
-def find_ancestors(classes: Taxonomy, truth: Places) -> Places:
-    """Return the true class at each rank down to that of the classes, -1 where unknown.
-
-    Parameters
-    ----------
-    classes : Taxonomy
-        Of the classifier.
-    truth : ndarray of int64, shape (n_images,)
-        Position in them, -1 where unknown.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_images, n_ranks)
-    """
-    table = np.stack([positions for _, positions in _group(classes)], axis=1)
-    found = np.full((len(truth), table.shape[1]), -1, dtype=np.int64)
-    found[truth >= 0] = table[truth[truth >= 0]]
-    return found
 
 
 def choose_roll_up(
@@ -424,6 +339,11 @@ def choose_roll_up(
     ------
     SelectionError
         If no row has a label among the classes, or a fraction is out of range.
+
+    References
+    ----------
+    SpeciesNet, ``geofence_utils.roll_up_labels_to_first_matching_level``; Valmadre 2022,
+    *Hierarchical classification at multiple operating points*.
     """
     known = truth >= 0
     if not known.any() or not 0 < accuracy <= 1:
@@ -431,26 +351,23 @@ def choose_roll_up(
             f"choosing takes labelled rows ({known.sum()}) and an accuracy in (0, 1]: {accuracy:g}"
         )
         raise SelectionError(msg)
-    values, groups = probabilities[known], _group(classes)
-    ancestors, n_known = find_ancestors(classes, truth[known]), int(known.sum())
+    values, n_known = np.asarray(probabilities[known], dtype=np.float32), int(known.sum())
+    _, positions = _group(classes)
+    ancestors = np.stack(positions, axis=1)[truth[known]]
     chosen = ChosenConfidence(math.inf, Accuracy(1, 0, 0), n_known)
     for confidence in np.linspace(1, 0, _N_TRIED, endpoint=False).tolist():
-        rolled = _roll_up(values, groups, confidence)
-        n = int((rolled.depths >= 0).sum())
-        measured = Accuracy(1, int(rolled.find_right(ancestors).sum()), n)
-        if n and measured.fraction >= accuracy - 1e-9:
+        best, _, depths = back_off_rows(values, positions, confidence)
+        answered = np.flatnonzero(depths >= 0)
+        at = depths[answered]
+        n_right = int((best[answered, at] == ancestors[answered, at]).sum())
+        measured = Accuracy(1, n_right, len(answered))
+        if len(answered) and measured.fraction >= accuracy - 1e-9:
             chosen = ChosenConfidence(confidence, measured, n_known)
     return chosen
 
 
-def _group(classes: Taxonomy) -> list[tuple[Taxonomy, Places]]:
+def _group(classes: Taxonomy) -> tuple[tuple[Taxonomy, ...], tuple[Places, ...]]:
+    """Return the classes at each rank down to the deepest, and where each class belongs."""
     deepest = max(taxon.depth for taxon in classes)
-    return [classes.group(rank) for rank in RANKS[: deepest + 1]]
-
-
-def _roll_up(
-    probabilities: npt.NDArray[Any], groups: list[tuple[Taxonomy, Places]], confidence: float
-) -> RolledUp:
-    values = np.asarray(probabilities, dtype=np.float32)
-    answers = back_off_rows(values, [positions for _, positions in groups], confidence)
-    return RolledUp(tuple(level for level, _ in groups), *answers)
+    levels, positions = zip(*map(classes.group, RANKS[: deepest + 1]), strict=True)
+    return levels, positions

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bioprobe.calibration import measure_risk_coverage
+from bioprobe.task.decisions import measure_risk_coverage
 
 
 def test_risk_at_each_coverage_by_hand() -> None:

@@ -10,8 +10,15 @@ from scipy.special import softmax
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import log_loss
 
-from bioprobe.calibration import KINDS, fit_calibrator, restore_calibrator, to_logits
-from bioprobe.calibration.calibrators import IsotonicScaling, TemperatureScaling, to_probabilities
+from bioprobe.calibration.calibrators import (
+    KINDS,
+    IsotonicScaling,
+    TemperatureScaling,
+    fit_calibrator,
+    restore_calibrator,
+    to_logits,
+    to_probabilities,
+)
 from bioprobe.errors import SelectionError
 
 Floats = npt.NDArray[Any]

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bioprobe.calibration import fit_conformal, measure_sets, to_probabilities
-from bioprobe.calibration.conformal import KINDS
+from bioprobe.calibration.calibrators import to_probabilities
+from bioprobe.calibration.conformal import KINDS, fit_conformal, measure_sets
 from bioprobe.errors import SelectionError
 
 Draw = Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]

@@ -9,14 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bioprobe.calibration import (
-    fit_calibrator,
-    fit_conformal,
-    measure_reliability,
-    measure_sets,
-    to_probabilities,
-)
-from bioprobe.calibration.conformal import KINDS
+from bioprobe.calibration.calibrators import fit_calibrator, to_probabilities
+from bioprobe.calibration.conformal import KINDS, fit_conformal, measure_sets
+from bioprobe.calibration.reliability import measure_reliability
 from bioprobe.calibration.unknown import find_limit, measure_detection, score_max_softmax
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.prompts import PromptSet, TextType, read_templates

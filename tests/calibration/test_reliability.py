@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bioprobe.calibration import measure_reliability
+from bioprobe.calibration.reliability import measure_reliability
 from bioprobe.errors import SelectionError
 from bioprobe.intervals import Accuracy
 

@@ -81,15 +81,6 @@ def test_two_classes_are_those_of_the_binary_objective() -> None:
     assert probe.decision_function(x).shape == (100, 2)
 
 
-def test_sample_weights_are_those_of_scikit_learn() -> None:
-    x, y = draw(150, 8, 4)
-    weights = np.random.default_rng(3).integers(0, 4, len(y)).astype(np.float64)
-    weights[:4] = 1
-    probe = LinearProbe(5.0).fit(x, y, sample_weight=weights)
-    reference = lbfgs(5.0).fit(x.astype(np.float64), y, sample_weight=weights)
-    np.testing.assert_allclose(probe.predict_proba(x), reference.predict_proba(x), atol=1e-4)
-
-
 def test_class_weight_is_scikit_learns_balanced() -> None:
     x, y = draw(150, 8, 4)
     probe = LinearProbe(5.0, balance="class-weight").fit(x, y)
@@ -128,8 +119,9 @@ def test_made_up_rows_are_learnt_from_as_rows(name: str) -> None:
     probe = LinearProbe(5.0, balance=name, seed=4).fit(x, y)
     targets = np.searchsorted(probe.classes_, y)
     made = make_rows(Rows(x, targets, np.ones(len(y))), Balance(name, seed=4))
-    plain = LinearProbe(5.0).fit(made.vectors, made.targets, made.weights)
-    np.testing.assert_allclose(probe.coef_, plain.coef_, atol=1e-4)
+    vectors = made.vectors.astype(np.float64)
+    reference = lbfgs(5.0).fit(vectors, made.targets, sample_weight=made.weights)
+    np.testing.assert_allclose(probe.predict_proba(x), reference.predict_proba(x), atol=1e-4)
 
 
 def test_every_balance_changes_the_probe() -> None:
@@ -230,20 +222,18 @@ NAMES = np.array(list("aab"))
 
 
 @pytest.mark.parametrize(
-    ("probe", "x", "y", "weights", "message"),
+    ("probe", "x", "y", "message"),
     [
-        (LinearProbe(), NO_ROWS, NAMES[:0], None, "at least one vector"),
-        (LinearProbe(), ROWS, NAMES[:2], None, r"shape \(3, 3\) and 2 classes"),
-        (LinearProbe(), ROWS * np.nan, NAMES, None, "3 of 3 vectors are not finite"),
-        (LinearProbe(0.0), ROWS, NAMES, None, "C is above 0"),
-        (LinearProbe(balance="fair"), ROWS, NAMES, None, "no balance 'fair'"),
-        (LinearProbe(prior=np.ones((2, 2))), ROWS, NAMES, None, r"needs the shape \(2, 3\)"),
-        (LinearProbe(), ROWS, NAMES, np.zeros(3), "sample_weight needs a number"),
-        (LinearProbe(), ROWS, NAMES, np.array([1.0, -1, 1]), "sample_weight needs a number"),
+        (LinearProbe(), NO_ROWS, NAMES[:0], "at least one vector"),
+        (LinearProbe(), ROWS, NAMES[:2], r"shape \(3, 3\) and 2 classes"),
+        (LinearProbe(), ROWS * np.nan, NAMES, "3 of 3 vectors are not finite"),
+        (LinearProbe(0.0), ROWS, NAMES, "C is above 0"),
+        (LinearProbe(balance="fair"), ROWS, NAMES, "no balance 'fair'"),
+        (LinearProbe(prior=np.ones((2, 2))), ROWS, NAMES, r"needs the shape \(2, 3\)"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_refused(
-    probe: LinearProbe, x: Vectors, y: Labels, weights: npt.NDArray[np.float64] | None, message: str
+    probe: LinearProbe, x: Vectors, y: Labels, message: str
 ) -> None:
     with pytest.raises(ProbeError, match=message):
-        probe.fit(x, y, sample_weight=weights)
+        probe.fit(x, y)
