@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_CHUNK_BYTES = 1 << 20
-
-
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path that takes the place of ``path`` when the block succeeds.
@@ -86,12 +83,12 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+def hash_file(path: Path, *further: Path) -> str:
+    """Return the SHA-256 of files' bytes, one after another, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
+    for one in (path, *further):
+        with one.open("rb") as stream:
+            hashlib.file_digest(stream, lambda: digest)
     return digest.hexdigest()
 
 
