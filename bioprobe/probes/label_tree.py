@@ -165,6 +165,11 @@ class LabelTree:
                     paths[node, rank] = numbers[_cut(lineage, rank)]
         return cls(paths, names, n_leaves)
 
+    @classmethod
+    def flat(cls, n_leaves: int) -> LabelTree:
+        """Build one of leaves without anything above."""
+        return cls.from_leaves(np.array([[str(leaf)] for leaf in range(n_leaves)], dtype=object))
+
     @property
     def n_ranks(self) -> int:
         """Ranks from the broadest to the leaf."""

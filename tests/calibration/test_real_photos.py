@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bioprobe.calibration.calibrators import fit_calibrator, to_probabilities
+from bioprobe.calibration.calibrators import find_calibrator, to_probabilities
 from bioprobe.calibration.conformal import KINDS, fit_conformal, measure_sets
 from bioprobe.calibration.reliability import measure_reliability
 from bioprobe.calibration.unknown import find_limit, measure_detection, score_max_softmax
@@ -63,7 +63,7 @@ def asked(held_out_photos: Path, wildlife_mini: Encoder) -> Asked:
 def test_temperature_fitted_on_one_half_makes_the_other_say_what_it_knows(asked: Asked) -> None:
     logits, truth = asked.test
     before = to_probabilities(logits)
-    after = fit_calibrator("temperature", *asked.validation).calibrate(logits)
+    after = find_calibrator("temperature").fit(*asked.validation).calibrate(logits)
     right = before.argmax(axis=1) == truth
     assert right.mean() == pytest.approx(0.90, abs=0.02)
     # Measured: an error of .080, then of .027.
@@ -73,7 +73,7 @@ def test_temperature_fitted_on_one_half_makes_the_other_say_what_it_knows(asked:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sets_of_the_other_half_hold_the_species(asked: Asked, kind: str) -> None:
-    fitted = fit_calibrator("temperature", *asked.validation)
+    fitted = find_calibrator("temperature").fit(*asked.validation)
     probabilities = fitted.calibrate(asked.validation[0])
     sets = fit_conformal(probabilities, asked.validation[1], 0.95, kind)
     found = measure_sets(sets.find_sets(fitted.calibrate(asked.test[0])), asked.test[1])
