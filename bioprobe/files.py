@@ -180,12 +180,9 @@ def explaining_refusal(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"{place} cannot be written: {_find_reason(error)}; {_find_remedy(error)}"
+        reason = error.strerror.lower() if error.strerror else str(error)
+        msg = f"{place} cannot be written: {reason}; {_find_remedy(error)}"
         raise StoreError(msg) from error
-
-
-def _find_reason(error: OSError) -> str:
-    return error.strerror.lower() if error.strerror else str(error)
 
 
 def _find_remedy(error: OSError) -> str:

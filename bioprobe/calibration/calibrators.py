@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Protocol, Self
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ Logits = npt.NDArray[Any]
 _LEAST = 1.2e-38
 
 
-class Calibrator(Protocol):
+@dataclasses.dataclass(frozen=True)
+class Calibrator(ABC):
     """Turns the logits of a classifier into probabilities that mean what they say.
 
     It is fitted on validation rows: neither those that the classifier learnt from nor those that
@@ -34,18 +36,22 @@ class Calibrator(Protocol):
     kind: ClassVar[str]
 
     @classmethod
+    @abstractmethod
     def fit(cls, logits: Logits, truth: npt.NDArray[np.int64]) -> Self:
         """Fit to logits, shape (n_images, n_classes), and true columns, -1 where unknown."""
 
+    @abstractmethod
     def calibrate(self, logits: Logits) -> Scores:
         """Return the probabilities, shape (n_images, n_classes); rows add up to 1."""
 
     def to_arrays(self) -> Arrays:
         """Return what was learnt as arrays."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
         """Take what :meth:`to_arrays` returned."""
+        return cls(**arrays)
 
 
 def to_logits(probabilities: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -110,7 +116,7 @@ _MAX_STEPS = 40
 
 
 @dataclasses.dataclass(frozen=True)
-class TemperatureScaling:
+class TemperatureScaling(Calibrator):
     """Divides all logits by one number: the answers stay, their probabilities change.
 
     Parameters
@@ -176,7 +182,7 @@ class TemperatureScaling:
 
 
 @dataclasses.dataclass(frozen=True)
-class VectorScaling:
+class VectorScaling(Calibrator):
     """Multiplies the logits of each class by a number of its own, and adds one.
 
     Parameters
@@ -224,15 +230,6 @@ class VectorScaling:
         # Scales of their own are of logits below the highest, as they were fitted.
         below = logits - logits.max(axis=1, keepdims=True) if logits.size else logits
         return to_probabilities(below * self.scales + self.biases)
-
-    def to_arrays(self) -> Arrays:
-        """Return what was learnt as arrays."""
-        return {"scales": self.scales, "biases": self.biases}
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays) -> Self:
-        """Take what :meth:`to_arrays` returned."""
-        return cls(arrays["scales"], arrays["biases"])
 
 
 def _fit_vector(
@@ -293,7 +290,7 @@ def _choose_simplest(losses: npt.NDArray[np.float64]) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class IsotonicScaling:
+class IsotonicScaling(Calibrator):
     """A rising curve for each class, from its probability to the share that was right.
 
     The probabilities of a row are made to add up to 1. A class that no validation row has keeps
@@ -360,15 +357,6 @@ class IsotonicScaling:
             risen[:, c] = np.interp(raw[:, c], self.positions[start:end], self.levels[start:end])
         total = risen.sum(axis=1, keepdims=True)
         return np.asarray(risen / total if raw.size else risen, dtype=np.float32)
-
-    def to_arrays(self) -> Arrays:
-        """Return what was learnt as arrays."""
-        return {"positions": self.positions, "levels": self.levels, "starts": self.starts}
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays) -> Self:
-        """Take what :meth:`to_arrays` returned."""
-        return cls(arrays["positions"], arrays["levels"], arrays["starts"])
 
 
 _CLASSES: dict[str, type[Calibrator]] = {

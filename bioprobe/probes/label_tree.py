@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -52,10 +53,7 @@ def complete_lineages(lineages: Names) -> Names:
             rows = _complete_above(rows, rank)
         if rows == before:
             break
-    completed = np.empty(lineages.shape, dtype=object)
-    for place, row in enumerate(rows):
-        completed[place] = row
-    return completed
+    return _to_names(rows, lineages.shape[1])
 
 
 def _complete_above(rows: list[_Path], rank: int) -> list[_Path]:
@@ -289,11 +287,11 @@ def make_unique_names(lineages: Names) -> npt.NDArray[np.str_]:
 
 def _find_distinct(lineages: Names) -> Names:
     """Return the distinct rows, sorted."""
-    rows = sorted({tuple(row) for row in lineages})
-    found = np.empty((len(rows), lineages.shape[1]), dtype=object)
-    for place, row in enumerate(rows):
-        found[place] = row
-    return found
+    return _to_names(sorted({tuple(row) for row in lineages}), lineages.shape[1])
+
+
+def _to_names(rows: Sequence[tuple[str, ...]], n_ranks: int) -> Names:
+    return np.array(rows, dtype=object).reshape(len(rows), n_ranks)
 
 
 def _cut(lineage: Names | tuple[str, ...], rank: int) -> tuple[str, ...]:

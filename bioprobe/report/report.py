@@ -80,7 +80,6 @@ def _trace_reliability(name: str, answers: pd.DataFrame, column: str) -> Curve:
         answers["right"].to_numpy(dtype=bool),
         answers[column].to_numpy(dtype=np.float64),
         n_bins=_N_BINS,
-        binning="equal-mass",
     ).to_frame()
     filled = measured[measured["n_images"] > 0]
     x, y, low, high = (

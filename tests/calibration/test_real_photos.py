@@ -11,7 +11,6 @@ import pytest
 
 from bioprobe.calibration.calibrators import find_calibrator, to_probabilities
 from bioprobe.calibration.conformal import KINDS, fit_conformal, measure_sets
-from bioprobe.calibration.reliability import measure_reliability
 from bioprobe.calibration.unknown import find_limit, measure_detection, score_max_softmax
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.prompts import PromptSet, TextType, read_templates
@@ -66,9 +65,10 @@ def test_temperature_fitted_on_one_half_makes_the_other_say_what_it_knows(asked:
     after = find_calibrator("temperature").fit(*asked.validation).calibrate(logits)
     right = before.argmax(axis=1) == truth
     assert right.mean() == pytest.approx(0.90, abs=0.02)
-    # Measured: an error of .080, then of .027.
-    raw, fitted = (measure_reliability(right, p.max(axis=1)) for p in (before, after))
-    assert fitted.ece < 0.045 < 0.06 < raw.ece
+    # Too unsure by .064 as it comes, then by .003.
+    before_by, after_by = (float(p.max(axis=1).mean() - right.mean()) for p in (before, after))
+    assert before_by < -0.04
+    assert abs(after_by) < 0.02
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -122,11 +122,7 @@ def _find_repository(source: ModelSource) -> ModelSource:
 def _describe(data_config: dict[str, Any], model: Any) -> dict[str, Any]:  # noqa: ANN401 -- any timm class
     return {
         "library": "timm",
-        **{key: _plain(value) for key, value in data_config.items()},
+        **{key: list(v) if isinstance(v, tuple) else v for key, v in data_config.items()},
         # Not a step before the tensor, but the same weights pooled otherwise give other vectors.
         "global_pool": str(getattr(model, "global_pool", "")),
     }
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 -- settings are of any JSON type
-    return list(value) if isinstance(value, tuple) else value
