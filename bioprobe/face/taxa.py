@@ -228,7 +228,7 @@ class Names(Opened):
         SourceError
             If nothing was added, or the target is of another kind.
         """
-        from bioprobe.zeroshot.added_taxa import find_added_taxa
+        from bioprobe.store.added_taxa import find_added_taxa
 
         store = self._view.store
         return _export(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bioprobe.calibration.reliability import measure_reliability
+from bioprobe.calibration.calibrators import measure_reliability
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.keeping import EVALUATIONS_NAME, list_evaluations
 from bioprobe.evaluation.paired import SIGNIFICANCE_LEVEL, Comparison

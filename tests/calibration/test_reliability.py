@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bioprobe.calibration.reliability import measure_reliability
+from bioprobe.calibration.calibrators import measure_reliability
 from bioprobe.intervals import Accuracy
 
 
