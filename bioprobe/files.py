@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_CHUNK_BYTES = 1 << 20
-
-
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path that takes the place of ``path`` when the block succeeds.
@@ -89,12 +86,12 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+def hash_file(path: Path, *further: Path) -> str:
+    """Return the SHA-256 of files' bytes, one after another, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
+    for one in (path, *further):
+        with one.open("rb") as stream:
+            hashlib.file_digest(stream, lambda: digest)
     return digest.hexdigest()
 
 
@@ -225,12 +222,9 @@ def explaining_refusal(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"{place} cannot be written: {_find_reason(error)}; {_find_remedy(error)}"
+        reason = error.strerror.lower() if error.strerror else str(error)
+        msg = f"{place} cannot be written: {reason}; {_find_remedy(error)}"
         raise StoreError(msg) from error
-
-
-def _find_reason(error: OSError) -> str:
-    return error.strerror.lower() if error.strerror else str(error)
 
 
 def _find_remedy(error: OSError) -> str:

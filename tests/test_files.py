@@ -205,3 +205,11 @@ def test_what_is_no_table_is_refused_with_its_name(
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no table at .*none\.csv"):
         read_table(tmp_path / "none.csv")
+
+
+def test_the_hash_of_one_file_is_its_sha256_and_of_two_that_of_both(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"first")
+    two.write_bytes(b"second")
+    assert hash_file(one) == hashlib.sha256(b"first").hexdigest()
+    assert hash_file(one, two) == hashlib.sha256(b"firstsecond").hexdigest()

@@ -1,4 +1,4 @@
-"""Whatever is public is named by something besides its tests, or stands here with the reason."""
+"""Whatever is public is named by something besides its tests."""
 
 from __future__ import annotations
 
@@ -15,23 +15,6 @@ PACKAGE = Path(bioprobe.__file__).parent
 CHECKOUT = PACKAGE.parent
 # What a person may ask, and the commands, which are registered where they are defined.
 FACES = ("bioprobe.face.", "bioprobe.cli.")
-
-#: Public definitions that nothing names, with the reason why they stay; what is named goes.
-ALLOWED = {
-    "bioprobe.calibration.reliability.Reliability.overconfidence": "the direction of the error",
-    "bioprobe.calibration.reliability.bootstrap_ece": "the interval of an error that is shown bare",
-    "bioprobe.calibration.unknown.leave_out_species": "whole species that nobody taught, to try on",
-    "bioprobe.calibration.unknown.score_distance": "how unknown: by the nearest images",
-    "bioprobe.calibration.unknown.score_energy": "how unknown: by the logits",
-    "bioprobe.calibration.unknown.score_mahalanobis": "how unknown: by the classes' spread",
-    "bioprobe.evaluation.metrics.trace_operating_curve": "detail against correctness",
-    "bioprobe.probes.hierarchical.HierarchicalProbe.names_at": "the estimator's own, above a class",
-    "bioprobe.probes.hierarchical.HierarchicalProbe.predict_proba_at": "the same",
-    "bioprobe.task.decisions.ChosenConfidence.accept": "of choose_confidence",
-    "bioprobe.task.decisions.RiskCoverage.excess_aurc": "what the order of confidences costs",
-    "bioprobe.task.decisions.choose_confidence": "a promise of accuracy that holds with a chance",
-    "bioprobe.taxonomy.taxonomy.Taxonomy.lowest_common_ancestor": "what two answers agree on",
-}
 
 # A definition at the top of a module: the module and the name.
 Definition = tuple[str, str]
@@ -147,8 +130,4 @@ def _find_unnamed() -> set[str]:
 
 
 def test_what_is_public_is_named_by_more_than_tests() -> None:
-    assert _find_unnamed() - ALLOWED.keys() == set()
-
-
-def test_what_is_allowed_is_still_unnamed() -> None:
-    assert ALLOWED.keys() - _find_unnamed() == set()
+    assert _find_unnamed() == set()

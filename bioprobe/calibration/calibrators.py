@@ -1,17 +1,22 @@
-"""What every calibration is: logits in, probabilities out, laid down as arrays."""
+"""What every calibration is: logits in, probabilities out; and whether these are met."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Protocol, Self
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
-from bioprobe.splits import assign_folds
+from bioprobe.intervals import Accuracy
+from bioprobe.splits.making import assign_folds
 from bioprobe.task.scores import fit_scale
-from bioprobe.types import Arrays, Scores
+from bioprobe.types import Arrays, Doubles, Scores
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Logits = npt.NDArray[Any]
 
@@ -19,7 +24,8 @@ Logits = npt.NDArray[Any]
 _LEAST = 1.2e-38
 
 
-class Calibrator(Protocol):
+@dataclasses.dataclass(frozen=True)
+class Calibrator(ABC):
     """Turns the logits of a classifier into probabilities that mean what they say.
 
     It is fitted on validation rows: neither those that the classifier learnt from nor those that
@@ -34,18 +40,22 @@ class Calibrator(Protocol):
     kind: ClassVar[str]
 
     @classmethod
+    @abstractmethod
     def fit(cls, logits: Logits, truth: npt.NDArray[np.int64]) -> Self:
         """Fit to logits, shape (n_images, n_classes), and true columns, -1 where unknown."""
 
+    @abstractmethod
     def calibrate(self, logits: Logits) -> Scores:
         """Return the probabilities, shape (n_images, n_classes); rows add up to 1."""
 
     def to_arrays(self) -> Arrays:
         """Return what was learnt as arrays."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
         """Take what :meth:`to_arrays` returned."""
+        return cls(**arrays)
 
 
 def to_logits(probabilities: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -110,7 +120,7 @@ _MAX_STEPS = 40
 
 
 @dataclasses.dataclass(frozen=True)
-class TemperatureScaling:
+class TemperatureScaling(Calibrator):
     """Divides all logits by one number: the answers stay, their probabilities change.
 
     Parameters
@@ -176,7 +186,7 @@ class TemperatureScaling:
 
 
 @dataclasses.dataclass(frozen=True)
-class VectorScaling:
+class VectorScaling(Calibrator):
     """Multiplies the logits of each class by a number of its own, and adds one.
 
     Parameters
@@ -224,15 +234,6 @@ class VectorScaling:
         # Scales of their own are of logits below the highest, as they were fitted.
         below = logits - logits.max(axis=1, keepdims=True) if logits.size else logits
         return to_probabilities(below * self.scales + self.biases)
-
-    def to_arrays(self) -> Arrays:
-        """Return what was learnt as arrays."""
-        return {"scales": self.scales, "biases": self.biases}
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays) -> Self:
-        """Take what :meth:`to_arrays` returned."""
-        return cls(arrays["scales"], arrays["biases"])
 
 
 def _fit_vector(
@@ -293,7 +294,7 @@ def _choose_simplest(losses: npt.NDArray[np.float64]) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class IsotonicScaling:
+class IsotonicScaling(Calibrator):
     """A rising curve for each class, from its probability to the share that was right.
 
     The probabilities of a row are made to add up to 1. A class that no validation row has keeps
@@ -361,55 +362,101 @@ class IsotonicScaling:
         total = risen.sum(axis=1, keepdims=True)
         return np.asarray(risen / total if raw.size else risen, dtype=np.float32)
 
-    def to_arrays(self) -> Arrays:
-        """Return what was learnt as arrays."""
-        return {"positions": self.positions, "levels": self.levels, "starts": self.starts}
 
-    @classmethod
-    def from_arrays(cls, arrays: Arrays) -> Self:
-        """Take what :meth:`to_arrays` returned."""
-        return cls(arrays["positions"], arrays["levels"], arrays["starts"])
-
-
-_CLASSES: dict[str, type[TemperatureScaling] | type[VectorScaling] | type[IsotonicScaling]] = {
+_CLASSES: dict[str, type[Calibrator]] = {
     one.kind: one for one in (TemperatureScaling, VectorScaling, IsotonicScaling)
 }
 KINDS = tuple(_CLASSES)
 
 
-def fit_calibrator(kind: str, logits: Logits, truth: npt.NDArray[np.int64]) -> Calibrator:
-    """Fit a calibration to validation rows.
-
-    Parameters
-    ----------
-    kind : str
-        ``temperature``, ``vector`` or ``isotonic``.
-    logits : ndarray of float, shape (n_images, n_classes)
-        Of rows that the classifier did not learn from; logarithms of probabilities will do.
-    truth : ndarray of int64, shape (n_images,)
-        Column of the true class, -1 where it is unknown or none of them.
-
-    Raises
-    ------
-    SelectionError
-        If there is no such kind, or no row has a known class.
-    """
-    return _find(kind).fit(logits, truth)
-
-
-def restore_calibrator(kind: str, arrays: Arrays) -> Calibrator:
-    """Return the calibration of a kind whose arrays were kept.
+def find_calibrator(kind: str) -> type[Calibrator]:
+    """Return the class of a kind of calibration.
 
     Raises
     ------
     SelectionError
         If there is no such kind.
     """
-    return _find(kind).from_arrays(arrays)
-
-
-def _find(kind: str) -> type[TemperatureScaling] | type[VectorScaling] | type[IsotonicScaling]:
     if kind not in _CLASSES:
         msg = f"probabilities are calibrated by {', '.join(KINDS)}; got {kind!r}"
         raise SelectionError(msg)
     return _CLASSES[kind]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reliability:
+    """How often answers of a confidence are right.
+
+    Parameters
+    ----------
+    edges : ndarray of float64, shape (n_bins + 1,)
+        Confidences between which the bins lie.
+    n_images : ndarray of int64, shape (n_bins,)
+        Answers in each bin.
+    n_right : ndarray of int64, shape (n_bins,)
+        Those that are right.
+    confidences : ndarray of float64, shape (n_bins,)
+        Mean confidence in each bin; not a number in an empty one.
+    """
+
+    edges: Doubles
+    n_images: npt.NDArray[np.int64]
+    n_right: npt.NDArray[np.int64]
+    confidences: Doubles
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a bin: edges, images, confidence, accuracy and its Wilson interval."""
+        import pandas as pd
+
+        measured = [
+            Accuracy(1, int(right), int(n))
+            for right, n in zip(self.n_right, self.n_images, strict=True)
+        ]
+        return pd.DataFrame(
+            {
+                "from": self.edges[:-1],
+                "to": self.edges[1:],
+                "n_images": self.n_images,
+                "confidence": self.confidences,
+                "accuracy": [one.fraction for one in measured],
+                "low": [one.interval[0] for one in measured],
+                "high": [one.interval[1] for one in measured],
+            }
+        )
+
+
+def measure_reliability(
+    right: npt.NDArray[np.bool_],
+    confidences: npt.NDArray[Any],
+    *,
+    n_bins: int = 15,
+) -> Reliability:
+    """Measure how often answers of a confidence are right.
+
+    Parameters
+    ----------
+    right : ndarray of bool, shape (n_images,)
+        Whether each answer is right.
+    confidences : ndarray of float, shape (n_images,)
+        Its probability, in [0, 1].
+    n_bins : int
+        Bins of confidence, at least 1; as many answers in each, but that equal confidences stay
+        together.
+
+    Examples
+    --------
+    >>> right, sure = np.array([True, True, False, True]), np.array([0.9, 0.9, 0.9, 0.4])
+    >>> found = measure_reliability(right, sure, n_bins=2)
+    >>> found.confidences.round(2).tolist(), found.n_right.tolist()
+    ([0.82, nan], [3, 0])
+    """
+    values = np.asarray(confidences, dtype=np.float64)
+    edges = np.linspace(0, 1, n_bins + 1)
+    if len(values):
+        edges[1:-1] = np.quantile(values, edges[1:-1])
+    # A bin holds its upper edge, as Guo et al. have it, so that 1 is in the last one.
+    bins = np.searchsorted(edges[1:-1], values, side="left")
+    n = np.bincount(bins, minlength=n_bins)
+    total = np.bincount(bins, weights=confidences, minlength=n_bins)
+    means = np.divide(total, n, out=np.full(n_bins, np.nan), where=n > 0)
+    return Reliability(edges, n, np.bincount(bins[right], minlength=n_bins), means)

@@ -14,7 +14,11 @@ from bioprobe.errors import SelectionError
 from bioprobe.intervals import Accuracy
 from bioprobe.types import Mask
 
-METHODS = ("lac", "aps", "raps")
+KINDS = ("lac", "aps", "raps")
+# Charge of raps for each class beyond the first few.
+_CHARGE, _N_FREE = 0.01, 5
+# Seeds of the random share of the last class's probability: where the limit is chosen, and after.
+_CHOOSING, _ASKING = 0, 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,21 +30,13 @@ class ConformalSets:
 
     Parameters
     ----------
-    method : str
+    kind : str
         ``lac``: one less the probability, the smallest sets; ``aps``: probabilities summed down
         to the class, sets that grow with doubt; ``raps``: the same, with a charge for long sets.
-    coverage_fraction : float
-        Coverage that was asked, in (0, 1).
     limit : float
         Score up to which a class is in the set; infinite where too few images were there.
     n_images : int
         Validation images.
-    penalty : float
-        Charge of ``raps`` for each class beyond ``n_free``.
-    n_free : int
-        Classes without a charge.
-    seed : int
-        Of the random share of the last class's probability (``aps``, ``raps``).
 
     References
     ----------
@@ -49,21 +45,16 @@ class ConformalSets:
     et al. 2021, *Uncertainty Sets for Image Classifiers using Conformal Prediction* (raps).
     """
 
-    method: str
-    coverage_fraction: float
+    kind: str
     limit: float
     n_images: int
-    penalty: float = 0.01
-    n_free: int = 5
-    seed: int = 0
 
     def find_sets(self, probabilities: npt.NDArray[Any], *, allow_empty: bool = False) -> Mask:
         """Return whether each class is in the set of each image, shape (n_images, n_classes).
 
         Unless sets may be empty, the best class always is in them: coverage only grows.
         """
-        scores = _score(probabilities, self.method, self.penalty, self.n_free, self.seed + 1)
-        sets = scores <= self.limit
+        sets = _score(probabilities, self.kind, _ASKING) <= self.limit
         if sets.size and not allow_empty:
             sets[np.arange(len(sets)), np.argmax(probabilities, axis=1)] = True
         return np.asarray(sets)
@@ -92,11 +83,7 @@ def fit_conformal(
     probabilities: npt.NDArray[Any],
     truth: npt.NDArray[np.int64],
     coverage_fraction: float = 0.9,
-    *,
-    method: str = "lac",
-    penalty: float = 0.01,
-    n_free: int = 5,
-    seed: int = 0,
+    kind: str = "lac",
 ) -> ConformalSets:
     """Choose the limit of a conformal score on validation rows.
 
@@ -110,17 +97,13 @@ def fit_conformal(
         Column of the true class, -1 where it is unknown or none of them.
     coverage_fraction : float
         How often the sets are to hold the true class, in (0, 1).
-    method : str
-        ``lac``, ``aps`` or ``raps``.
-    penalty, n_free : float and int
-        Charge of ``raps`` for each class beyond the first ``n_free``.
-    seed : int
-        Of the random share of the last class's probability (``aps``, ``raps``).
+    kind : str
+        One of :data:`KINDS`.
 
     Raises
     ------
     SelectionError
-        If no row has a known class, or coverage or method are not among those named.
+        If no row has a known class, or coverage or kind are not among those named.
 
     References
     ----------
@@ -134,18 +117,18 @@ def fit_conformal(
     >>> round(fitted.limit, 2)  # the third of .1, .2, .3, .6
     0.3
     """
-    if method not in METHODS or not 0 < coverage_fraction < 1:
+    if kind not in KINDS or not 0 < coverage_fraction < 1:
         msg = (
-            f"sets are made by {', '.join(METHODS)} for a coverage in (0, 1); got {method!r}, "
+            f"sets are made by {', '.join(KINDS)} for a coverage in (0, 1); got {kind!r}, "
             f"{coverage_fraction:g}"
         )
         raise SelectionError(msg)
     known, classes = take_known(np.asarray(probabilities), truth)
-    scores = _score(known, method, penalty, n_free, seed)[np.arange(len(known)), classes]
+    scores = _score(known, kind, _CHOOSING)[np.arange(len(known)), classes]
     # Products such as 0.9 · 10 end just above the number they stand for.
     rank = math.ceil((len(scores) + 1) * coverage_fraction - 1e-9)
     limit = math.inf if rank > len(scores) else float(np.sort(scores)[rank - 1])
-    return ConformalSets(method, coverage_fraction, limit, len(scores), penalty, n_free, seed)
+    return ConformalSets(kind, limit, len(scores))
 
 
 def measure_sets(sets: Mask, truth: npt.NDArray[np.int64]) -> SetQuality:
@@ -159,19 +142,17 @@ def measure_sets(sets: Mask, truth: npt.NDArray[np.int64]) -> SetQuality:
     return SetQuality(coverage, float(sizes.mean()), float((sizes == 1).mean()))
 
 
-def _score(
-    probabilities: npt.NDArray[Any], method: str, penalty: float, n_free: int, seed: int
-) -> npt.NDArray[np.float64]:
+def _score(probabilities: npt.NDArray[Any], kind: str, seed: int) -> npt.NDArray[np.float64]:
     values = np.asarray(probabilities, dtype=np.float64)
-    if method == "lac":
+    if kind == "lac":
         return 1 - values
     order = np.argsort(-values, axis=1, kind="stable")
     sorted_values = np.take_along_axis(values, order, axis=1)
     # A random share of its own makes the coverage exact, where whole probabilities exceed it.
     share = np.random.default_rng(seed).random((len(values), 1))
     scores = np.cumsum(sorted_values, axis=1) - (1 - share) * sorted_values
-    if method == "raps":
-        scores += penalty * np.maximum(np.arange(1, values.shape[1] + 1) - n_free, 0)
+    if kind == "raps":
+        scores += _CHARGE * np.maximum(np.arange(1, values.shape[1] + 1) - _N_FREE, 0)
     found = np.empty_like(values)
     np.put_along_axis(found, order, scores, axis=1)
     return found

@@ -119,7 +119,8 @@ def command(
 
         def run(context: typer.Context, **given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
             given = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
-            _check(declared, given)
+            defaults = {one: declared[one].default for one in declared}
+            check_given({one: declared[one].option for one in declared}, defaults, given)
             if sources == "-" and given["sources"]:
                 _refuse_store(context)
             if says:
@@ -191,11 +192,6 @@ def _read(question: Callable[..., Any], names: Sequence[str] | None = None) -> d
 def _limit(declared: Declared, condition: Condition) -> Declared:
     option = dataclasses.replace(declared.option, when=(*declared.option.when, condition))
     return dataclasses.replace(declared, option=option)
-
-
-def _check(declared: Mapping[str, Declared], given: Mapping[str, Any]) -> None:
-    all_options = {name: one.option for name, one in declared.items()}
-    check_given(all_options, {name: one.default for name, one in declared.items()}, given)
 
 
 def _ask(

@@ -173,7 +173,6 @@ def embed_images(
     encoder: Encoder | OnDemandEncoder,
     store: EmbeddingStore,
     *,
-    batch_size: int | None = None,
     n_threads: int | None = None,
     max_pixels_px: int = MAX_PIXELS_PX,
     advance: Callable[[Outcome], None] | None = None,
@@ -196,8 +195,6 @@ def embed_images(
         Encoder of the store; one on demand is loaded only when an image is new.
     store : EmbeddingStore
         Store to append to; open it again to see the result.
-    batch_size : int or None
-        Images that the encoder sees at once, ≥ 1; None is the encoder's own.
     n_threads : int or None
         Threads that read and decode, ≥ 1; None is one a core.
     max_pixels_px : int
@@ -227,13 +224,12 @@ def embed_images(
     source = _bind(encoder, store)
     start_s = time.monotonic()
     with store.lock(), ignore_pillow_warnings(), allow_pixels(max_pixels_px):
-        run = _Run(ShardBuffer(EmbeddingStore.open(store.folder), source, batch_size), no_label)
+        run = _Run(ShardBuffer(EmbeddingStore.open(store.folder), source), no_label)
         prepared = prepare_on_demand(
             _iter_listing(table),
             run.buffer.row_of_sha256,
             source,
             n_threads=n_threads or _count_cores(),
-            batch_size=batch_size,
             max_pixels_px=max_pixels_px,
         )
         with _closing(run):

@@ -102,7 +102,6 @@ def prepare_on_demand(
     encoder: OnDemandEncoder,
     *,
     n_threads: int,
-    batch_size: int | None = None,
     max_pixels_px: int = MAX_PIXELS_PX,
 ) -> Iterator[Prepared]:
     """Prepare images in order, and load the encoder when the first comes whose bytes are new.
@@ -113,8 +112,6 @@ def prepare_on_demand(
         As for :func:`prepare_all`.
     encoder : OnDemandEncoder
         Encoder of the store.
-    batch_size : int or None
-        Images that it sees at once, ≥ 1; None is its own.
 
     Yields
     ------
@@ -134,7 +131,7 @@ def prepare_on_demand(
         known,
         loaded,
         n_threads=n_threads,
-        n_ahead=_BATCHES_AHEAD * (batch_size or loaded.batch_size),
+        n_ahead=_BATCHES_AHEAD * loaded.batch_size,
         max_pixels_px=max_pixels_px,
     )
 

@@ -106,12 +106,9 @@ class ShardBuffer:
         Images that the encoder sees at once, ≥ 1; None is the encoder's own.
     """
 
-    def __init__(
-        self, store: EmbeddingStore, encoder: OnDemandEncoder, batch_size: int | None
-    ) -> None:
+    def __init__(self, store: EmbeddingStore, encoder: OnDemandEncoder) -> None:
         self.store = store
         self._encoder = encoder
-        self._batch_size = batch_size
         hashes = store.images.frame["sha256"]
         #: Row of each known file content.
         self.row_of_sha256: dict[str, int] = {
@@ -155,7 +152,7 @@ class ShardBuffer:
         if outcome is Outcome.EMBEDDED and pixels is not None:
             self._pixels[sha256] = pixels
         self._rows.append(Waiting(row, outcome, replaces))
-        if self._pixels and len(self._pixels) >= self._settle_batch_size():
+        if self._pixels and len(self._pixels) >= self._encoder.get().batch_size:
             self._encode()
         age_s = time.monotonic() - self._start_s
         if len(self._rows) >= SHARD_IMAGES or age_s > SHARD_SECONDS_S:
@@ -203,9 +200,6 @@ class ShardBuffer:
             raise
         self._vectors.update(zip(self._pixels, vectors, strict=True))
         self._pixels.clear()
-
-    def _settle_batch_size(self) -> int:
-        return self._batch_size or self._encoder.get().batch_size
 
     def _read_known(self) -> None:
         contents = {waiting.row["sha256"] for waiting in self._rows} - self._vectors.keys()

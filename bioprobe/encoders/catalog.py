@@ -15,8 +15,6 @@ from bioprobe.registry import ENCODERS
 
 DEFAULT_MODEL = "bioclip-2"
 
-Backend = Literal["open_clip", "transformers", "timm", "onnx"]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelCard:
@@ -54,15 +52,9 @@ class ModelCard:
     has_text_tower: bool
     training_data: str
 
-    @property
-    def backend(self) -> Backend:
-        """Library that runs the model."""
-        return "transformers" if self.source.startswith("transformers:") else "open_clip"
 
-
-# Sources of the figures: the model cards and file lists on the hub (licence, size), and the
-# architectures themselves counted in open_clip 3.3 and transformers 5 (parameters, dim, size).
-_CARDS = (
+#: Models that have a short name, the default first.
+CARDS = (
     ModelCard(
         short_name="bioclip-2",
         source="hf-hub:imageomics/bioclip-2",
@@ -159,11 +151,6 @@ _CARDS = (
 )
 
 
-def list_cards() -> tuple[ModelCard, ...]:
-    """Return the models that have a short name, the default first."""
-    return _CARDS
-
-
 def find_card(name: str) -> ModelCard | None:
     """Return what is known of a short name, or None for any other name.
 
@@ -173,18 +160,8 @@ def find_card(name: str) -> ModelCard | None:
     768
     """
     short_name = name.partition("@")[0]
-    return next((card for card in _CARDS if card.short_name == short_name), None)
+    return next((card for card in CARDS if card.short_name == short_name), None)
 
-
-__all__ = [
-    "DEFAULT_MODEL",
-    "Backend",
-    "ModelCard",
-    "ModelSource",
-    "find_card",
-    "list_cards",
-    "parse_name",
-]
 
 Kind = Literal["hub", "folder", "tag", "file"]
 
@@ -322,12 +299,12 @@ def _build_checkpoint(name: str) -> ModelSource:
     )
 
 
-def _build_folder(backend: Backend, prefix: str, path: str) -> ModelSource:
+def _build_folder(backend: str, prefix: str, path: str) -> ModelSource:
     folder = str(Path(path).expanduser().resolve())
     return ModelSource(name=prefix + folder, backend=backend, kind="folder", target=folder)
 
 
-def _build_hub(backend: Backend, prefix: str, text: str) -> ModelSource:
+def _build_hub(backend: str, prefix: str, text: str) -> ModelSource:
     target, _, revision = text.partition("@")
     if not _REPO_ID.fullmatch(target):
         msg = (
@@ -341,7 +318,7 @@ def _build_hub(backend: Backend, prefix: str, text: str) -> ModelSource:
 
 
 def _explain_unknown(name: str) -> str:
-    short_names = [card.short_name for card in list_cards()]
+    short_names = [card.short_name for card in CARDS]
     close = difflib.get_close_matches(name, short_names, n=1)
     if Path(name).suffix == ".onnx":
         hint = f'for an ONNX file write "onnx:{name}"'

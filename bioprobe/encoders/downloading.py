@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bioprobe.encoders.catalog import ModelCard, ModelSource, find_card, list_cards, parse_name
+from bioprobe.encoders.catalog import CARDS, ModelCard, ModelSource, find_card, parse_name
 from bioprobe.encoders.hub import (
     LAYOUTS,
     OPEN_CLIP,
@@ -131,7 +131,7 @@ class Download(Record):
 
 def list_models() -> list[ModelStatus]:
     """Return the models that have a short name; touches neither the network nor torch."""
-    return [describe_model(card.short_name) for card in list_cards()]
+    return [describe_model(card.short_name) for card in CARDS]
 
 
 def describe_model(name: str) -> ModelStatus:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    Vectors = npt.NDArray[np.float32]
+    from bioprobe.types import Vectors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -75,24 +74,6 @@ TIMM = Layout(config="config.json", weights=("model.safetensors", "pytorch_model
 LAYOUTS = {"open_clip": OPEN_CLIP, "transformers": TRANSFORMERS, "timm": TIMM}
 
 
-__all__ = [
-    "LAYOUTS",
-    "OPEN_CLIP",
-    "ORIGIN_FILE",
-    "TIMM",
-    "TRANSFORMERS",
-    "Layout",
-    "Snapshot",
-    "explain_missing",
-    "fetch_snapshot",
-    "find_cached",
-    "get_snapshot",
-    "has_tokenizer",
-    "hash_files",
-    "local_prefix",
-    "read_folder",
-]
-
 # Written beside downloaded weights, so that a copied folder still knows where it came from.
 ORIGIN_FILE = "bioprobe_origin.json"
 
@@ -123,19 +104,6 @@ class Snapshot:
     def size_bytes(self) -> int:
         """Size of the weight files."""
         return sum(path.stat().st_size for path in self.weights)
-
-
-def hash_files(paths: Sequence[Path]) -> str:
-    """Return the SHA-256 of the files' bytes, one after another.
-
-    Of a single file it is what ``sha256sum`` prints.
-    """
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def has_tokenizer(folder: Path) -> bool:

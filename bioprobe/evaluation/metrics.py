@@ -72,8 +72,6 @@ TREE_METRICS = (
     "average_lca_height",
 )
 NODE_VALUES = ("depth", "information")
-# Float32 sums of a certain answer may end just below 1.
-_ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -213,95 +211,6 @@ def score_tree(rows: TreeRows, weights: Floats | None = None) -> dict[str, Doubl
         "average_lca_height": (rows.heights, everything),
     }
     return {name: _average(weights, *parts[name]) for name in TREE_METRICS}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class OperatingCurve:
-    """What is gained in correctness where answers back off, and what it costs in detail.
-
-    Parameters
-    ----------
-    thresholds : ndarray of float64, shape (n_thresholds,)
-        Ascending.
-    correct_fractions : ndarray of float64, shape (n_thresholds,)
-        Fraction of the images whose answer is the truth or lies above it; the root counts.
-    informations : ndarray of float64, shape (n_thresholds,)
-        Mean information of the answers, in bits; 0 for the root.
-    true_informations : ndarray of float64, shape (n_thresholds,)
-        Mean information of what answer and truth have in common, in bits.
-    class_fractions : ndarray of float64, shape (n_thresholds,)
-        Fraction of the images answered with a class.
-    """
-
-    thresholds: Doubles
-    correct_fractions: Doubles
-    informations: Doubles
-    true_informations: Doubles
-    class_fractions: Doubles
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a JSON-ready mapping."""
-        return {
-            field.name: getattr(self, field.name).tolist() for field in dataclasses.fields(self)
-        }
-
-
-def trace_operating_curve(
-    truth: Places,
-    probabilities: Floats,
-    tree: LabelTree,
-    thresholds: Sequence[float] | Doubles | None = None,
-) -> OperatingCurve:
-    """Back off at many thresholds.
-
-    Parameters
-    ----------
-    truth : ndarray of int64, shape (n_images,)
-        True class of each image; -1 where the tree does not hold it.
-    probabilities : ndarray of float, shape (n_images, n_classes)
-        Of the classes; rows add up to 1.
-    tree : LabelTree
-        Of the classes.
-    thresholds : sequence of float, optional
-        Probabilities in any order; 0 to 1 in steps of 0.01 by default.
-
-    References
-    ----------
-    Valmadre 2022, *Hierarchical classification at multiple operating points*.
-    """
-    wanted = np.linspace(0, 1, 101) if thresholds is None else thresholds
-    asked = np.sort(np.asarray(wanted, dtype=np.float64))
-    nodes, best = _find_best_nodes(probabilities, tree)
-    columns = []
-    for threshold in asked:
-        answers = _cut_paths(nodes, best, float(threshold))
-        rows = measure_rows(truth, answers, tree)
-        is_class = (answers >= 0) & (answers < tree.n_leaves)
-        columns.append([rows.is_right, rows.answered, rows.shared, is_class])
-    if not len(truth):
-        means = np.full((len(asked), 4), np.nan)
-    else:
-        means = np.array(columns, dtype=np.float64).mean(axis=2).reshape(len(asked), 4)
-    return OperatingCurve(asked, *means.T)
-
-
-def _find_best_nodes(probabilities: Floats, tree: LabelTree) -> tuple[Places, Floats]:
-    """Return the most probable node at each rank and its probability, (n_images, n_ranks)."""
-    nodes = np.full((len(probabilities), tree.n_ranks), -1, dtype=np.int64)
-    best = np.full(nodes.shape, -np.inf)
-    for rank in range(tree.n_ranks):
-        at_rank = tree.nodes_at(rank)
-        if len(at_rank) and len(probabilities):
-            sums = tree.sum_at(rank, probabilities)
-            nodes[:, rank] = at_rank[sums.argmax(axis=1)]
-            best[:, rank] = sums.max(axis=1)
-    return nodes, best
-
-
-def _cut_paths(nodes: Places, best: Floats, threshold: float) -> Places:
-    passes = best >= threshold - _ROUNDING
-    deepest = nodes.shape[1] - 1 - passes[:, ::-1].argmax(axis=1)
-    return np.where(passes.any(axis=1), nodes[np.arange(len(nodes)), deepest], -1)
 
 
 def _divide(part: Doubles, whole: Doubles) -> Doubles:

@@ -521,6 +521,16 @@ class Learns(Opened):
                 most=1,
             ),
         ] = None,
+        set_kind: Annotated[
+            str,
+            Option(
+                "How a class enters a set: lac, the smallest sets; aps, sets that grow with doubt; "
+                "raps, the same with a charge for long sets.",
+                choices=("lac", "aps", "raps"),
+                fixed=True,
+                when=(With("sets"),),
+            ),
+        ] = "lac",
         unknown: Annotated[
             bool,
             Option("Add a score that the image is of no known class, and whether it is."),
@@ -535,7 +545,7 @@ class Learns(Opened):
         asked = list_given(sources) or self
         return self.probe(name).predict(
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
-            unknown=unknown,
+            set_kind=set_kind, unknown=unknown,
         )  # fmt: skip
 
     @question

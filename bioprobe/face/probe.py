@@ -79,6 +79,7 @@ class Probe(Result):
         abstain: float | str | None = None,
         accuracy: float = 0.95,
         sets: float | None = None,
+        set_kind: str = "lac",
         unknown: bool = False,
     ) -> Predictions | Decisions:
         """Label the images of a store, or those that were opened as pictures.
@@ -100,6 +101,9 @@ class Probe(Result):
             Share of answers that ``abstain="auto"`` wants right.
         sets : float, optional
             Add the classes that hold the right one with this chance.
+        set_kind : str
+            ``lac``: the smallest sets; ``aps``: sets that grow with doubt; ``raps``: the same,
+            with a charge for long sets.
         unknown : bool
             Add a score that the image is of no known class, and whether it is.
 
@@ -128,12 +132,12 @@ class Probe(Result):
         notes = [*opened._notes, *notes, *describe_labels(answers)]
         columns: dict[str, npt.NDArray[Any]] = {}
         if sets is not None and calibration is not None:
-            columns |= _find_sets(answers, calibration, sets, notes)
+            columns |= _find_sets(answers, calibration, sets, set_kind, notes)
         if unknown and calibration is not None:
             columns |= _score_unknown(answers, calibration, notes)
         asked_for = {
             "calibrate": calibrate, "abstain": None if abstain is None else str(abstain),
-            "accuracy": accuracy, "sets": sets, "unknown": unknown,
+            "accuracy": accuracy, "sets": sets, "set_kind": set_kind, "unknown": unknown,
         }  # fmt: skip
         options = {**answers.provenance.options, "asked": asked_for}
         provenance = dataclasses.replace(answers.provenance, options=options)
@@ -255,14 +259,14 @@ def _format(accuracy: Accuracy) -> str:
 
 
 def _find_sets(
-    answers: Predictions, calibration: Calibration, coverage_fraction: float,
+    answers: Predictions, calibration: Calibration, coverage_fraction: float, kind: str,
     notes: list[Note | str],
 ) -> dict[str, npt.NDArray[Any]]:  # fmt: skip
     import numpy as np
 
     from bioprobe.calibration.conformal import measure_sets
 
-    fitted = calibration.fit_sets(coverage_fraction)
+    fitted = calibration.fit_sets(coverage_fraction, kind)
     sets = fitted.find_sets(answers.to_dense())
     said = (
         f"sets that hold the class with a chance of {coverage_fraction:g}, for images like the "

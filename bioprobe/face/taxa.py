@@ -253,8 +253,8 @@ class Names(Opened):
         --------
         >>> store.resolve_taxa(names="rare-species").to_frame()  # doctest: +SKIP
         """
+        from bioprobe.store.added_taxa import find_added_taxa
         from bioprobe.taxonomy.matching import resolve_labels
-        from bioprobe.zeroshot.added_taxa import find_added_taxa
 
         view = self._view
         listed = open_names(names, synonyms, rank_column, added=find_added_taxa(view.store))
@@ -318,7 +318,7 @@ class Names(Opened):
         SourceError
             If nothing was added, or the target is of another kind.
         """
-        from bioprobe.zeroshot.added_taxa import find_added_taxa
+        from bioprobe.store.added_taxa import find_added_taxa
 
         store = self._view.store
         return _export(

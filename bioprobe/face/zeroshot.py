@@ -325,7 +325,7 @@ def _measure_unknown(
     from bioprobe.zeroshot.class_embeddings import embed_classes
 
     classes = embed_classes(store, prompts, texts.encode_text, seen_offset=offset)
-    return measure_unknown(store, answers, classes.vectors, classes.offsets).to_columns()
+    return measure_unknown(store, answers, classes.vectors, classes.offsets)
 
 
 def _describe_unknown(answers: Predictions, columns: Mapping[str, Scores]) -> str:

@@ -1,7 +1,7 @@
 """Nearest neighbours: exact or by a FAISS index, and search by picture, text and row."""
 
 from bioprobe.index.neighbor_index import NeighborIndex
-from bioprobe.index.question import Question, Terms, compose_question, embed_query_image
+from bioprobe.index.question import Question, Terms, compose_question
 from bioprobe.index.search import Neighbors, search
 from bioprobe.index.tuning import IndexReport, build_index
 
@@ -13,6 +13,5 @@ __all__ = [
     "Terms",
     "build_index",
     "compose_question",
-    "embed_query_image",
     "search",
 ]

@@ -149,7 +149,7 @@ def build_index(
         n_queries=len(found),
     )  # fmt: skip
     _refuse_miss(note)
-    add_chunks(approximate.index, _iter_rows(vectors, held_out))
+    add_chunks(approximate.index, [(held_out, vectors.take(held_out))])
     with explaining_refusal(store.folder):
         note = write_index(approximate.index, complete_note(note, store), store)
     build_s = time.perf_counter() - start_s
@@ -235,10 +235,6 @@ def _hold_out(store: EmbeddingStore, seed: int) -> tuple[Rows, Rows]:
         raise SourceError(msg)
     drawn = np.random.default_rng(seed).choice(store.rows, 2 * n_each, replace=False)
     return drawn[:n_each], drawn[n_each:]
-
-
-def _iter_rows(vectors: StoredVectors, rows: Rows) -> list[tuple[Rows, Vectors]]:
-    return [(rows, vectors.take(rows))]
 
 
 def _bootstrap(found: npt.NDArray[np.float64], seed: int) -> tuple[float, float]:

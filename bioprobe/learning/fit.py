@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from bioprobe.errors import ProbeError
 from bioprobe.learning.fitted import FittedProbe, HeldOut
-from bioprobe.probes.probe import Probe, Sweep
+from bioprobe.probes.probe import Probe, Sweep, judge
+from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
 from bioprobe.task.method import Fitted, Method, find_probe, is_estimator, make_probe
-from bioprobe.task.target import hash_rows, mark_rows
+from bioprobe.task.target import Labelled, hash_rows, mark_rows
 from bioprobe.task.task import Inner, Task
 from bioprobe.types import Mask, Places, Scores, Settings
 
@@ -86,10 +87,9 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
     training = inner.training
     probe = make_probe(kind, {**chosen, **prior})
     probe.fit(inner.vectors[training], inner.y[training])
-    classes = inner.labelled.classes.take(inner.labelled.classes.find(probe.classes_))
     if inner.method == "validation":
         held_out = _measure(probe, inner, held_out)
-    rows, store, split = inner.labelled.rows[training], task.store, task.split
+    taught = inner.labelled.take(training)
     provenance = task.view.describe(
         {
             "seed": task.seed,
@@ -97,17 +97,30 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
             **({"first_rank": task.target.chain[0]} if described.takes_lineages else {}),
             **(texts.describe() if texts else {}),
         },
-        n_rows=len(rows),
+        n_rows=len(taught),
     )
+    return describe_fitted(task, probe, taught, chosen, provenance, held_out)
+
+
+def describe_fitted(
+    task: Task,
+    estimator: Probe,
+    taught: Labelled,
+    settings: dict[str, Any],
+    provenance: Provenance,
+    held_out: HeldOut = HeldOut("none"),  # noqa: B008 - it cannot be changed
+) -> FittedProbe:
+    """Return a classifier that was fitted on labelled images of a task, with what says so."""
+    store, split = task.store, task.split
     return FittedProbe(
-        estimator=probe,
-        classes=classes,
-        settings=chosen,
+        estimator=estimator,
+        classes=taught.classes.take(taught.classes.find(estimator.classes_)),
+        settings=settings,
         encoder=store.manifest.encoder,
         dim=store.manifest.dim,
-        rows_hash=hash_rows(store.images, rows),
-        n_rows=len(rows),
-        taught=np.unique(mark_rows(store.images, rows)),
+        rows_hash=hash_rows(store.images, taught.rows),
+        n_rows=len(taught),
+        taught=np.unique(mark_rows(store.images, taught.rows)),
         split_name=split.name if split else "",
         split_hash=split.hash if split else "",
         held_out=held_out,
@@ -146,15 +159,20 @@ def _choose(
     others = {name: value for name, value in settings.items() if name != parameter} | prior
     values = described.values if is_open else (settings[parameter],)
     sweep = measure_values(kind, others, vectors, y, np.array(values), folds)
+    held_out = describe_sweep(inner.method, sweep, folds, is_open=is_open)
+    if not is_open:
+        return settings, held_out
+    return {**settings, parameter: as_setting(sweep.best_value)}, held_out
+
+
+def describe_sweep(method: str, sweep: Sweep, folds: Places, *, is_open: bool) -> HeldOut:
+    """Return how the best value of a sweep did; where it was open, what was tried too."""
     counts = _count_right(sweep.accuracies[sweep.best_index], folds)
     if not is_open:
-        return settings, HeldOut(inner.method, *counts)
-    return {**settings, parameter: as_setting(sweep.best_value)}, HeldOut(
-        inner.method,
-        *counts,
-        parameter,
-        tuple(sweep.values.tolist()),
-        tuple(sweep.accuracies.mean(axis=1).tolist()),
+        return HeldOut(method, *counts)
+    means = sweep.accuracies.mean(axis=1)
+    return HeldOut(
+        method, *counts, sweep.parameter, tuple(sweep.values.tolist()), tuple(means.tolist())
     )
 
 
@@ -243,14 +261,9 @@ def measure_folds(
         out = folds == fold
         probe = make_probe(kind, settings).fit(X[~out], y[~out])
         probabilities = probe.predict_proba(X[out])
-        own = np.array(
-            [np.flatnonzero(probe.classes_ == name) for name in names[out]], dtype=object
-        )
-        places = np.array([place[0] if len(place) else -1 for place in own], dtype=np.int64)
-        likely = np.where(places >= 0, probabilities[np.arange(len(places)), places], 0)
-        likely = np.maximum(likely, np.finfo(np.float32).eps)
-        right = probabilities.argmax(axis=1) == places
-        measured.append((right.mean(), -np.log(likely).mean()))
+        place_of = {name: place for place, name in enumerate(probe.classes_)}
+        places = np.array([place_of.get(name, -1) for name in names[out]], dtype=np.int64)
+        measured.append(judge(probabilities, places))
     return np.array(measured, dtype=np.float64).T.reshape(2, -1)
 
 

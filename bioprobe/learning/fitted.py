@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.calibration.calibrators import Calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError
 from bioprobe.images.image_table import ImageTable
@@ -46,13 +47,9 @@ class HeldOut:
     values: tuple[float, ...] = ()
     accuracies: tuple[float, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a JSON-ready mapping."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> HeldOut:
-        """Build one from what :meth:`to_dict` returned, or JSON made of it."""
+        """Build one from its fields, as JSON has them."""
         listed = {name: tuple(fields[name]) for name in ("values", "accuracies")}
         return cls(**{**fields, **listed})
 
@@ -86,6 +83,8 @@ class FittedProbe:
         How it did on rows it did not learn from.
     provenance : dict
         JSON-ready; the exact command, the condition, the mask, the seed.
+    calibrator : Calibrator, optional
+        What makes probabilities of the logits, if they are to mean what they say.
     """
 
     estimator: Probe
@@ -100,6 +99,7 @@ class FittedProbe:
     split_hash: str = ""
     held_out: HeldOut = HeldOut("none")
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    calibrator: Calibrator | None = None
 
     @property
     def kind(self) -> str:
@@ -152,7 +152,9 @@ class FittedProbe:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             msg = f"the probe takes vectors of dim {self.dim}, got an array of {vectors.shape}"
             raise MismatchError(msg)
-        return self.estimator.predict_proba(vectors)
+        if self.calibrator is None:
+            return self.estimator.predict_proba(vectors)
+        return self.calibrator.calibrate(self.estimator.decision_function(vectors))
 
     def ask(self, asked: EmbeddingStore | View, k: int = 5) -> Predictions:
         """Label the images of a store.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.calibration.calibrators import restore_calibrator
+from bioprobe.calibration.calibrators import find_calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import BioprobeError, ProbeError, StoreError
 from bioprobe.files import explaining_refusal, replacing, write_text
@@ -22,6 +23,7 @@ from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.method import make_probe
 from bioprobe.task.target import read_classes, write_classes
+from bioprobe.types import Arrays
 
 PROBES_NAME = "probes"
 ARRAYS_NAME, CARD_NAME = "probe.safetensors", "probe.json"
@@ -58,14 +60,10 @@ def write_probe(store: EmbeddingStore, name: str, probe: FittedProbe) -> Path:
     StoreError
         If the disk refuses.
     """
-    from safetensors.numpy import save
-
     folder = find_folder(store, name)
-    arrays = probe.estimator.to_arrays()
-    arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+    arrays = dict(probe.estimator.to_arrays())
     if probe.taught is not None:
         arrays[_TAUGHT] = probe.taught
-    data = save(arrays)
     card = {
         "schema_version": SCHEMA_VERSION,
         "kind": probe.kind,
@@ -77,17 +75,24 @@ def write_probe(store: EmbeddingStore, name: str, probe: FittedProbe) -> Path:
         "dim": probe.dim,
         "split": {"name": probe.split_name, "hash": probe.split_hash},
         "training_rows": {"n": probe.n_rows, "hash": probe.rows_hash},
-        "held_out": probe.held_out.to_dict(),
+        "held_out": dataclasses.asdict(probe.held_out),
         "provenance": probe.provenance,
-        "arrays_sha256": hashlib.sha256(data).hexdigest(),
     }
-    with explaining_refusal(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / ARRAYS_NAME) as temporary:
-            temporary.write_bytes(data)
-        text = json.dumps(card, indent=2, ensure_ascii=False)
-        write_text(folder / CARD_NAME, text + "\n")
+    _write_files(folder / ARRAYS_NAME, arrays, folder / CARD_NAME, card)
     return folder
+
+
+def _write_files(file: Path, arrays: Arrays, about: Path, said: dict[str, Any]) -> None:
+    """Write arrays, and then what is said of them, with their SHA-256."""
+    from safetensors.numpy import save
+
+    data = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
+    card = {**said, "arrays_sha256": hashlib.sha256(data).hexdigest()}
+    with explaining_refusal(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as temporary:
+            temporary.write_bytes(data)
+        write_text(about, json.dumps(card, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_probe(store: EmbeddingStore, name: str) -> FittedProbe:
@@ -210,7 +215,6 @@ def _describe_damage(folder: Path, reason: object) -> StoreError:
 
 
 CALIBRATION_ARRAYS_NAME, CALIBRATION_NAME = "calibration.safetensors", "calibration.json"
-SCHEMA_VERSION = 1
 _PREFIX = "calibrator."
 
 
@@ -229,26 +233,18 @@ def write_calibration(store: EmbeddingStore, name: str, calibration: Calibration
     StoreError
         If there is no such probe, or the disk refuses.
     """
-    from safetensors.numpy import save
-
     folder = find_folder(store, name)
     learnt = calibration.calibrator.to_arrays()
-    arrays = {_PREFIX + key: np.ascontiguousarray(array) for key, array in learnt.items()}
-    arrays["logits"] = np.ascontiguousarray(calibration.answers.logits)
-    arrays["truth"] = np.ascontiguousarray(calibration.answers.truth)
-    data = save(arrays)
+    arrays = {_PREFIX + key: array for key, array in learnt.items()}
+    arrays |= {"logits": calibration.answers.logits, "truth": calibration.answers.truth}
     about = {
         "schema_version": SCHEMA_VERSION,
         "calibrator": calibration.calibrator.kind,
         "method": calibration.answers.method,
         "n_held_out": calibration.n_held_out,
         "probe_sha256": _hash_card(folder),
-        "arrays_sha256": hashlib.sha256(data).hexdigest(),
     }
-    with explaining_refusal(folder):
-        with replacing(folder / CALIBRATION_ARRAYS_NAME) as temporary:
-            temporary.write_bytes(data)
-        write_text(folder / CALIBRATION_NAME, json.dumps(about, indent=2) + "\n")
+    _write_files(folder / CALIBRATION_ARRAYS_NAME, arrays, folder / CALIBRATION_NAME, about)
     return folder
 
 
@@ -291,7 +287,7 @@ def _build_calibration(about: dict[str, Any], data: bytes) -> Calibration:
         key.removeprefix(_PREFIX): array for key, array in arrays.items() if key.startswith(_PREFIX)
     }
     answers = HeldOutAnswers(arrays["logits"], arrays["truth"], about["method"])
-    calibrator = restore_calibrator(about["calibrator"], learnt)
+    calibrator = find_calibrator(about["calibrator"]).from_arrays(learnt)
     return Calibration(calibrator, answers, int(about["n_held_out"]))
 
 

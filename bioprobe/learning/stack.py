@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, ProbeError, StoreError
-from bioprobe.learning.fit import as_setting, measure_values
+from bioprobe.learning.fit import as_setting, describe_fitted, describe_sweep, measure_values
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.learning.keeping import read_probe
 from bioprobe.probes.stacked import StackProbe
@@ -22,7 +22,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.method import find_probe, make_probe
 from bioprobe.task.predictions import Predictions
-from bioprobe.task.target import Classes, Labelled, hash_rows, mark_rows
+from bioprobe.task.target import Classes, Labelled
 from bioprobe.task.task import N_FOLDS, Task
 from bioprobe.types import Rows, Settings, Vectors
 
@@ -507,21 +507,8 @@ def fit_stack(
             "chosen_on": "folds of the training images",
         }
     )
-    first, split = task.store, task.split
     stack = FittedStack(
-        probe=FittedProbe(
-            estimator=estimator,
-            classes=labelled.classes.take(labelled.classes.find(estimator.classes_)),
-            settings=settings,
-            encoder=first.manifest.encoder,
-            dim=first.manifest.dim,
-            rows_hash=hash_rows(first.images, labelled.rows),
-            n_rows=len(names),
-            taught=np.unique(mark_rows(first.images, labelled.rows)),
-            split_name=split.name if split else "",
-            split_hash=split.hash if split else "",
-            provenance=provenance.to_dict(),
-        ),
+        probe=describe_fitted(task, estimator, labelled, settings, provenance),
         n_missing=n_missing,
         others=task.others,
     )
@@ -577,15 +564,4 @@ def _measure(stack: FittedStack, validation: _Part, folds: Rows, *, is_open: boo
         (measured, *_) = stack.predict(validation.shared, k=1).accuracy()
         return HeldOut("validation", measured.n_correct, measured.n_images)
     sweep = cast("Sweep", stack.estimator.sweep_)
-    sizes = np.unique(folds[folds >= 0], return_counts=True)[1]
-    n_correct = int(np.rint(sweep.accuracies[sweep.best_index] * sizes).sum())
-    if not is_open:
-        return HeldOut("cross-validation", n_correct, int(sizes.sum()))
-    return HeldOut(
-        "cross-validation",
-        n_correct,
-        int(sizes.sum()),
-        "C",
-        tuple(sweep.values.tolist()),
-        tuple(sweep.accuracies.mean(axis=1).tolist()),
-    )
+    return describe_sweep("cross-validation", sweep, folds, is_open=is_open)

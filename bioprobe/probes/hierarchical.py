@@ -18,13 +18,11 @@ from bioprobe.probes.hierarchical_fit import (
     multiply_paths,
 )
 from bioprobe.probes.label_tree import LabelTree
-from bioprobe.probes.probe import Dimension, Probe, Sweep
+from bioprobe.probes.probe import Dimension, Probe, Sweep, judge
 from bioprobe.types import Arrays, Names, Places, Vectors
 
 _METHODS = ("softmax", "local")
 _SMOOTHING = 0.2
-# What scikit-learn's log_loss puts in the place of a probability of 0, for float32.
-_TINY = float(np.finfo(np.float32).eps)
 
 
 class HierarchicalProbe(Probe):
@@ -78,8 +76,8 @@ class HierarchicalProbe(Probe):
     >>> lineages = np.array([["cats", "lion"], ["cats", ""], ["cats", "lynx"], ["dogs", "wolf"]],
     ...                     dtype=object)
     >>> probe = HierarchicalProbe().fit(X, lineages)
-    >>> probe.predict(X[2:]).tolist(), probe.names_at(0).tolist()
-    (['lynx', 'wolf'], ['cats', 'dogs'])
+    >>> probe.predict(X[2:]).tolist()
+    ['lynx', 'wolf']
     """
 
     kind: ClassVar[str] = "hierarchical"
@@ -181,27 +179,6 @@ class HierarchicalProbe(Probe):
         """
         logits = np.asarray(X, dtype=np.float32) @ self.weights_ + self.biases_
         return multiply_paths(self.tree_, logits) if self.method == "local" else logits
-
-    def predict_proba_at(self, X: Vectors, rank_index: int) -> npt.NDArray[np.float32]:  # noqa: N803
-        """Return the probabilities of the nodes of a rank.
-
-        Parameters
-        ----------
-        X : ndarray of float32, shape (n_images, dim), unit rows
-        rank_index : int
-            Position of the rank, 0 for the broadest.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_images, n_nodes)
-            In the order of :meth:`names_at`; rows add up to 1, less what leaves without a name
-            at the rank have.
-        """
-        return self.tree_.sum_at(rank_index, self.predict_proba(X))
-
-    def names_at(self, rank_index: int) -> npt.NDArray[np.str_]:
-        """Return the names of the nodes of a rank, unique."""
-        return self.tree_.names_at(rank_index)
 
     def to_arrays(self) -> Arrays:
         """Return what was learnt, but for ``classes_``, as arrays.
@@ -308,7 +285,4 @@ class HierarchicalProbe(Probe):
     def _judge(self, vectors: Vectors, lineages: Names) -> tuple[float, float]:
         """Return accuracy and log-loss at the lowest rank."""
         truth = self.tree_.place(lineages)[:, -1]
-        probabilities = self.predict_proba(vectors)
-        found = np.where(truth >= 0, probabilities[np.arange(len(truth)), truth], 0)
-        right = probabilities.argmax(axis=1) == truth
-        return float(right.mean()), float(-np.log(np.maximum(found, _TINY)).mean())
+        return judge(self.predict_proba(vectors), truth)

@@ -74,8 +74,6 @@ class Fit:
     ----------
     weights : ndarray of float, shape (dim, n_classes)
     biases : ndarray of float, shape (n_classes,)
-    objective : float
-        Penalised loss, divided by the number of rows.
     n_steps : int
         Steps of the search.
     end : ndarray of float64, shape (n_directions + 1, n_classes)
@@ -84,7 +82,6 @@ class Fit:
 
     weights: Floats
     biases: Floats
-    objective: float
     n_steps: int
     end: npt.NDArray[np.float64]
 
@@ -151,7 +148,7 @@ def minimise_loss(
     end = found.x.reshape(shape) * scale
     weights = (basis.directions @ end[:-1].astype(rows.dtype)).astype(rows.dtype)
     biases = end[-1].astype(rows.dtype) - basis.mean @ weights
-    return Fit(weights, biases, float(found.fun), int(found.nit), end)
+    return Fit(weights, biases, int(found.nit), end)
 
 
 class TreeLoss:
@@ -329,7 +326,7 @@ def fit_local(
         place[children] = np.arange(len(children))
         which = np.where(labels >= 0, place[labels], -1).max(axis=1)
         rows = np.flatnonzero(which >= 0)
-        loss = TreeLoss(_flat_tree(len(children)), which[rows, np.newaxis], np.ones(1), 0.0)
+        loss = TreeLoss(LabelTree.flat(len(children)), which[rows, np.newaxis], np.ones(1), 0.0)
         fit = minimise_loss(
             Eigenbasis.of(vectors[rows]), loss, len(children), c, max_iter=max_iter, tol=tol
         )
@@ -358,8 +355,3 @@ def multiply_paths(tree: LabelTree, logits: Floats) -> Floats:
         conditional[:, children] = among - logsumexp(among, axis=1, keepdims=True)
     above = tree.ancestors[: tree.n_leaves]
     return np.asarray((above @ conditional.T).T, dtype=logits.dtype)
-
-
-def _flat_tree(n_leaves: int) -> LabelTree:
-    names = np.array([[str(leaf)] for leaf in range(n_leaves)], dtype=object)
-    return LabelTree.from_leaves(names)

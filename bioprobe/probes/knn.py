@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.probe import Dimension, Probe, Sweep
+from bioprobe.probes.probe import Dimension, Probe, Sweep, judge
 from bioprobe.types import Arrays, Rows, Vectors
 
 if TYPE_CHECKING:
@@ -103,11 +102,9 @@ class KnnProbe(Probe):
         values: npt.NDArray[np.float64],
         folds: npt.NDArray[np.int64],
         *,
-        parameter: str = "k",
-        k: int = 10,
         temperature: float = 0.07,
     ) -> Sweep:
-        """Measure many numbers of neighbours, or temperatures, by one search a fold.
+        """Measure many numbers of neighbours by one search a fold.
 
         Parameters
         ----------
@@ -117,24 +114,28 @@ class KnnProbe(Probe):
             From the largest, which is the smoothest.
         folds : ndarray of int64, shape (n_images,)
             Fold in which each row is held out, -1 for one that always trains.
-        parameter : str
-            ``k`` or ``temperature``: what the values are of.
-        k, temperature
-            The one that is not varied.
+        temperature : float
+            Of the votes.
         """
-        if parameter not in {"k", "temperature"}:
-            msg = f"knn can vary k and temperature, got {parameter!r}"
-            raise ProbeError(msg)
         asked = np.asarray(values, dtype=np.float64)
-        pairs = [(int(v), temperature) if parameter == "k" else (k, float(v)) for v in asked]
-        for pair in pairs:
-            _check(*pair)
-        columns = list(_sweep_folds(X, y, pairs, folds))
-        if not columns:
+        for k in asked:
+            _check(k, temperature)
+        numbers = np.unique(folds[folds >= 0])
+        if not len(numbers):
             msg = "no row is held out in a fold; give folds from 0"
             raise ProbeError(msg)
-        accuracies, log_losses = np.stack(columns, axis=-1)
-        return Sweep(parameter, asked, accuracies, log_losses)
+        marks = np.empty((2, len(asked), len(numbers)))
+        for column, fold in enumerate(numbers):
+            out = folds == fold
+            probe = cls().fit(X[~out], y[~out])
+            labels, similarities = probe._find(X[out], int(asked.max(initial=1)))
+            truth = np.searchsorted(probe.classes_, y[out])
+            truth[truth == len(probe.classes_)] = 0
+            places = np.where(probe.classes_[truth] == y[out], truth, -1)
+            for line, k in enumerate(asked.astype(np.int64)):
+                votes = probe._vote(labels[:, :k], similarities[:, :k], temperature)
+                marks[:, line, column] = judge(votes, places)
+        return Sweep("k", asked, marks[0], marks[1])
 
     def _keep(self, vectors: Vectors, labels: Rows) -> Self:
         self.vectors_, self.labels_ = vectors, labels
@@ -162,38 +163,6 @@ class KnnProbe(Probe):
         frequencies = np.bincount(self.labels_, minlength=n_classes) / max(1, len(self.labels_))
         votes_and_prior = (1 - _PRIOR_FRACTION) * sums.reshape(n_images, n_classes)
         return np.asarray(votes_and_prior + _PRIOR_FRACTION * frequencies, dtype=np.float32)
-
-
-def _sweep_folds(
-    X: Vectors,  # noqa: N803 - scikit-learn's name
-    y: npt.NDArray[Any],
-    pairs: list[tuple[int, float]],
-    folds: npt.NDArray[np.int64],
-) -> Iterator[npt.NDArray[np.float64]]:
-    """Measure pairs of k and temperature on each fold.
-
-    Yields
-    ------
-    ndarray of float64, shape (2, n_pairs)
-        Accuracies and log-losses.
-    """
-    most = max((k for k, _ in pairs), default=1)
-    for fold in np.unique(folds[folds >= 0]):
-        out = folds == fold
-        probe = KnnProbe().fit(X[~out], y[~out])
-        labels, similarities = probe._find(X[out], most)
-        truth = np.searchsorted(probe.classes_, y[out])
-        truth[truth == len(probe.classes_)] = 0
-        known = probe.classes_[truth] == y[out]
-        measured = np.empty((2, len(pairs)))
-        for place, (k, temperature) in enumerate(pairs):
-            votes = probe._vote(labels[:, :k], similarities[:, :k], temperature)
-            # A class without a training row has no probability; scikit-learn's log_loss clips so.
-            own = np.where(known, votes[np.arange(len(truth)), truth], 0)
-            own = np.maximum(own, np.finfo(np.float32).eps)
-            measured[0, place] = (known & (votes.argmax(axis=1) == truth)).mean()
-            measured[1, place] = -np.log(own).mean()
-        yield measured
 
 
 def _check(k: float, temperature: float) -> None:

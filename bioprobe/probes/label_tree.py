@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -53,10 +53,7 @@ def complete_lineages(lineages: Names) -> Names:
             rows = _complete_above(rows, rank)
         if rows == before:
             break
-    completed = np.empty(lineages.shape, dtype=object)
-    for place, row in enumerate(rows):
-        completed[place] = row
-    return completed
+    return _to_names(rows, lineages.shape[1])
 
 
 def _complete_above(rows: list[_Path], rank: int) -> list[_Path]:
@@ -166,6 +163,11 @@ class LabelTree:
                     paths[node, rank] = numbers[_cut(lineage, rank)]
         return cls(paths, names, n_leaves)
 
+    @classmethod
+    def flat(cls, n_leaves: int) -> LabelTree:
+        """Build one of leaves without anything above."""
+        return cls.from_leaves(np.array([[str(leaf)] for leaf in range(n_leaves)], dtype=object))
+
     @property
     def n_ranks(self) -> int:
         """Ranks from the broadest to the leaf."""
@@ -208,14 +210,6 @@ class LabelTree:
         """Leaves that each node is or has below it, shape (n_nodes,)."""
         above = self.paths[: self.n_leaves].ravel()
         return np.bincount(above[above >= 0], minlength=len(self.paths))
-
-    def nodes_at(self, rank_index: int) -> Places:
-        """Return the nodes of a rank, ascending."""
-        return np.flatnonzero(self.depths == rank_index)
-
-    def names_at(self, rank_index: int) -> npt.NDArray[np.str_]:
-        """Return the names of the nodes of a rank; a homonym is followed by its parent."""
-        return make_unique_names(self.lineages[self.nodes_at(rank_index)])
 
     def find_common(self, one: Places, other: Places) -> Places:
         """Return the lowest node that is or lies above both of two nodes, -1 for the root.
@@ -262,25 +256,6 @@ class LabelTree:
         placed = [known[tuple(row)] for row in lineages]
         return np.array(placed, dtype=np.int64).reshape(len(lineages), self.n_ranks)
 
-    def sum_at(self, rank_index: int, probabilities: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Sum the probabilities of leaves into those of the nodes of a rank.
-
-        Parameters
-        ----------
-        rank_index : int
-            Position of the rank, 0 for the broadest.
-        probabilities : ndarray of float, shape (n_images, n_leaves)
-
-        Returns
-        -------
-        ndarray of float, shape (n_images, n_nodes at the rank)
-            In the order of :meth:`nodes_at`. What leaves with a hole at the rank have is in none
-            of them.
-        """
-        nodes = self.nodes_at(rank_index)
-        belongs = self.ancestors[: self.n_leaves][:, nodes].astype(probabilities.dtype)
-        return np.asarray((belongs.T @ probabilities.T).T)
-
     def _paths_of(self, nodes: Places) -> Places:
         return np.where(nodes[:, np.newaxis] >= 0, self.paths[nodes], -1)
 
@@ -312,11 +287,11 @@ def make_unique_names(lineages: Names) -> npt.NDArray[np.str_]:
 
 def _find_distinct(lineages: Names) -> Names:
     """Return the distinct rows, sorted."""
-    rows = sorted({tuple(row) for row in lineages})
-    found = np.empty((len(rows), lineages.shape[1]), dtype=object)
-    for place, row in enumerate(rows):
-        found[place] = row
-    return found
+    return _to_names(sorted({tuple(row) for row in lineages}), lineages.shape[1])
+
+
+def _to_names(rows: Sequence[tuple[str, ...]], n_ranks: int) -> Names:
+    return np.array(rows, dtype=object).reshape(len(rows), n_ranks)
 
 
 def _cut(lineage: Names | tuple[str, ...], rank: int) -> tuple[str, ...]:

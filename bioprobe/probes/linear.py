@@ -10,21 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import ProbeError
+from bioprobe.probes.closed_form import AffineProbe
 from bioprobe.probes.lbfgs import Stop
 from bioprobe.probes.objective import ABSENT, Problems
 from bioprobe.probes.path import EigenBasis, solve, sweep_values
-from bioprobe.probes.probe import (
-    Dimension,
-    Probe,
-    Sweep,
-    space_values,
-)
-from bioprobe.types import (
-    Arrays,
-    Doubles,
-    Places,
-    Vectors,
-)
+from bioprobe.probes.probe import Dimension, Sweep, space_values
+from bioprobe.types import Doubles, Places, Vectors
 
 BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
 
@@ -184,7 +175,7 @@ def _mix(rows: Rows, balance: Balance) -> Rows:
     )
 
 
-class LinearProbe(Probe):
+class LinearProbe(AffineProbe):
     r"""Logistic regression with a ridge penalty, solved on all rows at once.
 
     The objective is that of scikit-learn's ``LogisticRegression``,
@@ -239,8 +230,6 @@ class LinearProbe(Probe):
         Dimension("gamma", (2.0, 1.0, 3.0), ("balance", "focal")),
         Dimension("alpha", (0.2, 0.1, 0.4), ("balance", "mixup")),
     )
-    coef_: npt.NDArray[np.float32]
-    intercept_: npt.NDArray[np.float32]
     n_iter_: int
 
     def __init__(
@@ -288,10 +277,9 @@ class LinearProbe(Probe):
         """
         X, self.classes_, targets = _check(X, y)  # noqa: N806
         _check_values(np.array([self.C]))
-        weights = _check_weights(sample_weight, len(X))
         balance = Balance(self.balance, self.tau, self.gamma, self.alpha, self.seed)
         prior = _check_prior(self.prior, len(self.classes_), X.shape[1])
-        rows = make_rows(Rows(X, targets, weights), balance)
+        rows = make_rows(Rows(X, targets, _check_weights(sample_weight, len(X))), balance)
         basis = EigenBasis.of(rows.vectors)
         problems = _pose(basis, rows, rows.weights[:, np.newaxis], len(self.classes_), balance)
         stop = Stop(self.tol, self.max_iter, noise=0.0)
@@ -304,23 +292,6 @@ class LinearProbe(Probe):
         self.coef_ = found.coefficients.astype(np.float32)
         self.intercept_ = found.intercepts.astype(np.float32)
         self.n_iter_ = found.n_iter
-        self.n_features_in_ = X.shape[1]
-        return self
-
-    def decision_function(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
-        """Return the logits, float32 of shape (n_images, n_classes)."""
-        rows = np.asarray(X, dtype=np.float32)
-        return np.asarray(rows @ self.coef_.T + self.intercept_)
-
-    def to_arrays(self) -> Arrays:
-        """Return the coefficients and intercepts."""
-        return {"coef": self.coef_, "intercept": self.intercept_}
-
-    def set_arrays(self, arrays: Arrays, classes: npt.NDArray[Any]) -> Self:
-        """Take what :meth:`to_arrays` returned, so that predictions are the same again."""
-        self.coef_, self.intercept_ = arrays["coef"], arrays["intercept"]
-        self.classes_ = classes
-        self.n_features_in_ = self.coef_.shape[1]
         return self
 
     @classmethod

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from bioprobe.types import Arrays, Settings, Vectors
+from bioprobe.types import Arrays, Places, Settings, Vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,3 +146,19 @@ class Sweep:
     def best_value(self) -> float:
         """Value at :attr:`best_index`."""
         return float(self.values[self.best_index])
+
+
+def judge(probabilities: npt.NDArray[Any], places: Places) -> tuple[float, float]:
+    """Return the accuracy and the log-loss of held-out rows.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (n_images, n_classes)
+    places : ndarray of int64, shape (n_images,)
+        Column of the true class; -1 where no row of it was learnt from, so that it has no
+        probability. Probabilities are clipped as scikit-learn's ``log_loss`` clips them.
+    """
+    own = np.where(places >= 0, probabilities[np.arange(len(places)), places], 0)
+    right = probabilities.argmax(axis=1) == places
+    log_losses = -np.log(np.maximum(own, np.finfo(np.float32).eps))
+    return float(right.mean()), float(log_losses.mean())

@@ -247,8 +247,7 @@ class StackProbe(Probe):
     ) -> tuple[Vectors, npt.NDArray[np.float32]]:
         """Fit the regression; return its weights and biases."""
         n_classes = len(self.classes_)
-        names = np.array([[str(place)] for place in range(n_classes)], dtype=object)
-        loss = TreeLoss(LabelTree.from_leaves(names), places[:, np.newaxis], np.ones(1), 0.0)
+        loss = TreeLoss(LabelTree.flat(n_classes), places[:, np.newaxis], np.ones(1), 0.0)
         basis = Eigenbasis.of(answers)
         fit = minimise_loss(basis, loss, n_classes, strength, max_iter=_MAX_ITER, tol=_TOL)
         weights = np.asarray(fit.weights, dtype=np.float32)

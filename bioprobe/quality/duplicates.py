@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -196,6 +196,7 @@ class SpanningForest:
     def _reduce(self) -> None:
         if not self._waiting:
             return
+        from scipy.sparse import csr_array
         from scipy.sparse.csgraph import minimum_spanning_tree
 
         first, second, similarities = _join_links([self._links, *self._waiting])
@@ -205,19 +206,14 @@ class SpanningForest:
         new = np.append(True, (first[1:] != first[:-1]) | (second[1:] != second[:-1]))[: len(first)]
         # A cost of 0 would be no link.
         cost = 3.0 - similarities[new].astype(np.float64)
-        tree = minimum_spanning_tree(_to_matrix(first[new], second[new], cost, self.n)).tocoo()
+        links = csr_array((cost, (first[new], second[new])), shape=(self.n, self.n))
+        tree = minimum_spanning_tree(links).tocoo()
         self._links = (
             tree.row.astype(np.int64),
             tree.col.astype(np.int64),
             (3.0 - tree.data).astype(np.float32),
         )
         self._waiting, self._n_waiting = [], 0
-
-
-def _to_matrix(first: Rows, second: Rows, values: npt.NDArray[np.float64], n: int) -> Any:  # noqa: ANN401 - scipy ships no types
-    from scipy.sparse import csr_array
-
-    return csr_array((values, (first, second)), shape=(n, n))
 
 
 def _join_links(parts: list[tuple[Rows, Rows, Vectors]]) -> tuple[Rows, Rows, Vectors]:

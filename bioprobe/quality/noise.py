@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import PromptError, SelectionError
 from bioprobe.files import prompts_dir
 from bioprobe.images import ImageTable
-from bioprobe.prompts import TextType
+from bioprobe.prompts import TextType, embed_means
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
@@ -304,7 +303,7 @@ def ask_texts(
     """
     scale = store.manifest.logit_scale
     kept, dropped = (
-        _encode_means([prompts.write(phrases) for phrases in side.values()], encode_text)
+        embed_means([prompts.write(phrases) for phrases in side.values()], encode_text)
         for side in (prompts.kept, prompts.dropped)
     )
     listed = _encode_classes(taxa, prompts, encode_text)
@@ -343,16 +342,7 @@ def _encode_classes(
     taxa: Iterable[Taxon], prompts: NoisePrompts, encode_text: EncodeText
 ) -> Vectors:
     texts = [prompts.write((TextType.TAXON_COM.write(taxon),)) for taxon in taxa]
-    return _encode_means(texts, encode_text)
-
-
-def _encode_means(texts: Sequence[Sequence[str]], encode_text: EncodeText) -> Vectors:
-    """Return the unit mean of each group of texts, shape (n_groups, dim); all encoded at once."""
-    if not texts:
-        return np.empty((0, 0), dtype=np.float32)
-    encoded = encode_text([text for group in texts for text in group])
-    ends = np.cumsum([len(group) for group in texts])[:-1]
-    return normalise_rows(np.stack([group.mean(axis=0) for group in np.split(encoded, ends)]))
+    return embed_means(texts, encode_text) if texts else np.empty((0, 0), dtype=np.float32)
 
 
 def _find_best(vectors: Vectors, at: Rows, classes: Vectors) -> Vectors:

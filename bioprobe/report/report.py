@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bioprobe.calibration.reliability import measure_reliability
+from bioprobe.calibration.calibrators import measure_reliability
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.keeping import EVALUATIONS_NAME, list_evaluations
 from bioprobe.evaluation.metrics import AT_THRESHOLD, BINARY_METRICS, COUNTED_METRICS
@@ -89,7 +89,6 @@ def _trace_reliability(name: str, answers: pd.DataFrame, column: str) -> Curve:
         answers["right"].to_numpy(dtype=bool),
         answers[column].to_numpy(dtype=np.float64),
         n_bins=_N_BINS,
-        binning="equal-mass",
     ).to_frame()
     filled = measured[measured["n_images"] > 0]
     x, y, low, high = (

@@ -7,20 +7,7 @@ import colorsys
 import numpy as np
 
 from bioprobe.sketch.pen import Colour
-
-_RGB: dict[str, Colour] = {
-    "white": (242, 240, 234),
-    "black": (38, 36, 40),
-    "grey": (146, 148, 152),
-    "brown": (120, 76, 42),
-    "red": (205, 38, 40),
-    "orange": (240, 130, 28),
-    "yellow": (246, 212, 52),
-    "green": (72, 158, 66),
-    "blue": (46, 102, 214),
-    "purple": (134, 62, 168),
-    "pink": (246, 148, 178),
-}
+from bioprobe.sketch.tree import RGB
 
 
 def mix_ink(name: str, rng: np.random.Generator) -> Colour:
@@ -38,7 +25,7 @@ def mix_ink(name: str, rng: np.random.Generator) -> Colour:
     tuple of int
         Red, green and blue, each in [0, 255].
     """
-    hue, light, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in _RGB[name]))
+    hue, light, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in RGB[name]))
     hue = (hue + rng.uniform(-0.012, 0.012)) % 1.0
     light = float(np.clip(light + rng.uniform(-0.05, 0.05), 0.08, 0.96))
     saturation = float(np.clip(saturation * rng.uniform(0.85, 1.1), 0.0, 1.0))

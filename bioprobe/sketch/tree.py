@@ -10,19 +10,21 @@ from typing import Literal
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import prompts_dir
 
-COLOURS = (
-    "white",
-    "black",
-    "grey",
-    "brown",
-    "red",
-    "orange",
-    "yellow",
-    "green",
-    "blue",
-    "purple",
-    "pink",
-)
+#: Red, green and blue of each colour that an animal may have.
+RGB: dict[str, tuple[int, int, int]] = {
+    "white": (242, 240, 234),
+    "black": (38, 36, 40),
+    "grey": (146, 148, 152),
+    "brown": (120, 76, 42),
+    "red": (205, 38, 40),
+    "orange": (240, 130, 28),
+    "yellow": (246, 212, 52),
+    "green": (72, 158, 66),
+    "blue": (46, 102, 214),
+    "purple": (134, 62, 168),
+    "pink": (246, 148, 178),
+}
+COLOURS = tuple(RGB)
 PATTERNS = ("plain", "spots", "stripes", "bands", "patches", "edges")
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
@@ -54,9 +56,10 @@ class Look:
     pattern: str
 
     def __post_init__(self) -> None:
-        if self.colour not in COLOURS:
-            msg = f"colour {self.colour!r} is unknown; use one of {', '.join(COLOURS)}"
-            raise TaxonomyError(msg)
+        for colour in (self.colour, self.second_colour or self.colour):
+            if colour not in COLOURS:
+                msg = f"colour {colour!r} is unknown; use one of {', '.join(COLOURS)}"
+                raise TaxonomyError(msg)
         if self.pattern not in PATTERNS:
             msg = f"pattern {self.pattern!r} is unknown; use one of {', '.join(PATTERNS)}"
             raise TaxonomyError(msg)
@@ -65,9 +68,6 @@ class Look:
                 f"pattern {self.pattern!r} with second colour {self.second_colour!r}; "
                 "only a plain animal has no second colour"
             )
-            raise TaxonomyError(msg)
-        if self.second_colour not in (*COLOURS, ""):
-            msg = f"colour {self.second_colour!r} is unknown; use one of {', '.join(COLOURS)}"
             raise TaxonomyError(msg)
 
 

@@ -288,10 +288,6 @@ class Leak:
     n_images: int
     n_test: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a JSON-ready mapping."""
-        return dataclasses.asdict(self)
-
 
 def find_leaks(
     parts: npt.NDArray[np.object_], kinds: Mapping[str, npt.NDArray[np.object_]]
@@ -444,7 +440,7 @@ def make_split(
             "always_train": always,
             "small_classes": [one.to_dict() for one in small],
             "near_duplicates_known": NEAR_DUPLICATES in images.kinds,
-            "leakage": [leak.to_dict() for leak in find_leaks(found, images.kinds)],
+            "leakage": [dataclasses.asdict(leak) for leak in find_leaks(found, images.kinds)],
         },
     )
 

@@ -222,9 +222,9 @@ class PartCounts(Result):
         return frame.assign(n_images=self.counts.sum(axis=1))
 
 
-def count_parts(store: EmbeddingStore, split: Split, level: str | None = None) -> PartCounts:
-    """Count the images of each class in each part, at the level of the split or another."""
-    level = level or str(split.provenance["rank"])
+def count_parts(store: EmbeddingStore, split: Split) -> PartCounts:
+    """Count the images of each class in each part, at the level of the split."""
+    level = str(split.provenance["rank"])
     labels = store.images.labels(level)
     inside = (split.parts != "") & (labels != "")
     names, classes = np.unique(labels[inside].astype(str), return_inverse=True)

@@ -146,6 +146,11 @@ def read_user_taxa() -> Taxonomy:
     return AddedList.of_user().read()
 
 
+def find_added_taxa(store: EmbeddingStore) -> Taxonomy:
+    """Find the taxa that are added to the classes of a store: its own first, then the user's."""
+    return Taxonomy.merge((*read_added_taxa(store), *read_user_taxa()))
+
+
 def _find_data_dir() -> Path:
     home = Path.home()
     if sys.platform == "darwin":

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from bioprobe.errors import StoreError
 from bioprobe.files import explaining_refusal, hash_file, sync
@@ -181,7 +180,8 @@ def _list_lost(store: EmbeddingStore, damaged: Collection[str]) -> tuple[list[Pa
             if frame is None:
                 n_unlisted += len(rows)
             else:
-                lost += _find_files(frame, rows)
+                places = frame[["root", "path"]].iloc[rows].astype(str)
+                lost += [Path(*place) for place in places.itertuples(index=False, name=None)]
         start = stop
     return lost, n_unlisted
 
@@ -193,11 +193,6 @@ def _read_what_can_be(store: EmbeddingStore, record: ShardRecord) -> pd.DataFram
         return None
     fits = len(frame) == record.n_images and {"root", "path"} <= set(frame.columns)
     return frame if fits else None
-
-
-def _find_files(frame: pd.DataFrame, rows: npt.NDArray[np.int64]) -> list[Path]:
-    places = zip(frame["root"].iloc[rows], frame["path"].iloc[rows], strict=True)
-    return [Path(str(root), str(path)) for root, path in places]
 
 
 def _lay_aside(store: EmbeddingStore) -> None:

@@ -215,27 +215,15 @@ class RiskCoverage:
         Share of the images that are answered.
     risks : ndarray of float64, shape (n_steps,)
         Share of wrong answers among these.
-    aurc : float
-        Mean risk over all coverages; lower is better. Not a number without an image.
-    least_aurc : float
-        What it would be if every wrong answer were less confident than every right one.
 
     References
     ----------
-    El-Yaniv and Wiener 2010, *On the Foundations of Noise-free Selective Classification*;
-    Geifman, Uziel and El-Yaniv 2019, *Bias-Reduced Uncertainty Estimation* (AURC and its excess).
+    El-Yaniv and Wiener 2010, *On the Foundations of Noise-free Selective Classification*.
     """
 
     confidences: Doubles
     coverages: Doubles
     risks: Doubles
-    aurc: float
-    least_aurc: float
-
-    @property
-    def excess_aurc(self) -> float:
-        """AURC beyond the least there could be: what the order of confidences costs."""
-        return self.aurc - self.least_aurc
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a step."""
@@ -261,25 +249,13 @@ def measure_risk_coverage(
     Examples
     --------
     >>> curve = measure_risk_coverage(np.array([True, False, True]), np.array([0.9, 0.8, 0.7]))
-    >>> curve.risks.round(2).tolist(), round(curve.aurc, 3)
-    ([0.0, 0.5, 0.33], 0.278)
+    >>> curve.coverages.round(2).tolist(), curve.risks.round(2).tolist()
+    ([0.33, 0.67, 1.0], [0.0, 0.5, 0.33])
     """
-    steps, n_given, n_wrong = _count_given(right, confidences)
-    n = len(right)
-    if not n:
-        return RiskCoverage(steps, np.zeros(0), np.zeros(0), math.nan, math.nan)
-    risks = n_wrong / n_given
-    # Among equal confidences any order may be: the mean over all of them is a straight line.
-    sizes = np.diff(n_given, prepend=0)
-    before = np.repeat(n_wrong - np.diff(n_wrong, prepend=0), sizes)
-    rate = np.repeat(np.diff(n_wrong, prepend=0) / sizes, sizes)
-    given = np.arange(1, n + 1)
-    expected = before + rate * (given - np.repeat(n_given - sizes, sizes))
-    total = int(n_wrong[-1])
-    least = np.maximum(given - (n - total), 0) / given
-    return RiskCoverage(
-        steps, n_given / n, risks, float((expected / given).mean()), float(least.mean())
-    )
+    values, inverse = np.unique(np.asarray(confidences, dtype=np.float64), return_inverse=True)
+    given = np.bincount(inverse, minlength=len(values))[::-1].cumsum()
+    wrong = np.bincount(inverse[~right], minlength=len(values))[::-1].cumsum()
+    return RiskCoverage(values[::-1], given / len(right), wrong / given)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,8 +266,6 @@ class ChosenConfidence:
     ----------
     confidence : float
         Infinite where none reaches what was asked: no answer is given then.
-    wanted_accuracy : float
-        What was asked of the answers that are given.
     accuracy : Accuracy
         That of the validation images answered, with its interval.
     n_images : int
@@ -299,7 +273,6 @@ class ChosenConfidence:
     """
 
     confidence: float
-    wanted_accuracy: float
     accuracy: Accuracy
     n_images: int
 
@@ -308,159 +281,9 @@ class ChosenConfidence:
         """Share of the validation images that are answered."""
         return self.accuracy.n_images / self.n_images if self.n_images else math.nan
 
-    def accept(self, confidences: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Tell which answers are given, shape (n_images,)."""
-        return np.asarray(confidences >= self.confidence)
-
-
-def choose_confidence(
-    right: npt.NDArray[np.bool_],
-    confidences: npt.NDArray[Any],
-    accuracy: float,
-    *,
-    doubt_fraction: float | None = None,
-) -> ChosenConfidence:
-    """Choose on validation rows the lowest confidence at which answers are right often enough.
-
-    Parameters
-    ----------
-    right : ndarray of bool, shape (n_images,)
-        Whether each answer is right.
-    confidences : ndarray of float, shape (n_images,)
-        Its probability, or any score.
-    accuracy : float
-        Least share of right answers among those given: one less the risk, in (0, 1].
-    doubt_fraction : float, optional
-        Chance, at most, that the answers of new images fall short of it, such as 0.05. By
-        default the accuracy on the validation images alone is looked at, and is missed about
-        every second time.
-
-    Raises
-    ------
-    SelectionError
-        If a fraction is out of range.
-
-    References
-    ----------
-    Geifman and El-Yaniv 2017, *Selective Classification for Deep Neural Networks*: a binary
-    search with an exact binomial bound at each of its steps (``doubt_fraction``).
-    """
-    if not 0 < accuracy <= 1 or not (doubt_fraction is None or 0 < doubt_fraction < 1):
-        msg = f"accuracy lies in (0, 1], doubt in (0, 1); got {accuracy:g}, {doubt_fraction}"
-        raise SelectionError(msg)
-    steps, n_given, n_wrong = _count_given(right, confidences)
-    if doubt_fraction is None:
-        # Fractions such as 0.95 have no exact float.
-        passing = np.flatnonzero(n_wrong <= (1 - accuracy) * n_given + 1e-9)
-        at = int(passing[-1]) if passing.size else -1
-    else:
-        at = _search_with_bound(n_given, n_wrong, 1 - accuracy, doubt_fraction)
-    if at < 0:
-        return ChosenConfidence(math.inf, accuracy, Accuracy(1, 0, 0), len(right))
-    n = int(n_given[at])
-    measured = Accuracy(1, n - int(n_wrong[at]), n)
-    return ChosenConfidence(float(steps[at]), accuracy, measured, len(right))
-
-
-def _search_with_bound(
-    n_given: npt.NDArray[np.int64], n_wrong: npt.NDArray[np.int64], risk: float, doubt: float
-) -> int:
-    from scipy.stats import beta
-
-    low, high, found = 0, len(n_given) - 1, -1
-    n_steps = max(1, math.ceil(math.log2(len(n_given) + 1)))
-    while low <= high:
-        middle = (low + high) // 2
-        n, wrong = int(n_given[middle]), int(n_wrong[middle])
-        # Clopper and Pearson's upper bound.
-        bound = 1.0 if wrong == n else float(beta.ppf(1 - doubt / n_steps, wrong + 1, n - wrong))
-        if bound <= risk:
-            found, low = middle, middle + 1
-        else:
-            high = middle - 1
-    return found
-
-
-def _count_given(
-    right: npt.NDArray[np.bool_], confidences: npt.NDArray[Any]
-) -> tuple[Doubles, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return distinct confidences, descending, with the answers at or above, and the wrong ones."""
-    values, inverse = np.unique(np.asarray(confidences, dtype=np.float64), return_inverse=True)
-    given = np.bincount(inverse, minlength=len(values))[::-1].cumsum()
-    wrong = np.bincount(inverse[~right], minlength=len(values))[::-1].cumsum()
-    return values[::-1], given, wrong
-
 
 # Confidences that are tried on validation rows: every hundredth.
 _N_TRIED = 100
-
-
-@dataclasses.dataclass(frozen=True)
-class RolledUp:
-    """One answer an image, at the deepest rank whose summed probability passes a confidence.
-
-    Parameters
-    ----------
-    levels : tuple of Taxonomy
-        Classes at each rank, from kingdom down to that of the classifier.
-    best : ndarray of int64, shape (n_images, n_ranks)
-        Class at each rank, as in :class:`bioprobe.zeroshot.zeroshot.Decisions`.
-    scores : ndarray of float32, shape (n_images, n_ranks)
-        Their summed probabilities.
-    depths : ndarray of int64, shape (n_images,)
-        Rank of the answer, 0 for kingdom; -1 where no rank passes.
-    """
-
-    levels: tuple[Taxonomy, ...]
-    best: Places
-    scores: npt.NDArray[np.float32]
-    depths: Places
-
-    def find_right(self, ancestors: Places) -> npt.NDArray[np.bool_]:
-        """Tell which answers are the truth or an ancestor of it, shape (n_images,).
-
-        Parameters
-        ----------
-        ancestors : ndarray of int64, shape (n_images, n_ranks)
-            True class at each rank, -1 where unknown: see :func:`find_ancestors`.
-        """
-        images = np.flatnonzero(self.depths >= 0)
-        right = np.zeros(len(self.depths), dtype=bool)
-        at = self.depths[images]
-        truth = ancestors[images, at]
-        right[images] = (truth >= 0) & (self.best[images, at] == truth)
-        return right
-
-
-def roll_up(probabilities: npt.NDArray[Any], classes: Taxonomy, confidence: float) -> RolledUp:
-    """Answer each image at the deepest rank whose summed probability passes a confidence.
-
-    Parameters
-    ----------
-    probabilities : ndarray of float, shape (n_images, n_classes)
-        Calibrated, if the confidence is to mean what it says.
-    classes : Taxonomy
-        In the order of the columns.
-    confidence : float
-        In (0, 1].
-
-    Raises
-    ------
-    SelectionError
-        If probabilities and classes do not fit each other, or the confidence is out of range.
-
-    References
-    ----------
-    SpeciesNet, ``geofence_utils.roll_up_labels_to_first_matching_level``; Valmadre 2022,
-    *Hierarchical classification at multiple operating points*.
-    """
-    if probabilities.shape[1] != len(classes) or not 0 < confidence <= 1:
-        msg = (
-            f"rolling up takes one column a class and a confidence in (0, 1]; got "
-            f"{probabilities.shape[1]} columns, {len(classes)} classes, {confidence:g}"
-        )
-        raise SelectionError(msg)
-    return _roll_up(probabilities, _group(classes), confidence)
 
 
 def decide(predictions: Predictions, confidence: float) -> Decisions:
@@ -483,32 +306,15 @@ def decide(predictions: Predictions, confidence: float) -> Decisions:
     if predictions.rank is None:
         msg = "classes that are no taxa have no ranks above to answer at"
         raise SelectionError(msg)
-    rolled = roll_up(predictions.to_dense(), predictions.classes.taxonomy, confidence)
+    if not 0 < confidence <= 1:
+        msg = f"an answer is given from a confidence in (0, 1], got {confidence:g}"
+        raise SelectionError(msg)
+    levels, positions = _group(predictions.classes.taxonomy)
+    best, scores, depths = back_off_rows(predictions.to_dense(), positions, confidence)
     return Decisions(
-        predictions.images, predictions.rows, rolled.levels, rolled.best, rolled.scores,
-        rolled.depths, confidence, predictions.provenance, predictions.taught, predictions.columns,
-        predictions.notes,
+        predictions.images, predictions.rows, levels, best, scores, depths, confidence,
+        predictions.provenance, predictions.taught, predictions.columns, predictions.notes,
     )  # fmt: skip
-
-
-def find_ancestors(classes: Taxonomy, truth: Places) -> Places:
-    """Return the true class at each rank down to that of the classes, -1 where unknown.
-
-    Parameters
-    ----------
-    classes : Taxonomy
-        Of the classifier.
-    truth : ndarray of int64, shape (n_images,)
-        Position in them, -1 where unknown.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_images, n_ranks)
-    """
-    table = np.stack([positions for _, positions in _group(classes)], axis=1)
-    found = np.full((len(truth), table.shape[1]), -1, dtype=np.int64)
-    found[truth >= 0] = table[truth[truth >= 0]]
-    return found
 
 
 def choose_roll_up(
@@ -533,6 +339,11 @@ def choose_roll_up(
     ------
     SelectionError
         If no row has a label among the classes, or a fraction is out of range.
+
+    References
+    ----------
+    SpeciesNet, ``geofence_utils.roll_up_labels_to_first_matching_level``; Valmadre 2022,
+    *Hierarchical classification at multiple operating points*.
     """
     known = truth >= 0
     if not known.any() or not 0 < accuracy <= 1:
@@ -540,26 +351,23 @@ def choose_roll_up(
             f"choosing takes labelled rows ({known.sum()}) and an accuracy in (0, 1]: {accuracy:g}"
         )
         raise SelectionError(msg)
-    values, groups = probabilities[known], _group(classes)
-    ancestors, n_known = find_ancestors(classes, truth[known]), int(known.sum())
-    chosen = ChosenConfidence(math.inf, accuracy, Accuracy(1, 0, 0), n_known)
+    values, n_known = np.asarray(probabilities[known], dtype=np.float32), int(known.sum())
+    _, positions = _group(classes)
+    ancestors = np.stack(positions, axis=1)[truth[known]]
+    chosen = ChosenConfidence(math.inf, Accuracy(1, 0, 0), n_known)
     for confidence in np.linspace(1, 0, _N_TRIED, endpoint=False).tolist():
-        rolled = _roll_up(values, groups, confidence)
-        n = int((rolled.depths >= 0).sum())
-        measured = Accuracy(1, int(rolled.find_right(ancestors).sum()), n)
-        if n and measured.fraction >= accuracy - 1e-9:
-            chosen = ChosenConfidence(confidence, accuracy, measured, n_known)
+        best, _, depths = back_off_rows(values, positions, confidence)
+        answered = np.flatnonzero(depths >= 0)
+        at = depths[answered]
+        n_right = int((best[answered, at] == ancestors[answered, at]).sum())
+        measured = Accuracy(1, n_right, len(answered))
+        if len(answered) and measured.fraction >= accuracy - 1e-9:
+            chosen = ChosenConfidence(confidence, measured, n_known)
     return chosen
 
 
-def _group(classes: Taxonomy) -> list[tuple[Taxonomy, Places]]:
+def _group(classes: Taxonomy) -> tuple[tuple[Taxonomy, ...], tuple[Places, ...]]:
+    """Return the classes at each rank down to the deepest, and where each class belongs."""
     deepest = max(taxon.depth for taxon in classes)
-    return [classes.group(rank) for rank in RANKS[: deepest + 1]]
-
-
-def _roll_up(
-    probabilities: npt.NDArray[Any], groups: list[tuple[Taxonomy, Places]], confidence: float
-) -> RolledUp:
-    values = np.asarray(probabilities, dtype=np.float32)
-    answers = back_off_rows(values, [positions for _, positions in groups], confidence)
-    return RolledUp(tuple(level for level, _ in groups), *answers)
+    levels, positions = zip(*map(classes.group, RANKS[: deepest + 1]), strict=True)
+    return levels, positions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -251,12 +252,7 @@ def _sum_norms(texts: npt.NDArray[np.float32], rows: Rows, classes: Rows) -> Sco
     return norms
 
 
-def _add(values: Scores, starts: Rows) -> Scores:
-    return np.asarray(np.add.reduceat(values, starts, axis=1))
-
-
-def _take_highest(values: Scores, starts: Rows) -> Scores:
-    return np.asarray(np.maximum.reduceat(values, starts, axis=1))
+_add = partial(np.add.reduceat, axis=1)
 
 
 def _add_exponentials(values: Scores, starts: Rows) -> Scores:
@@ -275,7 +271,7 @@ def _log_sum(scores: Scores) -> npt.NDArray[np.float64]:
 _REDUCTIONS: dict[
     Pool, tuple[Callable[[Scores, Rows], Scores], Callable[[Scores, Scores], Scores]]
 ] = {
-    Pool.MAX: (_take_highest, np.maximum),
+    Pool.MAX: (partial(np.maximum.reduceat, axis=1), np.maximum),
     Pool.MEAN: (_add, np.add),
     Pool.SUM: (_add_exponentials, np.logaddexp),
 }

@@ -223,13 +223,6 @@ class Taxonomy:
             elif not proper:
                 yield taxon
 
-    def lowest_common_ancestor(self, one: Taxon, other: Taxon) -> Taxon | None:
-        """Return the lowest taxon above or equal to both, with the common name known here."""
-        found = find_lowest_common_ancestor(one, other)
-        if found is None:
-            return None
-        return next((taxon for taxon in self.taxa if taxon.lineage == found.lineage), found)
-
     def find(self, name: str) -> Taxon | None:
         """Return the taxon of a scientific or common name, in any case, or None."""
         wanted = _fold(name)

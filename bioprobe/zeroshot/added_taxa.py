@@ -10,7 +10,12 @@ from bioprobe.errors import TaxonomyError
 from bioprobe.prompts import PromptSet
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.added_taxa import AddedList, read_added_taxa, read_user_taxa
+from bioprobe.store.added_taxa import (
+    AddedList,
+    find_added_taxa,
+    read_added_taxa,
+    read_user_taxa,
+)
 from bioprobe.store.view import View
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
@@ -118,11 +123,6 @@ def list_known(store: EmbeddingStore) -> list[KnownTaxon]:
     # Rows that a newer embedding has replaced may hold a label that was corrected since.
     labels = to_taxonomy(store.images.frame.iloc[store.rows])
     return [*added, *wide, *(KnownTaxon(taxon, "labels") for taxon in labels)]
-
-
-def find_added_taxa(store: EmbeddingStore) -> Taxonomy:
-    """Find the taxa that are added to the classes of a store: its own first, then the user's."""
-    return Taxonomy.merge((*read_added_taxa(store), *read_user_taxa()))
 
 
 def find_new_taxa(store: EmbeddingStore) -> tuple[Taxon, ...]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import PromptError
 from bioprobe.intervals import Accuracy
 from bioprobe.prompts import PromptSet
@@ -18,6 +17,7 @@ from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.types import Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes
+from bioprobe.zeroshot.examples import find_centre, is_same
 from bioprobe.zeroshot.seen_offset import harmonic_mean
 
 # Pictures tell more than a name does to an encoder that has not met it; the text still helps
@@ -176,7 +176,7 @@ def choose_blend(
     if not places.size or not is_other.any():
         return Blend(weight_fractions[0], 0.0, "nothing to compare it with: no offset")
     rivals = _Rivals(found.vectors[places], found.offsets[places], places, scale)
-    centre = _find_centre(vectors)
+    centre = find_centre(vectors)
 
     def read(wanted: npt.NDArray[np.int64]) -> _Validation:
         parts = View(store, wanted).iter_vectors()
@@ -240,7 +240,7 @@ def _leave_out_each(rivals: _Rivals, vectors: Vectors, text: Vectors) -> _Valida
         return None
     return _join(
         [
-            rivals.compare(vectors[n : n + 1], _find_centre(np.delete(vectors, n, axis=0)), text)
+            rivals.compare(vectors[n : n + 1], find_centre(np.delete(vectors, n, axis=0)), text)
             for n in range(len(vectors))
         ]
     )
@@ -251,14 +251,9 @@ def _join(parts: Sequence[_Validation]) -> _Validation:
     return _Validation(*(np.concatenate([getattr(p, name) for p in parts]) for name in fields))
 
 
-def _find_centre(vectors: Vectors) -> Vectors:
-    return np.asarray(normalise_rows(vectors.mean(axis=0, keepdims=True))[0])
-
-
 def _find_place(taxa: Taxonomy, taxon: Taxon) -> int:
     for place, one in enumerate(taxa):
-        same = (one.name, one.depth) == (taxon.name, taxon.depth)
-        if same and len(Taxonomy.merge((one, taxon))) == 1:
+        if is_same(one, taxon):
             return place
     msg = f"{taxon.name!r} is not among the {len(taxa)} classes; add it first"
     raise PromptError(msg)

@@ -15,14 +15,13 @@ from bioprobe.images.image_table import ImageTable
 from bioprobe.options import split_names
 from bioprobe.sources.tables import TABLE_SUFFIXES
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.added_taxa import read_user_taxa
+from bioprobe.store.added_taxa import find_added_taxa, read_user_taxa
 from bioprobe.task.target import Classes, Phrases
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import read_labels, to_taxonomy
 from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
 from bioprobe.taxonomy.lists import read_taxonomy, shipped_taxonomies
 from bioprobe.taxonomy.synonyms import accept_names, replace_synonyms
-from bioprobe.zeroshot.added_taxa import find_added_taxa
 
 
 def find_candidates(

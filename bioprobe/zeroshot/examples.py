@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from bioprobe.encoders.encoder import Encoder, normalise_rows
+from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, SourceError, StoreError
 from bioprobe.files import explaining_refusal, replacing
-from bioprobe.images.reading import decode_image, hash_bytes, ignore_pillow_warnings
+from bioprobe.images.reading import hash_bytes
+from bioprobe.index.question import embed_query_image
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.types import Vectors
@@ -52,39 +53,26 @@ class Examples:
         return len(self.vectors)
 
     def blend(self, text: Vectors) -> Vectors:
-        """Return the class embedding that pictures and text make together, shape (dim,)."""
-        return blend(self.vectors, text, self.weight_fraction)
+        """Blend with a text, unit of shape (dim,): unit(w · unit(mean) + (1 − w) · text)."""
+        weight = self.weight_fraction
+        mixed = weight * find_centre(self.vectors) + (1 - weight) * text
+        return np.asarray(normalise_rows(mixed[np.newaxis])[0])
 
     def is_of(self, taxon: Taxon) -> bool:
-        """Tell whether a class is the taxon of the pictures; homonyms are not."""
-        # Two of one name and rank merge exactly where no rank names them differently.
-        alike = (taxon.name, taxon.depth) == (self.taxon.name, self.taxon.depth)
-        return alike and len(Taxonomy.merge((self.taxon, taxon))) == 1
+        """Tell whether they are of this taxon, in whatever detail it is written."""
+        return is_same(self.taxon, taxon)
 
 
-def blend(vectors: Vectors, text: Vectors, weight_fraction: float) -> Vectors:
-    """Blend pictures with a text: unit(w · unit(mean of vectors) + (1 − w) · text).
+def is_same(one: Taxon, other: Taxon) -> bool:
+    """Tell whether two taxa are one, in whatever detail each is written."""
+    # Two of one name and rank merge exactly where no rank names them differently.
+    alike = (one.name, one.depth) == (other.name, other.depth)
+    return alike and len(Taxonomy.merge((one, other))) == 1
 
-    Parameters
-    ----------
-    vectors : ndarray of float32, shape (n_examples, dim), unit rows
-    text : ndarray of float32, shape (dim,), unit
-    weight_fraction : float
-        The pictures' share, in [0, 1].
 
-    Returns
-    -------
-    ndarray of float32, shape (dim,), unit
-
-    Examples
-    --------
-    >>> pictures = np.array([[1.0, 0.0], [1.0, 0.0]], dtype=np.float32)
-    >>> blend(pictures, np.array([0.0, 1.0], dtype=np.float32), 0.5).round(3).tolist()
-    [0.7070000171661377, 0.7070000171661377]
-    """
-    mean = normalise_rows(vectors.mean(axis=0, keepdims=True))[0]
-    mixed = weight_fraction * mean + (1 - weight_fraction) * text
-    return np.asarray(normalise_rows(mixed[np.newaxis])[0])
+def find_centre(vectors: Vectors) -> Vectors:
+    """Return the mean of unit vectors, made unit again, shape (dim,)."""
+    return np.asarray(normalise_rows(vectors.mean(axis=0, keepdims=True))[0])
 
 
 def embed_examples(
@@ -113,13 +101,9 @@ def embed_examples(
     ImageReadError
         If one cannot be decoded.
     """
-    contents = {hash_bytes(data): data for data in (file.read_bytes() for file in _list(files))}
-    stored = store.images.frame["sha256"].to_numpy()
-    rows = [
-        store.read_vectors(known[:1]) if known.size else _embed_one(texts.encoder, data)
-        for data, known in ((d, np.flatnonzero(stored == key)) for key, d in contents.items())
-    ]
-    return np.concatenate(rows), tuple(contents)
+    distinct = {hash_bytes(file.read_bytes()): file for file in _list(files)}
+    rows = [embed_query_image(store, texts, file) for file in distinct.values()]
+    return np.concatenate(rows), tuple(distinct)
 
 
 def _list(files: Sequence[Path]) -> list[Path]:
@@ -138,12 +122,6 @@ def _list(files: Sequence[Path]) -> list[Path]:
         else:
             listed.append(file)
     return listed
-
-
-def _embed_one(encoder: Encoder, data: bytes) -> Vectors:
-    with ignore_pillow_warnings():
-        image = decode_image(data)
-    return encoder.encode_image([image])
 
 
 def read_examples(store: EmbeddingStore) -> tuple[Examples, ...]:

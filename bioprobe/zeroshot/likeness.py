@@ -19,7 +19,7 @@ from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.types import Vectors
-from bioprobe.zeroshot.examples import read_examples
+from bioprobe.zeroshot.examples import find_centre, read_examples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,9 +180,8 @@ def find_neighbours_by_image(
     others = others[others > 0]
     if pictures is None or not others.size:
         return None
-    centre = normalise_rows(pictures.mean(axis=0, keepdims=True))[0]
     named = [together.taxa[place] for place in others]
-    return _find_nearest(centre, named, means[others], k)
+    return _find_nearest(find_centre(pictures), named, means[others], k)
 
 
 def _average_labelled(

@@ -73,8 +73,6 @@ class GeneralisedReport(Result):
         Chosen on all images, for use on new ones.
     fold_offsets : tuple of float
         Offsets of the folds.
-    repeats : tuple of Generalised
-        One a repeat.
     provenance : Provenance
         What the result was computed from.
     notes : tuple of Note
@@ -85,7 +83,6 @@ class GeneralisedReport(Result):
     after: Generalised
     offset: SeenOffset
     fold_offsets: tuple[float, ...]
-    repeats: tuple[Generalised, ...]
     provenance: Provenance
     notes: Notes = ()
 
@@ -180,7 +177,6 @@ def measure_generalised(
         _average(repeats),
         SeenOffset(_choose(answers, everything), new),
         tuple(fold_offsets),
-        tuple(repeats),
         View(store, sides.rows).describe(
             {
                 "rank": rank.value,
@@ -310,13 +306,11 @@ def _average(repeats: Sequence[Generalised]) -> Generalised:
 
 
 def _to_figures(measured: Generalised) -> dict[str, Any]:
-    return {
-        "seen_accuracy": measured.seen.fraction,
-        "seen_interval": list(measured.seen.interval),
-        "n_seen": measured.seen.n_images,
-        "unseen_accuracy": measured.unseen.fraction,
-        "unseen_interval": list(measured.unseen.interval),
-        "n_unseen": measured.unseen.n_images,
-        "harmonic_mean": measured.harmonic_mean,
-        "harmonic_mean_interval": list(measured.interval),
-    }
+    figures: dict[str, Any] = {}
+    for side, accuracy in (("seen", measured.seen), ("unseen", measured.unseen)):
+        figures[f"{side}_accuracy"] = accuracy.fraction
+        figures[f"{side}_interval"] = list(accuracy.interval)
+        figures[f"n_{side}"] = accuracy.n_images
+    figures["harmonic_mean"] = measured.harmonic_mean
+    figures["harmonic_mean_interval"] = list(measured.interval)
+    return figures

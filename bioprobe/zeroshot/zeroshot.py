@@ -389,6 +389,8 @@ def back_off(
     SpeciesNet, ``geofence_utils.roll_up_labels_to_first_matching_level``: sums of scores per
     ancestor, and the lowest rank whose best sum passes.
     """
+    from scipy.special import softmax
+
     if not 0 < threshold <= 1:
         msg = f"the threshold is a probability, above 0 and at most 1; got {threshold:g}"
         raise PromptError(msg)
@@ -400,7 +402,9 @@ def back_off(
     positions = [places for _, places in groups]
     step = max(1, _SCORES_UP_THE_TREE // len(leaves))
     answers = [
-        back_off_rows(_softmax(scale * (part @ leaves.T) - found.offsets), positions, threshold)
+        back_off_rows(
+            softmax(scale * (part @ leaves.T) - found.offsets, axis=1), positions, threshold
+        )
         for vectors in view.iter_vectors()
         for part in (vectors[start : start + step] for start in range(0, len(vectors), step))
     ]
@@ -408,8 +412,3 @@ def back_off(
     provenance = describe_question(view, prompts, rank, seen_offset, {"abstain": threshold})
     levels = tuple(classes for classes, _ in groups)
     return Decisions(view.images, view.rows, levels, best, scores, depths, threshold, provenance)
-
-
-def _softmax(logits: Vectors) -> Vectors:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)

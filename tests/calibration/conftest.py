@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bioprobe.calibration import to_probabilities
+from bioprobe.calibration.calibrators import to_probabilities
 
 Draw = Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]
 

@@ -10,8 +10,14 @@ from scipy.special import softmax
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import log_loss
 
-from bioprobe.calibration import KINDS, fit_calibrator, restore_calibrator, to_logits
-from bioprobe.calibration.calibrators import IsotonicScaling, TemperatureScaling, to_probabilities
+from bioprobe.calibration.calibrators import (
+    KINDS,
+    IsotonicScaling,
+    TemperatureScaling,
+    find_calibrator,
+    to_logits,
+    to_probabilities,
+)
 from bioprobe.errors import SelectionError
 
 Floats = npt.NDArray[Any]
@@ -42,7 +48,7 @@ def test_no_temperature_beside_the_fitted_one_has_less_loss(draw: Draw) -> None:
 
 def test_few_rows_that_are_all_right_do_not_make_certain() -> None:
     logits = np.array([[2.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
-    found = fit_calibrator("temperature", logits, np.array([0, 1, 0])).calibrate(logits)
+    found = find_calibrator("temperature").fit(logits, np.array([0, 1, 0])).calibrate(logits)
     assert 0.8 < found.max(axis=1).mean() < 0.99
 
 
@@ -50,8 +56,8 @@ def test_logarithms_of_probabilities_are_logits_too(draw: Draw) -> None:
     logits, truth = draw(300)
     shifted = to_logits(to_probabilities(logits))
     for kind in KINDS:
-        of_logits = fit_calibrator(kind, logits, truth).calibrate(logits)
-        of_shifted = fit_calibrator(kind, shifted, truth).calibrate(shifted)
+        of_logits = find_calibrator(kind).fit(logits, truth).calibrate(logits)
+        of_shifted = find_calibrator(kind).fit(shifted, truth).calibrate(shifted)
         assert np.allclose(of_logits, of_shifted, atol=2e-3)
     assert np.isfinite(to_logits(np.array([[0.0, 1.0]]))).all()
 
@@ -59,13 +65,13 @@ def test_logarithms_of_probabilities_are_logits_too(draw: Draw) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_add_up_to_one_and_arrays_bring_back_the_same(draw: Draw, kind: str) -> None:
     logits, truth = draw(200, temperature=2.0)
-    fitted = fit_calibrator(kind, logits, truth)
+    fitted = find_calibrator(kind).fit(logits, truth)
     found = fitted.calibrate(logits)
     assert found.dtype == np.float32
     assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
     arrays = fitted.to_arrays()
     assert all(isinstance(array, np.ndarray) for array in arrays.values())
-    assert np.array_equal(restore_calibrator(kind, arrays).calibrate(logits), found)
+    assert np.array_equal(find_calibrator(kind).from_arrays(arrays).calibrate(logits), found)
     assert fitted.calibrate(logits[:0]).shape == (0, 8)
     assert np.allclose(fitted.calibrate(logits[:1]), found[:1])
 
@@ -74,33 +80,35 @@ def test_rows_add_up_to_one_and_arrays_bring_back_the_same(draw: Draw, kind: str
 def test_rows_of_no_class_tell_nothing(draw: Draw, kind: str) -> None:
     logits, truth = draw(100)
     with_unknown = np.concatenate([logits, logits[:5]]), np.append(truth, [-1] * 5)
-    fitted = fit_calibrator(kind, *with_unknown)
+    fitted = find_calibrator(kind).fit(*with_unknown)
     assert np.allclose(
-        fitted.calibrate(logits), fit_calibrator(kind, logits, truth).calibrate(logits), atol=1e-6
+        fitted.calibrate(logits),
+        find_calibrator(kind).fit(logits, truth).calibrate(logits),
+        atol=1e-6,
     )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_a_known_class_there_is_nothing_to_fit(kind: str) -> None:
     with pytest.raises(SelectionError, match="none of the 2 validation images"):
-        fit_calibrator(kind, np.zeros((2, 3)), np.array([-1, -1]))
+        find_calibrator(kind).fit(np.zeros((2, 3)), np.array([-1, -1]))
     with pytest.raises(SelectionError, match=r"got \(2, 3\) and \(1,\)"):
-        fit_calibrator(kind, np.zeros((2, 3)), np.array([0]))
+        find_calibrator(kind).fit(np.zeros((2, 3)), np.array([0]))
     with pytest.raises(SelectionError, match="classes up to 3"):
-        fit_calibrator(kind, np.zeros((2, 3)), np.array([0, 3]))
+        find_calibrator(kind).fit(np.zeros((2, 3)), np.array([0, 3]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_row_and_one_class_are_ordinary(kind: str) -> None:
-    one = fit_calibrator(kind, np.array([[1.0, 0.0]]), np.array([0]))
+    one = find_calibrator(kind).fit(np.array([[1.0, 0.0]]), np.array([0]))
     assert np.isfinite(one.calibrate(np.array([[0.3, 0.1]]))).all()
-    alone = fit_calibrator(kind, np.zeros((3, 1)), np.array([0, 0, 0]))
+    alone = find_calibrator(kind).fit(np.zeros((3, 1)), np.array([0, 0, 0]))
     assert alone.calibrate(np.zeros((1, 1))).tolist() == [[1.0]]
 
 
 def test_temperature_never_changes_an_answer(draw: Draw) -> None:
     logits, truth = draw(500, temperature=4.0)
-    found = fit_calibrator("temperature", logits, truth).calibrate(logits)
+    found = find_calibrator("temperature").fit(logits, truth).calibrate(logits)
     assert np.array_equal(found.argmax(axis=1), logits.argmax(axis=1))
 
 
@@ -110,7 +118,7 @@ def test_vector_scaling_finds_a_bias_that_temperature_cannot(draw: Draw) -> None
     half = slice(0, 3000), slice(3000, 6000)
     losses = {
         kind: measure_log_loss(
-            fit_calibrator(kind, biased[half[0]], truth[half[0]]).calibrate(biased[half[1]]),
+            find_calibrator(kind).fit(biased[half[0]], truth[half[0]]).calibrate(biased[half[1]]),
             truth[half[1]],
         )
         for kind in ("temperature", "vector")
@@ -123,7 +131,7 @@ def test_vector_scaling_of_few_rows_stays_near_the_temperature(draw: Draw) -> No
     logits, truth = draw(60, 30, temperature=2.0)
     others, judged = draw(3000, 30, temperature=2.0, seed=1)
     losses = {
-        kind: measure_log_loss(fit_calibrator(kind, logits, truth).calibrate(others), judged)
+        kind: measure_log_loss(find_calibrator(kind).fit(logits, truth).calibrate(others), judged)
         for kind in KINDS
     }
     assert losses["vector"] < losses["temperature"] + 0.1 < losses["isotonic"]
@@ -157,6 +165,6 @@ def test_a_class_that_no_validation_row_has_keeps_its_probability() -> None:
 def test_a_kind_that_is_not_there_is_refused() -> None:
     empty: dict[str, Any] = {}
     with pytest.raises(SelectionError, match="got 'platt'"):
-        fit_calibrator("platt", np.zeros((1, 2)), np.array([0]))
+        find_calibrator("platt").fit(np.zeros((1, 2)), np.array([0]))
     with pytest.raises(SelectionError, match="got 'platt'"):
-        restore_calibrator("platt", empty)
+        find_calibrator("platt").from_arrays(empty)

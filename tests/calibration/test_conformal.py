@@ -1,34 +1,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bioprobe.calibration import fit_conformal, measure_sets, to_probabilities
-from bioprobe.calibration.conformal import METHODS
+from bioprobe.calibration.calibrators import to_probabilities
+from bioprobe.calibration.conformal import KINDS, fit_conformal, measure_sets
 from bioprobe.errors import SelectionError
 
 Draw = Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("coverage", [0.7, 0.9])
 def test_sets_hold_the_true_class_as_often_as_was_asked(
-    draw: Draw, method: str, coverage: float
+    draw: Draw, kind: str, coverage: float
 ) -> None:
     # The probabilities are wrong on purpose: the promise does not need them right.
     held = []
     for seed in range(200):
         logits, truth = draw(300, 6, temperature=2.0, seed=seed)
         probabilities = to_probabilities(logits)
-        fitted = fit_conformal(probabilities[:100], truth[:100], coverage, method=method, seed=seed)
+        fitted = fit_conformal(probabilities[:100], truth[:100], coverage, kind)
         sets = fitted.find_sets(probabilities[100:], allow_empty=True)
         held.append(measure_sets(sets, truth[100:]).coverage.fraction)
-    # Exactly ⌈101 · coverage⌉ / 101 on average; 200 repeats leave a standard error of .003.
-    assert np.mean(held) == pytest.approx(np.ceil(101 * coverage) / 101, abs=0.009)
+    # Exactly ⌈101 · coverage⌉ / 101 on average; 200 repeats leave a standard error of .003, and
+    # the random share, which is the same in all of them, some more.
+    assert np.mean(held) == pytest.approx(np.ceil(101 * coverage) / 101, abs=0.015)
 
 
 def test_lac_by_hand() -> None:
@@ -56,17 +56,14 @@ def test_sets_grow_with_coverage_and_raps_charges_for_length(draw: Draw) -> None
     logits, truth = draw(4000, 12, spread=2.0)
     probabilities = to_probabilities(logits)
 
-    def size(coverage: float, **options: Any) -> float:  # noqa: ANN401
-        fitted = fit_conformal(probabilities[:2000], truth[:2000], coverage, **options)
+    def size(coverage: float, kind: str) -> float:
+        fitted = fit_conformal(probabilities[:2000], truth[:2000], coverage, kind)
         return measure_sets(fitted.find_sets(probabilities[2000:]), truth[2000:]).mean_size
 
-    for method in METHODS:
-        assert size(0.7, method=method) < size(0.8, method=method) < size(0.95, method=method)
-    assert size(0.9) < size(0.9, method="aps")
-    assert size(0.9, method="raps", penalty=0) == size(0.9, method="aps")
-    assert size(0.9, method="raps", penalty=0.1) != size(0.9, method="raps", penalty=0.01)
-    assert size(0.9, method="raps", n_free=1) != size(0.9, method="raps", n_free=10)
-    assert size(0.9, method="aps", seed=1) != size(0.9, method="aps")
+    for kind in KINDS:
+        assert size(0.7, kind) < size(0.8, kind) < size(0.95, kind)
+    # A charge for length leaves sets shorter than without it.
+    assert size(0.9, "lac") < size(0.9, "raps") < size(0.9, "aps")
 
 
 def test_quality_counts_only_images_of_known_class() -> None:
@@ -83,7 +80,7 @@ def test_no_images_have_no_sets() -> None:
     assert fitted.find_sets(np.zeros((0, 2))).shape == (0, 2)
 
 
-@pytest.mark.parametrize(("coverage", "method"), [(0.0, "lac"), (1.0, "lac"), (0.9, "cqr")])
-def test_what_is_not_offered_is_refused(coverage: float, method: str) -> None:
+@pytest.mark.parametrize(("coverage", "kind"), [(0.0, "lac"), (1.0, "lac"), (0.9, "cqr")])
+def test_what_is_not_offered_is_refused(coverage: float, kind: str) -> None:
     with pytest.raises(SelectionError, match="lac, aps, raps for a coverage"):
-        fit_conformal(np.array([[0.7, 0.3]]), np.array([0]), coverage, method=method)
+        fit_conformal(np.array([[0.7, 0.3]]), np.array([0]), coverage, kind)

@@ -3,52 +3,35 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bioprobe.calibration import bootstrap_ece, measure_reliability
-from bioprobe.errors import SelectionError
+from bioprobe.calibration.calibrators import measure_reliability
 from bioprobe.intervals import Accuracy
 
 
-def test_ece_is_the_mean_gap_by_hand() -> None:
+def test_confidence_and_accuracy_of_each_bin_by_hand() -> None:
     confidences = np.array([0.1, 0.2, 0.6, 0.8, 0.9, 1.0])
     right = np.array([False, True, True, True, False, True])
     found = measure_reliability(right, confidences, n_bins=2)
-    assert found.n_images.tolist() == [2, 4]
-    assert found.confidences == pytest.approx([0.15, 0.825])
-    # (2 · |.15 − .5| + 4 · |.825 − .75|) / 6
-    assert found.ece == pytest.approx(1 / 6)
-    assert found.overconfidence == pytest.approx(3.6 / 6 - 4 / 6)
+    assert found.n_images.tolist() == [3, 3]
+    assert found.n_right.tolist() == [2, 2]
+    assert found.confidences == pytest.approx([0.3, 0.9])
 
 
-def test_a_bin_holds_its_upper_edge() -> None:
-    found = measure_reliability(np.ones(4, dtype=bool), np.array([0.0, 0.5, 0.51, 1.0]), n_bins=2)
-    assert found.n_images.tolist() == [2, 2]
-
-
-def test_bins_of_equal_mass_hold_as_many_answers() -> None:
+def test_bins_hold_as_many_answers() -> None:
     confidences = np.random.default_rng(0).beta(5, 1, 1000)
-    right = np.ones(1000, dtype=bool)
-    mass = measure_reliability(right, confidences, n_bins=10, binning="equal-mass")
-    assert mass.n_images.tolist() == [100] * 10
-    width = measure_reliability(right, confidences, n_bins=10)
-    assert width.n_images[0] < 5
-    # Where all lie on one side, the bins do not matter.
-    assert mass.ece == pytest.approx(width.ece)
+    found = measure_reliability(np.ones(1000, dtype=bool), confidences, n_bins=10)
+    assert found.n_images.tolist() == [100] * 10
 
 
-@pytest.mark.parametrize("binning", ["equal-width", "equal-mass"])
-def test_equal_confidences_are_in_one_bin(binning: str) -> None:
+def test_equal_confidences_are_in_one_bin() -> None:
     right = np.array([True, True, True, False] * 5)
-    found = measure_reliability(right, np.full(20, 0.75), n_bins=4, binning=binning)
+    found = measure_reliability(right, np.full(20, 0.75), n_bins=4)
     assert sorted(found.n_images.tolist()) == [0, 0, 0, 20]
-    assert found.ece == 0
 
 
-def test_no_answers_have_no_error() -> None:
+def test_no_answers_have_no_confidence() -> None:
     found = measure_reliability(np.zeros(0, dtype=bool), np.zeros(0))
-    assert np.isnan(found.ece)
-    assert np.isnan(found.overconfidence)
+    assert np.isnan(found.confidences).all()
     assert len(found.to_frame()) == 15
-    assert np.isnan(bootstrap_ece(np.zeros(0, dtype=bool), np.zeros(0))).all()
 
 
 def test_the_table_has_wilsons_interval() -> None:
@@ -56,46 +39,3 @@ def test_the_table_has_wilsons_interval() -> None:
     row = measure_reliability(right, np.full(10, 0.7), n_bins=1).to_frame().iloc[0]
     assert (row["n_images"], row["confidence"], row["accuracy"]) == (10, pytest.approx(0.7), 0.8)
     assert (row["low"], row["high"]) == Accuracy(1, 8, 10).interval
-
-
-def test_bins_that_are_none_are_refused() -> None:
-    for n_bins, binning in ((0, "equal-width"), (5, "equal")):
-        with pytest.raises(SelectionError, match="bins are equal-width or equal-mass"):
-            measure_reliability(np.array([True]), np.array([1.0]), n_bins=n_bins, binning=binning)
-
-
-@pytest.mark.parametrize("excess", [0.0, 0.02, 0.05, 0.15])
-def test_the_interval_covers_the_true_error(excess: float) -> None:
-    # Confidences are too high by the excess everywhere: that is the true error.
-    covered = 0
-    for seed in range(100):
-        random = np.random.default_rng(seed)
-        confidences = random.uniform(0.3, 0.95, 500)
-        right = random.random(500) < confidences - excess
-        low, high = bootstrap_ece(right, confidences, n_bins=10, n_resamples=300, seed=seed)
-        covered += low <= excess <= high
-    assert 88 <= covered <= 100
-
-
-def test_images_of_a_group_are_drawn_together() -> None:
-    random = np.random.default_rng(0)
-    groups = np.repeat([f"burst {i}" for i in range(20)], 20)
-    confidences = np.full(400, 0.5)
-    right = np.repeat(random.random(20) < 0.7, 20)
-    apart = bootstrap_ece(right, confidences)
-    together = bootstrap_ece(right, confidences, groups=groups)
-    assert together[1] - together[0] > 1.5 * (apart[1] - apart[0])
-    alone = np.full(400, "", dtype=object)
-    assert bootstrap_ece(right, confidences, groups=alone) == apart
-
-
-def test_seed_level_and_binning_change_the_interval() -> None:
-    random = np.random.default_rng(1)
-    confidences = random.random(300)
-    right = random.random(300) < confidences**2
-    usual = bootstrap_ece(right, confidences)
-    assert usual == bootstrap_ece(right, confidences)
-    assert usual != bootstrap_ece(right, confidences, seed=1)
-    assert usual != bootstrap_ece(right, confidences, binning="equal-mass")
-    narrow = bootstrap_ece(right, confidences, level_fraction=0.5)
-    assert usual[0] < narrow[0] < narrow[1] < usual[1]

@@ -287,8 +287,13 @@ def test_the_confidence_is_chosen_for_the_accuracy_that_is_wanted(capsys: Captur
     assert (found["0.3"]["rank"] == "family").sum() > (found["0.95"]["rank"] == "family").sum()
 
 
-def test_sets_hold_the_class_as_often_as_was_asked(fitted: EmbeddingStore, capsys: Capture) -> None:
-    small, large = (_ask(capsys, "predict", *_TEST, "--sets", one) for one in ("0.5", "0.9"))
+@pytest.mark.parametrize("kind", ["lac", "aps", "raps"])
+def test_sets_hold_the_class_as_often_as_was_asked(
+    fitted: EmbeddingStore, capsys: Capture, kind: str
+) -> None:
+    small, large = (
+        _ask(capsys, "predict", *_TEST, "--sets", one, "--set-kind", kind) for one in ("0.5", "0.9")
+    )
     assert small["set_size"].mean() < large["set_size"].mean()
     assert (large["set"].str.split("|").map(len) == large["set_size"]).all()
     assert (large["set"].str.split("|").str[0] == large["family"]).all(), "the best class is first"
@@ -296,11 +301,23 @@ def test_sets_hold_the_class_as_often_as_was_asked(fitted: EmbeddingStore, capsy
     held = [label in names.split("|") for label, names in zip(labels, large["set"], strict=True)]
     # Some 35 pictures: two standard errors below.
     assert np.mean(held) > 0.9 - 2 * np.sqrt(0.9 * 0.1 / len(held))
-    assert run(["probe", "predict", *_TEST, "--sets", "0.9", "--output", "a.csv"]) == 0
+    asked = ["probe", "predict", *_TEST, "--sets", "0.9", "--set-kind", kind]
+    assert run([*asked, "--output", "a.csv"]) == 0
     assert "(validation) that chose the limit" in _unwrap(capsys)
     assert len(_ask(capsys, "predict", "centroid", "-k", "2", "--sets", "0.9")) == 2 * len(
         fitted.rows
     )
+
+
+def test_kinds_of_sets_are_told_apart(fitted: EmbeddingStore, capsys: Capture) -> None:
+    sizes = {}
+    for kind in ("lac", "aps", "raps"):
+        answers = _ask(
+            capsys, "predict", "centroid", "-k", "1", "--sets", "0.9", "--set-kind", kind
+        )
+        sizes[kind] = answers["set_size"].mean()
+    assert sizes["lac"] < min(sizes["aps"], sizes["raps"])
+    assert len(fitted) == len(answers)
 
 
 @pytest.mark.usefixtures("fitted")

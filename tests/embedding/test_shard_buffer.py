@@ -34,9 +34,10 @@ def test_pixels_that_the_encoder_failed_on_are_not_given_to_it_again(
     make_store: Callable[..., EmbeddingStore], write_pictures: Callable[..., Path]
 ) -> None:
     encoder = FailingEncoder()
+    encoder.batch_size = 3
     store = make_store(encoder)
     with pytest.raises(MemoryError):
-        embed_images(find_images([write_pictures(7)]), encoder, store, batch_size=3)
+        embed_images(find_images([write_pictures(7)]), encoder, store)
     assert encoder.batch_sizes == [3, 3]
     # What was encoded before is kept, although its shard was not full.
     kept = EmbeddingStore.open(store.folder)
@@ -57,8 +58,9 @@ def test_after_ctrl_c_in_the_encoder_what_was_read_is_encoded(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(encoder, "encode_pixels", interrupt_once)
+    encoder.batch_size = 3
     with pytest.raises(KeyboardInterrupt):
-        embed_images(find_images([write_pictures(7)]), encoder, store, batch_size=3)
+        embed_images(find_images([write_pictures(7)]), encoder, store)
     assert len(EmbeddingStore.open(store.folder)) == 3
 
 
@@ -94,10 +96,11 @@ def test_a_shard_that_the_disk_refused_is_not_tried_again(
             raise StoreError(msg)
         return whole(self, *given, **named)  # type: ignore[arg-type]
 
+    encoder.batch_size = 2
     with monkeypatch.context() as patched:
         patched.setattr(EmbeddingStore, "append", refuse_the_second)
         with pytest.raises(StoreError, match="no space"):
-            embed_images(find_images([write_pictures(7)]), encoder, store, batch_size=2)
+            embed_images(find_images([write_pictures(7)]), encoder, store)
     assert n_tried == [0, 2]
-    embed_images(find_images([write_pictures(7)]), encoder, store, batch_size=2)
+    embed_images(find_images([write_pictures(7)]), encoder, store)
     assert len(EmbeddingStore.open(store.folder)) == 7

@@ -62,9 +62,10 @@ class ExactEncoder(PlainEncoder):
 def _embed(store: Path, photos: Path) -> None:
     shard_buffer.SHARD_IMAGES = SHARD_IMAGES
     encoder = ExactEncoder()
+    encoder.batch_size = 3
     opened = EmbeddingStore.open_for(store, encoder)
     table = find_images([photos], SourceOptions(folder_rank=Rank.GENUS))
-    embed_images(table, encoder, opened, batch_size=3, n_threads=2)
+    embed_images(table, encoder, opened, n_threads=2)
 
 
 def _at_change(store: Path, number: int, act: Callable[[], None]) -> None:
@@ -333,8 +334,9 @@ def test_what_a_damaged_shard_held_is_embedded_again(
     left = EmbeddingStore.open(folder)
     assert verify_store(left) == []
     encoder = ExactEncoder()
+    encoder.batch_size = 3
     table = find_images([photos], SourceOptions(folder_rank=Rank.GENUS))
-    summary = embed_images(table, encoder, left, batch_size=3)
+    summary = embed_images(table, encoder, left)
     assert summary.n_embedded + summary.n_reused == len(rows)
     assert summary.n_kept == 26 - len(rows)
     _check_same_rows(folder, undisturbed)
@@ -359,6 +361,7 @@ def test_a_store_can_be_read_while_it_is_written(
     processes: ForkServerContext, tmp_path: Path
 ) -> None:
     encoder = ExactEncoder()
+    encoder.batch_size = 3
     EmbeddingStore.open_for(tmp_path / "store", encoder)
     process = processes.Process(target=_append_for_ever, args=(tmp_path / "store",))
     process.start()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ import pytest
 
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.downloading import describe_model, download_model, list_models
-from bioprobe.encoders.hub import OPEN_CLIP, TRANSFORMERS, hash_files, read_folder
+from bioprobe.encoders.hub import OPEN_CLIP, TRANSFORMERS, read_folder
 from bioprobe.errors import ModelUnavailableError
 
 COMMIT = "c0ffee" + "0" * 34
@@ -243,14 +242,6 @@ def test_the_status_of_a_folder_is_read_from_its_configuration(open_clip_dir: Pa
     assert facts["image_size_px"] == 32
     assert facts["licence"] is None
     assert facts["is_here"] is True
-
-
-def test_the_hash_of_one_file_is_its_sha256_and_of_two_that_of_both(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.write_bytes(b"first")
-    two.write_bytes(b"second")
-    assert hash_files([one]) == hashlib.sha256(b"first").hexdigest()
-    assert hash_files([one, two]) == hashlib.sha256(b"firstsecond").hexdigest()
 
 
 def test_shards_are_taken_together_and_in_order() -> None:

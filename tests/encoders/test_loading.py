@@ -12,7 +12,8 @@ from PIL import Image
 
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.checking import check_encoder
-from bioprobe.encoders.families.torch_encoder import Padding, TorchEncoder, choose_runtime
+from bioprobe.encoders.families.runtime import choose_runtime
+from bioprobe.encoders.families.torch_encoder import Padding, TorchEncoder
 from bioprobe.errors import BioprobeError
 
 

@@ -5,8 +5,7 @@ import numpy.typing as npt
 import pytest
 from sklearn import metrics as reference
 
-from bioprobe.calibration.reliability import measure_reliability
-from bioprobe.evaluation.metrics import FLAT_METRICS, find_places, score_flat
+from bioprobe.evaluation.metrics import FLAT_METRICS, N_BINS, find_places, score_flat
 
 Floats = npt.NDArray[np.float64]
 
@@ -173,8 +172,9 @@ def test_only_what_is_asked_is_measured() -> None:
     ]
 
 
-def test_the_calibration_error_is_that_of_the_reliability_diagram() -> None:
+def test_the_calibration_error_is_the_mean_gap_over_bins_of_equal_width() -> None:
     truth, probabilities = _draw(300, 6, seed=5)
-    best = probabilities.argmax(axis=1)
-    diagram = measure_reliability(best == truth, probabilities.max(axis=1))
-    assert _score(truth, probabilities)["ece"] == pytest.approx(diagram.ece)
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    bins = np.ceil(sure * N_BINS)
+    gaps = [abs((sure - right)[bins == one].sum()) for one in np.unique(bins)]
+    assert _score(truth, probabilities)["ece"] == pytest.approx(sum(gaps) / len(truth))

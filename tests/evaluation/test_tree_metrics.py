@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import hiclass.metrics
@@ -15,7 +14,6 @@ from bioprobe.evaluation.metrics import (
     TREE_METRICS,
     measure_rows,
     score_tree,
-    trace_operating_curve,
     weigh_nodes,
 )
 from bioprobe.probes.label_tree import LabelTree
@@ -193,35 +191,6 @@ PROBABILITIES = np.array(
         [0.25, 0.05, 0.25, 0.25, 0.20],  # grasses .45, plants .45; animals .55
     ]
 )
-
-
-def test_the_operating_curve_trades_detail_for_correctness() -> None:
-    truth = rows(LYNX, LYNX, WHEAT)
-    curve = trace_operating_curve(truth, PROBABILITIES, TREE, [0.5, 0.0, 1.0, 0.75])
-    bits = {count: -math.log2(count / 5) for count in (1, 2, 3)}
-    assert curve.thresholds.tolist() == [0.0, 0.5, 0.75, 1.0]
-    # 0: lion lion lion; .5: lion, cats, animals; .75: cats, animals, root; 1: root root root.
-    assert curve.correct_fractions.tolist() == pytest.approx([0, 1 / 3, 1, 1])
-    assert curve.informations.tolist() == pytest.approx(
-        [bits[1], (bits[1] + bits[2] + bits[3]) / 3, (bits[2] + bits[3]) / 3, 0]
-    )
-    assert curve.true_informations.tolist() == pytest.approx(
-        [2 * bits[2] / 3, 2 * bits[2] / 3, (bits[2] + bits[3]) / 3, 0]
-    )
-    assert curve.class_fractions.tolist() == pytest.approx([1, 1 / 3, 0, 0])
-    assert json.loads(json.dumps(curve.to_dict()))["thresholds"] == [0.0, 0.5, 0.75, 1.0]
-
-
-def test_the_operating_curve_has_a_hundred_steps_if_none_are_given() -> None:
-    curve = trace_operating_curve(rows(LION, LION, LION), PROBABILITIES, TREE)
-    assert len(curve.thresholds) == 101
-    assert curve.correct_fractions[-1] == 1
-    assert (np.diff(curve.informations) <= 1e-12).all()
-
-
-def test_the_operating_curve_of_no_images_is_not_a_number() -> None:
-    curve = trace_operating_curve(rows(), np.zeros((0, 5)), TREE, [0.5])
-    assert np.isnan(curve.correct_fractions).all()
 
 
 def test_an_unknown_value_of_nodes_is_refused() -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from bioprobe.embedding import embed_images
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import ImageReadError, MismatchError, SelectionError, SourceError
-from bioprobe.index import embed_query_image, search
-from bioprobe.index.question import Question
+from bioprobe.index import search
+from bioprobe.index.question import Question, embed_query_image
 from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.view import View

@@ -49,7 +49,6 @@ def test_leaves_are_sorted_and_nodes_above_follow_from_the_broadest() -> None:
     assert tree.depths.tolist() == [2, 2, 2, 2, 0, 0, 1, 1, 1]
     assert tree.parents.tolist() == [7, 7, 8, 6, -1, -1, 4, 4, 5]
     assert tree.leaf_counts.tolist() == [1, 1, 1, 1, 3, 1, 1, 2, 1]
-    assert tree.names_at(1).tolist() == ["Canidae", "Felidae", "Poaceae"]
 
 
 def test_ancestors_are_the_paths_as_a_matrix() -> None:
@@ -160,12 +159,3 @@ def test_a_class_listed_twice_is_refused() -> None:
 def test_a_class_may_stand_above_another() -> None:
     tree = LabelTree.from_leaves(to_lineages("A/F/", "A/F/s"))
     assert tree.paths.tolist() == [[2, 0, -1], [2, 0, 1], [2, -1, -1]]
-
-
-def test_probabilities_are_summed_to_the_nodes_of_a_rank() -> None:
-    tree = build("A/Felidae/lion", "A/Felidae/lynx", "A//wolf", "P/Poaceae/wheat")
-    assert tree.leaf_names.tolist() == ["lion", "lynx", "wheat", "wolf"]
-    probabilities = np.array([[0.1, 0.2, 0.3, 0.4]])
-    assert tree.sum_at(0, probabilities)[0].tolist() == pytest.approx([0.7, 0.3])
-    assert tree.sum_at(1, probabilities)[0].tolist() == pytest.approx([0.3, 0.3])
-    assert tree.sum_at(2, probabilities)[0].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])

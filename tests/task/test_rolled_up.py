@@ -159,10 +159,12 @@ def test_unknown_scores_are_those_of_a_direct_computation(store: EmbeddingStore)
     named = zeroshot(store, PROMPTS, _encode, rank=Rank.SPECIES)
     unknown = measure_unknown(store, named, PROMPTS.embed(_encode))
     cosines = np.log(PROBABILITIES) / 20
-    np.testing.assert_allclose(unknown.max_softmax, 1 - PROBABILITIES.max(axis=1), atol=1e-5)
+    np.testing.assert_allclose(
+        unknown["unknown_max_softmax"], 1 - PROBABILITIES.max(axis=1), atol=1e-5
+    )
     # These logits are logarithms of probabilities, whose sum is 1.
-    np.testing.assert_allclose(unknown.energy, np.zeros(4), atol=1e-5)
-    np.testing.assert_allclose(unknown.distance, 1 - cosines.max(axis=1), atol=1e-6)
+    np.testing.assert_allclose(unknown["unknown_energy"], np.zeros(4), atol=1e-5)
+    np.testing.assert_allclose(unknown["unknown_distance"], 1 - cosines.max(axis=1), atol=1e-6)
 
 
 def test_images_of_no_candidate_are_the_unknown(store: EmbeddingStore) -> None:

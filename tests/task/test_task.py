@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.errors import MisuseError
+from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.evaluation import evaluate
 from bioprobe.images import ImageTable
 from bioprobe.learning.fit import answer_held_out, fit, fit_probe
@@ -181,6 +181,9 @@ def test_a_homonym_is_wrong_by_every_rule() -> None:
     bird, plant = answer([0, 1]), answer([1, 0])
     assert [one.accuracy()[0].n_correct for one in (bird, plant)] == [0, 1]
     assert [decide(one, 0.5).is_right.tolist() for one in (bird, plant)] == [[False], [True]]
+    for confidence in (0, 1.01):
+        with pytest.raises(SelectionError, match=r"a confidence in \(0, 1\], got"):
+            decide(bird, confidence)
 
 
 def test_a_chain_begins_no_lower_than_it_ends() -> None:

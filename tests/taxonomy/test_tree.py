@@ -70,12 +70,6 @@ def test_the_lowest_common_ancestor_is_seen_by_eye(
         assert (found.name if found else None) == expected
 
 
-def test_the_common_ancestor_has_the_common_name_that_the_list_knows() -> None:
-    found = TREE.lowest_common_ancestor(LION, LYNX)
-    assert found is CATS
-    assert TREE.lowest_common_ancestor(LION, SLUG) is None
-
-
 def test_taxa_are_counted_at_each_rank() -> None:
     assert list(TREE.count().values()) == [0, 0, 0, 1, 1, 4, 5]
     assert set(Taxonomy(()).count().values()) == {0}

@@ -27,7 +27,6 @@ from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts
 from bioprobe.zeroshot.examples import (
     EXAMPLES_NAME,
     Examples,
-    blend,
     embed_examples,
     forget_examples,
     keep_examples,
@@ -125,7 +124,8 @@ def test_a_damaged_file_of_pictures_is_refused(store: EmbeddingStore) -> None:
 def test_a_blend_lies_between_pictures_and_text(weight: float, expected: list[float]) -> None:
     pictures = np.array([[1, 0.5], [1, -0.5]], dtype=np.float32)
     text = np.array([0, 1], dtype=np.float32)
-    np.testing.assert_allclose(blend(pictures, text, weight), expected, atol=1e-4)
+    found = Examples(NEW, pictures, ("a", "b"), weight, 0.0, "").blend(text)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_a_homonym_has_no_part_in_the_pictures() -> None:

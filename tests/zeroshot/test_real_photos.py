@@ -167,9 +167,7 @@ def test_images_of_ten_other_species_are_told_as_unknown(photos: Photos) -> None
     unknown = measure_unknown(photos.store, found, prompts.embed(photos.encode_text))
     labelled, is_unknown = find_unknown(found)
     assert int(is_unknown.sum()) == 358
-    aurocs = [
-        measure_auroc(scores[labelled], is_unknown) for scores in unknown.to_columns().values()
-    ]
+    aurocs = [measure_auroc(scores[labelled], is_unknown) for scores in unknown.values()]
     assert aurocs == pytest.approx([0.861, 0.889, 0.888], abs=0.002)
 
 

@@ -88,9 +88,6 @@ def test_the_offset_gives_zeroshot_the_same_gain(store: EmbeddingStore) -> None:
 def test_each_repeat_has_two_halves(store: EmbeddingStore, n_repeats: int) -> None:
     report = _measure(store, n_repeats=n_repeats)
     assert len(report.fold_offsets) == 2 * n_repeats
-    assert len(report.repeats) == n_repeats
-    means = np.mean([one.unseen.n_correct for one in report.repeats])
-    assert report.after.unseen.n_correct == round(float(means))
 
 
 def test_the_seed_decides_the_halves(store: EmbeddingStore) -> None:

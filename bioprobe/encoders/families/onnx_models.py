@@ -24,21 +24,19 @@ from bioprobe.encoders.encoder import (
     hash_description,
     normalise_rows,
 )
-from bioprobe.encoders.hub import hash_files
 from bioprobe.errors import (
     BioprobeError,
     MissingExtraError,
     ModelUnavailableError,
     NoTextTowerError,
 )
+from bioprobe.files import hash_file
+from bioprobe.types import Vectors
 
 if TYPE_CHECKING:
     import onnxruntime
 
     Pixels = npt.NDArray[np.float32]
-    Vectors = npt.NDArray[np.float32]
-    import numpy.typing as npt
-
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -365,7 +363,7 @@ def load_onnx(source: ModelSource, options: LoadOptions) -> OnnxEncoder:
         preprocessing=preprocessing,
         fingerprint=Fingerprint(
             model=source.name,
-            weights_sha256=hash_files([path, *_find_external_weights(path)]),
+            weights_sha256=hash_file(path, *_find_external_weights(path)),
             preprocessing_sha256=hash_description({"library": "bioprobe", **description}),
             precision="fp16" if graph.dtype is np.float16 else "fp32",
             decoding=options.decoding,

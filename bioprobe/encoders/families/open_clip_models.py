@@ -16,18 +16,19 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 from open_clip.transformer import QuickGELU
 
 from bioprobe.encoders.catalog import ModelSource
-from bioprobe.encoders.encoder import Fingerprint, explain_no_tokenizer, hash_description
+from bioprobe.encoders.encoder import explain_no_tokenizer
 from bioprobe.encoders.families.fast_transform import build_transform
 from bioprobe.encoders.families.precision import runs_in_torch
+from bioprobe.encoders.families.runtime import Runtime
 from bioprobe.encoders.families.torch_encoder import (
     LOAD_ERRORS,
     ImageTower,
     Padding,
-    Runtime,
     TextTower,
     TorchEncoder,
     describe_failure,
     find_padding,
+    identify,
     refuse_code,
 )
 from bioprobe.encoders.hub import (
@@ -37,7 +38,6 @@ from bioprobe.encoders.hub import (
     explain_missing,
     get_snapshot,
     has_tokenizer,
-    hash_files,
 )
 from bioprobe.errors import ModelUnavailableError
 
@@ -93,14 +93,8 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
         image_tower=image_tower,
         text_tower=_build_text_tower(model, checkpoint.tokenizer) if checkpoint.tokenizer else None,
         logit_scale=logit_scale,
-        fingerprint=Fingerprint(
-            model=source.name,
-            revision=checkpoint.snapshot.revision,
-            weights_sha256=hash_files(checkpoint.snapshot.weights),
-            preprocessing_sha256=hash_description(_describe(preprocessing, model)),
-            precision=runtime.precision,
-            decoding=image_tower.decoding,
-            backend="open_clip",
+        fingerprint=identify(
+            source, checkpoint.snapshot, _describe(preprocessing, model), image_tower, runtime
         ),
         runtime=runtime,
         no_text=explain_no_tokenizer(

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import PIL.Image
 import torch
 
 from bioprobe.encoders.families.runtime import Runtime, choose_runtime
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from PIL.Image import Image
 
     from bioprobe.encoders.catalog import ModelSource
     from bioprobe.encoders.encoder import LoadOptions
@@ -55,7 +55,7 @@ def settle_precision(encoder: TorchEncoder) -> None:
     """
     if not _may_be_fast(encoder.runtime.device):
         return
-    shape = encoder.preprocess(_draw_grey()).shape
+    shape = encoder.preprocess(PIL.Image.new("RGB", (64, 64), "grey")).shape
     probes = _draw_probes(shape)
     exact, exact_s = _time_encoding(encoder, probes)
     kept = {name: tensor.clone() for name, tensor in encoder.module.state_dict().items()}
@@ -97,9 +97,3 @@ def _draw_probes(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     columns = np.arange(width_px) * 8 // width_px
     blocks = coarse[:, :, rows][:, :, :, columns]
     return np.asarray(blocks + 0.3 * rng.normal(size=blocks.shape), dtype=np.float32)
-
-
-def _draw_grey() -> Image:
-    from PIL import Image as PillowImage
-
-    return PillowImage.new("RGB", (64, 64), "grey")

@@ -8,19 +8,19 @@ from typing import Any
 import timm
 
 from bioprobe.encoders.catalog import ModelSource
-from bioprobe.encoders.encoder import Fingerprint, hash_description
 from bioprobe.encoders.families.fast_transform import build_transform
 from bioprobe.encoders.families.precision import runs_in_torch
+from bioprobe.encoders.families.runtime import Runtime
 from bioprobe.encoders.families.torch_encoder import (
     LOAD_ERRORS,
     ImageTower,
-    Runtime,
     TorchEncoder,
     describe_failure,
+    identify,
     measure_dim,
     refuse_code,
 )
-from bioprobe.encoders.hub import TIMM, get_snapshot, hash_files
+from bioprobe.encoders.hub import TIMM, get_snapshot
 from bioprobe.errors import ModelUnavailableError
 
 
@@ -70,15 +70,7 @@ def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
         image_tower=image_tower,
         text_tower=None,
         logit_scale=1.0,
-        fingerprint=Fingerprint(
-            model=source.name,
-            revision=snapshot.revision,
-            weights_sha256=hash_files(snapshot.weights),
-            preprocessing_sha256=hash_description(_describe(data_config, model)),
-            precision=runtime.precision,
-            decoding=image_tower.decoding,
-            backend="timm",
-        ),
+        fingerprint=identify(source, snapshot, _describe(data_config, model), image_tower, runtime),
         runtime=runtime,
     )
 
@@ -130,11 +122,7 @@ def _find_repository(source: ModelSource) -> ModelSource:
 def _describe(data_config: dict[str, Any], model: Any) -> dict[str, Any]:  # noqa: ANN401 -- any timm class
     return {
         "library": "timm",
-        **{key: _plain(value) for key, value in data_config.items()},
+        **{key: list(v) if isinstance(v, tuple) else v for key, v in data_config.items()},
         # Not a step before the tensor, but the same weights pooled otherwise give other vectors.
         "global_pool": str(getattr(model, "global_pool", "")),
     }
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 -- settings are of any JSON type
-    return list(value) if isinstance(value, tuple) else value

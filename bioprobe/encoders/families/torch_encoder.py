@@ -8,7 +8,7 @@ import re
 import textwrap
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,18 @@ import PIL.Image
 import torch
 from safetensors import SafetensorError
 
-from bioprobe.encoders.encoder import Fingerprint, explain_no_text_tower, normalise_rows
-from bioprobe.encoders.families.runtime import Runtime, choose_runtime
+from bioprobe.encoders.catalog import ModelSource
+from bioprobe.encoders.encoder import (
+    Fingerprint,
+    explain_no_text_tower,
+    hash_description,
+    normalise_rows,
+)
+from bioprobe.encoders.families.runtime import Runtime
+from bioprobe.encoders.hub import Snapshot
 from bioprobe.errors import BioprobeError, ModelUnavailableError, NoTextTowerError, PromptError
+from bioprobe.files import hash_file
+from bioprobe.types import Vectors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,24 +36,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     Pixels = npt.NDArray[np.float32]
-    Vectors = npt.NDArray[np.float32]
     Tokens = Mapping[str, torch.Tensor]
-    import numpy.typing as npt
 
-
-__all__ = [
-    "LOAD_ERRORS",
-    "ImageTower",
-    "Padding",
-    "Runtime",
-    "TextTower",
-    "TorchEncoder",
-    "choose_runtime",
-    "describe_failure",
-    "find_padding",
-    "measure_dim",
-    "refuse_code",
-]
 
 #: What the libraries raise for weights or settings that they cannot load.
 LOAD_ERRORS = (
@@ -195,6 +188,25 @@ def find_padding(tokenizer: PreTrainedTokenizerBase) -> Padding:
         token_id=tokenizer.pad_token_id,
         n_visible=2 if tokenizer.pad_token_id in ends else 1,
         is_left=tokenizer.padding_side == "left",
+    )
+
+
+def identify(
+    source: ModelSource,
+    snapshot: Snapshot,
+    steps: dict[str, Any],
+    image_tower: ImageTower,
+    runtime: Runtime,
+) -> Fingerprint:
+    """Return the fingerprint of weights that run in PyTorch; ``steps`` make pixels of an image."""
+    return Fingerprint(
+        model=source.name,
+        revision=snapshot.revision,
+        weights_sha256=hash_file(*snapshot.weights),
+        preprocessing_sha256=hash_description(steps),
+        precision=runtime.precision,
+        decoding=image_tower.decoding,
+        backend=source.backend,
     )
 
 

@@ -16,19 +16,20 @@ import transformers
 from transformers.utils import logging as transformers_logging
 
 from bioprobe.encoders.catalog import ModelSource
-from bioprobe.encoders.encoder import Fingerprint, explain_no_tokenizer, hash_description
+from bioprobe.encoders.encoder import explain_no_tokenizer
 from bioprobe.encoders.families.precision import runs_in_torch
+from bioprobe.encoders.families.runtime import Runtime
 from bioprobe.encoders.families.torch_encoder import (
     LOAD_ERRORS,
     ImageTower,
-    Runtime,
     TextTower,
     TorchEncoder,
     describe_failure,
     find_padding,
+    identify,
     measure_dim,
 )
-from bioprobe.encoders.hub import TRANSFORMERS, Snapshot, get_snapshot, has_tokenizer, hash_files
+from bioprobe.encoders.hub import TRANSFORMERS, Snapshot, get_snapshot, has_tokenizer
 from bioprobe.errors import ModelUnavailableError
 
 if TYPE_CHECKING:
@@ -110,15 +111,7 @@ def load_transformers(source: ModelSource, runtime: Runtime) -> TorchEncoder:
         image_tower=image_tower,
         text_tower=text_tower,
         logit_scale=scale,
-        fingerprint=Fingerprint(
-            model=source.name,
-            revision=snapshot.revision,
-            weights_sha256=hash_files(snapshot.weights),
-            preprocessing_sha256=hash_description(_describe(processor, model)),
-            precision=runtime.precision,
-            decoding=image_tower.decoding,
-            backend="transformers",
-        ),
+        fingerprint=identify(source, snapshot, _describe(processor, model), image_tower, runtime),
         runtime=runtime,
         no_text=explain_no_tokenizer(source.name, snapshot.folder) if _reads_text(model) else "",
     )
