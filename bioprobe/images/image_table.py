@@ -187,7 +187,7 @@ def read_level(level: str, images: ImageTable | None = None) -> str:
     columns = [COMMON_NAME, *images.free_columns]
     spelt = {unify(name).casefold(): name for name in columns}
     near = difflib.get_close_matches(unify(level).casefold(), [*spelt, *RANKS], n=1)
-    hint = f"; did you mean {spelt.get(near[0], near[0])}?" if near else ""
+    hint = f"; did you mean {spelt.get(near[0], near[0])}?" if near else "."
     msg = (
         f"no rank and no column {level!r}{hint} Ranks are {', '.join(RANKS)}; columns are "
         f"{', '.join(columns)}"
