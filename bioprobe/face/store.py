@@ -233,7 +233,7 @@ def embed(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
         advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
-    said = tuple(_describe_run(summary, Path(store), prune=prune))
+    said = (*_describe_run(summary, Path(store), prune=prune), *table.notes)
     view = View.all(EmbeddingStore.open(store))
     filled = Store(view, model=model, device=device, said=said)
     filled.summary = summary
@@ -303,6 +303,9 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool) -> list[No
             f"({summary.images_per_s:.1f} images/s) -> {store}"
         )
     ]
+    for changes, what in ((summary.labels, "labels"), (summary.values, "other values")):
+        if changes != type(changes)():
+            said.append(Note(f"{what} of known images: {changes}"))
     if prune:
         said.append(Note(f"{summary.n_pruned:,} rows retired whose file is gone"))
     if summary.n_out_of_reach:

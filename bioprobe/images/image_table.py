@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 LOCATION_COLUMNS = ("root", "path")
 FACT_COLUMNS = ("sha256", "n_bytes", "width_px", "height_px", "mode")
-COLUMNS: tuple[str, ...] = (*LOCATION_COLUMNS, *FACT_COLUMNS, *LABEL_COLUMNS)
+#: Column that tells labels which somebody wrote from those made of a folder's name.
+LABELS_FROM = "labels_from"
+FROM_FOLDER = "folder"
+COLUMNS: tuple[str, ...] = (*LOCATION_COLUMNS, *FACT_COLUMNS, *LABEL_COLUMNS, LABELS_FROM)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,8 @@ class ImageTable:
         - ``sha256`` of the file's bytes, ``n_bytes``, ``width_px`` and ``height_px`` when
           upright, ``mode`` as PIL names it before conversion;
         - the seven ranks and ``common_name``, ``""`` where unknown;
+        - ``labels_from``: ``folder`` where these were made from the name of the image's folder,
+          else ``""``;
         - any further columns, as the source had them.
 
     Raises
@@ -74,7 +79,7 @@ class ImageTable:
             if column not in completed:
                 number = column.startswith("n_") or column.endswith("_px")
                 completed[column] = 0 if number else ""
-            elif column in LABEL_COLUMNS:
+            elif column in {*LABEL_COLUMNS, LABELS_FROM}:
                 completed[column] = fill_holes(completed[column])
         free = [column for column in completed.columns if column not in COLUMNS]
         for column in free:

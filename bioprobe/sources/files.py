@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bioprobe.errors import SourceError
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import write_name
+from bioprobe.sources.listing import Part
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, read_labels
 
@@ -48,7 +49,7 @@ class SourceOptions:
 STANDARD_INPUT = "-"
 
 
-def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions) -> pd.DataFrame:
+def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions) -> Part:
     """List image files, whatever their endings.
 
     Parameters
@@ -62,7 +63,7 @@ def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions)
 
     Returns
     -------
-    DataFrame
+    Part
         ``root`` and ``path``, and with ``folder_rank`` the label columns.
     """
     import pandas as pd
@@ -70,13 +71,14 @@ def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions)
     rows = [locate(os.path.abspath(file), _absolute(root or file.parent)) for file in files]  # noqa: PTH100
     listing = pd.DataFrame(rows, columns=["root", "path"], dtype=object).map(write_name)
     if options.folder_rank is None:
-        return listing
+        return Part(listing)
     names = [write_name(file.absolute().parent.name) for file in files]
     labels = read_labels(pd.DataFrame({options.folder_rank.value: names}, dtype=object))
-    return concatenate_columns([listing, labels[list(LABEL_COLUMNS)]])
+    frame = concatenate_columns([listing, labels[list(LABEL_COLUMNS)]])
+    return Part(frame, is_derived=True)
 
 
-def list_standard_input(_source: Path, options: SourceOptions) -> pd.DataFrame:
+def list_standard_input(_source: Path, options: SourceOptions) -> Part:
     """List the image files whose paths stand on standard input.
 
     Raises

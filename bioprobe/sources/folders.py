@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
 from bioprobe.files import read_table
-from bioprobe.images.image_table import concatenate, concatenate_columns
 from bioprobe.sources.files import SourceOptions, list_files
+from bioprobe.sources.listing import Part
 from bioprobe.sources.tables import list_rows
-from bioprobe.taxonomy.columns import LABEL_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +26,7 @@ _METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _METADATA_COLUMN = "file_name"
 
 
-def list_folder(folder: Path, options: SourceOptions) -> pd.DataFrame:
+def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
     """List the images of a folder and of what is below it.
 
     A folder that is a link is not entered: it could lead back, or to the same images under
@@ -44,16 +43,14 @@ def list_folder(folder: Path, options: SourceOptions) -> pd.DataFrame:
     Hugging Face datasets, "Create an image dataset", ``ImageFolder``.
     """
     files, metadata = _walk(folder)
-    tables = [frame for file in metadata if (frame := _list_metadata(file, folder, options))
+    tables = [part for file in metadata if (part := _list_metadata(file, folder, options))
               is not None]  # fmt: skip
     if not files and not tables:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         msg = f"{folder} holds no image; files that end in {kinds} are looked for"
         raise SourceError(msg)
     listed = list_files(files, folder, options)
-    if options.folder_rank is not None and tables:
-        tables = [_add_folder_labels(frame, listed) for frame in tables]
-    return concatenate([*tables, listed])
+    return [*tables, listed]
 
 
 def holds_parquet_only(folder: Path) -> Path | None:
@@ -87,7 +84,7 @@ def _is_image(file: Path) -> bool:
     return file.suffix.lower() in IMAGE_SUFFIXES
 
 
-def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> pd.DataFrame | None:
+def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> Part | None:
     """List what a metadata table names; None where it is one of another sort."""
     frame = _read_lines(file) if file.suffix == ".jsonl" else read_table(file)
     if _METADATA_COLUMN not in frame.columns:
@@ -108,13 +105,3 @@ def _read_lines(file: Path) -> pd.DataFrame:
     except ValueError as error:
         msg = f"{file} cannot be read as JSON, one object a line: {error}"
         raise SourceError(msg) from error
-
-
-def _add_folder_labels(frame: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
-    """Give the label of its folder to each row of metadata that has no label at all."""
-    by_path = listed.set_index("path")[list(LABEL_COLUMNS)]
-    names = by_path.reindex(frame["path"]).fillna("").set_index(frame.index)
-    labels = frame[list(LABEL_COLUMNS)]
-    unlabelled = (labels == "").all(axis=1)
-    filled = labels.where(~unlabelled, names, axis=0)
-    return concatenate_columns([frame.drop(columns=list(LABEL_COLUMNS)), filled])

@@ -10,7 +10,8 @@ from bioprobe.errors import SourceError
 from bioprobe.files import read_table
 from bioprobe.images.image_table import COLUMNS, concatenate_columns
 from bioprobe.sources.files import SourceOptions, list_paths
-from bioprobe.taxonomy.columns import find_rank_columns, read_labels
+from bioprobe.sources.listing import Part
+from bioprobe.taxonomy.columns import COMMON_NAME, find_rank_columns, read_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet", ".pq"})
 _PATH_COLUMNS = ("path", "file_path", "filepath", "file_name", "filename", "file", "image")
 
 
-def list_table(table: Path, options: SourceOptions | None = None) -> pd.DataFrame:
+def list_table(table: Path, options: SourceOptions | None = None) -> Part:
     """List the images that a table names, with its labels and further columns.
 
     Raises
@@ -38,7 +39,7 @@ def list_table(table: Path, options: SourceOptions | None = None) -> pd.DataFram
 
 def list_rows(
     frame: pd.DataFrame, column: str, table: Path, options: SourceOptions, *, root: Path
-) -> pd.DataFrame:
+) -> Part:
     """List the images that a column of a table names.
 
     Parameters
@@ -65,13 +66,13 @@ def list_rows(
         raise SourceError(msg)
     listing = list_paths(frame[column].astype(str), options.root or table.parent, root)
     described = describe_rows(frame, options, used=(column,))
-    return concatenate_columns([listing, described])
+    return Part(concatenate_columns([listing, described]), str(table))
 
 
 def describe_rows(
     frame: pd.DataFrame, options: SourceOptions, *, used: Collection[str] = ()
 ) -> pd.DataFrame:
-    """Return the label columns and the free columns of a table's rows.
+    """Return the label columns, where the table has any, and the free columns of its rows.
 
     Parameters
     ----------
@@ -83,10 +84,15 @@ def describe_rows(
         Columns that are left out.
     """
     labels = read_labels(frame, options.rank_columns)
-    found = set(find_rank_columns(frame.columns, options.rank_columns).values())
+    columns = find_rank_columns(frame.columns, options.rank_columns)
+    found = set(columns.values())
     free = frame.drop(columns=[name for name in frame.columns if name in {*found, *used}])
     # A table's own column of a name that bioprobe gives a meaning stays, under another name.
     free = free.rename(columns={n: f"source_{n}" for n in free.columns if n in COLUMNS})
+    if not set(columns) - {COMMON_NAME}:
+        labels = labels[list(columns)]
+    elif COMMON_NAME not in columns:
+        labels = labels.drop(columns=COMMON_NAME)
     return concatenate_columns([labels, free])
 
 
