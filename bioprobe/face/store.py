@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import functools
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -202,7 +204,7 @@ def embed(
     Raises
     ------
     SourceError
-        If a source is missing or holds no image.
+        If a source is missing or holds no image, or no image of a new store can be read.
     ModelUnavailableError
         If the weights are not here.
     MismatchError
@@ -228,13 +230,20 @@ def embed(
         load_encoder_for, store, model=model, device=device, precision=precision,
         batch_size=batch_size, decoding=decoding,
     )  # fmt: skip
+    is_new, had_folder = not EmbeddingStore.exists(store), Path(store).exists()
     opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
     summary = embed_images(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
         advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
     said = (*_describe_run(summary, Path(store), prune=prune), *table.notes)
-    view = View.all(EmbeddingStore.open(store))
+    filled_store = EmbeddingStore.open(store)
+    if is_new and not len(filled_store):
+        filled_store.discard(keeps_folder=had_folder)
+        why = "; ".join([_tell_reasons(summary), *map(str, table.notes)])
+        msg = f"none of {summary.n_images:,} images can be read, so that no store was made: {why}"
+        raise SourceError(msg)
+    view = View.all(filled_store)
     filled = Store(view, model=model, device=device, said=said)
     filled.summary = summary
     return filled
@@ -317,7 +326,24 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool) -> list[No
     if summary.n_failed:
         text = f"What failed and why: {store / 'failures.parquet'}, or bioprobe store info"
         said.append(Note(text, PROBLEM))
+    if 2 * summary.n_failed > summary.n_images:
+        said.append(Note(f"most failed: {_tell_reasons(summary)}", PROBLEM))
     return said
+
+
+def _tell_reasons(summary: EmbedSummary) -> str:
+    """Say the commonest reason of what failed, with two files."""
+    if not summary.reasons:
+        return "the sources name none"
+    # What follows in a reason is of the one file.
+    kinds = [re.split("[;:]", why)[0] for _, why in summary.reasons]
+    ((kind, n_files),) = collections.Counter(kinds).most_common(1)
+    files = [
+        file if why == kind else f"{file} ({why})"
+        for (file, why), one in zip(summary.reasons, kinds, strict=True)
+        if one == kind
+    ]
+    return f"{kind}, {n_files:,} of {len(kinds):,}, such as {' and '.join(files[:2])}"
 
 
 def _read_rank(text: str) -> Rank:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
 from bioprobe.images.image_table import concatenate_columns
-from bioprobe.images.location import write_name
+from bioprobe.images.location import read_name, write_name
 from bioprobe.sources.listing import Part
+from bioprobe.sources.lookup import find_files
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, read_labels
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions)
     """
     import pandas as pd
 
-    rows = [locate(os.path.abspath(file), _absolute(root or file.parent)) for file in files]  # noqa: PTH100
+    rows = [locate(os.path.abspath(file), absolute(root or file.parent)) for file in files]  # noqa: PTH100
     listing = pd.DataFrame(rows, columns=["root", "path"], dtype=object).map(write_name)
     if options.folder_rank is None:
         return Part(listing)
@@ -95,7 +96,9 @@ def list_standard_input(_source: Path, options: SourceOptions) -> Part:
         msg = f"the list of paths on standard input is empty; {remedy}"
         raise SourceError(msg)
     root = options.root or Path()
-    return list_files([root / path for path in paths], root, options)
+    found = find_files(map(write_name, paths), write_name(absolute(root)))
+    listed = list_files([Path(read_name(file)) for file in found.files], root, options)
+    return dataclasses.replace(listed, reasons=found.reasons, notes=found.notes)
 
 
 def parse_paths(data: bytes) -> list[str]:
@@ -123,26 +126,6 @@ def parse_paths(data: bytes) -> list[str]:
     return [os.fsdecode(part) for part in parts if part.strip()]
 
 
-def list_paths(paths: Iterable[str], folder: Path, root: Path) -> pd.DataFrame:
-    """Return ``root`` and ``path`` of files that a table names.
-
-    Parameters
-    ----------
-    paths : iterable of str
-        As the table has them, names that are not UTF-8 as :func:`write_name` writes them.
-    folder : Path
-        Folder that they are relative to.
-    root : Path
-        Folder that they are named from in the image table.
-    """
-    import pandas as pd
-
-    base = write_name(_absolute(folder))
-    top = write_name(_absolute(root))
-    rows = [locate(os.path.normpath(os.path.join(base, path)), top) for path in paths]  # noqa: PTH118
-    return pd.DataFrame(rows, columns=["root", "path"], dtype=object)
-
-
 def locate(file: str, root: str) -> tuple[str, str]:
     """Split an absolute path into the root and the rest; outside of it, it stays whole."""
     # Lexically: a link keeps the name that the user gave it.
@@ -150,5 +133,6 @@ def locate(file: str, root: str) -> tuple[str, str]:
     return root, file.removeprefix(top) if file.startswith(top) else file
 
 
-def _absolute(path: Path) -> str:
+def absolute(path: Path) -> str:
+    """Return a path from the root of the file system, with its links."""
     return os.path.abspath(path)  # noqa: PTH100 - resolve would replace links

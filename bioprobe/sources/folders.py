@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
 from bioprobe.files import read_table
-from bioprobe.sources.files import SourceOptions, list_files
-from bioprobe.sources.listing import Part
+from bioprobe.result import PROBLEM, Note
+from bioprobe.sources.files import SourceOptions, absolute, list_files
+from bioprobe.sources.listing import Part, explain_unread
 from bioprobe.sources.tables import list_rows
 
 if TYPE_CHECKING:
@@ -42,21 +44,30 @@ def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
     ----------
     Hugging Face datasets, "Create an image dataset", ``ImageFolder``.
     """
-    files, metadata = _walk(folder)
+    errors: list[OSError] = []
+    files, metadata = _walk(folder, errors.append)
+    top = absolute(folder)
+    unread = tuple(
+        (top, absolute(Path(error.filename or folder)), explain_unread(error)) for error in errors
+    )
     tables = [part for file in metadata if (part := _list_metadata(file, folder, options))
               is not None]  # fmt: skip
+    if not files and not tables and unread:
+        msg = f"{unread[0][1]}: {unread[0][2]}; get the right to read it, or choose another"
+        raise SourceError(msg)
     if not files and not tables:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         msg = f"{folder} holds no image; files that end in {kinds} are looked for"
         raise SourceError(msg)
     listed = list_files(files, folder, options)
-    return [*tables, listed]
+    notes = tuple(Note(f"{below}: {why}", PROBLEM) for _, below, why in unread)
+    return [*tables, dataclasses.replace(listed, unread=unread, notes=notes)]
 
 
 def holds_parquet_only(folder: Path) -> Path | None:
     """Return the first Parquet file of a folder that has no image, or None."""
     first = None
-    for file in _iter_files(folder):
+    for file in _iter_files(folder, None):
         if _is_image(file):
             return None  # most often the first file, so that large folders are walked once
         if first is None and file.suffix == ".parquet":
@@ -64,9 +75,9 @@ def holds_parquet_only(folder: Path) -> Path | None:
     return first
 
 
-def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
+def _walk(folder: Path, tell: Callable[[OSError], None]) -> tuple[list[Path], list[Path]]:
     files, metadata = [], []
-    for file in _iter_files(folder):
+    for file in _iter_files(folder, tell):
         if _is_image(file):
             files.append(file)
         elif file.name in _METADATA_NAMES:
@@ -74,8 +85,8 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
     return files, metadata
 
 
-def _iter_files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+def _iter_files(folder: Path, tell: Callable[[OSError], None] | None) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, onerror=tell):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from bioprobe.errors import SourceError
 from bioprobe.images.image_table import concatenate_columns
+from bioprobe.images.location import write_name
 from bioprobe.registry import SOURCES
 from bioprobe.sources.datasets import is_dataset
 from bioprobe.sources.files import STANDARD_INPUT, SourceOptions, list_files
 from bioprobe.sources.folders import IMAGE_SUFFIXES
 from bioprobe.sources.listing import Listing, Part
+from bioprobe.sources.lookup import find_near
 from bioprobe.sources.tables import TABLE_SUFFIXES, list_table
 
 __all__ = ["IMAGE_SUFFIXES", "SourceOptions", "concatenate_columns", "find_images", "list_table"]
@@ -92,5 +95,6 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
     if source.suffix.lower() in TABLE_SUFFIXES:
         return ending
     what = "no plain file" if source.exists() else "no file or folder"
-    msg = f"{what} at {source}"
+    near = find_near(write_name(os.path.abspath(source))) if what != "no plain file" else ()  # noqa: PTH100
+    msg = f"{what} at {source}{'; near: ' if near else ''}{', '.join(near)}"
     raise SourceError(msg)

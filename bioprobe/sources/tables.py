@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from bioprobe.errors import SourceError
 from bioprobe.files import read_table
 from bioprobe.images.image_table import COLUMNS, concatenate_columns
-from bioprobe.sources.files import SourceOptions, list_paths
+from bioprobe.images.location import write_name
+from bioprobe.sources.files import SourceOptions, absolute, locate
 from bioprobe.sources.listing import Part
+from bioprobe.sources.lookup import find_files
 from bioprobe.taxonomy.columns import COMMON_NAME, find_rank_columns, read_labels
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def list_table(table: Path, options: SourceOptions | None = None) -> Part:
 def list_rows(
     frame: pd.DataFrame, column: str, table: Path, options: SourceOptions, *, root: Path
 ) -> Part:
-    """List the images that a column of a table names.
+    """List the images that a column of a table names; :mod:`bioprobe.sources.lookup` finds them.
 
     Parameters
     ----------
@@ -59,14 +61,23 @@ def list_rows(
     SourceError
         If a row has no path.
     """
+    import pandas as pd
+
     empty = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
     if empty.any():
         line = int(empty.to_numpy().argmax()) + 2
         msg = f"{table} line {line}: no path in column {column!r}; fill it in or remove the line"
         raise SourceError(msg)
-    listing = list_paths(frame[column].astype(str), options.root or table.parent, root)
+    base, top = (write_name(absolute(folder)) for folder in (options.root or table.parent, root))
+    found = find_files(
+        frame[column].astype(str), base, frame.drop(columns=column), name=str(table),
+        beside=write_name(absolute(table.parent)),
+    )  # fmt: skip
+    places = [locate(file, top) for file in found.files]
+    listing = pd.DataFrame(places, columns=["root", "path"], dtype=object)
     described = describe_rows(frame, options, used=(column,))
-    return Part(concatenate_columns([listing, described]), str(table))
+    rows = concatenate_columns([listing, described])
+    return Part(rows, str(table), reasons=found.reasons, notes=found.notes)
 
 
 def describe_rows(
