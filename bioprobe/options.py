@@ -361,7 +361,8 @@ def split_names(text: str | Sequence[str]) -> list[str]:
 Level = Annotated[
     str,
     Option(
-        "Rank of the answers: kingdom, phylum, class, order, family, genus or species.",
+        "Rank of the answers: kingdom, phylum, class, order, family, genus or species; or any "
+        "column of the image table.",
         ("--level", "--rank", "-l"),
         RANK_NAMES,
     ),
@@ -371,6 +372,15 @@ Taxa = Annotated[
     Option(
         "Taxon list: a CSV, TSV or Parquet file with rank columns, a text file with a name a line, "
         "or a list that ships. By default the labels in the store.",
+        shell=str,
+    ),
+]
+NamedClasses = Annotated[
+    str | Sequence[str] | Mapping[str, str | Sequence[str]] | None,
+    Option(
+        "Classes that are no taxa, such as cat,bird,bear, or values of the column that --level "
+        "names; a .txt file with one a line, or a table with the columns class and text, and a row "
+        "for each text of a class.",
         shell=str,
     ),
 ]

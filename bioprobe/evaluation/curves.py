@@ -202,10 +202,10 @@ class _Learner:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        store, rank = task.store, task.target.rank
+        store = task.store
         others = task.texts.others if task.texts else None
         rows = np.concatenate([task.training, task.judged.rows])
-        labelled = label_rows(store.images, rows, rank, others)
+        labelled = label_rows(store.images, rows, task.target, others)
         # A class that only judged images have is none that a method may know.
         self.labelled = labelled.keep_classes(np.unique(labelled.classes.place(task.classes)))
         is_training = np.arange(len(rows)) < len(task.training)
@@ -222,6 +222,6 @@ class _Learner:
         if found.needs_texts and task.texts is not None:
             settings = task.texts.embed(self.labelled.classes)
         settings = complete_settings(method, settings, task.seed)
-        y = teaching.chain(task.target) if found.takes_lineages else teaching.names
+        y = teaching.chain if found.takes_lineages else teaching.names
         probe = make_probe(method, settings).fit(self.vectors[rows], y[rows])
         return np.asarray(probe.predict(self.judged) == self.judging.names)

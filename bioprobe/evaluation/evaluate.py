@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,17 @@ import numpy.typing as npt
 from bioprobe.calibration.calibrators import TemperatureScaling, to_logits
 from bioprobe.errors import ModelUnavailableError, ProbeError
 from bioprobe.evaluation.curves import EfficiencyPlan, measure_methods
-from bioprobe.evaluation.metrics import build_tree, draw_method_scores, find_best, find_intervals
+from bioprobe.evaluation.metrics import (
+    BINARY_METRICS,
+    build_tree,
+    draw_method_scores,
+    find_best,
+    find_intervals,
+    score_positive,
+)
 from bioprobe.evaluation.mistakes import Evidence, Mistake, count_confusion, explain_pairs, keep_met
 from bioprobe.evaluation.paired import Comparison, compare_pairs
+from bioprobe.evaluation.positive import Positive, find_positive, trace_thresholds
 from bioprobe.evaluation.result import Evaluation, MethodResult
 from bioprobe.intervals import Draws, Interval, Resamples
 from bioprobe.learning.fit import answer_held_out, fit
@@ -59,6 +68,10 @@ class Answers:
         ``validation``, ``cross-validation`` of the training rows, or ``""``.
     learning_s, answering_s : float
         Seconds, choosing included; the rows that calibrate are not counted.
+    thresholds : tuple of float
+        Of the positive class's probability, one a round; empty where there is none.
+    flagged : ndarray of bool, shape (n_images,), or None
+        Whether the positive class's probability reaches the threshold of the round.
     """
 
     method: str
@@ -72,6 +85,8 @@ class Answers:
     calibrated_on: str
     learning_s: float
     answering_s: float
+    thresholds: tuple[float, ...] = ()
+    flagged: Mask | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,12 +94,15 @@ class _Round:
     predictions: Predictions
     fitted: Fitted
     scaling: TemperatureScaling | None
+    threshold: float
     calibrated_on: str
     learning_s: float
     answering_s: float
 
 
-def gather_answers(method: str, rounds: Sequence[Task], classes: Classes) -> Answers:
+def gather_answers(
+    method: str, rounds: Sequence[Task], classes: Classes, positive: int | None = None
+) -> Answers:
     """Let a method learn and answer in each round.
 
     Parameters
@@ -95,6 +113,9 @@ def gather_answers(method: str, rounds: Sequence[Task], classes: Classes) -> Ans
         As :meth:`bioprobe.task.task.Task.rounds` returns them.
     classes : Classes
         Every class that an image has or a method may answer.
+    positive : int, optional
+        The positive one of two classes. The threshold of its probability is that of the best F1 on
+        the rows that calibrate, which neither taught nor judge.
 
     References
     ----------
@@ -108,21 +129,28 @@ def gather_answers(method: str, rounds: Sequence[Task], classes: Classes) -> Ans
         predictions = fitted.ask(task.judged, len(fitted.classes))
         answering_s = time.perf_counter() - began - learning_s
         held_out = answer_held_out(task, fitted, method)
-        scaling = None
-        if (held_out.truth >= 0).any():
+        scaling, threshold = None, math.nan
+        known = held_out.truth >= 0
+        if known.any():
             from scipy.special import softmax
 
-            logs = to_logits(softmax(held_out.logits, axis=1))
-            scaling = TemperatureScaling.fit(logs, held_out.truth)
-        return _Round(predictions, fitted, scaling, held_out.method, learning_s, answering_s)
+            probabilities = softmax(held_out.logits, axis=1)
+            scaling = TemperatureScaling.fit(to_logits(probabilities), held_out.truth)
+            if positive is not None:
+                own = classes.place(fitted.classes)[held_out.truth[known]] == positive
+                placed = _place(probabilities[known], fitted.classes, classes)
+                threshold = trace_thresholds(own, score_positive(placed, positive)).best
+        return _Round(
+            predictions, fitted, scaling, threshold, held_out.method, learning_s, answering_s
+        )
 
-    return _join(method, [run(task) for task in rounds], classes)
+    return _join(method, [run(task) for task in rounds], classes, positive)
 
 
-def _join(method: str, found: Sequence[_Round], classes: Classes) -> Answers:
+def _join(method: str, found: Sequence[_Round], classes: Classes, positive: int | None) -> Answers:
     rows = np.concatenate([one.predictions.rows for one in found])
     order = np.argsort(rows, kind="stable")
-    plain = [_place(one.predictions.to_dense(), one.predictions, classes) for one in found]
+    plain = [_place(one.predictions.to_dense(), one.predictions.classes, classes) for one in found]
     scalings = [one.scaling for one in found if one.scaling is not None]
     calibrated = None
     if len(scalings) == len(found):
@@ -132,7 +160,15 @@ def _join(method: str, found: Sequence[_Round], classes: Classes) -> Answers:
         ]
         parts = zip(dense, found, strict=True)
         calibrated = np.concatenate(
-            [_place(part, one.predictions, classes) for part, one in parts]
+            [_place(part, one.predictions.classes, classes) for part, one in parts]
+        )[order]
+    thresholds, flagged = tuple(one.threshold for one in found), None
+    if positive is None or not np.isfinite(thresholds).all():
+        thresholds = ()
+    else:
+        reached = zip(plain, thresholds, strict=True)
+        flagged = np.concatenate(
+            [score_positive(part, positive) >= least for part, least in reached]
         )[order]
     return Answers(
         method,
@@ -146,13 +182,15 @@ def _join(method: str, found: Sequence[_Round], classes: Classes) -> Answers:
         found[0].calibrated_on if calibrated is not None else "",
         sum(one.learning_s for one in found),
         sum(one.answering_s for one in found),
+        thresholds,
+        flagged,
     )
 
 
-def _place(dense: Scores, predictions: Predictions, classes: Classes) -> Scores:
+def _place(dense: Scores, of: Classes, classes: Classes) -> Scores:
     """Return probabilities in the order of the classes of the evaluation."""
     placed = np.zeros((len(dense), len(classes)), dtype=np.float32)
-    for column, place in enumerate(classes.place(predictions.classes)):
+    for column, place in enumerate(classes.place(of)):
         # A label that leaves open which homonym it is shares a place.
         placed[:, place] += dense[:, column]
     return placed
@@ -167,6 +205,7 @@ def list_answers(
     truth: npt.NDArray[np.int64],
     answers: Answers,
     kept: npt.NDArray[np.bool_] | None,
+    positive: int | None = None,
 ) -> pd.DataFrame:
     """Return one row an image, as :class:`bioprobe.evaluation.result.Evaluation` describes it.
 
@@ -182,6 +221,8 @@ def list_answers(
         Of one method.
     kept : ndarray of bool, shape (n_images,), optional
         Whether a mask keeps each image; all by default.
+    positive : int, optional
+        The positive one of two classes.
     """
     import pandas as pd
 
@@ -193,7 +234,7 @@ def list_answers(
     calibrated = np.full(len(truth), np.nan)
     if answers.calibrated is not None:
         calibrated = answers.calibrated.max(axis=1).astype(np.float64)
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "method": answers.method,
             "row": answers.rows,
@@ -211,6 +252,9 @@ def list_answers(
             "top5_probabilities": np.take_along_axis(probabilities, top, axis=1).tolist(),
         }
     )
+    if positive is not None:
+        frame["positive_probability"] = score_positive(probabilities, positive)
+    return frame
 
 
 def describe_evidence(store: EmbeddingStore, found: Sequence[Evidence]) -> list[dict[str, Any]]:
@@ -235,8 +279,8 @@ def describe_evidence(store: EmbeddingStore, found: Sequence[Evidence]) -> list[
 
     return [
         {
-            "truth": one.pair.truth.name,
-            "answer": one.pair.answer.name,
+            "truth": one.pair.truth,
+            "answer": one.pair.answer,
             "n_images": one.pair.n_images,
             "fraction": one.pair.fraction,
             "ancestor": one.pair.ancestor.name if one.pair.ancestor else "",
@@ -266,6 +310,12 @@ class _Test:
     folds: Places
     resamples: Resamples
     kept: Mask | None
+    positive: Positive | None
+
+    @property
+    def place(self) -> int | None:
+        """Of the positive one of two classes."""
+        return self.classes.names.index(self.positive.name) if self.positive else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -284,6 +334,7 @@ def evaluate(
     *,
     name: str = "",
     mask: str | None = None,
+    positive: str | None = None,
     n_resamples: int = 1000,
     efficiency: EfficiencyPlan | None = None,
     report: Report = lambda _: None,
@@ -307,6 +358,9 @@ def evaluate(
     mask : str, optional
         Mask in the store: what it drops is not learnt from. All test images are judged, and
         beside them those that it keeps.
+    positive : str, optional
+        Name of the positive one of two classes; see
+        :func:`bioprobe.evaluation.positive.find_positive` for the default.
     n_resamples : int
         Of the intervals, ≥ 1.
     efficiency : EfficiencyPlan, optional
@@ -323,9 +377,11 @@ def evaluate(
         If no labelled image would be judged.
     StoreError
         If there is no such mask.
+    MisuseError
+        If a positive class is given and there are not two classes, or it is neither.
     """
     check_methods(methods)
-    test = _gather_test(task, mask, n_resamples)
+    test = _gather_test(task, mask, n_resamples, positive)
     judged: list[_Judged] = []
     skipped: dict[str, str] = {}
     for method in methods:
@@ -355,6 +411,7 @@ def evaluate(
         skipped,
         _concatenate(judged),
         _describe(test, mask, methods).to_dict(),
+        test.positive,
     )
 
 
@@ -381,26 +438,40 @@ def find_obstacle(method: str, task: Task) -> str:
     return "no texts were given" if reads and task.texts is None else ""
 
 
-def _gather_test(task: Task, mask: str | None, n_resamples: int) -> _Test:
-    store, rank, split = task.store, task.target.rank, task.need_split()
-    labelled = store.images.labels(rank) != ""
+def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str | None) -> _Test:
+    store, split = task.store, task.need_split()
+    labelled = store.images.labels(task.target.name) != ""
     kept = read_selection(store, mask).kept if mask else None
     rounds = task.rounds(kept)
     inside = np.flatnonzero((split.parts != "") & labelled)
     others = task.texts.others if task.texts else None
-    classes = label_rows(store.images, inside, rank, others).classes
+    classes = label_rows(store.images, inside, task.target, others).classes
     rows = np.sort(np.concatenate([one.judged.rows for one in rounds]))
+    truth, training = classes.find_labels(store.images, rows), _find_training(rounds, labelled)
+    taught = classes.find_labels(store.images, training)
     return _Test(
         task,
         classes,
         rounds,
         rows,
-        classes.find_labels(store.images, rows),
-        _find_training(rounds, labelled),
+        truth,
+        training,
         split.folds,
         Resamples.of_groups(split.groups[rows], n_resamples, task.seed),
         kept[rows] if kept is not None else None,
+        _find_positive(classes, taught, truth, positive),
     )
+
+
+def _find_positive(
+    classes: Classes, taught: Places, truth: Places, given: str | None
+) -> Positive | None:
+    n_training = np.bincount(taught[taught >= 0], minlength=len(classes)).tolist()
+    found = find_positive(classes.names, n_training, given)
+    if found is None:
+        return None
+    n_judged = int((truth == classes.names.index(found.name)).sum())
+    return dataclasses.replace(found, n_judged=(n_judged, len(truth) - n_judged))
 
 
 def _find_training(rounds: Sequence[Task], labelled: Mask) -> Rows:
@@ -409,15 +480,16 @@ def _find_training(rounds: Sequence[Task], labelled: Mask) -> Rows:
 
 
 def _judge(test: _Test, method: str, report: Report) -> _Judged:
-    store, truth, rank = test.task.store, test.truth, test.task.target.rank
-    answers = gather_answers(method, test.rounds, test.classes)
-    tree = build_tree(test.classes.taxonomy, test.task.target.rank)
+    store, truth = test.task.store, test.truth
+    answers = gather_answers(method, test.rounds, test.classes, test.place)
+    tree = build_tree(test.classes)
     draws = draw_method_scores(
-        truth, answers.probabilities, answers.calibrated, tree, test.resamples
-    )
+        truth, answers.probabilities, answers.calibrated, tree, test.resamples,
+        test.place, answers.flagged,
+    )  # fmt: skip
     best = find_best(answers.probabilities)
-    true, given, met = keep_met(truth, best, test.classes.taxonomy)
-    confusion = count_confusion(true, given, met, rank)
+    true, given, met = keep_met(truth, best, test.classes)
+    confusion = count_confusion(true, given, met)
     found = explain_pairs(
         store, confusion, test.rows, true, given, answers.probabilities.max(axis=1), test.training,
         folds=test.folds,
@@ -434,10 +506,17 @@ def _judge(test: _Test, method: str, report: Report) -> _Judged:
         answers.learning_s,
         answers.answering_s,
         tuple(describe_evidence(store, found)),
+        answers.thresholds,
+        _find_unmeasured(draws) if test.positive else {},
     )
     report(f"{method}: accuracy {result.metrics['accuracy']}, {result.seconds:.1f} s")
-    frame = list_answers(store, test.classes, truth, answers, test.kept)
+    frame = list_answers(store, test.classes, truth, answers, test.kept, test.place)
     return _Judged(result, draws, best == truth, frame)
+
+
+def _find_unmeasured(draws: Mapping[str, Draws]) -> dict[str, float]:
+    shares = {name: float(np.isnan(draws[name].resampled).mean()) for name in BINARY_METRICS}
+    return {name: share for name, share in shares.items() if share}
 
 
 def _measure_kept(test: _Test, answers: Answers) -> dict[str, Interval]:
@@ -450,8 +529,10 @@ def _measure_kept(test: _Test, answers: Answers) -> dict[str, Interval]:
             test.truth[kept],
             answers.probabilities[kept],
             answers.calibrated[kept] if answers.calibrated is not None else None,
-            build_tree(test.classes.taxonomy, test.task.target.rank),
+            build_tree(test.classes),
             dataclasses.replace(test.resamples, clusters=np.asarray(clusters, dtype=np.int64)),
+            test.place,
+            answers.flagged[kept] if answers.flagged is not None else None,
         )
     )
 
@@ -462,6 +543,8 @@ def _compare(judged: Sequence[_Judged], test: _Test) -> list[Comparison]:
     right: Mapping[str, Mask] = {one.result.method: one.right for one in judged}
     found = []
     for metric in COMPARED:
+        if metric not in judged[0].draws:
+            continue
         draws = {one.result.method: one.draws[metric] for one in judged}
         found += compare_pairs(metric, draws, right if alone and metric == "accuracy" else None)
     return found
@@ -487,6 +570,7 @@ def _describe(test: _Test, mask: str | None, methods: Sequence[str]) -> Provenan
         "leakage": [leak for leak in split.provenance.get("leakage", []) if leak["n_groups"]],
         "n_rounds": len(test.rounds),
         "mask": mask or "",
+        "positive": test.positive.name if test.positive else "",
         "n_kept": int(test.kept.sum()) if test.kept is not None else len(test.rows),
         "n_training": len(test.training),
         "n_not_judged": int(in_test.sum()) - len(test.rows),

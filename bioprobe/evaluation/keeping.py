@@ -15,12 +15,12 @@ from typing import Any
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.paired import Comparison
+from bioprobe.evaluation.positive import Positive
 from bioprobe.evaluation.result import Evaluation, MethodResult
 from bioprobe.files import explaining_refusal, replacing, write_text
 from bioprobe.intervals import Interval
 from bioprobe.store import EmbeddingStore
-from bioprobe.task.target import Classes
-from bioprobe.taxonomy import Rank, Taxon
+from bioprobe.task.target import read_classes, write_classes
 
 # What CLIP_benchmark calls the figures and tasks that it has too.
 _METRICS = {"acc1": "accuracy", "acc5": "top5", "mean_per_class_recall": "balanced_accuracy"}
@@ -48,7 +48,9 @@ def to_clip_benchmark(evaluation: Evaluation) -> list[dict[str, Any]]:
             "metrics": _list_metrics(result),
             "language": "en",
             "method": result.method,
-            "rank": evaluation.rank.value,
+            "rank": evaluation.level,
+            "positive": evaluation.positive.name if evaluation.positive else None,
+            "thresholds": list(result.thresholds),
             "intervals": _list_ends(result.metrics),
             "kept_metrics": {name: one.estimate for name, one in result.kept_metrics.items()},
             "kept_intervals": _list_ends(result.kept_metrics),
@@ -113,16 +115,14 @@ def write_evaluation(store: EmbeddingStore, evaluation: Evaluation) -> Path:
     fields = {
         "schema_version": SCHEMA_VERSION,
         "name": evaluation.name,
-        "rank": evaluation.rank.value,
-        "classes": [
-            {"lineage": taxon.lineage, "common_name": taxon.common_name}
-            for taxon in evaluation.classes
-        ],
+        "rank": evaluation.level,
+        "classes": write_classes(evaluation.classes),
         "results": [_describe_result(result) for result in evaluation.results],
         "comparisons": [one.to_dict() for one in evaluation.comparisons],
         "efficiency": [dataclasses.asdict(point) for point in evaluation.efficiency],
         "skipped": evaluation.skipped,
         "provenance": evaluation.provenance,
+        "positive": evaluation.positive.to_dict() if evaluation.positive else None,
         "predictions_sha256": hashlib.sha256(data).hexdigest(),
     }
     with explaining_refusal(path):
@@ -208,10 +208,7 @@ def _describe_result(result: MethodResult) -> dict[str, Any]:
 def _build(fields: dict[str, Any], predictions: Any) -> Evaluation:  # noqa: ANN401 - pandas is heavy
     return Evaluation(
         fields["name"],
-        Classes.of(
-            (Taxon(tuple(one["lineage"]), one["common_name"]) for one in fields["classes"]),
-            Rank.parse(fields["rank"]),
-        ),
+        read_classes(fields["classes"], fields["rank"]),
         tuple(_build_result(one) for one in fields["results"]),
         tuple(Comparison(**_restore_nan(one)) for one in fields["comparisons"]),
         tuple(
@@ -221,7 +218,16 @@ def _build(fields: dict[str, Any], predictions: Any) -> Evaluation:  # noqa: ANN
         fields["skipped"],
         predictions,
         fields["provenance"],
+        _build_positive(fields.get("positive")),
     )
+
+
+def _build_positive(fields: dict[str, Any] | None) -> Positive | None:
+    """Return the positive class; evaluations that were kept before there was one have none."""
+    if fields is None:
+        return None
+    counts = {name: tuple(fields[name]) for name in ("n_training", "n_judged")}
+    return Positive(**{**fields, **counts})
 
 
 def _build_result(fields: dict[str, Any]) -> MethodResult:
@@ -233,7 +239,8 @@ def _build_result(fields: dict[str, Any]) -> MethodResult:
         for name in ("metrics", "kept_metrics")
     }
     listed = {
-        name: tuple(fields[name]) for name in ("settings", "n_training", "temperatures", "pairs")
+        name: tuple(fields.get(name, ()))
+        for name in ("settings", "n_training", "temperatures", "pairs", "thresholds")
     }
     return MethodResult(**{**fields, **intervals, **listed})
 

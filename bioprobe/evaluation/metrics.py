@@ -17,6 +17,14 @@ Conventions
 Of the tree, a wrong answer next to the truth is better than one far from it.
 
 
+Conventions of two classes
+--------------------------
+- One of the two is positive: the one that is looked for. An image that is not of it is negative.
+- What is not defined is not a number, never 0 or 1: recall without a positive image, specificity
+  without a negative one, the other figures without both; precision also where nothing is answered
+  with the positive class. F1 is then 0: all that was looked for is missed.
+
+
 Conventions of the tree
 -----------------------
 - An answer is a node of the tree: a class, a node above (an answer that backed off), or the root,
@@ -46,10 +54,11 @@ from bioprobe.intervals import (
     find_interval,
 )
 from bioprobe.probes.label_tree import LabelTree
-from bioprobe.taxonomy import Rank, Taxonomy
+from bioprobe.task.target import Classes
 from bioprobe.types import (
     Doubles,
     Floats,
+    Mask,
     Places,
     Scores,
 )
@@ -474,23 +483,32 @@ def _measure_ece(truth: Places, probabilities: Floats, weights: Floats) -> Doubl
 
 def _measure_auroc(truth: Places, probabilities: Floats, weights: Floats) -> Doubles:
     """Return the mean over classes of the probability that a row of the class scores higher."""
-    by_image = np.ascontiguousarray(np.asarray(weights, dtype=np.float32).T)
+    by_image = _turn(weights)
     total = _total(weights)
     aurocs, n_measured = np.zeros(len(weights)), np.zeros(len(weights))
     for c in np.unique(truth[truth >= 0]).tolist():
         is_own = truth == c
         own, others = _weigh_scores(probabilities[:, c], is_own, by_image)
         n_own = by_image[is_own].sum(axis=0, dtype=np.float64)
-        n_others = total - n_own
-        # What scores below every row of the class is the rest: mostly nearly all, and not summed.
-        lower = n_others - others[1:].sum(axis=0)
-        below = lower + np.cumsum(others[1:], axis=0)[::2] - others[1::2]
-        wins = (own * (below + others[1::2] / 2)).sum(axis=0)
-        n_pairs = n_own * n_others
-        measured = n_pairs > 0
-        aurocs += np.where(measured, wins / n_pairs, 0)
+        auroc = _share_wins(own, others, n_own, total - n_own)
+        measured = np.isfinite(auroc)
+        aurocs += np.where(measured, auroc, 0)
         n_measured += measured
     return np.asarray(aurocs / n_measured)
+
+
+def _turn(weights: Floats) -> Floats:
+    return np.ascontiguousarray(np.asarray(weights, dtype=np.float32).T)
+
+
+def _share_wins(own: Doubles, others: Doubles, n_own: Doubles, n_others: Doubles) -> Doubles:
+    """Return how often a row of the class scores above another, of what _weigh_scores returns."""
+    # What scores below every row of the class is the rest: mostly nearly all, and not summed.
+    lower = n_others - others[1:].sum(axis=0)
+    below = lower + np.cumsum(others[1:], axis=0)[::2] - others[1::2]
+    wins = (own * (below + others[1::2] / 2)).sum(axis=0)
+    n_pairs = n_own * n_others
+    return np.where(n_pairs > 0, wins / n_pairs, np.nan)
 
 
 def _weigh_scores(
@@ -529,6 +547,104 @@ def _weigh_scores(
     return own, add_up(places, rivals, 2 * len(steps) + 1)
 
 
+COUNTED_METRICS = ("precision", "recall", "f1", "specificity")
+BINARY_METRICS = (*COUNTED_METRICS, "auroc", "average_precision")
+
+
+def score_binary(
+    is_positive: Mask, scores: Floats, flagged: Mask, weights: Floats | None = None
+) -> dict[str, Doubles]:
+    """Measure how the positive class of two is told, for several weightings of the rows at once.
+
+    Parameters
+    ----------
+    is_positive : ndarray of bool, shape (n_images,)
+        Whether each image is of the positive class.
+    scores : ndarray of float, shape (n_images,)
+        Probability of the positive class.
+    flagged : ndarray of bool, shape (n_images,)
+        Whether the answer is the positive class.
+    weights : ndarray of float, shape (n_weightings, n_images), optional
+        As of :func:`score_flat`.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (n_weightings,)
+        :data:`BINARY_METRICS`; not a number where one is not defined.
+
+    References
+    ----------
+    Davis and Goadrich 2006, *The Relationship Between Precision-Recall and ROC Curves*. As
+    scikit-learn has it, the average precision is the sum over scores of precision times gain in
+    recall, without interpolation.
+
+    Examples
+    --------
+    >>> truth, scores = np.array([True, False, True]), np.array([0.9, 0.4, 0.2])
+    >>> found = score_binary(truth, scores, scores >= 0.5)
+    >>> {name: round(float(values[0]), 2) for name, values in found.items()}["f1"]
+    0.67
+    """
+    if weights is None:
+        weights = np.ones((1, len(is_positive)), dtype=np.float32)
+    return {
+        **count_flagged(is_positive, flagged, weights),
+        **_rank_positive(is_positive, scores, weights),
+    }
+
+
+def score_positive(probabilities: Floats, positive: int) -> Doubles:
+    """Return the probability of the positive class of two, float64 of shape (n_images,).
+
+    Above a half it is 1 less that of the other class: near 1 float32 has too few steps to tell one
+    sure answer from a surer one, near 0 it has many.
+
+    Examples
+    --------
+    >>> sure = np.array([[1e-9, 1], [1e-12, 1], [0.75, 0.25]], dtype=np.float32)
+    >>> scores = score_positive(sure, 1)
+    >>> bool(scores[0] < scores[1]), scores[2].tolist()
+    (True, 0.25)
+    """
+    own, other = (probabilities[:, place].astype(np.float64) for place in (positive, 1 - positive))
+    return np.where(own <= 0.5, own, 1 - other)
+
+
+def count_flagged(is_positive: Mask, flagged: Mask, weights: Floats) -> dict[str, Doubles]:
+    """Return :data:`COUNTED_METRICS`, which see no scores; see :func:`score_binary`."""
+    parts = np.stack([is_positive, flagged, is_positive & flagged], axis=1).astype(np.float64)
+    n_positive, n_flagged, n_right = _sum_products(weights, parts).T
+    n_negative = _total(weights) - n_positive
+    both = np.where((n_positive > 0) & (n_negative > 0), 1.0, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "precision": both * n_right / n_flagged,
+            "recall": n_right / n_positive,
+            "f1": both * 2 * n_right / (n_positive + n_flagged),
+            "specificity": (n_negative - n_flagged + n_right) / n_negative,
+        }
+
+
+def _rank_positive(is_positive: Mask, scores: Floats, weights: Floats) -> dict[str, Doubles]:
+    if not is_positive.any():
+        unknown = np.full(len(weights), np.nan)
+        return {"auroc": unknown, "average_precision": unknown}
+    by_image = _turn(weights)
+    own, others = _weigh_scores(scores, is_positive, by_image)
+    n_own = own.sum(axis=0)
+    n_others = _total(weights) - n_own
+    # From each score of a positive row on.
+    right = np.cumsum(own[::-1], axis=0)[::-1]
+    wrong = np.cumsum(others[::-1], axis=0)[::-1][1::2]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.where(right > 0, right / (right + wrong), 0)
+        average = np.where(n_others > 0, (own * precision).sum(axis=0) / n_own, np.nan)
+        return {
+            "auroc": _share_wins(own, others, n_own, n_others),
+            "average_precision": average,
+        }
+
+
 def _total(weights: Floats) -> Doubles:
     return np.asarray(weights.sum(axis=1, dtype=np.float64))
 
@@ -540,9 +656,11 @@ def _sum_products(weights: Floats, rows: Doubles) -> Doubles:
 # Of answers that never back off, right or above is accuracy again.
 METRICS = (*FLAT_METRICS, *(name for name in TREE_METRICS if name != "right_or_above"))
 CALIBRATED = ("ece_calibrated", "log_loss_calibrated")
+AT_THRESHOLD = tuple(f"{name}_at_threshold" for name in COUNTED_METRICS)
 LOWER_IS_BETTER = frozenset(
     {"log_loss", "ece", "mistake_severity", "average_lca_height", *CALIBRATED}
 )
+_ORDER = dict.fromkeys((*METRICS, *BINARY_METRICS, *CALIBRATED, *AT_THRESHOLD))
 # Resampling shifts these, so the shift is taken back: see find_interval.
 _SHIFTED = frozenset({"macro_f1", "macro_precision", "ece", "ece_calibrated"})
 
@@ -551,8 +669,10 @@ def draw_method_scores(
     truth: Places,
     probabilities: Scores,
     calibrated: Scores | None,
-    tree: LabelTree,
+    tree: LabelTree | None,
     resamples: Resamples,
+    positive: int | None = None,
+    flagged: Mask | None = None,
 ) -> dict[str, Draws]:
     """Measure a method on all images and on each resample.
 
@@ -564,24 +684,39 @@ def draw_method_scores(
         As they come.
     calibrated : ndarray of float32, shape (n_images, n_classes), or None
         Calibrated.
-    tree : LabelTree
-        Of the classes.
+    tree : LabelTree or None
+        Of the classes; classes without one have no figures of the tree.
     resamples : Resamples
         Of the images.
+    positive : int, optional
+        The positive class, of two.
+    flagged : ndarray of bool, shape (n_images,), optional
+        Whether its probability reaches a threshold that was chosen on other images.
 
     Returns
     -------
     dict of str to Draws
-        :data:`METRICS`, and :data:`CALIBRATED` where probabilities were calibrated.
+        :data:`METRICS`, and :data:`CALIBRATED` where probabilities were calibrated; of two classes
+        :data:`BINARY_METRICS` of the positive one, and :data:`AT_THRESHOLD` where it is flagged.
     """
-    rows = measure_rows(truth, find_best(probabilities), tree)
+    best = find_best(probabilities)
+    rows = measure_rows(truth, best, tree) if tree is not None else None
+    # Of two classes AUROC is that of the positive one.
+    flat = [name for name in FLAT_METRICS if positive is None or name not in BINARY_METRICS]
 
     def score(weights: Scores) -> Mapping[str, npt.NDArray[np.float64]]:
-        found = {**score_flat(truth, probabilities, weights), **score_tree(rows, weights)}
+        found = score_flat(truth, probabilities, weights, metrics=flat)
+        found |= score_tree(rows, weights) if rows is not None else {}
         if calibrated is not None:
             again = score_flat(truth, calibrated, weights, metrics=("ece", "log_loss"))
             found |= {f"{name}_calibrated": values for name, values in again.items()}
-        return {name: found[name] for name in (*METRICS, *CALIBRATED) if name in found}
+        if positive is not None:
+            is_own, scores = truth == positive, score_positive(probabilities, positive)
+            found |= score_binary(is_own, scores, best == positive, weights)
+            if flagged is not None:
+                counted = count_flagged(is_own, flagged, weights)
+                found |= dict(zip(AT_THRESHOLD, counted.values(), strict=True))
+        return {name: found[name] for name in _ORDER if name in found}
 
     return draw_scores(score, resamples)
 
@@ -602,9 +737,14 @@ def _bound(end: float) -> float:
     return end if math.isnan(end) else min(1.0, max(0.0, end))
 
 
-def build_tree(classes: Taxonomy, rank: Rank) -> LabelTree:
-    """Build the tree of classes from kingdom down to their rank, in their order."""
-    ranks = rank.depth + 1
+def build_tree(classes: Classes) -> LabelTree | None:
+    """Build the tree of classes from kingdom down to their rank, in their order.
+
+    None is returned where they are no taxa, and so have none.
+    """
+    if classes.rank is None:
+        return None
+    ranks = classes.rank.depth + 1
     leaves = np.empty((len(classes), ranks), dtype=object)
     for place, taxon in enumerate(classes):
         leaves[place] = taxon.lineage[:ranks]

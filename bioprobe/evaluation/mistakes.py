@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.task.target import Classes
+from bioprobe.taxonomy import Rank, Taxon
 from bioprobe.taxonomy.taxonomy import find_lowest_common_ancestor
 from bioprobe.types import Places, Rows
 
@@ -24,18 +25,15 @@ class Confusion:
 
     Parameters
     ----------
-    classes : Taxonomy
-        Classes, all at one rank.
-    rank : Rank
-        That rank.
+    classes : Classes
+        At one rank, or of one column.
     counts : ndarray of int64, shape (n_classes, n_classes)
         Images by true class (row) and answer (column).
     n_left_out : int
-        Images whose truth or answer has no name at the rank.
+        Images whose truth or answer is none of the classes.
     """
 
-    classes: Taxonomy
-    rank: Rank
+    classes: Classes
     counts: npt.NDArray[np.int64]
     n_left_out: int = 0
 
@@ -54,13 +52,13 @@ class Confusion:
         inside = self.counts[np.ix_(known, known)]
         np.add.at(counts, np.ix_(places[known], places[known]), inside)
         n_lost = int(self.counts.sum() - inside.sum())
-        return Confusion(upper, rank, counts, self.n_left_out + n_lost)
+        return Confusion(upper, counts, self.n_left_out + n_lost)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each pair that occurs: truth, answer, n_images; most images first."""
         import pandas as pd
 
-        names = [taxon.name for taxon in self.classes]
+        names = self.classes.short_names
         truth, answers = np.nonzero(self.counts)
         frame = pd.DataFrame(
             {
@@ -78,8 +76,8 @@ class ConfusedPair:
 
     Parameters
     ----------
-    truth, answer : Taxon
-        The class, and what it is taken for.
+    truth, answer : str
+        Name of the class, and of what it is taken for.
     positions : tuple of int, length 2
         Of the two among the classes.
     n_images : int
@@ -87,13 +85,14 @@ class ConfusedPair:
     fraction : float
         Of the images of the true class.
     ancestor : Taxon or None
-        Lowest taxon above both; None where they share none that is named.
+        Lowest taxon above both; None where they share none that is named, or are no taxa.
     height : int
-        Ranks from the classes up to it; one more than there are ranks above where it is None.
+        Ranks from the classes up to it; one more than there are ranks above where it is None, 1
+        where they are no taxa.
     """
 
-    truth: Taxon
-    answer: Taxon
+    truth: str
+    answer: str
     positions: tuple[int, int]
     n_images: int
     fraction: float
@@ -101,48 +100,44 @@ class ConfusedPair:
     height: int
 
 
-def count_confusion(truth: Places, predicted: Places, classes: Taxonomy, rank: Rank) -> Confusion:
+def count_confusion(truth: Places, predicted: Places, classes: Classes) -> Confusion:
     """Count which class was given which.
 
     Parameters
     ----------
     truth, predicted : ndarray of int64, shape (n_images,)
         Positions in ``classes``; an image with -1 in either is left out and counted.
-    classes : Taxonomy
-        Classes, all at one rank.
-    rank : Rank
-        That rank.
+    classes : Classes
+        At one rank, or of one column.
     """
     known = (truth >= 0) & (predicted >= 0)
     n = len(classes)
     counts = np.bincount(truth[known] * n + predicted[known], minlength=n * n).reshape(n, n)
-    return Confusion(classes, rank, counts.astype(np.int64), int((~known).sum()))
+    return Confusion(classes, counts.astype(np.int64), int((~known).sum()))
 
 
-def keep_met(
-    truth: Places, predicted: Places, classes: Taxonomy
-) -> tuple[Places, Places, Taxonomy]:
+def keep_met(truth: Places, predicted: Places, classes: Classes) -> tuple[Places, Places, Classes]:
     """Keep the classes that an image has or was given: of a long list of taxa these are few.
 
     Parameters
     ----------
     truth, predicted : ndarray of int64, shape (n_images,)
         Positions in ``classes``, -1 for none.
-    classes : Taxonomy
-        Classes, all at one rank.
+    classes : Classes
+        At one rank, or of one column.
 
     Returns
     -------
     truth, predicted : ndarray of int64, shape (n_images,)
         Positions in those that are kept, -1 for none.
-    classes : Taxonomy
+    classes : Classes
         Those, in their order.
     """
     met = np.union1d(truth, predicted)
     met = met[met >= 0]
     places = np.full(len(classes) + 1, -1, dtype=np.int64)
     places[met] = np.arange(len(met))
-    return places[truth], places[predicted], Taxonomy(tuple(classes.taxa[c] for c in met.tolist()))
+    return places[truth], places[predicted], classes.take(met)
 
 
 def find_confused_pairs(confusion: Confusion, n_pairs: int = 20) -> list[ConfusedPair]:
@@ -155,7 +150,7 @@ def find_confused_pairs(confusion: Confusion, n_pairs: int = 20) -> list[Confuse
     n_pairs : int
         At most so many; of equal ones those whose class loses the greater fraction come first.
     """
-    taxa = confusion.classes.taxa
+    classes = confusion.classes
     wrong = confusion.counts.copy()
     np.fill_diagonal(wrong, 0)
     totals = confusion.counts.sum(axis=1)
@@ -165,15 +160,15 @@ def find_confused_pairs(confusion: Confusion, n_pairs: int = 20) -> list[Confuse
     order = np.lexsort((-fractions, -n_images))[:n_pairs]
     found = []
     for row, column in pairs[order].tolist():
-        ancestor = find_lowest_common_ancestor(taxa[row], taxa[column])
-        above = ancestor.depth if ancestor else -1
+        ancestor, height = None, 1
+        if classes.rank is not None:
+            ancestor = find_lowest_common_ancestor(classes.taxa[row], classes.taxa[column])
+            height = classes.rank.depth - (ancestor.depth if ancestor else -1)
         n = int(wrong[row, column])
+        names = classes.short_names[row], classes.short_names[column]
         found.append(
-            ConfusedPair(
-                taxa[row], taxa[column], (row, column), n, float(n / totals[row]), ancestor,
-                confusion.rank.depth - above,
-            )
-        )  # fmt: skip
+            ConfusedPair(*names, (row, column), n, float(n / totals[row]), ancestor, height)
+        )
     return found
 
 
@@ -194,7 +189,7 @@ def tabulate_classes(confusion: Confusion) -> pd.DataFrame:
     n_images, n_answers, n_right = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
     wrong = counts - np.diag(n_right)
     most = wrong.argmax(axis=1) if len(wrong) else np.zeros(0, dtype=np.int64)
-    names = np.array([taxon.name for taxon in confusion.classes], dtype=object)
+    names = np.array(confusion.classes.short_names, dtype=object)
     n_confused = wrong.max(axis=1, initial=0)
     with np.errstate(invalid="ignore"):
         recall = np.where(n_images > 0, n_right / n_images, np.nan)
@@ -203,9 +198,7 @@ def tabulate_classes(confusion: Confusion) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "class": names,
-            "lineage": [
-                describe_lineage(taxon, confusion.rank.depth) for taxon in confusion.classes
-            ],
+            "lineage": list_lineages(confusion.classes),
             "n_images": n_images,
             "n_answers": n_answers,
             "precision": precision,
@@ -219,9 +212,12 @@ def tabulate_classes(confusion: Confusion) -> pd.DataFrame:
     return met.sort_values(["f1", "class"], kind="stable", ignore_index=True)
 
 
-def describe_lineage(taxon: Taxon, depth: int) -> str:
-    """Return the names of a taxon above a rank of that depth, the broadest first."""
-    return " > ".join(name for name in taxon.lineage[:depth] if name)
+def list_lineages(classes: Classes) -> list[str]:
+    """Return the names above each class, the broadest first; ``""`` where it is no taxon."""
+    if classes.rank is None:
+        return [""] * len(classes)
+    depth = classes.rank.depth
+    return [" > ".join(filter(None, taxon.lineage[:depth])) for taxon in classes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,7 +231,7 @@ class Neighbor:
     similarity : float
         Cosine similarity in [-1, 1].
     label : str
-        Its label at the rank, ``""`` where unknown.
+        Its label, ``""`` where unknown.
     """
 
     row: int
@@ -321,7 +317,7 @@ def explain_pairs(
         chosen.append(found[np.argsort(-confidence[found], kind="stable")][:n_mistakes])
     shown = np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
     near, similarities = _find_nearest(store, rows[shown], training, folds, n_neighbors)
-    labels = store.images.labels(confusion.rank)
+    labels = store.images.labels(confusion.classes.level)
     mistakes = iter(
         Mistake(
             int(rows[image]),

@@ -9,12 +9,13 @@ import numpy as np
 
 from bioprobe.errors import ProbeError
 from bioprobe.evaluation.curves import Efficiency
+from bioprobe.evaluation.metrics import BINARY_METRICS
 from bioprobe.evaluation.mistakes import Confusion, count_confusion, keep_met, tabulate_classes
 from bioprobe.evaluation.paired import Comparison
+from bioprobe.evaluation.positive import AFFIRMED, GIVEN, Positive
 from bioprobe.intervals import Interval
-from bioprobe.result import Notes, Result
+from bioprobe.result import WARNING, Note, Notes, Result
 from bioprobe.task.target import Classes
-from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 TABLE_METRICS = (
     "accuracy", "macro_f1", "balanced_accuracy", "top5", "auroc", "ece", "mistake_severity",
 )  # fmt: skip
+# Of two classes: what stands at the ends is what a narrow terminal shows.
+_FIRST = ("precision", "recall", "f1")
+_LAST = ("specificity", "auroc", "average_precision")
+# How people write them.
+METRIC_NAMES = {name: name.replace("_", " ") for name in BINARY_METRICS} | {
+    "f1": "F1", "auroc": "AUROC",
+}  # fmt: skip
+# Above this share of the resamples, what an interval leaves out is said.
+_MUCH_LEFT_OUT = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +45,9 @@ class MethodResult:
     metrics : dict of str to Interval
         :data:`bioprobe.evaluation.metrics.METRICS` on all judged images, with intervals of
         95%;
-        ``ece_calibrated`` and ``log_loss_calibrated`` where a temperature could be chosen.
+        ``ece_calibrated`` and ``log_loss_calibrated`` where a temperature could be chosen. Of two
+        classes also :data:`bioprobe.evaluation.metrics.BINARY_METRICS` of the positive one, and
+        :data:`~bioprobe.evaluation.metrics.AT_THRESHOLD` where a threshold could be chosen.
     kept_metrics : dict of str to Interval
         The same on the images that the mask keeps; empty without a mask, or if it keeps none.
     settings : tuple of dict
@@ -54,6 +66,12 @@ class MethodResult:
         Most confused pairs, JSON-ready: ``truth``, ``answer``, ``n_images``, ``fraction``,
         ``ancestor``, ``ancestor_rank``, ``height`` and ``mistakes``, each with its ``row``,
         ``file_name``, ``probability`` and nearest training ``neighbors``.
+    thresholds : tuple of float
+        Of two classes the least probability of the positive one that gives the best F1 on the
+        images of ``calibrated_on``, one a round; empty where none could be chosen.
+    unmeasured : dict of str to float
+        Share of the resamples in which a figure of the positive class is not defined, and which
+        its interval leaves out; without those of none.
     """
 
     method: str
@@ -67,6 +85,8 @@ class MethodResult:
     learning_s: float
     answering_s: float
     pairs: tuple[dict[str, Any], ...] = ()
+    thresholds: tuple[float, ...] = ()
+    unmeasured: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -97,10 +117,12 @@ class Evaluation(Result):
         ``truth_class`` and ``predicted_class`` (positions in ``classes``), ``predicted``,
         ``probability``, ``calibrated_probability`` (a hole where there is none),
         ``true_probability``, ``right``, ``kept`` (by the mask), ``top5`` and
-        ``top5_probabilities`` (lists).
+        ``top5_probabilities`` (lists); of two classes ``positive_probability``.
     provenance : dict
         JSON-ready; ``options`` says split, hash, rounds, mask, seed, numbers of images and
         groups.
+    positive : Positive, optional
+        The class that is looked for; None where there are not two.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -113,12 +135,13 @@ class Evaluation(Result):
     skipped: dict[str, str]
     predictions: pd.DataFrame
     provenance: dict[str, Any]
+    positive: Positive | None = None
     notes: Notes = ()
 
     @property
-    def rank(self) -> Rank:
-        """Rank of the classes."""
-        return self.classes.rank or Rank.SPECIES
+    def level(self) -> str:
+        """Rank of the classes, or the column whose values they are."""
+        return self.classes.level
 
     @property
     def best(self) -> MethodResult:
@@ -157,7 +180,7 @@ class Evaluation(Result):
         truth, answers = (
             rows[column].to_numpy(dtype=np.int64) for column in ("truth_class", "predicted_class")
         )
-        return count_confusion(*keep_met(truth, answers, self.classes.taxonomy), self.rank)
+        return count_confusion(*keep_met(truth, answers, self.classes))
 
     def tabulate_classes(self, method: str) -> pd.DataFrame:
         """Return the figures of each class, the worst first.
@@ -182,7 +205,8 @@ class Evaluation(Result):
 
         ``p_vs_best`` is that of the paired test in accuracy against the best method, adjusted for
         the number of pairs. With a mask, ``accuracy_kept`` and ``macro_f1_kept`` are those of the
-        images that it keeps.
+        images that it keeps. Of two classes the figures of the positive one stand first and last,
+        and their intervals between: ``precision_low``, ``precision_high`` and so on.
         """
         import pandas as pd
 
@@ -190,7 +214,10 @@ class Evaluation(Result):
         rows = []
         for result in self.results:
             row: dict[str, Any] = {"method": result.method}
-            for name in TABLE_METRICS:
+            if self.positive:
+                row |= {name: result.metrics[name].estimate for name in _FIRST}
+            last = _LAST if self.positive else ()
+            for name in (one for one in TABLE_METRICS if one in result.metrics and one not in last):
                 row[name] = result.metrics[name].estimate
                 if name == "accuracy":
                     row["low"], row["high"] = result.metrics[name].low, result.metrics[name].high
@@ -198,8 +225,59 @@ class Evaluation(Result):
                     row[f"{name}_kept"] = result.kept_metrics[name].estimate
                 if name == "ece" and "ece_calibrated" in result.metrics:
                     row["ece_calibrated"] = result.metrics["ece_calibrated"].estimate
+            for name in BINARY_METRICS if self.positive else ():
+                ends = result.metrics[name]
+                row[f"{name}_low"], row[f"{name}_high"] = ends.low, ends.high
             row["seconds"] = result.seconds
             one = compared.get(result.method)
             row["p_vs_best"] = one.p_adjusted if one else np.nan
+            row |= {name: result.metrics[name].estimate for name in last}
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def describe_positive(self) -> list[Note | str]:
+        """Say which of two classes is positive, how each method tells it, and what is not defined.
+
+        Nothing is said where there are not two classes.
+        """
+        if self.positive is None:
+            return []
+        one = self.positive
+        (n_own, n_other), (n_judged, n_judged_other) = one.n_training, one.n_judged
+        counted = f"{one.name} {n_own:,}, {one.other} {n_other:,} training images"
+        why = {GIVEN: "as given", AFFIRMED: "it reads as a yes"}.get(one.reason, "the rarer one")
+        if one.reason not in (GIVEN, AFFIRMED) and n_own == n_other:
+            why = "the first of two as frequent"
+        other = "" if one.reason == GIVEN else "; say another with --positive"
+        said: list[Note | str] = [f"positive class: {one.name}, {why} (of {counted}){other}"]
+        if not n_judged:
+            said.append(Note(f"WARNING: no judged image is {one.name}: of its figures only "
+                             "specificity is defined", WARNING))  # fmt: skip
+        if not n_judged_other:
+            said.append(Note(f"WARNING: every judged image is {one.name}: of its figures only "
+                             "recall is defined", WARNING))  # fmt: skip
+        for result in self.results:
+            said += _describe_binary(result, one)
+        shares = [result.unmeasured.get("auroc", 0.0) for result in self.results]
+        if n_judged and n_judged_other and max(shares) > _MUCH_LEFT_OUT:
+            said.append(Note(f"WARNING: {max(shares):.0%} of the resamples have not both classes; "
+                             f"the intervals of {one.name} leave them out", WARNING))  # fmt: skip
+        return said
+
+
+def _describe_binary(result: MethodResult, positive: Positive) -> list[Note | str]:
+    metrics = result.metrics
+    shown = [(METRIC_NAMES[name], metrics[name]) for name in BINARY_METRICS]
+    defined = [f"{name} {one}" for name, one in shown if np.isfinite(one.estimate)]
+    said: list[Note | str] = [f"  {result.method}: {', '.join(defined)}"] if defined else []
+    if not all(positive.n_judged):
+        return said
+    lost = result.unmeasured.get("precision", 0.0) - result.unmeasured.get("auroc", 0.0)
+    if not np.isfinite(metrics["precision"].estimate):
+        said.append(Note(f"WARNING: {result.method} answers {positive.name} for no image: its "
+                         "precision is not defined, its recall and F1 are 0", WARNING))  # fmt: skip
+    elif lost > _MUCH_LEFT_OUT:
+        said.append(Note(f"WARNING: {result.method} answers {positive.name} for no image of "
+                         f"{lost:.0%} of the resamples, which the interval of its precision leaves "
+                         "out", WARNING))  # fmt: skip
+    return said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
+    RANK_NAMES,
     Level,
+    NamedClasses,
     NumberOfAnswers,
     Option,
     Taxa,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from bioprobe.quality.description import Description
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
-    from bioprobe.taxonomy import Rank
 
 Pictures = str | Path | Sequence[str | Path] | None
 Texts = str | Sequence[str] | None
@@ -47,16 +47,9 @@ class Asks(Opened):
     @question
     def zeroshot(
         self,
-        level: Annotated[Level, Without("classes")] = "species",
+        level: Level = "species",
         *,
-        classes: Annotated[
-            str | Sequence[str] | None,
-            Option(
-                "Classes that are no taxa, such as cat,bird,bear, written as they are; or a .txt "
-                "file with one a line.",
-                shell=str,
-            ),
-        ] = None,
+        classes: NamedClasses = None,
         taxa: Annotated[Taxa, Without("classes")] = None,
         text_type: Annotated[TextTypeName, Without("head", "classes")] = "taxon_com",
         templates: Annotated[Templates, Without("head")] = "plain",
@@ -138,10 +131,12 @@ class Asks(Opened):
         Parameters
         ----------
         level : str
-            Rank of the classes.
-        classes : str or sequence of str, optional
-            Names that are no taxa, asked for instead: the table has the columns ``file_name``,
-            ``classification`` and ``score``.
+            Rank of the classes; or any column, whose values are asked for as they are written.
+        classes : str, sequence of str, or mapping of str to texts, optional
+            Classes that are no taxa, asked for instead: names, from each class to its texts, or a
+            file (``class``, ``text``, and columns of ranks for the taxon that it stands for). The
+            probability of a class is the sum of those of its texts. They are compared with the
+            labels at ``level`` where these are such names, or with their taxa.
         taxa : str or Path, optional
             Taxon list, a file or one that ships; by default the labels in the store. Added taxa
             are candidates always.
@@ -184,13 +179,29 @@ class Asks(Opened):
         Examples
         --------
         >>> store.zeroshot("family", k=1).to_frame()  # doctest: +SKIP
+        >>> store.zeroshot("life_stage", classes={"adult": ["an adult", "a grown animal"],
+        ...                                       "young": "a young animal"})  # doctest: +SKIP
         """
-        from bioprobe.face.zeroshot import Asked, Wording, ask_head, ask_named, ask_texts
+        from bioprobe.face.zeroshot import (
+            Asked,
+            Wording,
+            ask_head,
+            ask_named,
+            ask_texts,
+            refuse_for_values,
+        )
+        from bioprobe.images.image_table import read_level
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.synonyms import read_synonyms
 
-        if classes is not None:
-            return ask_named(self._view, self._notes, self._texts, classes, templates, k)
+        level = read_level(level, self._view.images)
+        if classes is not None or level not in RANK_NAMES:
+            refuse_for_values(
+                level, taxa=taxa, text_type=text_type != "taxon_com", head=head, pool=pool,
+                roll_up=roll_up, within=within, abstain=abstain, open_set=open_set, offset=offset,
+                synonyms=synonyms,
+            )  # fmt: skip
+            return ask_named(self._view, self._notes, self._texts, classes, level, templates, k)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
         listed = None if taxa is None else str(taxa)
         rank = Rank.parse(level)
@@ -370,7 +381,7 @@ class Asks(Opened):
         threshold : float, optional
             Log-odds from which an image is kept; by default chosen on the labels, else 0.
         level : str
-            Rank of the classes whose share of dropped images is told.
+            Rank or column of the classes whose share of dropped images is told.
         taxa : str or Path, optional
             Taxon list that an image without a label may be of.
         seed : int
@@ -394,19 +405,20 @@ class Asks(Opened):
         >>> store.filter("animal").write_page("dropped.html")  # doctest: +SKIP
         """
         from bioprobe.face.pages import NoiseFilter, read_fields
+        from bioprobe.images.image_table import read_level
         from bioprobe.quality.noise import filter_noise, read_noise_prompts
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.lists import read_taxonomy
 
-        rank, prompts = Rank.parse(level), read_noise_prompts(keep)
-        listed = read_taxonomy(str(taxa)).at(rank) if taxa else None
+        level, prompts = read_level(level, self._view.images), read_noise_prompts(keep)
+        listed = read_taxonomy(str(taxa)).at(Rank.parse(level)) if taxa else None
         found = filter_noise(
             self._view, prompts, self._texts.encode_text, labels=labels, threshold=threshold,
             recall=recall, seed=seed, taxa=listed,
         )  # fmt: skip
         found.write(self._view.store)
-        said = (*self._notes, *_describe_filter(found, rank, lasts=not self._view.origin))
-        return NoiseFilter(**read_fields(found), rank=rank).say(said)
+        said = (*self._notes, *_describe_filter(found, level, lasts=not self._view.origin))
+        return NoiseFilter(**read_fields(found), level=level).say(said)
 
     @question
     def dedupe(
@@ -465,7 +477,11 @@ class Asks(Opened):
         self,
         level: Annotated[
             str | None,
-            Option("List the classes at a rank instead of the ranks.", ("--level", "--rank", "-l")),
+            Option(
+                "List the classes at a rank, or the values of a column, instead of the ranks.",
+                ("--level", "--rank", "-l"),
+                RANK_NAMES,
+            ),
         ] = None,
     ) -> Description:
         """Describe the images before any learning: classes, imbalance, sizes, modes, copies, holes.
@@ -473,7 +489,7 @@ class Asks(Opened):
         Parameters
         ----------
         level : str, optional
-            Rank whose classes the table lists; by default it lists the ranks.
+            Rank or column whose classes the table lists; by default it lists the ranks.
 
         Returns
         -------
@@ -484,10 +500,8 @@ class Asks(Opened):
         >>> store.describe("family").to_frame()  # doctest: +SKIP
         """
         from bioprobe.quality.description import describe_images
-        from bioprobe.taxonomy import Rank
 
-        rank = None if level is None else Rank.parse(level)
-        found = dataclasses.replace(describe_images(self._view), listed=rank)
+        found = describe_images(self._view, level)
         return found.say((*self._notes, *_describe_images(found)))
 
 
@@ -505,7 +519,7 @@ def _describe_way(found: index.Neighbors) -> list[str]:
     ]
 
 
-def _describe_filter(found: noise.NoiseFilter, rank: Rank, *, lasts: bool) -> list[Note | str]:
+def _describe_filter(found: noise.NoiseFilter, level: str, *, lasts: bool) -> list[Note | str]:
     n_dropped = int((~found.kept).sum())
     use = f"; use it with: --mask filters/{found.name}" if lasts else ""
     said: list[Note | str] = [
@@ -520,9 +534,9 @@ def _describe_filter(found: noise.NoiseFilter, rank: Rank, *, lasts: bool) -> li
             f"{q.recall_fraction:.3f}, F1 {q.f1_fraction:.3f}; kept of those to keep: "
             f"{q.kept_fraction:.3f}"
         )
-    rates = found.count_drops(rank)
+    rates = found.count_drops(level)
     for row in rates[rates["dropped_fraction"] > 0].head(_SHOWN).to_dict("records"):
-        name = row["class"] or f"(no {rank.value})"
+        name = row["class"] or f"(no {level})"
         text = f"  {name}: {row['dropped_fraction']:.1%} of {row['n_images']:,} dropped"
         if row["suspicious"]:
             said.append(Note(f"{text}  WARNING: over three times the overall rate", WARNING))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bioprobe.encoders.encoder import Fingerprint
     from bioprobe.task.predictions import Predictions
     from bioprobe.types import Vectors
+    from bioprobe.zeroshot.candidates import ClassNames
 
     Picture = str | Path | bytes | bytearray | IO[bytes] | Image | npt.NDArray[Any]
 
@@ -130,7 +131,7 @@ class Encoder:
     def classify(
         self,
         images: Picture | Sequence[Picture],
-        classes: str | Sequence[str],
+        classes: ClassNames,
         *,
         k: NumberOfAnswers = 5,
         templates: str = "plain",
@@ -142,8 +143,9 @@ class Encoder:
         ----------
         images : picture or sequence of pictures
             As :meth:`images` takes them.
-        classes : str or sequence of str
-            Names, with commas between them where they are one text.
+        classes : str, sequence of str, or mapping of str to texts
+            Names, with commas between them where they are one text; a file of them; or from each
+            class to its texts, whose probabilities are summed.
         k : int
             Answers a picture, ≥ 1; no more than there are classes.
         templates : str
@@ -172,13 +174,13 @@ class Encoder:
         from bioprobe.provenance import Provenance
         from bioprobe.task.predictions import Predictions
         from bioprobe.zeroshot.candidates import read_classes
-        from bioprobe.zeroshot.zeroshot import embed_named, find_top_classes
+        from bioprobe.zeroshot.zeroshot import embed_phrases, find_top_named
 
-        named, read = read_classes(classes), read_templates(templates)
+        (named, phrases), read = read_classes(classes), read_templates(templates)
         given = _list_pictures(images)
         vectors = self.images(given, progress=progress)
-        texts = embed_named(named, read, self._loaded.encode_text)
-        top, scores = find_top_classes(vectors, texts, k=k, logit_scale=self.logit_scale)
+        texts = embed_phrases(list(phrases.values()), read, self._loaded.encode_text)
+        top, scores = find_top_named(*texts, vectors, k=k, logit_scale=self.logit_scale)
         paths = [_name(one, place) for place, one in enumerate(given)]
         frame = pd.DataFrame({"root": "", "path": paths}, dtype=object)
         provenance = Provenance(

@@ -19,7 +19,9 @@ from bioprobe.face.learnt import (
 )
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
+    RANK_NAMES,
     Level,
+    NamedClasses,
     NumberOfAnswers,
     Option,
     Seed,
@@ -28,6 +30,7 @@ from bioprobe.options import (
     Templates,
     TextTypeName,
     With,
+    Without,
     list_given,
     question,
     split_names,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from bioprobe.task.predictions import Predictions
     from bioprobe.task.target import Texts
     from bioprobe.task.task import Task
+    from bioprobe.zeroshot.candidates import ClassNames
 
 KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "stack")
 BASES = ("linear", "lda", "ridge", "knn", "centroid")
@@ -59,7 +63,20 @@ _READING = With("kind", (_PROMPTED,))
 
 Strings = str | Sequence[str] | None
 First = Annotated[
-    str | None, Option("Broadest rank that hierarchical learns. [default: phylum]", ("--from",))
+    str | None,
+    Option(
+        "Broadest rank that hierarchical learns, or the column above. [default: phylum]",
+        ("--from",),
+        when=(Without("chain"),),
+    ),
+]
+Chain = Annotated[
+    Strings,
+    Option(
+        "Ranks or columns that hierarchical learns one below the other, broadest first, such as "
+        "diet,label; --level is the last.",
+        shell=str,
+    ),
 ]
 Calibrator = Annotated[
     str,
@@ -128,7 +145,7 @@ class Learns(Opened):
         Parameters
         ----------
         level : str
-            Rank of the classes that are to be spread evenly.
+            Rank or column of the classes that are to be spread evenly.
         name : str
             Under which the store keeps it.
         method : str
@@ -157,10 +174,9 @@ class Learns(Opened):
             If no image is labelled, or an option does not fit the method.
         """
         from bioprobe.splits import make_split, write_split
-        from bioprobe.taxonomy import Rank
 
         made = make_split(
-            self._view, Rank.parse(level), name=name, method=method,
+            self._view, level, name=name, method=method,
             group_columns=list_given(group), fractions=_read_numbers(fractions), column=column,
             part_names=_read_parts(parts), n_folds=folds, seed=seed,
         )  # fmt: skip
@@ -212,6 +228,7 @@ class Learns(Opened):
             ),
         ] = None,
         first: Annotated[First, With("kind", ("hierarchical",))] = None,
+        chain: Annotated[Chain, With("kind", ("hierarchical",))] = None,
         calibration: Calibrator = "temperature",
         leave_out: Annotated[
             float,
@@ -223,6 +240,7 @@ class Learns(Opened):
                 when=(With("calibration", _CALIBRATORS[:-1]),),
             ),
         ] = 0.0,
+        classes: Annotated[NamedClasses, _READING] = None,
         taxa: Annotated[Taxa, _READING] = None,
         text_type: Annotated[TextTypeName, _READING] = "taxon_com",
         templates: Annotated[Templates, _READING] = "plain",
@@ -239,7 +257,7 @@ class Learns(Opened):
         kind : str
             A method that learns; see :data:`bioprobe.registry.METHODS`.
         level : str
-            Rank of the classes.
+            Rank of the classes, or any column, whose values they are.
         split : str or None
             Name of a split; ``"none"`` or None learns from all labelled images.
         name : str, optional
@@ -251,13 +269,16 @@ class Learns(Opened):
         balance : str, optional
             What is done about small classes.
         first : str, optional
-            Broadest rank of the chain of ``hierarchical``.
+            Broadest rank of the chain of ``hierarchical``, or the column above the level.
+        chain : str or sequence of str, optional
+            All of that chain, in ranks or columns.
         calibration : str
             How probabilities are calibrated on held-out images.
         leave_out : float
             Share of the classes that a second fit does not learn, to measure unknown ones.
-        taxa, text_type, templates
-            Further classes, and how they are written, for ``prompt+probe``.
+        classes, taxa, text_type, templates
+            Further classes, and how they are written, for ``prompt+probe``: ``classes`` of a
+            column, the others of a rank.
         others : sequence of str, optional
             Stores of the same images by other encoders, for ``stack``.
         seed : int
@@ -278,8 +299,12 @@ class Learns(Opened):
         from bioprobe.learning.stack import FittedStack
 
         reads = kind == _PROMPTED or (kind in METHODS.added and METHODS.load(kind).needs_texts)
-        texts = self._write_texts(level, taxa, text_type, templates) if reads else None
-        task = self._task(level, first=first, split=split, texts=texts, seed=seed, others=others)
+        texts = None
+        if reads:
+            texts = self._write_texts(level, taxa, text_type, templates, classes)
+        task = self._task(
+            level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=others
+        )
         given = {"C": C, "balance": balance}
         settings = {key: value for key, value in given.items() if value is not None}
         began = time.monotonic()
@@ -317,6 +342,8 @@ class Learns(Opened):
         split: Split = "default",
         name: Annotated[str, Option("Name to keep the best by.")] = "tuned",
         first: First = None,
+        chain: Chain = None,
+        classes: NamedClasses = None,
         taxa: Taxa = None,
         text_types: Annotated[
             str | Sequence[str], Option("Text types that prompt+probe chooses from.", shell=str)
@@ -338,7 +365,7 @@ class Learns(Opened):
         Parameters
         ----------
         level : str
-            Rank of the classes.
+            Rank of the classes, or any column, whose values they are.
         kinds : str or sequence of str, optional
             To compare.
         n_trials : int
@@ -352,8 +379,10 @@ class Learns(Opened):
         name : str
             Under which the best is kept.
         first : str, optional
-            Broadest rank of the chain of ``hierarchical``.
-        taxa, text_types, templates
+            Broadest rank of the chain of ``hierarchical``, or the column above the level.
+        chain : str or sequence of str, optional
+            All of that chain, in ranks or columns.
+        classes, taxa, text_types, templates
             Further classes, and ways to write them, for ``prompt+probe``.
         calibration : str
             How the probabilities of the best are calibrated.
@@ -376,13 +405,9 @@ class Learns(Opened):
         asked = _list_kinds(kinds, reads=self._view.manifest.has_text_tower)
         texts = None
         if _PROMPTED in asked:
-            texts = self._write_texts(level, taxa)
-        elif taxa or templates or (first is not None and "hierarchical" not in asked):
-            msg = (
-                "--taxa and --templates are for prompt+probe and --from for hierarchical, which "
-                f"are not among {', '.join(asked)}; leave them out, or name the kind"
-            )
-            raise MisuseError(msg)
+            texts = self._write_texts(level, taxa, classes=classes)
+        _refuse_unused(asked, _PROMPTED, taxa=taxa, templates=templates, classes=classes)
+        _refuse_unused(asked, "hierarchical", **{"from": first}, chain=chain)
         n_done = 0
 
         def advance(trial: Trial) -> None:
@@ -391,10 +416,10 @@ class Learns(Opened):
             if progress is not None:
                 progress(Step(n_done, n_trials, "trials", int(bool(trial.problem))))
 
+        task = self._task(level, first=first, chain=chain, split=split, texts=texts, seed=seed)
         tuned = tune_probe(
-            self._task(level, first=first, split=split, texts=texts, seed=seed),
-            kinds=asked, n_trials=n_trials, timeout_s=timeout, metric=metric,
-            text_types=split_names(text_types),
+            task, kinds=asked, n_trials=n_trials, timeout_s=timeout, metric=metric,
+            text_types=["asis"] if task.target.rank is None else split_names(text_types),
             templates={one: read_templates(one) for one in
                        list_given(templates) or ("plain", "bare", "field")},
             on_trial=advance,
@@ -641,6 +666,14 @@ class Learns(Opened):
                 "beside them those that it keeps."
             ),
         ] = None,
+        positive: Annotated[
+            str | None,
+            Option(
+                "Which of two classes is looked for: precision, recall, F1, specificity, AUROC and "
+                "average precision are of it. [default: the one that reads as a yes (yes, true, 1, "
+                "present, threatened, animal …), else the one with fewer training images]"
+            ),
+        ] = None,
         others: Annotated[
             Strings,
             Option(
@@ -649,6 +682,9 @@ class Learns(Opened):
                 shell=list[Path],
             ),
         ] = None,
+        first: First = None,
+        chain: Chain = None,
+        classes: NamedClasses = None,
         taxa: Taxa = None,
         text_type: TextTypeName = "taxon_com",
         templates: Templates = "plain",
@@ -674,7 +710,7 @@ class Learns(Opened):
             ),
         ] = 5,
         name: Annotated[
-            str | None, Option("Name under which the store keeps it. [default: the rank]")
+            str | None, Option("Name under which the store keeps it. [default: the level]")
         ] = None,
         tell: Callable[[str], None] | None = None,
     ) -> Evaluation:
@@ -683,16 +719,21 @@ class Learns(Opened):
         Parameters
         ----------
         level : str
-            Rank of the classes.
+            Rank of the classes, or any column, whose values they are.
         methods : str or sequence of str
             To compare; see :data:`bioprobe.registry.METHODS`.
         split : str
             Name of a split of the store.
         mask : str, optional
             Learn only from what this mask keeps; all test images are judged.
+        positive : str, optional
+            Of two classes the one that is looked for; see
+            :func:`bioprobe.evaluation.positive.find_positive` for the default.
         others : sequence of str, optional
             Stores of the same images by other encoders, for ``stack``.
-        taxa, text_type, templates
+        first, chain
+            What ``hierarchical`` learns one below the other, as for :meth:`fit`.
+        classes, taxa, text_type, templates
             Further classes, and how they are written, for methods that read.
         seed : int
             Of resamples, folds and probes.
@@ -721,12 +762,16 @@ class Learns(Opened):
         if others and "stack" not in asked:
             msg = f"--with-store is for the method stack, which is not among {', '.join(asked)}"
             raise MisuseError(msg)
-        reads = self._view.manifest.has_text_tower
-        texts = self._write_texts(level, taxa, text_type, templates) if reads else None
-        task = self._task(level, split=split, texts=texts, seed=seed, others=others)
+        _refuse_unused(asked, "hierarchical", **{"from": first}, chain=chain)
+        reads, texts = self._view.manifest.has_text_tower, None
+        if reads:
+            texts = self._write_texts(level, taxa, text_type, templates, classes)
+        task = self._task(
+            level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=others
+        )
         found = evaluate(
-            task, asked, name=name or task.target.name, mask=mask, n_resamples=n_resamples,
-            efficiency=_plan(shots, draws) if label_efficiency else None,
+            task, asked, name=name or task.target.name, mask=mask, positive=positive,
+            n_resamples=n_resamples, efficiency=_plan(shots, draws) if label_efficiency else None,
             report=tell or (lambda _: None),
         )  # fmt: skip
         write_evaluation(self._view.store, found)
@@ -778,7 +823,7 @@ class Learns(Opened):
         return Table(pd.DataFrame({"evaluation": [found.name], "page": [str(path)]})).say([said])
 
     def _task(
-        self, level: str, *, split: str | None, first: str | None = None,
+        self, level: str, *, split: str | None, first: str | None = None, chain: Strings = None,
         texts: Texts | None = None, seed: int = 0, others: Strings = None,
     ) -> Task:  # fmt: skip
         from bioprobe.store import EmbeddingStore
@@ -788,29 +833,38 @@ class Learns(Opened):
         if split is not None and ":" in split:
             msg = f"a part of a split chooses images, not what is learnt from; got --split {split}"
             raise MisuseError(msg)
+        target = Target.of(level, first, split_names(chain or ()), images=self._view.images)
         return Task.of(
-            self._view, Target.of(level, first), split=None if split == "none" else split,
+            self._view, target, split=None if split == "none" else split,
             texts=texts, seed=seed,
             others=tuple(EmbeddingStore.open(other) for other in list_given(others)),
         )  # fmt: skip
 
     def _write_texts(
         self, level: str, taxa: str | Path | None = None, text_type: str = "taxon_com",
-        templates: str = "plain",
+        templates: str = "plain", classes: ClassNames | None = None,
     ) -> Texts:  # fmt: skip
+        from bioprobe.face.zeroshot import find_named, refuse_for_values
+        from bioprobe.images.image_table import read_level
         from bioprobe.prompts import TextType, read_templates
         from bioprobe.task.target import Texts
         from bioprobe.taxonomy import Rank
         from bioprobe.zeroshot.candidates import find_listed
 
-        store = self._view.store
-        return Texts(
-            self._texts.encode_text,
-            store.manifest.logit_scale,
-            TextType.parse(text_type),
-            read_templates(templates),
-            find_listed(store, None if taxa is None else str(taxa), Rank.parse(level)),
-        )
+        store, level = self._view.store, read_level(level, self._view.images)
+        kind, read = TextType.parse(text_type), read_templates(templates)
+        scale, encode = store.manifest.logit_scale, self._texts.encode_text
+        if level in RANK_NAMES:
+            if classes is not None:
+                msg = f"--classes are values of a column, and {level} is a rank; give --taxa"
+                raise MisuseError(msg)
+            listed = find_listed(store, None if taxa is None else str(taxa), Rank(level))
+            return Texts(encode, scale, kind, read, listed)
+        refuse_for_values(level, taxa=taxa, text_type=text_type != "taxon_com")
+        if classes is None:
+            return Texts(encode, scale, templates=read)
+        named, phrases = find_named(self._view, classes, level)
+        return Texts(encode, scale, templates=read, others=named.names, phrases=phrases)
 
     def _keep(
         self, name: str, task: Task, fitted: FittedProbe, calibration: str, leave_out: float,
@@ -903,6 +957,17 @@ def _list_kinds(given: Strings, *, reads: bool) -> list[str]:
     if given is not None:
         return split_names(given)
     return [one for one in TUNED_KINDS if one != _PROMPTED or reads]
+
+
+def _refuse_unused(asked: Sequence[str], kind: str, **given: object) -> None:
+    """Refuse options of a kind or method that is not asked for."""
+    named = [f"--{name}" for name, value in given.items() if value is not None]
+    if named and kind not in asked:
+        msg = (
+            f"{' and '.join(named)} {'are' if len(named) > 1 else 'is'} for {kind}, which is not "
+            f"among {', '.join(asked)}; leave it out, or name {kind}"
+        )
+        raise MisuseError(msg)
 
 
 def _plan(shots: str | Sequence[int], draws: int) -> Any:  # noqa: ANN401 - an EfficiencyPlan

@@ -29,7 +29,7 @@ def describe_fit(probe: FittedProbe, seconds_s: float) -> list[str]:
 
     held_out, chosen = probe.held_out, probe.held_out.parameter
     said = [
-        f"{probe.kind} at {probe.rank.value}: {probe.n_rows:,} images ({describe_part(probe)}), "
+        f"{probe.kind} at {probe.level}: {probe.n_rows:,} images ({describe_part(probe)}), "
         f"{len(probe.classes):,} classes, {seconds_s:.1f} s"
     ]
     if chosen:
@@ -84,7 +84,7 @@ def describe_stack(stack: FittedStack, seconds_s: float, *, is_open: bool) -> li
 
     probe, about = stack.probe, stack.probe.provenance["options"]
     said = [
-        f"stack at {probe.rank.value}: {probe.n_rows:,} images ({describe_part(probe)}), "
+        f"stack at {probe.level}: {probe.n_rows:,} images ({describe_part(probe)}), "
         f"{len(probe.classes):,} classes, {seconds_s:.1f} s",
         *describe_missing(about["stores"][1:], stack.n_missing),
     ]
@@ -194,6 +194,7 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
     for method, one in found.compare_with_best().items():
         sign = "is not told apart from it" if one.p_adjusted > 0.05 else "is worse"
         said.append(f"  {method} {sign}: p {one.p_adjusted:.3g} ({one.test}, Holm)")
+    said += found.describe_positive()
     surest = found.best_calibrated
     if surest is not None:
         ece, scaled = (surest.metrics[name] for name in ("ece", "ece_calibrated"))
@@ -202,9 +203,10 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
             f"({ece.estimate:.3f} as it comes)"
         )
     for pair in best.pairs[:_SHOWN_PAIRS]:
-        above = f"both in {pair['ancestor']}" if pair["ancestor"] else "nothing in common"
+        above = f", both in {pair['ancestor']}" if pair["ancestor"] else ", nothing in common"
         said.append(
-            f"  {pair['truth']} taken for {pair['answer']}: {pair['n_images']} images, {above}"
+            f"  {pair['truth']} taken for {pair['answer']}: {pair['n_images']} images"
+            f"{above if found.classes.rank else ''}"
         )
     said.append(f"kept in the store as {found.name}")
     return said

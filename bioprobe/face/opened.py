@@ -94,10 +94,20 @@ class Opened:
         return self._view.store.read_failures()
 
     def labels(self, level: str = "species") -> Names:
-        """Return the label of each image at a rank, shape (n_images,), ``""`` where unknown."""
-        from bioprobe.taxonomy import Rank
+        """Return the label of each image at a rank or in any column, ``""`` where unknown.
 
-        return self._view.labels(Rank.parse(level))
+        Returns
+        -------
+        ndarray of object, shape (n_images,)
+
+        Raises
+        ------
+        SelectionError
+            If there is no such rank or column.
+        """
+        from bioprobe.images.image_table import read_level
+
+        return self._view.labels(read_level(level, self._view.images))
 
     def pictures(
         self, sources: str | Path | Sequence[str | Path], *, progress: Progress | None = None

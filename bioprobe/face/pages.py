@@ -10,7 +10,6 @@ from bioprobe import evaluation, index
 from bioprobe.errors import StoreError
 from bioprobe.page.sheets import draw_pictures, show_answers, write_filter_sheet, write_search_sheet
 from bioprobe.quality import noise
-from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
     from bioprobe.result import Result
@@ -54,11 +53,11 @@ class NoiseFilter(noise.NoiseFilter):
 
     Parameters
     ----------
-    rank : Rank
-        Rank of the classes that the page may be grouped by.
+    level : str
+        Rank or column of the classes that the page may be grouped by.
     """
 
-    rank: Rank = Rank.FAMILY
+    level: str = "family"
 
     def write_page(self, path: str | Path, by: str = "reason") -> int:
         """Write what is dropped, with scores and reasons, as one self-contained HTML page.
@@ -75,7 +74,7 @@ class NoiseFilter(noise.NoiseFilter):
         int
             Pictures on the page.
         """
-        return write_filter_sheet(Path(path), self, by, self.rank)
+        return write_filter_sheet(Path(path), self, by, self.level)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

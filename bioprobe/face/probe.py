@@ -164,7 +164,7 @@ class Probe(Result):
             "taxonomy hash": fitted.taxonomy_hash,
             "command": str(fitted.provenance.get("command", "")),
             "time": str(fitted.provenance.get("time", "")),
-            "class names": ", ".join(taxon.name for taxon in fitted.classes),
+            "class names": ", ".join(fitted.classes.short_names),
         }
         tried = zip(held_out.values, held_out.accuracies, strict=True)
         facts |= {f"accuracy at {value:g}": f"{accuracy:.4f}" for value, accuracy in tried}
@@ -181,7 +181,7 @@ class Probe(Result):
         return {
             "name": self.name,
             "kind": fitted.kind,
-            "level": fitted.rank.value,
+            "level": fitted.level,
             "classes": len(fitted.classes),
             "images": fitted.n_rows,
             "split": fitted.split_name or "none",
@@ -278,7 +278,7 @@ def _find_sets(
             f"{found.mean_size:.2f} classes a set, {found.single_fraction:.0%} of one class"
         )
     notes.append(said)
-    names = np.array([taxon.name for taxon in answers.classes], dtype=object)
+    names = np.array(answers.classes.short_names, dtype=object)
     order = answers.top_classes
     listed = ["|".join(names[row[flags[row]]]) for row, flags in zip(order, sets, strict=True)]
     return {"set": np.array(listed, dtype=object), "set_size": sets.sum(axis=1)}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from bioprobe.errors import MisuseError
+from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.options import RANK_NAMES
 from bioprobe.result import WARNING, Note, Notes
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from bioprobe.store.view import View
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
+    from bioprobe.task.target import Classes, Phrases
     from bioprobe.taxonomy import Rank, Taxonomy
     from bioprobe.types import Scores
+    from bioprobe.zeroshot.candidates import ClassNames
     from bioprobe.zeroshot.seen_offset import SeenOffset
     from bioprobe.zeroshot.text_head import HeadClasses
 
@@ -113,25 +115,76 @@ def ask_head(asked: Asked, name: str, pool: str | None) -> Predictions:
     return answers.say((*asked.notes, *said))
 
 
+def refuse_for_values(level: str, **given: object) -> None:
+    """Refuse options that are for taxa where classes are the values of a column.
+
+    Raises
+    ------
+    MisuseError
+        If one is given.
+    """
+    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if named:
+        msg = (
+            f"{', '.join(named)} speak of taxa, and the classes are values of {level}, written as "
+            "they are; say their texts with --classes FILE"
+        )
+        raise MisuseError(msg)
+
+
 def ask_named(
     view: View,
     notes: Notes,
     texts: TextCache,
-    given: str | Sequence[str],
+    given: ClassNames | None,
+    level: str,
     templates: str,
     k: int,
 ) -> Predictions:
-    """Answer by names that are no taxa."""
+    """Answer by classes that are no taxa: those that are given, or the values of a column."""
     from bioprobe.prompts import read_templates
-    from bioprobe.zeroshot.candidates import read_classes
+    from bioprobe.task.target import Texts
     from bioprobe.zeroshot.zeroshot import zeroshot_named
 
-    classes, read = read_classes(given), read_templates(templates)
-    answers = zeroshot_named(view, classes, read, texts.encode_text, k=k)
-    said = [f"images: {len(answers):,}; classes: {len(classes):,}; templates: {len(read)}"]
+    classes, phrases = find_named(view, given, level)
+    read = read_templates(templates)
+    written = Texts(texts.encode_text, view.manifest.logit_scale, templates=read, phrases=phrases)
+    answers = zeroshot_named(view, classes, written, k=k)
+    n_texts = sum(map(len, written.list_phrases(classes)))
+    of = f" of {classes.level}" if classes.level else ""
+    several = f"texts: {n_texts:,}; " if n_texts > len(classes) else ""
+    said = [
+        f"images: {len(answers):,}; classes{of}: {len(classes):,}; {several}templates: {len(read)}"
+    ]
     if len(classes) == 1:
         said.append("there is only one class, so every image gets it; give more with --classes")
     return answers.say((*notes, *said, *describe_accuracy(answers)))
+
+
+def find_named(view: View, given: ClassNames | None, level: str) -> tuple[Classes, Phrases]:
+    """Return classes that are no taxa, and their texts.
+
+    Names that are given are compared with the labels at the level if it is a column, or if one
+    label there is such a name; else by the taxa that they stand for, if any.
+
+    Raises
+    ------
+    SelectionError
+        If no image has a value.
+    """
+    from bioprobe.task.target import Classes
+    from bioprobe.zeroshot.candidates import read_classes
+
+    labels = set(view.labels(level).tolist()) - {""}
+    if given is None:
+        if not labels:
+            msg = f"none of the {len(view):,} images has a value of {level}; say another --level"
+            raise SelectionError(msg)
+        return Classes(tuple(sorted(labels)), level=level), {}
+    classes, phrases = read_classes(given)
+    if level not in RANK_NAMES or labels.intersection(classes.names):
+        classes = dataclasses.replace(classes, level=level)
+    return classes, phrases
 
 
 def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import difflib
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import SourceError
+from bioprobe.errors import SelectionError, SourceError, TaxonomyError
 from bioprobe.images.conditions import match_rows
 from bioprobe.images.location import ImageLocation, find_file
-from bioprobe.taxonomy import Rank, Taxonomy
-from bioprobe.taxonomy.columns import LABEL_COLUMNS, fill_holes, to_taxonomy
+from bioprobe.names import unify
+from bioprobe.taxonomy import RANKS, Rank, Taxonomy
+from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS, fill_holes, to_taxonomy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +95,7 @@ class ImageTable:
         """Columns that bioprobe gives no meaning to."""
         return [str(column) for column in self.frame.columns if column not in COLUMNS]
 
-    @functools.cached_property
+    @cached_property
     def file_names(self) -> list[str]:
         """Names of the files, as answers name the images.
 
@@ -133,9 +135,29 @@ class ImageTable:
         """Return the place of a row's image, from which its bytes can be read."""
         return ImageLocation(str(self.frame["root"].iloc[row]), str(self.frame["path"].iloc[row]))
 
-    def labels(self, rank: Rank) -> npt.NDArray[np.object_]:
-        """Return the label of every row at a rank, ``""`` where unknown."""
-        return self.frame[rank.value].to_numpy(dtype=object)
+    def labels(self, level: str) -> npt.NDArray[np.object_]:
+        """Return the label of every row at a rank, or its value in any column, as text.
+
+        Parameters
+        ----------
+        level : str
+            Name of a rank or a column, as :func:`read_level` returns it.
+
+        Returns
+        -------
+        ndarray of object, shape (n_images,)
+            ``""`` where unknown.
+        """
+        if level in LABEL_COLUMNS:
+            return self.frame[level].to_numpy(dtype=object)
+        if level not in self._texts:
+            self._texts[level] = write_cells(self.frame[read_level(level, self)])
+        return self._texts[level]
+
+    @cached_property
+    def _texts(self) -> dict[str, npt.NDArray[np.object_]]:
+        """Columns as text, by name; read once."""
+        return {}
 
     @property
     def taxa(self) -> Taxonomy:
@@ -156,6 +178,56 @@ class ImageTable:
             If the condition cannot be read, or names no column of the table.
         """
         return np.flatnonzero(match_rows(self.frame, condition)).astype(np.int64)
+
+
+def read_level(level: str, images: ImageTable | None = None) -> str:
+    """Read what a person calls a level: a rank, or any column of an image table.
+
+    Parameters
+    ----------
+    level : str
+        A rank in any case, or the name of a column.
+    images : ImageTable, optional
+        Whose column it must be, if it is no rank.
+
+    Returns
+    -------
+    str
+        Value of the rank, or name of the column.
+
+    Raises
+    ------
+    SelectionError
+        If it is neither; the error names what there is.
+
+    Examples
+    --------
+    >>> read_level("Family"), read_level("cls"), read_level("life_stage")
+    ('family', 'class', 'life_stage')
+    """
+    try:
+        return Rank.parse(level).value
+    except TaxonomyError:
+        if images is None or level in images.frame.columns:
+            return level
+    columns = [COMMON_NAME, *images.free_columns]
+    spelt = {unify(name).casefold(): name for name in columns}
+    near = difflib.get_close_matches(unify(level).casefold(), [*spelt, *RANKS], n=1)
+    hint = f"; did you mean {spelt.get(near[0], near[0])}?" if near else ""
+    msg = (
+        f"no rank and no column {level!r}{hint} Ranks are {', '.join(RANKS)}; columns are "
+        f"{', '.join(columns)}"
+    )
+    raise SelectionError(msg)
+
+
+def write_cells(values: pd.Series[Any]) -> npt.NDArray[np.object_]:
+    """Return the cells of a column as the text of what was written, ``""`` for holes."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(values)
+    texts = np.array([*(unify(str(one)) for one in distinct.tolist()), ""], dtype=object)
+    return np.asarray(texts[codes], dtype=object)
 
 
 def concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

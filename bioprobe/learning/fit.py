@@ -94,7 +94,7 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
         {
             "seed": task.seed,
             "mask": task.view.mask,
-            **({"first_rank": task.target.first.value} if described.takes_lineages else {}),
+            **({"first_rank": task.target.chain[0]} if described.takes_lineages else {}),
             **(texts.describe() if texts else {}),
         },
         n_rows=len(rows),

@@ -17,7 +17,6 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.target import Classes, mark_rows
-from bioprobe.taxonomy import Rank
 from bioprobe.types import Mask, Rows, Vectors
 
 Answers = tuple[Rows, npt.NDArray[np.float32]]
@@ -108,13 +107,13 @@ class FittedProbe:
         return self.estimator.kind
 
     @property
-    def rank(self) -> Rank:
-        """Rank of the classes."""
-        return self.classes.rank or Rank.SPECIES
+    def level(self) -> str:
+        """Rank of the classes, or the column whose values they are."""
+        return self.classes.level
 
     @property
     def taxonomy_hash(self) -> str:
-        """SHA-256 of the lineages of the classes."""
+        """SHA-256 of the lineages of the classes, or of their names."""
         return self.classes.hash
 
     def check_encoder(self, encoder: Fingerprint) -> None:
@@ -130,7 +129,7 @@ class FittedProbe:
                 f"the probe learnt from vectors of {self.encoder.describe()}, got those of "
                 f"{encoder.describe()}: they cannot be compared. Ask a store of "
                 f"{self.encoder.model}, or fit the probe again on this store: bioprobe probe fit "
-                f"{self.kind} --level {self.rank.value}"
+                f"{self.kind} --level {self.level}"
             )
             raise MismatchError(msg)
 
@@ -199,7 +198,7 @@ class FittedProbe:
             options={
                 "probe": self.kind,
                 "settings": self.settings,
-                "rank": self.rank.value,
+                "rank": self.level,
                 "n_classes": len(self.classes),
                 "taxonomy_hash": self.taxonomy_hash,
                 "split": self.split_name,

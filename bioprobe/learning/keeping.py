@@ -21,8 +21,7 @@ from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.method import make_probe
-from bioprobe.task.target import Classes
-from bioprobe.taxonomy import Rank, Taxon
+from bioprobe.task.target import read_classes, write_classes
 
 PROBES_NAME = "probes"
 ARRAYS_NAME, CARD_NAME = "probe.safetensors", "probe.json"
@@ -71,11 +70,8 @@ def write_probe(store: EmbeddingStore, name: str, probe: FittedProbe) -> Path:
         "schema_version": SCHEMA_VERSION,
         "kind": probe.kind,
         "settings": probe.settings,
-        "rank": probe.rank.value,
-        "classes": [
-            {"name": str(label), "lineage": taxon.lineage, "common_name": taxon.common_name}
-            for label, taxon in zip(probe.estimator.classes_, probe.classes, strict=True)
-        ],
+        "rank": probe.level,
+        "classes": write_classes(probe.classes, probe.estimator.classes_),
         "taxonomy_hash": probe.taxonomy_hash,
         "encoder": probe.encoder.to_dict(),
         "dim": probe.dim,
@@ -187,10 +183,9 @@ def _build(card: dict[str, Any], data: bytes) -> FittedProbe:
         raise ValueError(str(error)) from error
     names = np.array([one["name"] for one in card["classes"]], dtype=np.str_)
     taught = arrays.pop(_TAUGHT, None)
-    taxa = (Taxon(tuple(one["lineage"]), one["common_name"]) for one in card["classes"])
     return FittedProbe(
         estimator=make_probe(card["kind"], card["settings"]).set_arrays(arrays, names),
-        classes=Classes(tuple(names.tolist()), tuple(taxa), Rank.parse(card["rank"])),
+        classes=read_classes(card["classes"], card["rank"]),
         settings=card["settings"],
         encoder=Fingerprint.from_dict(card["encoder"]),
         dim=int(card["dim"]),

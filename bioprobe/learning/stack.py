@@ -285,7 +285,7 @@ class FittedStack:
                 "encoders": [one.to_dict() for one in self.encoders],
                 "stores": [str(one.folder) for one in shared.stores],
                 "n_missing": list(shared.n_missing),
-                "rank": probe.rank.value,
+                "rank": probe.level,
                 "taxonomy_hash": probe.taxonomy_hash,
                 "split": probe.split_name,
                 "split_hash": probe.split_hash,
@@ -326,12 +326,12 @@ class FittedStack:
             )
             raise MismatchError(msg)
         rows = split.rows(part)
-        labels = store.images.labels(probe.rank)[rows]
+        labels = store.images.labels(probe.level)[rows]
         rows = rows[np.flatnonzero(labels)]
         if not len(rows):
             msg = (
                 f"no image of the part {part} of the split {split.name!r} has a label at "
-                f"{probe.rank.value}; choose another --part"
+                f"{probe.level}; choose another --part"
             )
             raise ProbeError(msg)
         return rows

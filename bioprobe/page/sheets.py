@@ -16,7 +16,7 @@ from bioprobe.images import ImageTable
 from bioprobe.images.location import ImageLocation
 from bioprobe.index import Neighbors, Terms
 from bioprobe.page.html import make_thumbnail, render_page
-from bioprobe.taxonomy import RANKS, Rank
+from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,7 +201,7 @@ def _introduce(found: Neighbors) -> str:
     )
 
 
-def write_filter_sheet(path: Path, found: NoiseFilter, group_by: str, rank: Rank) -> int:
+def write_filter_sheet(path: Path, found: NoiseFilter, group_by: str, level: str) -> int:
     """Write the dropped pictures with scores and reasons as one HTML page.
 
     Parameters
@@ -212,15 +212,15 @@ def write_filter_sheet(path: Path, found: NoiseFilter, group_by: str, rank: Rank
         The filter.
     group_by : str
         ``reason`` or ``class``.
-    rank : Rank
-        Rank of the classes.
+    level : str
+        Rank or column of the classes.
 
     Returns
     -------
     int
         Pictures on the page: of each group the first 40, nearest to being kept first.
     """
-    frame = found.to_frame().assign(**{"class": found.images.labels(rank)[found.rows]})
+    frame = found.to_frame().assign(**{"class": found.images.labels(level)[found.rows]})
     n_images, dropped = frame["class"].value_counts().to_dict(), frame[~frame["kept"]]
     groups = []
     for name, count in dropped[group_by].value_counts().items():
@@ -228,7 +228,7 @@ def write_filter_sheet(path: Path, found: NoiseFilter, group_by: str, rank: Rank
         of = f" of {n_images[str(name)]:,}" if group_by == "class" else ""
         shown = f"; {len(pictures)} are shown" if len(pictures) < count else ""
         note = f"{count:,}{of} dropped{shown}, nearest to being kept first."
-        groups.append(SheetGroup(str(name) or f"no {rank.value}", note, pictures))
+        groups.append(SheetGroup(str(name) or f"no {level}", note, pictures))
     write_contact_sheet(
         path, f"Not kept as {found.name}", _introduce_filter(found, len(dropped)), groups
     )

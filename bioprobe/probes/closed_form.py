@@ -15,6 +15,8 @@ from bioprobe.task.scores import fit_scale
 from bioprobe.types import Arrays, Doubles, Places, Vectors
 
 Rows = npt.NDArray[Any]
+# Returns at most so many training rows, with their classes and weights.
+Draw = Callable[[int], tuple[Rows, Places, Doubles]]
 
 # Bounds the memory of a path's logits: 16 million float32 are 64 MB.
 _LOGITS_AT_ONCE = 16_000_000
@@ -30,7 +32,7 @@ class Sums:
     Parameters
     ----------
     counts : ndarray of float64, shape (n_classes,)
-        Rows of each class.
+        Rows of each class, or the sum of their weights.
     totals : ndarray of float64, shape (n_classes, dim)
         Sum of the rows of each class.
     gram : ndarray of float64, shape (dim, dim)
@@ -42,24 +44,29 @@ class Sums:
     gram: Doubles
 
     @classmethod
-    def of(cls, X: Rows, y: Places, n_classes: int) -> Self:  # noqa: N803
-        """Sum up rows, shape (n, dim), and their classes, from 0; in float64."""
+    def of(cls, X: Rows, y: Places, n_classes: int, weights: Doubles | None = None) -> Self:  # noqa: N803
+        """Sum up rows, shape (n, dim), and their classes, from 0; in float64.
+
+        Each row counts as often as its weight says, once by default.
+        """
         dim = X.shape[1]
         totals, gram = np.zeros((n_classes, dim)), np.zeros((dim, dim))
         for start in range(0, len(X), _ROWS_AT_ONCE):
-            rows = X[start : start + _ROWS_AT_ONCE].astype(np.float64)
+            chunk = slice(start, start + _ROWS_AT_ONCE)
+            rows = X[chunk].astype(np.float64)
+            weighted = rows if weights is None else rows * weights[chunk, np.newaxis]
             members = np.zeros((n_classes, len(rows)))
-            members[y[start : start + _ROWS_AT_ONCE], np.arange(len(rows))] = 1
-            totals += members @ rows
-            gram += rows.T @ rows
-        return cls(np.bincount(y, minlength=n_classes).astype(np.float64), totals, gram)
+            members[y[chunk], np.arange(len(rows))] = 1
+            totals += members @ weighted
+            gram += rows.T @ weighted
+        return cls(np.bincount(y, weights, n_classes).astype(np.float64), totals, gram)
 
     def __sub__(self, part: Sums) -> Sums:
         return Sums(self.counts - part.counts, self.totals - part.totals, self.gram - part.gram)
 
     @property
     def n_rows(self) -> float:
-        """Number of rows."""
+        """Number of rows, or the sum of their weights."""
         return float(self.counts.sum())
 
     @property
@@ -143,11 +150,14 @@ def sweep_path(
     y: Rows,
     values: npt.NDArray[Any],
     folds: npt.NDArray[np.int64],
-    solve: Callable[[Sums, Doubles, Callable[[int], tuple[Rows, Places]]], Path],
+    solve: Callable[[Sums, Doubles, Draw], Path],
+    *,
+    balanced: bool = False,
 ) -> Sweep:
     """Measure a closed form at many values on each fold.
 
-    The Gram matrix of the training rows of a fold is the total less that of the held-out rows.
+    The Gram matrix of the training rows of a fold is the total less that of the held-out rows;
+    where classes are balanced, each fold has weights of its own.
 
     Parameters
     ----------
@@ -160,7 +170,9 @@ def sweep_path(
         Fold in which each row is held out, -1 for one that always trains.
     solve : callable
         From the sums of the training rows, the values, and a function that draws at most so many
-        training rows with their classes, to the path.
+        training rows with their classes and weights, to the path.
+    balanced : bool
+        Whether each class counts as much as any other, however many rows it has.
     """
     _, labels = np.unique(y, return_inverse=True)
     n_classes = int(labels.max(initial=-1)) + 1
@@ -177,16 +189,29 @@ def sweep_path(
     accuracies = np.empty((len(asked), len(numbers)))
     log_losses = np.empty_like(accuracies)
     for column, (fold, part) in enumerate(zip(numbers, held, strict=True)):
-        training = np.flatnonzero(folds != fold)
+        training, sums = np.flatnonzero(folds != fold), total - part
+        weights = np.ones(len(training))
+        if balanced:
+            weights = balance_rows(labels[training])
+            sums = Sums.of(centred[training], labels[training], n_classes, weights)
 
-        def draw(at_most: int, rows: Places = training) -> tuple[Rows, Places]:
-            chosen = rows[spread_rows(len(rows), at_most)]
-            return centred[chosen], labels[chosen]
+        def draw(
+            at_most: int, rows: Places = training, weights: Doubles = weights
+        ) -> tuple[Rows, Places, Doubles]:
+            chosen = spread_rows(len(rows), at_most)
+            return centred[rows[chosen]], labels[rows[chosen]], weights[chosen]
 
-        path = solve(total - part, asked, draw)
+        path = solve(sums, asked, draw)
         out = folds == fold
         accuracies[:, column], log_losses[:, column] = path.measure(centred[out], labels[out])
     return Sweep(parameter, asked, accuracies, log_losses)
+
+
+def balance_rows(labels: Places) -> Doubles:
+    """Return weights by which each class adds up to the same, and all to the number of rows."""
+    counts = np.bincount(labels)
+    n_classes = np.count_nonzero(counts)
+    return np.asarray(len(labels) / (n_classes * counts[labels]), dtype=np.float64)
 
 
 def spread_rows(n_rows: int, at_most: int) -> npt.NDArray[np.int64]:
@@ -261,6 +286,10 @@ class LdaProbe(AffineProbe):
     :math:`\Sigma_s = (1 - s) \Sigma + s \operatorname{tr}(\Sigma) I / d` of the covariance
     within classes. All values of s share the eigenvectors of :math:`\Sigma`.
 
+    Where no class has two rows that differ, :math:`\Sigma` is zero, and the limit of what any s
+    gives is the nearest class mean: the logits are then those of the covariance about the common
+    mean, as a multiple of the identity.
+
     Parameters
     ----------
     shrinkage : float
@@ -326,8 +355,11 @@ def _solve(sums: Sums, shrinkages: Doubles) -> Path:
         )
         raise ProbeError(msg)
     variances, rotation = decompose(sums.scatter_within / sums.n_rows)
-    s = shrinkages[:, np.newaxis]
-    inverses = invert((1 - s) * variances + s * variances.mean())
+    s, spread = shrinkages[:, np.newaxis], np.trace(sums.scatter) / sums.n_rows / len(variances)
+    if variances.mean() > _LEAST_RATIO * spread:
+        inverses = invert((1 - s) * variances + s * variances.mean())
+    else:
+        inverses = invert(np.full((len(shrinkages), len(variances)), spread))
     means = sums.class_means @ rotation
     coefficients = inverses[:, :, np.newaxis] * means.T
     with np.errstate(divide="ignore"):
@@ -336,6 +368,8 @@ def _solve(sums: Sums, shrinkages: Doubles) -> Path:
     return Path(rotation, coefficients, intercepts)
 
 
+# Where the factor of scores is sought, as its logarithm, and how finely.
+_LOG_RANGE, _HALVINGS = 20.0, 40
 # Rows that the temperature is fitted on: more change one number in its third digit.
 _N_DRAWN = 512
 
@@ -343,10 +377,14 @@ _N_DRAWN = 512
 class RidgeProbe(AffineProbe):
     """Least squares from vectors to +1 for the own class and -1 for others, with a penalty.
 
-    Coefficients and intercepts, which are not penalised, are those of scikit-learn's
-    ``RidgeClassifier`` times one factor, at which the softmax of the leave-one-out scores of
-    training rows (512 at most, evenly spaced) is most likely. These scores have a closed form:
-    each residual is divided by one less the row's leverage.
+    Each class has the same weight: without it the intercepts, which are not penalised, let the
+    largest classes win wherever the penalty is strong, and classes of one image are lost.
+    Coefficients and intercepts are those of scikit-learn's
+    ``RidgeClassifier(class_weight="balanced")`` times one factor, at which the softmax of the
+    leave-one-out scores of training rows (512 at most, evenly spaced) is most likely. These scores
+    have a closed form: each residual is divided by one less the row's leverage. Where each class
+    has one row, which cannot be left out, training rows have their class with a probability half
+    way from chance to certainty.
 
     Parameters
     ----------
@@ -385,10 +423,12 @@ class RidgeProbe(AffineProbe):
     def fit(self, X: Vectors, y: npt.NDArray[Any]) -> Self:  # noqa: N803
         """Learn from vectors, shape (n_images, dim), unit rows, and their classes."""
         centred, labels, centre = self._start(X, y)
-        sums = Sums.of(centred, labels, len(self.classes_))
+        weights = balance_rows(labels)
+        sums = Sums.of(centred, labels, len(self.classes_), weights)
         chosen = spread_rows(len(centred), _N_DRAWN)
         path, leverages = _solve_path(sums, np.array([self.alpha], dtype=np.float64))
-        self.scale_ = _fit_scales(path, leverages, sums, centred[chosen], labels[chosen])[0]
+        drawn = centred[chosen], labels[chosen], weights[chosen]
+        self.scale_ = _fit_scales(path, leverages, sums, *drawn)[0]
         return self._keep(path, centre, self.scale_)
 
     @classmethod
@@ -410,10 +450,10 @@ class RidgeProbe(AffineProbe):
         folds : ndarray of int64, shape (n_images,)
             Fold in which each row is held out, -1 for one that always trains.
         """
-        return sweep_path("alpha", X, y, values, folds, _solve_scaled)
+        return sweep_path("alpha", X, y, values, folds, _solve_scaled, balanced=True)
 
 
-def _solve_scaled(sums: Sums, alphas: Doubles, draw: Callable[[int], tuple[Rows, Places]]) -> Path:
+def _solve_scaled(sums: Sums, alphas: Doubles, draw: Draw) -> Path:
     path, inverses = _solve_path(sums, alphas)
     scales = _fit_scales(path, inverses, sums, *draw(_N_DRAWN))[:, np.newaxis]
     return Path(
@@ -436,11 +476,24 @@ def _solve_path(sums: Sums, alphas: Doubles) -> tuple[Path, Doubles]:
     return Path(rotation, coefficients, intercepts), inverses
 
 
-def _fit_scales(path: Path, inverses: Doubles, sums: Sums, X: Rows, y: Places) -> Doubles:  # noqa: N803
-    """Fit the factor of each value on the leave-one-out scores of training rows."""
+def _fit_scales(
+    path: Path,
+    inverses: Doubles,
+    sums: Sums,
+    X: Rows,  # noqa: N803
+    y: Places,
+    weights: Doubles,
+) -> Doubles:
+    """Fit the factor of each value on the leave-one-out scores of training rows.
+
+    A class keeps its weight when one of its rows is left out, so the intercepts are held. The only
+    row of a class cannot be left out; where all are such, the factor is that at which training
+    rows have their own class with a probability half way from chance to certainty.
+    """
     rotated = X @ path.rotation.astype(np.float32)
     centred = rotated - (sums.mean @ path.rotation).astype(np.float32)
-    leverages = 1 / sums.n_rows + centred.astype(np.float64) ** 2 @ inverses.T
+    leverages = weights[:, np.newaxis] * (centred.astype(np.float64) ** 2 @ inverses.T)
+    alone = np.isclose(weights * np.count_nonzero(sums.counts), sums.n_rows)
     # A row that its own coefficient fits alone says nothing when it is left out.
     rest = np.maximum(1 - leverages, 1e-4).astype(np.float32)
     own = np.zeros((len(X), len(sums.counts)), dtype=np.float32)
@@ -451,6 +504,23 @@ def _fit_scales(path: Path, inverses: Doubles, sums: Sums, X: Rows, y: Places) -
         zip(path.coefficients, path.intercepts, strict=True)
     ):
         scores = rotated @ coefficients.astype(np.float32) + intercepts.astype(np.float32)
+        if alone.all():
+            scales[place] = _find_cautious_scale(scores, y)
+            continue
         scores += (scores - own) * ((1 - rest[:, place]) / rest[:, place])[:, np.newaxis]
-        scales[place] = fit_scale(scores, y)
+        scales[place] = fit_scale(scores[~alone], y[~alone])
     return scales
+
+
+def _find_cautious_scale(scores: Rows, y: Places) -> float:
+    """Return the factor at which rows have their class half way from chance to certainty."""
+    wanted = (1 + 1 / scores.shape[1]) / 2
+    gaps = scores - scores[np.arange(len(y)), y][:, np.newaxis]
+    low, high = -_LOG_RANGE, _LOG_RANGE
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        # Gaps far above 0 are of rows that the fit has wrong: their probability is none.
+        powers = np.exp(np.minimum(np.exp(middle) * gaps, 80))
+        reached = (1 / powers.sum(axis=1)).mean() > wanted
+        low, high = (low, middle) if reached else (middle, high)
+    return float(np.exp(middle))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.images.image_table import read_level
 from bioprobe.result import Notes, Record, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
@@ -22,21 +23,21 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class ClassCounts:
-    """Labelled images of each class at a rank.
+    """Labelled images of each class at a rank or of a column.
 
     Parameters
     ----------
-    rank : Rank
-        Of the labels.
+    level : str
+        Rank or column of the labels.
     names : tuple of str
         Classes, the one of most images first.
     n_images : ndarray of int64, shape (n_classes,)
         Images of each.
     n_missing : int
-        Images without a label at the rank.
+        Images without a label there.
     """
 
-    rank: Rank
+    level: str
     names: tuple[str, ...]
     n_images: npt.NDArray[np.int64]
     n_missing: int
@@ -64,7 +65,7 @@ class ClassCounts:
         import pandas as pd
 
         share = self.n_images / max(1, int(self.n_images.sum()))
-        columns = {self.rank.value: list(self.names), "n_images": self.n_images, "fraction": share}
+        columns = {self.level: list(self.names), "n_images": self.n_images, "fraction": share}
         return pd.DataFrame(columns)
 
 
@@ -93,8 +94,8 @@ class Description(Result):
         Files of the store that could not be read.
     missing : dict of str to int
         Images without a value, by further column, where there are any.
-    listed : Rank, optional
-        Rank whose classes the table lists; by default it lists the ranks.
+    listed : ClassCounts, optional
+        Rank or column whose classes the table lists; by default it lists the ranks.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -108,17 +109,13 @@ class Description(Result):
     n_near: int | None
     n_failures: int
     missing: dict[str, int]
-    listed: Rank | None = None
+    listed: ClassCounts | None = None
     notes: Notes = ()
 
     @property
     def provenance(self) -> dict[str, Any]:
         """The facts that the table leaves out, as :meth:`to_dict` has them."""
         return self.to_dict()
-
-    def at(self, rank: Rank) -> ClassCounts:
-        """Return the counts at a rank."""
-        return self.ranks[rank.depth]
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a rank: how much is labelled, how many classes, how even they are.
@@ -128,7 +125,7 @@ class Description(Result):
         import pandas as pd
 
         if self.listed is not None:
-            return self.at(self.listed).to_frame()
+            return self.listed.to_frame()
         columns = [
             "rank", "n_labelled", "n_missing", "n_classes", "n_single", "smallest", "median",
             "largest", "imbalance", "n_effective",
@@ -152,18 +149,20 @@ class Description(Result):
         }
 
 
-def describe_images(asked: EmbeddingStore | View) -> Description:
+def describe_images(asked: EmbeddingStore | View, level: str | None = None) -> Description:
     """Describe the images of a store: classes, sizes, modes, copies, holes.
 
     Parameters
     ----------
     asked : EmbeddingStore or View
         Whose current rows are described.
+    level : str, optional
+        Rank or column whose classes the table lists; by default it lists the ranks.
 
     Raises
     ------
     SelectionError
-        If there is no image.
+        If there is no image, or no such rank or column.
     """
     view = View.of(asked)
     store, rows = view.store, view.rows
@@ -179,7 +178,7 @@ def describe_images(asked: EmbeddingStore | View) -> Description:
     holes = (further.isna() | (further == "")).sum()
     return Description(
         n_images=len(rows),
-        ranks=tuple(_count(store, rank, rows) for rank in Rank),
+        ranks=tuple(_count(store, rank.value, rows) for rank in Rank),
         sizes_px=sizes,
         n_unsized=len(frame) - len(sized),
         modes={str(mode): int(n) for mode, n in modes.items()},
@@ -187,15 +186,16 @@ def describe_images(asked: EmbeddingStore | View) -> Description:
         n_near=_count_near(store, rows),
         n_failures=len(store.read_failures()),
         missing={str(column): int(n) for column, n in holes.items() if n},
+        listed=None if level is None else _count(store, read_level(level, store.images), rows),
     )
 
 
-def _count(store: EmbeddingStore, rank: Rank, rows: npt.NDArray[np.int64]) -> ClassCounts:
-    labels = store.images.labels(rank)[rows].astype(str)
+def _count(store: EmbeddingStore, level: str, rows: npt.NDArray[np.int64]) -> ClassCounts:
+    labels = store.images.labels(level)[rows].astype(str)
     names, n_images = np.unique(labels[labels != ""], return_counts=True)
     order = np.argsort(-n_images, kind="stable")
     ordered = tuple(names[order].tolist())
-    return ClassCounts(rank, ordered, n_images[order], int((labels == "").sum()))
+    return ClassCounts(level, ordered, n_images[order], int((labels == "").sum()))
 
 
 def _count_near(store: EmbeddingStore, rows: npt.NDArray[np.int64]) -> int | None:
@@ -210,7 +210,7 @@ def _summarise(
 ) -> tuple[str, int, int, int, int, int, float, int, float, float]:
     n = counts.n_images
     return (
-        counts.rank.value,
+        counts.level,
         int(n.sum()),
         counts.n_missing,
         len(n),

@@ -21,7 +21,7 @@ from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
-from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, to_taxonomy
 from bioprobe.types import Doubles, EncodeText, Mask, Rows, Vectors
 
@@ -438,15 +438,15 @@ class NoiseFilter(Result):
             }
         )
 
-    def count_drops(self, rank: Rank) -> pd.DataFrame:
-        """Return the drop rate of each class at a rank, the highest first.
+    def count_drops(self, level: str) -> pd.DataFrame:
+        """Return the drop rate of each class at a rank or of a column, the highest first.
 
         ``suspicious`` marks classes of five images or more that lose more than three times the
         overall share: there the filter may drop the class itself.
         """
         import pandas as pd
 
-        frame = pd.DataFrame({"class": self.images.labels(rank)[self.rows], "drop": ~self.kept})
+        frame = pd.DataFrame({"class": self.images.labels(level)[self.rows], "drop": ~self.kept})
         table = frame.groupby("class")["drop"].agg(n_images="size", dropped_fraction="mean")
         limit = _TIMES_OVERALL * frame["drop"].mean()
         is_over = (table["dropped_fraction"] > limit) & (table["n_images"] >= _MIN_IN_CLASS)

@@ -9,37 +9,38 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import StoreError
-from bioprobe.evaluation.mistakes import describe_lineage
+from bioprobe.evaluation.mistakes import list_lineages
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.quality.description import describe_images
 from bioprobe.report.plots import plot_class_sizes
 from bioprobe.splits import PARTS, Split, read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection
-from bioprobe.taxonomy import Rank
+from bioprobe.task.target import find_rank
 
 _N_LISTED, _N_MODES = 12, 4
 
 
-def describe_data(store: EmbeddingStore, rank: Rank) -> dict[str, Any]:
+def describe_data(store: EmbeddingStore, level: str) -> dict[str, Any]:
     """Return what the images are and what masks say of them, for the page.
 
     Parameters
     ----------
     store : EmbeddingStore
         Of the images.
-    rank : Rank
-        Rank of the evaluation.
+    level : str
+        Rank or column of the evaluation.
     """
-    found = describe_images(store)
-    counts = found.at(rank)
+    found = describe_images(store, level)
+    counts = found.listed
+    assert counts is not None
     masks = [name for name in list_selections(store) if not name.startswith("splits/")]
     return {
         "found": found,
-        "ranks": [one for one in found.ranks if one.names],
+        "ranks": [one for one in found.ranks if one.names] + ([] if find_rank(level) else [counts]),
         "counts": counts,
         "n_single": int((counts.n_images == 1).sum()),
-        "sizes_plot": plot_class_sizes(counts.n_images, label=f"classes ({rank.value})"),
+        "sizes_plot": plot_class_sizes(counts.n_images, label=f"classes ({level})"),
         "has_sizes": bool(np.isfinite(found.sizes_px).all()),
         "modes": list(found.modes.items())[:_N_MODES],
         "masks": [_describe_mask(store, name) for name in masks],
@@ -75,7 +76,7 @@ def find_training(
     if split is None:
         return np.zeros(0, dtype=np.int64)
     taught = split.parts == "train"
-    taught &= store.images.labels(evaluation.rank) != ""
+    taught &= store.images.labels(evaluation.level) != ""
     mask = evaluation.provenance["options"]["mask"]
     try:
         taught &= read_selection(store, mask).kept if mask else True
@@ -144,8 +145,8 @@ def find_next_steps(
         "check": suspicious[:_N_NAMED],
         "n_check": len(suspicious),
         "sure": _SURE,
-        "n_unlabelled": int((store.images.labels(evaluation.rank)[store.rows] == "").sum()),
-        "rank": evaluation.rank.value,
+        "n_unlabelled": int((store.images.labels(evaluation.level)[store.rows] == "").sum()),
+        "rank": evaluation.level,
     }
 
 
@@ -157,8 +158,8 @@ def _count_training(
     if not len(rows):
         return None
     places = evaluation.classes.find_labels(store.images, rows)
-    taxa, depth = evaluation.classes.taxa, evaluation.rank.depth
-    keys = [(describe_lineage(taxon, depth), taxon.name) for taxon in taxa]
+    classes = evaluation.classes
+    keys = list(zip(list_lineages(classes), classes.short_names, strict=True))
     return Counter(keys[place] for place in places[places >= 0].tolist())
 
 

@@ -101,7 +101,7 @@ class _Neighbors:
         self._store, self._training, self._show = store, training, show
         # Evidence: an approximate index that the store may keep would miss some.
         self._index = NeighborIndex.open(store, exact=True)
-        self._labels = store.images.labels(evaluation.rank)
+        self._labels = store.images.labels(evaluation.level)
         self._folds = folds
 
     def find(self, row: int) -> list[dict[str, Any]]:
@@ -165,6 +165,7 @@ def describe_errors(evaluation: Evaluation, show: ShowPicture) -> dict[str, Any]
     pairs = list(best.pairs)
     return {
         "method": best.method,
+        "has_tree": confusion.classes.rank is not None,
         "ranks": _describe_ranks(confusion),
         "pairs": pairs[:_N_PAIRS_LISTED],
         "evidence": [_show_pair(pair, show) for pair in pairs[:_N_PAIRS_SHOWN]],
@@ -173,17 +174,21 @@ def describe_errors(evaluation: Evaluation, show: ShowPicture) -> dict[str, Any]
 
 
 def _describe_ranks(confusion: Confusion) -> list[dict[str, Any]]:
-    """Return accuracy and matrix at the rank of the answers and at each above, broadest first."""
+    """Return accuracy and matrix at the rank of the answers and at each above, broadest first.
+
+    Classes of a column have no ranks above.
+    """
     described = []
-    for rank in RANKS[: confusion.rank.depth + 1]:
-        at_rank = confusion if rank is confusion.rank else confusion.collapse(rank)
+    rank = confusion.classes.rank
+    above = RANKS[: rank.depth] if rank is not None else ()
+    for at_rank in (*(confusion.collapse(one) for one in above), confusion):
         n_images, n_classes = int(at_rank.counts.sum()), len(at_rank.classes)
         if not n_images:
             continue
         n_right = int(np.trace(at_rank.counts))
         described.append(
             {
-                "rank": rank.value,
+                "rank": at_rank.classes.level,
                 "n_classes": n_classes,
                 "n_images": n_images,
                 "n_wrong": n_images - n_right,
@@ -196,15 +201,16 @@ def _describe_ranks(confusion: Confusion) -> list[dict[str, Any]]:
 
 
 def _plot(confusion: Confusion) -> str:
-    counts, depth = confusion.counts, confusion.rank.depth
+    counts, classes = confusion.counts, confusion.classes
     wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
     chosen = np.argsort(-wrong, kind="stable")[:_MOST_CLASSES].tolist()
-    taxa = confusion.classes.taxa
-    order = sorted(chosen, key=lambda place: taxa[place].lineage[: depth + 1])
-    above = _find_groups([taxa[place].lineage[:depth] for place in order])
-    names = [taxa[place].name for place in order]
+    depth = classes.rank.depth if classes.rank is not None else 0
+    lineages = [taxon.lineage[:depth] for taxon in classes] or [()] * len(classes)
+    names = classes.short_names
+    order = sorted(chosen, key=lambda place: (*lineages[place], names[place]))
+    above = _find_groups([lineages[place] for place in order])
     shown = counts[np.ix_(order, order)].astype(np.float64)
-    return plot_confusion(shown, names, above, label=confusion.rank.value)
+    return plot_confusion(shown, [names[place] for place in order], above, label=classes.level)
 
 
 def _find_groups(lineages: list[tuple[str, ...]]) -> list[str]:

@@ -186,6 +186,100 @@ def plot_label_efficiency(curves: Sequence[Curve]) -> str:
     return _finish(figure)
 
 
+def plot_roc(curves: Sequence[Curve], answers: Sequence[tuple[float, float]], *, label: str) -> str:
+    """Plot the recall of a class against the false positive rate, over all thresholds.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        ``x`` the false positive rate and ``y`` the recall, in [0, 1].
+    answers : sequence of (float, float)
+        The point of each curve that is the answer as given.
+    label : str
+        What is looked for.
+    """
+    figure, axes = _begin(4.6, 4.4)
+    _draw_operating(axes, curves, answers)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="chance")
+    axes.set(xlabel="false positive rate", ylabel=f"recall of {label}")
+    axes.legend(loc="lower right", frameon=False, handlelength=1.2)
+    return _finish(figure)
+
+
+def plot_precision_recall(
+    curves: Sequence[Curve], answers: Sequence[tuple[float, float]], share: float, *, label: str
+) -> str:
+    """Plot the precision of a class against its recall, over all thresholds.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        ``x`` the recall, ascending, and ``y`` the precision, in [0, 1]: that of a recall holds
+        down to the next lower one, as the average precision has it.
+    answers : sequence of (float, float)
+        The point of each curve that is the answer as given; not a number where there is none.
+    share : float
+        Of the class among the images: the precision of chance.
+    label : str
+        What is looked for.
+    """
+    figure, axes = _begin(4.6, 4.4)
+    _draw_operating(axes, curves, answers, drawstyle="steps-pre")
+    axes.axhline(share, color=GREY, linewidth=1, linestyle="--", label="chance")
+    axes.set(xlabel=f"recall of {label}", ylabel=f"precision of {label}")
+    axes.legend(loc="best", frameon=False, handlelength=1.2)
+    return _finish(figure)
+
+
+def _draw_operating(
+    axes: Axes,
+    curves: Sequence[Curve],
+    answers: Sequence[tuple[float, float]],
+    drawstyle: Any = "default",  # noqa: ANN401 - matplotlib's own
+) -> None:
+    for curve, answer, colour in zip(curves, answers, COLOURS, strict=False):
+        axes.plot(
+            curve.x, curve.y, color=colour, linewidth=1.6, label=curve.name, drawstyle=drawstyle
+        )
+        axes.plot(*answer, "o", color=colour, markersize=6, markeredgecolor="white", clip_on=False)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
+    axes.grid()
+
+
+def plot_thresholds(curves: Sequence[Curve], chosen: Sequence[float]) -> str:
+    """Plot what a threshold gives, at every one, with the one that was chosen.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        ``x`` the threshold, ascending, and ``y`` a share in [0, 1]: that of a threshold holds down
+        to the next lower one. The last is drawn faintly.
+    chosen : sequence of float
+        Thresholds that were chosen on other images; empty where there is none.
+    """
+    figure, axes = _begin(6.4, 3.4)
+    for curve, colour in zip(curves, COLOURS, strict=False):
+        last = curve is curves[-1]
+        axes.plot(
+            curve.x, curve.y, drawstyle="steps-pre", color=GREY if last else colour,
+            linestyle="--" if last else "-", linewidth=1.3 if last else 1.7, label=curve.name,
+        )  # fmt: skip
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="threshold of the probability")
+    axes.grid()
+    if len(chosen):
+        low, high = min(chosen), max(chosen)
+        axes.axvspan(low, high, color=_INK, alpha=0.1, linewidth=0)
+        axes.axvline((low + high) / 2, color=_INK, linewidth=1)
+        said = f"{low:.2f}" if high - low < 0.005 else f"{low:.2f} to {high:.2f}"
+        axes.annotate(
+            f"chosen: {said}", ((low + high) / 2, 1.02), xytext=(0, 3),
+            textcoords="offset points", xycoords="data", annotation_clip=False,
+            ha="left" if low + high < 0.3 else "right" if low + high > 1.7 else "center",
+        )  # fmt: skip
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return _finish(figure)
+
+
 def plot_confusion(
     matrix: Doubles, names: Sequence[str], groups: Sequence[str], *, label: str
 ) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ import numpy as np
 from bioprobe.calibration.reliability import measure_reliability
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.keeping import EVALUATIONS_NAME, list_evaluations
+from bioprobe.evaluation.metrics import AT_THRESHOLD, BINARY_METRICS, COUNTED_METRICS
 from bioprobe.evaluation.paired import SIGNIFICANCE_LEVEL, Comparison
-from bioprobe.evaluation.result import Evaluation
+from bioprobe.evaluation.positive import Positive, ThresholdCurve, trace_thresholds
+from bioprobe.evaluation.result import METRIC_NAMES, Evaluation, MethodResult
 from bioprobe.files import write_text
 from bioprobe.intervals import Interval
 from bioprobe.page.html import render_page
@@ -22,11 +25,16 @@ from bioprobe.report.plots import (
     Curve,
     plot_intervals,
     plot_label_efficiency,
+    plot_precision_recall,
     plot_reliability,
     plot_risk_coverage,
+    plot_roc,
+    plot_thresholds,
 )
+from bioprobe.result import WARNING
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.decisions import measure_risk_coverage
+from bioprobe.types import Doubles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
 # Bins of as many answers each, so that none is a guess.
 _N_BINS = 10
 _N_POINTS = 200
+_N_STEPS = 400
 _COVERAGES = (1.0, 0.9, 0.8, 0.5)
 
 
@@ -117,13 +126,16 @@ def describe_methods(evaluation: Evaluation) -> dict[str, Any]:
     results = evaluation.results
     metrics = [one.metrics["accuracy"] for one in results]
     compared = evaluation.compare_with_best()
+    # Classes of a column have no tree, and no figures of one.
+    columns = [one for one in _COLUMNS if any(one[0] in result.metrics for result in results)]
     return {
-        "columns": [title for _, title in _COLUMNS],
+        "has_tree": evaluation.classes.rank is not None,
+        "columns": [title for _, title in columns],
         "rows": [
             {
                 "method": one.method,
                 "is_best": one.method == evaluation.best.method,
-                "cells": [_show(one.metrics.get(name)) for name, _ in _COLUMNS],
+                "cells": [_show(one.metrics.get(name)) for name, _ in columns],
                 "kept": _show(one.kept_metrics["accuracy"]) if one.kept_metrics else None,
                 "seconds": one.seconds,
                 "n_unknown": one.n_unknown,
@@ -138,7 +150,7 @@ def describe_methods(evaluation: Evaluation) -> dict[str, Any]:
             np.array([metric.estimate for metric in metrics]),
             np.array([metric.low for metric in metrics]),
             np.array([metric.high for metric in metrics]),
-            label=f"accuracy at {evaluation.rank.value}",
+            label=f"accuracy at {evaluation.level}",
         ),
         "skipped": evaluation.skipped,
     }
@@ -151,10 +163,11 @@ def summarise(evaluation: Evaluation) -> list[str]:
     accuracy = best.metrics["accuracy"]
     n_images = evaluation.provenance["n_rows"]
     said = [
-        f"The best method is {best.method}: it names the {evaluation.rank.value} of "
+        f"The best method is {best.method}: it names the {evaluation.level} of "
         f"{accuracy.estimate:.1%} of {n_images:,} test pictures rightly (95% interval "
         f"{accuracy.low:.1%} to {accuracy.high:.1%}), out of {options['n_classes']:,} classes."
     ]
+    said += _summarise_positive(evaluation)
     equal = [
         method
         for method, one in evaluation.compare_with_best().items()
@@ -172,11 +185,11 @@ def summarise(evaluation: Evaluation) -> list[str]:
             f"expected calibration error {surest.metrics['ece_calibrated'].estimate:.3f}, "
             f"{surest.metrics['ece'].estimate:.3f} as they come."
         )
-    severity = best.metrics["mistake_severity"].estimate
-    if np.isfinite(severity):
+    severity = best.metrics.get("mistake_severity")
+    if severity is not None and np.isfinite(severity.estimate):
         said.append(
-            f"Where it errs, the answer and the truth meet {severity:.1f} ranks above the "
-            f"{evaluation.rank.value} on average."
+            f"Where it errs, the answer and the truth meet {severity.estimate:.1f} ranks above the "
+            f"{evaluation.level} on average."
         )
     if best.n_unknown:
         said.append(
@@ -191,6 +204,128 @@ def summarise(evaluation: Evaluation) -> list[str]:
             "all test pictures, is the one to quote."
         )
     return said
+
+
+def _summarise_positive(evaluation: Evaluation) -> list[str]:
+    positive, metrics = evaluation.positive, evaluation.best.metrics
+    if positive is None or not all(positive.n_judged):
+        return []
+    recall, precision = metrics["recall"], metrics["precision"]
+    found = (
+        f"It finds {recall.estimate:.1%} of the {positive.n_judged[0]:,} test pictures that are "
+        f"{positive.name} ({recall.low:.1%} to {recall.high:.1%})"
+    )
+    if not np.isfinite(precision.estimate):
+        return [f"{found}."]
+    return [
+        f"{found}; of those that it calls so, {precision.estimate:.1%} are "
+        f"({precision.low:.1%} to {precision.high:.1%})."
+    ]
+
+
+def describe_positive(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Return how the positive class of two is told; None where there are not two."""
+    positive, results = evaluation.positive, evaluation.results
+    if positive is None:
+        return None
+    best = evaluation.best
+    # Which class it is comes first; a line a method is in the table.
+    first, *others = evaluation.describe_positive()
+    found: dict[str, Any] = {
+        "name": positive.name,
+        "other": positive.other,
+        "said": str(first)[:1].upper() + str(first)[1:],
+        "warnings": [str(one) for one in others if getattr(one, "kind", "") == WARNING],
+        "columns": [METRIC_NAMES[name] for name in BINARY_METRICS],
+        "rows": [
+            {
+                "method": one.method,
+                "is_best": one.method == best.method,
+                "cells": [_show(one.metrics[name]) for name in BINARY_METRICS],
+            }
+            for one in results
+        ],
+        "at_threshold": [
+            {
+                "method": one.method,
+                "is_best": one.method == best.method,
+                "threshold": _show_range(one.thresholds),
+                "chosen_on": one.calibrated_on,
+                "cells": [_show(one.metrics[name]) for name in AT_THRESHOLD],
+            }
+            for one in results
+            if one.thresholds
+        ],
+        "threshold_columns": [METRIC_NAMES[name] for name in COUNTED_METRICS],
+        "method": best.method,
+        "n_rounds": evaluation.provenance["options"]["n_rounds"],
+        "roc": None,
+    }
+    if all(positive.n_judged):
+        curves = {one.method: _trace_positive(evaluation, one.method, positive) for one in results}
+        found |= _plot_positive(results, curves, positive)
+        found["thresholds"] = _plot_thresholds(curves[best.method], best.thresholds)
+    return found
+
+
+def _trace_positive(evaluation: Evaluation, method: str, positive: Positive) -> ThresholdCurve:
+    answers = _take(evaluation, method)
+    truth = answers["truth"].to_numpy() == positive.name
+    return trace_thresholds(truth, answers["positive_probability"].to_numpy(dtype=np.float64))
+
+
+def _plot_positive(
+    results: Sequence[MethodResult], curves: Mapping[str, ThresholdCurve], positive: Positive
+) -> dict[str, str]:
+    roc, precision_recall, alarms, precisions = [], [], [], []
+    for one in results:
+        curve, metrics = curves[one.method], one.metrics
+        # From the highest threshold to the lowest: both shares rise.
+        x, recall, precision = (
+            values[::-1] for values in (curve.false_positive_rates, curve.recalls, curve.precisions)
+        )
+        shown = _thin(np.append(0.0, x), np.append(0.0, recall))
+        roc.append(Curve(f"{one.method}, AUROC {metrics['auroc'].estimate:.3f}", *shown))
+        shown = _thin(np.append(0.0, recall), np.append(precision[0], precision))
+        name = f"{one.method}, average precision {metrics['average_precision'].estimate:.3f}"
+        precision_recall.append(Curve(name, *shown))
+        alarms.append((1 - metrics["specificity"].estimate, metrics["recall"].estimate))
+        precisions.append((metrics["recall"].estimate, metrics["precision"].estimate))
+    share = positive.n_judged[0] / sum(positive.n_judged)
+    label = positive.name
+    return {
+        "roc": plot_roc(roc, alarms, label=label),
+        "precision_recall": plot_precision_recall(precision_recall, precisions, share, label=label),
+    }
+
+
+def _plot_thresholds(curve: ThresholdCurve, chosen: Sequence[float]) -> str:
+    shares = {
+        "precision": (curve.precisions, np.nan),
+        "recall": (curve.recalls, 0.0),
+        "F1": (curve.f1s, 0.0),
+        "share flagged": (curve.flagged, 0.0),
+    }
+    curves = []
+    for name, (values, above) in shares.items():
+        # Below the least score all images are flagged, above the highest none.
+        y = np.concatenate([values[:1], values, [above]])
+        x = np.concatenate([[0.0], curve.thresholds, [1.0]])
+        curves.append(Curve(name, *_thin(x, y)))
+    return plot_thresholds(curves, chosen)
+
+
+def _thin(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    """Keep the first and the last point of those that no eye tells apart along x."""
+    steps = np.round(x * _N_STEPS)
+    changes = steps[1:] != steps[:-1]
+    kept = np.append(True, changes) | np.append(changes, True)
+    return x[kept], y[kept]
+
+
+def _show_range(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.3f}", f"{max(values):.3f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def plot_efficiency(evaluation: Evaluation) -> str | None:
@@ -292,14 +427,15 @@ def describe_report(store: EmbeddingStore, evaluation: Evaluation) -> dict[str, 
         options={"evaluation": evaluation.name},
     )
     return {
-        "title": f"{store.folder.name}: {evaluation.rank.value}",
-        "rank": evaluation.rank.value,
+        "title": f"{store.folder.name}: {evaluation.level}",
+        "rank": evaluation.level,
         "encoder": store.manifest.encoder.describe(),
         "summary": summarise(evaluation),
-        "data": describe_data(store, evaluation.rank),
+        "data": describe_data(store, evaluation.level),
         "split": describe_split(split) if split else None,
         "split_name": evaluation.provenance["options"]["split"],
         "methods": describe_methods(evaluation),
+        "positive": describe_positive(evaluation),
         "errors": describe_errors(evaluation, show),
         "galleries": galleries,
         "n_unread": count_unread(galleries),

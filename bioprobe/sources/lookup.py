@@ -216,7 +216,7 @@ class _Lookup:
             return []
         candidates = [
             file
-            for file in index.files.get(fold(name), [])
+            for file in index.find(fold(name), asked_by_columns)
             if _holds([fold(part) for part in file[:-1]], asked)
             and all(ask(file[:-1]) for ask in asked_by_columns)
         ]
@@ -311,6 +311,24 @@ class _Index:
     files: dict[str, list[Parts]] = dataclasses.field(default_factory=dict)
     folders: frozenset[str] = frozenset()
 
+    @functools.cached_property
+    def _below(self) -> dict[tuple[str, int, str], list[Parts]]:
+        below: dict[tuple[str, int, str], list[Parts]] = {}
+        for name, files in self.files.items():
+            for file in files:
+                for depth, part in enumerate(file[:-1]):
+                    below.setdefault((name, depth, fold(part)), []).append(file)
+        return below
+
+    def find(self, name: str, asked: Sequence[_Ask]) -> list[Parts]:
+        """Return the files of a name, at least those that meet all that is asked."""
+        if not asked:
+            return self.files.get(name, [])
+        # Cards of many stations have the same names.
+        first = asked[0]
+        keys = [(name, depth, first.value[-1]) for depth in first.depths]
+        return list(dict.fromkeys(file for key in keys for file in self._below.get(key, [])))
+
     @classmethod
     def read(cls, base: str, wanted: set[str]) -> _Index:
         """Go through a folder once."""
@@ -401,8 +419,9 @@ def _write_values(column: pd.Series[Any], rows: Sequence[int]) -> dict[int, Part
     import pandas as pd
 
     found = {}
+    values = column.tolist()
     for row in rows:
-        value = column.iloc[row]
+        value = values[row]
         if not pd.api.types.is_scalar(value) or pd.isna(value):
             continue
         if isinstance(value, float) and value.is_integer():

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
+from bioprobe.images.image_table import read_level
 from bioprobe.splits.groups import (
     NEAR_DUPLICATES,
     count_groups,
@@ -347,7 +348,7 @@ class _Labelled:
 
 def make_split(
     asked: EmbeddingStore | View,
-    rank: Rank,
+    level: str,
     *,
     name: str = "default",
     method: str = "stratified",
@@ -367,9 +368,9 @@ def make_split(
     Parameters
     ----------
     asked : EmbeddingStore or View
-        Whose current rows are split. What is not labelled at the rank is in no part.
-    rank : Rank
-        Of the labels that the parts are alike in.
+        Whose current rows are split. What is not labelled there is in no part.
+    level : str
+        Rank or column of the labels that the parts are alike in.
     name : str
         Of the split.
     method : str
@@ -400,16 +401,17 @@ def make_split(
     """
     view = View.of(asked)
     store = view.store
-    _check_method(method, rank, group_columns, column)
+    level = read_level(level, store.images)
+    _check_method(method, level, group_columns, column)
     if part_names is not None and column is None:
         msg = f"--parts name the values of a --column, for --method imported; got {method}"
         raise SelectionError(msg)
-    images = _find_labelled(view, rank, group_columns)
+    images = _find_labelled(view, level, group_columns)
     together = images.groups
     if method == "species-disjoint":
         # A family of one species could not be held out if folds kept species whole too.
         images, together = _join_species(store, images)
-    said: dict[str, Any] = {"method": method, "rank": rank.value, "seed": seed}
+    said: dict[str, Any] = {"method": method, "rank": level, "seed": seed}
     said |= {"n_folds": n_folds, "group_columns": list(group_columns)}
     small: tuple[SmallClass, ...] = ()
     if column is not None:
@@ -448,7 +450,7 @@ def make_split(
 
 
 def _check_method(
-    method: str, rank: Rank, group_columns: Sequence[str], column: str | None
+    method: str, level: str, group_columns: Sequence[str], column: str | None
 ) -> None:
     if method not in METHODS:
         msg = f"a split is made by {', '.join(METHODS)}; got {method!r}"
@@ -459,16 +461,16 @@ def _check_method(
     if (method == "imported") != (column is not None):
         msg = f"--column COLUMN goes with --method imported, and only with it; got {method}"
         raise SelectionError(msg)
-    if method == "species-disjoint" and rank is Rank.SPECIES:
+    if method == "species-disjoint" and level == Rank.SPECIES:
         msg = "species are kept apart below a rank: say --level family, or another above species"
         raise SelectionError(msg)
 
 
-def _find_labelled(view: View, rank: Rank, group_columns: Sequence[str]) -> _Labelled:
-    rows, labels = view.rows, view.labels(rank)
+def _find_labelled(view: View, level: str, group_columns: Sequence[str]) -> _Labelled:
+    rows, labels = view.rows, view.labels(level)
     labelled = labels != ""
     if not labelled.any():
-        msg = f"none of the {len(rows)} images has a label at {rank.value}; say another --level"
+        msg = f"none of the {len(rows)} images has a label at {level}; say another --level"
         raise SelectionError(msg)
     rows = rows[labelled]
     kinds = find_groups(view.store, rows, group_columns)

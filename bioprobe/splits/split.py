@@ -13,7 +13,6 @@ from bioprobe.errors import MisuseError, SelectionError, StoreError
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection, write_selection
-from bioprobe.taxonomy import Rank
 from bioprobe.types import Rows
 
 if TYPE_CHECKING:
@@ -185,8 +184,8 @@ class PartCounts(Result):
 
     Parameters
     ----------
-    rank : Rank
-        Of the classes.
+    level : str
+        Rank or column of the classes.
     names : tuple of str
         Classes, sorted.
     counts : ndarray of int64, shape (n_classes, 3)
@@ -197,7 +196,7 @@ class PartCounts(Result):
         What is to be said of it.
     """
 
-    rank: Rank
+    level: str
     names: tuple[str, ...]
     counts: npt.NDArray[np.int64]
     split: Split
@@ -217,15 +216,15 @@ class PartCounts(Result):
         """Return one row a class: its name, the parts, and ``n_images``."""
         import pandas as pd
 
-        frame = pd.DataFrame({self.rank.value: list(self.names)})
+        frame = pd.DataFrame({self.level: list(self.names)})
         for part, counts in zip(PARTS, self.counts.T, strict=True):
             frame[part] = counts
         return frame.assign(n_images=self.counts.sum(axis=1))
 
 
-def count_parts(store: EmbeddingStore, split: Split, rank: Rank | None = None) -> PartCounts:
-    """Count the images of each class in each part, at the rank of the split or another."""
-    level = rank or Rank.parse(str(split.provenance["rank"]))
+def count_parts(store: EmbeddingStore, split: Split, level: str | None = None) -> PartCounts:
+    """Count the images of each class in each part, at the level of the split or another."""
+    level = level or str(split.provenance["rank"])
     labels = store.images.labels(level)
     inside = (split.parts != "") & (labels != "")
     names, classes = np.unique(labels[inside].astype(str), return_inverse=True)

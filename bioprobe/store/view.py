@@ -18,7 +18,6 @@ from bioprobe.types import Names, Rows, Vectors
 
 if TYPE_CHECKING:
     from bioprobe.store.manifest import Manifest
-    from bioprobe.taxonomy import Rank
 
 # 16,384 vectors of dim 768 are 50 MB.
 _IMAGES_AT_ONCE = 16_384
@@ -117,9 +116,9 @@ class View:
         """Image table of the whole store: row *i* of it is row *i* of the store."""
         return self.store.images
 
-    def labels(self, rank: Rank) -> Names:
-        """Return the name of each image at a rank, shape (n_images,), ``""`` where unknown."""
-        return self.images.labels(rank)[self.rows]
+    def labels(self, level: str) -> Names:
+        """Return the label of each image at a rank or in a column, ``""`` where unknown."""
+        return self.images.labels(level)[self.rows]
 
     def read_vectors(self, rows: Rows | None = None) -> Vectors:
         """Read the vectors of this view, or of some rows of the store, shape (n, dim)."""

@@ -71,11 +71,14 @@ class Predictions(Result):
         return self.classes.rank
 
     @property
+    def level(self) -> str:
+        """Rank of the classes, or the column whose values they are; ``""`` where only named."""
+        return self.classes.level
+
+    @property
     def truth(self) -> Names:
-        """Labels of the images at the rank, ``""`` where unknown."""
-        if self.rank is None:
-            return np.full(len(self.rows), "", dtype=object)
-        return self.images.labels(self.rank)[self.rows]
+        """Labels of the images at the level, ``""`` where unknown."""
+        return self.classes.read_labels(self.images, self.rows)
 
     @property
     def truth_classes(self) -> Places:
@@ -126,8 +129,7 @@ class Predictions(Result):
     @property
     def names(self) -> Names:
         """Names of the best classes, shape (n_images, k)."""
-        taxa = [taxon.name for taxon in self.classes] or list(self.classes.names)
-        names = np.array(taxa, dtype=object)
+        names = np.array(self.classes.short_names, dtype=object)
         return np.asarray(names[self.top_classes], dtype=object)
 
     def to_frame(self) -> pd.DataFrame:
@@ -136,7 +138,8 @@ class Predictions(Result):
         The columns are ``file_name``, the ranks down to the rank of the classes (with
         ``species_epithet`` before ``species``), ``common_name`` at species, and ``score``; then
         ``answer`` (1 is the best), ``row`` and what :attr:`columns` says. Classes that are no taxa
-        have one column ``classification`` instead of the ranks.
+        have one column ``classification`` instead of the ranks, and ``taxon`` behind where they
+        stand for one.
 
         References
         ----------
@@ -154,6 +157,9 @@ class Predictions(Result):
         frame = pd.DataFrame(columns)
         frame["answer"] = np.tile(np.arange(1, k + 1), len(self.rows))
         frame["row"] = np.repeat(self.rows, k)
+        if any(self.classes.meant):
+            meant = ["|".join(taxon.name for taxon in taxa) for taxa in self.classes.meant]
+            frame["taxon"] = np.array(meant, dtype=object)[flat]
         return frame.assign(**{name: values.repeat(k) for name, values in self.columns.items()})
 
     def accuracy(self) -> list[Accuracy]:

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,71 +14,101 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MisuseError
-from bioprobe.images.image_table import ImageTable
-from bioprobe.prompts import PromptSet, TextType
+from bioprobe.images.image_table import ImageTable, read_level
+from bioprobe.prompts import PromptSet, TextType, embed_means
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
-from bioprobe.types import EncodeText, Mask, Names, Places, Rows
+from bioprobe.types import EncodeText, Mask, Names, Places, Rows, Vectors
+
+#: Texts of classes that are no taxa, by name.
+Phrases = dict[str, tuple[str, ...]]
 
 _RANK_NAMES = [rank.value for rank in RANKS]
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What is asked of an image: its taxon at a rank.
+    """What is asked of an image: its taxon at a rank, or its value in any column.
 
     Parameters
     ----------
-    rank : Rank
-        Rank of the classes.
-    first : Rank
-        Broadest rank of the chain, for methods that learn the tree; not below ``rank``.
+    name : str
+        A rank, whose classes have their tree, or a column, whose classes are flat.
+    chain : tuple of str
+        Ranks or columns from the broadest to ``name``, for methods that learn a hierarchy.
 
     Examples
     --------
-    >>> Target.of("family").first.value, Target.of("kingdom").first.value
-    ('phylum', 'kingdom')
+    >>> Target.of("family").chain, Target.of("kingdom").chain
+    (('phylum', 'class', 'order', 'family'), ('kingdom',))
+    >>> Target.of("life_stage").rank is None, Target.of("label", chain=["diet"]).chain
+    (True, ('diet', 'label'))
     """
 
-    rank: Rank
-    first: Rank = Rank.PHYLUM
-
-    def __post_init__(self) -> None:
-        if self.first.depth > self.rank.depth:
-            msg = (
-                f"a chain that ends at {self.rank.value} begins there or above, got --from "
-                f"{self.first.value}"
-            )
-            raise MisuseError(msg)
+    name: str
+    chain: tuple[str, ...]
 
     @classmethod
-    def of(cls, level: Target | Rank | str, first: Rank | str | None = None) -> Target:
-        """Return a target by the name of its rank.
+    def of(
+        cls,
+        level: Target | str,
+        first: str | None = None,
+        chain: Sequence[str] = (),
+        *,
+        images: ImageTable | None = None,
+    ) -> Target:
+        """Return a target by the name of its rank or column.
 
         Parameters
         ----------
-        level : Target, Rank or str
+        level : Target or str
             A target is returned as it is.
-        first : Rank or str, optional
-            Broadest rank of the chain; by default phylum, or the rank itself if it is above.
+        first : str, optional
+            Where the chain begins; by default at phylum, or at the rank itself if that is above,
+            and a column stands alone.
+        chain : sequence of str
+            All of the chain, in place of ``first``; the level itself may be left out.
+        images : ImageTable, optional
+            Whose columns the names must be, if they are no ranks.
 
         Raises
         ------
-        TaxonomyError
-            If there is no such rank.
+        SelectionError
+            If there is no such rank or column.
         MisuseError
-            If the chain would begin below its end.
+            If the chain would begin below its end, or both are given.
         """
         if isinstance(level, Target):
             return level
-        rank = Rank.parse(level)
-        if first is None:
-            return cls(rank, min(Rank.PHYLUM, rank, key=lambda one: one.depth))
-        return cls(rank, Rank.parse(first))
+        name = read_level(level, images)
+        if first is not None and chain:
+            msg = f"--chain says where it begins; leave out --from {first}"
+            raise MisuseError(msg)
+        if chain:
+            listed = [read_level(one, images) for one in chain]
+            listed = listed if listed[-1:] == [name] else [*listed, name]
+            if len(set(listed)) < len(listed):
+                msg = f"a chain names each rank or column once, got {', '.join(listed)}"
+                raise MisuseError(msg)
+            return cls(name, tuple(listed))
+        begins = read_level(first, images) if first is not None else ""
+        if name not in _RANK_NAMES or (begins and begins not in _RANK_NAMES):
+            return cls(name, tuple(dict.fromkeys([begins or name, name])))
+        rank = Rank(name)
+        top = Rank(begins) if begins else min(Rank.PHYLUM, rank, key=lambda one: one.depth)
+        if top.depth > rank.depth:
+            msg = f"a chain that ends at {name} begins there or above, got --from {begins}"
+            raise MisuseError(msg)
+        return cls(name, tuple(_RANK_NAMES[top.depth : rank.depth + 1]))
 
     @property
-    def name(self) -> str:
-        """Name of the rank."""
-        return self.rank.value
+    def rank(self) -> Rank | None:
+        """The rank, None for a column."""
+        return find_rank(self.name)
+
+
+def find_rank(level: str) -> Rank | None:
+    """Return the rank of a level, None for a column."""
+    return Rank(level) if level in _RANK_NAMES else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,13 +121,27 @@ class Classes:
         Unique.
     taxa : tuple of Taxon
         One for each name; empty where the classes are no taxa.
-    rank : Rank, optional
-        Rank of the taxa.
+    level : str
+        Rank of the taxa, or the column whose values the names are; ``""`` where they are only
+        named.
+    meant : tuple of tuple of Taxon
+        Taxa, of any rank, that each named class stands for; empty where none does.
     """
 
     names: tuple[str, ...]
     taxa: tuple[Taxon, ...] = ()
-    rank: Rank | None = None
+    level: str = ""
+    meant: tuple[tuple[Taxon, ...], ...] = ()
+
+    @property
+    def rank(self) -> Rank | None:
+        """Rank of the taxa, None where the classes are none."""
+        return find_rank(self.level)
+
+    @property
+    def short_names(self) -> tuple[str, ...]:
+        """The names without what tells homonyms apart."""
+        return tuple(taxon.name for taxon in self.taxa) or self.names
 
     @classmethod
     def of(cls, taxa: Iterable[Taxon], rank: Rank) -> Classes:
@@ -147,7 +191,9 @@ class Classes:
         """Return some of the classes, in this order; a name without homonyms needs no bracket."""
         listed = [int(place) for place in places]
         if self.rank is None:
-            return Classes(tuple(self.names[place] for place in listed))
+            names = tuple(self.names[place] for place in listed)
+            meant = tuple(self.meant[place] for place in listed) if self.meant else ()
+            return Classes(names, level=self.level, meant=meant)
         return Classes.of((self.taxa[place] for place in listed), self.rank)
 
     def place(self, others: Classes) -> Places:
@@ -157,18 +203,87 @@ class Classes:
         return find_classes((taxon.lineage for taxon in others), self.taxa, self.rank)
 
     def find_labels(self, images: ImageTable, rows: Rows) -> Places:
-        """Return the class that each row is labelled with, by lineage; -1 where it is none.
+        """Return the class that each row is labelled with, -1 where it is none.
 
-        This is the one rule of what is right: an answer is right where it is this class.
+        By lineage, or by its value in the column. This is the one rule of what is right: an answer
+        is right where it is this class.
         """
         if self.rank is None:
-            return np.full(len(rows), -1, dtype=np.int64)
+            return self.find(self.read_labels(images, rows))
         return find_label_classes(images, rows, self.taxa, self.rank)
 
+    def read_labels(self, images: ImageTable, rows: Rows) -> Names:
+        """Return the label of each row at the level, ``""`` where unknown, shape (n_rows,).
+
+        Pictures that were labelled elsewhere may have no such column: their labels are unknown. Of
+        classes that are named alone, the label is the one that stands for the image's taxon or one
+        above it, of several the lowest.
+        """
+        if not self.level and any(self.meant):
+            return self._read_meant(images, rows)
+        if self.level not in images.frame.columns:
+            return np.full(len(rows), "", dtype=object)
+        return images.labels(self.level)[rows]
+
+    def _read_meant(self, images: ImageTable, rows: Rows) -> Names:
+        """Name the class of each row by taxon, another taxon as it is, and none where unsure."""
+        known = [
+            (taxon.depth, taxon.lineage, name)
+            for name, taxa in zip(self.names, self.meant, strict=True)
+            for taxon in taxa
+        ]
+        known.sort(key=lambda one: -one[0])
+        labels: dict[tuple[str, ...], str] = {}
+        lineages = images.frame[_RANK_NAMES].iloc[rows].itertuples(index=False, name=None)
+        found = []
+        for lineage in lineages:
+            if lineage not in labels:
+                labels[lineage] = _name_meant(lineage, known)
+            found.append(labels[lineage])
+        return np.array(found, dtype=object)
+
     def group(self, rank: Rank) -> tuple[Classes, Places]:
-        """Return the distinct classes of a broader rank, and that of each class, -1 for none."""
+        """Return the distinct classes of a broader rank, and that of each class, -1 for none.
+
+        Classes that are no taxa have none.
+        """
+        if self.rank is None:
+            return Classes((), level=rank), np.full(len(self), -1, dtype=np.int64)
         grouped, places = self.taxonomy.group(rank)
         return Classes.of(grouped, rank), places
+
+
+def _name_meant(lineage: tuple[str, ...], known: Sequence[tuple[int, tuple[str, ...], str]]) -> str:
+    """Return the first class whose taxon a lineage is or lies below, else its own lowest name.
+
+    A lineage that ends above the taxon of a class may be of it or not: it has no label.
+    """
+    for depth, taxon, name in known:
+        pairs = zip(lineage[: depth + 1], taxon[: depth + 1], strict=True)
+        if all(a == b for a, b in pairs if a and b):
+            return name if lineage[depth] else ""
+    return next((name for name in reversed(lineage) if name), "")
+
+
+def write_classes(classes: Classes, names: Iterable[object] = ()) -> list[dict[str, Any]]:
+    """Return classes as JSON-ready mappings, under other names where these are given."""
+    listed = [str(name) for name in names] or classes.names
+    if not classes.taxa:
+        return [{"name": name} for name in listed]
+    return [
+        {"name": name, "lineage": taxon.lineage, "common_name": taxon.common_name}
+        for name, taxon in zip(listed, classes.taxa, strict=True)
+    ]
+
+
+def read_classes(written: Sequence[Mapping[str, Any]], level: str) -> Classes:
+    """Return what :func:`write_classes` wrote."""
+    taxa = tuple(
+        Taxon(tuple(one["lineage"]), one["common_name"]) for one in written if "lineage" in one
+    )
+    if taxa and not all("name" in one for one in written):
+        return Classes.of(taxa, Rank(level))
+    return Classes(tuple(str(one["name"]) for one in written), taxa, level)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -182,16 +297,16 @@ class Labelled:
     classes : Classes
         Distinct classes; homonyms are apart by lineage.
     positions : ndarray of int64, shape (n,)
-        Class of each row, -1 where its label has a hole at the rank.
-    lineages : ndarray of object, shape (n, 7)
-        Labels of each row; down to the rank, those of a row with a class are the class's own,
-        completed by what other rows know.
+        Class of each row, -1 where its label has a hole there.
+    above : ndarray of object, shape (n, n_above)
+        Labels of each row in what stands before the target in its chain, completed by what other
+        rows of its class know.
     """
 
     rows: Rows
     classes: Classes
     positions: Places
-    lineages: Names
+    above: Names
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -202,11 +317,10 @@ class Labelled:
         names = np.array([*self.classes.names, ""], dtype=object)
         return np.asarray(names[self.positions], dtype=object)
 
-    def chain(self, target: Target) -> Names:
-        """Return the names from the first rank of a chain to its end, which are unique there."""
-        chain = self.lineages[:, target.first.depth : target.rank.depth + 1].copy()
-        chain[:, -1] = self.names
-        return chain
+    @property
+    def chain(self) -> Names:
+        """Names from the start of the chain to its end, which are unique there; (n, n_levels)."""
+        return np.column_stack([self.above, self.names]).astype(object)
 
     def take(self, kept: Mask) -> Labelled:
         """Return some of the rows, with all classes."""
@@ -214,7 +328,7 @@ class Labelled:
             self,
             rows=self.rows[kept],
             positions=self.positions[kept],
-            lineages=self.lineages[kept],
+            above=self.above[kept],
         )
 
     def keep_classes(self, kept: Places) -> Labelled:
@@ -227,9 +341,12 @@ class Labelled:
 
 
 def label_rows(
-    images: ImageTable, rows: Rows, rank: Rank, others: Taxonomy | None = None
+    images: ImageTable,
+    rows: Rows,
+    target: Target,
+    others: Taxonomy | Sequence[str] | None = None,
 ) -> Labelled:
-    """Find the class of each row at a rank.
+    """Find the class of each row.
 
     Parameters
     ----------
@@ -237,11 +354,37 @@ def label_rows(
         Of the whole store.
     rows : ndarray of int64, shape (n,)
         Rows of the store.
-    rank : Rank
-        Rank of the classes.
-    others : Taxonomy, optional
-        Taxa at the rank that are classes too, with or without a row.
+    target : Target
+        What the classes are of.
+    others : Taxonomy or sequence of str, optional
+        Taxa at the rank, or values of the column, that are classes too, with or without a row.
+
+    Raises
+    ------
+    MisuseError
+        If a class lies below several names of a column of the chain, which is then no hierarchy.
     """
+    if target.rank is None:
+        return _label_values(images, rows, target, others or ())
+    known = others if isinstance(others, Taxonomy) else None
+    return _label_taxa(images, rows, target, target.rank, known)
+
+
+def _label_values(
+    images: ImageTable, rows: Rows, target: Target, others: Taxonomy | Sequence[str]
+) -> Labelled:
+    labels = images.labels(target.name)[rows]
+    listed = list(dict.fromkeys(str(one) for one in others))
+    names = [*listed, *sorted(set(labels.tolist()) - {"", *listed})]
+    classes = Classes(tuple(names), level=target.name)
+    positions = classes.find(labels)
+    above = _read_above(images, rows, target, positions, classes)
+    return Labelled(np.asarray(rows, dtype=np.int64), classes, positions, above)
+
+
+def _label_taxa(
+    images: ImageTable, rows: Rows, target: Target, rank: Rank, others: Taxonomy | None
+) -> Labelled:
     frame = images.frame.iloc[rows]
     lineages = frame[_RANK_NAMES].to_numpy(dtype=object)
     common_names = frame["common_name"].to_numpy(dtype=object)
@@ -262,7 +405,50 @@ def label_rows(
         upper = grouped.taxa[positions[row]].lineage[: rank.depth + 1]
         completed[row, : rank.depth + 1] = upper
     classes = Classes.of(grouped, rank)
-    return Labelled(np.asarray(rows, dtype=np.int64), classes, positions, completed)
+    above = _read_above(images, rows, target, positions, classes, completed)
+    return Labelled(np.asarray(rows, dtype=np.int64), classes, positions, above)
+
+
+def _read_above(
+    images: ImageTable,
+    rows: Rows,
+    target: Target,
+    positions: Places,
+    classes: Classes,
+    lineages: Names | None = None,
+) -> Names:
+    """Return what stands above the class of each row in the chain of a target."""
+    columns = np.empty((len(rows), len(target.chain) - 1), dtype=object)
+    for place, name in enumerate(target.chain[:-1]):
+        rank = find_rank(name)
+        if rank is not None and lineages is not None:
+            columns[:, place] = lineages[:, rank.depth]
+        else:
+            labels = images.labels(name)[rows]
+            columns[:, place] = _complete(labels, positions, name, target, classes)
+    return columns
+
+
+def _complete(
+    labels: Names, positions: Places, name: str, target: Target, classes: Classes
+) -> Names:
+    """Fill the holes of a column of a chain with what other rows of the same class have there."""
+    above: dict[int, str] = {}
+    for position, label in zip(positions.tolist(), labels.tolist(), strict=True):
+        if position < 0 or not label:
+            continue
+        other = above.setdefault(position, label)
+        if label != other:
+            msg = (
+                f"{classes.names[position]} of {target.name} lies below both {other} and {label} "
+                f"of {name}: that is no hierarchy; leave {name} out of the chain"
+            )
+            raise MisuseError(msg)
+    filled = [
+        label or above.get(position, "")
+        for position, label in zip(positions.tolist(), labels.tolist(), strict=True)
+    ]
+    return np.array(filled, dtype=object)
 
 
 def find_label_classes(
@@ -371,30 +557,52 @@ class Texts:
         How a class is written.
     templates : tuple of str
         Each holds ``{}`` once.
-    others : Taxonomy, optional
-        Taxa at the rank that are classes although no row that teaches may have them: those of a
-        taxon list that was given, or that a user added. Labels of rows that judge are no input.
+    others : Taxonomy or tuple of str, optional
+        Taxa at the rank, or values of the column, that are classes although no row that teaches
+        may have them: those of a list that was given, or that a user added. Labels of rows that
+        judge are no input.
+    phrases : mapping of str to tuple of str
+        Texts of classes that are no taxa, by name; one that has none here is written as its name.
     """
 
     encode_text: EncodeText
     logit_scale: float
     text_type: TextType = TextType.TAXON_COM
     templates: tuple[str, ...] = ("a photo of {}.",)
-    others: Taxonomy | None = None
+    others: Taxonomy | tuple[str, ...] | None = None
+    phrases: Phrases = dataclasses.field(default_factory=dict)
+
+    def list_phrases(self, classes: Classes) -> list[tuple[str, ...]]:
+        """Return the texts of each class that is no taxon."""
+        return [self.phrases.get(name) or (name,) for name in classes.names]
 
     def embed(self, classes: Classes) -> dict[str, Any]:
         """Return the arguments of a :class:`bioprobe.probes.prompted.PromptedProbe`."""
-        prompts = PromptSet(classes.taxonomy, self.text_type, self.templates)
+        if classes.rank is None:
+            vectors = self._embed_values(classes)
+        else:
+            prompts = PromptSet(classes.taxonomy, self.text_type, self.templates)
+            vectors = prompts.embed(self.encode_text)
         return {
-            "texts": prompts.embed(self.encode_text),
+            "texts": vectors,
             "text_classes": np.array(classes.names, dtype=object),
             "scale": self.logit_scale,
         }
 
     def describe(self) -> dict[str, Any]:
         """Return what the texts depend on, JSON-ready."""
-        return {
+        said: dict[str, Any] = {
             "text_type": self.text_type.value,
             "templates": list(self.templates),
             "logit_scale": self.logit_scale,
         }
+        if self.phrases:
+            said["phrases"] = {name: list(texts) for name, texts in self.phrases.items()}
+        return said
+
+    def _embed_values(self, classes: Classes) -> Vectors:
+        texts = [
+            [template.replace("{}", phrase) for phrase in phrases for template in self.templates]
+            for phrases in self.list_phrases(classes)
+        ]
+        return embed_means(texts, self.encode_text)

@@ -12,7 +12,7 @@ from bioprobe.splits import Split, assign_folds, read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import Classes, Labelled, Target, Texts, find_classes, label_rows
-from bioprobe.taxonomy import Rank
+from bioprobe.taxonomy import Taxonomy
 from bioprobe.types import Mask, Names, Places, Rows, Vectors
 
 N_FOLDS = 5
@@ -87,14 +87,14 @@ class Task:
     def of(
         cls,
         asked: EmbeddingStore | View,
-        level: Target | Rank | str,
+        level: Target | str,
         *,
         split: Split | str | None = "default",
         texts: Texts | None = None,
         seed: int = 0,
         others: tuple[EmbeddingStore, ...] = (),
     ) -> Task:
-        """Return a task by the names of its rank and its split.
+        """Return a task by the names of its rank or column and of its split.
 
         Raises
         ------
@@ -105,7 +105,8 @@ class Task:
         """
         view = View.of(asked)
         parts = read_split(view.store, split) if isinstance(split, str) else split
-        return cls(view, Target.of(level), parts, texts, seed, others)
+        target = Target.of(level, images=view.images)
+        return cls(view, target, parts, texts, seed, others)
 
     @property
     def store(self) -> EmbeddingStore:
@@ -120,7 +121,7 @@ class Task:
     @cached_property
     def labelled(self) -> Labelled:
         """Rows of the parts ``train`` and ``validation`` with the classes that they have."""
-        return label_rows(self.store.images, self._learning, self.target.rank)
+        return label_rows(self.store.images, self._learning, self.target)
 
     @cached_property
     def listed(self) -> Labelled:
@@ -128,7 +129,7 @@ class Task:
         others = self.texts.others if self.texts else None
         if not others:
             return self.labelled
-        return label_rows(self.store.images, self._learning, self.target.rank, others)
+        return label_rows(self.store.images, self._learning, self.target, others)
 
     @cached_property
     def classes(self) -> Classes:
@@ -196,7 +197,7 @@ class Task:
         SelectionError
             If no labelled image would be judged.
         """
-        labelled = self.store.images.labels(self.target.rank) != ""
+        labelled = self.store.images.labels(self.target.name) != ""
         found = list_rounds(self.need_split(), labelled, kept)
         return [dataclasses.replace(self, split=one) for one in found]
 
@@ -247,9 +248,12 @@ class Task:
         taught = np.unique(positions[positions >= 0])
         if not untaught or self.texts is None or not self.texts.others:
             return taught
-        rank = self.target.rank
-        lineages = (taxon.lineage for taxon in self.texts.others.at(rank))
-        listed = find_classes(lineages, labelled.classes, rank)
+        rank, others = self.target.rank, self.texts.others
+        if rank is not None and isinstance(others, Taxonomy):
+            lineages = (taxon.lineage for taxon in others.at(rank))
+            listed = find_classes(lineages, labelled.classes, rank)
+        else:
+            listed = labelled.classes.find(others)
         return np.union1d(taught, listed[listed >= 0])
 
     def _hold_out(self, *, lineages: bool, untaught: bool) -> Inner:
@@ -279,7 +283,7 @@ class Task:
             judged = labelled.positions >= 0
             folds[judged] = self.fold(labelled.take(judged))
             method = "cross-validation" if (folds >= 0).any() else "none"
-        y = labelled.chain(self.target) if lineages else labelled.names
+        y = labelled.chain if lineages else labelled.names
         vectors = self.view.read_vectors(labelled.rows)
         return Inner(labelled, vectors, y, is_training, folds, method, unknown)
 

@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bioprobe.errors import PromptError
-from bioprobe.files import read_lines
-from bioprobe.images.image_table import ImageTable
+from bioprobe.files import read_lines, read_table
+from bioprobe.images.image_table import ImageTable, write_cells
 from bioprobe.options import split_names
+from bioprobe.sources.tables import TABLE_SUFFIXES
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_user_taxa
-from bioprobe.task.target import Classes
+from bioprobe.task.target import Classes, Phrases
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
-from bioprobe.taxonomy.columns import to_taxonomy
+from bioprobe.taxonomy.columns import read_labels, to_taxonomy
 from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
 from bioprobe.taxonomy.lists import read_taxonomy, shipped_taxonomies
 from bioprobe.taxonomy.synonyms import accept_names, replace_synonyms
@@ -76,30 +77,55 @@ def find_listed(store: EmbeddingStore, taxa: str | None, rank: Rank) -> Taxonomy
     return find_added_taxa(store).at(rank)
 
 
-def read_classes(given: str | Sequence[str]) -> Classes:
-    """Read names of classes that are no taxa.
+# Columns of a table of classes; pybioclip calls the class a bin.
+_CLASS_COLUMNS = ("class", "bin", "label", "name", "classification", "category")
+_TEXT_COLUMNS = ("text", "texts", "prompt", "phrase", "description")
+
+
+ClassNames = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+
+
+def read_classes(given: ClassNames, level: str = "") -> tuple[Classes, Phrases]:
+    """Read classes that are named, with the texts of each and the taxon that it stands for.
 
     Parameters
     ----------
-    given : str or sequence of str
-        Names, with commas between them where they are one text, or a ``.txt`` file with one a
-        line.
+    given : str, sequence of str, or mapping of str to texts
+        Names, with commas between them where they are one text, which are their own texts; from
+        each class to its texts; a ``.txt`` file with one a line; or a table with a row for each
+        text: its class, the text (``|`` between several), and where the class has one its taxon,
+        in columns of ranks.
+    level : str
+        Column whose values the classes are, ``""`` where they are of none.
+
+    Returns
+    -------
+    classes : Classes
+    phrases : dict of str to tuple of str
+        Texts of each class, by its name.
 
     Raises
     ------
     PromptError
-        If there is none, or a name stands twice, or there is no such file.
+        If there is none, a name stands twice, there is no such file, or it has no class in a row.
 
     Examples
     --------
-    >>> read_classes("cat, bird").names
+    >>> read_classes("cat, bird")[0].names
     ('cat', 'bird')
     """
-    if isinstance(given, str) and given.endswith(".txt"):
-        if not Path(given).is_file():
-            msg = f"no list of classes at {given}; give names instead, with commas between them"
-            raise PromptError(msg)
-        names = [line for line in read_lines(Path(given)) if line and not line.startswith("#")]
+    if isinstance(given, Mapping):
+        listed = {
+            str(name): (texts,) if isinstance(texts, str) else tuple(texts)
+            for name, texts in given.items()
+        }
+        return Classes(tuple(listed), level=level), listed
+    path = Path(given) if isinstance(given, str) else None
+    if path is not None and path.suffix.lower() in TABLE_SUFFIXES:
+        return _read_class_table(_need_file(path), level)
+    if path is not None and path.suffix.lower() == ".txt":
+        lines = read_lines(_need_file(path))
+        names = [line for line in lines if line and not line.startswith("#")]
     else:
         names = split_names(given)
     twice = [name for name, n in collections.Counter(names).items() if n > 1]
@@ -107,7 +133,45 @@ def read_classes(given: str | Sequence[str]) -> Classes:
         msg = f"the class {twice[0]!r} is named twice" if twice else "no class is named"
         msg += "; name each once, such as --classes cat,bird,bear"
         raise PromptError(msg)
-    return Classes(tuple(names))
+    return Classes(tuple(names), level=level), {name: (name,) for name in names}
+
+
+def _need_file(path: Path) -> Path:
+    if not path.is_file():
+        msg = f"no list of classes at {path}; give names instead, with commas between them"
+        raise PromptError(msg)
+    return path
+
+
+def _read_class_table(path: Path, level: str) -> tuple[Classes, Phrases]:
+    frame = read_table(path)
+    spelt = {str(name).strip().lower(): name for name in frame.columns}
+    class_column = next((spelt[one] for one in _CLASS_COLUMNS if one in spelt), None)
+    if class_column is None:
+        msg = f"{path} has no column class among {', '.join(map(str, frame.columns))}; name one so"
+        raise PromptError(msg)
+    text_column = next((spelt[one] for one in _TEXT_COLUMNS if one in spelt), None)
+    if text_column is None and str(class_column).strip().lower() == "bin":
+        text_column = next((name for name in frame.columns if name != class_column), None)
+    names = write_cells(frame[class_column])
+    if (names == "").any():
+        line = int((names == "").argmax()) + 2
+        msg = f"{path} line {line}: no class in column {class_column!r}; fill it in"
+        raise PromptError(msg)
+    texts = names if text_column is None else write_cells(frame[text_column])
+    labels = read_labels(frame.drop(columns=[class_column]))
+    lineages = labels[[rank.value for rank in RANKS]].itertuples(index=False, name=None)
+    phrases: dict[str, list[str]] = {}
+    taxa: dict[str, list[Taxon]] = {}
+    for name, text, lineage in zip(names, texts, lineages, strict=True):
+        found = [one.strip() for one in text.split("|") if one.strip()] or [name]
+        phrases.setdefault(name, []).extend(found)
+        taxa.setdefault(name, []).extend([Taxon(tuple(lineage))] if any(lineage) else [])
+    meant = tuple(map(tuple, taxa.values())) if any(taxa.values()) else ()
+    return (
+        Classes(tuple(phrases), level=level, meant=meant),
+        {name: tuple(dict.fromkeys(texts)) for name, texts in phrases.items()},
+    )
 
 
 def find_known_taxa(

@@ -12,7 +12,7 @@ from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Classes, Texts
 from bioprobe.task.task import Task
 from bioprobe.types import Settings
-from bioprobe.zeroshot.zeroshot import zeroshot
+from bioprobe.zeroshot.zeroshot import zeroshot, zeroshot_named
 
 
 class ZeroShot:
@@ -59,9 +59,8 @@ class AskedTexts:
 
     def ask(self, view: View, k: int = 5) -> Predictions:
         """Label the images of a view."""
-        prompts = PromptSet(self.classes.taxonomy, self.texts.text_type, self.texts.templates)
         rank = self.classes.rank
         if rank is None:
-            msg = "classes that are no taxa are not asked by a task"
-            raise ProbeError(msg)
+            return zeroshot_named(view, self.classes, self.texts, k=k)
+        prompts = PromptSet(self.classes.taxonomy, self.texts.text_type, self.texts.templates)
         return zeroshot(view, prompts, self.texts.encode_text, rank=rank, k=k)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,11 @@ from bioprobe.store.view import View
 from bioprobe.task.decisions import Decisions, back_off_rows
 from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.scores import Pool, find_top_pooled
-from bioprobe.task.target import Classes
+from bioprobe.task.target import Classes, Texts
 from bioprobe.taxonomy import RANKS, Rank
-from bioprobe.types import Vectors
+from bioprobe.types import Rows, Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts, list_examples
 from bioprobe.zeroshot.seen_offset import SeenOffset
-
-if TYPE_CHECKING:
-    pass
-
 
 # Bounds the memory of the scores: 32 million of them are 128 MB.
 _SCORES_AT_ONCE = 32_000_000
@@ -161,27 +157,25 @@ def zeroshot_rolled_up(
 
 
 def zeroshot_named(
-    asked: EmbeddingStore | View,
-    classes: Classes,
-    templates: Sequence[str],
-    encode_text: Callable[[Sequence[str]], Vectors],
-    *,
-    k: int = 5,
+    asked: EmbeddingStore | View, classes: Classes, texts: Texts, *, k: int = 5
 ) -> Predictions:
-    """Label the images of a store by names that are no taxa, written as they are.
+    """Label the images of a store by classes that are no taxa.
 
     Parameters
     ----------
     asked : EmbeddingStore or View
         Whose vectors are asked.
     classes : Classes
-        Without taxa.
-    templates : sequence of str
-        Each holds ``{}`` once.
-    encode_text : callable
-        As in :func:`zeroshot`.
+        Without taxa of a rank.
+    texts : Texts
+        How they are written: the phrases of each, or its name.
     k : int
         Answers an image, ≥ 1; no more than there are classes.
+
+    Returns
+    -------
+    Predictions
+        Scores are probabilities, as :func:`find_top_named` says.
 
     Raises
     ------
@@ -189,25 +183,74 @@ def zeroshot_named(
         If no image is left.
     """
     view = View.of(asked)
-    scale = view.manifest.logit_scale
-    vectors = embed_named(classes, templates, encode_text)
-    ask = partial(find_top_classes, classes=vectors, k=k, logit_scale=scale)
+    phrases = texts.list_phrases(classes)
+    ask = partial(find_top_named, *embed_phrases(phrases, texts.templates, texts.encode_text), k=k,
+                  logit_scale=texts.logit_scale)  # fmt: skip
     top, scores = answer_in_chunks(view, ask)
-    options = {
-        "classes": list(classes.names), "n_classes": len(classes), "templates": list(templates),
-        "logit_scale": scale,
+    options: dict[str, Any] = {
+        "classes": list(classes.names), "n_classes": len(classes),
+        "templates": list(texts.templates), "logit_scale": texts.logit_scale,
+        **({"level": classes.level} if classes.level else {}),
+        **({"phrases": [list(one) for one in phrases]} if texts.phrases else {}),
     }  # fmt: skip
     return Predictions(view.images, view.rows, classes, top, scores, view.describe(options))
 
 
-def embed_named(
-    classes: Classes,
+def embed_phrases(
+    phrases: Sequence[Sequence[str]],
     templates: Sequence[str],
     encode_text: Callable[[Sequence[str]], Vectors],
-) -> Vectors:
-    """Embed classes that are no taxa by their names, shape (n_classes, dim), unit rows."""
-    texts = [[one.replace("{}", name) for one in templates] for name in classes.names]
-    return embed_means(texts, encode_text)
+) -> tuple[Vectors, Rows]:
+    """Embed the texts of classes, each averaged over the templates.
+
+    Parameters
+    ----------
+    phrases : sequence of sequence of str
+        One text at least a class.
+    templates : sequence of str
+        Each holds ``{}`` once.
+    encode_text : callable
+        As in :func:`zeroshot`.
+
+    Returns
+    -------
+    texts : ndarray of float32, shape (n_texts, dim), unit rows
+    classes : ndarray of int64, shape (n_texts,)
+        Class of each, ascending.
+    """
+    written = [[one.replace("{}", text) for one in templates] for of in phrases for text in of]
+    classes = np.repeat(np.arange(len(phrases)), [len(of) for of in phrases])
+    return embed_means(written, encode_text), classes.astype(np.int64)
+
+
+def find_top_named(
+    texts: Vectors, classes: Rows, vectors: Vectors, *, k: int, logit_scale: float
+) -> tuple[Rows, Scores]:
+    """Find the k most probable classes of each vector.
+
+    The probability of a class is the sum of those of its texts, softmax over the texts of all
+    classes: the mean of different animals' texts is no animal.
+
+    Parameters
+    ----------
+    texts, classes
+        As :func:`embed_phrases` returns them.
+    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    k : int
+        Answers, ≥ 1; no more than there are classes come back.
+    logit_scale : float
+        Factor from cosine similarity to logits.
+
+    References
+    ----------
+    pybioclip, ``CustomLabelsBinningClassifier``.
+    """
+    if len(np.unique(classes)) == len(classes):
+        return find_top_classes(vectors, texts, k=k, logit_scale=logit_scale)
+    return find_top_pooled(
+        vectors, texts, np.arange(len(classes)), classes, k=k, logit_scale=logit_scale,
+        pool=Pool.SUM,
+    )  # fmt: skip
 
 
 def describe_question(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bioprobe as bp
 from bioprobe.cli.app import run
 from bioprobe.evaluation import list_evaluations, read_evaluation
 from bioprobe.splits import make_split, write_split
@@ -177,3 +178,71 @@ def test_what_leaks_into_the_test_part_is_warned_of(
                                                                "leakage": leaks}))  # fmt: skip
     assert run([*QUICK, "--methods", "centroid"]) == 0
     assert "WARNING: burst: 2 test images" in capsys.readouterr().err
+
+
+@pytest.fixture
+def of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a store of vectors of two classes that overlap, with a split."""
+    random = np.random.default_rng(0)
+    positive = np.arange(120) % 3 == 0
+    vectors = random.normal(size=(120, 4)) + np.outer(positive, [1.5, 0, 0, 0])
+    table = {"kingdom": np.where(positive, "yes", "no").tolist()}
+    made = bp.from_vectors(vectors, table, model="mine", store=tmp_path / "two")
+    made.split("kingdom", fractions="0.5,0.2,0.3")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIOPROBE_STORE", "two")
+    return tmp_path / "two"
+
+
+TWO = ["evaluate", "--level", "kingdom", "--methods", "knn,centroid", "--n-resamples", "50"]
+
+
+@pytest.mark.usefixtures("of_two")
+def test_the_table_of_two_classes_has_the_figures_of_the_positive_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run([*TWO, "--format", "csv"]) == 0
+    captured = capsys.readouterr()
+    table = pd.read_csv(io.StringIO(captured.out))
+    for name in ("precision", "recall", "f1", "specificity", "auroc", "average_precision"):
+        inside = (table[f"{name}_low"] <= table[name]) & (table[name] <= table[f"{name}_high"])
+        assert inside.all()
+        assert table[name].between(0.05, 1).all()
+    said = " ".join(captured.err.split())
+    assert "positive class: yes, it reads as a yes (of yes 20, no 40 training images)" in said
+    assert "say another with --positive" in said
+    assert "knn: precision 0." in said
+
+
+@pytest.mark.usefixtures("of_two")
+def test_a_narrow_terminal_shows_the_positive_class_first(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*TWO, "--format", "table"]) == 0
+    first = capsys.readouterr().out.splitlines()[0].split()
+    assert first == [
+        "method", "precision", "recall", "f1", "specificity", "auroc", "average_precision",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("of_two")
+def test_the_positive_class_is_the_one_that_was_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*TWO, "--format", "csv"]) == 0
+    default = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert run([*TWO, "--format", "csv", "--positive", "no"]) == 0
+    captured = capsys.readouterr()
+    other = pd.read_csv(io.StringIO(captured.out))
+    assert other["recall"].tolist() == default["specificity"].tolist()
+    assert "positive class: no, as given" in captured.err
+    assert "another with" not in captured.err
+    assert run([*TWO, "--positive", "maybe"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "one of the two classes, 'yes' or 'no'; got 'maybe'" in said
+
+
+@pytest.mark.usefixtures("split_store")
+def test_a_positive_class_of_many_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*QUICK, "--methods", "centroid", "--positive", "Carnivora"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--positive says which of two classes is looked for, and there are" in said

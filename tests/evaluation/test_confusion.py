@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bioprobe.evaluation.mistakes import Confusion, count_confusion, find_confused_pairs, keep_met
-from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.task.target import Classes
+from bioprobe.taxonomy import Rank, Taxon
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "species")
 
@@ -18,13 +19,13 @@ LYNX = _taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Lynx 
 WOLF = _taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Canidae", "Canis lupus")
 CARP = _taxon("Animalia", "Chordata", "", "", "Cyprinidae", "Cyprinus carpio")
 OAK = _taxon("Plantae", "Tracheophyta", "", "", "Fagaceae", "Quercus robur")
-CLASSES = Taxonomy((LION, LYNX, WOLF, CARP, OAK))
+CLASSES = Classes.of((LION, LYNX, WOLF, CARP, OAK), Rank.SPECIES)
 
 
 def _confuse() -> Confusion:
     truth = np.array([0, 0, 0, 0, 1, 1, 2, 3, 4, -1])
     answers = np.array([0, 1, 1, 2, 1, 0, 2, 0, 0, 3])
-    return count_confusion(truth, answers, CLASSES, Rank.SPECIES)
+    return count_confusion(truth, answers, CLASSES)
 
 
 def test_rows_are_the_truth_and_columns_the_answers() -> None:
@@ -76,16 +77,16 @@ def test_the_table_lists_what_occurs() -> None:
 
 def test_pairs_come_with_what_they_share() -> None:
     first, *rest = find_confused_pairs(_confuse())
-    assert (first.truth, first.answer, first.positions) == (LION, LYNX, (0, 1))
+    assert (first.truth, first.answer, first.positions) == ("Panthera leo", "Lynx lynx", (0, 1))
     assert (first.n_images, first.fraction) == (2, 0.5)
     assert first.ancestor is not None
     # From species past genus, of which nothing is said, to family.
     assert (first.ancestor.name, first.height) == ("Felidae", 2)
     found = {(pair.truth, pair.answer): pair for pair in rest}
-    carp = found[CARP, LION]
+    carp = found["Cyprinus carpio", "Panthera leo"]
     assert carp.ancestor is not None
     assert (carp.ancestor.name, carp.height) == ("Chordata", 5)
-    oak = found[OAK, LION]
+    oak = found["Quercus robur", "Panthera leo"]
     assert (oak.ancestor, oak.height) == (None, 7)
 
 
@@ -94,19 +95,19 @@ def test_of_equally_many_the_greater_fraction_comes_first(n_pairs: int) -> None:
     pairs = find_confused_pairs(_confuse(), n_pairs)
     found = [(pair.truth, pair.answer, pair.n_images, pair.fraction) for pair in pairs]
     every = [
-        (LION, LYNX, 2, 0.5),
-        (CARP, LION, 1, 1.0),
-        (OAK, LION, 1, 1.0),
-        (LYNX, LION, 1, 0.5),
-        (LION, WOLF, 1, 0.25),
+        ("Panthera leo", "Lynx lynx", 2, 0.5),
+        ("Cyprinus carpio", "Panthera leo", 1, 1.0),
+        ("Quercus robur", "Panthera leo", 1, 1.0),
+        ("Lynx lynx", "Panthera leo", 1, 0.5),
+        ("Panthera leo", "Canis lupus", 1, 0.25),
     ]
     assert found == every[:n_pairs]
 
 
 def test_without_images_nothing_is_confused() -> None:
     none = np.zeros(0, dtype=np.int64)
-    for classes in (CLASSES, Taxonomy(())):
-        confusion = count_confusion(none, none, classes, Rank.SPECIES)
+    for classes in (CLASSES, Classes.of((), Rank.SPECIES)):
+        confusion = count_confusion(none, none, classes)
         assert find_confused_pairs(confusion) == []
         assert len(confusion.to_frame()) == 0
         assert confusion.collapse(Rank.FAMILY).counts.sum() == 0
@@ -126,8 +127,15 @@ def test_what_was_not_met_changes_no_pair() -> None:
     pairs = [
         [(p.truth, p.answer, p.n_images, p.height) for p in find_confused_pairs(confusion)]
         for confusion in (
-            count_confusion(truth, answers, CLASSES, Rank.SPECIES),
-            count_confusion(*keep_met(truth, answers, CLASSES), Rank.SPECIES),
+            count_confusion(truth, answers, CLASSES),
+            count_confusion(*keep_met(truth, answers, CLASSES)),
         )
     ]
-    assert pairs[0] == pairs[1] == [(LION, LYNX, 1, 2), (LION, CARP, 1, 5)]
+    assert (
+        pairs[0]
+        == pairs[1]
+        == [
+            ("Panthera leo", "Lynx lynx", 1, 2),
+            ("Panthera leo", "Cyprinus carpio", 1, 5),
+        ]
+    )

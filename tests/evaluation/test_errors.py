@@ -8,18 +8,19 @@ import pytest
 
 from bioprobe.evaluation.mistakes import count_confusion, explain_pairs, tabulate_classes
 from bioprobe.store import EmbeddingStore
-from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+from bioprobe.task.target import Classes
+from bioprobe.taxonomy import Rank, Taxon
 
 NAMES = ("Canidae", "Felidae", "Ursidae", "Mustelidae")
-CLASSES = Taxonomy(
-    tuple(Taxon.from_names({"order": "Carnivora", "family": name}) for name in NAMES)
+CLASSES = Classes.of(
+    (Taxon.from_names({"order": "Carnivora", "family": name}) for name in NAMES), Rank.FAMILY
 )
 
 
 def test_each_class_has_its_own_figures_worst_first() -> None:
     truth = np.array([0, 0, 0, 0, 1, 1])
     answers = np.array([0, 1, 1, 2, 1, 1])
-    frame = tabulate_classes(count_confusion(truth, answers, CLASSES, Rank.FAMILY))
+    frame = tabulate_classes(count_confusion(truth, answers, CLASSES))
     # Canidae: 1 of 4, the only answer is right. Felidae: 2 of 2, of 4 answers 2 are right. Ursidae
     # has an answer but no image. Mustelidae was not met.
     assert frame["class"].tolist() == ["Canidae", "Felidae", "Ursidae"]
@@ -35,7 +36,7 @@ def test_each_class_has_its_own_figures_worst_first() -> None:
 
 def test_without_classes_the_table_is_empty() -> None:
     none = np.zeros(0, dtype=np.int64)
-    frame = tabulate_classes(count_confusion(none, none, Taxonomy(()), Rank.FAMILY))
+    frame = tabulate_classes(count_confusion(none, none, Classes.of((), Rank.FAMILY)))
     assert len(frame) == 0
     assert "confused_with" in frame
 
@@ -63,12 +64,12 @@ def test_a_pair_is_shown_by_its_surest_mistakes_and_their_nearest_training_image
     rows = np.array([6, 8, 4, 9])
     truth, answers = np.array([0, 0, 0, 1]), np.array([1, 1, 0, 0])
     confidence = np.array([0.6, 0.9, 0.7, 0.8])
-    confusion = count_confusion(truth, answers, CLASSES, Rank.FAMILY)
+    confusion = count_confusion(truth, answers, CLASSES)
     first, second = explain_pairs(
         store, confusion, rows, truth, answers, confidence, np.array([0, 1, 2, 3, 5]),
         n_neighbors=2,
     )  # fmt: skip
-    assert (first.pair.truth.name, first.pair.answer.name) == ("Canidae", "Felidae")
+    assert (first.pair.truth, first.pair.answer) == ("Canidae", "Felidae")
     assert [(mistake.row, mistake.probability) for mistake in first.mistakes] == [
         (8, 0.9), (6, 0.6),
     ]  # fmt: skip
@@ -83,7 +84,7 @@ def test_a_pair_is_shown_by_its_surest_mistakes_and_their_nearest_training_image
 def test_numbers_of_pairs_mistakes_and_neighbors_are_limits(store: EmbeddingStore) -> None:
     rows = np.array([6, 8, 9])
     truth, answers = np.array([0, 0, 1]), np.array([1, 1, 0])
-    confusion = count_confusion(truth, answers, CLASSES, Rank.FAMILY)
+    confusion = count_confusion(truth, answers, CLASSES)
     ask = (store, confusion, rows, truth, answers, np.array([0.5, 0.6, 0.7]), np.array([0, 1]))
     (evidence,) = explain_pairs(*ask, n_pairs=1, n_mistakes=1, n_neighbors=5)
     assert len(evidence.mistakes) == 1
@@ -93,7 +94,7 @@ def test_numbers_of_pairs_mistakes_and_neighbors_are_limits(store: EmbeddingStor
 
 def test_an_image_is_no_neighbor_of_its_own(store: EmbeddingStore) -> None:
     truth, answers = np.array([0]), np.array([1])
-    confusion = count_confusion(truth, answers, CLASSES, Rank.FAMILY)
+    confusion = count_confusion(truth, answers, CLASSES)
     (evidence,) = explain_pairs(
         store, confusion, np.array([4]), truth, answers, np.array([0.5]), np.array([3, 4, 6])
     )
@@ -102,7 +103,7 @@ def test_an_image_is_no_neighbor_of_its_own(store: EmbeddingStore) -> None:
 
 def test_what_was_held_out_with_an_image_is_no_neighbor_of_it(store: EmbeddingStore) -> None:
     truth, answers = np.array([0, 0]), np.array([1, 1])
-    confusion = count_confusion(truth, answers, CLASSES, Rank.FAMILY)
+    confusion = count_confusion(truth, answers, CLASSES)
     # Rows 4 and 5 are of one fold; 9 is of none, as row 0 is, which always trains.
     folds = np.array([-1, 0, 0, 0, 1, 1, 0, 0, 0, -1])
     (evidence,) = explain_pairs(

@@ -137,7 +137,7 @@ def test_unknown_names_are_named(opened: bp.Store, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("Panthera leo\n")
     with pytest.raises(bp.PromptError, match=r"no taxon in .* has a name at family"):
         opened.zeroshot("family", taxa=tmp_path / "list.txt")
-    with pytest.raises(bp.TaxonomyError, match="'clan' is not a rank"):
+    with pytest.raises(bp.SelectionError, match="no rank and no column 'clan'"):
         opened.zeroshot("clan")
 
 

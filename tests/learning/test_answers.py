@@ -21,7 +21,7 @@ from bioprobe.taxonomy import Rank
 
 
 def _label(store: EmbeddingStore) -> Classes:
-    return label_rows(store.images, store.rows, Rank.FAMILY).classes
+    return label_rows(store.images, store.rows, Target.of("family")).classes
 
 
 def _gather(

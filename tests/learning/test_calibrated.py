@@ -66,7 +66,7 @@ def _split(parts: str = "train validation test") -> Split:
 def _fit(store: EmbeddingStore, split: Split) -> tuple[FittedProbe, HeldOutAnswers]:
     # A scale of 40 makes it far too sure.
     probe = fit_probe(Task.of(store, Rank.SPECIES, split=split), "centroid", {"scale": 40.0})
-    return probe, answer_held_out(Task.of(store, probe.rank, split=split), probe, probe.kind)
+    return probe, answer_held_out(Task.of(store, probe.level, split=split), probe, probe.kind)
 
 
 def test_answers_of_validation_are_those_of_the_probe(filled: EmbeddingStore) -> None:
@@ -102,7 +102,7 @@ def test_a_class_left_out_is_of_no_class_and_has_no_probability(filled: Embeddin
     split = _split()
     probe, plain = _fit(filled, split)
     more = answer_held_out(
-        Task.of(filled, probe.rank, split=split), probe, probe.kind, left_out_fraction=0.2
+        Task.of(filled, probe.level, split=split), probe, probe.kind, left_out_fraction=0.2
     )
     added = to_probabilities(more.logits[len(plain.truth) :])
     assert (more.truth[len(plain.truth) :] == -1).all()
@@ -111,7 +111,7 @@ def test_a_class_left_out_is_of_no_class_and_has_no_probability(filled: Embeddin
     assert np.allclose(added.sum(axis=1), 1, atol=1e-5)
     with pytest.raises(ProbeError, match="in \\[0, 1\\), got 1"):
         answer_held_out(
-            Task.of(filled, probe.rank, split=split), probe, probe.kind, left_out_fraction=1.0
+            Task.of(filled, probe.level, split=split), probe, probe.kind, left_out_fraction=1.0
         )
 
 
@@ -203,7 +203,7 @@ def test_without_a_calibrator_every_kind_answers_as_it_did(
 ) -> None:
     settings = {"C": 10.0} if kind in {"linear", "hierarchical"} else {}
     probe = fit_probe(Task.of(filled, Rank.SPECIES, split=_split()), kind, settings)
-    answers = answer_held_out(Task.of(filled, probe.rank, split=_split()), probe, probe.kind)
+    answers = answer_held_out(Task.of(filled, probe.level, split=_split()), probe, probe.kind)
     plain = fit_calibration(answers).without_calibrator().apply(probe)
     vectors = filled.read_vectors()
     assert np.allclose(plain.predict_vectors(vectors), probe.predict_vectors(vectors), atol=1e-5)

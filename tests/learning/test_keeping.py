@@ -66,7 +66,7 @@ def test_a_probe_that_is_read_again_answers_the_same(filled: EmbeddingStore, kin
     again = read_probe(filled, "mine")
     vectors = filled.read_vectors()
     assert np.array_equal(again.predict_vectors(vectors), probe.predict_vectors(vectors))
-    for field in ("classes", "rank", "settings", "encoder", "held_out", "rows_hash", "n_rows"):
+    for field in ("classes", "level", "settings", "encoder", "held_out", "rows_hash", "n_rows"):
         assert getattr(again, field) == getattr(probe, field), field
     assert again.taught is not None
     assert probe.taught is not None
@@ -267,12 +267,12 @@ def test_homonyms_are_two_classes_and_holes_are_completed(tmp_path: Path) -> Non
     )
     encoder = Fingerprint(model="plain", weights_sha256="a" * 64, backend="numpy")
     store = EmbeddingStore.create(tmp_path / "store", encoder, dim=4).append(frame, np.eye(4))
-    labelled = label_rows(store.images, np.arange(4), Rank.GENUS)
+    labelled = label_rows(store.images, np.arange(4), Target.of("genus", "kingdom"))
     assert list(labelled.classes.names) == [
         "Morus (Animalia, Sulidae)",
         "Morus (Plantae, Moraceae)",
     ]
     assert labelled.positions.tolist() == [0, 1, 0, -1]
-    chain = labelled.chain(Target(Rank.GENUS, Rank.KINGDOM))
+    chain = labelled.chain
     assert chain[2].tolist() == ["Animalia", "", "", "", "Sulidae", "Morus (Animalia, Sulidae)"]
     assert chain[3].tolist() == ["Animalia", "", "", "", "", ""]

@@ -51,7 +51,9 @@ def test_ridge_has_the_scores_of_scikit_learn_times_one_factor(
 ) -> None:
     vectors, y = _draw(n, 48, n_classes)
     asked, _ = _draw(200, 48, n_classes, seed=1)
-    reference = RidgeClassifier(alpha=alpha).fit(vectors.astype(np.float64), y)
+    reference = RidgeClassifier(alpha=alpha, class_weight="balanced").fit(
+        vectors.astype(np.float64), y
+    )
     probe = RidgeProbe(alpha).fit(vectors, y)
     assert probe.predict(asked).tolist() == reference.predict(asked).tolist()
     scores = reference.decision_function(asked)
@@ -64,15 +66,15 @@ def test_ridge_has_the_scores_of_scikit_learn_times_one_factor(
 
 def test_the_factor_of_ridge_is_fitted_on_scores_of_rows_left_out() -> None:
     vectors, y = _draw(60, 8, 3)
+    truth = np.unique(y, return_inverse=True)[1]
     left_out = np.vstack(
         [
-            RidgeClassifier(alpha=0.5)
+            RidgeClassifier(alpha=0.5, class_weight="balanced")
             .fit(np.delete(vectors, row, axis=0).astype(np.float64), np.delete(y, row))
             .decision_function(vectors[row : row + 1])
             for row in range(len(vectors))
         ]
     )
-    truth = np.unique(y, return_inverse=True)[1]
     scale = RidgeProbe(0.5).fit(vectors, y).scale_
 
     def measure(factor: float) -> float:
@@ -149,6 +151,61 @@ def test_more_dimensions_than_rows_and_no_regularisation_stay_finite(
     vectors, y = _draw(6, 40, 3)
     probe = kind(0.0).fit(vectors, y)
     assert np.isfinite(probe.decision_function(vectors)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "sizes", [[1] * 30, [2] * 30, [3] * 15 + [1] * 15, [30] * 5 + [1] * 25, [1, 2] * 15]
+)
+def test_small_classes_are_not_lost_to_larger_ones(
+    kind: type[LdaProbe | RidgeProbe], sizes: list[int]
+) -> None:
+    random = np.random.default_rng(0)
+    means = random.normal(size=(30, 64))
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+
+    def draw(labels: npt.NDArray[np.int64]) -> Vectors:
+        vectors = means[labels] + 0.05 * random.normal(size=(len(labels), 64))
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors, dtype=np.float32)
+
+    labels, asked = np.repeat(np.arange(30), sizes), np.repeat(np.arange(30), 4)
+    vectors = draw(labels)
+    for value in (*kind.values[::5], 1.0):
+        probe = kind(value).fit(vectors, labels)
+        answers = draw(asked)
+        assert (probe.predict(answers) == asked).mean() > 0.97, value
+        own = probe.predict_proba(answers)[np.arange(len(asked)), asked]
+        assert -np.log(np.maximum(own, 1e-9)).mean() < np.log(30), value
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("n_each", [1, 2])
+def test_without_scatter_within_classes_lda_is_the_nearest_mean(
+    shrinkage: float, n_each: int
+) -> None:
+    vectors, _ = _draw(20, 16, 20)
+    labels = np.arange(20).repeat(n_each)
+    probe = LdaProbe(shrinkage).fit(vectors.repeat(n_each, axis=0), labels)
+    asked, _ = _draw(50, 16, 20, seed=3)
+    distances = np.linalg.norm(asked[:, np.newaxis] - vectors, axis=2)
+    assert probe.predict(asked).tolist() == distances.argmin(axis=1).tolist()
+
+
+def test_identical_rows_of_several_classes_are_answered_evenly() -> None:
+    same = np.tile(np.array([0.6, 0.8], dtype=np.float32), (6, 1))
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    for kind in KINDS:
+        found = kind().fit(same, labels).predict_proba(same)
+        np.testing.assert_allclose(found, 1 / 3, atol=1e-6)
+
+
+def test_sums_of_weighted_rows_are_those_of_repeated_ones() -> None:
+    vectors, y = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), np.array([0, 1, 0])
+    weighted = Sums.of(vectors, y, 2, np.array([2.0, 1, 3]))
+    repeated = Sums.of(vectors.repeat([2, 1, 3], axis=0), y.repeat([2, 1, 3]), 2)
+    for name in ("counts", "totals", "gram", "scatter_within"):
+        np.testing.assert_allclose(getattr(weighted, name), getattr(repeated, name))
 
 
 def test_sums_of_a_part_come_off_the_total() -> None:

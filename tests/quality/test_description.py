@@ -35,7 +35,8 @@ def store(make_store: Callable[..., EmbeddingStore], encoder: Any) -> EmbeddingS
 
 
 def test_classes_are_counted_with_their_imbalance(store: EmbeddingStore) -> None:
-    counts = describe_images(store).at(Rank.FAMILY)
+    counts = describe_images(store, "family").listed
+    assert counts is not None
     assert counts.names == ("Felidae", "Canidae", "Ursidae")
     assert counts.n_images.tolist() == [4, 2, 1]
     assert counts.n_missing == 1
@@ -101,7 +102,7 @@ def test_rare_species_are_as_even_as_their_table_says(
     found = describe_images(make_store(encoder).append(frame, vectors))
     assert found.n_images == 11983
     assert found.to_frame()["n_classes"].tolist() == [1, 5, 15, 85, 202, 316, 400]
-    phyla = found.at(Rank.PHYLUM)
+    phyla = found.ranks[Rank.PHYLUM.depth]
     assert phyla.n_images.tolist() == [9952, 951, 810, 210, 60]
     assert phyla.imbalance == pytest.approx(165.87, abs=0.01)
     assert found.n_copies == 0

@@ -12,8 +12,11 @@ from bioprobe.report.plots import (
     plot_confusion,
     plot_intervals,
     plot_label_efficiency,
+    plot_precision_recall,
     plot_reliability,
     plot_risk_coverage,
+    plot_roc,
+    plot_thresholds,
 )
 
 ENDS = np.array([0.2, 0.6, 0.9])
@@ -68,3 +71,23 @@ def test_a_class_without_images_is_an_empty_row_of_the_matrix() -> None:
 
 def test_the_same_numbers_give_the_same_bytes() -> None:
     assert plot_reliability([CURVE]) == plot_reliability([CURVE])
+
+
+def test_operating_curves_are_named_with_the_class_and_chance() -> None:
+    curves = [Curve("linear, AUROC 0.900", ENDS, ENDS), Curve("knn, AUROC 0.800", ENDS, ENDS)]
+    points = [(0.1, 0.8), (0.2, float("nan"))]
+    for text in (
+        _read(plot_roc(curves, points, label="yes")),
+        _read(plot_precision_recall(curves, points, 0.3, label="yes")),
+    ):
+        assert "linear, AUROC 0.900" in text
+        assert "knn, AUROC 0.800" in text
+        assert "chance" in text
+        assert "recall of yes" in text
+
+
+def test_the_chosen_threshold_is_marked_and_nothing_where_none_was() -> None:
+    curves = [Curve("precision", ENDS, ENDS), Curve("share flagged", ENDS, ENDS)]
+    assert "chosen: 0.31" in _read(plot_thresholds(curves, [0.31]))
+    assert "chosen: 0.31 to 0.44" in _read(plot_thresholds(curves, [0.44, 0.31]))
+    assert "chosen" not in _read(plot_thresholds(curves, []))

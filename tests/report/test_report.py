@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
 import re
 from pathlib import Path
@@ -15,7 +16,7 @@ from bioprobe.index import NeighborIndex
 from bioprobe.report import find_newest, write_report
 from bioprobe.report.data import find_training
 from bioprobe.report.report import describe_report
-from bioprobe.splits import make_split, read_split, write_split
+from bioprobe.splits import Split, make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.task.task import Task
@@ -207,4 +208,75 @@ def test_methods_are_compared_by_the_calibration_error_after_scaling(
         ),
     )
     assert unscaled.best_calibrated is None
-    assert describe_report(store, unscaled)["methods"]["rows"][0]["cells"][column]["value"] == ""
+    assert "ECE calibrated" not in describe_report(store, unscaled)["methods"]["columns"]
+
+
+def _judge_orders(store: EmbeddingStore, split: Split | None = None) -> Evaluation:
+    """Return an evaluation of two classes, Carnivora and the rarer Artiodactyla."""
+    task = Task.of(store, Rank.ORDER, split=split or read_split(store))
+    return evaluate(task, ["centroid", "knn"], n_resamples=20)
+
+
+def test_two_classes_have_their_curves_and_the_threshold(store: EmbeddingStore) -> None:
+    found = _judge_orders(store)
+    said = describe_report(store, found)["positive"]
+    assert (said["name"], said["other"]) == ("Artiodactyla", "Carnivora")
+    assert said["said"].startswith("Positive class: Artiodactyla, the rarer one")
+    assert [row["method"] for row in said["rows"]] == ["centroid", "knn"]
+    for row, result in zip(said["rows"], found.results, strict=True):
+        shown = [cell["value"] for cell in row["cells"]]
+        assert shown[1] == f"{result.metrics['recall'].estimate:.3f}"
+    curves = [_decode(said[name]) for name in ("roc", "precision_recall", "thresholds")]
+    auroc = found.find("knn").metrics["auroc"].estimate
+    assert f"knn, AUROC {auroc:.3f}" in curves[0]
+    assert "centroid, average precision " in curves[1]
+    assert all(name in curves[2] for name in ("precision", "recall", "F1", "share flagged"))
+    assert "chosen: " in curves[2]
+    assert {row["chosen_on"] for row in said["at_threshold"]} == {"cross-validation"}
+
+
+def test_the_page_of_two_classes_says_what_the_figures_are(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    page = _write(store, _judge_orders(store), tmp_path / "two.html")
+    assert "How well is Artiodactyla told from Carnivora?" in page
+    assert "chosen on pictures that are not judged (cross-validation)" in page
+    assert "of those that it calls so, " in page
+
+
+def test_without_other_pictures_no_threshold_is_recommended(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    found = _judge_orders(store)
+    alone = [dataclasses.replace(one, thresholds=()) for one in found.results]
+    without = dataclasses.replace(found, results=tuple(alone))
+    said = describe_report(store, without)["positive"]
+    assert "share flagged" in _decode(said["thresholds"])
+    assert "chosen" not in _decode(said["thresholds"])
+    page = _write(store, without, tmp_path / "two.html")
+    assert "No threshold is recommended" in page
+
+
+def test_a_class_without_a_test_picture_has_no_curve_and_is_said(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    split = read_split(store)
+    parts = split.parts.copy()
+    rare = store.images.labels(Rank.ORDER) == "Artiodactyla"
+    parts[rare & (parts == "test")] = ""
+    found = _judge_orders(store, dataclasses.replace(split, parts=parts))
+    said = describe_report(store, found)["positive"]
+    assert said["roc"] is None
+    page = _write(store, found, tmp_path / "two.html")
+    assert "no judged image is Artiodactyla" in page
+    assert "not defined" in page
+
+
+def test_more_than_two_classes_have_no_positive_one(
+    store: EmbeddingStore, evaluation: Evaluation
+) -> None:
+    assert describe_report(store, evaluation)["positive"] is None
+
+
+def _decode(url: str) -> str:
+    return base64.b64decode(url.partition(",")[2]).decode("utf-8")

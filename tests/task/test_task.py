@@ -186,7 +186,7 @@ def test_a_homonym_is_wrong_by_every_rule() -> None:
 def test_a_chain_begins_no_lower_than_it_ends() -> None:
     with pytest.raises(MisuseError, match="ends at class begins there or above, got --from family"):
         Target.of("class", "family")
-    assert Target.of("class", "class").first is Rank.CLASS
+    assert Target.of("class", "class").chain == ("class",)
 
 
 def test_a_task_written_in_other_words_is_labelled_once(
