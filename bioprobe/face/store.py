@@ -236,11 +236,13 @@ def embed(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
         advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
-    said = (*_describe_run(summary, Path(store), prune=prune), *table.notes)
+    told = _describe_run(summary, Path(store), prune=prune, n_lost=len(table.reasons))
+    said = (*told, *table.notes)
     filled_store = EmbeddingStore.open(store)
     if is_new and not len(filled_store):
         filled_store.discard(keeps_folder=had_folder)
-        why = "; ".join([_tell_reasons(summary), *map(str, table.notes)])
+        problems = [str(note) for note in table.notes if note.kind == PROBLEM]
+        why = "; ".join(problems or [_tell_reasons(summary)])
         msg = f"none of {summary.n_images:,} images can be read, so that no store was made: {why}"
         raise SourceError(msg)
     view = View.all(filled_store)
@@ -304,7 +306,7 @@ def pictures(
 open.__module__ = embed.__module__ = pictures.__module__ = "bioprobe"
 
 
-def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool) -> list[Note]:
+def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: int) -> list[Note]:
     said = [
         Note(
             f"{summary.n_embedded:,} embedded, {summary.n_reused:,} reused, {summary.n_kept:,} "
@@ -326,7 +328,8 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool) -> list[No
     if summary.n_failed:
         text = f"What failed and why: {store / 'failures.parquet'}, or bioprobe store info"
         said.append(Note(text, PROBLEM))
-    if 2 * summary.n_failed > summary.n_images:
+    # Of files that were not found the listing says where it looked.
+    if 2 * summary.n_failed > summary.n_images and 2 * n_lost <= summary.n_failed:
         said.append(Note(f"most failed: {_tell_reasons(summary)}", PROBLEM))
     return said
 

@@ -88,10 +88,20 @@ def test_nothing_readable_leaves_a_store_that_was_there(
     (tmp_path / "t.csv").write_text("path\nnone.png\npictures/no.png\n")
     store = bp.embed(tmp_path / "t.csv", store=tmp_path / "store")
     assert len(store) == 1
-    files = " and ".join(str(tmp_path / name) for name in ("none.png", "pictures/no.png"))
-    assert f"most failed: no such file or directory, 2 of 2, such as {files}" in map(
-        str, store.notes
-    )
+    tried = " and ".join(str(tmp_path / name) for name in ("none.png", "pictures/no.png"))
+    assert f"no such file or directory (tried {tried})" in str(store.notes[-1])
+
+
+def test_where_most_fail_the_commonest_reason_is_said_with_two_files(
+    write_pictures: Write, tmp_path: Path
+) -> None:
+    folder = write_pictures(1)
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (folder / name).write_bytes(b"")
+    (folder / "d.jpg").write_text("no picture")
+    store = bp.embed(folder, store=tmp_path / "store", model="plain")
+    files = " and ".join(str(folder / name) for name in ("a.jpg", "b.jpg"))
+    assert str(store.notes[-1]) == (f"most failed: the file is empty, 3 of 4, such as {files}")
 
 
 def test_a_corrected_table_replaces_what_it_said_and_that_is_counted(
