@@ -154,7 +154,8 @@ class Said:
             kept = {name: new[name] for name in (*LABEL_COLUMNS, LABELS_FROM) if name in new} | kept
         columns = self.columns - ({COMMON_NAME} if takes else set())
         kept = {name: value for name, value in kept.items() if name not in columns}
-        return kept | {name: new[name] for name in columns if name in new}
+        # In the order of the listing's columns.
+        return kept | {name: value for name, value in new.items() if name in columns}
 
 
 def find_said(values: Mapping[str, Any]) -> dict[str, Any]:

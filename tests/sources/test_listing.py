@@ -240,6 +240,8 @@ def test_a_folders_name_neither_replaces_a_written_label_nor_is_emptied() -> Non
     assert folder.replace(written, derived) == written
     assert folder.replace(derived, derived | {"family": "Ursidae"})["family"] == "Ursidae"
     assert table.replace(derived, written) == written
+    columns = dict.fromkeys("qwertyuiop", 1)
+    assert list(Said(columns=frozenset(columns)).replace({}, columns)) == list(columns)
     assert table.replace(derived, {"family": ""}) == derived
     assert table.replace(written, {"family": ""}) == {}
     assert (table | folder).replace(written, derived) == derived
