@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bioprobe.cells import from_arrow, read_cells, settle_frame
 from bioprobe.errors import BioprobeError, SourceError, StoreError
 
 if TYPE_CHECKING:
@@ -95,19 +98,26 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV, TSV, Parquet or JSON table.
+def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
+    """Read a CSV, TSV, Parquet, JSON or JSON Lines table; each cell keeps what was written.
 
-    Text columns keep what was written: ``NA`` and ``None`` in a CSV are names, not holes, and a
-    column of numbers that begin with 0, such as those of a catalogue, is text.
+    ``NA`` and ``None`` in a CSV are names, not holes: only an empty cell is one. A column is of
+    numbers where that loses nothing (:func:`bioprobe.cells.read_cells`), else text.
+
+    Parameters
+    ----------
+    path : Path
+        Its ending says what it is.
+    text : collection of str
+        Columns of a CSV or TSV that are text whatever stands in them.
 
     Raises
     ------
     SourceError
         If the file is missing, empty, unreadable, or of another kind.
     """
-    import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     suffix = path.suffix.lower()
     if not path.is_file():
@@ -115,40 +125,72 @@ def read_table(path: Path) -> pd.DataFrame:
         raise SourceError(msg)
     try:
         if suffix in {".csv", ".tsv"}:
-            return _read_csv(path, "\t" if suffix == ".tsv" else ",")
+            return _read_csv(path, "\t" if suffix == ".tsv" else ",", text)
         if suffix in {".parquet", ".pq"}:
-            return pd.read_parquet(path)
-        if suffix == ".json":
-            return pd.read_json(path, dtype=False)
-    except (ValueError, OSError, KeyError, pa.ArrowException, pd.errors.ParserWarning) as error:
+            return from_arrow(pq.read_table(path), is_whole=True)
+        if suffix in {".json", ".jsonl"}:
+            return _read_json(path, by_line=suffix == ".jsonl")
+    except (ValueError, OSError, KeyError, pa.ArrowException) as error:
         msg = f"{path} cannot be read as a table: {error}"
         raise SourceError(msg) from error
     msg = f"{path} is not a table bioprobe reads; expected .csv, .tsv, .parquet or .json"
     raise SourceError(msg)
 
 
-def _read_csv(path: Path, separator: str) -> pd.DataFrame:
+def _read_csv(path: Path, separator: str, text: Collection[str]) -> pd.DataFrame:
     import pandas as pd
-
-    def read(dtype: Any) -> pd.DataFrame:  # noqa: ANN401 - whatever pandas takes as one
-        return pd.read_csv(
-            path,
-            sep=separator,
-            dtype=dtype,
-            keep_default_na=False,
-            na_values=[""],
-            # Without these, a comma at the end of the lines makes the first column an index and
-            # moves every value one column on, and a long column may be half numbers, half text.
-            index_col=False,
-            low_memory=False,
-        )
 
     with warnings.catch_warnings():
         # Lines longer than the header would be cut.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        text = read(str)
-        codes = [name for name in text.columns if text[name].str.match(r"0\d").any()]
-        return read(dict.fromkeys(codes, str))
+        try:
+            written = pd.read_csv(
+                path,
+                sep=separator,
+                dtype=str,
+                keep_default_na=False,
+                na_values=[""],
+                # Without this, a comma at the end of the lines makes the first column an index
+                # and moves every value one column on.
+                index_col=False,
+            )
+        except (pd.errors.ParserWarning, pd.errors.ParserError) as error:
+            raise ValueError(_find_long_line(path, separator) or str(error)) from error
+    read = read_cells(written.drop(columns=[name for name in written if name in text]))
+    return written.assign(**{str(name): read[name] for name in read})
+
+
+def _find_long_line(path: Path, separator: str) -> str:
+    """Say which line has more cells than the header; ``""`` where none has."""
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = csv.reader(stream, delimiter=separator)
+        n_columns, before = len(next(rows, [])), rows.line_num
+        for row in rows:
+            if any(row[n_columns:]):
+                return (
+                    f"line {before + 1} has {len(row)} cells, the header {n_columns}; put quotes "
+                    "around a cell that holds the separator, or name every column"
+                )
+            before = rows.line_num
+    return ""
+
+
+def _read_json(path: Path, *, by_line: bool) -> pd.DataFrame:
+    import pandas as pd
+
+    # By hand, as pandas makes floats of whole numbers beside a hole.
+    text = path.read_text(encoding="utf-8-sig")
+    if not by_line:
+        return settle_frame(pd.DataFrame(json.loads(text), dtype=object))
+    rows = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                msg = f"line {number} is no JSON object ({error})"
+                raise ValueError(msg) from error
+    return settle_frame(pd.DataFrame(rows, dtype=object))
 
 
 def _umask() -> int:

@@ -433,6 +433,15 @@ Model = Annotated[
         ),
     ),
 ]  # fmt: skip
+NoLabel = Annotated[
+    str | Sequence[str] | None,
+    Option(
+        "Labels that are none, with commas between, such as '#N/A,?,TBD', whatever their case: "
+        "these cells are left empty.",
+        shell=str,
+        metavar="VALUE,…",
+    ),
+]
 Device = Annotated[
     str, Option("auto, cpu, cuda, cuda:1 or mps.", choices=("auto", "cpu", "cuda", "mps"))
 ]

@@ -139,6 +139,8 @@ SOURCES = Registry(
     "source of images",
     {
         "-": "bioprobe.sources.files:list_standard_input",
+        "txt": "bioprobe.sources.files:list_list",
+        "json": "bioprobe.sources.files:list_list",
         "dataset": "bioprobe.sources.datasets:list_dataset",
         "folder": "bioprobe.sources.folders:list_folder",
         **dict.fromkeys(("csv", "tsv", "parquet", "pq"), "bioprobe.sources.tables:list_table"),

@@ -122,13 +122,26 @@ def test_lines_longer_than_the_header_are_refused(tmp_path: Path, lines: str) ->
         _read_csv(tmp_path, f"path,species\n{lines}")
 
 
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("a.jpg,Panthera leo,x\n", "line 2 has 3 cells, the header 2"),
+        ("a.jpg,Lynx lynx\nb.jpg,Lynx lynx,y\n", "line 3 has 3 cells, the header 2"),
+        ('a.jpg,"Lynx\nlynx"\n\nb.jpg,Lynx lynx,,y\n', "line 5 has 4 cells, the header 2"),
+    ],
+)
+def test_the_line_that_is_too_long_is_named(tmp_path: Path, lines: str, problem: str) -> None:
+    with pytest.raises(SourceError, match=problem):
+        _read_csv(tmp_path, f"path,species\n{lines}")
+
+
 def test_a_short_line_ends_in_holes(tmp_path: Path) -> None:
     rows = _read_csv(tmp_path, "path,species\na.jpg\nb.jpg,Lynx lynx\n")
     assert rows == [{"path": "a.jpg", "species": ""}, {"path": "b.jpg", "species": "Lynx lynx"}]
 
 
 def test_catalogue_numbers_keep_their_zeros(tmp_path: Path) -> None:
-    rows = _read_csv(tmp_path, "path,specimen,count,share\na.jpg,0012,12,0.5\nb.jpg,13,0,0\n")
+    rows = _read_csv(tmp_path, "path,specimen,count,share\na.jpg,0012,12,0.5\nb.jpg,13,0,0.0\n")
     assert rows == [
         {"path": "a.jpg", "specimen": "0012", "count": 12, "share": 0.5},
         {"path": "b.jpg", "specimen": "13", "count": 0, "share": 0.0},
@@ -139,6 +152,25 @@ def test_text_in_json_stays_text(tmp_path: Path) -> None:
     (tmp_path / "table.json").write_text('[{"specimen": "0012", "date": "2024-05-01", "n": 3}]')
     rows = read_table(tmp_path / "table.json").to_dict("records")
     assert rows == [{"specimen": "0012", "date": "2024-05-01", "n": 3}]
+
+
+def test_whole_numbers_in_json_stay_such_beside_a_hole(tmp_path: Path) -> None:
+    (tmp_path / "table.json").write_text(
+        '[{"id": 20240513123045001, "n": 1, "x": 1.0}, {"id": null, "x": null}, {"id": 3}]'
+    )
+    frame = read_table(tmp_path / "table.json")
+    assert frame["id"].dropna().tolist() == [20240513123045001, 3]
+    assert frame["n"].dropna().map(str).tolist() == ["1"]
+    assert frame["x"].dropna().map(str).tolist() == ["1.0"]
+
+
+def test_whole_numbers_that_pandas_wrote_as_floats_are_such_again(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"n": [1, None, 3], "x": [1.5, None, 3], "y": [1.0, 2.0, 3.0]})
+    frame.to_parquet(tmp_path / "table.parquet")
+    read = read_table(tmp_path / "table.parquet")
+    assert {name: read[name].dropna().map(str).tolist() for name in read} == {
+        "n": ["1", "3"], "x": ["1.5", "3.0"], "y": ["1.0", "2.0", "3.0"],
+    }  # fmt: skip
 
 
 def test_the_mark_that_spreadsheets_put_first_is_not_part_of_a_name(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 from scipy import stats
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.metrics import score_flat
-from bioprobe.intervals import INTERVALS, Draws, Resamples, Score, draw_scores, find_interval
+from bioprobe.evaluation.metrics import N_BINS, draw_method_scores, find_intervals
+from bioprobe.intervals import Accuracy, Draws, Resamples, Score, draw_scores, find_interval
 from bioprobe.types import Scores
 
 Floats = npt.NDArray[np.float64]
@@ -60,49 +61,54 @@ def test_the_draws_do_not_depend_on_how_many_fit_in_memory(monkeypatch: pytest.M
     np.testing.assert_array_equal(np.concatenate(apart), np.concatenate(together))
 
 
-def test_the_percentile_interval_of_a_mean_is_that_of_theory() -> None:
-    values = np.random.default_rng(0).normal(size=400)
-    draws = draw_scores(_mean_of(values), _alone(400, 4000))["mean"]
-    interval = find_interval(draws)
-    error = 1.96 * values.std() / 20
-    assert interval.estimate == pytest.approx(values.mean())
-    assert interval.low == pytest.approx(values.mean() - error, abs=0.006)
-    assert interval.high == pytest.approx(values.mean() + error, abs=0.006)
+def test_a_share_of_independent_images_has_wilsons_interval() -> None:
+    for n, n_right in ((3, 3), (10, 8), (400, 301), (5, 0)):
+        right = np.arange(n) < n_right
+        draws = draw_scores(_mean_of(right.astype(float)), _alone(n))["mean"]
+        interval = find_interval(draws, is_share=True)
+        reference = stats.binomtest(n_right, n).proportion_ci(method="wilson")
+        assert (interval.low, interval.high) == pytest.approx(tuple(reference), abs=1e-12)
+        # Without being told that it is one, it comes to nearly the same.
+        near = find_interval(draws)
+        assert (near.low, near.high) == pytest.approx(tuple(reference), abs=0.02)
+
+
+def test_intervals_hold_their_estimate_have_a_width_and_end_where_the_figure_ends() -> None:
+    random = np.random.default_rng(0)
+    for n in (1, 2, 3, 20, 300):
+        for values in (np.zeros(n), np.ones(n), random.random(n), np.full(n, 0.3)):
+            draws = draw_scores(_mean_of(values), _alone(n, 200))["mean"]
+            interval = find_interval(draws)
+            assert 0 <= interval.low <= interval.estimate <= interval.high <= 1
+            assert interval.high - interval.low > 0.5 / n
+            of_rank = find_interval(
+                dataclasses.replace(
+                    draws, estimate=7 * draws.estimate, resampled=7 * draws.resampled
+                ),
+                high=7,
+            )
+            assert of_rank.high == pytest.approx(7 * interval.high)
+
+
+def test_the_interval_of_a_mean_of_many_is_that_of_theory() -> None:
+    values = np.random.default_rng(0).beta(4, 2, size=2000)
+    draws = draw_scores(_mean_of(values), _alone(2000, 2000))["mean"]
+    interval, error = find_interval(draws), 1.96 * values.std() / np.sqrt(2000)
+    assert interval.low == pytest.approx(values.mean() - error, abs=0.001)
+    assert interval.high == pytest.approx(values.mean() + error, abs=0.001)
     narrow = find_interval(draws, level=0.5)
     assert interval.low < narrow.low < narrow.high < interval.high
+    assert str(narrow).startswith(f"{values.mean():.3f} [")
 
 
-def test_the_basic_interval_is_reflected_at_the_estimate() -> None:
-    draws = Draws(0.5, np.array([0.3, 0.4, 0.45, 0.5, 0.6]))
-    percentile, basic = (find_interval(draws, method=method, level=0.5) for method in INTERVALS)
-    assert (percentile.low, percentile.high) == pytest.approx((0.4, 0.5))
-    assert (basic.low, basic.high) == pytest.approx((0.5, 0.6))
-    assert str(basic) == "0.500 [0.500, 0.600]"
-
-
-def test_the_interval_is_that_of_scipy() -> None:
-    values = np.random.default_rng(1).exponential(size=60)
-    draws = draw_scores(_mean_of(values), _alone(60, 8000))["mean"]
-    for method in INTERVALS:
-        reference = stats.bootstrap(
-            (values,), np.mean, n_resamples=8000, method=method, rng=np.random.default_rng(0)
-        ).confidence_interval
-        interval = find_interval(draws, method=method)
-        assert (interval.low, interval.high) == pytest.approx(tuple(reference), abs=0.012)
-
-
-@pytest.mark.parametrize("method", INTERVALS)
-def test_intervals_of_accuracy_cover_what_they_promise(method: str) -> None:
-    n_images, accuracy, n_trials = 150, 0.8, 300
+@pytest.mark.parametrize(("n_images", "accuracy"), [(3, 0.9), (12, 0.6), (150, 0.8), (150, 0.99)])
+def test_intervals_of_accuracy_cover_what_they_promise(n_images: int, accuracy: float) -> None:
     random = np.random.default_rng(0)
-    covered = 0
-    for trial in range(n_trials):
-        right = (random.random(n_images) < accuracy).astype(float)
-        draws = draw_scores(_mean_of(right), _alone(n_images, 300, trial))
-        interval = find_interval(draws["mean"], method=method)
-        covered += interval.low <= accuracy <= interval.high
-    # Four standard errors of a coverage of .95 over 300 trials are .05.
-    assert 0.90 <= covered / n_trials <= 0.99
+    right = random.binomial(n_images, accuracy, 4000)
+    found = [Accuracy(1, int(n), n_images).interval for n in np.unique(right)]
+    ends = dict(zip(np.unique(right).tolist(), found, strict=True))
+    covered = np.mean([ends[n][0] <= accuracy <= ends[n][1] for n in right.tolist()])
+    assert covered > 0.92
 
 
 def test_only_intervals_by_group_cover_where_images_of_a_group_are_alike() -> None:
@@ -115,34 +121,85 @@ def test_only_intervals_by_group_cover_where_images_of_a_group_are_alike() -> No
         right = (random.random(n_groups * size) < np.repeat(chances, size)).astype(float)
         for name, of in {"grouped": groups, "alone": np.full(len(groups), "")}.items():
             resamples = Resamples.of_groups(of, 300, trial)
-            interval = find_interval(draw_scores(_mean_of(right), resamples)["mean"])
+            draws = draw_scores(_mean_of(right), resamples)["mean"]
+            interval = find_interval(draws, is_share=True)
             covered[name] += interval.low <= 0.8 <= interval.high
-    assert 0.89 <= covered["grouped"] / n_trials <= 0.99
+    assert 0.90 <= covered["grouped"] / n_trials <= 0.99
     assert covered["alone"] / n_trials < 0.75
 
 
-def test_intervals_of_balanced_accuracy_cover_what_they_promise() -> None:
-    shares, recalls, n_trials = np.array([0.5, 0.3, 0.2]), np.array([0.9, 0.7, 0.5]), 200
+def test_groups_that_are_few_tell_little() -> None:
+    right = np.tile([1.0, 1.0, 1.0, 0.0], 30)
+    widths = {}
+    for n_groups in (1, 2, 4, 40):
+        groups = np.repeat(np.arange(n_groups), 120 // n_groups).astype(str)
+        draws = draw_scores(_mean_of(right), Resamples.of_groups(groups, 300))["mean"]
+        assert (draws.n_units, draws.is_clustered) == (n_groups, True)
+        interval = find_interval(draws)
+        widths[n_groups] = interval.high - interval.low
+    assert widths[1] == 1
+    assert widths[1] > widths[2] > widths[4] > widths[40] > 0.05
+
+
+@pytest.mark.parametrize(
+    ("n_images", "n_classes", "is_even", "least"),
+    [(6, 2, True, 0.88), (30, 5, False, 0.88), (60, 20, True, 0.86), (180, 60, True, 0.9)],
+)
+def test_intervals_of_macro_f1_cover_what_they_promise(
+    n_images: int, n_classes: int, is_even: bool, least: float
+) -> None:
     random = np.random.default_rng(0)
-    covered = 0
+    recalls = random.beta(5, 1.5, n_classes)
+    chances = np.full((n_classes, n_classes), 0.0)
+    for own, recall in enumerate(recalls):
+        others = random.exponential(size=n_classes) ** 2
+        others[own] = 0
+        chances[own] = (1 - recall) * others / others.sum()
+        chances[own, own] = recall
+    shares = np.ones(n_classes) if is_even else 1 / np.arange(1, n_classes + 1)
+    shares /= shares.sum()
+    joint = shares[:, np.newaxis] * chances
+    f1s = 2 * np.diag(joint) / (joint.sum(axis=0) + joint.sum(axis=1))
+    covered, n_trials = 0, 100
     for trial in range(n_trials):
-        truth = random.choice(3, 200, p=shares)
-        answers = np.where(random.random(200) < recalls[truth], truth, (truth + 1) % 3)
-        probabilities = np.eye(3)[answers]
+        truth = random.choice(n_classes, n_images, p=shares)
+        draws = random.random((n_images, 1)) > chances[truth].cumsum(axis=1)
+        answers = np.minimum(draws.sum(axis=1), n_classes - 1)
+        asked = (
+            np.eye(n_classes, dtype=np.float32)[answers],
+            None,
+            None,
+            _alone(n_images, 150, trial),
+        )
+        interval = find_intervals(draw_method_scores(truth, *asked), *asked)["macro_f1"]
+        # It is a mean over the classes that were met.
+        covered += interval.low <= f1s[np.unique(truth)].mean() <= interval.high
+    assert covered / n_trials >= least
 
-        def score(
-            weights: Scores, truth: npt.NDArray[np.int64] = truth, answers: Floats = probabilities
-        ) -> dict[str, Floats]:
-            return score_flat(truth, answers, weights, metrics=["balanced_accuracy"])
 
-        interval = find_interval(draw_scores(score, _alone(200, 300, trial))["balanced_accuracy"])
-        covered += interval.low <= 0.7 <= interval.high
-    assert 0.89 <= covered / n_trials <= 0.99
-
-
-def test_one_image_has_an_interval_without_width() -> None:
-    draws = draw_scores(_mean_of(np.array([1.0])), _alone(1, 10))["mean"]
-    assert (find_interval(draws).low, find_interval(draws).high) == (1, 1)
+@pytest.mark.parametrize("n_images", [4, 40, 400])
+@pytest.mark.parametrize("too_sure", [0.0, 0.15])
+def test_intervals_of_ece_cover_what_they_promise(n_images: int, too_sure: float) -> None:
+    random = np.random.default_rng(0)
+    many = random.beta(8, 1.5, 200_000)
+    bins = np.clip(np.ceil(many * N_BINS) - 1, 0, N_BINS - 1).astype(int)
+    gaps = np.maximum(many - too_sure, 0) - many
+    true = np.abs(np.bincount(bins, gaps)).sum() / len(many)
+    covered, n_trials = 0, 120
+    for trial in range(n_trials):
+        confidence = random.beta(8, 1.5, n_images)
+        right = random.random(n_images) < np.maximum(confidence - too_sure, 0)
+        # Of so many classes that no other is as probable.
+        probabilities = np.repeat((1 - confidence[:, np.newaxis]) / 40, 41, axis=1).astype(
+            np.float32
+        )
+        probabilities[:, 0] = confidence
+        truth = np.where(right, 0, 1)
+        asked = probabilities, None, None, _alone(n_images, 150, trial)
+        found = find_intervals(draw_method_scores(truth, *asked), *asked)["ece"]
+        assert found.low <= found.estimate <= found.high
+        covered += found.low <= true <= found.high
+    assert covered / n_trials >= 0.86
 
 
 def test_no_image_has_no_interval() -> None:
@@ -155,14 +212,17 @@ def test_no_image_has_no_interval() -> None:
 
 
 def test_resamples_that_measure_nothing_are_left_out() -> None:
-    draws = Draws(0.5, np.array([0.4, np.nan, 0.6]))
-    interval = find_interval(draws, level=0.999999)
-    assert (interval.low, interval.high) == pytest.approx((0.4, 0.6))
+    with_holes = Draws(0.5, np.array([0.4, np.nan, 0.6]), 50)
+    assert find_interval(with_holes) == find_interval(Draws(0.5, np.array([0.4, 0.6]), 50))
+
+
+def test_a_figure_is_of_as_many_images_as_it_is_said_to_be() -> None:
+    right = np.ones(20)
+    units = {"mean": np.arange(20) < 3}
+    draws = draw_scores(_mean_of(right), _alone(20, 50), units)["mean"]
+    assert find_interval(draws).low == pytest.approx(Accuracy(1, 3, 3).interval[0])
 
 
 def test_misuse_is_refused() -> None:
-    draws = Draws(0.5, np.array([0.4, 0.6]))
-    with pytest.raises(SelectionError, match="percentile, basic, got 'normal'"):
-        find_interval(draws, method="normal")
     with pytest.raises(SelectionError, match="1 resample or more, got 0"):
         _alone(5, 0)

@@ -16,6 +16,7 @@ from bioprobe.options import Ending, Option, With
 
 if TYPE_CHECKING:
     from bioprobe.prompts import Shipped
+    from bioprobe.taxonomy.matching import ResolvedLabels
     from bioprobe.zeroshot.added_taxa import Added, KnownTaxa
     from bioprobe.zeroshot.comparison import ComparedPrompts
     from bioprobe.zeroshot.likeness import Likeness
@@ -59,6 +60,16 @@ def remove(removed: KnownTaxa) -> None:
     """Remove an added taxon, and its example pictures, from a store.
 
     Example: bioprobe taxa remove "Panthera uncia"
+    """
+
+
+@command(app, Names.resolve_taxa, name="resolve")
+def resolve(found: ResolvedLabels) -> None:
+    """Find the taxa of labels in a list, by scientific name, synonym or common name.
+
+    Names that are nearly those of the list are proposed and never applied.
+
+    Example: bioprobe taxa resolve --names rare-species --output labels.csv
     """
 
 

@@ -16,7 +16,13 @@ from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.embedding.preparation import Listed, Prepared, prepare_on_demand
 from bioprobe.embedding.shard_buffer import Changes, EmbedSummary, Outcome, ShardBuffer
 from bioprobe.encoders.encoder import Encoder
-from bioprobe.images.image_table import FACT_COLUMNS, LABELS_FROM, LOCATION_COLUMNS, ImageTable
+from bioprobe.images.image_table import (
+    FACT_COLUMNS,
+    LABELS_FROM,
+    LOCATION_COLUMNS,
+    ImageTable,
+    find_placeholders,
+)
 from bioprobe.images.location import DATASET_PREFIX, find_file
 from bioprobe.images.reading import MAX_PIXELS_PX, allow_pixels, ignore_pillow_warnings
 from bioprobe.sources.listing import (
@@ -135,6 +141,7 @@ def embed_images(
     max_pixels_px: int = MAX_PIXELS_PX,
     advance: Callable[[Outcome], None] | None = None,
     prune: bool = False,
+    no_label: Collection[str] = (),
 ) -> EmbedSummary:
     """Embed the images of a listing that a store does not have.
 
@@ -165,6 +172,8 @@ def embed_images(
         Whether rows are retired whose file is gone from the folders that the listing starts
         from, or whose row is gone from a data set that is listed. Where such a folder is missing
         or empty, as when a disk is not mounted, they stay.
+    no_label : collection of str
+        Labels that are none: where a listed image has one in the store, it is emptied.
 
     Returns
     -------
@@ -183,7 +192,8 @@ def embed_images(
     start_s = time.monotonic()
     with store.lock(), ignore_pillow_warnings(), allow_pixels(max_pixels_px):
         buffer = ShardBuffer(EmbeddingStore.open(store.folder), source, batch_size)
-        run = _Run(buffer, table if isinstance(table, Listing) else Listing(table.frame))
+        listing = table if isinstance(table, Listing) else Listing(table.frame)
+        run = _Run(buffer, listing, no_label)
         prepared = prepare_on_demand(
             _iter_listing(table),
             run.buffer.row_of_sha256,
@@ -237,12 +247,13 @@ def _closing(run: _Run) -> Iterator[None]:
 class _Run:
     """Decide for each prepared image what the store needs of it."""
 
-    def __init__(self, buffer: ShardBuffer, listing: Listing) -> None:
+    def __init__(self, buffer: ShardBuffer, listing: Listing, no_label: Collection[str]) -> None:
         self.buffer = buffer
         self.counts: collections.Counter[Outcome] = collections.Counter()
         self.labels, self.values = Changes(), Changes()
         self._listing = listing
-        self._stored = buffer.store.images.frame
+        stored = find_placeholders(buffer.store.images.frame, no_label)
+        self._stored, self._is_emptied = stored.frame, stored.rows
         # A row of a frame takes many times as long as one cell of each column.
         self._columns = {str(name): values.array for name, values in self._stored.items()}
         # By the whole path: a listing may start from another root than the store did.
@@ -322,7 +333,8 @@ class _Run:
         known = said.replace(before if is_same_file else {}, image.listed.labels)
         if old_row is not None:
             self._count_changes(before, known, said)
-            if is_same_file and _are_same(known, before):
+            is_known = _are_same(known, before) and not self._is_emptied[old_row]
+            if is_same_file and is_known:
                 return Outcome.KEPT
             if root != stored["root"] and root.startswith(stored["root"].rstrip(os.sep) + os.sep):
                 # The outermost of the folders that it was listed from, in whatever order.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cells import settle_frame
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.sources.listing import is_same
 from bioprobe.store import EmbeddingStore
@@ -227,15 +228,13 @@ class ShardBuffer:
         self._begin_shard()
 
     def _append(self) -> None:
-        import pandas as pd
-
         self._read_known()
         kept = [waiting for waiting in self._rows if self._has_direction(waiting)]
         self.rejected += [waiting for waiting in self._rows if not self._has_direction(waiting)]
         if kept:
             vectors = np.stack([self._vectors[waiting.row["sha256"]] for waiting in kept])
             first_row = len(self.store)
-            frame = pd.DataFrame([waiting.row for waiting in kept])
+            frame = settle_frame([waiting.row for waiting in kept])
             retired = [waiting.replaces for waiting in kept if waiting.replaces is not None]
             self.store = self.store.append(frame, vectors, retired=retired)
             for row, content in enumerate(frame["sha256"], start=first_row):

@@ -483,10 +483,8 @@ def _judge(test: _Test, method: str, report: Report) -> _Judged:
     store, truth = test.task.store, test.truth
     answers = gather_answers(method, test.rounds, test.classes, test.place)
     tree = build_tree(test.classes)
-    draws = draw_method_scores(
-        truth, answers.probabilities, answers.calibrated, tree, test.resamples,
-        test.place, answers.flagged,
-    )  # fmt: skip
+    asked = answers.probabilities, answers.calibrated, tree, test.resamples
+    draws = draw_method_scores(truth, *asked, test.place, answers.flagged)
     best = find_best(answers.probabilities)
     true, given, met = keep_met(truth, best, test.classes)
     confusion = count_confusion(true, given, met)
@@ -496,7 +494,7 @@ def _judge(test: _Test, method: str, report: Report) -> _Judged:
     )  # fmt: skip
     result = MethodResult(
         method,
-        find_intervals(draws),
+        find_intervals(draws, *asked),
         _measure_kept(test, answers),
         answers.settings,
         answers.n_training,
@@ -524,17 +522,14 @@ def _measure_kept(test: _Test, answers: Answers) -> dict[str, Interval]:
     if kept is None or not kept.any():
         return {}
     _, clusters = np.unique(test.resamples.clusters[kept], return_inverse=True)
-    return find_intervals(
-        draw_method_scores(
-            test.truth[kept],
-            answers.probabilities[kept],
-            answers.calibrated[kept] if answers.calibrated is not None else None,
-            build_tree(test.classes),
-            dataclasses.replace(test.resamples, clusters=np.asarray(clusters, dtype=np.int64)),
-            test.place,
-            answers.flagged[kept] if answers.flagged is not None else None,
-        )
+    asked = (
+        answers.probabilities[kept],
+        answers.calibrated[kept] if answers.calibrated is not None else None,
+        build_tree(test.classes),
+        dataclasses.replace(test.resamples, clusters=np.asarray(clusters, dtype=np.int64)),
     )
+    flagged = answers.flagged[kept] if answers.flagged is not None else None
+    return find_intervals(draw_method_scores(test.truth[kept], *asked, test.place, flagged), *asked)
 
 
 def _compare(judged: Sequence[_Judged], test: _Test) -> list[Comparison]:

@@ -474,11 +474,25 @@ def _measure_ece(truth: Places, probabilities: Floats, weights: Floats) -> Doubl
     if not probabilities.size:
         return np.full(len(weights), np.nan)
     confidence = probabilities.max(axis=1).astype(np.float64)
+    return _sum_gaps(confidence, (find_best(probabilities) == truth)[np.newaxis], weights)
+
+
+def _sum_gaps(confidence: Doubles, right: Mask, weights: Floats) -> Doubles:
+    """Return the calibration error of some answers, for each weighting or each draw of them.
+
+    Parameters
+    ----------
+    confidence : ndarray of float64, shape (n_images,)
+    right : ndarray of bool, shape (n_draws, n_images)
+    weights : ndarray of float, shape (n_weightings, n_images)
+        One of the two has one row.
+    """
     # Bins are open below and closed above, so that a confidence of 1 has one.
     bins = np.clip(np.ceil(confidence * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
-    gaps = np.zeros((len(truth), N_BINS))
-    gaps[np.arange(len(truth)), bins] = (find_best(probabilities) == truth) - confidence
-    return np.asarray(np.abs(_sum_products(weights, gaps)).sum(axis=1) / _total(weights))
+    members = np.zeros((len(confidence), N_BINS))
+    members[np.arange(len(confidence)), bins] = 1
+    sums = _sum_products(weights * (right - confidence), members)
+    return np.asarray(np.abs(sums).sum(axis=1) / _total(weights))
 
 
 def _measure_auroc(truth: Places, probabilities: Floats, weights: Floats) -> Doubles:
@@ -661,8 +675,19 @@ LOWER_IS_BETTER = frozenset(
     {"log_loss", "ece", "mistake_severity", "average_lca_height", *CALIBRATED}
 )
 _ORDER = dict.fromkeys((*METRICS, *BINARY_METRICS, *CALIBRATED, *AT_THRESHOLD))
-# Resampling shifts these, so the shift is taken back: see find_interval.
-_SHIFTED = frozenset({"macro_f1", "macro_precision", "ece", "ece_calibrated"})
+# Shares of images: their interval needs no resamples where images are independent.
+_SHARES = frozenset({
+    "accuracy", "top5", "precision", "recall", "specificity", "right_or_above",
+    "precision_at_threshold", "recall_at_threshold", "specificity_at_threshold",
+})  # fmt: skip
+# Those that are no means, and are off where classes have few images.
+_SHIFTED, _N_SHIFTED = ("macro_f1", "macro_precision"), 200
+_HEIGHTS = frozenset({"mistake_severity", "average_lca_height"})
+_LOSSES = frozenset({"log_loss", "log_loss_calibrated"})
+_ERRORS = frozenset({"ece", "ece_calibrated"})
+# How often probabilities that mean what they say are drawn right or wrong, and how many of these
+# errors may be below one that is more than chance.
+_N_CONSISTENT, _CONSISTENT = 200, 0.99
 
 
 def draw_method_scores(
@@ -718,23 +743,117 @@ def draw_method_scores(
                 found |= dict(zip(AT_THRESHOLD, counted.values(), strict=True))
         return {name: found[name] for name in _ORDER if name in found}
 
-    return draw_scores(score, resamples)
+    units = {"mistake_severity": best != truth}
+    if positive is not None:
+        units |= _list_units("", truth == positive, best == positive)
+        if flagged is not None:
+            units |= _list_units("_at_threshold", truth == positive, flagged)
+    found = draw_scores(score, resamples, units)
+    return {**found, **_find_shifts(found, truth, probabilities, resamples)}
 
 
-def find_intervals(draws: Mapping[str, Draws]) -> dict[str, Interval]:
-    """Find the interval of each figure, of 95%."""
+def _find_shifts(
+    found: Mapping[str, Draws], truth: Places, probabilities: Scores, resamples: Resamples
+) -> dict[str, Draws]:
+    """Return the figures that are off where classes are small, with how much they may be."""
+    few = dataclasses.replace(resamples, n_resamples=min(_N_SHIFTED, resamples.n_resamples))
+    parts = [
+        score_flat(truth, probabilities, weights, metrics=_SHIFTED)
+        for weights in few.iter_weights(smooth=True)
+    ]
+    means = {name: np.concatenate([part[name] for part in parts]).mean() for name in _SHIFTED}
+    return {
+        name: dataclasses.replace(found[name], shift=float(mean - found[name].estimate))
+        for name, mean in means.items()
+        if math.isfinite(mean)
+    }
+
+
+def _list_units(suffix: str, is_positive: Mask, flagged: Mask) -> dict[str, Mask]:
+    """Return the images that the figures of the positive class are of."""
+    rarer = is_positive if is_positive.mean() <= 0.5 else ~is_positive
+    return {
+        f"precision{suffix}": flagged, f"recall{suffix}": is_positive,
+        f"specificity{suffix}": ~is_positive,
+        **({} if suffix else {"auroc": rarer, "average_precision": is_positive}),
+    }  # fmt: skip
+
+
+def find_intervals(
+    draws: Mapping[str, Draws],
+    probabilities: Scores,
+    calibrated: Scores | None,
+    tree: LabelTree | None,
+    resamples: Resamples,
+) -> dict[str, Interval]:
+    """Find the interval of each figure that :func:`draw_method_scores` returns, of 95%.
+
+    Parameters
+    ----------
+    draws : mapping of str to Draws
+        The figures.
+    probabilities, calibrated, tree, resamples
+        That they were made of.
+
+    See Also
+    --------
+    bioprobe.intervals.find_interval : what they are.
+    """
+    chance = find_chance_errors(probabilities, calibrated, resamples)
     found = {}
     for name, of in draws.items():
-        if name in _SHIFTED:
-            interval = find_interval(of, method="basic")
-            found[name] = Interval(of.estimate, _bound(interval.low), _bound(interval.high))
+        if name in _ERRORS:
+            found[name] = _find_error_interval(of, chance.get(name, 0.0))
+        elif name in _HEIGHTS and tree is not None:
+            found[name] = find_interval(of, high=tree.n_ranks)
+        elif name in _LOSSES:
+            # A loss has no end that it comes near to: what knows nothing has this, if no more.
+            most = np.nanmax([math.log(max(2, probabilities.shape[1])), *of.resampled])
+            found[name] = find_interval(of, high=float(most))
         else:
-            found[name] = find_interval(of)
+            found[name] = find_interval(of, is_share=name in _SHARES)
     return found
 
 
-def _bound(end: float) -> float:
-    return end if math.isnan(end) else min(1.0, max(0.0, end))
+def _find_error_interval(draws: Draws, chance: float) -> Interval:
+    """Find the interval of a calibration error, which noise makes larger than it is.
+
+    The shift by resampling is taken back (the basic bootstrap), the interval of a figure that is
+    not shifted is joined, and it begins at 0 where chance alone gives as large an error.
+    """
+    values = draws.resampled[np.isfinite(draws.resampled)]
+    centred = dataclasses.replace(draws, resampled=values - values.mean() + draws.estimate)
+    plain = find_interval(centred)
+    if math.isnan(plain.low):
+        return plain
+    reflected = 2 * draws.estimate - np.quantile(values, [0.975, 0.025])
+    least, most = (float(end) for end in reflected)
+    low = 0.0 if draws.estimate <= chance else max(0.0, min(plain.low, least))
+    return Interval(draws.estimate, low, min(1.0, max(plain.high, most)))
+
+
+def find_chance_errors(
+    probabilities: Scores, calibrated: Scores | None, resamples: Resamples
+) -> dict[str, float]:
+    """Return the errors that probabilities which mean what they say pass in one of 100 draws.
+
+    Each answer is drawn right with its own probability, alike for the images of a group.
+
+    References
+    ----------
+    Bröcker and Smith 2007, *Increasing the Reliability of Reliability Diagrams* (consistency
+    resampling).
+    """
+    random = np.random.default_rng(resamples.seed)
+    found = {}
+    for name, given in (("ece", probabilities), ("ece_calibrated", calibrated)):
+        if given is None or not given.size:
+            continue
+        confidence = given.max(axis=1).astype(np.float64)
+        luck = random.random((_N_CONSISTENT, resamples.n_clusters))[:, resamples.clusters]
+        errors = _sum_gaps(confidence, luck < confidence, np.ones((1, len(confidence))))
+        found[name] = float(np.quantile(errors, _CONSISTENT))
+    return found
 
 
 def build_tree(classes: Classes) -> LabelTree | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.errors import MisuseError
-from bioprobe.face.opened import Opened
+from bioprobe.face.opened import Opened, tell_placeholders
 from bioprobe.options import (
     RANK_NAMES,
     Level,
@@ -545,8 +545,10 @@ def _describe_filter(found: noise.NoiseFilter, level: str, *, lasts: bool) -> li
     return said
 
 
-def _describe_images(found: Description) -> list[str]:
-    said = [f"images: {found.n_images:,}; files that could not be read: {found.n_failures:,}"]
+def _describe_images(found: Description) -> list[str | Note]:
+    said: list[str | Note] = [
+        f"images: {found.n_images:,}; files that could not be read: {found.n_failures:,}"
+    ]
     if found.n_unsized < found.n_images:
         for side, sizes in zip(("width", "height"), found.sizes_px, strict=True):
             least, low, median, high, most = (f"{size:,.0f}" for size in sizes)
@@ -562,4 +564,4 @@ def _describe_images(found: Description) -> list[str]:
     if found.missing:
         holes = ", ".join(f"{name} {n:,}" for name, n in found.missing.items())
         said.append(f"without a value: {holes}")
-    return said
+    return [*said, *tell_placeholders(found.n_placeholders, found.placeholders)]

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.errors import MisuseError, StoreError
-from bioprobe.face.opened import Opened
+from bioprobe.face.opened import Opened, tell_emptied, tell_placeholders
 from bioprobe.options import (
     Level,
+    NoLabel,
     Option,
     StoreFolder,
     Taxa,
@@ -17,6 +18,7 @@ from bioprobe.options import (
     TextTypeName,
     With,
     question,
+    split_names,
 )
 from bioprobe.registry import EXPORTERS
 from bioprobe.result import PROBLEM, Note, Table
@@ -265,6 +267,7 @@ def import_vectors(
         str | Path | None,
         Option("Folder that the names of the images start from.", shell=Path),
     ] = None,
+    no_label: NoLabel = None,
     logit_scale: Annotated[
         float | None,
         Option(
@@ -295,6 +298,8 @@ def import_vectors(
         Columns of the vectors, and of the names of the images.
     root : str or Path, optional
         Folder that the names of the images start from.
+    no_label : str or sequence of str, optional
+        Labels that are none, such as ``#N/A``: these cells are left empty, whatever their case.
     logit_scale : float, optional
         Factor from similarity to logits.
     dtype : str, optional
@@ -317,7 +322,7 @@ def import_vectors(
     chosen = layout or recognise_layout(source)
     for_vectors = {
         "--column": column, "--path-column": path_column, "--root": root,
-        "--logit-scale": logit_scale, "--dtype": dtype,
+        "--logit-scale": logit_scale, "--dtype": dtype, "--no-label": no_label,
     }  # fmt: skip
     if chosen == TEXT_HEAD:
         _refuse(for_vectors, f"{source} is a text head")
@@ -328,6 +333,7 @@ def import_vectors(
     summary = bring(
         source, Path(store), model=model, layout=layout, logit_scale=logit_scale, dtype=dtype,
         root=None if root is None else Path(root), column=column, path_column=path_column,
+        no_label=split_names(no_label or ()),
     )  # fmt: skip
     return summary.say(tell_import(summary))
 
@@ -368,6 +374,8 @@ def tell_import(summary: ImportSummary) -> list[Note]:
     if summary.left_out:
         columns = ", ".join(summary.left_out)
         said.append(Note(f"columns that a table of images cannot hold: {columns}"))
+    said += tell_emptied(summary.n_emptied, summary.emptied)
+    said += tell_placeholders(summary.n_placeholders, summary.placeholders)
     if summary.logit_scale == 1:
         text = "the logit scale is not known, so probabilities are flat: give --logit-scale"
         said.append(Note(text))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from bioprobe.options import Mask, Part, Where, question
-from bioprobe.result import Note, Notes
+from bioprobe.result import WARNING, Note, Notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,3 +203,23 @@ def _find_texts(store: EmbeddingStore, model: str | None, device: str) -> Callab
         return TextCache(store, load)
 
     return find
+
+
+def tell_placeholders(n_rows: int, counts: Mapping[str, int]) -> list[Note]:
+    """Say how many rows have labels that look like none, and how they are emptied."""
+    if not n_rows:
+        return []
+    named = ", ".join(f"{word} {n:,}" for word, n in counts.items())
+    text = (
+        f"{n_rows:,} rows have labels that look like none: {named}; to empty them, embed or "
+        f"import with --no-label '{','.join(counts)}'"
+    )
+    return [Note(text, WARNING)]
+
+
+def tell_emptied(n_rows: int, counts: Mapping[str, int]) -> list[Note]:
+    """Say how many rows had labels that were said to be none."""
+    if not n_rows:
+        return []
+    named = ", ".join(f"{word} {n:,}" for word, n in counts.items())
+    return [Note(f"{n_rows:,} rows had labels that --no-label empties: {named}")]

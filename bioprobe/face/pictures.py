@@ -219,8 +219,8 @@ def _list_files(frame: pd.DataFrame) -> list[str]:
 def _copy(folder: Path, cache: EmbeddingStore, listed: ImageTable, rows: Rows) -> None:
     """Make a store of the pictures that were read, with what their source says of them."""
     import numpy as np
-    import pandas as pd
 
+    from bioprobe.cells import settle_frame
     from bioprobe.images.image_table import FACT_COLUMNS
     from bioprobe.sources.listing import find_said
     from bioprobe.store import EmbeddingStore
@@ -237,7 +237,7 @@ def _copy(folder: Path, cache: EmbeddingStore, listed: ImageTable, rows: Rows) -
         at = read[start : start + _SHARD_IMAGES]
         rows_said = said.iloc[at].itertuples(index=False, name=None)
         rows_known = facts.iloc[rows[at]].to_dict("records")
-        frame = pd.DataFrame(
+        frame = settle_frame(
             [
                 {**find_said(dict(zip(said.columns, values, strict=True))), **known}
                 for values, known in zip(rows_said, rows_known, strict=True)

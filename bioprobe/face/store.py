@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import re
 import tempfile
@@ -14,18 +15,22 @@ from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.asking import Asks
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.learning import Learns
+from bioprobe.face.opened import tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
-from bioprobe.face.taxa import Names
+from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
     RANK_NAMES,
     Device,
     Model,
+    NoLabel,
     Option,
     Precision,
     StoreFolder,
+    With,
     list_given,
     question,
+    split_names,
 )
 from bioprobe.progress import Progress
 from bioprobe.result import PROBLEM, Note
@@ -91,9 +96,10 @@ def embed(
     sources: Annotated[
         str | Path | Sequence[str | Path],
         Option(
-            "Folders; image files; CSV, TSV or Parquet tables that name files; - for a list of "
-            "paths on standard input; folders of save_to_disk and Parquet files that hold "
-            "pictures; dataset:ORG/NAME[@REVISION][#SPLIT] on the Hugging Face hub.",
+            "Folders; image files; CSV, TSV or Parquet tables that name files; lists of paths "
+            "(.txt, one a line; .json, an array); - for a list on standard input; folders of "
+            "save_to_disk and Parquet files that hold pictures; "
+            "dataset:ORG/NAME[@REVISION][#SPLIT] on the Hugging Face hub.",
             ("-",),
             shell=list[Path],
         ),
@@ -152,6 +158,30 @@ def embed(
         str | None,
         Option("Rank of which the name of an image's folder is the label.", choices=RANK_NAMES),
     ] = None,
+    folder_label: Annotated[
+        str | None,
+        Option(
+            "Column that the name of an image's folder goes into as it is written, where folders "
+            "are named by anything else than taxa of a rank."
+        ),
+    ] = None,
+    names: Annotated[
+        str | Path | None,
+        Option(
+            "Taxon list with common names, a file or one that ships: labels that it has, by "
+            "scientific or common name, get their lineage.",
+            shell=str,
+        ),
+    ] = None,
+    synonyms: Annotated[
+        str | Path | None,
+        Option(
+            "With --names: table with the columns synonym and accepted.",
+            when=(With("names"),),
+            shell=str,
+        ),
+    ] = None,
+    no_label: NoLabel = None,
     prune: Annotated[
         bool,
         Option(
@@ -166,8 +196,8 @@ def embed(
     Parameters
     ----------
     sources : str, Path or sequence of them
-        Folders, image files, tables that name files, ``-`` for a list of paths on standard input,
-        data sets.
+        Folders, image files, tables that name files, lists of paths (``.txt``, one a line;
+        ``.json``, an array), ``-`` for a list on standard input, data sets.
     store : str or Path
         Folder of the store; made where there is none.
     model : str, optional
@@ -189,7 +219,18 @@ def embed(
     rank_column : mapping of str to str, or sequence of str, optional
         Rank to column, or ``rank=column``; an empty column is none.
     folder_rank : str, optional
-        Rank of which the name of an image's folder is the label.
+        Rank of which the name of an image's folder is the label; a name that is no scientific
+        one goes into the column ``label``.
+    folder_label : str, optional
+        Free column that the name of an image's folder goes into.
+    names : str or Path, optional
+        Taxon list with common names, that labels are looked for in; as :meth:`Store.resolve_taxa`
+        does it.
+    synonyms : str or Path, optional
+        Table of synonyms and accepted names, for the list.
+    no_label : str or sequence of str, optional
+        Labels that are none, such as ``#N/A``: these cells are left empty, whatever their case,
+        and those that the store has of the images that are listed too.
     prune : bool
         Whether rows are retired whose file is gone.
     progress : callable, optional
@@ -215,17 +256,31 @@ def embed(
     >>> store = bp.embed("photos/", model="bioclip-2", store="embeddings/all")  # doctest: +SKIP
     """
     from bioprobe.embedding import embed_images, load_encoder_for, open_on_demand
+    from bioprobe.images.image_table import find_placeholders
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
+    from bioprobe.taxonomy.matching import resolve_labels
 
+    read: list[Note] = []
     options = SourceOptions(
         None if root is None else Path(root),
         path_column,
-        _read_rank_columns(rank_column),
+        read_rank_columns(rank_column),
         None if folder_rank is None else _read_rank(folder_rank),
+        _read_free_column(folder_label),
+        tell=lambda text: read.append(Note(text)),
     )
     table = find_images([Path(one) for one in list_given(sources)], options)
+    given = split_names(no_label or ())
+    emptied = find_placeholders(table.frame, given)
+    table = dataclasses.replace(table, frame=emptied.frame)
+    if names is not None:
+        column = folder_label if folder_rank is None else None
+        resolved = resolve_labels(table.frame, open_names(names, synonyms), column=column)
+        table = table.name_by(resolved.labels)
+        read += resolved.notes
+    left = find_placeholders(table.frame)
     load = functools.partial(
         load_encoder_for, store, model=model, device=device, precision=precision,
         batch_size=batch_size, decoding=decoding,
@@ -234,10 +289,8 @@ def embed(
     opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
     summary = embed_images(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
-        advance=progress and count_outcomes(progress, len(table)),
+        no_label=given, advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
-    told = _describe_run(summary, Path(store), prune=prune, n_lost=len(table.reasons))
-    said = (*told, *table.notes)
     filled_store = EmbeddingStore.open(store)
     if is_new and not len(filled_store):
         filled_store.discard(keeps_folder=had_folder)
@@ -245,6 +298,13 @@ def embed(
         why = "; ".join(problems or [_tell_reasons(summary)])
         msg = f"none of {summary.n_images:,} images can be read, so that no store was made: {why}"
         raise SourceError(msg)
+    said = (
+        *_describe_run(summary, Path(store), prune=prune, n_lost=len(table.reasons)),
+        *table.notes,
+        *read,
+        *tell_emptied(emptied.n_rows, emptied.counts),
+        *tell_placeholders(left.n_rows, left.counts),
+    )
     view = View.all(filled_store)
     filled = Store(view, model=model, device=device, said=said)
     filled.summary = summary
@@ -355,20 +415,16 @@ def _read_rank(text: str) -> Rank:
     return Rank.parse(text)
 
 
-def _read_rank_columns(given: Mapping[str, str] | str | Sequence[str] | None) -> dict[Rank, str]:
-    if isinstance(given, Mapping):
-        return {_read_rank(rank): column for rank, column in given.items()}
-    columns = {}
-    for text in list_given(given):
-        rank, equals, column = text.partition("=")
-        if not equals:
-            msg = (
-                f"--rank-column is RANK=COLUMN, such as species=label, or RANK= where no column "
-                f"holds the rank; got {text!r}"
-            )
-            raise MisuseError(msg)
-        columns[_read_rank(rank)] = column
-    return columns
+def _read_free_column(name: str | None) -> str | None:
+    from bioprobe.images.image_table import COLUMNS
+
+    if name in COLUMNS:
+        msg = (
+            f"--folder-label is a column of its own, got {name!r}, which bioprobe gives a meaning; "
+            "choose another name, or --folder-rank for taxa"
+        )
+        raise MisuseError(msg)
+    return name
 
 
 def from_vectors(
@@ -379,6 +435,7 @@ def from_vectors(
     store: str | Path | None = None,
     root: str | Path | None = None,
     path_column: str | None = None,
+    no_label: str | Sequence[str] | None = None,
     logit_scale: float | None = None,
     dtype: str | None = None,
 ) -> Store:
@@ -400,6 +457,8 @@ def from_vectors(
         Folder that the paths of the table start from, so that pictures are found.
     path_column : str, optional
         Column of the table that names the image.
+    no_label : str or sequence of str, optional
+        Labels that are none, such as ``#N/A``: these cells are left empty, whatever their case.
     logit_scale : float, optional
         Factor from cosine similarity to logits; by default that of the model.
     dtype : str, optional
@@ -432,7 +491,9 @@ def from_vectors(
 
     opened = _open_array(X, table)
     folder = Path(tempfile.mkdtemp(prefix="bioprobe-"), "vectors") if store is None else Path(store)
-    naming = RowNaming(path_column, None if root is None else Path(root))
+    naming = RowNaming(
+        path_column, None if root is None else Path(root), tuple(split_names(no_label or ()))
+    )
     summary = take_vectors(
         opened, folder, model=model, layout="array", logit_scale=logit_scale, dtype=dtype,
         naming=naming,
@@ -456,13 +517,14 @@ def _open_array(
     import numpy as np
     import pandas as pd
 
+    from bioprobe.cells import settle_frame
     from bioprobe.interchange.vector_source import BLOCK_ROWS, VectorBatch, VectorSource
 
     vectors = np.asarray(X, dtype=np.float32)
     if vectors.ndim != 2:
         msg = f"vectors are an array of shape (n_images, dim), got the shape {vectors.shape}"
         raise SourceError(msg)
-    frame = pd.DataFrame(index=range(len(vectors))) if table is None else pd.DataFrame(table)
+    frame = pd.DataFrame(index=range(len(vectors))) if table is None else settle_frame(table)
     if len(frame) != len(vectors):
         msg = f"{len(vectors):,} vectors need a row of the table each, got {len(frame):,} rows"
         raise SourceError(msg)

@@ -6,11 +6,11 @@ about its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bioprobe.errors import SourceError
+from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     Device,
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from bioprobe.prompts import PromptSet
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.added_taxa import AddedList
-    from bioprobe.taxonomy import Taxon, Taxonomy
+    from bioprobe.taxonomy import Rank, Taxon, Taxonomy
+    from bioprobe.taxonomy.matching import NameList, ResolvedLabels
     from bioprobe.types import Vectors
     from bioprobe.zeroshot.added_taxa import Added, KnownTaxa
     from bioprobe.zeroshot.blending import Blend
@@ -80,6 +81,14 @@ ListTarget = Annotated[
         "embeddings of shape (dim, n) with a .json of names beside them.",
         ("-",),
         shell=Path,
+    ),
+]
+RankColumns = Annotated[
+    Mapping[str, str] | str | Sequence[str] | None,
+    Option(
+        "RANK=COLUMN: a column of the list that holds a rank under another name; RANK=: none does.",
+        ("--rank-column",),
+        shell=list[str],
     ),
 ]
 _HEAD = Ending("target", ".npy")
@@ -186,7 +195,86 @@ class Names(Opened):
         return KnownTaxa(tuple(list_known(self._view.store)))
 
     @question
-    def import_taxa(self, file: TaxonFile, *, synonyms: Synonyms = None) -> KnownTaxa:
+    def resolve_taxa(
+        self,
+        *,
+        names: Annotated[
+            str | Path | None,
+            Option(
+                "Taxon list with common names, a file or one that ships; by default the taxa that "
+                "were added, and all lists that ship.",
+                shell=str,
+            ),
+        ] = None,
+        column: Annotated[
+            str | None,
+            Option(
+                "Column of the image table that holds the names; by default label, where that is "
+                "empty the lowest rank, and where there is none the common name."
+            ),
+        ] = None,
+        synonyms: Synonyms = None,
+        rank_column: Annotated[RankColumns, With("names")] = None,
+        apply: Annotated[
+            bool,
+            Option("Write the lineages that were found into the store, as corrected labels."),
+        ] = False,
+    ) -> ResolvedLabels:
+        """Find the taxa of labels in a list, by scientific name, synonym or common name.
+
+        Parameters
+        ----------
+        names : str or Path, optional
+            Taxon list with common names; by default the taxa that were added, and all lists that
+            ship.
+        column : str, optional
+            Column that holds the names; by default ``label``, where that is empty the lowest rank,
+            and where there is none the common name.
+        synonyms : str or Path, optional
+            Table of synonyms and accepted names.
+        rank_column : mapping of str to str, or sequence of str, optional
+            Rank to column of the list.
+        apply : bool
+            Whether images get the lineages that were found, in new rows that replace theirs. Open
+            the store again to see them.
+
+        Returns
+        -------
+        ResolvedLabels
+            One row a label: what it is and by what, proposals of names that are nearly the same,
+            which are never applied, and the several taxa of an ambiguous one.
+
+        Raises
+        ------
+        TaxonomyError
+            If there is no such list or column.
+
+        Examples
+        --------
+        >>> store.resolve_taxa(names="rare-species").to_frame()  # doctest: +SKIP
+        """
+        from bioprobe.taxonomy.matching import resolve_labels
+        from bioprobe.zeroshot.added_taxa import find_added_taxa
+
+        view = self._view
+        listed = open_names(names, synonyms, rank_column, added=find_added_taxa(view.store))
+        frame = view.images.frame.iloc[view.rows]
+        found = resolve_labels(frame, listed, column=column).say(self._notes)
+        changed = found.find_changed(frame)
+        if not apply:
+            remedy = "write them with --apply" if len(changed) else "nothing is new"
+            return found.say([f"{len(changed):,} images would get a new lineage; {remedy}"])
+        if view.origin:
+            msg = "lineages are written into a store; embed the pictures, with --names"
+            raise MisuseError(msg)
+        with view.store.lock():
+            view.store.relabel(view.rows[changed], found.labels.iloc[changed])
+        return found.say([f"{len(changed):,} images have a new lineage in {self.folder}"])
+
+    @question
+    def import_taxa(
+        self, file: TaxonFile, *, synonyms: Synonyms = None, rank_column: RankColumns = None
+    ) -> KnownTaxa:
         """Add every taxon of a list; one that was added before is completed.
 
         Parameters
@@ -195,6 +283,8 @@ class Names(Opened):
             Taxon list, or the name of one that ships.
         synonyms : str or Path, optional
             Table with the columns ``synonym`` and ``accepted``.
+        rank_column : mapping of str to str, or sequence of str, optional
+            Rank to column of the list.
 
         Returns
         -------
@@ -203,7 +293,7 @@ class Names(Opened):
         """
         from bioprobe.store.added_taxa import AddedList
 
-        return _import(AddedList.of_store(self._view.store), file, synonyms)
+        return _import(AddedList.of_store(self._view.store), file, synonyms, rank_column)
 
     @question
     def export_taxa(
@@ -473,7 +563,9 @@ def list() -> KnownTaxa:
 
 
 @question
-def import_list(file: TaxonFile, *, synonyms: Synonyms = None) -> KnownTaxa:
+def import_list(
+    file: TaxonFile, *, synonyms: Synonyms = None, rank_column: RankColumns = None
+) -> KnownTaxa:
     """Add every taxon of a list to the list that counts in every store of this user.
 
     Parameters
@@ -482,6 +574,8 @@ def import_list(file: TaxonFile, *, synonyms: Synonyms = None) -> KnownTaxa:
         Taxon list, or the name of one that ships.
     synonyms : str or Path, optional
         Table with the columns ``synonym`` and ``accepted``.
+    rank_column : mapping of str to str, or sequence of str, optional
+        Rank to column of the list.
 
     Returns
     -------
@@ -490,7 +584,7 @@ def import_list(file: TaxonFile, *, synonyms: Synonyms = None) -> KnownTaxa:
     """
     from bioprobe.store.added_taxa import AddedList
 
-    return _import(AddedList.of_user(), file, synonyms)
+    return _import(AddedList.of_user(), file, synonyms, rank_column)
 
 
 @question
@@ -540,6 +634,45 @@ def export(
         Path(target), read_user_taxa(), "user-wide", AddedList.of_user().describe(), embed,
         text_type, templates,
     )  # fmt: skip
+
+
+def open_names(
+    names: str | Path | None,
+    synonyms: str | Path | None,
+    rank_column: Mapping[str, str] | str | Sequence[str] | None = None,
+    *,
+    added: Iterable[Taxon] = (),
+) -> NameList:
+    """Open a list to find labels in; without one, what was added and the lists that ship."""
+    from bioprobe.taxonomy.lists import read_taxa, shipped_taxonomies
+    from bioprobe.taxonomy.matching import NameList
+    from bioprobe.taxonomy.synonyms import read_synonyms
+
+    accepted = read_synonyms(str(synonyms)) if synonyms is not None else {}
+    if names is not None:
+        return NameList(read_taxa(str(names), read_rank_columns(rank_column)), accepted)
+    shipped = (taxon for name in shipped_taxonomies() for taxon in read_taxa(name))
+    return NameList((*added, *shipped), accepted)
+
+
+def read_rank_columns(given: Mapping[str, str] | str | Sequence[str] | None) -> dict[Rank, str]:
+    """Read what ``--rank-column`` says: rank to column, or ``rank=column``."""
+    from bioprobe.options import list_given
+    from bioprobe.taxonomy import Rank
+
+    if isinstance(given, Mapping):
+        return {Rank.parse(rank): column for rank, column in given.items()}
+    columns = {}
+    for text in list_given(given):
+        rank, equals, column = text.partition("=")
+        if not equals:
+            msg = (
+                f"--rank-column is RANK=COLUMN, such as species=label, or RANK= where no column "
+                f"holds the rank; got {text!r}"
+            )
+            raise MisuseError(msg)
+        columns[Rank.parse(rank)] = column
+    return columns
 
 
 def _open(store: str | Path) -> EmbeddingStore:
@@ -640,12 +773,17 @@ def _remove(place: AddedList, name: str, store: EmbeddingStore | None) -> KnownT
     return removed.say([f"removed {_show(taxon)} from {place.describe()}"])
 
 
-def _import(place: AddedList, file: str | Path, synonyms: str | Path | None) -> KnownTaxa:
+def _import(
+    place: AddedList,
+    file: str | Path,
+    synonyms: str | Path | None,
+    rank_column: Mapping[str, str] | str | Sequence[str] | None,
+) -> KnownTaxa:
     from bioprobe.taxonomy.lists import read_taxonomy
     from bioprobe.taxonomy.synonyms import read_synonyms, replace_synonyms
     from bioprobe.zeroshot.added_taxa import import_taxa
 
-    taxa = read_taxonomy(str(file))
+    taxa = read_taxonomy(str(file), read_rank_columns(rank_column))
     if synonyms is not None:
         taxa = replace_synonyms(taxa, read_synonyms(str(synonyms)))
     with place.lock():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cells import PLACEHOLDERS, join_column, name_cells, settle
 from bioprobe.errors import SelectionError, SourceError, TaxonomyError
 from bioprobe.images.conditions import match_rows
 from bioprobe.images.location import ImageLocation, find_file
@@ -44,7 +46,8 @@ class ImageTable:
           ``dataset:SOURCE#SPLIT``, and the name of the row;
         - ``sha256`` of the file's bytes, ``n_bytes``, ``width_px`` and ``height_px`` when
           upright, ``mode`` as PIL names it before conversion;
-        - the seven ranks and ``common_name``, ``""`` where unknown;
+        - the seven ranks and ``common_name``, ``""`` where unknown, in the one form in which
+          names compare (:func:`bioprobe.names.unify`);
         - ``labels_from``: ``folder`` where these were made from the name of the image's folder,
           else ``""``;
         - any further columns, as the source had them.
@@ -83,11 +86,13 @@ class ImageTable:
             if column not in completed:
                 number = column.startswith("n_") or column.endswith("_px")
                 completed[column] = 0 if number else ""
-            elif column in {*LABEL_COLUMNS, LABELS_FROM}:
+            elif column in LABEL_COLUMNS:
+                completed[column] = _unify(fill_holes(completed[column]))
+            elif column == LABELS_FROM:
                 completed[column] = fill_holes(completed[column])
         free = [column for column in completed.columns if column not in COLUMNS]
-        for column in free:
-            completed[column] = _make_one_type(completed[column])
+        for column in (*FACT_COLUMNS, *free):
+            completed[column] = settle(completed[column])
         return cls(pd.DataFrame(completed[[*COLUMNS, *free]]))
 
     @property
@@ -151,7 +156,7 @@ class ImageTable:
         if level in LABEL_COLUMNS:
             return self.frame[level].to_numpy(dtype=object)
         if level not in self._texts:
-            self._texts[level] = write_cells(self.frame[read_level(level, self)])
+            self._texts[level] = name_cells(self.frame[read_level(level, self)])
         return self._texts[level]
 
     @cached_property
@@ -221,22 +226,101 @@ def read_level(level: str, images: ImageTable | None = None) -> str:
     raise SelectionError(msg)
 
 
-def write_cells(values: pd.Series[Any]) -> npt.NDArray[np.object_]:
-    """Return the cells of a column as the text of what was written, ``""`` for holes."""
+@dataclasses.dataclass(frozen=True)
+class Placeholders:
+    """Labels that look like none: ``#N/A``, ``?`` and their like.
+
+    Parameters
+    ----------
+    rows : ndarray of bool, shape (n_rows,)
+        Rows that have such a label.
+    counts : dict of str to int
+        Rows of each, as it is written, the most frequent first.
+    frame : DataFrame
+        The table with these labels empty.
+    """
+
+    rows: npt.NDArray[np.bool_]
+    counts: dict[str, int]
+    frame: pd.DataFrame
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that have such a label."""
+        return int(self.rows.sum())
+
+
+def find_placeholders(frame: pd.DataFrame, values: Collection[str] = PLACEHOLDERS) -> Placeholders:
+    """Find the labels of an image table that look like none.
+
+    A species that such a word completed, ``Felis ?``, is one, and so is one that it begins.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Image table; it stays as it is.
+    values : collection of str
+        What is looked for, whatever its case and form.
+    """
+    keys = {unify(value).casefold() for value in values} - {""}
+    emptied = frame.copy(deep=False)
+    words: list[npt.NDArray[np.object_]] = []
+    for column in LABEL_COLUMNS if keys else ():
+        words.append(_find_words(frame, column, keys))
+        if (hit := words[-1] != "").any():
+            emptied[column] = np.where(hit, "", frame[column].to_numpy(dtype=object))
+    rows = np.any([one != "" for one in words], axis=0) if words else np.zeros(len(frame), bool)
+    # A row counts once for each word, in however many of its labels that is.
+    counts = collections.Counter(
+        word for row in np.flatnonzero(rows) for word in {one[row] for one in words} - {""}
+    )
+    return Placeholders(rows, dict(counts.most_common()), emptied)
+
+
+def _find_words(frame: pd.DataFrame, column: str, keys: Collection[str]) -> npt.NDArray[np.object_]:
+    """Return of each row what of its label looks like none, ``""`` where nothing does."""
     import pandas as pd
 
-    codes, distinct = pd.factorize(values)
-    texts = np.array([*(unify(str(one)) for one in distinct.tolist()), ""], dtype=object)
-    return np.asarray(texts[codes], dtype=object)
+    numbers, distinct = pd.factorize(frame[column])
+    if column != Rank.SPECIES:
+        words = [_find_placeholder("", str(label), keys) for label in distinct]
+        return np.array([*words, ""], dtype=object)[numbers]
+    genera, genus_names = pd.factorize(frame[Rank.GENUS.value])
+    pairs, places = np.unique(genera * len(distinct) + numbers, return_inverse=True)
+    words = [
+        _find_placeholder(
+            str(genus_names[i // len(distinct)]), str(distinct[i % len(distinct)]), keys
+        )
+        for i in pairs.tolist()
+    ]
+    return np.array([*words, ""], dtype=object)[places]
+
+
+def _find_placeholder(genus: str, label: str, keys: Collection[str]) -> str:
+    """Return what of a label looks like none, ``""`` where nothing does."""
+    parts = [label]
+    if genus and label.startswith(f"{genus} "):
+        parts += [label.removeprefix(f"{genus} "), genus]
+    return next((part for part in parts if part.casefold() in keys), "")
 
 
 def concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Join frames of image tables; free columns that a frame lacks are empty in its rows."""
+    """Join frames of image tables; free columns that a frame lacks are empty in its rows.
+
+    Each cell keeps what was written: whole numbers stay such beside holes, and a column that has
+    another type in another frame is text.
+    """
     import pandas as pd
 
     if len(tables) == 1:
         return tables[0].reset_index(drop=True)
-    return pd.concat(tables, ignore_index=True)
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    sizes = [len(table) for table in tables]
+    joined = {
+        name: join_column([t[name] if name in t.columns else None for t in tables], sizes)
+        for name in names
+    }
+    return pd.DataFrame(joined, index=range(sum(sizes)), columns=list(names))
 
 
 def concatenate_columns(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -254,14 +338,10 @@ def _name_from_common(files: Sequence[str]) -> list[str]:
     return [file.removeprefix(common.rstrip(os.sep) + os.sep) if common else file for file in files]
 
 
-def _make_one_type(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column that Parquet can hold."""
-    import pyarrow as pa
+def _unify(labels: pd.Series[Any]) -> pd.Series[Any]:
+    """Return labels in the one form in which names compare."""
+    import pandas as pd
 
-    if values.dtype != object:
-        return values
-    try:
-        pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return values.map(str, na_action="ignore").astype(object)
-    return values
+    distinct = pd.unique(labels)
+    others = {label: unify(str(label)) for label in distinct if unify(str(label)) != label}
+    return labels.map(lambda label: others.get(label, label)) if others else labels

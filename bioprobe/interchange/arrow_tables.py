@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cells import from_arrow, settle
 from bioprobe.interchange.vector_source import VectorBatch
 from bioprobe.types import Vectors
 
@@ -82,7 +83,7 @@ def to_matrix(column: pa.ChunkedArray, dim: int) -> tuple[Vectors, npt.NDArray[n
 def to_batch(table: pa.Table, column: str, plain: list[str], dim: int) -> VectorBatch:
     """Split a table into its vectors and its other columns."""
     vectors, lengths = to_matrix(table[column], dim)
-    return VectorBatch(table.select(plain).to_pandas(), vectors, lengths)
+    return VectorBatch(from_arrow(table.select(plain)), vectors, lengths)
 
 
 def to_lists(vectors: Vectors, *, fixed: bool = False) -> pa.Array:
@@ -108,17 +109,8 @@ def to_table(frame: pd.DataFrame) -> pa.Table:
     """Turn a frame into an Arrow table; values of several types in one column become text."""
     import pyarrow as pa
 
-    columns = {str(name): _to_array(frame[name]) for name in frame.columns}
+    columns = {n: pa.array(settle(frame[n]), from_pandas=True) for n in map(str, frame.columns)}
     return pa.table(columns)
-
-
-def _to_array(values: pd.Series[Any]) -> pa.Array:
-    import pyarrow as pa
-
-    try:
-        return pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.array(values.map(str, na_action="ignore"), from_pandas=True)
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bioprobe.cells import from_arrow
 from bioprobe.errors import SourceError
 from bioprobe.files import replacing_folder
 from bioprobe.interchange.arrow_tables import find_plain_columns, to_table
@@ -155,8 +156,8 @@ def _read_part(part: _Part) -> Iterator[VectorBatch]:
 
     # Pandas leaves an index of its own in some files; it is no column of the images.
     table = pq.read_table(part.metadata)
-    table = table.select(find_plain_columns(table.schema)).to_pandas(ignore_metadata=True)
-    yield from slice_matrix(map_matrix(part.vectors), table)
+    plain = table.select(find_plain_columns(table.schema)).replace_schema_metadata()
+    yield from slice_matrix(map_matrix(part.vectors), from_arrow(plain))
 
 
 CLIP_RETRIEVAL = Layout(

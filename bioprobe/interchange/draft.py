@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import shutil
@@ -14,7 +15,7 @@ import numpy as np
 
 from bioprobe.errors import SourceError
 from bioprobe.files import sync
-from bioprobe.images.image_table import concatenate
+from bioprobe.images.image_table import concatenate, find_placeholders
 from bioprobe.interchange.image_rows import RowNaming, read_image_rows
 from bioprobe.interchange.vector_source import BLOCK_ROWS, VectorBatch, VectorSource
 from bioprobe.result import Notes, Record
@@ -51,6 +52,12 @@ class ImportSummary(Record):
         Of the store; 1.0 where nobody knows it.
     left_out : tuple of str
         Columns of the source that an image table cannot hold.
+    n_placeholders : int
+        Added rows with a label that looks like none, such as ``#N/A``.
+    placeholders : dict of str to int
+        Added rows of each such label.
+    n_emptied, emptied
+        The same of labels that were said to be none, and are left empty.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -64,6 +71,10 @@ class ImportSummary(Record):
     norms: tuple[float, float]
     logit_scale: float
     left_out: tuple[str, ...]
+    n_placeholders: int = 0
+    placeholders: dict[str, int] = dataclasses.field(default_factory=dict)
+    n_emptied: int = 0
+    emptied: dict[str, int] = dataclasses.field(default_factory=dict)
     notes: Notes = ()
 
     @property
@@ -86,6 +97,9 @@ class Draft:
         self._waiting: list[tuple[pd.DataFrame, npt.NDArray[np.float32]]] = []
         self._n_waiting = self._n_read = self._n_unlabelled = 0
         self._norms = (np.inf, 0.0)
+        self._n_placeholders = self._n_emptied = 0
+        self._placeholders: collections.Counter[str] = collections.Counter()
+        self._emptied: collections.Counter[str] = collections.Counter()
 
     @contextlib.contextmanager
     def build(self) -> Iterator[Draft]:
@@ -115,7 +129,13 @@ class Draft:
             reason = _explain(int(batch.lengths[row]), float(norms[row]), self._source.dim)
             self._failures.append((frame["root"].iloc[row], frame["path"].iloc[row], reason))
         if usable.any():
-            kept = frame[usable].reset_index(drop=True)
+            said = find_placeholders(frame[usable].reset_index(drop=True), self._naming.no_label)
+            kept = said.frame
+            left = find_placeholders(kept)
+            self._n_emptied += said.n_rows
+            self._emptied.update(said.counts)
+            self._n_placeholders += left.n_rows
+            self._placeholders.update(left.counts)
             # In float64 first: what is very long or short in float32 has a direction too.
             unit = batch.vectors[usable] / norms[usable, np.newaxis]
             self._take(kept, unit.astype(np.float32), norms[usable])
@@ -144,6 +164,10 @@ class Draft:
             norms=(float(self._norms[0]), float(self._norms[1])),
             logit_scale=self._target.manifest.logit_scale,
             left_out=self._source.left_out,
+            n_placeholders=self._n_placeholders,
+            n_emptied=self._n_emptied,
+            placeholders=dict(self._placeholders.most_common()),
+            emptied=dict(self._emptied.most_common()),
         )
 
     def _check_names(self, frame: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from bioprobe.errors import SourceError
 from bioprobe.images.image_table import COLUMNS, LOCATION_COLUMNS, ImageTable
 from bioprobe.interchange.vector_source import Declaration
 from bioprobe.sources.source import concatenate_columns
-from bioprobe.taxonomy.columns import LABEL_COLUMNS, find_rank_columns, read_labels
+from bioprobe.taxonomy.columns import LABEL_COLUMNS, split_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,10 +34,13 @@ class RowNaming:
         there is none, a name is made of the file's name and the row.
     root : Path or None
         Folder that these names are relative to, where they are files.
+    no_label : tuple of str
+        Labels that are none.
     """
 
     path_column: str | None = None
     root: Path | None = None
+    no_label: tuple[str, ...] = ()
 
 
 def read_image_rows(
@@ -155,11 +158,9 @@ def _read_foreign(
     table: pd.DataFrame, source: Path, first_row: int, path_column: str | None
 ) -> pd.DataFrame:
     identity = _find_identity(table, source, path_column)
-    labels = read_labels(table)
-    used = set(find_rank_columns(table.columns).values())
+    labels, free = split_columns(table)
     if identity is not None and identity != _KEPT_IDENTITY:
-        used.add(identity)
-    free = table.drop(columns=[name for name in table.columns if name in used])
+        free = free.drop(columns=[name for name in free.columns if name == identity])
     # A column of a name that bioprobe gives a meaning stays, under another name.
     free = free.rename(columns={name: f"source_{name}" for name in free.columns if name in COLUMNS})
     places = _read_places(table, source, first_row, identity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,6 +113,7 @@ def import_vectors(
     root: Path | None = None,
     column: str | None = None,
     path_column: str | None = None,
+    no_label: Sequence[str] = (),
     advance: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import vectors into a new store, or append them to one of the same imported encoder.
@@ -144,6 +145,8 @@ def import_vectors(
         Column of the vectors.
     path_column : str, optional
         Column that names the images.
+    no_label : sequence of str
+        Labels that are none: these cells are left empty.
     advance : callable, optional
         Told the number of rows of each batch, for a progress bar.
 
@@ -168,7 +171,7 @@ def import_vectors(
     opened = open_source(source, ReadOptions(model, column))
     return take_vectors(
         opened, folder, model=model, layout=chosen, logit_scale=logit_scale, dtype=dtype,
-        naming=RowNaming(path_column, root), advance=advance,
+        naming=RowNaming(path_column, root, tuple(no_label)), advance=advance,
     )  # fmt: skip
 
 

@@ -151,27 +151,11 @@ def _read_table_beside(source: Path, n_rows: int, declaration: Declaration | Non
     beside = next((file for file in candidates if file.is_file()), None)
     if beside is None:
         return pd.DataFrame(index=range(n_rows))
-    table = _read_csv(beside, declaration) if beside.suffix == ".csv" else read_table(beside)
+    table = read_table(beside, text=declaration.text_columns if declaration else IDENTITY_COLUMNS)
     if len(table) != n_rows:
         msg = f"{source} has {n_rows} rows, {beside} has {len(table)}; expected as many"
         raise SourceError(msg)
     return table
-
-
-def _read_csv(path: Path, declaration: Declaration | None) -> pd.DataFrame:
-    import pandas as pd
-
-    text_columns = declaration.text_columns if declaration else IDENTITY_COLUMNS
-    try:
-        return pd.read_csv(
-            path,
-            dtype=dict.fromkeys(text_columns, "object"),
-            keep_default_na=False,
-            na_values=[""],
-        )
-    except (ValueError, OSError) as error:
-        msg = f"{path} cannot be read as a table: {error}"
-        raise SourceError(msg) from error
 
 
 NPY = Layout(

@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from bioprobe.cells import find_kind, read_cells
 from bioprobe.errors import SourceError
 from bioprobe.files import check_new_folder, replacing, replacing_folder
 from bioprobe.interchange.arrow_tables import (
@@ -176,22 +178,76 @@ def _write(target: Path, rows: OutgoingRows, column: str) -> None:
 def _open_dataset(source: Path) -> pa_dataset.Dataset:
     import pyarrow as pa
     import pyarrow.dataset as pa_dataset
+    import pyarrow.parquet as pq
 
     files = _list_files(source)
     if not files:
         msg = f"{source} holds no Parquet file"
         raise SourceError(msg)
-    base = str(source) if source.is_dir() else str(source.parent)
-    names = [str(file) for file in files]
+    base = source if source.is_dir() else source.parent
     try:
-        opened = pa_dataset.dataset(
-            names, format="parquet", partitioning="hive", partition_base_dir=base
+        folders = _read_partitions([file.relative_to(base) for file in files])
+        # A folder's name is what is written: site=007 is no 7.
+        partitioning = pa_dataset.partitioning(folders, flavor="hive")
+        schemas = [pq.read_schema(file).remove_metadata() for file in files]
+        metadata = pq.read_schema(files[0]).metadata
+        return pa_dataset.dataset(
+            [str(file) for file in files],
+            schema=_unify([*schemas, folders]).with_metadata(metadata),
+            format="parquet",
+            partitioning=partitioning,
+            partition_base_dir=str(base),
         )
-        schemas = [opened.schema, *(part.physical_schema for part in opened.get_fragments())]
-        return opened.replace_schema(pa.unify_schemas(schemas, promote_options="permissive"))
     except (ValueError, OSError, pa.ArrowException) as error:
         msg = f"{source} cannot be read as Parquet: {error}"
         raise SourceError(msg) from error
+
+
+def _read_partitions(files: Sequence[Path]) -> pa.Schema:
+    """Return the columns that the names of folders hold: of numbers where that loses nothing."""
+    import pandas as pd
+    import pyarrow as pa
+
+    values: dict[str, list[str]] = {}
+    for file in files:
+        for part in file.parts[:-1]:
+            name, equals, value = part.partition("=")
+            if equals:
+                values.setdefault(name, []).append(unquote(value))
+    columns = {
+        name: read_cells(pd.DataFrame({name: cells}))[name] for name, cells in values.items()
+    }
+    kinds = {name: find_kind(cells) for name, cells in columns.items()}
+    return pa.schema(
+        [(name, pa.int64() if kind == "integer" else pa.string()) for name, kind in kinds.items()]
+    )
+
+
+def _unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """Join the columns of several files; one that is of several types is text.
+
+    Types of one kind, such as lists of float32 and of float64, are promoted.
+    """
+    import pyarrow as pa
+    import pyarrow.types as kinds
+
+    found: dict[str, list[pa.Field]] = {}
+    for schema in schemas:
+        for field in schema:
+            found.setdefault(field.name, []).append(field.with_nullable(True))
+    fields = []
+    for name, parts in found.items():
+        types = {part.type for part in parts if not kinds.is_null(part.type)}
+        alike = {
+            "integer" if kinds.is_integer(one) else "nested" if kinds.is_nested(one) else str(one)
+            for one in types
+        }
+        if len(alike) > 1 and "nested" not in alike:
+            fields.append(pa.field(name, pa.string()))
+        else:
+            single = [pa.schema([part]) for part in parts]
+            fields.append(pa.unify_schemas(single, promote_options="permissive").field(0))
+    return pa.schema(fields)
 
 
 def _list_files(source: Path) -> list[Path]:

@@ -135,7 +135,8 @@ def _to_labels(entries: Sequence[Sequence[Any]]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [(*_join_binomial(names), common) for names, common in entries]
-    return read_labels(pd.DataFrame(rows, columns=list(LABEL_COLUMNS), dtype=object))
+    frame = pd.DataFrame(rows, columns=list(LABEL_COLUMNS), dtype=object)
+    return read_labels(frame, apart=False)[list(LABEL_COLUMNS)]
 
 
 def _join_binomial(names: Sequence[str | None]) -> list[str | None]:

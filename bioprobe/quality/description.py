@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.images.image_table import read_level
+from bioprobe.images.image_table import find_placeholders, read_level
 from bioprobe.result import Notes, Record, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
@@ -94,6 +94,10 @@ class Description(Result):
         Files of the store that could not be read.
     missing : dict of str to int
         Images without a value, by further column, where there are any.
+    n_placeholders : int
+        Images with a label that looks like none, such as ``#N/A``.
+    placeholders : dict of str to int
+        Images of each such label.
     listed : ClassCounts, optional
         Rank or column whose classes the table lists; by default it lists the ranks.
     notes : tuple of Note
@@ -109,6 +113,8 @@ class Description(Result):
     n_near: int | None
     n_failures: int
     missing: dict[str, int]
+    n_placeholders: int = 0
+    placeholders: dict[str, int] = dataclasses.field(default_factory=dict)
     listed: ClassCounts | None = None
     notes: Notes = ()
 
@@ -176,6 +182,7 @@ def describe_images(asked: EmbeddingStore | View, level: str | None = None) -> D
     modes = frame["mode"][frame["mode"] != ""].value_counts()
     further = frame[store.images.free_columns]
     holes = (further.isna() | (further == "")).sum()
+    placeholders = find_placeholders(frame)
     return Description(
         n_images=len(rows),
         ranks=tuple(_count(store, rank.value, rows) for rank in Rank),
@@ -186,6 +193,8 @@ def describe_images(asked: EmbeddingStore | View, level: str | None = None) -> D
         n_near=_count_near(store, rows),
         n_failures=len(store.read_failures()),
         missing={str(column): int(n) for column, n in holes.items() if n},
+        n_placeholders=placeholders.n_rows,
+        placeholders=placeholders.counts,
         listed=None if level is None else _count(store, read_level(level, store.images), rows),
     )
 

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioprobe.cells import from_arrow
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import (
     DATASET_PREFIX,
@@ -83,7 +84,7 @@ def _read_columns(pictures: Pictures) -> pd.DataFrame:
     kept = [field.name for field in schema if not _holds_bytes(field.type)]
     if not kept:
         return pd.DataFrame(index=range(len(pictures.rows)))
-    frame = pd.DataFrame(pictures.rows.select_columns(kept).with_format(None).to_pandas())
+    frame = from_arrow(pictures.rows.select_columns(kept).with_format("arrow")[:], is_whole=True)
     for column in kept:
         names = getattr(pictures.rows.features[column], "names", None)
         if names is not None:

@@ -1,13 +1,16 @@
-"""Image files by name: given one by one, or as a list on standard input."""
+"""Image files by name: given one by one, in a list, or as a list on standard input."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from bioprobe.errors import SourceError
 from bioprobe.images.image_table import concatenate_columns
@@ -15,10 +18,7 @@ from bioprobe.images.location import read_name, write_name
 from bioprobe.sources.listing import Part
 from bioprobe.sources.lookup import find_files
 from bioprobe.taxonomy import Rank
-from bioprobe.taxonomy.columns import LABEL_COLUMNS, read_labels
-
-if TYPE_CHECKING:
-    pass
+from bioprobe.taxonomy.columns import read_folder_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,8 @@ class SourceOptions:
     Parameters
     ----------
     root : Path or None
-        Folder to which the paths of a table or list are relative; by default the table's own
-        folder, and for a list the current one.
+        Folder to which the paths of a table or list are relative; by default its own folder; for
+        a list on standard input, or one of whose paths none is there, the current one.
     path_column : str or None
         Column of a table that names the file; by default the first found of ``path``,
         ``file_path``, ``file_name`` and their like. In a data set, the column of the pictures.
@@ -38,12 +38,18 @@ class SourceOptions:
         rank's own name is kept as it is.
     folder_rank : Rank or None
         Rank of which the name of an image's folder is the label.
+    folder_label : str or None
+        Free column that the name of an image's folder goes into, as it is written.
+    tell : callable
+        Told, in a sentence each, what a person must know of how they were read.
     """
 
     root: Path | None = None
     path_column: str | None = None
     rank_columns: Mapping[Rank, str] = dataclasses.field(default_factory=dict)
     folder_rank: Rank | None = None
+    folder_label: str | None = None
+    tell: Callable[[str], None] = lambda _said: None
 
 
 #: The source that stands for standard input.
@@ -60,23 +66,25 @@ def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions)
     root : Path or None
         Folder that they are named from in the table; by default the folder of each.
     options : SourceOptions
-        ``folder_rank`` is used.
+        ``folder_rank``, ``folder_label`` and ``tell`` are used.
 
     Returns
     -------
     Part
-        ``root`` and ``path``, and with ``folder_rank`` the label columns.
+        ``root`` and ``path``, with ``folder_rank`` the label columns, and with ``folder_label``
+        that column.
     """
     import pandas as pd
 
     rows = [locate(os.path.abspath(file), absolute(root or file.parent)) for file in files]  # noqa: PTH100
     listing = pd.DataFrame(rows, columns=["root", "path"], dtype=object).map(write_name)
-    if options.folder_rank is None:
-        return Part(listing)
     names = [write_name(file.absolute().parent.name) for file in files]
-    labels = read_labels(pd.DataFrame({options.folder_rank.value: names}, dtype=object))
-    frame = concatenate_columns([listing, labels[list(LABEL_COLUMNS)]])
-    return Part(frame, is_derived=True)
+    if options.folder_rank is not None:
+        labels = read_folder_names(names, options.folder_rank, tell=options.tell)
+        listing = concatenate_columns([listing, labels])
+    if options.folder_label is not None:
+        listing[options.folder_label] = np.array(names, dtype=object)
+    return Part(listing, is_derived=True)
 
 
 def list_standard_input(_source: Path, options: SourceOptions) -> Part:
@@ -95,10 +103,77 @@ def list_standard_input(_source: Path, options: SourceOptions) -> Part:
     if not paths:
         msg = f"the list of paths on standard input is empty; {remedy}"
         raise SourceError(msg)
-    root = options.root or Path()
+    return _list_paths(paths, options.root or Path(), options)
+
+
+def _list_paths(paths: Sequence[str], root: Path, options: SourceOptions) -> Part:
     found = find_files(map(write_name, paths), write_name(absolute(root)))
     listed = list_files([Path(read_name(file)) for file in found.files], root, options)
     return dataclasses.replace(listed, reasons=found.reasons, notes=found.notes)
+
+
+#: Endings of lists of paths.
+LIST_SUFFIXES = frozenset({".txt", ".json"})
+#: Endings of tables and lists that are not read, and that no picture has.
+UNREAD_SUFFIXES = frozenset({".jsonl", ".ndjson", ".xls", ".xlsx", ".ods", ".lst", ".list"})
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f]")
+
+
+def list_list(source: Path, options: SourceOptions) -> Part:
+    """List the image files that a text file names, one a line, or a JSON array of texts.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read, is no such list, or names nothing that is there.
+
+    References
+    ----------
+    MegaDetector, ``run_detector_batch.py``, argument ``image_file``: a JSON file with a list of
+    image paths, or a text file with one path per line.
+    """
+    try:
+        data = source.read_bytes()
+    except OSError as error:
+        msg = f"{source} cannot be read ({error.strerror}); get the right to read it"
+        raise SourceError(msg) from error
+    is_json = source.suffix.lower() == ".json"
+    paths = _parse_json(data, source) if is_json else parse_paths(data)
+    if not is_json and any(_NO_TEXT.search(path) for path in paths):
+        msg = (
+            f"{source} is no text; a file that ends in .txt is read as a list of paths, one a "
+            "line. Give a picture its own ending, such as .jpg"
+        )
+        raise SourceError(msg)
+    if not paths:
+        msg = f"the list {source} names no path; write one a line, or a JSON array of them"
+        raise SourceError(msg)
+    bases = [options.root] if options.root else [source.parent, Path()]
+    root = next((base for base in bases if any((base / path).exists() for path in paths)), None)
+    if root is None:
+        where = " or ".join(dict.fromkeys(str(base.absolute()) for base in bases))
+        msg = (
+            f"none of the {len(paths):,} paths in {source} is there, from {where}; the first is "
+            f"{write_name(paths[0])[:200]!r}. A {source.suffix} file is read as a list of paths: "
+            "name the folder that they start from with --root"
+        )
+        raise SourceError(msg)
+    return _list_paths(paths, root, options)
+
+
+def _parse_json(data: bytes, source: Path) -> list[str]:
+    try:
+        paths = json.loads(data)
+    except ValueError as error:
+        msg = f"{source} cannot be read as JSON: {error}"
+        raise SourceError(msg) from error
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        msg = (
+            f'{source} is no list of paths; of JSON an array of texts is read, ["a.jpg", '
+            '"b.jpg"]. Write a table with labels as CSV, TSV or Parquet'
+        )
+        raise SourceError(msg)
+    return [path for path in paths if path.strip()]
 
 
 def parse_paths(data: bytes) -> list[str]:

@@ -16,7 +16,7 @@ from bioprobe.sources.listing import Part, explain_unread
 from bioprobe.sources.tables import list_rows
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 IMAGE_SUFFIXES = frozenset(
@@ -97,7 +97,7 @@ def _is_image(file: Path) -> bool:
 
 def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> Part | None:
     """List what a metadata table names; None where it is one of another sort."""
-    frame = _read_lines(file) if file.suffix == ".jsonl" else read_table(file)
+    frame = read_table(file)
     if _METADATA_COLUMN not in frame.columns:
         return None
     return list_rows(frame, _METADATA_COLUMN, file, _without_root(options), root=folder)
@@ -105,14 +105,4 @@ def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> Part | N
 
 def _without_root(options: SourceOptions) -> SourceOptions:
     # The names are relative to the metadata's own folder, whatever other tables are relative to.
-    return SourceOptions(rank_columns=options.rank_columns)
-
-
-def _read_lines(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_json(file, lines=True, dtype=False)
-    except ValueError as error:
-        msg = f"{file} cannot be read as JSON, one object a line: {error}"
-        raise SourceError(msg) from error
+    return SourceOptions(rank_columns=options.rank_columns, tell=options.tell)

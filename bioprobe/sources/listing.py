@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cells import write_cell
 from bioprobe.images.image_table import (
     COLUMNS,
     FROM_FOLDER,
@@ -36,7 +37,7 @@ from bioprobe.images.image_table import (
 )
 from bioprobe.images.location import find_file
 from bioprobe.result import WARNING, Note, Notes
-from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
+from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABEL_COLUMNS, QUALIFIER
 from bioprobe.taxonomy.taxon import RANKS
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ Positions = npt.NDArray[np.int64]
 
 # Pictures that a note names one by one.
 _SHOWN = 3
+# What of a name is no rank goes with the label that a folder's name makes.
+_BESIDE = (LABEL, QUALIFIER)
 _RANK_COLUMNS = tuple(rank.value for rank in RANKS)
 
 
@@ -84,7 +87,8 @@ class Part:
         names = [str(column) for column in self.frame.columns]
         free = frozenset(n for n in names if n not in COLUMNS or n == COMMON_NAME)
         if self.is_derived:
-            return Said(False, free - {COMMON_NAME}, any(name in names for name in LABEL_COLUMNS))
+            derives = any(name in names for name in (*LABEL_COLUMNS, *_BESIDE))
+            return Said(False, free - {COMMON_NAME, *_BESIDE}, derives)
         return Said(any(rank in names for rank in _RANK_COLUMNS), free)
 
 
@@ -112,7 +116,7 @@ class Said:
         filled = find_said(values)
         free = frozenset(n for n in filled if n not in COLUMNS or n == COMMON_NAME)
         if filled.get(LABELS_FROM) == FROM_FOLDER:
-            return cls(False, free - {COMMON_NAME}, True)
+            return cls(False, free - {COMMON_NAME, *_BESIDE}, True)
         return cls(any(rank in filled for rank in _RANK_COLUMNS), free)
 
     def __or__(self, other: Said) -> Said:
@@ -151,7 +155,11 @@ class Said:
             if COMMON_NAME in self.columns or had_written:
                 left_out.add(COMMON_NAME)
             kept = {name: value for name, value in kept.items() if name not in left_out}
-            kept = {name: new[name] for name in (*LABEL_COLUMNS, LABELS_FROM) if name in new} | kept
+            if was_derived:
+                left_out |= set(_BESIDE) - self.columns
+                kept = {name: value for name, value in kept.items() if name not in left_out}
+            names = (*LABEL_COLUMNS, LABELS_FROM, *(_BESIDE if LABELS_FROM in new else ()))
+            kept = {name: new[name] for name in names if name in new} | kept
         columns = self.columns - ({COMMON_NAME} if takes else set())
         kept = {name: value for name, value in kept.items() if name not in columns}
         # In the order of the listing's columns.
@@ -182,7 +190,7 @@ def is_same(one: object, other: object) -> bool:
     """
     one, other = _plain(one), _plain(other)
     if isinstance(one, str) != isinstance(other, str):
-        return str(one) == str(other)
+        return write_cell(one) == write_cell(other)
     return bool(one == other)
 
 
@@ -254,7 +262,8 @@ class Listing(ImageTable):
             for one in parts
         ]
         frame = ImageTable.build(concatenate(frames)).frame
-        unlabelled = (frame[list(LABEL_COLUMNS)] == "").all(axis=1)
+        names = [name for name in (*LABEL_COLUMNS, *_BESIDE) if name in frame]
+        unlabelled = (frame[names].fillna("") == "").all(axis=1)
         frame[LABELS_FROM] = frame[LABELS_FROM].where(~unlabelled, "")
         merging = _Merging(frame, parts)
         notes = [note for one in parts for note in one.notes]
@@ -265,6 +274,22 @@ class Listing(ImageTable):
             unread=tuple(dict.fromkeys(folder for one in parts for folder in one.unread)),
             notes=(*dict.fromkeys(notes), *merging.notes),
         )
+
+    def name_by(self, labels: pd.DataFrame) -> Listing:
+        """Return the listing with labels that were found for it in a list of taxa.
+
+        Parameters
+        ----------
+        labels : DataFrame of str
+            Label columns of the same rows. Where a table's are others now, it says a lineage.
+        """
+        names = list(labels.columns)
+        differs = (self.frame[names] != labels).any(axis=1) & (self.frame[LABELS_FROM] == "")
+        places = self.frame.loc[differs, list(LOCATION_COLUMNS)].itertuples(index=False, name=None)
+        files = [join(root, path) for root, path in places]
+        says = {file: self.says.get(file, Said()) | Said(lineage=True) for file in files}
+        frame = self.frame.assign(**labels)
+        return dataclasses.replace(self, frame=frame, says={**self.says, **says})
 
 
 def join(root: str, path: str) -> str:
@@ -329,18 +354,37 @@ class _Merging:
         yield self._first, [name for name in COLUMNS if name not in known]
         for name in self._frame.columns:
             if name not in COLUMNS:
-                has_column = [name in said.columns for said in self._saids]
-                values = self._frame[name]
-                rows = self._find_rows(has_column, _find_filled(values))
-                yield self._fill(self._choose(rows, values.tolist(), _Order.values(name))), [name]
+                yield self._fill(self._choose_values(name)), [name]
+
+    def _choose_values(self, name: str) -> Positions:
+        """Choose the rows of a free column; names of folders fill what no table does."""
+        values = self._frame[name]
+        filled, order = _find_filled(values), _Order.values(name)
+        has_column = [name in one.frame.columns for one in self._parts]
+        by_table, by_folder = (
+            self._choose(
+                self._find_rows(
+                    [has and one.is_derived is derived
+                     for has, one in zip(has_column, self._parts, strict=True)],
+                    filled,
+                ),
+                values.tolist(),
+                order,
+            )
+            for derived in (False, True)
+        )  # fmt: skip
+        if name in _BESIDE:
+            by_folder = self._by_folder
+        return np.where(by_table >= 0, by_table, by_folder)
 
     def _choose_lineage(self) -> Positions:
         labels = self._frame[list(LABEL_COLUMNS)]
+        beside = self._frame[[name for name in _BESIDE if name in self._frame]].fillna("")
         lineages: list[Lineage] = list(labels.itertuples(index=False, name=None))
         filled = labels != ""
         has_rank = filled[list(_RANK_COLUMNS)].any(axis=1).to_numpy()
         written = self._find_rows([said.lineage for said in self._saids], has_rank)
-        any_label = filled.any(axis=1).to_numpy()
+        any_label = filled.any(axis=1).to_numpy() | (beside != "").any(axis=1).to_numpy()
         derived = self._find_rows([said.derives for said in self._saids], any_label)
         order = _Order("label", _rank_lineage, _contains, _write_lineage)
         by_table = self._choose(written, lineages, order)
@@ -353,6 +397,7 @@ class _Merging:
         if n_overruled:
             text = f"{n_overruled:,} folder names give way to labels that a table wrote"
             self.notes.append(Note(text))
+        self._by_folder = np.where(by_table >= 0, -1, by_folder)
         return np.where(by_table >= 0, by_table, by_folder)
 
     def _name_commonly(self, columns: dict[str, pd.Series[Any]]) -> None:

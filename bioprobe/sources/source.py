@@ -12,7 +12,13 @@ from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import write_name
 from bioprobe.registry import SOURCES
 from bioprobe.sources.datasets import is_dataset
-from bioprobe.sources.files import STANDARD_INPUT, SourceOptions, list_files
+from bioprobe.sources.files import (
+    LIST_SUFFIXES,
+    STANDARD_INPUT,
+    UNREAD_SUFFIXES,
+    SourceOptions,
+    list_files,
+)
 from bioprobe.sources.folders import IMAGE_SUFFIXES
 from bioprobe.sources.listing import Listing, Part
 from bioprobe.sources.lookup import find_near
@@ -34,6 +40,7 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     sources : sequence of Path
         - image files, and folders;
         - CSV, TSV and Parquet tables that name files;
+        - lists of paths: ``.txt``, one a line, and ``.json``, an array of texts;
         - ``-``: paths on standard input, one a line or each ended by a NUL byte;
         - Hugging Face data sets: folders of ``save_to_disk``, Parquet files that hold the
           pictures or folders of these, and ``dataset:ORG/NAME[@REVISION][#SPLIT]`` on the hub;
@@ -76,7 +83,7 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
     Raises
     ------
     SourceError
-        If there is nothing there.
+        If there is nothing there, or a table or list that is not read.
     """
     prefix, colon, _ = str(source).partition(":")
     ending, added = source.suffix.lower().removeprefix("."), SOURCES.added
@@ -84,7 +91,14 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
         if name in added:
             return name
     # At once, as there may be thousands.
-    if source.suffix.lower() not in TABLE_SUFFIXES and source.is_file():
+    suffix = source.suffix.lower()
+    if suffix in UNREAD_SUFFIXES and source.is_file():
+        msg = (
+            f"{source} is no picture, and no table or list that is read: save a table as .csv, "
+            ".tsv or .parquet, a list of paths as .txt, one a line, or .json, an array"
+        )
+        raise SourceError(msg)
+    if suffix not in TABLE_SUFFIXES | LIST_SUFFIXES and source.is_file():
         return ""
     if str(source) == STANDARD_INPUT:
         return STANDARD_INPUT
@@ -92,7 +106,7 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
         return "dataset"
     if source.is_dir():
         return "folder"
-    if source.suffix.lower() in TABLE_SUFFIXES:
+    if suffix in TABLE_SUFFIXES or (suffix in LIST_SUFFIXES and source.is_file()):
         return ending
     what = "no plain file" if source.exists() else "no file or folder"
     near = find_near(write_name(os.path.abspath(source))) if what != "no plain file" else ()  # noqa: PTH100

@@ -13,14 +13,21 @@ from bioprobe.images.location import write_name
 from bioprobe.sources.files import SourceOptions, absolute, locate
 from bioprobe.sources.listing import Part
 from bioprobe.sources.lookup import find_files
-from bioprobe.taxonomy.columns import COMMON_NAME, find_rank_columns, read_labels
+from bioprobe.taxonomy.columns import (
+    COMMON_NAME,
+    LABEL_COLUMNS,
+    find_rank_columns,
+    spell_column,
+    split_columns,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet", ".pq"})
-_PATH_COLUMNS = ("path", "file_path", "filepath", "file_name", "filename", "file", "image")
+# As spell_column writes them.
+_PATH_COLUMNS = ("path", "filepath", "filename", "file", "image")
 
 
 def list_table(table: Path, options: SourceOptions | None = None) -> Part:
@@ -90,18 +97,17 @@ def describe_rows(
     frame : DataFrame
         The table.
     options : SourceOptions
-        ``rank_columns`` is used.
+        ``rank_columns`` and ``tell`` are used.
     used : collection of str
         Columns that are left out.
     """
-    labels = read_labels(frame, options.rank_columns)
+    labels, free = split_columns(frame, options.rank_columns, tell=options.tell)
     columns = find_rank_columns(frame.columns, options.rank_columns)
-    found = set(columns.values())
-    free = frame.drop(columns=[name for name in frame.columns if name in {*found, *used}])
+    free = free.drop(columns=[name for name in free.columns if name in used])
     # A table's own column of a name that bioprobe gives a meaning stays, under another name.
     free = free.rename(columns={n: f"source_{n}" for n in free.columns if n in COLUMNS})
     if not set(columns) - {COMMON_NAME}:
-        labels = labels[list(columns)]
+        labels = labels.drop(columns=[name for name in LABEL_COLUMNS if name not in columns])
     elif COMMON_NAME not in columns:
         labels = labels.drop(columns=COMMON_NAME)
     return concatenate_columns([labels, free])
@@ -112,7 +118,7 @@ def find_path_column(columns: Iterable[object], given: str | None) -> str | None
     names = [str(column) for column in columns]
     if given is not None:
         return given if given in names else None
-    by_spelling = {name.lower().replace(" ", "_"): name for name in names}
+    by_spelling = {spell_column(name): name for name in reversed(names)}
     return next((by_spelling[s] for s in _PATH_COLUMNS if s in by_spelling), None)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cells import name_cells
 from bioprobe.errors import SelectionError
+from bioprobe.names import unify
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import (
     DUPLICATES_MASK,
@@ -118,7 +119,7 @@ def find_groups(
     kinds[SAME_BYTES] = frame["sha256"].to_numpy(dtype=object)
     if DUPLICATES_MASK in list_selections(store):
         groups = read_selection(store, DUPLICATES_MASK).frame[GROUP].iloc[rows]
-        kinds[NEAR_DUPLICATES] = name_values(groups)
+        kinds[NEAR_DUPLICATES] = name_cells(groups)
     return kinds
 
 
@@ -131,28 +132,13 @@ def read_column(store: EmbeddingStore, column: str) -> Names:
         If there is no such column.
     """
     frame = store.images.frame
+    # A header may be written in another Unicode form than the column is asked for.
+    alike = (str(name) for name in frame.columns if unify(str(name)) == unify(column))
+    column = column if column in frame else next(alike, column)
     if column not in frame:
         msg = f"no column {column!r} in {store.folder}; there are: {', '.join(map(str, frame))}"
         raise SelectionError(msg)
-    return name_values(frame[column])
-
-
-def name_values(values: Any) -> Names:  # noqa: ANN401 - a pandas Series of any dtype
-    """Write values as text, holes as ``""``; a number is the same with and without a hole beside.
-
-    Parameters
-    ----------
-    values : Series, shape (n,)
-        Of any dtype.
-
-    Returns
-    -------
-    ndarray of object, shape (n,)
-    """
-    holes = values.isna().to_numpy()
-    # A hole makes whole numbers floats: 3 and 3.0 are one burst.
-    names = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
-    return np.where(holes, "", np.array(names, dtype=object)).astype(object)
+    return name_cells(frame[column])
 
 
 def find_wanted(n_groups: Places, priority: Sequence[int], n_parts: int) -> npt.NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cells import mend_floats
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, StoreError
 from bioprobe.files import explaining_refusal
@@ -32,9 +33,13 @@ from bioprobe.store.writing import LOCK_NAME, holding
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.types import Rows
+
 __all__ = ["DTYPES", "FAILURE_COLUMNS", "EmbeddingStore"]
 
 DTYPES = ("float32", "float16")
+# Rows of a shard whose labels are corrected.
+_RELABELLED_ROWS = 4096
 
 
 class EmbeddingStore:
@@ -202,7 +207,7 @@ class EmbeddingStore:
         """The image table of every row, retired ones included."""
         shards_dir = self.folder / "shards"
         frames = [read_images(shards_dir, record) for record in self.manifest.present_shards]
-        return ImageTable.build(concatenate(frames) if frames else _empty_frame())
+        return ImageTable.build(concatenate(mend_floats(frames)) if frames else _empty_frame())
 
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
@@ -322,6 +327,29 @@ class EmbeddingStore:
         manifest = dataclasses.replace(self.manifest, retired=retired)
         manifest.write(self.folder)
         return EmbeddingStore(self.folder, manifest)
+
+    def relabel(self, rows: Rows, labels: pd.DataFrame) -> EmbeddingStore:
+        """Replace rows by new ones with other labels and the same vectors, and return the store.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n,)
+            Current rows of the store; they are retired.
+        labels : DataFrame
+            Columns that change, one row for each of these.
+
+        Raises
+        ------
+        StoreError
+            If the store has grown since it was opened, or the disk refuses.
+        """
+        store, frame = self, self.images.frame
+        for start in range(0, len(rows), _RELABELLED_ROWS):
+            part = rows[start : start + _RELABELLED_ROWS]
+            said = labels.iloc[start : start + _RELABELLED_ROWS].reset_index(drop=True)
+            new = frame.iloc[part].reset_index(drop=True).assign(**said)
+            store = store.append(new, store.read_vectors(part), retired=part.tolist())
+        return store
 
     def _check_unchanged(self) -> None:
         if Manifest.read(self.folder) != self.manifest:

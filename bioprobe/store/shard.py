@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.cells import mark
 from bioprobe.errors import StoreError
 from bioprobe.files import explaining_refusal, hash_file, replacing, sync
 from bioprobe.store.manifest import ShardRecord
@@ -69,7 +70,7 @@ def _write_files(
     folder.mkdir()
     vectors_path, images_path = folder / VECTORS_NAME, folder / IMAGES_NAME
     _save(vectors_path, vectors)
-    frame.to_parquet(images_path, index=False)
+    mark(frame).to_parquet(images_path, index=False)
     # The folder last: its entries are on disk before it gets the name that the manifest lists.
     for path in (vectors_path, images_path, folder):
         sync(path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe.errors import SelectionError
+from bioprobe.images.conditions import name_values_of
 from bioprobe.images.image_table import ImageTable
 from bioprobe.provenance import Provenance
 from bioprobe.store.embedding_store import EmbeddingStore
@@ -86,6 +87,9 @@ class View:
         if not len(view.rows):
             met_by = f" meets {condition!r}" if condition else ""
             msg = f"none of the {len(asked.rows)} images in {view.folder}{met_by}"
+            if condition and len(asked.rows):
+                frame = view.images.frame.iloc[asked.rows]
+                msg = "; ".join(filter(None, (msg, name_values_of(frame, condition))))
             raise SelectionError(msg)
         return view
 

@@ -503,9 +503,21 @@ def find_classes(lineages: Iterable[tuple[str, ...]], classes: Iterable[Taxon], 
     for position, taxon in enumerate(classes):
         upper = taxon.lineage[: rank.depth + 1]
         by_name.setdefault(upper[-1], []).append((position, upper))
-    asked = (lineage[: rank.depth + 1] for lineage in lineages)
-    places = [_place(lineage, by_name.get(lineage[-1], [])) for lineage in asked]
-    return np.array(places, dtype=np.int64)
+    # Labels of stores that were written before may have other capitals than a list.
+    by_form: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
+    for name, known in by_name.items():
+        by_form.setdefault(name.casefold(), []).extend(known)
+
+    def find(lineage: tuple[str, ...]) -> int:
+        *upper, name = lineage[: rank.depth + 1]
+        known = by_name.get(name) or by_form.get(name.casefold())
+        if known is None and rank is Rank.SPECIES and name.count(" ") > 1:
+            # A subspecies counts as its species where it is no class itself.
+            name = " ".join(name.split()[:2])
+            known = by_name.get(name)
+        return _place((*upper, name), known or [])
+
+    return np.array([find(lineage) for lineage in lineages], dtype=np.int64)
 
 
 def _place(lineage: tuple[str, ...], known: list[tuple[int, tuple[str, ...]]]) -> int:
@@ -513,7 +525,7 @@ def _place(lineage: tuple[str, ...], known: list[tuple[int, tuple[str, ...]]]) -
     best, most = -1, 0
     for position, other in known:
         named = [(a, b) for a, b in zip(lineage, other, strict=True) if a and b]
-        if len(named) > most and all(a == b for a, b in named):
+        if len(named) > most and all(a == b or a.casefold() == b.casefold() for a, b in named):
             best, most = position, len(named)
     return best
 

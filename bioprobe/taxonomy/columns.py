@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import re
-from collections.abc import Hashable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bioprobe.errors import TaxonomyError
+from bioprobe.names import unify
+from bioprobe.taxonomy.scientific_names import (
+    TIMES,
+    Kind,
+    ScientificName,
+    is_plain,
+    judge_name,
+    parse_name,
+    recognise_names,
+)
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon, complete_binomial
 from bioprobe.taxonomy.taxonomy import Taxonomy
 
@@ -16,76 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-# The sign of a hybrid.
-_TIMES = "\u00d7"
-_EPITHET = re.compile(r"[a-zß-öø-ÿ]+(?:-[a-zß-öø-ÿ]+)*")
-_SUBGENUS = re.compile(r"\([A-Z][a-z-]+\)")
-# Ranks below species are marked in botany; the epithet follows the mark.
-_MARKS = {"subsp.", "ssp.", "var.", "f.", "forma", "subvar.", "cv."}
-# Small words that begin or join authors' names.
-_OF_AUTHORS = {"de", "da", "del", "der", "den", "di", "du", "van", "von", "ex", "et", "in", "and"}
 _BELOW_SPECIES = {"subspecies", "variety", "form", "forma", "varietas", "infraspecificname"}
-
-
-def strip_author(name: str) -> str:
-    """Return a scientific name without its author, year and subgenus.
-
-    Parameters
-    ----------
-    name : str
-        Uninomial, binomial or trinomial, with or without author.
-
-    References
-    ----------
-    Darwin Core, term ``scientificName``: *the full scientific name, with authorship and date
-    information if known*.
-
-    Examples
-    --------
-    >>> strip_author("Panthera leo (Linnaeus, 1758)"), strip_author("Panthera Oken, 1816")
-    ('Panthera leo', 'Panthera')
-    >>> strip_author("Aedes (Stegomyia) aegypti (Linnaeus, 1762)")
-    'Aedes aegypti'
-    >>> strip_author("Quercus robur subsp. brutia (Ten.) O.Schwarz")
-    'Quercus robur brutia'
-    """
-    words = name.split()
-    if not words:
-        return ""
-    kept, rest = [words[0]], words[1:]
-    if kept == [_TIMES] and rest:
-        kept, rest = [f"{_TIMES} {rest[0]}"], rest[1:]
-    if rest and _SUBGENUS.fullmatch(rest[0]) and any(_is_epithet(word) for word in rest[1:2]):
-        rest = rest[1:]
-    is_after_mark = False
-    for word in rest:
-        if word == _TIMES or (word in _MARKS and len(kept) > 1):
-            is_after_mark = True
-        elif _is_epithet(word):
-            kept.append(word)
-            is_after_mark = False
-        elif len(kept) == 1 or is_after_mark or not _has_mark(rest):
-            break
-    return " ".join(kept)
-
-
-def place_scientific_names(labels: MutableMapping[str, list[str]], ranks: Sequence[str]) -> None:
-    """Move each scientific name from the species to its rank, without its author, in place.
-
-    Parameters
-    ----------
-    labels : mapping of str to list of str
-        Rank to its column; the scientific names are in that of the species.
-    ranks : sequence of str
-        ``taxonRank`` of each row; ``""`` where unknown, which leaves the name a species. A name
-        at a rank that is none of the seven, such as a tribe, is left out: the ranks above it stay.
-    """
-    for row, (name, rank) in enumerate(zip(labels[Rank.SPECIES], ranks, strict=True)):
-        stripped, place = strip_author(name), rank.strip().lower()
-        place = "species" if not place or place in _BELOW_SPECIES else place
-        labels[Rank.SPECIES][row] = ""
-        if place in set(RANKS) and stripped:
-            labels[Rank(place)][row] = stripped
 
 
 def find_synonym_rows(columns: Mapping[str, Sequence[str]]) -> list[int]:
@@ -94,36 +37,43 @@ def find_synonym_rows(columns: Mapping[str, Sequence[str]]) -> list[int]:
     return [row for row, value in enumerate(status) if "synonym" in str(value).lower()]
 
 
-def _is_epithet(word: str) -> bool:
-    return _EPITHET.fullmatch(word) is not None and word not in _OF_AUTHORS
-
-
-def _has_mark(words: Sequence[str]) -> bool:
-    return any(word in _MARKS - {"f."} for word in words)
-
-
-# Spellings met in museum exports, Darwin Core, TreeOfLife, pybioclip and camera-trap tables; an
-# earlier spelling wins where a table has several.
+# Spellings met in museum exports, Darwin Core, TreeOfLife, pybioclip, iNaturalist and camera-trap
+# tables, as :func:`spell_column` writes them; an earlier one wins where a table has several.
+_OF_RANK = ("{}", "{}name", "taxon{}", "taxon{}name")
+_FULL_NAMES = (
+    "scientificname", "sciname", "latinname", "binomial", "binomialname", "acceptedscientificname",
+    "acceptedname", "taxonname",
+)  # fmt: skip
+_EPITHETS = ("speciesepithet", "specificepithet")
 _SPELLINGS: dict[Rank, tuple[str, ...]] = {
-    Rank.KINGDOM: ("kingdom",),
-    Rank.PHYLUM: ("phylum", "division"),
-    Rank.CLASS: ("class_rank", "cls", "class_", "class"),
-    Rank.ORDER: ("order", "order_"),
-    Rank.FAMILY: ("family",),
-    Rank.GENUS: ("genus",),
-    Rank.SPECIES: (
-        "species",
-        "scientificname",
-        "sci_name",
-        "binomial",
-        "species_epithet",
-        "specificepithet",
-    ),
+    rank: tuple(form.format(rank.value) for form in _OF_RANK) for rank in RANKS
 }
-_COMMON_NAME_SPELLINGS = ("common_name", "vernacularname", "common", "com_name")
+_SPELLINGS[Rank.PHYLUM] += ("division",)
+_SPELLINGS[Rank.CLASS] = ("classrank", "cls", *_SPELLINGS[Rank.CLASS])
+_SPELLINGS[Rank.SPECIES] += (*_FULL_NAMES, *_EPITHETS)
+_COMMON_NAME_SPELLINGS = (
+    "commonname", "vernacularname", "common", "comname", "vernacular", "englishname", "trivialname",
+)  # fmt: skip
 
 COMMON_NAME = "common_name"
 LABEL_COLUMNS: tuple[str, ...] = (*(rank.value for rank in RANKS), COMMON_NAME)
+#: Free columns of what a table says of a taxon that has no rank: a label that is no scientific
+#: name, and what of a name is not sure (Darwin Core's ``identificationQualifier``).
+LABEL, QUALIFIER = "label", "identification_qualifier"
+# What stands for nothing where a name belongs.
+_NOTHING = frozenset({"na", "n/a", "nan", "null", "none", "<na>", "-", "--"})
+_SIDE_COLUMNS = (LABEL, QUALIFIER)
+
+
+def spell_column(column: object) -> str:
+    """Return the form in which headers compare: case, blanks and ``_ - .`` do not count.
+
+    Examples
+    --------
+    >>> {spell_column(name) for name in ("Scientific Name", "scientific_name", "scientificName")}
+    {'scientificname'}
+    """
+    return re.sub(r"[\s_.-]+", "", unify(str(column)).casefold())
 
 
 def find_rank_columns(
@@ -167,37 +117,44 @@ def find_rank_columns(
         if named and named not in names:
             msg = f"no column {named!r} for {rank.value}; the table has {', '.join(names)}"
             raise TaxonomyError(msg)
-    free = {_spell(name): name for name in names if name not in given.values()}
-    found = {
-        rank.value: name
-        for rank, spellings in _SPELLINGS.items()
-        if (name := given[rank] if rank in given else _find_first(spellings, free))
-    }
+    free: dict[str, str] = {}
+    for name in names:
+        if name not in given.values():
+            free.setdefault(spell_column(name), name)
+    found: dict[str, str] = {}
+    for rank, spellings in _SPELLINGS.items():
+        column = given[rank] if rank in given else _find_first(spellings, free)
+        if column:
+            found[rank.value] = column
     if (
         list(found) == [Rank.CLASS]
         and not any(given.values())
-        and _spell(found[Rank.CLASS]) == "class"
+        and spell_column(found[Rank.CLASS]) == "class"
     ):
         found = {}
     common_name = _find_first(_COMMON_NAME_SPELLINGS, free)
     return {**found, COMMON_NAME: common_name} if common_name else found
 
 
-def _spell(column: str) -> str:
-    return column.strip().lower().replace(" ", "_")
-
-
 def _find_first(spellings: Iterable[str], columns: Mapping[str, str]) -> str | None:
     return next((columns[spelling] for spelling in spellings if spelling in columns), None)
 
 
-def read_labels(frame: pd.DataFrame, given: Mapping[Rank, str] | None = None) -> pd.DataFrame:
+def read_labels(
+    frame: pd.DataFrame,
+    given: Mapping[Rank, str] | None = None,
+    *,
+    meant: bool = True,
+    apart: bool = True,
+    tell: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
     """Return the seven ranks and the common name of each row of a table.
 
     All three meanings of a ``species`` column are read: the binomial, the epithet beside a genus
-    column, and both in two columns. A species written as a folder or file name
-    (``acinonyx-jubatus``, ``Acinonyx_jubatus``) is written as a name. A Darwin Core
-    ``scientificName`` loses its author and stands at its ``taxonRank``.
+    column, and both in two columns. A name as a folder or a file has it (``acinonyx-jubatus``,
+    ``Acinonyx_jubatus``), in lower or in upper case, is written as a name; it loses its author, and
+    stands at its ``taxonRank``. A species that is no scientific name (``Red Fox``) is no taxon: it
+    is a label.
 
     Parameters
     ----------
@@ -205,40 +162,284 @@ def read_labels(frame: pd.DataFrame, given: Mapping[Rank, str] | None = None) ->
         Any table.
     given : mapping of Rank to str, optional
         Columns that the user named; ``""`` is none.
+    meant : bool
+        Whether the columns say that they hold scientific names; folders do not.
+    apart : bool
+        Whether a label that is no scientific name leaves its rank; in a list of classes it stays
+        the name of one, of no genus.
+    tell : callable, optional
+        Told in a sentence what was changed or is no taxon, with its number of rows.
 
     Returns
     -------
     DataFrame of str
-        Columns :data:`LABEL_COLUMNS`, index of ``frame``; ``""`` where nothing is known.
+        Columns :data:`LABEL_COLUMNS`, index of ``frame``; ``""`` where nothing is known. Where
+        there are any, ``label`` holds what is no scientific name, as it was written, and
+        ``identification_qualifier`` what is not sure (``cf. alces``).
     """
     import pandas as pd
 
     columns = find_rank_columns(frame.columns, given)
     labels = {name: [""] * len(frame) for name in LABEL_COLUMNS}
     labels |= {name: _clean(frame[column]) for name, column in columns.items()}
-    if _spell(columns.get(Rank.SPECIES, "")) == "scientificname":
-        place_scientific_names(labels, _read_ranks(frame))
-    pairs = zip(labels[Rank.GENUS], labels[Rank.SPECIES], strict=True)
-    known: dict[tuple[str, str], tuple[str, str]] = {}
-    completed = [known.get(pair) or known.setdefault(pair, _complete(*pair)) for pair in pairs]
-    labels[Rank.GENUS] = [genus for genus, _ in completed]
-    labels[Rank.SPECIES] = [species for _, species in completed]
+    if apart:
+        # A list says what it says; beside images these words are what tools leave.
+        labels[COMMON_NAME] = _drop_nothing(labels[COMMON_NAME])
+    of_species = spell_column(columns.get(Rank.SPECIES, ""))
+    # A folder, and a person who names a column, say the rank; a header tells it less surely.
+    by_ending = meant and Rank.SPECIES not in (given or {})
+    is_epithet = of_species in _EPITHETS and Rank.SPECIES not in (given or {})
+    ranks = _read_ranks(frame) if of_species in _FULL_NAMES else [""] * len(frame)
+    read = _Reading(labels, meant=meant, by_ending=by_ending, is_epithet=is_epithet)
+    triples = list(zip(labels[Rank.GENUS], labels[Rank.SPECIES], ranks, strict=True))
+    found = {triple: read.place(*triple) for triple in dict.fromkeys(triples)}
+    placed = [found[triple] for triple in triples]
+    for rank in (*RANKS[:5], Rank.GENUS, Rank.SPECIES):
+        usual = {name: _write_usually(name, rank) for name in dict.fromkeys(labels[rank])}
+        labels[rank] = [
+            one.names[rank] if rank in one.names else usual[name]
+            for one, name in zip(placed, labels[rank], strict=True)
+        ]
+    labels[LABEL] = [one.label for one in placed]
+    if not apart:
+        pairs = zip(labels[Rank.SPECIES], labels[LABEL], strict=True)
+        labels[Rank.SPECIES] = [species or label for species, label in pairs]
+    labels[QUALIFIER] = [one.qualifier for one in placed]
+    if tell is not None:
+        _tell_changes(placed, meant=meant, tell=tell)
+    kept = [*LABEL_COLUMNS, *(name for name in _SIDE_COLUMNS if any(labels[name]))]
     # From lists pandas takes eight times as long.
-    arrays = {name: np.array(values, dtype=object) for name, values in labels.items()}
-    return pd.DataFrame(arrays, index=frame.index, columns=list(LABEL_COLUMNS), dtype=object)
+    arrays = {name: np.array(labels[name], dtype=object) for name in kept}
+    return pd.DataFrame(arrays, index=frame.index, columns=kept, dtype=object)
+
+
+def split_columns(
+    frame: pd.DataFrame,
+    given: Mapping[Rank, str] | None = None,
+    *,
+    tell: Callable[[str], None] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the labels of a table, and its other columns as they are.
+
+    Parameters
+    ----------
+    frame, given, tell
+        As for :func:`read_labels`.
+
+    Returns
+    -------
+    labels : DataFrame of str
+        As :func:`read_labels` returns them. Where the table has a column ``label`` of its own,
+        what is no scientific name stands in ``source_species``.
+    free : DataFrame
+        All columns that hold no rank and no common name.
+    """
+    labels = read_labels(frame, given, tell=tell)
+    used = set(find_rank_columns(frame.columns, given).values())
+    free = frame.drop(columns=[name for name in frame.columns if name in used])
+    taken = {name: f"source_{Rank.SPECIES}" if name == LABEL else f"read_{name}"
+             for name in _SIDE_COLUMNS if name in labels and name in free}  # fmt: skip
+    return labels.rename(columns=taken), free
+
+
+def read_folder_names(
+    names: Sequence[str], rank: Rank, *, tell: Callable[[str], None] | None = None
+) -> pd.DataFrame:
+    """Return the labels of images whose folders are named by taxa of a rank.
+
+    A folder says nothing of what its name is, so that a name that may be either follows the
+    others: beside ``American Robin`` also ``Panda`` is a label and no taxon.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Name of the folder of each image.
+    rank : Rank
+        What the person said that they are.
+    tell : callable, optional
+        As for :func:`read_labels`.
+
+    Returns
+    -------
+    DataFrame of str
+        As :func:`read_labels` returns it.
+    """
+    import pandas as pd
+
+    if rank is Rank.SPECIES:
+        frame = pd.DataFrame({rank.value: list(names)}, dtype=object)
+        return read_labels(frame, meant=False, tell=tell)
+    _, common = recognise_names(names, meant=False)
+    kept = ["" if name in common else name for name in names]
+    labels = read_labels(pd.DataFrame({rank.value: kept}, dtype=object), {rank: rank.value})
+    if common:
+        placed = [_Placed({}, label=name if name in common else "") for name in names]
+        labels[LABEL] = [one.label for one in placed]
+        if tell is not None:
+            _tell_changes(placed, meant=False, tell=tell)
+    return labels
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Placed:
+    """What one name says: names at ranks, a label that is no taxon, and what was changed."""
+
+    names: Mapping[Rank, str]
+    label: str = ""
+    qualifier: str = ""
+    changed: str = ""
+
+
+class _Reading:
+    """Reads the genus and the species of each row of a table."""
+
+    def __init__(
+        self, labels: Mapping[str, list[str]], *, meant: bool, by_ending: bool, is_epithet: bool
+    ) -> None:
+        pairs = zip(labels[Rank.GENUS], labels[Rank.SPECIES], strict=True)
+        alone = (species for genus, species in dict.fromkeys(pairs) if not genus)
+        self._by_ending = by_ending
+        self._scientific: dict[str, ScientificName] = {}
+        self._common: set[str] = set()
+        if not is_epithet:
+            self._scientific, self._common = recognise_names(alone, meant=meant)
+
+    def place(self, genus: str, species: str, rank: str) -> _Placed:
+        if not species:
+            return _Placed({})
+        if rank:
+            return _place_at(species, rank)
+        if genus:
+            return _place_beside(genus, species)
+        if species in self._common:
+            return _Placed({Rank.SPECIES: ""}, label=species)
+        name = self._scientific.get(species)
+        if name is None:
+            return _Placed({Rank.SPECIES: species})
+        return _place(name, species, by_ending=self._by_ending)
+
+
+def _place(name: ScientificName, written: str, *, by_ending: bool) -> _Placed:
+    """Place a name that stands alone; one word is a genus only where a qualifier follows it."""
+    changed = _describe_change(name, written)
+    if name.is_family and by_ending:
+        names = {Rank.SPECIES: "", Rank.FAMILY: name.canonical}
+        return _Placed(names, qualifier=name.qualifier, changed=_BY_ENDING)
+    if name.is_uninomial and name.qualifier:
+        names = {Rank.SPECIES: "", Rank.GENUS: name.canonical}
+        return _Placed(names, qualifier=name.qualifier, changed=_NOT_SURE)
+    names = {Rank.SPECIES: name.canonical}
+    if not name.is_uninomial:
+        names[Rank.GENUS] = name.canonical.removeprefix(f"{TIMES} ").split(" ", 1)[0]
+    return _Placed(names, qualifier=name.qualifier, changed=changed)
+
+
+def _place_at(species: str, rank: str) -> _Placed:
+    """Place a name at its ``taxonRank``; at one that is none of the seven it is left out."""
+    place = rank.lower()
+    place = Rank.SPECIES.value if place in _BELOW_SPECIES else place
+    if place not in set(RANKS):
+        return _Placed({Rank.SPECIES: ""})
+    name = parse_name(species)
+    stripped = name.canonical if name else species
+    names = {Rank.SPECIES: "", Rank(place): stripped}
+    if place == Rank.SPECIES and " " in stripped:
+        names[Rank.GENUS] = complete_binomial("", stripped)[0]
+    return _Placed(names, changed=_describe_change(name, species) if name else "")
+
+
+def _place_beside(genus: str, species: str) -> _Placed:
+    """Place a species beside its genus: an epithet, a binomial, or what is neither."""
+    # A list may have a million.
+    is_binomial = species.startswith(f"{genus} ")
+    whole = species if is_binomial else f"{genus} {species}"
+    if is_plain(whole) and (is_binomial or " " not in species):
+        return _Placed({Rank.SPECIES: whole})
+    begins_so = species.lower().startswith(f"{genus} ".lower())
+    if not begins_so and " " in species and judge_name(species) is Kind.COMMON:
+        return _Placed({Rank.SPECIES: ""}, label=species)
+    genus = _write_usually(genus, Rank.GENUS)
+    both = (genus, species)
+    if species.lower().startswith((f"{genus}-".lower(), f"{genus}_".lower())):
+        both = genus, species.replace("_", " ") if "_" in species else species.replace("-", " ")
+    _, whole = complete_binomial(*both)
+    if whole.lower().startswith(f"{genus} ".lower()):
+        # The genus says that it is a name, whatever its capitals.
+        name = parse_name(f"{genus} {_lower(whole[len(genus) + 1 :])}")
+        is_told = name is not None and (name.qualifier or not name.is_uninomial)
+        if name is not None and is_told and name.canonical.split(" ", 1)[0] == genus:
+            species = "" if name.is_uninomial else name.canonical
+            names = {Rank.GENUS: genus, Rank.SPECIES: species}
+            changed = _WITHOUT_AUTHOR if name.has_author else _NOT_SURE if not species else ""
+            return _Placed(names, qualifier=name.qualifier, changed=changed)
+    return _Placed({Rank.GENUS: genus, Rank.SPECIES: whole})
+
+
+def _lower(epithets: str) -> str:
+    """Return epithets in lower case where they are in upper case, or in a capital each."""
+    words = epithets.split()
+    if all(word.isalpha() and word[0].isupper() for word in words):
+        return epithets.lower()
+    return epithets
+
+
+def _write_usually(name: str, rank: Rank) -> str:
+    """Return a name above species in the usual capitals, if it has the form of one."""
+    if not name or rank is Rank.SPECIES or not (name.islower() or name.isupper()):
+        return name
+    parsed = parse_name(name)
+    is_name = len(name) > 3 and judge_name(name) is Kind.SCIENTIFIC
+    return parsed.canonical if parsed and parsed.is_uninomial and is_name else name
+
+
+_WITHOUT_AUTHOR, _IN_CAPITALS, _BY_ENDING, _NOT_SURE = "author", "capitals", "ending", "qualifier"
+_CHANGES = {
+    _WITHOUT_AUTHOR: "species kept without author, year and marks of rank: {:,}",
+    _IN_CAPITALS: "names written in the usual capitals (Panthera leo): {:,}",
+    _BY_ENDING: "names that end as those of families do, kept at family: {:,}",
+    _NOT_SURE: f"names of open nomenclature (sp., cf.), kept at genus, the rest in the column "
+    f"{QUALIFIER}: {{:,}}",
+}
+
+
+def _describe_change(name: ScientificName, written: str) -> str:
+    if name.has_author:
+        return _WITHOUT_AUTHOR
+    return _IN_CAPITALS if not any(c.isupper() for c in written) or written.isupper() else ""
+
+
+def _tell_changes(placed: Sequence[_Placed], *, meant: bool, tell: Callable[[str], None]) -> None:
+    # Names of folders are in lower case for other reasons.
+    counts = collections.Counter(one.changed for one in placed)
+    for change, text in _CHANGES.items():
+        if counts[change] and (meant or change != _IN_CAPITALS):
+            tell(text.format(counts[change]))
+    labels = [one.label for one in placed if one.label]
+    if labels:
+        shown = ", ".join(list(dict.fromkeys(labels))[:3])
+        tell(
+            f"labels that are no scientific names, kept in the column {LABEL} without ranks: "
+            f"{len(labels):,} ({shown}). Give a list that has common names: --names LIST, or "
+            "later: bioprobe taxa resolve"
+        )
+
+
+def _drop_nothing(names: list[str]) -> list[str]:
+    nothing = {name for name in set(names) if name.lower() in _NOTHING}
+    return [("" if name in nothing else name) for name in names] if nothing else names
 
 
 def _clean(values: pd.Series[Any]) -> list[str]:
-    """Return names with single spaces, ``""`` for holes; equal names are one object."""
+    """Return names in their one form, ``""`` for holes; equal names are one object."""
     import pandas as pd
 
     codes, distinct = pd.factorize(values)
-    cleaned = [*(" ".join(str(value).split()) for value in distinct.tolist()), ""]
+    cleaned = [*(unify(str(value)) for value in distinct.tolist()), ""]
     return [cleaned[code] for code in codes]
 
 
 def _read_ranks(frame: pd.DataFrame) -> list[str]:
-    column = next((name for name in frame.columns if _spell(str(name)) == "taxonrank"), None)
+    column = next((name for name in frame.columns if spell_column(name) == "taxonrank"), None)
     return _clean(frame[column]) if column is not None else [""] * len(frame)
 
 
@@ -265,24 +466,3 @@ def to_taxonomy(labels: pd.DataFrame) -> Taxonomy:
         if any(row[:-1])
     )
     return Taxonomy.merge(taxa)
-
-
-def _complete(genus: str, species: str) -> tuple[str, str]:
-    return complete_binomial(genus, _unslug(species, genus) if species else "")
-
-
-def _unslug(name: str, genus: str) -> str:
-    if "_" not in name and "-" not in name:
-        return name
-    # Beside its genus a name that does not begin with it is an epithet, which may be hyphenated:
-    # Polygonia c-album.
-    is_epithet = genus and not name.lower().startswith((f"{genus}-".lower(), f"{genus}_".lower()))
-    if " " in name or is_epithet:
-        return name
-    if "_" in name:
-        words = name.replace("_", " ")
-    elif name.islower():
-        words = name.replace("-", " ")
-    else:
-        return name
-    return words[:1].upper() + words[1:]

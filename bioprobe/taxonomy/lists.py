@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,10 @@ from bioprobe.taxonomy.columns import (
     find_rank_columns,
     find_synonym_rows,
     read_labels,
+    spell_column,
 )
 from bioprobe.taxonomy.contradictions import find_contradictions
+from bioprobe.taxonomy.scientific_names import recognise_names
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
 
@@ -90,7 +92,22 @@ def _read_text(path: Path) -> pd.DataFrame:
         padded = [(row + [""] * width)[:width] for row in rows[1:]]
         frame = pd.DataFrame(padded, columns=rows[0], index=list(lines)[1:], dtype=object)
         return _drop_synonyms(frame)
+    _refuse_common_names(lines, path)
     return pd.DataFrame({Rank.SPECIES.value: list(lines.values())}, index=list(lines))
+
+
+def _refuse_common_names(lines: Mapping[int, str], source: Path) -> None:
+    _, common = recognise_names(lines.values())
+    places = [place for place, name in lines.items() if name in common]
+    if not places:
+        return
+    shown = ", ".join(f"line {place} {lines[place]!r}" for place in places[:3])
+    msg = (
+        f"{source}: {len(places):,} of {len(lines):,} are no scientific names ({shown}); classes "
+        "that are no taxa are given with --classes FILE, and common names beside scientific ones "
+        "in a table with the columns species and common_name"
+    )
+    raise TaxonomyError(msg)
 
 
 def _read_speciesnet(lines: dict[int, str]) -> pd.DataFrame:
@@ -159,9 +176,9 @@ def _are_lists(values: Sequence[Any], length: int) -> bool:
 
 def _drop_synonyms(frame: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, Sequence[str]] = {
-        str(name).lower(): frame[name].astype(str).tolist()
+        spell_column(name): frame[name].astype(str).tolist()
         for name in frame.columns
-        if str(name).lower() == "taxonomicstatus"
+        if spell_column(name) == "taxonomicstatus"
     }
     return frame.drop(index=frame.index[find_synonym_rows(columns)])
 
@@ -177,8 +194,19 @@ def shipped_taxonomies() -> list[str]:
     return sorted(path.stem for path in (prompts_dir() / "taxonomies").glob("*.csv"))
 
 
-def read_taxonomy(source: str | Path) -> Taxonomy:
+def read_taxonomy(source: str | Path, rank_columns: Mapping[Rank, str] | None = None) -> Taxonomy:
     """Read a taxonomy from a table, or one that ships with bioprobe.
+
+    As :func:`read_taxa`; rows of one taxon are made one.
+    """
+    with _collecting_later():
+        return Taxonomy.merge(read_taxa(source, rank_columns))
+
+
+def read_taxa(
+    source: str | Path, rank_columns: Mapping[Rank, str] | None = None
+) -> tuple[Taxon, ...]:
+    """Read the rows of a taxon list, of which several may be of one taxon.
 
     Parameters
     ----------
@@ -187,16 +215,19 @@ def read_taxonomy(source: str | Path) -> Taxonomy:
         TreeOfLife's JSON, a text file with one name or one line of SpeciesNet a line, or the
         name of a shipped taxonomy such as ``sketch``. A ``prompt`` column holds texts that
         describe the taxon, several in as many rows.
+    rank_columns : mapping of Rank to str, optional
+        Columns that hold a rank under another name; ``""`` is none.
 
     Returns
     -------
-    Taxonomy
+    tuple of Taxon
 
     Raises
     ------
     TaxonomyError
-        If the file is missing, has no rank column, a row has no name, or two rows contradict
-        each other (:func:`bioprobe.taxonomy.contradictions.find_contradictions`).
+        If the file is missing, has no rank column, a row has no name, a line of a text file no
+        scientific one, or two rows contradict each other
+        (:func:`bioprobe.taxonomy.contradictions.find_contradictions`).
     SourceError
         If the file is no table or text that bioprobe reads.
     """
@@ -210,7 +241,7 @@ def read_taxonomy(source: str | Path) -> Taxonomy:
         raise TaxonomyError(msg)
     with _collecting_later():
         frame, unit = read_list(path)
-        return _from_frame(frame, str(source), unit)
+        return _from_frame(frame, str(source), unit, rank_columns)
 
 
 @contextlib.contextmanager
@@ -226,15 +257,18 @@ def _collecting_later() -> Iterator[None]:
             gc.enable()
 
 
-def _from_frame(frame: pd.DataFrame, source: str, unit: str) -> Taxonomy:
-    if not set(find_rank_columns(frame.columns)) - {LABEL_COLUMNS[-1]}:
+def _from_frame(
+    frame: pd.DataFrame, source: str, unit: str, given: Mapping[Rank, str] | None
+) -> tuple[Taxon, ...]:
+    if not set(find_rank_columns(frame.columns, given)) - {COMMON_NAME}:
         columns = ", ".join(str(column) for column in frame.columns)
         msg = (
             f"{source} has no rank column among {columns}; expected one at least of "
-            f"{', '.join(LABEL_COLUMNS[:-1])}"
+            f"{', '.join(LABEL_COLUMNS[:-1])}; one of another name is read by: "
+            "bioprobe taxa import LIST --rank-column species=COLUMN"
         )
         raise TaxonomyError(msg)
-    labels = read_labels(frame)
+    labels = read_labels(frame, given, apart=False)
     places = frame.index.tolist()
     lineages = list(zip(*(labels[rank].tolist() for rank in LABEL_COLUMNS[:-1]), strict=True))
     for place, lineage in zip(places, lineages, strict=True):
@@ -244,7 +278,7 @@ def _from_frame(frame: pd.DataFrame, source: str, unit: str) -> Taxonomy:
     _refuse_contradictions(lineages, places, source, unit)
     prompts = fill_holes(frame["prompt"]).tolist() if "prompt" in frame else [""] * len(frame)
     rows = zip(lineages, labels[COMMON_NAME].tolist(), prompts, strict=True)
-    return Taxonomy.merge(
+    return tuple(
         Taxon(lineage, common_name, (str(prompt),) if prompt else ())
         for lineage, common_name, prompt in rows
     )

@@ -7,13 +7,19 @@ from pathlib import Path
 
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import read_table
-from bioprobe.taxonomy.columns import fill_holes
+from bioprobe.taxonomy.columns import fill_holes, spell_column
+from bioprobe.taxonomy.scientific_names import write_name
 from bioprobe.taxonomy.taxon import Rank, Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
 
+# As spell_column writes them; Darwin Core says acceptedNameUsage.
+_SYNONYM_SPELLINGS = ("synonym", "synonyms", "synonymname")
+_ACCEPTED_SPELLINGS = ("accepted", "acceptedname", "acceptednameusage", "acceptedscientificname",
+                       "validname")  # fmt: skip
+
 
 def read_synonyms(path: str | Path) -> dict[str, str]:
-    """Read a table of two columns: synonym, accepted.
+    """Read a table of two columns: synonym, accepted; names are read without their authors.
 
     Returns
     -------
@@ -28,16 +34,17 @@ def read_synonyms(path: str | Path) -> dict[str, str]:
         If the file is no table.
     """
     frame = read_table(Path(path))
-    if not {"synonym", "accepted"} <= set(frame.columns):
-        columns = ", ".join(map(str, frame.columns))
-        msg = f"{path} has the columns {columns}; expected synonym and accepted"
+    by_spelling = {spell_column(name): name for name in reversed(list(frame.columns))}
+    columns = [next((by_spelling[s] for s in spellings if s in by_spelling), None)
+               for spellings in (_SYNONYM_SPELLINGS, _ACCEPTED_SPELLINGS)]  # fmt: skip
+    if None in columns:
+        found = ", ".join(map(str, frame.columns))
+        msg = f"{path} has the columns {found}; expected synonym and accepted"
         raise TaxonomyError(msg)
-    pairs = zip(
-        *(fill_holes(frame[name]).map(str) for name in ("synonym", "accepted")), strict=True
-    )
+    pairs = zip(*(fill_holes(frame[name]).map(str) for name in columns), strict=True)
     accepted_of: dict[str, str] = {}
     for line, (synonym, accepted) in enumerate(pairs, start=2):
-        synonym, accepted = " ".join(synonym.split()), " ".join(accepted.split())
+        synonym, accepted = write_name(synonym), write_name(accepted)
         if not synonym or not accepted:
             msg = f"{path} line {line}: a synonym and its accepted name are needed; fill both in"
             raise TaxonomyError(msg)
@@ -72,6 +79,11 @@ def accept_names(lineage: tuple[str, ...], synonyms: Mapping[str, str]) -> tuple
     >>> accept_names(lineage, {"Felis concolor": "Puma concolor"})[5:]
     ('Puma', 'Puma concolor')
     """
+    # Labels of stores that were written before may be in lower case.
+    lineage = tuple(
+        name if name in synonyms or write_name(name) not in synonyms else write_name(name)
+        for name in lineage
+    )
     accepted = [synonyms.get(name, name) for name in lineage]
     genus, species = lineage[Rank.GENUS.depth], lineage[Rank.SPECIES.depth]
     if species in synonyms and " " in accepted[Rank.SPECIES.depth]:

@@ -7,6 +7,8 @@ import enum
 from collections.abc import Mapping
 
 from bioprobe.errors import TaxonomyError
+from bioprobe.names import unify
+from bioprobe.taxonomy.scientific_names import Kind, judge_name, write_name
 
 
 class Rank(enum.StrEnum):
@@ -210,7 +212,7 @@ def complete_taxon(
     Raises
     ------
     TaxonomyError
-        If the lineage is too long, or contradicts the binomial.
+        If the lineage is too long, or contradicts the binomial, or the name is a common one.
 
     Examples
     --------
@@ -219,8 +221,16 @@ def complete_taxon(
     >>> complete_taxon("Felidae", "Animalia,Chordata,Mammalia,Carnivora").rank.value
     'family'
     """
-    name = " ".join(name.split())
+    if " " in name.strip() and not lineage.strip() and judge_name(name) is Kind.COMMON:
+        msg = (
+            f"{name!r} is no scientific name; give that, and the common name beside it, such as: "
+            "bioprobe taxa add 'Panthera uncia' --common 'snow leopard'"
+        )
+        raise TaxonomyError(msg)
     above = [part.strip() for part in lineage.split(",")] if lineage.strip() else []
+    is_epithet = " " not in name.strip() and len(above) > Rank.GENUS.depth
+    is_name = judge_name(name) is Kind.SCIENTIFIC and not is_epithet
+    name = write_name(name) if is_name else unify(name)
     epithet = name.rpartition(" ")[2]
     if above and above[-1] in {name, epithet}:
         above.pop()

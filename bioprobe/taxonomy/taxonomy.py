@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import TaxonomyError
+from bioprobe.names import unify
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 
 
@@ -190,7 +191,7 @@ class Taxonomy:
 
         A scientific name stands before a common name, and homonyms all come.
         """
-        wanted = name.strip().casefold()
+        wanted = _fold(name)
         found: dict[Taxon, None] = {}
         for rank in RANKS:
             depth = rank.depth
@@ -231,7 +232,7 @@ class Taxonomy:
 
     def find(self, name: str) -> Taxon | None:
         """Return the taxon of a scientific or common name, in any case, or None."""
-        wanted = name.strip().casefold()
+        wanted = _fold(name)
         for taxon in self.taxa:
             if wanted and wanted in (taxon.name.casefold(), taxon.common_name.casefold()):
                 return taxon
@@ -259,6 +260,11 @@ def find_lowest_common_ancestor(one: Taxon, other: Taxon) -> Taxon | None:
         if first and second:
             lowest = rank
     return one.at(lowest) if lowest is not None else None
+
+
+def _fold(name: str) -> str:
+    """Return what is asked for in the form of the names here, which readers write in theirs."""
+    return unify(name.replace("_", " ")).casefold()
 
 
 def _are_distinct_species(taxa: tuple[Taxon, ...]) -> bool:

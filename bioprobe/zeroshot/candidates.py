@@ -8,9 +8,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bioprobe.cells import name_cells
 from bioprobe.errors import PromptError
 from bioprobe.files import read_lines, read_table
-from bioprobe.images.image_table import ImageTable, write_cells
+from bioprobe.images.image_table import ImageTable
 from bioprobe.options import split_names
 from bioprobe.sources.tables import TABLE_SUFFIXES
 from bioprobe.store import EmbeddingStore
@@ -153,12 +154,12 @@ def _read_class_table(path: Path, level: str) -> tuple[Classes, Phrases]:
     text_column = next((spelt[one] for one in _TEXT_COLUMNS if one in spelt), None)
     if text_column is None and str(class_column).strip().lower() == "bin":
         text_column = next((name for name in frame.columns if name != class_column), None)
-    names = write_cells(frame[class_column])
+    names = name_cells(frame[class_column])
     if (names == "").any():
         line = int((names == "").argmax()) + 2
         msg = f"{path} line {line}: no class in column {class_column!r}; fill it in"
         raise PromptError(msg)
-    texts = names if text_column is None else write_cells(frame[text_column])
+    texts = names if text_column is None else name_cells(frame[text_column])
     labels = read_labels(frame.drop(columns=[class_column]))
     lineages = labels[[rank.value for rank in RANKS]].itertuples(index=False, name=None)
     phrases: dict[str, list[str]] = {}
@@ -229,8 +230,9 @@ def accept_label_names(images: ImageTable, synonyms: Mapping[str, str]) -> Image
     """Return an image table whose labels are accepted names."""
     names = [rank.value for rank in RANKS]
     frame = images.frame.copy()
-    rows = frame[names].itertuples(index=False, name=None)
-    accepted = [accept_names(lineage, synonyms) for lineage in rows]
+    rows = list(frame[names].itertuples(index=False, name=None))
+    accepted_of = {lineage: accept_names(lineage, synonyms) for lineage in dict.fromkeys(rows)}
+    accepted = [accepted_of[lineage] for lineage in rows]
     for position, name in enumerate(names):
         frame[name] = [lineage[position] for lineage in accepted]
     return dataclasses.replace(images, frame=frame)

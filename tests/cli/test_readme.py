@@ -65,6 +65,7 @@ def test_every_command_of_the_readme_runs(
     shutil.copy(tmp_path / "photos" / "panthera-pardus" / "000.jpg", tmp_path / "leopard.jpg")
     shutil.copy(tmp_path / "photos" / "panthera-leo" / "000.jpg", tmp_path / "more.jpg")
     (tmp_path / "table.csv").write_text("file,label,sex\npanthera-leo/000.jpg,Panthera leo,male\n")
+    (tmp_path / "list.txt").write_text("leopard.jpg\nmore.jpg\n")
     leopard = (tmp_path / "leopard.jpg").read_bytes()
     pd.DataFrame({"image": [{"bytes": leopard, "path": "leopard.jpg"}]}).to_parquet(
         tmp_path / "pictures.parquet"

@@ -10,7 +10,7 @@ import pytest
 
 from bioprobe.errors import SelectionError
 from bioprobe.images import ImageTable
-from bioprobe.images.conditions import match_rows
+from bioprobe.images.conditions import match_rows, name_values_of
 
 FRAME = pd.DataFrame(
     {
@@ -63,7 +63,6 @@ path == 'it\\'s.png'
 `my site`.isna()
 `class` == 'Aves' or `class` == ''
 code == '007'
-code == 7
 width_px > height_px
 width_px == height_px
 width_px > -5
@@ -72,7 +71,6 @@ width_px > -5
 -width_px < -500
 width_px > 1e2
 width_px > 0x10
-width_px == '600'
 width_px == None
 width_px > 99999999999999999999999999
 100 < width_px < 700
@@ -196,6 +194,12 @@ def test_the_conditions_tell_the_rows_apart(table: ImageTable) -> None:
 @pytest.mark.parametrize(
     ("condition", "rows"),
     [
+        ("code == 7", [1]),
+        ("code == 007.0", []),
+        ("width_px == '600'", [1]),
+        ("width_px in ['600', 5]", [1, 4]),
+        ("code > 7", [2]),
+        ("code >= 7", [0, 1, 2]),
         ("isna(note)", [1]),
         ("notna(note)", [0, 2, 3, 4]),
         ("isna(`my site`) or isna(score)", [1]),
@@ -263,6 +267,11 @@ def test_a_name_is_found_however_its_letters_are_composed() -> None:
     frame = pd.DataFrame({"Größe": [1, 2], "\u00b5m": [3, 4]})
     condition = "Größe == 2 and `Größe` > 1 and \u00b5m == 4"
     assert match_rows(frame, condition).tolist() == [False, True]
+
+
+def test_a_column_is_found_in_either_form_of_its_name() -> None:
+    frame = pd.DataFrame({"Gro\u0308\u00dfe (cm)": [1, 2]})
+    assert match_rows(frame, "`Gr\u00f6\u00dfe (cm)` == 2").tolist() == [False, True]
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -439,3 +448,96 @@ def test_a_deep_condition_does_no_harm_in_a_small_thread(table: ImageTable) -> N
     thread.start()
     thread.join()
     assert len(raised) == 1
+
+
+IDS = pd.DataFrame(
+    {
+        "id": ["20240513123045000", "20240513123045001", "007", "7", "+5", "1e5", None],
+        "share": ["0.50", "1", "0.5", "2.25", "10", None, "1.0"],
+        "tenth": ["0.1", "0.10", "3", None, None, None, None],
+        "flag": ["true", "false", "TRUE", "True", "false", "False", "true"],
+        "n": pd.array([1, 2, None, 4, 5, 6, 7], dtype="Int64"),
+        "name": ["Mu\u0308ller", "M\u00fcller ", "Muller", "x", "x", "x", None],
+        "twin": ["M\u00fcller", "y", "Muller", "1", "x", "", None],
+        "Catalogue No.": ["A 1", "A 2", "A 1", "", "", "", None],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "rows"),
+    [
+        ("id == 20240513123045001", [1]),
+        ("id == '20240513123045001'", [1]),
+        ("id in [20240513123045001, '007', 1e5]", [1, 2, 5]),
+        ("id > 20240513123045000", [1]),
+        ("20240513123045000 < id", [1]),
+        ("id == 7", [3]),
+        ("id == '7'", [3]),
+        ("id == '007'", [2]),
+        ("id == +5", [4]),
+        ("id == 5", []),
+        ("id == 1e5", [5]),
+        ("id == 100000", []),
+        ("id != 7", [0, 1, 2, 4, 5, 6]),
+        ("share == 0.5", [0, 2]),
+        ("share == '0.5'", [2]),
+        ("share == 1", [1, 6]),
+        ("tenth == 0.1", [0, 1]),
+        ("tenth > 0.1", [2]),
+        ("tenth in [0.1, 3]", [0, 1, 2]),
+        ("share >= 2", [3, 4]),
+        ("share * 2 > n", [3, 4]),
+        ("share > n", [4]),
+        ("flag", [0, 2, 3, 6]),
+        ("not flag and n > 2", [4, 5]),
+        ("flag == True", [0, 2, 3, 6]),
+        ("flag == 'True'", [3]),
+        ("n == '4'", [3]),
+        ("n == '4.0'", []),
+        ("name == 'M\u00fcller'", [0, 1]),
+        ("name == 'Mu\u0308ller'", [0, 1]),
+        ("name in ['Mu\u0308ller', 'q']", [0, 1]),
+        ("contains(name, '\u00fc')", [0, 1]),
+        ("name.str.startswith('Mu\u0308')", [0, 1]),
+        ("name == twin", [0, 2, 4]),
+        ("twin == n", []),
+        ("`Catalogue No.` == 'A 1'", [0, 2]),
+    ],
+)
+def test_a_cell_is_found_by_what_is_written_in_it(condition: str, rows: list[int]) -> None:
+    assert np.flatnonzero(match_rows(IDS, condition)).tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("Catalogue No. == 'A 1'", "write it in backticks: `Catalogue No.` == 'value'; in a shell"),
+        ("n > 2 and Catalogue No.", "the column Catalogue No. is not one word"),
+        ("id == 007", "a number that begins with 0 is a text: write it in quotes, '007'"),
+        ("id ==", "it is not complete; write columns"),
+        ("n >= '3'", "n holds numbers, '3' is a text; leave the quotes out"),
+        ("name > 3", "name holds no numbers; write the text in quotes"),
+        ("n ! 3", "it cannot be read at '! 3'"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_our_own_words(condition: str, expected: str) -> None:
+    with pytest.raises(SelectionError) as caught:
+        match_rows(IDS, condition)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("name == 'Mullar'", "name has no 'Mullar' (nearest: 'Muller'); it has 'x' (3), "),
+        ("n == 3", "n has no '3'"),
+        ("n > 70", "n is 1 to 7"),
+        ("flag == 'true' and n == 2", "flag has 'true' (2), 'false' (2), "),
+        ("`Catalogue No.` in ['A3']", "`Catalogue No.` has no 'A3' (nearest: 'A 1')"),
+        ("isna(n) and notna(n)", ""),
+    ],
+)
+def test_what_nothing_meets_is_told_which_values_there_are(condition: str, expected: str) -> None:
+    assert not match_rows(IDS, condition).any()
+    assert name_values_of(IDS, condition).startswith(expected)

@@ -7,7 +7,7 @@ import pytest
 
 from bioprobe.errors import SelectionError, SourceError
 from bioprobe.images import ImageTable
-from bioprobe.images.image_table import COLUMNS, concatenate
+from bioprobe.images.image_table import COLUMNS, concatenate, find_placeholders
 from bioprobe.taxonomy import Rank
 
 
@@ -136,3 +136,70 @@ def test_class_is_the_rank_in_a_condition(condition: str, rows: list[int]) -> No
         {"class": ["Mammalia", "Aves", ""], "note": ["a class apart", "class", "class"]}
     )
     assert ImageTable.build(frame).match(condition).tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "joined"),
+    [
+        ([1, 2], [3], ["1", "2", "3"]),
+        ([1, 2], None, ["1", "2", None]),
+        ([20240513123045001], None, ["20240513123045001", None]),
+        ([1], [1.5], ["1", "1.5"]),
+        ([1], ["007"], ["1", "007"]),
+        ([1], [None], ["1", None]),
+        ([1.0], [None], ["1.0", None]),
+        ([True], [None], ["True", None]),
+        ([True], [1], ["True", "1"]),
+        (["a"], None, ["a", None]),
+    ],
+)
+def test_cells_of_joined_tables_keep_what_was_written(
+    first: list[object], second: list[object] | None, joined: list[str | None]
+) -> None:
+    one = pd.DataFrame({"path": ["x"] * len(first), "c": first})
+    columns = {"path": ["y"] * len(second or "y")} | ({"c": second} if second else {})
+    for tables in ([one, pd.DataFrame(columns)], [pd.DataFrame(columns), one]):
+        cells = concatenate(tables)["c"]
+        texts = [None if pd.isna(cell) else str(cell) for cell in cells]
+        assert sorted(texts, key=str) == sorted(joined, key=str)
+
+
+def test_labels_stand_in_one_form_and_other_columns_as_they_were() -> None:
+    names: list[object] = [
+        "Gonepteryx mu\u0308lleri",
+        "Gonepteryx m\u00fclleri ",
+        "Gonepteryx\u200b m\u00fclleri",
+    ]
+    table = _build(path=["a", "b", "c"], species=names, note=names)
+    assert set(table.labels(Rank.SPECIES)) == {"Gonepteryx m\u00fclleri"}
+    assert table.frame["note"].tolist() == names
+    assert table.match("note == 'Gonepteryx mu\u0308lleri'").tolist() == [0, 1, 2]
+
+
+PLACED = {
+    "genus": ["Panthera", "Panthera", "", "?", "", ""],
+    "species": ["Panthera #N/A", "Panthera leo", "TBD", "? leo", "#n/a", "Nanger dama"],
+    "family": ["Felidae", "?", "n/a", "", "", ""],
+}
+
+
+def test_labels_that_look_like_none_are_counted_and_stay() -> None:
+    table = _build(path=list("abcdef"), **PLACED)  # type: ignore[arg-type]
+    found = find_placeholders(table.frame)
+    assert found.n_rows == 5
+    assert found.counts == {"?": 2, "#N/A": 1, "n/a": 1, "TBD": 1, "#n/a": 1}
+    assert table.frame["family"].tolist() == PLACED["family"]
+
+
+@pytest.mark.parametrize(
+    ("given", "n_rows"), [(["#N/A", " tbd"], 3), (["?"], 2), ([], 0), ([""], 0)]
+)
+def test_labels_that_are_said_to_be_none_are_emptied(given: list[str], n_rows: int) -> None:
+    table = _build(path=list("abcdef"), **PLACED)  # type: ignore[arg-type]
+    found = find_placeholders(table.frame, given)
+    assert found.n_rows == n_rows
+    assert found.frame["species"].tolist() == [
+        "" if given and given[0] in {"#N/A"} and label in {"Panthera #N/A", "TBD", "#n/a"}
+        else "" if given == ["?"] and label == "? leo" else label
+        for label in PLACED["species"]
+    ]  # fmt: skip

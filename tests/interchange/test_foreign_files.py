@@ -119,6 +119,23 @@ def test_files_of_a_folder_may_have_different_columns(tmp_path: Path) -> None:
     assert list(frame["year"].fillna(0)) == [0, 2020, 2021]
 
 
+def test_a_column_of_another_type_in_another_file_is_what_was_written(tmp_path: Path) -> None:
+    parts: list[tuple[str, dict[str, list[object]]]] = [
+        ("007", {"uuid": ["a1", "a2"], "id": [20240513123045001, None], "n": [1, 2]}),
+        ("7", {"uuid": ["b1"], "id": ["007"], "n": [1.5]}),
+    ]
+    for site, columns in parts:
+        folder = tmp_path / "set" / f"site={site}" / f"year={len(site)}"
+        folder.mkdir(parents=True)
+        emb = pa.array(VECTORS[: len(columns["n"])].tolist(), pa.list_(pa.float32()))
+        pq.write_table(pa.table({**columns, "emb": emb}), folder / "a.parquet")
+    frame = bring(tmp_path / "set", tmp_path / "S").images.frame
+    assert list(frame["id"].fillna("")) == ["20240513123045001", "", "007"]
+    assert list(frame["n"]) == ["1", "2", "1.5"]
+    assert list(frame["site"]) == ["007", "007", "7"]
+    assert list(frame["year"]) == [3, 3, 1]
+
+
 def test_hpc_inference_takes_the_column_of_the_model_named(tmp_path: Path) -> None:
     other = np.roll(VECTORS, 1, axis=1)
     path = tmp_path / "embed_results_rank_0_0.parquet"

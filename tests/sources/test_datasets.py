@@ -376,5 +376,5 @@ def test_a_metadata_table_of_another_sort_is_left_alone(tmp_path: Path) -> None:
 def test_damaged_metadata_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png"\n')
-    with pytest.raises(SourceError, match=r"metadata\.jsonl cannot be read as JSON"):
+    with pytest.raises(SourceError, match=r"metadata\.jsonl cannot be read as a table: line 1 is"):
         find_images([tmp_path])

@@ -95,3 +95,57 @@ def test_thousands_of_files_are_listed_at_once(tmp_path: Path) -> None:
         file.touch()
     assert find_images(files).file_names == [file.name for file in files]
     assert len(find_images([tmp_path])) == 3000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.txt", "x/a.jpg\n\nb.jpg\r\n"),
+        ("list.TXT", "\ufeffx/a.jpg\nb.jpg"),
+        ("list.json", '["x/a.jpg", "b.jpg", ""]'),
+    ],
+)
+def test_a_list_in_a_file_starts_from_its_folder(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / "b.jpg").touch()
+    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+    table = find_images([tmp_path / name])
+    assert set(table.frame["root"]) == {str(tmp_path)}
+    assert table.file_names == ["x/a.jpg", "b.jpg"]
+
+
+def test_a_list_whose_paths_start_from_the_current_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "lists" / "list.txt").write_text("a.jpg\ngone.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    table = find_images([Path("lists/list.txt")])
+    assert set(table.frame["root"]) == {str(tmp_path)}
+    (tmp_path / "lists" / "gone.jpg").touch()
+    options = SourceOptions(root=Path("lists"), folder_rank=Rank.SPECIES)
+    table = find_images([Path("lists/list.txt")], options)
+    assert set(table.frame["root"]) == {str(tmp_path / "lists")}
+    assert table.labels(Rank.SPECIES).tolist() == ["lists", "lists"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        ("a.json", b'{"images": []}', r"a\.json is no list of paths; of JSON an array of texts"),
+        ("a.json", b'["a.jpg", 3]', "of JSON an array of texts is read"),
+        ("a.json", b'["a.jpg"', "cannot be read as JSON"),
+        ("a.json", b"[]", "names no path; write one a line, or a JSON array"),
+        ("a.txt", b" \n", "names no path"),
+        ("a.txt", b"Notes of\nthe trip\n", r"none of the 2 paths in .*; the first is 'Notes of'"),
+        ("a.lst", b"a.jpg\n", r"a list of paths as \.txt, one a line, or \.json, an array"),
+        ("a.xlsx", b"PK", r"save a table as \.csv, \.tsv or \.parquet"),
+        ("a.txt", b"\x89PNG\r\n\x1a\n\x00\x00\x01x", r"is no text; a file that ends in \.txt is"),
+    ],
+)
+def test_what_is_no_list_is_told_what_is_read(
+    tmp_path: Path, name: str, data: bytes, problem: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(SourceError, match=problem):
+        find_images([tmp_path / name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from bioprobe.sources.source import SourceOptions, find_images, recognise_source
 
 pytestmark = pytest.mark.usefixtures("example_package")
 
-NAMES = ("-", "dataset", "folder", "csv", "tsv", "parquet", "pq", "trip")
+NAMES = ("-", "txt", "json", "dataset", "folder", "csv", "tsv", "parquet", "pq", "trip")
 N = 4
 
 
@@ -36,6 +37,12 @@ def _write(name: str, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return Path("-")
     if name == "folder":
         return photos
+    if name == "txt":
+        target.write_text("\n".join(frame["path"]))
+        return target
+    if name == "json":
+        target.write_text(json.dumps(frame["path"].tolist()))
+        return target
     if name == "dataset":
         import datasets
 

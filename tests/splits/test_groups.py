@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.splits.groups import join_groups, name_values
+from bioprobe.cells import name_cells
+from bioprobe.splits.groups import join_groups
 
 
 def _names(*names: str) -> np.ndarray:
@@ -30,9 +31,16 @@ def test_without_groups_every_image_is_on_its_own(n: int) -> None:
     assert join_groups([_names(*"abc"[:n])], n).tolist() == [""] * n
 
 
-def test_a_number_is_the_same_group_whatever_the_column_is_made_of() -> None:
-    assert name_values(pd.Series([3, 4])).tolist() == ["3", "4"]
-    assert name_values(pd.Series([3.0, None, 0.5])).tolist() == ["3", "", "0.5"]
-    assert name_values(pd.Series(["a", None, ""])).tolist() == ["a", "", ""]
-    # Digits that tell bursts apart are kept.
-    assert name_values(pd.Series([20250101120001.0, None])).tolist() == ["20250101120001", ""]
+def test_groups_are_named_as_their_cells_are_written() -> None:
+    assert name_cells(pd.Series([3, 4])).tolist() == ["3", "4"]
+    assert name_cells(pd.Series([3, None], dtype="Int64")).tolist() == ["3", ""]
+    assert name_cells(pd.Series([3.0, None, 0.5])).tolist() == ["3.0", "", "0.5"]
+    assert name_cells(pd.Series(["a", None, ""])).tolist() == ["a", "", ""]
+    assert name_cells(pd.Series(["20240513123045001", "7", "007"])).tolist() == [
+        "20240513123045001", "7", "007",
+    ]  # fmt: skip
+
+
+def test_one_name_in_two_forms_is_one_group() -> None:
+    names = name_cells(pd.Series(["Mu\u0308ller", "M\u00fcller ", "M\u00fcller\u200b", "Muller"]))
+    assert names.tolist() == ["Müller", "Müller", "Müller", "Muller"]

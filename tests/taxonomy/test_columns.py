@@ -124,7 +124,7 @@ def test_a_named_column_is_read_as_its_rank() -> None:
         ("Polygonia c-album", "Polygonia c-album"),
         # Upper case says that the hyphen is part of a name.
         ("Aa-bb", "Aa-bb"),
-        ("ammonoidea", "ammonoidea"),
+        ("ammonoidea", "Ammonoidea"),
     ],
 )
 def test_a_folder_name_becomes_a_name(slug: str, name: str) -> None:

@@ -59,3 +59,11 @@ def test_a_genus_that_contradicts_the_binomial_is_refused() -> None:
 def test_a_lineage_that_is_too_long_is_refused() -> None:
     with pytest.raises(TaxonomyError, match="has 7 names above it, at most 6 fit above species"):
         complete_taxon("Panthera uncia", f"{ABOVE},Panthera,more")
+
+
+def test_a_name_that_is_added_takes_its_usual_form() -> None:
+    assert complete_taxon("panthera_uncia (Schreber, 1775)").lineage[5:] == (
+        "Panthera", "Panthera uncia",
+    )  # fmt: skip
+    with pytest.raises(TaxonomyError, match=r"'snow leopard' is no scientific name.*--common"):
+        complete_taxon("snow leopard")

@@ -65,3 +65,12 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     )
     write_taxonomy(tmp_path / "taxa.csv", taxa)
     assert read_taxonomy(tmp_path / "taxa.csv").taxa == taxa
+
+
+def test_synonyms_compare_as_names(tmp_path: Path) -> None:
+    path = tmp_path / "synonyms.csv"
+    path.write_text('Synonym,Accepted Name\nfelis_concolor,"Puma concolor (Linnaeus, 1771)"\n')
+    synonyms = read_synonyms(path)
+    assert synonyms == {"Felis concolor": "Puma concolor"}
+    lineage = ("", "", "", "", "Felidae", "felis", "felis concolor")
+    assert accept_names(lineage, synonyms)[5:] == ("Puma", "Puma concolor")

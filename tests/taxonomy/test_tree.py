@@ -126,3 +126,10 @@ def test_a_name_is_found_at_any_rank(name: str) -> None:
 def test_a_name_above_the_listed_taxa_is_found() -> None:
     assert [(t.rank.value, t.name) for t in TREE.find_all("carnivora")] == [("order", "Carnivora")]
     assert TREE.find_all("") == TREE.find_all("Primates") == []
+
+
+@pytest.mark.parametrize("name", ["Panthera\u00a0leo", "panthera_leo", " PANTHERA  LEO\u200b"])
+def test_names_are_found_in_any_form(name: str) -> None:
+    lion = Taxon.from_names({"family": "Felidae", "species": "Panthera leo"})
+    assert Taxonomy((lion,)).find(name) is lion
+    assert Taxonomy((lion,)).find_all(name) == [lion]

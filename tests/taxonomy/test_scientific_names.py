@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bioprobe.errors import TaxonomyError
+from bioprobe.taxonomy import Rank
+from bioprobe.taxonomy.columns import read_folder_names, read_labels
+from bioprobe.taxonomy.lists import read_taxonomy
+from bioprobe.taxonomy.scientific_names import Kind, judge_name, parse_name, recognise_names
+
+
+def _read(**columns: str) -> dict[str, str]:
+    """Read a table of one row, and return what is not empty."""
+    labels = read_labels(pd.DataFrame({name: [value] for name, value in columns.items()}))
+    return {str(name): value for name, value in labels.iloc[0].items() if value}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "American Robin", "Red Fox", "Red fox", "red_fox", "polar-bear", "RED FOX", "Tiger",
+        "Grevy's zebra", "Grevy\u2019s Zebra", "Bird of paradise", "White-tailed deer",
+        "Great horned owl", "deer sp.", "unknown bird", "\u30ad\u30c4\u30cd", "No CV Result",
+    ],
+)  # fmt: skip
+def test_a_common_name_is_no_scientific_one(name: str) -> None:
+    assert judge_name(name) is Kind.COMMON
+    assert _read(species=name) == {"label": name}
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("Panthera leo", "Panthera leo"),
+        ("acinonyx-jubatus", "Acinonyx jubatus"),
+        ("Panthera_leo", "Panthera leo"),
+        ("PANTHERA LEO", "Panthera leo"),
+        ("panthera leo", "Panthera leo"),
+        ("Gekko gecko", "Gekko gecko"),
+        ("canis-lupus-familiaris", "Canis lupus familiaris"),
+        ("Ursus maritimus Phipps, 1774", "Ursus maritimus"),
+        ("Carnegiea gigantea (Engelm.) Britton & Rose", "Carnegiea gigantea"),
+        ("Turdus \u00d7 migratorius", "Turdus \u00d7 migratorius"),
+        ("Mentha x piperita L.", "Mentha \u00d7 piperita"),
+        ("Polypodium pectinatum L. f. typica Rosenst.", "Polypodium pectinatum typica"),
+    ],
+)
+def test_a_scientific_name_has_one_form(name: str, canonical: str) -> None:
+    assert judge_name(name) is Kind.SCIENTIFIC
+    assert _read(species=name) == {"genus": canonical.split()[0], "species": canonical}
+
+
+@pytest.mark.parametrize("name", ["1", "007", "sp01", "class_a", "B", "2-3"])
+def test_a_code_stays_the_name_of_a_class(name: str) -> None:
+    assert judge_name(name) is Kind.CODE
+    assert _read(species=name) == {"species": name}
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("Alces sp.", {"genus": "Alces", "identification_qualifier": "sp."}),
+        ("Alces cf. alces", {"genus": "Alces", "identification_qualifier": "cf. alces"}),
+        ("Alces indet.", {"genus": "Alces", "identification_qualifier": "indet."}),
+        ("Ursidae", {"family": "Ursidae"}),
+        ("POACEAE", {"family": "Poaceae"}),
+        ("Trilobita", {"species": "Trilobita"}),
+        ("diplodocus", {"species": "Diplodocus"}),
+    ],
+)
+def test_what_is_not_sure_is_no_species(name: str, read: dict[str, str]) -> None:
+    assert _read(species=name) == read
+
+
+def test_a_genus_beside_it_says_that_a_name_is_one() -> None:
+    lion = {"genus": "Panthera", "species": "Panthera leo"}
+    assert _read(genus="Panthera", species="Panthera Leo") == lion
+    assert _read(genus="panthera", species="leo (Linnaeus, 1758)") == lion
+    for name in ("Red Fox", "red fox"):
+        assert _read(genus="Vulpes", species=name) == {"genus": "Vulpes", "label": name}
+    moose = {"genus": "Alces", "identification_qualifier": "sp."}
+    assert _read(genus="Alces", species="Alces sp.") == moose
+
+
+def test_a_name_that_may_be_either_follows_the_others() -> None:
+    scientific, common = recognise_names(["Panda", "American Robin", "Polar Bear"], meant=False)
+    assert (scientific, common) == ({}, {"Panda", "American Robin", "Polar Bear"})
+    scientific, common = recognise_names(["trilobita", "panthera-leo"], meant=False)
+    assert (sorted(scientific), common) == (["panthera-leo", "trilobita"], set())
+    # Nothing in its form tells; the header of a column does.
+    assert recognise_names(["Sapajus cay"], meant=False)[1] == {"Sapajus cay"}
+    assert list(recognise_names(["Sapajus cay"], meant=True)[0]) == ["Sapajus cay"]
+
+
+@pytest.mark.parametrize("rank", [Rank.GENUS, Rank.FAMILY, Rank.CLASS, Rank.SPECIES])
+def test_a_folder_of_a_common_name_has_a_label_and_no_rank(rank: Rank) -> None:
+    said: list[str] = []
+    labels = read_folder_names(["American Robin", "felidae", "Moose"], rank, tell=said.append)
+    assert labels["label"].tolist() == ["American Robin", "", "Moose"]
+    assert labels[rank].tolist() == ["", "Felidae", ""]
+    assert (labels[[one for one in Rank if one is not rank]] == "").all(axis=None)
+    assert "no scientific names" in said[-1]
+    assert "2 (American Robin, Moose)" in said[-1]
+    assert "taxa resolve" in said[-1]
+
+
+def test_what_is_changed_is_said_with_its_number() -> None:
+    names = ["Ursus maritimus Phipps, 1774", "panthera leo", "Alces sp.", "Ursidae", "Lynx lynx"]
+    said: list[str] = []
+    read_labels(pd.DataFrame({"species": names}), tell=said.append)
+    assert [text.rpartition(": ")[2] for text in said] == ["1"] * 4
+    said.clear()
+    read_labels(pd.DataFrame({"species": ["Lynx lynx", ""]}), tell=said.append)
+    assert said == []
+
+
+def test_nothing_in_words_is_nothing_in_names_alone() -> None:
+    assert _read(species="Panthera leo", common_name="NA") == _read(species="Panthera leo")
+    # What stands for no label is kept where it was, and counted elsewhere.
+    assert _read(species="None", common_name="null") == {"species": "None"}
+    assert _read(genus="Felis", species="?") == {"genus": "Felis", "species": "Felis ?"}
+
+
+def test_a_list_of_common_names_is_no_list_of_taxa(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("red fox\nAmerican Robin\n")
+    with pytest.raises(TaxonomyError, match=r"2 of 2 .*line 1 'red fox'.*--classes FILE"):
+        read_taxonomy(path)
+    path.write_text("# mine\nPanthera leo\nPolar Bear\nUrsidae\n")
+    with pytest.raises(TaxonomyError, match=r"1 of 3 are no scientific names .line 3 'Polar Bear'"):
+        read_taxonomy(path)
+    path.write_text("Panthera leo (Linnaeus, 1758)\nlynx_lynx\n")
+    assert [taxon.name for taxon in read_taxonomy(path)] == ["Panthera leo", "Lynx lynx"]
+
+
+@pytest.mark.parametrize(
+    "header", ["Latin name", "latinName", "SCIENTIFIC NAME", "Scientific.Name", "scientific-name"]
+)
+def test_headers_are_read_in_any_spelling_in_lists(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "taxa.csv"
+    path.write_text(f"{header},Vernacular_Name,Family Name\nPanthera leo,lion,Felidae\n")
+    (lion,) = read_taxonomy(path)
+    assert (lion.name, lion.common_name, lion.lineage[4]) == ("Panthera leo", "lion", "Felidae")
+
+
+def test_a_list_is_read_by_the_columns_that_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "taxa.csv"
+    path.write_text("Art,Name\nPanthera leo,lion\n")
+    with pytest.raises(TaxonomyError, match="--rank-column"):
+        read_taxonomy(path)
+    assert [t.name for t in read_taxonomy(path, {Rank.SPECIES: "Art"})] == ["Panthera leo"]
+
+
+@pytest.mark.shared
+def test_published_names_are_read_as_often_as_was_measured(shared_dir: Path) -> None:
+    table = pd.read_csv(shared_dir / "data" / "names" / "names.csv", dtype=str).fillna("")
+    parsed = {name: parse_name(name) for name in table["name"]}
+    is_name = table["name"].map(lambda name: parsed[name] is not None)
+    assert (is_name == (table["parsed"] == "True")).mean() >= 0.94
+    known = table[table["parsed"] == "True"]
+    canonical = known["name"].map(lambda name: getattr(parsed[name], "canonical", ""))
+    # They write letters with accents as two, and leave out the sign of a hybrid.
+    canonical = canonical.str.replace("\u00d7 ", "")
+    assert (canonical == known["canonical_simple"]).mean() >= 0.72
