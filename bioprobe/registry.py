@@ -132,7 +132,8 @@ ENCODERS = Registry(
 #: By what the source is: the ending of its name without the dot, or the prefix before a colon; a
 #: folder, data set or ``-`` is known by :func:`bioprobe.sources.source.recognise_source`. Each is a
 #: function of a path and :class:`bioprobe.sources.files.SourceOptions` that returns a frame of
-#: image files: ``root`` and ``path``, further columns and labels.
+#: image files, ``root`` and ``path``, further columns and labels; or one or several
+#: :class:`bioprobe.sources.listing.Part`, which are such frames with what is to be said of them.
 SOURCES = Registry(
     "bioprobe.sources",
     "source of images",

@@ -12,22 +12,30 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from bioprobe.cells import write_cell
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.embedding.preparation import Listed, Prepared, prepare_on_demand
-from bioprobe.embedding.shard_buffer import EmbedSummary, Outcome, ShardBuffer
+from bioprobe.embedding.shard_buffer import Changes, EmbedSummary, Outcome, ShardBuffer
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.image_table import (
     FACT_COLUMNS,
+    LABELS_FROM,
     LOCATION_COLUMNS,
     ImageTable,
     find_placeholders,
 )
 from bioprobe.images.location import DATASET_PREFIX, find_file
 from bioprobe.images.reading import MAX_PIXELS_PX, allow_pixels, ignore_pillow_warnings
+from bioprobe.sources.listing import (
+    Listing,
+    Said,
+    find_said,
+    get_lineage,
+    is_mended,
+    is_same,
+    join,
+)
 from bioprobe.store import EmbeddingStore
+from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,54 +125,9 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def find_said(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that are neither empty nor missing.
-
-    Parameters
-    ----------
-    values : mapping
-        Column to value, of any type that a table may hold.
-
-    Examples
-    --------
-    >>> find_said({"family": "Felidae", "genus": "", "site": None, "count": 0})
-    {'family': 'Felidae', 'count': 0}
-    """
-    return {name: value for name, value in values.items() if _says(value)}
-
-
-def is_said(values: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    """Tell whether a row of the store has every one of the values.
-
-    Parameters
-    ----------
-    values : mapping
-        As :func:`find_said` returns it.
-    row : mapping
-        Column to value.
-    """
-    said = find_said(row)
-    return all(name in said and _plain(said[name]) == _plain(values[name]) for name in values)
-
-
-def _says(value: object) -> bool:
-    import pandas as pd
-
-    if not pd.api.types.is_scalar(value):
-        return value is not None
-    return not (pd.isna(value) or value == "")  # type: ignore[call-overload]
-
-
-def _plain(value: object) -> object:
-    # A list comes back from Parquet as an array, which compares element by element.
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(part) for part in value]
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    # By its text: a column is text as soon as one source has another type there.
-    return write_cell(value)
-
-
+# Columns that no source says, and those that count as one label.
+_GIVEN = {*LOCATION_COLUMNS, *FACT_COLUMNS}
+_LABELS = {*LABEL_COLUMNS, LABELS_FROM}
 _NO_DIRECTION = "the encoder gave a vector of zeros, or of numbers that are not finite"
 
 
@@ -183,14 +146,15 @@ def embed_images(
 
     An image is known by the SHA-256 of its file: what is in the store unchanged is not decoded,
     the same bytes under another name take the vector they have, and a file whose content changed
-    is embedded and its old row retired. A known image that is listed with new labels gets a new
-    row with these. What cannot be read is listed in the store's failures, and the run goes on.
-    An interrupted run keeps every shard that was closed, and on Ctrl-C also what was read.
+    is embedded and its old row retired. A known image of which the sources now say something else
+    gets a new row with that, by the rule of :mod:`bioprobe.sources.listing`. What cannot be read
+    is listed in the store's failures, and the run goes on. An interrupted run keeps every shard
+    that was closed, and on Ctrl-C also what was read.
 
     Parameters
     ----------
     table : ImageTable
-        Listing; its facts are not used.
+        Listing; its facts are not used. Of one that no source listed, what is filled is said.
     encoder : Encoder or OnDemandEncoder
         Encoder of the store; one on demand is loaded only when an image is new.
     store : EmbeddingStore
@@ -224,7 +188,9 @@ def embed_images(
     source = _bind(encoder, store)
     start_s = time.monotonic()
     with store.lock(), ignore_pillow_warnings(), allow_pixels(max_pixels_px):
-        run = _Run(ShardBuffer(EmbeddingStore.open(store.folder), source), no_label)
+        buffer = ShardBuffer(EmbeddingStore.open(store.folder), source)
+        listing = table if isinstance(table, Listing) else Listing(table.frame)
+        run = _Run(buffer, listing, no_label)
         prepared = prepare_on_demand(
             _iter_listing(table),
             run.buffer.row_of_sha256,
@@ -247,6 +213,9 @@ def embed_images(
         seconds_s=time.monotonic() - start_s,
         n_pruned=len(gone.rows),
         n_out_of_reach=len(gone.out_of_reach),
+        labels=run.labels,
+        values=run.values,
+        reasons=tuple((join(root, path), why) for root, path, why in run.failures),
     )
 
 
@@ -274,24 +243,33 @@ def _closing(run: _Run) -> Iterator[None]:
 class _Run:
     """Decide for each prepared image what the store needs of it."""
 
-    def __init__(self, buffer: ShardBuffer, no_label: Collection[str]) -> None:
+    def __init__(self, buffer: ShardBuffer, listing: Listing, no_label: Collection[str]) -> None:
         self.buffer = buffer
         self.counts: collections.Counter[Outcome] = collections.Counter()
+        self.labels, self.values = Changes(), Changes()
+        self._listing = listing
         stored = find_placeholders(buffer.store.images.frame, no_label)
         self._stored, self._is_emptied = stored.frame, stored.rows
+        # A row of a frame takes many times as long as one cell of each column.
+        self._columns = {str(name): values.array for name, values in self._stored.items()}
         # By the whole path: a listing may start from another root than the store did.
         locations = self._stored["root"], self._stored["path"]
-        files = [_join(root, path) for root, path in zip(*locations, strict=True)]
+        files = [join(root, path) for root, path in zip(*locations, strict=True)]
         self._row_of_file = {files[row]: int(row) for row in buffer.store.rows}
-        self._failures: dict[str, tuple[str, str, str]] = {}
+        self._failures: dict[str, tuple[str, str, str]] = {
+            folder: (root, os.path.relpath(folder, root), why)
+            for root, folder, why in listing.unread
+        }
+        self.counts[Outcome.FAILED] = len(self._failures)
         self._read: set[str] = set()
 
     def take(self, image: Prepared) -> Outcome:
         """Add one prepared image to the store, or to the failures, or leave it as it is."""
         listed = image.listed
-        file = _join(listed.root, listed.path)
+        file = join(listed.root, listed.path)
         if image.reason:
-            self._failures[file] = (listed.root, listed.path, image.reason)
+            reason = self._listing.reasons.get(file, image.reason)
+            self._failures[file] = (listed.root, listed.path, reason)
             outcome = Outcome.FAILED
         else:
             self._read.add(file)
@@ -304,7 +282,7 @@ class _Run:
         self.buffer.close_shard()
         for rejected in self.buffer.rejected:
             root, path = rejected.row["root"], rejected.row["path"]
-            self._failures[_join(root, path)] = (root, path, _NO_DIRECTION)
+            self._failures[join(root, path)] = (root, path, _NO_DIRECTION)
             self.counts[rejected.outcome] -= 1
             self.counts[Outcome.FAILED] += 1
         self._write_failures()
@@ -336,16 +314,39 @@ class _Run:
         self.buffer.store = self.buffer.store.retire(gone.rows)
         return gone
 
+    @property
+    def failures(self) -> list[tuple[str, str, str]]:
+        """Root, path and reason of what could not be read."""
+        return list(self._failures.values())
+
     def _take_readable(self, image: Prepared, old_row: int | None) -> Outcome:
-        labels = find_said(image.listed.labels)
-        row = {"root": image.listed.root, "path": image.listed.path, **image.facts, **labels}
+        root, path = image.listed.root, image.listed.path
+        said = self._listing.says.get(join(root, path)) or Said.infer(image.listed.labels)
+        stored = {} if old_row is None else {n: c[old_row] for n, c in self._columns.items()}
+        is_same_file = stored.get("sha256") == image.facts["sha256"]
+        before = find_said({name: stored[name] for name in stored if name not in _GIVEN})
+        # What was said of a file is not said of another that has its name.
+        known = said.replace(before if is_same_file else {}, image.listed.labels)
         if old_row is not None:
-            stored = {str(name): value for name, value in self._stored.iloc[old_row].items()}
-            if stored["sha256"] == image.facts["sha256"]:
-                if is_said(labels, stored) and not self._is_emptied[old_row]:
-                    return Outcome.KEPT
-                row = stored | row
+            self._count_changes(before, known, said)
+            is_known = _are_same(known, before) and not self._is_emptied[old_row]
+            if is_same_file and is_known:
+                return Outcome.KEPT
+            if root != stored["root"] and root.startswith(stored["root"].rstrip(os.sep) + os.sep):
+                # The outermost of the folders that it was listed from, in whatever order.
+                root, path = stored["root"], stored["path"]
+        row = {"root": root, "path": path, **image.facts, **known}
         return self.buffer.add(row, image.pixels, replaces=old_row)
+
+    def _count_changes(
+        self, before: Mapping[str, Any], after: Mapping[str, Any], said: Said
+    ) -> None:
+        old, new = get_lineage(before), get_lineage(after)
+        if said.lineage or said.derives or COMMON_NAME in said.columns or old != new:
+            self.labels.count(old if any(old) else None, new if any(new) else None)
+        for name in (said.columns | before.keys()) - _LABELS:
+            if name in said.columns or name not in after:
+                self.values.count(before.get(name), after.get(name))
 
     def _write_failures(self) -> None:
         import pandas as pd
@@ -356,11 +357,15 @@ class _Run:
         rows = [
             row
             for row in earlier.itertuples(index=False, name=None)
-            if _join(row[0], row[1]) not in settled
+            if join(row[0], row[1]) not in settled and not is_mended(*row)
         ]
         rows += self._failures.values()
         if rows or len(earlier):
             store.write_failures(pd.DataFrame(rows, columns=list(earlier.columns), dtype=object))
+
+
+def _are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(is_same(one[name], other[name]) for name in one)
 
 
 def _count_cores() -> int:
@@ -378,7 +383,3 @@ def _iter_listing(table: ImageTable) -> Iterator[Listed]:
     for (root, path), row in zip(locations, values, strict=True):
         by_name: Mapping[str, Any] = dict(zip(labels, row, strict=True))
         yield Listed(str(root), str(path), by_name)
-
-
-def _join(root: str, path: str) -> str:
-    return os.path.join(root, path)  # noqa: PTH118 - a Path for each row takes ten times as long

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bioprobe.cells import settle_frame
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
+from bioprobe.sources.listing import is_same
 from bioprobe.store import EmbeddingStore
 
 
@@ -23,6 +24,45 @@ class Outcome(enum.StrEnum):
     REUSED = "reused"  # its bytes are in the store under another name, or with other labels
     KEPT = "kept"
     FAILED = "failed"
+
+
+@dataclasses.dataclass
+class Changes:
+    """Counts of what became of something that is said of known images.
+
+    Parameters
+    ----------
+    n_new : int
+        Said for the first time.
+    n_changed : int
+        Replaced by something else.
+    n_withdrawn : int
+        No longer said.
+    n_stayed : int
+        Said again as it was.
+    """
+
+    n_new: int = 0
+    n_changed: int = 0
+    n_withdrawn: int = 0
+    n_stayed: int = 0
+
+    def count(self, before: object, after: object) -> None:
+        """Count one of them; None is not said."""
+        if before is None:
+            self.n_new += after is not None
+        elif after is None:
+            self.n_withdrawn += 1
+        elif is_same(before, after):
+            self.n_stayed += 1
+        else:
+            self.n_changed += 1
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_new:,} new, {self.n_changed:,} changed, {self.n_withdrawn:,} withdrawn, "
+            f"{self.n_stayed:,} stayed"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +86,12 @@ class EmbedSummary:
         Rows that were retired because their file is gone.
     n_out_of_reach : int
         Rows whose file may be gone or on a disk that is away; they stay.
+    labels : Changes
+        What became of the labels of known images, a lineage and its common name being one.
+    values : Changes
+        What became of their values in other columns.
+    reasons : tuple of (str, str)
+        Path of each file, or folder, that could not be read, and why.
     """
 
     n_embedded: int
@@ -55,6 +101,9 @@ class EmbedSummary:
     seconds_s: float
     n_pruned: int = 0
     n_out_of_reach: int = 0
+    labels: Changes = dataclasses.field(default_factory=Changes)
+    values: Changes = dataclasses.field(default_factory=Changes)
+    reasons: tuple[tuple[str, str], ...] = ()
 
     @property
     def n_images(self) -> int:

@@ -238,7 +238,7 @@ def list_answers(
         {
             "method": answers.method,
             "row": answers.rows,
-            "file_name": store.images.frame["path"].to_numpy()[answers.rows],
+            "file_name": store.images.name_files(answers.rows),
             "truth": names[truth],
             "truth_class": truth,
             "predicted": names[best],
@@ -259,7 +259,7 @@ def list_answers(
 
 def describe_evidence(store: EmbeddingStore, found: Sequence[Evidence]) -> list[dict[str, Any]]:
     """Return evidence as JSON-ready mappings, with the file name beside each row."""
-    paths = store.images.frame["path"].to_numpy()
+    paths = store.images.file_names
 
     def describe(mistake: Mistake) -> dict[str, Any]:
         return {

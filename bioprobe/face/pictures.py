@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bioprobe.embedding import Outcome
     from bioprobe.encoders.encoder import Encoder
     from bioprobe.images import ImageTable
+    from bioprobe.sources.listing import Listing
     from bioprobe.store import EmbeddingStore
     from bioprobe.types import Rows
 
@@ -90,7 +91,7 @@ def open_pictures(
         View(made, made.rows, origin=" ".join(map(str, named))),
         model=model or encoder.name,
         device=device,
-        notes=tuple(_describe_failures(failures)),
+        notes=(*listed.notes, *_describe_failures(failures)),
         texts=functools.cache(
             lambda: TextCache(cache, lambda: _find_text_encoder(encoder, device))
         ),
@@ -168,15 +169,18 @@ def find_cache() -> Path:
 
 
 def _fill(
-    folder: Path, listed: ImageTable, encoder: Encoder, progress: Progress | None
+    folder: Path, listed: Listing, encoder: Encoder, progress: Progress | None
 ) -> EmbeddingStore:
     """Bring what is new into the cache, without what its source says of it."""
     from bioprobe.embedding import embed_images
     from bioprobe.images import ImageTable
     from bioprobe.images.image_table import LOCATION_COLUMNS
+    from bioprobe.sources.listing import Listing
     from bioprobe.store import EmbeddingStore
 
-    bare = ImageTable.build(listed.frame[list(LOCATION_COLUMNS)])
+    bare = Listing(
+        ImageTable.build(listed.frame[list(LOCATION_COLUMNS)]).frame, reasons=listed.reasons
+    )
     embed_images(
         bare, encoder, EmbeddingStore.open_for(folder, encoder),
         advance=progress and count_outcomes(progress, len(bare)),
@@ -217,8 +221,8 @@ def _copy(folder: Path, cache: EmbeddingStore, listed: ImageTable, rows: Rows) -
     import numpy as np
 
     from bioprobe.cells import settle_frame
-    from bioprobe.embedding.embedder import find_said
     from bioprobe.images.image_table import FACT_COLUMNS
+    from bioprobe.sources.listing import find_said
     from bioprobe.store import EmbeddingStore
 
     manifest = cache.manifest

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -243,7 +245,7 @@ def embed(
     Raises
     ------
     SourceError
-        If a source is missing or holds no image.
+        If a source is missing or holds no image, or no image of a new store can be read.
     ModelUnavailableError
         If the weights are not here.
     MismatchError
@@ -276,25 +278,34 @@ def embed(
     if names is not None:
         column = folder_label if folder_rank is None else None
         resolved = resolve_labels(table.frame, open_names(names, synonyms), column=column)
-        table = dataclasses.replace(table, frame=table.frame.assign(**resolved.labels))
+        table = table.name_by(resolved.labels)
         read += resolved.notes
     left = find_placeholders(table.frame)
     load = functools.partial(
         load_encoder_for, store, model=model, device=device, precision=precision,
         batch_size=batch_size, decoding=decoding,
     )  # fmt: skip
+    is_new, had_folder = not EmbeddingStore.exists(store), Path(store).exists()
     opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
     summary = embed_images(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
         no_label=given, advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
+    filled_store = EmbeddingStore.open(store)
+    if is_new and not len(filled_store):
+        filled_store.discard(keeps_folder=had_folder)
+        problems = [str(note) for note in table.notes if note.kind == PROBLEM]
+        why = "; ".join(problems or [_tell_reasons(summary)])
+        msg = f"none of {summary.n_images:,} images can be read, so that no store was made: {why}"
+        raise SourceError(msg)
     said = (
-        *_describe_run(summary, Path(store), prune=prune),
+        *_describe_run(summary, Path(store), prune=prune, n_lost=len(table.reasons)),
+        *table.notes,
         *read,
         *tell_emptied(emptied.n_rows, emptied.counts),
         *tell_placeholders(left.n_rows, left.counts),
     )
-    view = View.all(EmbeddingStore.open(store))
+    view = View.all(filled_store)
     filled = Store(view, model=model, device=device, said=said)
     filled.summary = summary
     return filled
@@ -355,7 +366,7 @@ def pictures(
 open.__module__ = embed.__module__ = pictures.__module__ = "bioprobe"
 
 
-def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool) -> list[Note]:
+def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: int) -> list[Note]:
     said = [
         Note(
             f"{summary.n_embedded:,} embedded, {summary.n_reused:,} reused, {summary.n_kept:,} "
@@ -363,6 +374,9 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool) -> list[No
             f"({summary.images_per_s:.1f} images/s) -> {store}"
         )
     ]
+    for changes, what in ((summary.labels, "labels"), (summary.values, "other values")):
+        if changes != type(changes)():
+            said.append(Note(f"{what} of known images: {changes}"))
     if prune:
         said.append(Note(f"{summary.n_pruned:,} rows retired whose file is gone"))
     if summary.n_out_of_reach:
@@ -374,7 +388,25 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool) -> list[No
     if summary.n_failed:
         text = f"What failed and why: {store / 'failures.parquet'}, or bioprobe store info"
         said.append(Note(text, PROBLEM))
+    # Of files that were not found the listing says where it looked.
+    if 2 * summary.n_failed > summary.n_images and 2 * n_lost <= summary.n_failed:
+        said.append(Note(f"most failed: {_tell_reasons(summary)}", PROBLEM))
     return said
+
+
+def _tell_reasons(summary: EmbedSummary) -> str:
+    """Say the commonest reason of what failed, with two files."""
+    if not summary.reasons:
+        return "the sources name none"
+    # What follows in a reason is of the one file.
+    kinds = [re.split("[;:]", why)[0] for _, why in summary.reasons]
+    ((kind, n_files),) = collections.Counter(kinds).most_common(1)
+    files = [
+        file if why == kind else f"{file} ({why})"
+        for (file, why), one in zip(summary.reasons, kinds, strict=True)
+        if one == kind
+    ]
+    return f"{kind}, {n_files:,} of {len(kinds):,}, such as {' and '.join(files[:2])}"
 
 
 def _read_rank(text: str) -> Rank:

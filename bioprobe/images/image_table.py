@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import difflib
+import os
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 LOCATION_COLUMNS = ("root", "path")
 FACT_COLUMNS = ("sha256", "n_bytes", "width_px", "height_px", "mode")
-COLUMNS: tuple[str, ...] = (*LOCATION_COLUMNS, *FACT_COLUMNS, *LABEL_COLUMNS)
+#: Column that tells labels which somebody wrote from those made of a folder's name.
+LABELS_FROM = "labels_from"
+FROM_FOLDER = "folder"
+COLUMNS: tuple[str, ...] = (*LOCATION_COLUMNS, *FACT_COLUMNS, *LABEL_COLUMNS, LABELS_FROM)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,8 @@ class ImageTable:
           upright, ``mode`` as PIL names it before conversion;
         - the seven ranks and ``common_name``, ``""`` where unknown, in the one form in which
           names compare (:func:`bioprobe.names.unify`);
+        - ``labels_from``: ``folder`` where these were made from the name of the image's folder,
+          else ``""``;
         - any further columns, as the source had them.
 
     Raises
@@ -82,6 +88,8 @@ class ImageTable:
                 completed[column] = 0 if number else ""
             elif column in LABEL_COLUMNS:
                 completed[column] = _unify(fill_holes(completed[column]))
+            elif column == LABELS_FROM:
+                completed[column] = fill_holes(completed[column])
         free = [column for column in completed.columns if column not in COLUMNS]
         for column in (*FACT_COLUMNS, *free):
             completed[column] = settle(completed[column])
@@ -92,10 +100,33 @@ class ImageTable:
         """Columns that bioprobe gives no meaning to."""
         return [str(column) for column in self.frame.columns if column not in COLUMNS]
 
-    @property
+    @cached_property
     def file_names(self) -> list[str]:
-        """Paths relative to the root, as predictions name the images."""
-        return [str(path) for path in self.frame["path"]]
+        """Names of the files, as answers name the images.
+
+        The path relative to the root. Where files of several roots have the same, theirs start
+        from the nearest folder that these files have in common.
+        """
+        paths = [str(path) for path in self.frame["path"]]
+        root_of: dict[str, str] = {}
+        twice = {
+            path for root, path in zip(self.frame["root"], paths, strict=True)
+            if root_of.setdefault(path, root) != root
+        }  # fmt: skip
+        if not twice:
+            return paths
+        rows = [row for row, path in enumerate(paths) if path in twice]
+        files = [os.path.join(self.frame["root"].iloc[row], paths[row]) for row in rows]  # noqa: PTH118
+        names = _name_from_common(files)
+        if not set(names).isdisjoint(set(paths) - twice):
+            names = files
+        for row, name in zip(rows, names, strict=True):
+            paths[row] = name
+        return paths
+
+    def name_files(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+        """Return the names of the files of rows, as answers name them."""
+        return np.array(self.file_names, dtype=object)[rows]
 
     def find_file(self, row: int) -> Path:
         """Return where the file of a row was when it was embedded.
@@ -297,6 +328,14 @@ def concatenate_columns(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.concat([frame.reset_index(drop=True) for frame in frames], axis=1)
+
+
+def _name_from_common(files: Sequence[str]) -> list[str]:
+    try:
+        common = os.path.commonpath([os.path.dirname(file) for file in files])  # noqa: PTH120
+    except ValueError:  # files and rows of data sets
+        return list(files)
+    return [file.removeprefix(common.rstrip(os.sep) + os.sep) if common else file for file in files]
 
 
 def _unify(labels: pd.Series[Any]) -> pd.Series[Any]:

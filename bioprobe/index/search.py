@@ -88,7 +88,8 @@ class Neighbors(Result):
     def to_frame(self) -> pd.DataFrame:
         """Return one row an answer: file name, labels, similarity, row."""
         table = self.images.frame.iloc[self.rows].reset_index(drop=True)
-        frame = table[["path", *LABEL_COLUMNS]].rename(columns={"path": "file_name"})
+        frame = table[list(LABEL_COLUMNS)]
+        frame.insert(0, "file_name", self.images.name_files(self.rows))
         frame["similarity"] = self.similarities.astype(np.float64).round(6)
         frame["row"] = self.rows
         return frame

@@ -177,11 +177,11 @@ def show_row(images: ImageTable, row: int, *lines: str) -> SheetPicture:
     *lines : str
         What stands before the common name, the higher labels and the file.
     """
-    facts = images.frame.iloc[row]
+    facts, file = images.frame.iloc[row], images.file_names[row]
     # From species up.
     labels = [str(facts[rank.value]) for rank in reversed(RANKS) if facts[rank.value]]
-    names = [*labels[:1], str(facts["path"])]
-    rest = (str(facts["common_name"]), " · ".join(labels[1:4]), f"row {row} · {facts['path']}")
+    names = [*labels[:1], file]
+    rest = (str(facts["common_name"]), " · ".join(labels[1:4]), f"row {row} · {file}")
     return SheetPicture(images.locate(row), names[0], (*lines, *(part for part in rest if part)))
 
 

@@ -391,7 +391,7 @@ class Duplicates(Result):
         frame = pd.DataFrame(
             {
                 "group": groups,
-                "file_name": table["path"].to_numpy(),
+                "file_name": self.images.name_files(self.rows),
                 "kept": self.kept,
                 "kind": np.where(strengths >= _EXACT, "exact", "near"),
                 "similarity": np.minimum(strengths, 1).astype(np.float64).round(6),

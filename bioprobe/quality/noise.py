@@ -420,7 +420,7 @@ class NoiseFilter(Result):
 
         return pd.DataFrame(
             {
-                "file_name": self.images.frame["path"].to_numpy()[self.rows],
+                "file_name": self.images.name_files(self.rows),
                 "kept": self.kept,
                 "score": self.scores.round(6),
                 "reason": self._explain(),

@@ -31,7 +31,7 @@ _SIZE_PX = 180
 def make_shower(store: EmbeddingStore) -> ShowPicture:
     """Return a function that turns a row into a picture for the page; each is read once."""
     known: dict[int, str] = {}
-    paths = store.images.frame["path"].to_numpy()
+    paths = store.images.file_names
 
     def show(row: int, caption: str, lines: tuple[str, ...]) -> dict[str, Any]:
         if row not in known:

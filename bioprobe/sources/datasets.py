@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.cells import from_arrow
-from bioprobe.images.image_table import concatenate, concatenate_columns
+from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import (
     DATASET_PREFIX,
     DatasetName,
@@ -18,6 +18,7 @@ from bioprobe.images.location import (
 )
 from bioprobe.sources.files import SourceOptions
 from bioprobe.sources.folders import holds_parquet_only
+from bioprobe.sources.listing import Part
 from bioprobe.sources.tables import TABLE_SUFFIXES, describe_rows, find_path_column
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def is_dataset(source: Path, options: SourceOptions) -> bool:
     return is_parquet and source.is_file() and _holds_pictures(source, options)
 
 
-def list_dataset(source: Path, options: SourceOptions) -> pd.DataFrame:
+def list_dataset(source: Path, options: SourceOptions) -> list[Part]:
     """List the rows of a data set, with its labels and further columns.
 
     The split is kept in a column; integers of a ``ClassLabel`` become their names; no picture is
@@ -59,7 +60,7 @@ def list_dataset(source: Path, options: SourceOptions) -> pd.DataFrame:
     name = DatasetName.parse(str(source))
     if options.path_column is not None:
         name = dataclasses.replace(name, column=options.path_column)
-    return concatenate([_list_split(pictures, options) for pictures in open_splits(name)])
+    return [Part(_list_split(pictures, options)) for pictures in open_splits(name)]
 
 
 def _list_split(pictures: Pictures, options: SourceOptions) -> pd.DataFrame:

@@ -7,20 +7,18 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bioprobe.errors import SourceError
 from bioprobe.images.image_table import concatenate_columns
-from bioprobe.images.location import write_name
+from bioprobe.images.location import read_name, write_name
+from bioprobe.sources.listing import Part
+from bioprobe.sources.lookup import find_files
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import read_folder_names
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +56,7 @@ class SourceOptions:
 STANDARD_INPUT = "-"
 
 
-def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions) -> pd.DataFrame:
+def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions) -> Part:
     """List image files, whatever their endings.
 
     Parameters
@@ -72,13 +70,13 @@ def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions)
 
     Returns
     -------
-    DataFrame
+    Part
         ``root`` and ``path``, with ``folder_rank`` the label columns, and with ``folder_label``
         that column.
     """
     import pandas as pd
 
-    rows = [locate(os.path.abspath(file), _absolute(root or file.parent)) for file in files]  # noqa: PTH100
+    rows = [locate(os.path.abspath(file), absolute(root or file.parent)) for file in files]  # noqa: PTH100
     listing = pd.DataFrame(rows, columns=["root", "path"], dtype=object).map(write_name)
     names = [write_name(file.absolute().parent.name) for file in files]
     if options.folder_rank is not None:
@@ -86,10 +84,10 @@ def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions)
         listing = concatenate_columns([listing, labels])
     if options.folder_label is not None:
         listing[options.folder_label] = np.array(names, dtype=object)
-    return listing
+    return Part(listing, is_derived=True)
 
 
-def list_standard_input(_source: Path, options: SourceOptions) -> pd.DataFrame:
+def list_standard_input(_source: Path, options: SourceOptions) -> Part:
     """List the image files whose paths stand on standard input.
 
     Raises
@@ -105,8 +103,13 @@ def list_standard_input(_source: Path, options: SourceOptions) -> pd.DataFrame:
     if not paths:
         msg = f"the list of paths on standard input is empty; {remedy}"
         raise SourceError(msg)
-    root = options.root or Path()
-    return list_files([root / path for path in paths], root, options)
+    return _list_paths(paths, options.root or Path(), options)
+
+
+def _list_paths(paths: Sequence[str], root: Path, options: SourceOptions) -> Part:
+    found = find_files(map(write_name, paths), write_name(absolute(root)))
+    listed = list_files([Path(read_name(file)) for file in found.files], root, options)
+    return dataclasses.replace(listed, reasons=found.reasons, notes=found.notes)
 
 
 #: Endings of lists of paths.
@@ -116,7 +119,7 @@ UNREAD_SUFFIXES = frozenset({".jsonl", ".ndjson", ".xls", ".xlsx", ".ods", ".lst
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f]")
 
 
-def list_list(source: Path, options: SourceOptions) -> pd.DataFrame:
+def list_list(source: Path, options: SourceOptions) -> Part:
     """List the image files that a text file names, one a line, or a JSON array of texts.
 
     Raises
@@ -155,7 +158,7 @@ def list_list(source: Path, options: SourceOptions) -> pd.DataFrame:
             "name the folder that they start from with --root"
         )
         raise SourceError(msg)
-    return list_files([root / path for path in paths], root, options)
+    return _list_paths(paths, root, options)
 
 
 def _parse_json(data: bytes, source: Path) -> list[str]:
@@ -198,26 +201,6 @@ def parse_paths(data: bytes) -> list[str]:
     return [os.fsdecode(part) for part in parts if part.strip()]
 
 
-def list_paths(paths: Iterable[str], folder: Path, root: Path) -> pd.DataFrame:
-    """Return ``root`` and ``path`` of files that a table names.
-
-    Parameters
-    ----------
-    paths : iterable of str
-        As the table has them, names that are not UTF-8 as :func:`write_name` writes them.
-    folder : Path
-        Folder that they are relative to.
-    root : Path
-        Folder that they are named from in the image table.
-    """
-    import pandas as pd
-
-    base = write_name(_absolute(folder))
-    top = write_name(_absolute(root))
-    rows = [locate(os.path.normpath(os.path.join(base, path)), top) for path in paths]  # noqa: PTH118
-    return pd.DataFrame(rows, columns=["root", "path"], dtype=object)
-
-
 def locate(file: str, root: str) -> tuple[str, str]:
     """Split an absolute path into the root and the rest; outside of it, it stays whole."""
     # Lexically: a link keeps the name that the user gave it.
@@ -225,5 +208,6 @@ def locate(file: str, root: str) -> tuple[str, str]:
     return root, file.removeprefix(top) if file.startswith(top) else file
 
 
-def _absolute(path: Path) -> str:
+def absolute(path: Path) -> str:
+    """Return a path from the root of the file system, with its links."""
     return os.path.abspath(path)  # noqa: PTH100 - resolve would replace links

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
 from bioprobe.files import read_table
-from bioprobe.images.image_table import LOCATION_COLUMNS, concatenate, concatenate_columns
-from bioprobe.sources.files import SourceOptions, list_files
+from bioprobe.result import PROBLEM, Note
+from bioprobe.sources.files import SourceOptions, absolute, list_files
+from bioprobe.sources.listing import Part, explain_unread
 from bioprobe.sources.tables import list_rows
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 IMAGE_SUFFIXES = frozenset(
@@ -26,7 +28,7 @@ _METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _METADATA_COLUMN = "file_name"
 
 
-def list_folder(folder: Path, options: SourceOptions) -> pd.DataFrame:
+def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
     """List the images of a folder and of what is below it.
 
     A folder that is a link is not entered: it could lead back, or to the same images under
@@ -42,23 +44,30 @@ def list_folder(folder: Path, options: SourceOptions) -> pd.DataFrame:
     ----------
     Hugging Face datasets, "Create an image dataset", ``ImageFolder``.
     """
-    files, metadata = _walk(folder)
-    tables = [frame for file in metadata if (frame := _list_metadata(file, folder, options))
+    errors: list[OSError] = []
+    files, metadata = _walk(folder, errors.append)
+    top = absolute(folder)
+    unread = tuple(
+        (top, absolute(Path(error.filename or folder)), explain_unread(error)) for error in errors
+    )
+    tables = [part for file in metadata if (part := _list_metadata(file, folder, options))
               is not None]  # fmt: skip
+    if not files and not tables and unread:
+        msg = f"{unread[0][1]}: {unread[0][2]}; get the right to read it, or choose another"
+        raise SourceError(msg)
     if not files and not tables:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         msg = f"{folder} holds no image; files that end in {kinds} are looked for"
         raise SourceError(msg)
     listed = list_files(files, folder, options)
-    if options.folder_rank is not None or options.folder_label is not None:
-        tables = [_add_folder_labels(frame, listed, options) for frame in tables]
-    return concatenate([*tables, listed])
+    notes = tuple(Note(f"{below}: {why}", PROBLEM) for _, below, why in unread)
+    return [*tables, dataclasses.replace(listed, unread=unread, notes=notes)]
 
 
 def holds_parquet_only(folder: Path) -> Path | None:
     """Return the first Parquet file of a folder that has no image, or None."""
     first = None
-    for file in _iter_files(folder):
+    for file in _iter_files(folder, None):
         if _is_image(file):
             return None  # most often the first file, so that large folders are walked once
         if first is None and file.suffix == ".parquet":
@@ -66,9 +75,9 @@ def holds_parquet_only(folder: Path) -> Path | None:
     return first
 
 
-def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
+def _walk(folder: Path, tell: Callable[[OSError], None]) -> tuple[list[Path], list[Path]]:
     files, metadata = [], []
-    for file in _iter_files(folder):
+    for file in _iter_files(folder, tell):
         if _is_image(file):
             files.append(file)
         elif file.name in _METADATA_NAMES:
@@ -76,8 +85,8 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
     return files, metadata
 
 
-def _iter_files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+def _iter_files(folder: Path, tell: Callable[[OSError], None] | None) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, onerror=tell):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
 
@@ -86,7 +95,7 @@ def _is_image(file: Path) -> bool:
     return file.suffix.lower() in IMAGE_SUFFIXES
 
 
-def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> pd.DataFrame | None:
+def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> Part | None:
     """List what a metadata table names; None where it is one of another sort."""
     frame = read_table(file)
     if _METADATA_COLUMN not in frame.columns:
@@ -97,20 +106,3 @@ def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> pd.DataF
 def _without_root(options: SourceOptions) -> SourceOptions:
     # The names are relative to the metadata's own folder, whatever other tables are relative to.
     return SourceOptions(rank_columns=options.rank_columns, tell=options.tell)
-
-
-def _add_folder_labels(
-    frame: pd.DataFrame, listed: pd.DataFrame, options: SourceOptions
-) -> pd.DataFrame:
-    """Give the label of its folder to each row of metadata that has no label at all."""
-    said = [name for name in listed.columns if name not in LOCATION_COLUMNS]
-    by_path = listed.set_index("path")[said]
-    names = by_path.reindex(frame["path"]).fillna("").set_index(frame.index)
-    labels = frame.reindex(columns=said).fillna("")
-    ranks = [name for name in said if name != options.folder_label]
-    unlabelled = (labels[ranks] == "").all(axis=1)
-    filled = labels[ranks].where(~unlabelled, names[ranks], axis=0)
-    if options.folder_label is not None and options.folder_label not in frame:
-        filled[options.folder_label] = names[options.folder_label]
-    rest = frame.drop(columns=[name for name in ranks if name in frame])
-    return concatenate_columns([rest, filled])

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bioprobe.errors import SourceError
-from bioprobe.images.image_table import ImageTable, concatenate, concatenate_columns
+from bioprobe.images.image_table import concatenate_columns
+from bioprobe.images.location import write_name
 from bioprobe.registry import SOURCES
 from bioprobe.sources.datasets import is_dataset
 from bioprobe.sources.files import (
@@ -19,17 +20,20 @@ from bioprobe.sources.files import (
     list_files,
 )
 from bioprobe.sources.folders import IMAGE_SUFFIXES
+from bioprobe.sources.listing import Listing, Part
+from bioprobe.sources.lookup import find_near
 from bioprobe.sources.tables import TABLE_SUFFIXES, list_table
 
 __all__ = ["IMAGE_SUFFIXES", "SourceOptions", "concatenate_columns", "find_images", "list_table"]
 
 
-def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -> ImageTable:
+def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -> Listing:
     """List the images of files, folders (with what is below them), tables and data sets.
 
     No image is opened, so the facts of the result are empty. An image that several sources name
-    is listed once, with the labels of the first. A file that a table or list names need not
-    exist: the run that embeds it says so.
+    is listed once, with what all of them say of it, whatever their order: see
+    :mod:`bioprobe.sources.listing` for the rule where they do not agree. A file that a table or
+    list names need not exist: the run that embeds it says so.
 
     Parameters
     ----------
@@ -48,24 +52,22 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     SourceError
         If a source is missing or holds no image.
     """
-    import pandas as pd
-
     options = options or SourceOptions()
     if not sources:
         msg = "no source of images was given; name a folder, image files or a table"
         raise SourceError(msg)
-    frames = []
+    parts: list[Part] = []
     # Files that stand one after the other are one frame: there may be thousands.
     for name, group in itertools.groupby(sources, lambda one: recognise_source(one, options)):
         if name:
-            frames += [SOURCES.load(name)(source, options) for source in group]
+            for source in group:
+                listed = SOURCES.load(name)(source, options)
+                # Another package may say no more than a frame.
+                several = listed if isinstance(listed, list) else [listed]
+                parts += [one if isinstance(one, Part) else Part(one) for one in several]
         else:
-            frames.append(list_files(list(group), options.root, options))
-    listed = concatenate(frames)
-    # The same file may be named from two roots.
-    locations = zip(listed["root"], listed["path"], strict=True)
-    files = pd.Series([os.path.join(*location) for location in locations], dtype=object)  # noqa: PTH118
-    return ImageTable.build(listed[~files.duplicated()])
+            parts.append(list_files(list(group), options.root, options))
+    return Listing.merge(parts)
 
 
 def recognise_source(source: Path, options: SourceOptions) -> str:
@@ -107,5 +109,6 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
     if suffix in TABLE_SUFFIXES or (suffix in LIST_SUFFIXES and source.is_file()):
         return ending
     what = "no plain file" if source.exists() else "no file or folder"
-    msg = f"{what} at {source}"
+    near = find_near(write_name(os.path.abspath(source))) if what != "no plain file" else ()  # noqa: PTH100
+    msg = f"{what} at {source}{'; near: ' if near else ''}{', '.join(near)}"
     raise SourceError(msg)

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 from bioprobe.errors import SourceError
 from bioprobe.files import read_table
 from bioprobe.images.image_table import COLUMNS, concatenate_columns
-from bioprobe.sources.files import SourceOptions, list_paths
-from bioprobe.taxonomy.columns import spell_column, split_columns
+from bioprobe.images.location import write_name
+from bioprobe.sources.files import SourceOptions, absolute, locate
+from bioprobe.sources.listing import Part
+from bioprobe.sources.lookup import find_files
+from bioprobe.taxonomy.columns import (
+    COMMON_NAME,
+    LABEL_COLUMNS,
+    find_rank_columns,
+    spell_column,
+    split_columns,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +30,7 @@ TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet", ".pq"})
 _PATH_COLUMNS = ("path", "filepath", "filename", "file", "image")
 
 
-def list_table(table: Path, options: SourceOptions | None = None) -> pd.DataFrame:
+def list_table(table: Path, options: SourceOptions | None = None) -> Part:
     """List the images that a table names, with its labels and further columns.
 
     Raises
@@ -39,8 +48,8 @@ def list_table(table: Path, options: SourceOptions | None = None) -> pd.DataFram
 
 def list_rows(
     frame: pd.DataFrame, column: str, table: Path, options: SourceOptions, *, root: Path
-) -> pd.DataFrame:
-    """List the images that a column of a table names.
+) -> Part:
+    """List the images that a column of a table names; :mod:`bioprobe.sources.lookup` finds them.
 
     Parameters
     ----------
@@ -59,20 +68,29 @@ def list_rows(
     SourceError
         If a row has no path.
     """
+    import pandas as pd
+
     empty = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
     if empty.any():
         line = int(empty.to_numpy().argmax()) + 2
         msg = f"{table} line {line}: no path in column {column!r}; fill it in or remove the line"
         raise SourceError(msg)
-    listing = list_paths(frame[column].astype(str), options.root or table.parent, root)
+    base, top = (write_name(absolute(folder)) for folder in (options.root or table.parent, root))
+    found = find_files(
+        frame[column].astype(str), base, frame.drop(columns=column), name=str(table),
+        beside=write_name(absolute(table.parent)),
+    )  # fmt: skip
+    places = [locate(file, top) for file in found.files]
+    listing = pd.DataFrame(places, columns=["root", "path"], dtype=object)
     described = describe_rows(frame, options, used=(column,))
-    return concatenate_columns([listing, described])
+    rows = concatenate_columns([listing, described])
+    return Part(rows, str(table), reasons=found.reasons, notes=found.notes)
 
 
 def describe_rows(
     frame: pd.DataFrame, options: SourceOptions, *, used: Collection[str] = ()
 ) -> pd.DataFrame:
-    """Return the label columns and the free columns of a table's rows.
+    """Return the label columns, where the table has any, and the free columns of its rows.
 
     Parameters
     ----------
@@ -84,9 +102,14 @@ def describe_rows(
         Columns that are left out.
     """
     labels, free = split_columns(frame, options.rank_columns, tell=options.tell)
+    columns = find_rank_columns(frame.columns, options.rank_columns)
     free = free.drop(columns=[name for name in free.columns if name in used])
     # A table's own column of a name that bioprobe gives a meaning stays, under another name.
     free = free.rename(columns={n: f"source_{n}" for n in free.columns if n in COLUMNS})
+    if not set(columns) - {COMMON_NAME}:
+        labels = labels.drop(columns=[name for name in LABEL_COLUMNS if name not in columns])
+    elif COMMON_NAME not in columns:
+        labels = labels.drop(columns=COMMON_NAME)
     return concatenate_columns([labels, free])
 
 

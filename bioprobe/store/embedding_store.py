@@ -20,6 +20,7 @@ from bioprobe.images.image_table import ImageTable, concatenate
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
 from bioprobe.store.shard import (
     FAILURE_COLUMNS,
+    FAILURES_NAME,
     VECTORS_NAME,
     map_vectors,
     read_failures,
@@ -27,7 +28,7 @@ from bioprobe.store.shard import (
     write_failures,
     write_shard,
 )
-from bioprobe.store.writing import holding
+from bioprobe.store.writing import LOCK_NAME, holding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -378,6 +379,29 @@ class EmbeddingStore:
         """
         with holding(self.folder, wait_s=wait_s):
             yield
+
+    def discard(self, *, keeps_folder: bool) -> None:
+        """Remove the files of a store that holds no image.
+
+        Parameters
+        ----------
+        keeps_folder : bool
+            Whether the folder stays, as one that was there before the store.
+
+        Raises
+        ------
+        StoreError
+            If it holds an image, or the disk refuses.
+        """
+        with self.lock(), explaining_refusal(self.folder):
+            self._check_unchanged()
+            if len(self):
+                msg = f"{self.folder} holds {len(self):,} images; only an empty store is removed"
+                raise StoreError(msg)
+            for name in (MANIFEST_NAME, FAILURES_NAME, LOCK_NAME):
+                (self.folder / name).unlink(missing_ok=True)
+            if not keeps_folder and not any(self.folder.iterdir()):
+                self.folder.rmdir()
 
     def read_failures(self) -> pd.DataFrame:
         """Return the images that could not be read: root, path, reason.

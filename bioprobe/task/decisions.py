@@ -124,7 +124,7 @@ class Decisions(Result):
 
         answers = [self.answer(image) for image in range(len(self))]
         columns: dict[str, object] = {
-            "file_name": self.images.frame["path"].to_numpy()[self.rows],
+            "file_name": self.images.name_files(self.rows),
         }
         for rank in RANKS[: len(self.levels)]:
             if rank is Rank.SPECIES:

@@ -149,7 +149,7 @@ class Predictions(Result):
 
         k = self.top_classes.shape[1]
         flat = self.top_classes.ravel()
-        file_names = self.images.frame["path"].to_numpy()[self.rows]
+        file_names = self.images.name_files(self.rows)
         columns: dict[str, npt.NDArray[Any]] = {"file_name": np.repeat(file_names, k)}
         for name, values in _class_columns(self.classes).items():
             columns[name] = values[flat]

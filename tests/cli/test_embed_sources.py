@@ -81,7 +81,8 @@ def test_a_rank_without_a_column_leaves_the_column_of_its_name_free(
 def test_max_pixels_refuses_larger_images(capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (10, 8)).save("a.png")
     assert run(["embed", "a.png", *NEW, "--max-pixels", "79"]) == 1
-    assert EmbeddingStore.open("new").read_failures()["reason"][0].endswith("--max-pixels 80")
+    assert "--max-pixels 80)" in capsys.readouterr().err
+    assert not Path("new").exists()
     assert run(["embed", "a.png", *NEW, "--max-pixels", "80"]) == 0
     capsys.readouterr()
 
@@ -96,3 +97,25 @@ def test_names_that_are_not_utf_8_come_out_as_text(capsys: pytest.CaptureFixture
     assert run(["embed", str(name), *NEW]) == 0
     assert run(["search", "--text", "a cat", "-s", "new"]) == 0
     assert "caf\uefe9.png" in capsys.readouterr().out
+
+
+def test_files_of_one_name_are_told_apart_in_every_answer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for folder, colour in (("CAM1", "navy"), ("CAM2", "navy"), ("CAM3", "orange")):
+        Path(folder).mkdir()
+        Image.new("RGB", (32, 32), colour).save(Path(folder) / "IMG_0001.JPG")
+    Image.new("RGB", (32, 32), "green").save("CAM3/IMG_0002.JPG")
+    assert run(["embed", "CAM1", "CAM2", "CAM3", *NEW]) == 0
+    capsys.readouterr()
+    names = {f"CAM{number}/IMG_0001.JPG" for number in (1, 2, 3)} | {"IMG_0002.JPG"}
+    for command in (
+        ["zeroshot", "--classes", "cat,bird", "-k", "1"],
+        ["search", "--text", "a cat", "-k", "4"],
+        ["dedupe", "--output", "-"],
+    ):
+        assert run([*command, "-s", "new", "--format", "csv"]) == 0
+        lines = capsys.readouterr().out.splitlines()[1:]
+        said = {cell for line in lines for cell in line.split(",") if cell.endswith(".JPG")}
+        assert lines
+        assert said == (names if command[0] != "dedupe" else said & names)

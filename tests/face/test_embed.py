@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,11 +135,86 @@ def test_progress_is_told_each_image_and_can_stop_the_run(
     assert len(EmbeddingStore.open(tmp_path / "some")) == 2
 
 
-def test_nothing_readable_leaves_an_empty_store_that_says_so(tmp_path: Path) -> None:
+def test_nothing_readable_leaves_no_store_behind(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("no picture")
-    store = bp.embed(tmp_path / "bad.jpg", store=tmp_path / "store", model="plain")
-    assert len(store) == 0
-    assert str(store.notes[0]).startswith("0 embedded, 0 reused, 0 already there, 1 failed")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    for store in (tmp_path / "store", tmp_path / "mine"):
+        with pytest.raises(bp.SourceError, match=r"none of 1 images can be read, so that no store"):
+            bp.embed(tmp_path / "bad.jpg", store=store, model="plain")
+    assert not (tmp_path / "store").exists()
+    assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_nothing_readable_leaves_a_store_that_was_there(
+    write_pictures: Write, tmp_path: Path
+) -> None:
+    bp.embed(write_pictures(1), store=tmp_path / "store", model="plain")
+    (tmp_path / "t.csv").write_text("path\nnone.png\npictures/no.png\n")
+    store = bp.embed(tmp_path / "t.csv", store=tmp_path / "store")
+    assert len(store) == 1
+    tried = " and ".join(str(tmp_path / name) for name in ("none.png", "pictures/no.png"))
+    assert f"no such file or directory (tried {tried})" in str(store.notes[-1])
+
+
+def test_where_most_fail_the_commonest_reason_is_said_with_two_files(
+    write_pictures: Write, tmp_path: Path
+) -> None:
+    folder = write_pictures(1)
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (folder / name).write_bytes(b"")
+    (folder / "d.jpg").write_text("no picture")
+    store = bp.embed(folder, store=tmp_path / "store", model="plain")
+    files = " and ".join(str(folder / name) for name in ("a.jpg", "b.jpg"))
+    assert str(store.notes[-1]) == (f"most failed: the file is empty, 3 of 4, such as {files}")
+
+
+def test_a_corrected_table_replaces_what_it_said_and_that_is_counted(
+    write_pictures: Write, tmp_path: Path
+) -> None:
+    write_pictures(3)
+    names = [f"pictures/{number:03d}.png" for number in range(3)]
+    table = tmp_path / "t.csv"
+    header = "path,genus,species,site\n"
+    table.write_text(
+        f"{header}{names[0]},Puma,Puma concolor,1\n{names[1]},Puma,,1\n{names[2]},Puma,,\n"
+    )
+    bp.embed(table, store=tmp_path / "store", model="plain")
+    table.write_text(f"{header}{names[0]},Panthera,,2\n{names[1]},,,\n{names[2]},Puma,,3\n")
+    store = bp.embed(table, store=tmp_path / "store")
+    said = list(map(str, store.notes))
+    assert said[0].startswith("0 embedded, 3 reused, 0 already there")
+    assert said[1:] == [
+        "labels of known images: 0 new, 1 changed, 1 withdrawn, 1 stayed",
+        "other values of known images: 1 new, 1 changed, 1 withdrawn, 0 stayed",
+    ]
+    assert sorted(store.labels("genus")) == ["", "Panthera", "Puma"]
+    assert set(store.labels("species")) == {""}
+
+
+def test_a_folder_that_cannot_be_listed_is_a_failure_until_it_can(
+    write_pictures: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    write_pictures(1, "photos/a")
+    write_pictures(1, "photos/b", first=1)
+    scandir = os.scandir
+
+    def refuse(folder: str) -> object:
+        if Path(folder).name == "b":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)
+        store = bp.embed(tmp_path / "photos", store=tmp_path / "store", model="plain")
+    assert store.summary is not None
+    assert (len(store), store.summary.n_failed) == (1, 1)
+    (failure,) = store.failures.to_dict("records")
+    reason = "the folder cannot be listed: permission denied"
+    assert (failure["path"], failure["reason"]) == ("b", reason)
+    assert f"{tmp_path / 'photos' / 'b'}: {reason}" in map(str, store.notes)
+    assert len(bp.embed(tmp_path / "photos", store=tmp_path / "store").failures) == 0
 
 
 def test_what_is_pruned_is_said(write_pictures: Write, tmp_path: Path) -> None:

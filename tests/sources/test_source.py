@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pandas as pd
@@ -77,12 +78,19 @@ def test_a_link_keeps_its_name(tmp_path: Path) -> None:
     assert find_images([tmp_path / "x"]).file_names == ["link.jpg"]
 
 
-def test_an_image_named_twice_is_listed_once_with_its_first_labels(tmp_path: Path) -> None:
+def test_an_image_named_twice_is_listed_once_whatever_the_order(tmp_path: Path) -> None:
     _touch(tmp_path, "x/a.jpg", "x/b.jpg")
     table = _write(tmp_path / "t.csv", "path,family\nx/a.jpg,Felidae\n./x/a.jpg,Canidae\n")
-    listed = find_images([table, tmp_path, tmp_path / "x", tmp_path / "x" / "b.jpg"])
-    assert _locations(listed) == [(str(tmp_path), "x/a.jpg"), (str(tmp_path), "x/b.jpg")]
-    assert listed.labels(Rank.FAMILY).tolist() == ["Felidae", ""]
+    sources = [table, tmp_path, tmp_path / "x", tmp_path / "x" / "b.jpg"]
+    for ordered in itertools.permutations(sources):
+        listed = find_images(ordered)
+        assert sorted(_locations(listed)) == [(str(tmp_path), f"x/{n}.jpg") for n in "ab"]
+        families = listed.frame.set_index("path")["family"].to_dict()
+        assert families == {"x/a.jpg": "Canidae", "x/b.jpg": ""}
+        assert [str(note) for note in listed.notes] == [
+            f"1 rows of {table} name a picture that another row names",
+            "conflicts in label: 1 pictures (x/a.jpg: Canidae, not Felidae)",
+        ]
 
 
 @pytest.mark.parametrize("rank", [Rank.SPECIES, Rank.FAMILY])

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
 from bioprobe.sources.files import SourceOptions
+from bioprobe.sources.listing import Part
 from bioprobe.sources.tables import list_rows
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
-def list_trip(source: Path, options: SourceOptions) -> pd.DataFrame:
+def list_trip(source: Path, options: SourceOptions) -> Part:
     """List the pictures of ``name.trip`` or ``trip:name``."""
     import pandas as pd
 

@@ -1,0 +1,557 @@
+"""What sources say of pictures, and the rule by which what several say is put together.
+
+Of one picture a source says a lineage (the seven ranks and the common name, as one value) where it
+has a column of a rank, and a value of each free column that it has. In one run the order of the
+sources does not matter:
+
+- what only one source says is taken; an empty cell says nothing beside one that is filled, and a
+  common name without any rank goes with the lineage that another says;
+- a label that a table wrote wins over one that was made from a folder's name;
+- of two lineages that tables wrote the deeper one wins, then the one with more names, then the
+  first by its letters; of two values of another column the smaller. Unless the one says all that
+  the other does, that is a conflict, and is counted and said.
+
+Over several runs a source replaces what the store has in the columns that the source has, and an
+empty cell empties; columns that it has not are left as they were. A label that was made from a
+folder's name neither replaces one that a table wrote nor is emptied by a table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.cells import write_cell
+from bioprobe.images.image_table import (
+    COLUMNS,
+    FROM_FOLDER,
+    LABELS_FROM,
+    LOCATION_COLUMNS,
+    ImageTable,
+    concatenate,
+)
+from bioprobe.images.location import find_file
+from bioprobe.result import WARNING, Note, Notes
+from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABEL_COLUMNS, QUALIFIER
+from bioprobe.taxonomy.taxon import RANKS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Lineage = tuple[str, ...]
+Positions = npt.NDArray[np.int64]
+
+# Pictures that a note names one by one.
+_SHOWN = 3
+# What of a name is no rank goes with the label that a folder's name makes.
+_BESIDE = (LABEL, QUALIFIER)
+_RANK_COLUMNS = tuple(rank.value for rank in RANKS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Rows of a source that all have the same columns.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``root`` and ``path``; columns of ranks and of the common name where the source has any;
+        free columns. An empty cell of a column that is there says that nothing is known.
+    name : str
+        Of the source, for notes.
+    is_derived : bool
+        Whether the labels were made from names of folders; nobody wrote them.
+    reasons : mapping of str to str
+        Why a file was not found, by its path.
+    unread : tuple of (str, str, str)
+        Folder that was listed, the folder below it that cannot be, and why.
+    notes : tuple of Note
+        What is to be said of the rows.
+    """
+
+    frame: pd.DataFrame
+    name: str = ""
+    is_derived: bool = False
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unread: tuple[tuple[str, str, str], ...] = ()
+    notes: Notes = ()
+
+    @property
+    def said(self) -> Said:
+        """What the source has a column of."""
+        names = [str(column) for column in self.frame.columns]
+        free = frozenset(n for n in names if n not in COLUMNS or n == COMMON_NAME)
+        if self.is_derived:
+            derives = any(name in names for name in (*LABEL_COLUMNS, *_BESIDE))
+            return Said(False, free - {COMMON_NAME, *_BESIDE}, derives)
+        return Said(any(rank in names for rank in _RANK_COLUMNS), free)
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """What the sources of a run have a column of, for one picture.
+
+    Parameters
+    ----------
+    lineage : bool
+        Whether a table has a column of a rank.
+    columns : frozenset of str
+        Free columns, and ``common_name`` where there is one.
+    derives : bool
+        Whether a label was made from the name of the picture's folder.
+    """
+
+    lineage: bool = False
+    columns: frozenset[str] = frozenset()
+    derives: bool = False
+
+    @classmethod
+    def infer(cls, values: Mapping[str, Any]) -> Said:
+        """Take what is filled for all that is said."""
+        filled = find_said(values)
+        free = frozenset(n for n in filled if n not in COLUMNS or n == COMMON_NAME)
+        if filled.get(LABELS_FROM) == FROM_FOLDER:
+            return cls(False, free - {COMMON_NAME, *_BESIDE}, True)
+        return cls(any(rank in filled for rank in _RANK_COLUMNS), free)
+
+    def __or__(self, other: Said) -> Said:
+        return Said(
+            self.lineage or other.lineage,
+            self.columns | other.columns,
+            self.derives or other.derives,
+        )
+
+    def replace(self, stored: Mapping[str, Any], listed: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is known of a picture after a run.
+
+        Parameters
+        ----------
+        stored : mapping
+            What the store has in columns of labels and free ones.
+        listed : mapping
+            What the sources of the run say together.
+
+        Returns
+        -------
+        dict
+            The values that are filled.
+        """
+        known, new = find_said(stored), find_said(listed)
+        was_derived = known.get(LABELS_FROM) == FROM_FOLDER
+        had_written = not was_derived and any(rank in known for rank in _RANK_COLUMNS)
+        if self.lineage:
+            takes = not was_derived or any(rank in new for rank in _RANK_COLUMNS)
+        else:
+            takes = self.derives and not had_written
+        kept = dict(known)
+        if takes:
+            left_out = {*_RANK_COLUMNS, LABELS_FROM}
+            # One that stands beside no written rank is what a table of common names alone said.
+            if COMMON_NAME in self.columns or had_written:
+                left_out.add(COMMON_NAME)
+            kept = {name: value for name, value in kept.items() if name not in left_out}
+            if was_derived:
+                left_out |= set(_BESIDE) - self.columns
+                kept = {name: value for name, value in kept.items() if name not in left_out}
+            names = (*LABEL_COLUMNS, LABELS_FROM, *(_BESIDE if LABELS_FROM in new else ()))
+            kept = {name: new[name] for name in names if name in new} | kept
+        columns = self.columns - ({COMMON_NAME} if takes else set())
+        kept = {name: value for name, value in kept.items() if name not in columns}
+        # In the order of the listing's columns.
+        return kept | {name: value for name, value in new.items() if name in columns}
+
+
+def find_said(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are neither empty nor missing.
+
+    Parameters
+    ----------
+    values : mapping
+        Column to value, of any type that a table may hold.
+
+    Examples
+    --------
+    >>> find_said({"family": "Felidae", "genus": "", "site": None, "count": 0})
+    {'family': 'Felidae', 'count': 0}
+    """
+    return {name: value for name, value in values.items() if _says(value)}
+
+
+def is_same(one: object, other: object) -> bool:
+    """Tell whether two values of a column are the same, whatever type a table made of them.
+
+    A list is the array that it comes back as from Parquet. Where one is text and the other none,
+    as after a column of numbers was joined to one of names, their texts are compared.
+    """
+    one, other = _plain(one), _plain(other)
+    if isinstance(one, str) != isinstance(other, str):
+        return write_cell(one) == write_cell(other)
+    return bool(one == other)
+
+
+def _says(value: object) -> bool:
+    import pandas as pd
+
+    if not pd.api.types.is_scalar(value):
+        return value is not None
+    return not (pd.isna(value) or value == "")  # type: ignore[call-overload]
+
+
+def _find_filled(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
+    try:
+        return (values.notna() & ~values.isin([""])).to_numpy(dtype=bool)
+    except TypeError:  # lists, which have no hash
+        return values.map(_says).to_numpy(dtype=bool)
+
+
+def _plain(value: object) -> object:
+    # A list comes back from Parquet as an array, which compares element by element.
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value
+
+
+def get_lineage(values: Mapping[str, Any]) -> Lineage:
+    """Return the seven ranks and the common name, ``""`` where unknown."""
+    known = find_said(values)
+    return tuple(str(known.get(name, "")) for name in LABEL_COLUMNS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing(ImageTable):
+    """Pictures that sources list, each once.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As in :class:`~bioprobe.images.ImageTable`, without facts.
+    says : mapping of str to Said
+        What the sources have a column of, by the path of the file; what is not here says what is
+        filled.
+    reasons : mapping of str to str
+        Why a file was not found, by its path.
+    unread : tuple of (str, str, str)
+        Folder that was listed, the folder below it that cannot be, and why.
+    notes : tuple of Note
+        What is to be said of the sources.
+    """
+
+    says: Mapping[str, Said] = dataclasses.field(default_factory=dict)
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unread: tuple[tuple[str, str, str], ...] = ()
+    notes: Notes = ()
+
+    @classmethod
+    def merge(cls, parts: Sequence[Part]) -> Listing:
+        """Put together what sources say; the order of the parts is that of the rows alone.
+
+        Parameters
+        ----------
+        parts : sequence of Part
+            What each source lists, ≥ 1.
+        """
+        frames = [
+            one.frame.assign(**{LABELS_FROM: FROM_FOLDER}) if one.is_derived else one.frame
+            for one in parts
+        ]
+        frame = ImageTable.build(concatenate(frames)).frame
+        names = [name for name in (*LABEL_COLUMNS, *_BESIDE) if name in frame]
+        unlabelled = (frame[names].fillna("") == "").all(axis=1)
+        frame[LABELS_FROM] = frame[LABELS_FROM].where(~unlabelled, "")
+        merging = _Merging(frame, parts)
+        notes = [note for one in parts for note in one.notes]
+        return cls(
+            merging.merge(),
+            says=merging.find_said(),
+            reasons={file: why for one in parts for file, why in one.reasons.items()},
+            unread=tuple(dict.fromkeys(folder for one in parts for folder in one.unread)),
+            notes=(*dict.fromkeys(notes), *merging.notes),
+        )
+
+    def name_by(self, labels: pd.DataFrame) -> Listing:
+        """Return the listing with labels that were found for it in a list of taxa.
+
+        Parameters
+        ----------
+        labels : DataFrame of str
+            Label columns of the same rows. Where a table's are others now, it says a lineage.
+        """
+        names = list(labels.columns)
+        differs = (self.frame[names] != labels).any(axis=1) & (self.frame[LABELS_FROM] == "")
+        places = self.frame.loc[differs, list(LOCATION_COLUMNS)].itertuples(index=False, name=None)
+        files = [join(root, path) for root, path in places]
+        says = {file: self.says.get(file, Said()) | Said(lineage=True) for file in files}
+        frame = self.frame.assign(**labels)
+        return dataclasses.replace(self, frame=frame, says={**self.says, **says})
+
+
+def join(root: str, path: str) -> str:
+    """Return the path of a file; a :class:`Path` for each row would take ten times as long."""
+    return os.path.join(root, path)  # noqa: PTH118
+
+
+class _Merging:
+    """Rows of several sources, of which those of one file become one."""
+
+    def __init__(self, frame: pd.DataFrame, parts: Sequence[Part]) -> None:
+        import pandas as pd
+
+        self._frame, self._parts = frame, parts
+        self._part = np.repeat(np.arange(len(parts)), [len(one.frame) for one in parts])
+        files = [join(root, path) for root, path in zip(frame["root"], frame["path"], strict=True)]
+        self._codes, names = pd.factorize(np.array(files, dtype=object))
+        self._files = names.tolist()
+        self._first = np.flatnonzero(~pd.Series(self._codes).duplicated().to_numpy())
+        self._lost = {file for one in parts for file in one.reasons}
+        self._saids = [one.said for one in parts]
+        self._places = self._choose_places()
+        self.notes: list[Note] = []
+
+    def find_said(self) -> dict[str, Said]:
+        """Return what is said of each file."""
+        says: dict[str, Said] = {}
+        for code, part in zip(self._codes.tolist(), self._part.tolist(), strict=True):
+            file, new = self._files[code], self._saids[part]
+            known = says.get(file)
+            says[file] = new if known is None or known == new else known | new
+        return says
+
+    def merge(self) -> pd.DataFrame:
+        """Return one row a file, in the order in which the files are first named."""
+        import pandas as pd
+
+        if len(self._first) == len(self._frame):
+            return self._frame
+        self._tell_repeated()
+        columns: dict[str, pd.Series[Any]] = {}
+        for rows, names in self._iter_choices():
+            for name in names:
+                columns[name] = self._frame[name].take(rows).reset_index(drop=True)
+        self._name_commonly(columns)
+        return pd.DataFrame({name: columns[name] for name in self._frame.columns})
+
+    def _iter_choices(self) -> Iterable[tuple[Positions, Sequence[str]]]:
+        """Choose, for the columns that go together, the row of each file whose values are taken.
+
+        Yields
+        ------
+        rows : ndarray of int64, shape (n_files,)
+        names : sequence of str
+        """
+        labels = (*LABEL_COLUMNS, LABELS_FROM)
+        lineages = self._choose_lineage()
+        self._has_lineage = lineages >= 0
+        yield self._fill(lineages), labels
+        yield self._places, LOCATION_COLUMNS
+        known = {*labels, *LOCATION_COLUMNS}
+        yield self._first, [name for name in COLUMNS if name not in known]
+        for name in self._frame.columns:
+            if name not in COLUMNS:
+                yield self._fill(self._choose_values(name)), [name]
+
+    def _choose_values(self, name: str) -> Positions:
+        """Choose the rows of a free column; names of folders fill what no table does."""
+        values = self._frame[name]
+        filled, order = _find_filled(values), _Order.values(name)
+        has_column = [name in one.frame.columns for one in self._parts]
+        by_table, by_folder = (
+            self._choose(
+                self._find_rows(
+                    [has and one.is_derived is derived
+                     for has, one in zip(has_column, self._parts, strict=True)],
+                    filled,
+                ),
+                values.tolist(),
+                order,
+            )
+            for derived in (False, True)
+        )  # fmt: skip
+        if name in _BESIDE:
+            by_folder = self._by_folder
+        return np.where(by_table >= 0, by_table, by_folder)
+
+    def _choose_lineage(self) -> Positions:
+        labels = self._frame[list(LABEL_COLUMNS)]
+        beside = self._frame[[name for name in _BESIDE if name in self._frame]].fillna("")
+        lineages: list[Lineage] = list(labels.itertuples(index=False, name=None))
+        filled = labels != ""
+        has_rank = filled[list(_RANK_COLUMNS)].any(axis=1).to_numpy()
+        written = self._find_rows([said.lineage for said in self._saids], has_rank)
+        any_label = filled.any(axis=1).to_numpy() | (beside != "").any(axis=1).to_numpy()
+        derived = self._find_rows([said.derives for said in self._saids], any_label)
+        order = _Order("label", _rank_lineage, _contains, _write_lineage)
+        by_table = self._choose(written, lineages, order)
+        by_folder = self._choose(derived, lineages, order)
+        both = np.flatnonzero((by_table >= 0) & (by_folder >= 0))
+        n_overruled = sum(
+            not _contains(lineages[by_table[code]], lineages[by_folder[code]])
+            for code in both.tolist()
+        )
+        if n_overruled:
+            text = f"{n_overruled:,} folder names give way to labels that a table wrote"
+            self.notes.append(Note(text))
+        self._by_folder = np.where(by_table >= 0, -1, by_folder)
+        return np.where(by_table >= 0, by_table, by_folder)
+
+    def _name_commonly(self, columns: dict[str, pd.Series[Any]]) -> None:
+        """Take the common names that tables have without any rank."""
+        names = self._frame[COMMON_NAME]
+        alone = (self._frame[list(_RANK_COLUMNS)] == "").all(axis=1) & (names != "")
+        rows = self._find_rows([COMMON_NAME in s.columns for s in self._saids], alone.to_numpy())
+        chosen = self._choose(rows, names.tolist(), _Order.values(COMMON_NAME))
+        beside = columns[COMMON_NAME].where(self._has_lineage, "")
+        given = names.take(self._fill(chosen)).reset_index(drop=True)
+        takes = (chosen >= 0) & (beside == "").to_numpy()
+        differs = (chosen >= 0) & (beside != "").to_numpy() & (beside != given).to_numpy()
+        conflicts = [
+            (code, beside[code], [given[code]]) for code in np.flatnonzero(differs).tolist()
+        ]
+        self._tell_conflicts(conflicts, _Order.values(COMMON_NAME))
+        columns[COMMON_NAME] = beside.where(~takes, given)
+
+    def _choose_places(self) -> Positions:
+        """Choose the outermost of the folders from which each file is named."""
+        roots = self._frame["root"].tolist()
+        rows = sorted(range(len(roots)), key=lambda row: (len(roots[row]), roots[row]))
+        chosen = np.full(len(self._files), -1, dtype=np.int64)
+        backwards = np.array(rows[::-1], dtype=np.int64)
+        chosen[self._codes[backwards]] = backwards
+        return chosen
+
+    def _find_rows(self, has: Sequence[bool], filled: npt.NDArray[np.bool_]) -> Positions:
+        return np.flatnonzero(np.array(has, dtype=bool)[self._part] & filled).astype(np.int64)
+
+    def _fill(self, chosen: Positions) -> Positions:
+        # Where no row says anything, they are all as empty as the first.
+        return np.where(chosen >= 0, chosen, self._first)
+
+    def _choose(self, rows: Positions, values: Sequence[Any], order: _Order) -> Positions:
+        """Choose a row of each file among those that say something; -1 where none does."""
+        chosen = np.full(len(self._files), -1, dtype=np.int64)
+        codes = self._codes[rows]
+        chosen[codes] = rows
+        repeated = np.bincount(codes, minlength=len(self._files)) > 1
+        several: dict[int, list[int]] = {}
+        for row, code in zip(rows[repeated[codes]].tolist(), codes[repeated[codes]], strict=True):
+            several.setdefault(int(code), []).append(row)
+        conflicts = []
+        for code, mine in several.items():
+            distinct = {repr(_plain(values[row])): row for row in mine}
+            best = min(distinct.values(), key=lambda row: order.key(values[row]))
+            chosen[code] = best
+            others = [
+                values[row]
+                for row in distinct.values()
+                if row != best and not order.contains(values[best], values[row])
+            ]
+            if others:
+                conflicts.append((code, values[best], others))
+        self._tell_conflicts(conflicts, order)
+        return chosen
+
+    def _tell_conflicts(
+        self, conflicts: Sequence[tuple[int, Any, list[Any]]], order: _Order
+    ) -> None:
+        """Say of which pictures sources say different things, and what was taken."""
+        names = self._frame["path"].to_numpy(dtype=object)[self._places]
+        found = sorted(
+            (str(names[code]), order.write(best), sorted(map(order.write, others)))
+            for code, best, others in conflicts
+            if self._files[code] not in self._lost
+        )
+        if not found:
+            return
+        shown = "; ".join(
+            f"{name}: {best}, not {' or '.join(others)}" for name, best, others in found[:_SHOWN]
+        )
+        more = f"; and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+        text = f"conflicts in {order.name}: {len(found):,} pictures ({shown}{more})"
+        self.notes.append(Note(text, WARNING))
+
+    def _tell_repeated(self) -> None:
+        """Say how many rows of a source name a picture that another row of it names."""
+        is_lost = np.array([file in self._lost for file in self._files], dtype=bool)
+        for number, one in enumerate(self._parts):
+            codes = self._codes[self._part == number]
+            codes = codes[~is_lost[codes]]
+            n_repeated = len(codes) - len(np.unique(codes))
+            if n_repeated and one.name:
+                text = f"{n_repeated:,} rows of {one.name} name a picture that another row names"
+                self.notes.append(Note(text, WARNING))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Order:
+    """Which of the values of a column wins, and what is no conflict.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    key : callable
+        Of a value; the smallest wins.
+    contains : callable
+        Whether the one that wins says all that another does.
+    write : callable
+        Writes a value for a note.
+    """
+
+    name: str
+    key: Callable[[Any], Any]
+    contains: Callable[[Any, Any], bool]
+    write: Callable[[Any], str]
+
+    @classmethod
+    def values(cls, name: str) -> _Order:
+        """Order the values of a free column."""
+        return cls(name, _rank_value, is_same, str)
+
+
+def _rank_lineage(lineage: Lineage) -> tuple[int, int, Lineage]:
+    depth = max((at for at, name in enumerate(lineage[:-1]) if name), default=-1)
+    return -depth, -sum(map(bool, lineage)), lineage
+
+
+def _contains(one: Lineage, other: Lineage) -> bool:
+    return all(not name or name == mine for mine, name in zip(one, other, strict=True))
+
+
+def _write_lineage(lineage: Lineage) -> str:
+    *names, common_name = lineage
+    written = " > ".join(name for name in names if name)
+    return f"{written} ({common_name})" if written and common_name else written or common_name
+
+
+def _rank_value(value: object) -> tuple[str, Any]:
+    # Values of one column are of one type, or have none that could be ordered.
+    plain = _plain(value)
+    if isinstance(plain, bool | int | float | np.number | np.bool_):
+        return "", float(plain)
+    return type(plain).__name__, plain if hasattr(plain, "year") else str(plain)
+
+
+_UNREAD = "the folder cannot be listed: "
+
+
+def explain_unread(error: OSError) -> str:
+    """Say why a folder could not be listed, as the failures of a store do."""
+    return f"{_UNREAD}{(error.strerror or str(error)).lower()}"
+
+
+def is_mended(root: str, path: str, reason: str) -> bool:
+    """Tell whether a failure is of a folder that can be listed by now."""
+    if not reason.startswith(_UNREAD):
+        return False
+    try:
+        with os.scandir(find_file(root, path)) as entries:
+            next(entries, None)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,432 @@
+r"""Which file a row of a table names, where it is not exactly as written.
+
+A path is looked up, from first to last, until one file is found:
+
+1. as written, from the folder that the table's paths start from;
+2. with ``\`` read as ``/``;
+3. by the one name in its folder that differs in Unicode form, case or blanks alone;
+4. by the one file of that name below the folder whose parents hold the folders that the path names,
+   and the row's values in columns of folder names (camera cards repeat the names of files, and
+   ``Station/100RECNX/File`` stands in a table as ``Station`` and ``File``).
+
+Where several files could be meant none is taken.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import os
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bioprobe.images.location import read_name, write_name
+from bioprobe.names import unify
+from bioprobe.result import PROBLEM, WARNING, Note, Notes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Parts = tuple[str, ...]
+
+_DRIVE = re.compile(r"[A-Za-z]:(?=[/\\])")
+# Files that a note or a reason names one by one.
+_SHOWN = 3
+_NONE = "no such file or directory"
+_SEVERAL = "several files could be meant"
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Files of rows.
+
+    Parameters
+    ----------
+    files : list of str
+        Absolute path of each, as written where none was found; written as
+        :func:`~bioprobe.images.location.write_name` does.
+    reasons : dict of str to str
+        Why a file was not found, by its path.
+    notes : tuple of Note
+        What was found otherwise than as written, and what was not.
+    """
+
+    files: list[str]
+    reasons: dict[str, str]
+    notes: Notes
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def fold(name: str) -> str:
+    """Return a file's name in the form in which names are near each other."""
+    return unify(name).casefold()
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def find_near(file: str) -> tuple[str, ...]:
+    """Look for a file or folder by names that are nearly those of its path.
+
+    Parameters
+    ----------
+    file : str
+        Absolute path.
+
+    Returns
+    -------
+    tuple of str
+        The path itself where something is there; else those that are near.
+    """
+    if _is_there(file):
+        return (file,)
+    parent, name = os.path.split(file)
+    parents = find_near(parent) if parent != file else ()
+    if len(parents) != 1:
+        return ()
+    near = _list_near(parents[0]).get(fold(name), [])
+    # One that differs in case too is farther.
+    near = [one for one in near if unify(one) == unify(name)] or near
+    return tuple(os.path.join(parents[0], one) for one in near)  # noqa: PTH118
+
+
+def find_files(
+    paths: Iterable[str],
+    base: str,
+    described: pd.DataFrame | None = None,
+    *,
+    name: str = "",
+    beside: str = "",
+) -> Found:
+    """Find the files of paths; see the rule of this module.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        As written, names that are not UTF-8 as :func:`~bioprobe.images.location.write_name`
+        writes them.
+    base : str
+        Absolute folder that they start from.
+    described : DataFrame, optional
+        Further columns of the same rows; without it nothing is looked for below the folder.
+    name : str
+        Of the table, for notes.
+    beside : str
+        Another folder where files are looked for that are not found, to name them only.
+    """
+    find_near.cache_clear()
+    _list_near.cache_clear()
+    lookup = _Lookup(list(paths), base, name, beside)
+    lookup.find_near()
+    if described is not None and lookup.lost:
+        lookup.search(described)
+    reasons = {lookup.files[row]: lookup.why[row] for row in lookup.lost}
+    return Found(lookup.files, reasons, lookup.tell())
+
+
+def _is_there(file: str) -> bool:
+    return os.path.lexists(read_name(file))
+
+
+@functools.lru_cache(maxsize=4096)
+def _list_near(folder: str) -> dict[str, list[str]]:
+    try:
+        names = sorted(write_name(one) for one in os.listdir(read_name(folder)))  # noqa: PTH208
+    except OSError:
+        return {}
+    by_form: dict[str, list[str]] = {}
+    for name in names:
+        by_form.setdefault(fold(name), []).append(name)
+    return by_form
+
+
+class _Lookup:
+    """Paths on their way to files."""
+
+    def __init__(self, paths: list[str], base: str, name: str, beside: str) -> None:
+        self._base, self._name, self._beside = base, name, beside
+        self._paths = paths
+        self.files: list[str] = []
+        #: Rows without a file so far.
+        self.lost: list[int] = []
+        #: Why, by row.
+        self.why: dict[int, str] = {}
+        self._turned: list[int] = []
+        self._near: list[int] = []
+        self._searched: list[int] = []
+        self._used: list[str] = []
+        self._where: dict[int, list[str]] = {}
+        for row, path in enumerate(paths):
+            file = self._join(path)
+            is_there = _is_there(file)
+            if not is_there and ("\\" in path or _DRIVE.match(path)):
+                self._paths[row] = _DRIVE.sub("", path).replace("\\", "/")
+                self._turned.append(row)
+                file = self._join(self._paths[row])
+                is_there = _is_there(file)
+            if not is_there:
+                self.lost.append(row)
+            self.files.append(file)
+
+    def _join(self, path: str) -> str:
+        return os.path.normpath(os.path.join(self._base, path))  # noqa: PTH118
+
+    def find_near(self) -> None:
+        """Take the files whose names are nearly as written."""
+        lost = []
+        for row in self.lost:
+            near = find_near(self.files[row])
+            if len(near) == 1:
+                self._near.append(row)
+                self.files[row] = near[0]
+                continue
+            lost.append(row)
+            self._lose(row, near)
+        self.lost = lost
+
+    def search(self, described: pd.DataFrame) -> None:
+        """Take the files below the folder that the rows can only mean."""
+        wanted = {fold(os.path.basename(self.files[row])) for row in self.lost}  # noqa: PTH119
+        index = _Index.read(self._base, wanted)
+        columns = _Columns.read(described, self.lost, index)
+        self._used = columns.names
+        lost = []
+        for row in self.lost:
+            is_mine = self._choose(row, index, columns)
+            if len(is_mine) == 1:
+                self._searched.append(row)
+                self.files[row] = self._join("/".join(is_mine[0]))
+                continue
+            lost.append(row)
+            if is_mine:
+                self._lose(row, [self._join("/".join(one)) for one in is_mine])
+        self.lost = lost
+        self._look_elsewhere(index)
+
+    def _choose(self, row: int, index: _Index, columns: _Columns) -> list[Parts]:
+        path = self._paths[row]
+        *parents, name = [part for part in path.split("/") if part not in {"", ".", ".."}] or [""]
+        asked = [fold(part) for part in parents]
+        is_foreign = path.startswith("/")
+        if is_foreign:
+            # Of a path from another machine those folders count that are here too.
+            asked = [part for part in asked if part in index.folders]
+        asked_by_columns = columns.get_folders(row)
+        if is_foreign and not asked and not asked_by_columns:
+            return []
+        candidates = [
+            file
+            for file in index.find(fold(name), asked_by_columns)
+            if _holds([fold(part) for part in file[:-1]], asked)
+            and all(ask(file[:-1]) for ask in asked_by_columns)
+        ]
+        return [file for file in candidates if file[-1] == name] or candidates
+
+    def _look_elsewhere(self, index: _Index) -> None:
+        """Say of files that were not found where one of that name is."""
+        lost = [row for row in self.lost if self.why[row] == _NONE]
+        wanted = {fold(os.path.basename(self.files[row])) for row in lost}  # noqa: PTH119
+        other = _Index()
+        if wanted and self._beside and not f"{self._beside}/".startswith(f"{self._base}/"):
+            other = _Index.read(self._beside, wanted)
+        for row in lost:
+            name = fold(os.path.basename(self.files[row]))  # noqa: PTH119
+            where = [self._join("/".join(one)) for one in index.files.get(name, [])[:_SHOWN]]
+            where += [os.path.join(self._beside, *one) for one in other.files.get(name, [])]  # noqa: PTH118
+            if where:
+                self._where[row] = where[:_SHOWN]
+                self.why[row] = f"{_NONE}; a file of that name: {', '.join(where[:_SHOWN])}"
+
+    def _lose(self, row: int, several: Sequence[str]) -> None:
+        self._where[row] = list(several[:_SHOWN])
+        self.why[row] = f"{_SEVERAL}: {', '.join(several[:_SHOWN])}" if several else _NONE
+
+    def tell(self) -> Notes:
+        """Return what is to be said of the rows."""
+        said = []
+        name = self._name or "the list"
+        if self._turned:
+            said.append(Note(f"{len(self._turned):,} paths of {name} have \\, read as /"))
+        ways = (
+            (self._near, "under a name of another Unicode form, case or blanks"),
+            (self._searched, f"below {self._base} by name{self._write_columns()}"),
+        )
+        for rows, how in ways:
+            if rows:
+                shown = [f"{self._paths[row]} is {self.files[row]}" for row in rows[:_SHOWN]]
+                more = ", …" if len(rows) > _SHOWN else ""
+                said.append(
+                    Note(f"{len(rows):,} files of {name} found {how}: {', '.join(shown)}{more}")
+                )
+        ambiguous = [row for row in self.lost if self._get_reason(row) == _SEVERAL]
+        if 2 * len(self.lost) > len(self.files):
+            said.append(self._tell_most(name))
+        elif ambiguous:
+            shown = [f"{self._paths[row]} ({self.why[row]})" for row in ambiguous]
+            more = ", …" if len(ambiguous) > _SHOWN else ""
+            text = f"{len(ambiguous):,} rows of {name} are ambiguous: {', '.join(shown[:_SHOWN])}"
+            said.append(Note(f"{text}{more}", WARNING))
+        return tuple(said)
+
+    def _tell_most(self, name: str) -> Note:
+        """Say why most rows have no file, with paths that were tried and where files are."""
+        counts = collections.Counter(self._get_reason(row) for row in self.lost)
+        ((reason, n_rows),) = counts.most_common(1)
+        rows = [row for row in self.lost if self._get_reason(row) == reason]
+        tried = list(dict.fromkeys(self.files[row] for row in rows))[:2]
+        where = list(dict.fromkeys(one for row in rows for one in self._where.get(row, [])))
+        near = f"; files of such a name: {', '.join(where[:_SHOWN])}" if where else ""
+        text = (
+            f"{len(self.lost):,} of {len(self.files):,} rows of {name} have no picture, "
+            f"{n_rows:,} of them since: {reason} (tried {' and '.join(tried)}){near}; say with "
+            "--root where the paths start, or add a column of the folders' names"
+        )
+        return Note(text, PROBLEM)
+
+    def _get_reason(self, row: int) -> str:
+        return re.split("[;:]", self.why[row])[0]
+
+    def _write_columns(self) -> str:
+        return f" and {', '.join(self._used)}" if self._used else ""
+
+
+def _holds(parents: Sequence[str], asked: Iterable[str]) -> bool:
+    """Tell whether folders hold those that are asked for, in that order."""
+    left = iter(parents)
+    return all(part in left for part in asked)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Index:
+    """Files of wanted names below a folder.
+
+    Parameters
+    ----------
+    files : dict of str to list of tuple of str
+        Parts of their paths, by the form of their names.
+    folders : frozenset of str
+        Forms of the names of all folders.
+    """
+
+    files: dict[str, list[Parts]] = dataclasses.field(default_factory=dict)
+    folders: frozenset[str] = frozenset()
+
+    @functools.cached_property
+    def _below(self) -> dict[tuple[str, int, str], list[Parts]]:
+        below: dict[tuple[str, int, str], list[Parts]] = {}
+        for name, files in self.files.items():
+            for file in files:
+                for depth, part in enumerate(file[:-1]):
+                    below.setdefault((name, depth, fold(part)), []).append(file)
+        return below
+
+    def find(self, name: str, asked: Sequence[_Ask]) -> list[Parts]:
+        """Return the files of a name, at least those that meet all that is asked."""
+        if not asked:
+            return self.files.get(name, [])
+        # Cards of many stations have the same names.
+        first = asked[0]
+        keys = [(name, depth, first.value[-1]) for depth in first.depths]
+        return list(dict.fromkeys(file for key in keys for file in self._below.get(key, [])))
+
+    @classmethod
+    def read(cls, base: str, wanted: set[str]) -> _Index:
+        """Go through a folder once."""
+        files: dict[str, list[Parts]] = {}
+        all_folders: set[str] = set()
+        for parent, folders, names in os.walk(read_name(base)):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            all_folders |= {fold(write_name(name)) for name in folders}
+            relative = os.path.relpath(parent, read_name(base))
+            above = tuple(part for part in write_name(relative).split("/") if part != ".")
+            for name in sorted(map(write_name, names)):
+                if fold(name) in wanted:
+                    files.setdefault(fold(name), []).append((*above, name))
+        return cls(files, frozenset(all_folders))
+
+
+class _Columns:
+    """Columns of a table whose values are names of folders.
+
+    A column goes with the folders at a depth below the root that most of its values name, or most
+    of whose names it has; numbers are the names of much, so that both must hold of them. No two
+    columns go with one depth: the one that fits best does.
+    """
+
+    def __init__(
+        self, chosen: dict[int, str], values: dict[str, dict[int, Parts]], known: frozenset[str]
+    ) -> None:
+        self._values, self._all_folders = values, known
+        self.names = list(dict.fromkeys(chosen.values()))
+        self._depths = {
+            name: [depth for depth, column in chosen.items() if column == name]
+            for name in self.names
+        }
+
+    @classmethod
+    def read(cls, frame: pd.DataFrame, rows: Sequence[int], index: _Index) -> _Columns:
+        """Choose the columns of a frame."""
+        at_depth: dict[int, set[str]] = {}
+        for files in index.files.values():
+            for file in files:
+                for depth, part in enumerate(file[:-1]):
+                    at_depth.setdefault(depth, set()).add(fold(part))
+        values = {str(name): _write_values(column, rows) for name, column in frame.items()}
+        fits = []
+        for name, by_row in values.items():
+            distinct = {parts[-1] for parts in by_row.values()}
+            for depth, folders in at_depth.items():
+                both = distinct & folders
+                if not both:
+                    continue
+                shares = len(both) / len(distinct), len(both) / len(folders)
+                is_number = all(value.isdigit() for value in both)
+                if (min if is_number else max)(shares) >= 0.5:
+                    fits.append((-len(both) / len(distinct | folders), depth, name))
+        chosen: dict[int, str] = {}
+        for _, depth, name in sorted(fits):
+            chosen.setdefault(depth, name)
+        return cls(dict(sorted(chosen.items())), values, index.folders)
+
+    def get_folders(self, row: int) -> list[_Ask]:
+        """Return what the columns ask of the folders of a row's file."""
+        return [
+            _Ask(value, tuple(self._depths[name]), self._all_folders)
+            for name in self.names
+            if (value := self._values[name].get(row))
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ask:
+    """Ask for a folder at one of some depths, below those that the value names before it."""
+
+    value: Parts
+    depths: tuple[int, ...]
+    known: frozenset[str]
+
+    def __call__(self, parents: Parts) -> bool:
+        folded = [fold(part) for part in parents]
+        above = [part for part in self.value[:-1] if part in self.known]
+        return any(
+            folded[depth : depth + 1] == [self.value[-1]] and _holds(folded[:depth], above)
+            for depth in self.depths
+        )
+
+
+def _write_values(column: pd.Series[Any], rows: Sequence[int]) -> dict[int, Parts]:
+    """Return the values of rows as names of folders, several where they are paths."""
+    import pandas as pd
+
+    found = {}
+    values = column.tolist()
+    for row in rows:
+        value = values[row]
+        if not pd.api.types.is_scalar(value) or pd.isna(value):
+            continue
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        parts = [part for part in re.split(r"[/\\]", str(value)) if part.strip()]
+        if parts:
+            found[row] = tuple(map(fold, parts))
+    return found
