@@ -384,6 +384,16 @@ NamedClasses = Annotated[
         shell=str,
     ),
 ]
+RankColumns = Annotated[
+    Mapping[str, str] | str | Sequence[str] | None,
+    Option(
+        "RANK=COLUMN: a column of the table that holds a rank under another name. RANK=: no column "
+        "holds it; one of that name is kept as source_RANK.",
+        ("--rank-column",),
+        shell=list[str],
+    ),
+]
+ListColumns = Annotated[RankColumns, With("taxa")]
 TextTypeName = Annotated[
     str,
     Option(

@@ -11,6 +11,7 @@ from bioprobe.face.opened import Opened, tell_placeholders
 from bioprobe.options import (
     RANK_NAMES,
     Level,
+    ListColumns,
     NamedClasses,
     NumberOfAnswers,
     Option,
@@ -51,6 +52,7 @@ class Asks(Opened):
         *,
         classes: NamedClasses = None,
         taxa: Annotated[Taxa, Without("classes")] = None,
+        rank_column: ListColumns = None,
         text_type: Annotated[TextTypeName, Without("head", "classes")] = "taxon_com",
         templates: Annotated[Templates, Without("head")] = "plain",
         head: Annotated[
@@ -140,6 +142,8 @@ class Asks(Opened):
         taxa : str or Path, optional
             Taxon list, a file or one that ships; by default the labels in the store. Added taxa
             are candidates always.
+        rank_column : mapping of str to str, or sequence of str, optional
+            Columns of the list that hold a rank under another name, such as ``species=Art``.
         text_type : str
             How a taxon is written: ``sci``, ``com``, ``taxon``, ``sci_com``, ``taxon_com`` or
             ``asis``.
@@ -182,6 +186,7 @@ class Asks(Opened):
         >>> store.zeroshot("life_stage", classes={"adult": ["an adult", "a grown animal"],
         ...                                       "young": "a young animal"})  # doctest: +SKIP
         """
+        from bioprobe.face.taxa import open_list
         from bioprobe.face.zeroshot import (
             Asked,
             Wording,
@@ -203,7 +208,7 @@ class Asks(Opened):
             )  # fmt: skip
             return ask_named(self._view, self._notes, self._texts, classes, level, templates, k)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
-        listed = None if taxa is None else str(taxa)
+        listed = open_list(taxa, rank_column)
         rank = Rank.parse(level)
         asked = Asked(self._view, self._notes, rank, listed, within, accepted, k)
         if head is not None and self._view.origin:
@@ -363,6 +368,7 @@ class Asks(Opened):
                 shell=str,
             ),
         ] = None,
+        rank_column: ListColumns = None,
         seed: Annotated[
             int, Option("Seed of the folds that measure the filter.", when=(With("labels"),))
         ] = 0,
@@ -384,6 +390,8 @@ class Asks(Opened):
             Rank or column of the classes whose share of dropped images is told.
         taxa : str or Path, optional
             Taxon list that an image without a label may be of.
+        rank_column : mapping of str to str, or sequence of str, optional
+            Columns of the list that hold a rank under another name.
         seed : int
             Of the folds that measure the filter.
 
@@ -405,13 +413,15 @@ class Asks(Opened):
         >>> store.filter("animal").write_page("dropped.html")  # doctest: +SKIP
         """
         from bioprobe.face.pages import NoiseFilter, read_fields
+        from bioprobe.face.taxa import read_rank_columns
         from bioprobe.images.image_table import read_level
         from bioprobe.quality.noise import filter_noise, read_noise_prompts
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.lists import read_taxonomy
 
         level, prompts = read_level(level, self._view.images), read_noise_prompts(keep)
-        listed = read_taxonomy(str(taxa)).at(Rank.parse(level)) if taxa else None
+        ranks = read_rank_columns(rank_column)
+        listed = read_taxonomy(str(taxa), ranks).at(Rank.parse(level)) if taxa else None
         found = filter_noise(
             self._view, prompts, self._texts.encode_text, labels=labels, threshold=threshold,
             recall=recall, seed=seed, taxa=listed,

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.errors import MisuseError, StoreError
 from bioprobe.face.opened import Opened, tell_emptied, tell_placeholders
+from bioprobe.face.taxa import read_rank_columns
 from bioprobe.options import (
     Level,
     NoLabel,
     Option,
+    RankColumns,
     StoreFolder,
     Taxa,
     Templates,
@@ -263,6 +265,7 @@ def import_vectors(
     layout: Layout = None,
     column: Annotated[str | None, Option("Column of the vectors.")] = None,
     path_column: Annotated[str | None, Option("Column that names the image.")] = None,
+    rank_column: RankColumns = None,
     root: Annotated[
         str | Path | None,
         Option("Folder that the names of the images start from.", shell=Path),
@@ -296,6 +299,8 @@ def import_vectors(
         Layout of the source; recognised by default.
     column, path_column : str, optional
         Columns of the vectors, and of the names of the images.
+    rank_column : mapping of str to str, or sequence of str, optional
+        Rank to column, or ``rank=column``; an empty column is none.
     root : str or Path, optional
         Folder that the names of the images start from.
     no_label : str or sequence of str, optional
@@ -323,6 +328,7 @@ def import_vectors(
     for_vectors = {
         "--column": column, "--path-column": path_column, "--root": root,
         "--logit-scale": logit_scale, "--dtype": dtype, "--no-label": no_label,
+        "--rank-column": rank_column,
     }  # fmt: skip
     if chosen == TEXT_HEAD:
         _refuse(for_vectors, f"{source} is a text head")
@@ -333,7 +339,7 @@ def import_vectors(
     summary = bring(
         source, Path(store), model=model, layout=layout, logit_scale=logit_scale, dtype=dtype,
         root=None if root is None else Path(root), column=column, path_column=path_column,
-        no_label=split_names(no_label or ()),
+        no_label=split_names(no_label or ()), rank_columns=read_rank_columns(rank_column),
     )  # fmt: skip
     return summary.say(tell_import(summary))
 

@@ -18,9 +18,11 @@ from bioprobe.face.learnt import (
     describe_trials,
 )
 from bioprobe.face.opened import Opened
+from bioprobe.face.taxa import open_list
 from bioprobe.options import (
     RANK_NAMES,
     Level,
+    ListColumns,
     NamedClasses,
     NumberOfAnswers,
     Option,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from bioprobe.task.predictions import Predictions
     from bioprobe.task.target import Texts
     from bioprobe.task.task import Task
+    from bioprobe.taxonomy import Taxonomy
     from bioprobe.zeroshot.candidates import ClassNames
 
 KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "stack")
@@ -242,6 +245,7 @@ class Learns(Opened):
         ] = 0.0,
         classes: Annotated[NamedClasses, _READING] = None,
         taxa: Annotated[Taxa, _READING] = None,
+        rank_column: ListColumns = None,
         text_type: Annotated[TextTypeName, _READING] = "taxon_com",
         templates: Annotated[Templates, _READING] = "plain",
         others: Annotated[With_, With("kind", ("stack",))] = None,
@@ -276,7 +280,7 @@ class Learns(Opened):
             How probabilities are calibrated on held-out images.
         leave_out : float
             Share of the classes that a second fit does not learn, to measure unknown ones.
-        classes, taxa, text_type, templates
+        classes, taxa, rank_column, text_type, templates
             Further classes, and how they are written, for ``prompt+probe``: ``classes`` of a
             column, the others of a rank.
         others : sequence of str, optional
@@ -301,7 +305,9 @@ class Learns(Opened):
         reads = kind == _PROMPTED or (kind in METHODS.added and METHODS.load(kind).needs_texts)
         texts = None
         if reads:
-            texts = self._write_texts(level, taxa, text_type, templates, classes)
+            texts = self._write_texts(
+                level, open_list(taxa, rank_column), text_type, templates, classes
+            )
         task = self._task(
             level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=others
         )
@@ -345,6 +351,7 @@ class Learns(Opened):
         chain: Chain = None,
         classes: NamedClasses = None,
         taxa: Taxa = None,
+        rank_column: ListColumns = None,
         text_types: Annotated[
             str | Sequence[str], Option("Text types that prompt+probe chooses from.", shell=str)
         ] = "taxon_com,sci,sci_com,taxon",
@@ -382,7 +389,7 @@ class Learns(Opened):
             Broadest rank of the chain of ``hierarchical``, or the column above the level.
         chain : str or sequence of str, optional
             All of that chain, in ranks or columns.
-        classes, taxa, text_types, templates
+        classes, taxa, rank_column, text_types, templates
             Further classes, and ways to write them, for ``prompt+probe``.
         calibration : str
             How the probabilities of the best are calibrated.
@@ -405,7 +412,7 @@ class Learns(Opened):
         asked = _list_kinds(kinds, reads=self._view.manifest.has_text_tower)
         texts = None
         if _PROMPTED in asked:
-            texts = self._write_texts(level, taxa, classes=classes)
+            texts = self._write_texts(level, open_list(taxa, rank_column), classes=classes)
         _refuse_unused(asked, _PROMPTED, taxa=taxa, templates=templates, classes=classes)
         _refuse_unused(asked, "hierarchical", **{"from": first}, chain=chain)
         n_done = 0
@@ -696,6 +703,7 @@ class Learns(Opened):
         chain: Chain = None,
         classes: NamedClasses = None,
         taxa: Taxa = None,
+        rank_column: ListColumns = None,
         text_type: TextTypeName = "taxon_com",
         templates: Templates = "plain",
         seed: Annotated[int, Option("Seed of resamples, folds and probes.")] = 0,
@@ -743,7 +751,7 @@ class Learns(Opened):
             Stores of the same images by other encoders, for ``stack``.
         first, chain
             What ``hierarchical`` learns one below the other, as for :meth:`fit`.
-        classes, taxa, text_type, templates
+        classes, taxa, rank_column, text_type, templates
             Further classes, and how they are written, for methods that read.
         seed : int
             Of resamples, folds and probes.
@@ -775,7 +783,9 @@ class Learns(Opened):
         _refuse_unused(asked, "hierarchical", **{"from": first}, chain=chain)
         reads, texts = self._view.manifest.has_text_tower, None
         if reads:
-            texts = self._write_texts(level, taxa, text_type, templates, classes)
+            texts = self._write_texts(
+                level, open_list(taxa, rank_column), text_type, templates, classes
+            )
         task = self._task(
             level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=others
         )
@@ -851,7 +861,7 @@ class Learns(Opened):
         )  # fmt: skip
 
     def _write_texts(
-        self, level: str, taxa: str | Path | None = None, text_type: str = "taxon_com",
+        self, level: str, taxa: str | Taxonomy | None = None, text_type: str = "taxon_com",
         templates: str = "plain", classes: ClassNames | None = None,
     ) -> Texts:  # fmt: skip
         from bioprobe.face.zeroshot import find_named, refuse_for_values
@@ -868,7 +878,7 @@ class Learns(Opened):
             if classes is not None:
                 msg = f"--classes are values of a column, and {level} is a rank; give --taxa"
                 raise MisuseError(msg)
-            listed = find_listed(store, None if taxa is None else str(taxa), Rank(level))
+            listed = find_listed(store, taxa, Rank(level))
             return Texts(encode, scale, kind, read, listed)
         refuse_for_values(level, taxa=taxa, text_type=text_type != "taxon_com")
         if classes is None:

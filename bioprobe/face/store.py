@@ -26,6 +26,7 @@ from bioprobe.options import (
     NoLabel,
     Option,
     Precision,
+    RankColumns,
     StoreFolder,
     With,
     list_given,
@@ -146,14 +147,7 @@ def embed(
         str | None,
         Option("Column of a table that names the file; in a data set, the column of pictures."),
     ] = None,
-    rank_column: Annotated[
-        Mapping[str, str] | str | Sequence[str] | None,
-        Option(
-            "RANK=COLUMN: a column of a table that holds a rank under another name. RANK=: no "
-            "column holds it; one of that name is kept as source_RANK.",
-            shell=list[str],
-        ),
-    ] = None,
+    rank_column: RankColumns = None,
     folder_rank: Annotated[
         str | None,
         Option("Rank of which the name of an image's folder is the label.", choices=RANK_NAMES),

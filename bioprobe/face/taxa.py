@@ -18,6 +18,7 @@ from bioprobe.options import (
     Level,
     Model,
     Option,
+    RankColumns,
     StoreFolder,
     Taxa,
     Templates,
@@ -81,14 +82,6 @@ ListTarget = Annotated[
         "embeddings of shape (dim, n) with a .json of names beside them.",
         ("-",),
         shell=Path,
-    ),
-]
-RankColumns = Annotated[
-    Mapping[str, str] | str | Sequence[str] | None,
-    Option(
-        "RANK=COLUMN: a column of the list that holds a rank under another name; RANK=: none does.",
-        ("--rank-column",),
-        shell=list[str],
     ),
 ]
 _HEAD = Ending("target", ".npy")
@@ -653,6 +646,17 @@ def open_names(
         return NameList(read_taxa(str(names), read_rank_columns(rank_column)), accepted)
     shipped = (taxon for name in shipped_taxonomies() for taxon in read_taxa(name))
     return NameList((*added, *shipped), accepted)
+
+
+def open_list(
+    taxa: str | Path | None, rank_column: Mapping[str, str] | str | Sequence[str] | None
+) -> str | Taxonomy | None:
+    """Return the name of a taxon list, or what is read of one whose columns are told."""
+    from bioprobe.taxonomy.lists import read_taxonomy
+
+    if taxa is None or not rank_column:
+        return None if taxa is None else str(taxa)
+    return read_taxonomy(str(taxa), read_rank_columns(rank_column))
 
 
 def read_rank_columns(given: Mapping[str, str] | str | Sequence[str] | None) -> dict[Rank, str]:

@@ -42,7 +42,7 @@ class Asked:
     view: View
     notes: Notes
     rank: Rank
-    taxa: str | None
+    taxa: str | Taxonomy | None
     within: str | None
     synonyms: Mapping[str, str]
     k: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from bioprobe.errors import SourceError
 from bioprobe.images.image_table import COLUMNS, LOCATION_COLUMNS, ImageTable
 from bioprobe.interchange.vector_source import Declaration
 from bioprobe.sources.source import concatenate_columns
+from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, split_columns
 
 if TYPE_CHECKING:
@@ -36,11 +38,14 @@ class RowNaming:
         Folder that these names are relative to, where they are files.
     no_label : tuple of str
         Labels that are none.
+    rank_columns : mapping of Rank to str
+        Columns that hold a rank under another name; ``""`` is none.
     """
 
     path_column: str | None = None
     root: Path | None = None
     no_label: tuple[str, ...] = ()
+    rank_columns: Mapping[Rank, str] = dataclasses.field(default_factory=dict)
 
 
 def read_image_rows(
@@ -73,10 +78,10 @@ def read_image_rows(
     SourceError
         If the column of names is missing, or a row has none.
     """
-    if declaration is not None and naming.path_column is None:
+    if declaration is not None and naming.path_column is None and not naming.rank_columns:
         frame = _restore(table, source, declaration)
     else:
-        frame = _read_foreign(table, source, first_row, naming.path_column)
+        frame = _read_foreign(table, source, first_row, naming)
     if naming.root is not None:
         frame["root"] = str(naming.root.absolute())
     return ImageTable.build(frame).frame
@@ -155,10 +160,10 @@ def _restore(table: pd.DataFrame, source: Path, declaration: Declaration) -> pd.
 
 
 def _read_foreign(
-    table: pd.DataFrame, source: Path, first_row: int, path_column: str | None
+    table: pd.DataFrame, source: Path, first_row: int, naming: RowNaming
 ) -> pd.DataFrame:
-    identity = _find_identity(table, source, path_column)
-    labels, free = split_columns(table)
+    identity = _find_identity(table, source, naming.path_column)
+    labels, free = split_columns(table, naming.rank_columns)
     if identity is not None and identity != _KEPT_IDENTITY:
         free = free.drop(columns=[name for name in free.columns if name == identity])
     # A column of a name that bioprobe gives a meaning stays, under another name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.manifest import Manifest
 from bioprobe.store.view import View
+from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,6 +115,7 @@ def import_vectors(
     column: str | None = None,
     path_column: str | None = None,
     no_label: Sequence[str] = (),
+    rank_columns: Mapping[Rank, str] | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> ImportSummary:
     """Import vectors into a new store, or append them to one of the same imported encoder.
@@ -145,6 +147,8 @@ def import_vectors(
         Column of the vectors.
     path_column : str, optional
         Column that names the images.
+    rank_columns : mapping of Rank to str, optional
+        Columns that hold a rank under another name; ``""`` is none.
     no_label : sequence of str
         Labels that are none: these cells are left empty.
     advance : callable, optional
@@ -171,7 +175,7 @@ def import_vectors(
     opened = open_source(source, ReadOptions(model, column))
     return take_vectors(
         opened, folder, model=model, layout=chosen, logit_scale=logit_scale, dtype=dtype,
-        naming=RowNaming(path_column, root, tuple(no_label)), advance=advance,
+        naming=RowNaming(path_column, root, tuple(no_label), rank_columns or {}), advance=advance,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from bioprobe.taxonomy.synonyms import accept_names, replace_synonyms
 
 def find_candidates(
     store: EmbeddingStore,
-    taxa: str | None,
+    taxa: str | Taxonomy | None,
     rank: Rank,
     *,
     within: str | None = None,
@@ -39,8 +39,8 @@ def find_candidates(
     store : EmbeddingStore
         Its labels are the candidates where no list is given, and the taxa that were added, to it
         or by the user for all stores, are candidates always.
-    taxa : str or None
-        File, or name of a shipped taxonomy.
+    taxa : str, Taxonomy or None
+        File, name of a shipped taxonomy, or what was read of one.
     rank : Rank
         Rank of the classes.
     within : str, optional
@@ -56,7 +56,8 @@ def find_candidates(
     known = find_known_taxa(store, taxa, within=within, synonyms=synonyms)
     classes = known.at(rank)
     if not len(classes):
-        where = taxa or f"the labels of {store.folder}"
+        where = f"the labels of {store.folder}" if taxa is None else "the taxon list"
+        where = taxa if isinstance(taxa, str) else where
         named = [level.value for level in Rank if len(known.at(level))]
         msg = (
             f"no taxon in {where} has a name at {rank.value} (there are names at "
@@ -66,7 +67,7 @@ def find_candidates(
     return classes
 
 
-def find_listed(store: EmbeddingStore, taxa: str | None, rank: Rank) -> Taxonomy:
+def find_listed(store: EmbeddingStore, taxa: str | Taxonomy | None, rank: Rank) -> Taxonomy:
     """Return the taxa at a rank that are classes with or without an image that teaches them.
 
     These are the taxa of a list, or, without one, those that were added to the store and by the
@@ -176,7 +177,7 @@ def _read_class_table(path: Path, level: str) -> tuple[Classes, Phrases]:
 
 def find_known_taxa(
     store: EmbeddingStore,
-    taxa: str | None,
+    taxa: str | Taxonomy | None,
     *,
     within: str | None = None,
     synonyms: Mapping[str, str] | None = None,
@@ -188,7 +189,8 @@ def find_known_taxa(
     PromptError
         If ``within`` names nothing that is known.
     """
-    listed = read_taxonomy(taxa) if taxa else _find_labels(store)
+    listed = _find_labels(store) if taxa is None else taxa
+    listed = read_taxonomy(listed) if isinstance(listed, str) else listed
     # Added taxa first: their common names and prompts are the user's own word.
     known = Taxonomy.merge((*find_added_taxa(store), *listed))
     if synonyms:

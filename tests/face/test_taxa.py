@@ -156,3 +156,23 @@ def test_an_offset_is_measured_and_kept(store: Store, teach: Teach) -> None:
     assert str(report.notes[0]).startswith("unseen taxa: 2; offsets of the halves: ")
     assert report.provenance.options["seed"] == 0
     assert open_store(store.folder).taxa().to_frame()["species"].size == 3
+
+
+def test_columns_of_a_list_are_told_wherever_a_list_is_read(
+    store: Store, teach: Teach, tmp_path: Path
+) -> None:
+    (tmp_path / "list.csv").write_text("Familie,Art\nFelidae,Panthera leo\nCanidae,Canis lupus\n")
+    listed = tmp_path / "list.csv"
+    columns = ["species=Art", "family=Familie"]
+    teach({
+        f"a photo of {name}.": [float(place == number) for number in range(4)]
+        for place, name in enumerate(["Panthera leo", "Lynx lynx", "Canis lupus"])
+    })  # fmt: skip
+    asked = store.zeroshot("species", taxa=listed, rank_column=columns, text_type="sci", k=1)
+    assert asked.to_frame()["family"].tolist()[0] == "Felidae"
+    with pytest.raises(MisuseError, match="--rank-column counts only with --taxa"):
+        store.zeroshot("species", rank_column=columns)
+    store.split("species", method="kfold", folds=2)
+    made = store.evaluate("species", methods="zeroshot", taxa=listed, rank_column=columns,
+                          text_type="sci", n_resamples=5)  # fmt: skip
+    assert "Canis lupus" in made.classes.names
