@@ -447,8 +447,8 @@ def measure_reliability(
     --------
     >>> right, sure = np.array([True, True, False, True]), np.array([0.9, 0.9, 0.9, 0.4])
     >>> found = measure_reliability(right, sure, n_bins=2)
-    >>> found.confidences.round(2).tolist(), found.n_right.tolist()
-    ([0.82, nan], [3, 0])
+    >>> found.confidences.round(3).tolist(), found.n_right.tolist()
+    ([0.775, nan], [3, 0])
     """
     values = np.asarray(confidences, dtype=np.float64)
     edges = np.linspace(0, 1, n_bins + 1)
