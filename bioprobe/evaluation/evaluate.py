@@ -36,7 +36,7 @@ from bioprobe.task.method import Fitted
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Classes, hash_rows, label_rows
 from bioprobe.task.task import Task
-from bioprobe.types import Mask, Places, Rows, Scores
+from bioprobe.types import Mask, Names, Places, Rows, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -457,10 +457,19 @@ def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str |
         truth,
         training,
         split.folds,
-        Resamples.of_groups(split.groups[rows], n_resamples, task.seed),
+        _draw_by_content(task, rows, split.groups[rows], n_resamples),
         kept[rows] if kept is not None else None,
         _find_positive(classes, taught, truth, positive),
     )
+
+
+def _draw_by_content(task: Task, rows: Rows, groups: Names, n_resamples: int) -> Resamples:
+    """Number the groups of judged images by what they hold, so that draws do not follow the rows."""
+    order = task.store.images.order(rows)
+    drawn = Resamples.of_groups(groups[order], n_resamples, task.seed)
+    clusters = np.empty(len(rows), dtype=np.int64)
+    clusters[order] = drawn.clusters
+    return dataclasses.replace(drawn, clusters=clusters)
 
 
 def _find_positive(

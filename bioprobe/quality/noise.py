@@ -505,7 +505,9 @@ def filter_noise(
     truth = _read_labels(store.images, labels, prompts.name)[rows] if labels else None
     method, quality, chosen = "text", None, 0.0
     if truth is not None:
-        known = np.flatnonzero(~np.isnan(truth))
+        # Folds are drawn by position: the order of rows in the store must say nothing.
+        order = store.images.order(rows)
+        known = order[~np.isnan(truth[order])]
         wanted = truth[known] == 1
         _check_labels(wanted, str(labels))
         linear = len(known) >= MIN_LABELS_FOR_LINEAR

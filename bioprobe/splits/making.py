@@ -334,7 +334,7 @@ METHODS = ("stratified", "grouped", "species-disjoint", "imported", "kfold")
 
 @dataclasses.dataclass(frozen=True)
 class _Labelled:
-    """The images that are to be split."""
+    """The images that are to be split, sorted by content."""
 
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[np.object_]
@@ -463,7 +463,9 @@ def _check_method(
 
 
 def _find_labelled(view: View, level: str, group_columns: Sequence[str]) -> _Labelled:
-    rows, labels = view.rows, view.labels(level)
+    # Draws are by position: the order of rows in the store must say nothing.
+    order = view.images.order(view.rows)
+    rows, labels = view.rows[order], view.labels(level)[order]
     labelled = labels != ""
     if not labelled.any():
         msg = f"none of the {len(rows)} images has a label at {level}; say another --level"

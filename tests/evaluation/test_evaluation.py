@@ -334,3 +334,27 @@ def test_images_without_a_label_are_not_counted_as_training(
 ) -> None:
     found = evaluate(Task.of(families, Rank.FAMILY, split=split), ["knn"], n_resamples=5)
     assert found.provenance["options"]["n_training"] == found.results[0].n_training[0]
+
+
+def test_the_order_of_the_rows_changes_no_fold_draw_or_interval(
+    families: EmbeddingStore,
+    make_store: Callable[..., EmbeddingStore],
+    make_encoder: Callable[..., object],
+    make_parts: Callable[..., Split],
+) -> None:
+    def ask(store: EmbeddingStore) -> tuple[dict[str, int], list[object]]:
+        parts = store.images.frame["part"].to_numpy(dtype=object)
+        task = Task.of(store, Rank.FAMILY, split=make_parts(parts))
+        folds = task.fold(task.labelled)
+        paths = store.images.frame["path"].to_numpy()[task.labelled.rows]
+        found = evaluate(task, ["centroid"], n_resamples=50, efficiency=EfficiencyPlan((1,), 3))
+        metrics = found.find("centroid").metrics
+        ends = [str(metrics[name]) for name in ("accuracy", "macro_f1", "auroc")]
+        drawn = [point.accuracies for point in found.efficiency]
+        return dict(zip(paths, folds.tolist(), strict=True)), [ends, drawn]
+
+    order = np.random.default_rng(1).permutation(len(families))
+    turned = make_store(make_encoder(), "turned").append(
+        families.images.frame.iloc[order].reset_index(drop=True), families.read_vectors(order)
+    )
+    assert ask(turned) == ask(families)
