@@ -464,7 +464,7 @@ def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str |
 
 
 def _draw_by_content(task: Task, rows: Rows, groups: Names, n_resamples: int) -> Resamples:
-    """Number the groups of judged images by what they hold, so that draws do not follow the rows."""
+    """Draw judged images by what they are: the order of rows in the store must say nothing."""
     order = task.store.images.order(rows)
     drawn = Resamples.of_groups(groups[order], n_resamples, task.seed)
     clusters = np.empty(len(rows), dtype=np.int64)

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "stack")
 BASES = ("linear", "lda", "ridge", "knn", "centroid")
-SPLIT_METHODS = ("stratified", "grouped", "species-disjoint", "imported", "kfold")
+SPLIT_METHODS = ("stratified", "grouped", "species-disjoint", "chronological", "imported", "kfold")
 _BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
 _CALIBRATORS = ("temperature", "vector", "isotonic", "none")
 _PROMPTED = "prompt+probe"
@@ -110,7 +110,8 @@ class Learns(Opened):
             str,
             Option(
                 "stratified, grouped (by --group), species-disjoint (whole species of each class "
-                "are tested), imported (from --column) or kfold (all images train, in folds).",
+                "are tested), chronological (by the dates of --column: train before, test after), "
+                "imported (from --column) or kfold (all images train, in folds).",
                 choices=SPLIT_METHODS,
             ),
         ] = "stratified",
@@ -118,7 +119,7 @@ class Learns(Opened):
             str | Sequence[float],
             Option(
                 "Fractions of train, validation, test; not for imported and kfold.",
-                when=(With("method", ("stratified", "grouped", "species-disjoint")),),
+                when=(With("method", SPLIT_METHODS[:-2]),),
                 shell=str,
             ),
         ] = "0.8,0.1,0.1",
@@ -131,11 +132,34 @@ class Learns(Opened):
             ),
         ] = None,
         column: Annotated[
-            str | None, Option("Column that says each image's part, for imported.")
+            str | None,
+            Option(
+                "Column that says each image's part, for imported, or when it was taken, for "
+                "chronological.",
+                when=(With("method", ("imported", "chronological")),),
+            ),
         ] = None,
         parts: Annotated[
             str | Mapping[str, str] | None,
-            Option("Which of its values are which part: train=A,validation=B,test=C.", shell=str),
+            Option(
+                "Which of its values are which part: train=A,validation=B,test=C.",
+                when=(With("method", ("imported",)),),
+                shell=str,
+            ),
+        ] = None,
+        by: Annotated[
+            str | None,
+            Option(
+                "Column of sites, of which each is divided by its own dates.",
+                when=(With("method", ("chronological",)),),
+            ),
+        ] = None,
+        gap: Annotated[
+            str | None,
+            Option(
+                "Time between parts, such as 12h or 7d: images in it are in no part.",
+                when=(With("method", ("chronological",)),),
+            ),
         ] = None,
         folds: Annotated[int, Option("Folds of the training images.", least=2)] = 5,
         seed: Annotated[int, Option("Seed of the random order.")] = 0,
@@ -149,15 +173,20 @@ class Learns(Opened):
         name : str
             Under which the store keeps it.
         method : str
-            ``stratified``, ``grouped``, ``species-disjoint``, ``imported`` or ``kfold``.
+            ``stratified``, ``grouped``, ``species-disjoint``, ``chronological``, ``imported`` or
+            ``kfold``.
         fractions : str or sequence of float
             Of train, validation and test.
         group : str or sequence of str, optional
             Columns whose equal values stay together.
         column : str, optional
-            That an imported split is read from.
+            That an imported split is read from, or that says when images were taken.
         parts : str or mapping, optional
             From values of the column to parts.
+        by : str, optional
+            Column of sites, of which each is divided by its own dates.
+        gap : str, optional
+            Time between parts, such as ``7d``.
         folds : int
             Folds of the training images.
         seed : int
@@ -178,7 +207,7 @@ class Learns(Opened):
         made = make_split(
             self._view, level, name=name, method=method,
             group_columns=list_given(group), fractions=_read_numbers(fractions), column=column,
-            part_names=_read_parts(parts), n_folds=folds, seed=seed,
+            part_names=_read_parts(parts), by=by, gap=gap, n_folds=folds, seed=seed,
         )  # fmt: skip
         write_split(self._view.store, made)
         return self._count(made.name)

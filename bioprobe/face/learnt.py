@@ -114,11 +114,32 @@ def describe_split(counted: PartCounts) -> list[str | Note]:
         said.append(
             f"{split.n_later:,} images came later and are in no part: split again to place them"
         )
+    said += _describe_times(about)
     unknown = about.get("unknown_values", {})
     if unknown:
         listed = ", ".join(f"{value} ({n})" for value, n in unknown.items())
         said.append(f"values of {about['column']} that are no part: {listed}")
     return [*said, *describe_small(about), *describe_leaks(about)]
+
+
+def _describe_times(about: Mapping[str, Any]) -> list[str | Note]:
+    """Say what a split by time leaves out, and what comes late in it."""
+    if about["method"] != "chronological":
+        return []
+    by = f", each value of {about['by']} by itself" if about["by"] else ""
+    said: list[str | Note] = [f"by the dates of {about['column']}{by}: train before test"]
+    if about["n_undated"]:
+        unread = about["unread_dates"]
+        listed = ", ".join(f"{value} ({n})" for value, n in list(unread.items())[:_SHOWN_CLASSES])
+        why = f"; {sum(unread.values()):,} say what is no date: {listed}" if unread else ""
+        said.append(Note(f"WARNING: {about['n_undated']:,} images without a date are in no part"
+                         f"{why}", WARNING))  # fmt: skip
+    if about["n_in_gap"]:
+        said.append(f"{about['n_in_gap']:,} images in the gap of {about['gap']} are in no part")
+    if about["n_late"]:
+        said.append(Note(f"WARNING: {about['n_late']:,} images were taken when a later part had "
+                         "begun, and stay with an earlier one of a group", WARNING))  # fmt: skip
+    return said
 
 
 def describe_small(about: Mapping[str, Any]) -> list[str]:

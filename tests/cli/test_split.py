@@ -118,3 +118,24 @@ def test_images_that_come_later_are_told_of(drawn: Path, capsys: Capture) -> Non
 )
 def test_what_cannot_be_read_is_misuse(arguments: tuple[str, ...]) -> None:
     assert run(["split", *arguments]) == 2
+
+
+def test_a_split_by_time_is_made_at_each_site(drawn: Path, capsys: Capture) -> None:
+    table = pd.read_csv(drawn / "photos" / "pictures.csv").iloc[:20]
+    column = table.columns[0]
+    table[column] = [str(drawn / "photos" / name) for name in table[column]]
+    table["taken_at"] = [f"2024:03:{1 + n // 2:02d} 08:00:00" for n in range(18)] + ["soon", ""]
+    table["site"] = [f"s{n % 2}" for n in range(20)]
+    table.to_csv("dated.csv", index=False)
+    assert run(["embed", "dated.csv", "--store", "dated", "--quiet", "--model", "sketch"]) == 0
+    asked = ["split", "--store", "dated", "--method", "chronological", "--column", "taken_at"]
+    assert run([*asked, "--by", "site", "--fractions", "0.7,0,0.3", "--gap", "1d"]) == 0
+    said = capsys.readouterr().err
+    assert "by the dates of taken_at, each value of site by itself: train before test" in said
+    assert "WARNING: 2 images without a date are in no part; 1 say what is no date: soon" in said
+    assert run([*asked, "--gap", "soon"]) == 2
+    opened = EmbeddingStore.open("dated")
+    split, taken = read_split(opened), opened.images.frame["taken_at"].astype(str)
+    train, test = (split.rows(part) for part in ("train", "test"))
+    assert len(train)
+    assert taken.iloc[train].max() < taken.iloc[test].min()
