@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bioprobe.result import WARNING, Note
 
 if TYPE_CHECKING:
@@ -117,9 +119,35 @@ def describe_split(counted: PartCounts) -> list[str | Note]:
     said += _describe_times(about)
     unknown = about.get("unknown_values", {})
     if unknown:
-        listed = ", ".join(f"{value} ({n})" for value, n in unknown.items())
-        said.append(f"values of {about['column']} that are no part: {listed}")
+        listed = ", ".join(f"{value} ({n})" for value, n in list(unknown.items())[:_SHOWN_CLASSES])
+        more = f" and {len(unknown) - _SHOWN_CLASSES} more" if len(unknown) > _SHOWN_CLASSES else ""
+        said.append(Note(f"WARNING: {sum(unknown.values()):,} images are in no part: values of "
+                         f"{about['column']} that are none: {listed}{more}; say --parts "
+                         "train=VALUE,test=VALUE", WARNING))  # fmt: skip
+    said += _describe_lacks(counted)
     return [*said, *describe_small(about), *describe_leaks(about)]
+
+
+def _describe_lacks(counted: PartCounts) -> list[str | Note]:
+    """Say which parts have no image, and which classes judge that nothing teaches."""
+    about, said = counted.split.provenance, list[str | Note]()
+    asked = about.get("fractions", [1, 1, 1])
+    for (part, n), share in zip(counted.totals.items(), asked, strict=True):
+        if not n and share:
+            text = f"no image is in {part}"
+            if part == "validation":
+                said.append(f"{text}: settings are chosen on folds of train")
+            else:
+                said.append(Note(f"WARNING: {text}", WARNING))
+    train, _, test = counted.counts.T
+    unlearnt = [counted.names[place] for place in np.flatnonzero((train == 0) & (test > 0))]
+    if unlearnt:
+        shown = ", ".join(unlearnt[:_SHOWN_CLASSES])
+        shown += " …" if len(unlearnt) > _SHOWN_CLASSES else ""
+        n_images = int(test[train == 0].sum())
+        said.append(Note(f"WARNING: {len(unlearnt)} classes are in test and not in train; what "
+                         f"learns has their {n_images:,} images wrong: {shown}", WARNING))  # fmt: skip
+    return said
 
 
 def _describe_times(about: Mapping[str, Any]) -> list[str | Note]:

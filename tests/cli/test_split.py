@@ -139,3 +139,20 @@ def test_a_split_by_time_is_made_at_each_site(drawn: Path, capsys: Capture) -> N
     train, test = (split.rows(part) for part in ("train", "test"))
     assert len(train)
     assert taken.iloc[train].max() < taken.iloc[test].min()
+
+
+def test_what_a_split_lacks_is_said(store: Path, capsys: Capture) -> None:
+    asked = ["split", "--level", "family", "--method", "imported", "--column", "family"]
+    assert run([*asked, "--parts", "train=Felidae,test=Canidae"]) == 0
+    said = capsys.readouterr().err
+    n_test = len(read_split(EmbeddingStore.open(store)).rows("test"))
+    assert "no image is in validation: settings are chosen on folds of train" in said
+    assert "WARNING: 1 classes are in test and not in train" in said
+    assert f"has their {n_test} images wrong: Canidae" in said
+    assert "images are in no part: values of family that are none: " in said
+    assert run([*asked, "--parts", "train=Felidae,validation=Canidae"]) == 0
+    assert "WARNING: no image is in test" in capsys.readouterr().err
+    assert run(["split", "--level", "family", "--method", "kfold"]) == 0
+    assert "no image is in" not in capsys.readouterr().err
+    assert run(["split", "--level", "family", "--fractions", "0.8,0,0.2"]) == 0
+    assert "no image is in" not in capsys.readouterr().err
