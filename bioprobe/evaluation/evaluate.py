@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.calibration.calibrators import TemperatureScaling, to_logits
-from bioprobe.errors import ModelUnavailableError, ProbeError
+from bioprobe.errors import BioprobeError, MisuseError, ProbeError, SelectionError
 from bioprobe.evaluation.curves import EfficiencyPlan, measure_methods
 from bioprobe.evaluation.metrics import (
     BINARY_METRICS,
@@ -27,12 +27,12 @@ from bioprobe.evaluation.paired import Comparison, compare_pairs
 from bioprobe.evaluation.positive import Positive, find_positive, trace_thresholds
 from bioprobe.evaluation.result import Evaluation, MethodResult
 from bioprobe.intervals import Draws, Interval, Resamples
-from bioprobe.learning.fit import answer_held_out, fit
+from bioprobe.learning.fit import answer_held_out, fit, gather_inner
 from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import read_selection
-from bioprobe.task.method import Fitted
+from bioprobe.task.method import Fitted, is_estimator
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Classes, hash_rows, label_rows
 from bioprobe.task.task import Task
@@ -351,8 +351,8 @@ def evaluate(
         On a split. Images without a label are not judged. Its texts are for methods that read;
         its further stores for ``stack``.
     methods : sequence of str
-        Some of :data:`bioprobe.registry.METHODS`. One that cannot be asked of this
-        store is passed over, with its reason in the result.
+        Some of :data:`bioprobe.registry.METHODS`. One that cannot be asked of this task, or that
+        fails for want of images or memory, is passed over, with its reason in the result.
     name : str
         Under which the result may be kept; the rank by default.
     mask : str, optional
@@ -372,7 +372,7 @@ def evaluate(
     Raises
     ------
     ProbeError
-        If a method is unknown, or none can be asked.
+        If a method is unknown, none can be asked, or there is one class only.
     SelectionError
         If no labelled image would be judged.
     StoreError
@@ -384,16 +384,26 @@ def evaluate(
     test = _gather_test(task, mask, n_resamples, positive)
     judged: list[_Judged] = []
     skipped: dict[str, str] = {}
+
+    def skip(method: str, reason: str) -> None:
+        skipped[method] = reason
+        report(f"{method} is passed over: {reason}")
+
     for method in methods:
-        obstacle = find_obstacle(method, task)
-        if not obstacle:
-            try:
-                judged.append(_judge(test, method, report))
-            except ModelUnavailableError as error:
-                obstacle = str(error)
-        if obstacle:
-            skipped[method] = obstacle
-            report(f"{method} is passed over: {obstacle}")
+        if obstacle := next(filter(None, (find_obstacle(method, one) for one in test.rounds)), ""):
+            skip(method, obstacle)
+    for method in (one for one in methods if one not in skipped):
+        try:
+            judged.append(_judge(test, method))
+        except MisuseError:
+            raise
+        except (BioprobeError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, BioprobeError) and not _is_of_memory(error):
+                raise
+            skip(method, str(error) or "there is not enough memory")
+            continue
+        found = judged[-1].result
+        report(f"{method}: accuracy {found.metrics['accuracy']}, {found.seconds:.1f} s")
     if not judged:
         why = "; ".join(skipped.values())
         msg = f"none of the methods can be asked of {task.store.folder}: {why}"
@@ -431,11 +441,30 @@ def check_methods(methods: Sequence[str]) -> None:
 
 
 def find_obstacle(method: str, task: Task) -> str:
-    """Say why a method cannot be asked of a task; ``""`` where it can."""
+    """Say why a method cannot be asked of a task; ``""`` where it can.
+
+    Nothing is fitted or encoded for it.
+    """
     reads = METHODS.load(method).needs_texts
     if reads and not task.store.manifest.has_text_tower:
         return f"the encoder {task.store.manifest.encoder.model} embeds no text"
-    return "no texts were given" if reads and task.texts is None else ""
+    if reads and task.texts is None:
+        return "no texts were given"
+    try:
+        if is_estimator(method):
+            gather_inner(task, method)
+    except (ProbeError, SelectionError) as error:
+        return str(error)
+    if reads and len(task.classes) < 2:
+        named = "".join(task.classes.names) or "no class"
+        return f"it can answer {named} alone; name further classes by --taxa or --classes"
+    return ""
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Tell whether memory is what was lacking; torch has no one class for it."""
+    lacking = ("out of memory", "allocate memory")
+    return isinstance(error, MemoryError) or any(one in str(error) for one in lacking)
 
 
 def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str | None) -> _Test:
@@ -446,6 +475,13 @@ def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str |
     inside = np.flatnonzero((split.parts != "") & labelled)
     others = task.texts.others if task.texts else None
     classes = label_rows(store.images, inside, task.target, others).classes
+    if len(classes) < 2:
+        msg = (
+            f"every labelled image is {''.join(classes.names)} at {task.target.name}, and accuracy "
+            "among one class is no figure: say another --level, a wider --where, or name what else "
+            "there may be by --taxa or --classes"
+        )
+        raise ProbeError(msg)
     rows = np.sort(np.concatenate([one.judged.rows for one in rounds]))
     truth, training = classes.find_labels(store.images, rows), _find_training(rounds, labelled)
     taught = classes.find_labels(store.images, training)
@@ -488,7 +524,7 @@ def _find_training(rounds: Sequence[Task], labelled: Mask) -> Rows:
     return np.asarray(rows[labelled[rows]], dtype=np.int64)
 
 
-def _judge(test: _Test, method: str, report: Report) -> _Judged:
+def _judge(test: _Test, method: str) -> _Judged:
     store, truth = test.task.store, test.truth
     answers = gather_answers(method, test.rounds, test.classes, test.place)
     tree = build_tree(test.classes)
@@ -516,7 +552,6 @@ def _judge(test: _Test, method: str, report: Report) -> _Judged:
         answers.thresholds,
         _find_unmeasured(draws) if test.positive else {},
     )
-    report(f"{method}: accuracy {result.metrics['accuracy']}, {result.seconds:.1f} s")
     frame = list_answers(store, test.classes, truth, answers, test.kept, test.place)
     return _Judged(result, draws, best == truth, frame)
 

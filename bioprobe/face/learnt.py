@@ -145,8 +145,8 @@ def _describe_lacks(counted: PartCounts) -> list[str | Note]:
         shown = ", ".join(unlearnt[:_SHOWN_CLASSES])
         shown += " …" if len(unlearnt) > _SHOWN_CLASSES else ""
         n_images = int(test[train == 0].sum())
-        said.append(Note(f"WARNING: {len(unlearnt)} classes are in test and not in train; what "
-                         f"learns has their {n_images:,} images wrong: {shown}", WARNING))  # fmt: skip
+        text = f"WARNING: {len(unlearnt)} classes are in test and not in train; what learns has "
+        said.append(Note(f"{text}their {n_images:,} images wrong: {shown}", WARNING))
     return said
 
 
@@ -224,6 +224,10 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
         f"{f' in {rounds} folds' if rounds > 1 else ''}, {about['n_classes']} classes{kept}; "
         f"{about['n_not_judged']:,} not judged; intervals of 95% by "
         f"{about['n_resamples']:,} resamples"
+    ]
+    said += [
+        Note(f"WARNING: {method} is passed over: {reason}", WARNING)
+        for method, reason in found.skipped.items()
     ]
     said += [
         f"{result.method}: {result.n_unknown:,} images are of a class that it does not "
