@@ -117,6 +117,8 @@ _COLUMNS = (
     ("ece", "ECE as it comes"),
     ("ece_calibrated", "ECE calibrated"),
     ("mistake_severity", "mistake severity"),
+    ("hierarchical_consistent_accuracy", "HCA"),
+    ("top_down_consistency", "top-down consistency"),
 )
 
 
