@@ -12,11 +12,11 @@ from bioprobe.calibration.calibrators import measure_reliability
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.keeping import EVALUATIONS_NAME, list_evaluations
 from bioprobe.evaluation.metrics import AT_THRESHOLD, BINARY_METRICS, COUNTED_METRICS
-from bioprobe.evaluation.paired import SIGNIFICANCE_LEVEL, Comparison
+from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.positive import Positive, ThresholdCurve, trace_thresholds
 from bioprobe.evaluation.result import METRIC_NAMES, Evaluation, MethodResult
 from bioprobe.files import write_text
-from bioprobe.intervals import Interval
+from bioprobe.intervals import SIGNIFICANCE_LEVEL, Interval
 from bioprobe.page.html import render_page
 from bioprobe.provenance import Provenance
 from bioprobe.report.data import describe_data, describe_split, find_next_steps, find_split
