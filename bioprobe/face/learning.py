@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+
 from bioprobe.errors import MisuseError
 from bioprobe.face.learnt import (
     describe_evaluation,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from bioprobe.task.predictions import Predictions
     from bioprobe.task.target import Texts
     from bioprobe.task.task import Task
+    from bioprobe.types import Rows
     from bioprobe.zeroshot.candidates import ClassNames
 
 KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "stack")
@@ -95,6 +98,16 @@ With_ = Annotated[
         shell=list[Path],
     ),
 ]  # fmt: skip
+
+
+Against = Annotated[
+    Strings,
+    Option(
+        "Store of images that an encoder or a probe learnt from; may be repeated. Images that "
+        "judge and are in it, by SHA-256, are warned of.",
+        shell=list[Path],
+    ),
+]
 
 
 class Learns(Opened):
@@ -161,6 +174,7 @@ class Learns(Opened):
                 when=(With("method", ("chronological",)),),
             ),
         ] = None,
+        against: Against = None,
         folds: Annotated[int, Option("Folds of the training images.", least=2)] = 5,
         seed: Annotated[int, Option("Seed of the random order.")] = 0,
     ) -> PartCounts:
@@ -187,6 +201,8 @@ class Learns(Opened):
             Column of sites, of which each is divided by its own dates.
         gap : str, optional
             Time between parts, such as ``7d``.
+        against : str or sequence of str, optional
+            Stores whose images may not judge; those that do are counted and said.
         folds : int
             Folds of the training images.
         seed : int
@@ -209,6 +225,11 @@ class Learns(Opened):
             group_columns=list_given(group), fractions=_read_numbers(fractions), column=column,
             part_names=_read_parts(parts), by=by, gap=gap, n_folds=folds, seed=seed,
         )  # fmt: skip
+        # Of a split without a test part, each fold judges.
+        judging = np.flatnonzero(
+            made.parts == "test" if (made.parts == "test").any() else made.folds >= 0
+        )
+        made.provenance["against"] = self._find_held(judging, against)
         write_split(self._view.store, made)
         return self._count(made.name)
 
@@ -721,6 +742,7 @@ class Learns(Opened):
                 shell=list[Path],
             ),
         ] = None,
+        against: Against = None,
         first: First = None,
         chain: Chain = None,
         classes: NamedClasses = None,
@@ -770,6 +792,8 @@ class Learns(Opened):
             :func:`bioprobe.evaluation.positive.find_positive` for the default.
         others : sequence of str, optional
             Stores of the same images by other encoders, for ``stack``.
+        against : str or sequence of str, optional
+            Stores whose images may not judge; those that do are counted and said.
         first, chain
             What ``hierarchical`` learns one below the other, as for :meth:`fit`.
         classes, taxa, text_type, templates
@@ -813,6 +837,8 @@ class Learns(Opened):
             n_resamples=n_resamples, efficiency=_plan(shots, draws) if label_efficiency else None,
             report=tell or (lambda _: None),
         )  # fmt: skip
+        held = self._find_held(found.predictions["row"].unique(), against)
+        found.provenance["options"]["against"] = held
         write_evaluation(self._view.store, found)
         said = (*self._notes, *describe_evaluation(found))
         return Evaluation(**read_fields(found), store=self._view.store).say(said)
@@ -930,6 +956,13 @@ class Learns(Opened):
         seconds_s = time.monotonic() - began
         notes.append(f"calibrated by {describe_calibration(found)}, {seconds_s:.1f} s")
         return Probe(name, fitted, self, found).say(notes)
+
+    def _find_held(self, rows: Rows, against: Strings) -> list[dict[str, Any]]:
+        from bioprobe.splits.split import find_held
+        from bioprobe.store import EmbeddingStore
+
+        others = [EmbeddingStore.open(one) for one in list_given(against)]
+        return [find_held(self._view.store, rows, one) for one in others]
 
     def _count(self, name: str) -> PartCounts:
         from bioprobe.splits import read_split

@@ -125,7 +125,23 @@ def describe_split(counted: PartCounts) -> list[str | Note]:
                          f"{about['column']} that are none: {listed}{more}; say --parts "
                          "train=VALUE,test=VALUE", WARNING))  # fmt: skip
     said += _describe_lacks(counted)
+    said += _describe_held(about)
     return [*said, *describe_small(about), *describe_leaks(about)]
+
+
+def _describe_held(about: Mapping[str, Any]) -> list[str | Note]:
+    """Say which images judge and are in another store, of what an encoder or a probe learnt."""
+    said: list[str | Note] = []
+    for held in about.get("against", ()):
+        unhashed = f"; {held['n_unhashed']:,} have no hash" if held["n_unhashed"] else ""
+        count = f"of the {held['n_images']:,} images that judge"
+        if held["n_held"]:
+            files = ", ".join(held["files"]) + (" …" if held["n_held"] > len(held["files"]) else "")
+            text = f"WARNING: {held['n_held']:,} {count} are in {held['store']} too, by SHA-256: "
+            said.append(Note(f"{text}{files}; what learnt from it knows them{unhashed}", WARNING))
+        else:
+            said.append(f"none {count} is in {held['store']}, by SHA-256{unhashed}")
+    return said
 
 
 def _describe_lacks(counted: PartCounts) -> list[str | Note]:
@@ -243,6 +259,7 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
         )
         for leak in about["leakage"]
     ]
+    said += _describe_held(about)
     said.append(f"best: {best.method}, accuracy {best.metrics['accuracy']}")
     for method, one in found.compare_with_best().items():
         sign = "is not told apart from it" if one.p_adjusted > 0.05 else "is worse"

@@ -156,3 +156,28 @@ def test_what_a_split_lacks_is_said(store: Path, capsys: Capture) -> None:
     assert "no image is in" not in capsys.readouterr().err
     assert run(["split", "--level", "family", "--fractions", "0.8,0,0.2"]) == 0
     assert "no image is in" not in capsys.readouterr().err
+
+
+def test_images_that_judge_and_are_in_another_store_are_warned_of(
+    drawn: Path, store: Path, capsys: Capture
+) -> None:
+    shutil.copy(drawn / "photos" / "panthera-leo" / "000.jpg", "copy.jpg")
+    assert run(["embed", "copy.jpg", "--store", "other", "--quiet", "--model", "sketch"]) == 0
+    opened = EmbeddingStore.open(store)
+    frame = opened.images.frame
+    held = frame["sha256"] == EmbeddingStore.open("other").images.frame["sha256"].iloc[0]
+    assert held.sum() == 1
+    asked = ["split", "--level", "family", "--method", "kfold"]
+    assert run([*asked, "--against", "other", "--against", str(store)]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    n = int((read_split(opened).folds >= 0).sum())
+    path = frame["path"][held].iloc[0]
+    assert f"WARNING: 1 of the {n} images that judge are in other too, by SHA-256: {path};" in said
+    assert f"WARNING: {n} of the {n} images that judge are in {store}" in said
+    assert run(["split", "--show"]) == 0
+    assert "are in other too" in capsys.readouterr().err
+    assert run([*asked, "--where", f"path != '{path}'", "--against", "other"]) == 0
+    assert f"none of the {n - 1} images that judge is in other" in capsys.readouterr().err
+    quick = ["--methods", "centroid", "--n-resamples", "20", "--level", "family"]
+    assert run(["evaluate", *quick, "--against", str(store)]) == 0
+    assert f"WARNING: {n - 1} of the {n - 1} images that judge" in capsys.readouterr().err
