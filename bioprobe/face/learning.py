@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-
 from bioprobe.errors import MisuseError
 from bioprobe.face.learnt import (
     describe_evaluation,
@@ -225,11 +223,7 @@ class Learns(Opened):
             group_columns=list_given(group), fractions=_read_numbers(fractions), column=column,
             part_names=_read_parts(parts), by=by, gap=gap, n_folds=folds, seed=seed,
         )  # fmt: skip
-        # Of a split without a test part, each fold judges.
-        judging = np.flatnonzero(
-            made.parts == "test" if (made.parts == "test").any() else made.folds >= 0
-        )
-        made.provenance["against"] = self._find_held(judging, against)
+        made.provenance["against"] = self._find_held(made.judging, against)
         write_split(self._view.store, made)
         return self._count(made.name)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bioprobe.result import WARNING, Note
 
 if TYPE_CHECKING:
@@ -156,7 +154,8 @@ def _describe_lacks(counted: PartCounts) -> list[str | Note]:
             else:
                 said.append(Note(f"WARNING: {text}", WARNING))
     train, _, test = counted.counts.T
-    unlearnt = [counted.names[place] for place in np.flatnonzero((train == 0) & (test > 0))]
+    alone = (train == 0) & (test > 0)
+    unlearnt = [name for name, is_alone in zip(counted.names, alone, strict=True) if is_alone]
     if unlearnt:
         shown = ", ".join(unlearnt[:_SHOWN_CLASSES])
         shown += " …" if len(unlearnt) > _SHOWN_CLASSES else ""

@@ -60,6 +60,12 @@ class Split:
         """Number of folds; 0 where there are none."""
         return int(self.folds.max(initial=-1)) + 1
 
+    @property
+    def judging(self) -> Rows:
+        """Rows that judge: the part test, or, where it is empty, what is held out in folds."""
+        in_test = self.parts == "test"
+        return np.flatnonzero(in_test if in_test.any() else self.folds >= 0)
+
     def rows(self, part: str) -> npt.NDArray[np.int64]:
         """Return the current rows of a part, ascending.
 
