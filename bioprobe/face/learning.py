@@ -764,6 +764,16 @@ class Learns(Opened):
                 when=(With("label_efficiency"),),
             ),
         ] = 5,
+        over: Annotated[
+            str | None,
+            Option(
+                "Column that says when images were taken: accuracy in windows of time. [default: "
+                "that of a chronological split]"
+            ),
+        ] = None,
+        window: Annotated[
+            str | None, Option("Length of a window of time, such as 7d. [default: 30d]")
+        ] = None,
         name: Annotated[
             str | None, Option("Name under which the store keeps it. [default: the level]")
         ] = None,
@@ -802,6 +812,10 @@ class Learns(Opened):
             How many images a class.
         draws : int
             How often so many are drawn.
+        over : str, optional
+            Column that says when images were taken, for accuracy over time.
+        window : str, optional
+            Length of a window of time.
         name : str, optional
             Under which the store keeps it.
         tell : callable, optional
@@ -829,7 +843,7 @@ class Learns(Opened):
         found = evaluate(
             task, asked, name=name or task.target.name, mask=mask, positive=positive,
             n_resamples=n_resamples, efficiency=_plan(shots, draws) if label_efficiency else None,
-            report=tell or (lambda _: None),
+            over=over, window=window, report=tell or (lambda _: None),
         )  # fmt: skip
         held = self._find_held(found.predictions["row"].unique(), against)
         found.provenance["options"]["against"] = held

@@ -263,6 +263,9 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
     for method, one in found.compare_with_best().items():
         sign = "is not told apart from it" if one.p_adjusted > 0.05 else "is worse"
         said.append(f"  {method} {sign}: p {one.p_adjusted:.3g} ({one.test}, Holm)")
+    said += found.describe_windows()
+    if about.get("n_undated"):
+        said.append(f"{about['n_undated']:,} judged images without a date are in no window of time")
     said += found.describe_positive()
     surest = found.best_calibrated
     if surest is not None:

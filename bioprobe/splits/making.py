@@ -469,7 +469,7 @@ def _divide_by_time(
     store: EmbeddingStore, images: _Labelled, column: str, fractions: Sequence[float],
     by: str | None, gap: str | None,
 ) -> tuple[npt.NDArray[np.object_], dict[str, Any]]:  # fmt: skip
-    times, unread = read_times(read_column(store, column)[images.rows])
+    times, unread = read_times(read_column(store, column), images.rows)
     if np.isnat(times).all():
         listed = ", ".join(f"{value!r} ({n})" for value, n in list(unread.items())[:10])
         msg = (

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.splits.groups import number_groups
-from bioprobe.types import Names
+from bioprobe.types import Names, Rows
 
 Times = npt.NDArray[np.datetime64]
 
@@ -44,17 +44,20 @@ def read_span(text: str) -> np.timedelta64:
     return np.timedelta64(round(float(found[1]) * _SECONDS[found[2]] * 1e9), "ns")
 
 
-def read_times(values: Names) -> tuple[Times, dict[str, int]]:
+def read_times(values: Names, rows: Rows | None = None) -> tuple[Times, dict[str, int]]:
     """Read dates and times: ISO 8601, as EXIF writes them, or with the month in words.
 
     Parameters
     ----------
     values : ndarray of object, shape (n_images,)
-        Text, ``""`` where nothing is said. A time without a zone counts as UTC.
+        Text of a whole column, which says together whether the day or the month stands first;
+        ``""`` where nothing is said. A time without a zone counts as UTC.
+    rows : ndarray of int64, shape (n_rows,), optional
+        Those that are asked for; all by default.
 
     Returns
     -------
-    times : ndarray of datetime64[ns], shape (n_images,)
+    times : ndarray of datetime64[ns], shape (n_rows,)
         Not a time where nothing, or no date, is said.
     unread : dict of str to int
         Values that are no date, with the number of their images, the most frequent first.
@@ -89,7 +92,9 @@ def read_times(values: Names) -> tuple[Times, dict[str, int]]:
         read.iloc[rest] = pd.to_datetime(
             written.iloc[rest], format="mixed", dayfirst=day_first, errors="coerce", utc=True
         )
-    times = read.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")[places]
+    times = read.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
+    places = places if rows is None else places[rows]
+    times = times[places]
     lost = names[places][np.isnat(times)]
     unread = collections.Counter(str(one) for one in lost if one)
     return times, dict(unread.most_common())

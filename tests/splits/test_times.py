@@ -47,6 +47,8 @@ def test_one_date_of_a_column_says_the_order_of_the_others() -> None:
     assert times[0] == np.datetime64("2024-04-03")
     times, _ = read_times(np.array(["03/04/2024", "04/25/2024"], dtype=object))
     assert times[0] == np.datetime64("2024-03-04")
+    times, _ = read_times(np.array(["03/04/2024", "25/04/2024"], dtype=object), np.array([0]))
+    assert times.tolist() == [np.datetime64("2024-04-03", "ns").item()]
     for others in ([], ["25/04/2024", "04/25/2024"]):
         with pytest.raises(SelectionError, match="the day or the month first"):
             read_times(np.array(["03/04/2024", *others], dtype=object))
