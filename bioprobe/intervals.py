@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from bioprobe.types import Doubles, Mask, Scores
 
 Score = Callable[[Scores], Mapping[str, Doubles]]
 
+SIGNIFICANCE_LEVEL = 0.05
 # How much of a shift is taken back.
 _TAKEN_BACK = 1.5
 # Images that stand for what few images do not show.
@@ -316,3 +317,29 @@ class Accuracy:
     def __str__(self) -> str:
         low, high = self.interval
         return f"top-{self.k} {self.fraction:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for how many there are, so that one of them at most is found by luck.
+
+    Parameters
+    ----------
+    p_values : sequence of float
+        One that is not a number takes no part.
+
+    References
+    ----------
+    Holm 1979, *A simple sequentially rejective multiple test procedure*.
+
+    Examples
+    --------
+    >>> adjust_by_holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    known = [position for position, p in enumerate(p_values) if not math.isnan(p)]
+    adjusted = [math.nan] * len(p_values)
+    largest = 0.0
+    for place, position in enumerate(sorted(known, key=lambda position: p_values[position])):
+        largest = max(largest, min(1.0, (len(known) - place) * p_values[position]))
+        adjusted[position] = largest
+    return adjusted

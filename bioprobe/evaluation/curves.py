@@ -204,11 +204,13 @@ class _Learner:
         self.task = task
         store = task.store
         others = task.texts.others if task.texts else None
-        rows = np.concatenate([task.training, task.judged.rows])
+        # Images are drawn by position: the order of rows in the store must say nothing.
+        training = task.training[store.images.order(task.training)]
+        rows = np.concatenate([training, task.judged.rows])
         labelled = label_rows(store.images, rows, task.target, others)
         # A class that only judged images have is none that a method may know.
         self.labelled = labelled.keep_classes(np.unique(labelled.classes.place(task.classes)))
-        is_training = np.arange(len(rows)) < len(task.training)
+        is_training = np.arange(len(rows)) < len(training)
         self.teaching, self.judging = (
             self.labelled.take(part) for part in (is_training, ~is_training)
         )

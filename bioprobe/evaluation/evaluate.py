@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.calibration.calibrators import TemperatureScaling, to_logits
-from bioprobe.errors import ModelUnavailableError, ProbeError
+from bioprobe.errors import BioprobeError, MisuseError, ProbeError, SelectionError
 from bioprobe.evaluation.curves import EfficiencyPlan, measure_methods
 from bioprobe.evaluation.metrics import (
     BINARY_METRICS,
@@ -25,18 +25,20 @@ from bioprobe.evaluation.metrics import (
 from bioprobe.evaluation.mistakes import Evidence, Mistake, count_confusion, explain_pairs, keep_met
 from bioprobe.evaluation.paired import Comparison, compare_pairs
 from bioprobe.evaluation.positive import Positive, find_positive, trace_thresholds
-from bioprobe.evaluation.result import Evaluation, MethodResult
-from bioprobe.intervals import Draws, Interval, Resamples
-from bioprobe.learning.fit import answer_held_out, fit
+from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
+from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval
+from bioprobe.learning.fit import answer_held_out, fit, gather_inner
 from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
+from bioprobe.splits.groups import read_column
+from bioprobe.splits.times import Times, read_span, read_times
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import read_selection
-from bioprobe.task.method import Fitted
+from bioprobe.task.method import Fitted, is_estimator
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Classes, hash_rows, label_rows
 from bioprobe.task.task import Task
-from bioprobe.types import Mask, Places, Rows, Scores
+from bioprobe.types import Doubles, Mask, Names, Places, Rows, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -337,6 +339,8 @@ def evaluate(
     positive: str | None = None,
     n_resamples: int = 1000,
     efficiency: EfficiencyPlan | None = None,
+    over: str | None = None,
+    window: str | None = None,
     report: Report = lambda _: None,
 ) -> Evaluation:
     """Compare methods on the same labelled images, which none of them learnt from.
@@ -351,8 +355,8 @@ def evaluate(
         On a split. Images without a label are not judged. Its texts are for methods that read;
         its further stores for ``stack``.
     methods : sequence of str
-        Some of :data:`bioprobe.registry.METHODS`. One that cannot be asked of this
-        store is passed over, with its reason in the result.
+        Some of :data:`bioprobe.registry.METHODS`. One that cannot be asked of this task, or that
+        fails for want of images or memory, is passed over, with its reason in the result.
     name : str
         Under which the result may be kept; the rank by default.
     mask : str, optional
@@ -366,34 +370,51 @@ def evaluate(
     efficiency : EfficiencyPlan, optional
         Also measure how accuracy grows with the images a class; of a split in folds, on the
         first.
+    over : str, optional
+        Column that says when images were taken, for accuracy over time; by default that of a
+        chronological split.
+    window : str, optional
+        Length of a window of time, such as ``7d``; by default 30 days.
     report : callable
         Told of progress, a line at a time.
 
     Raises
     ------
     ProbeError
-        If a method is unknown, or none can be asked.
+        If a method is unknown, none can be asked, or there is one class only.
     SelectionError
         If no labelled image would be judged.
     StoreError
         If there is no such mask.
     MisuseError
-        If a positive class is given and there are not two classes, or it is neither.
+        If a positive class is given and there are not two classes, or it is neither; or a window
+        without a column of times.
     """
     check_methods(methods)
     test = _gather_test(task, mask, n_resamples, positive)
+    clock = _find_clock(test, over, window)
     judged: list[_Judged] = []
     skipped: dict[str, str] = {}
+
+    def skip(method: str, reason: str) -> None:
+        skipped[method] = reason
+        report(f"{method} is passed over: {reason}")
+
     for method in methods:
-        obstacle = find_obstacle(method, task)
-        if not obstacle:
-            try:
-                judged.append(_judge(test, method, report))
-            except ModelUnavailableError as error:
-                obstacle = str(error)
-        if obstacle:
-            skipped[method] = obstacle
-            report(f"{method} is passed over: {obstacle}")
+        if obstacle := next(filter(None, (find_obstacle(method, one) for one in test.rounds)), ""):
+            skip(method, obstacle)
+    for method in (one for one in methods if one not in skipped):
+        try:
+            judged.append(_judge(test, method))
+        except MisuseError:
+            raise
+        except (BioprobeError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, BioprobeError) and not _is_of_memory(error):
+                raise
+            skip(method, str(error) or "there is not enough memory")
+            continue
+        found = judged[-1].result
+        report(f"{method}: accuracy {found.metrics['accuracy']}, {found.seconds:.1f} s")
     if not judged:
         why = "; ".join(skipped.values())
         msg = f"none of the methods can be asked of {task.store.folder}: {why}"
@@ -410,8 +431,9 @@ def evaluate(
         tuple(points),
         skipped,
         _concatenate(judged),
-        _describe(test, mask, methods).to_dict(),
+        _describe(test, mask, methods, clock).to_dict(),
         test.positive,
+        tuple(_measure_windows(judged, test, clock)) if clock else (),
     )
 
 
@@ -431,11 +453,30 @@ def check_methods(methods: Sequence[str]) -> None:
 
 
 def find_obstacle(method: str, task: Task) -> str:
-    """Say why a method cannot be asked of a task; ``""`` where it can."""
+    """Say why a method cannot be asked of a task; ``""`` where it can.
+
+    Nothing is fitted or encoded for it.
+    """
     reads = METHODS.load(method).needs_texts
     if reads and not task.store.manifest.has_text_tower:
         return f"the encoder {task.store.manifest.encoder.model} embeds no text"
-    return "no texts were given" if reads and task.texts is None else ""
+    if reads and task.texts is None:
+        return "no texts were given"
+    try:
+        if is_estimator(method):
+            gather_inner(task, method)
+    except (ProbeError, SelectionError) as error:
+        return str(error)
+    if reads and len(task.classes) < 2:
+        named = "".join(task.classes.names) or "no class"
+        return f"it can answer {named} alone; name further classes by --taxa or --classes"
+    return ""
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Tell whether memory is what was lacking; torch has no one class for it."""
+    lacking = ("out of memory", "allocate memory")
+    return isinstance(error, MemoryError) or any(one in str(error) for one in lacking)
 
 
 def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str | None) -> _Test:
@@ -446,6 +487,13 @@ def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str |
     inside = np.flatnonzero((split.parts != "") & labelled)
     others = task.texts.others if task.texts else None
     classes = label_rows(store.images, inside, task.target, others).classes
+    if len(classes) < 2:
+        msg = (
+            f"every labelled image is {''.join(classes.names)} at {task.target.name}, and accuracy "
+            "among one class is no figure: say another --level, a wider --where, or name what else "
+            "there may be by --taxa or --classes"
+        )
+        raise ProbeError(msg)
     rows = np.sort(np.concatenate([one.judged.rows for one in rounds]))
     truth, training = classes.find_labels(store.images, rows), _find_training(rounds, labelled)
     taught = classes.find_labels(store.images, training)
@@ -457,10 +505,19 @@ def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str |
         truth,
         training,
         split.folds,
-        Resamples.of_groups(split.groups[rows], n_resamples, task.seed),
+        _draw_by_content(task, rows, split.groups[rows], n_resamples),
         kept[rows] if kept is not None else None,
         _find_positive(classes, taught, truth, positive),
     )
+
+
+def _draw_by_content(task: Task, rows: Rows, groups: Names, n_resamples: int) -> Resamples:
+    """Draw judged images by what they are: the order of rows in the store must say nothing."""
+    order = task.store.images.order(rows)
+    drawn = Resamples.of_groups(groups[order], n_resamples, task.seed)
+    clusters = np.empty(len(rows), dtype=np.int64)
+    clusters[order] = drawn.clusters
+    return dataclasses.replace(drawn, clusters=clusters)
 
 
 def _find_positive(
@@ -479,7 +536,7 @@ def _find_training(rounds: Sequence[Task], labelled: Mask) -> Rows:
     return np.asarray(rows[labelled[rows]], dtype=np.int64)
 
 
-def _judge(test: _Test, method: str, report: Report) -> _Judged:
+def _judge(test: _Test, method: str) -> _Judged:
     store, truth = test.task.store, test.truth
     answers = gather_answers(method, test.rounds, test.classes, test.place)
     tree = build_tree(test.classes)
@@ -507,7 +564,6 @@ def _judge(test: _Test, method: str, report: Report) -> _Judged:
         answers.thresholds,
         _find_unmeasured(draws) if test.positive else {},
     )
-    report(f"{method}: accuracy {result.metrics['accuracy']}, {result.seconds:.1f} s")
     frame = list_answers(store, test.classes, truth, answers, test.kept, test.place)
     return _Judged(result, draws, best == truth, frame)
 
@@ -517,16 +573,77 @@ def _find_unmeasured(draws: Mapping[str, Draws]) -> dict[str, float]:
     return {name: share for name, share in shares.items() if share}
 
 
+_WINDOW = "30d"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Clock:
+    """When the judged images were taken, and how long a window is."""
+
+    column: str
+    window: str
+    times: Times
+
+
+def _find_clock(test: _Test, over: str | None, window: str | None) -> _Clock | None:
+    said = test.task.need_split().provenance
+    column = over or (said["column"] if said.get("method") == "chronological" else None)
+    if column is None:
+        if window is not None:
+            msg = f"--window {window} counts only with --over, or on a chronological split"
+            raise MisuseError(msg)
+        return None
+    if not read_span(window or _WINDOW):
+        msg = f"a window has a length, such as {_WINDOW}; got {window}"
+        raise MisuseError(msg)
+    times, unread = read_times(read_column(test.task.store, column), test.rows)
+    if np.isnat(times).all():
+        listed = ", ".join(list(unread)[:5]) or "nothing"
+        msg = f"the column {column!r} has no date of a judged image; it says {listed}"
+        raise SelectionError(msg)
+    return _Clock(column, window or _WINDOW, times)
+
+
+def _measure_windows(judged: Sequence[_Judged], test: _Test, clock: _Clock) -> list[TimeWindow]:
+    """Measure accuracy in windows that follow each other; one without an image is left out."""
+    length, dated = read_span(clock.window), ~np.isnat(clock.times)
+    begin = clock.times[dated].min().astype("datetime64[D]").astype("datetime64[ns]")
+    numbers = np.full(len(dated), -1)
+    numbers[dated] = (clock.times[dated] - begin) // length
+    found = []
+    for one in judged:
+        for number in np.unique(numbers[dated]).tolist():
+            inside = numbers == number
+            right = one.right[inside].astype(np.float64)
+
+            def score(weights: Scores, right: Doubles = right) -> dict[str, Doubles]:
+                with np.errstate(invalid="ignore"):
+                    return {"accuracy": weights @ right / weights.sum(axis=1)}
+
+            draws = draw_scores(score, _take_resamples(test.resamples, inside))["accuracy"]
+            start = begin + number * length
+            start_s, end_s = (str(time.astype("datetime64[s]")) for time in (start, start + length))
+            accuracy = find_interval(draws, is_share=True)
+            n_images = int(inside.sum())
+            found.append(TimeWindow(one.result.method, start_s, end_s, n_images, accuracy))
+    return found
+
+
+def _take_resamples(resamples: Resamples, kept: Mask) -> Resamples:
+    """Return the resamples of some of the images."""
+    _, clusters = np.unique(resamples.clusters[kept], return_inverse=True)
+    return dataclasses.replace(resamples, clusters=np.asarray(clusters, dtype=np.int64))
+
+
 def _measure_kept(test: _Test, answers: Answers) -> dict[str, Interval]:
     kept = test.kept
     if kept is None or not kept.any():
         return {}
-    _, clusters = np.unique(test.resamples.clusters[kept], return_inverse=True)
     asked = (
         answers.probabilities[kept],
         answers.calibrated[kept] if answers.calibrated is not None else None,
         build_tree(test.classes),
-        dataclasses.replace(test.resamples, clusters=np.asarray(clusters, dtype=np.int64)),
+        _take_resamples(test.resamples, kept),
     )
     flagged = answers.flagged[kept] if answers.flagged is not None else None
     return find_intervals(draw_method_scores(test.truth[kept], *asked, test.place, flagged), *asked)
@@ -551,7 +668,9 @@ def _concatenate(judged: Sequence[_Judged]) -> pd.DataFrame:
     return pd.concat([one.frame for one in judged], ignore_index=True)
 
 
-def _describe(test: _Test, mask: str | None, methods: Sequence[str]) -> Provenance:
+def _describe(
+    test: _Test, mask: str | None, methods: Sequence[str], clock: _Clock | None
+) -> Provenance:
     task, split = test.task, test.task.need_split()
     in_test = split.parts == ("test" if (split.parts == "test").any() else "train")
     options: dict[str, Any] = {
@@ -574,5 +693,8 @@ def _describe(test: _Test, mask: str | None, methods: Sequence[str]) -> Provenan
         "rows_hash": hash_rows(task.store.images, test.rows),
         "seed": task.seed,
         "n_resamples": test.resamples.n_resamples,
+        "over": clock.column if clock else "",
+        "window": clock.window if clock else "",
+        "n_undated": int(np.isnat(clock.times).sum()) if clock else 0,
     }
     return task.view.take(test.rows).describe(options)

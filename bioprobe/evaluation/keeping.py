@@ -16,7 +16,7 @@ from bioprobe.errors import StoreError
 from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.positive import Positive
-from bioprobe.evaluation.result import Evaluation, MethodResult
+from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
 from bioprobe.files import explaining_refusal, replacing, write_text
 from bioprobe.intervals import Interval
 from bioprobe.store import EmbeddingStore
@@ -61,6 +61,9 @@ def to_clip_benchmark(evaluation: Evaluation) -> list[dict[str, Any]]:
             ],
             "efficiency": [
                 point.to_dict() for point in evaluation.efficiency if point.method == result.method
+            ],
+            "over_time": [
+                _describe_window(one) for one in evaluation.windows if one.method == result.method
             ],
             "settings": list(result.settings),
             "n_training": list(result.n_training),
@@ -123,6 +126,7 @@ def write_evaluation(store: EmbeddingStore, evaluation: Evaluation) -> Path:
         "skipped": evaluation.skipped,
         "provenance": evaluation.provenance,
         "positive": evaluation.positive.to_dict() if evaluation.positive else None,
+        "windows": [_describe_window(one) for one in evaluation.windows],
         "predictions_sha256": hashlib.sha256(data).hexdigest(),
     }
     with explaining_refusal(path):
@@ -219,7 +223,17 @@ def _build(fields: dict[str, Any], predictions: Any) -> Evaluation:  # noqa: ANN
         predictions,
         fields["provenance"],
         _build_positive(fields.get("positive")),
+        tuple(_build_window(one) for one in fields.get("windows", ())),
     )
+
+
+def _describe_window(window: TimeWindow) -> dict[str, Any]:
+    ends = window.accuracy
+    return {**dataclasses.asdict(window), "accuracy": [ends.estimate, ends.low, ends.high]}
+
+
+def _build_window(fields: dict[str, Any]) -> TimeWindow:
+    return TimeWindow(**{**fields, "accuracy": Interval(*fields["accuracy"])})
 
 
 def _build_positive(fields: dict[str, Any] | None) -> Positive | None:

@@ -31,7 +31,8 @@ Conventions of the tree
   -1, which says nothing and is never wrong.
 - An answer is right if it is the truth or lies above it.
 - The height of a node is the number of ranks it stands above the lowest; that of the root is the
-  number of ranks. Two species of one genus have a common node of height 1.
+  number of ranks. Two species of one genus have a common node of height 1. A rank at which no class
+  has a name is none.
 - A true class of -1 is one that the tree does not hold: nothing but the root is right.
 """
 
@@ -63,6 +64,7 @@ from bioprobe.types import (
     Scores,
 )
 
+CONSISTENCY = ("hierarchical_consistent_accuracy", "top_down_consistency")
 TREE_METRICS = (
     "hierarchical_precision",
     "hierarchical_recall",
@@ -70,6 +72,7 @@ TREE_METRICS = (
     "right_or_above",
     "mistake_severity",
     "average_lca_height",
+    *CONSISTENCY,
 )
 NODE_VALUES = ("depth", "information")
 
@@ -90,6 +93,8 @@ class TreeRows:
         Height of the lowest common node.
     is_right : ndarray of bool, shape (n_images,)
         Whether the answer is the truth or lies above it.
+    is_consistent : ndarray of bool, shape (n_images,), optional
+        What :func:`find_consistent` returns, where answers are the most probable classes.
     """
 
     shared: Doubles
@@ -97,6 +102,7 @@ class TreeRows:
     wanted: Doubles
     heights: Places
     is_right: npt.NDArray[np.bool_]
+    is_consistent: Mask | None = None
 
     @property
     def precisions(self) -> Doubles:
@@ -156,6 +162,48 @@ def measure_rows(
     )
 
 
+def find_consistent(probabilities: Floats, tree: LabelTree) -> Mask:
+    """Tell whether the best class and the best taxon of each rank above lie on one path.
+
+    The probability of a taxon is the sum over the classes below it; of equal ones each is best. A
+    rank at which the best class has no name says nothing.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float, shape (n_images, n_classes)
+    tree : LabelTree
+        Of the classes.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_images,)
+
+    Examples
+    --------
+    >>> tree = LabelTree.from_leaves(np.array([["cats", "lion"], ["cats", "lynx"],
+    ...                                        ["dogs", "wolf"]], dtype=object))
+    >>> find_consistent(np.array([[0.5, 0.1, 0.4], [0.3, 0.3, 0.4]]), tree).tolist()
+    [True, False]
+    """
+    from scipy.sparse import csr_array
+
+    best, images = find_best(probabilities), np.arange(len(probabilities))
+    found = np.ones(len(probabilities), dtype=bool)
+    for above in tree.paths[: tree.n_leaves, :-1].T:
+        leaves = np.flatnonzero(above >= 0)
+        if not len(leaves) or not len(images):
+            continue
+        _, places = np.unique(above[leaves], return_inverse=True)
+        ones = np.ones(len(leaves))
+        below = csr_array((ones, (places, leaves)), shape=(places.max() + 1, tree.n_leaves))
+        sums = (below @ np.asarray(probabilities, dtype=np.float64).T).T
+        of_leaf = np.full(tree.n_leaves, -1)
+        of_leaf[leaves] = places
+        own = of_leaf[best]
+        found &= (own < 0) | (sums[images, own] >= sums.max(axis=1))
+    return found
+
+
 def weigh_nodes(tree: LabelTree, value: str) -> Doubles:
     """Return what each node is worth, the root's nothing last, so that -1 is the root.
 
@@ -195,8 +243,15 @@ def score_tree(rows: TreeRows, weights: Floats | None = None) -> dict[str, Doubl
     dict of str to ndarray of float64, shape (n_weightings,)
         The mean over images of precision, recall and F1; ``right_or_above``, the fraction right;
         ``mistake_severity``, the mean height over the images that are not right, and
-        ``average_lca_height``, over all: of these two lower is better. Not a number where a
-        weighting leaves nothing to average.
+        ``average_lca_height``, over all: of these two lower is better. Where it is known what is
+        consistent, ``top_down_consistency`` is the share of images whose best taxon at each rank
+        lies above the best class, and ``hierarchical_consistent_accuracy`` that of images in which
+        all of these are right. Not a number where a weighting leaves nothing to average.
+
+    References
+    ----------
+    Wu, Ho and Vasconcelos 2024, *ProTeCt: Prompt Tuning for Taxonomic Open Set Classification*
+    (hierarchical consistent accuracy).
     """
     if weights is None:
         weights = np.ones((1, len(rows.heights)))
@@ -210,7 +265,10 @@ def score_tree(rows: TreeRows, weights: Floats | None = None) -> dict[str, Doubl
         "mistake_severity": (rows.heights * wrong, wrong),
         "average_lca_height": (rows.heights, everything),
     }
-    return {name: _average(weights, *parts[name]) for name in TREE_METRICS}
+    if rows.is_consistent is not None:
+        found = (rows.is_right & rows.is_consistent, rows.is_consistent)
+        parts |= {name: (part, everything) for name, part in zip(CONSISTENCY, found, strict=True)}
+    return {name: _average(weights, *parts[name]) for name in TREE_METRICS if name in parts}
 
 
 def _divide(part: Doubles, whole: Doubles) -> Doubles:
@@ -587,7 +645,7 @@ _ORDER = dict.fromkeys((*METRICS, *BINARY_METRICS, *CALIBRATED, *AT_THRESHOLD))
 # Shares of images: their interval needs no resamples where images are independent.
 _SHARES = frozenset({
     "accuracy", "top5", "precision", "recall", "specificity", "right_or_above",
-    "precision_at_threshold", "recall_at_threshold", "specificity_at_threshold",
+    "precision_at_threshold", "recall_at_threshold", "specificity_at_threshold", *CONSISTENCY,
 })  # fmt: skip
 # Those that are no means, and are off where classes have few images.
 _SHIFTED, _N_SHIFTED = ("macro_f1", "macro_precision"), 200
@@ -634,7 +692,10 @@ def draw_method_scores(
         :data:`BINARY_METRICS` of the positive one, and :data:`AT_THRESHOLD` where it is flagged.
     """
     best = find_best(probabilities)
-    rows = measure_rows(truth, best, tree) if tree is not None else None
+    rows = None
+    if tree is not None:
+        consistent = find_consistent(probabilities, tree)
+        rows = dataclasses.replace(measure_rows(truth, best, tree), is_consistent=consistent)
     # Of two classes AUROC is that of the positive one.
     flat = [name for name in FLAT_METRICS if positive is None or name not in BINARY_METRICS]
 
@@ -768,6 +829,7 @@ def find_chance_errors(
 def build_tree(classes: Classes) -> LabelTree | None:
     """Build the tree of classes from kingdom down to their rank, in their order.
 
+    Ranks at which no class has a name are left out, so that no mistake is the more severe for them.
     None is returned where they are no taxa, and so have none.
     """
     if classes.rank is None:
@@ -776,4 +838,4 @@ def build_tree(classes: Classes) -> LabelTree | None:
     leaves = np.empty((len(classes), ranks), dtype=object)
     for place, taxon in enumerate(classes):
         leaves[place] = taxon.lineage[:ranks]
-    return LabelTree.from_leaves(leaves)
+    return LabelTree.from_leaves(leaves[:, (leaves != "").any(axis=0)])

@@ -87,8 +87,8 @@ class ConfusedPair:
     ancestor : Taxon or None
         Lowest taxon above both; None where they share none that is named, or are no taxa.
     height : int
-        Ranks from the classes up to it; one more than there are ranks above where it is None, 1
-        where they are no taxa.
+        Ranks from the classes up to it, of those at which a class has a name; one more than there
+        are such ranks above where it is None, 1 where they are no taxa.
     """
 
     truth: str
@@ -159,11 +159,13 @@ def find_confused_pairs(confusion: Confusion, n_pairs: int = 20) -> list[Confuse
     fractions = n_images / totals[pairs[:, 0]]
     order = np.lexsort((-fractions, -n_images))[:n_pairs]
     found = []
+    names_any = [any(names) for names in zip(*(one.lineage for one in classes.taxa), strict=True)]
     for row, column in pairs[order].tolist():
         ancestor, height = None, 1
         if classes.rank is not None:
             ancestor = find_lowest_common_ancestor(classes.taxa[row], classes.taxa[column])
-            height = classes.rank.depth - (ancestor.depth if ancestor else -1)
+            above = ancestor.depth if ancestor else -1
+            height = sum(names_any[above + 1 : classes.rank.depth + 1])
         n = int(wrong[row, column])
         names = classes.short_names[row], classes.short_names[column]
         found.append(

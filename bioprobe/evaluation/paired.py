@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.intervals import Accuracy, Draws, find_interval
+from bioprobe.intervals import (
+    SIGNIFICANCE_LEVEL,
+    Accuracy,
+    Draws,
+    adjust_by_holm,
+    find_interval,
+)
 from bioprobe.taxonomy import RANKS
 
 # Where figures that are no shares end: differences in height have the ranks for ends.
@@ -196,35 +202,6 @@ def measure_mcnemar(n_only_first: int, n_only_second: int) -> float:
     from scipy.stats import binomtest
 
     return float(binomtest(n_only_first, n, 0.5).pvalue)
-
-
-def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for how many there are, so that one of them at most is found by luck.
-
-    Parameters
-    ----------
-    p_values : sequence of float
-        One that is not a number takes no part.
-
-    References
-    ----------
-    Holm 1979, *A simple sequentially rejective multiple test procedure*.
-
-    Examples
-    --------
-    >>> adjust_by_holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    known = [position for position, p in enumerate(p_values) if not math.isnan(p)]
-    adjusted = [math.nan] * len(p_values)
-    largest = 0.0
-    for place, position in enumerate(sorted(known, key=lambda position: p_values[position])):
-        largest = max(largest, min(1.0, (len(known) - place) * p_values[position]))
-        adjusted[position] = largest
-    return adjusted
-
-
-SIGNIFICANCE_LEVEL = 0.05
 
 
 @dataclasses.dataclass(frozen=True)

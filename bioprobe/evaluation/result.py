@@ -94,6 +94,29 @@ class MethodResult:
         return self.learning_s + self.answering_s
 
 
+@dataclasses.dataclass(frozen=True)
+class TimeWindow:
+    """How one method did on the images of a time.
+
+    Parameters
+    ----------
+    method : str
+        Its name.
+    start, end : str
+        ISO 8601, UTC; the end is no part of it.
+    n_images : int
+        Judged images that were taken in it.
+    accuracy : Interval
+        With its interval of 95%.
+    """
+
+    method: str
+    start: str
+    end: str
+    n_images: int
+    accuracy: Interval
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Evaluation(Result):
     """Methods side by side on the same images.
@@ -123,6 +146,8 @@ class Evaluation(Result):
         groups.
     positive : Positive, optional
         The class that is looked for; None where there are not two.
+    windows : tuple of TimeWindow
+        Accuracy over time, method by method; empty where times are not known or not asked for.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -136,6 +161,7 @@ class Evaluation(Result):
     predictions: pd.DataFrame
     provenance: dict[str, Any]
     positive: Positive | None = None
+    windows: tuple[TimeWindow, ...] = ()
     notes: Notes = ()
 
     @property
@@ -234,6 +260,33 @@ class Evaluation(Result):
             row |= {name: result.metrics[name].estimate for name in last}
             rows.append(row)
         return pd.DataFrame(rows)
+
+    @property
+    def over_time(self) -> pd.DataFrame:
+        """One row a method and window: ``start``, ``end``, ``n_images``, ``accuracy``, its ends."""
+        import pandas as pd
+
+        columns = ["method", "start", "end", "n_images", "accuracy", "low", "high"]
+        rows = [
+            (one.method, pd.Timestamp(one.start), pd.Timestamp(one.end), one.n_images,
+             one.accuracy.estimate, one.accuracy.low, one.accuracy.high)
+            for one in self.windows
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=columns)
+
+    def describe_windows(self) -> list[Note]:
+        """Say where what learns is worse than what does not; nothing without both."""
+        by_method: dict[str, dict[str, float]] = {}
+        for one in self.windows:
+            by_method.setdefault(one.method, {})[one.start] = one.accuracy.estimate
+        unlearnt = by_method.pop("zeroshot", {})
+        said = []
+        for method, found in by_method.items() if unlearnt else ():
+            n_worse = sum(found[start] < unlearnt[start] for start in found)
+            if n_worse:
+                text = f"learning made it worse in {n_worse} of {len(found)} windows of time"
+                said.append(Note(f"{method}: {text} (accuracy below zeroshot)"))
+        return said
 
     def describe_positive(self) -> list[Note | str]:
         """Say which of two classes is positive, how each method tells it, and what is not defined.

@@ -54,11 +54,12 @@ if TYPE_CHECKING:
     from bioprobe.task.target import Texts
     from bioprobe.task.task import Task
     from bioprobe.taxonomy import Taxonomy
+    from bioprobe.types import Rows
     from bioprobe.zeroshot.candidates import ClassNames
 
 KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "stack")
 BASES = ("linear", "lda", "ridge", "knn", "centroid")
-SPLIT_METHODS = ("stratified", "grouped", "species-disjoint", "imported", "kfold")
+SPLIT_METHODS = ("stratified", "grouped", "species-disjoint", "chronological", "imported", "kfold")
 _BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
 _CALIBRATORS = ("temperature", "vector", "isotonic", "none")
 _PROMPTED = "prompt+probe"
@@ -100,6 +101,16 @@ With_ = Annotated[
 ]  # fmt: skip
 
 
+Against = Annotated[
+    Strings,
+    Option(
+        "Store of images that an encoder or a probe learnt from; may be repeated. Images that "
+        "judge and are in it, by SHA-256, are warned of.",
+        shell=list[Path],
+    ),
+]
+
+
 class Learns(Opened):
     """What can be asked of labelled images."""
 
@@ -113,7 +124,8 @@ class Learns(Opened):
             str,
             Option(
                 "stratified, grouped (by --group), species-disjoint (whole species of each class "
-                "are tested), imported (from --column) or kfold (all images train, in folds).",
+                "are tested), chronological (by the dates of --column: train before, test after), "
+                "imported (from --column) or kfold (all images train, in folds).",
                 choices=SPLIT_METHODS,
             ),
         ] = "stratified",
@@ -121,7 +133,7 @@ class Learns(Opened):
             str | Sequence[float],
             Option(
                 "Fractions of train, validation, test; not for imported and kfold.",
-                when=(With("method", ("stratified", "grouped", "species-disjoint")),),
+                when=(With("method", SPLIT_METHODS[:-2]),),
                 shell=str,
             ),
         ] = "0.8,0.1,0.1",
@@ -134,12 +146,36 @@ class Learns(Opened):
             ),
         ] = None,
         column: Annotated[
-            str | None, Option("Column that says each image's part, for imported.")
+            str | None,
+            Option(
+                "Column that says each image's part, for imported, or when it was taken, for "
+                "chronological.",
+                when=(With("method", ("imported", "chronological")),),
+            ),
         ] = None,
         parts: Annotated[
             str | Mapping[str, str] | None,
-            Option("Which of its values are which part: train=A,validation=B,test=C.", shell=str),
+            Option(
+                "Which of its values are which part: train=A,validation=B,test=C.",
+                when=(With("method", ("imported",)),),
+                shell=str,
+            ),
         ] = None,
+        by: Annotated[
+            str | None,
+            Option(
+                "Column of sites, of which each is divided by its own dates.",
+                when=(With("method", ("chronological",)),),
+            ),
+        ] = None,
+        gap: Annotated[
+            str | None,
+            Option(
+                "Time between parts, such as 12h or 7d: images in it are in no part.",
+                when=(With("method", ("chronological",)),),
+            ),
+        ] = None,
+        against: Against = None,
         folds: Annotated[int, Option("Folds of the training images.", least=2)] = 5,
         seed: Annotated[int, Option("Seed of the random order.")] = 0,
     ) -> PartCounts:
@@ -152,15 +188,22 @@ class Learns(Opened):
         name : str
             Under which the store keeps it.
         method : str
-            ``stratified``, ``grouped``, ``species-disjoint``, ``imported`` or ``kfold``.
+            ``stratified``, ``grouped``, ``species-disjoint``, ``chronological``, ``imported`` or
+            ``kfold``.
         fractions : str or sequence of float
             Of train, validation and test.
         group : str or sequence of str, optional
             Columns whose equal values stay together.
         column : str, optional
-            That an imported split is read from.
+            That an imported split is read from, or that says when images were taken.
         parts : str or mapping, optional
             From values of the column to parts.
+        by : str, optional
+            Column of sites, of which each is divided by its own dates.
+        gap : str, optional
+            Time between parts, such as ``7d``.
+        against : str or sequence of str, optional
+            Stores whose images may not judge; those that do are counted and said.
         folds : int
             Folds of the training images.
         seed : int
@@ -181,8 +224,9 @@ class Learns(Opened):
         made = make_split(
             self._view, level, name=name, method=method,
             group_columns=list_given(group), fractions=_read_numbers(fractions), column=column,
-            part_names=_read_parts(parts), n_folds=folds, seed=seed,
+            part_names=_read_parts(parts), by=by, gap=gap, n_folds=folds, seed=seed,
         )  # fmt: skip
+        made.provenance["against"] = self._find_held(made.judging, against)
         write_split(self._view.store, made)
         return self._count(made.name)
 
@@ -699,6 +743,7 @@ class Learns(Opened):
                 shell=list[Path],
             ),
         ] = None,
+        against: Against = None,
         first: First = None,
         chain: Chain = None,
         classes: NamedClasses = None,
@@ -727,6 +772,16 @@ class Learns(Opened):
                 when=(With("label_efficiency"),),
             ),
         ] = 5,
+        over: Annotated[
+            str | None,
+            Option(
+                "Column that says when images were taken: accuracy in windows of time. [default: "
+                "that of a chronological split]"
+            ),
+        ] = None,
+        window: Annotated[
+            str | None, Option("Length of a window of time, such as 7d. [default: 30d]")
+        ] = None,
         name: Annotated[
             str | None, Option("Name under which the store keeps it. [default: the level]")
         ] = None,
@@ -749,6 +804,8 @@ class Learns(Opened):
             :func:`bioprobe.evaluation.positive.find_positive` for the default.
         others : sequence of str, optional
             Stores of the same images by other encoders, for ``stack``.
+        against : str or sequence of str, optional
+            Stores whose images may not judge; those that do are counted and said.
         first, chain
             What ``hierarchical`` learns one below the other, as for :meth:`fit`.
         classes, taxa, rank_column, text_type, templates
@@ -763,6 +820,10 @@ class Learns(Opened):
             How many images a class.
         draws : int
             How often so many are drawn.
+        over : str, optional
+            Column that says when images were taken, for accuracy over time.
+        window : str, optional
+            Length of a window of time.
         name : str, optional
             Under which the store keeps it.
         tell : callable, optional
@@ -792,8 +853,10 @@ class Learns(Opened):
         found = evaluate(
             task, asked, name=name or task.target.name, mask=mask, positive=positive,
             n_resamples=n_resamples, efficiency=_plan(shots, draws) if label_efficiency else None,
-            report=tell or (lambda _: None),
+            over=over, window=window, report=tell or (lambda _: None),
         )  # fmt: skip
+        held = self._find_held(found.predictions["row"].unique(), against)
+        found.provenance["options"]["against"] = held
         write_evaluation(self._view.store, found)
         said = (*self._notes, *describe_evaluation(found))
         return Evaluation(**read_fields(found), store=self._view.store).say(said)
@@ -911,6 +974,13 @@ class Learns(Opened):
         seconds_s = time.monotonic() - began
         notes.append(f"calibrated by {describe_calibration(found)}, {seconds_s:.1f} s")
         return Probe(name, fitted, self, found).say(notes)
+
+    def _find_held(self, rows: Rows, against: Strings) -> list[dict[str, Any]]:
+        from bioprobe.splits.split import find_held
+        from bioprobe.store import EmbeddingStore
+
+        others = [EmbeddingStore.open(one) for one in list_given(against)]
+        return [find_held(self._view.store, rows, one) for one in others]
 
     def _count(self, name: str) -> PartCounts:
         from bioprobe.splits import read_split

@@ -114,11 +114,75 @@ def describe_split(counted: PartCounts) -> list[str | Note]:
         said.append(
             f"{split.n_later:,} images came later and are in no part: split again to place them"
         )
+    said += _describe_times(about)
     unknown = about.get("unknown_values", {})
     if unknown:
-        listed = ", ".join(f"{value} ({n})" for value, n in unknown.items())
-        said.append(f"values of {about['column']} that are no part: {listed}")
+        listed = ", ".join(f"{value} ({n})" for value, n in list(unknown.items())[:_SHOWN_CLASSES])
+        more = f" and {len(unknown) - _SHOWN_CLASSES} more" if len(unknown) > _SHOWN_CLASSES else ""
+        said.append(Note(f"WARNING: {sum(unknown.values()):,} images are in no part: values of "
+                         f"{about['column']} that are none: {listed}{more}; say --parts "
+                         "train=VALUE,test=VALUE", WARNING))  # fmt: skip
+    said += _describe_lacks(counted)
+    said += _describe_held(about)
     return [*said, *describe_small(about), *describe_leaks(about)]
+
+
+def _describe_held(about: Mapping[str, Any]) -> list[str | Note]:
+    """Say which images judge and are in another store, of what an encoder or a probe learnt."""
+    said: list[str | Note] = []
+    for held in about.get("against", ()):
+        unhashed = f"; {held['n_unhashed']:,} have no hash" if held["n_unhashed"] else ""
+        count = f"of the {held['n_images']:,} images that judge"
+        if held["n_held"]:
+            files = ", ".join(held["files"]) + (" …" if held["n_held"] > len(held["files"]) else "")
+            text = f"WARNING: {held['n_held']:,} {count} are in {held['store']} too, by SHA-256: "
+            said.append(Note(f"{text}{files}; what learnt from it knows them{unhashed}", WARNING))
+        else:
+            said.append(f"none {count} is in {held['store']}, by SHA-256{unhashed}")
+    return said
+
+
+def _describe_lacks(counted: PartCounts) -> list[str | Note]:
+    """Say which parts have no image, and which classes judge that nothing teaches."""
+    about, said = counted.split.provenance, list[str | Note]()
+    asked = about.get("fractions", [1, 1, 1])
+    for (part, n), share in zip(counted.totals.items(), asked, strict=True):
+        if not n and share:
+            text = f"no image is in {part}"
+            if part == "validation":
+                said.append(f"{text}: settings are chosen on folds of train")
+            else:
+                said.append(Note(f"WARNING: {text}", WARNING))
+    train, _, test = counted.counts.T
+    alone = (train == 0) & (test > 0)
+    unlearnt = [name for name, is_alone in zip(counted.names, alone, strict=True) if is_alone]
+    if unlearnt:
+        shown = ", ".join(unlearnt[:_SHOWN_CLASSES])
+        shown += " …" if len(unlearnt) > _SHOWN_CLASSES else ""
+        n_images = int(test[train == 0].sum())
+        text = f"WARNING: {len(unlearnt)} classes are in test and not in train; what learns has "
+        said.append(Note(f"{text}their {n_images:,} images wrong: {shown}", WARNING))
+    return said
+
+
+def _describe_times(about: Mapping[str, Any]) -> list[str | Note]:
+    """Say what a split by time leaves out, and what comes late in it."""
+    if about["method"] != "chronological":
+        return []
+    by = f", each value of {about['by']} by itself" if about["by"] else ""
+    said: list[str | Note] = [f"by the dates of {about['column']}{by}: train before test"]
+    if about["n_undated"]:
+        unread = about["unread_dates"]
+        listed = ", ".join(f"{value} ({n})" for value, n in list(unread.items())[:_SHOWN_CLASSES])
+        why = f"; {sum(unread.values()):,} say what is no date: {listed}" if unread else ""
+        said.append(Note(f"WARNING: {about['n_undated']:,} images without a date are in no part"
+                         f"{why}", WARNING))  # fmt: skip
+    if about["n_in_gap"]:
+        said.append(f"{about['n_in_gap']:,} images in the gap of {about['gap']} are in no part")
+    if about["n_late"]:
+        said.append(Note(f"WARNING: {about['n_late']:,} images were taken when a later part had "
+                         "begun, and stay with an earlier one of a group", WARNING))  # fmt: skip
+    return said
 
 
 def describe_small(about: Mapping[str, Any]) -> list[str]:
@@ -177,6 +241,10 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
         f"{about['n_resamples']:,} resamples"
     ]
     said += [
+        Note(f"WARNING: {method} is passed over: {reason}", WARNING)
+        for method, reason in found.skipped.items()
+    ]
+    said += [
         f"{result.method}: {result.n_unknown:,} images are of a class that it does not "
         "know, and count as wrong"
         for result in found.results
@@ -190,10 +258,14 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
         )
         for leak in about["leakage"]
     ]
+    said += _describe_held(about)
     said.append(f"best: {best.method}, accuracy {best.metrics['accuracy']}")
     for method, one in found.compare_with_best().items():
         sign = "is not told apart from it" if one.p_adjusted > 0.05 else "is worse"
         said.append(f"  {method} {sign}: p {one.p_adjusted:.3g} ({one.test}, Holm)")
+    said += found.describe_windows()
+    if about.get("n_undated"):
+        said.append(f"{about['n_undated']:,} judged images without a date are in no window of time")
     said += found.describe_positive()
     surest = found.best_calibrated
     if surest is not None:

@@ -128,7 +128,7 @@ def _test_against_best(found: Sequence[Compared]) -> tuple[Compared, ...]:
 
 
 def _recommend(compared: Sequence[Compared]) -> Sequence[str]:
-    from bioprobe.evaluation.paired import SIGNIFICANCE_LEVEL
+    from bioprobe.intervals import SIGNIFICANCE_LEVEL
 
     best = compared[0]
     said = [

@@ -140,6 +140,24 @@ class ImageTable:
         """Return the place of a row's image, from which its bytes can be read."""
         return ImageLocation(str(self.frame["root"].iloc[row]), str(self.frame["path"].iloc[row]))
 
+    def order(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the positions that sort rows by what they are: bytes, then path, then root.
+
+        What is drawn in this order does not depend on the order of the rows in the store.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n,)
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+            ``rows[images.order(rows)]`` is sorted; rows that do not differ stay as they come.
+        """
+        keys = ["sha256", "path", "root"]
+        frame = self.frame[keys].iloc[rows].reset_index(drop=True).astype(str)
+        return frame.sort_values(keys, kind="stable").index.to_numpy(dtype=np.int64)
+
     def labels(self, level: str) -> npt.NDArray[np.object_]:
         """Return the label of every row at a rank, or its value in any column, as text.
 

@@ -354,12 +354,15 @@ class Duplicates(Result):
     def kept(self) -> npt.NDArray[np.bool_]:
         """Whether each image is the one kept of its group, shape (n_images,).
 
-        It is the one with most pixels; of these, with most bytes; of these, the first.
+        It is the one with most pixels; of these, with most bytes; of these, the first by SHA-256
+        and path, wherever it stands in the store.
         """
         frame = self.images.frame.iloc[self.rows]
         width_px = frame["width_px"].to_numpy(dtype=np.int64)
         n_pixels = width_px * frame["height_px"].to_numpy(dtype=np.int64)
-        order = np.lexsort((-frame["n_bytes"].to_numpy(dtype=np.int64), -n_pixels, self.groups))
+        places = np.argsort(self.images.order(self.rows))
+        n_bytes = frame["n_bytes"].to_numpy(dtype=np.int64)
+        order = np.lexsort((places, -n_bytes, -n_pixels, self.groups))
         _, best = np.unique(self.groups[order], return_index=True)
         kept = np.zeros(len(self.rows), dtype=bool)
         kept[order[best]] = True

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from bioprobe.errors import PromptError, SelectionError
 from bioprobe.files import prompts_dir
 from bioprobe.images import ImageTable
+from bioprobe.intervals import SIGNIFICANCE_LEVEL, adjust_by_holm
 from bioprobe.prompts import TextType, embed_means
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
@@ -358,8 +359,6 @@ def _log_mean_exp(logits: npt.NDArray[Any]) -> Doubles:
 
 _YES, _NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 _MIN_OF_EACH = 4
-_MIN_IN_CLASS = 5
-_TIMES_OVERALL = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -431,16 +430,21 @@ class NoiseFilter(Result):
     def count_drops(self, level: str) -> pd.DataFrame:
         """Return the drop rate of each class at a rank or of a column, the highest first.
 
-        ``suspicious`` marks classes of five images or more that lose more than three times the
-        overall share: there the filter may drop the class itself.
+        ``suspicious`` marks classes that lose more than the overall share by more than chance (the
+        binomial tail, adjusted by Holm over the classes): there the filter may drop the class
+        itself.
         """
         import pandas as pd
+        from scipy.stats import binom
 
         frame = pd.DataFrame({"class": self.images.labels(level)[self.rows], "drop": ~self.kept})
-        table = frame.groupby("class")["drop"].agg(n_images="size", dropped_fraction="mean")
-        limit = _TIMES_OVERALL * frame["drop"].mean()
-        is_over = (table["dropped_fraction"] > limit) & (table["n_images"] >= _MIN_IN_CLASS)
-        table = table.assign(suspicious=is_over & (table.index != ""))
+        by_class = frame.groupby("class")["drop"]
+        table = by_class.agg(n_images="size", dropped_fraction="mean")
+        tails = binom.sf(by_class.sum() - 1, table["n_images"], frame["drop"].mean())
+        # Images without a label are no class.
+        tails[table.index == ""] = np.nan
+        adjusted = np.array(adjust_by_holm(tails.tolist()), dtype=np.float64)
+        table = table.assign(suspicious=adjusted < SIGNIFICANCE_LEVEL)
         return pd.DataFrame(table.sort_values("dropped_fraction", ascending=False).reset_index())
 
     def write(self, store: EmbeddingStore) -> None:
@@ -505,7 +509,9 @@ def filter_noise(
     truth = _read_labels(store.images, labels, prompts.name)[rows] if labels else None
     method, quality, chosen = "text", None, 0.0
     if truth is not None:
-        known = np.flatnonzero(~np.isnan(truth))
+        # Folds are drawn by position: the order of rows in the store must say nothing.
+        order = store.images.order(rows)
+        known = order[~np.isnan(truth[order])]
         wanted = truth[known] == 1
         _check_labels(wanted, str(labels))
         linear = len(known) >= MIN_LABELS_FOR_LINEAR

@@ -186,6 +186,25 @@ def plot_label_efficiency(curves: Sequence[Curve]) -> str:
     return _finish(figure)
 
 
+def plot_over_time(curves: Sequence[Curve]) -> str:
+    """Plot accuracy over time.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        ``x`` days since 1970-01-01, ``low`` and ``high`` the interval.
+    """
+    figure, axes = _begin(6.4, 3.2)
+    for curve, colour in zip(curves, COLOURS, strict=False):
+        _draw_curve(axes, curve, colour)
+    axes.xaxis_date()
+    axes.tick_params(axis="x", labelrotation=30)
+    axes.set(ylabel="accuracy", ylim=(0, 1.02))
+    axes.grid()
+    axes.legend(loc="best", frameon=False)
+    return _finish(figure)
+
+
 def plot_roc(curves: Sequence[Curve], answers: Sequence[tuple[float, float]], *, label: str) -> str:
     """Plot the recall of a class against the false positive rate, over all thresholds.
 

@@ -12,11 +12,11 @@ from bioprobe.calibration.calibrators import measure_reliability
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.keeping import EVALUATIONS_NAME, list_evaluations
 from bioprobe.evaluation.metrics import AT_THRESHOLD, BINARY_METRICS, COUNTED_METRICS
-from bioprobe.evaluation.paired import SIGNIFICANCE_LEVEL, Comparison
+from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.positive import Positive, ThresholdCurve, trace_thresholds
 from bioprobe.evaluation.result import METRIC_NAMES, Evaluation, MethodResult
 from bioprobe.files import write_text
-from bioprobe.intervals import Interval
+from bioprobe.intervals import SIGNIFICANCE_LEVEL, Interval
 from bioprobe.page.html import render_page
 from bioprobe.provenance import Provenance
 from bioprobe.report.data import describe_data, describe_split, find_next_steps, find_split
@@ -25,6 +25,7 @@ from bioprobe.report.plots import (
     Curve,
     plot_intervals,
     plot_label_efficiency,
+    plot_over_time,
     plot_precision_recall,
     plot_reliability,
     plot_risk_coverage,
@@ -117,6 +118,8 @@ _COLUMNS = (
     ("ece", "ECE as it comes"),
     ("ece_calibrated", "ECE calibrated"),
     ("mistake_severity", "mistake severity"),
+    ("hierarchical_consistent_accuracy", "HCA"),
+    ("top_down_consistency", "top-down consistency"),
 )
 
 
@@ -341,6 +344,30 @@ def plot_efficiency(evaluation: Evaluation) -> str | None:
     return plot_label_efficiency(curves)
 
 
+def describe_windows(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Plot accuracy over time, with what is said of it; None where it was not measured."""
+    import pandas as pd
+
+    frame = evaluation.over_time
+    if not len(frame):
+        return None
+    days = (frame["start"] - pd.Timestamp(0)) / pd.Timedelta(days=1)
+    curves = [
+        Curve(str(method), *(of[name].to_numpy(dtype=np.float64) for name in _OVER_TIME))
+        for method, of in frame.assign(day=days).groupby("method", sort=False)
+    ]
+    options = evaluation.provenance["options"]
+    return {
+        "plot": plot_over_time(curves),
+        "said": [note.text for note in evaluation.describe_windows()],
+        "window": options["window"],
+        "column": options["over"],
+    }
+
+
+_OVER_TIME = ("day", "accuracy", "low", "high")
+
+
 def _show(interval: Interval | None) -> dict[str, str]:
     if interval is None or not np.isfinite(interval.estimate):
         return {"value": "", "range": ""}
@@ -440,6 +467,7 @@ def describe_report(store: EmbeddingStore, evaluation: Evaluation) -> dict[str, 
         "n_unread": count_unread(galleries),
         "certainty": describe_certainty(evaluation),
         "efficiency": plot_efficiency(evaluation),
+        "over_time": describe_windows(evaluation),
         "next": find_next_steps(store, evaluation, split),
         "evaluated": evaluation.provenance,
         "reported": provenance.to_dict(),

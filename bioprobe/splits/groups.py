@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -229,6 +230,17 @@ def share_out(
             lag[part] -= 1
         quotas[row] = quota
     return quotas
+
+
+def number_groups(groups: npt.NDArray[Any] | None, n_images: int) -> npt.NDArray[np.int64]:
+    """Give numbers from 0 to groups; an image whose group is ``""`` is one of its own."""
+    if groups is None:
+        return np.arange(n_images)
+    names = np.asarray(groups).astype(str)
+    _, numbers = np.unique(names, return_inverse=True)
+    alone = names == ""
+    numbers[alone] = len(names) + np.arange(int(alone.sum()))
+    return np.asarray(np.unique(numbers, return_inverse=True)[1], dtype=np.int64)
 
 
 def count_groups(classes: Places, groups: Places) -> Places:

@@ -18,11 +18,13 @@ from bioprobe.splits.groups import (
     find_groups,
     find_wanted,
     join_groups,
+    number_groups,
     place_groups,
     read_column,
     share_out,
 )
 from bioprobe.splits.split import PARTS, Split, hash_split
+from bioprobe.splits.times import assign_by_time, read_span, read_times
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
@@ -88,17 +90,6 @@ def assign_folds(
     # The other classes of such a group go with it, for a group is not divided.
     folds[np.isin(numbers, numbers[n_groups[classes] == 1])] = -1
     return folds
-
-
-def number_groups(groups: npt.NDArray[Any] | None, n_images: int) -> npt.NDArray[np.int64]:
-    """Give numbers from 0 to groups; an image whose group is ``""`` is one of its own."""
-    if groups is None:
-        return np.arange(n_images)
-    names = np.asarray(groups).astype(str)
-    _, numbers = np.unique(names, return_inverse=True)
-    alone = names == ""
-    numbers[alone] = len(names) + np.arange(int(alone.sum()))
-    return np.asarray(np.unique(numbers, return_inverse=True)[1], dtype=np.int64)
 
 
 # A class that cannot be in every part is learnt first, then judged; choosing can wait.
@@ -329,12 +320,13 @@ def _find_leak(kind: str, parts: npt.NDArray[np.object_], groups: npt.NDArray[np
     )
 
 
-METHODS = ("stratified", "grouped", "species-disjoint", "imported", "kfold")
+METHODS = ("stratified", "grouped", "species-disjoint", "chronological", "imported", "kfold")
+_OF_COLUMN = ("imported", "chronological")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Labelled:
-    """The images that are to be split."""
+    """The images that are to be split, sorted by content."""
 
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[np.object_]
@@ -352,6 +344,8 @@ def make_split(
     group_columns: Sequence[str] = (),
     column: str | None = None,
     part_names: Mapping[str, str] | None = None,
+    by: str | None = None,
+    gap: str | None = None,
     n_folds: int = 5,
     seed: int = 0,
 ) -> Split:
@@ -371,15 +365,20 @@ def make_split(
         Of the split.
     method : str
         ``stratified``; ``grouped``, by ``group_columns``; ``species-disjoint``: whole species of
-        each class; ``imported`` from a ``column``; ``kfold``: all images train, in folds.
+        each class; ``imported`` from a ``column``; ``chronological`` by the dates of a ``column``;
+        ``kfold``: all images train, in folds.
     fractions : sequence of float
         Of train, validation and test.
     group_columns : sequence of str
         Images of equal values stay together.
     column : str, optional
-        Column that an imported split is read from.
+        Column that an imported split is read from, or that says when images were taken.
     part_names : mapping of str to str, optional
         From its values to parts; by default the usual names.
+    by : str, optional
+        Column of the sites of which each is divided by its own times.
+    gap : str, optional
+        Time between parts, such as ``7d``; what lies in it is in none.
     n_folds : int
         Folds of the training images, at least 2.
     seed : int
@@ -399,7 +398,7 @@ def make_split(
     store = view.store
     level = read_level(level, store.images)
     _check_method(method, level, group_columns, column)
-    if part_names is not None and column is None:
+    if part_names is not None and method != "imported":
         msg = f"--parts name the values of a --column, for --method imported; got {method}"
         raise SelectionError(msg)
     images = _find_labelled(view, level, group_columns)
@@ -410,7 +409,10 @@ def make_split(
     said: dict[str, Any] = {"method": method, "rank": level, "seed": seed}
     said |= {"n_folds": n_folds, "group_columns": list(group_columns)}
     small: tuple[SmallClass, ...] = ()
-    if column is not None:
+    if method == "chronological":
+        found, told = _divide_by_time(store, images, str(column), fractions, by, gap)
+        said |= told
+    elif column is not None:
         found, unknown = import_parts(read_column(store, column)[images.rows], part_names)
         said |= {"column": column, "unknown_values": unknown}
     else:
@@ -454,16 +456,44 @@ def _check_method(
     if method == "grouped" and not group_columns:
         msg = "a grouped split needs to know what makes a group: --group COLUMN"
         raise SelectionError(msg)
-    if (method == "imported") != (column is not None):
-        msg = f"--column COLUMN goes with --method imported, and only with it; got {method}"
+    if (method in _OF_COLUMN) != (column is not None):
+        kinds = " or ".join(_OF_COLUMN)
+        msg = f"--column COLUMN goes with --method {kinds}, and only with it; got {method}"
         raise SelectionError(msg)
     if method == "species-disjoint" and level == Rank.SPECIES:
         msg = "species are kept apart below a rank: say --level family, or another above species"
         raise SelectionError(msg)
 
 
+def _divide_by_time(
+    store: EmbeddingStore, images: _Labelled, column: str, fractions: Sequence[float],
+    by: str | None, gap: str | None,
+) -> tuple[npt.NDArray[np.object_], dict[str, Any]]:  # fmt: skip
+    times, unread = read_times(read_column(store, column), images.rows)
+    if np.isnat(times).all():
+        listed = ", ".join(f"{value!r} ({n})" for value, n in list(unread.items())[:10])
+        msg = (
+            f"the column {column!r} has no date among the labelled images; it says "
+            f"{listed or 'nothing'}. Dates are written as 2024-05-13 or 2024:05:13 12:30:01"
+        )
+        raise SelectionError(msg)
+    shares = check_fractions(fractions).tolist()
+    sites = read_column(store, by)[images.rows] if by is not None else None
+    made = assign_by_time(
+        times, shares, images.groups, sites, read_span(gap) if gap is not None else None
+    )
+    if not (made.parts == 0).any():
+        msg = f"no image is left to train on: {made.n_in_gap:,} are in the gap; say less than {gap}"
+        raise SelectionError(msg)
+    said = {"column": column, "by": by, "gap": gap, "fractions": shares, "unread_dates": unread}
+    said |= {name: getattr(made, name) for name in ("n_undated", "n_in_gap", "n_late")}
+    return np.array([*PARTS, ""], dtype=object)[made.parts], said
+
+
 def _find_labelled(view: View, level: str, group_columns: Sequence[str]) -> _Labelled:
-    rows, labels = view.rows, view.labels(level)
+    # Draws are by position: the order of rows in the store must say nothing.
+    order = view.images.order(view.rows)
+    rows, labels = view.rows[order], view.labels(level)[order]
     labelled = labels != ""
     if not labelled.any():
         msg = f"none of the {len(rows)} images has a label at {level}; say another --level"

@@ -60,6 +60,12 @@ class Split:
         """Number of folds; 0 where there are none."""
         return int(self.folds.max(initial=-1)) + 1
 
+    @property
+    def judging(self) -> Rows:
+        """Rows that judge: the part test, or, where it is empty, what is held out in folds."""
+        in_test = self.parts == "test"
+        return np.flatnonzero(in_test if in_test.any() else self.folds >= 0)
+
     def rows(self, part: str) -> npt.NDArray[np.int64]:
         """Return the current rows of a part, ascending.
 
@@ -170,6 +176,40 @@ def read_part(store: EmbeddingStore, text: str) -> Rows:
         msg = f"no image is in the part {part} of the split {name!r}; choose another part"
         raise SelectionError(msg)
     return rows
+
+
+_NAMED_FILES = 5
+
+
+def find_held(store: EmbeddingStore, rows: Rows, other: EmbeddingStore) -> dict[str, Any]:
+    """Count the images that another store holds too, such as that which an encoder learnt from.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Of the rows.
+    rows : ndarray of int64, shape (n_images,)
+        Images that judge.
+    other : EmbeddingStore
+        What it has retired counts too: it may have been learnt from before.
+
+    Returns
+    -------
+    dict
+        JSON-ready: ``store``, the folder of the other; ``n_images`` asked; ``n_held``, those of
+        which the other has the same bytes, by SHA-256; ``n_unhashed``, those without a hash, of
+        which nothing is known; ``files``, the names of the first few that are held.
+    """
+    frame = store.images.frame[["path", "sha256"]].iloc[rows]
+    hashes = frame["sha256"].astype(str)
+    held = hashes.isin(set(other.images.frame["sha256"].astype(str)) - {""})
+    return {
+        "store": str(other.folder),
+        "n_images": len(rows),
+        "n_held": int(held.sum()),
+        "n_unhashed": int((hashes == "").sum()),
+        "files": [str(path) for path in frame["path"][held].iloc[:_NAMED_FILES]],
+    }
 
 
 def list_splits(store: EmbeddingStore) -> list[str]:

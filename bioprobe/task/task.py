@@ -154,8 +154,11 @@ class Task:
             folds = self.split.folds[labelled.rows]
             if len(np.unique(folds[folds >= 0])) > 1:
                 return folds
-        groups = self.split.groups[labelled.rows] if self.split is not None else None
-        return assign_folds(labelled.positions, N_FOLDS, self.seed, groups)
+        order = self.store.images.order(labelled.rows)
+        groups = self.split.groups[labelled.rows[order]] if self.split is not None else None
+        folds = np.empty(len(labelled), dtype=np.int64)
+        folds[order] = assign_folds(labelled.names[order], N_FOLDS, self.seed, groups)
+        return folds
 
     def inner(self, *, lineages: bool = False, untaught: bool = False) -> Inner:
         """Return how rows are held out to choose and to calibrate: the one place that says it.

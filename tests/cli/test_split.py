@@ -118,3 +118,66 @@ def test_images_that_come_later_are_told_of(drawn: Path, capsys: Capture) -> Non
 )
 def test_what_cannot_be_read_is_misuse(arguments: tuple[str, ...]) -> None:
     assert run(["split", *arguments]) == 2
+
+
+def test_a_split_by_time_is_made_at_each_site(drawn: Path, capsys: Capture) -> None:
+    table = pd.read_csv(drawn / "photos" / "pictures.csv").iloc[:20]
+    column = table.columns[0]
+    table[column] = [str(drawn / "photos" / name) for name in table[column]]
+    table["taken_at"] = [f"2024:03:{1 + n // 2:02d} 08:00:00" for n in range(18)] + ["soon", ""]
+    table["site"] = [f"s{n % 2}" for n in range(20)]
+    table.to_csv("dated.csv", index=False)
+    assert run(["embed", "dated.csv", "--store", "dated", "--quiet", "--model", "sketch"]) == 0
+    asked = ["split", "--store", "dated", "--method", "chronological", "--column", "taken_at"]
+    assert run([*asked, "--by", "site", "--fractions", "0.7,0,0.3", "--gap", "1d"]) == 0
+    said = capsys.readouterr().err
+    assert "by the dates of taken_at, each value of site by itself: train before test" in said
+    assert "WARNING: 2 images without a date are in no part; 1 say what is no date: soon" in said
+    assert run([*asked, "--gap", "soon"]) == 2
+    opened = EmbeddingStore.open("dated")
+    split, taken = read_split(opened), opened.images.frame["taken_at"].astype(str)
+    train, test = (split.rows(part) for part in ("train", "test"))
+    assert len(train)
+    assert taken.iloc[train].max() < taken.iloc[test].min()
+
+
+def test_what_a_split_lacks_is_said(store: Path, capsys: Capture) -> None:
+    asked = ["split", "--level", "family", "--method", "imported", "--column", "family"]
+    assert run([*asked, "--parts", "train=Felidae,test=Canidae"]) == 0
+    said = capsys.readouterr().err
+    n_test = len(read_split(EmbeddingStore.open(store)).rows("test"))
+    assert "no image is in validation: settings are chosen on folds of train" in said
+    assert "WARNING: 1 classes are in test and not in train" in said
+    assert f"has their {n_test} images wrong: Canidae" in said
+    assert "images are in no part: values of family that are none: " in said
+    assert run([*asked, "--parts", "train=Felidae,validation=Canidae"]) == 0
+    assert "WARNING: no image is in test" in capsys.readouterr().err
+    assert run(["split", "--level", "family", "--method", "kfold"]) == 0
+    assert "no image is in" not in capsys.readouterr().err
+    assert run(["split", "--level", "family", "--fractions", "0.8,0,0.2"]) == 0
+    assert "no image is in" not in capsys.readouterr().err
+
+
+def test_images_that_judge_and_are_in_another_store_are_warned_of(
+    drawn: Path, store: Path, capsys: Capture
+) -> None:
+    shutil.copy(drawn / "photos" / "panthera-leo" / "000.jpg", "copy.jpg")
+    assert run(["embed", "copy.jpg", "--store", "other", "--quiet", "--model", "sketch"]) == 0
+    opened = EmbeddingStore.open(store)
+    frame = opened.images.frame
+    held = frame["sha256"] == EmbeddingStore.open("other").images.frame["sha256"].iloc[0]
+    assert held.sum() == 1
+    asked = ["split", "--level", "family", "--method", "kfold"]
+    assert run([*asked, "--against", "other", "--against", str(store)]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    n = int((read_split(opened).folds >= 0).sum())
+    path = frame["path"][held].iloc[0]
+    assert f"WARNING: 1 of the {n} images that judge are in other too, by SHA-256: {path};" in said
+    assert f"WARNING: {n} of the {n} images that judge are in {store}" in said
+    assert run(["split", "--show"]) == 0
+    assert "are in other too" in capsys.readouterr().err
+    assert run([*asked, "--where", f"path != '{path}'", "--against", "other"]) == 0
+    assert f"none of the {n - 1} images that judge is in other" in capsys.readouterr().err
+    quick = ["--methods", "centroid", "--n-resamples", "20", "--level", "family"]
+    assert run(["evaluate", *quick, "--against", str(store)]) == 0
+    assert f"WARNING: {n - 1} of the {n - 1} images that judge" in capsys.readouterr().err

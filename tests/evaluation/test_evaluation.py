@@ -4,13 +4,14 @@ import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from bioprobe.errors import ModelUnavailableError, ProbeError, StoreError
+from bioprobe.errors import ModelUnavailableError, ProbeError, SelectionError, StoreError
 from bioprobe.evaluation import (
     Evaluation,
     evaluate,
@@ -23,6 +24,7 @@ from bioprobe.evaluation.keeping import to_clip_benchmark, write_results
 from bioprobe.evaluation.metrics import (
     CALIBRATED,
     METRICS,
+    find_consistent,
     measure_rows,
     score_flat,
     score_tree,
@@ -52,11 +54,15 @@ def test_the_figures_are_those_of_the_answers(
     rows = split.rows("test")
     predictions = probe.ask(View.of(families).take(rows), k=5)
     flat = score_flat(predictions.truth_classes, predictions.to_dense())
-    leaves = np.array([taxon.lineage[:5] for taxon in predictions.classes], dtype=object)
-    best = predictions.top_classes[:, 0]
-    tree = score_tree(measure_rows(predictions.truth_classes, best, LabelTree.from_leaves(leaves)))
+    # Kingdom, order and family: the images have no label at the ranks between.
+    leaves = [[taxon.lineage[rank] for rank in (0, 3, 4)] for taxon in predictions.classes]
+    tree = LabelTree.from_leaves(np.array(leaves, dtype=object))
+    of_tree = dataclasses.replace(
+        measure_rows(predictions.truth_classes, predictions.top_classes[:, 0], tree),
+        is_consistent=find_consistent(predictions.to_dense(), tree),
+    )
     metrics = found.find("centroid").metrics
-    expected = {name: float(values[0]) for name, values in {**flat, **tree}.items()}
+    expected = {name: float(values[0]) for name, values in {**flat, **score_tree(of_tree)}.items()}
     assert {name: metrics[name].estimate for name in METRICS} == pytest.approx(
         {name: expected[name] for name in METRICS}, abs=1e-6, nan_ok=True
     )
@@ -334,3 +340,92 @@ def test_images_without_a_label_are_not_counted_as_training(
 ) -> None:
     found = evaluate(Task.of(families, Rank.FAMILY, split=split), ["knn"], n_resamples=5)
     assert found.provenance["options"]["n_training"] == found.results[0].n_training[0]
+
+
+def test_the_order_of_the_rows_changes_no_fold_draw_or_interval(
+    families: EmbeddingStore,
+    make_store: Callable[..., EmbeddingStore],
+    make_encoder: Callable[..., object],
+    make_parts: Callable[..., Split],
+) -> None:
+    def ask(store: EmbeddingStore) -> tuple[dict[str, int], list[object]]:
+        parts = store.images.frame["part"].to_numpy(dtype=object)
+        task = Task.of(store, Rank.FAMILY, split=make_parts(parts))
+        folds = task.fold(task.labelled)
+        paths = store.images.frame["path"].to_numpy()[task.labelled.rows]
+        found = evaluate(task, ["centroid"], n_resamples=50, efficiency=EfficiencyPlan((1,), 3))
+        metrics = found.find("centroid").metrics
+        ends = [str(metrics[name]) for name in ("accuracy", "macro_f1", "auroc")]
+        drawn = [point.accuracies for point in found.efficiency]
+        return dict(zip(paths, folds.tolist(), strict=True)), [ends, drawn]
+
+    order = np.random.default_rng(1).permutation(len(families))
+    turned = make_store(make_encoder(), "turned").append(
+        families.images.frame.iloc[order].reset_index(drop=True), families.read_vectors(order)
+    )
+    assert ask(turned) == ask(families)
+
+
+def test_one_class_is_refused_before_anything_is_asked(
+    families: EmbeddingStore, split: Split
+) -> None:
+    said: list[str] = []
+    view = View.of(families, "family == 'Felidae'")
+    parts = np.where(np.isin(np.arange(len(families)), view.rows), split.parts, "")
+    alone = dataclasses.replace(split, parts=parts)
+    with pytest.raises(ProbeError, match="every labelled image is Felidae at family, and accuracy"):
+        evaluate(Task.of(view, Rank.FAMILY, split=alone), KNN, report=said.append)
+    assert not said
+
+
+def test_methods_that_learn_from_one_class_are_passed_over_before_the_first_is_asked(
+    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]
+) -> None:
+    family = families.images.labels(Rank.FAMILY)
+    parts = np.where((split.parts == "train") & (family != "Felidae"), "", split.parts)
+    taught_one = dataclasses.replace(split, parts=parts.astype(object))
+    manifest = dataclasses.replace(families.manifest, has_text_tower=True)
+    store = EmbeddingStore(families.folder, manifest)
+    texts = Texts(make_encoder().encode_text, 20.0)
+    said: list[str] = []
+    asked = ["zeroshot", "knn"]
+    with pytest.raises(ProbeError, match="it can answer Felidae alone"):
+        evaluate(Task.of(store, Rank.FAMILY, split=taught_one, texts=texts), asked)
+    listed = store.images.taxa.at(Rank.FAMILY)
+    wider = dataclasses.replace(texts, others=listed)
+    task = Task.of(store, Rank.FAMILY, split=taught_one, texts=wider)
+    found = evaluate(task, asked, n_resamples=20, report=said.append)
+    assert [one.method for one in found.results] == ["zeroshot"]
+    assert "have labels of 1 at family" in found.skipped["knn"]
+    assert [one.split(" ")[0] for one in said] == ["knn", "zeroshot:"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ProbeError("no"), MemoryError("no"), RuntimeError("CUDA out of memory"), SelectionError("no")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_fails_in_the_middle_leaves_the_others(
+    families: EmbeddingStore, split: Split, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bioprobe.probes.knn.KnnProbe.fit", fail)
+    found = evaluate(
+        Task.of(families, Rank.FAMILY, split=split), ["knn", "centroid"], n_resamples=20
+    )
+    assert [one.method for one in found.results] == ["centroid"]
+    assert found.skipped == {"knn": str(error)}
+
+
+def test_a_fault_of_a_method_is_no_reason_to_pass_it_over(
+    families: EmbeddingStore, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        msg = "shapes do not fit"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr("bioprobe.probes.knn.KnnProbe.fit", fail)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        evaluate(Task.of(families, Rank.FAMILY, split=split), ["knn"], n_resamples=20)

@@ -8,13 +8,12 @@ import pytest
 from scipy import stats
 
 from bioprobe.evaluation.paired import (
-    adjust_by_holm,
     compare_pairs,
     count_disagreements,
     find_p_value,
     measure_mcnemar,
 )
-from bioprobe.intervals import Draws
+from bioprobe.intervals import Draws, adjust_by_holm
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (3, 9), (12, 12), (40, 20), (0, 8)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import hiclass.metrics
@@ -11,12 +12,19 @@ import pytest
 
 from bioprobe.errors import SelectionError
 from bioprobe.evaluation.metrics import (
+    CONSISTENCY,
     TREE_METRICS,
+    build_tree,
+    find_best,
+    find_consistent,
     measure_rows,
     score_tree,
     weigh_nodes,
 )
+from bioprobe.evaluation.mistakes import count_confusion, find_confused_pairs
 from bioprobe.probes.label_tree import LabelTree
+from bioprobe.task.target import Classes
+from bioprobe.taxonomy import Rank, Taxon
 
 # node numbers:
 #
@@ -98,7 +106,7 @@ def test_information_is_the_bits_of_the_classes_that_are_ruled_out() -> None:
 def test_scores_are_means_over_images_and_over_mistakes() -> None:
     truth, answers = rows(LION, LION, LION, LION, LION), rows(LION, LYNX, RICE, CATS, ROOT)
     scores = score_tree(measure_rows(truth, answers, TREE, "depth"))
-    assert tuple(scores) == TREE_METRICS
+    assert tuple(scores) == tuple(name for name in TREE_METRICS if name not in CONSISTENCY)
     assert {name: float(score[0]) for name, score in scores.items()} == pytest.approx(
         {
             "hierarchical_precision": (1 + 2 / 3 + 0 + 1 + 1) / 5,
@@ -119,7 +127,7 @@ def test_weights_are_rows_drawn_again() -> None:
     together = score_tree(measure_rows(truth, answers, TREE), weights)
     for place, draw in enumerate(drawn):
         alone = score_tree(measure_rows(truth[draw], answers[draw], TREE))
-        for name in TREE_METRICS:
+        for name in together:
             assert together[name][place] == pytest.approx(alone[name][0])
 
 
@@ -196,3 +204,44 @@ PROBABILITIES = np.array(
 def test_an_unknown_value_of_nodes_is_refused() -> None:
     with pytest.raises(SelectionError, match="depth or information, got 'height'"):
         measure_rows(rows(0), rows(0), TREE, "height")
+
+
+def test_consistency_is_that_of_the_best_taxon_at_each_rank_with_the_best_class() -> None:
+    probabilities = np.array(
+        [
+            [0.6, 0.1, 0.1, 0.1, 0.1],  # lion, cats, animals
+            [0.4, 0.0, 0.3, 0.2, 0.1],  # lion, cats, animals
+            [0.2, 0.2, 0.3, 0.2, 0.1],  # wolf, but cats
+            [0.2, 0.1, 0.1, 0.3, 0.3],  # rice, grasses, plants
+            [0.3, 0.2, 0.0, 0.4, 0.1],  # rice, but cats or grasses are equal
+        ]
+    )
+    assert find_consistent(probabilities, TREE).tolist() == [True, True, False, True, True]
+    truth = np.array([LION, LION, WOLF, WHEAT, RICE])
+    rows = measure_rows(truth, find_best(probabilities), TREE)
+    rows = dataclasses.replace(rows, is_consistent=find_consistent(probabilities, TREE))
+    found = score_tree(rows)
+    assert found["top_down_consistency"].tolist() == [0.8]
+    assert found["hierarchical_consistent_accuracy"].tolist() == [0.6]
+    # Right at the class alone is not enough: 4 of 5 are.
+    assert found["right_or_above"].tolist() == [0.8]
+
+
+def test_a_rank_at_which_the_best_class_has_no_name_says_nothing() -> None:
+    holes = LabelTree.from_leaves(np.array([["", "x"], ["A", "y"], ["A", "z"]], dtype=object))
+    assert find_consistent(np.array([[0.4, 0.3, 0.3]]), holes).tolist() == [True]
+
+
+def test_ranks_without_a_name_make_no_mistake_more_severe() -> None:
+    named = (("Felidae", "A b"), ("Felidae", "A c"), ("Canidae", "D e"))
+    taxa = [Taxon.from_names({"family": family, "species": name}) for family, name in named]
+    # A scientific name fills the genus; these data have none.
+    bare = (dataclasses.replace(one, lineage=(*one.lineage[:5], "", one.name)) for one in taxa)
+    classes = Classes.of(bare, Rank.SPECIES)
+    tree = build_tree(classes)
+    assert tree is not None
+    assert tree.n_ranks == 2
+    heights = measure_rows(np.array([0, 0]), np.array([1, 2]), tree).heights
+    assert heights.tolist() == [1, 2]
+    pairs = find_confused_pairs(count_confusion(np.array([0, 0]), np.array([1, 2]), classes))
+    assert [pair.height for pair in pairs] == [1, 2]

@@ -159,3 +159,24 @@ def test_the_hash_tells_where_brightness_rises() -> None:
 
 def test_a_file_that_is_gone_has_no_hash(tmp_path: Path) -> None:
     assert read_hash(ImageLocation(str(tmp_path), "none.jpg")) is None
+
+
+def test_the_order_of_the_rows_does_not_change_which_copy_is_kept(
+    make_store: MakeStore, encoder: Encoder
+) -> None:
+    random = np.random.default_rng(0)
+    n = 40
+    paths, degrees = [f"{i:02d}.jpg" for i in range(n)], np.arange(n) // 4 * 30.0
+    hashes = [f"{random.integers(2**60):x}" if i % 4 else f"same{i // 8}" for i in range(n)]
+    kept = set()
+    for number in range(4):
+        order = random.permutation(n)
+        store = make_store(encoder, f"store{number}")
+        vectors = np.zeros((n, store.manifest.dim))
+        vectors[:, 0], vectors[:, 1] = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        frame = pd.DataFrame({"root": "/p", "path": paths, "sha256": hashes})
+        store = store.append(frame.iloc[order].reset_index(drop=True), vectors[order])
+        found = find_duplicates(store, threshold=0.99)
+        kept.add(tuple(sorted(store.images.frame["path"][found.rows[found.kept]])))
+    assert len(kept) == 1
+    assert len(next(iter(kept))) < n // 4 + 1

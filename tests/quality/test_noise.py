@@ -113,6 +113,19 @@ def test_a_class_that_loses_too_much_is_marked(make: Callable[..., EmbeddingStor
     assert rates["suspicious"].to_dict() == {"Chelonia": True, "Canis": False}
 
 
+def test_a_class_that_loses_one_image_by_chance_is_not_marked(
+    make: Callable[..., EmbeddingStore],
+) -> None:
+    # One of 360 is dropped, of a class of 24: fifteen times the overall share, and no reason.
+    genus = [f"Genus {number // 24}" for number in range(360)]
+    store = make([0] * 359 + [1], genus=genus)
+    found = filter_noise(
+        store, PROMPTS, lambda texts: _encode([t if t in AXES else "z" for t in texts])
+    )
+    assert not found.kept.all()
+    assert not found.count_drops(Rank.GENUS)["suspicious"].any()
+
+
 @pytest.mark.parametrize(("recall", "threshold"), [(None, 2.5), (1.0, 2.5), (0.5, 3.5), (0.0, 3.5)])
 def test_the_threshold_is_that_of_a_hand_count(recall: float | None, threshold: float) -> None:
     scores, wanted = np.array([1.0, 2.0, 3.0, 4.0]), np.array([False, False, True, True])

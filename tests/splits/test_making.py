@@ -195,3 +195,30 @@ def test_rare_species_are_split_as_the_published_split_is(rare_species: pd.DataF
     counts = pd.Series(parts).value_counts()
     assert abs(counts["test"] - 1199) <= 2
     assert abs(counts["validation"] - 1198) <= 2
+
+
+@pytest.mark.parametrize("method", ["stratified", "grouped", "species-disjoint", "kfold"])
+def test_the_order_of_the_rows_does_not_change_a_split(
+    method: str, label_store: LabelStore
+) -> None:
+    random = np.random.default_rng(0)
+    n = 120
+    columns = {
+        "path": [f"{i:03d}.jpg" for i in range(n)],
+        # Some are copies, and some were imported without a hash.
+        "sha256": [f"{random.integers(2**60):x}" if i % 7 else "" for i in range(n - 9)]
+        + ["ab", "cd", "ef"] * 3,
+        "family": random.choice(["Felidae", "Canidae", "Ursidae"], n).tolist(),
+        "species": [f"Genus {random.integers(20)}" for _ in range(n)],
+        "burst": random.integers(40, size=n).astype(str).tolist(),
+    }
+    groups = ["burst"] if method == "grouped" else []
+    hashes = set()
+    for number in range(4):
+        order = random.permutation(n) if number else np.arange(n)
+        store = label_store(
+            f"{method}{number}", **{key: [of[i] for i in order] for key, of in columns.items()}
+        )
+        split = make_split(store, Rank.FAMILY, method=method, group_columns=groups, seed=3)
+        hashes.add(split.hash)
+    assert len(hashes) == 1
