@@ -90,6 +90,11 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
     probe.fit(inner.vectors[training], inner.y[training])
     if inner.method == "validation":
         held_out = _measure(probe, inner, held_out)
+    elif held_out.n_images:
+        held_out = dataclasses.replace(held_out, n_images=inner.n_held_out)
+    held_out = dataclasses.replace(
+        held_out, reason=inner.reason, n_never=inner.n_never, n_classes=len(inner.labelled.classes)
+    )
     taught = inner.labelled.take(training)
     provenance = task.view.describe(
         {
@@ -201,6 +206,10 @@ def measure_values(
 ) -> Sweep:
     """Measure a probe at many values of what is chosen, each on rows it did not learn from.
 
+    Classes of which no row is held out could be lost unseen by the strongest regularisation. So a
+    fit that learnt from their rows is asked of rows as far from these as held-out rows lie from
+    others of their class, and this counts when a value is chosen.
+
     Parameters
     ----------
     kind : str
@@ -213,7 +222,55 @@ def measure_values(
         From the strongest regularisation to the weakest.
     folds : ndarray of int64, shape (n_images,)
         Fold in which each row is held out, -1 for one that always trains.
+
+    References
+    ----------
+    Hariharan and Girshick 2017, *Low-shot Visual Recognition by Shrinking and Hallucinating
+    Features* (differences within one class carried over to another).
     """
+    found = _sweep(kind, settings, X, y, values, folds)
+    names = y[:, -1] if y.ndim == 2 else y
+    never = (folds < 0) & (names != "") & ~np.isin(names, names[folds >= 0])
+    if not never.any() or not (folds >= 0).any():
+        return found
+    taught = folds != folds[folds >= 0].min()
+    again = np.concatenate([np.full(int(taught.sum()), -1), np.zeros(int(never.sum()), np.int64)])
+    asked = np.concatenate([X[taught], _imagine(X, names, never, folds >= 0)])
+    of = np.concatenate([y[taught], y[never]])
+    remembered = _sweep(kind, settings, asked, of, values, again).accuracies[:, 0]
+    weight = float(never.sum() / (folds >= 0).sum())
+    return dataclasses.replace(found, remembered=remembered, weight=weight)
+
+
+def _imagine(
+    X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
+    names: npt.NDArray[Any],
+    never: Mask,
+    held_out: Mask,
+) -> npt.NDArray[np.float32]:
+    """Return rows moved by what parts a held-out row from the next one of its class."""
+    _, codes = np.unique(names.astype(str), return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    following = np.roll(order, -1)
+    starts = np.searchsorted(codes[order], codes[order])
+    ends = codes[following] != codes[order]
+    following[ends] = order[starts[ends]]
+    next_of = np.empty_like(order)
+    next_of[order] = following
+    drawn = np.random.default_rng(0).choice(np.flatnonzero(held_out), size=int(never.sum()))
+    moved = X[never] + X[drawn] - X[next_of[drawn]]
+    lengths = np.linalg.norm(moved, axis=1, keepdims=True)
+    return np.asarray(moved / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+
+
+def _sweep(
+    kind: str,
+    settings: Settings,
+    X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
+    y: npt.NDArray[Any],
+    values: npt.NDArray[np.float64],
+    folds: Places,
+) -> Sweep:
     described = find_probe(kind)
     sweep: Any = getattr(described, "sweep", None)
     accepted = inspect.signature(sweep).parameters if sweep is not None else {}
@@ -427,7 +484,7 @@ def _fit_without(
     fitted: FittedProbe, settings: dict[str, object], inner: Inner, out: Mask
 ) -> tuple[Scores, Places]:
     """Fit again without some rows, and return their logits and the classes that were learnt."""
-    training = inner.training & ~out
+    training = (inner.training | bool(inner.reason)) & ~out
     again = make_probe(fitted.kind, settings).fit(inner.vectors[training], inner.y[training])
     logits = again.decision_function(inner.vectors[out])
     learnt = fitted.classes.find(again.classes_)

@@ -88,7 +88,7 @@ class Decisions(Result):
         depth = int(self.depths[image])
         if depth < 0 or self.classes is not None:
             return None
-        return self.levels[depth].taxa[self.best[image, depth]]
+        return self.levels[depth].taxa[int(self.best[image, depth])]
 
     @property
     def names(self) -> tuple[str, ...]:
