@@ -271,6 +271,50 @@ def find_wilson(share: float, n: float, quantile: float) -> tuple[float, float]:
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
+def bound_share(n_wrong: float, n: float, chance: float = 0.95) -> float:
+    """Return the upper end of the exact one-sided interval of a share, 1 of no images.
+
+    Parameters
+    ----------
+    n_wrong, n : float
+        How many of how many; no whole numbers where images come in groups.
+    chance : float
+        With which the share is no higher, in (0, 1).
+
+    References
+    ----------
+    Clopper and Pearson 1934, *The use of confidence or fiducial limits illustrated in the case of
+    the binomial*; Korn and Graubard 1998, *Confidence intervals for proportions with small expected
+    number of positive counts estimated from survey data* (numbers that are not whole).
+
+    Examples
+    --------
+    >>> round(bound_share(0, 59), 4)
+    0.0495
+    """
+    if n_wrong >= n:
+        return 1.0
+    from scipy.stats import beta
+
+    return float(beta.isf(1 - chance, n_wrong + 1, n - n_wrong))
+
+
+def count_effective(groups: npt.NDArray[Any]) -> float:
+    r"""Return how many groups of one size tell as much as these, whose images are all alike.
+
+    References
+    ----------
+    Kish 1965, *Survey Sampling*: :math:`(\sum n)^2 / \sum n^2` of groups of n images.
+
+    Examples
+    --------
+    >>> count_effective(np.array([0, 0, 1, 1])), count_effective(np.array([0, 0, 0, 1]))
+    (2.0, 1.6)
+    """
+    sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
+
+
 # 97.5% quantile of the normal distribution, for intervals of 95%.
 _Z = 1.959963984540054
 

@@ -688,6 +688,8 @@ def _describe(
         "n_kept": int(test.kept.sum()) if test.kept is not None else len(test.rows),
         "n_training": len(test.training),
         "n_not_judged": int(in_test.sum()) - len(test.rows),
+        "n_never_judged": _count_never_judged(test),
+        "folds_because": _find_reason(test),
         "n_groups": test.resamples.n_clusters,
         "is_clustered": test.resamples.is_clustered,
         "rows_hash": hash_rows(task.store.images, test.rows),
@@ -698,3 +700,19 @@ def _describe(
         "n_undated": int(np.isnat(clock.times).sum()) if clock else 0,
     }
     return task.view.take(test.rows).describe(options)
+
+
+def _count_never_judged(test: _Test) -> int:
+    """Return how many classes teach in some fold and are held out in none."""
+    if len(test.rounds) < 2:
+        return 0
+    taught = test.classes.find_labels(test.task.store.images, test.training)
+    return len(np.setdiff1d(taught[taught >= 0], test.truth))
+
+
+def _find_reason(test: _Test) -> str:
+    """Say why folds are held out to choose although there is a validation part."""
+    try:
+        return test.rounds[0].inner().reason
+    except ProbeError:
+        return ""  # one class: what reads may be judged all the same

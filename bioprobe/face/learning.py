@@ -551,14 +551,15 @@ class Learns(Opened):
             float | str | None,
             Option(
                 "Answer at the deepest rank whose summed probability reaches this (0 to 1), or, "
-                "with auto, what gives --accuracy on held-out images; one row an image.",
+                "with auto, what promises --accuracy by the held-out images; one row an image. A "
+                "class of a column is answered, or none.",
                 shell=str,
             ),
         ] = None,
         accuracy: Annotated[
             float,
             Option(
-                "Share of answers that --abstain auto wants right.",
+                "Share of answers that --abstain auto promises to be right, with a chance of 95%.",
                 least=0,
                 most=1,
                 when=(With("abstain", ("auto",)),),

@@ -35,17 +35,31 @@ def describe_fit(probe: FittedProbe, seconds_s: float) -> list[str]:
     if chosen:
         tried = f"{len(held_out.values)} values tried"
         said.append(f"chosen by {held_out.method}: {chosen} = {probe.settings[chosen]:g} ({tried})")
+    if held_out.reason:
+        said.append(describe_folds(held_out.reason))
     if held_out.n_images:
         measured = Accuracy(1, held_out.n_correct, held_out.n_images)
         note = " (the best of those tried: a little too high)" if chosen else ""
+        never = describe_never(held_out.n_never, held_out.n_classes)
         said.append(
             f"{held_out.method}, {held_out.n_images:,} images: {measured} (95% interval){note}"
+            f"{never}"
         )
     else:
         said.append(
             "no image could be held out: nothing was chosen, and nothing is known of its accuracy"
         )
     return said
+
+
+def describe_folds(reason: str) -> str:
+    """Say why folds choose in place of the validation part."""
+    return f"{reason}: folds of train and validation are held out to choose and to calibrate"
+
+
+def describe_never(n_never: int, n_classes: int) -> str:
+    """Say of how many classes a figure knows nothing."""
+    return f"; {n_never:,} of {n_classes:,} classes never held out" if n_never else ""
 
 
 def describe_trials(tuned: Tuned, n_trials: int, name: str) -> list[str]:
@@ -58,9 +72,13 @@ def describe_trials(tuned: Tuned, n_trials: int, name: str) -> list[str]:
     failed = [one for one in tuned.trials if one.problem]
     if failed:
         said.append(f"{len(failed)} trials failed: {failed[0].problem}")
+    held_out = tuned.probe.held_out
+    if held_out.reason:
+        said.append(describe_folds(held_out.reason))
     said.append(
         f"best {tuned.metric} {best.score:.4f} on {tuned.n_held_out:,} held-out images "
-        f"({tuned.method}): {best.kind} {best.settings}"
+        f"({tuned.method}{describe_never(held_out.n_never, held_out.n_classes)}): {best.kind} "
+        f"{best.settings}"
     )
     said.append(
         "this is the best of many on the images it was chosen on, so too high; bioprobe evaluate, "
@@ -239,7 +257,10 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
         f"{f' in {rounds} folds' if rounds > 1 else ''}, {about['n_classes']} classes{kept}; "
         f"{about['n_not_judged']:,} not judged; intervals of 95% by "
         f"{about['n_resamples']:,} resamples"
+        f"{describe_never(about.get('n_never_judged', 0), about['n_classes'])}"
     ]
+    if about.get("folds_because"):
+        said.append(describe_folds(about["folds_because"]))
     said += [
         Note(f"WARNING: {method} is passed over: {reason}", WARNING)
         for method, reason in found.skipped.items()

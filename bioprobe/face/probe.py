@@ -95,10 +95,11 @@ class Probe(Result):
             Probabilities as calibrated on held-out images, or as the probe gives them; by default
             calibrated where the fit has done it.
         abstain : float or "auto", optional
-            Answer at the deepest rank whose summed probability reaches this, or what gives
-            ``accuracy`` on held-out images.
+            Answer at the deepest rank whose summed probability reaches this, or what promises
+            ``accuracy`` by the held-out images. Of classes that are no taxa the best is answered,
+            or none.
         accuracy : float
-            Share of answers that ``abstain="auto"`` wants right.
+            Share of answers that is right with a chance of 95%, for ``abstain="auto"``.
         sets : float, optional
             Add the classes that hold the right one with this chance.
         set_kind : str
@@ -316,16 +317,32 @@ def _score_unknown(
 def _choose_confidence(
     probe: FittedProbe, calibration: Calibration, accuracy: float, notes: list[Note | str]
 ) -> float:
+    from bioprobe.task.decisions import CHANCE
+
     chosen = calibration.choose_confidence(probe, accuracy)
-    if math.isinf(chosen.confidence):
+    counted, unit = f"{chosen.n_images:,} held-out images", "images"
+    if chosen.n_units < chosen.n_images - 0.5:
+        counted, unit = f"{counted} in groups that count as {chosen.n_units:,.0f}", "groups"
+    if math.isfinite(chosen.confidence):
         notes.append(
-            f"no confidence gives {accuracy:g} right answers on {chosen.n_images:,} held-out "
-            "images; only what is certain is answered"
+            f"confidence {chosen.confidence:g}: with a chance of {CHANCE:.0%} at least "
+            f"{accuracy:g} of the answers to images like the {counted} "
+            f"({calibration.answers.method}) are right; of those it answers "
+            f"{chosen.coverage_fraction:.1%}, {_format(chosen.accuracy)} are right, and at most "
+            f"{chosen.bound:.3f} wrong"
         )
-        return 1.0
-    notes.append(
-        f"confidence {chosen.confidence:g}, the lowest at which {accuracy:g} of the answers to "
-        f"{chosen.n_images:,} held-out images ({calibration.answers.method}) are right: "
-        f"{_format(chosen.accuracy)}, {chosen.coverage_fraction:.1%} answered"
-    )
-    return chosen.confidence
+        return chosen.confidence
+    if math.isinf(chosen.n_needed):
+        why = f"no number of images promises that all answers are right, and there are {counted}"
+    elif chosen.n_units < chosen.n_needed:
+        why = (
+            f"{counted} are too few to promise {accuracy:g} right answers with a chance of "
+            f"{CHANCE:.0%}: that takes {math.ceil(chosen.n_needed):,} {unit} without an error"
+        )
+    else:
+        why = (
+            f"at no confidence are {accuracy:g} right answers shown on {counted} with a chance of "
+            f"{CHANCE:.0%}; a lower --accuracy, or more held-out images, may be"
+        )
+    notes.append(Note(f"nothing is promised: {why}; only what is certain is answered", WARNING))
+    return 1.0

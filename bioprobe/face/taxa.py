@@ -455,7 +455,13 @@ class Names(Opened):
             f"unseen taxa: {len(report.offset.new)}; offsets of the halves: {low:.3f} to "
             f"{high:.3f}; kept for zeroshot --offset auto: {report.offset.value:.3f}"
         )
-        return report.say((*self._notes, said))
+        after = report.after
+        figures = (
+            f"right with the offset: seen {after.seen}, unseen {after.unseen}, harmonic mean "
+            f"{after.harmonic_mean} (95% interval by {level}: {after.n_seen_classes} seen, "
+            f"{after.n_unseen_classes} unseen)"
+        )
+        return report.say((*self._notes, said, figures))
 
     def _add_pictures(
         self,

@@ -220,23 +220,32 @@ def describe_depths(answers: Decisions, *, mask: str = "") -> list[str]:
 
     Of images that a mask kept, the figure is said to be of these.
     """
-    named = [
-        f"{rank} {int((answers.depths == depth).sum()):,}"
-        for depth, rank in enumerate(RANK_NAMES)
-        if (answers.depths == depth).any()
-    ]
-    n_none = int((answers.depths < 0).sum())
-    said = [
-        f"images: {len(answers):,}; answered at: {', '.join(named) or 'no rank'}; no answer: "
-        f"{n_none:,}"
-    ]
-    labels = answers.images.frame[list(RANK_NAMES)].iloc[answers.rows]
-    labelled = (labels != "").any(axis=1).to_numpy() & (answers.depths >= 0)
-    if labelled.any():
-        fraction = answers.is_right[labelled].mean()
+    is_given = answers.depths >= 0
+    n_none, right = int((~is_given).sum()), "the label"
+    if answers.classes is not None:
+        said = [
+            f"images: {len(answers):,}; answered: {int(is_given.sum()):,}; no answer: {n_none:,}"
+        ]
+        is_labelled = answers.classes.read_labels(answers.images, answers.rows) != ""
+    else:
+        named = [
+            f"{rank} {int((answers.depths == depth).sum()):,}"
+            for depth, rank in enumerate(RANK_NAMES)
+            if (answers.depths == depth).any()
+        ]
+        said = [
+            f"images: {len(answers):,}; answered at: {', '.join(named) or 'no rank'}; no answer: "
+            f"{n_none:,}"
+        ]
+        labels = answers.images.frame[list(RANK_NAMES)].iloc[answers.rows]
+        is_labelled, right = (labels != "").any(axis=1).to_numpy(), "the label or above it"
+    judged, learnt_from = is_labelled & is_given, ""
+    if answers.taught is not None and answers.taught.any():
+        judged, learnt_from = judged & ~answers.taught, " that taught nothing"
+    if judged.any():
         said.append(
-            f"of {int(labelled.sum()):,} answers to labelled images{_name_kept(mask)}, "
-            f"{fraction:.3f} are the label or above it{_advise_quoting(mask)}"
+            f"of {int(judged.sum()):,} answers to labelled images{learnt_from}{_name_kept(mask)}, "
+            f"{answers.is_right[judged].mean():.3f} are {right}{_advise_quoting(mask)}"
         )
     return said
 

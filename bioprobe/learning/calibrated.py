@@ -64,14 +64,15 @@ class Calibration:
         return dataclasses.replace(self, calibrator=TemperatureScaling(1.0))
 
     def choose_confidence(self, probe: FittedProbe, accuracy: float) -> ChosenConfidence:
-        """Choose the confidence at which answers, rolled up the tree, are right often enough.
+        """Choose the confidence from which answers, rolled up the tree, are right often enough.
 
         See Also
         --------
         bioprobe.task.decisions.choose_roll_up : How.
         """
+        answers = self.answers
         return choose_roll_up(
-            self.probabilities, probe.classes.taxonomy, self.answers.truth, accuracy
+            self.probabilities, probe.classes, answers.truth, accuracy, answers.groups
         )
 
     def fit_sets(self, coverage_fraction: float, kind: str = "lac") -> ConformalSets:
@@ -125,5 +126,4 @@ def fit_calibration(answers: HeldOutAnswers, kind: str = "temperature") -> Calib
     calibrator = find_calibrator(kind).fit(answers.logits, answers.truth)
     n_kept = min(n, max(_LEAST_IMAGES, _MOST_KEPT // max(1, n_classes)))
     kept = np.linspace(0, n, n_kept, endpoint=False).astype(np.int64)
-    fewer = dataclasses.replace(answers, logits=answers.logits[kept], truth=answers.truth[kept])
-    return Calibration(calibrator, fewer, n)
+    return Calibration(calibrator, answers.take(kept), n)

@@ -14,10 +14,11 @@ from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.probes.probe import Probe, Sweep, judge
 from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
+from bioprobe.splits.making import number_groups
 from bioprobe.task.method import Fitted, Method, find_probe, is_estimator, make_probe
 from bioprobe.task.target import Labelled, hash_rows, mark_rows
 from bioprobe.task.task import Inner, Task
-from bioprobe.types import Mask, Places, Scores, Settings
+from bioprobe.types import Arrays, Mask, Places, Rows, Scores, Settings
 
 # Below the highest logit; no softmax gives such a class any probability.
 _ABSENT = 1e4
@@ -89,6 +90,11 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
     probe.fit(inner.vectors[training], inner.y[training])
     if inner.method == "validation":
         held_out = _measure(probe, inner, held_out)
+    elif held_out.n_images:
+        held_out = dataclasses.replace(held_out, n_images=inner.n_held_out)
+    held_out = dataclasses.replace(
+        held_out, reason=inner.reason, n_never=inner.n_never, n_classes=len(inner.labelled.classes)
+    )
     taught = inner.labelled.take(training)
     provenance = task.view.describe(
         {
@@ -200,6 +206,10 @@ def measure_values(
 ) -> Sweep:
     """Measure a probe at many values of what is chosen, each on rows it did not learn from.
 
+    Classes of which no row is held out could be lost unseen by the strongest regularisation. So a
+    fit that learnt from their rows is asked of rows as far from these as held-out rows lie from
+    others of their class, and this counts when a value is chosen.
+
     Parameters
     ----------
     kind : str
@@ -212,7 +222,55 @@ def measure_values(
         From the strongest regularisation to the weakest.
     folds : ndarray of int64, shape (n_images,)
         Fold in which each row is held out, -1 for one that always trains.
+
+    References
+    ----------
+    Hariharan and Girshick 2017, *Low-shot Visual Recognition by Shrinking and Hallucinating
+    Features* (differences within one class carried over to another).
     """
+    found = _sweep(kind, settings, X, y, values, folds)
+    names = y[:, -1] if y.ndim == 2 else y
+    never = (folds < 0) & (names != "") & ~np.isin(names, names[folds >= 0])
+    if not never.any() or not (folds >= 0).any():
+        return found
+    taught = folds != folds[folds >= 0].min()
+    again = np.concatenate([np.full(int(taught.sum()), -1), np.zeros(int(never.sum()), np.int64)])
+    asked = np.concatenate([X[taught], _imagine(X, names, never, folds >= 0)])
+    of = np.concatenate([y[taught], y[never]])
+    remembered = _sweep(kind, settings, asked, of, values, again).accuracies[:, 0]
+    weight = float(never.sum() / (folds >= 0).sum())
+    return dataclasses.replace(found, remembered=remembered, weight=weight)
+
+
+def _imagine(
+    X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
+    names: npt.NDArray[Any],
+    never: Mask,
+    held_out: Mask,
+) -> npt.NDArray[np.float32]:
+    """Return rows moved by what parts a held-out row from the next one of its class."""
+    _, codes = np.unique(names.astype(str), return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    following = np.roll(order, -1)
+    starts = np.searchsorted(codes[order], codes[order])
+    ends = codes[following] != codes[order]
+    following[ends] = order[starts[ends]]
+    next_of = np.empty_like(order)
+    next_of[order] = following
+    drawn = np.random.default_rng(0).choice(np.flatnonzero(held_out), size=int(never.sum()))
+    moved = X[never] + X[drawn] - X[next_of[drawn]]
+    lengths = np.linalg.norm(moved, axis=1, keepdims=True)
+    return np.asarray(moved / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+
+
+def _sweep(
+    kind: str,
+    settings: Settings,
+    X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
+    y: npt.NDArray[Any],
+    values: npt.NDArray[np.float64],
+    folds: Places,
+) -> Sweep:
     described = find_probe(kind)
     sweep: Any = getattr(described, "sweep", None)
     accepted = inspect.signature(sweep).parameters if sweep is not None else {}
@@ -286,11 +344,30 @@ class HeldOutAnswers:
         method cannot answer is here too, with its logits, and no class.
     method : str
         ``validation`` part of the split, ``cross-validation`` of the training rows, or ``none``.
+    groups : ndarray of int64, shape (n_images,), optional
+        Group of each image in the split; None where each is on its own.
+    labels : ndarray of int64, shape (n_images,), optional
+        Number of the label of each image; None where an earlier version kept none.
+    left_out : ndarray of bool, shape (n_images,), optional
+        Whether its class was left out on purpose; None where none was.
     """
 
     logits: Scores
     truth: Places
     method: str
+    groups: Places | None = None
+    labels: Places | None = None
+    left_out: Mask | None = None
+
+    def take(self, kept: Rows) -> HeldOutAnswers:
+        """Return the answers for some of the images."""
+        arrays = {name: one[kept] for name, one in self.to_arrays().items()}
+        return HeldOutAnswers(**arrays, method=self.method)
+
+    def to_arrays(self) -> Arrays:
+        """Return what there is of them as arrays."""
+        named = ((one.name, getattr(self, one.name)) for one in dataclasses.fields(self))
+        return {name: values for name, values in named if isinstance(values, np.ndarray)}
 
 
 def answer_held_out(
@@ -338,6 +415,7 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
     places = fitted.classes.find(inner.labelled.names)
     n_classes = len(fitted.classes)
     found, truths = [np.zeros((0, n_classes), np.float32)], [np.zeros(0, np.int64)]
+    rows, n_left_out = [inner.labelled.rows[:0]], 0
     for fold in np.unique(inner.folds[inner.folds >= 0]):
         out = inner.folds == fold
         if inner.method == "validation":
@@ -345,6 +423,7 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
         else:
             logits, learnt = _fit_without(fitted, settings, inner, out)
         found.append(logits)
+        rows.append(inner.labelled.rows[out])
         truths.append(
             places[out]
             if learnt is None
@@ -353,12 +432,15 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
     if len(inner.unknown):
         vectors = task.view.read_vectors(inner.unknown.rows)
         found.append(fitted.estimator.decision_function(vectors))
+        rows.append(inner.unknown.rows)
         truths.append(np.full(len(vectors), -1))
     if left_out_fraction:
         out = _leave_out(inner, left_out_fraction, task.seed)
         found.append(_fit_without(fitted, settings, inner, out)[0])
-        truths.append(np.full(int(out.sum()), -1))
-    return HeldOutAnswers(np.concatenate(found), np.concatenate(truths), inner.method)
+        rows.append(inner.labelled.rows[out])
+        n_left_out = int(out.sum())
+        truths.append(np.full(n_left_out, -1))
+    return _gather_answers(task, inner, found, truths, rows, n_left_out)
 
 
 def _answer_by_method(task: Task, fitted: Fitted, method: str) -> HeldOutAnswers:
@@ -366,22 +448,43 @@ def _answer_by_method(task: Task, fitted: Fitted, method: str) -> HeldOutAnswers
     made: Method = METHODS.load(method)()
     inner = task.inner(untaught=made.answers_untaught)
     found, truths = [np.zeros((0, len(fitted.classes)), np.float32)], [np.zeros(0, np.int64)]
-    learns = fitted.n_rows > 0 and inner.method != "validation"
+    learns, rows = fitted.n_rows > 0 and inner.method != "validation", [inner.labelled.rows[:0]]
     for fold in np.unique(inner.folds[inner.folds >= 0]):
-        rows = inner.labelled.rows[inner.folds == fold]
-        asked = made.fit(task.without(rows), fitted.settings) if learns else fitted
-        answers = asked.ask(task.view.take(rows), len(asked.classes))
+        rows.append(inner.labelled.rows[inner.folds == fold])
+        asked = made.fit(task.without(rows[-1]), fitted.settings) if learns else fitted
+        answers = asked.ask(task.view.take(rows[-1]), len(asked.classes))
         logs = np.log(np.maximum(answers.to_dense(), np.finfo(np.float32).tiny))
         found.append(_spread(logs, fitted.classes.place(asked.classes), len(fitted.classes)))
         truths.append(fitted.classes.find_labels(answers.images, answers.rows))
-    return HeldOutAnswers(np.concatenate(found), np.concatenate(truths), inner.method)
+    return _gather_answers(task, inner, found, truths, rows)
+
+
+def _gather_answers(
+    task: Task,
+    inner: Inner,
+    logits: list[Scores],
+    truths: list[Places],
+    rows: list[Rows],
+    n_left_out: int = 0,
+) -> HeldOutAnswers:
+    """Join answers, with the groups and labels of their rows; the last ones were left out."""
+    asked, groups = np.concatenate(rows), None
+    if task.split is not None:
+        groups = number_groups(task.split.groups[asked], len(asked))
+    names = task.store.images.labels(task.target.name)[asked].astype(str)
+    _, labels = np.unique(names, return_inverse=True)
+    left_out = np.arange(len(asked)) >= len(asked) - n_left_out if n_left_out else None
+    return HeldOutAnswers(
+        np.concatenate(logits), np.concatenate(truths), inner.method, groups,
+        np.asarray(labels, dtype=np.int64), left_out,
+    )  # fmt: skip
 
 
 def _fit_without(
     fitted: FittedProbe, settings: dict[str, object], inner: Inner, out: Mask
 ) -> tuple[Scores, Places]:
     """Fit again without some rows, and return their logits and the classes that were learnt."""
-    training = inner.training & ~out
+    training = (inner.training | bool(inner.reason)) & ~out
     again = make_probe(fitted.kind, settings).fit(inner.vectors[training], inner.y[training])
     logits = again.decision_function(inner.vectors[out])
     learnt = fitted.classes.find(again.classes_)

@@ -38,6 +38,10 @@ class HeldOut:
         What was chosen, ``""`` where there was nothing to choose.
     values, accuracies : tuple of float
         Values tried, and the mean accuracy over folds at each.
+    reason : str
+        Why folds are held out although there is a part ``validation``, else ``""``.
+    n_never, n_classes : int
+        Classes of which no image is ever held out, and all classes.
     """
 
     method: str
@@ -46,6 +50,9 @@ class HeldOut:
     parameter: str = ""
     values: tuple[float, ...] = ()
     accuracies: tuple[float, ...] = ()
+    reason: str = ""
+    n_never: int = 0
+    n_classes: int = 0
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> HeldOut:

@@ -236,7 +236,7 @@ def write_calibration(store: EmbeddingStore, name: str, calibration: Calibration
     folder = find_folder(store, name)
     learnt = calibration.calibrator.to_arrays()
     arrays = {_PREFIX + key: array for key, array in learnt.items()}
-    arrays |= {"logits": calibration.answers.logits, "truth": calibration.answers.truth}
+    arrays |= calibration.answers.to_arrays()
     about = {
         "schema_version": SCHEMA_VERSION,
         "calibrator": calibration.calibrator.kind,
@@ -286,7 +286,8 @@ def _build_calibration(about: dict[str, Any], data: bytes) -> Calibration:
     learnt = {
         key.removeprefix(_PREFIX): array for key, array in arrays.items() if key.startswith(_PREFIX)
     }
-    answers = HeldOutAnswers(arrays["logits"], arrays["truth"], about["method"])
+    held_out = {key: array for key, array in arrays.items() if not key.startswith(_PREFIX)}
+    answers = HeldOutAnswers(**held_out, method=about["method"])
     calibrator = find_calibrator(about["calibrator"]).from_arrays(learnt)
     return Calibration(calibrator, answers, int(about["n_held_out"]))
 

@@ -288,7 +288,7 @@ class _Bench:
                 sweep.accuracies.mean(axis=1), sweep.log_losses.mean(axis=1), strict=True
             )
         ]
-        place = int(np.argmin(scores) if self.metric == "log_loss" else np.argmax(scores))
+        place = int(np.argmin(scores)) if self.metric == "log_loss" else sweep.best_index
         value = as_setting(sweep.values[place])
         return scores[place], {**settings, found.parameter: value}, len(sweep.values)
 

@@ -130,17 +130,28 @@ class Sweep:
         Fraction of the held-out rows of each fold that are right.
     log_losses : ndarray of float64, shape (n_values, n_folds)
         Mean negative log-probability of the true class over the held-out rows of each fold.
+    remembered : ndarray of float64, shape (n_values,), optional
+        Fraction that is right of rows like those of classes that are never held out, by a fit that
+        learnt from these. It is no accuracy, and counts only when a value is chosen.
+    weight : float
+        Number of these rows for each held-out one.
     """
 
     parameter: str
     values: npt.NDArray[np.float64]
     accuracies: npt.NDArray[np.float64]
     log_losses: npt.NDArray[np.float64]
+    remembered: npt.NDArray[np.float64] | None = None
+    weight: float = 0.0
 
     @property
     def best_index(self) -> int:
-        """Position of the highest mean accuracy; of equal ones, the strongest regularisation."""
-        return int(self.accuracies.mean(axis=1).argmax())
+        """Position of the most right rows; of equal ones, the strongest regularisation."""
+        scores = self.accuracies.mean(axis=1)
+        if self.remembered is not None:
+            # Sums that differ by rounding alone are equal.
+            scores = np.round(scores + self.weight * self.remembered, 12)
+        return int(scores.argmax())
 
     @property
     def best_value(self) -> float:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
 from bioprobe.images.image_table import ImageTable
-from bioprobe.intervals import Accuracy
+from bioprobe.intervals import Accuracy, bound_share, count_effective
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.task.predictions import Predictions
@@ -32,6 +32,8 @@ _SCORES_AT_ONCE = 16_000_000
 class Decisions(Result):
     """One answer an image, at the deepest rank whose summed probability passes a threshold.
 
+    Of classes that are no taxa it is the best one, where its probability passes.
+
     Parameters
     ----------
     images : ImageTable
@@ -39,10 +41,11 @@ class Decisions(Result):
     rows : ndarray of int64, shape (n_images,)
         Rows of the store that were asked about.
     levels : tuple of Taxonomy
-        Classes at each rank, from kingdom down to the deepest rank that was asked for.
+        Classes at each rank, from kingdom down to the deepest rank that was asked for; empty where
+        the classes are no taxa.
     best : ndarray of int64, shape (n_images, n_ranks)
         Class at each rank: down to the answer those of its path, below it the most probable;
-        -1 where there is none.
+        -1 where there is none. Classes that are no taxa are all of one rank.
     scores : ndarray of float32, shape (n_images, n_ranks)
         Summed probability of these classes; not a number where there is none.
     depths : ndarray of int64, shape (n_images,)
@@ -58,6 +61,8 @@ class Decisions(Result):
         What else is said of each image, by column.
     notes : tuple of Note
         What is to be said of it.
+    classes : Classes, optional
+        Those that are no taxa.
     """
 
     __module__ = "bioprobe"
@@ -73,14 +78,31 @@ class Decisions(Result):
     taught: Mask | None = None
     columns: Mapping[str, npt.NDArray[Any]] = dataclasses.field(default_factory=dict)
     notes: Notes = ()
+    classes: Classes | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def answer(self, image: int) -> Taxon | None:
-        """Return the answer for one of the images, or None."""
+        """Return the answer for one of the images, None where there is none or it is no taxon."""
         depth = int(self.depths[image])
-        return self.levels[depth].taxa[self.best[image, depth]] if depth >= 0 else None
+        if depth < 0 or self.classes is not None:
+            return None
+        return self.levels[depth].taxa[int(self.best[image, depth])]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of the answer for each image, ``""`` where there is none."""
+        return tuple(
+            self._name(image, int(depth)) if depth >= 0 else ""
+            for image, depth in enumerate(self.depths)
+        )
+
+    def _name(self, image: int, depth: int) -> str:
+        place = int(self.best[image, depth])
+        if self.classes is not None:
+            return self.classes.names[place]
+        return self.levels[depth].taxa[place].name
 
     def reason(self, image: int) -> str:
         """Say which rank passed the threshold and which failed below it."""
@@ -88,15 +110,15 @@ class Decisions(Result):
         said = []
         if depth >= 0:
             said.append(f"{self._describe(image, depth)} >= {limit}")
-        below = (d for d in range(depth + 1, len(self.levels)) if self.best[image, d] >= 0)
+        below = (d for d in range(depth + 1, self.best.shape[1]) if self.best[image, d] >= 0)
         failed = next(below, None)
         if failed is not None:
             said.append(f"{self._describe(image, failed)} < {limit}")
         return "; ".join(said)
 
     def _describe(self, image: int, depth: int) -> str:
-        taxon = self.levels[depth].taxa[self.best[image, depth]]
-        return f"{RANKS[depth].value} {taxon.name} {self.scores[image, depth]:.3f}"
+        level = RANKS[depth].value if self.classes is None else self.classes.level
+        return f"{level} {self._name(image, depth)} {self.scores[image, depth]:.3f}".lstrip()
 
     @property
     def is_right(self) -> npt.NDArray[np.bool_]:
@@ -109,7 +131,7 @@ class Decisions(Result):
         right = np.zeros(len(self), dtype=bool)
         for depth in np.unique(self.depths[self.depths >= 0]).tolist():
             answered = self.depths == depth
-            classes = Classes.of(self.levels[depth], RANKS[depth])
+            classes = self.classes or Classes.of(self.levels[depth], RANKS[depth])
             truth = classes.find_labels(self.images, self.rows[answered])
             right[answered] = self.best[answered, depth] == truth
         return right
@@ -118,10 +140,24 @@ class Decisions(Result):
         """Return one row an image, in pybioclip's columns first.
 
         After ``file_name``, the path, ``common_name`` and ``score`` come ``answer`` (always 1),
-        ``row``, ``rank`` of the answer, the score at each rank, and ``reason``.
+        ``row``, ``rank`` of the answer, the score at each rank, and ``reason``. Classes that are no
+        taxa have one column ``classification`` in place of the ranks, empty where there is no
+        answer, and one score: that of the best class, answered or not.
         """
         import pandas as pd
 
+        if self.classes is not None:
+            frame = pd.DataFrame(
+                {
+                    "file_name": self.images.frame["path"].to_numpy()[self.rows],
+                    "classification": self.names,
+                    "score": self.scores[:, 0].astype(np.float64),
+                    "answer": 1,
+                    "row": self.rows,
+                    "reason": [self.reason(image) for image in range(len(self))],
+                }
+            )
+            return frame.assign(**self.columns)
         answers = [self.answer(image) for image in range(len(self))]
         columns: dict[str, object] = {
             "file_name": self.images.name_files(self.rows),
@@ -260,34 +296,49 @@ def measure_risk_coverage(
 
 @dataclasses.dataclass(frozen=True)
 class ChosenConfidence:
-    """A confidence from which answers are given.
+    """A confidence from which answers are given, and what it promises.
 
     Parameters
     ----------
     confidence : float
-        Infinite where none reaches what was asked: no answer is given then.
+        Infinite where none is shown to reach what was asked: no answer is given then.
     accuracy : Accuracy
-        That of the validation images answered, with its interval.
+        That of the held-out images answered.
     n_images : int
-        Validation images.
+        Held-out images.
+    bound : float
+        Share of wrong answers that is not passed with the chance; 1 where nothing is promised.
+    n_units : float
+        Units that the held-out images are: images, or, where these come in groups, groups.
+    n_needed : float
+        Units, all of them right, that are the fewest to promise the accuracy with the chance.
     """
 
     confidence: float
     accuracy: Accuracy
     n_images: int
+    bound: float
+    n_units: float
+    n_needed: float
 
     @property
     def coverage_fraction(self) -> float:
-        """Share of the validation images that are answered."""
+        """Share of the held-out images that are answered."""
         return self.accuracy.n_images / self.n_images if self.n_images else math.nan
 
 
-# Confidences that are tried on validation rows: every hundredth.
-_N_TRIED = 100
+#: Chance with which a chosen confidence keeps what it promises.
+CHANCE = 0.95
+# Confidences that are tried, from the strictest down: near 1, then every hundredth.
+_TRIED = (1.0, 0.9999, 0.9995, 0.999, 0.998, 0.995, *(place / 100 for place in range(99, 0, -1)))
+# With so many times the units that suffice without an error, five errors are allowed.
+_ALLOWING = 3.5
 
 
 def decide(predictions: Predictions, confidence: float) -> Decisions:
     """Answer each image of predictions at the deepest rank that passes a confidence.
+
+    Classes that are no taxa have one rank: the best class is answered, or none.
 
     Parameters
     ----------
@@ -301,39 +352,52 @@ def decide(predictions: Predictions, confidence: float) -> Decisions:
     MismatchError
         If only some of the classes were answered.
     SelectionError
-        If the confidence is out of range, or the classes are no taxa.
+        If the confidence is out of range.
     """
-    if predictions.rank is None:
-        msg = "classes that are no taxa have no ranks above to answer at"
-        raise SelectionError(msg)
     if not 0 < confidence <= 1:
         msg = f"an answer is given from a confidence in (0, 1], got {confidence:g}"
         raise SelectionError(msg)
-    levels, positions = _group(predictions.classes.taxonomy)
+    levels, positions = _group(predictions.classes)
     best, scores, depths = back_off_rows(predictions.to_dense(), positions, confidence)
     return Decisions(
         predictions.images, predictions.rows, levels, best, scores, depths, confidence,
         predictions.provenance, predictions.taught, predictions.columns, predictions.notes,
+        None if levels else predictions.classes,
     )  # fmt: skip
 
 
 def choose_roll_up(
-    probabilities: npt.NDArray[Any], classes: Taxonomy, truth: Places, accuracy: float
+    probabilities: npt.NDArray[Any],
+    classes: Classes,
+    truth: Places,
+    accuracy: float,
+    groups: Places | None = None,
 ) -> ChosenConfidence:
-    """Choose on validation rows the lowest confidence at which rolled-up answers are right enough.
+    """Choose on held-out rows the lowest confidence at which answers are right often enough.
 
     An answer is right if it is the label or an ancestor of it; where no rank passes, none is given.
+    Of other images drawn as these were, at least this share of the answers is right, with the
+    chance :data:`CHANCE` over the draw of the held-out images: a fixed list of confidences is
+    tested from the strictest down, each by the exact binomial bound of its share of wrong answers,
+    and the last before the first that fails is chosen. Confidences at which too few are answered
+    for a test that could pass, or that a few errors would end (of few held-out images: fewer
+    than half of them), are passed over, which takes no label.
+
+    Where images come in groups, a group counts as one: the bound is that of as many images as
+    there are groups of one size, as if all answers within a group were right or wrong together.
 
     Parameters
     ----------
     probabilities : ndarray of float, shape (n_images, n_classes)
         Of rows that the classifier did not learn from.
-    classes : Taxonomy
+    classes : Classes
         In the order of the columns.
     truth : ndarray of int64, shape (n_images,)
         Position in the classes; rows of -1 are left out.
     accuracy : float
         Least share of right answers among those given, in (0, 1].
+    groups : ndarray of int64, shape (n_images,), optional
+        Group of each image; by default each is on its own.
 
     Raises
     ------
@@ -342,8 +406,11 @@ def choose_roll_up(
 
     References
     ----------
-    SpeciesNet, ``geofence_utils.roll_up_labels_to_first_matching_level``; Valmadre 2022,
-    *Hierarchical classification at multiple operating points*.
+    Angelopoulos et al. 2021, *Learn then Test: Calibrating Predictive Algorithms to Achieve Risk
+    Control* (fixed-sequence testing); Geifman and El-Yaniv 2017, *Selective Classification for Deep
+    Neural Networks* (a guaranteed risk); SpeciesNet,
+    ``geofence_utils.roll_up_labels_to_first_matching_level``; Valmadre 2022, *Hierarchical
+    classification at multiple operating points*.
     """
     known = truth >= 0
     if not known.any() or not 0 < accuracy <= 1:
@@ -352,22 +419,39 @@ def choose_roll_up(
         )
         raise SelectionError(msg)
     values, n_known = np.asarray(probabilities[known], dtype=np.float32), int(known.sum())
+    own = np.arange(n_known) if groups is None else groups[known]
     _, positions = _group(classes)
     ancestors = np.stack(positions, axis=1)[truth[known]]
-    chosen = ChosenConfidence(math.inf, Accuracy(1, 0, 0), n_known)
-    for confidence in np.linspace(1, 0, _N_TRIED, endpoint=False).tolist():
+    needed = math.log(1 - CHANCE) / math.log(accuracy) if accuracy < 1 else math.inf
+    n_units = count_effective(own)
+    chosen = ChosenConfidence(math.inf, Accuracy(1, 0, 0), n_known, 1.0, n_units, needed)
+    first, begun = max(needed, min(_ALLOWING * needed, n_units / 2)), False
+    if n_units < needed:
+        return chosen
+    for confidence in _TRIED:
         best, _, depths = back_off_rows(values, positions, confidence)
         answered = np.flatnonzero(depths >= 0)
+        units = count_effective(own[answered])
+        begun |= units >= first
+        if not begun:
+            continue
         at = depths[answered]
         n_right = int((best[answered, at] == ancestors[answered, at]).sum())
         measured = Accuracy(1, n_right, len(answered))
-        if len(answered) and measured.fraction >= accuracy - 1e-9:
-            chosen = ChosenConfidence(confidence, measured, n_known)
+        bound = bound_share((1 - measured.fraction) * units, units, CHANCE)
+        if bound > 1 - accuracy:
+            break
+        chosen = ChosenConfidence(confidence, measured, n_known, bound, n_units, needed)
     return chosen
 
 
-def _group(classes: Taxonomy) -> tuple[tuple[Taxonomy, ...], tuple[Places, ...]]:
-    """Return the classes at each rank down to the deepest, and where each class belongs."""
+def _group(classes: Classes) -> tuple[tuple[Taxonomy, ...], tuple[Places, ...]]:
+    """Return the classes at each rank down to the deepest, and where each class belongs.
+
+    Classes that are no taxa have no tree, and one rank: themselves.
+    """
+    if classes.rank is None:
+        return (), (np.arange(len(classes)),)
     deepest = max(taxon.depth for taxon in classes)
-    levels, positions = zip(*map(classes.group, RANKS[: deepest + 1]), strict=True)
+    levels, positions = zip(*map(classes.taxonomy.group, RANKS[: deepest + 1]), strict=True)
     return levels, positions

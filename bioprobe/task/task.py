@@ -16,6 +16,8 @@ from bioprobe.taxonomy import Taxonomy
 from bioprobe.types import Mask, Names, Places, Rows, Vectors
 
 N_FOLDS = 5
+# Held-out images that are enough to choose on: so many, and so many a class unless they are many.
+_FEWEST, _FEWEST_EACH, _MANY = 30, 2, 1000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,6 +42,8 @@ class Inner:
     unknown : Labelled
         Held-out images of a class that the method cannot answer. They are not among the rows, and
         count as wrong in every score.
+    reason : str
+        Why folds are held out although there is a part ``validation``, else ``""``.
     """
 
     labelled: Labelled
@@ -49,6 +53,14 @@ class Inner:
     folds: Places
     method: str
     unknown: Labelled
+    reason: str = ""
+
+    @property
+    def n_never(self) -> int:
+        """Number of classes that teach and of which no image is ever held out."""
+        positions, held_out = self.labelled.positions, self.folds >= 0
+        taught = np.unique(positions[self.training & (positions >= 0)])
+        return int((~np.isin(taught, positions[held_out])).sum())
 
     @property
     def n_held_out(self) -> int:
@@ -163,8 +175,11 @@ class Task:
     def inner(self, *, lineages: bool = False, untaught: bool = False) -> Inner:
         """Return how rows are held out to choose and to calibrate: the one place that says it.
 
-        The part ``validation`` is held out; where it is empty, each fold of the training rows in
-        turn. The part ``test`` is not read.
+        The part ``validation`` is held out. Where it is empty, each fold of the training rows is in
+        turn. Where it is too small to choose on, each fold of the training and validation rows
+        together is: where it has fewer than 30 labelled images, or fewer than 1,000 and fewer than
+        two a class in the mean. What is fitted in the end learns from the training rows alone. The
+        part ``test`` is not read.
 
         Parameters
         ----------
@@ -279,16 +294,43 @@ class Task:
         has_validation = bool((~is_training & in_class).any())
         labelled, is_training = labelled.take(usable).keep_classes(known), is_training[usable]
         folds = np.full(len(labelled), -1, dtype=np.int64)
-        method = "validation"
+        method, reason, judged = "validation", "", labelled.positions >= 0
         if has_validation:
+            reason = describe_few(int((~is_training).sum()) + len(unknown), n_taught)
             folds[~is_training] = 0
-        else:
-            judged = labelled.positions >= 0
+        if reason:
+            # The folds of a split know training rows alone.
+            groups = self.split.groups[labelled.rows[judged]] if self.split is not None else None
+            found = assign_folds(labelled.positions[judged], N_FOLDS, self.seed, groups)
+            if (found >= 0).any():
+                folds[:], folds[judged] = -1, found
+                method = "cross-validation"
+            else:
+                reason = ""
+        elif not has_validation:
             folds[judged] = self.fold(labelled.take(judged))
             method = "cross-validation" if (folds >= 0).any() else "none"
         y = labelled.chain if lineages else labelled.names
         vectors = self.view.read_vectors(labelled.rows)
-        return Inner(labelled, vectors, y, is_training, folds, method, unknown)
+        return Inner(labelled, vectors, y, is_training, folds, method, unknown, reason)
+
+
+def describe_few(n_images: int, n_classes: int) -> str:
+    """Say why a validation part is too small to choose on; ``""`` where it is not.
+
+    Examples
+    --------
+    >>> describe_few(40, 10)
+    ''
+    >>> describe_few(40, 30)
+    'the part validation has 40 images of 30 classes, fewer than 2 a class'
+    """
+    said = f"the part validation has {n_images:,} images"
+    if n_images < _FEWEST:
+        return f"{said}, fewer than {_FEWEST}"
+    if n_images < min(_MANY, _FEWEST_EACH * n_classes):
+        return f"{said} of {n_classes:,} classes, fewer than {_FEWEST_EACH} a class"
+    return ""
 
 
 def list_rounds(split: Split, labelled: Mask, kept: Mask | None = None) -> list[Split]:

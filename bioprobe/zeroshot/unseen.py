@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
-from bioprobe.intervals import Accuracy
+from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval
 from bioprobe.prompts import PromptSet
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
@@ -18,7 +19,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import Doubles, Mask, Rows, Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes
 from bioprobe.zeroshot.seen_offset import SeenOffset, choose_threshold, harmonic_mean
 
@@ -30,32 +31,32 @@ if TYPE_CHECKING:
 class Generalised:
     """How often images of seen and of unseen classes are right among the names of both.
 
+    Intervals are of 95% and by class: how far a figure would move with other species, whose images
+    come or do not come together.
+
     Parameters
     ----------
-    seen, unseen : Accuracy
+    seen, unseen : Interval
         Top-1 on images of classes that the encoder was trained with, and of others.
+    harmonic_mean : Interval
+        Of the two.
+    n_seen, n_unseen : int
+        Images.
+    n_seen_classes, n_unseen_classes : int
+        Classes that they are of.
 
     References
     ----------
     Xian, Schiele and Akata 2017, *Zero-Shot Learning: The Good, the Bad and the Ugly*.
     """
 
-    seen: Accuracy
-    unseen: Accuracy
-
-    @property
-    def harmonic_mean(self) -> float:
-        """Harmonic mean of the two accuracies."""
-        return float(harmonic_mean(self.seen.fraction, self.unseen.fraction))
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Harmonic means of the lower and of the upper ends of the two Wilson intervals.
-
-        Both ends at once are missed less often than either, so it is wider than one of 95%.
-        """
-        low, high = zip(self.seen.interval, self.unseen.interval, strict=True)
-        return float(harmonic_mean(*low)), float(harmonic_mean(*high))
+    seen: Interval
+    unseen: Interval
+    harmonic_mean: Interval
+    n_seen: int
+    n_unseen: int
+    n_seen_classes: int
+    n_unseen_classes: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -68,7 +69,7 @@ class GeneralisedReport(Result):
         Without an offset.
     after : Generalised
         Each image is answered with an offset that was chosen on other species and other images;
-        the counts are means over the repeats, rounded.
+        the figures are means over the repeats.
     offset : SeenOffset
         Chosen on all images, for use on new ones.
     fold_offsets : tuple of float
@@ -93,12 +94,15 @@ class GeneralisedReport(Result):
         rows = []
         for name, measured in (("without", self.before), ("with", self.after)):
             row: dict[str, object] = {"offset": name}
-            for side, accuracy in (("seen", measured.seen), ("unseen", measured.unseen)):
-                row[f"{side}_accuracy"] = accuracy.fraction
-                row[f"{side}_low"], row[f"{side}_high"] = accuracy.interval
-                row[f"n_{side}"] = accuracy.n_images
-            row["harmonic_mean"] = measured.harmonic_mean
-            row["harmonic_low"], row["harmonic_high"] = measured.interval
+            for side in ("seen", "unseen"):
+                found: Interval = getattr(measured, side)
+                row[f"{side}_accuracy"] = found.estimate
+                row[f"{side}_low"], row[f"{side}_high"] = found.low, found.high
+                row[f"n_{side}"] = getattr(measured, f"n_{side}")
+                row[f"n_{side}_classes"] = getattr(measured, f"n_{side}_classes")
+            harmonic = measured.harmonic_mean
+            row["harmonic_mean"] = harmonic.estimate
+            row["harmonic_low"], row["harmonic_high"] = harmonic.low, harmonic.high
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -169,12 +173,12 @@ def measure_generalised(
         offsets = [_choose(answers, half == fold) for fold in (0, 1)]
         fold_offsets += offsets
         # Each half is answered with the offset of the other one.
-        repeats.append(_measure(answers, np.array([offsets[1], offsets[0]])[half]))
+        repeats.append(_find_right(answers, np.array([offsets[1], offsets[0]])[half]))
     new = tuple(prompts.taxa.taxa[place] for place in np.flatnonzero(sides.is_new_class))
     everything = np.ones(len(answers.is_new), dtype=bool)
     return GeneralisedReport(
-        _measure(answers, np.zeros(len(answers.is_new))),
-        _average(repeats),
+        _measure(answers, _find_right(answers, np.zeros(len(answers.is_new))), seed),
+        _measure(answers, np.mean(repeats, axis=0), seed),
         SeenOffset(_choose(answers, everything), new),
         tuple(fold_offsets),
         View(store, sides.rows).describe(
@@ -287,30 +291,49 @@ def _choose(answers: _Answers, chosen: npt.NDArray[np.bool_]) -> float:
     )
 
 
-def _measure(answers: _Answers, offsets: npt.NDArray[np.float64]) -> Generalised:
+def _find_right(answers: _Answers, offsets: Doubles) -> Mask:
     # At equal logits the class that stands first is answered; as good as never, so seen ones.
     says_seen = answers.margins >= offsets
-    right = answers.is_right & (says_seen != answers.is_new)
-    seen, new = right[~answers.is_new], right[answers.is_new]
-    return Generalised(
-        Accuracy(1, int(seen.sum()), len(seen)), Accuracy(1, int(new.sum()), len(new))
+    return np.asarray(answers.is_right & (says_seen != answers.is_new))
+
+
+def _measure(answers: _Answers, right: npt.NDArray[Any], seed: int) -> Generalised:
+    """Measure both sides, ``right`` being how often each image is; classes are resampled."""
+    draws: list[Draws] = []
+    for side, is_side in enumerate((~answers.is_new, answers.is_new)):
+        values = np.asarray(right[is_side], dtype=np.float64)
+        resamples = Resamples.of_groups(answers.labels[is_side].astype(str), seed=seed + side)
+        found = draw_scores(partial(_score, values), resamples)["accuracy"]
+        # One image of each class stands for the class all the same.
+        draws.append(dataclasses.replace(found, is_clustered=True))
+    seen, new = draws
+    both = Draws(
+        float(harmonic_mean(seen.estimate, new.estimate)),
+        np.asarray(harmonic_mean(seen.resampled, new.resampled)),
+        min(seen.n_units, new.n_units),
+        is_clustered=True,
     )
+    n_new = int(answers.is_new.sum())
+    return Generalised(
+        find_interval(seen), find_interval(new), find_interval(both),
+        len(answers.is_new) - n_new, n_new, seen.n_units, new.n_units,
+    )  # fmt: skip
 
 
-def _average(repeats: Sequence[Generalised]) -> Generalised:
-    def mean(parts: Sequence[Accuracy]) -> Accuracy:
-        n_correct = round(float(np.mean([part.n_correct for part in parts])))
-        return Accuracy(1, n_correct, parts[0].n_images)
-
-    return Generalised(mean([one.seen for one in repeats]), mean([one.unseen for one in repeats]))
+def _score(right: Doubles, weights: Scores) -> dict[str, Doubles]:
+    total = weights.sum(axis=1, dtype=np.float64)
+    return {"accuracy": np.asarray(weights @ right / total)}
 
 
 def _to_figures(measured: Generalised) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    for side, accuracy in (("seen", measured.seen), ("unseen", measured.unseen)):
-        figures[f"{side}_accuracy"] = accuracy.fraction
-        figures[f"{side}_interval"] = list(accuracy.interval)
-        figures[f"n_{side}"] = accuracy.n_images
-    figures["harmonic_mean"] = measured.harmonic_mean
-    figures["harmonic_mean_interval"] = list(measured.interval)
+    for side in ("seen", "unseen"):
+        found: Interval = getattr(measured, side)
+        figures[f"{side}_accuracy"] = found.estimate
+        figures[f"{side}_interval"] = [found.low, found.high]
+        figures[f"n_{side}"] = getattr(measured, f"n_{side}")
+        figures[f"n_{side}_classes"] = getattr(measured, f"n_{side}_classes")
+    harmonic = measured.harmonic_mean
+    figures["harmonic_mean"] = harmonic.estimate
+    figures["harmonic_mean_interval"] = [harmonic.low, harmonic.high]
     return figures

@@ -3,11 +3,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from bioprobe.errors import SelectionError
 from bioprobe.task.decisions import back_off_rows, choose_roll_up
-from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
+from bioprobe.task.target import Classes
+from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 
 
 def _taxon(*names: str) -> Taxon:
@@ -35,25 +37,98 @@ def test_each_answer_is_at_the_deepest_rank_that_is_sure() -> None:
     assert back_off_rows(PROBABILITIES, positions, 0.5)[2].tolist() == [FAMILY, FAMILY, ORDER]
 
 
-def test_the_confidence_is_the_lowest_that_is_right_often_enough() -> None:
+FAMILIES = Classes.of(CLASSES, Rank.FAMILY)
+FLAT = Classes(tuple("abcdef"), level="behaviour")
+
+
+def _draw(
+    random: np.random.Generator, n: int, sharpness: float = 1.5
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Draw predictions that are too sure of themselves, and their true classes."""
+    truth = random.integers(len(FLAT), size=n)
+    logits = random.normal(size=(n, len(FLAT)))
+    logits[np.arange(n), truth] += 3 * random.uniform(0.2, 1.8, size=n)
+    powers = np.exp(sharpness * logits)
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32), truth
+
+
+def _score(
+    probabilities: npt.NDArray[np.float32], truth: npt.NDArray[np.int64], at: float
+) -> float:
+    """Return the share of right answers from a confidence on."""
+    given = probabilities.max(axis=1) >= at
+    return float((probabilities.argmax(axis=1) == truth)[given].mean())
+
+
+def test_what_is_promised_is_kept_in_nineteen_draws_of_twenty() -> None:
+    random = np.random.default_rng(0)
+    all_others = _draw(random, 50_000)
+    confidences = [choose_roll_up(*_draw_for(random, 400), 0.95).confidence for _ in range(200)]
+    missed = [_score(*all_others, one) < 0.95 for one in confidences if math.isfinite(one)]
+    assert len(missed) > 190
+    assert sum(missed) <= 14, "7%: 5% and what 200 draws may add"
+    assert np.median(confidences) < 0.97, "it answers where it may"
+
+
+def _draw_for(
+    random: np.random.Generator, n: int
+) -> tuple[npt.NDArray[np.float32], Classes, npt.NDArray[np.int64]]:
+    probabilities, truth = _draw(random, n)
+    return probabilities, FLAT, truth
+
+
+def test_images_of_a_group_are_one() -> None:
+    # Bursts of ten pictures of one animal, which are right or wrong together.
+    random = np.random.default_rng(0)
+    all_others = _draw(random, 50_000)
+    groups = np.repeat(np.arange(200), 10)
+    missed = {"alone": 0, "groups": 0}
+    for _ in range(60):
+        drawn, of = _draw(random, 200)
+        probabilities, truth = drawn.repeat(10, axis=0), of.repeat(10)
+        for name, given in (("alone", None), ("groups", groups)):
+            chosen = choose_roll_up(probabilities, FLAT, truth, 0.9, given)
+            if math.isfinite(chosen.confidence):
+                missed[name] += _score(*all_others, chosen.confidence) < 0.9
+    assert missed["groups"] <= 6
+    assert missed["alone"] > 15
+    assert choose_roll_up(probabilities, FLAT, truth, 0.9, groups).n_units == pytest.approx(200)
+
+
+@pytest.mark.parametrize(("n", "is_promised"), [(58, False), (59, True)])
+def test_so_many_images_as_the_chance_takes_are_needed(n: int, is_promised: bool) -> None:
+    probabilities = np.tile([0.97, 0.03], (n, 1))
+    two = Classes(("a", "b"), level="behaviour")
+    chosen = choose_roll_up(probabilities, two, np.zeros(n, dtype=np.int64), 0.95)
+    assert math.ceil(chosen.n_needed) == 59
+    assert math.isfinite(chosen.confidence) == is_promised
+    assert (chosen.bound <= 0.05) == is_promised
+
+
+def test_answers_that_are_rolled_up_are_right_above_the_label_and_wrong_beside_it() -> None:
     # Felidae is named from .5 on in the second image, which is a dog.
-    truth = np.array([0, 1, 2])
-    chosen = choose_roll_up(PROBABILITIES, CLASSES, truth, 1.0)
+    truth = np.repeat([0, 1, 2], 100)
+    chosen = choose_roll_up(PROBABILITIES.repeat(100, axis=0), FAMILIES, truth, 0.95)
     assert chosen.confidence == pytest.approx(0.61)
-    assert (chosen.accuracy.n_correct, chosen.accuracy.n_images) == (3, 3)
-    assert choose_roll_up(PROBABILITIES, CLASSES, truth, 0.3).confidence == pytest.approx(0.01)
-    assert chosen.n_images == 3
+    assert (chosen.accuracy.n_correct, chosen.accuracy.n_images, chosen.n_images) == (300,) * 3
+    lower = choose_roll_up(PROBABILITIES.repeat(100, axis=0), FAMILIES, truth, 0.25)
+    assert lower.confidence == pytest.approx(0.01)
 
 
 def test_rows_of_no_class_are_left_out_and_too_much_asked_is_never_met() -> None:
-    chosen = choose_roll_up(PROBABILITIES, CLASSES, np.array([0, -1, -1]), 1.0)
-    assert chosen.n_images == 1
+    truth = np.repeat([0, -1, -1], 100)
+    chosen = choose_roll_up(PROBABILITIES.repeat(100, axis=0), FAMILIES, truth, 0.9)
+    assert chosen.n_images == 100
     assert chosen.confidence == pytest.approx(0.01)
-    far = Taxonomy((_taxon("Animalia"), _taxon("Plantae")))
-    never = choose_roll_up(np.array([[1.0, 0.0]]), far, np.array([1]), 0.9)
+    assert choose_roll_up(PROBABILITIES.repeat(100, axis=0), FAMILIES, truth, 1.0).confidence == (
+        math.inf
+    )
+    far = Classes.of((_taxon("Animalia"), _taxon("Plantae")), Rank.KINGDOM)
+    never = choose_roll_up(np.tile([1.0, 0.0], (100, 1)), far, np.ones(100, dtype=np.int64), 0.9)
     assert never.confidence == math.inf
+    assert never.n_needed < never.n_images
 
 
 def test_without_a_labelled_row_nothing_is_chosen() -> None:
     with pytest.raises(SelectionError, match=r"labelled rows \(0\)"):
-        choose_roll_up(PROBABILITIES, CLASSES, np.array([-1, -1, -1]), 0.5)
+        choose_roll_up(PROBABILITIES, FAMILIES, np.array([-1, -1, -1]), 0.5)

@@ -40,7 +40,8 @@ def test_fit_says_what_was_chosen_and_how_well_it_did(
     assert run(["probe", "fit", "lda", "--level", "family"]) == 0
     said = capsys.readouterr().err
     assert "part train of the split default" in said
-    assert "chosen by validation: shrinkage = " in said
+    assert "images, fewer than 30: folds of train and validation are held out" in said
+    assert "chosen by cross-validation: shrinkage = " in said
     assert "(95% interval)" in said
     probe = read_probe(split, "lda")
     assert probe.n_rows == len(read_split(split).rows("train"))
@@ -237,8 +238,7 @@ def test_probabilities_are_calibrated_unless_it_is_declined(
     assert raw["score"].tolist() == pytest.approx(plain.scores[:, 0].tolist(), abs=1e-5)
     assert not np.allclose(calibrated["score"], raw["score"], atol=1e-3)
     assert run(["probe", "predict", *_TEST, "--output", "a.csv"]) == 0
-    n = len(read_split(fitted).rows("validation"))
-    assert f"on {n} held-out images (validation)" in capsys.readouterr().err
+    assert "held-out images (cross-validation)" in capsys.readouterr().err
 
 
 def test_calibration_names_the_calibrator(split: EmbeddingStore, capsys: Capture) -> None:
@@ -279,12 +279,16 @@ def test_abstaining_answers_at_the_deepest_rank_that_is_sure_enough(
 @pytest.mark.usefixtures("fitted")
 def test_the_confidence_is_chosen_for_the_accuracy_that_is_wanted(capsys: Capture) -> None:
     found = {}
-    for wanted in ("0.3", "0.95"):
+    said = {
+        "0.3": "with a chance of 95% at least 0.3 of the answers to images like the",
+        "0.99": "too few to promise 0.99 right answers with a chance of 95%: that takes 299 images",
+    }
+    for wanted, expected in said.items():
         asked = ["probe", "predict", *_TEST, "--abstain", "auto", "--accuracy", wanted]
         assert run([*asked, "--output", f"{wanted}.csv"]) == 0
-        assert f"the lowest at which {wanted} of the answers to" in _unwrap(capsys)
+        assert expected in _unwrap(capsys)
         found[wanted] = pd.read_csv(f"{wanted}.csv")
-    assert (found["0.3"]["rank"] == "family").sum() > (found["0.95"]["rank"] == "family").sum()
+    assert (found["0.3"]["rank"] == "family").sum() > (found["0.99"]["rank"] == "family").sum()
 
 
 @pytest.mark.parametrize("kind", ["lac", "aps", "raps"])
@@ -303,7 +307,7 @@ def test_sets_hold_the_class_as_often_as_was_asked(
     assert np.mean(held) > 0.9 - 2 * np.sqrt(0.9 * 0.1 / len(held))
     asked = ["probe", "predict", *_TEST, "--sets", "0.9", "--set-kind", kind]
     assert run([*asked, "--output", "a.csv"]) == 0
-    assert "(validation) that chose the limit" in _unwrap(capsys)
+    assert "(cross-validation) that chose the limit" in _unwrap(capsys)
     assert len(_ask(capsys, "predict", "centroid", "-k", "2", "--sets", "0.9")) == 2 * len(
         fitted.rows
     )

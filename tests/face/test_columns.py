@@ -62,6 +62,33 @@ def split(store: bp.Store) -> bp.Store:
     return store
 
 
+def test_a_probe_of_a_column_answers_one_class_or_none(store: bp.Store) -> None:
+    made = store.fit("centroid", "stage", split=None, setting={"scale": 5.0})
+    decided = made.predict(abstain=0.9)
+    assert isinstance(decided, bp.Decisions)
+    frame = decided.to_frame()
+    assert frame.columns.tolist() == [
+        "file_name", "classification", "score", "answer", "row", "reason",
+    ]  # fmt: skip
+    plain = made.predict(k=1).to_frame()
+    is_sure = plain["score"].to_numpy() >= 0.9
+    assert 0 < is_sure.sum() < 30
+    expected = np.where(is_sure, plain["classification"], "")
+    assert frame["classification"].tolist() == expected.tolist()
+    assert decided.names == tuple(expected)
+    signs = [">=" if sure else "<" for sure in is_sure]
+    assert frame["reason"].tolist() == [
+        f"stage {name} {score:.3f} {sign} 0.9"
+        for name, score, sign in zip(plain["classification"], plain["score"], signs, strict=True)
+    ]
+    assert decided.is_right[is_sure].mean() == pytest.approx(
+        (plain["classification"] == store.labels("stage"))[is_sure].mean()
+    )
+    assert f"answered: {is_sure.sum()}; no answer: {30 - is_sure.sum()}" in str(decided.notes[-1])
+    said = "29 held-out images are too few to promise 0.95 right answers with a chance of 95%"
+    assert any(said in str(note) for note in made.predict(abstain="auto").notes)
+
+
 def test_a_column_is_read_as_text_and_described(store: bp.Store) -> None:
     assert store.labels("code")[:4].tolist() == ["1", "2", "3", "1"]
     assert store.labels("stage")[:3].tolist() == ["", "juvenile", "egg"]

@@ -52,6 +52,9 @@ def test_the_answers_are_those_of_the_probe_alone(
 def test_the_temperature_is_that_of_the_validation_part(
     families: EmbeddingStore, split: Split
 ) -> None:
+    # Half of the training images choose too: 39 are enough.
+    parts = np.where((split.parts == "train") & (split.folds == 0), "validation", split.parts)
+    split = dataclasses.replace(split, parts=parts.astype(object), folds=np.full(len(parts), -1))
     answers = _gather(families, "lda", split)
     probe = fit_probe(Task.of(families, Rank.FAMILY, split=split), "lda")
     rows = split.rows("validation")
@@ -169,7 +172,7 @@ def test_zero_shot_answers_the_rows_by_the_nearest_text(
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(answers.probabilities, expected, atol=1e-5)
     assert answers.n_training == (0,)
-    assert answers.calibrated_on == "validation"
+    assert answers.calibrated_on == "cross-validation", "20 validation images are too few"
 
 
 def _with_text_tower(store: EmbeddingStore) -> EmbeddingStore:

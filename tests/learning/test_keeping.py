@@ -212,11 +212,11 @@ def test_what_is_given_is_not_chosen(filled: EmbeddingStore) -> None:
 
 def test_a_label_that_no_training_row_has_counts_as_wrong(filled: EmbeddingStore) -> None:
     parts = np.where(filled.images.labels(Rank.FAMILY) == "Ursidae", "validation", "train")
-    parts[:8] = "validation"  # two of each family
+    parts[:16] = "validation"  # four of each family
     split = dataclasses.replace(_split(filled, "train"), parts=parts.astype(object))
     probe = fit_probe(Task.of(filled, Rank.FAMILY, split=split), "centroid")
     assert len(probe.classes) == 3
-    assert (probe.held_out.n_correct, probe.held_out.n_images) == (6, 26)
+    assert (probe.held_out.n_correct, probe.held_out.n_images) == (12, 32)
 
 
 def test_one_class_is_not_enough(filled: EmbeddingStore) -> None:

@@ -26,9 +26,9 @@ from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 
 Make = Callable[..., EmbeddingStore]
-# Ten images of each; the last is met in validation and test alone.
+# Forty images of each; the last is met in validation and test alone.
 FAMILIES = ("Felidae", "Canidae", "Ursidae", "Otariidae")
-N_EACH, DIM = 10, 8
+N_EACH, DIM = 40, 8
 
 
 def _encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -55,7 +55,7 @@ def store(make_store: Make, make_encoder: Callable[..., object]) -> EmbeddingSto
 
 @pytest.fixture
 def split() -> Split:
-    parts = np.array(["train"] * 5 + ["validation"] * 3 + ["test"] * 2, dtype=object)
+    parts = np.array(["train"] * 20 + ["validation"] * 12 + ["test"] * 8, dtype=object)
     parts = np.tile(parts, len(FAMILIES))
     last = np.arange(len(parts)) >= 3 * N_EACH
     parts[last & (parts == "train")] = ""
@@ -87,7 +87,7 @@ def test_fit_tune_and_evaluate_know_the_same_classes(store: EmbeddingStore, spli
     assert set(asked.classes.names) == known
     found = evaluate(task, ["zeroshot", "prompt+probe", "lda"], n_resamples=10)
     # The images of the family that only judges are wrong for all of them.
-    assert [one.n_unknown for one in found.results] == [2, 2, 2]
+    assert [one.n_unknown for one in found.results] == [8, 8, 8]
 
 
 def test_labels_of_images_that_judge_change_no_answer(store: EmbeddingStore, split: Split) -> None:
@@ -109,13 +109,13 @@ def test_held_out_images_of_an_unknown_class_count_as_wrong(
 ) -> None:
     task = Task.of(store, "family", split=split)
     inner = task.inner()
-    assert (inner.method, len(inner.unknown), inner.n_held_out) == ("validation", 3, 12)
+    assert (inner.method, len(inner.unknown), inner.n_held_out) == ("validation", 12, 48)
     tuned = tune_probe(task, kinds=("lda", "centroid"), n_trials=2)
-    assert tuned.n_held_out == 12
+    assert tuned.n_held_out == 48
     held_out = tuned.probe.held_out
-    assert held_out.n_images == 12
-    assert tuned.best.score == pytest.approx(held_out.n_correct / 12)
-    assert tuned.best.score <= 9 / 12
+    assert held_out.n_images == 48
+    assert tuned.best.score == pytest.approx(held_out.n_correct / 48)
+    assert tuned.best.score <= 36 / 48
 
 
 def test_a_kind_that_reads_answers_held_out_images_of_a_class_that_only_a_list_has(
@@ -123,10 +123,10 @@ def test_a_kind_that_reads_answers_held_out_images_of_a_class_that_only_a_list_h
 ) -> None:
     task = Task.of(store, "family", split=split, texts=_texts(["Otariidae"]))
     inner = task.inner(untaught=True)
-    assert (len(inner.unknown), inner.n_held_out) == (0, 12)
+    assert (len(inner.unknown), inner.n_held_out) == (0, 48)
     assert "Otariidae" in inner.labelled.names
     # All kinds are scored on the same images.
-    assert task.inner().n_held_out == 12
+    assert task.inner().n_held_out == 48
 
 
 def test_choosing_and_calibrating_hold_out_the_same_images(

@@ -179,7 +179,7 @@ def test_an_offset_raises_the_harmonic_mean_of_seen_and_unseen(photos: Photos) -
         unseen_condition=UNSEEN, seen_condition=TEST,
     )  # fmt: skip
     before, after = (
-        (one.seen.fraction, one.unseen.fraction, one.harmonic_mean)
+        (one.seen.estimate, one.unseen.estimate, one.harmonic_mean.estimate)
         for one in (report.before, report.after)
     )
     assert before == pytest.approx((0.900, 0.126, 0.221), abs=0.002)
