@@ -14,7 +14,7 @@ from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.probes.probe import Probe, Sweep, judge
 from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
-from bioprobe.splits.making import number_groups
+from bioprobe.splits.groups import number_groups
 from bioprobe.task.method import Fitted, Method, find_probe, is_estimator, make_probe
 from bioprobe.task.target import Labelled, hash_rows, mark_rows
 from bioprobe.task.task import Inner, Task
