@@ -490,8 +490,8 @@ def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str |
     if len(classes) < 2:
         msg = (
             f"every labelled image is {''.join(classes.names)} at {task.target.name}, and accuracy "
-            "among one class is no figure: say another --level, a wider --where, or name what else "
-            "there may be by --taxa or --classes"
+            "among one class is no figure: say another --level, split more classes, or name what "
+            "else there may be by --taxa or --classes"
         )
         raise ProbeError(msg)
     rows = np.sort(np.concatenate([one.judged.rows for one in rounds]))
