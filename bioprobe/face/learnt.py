@@ -215,6 +215,12 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
     for method, one in found.compare_with_best().items():
         sign = "is not told apart from it" if one.p_adjusted > 0.05 else "is worse"
         said.append(f"  {method} {sign}: p {one.p_adjusted:.3g} ({one.test}, Holm)")
+    left = [one.method for one in found.results if 1.0 in one.temperatures]
+    if left:
+        said.append(
+            f"left as they come, because a temperature makes no held-out probabilities better: "
+            f"{', '.join(left)}"
+        )
     said += found.describe_positive()
     surest = found.best_calibrated
     if surest is not None:
