@@ -404,6 +404,18 @@ class Reliability:
     n_right: npt.NDArray[np.int64]
     confidences: Doubles
 
+    @property
+    def error(self) -> float:
+        """Expected calibration error: mean distance of confidence and share right.
+
+        References
+        ----------
+        Guo et al. 2017, *On Calibration of Modern Neural Networks*.
+        """
+        filled = self.n_images > 0
+        away = np.abs(self.confidences[filled] * self.n_images[filled] - self.n_right[filled])
+        return float(away.sum() / max(1, self.n_images.sum()))
+
     def to_frame(self) -> pd.DataFrame:
         """Return one row a bin: edges, images, confidence, accuracy and its Wilson interval."""
         import pandas as pd
@@ -460,3 +472,77 @@ def measure_reliability(
     total = np.bincount(bins, weights=confidences, minlength=n_bins)
     means = np.divide(total, n, out=np.full(n_bins, np.nan), where=n > 0)
     return Reliability(edges, n, np.bincount(bins[right], minlength=n_bins), means)
+
+
+_LEAST_BIN = 20
+
+
+def fit_judged(
+    kind: str,
+    logits: Logits,
+    truth: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64] | None = None,
+) -> tuple[Calibrator, str]:
+    """Fit a calibrator to held-out answers, and leave them as they come where it makes them worse.
+
+    It is judged by cross-fitting: fitted on either half of the held-out images and asked of the
+    other. Where log-loss or expected calibration error is higher than without, or there are too
+    few images to halve, a temperature of 1 is returned. The error is that of 15 bins, or of fewer
+    that have 20 images each.
+
+    Parameters
+    ----------
+    kind : str
+        One of :data:`KINDS`.
+    logits : ndarray of float, shape (n_images, n_classes)
+        Of rows that the classifier did not learn from.
+    truth : ndarray of int64, shape (n_images,)
+        Column of the true class, -1 where it is unknown or none of them.
+    groups : ndarray of int64, shape (n_images,), optional
+        Images that are in one half together; by default each is on its own.
+
+    Returns
+    -------
+    calibrator : Calibrator
+    left : str
+        Why the answers are left as they come; ``""`` where they are not.
+
+    Raises
+    ------
+    SelectionError
+        If no row has a known class, or there is no such kind.
+
+    References
+    ----------
+    Chernozhukov et al. 2018, *Double/debiased machine learning* (cross-fitting).
+    """
+    made = find_calibrator(kind)
+    known, classes = take_known(logits, truth)
+    own = np.arange(len(classes)) if groups is None else groups[truth >= 0]
+    names, places = np.unique(own, return_inverse=True)
+    half = np.random.default_rng(0).permutation(len(names))[places] % 2 == 0
+    if half.all() or not half.any():
+        return TemperatureScaling(1.0), f"too few images to judge a calibration by {kind} on"
+    plain = to_probabilities(known)
+    found = np.empty(plain.shape, dtype=np.float32)
+    for out in (half, ~half):
+        found[out] = made.fit(known[~out], classes[~out]).calibrate(known[out])
+    for name, measure in (("log-loss", _measure_log_loss), ("calibration error", _measure_error)):
+        before, after = measure(plain, classes), measure(found, classes)
+        if after > before + 1e-9:
+            return TemperatureScaling(1.0), (
+                f"a calibration by {kind} would make the {name} of images that it was not fitted "
+                f"on {after:.3f} in place of {before:.3f}"
+            )
+    return made.fit(known, classes), ""
+
+
+def _measure_log_loss(probabilities: Scores, classes: npt.NDArray[np.int64]) -> float:
+    return float(measure_log_losses(to_logits(probabilities).astype(np.float64), classes).mean())
+
+
+def _measure_error(probabilities: Scores, classes: npt.NDArray[np.int64]) -> float:
+    right = probabilities.argmax(axis=1) == classes
+    # Bins of a few images would measure their noise.
+    n_bins = min(15, max(1, len(right) // _LEAST_BIN))
+    return measure_reliability(right, probabilities.max(axis=1), n_bins=n_bins).error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
+from bioprobe.intervals import Resamples, draw_scores, find_interval
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions
-from bioprobe.types import Scores, Vectors
+from bioprobe.types import Doubles, Places, Scores, Vectors
 
 _SCORES_AT_ONCE = 16_000_000
 
@@ -125,11 +127,19 @@ class UnknownDetection:
         Share of the unknown images that are taken for known.
     n_unknown : int
         Unknown images that were looked at.
+    n_classes : int
+        Classes that these are of; 0 where that is not known.
+    low, high : float
+        Interval of 95% of the share taken for known, by class: how far it would move with other
+        unknown classes. Not a number where the classes are not known.
     """
 
     auroc: float
     false_accept_fraction: float
     n_unknown: int
+    n_classes: int = 0
+    low: float = math.nan
+    high: float = math.nan
 
 
 def score_max_softmax(probabilities: npt.NDArray[Any]) -> Scores:
@@ -174,7 +184,10 @@ def find_limit(known: Scores, recall_fraction: float) -> float:
 
 
 def measure_detection(
-    scores: Scores, is_unknown: npt.NDArray[np.bool_], limit: float
+    scores: Scores,
+    is_unknown: npt.NDArray[np.bool_],
+    limit: float,
+    labels: Places | None = None,
 ) -> UnknownDetection:
     """Measure how well a score tells the unknown.
 
@@ -186,6 +199,8 @@ def measure_detection(
         Whether the species was left out entirely of what the classifier learnt; both occur.
     limit : float
         Score above which an image is called unknown, of :func:`find_limit`.
+    labels : ndarray of int64, shape (n_images,), optional
+        Number of the class of each image, for the interval.
 
     Examples
     --------
@@ -194,8 +209,17 @@ def measure_detection(
     >>> found.false_accept_fraction, round(found.auroc, 3)
     (0.5, 0.833)
     """
-    return UnknownDetection(
-        measure_auroc(scores, is_unknown),
-        float((scores[is_unknown] <= limit).mean()),
-        int(is_unknown.sum()),
+    accepted = (scores[is_unknown] <= limit).astype(np.float64)
+    found = UnknownDetection(
+        measure_auroc(scores, is_unknown), float(accepted.mean()), int(is_unknown.sum())
     )
+    if labels is None:
+        return found
+
+    def score(weights: Scores) -> dict[str, Doubles]:
+        return {"accepted": np.asarray(weights @ accepted / weights.sum(axis=1))}
+
+    draws = draw_scores(score, Resamples.of_groups(labels[is_unknown].astype(str)))["accepted"]
+    # One image of each class stands for the class all the same.
+    interval = find_interval(dataclasses.replace(draws, is_clustered=True))
+    return dataclasses.replace(found, n_classes=draws.n_units, low=interval.low, high=interval.high)

@@ -6,12 +6,12 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.calibration.calibrators import TemperatureScaling, to_logits
+from bioprobe.calibration.calibrators import TemperatureScaling, fit_judged, to_logits
 from bioprobe.errors import BioprobeError, MisuseError, ProbeError, SelectionError
 from bioprobe.evaluation.curves import EfficiencyPlan, measure_methods
 from bioprobe.evaluation.metrics import (
@@ -137,7 +137,8 @@ def gather_answers(
             from scipy.special import softmax
 
             probabilities = softmax(held_out.logits, axis=1)
-            scaling = TemperatureScaling.fit(to_logits(probabilities), held_out.truth)
+            asked = to_logits(probabilities), held_out.truth, held_out.groups
+            scaling = cast("TemperatureScaling", fit_judged("temperature", *asked)[0])
             if positive is not None:
                 own = classes.place(fitted.classes)[held_out.truth[known]] == positive
                 placed = _place(probabilities[known], fitted.classes, classes)

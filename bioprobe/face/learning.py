@@ -955,7 +955,7 @@ class Learns(Opened):
         said: Sequence[str],
     ) -> Probe:  # fmt: skip
         """Keep a probe, and beside it what calibrates it on held-out images, or say why not."""
-        from bioprobe.face.probe import Probe, describe_calibration
+        from bioprobe.face.probe import Probe, say_calibration
         from bioprobe.learning.calibrated import fit_calibration
         from bioprobe.learning.fit import answer_held_out
         from bioprobe.learning.keeping import write_calibration, write_probe
@@ -973,7 +973,7 @@ class Learns(Opened):
         found = fit_calibration(answers, calibration)
         write_calibration(task.store, name, found)
         seconds_s = time.monotonic() - began
-        notes.append(f"calibrated by {describe_calibration(found)}, {seconds_s:.1f} s")
+        notes.append(f"{say_calibration(found)}, {seconds_s:.1f} s")
         return Probe(name, fitted, self, found).say(notes)
 
     def _find_held(self, rows: Rows, against: Strings) -> list[dict[str, Any]]:

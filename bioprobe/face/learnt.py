@@ -287,6 +287,12 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
     said += found.describe_windows()
     if about.get("n_undated"):
         said.append(f"{about['n_undated']:,} judged images without a date are in no window of time")
+    left = [one.method for one in found.results if 1.0 in one.temperatures]
+    if left:
+        said.append(
+            f"left as they come, because a temperature makes no held-out probabilities better: "
+            f"{', '.join(left)}"
+        )
     said += found.describe_positive()
     surest = found.best_calibrated
     if surest is not None:

@@ -208,7 +208,7 @@ class Probe(Result):
             raise MisuseError(msg)
         if found is None or calibrate is False:
             return found and found.without_calibrator(), []
-        return found, [f"calibrated by {describe_calibration(found)}"]
+        return found, [say_calibration(found)]
 
 
 def describe_labels(answers: Predictions) -> list[Note | str]:
@@ -234,11 +234,19 @@ def describe_labels(answers: Predictions) -> list[Note | str]:
 
 
 def describe_calibration(calibration: Calibration) -> str:
-    """Say what calibrates, and on how many images."""
+    """Say what calibrates, and on how many images; or why nothing does."""
     calibrator, answers = calibration.calibrator, calibration.answers
+    if calibration.left:
+        return f"left as they come: {calibration.left} ({answers.method})"
     value = getattr(calibrator, "temperature", None)
     said = calibrator.kind + ("" if value is None else f" {value:.3g}")
     return f"{said} on {calibration.n_known:,} held-out images ({answers.method})"
+
+
+def say_calibration(calibration: Calibration) -> str:
+    """Say so in a sentence of its own."""
+    start = "probabilities are " if calibration.left else "calibrated by "
+    return start + describe_calibration(calibration)
 
 
 def _read_confidence(abstain: float | str | None) -> float | None:
@@ -306,9 +314,29 @@ def _score_unknown(
             "of a class that was not learnt; probe fit --leave-out 0.2 makes some"
         )
     else:
+        which = (
+            "left out on purpose" if calibration.has_left_out else "that happen not to be learnt"
+        )
+        of, by_class = f"classes {which}", ""
+        if measured.n_classes:
+            of = f"{measured.n_classes:,} {of}"
+            by_class = f" [{measured.low:.1%}, {measured.high:.1%}] (95% interval by class)"
         notes.append(
-            f"of {measured.n_unknown:,} held-out images of classes that were not learnt it takes "
-            f"{measured.false_accept_fraction:.1%} for known (AUROC {measured.auroc:.3f})"
+            f"of {measured.n_unknown:,} held-out images of {of} it takes "
+            f"{measured.false_accept_fraction:.1%}{by_class} for known (AUROC {measured.auroc:.3f})"
+        )
+        if not calibration.has_left_out:
+            notes.append(
+                Note(
+                    "this is of images that no one chose, which may be less like the known classes "
+                    "than other species are; probe fit --leave-out 0.2 measures it on whole "
+                    "classes that are left out",
+                    WARNING,
+                )
+            )
+        notes.append(
+            "whether the encoder was trained on pictures of these classes is not known; of species "
+            "that it never saw more may be taken for known"
         )
     scores = score_max_softmax(answers.to_dense())
     return {"unknown_max_softmax": scores, "is_unknown": scores > limit}

@@ -9,7 +9,7 @@ import numpy as np
 from bioprobe.calibration.calibrators import (
     Calibrator,
     TemperatureScaling,
-    find_calibrator,
+    fit_judged,
 )
 from bioprobe.calibration.conformal import ConformalSets, fit_conformal
 from bioprobe.calibration.unknown import (
@@ -39,11 +39,14 @@ class Calibration:
         As the probe gave them, before the calibrator.
     n_held_out : int
         Held-out images that there were; ``answers`` may have fewer of them, evenly spaced.
+    left : str
+        Why the probabilities are left as they come, ``""`` where they are not.
     """
 
     calibrator: Calibrator
     answers: HeldOutAnswers
     n_held_out: int
+    left: str = ""
 
     @property
     def probabilities(self) -> Scores:
@@ -98,13 +101,27 @@ class Calibration:
         known = score_max_softmax(self.probabilities)[self.answers.truth >= 0]
         return find_limit(known, recall_fraction)
 
+    @property
+    def has_left_out(self) -> bool:
+        """Whether classes were left out on purpose, to be the unknown ones."""
+        return self.answers.left_out is not None and bool(self.answers.left_out.any())
+
     def measure_unknown(self, recall_fraction: float = 0.95) -> UnknownDetection | None:
-        """Measure on the held-out images how well unknown ones are told; None if there are none."""
-        is_unknown = self.answers.truth < 0
+        """Measure on held-out images how well unknown ones are told; None if there are none.
+
+        Unknown are the images of classes that were left out on purpose, where any were; else the
+        held-out images of classes that happen not to be learnt.
+        """
+        answers, is_unknown = self.answers, self.answers.truth < 0
         if not is_unknown.any() or is_unknown.all():
             return None
-        scores = score_max_softmax(self.probabilities)
-        return measure_detection(scores, is_unknown, self.find_unknown_limit(recall_fraction))
+        asked = np.ones(len(is_unknown), dtype=bool)
+        if self.has_left_out and answers.left_out is not None:
+            asked = ~is_unknown | answers.left_out
+        limit = self.find_unknown_limit(recall_fraction)
+        scores = score_max_softmax(self.probabilities)[asked]
+        labels = None if answers.labels is None else answers.labels[asked]
+        return measure_detection(scores, is_unknown[asked], limit, labels)
 
 
 def fit_calibration(answers: HeldOutAnswers, kind: str = "temperature") -> Calibration:
@@ -115,7 +132,8 @@ def fit_calibration(answers: HeldOutAnswers, kind: str = "temperature") -> Calib
     answers : HeldOutAnswers
         See :func:`bioprobe.learning.fit.answer_held_out`.
     kind : str
-        One of :data:`bioprobe.calibration.calibrators.KINDS`.
+        One of :data:`bioprobe.calibration.calibrators.KINDS`. It is not used where it makes
+        held-out answers worse; see :func:`bioprobe.calibration.calibrators.fit_judged`.
 
     Raises
     ------
@@ -123,7 +141,7 @@ def fit_calibration(answers: HeldOutAnswers, kind: str = "temperature") -> Calib
         If no held-out image is of a class that the probe has, or there is no such kind.
     """
     n, n_classes = answers.logits.shape
-    calibrator = find_calibrator(kind).fit(answers.logits, answers.truth)
+    calibrator, left = fit_judged(kind, answers.logits, answers.truth, answers.groups)
     n_kept = min(n, max(_LEAST_IMAGES, _MOST_KEPT // max(1, n_classes)))
     kept = np.linspace(0, n, n_kept, endpoint=False).astype(np.int64)
-    return Calibration(calibrator, answers.take(kept), n)
+    return Calibration(calibrator, answers.take(kept), n, left)

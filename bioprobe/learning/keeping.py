@@ -242,6 +242,7 @@ def write_calibration(store: EmbeddingStore, name: str, calibration: Calibration
         "calibrator": calibration.calibrator.kind,
         "method": calibration.answers.method,
         "n_held_out": calibration.n_held_out,
+        "left": calibration.left,
         "probe_sha256": _hash_card(folder),
     }
     _write_files(folder / CALIBRATION_ARRAYS_NAME, arrays, folder / CALIBRATION_NAME, about)
@@ -289,7 +290,7 @@ def _build_calibration(about: dict[str, Any], data: bytes) -> Calibration:
     held_out = {key: array for key, array in arrays.items() if not key.startswith(_PREFIX)}
     answers = HeldOutAnswers(**held_out, method=about["method"])
     calibrator = find_calibrator(about["calibrator"]).from_arrays(learnt)
-    return Calibration(calibrator, answers, int(about["n_held_out"]))
+    return Calibration(calibrator, answers, int(about["n_held_out"]), about.get("left", ""))
 
 
 def _hash_card(folder: Path) -> str:

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bioprobe.calibration.calibrators import TemperatureScaling, to_logits
+from bioprobe.calibration.calibrators import (
+    TemperatureScaling,
+    fit_judged,
+    to_logits,
+    to_probabilities,
+)
 from bioprobe.errors import ProbeError
 from bioprobe.evaluation.evaluate import Answers, check_methods, find_obstacle, gather_answers
 from bioprobe.learning.fit import answer_held_out, fit, fit_probe
@@ -60,7 +65,9 @@ def test_the_temperature_is_that_of_the_validation_part(
     rows = split.rows("validation")
     rows = rows[families.images.labels(Rank.FAMILY)[rows] != ""]
     validation = probe.ask(View.of(families).take(rows), k=5)
-    expected = TemperatureScaling.fit(to_logits(validation.to_dense()), validation.truth_classes)
+    asked = to_logits(validation.to_dense()), validation.truth_classes
+    expected, _ = fit_judged("temperature", *asked)
+    assert isinstance(expected, TemperatureScaling)
     assert answers.temperatures == pytest.approx((expected.temperature,))
     assert answers.calibrated_on == "validation"
     assert answers.calibrated is not None
@@ -86,7 +93,14 @@ def test_without_a_validation_part_the_temperature_is_that_of_each_fold_by_the_o
         told = probe.ask(View.of(families).take(np.flatnonzero(out)), k=5)
         found.append(to_logits(told.to_dense()))
         truths.append(told.truth_classes)
-    expected = TemperatureScaling.fit(np.concatenate(found), np.concatenate(truths))
+    expected, _ = fit_judged("temperature", np.concatenate(found), np.concatenate(truths))
+    assert isinstance(expected, TemperatureScaling)
+    task = Task.of(families, Rank.FAMILY, split=without)
+    asked = answer_held_out(task, fit(task, "centroid"), "centroid")
+    assert asked.truth.tolist() == np.concatenate(truths).tolist()
+    np.testing.assert_allclose(
+        to_probabilities(asked.logits), np.exp(np.concatenate(found)), atol=1e-5
+    )
     assert answers.temperatures == pytest.approx((expected.temperature,), rel=1e-4)
     # But the answers that are judged come from all training images.
     assert answers.n_training == (38,)

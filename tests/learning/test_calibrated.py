@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.calibration.calibrators import to_logits, to_probabilities
+from bioprobe.calibration.calibrators import TemperatureScaling, to_logits, to_probabilities
 from bioprobe.calibration.conformal import fit_conformal
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ProbeError, SelectionError, StoreError
@@ -213,3 +213,65 @@ def test_without_a_calibrator_every_kind_answers_as_it_did(
     plain = fit_calibration(answers).without_calibrator().apply(probe)
     vectors = filled.read_vectors()
     assert np.allclose(plain.predict_vectors(vectors), probe.predict_vectors(vectors), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["temperature", "vector", "isotonic"])
+def test_a_calibration_that_makes_held_out_answers_worse_is_not_used(kind: str) -> None:
+    random = np.random.default_rng(0)
+    n_used = {"met": 0, "far too sure": 0}
+    for draw in range(20):
+        logits = 2 * random.normal(size=(300, 4))
+        chances = to_probabilities(logits).astype(np.float64)
+        chances /= chances.sum(axis=1, keepdims=True)
+        truth = np.array([random.choice(4, p=row) for row in chances])
+        for name, scale in (("met", 1.0), ("far too sure", 4.0)):
+            answers = HeldOutAnswers((scale * logits).astype(np.float32), truth, "validation")
+            calibration = fit_calibration(answers, kind)
+            n_used[name] += not calibration.left
+            if calibration.left:
+                plain = to_probabilities(answers.logits)
+                assert np.allclose(calibration.probabilities, plain, atol=1e-6), draw
+    assert n_used["far too sure"] == 20
+    assert n_used["met"] <= 10, "what means what it says is left as it comes"
+
+
+def test_what_was_left_is_said_again_when_it_is_read(filled: EmbeddingStore) -> None:
+    probe, answers = _fit(filled, _split())
+    write_probe(filled, "mine", probe)
+    few = answers.take(np.flatnonzero(answers.truth >= 0)[:1])
+    calibration = fit_calibration(few)
+    assert calibration.left == "too few images to judge a calibration by temperature on"
+    write_calibration(filled, "mine", calibration)
+    again = read_calibration(filled, "mine")
+    assert again is not None
+    assert again.left == calibration.left
+    from bioprobe.face.probe import say_calibration
+
+    assert say_calibration(again).startswith("probabilities are left as they come: too few")
+
+
+def test_unknown_species_are_measured_on_those_left_out_on_purpose_and_by_species() -> None:
+    # The left-out ones look like a known class, the ones that no one chose like none.
+    random = np.random.default_rng(0)
+    held, few = 0, 12
+    for _ in range(40):
+        is_taken = random.random(few) < 0.5
+        logits = np.zeros((40 + few * 10 + 20, 2), dtype=np.float32)
+        logits[:40, 0] = 4 + random.random(40)
+        logits[40:-20, 0] = np.where(is_taken.repeat(10), 5, 1)
+        truth = np.repeat([0, -1], [40, few * 10 + 20])
+        labels = np.concatenate([np.zeros(40), np.repeat(np.arange(few) + 1, 10), np.full(20, 99)])
+        left_out = np.repeat([False, True, False], [40, few * 10, 20])
+        answers = HeldOutAnswers(
+            logits, truth, "validation", labels=labels.astype(np.int64), left_out=left_out
+        )
+        measured = Calibration(TemperatureScaling(1.0), answers, len(truth)).measure_unknown()
+        assert measured is not None
+        assert (measured.n_unknown, measured.n_classes) == (few * 10, few)
+        assert measured.false_accept_fraction == pytest.approx(is_taken.mean())
+        held += measured.low <= 0.5 <= measured.high
+    assert held >= 35, "intervals by image hold it in a quarter of the draws"
+    plain = dataclasses.replace(answers, left_out=None)
+    other = Calibration(TemperatureScaling(1.0), plain, len(truth)).measure_unknown()
+    assert other is not None
+    assert other.n_classes == few + 1
