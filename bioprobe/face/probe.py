@@ -314,10 +314,8 @@ def _score_unknown(
             "of a class that was not learnt; probe fit --leave-out 0.2 makes some"
         )
     else:
-        which = (
-            "left out on purpose" if calibration.has_left_out else "that happen not to be learnt"
-        )
-        of, by_class = f"classes {which}", ""
+        is_chosen, by_class = calibration.has_left_out, ""
+        of = f"classes {'left out on purpose' if is_chosen else 'that happen not to be learnt'}"
         if measured.n_classes:
             of = f"{measured.n_classes:,} {of}"
             by_class = f" [{measured.low:.1%}, {measured.high:.1%}] (95% interval by class)"

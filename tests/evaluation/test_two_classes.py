@@ -262,6 +262,10 @@ def test_the_table_has_the_positive_class_with_intervals(two: EmbeddingStore, sp
 
 
 def test_the_threshold_is_chosen_on_validation_images(two: EmbeddingStore, split: Split) -> None:
+    # Half of the training images choose too: 39 are enough.
+    moved = np.where((split.parts == "train") & (split.folds == 0), "validation", split.parts)
+    none = np.full(len(moved), -1)
+    split = dataclasses.replace(split, parts=moved.astype(object), folds=none)
     found = _ask(two, split)
     # Asked again with the parts changed over, the validation images are the ones judged.
     parts = split.parts.copy()

@@ -15,6 +15,7 @@ from scipy.special import softmax
 import bioprobe as bp
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import BioprobeError, MisuseError, PromptError, SelectionError
+from bioprobe.splits import Split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.predictions import Predictions
 from tests.face.conftest import Teach
@@ -63,22 +64,23 @@ def split(store: bp.Store) -> bp.Store:
 
 
 def test_a_probe_of_a_column_answers_one_class_or_none(store: bp.Store) -> None:
-    made = store.fit("centroid", "stage", split=None, setting={"scale": 5.0})
-    decided = made.predict(abstain=0.9)
+    made = store.fit("centroid", "stage", split=None, setting={"scale": 2.0})
+    plain = made.predict(k=1, calibrate=False).to_frame()
+    limit = round(float(np.median(plain["score"])), 3)
+    decided = made.predict(abstain=limit, calibrate=False)
     assert isinstance(decided, bp.Decisions)
     frame = decided.to_frame()
     assert frame.columns.tolist() == [
         "file_name", "classification", "score", "answer", "row", "reason",
     ]  # fmt: skip
-    plain = made.predict(k=1).to_frame()
-    is_sure = plain["score"].to_numpy() >= 0.9
+    is_sure = plain["score"].to_numpy() >= limit
     assert 0 < is_sure.sum() < 30
     expected = np.where(is_sure, plain["classification"], "")
     assert frame["classification"].tolist() == expected.tolist()
     assert decided.names == tuple(expected)
     signs = [">=" if sure else "<" for sure in is_sure]
     assert frame["reason"].tolist() == [
-        f"stage {name} {score:.3f} {sign} 0.9"
+        f"stage {name} {score:.3f} {sign} {limit:g}"
         for name, score, sign in zip(plain["classification"], plain["score"], signs, strict=True)
     ]
     assert decided.is_right[is_sure].mean() == pytest.approx(
@@ -87,6 +89,19 @@ def test_a_probe_of_a_column_answers_one_class_or_none(store: bp.Store) -> None:
     assert f"answered: {is_sure.sum()}; no answer: {30 - is_sure.sum()}" in str(decided.notes[-1])
     said = "29 held-out images are too few to promise 0.95 right answers with a chance of 95%"
     assert any(said in str(note) for note in made.predict(abstain="auto").notes)
+
+
+def test_what_is_measured_on_classes_that_no_one_left_out_is_warned_of(store: bp.Store) -> None:
+    # No egg teaches: those of the validation part are the unknown ones.
+    taught = (np.arange(30) <= 20) & (store.labels("stage") != "egg")
+    parts = np.where(taught, "train", "validation").astype(object)
+    none = np.full(len(parts), "", dtype=object)
+    made = Split("default", parts, np.full(len(parts), -1), none, {"hash": "a" * 64})
+    write_split(EmbeddingStore.open(store.folder), made)
+    said = store.fit("centroid", "stage").predict(unknown=True).notes
+    (warned,) = [note for note in said if note.kind == "warning"]
+    assert "images that no one chose" in str(warned)
+    assert any("of 1 classes that happen not to be learnt it takes" in str(one) for one in said)
 
 
 def test_a_column_is_read_as_text_and_described(store: bp.Store) -> None:
