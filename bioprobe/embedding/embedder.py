@@ -18,7 +18,6 @@ from bioprobe.embedding.shard_buffer import Changes, EmbedSummary, Outcome, Shar
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.image_table import (
     FACT_COLUMNS,
-    LABELS_FROM,
     LOCATION_COLUMNS,
     ImageTable,
     find_placeholders,
@@ -35,7 +34,7 @@ from bioprobe.sources.listing import (
     join,
 )
 from bioprobe.store import EmbeddingStore
-from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
+from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS, LABELS_FROM
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,16 +20,19 @@ from bioprobe.images.conditions import match_rows
 from bioprobe.images.location import ImageLocation, find_file
 from bioprobe.names import unify
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
-from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS, fill_holes, to_taxonomy
+from bioprobe.taxonomy.columns import (
+    COMMON_NAME,
+    LABEL_COLUMNS,
+    LABELS_FROM,
+    fill_holes,
+    to_taxonomy,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOCATION_COLUMNS = ("root", "path")
 FACT_COLUMNS = ("sha256", "n_bytes", "width_px", "height_px", "mode")
-#: Column that tells labels which somebody wrote from those made of a folder's name.
-LABELS_FROM = "labels_from"
-FROM_FOLDER = "folder"
 COLUMNS: tuple[str, ...] = (*LOCATION_COLUMNS, *FACT_COLUMNS, *LABEL_COLUMNS, LABELS_FROM)
 
 
@@ -49,7 +52,7 @@ class ImageTable:
         - the seven ranks and ``common_name``, ``""`` where unknown, in the one form in which
           names compare (:func:`bioprobe.names.unify`);
         - ``labels_from``: ``folder`` where these were made from the name of the image's folder,
-          else ``""``;
+          ``list:COLUMN`` where a taxon list gave them for the label in that column, else ``""``;
         - any further columns, as the source had them.
 
     Raises

@@ -13,7 +13,8 @@ sources does not matter:
 
 Over several runs a source replaces what the store has in the columns that the source has, and an
 empty cell empties; columns that it has not are left as they were. A label that was made from a
-folder's name neither replaces one that a table wrote nor is emptied by a table.
+folder's name neither replaces one that a table wrote nor is emptied by a table. A lineage that a
+taxon list gave for a label stays as long as the label does, and goes with it.
 """
 
 from __future__ import annotations
@@ -29,15 +30,21 @@ import numpy.typing as npt
 from bioprobe.cells import write_cell
 from bioprobe.images.image_table import (
     COLUMNS,
-    FROM_FOLDER,
-    LABELS_FROM,
     LOCATION_COLUMNS,
     ImageTable,
     concatenate,
 )
 from bioprobe.images.location import find_file
 from bioprobe.result import WARNING, Note, Notes
-from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABEL_COLUMNS, QUALIFIER
+from bioprobe.taxonomy.columns import (
+    COMMON_NAME,
+    FROM_FOLDER,
+    FROM_LIST,
+    LABEL,
+    LABEL_COLUMNS,
+    LABELS_FROM,
+    QUALIFIER,
+)
 from bioprobe.taxonomy.taxon import RANKS
 
 if TYPE_CHECKING:
@@ -142,17 +149,27 @@ class Said:
             The values that are filled.
         """
         known, new = find_said(stored), find_said(listed)
-        was_derived = known.get(LABELS_FROM) == FROM_FOLDER
-        had_written = not was_derived and any(rank in known for rank in _RANK_COLUMNS)
-        if self.lineage:
-            takes = not was_derived or any(rank in new for rank in _RANK_COLUMNS)
-        else:
-            takes = self.derives and not had_written
+        gives, origin = any(rank in new for rank in _RANK_COLUMNS), str(known.get(LABELS_FROM, ""))
+        was_found = origin.startswith(FROM_LIST)
+        if was_found and not gives:
+            column = origin.removeprefix(FROM_LIST)
+            says = column in self.columns or (self.derives and column in _BESIDE)
+            if not says or is_same(known.get(column), new.get(column)):
+                # What a list gave for a label stays as long as the label does.
+                kept = {name: value for name, value in known.items() if name not in self.columns}
+                return kept | {name: new[name] for name in new if name in self.columns}
+            known = {n: v for n, v in known.items() if n not in {*LABEL_COLUMNS, LABELS_FROM}}
+            was_found = False
+        was_derived = origin == FROM_FOLDER
+        is_made = was_derived or was_found
+        had_written = not is_made and any(rank in known for rank in _RANK_COLUMNS)
+        derives = self.derives and not had_written
+        takes = (not is_made or gives) if self.lineage else derives
         kept = dict(known)
         if takes:
             left_out = {*_RANK_COLUMNS, LABELS_FROM}
             # One that stands beside no written rank is what a table of common names alone said.
-            if COMMON_NAME in self.columns or had_written:
+            if COMMON_NAME in self.columns or had_written or was_found:
                 left_out.add(COMMON_NAME)
             kept = {name: value for name, value in kept.items() if name not in left_out}
             if was_derived:
@@ -281,10 +298,12 @@ class Listing(ImageTable):
         Parameters
         ----------
         labels : DataFrame of str
-            Label columns of the same rows. Where a table's are others now, it says a lineage.
+            Label columns of the same rows, and where they come from. Where a table's are others
+            now, it says a lineage.
         """
-        names = list(labels.columns)
-        differs = (self.frame[names] != labels).any(axis=1) & (self.frame[LABELS_FROM] == "")
+        names = list(LABEL_COLUMNS)
+        differs = (self.frame[names] != labels[names]).any(axis=1)
+        differs &= self.frame[LABELS_FROM] == ""
         places = self.frame.loc[differs, list(LOCATION_COLUMNS)].itertuples(index=False, name=None)
         files = [join(root, path) for root, path in places]
         says = {file: self.says.get(file, Said()) | Said(lineage=True) for file in files}

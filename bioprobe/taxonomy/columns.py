@@ -56,6 +56,10 @@ _COMMON_NAME_SPELLINGS = (
 )  # fmt: skip
 
 COMMON_NAME = "common_name"
+#: Column that tells labels which somebody wrote from those made of a folder's name, and from
+#: lineages that a list gave for the label in a column, whose name follows.
+LABELS_FROM = "labels_from"
+FROM_FOLDER, FROM_LIST = "folder", "list:"
 LABEL_COLUMNS: tuple[str, ...] = (*(rank.value for rank in RANKS), COMMON_NAME)
 #: Free columns of what a table says of a taxon that has no rank: a label that is no scientific
 #: name, and what of a name is not sure (Darwin Core's ``identificationQualifier``).

@@ -13,7 +13,7 @@ import numpy as np
 from bioprobe.errors import TaxonomyError
 from bioprobe.names import unify
 from bioprobe.result import Note, Notes, Result
-from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABEL_COLUMNS
+from bioprobe.taxonomy.columns import COMMON_NAME, FROM_LIST, LABEL, LABEL_COLUMNS, LABELS_FROM
 from bioprobe.taxonomy.scientific_names import TIMES, parse_name
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
@@ -170,8 +170,9 @@ class ResolvedLabels(Result):
     Parameters
     ----------
     labels : DataFrame of str
-        Columns :data:`bioprobe.taxonomy.columns.LABEL_COLUMNS` of each image, filled; its index is
-        that of the images.
+        Columns :data:`bioprobe.taxonomy.columns.LABEL_COLUMNS` of each image, filled, and
+        ``labels_from``: the column whose label a lineage was found for; its index is that of the
+        images.
     matches : tuple of (str, int, Match)
         Each distinct label, with its images and what it is.
     notes : tuple of Note
@@ -212,7 +213,8 @@ def resolve_labels(
 ) -> ResolvedLabels:
     """Find the labels of images in a list, and fill their lineages.
 
-    What an image's own table says of it stays; a synonym gives way to the accepted name.
+    What an image's own table says of it stays; a synonym gives way to the accepted name. What a
+    list gave before for its label is looked for again.
 
     Parameters
     ----------
@@ -232,7 +234,12 @@ def resolve_labels(
     import pandas as pd
 
     known = frame[list(LABEL_COLUMNS)].fillna("")
-    asked = _read_asked(frame, known, column)
+    nowhere = pd.Series("", index=frame.index, dtype=object)
+    origins = frame[LABELS_FROM].fillna("") if LABELS_FROM in frame else nowhere
+    was_found = origins.str.startswith(FROM_LIST).to_numpy(dtype=bool)
+    before = known.to_numpy(dtype=object)
+    known[was_found] = ""
+    asked, places = _read_asked(frame, known, column)
     lineages = list(known[_RANK_NAMES].itertuples(index=False, name=None))
     pairs = list(zip(asked, lineages, strict=True))
     found = {pair: names.match(*pair) for pair in dict.fromkeys(pairs) if pair[0]}
@@ -245,23 +252,35 @@ def resolve_labels(
         for (label, row), common in zip(pairs, commons, strict=True)
     ]
     filled = pd.DataFrame(rows, index=frame.index, columns=list(LABEL_COLUMNS), dtype=object)
+    matched = np.array(
+        [bool(label) and found[label, row].taxon is not None for label, row in pairs], dtype=bool
+    )
+    # What another list gave stays where this one has nothing.
+    filled.loc[was_found & ~matched] = before[was_found & ~matched]
+    given = np.array([f"{FROM_LIST}{place}" if place else "" for place in places], dtype=object)
+    filled[LABELS_FROM] = np.where(matched & (given != ""), given, origins.to_numpy(dtype=object))
     matches = tuple((label, n, match) for (label, match), n in counts.items())
     return ResolvedLabels(filled, matches, tuple(map(Note, _describe(matches))))
 
 
-def _read_asked(frame: pd.DataFrame, known: pd.DataFrame, column: str | None) -> list[str]:
+def _read_asked(
+    frame: pd.DataFrame, known: pd.DataFrame, column: str | None
+) -> tuple[list[str], list[str]]:
+    """Return the label of each row, and the free column that it stands in, ``""`` for none."""
     if column is not None:
         if column not in frame:
             msg = f"no column {column!r} to find names in; there are {', '.join(map(str, frame))}"
             raise TaxonomyError(msg)
         values = frame[column]
-        return [unify(str(one)) for one in values.astype(object).where(values.notna(), "")]
+        texts = [unify(str(one)) for one in values.astype(object).where(values.notna(), "")]
+        return texts, ["" if column in LABEL_COLUMNS else column] * len(texts)
     labels = frame[LABEL].fillna("").tolist() if LABEL in frame else [""] * len(frame)
     ranks = known[_RANK_NAMES[::-1]].itertuples(index=False, name=None)
-    return [
+    asked = [
         str(label) or next(filter(None, names), "") or common
         for label, names, common in zip(labels, ranks, known[COMMON_NAME], strict=True)
     ]
+    return asked, [LABEL if label else "" for label in labels]
 
 
 def _fill(lineage: Sequence[str], match: Match) -> tuple[str, ...]:

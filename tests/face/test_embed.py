@@ -4,6 +4,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,3 +225,64 @@ def test_what_is_pruned_is_said(write_pictures: Write, tmp_path: Path) -> None:
     store = bp.embed(folder, store=tmp_path / "store", prune=True)
     assert "1 rows retired whose file is gone" in [str(note) for note in store.notes]
     assert len(store) == 2
+
+
+LIST = (
+    "kingdom,family,genus,species,common_name\n"
+    "Animalia,Felidae,Panthera,Panthera tigris,tiger\nAnimalia,Cervidae,Alces,Alces alces,moose\n"
+)
+
+
+@pytest.mark.usefixtures("loads")
+@pytest.mark.parametrize("later", [False, True])
+def test_a_lineage_that_a_list_gave_stays_with_its_label_and_goes_with_it(
+    write_pictures: Callable[..., Path], tmp_path: Path, later: bool
+) -> None:
+    folder = write_pictures(3)
+    names = sorted(path.name for path in folder.glob("*.png"))
+    (tmp_path / "list.csv").write_text(LIST)
+    listed = tmp_path / "list.csv"
+
+    def embed(*labels: str, **options: object) -> dict[str, str]:
+        rows = [f"{name},{label}" for name, label in zip(names, labels, strict=True)]
+        (folder / "table.csv").write_text("\n".join(["path,label", *rows]))
+        given: dict[str, Any] = dict(options)
+        if not (tmp_path / "store").exists():
+            given["model"] = "plain"
+        made = bp.embed(folder / "table.csv", store=tmp_path / "store", **given)
+        return dict(zip(made.images["path"], made.labels("species"), strict=True))
+
+    first = embed("Tiger", "Moose", "Stone", **({} if later else {"names": listed}))
+    if later:
+        assert set(first.values()) == {""}
+        bp.open(tmp_path / "store").resolve_taxa(names=listed, apply=True)
+    expected = ["Panthera tigris", "Alces alces", ""]
+    assert [embed("Tiger", "Moose", "Stone")[name] for name in names] == expected
+    # Corrected, the label has no lineage until the list is named again.
+    again = embed("Tiger", "Tiger", "Stone")
+    assert [again[name] for name in names] == ["Panthera tigris", "", ""]
+    assert bp.open(tmp_path / "store").images["common_name"].tolist().count("moose") == 0
+    bp.open(tmp_path / "store").resolve_taxa(names=listed, apply=True)
+    mended = bp.open(tmp_path / "store")
+    assert sorted(mended.labels("species").tolist()) == ["", "Panthera tigris", "Panthera tigris"]
+    renewed = embed("Moose", "Tiger", "Tiger", names=listed)
+    assert [renewed[name] for name in names] == ["Alces alces", *["Panthera tigris"] * 2]
+
+
+@pytest.mark.usefixtures("loads")
+def test_a_lineage_that_a_list_gave_stays_when_its_folder_is_listed_again(
+    write_pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    pictures = write_pictures(2)
+    folder = tmp_path / "photos" / "Tiger"
+    folder.mkdir(parents=True)
+    for path in sorted(pictures.glob("*.png")):
+        path.rename(folder / path.name)
+    (tmp_path / "list.csv").write_text(LIST)
+    for options in ({"folder_rank": "species"}, {"folder_label": "label"}):
+        store = tmp_path / next(iter(options))
+        bp.embed(tmp_path / "photos", store=store, model="plain", **options)  # type: ignore[arg-type]
+        bp.open(store).resolve_taxa(names=tmp_path / "list.csv", apply=True)
+        again = bp.embed(tmp_path / "photos", store=store, **options)  # type: ignore[arg-type]
+        assert again.labels("species").tolist() == ["Panthera tigris"] * 2
+        assert "0 withdrawn, 2 stayed" in " ".join(map(str, again.notes))
