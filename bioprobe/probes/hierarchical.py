@@ -257,8 +257,8 @@ class HierarchicalProbe(Probe):
         )
         if weights.shape != (n_ranks,) or not (weights >= 0).all() or not weights[-1] > 0:
             msg = (
-                f"rank_weights of hierarchical are one weight >= 0 for each of {n_ranks} ranks, the last > 0; "
-                f"got {self.rank_weights}"
+                "rank_weights of hierarchical are one weight >= 0 for each of "
+                f"{n_ranks} ranks, the last > 0; got {self.rank_weights}"
             )
             raise ProbeError(msg)
         smoothing = _SMOOTHING if self.smoothing is None else self.smoothing
