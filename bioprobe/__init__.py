@@ -34,6 +34,7 @@ from bioprobe.errors import (
 )
 
 if TYPE_CHECKING:
+    from bioprobe import probes
     from bioprobe.face import models, taxa
     from bioprobe.face.encoder import encoder
     from bioprobe.face.keeping import import_vectors
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # The module of each name that is loaded when it is first asked for. A new one stands here, in the
-# imports above for type checkers, and in __all__. What is of face itself is a module of it.
+# imports above for type checkers, and in __all__. What is of face itself is a module of it, what is
+# of nothing a folder of ours.
 _HOMES = {
     "Decisions": "task.decisions",
     "Evaluation": "face.pages",
@@ -66,6 +68,7 @@ _HOMES = {
     "models": "face",
     "open": "face.store",
     "pictures": "face.store",
+    "probes": "",
     "taxa": "face",
 }
 
@@ -97,6 +100,7 @@ __all__ = [
     "models",
     "open",
     "pictures",
+    "probes",
     "taxa",
 ]
 
@@ -105,8 +109,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands fo
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    if _HOMES[name] == "face":
-        found: Any = importlib.import_module(f"{__name__}.face.{name}")
+    if _HOMES[name] in {"face", ""}:
+        home = f"{__name__}.{_HOMES[name]}".rstrip(".")
+        found: Any = importlib.import_module(f"{home}.{name}")
     else:
         found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = found

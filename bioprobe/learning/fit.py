@@ -419,7 +419,7 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
     for fold in np.unique(inner.folds[inner.folds >= 0]):
         out = inner.folds == fold
         if inner.method == "validation":
-            logits, learnt = fitted.estimator.decision_function(inner.vectors[out]), None
+            logits, learnt = fitted.estimator.logits(inner.vectors[out]), None
         else:
             logits, learnt = _fit_without(fitted, settings, inner, out)
         found.append(logits)
@@ -431,7 +431,7 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
         )
     if len(inner.unknown):
         vectors = task.view.read_vectors(inner.unknown.rows)
-        found.append(fitted.estimator.decision_function(vectors))
+        found.append(fitted.estimator.logits(vectors))
         rows.append(inner.unknown.rows)
         truths.append(np.full(len(vectors), -1))
     if left_out_fraction:
@@ -486,7 +486,7 @@ def _fit_without(
     """Fit again without some rows, and return their logits and the classes that were learnt."""
     training = (inner.training | bool(inner.reason)) & ~out
     again = make_probe(fitted.kind, settings).fit(inner.vectors[training], inner.y[training])
-    logits = again.decision_function(inner.vectors[out])
+    logits = again.logits(inner.vectors[out])
     learnt = fitted.classes.find(again.classes_)
     return _spread(logits, learnt, len(fitted.classes)), learnt
 

@@ -17,6 +17,7 @@ from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions, answer_in_chunks
+from bioprobe.task.scores import check_probabilities
 from bioprobe.task.target import Classes, mark_rows
 from bioprobe.types import Mask, Rows, Vectors
 
@@ -155,13 +156,17 @@ class FittedProbe:
         ------
         MismatchError
             If the vectors have another dim.
+        ProbeError
+            If the probabilities are not finite, or do not add up to 1.
         """
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             msg = f"the probe takes vectors of dim {self.dim}, got an array of {vectors.shape}"
             raise MismatchError(msg)
         if self.calibrator is None:
             return self.estimator.predict_proba(vectors)
-        return self.calibrator.calibrate(self.estimator.decision_function(vectors))
+        probabilities = self.calibrator.calibrate(self.estimator.logits(vectors))
+        whose = f"the calibration {self.calibrator.kind} of {self.kind} with {self.settings}"
+        return check_probabilities(probabilities, whose)
 
     def ask(self, asked: EmbeddingStore | View, k: int = 5) -> Predictions:
         """Label the images of a store.

@@ -56,7 +56,7 @@ def write_probe(store: EmbeddingStore, name: str, probe: FittedProbe) -> Path:
     Raises
     ------
     ProbeError
-        If the name cannot be used.
+        If the name cannot be used, or what was learnt is not finite.
     StoreError
         If the disk refuses.
     """
@@ -83,7 +83,20 @@ def write_probe(store: EmbeddingStore, name: str, probe: FittedProbe) -> Path:
 
 
 def _write_files(file: Path, arrays: Arrays, about: Path, said: dict[str, Any]) -> None:
-    """Write arrays, and then what is said of them, with their SHA-256."""
+    """Write arrays, and then what is said of them, with their SHA-256.
+
+    Raises
+    ------
+    ProbeError
+        If an array has numbers that are not finite.
+    """
+    broken = [name for name, one in arrays.items() if not np.isfinite(one).all()]
+    if broken:
+        msg = (
+            f"the numbers of {', '.join(broken)} are not all finite, got by the settings "
+            f"{said.get('settings', said.get('calibrator'))}; nothing is kept: choose others"
+        )
+        raise ProbeError(msg)
     from safetensors.numpy import save
 
     data = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})

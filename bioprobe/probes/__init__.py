@@ -1,1 +1,61 @@
-"""Classifiers that learn from the vectors of labelled images."""
+"""Classifiers that learn from the vectors of labelled images, each a scikit-learn estimator.
+
+What stands in ``__all__`` is loaded when it is first named.
+
+Examples
+--------
+>>> import bioprobe as bp
+>>> X = [[0.0, 1.0], [0.2, 0.9], [1.0, 0.0], [0.9, 0.1]]
+>>> bp.probes.LinearProbe().fit(X, ["a", "a", "b", "b"]).predict(X[:1]).tolist()
+['a']
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bioprobe.probes.centroid import CentroidProbe
+    from bioprobe.probes.closed_form import LdaProbe, RidgeProbe
+    from bioprobe.probes.hierarchical import HierarchicalProbe
+    from bioprobe.probes.knn import KnnProbe
+    from bioprobe.probes.linear import LinearProbe
+    from bioprobe.probes.prompted import PromptedProbe
+    from bioprobe.probes.stacked import StackProbe
+
+# The module of each name.
+_HOMES = {
+    "CentroidProbe": "centroid",
+    "HierarchicalProbe": "hierarchical",
+    "KnnProbe": "knn",
+    "LdaProbe": "closed_form",
+    "LinearProbe": "linear",
+    "PromptedProbe": "prompted",
+    "RidgeProbe": "closed_form",
+    "StackProbe": "stacked",
+}
+
+__all__ = [
+    "CentroidProbe",
+    "HierarchicalProbe",
+    "KnnProbe",
+    "LdaProbe",
+    "LinearProbe",
+    "PromptedProbe",
+    "RidgeProbe",
+    "StackProbe",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

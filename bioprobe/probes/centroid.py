@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.errors import ProbeError
 from bioprobe.probes.closed_form import spread_rows
-from bioprobe.probes.probe import Probe
+from bioprobe.probes.probe import Limits, Probe
 from bioprobe.task.scores import fit_scale
 from bioprobe.types import Arrays, Places, Vectors
 
@@ -51,16 +51,13 @@ class CentroidProbe(Probe):
 
     kind: ClassVar[str] = "centroid"
     summary: ClassVar[str] = "nearest class mean (SimpleShot)"
+    limits: ClassVar[Mapping[str, Limits]] = {"scale": Limits(0, above=True)}
     scale_: float
 
     def __init__(self, scale: float | None = None) -> None:
         self.scale = scale
 
-    def fit(self, X: Vectors, y: npt.NDArray[Any]) -> Self:  # noqa: N803
-        """Learn from vectors, shape (n_images, dim), unit rows, and their classes."""
-        if self.scale is not None and not self.scale > 0:
-            msg = f"the scale of centroid is > 0, got {self.scale}"
-            raise ProbeError(msg)
+    def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
         self.classes_, labels = np.unique(y, return_inverse=True)
         self.centre_ = X.mean(axis=0, dtype=np.float64).astype(np.float32)
         rows = normalise_rows(X - self.centre_)
@@ -70,11 +67,9 @@ class CentroidProbe(Probe):
         totals = np.add.reduceat(rows[order], starts, axis=0, dtype=np.float64)
         self.means_ = (totals / counts[:, np.newaxis]).astype(np.float32)
         self.scale_ = float(self.scale or self._fit_scale(rows, labels, counts))
-        return self
 
-    def decision_function(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
-        """Return the logits, float32 of shape (n_images, n_classes)."""
-        rows = normalise_rows(np.asarray(X, dtype=np.float32) - self.centre_)
+    def _logits(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
+        rows = normalise_rows(X - self.centre_)
         return np.asarray(-self.scale_ * self._measure(rows), dtype=np.float32)
 
     def to_arrays(self) -> Arrays:
@@ -87,6 +82,7 @@ class CentroidProbe(Probe):
         self.classes_ = classes
         self.centre_, self.means_ = arrays["centre"], arrays["means"]
         self.scale_ = float(arrays["scale"][0])
+        self.n_features_in_ = len(self.centre_)
         return self
 
     def _measure(self, rows: Vectors) -> npt.NDArray[np.float32]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.probe import Probe, Sweep, space_values
+from bioprobe.probes.probe import Limits, Probe, Sweep, space_values
 from bioprobe.task.scores import fit_scale
 from bioprobe.types import Arrays, Doubles, Places, Vectors
 
@@ -231,11 +231,8 @@ class AffineProbe(Probe):
     coef_: npt.NDArray[np.float32]
     intercept_: npt.NDArray[np.float32]
 
-    def decision_function(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
-        """Return the logits, float32 of shape (n_images, n_classes)."""
-        return np.asarray(
-            np.asarray(X, dtype=np.float32) @ self.coef_.T + self.intercept_, dtype=np.float32
-        )
+    def _logits(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
+        return np.asarray(X @ self.coef_.T + self.intercept_, dtype=np.float32)
 
     def to_arrays(self) -> Arrays:
         """Return coefficients and intercepts."""
@@ -245,24 +242,24 @@ class AffineProbe(Probe):
         """Take what :meth:`to_arrays` returned."""
         self.classes_ = classes
         self.coef_, self.intercept_ = arrays["coef"], arrays["intercept"]
+        self.n_features_in_ = self.coef_.shape[1]
         return self
 
     def _start(self, X: Vectors, y: Rows) -> tuple[Vectors, Places, Doubles]:  # noqa: N803
         """Set the classes; return centred rows, their classes from 0, and the centre."""
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            msg = f"a probe tells classes apart: two are needed, got {len(self.classes_)}"
+            msg = f"a probe tells classes apart: two are needed, got {len(self.classes_)} class"
             raise ProbeError(msg)
         centre = X.mean(axis=0, dtype=np.float64)
         return X - centre.astype(X.dtype), labels, centre.astype(X.dtype).astype(np.float64)
 
-    def _keep(self, path: Path, centre: Doubles, factor: float = 1.0) -> Self:
+    def _keep(self, path: Path, centre: Doubles, factor: float = 1.0) -> None:
         """Keep the first value of a path as coefficients of rows that are not centred."""
         coefficients = factor * (path.rotation @ path.coefficients[0])
         intercepts = factor * path.intercepts[0] - centre @ coefficients
         self.coef_ = np.ascontiguousarray(coefficients.T, dtype=np.float32)
         self.intercept_ = intercepts.astype(np.float32)
-        return self
 
 
 def _judge(logits: npt.NDArray[np.float32], truth: Places) -> tuple[Doubles, Doubles]:
@@ -314,15 +311,15 @@ class LdaProbe(AffineProbe):
     summary: ClassVar[str] = "linear discriminant analysis, shrunk"
     parameter: ClassVar[str] = "shrinkage"
     values: ClassVar[tuple[float, ...]] = space_values(1, 1e-4)
+    limits: ClassVar[Mapping[str, Limits]] = {"shrinkage": Limits(0, 1)}
 
     def __init__(self, shrinkage: float = 0.1) -> None:
         self.shrinkage = shrinkage
 
-    def fit(self, X: Vectors, y: npt.NDArray[Any]) -> Self:  # noqa: N803
-        """Learn from vectors, shape (n_images, dim), unit rows, and their classes."""
+    def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
         centred, labels, centre = self._start(X, y)
         sums = Sums.of(centred, labels, len(self.classes_))
-        return self._keep(_solve(sums, np.array([self.shrinkage])), centre)
+        self._keep(_solve(sums, np.array([self.shrinkage])), centre)
 
     @classmethod
     def sweep(
@@ -343,17 +340,14 @@ class LdaProbe(AffineProbe):
         folds : ndarray of int64, shape (n_images,)
             Fold in which each row is held out, -1 for one that always trains.
         """
+        for value in values:
+            cls.check_settings({"shrinkage": value})
         return sweep_path(
             "shrinkage", X, y, values, folds, lambda sums, asked, _: _solve(sums, asked)
         )
 
 
 def _solve(sums: Sums, shrinkages: Doubles) -> Path:
-    if not ((shrinkages >= 0) & (shrinkages <= 1)).all():
-        msg = (
-            f"shrinkage lies in [0, 1], got {shrinkages[(shrinkages < 0) | (shrinkages > 1)][0]:g}"
-        )
-        raise ProbeError(msg)
     variances, rotation = decompose(sums.scatter_within / sums.n_rows)
     s, spread = shrinkages[:, np.newaxis], np.trace(sums.scatter) / sums.n_rows / len(variances)
     if variances.mean() > _LEAST_RATIO * spread:
@@ -415,13 +409,13 @@ class RidgeProbe(AffineProbe):
     summary: ClassVar[str] = "ridge regression on ±1"
     parameter: ClassVar[str] = "alpha"
     values: ClassVar[tuple[float, ...]] = space_values(1e3, 1e-3)
+    limits: ClassVar[Mapping[str, Limits]] = {"alpha": Limits(0)}
     scale_: float
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
 
-    def fit(self, X: Vectors, y: npt.NDArray[Any]) -> Self:  # noqa: N803
-        """Learn from vectors, shape (n_images, dim), unit rows, and their classes."""
+    def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
         centred, labels, centre = self._start(X, y)
         weights = balance_rows(labels)
         sums = Sums.of(centred, labels, len(self.classes_), weights)
@@ -429,7 +423,7 @@ class RidgeProbe(AffineProbe):
         path, leverages = _solve_path(sums, np.array([self.alpha], dtype=np.float64))
         drawn = centred[chosen], labels[chosen], weights[chosen]
         self.scale_ = _fit_scales(path, leverages, sums, *drawn)[0]
-        return self._keep(path, centre, self.scale_)
+        self._keep(path, centre, self.scale_)
 
     @classmethod
     def sweep(
@@ -450,6 +444,8 @@ class RidgeProbe(AffineProbe):
         folds : ndarray of int64, shape (n_images,)
             Fold in which each row is held out, -1 for one that always trains.
         """
+        for value in values:
+            cls.check_settings({"alpha": value})
         return sweep_path("alpha", X, y, values, folds, _solve_scaled, balanced=True)
 
 
@@ -463,9 +459,6 @@ def _solve_scaled(sums: Sums, alphas: Doubles, draw: Draw) -> Path:
 
 def _solve_path(sums: Sums, alphas: Doubles) -> tuple[Path, Doubles]:
     """Return the path, and the inverse eigenvalues of which leverages are made."""
-    if not (alphas >= 0).all():
-        msg = f"alpha is at least 0, got {alphas[~(alphas >= 0)][0]:g}"
-        raise ProbeError(msg)
     lengths, rotation = decompose(sums.scatter)
     inverses = invert(lengths + alphas[:, np.newaxis])
     mean = sums.mean

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,8 +18,8 @@ from bioprobe.probes.hierarchical_fit import (
     multiply_paths,
 )
 from bioprobe.probes.label_tree import LabelTree
-from bioprobe.probes.probe import Dimension, Probe, Sweep, judge
-from bioprobe.types import Arrays, Names, Places, Vectors
+from bioprobe.probes.probe import STEPS, Dimension, Limits, Probe, Sweep, find_places, judge
+from bioprobe.types import Arrays, Places, Vectors
 
 _METHODS = ("softmax", "local")
 _SMOOTHING = 0.2
@@ -57,11 +57,12 @@ class HierarchicalProbe(Probe):
 
     Attributes
     ----------
-    classes_ : ndarray of str, shape (n_leaves,)
-        Names of the leaves, sorted; a homonym is followed by its parent in brackets.
+    classes_ : ndarray, shape (n_leaves,)
+        Names of the leaves, sorted; a homonym is followed by its parent in brackets. Of classes
+        without ranks, these.
     tree_ : LabelTree
         Leaves in the order of ``classes_``, and the nodes above.
-    n_steps_ : int
+    n_iter_ : int
         Steps taken; of all classifiers together for ``local``.
 
     References
@@ -84,6 +85,13 @@ class HierarchicalProbe(Probe):
     summary: ClassVar[str] = "losses at every rank of a chain, consistent"
     parameter: ClassVar[str] = "C"
     values: ClassVar[tuple[float, ...]] = (30, 100, 300, 1000)
+    limits: ClassVar[Mapping[str, Limits]] = {
+        "C": Limits(0, above=True),
+        "smoothing": Limits(0),
+        "rank_weights": Limits(0, several=True),
+        "max_iter": STEPS,
+        "tol": Limits(0),
+    }
     space: ClassVar[tuple[Dimension, ...]] = (
         Dimension("method", ("softmax", "local")),
         Dimension("smoothing", (0.2, 0.0, 0.1, 0.4), ("method", "softmax")),
@@ -92,7 +100,7 @@ class HierarchicalProbe(Probe):
     tree_: LabelTree
     weights_: Vectors
     biases_: npt.NDArray[np.float32]
-    n_steps_: int
+    n_iter_: int
 
     def __init__(
         self,
@@ -111,14 +119,16 @@ class HierarchicalProbe(Probe):
         self.max_iter = max_iter
         self.tol = tol
 
-    def fit(self, X: Vectors, y: Names) -> Self:  # noqa: N803
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:  # noqa: N803
         """Learn from vectors and lineages.
 
         Parameters
         ----------
-        X : ndarray of float32, shape (n_images, dim), unit rows
-        y : ndarray of object, shape (n_images, n_ranks)
-            Names from the broadest rank to that of the classes; ``""`` is unknown.
+        X : array-like, shape (n_images, dim)
+            Unit rows; read as float32.
+        y : array-like, shape (n_images, n_ranks) or (n_images,)
+            Names from the broadest rank to that of the classes, ``""`` is unknown; or classes
+            without ranks, a tree of one level.
 
         Raises
         ------
@@ -127,15 +137,17 @@ class HierarchicalProbe(Probe):
         TaxonomyError
             If no row has a name at the lowest rank.
         """
+        return self._learn(X, y)
+
+    def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
         for _ in self._fit_path(X, y, np.array([self.C])):
             pass
-        return self
 
     @classmethod
     def sweep(
         cls,
         X: Vectors,  # noqa: N803
-        y: Names,
+        y: npt.NDArray[Any],
         values: npt.NDArray[np.float64],
         folds: npt.NDArray[np.int64],
         *,
@@ -151,8 +163,8 @@ class HierarchicalProbe(Probe):
         Parameters
         ----------
         X : ndarray of float32, shape (n_images, dim), unit rows
-        y : ndarray of object, shape (n_images, n_ranks)
-            Lineages as for :meth:`fit`.
+        y : ndarray, shape (n_images, n_ranks) or (n_images,)
+            As for :meth:`fit`.
         values : ndarray of float64, shape (n_values,)
             Values of ``C``, > 0, in any order.
         folds : ndarray of int64, shape (n_images,)
@@ -161,23 +173,24 @@ class HierarchicalProbe(Probe):
             As for the probe.
         """
         ascending = np.sort(np.asarray(values, dtype=np.float64))
-        judged = np.unique(folds[(folds >= 0) & (y[:, -1] != "")])
+        for value in ascending.tolist():
+            given = {"C": value, "smoothing": smoothing, "rank_weights": rank_weights}
+            cls.check_settings(given)
+        known = y[:, -1] != "" if y.ndim == 2 else np.ones(len(y), dtype=bool)
+        judged = np.unique(folds[(folds >= 0) & known])
         marks = np.empty((2, len(ascending), len(judged)))
         for column, fold in enumerate(judged):
             probe = cls(method=method, smoothing=smoothing, rank_weights=rank_weights)
-            held_out = np.flatnonzero((folds == fold) & (y[:, -1] != ""))
+            held_out = np.flatnonzero((folds == fold) & known)
             rows = np.flatnonzero(folds != fold)
             path = probe._fit_path(X[rows], y[rows], ascending)
             for line, _ in enumerate(path):
                 marks[:, line, column] = probe._judge(X[held_out], y[held_out])
         return Sweep("C", ascending, marks[0], marks[1])
 
-    def decision_function(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
-        """Return the logits of the leaves, float32 of shape (n_images, n_leaves).
-
-        Those of ``local`` are logarithms of probabilities.
-        """
-        logits = np.asarray(X, dtype=np.float32) @ self.weights_ + self.biases_
+    def _logits(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
+        """Return the logits of the leaves; those of ``local`` are logarithms of probabilities."""
+        logits = X @ self.weights_ + self.biases_
         return multiply_paths(self.tree_, logits) if self.method == "local" else logits
 
     def to_arrays(self) -> Arrays:
@@ -191,7 +204,7 @@ class HierarchicalProbe(Probe):
             "weights": self.weights_,
             "biases": self.biases_,
             "lineages": np.frombuffer(text, dtype=np.uint8).copy(),
-            "n_steps": np.array([self.n_steps_], dtype=np.int64),
+            "n_steps": np.array([self.n_iter_], dtype=np.int64),
         }
 
     def set_arrays(self, arrays: Arrays, classes: npt.NDArray[Any]) -> Self:
@@ -200,31 +213,35 @@ class HierarchicalProbe(Probe):
         self.tree_ = LabelTree.from_leaves(np.array(leaves, dtype=object))
         self.classes_ = classes
         self.weights_, self.biases_ = arrays["weights"], arrays["biases"]
-        self.n_steps_ = int(arrays["n_steps"][0])
+        self.n_iter_ = int(arrays["n_steps"][0])
+        self.n_features_in_ = len(self.weights_)
         return self
 
-    def _plant(self, vectors: Vectors, lineages: Names) -> Places:
-        """Check what was given, make the tree, and find the node of each row at each rank."""
+    def _takes_table(self, y: npt.ArrayLike) -> bool:
+        # Several columns, or one of texts, are lineages; one of numbers is classes in a column.
+        given = np.asarray(y)
+        return given.ndim == 2 and (given.shape[1] > 1 or given.dtype.kind in "OU")
+
+    def _plant(self, y: npt.NDArray[Any]) -> Places:
+        """Check the settings, make the tree, and find the node of each row at each rank."""
         self._check()
-        if lineages.ndim != 2 or len(lineages) != len(vectors):
-            msg = (
-                f"hierarchical learns from one lineage a row, got {lineages.shape} for "
-                f"{len(vectors)} rows; give an array of shape (n_images, n_ranks)"
-            )
-            raise ProbeError(msg)
-        self.tree_ = LabelTree.from_lineages(lineages)
-        self.classes_ = self.tree_.leaf_names
-        return self.tree_.place(lineages)
+        if y.ndim == 1:
+            self.classes_ = np.unique(y)
+            self.tree_ = LabelTree.flat(len(self.classes_))
+        else:
+            self.tree_ = LabelTree.from_lineages(y)
+            self.classes_ = self.tree_.leaf_names
+        return self._place(y)
+
+    def _place(self, y: npt.NDArray[Any]) -> Places:
+        """Find the node of each row at each rank, -1 where there is none."""
+        if y.ndim == 1:
+            return find_places(self.classes_, y)[:, np.newaxis]
+        return self.tree_.place(y)
 
     def _check(self) -> None:
         if self.method not in _METHODS:
             msg = f"method of hierarchical is {' or '.join(_METHODS)}, got {self.method!r}"
-            raise ProbeError(msg)
-        if not self.C > 0 or not (self.smoothing is None or self.smoothing >= 0):
-            msg = (
-                "hierarchical takes C > 0 and smoothing >= 0, "
-                f"got C {self.C} and smoothing {self.smoothing}"
-            )
             raise ProbeError(msg)
         if self.method == "local" and (self.smoothing or self.rank_weights is not None):
             msg = "method 'local' has no smoothing and no rank_weights; use method 'softmax'"
@@ -240,15 +257,15 @@ class HierarchicalProbe(Probe):
         )
         if weights.shape != (n_ranks,) or not (weights >= 0).all() or not weights[-1] > 0:
             msg = (
-                f"rank_weights are one weight >= 0 for each of {n_ranks} ranks, the last > 0; "
-                f"got {self.rank_weights}"
+                "rank_weights of hierarchical are one weight >= 0 for each of "
+                f"{n_ranks} ranks, the last > 0; got {self.rank_weights}"
             )
             raise ProbeError(msg)
         smoothing = _SMOOTHING if self.smoothing is None else self.smoothing
         return TreeLoss(self.tree_, labels, weights / weights.sum(), smoothing)
 
     def _fit_path(
-        self, vectors: Vectors, lineages: Names, values: npt.NDArray[np.float64]
+        self, vectors: Vectors, y: npt.NDArray[Any], values: npt.NDArray[np.float64]
     ) -> Iterator[None]:
         """Fit one value of ``C`` after the other.
 
@@ -257,11 +274,11 @@ class HierarchicalProbe(Probe):
         None
             Each time the probe holds the next fit.
         """
-        labels = self._plant(vectors, lineages)
+        labels = self._plant(y)
         if self.method == "local":
             for c in values.tolist():
-                self.weights_, self.biases_, self.n_steps_ = fit_local(
-                    vectors, self.tree_, labels, c, max_iter=self.max_iter, tol=self.tol
+                self.weights_, self.biases_, self.n_iter_ = fit_local(
+                    vectors, self.tree_, labels, c, max_iter=int(self.max_iter), tol=self.tol
                 )
                 yield
             return
@@ -274,15 +291,14 @@ class HierarchicalProbe(Probe):
                 loss,
                 self.tree_.n_leaves,
                 c,
-                max_iter=self.max_iter,
+                max_iter=int(self.max_iter),
                 tol=self.tol,
                 start=end,
             )
             end = fit.end
-            self.weights_, self.biases_, self.n_steps_ = fit.weights, fit.biases, fit.n_steps
+            self.weights_, self.biases_, self.n_iter_ = fit.weights, fit.biases, fit.n_steps
             yield
 
-    def _judge(self, vectors: Vectors, lineages: Names) -> tuple[float, float]:
+    def _judge(self, vectors: Vectors, y: npt.NDArray[Any]) -> tuple[float, float]:
         """Return accuracy and log-loss at the lowest rank."""
-        truth = self.tree_.place(lineages)[:, -1]
-        return judge(self.predict_proba(vectors), truth)
+        return judge(self.predict_proba(vectors), self._place(y)[:, -1])

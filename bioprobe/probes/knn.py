@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.probe import Dimension, Probe, Sweep, judge
+from bioprobe.probes.probe import Dimension, Limits, Probe, Sweep, find_places, judge
 from bioprobe.types import Arrays, Rows, Vectors
-
-if TYPE_CHECKING:
-    import faiss
-
 
 # Weight of the class frequencies beside the votes: what no neighbour is of has some probability.
 _PRIOR_FRACTION = 0.01
@@ -57,6 +54,10 @@ class KnnProbe(Probe):
     summary: ClassVar[str] = "vote of the nearest neighbours, by similarity"
     parameter: ClassVar[str] = "k"
     values: ClassVar[tuple[float, ...]] = (200, 100, 50, 30, 20, 15, 10, 7, 5, 3, 1)
+    limits: ClassVar[Mapping[str, Limits]] = {
+        "k": Limits(1, whole=True),
+        "temperature": Limits(0, above=True),
+    }
     space: ClassVar[tuple[Dimension, ...]] = (
         Dimension("temperature", (0.07, 0.02, 0.04, 0.12, 0.2)),
     )
@@ -65,20 +66,17 @@ class KnnProbe(Probe):
         self.k = k
         self.temperature = temperature
 
-    def fit(self, X: Vectors, y: npt.NDArray[Any]) -> Self:  # noqa: N803
-        """Keep the vectors, shape (n_images, dim), unit rows, and their classes."""
-        _check(self.k, self.temperature)
+    def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
         self.classes_, labels = np.unique(y, return_inverse=True)
-        return self._keep(np.asarray(X, dtype=np.float32), labels.astype(np.int64))
+        self.vectors_, self.labels_ = X, labels.astype(np.int64)
 
-    def predict_proba(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
-        """Return the probabilities, float32 of shape (n_images, n_classes); rows add up to 1."""
+    def _probabilities(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
         labels, similarities = self._find(X, int(self.k))
         return self._vote(labels, similarities, self.temperature)
 
-    def decision_function(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
+    def _logits(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
         """Return the logarithms of the probabilities."""
-        return np.asarray(np.log(self.predict_proba(X)), dtype=np.float32)
+        return np.asarray(np.log(self._probabilities(X)), dtype=np.float32)
 
     def to_arrays(self) -> Arrays:
         """Return the training vectors and their classes.
@@ -92,7 +90,9 @@ class KnnProbe(Probe):
     def set_arrays(self, arrays: Arrays, classes: npt.NDArray[Any]) -> Self:
         """Take what :meth:`to_arrays` returned."""
         self.classes_ = classes
-        return self._keep(arrays["vectors"].astype(np.float32), arrays["labels"])
+        self.vectors_, self.labels_ = arrays["vectors"].astype(np.float32), arrays["labels"]
+        self.n_features_in_ = self.vectors_.shape[1]
+        return self
 
     @classmethod
     def sweep(
@@ -119,7 +119,7 @@ class KnnProbe(Probe):
         """
         asked = np.asarray(values, dtype=np.float64)
         for k in asked:
-            _check(k, temperature)
+            cls.check_settings({"k": k, "temperature": temperature})
         numbers = np.unique(folds[folds >= 0])
         if not len(numbers):
             msg = "no row is held out in a fold; give folds from 0"
@@ -129,28 +129,20 @@ class KnnProbe(Probe):
             out = folds == fold
             probe = cls().fit(X[~out], y[~out])
             labels, similarities = probe._find(X[out], int(asked.max(initial=1)))
-            truth = np.searchsorted(probe.classes_, y[out])
-            truth[truth == len(probe.classes_)] = 0
-            places = np.where(probe.classes_[truth] == y[out], truth, -1)
+            places = find_places(probe.classes_, y[out])
             for line, k in enumerate(asked.astype(np.int64)):
                 votes = probe._vote(labels[:, :k], similarities[:, :k], temperature)
                 marks[:, line, column] = judge(votes, places)
         return Sweep("k", asked, marks[0], marks[1])
 
-    def _keep(self, vectors: Vectors, labels: Rows) -> Self:
-        self.vectors_, self.labels_ = vectors, labels
-        self._index: faiss.Index | None = None
-        return self
-
     def _find(self, X: Vectors, k: int) -> tuple[Rows, Vectors]:  # noqa: N803
         """Return the classes of the nearest neighbours and their similarities."""
         import faiss
 
-        if self._index is None:
-            self._index = faiss.IndexFlatIP(self.vectors_.shape[1])
-            self._index.add(np.ascontiguousarray(self.vectors_))
-        queries = np.ascontiguousarray(X, dtype=np.float32)
-        similarities, rows = self._index.search(queries, min(k, len(self.vectors_)))
+        queries, taught = np.ascontiguousarray(X), np.ascontiguousarray(self.vectors_)
+        similarities, rows = faiss.knn(
+            queries, taught, min(k, len(taught)), metric=faiss.METRIC_INNER_PRODUCT
+        )
         return self.labels_[rows], similarities
 
     def _vote(
@@ -163,9 +155,3 @@ class KnnProbe(Probe):
         frequencies = np.bincount(self.labels_, minlength=n_classes) / max(1, len(self.labels_))
         votes_and_prior = (1 - _PRIOR_FRACTION) * sums.reshape(n_images, n_classes)
         return np.asarray(votes_and_prior + _PRIOR_FRACTION * frequencies, dtype=np.float32)
-
-
-def _check(k: float, temperature: float) -> None:
-    if k < 1 or k != int(k) or not temperature > 0:
-        msg = f"knn takes k ≥ 1 neighbours and a temperature > 0, got {k} and {temperature}"
-        raise ProbeError(msg)

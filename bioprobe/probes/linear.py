@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from bioprobe.probes.closed_form import AffineProbe
 from bioprobe.probes.lbfgs import Stop
 from bioprobe.probes.objective import ABSENT, Problems
 from bioprobe.probes.path import EigenBasis, solve, sweep_values
-from bioprobe.probes.probe import Dimension, Sweep, space_values
+from bioprobe.probes.probe import SEED, STEPS, STRENGTH, Dimension, Limits, Sweep, space_values
 from bioprobe.types import Doubles, Places, Vectors
 
 BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
@@ -224,6 +225,15 @@ class LinearProbe(AffineProbe):
     summary: ClassVar[str] = "multinomial logistic regression"
     parameter: ClassVar[str] = "C"
     values: ClassVar[tuple[float, ...]] = space_values(1e-1, 1e4, 11)
+    limits: ClassVar[Mapping[str, Limits]] = {
+        "C": STRENGTH,
+        "tau": Limits(0),
+        "gamma": Limits(0),
+        "alpha": Limits(0, above=True),
+        "max_iter": STEPS,
+        "tol": Limits(0),
+        "seed": SEED,
+    }
     space: ClassVar[tuple[Dimension, ...]] = (
         Dimension("balance", BALANCES),
         Dimension("tau", (1.0, 0.5, 1.5), ("balance", "logit-adjustment")),
@@ -257,17 +267,19 @@ class LinearProbe(AffineProbe):
 
     def fit(
         self,
-        X: Vectors,  # noqa: N803
-        y: npt.NDArray[Any],
-        sample_weight: npt.NDArray[np.floating] | None = None,
+        X: npt.ArrayLike,  # noqa: N803
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
     ) -> Self:
-        """Learn from vectors, shape (n_images, dim), unit rows, and their classes.
+        """Learn from vectors and their classes.
 
         Parameters
         ----------
-        X : ndarray of float32, shape (n_images, dim), unit rows
-        y : ndarray, shape (n_images,)
-        sample_weight : ndarray, shape (n_images,), optional
+        X : array-like, shape (n_images, dim)
+            Unit rows; read as float32.
+        y : array-like, shape (n_images,)
+            Classes.
+        sample_weight : array-like, shape (n_images,), optional
             At least 0; 1 for every row unless given.
 
         Raises
@@ -275,24 +287,30 @@ class LinearProbe(AffineProbe):
         ProbeError
             If there is nothing to learn from, or an argument is out of range.
         """
-        X, self.classes_, targets = _check(X, y)  # noqa: N806
-        _check_values(np.array([self.C]))
-        balance = Balance(self.balance, self.tau, self.gamma, self.alpha, self.seed)
+        return self._learn(X, y, sample_weight=sample_weight)
+
+    def _fit(
+        self,
+        X: Vectors,  # noqa: N803
+        y: npt.NDArray[Any],
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> None:
+        self.classes_, targets = np.unique(y, return_inverse=True)
+        balance = Balance(self.balance, self.tau, self.gamma, self.alpha, int(self.seed))
         prior = _check_prior(self.prior, len(self.classes_), X.shape[1])
         rows = make_rows(Rows(X, targets, _check_weights(sample_weight, len(X))), balance)
         basis = EigenBasis.of(rows.vectors)
         problems = _pose(basis, rows, rows.weights[:, np.newaxis], len(self.classes_), balance)
-        stop = Stop(self.tol, self.max_iter, noise=0.0)
+        stop = Stop(self.tol, int(self.max_iter), noise=0.0)
         found = solve(problems, basis, self.C, stop, prior)
         if not found.is_converged:
             from sklearn.exceptions import ConvergenceWarning
 
             msg = f"no convergence in {self.max_iter} steps; raise max_iter or lower C"
-            warnings.warn(msg, ConvergenceWarning, stacklevel=2)
+            warnings.warn(msg, ConvergenceWarning, stacklevel=4)
         self.coef_ = found.coefficients.astype(np.float32)
         self.intercept_ = found.intercepts.astype(np.float32)
         self.n_iter_ = found.n_iter
-        return self
 
     @classmethod
     def sweep(
@@ -330,9 +348,12 @@ class LinearProbe(AffineProbe):
         ProbeError
             If there is nothing to learn from, or an argument is out of range.
         """
-        X, classes, targets = _check(X, y)  # noqa: N806
         values = np.asarray(values, dtype=np.float64)
-        _check_values(values)
+        for value in values.tolist():
+            settings = {"C": value, "tau": tau, "gamma": gamma, "alpha": alpha, "seed": seed}
+            cls.check_settings(settings)
+        X, y = cls()._check_training(X, y)  # noqa: N806
+        classes, targets = np.unique(y, return_inverse=True)
         numbers = np.unique(folds[folds >= 0])
         held_out = folds[:, np.newaxis] == numbers
         if not len(numbers) or held_out.all(axis=0).any():
@@ -409,39 +430,18 @@ def _pose(
     )
 
 
-def _check(
-    X: Vectors,  # noqa: N803
-    y: npt.NDArray[Any],
-) -> tuple[Vectors, npt.NDArray[Any], Places]:
-    vectors = np.asarray(X, dtype=np.float32)
-    if vectors.ndim != 2 or not len(vectors) or len(vectors) != len(y):
-        msg = (
-            "a probe learns from at least one vector and a class for each, got vectors of shape "
-            f"{vectors.shape} and {len(y)} classes"
-        )
-        raise ProbeError(msg)
-    if not np.isfinite(vectors).all():
-        n_bad = int((~np.isfinite(vectors).all(axis=1)).sum())
-        msg = f"{n_bad} of {len(vectors)} vectors are not finite; embed these images again"
-        raise ProbeError(msg)
-    classes, targets = np.unique(np.asarray(y), return_inverse=True)
-    return vectors, classes, targets.astype(np.int64)
-
-
-def _check_values(values: Doubles) -> None:
-    if not (np.isfinite(values) & (values > 0)).all():
-        msg = f"C is above 0, got {values.tolist()}"
-        raise ProbeError(msg)
-
-
-def _check_weights(weights: npt.NDArray[np.floating] | None, n_images: int) -> Doubles:
+def _check_weights(weights: npt.ArrayLike | None, n_images: int) -> Doubles:
     if weights is None:
         return np.ones(n_images)
     given = np.asarray(weights, dtype=np.float64)
-    if given.shape != (n_images,) or not (given >= 0).all() or not given.any():
+    if (
+        given.shape != (n_images,)
+        or not (np.isfinite(given) & (given >= 0)).all()
+        or not given.any()
+    ):
         msg = (
             f"sample_weight needs a number of at least 0 for each of {n_images} rows, and one "
-            f"above 0; got shape {given.shape}"
+            f"that is not zero; got shape {given.shape}"
         )
         raise ProbeError(msg)
     return given

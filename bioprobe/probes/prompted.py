@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from bioprobe.errors import ProbeError
 from bioprobe.probes.closed_form import AffineProbe
 from bioprobe.probes.linear import LinearProbe
-from bioprobe.probes.probe import Dimension, Sweep, space_values
+from bioprobe.probes.probe import SEED, STRENGTH, Dimension, Limits, Sweep, space_values
 from bioprobe.types import Vectors
 
 
@@ -20,15 +21,16 @@ class PromptedProbe(AffineProbe):
     With few images a class the answers are nearly those of zero-shot, with many those of
     ``linear``. A class that has a text and no training image keeps the text as its coefficients:
     its logit is the zero-shot one, beside those of the trained classes. What training adds to
-    these sums to zero over them at every vector, so it favours neither side as a whole.
+    these sums to zero over them at every vector, so it favours neither side as a whole. Without
+    texts it is ``linear``.
 
     Parameters
     ----------
     C : float
         Inverse strength of the penalty, > 0: the larger, the less the texts count.
-    texts : ndarray of float32, shape (n_texts, dim), unit rows
+    texts : ndarray of float32, shape (n_texts, dim), unit rows, optional
         Class embeddings.
-    text_classes : ndarray, shape (n_texts,)
+    text_classes : ndarray, shape (n_texts,), optional
         Class of each; those of ``y`` are among them.
     scale : float
         The encoder's factor from cosine similarity to logits.
@@ -58,6 +60,12 @@ class PromptedProbe(AffineProbe):
     summary: ClassVar[str] = "logistic regression that starts from the texts"
     parameter: ClassVar[str] = "C"
     values: ClassVar[tuple[float, ...]] = space_values(1e-3, 1e3, 7)
+    limits: ClassVar[Mapping[str, Limits]] = {
+        "C": STRENGTH,
+        "scale": Limits(-1e6, 1e6),
+        "untrained_offset": Limits(),
+        "seed": SEED,
+    }
     space: ClassVar[tuple[Dimension, ...]] = (
         Dimension("balance", ("none", "class-weight", "logit-adjustment")),
     )
@@ -83,17 +91,13 @@ class PromptedProbe(AffineProbe):
         self.balance = balance
         self.seed = seed
 
-    def fit(self, X: Vectors, y: npt.NDArray[Any]) -> Self:  # noqa: N803
-        """Learn from vectors, shape (n_images, dim), unit rows, and their classes.
-
-        Raises
-        ------
-        ProbeError
-            If a class has no text, or an argument is out of range.
-        """
+    def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
         trained = np.unique(y)
         prior = _make_prior(trained, self.texts, self.text_classes, self.scale)
         inner = LinearProbe(self.C, balance=self.balance, seed=self.seed, prior=prior).fit(X, y)
+        if prior is None:
+            self.classes_, self.coef_, self.intercept_ = trained, inner.coef_, inner.intercept_
+            return
         self.classes_, first = np.unique(np.asarray(self.text_classes), return_index=True)
         self.coef_ = (self.scale * np.asarray(self.texts)[first]).astype(np.float32)
         self.intercept_ = np.full(len(first), self.untrained_offset, dtype=np.float32)
@@ -101,7 +105,6 @@ class PromptedProbe(AffineProbe):
         self.coef_[places] = inner.coef_
         # The softmax of the trained classes leaves a constant free: zero-shot has none.
         self.intercept_[places] = inner.intercept_ - inner.intercept_.mean()
-        return self
 
     @classmethod
     def sweep(
@@ -139,11 +142,13 @@ def _make_prior(
     texts: Vectors | None,
     text_classes: npt.NDArray[Any] | None,
     scale: float,
-) -> npt.NDArray[np.float64]:
+) -> npt.NDArray[np.float64] | None:
+    if texts is None and text_classes is None:
+        return None
     if texts is None or text_classes is None or len(texts) != len(text_classes):
         msg = "prompt+probe starts from texts: give one class embedding for each of text_classes"
         raise ProbeError(msg)
-    place = {name: row for row, name in enumerate(text_classes.tolist())}
+    place = {name: row for row, name in enumerate(np.asarray(text_classes).tolist())}
     missing = [str(name) for name in classes.tolist() if name not in place]
     if missing:
         msg = f"{len(missing)} classes have no text, such as {missing[0]}; give texts for all"

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
+from sklearn.utils.validation import check_is_fitted
 
 from bioprobe.errors import MismatchError, ProbeError
 from bioprobe.probes.hierarchical_fit import Eigenbasis, TreeLoss, minimise_loss
 from bioprobe.probes.label_tree import LabelTree
-from bioprobe.probes.probe import Probe, Sweep
+from bioprobe.probes.probe import SEED, Limits, Probe, Sweep
 from bioprobe.splits import assign_folds
 from bioprobe.task.method import make_probe
 from bioprobe.types import Arrays, Vectors
 
 Base = tuple[str, Mapping[str, Any]]
-Matrices = Vectors | Sequence[Vectors]
+Matrices = npt.ArrayLike | Sequence[Vectors]
 
 # Logarithms of smaller probabilities would let one sure mistake outweigh everything.
 _LEAST_PROBABILITY = 1e-4
@@ -67,6 +68,11 @@ class StackProbe(Probe):
 
     kind: ClassVar[str] = "stack"
     summary: ClassVar[str] = "several encoders' probes, combined"
+    limits: ClassVar[Mapping[str, Limits]] = {
+        "C": Limits(0, above=True, several=True),
+        "n_folds": Limits(2, 1000, whole=True),
+        "seed": SEED,
+    }
     bases_: list[Probe]
     C_: float
     sweep_: Sweep | None
@@ -90,17 +96,17 @@ class StackProbe(Probe):
     def fit(
         self,
         X: Matrices,  # noqa: N803
-        y: npt.NDArray[Any],
+        y: npt.ArrayLike,
         folds: npt.NDArray[np.int64] | None = None,
     ) -> Self:
         """Learn from vectors and their classes.
 
         Parameters
         ----------
-        X : ndarray of float32, shape (n_images, dim), or sequence of such
+        X : array-like, shape (n_images, dim), or sequence of ndarrays of such
             One matrix for all bases, or one for each, as of several encoders: the rows are the
             same images.
-        y : ndarray, shape (n_images,)
+        y : array-like, shape (n_images,)
             Classes.
         folds : ndarray of int64, shape (n_images,), optional
             Fold without which the probes answer each row; -1 for one that always trains. By
@@ -111,24 +117,26 @@ class StackProbe(Probe):
         ProbeError
             If a setting is out of range, or the matrices do not fit together.
         """
-        self.is_shared_ = isinstance(X, np.ndarray)
-        matrices = self._spread(X)
+        return self._learn(X, y, folds=folds)
+
+    def _fit(  # type: ignore[override]
+        self,
+        X: list[Vectors],  # noqa: N803
+        y: npt.NDArray[Any],
+        folds: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         strengths = np.atleast_1d(np.asarray(self.C, dtype=np.float64))
-        if not len(strengths) or not (strengths > 0).all() or not self.n_folds >= 2:
-            msg = f"stack takes C > 0 and n_folds >= 2, got C {self.C} and n_folds {self.n_folds}"
-            raise ProbeError(msg)
-        if any(len(matrix) != len(y) for matrix in matrices):
-            sizes = ", ".join(str(len(matrix)) for matrix in matrices)
-            msg = f"the matrices have {sizes} rows for {len(y)} classes; give the same images"
-            raise ProbeError(msg)
         self.classes_, places = np.unique(y, return_inverse=True)
         if folds is None:
-            folds = assign_folds(places.astype(np.int64), self.n_folds, self.seed)
+            folds = assign_folds(places.astype(np.int64), int(self.n_folds), int(self.seed))
         judged = np.flatnonzero(folds >= 0)
         if not len(judged):
-            msg = "stack learns from rows that are held out once, and no row has a fold"
+            msg = (
+                "stack learns from rows that are held out once, and no row has a fold "
+                f"(n_samples={len(y)}); give more rows"
+            )
             raise ProbeError(msg)
-        answers = self._answer_out_of_fold(matrices, y, folds)[judged]
+        answers = self._answer_out_of_fold(X, y, folds)[judged]
         self.C_, self.sweep_ = float(strengths[0]), None
         if np.ndim(self.C):
             self.sweep_ = self._measure(answers, places[judged], folds[judged], np.sort(strengths))
@@ -136,26 +144,15 @@ class StackProbe(Probe):
         self.weights_, self.biases_ = self._combine(answers, places[judged], self.C_)
         self.bases_ = [
             make_probe(kind, settings).fit(matrix, y)
-            for (kind, settings), matrix in zip(self.bases, matrices, strict=True)
+            for (kind, settings), matrix in zip(self.bases, X, strict=True)
         ]
-        return self
 
-    def decision_function(self, X: Matrices) -> npt.NDArray[np.float32]:  # noqa: N803
-        """Return the logits, float32 of shape (n_images, n_classes)."""
-        matrices = self._spread(X)
+    def _logits(self, X: list[Vectors]) -> npt.NDArray[np.float32]:  # type: ignore[override]  # noqa: N803
         answers = [
             _to_logs(base.predict_proba(matrix))
-            for base, matrix in zip(self.bases_, matrices, strict=True)
+            for base, matrix in zip(self.bases_, X, strict=True)
         ]
         return np.asarray(np.concatenate(answers, axis=1) @ self.weights_ + self.biases_)
-
-    def predict_proba(self, X: Matrices) -> npt.NDArray[np.float32]:  # noqa: N803
-        """Return the probabilities, float32 of shape (n_images, n_classes); rows add up to 1."""
-        return super().predict_proba(X)  # type: ignore[arg-type]
-
-    def predict(self, X: Matrices) -> npt.NDArray[Any]:  # noqa: N803
-        """Return the best class of each image, shape (n_images,)."""
-        return super().predict(X)  # type: ignore[arg-type]
 
     def to_arrays(self) -> Arrays:
         """Return what was learnt, but for ``classes_``; arrays of base 0 start with ``base0.``."""
@@ -179,27 +176,59 @@ class StackProbe(Probe):
                 if name.startswith(start)
             }
             self.bases_.append(make_probe(kind, settings).set_arrays(own, classes))
+        if self.is_shared_:
+            self.n_features_in_ = self.bases_[0].n_features_in_
         return self
 
-    def _spread(self, given: Matrices) -> list[Vectors]:
-        """Return one matrix for each base."""
-        if isinstance(given, np.ndarray):
-            if not self.is_shared_:
-                msg = (
-                    f"the stack learnt from {len(self.bases)} matrices, of several encoders, and "
-                    "got a single one; give one for each base, on the command line by bioprobe "
-                    "probe stack predict NAME --with STORE"
-                )
-                raise MismatchError(msg)
-            return [given] * len(self.bases)
-        matrices = list(given)
+    def _answer_first(self, X: list[Vectors]) -> None:  # type: ignore[override]  # noqa: N803
+        self._answer([one[:1] for one in X])  # type: ignore[arg-type]
+
+    def _check_training(  # type: ignore[override]
+        self,
+        X: Matrices,  # noqa: N803
+        y: npt.ArrayLike,
+    ) -> tuple[list[Vectors], npt.NDArray[Any]]:
+        several = self._count(X) if _are_several(X) else None
+        self.is_shared_ = several is None
+        if several is None:
+            shared, classes = super()._check_training(X, y)
+            return [shared] * len(self.bases), classes
+        if any(len(matrix) != np.shape(y)[0] for matrix in several):
+            sizes = ", ".join(str(len(matrix)) for matrix in several)
+            msg = (
+                f"the matrices have {sizes} rows for {np.shape(y)[0]} classes; give the same images"
+            )
+            raise ProbeError(msg)
+        checked = []
+        for one in several:
+            matrix, classes = super()._check_training(one, y)
+            checked.append(matrix)
+        del self.n_features_in_  # each matrix has its own
+        return checked, classes
+
+    def _check_asked(self, X: Matrices) -> list[Vectors]:  # type: ignore[override]  # noqa: N803
+        check_is_fitted(self)
+        if _are_several(X):
+            # The bases check them: each has its own length of a vector.
+            return self._count(X)
+        if not self.is_shared_:
+            msg = (
+                f"the stack learnt from {len(self.bases)} matrices, of several encoders, and "
+                "got a single one; give one for each base, on the command line by bioprobe "
+                "probe stack predict NAME --with STORE"
+            )
+            raise MismatchError(msg)
+        return [super()._check_asked(X)] * len(self.bases)
+
+    def _count(self, matrices: Sequence[Vectors]) -> list[Vectors]:
+        """Return the matrices, where there is one for each base."""
         if len(matrices) != len(self.bases):
             msg = (
                 f"stack has {len(self.bases)} bases and got {len(matrices)} matrices; give one "
                 "for each, or a single array for all"
             )
             raise ProbeError(msg)
-        return matrices
+        return list(matrices)
 
     def _answer_out_of_fold(
         self, matrices: Sequence[Vectors], y: npt.NDArray[Any], folds: npt.NDArray[np.int64]
@@ -252,6 +281,11 @@ class StackProbe(Probe):
         fit = minimise_loss(basis, loss, n_classes, strength, max_iter=_MAX_ITER, tol=_TOL)
         weights = np.asarray(fit.weights, dtype=np.float32)
         return weights, np.asarray(fit.biases, dtype=np.float32)
+
+
+def _are_several(given: Matrices) -> TypeGuard[Sequence[Vectors]]:
+    """Tell several matrices from one that is written as a list of rows."""
+    return isinstance(given, (list, tuple)) and bool(given) and np.ndim(given[0]) == 2
 
 
 def _to_logs(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

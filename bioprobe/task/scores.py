@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import MismatchError, PromptError
+from bioprobe.errors import MismatchError, ProbeError, PromptError
 from bioprobe.types import Rows, Scores, Vectors
 
 # Images and texts that meet at once: 2,048 × 4,096 scores are 32 MB.
@@ -346,3 +346,32 @@ def _measure(gaps: npt.NDArray[np.float32], factor: float) -> tuple[float, float
     expected = weights.sum(axis=1) / total
     variance = np.einsum("ij,ij->i", weights, gaps) / total - expected**2
     return float(expected.mean(dtype=np.float64)), float(variance.mean(dtype=np.float64))
+
+
+# Of many classes in float32, the sum of probabilities is no nearer to 1.
+_MOST_OFF = 1e-3
+
+
+def check_probabilities(probabilities: Scores, whose: str) -> Scores:
+    """Return probabilities as they are, where each row has numbers that add up to 1.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (n_images, n_classes)
+    whose : str
+        Name of what gave them, with its settings.
+
+    Raises
+    ------
+    ProbeError
+        If a row has a number that is none, or adds up to something else.
+    """
+    sums = probabilities.sum(axis=1)
+    if probabilities.shape[1] and not (np.abs(sums - 1) <= _MOST_OFF).all():
+        msg = (
+            f"{whose} gives {np.count_nonzero(~(np.abs(sums - 1) <= _MOST_OFF)):,} of "
+            f"{len(sums):,} images probabilities that are not finite or do not add up to 1; "
+            "choose other settings"
+        )
+        raise ProbeError(msg)
+    return probabilities

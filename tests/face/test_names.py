@@ -42,7 +42,7 @@ def test_type_checkers_see_the_names_that_are_loaded_late() -> None:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert seen == {name: f"bioprobe.{home}" for name, home in bioprobe._HOMES.items()}
+    assert seen == {name: f"bioprobe.{home}".rstrip(".") for name, home in bioprobe._HOMES.items()}
 
 
 def test_every_error_is_public() -> None:
@@ -79,6 +79,8 @@ def test_importing_the_package_imports_no_library() -> None:
 @pytest.mark.parametrize("name", bioprobe.__all__)
 def test_the_examples_of_a_name_run(name: str) -> None:
     # Pytest runs those of a module only where the module is what they say they are of.
-    finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
+    # Pytest runs those of what a folder hands on, where they stand.
+    finder = doctest.DocTestFinder(recurse=bioprobe._HOMES.get(name) != "")
+    runner = doctest.DocTestRunner()
     for found in finder.find(getattr(bioprobe, name), name, module=False, globs={"bp": bioprobe}):
         assert runner.run(found).failed == 0

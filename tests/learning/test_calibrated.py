@@ -92,7 +92,7 @@ def test_answers_out_of_fold_are_of_probes_that_did_not_see_the_row(filled: Embe
         out = folds == fold
         again.fit(vectors[~out], labels[~out])
         n = int(out.sum())
-        expected = again.decision_function(vectors[out])
+        expected = again.logits(vectors[out])
         assert np.allclose(answers.logits[at : at + n], expected, atol=1e-3)
         at += n
 

@@ -11,10 +11,19 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
+from bioprobe.calibration.calibrators import TemperatureScaling
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, ProbeError, SelectionError, StoreError
-from bioprobe.learning.fit import fit_probe
-from bioprobe.learning.keeping import list_probes, read_probe, remove_probe, write_probe
+from bioprobe.learning.calibrated import Calibration
+from bioprobe.learning.fit import HeldOutAnswers, fit_probe
+from bioprobe.learning.keeping import (
+    list_probes,
+    read_calibration,
+    read_probe,
+    remove_probe,
+    write_calibration,
+    write_probe,
+)
 from bioprobe.prompts import TextType
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
@@ -123,6 +132,31 @@ def test_damaged_files_are_told(filled: EmbeddingStore, name: str, change: objec
         path.unlink()
     with pytest.raises(StoreError, match=r"damaged: .*; fit it again"):
         read_probe(filled, "mine")
+
+
+def test_what_is_not_finite_is_neither_answered_nor_kept(filled: EmbeddingStore) -> None:
+    probe = fit_probe(Task.of(filled, Rank.FAMILY, split=None), "lda", {"shrinkage": 0.5})
+    write_probe(filled, "mine", probe)
+    answers = HeldOutAnswers(np.full((4, 4), np.nan, dtype=np.float32), np.arange(4), "validation")
+    broken = Calibration(TemperatureScaling(1.0), answers, 4)
+    with pytest.raises(ProbeError, match="the numbers of logits are not all finite"):
+        write_calibration(filled, "mine", broken)
+    assert read_calibration(filled, "mine") is None
+    cold = dataclasses.replace(probe, calibrator=TemperatureScaling(float("nan")))
+    with pytest.raises(ProbeError, match=r"calibration temperature of lda with .*0\.5"):
+        cold.predict_vectors(filled.read_vectors())
+    probe.estimator.coef_[0, 0] = np.nan
+    with pytest.raises(ProbeError, match=r"lda with shrinkage=0\.5 gives"):
+        probe.predict_vectors(filled.read_vectors())
+    with pytest.raises(ProbeError, match=r"the numbers of coef are .*0\.5"):
+        write_probe(filled, "other", probe)
+    assert list_probes(filled) == ["mine"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0, 2.0, True])
+def test_a_setting_out_of_its_limits_is_named(filled: EmbeddingStore, value: float) -> None:
+    with pytest.raises(ProbeError, match=r"lda takes a finite shrinkage in \[0, 1\], got"):
+        fit_probe(Task.of(filled, Rank.FAMILY, split=None), "lda", {"shrinkage": value})
 
 
 def test_names_are_checked_and_probes_removed(filled: EmbeddingStore) -> None:

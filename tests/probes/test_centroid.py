@@ -27,7 +27,7 @@ def test_logits_are_minus_the_squared_distance_to_the_means_by_hand() -> None:
     means = np.array([rows[[0, 3]].mean(axis=0), rows[[1, 2]].mean(axis=0)])
     expected = -3 * ((rows[:, np.newaxis] - means) ** 2).sum(axis=2)
     probe = CentroidProbe(scale=3.0).fit(vectors, labels)
-    np.testing.assert_allclose(probe.decision_function(vectors), expected, atol=1e-5)
+    np.testing.assert_allclose(probe.logits(vectors), expected, atol=1e-5)
 
 
 def test_answers_are_those_of_scikit_learn_on_centred_unit_rows() -> None:

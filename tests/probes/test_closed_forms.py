@@ -59,9 +59,7 @@ def test_ridge_has_the_scores_of_scikit_learn_times_one_factor(
     scores = reference.decision_function(asked)
     if n_classes == 2:  # scikit-learn has one column then
         scores = np.column_stack([-scores, scores])
-    np.testing.assert_allclose(
-        probe.decision_function(asked) / probe.scale_, scores, atol=1e-4, rtol=1e-3
-    )
+    np.testing.assert_allclose(probe.logits(asked) / probe.scale_, scores, atol=1e-4, rtol=1e-3)
 
 
 def test_the_factor_of_ridge_is_fitted_on_scores_of_rows_left_out() -> None:
@@ -150,7 +148,7 @@ def test_more_dimensions_than_rows_and_no_regularisation_stay_finite(
 ) -> None:
     vectors, y = _draw(6, 40, 3)
     probe = kind(0.0).fit(vectors, y)
-    assert np.isfinite(probe.decision_function(vectors)).all()
+    assert np.isfinite(probe.logits(vectors)).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

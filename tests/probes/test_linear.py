@@ -68,7 +68,7 @@ def test_the_objective_is_no_worse_than_that_of_scikit_learn(
 def test_the_gradient_vanishes() -> None:
     x, y = draw(200, 10, 5)
     probe = LinearProbe(10.0).fit(x, y)
-    residuals = softmax(probe.decision_function(x).astype(np.float64), axis=1)
+    residuals = softmax(probe.logits(x).astype(np.float64), axis=1)
     residuals -= np.asarray(y)[:, None] == probe.classes_
     np.testing.assert_allclose(10 * residuals.T @ x + probe.coef_, 0, atol=2e-3)
     np.testing.assert_allclose(residuals.sum(axis=0), 0, atol=2e-4)
@@ -78,7 +78,7 @@ def test_two_classes_are_those_of_the_binary_objective() -> None:
     x, y = draw(100, 5, 2)
     probe, reference = LinearProbe(3.0).fit(x, y), lbfgs(3.0).fit(x.astype(np.float64), y)
     np.testing.assert_allclose(probe.predict_proba(x), reference.predict_proba(x), atol=1e-4)
-    assert probe.decision_function(x).shape == (100, 2)
+    assert probe.logits(x).shape == (100, 2)
 
 
 def test_sample_weights_are_those_of_scikit_learn() -> None:
@@ -101,7 +101,7 @@ def test_logit_adjustment_minimises_the_adjusted_loss() -> None:
     x, y = draw(200, 6, 3)
     probe = LinearProbe(10.0, balance="logit-adjustment", tau=1.5).fit(x, y)
     truth = np.asarray(y)[:, None] == probe.classes_
-    adjusted = probe.decision_function(x) + 1.5 * np.log(truth.mean(axis=0))
+    adjusted = probe.logits(x) + 1.5 * np.log(truth.mean(axis=0))
     residuals = softmax(adjusted.astype(np.float64), axis=1) - truth
     np.testing.assert_allclose(10 * residuals.T @ x + probe.coef_, 0, atol=2e-3)
 
@@ -161,7 +161,7 @@ def test_the_gradient_with_a_prior_vanishes_also_where_rows_have_no_extent() -> 
     x, y = draw(20, 30, 3)
     prior = np.random.default_rng(0).normal(size=(3, 30))
     probe = LinearProbe(2.0, prior=prior).fit(x, y)
-    residuals = softmax(probe.decision_function(x).astype(np.float64), axis=1)
+    residuals = softmax(probe.logits(x).astype(np.float64), axis=1)
     residuals -= np.asarray(y)[:, None] == probe.classes_
     np.testing.assert_allclose(2 * residuals.T @ x + probe.coef_ - prior, 0, atol=1e-3)
 
@@ -232,10 +232,10 @@ NAMES = np.array(list("aab"))
 @pytest.mark.parametrize(
     ("probe", "x", "y", "weights", "message"),
     [
-        (LinearProbe(), NO_ROWS, NAMES[:0], None, "at least one vector"),
-        (LinearProbe(), ROWS, NAMES[:2], None, r"shape \(3, 3\) and 2 classes"),
-        (LinearProbe(), ROWS * np.nan, NAMES, None, "3 of 3 vectors are not finite"),
-        (LinearProbe(0.0), ROWS, NAMES, None, "C is above 0"),
+        (LinearProbe(), NO_ROWS, NAMES[:0], None, "minimum of 1 is required"),
+        (LinearProbe(), ROWS, NAMES[:2], None, r"numbers of samples: \[3, 2\]"),
+        (LinearProbe(), ROWS * np.nan, NAMES, None, "X contains NaN"),
+        (LinearProbe(0.0), ROWS, NAMES, None, "a finite C >= 1e-30, got 0.0"),
         (LinearProbe(balance="fair"), ROWS, NAMES, None, "no balance 'fair'"),
         (LinearProbe(prior=np.ones((2, 2))), ROWS, NAMES, None, r"needs the shape \(2, 3\)"),
         (LinearProbe(), ROWS, NAMES, np.zeros(3), "sample_weight needs a number"),

@@ -27,7 +27,7 @@ def test_a_strong_penalty_leaves_the_logits_of_zero_shot() -> None:
     vectors, names = _draw(20)
     probe = _make(1e-6).fit(vectors, names)
     assert probe.classes_.tolist() == ["lion", "lynx", "puma"]
-    logits = probe.decision_function(vectors) - probe.intercept_
+    logits = probe.logits(vectors) - probe.intercept_
     np.testing.assert_allclose(logits, 10 * vectors @ TEXTS[[1, 2, 0]].T, atol=1e-3)
 
 
@@ -65,4 +65,10 @@ def test_classes_without_a_text_are_refused() -> None:
     with pytest.raises(ProbeError, match="1 classes have no text, such as lynx"):
         PromptedProbe(texts=TEXTS[:2], text_classes=NAMES[:2]).fit(vectors, names)
     with pytest.raises(ProbeError, match="starts from texts"):
-        PromptedProbe().fit(vectors, names)
+        PromptedProbe(texts=TEXTS).fit(vectors, names)
+
+
+def test_without_texts_it_is_the_linear_probe() -> None:
+    vectors, names = _draw(10)
+    ours, linear = (made.fit(vectors, names) for made in (PromptedProbe(3.0), LinearProbe(3.0)))
+    np.testing.assert_array_equal(ours.predict_proba(vectors), linear.predict_proba(vectors))
