@@ -109,7 +109,7 @@ METHODS = Registry(
         "ridge": "bioprobe.probes.closed_form:RidgeProbe",
         "linear": "bioprobe.probes.linear:LinearProbe",
         "hierarchical": "bioprobe.probes.hierarchical:HierarchicalProbe",
-        "prompt+probe": "bioprobe.probes.prompted:PromptedProbe",
+        "prompt+probe": "bioprobe.probes.linear:PromptedProbe",
         "stack": "bioprobe.learning.stack:Stack",
     },
 )

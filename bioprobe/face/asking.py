@@ -578,4 +578,6 @@ def _describe_images(found: Description) -> list[str | Note]:
     if found.missing:
         holes = ", ".join(f"{name} {n:,}" for name, n in found.missing.items())
         said.append(f"without a value: {holes}")
+    if found.columns and not any(counts.names for counts in found.ranks):
+        said.append(f"no image has a taxon; columns that --level takes: {', '.join(found.columns)}")
     return [*said, *tell_placeholders(found.n_placeholders, found.placeholders)]

@@ -158,14 +158,22 @@ def ask_named(
     ]
     if len(classes) == 1:
         said.append("there is only one class, so every image gets it; give more with --classes")
+    if given is None:
+        shown = ", ".join(classes.names[:_SHOWN]) + (", …" if len(classes) > _SHOWN else "")
+        said.append(
+            f"the texts are the values as they are written: {shown}; say what they look like with "
+            "--classes FILE"
+        )
+    elif level not in RANK_NAMES and not classes.level:
+        said.append(f"none of the classes is a value of {level}: the answers are not judged by it")
     return answers.say((*notes, *said, *describe_accuracy(answers)))
 
 
 def find_named(view: View, given: ClassNames | None, level: str) -> tuple[Classes, Phrases]:
     """Return classes that are no taxa, and their texts.
 
-    Names that are given are compared with the labels at the level if it is a column, or if one
-    label there is such a name; else by the taxa that they stand for, if any.
+    Names that are given are compared with the labels at the level if one label there is such a
+    name; else by the taxa that they stand for, if any.
 
     Raises
     ------
@@ -182,7 +190,7 @@ def find_named(view: View, given: ClassNames | None, level: str) -> tuple[Classe
             raise SelectionError(msg)
         return Classes(tuple(sorted(labels)), level=level), {}
     classes, phrases = read_classes(given)
-    if level not in RANK_NAMES or labels.intersection(classes.names):
+    if labels.intersection(classes.names):
         classes = dataclasses.replace(classes, level=level)
     return classes, phrases
 

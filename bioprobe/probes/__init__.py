@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from bioprobe.probes.closed_form import LdaProbe, RidgeProbe
     from bioprobe.probes.hierarchical import HierarchicalProbe
     from bioprobe.probes.knn import KnnProbe
-    from bioprobe.probes.linear import LinearProbe
-    from bioprobe.probes.prompted import PromptedProbe
+    from bioprobe.probes.linear import LinearProbe, PromptedProbe
     from bioprobe.probes.stacked import StackProbe
 
 # The module of each name.

@@ -94,6 +94,8 @@ class Description(Result):
         Files of the store that could not be read.
     missing : dict of str to int
         Images without a value, by further column, where there are any.
+    columns : tuple of str
+        Further columns, which may be asked at too.
     n_placeholders : int
         Images with a label that looks like none, such as ``#N/A``.
     placeholders : dict of str to int
@@ -113,6 +115,7 @@ class Description(Result):
     n_near: int | None
     n_failures: int
     missing: dict[str, int]
+    columns: tuple[str, ...] = ()
     n_placeholders: int = 0
     placeholders: dict[str, int] = dataclasses.field(default_factory=dict)
     listed: ClassCounts | None = None
@@ -193,6 +196,7 @@ def describe_images(asked: EmbeddingStore | View, level: str | None = None) -> D
         n_near=_count_near(store, rows),
         n_failures=len(store.read_failures()),
         missing={str(column): int(n) for column, n in holes.items() if n},
+        columns=tuple(store.images.free_columns),
         n_placeholders=placeholders.n_rows,
         placeholders=placeholders.counts,
         listed=None if level is None else _count(store, read_level(level, store.images), rows),

@@ -165,8 +165,8 @@ def summarise(evaluation: Evaluation) -> list[str]:
     accuracy = best.metrics["accuracy"]
     n_images = evaluation.provenance["n_rows"]
     said = [
-        f"The best method is {best.method}: it names the {evaluation.level} of "
-        f"{accuracy.estimate:.1%} of {n_images:,} test pictures rightly (95% interval "
+        f"The best method is {best.method}: of {n_images:,} test pictures it gives "
+        f"{accuracy.estimate:.1%} the right {evaluation.level} (95% interval "
         f"{accuracy.low:.1%} to {accuracy.high:.1%}), out of {options['n_classes']:,} classes."
     ]
     said += _summarise_positive(evaluation)

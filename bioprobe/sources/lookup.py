@@ -278,7 +278,7 @@ class _Lookup:
         near = f"; files of such a name: {', '.join(where[:_SHOWN])}" if where else ""
         text = (
             f"{len(self.lost):,} of {len(self.files):,} rows of {name} have no picture, "
-            f"{n_rows:,} of them since: {reason} (tried {' and '.join(tried)}){near}; say with "
+            f"{n_rows:,} because of: {reason} (for example {', '.join(tried)}){near}; say with "
             "--root where the paths start, or add a column of the folders' names"
         )
         return Note(text, PROBLEM)

@@ -589,7 +589,7 @@ class Texts:
         return [self.phrases.get(name) or (name,) for name in classes.names]
 
     def embed(self, classes: Classes) -> dict[str, Any]:
-        """Return the arguments of a :class:`bioprobe.probes.prompted.PromptedProbe`."""
+        """Return the arguments of a :class:`bioprobe.probes.linear.PromptedProbe`."""
         if classes.rank is None:
             vectors = self._embed_values(classes)
         else:

@@ -198,7 +198,7 @@ def test_methods_are_compared_at_a_column_without_figures_of_a_tree(
     assert again.classes == found.classes
     assert again.to_frame().equals(table)
     page = again.report(tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "it names the stage of" in page
+    assert "the right stage" in page
     assert "ranks above" not in page
 
 

@@ -5,8 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from bioprobe.errors import ProbeError
-from bioprobe.probes.linear import LinearProbe
-from bioprobe.probes.prompted import PromptedProbe
+from bioprobe.probes.linear import LinearProbe, PromptedProbe
 
 NAMES = np.array(["puma", "lion", "lynx"], dtype=object)
 TEXTS = np.eye(3, 4, dtype=np.float32)
