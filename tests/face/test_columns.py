@@ -243,6 +243,8 @@ def test_the_values_of_a_column_are_their_own_texts(store: bp.Store, teach: Teac
     assert found.names[:, 0].tolist() == [STAGES[row % 3] for row in range(30)]
     assert [note.text for note in found.notes] == [
         "images: 30; classes of stage: 3; templates: 1",
+        "the texts are the values as they are written: adult, egg, juvenile; say what they look "
+        "like with --classes FILE",
         "against the labels of 29 images: top-1 1.000 [0.883, 1.000] (95% interval)",
     ]
     assert found.provenance.options["level"] == "stage"
@@ -370,6 +372,24 @@ def test_options_of_taxa_are_refused_at_a_column(store: bp.Store) -> None:
         flag = f"--{name.replace('_', '-')}"
         with pytest.raises(MisuseError, match=f"{flag} speak of taxa"):
             store.zeroshot("stage", **given)
+
+
+def test_classes_that_are_no_values_of_the_column_are_not_judged_by_it(
+    store: bp.Store, teach: Teach
+) -> None:
+    teach({f"a photo of {name}.": [1.0, 0, 0, 0] for name in ("grown", "young")})
+    found = _label(store, "stage", classes="grown,young")
+    assert found.accuracy() == []
+    assert "none of the classes is a value of stage" in str(found.notes)
+
+
+def test_columns_are_named_where_no_image_has_a_taxon(
+    store: bp.Store, make_store: MakeStore, make_encoder: Callable[..., object]
+) -> None:
+    assert "columns that --level takes" not in str(store.describe().notes)
+    frame = pd.DataFrame({"root": "p", "path": ["a"], "sha256": ["a" * 64], "stage": ["egg"]})
+    bare = bp.open(make_store(make_encoder(dim=4), "bare").append(frame, np.eye(4)[:1]).folder)
+    assert "columns that --level takes: stage" in str(bare.describe().notes)
 
 
 def test_texts_of_a_column_are_learnt_from_and_judged(split: bp.Store, teach: Teach) -> None:

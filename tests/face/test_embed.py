@@ -154,8 +154,8 @@ def test_nothing_readable_leaves_a_store_that_was_there(
     (tmp_path / "t.csv").write_text("path\nnone.png\npictures/no.png\n")
     store = bp.embed(tmp_path / "t.csv", store=tmp_path / "store")
     assert len(store) == 1
-    tried = " and ".join(str(tmp_path / name) for name in ("none.png", "pictures/no.png"))
-    assert f"no such file or directory (tried {tried})" in str(store.notes[-1])
+    tried = ", ".join(str(tmp_path / name) for name in ("none.png", "pictures/no.png"))
+    assert f"no such file or directory (for example {tried})" in str(store.notes[-1])
 
 
 def test_where_most_fail_the_commonest_reason_is_said_with_two_files(

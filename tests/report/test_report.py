@@ -41,7 +41,7 @@ def test_a_report_says_what_was_found(store: EmbeddingStore, evaluation: Evaluat
     said = describe_report(store, evaluation)
     assert "11 of 12" not in said["summary"][0]
     best = evaluation.best.metrics["accuracy"]
-    assert f"{best.estimate:.1%} of 12 test pictures" in said["summary"][0]
+    assert f"of 12 test pictures it gives {best.estimate:.1%} the right" in said["summary"][0]
     assert [row["method"] for row in said["methods"]["rows"]] == ["centroid", "knn"]
     family = said["errors"]["ranks"][-1]
     assert family["rank"] == "family"

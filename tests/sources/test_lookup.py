@@ -160,8 +160,8 @@ def test_where_most_rows_fail_two_paths_and_places_near_are_said(tmp_path: Path)
     rows: Rows = [{"path": f"C/{number}.JPG"} for number in (1, 2, 3)]
     said = _said(_list(tmp_path / "tables", rows, root=tmp_path / "cards"))
     assert f"3 of 3 rows of {tmp_path / 'tables' / 't.csv'} have no picture" in said
-    tried = " and ".join(str(tmp_path / "cards" / "C" / f"{number}.JPG") for number in (1, 2))
-    assert f"no such file or directory (tried {tried}); files of such a name: " in said
+    tried = ", ".join(str(tmp_path / "cards" / "C" / f"{number}.JPG") for number in (1, 2))
+    assert f"no such file or directory (for example {tried}); files of such a name: " in said
     assert str(tmp_path / "cards/A/1.JPG") in said
     _touch(tmp_path / "tables", "deep/3.JPG")
     said = _said(_list(tmp_path / "tables", rows[2:], root=tmp_path / "cards"))
