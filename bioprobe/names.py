@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable
 
 # Characters of no width that copying from pages and documents leaves in a cell: the zero-width
 # space, joiners, the word joiner, the byte-order mark and the soft hyphen.
@@ -28,3 +30,16 @@ def unify(text: str) -> str:
     if text.isascii():
         return " ".join(text.split())
     return " ".join(_NO_WIDTH.sub("", unicodedata.normalize("NFC", text)).split())
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a question for the known name that is nearest to a misspelt one, else ``""``.
+
+    Examples
+    --------
+    >>> suggest("Threatned", ["label", "threatened"]), suggest("x", ["label"])
+    (' (did you mean threatened?)', '')
+    """
+    spelt = {unify(one).casefold(): one for one in known}
+    near = difflib.get_close_matches(unify(name).casefold(), spelt, n=1)
+    return f" (did you mean {spelt[near[0]]}?)" if near else ""

@@ -28,6 +28,7 @@ from bioprobe.evaluation.positive import Positive, find_positive, trace_threshol
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
 from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval
 from bioprobe.learning.fit import answer_held_out, fit, gather_inner
+from bioprobe.names import suggest
 from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
 from bioprobe.splits.groups import read_column
@@ -449,7 +450,8 @@ def check_methods(methods: Sequence[str]) -> None:
     unknown = [name for name in methods if name not in METHODS.names]
     if unknown or not methods or len(set(methods)) < len(methods):
         got = ", ".join(methods) or "none"
-        msg = f"methods are {', '.join(METHODS.names)}, each once; got {got}"
+        near = suggest(unknown[0], METHODS.names) if unknown else ""
+        msg = f"methods are {', '.join(METHODS.names)}, each once; got {got}{near}"
         raise ProbeError(msg)
 
 

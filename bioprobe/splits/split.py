@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MisuseError, SelectionError, StoreError
+from bioprobe.names import suggest
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection, write_selection
@@ -132,8 +133,8 @@ def read_split(store: EmbeddingStore, name: str = "default") -> Split:
     known = list_splits(store)
     if name not in known:
         msg = (
-            f"no split {name!r} in {store.folder}; there are: {', '.join(known) or 'none'}. Make "
-            f"it: bioprobe split --name {name}"
+            f"no split {name!r} in {store.folder}{suggest(name, known)}; there are: "
+            f"{', '.join(known) or 'none'}. Make it: bioprobe split --name {name}"
         )
         raise StoreError(msg)
     selection = read_selection(store, _FOLDER + name)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from bioprobe.errors import ProbeError
+from bioprobe.names import suggest
 from bioprobe.registry import METHODS
 from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions
@@ -65,7 +66,7 @@ def find_probe(kind: str) -> Any:  # noqa: ANN401 - a class of Probe, which is b
     if not hasattr(found, "predict_proba"):
         # Those of other packages are not loaded: one that is broken is no fault of this.
         known = [*filter(is_estimator, METHODS.places), *METHODS.added]
-        msg = f"no kind of probe {kind!r}; there are {', '.join(known)}"
+        msg = f"no kind of probe {kind!r}{suggest(kind, known)}; there are {', '.join(known)}"
         raise ProbeError(msg)
     return found
 

@@ -20,6 +20,7 @@ from bioprobe.evaluation import (
     write_evaluation,
 )
 from bioprobe.evaluation.curves import EfficiencyPlan
+from bioprobe.evaluation.evaluate import check_methods
 from bioprobe.evaluation.keeping import to_clip_benchmark, write_results
 from bioprobe.evaluation.metrics import (
     CALIBRATED,
@@ -429,3 +430,8 @@ def test_a_fault_of_a_method_is_no_reason_to_pass_it_over(
     monkeypatch.setattr("bioprobe.probes.knn.KnnProbe.fit", fail)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         evaluate(Task.of(families, Rank.FAMILY, split=split), ["knn"], n_resamples=20)
+
+
+def test_a_misspelt_method_is_told_the_nearest() -> None:
+    with pytest.raises(ProbeError, match=r"each once; got zeroshot, knnn \(did you mean knn\?\)"):
+        check_methods(["zeroshot", "knnn"])
