@@ -30,7 +30,7 @@ _HOMES = {
     "KnnProbe": "knn",
     "LdaProbe": "closed_form",
     "LinearProbe": "linear",
-    "PromptedProbe": "prompted",
+    "PromptedProbe": "linear",
     "RidgeProbe": "closed_form",
     "StackProbe": "stacked",
 }

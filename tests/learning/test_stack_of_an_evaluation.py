@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bioprobe.errors import MismatchError
+from bioprobe.errors import MismatchError, ProbeError
 from bioprobe.evaluation import evaluate
 from bioprobe.learning.fit import fit
 from bioprobe.learning.stack import find_shared_images
@@ -47,7 +47,7 @@ def test_missing_images_are_counted(
     with pytest.raises(MismatchError, match="lacks 2 of the 80 images"):
         fitted.ask(View.of(families))
     without = fewer.retire((79 - split.rows("test")).tolist())
-    with pytest.raises(MismatchError, match="embed the same images into it"):
+    with pytest.raises(ProbeError, match="embed the same images into it"):
         evaluate(
             Task.of(
                 families,
