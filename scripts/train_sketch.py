@@ -35,8 +35,7 @@ from tokenizers import (
     trainers,
 )
 
-from bioprobe.sketch.drawing import draw_look
-from bioprobe.sketch.forms import FORMS
+from bioprobe.sketch.drawing import FORMS, draw_look
 from bioprobe.sketch.scenes import SCENES, draw_scene
 from bioprobe.sketch.tree import SketchSpecies, read_species
 from scripts.sketch.chimeras import draw_chimera_look, find_lineages

@@ -36,7 +36,7 @@ class Look:
     Parameters
     ----------
     form : str
-        Name of the body plan, a key of ``bioprobe.sketch.forms.FORMS``.
+        Name of the body plan, a key of ``bioprobe.sketch.drawing.FORMS``.
     colour : str
         Ground colour, one of ``COLOURS``.
     second_colour : str

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from bioprobe.sketch.forms import FORMS
+from bioprobe.sketch.drawing import FORMS
 from bioprobe.sketch.tree import COLOURS, PATTERNS, Look, SketchSpecies
 from scripts.sketch.captions import Caption, caption_look, frame, say_name
 
@@ -53,7 +53,7 @@ def draw_chimera_look(
     real : collection of Look
         Looks that must not come out.
     form : str, optional
-        A key of ``bioprobe.sketch.forms.FORMS``; drawn by lot when left out.
+        A key of ``bioprobe.sketch.drawing.FORMS``; drawn by lot when left out.
 
     Returns
     -------

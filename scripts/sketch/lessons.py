@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bioprobe.sketch.forms import FORMS
+from bioprobe.sketch.drawing import FORMS
 from bioprobe.sketch.tree import RANKS, Look, SketchSpecies
 from scripts.sketch.captions import (
     ATTRIBUTES,

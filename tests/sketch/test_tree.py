@@ -9,7 +9,7 @@ import pytest
 
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import prompts_dir
-from bioprobe.sketch.forms import FORMS
+from bioprobe.sketch.drawing import FORMS
 from bioprobe.sketch.tree import COLOURS, PATTERNS, RANKS, Look, SketchSpecies, read_species
 from scripts.sketch.captions import NOUNS, caption_look
 from scripts.sketch.chimeras import draw_chimera_look, find_lineages
