@@ -32,6 +32,21 @@ def unify(text: str) -> str:
     return " ".join(_NO_WIDTH.sub("", unicodedata.normalize("NFC", text)).split())
 
 
+def find_nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is nearest to a misspelt one, whatever the case of either.
+
+    Of known names that differ in case alone, the last is returned.
+
+    Examples
+    --------
+    >>> find_nearest("Famly", ["genus", "family"]), find_nearest("x", ["genus"])
+    ('family', None)
+    """
+    spelt = {unify(one).casefold(): one for one in known}
+    near = difflib.get_close_matches(unify(name).casefold(), spelt, n=1)
+    return spelt[near[0]] if near else None
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return a question for the known name that is nearest to a misspelt one, else ``""``.
 
@@ -40,6 +55,5 @@ def suggest(name: str, known: Iterable[str]) -> str:
     >>> suggest("Threatned", ["label", "threatened"]), suggest("x", ["label"])
     (' (did you mean threatened?)', '')
     """
-    spelt = {unify(one).casefold(): one for one in known}
-    near = difflib.get_close_matches(unify(name).casefold(), spelt, n=1)
-    return f" (did you mean {spelt[near[0]]}?)" if near else ""
+    near = find_nearest(name, known)
+    return "" if near is None else f" (did you mean {near}?)"

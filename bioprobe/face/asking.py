@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bioprobe.errors import MisuseError
-from bioprobe.face.opened import Opened, tell_placeholders
+from bioprobe.face.opened import Opened, name_counts, tell_placeholders
 from bioprobe.options import (
     RANK_NAMES,
     Level,
@@ -570,14 +570,13 @@ def _describe_images(found: Description) -> list[str | Note]:
                 f"{side}: median {median} px, half in {low} to {high}, all in {least} to {most}"
             )
     if found.modes:
-        said.append("modes: " + ", ".join(f"{mode} {n:,}" for mode, n in found.modes.items()))
+        said.append(f"modes: {name_counts(found.modes)}")
     near = "not looked for (bioprobe dedupe)" if found.n_near is None else f"{found.n_near:,}"
     said.append(
         f"copies of the same bytes: {found.n_copies:,}; of exact and near duplicates: {near}"
     )
     if found.missing:
-        holes = ", ".join(f"{name} {n:,}" for name, n in found.missing.items())
-        said.append(f"without a value: {holes}")
+        said.append(f"without a value: {name_counts(found.missing)}")
     if found.columns and not any(counts.names for counts in found.ranks):
         said.append(f"no image has a taxon; columns that --level takes: {', '.join(found.columns)}")
     return [*said, *tell_placeholders(found.n_placeholders, found.placeholders)]

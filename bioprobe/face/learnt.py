@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bioprobe.face.opened import name_counts
 from bioprobe.result import WARNING, Note
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def describe_stack(stack: FittedStack, seconds_s: float, *, is_open: bool) -> li
 def describe_split(counted: PartCounts) -> list[str | Note]:
     """Say how images are split, which classes are too small, and what leaks."""
     split, about = counted.split, counted.split.provenance
-    totals = ", ".join(f"{part} {n:,}" for part, n in counted.totals.items())
+    totals = name_counts(counted.totals)
     said: list[str | Note] = [
         f"split {split.name}: {about['method']} at {about['rank']}, seed {about['seed']}: {totals}",
         f"{split.n_folds} folds of train; sha256 {split.hash}",

@@ -209,10 +209,9 @@ def tell_placeholders(n_rows: int, counts: Mapping[str, int]) -> list[Note]:
     """Say how many rows have labels that look like none, and how they are emptied."""
     if not n_rows:
         return []
-    named = ", ".join(f"{word} {n:,}" for word, n in counts.items())
     text = (
-        f"{n_rows:,} rows have labels that look like none: {named}; to empty them, embed or "
-        f"import with --no-label '{','.join(counts)}'"
+        f"{n_rows:,} rows have labels that look like none: {name_counts(counts)}; to empty them, "
+        f"embed or import with --no-label '{','.join(counts)}'"
     )
     return [Note(text, WARNING)]
 
@@ -221,5 +220,16 @@ def tell_emptied(n_rows: int, counts: Mapping[str, int]) -> list[Note]:
     """Say how many rows had labels that were said to be none."""
     if not n_rows:
         return []
-    named = ", ".join(f"{word} {n:,}" for word, n in counts.items())
-    return [Note(f"{n_rows:,} rows had labels that --no-label empties: {named}")]
+    text = f"{n_rows:,} rows had labels that --no-label empties: {name_counts(counts)}"
+    return [Note(text)]
+
+
+def name_counts(counts: Mapping[str, int]) -> str:
+    """Write names and how many of each there are, for a sentence.
+
+    Examples
+    --------
+    >>> name_counts({"train": 1200, "test": 30})
+    'train 1,200, test 30'
+    """
+    return ", ".join(f"{word} {n:,}" for word, n in counts.items())

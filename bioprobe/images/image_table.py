@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import difflib
 import os
 from collections.abc import Collection, Sequence
 from functools import cached_property
@@ -18,7 +17,7 @@ from bioprobe.cells import PLACEHOLDERS, join_column, name_cells, settle
 from bioprobe.errors import SelectionError, SourceError, TaxonomyError
 from bioprobe.images.conditions import match_rows
 from bioprobe.images.location import ImageLocation, find_file
-from bioprobe.names import unify
+from bioprobe.names import find_nearest, unify
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
@@ -237,9 +236,8 @@ def read_level(level: str, images: ImageTable | None = None) -> str:
         if images is None or level in images.frame.columns:
             return level
     columns = [COMMON_NAME, *images.free_columns]
-    spelt = {unify(name).casefold(): name for name in columns}
-    near = difflib.get_close_matches(unify(level).casefold(), [*spelt, *RANKS], n=1)
-    hint = f"; did you mean {spelt.get(near[0], near[0])}?" if near else "."
+    near = find_nearest(level, [*RANKS, *columns])
+    hint = "." if near is None else f"; did you mean {near}?"
     msg = (
         f"no rank and no column {level!r}{hint} Ranks are {', '.join(RANKS)}; columns are "
         f"{', '.join(columns)}"
