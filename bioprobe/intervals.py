@@ -214,8 +214,8 @@ def find_interval(
     It is Wilson's for :math:`n_e = p (1 - p) / v` images, :math:`v` being the mean squared
     difference of the resamples from the estimate :math:`p` (so what resampling shifts a figure by
     widens it), to which each of four further images adds as much as one whose answer is a coin of
-    that chance. A share of images that are independent has their number. Of groups, Student's
-    quantile takes the place of the normal one.
+    that chance; since :math:`v` is itself found from these images or groups and the four, Student's
+    quantile takes the place of the normal one. A share of images that are independent has their number.
 
     A figure that is not a mean, such as macro-F1 of small classes, is off in the direction in which
     resamples are: with a :attr:`Draws.shift` the interval is joined with that of a figure from
@@ -247,13 +247,13 @@ def find_interval(
     tail, n, width = (1 - level) / 2, float(draws.n_units), high - low
     share = min(1.0, max(0.0, (draws.estimate - low) / width))
     chance, quantile = share * (1 - share), float(norm.isf(tail))
-    if chance and not (is_share and not draws.is_clustered):
-        spread = n * float(np.mean(((values - draws.estimate) / width) ** 2))
-        n *= chance * (n + _PSEUDO_IMAGES) / (n * spread + _PSEUDO_IMAGES * chance)
-    if draws.is_clustered:
-        if draws.n_units < 2:
+    if draws.is_clustered or not is_share:
+        if draws.is_clustered and draws.n_units < 2:
             return Interval(draws.estimate, low, high)
-        n *= (quantile / float(t.isf(tail, draws.n_units - 1))) ** 2
+        if chance:
+            spread = n * float(np.mean(((values - draws.estimate) / width) ** 2))
+            n *= chance * (n + _PSEUDO_IMAGES) / (n * spread + _PSEUDO_IMAGES * chance)
+        n *= (quantile / float(t.isf(tail, draws.n_units + _PSEUDO_IMAGES - 1))) ** 2
     ends = find_wilson(share, n, quantile)
     if draws.shift:
         moved = min(1.0, max(0.0, share - _TAKEN_BACK * draws.shift / width))
