@@ -1,10 +1,11 @@
 """How often intervals of 95% hold the truth, in simulations of which the truth is known.
 
-Each line is a number of classes and of images. ``kind`` says how they come: ``even``, as many images
-of each class; ``tail``, the first class 1, the second 1/2, the third 1/3 … times as often; ``sure``,
-as even, with probabilities that are surer than they may be; ``group``, as even, five images in a row
-of one animal, which are alike in most of what makes them right or wrong. Classes stand four in a
-genus and errors stay in it more than they leave it; a class has a recall of its own.
+Each line is a number of classes and of images. ``kind`` says how they come: ``even``, as many
+images of each class; ``tail``, the first class 1, the second 1/2, the third 1/3 … times as often;
+``sure``, as even, with probabilities that are surer than they may be; ``group``, as even, five
+images in a row of one animal, which are alike in most of what makes them right or wrong. Classes
+stand four in a genus and errors stay in it more than they leave it; a class has a recall of its
+own.
 
 Where a figure is held less often than 93 in 100 times, a star stands beside it.
 """

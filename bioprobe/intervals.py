@@ -215,7 +215,8 @@ def find_interval(
     difference of the resamples from the estimate :math:`p` (so what resampling shifts a figure by
     widens it), to which each of four further images adds as much as one whose answer is a coin of
     that chance; since :math:`v` is itself found from these images or groups and the four, Student's
-    quantile takes the place of the normal one. A share of images that are independent has their number.
+    quantile takes the place of the normal one. A share of images that are independent has their
+    number.
 
     A figure that is not a mean, such as macro-F1 of small classes, is off in the direction in which
     resamples are: with a :attr:`Draws.shift` the interval is joined with that of a figure from
