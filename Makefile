@@ -10,7 +10,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --verify-hashes 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-portable check format bench notebooks pins clean
+.PHONY: help setup demo test test-portable check format bench notebooks pins licences audit clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -60,6 +60,13 @@ notebooks: $(READY) ## Run every notebook
 
 pins: $(READY) ## Write the hashes of every pinned version anew
 	$(BIN)/python -m scripts.pins
+
+licences: $(READY) ## List the licence of every pinned package anew
+	$(INSTALL) --group bench editables
+	$(BIN)/python -m scripts.licences
+
+audit: $(READY) ## Ask which pinned versions have known vulnerabilities
+	$(BIN)/python -m scripts.audit
 
 clean: ## Remove the virtual environment and what the tools cached
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist demo

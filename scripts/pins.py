@@ -41,7 +41,7 @@ class Pin(NamedTuple):
 
 
 def read_pins(text: str) -> dict[str, Pin]:
-    """Read pins as pip and uv do: one ``name==version`` a line, and what ``\\`` carries on.
+    """Read pins as pip and uv do: one ``name==version`` a line, which a backslash carries on.
 
     Raises
     ------
@@ -62,7 +62,9 @@ def read_pins(text: str) -> dict[str, Pin]:
 def write_pins(pins: Iterable[Pin]) -> str:
     """Write pins in the order of their names, each hash on a line of its own."""
     return "".join(
-        " \\\n    ".join([f"{pin.name}=={pin.version}", *(f"--hash=sha256:{h}" for h in pin.hashes)])
+        " \\\n    ".join(
+            [f"{pin.name}=={pin.version}", *(f"--hash=sha256:{h}" for h in pin.hashes)]
+        )
         + "\n"
         for pin in sorted(pins)
     )
