@@ -66,12 +66,11 @@ class AddedList:
             If the disk refuses.
         """
         listed = tuple(taxa)
-        with explaining_refusal(self.file):
-            if not listed:
-                self.file.unlink(missing_ok=True)
-                return
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+        if listed:
             write_taxonomy(self.file, listed)
+            return
+        with explaining_refusal(self.file):
+            self.file.unlink(missing_ok=True)
 
     def add(self, taxon: Taxon) -> None:
         """Add a taxon.

@@ -221,21 +221,21 @@ def _write(store: EmbeddingStore, examples: tuple[Examples, ...]) -> None:
     from safetensors.numpy import save
 
     path = store.folder / EXAMPLES_NAME
-    with explaining_refusal(path):
-        if not examples:
+    if not examples:
+        with explaining_refusal(path):
             path.unlink(missing_ok=True)
-            return
-        about = [
-            {
-                "lineage": one.taxon.lineage,
-                "sha256s": one.sha256s,
-                "weight_fraction": one.weight_fraction,
-                "offset": one.offset,
-                "rule": one.rule,
-            }
-            for one in examples
-        ]
-        metadata = {"encoder_key": store.manifest.encoder.key, "taxa": json.dumps(about)}
-        tensors = {str(n): np.ascontiguousarray(one.vectors) for n, one in enumerate(examples)}
-        with replacing(path) as temporary:
-            temporary.write_bytes(save(tensors, metadata=metadata))
+        return
+    about = [
+        {
+            "lineage": one.taxon.lineage,
+            "sha256s": one.sha256s,
+            "weight_fraction": one.weight_fraction,
+            "offset": one.offset,
+            "rule": one.rule,
+        }
+        for one in examples
+    ]
+    metadata = {"encoder_key": store.manifest.encoder.key, "taxa": json.dumps(about)}
+    tensors = {str(n): np.ascontiguousarray(one.vectors) for n, one in enumerate(examples)}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata=metadata))

@@ -305,7 +305,7 @@ def test_a_run_that_fills_a_disk_says_so_and_goes_on_when_there_is_space(
             (line,) = messages.splitlines()
             assert line.startswith(f"Error: {disk}/store/")
             assert "cannot be written: " in line
-            assert "no space left on device; the store is whole as it was before; free" in line
+            assert "no space left on device; what was there before is whole; free" in line
             assert 0 < _check_whole(disk / "store") < 26
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
         assert _embed_in_process(processes, disk / "store", photos, 0)[0] == 0
