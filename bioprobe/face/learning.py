@@ -960,7 +960,8 @@ class Learns(Opened):
         from bioprobe.learning.fit import answer_held_out
         from bioprobe.learning.keeping import write_probe
 
-        found, calibrated = None, []
+        found = None
+        calibrated: list[Note | str] = []
         if calibration != "none":
             began = time.monotonic()
             answers = answer_held_out(task, fitted, fitted.kind, left_out_fraction=leave_out)
@@ -971,7 +972,7 @@ class Learns(Opened):
             else:
                 calibrated = ["not calibrated: no image could be held out"]
         folder = write_probe(task.store, name, fitted, found)
-        notes = [*self._notes, *said, f"kept in {folder}", *calibrated]
+        notes: list[Note | str] = [*self._notes, *said, f"kept in {folder}", *calibrated]
         return Probe(name, fitted, self, found).say(notes)
 
     def _find_held(self, rows: Rows, against: Strings) -> list[dict[str, Any]]:

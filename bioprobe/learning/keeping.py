@@ -83,13 +83,14 @@ def write_probe(
         "provenance": probe.provenance,
     }
     parts = [_make_part(arrays, f"the settings {probe.settings}")]
+    about: dict[str, Any] = {}
     if calibration is not None:
         found, about = _describe_calibration(calibration)
         parts.append(_make_part(found, f"the calibrator {calibration.calibrator.kind}"))
         card["calibration"] = about
 
     def describe(digests: Sequence[str]) -> str:
-        for said, digest in zip((card, card.get("calibration")), digests, strict=False):
+        for said, digest in zip((card, about), digests, strict=False):
             said["arrays_sha256"] = digest
         return json.dumps(card, indent=2, ensure_ascii=False) + "\n"
 

@@ -108,26 +108,31 @@ def sweep(folder: Path) -> None:
         for inside in [folder] if not place else folder.glob(place):
             if inside.is_dir():
                 sweep_temporaries(inside)
-    for head in folder.glob("text/heads/.*.tmp"):
-        # As earlier versions named them; they are written under the lock.
-        shutil.rmtree(head, ignore_errors=True)
-    for data in folder.glob("text/*/*.npy"):
-        if not data.with_suffix(".json").is_file() and _is_old(data):
-            data.unlink(missing_ok=True)
+    _sweep_texts(folder / "text")
     _sweep_data(folder)
-    try:
+    with contextlib.suppress(StoreError):
         has_manifest = (folder / MANIFEST_NAME).is_file()
         n_shards = len(Manifest.read(folder).shards) if has_manifest else 0
-    except StoreError:
-        return
-    for draft in folder.glob(".import-*"):
-        _sweep_import(folder, draft, n_shards)
-    if not has_manifest:
-        return
-    shutil.rmtree(folder / "shards" / f"{n_shards:05d}", ignore_errors=True)
-    for unfinished in (folder / "shards").glob(".*.tmp"):
+        for draft in folder.glob(".import-*"):
+            _sweep_import(folder, draft, n_shards)
+        if has_manifest:
+            _sweep_shards(folder / "shards", n_shards)
+
+
+def _sweep_shards(folder: Path, n_shards: int) -> None:
+    shutil.rmtree(folder / f"{n_shards:05d}", ignore_errors=True)
+    for unfinished in folder.glob(".*.tmp"):
         if re.fullmatch(r"\.\d+\.tmp", unfinished.name):
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _sweep_texts(folder: Path) -> None:
+    for head in folder.glob("heads/.*.tmp"):
+        # As earlier versions named them; they are written under the lock.
+        shutil.rmtree(head, ignore_errors=True)
+    for data in folder.glob("*/*.npy"):
+        if not data.with_suffix(".json").is_file() and _is_old(data):
+            data.unlink(missing_ok=True)
 
 
 def _sweep_data(folder: Path) -> None:
