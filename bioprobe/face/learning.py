@@ -38,7 +38,7 @@ from bioprobe.options import (
     split_names,
 )
 from bioprobe.registry import METHODS
-from bioprobe.result import Table
+from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
     from bioprobe.face.pages import Evaluation
