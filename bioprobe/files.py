@@ -549,7 +549,9 @@ def check_target(path: Path, *, is_file: bool = True) -> None:
         target = Path(os.path.realpath(path))
         if is_file and target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        place = next(one for one in (target, *target.parents) if one.exists() and not one.is_file())
+        place = next(one for one in target.parents if one.exists())
+        if target.is_dir():
+            place = target
         with tempfile.TemporaryFile(dir=place):
             pass
 

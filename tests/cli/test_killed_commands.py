@@ -65,14 +65,14 @@ class Case:
     outputs: tuple[str, ...] = ()
 
 
-_EVALUATE = "evaluate --level family --name kept --n-resamples 20 --methods"
+_EVALUATE = "evaluate --level class --name kept --n-resamples 20 --methods"
 CASES = {
     "probe fit": Case(
-        "probe fit lda --level family --name mine --quiet",
-        ("probe fit centroid --level family --name mine --quiet",),
+        "probe fit lda --level class --name mine --quiet",
+        ("probe fit centroid --level class --name mine --quiet",),
     ),
     "probe remove": Case(
-        "probe remove mine", ("probe fit centroid --level family --name mine --quiet",)
+        "probe remove mine", ("probe fit centroid --level class --name mine --quiet",)
     ),
     "evaluate": Case(
         f"{_EVALUATE} centroid,knn --output r.json --predictions p.parquet --quiet",
@@ -92,8 +92,8 @@ CASES = {
         "store index --kind flat --quiet", ("store index --kind ivf --recall 0.5 --quiet",)
     ),
     "split": Case(
-        "split --level family --seed 2 --output s.csv --quiet",
-        ("split --level family --seed 1 --output s.csv --quiet",),
+        "split --level class --seed 2 --output s.csv --quiet",
+        ("split --level class --seed 1 --output s.csv --quiet",),
         ("s.csv",),
     ),
     "filter": Case(
@@ -156,7 +156,7 @@ CASES = {
         ("h.npy",),
     ),
     "import": Case(
-        "store import v.npy --model mine --store new --quiet",
+        "store import v.npy --model sketch --store new --quiet",
         ("store export v.npy --layout npy --quiet",),
         ("new",),
     ),
@@ -249,7 +249,7 @@ def _see_store() -> dict[str, Any]:
         "masks": store.masks().to_frame().to_csv(),
         "splits": store.splits().to_frame().to_csv(),
         "taxa": store.taxa().to_frame().to_csv(),
-        "index": (index.kind, store.search(row=1, k=3).to_frame()["path"].tolist()),
+        "index": (index.kind, store.search(row=1, k=3).rows.tolist()),
         "heads": [(name, len(read_head(opened, name))) for name in list_heads(opened)],
         "offset": offset and offset.value,
         "images": _hash(frame.to_csv(index=False)),
@@ -282,7 +282,7 @@ def _see_output(path: Path) -> object:
 
         taxa, vectors = read_text_head(path)
         return _hash((taxa.to_csv(), vectors.tobytes()))
-    if path.is_dir() or path.suffix in {".npy", ".parquet"} and path.name != "d.parquet":
+    if path.is_dir() or (path.suffix in {".npy", ".parquet"} and path.name != "d.parquet"):
         from bioprobe.interchange import recognise_layout
         from bioprobe.interchange.layouts import find_layout
         from bioprobe.interchange.vector_source import ReadOptions
@@ -375,7 +375,8 @@ def template(drawn: Path, tmp_path_factory: pytest.TempPathFactory, ask: Ask) ->
     warm = folder.with_name("warm")
     shutil.copytree(folder, warm)
     ask(_warm, warm)
-    shutil.copytree(warm / "store" / "text", folder / "store" / "text")
+    for name in ("text", "selections/splits"):
+        shutil.copytree(warm / "store" / name, folder / "store" / name)
     shutil.rmtree(folder / "store" / "text" / "heads", ignore_errors=True)
     return folder
 
@@ -391,6 +392,7 @@ def _name_pictures(case: Case, folder: Path) -> Case:
 
 def _warm(told: Connection, folder: Path) -> None:
     _prepare_process(folder)
+    _run("split --level class --quiet")
     for case in CASES.values():
         named = _name_pictures(case, folder)
         for argv in (*named.before, named.argv):
