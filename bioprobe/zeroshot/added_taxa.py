@@ -278,6 +278,8 @@ def remove_one(place: AddedList, name: str, store: EmbeddingStore | None = None)
     StoreError
         If the disk refuses.
     """
+    # The next one clears away what a killed one left.
+    _forget_unlisted(place)
     taxon = place.remove(name)
     if store is not None:
         forget_examples(store, taxon)

@@ -1,7 +1,7 @@
 """Commands that write, killed or refused at a change of a file: before or after, never between.
 
-A command runs in a process of its own, forked from a server that has imported all, on a copy of a
-store in which its work was done once before with other settings. Before a numbered change to
+A command runs in a process of its own, forked from a server that has imported all, on a copy of
+a store in which its work was done once before with other settings. Before a numbered change to
 the files it is ended by SIGKILL, or the disk is full from there on. Then what people see must be all
 as it was, or all as the command leaves it; the same command must finish, and leave no other files
 than a run that nobody disturbed.
@@ -36,8 +36,8 @@ from bioprobe.store import EmbeddingStore
 
 pytestmark = pytest.mark.slow
 
-# Every change of every command takes many minutes: BIOPROBE_EVERY_CHANGE=1, or the number of changes
-# to be drawn besides the renames.
+# Every change of every command takes many minutes: BIOPROBE_EVERY_CHANGE=1, or the number of
+# changes to be drawn besides the renames.
 EVERY = int(os.environ.get("BIOPROBE_EVERY_CHANGE", "0"))
 CHANGES = {
     "open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.chmod",
@@ -174,10 +174,11 @@ LEAN = (
 )  # fmt: skip
 
 
+ENCODING = ("filter", "taxa add --images", "export head")
 # What the commands import, once for all processes.
 PRELOADED = (
-    "bioprobe.evaluation.keeping", "bioprobe.index", "bioprobe.interchange", "bioprobe.learning.tune",
-    "bioprobe.quality", "bioprobe.report", "bioprobe.sources.source", "bioprobe.zeroshot.unseen",
+    "bioprobe.evaluation.keeping", "bioprobe.index", "bioprobe.interchange",
+    "bioprobe.learning.tune", "bioprobe.quality", "bioprobe.report", "bioprobe.sources.source", "bioprobe.zeroshot.unseen",
     "datasets", "faiss", "filelock", "pandas", "pydantic", "pyarrow.dataset", "pyarrow.parquet",
     "safetensors.numpy", "scipy.stats", "sklearn.linear_model", "sklearn.discriminant_analysis",
 )  # fmt: skip
@@ -419,7 +420,7 @@ def _name_pictures(case: Case, folder: Path) -> Case:
 def _warm(told: Connection, folder: Path) -> None:
     _prepare_process(folder)
     _run("split --level class --quiet")
-    for case in [CASES[name] for name in (CASES if EVERY else LEAN)]:
+    for case in [CASES[name] for name in (CASES if EVERY else ENCODING)]:
         named = _name_pictures(case, folder)
         for argv in (*named.before, named.argv):
             _run(argv)
