@@ -1,10 +1,10 @@
 """Commands that write, killed or refused at a change of a file: before or after, never between.
 
-A command runs in a process of its own, forked from a server that has imported all, on a copy of
-a store in which its work was done once before with other settings. Before a numbered change to
-the files it is ended by SIGKILL, or the disk is full from there on. Then what people see must be all
-as it was, or all as the command leaves it; the same command must finish, and leave no other files
-than a run that nobody disturbed.
+A command runs in a process of its own, forked from a server that has imported all, on a copy of a
+store in which its work was done before with other settings. Before a numbered change to the files
+it is ended by SIGKILL, or the disk is full from there on. Then what people see must be all as it
+was, or all as the command leaves it; the same command must finish, and leave no other files than
+a run that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -178,7 +178,8 @@ ENCODING = ("filter", "taxa add --images", "export head")
 # What the commands import, once for all processes.
 PRELOADED = (
     "bioprobe.evaluation.keeping", "bioprobe.index", "bioprobe.interchange",
-    "bioprobe.learning.tune", "bioprobe.quality", "bioprobe.report", "bioprobe.sources.source", "bioprobe.zeroshot.unseen",
+    "bioprobe.learning.tune", "bioprobe.quality", "bioprobe.report", "bioprobe.sources.source",
+    "bioprobe.zeroshot.unseen",
     "datasets", "faiss", "filelock", "pandas", "pydantic", "pyarrow.dataset", "pyarrow.parquet",
     "safetensors.numpy", "scipy.stats", "sklearn.linear_model", "sklearn.discriminant_analysis",
 )  # fmt: skip
