@@ -41,8 +41,9 @@ DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 LIGHT = {"bioprobe", "numpy", "typer", *sys.stdlib_module_names}
 # These are only ever imported by functions that already need the library.
 HEAVY_ALLOWED = {"encoders", "sketch", "probes"}
-# What the commands and the demonstration may run, beside themselves: what a person may ask.
-ASKED = {"face", "options", "result", "errors", "progress", "provenance"}
+# What the commands and the demonstration may run, beside themselves: what a person may ask, and the
+# one way to write a file.
+ASKED = {"face", "files", "options", "result", "errors", "progress", "provenance"}
 FACES = {"demo": ASKED | {"page", "sketch"}, "cli": ASKED | {"demo"}}
 
 PACKAGE = Path(bioprobe.__file__).parent

@@ -20,6 +20,7 @@ from bioprobe.encoders.hub import (
     read_folder,
 )
 from bioprobe.errors import ModelUnavailableError
+from bioprobe.files import write_text
 from bioprobe.result import Notes, Record, Result
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def _write_origin(source: ModelSource, repository: ModelSource, snapshot: Snapsh
         "revision": snapshot.revision,
     }
     text = json.dumps(origin, indent=2) + "\n"
-    (snapshot.folder / ORIGIN_FILE).write_text(text, encoding="utf-8")
+    write_text(snapshot.folder / ORIGIN_FILE, text)
 
 
 def _write_tag_config(source: ModelSource, snapshot: Snapshot) -> None:
@@ -275,4 +276,4 @@ def _write_tag_config(source: ModelSource, snapshot: Snapshot) -> None:
         return
     from bioprobe.encoders.families.open_clip_models import describe_tag
 
-    path.write_text(json.dumps(describe_tag(source), indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(describe_tag(source), indent=2) + "\n")

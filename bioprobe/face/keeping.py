@@ -198,7 +198,9 @@ class Keeps(Opened):
     @question
     def export(
         self,
-        target: Annotated[str | Path, Option("File or folder to write.", ("-",), shell=Path)],
+        target: Annotated[
+            str | Path, Option("File or folder to write.", ("-",), shell=Path, writes="any")
+        ],
         layout: Layout = None,
         *,
         level: Annotated[Level, _AS_HEAD] = "species",

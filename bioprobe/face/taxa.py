@@ -82,6 +82,7 @@ ListTarget = Annotated[
         "embeddings of shape (dim, n) with a .json of names beside them.",
         ("-",),
         shell=Path,
+        writes="file",
     ),
 ]
 _HEAD = Ending("target", ".npy")
@@ -820,7 +821,6 @@ def _export(
     if not len(taxa):
         msg = f"no taxon was added to {place}; add one with: bioprobe taxa add"
         raise SourceError(msg)
-    target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix == ".csv":
         write_taxonomy(target, taxa)
     else:

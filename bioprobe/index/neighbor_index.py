@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import MismatchError
+from bioprobe.errors import MismatchError, StoreError
 from bioprobe.index.exact import StoredVectors, rank_candidates, search_exactly
 from bioprobe.index.index_file import IndexNote, complete_note, read_index, read_note, write_index
 from bioprobe.index.kinds import add_chunks, count_training_rows, find_candidates, make_index
@@ -106,12 +106,15 @@ class NeighborIndex:
         if note is None:
             return cls(vectors, store.rows)
         index = read_index(store.folder, note)
+        if index is None and read_note(store.folder) not in {None, note}:
+            # A writer has replaced it meanwhile.
+            return cls.open(store)
         if index is not None and note.vectors_sha256 == store.manifest.vectors_sha256:
             return cls(vectors, store.rows, ApproximateIndex(index, note))
         index = _bring_up_to_date(index, note, store, vectors)
         # Without the right to write, it is made again next time.
         note = complete_note(note, store)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(StoreError):
             note = write_index(index, note, store)
         return cls(vectors, store.rows, ApproximateIndex(index, note))
 

@@ -370,7 +370,6 @@ def export_store(asked: EmbeddingStore | View, target: Path, layout: str) -> Exp
     view = View.of(asked)
     store, rows = view.store, view.rows
     frame = store.images.frame.iloc[rows].reset_index(drop=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
     outgoing = OutgoingRows(
         blank_to_null(frame),
         store.manifest.dim,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,13 @@ from urllib.parse import unquote
 
 from bioprobe.cells import find_kind, read_cells
 from bioprobe.errors import SourceError
-from bioprobe.files import check_new_folder, replacing, replacing_folder
+from bioprobe.files import (
+    check_new_folder,
+    explaining_refusal,
+    replacing,
+    replacing_folder,
+    scratch_beside,
+)
 from bioprobe.interchange.arrow_tables import (
     find_dim,
     find_plain_columns,
@@ -344,15 +349,11 @@ def write_dataset(target: Path, rows: OutgoingRows) -> None:
     import datasets
 
     check_new_folder(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     names = name_columns(rows.frame, taken=(_COLUMN,))
     declaration = dataclasses.replace(rows.declaration, columns=names)
     info = datasets.DatasetInfo(description=declaration.to_json())
-    with (
-        tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as scratch,
-        _without_progress(),
-    ):
-        file = Path(scratch, "rows.arrow")
+    with explaining_refusal(target), scratch_beside(target) as scratch, _without_progress():
+        file = scratch / "rows.arrow"
         _write_arrow(file, rows, names)
         with replacing_folder(target) as folder:
             datasets.Dataset.from_file(str(file), info=info).save_to_disk(str(folder))

@@ -66,12 +66,11 @@ class AddedList:
             If the disk refuses.
         """
         listed = tuple(taxa)
-        with explaining_refusal(self.file):
-            if not listed:
-                self.file.unlink(missing_ok=True)
-                return
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+        if listed:
             write_taxonomy(self.file, listed)
+            return
+        with explaining_refusal(self.file):
+            self.file.unlink(missing_ok=True)
 
     def add(self, taxon: Taxon) -> None:
         """Add a taxon.
@@ -81,11 +80,20 @@ class AddedList:
         TaxonomyError
             If a taxon of that lineage was added before.
         """
-        added = self.read()
-        if any(taxon.lineage == known.lineage for known in added):
+        self.check_new(taxon)
+        self.write((*self.read(), taxon))
+
+    def check_new(self, taxon: Taxon) -> None:
+        """Refuse a taxon that was added before.
+
+        Raises
+        ------
+        TaxonomyError
+            If one of its lineage was.
+        """
+        if any(taxon.lineage == known.lineage for known in self.read()):
             msg = f"{taxon.name!r} was added before; remove it first with: bioprobe taxa remove"
             raise TaxonomyError(msg)
-        self.write((*added, taxon))
 
     def remove(self, name: str) -> Taxon:
         """Remove a taxon by its scientific or common name, and return it.

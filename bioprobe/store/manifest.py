@@ -11,7 +11,7 @@ from typing import Any
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import StoreError
-from bioprobe.files import explaining_refusal, write_text
+from bioprobe.files import write_text
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -126,9 +126,7 @@ class Manifest:
             "n_images": self.n_images,
         }
         fields |= dataclasses.asdict(self)
-        path = folder / MANIFEST_NAME
-        with explaining_refusal(path):
-            write_text(path, json.dumps(fields, indent=2) + "\n")
+        write_text(folder / MANIFEST_NAME, json.dumps(fields, indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

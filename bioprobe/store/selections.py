@@ -108,10 +108,8 @@ def write_selection(
     frame = frame.drop_duplicates(list(_IDENTITY), keep="last")
     table = pa.Table.from_pandas(frame, preserve_index=False)
     said = {**(table.schema.metadata or {}), b"provenance": json.dumps(provenance or {}).encode()}
-    with explaining_refusal(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            pq.write_table(table.replace_schema_metadata(said), temporary)
+    with replacing(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(said), temporary)
 
 
 def read_selection(store: EmbeddingStore, name: str) -> Selection:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bioprobe.cells import mark
 from bioprobe.errors import StoreError
-from bioprobe.files import explaining_refusal, hash_file, sync
+from bioprobe.files import explaining_refusal, hash_file, save_array, sync
 from bioprobe.store.manifest import ShardRecord
 
 if TYPE_CHECKING:
@@ -69,21 +69,12 @@ def _write_files(
 ) -> ShardRecord:
     folder.mkdir()
     vectors_path, images_path = folder / VECTORS_NAME, folder / IMAGES_NAME
-    _save(vectors_path, vectors)
+    save_array(vectors_path, vectors)
     mark(frame).to_parquet(images_path, index=False)
     # The folder last: its entries are on disk before it gets the name that the manifest lists.
     for path in (vectors_path, images_path, folder):
         sync(path)
     return ShardRecord(name, len(frame), hash_file(vectors_path), hash_file(images_path))
-
-
-def _save(path: Path, vectors: npt.NDArray[Any]) -> None:
-    # numpy.save does not say why it wrote less than it should have: a full disk has no errno.
-    layout = np.lib.format
-    whole = np.ascontiguousarray(vectors)
-    with path.open("wb") as stream:
-        layout.write_array_header_1_0(stream, layout.header_data_from_array_1_0(whole))
-        stream.write(whole.data)
 
 
 def map_vectors(folder: Path, record: ShardRecord, dim: int) -> npt.NDArray[Any]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from bioprobe.encoders.encoder import Encoder
-from bioprobe.files import replacing, write_text
+from bioprobe.errors import StoreError
+from bioprobe.files import replacing, save_array, write_text
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.types import Vectors
 
@@ -95,12 +96,8 @@ class TextCache:
 
     def _write(self, texts: Sequence[str], embeddings: Vectors) -> None:
         name = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with (
-                replacing(self._folder / f"{name}.npy") as temporary,
-                temporary.open("wb") as stream,
-            ):
-                np.save(stream, embeddings)
+        with contextlib.suppress(StoreError):
+            with replacing(self._folder / f"{name}.npy") as temporary:
+                save_array(temporary, embeddings)
             # Last: the list of texts is what makes the pair known.
             write_text(self._folder / f"{name}.json", json.dumps(list(texts)))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MismatchError, StoreError
-from bioprobe.files import explaining_refusal, write_text
+from bioprobe.files import write_text
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon, Taxonomy
 
@@ -67,8 +67,7 @@ def keep_offset(store: EmbeddingStore, offset: SeenOffset, figures: dict[str, An
         "new": [taxon.lineage for taxon in offset.new],
         **figures,
     }
-    with explaining_refusal(path):
-        write_text(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_offset(store: EmbeddingStore) -> SeenOffset | None:

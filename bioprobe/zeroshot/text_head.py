@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
-from bioprobe.files import hash_file, sync
+from bioprobe.files import hash_file, replacing_folder
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
@@ -63,7 +62,8 @@ class TextHead:
 
 def list_heads(store: EmbeddingStore) -> list[str]:
     """Return the names of the heads of a store."""
-    return sorted(path.parent.name for path in (store.folder / HEADS_DIR).glob(f"*/{_ABOUT_NAME}"))
+    names = (path.parent.name for path in (store.folder / HEADS_DIR).glob(f"*/{_ABOUT_NAME}"))
+    return sorted(name for name in names if _NAME.fullmatch(name))
 
 
 def read_head(store: EmbeddingStore, name: str) -> TextHead:
@@ -132,7 +132,7 @@ def write_head(
     Raises
     ------
     StoreError
-        If the name is taken or cannot be a name, or no row can be used.
+        If the name is taken or cannot be a name, no row can be used, or the disk refuses.
     StoreLockedError
         If another process is writing to the store.
     """
@@ -144,15 +144,8 @@ def write_head(
         if final.exists():
             msg = f"{store.folder} has a text head {name!r} already; choose another --name"
             raise StoreError(msg)
-        temporary = final.with_name(f".{name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        try:
+        with replacing_folder(final) as temporary:
             _fill(temporary, store, taxa, blocks, source)
-            temporary.rename(final)
-            sync(final.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     return read_head(store, name)
 
 
@@ -175,8 +168,6 @@ def _fill(
         "vectors_sha256": hash_file(folder / _VECTORS_NAME),
     }
     (folder / _ABOUT_NAME).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    for file in folder.iterdir():
-        sync(file)
 
 
 def _iter_usable(blocks: Iterable[Vectors], usable: npt.NDArray[np.bool_]) -> Iterator[Vectors]:
