@@ -56,6 +56,17 @@ def exists(path: Path) -> bool:
     return _stat(path) is not None
 
 
+def is_absent(path: Path) -> bool:
+    """Tell whether there is nothing, not even a link; what cannot be told may be there."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return error.errno in _ABSENT
+    except ValueError:  # a NUL byte, which no name has
+        return True
+    return False
+
+
 def list_names(folder: Path) -> list[str]:
     """Return the sorted names in a folder but those that begin with a dot; none if it is absent.
 
@@ -71,23 +82,35 @@ def list_names(folder: Path) -> list[str]:
     return sorted(name for name in names if not name.startswith("."))
 
 
-def list_files(folder: Path, ending: str) -> list[str]:
+def list_files(folder: Path, *endings: str) -> list[str]:
     """Return the sorted paths, relative to a folder, of the files in and below it of an ending.
 
-    Files and folders whose names begin with a dot are left out.
+    Names that begin with a dot are left out; a folder that is a link is not entered.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to look; one that is absent holds none.
+    *endings : str
+        In lower case; a name may have them in any.
 
     Raises
     ------
     UnreadableError
         If it, or a folder below it, may not be listed.
     """
-    found = []
-    for name in list_names(folder):
-        # Asking what each is would cost as much as all the rest.
-        if name.endswith(ending):
-            found.append(name)
-        elif is_folder(folder / name):
-            found += [f"{name}/{below}" for below in list_files(folder / name, ending)]
+    if not is_folder(folder):
+        return []
+    found, below = [], []
+    with reading(folder), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.name)
+            elif entry.name.lower().endswith(endings):
+                found.append(entry.name)
+    found += [f"{name}/{file}" for name in below for file in list_files(folder / name, *endings)]
     return sorted(found)
 
 

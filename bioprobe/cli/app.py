@@ -79,6 +79,12 @@ def run(arguments: Sequence[str]) -> int:
         # when it flushes standard output at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # Whatever the system refuses and nobody nearer explained; without a number it is a bug.
+        if "--debug" in arguments or error.errno is None or error.filename is None:
+            raise
+        say(f"Error: {error.filename}: {(error.strerror or str(error)).lower()}")
+        return 1
     except KeyboardInterrupt:
         say("Interrupted. What was embedded is kept; the same command goes on from there.")
         return 130

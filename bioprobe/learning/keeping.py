@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file, list_names, reading
 from bioprobe.calibration.calibrators import find_calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import BioprobeError, ProbeError, StoreError
@@ -21,6 +22,7 @@ from bioprobe.learning.calibrated import Calibration
 from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.writing import check_present
 from bioprobe.task.method import make_probe
 from bioprobe.task.target import read_classes, write_classes
 from bioprobe.types import Arrays
@@ -60,6 +62,7 @@ def write_probe(store: EmbeddingStore, name: str, probe: FittedProbe) -> Path:
     StoreError
         If the disk refuses.
     """
+    check_present(store.folder)
     folder = find_folder(store, name)
     arrays = dict(probe.estimator.to_arrays())
     if probe.taught is not None:
@@ -147,8 +150,15 @@ def find_folder(store: EmbeddingStore, name: str) -> Path:
 
 
 def list_probes(store: EmbeddingStore) -> list[str]:
-    """Return the names of the probes that a store keeps, sorted."""
-    return sorted(path.parent.name for path in store.folder.glob(f"{PROBES_NAME}/*/{CARD_NAME}"))
+    """Return the names of the probes that a store keeps, sorted.
+
+    Raises
+    ------
+    UnreadableError
+        If the folder of probes may not be listed, or that of one may not be entered.
+    """
+    folder = store.folder / PROBES_NAME
+    return [name for name in list_names(folder) if is_file(folder / name / CARD_NAME)]
 
 
 def remove_probe(store: EmbeddingStore, name: str) -> None:
@@ -175,8 +185,10 @@ def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes
     if name not in list_probes(store):
         raise _describe_absence(store, name)
     try:
-        card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
-        data = (folder / ARRAYS_NAME).read_bytes()
+        with reading(folder / CARD_NAME):
+            card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
+        with reading(folder / ARRAYS_NAME):
+            data = (folder / ARRAYS_NAME).read_bytes()
         version, digest = card["schema_version"], card["arrays_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _describe_damage(folder, error) from error
@@ -273,13 +285,16 @@ def read_calibration(store: EmbeddingStore, name: str) -> Calibration | None:
         If there is no such probe, or the calibration is damaged.
     """
     folder = find_folder(store, name)
-    if not (folder / CALIBRATION_NAME).is_file():
+    if not is_file(folder / CALIBRATION_NAME):
         return None
     try:
-        about = json.loads((folder / CALIBRATION_NAME).read_text(encoding="utf-8"))
+        with reading(folder / CALIBRATION_NAME):
+            about = json.loads((folder / CALIBRATION_NAME).read_text(encoding="utf-8"))
         if about["probe_sha256"] != _hash_card(folder):
             return None
-        return _build_calibration(about, (folder / CALIBRATION_ARRAYS_NAME).read_bytes())
+        with reading(folder / CALIBRATION_ARRAYS_NAME):
+            data = (folder / CALIBRATION_ARRAYS_NAME).read_bytes()
+        return _build_calibration(about, data)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, BioprobeError):
             raise
@@ -309,7 +324,8 @@ def _build_calibration(about: dict[str, Any], data: bytes) -> Calibration:
 def _hash_card(folder: Path) -> str:
     """Return what tells one fit from the next of the same name."""
     try:
-        return hashlib.sha256((folder / CARD_NAME).read_bytes()).hexdigest()
-    except FileNotFoundError as error:
+        with reading(folder / CARD_NAME):
+            return hashlib.sha256((folder / CARD_NAME).read_bytes()).hexdigest()
+    except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"there is no probe in {folder}; fit it first: bioprobe probe fit"
         raise StoreError(msg) from error

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from bioprobe.access import is_file
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import explaining_refusal
 from bioprobe.store.embedding_store import EmbeddingStore
@@ -55,7 +56,7 @@ class AddedList:
 
     def read(self) -> Taxonomy:
         """Return the taxa in the order of adding."""
-        return read_taxonomy(self.file) if self.file.is_file() else Taxonomy(())
+        return read_taxonomy(self.file) if is_file(self.file) else Taxonomy(())
 
     def write(self, taxa: Iterable[Taxon]) -> None:
         """Replace the list, whole or not at all; hold :meth:`lock` meanwhile.

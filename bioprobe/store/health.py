@@ -13,8 +13,8 @@ import numpy as np
 from bioprobe.access import exists, list_names
 from bioprobe.errors import StoreError, UnreadableError
 from bioprobe.files import explaining_refusal, hash_file, sync
-from bioprobe.sources.listing import join
 from bioprobe.result import Notes, Result
+from bioprobe.sources.listing import join
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.manifest import ShardRecord, TakenOut
 from bioprobe.store.shard import (
@@ -334,9 +334,7 @@ def _find_whole(store: EmbeddingStore, taken: TakenOut) -> tuple[str | None, lis
     return None, problems or [Problem(f"{DAMAGED_NAME}/{taken.name}", "it is not there")]
 
 
-def _put_back(
-    store: EmbeddingStore, taken: TakenOut, found: str
-) -> tuple[EmbeddingStore, int]:
+def _put_back(store: EmbeddingStore, taken: TakenOut, found: str) -> tuple[EmbeddingStore, int]:
     """Return the store with a shard that is whole, and how many of its rows are current."""
     shards_dir, aside = store.folder / "shards", store.folder / DAMAGED_NAME
     images = store.images.frame.iloc[store.rows]

@@ -147,9 +147,7 @@ class Manifest:
         names = [shard.name for shard in self.shards]
         place = names.index(taken.name)
         start = sum(shard.n_images for shard in self.shards[:place])
-        record = ShardRecord(
-            taken.name, taken.n_images, taken.vectors_sha256, taken.images_sha256
-        )
+        record = ShardRecord(taken.name, taken.n_images, taken.vectors_sha256, taken.images_sha256)
         moved = [row + taken.n_images * (row >= start) for row in self.retired]
         return dataclasses.replace(
             self,

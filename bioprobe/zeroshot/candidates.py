@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bioprobe.access import is_file
 from bioprobe.cells import name_cells
 from bioprobe.errors import PromptError
 from bioprobe.files import read_lines, read_table
@@ -138,7 +139,7 @@ def read_classes(given: ClassNames, level: str = "") -> tuple[Classes, Phrases]:
 
 
 def _need_file(path: Path) -> Path:
-    if not path.is_file():
+    if not is_file(path):
         msg = f"no list of classes at {path}; give names instead, with commas between them"
         raise PromptError(msg)
     return path
@@ -206,7 +207,7 @@ def find_parents(known: Taxonomy, within: str) -> tuple[Taxon, ...]:
     PromptError
         If the name is not among the known taxa or above them.
     """
-    if Path(within).is_file():
+    if is_file(Path(within)):
         return read_taxonomy(within).taxa
     found = known.find_all(within)
     if not found:
