@@ -38,6 +38,7 @@ from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.manifest import Manifest
 from bioprobe.store.view import View
+from bioprobe.store.writing import holding
 from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
@@ -289,7 +290,7 @@ def _open_target(
     made = not exists(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with EmbeddingStore(folder, wanted).lock():
+        with holding(folder):
             if is_new:
                 yield EmbeddingStore(folder, wanted)
             else:

@@ -406,6 +406,7 @@ class EmbeddingStore:
         StoreError
             If there is no store any more, or the folder cannot be written.
         """
+        check_present(self.folder)
         with holding(self.folder, wait_s=wait_s):
             yield
 

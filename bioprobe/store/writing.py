@@ -46,9 +46,8 @@ def holding(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     StoreLockedError
         If another process holds the store.
     StoreError
-        If it holds no store, cannot be written, or its disk knows no locks.
+        If the folder cannot be written, or its disk knows no locks.
     """
-    check_present(folder)
     with locking(folder / LOCK_NAME, wait_s, f"writing to {folder}", "choose another --store"):
         sweep(folder)
         yield

@@ -241,12 +241,19 @@ def add_pictured(
         )
     except BaseException:
         # Half of it would be a class that the user did not ask for.
-        place.remove(taxon.name)
+        place.drop(taxon)
         raise
     return blend
 
 
-def remove_one(place: AddedList, name: str, store: EmbeddingStore | None = None) -> Taxon:
+def remove_one(
+    place: AddedList,
+    name: str,
+    store: EmbeddingStore | None = None,
+    *,
+    lineage: str = "",
+    parent: str = "",
+) -> Taxon:
     """Remove a taxon from a list, and its example pictures from the list's store.
 
     Parameters
@@ -257,15 +264,17 @@ def remove_one(place: AddedList, name: str, store: EmbeddingStore | None = None)
         Scientific or common name.
     store : EmbeddingStore, optional
         Store of the list; none for the user's.
+    lineage, parent : str
+        What tells it from homonyms.
 
     Raises
     ------
     TaxonomyError
-        If no such taxon was added.
+        If no such taxon was added, or several were.
     StoreError
         If the disk refuses.
     """
-    taxon = place.remove(name)
+    taxon = place.remove(name, lineage=lineage, parent=parent)
     if store is not None:
         forget_examples(store, taxon)
     return taxon

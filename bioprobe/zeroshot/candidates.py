@@ -23,6 +23,7 @@ from bioprobe.taxonomy.columns import read_labels, to_taxonomy
 from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
 from bioprobe.taxonomy.lists import read_taxonomy, shipped_taxonomies
 from bioprobe.taxonomy.synonyms import accept_names, replace_synonyms
+from bioprobe.taxonomy.taxonomy import name_lineages
 
 
 def find_candidates(
@@ -255,8 +256,7 @@ def find_parent(store: EmbeddingStore | None, name: str) -> Taxon:
     for known in lists:
         found = known.find_all(name)
         if len(found) > 1:
-            lineages = "; ".join(" > ".join(filter(None, taxon.lineage)) for taxon in found)
-            msg = f"{name!r} may be {lineages}; give --lineage instead of --parent"
+            msg = f"{name!r} may be {name_lineages(found)}; give --lineage instead of --parent"
             raise PromptError(msg)
         if found:
             return found[0]
