@@ -47,7 +47,8 @@ def filled(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a store with one of everything."""
     folder = tmp_path_factory.mktemp("filled") / "store"
     shutil.copytree(drawn / "store", folder)
-    (folder.parent / "gone.csv").write_text("path\ngone.jpg\n" + str(next(drawn.rglob("*.png"))))
+    picture = next((drawn / "photos" / "panthera-leo").iterdir())
+    (folder.parent / "gone.csv").write_text(f"path\ngone.jpg\n{picture}\n")
     for command in (
         "split --level family",
         "evaluate --level family --methods centroid",
