@@ -18,8 +18,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bioprobe.access import is_file, reading
 from bioprobe.cells import from_arrow, read_cells, settle_frame
-from bioprobe.errors import BioprobeError, SourceError, StoreError
+from bioprobe.errors import BioprobeError, SourceError, StoreError, UnreadableError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -350,17 +351,38 @@ def _list_waiting(path: Path) -> list[Path]:
     return [one for one in path.parent.iterdir() if named.fullmatch(one.name)]
 
 
+@contextlib.contextmanager
+def reading_source(path: Path) -> Iterator[None]:
+    """Turn what the system says of a read into an error of the source.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    SourceError
+        If the system refuses; see :func:`bioprobe.access.reading`.
+    """
+    try:
+        with reading(path):
+            yield
+    except UnreadableError as error:
+        raise SourceError(str(error)) from error
+
+
 def read_lines(path: Path) -> list[str]:
     """Return the lines of a UTF-8 text file without the space around each.
 
     Raises
     ------
     SourceError
-        If the file is not UTF-8 text.
+        If the file cannot be read, or is not UTF-8 text.
     """
     try:
-        # Some editors begin a file with a mark that is no part of its first line.
-        text = path.read_text(encoding="utf-8-sig")
+        with reading_source(path):
+            # Some editors begin a file with a mark that is no part of its first line.
+            text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         msg = f"{path} is not UTF-8 text ({error}); save it as UTF-8"
         raise SourceError(msg) from error
@@ -407,16 +429,21 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     suffix = path.suffix.lower()
-    if not path.is_file():
+    with reading_source(path):
+        is_there = is_file(path)
+    if not is_there:
         msg = f"no table at {path}"
         raise SourceError(msg)
     try:
-        if suffix in {".csv", ".tsv"}:
-            return _read_csv(path, "\t" if suffix == ".tsv" else ",", text)
-        if suffix in {".parquet", ".pq"}:
-            return from_arrow(pq.read_table(path), is_whole=True)
-        if suffix in {".json", ".jsonl"}:
-            return _read_json(path, by_line=suffix == ".jsonl")
+        with reading_source(path):
+            if suffix in {".csv", ".tsv"}:
+                return _read_csv(path, "\t" if suffix == ".tsv" else ",", text)
+            if suffix in {".parquet", ".pq"}:
+                return from_arrow(pq.read_table(path), is_whole=True)
+            if suffix in {".json", ".jsonl"}:
+                return _read_json(path, by_line=suffix == ".jsonl")
+    except SourceError:
+        raise
     except (ValueError, OSError, KeyError, pa.ArrowException) as error:
         msg = f"{path} cannot be read as a table: {error}"
         raise SourceError(msg) from error

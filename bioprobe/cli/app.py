@@ -89,7 +89,8 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if "--debug" in arguments:
+        # Without a number it is none of the system's, but a bug.
+        if "--debug" in arguments or error.errno is None:
             raise
         where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         say(f"Error: {where}{(error.strerror or str(error)).lower()}; {find_remedy(error)}")

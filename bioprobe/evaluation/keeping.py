@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bioprobe.access import is_file, list_names, reading
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.paired import Comparison
@@ -20,6 +21,7 @@ from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
 from bioprobe.files import find_data, read_whole, write_card, write_text
 from bioprobe.intervals import Interval
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.writing import check_present
 from bioprobe.task.target import read_classes, write_classes
 
 # What CLIP_benchmark calls the figures and tasks that it has too.
@@ -111,6 +113,7 @@ def write_evaluation(store: EmbeddingStore, evaluation: Evaluation) -> Path:
     StoreError
         If the name cannot be used, or the disk refuses.
     """
+    check_present(store.folder)
     path = _find_file(store, evaluation.name)
     fields = {
         "schema_version": SCHEMA_VERSION,
@@ -143,6 +146,8 @@ def read_evaluation(store: EmbeddingStore, name: str) -> Evaluation:
     ------
     StoreError
         If there is none of that name, or its files are damaged.
+    UnreadableError
+        If they cannot be read just now.
     """
     path = _find_file(store, name)
     return read_whole(path, lambda: _read(store, path, name))
@@ -151,14 +156,17 @@ def read_evaluation(store: EmbeddingStore, name: str) -> Evaluation:
 def _read(store: EmbeddingStore, path: Path, name: str) -> Evaluation:
     import pandas as pd
 
-    if not path.is_file():
+    if not is_file(path):
         known = ", ".join(list_evaluations(store)) or "none; bioprobe evaluate makes one"
         msg = f"no evaluation {name!r} in {store.folder}; there are: {known}"
         raise StoreError(msg)
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        with reading(path):
+            fields = json.loads(path.read_text(encoding="utf-8"))
         digest = fields["predictions_sha256"]
-        data = find_data(path, digest, _SUFFIX).read_bytes()
+        table = find_data(path, digest, _SUFFIX)
+        with reading(table):
+            data = table.read_bytes()
         # Before it is read: a damaged table can be read in part, or not even be refused.
         if hashlib.sha256(data).hexdigest() == digest:
             return _build(fields, pd.read_parquet(io.BytesIO(data)))
@@ -168,9 +176,15 @@ def _read(store: EmbeddingStore, path: Path, name: str) -> Evaluation:
 
 
 def list_evaluations(store: EmbeddingStore) -> list[str]:
-    """Return the names of the evaluations that a store keeps, sorted."""
-    files = (store.folder / EVALUATIONS_NAME).glob("*.json")
-    return sorted(path.stem for path in files if not path.name.startswith("."))
+    """Return the names of the evaluations that a store keeps, sorted.
+
+    Raises
+    ------
+    UnreadableError
+        If their folder may not be listed.
+    """
+    names = list_names(store.folder / EVALUATIONS_NAME)
+    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
 
 
 def write_results(path: Path, evaluation: Evaluation) -> None:

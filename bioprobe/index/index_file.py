@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioprobe.access import reading
 from bioprobe.files import explaining_refusal, find_data, hash_file, sweep_data, write_card
 from bioprobe.index.kinds import Dial, Structure
 from bioprobe.store import EmbeddingStore
@@ -74,9 +75,17 @@ class IndexNote:
 
 
 def read_note(folder: Path) -> IndexNote | None:
-    """Return what is known of the index in a folder, or None if there is none to trust."""
+    """Return what is known of the index in a folder, or None if there is none to trust.
+
+    Raises
+    ------
+    UnreadableError
+        If it cannot be read just now.
+    """
+    path = folder / NOTE_NAME
     try:
-        fields = json.loads((folder / NOTE_NAME).read_text(encoding="utf-8"))
+        with reading(path):
+            fields = json.loads(path.read_text(encoding="utf-8"))
         fields.pop("kind")
         fields |= {
             "structure": Structure(**fields["structure"]),
@@ -99,12 +108,19 @@ def read_index(folder: Path, note: IndexNote) -> faiss.IndexIDMap | None:
 
     The bytes are compared with the note's, because faiss would follow the links of a damaged graph
     out of its memory.
+
+    Raises
+    ------
+    UnreadableError
+        If it cannot be read just now.
     """
     import faiss
 
     path = find_index(folder, note)
     try:
-        if hash_file(path) != note.index_sha256:
+        with reading(path):
+            digest = hash_file(path)
+        if digest != note.index_sha256:
             return None
         index: Any = faiss.read_index(str(path))
     except (OSError, RuntimeError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file
 from bioprobe.errors import SourceError
 from bioprobe.files import find_part, read_table, write_set
 from bioprobe.interchange.image_rows import IDENTITY_COLUMNS, name_columns
@@ -37,7 +38,7 @@ _TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 def is_matrix(source: Path) -> bool:
     """Tell whether a file is a ``.npy``."""
-    return source.is_file() and source.suffix == ".npy"
+    return is_file(source) and source.suffix == ".npy"
 
 
 def open_npy(source: Path, options: ReadOptions) -> VectorSource:  # noqa: ARG001
@@ -152,7 +153,7 @@ def _put_back(first: Vectors, rest: Iterator[Vectors]) -> Iterator[Vectors]:
 
 def _read_declaration(source: Path) -> Declaration | None:
     beside = source.with_suffix(".json")
-    if not beside.is_file():
+    if not is_file(beside):
         return None
     try:
         said = json.loads(beside.read_text(encoding="utf-8"))
@@ -168,7 +169,7 @@ def _read_table_beside(source: Path, n_rows: int, declaration: Declaration | Non
     import pandas as pd
 
     candidates = (source.with_suffix(suffix) for suffix in _TABLE_SUFFIXES)
-    beside = next((file for file in candidates if file.is_file()), None)
+    beside = next((file for file in candidates if is_file(file)), None)
     if beside is None:
         return pd.DataFrame(index=range(n_rows))
     part = find_part(source.with_suffix(".json"), beside)

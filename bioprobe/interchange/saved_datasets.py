@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from bioprobe.access import is_file, is_folder, list_files
 from bioprobe.cells import find_kind, read_cells
 from bioprobe.errors import SourceError
 from bioprobe.files import (
@@ -189,7 +190,7 @@ def _open_dataset(source: Path) -> pa_dataset.Dataset:
     if not files:
         msg = f"{source} holds no Parquet file"
         raise SourceError(msg)
-    base = source if source.is_dir() else source.parent
+    base = source if is_folder(source) else source.parent
     try:
         folders = _read_partitions([file.relative_to(base) for file in files])
         # A folder's name is what is written: site=007 is no 7.
@@ -256,13 +257,10 @@ def _unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
 
 
 def _list_files(source: Path) -> list[Path]:
-    if source.is_file():
+    if is_file(source):
         return [source] if source.suffix.lower() in SUFFIXES else []
-    return sorted(
-        file
-        for file in source.rglob("*")
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith((".", "_"))
-    )
+    files = [source / name for name in list_files(source, *SUFFIXES)]
+    return [file for file in files if not file.name.startswith("_")]
 
 
 def _peek_columns(source: Path) -> list[str]:
@@ -307,7 +305,7 @@ _N_PEEKED = 1024
 
 def is_saved_dataset(source: Path) -> bool:
     """Tell whether a folder is what ``save_to_disk`` of a dataset or its splits writes."""
-    return (source / "state.json").is_file() or (source / "dataset_dict.json").is_file()
+    return is_file(source / "state.json") or is_file(source / "dataset_dict.json")
 
 
 def open_dataset(source: Path, options: ReadOptions) -> VectorSource:

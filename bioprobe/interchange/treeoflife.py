@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file
 from bioprobe.encoders.catalog import parse_name
 from bioprobe.errors import MismatchError, ModelUnavailableError, SourceError
 from bioprobe.files import find_part, save_array, write_set
@@ -34,7 +35,7 @@ _BLOCK_ROWS = 8192
 def is_text_head(source: Path) -> bool:
     """Tell whether a ``.npy`` has a JSON list of lists beside it, by the list's first bytes."""
     names = source.with_suffix(".json")
-    if source.suffix != ".npy" or not names.is_file():
+    if source.suffix != ".npy" or not is_file(names):
         return False
     with names.open(encoding="utf-8", errors="replace") as stream:
         start = "".join(stream.read(_PEEKED_BYTES).split())

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file, list_names, reading
 from bioprobe.calibration.calibrators import find_calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ProbeError, StoreError
@@ -21,6 +22,7 @@ from bioprobe.learning.calibrated import Calibration
 from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.writing import check_present
 from bioprobe.task.method import make_probe
 from bioprobe.task.target import read_classes, write_classes
 from bioprobe.types import Arrays
@@ -64,6 +66,7 @@ def write_probe(
     StoreError
         If the disk refuses; what was there is whole.
     """
+    check_present(store.folder)
     folder = find_folder(store, name)
     arrays = dict(probe.estimator.to_arrays())
     if probe.taught is not None:
@@ -161,9 +164,16 @@ def find_folder(store: EmbeddingStore, name: str) -> Path:
 
 
 def list_probes(store: EmbeddingStore) -> list[str]:
-    """Return the names of the probes that a store keeps, sorted."""
-    names = (path.parent.name for path in store.folder.glob(f"{PROBES_NAME}/*/{CARD_NAME}"))
-    return sorted(name for name in names if _NAME.fullmatch(name))
+    """Return the names of the probes that a store keeps, sorted.
+
+    Raises
+    ------
+    UnreadableError
+        If the folder of probes may not be listed, or that of one may not be entered.
+    """
+    folder = store.folder / PROBES_NAME
+    names = (name for name in list_names(folder) if is_file(folder / name / CARD_NAME))
+    return [name for name in names if _NAME.fullmatch(name)]
 
 
 def remove_probe(store: EmbeddingStore, name: str) -> None:
@@ -187,10 +197,12 @@ def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes
     if name not in list_probes(store):
         raise _describe_absence(store, name)
     try:
-        card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
+        with reading(folder / CARD_NAME):
+            card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
         version, digest = card["schema_version"], card["arrays_sha256"]
         file = find_data(folder / CARD_NAME, digest, _SUFFIX)
-        data = file.read_bytes()
+        with reading(file):
+            data = file.read_bytes()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _describe_damage(folder, error) from error
     if version != SCHEMA_VERSION:
@@ -275,16 +287,18 @@ def read_calibration(store: EmbeddingStore, name: str) -> Calibration | None:
 def _read_calibration(card: Path) -> Calibration | None:
     folder = card.parent
     try:
-        data = card.read_bytes()
-    except FileNotFoundError as error:
+        with reading(card):
+            data = card.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"there is no probe in {folder}; fit it first: bioprobe probe fit"
         raise StoreError(msg) from error
     try:
         about = json.loads(data).get("calibration")
         if about is not None:
             file = find_data(card, about["arrays_sha256"], _SUFFIX)
-        elif (folder / _OLD_CALIBRATION_NAME).is_file():
-            about = json.loads((folder / _OLD_CALIBRATION_NAME).read_text(encoding="utf-8"))
+        elif is_file(folder / _OLD_CALIBRATION_NAME):
+            with reading(folder / _OLD_CALIBRATION_NAME):
+                about = json.loads((folder / _OLD_CALIBRATION_NAME).read_text(encoding="utf-8"))
             file = folder / _OLD_CALIBRATION_ARRAYS_NAME
             if about["probe_sha256"] != hashlib.sha256(data).hexdigest():
                 # It is of an earlier fit.
@@ -293,6 +307,8 @@ def _read_calibration(card: Path) -> Calibration | None:
             return None
         return _build_calibration(about, file)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, StoreError):
+            raise
         msg = f"the calibration in {folder} is damaged: {error}; fit the probe again"
         raise StoreError(msg) from error
 
@@ -303,7 +319,8 @@ def _build_calibration(about: dict[str, Any], file: Path) -> Calibration:
     if about["schema_version"] != SCHEMA_VERSION:
         msg = f"format {about['schema_version']}, and this bioprobe reads {SCHEMA_VERSION}"
         raise ValueError(msg)
-    data = file.read_bytes()
+    with reading(file):
+        data = file.read_bytes()
     if hashlib.sha256(data).hexdigest() != about["arrays_sha256"]:
         msg = f"{file.name} is not what it was written with"
         raise ValueError(msg)

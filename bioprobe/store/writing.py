@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bioprobe.access import is_file
 from bioprobe.errors import StoreError, StoreLockedError
 from bioprobe.files import explaining_refusal, sweep_data, sweep_temporaries
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
@@ -48,6 +49,21 @@ def holding(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     with locking(folder / LOCK_NAME, wait_s, f"writing to {folder}", "choose another --store"):
         sweep(folder)
         yield
+
+
+def check_present(folder: Path) -> None:
+    """Refuse to write beside a manifest that is not there: it would leave half of a store.
+
+    Raises
+    ------
+    StoreError
+        If there is no store in the folder.
+    UnreadableError
+        If that cannot be told.
+    """
+    if not is_file(folder / MANIFEST_NAME):
+        msg = f"there is no store at {folder} any more; open it where it lies now"
+        raise StoreError(msg)
 
 
 @contextlib.contextmanager

@@ -259,7 +259,14 @@ def add_pictured(
     return blend
 
 
-def remove_one(place: AddedList, name: str, store: EmbeddingStore | None = None) -> Taxon:
+def remove_one(
+    place: AddedList,
+    name: str,
+    store: EmbeddingStore | None = None,
+    *,
+    lineage: str = "",
+    parent: str = "",
+) -> Taxon:
     """Remove a taxon from a list, and its example pictures from the list's store.
 
     Parameters
@@ -270,17 +277,19 @@ def remove_one(place: AddedList, name: str, store: EmbeddingStore | None = None)
         Scientific or common name.
     store : EmbeddingStore, optional
         Store of the list; none for the user's.
+    lineage, parent : str
+        What tells it from homonyms.
 
     Raises
     ------
     TaxonomyError
-        If no such taxon was added.
+        If no such taxon was added, or several were.
     StoreError
         If the disk refuses.
     """
     # The next one clears away what a killed one left.
     _forget_unlisted(place)
-    taxon = place.remove(name)
+    taxon = place.remove(name, lineage=lineage, parent=parent)
     if store is not None:
         forget_examples(store, taxon)
     return taxon

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bioprobe.access import exists, is_file, is_folder, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, SourceError, StoreError
 from bioprobe.files import explaining_refusal, replacing
@@ -110,14 +111,14 @@ def embed_examples(
 def _list(files: Sequence[Path]) -> list[Path]:
     from bioprobe.sources.source import find_images
 
-    missing = [file for file in files if not file.exists()]
+    missing = [file for file in files if not exists(file)]
     if missing or not files:
         where = f"at {missing[0]}" if missing else "is given"
         msg = f"no example picture {where}; give image files, or a folder of them"
         raise SourceError(msg)
     listed: list[Path] = []
     for file in files:
-        if file.is_dir():
+        if is_folder(file):
             inside = find_images([file])
             listed += [inside.find_file(row) for row in range(len(inside))]
         else:
@@ -146,10 +147,13 @@ def read_examples(store: EmbeddingStore) -> tuple[Examples, ...]:
 
 def _read(store: EmbeddingStore) -> tuple[Examples, ...]:
     path = store.folder / EXAMPLES_NAME
-    if not path.is_file():
+    if not is_file(path):
         return ()
     from safetensors import SafetensorError, safe_open
 
+    with reading(path):
+        # Its library does not say why it cannot read.
+        path.read_bytes()
     try:
         with safe_open(path, framework="numpy") as file:
             said = file.metadata()

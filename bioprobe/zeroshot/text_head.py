@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import exists, is_file, list_names, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
 from bioprobe.files import hash_file, replacing_folder
@@ -61,9 +63,16 @@ class TextHead:
 
 
 def list_heads(store: EmbeddingStore) -> list[str]:
-    """Return the names of the heads of a store."""
-    names = (path.parent.name for path in (store.folder / HEADS_DIR).glob(f"*/{_ABOUT_NAME}"))
-    return sorted(name for name in names if _NAME.fullmatch(name))
+    """Return the names of the heads of a store.
+
+    Raises
+    ------
+    UnreadableError
+        If their folder may not be listed, or that of one may not be entered.
+    """
+    folder = store.folder / HEADS_DIR
+    names = (name for name in list_names(folder) if is_file(folder / name / _ABOUT_NAME))
+    return [name for name in names if _NAME.fullmatch(name)]
 
 
 def read_head(store: EmbeddingStore, name: str) -> TextHead:
@@ -79,15 +88,19 @@ def read_head(store: EmbeddingStore, name: str) -> TextHead:
     import pandas as pd
 
     folder = store.folder / HEADS_DIR / name
-    if not (folder / _ABOUT_NAME).is_file():
+    if not is_file(folder / _ABOUT_NAME):
         known = ", ".join(list_heads(store)) or "none"
         msg = f"{store.folder} has no text head {name!r}; it has {known}. Bring one with: "
         msg += f"bioprobe store import HEAD.npy --store {store.folder} --model NAME"
         raise StoreError(msg)
     try:
-        about = json.loads((folder / _ABOUT_NAME).read_text(encoding="utf-8"))
-        vectors = np.load(folder / _VECTORS_NAME, mmap_mode="r")
-        taxa = pd.read_parquet(folder / _TAXA_NAME)
+        with reading(folder / _ABOUT_NAME):
+            about = json.loads((folder / _ABOUT_NAME).read_text(encoding="utf-8"))
+        with reading(folder / _VECTORS_NAME):
+            vectors = np.load(folder / _VECTORS_NAME, mmap_mode="r")
+        with reading(folder / _TAXA_NAME):
+            table = (folder / _TAXA_NAME).read_bytes()
+        taxa = pd.read_parquet(io.BytesIO(table))
     except (OSError, ValueError) as error:
         msg = f"the text head {folder} cannot be read ({error}); remove it and import it again"
         raise StoreError(msg) from error
@@ -141,7 +154,7 @@ def write_head(
         msg = f"{name!r} cannot name a text head; use letters, digits, '.', '_' and '-'"
         raise StoreError(msg)
     with store.lock(wait_s=QUICK_WAIT_S):
-        if final.exists():
+        if exists(final):
             msg = f"{store.folder} has a text head {name!r} already; choose another --name"
             raise StoreError(msg)
         with replacing_folder(final) as temporary:
