@@ -273,10 +273,13 @@ def read_whole(card: Path, read: Callable[[], T]) -> T:
     while True:
         before = _read_bytes(card)
         try:
-            return read()
+            found = read()
         except BioprobeError:
             if _read_bytes(card) == before:
                 raise
+        else:
+            if _read_bytes(card) == before:
+                return found
 
 
 def _read_bytes(path: Path) -> bytes | None:

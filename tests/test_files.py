@@ -4,7 +4,7 @@ import hashlib
 import os
 import resource
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -166,11 +166,12 @@ def test_a_reader_beside_a_writer_reads_again(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("full_disk")
 def test_a_disk_that_is_full_is_told_and_the_old_file_stands(tmp_path: Path) -> None:
     (path := tmp_path / "note.txt").write_text("old")
-    for write in (
+    writes: tuple[Callable[[], None], ...] = (
         lambda: write_text(path, "long enough"),
         lambda: _write_card(tmp_path / "card.json", b"long enough"),
         lambda: write_set(path, [(tmp_path / "x", lambda f: f.write_bytes(b"12345"))], "".join),
-    ):
+    )
+    for write in writes:
         with pytest.raises(StoreError, match=r"cannot be written: file too large; .* free space"):
             write()
         assert path.read_text() == "old"

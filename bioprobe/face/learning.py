@@ -494,10 +494,11 @@ class Learns(Opened):
             If there is no such probe, or it is damaged.
         """
         from bioprobe.face.probe import Probe
-        from bioprobe.learning.keeping import read_calibration, read_probe
+        from bioprobe.learning.keeping import read_calibrated
 
         store = self._view.store
-        return Probe(name, read_probe(store, name), self, read_calibration(store, name))
+        fitted, calibration = read_calibrated(store, name)
+        return Probe(name, fitted, self, calibration)
 
     def probes(self) -> Table:
         """List the probes that the store keeps, one a row; a damaged one says its problem."""

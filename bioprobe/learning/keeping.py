@@ -270,6 +270,12 @@ def _describe_calibration(calibration: Calibration) -> tuple[Arrays, dict[str, A
     }
 
 
+def read_calibrated(store: EmbeddingStore, name: str) -> tuple[FittedProbe, Calibration | None]:
+    """Read a probe of a store and the calibration of the same fit; see these two for the errors."""
+    card = find_folder(store, name) / CARD_NAME
+    return read_whole(card, lambda: (read_probe(store, name), read_calibration(store, name)))
+
+
 def read_calibration(store: EmbeddingStore, name: str) -> Calibration | None:
     """Read the calibration of a probe; None where it has none.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from bioprobe.learning.calibrated import Calibration, fit_calibration
 from bioprobe.learning.fit import HeldOutAnswers, answer_held_out, fit_probe
 from bioprobe.learning.fitted import FittedProbe
 from bioprobe.learning.keeping import (
+    read_calibrated,
     read_calibration,
     read_probe,
     write_probe,
@@ -201,6 +203,39 @@ def test_a_probe_that_is_fitted_again_has_none_and_a_damaged_one_is_refused(
     write_probe(filled, "mine", dataclasses.replace(probe, settings={"scale": 41.0}))
     assert read_calibration(filled, "mine") is None
     assert not arrays.exists()
+
+
+def test_readers_beside_a_writer_see_one_fit_with_its_calibration(filled: EmbeddingStore) -> None:
+    probe, answers = _fit(filled, _split())
+    sure = np.flatnonzero(answers.truth >= 0)
+    fits = [
+        (
+            dataclasses.replace(probe, provenance={"n": n}),
+            fit_calibration(answers.take(sure[:n])),
+        )
+        for n in (len(sure), len(sure) - 1)
+    ]
+    write_probe(filled, "mine", *fits[0])
+    done = threading.Event()
+
+    def write() -> None:
+        for turn in range(60):
+            with filled.lock(wait_s=5):
+                # As embed holds it beside, which clears away what nobody is at work on.
+                pass
+            write_probe(filled, "mine", *fits[turn % 2])
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        found, calibration = read_calibrated(filled, "mine")
+        assert calibration is not None
+        seen.add((found.provenance["n"], calibration.n_held_out))
+    writer.join()
+    assert seen <= {(one.provenance["n"], found.n_held_out) for one, found in fits}
+    assert len(seen) == 2
 
 
 def _keep_as_earlier_versions(
