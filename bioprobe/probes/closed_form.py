@@ -333,16 +333,24 @@ class LdaProbe(AffineProbe):
 
     Parameters
     ----------
-    shrinkage : float
-        s, in [0, 1].
+    shrinkage : float, optional
+        s, in [0, 1]. By default that of the oracle approximating shrinkage, for as many samples as
+        there are rows beyond the first of each class: the fewer, the nearer to the nearest mean.
+
+    Attributes
+    ----------
+    shrinkage_ : float
+        The s used.
 
     See Also
     --------
     sklearn.discriminant_analysis.LinearDiscriminantAnalysis : The same with ``solver="lsqr"``.
+    sklearn.covariance.OAS : The same default, of one class.
 
     References
     ----------
-    Friedman 1989, *Regularized Discriminant Analysis*; Ledoit and Wolf 2004 for the target.
+    Friedman 1989, *Regularized Discriminant Analysis*; Ledoit and Wolf 2004 for the target; Chen,
+    Wiesel, Eldar and Hero 2010, *Shrinkage Algorithms for MMSE Covariance Estimation*.
 
     Examples
     --------
@@ -357,13 +365,17 @@ class LdaProbe(AffineProbe):
     values: ClassVar[tuple[float, ...]] = space_values(1, 1e-4)
     limits: ClassVar[Mapping[str, Limits]] = {"shrinkage": Limits(0, 1)}
 
-    def __init__(self, shrinkage: float = 0.1) -> None:
+    shrinkage_: float
+
+    def __init__(self, shrinkage: float | None = None) -> None:
         self.shrinkage = shrinkage
 
     def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
         rows, labels, shift = self._start(X, y)
         sums = Sums.of(rows, labels, len(self.classes_))
-        self._keep(_solve(sums, np.array([self.shrinkage]), X.shape[1]), shift)
+        given = self.shrinkage
+        self.shrinkage_ = float(approximate_shrinkage(sums, X.shape[1]) if given is None else given)
+        self._keep(_solve(sums, np.array([self.shrinkage_]), X.shape[1]), shift)
 
     @classmethod
     def sweep(
@@ -390,6 +402,28 @@ class LdaProbe(AffineProbe):
             "shrinkage", X, y, values, folds,
             lambda sums, asked, _: _solve(sums, asked, X.shape[1]),
         )  # fmt: skip
+
+
+def approximate_shrinkage(sums: Sums, dim: int) -> float:
+    """Return the oracle approximating shrinkage of the covariance within classes.
+
+    Parameters
+    ----------
+    sums : Sums
+        Of rows that are not weighted.
+    dim : int
+        Dimensions of the vectors, of which the sums may have fewer.
+
+    References
+    ----------
+    Chen et al. 2010, equation 23; the samples are the degrees of freedom within classes.
+    """
+    n_free = sums.n_rows - np.count_nonzero(sums.counts)
+    scatter = sums.scatter_within
+    square, of_squares = np.trace(scatter) ** 2, float((scatter**2).sum())
+    excess = (n_free + 1 - 2 / dim) * (of_squares - square / dim)
+    wanted = (1 - 2 / dim) * of_squares + square
+    return float(min(1, wanted / excess)) if excess > 0 else 1.0
 
 
 def _solve(sums: Sums, shrinkages: Doubles, dim: int) -> Path:
