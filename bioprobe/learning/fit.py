@@ -144,9 +144,18 @@ def gather_inner(task: Task, kind: str) -> Inner:
 
 
 def complete_settings(kind: str, settings: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Add the seed where the probe takes one."""
-    takes_seed = "seed" in make_probe(kind).get_params()
-    return {"seed": seed, **settings} if takes_seed else settings
+    """Add what every question gives a probe that takes it, unless it is given: seed and balance.
+
+    Classes weigh the same, so that those of few images are not lost to an intercept that nothing
+    penalises. This is said here and kept with the probe; an estimator by itself is scikit-learn's.
+
+    References
+    ----------
+    King and Zeng 2001, *Logistic Regression in Rare Events Data*: weighting by the classes' shares.
+    """
+    usual = {"seed": seed, "balance": "class-weight"}
+    taken = make_probe(kind).get_params()
+    return {**{name: value for name, value in usual.items() if name in taken}, **settings}
 
 
 def _choose(
