@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import resource
@@ -94,13 +95,14 @@ def test_a_link_stays_one_and_a_pipe_is_written_as_it_is(tmp_path: Path) -> None
     os.close(reader)
 
 
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """Let no file grow."""
+@contextlib.contextmanager
+def _let_no_file_grow() -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def _write_card(card: Path, content: bytes) -> None:
@@ -163,7 +165,6 @@ def test_a_reader_beside_a_writer_reads_again(tmp_path: Path) -> None:
         read_whole(card, read)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_disk_that_is_full_is_told_and_the_old_file_stands(tmp_path: Path) -> None:
     (path := tmp_path / "note.txt").write_text("old")
     writes: tuple[Callable[[], None], ...] = (
@@ -172,7 +173,10 @@ def test_a_disk_that_is_full_is_told_and_the_old_file_stands(tmp_path: Path) -> 
         lambda: write_set(path, [(tmp_path / "x", lambda f: f.write_bytes(b"12345"))], "".join),
     )
     for write in writes:
-        with pytest.raises(StoreError, match=r"cannot be written: file too large; .* free space"):
+        with (
+            pytest.raises(StoreError, match=r"cannot be written: file too large; .* free space"),
+            _let_no_file_grow(),
+        ):
             write()
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
