@@ -168,7 +168,9 @@ def _gather(
         named = Declared(kind, dataclasses.replace(option, flags=(sources,)), None)
         # A store has masks, pictures have none yet.
         masks = {"mask": _limit(declared["mask"], Without("sources"))}
+        outside = _read(open_pictures, ("allow_outside",))["allow_outside"]
         declared = {"sources": named, **declared, **masks}
+        declared["allow_outside"] = _limit(outside, With("sources"))
     return declared | _read(after)
 
 
@@ -210,7 +212,10 @@ def _ask(
         return asks(**asked)
     encoder = {name: given[name] for name in ("model", "device") if name in given}
     if given.get("sources") and "sources" not in asked:
-        store = open_pictures(given["sources"], like=given["store"], **encoder, progress=progress)
+        store = open_pictures(
+            given["sources"], like=given["store"], **encoder,
+            allow_outside=given["allow_outside"], progress=progress,
+        )  # fmt: skip
     else:
         store = open_store(given["store"], **encoder)
     chosen = {name: given[name] for name in narrows if given[name] is not None}

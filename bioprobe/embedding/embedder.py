@@ -256,8 +256,7 @@ class _Run:
         files = [join(root, path) for root, path in zip(*locations, strict=True)]
         self._row_of_file = {files[row]: int(row) for row in buffer.store.rows}
         self._failures: dict[str, tuple[str, str, str]] = {
-            folder: (root, os.path.relpath(folder, root), why)
-            for root, folder, why in listing.unread
+            join(root, path): (root, path, why) for root, path, why in listing.unread
         }
         self.counts[Outcome.FAILED] = len(self._failures)
         self._read: set[str] = set()

@@ -20,6 +20,7 @@ from bioprobe.encoders.hub import (
     read_folder,
 )
 from bioprobe.errors import ModelUnavailableError
+from bioprobe.files import read_json
 from bioprobe.result import Notes, Record, Result
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _read_sizes(folder: Path) -> tuple[int | None, int | None]:
     if not path.is_file():
         return None, None
     try:
-        config = json.loads(path.read_text(encoding="utf-8")).get("model_cfg", {})
+        config = read_json(path, dict).get("model_cfg", {})
     except ValueError:
         # What is wrong with it is said when it is loaded.
         return None, None

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.errors import ModelUnavailableError
+from bioprobe.files import read_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,11 @@ def _read_origin_revision(folder: Path) -> str:
     origin = folder / ORIGIN_FILE
     if not origin.is_file():
         return ""
-    return str(json.loads(origin.read_text(encoding="utf-8")).get("revision", ""))
+    try:
+        return str(read_json(origin, dict).get("revision", ""))
+    except ValueError:
+        # What is wrong with a folder is said of the files that it is loaded from.
+        return ""
 
 
 def find_cached(repo_id: str, layout: Layout, *, revision: str = "") -> Snapshot | None:

@@ -17,7 +17,7 @@ from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.positive import Positive
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
-from bioprobe.files import explaining_refusal, replacing, write_text
+from bioprobe.files import explaining_refusal, read_json, replacing, write_text
 from bioprobe.intervals import Interval
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.target import read_classes, write_classes
@@ -153,7 +153,7 @@ def read_evaluation(store: EmbeddingStore, name: str) -> Evaluation:
         msg = f"no evaluation {name!r} in {store.folder}; there are: {known}"
         raise StoreError(msg)
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = read_json(path, dict)
         data = path.with_suffix(".parquet").read_bytes()
         # Before it is read: a damaged table can be read in part, or not even be refused.
         if hashlib.sha256(data).hexdigest() == fields["predictions_sha256"]:

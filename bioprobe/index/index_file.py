@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioprobe.files import hash_file, replacing, write_text
+from bioprobe.files import hash_file, read_json, replacing, write_text
 from bioprobe.index.kinds import Dial, Structure
 from bioprobe.store import EmbeddingStore
 
@@ -76,7 +76,7 @@ class IndexNote:
 def read_note(folder: Path) -> IndexNote | None:
     """Return what is known of the index in a folder, or None if there is none to trust."""
     try:
-        fields = json.loads((folder / NOTE_NAME).read_text(encoding="utf-8"))
+        fields = read_json(folder / NOTE_NAME, dict)
         fields.pop("kind")
         fields |= {
             "structure": Structure(**fields["structure"]),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SourceError
-from bioprobe.files import read_table, replacing, write_text
+from bioprobe.files import parse_json, read_json, read_table, replacing, write_text
 from bioprobe.interchange.image_rows import IDENTITY_COLUMNS, name_columns
 from bioprobe.interchange.vector_source import (
     BLOCK_ROWS,
@@ -63,7 +63,7 @@ def write_npy(target: Path, rows: OutgoingRows) -> None:
     """Write the matrix, a CSV of the same rows, and a JSON that says what the vectors are."""
     names = name_columns(rows.frame, taken=())
     declaration = dataclasses.replace(rows.declaration, columns=names)
-    said = json.dumps({KEY: json.loads(declaration.to_json())}, indent=2)
+    said = json.dumps({KEY: parse_json(declaration.to_json())}, indent=2)
     # The matrix is written first and takes its name last: it is what can fail.
     with replacing(target) as matrix:
         write_matrix(matrix, rows.iter_vectors(), (len(rows), rows.dim))
@@ -135,7 +135,7 @@ def _read_declaration(source: Path) -> Declaration | None:
     if not beside.is_file():
         return None
     try:
-        said = json.loads(beside.read_text(encoding="utf-8"))
+        said = read_json(beside)
     except ValueError as error:
         msg = f"{beside} cannot be read as JSON: {error}"
         raise SourceError(msg) from error

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bioprobe.calibration.calibrators import find_calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import BioprobeError, ProbeError, StoreError
-from bioprobe.files import explaining_refusal, replacing, write_text
+from bioprobe.files import explaining_refusal, read_json, replacing, write_text
 from bioprobe.learning.calibrated import Calibration
 from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe, HeldOut
@@ -175,7 +175,7 @@ def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes
     if name not in list_probes(store):
         raise _describe_absence(store, name)
     try:
-        card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
+        card = read_json(folder / CARD_NAME, dict)
         data = (folder / ARRAYS_NAME).read_bytes()
         version, digest = card["schema_version"], card["arrays_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -276,7 +276,7 @@ def read_calibration(store: EmbeddingStore, name: str) -> Calibration | None:
     if not (folder / CALIBRATION_NAME).is_file():
         return None
     try:
-        about = json.loads((folder / CALIBRATION_NAME).read_text(encoding="utf-8"))
+        about = read_json(folder / CALIBRATION_NAME, dict)
         if about["probe_sha256"] != _hash_card(folder):
             return None
         return _build_calibration(about, (folder / CALIBRATION_ARRAYS_NAME).read_bytes())

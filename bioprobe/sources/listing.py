@@ -34,7 +34,7 @@ from bioprobe.images.image_table import (
     ImageTable,
     concatenate,
 )
-from bioprobe.images.location import find_file
+from bioprobe.images.location import ImageLocation, find_file
 from bioprobe.result import WARNING, Note, Notes
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
@@ -76,9 +76,12 @@ class Part:
     reasons : mapping of str to str
         Why a file was not found, by its path.
     unread : tuple of (str, str, str)
-        Folder that was listed, the folder below it that cannot be, and why.
+        Root and path, as in the frame, of what is no row because it is not read, and why: a folder
+        that cannot be listed, a file that a table may not name.
     notes : tuple of Note
         What is to be said of the rows.
+    is_named : bool
+        Whether a person named the files: each, by a list, or by a folder that they lie in.
     """
 
     frame: pd.DataFrame
@@ -87,6 +90,7 @@ class Part:
     reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
     unread: tuple[tuple[str, str, str], ...] = ()
     notes: Notes = ()
+    is_named: bool = False
 
     @property
     def said(self) -> Said:
@@ -255,7 +259,7 @@ class Listing(ImageTable):
     reasons : mapping of str to str
         Why a file was not found, by its path.
     unread : tuple of (str, str, str)
-        Folder that was listed, the folder below it that cannot be, and why.
+        Root and path of what is no row because it is not read, and why.
     notes : tuple of Note
         What is to be said of the sources.
     """
@@ -291,6 +295,10 @@ class Listing(ImageTable):
             unread=tuple(dict.fromkeys(folder for one in parts for folder in one.unread)),
             notes=(*dict.fromkeys(notes), *merging.notes),
         )
+
+    def locate(self, row: int) -> ImageLocation:
+        """Return the place of a row's image, whatever bytes are there: nobody read them yet."""
+        return dataclasses.replace(super().locate(row), sha256=None)
 
     def name_by(self, labels: pd.DataFrame) -> Listing:
         """Return the listing with labels that were found for it in a list of taxa.

@@ -11,7 +11,7 @@ from typing import Any
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import StoreError
-from bioprobe.files import explaining_refusal, write_text
+from bioprobe.files import explaining_refusal, read_json, write_text
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -35,6 +35,12 @@ class ShardRecord:
     n_images: int
     vectors_sha256: str
     images_sha256: str
+
+    def __post_init__(self) -> None:
+        # A store may come from somebody else: what is read, and laid aside by a repair, is its own.
+        if not self.name.isalnum():
+            msg = f"the shard {self.name!r} is no folder below shards/"
+            raise ValueError(msg)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,7 +147,7 @@ class Manifest:
         """
         path = folder / MANIFEST_NAME
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = read_json(path)
         except FileNotFoundError:
             msg = f"no store at {folder}; make one with: bioprobe embed IMAGES --store {folder}"
             raise StoreError(msg) from None
@@ -160,7 +166,7 @@ class Manifest:
             raise StoreError(msg)
         try:
             return cls._from_fields(fields)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             msg = f"{path} is damaged ({error!r}); restore it from a copy, or embed again"
             raise StoreError(msg) from error
 

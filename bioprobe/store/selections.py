@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError, StoreError
-from bioprobe.files import explaining_refusal, replacing
+from bioprobe.files import explaining_refusal, parse_json, replacing
 from bioprobe.store.embedding_store import EmbeddingStore
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
     try:
         table = pq.read_table(path)
         table.validate(full=True)
-        provenance = json.loads((table.schema.metadata or {}).get(b"provenance", b"{}"))
+        provenance = parse_json((table.schema.metadata or {}).get(b"provenance", b"{}"))
         judgements = table.to_pandas().set_index(list(_IDENTITY))
         judgements[KEPT] = judgements[KEPT].astype(bool)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:

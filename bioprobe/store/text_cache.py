@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bioprobe.encoders.encoder import Encoder
-from bioprobe.files import replacing, write_text
+from bioprobe.files import read_json, replacing, write_text
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.types import Vectors
 
@@ -86,7 +86,7 @@ class TextCache:
 
     def _read(self, names: Path) -> None:
         try:
-            texts = json.loads(names.read_text(encoding="utf-8"))
+            texts = read_json(names, list)
             embeddings = np.load(names.with_suffix(".npy"))
         except (OSError, ValueError, EOFError):
             return

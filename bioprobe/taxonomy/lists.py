@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import TaxonomyError
-from bioprobe.files import prompts_dir, read_lines, read_table, replacing
+from bioprobe.files import prompts_dir, read_json, read_lines, read_table, replacing
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
     LABEL_COLUMNS,
@@ -129,7 +128,7 @@ def _read_json(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+        entries = read_json(path)
     except ValueError as error:
         msg = f"{path} is not JSON ({error}); save it as UTF-8 JSON"
         raise TaxonomyError(msg) from error

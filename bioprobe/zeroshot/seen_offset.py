@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MismatchError, StoreError
-from bioprobe.files import explaining_refusal, write_text
+from bioprobe.files import explaining_refusal, read_json, write_text
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon, Taxonomy
 
@@ -85,7 +85,7 @@ def read_offset(store: EmbeddingStore) -> SeenOffset | None:
     if not path.is_file():
         return None
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = read_json(path, dict)
         key, value = said["encoder_key"], float(said["offset"])
         new = tuple(Taxon(tuple(lineage)) for lineage in said["new"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
-from bioprobe.files import hash_file, sync
+from bioprobe.files import hash_file, read_json, sync
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
@@ -85,7 +85,7 @@ def read_head(store: EmbeddingStore, name: str) -> TextHead:
         msg += f"bioprobe store import HEAD.npy --store {store.folder} --model NAME"
         raise StoreError(msg)
     try:
-        about = json.loads((folder / _ABOUT_NAME).read_text(encoding="utf-8"))
+        about = read_json(folder / _ABOUT_NAME, dict)
         vectors = np.load(folder / _VECTORS_NAME, mmap_mode="r")
         taxa = pd.read_parquet(folder / _TAXA_NAME)
     except (OSError, ValueError) as error:
