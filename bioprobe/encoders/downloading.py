@@ -188,10 +188,10 @@ def _read_sizes(folder: Path) -> tuple[int | None, int | None]:
         return None, None
     try:
         config = read_json(path, dict).get("model_cfg", {})
-    except ValueError:
+        return config.get("embed_dim"), config.get("vision_cfg", {}).get("image_size")
+    except (ValueError, AttributeError):
         # What is wrong with it is said when it is loaded.
         return None, None
-    return config.get("embed_dim"), config.get("vision_cfg", {}).get("image_size")
 
 
 def _resolve(source: ModelSource) -> tuple[ModelSource, Layout]:

@@ -195,14 +195,31 @@ def get_snapshot(source: ModelSource, layout: Layout) -> Snapshot:
     Raises
     ------
     ModelUnavailableError
-        If the folder is not of this layout, or the repository is neither cached nor reachable.
+        If the folder is not of this layout, its configuration is broken, or the repository is
+        neither cached nor reachable.
     """
     if source.kind == "folder":
-        if snapshot := read_folder(Path(source.target), layout):
-            return snapshot
-        raise ModelUnavailableError(_explain_folder(source, layout))
-    cached = find_cached(source.target, layout, revision=source.revision)
-    return cached or fetch_snapshot(source, layout)
+        snapshot = read_folder(Path(source.target), layout)
+        if snapshot is None:
+            raise ModelUnavailableError(_explain_folder(source, layout))
+    else:
+        cached = find_cached(source.target, layout, revision=source.revision)
+        snapshot = cached or fetch_snapshot(source, layout)
+    if layout.config:
+        _check_config(source, snapshot.folder / layout.config)
+    return snapshot
+
+
+def _check_config(source: ModelSource, config: Path) -> None:
+    # Each library says in its own way that it cannot read one, or falls over it.
+    try:
+        read_json(config, dict)
+    except (OSError, ValueError) as error:
+        msg = (
+            f'model "{source.name}": {config} is no configuration of a model ({error}); bring the '
+            "folder again"
+        )
+        raise ModelUnavailableError(msg) from error
 
 
 def fetch_snapshot(source: ModelSource, layout: Layout, *, to: Path | None = None) -> Snapshot:

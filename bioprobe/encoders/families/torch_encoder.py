@@ -83,8 +83,9 @@ def refuse_code(weights: Sequence[Path]) -> None:
             torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         except LOAD_ERRORS as error:
             msg = (
-                f"{path} is not loaded, because {_explain_refusal(error)}; have the weights alone "
-                "saved: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+                f"{path} is not loaded, because {_explain_refusal(error)}; these weights are not "
+                "safe to load: get the .safetensors, or have the weights alone saved: "
+                "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
             )
             raise ModelUnavailableError(msg) from error
 
