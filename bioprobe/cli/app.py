@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -86,5 +87,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Run the command line of this process and exit."""
+    """Run the command line of this process and exit.
+
+    What libraries warn their programmers of goes to the logger ``py.warnings``, not to a person's
+    terminal, but with ``--debug``.
+    """
+    if "--debug" not in sys.argv:
+        logging.captureWarnings(True)
+        logging.getLogger("py.warnings").propagate = False
     sys.exit(run(sys.argv[1:]))
