@@ -404,7 +404,7 @@ def _measure_wide(text: Text) -> float:
     lines = text.get_text().splitlines() if text.get_visible() else ()
     n_wide = (sum(unicodedata.east_asian_width(one) in "WF" for one in line) for line in lines)
     # The box that stands for a missing letter is 0.6 em wide, a wide letter 1.
-    return 0.4 * max(n_wide, default=0) * text.get_fontsize() / 72
+    return 0.4 * max(n_wide, default=0) * float(text.get_fontsize()) / 72
 
 
 def _cut(name: str) -> str:
