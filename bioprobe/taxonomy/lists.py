@@ -22,7 +22,7 @@ from bioprobe.taxonomy.columns import (
     read_labels,
     spell_column,
 )
-from bioprobe.taxonomy.contradictions import find_contradictions
+from bioprobe.taxonomy.contradictions import find_contradictions, find_names_at_two_ranks
 from bioprobe.taxonomy.scientific_names import recognise_names
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
@@ -225,8 +225,9 @@ def read_taxa(
     ------
     TaxonomyError
         If the file is missing, has no rank column, a row has no name, a line of a text file no
-        scientific one, or two rows contradict each other
-        (:func:`bioprobe.taxonomy.contradictions.find_contradictions`).
+        scientific one, two rows contradict each other
+        (:func:`bioprobe.taxonomy.contradictions.find_contradictions`), or a name stands at two
+        ranks.
     SourceError
         If the file is no table or text that bioprobe reads.
     """
@@ -286,7 +287,7 @@ def _from_frame(
 def _refuse_contradictions(
     lineages: list[tuple[str, ...]], places: list[int], source: str, unit: str
 ) -> None:
-    found = find_contradictions(lineages)
+    found = [*find_contradictions(lineages), *find_names_at_two_ranks(lineages)]
     if not found:
         return
     at = [f"{unit} {places[row]}" for row in found[0].rows]
