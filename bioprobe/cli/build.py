@@ -37,6 +37,7 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "store": (options.Store, options.DEFAULT_STORE),
     "output": (options.Output, "-"),
     "file_format": (options.Format, None),
+    "safe_csv": (options.SafeCsv, False),
     "quiet": (options.Quiet, False),
     "debug": (options.Debug, False),
 }
@@ -113,7 +114,9 @@ def command(
             declared[one] = _limit(declared[one], condition)
         # One of that name in the signature is the store that every command has.
         has_store = declared.pop("store", None) is not None or "self" in read_defaults(asks)
-        left_out = (() if has_store else ("store",)) + (() if shows else ("output", "file_format"))
+        left_out = (() if has_store else ("store",)) + (
+            () if shows else ("output", "file_format", "safe_csv")
+        )
         common = [_declare_common(key) for key in _COMMON if key not in left_out]
         parameters = [_CONTEXT, *(_declare(one, declared[one]) for one in declared), *common]
 
@@ -135,8 +138,9 @@ def command(
                 say(done, quiet=given["quiet"])
             if shows:
                 (write or write_answer)(
-                    answer, given["output"], given["file_format"], quiet=given["quiet"]
-                )
+                    answer, given["output"], given["file_format"], safe_csv=given["safe_csv"],
+                    quiet=given["quiet"],
+                )  # fmt: skip
 
         run.__doc__ = after.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -222,7 +226,14 @@ def _ask(
     return asks(store.where(**chosen) if chosen else store, **asked)
 
 
-def write_answer(answer: Any, output: str, file_format: str | None, *, quiet: bool) -> None:  # noqa: ANN401 - any result
+def write_answer(
+    answer: Any,  # noqa: ANN401 - any result
+    output: str,
+    file_format: str | None,
+    *,
+    safe_csv: bool = False,
+    quiet: bool,
+) -> None:
     """Write the table of an answer, with where it comes from."""
     provenance = getattr(answer, "provenance", None)
     write_frame(
@@ -230,6 +241,7 @@ def write_answer(answer: Any, output: str, file_format: str | None, *, quiet: bo
         output,
         file_format,
         provenance=getattr(provenance, "to_dict", lambda: provenance)() or None,
+        safe_csv=safe_csv,
         quiet=quiet,
     )
 

@@ -209,8 +209,14 @@ CIRCLE = [{"family": "Felidae", "genus": "Panthera"}, {"family": "Panthera", "ge
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (CIRCLE, r'1: "Felidae" is named at the rank family .*1\) and at the rank genus .*2\)'),
-        ([{"order": "A", "family": "A"}], r'1: "A" is named at the rank order .* rank family'),
+        (
+            CIRCLE,
+            r'(line 3|entry 2): "Felidae" is named at the rank family \(.*\) and at the rank genus',
+        ),
+        (
+            [{"order": "A", "family": "A"}],
+            r'(line 2|entry 1): "A" is named at the rank order .* rank family',
+        ),
         (
             [{"order": "A", "family": "B"}, {"order": "B", "family": "C"}, {"order": "C"}],
             r"\(1 more contradictions follow\)",
@@ -232,7 +238,7 @@ def test_a_name_at_two_ranks_is_refused(
         path.write_text(json.dumps([{k: v or "" for k, v in row.items()} for row in rows]))
     else:
         frame.to_parquet(path)
-    with pytest.raises(TaxonomyError, match=message.replace("1:", r"(line 2|entry 1).*:")):
+    with pytest.raises(TaxonomyError, match=message):
         read_taxonomy(path)
 
 
