@@ -9,6 +9,7 @@
     ├── MismatchError(ValueError)   vectors of one encoder met those of another
     ├── TaxonomyError(ValueError)   a name list or lineage contradicts itself
     ├── PromptError(ValueError)     a template, text type or text cannot be used
+    │   └── LongTextError           the encoder does not read so long a text
     ├── SourceError(ValueError)     a folder, table or list of images cannot be used
     ├── SelectionError(ValueError)  a condition on the image table cannot be applied
     ├── ProbeError(ValueError)      a probe cannot be fitted as it was asked for
@@ -52,6 +53,22 @@ class TaxonomyError(BioprobeError, ValueError):
 
 class PromptError(BioprobeError, ValueError):
     """A template, a text type or a text cannot be used."""
+
+
+class LongTextError(PromptError):
+    """Texts have more tokens than the encoder reads.
+
+    Parameters
+    ----------
+    message : str
+        For people.
+    texts : tuple of str
+        All of those that were asked for and are too long.
+    """
+
+    def __init__(self, message: str, texts: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.texts = texts
 
 
 class SourceError(BioprobeError, ValueError):

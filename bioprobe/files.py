@@ -392,6 +392,52 @@ def read_lines(path: Path) -> list[str]:
     return [line.strip() for line in text.splitlines()]
 
 
+def read_json(path: Path, kind: type | None = None) -> Any:  # noqa: ANN401 - whatever it holds
+    """Read a UTF-8 JSON file, as :func:`parse_json` reads its text.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, is nested too deeply, or is of another kind.
+    OSError
+        If it cannot be read.
+    """
+    return parse_json(path.read_text(encoding="utf-8-sig"), kind)
+
+
+def parse_json(text: str | bytes, kind: type | None = None) -> Any:  # noqa: ANN401
+    """Read JSON that anybody may have written.
+
+    Parameters
+    ----------
+    text : str or bytes
+        Of one value.
+    kind : type, optional
+        What it must be, such as ``dict``.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, is nested more deeply than Python calls functions, or of another kind.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        msg = "its lists are nested too deeply"
+        raise ValueError(msg) from None
+    if kind is not None and not isinstance(value, kind):
+        expected, got = (_JSON_NAMES.get(one, "nothing") for one in (kind, type(value)))
+        msg = f"expected {expected}, got {got}"
+        raise ValueError(msg)
+    return value
+
+
+_JSON_NAMES = {
+    dict: "an object", list: "an array", str: "a text", int: "a number", float: "a number",
+    bool: "true or false",
+}  # fmt: skip
+
+
 def sync(path: Path) -> None:
     """Ask the system to put a file or folder on disk, so that a power cut cannot undo it."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -498,12 +544,12 @@ def _read_json(path: Path, *, by_line: bool) -> pd.DataFrame:
     # By hand, as pandas makes floats of whole numbers beside a hole.
     text = path.read_text(encoding="utf-8-sig")
     if not by_line:
-        return settle_frame(pd.DataFrame(json.loads(text), dtype=object))
+        return settle_frame(pd.DataFrame(parse_json(text), dtype=object))
     rows = []
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             try:
-                rows.append(json.loads(line))
+                rows.append(parse_json(line))
             except ValueError as error:
                 msg = f"line {number} is no JSON object ({error})"
                 raise ValueError(msg) from error

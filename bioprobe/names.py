@@ -32,6 +32,18 @@ def unify(text: str) -> str:
     return " ".join(_NO_WIDTH.sub("", unicodedata.normalize("NFC", text)).split())
 
 
+def shorten(text: str, most: int = 60) -> str:
+    r"""Return a text as a message shows it: on one line, and cut where it is longer.
+
+    Examples
+    --------
+    >>> shorten("Panthera\\nleo"), shorten("x" * 100, 4)
+    ('Panthera leo', 'xxxx…')
+    """
+    line = " ".join(text[: 2 * most].split())
+    return line if len(line) <= most and len(text) <= 2 * most else f"{line[:most]}…"
+
+
 def find_nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that is nearest to a misspelt one, whatever the case of either.
 

@@ -447,6 +447,13 @@ Model = Annotated[
         ),
     ),
 ]  # fmt: skip
+AllowOutside = Annotated[
+    bool,
+    Option(
+        "Also read files that a table or data set names outside of its folder, of --root and of "
+        "the other folders that are named: only of those whose author you trust."
+    ),
+]
 NoLabel = Annotated[
     str | Sequence[str] | None,
     Option(

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.access import is_file
-from bioprobe.errors import PromptError
+from bioprobe.errors import LongTextError, PromptError
 from bioprobe.files import prompts_dir, read_lines
+from bioprobe.names import shorten
 from bioprobe.registry import TEMPLATES
-from bioprobe.result import WARNING, Note, Notes, Result
+from bioprobe.result import PROBLEM, WARNING, Note, Notes, Result
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 
 if TYPE_CHECKING:
@@ -225,6 +226,62 @@ def embed_means(
     return np.asarray(classes / norms, dtype=np.float32)
 
 
+def find_long(
+    texts: Sequence[Sequence[str]],
+    encode_text: Callable[[Sequence[str]], npt.NDArray[np.float32]],
+) -> list[bool]:
+    """Tell of each class whether one of its texts is longer than the encoder reads.
+
+    Parameters
+    ----------
+    texts : sequence of sequence of str
+        Of each class.
+    encode_text : callable
+        As for :meth:`PromptSet.embed`; what it encodes, it should keep.
+
+    Raises
+    ------
+    LongTextError
+        If none of the classes can be asked for.
+    """
+    try:
+        encode_text(list(dict.fromkeys(text for of_class in texts for text in of_class)))
+    except LongTextError as error:
+        long = set(error.texts)
+        found = [not long.isdisjoint(of_class) for of_class in texts]
+        if all(found):
+            raise
+        return found
+    return [False] * len(texts)
+
+
+def describe_long(names: Sequence[str], n_images: Sequence[int]) -> Notes:
+    """Say which classes are left out because they are too long to be asked for.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The names.
+    n_images : sequence of int
+        Images that have each as their label; 0 for a name that only a list has.
+    """
+    if not names:
+        return ()
+    shown = [
+        f"{shorten(name)!r} ({len(name):,} characters, "
+        f"{f'the label of {n:,} images' if n else 'of the list'})"
+        for name, n in zip(names[:_SHOWN], n_images, strict=False)
+    ]
+    more = ", …" if len(names) > _SHOWN else ""
+    text = (
+        f"{len(names):,} classes are left out, as their texts are longer than the encoder reads: "
+        f"{', '.join(shown)}{more}; {sum(n_images):,} images have such a label: correct it"
+    )
+    return (Note(text, PROBLEM),)
+
+
+# Names that a note shows.
+_SHOWN = 3
 _PLACEHOLDER = "{}"
 
 

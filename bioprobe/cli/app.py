@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -118,6 +119,13 @@ def _end_as_interrupted() -> None:
 
 
 def main() -> None:
-    """Run the command line of this process and exit."""
+    """Run the command line of this process and exit.
+
+    What libraries warn their programmers of goes to the logger ``py.warnings``, not to a person's
+    terminal, but with ``--debug``.
+    """
     _end_as_interrupted()
+    if "--debug" not in sys.argv:
+        logging.captureWarnings(True)
+        logging.getLogger("py.warnings").propagate = False
     sys.exit(run(sys.argv[1:]))

@@ -10,6 +10,7 @@ import typer
 from bioprobe.cli.build import command, write_answer
 from bioprobe.cli.show import say, write_frame
 from bioprobe.demo import Demonstration, demonstrate
+from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
 from bioprobe.face.learning import Learns
 from bioprobe.face.store import Store
@@ -129,10 +130,15 @@ def split(counted: Result) -> None:
     """
 
 
-def _write_found(found: Evaluation, output: str, file_format: str | None, *, quiet: bool) -> None:
+def _write_found(
+    found: Evaluation, output: str, file_format: str | None, *, safe_csv: bool, quiet: bool
+) -> None:
     """Write all of an evaluation where JSON is asked for, else its table."""
     if file_format != "json" and (file_format or not output.lower().endswith(".json")):
-        write_answer(found, output, file_format, quiet=quiet)
+        write_answer(found, output, file_format, safe_csv=safe_csv, quiet=quiet)
+    elif safe_csv:
+        msg = "--safe-csv is for CSV, got json"
+        raise MisuseError(msg)
     elif output == "-":
         typer.echo(found.to_json(), nl=False)
     else:

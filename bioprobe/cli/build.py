@@ -39,6 +39,7 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "store": (options.Store, options.DEFAULT_STORE),
     "output": (options.Output, "-"),
     "file_format": (options.Format, None),
+    "safe_csv": (options.SafeCsv, False),
     "quiet": (options.Quiet, False),
     "debug": (options.Debug, False),
 }
@@ -115,7 +116,9 @@ def command(
             declared[one] = _limit(declared[one], condition)
         # One of that name in the signature is the store that every command has.
         has_store = declared.pop("store", None) is not None or "self" in read_defaults(asks)
-        left_out = (() if has_store else ("store",)) + (() if shows else ("output", "file_format"))
+        left_out = (() if has_store else ("store",)) + (
+            () if shows else ("output", "file_format", "safe_csv")
+        )
         common = [_declare_common(key) for key in _COMMON if key not in left_out]
         parameters = [_CONTEXT, *(_declare(one, declared[one]) for one in declared), *common]
 
@@ -138,8 +141,9 @@ def command(
                 say(done, quiet=given["quiet"])
             if shows:
                 (write or write_answer)(
-                    answer, given["output"], given["file_format"], quiet=given["quiet"]
-                )
+                    answer, given["output"], given["file_format"], safe_csv=given["safe_csv"],
+                    quiet=given["quiet"],
+                )  # fmt: skip
 
         run.__doc__ = after.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -171,7 +175,9 @@ def _gather(
         named = Declared(kind, dataclasses.replace(option, flags=(sources,)), None)
         # A store has masks, pictures have none yet.
         masks = {"mask": _limit(declared["mask"], Without("sources"))}
+        outside = _read(open_pictures, ("allow_outside",))["allow_outside"]
         declared = {"sources": named, **declared, **masks}
+        declared["allow_outside"] = _limit(outside, With("sources"))
     return declared | _read(after)
 
 
@@ -224,14 +230,24 @@ def _ask(
         return asks(**asked)
     encoder = {name: given[name] for name in ("model", "device") if name in given}
     if given.get("sources") and "sources" not in asked:
-        store = open_pictures(given["sources"], like=given["store"], **encoder, progress=progress)
+        store = open_pictures(
+            given["sources"], like=given["store"], **encoder,
+            allow_outside=given["allow_outside"], progress=progress,
+        )  # fmt: skip
     else:
         store = open_store(given["store"], **encoder)
     chosen = {name: given[name] for name in narrows if given[name] is not None}
     return asks(store.where(**chosen) if chosen else store, **asked)
 
 
-def write_answer(answer: Any, output: str, file_format: str | None, *, quiet: bool) -> None:  # noqa: ANN401 - any result
+def write_answer(
+    answer: Any,  # noqa: ANN401 - any result
+    output: str,
+    file_format: str | None,
+    *,
+    safe_csv: bool = False,
+    quiet: bool,
+) -> None:
     """Write the table of an answer, with where it comes from."""
     provenance = getattr(answer, "provenance", None)
     write_frame(
@@ -239,6 +255,7 @@ def write_answer(answer: Any, output: str, file_format: str | None, *, quiet: bo
         output,
         file_format,
         provenance=getattr(provenance, "to_dict", lambda: provenance)() or None,
+        safe_csv=safe_csv,
         quiet=quiet,
     )
 

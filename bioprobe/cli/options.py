@@ -10,7 +10,7 @@ import typer
 from bioprobe.options import Option
 
 DEFAULT_STORE = Path("embeddings/default")
-FORMATS = ("csv", "json", "parquet", "table")
+FORMATS = ("csv", "json", "parquet", "table", "xlsx")
 
 Store = Annotated[
     Path,
@@ -29,9 +29,17 @@ Format = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="csv, json, parquet or table. By default what the file's ending says; on a terminal "
-        "the first rows as a table, else csv.",
+        help="csv, json, parquet, xlsx or table. By default what the file's ending says; on a "
+        "terminal the first rows as a table, else csv.",
         autocompletion=lambda incomplete: [one for one in FORMATS if one.startswith(incomplete)],
+    ),
+]
+SafeCsv = Annotated[
+    bool,
+    typer.Option(
+        "--safe-csv",
+        help="Put an apostrophe before texts in a CSV that begin with =, +, - or @, which a "
+        "spreadsheet would compute.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No messages, no progress bar.")]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
+import itertools
 import json
+import math
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bioprobe.cli.options import FORMATS
-from bioprobe.errors import SourceError
+from bioprobe.errors import MissingExtraError, MisuseError, SourceError
 from bioprobe.files import check_target, explaining_refusal, replacing, write_text
 from bioprobe.options import RANK_NAMES
 from bioprobe.progress import Progress, Step
@@ -42,14 +47,38 @@ def write_frame(
     file_format: str | None,
     *,
     provenance: dict[str, Any] | None = None,
+    safe_csv: bool = False,
     quiet: bool = False,
 ) -> None:
     """Write a result where the user wants it.
 
-    JSON and Parquet carry the provenance inside; a CSV file gets it in a file beside it, named
-    ``FILE.provenance.json``.
+    JSON, Parquet and Excel carry the provenance inside; a CSV file gets it in a file beside it,
+    named ``FILE.provenance.json``.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The result.
+    output : str
+        File, or ``-`` for standard output.
+    file_format : str or None
+        By default what the file's ending says.
+    provenance : dict, optional
+        What it was computed from.
+    safe_csv : bool
+        Whether cells of a CSV that a spreadsheet would compute are written so that it does not.
+    quiet : bool
+        Say nothing.
+
+    Raises
+    ------
+    MisuseError
+        If ``safe_csv`` is said of another format.
     """
     shown = _choose_format(output, file_format)
+    if safe_csv and shown != "csv":
+        msg = f"--safe-csv is for CSV, got {shown}, which no spreadsheet takes for formulas"
+        raise MisuseError(msg)
     to_stdout = output == "-"
     if file_format is None and to_stdout and shown == "table":
         _print_table(frame.head(_TERMINAL_ROWS), quiet=quiet)
@@ -62,8 +91,10 @@ def write_frame(
         _write_json(frame, output, provenance)
     elif shown == "parquet":
         _write_parquet(frame, output, provenance)
+    elif shown == "xlsx":
+        _write_excel(frame, output, provenance, quiet=quiet)
     else:
-        _write_csv(frame, output, provenance)
+        _write_csv(_disarm(frame) if safe_csv else frame, output, provenance)
     if not to_stdout:
         say(f"wrote {len(frame):,} rows to {output}", quiet=quiet)
 
@@ -84,19 +115,27 @@ def _choose_format(output: str, file_format: str | None) -> str:
     if output == "-":
         return "table" if sys.stdout.isatty() else "csv"
     suffix = Path(output).suffix.lower().removeprefix(".")
-    by_suffix = {"csv": "csv", "json": "json", "parquet": "parquet", "txt": "table"}
+    by_suffix = {"csv": "csv", "json": "json", "parquet": "parquet", "txt": "table",
+                 "xlsx": "xlsx"}  # fmt: skip
     if suffix not in by_suffix:
         msg = (
-            f"cannot tell the format of {output}; end it in .csv, .json, .parquet or .txt, or "
-            "say --format"
+            f"cannot tell the format of {output}; end it in .csv, .json, .parquet, .xlsx or .txt, "
+            "or say --format"
         )
         raise SourceError(msg)
     return by_suffix[suffix]
 
 
 def _write_csv(frame: pd.DataFrame, output: str, provenance: dict[str, Any] | None) -> None:
+    texts = frame.select_dtypes(exclude=["number", "bool"])
+    # The csv module puts no quotes around a lone carriage return, which then ends the line.
+    has_return = texts.map(lambda value: isinstance(value, str) and "\r" in value).any(axis=None)
+    how: dict[str, Any] = {
+        "index": False, "float_format": _FLOAT_FORMAT,
+        "quoting": csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL,
+    }  # fmt: skip
     if output == "-":
-        frame.to_csv(sys.stdout, index=False, float_format=_FLOAT_FORMAT)
+        frame.to_csv(sys.stdout, **how)
         return
     beside = Path(f"{output}.provenance.json")
     with contextlib.ExitStack() as both:
@@ -105,9 +144,100 @@ def _write_csv(frame: pd.DataFrame, output: str, provenance: dict[str, Any] | No
             said = both.enter_context(replacing(beside))
             said.write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
         rows = both.enter_context(replacing(Path(output)))
-        frame.to_csv(rows, index=False, float_format=_FLOAT_FORMAT)
+        frame.to_csv(rows, **how)
         with explaining_refusal(beside):
             beside.unlink(missing_ok=True)
+
+
+# What begins a formula in a spreadsheet; blanks before it are passed over there.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def _disarm(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put an apostrophe before texts that a spreadsheet would compute; numbers stay.
+
+    References
+    ----------
+    OWASP, *CSV Injection*.
+    """
+    disarmed = frame.map(_disarm_cell)
+    return disarmed.set_axis([_disarm_cell(name) for name in frame.columns], axis="columns")
+
+
+def _disarm_cell(value: Any) -> Any:  # noqa: ANN401 - whatever a cell holds
+    if not isinstance(value, str) or not value.lstrip(" ").startswith(_FORMULA):
+        return value
+    return value if _NUMBER.fullmatch(value) else f"'{value}"
+
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+# Limits of an Excel sheet, and the most digits of its numbers.
+_EXCEL_ROWS, _EXCEL_CHARACTERS, _EXCEL_LARGEST = 1_048_576, 32_767, 10**15
+
+
+def _write_excel(
+    frame: pd.DataFrame, output: str, provenance: dict[str, Any] | None, *, quiet: bool
+) -> None:
+    """Write a workbook whose texts are texts: none is a formula or a link."""
+    try:
+        import xlsxwriter
+    except ImportError as error:
+        msg = 'Excel workbooks are written by an extra; install it: pip install "bioprobe[excel]"'
+        raise MissingExtraError(msg) from error
+    if len(frame) >= _EXCEL_ROWS:
+        msg = (
+            f"an Excel sheet holds {_EXCEL_ROWS - 1:,} rows below its header, got {len(frame):,}; "
+            "write .csv or .parquet"
+        )
+        raise SourceError(msg)
+    options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False,
+               "strings_to_numbers": False}  # fmt: skip
+    n_cut = 0
+    target: Any = io.BytesIO()
+    with contextlib.ExitStack() as both:
+        if output != "-":
+            target = both.enter_context(replacing(Path(output)))
+        book = both.enter_context(xlsxwriter.Workbook(target, options))
+        sheet = book.add_worksheet("answers")
+        rows = itertools.chain([tuple(frame.columns)], frame.itertuples(index=False, name=None))
+        for row, values in enumerate(rows):
+            for column, value in enumerate(values):
+                n_cut += _write_excel_cell(sheet, row, column, value)
+        about = book.add_worksheet("provenance")
+        for row, (name, value) in enumerate((provenance or {}).items()):
+            _write_excel_cell(about, row, 0, name)
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            n_cut += _write_excel_cell(about, row, 1, text)
+    if output == "-":
+        sys.stdout.buffer.write(target.getvalue())
+    if n_cut:
+        text = (
+            f"{n_cut:,} cells are cut to {_EXCEL_CHARACTERS:,} characters, as Excel holds no more"
+        )
+        say(f"{text}; .csv has them whole", quiet=quiet)
+
+
+def _write_excel_cell(sheet: Any, row: int, column: int, value: Any) -> bool:  # noqa: ANN401
+    """Write one cell; tell whether it was cut."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(value, bool | np.bool_):
+        sheet.write_boolean(row, column, bool(value))
+        return False
+    if isinstance(value, int | float | np.number):
+        number = value.item() if isinstance(value, np.number) else value
+        if math.isfinite(number) and abs(number) < _EXCEL_LARGEST:
+            shown = number if isinstance(number, int) else float(_FLOAT_FORMAT % number)
+            sheet.write_number(row, column, shown)
+            return False
+        value = "" if math.isnan(number) else str(number)
+    elif pd.api.types.is_scalar(value) and pd.isna(value):
+        value = ""
+    text = str(value)
+    if text:
+        sheet.write_string(row, column, text[:_EXCEL_CHARACTERS])
+    return len(text) > _EXCEL_CHARACTERS
 
 
 def _write_json(frame: pd.DataFrame, output: str, provenance: dict[str, Any] | None) -> None:

@@ -21,7 +21,7 @@ from bioprobe.encoders.hub import (
     read_folder,
 )
 from bioprobe.errors import ModelUnavailableError
-from bioprobe.files import write_text
+from bioprobe.files import read_json, write_text
 from bioprobe.result import Notes, Record, Result
 
 if TYPE_CHECKING:
@@ -188,11 +188,11 @@ def _read_sizes(folder: Path) -> tuple[int | None, int | None]:
     if not is_file(path):
         return None, None
     try:
-        config = json.loads(path.read_text(encoding="utf-8")).get("model_cfg", {})
-    except ValueError:
+        config = read_json(path, dict).get("model_cfg", {})
+        return config.get("embed_dim"), config.get("vision_cfg", {}).get("image_size")
+    except (ValueError, AttributeError):
         # What is wrong with it is said when it is loaded.
         return None, None
-    return config.get("embed_dim"), config.get("vision_cfg", {}).get("image_size")
 
 
 def _resolve(source: ModelSource) -> tuple[ModelSource, Layout]:

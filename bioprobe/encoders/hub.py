@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bioprobe.access import is_file, is_folder, list_names
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.errors import ModelUnavailableError
+from bioprobe.files import read_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,11 @@ def _read_origin_revision(folder: Path) -> str:
     origin = folder / ORIGIN_FILE
     if not is_file(origin):
         return ""
-    return str(json.loads(origin.read_text(encoding="utf-8")).get("revision", ""))
+    try:
+        return str(read_json(origin, dict).get("revision", ""))
+    except ValueError:
+        # What is wrong with a folder is said of the files that it is loaded from.
+        return ""
 
 
 def find_cached(repo_id: str, layout: Layout, *, revision: str = "") -> Snapshot | None:
@@ -192,14 +196,31 @@ def get_snapshot(source: ModelSource, layout: Layout) -> Snapshot:
     Raises
     ------
     ModelUnavailableError
-        If the folder is not of this layout, or the repository is neither cached nor reachable.
+        If the folder is not of this layout, its configuration is broken, or the repository is
+        neither cached nor reachable.
     """
     if source.kind == "folder":
-        if snapshot := read_folder(Path(source.target), layout):
-            return snapshot
-        raise ModelUnavailableError(_explain_folder(source, layout))
-    cached = find_cached(source.target, layout, revision=source.revision)
-    return cached or fetch_snapshot(source, layout)
+        snapshot = read_folder(Path(source.target), layout)
+        if snapshot is None:
+            raise ModelUnavailableError(_explain_folder(source, layout))
+    else:
+        cached = find_cached(source.target, layout, revision=source.revision)
+        snapshot = cached or fetch_snapshot(source, layout)
+    if layout.config:
+        _check_config(source, snapshot.folder / layout.config)
+    return snapshot
+
+
+def _check_config(source: ModelSource, config: Path) -> None:
+    # Each library says in its own way that it cannot read one, or falls over it.
+    try:
+        read_json(config, dict)
+    except (OSError, ValueError) as error:
+        msg = (
+            f'model "{source.name}": {config} is no configuration of a model ({error}); bring the '
+            "folder again"
+        )
+        raise ModelUnavailableError(msg) from error
 
 
 def fetch_snapshot(source: ModelSource, layout: Layout, *, to: Path | None = None) -> Snapshot:

@@ -18,7 +18,7 @@ from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.positive import Positive
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
-from bioprobe.files import find_data, read_whole, write_card, write_text
+from bioprobe.files import find_data, read_json, read_whole, write_card, write_text
 from bioprobe.intervals import Interval
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.writing import check_present
@@ -162,7 +162,7 @@ def _read(store: EmbeddingStore, path: Path, name: str) -> Evaluation:
         raise StoreError(msg)
     try:
         with reading(path):
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = read_json(path, dict)
         digest = fields["predictions_sha256"]
         table = find_data(path, digest, _SUFFIX)
         with reading(table):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +18,10 @@ from bioprobe.face.learnt import (
 )
 from bioprobe.face.opened import Opened
 from bioprobe.face.taxa import open_list
+from bioprobe.files import parse_json
 from bioprobe.options import (
     RANK_NAMES,
+    AllowOutside,
     Level,
     ListColumns,
     NamedClasses,
@@ -588,6 +589,7 @@ class Learns(Opened):
             bool,
             Option("Add a score that the image is of no known class, and whether it is."),
         ] = False,
+        allow_outside: Annotated[AllowOutside, With("sources")] = False,
     ) -> Predictions | Decisions:
         """Label the images by a probe that the store keeps.
 
@@ -595,8 +597,9 @@ class Learns(Opened):
         --------
         bioprobe.Probe.predict : the same of a probe at hand, and of other images.
         """
-        asked = list_given(sources) or self
-        return self.probe(name).predict(
+        probe, named = self.probe(name), list_given(sources)
+        asked = probe.store.pictures(named, allow_outside=allow_outside) if named else self
+        return probe.predict(
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
             set_kind=set_kind, unknown=unknown,
         )  # fmt: skip
@@ -1036,8 +1039,8 @@ def _read_settings(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str,
             msg = f"--setting is name=value, such as k=5; got {pair!r}"
             raise MisuseError(msg)
         try:
-            settings[key] = json.loads(value)
-        except json.JSONDecodeError:
+            settings[key] = parse_json(value)
+        except ValueError:
             settings[key] = value
     return settings
 

@@ -110,7 +110,11 @@ class Opened:
         return self._view.labels(read_level(level, self._view.images))
 
     def pictures(
-        self, sources: str | Path | Sequence[str | Path], *, progress: Progress | None = None
+        self,
+        sources: str | Path | Sequence[str | Path],
+        *,
+        allow_outside: bool = False,
+        progress: Progress | None = None,
     ) -> Self:
         """Open pictures that this store's encoder reads, to ask them without adding them.
 
@@ -118,6 +122,8 @@ class Opened:
         ----------
         sources : str, Path or sequence of them
             Folders, image files, tables, ``-`` for paths on standard input.
+        allow_outside : bool
+            Whether a table or data set may name files anywhere, as for :func:`bioprobe.embed`.
         progress : callable, optional
             Told a step after each picture.
 
@@ -129,7 +135,7 @@ class Opened:
 
         return open_pictures(
             type(self), sources, model=self._model, device=self._device, like=self.folder,
-            progress=progress,
+            allow_outside=allow_outside, progress=progress,
         )  # fmt: skip
 
     @question

@@ -54,6 +54,7 @@ def open_pictures(
     model: str | None,
     device: str,
     like: str | Path | None,
+    allow_outside: bool,
     progress: Progress | None,
 ) -> S:
     """Open pictures as a store; see :func:`bioprobe.pictures`, which also says what is raised.
@@ -63,15 +64,19 @@ def open_pictures(
     make : callable
         Makes what is returned of a view and the further arguments of
         :class:`bioprobe.face.opened.Opened`.
-    sources, model, device, like, progress
+    sources, model, device, like, allow_outside, progress
         As there.
     """
-    from bioprobe.sources.source import find_images
+    from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.store import EmbeddingStore, TextCache
     from bioprobe.store.view import View
 
     named = [Path(one) for one in list_given(sources)]
-    listed = find_images(named)
+    listed = find_images(named, SourceOptions(allow_outside=allow_outside))
+    if not len(listed):
+        reasons = "; ".join(map(str, listed.notes))
+        msg = f"none of {len(listed.unread):,} pictures can be read: {reasons}"
+        raise SourceError(msg)
     encoder, precision = _load_reader(model, device, like)
     scratch = Path(tempfile.mkdtemp(prefix="bioprobe-"))
     try:

@@ -21,6 +21,7 @@ from bioprobe.face.prompts import Texts
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
     RANK_NAMES,
+    AllowOutside,
     Device,
     Model,
     NoLabel,
@@ -147,6 +148,7 @@ def embed(
         str | None,
         Option("Column of a table that names the file; in a data set, the column of pictures."),
     ] = None,
+    allow_outside: AllowOutside = False,
     rank_column: RankColumns = None,
     folder_rank: Annotated[
         str | None,
@@ -208,6 +210,9 @@ def embed(
         ``float32`` or ``float16`` of a new store.
     root : str or Path, optional
         Folder that the paths of a table or list start from.
+    allow_outside : bool
+        Whether a table or data set may name files outside of its folder, ``root``, and the other
+        folders among the sources.
     path_column : str, optional
         Column of a table that names the file.
     rank_column : mapping of str to str, or sequence of str, optional
@@ -263,6 +268,7 @@ def embed(
         read_rank_columns(rank_column),
         None if folder_rank is None else _read_rank(folder_rank),
         _read_free_column(folder_label),
+        allow_outside,
         tell=lambda text: read.append(Note(text)),
     )
     table = find_images([Path(one) for one in list_given(sources)], options)
@@ -315,6 +321,7 @@ def pictures(
         str | Path | None,
         Option("Store whose encoder reads them, as it ran there, if there is a store."),
     ] = None,
+    allow_outside: AllowOutside = False,
     progress: Progress | None = None,
 ) -> Store:
     """Open pictures as a store, to ask them anything without keeping one.
@@ -334,6 +341,8 @@ def pictures(
         Where it runs.
     like : str or Path, optional
         Store whose encoder reads them; one that is not there is passed over.
+    allow_outside : bool
+        Whether a table or data set may name files anywhere, as for :func:`bioprobe.embed`.
     progress : callable, optional
         Told a step after each picture; an error that it raises stops the run.
 
@@ -354,7 +363,10 @@ def pictures(
     --------
     >>> bp.pictures(["a.jpg", "b.jpg"]).zeroshot("family", taxa="list.csv")  # doctest: +SKIP
     """
-    return open_pictures(Store, sources, model=model, device=device, like=like, progress=progress)
+    return open_pictures(
+        Store, sources, model=model, device=device, like=like, allow_outside=allow_outside,
+        progress=progress,
+    )  # fmt: skip
 
 
 open.__module__ = embed.__module__ = pictures.__module__ = "bioprobe"

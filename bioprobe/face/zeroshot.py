@@ -74,8 +74,9 @@ def ask_texts(asked: Asked, wording: Wording, texts: TextCache) -> Predictions |
     candidates = _find_candidates(asked, lowest=lowest)
     text_type = TextType.parse(wording.text_type)
     prompts = PromptSet(candidates, text_type, read_templates(wording.templates))
+    prompts, left_out = _leave_out_long(asked.view, prompts, texts)
     offset = _find_offset(asked.store, wording.offset)
-    notes = (*_warn_of_labels(asked.store), *_warn_of_texts(prompts), *asked.notes)
+    notes = (*left_out, *_warn_of_labels(asked.store), *_warn_of_texts(prompts), *asked.notes)
     if wording.abstain is not None:
         backed_off = _back_off(asked, wording.abstain, prompts, texts, offset)
         return backed_off.say((*notes, *describe_depths(backed_off, mask=asked.view.mask)))
@@ -89,6 +90,23 @@ def ask_texts(asked: Asked, wording: Wording, texts: TextCache) -> Predictions |
         answers = dataclasses.replace(answers, columns=columns)
         said.append(_describe_unknown(answers, columns))
     return answers.say((*notes, *said))
+
+
+def _leave_out_long(view: View, prompts: PromptSet, texts: TextCache) -> tuple[PromptSet, Notes]:
+    """Leave out the classes that the encoder cannot be asked for, and say which."""
+    from bioprobe.prompts import describe_long, find_long
+    from bioprobe.taxonomy import Taxonomy
+
+    is_long = find_long(prompts.texts, texts.encode_text)
+    if not any(is_long):
+        return prompts, ()
+    pairs = list(zip(prompts.taxa, is_long, strict=True))
+    names, counts = [], []
+    for taxon in (taxon for taxon, long in pairs if long):
+        names.append(max((*taxon.lineage, taxon.common_name, *taxon.prompts), key=len))
+        counts.append(int((view.labels(taxon.rank.value) == taxon.name).sum()))
+    kept = Taxonomy(tuple(taxon for taxon, long in pairs if not long))
+    return dataclasses.replace(prompts, taxa=kept), describe_long(names, counts)
 
 
 def ask_head(asked: Asked, name: str, pool: str | None) -> Predictions:
@@ -142,13 +160,21 @@ def ask_named(
     k: int,
 ) -> Predictions:
     """Answer by classes that are no taxa: those that are given, or the values of a column."""
-    from bioprobe.prompts import read_templates
+    from bioprobe.prompts import describe_long, find_long, read_templates
     from bioprobe.task.target import Texts
     from bioprobe.zeroshot.zeroshot import zeroshot_named
 
     classes, phrases = find_named(view, given, level)
     read = read_templates(templates)
     written = Texts(texts.encode_text, view.manifest.logit_scale, templates=read, phrases=phrases)
+    is_long = find_long([written.write(one) for one in written.list_phrases(classes)],
+                        texts.encode_text)  # fmt: skip
+    left_out = [name for name, long in zip(classes.names, is_long, strict=True) if long]
+    kept = [place for place, long in enumerate(is_long) if not long]
+    classes = dataclasses.replace(
+        classes, names=tuple(classes.names[place] for place in kept),
+        meant=tuple(classes.meant[place] for place in kept) if classes.meant else (),
+    )  # fmt: skip
     answers = zeroshot_named(view, classes, written, k=k)
     n_texts = sum(map(len, written.list_phrases(classes)))
     of = f" of {classes.level}" if classes.level else ""
@@ -166,7 +192,9 @@ def ask_named(
         )
     elif level not in RANK_NAMES and not classes.level:
         said.append(f"none of the classes is a value of {level}: the answers are not judged by it")
-    return answers.say((*notes, *said, *describe_accuracy(answers)))
+    labels = view.labels(level)
+    told = describe_long(left_out, [int((labels == name).sum()) for name in left_out])
+    return answers.say((*told, *notes, *said, *describe_accuracy(answers)))
 
 
 def find_named(view: View, given: ClassNames | None, level: str) -> tuple[Classes, Phrases]:

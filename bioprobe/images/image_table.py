@@ -140,7 +140,8 @@ class ImageTable:
 
     def locate(self, row: int) -> ImageLocation:
         """Return the place of a row's image, from which its bytes can be read."""
-        return ImageLocation(str(self.frame["root"].iloc[row]), str(self.frame["path"].iloc[row]))
+        names = (LOCATION_COLUMNS[0], LOCATION_COLUMNS[1], "sha256")
+        return ImageLocation(*(str(self.frame[name].iloc[row]) for name in names))
 
     def order(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the positions that sort rows by what they are: bytes, then path, then root.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import os
 import re
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioprobe.access import exists, is_file, is_folder
 from bioprobe.errors import ImageReadError, SourceError
+from bioprobe.files import read_json
 
 if TYPE_CHECKING:
     import datasets
@@ -58,14 +60,40 @@ class ImageLocation:
         Folder, or ``dataset:SOURCE#SPLIT``.
     path : str
         Path relative to the folder, or name of the row.
+    sha256 : str or None
+        Of the bytes that the table is of, and no others are read; ``""`` where they are not known,
+        and none are; None where a person named the file, and any are.
     """
 
     root: str
     path: str
+    sha256: str | None = None
 
     def read_bytes(self) -> bytes:
-        """Return the encoded bytes, as :func:`read_image_bytes` does."""
-        return read_image_bytes(self.root, self.path)
+        """Return the encoded bytes, as :func:`read_image_bytes` does.
+
+        A table may come from somebody else, and name any file of this machine. Who knows the
+        SHA-256 of a file has its bytes already: where these are asked for, nothing is shown that
+        the table's author did not have.
+
+        Raises
+        ------
+        ImageReadError
+            If the file is not the one that the table is of.
+        """
+        if self.sha256 == "":
+            msg = (
+                "its bytes were never read, so that it could be any file; embed it, or import "
+                "the vectors with --root"
+            )
+            raise ImageReadError(msg)
+        if self.sha256 is None:
+            return read_image_bytes(self.root, self.path)
+        data = read_image_bytes(self.root, self.path, allow_outside=True)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            msg = "the file is not the one that was embedded; embed it again"
+            raise ImageReadError(msg)
+        return data
 
 
 def write_name(name: str) -> str:
@@ -98,7 +126,43 @@ def find_file(root: str, path: str) -> Path:
     return Path(read_name(root), read_name(path))
 
 
-def read_image_bytes(root: str, path: str) -> bytes:
+#: How a reason says of a file that it is none of those that :class:`Bounds` hold.
+OUTSIDE = "outside of the folders that were named"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """Folders below which files may be read, links resolved.
+
+    Parameters
+    ----------
+    folders : frozenset of str
+        Without links in their paths.
+    """
+
+    folders: frozenset[str]
+    _known: dict[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def below(cls, *folders: Path) -> Bounds:
+        """Allow all that lies below some folders."""
+        return cls(frozenset(os.path.realpath(folder) for folder in folders))
+
+    def hold(self, file: str) -> bool:
+        """Tell whether a file, which need not exist, lies below one of the folders."""
+        folder, name = os.path.split(file)
+        if name in {"", os.curdir, os.pardir}:
+            real = os.path.realpath(file)
+        else:
+            # There are many files in a folder, and each part of a path takes the system's answer.
+            if folder not in self._known:
+                self._known[folder] = os.path.realpath(folder)
+            real = os.path.join(self._known[folder], name)  # noqa: PTH118
+            real = os.path.realpath(real) if os.path.islink(real) else real  # noqa: PTH114
+        return any(str(parent) in self.folders for parent in Path(real).parents)
+
+
+def read_image_bytes(root: str, path: str, *, allow_outside: bool = False) -> bytes:
     """Read the encoded bytes of one image.
 
     Parameters
@@ -107,6 +171,9 @@ def read_image_bytes(root: str, path: str) -> bytes:
         Folder, or ``dataset:SOURCE#SPLIT``.
     path : str
         Path relative to the folder, or name of the row.
+    allow_outside : bool
+        Whether the row of a data set may name a file outside of the data set's folder; by default
+        as it was listed.
 
     Raises
     ------
@@ -118,7 +185,7 @@ def read_image_bytes(root: str, path: str) -> bytes:
         If the system refuses: no such file, permission denied.
     """
     if root.startswith(DATASET_PREFIX):
-        return open_pictures(root).read(path)
+        return open_pictures(root).read(path, allow_outside=allow_outside)
     return read_file(find_file(root, path))
 
 
@@ -205,6 +272,8 @@ class Pictures:
         Where it came from.
     rows : datasets.Dataset
         Memory-mapped; its pictures are read one by one and are not decoded.
+    allow_outside : bool
+        Whether its rows may name files outside of its folder.
 
     Raises
     ------
@@ -212,7 +281,9 @@ class Pictures:
         If no column holds pictures.
     """
 
-    def __init__(self, name: DatasetName, rows: datasets.Dataset) -> None:
+    def __init__(
+        self, name: DatasetName, rows: datasets.Dataset, *, allow_outside: bool = False
+    ) -> None:
         schema = rows.features.arrow_schema
         column = name.column or find_picture_column(schema)
         if column is None or column not in schema.names:
@@ -222,6 +293,11 @@ class Pictures:
                 f"got {', '.join(schema.names)}; name it with --path-column"
             )
             raise SourceError(msg)
+        source = Path(name.source)
+        # Of a data set on the hub there is no folder.
+        self._folder = source if source.is_dir() else source.parent if source.is_file() else None
+        self._bounds = None if self._folder is None else Bounds.below(self._folder)
+        self._allows_outside = allow_outside
         self.name = name
         self.column = column
         self.rows = rows
@@ -229,13 +305,21 @@ class Pictures:
         self.row_names = _choose_names(self._iter_stored_paths(), len(rows))
         self._row_of_name = {text: row for row, text in enumerate(self.row_names)}
 
-    def read(self, row_name: str) -> bytes:
+    def read(self, row_name: str, *, allow_outside: bool = False) -> bytes:
         """Return the encoded bytes of one picture; threads may call this at once.
+
+        Parameters
+        ----------
+        row_name : str
+            One of ``row_names``.
+        allow_outside : bool
+            Whether it may be a file outside of the data set's folder; it may where that was
+            allowed for all.
 
         Raises
         ------
         ImageReadError
-            If there is no such row, or it holds no picture.
+            If there is no such row, it holds no picture, or names one elsewhere.
         """
         row = self._row_of_name.get(row_name)
         if row is None:
@@ -246,11 +330,14 @@ class Pictures:
         if isinstance(content, bytes):
             return content
         path = cell.get("path") if isinstance(cell, dict) else None
-        if not path:
+        if not path or self._folder is None or self._bounds is None:
             msg = "the row holds no picture"
             raise ImageReadError(msg)
-        source = Path(self.name.source)
-        return read_file((source if is_folder(source) else source.parent) / path)
+        file = self._folder / path
+        if not (allow_outside or self._allows_outside or self._bounds.hold(str(file))):
+            msg = f"its picture {path} lies {OUTSIDE}; --allow-outside reads it"
+            raise ImageReadError(msg)
+        return read_file(file)
 
     def _iter_stored_paths(self) -> Iterator[str | None]:
         import pyarrow as pa
@@ -278,25 +365,33 @@ def open_pictures(root: str) -> Pictures:
     with _opening:
         if root not in _opened:
             name = DatasetName.parse(root)
-            splits = _load(name.source)
+            splits = _load(name.source, allow_outside=True)
             _opened[root] = Pictures(name, _choose_split(splits, name))
         return _opened[root]
 
 
-def open_splits(name: DatasetName) -> list[Pictures]:
+def open_splits(name: DatasetName, *, allow_outside: bool = False) -> list[Pictures]:
     """Open what a name asks for, afresh: one split, or all.
+
+    Parameters
+    ----------
+    name : DatasetName
+        The data set.
+    allow_outside : bool
+        Whether it may name files outside of its folder.
 
     Raises
     ------
     SourceError
         If it cannot be opened, or has no such split.
     """
-    splits = _load(name.source)
+    splits = _load(name.source, allow_outside=allow_outside)
     wanted = [name.split] if name.split else list(splits)
     found = []
     for split in wanted:
         part = dataclasses.replace(name, split=split)
-        found.append(Pictures(part, _choose_split(splits, part)))
+        rows = _choose_split(splits, part)
+        found.append(Pictures(part, rows, allow_outside=allow_outside))
     with _opening:
         _opened.update({str(pictures.name): pictures for pictures in found})
     return found
@@ -352,12 +447,14 @@ def _choose_split(splits: dict[str, Any], name: DatasetName) -> datasets.Dataset
     raise SourceError(msg)
 
 
-def _load(source: str) -> dict[str, Any]:
+def _load(source: str, *, allow_outside: bool) -> dict[str, Any]:
     """Return the splits of a data set by name; the name is ``""`` where it has no splits."""
     import datasets
 
     try:
         with _quiet():
+            if not allow_outside:
+                _check_saved(Path(source))
             loaded = _open(source)
     except Exception as error:  # the hub, its cache and the files each raise their own
         path = Path(source)
@@ -374,6 +471,25 @@ def _load(source: str) -> dict[str, Any]:
     if isinstance(loaded, datasets.DatasetDict):
         return {str(split): rows for split, rows in loaded.items()}
     return {"": loaded}
+
+
+def _check_saved(folder: Path) -> None:
+    """Refuse a saved data set that names files outside of its folder, or splits elsewhere."""
+    bounds = Bounds.below(folder)
+    for said in folder.glob("**/state.json") if is_saved_dataset(folder) else ():
+        for one in read_json(said, dict)["_data_files"]:
+            _check_named(said.parent / one["filename"], bounds)
+    if (folder / "dataset_dict.json").is_file():
+        splits = read_json(folder / "dataset_dict.json", dict)["splits"]
+        for split in splits:
+            _check_named(folder / split, bounds)
+
+
+def _check_named(file: Path, bounds: Bounds) -> None:
+    # Links are whoever's that laid them there, as those of a folder are; names are the author's.
+    if not bounds.hold(os.path.normpath(file)):
+        msg = f"it names {file}, {OUTSIDE}; --allow-outside reads it"
+        raise SourceError(msg)
 
 
 def _open(source: str) -> Any:  # noqa: ANN401 - Dataset or DatasetDict

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.access import reading
-from bioprobe.files import explaining_refusal, find_data, hash_file, sweep_data, write_card
+from bioprobe.files import (
+    explaining_refusal,
+    find_data,
+    hash_file,
+    read_json,
+    sweep_data,
+    write_card,
+)
 from bioprobe.index.kinds import Dial, Structure
 from bioprobe.store import EmbeddingStore
 
@@ -85,7 +92,7 @@ def read_note(folder: Path) -> IndexNote | None:
     path = folder / NOTE_NAME
     try:
         with reading(path):
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = read_json(path, dict)
         fields.pop("kind")
         fields |= {
             "structure": Structure(**fields["structure"]),

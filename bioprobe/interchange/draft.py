@@ -5,17 +5,21 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bioprobe.embedding.preparation import Listed, prepare
 from bioprobe.errors import SourceError
 from bioprobe.files import sync
-from bioprobe.images.image_table import concatenate, find_placeholders
+from bioprobe.images.image_table import FACT_COLUMNS, concatenate, find_placeholders
+from bioprobe.images.location import Bounds, find_file
 from bioprobe.interchange.image_rows import RowNaming, read_image_rows
 from bioprobe.interchange.vector_source import BLOCK_ROWS, VectorBatch, VectorSource
 from bioprobe.result import Notes, Record
@@ -133,6 +137,8 @@ class Draft:
         if usable.any():
             said = find_placeholders(frame[usable].reset_index(drop=True), self._naming.no_label)
             kept = said.frame
+            if self._naming.root is not None:
+                kept = _read_pictures(kept)
             self._read.update(map(join, kept["root"], kept["path"]))
             left = find_placeholders(kept)
             self._n_emptied += said.n_rows
@@ -194,6 +200,32 @@ class Draft:
             frames, vectors = zip(*self._waiting, strict=True)
             self._store = self._store.append(concatenate(frames), np.concatenate(vectors))
         self._waiting, self._n_waiting = [], 0
+
+
+def _read_pictures(frame: pd.DataFrame) -> pd.DataFrame:
+    """Fill in what the picture files of rows say that nobody read yet, where they are there.
+
+    A store shows no picture whose bytes it does not know
+    (:meth:`bioprobe.images.location.ImageLocation.read_bytes`).
+    """
+    places = list(zip(frame["root"], frame["path"], strict=True))
+    unread = np.flatnonzero(frame["sha256"] == "")
+    bounds = {root: Bounds.below(find_file(root, "")) for root, _ in places}
+
+    def read(row: int) -> Mapping[str, Any]:
+        root, path = places[row]
+        file = find_file(root, path)
+        if not file.is_file() or not bounds[root].hold(os.path.normpath(file)):
+            return {}
+        return prepare(Listed(root, path, {}), (), None).facts
+
+    with ThreadPoolExecutor(thread_name_prefix="bioprobe-read") as pool:
+        known = dict(zip(unread.tolist(), pool.map(read, unread.tolist()), strict=True))
+    filled = {
+        name: [known.get(row, {}).get(name, value) for row, value in enumerate(frame[name])]
+        for name in FACT_COLUMNS
+    }
+    return frame.assign(**filled)
 
 
 def _refuse_name(source: Path, row: int, path: str, target: EmbeddingStore) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bioprobe.access import is_file
 from bioprobe.errors import SourceError
-from bioprobe.files import find_part, read_table, write_set
+from bioprobe.files import find_part, parse_json, read_json, read_table, write_set
 from bioprobe.interchange.image_rows import IDENTITY_COLUMNS, name_columns
 from bioprobe.interchange.vector_source import (
     BLOCK_ROWS,
@@ -79,7 +79,7 @@ def write_npy(target: Path, rows: OutgoingRows) -> None:
     def describe(digests: Sequence[str]) -> str:
         # By these, files of one export are told from those of the next.
         said = {
-            KEY: json.loads(declaration.to_json()),
+            KEY: parse_json(declaration.to_json()),
             "sha256": dict(zip(_SUFFIXES, digests, strict=True)),
         }
         return json.dumps(said, indent=2)
@@ -156,7 +156,7 @@ def _read_declaration(source: Path) -> Declaration | None:
     if not is_file(beside):
         return None
     try:
-        said = json.loads(beside.read_text(encoding="utf-8"))
+        said = read_json(beside)
     except ValueError as error:
         msg = f"{beside} cannot be read as JSON: {error}"
         raise SourceError(msg) from error

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bioprobe.access import is_file
 from bioprobe.encoders.catalog import parse_name
 from bioprobe.errors import MismatchError, ModelUnavailableError, SourceError
-from bioprobe.files import find_part, save_array, write_set
+from bioprobe.files import find_part, read_json, save_array, write_set
 from bioprobe.interchange.numpy_files import map_matrix
 from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
@@ -113,7 +113,7 @@ def iter_blocks(embeddings: npt.NDArray[Any]) -> Iterator[Vectors]:
 
 def _read_entries(path: Path) -> list[list[Any]]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = read_json(path)
     except (OSError, ValueError) as error:
         msg = f"{path} cannot be read as a list of names: {error}"
         raise SourceError(msg) from error

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bioprobe import __version__
 from bioprobe.errors import SourceError
+from bioprobe.files import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +65,7 @@ class Declaration:
         if not text:
             return None
         try:
-            fields = json.loads(text)
+            fields = parse_json(text, dict)
             return cls(**{**fields, "text_columns": tuple(fields["text_columns"])})
         except (ValueError, TypeError, KeyError) as error:
             msg = f"what {source} says of its own vectors cannot be read ({error}); export it again"

@@ -17,7 +17,15 @@ from bioprobe.access import is_file, list_names, reading
 from bioprobe.calibration.calibrators import find_calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ProbeError, StoreError
-from bioprobe.files import Part, find_data, read_whole, remove_folder, write_card
+from bioprobe.files import (
+    Part,
+    find_data,
+    parse_json,
+    read_json,
+    read_whole,
+    remove_folder,
+    write_card,
+)
 from bioprobe.learning.calibrated import Calibration
 from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe, HeldOut
@@ -198,7 +206,7 @@ def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes
         raise _describe_absence(store, name)
     try:
         with reading(folder / CARD_NAME):
-            card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
+            card = read_json(folder / CARD_NAME, dict)
         version, digest = card["schema_version"], card["arrays_sha256"]
         file = find_data(folder / CARD_NAME, digest, _SUFFIX)
         with reading(file):
@@ -299,12 +307,12 @@ def _read_calibration(card: Path) -> Calibration | None:
         msg = f"there is no probe in {folder}; fit it first: bioprobe probe fit"
         raise StoreError(msg) from error
     try:
-        about = json.loads(data).get("calibration")
+        about = parse_json(data, dict).get("calibration")
         if about is not None:
             file = find_data(card, about["arrays_sha256"], _SUFFIX)
         elif is_file(folder / _OLD_CALIBRATION_NAME):
             with reading(folder / _OLD_CALIBRATION_NAME):
-                about = json.loads((folder / _OLD_CALIBRATION_NAME).read_text(encoding="utf-8"))
+                about = read_json(folder / _OLD_CALIBRATION_NAME, dict)
             file = folder / _OLD_CALIBRATION_ARRAYS_NAME
             if about["probe_sha256"] != hashlib.sha256(data).hexdigest():
                 # It is of an earlier fit.

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import ProbeError
+from bioprobe.files import parse_json
 from bioprobe.probes.hierarchical_fit import (
     Eigenbasis,
     TreeLoss,
@@ -209,7 +210,7 @@ class HierarchicalProbe(Probe):
 
     def set_arrays(self, arrays: Arrays, classes: npt.NDArray[Any]) -> Self:
         """Take what :meth:`to_arrays` returned, so that predictions are the same again."""
-        leaves = json.loads(arrays["lineages"].tobytes().decode())
+        leaves = parse_json(arrays["lineages"].tobytes())
         self.tree_ = LabelTree.from_leaves(np.array(leaves, dtype=object))
         self.classes_ = classes
         self.weights_, self.biases_ = arrays["weights"], arrays["biases"]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.access import explain_unreadable
+from bioprobe.files import parse_json
 from bioprobe.images.image_table import find_placeholders, read_level
 from bioprobe.result import Notes, Record, Result
 from bioprobe.sources.listing import name_reason
@@ -148,14 +149,12 @@ class Description(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the single classes as a JSON-ready mapping."""
-        import json
-
         ranks = dataclasses.replace(self, listed=None).to_frame()
         facts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del facts["listed"], facts["notes"]
         return {
             **facts,
-            "ranks": json.loads(ranks.to_json(orient="records")),
+            "ranks": parse_json(ranks.to_json(orient="records")),
             "sizes_px": {
                 side: None if math.isnan(values[0]) else values.tolist()
                 for side, values in zip(("width", "height"), self.sizes_px, strict=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.access import is_file
-from bioprobe.errors import PromptError, SelectionError
+from bioprobe.errors import LongTextError, PromptError, SelectionError
 from bioprobe.files import prompts_dir
 from bioprobe.images import ImageTable
 from bioprobe.intervals import SIGNIFICANCE_LEVEL, adjust_by_holm
-from bioprobe.prompts import TextType, embed_means
+from bioprobe.prompts import TextType, describe_long, embed_means, find_long
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
@@ -281,7 +282,7 @@ def ask_texts(
     prompts: NoisePrompts,
     encode_text: EncodeText,
     taxa: Iterable[Taxon] = (),
-) -> tuple[Doubles, npt.NDArray[np.object_]]:
+) -> tuple[Doubles, npt.NDArray[np.object_], Notes]:
     """Score images by the texts of both sides, and name the dropped concept nearest to each.
 
     Parameters
@@ -302,17 +303,28 @@ def ask_texts(
     scores : ndarray of float64, shape (n_images,)
         Log-odds that an image is to be kept.
     reasons : ndarray of str, shape (n_images,)
+    notes : tuple of Note
+        Which classes have texts that the encoder does not read; their images are judged as those
+        without a label.
     """
     scale = store.manifest.logit_scale
     kept, dropped = (
         embed_means([prompts.write(phrases) for phrases in side.values()], encode_text)
         for side in (prompts.kept, prompts.dropped)
     )
-    listed = _encode_classes(taxa, prompts, encode_text)
-    own = scale * _compare_with_classes(store, rows, vectors, prompts, encode_text, listed)
+    listed = list(taxa)
+    is_long = _find_long(listed, prompts, encode_text)
+    kept_taxa = [taxon for taxon, long in zip(listed, is_long, strict=True) if not long]
+    classes = _encode_classes(kept_taxa, prompts, encode_text)
+    alike, left_out = _compare_with_classes(store, rows, vectors, prompts, encode_text, classes)
+    left_out |= {taxon: 0 for taxon, long in zip(listed, is_long, strict=True)
+                 if long and taxon not in left_out}  # fmt: skip
+    names = [max((*taxon.lineage, taxon.common_name), key=len) for taxon in left_out]
+    notes = describe_long(names, list(left_out.values()))
+    own = scale * alike
     away = scale * vectors @ dropped.T
     reasons = np.array(list(prompts.dropped), dtype=object)[away.argmax(axis=1)]
-    return score_by_text(scale * vectors @ kept.T, away, own), reasons
+    return score_by_text(scale * vectors @ kept.T, away, own), reasons, notes
 
 
 def _compare_with_classes(
@@ -322,13 +334,24 @@ def _compare_with_classes(
     prompts: NoisePrompts,
     encode_text: EncodeText,
     listed: Vectors,
-) -> Vectors:
-    """Return the similarity to an image's own class; without a label, to the best listed one."""
+) -> tuple[Vectors, dict[Taxon, int]]:
+    """Return the similarity to an image's own class; without a label, to the best listed one.
+
+    Also the classes whose texts the encoder does not read, and how many images have each.
+    """
     table = store.images.frame.iloc[rows][list(LABEL_COLUMNS)]
     groups = [
         group for _, group in table.assign(at=np.arange(len(rows))).groupby(list(LABEL_COLUMNS))
     ]
     taxa = [next(iter(to_taxonomy(group)), None) for group in groups]
+    named_taxa = [taxon for taxon in taxa if taxon]
+    is_long = _find_long(named_taxa, prompts, encode_text)
+    long = {taxon for taxon, is_one in zip(named_taxa, is_long, strict=True) if is_one}
+    left_out: collections.Counter[Taxon] = collections.Counter()
+    for group, taxon in zip(groups, taxa, strict=True):
+        if taxon in long:
+            left_out[taxon] += len(group)
+    taxa = [None if taxon in long else taxon for taxon in taxa]
     named = _encode_classes([taxon for taxon in taxa if taxon], prompts, encode_text)
     rest = iter(named)
     similarities = np.full(len(rows), -np.inf, dtype=np.float32)
@@ -337,13 +360,25 @@ def _compare_with_classes(
         if len(classes):
             at = group["at"].to_numpy()
             similarities[at] = _find_best(vectors, at, classes)
-    return similarities
+    return similarities, left_out
+
+
+def _find_long(taxa: Sequence[Taxon], prompts: NoisePrompts, encode_text: EncodeText) -> list[bool]:
+    texts = _write_classes(taxa, prompts)
+    try:
+        return find_long(texts, encode_text) if texts else []
+    except LongTextError:
+        return [True] * len(taxa)  # the concepts of both sides are left
+
+
+def _write_classes(taxa: Iterable[Taxon], prompts: NoisePrompts) -> list[tuple[str, ...]]:
+    return [prompts.write((TextType.TAXON_COM.write(taxon),)) for taxon in taxa]
 
 
 def _encode_classes(
     taxa: Iterable[Taxon], prompts: NoisePrompts, encode_text: EncodeText
 ) -> Vectors:
-    texts = [prompts.write((TextType.TAXON_COM.write(taxon),)) for taxon in taxa]
+    texts = _write_classes(taxa, prompts)
     return embed_means(texts, encode_text) if texts else np.empty((0, 0), dtype=np.float32)
 
 
@@ -506,7 +541,7 @@ def filter_noise(
     """
     view = View.of(asked)
     store, rows, vectors = view.store, view.rows, view.read_vectors()
-    scores, reasons = ask_texts(store, rows, vectors, prompts, encode_text, taxa or ())
+    scores, reasons, notes = ask_texts(store, rows, vectors, prompts, encode_text, taxa or ())
     truth = _read_labels(store.images, labels, prompts.name)[rows] if labels else None
     method, quality, chosen = "text", None, 0.0
     if truth is not None:
@@ -540,7 +575,7 @@ def filter_noise(
     unknown = np.full(len(rows), np.nan)
     return NoiseFilter(
         prompts.name, store.images, rows, scores, chosen, reasons,
-        unknown if truth is None else truth, method, quality, provenance,
+        unknown if truth is None else truth, method, quality, provenance, notes=notes,
     )  # fmt: skip
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import re
+import unicodedata
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,7 @@ from bioprobe.types import Doubles
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8F98"
@@ -28,6 +32,7 @@ _INK, _FAINT = "#1F2933", "#D9DEE4"
 _STYLE: dict[str, Any] = {
     "svg.hashsalt": "bioprobe",  # the same numbers give the same bytes
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.edgecolor": GREY,
@@ -40,6 +45,13 @@ _STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "grid.color": _FAINT,
 }
+
+
+_PAGE_FONT = "system-ui, sans-serif"
+_FONT = re.compile(r"(font(?:-family)?: [^;\"']*)'DejaVu Sans'[^;\"]*")
+# What no XML may hold, however it is written.
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_LONGEST = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +125,7 @@ def plot_class_sizes(counts: npt.NDArray[np.int64], *, label: str) -> str:
     axes.set_ylim(bottom=0.8)
     axes.set_xlim(0.5, len(ordered) + 0.5)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter("")
     axes.axhline(float(np.median(ordered)), color=ORANGE, linewidth=1, linestyle="--")
     axes.annotate(
         f"median {np.median(ordered):g}",
@@ -123,7 +136,7 @@ def plot_class_sizes(counts: npt.NDArray[np.int64], *, label: str) -> str:
         color=ORANGE,
     )
     axes.grid(axis="y")
-    axes.set_xlabel(f"{label}, largest first")
+    axes.set_xlabel(f"{_cut(label)}, largest first")
     axes.set_ylabel("images")
     return _finish(figure)
 
@@ -220,7 +233,7 @@ def plot_roc(curves: Sequence[Curve], answers: Sequence[tuple[float, float]], *,
     figure, axes = _begin(4.6, 4.4)
     _draw_operating(axes, curves, answers)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="chance")
-    axes.set(xlabel="false positive rate", ylabel=f"recall of {label}")
+    axes.set(xlabel="false positive rate", ylabel=f"recall of {_cut(label)}")
     axes.legend(loc="lower right", frameon=False, handlelength=1.2)
     return _finish(figure)
 
@@ -245,7 +258,7 @@ def plot_precision_recall(
     figure, axes = _begin(4.6, 4.4)
     _draw_operating(axes, curves, answers, drawstyle="steps-pre")
     axes.axhline(share, color=GREY, linewidth=1, linestyle="--", label="chance")
-    axes.set(xlabel=f"recall of {label}", ylabel=f"precision of {label}")
+    axes.set(xlabel=f"recall of {_cut(label)}", ylabel=f"precision of {_cut(label)}")
     axes.legend(loc="best", frameon=False, handlelength=1.2)
     return _finish(figure)
 
@@ -317,8 +330,9 @@ def plot_confusion(
     """
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
-    n_classes = len(names)
+    names, label, n_classes = [_cut(name) for name in names], _cut(label), len(names)
     side = float(np.clip(1.8 + 0.16 * n_classes, 3.2, 9.5))
+    side += 0.06 * max(0, max(map(len, names), default=0) - 20)
     figure, axes = _begin(side * 1.15, side)
     shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     if n_classes <= 60:
@@ -359,9 +373,40 @@ def _begin(width_in: float, height_in: float) -> tuple[Figure, Axes]:
 
 
 def _finish(figure: Figure) -> str:
+    """Return a figure as a data URL; its texts are text, in the font of the page.
+
+    What a label says is never read as mathematics. Letters that matplotlib's own font lacks are
+    drawn by the reader's browser, and only measured here.
+    """
     from matplotlib.style import context
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
     stream = io.BytesIO()
-    with context(_STYLE):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    with context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)
+        figure.draw_without_rendering()
+        width_in, height_in = figure.get_size_inches()
+        extra_in = max(_measure_wide(text) for text in figure.findobj(Text))
+        area = Bbox.from_extents(-extra_in, -extra_in, width_in + extra_in, height_in + extra_in)
+        figure.savefig(
+            stream, format="svg", metadata={"Date": None}, bbox_inches=area if extra_in else None
+        )
+    drawn = _NO_XML.sub("\N{REPLACEMENT CHARACTER}", stream.getvalue().decode("utf-8"))
+    drawn = _FONT.sub(rf"\1{_PAGE_FONT}", drawn)
+    return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode("ascii")
+
+
+def _measure_wide(text: Text) -> float:
+    """Return by how many inches a text is longer than it is measured without its letters."""
+    lines = text.get_text().splitlines() if text.get_visible() else ()
+    n_wide = (sum(unicodedata.east_asian_width(one) in "WF" for one in line) for line in lines)
+    # The box that stands for a missing letter is 0.6 em wide, a wide letter 1.
+    return 0.4 * max(n_wide, default=0) * float(text.get_fontsize()) / 72
+
+
+def _cut(name: str) -> str:
+    """Shorten a name that would leave no room for the plot."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"

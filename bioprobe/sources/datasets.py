@@ -61,7 +61,10 @@ def list_dataset(source: Path, options: SourceOptions) -> list[Part]:
     name = DatasetName.parse(str(source))
     if options.path_column is not None:
         name = dataclasses.replace(name, column=options.path_column)
-    return [Part(_list_split(pictures, options)) for pictures in open_splits(name)]
+    return [
+        Part(_list_split(pictures, options))
+        for pictures in open_splits(name, allow_outside=options.allow_outside)
+    ]
 
 
 def _list_split(pictures: Pictures, options: SourceOptions) -> pd.DataFrame:

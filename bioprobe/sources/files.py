@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 import sys
@@ -14,7 +13,7 @@ import numpy as np
 
 from bioprobe.access import is_absent
 from bioprobe.errors import SourceError
-from bioprobe.files import reading_source
+from bioprobe.files import parse_json, reading_source
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import read_name, write_name
 from bioprobe.sources.listing import Part
@@ -42,6 +41,8 @@ class SourceOptions:
         Rank of which the name of an image's folder is the label.
     folder_label : str or None
         Free column that the name of an image's folder goes into, as it is written.
+    allow_outside : bool
+        Whether tables and data sets may name files anywhere (:mod:`bioprobe.sources.bounds`).
     tell : callable
         Told, in a sentence each, what a person must know of how they were read.
     """
@@ -51,6 +52,7 @@ class SourceOptions:
     rank_columns: Mapping[Rank, str] = dataclasses.field(default_factory=dict)
     folder_rank: Rank | None = None
     folder_label: str | None = None
+    allow_outside: bool = False
     tell: Callable[[str], None] = lambda _said: None
 
 
@@ -86,7 +88,7 @@ def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions)
         listing = concatenate_columns([listing, labels])
     if options.folder_label is not None:
         listing[options.folder_label] = np.array(names, dtype=object)
-    return Part(listing, is_derived=True)
+    return Part(listing, is_derived=True, is_named=True)
 
 
 def list_standard_input(_source: Path, options: SourceOptions) -> Part:
@@ -162,7 +164,7 @@ def list_list(source: Path, options: SourceOptions) -> Part:
 
 def _parse_json(data: bytes, source: Path) -> list[str]:
     try:
-        paths = json.loads(data)
+        paths = parse_json(data)
     except ValueError as error:
         msg = f"{source} cannot be read as JSON: {error}"
         raise SourceError(msg) from error

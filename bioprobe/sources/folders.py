@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from bioprobe.errors import SourceError
 from bioprobe.files import read_table
 from bioprobe.result import PROBLEM, Note
-from bioprobe.sources.files import SourceOptions, absolute, list_files
-from bioprobe.sources.listing import Part, explain_unread
+from bioprobe.sources.files import SourceOptions, absolute, list_files, locate
+from bioprobe.sources.listing import Part, explain_unread, join
 from bioprobe.sources.tables import list_rows
 
 if TYPE_CHECKING:
@@ -48,19 +48,20 @@ def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
     files, metadata = _walk(folder, errors.append)
     top = absolute(folder)
     unread = tuple(
-        (top, absolute(Path(error.filename or folder)), explain_unread(error)) for error in errors
+        (*locate(absolute(Path(error.filename or folder)), top), explain_unread(error))
+        for error in errors
     )
     tables = [part for file in metadata if (part := _list_metadata(file, folder, options))
               is not None]  # fmt: skip
     if not files and not tables and unread:
-        msg = f"{unread[0][1]}: {unread[0][2]}; get the right to read it, or choose another"
+        msg = f"{join(*unread[0][:2])}: {unread[0][2]}; get the right to read it, or choose another"
         raise SourceError(msg)
     if not files and not tables:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         msg = f"{folder} holds no image; files that end in {kinds} are looked for"
         raise SourceError(msg)
     listed = list_files(files, folder, options)
-    notes = tuple(Note(f"{below}: {why}", PROBLEM) for _, below, why in unread)
+    notes = tuple(Note(f"{join(root, path)}: {why}", PROBLEM) for root, path, why in unread)
     return [*tables, dataclasses.replace(listed, unread=unread, notes=notes)]
 
 

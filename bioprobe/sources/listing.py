@@ -35,7 +35,7 @@ from bioprobe.images.image_table import (
     ImageTable,
     concatenate,
 )
-from bioprobe.images.location import find_file
+from bioprobe.images.location import ImageLocation, find_file
 from bioprobe.result import WARNING, Note, Notes
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
@@ -77,11 +77,14 @@ class Part:
     reasons : mapping of str to str
         Why a file was not found, by its path.
     unread : tuple of (str, str, str)
-        Folder that was listed, the folder below it that cannot be, and why.
+        Root and path, as in the frame, of what is no row because it is not read, and why: a folder
+        that cannot be listed, a file that a table may not name.
     notes : tuple of Note
         What is to be said of the rows.
     source : str
         What lists the pictures, and all of them; empty where they were named themselves.
+    is_named : bool
+        Whether a person named the files: each, by a list, or by a folder that they lie in.
     """
 
     frame: pd.DataFrame
@@ -91,6 +94,7 @@ class Part:
     unread: tuple[tuple[str, str, str], ...] = ()
     notes: Notes = ()
     source: str = ""
+    is_named: bool = False
 
     @property
     def said(self) -> Said:
@@ -259,7 +263,7 @@ class Listing(ImageTable):
     reasons : mapping of str to str
         Why a file was not found, by its path.
     unread : tuple of (str, str, str)
-        Folder that was listed, the folder below it that cannot be, and why.
+        Root and path of what is no row because it is not read, and why.
     notes : tuple of Note
         What is to be said of the sources.
     sources : frozenset of str
@@ -303,6 +307,10 @@ class Listing(ImageTable):
             sources=frozenset(one.source for one in parts if one.source),
             listed_by=merging.find_sources(),
         )
+
+    def locate(self, row: int) -> ImageLocation:
+        """Return the place of a row's image, whatever bytes are there: nobody read them yet."""
+        return dataclasses.replace(super().locate(row), sha256=None)
 
     def name_by(self, labels: pd.DataFrame) -> Listing:
         """Return the listing with labels that were found for it in a list of taxa.

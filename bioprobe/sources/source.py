@@ -14,6 +14,7 @@ from bioprobe.files import reading_source
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import write_name
 from bioprobe.registry import SOURCES
+from bioprobe.sources.bounds import confine
 from bioprobe.sources.datasets import is_dataset
 from bioprobe.sources.files import (
     LIST_SUFFIXES,
@@ -37,7 +38,8 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     No image is opened, so the facts of the result are empty. An image that several sources name
     is listed once, with what all of them say of it, whatever their order: see
     :mod:`bioprobe.sources.listing` for the rule where they do not agree. A file that a table or
-    list names need not exist: the run that embeds it says so.
+    list names need not exist: the run that embeds it says so. A file that a table or data set
+    names outside of what was named is no row but a failure: see :mod:`bioprobe.sources.bounds`.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     if not sources:
         msg = "no source of images was given; name a folder, image files or a table"
         raise SourceError(msg)
-    parts: list[Part] = []
+    parts: list[tuple[Part, Path]] = []
     # Files that stand one after the other are one frame: there may be thousands.
     for name, group in itertools.groupby(sources, lambda one: recognise_source(one, options)):
         if name:
@@ -68,11 +70,21 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
                 listed = SOURCES.load(name)(source, options)
                 # Another package may say no more than a frame.
                 several = listed if isinstance(listed, list) else [listed]
-                several = [one if isinstance(one, Part) else Part(one) for one in several]
-                parts += [dataclasses.replace(one, source=_name_source(source)) for one in several]
+                made = [one if isinstance(one, Part) else Part(one) for one in several]
+                home, named = options.root or _find_home(source), _name_source(source)
+                parts += [(dataclasses.replace(one, source=named), home) for one in made]
         else:
-            parts.append(list_files(list(group), options.root, options))
-    return Listing.merge(parts)
+            parts.append((list_files(list(group), options.root, options), Path()))
+    if options.allow_outside:
+        return Listing.merge([part for part, _ in parts])
+    return Listing.merge(confine(parts, sources))
+
+
+def _find_home(source: Path) -> Path:
+    """Return the folder that the paths of a source start from unless another is given."""
+    prefix, colon, rest = str(source).partition(":")
+    path = Path(rest) if colon and prefix in SOURCES.added else source
+    return path if path.is_dir() else path.parent
 
 
 def _name_source(source: Path) -> str:

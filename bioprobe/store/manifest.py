@@ -12,7 +12,7 @@ from typing import Any
 from bioprobe.access import reading
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import StoreError
-from bioprobe.files import write_text
+from bioprobe.files import read_json, write_text
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -36,6 +36,12 @@ class ShardRecord:
     n_images: int
     vectors_sha256: str
     images_sha256: str
+
+    def __post_init__(self) -> None:
+        # A store may come from somebody else: what is read, and laid aside by a repair, is its own.
+        if not self.name.isalnum():
+            msg = f"the shard {self.name!r} is no folder below shards/"
+            raise ValueError(msg)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +194,7 @@ class Manifest:
         path = folder / MANIFEST_NAME
         try:
             with reading(path):
-                fields = json.loads(path.read_text(encoding="utf-8"))
+                fields = read_json(path)
         except (FileNotFoundError, NotADirectoryError):
             msg = f"no store at {folder}; make one with: bioprobe embed IMAGES --store {folder}"
             raise StoreError(msg) from None
@@ -207,7 +213,7 @@ class Manifest:
             raise StoreError(msg)
         try:
             return cls._from_fields(fields)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             msg = f"{path} is damaged ({error!r}); restore it from a copy, or embed again"
             raise StoreError(msg) from error
 

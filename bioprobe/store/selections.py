@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from bioprobe.access import is_file, list_files, reading
 from bioprobe.errors import SelectionError, StoreError
-from bioprobe.files import explaining_refusal, replacing
+from bioprobe.files import explaining_refusal, parse_json, replacing
 from bioprobe.store.embedding_store import EmbeddingStore
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
             data = path.read_bytes()
         table = pq.read_table(io.BytesIO(data))
         table.validate(full=True)
-        provenance = json.loads((table.schema.metadata or {}).get(b"provenance", b"{}"))
+        provenance = parse_json((table.schema.metadata or {}).get(b"provenance", b"{}"))
         judgements = table.to_pandas().set_index(list(_IDENTITY))
         judgements[KEPT] = judgements[KEPT].astype(bool)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:

@@ -13,7 +13,7 @@ import numpy as np
 from bioprobe.access import list_names, reading
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.errors import ModelUnavailableError, StoreError, UnreadableError
-from bioprobe.files import replacing, save_array, write_text
+from bioprobe.files import read_json, replacing, save_array, write_text
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.types import Vectors
 
@@ -103,7 +103,7 @@ class TextCache:
         vectors = names.with_suffix(".npy")
         try:
             with reading(names):
-                texts = json.loads(names.read_text(encoding="utf-8"))
+                texts = read_json(names, list)
             with reading(vectors):
                 embeddings = np.load(vectors)
         except UnreadableError as error:

@@ -588,6 +588,10 @@ class Texts:
         """Return the texts of each class that is no taxon."""
         return [self.phrases.get(name) or (name,) for name in classes.names]
 
+    def write(self, phrases: Sequence[str]) -> tuple[str, ...]:
+        """Return every phrase in every template."""
+        return tuple(t.replace("{}", phrase) for phrase in phrases for t in self.templates)
+
     def embed(self, classes: Classes) -> dict[str, Any]:
         """Return the arguments of a :class:`bioprobe.probes.linear.PromptedProbe`."""
         if classes.rank is None:
@@ -613,8 +617,5 @@ class Texts:
         return said
 
     def _embed_values(self, classes: Classes) -> Vectors:
-        texts = [
-            [template.replace("{}", phrase) for phrase in phrases for template in self.templates]
-            for phrases in self.list_phrases(classes)
-        ]
+        texts = [self.write(phrases) for phrases in self.list_phrases(classes)]
         return embed_means(texts, self.encode_text)

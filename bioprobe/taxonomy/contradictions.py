@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 
 from bioprobe.taxonomy.taxon import RANKS, Rank
@@ -18,7 +20,7 @@ _APART = (Rank.KINGDOM.depth, Rank.PHYLUM.depth)
 
 @dataclasses.dataclass(frozen=True)
 class Contradiction:
-    """A name that two rows place differently, or a binomial of another genus.
+    """A name that two rows place differently or at two ranks, or a binomial of another genus.
 
     Parameters
     ----------
@@ -27,11 +29,12 @@ class Contradiction:
     name : str
         The name.
     above : Rank
-        Rank at which its parents differ.
+        Rank at which its parents differ, or the upper one of two that it is named at.
     parents : tuple of str
-        The two parents, or for a binomial of another genus that genus alone.
+        The two parents, or for a binomial of another genus that genus alone; none for a name at
+        two ranks.
     rows : tuple of int
-        Positions of the rows, as many as parents.
+        Positions of the rows: as many as parents, or one of each rank, the upper first.
     """
 
     rank: Rank
@@ -48,6 +51,12 @@ class Contradiction:
         places : sequence of str
             Place of each of the rows, such as ``line 3``; none are named by default.
         """
+        if not self.parents:
+            at = [f" ({place})" for place in places] or ["", ""]
+            return (
+                f'"{self.name}" is named at the rank {self.above.value}{at[0]} and at the rank '
+                f"{self.rank.value}{at[1]}; keep one"
+            )
         if len(self.parents) == 1:
             return (
                 f'{self.rank.value} "{self.name}" stands beside the {self.above.value} '
@@ -104,6 +113,51 @@ def find_contradictions(lineages: Sequence[Lineage]) -> list[Contradiction]:
         distinct = upper
     found = [one for group in reversed(of_rank) for one in group]
     return _keep_causes([*_find_other_genera(lineages), *found])
+
+
+def find_names_at_two_ranks(lineages: Sequence[Lineage]) -> list[Contradiction]:
+    """Find names that a list has at two ranks; where each is above the other they make a circle.
+
+    As elsewhere, names whose kingdoms or phyla differ are homonyms: Ctenophora is a phylum, and a
+    genus of flies.
+
+    Parameters
+    ----------
+    lineages : sequence of tuple of str, length 7
+        Rows of one list.
+
+    Returns
+    -------
+    list of Contradiction
+        One a name, in the order of the rows.
+
+    Examples
+    --------
+    >>> one = ("", "", "", "", "Felidae", "Panthera", "")
+    >>> other = ("", "", "", "", "Panthera", "Felidae", "")
+    >>> [found.describe() for found in find_names_at_two_ranks([one, other])][0]
+    '"Felidae" is named at the rank family and at the rank genus; keep one'
+    """
+    at_rank = [set(names) - {""} for names in zip(*lineages, strict=True)]
+    times = collections.Counter(name for names in at_rank for name in names)
+    doubtful = {name for name, n in times.items() if n > 1}
+    if not doubtful:
+        return []
+    places: dict[str, dict[tuple[int, Lineage], int]] = {}
+    for row, lineage in enumerate(lineages):
+        for depth, name in enumerate(lineage):
+            if name in doubtful:
+                key = depth, tuple(lineage[above] for above in _APART)
+                places.setdefault(name, {}).setdefault(key, row)
+    found = []
+    for name, of_name in places.items():
+        for (upper, one), (lower, other) in itertools.combinations(sorted(of_name), 2):
+            is_apart = any(a and b and a != b for a, b in zip(one, other, strict=True))
+            if upper != lower and not is_apart:
+                rows = of_name[upper, one], of_name[lower, other]
+                found.append(Contradiction(RANKS[lower], name, RANKS[upper], (), rows))
+                break
+    return found
 
 
 def _find_at(rank: Rank, distinct: dict[Lineage, int]) -> list[Contradiction]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from bioprobe.access import is_file
 from bioprobe.errors import TaxonomyError
-from bioprobe.files import prompts_dir, read_lines, read_table, replacing
+from bioprobe.files import prompts_dir, read_json, read_lines, read_table, replacing
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
     LABEL_COLUMNS,
@@ -24,7 +23,7 @@ from bioprobe.taxonomy.columns import (
     read_labels,
     spell_column,
 )
-from bioprobe.taxonomy.contradictions import find_contradictions
+from bioprobe.taxonomy.contradictions import find_contradictions, find_names_at_two_ranks
 from bioprobe.taxonomy.scientific_names import recognise_names
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
@@ -130,7 +129,7 @@ def _read_json(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+        entries = read_json(path)
     except ValueError as error:
         msg = f"{path} is not JSON ({error}); save it as UTF-8 JSON"
         raise TaxonomyError(msg) from error
@@ -227,8 +226,9 @@ def read_taxa(
     ------
     TaxonomyError
         If the file is missing, has no rank column, a row has no name, a line of a text file no
-        scientific one, or two rows contradict each other
-        (:func:`bioprobe.taxonomy.contradictions.find_contradictions`).
+        scientific one, two rows contradict each other
+        (:func:`bioprobe.taxonomy.contradictions.find_contradictions`), or a name stands at two
+        ranks.
     SourceError
         If the file is no table or text that bioprobe reads.
     """
@@ -288,7 +288,7 @@ def _from_frame(
 def _refuse_contradictions(
     lineages: list[tuple[str, ...]], places: list[int], source: str, unit: str
 ) -> None:
-    found = find_contradictions(lineages)
+    found = [*find_contradictions(lineages), *find_names_at_two_ranks(lineages)]
     if not found:
         return
     at = [f"{unit} {places[row]}" for row in found[0].rows]

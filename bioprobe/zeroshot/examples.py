@@ -13,7 +13,7 @@ import numpy as np
 from bioprobe.access import exists, is_file, is_folder, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, SourceError, StoreError
-from bioprobe.files import explaining_refusal, replacing
+from bioprobe.files import explaining_refusal, parse_json, replacing
 from bioprobe.images.reading import hash_bytes
 from bioprobe.index.question import embed_query_image
 from bioprobe.store import EmbeddingStore, TextCache
@@ -120,6 +120,9 @@ def _list(files: Sequence[Path]) -> list[Path]:
     for file in files:
         if is_folder(file):
             inside = find_images([file])
+            for root, path, why in inside.unread:
+                msg = f"{root}/{path} is no example picture: {why}"
+                raise SourceError(msg)
             listed += [inside.find_file(row) for row in range(len(inside))]
         else:
             listed.append(file)
@@ -157,7 +160,7 @@ def _read(store: EmbeddingStore) -> tuple[Examples, ...]:
     try:
         with safe_open(path, framework="numpy") as file:
             said = file.metadata()
-            about: list[dict[str, Any]] = json.loads(said["taxa"])
+            about: list[dict[str, Any]] = parse_json(said["taxa"], list)
             vectors = [file.get_tensor(str(number)) for number in range(len(about))]
             key = said["encoder_key"]
     except (SafetensorError, OSError, ValueError, KeyError) as error:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bioprobe.access import is_file, reading
 from bioprobe.errors import MismatchError, StoreError
-from bioprobe.files import write_text
+from bioprobe.files import read_json, write_text
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon, Taxonomy
 
@@ -86,8 +86,7 @@ def read_offset(store: EmbeddingStore) -> SeenOffset | None:
         return None
     try:
         with reading(path):
-            text = path.read_text(encoding="utf-8")
-        said = json.loads(text)
+            said = read_json(path, dict)
         key, value = said["encoder_key"], float(said["offset"])
         new = tuple(Taxon(tuple(lineage)) for lineage in said["new"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bioprobe.access import exists, is_file, list_names, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
-from bioprobe.files import hash_file, replacing_folder
+from bioprobe.files import hash_file, read_json, replacing_folder
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
@@ -95,7 +95,7 @@ def read_head(store: EmbeddingStore, name: str) -> TextHead:
         raise StoreError(msg)
     try:
         with reading(folder / _ABOUT_NAME):
-            about = json.loads((folder / _ABOUT_NAME).read_text(encoding="utf-8"))
+            about = read_json(folder / _ABOUT_NAME, dict)
         with reading(folder / _VECTORS_NAME):
             vectors = np.load(folder / _VECTORS_NAME, mmap_mode="r")
         with reading(folder / _TAXA_NAME):

@@ -12,6 +12,7 @@ import pytest
 from bioprobe.evaluation.curves import EfficiencyPlan
 from bioprobe.evaluation.evaluate import evaluate
 from bioprobe.evaluation.result import Evaluation
+from bioprobe.files import hash_file
 from bioprobe.splits import make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.task import Task
@@ -38,7 +39,8 @@ def store(
         mean = random.normal(size=16)
         for number in range(N_PER_FAMILY):
             n = place * N_PER_FAMILY + number
-            rows.append({"path": f"{n:03d}.png", "root": str(folder), "sha256": f"{n}",
+            name = f"{n:03d}.png"
+            rows.append({"path": name, "root": str(folder), "sha256": hash_file(folder / name),
                          "kingdom": "Animalia", "order": order, "family": family,
                          "width_px": 20 + n, "height_px": 30, "mode": "RGB",
                          "part": "test" if number % 3 == 0 else "train"})  # fmt: skip

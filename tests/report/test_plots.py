@@ -69,6 +69,57 @@ def test_a_class_without_images_is_an_empty_row_of_the_matrix() -> None:
     assert _read(plot_confusion(np.zeros((2, 2)), ["a", "b"], ["", ""], label="family"))
 
 
+ODD = (
+    "$\\frac{",
+    "a$b$c",
+    "猫科",
+    "Кошачьи",
+    "<b>&amp;",
+    "\x07bell",
+    "_under",
+    "100% %s",
+    "x" * 5000,
+)
+
+
+def test_names_stand_as_they_are_in_the_font_of_the_page() -> None:
+    n = len(ODD)
+    values = np.linspace(0.1, 0.9, n)
+    curves = [Curve(f"{name[:70]} ", ENDS, ENDS) for name in ODD[:-1]]
+    answers = [(0.1, 0.8)] * (n - 1)
+    drawn = [
+        plot_confusion(np.eye(n), ODD, ODD, label=ODD[0]),
+        plot_intervals(ODD[:-1], values[:-1], values[:-1], values[:-1], label=ODD[0]),
+        *(
+            plot_roc(curves, answers, label=name)
+            + "\n"
+            + plot_precision_recall(curves, answers, 0.5, label=name)
+            for name in ODD
+        ),
+        plot_thresholds(curves, []),
+        plot_reliability(curves),
+        plot_class_sizes(np.array([1, 3, 5]), label=ODD[0]),
+        plot_class_sizes(np.array([30, 50]), label="猫科"),
+    ]
+    for text in (_read(one) for plots in drawn for one in plots.split("\n")):
+        root = ElementTree.fromstring(text)
+        said = [one for one in root.iter() if one.tag.endswith("text")]
+        assert all("system-ui, sans-serif" in one.attrib["style"] for one in said)
+        assert not any("mathdefault" in (one.text or "") for one in said)
+    names = [one.text or "" for one in ElementTree.fromstring(_read(drawn[0])).iter()]
+    assert {"$\\frac{", "a$b$c", "猫科", "Кошачьи", "<b>&amp;", "_under", "100% %s"} <= set(names)
+    assert f"{'x' * 39}…" in names
+    assert "DejaVu" not in _read(drawn[0])
+
+
+def test_wide_letters_have_room() -> None:
+    def measure(names: list[str]) -> float:
+        plot = plot_confusion(np.eye(2), names, ["", ""], label="family")
+        return float(ElementTree.fromstring(_read(plot)).attrib["viewBox"].split()[2])
+
+    assert measure(["猫科动物猫科动物", "b"]) > measure(["abcdefgh", "b"])
+
+
 def test_the_same_numbers_give_the_same_bytes() -> None:
     assert plot_reliability([CURVE]) == plot_reliability([CURVE])
 

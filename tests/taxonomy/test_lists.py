@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bioprobe.errors import TaxonomyError
@@ -200,3 +201,48 @@ def test_the_table_of_the_benchmark_has_the_ranks_of_the_list(shared_dir: Path) 
     taxa = read_taxonomy(shared_dir / "data" / "rare-species" / "rare_species.csv")
     assert list(taxa.count().values()) == [1, 5, 15, 85, 202, 316, 400]
     assert set(taxa) == set(read_taxonomy("rare-species"))
+
+
+CIRCLE = [{"family": "Felidae", "genus": "Panthera"}, {"family": "Panthera", "genus": "Felidae"}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            CIRCLE,
+            r'(line 3|entry 2): "Felidae" is named at the rank family \(.*\) and at the rank genus',
+        ),
+        (
+            [{"order": "A", "family": "A"}],
+            r'(line 2|entry 1): "A" is named at the rank order .* rank family',
+        ),
+        (
+            [{"order": "A", "family": "B"}, {"order": "B", "family": "C"}, {"order": "C"}],
+            r"\(1 more contradictions follow\)",
+        ),
+        (
+            [{"phylum": "P", "genus": "A"}, {"family": "A"}, {"phylum": "Q", "genus": "A"}],
+            r'"A" is named at the rank family .* at the rank genus',
+        ),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_a_name_at_two_ranks_is_refused(
+    tmp_path: Path, rows: list[dict[str, str]], message: str, suffix: str
+) -> None:
+    frame, path = pd.DataFrame(rows, dtype=object), tmp_path / f"list{suffix}"
+    if suffix == ".csv":
+        frame.to_csv(path, index=False)
+    elif suffix == ".json":
+        path.write_text(json.dumps([{k: v or "" for k, v in row.items()} for row in rows]))
+    else:
+        frame.to_parquet(path)
+    with pytest.raises(TaxonomyError, match=message):
+        read_taxonomy(path)
+
+
+def test_homonyms_at_two_ranks_are_no_contradiction(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("phylum,genus\nCtenophora,Beroe\nArthropoda,Ctenophora\n")
+    assert len(read_taxonomy(path)) == 2

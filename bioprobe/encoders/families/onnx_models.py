@@ -7,7 +7,6 @@ How its pixels are made is said in its name or beside it:
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -31,7 +30,7 @@ from bioprobe.errors import (
     ModelUnavailableError,
     NoTextTowerError,
 )
-from bioprobe.files import hash_file
+from bioprobe.files import hash_file, read_json
 from bioprobe.types import Vectors
 
 if TYPE_CHECKING:
@@ -182,7 +181,7 @@ def read_side_file(path: Path) -> dict[str, Any]:
     if not is_file(side_file):
         return {}
     try:
-        settings = json.loads(side_file.read_text(encoding="utf-8"))
+        settings = read_json(side_file)
     except ValueError as error:
         msg = f"{side_file} is not JSON: {error}"
         raise BioprobeError(msg) from error

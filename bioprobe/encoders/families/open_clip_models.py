@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -41,6 +40,7 @@ from bioprobe.encoders.hub import (
     has_tokenizer,
 )
 from bioprobe.errors import ModelUnavailableError
+from bioprobe.files import read_json
 
 _Tokenizer: TypeAlias = open_clip.SimpleTokenizer | HFTokenizer
 
@@ -109,7 +109,7 @@ def _load_snapshot(source: ModelSource) -> _Checkpoint:
     name = f"local-dir:{snapshot.folder}"
     refuse_code(snapshot.weights)
     try:
-        config = json.loads((snapshot.folder / OPEN_CLIP.config).read_text(encoding="utf-8"))
+        config = read_json(snapshot.folder / OPEN_CLIP.config, dict)
         text_config = config["model_cfg"]["text_cfg"]
         return _Checkpoint(
             model=open_clip.create_model(name, require_pretrained=True),

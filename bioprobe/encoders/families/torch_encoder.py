@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import re
-import textwrap
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,8 +24,9 @@ from bioprobe.encoders.encoder import (
 )
 from bioprobe.encoders.families.runtime import Runtime
 from bioprobe.encoders.hub import Snapshot
-from bioprobe.errors import BioprobeError, ModelUnavailableError, NoTextTowerError, PromptError
+from bioprobe.errors import BioprobeError, LongTextError, ModelUnavailableError, NoTextTowerError
 from bioprobe.files import hash_file
+from bioprobe.names import shorten
 from bioprobe.types import Vectors
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def refuse_code(weights: Sequence[Path]) -> None:
             torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         except LOAD_ERRORS as error:
             msg = (
-                f"{path} is not loaded, because {_explain_refusal(error)}; have the weights alone "
-                "saved: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+                f"{path} is not loaded, because {_explain_refusal(error)}; these weights are not "
+                "safe to load: get the .safetensors, or have the weights alone saved: "
+                "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
             )
             raise ModelUnavailableError(msg) from error
 
@@ -325,14 +326,17 @@ class TorchEncoder:
         ------
         NoTextTowerError
             If the model is image-only.
-        PromptError
+        LongTextError
             If a text has more tokens than the model reads.
         """
         tower = self._text_tower
         if tower is None:
             raise NoTextTowerError(self._no_text)
-        parts = _split(len(texts), self.runtime.batch_size)
-        return self._stack(self._embed_texts(tower, texts[part]) for part in parts)
+        # All that are too long are told at once, before any is encoded; tokens are not kept, as
+        # there may be a million texts, and cost little beside the model.
+        parts = [texts[part] for part in _split(len(texts), self.runtime.batch_size)]
+        self._refuse_long_texts(tower, parts)
+        return self._stack(self._embed_texts(tower, part) for part in parts)
 
     def _embed_pixels(self, pixels: Pixels) -> Vectors:
         with torch.inference_mode():
@@ -341,22 +345,24 @@ class TorchEncoder:
 
     def _embed_texts(self, tower: TextTower, texts: Sequence[str]) -> Vectors:
         tokens = tower.tokenise(texts)
-        self._refuse_long_texts(tower, texts, tokens)
         with torch.inference_mode():
             on_device = {key: value.to(self.runtime.device) for key, value in tokens.items()}
             return self._finish(tower.embed(on_device))
 
-    def _refuse_long_texts(self, tower: TextTower, texts: Sequence[str], tokens: Tokens) -> None:
+    def _refuse_long_texts(self, tower: TextTower, parts: Sequence[Sequence[str]]) -> None:
         # Counting costs as much as tokenising, so only rows without visible padding are counted.
-        for row in torch.nonzero(tower.looks_full(tokens)).flatten().tolist():
-            n_tokens = tower.count_tokens(texts[row])
-            if n_tokens > tower.context_length:
-                shown = textwrap.shorten(texts[row], 100)
-                msg = (
-                    f'text "{shown}" has {n_tokens} tokens, but {self.name} reads at most '
-                    f"{tower.context_length}; shorten it or use a shorter template or text type"
-                )
-                raise PromptError(msg)
+        counts = {
+            part[row]: tower.count_tokens(part[row])
+            for part in parts
+            for row in torch.nonzero(tower.looks_full(tower.tokenise(part))).flatten().tolist()
+        }
+        long = tuple(text for text, n in counts.items() if n > tower.context_length)
+        if long:
+            msg = (
+                f'text "{shorten(long[0])}" has {counts[long[0]]:,} tokens, but {self.name} reads '
+                f"at most {tower.context_length}; shorten it or use a shorter template or text type"
+            )
+            raise LongTextError(msg, long)
 
     def _finish(self, embeddings: torch.Tensor) -> Vectors:
         values = embeddings.float().cpu().numpy()

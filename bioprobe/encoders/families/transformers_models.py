@@ -28,6 +28,7 @@ from bioprobe.encoders.families.torch_encoder import (
     find_padding,
     identify,
     measure_dim,
+    refuse_code,
 )
 from bioprobe.encoders.hub import TRANSFORMERS, Snapshot, get_snapshot, has_tokenizer
 from bioprobe.errors import ModelUnavailableError
@@ -83,6 +84,7 @@ def load_transformers(source: ModelSource, runtime: Runtime) -> TorchEncoder:
         that has no single embedding of an image.
     """
     snapshot = get_snapshot(source, TRANSFORMERS)
+    refuse_code(snapshot.weights)
     try:
         model = _load_model(source, snapshot)
         processor = transformers.AutoImageProcessor.from_pretrained(

@@ -1,0 +1,47 @@
+"""What libraries warn programmers of is nothing for a person's terminal."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "always", "-m", "bioprobe", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.usefixtures("store")
+def test_no_command_shows_a_warning(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A label that matplotlib's font lacks, and that it would read as mathematics.
+    table = "path,family\n" + "".join(
+        f"{file},{'猫科' if number % 2 else '$x_$'}\n"
+        for number, file in enumerate(sorted((drawn / "photos").rglob("*.jpg"))[:12])
+    )
+    Path("labels.csv").write_text(table, encoding="utf-8")
+    monkeypatch.setenv("PYTHONUTF8", "1")
+    for command in (
+        ["embed", "labels.csv", "--root", str(drawn), "-s", "new", "--model", "sketch"],
+        ["split", "-s", "new", "--level", "family", "--seed", "1"],
+        ["evaluate", "-s", "new", "--level", "family", "--methods", "knn,centroid"],
+        ["report", "-s", "new", "--output", "report.html"],
+    ):
+        done = _run(*command)
+        assert done.returncode == 0, done.stderr
+        assert "Warning" not in done.stderr
+
+
+def test_a_warning_of_a_library_is_seen_with_debug_alone() -> None:
+    noisy = (
+        "import warnings, typer, bioprobe.cli.app as a\n"
+        "@a.app.command()\n"
+        "def noise(debug: bool = False): warnings.warn('of a library')\n"
+        "a.main()"
+    )
+    for given, is_seen in ((["noise"], False), (["noise", "--debug"], True)):
+        command = [sys.executable, "-c", noisy, *given]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ("of a library" in done.stderr) == is_seen
