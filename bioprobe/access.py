@@ -110,6 +110,8 @@ def list_files(folder: Path, *endings: str) -> list[str]:
                 below.append(entry.name)
             elif entry.name.lower().endswith(endings):
                 found.append(entry.name)
+            elif entry.is_symlink():
+                is_folder(folder / entry.name)  # one that leads nowhere hides what it led to
     found += [f"{name}/{file}" for name in below for file in list_files(folder / name, *endings)]
     return sorted(found)
 

@@ -436,6 +436,6 @@ def _tell_problems(problems: Sequence[Problem], store: Path) -> str:
     n_unread = sum(not problem.is_damage for problem in problems)
     said = f"Error: {len(problems)} problem(s) in {store}; "
     if not find_repairable(problems):
-        return said + "nothing that was read is damaged, and what cannot be read is left as it is"
+        return said + "what cannot be read just now is left as it is"
     said += "restore these files from a copy, or run: bioprobe store verify --repair"
     return said + (f" ({n_unread} that cannot be read are left as they are)" if n_unread else "")

@@ -70,9 +70,12 @@ class EmbeddingStore:
 
         Raises
         ------
+        StoreError
+            If no store can be there, as its name is not UTF-8.
         UnreadableError
             If that cannot be told, as of a folder that may not be entered.
         """
+        _check_name(folder)
         return is_file(Path(folder) / MANIFEST_NAME)
 
     @classmethod
@@ -86,6 +89,7 @@ class EmbeddingStore:
         UnreadableError
             If it is there and cannot be read just now.
         """
+        _check_name(folder)
         return cls(Path(folder), Manifest.read(Path(folder)))
 
     @classmethod
@@ -452,6 +456,16 @@ class EmbeddingStore:
             If the disk refuses.
         """
         write_failures(self.folder, frame)
+
+
+def _check_name(folder: str | Path) -> None:
+    """Refuse a name that the files of a store, which say where it lies, cannot hold."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        shown = str(folder).encode("utf-8", "backslashreplace").decode()
+        msg = f"the name of the folder {shown} is not UTF-8; rename it, or choose another --store"
+        raise StoreError(msg) from None
 
 
 def _empty_frame() -> pd.DataFrame:
