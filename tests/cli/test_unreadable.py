@@ -107,12 +107,13 @@ def test_without_the_cache_of_texts_the_answer_is_the_same(
     assert capsys.readouterr() == (answer, "")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to an administrator")
 @pytest.mark.parametrize("part", [".", *NEEDED_BY])
 def test_the_word_is_permission(store: Path, part: str, capsys: Capture) -> None:
     command = "split" if part == "." else NEEDED_BY[part][0]
     path = store / part
     path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("nothing is forbidden to an administrator")
     try:
         assert run(command.split()) == 1
     finally:
