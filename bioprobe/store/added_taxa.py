@@ -113,9 +113,9 @@ class AddedList:
             )
             raise TaxonomyError(msg)
         if not found:
-            known = name_lineages(added.find_listed(name))
-            known = known or ", ".join(taxon.name for taxon in added) or "none"
-            msg = f"no such taxon {name!r} was added to {self.describe()}; added were: {known}"
+            named = name_lineages(added.find_listed(name))
+            known = named or ", ".join(taxon.name for taxon in added) or "none"
+            msg = f"no taxon {name!r} was added to {self.describe()}; added were: {known}"
             raise TaxonomyError(msg)
         self.drop(found[0])
         return found[0]
