@@ -218,15 +218,26 @@ def _ask(
 
 
 def write_answer(answer: Any, output: str, file_format: str | None, *, quiet: bool) -> None:  # noqa: ANN401 - any result
-    """Write the table of an answer, with where it comes from."""
+    """Write the table of an answer, with where it comes from; or its page, where a file is one."""
+    if file_format is None and output.lower().endswith((".html", ".htm")):
+        _write_page(answer, output, quiet=quiet)
+        return
     provenance = getattr(answer, "provenance", None)
     write_frame(
         answer.to_frame(),
         output,
         file_format,
+        lines=answer.to_lines,
         provenance=getattr(provenance, "to_dict", lambda: provenance)() or None,
         quiet=quiet,
     )
+
+
+def _write_page(answer: Any, output: str, *, quiet: bool) -> None:  # noqa: ANN401 - any result
+    if not hasattr(answer, "write_page"):
+        msg = f"this answer is no page of pictures, got {output}; end it in .csv, .json or .parquet"
+        raise MisuseError(msg)
+    say(f"wrote {answer.write_page(output):,} pictures to {output}", quiet=quiet)
 
 
 def tell(notes: Sequence[Any], *, quiet: bool) -> None:
