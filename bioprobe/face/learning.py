@@ -42,7 +42,7 @@ from bioprobe.registry import METHODS
 from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
-    from bioprobe.face.pages import Evaluation
+    from bioprobe.face.pages import Decisions, Evaluation, Predictions
     from bioprobe.face.probe import Probe
     from bioprobe.learning.fitted import FittedProbe
     from bioprobe.learning.stack import FittedStack, SharedImages
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from bioprobe.progress import Progress
     from bioprobe.splits.split import PartCounts
     from bioprobe.store import EmbeddingStore
-    from bioprobe.task.decisions import Decisions
     from bioprobe.task.target import Texts
     from bioprobe.task.task import Task
     from bioprobe.taxonomy import Taxonomy

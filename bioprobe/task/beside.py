@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -235,26 +235,20 @@ def _append(frame: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
     """Append rows without an answer: their texts are empty, their numbers unknown."""
     import pandas as pd
 
-    filled = without.reindex(columns=list(dict.fromkeys([*frame.columns, *without.columns])))
-    for column in filled:
-        if column in without:
-            continue
-        kind = frame[column].dtype
-        if kind.kind in "iu":
-            filled[column] = pd.array([pd.NA] * len(filled), dtype="Int64")
-        elif kind.kind == "b":
-            filled[column] = pd.array([pd.NA] * len(filled), dtype="boolean")
-        elif kind.kind != "f":
-            filled[column] = ""
-    for column in filled:
-        if column not in frame:
-            frame = frame.assign(**{column: ""})
-        kind = frame[column].dtype
-        if kind.kind in "iu" and str(filled[column].dtype) == "Int64":
-            frame = frame.assign(**{column: frame[column].astype("Int64")})
-        elif kind.kind == "b":
-            frame = frame.assign(**{column: frame[column].astype("boolean")})
-    return pd.concat([frame, filled.astype(frame.dtypes.to_dict())], ignore_index=True)
+    nullable = {"i": "Int64", "u": "Int64", "b": "boolean"}
+    kinds = {str(name): nullable.get(frame[name].dtype.kind, "") for name in frame}
+    names = list(dict.fromkeys([*kinds, *map(str, without)]))
+    joined = {}
+    for name in names:
+        kind = kinds.get(name, "")
+        blank: Any = pd.NA if kind else ""
+        if name in frame and frame[name].dtype.kind == "f":
+            blank = np.nan
+        above, below = (
+            list(part[name]) if name in part else [blank] * len(part) for part in (frame, without)
+        )
+        joined[name] = pd.Series(above + below, dtype=kind or None)
+    return pd.DataFrame(joined)
 
 
 def shorten(frame: pd.DataFrame, level: str) -> pd.DataFrame:
@@ -280,7 +274,7 @@ def shorten(frame: pd.DataFrame, level: str) -> pd.DataFrame:
         answers = ranks.where(ranks != "").ffill(axis=1).iloc[:, -1].fillna("")
     shown = {"file_name": frame["file_name"], "answer": answers}
     shown |= {name: frame[name] for name in ("common_name", "rank", "score") if name in frame}
-    form = {*frame.columns[: frame.columns.get_loc("row") + 1], *shown}
-    form |= {name for name in frame.columns if str(name).startswith("score_")}
-    rest = {name: frame[name] for name in frame.columns if name not in form}
-    return frame.iloc[:, :0].assign(**shown, **rest)
+    names = [str(name) for name in frame]
+    form = {*names[: names.index("row") + 1], *shown}
+    rest = [name for name in names if name not in form and not name.startswith("score_")]
+    return frame.iloc[:, :0].assign(**shown, **{name: frame[name] for name in rest})
