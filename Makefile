@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What has another hash than its pin is refused; bioprobe itself, which has none, is not.
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --verify-hashes --constraint constraints.txt
 
 # Without bytecode each process would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-portable check format bench notebooks clean
+.PHONY: help setup demo test test-portable check format bench notebooks pins licences audit clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -17,9 +19,9 @@ setup: $(READY) ## Install bioprobe and what developing it needs
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
-		--build-constraint constraints.txt --editable '.[onnx]' --group dev
+	sed -n '/^uv==/,/[^\]$$/p' constraints.txt | \
+		$(BIN)/python -m pip install --quiet --require-hashes --requirement /dev/stdin
+	$(INSTALL) --build-constraint constraints.txt --editable '.[onnx]' --group dev
 	touch $@
 
 demo: $(READY) ## Embed, label, search and show drawn pictures, offline
@@ -50,11 +52,21 @@ format: $(READY) ## Rewrite the code in the house format
 	$(BIN)/ruff format
 
 bench: $(READY) ## Measure speed against what one would otherwise run
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group bench
+	$(INSTALL) --group bench
 	$(BIN)/python -m benchmarks
 
 notebooks: $(READY) ## Run every notebook
 	$(BIN)/python -m pytest tests/test_notebooks.py
+
+pins: $(READY) ## Write the hashes of every pinned version anew
+	$(BIN)/python -m scripts.pins
+
+licences: $(READY) ## List the licence of every pinned package anew
+	$(INSTALL) --group bench editables
+	$(BIN)/python -m scripts.licences
+
+audit: $(READY) ## Ask which pinned versions have known vulnerabilities
+	$(BIN)/python -m scripts.audit
 
 clean: ## Remove the virtual environment and what the tools cached
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist demo

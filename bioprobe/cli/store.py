@@ -39,8 +39,11 @@ def info(found: StoreFacts, file_format: FactsFormat = "table") -> None:
     failures = facts.pop("failures")
     for name, value in facts.items():
         typer.echo(f"{name:<16} {value}")
-    for failure in failures:
-        typer.echo(f"{'failed':<16} {failure['path']}: {failure['reason']}")
+    typer.echo(f"{'failed':<16} {failures['images']:,}")
+    for reason, n_images in failures["reasons"].items():
+        typer.echo(f"{'':<16} {n_images:,}: {reason}")
+    for failure in failures["examples"]:
+        typer.echo(f"{'for example':<16} {failure['path']}: {failure['reason']}")
 
 
 @command(app, Keeps.verify, narrows=(), shows=False)

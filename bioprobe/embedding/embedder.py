@@ -29,11 +29,11 @@ from bioprobe.sources.listing import (
     Said,
     find_said,
     get_lineage,
-    is_mended,
     is_same,
     join,
 )
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.failures import Failure
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS, LABELS_FROM
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def embed_images(
         n_out_of_reach=len(gone.out_of_reach),
         labels=run.labels,
         values=run.values,
-        reasons=tuple((join(root, path), why) for root, path, why in run.failures),
+        reasons=tuple((join(one.root, one.path), one.reason) for one in run.failures),
     )
 
 
@@ -234,9 +234,9 @@ def _closing(run: _Run) -> Iterator[None]:
         yield
     except BaseException:
         with contextlib.suppress(Exception):
-            run.close()
+            run.close(is_whole=False)
         raise
-    run.close()
+    run.close(is_whole=True)
 
 
 class _Run:
@@ -255,8 +255,8 @@ class _Run:
         locations = self._stored["root"], self._stored["path"]
         files = [join(root, path) for root, path in zip(*locations, strict=True)]
         self._row_of_file = {files[row]: int(row) for row in buffer.store.rows}
-        self._failures: dict[str, tuple[str, str, str]] = {
-            folder: (root, os.path.relpath(folder, root), why)
+        self._failures = {
+            folder: Failure(root, os.path.relpath(folder, root), why, root)
             for root, folder, why in listing.unread
         }
         self.counts[Outcome.FAILED] = len(self._failures)
@@ -268,7 +268,7 @@ class _Run:
         file = join(listed.root, listed.path)
         if image.reason:
             reason = self._listing.reasons.get(file, image.reason)
-            self._failures[file] = (listed.root, listed.path, reason)
+            self._fail(listed.root, listed.path, reason)
             outcome = Outcome.FAILED
         else:
             self._read.add(file)
@@ -276,15 +276,22 @@ class _Run:
         self.counts[outcome] += 1
         return outcome
 
-    def close(self) -> None:
-        """Append what waits, and replace the list of failures."""
+    def close(self, *, is_whole: bool) -> None:
+        """Append what waits, and bring the list of failures up to date.
+
+        Parameters
+        ----------
+        is_whole : bool
+            Whether all that is listed was taken.
+        """
         self.buffer.close_shard()
         for rejected in self.buffer.rejected:
             root, path = rejected.row["root"], rejected.row["path"]
-            self._failures[join(root, path)] = (root, path, _NO_DIRECTION)
+            self._fail(root, path, _NO_DIRECTION)
             self.counts[rejected.outcome] -= 1
             self.counts[Outcome.FAILED] += 1
-        self._write_failures()
+        listed = self._listing.sources if is_whole else ()
+        self.buffer.store.renew_failures(self.failures, read=self._read, listed=listed)
 
     def prune(self, roots: Collection[str]) -> Gone:
         """Retire the rows whose file, or row of a data set, is gone; call it after closing.
@@ -314,9 +321,14 @@ class _Run:
         return gone
 
     @property
-    def failures(self) -> list[tuple[str, str, str]]:
-        """Root, path and reason of what could not be read."""
+    def failures(self) -> list[Failure]:
+        """What could not be read."""
         return list(self._failures.values())
+
+    def _fail(self, root: str, path: str, reason: str) -> None:
+        file = join(root, path)
+        source = self._listing.listed_by.get(file, "")
+        self._failures[file] = Failure(root, path, reason, source)
 
     def _take_readable(self, image: Prepared, old_row: int | None) -> Outcome:
         root, path = image.listed.root, image.listed.path
@@ -346,21 +358,6 @@ class _Run:
         for name in (said.columns | before.keys()) - _LABELS:
             if name in said.columns or name not in after:
                 self.values.count(before.get(name), after.get(name))
-
-    def _write_failures(self) -> None:
-        import pandas as pd
-
-        store = self.buffer.store
-        earlier = store.read_failures()
-        settled = self._read | set(self._failures)
-        rows = [
-            row
-            for row in earlier.itertuples(index=False, name=None)
-            if join(row[0], row[1]) not in settled and not is_mended(*row)
-        ]
-        rows += self._failures.values()
-        if rows or len(earlier):
-            store.write_failures(pd.DataFrame(rows, columns=list(earlier.columns), dtype=object))
 
 
 def _are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -90,7 +90,7 @@ class Opened:
 
     @property
     def failures(self) -> pd.DataFrame:
-        """Images that could not be read: ``root``, ``path`` and ``reason``."""
+        """Images that could not be read: ``root``, ``path``, ``reason`` and ``source``."""
         return self._view.store.read_failures()
 
     def labels(self, level: str = "species") -> Names:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -390,10 +389,11 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: in
 
 def _tell_reasons(summary: EmbedSummary) -> str:
     """Say the commonest reason of what failed, with two files."""
+    from bioprobe.sources.listing import name_reason
+
     if not summary.reasons:
         return "the sources name none"
-    # What follows in a reason is of the one file.
-    kinds = [re.split("[;:]", why)[0] for _, why in summary.reasons]
+    kinds = [name_reason(why) for _, why in summary.reasons]
     ((kind, n_files),) = collections.Counter(kinds).most_common(1)
     files = [
         file if why == kind else f"{file} ({why})"

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from bioprobe.images.image_table import concatenate, find_placeholders
 from bioprobe.interchange.image_rows import RowNaming, read_image_rows
 from bioprobe.interchange.vector_source import BLOCK_ROWS, VectorBatch, VectorSource
 from bioprobe.result import Notes, Record
+from bioprobe.sources.listing import join
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.embedding_store import FAILURE_COLUMNS
+from bioprobe.store.failures import Failure
 from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ class Draft:
         stored = target.images.frame.iloc[target.rows]
         self._seen = set(zip(stored["root"], stored["path"], strict=True))
         self._n_stored = len(self._seen)
-        self._failures: list[tuple[str, str, str]] = []
+        self._read: set[str] = set()
+        self._failures: list[Failure] = []
         self._waiting: list[tuple[pd.DataFrame, npt.NDArray[np.float32]]] = []
         self._n_waiting = self._n_read = self._n_unlabelled = 0
         self._norms = (np.inf, 0.0)
@@ -127,10 +129,11 @@ class Draft:
         usable = np.isfinite(norms) & (norms > 0)
         for row in np.flatnonzero(~usable):
             reason = _explain(int(batch.lengths[row]), float(norms[row]), self._source.dim)
-            self._failures.append((frame["root"].iloc[row], frame["path"].iloc[row], reason))
+            self._failures.append(Failure(frame["root"].iloc[row], frame["path"].iloc[row], reason))
         if usable.any():
             said = find_placeholders(frame[usable].reset_index(drop=True), self._naming.no_label)
             kept = said.frame
+            self._read.update(map(join, kept["root"], kept["path"]))
             left = find_placeholders(kept)
             self._n_emptied += said.n_rows
             self._emptied.update(said.counts)
@@ -144,13 +147,13 @@ class Draft:
         """Hand everything over to the target."""
         self._close_shard()
         if not len(self._store):
-            reason = self._failures[0][2]
+            reason = self._failures[0].reason
             msg = (
                 f"{self._source.path}: none of {self._n_read} rows can be used; the first: {reason}"
             )
             raise SourceError(msg)
         _move_shards(self._store, self._target)
-        self._write_failures()
+        self._target.renew_failures(self._failures, read=self._read)
 
     def summarise(self, layout: str) -> ImportSummary:
         """Return the counts."""
@@ -191,17 +194,6 @@ class Draft:
             frames, vectors = zip(*self._waiting, strict=True)
             self._store = self._store.append(concatenate(frames), np.concatenate(vectors))
         self._waiting, self._n_waiting = [], 0
-
-    def _write_failures(self) -> None:
-        import pandas as pd
-
-        if self._failures:
-            rows: list[tuple[Any, ...]] = list(
-                self._target.read_failures().itertuples(index=False, name=None)
-            )
-            rows += self._failures
-            frame = pd.DataFrame(rows, columns=list(FAILURE_COLUMNS), dtype=object)
-            self._target.write_failures(frame)
 
 
 def _refuse_name(source: Path, row: int, path: str, target: EmbeddingStore) -> None:

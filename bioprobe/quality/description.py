@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from bioprobe.images.image_table import find_placeholders, read_level
 from bioprobe.result import Notes, Record, Result
+from bioprobe.sources.listing import name_reason
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.store.selections import DUPLICATES_MASK, list_selections, read_selection
@@ -263,7 +265,8 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
     -------
     dict
         Encoder, dim, dtype, counts, size in bytes, labelled images and taxa per rank, free
-        columns, added taxa, and the list of failures.
+        columns, added taxa, and of failures the number, that of each reason, the commonest first,
+        and up to five examples, of different reasons where there are.
     """
     frame = store.images.frame.iloc[store.rows]
     manifest = store.manifest
@@ -285,5 +288,22 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         "labels": labels,
         "other_columns": store.images.free_columns,
         "added_taxa": [taxon.name for taxon in read_added_taxa(store)],
-        "failures": store.read_failures().to_dict("records"),
+        "failures": _describe_failures(store.read_failures()),
+    }
+
+
+# Examples of what could not be read.
+_SHOWN = 5
+
+
+def _describe_failures(failures: pd.DataFrame) -> dict[str, Any]:
+    reasons = failures["reason"].map(name_reason)
+    counts = collections.Counter(reasons)
+    # The first of each reason, then the second.
+    turn = reasons.groupby(reasons).cumcount().to_numpy()
+    shown = failures.take(np.lexsort((-reasons.map(counts).to_numpy(dtype=float), turn))[:_SHOWN])
+    return {
+        "images": len(failures),
+        "reasons": dict(counts.most_common()),
+        "examples": shown.to_dict("records"),
     }

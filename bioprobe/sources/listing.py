@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,8 @@ class Part:
         Folder that was listed, the folder below it that cannot be, and why.
     notes : tuple of Note
         What is to be said of the rows.
+    source : str
+        What lists the pictures, and all of them; empty where they were named themselves.
     """
 
     frame: pd.DataFrame
@@ -87,6 +90,7 @@ class Part:
     reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
     unread: tuple[tuple[str, str, str], ...] = ()
     notes: Notes = ()
+    source: str = ""
 
     @property
     def said(self) -> Said:
@@ -258,12 +262,18 @@ class Listing(ImageTable):
         Folder that was listed, the folder below it that cannot be, and why.
     notes : tuple of Note
         What is to be said of the sources.
+    sources : frozenset of str
+        What lists pictures, each with all that it lists.
+    listed_by : mapping of str to str
+        Which of them first lists a picture, by its path; those named themselves are not here.
     """
 
     says: Mapping[str, Said] = dataclasses.field(default_factory=dict)
     reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
     unread: tuple[tuple[str, str, str], ...] = ()
     notes: Notes = ()
+    sources: frozenset[str] = frozenset()
+    listed_by: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def merge(cls, parts: Sequence[Part]) -> Listing:
@@ -290,6 +300,8 @@ class Listing(ImageTable):
             reasons={file: why for one in parts for file, why in one.reasons.items()},
             unread=tuple(dict.fromkeys(folder for one in parts for folder in one.unread)),
             notes=(*dict.fromkeys(notes), *merging.notes),
+            sources=frozenset(one.source for one in parts if one.source),
+            listed_by=merging.find_sources(),
         )
 
     def name_by(self, labels: pd.DataFrame) -> Listing:
@@ -341,6 +353,14 @@ class _Merging:
             known = says.get(file)
             says[file] = new if known is None or known == new else known | new
         return says
+
+    def find_sources(self) -> dict[str, str]:
+        """Return what first lists each file."""
+        sources: dict[str, str] = {}
+        for code, part in zip(self._codes.tolist(), self._part.tolist(), strict=True):
+            if source := self._parts[part].source:
+                sources.setdefault(self._files[code], source)
+        return sources
 
     def merge(self) -> pd.DataFrame:
         """Return one row a file, in the order in which the files are first named."""
@@ -557,6 +577,11 @@ def _rank_value(value: object) -> tuple[str, Any]:
 
 
 _UNREAD = "the folder cannot be listed: "
+
+
+def name_reason(reason: str) -> str:
+    """Return what a reason has in common with those of other files; the file's own follows."""
+    return re.split("[;:]", reason)[0]
 
 
 def explain_unread(error: OSError) -> str:

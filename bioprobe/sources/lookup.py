@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from bioprobe.images.location import read_name, write_name
 from bioprobe.names import unify
 from bioprobe.result import PROBLEM, WARNING, Note, Notes
+from bioprobe.sources.listing import name_reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -284,7 +285,7 @@ class _Lookup:
         return Note(text, PROBLEM)
 
     def _get_reason(self, row: int) -> str:
-        return re.split("[;:]", self.why[row])[0]
+        return name_reason(self.why[row])
 
     def _write_columns(self) -> str:
         return f" and {', '.join(self._used)}" if self._used else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from bioprobe.sources.files import (
     STANDARD_INPUT,
     UNREAD_SUFFIXES,
     SourceOptions,
+    absolute,
     list_files,
 )
 from bioprobe.sources.folders import IMAGE_SUFFIXES
@@ -64,10 +66,18 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
                 listed = SOURCES.load(name)(source, options)
                 # Another package may say no more than a frame.
                 several = listed if isinstance(listed, list) else [listed]
-                parts += [one if isinstance(one, Part) else Part(one) for one in several]
+                several = [one if isinstance(one, Part) else Part(one) for one in several]
+                parts += [dataclasses.replace(one, source=_name_source(source)) for one in several]
         else:
             parts.append(list_files(list(group), options.root, options))
     return Listing.merge(parts)
+
+
+def _name_source(source: Path) -> str:
+    """Name what lists pictures, the same in a later run; what comes on standard input has none."""
+    if str(source) == STANDARD_INPUT:
+        return ""
+    return write_name(absolute(source) if source.exists() else str(source))
 
 
 def recognise_source(source: Path, options: SourceOptions) -> str:

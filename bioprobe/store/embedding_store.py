@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +17,18 @@ from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, StoreError
 from bioprobe.files import explaining_refusal
 from bioprobe.images.image_table import ImageTable, concatenate
+from bioprobe.store.failures import (
+    FAILURES_NAME,
+    Failure,
+    read_failures,
+    renew_failures,
+    write_failures,
+)
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
 from bioprobe.store.shard import (
-    FAILURE_COLUMNS,
-    FAILURES_NAME,
     VECTORS_NAME,
     map_vectors,
-    read_failures,
     read_images,
-    write_failures,
     write_shard,
 )
 from bioprobe.store.writing import LOCK_NAME, holding
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
     from bioprobe.types import Rows
 
-__all__ = ["DTYPES", "FAILURE_COLUMNS", "EmbeddingStore"]
+__all__ = ["DTYPES", "EmbeddingStore"]
 
 DTYPES = ("float32", "float16")
 # Rows of a shard whose labels are corrected.
@@ -404,7 +407,7 @@ class EmbeddingStore:
                 self.folder.rmdir()
 
     def read_failures(self) -> pd.DataFrame:
-        """Return the images that could not be read: root, path, reason.
+        """Return the images that could not be read: root, path, reason, source.
 
         Raises
         ------
@@ -422,6 +425,18 @@ class EmbeddingStore:
             If the disk refuses.
         """
         write_failures(self.folder, frame)
+
+    def renew_failures(
+        self, failed: Iterable[Failure], *, read: Collection[str], listed: Collection[str] = ()
+    ) -> None:
+        """Bring that list up to date; see :func:`bioprobe.store.failures.renew_failures`.
+
+        Raises
+        ------
+        StoreError
+            If the list is damaged, or the disk refuses.
+        """
+        renew_failures(self.folder, failed, read=read, listed=listed)
 
 
 def _empty_frame() -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bioprobe.cells import mark
 from bioprobe.errors import StoreError
-from bioprobe.files import explaining_refusal, hash_file, replacing, sync
+from bioprobe.files import explaining_refusal, hash_file, sync
 from bioprobe.store.manifest import ShardRecord
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 VECTORS_NAME = "vectors.npy"
 IMAGES_NAME = "images.parquet"
 # What pandas and pyarrow are known to raise for a damaged file.
-_READ_ERRORS = (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError)
+READ_ERRORS = (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError)
 
 
 def write_shard(
@@ -128,46 +128,7 @@ def read_images(folder: Path, record: ShardRecord) -> pd.DataFrame:
         if hash_file(path) == record.images_sha256:
             return pd.read_parquet(path)
         reason = "its SHA-256 is not the one in the manifest"
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         cause, reason = error, str(error)
     msg = f"{path} cannot be read ({reason}); run: bioprobe store verify --repair"
     raise StoreError(msg) from cause
-
-
-FAILURES_NAME = "failures.parquet"
-FAILURE_COLUMNS = ("root", "path", "reason")
-
-
-def read_failures(folder: Path) -> pd.DataFrame:
-    """Return the list in a store's folder: root, path, reason; without rows where there is none.
-
-    Raises
-    ------
-    StoreError
-        If the list is damaged.
-    """
-    import pandas as pd
-    import pyarrow as pa
-
-    path = folder / FAILURES_NAME
-    if not path.is_file():
-        return pd.DataFrame(columns=list(FAILURE_COLUMNS), dtype=object)
-    try:
-        # As Python's own texts, which are decoded here and now.
-        return pd.read_parquet(path)[list(FAILURE_COLUMNS)].astype(object)
-    except (*_READ_ERRORS, pa.ArrowException) as error:
-        msg = f"{path} is damaged ({error}); remove it, and embed lists anew what fails"
-        raise StoreError(msg) from error
-
-
-def write_failures(folder: Path, frame: pd.DataFrame) -> None:
-    """Replace the list in a store's folder.
-
-    Raises
-    ------
-    StoreError
-        If the disk refuses.
-    """
-    path = folder / FAILURES_NAME
-    with explaining_refusal(path), replacing(path) as temporary:
-        frame[list(FAILURE_COLUMNS)].to_parquet(temporary, index=False)

@@ -63,6 +63,18 @@ def test_vectors_of_an_encoder_are_asked_by_its_texts(write_pictures: Callable[.
     assert answers.scores == pytest.approx(expected.scores, abs=1e-5)
 
 
+def test_a_row_that_failed_is_listed_once_and_struck_when_it_is_taken(tmp_path: Path) -> None:
+    def take(vector: list[float], other: str) -> bp.Store:
+        table = {"path": ["a.jpg", other]}
+        return bp.from_vectors([vector, [0.0, 1.0]], table, model="mine", store=tmp_path / "store")
+
+    take([0.0, 0.0], "b.jpg")
+    assert take([0.0, np.nan], "c.jpg").failures["reason"].tolist() == [
+        "a vector of numbers that are not finite"
+    ]
+    assert len(take([1.0, 0.0], "d.jpg").failures) == 0
+
+
 def test_rows_without_a_direction_are_listed_and_shapes_checked() -> None:
     store = bp.from_vectors([[1.0, 0.0], [0.0, 0.0], [np.nan, 1.0]], model="mine")
     assert len(store) == 1

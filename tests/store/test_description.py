@@ -22,7 +22,7 @@ def test_an_empty_store_is_described(
     facts = describe_store(make_store(encoder, dtype="float16"))
     assert facts["encoder"] == encoder.fingerprint.describe()
     assert (facts["dim"], facts["dtype"], facts["images"], facts["shards"]) == (16, "float16", 0, 0)
-    assert (facts["labels"], facts["added_taxa"], facts["failures"]) == ({}, [], [])
+    assert (facts["labels"], facts["added_taxa"], facts["failures"]["images"]) == ({}, [], 0)
 
 
 def test_current_rows_are_counted(
@@ -45,7 +45,11 @@ def test_current_rows_are_counted(
     assert facts["labels"] == {"family": "3 in 3 images"}
     assert facts["other_columns"] == ["site"]
     assert facts["added_taxa"] == ["Lynx"]
-    assert facts["failures"] == failed.to_dict("records")
+    assert facts["failures"] == {
+        "images": 1,
+        "reasons": {"the file is empty": 1},
+        "examples": failed.assign(source="").to_dict("records"),
+    }
     files = [path for path in store.folder.rglob("*") if path.is_file()]
     assert facts["n_bytes"] == sum(len(path.read_bytes()) for path in files)
     assert json.loads(json.dumps(facts)) == facts

@@ -291,13 +291,21 @@ def test_the_same_weights_in_another_precision_are_welcome(
 
 
 def test_failures_come_back_as_they_were_written(store: EmbeddingStore) -> None:
-    frame = pd.DataFrame([("/data", "a.jpg", "empty"), ("/data", "b.jpg", "cut")])
-    frame.columns = pd.Index(["root", "path", "reason"])
+    frame = pd.DataFrame([("/data", "a.jpg", "empty", "/t.csv"), ("/data", "b.jpg", "cut", "")])
+    frame.columns = pd.Index(["root", "path", "reason", "source"])
     store.write_failures(frame)
     assert store.read_failures().to_dict() == frame.to_dict()
     assert pd.read_parquet(store.folder / "failures.parquet").to_dict() == frame.to_dict()
     store.write_failures(frame.iloc[:0])
     assert len(store.read_failures()) == 0
+
+
+def test_failures_that_name_no_sources_are_read(store: EmbeddingStore) -> None:
+    frame = pd.DataFrame({"root": ["/data"], "path": ["a.jpg"], "reason": ["empty"]})
+    frame.to_parquet(store.folder / "failures.parquet")
+    assert store.read_failures().to_dict("records") == [
+        {"root": "/data", "path": "a.jpg", "reason": "empty", "source": ""}
+    ]
 
 
 HOLD = """

@@ -1,0 +1,122 @@
+"""What could not be read: one line a picture, that of the newest try."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bioprobe.errors import StoreError
+from bioprobe.files import explaining_refusal, replacing
+from bioprobe.sources.listing import is_mended, join
+from bioprobe.store.shard import READ_ERRORS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FAILURES_NAME = "failures.parquet"
+
+
+class Failure(NamedTuple):
+    """A picture, or a folder, that could not be read.
+
+    Attributes
+    ----------
+    root, path : str
+        Where it was looked for.
+    reason : str
+    source : str
+        Table, list, folder or data set that names it; empty where it was named itself.
+    """
+
+    root: str
+    path: str
+    reason: str
+    source: str = ""
+
+
+def read_failures(folder: Path) -> pd.DataFrame:
+    """Return the list in a store's folder, with the columns of :class:`Failure`.
+
+    It is without rows where there is none; one that names no sources has empty ones.
+
+    Raises
+    ------
+    StoreError
+        If the list is damaged.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    path = folder / FAILURES_NAME
+    if not path.is_file():
+        return _make_frame([])
+    try:
+        # As Python's own texts, which are decoded here and now.
+        return _complete(pd.read_parquet(path)).astype(object)
+    except (*READ_ERRORS, pa.ArrowException) as error:
+        msg = f"{path} is damaged ({error}); remove it, and embed lists anew what fails"
+        raise StoreError(msg) from error
+
+
+def write_failures(folder: Path, frame: pd.DataFrame) -> None:
+    """Replace the list in a store's folder.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    path = folder / FAILURES_NAME
+    with explaining_refusal(path), replacing(path) as temporary:
+        _complete(frame).to_parquet(temporary, index=False)
+
+
+def renew_failures(
+    folder: Path, failed: Iterable[Failure], *, read: Collection[str], listed: Collection[str] = ()
+) -> None:
+    """Bring the list in a store's folder up to date with what was tried.
+
+    A picture that was tried is struck, and so is what sources named that were tried whole: where
+    such a table was looked up below a wrong folder, its pictures stand in the list under paths
+    that nobody will try again. What failed is added, each picture once.
+
+    Parameters
+    ----------
+    folder : Path
+    failed : iterable of Failure
+        What failed now.
+    read : collection of str
+        Whole paths of what could be read now.
+    listed : collection of str
+        Sources of which all was tried.
+
+    Raises
+    ------
+    StoreError
+        If the list is damaged, or the disk refuses.
+    """
+    earlier = [Failure(*row) for row in read_failures(folder).itertuples(index=False, name=None)]
+    newest = {join(one.root, one.path): one for one in failed}
+    rows = [
+        one
+        for one in earlier
+        if (file := join(one.root, one.path)) not in newest
+        and file not in read
+        and one.source not in listed
+        and not is_mended(one.root, one.path, one.reason)
+    ]
+    rows += newest.values()
+    if rows or earlier:
+        write_failures(folder, _make_frame(rows))
+
+
+def _make_frame(rows: list[Failure]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(Failure._fields), dtype=object)
+
+
+def _complete(frame: pd.DataFrame) -> pd.DataFrame:
+    columns = list(Failure._fields)
+    return (frame if "source" in frame.columns else frame.assign(source=""))[columns]

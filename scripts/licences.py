@@ -1,0 +1,170 @@
+"""List the licence of every pinned package, as its own metadata say it.
+
+::
+
+    python -m scripts.licences
+
+reads what is installed, so all that is pinned must be (``make licences`` sees to that), and writes
+``licences.csv``. A licence that none of the rules here knows is listed as ``unknown``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from typing import NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
+
+from scripts.pins import CONSTRAINTS, Pin, read_pins
+
+LICENCES = CONSTRAINTS.with_name("licences.csv")
+UNKNOWN = "unknown"
+PROPRIETARY = "LicenseRef-NVIDIA-Proprietary"
+# Permissive ones, and MPL-2.0, which asks for nothing but of changes to its own files.
+FREE = {
+    "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD", "BSD-2-Clause", "BSD-3-Clause",
+    "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Zlib",
+}  # fmt: skip
+_SPELLINGS = {
+    "3-Clause BSD License": "BSD-3-Clause",
+    "Apache 2.0": "Apache-2.0",
+    "Apache 2.0 License": "Apache-2.0",
+    "Apache Software License": "Apache-2.0",
+    "BSD 3-Clause": "BSD-3-Clause",
+    "BSD 3-Clause License": "BSD-3-Clause",
+    "BSD License": "BSD",  # which of them is not said
+    "ISC License": "ISC",
+    "ISC License (ISCL)": "ISC",
+    "MIT License": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "NVIDIA Proprietary Software": PROPRIETARY,
+    "Python Software Foundation License": "PSF-2.0",
+}
+# It says none itself, and holds nothing: its extras name NVIDIA's packages.
+_UNSAID = {"cuda-toolkit": PROPRIETARY}
+
+
+class Licence(NamedTuple):
+    """Under what a package may be used.
+
+    Attributes
+    ----------
+    name, version : str
+        As pinned.
+    licence : str
+        SPDX expression, ``BSD`` where it is not said which, or :data:`UNKNOWN`.
+    needed_to : str
+        ``run`` bioprobe, its extras included, or to ``develop`` it.
+    """
+
+    name: str
+    version: str
+    licence: str
+    needed_to: str
+
+
+def find_licence(package: Distribution) -> str:
+    """Read a licence: the expression, else the field of one line, else the classifiers."""
+    said = package.metadata
+    name = canonicalize_name(said["Name"])
+    if name in _UNSAID:
+        return _UNSAID[name]
+    field = said["License"].strip() if "License" in said else ""
+    classes = [text for text in said.get_all("Classifier") or () if text.startswith("License ::")]
+    if "License-Expression" in said:
+        spelt = [said["License-Expression"]]
+    elif field and ("\n" not in field or not classes):
+        spelt = field.split("\n")[:1]
+    else:  # Where the whole text stands in the field, its first line may be anybody's name.
+        spelt = [text.split(" :: ")[-1] for text in classes]
+    found = [_SPELLINGS.get(text.strip(), text.strip()) for text in spelt]
+    is_known = found and _split(" AND ".join(found)) <= FREE | {PROPRIETARY}
+    return " AND ".join(found) if is_known else UNKNOWN
+
+
+def find_forbidden(licences: Iterable[Licence]) -> list[Licence]:
+    """Find what may not be depended on: all but :data:`FREE`, and NVIDIA's below torch.
+
+    Where an expression offers a choice, each of its licences must be free.
+    """
+    return [
+        found
+        for found in licences
+        if not _split(found.licence) <= FREE
+        and not (found.licence == PROPRIETARY and re.match(r"nvidia-|cuda-toolkit$", found.name))
+    ]
+
+
+def list_licences(pins: Mapping[str, Pin]) -> list[Licence]:
+    """List the licence of each pin that is installed in the pinned version, in order.
+
+    A build of it (``2.15.0+cpu``) counts as the version.
+    """
+    to_run = find_needed("bioprobe", {"heif", "onnx"})
+    licences = []
+    for name, version, _ in sorted(pins.values()):
+        try:
+            package = distribution(name)
+        except PackageNotFoundError:
+            continue
+        if package.version.split("+")[0] == version:
+            use = "run" if name in to_run else "develop"
+            licences.append(Licence(name, version, find_licence(package), use))
+    return licences
+
+
+def find_needed(name: str, extras: Iterable[str] = ()) -> set[NormalizedName]:
+    """Find what a package asks for here, and what that asks for, among what is installed."""
+    found: set[NormalizedName] = set()
+    waiting, seen = [(canonicalize_name(name), frozenset(extras))], set()
+    while waiting:
+        asked = waiting.pop()
+        if asked in seen:
+            continue
+        seen.add(asked)
+        try:
+            needs = distribution(asked[0]).requires or ()
+        except PackageNotFoundError:
+            continue
+        found.add(asked[0])
+        for need in map(Requirement, needs):
+            contexts = [{"extra": extra} for extra in ("", *asked[1])]
+            if need.marker is None or any(map(need.marker.evaluate, contexts)):
+                waiting.append((canonicalize_name(need.name), frozenset(need.extras)))
+    return found
+
+
+def write_licences(licences: Iterable[Licence]) -> str:
+    """Write a list as CSV."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerows([Licence._fields, *licences])
+    return text.getvalue()
+
+
+def _split(expression: str) -> set[str]:
+    return set(re.split(r" AND | OR ", re.sub("[()]", "", expression)))
+
+
+def main() -> None:
+    """Write the list anew, or say what is not installed or may not be used."""
+    pins = read_pins(CONSTRAINTS.read_text(encoding="utf-8"))
+    licences = list_licences(pins)
+    lacking = pins.keys() - {found.name for found in licences}
+    if lacking:
+        sys.exit(f"Error: not installed as pinned: {', '.join(sorted(lacking))}")
+    LICENCES.write_text(write_licences(licences), encoding="utf-8")
+    print(f"{len(licences)} licences -> {LICENCES}")
+    if forbidden := find_forbidden(licences):
+        named = ", ".join(f"{found.name} ({found.licence})" for found in forbidden)
+        sys.exit(f"Error: neither free nor NVIDIA's for torch: {named}")
+
+
+if __name__ == "__main__":
+    main()
