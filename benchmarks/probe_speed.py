@@ -24,7 +24,7 @@ import numpy.typing as npt
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.learning.fit import measure_folds, measure_values
 from bioprobe.probes.probe import Sweep
-from bioprobe.task.method import KINDS
+from bioprobe.task.method import find_probe
 
 N_CLASSES = 202
 DIM = 512
@@ -93,10 +93,11 @@ def take_time(run: Callable[[], Result], n_runs: int) -> tuple[float, Result]:
 
 def measure(kind: str, X: Rows, y: Labels, folds: Labels) -> Sweep:  # noqa: N803
     """Measure a kind of probe at all its values."""
-    if KINDS[kind].parameter in {"C", "alpha", "shrinkage"}:
-        ends = np.log10([KINDS[kind].values[0], KINDS[kind].values[-1]])
+    described = find_probe(kind)
+    if described.parameter in {"C", "alpha", "shrinkage"}:
+        ends = np.log10([described.values[0], described.values[-1]])
         return measure_values(kind, {}, X, y, np.logspace(ends[0], ends[1], N_VALUES), folds)
-    values = np.array(KINDS[kind].values)
+    values = np.array(described.values)
     if len(values):
         return measure_values(kind, {}, X, y, values, folds)
     accuracies, log_losses = measure_folds(kind, {}, X, y, folds)

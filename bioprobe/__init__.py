@@ -31,6 +31,7 @@ from bioprobe.errors import (
     StoreError,
     StoreLockedError,
     TaxonomyError,
+    UnreadableError,
 )
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ __all__ = [
     "StoreError",
     "StoreLockedError",
     "TaxonomyError",
+    "UnreadableError",
     "__version__",
     "embed",
     "encoder",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from bioprobe.errors import SourceError
 from bioprobe.face.store import embed
+from bioprobe.files import replacing, write_text
 from bioprobe.options import RANK_NAMES, Option, question
 from bioprobe.result import Notes, Record
 
@@ -81,7 +82,9 @@ class Demonstration(Record):
 def demonstrate(
     output: Annotated[
         str | Path,
-        Option("Folder for pictures, store and page.", ("--output", "-o"), shell=Path),
+        Option(
+            "Folder for pictures, store and page.", ("--output", "-o"), shell=Path, writes="any"
+        ),
     ] = "demo",
     *,
     per_species: Annotated[int, Option("Pictures drawn of each species.", least=1)] = 3,
@@ -124,7 +127,7 @@ def demonstrate(
     report = learning.evaluation.report(folder / "report.html")
     content = tell_story(answers, learning, summary, folder=folder, seed=seed)
     page = folder / "index.html"
-    page.write_text(render_page("demo.html.j2", content), encoding="utf-8")
+    write_text(page, render_page("demo.html.j2", content))
     said = (
         f"{summary.n_embedded:,} embedded in {summary.seconds_s:.1f} s; ask more: bioprobe "
         f"zeroshot --level family --store {store.folder}"
@@ -242,7 +245,7 @@ def _label(store: Store, taxa: Path, level: str = "species") -> Predictions:
 
 def _write_list(path: Path, species: Iterable[SketchSpecies]) -> None:
     """Write a taxon list; a species that was not trained on is known by its description."""
-    with path.open("w", encoding="utf-8", newline="") as stream:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream)
         table.writerow([*RANK_NAMES, "common_name", "prompt"])
         for one in species:

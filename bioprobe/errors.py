@@ -5,6 +5,7 @@
     BioprobeError
     ├── StoreError                  a store cannot be read, written or trusted
     ├── StoreLockedError            another process is writing to the store
+    ├── UnreadableError             what is there cannot be read just now
     ├── MismatchError(ValueError)   vectors of one encoder met those of another
     ├── TaxonomyError(ValueError)   a name list or lineage contradicts itself
     ├── PromptError(ValueError)     a template, text type or text cannot be used
@@ -35,6 +36,10 @@ class StoreError(BioprobeError, RuntimeError):
 
 class StoreLockedError(StoreError):
     """Another process is writing to the store."""
+
+
+class UnreadableError(StoreError):
+    """A file or folder is there and cannot be read just now; nothing is known to be damaged."""
 
 
 class MismatchError(BioprobeError, ValueError):
@@ -82,6 +87,6 @@ class MissingExtraError(BioprobeError, ImportError):
 
 
 # People know them, and catch them, by the name of the face.
-for _error in [BioprobeError, StoreLockedError, *BioprobeError.__subclasses__()]:
+for _error in [BioprobeError, StoreLockedError, UnreadableError, *BioprobeError.__subclasses__()]:
     _error.__module__ = "bioprobe"
 del _error

@@ -8,18 +8,25 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from bioprobe.access import is_file, reading
 from bioprobe.cells import from_arrow, read_cells, settle_frame
-from bioprobe.errors import BioprobeError, SourceError, StoreError
+from bioprobe.errors import BioprobeError, SourceError, StoreError, UnreadableError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -28,36 +35,343 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A reader sees the old file or the new one, never a part; after a crash the old one stands.
     The temporary file lies beside the target, because a rename is atomic on one file system
-    only.
+    only; what killed writers left of the same target is cleared away. Whoever writes a file that
+    people keep writes it so.
 
     Parameters
     ----------
     path : Path
-        Target; its folder must exist.
+        Target; its folder is made. A pipe or a device is written as it is, and of a link the
+        file that it leads to is replaced.
 
     Yields
     ------
     Path
         Empty file to write to.
+
+    Raises
+    ------
+    StoreError
+        If the system refuses.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        sync(temporary)
-        # mkstemp makes a private file; the target is as readable as any other new file.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with explaining_refusal(path):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            yield path
+            return
+        target = Path(os.path.realpath(path))
+        with _temporary(target) as temporary:
+            yield temporary
+            _take_name(temporary, target)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole or not at all."""
+    """Write a UTF-8 text file whole or not at all.
+
+    Raises
+    ------
+    StoreError
+        If the system refuses.
+    """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array as ``.npy``, into a temporary file of :func:`replacing`.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
+    """
+    import numpy as np
+
+    # numpy.save does not say why it wrote less than it should have: a full disk has no errno.
+    layout = np.lib.format
+    whole = np.ascontiguousarray(array)
+    with path.open("wb") as stream:
+        layout.write_array_header_1_0(stream, layout.header_data_from_array_1_0(whole))
+        stream.write(whole.data)
+
+
+@contextlib.contextmanager
+def _temporary(target: Path, *, is_folder: bool = False) -> Iterator[Path]:
+    """Make an empty file or folder beside a target, and hold it while the block runs.
+
+    Yields
+    ------
+    Path
+        So that others see that somebody is at work on it.
+    """
+    sweep_temporaries(target.parent, target.name)
+    temporary, descriptor = _make_temporary(target, is_folder=is_folder)
+    try:
+        yield temporary
+    finally:
+        _remove(temporary)
+        os.close(descriptor)
+
+
+def _make_temporary(target: Path, *, is_folder: bool) -> tuple[Path, int]:
+    while True:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        named: dict[str, Any] = {
+            "prefix": f".{target.name}.", "suffix": ".tmp", "dir": target.parent,
+        }  # fmt: skip
+        # Another writer may clear the empty folder away, or the file that nobody holds yet.
+        with contextlib.suppress(FileNotFoundError):
+            if is_folder:
+                temporary = Path(tempfile.mkdtemp(**named))
+                descriptor = os.open(temporary, os.O_RDONLY)
+            else:
+                descriptor, name = tempfile.mkstemp(**named)
+                temporary = Path(name)
+            _hold(descriptor)
+            if os.path.samestat(os.fstat(descriptor), temporary.stat()):
+                return temporary, descriptor
+
+
+def _take_name(temporary: Path, target: Path) -> None:
+    sync(temporary)
+    # mkstemp makes a private file; the target is as readable as any other new file.
+    temporary.chmod(0o666 & ~_umask())
+    temporary.replace(target)
+    sync(target.parent)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+_TEMPORARY = re.compile(r"\.(?P<target>.+)\.[a-z0-9_]{8}\.tmp")
+# Where the disk knows no such locks, nobody is at work for so long without a write.
+_ABANDONED_AGE_S = 3600.0
+
+
+def _hold(descriptor: int) -> bool | None:
+    """Lock a file or folder until it is closed; False where another holds it, None: who knows."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove a file or folder unless its writer, or somebody in it, is alive."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+        try:
+            held = _hold(descriptor)
+            age_s = time.time() - path.stat().st_mtime
+            if held or (held is None and age_s > _ABANDONED_AGE_S):
+                _remove(path)
+        finally:
+            os.close(descriptor)
+
+
+def sweep_temporaries(folder: Path, name: str | None = None) -> None:
+    """Remove the temporary files and folders that killed writers left in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Looked through, not what lies below it.
+    name : str, optional
+        Only what was to take this name.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _TEMPORARY.fullmatch(entry.name)
+            if found and name in {None, found["target"]}:
+                _remove_abandoned(Path(entry.path))
+
+
+Part = tuple[str, Callable[[Path], object]]
+
+
+def write_card(card: Path, parts: Sequence[Part], describe: Callable[[Sequence[str]], str]) -> None:
+    """Write data and the card that names them; the card's rename is the one change.
+
+    Data lie beside the card under the name of their content, so that the old ones stand until the
+    new card does, and go after it.
+
+    Parameters
+    ----------
+    card : Path
+        Text file; the data begin with its stem.
+    parts : sequence of (str, callable)
+        Ending of each, and what fills a file of it.
+    describe : callable
+        Returns the card's text from the SHA-256 of each, all of which it must hold.
+
+    Raises
+    ------
+    StoreError
+        If the system refuses; what was there before is whole.
+    """
+    with explaining_refusal(card):
+        try:
+            with contextlib.ExitStack() as held:
+                digests = []
+                for suffix, fill in parts:
+                    temporary = held.enter_context(_temporary(card.with_name(card.stem + suffix)))
+                    fill(temporary)
+                    digests.append(hash_file(temporary))
+                    _take_name(temporary, _name_data(card, digests[-1], suffix))
+                write_text(card, describe(digests))
+        finally:
+            sweep_data(card)
+
+
+def find_data(card: Path, sha256: str, suffix: str) -> Path:
+    """Return the data of a card by its SHA-256; earlier versions gave it the card's own stem."""
+    path = _name_data(card, sha256, suffix)
+    return path if path.is_file() else card.with_name(card.stem + suffix)
+
+
+def _name_data(card: Path, sha256: str, suffix: str) -> Path:
+    return card.with_name(f"{card.stem}-{sha256[:16]}{suffix}")
+
+
+def sweep_data(card: Path) -> None:
+    """Remove data that a card does not name, and nobody is about to write a card for."""
+    named = re.compile(rf"{re.escape(card.stem)}-([0-9a-f]{{16}})(\.\w+)")
+    with contextlib.suppress(OSError):
+        text = card.read_bytes() if card.exists() else b""
+        for path in list(card.parent.iterdir()):
+            found = named.fullmatch(path.name)
+            if not found or path.with_suffix(card.suffix).exists():
+                continue
+            if found[1].encode() not in text:
+                _remove_abandoned(path)
+            else:
+                # As earlier versions named it.
+                _remove(card.with_name(card.stem + found[2]))
+
+
+def read_whole(card: Path, read: Callable[[], T]) -> T:
+    """Read what a card is about, again where a writer has replaced it meanwhile.
+
+    Parameters
+    ----------
+    card : Path
+        Whose data a writer removes after it has replaced the card.
+    read : callable
+        Reads both, and raises a :class:`~bioprobe.errors.BioprobeError` where they do not fit.
+    """
+    while True:
+        before = _read_bytes(card)
+        try:
+            found = read()
+        except BioprobeError:
+            if _read_bytes(card) == before:
+                raise
+        else:
+            if _read_bytes(card) == before:
+                return found
+
+
+def _read_bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def write_set(
+    card: Path,
+    parts: Sequence[tuple[Path, Callable[[Path], object]]],
+    describe: Callable[[Sequence[str]], str],
+) -> None:
+    """Write files of one name together, for readers who expect them under just these names.
+
+    As there is no rename of several files, the parts wait under a name that the card's content
+    gives, and take their own after the card has taken its: :func:`find_part` finds them where a
+    writer was killed before that.
+
+    Parameters
+    ----------
+    card : Path
+        Text file.
+    parts : sequence of (Path, callable)
+        The other files, and what fills each.
+    describe : callable
+        Returns the card's text from the SHA-256 of each; of several parts it must hold these.
+
+    Raises
+    ------
+    StoreError
+        If the system refuses; what was there before is whole.
+    """
+    with explaining_refusal(parts[0][0]), contextlib.ExitStack() as held:
+        filled = [(path, held.enter_context(_temporary(path)), fill) for path, fill in parts]
+        for _, temporary, fill in filled:
+            fill(temporary)
+        text = describe([hash_file(temporary) for _, temporary, _ in filled])
+        waiting = [_name_waiting(path, text.encode()) for path, _ in parts]
+        before = _read_bytes(card)
+        try:
+            for (_, temporary, _), name in zip(filled, waiting, strict=True):
+                _take_name(temporary, name)
+            if before != text.encode():
+                write_text(card, text)
+        except BaseException:
+            if before != text.encode() and _read_bytes(card) == before:
+                for name in waiting:
+                    _remove(name)
+            raise
+        for (path, _), name in zip(parts, waiting, strict=True):
+            name.replace(path)
+            sync(path.parent)
+            for left in _list_waiting(path):
+                _remove_abandoned(left)
+
+
+def find_part(card: Path, path: Path) -> Path:
+    """Return where a part of what :func:`write_set` wrote lies."""
+    said = _read_bytes(card)
+    waiting = None if said is None else _name_waiting(path, said)
+    return waiting if waiting is not None and waiting.is_file() else path
+
+
+def _name_waiting(path: Path, card: bytes) -> Path:
+    return path.with_name(f".{path.name}.{hashlib.sha256(card).hexdigest()[:16]}.tmp")
+
+
+def _list_waiting(path: Path) -> list[Path]:
+    named = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.tmp")
+    return [one for one in path.parent.iterdir() if named.fullmatch(one.name)]
+
+
+@contextlib.contextmanager
+def reading_source(path: Path) -> Iterator[None]:
+    """Turn what the system says of a read into an error of the source.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    SourceError
+        If the system refuses; see :func:`bioprobe.access.reading`.
+    """
+    try:
+        with reading(path):
+            yield
+    except UnreadableError as error:
+        raise SourceError(str(error)) from error
 
 
 def read_lines(path: Path) -> list[str]:
@@ -66,11 +380,12 @@ def read_lines(path: Path) -> list[str]:
     Raises
     ------
     SourceError
-        If the file is not UTF-8 text.
+        If the file cannot be read, or is not UTF-8 text.
     """
     try:
-        # Some editors begin a file with a mark that is no part of its first line.
-        text = path.read_text(encoding="utf-8-sig")
+        with reading_source(path):
+            # Some editors begin a file with a mark that is no part of its first line.
+            text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         msg = f"{path} is not UTF-8 text ({error}); save it as UTF-8"
         raise SourceError(msg) from error
@@ -117,16 +432,21 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     suffix = path.suffix.lower()
-    if not path.is_file():
+    with reading_source(path):
+        is_there = is_file(path)
+    if not is_there:
         msg = f"no table at {path}"
         raise SourceError(msg)
     try:
-        if suffix in {".csv", ".tsv"}:
-            return _read_csv(path, "\t" if suffix == ".tsv" else ",", text)
-        if suffix in {".parquet", ".pq"}:
-            return from_arrow(pq.read_table(path), is_whole=True)
-        if suffix in {".json", ".jsonl"}:
-            return _read_json(path, by_line=suffix == ".jsonl")
+        with reading_source(path):
+            if suffix in {".csv", ".tsv"}:
+                return _read_csv(path, "\t" if suffix == ".tsv" else ",", text)
+            if suffix in {".parquet", ".pq"}:
+                return from_arrow(pq.read_table(path), is_whole=True)
+            if suffix in {".json", ".jsonl"}:
+                return _read_json(path, by_line=suffix == ".jsonl")
+    except SourceError:
+        raise
     except (ValueError, OSError, KeyError, pa.ArrowException) as error:
         msg = f"{path} cannot be read as a table: {error}"
         raise SourceError(msg) from error
@@ -217,22 +537,53 @@ def explaining_refusal(place: Path) -> Iterator[None]:
     Raises
     ------
     StoreError
-        If the block raises an :class:`OSError`.
+        If the block raises an :class:`OSError` that is none of ours.
     """
     try:
         yield
+    except (BioprobeError, BrokenPipeError):
+        raise
     except OSError as error:
         reason = error.strerror.lower() if error.strerror else str(error)
-        msg = f"{place} cannot be written: {reason}; {_find_remedy(error)}"
+        msg = f"{place} cannot be written: {reason}; {find_remedy(error)}"
         raise StoreError(msg) from error
 
 
-def _find_remedy(error: OSError) -> str:
+def find_remedy(error: OSError) -> str:
+    """Say what to do about what the system refuses."""
     if error.errno in _FULL:
-        return "the store is whole as it was before; free space, then run the same command again"
+        return "what was there before is whole; free space, then run the same command again"
     if error.errno in _FORBIDDEN:
-        return "get the right to write there, or choose another --store"
-    return "the store is whole as it was before; mend that, then run the same command again"
+        return "get the right to write there, or choose another place"
+    return "what was there before is whole; mend that, then run the same command again"
+
+
+def check_target(path: Path, *, is_file: bool = True) -> None:
+    """Refuse a file or folder that could not be written, before there is any work to lose.
+
+    Parameters
+    ----------
+    path : Path
+        Nothing of it is made here.
+    is_file : bool
+        Whether it must be no folder.
+
+    Raises
+    ------
+    StoreError
+        If the system refuses.
+    """
+    with explaining_refusal(path):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            return
+        target = Path(os.path.realpath(path))
+        if is_file and target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        place = next(one for one in target.parents if one.exists())
+        if target.is_dir():
+            place = target
+        with tempfile.TemporaryFile(dir=place):
+            pass
 
 
 def check_new_folder(target: Path) -> None:
@@ -261,19 +612,47 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     ------
     SourceError
         If the target holds something already.
+    StoreError
+        If the system refuses.
     """
-    check_new_folder(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    try:
+    with explaining_refusal(target):
+        check_new_folder(target)
+        with scratch_beside(target) as temporary:
+            yield temporary
+            for path in (*temporary.rglob("*"), temporary):
+                sync(path)
+            # mkdtemp makes a private folder; the target is as readable as the one it lies in.
+            temporary.chmod(target.parent.stat().st_mode & 0o777)
+            if target.is_dir():
+                target.rmdir()
+            temporary.rename(target)
+            sync(target.parent)
+
+
+@contextlib.contextmanager
+def scratch_beside(target: Path) -> Iterator[Path]:
+    """Make a folder beside a target that is gone after the block, or with the next one.
+
+    Yields
+    ------
+    Path
+        Temporary folder.
+    """
+    with _temporary(target, is_folder=True) as temporary:
         yield temporary
-        # mkdtemp makes a private folder; the target is as readable as the one it lies in.
-        temporary.chmod(target.parent.stat().st_mode & 0o777)
-        if target.is_dir():
-            target.rmdir()
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder by one rename: it is there whole, or gone.
+
+    Raises
+    ------
+    StoreError
+        If the system refuses.
+    """
+    with explaining_refusal(folder), scratch_beside(folder) as temporary:
+        folder.rename(temporary / folder.name)
+        sync(folder.parent)
 
 
 _PACKAGE_DIR = Path(__file__).parent

@@ -174,6 +174,9 @@ class Option:
         is given one by one, each item.
     metavar : str, optional
         What stands for the value in the help.
+    writes : str
+        ``file`` where it names a file that is written, ``any`` a file or a folder: a command
+        refuses what cannot be written before there is any work to lose.
     """
 
     help: str
@@ -185,6 +188,7 @@ class Option:
     when: tuple[Condition, ...] = ()
     shell: Any = None
     metavar: str | None = None
+    writes: str = ""
 
     @property
     def is_argument(self) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file
 from bioprobe.errors import PromptError
 from bioprobe.files import prompts_dir, read_lines
 from bioprobe.registry import TEMPLATES
@@ -270,14 +271,14 @@ def read_templates(source: str) -> tuple[str, ...]:
     if _PLACEHOLDER in source:
         return (_check(source, "the template"),)
     path = Path(source)
-    if not path.is_file():
+    if not is_file(path):
         path = prompts_dir() / "templates" / f"{source}.txt"
-    if not path.is_file() and source in TEMPLATES.added:
+    if not is_file(path) and source in TEMPLATES.added:
         given = TEMPLATES.load(source)
         if not isinstance(given, (str, Path)):
             return tuple(_check(one, f"the template set {source}") for one in given)
         path = Path(given)
-    if not path.is_file():
+    if not is_file(path):
         known = ", ".join((*shipped_templates(), *TEMPLATES.added))
         msg = (
             f"no template set {source!r}; expected one of {known}, a text file, or a template "

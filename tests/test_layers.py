@@ -13,7 +13,7 @@ import bioprobe
 # Each line may import from the lines above it; within a line a folder imports from itself alone.
 LAYERS = (
     ("errors", "names", "types"),
-    ("cells", "registry"),
+    ("access", "cells", "registry"),
     ("provenance", "options", "result", "progress"),
     ("files", "intervals"),
     ("taxonomy", "sketch"),
@@ -41,8 +41,9 @@ DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 LIGHT = {"bioprobe", "numpy", "typer", *sys.stdlib_module_names}
 # These are only ever imported by functions that already need the library.
 HEAVY_ALLOWED = {"encoders", "sketch", "probes"}
-# What the commands and the demonstration may run, beside themselves: what a person may ask.
-ASKED = {"face", "options", "result", "errors", "progress", "provenance"}
+# What the commands and the demonstration may run, beside themselves: what a person may ask, and the
+# one way to write a file.
+ASKED = {"face", "files", "options", "result", "errors", "progress", "provenance"}
 FACES = {"demo": ASKED | {"page", "sketch"}, "cli": ASKED | {"demo"}}
 
 PACKAGE = Path(bioprobe.__file__).parent

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -18,6 +20,7 @@ from bioprobe.cli.store import app as store_app
 from bioprobe.cli.taxa import app as taxa_app
 from bioprobe.cli.taxa import prompts_app
 from bioprobe.errors import BioprobeError, MisuseError
+from bioprobe.files import find_remedy
 
 app = typer.Typer(
     name="bioprobe",
@@ -63,12 +66,18 @@ def run(arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        0 done, 1 the work failed, 2 misuse, 130 interrupted.
+        0 done, 1 the work failed, 2 misuse, 130 interrupted; 143 or 129 where the system asked it
+        to end.
     """
     try:
         app(list(arguments), prog_name="bioprobe")
     except SystemExit as stop:
-        return int(stop.code or 0)
+        code = int(stop.code or 0)
+        if code > 128:
+            # The terminal may be gone.
+            with contextlib.suppress(OSError):
+                say(_INTERRUPTED)
+        return code
     except BioprobeError as error:
         if "--debug" in arguments:
             raise
@@ -79,12 +88,36 @@ def run(arguments: Sequence[str]) -> int:
         # when it flushes standard output at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        say("Interrupted. What was embedded is kept; the same command goes on from there.")
-        return 130
+    except OSError as error:
+        # Without a number it is none of the system's, but a bug.
+        if "--debug" in arguments or error.errno is None:
+            raise
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        say(f"Error: {where}{(error.strerror or str(error)).lower()}; {find_remedy(error)}")
+        return 1
     return 0
+
+
+_INTERRUPTED = "Interrupted. What was embedded is kept; the same command goes on from there."
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def _end_as_interrupted() -> None:
+    """Make SIGTERM and SIGHUP end a run as Ctrl-C does: what was read is kept."""
+
+    def stop(number: int, _frame: object) -> None:
+        for name in _ENDING:
+            # A second one does not stop what keeps the rest.
+            signal.signal(name, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for name in _ENDING:
+        # One that is ignored is meant to be, as under nohup.
+        if signal.getsignal(name) is signal.SIG_DFL:
+            signal.signal(name, stop)
 
 
 def main() -> None:
     """Run the command line of this process and exit."""
+    _end_as_interrupted()
     sys.exit(run(sys.argv[1:]))

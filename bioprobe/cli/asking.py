@@ -71,7 +71,9 @@ def zeroshot(
 def search(
     found: Neighbors,
     *,
-    html: Annotated[Path | None, Option("Also write the answers as a page of pictures.")] = None,
+    html: Annotated[
+        Path | None, Option("Also write the answers as a page of pictures.", writes="file")
+    ] = None,
 ) -> str:
     """Find the images nearest to a picture, a text, a row, or several together.
 
@@ -89,7 +91,7 @@ def filter_images(
     found: NoiseFilter,
     *,
     html: Annotated[
-        Path | None, Option("Also write what is dropped as a page of pictures.")
+        Path | None, Option("Also write what is dropped as a page of pictures.", writes="file")
     ] = None,
     html_by: Annotated[
         str,
@@ -164,7 +166,8 @@ def evaluate(
     found: Evaluation,
     *,
     predictions: Annotated[
-        Path | None, Option("Parquet file for the answers: one row an image and method.")
+        Path | None,
+        Option("Parquet file for the answers: one row an image and method.", writes="file"),
     ] = None,
 ) -> str:
     """Compare methods on images that none of them learnt from, with intervals and tests.

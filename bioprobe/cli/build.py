@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.show import say, show_progress, write_frame
+from bioprobe.cli.show import check_output, say, show_progress, write_frame
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.face.store import open as open_store
 from bioprobe.face.store import pictures as open_pictures
+from bioprobe.files import check_target
 from bioprobe.options import (
     Condition,
     Option,
@@ -123,6 +125,7 @@ def command(
             check_given({one: declared[one].option for one in declared}, defaults, given)
             if sources == "-" and given["sources"]:
                 _refuse_store(context)
+            _check_outputs(declared, given, shows=shows)
             if says:
                 say(says.format(**given), quiet=given["quiet"])
             others = [other for flag, (_, other) in (instead or {}).items() if given[flag]]
@@ -170,6 +173,17 @@ def _gather(
         masks = {"mask": _limit(declared["mask"], Without("sources"))}
         declared = {"sources": named, **declared, **masks}
     return declared | _read(after)
+
+
+def _check_outputs(
+    declared: Mapping[str, Declared], given: Mapping[str, Any], *, shows: bool
+) -> None:
+    """Refuse what cannot be written before the question is asked, which may change a store."""
+    for name, one in declared.items():
+        if one.option.writes and given[name] is not None:
+            check_target(Path(given[name]), is_file=one.option.writes == "file")
+    if shows:
+        check_output(given["output"], given["file_format"])
 
 
 def _refuse_store(context: typer.Context) -> None:

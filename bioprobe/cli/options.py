@@ -15,7 +15,13 @@ FORMATS = ("csv", "json", "parquet", "table")
 Store = Annotated[
     Path,
     typer.Option(
-        "--store", "-s", envvar="BIOPROBE_STORE", help="Folder of the store.", file_okay=False
+        "--store",
+        "-s",
+        envvar="BIOPROBE_STORE",
+        help="Folder of the store.",
+        file_okay=False,
+        # Who opens it says more.
+        readable=False,
     ),
 ]
 Output = Annotated[str, typer.Option("--output", "-o", help="File to write; - is standard output.")]

@@ -14,6 +14,7 @@ import typer
 
 from bioprobe.cli.options import FORMATS
 from bioprobe.errors import SourceError
+from bioprobe.files import check_target, explaining_refusal, replacing, write_text
 from bioprobe.options import RANK_NAMES
 from bioprobe.progress import Progress, Step
 
@@ -73,6 +74,13 @@ def write_frame(
         say(f"wrote {len(frame):,} rows to {output}", quiet=quiet)
 
 
+def check_output(output: str, file_format: str | None) -> None:
+    """Refuse an output that could not be written, before there is any work to lose."""
+    if output != "-":
+        _choose_format(output, file_format)
+        check_target(Path(output))
+
+
 def _choose_format(output: str, file_format: str | None) -> str:
     if file_format is not None:
         if file_format not in FORMATS:
@@ -96,10 +104,16 @@ def _write_csv(frame: pd.DataFrame, output: str, provenance: dict[str, Any] | No
     if output == "-":
         frame.to_csv(sys.stdout, index=False, float_format=_FLOAT_FORMAT)
         return
-    frame.to_csv(_prepare(output), index=False, float_format=_FLOAT_FORMAT)
-    if provenance is not None:
-        beside = Path(f"{output}.provenance.json")
-        beside.write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    beside = Path(f"{output}.provenance.json")
+    with contextlib.ExitStack() as both:
+        # Left first, entered last: rows never lie beside the provenance of others.
+        if provenance is not None:
+            said = both.enter_context(replacing(beside))
+            said.write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+        rows = both.enter_context(replacing(Path(output)))
+        frame.to_csv(rows, index=False, float_format=_FLOAT_FORMAT)
+        with explaining_refusal(beside):
+            beside.unlink(missing_ok=True)
 
 
 def _write_json(frame: pd.DataFrame, output: str, provenance: dict[str, Any] | None) -> None:
@@ -108,7 +122,7 @@ def _write_json(frame: pd.DataFrame, output: str, provenance: dict[str, Any] | N
     if output == "-":
         typer.echo(text)
     else:
-        _prepare(output).write_text(text + "\n", encoding="utf-8")
+        write_text(Path(output), text + "\n")
 
 
 def _write_parquet(frame: pd.DataFrame, output: str, provenance: dict[str, Any] | None) -> None:
@@ -121,7 +135,8 @@ def _write_parquet(frame: pd.DataFrame, output: str, provenance: dict[str, Any] 
     if output == "-":
         pq.write_table(table, pa.output_stream(sys.stdout.buffer))
     else:
-        pq.write_table(table, _prepare(output))
+        with replacing(Path(output)) as temporary:
+            pq.write_table(table, temporary)
 
 
 def _print_table(frame: pd.DataFrame, output: str = "-", *, quiet: bool = False) -> None:
@@ -133,7 +148,7 @@ def _print_table(frame: pd.DataFrame, output: str = "-", *, quiet: bool = False)
     numeric = {column for column in shown if frame[column].dtype.kind in "if"}
     widths = {column: max(map(len, [column, *cells[column]])) for column in shown}
     if output != "-":
-        with _prepare(output).open("w", encoding="utf-8") as stream:
+        with replacing(Path(output)) as file, file.open("w", encoding="utf-8") as stream:
             width = sum(widths.values()) + len(_GAP) * len(widths)
             Console(file=stream, width=width).print(_build_table(cells, numeric))
         return
@@ -191,12 +206,6 @@ def _choose_columns(widths: dict[str, int], room: int) -> list[str]:
         middle = kept[len(kept) // 2]
         kept.remove(ranks[0] if len(ranks) > 1 else middle if middle in others else others[-1])
     return kept
-
-
-def _prepare(output: str) -> Path:
-    path = Path(output)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 @contextlib.contextmanager

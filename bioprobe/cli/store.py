@@ -59,6 +59,11 @@ def verify(found: Verification) -> None:
             typer.echo(f"lost: {file}")
         if found.repair.n_unlisted:
             typer.echo(f"lost: {found.repair.n_unlisted:,} images of a damaged image table")
+    if found.restoration is not None:
+        for name in found.restoration.shards:
+            typer.echo(f"put back: shards/{name}")
+        for problem in found.restoration.left:
+            typer.echo(f"{problem.where}: {problem.what}")
     for problem in found.problems:
         typer.echo(f"{problem.where}: {problem.what}")
     if not found.is_whole:

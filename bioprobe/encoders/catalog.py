@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl
 
+from bioprobe.access import is_folder
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import sketch_weights_dir
 from bioprobe.registry import ENCODERS
@@ -247,8 +248,8 @@ def _parse_full_name(name: str) -> ModelSource:
     if prefix == "timm" and rest:
         return _parse_timm(rest)
     if prefix == "transformers" and rest:
-        is_folder = Path(rest).expanduser().is_dir()
-        build = _build_folder if is_folder else _build_hub
+        is_here = is_folder(Path(rest).expanduser())
+        build = _build_folder if is_here else _build_hub
         return build("transformers", "transformers:", rest)
     if prefix == "local-dir" and rest:
         return _build_folder("open_clip", "local-dir:", rest)
@@ -258,7 +259,7 @@ def _parse_full_name(name: str) -> ModelSource:
         return ModelSource(name=name, backend=prefix, kind="tag", target=rest)
     if Path(name).suffix.lower() in _CHECKPOINT_SUFFIXES and re.match(r"[\w.-]+/", name):
         return _build_checkpoint(name)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name) and not Path(name).is_dir():
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name) and not is_folder(Path(name)):
         target, _, revision = name.partition("@")
         return ModelSource(
             name=name, backend="open_clip", kind="tag", target=target, revision=revision
@@ -324,7 +325,7 @@ def _explain_unknown(name: str) -> str:
         hint = f'for an ONNX file write "onnx:{name}"'
     elif Path(name).suffix.lower() in _CHECKPOINT_SUFFIXES:
         hint = f'for a file of weights write its architecture first, such as "ViT-B-16/{name}"'
-    elif name and Path(name).is_dir():
+    elif name and is_folder(Path(name)):
         hint = (
             f'for a folder write "local-dir:{name}" (open_clip), "transformers:{name}" or '
             f'"timm:local-dir:{name}"'

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bioprobe.access import is_file, is_folder
 from bioprobe.encoders.catalog import CARDS, ModelCard, ModelSource, find_card, parse_name
 from bioprobe.encoders.hub import (
     LAYOUTS,
@@ -20,6 +21,7 @@ from bioprobe.encoders.hub import (
     read_folder,
 )
 from bioprobe.errors import ModelUnavailableError
+from bioprobe.files import write_text
 from bioprobe.result import Notes, Record, Result
 
 if TYPE_CHECKING:
@@ -170,12 +172,12 @@ def describe_model(name: str) -> ModelStatus:
 def _find_here(source: ModelSource) -> tuple[Path | None, int | None]:
     path = Path(source.target)
     if source.kind == "file":
-        return (path, path.stat().st_size) if path.is_file() else (None, None)
+        return (path, path.stat().st_size) if is_file(path) else (None, None)
     if source.backend not in LAYOUTS:
         return None, None  # only the package that adds the family knows where its models lie
     source, layout = _resolve(source)
     if source.kind == "folder":
-        snapshot = read_folder(path, layout) if path.is_dir() else None
+        snapshot = read_folder(path, layout) if is_folder(path) else None
     else:
         snapshot = find_cached(source.target, layout, revision=source.revision)
     return (snapshot.folder, snapshot.size_bytes) if snapshot else (None, None)
@@ -183,7 +185,7 @@ def _find_here(source: ModelSource) -> tuple[Path | None, int | None]:
 
 def _read_sizes(folder: Path) -> tuple[int | None, int | None]:
     path = folder / OPEN_CLIP.config
-    if not path.is_file():
+    if not is_file(path):
         return None, None
     try:
         config = json.loads(path.read_text(encoding="utf-8")).get("model_cfg", {})
@@ -265,14 +267,14 @@ def _write_origin(source: ModelSource, repository: ModelSource, snapshot: Snapsh
         "revision": snapshot.revision,
     }
     text = json.dumps(origin, indent=2) + "\n"
-    (snapshot.folder / ORIGIN_FILE).write_text(text, encoding="utf-8")
+    write_text(snapshot.folder / ORIGIN_FILE, text)
 
 
 def _write_tag_config(source: ModelSource, snapshot: Snapshot) -> None:
     """Write the configuration that a repository of bare open_clip weights lacks."""
     path = snapshot.folder / OPEN_CLIP.config
-    if source.backend != "open_clip" or path.is_file():
+    if source.backend != "open_clip" or is_file(path):
         return
     from bioprobe.encoders.families.open_clip_models import describe_tag
 
-    path.write_text(json.dumps(describe_tag(source), indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(describe_tag(source), indent=2) + "\n")

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bioprobe.access import is_file, is_folder, list_names
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.errors import ModelUnavailableError
 
@@ -108,7 +109,7 @@ class Snapshot:
 
 def has_tokenizer(folder: Path) -> bool:
     """Tell whether a model's folder holds the vocabulary of a tokenizer of transformers."""
-    names = [path.name for path in folder.iterdir()]
+    names = list_names(folder)
     return any(fnmatch.filter(names, pattern) for pattern in _VOCABULARIES)
 
 
@@ -128,9 +129,9 @@ def read_folder(folder: Path, layout: Layout, *, revision: str = "") -> Snapshot
     -------
     Snapshot or None
     """
-    if layout.config and not (folder / layout.config).is_file():
+    if layout.config and not is_file(folder / layout.config):
         return None
-    weights = layout.choose_weights(path.name for path in folder.iterdir())
+    weights = layout.choose_weights(list_names(folder))
     if not weights:
         return None
     return Snapshot(
@@ -142,7 +143,7 @@ def read_folder(folder: Path, layout: Layout, *, revision: str = "") -> Snapshot
 
 def _read_origin_revision(folder: Path) -> str:
     origin = folder / ORIGIN_FILE
-    if not origin.is_file():
+    if not is_file(origin):
         return ""
     return str(json.loads(origin.read_text(encoding="utf-8")).get("revision", ""))
 
@@ -274,7 +275,7 @@ def _explain_folder(source: ModelSource, layout: Layout) -> str:
     folder = Path(source.target)
     if source.name == "sketch":
         return f"the embedded sketch model is missing from {folder}; reinstall bioprobe"
-    if not folder.is_dir():
+    if not is_folder(folder):
         return f'model "{source.name}": there is no folder {folder}; check the path'
     return (
         f'model "{source.name}": {folder} lacks {layout.config} or weights such as '

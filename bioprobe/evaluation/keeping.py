@@ -8,18 +8,20 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bioprobe.access import is_file, list_names, reading
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.positive import Positive
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
-from bioprobe.files import explaining_refusal, replacing, write_text
+from bioprobe.files import find_data, read_whole, write_card, write_text
 from bioprobe.intervals import Interval
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.writing import check_present
 from bioprobe.task.target import read_classes, write_classes
 
 # What CLIP_benchmark calls the figures and tasks that it has too.
@@ -90,7 +92,7 @@ def _list_ends(metrics: dict[str, Interval]) -> dict[str, list[float]]:
     return {name: [one.low, one.high] for name, one in metrics.items()}
 
 
-EVALUATIONS_NAME = "evaluations"
+EVALUATIONS_NAME, _SUFFIX = "evaluations", ".parquet"
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"\w[\w.+-]*")
 
@@ -98,8 +100,8 @@ _NAME = re.compile(r"\w[\w.+-]*")
 def write_evaluation(store: EmbeddingStore, evaluation: Evaluation) -> Path:
     """Keep an evaluation in a store under its name, in place of one of that name.
 
-    ``NAME.json`` names the SHA-256 of ``NAME.parquet``, the predictions, and is written last:
-    what an interrupted run leaves is never read as whole.
+    ``NAME.json`` names the SHA-256 of the predictions, which lie beside it, and is replaced last:
+    the evaluation that was there stands until this one is whole.
 
     Returns
     -------
@@ -111,10 +113,8 @@ def write_evaluation(store: EmbeddingStore, evaluation: Evaluation) -> Path:
     StoreError
         If the name cannot be used, or the disk refuses.
     """
+    check_present(store.folder)
     path = _find_file(store, evaluation.name)
-    buffer = io.BytesIO()
-    evaluation.predictions.to_parquet(buffer, index=False)
-    data = buffer.getvalue()
     fields = {
         "schema_version": SCHEMA_VERSION,
         "name": evaluation.name,
@@ -127,13 +127,15 @@ def write_evaluation(store: EmbeddingStore, evaluation: Evaluation) -> Path:
         "provenance": evaluation.provenance,
         "positive": evaluation.positive.to_dict() if evaluation.positive else None,
         "windows": [_describe_window(one) for one in evaluation.windows],
-        "predictions_sha256": hashlib.sha256(data).hexdigest(),
     }
-    with explaining_refusal(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path.with_suffix(".parquet")) as temporary:
-            temporary.write_bytes(data)
-        write_text(path, dump_json(fields))
+
+    def fill(file: Path) -> None:
+        evaluation.predictions.to_parquet(file, index=False)
+
+    def describe(digests: Sequence[str]) -> str:
+        return dump_json({**fields, "predictions_sha256": digests[0]})
+
+    write_card(path, [(_SUFFIX, fill)], describe)
     return path
 
 
@@ -144,29 +146,45 @@ def read_evaluation(store: EmbeddingStore, name: str) -> Evaluation:
     ------
     StoreError
         If there is none of that name, or its files are damaged.
+    UnreadableError
+        If they cannot be read just now.
     """
+    path = _find_file(store, name)
+    return read_whole(path, lambda: _read(store, path, name))
+
+
+def _read(store: EmbeddingStore, path: Path, name: str) -> Evaluation:
     import pandas as pd
 
-    path = _find_file(store, name)
-    if not path.is_file():
+    if not is_file(path):
         known = ", ".join(list_evaluations(store)) or "none; bioprobe evaluate makes one"
         msg = f"no evaluation {name!r} in {store.folder}; there are: {known}"
         raise StoreError(msg)
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        data = path.with_suffix(".parquet").read_bytes()
+        with reading(path):
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        digest = fields["predictions_sha256"]
+        table = find_data(path, digest, _SUFFIX)
+        with reading(table):
+            data = table.read_bytes()
         # Before it is read: a damaged table can be read in part, or not even be refused.
-        if hashlib.sha256(data).hexdigest() == fields["predictions_sha256"]:
+        if hashlib.sha256(data).hexdigest() == digest:
             return _build(fields, pd.read_parquet(io.BytesIO(data)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _describe_damage(path, str(error)) from error
-    raise _describe_damage(path, f"{name}.parquet is not what it was written with")
+    raise _describe_damage(path, "its predictions are not what it was written with")
 
 
 def list_evaluations(store: EmbeddingStore) -> list[str]:
-    """Return the names of the evaluations that a store keeps, sorted."""
-    files = (store.folder / EVALUATIONS_NAME).glob("*.json")
-    return sorted(path.stem for path in files if not path.name.startswith("."))
+    """Return the names of the evaluations that a store keeps, sorted.
+
+    Raises
+    ------
+    UnreadableError
+        If their folder may not be listed.
+    """
+    names = list_names(store.folder / EVALUATIONS_NAME)
+    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
 
 
 def write_results(path: Path, evaluation: Evaluation) -> None:
@@ -181,9 +199,7 @@ def write_results(path: Path, evaluation: Evaluation) -> None:
     StoreError
         If the disk refuses.
     """
-    with explaining_refusal(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, dump_json(to_clip_benchmark(evaluation)))
+    write_text(path, dump_json(to_clip_benchmark(evaluation)))
 
 
 def dump_json(fields: object) -> str:

@@ -527,6 +527,8 @@ class Asks(Opened):
 def _describe_way(found: index.Neighbors) -> list[str]:
     """Say by which index, where there is one."""
     facts = found.provenance.options
+    if "index_unread" in facts:
+        return [f"exact search, as the index cannot be used: {facts['index_unread']}"]
     if facts["index"] == "flat":
         return []
     if facts["exact"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,7 @@ from bioprobe.options import (
     Templates,
     TextTypeName,
     With,
+    Without,
     question,
     split_names,
 )
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from bioprobe.index import IndexReport
     from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
     from bioprobe.quality.description import StoreFacts
-    from bioprobe.store.health import Repair, Verification
+    from bioprobe.store.health import Problem, Repair, Restoration, Verification
 
 # The store keeps the parts of splits beside its masks, under names that begin so.
 SPLITS = "splits/"
@@ -65,6 +66,14 @@ class Keeps(Opened):
         repair: Annotated[
             bool, Option("Take damaged shards out and lay them aside; nothing is deleted.")
         ] = False,
+        restore: Annotated[
+            bool,
+            Option(
+                "Put back what was taken out, where its files in damaged/ have their checksums "
+                "again, as from a copy.",
+                when=(Without("repair"),),
+            ),
+        ] = False,
     ) -> Verification:
         """Check every byte of the store against its manifest.
 
@@ -72,31 +81,32 @@ class Keeps(Opened):
         ----------
         repair : bool
             Whether damaged shards are taken out first and laid aside; nothing is deleted. Open
-            the store anew then.
+            the store anew then. What cannot be read just now is never taken out.
+        restore : bool
+            Whether what was taken out is put back first, where its files in ``damaged/`` have the
+            checksums that they had. Open the store anew then.
 
         Raises
         ------
         StoreLockedError
-            If it is to be repaired and another process is writing to it.
+            If it is to be changed and another process is writing to it.
         """
-        from bioprobe.store import EmbeddingStore, repair_store, verify_store
+        from bioprobe.store import EmbeddingStore, repair_store, restore_store, verify_store
         from bioprobe.store.health import Verification
 
         folder = self.folder
         repaired = repair_store(folder) if repair else None
+        restored = restore_store(folder) if restore else None
         store = EmbeddingStore.open(folder)
         problems = tuple(verify_store(store))
         said = list(_tell_repair(repaired, folder)) if repaired is not None else []
+        said += _tell_restoration(restored, folder) if restored is not None else []
         if problems:
-            text = (
-                f"Error: {len(problems)} problem(s) in {folder}; restore these files from a copy, "
-                "or run: bioprobe store verify --repair"
-            )
-            said.append(Note(text, PROBLEM))
+            said.append(Note(_tell_problems(problems, folder), PROBLEM))
         else:
             n_shards = len(store.manifest.present_shards)
             said.append(Note(f"{folder} is whole: {len(store):,} images in {n_shards} shards"))
-        return Verification(folder, len(store), problems, repaired).say(said)
+        return Verification(folder, len(store), problems, repaired, restored).say(said)
 
     def masks(self) -> Table:
         """List the masks that the store keeps, one a row; see :meth:`filter` and :meth:`dedupe`."""
@@ -198,7 +208,9 @@ class Keeps(Opened):
     @question
     def export(
         self,
-        target: Annotated[str | Path, Option("File or folder to write.", ("-",), shell=Path)],
+        target: Annotated[
+            str | Path, Option("File or folder to write.", ("-",), shell=Path, writes="any")
+        ],
         layout: Layout = None,
         *,
         level: Annotated[Level, _AS_HEAD] = "species",
@@ -400,3 +412,32 @@ def _tell_repair(repair: Repair, store: Path) -> list[Note]:
         f"lie in {store / 'damaged'}; run bioprobe embed on the same sources again"
     )
     return [Note(text, PROBLEM)]
+
+
+def _tell_restoration(restored: Restoration, store: Path) -> list[Note]:
+    said = []
+    if restored.shards:
+        text = f"{restored.n_images:,} images in {len(restored.shards)} shards put back"
+        if restored.n_replaced:
+            text += f"; {restored.n_replaced:,} others were embedded again since, which counts"
+        said.append(Note(text))
+    if restored.left:
+        text = (
+            "Error: not all was put back; restore these files from a copy, then run: bioprobe "
+            "store verify --restore"
+        )
+        said.append(Note(text, PROBLEM))
+    elif not restored.shards:
+        said.append(Note(f"nothing was taken out of {store}"))
+    return said
+
+
+def _tell_problems(problems: Sequence[Problem], store: Path) -> str:
+    from bioprobe.store.health import find_repairable
+
+    n_unread = sum(not problem.is_damage for problem in problems)
+    said = f"Error: {len(problems)} problem(s) in {store}; "
+    if not find_repairable(problems):
+        return said + "what cannot be read just now is left as it is"
+    said += "restore these files from a copy, or run: bioprobe store verify --repair"
+    return said + (f" ({n_unread} that cannot be read are left as they are)" if n_unread else "")

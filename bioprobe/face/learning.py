@@ -493,10 +493,11 @@ class Learns(Opened):
             If there is no such probe, or it is damaged.
         """
         from bioprobe.face.probe import Probe
-        from bioprobe.learning.keeping import read_calibration, read_probe
+        from bioprobe.learning.keeping import read_calibrated
 
         store = self._view.store
-        return Probe(name, read_probe(store, name), self, read_calibration(store, name))
+        fitted, calibration = read_calibrated(store, name)
+        return Probe(name, fitted, self, calibration)
 
     def probes(self) -> Table:
         """List the probes that the store keeps, one a row; a damaged one says its problem."""
@@ -897,7 +898,7 @@ class Learns(Opened):
         ] = None,
         *,
         output: Annotated[
-            str | Path, Option("HTML file to write.", ("--output", "-o"), shell=Path)
+            str | Path, Option("HTML file to write.", ("--output", "-o"), shell=Path, writes="file")
         ] = "report.html",
     ) -> Table:
         """Write one self-contained page of an evaluation and the data behind it.
@@ -965,26 +966,25 @@ class Learns(Opened):
         self, name: str, task: Task, fitted: FittedProbe, calibration: str, leave_out: float,
         said: Sequence[str],
     ) -> Probe:  # fmt: skip
-        """Keep a probe, and beside it what calibrates it on held-out images, or say why not."""
+        """Keep a probe with what calibrates it on held-out images, or say why it has none."""
         from bioprobe.face.probe import Probe, say_calibration
         from bioprobe.learning.calibrated import fit_calibration
         from bioprobe.learning.fit import answer_held_out
-        from bioprobe.learning.keeping import write_calibration, write_probe
+        from bioprobe.learning.keeping import write_probe
 
-        folder = write_probe(task.store, name, fitted)
-        notes: list[Note | str] = [*self._notes, *said, f"kept in {folder}"]
-        if calibration == "none":
-            return Probe(name, fitted, self).say(notes)
-        began = time.monotonic()
-        answers = answer_held_out(task, fitted, fitted.kind, left_out_fraction=leave_out)
-        if not (answers.truth >= 0).any():
-            return Probe(name, fitted, self).say(
-                [*notes, "not calibrated: no image could be held out"]
-            )
-        found = fit_calibration(answers, calibration)
-        write_calibration(task.store, name, found)
-        seconds_s = time.monotonic() - began
-        notes.append(f"{say_calibration(found)}, {seconds_s:.1f} s")
+        found = None
+        calibrated: list[Note | str] = []
+        if calibration != "none":
+            began = time.monotonic()
+            answers = answer_held_out(task, fitted, fitted.kind, left_out_fraction=leave_out)
+            if (answers.truth >= 0).any():
+                found = fit_calibration(answers, calibration)
+                seconds_s = time.monotonic() - began
+                calibrated = [f"{say_calibration(found)}, {seconds_s:.1f} s"]
+            else:
+                calibrated = ["not calibrated: no image could be held out"]
+        folder = write_probe(task.store, name, fitted, found)
+        notes: list[Note | str] = [*self._notes, *said, f"kept in {folder}", *calibrated]
         return Probe(name, fitted, self, found).say(notes)
 
     def _find_held(self, rows: Rows, against: Strings) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bioprobe.errors import MisuseError, SourceError
+from bioprobe.errors import MisuseError, SourceError, TaxonomyError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     Device,
@@ -63,6 +63,17 @@ Descriptions = Annotated[
     ),
 ]
 AddedName = Annotated[str, Option("Scientific or common name of an added taxon.", ("-",))]
+OwnLineage = Annotated[
+    str,
+    Option(
+        "Names from kingdom down, separated by commas, that tell it from homonyms; an empty one is "
+        "any.",
+        when=(Without("parent"),),
+    ),
+]
+OwnParent = Annotated[
+    str, Option("Name of a taxon above it at any rank, that tells it from homonyms.")
+]
 TaxonFile = Annotated[
     str | Path,
     Option(
@@ -82,6 +93,7 @@ ListTarget = Annotated[
         "embeddings of shape (dim, n) with a .json of names beside them.",
         ("-",),
         shell=Path,
+        writes="file",
     ),
 ]
 _HEAD = Ending("target", ".npy")
@@ -163,22 +175,29 @@ class Names(Opened):
         return _tell_added(place, taxon, blend, _count_pictures(store, taxon))
 
     @question
-    def remove_taxon(self, name: AddedName) -> KnownTaxa:
+    def remove_taxon(
+        self, name: AddedName, *, lineage: OwnLineage = "", parent: OwnParent = ""
+    ) -> KnownTaxa:
         """Remove an added taxon, and its example pictures.
 
         Parameters
         ----------
         name : str
             Scientific or common name.
+        lineage : str
+            Names from kingdom down, separated by commas, that tell it from homonyms.
+        parent : str
+            Name of a taxon above it, that tells it from homonyms.
 
         Raises
         ------
         TaxonomyError
-            If no such taxon was added.
+            If no such taxon was added, or several were.
         """
         from bioprobe.store.added_taxa import AddedList
 
-        return _remove(AddedList.of_store(self._view.store), name, self._view.store)
+        store = self._view.store
+        return _remove(AddedList.of_store(store), name, store, lineage, parent)
 
     @question
     def taxa(self) -> KnownTaxa:
@@ -356,15 +375,24 @@ class Names(Opened):
             How they are written.
         k : int
             Classes of each kind, ≥ 1.
+
+        Raises
+        ------
+        TaxonomyError
+            If homonyms share the name and no lineage is given.
         """
         from bioprobe.taxonomy.taxon import complete_taxon
+        from bioprobe.taxonomy.taxonomy import name_lineages
         from bioprobe.zeroshot.candidates import find_candidates, find_known_taxa
         from bioprobe.zeroshot.examples import embed_examples
         from bioprobe.zeroshot.likeness import Likeness, find_neighbours, find_neighbours_by_image
 
         store, listed = self._view.store, _name(taxa)
-        known = None if common or lineage else find_known_taxa(store, listed).find(name)
-        taxon = known or complete_taxon(name, lineage, common_name=common)
+        known = [] if common or lineage else find_known_taxa(store, listed).find_listed(name)
+        if len(known) > 1:
+            msg = f"{name!r} may be {name_lineages(known)}; say which with --lineage"
+            raise TaxonomyError(msg)
+        taxon = known[0] if known else complete_taxon(name, lineage, common_name=common)
         classes = find_candidates(store, listed, taxon.rank)
         pictures = embed_examples(store, self._texts, _paths(images))[0] if images else None
         by_image = find_neighbours_by_image(taxon, store, classes, pictures=pictures, k=k)
@@ -535,22 +563,26 @@ def add(
 
 
 @question
-def remove(name: AddedName) -> KnownTaxa:
+def remove(name: AddedName, *, lineage: OwnLineage = "", parent: OwnParent = "") -> KnownTaxa:
     """Remove a taxon from the list that counts in every store of this user.
 
     Parameters
     ----------
     name : str
         Scientific or common name.
+    lineage : str
+        Names from kingdom down, separated by commas, that tell it from homonyms.
+    parent : str
+        Name of a taxon above it, that tells it from homonyms.
 
     Raises
     ------
     TaxonomyError
-        If no such taxon was added.
+        If no such taxon was added, or several were.
     """
     from bioprobe.store.added_taxa import AddedList
 
-    return _remove(AddedList.of_user(), name, None)
+    return _remove(AddedList.of_user(), name, None, lineage, parent)
 
 
 @question
@@ -773,12 +805,14 @@ def _count_pictures(store: EmbeddingStore, taxon: Taxon) -> int:
     return sum(len(one) for one in read_examples(store) if one.taxon.lineage == taxon.lineage)
 
 
-def _remove(place: AddedList, name: str, store: EmbeddingStore | None) -> KnownTaxa:
+def _remove(
+    place: AddedList, name: str, store: EmbeddingStore | None, lineage: str, parent: str
+) -> KnownTaxa:
     from bioprobe.taxonomy import Taxonomy
     from bioprobe.zeroshot.added_taxa import remove_one
 
     with place.lock():
-        taxon = remove_one(place, name, store)
+        taxon = remove_one(place, name, store, lineage=lineage, parent=parent)
     removed = _know(Taxonomy((taxon,)), _find_origin(place))
     return removed.say([f"removed {_show(taxon)} from {place.describe()}"])
 
@@ -820,7 +854,6 @@ def _export(
     if not len(taxa):
         msg = f"no taxon was added to {place}; add one with: bioprobe taxa add"
         raise SourceError(msg)
-    target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix == ".csv":
         write_taxonomy(target, taxa)
     else:

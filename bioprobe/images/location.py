@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioprobe.access import exists, is_file, is_folder
 from bioprobe.errors import ImageReadError, SourceError
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class DatasetName:
         DatasetName(source='org/name@main', split='train', column='')
         """
         source = text.removeprefix(DATASET_PREFIX)
-        if Path(source).exists():
+        if exists(Path(source)):
             return cls(str(Path(source).absolute()))
         if "#" in source:
             # The last one: a path may hold others.
@@ -188,7 +189,7 @@ class DatasetName:
             fragment = ""
         split, _, column = fragment.partition("/")
         path = Path(source)
-        return cls(str(path.absolute()) if path.exists() else source, split, column)
+        return cls(str(path.absolute()) if exists(path) else source, split, column)
 
     def __str__(self) -> str:
         fragment = f"{self.split}/{self.column}" if self.column else self.split
@@ -249,7 +250,7 @@ class Pictures:
             msg = "the row holds no picture"
             raise ImageReadError(msg)
         source = Path(self.name.source)
-        return read_file((source if source.is_dir() else source.parent) / path)
+        return read_file((source if is_folder(source) else source.parent) / path)
 
     def _iter_stored_paths(self) -> Iterator[str | None]:
         import pyarrow as pa
@@ -303,7 +304,7 @@ def open_splits(name: DatasetName) -> list[Pictures]:
 
 def is_saved_dataset(folder: Path) -> bool:
     """Tell whether a folder is what ``save_to_disk`` writes."""
-    return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+    return is_file(folder / "state.json") or is_file(folder / "dataset_dict.json")
 
 
 def find_picture_column(schema: pa.Schema) -> str | None:
@@ -379,11 +380,11 @@ def _open(source: str) -> Any:  # noqa: ANN401 - Dataset or DatasetDict
     import datasets
 
     path = Path(source)
-    if path.is_dir():
+    if is_folder(path):
         if is_saved_dataset(path):
             return datasets.load_from_disk(source)
         return datasets.load_dataset("parquet", data_dir=source)
-    if path.is_file():
+    if is_file(path):
         return datasets.load_dataset("parquet", data_files=[source], split="train")
     if path.is_absolute():
         msg = "there is no such file or folder"

@@ -1,21 +1,22 @@
-"""An approximate index on disk: ``index.faiss``, and what is known of it in ``index.json``."""
+"""An approximate index on disk: ``index.json`` says what is known of it, and names its bytes."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioprobe.files import hash_file, replacing, write_text
+from bioprobe.access import reading
+from bioprobe.files import explaining_refusal, find_data, hash_file, sweep_data, write_card
 from bioprobe.index.kinds import Dial, Structure
 from bioprobe.store import EmbeddingStore
 
 if TYPE_CHECKING:
     import faiss
 
-INDEX_NAME, NOTE_NAME = "index.faiss", "index.json"
+NOTE_NAME, _SUFFIX = "index.json", ".faiss"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ class IndexNote:
     shards : tuple of str
         SHA-256 of the vectors of each of their shards.
     index_sha256 : str
-        SHA-256 of ``index.faiss``.
+        SHA-256 of the file of faiss.
     """
 
     structure: Structure
@@ -74,9 +75,17 @@ class IndexNote:
 
 
 def read_note(folder: Path) -> IndexNote | None:
-    """Return what is known of the index in a folder, or None if there is none to trust."""
+    """Return what is known of the index in a folder, or None if there is none to trust.
+
+    Raises
+    ------
+    UnreadableError
+        If it cannot be read just now.
+    """
+    path = folder / NOTE_NAME
     try:
-        fields = json.loads((folder / NOTE_NAME).read_text(encoding="utf-8"))
+        with reading(path):
+            fields = json.loads(path.read_text(encoding="utf-8"))
         fields.pop("kind")
         fields |= {
             "structure": Structure(**fields["structure"]),
@@ -89,17 +98,29 @@ def read_note(folder: Path) -> IndexNote | None:
         return None
 
 
+def find_index(folder: Path, note: IndexNote) -> Path:
+    """Return the file of the index that a note is about."""
+    return find_data(folder / NOTE_NAME, note.index_sha256, _SUFFIX)
+
+
 def read_index(folder: Path, note: IndexNote) -> faiss.IndexIDMap | None:
     """Read the index that a note is about, or None if its bytes are others.
 
     The bytes are compared with the note's, because faiss would follow the links of a damaged graph
     out of its memory.
+
+    Raises
+    ------
+    UnreadableError
+        If it cannot be read just now.
     """
     import faiss
 
-    path = folder / INDEX_NAME
+    path = find_index(folder, note)
     try:
-        if hash_file(path) != note.index_sha256:
+        with reading(path):
+            digest = hash_file(path)
+        if digest != note.index_sha256:
             return None
         index: Any = faiss.read_index(str(path))
     except (OSError, RuntimeError):
@@ -112,21 +133,25 @@ def write_index(index: faiss.IndexIDMap, note: IndexNote, store: EmbeddingStore)
 
     Raises
     ------
-    OSError
-        If the folder cannot be written.
+    StoreError
+        If the folder cannot be written; the index that was there is whole.
     """
     import faiss
 
-    path = store.folder / INDEX_NAME
-    with replacing(path) as temporary:
+    completed = complete_note(note, store)
+
+    def fill(path: Path) -> None:
         try:
-            faiss.write_index(index, str(temporary))
+            faiss.write_index(index, str(path))
         except RuntimeError as error:  # how faiss says that the disk is full
             raise OSError(str(error)) from error
-        digest = hash_file(temporary)
-    completed = complete_note(dataclasses.replace(note, index_sha256=digest), store)
-    # An interrupted run leaves an old note, whose digest is of other bytes.
-    write_text(store.folder / NOTE_NAME, json.dumps(completed.to_dict(), indent=2) + "\n")
+
+    def describe(digests: Sequence[str]) -> str:
+        nonlocal completed
+        completed = dataclasses.replace(completed, index_sha256=digests[0])
+        return json.dumps(completed.to_dict(), indent=2) + "\n"
+
+    write_card(store.folder / NOTE_NAME, [(_SUFFIX, fill)], describe)
     return completed
 
 
@@ -141,10 +166,12 @@ def remove_index(folder: Path) -> None:
 
     Raises
     ------
-    OSError
+    StoreError
         If the folder cannot be written.
     """
-    # The note first: without it the index is never read.
-    for name in (NOTE_NAME, INDEX_NAME):
-        with contextlib.suppress(FileNotFoundError):
-            (folder / name).unlink()
+    card = folder / NOTE_NAME
+    with explaining_refusal(card):
+        # The note first: without it the index is never read.
+        card.unlink(missing_ok=True)
+        card.with_suffix(_SUFFIX).unlink(missing_ok=True)
+    sweep_data(card)

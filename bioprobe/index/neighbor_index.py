@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import MismatchError
+from bioprobe.errors import MismatchError, StoreError, UnreadableError
 from bioprobe.index.exact import StoredVectors, rank_candidates, search_exactly
 from bioprobe.index.index_file import IndexNote, complete_note, read_index, read_note, write_index
 from bioprobe.index.kinds import add_chunks, count_training_rows, find_candidates, make_index
@@ -76,11 +76,19 @@ class NeighborIndex:
         Rows that may be answers.
     approximate : ApproximateIndex, optional
         Finds the candidates; without it search is exact.
+    unread : str
+        Why there is none, where one cannot be read just now.
     """
 
     def __init__(
-        self, vectors: StoredVectors, rows: Rows, approximate: ApproximateIndex | None = None
+        self,
+        vectors: StoredVectors,
+        rows: Rows,
+        approximate: ApproximateIndex | None = None,
+        *,
+        unread: str = "",
     ) -> None:
+        self.unread = unread
         self._vectors = vectors
         self._current = np.zeros(len(vectors), dtype=bool)
         self._current[rows] = True
@@ -93,7 +101,7 @@ class NeighborIndex:
         An index records which vectors it holds, so one that is older than the manifest, or was
         copied from elsewhere, is never used as it is: new rows are added to it, and a damaged or
         foreign one is built again with the same settings. Where the folder cannot be written that
-        happens in memory.
+        happens in memory. Where it cannot be read just now, search is exact.
 
         Parameters
         ----------
@@ -102,16 +110,22 @@ class NeighborIndex:
             Whether to compare all vectors although there is an approximate index.
         """
         vectors = StoredVectors(store)
-        note = None if exact or not len(store) else read_note(store.folder)
-        if note is None:
-            return cls(vectors, store.rows)
-        index = read_index(store.folder, note)
+        try:
+            note = None if exact or not len(store) else read_note(store.folder)
+            if note is None:
+                return cls(vectors, store.rows)
+            index = read_index(store.folder, note)
+            if index is None and read_note(store.folder) not in {None, note}:
+                # A writer has replaced it meanwhile.
+                return cls.open(store)
+        except UnreadableError as error:
+            return cls(vectors, store.rows, unread=str(error))
         if index is not None and note.vectors_sha256 == store.manifest.vectors_sha256:
             return cls(vectors, store.rows, ApproximateIndex(index, note))
         index = _bring_up_to_date(index, note, store, vectors)
         # Without the right to write, it is made again next time.
         note = complete_note(note, store)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(StoreError):
             note = write_index(index, note, store)
         return cls(vectors, store.rows, ApproximateIndex(index, note))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bioprobe.access import is_file
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import SourceError
 from bioprobe.images.reading import decode_image, hash_bytes, ignore_pillow_warnings
@@ -197,7 +198,7 @@ def _embed(store: EmbeddingStore, texts: TextCache, terms: Terms) -> Vectors:
 
 def _find_rows(store: EmbeddingStore, file: Path) -> Rows:
     """Return the rows of images with the bytes of a file."""
-    if not file.is_file():
+    if not is_file(file):
         msg = f"no image at {file}"
         raise SourceError(msg)
     digest = hash_bytes(file.read_bytes())

@@ -149,6 +149,8 @@ def search(
         "left_out": own.tolist(), "deduplicate": deduplicate, "index": index.kind,
         "exact": is_exact,
     }  # fmt: skip
+    if index.unread:
+        options["index_unread"] = index.unread
     if index.note is not None and not is_exact:
         options |= {"recall": index.note.recall, "recall_k": index.note.k}
         options["index_outgrown"] = index.is_outgrown

@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SourceError, StoreError
-from bioprobe.files import explaining_refusal
 from bioprobe.index.exact import StoredVectors
-from bioprobe.index.index_file import IndexNote, complete_note, remove_index, write_index
+from bioprobe.index.index_file import IndexNote, find_index, remove_index, write_index
 from bioprobe.index.kinds import FLAT, Dial, Structure, add_chunks, list_dials, list_structures
 from bioprobe.index.neighbor_index import ApproximateIndex, NeighborIndex, build_from
 from bioprobe.result import Notes, Record
@@ -150,15 +149,14 @@ def build_index(
     )  # fmt: skip
     _refuse_miss(note)
     add_chunks(approximate.index, [(held_out, vectors.take(held_out))])
-    with explaining_refusal(store.folder):
-        note = write_index(approximate.index, complete_note(note, store), store)
+    note = write_index(approximate.index, note, store)
     build_s = time.perf_counter() - start_s
     filled = ApproximateIndex(approximate.index, note)
     queries = vectors.take(measured_on)
     return IndexReport(
         note,
         len(vectors),
-        (store.folder / "index.faiss").stat().st_size,
+        find_index(store.folder, note).stat().st_size,
         4 * vectors.dim * len(vectors),
         build_s,
         *_time_search(NeighborIndex(vectors, store.rows, filled), queries, k),
@@ -167,8 +165,7 @@ def build_index(
 
 
 def _go_back_to_exact(store: EmbeddingStore, vectors: StoredVectors, k: int) -> IndexReport:
-    with explaining_refusal(store.folder):
-        remove_index(store.folder)
+    remove_index(store.folder)
     queries = vectors.take(store.rows[:_N_QUERIES])
     speed = _time_search(NeighborIndex(vectors, store.rows), queries, k)
     size = 4 * vectors.dim * len(vectors)

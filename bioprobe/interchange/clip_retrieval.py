@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bioprobe.access import is_file, list_names
 from bioprobe.cells import from_arrow
 from bioprobe.errors import SourceError
 from bioprobe.files import replacing_folder
@@ -44,7 +45,7 @@ class _Part:
 
 def holds_parts(source: Path) -> bool:
     """Tell whether a folder has numbered parts below ``img_emb``."""
-    return any(_PART.fullmatch(file.name) for file in (source / _VECTORS).glob("*.npy"))
+    return any(map(_PART.fullmatch, list_names(source / _VECTORS)))
 
 
 def open_clip_retrieval(source: Path, options: ReadOptions) -> VectorSource:  # noqa: ARG001
@@ -116,14 +117,16 @@ def _write_metadata(path: Path, table: pa.Table) -> None:
 
 
 def _list_parts(source: Path) -> list[_Part]:
-    files = [file for file in (source / _VECTORS).glob("*.npy") if _PART.fullmatch(file.name)]
+    files = [
+        source / _VECTORS / name for name in list_names(source / _VECTORS) if _PART.fullmatch(name)
+    ]
     if not files:
         msg = f"{source} has no {_VECTORS}/img_emb_0.npy; give the folder clip-retrieval wrote"
         raise SourceError(msg)
     parts = []
     for file in sorted(files, key=lambda file: int(file.stem.rpartition("_")[2])):
         metadata = source / _METADATA / f"metadata_{file.stem.rpartition('_')[2]}.parquet"
-        if not metadata.is_file():
+        if not is_file(metadata):
             msg = f"{file} has no metadata: expected {metadata}"
             raise SourceError(msg)
         parts.append(_Part(file, metadata))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import exists
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.downloading import describe_model
 from bioprobe.encoders.encoder import Fingerprint
@@ -37,6 +38,7 @@ from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.manifest import Manifest
 from bioprobe.store.view import View
+from bioprobe.store.writing import holding
 from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def recognise_layout(source: Path) -> str:
     --------
     bioprobe.registry.EXPORTERS : what there is, in the order in which it is tried.
     """
-    if not source.exists():
+    if not exists(source):
         msg = f"no file or folder at {source}"
         raise SourceError(msg)
     if treeoflife.is_text_head(source):
@@ -285,10 +287,10 @@ def _open_target(
     folder: Path, wanted: Manifest, *, dtype: str | None, logit_scale: float | None
 ) -> Iterator[EmbeddingStore]:
     is_new = not EmbeddingStore.exists(folder)
-    made = not folder.exists()
+    made = not exists(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with EmbeddingStore(folder, wanted).lock():
+        with holding(folder):
             if is_new:
                 yield EmbeddingStore(folder, wanted)
             else:
@@ -370,7 +372,6 @@ def export_store(asked: EmbeddingStore | View, target: Path, layout: str) -> Exp
     view = View.of(asked)
     store, rows = view.store, view.rows
     frame = store.images.frame.iloc[rows].reset_index(drop=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
     outgoing = OutgoingRows(
         blank_to_null(frame),
         store.manifest.dim,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file
 from bioprobe.errors import SourceError
-from bioprobe.files import read_table, replacing, write_text
+from bioprobe.files import find_part, read_table, write_set
 from bioprobe.interchange.image_rows import IDENTITY_COLUMNS, name_columns
 from bioprobe.interchange.vector_source import (
     BLOCK_ROWS,
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# What an export has beside its JSON.
+_SUFFIXES = (".npy", ".csv")
 _TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
 def is_matrix(source: Path) -> bool:
     """Tell whether a file is a ``.npy``."""
-    return source.is_file() and source.suffix == ".npy"
+    return is_file(source) and source.suffix == ".npy"
 
 
 def open_npy(source: Path, options: ReadOptions) -> VectorSource:  # noqa: ARG001
@@ -46,7 +49,7 @@ def open_npy(source: Path, options: ReadOptions) -> VectorSource:  # noqa: ARG00
     SourceError
         If it is no matrix of numbers, or the table has another number of rows.
     """
-    matrix = map_matrix(source)
+    matrix = map_matrix(find_part(source.with_suffix(".json"), source))
     declaration = _read_declaration(source)
     table = _read_table_beside(source, len(matrix), declaration)
     return VectorSource(
@@ -60,16 +63,32 @@ def open_npy(source: Path, options: ReadOptions) -> VectorSource:  # noqa: ARG00
 
 
 def write_npy(target: Path, rows: OutgoingRows) -> None:
-    """Write the matrix, a CSV of the same rows, and a JSON that says what the vectors are."""
+    """Write the matrix, a CSV of the same rows, and a JSON that says what the vectors are.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses; an export that was there is whole.
+    """
     names = name_columns(rows.frame, taken=())
     declaration = dataclasses.replace(rows.declaration, columns=names)
-    said = json.dumps({KEY: json.loads(declaration.to_json())}, indent=2)
-    # The matrix is written first and takes its name last: it is what can fail.
-    with replacing(target) as matrix:
-        write_matrix(matrix, rows.iter_vectors(), (len(rows), rows.dim))
-        with replacing(target.with_suffix(".csv")) as table:
-            rows.frame.to_csv(table, index=False)
-        write_text(target.with_suffix(".json"), said)
+
+    def fill(file: Path) -> None:
+        write_matrix(file, rows.iter_vectors(), (len(rows), rows.dim))
+
+    def describe(digests: Sequence[str]) -> str:
+        # By these, files of one export are told from those of the next.
+        said = {
+            KEY: json.loads(declaration.to_json()),
+            "sha256": dict(zip(_SUFFIXES, digests, strict=True)),
+        }
+        return json.dumps(said, indent=2)
+
+    parts = [
+        (target, fill),
+        (target.with_suffix(".csv"), lambda file: rows.frame.to_csv(file, index=False)),
+    ]
+    write_set(target.with_suffix(".json"), parts, describe)
 
 
 def map_matrix(path: Path) -> npt.NDArray[Any]:
@@ -112,16 +131,18 @@ def write_matrix(
     path: Path, blocks: Iterator[Vectors], shape: tuple[int, int]
 ) -> Iterator[Vectors]:
     """Write as many rows of the blocks as the shape says, and return what is left of them."""
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    start = 0
-    while start < len(out):
-        vectors = next(blocks)
-        fitting = vectors[: len(out) - start]
-        out[start : start + len(fitting)] = fitting
-        start += len(fitting)
-        if len(fitting) < len(vectors):
-            blocks = _put_back(vectors[len(fitting) :], blocks)
-    out.flush()
+    # Not through a memory map: where the disk is full, a write into a hole ends the process.
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    n_left = shape[0]
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        while n_left:
+            vectors = next(blocks)
+            fitting = np.ascontiguousarray(vectors[:n_left], dtype="<f4")
+            stream.write(fitting.data)
+            n_left -= len(fitting)
+            if len(fitting) < len(vectors):
+                blocks = _put_back(vectors[len(fitting) :], blocks)
     return blocks
 
 
@@ -132,7 +153,7 @@ def _put_back(first: Vectors, rest: Iterator[Vectors]) -> Iterator[Vectors]:
 
 def _read_declaration(source: Path) -> Declaration | None:
     beside = source.with_suffix(".json")
-    if not beside.is_file():
+    if not is_file(beside):
         return None
     try:
         said = json.loads(beside.read_text(encoding="utf-8"))
@@ -148,10 +169,11 @@ def _read_table_beside(source: Path, n_rows: int, declaration: Declaration | Non
     import pandas as pd
 
     candidates = (source.with_suffix(suffix) for suffix in _TABLE_SUFFIXES)
-    beside = next((file for file in candidates if file.is_file()), None)
+    beside = next((file for file in candidates if is_file(file)), None)
     if beside is None:
         return pd.DataFrame(index=range(n_rows))
-    table = read_table(beside, text=declaration.text_columns if declaration else IDENTITY_COLUMNS)
+    part = find_part(source.with_suffix(".json"), beside)
+    table = read_table(part, text=declaration.text_columns if declaration else IDENTITY_COLUMNS)
     if len(table) != n_rows:
         msg = f"{source} has {n_rows} rows, {beside} has {len(table)}; expected as many"
         raise SourceError(msg)

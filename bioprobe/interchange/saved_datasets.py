@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from bioprobe.access import is_file, is_folder, list_files
 from bioprobe.cells import find_kind, read_cells
 from bioprobe.errors import SourceError
-from bioprobe.files import check_new_folder, replacing, replacing_folder
+from bioprobe.files import (
+    check_new_folder,
+    explaining_refusal,
+    replacing,
+    replacing_folder,
+    scratch_beside,
+)
 from bioprobe.interchange.arrow_tables import (
     find_dim,
     find_plain_columns,
@@ -184,7 +190,7 @@ def _open_dataset(source: Path) -> pa_dataset.Dataset:
     if not files:
         msg = f"{source} holds no Parquet file"
         raise SourceError(msg)
-    base = source if source.is_dir() else source.parent
+    base = source if is_folder(source) else source.parent
     try:
         folders = _read_partitions([file.relative_to(base) for file in files])
         # A folder's name is what is written: site=007 is no 7.
@@ -251,13 +257,10 @@ def _unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
 
 
 def _list_files(source: Path) -> list[Path]:
-    if source.is_file():
+    if is_file(source):
         return [source] if source.suffix.lower() in SUFFIXES else []
-    return sorted(
-        file
-        for file in source.rglob("*")
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith((".", "_"))
-    )
+    files = [source / name for name in list_files(source, *SUFFIXES)]
+    return [file for file in files if not file.name.startswith("_")]
 
 
 def _peek_columns(source: Path) -> list[str]:
@@ -302,7 +305,7 @@ _N_PEEKED = 1024
 
 def is_saved_dataset(source: Path) -> bool:
     """Tell whether a folder is what ``save_to_disk`` of a dataset or its splits writes."""
-    return (source / "state.json").is_file() or (source / "dataset_dict.json").is_file()
+    return is_file(source / "state.json") or is_file(source / "dataset_dict.json")
 
 
 def open_dataset(source: Path, options: ReadOptions) -> VectorSource:
@@ -344,15 +347,11 @@ def write_dataset(target: Path, rows: OutgoingRows) -> None:
     import datasets
 
     check_new_folder(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     names = name_columns(rows.frame, taken=(_COLUMN,))
     declaration = dataclasses.replace(rows.declaration, columns=names)
     info = datasets.DatasetInfo(description=declaration.to_json())
-    with (
-        tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as scratch,
-        _without_progress(),
-    ):
-        file = Path(scratch, "rows.arrow")
+    with explaining_refusal(target), scratch_beside(target) as scratch, _without_progress():
+        file = scratch / "rows.arrow"
         _write_arrow(file, rows, names)
         with replacing_folder(target) as folder:
             datasets.Dataset.from_file(str(file), info=info).save_to_disk(str(folder))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file
 from bioprobe.encoders.catalog import parse_name
 from bioprobe.errors import MismatchError, ModelUnavailableError, SourceError
-from bioprobe.files import replacing, write_text
+from bioprobe.files import find_part, save_array, write_set
 from bioprobe.interchange.numpy_files import map_matrix
 from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
@@ -34,7 +35,7 @@ _BLOCK_ROWS = 8192
 def is_text_head(source: Path) -> bool:
     """Tell whether a ``.npy`` has a JSON list of lists beside it, by the list's first bytes."""
     names = source.with_suffix(".json")
-    if source.suffix != ".npy" or not names.is_file():
+    if source.suffix != ".npy" or not is_file(names):
         return False
     with names.open(encoding="utf-8", errors="replace") as stream:
         start = "".join(stream.read(_PEEKED_BYTES).split())
@@ -62,7 +63,7 @@ def read_text_head(source: Path) -> tuple[pd.DataFrame, npt.NDArray[Any]]:
     pybioclip, ``TreeOfLifeClassifier``: ``txt_emb_species.npy`` of shape (dim, n) and
     ``txt_emb_species.json``, whose seventh name is the species epithet.
     """
-    matrix = map_matrix(source)
+    matrix = map_matrix(find_part(source.with_suffix(".json"), source))
     entries = _read_entries(source.with_suffix(".json"))
     if matrix.shape[1] != len(entries):
         is_turned = matrix.shape[0] == len(entries)
@@ -91,10 +92,12 @@ def write_text_head(target: Path, taxa: Taxonomy, embeddings: Vectors) -> None:
     pybioclip, ``create_classification_dict``: the binomial is made of the sixth and seventh name.
     """
     entries = [[_write_names(taxon), taxon.common_name] for taxon in taxa]
-    with replacing(target) as temporary:
-        with temporary.open("wb") as stream:
-            np.save(stream, np.ascontiguousarray(embeddings.T, dtype=np.float32))
-        write_text(target.with_suffix(".json"), json.dumps(entries, ensure_ascii=False))
+    matrix = np.ascontiguousarray(embeddings.T, dtype=np.float32)
+    write_set(
+        target.with_suffix(".json"),
+        [(target, lambda file: save_array(file, matrix))],
+        lambda _: json.dumps(entries, ensure_ascii=False),
+    )
 
 
 def iter_blocks(embeddings: npt.NDArray[Any]) -> Iterator[Vectors]:
@@ -247,7 +250,6 @@ def export_text_head(target: Path, taxa: Taxonomy, embeddings: npt.NDArray[np.fl
     if target.suffix != ".npy":
         msg = f"a text head is a .npy file, got {target}; name it so"
         raise SourceError(msg)
-    target.parent.mkdir(parents=True, exist_ok=True)
     write_text_head(target, taxa, embeddings)
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from bioprobe.errors import ProbeError
 from bioprobe.learning.fitted import FittedProbe, HeldOut
+from bioprobe.probes.never_held_out import find_never, imagine_rows
 from bioprobe.probes.probe import Probe, Sweep, judge
 from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
@@ -22,6 +23,8 @@ from bioprobe.types import Arrays, Mask, Places, Rows, Scores, Settings
 
 # Below the highest logit; no softmax gives such a class any probability.
 _ABSENT = 1e4
+# Rows imagined for each of a class that is never held out: one alone may be an easy one.
+_N_IMAGINED = 5
 #: Log-loss of an image whose class has no probability: that of the least float32 beside 1.
 LEAST_LIKELY_LOSS = float(-np.log(np.finfo(np.float32).eps))
 
@@ -141,9 +144,18 @@ def gather_inner(task: Task, kind: str) -> Inner:
 
 
 def complete_settings(kind: str, settings: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Add the seed where the probe takes one."""
-    takes_seed = "seed" in make_probe(kind).get_params()
-    return {"seed": seed, **settings} if takes_seed else settings
+    """Add what every question gives a probe that takes it, unless it is given: seed and balance.
+
+    Classes weigh the same, so that those of few images are not lost to an intercept that nothing
+    penalises. This is said here and kept with the probe; an estimator by itself is scikit-learn's.
+
+    References
+    ----------
+    King and Zeng 2001, *Logistic Regression in Rare Events Data*: weighting by the classes' shares.
+    """
+    usual = {"seed": seed, "balance": "class-weight"}
+    taken = make_probe(kind).get_params()
+    return {**{name: value for name, value in usual.items() if name in taken}, **settings}
 
 
 def _choose(
@@ -208,7 +220,8 @@ def measure_values(
 
     Classes of which no row is held out could be lost unseen by the strongest regularisation. So a
     fit that learnt from their rows is asked of rows as far from these as held-out rows lie from
-    others of their class, and this counts when a value is chosen.
+    others of their class (:func:`bioprobe.probes.never_held_out.imagine_rows`), and this counts
+    when a value is chosen.
 
     Parameters
     ----------
@@ -222,45 +235,20 @@ def measure_values(
         From the strongest regularisation to the weakest.
     folds : ndarray of int64, shape (n_images,)
         Fold in which each row is held out, -1 for one that always trains.
-
-    References
-    ----------
-    Hariharan and Girshick 2017, *Low-shot Visual Recognition by Shrinking and Hallucinating
-    Features* (differences within one class carried over to another).
     """
     found = _sweep(kind, settings, X, y, values, folds)
     names = y[:, -1] if y.ndim == 2 else y
-    never = (folds < 0) & (names != "") & ~np.isin(names, names[folds >= 0])
+    never = find_never(names, folds)
     if not never.any() or not (folds >= 0).any():
         return found
     taught = folds != folds[folds >= 0].min()
-    again = np.concatenate([np.full(int(taught.sum()), -1), np.zeros(int(never.sum()), np.int64)])
-    asked = np.concatenate([X[taught], _imagine(X, names, never, folds >= 0)])
-    of = np.concatenate([y[taught], y[never]])
-    remembered = _sweep(kind, settings, asked, of, values, again).accuracies[:, 0]
+    imagined, likes = imagine_rows(X, names, folds, _N_IMAGINED)
+    again = np.concatenate([np.full(int(taught.sum()), -1), np.zeros(len(likes), np.int64)])
+    asked, of = np.concatenate([X[taught], imagined]), np.concatenate([y[taught], y[likes]])
+    marks = _sweep(kind, settings, asked, of, values, again)
+    remembered = np.stack([marks.accuracies[:, 0], marks.log_losses[:, 0]])
     weight = float(never.sum() / (folds >= 0).sum())
     return dataclasses.replace(found, remembered=remembered, weight=weight)
-
-
-def _imagine(
-    X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
-    names: npt.NDArray[Any],
-    never: Mask,
-    held_out: Mask,
-) -> npt.NDArray[np.float32]:
-    """Return rows moved by what parts a held-out row from the next one of its class."""
-    _, codes = np.unique(names.astype(str), return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    following = np.roll(order, -1)
-    starts = np.searchsorted(codes[order], codes[order])
-    ends = codes[following] != codes[order]
-    following[ends] = order[starts[ends]]
-    next_of = np.empty_like(order)
-    next_of[order] = following
-    drawn = np.random.default_rng(0).choice(np.flatnonzero(held_out), size=int(never.sum()))
-    moved = X[never] + X[drawn] - X[next_of[drawn]]
-    lengths = np.linalg.norm(moved, axis=1, keepdims=True)
-    return np.asarray(moved / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
 
 def _sweep(

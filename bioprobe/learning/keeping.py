@@ -6,38 +6,42 @@ import dataclasses
 import hashlib
 import json
 import re
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file, list_names, reading
 from bioprobe.calibration.calibrators import find_calibrator
 from bioprobe.encoders.encoder import Fingerprint
-from bioprobe.errors import BioprobeError, ProbeError, StoreError
-from bioprobe.files import explaining_refusal, replacing, write_text
+from bioprobe.errors import ProbeError, StoreError
+from bioprobe.files import Part, find_data, read_whole, remove_folder, write_card
 from bioprobe.learning.calibrated import Calibration
 from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.writing import check_present
 from bioprobe.task.method import make_probe
 from bioprobe.task.target import read_classes, write_classes
 from bioprobe.types import Arrays
 
 PROBES_NAME = "probes"
-ARRAYS_NAME, CARD_NAME = "probe.safetensors", "probe.json"
+CARD_NAME, _SUFFIX = "probe.json", ".safetensors"
 SCHEMA_VERSION = 1
 # Among the arrays: what stands for each image that taught.
 _TAUGHT = "taught_images"
 _NAME = re.compile(r"\w[\w.+-]*")
 
 
-def write_probe(store: EmbeddingStore, name: str, probe: FittedProbe) -> Path:
+def write_probe(
+    store: EmbeddingStore, name: str, probe: FittedProbe, calibration: Calibration | None = None
+) -> Path:
     """Keep a probe in a store under a name, in place of one of that name.
 
-    The card names the SHA-256 of the arrays and is written last: what an interrupted run leaves
-    is never read as whole.
+    The card names the SHA-256 of the arrays, which lie beside it, and is replaced last: the probe
+    that was there stands until this one is whole, its calibration included.
 
     Parameters
     ----------
@@ -47,6 +51,8 @@ def write_probe(store: EmbeddingStore, name: str, probe: FittedProbe) -> Path:
         Letters, digits, ``_``, ``-``, ``+`` and ``.``.
     probe : FittedProbe
         What is kept.
+    calibration : Calibration, optional
+        What calibrates it, kept with it.
 
     Returns
     -------
@@ -58,13 +64,14 @@ def write_probe(store: EmbeddingStore, name: str, probe: FittedProbe) -> Path:
     ProbeError
         If the name cannot be used, or what was learnt is not finite.
     StoreError
-        If the disk refuses.
+        If the disk refuses; what was there is whole.
     """
+    check_present(store.folder)
     folder = find_folder(store, name)
     arrays = dict(probe.estimator.to_arrays())
     if probe.taught is not None:
         arrays[_TAUGHT] = probe.taught
-    card = {
+    card: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": probe.kind,
         "settings": probe.settings,
@@ -78,34 +85,44 @@ def write_probe(store: EmbeddingStore, name: str, probe: FittedProbe) -> Path:
         "held_out": dataclasses.asdict(probe.held_out),
         "provenance": probe.provenance,
     }
-    _write_files(folder / ARRAYS_NAME, arrays, folder / CARD_NAME, card)
+    parts = [_make_part(arrays, f"the settings {probe.settings}")]
+    about: dict[str, Any] = {}
+    if calibration is not None:
+        found, about = _describe_calibration(calibration)
+        parts.append(_make_part(found, f"the calibrator {calibration.calibrator.kind}"))
+        card["calibration"] = about
+
+    def describe(digests: Sequence[str]) -> str:
+        for said, digest in zip((card, about), digests, strict=False):
+            said["arrays_sha256"] = digest
+        return json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+
+    write_card(folder / CARD_NAME, parts, describe)
+    # As earlier versions kept it, of an earlier fit.
+    for old in (_OLD_CALIBRATION_NAME, _OLD_CALIBRATION_ARRAYS_NAME):
+        (folder / old).unlink(missing_ok=True)
     return folder
 
 
-def _write_files(file: Path, arrays: Arrays, about: Path, said: dict[str, Any]) -> None:
-    """Write arrays, and then what is said of them, with their SHA-256.
+def _make_part(arrays: Arrays, got_by: str) -> Part:
+    """Return what writes arrays.
 
     Raises
     ------
     ProbeError
-        If an array has numbers that are not finite.
+        If one has numbers that are not finite.
     """
     broken = [name for name, one in arrays.items() if not np.isfinite(one).all()]
     if broken:
         msg = (
-            f"the numbers of {', '.join(broken)} are not all finite, got by the settings "
-            f"{said.get('settings', said.get('calibrator'))}; nothing is kept: choose others"
+            f"the numbers of {', '.join(broken)} are not all finite, got by {got_by}; nothing is "
+            "kept: choose others"
         )
         raise ProbeError(msg)
     from safetensors.numpy import save
 
     data = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
-    card = {**said, "arrays_sha256": hashlib.sha256(data).hexdigest()}
-    with explaining_refusal(file.parent):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as temporary:
-            temporary.write_bytes(data)
-        write_text(about, json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    return _SUFFIX, lambda file: file.write_bytes(data)
 
 
 def read_probe(store: EmbeddingStore, name: str) -> FittedProbe:
@@ -120,7 +137,7 @@ def read_probe(store: EmbeddingStore, name: str) -> FittedProbe:
     MismatchError
         If it learnt from vectors of another encoder than the store's.
     """
-    card, data = _read_files(store, name)
+    card, data = read_whole(find_folder(store, name) / CARD_NAME, lambda: _read_files(store, name))
     try:
         probe = _build(card, data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -147,8 +164,16 @@ def find_folder(store: EmbeddingStore, name: str) -> Path:
 
 
 def list_probes(store: EmbeddingStore) -> list[str]:
-    """Return the names of the probes that a store keeps, sorted."""
-    return sorted(path.parent.name for path in store.folder.glob(f"{PROBES_NAME}/*/{CARD_NAME}"))
+    """Return the names of the probes that a store keeps, sorted.
+
+    Raises
+    ------
+    UnreadableError
+        If the folder of probes may not be listed, or that of one may not be entered.
+    """
+    folder = store.folder / PROBES_NAME
+    names = (name for name in list_names(folder) if is_file(folder / name / CARD_NAME))
+    return [name for name in names if _NAME.fullmatch(name)]
 
 
 def remove_probe(store: EmbeddingStore, name: str) -> None:
@@ -164,10 +189,7 @@ def remove_probe(store: EmbeddingStore, name: str) -> None:
     folder = find_folder(store, name)
     if name not in list_probes(store):
         raise _describe_absence(store, name)
-    with explaining_refusal(folder):
-        # Without its card it is no probe: what an interrupted run leaves is not listed.
-        (folder / CARD_NAME).unlink()
-        shutil.rmtree(folder)
+    remove_folder(folder)
 
 
 def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes]:
@@ -175,9 +197,12 @@ def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes
     if name not in list_probes(store):
         raise _describe_absence(store, name)
     try:
-        card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
-        data = (folder / ARRAYS_NAME).read_bytes()
+        with reading(folder / CARD_NAME):
+            card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
         version, digest = card["schema_version"], card["arrays_sha256"]
+        file = find_data(folder / CARD_NAME, digest, _SUFFIX)
+        with reading(file):
+            data = file.read_bytes()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _describe_damage(folder, error) from error
     if version != SCHEMA_VERSION:
@@ -187,7 +212,7 @@ def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes
         )
         raise StoreError(msg)
     if hashlib.sha256(data).hexdigest() != digest:
-        raise _describe_damage(folder, f"{ARRAYS_NAME} is not what {CARD_NAME} was written with")
+        raise _describe_damage(folder, f"{file.name} is not what {CARD_NAME} was written with")
     return card, data
 
 
@@ -227,43 +252,32 @@ def _describe_damage(folder: Path, reason: object) -> StoreError:
     return StoreError(f"the probe in {folder} is damaged: {said}; fit it again")
 
 
-CALIBRATION_ARRAYS_NAME, CALIBRATION_NAME = "calibration.safetensors", "calibration.json"
 _PREFIX = "calibrator."
+# Earlier versions kept a calibration in files of its own.
+_OLD_CALIBRATION_NAME = "calibration.json"
+_OLD_CALIBRATION_ARRAYS_NAME = "calibration.safetensors"
 
 
-def write_calibration(store: EmbeddingStore, name: str, calibration: Calibration) -> Path:
-    """Keep a calibration beside the probe of a name, which is kept already.
-
-    Returns
-    -------
-    Path
-        Folder of the probe.
-
-    Raises
-    ------
-    ProbeError
-        If the name cannot be used.
-    StoreError
-        If there is no such probe, or the disk refuses.
-    """
-    folder = find_folder(store, name)
+def _describe_calibration(calibration: Calibration) -> tuple[Arrays, dict[str, Any]]:
     learnt = calibration.calibrator.to_arrays()
     arrays = {_PREFIX + key: array for key, array in learnt.items()}
-    arrays |= calibration.answers.to_arrays()
-    about = {
+    return arrays | calibration.answers.to_arrays(), {
         "schema_version": SCHEMA_VERSION,
         "calibrator": calibration.calibrator.kind,
         "method": calibration.answers.method,
         "n_held_out": calibration.n_held_out,
         "left": calibration.left,
-        "probe_sha256": _hash_card(folder),
     }
-    _write_files(folder / CALIBRATION_ARRAYS_NAME, arrays, folder / CALIBRATION_NAME, about)
-    return folder
+
+
+def read_calibrated(store: EmbeddingStore, name: str) -> tuple[FittedProbe, Calibration | None]:
+    """Read a probe of a store and the calibration of the same fit; see these two for the errors."""
+    card = find_folder(store, name) / CARD_NAME
+    return read_whole(card, lambda: (read_probe(store, name), read_calibration(store, name)))
 
 
 def read_calibration(store: EmbeddingStore, name: str) -> Calibration | None:
-    """Read the calibration of a probe; None where it has none, or one of an earlier fit.
+    """Read the calibration of a probe; None where it has none.
 
     Raises
     ------
@@ -272,29 +286,49 @@ def read_calibration(store: EmbeddingStore, name: str) -> Calibration | None:
     StoreError
         If there is no such probe, or the calibration is damaged.
     """
-    folder = find_folder(store, name)
-    if not (folder / CALIBRATION_NAME).is_file():
-        return None
+    card = find_folder(store, name) / CARD_NAME
+    return read_whole(card, lambda: _read_calibration(card))
+
+
+def _read_calibration(card: Path) -> Calibration | None:
+    folder = card.parent
     try:
-        about = json.loads((folder / CALIBRATION_NAME).read_text(encoding="utf-8"))
-        if about["probe_sha256"] != _hash_card(folder):
+        with reading(card):
+            data = card.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        msg = f"there is no probe in {folder}; fit it first: bioprobe probe fit"
+        raise StoreError(msg) from error
+    try:
+        about = json.loads(data).get("calibration")
+        if about is not None:
+            file = find_data(card, about["arrays_sha256"], _SUFFIX)
+        elif is_file(folder / _OLD_CALIBRATION_NAME):
+            with reading(folder / _OLD_CALIBRATION_NAME):
+                about = json.loads((folder / _OLD_CALIBRATION_NAME).read_text(encoding="utf-8"))
+            file = folder / _OLD_CALIBRATION_ARRAYS_NAME
+            if about["probe_sha256"] != hashlib.sha256(data).hexdigest():
+                # It is of an earlier fit.
+                return None
+        else:
             return None
-        return _build_calibration(about, (folder / CALIBRATION_ARRAYS_NAME).read_bytes())
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, BioprobeError):
+        return _build_calibration(about, file)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, StoreError):
             raise
         msg = f"the calibration in {folder} is damaged: {error}; fit the probe again"
         raise StoreError(msg) from error
 
 
-def _build_calibration(about: dict[str, Any], data: bytes) -> Calibration:
+def _build_calibration(about: dict[str, Any], file: Path) -> Calibration:
     from safetensors.numpy import load
 
     if about["schema_version"] != SCHEMA_VERSION:
         msg = f"format {about['schema_version']}, and this bioprobe reads {SCHEMA_VERSION}"
         raise ValueError(msg)
+    with reading(file):
+        data = file.read_bytes()
     if hashlib.sha256(data).hexdigest() != about["arrays_sha256"]:
-        msg = f"{CALIBRATION_ARRAYS_NAME} is not what {CALIBRATION_NAME} was written with"
+        msg = f"{file.name} is not what it was written with"
         raise ValueError(msg)
     arrays: dict[str, npt.NDArray[Any]] = load(data)
     learnt = {
@@ -304,12 +338,3 @@ def _build_calibration(about: dict[str, Any], data: bytes) -> Calibration:
     answers = HeldOutAnswers(**held_out, method=about["method"])
     calibrator = find_calibrator(about["calibrator"]).from_arrays(learnt)
     return Calibration(calibrator, answers, int(about["n_held_out"]), about.get("left", ""))
-
-
-def _hash_card(folder: Path) -> str:
-    """Return what tells one fit from the next of the same name."""
-    try:
-        return hashlib.sha256((folder / CARD_NAME).read_bytes()).hexdigest()
-    except FileNotFoundError as error:
-        msg = f"there is no probe in {folder}; fit it first: bioprobe probe fit"
-        raise StoreError(msg) from error

@@ -93,7 +93,7 @@ def write_contact_sheet(path: Path, title: str, intro: str, groups: Sequence[She
 
     Raises
     ------
-    OSError
+    StoreError
         If the page cannot be written.
     """
     shown = [_show_group(group) for group in groups]
@@ -106,7 +106,6 @@ def write_contact_sheet(path: Path, title: str, intro: str, groups: Sequence[She
         "n_unread": sum(not picture["thumbnail"] for picture in pictures),
         "version": __version__,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render_page("contact_sheet.html.j2", content))
 
 
@@ -159,7 +158,7 @@ def write_search_sheet(path: Path, found: Neighbors) -> None:
 
     Raises
     ------
-    OSError
+    StoreError
         If the page cannot be written.
     """
     groups = [

@@ -98,7 +98,8 @@ class Path:
     Parameters
     ----------
     rotation : ndarray of float64, shape (dim, dim)
-        Eigenvectors, in columns.
+        Eigenvectors, in columns. With fewer rows than dimensions, ``dim`` is the number of rows:
+        see :func:`reduce_rows`.
     coefficients : ndarray of float64, shape (n_values, dim, n_classes)
         Of rotated rows.
     intercepts : ndarray of float64, shape (n_values, n_classes)
@@ -137,6 +138,29 @@ def decompose(matrix: Doubles) -> tuple[Doubles, Doubles]:
     return np.maximum(eigenvalues, 0), rotation
 
 
+def reduce_rows(X: Rows) -> tuple[Rows, Doubles | None]:  # noqa: N803
+    """Return rows in as many coordinates as there are rows, where these are fewer than dimensions.
+
+    What a penalty or a shrunk covariance makes of rows lies in their span, so the dual says the
+    same as the primal, and no matrix is larger than the rows are many.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n_images, dim)
+
+    Returns
+    -------
+    rows : ndarray, shape (n_images, min(n_images, dim))
+        Float64 in the new coordinates, or ``X`` itself.
+    directions : ndarray of float64, shape (dim, n_images), or None
+        Orthonormal axes of the new coordinates, in columns; None where they are the old ones.
+    """
+    if len(X) >= X.shape[1]:
+        return X, None
+    directions, coordinates = np.linalg.qr(X.T.astype(np.float64))
+    return coordinates.T, directions
+
+
 def invert(diagonals: Doubles) -> Doubles:
     """Return one over each number; 0 where it is nothing beside the largest of its row."""
     least = _LEAST_RATIO * diagonals.max(axis=-1, keepdims=True, initial=0)
@@ -157,7 +181,8 @@ def sweep_path(
     """Measure a closed form at many values on each fold.
 
     The Gram matrix of the training rows of a fold is the total less that of the held-out rows;
-    where classes are balanced, each fold has weights of its own.
+    where classes are balanced, each fold has weights of its own. With fewer rows than dimensions
+    it is that of :func:`reduce_rows`.
 
     Parameters
     ----------
@@ -176,7 +201,7 @@ def sweep_path(
     """
     _, labels = np.unique(y, return_inverse=True)
     n_classes = int(labels.max(initial=-1)) + 1
-    centred = X - X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+    centred, _ = reduce_rows(X - X.mean(axis=0, dtype=np.float64).astype(X.dtype))
     numbers = np.unique(folds[folds >= 0])
     if not len(numbers):
         msg = "no row is held out in a fold; give folds from 0"
@@ -219,6 +244,22 @@ def spread_rows(n_rows: int, at_most: int) -> npt.NDArray[np.int64]:
     return np.linspace(0, max(n_rows - 1, 0), min(n_rows, at_most)).astype(np.int64)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shift:
+    """What was done to the vectors before they were solved.
+
+    Parameters
+    ----------
+    centre : ndarray of float64, shape (dim,)
+        Taken off them.
+    directions : ndarray of float64, shape (dim, n_images), or None
+        As :func:`reduce_rows` returned them.
+    """
+
+    centre: Doubles
+    directions: Doubles | None
+
+
 class AffineProbe(Probe):
     """A probe whose logits are an affine function of the vectors.
 
@@ -245,19 +286,22 @@ class AffineProbe(Probe):
         self.n_features_in_ = self.coef_.shape[1]
         return self
 
-    def _start(self, X: Vectors, y: Rows) -> tuple[Vectors, Places, Doubles]:  # noqa: N803
-        """Set the classes; return centred rows, their classes from 0, and the centre."""
+    def _start(self, X: Vectors, y: Rows) -> tuple[Rows, Places, Shift]:  # noqa: N803
+        """Set the classes; return rows as they are solved, their classes from 0, and the shift."""
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             msg = f"a probe tells classes apart: two are needed, got {len(self.classes_)} class"
             raise ProbeError(msg)
         centre = X.mean(axis=0, dtype=np.float64)
-        return X - centre.astype(X.dtype), labels, centre.astype(X.dtype).astype(np.float64)
+        rows, directions = reduce_rows(X - centre.astype(X.dtype))
+        return rows, labels, Shift(centre.astype(X.dtype).astype(np.float64), directions)
 
-    def _keep(self, path: Path, centre: Doubles, factor: float = 1.0) -> None:
-        """Keep the first value of a path as coefficients of rows that are not centred."""
+    def _keep(self, path: Path, shift: Shift, factor: float = 1.0) -> None:
+        """Keep the first value of a path as coefficients of the vectors as they were given."""
         coefficients = factor * (path.rotation @ path.coefficients[0])
-        intercepts = factor * path.intercepts[0] - centre @ coefficients
+        if shift.directions is not None:
+            coefficients = shift.directions @ coefficients
+        intercepts = factor * path.intercepts[0] - shift.centre @ coefficients
         self.coef_ = np.ascontiguousarray(coefficients.T, dtype=np.float32)
         self.intercept_ = intercepts.astype(np.float32)
 
@@ -289,16 +333,24 @@ class LdaProbe(AffineProbe):
 
     Parameters
     ----------
-    shrinkage : float
-        s, in [0, 1].
+    shrinkage : float, optional
+        s, in [0, 1]. By default that of the oracle approximating shrinkage, for as many samples as
+        there are rows beyond the first of each class: the fewer, the nearer to the nearest mean.
+
+    Attributes
+    ----------
+    shrinkage_ : float
+        The s used.
 
     See Also
     --------
     sklearn.discriminant_analysis.LinearDiscriminantAnalysis : The same with ``solver="lsqr"``.
+    sklearn.covariance.OAS : The same default, of one class.
 
     References
     ----------
-    Friedman 1989, *Regularized Discriminant Analysis*; Ledoit and Wolf 2004 for the target.
+    Friedman 1989, *Regularized Discriminant Analysis*; Ledoit and Wolf 2004 for the target; Chen,
+    Wiesel, Eldar and Hero 2010, *Shrinkage Algorithms for MMSE Covariance Estimation*.
 
     Examples
     --------
@@ -313,13 +365,17 @@ class LdaProbe(AffineProbe):
     values: ClassVar[tuple[float, ...]] = space_values(1, 1e-4)
     limits: ClassVar[Mapping[str, Limits]] = {"shrinkage": Limits(0, 1)}
 
-    def __init__(self, shrinkage: float = 0.1) -> None:
+    shrinkage_: float
+
+    def __init__(self, shrinkage: float | None = None) -> None:
         self.shrinkage = shrinkage
 
     def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
-        centred, labels, centre = self._start(X, y)
-        sums = Sums.of(centred, labels, len(self.classes_))
-        self._keep(_solve(sums, np.array([self.shrinkage])), centre)
+        rows, labels, shift = self._start(X, y)
+        sums = Sums.of(rows, labels, len(self.classes_))
+        given = self.shrinkage
+        self.shrinkage_ = float(approximate_shrinkage(sums, X.shape[1]) if given is None else given)
+        self._keep(_solve(sums, np.array([self.shrinkage_]), X.shape[1]), shift)
 
     @classmethod
     def sweep(
@@ -343,15 +399,40 @@ class LdaProbe(AffineProbe):
         for value in values:
             cls.check_settings({"shrinkage": value})
         return sweep_path(
-            "shrinkage", X, y, values, folds, lambda sums, asked, _: _solve(sums, asked)
-        )
+            "shrinkage", X, y, values, folds,
+            lambda sums, asked, _: _solve(sums, asked, X.shape[1]),
+        )  # fmt: skip
 
 
-def _solve(sums: Sums, shrinkages: Doubles) -> Path:
+def approximate_shrinkage(sums: Sums, dim: int) -> float:
+    """Return the oracle approximating shrinkage of the covariance within classes.
+
+    Parameters
+    ----------
+    sums : Sums
+        Of rows that are not weighted.
+    dim : int
+        Dimensions of the vectors, of which the sums may have fewer.
+
+    References
+    ----------
+    Chen et al. 2010, equation 23; the samples are the degrees of freedom within classes.
+    """
+    n_free = sums.n_rows - np.count_nonzero(sums.counts)
+    scatter = sums.scatter_within
+    square, of_squares = np.trace(scatter) ** 2, float((scatter**2).sum())
+    excess = (n_free + 1 - 2 / dim) * (of_squares - square / dim)
+    wanted = (1 - 2 / dim) * of_squares + square
+    return float(min(1, wanted / excess)) if excess > 0 else 1.0
+
+
+def _solve(sums: Sums, shrinkages: Doubles, dim: int) -> Path:
+    """Solve in the coordinates of the sums, which may be fewer than the vectors have."""
     variances, rotation = decompose(sums.scatter_within / sums.n_rows)
-    s, spread = shrinkages[:, np.newaxis], np.trace(sums.scatter) / sums.n_rows / len(variances)
-    if variances.mean() > _LEAST_RATIO * spread:
-        inverses = invert((1 - s) * variances + s * variances.mean())
+    s, spread = shrinkages[:, np.newaxis], np.trace(sums.scatter) / sums.n_rows / dim
+    mean = variances.sum() / dim
+    if mean > _LEAST_RATIO * spread:
+        inverses = invert((1 - s) * variances + s * mean)
     else:
         inverses = invert(np.full((len(shrinkages), len(variances)), spread))
     means = sums.class_means @ rotation
@@ -416,14 +497,14 @@ class RidgeProbe(AffineProbe):
         self.alpha = alpha
 
     def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
-        centred, labels, centre = self._start(X, y)
+        rows, labels, shift = self._start(X, y)
         weights = balance_rows(labels)
-        sums = Sums.of(centred, labels, len(self.classes_), weights)
-        chosen = spread_rows(len(centred), _N_DRAWN)
+        sums = Sums.of(rows, labels, len(self.classes_), weights)
+        chosen = spread_rows(len(rows), _N_DRAWN)
         path, leverages = _solve_path(sums, np.array([self.alpha], dtype=np.float64))
-        drawn = centred[chosen], labels[chosen], weights[chosen]
+        drawn = rows[chosen], labels[chosen], weights[chosen]
         self.scale_ = _fit_scales(path, leverages, sums, *drawn)[0]
-        self._keep(path, centre, self.scale_)
+        self._keep(path, shift, self.scale_)
 
     @classmethod
     def sweep(

@@ -15,6 +15,7 @@ from bioprobe.types import Arrays, Rows, Vectors
 
 # Weight of the class frequencies beside the votes: what no neighbour is of has some probability.
 _PRIOR_FRACTION = 0.01
+_BALANCES = ("none", "class-weight")
 
 
 class KnnProbe(Probe):
@@ -32,6 +33,9 @@ class KnnProbe(Probe):
         Neighbours, ≥ 1; all where there are fewer.
     temperature : float
         > 0; the smaller, the more the nearest count.
+    balance : str
+        ``none``, or ``class-weight``: votes of a class are divided by as many neighbours as it can
+        have, k or its training rows, so that classes of few rows are not outvoted.
 
     See Also
     --------
@@ -40,7 +44,8 @@ class KnnProbe(Probe):
     References
     ----------
     Wu et al. 2018, *Unsupervised Feature Learning via Non-Parametric Instance Discrimination*:
-    the vote and its temperature of .07.
+    the vote and its temperature of .07. Loftsgaarden and Quesenberry 1965, *A Nonparametric
+    Estimate of a Multivariate Density Function*: neighbours over rows as the density of a class.
 
     Examples
     --------
@@ -62,11 +67,15 @@ class KnnProbe(Probe):
         Dimension("temperature", (0.07, 0.02, 0.04, 0.12, 0.2)),
     )
 
-    def __init__(self, k: int = 10, temperature: float = 0.07) -> None:
+    def __init__(self, k: int = 10, temperature: float = 0.07, balance: str = "none") -> None:
         self.k = k
         self.temperature = temperature
+        self.balance = balance
 
     def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
+        if self.balance not in _BALANCES:
+            msg = f"{self.kind} has no balance {self.balance!r}; there are {', '.join(_BALANCES)}"
+            raise ProbeError(msg)
         self.classes_, labels = np.unique(y, return_inverse=True)
         self.vectors_, self.labels_ = X, labels.astype(np.int64)
 
@@ -103,6 +112,7 @@ class KnnProbe(Probe):
         folds: npt.NDArray[np.int64],
         *,
         temperature: float = 0.07,
+        balance: str = "none",
     ) -> Sweep:
         """Measure many numbers of neighbours by one search a fold.
 
@@ -114,8 +124,8 @@ class KnnProbe(Probe):
             From the largest, which is the smoothest.
         folds : ndarray of int64, shape (n_images,)
             Fold in which each row is held out, -1 for one that always trains.
-        temperature : float
-            Of the votes.
+        temperature, balance
+            As the arguments of the class.
         """
         asked = np.asarray(values, dtype=np.float64)
         for k in asked:
@@ -127,7 +137,7 @@ class KnnProbe(Probe):
         marks = np.empty((2, len(asked), len(numbers)))
         for column, fold in enumerate(numbers):
             out = folds == fold
-            probe = cls().fit(X[~out], y[~out])
+            probe = cls(balance=balance).fit(X[~out], y[~out])
             labels, similarities = probe._find(X[out], int(asked.max(initial=1)))
             places = find_places(probe.classes_, y[out])
             for line, k in enumerate(asked.astype(np.int64)):
@@ -152,6 +162,11 @@ class KnnProbe(Probe):
         votes = softmax(similarities / np.float32(temperature), axis=1)
         places = labels + n_classes * np.arange(n_images)[:, np.newaxis]
         sums = np.bincount(places.ravel(), votes.ravel(), minlength=n_images * n_classes)
-        frequencies = np.bincount(self.labels_, minlength=n_classes) / max(1, len(self.labels_))
-        votes_and_prior = (1 - _PRIOR_FRACTION) * sums.reshape(n_images, n_classes)
+        sums = sums.reshape(n_images, n_classes)
+        sizes = np.bincount(self.labels_, minlength=n_classes)
+        if self.balance == "class-weight":
+            sums /= np.clip(sizes, 1, max(1, labels.shape[1]))
+            sums /= sums.sum(axis=1, keepdims=True)
+        frequencies = sizes / max(1, len(self.labels_))
+        votes_and_prior = (1 - _PRIOR_FRACTION) * sums
         return np.asarray(votes_and_prior + _PRIOR_FRACTION * frequencies, dtype=np.float32)

@@ -346,11 +346,16 @@ class Sweep:
         Fraction of the held-out rows of each fold that are right.
     log_losses : ndarray of float64, shape (n_values, n_folds)
         Mean negative log-probability of the true class over the held-out rows of each fold.
-    remembered : ndarray of float64, shape (n_values,), optional
-        Fraction that is right of rows like those of classes that are never held out, by a fit that
-        learnt from these. It is no accuracy, and counts only when a value is chosen.
+    remembered : ndarray of float64, shape (2, n_values), optional
+        Accuracy and log-loss on rows like those of classes that are never held out, by a fit that
+        learnt from these. They are no measurement, and count only when a value is chosen.
     weight : float
         Number of these rows for each held-out one.
+
+    References
+    ----------
+    Gneiting and Raftery 2007, *Strictly Proper Scoring Rules, Prediction, and Estimation*: what
+    the log-loss tells of answers that are equally often right.
     """
 
     parameter: str
@@ -362,12 +367,18 @@ class Sweep:
 
     @property
     def best_index(self) -> int:
-        """Position of the most right rows; of equal ones, the strongest regularisation."""
-        scores = self.accuracies.mean(axis=1)
+        """Position of the most right rows; of equal ones, of the least log-loss, in thousandths.
+
+        Where this is equal too, it is the strongest regularisation. That alone would be no rule:
+        a penalty so strong that all but the largest classes are lost is told by the log-loss
+        first.
+        """
+        scores = np.stack([self.accuracies.mean(axis=1), -self.log_losses.mean(axis=1)])
         if self.remembered is not None:
-            # Sums that differ by rounding alone are equal.
-            scores = np.round(scores + self.weight * self.remembered, 12)
-        return int(scores.argmax())
+            scores += self.weight * (self.remembered * [[1], [-1]])
+        # Sums that differ by rounding alone are equal.
+        right, likely = np.round(scores[0], 12), np.round(scores[1], 3)
+        return int(np.where(right == right.max(), likely, -np.inf).argmax())
 
     @property
     def best_value(self) -> float:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax
+from scipy.special import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from bioprobe.errors import MismatchError, ProbeError
 from bioprobe.probes.hierarchical_fit import Eigenbasis, TreeLoss, minimise_loss
 from bioprobe.probes.label_tree import LabelTree
-from bioprobe.probes.probe import SEED, Limits, Probe, Sweep
+from bioprobe.probes.never_held_out import find_never, imagine_rows
+from bioprobe.probes.probe import SEED, Limits, Probe, Sweep, judge
 from bioprobe.splits import assign_folds
 from bioprobe.task.method import make_probe
-from bioprobe.types import Arrays, Vectors
+from bioprobe.types import Arrays, Mask, Places, Vectors
 
 Base = tuple[str, Mapping[str, Any]]
 Matrices = npt.ArrayLike | Sequence[Vectors]
@@ -30,7 +32,9 @@ class StackProbe(Probe):
     """Logistic regression on the log-probabilities of other probes.
 
     It learns from probabilities of rows that the probes did not learn from: each row's come from
-    probes fitted without its fold. Then the probes are fitted again on all rows.
+    probes fitted without its fold. Then the probes are fitted again on all rows. A class of which
+    no row is held out would get no probability: for each of its rows there is one in every fold
+    that :func:`bioprobe.probes.never_held_out.imagine_rows` makes of it.
 
     Parameters
     ----------
@@ -129,19 +133,18 @@ class StackProbe(Probe):
         self.classes_, places = np.unique(y, return_inverse=True)
         if folds is None:
             folds = assign_folds(places.astype(np.int64), int(self.n_folds), int(self.seed))
-        judged = np.flatnonzero(folds >= 0)
-        if not len(judged):
+        if not (folds >= 0).any():
             msg = (
                 "stack learns from rows that are held out once, and no row has a fold "
                 f"(n_samples={len(y)}); give more rows"
             )
             raise ProbeError(msg)
-        answers = self._answer_out_of_fold(X, y, folds)[judged]
+        answered = self._answer_out_of_fold(X, y, folds)
         self.C_, self.sweep_ = float(strengths[0]), None
         if np.ndim(self.C):
-            self.sweep_ = self._measure(answers, places[judged], folds[judged], np.sort(strengths))
+            self.sweep_ = self._measure(answered, np.sort(strengths))
             self.C_ = self.sweep_.best_value
-        self.weights_, self.biases_ = self._combine(answers, places[judged], self.C_)
+        self.weights_, self.biases_ = self._combine(answered, self.C_)
         self.bases_ = [
             make_probe(kind, settings).fit(matrix, y)
             for (kind, settings), matrix in zip(self.bases, X, strict=True)
@@ -231,56 +234,87 @@ class StackProbe(Probe):
         return list(matrices)
 
     def _answer_out_of_fold(
-        self, matrices: Sequence[Vectors], y: npt.NDArray[Any], folds: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]:
-        """Return log-probabilities of all bases side by side; rows without a fold have none."""
-        n_classes = len(self.classes_)
-        answers = np.zeros((len(y), len(matrices) * n_classes), dtype=np.float32)
+        self, matrices: Sequence[Vectors], y: npt.NDArray[Any], folds: Places
+    ) -> _Answered:
+        """Ask the bases of each row that is held out, and of those imagined in every fold."""
+        numbers, n_classes = np.unique(folds[folds >= 0]), len(self.classes_)
+        likes = np.flatnonzero(find_never(y, folds)).repeat(len(numbers))
+        asked = np.append(np.flatnonzero(folds >= 0), likes)
+        is_real = np.arange(len(asked)) < (folds >= 0).sum()
+        own = np.append(folds[folds >= 0], np.tile(numbers, len(likes) // len(numbers)))
+        logs = np.zeros((len(asked), len(matrices) * n_classes), dtype=np.float32)
         for place, ((kind, settings), matrix) in enumerate(zip(self.bases, matrices, strict=True)):
-            for fold in np.unique(folds[folds >= 0]):
-                out = folds == fold
-                probe = make_probe(kind, settings).fit(matrix[~out], y[~out])
+            rows = np.concatenate(
+                [matrix[folds >= 0], imagine_rows(matrix, y, folds, len(numbers))[0]]
+            )
+            for fold in numbers:
+                out, taught = own == fold, folds != fold
+                probe = make_probe(kind, settings).fit(matrix[taught], y[taught])
                 known = np.searchsorted(self.classes_, probe.classes_)
-                answers[np.ix_(out, known + place * n_classes)] = probe.predict_proba(matrix[out])
-        return _to_logs(answers)
+                logs[np.ix_(out, known + place * n_classes)] = probe.predict_proba(rows[out])
+        places = np.searchsorted(self.classes_, y[asked])
+        return _Answered(_to_logs(logs), places.astype(np.int64), own, is_real)
 
-    def _measure(
-        self,
-        answers: npt.NDArray[np.float32],
-        places: npt.NDArray[np.int64],
-        folds: npt.NDArray[np.int64],
-        values: npt.NDArray[np.float64],
-    ) -> Sweep:
+    def _measure(self, answered: _Answered, values: npt.NDArray[np.float64]) -> Sweep:
         """Measure the regression at each strength, on each fold by the others."""
-        numbers = np.unique(folds)
+        numbers = np.unique(answered.folds)
         if len(numbers) < 2:
             msg = "a value of C is chosen over two folds or more, and the rows are in one; give one"
             raise ProbeError(msg)
-        accuracies = np.empty((len(values), len(numbers)))
-        log_losses = np.empty_like(accuracies)
+        # Real rows are measured; imagined ones, where there are any, only help to choose.
+        real = answered.is_real
+        parts = [real] if real.all() else [real, ~real]
+        marks = np.empty((len(parts), 2, len(values), len(numbers)))
         for column, fold in enumerate(numbers):
-            out = folds == fold
-            truth = places[out]
+            out = answered.folds == fold
             for row, value in enumerate(values):
-                weights, biases = self._combine(answers[~out], places[~out], value)
-                logs = log_softmax(answers[out] @ weights + biases, axis=1)
-                accuracies[row, column] = (logs.argmax(axis=1) == truth).mean()
-                log_losses[row, column] = -logs[np.arange(len(truth)), truth].mean()
-        return Sweep("C", values, accuracies, log_losses)
+                weights, biases = self._combine(answered.take(~out), value)
+                for of, part in enumerate(parts):
+                    some = answered.take(out & part)
+                    probabilities = softmax(some.logs @ weights + biases, axis=1)
+                    marks[of, :, row, column] = judge(probabilities, some.places)
+        found = Sweep("C", values, *marks[0])
+        if real.all():
+            return found
+        weight = float((~real).sum() / len(numbers) / real.sum())
+        return dataclasses.replace(found, remembered=marks[1].mean(axis=2), weight=weight)
 
     def _combine(
-        self,
-        answers: npt.NDArray[np.float32],
-        places: npt.NDArray[np.int64],
-        strength: float,
+        self, answered: _Answered, strength: float
     ) -> tuple[Vectors, npt.NDArray[np.float32]]:
         """Fit the regression; return its weights and biases."""
         n_classes = len(self.classes_)
-        loss = TreeLoss(LabelTree.flat(n_classes), places[:, np.newaxis], np.ones(1), 0.0)
-        basis = Eigenbasis.of(answers)
+        tree, places = LabelTree.flat(n_classes), answered.places[:, np.newaxis]
+        loss = TreeLoss(tree, places, np.ones(1), 0.0)
+        basis = Eigenbasis.of(answered.logs)
         fit = minimise_loss(basis, loss, n_classes, strength, max_iter=_MAX_ITER, tol=_TOL)
         weights = np.asarray(fit.weights, dtype=np.float32)
         return weights, np.asarray(fit.biases, dtype=np.float32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Answered:
+    """What the bases said of rows that they did not learn from.
+
+    Parameters
+    ----------
+    logs : ndarray of float32, shape (n_rows, n_bases * n_classes)
+        Log-probabilities of all bases side by side.
+    places : ndarray of int64, shape (n_rows,)
+        Class of each row.
+    folds : ndarray of int64, shape (n_rows,)
+        Fold without which each was answered.
+    is_real : ndarray of bool, shape (n_rows,)
+        Whether it is a row that was given, and not imagined.
+    """
+
+    logs: Vectors
+    places: Places
+    folds: Places
+    is_real: Mask
+
+    def take(self, kept: Mask) -> _Answered:
+        return _Answered(self.logs[kept], self.places[kept], self.folds[kept], self.is_real[kept])
 
 
 def _are_several(given: Matrices) -> TypeGuard[Sequence[Vectors]]:

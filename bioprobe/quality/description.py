@@ -5,11 +5,14 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import explain_unreadable
 from bioprobe.images.image_table import find_placeholders, read_level
 from bioprobe.result import Notes, Record, Result
 from bioprobe.sources.listing import name_reason
@@ -266,7 +269,8 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
     dict
         Encoder, dim, dtype, counts, size in bytes, labelled images and taxa per rank, free
         columns, added taxa, and of failures the number, that of each reason, the commonest first,
-        and up to five examples, of different reasons where there are.
+        and up to five examples, of different reasons where there are; ``not_measured``, where
+        folders could not be looked into, which the size lacks.
     """
     frame = store.images.frame.iloc[store.rows]
     manifest = store.manifest
@@ -275,7 +279,7 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         names = frame[rank.value][frame[rank.value] != ""]
         if len(names):
             labels[rank.value] = f"{names.nunique()} in {len(names)} images"
-    files = (path for path in store.folder.rglob("*") if path.is_file())
+    n_bytes, unread = _measure(store.folder)
     return {
         "store": str(store.folder),
         "encoder": manifest.encoder.describe(),
@@ -284,11 +288,12 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         "images": len(frame),
         "retired_rows": len(manifest.retired),
         "shards": len(manifest.present_shards),
-        "n_bytes": sum(path.stat().st_size for path in files),
+        "n_bytes": n_bytes,
         "labels": labels,
         "other_columns": store.images.free_columns,
         "added_taxa": [taxon.name for taxon in read_added_taxa(store)],
         "failures": _describe_failures(store.read_failures()),
+        **({"not_measured": unread} if unread else {}),
     }
 
 
@@ -307,3 +312,17 @@ def _describe_failures(failures: pd.DataFrame) -> dict[str, Any]:
         "reasons": dict(counts.most_common()),
         "examples": shown.to_dict("records"),
     }
+
+
+def _measure(folder: Path) -> tuple[int, list[str]]:
+    """Return the size of what lies below a folder, in bytes, and what could not be looked into."""
+    n_bytes, errors = 0, list[OSError]()
+    for parent, _, names in os.walk(folder, onerror=errors.append):
+        for name in names:
+            try:
+                n_bytes += os.lstat(Path(parent, name)).st_size
+            except FileNotFoundError:  # a writer's temporary file
+                continue
+            except OSError as error:
+                errors.append(error)
+    return n_bytes, [explain_unreadable(Path(one.filename), one) for one in errors]

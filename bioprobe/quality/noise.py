@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file
 from bioprobe.errors import PromptError, SelectionError
 from bioprobe.files import prompts_dir
 from bioprobe.images import ImageTable
@@ -218,7 +219,7 @@ def read_noise_prompts(source: str) -> NoisePrompts:
     True
     """
     path = Path(source) if source.endswith(".toml") else prompts_dir() / f"noise/{source}.toml"
-    if not path.is_file():
+    if not is_file(path):
         known = ", ".join(sorted(file.stem for file in (prompts_dir() / "noise").glob("*.toml")))
         msg = f"no noise prompts {source!r}; expected one of {known}, or a .toml file"
         raise PromptError(msg)

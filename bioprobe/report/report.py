@@ -434,10 +434,9 @@ def write_report(store: EmbeddingStore, evaluation: Evaluation, path: Path) -> N
 
     Raises
     ------
-    OSError
+    StoreError
         If the page cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render_page(TEMPLATE, describe_report(store, evaluation)))
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioprobe.access import is_file, is_folder
 from bioprobe.cells import from_arrow
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import (
@@ -37,13 +38,13 @@ def is_dataset(source: Path, options: SourceOptions) -> bool:
     """
     if str(source).startswith(DATASET_PREFIX):
         return True
-    if source.is_dir():
+    if is_folder(source):
         if is_saved_dataset(source):
             return True
         first = holds_parquet_only(source)
         return first is not None and _holds_pictures(first, options)
     is_parquet = source.suffix.lower() in TABLE_SUFFIXES - {".csv", ".tsv"}
-    return is_parquet and source.is_file() and _holds_pictures(source, options)
+    return is_parquet and is_file(source) and _holds_pictures(source, options)
 
 
 def list_dataset(source: Path, options: SourceOptions) -> list[Part]:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bioprobe.access import is_absent
 from bioprobe.errors import SourceError
+from bioprobe.files import reading_source
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import read_name, write_name
 from bioprobe.sources.listing import Part
@@ -132,11 +134,8 @@ def list_list(source: Path, options: SourceOptions) -> Part:
     MegaDetector, ``run_detector_batch.py``, argument ``image_file``: a JSON file with a list of
     image paths, or a text file with one path per line.
     """
-    try:
+    with reading_source(source):
         data = source.read_bytes()
-    except OSError as error:
-        msg = f"{source} cannot be read ({error.strerror}); get the right to read it"
-        raise SourceError(msg) from error
     is_json = source.suffix.lower() == ".json"
     paths = _parse_json(data, source) if is_json else parse_paths(data)
     if not is_json and any(_NO_TEXT.search(path) for path in paths):
@@ -149,7 +148,7 @@ def list_list(source: Path, options: SourceOptions) -> Part:
         msg = f"the list {source} names no path; write one a line, or a JSON array of them"
         raise SourceError(msg)
     bases = [options.root] if options.root else [source.parent, Path()]
-    root = next((base for base in bases if any((base / path).exists() for path in paths)), None)
+    root = next((base for base in bases if any(not is_absent(base / path) for path in paths)), None)
     if root is None:
         where = " or ".join(dict.fromkeys(str(base.absolute()) for base in bases))
         msg = (

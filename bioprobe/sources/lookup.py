@@ -20,8 +20,10 @@ import functools
 import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioprobe.access import is_absent
 from bioprobe.images.location import read_name, write_name
 from bioprobe.names import unify
 from bioprobe.result import PROBLEM, WARNING, Note, Notes
@@ -126,7 +128,8 @@ def find_files(
 
 
 def _is_there(file: str) -> bool:
-    return os.path.lexists(read_name(file))
+    # Of what may not be looked at, who reads it says why it cannot be.
+    return not is_absent(Path(read_name(file)))
 
 
 @functools.lru_cache(maxsize=4096)

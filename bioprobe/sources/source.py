@@ -8,7 +8,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from bioprobe.access import exists, is_file, is_folder
 from bioprobe.errors import SourceError
+from bioprobe.files import reading_source
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import write_name
 from bioprobe.registry import SOURCES
@@ -93,8 +95,13 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
     Raises
     ------
     SourceError
-        If there is nothing there, or a table or list that is not read.
+        If there is nothing there, it cannot be looked at, or is a table or list that is not read.
     """
+    with reading_source(source):
+        return _recognise(source, options)
+
+
+def _recognise(source: Path, options: SourceOptions) -> str:
     prefix, colon, _ = str(source).partition(":")
     ending, added = source.suffix.lower().removeprefix("."), SOURCES.added
     for name in (prefix if colon else "", ending):
@@ -102,23 +109,23 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
             return name
     # At once, as there may be thousands.
     suffix = source.suffix.lower()
-    if suffix in UNREAD_SUFFIXES and source.is_file():
+    if suffix in UNREAD_SUFFIXES and is_file(source):
         msg = (
             f"{source} is no picture, and no table or list that is read: save a table as .csv, "
             ".tsv or .parquet, a list of paths as .txt, one a line, or .json, an array"
         )
         raise SourceError(msg)
-    if suffix not in TABLE_SUFFIXES | LIST_SUFFIXES and source.is_file():
+    if suffix not in TABLE_SUFFIXES | LIST_SUFFIXES and is_file(source):
         return ""
     if str(source) == STANDARD_INPUT:
         return STANDARD_INPUT
     if is_dataset(source, options):
         return "dataset"
-    if source.is_dir():
+    if is_folder(source):
         return "folder"
-    if suffix in TABLE_SUFFIXES or (suffix in LIST_SUFFIXES and source.is_file()):
+    if suffix in TABLE_SUFFIXES or (suffix in LIST_SUFFIXES and is_file(source)):
         return ending
-    what = "no plain file" if source.exists() else "no file or folder"
+    what = "no plain file" if exists(source) else "no file or folder"
     near = find_near(write_name(os.path.abspath(source))) if what != "no plain file" else ()  # noqa: PTH100
     msg = f"{what} at {source}{'; near: ' if near else ''}{', '.join(near)}"
     raise SourceError(msg)

@@ -2,7 +2,7 @@
 
 from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.store.embedding_store import EmbeddingStore
-from bioprobe.store.health import Problem, Repair, repair_store, verify_store
+from bioprobe.store.health import Problem, Repair, repair_store, restore_store, verify_store
 from bioprobe.store.text_cache import TextCache
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "TextCache",
     "read_added_taxa",
     "repair_store",
+    "restore_store",
     "verify_store",
 ]

@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from bioprobe.access import is_file
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import explaining_refusal
 from bioprobe.store.embedding_store import EmbeddingStore
-from bioprobe.store.writing import QUICK_WAIT_S, holding, locking
+from bioprobe.store.writing import QUICK_WAIT_S, check_present, holding, locking
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.taxonomy.lists import read_taxonomy, write_taxonomy
+from bioprobe.taxonomy.taxonomy import name_lineages
 
 ADDED_TAXA_NAME = "taxa.csv"
 USER_TAXA_VARIABLE = "BIOPROBE_TAXA"
@@ -55,7 +57,7 @@ class AddedList:
 
     def read(self) -> Taxonomy:
         """Return the taxa in the order of adding."""
-        return read_taxonomy(self.file) if self.file.is_file() else Taxonomy(())
+        return read_taxonomy(self.file) if is_file(self.file) else Taxonomy(())
 
     def write(self, taxa: Iterable[Taxon]) -> None:
         """Replace the list, whole or not at all; hold :meth:`lock` meanwhile.
@@ -66,12 +68,11 @@ class AddedList:
             If the disk refuses.
         """
         listed = tuple(taxa)
-        with explaining_refusal(self.file):
-            if not listed:
-                self.file.unlink(missing_ok=True)
-                return
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+        if listed:
             write_taxonomy(self.file, listed)
+            return
+        with explaining_refusal(self.file):
+            self.file.unlink(missing_ok=True)
 
     def add(self, taxon: Taxon) -> None:
         """Add a taxon.
@@ -81,28 +82,55 @@ class AddedList:
         TaxonomyError
             If a taxon of that lineage was added before.
         """
-        added = self.read()
-        if any(taxon.lineage == known.lineage for known in added):
-            msg = f"{taxon.name!r} was added before; remove it first with: bioprobe taxa remove"
-            raise TaxonomyError(msg)
-        self.write((*added, taxon))
+        self.check_new(taxon)
+        self.write((*self.read(), taxon))
 
-    def remove(self, name: str) -> Taxon:
-        """Remove a taxon by its scientific or common name, and return it.
+    def check_new(self, taxon: Taxon) -> None:
+        """Refuse a taxon that was added before.
 
         Raises
         ------
         TaxonomyError
-            If no such taxon was added.
+            If one of its lineage was.
+        """
+        if any(taxon.lineage == known.lineage for known in self.read()):
+            msg = f"{taxon.name!r} was added before; remove it first with: bioprobe taxa remove"
+            raise TaxonomyError(msg)
+
+    def remove(self, name: str, *, lineage: str = "", parent: str = "") -> Taxon:
+        """Remove a taxon by its scientific or common name, and return it.
+
+        Parameters
+        ----------
+        name : str
+            Scientific or common name.
+        lineage, parent : str
+            What tells it from homonyms; see :meth:`bioprobe.taxonomy.Taxonomy.find_listed`.
+
+        Raises
+        ------
+        TaxonomyError
+            If no such taxon was added, or several were.
         """
         added = self.read()
-        taxon = added.find(name)
-        if taxon is None:
-            known = ", ".join(taxon.name for taxon in added) or "none"
+        found = added.find_listed(name, lineage=lineage, parent=parent)
+        if len(found) > 1:
+            msg = (
+                f"{name!r} names {len(found)} taxa that were added to {self.describe()}: "
+                f"{name_lineages(found)}; say which with --lineage or --parent"
+            )
+            raise TaxonomyError(msg)
+        if not found:
+            named = name_lineages(added.find_listed(name))
+            known = named or ", ".join(taxon.name for taxon in added) or "none"
             msg = f"no taxon {name!r} was added to {self.describe()}; added were: {known}"
             raise TaxonomyError(msg)
-        self.write(other for other in added if other is not taxon)
-        return taxon
+        self.drop(found[0])
+        return found[0]
+
+    def drop(self, taxon: Taxon) -> None:
+        """Remove the taxon of a lineage, if it was added."""
+        self.write(other for other in self.read() if other.lineage != taxon.lineage)
 
     def describe(self) -> str:
         """Say whose list it is."""
@@ -126,6 +154,7 @@ class AddedList:
             If the folder cannot be written.
         """
         if self.store is not None:
+            check_present(self.store)
             with holding(self.store, wait_s=QUICK_WAIT_S):
                 yield
             return

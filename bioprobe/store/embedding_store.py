@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file, list_names
 from bioprobe.cells import mend_floats
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, StoreError
@@ -31,7 +32,7 @@ from bioprobe.store.shard import (
     read_images,
     write_shard,
 )
-from bioprobe.store.writing import LOCK_NAME, holding
+from bioprobe.store.writing import LOCK_NAME, check_present, holding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,8 +69,17 @@ class EmbeddingStore:
 
     @classmethod
     def exists(cls, folder: str | Path) -> bool:
-        """Tell whether a folder holds a store."""
-        return (Path(folder) / MANIFEST_NAME).is_file()
+        """Tell whether a folder holds a store.
+
+        Raises
+        ------
+        StoreError
+            If no store can be there, as its name is not UTF-8.
+        UnreadableError
+            If that cannot be told, as of a folder that may not be entered.
+        """
+        _check_name(folder)
+        return is_file(Path(folder) / MANIFEST_NAME)
 
     @classmethod
     def open(cls, folder: str | Path) -> EmbeddingStore:
@@ -79,7 +89,10 @@ class EmbeddingStore:
         ------
         StoreError
             If there is none or its manifest is damaged.
+        UnreadableError
+            If it is there and cannot be read just now.
         """
+        _check_name(folder)
         return cls(Path(folder), Manifest.read(Path(folder)))
 
     @classmethod
@@ -120,7 +133,8 @@ class EmbeddingStore:
         if cls.exists(path):
             msg = f"{path} already holds a store; open it, or choose another folder"
             raise StoreError(msg)
-        if any(path.glob(f"shards/*/{VECTORS_NAME}")):
+        shards_dir = path / "shards"
+        if any(is_file(shards_dir / name / VECTORS_NAME) for name in list_names(shards_dir)):
             msg = (
                 f"{path} holds shards without the {MANIFEST_NAME} that names them; restore it from "
                 "a copy, or choose another --store"
@@ -359,6 +373,25 @@ class EmbeddingStore:
             msg = f"{self.folder} has changed since it was opened; open it again, then append"
             raise StoreError(msg)
 
+    def make_folder(self, *names: str) -> Path:
+        """Return a folder in the store, made where it is not there.
+
+        Parameters
+        ----------
+        *names : str
+            Of the folder and those above it, from the store on.
+
+        Raises
+        ------
+        StoreError
+            If there is no store any more, or the disk refuses.
+        """
+        check_present(self.folder)
+        folder = self.folder.joinpath(*names)
+        with explaining_refusal(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     @contextlib.contextmanager
     def lock(self, *, wait_s: float = 0.0) -> Iterator[None]:
         """Hold the store for writing while the block runs.
@@ -378,8 +411,9 @@ class EmbeddingStore:
         StoreLockedError
             If another process holds it.
         StoreError
-            If the folder cannot be written.
+            If there is no store any more, or the folder cannot be written.
         """
+        check_present(self.folder)
         with holding(self.folder, wait_s=wait_s):
             yield
 
@@ -437,6 +471,16 @@ class EmbeddingStore:
             If the list is damaged, or the disk refuses.
         """
         renew_failures(self.folder, failed, read=read, listed=listed)
+
+
+def _check_name(folder: str | Path) -> None:
+    """Refuse a name that the files of a store, which say where it lies, cannot hold."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        shown = str(folder).encode("utf-8", "backslashreplace").decode()
+        msg = f"the name of the folder {shown} is not UTF-8; rename it, or choose another --store"
+        raise StoreError(msg) from None
 
 
 def _empty_frame() -> pd.DataFrame:

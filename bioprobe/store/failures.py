@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bioprobe.access import is_file, reading
 from bioprobe.errors import StoreError
 from bioprobe.files import explaining_refusal, replacing
 from bioprobe.sources.listing import is_mended, join
@@ -44,16 +46,20 @@ def read_failures(folder: Path) -> pd.DataFrame:
     ------
     StoreError
         If the list is damaged.
+    UnreadableError
+        If it cannot be read just now.
     """
     import pandas as pd
     import pyarrow as pa
 
     path = folder / FAILURES_NAME
-    if not path.is_file():
+    if not is_file(path):
         return _make_frame([])
     try:
+        with reading(path):
+            data = path.read_bytes()
         # As Python's own texts, which are decoded here and now.
-        return _complete(pd.read_parquet(path)).astype(object)
+        return _complete(pd.read_parquet(io.BytesIO(data))).astype(object)
     except (*READ_ERRORS, pa.ArrowException) as error:
         msg = f"{path} is damaged ({error}); remove it, and embed lists anew what fails"
         raise StoreError(msg) from error

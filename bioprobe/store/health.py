@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bioprobe.errors import StoreError
+from bioprobe.access import exists, list_names
+from bioprobe.errors import StoreError, UnreadableError
 from bioprobe.files import explaining_refusal, hash_file, sync
 from bioprobe.result import Notes, Result
+from bioprobe.sources.listing import join
 from bioprobe.store.embedding_store import EmbeddingStore
-from bioprobe.store.manifest import ShardRecord
-from bioprobe.store.shard import IMAGES_NAME, VECTORS_NAME, map_vectors, read_images
+from bioprobe.store.manifest import ShardRecord, TakenOut
+from bioprobe.store.shard import (
+    IMAGES_NAME,
+    VECTORS_NAME,
+    map_vectors,
+    read_images,
+    reading_shard,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,10 +43,14 @@ class Problem:
         Shard, or file, relative to the store.
     what : str
         What was got and what was expected.
+    is_damage : bool
+        Whether it was read and differs, or is missing; False where it cannot be read just now,
+        which says nothing of what it is.
     """
 
     where: str
     what: str
+    is_damage: bool = True
 
     @property
     def shard(self) -> str:
@@ -58,32 +71,44 @@ def verify_store(store: EmbeddingStore) -> list[Problem]:
     """
     problems: list[Problem] = []
     for record in store.manifest.present_shards:
-        problems += _verify_shard(store, record)
+        problems += _verify_shard(store.folder / "shards", record, store.manifest.dim)
     outside = [row for row in store.manifest.retired if not 0 <= row < len(store)]
     if outside:
         problems.append(Problem("manifest.json", f"retired rows {outside} do not exist"))
     return problems
 
 
-def _verify_shard(store: EmbeddingStore, record: ShardRecord) -> list[Problem]:
-    shards_dir = store.folder / "shards"
-    problems = _verify_checksums(shards_dir, record)
-    return problems or _verify_content(shards_dir, record, store.manifest.dim)
+def find_repairable(problems: Collection[Problem]) -> set[str]:
+    """Return the names of the shards that are damaged, and ``""`` where the manifest itself is.
+
+    A shard of which one file cannot be read just now is not among them.
+    """
+    damaged = {problem.shard for problem in problems if problem.is_damage}
+    return damaged - {problem.shard for problem in problems if not problem.is_damage}
 
 
-def _verify_checksums(shards_dir: Path, record: ShardRecord) -> list[Problem]:
+def _verify_shard(folder: Path, record: ShardRecord, dim: int) -> list[Problem]:
+    problems = _verify_checksums(folder, record)
+    return problems or _verify_content(folder, record, dim)
+
+
+def _verify_checksums(folder: Path, record: ShardRecord) -> list[Problem]:
     problems = []
     expected = {VECTORS_NAME: record.vectors_sha256, IMAGES_NAME: record.images_sha256}
     for name, checksum in expected.items():
-        where = f"shards/{record.name}/{name}"
-        path = shards_dir / record.name / name
+        where = f"{folder.name}/{record.name}/{name}"
+        path = folder / record.name / name
         try:
-            got = hash_file(path)
+            with reading_shard(path):
+                got = hash_file(path)
         except FileNotFoundError:
             problems.append(Problem(where, "the file is missing"))
             continue
+        except UnreadableError as error:
+            problems.append(Problem(where, str(error), is_damage=False))
+            continue
         except OSError as error:
-            problems.append(Problem(where, f"the file cannot be read ({error.strerror})"))
+            problems.append(Problem(where, f"it is no file ({error.strerror})"))
             continue
         if got != checksum:
             problems.append(
@@ -92,13 +117,13 @@ def _verify_checksums(shards_dir: Path, record: ShardRecord) -> list[Problem]:
     return problems
 
 
-def _verify_content(shards_dir: Path, record: ShardRecord, dim: int) -> list[Problem]:
-    where = f"shards/{record.name}"
+def _verify_content(folder: Path, record: ShardRecord, dim: int) -> list[Problem]:
+    where = f"{folder.name}/{record.name}"
     try:
-        vectors = map_vectors(shards_dir, record, dim)
-        frame = read_images(shards_dir, record)
+        vectors = map_vectors(folder, record, dim)
+        frame = read_images(folder, record)
     except StoreError as error:
-        return [Problem(where, str(error))]
+        return [Problem(where, str(error), is_damage=not isinstance(error, UnreadableError))]
     if len(frame) != record.n_images:
         return [Problem(where, f"{len(frame)} images for {record.n_images} vectors")]
     norms = np.linalg.norm(np.asarray(vectors, dtype=np.float32), axis=1)
@@ -118,7 +143,8 @@ class Repair:
     Parameters
     ----------
     problems : tuple of Problem
-        What was found; empty where the store was whole and nothing was done.
+        What was found; empty where the store was whole and nothing was done. What cannot be read
+        just now is among them, and was left as it is.
     shards : tuple of str
         Names of the shards that were taken out; they lie in ``damaged/`` of the store.
     lost : tuple of Path
@@ -141,6 +167,9 @@ class Repair:
 def repair_store(folder: Path) -> Repair:
     """Take the damaged shards of a store out of its manifest, and lay them aside.
 
+    Damaged is what was read and differs from what the manifest says, and what is missing beside
+    other shards. What cannot be read just now is never taken out.
+
     The manifest is replaced first and at once: whoever opens the store sees it with the damaged
     shards or without. The rows of later shards move up; retired rows follow, and the index is
     built anew because it no longer fits. The next run over the same sources embeds what was lost.
@@ -161,9 +190,10 @@ def repair_store(folder: Path) -> Repair:
     with store.lock():
         store = EmbeddingStore.open(folder)
         problems = verify_store(store)
-        damaged = {problem.shard for problem in problems} - {""}
+        repairable = find_repairable(problems)
+        damaged = repairable - {""}
         lost, n_unlisted = _list_lost(store, damaged)
-        if problems:
+        if repairable:
             store.manifest.take_out(damaged).write(folder)
         _lay_aside(EmbeddingStore.open(folder))
     return Repair(tuple(problems), tuple(sorted(damaged)), tuple(lost), n_unlisted)
@@ -201,7 +231,7 @@ def _lay_aside(store: EmbeddingStore) -> None:
     present = {record.name for record in store.manifest.present_shards}
     for record in store.manifest.shards:
         folder = shards_dir / record.name
-        if record.name in present or not folder.exists():
+        if record.name in present or not exists(folder):
             continue
         with explaining_refusal(aside):
             aside.mkdir(exist_ok=True)
@@ -213,10 +243,114 @@ def _lay_aside(store: EmbeddingStore) -> None:
 def _choose_name(folder: Path, name: str) -> Path:
     # A shard of that name is there already where an older manifest was put back.
     number, chosen = 1, folder / name
-    while chosen.exists():
+    while exists(chosen):
         number += 1
         chosen = folder / f"{name}-{number}"
     return chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class Restoration:
+    """What was put back into a store of what had been taken out.
+
+    Parameters
+    ----------
+    shards : tuple of str
+        Names of the shards that are back.
+    n_images : int
+        Their current rows.
+    n_replaced : int
+        Their rows that stay retired because the same files were embedded again since.
+    left : tuple of Problem
+        Why others were not put back.
+    """
+
+    shards: tuple[str, ...]
+    n_images: int
+    n_replaced: int
+    left: tuple[Problem, ...]
+
+
+def restore_store(folder: Path) -> Restoration:
+    """Put back what was taken out of a store, where it is whole by now.
+
+    A shard is put back at the place that it had if both of its files, in ``damaged/``, have the
+    checksums that the manifest said before, as after they were restored from a copy. What was
+    embedded again since replaces it.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the store.
+
+    Raises
+    ------
+    StoreError
+        If there is no store, it is damaged, or the disk refuses.
+    StoreLockedError
+        If another process is writing to the store.
+    """
+    left: list[Problem] = []
+    shards: list[str] = []
+    n_images = n_replaced = 0
+    with EmbeddingStore.open(folder).lock():
+        store = EmbeddingStore.open(folder)
+        _lay_aside(store)
+        known = {taken.name: taken for taken in store.manifest.taken_out}
+        # The newest first: what it says of a file stands, also against those before it.
+        for record in reversed(store.manifest.shards):
+            if record.n_images:
+                continue
+            taken = known.get(record.name)
+            if taken is None:
+                what = (
+                    "its checksums are not known, as an older bioprobe took it out; put back a "
+                    "copy of manifest.json from before, or embed the images again"
+                )
+                left.append(Problem(f"{DAMAGED_NAME}/{record.name}", what))
+                continue
+            found, problems = _find_whole(store, taken)
+            if found is None:
+                left += problems
+                continue
+            store, n_back = _put_back(store, taken, found)
+            shards.append(taken.name)
+            n_images += n_back
+            n_replaced += taken.n_images - len(taken.retired) - n_back
+    return Restoration(tuple(sorted(shards)), n_images, n_replaced, tuple(left))
+
+
+def _find_whole(store: EmbeddingStore, taken: TakenOut) -> tuple[str | None, list[Problem]]:
+    """Find the folder in ``damaged/`` that holds a shard as it was, or say what is wrong."""
+    aside = store.folder / DAMAGED_NAME
+    problems: list[Problem] = []
+    for name in list_names(aside):
+        if re.fullmatch(rf"{taken.name}(-\d+)?", name):
+            record = ShardRecord(name, taken.n_images, taken.vectors_sha256, taken.images_sha256)
+            wrong = _verify_shard(aside, record, store.manifest.dim)
+            if not wrong:
+                return name, []
+            problems += wrong
+    return None, problems or [Problem(f"{DAMAGED_NAME}/{taken.name}", "it is not there")]
+
+
+def _put_back(store: EmbeddingStore, taken: TakenOut, found: str) -> tuple[EmbeddingStore, int]:
+    """Return the store with a shard that is whole, and how many of its rows are current."""
+    shards_dir, aside = store.folder / "shards", store.folder / DAMAGED_NAME
+    images = store.images.frame.iloc[store.rows]
+    current = set(map(join, images["root"], images["path"])) if len(images) else set()
+    record = ShardRecord(found, taken.n_images, taken.vectors_sha256, taken.images_sha256)
+    frame = read_images(aside, record)
+    files = map(join, frame["root"], frame["path"])
+    retired = {row for row, file in enumerate(files) if file in current} | set(taken.retired)
+    with explaining_refusal(shards_dir):
+        shards_dir.mkdir(exist_ok=True)
+        (aside / found).rename(shards_dir / taken.name)
+        sync(shards_dir)
+        sync(aside)
+    manifest = store.manifest.put_back(taken, retired=retired)
+    manifest.write(store.folder)
+    return EmbeddingStore(store.folder, manifest), taken.n_images - len(retired)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -233,6 +367,8 @@ class Verification(Result):
         What is not as the manifest says, after the repair where there was one.
     repair : Repair or None
         What was taken out, where that was asked for.
+    restoration : Restoration or None
+        What was put back, where that was asked for.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -241,12 +377,13 @@ class Verification(Result):
     n_images: int
     problems: tuple[Problem, ...]
     repair: Repair | None = None
+    restoration: Restoration | None = None
     notes: Notes = ()
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
+        """Whether nothing is wrong, and whatever was to be put back is."""
+        return not self.problems and not (self.restoration and self.restoration.left)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a problem."""

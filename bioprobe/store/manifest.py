@@ -9,9 +9,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from bioprobe.access import reading
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import StoreError
-from bioprobe.files import explaining_refusal, write_text
+from bioprobe.files import write_text
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -37,6 +38,19 @@ class ShardRecord:
     images_sha256: str
 
 
+@dataclasses.dataclass(frozen=True)
+class TakenOut(ShardRecord):
+    """A shard that was damaged and taken out, as it was listed before; it may be put back.
+
+    Parameters
+    ----------
+    retired : tuple of int
+        Which of its own rows were retired, counted from its first.
+    """
+
+    retired: tuple[int, ...] = ()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a store holds.
@@ -57,6 +71,8 @@ class Manifest:
         In row order.
     retired : tuple of int
         Rows that a newer embedding of the same file has replaced, ascending.
+    taken_out : tuple of TakenOut
+        Shards that were damaged and taken out; an older bioprobe kept no such list.
     """
 
     encoder: Fingerprint
@@ -66,6 +82,7 @@ class Manifest:
     has_text_tower: bool
     shards: tuple[ShardRecord, ...] = ()
     retired: tuple[int, ...] = ()
+    taken_out: tuple[TakenOut, ...] = ()
 
     @property
     def n_images(self) -> int:
@@ -98,19 +115,46 @@ class Manifest:
         names : collection of str
             Names of shards.
         """
-        shards, retired = [], []
+        shards, retired, taken_out = [], [], list(self.taken_out)
         old_start = new_start = 0
         for shard in self.shards:
             old_stop = old_start + shard.n_images
+            inside = [row - old_start for row in self.retired if old_start <= row < old_stop]
             if shard.name in names:
                 shards.append(ShardRecord(shard.name, 0, "", ""))
+                taken_out.append(TakenOut(**dataclasses.asdict(shard), retired=tuple(inside)))
             else:
-                moved_by = new_start - old_start
-                retired += [row + moved_by for row in self.retired if old_start <= row < old_stop]
+                retired += [new_start + row for row in inside]
                 new_start += shard.n_images
                 shards.append(shard)
             old_start = old_stop
-        return dataclasses.replace(self, shards=tuple(shards), retired=tuple(sorted(retired)))
+        return dataclasses.replace(
+            self, shards=tuple(shards), retired=tuple(sorted(retired)), taken_out=tuple(taken_out)
+        )
+
+    def put_back(self, taken: TakenOut, *, retired: Collection[int]) -> Manifest:
+        """Return the manifest with a shard that was taken out, at the place that it had.
+
+        The rows of later shards move down, and the retired ones with them.
+
+        Parameters
+        ----------
+        taken : TakenOut
+            One of :attr:`taken_out`.
+        retired : collection of int
+            Which of its own rows are retired, counted from its first.
+        """
+        names = [shard.name for shard in self.shards]
+        place = names.index(taken.name)
+        start = sum(shard.n_images for shard in self.shards[:place])
+        record = ShardRecord(taken.name, taken.n_images, taken.vectors_sha256, taken.images_sha256)
+        moved = [row + taken.n_images * (row >= start) for row in self.retired]
+        return dataclasses.replace(
+            self,
+            shards=(*self.shards[:place], record, *self.shards[place + 1 :]),
+            retired=tuple(sorted([*moved, *(start + row for row in retired)])),
+            taken_out=tuple(one for one in self.taken_out if one.name != taken.name),
+        )
 
     def write(self, folder: Path) -> None:
         """Replace the manifest of a store atomically.
@@ -126,9 +170,9 @@ class Manifest:
             "n_images": self.n_images,
         }
         fields |= dataclasses.asdict(self)
-        path = folder / MANIFEST_NAME
-        with explaining_refusal(path):
-            write_text(path, json.dumps(fields, indent=2) + "\n")
+        if not self.taken_out:
+            del fields["taken_out"]
+        write_text(folder / MANIFEST_NAME, json.dumps(fields, indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -138,11 +182,14 @@ class Manifest:
         ------
         StoreError
             If there is none, it is damaged, or a newer bioprobe wrote it.
+        UnreadableError
+            If it is there and cannot be read just now.
         """
         path = folder / MANIFEST_NAME
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            with reading(path):
+                fields = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
             msg = f"no store at {folder}; make one with: bioprobe embed IMAGES --store {folder}"
             raise StoreError(msg) from None
         except (OSError, ValueError) as error:
@@ -174,4 +221,8 @@ class Manifest:
             has_text_tower=fields["has_text_tower"],
             shards=tuple(ShardRecord(**shard) for shard in fields["shards"]),
             retired=tuple(fields["retired"]),
+            taken_out=tuple(
+                TakenOut(**{**one, "retired": tuple(one["retired"])})
+                for one in fields.get("taken_out", ())
+            ),
         )

@@ -8,6 +8,7 @@ that came later, or whose file has changed, is *not judged* rather than silently
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file, list_files, reading
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.files import explaining_refusal, replacing
 from bioprobe.store.embedding_store import EmbeddingStore
@@ -23,7 +25,7 @@ from bioprobe.store.embedding_store import EmbeddingStore
 if TYPE_CHECKING:
     import pandas as pd
 
-SELECTIONS_NAME = "selections"
+SELECTIONS_NAME, _SUFFIX = "selections", ".parquet"
 KEPT, GROUP = "kept", "group"
 #: Which of near duplicates is kept, and in what group each is.
 DUPLICATES_MASK = "filters/duplicates"
@@ -108,10 +110,9 @@ def write_selection(
     frame = frame.drop_duplicates(list(_IDENTITY), keep="last")
     table = pa.Table.from_pandas(frame, preserve_index=False)
     said = {**(table.schema.metadata or {}), b"provenance": json.dumps(provenance or {}).encode()}
-    with explaining_refusal(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            pq.write_table(table.replace_schema_metadata(said), temporary)
+    store.make_folder(SELECTIONS_NAME, *name.split("/")[:-1])
+    with replacing(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(said), temporary)
 
 
 def read_selection(store: EmbeddingStore, name: str) -> Selection:
@@ -123,18 +124,22 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
         If the name cannot be used.
     StoreError
         If there is no such selection, or its file is damaged.
+    UnreadableError
+        If it cannot be read just now.
     """
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = _find_file(store.folder, name)
-    if not path.is_file():
+    if not is_file(path):
         known = ", ".join(list_selections(store)) or "none; bioprobe filter and dedupe write some"
         msg = f"no mask {name!r} in {store.folder}; there are: {known}"
         raise StoreError(msg)
     try:
-        table = pq.read_table(path)
+        with reading(path):
+            data = path.read_bytes()
+        table = pq.read_table(io.BytesIO(data))
         table.validate(full=True)
         provenance = json.loads((table.schema.metadata or {}).get(b"provenance", b"{}"))
         judgements = table.to_pandas().set_index(list(_IDENTITY))
@@ -151,10 +156,15 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
 
 
 def list_selections(store: EmbeddingStore) -> list[str]:
-    """Return the names of the selections that a store keeps, sorted."""
-    folder = store.folder / SELECTIONS_NAME
-    files = (path for path in folder.rglob("*.parquet") if not path.name.startswith("."))
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files)
+    """Return the names of the selections that a store keeps, sorted.
+
+    Raises
+    ------
+    UnreadableError
+        If a folder of them may not be listed.
+    """
+    names = list_files(store.folder / SELECTIONS_NAME, _SUFFIX)
+    return sorted(name.removesuffix(_SUFFIX) for name in names)
 
 
 def remove_selection(store: EmbeddingStore, name: str) -> None:
@@ -168,8 +178,9 @@ def remove_selection(store: EmbeddingStore, name: str) -> None:
         If there is no such selection, or the disk refuses.
     """
     path = _find_file(store.folder, name)
-    if not path.is_file():
-        msg = f"no mask {name!r} in {store.folder}; there are: {', '.join(list_selections(store))}"
+    if not is_file(path):
+        known = ", ".join(list_selections(store)) or "none"
+        msg = f"no mask {name!r} in {store.folder}; there are: {known}"
         raise StoreError(msg)
     with explaining_refusal(path):
         path.unlink()
@@ -182,4 +193,4 @@ def _find_file(folder: Path, name: str) -> Path:
             "separated by '/', such as filters/animal"
         )
         raise SelectionError(msg)
-    return folder / SELECTIONS_NAME / f"{name}.parquet"
+    return folder / SELECTIONS_NAME / f"{name}{_SUFFIX}"

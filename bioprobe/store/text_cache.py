@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bioprobe.access import list_names, reading
 from bioprobe.encoders.encoder import Encoder
-from bioprobe.files import replacing, write_text
+from bioprobe.errors import ModelUnavailableError, StoreError, UnreadableError
+from bioprobe.files import replacing, save_array, write_text
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.types import Vectors
 
@@ -20,10 +22,10 @@ class TextCache:
     """Encode texts with the encoder of a store, each text once in the store's life.
 
     The cache lies in ``text/`` of the store, in a folder named by the encoder's key. Each batch
-    of new texts adds a pair of files; a pair that is damaged, or that an interrupted run left
-    incomplete, is ignored and its texts are encoded again. In a store that cannot be written,
-    as on a read-only or full disk, texts are kept as long as this object lives: a question is
-    answered without the cache, only not as fast the next time.
+    of new texts adds a pair of files; a pair that is damaged, that cannot be read just now, or
+    that an interrupted run left incomplete, is ignored and its texts are encoded again. In a store
+    that cannot be written, as on a read-only or full disk, texts are kept as long as this object
+    lives: a question is answered without the cache, only not as fast the next time.
 
     Parameters
     ----------
@@ -44,8 +46,15 @@ class TextCache:
         self._encoder: Encoder | None = None
         self._folder = store.folder / "text" / store.manifest.encoder.key[:16]
         self._known: dict[str, Vectors] = {}
-        for names in sorted(self._folder.glob("*.json")):
-            self._read(names)
+        self._unread: list[UnreadableError] = []
+        try:
+            names = list_names(self._folder)
+        except UnreadableError as error:
+            self._unread.append(error)
+            names = []
+        for name in names:
+            if name.endswith(".json"):
+                self._read(self._folder / name)
 
     def encode_text(self, texts: Sequence[str]) -> Vectors:
         """Return the embeddings of texts.
@@ -81,13 +90,25 @@ class TextCache:
 
     def _load_once(self) -> Encoder:
         if self._encoder is None:
-            self._encoder = self._load()
+            try:
+                self._encoder = self._load()
+            except ModelUnavailableError as error:
+                if not self._unread:
+                    raise
+                msg = f"{error}. The texts that the store keeps might do: {self._unread[0]}"
+                raise ModelUnavailableError(msg) from error
         return self._encoder
 
     def _read(self, names: Path) -> None:
+        vectors = names.with_suffix(".npy")
         try:
-            texts = json.loads(names.read_text(encoding="utf-8"))
-            embeddings = np.load(names.with_suffix(".npy"))
+            with reading(names):
+                texts = json.loads(names.read_text(encoding="utf-8"))
+            with reading(vectors):
+                embeddings = np.load(vectors)
+        except UnreadableError as error:
+            self._unread.append(error)
+            return
         except (OSError, ValueError, EOFError):
             return
         if embeddings.shape == (len(texts), self._store.manifest.dim):
@@ -95,12 +116,9 @@ class TextCache:
 
     def _write(self, texts: Sequence[str], embeddings: Vectors) -> None:
         name = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with (
-                replacing(self._folder / f"{name}.npy") as temporary,
-                temporary.open("wb") as stream,
-            ):
-                np.save(stream, embeddings)
+        with contextlib.suppress(OSError, StoreError):
+            self._store.make_folder(*self._folder.relative_to(self._store.folder).parts)
+            with replacing(self._folder / f"{name}.npy") as temporary:
+                save_array(temporary, embeddings)
             # Last: the list of texts is what makes the pair known.
             write_text(self._folder / f"{name}.json", json.dumps(list(texts)))

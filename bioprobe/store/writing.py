@@ -9,18 +9,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bioprobe.access import is_file
 from bioprobe.errors import StoreError, StoreLockedError
-from bioprobe.files import explaining_refusal
+from bioprobe.files import explaining_refusal, sweep_data, sweep_temporaries
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
 
 LOCK_NAME = ".lock"
 #: How long what is written in a moment waits for another writer: longer than several such writes
 #: take one after the other, shorter than anybody watches a terminal that says nothing.
 QUICK_WAIT_S = 5.0
-# Programs that only ask a store write derived files into it without the lock: what they are at
-# work on is younger than this.
-_DERIVED_AGE_S = 3600.0
-_WRITTEN_UNDER_LOCK = (".manifest.json.", ".failures.parquet.", ".taxa.csv.")
+# Programs that only ask a store add texts to it without the lock, in two files one after the other.
+_ABANDONED_AGE_S = 3600.0
 
 
 @contextlib.contextmanager
@@ -50,6 +49,21 @@ def holding(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     with locking(folder / LOCK_NAME, wait_s, f"writing to {folder}", "choose another --store"):
         sweep(folder)
         yield
+
+
+def check_present(folder: Path) -> None:
+    """Refuse to write beside a manifest that is not there: it would leave half of a store.
+
+    Raises
+    ------
+    StoreError
+        If there is no store in the folder.
+    UnreadableError
+        If that cannot be told.
+    """
+    if not is_file(folder / MANIFEST_NAME):
+        msg = f"there is no store at {folder} any more; open it where it lies now"
+        raise StoreError(msg)
 
 
 @contextlib.contextmanager
@@ -101,27 +115,68 @@ def locking(file: Path, wait_s: float, doing: str, otherwise: str = "") -> Itera
 def sweep(folder: Path) -> None:
     """Remove what interrupted writers left; call it under the lock.
 
-    These are temporary files, unfinished shards, and the one shard that had its name already but
-    did not yet stand in the manifest. Other folders that no manifest names stay: after an older
-    manifest was put back they may be all there is.
+    These are temporary files and folders that nobody is at work on, data that no card names,
+    drafts of imports, unfinished shards, and the shards that had their names already but did not
+    yet stand in the manifest. Other folders that no manifest names stay: after an older manifest
+    was put back they may be all there is.
     """
-    places = (".*.tmp", "text/**/.*.tmp", "selections/**/.*.tmp")
-    for file in (file for place in places for file in folder.glob(place) if file.is_file()):
-        if file.name.startswith(_WRITTEN_UNDER_LOCK) or _is_old(file):
-            with contextlib.suppress(OSError):
-                file.unlink()
-    if not (folder / MANIFEST_NAME).is_file():
-        return
+    for place in ("", "probes", "probes/*", "evaluations", "selections/**", "text/**"):
+        for inside in [folder] if not place else folder.glob(place):
+            if inside.is_dir():
+                sweep_temporaries(inside)
+    _sweep_texts(folder / "text")
+    _sweep_data(folder)
     with contextlib.suppress(StoreError):
-        next_name = Manifest.read(folder).next_shard_name
-        shutil.rmtree(folder / "shards" / next_name, ignore_errors=True)
-        for unfinished in (folder / "shards").glob(".*.tmp"):
-            if re.fullmatch(r"\.\d+\.tmp", unfinished.name):
-                shutil.rmtree(unfinished, ignore_errors=True)
+        has_manifest = (folder / MANIFEST_NAME).is_file()
+        n_shards = len(Manifest.read(folder).shards) if has_manifest else 0
+        for draft in folder.glob(".import-*"):
+            _sweep_import(folder, draft, n_shards)
+        if has_manifest:
+            _sweep_shards(folder / "shards", n_shards)
+
+
+def _sweep_shards(folder: Path, n_shards: int) -> None:
+    shutil.rmtree(folder / f"{n_shards:05d}", ignore_errors=True)
+    for unfinished in folder.glob(".*.tmp"):
+        if re.fullmatch(r"\.\d+\.tmp", unfinished.name):
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _sweep_texts(folder: Path) -> None:
+    for head in folder.glob("heads/.*.tmp"):
+        # As earlier versions named them; they are written under the lock.
+        shutil.rmtree(head, ignore_errors=True)
+    for data in folder.glob("*/*.npy"):
+        if not data.with_suffix(".json").is_file() and _is_old(data):
+            data.unlink(missing_ok=True)
+
+
+def _sweep_data(folder: Path) -> None:
+    # Also of a card that was never written.
+    data = [
+        *folder.glob("index-*.faiss"),
+        *folder.glob("evaluations/*-*.parquet"),
+        *folder.glob("probes/*/probe-*.safetensors"),
+    ]
+    for card in {one.with_name(f"{one.stem.rpartition('-')[0]}.json") for one in data}:
+        sweep_data(card)
+    for probe in folder.glob("probes/*"):
+        with contextlib.suppress(OSError):
+            probe.rmdir()
+
+
+def _sweep_import(folder: Path, draft: Path, n_shards: int) -> None:
+    """Remove a draft, and the shards of it that were moved but are not in the manifest."""
+    with contextlib.suppress(StoreError):
+        shards = Manifest.read(draft / "store").shards
+        for place, record in enumerate(shards, start=n_shards):
+            if not (draft / "store" / "shards" / record.name).exists():
+                shutil.rmtree(folder / "shards" / f"{place:05d}", ignore_errors=True)
+    shutil.rmtree(draft, ignore_errors=True)
 
 
 def _is_old(file: Path) -> bool:
     try:
-        return time.time() - file.stat().st_mtime > _DERIVED_AGE_S
+        return time.time() - file.stat().st_mtime > _ABANDONED_AGE_S
     except OSError:
         return False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import prompts_dir, read_lines, read_table, replacing
 from bioprobe.taxonomy.columns import (
@@ -233,9 +234,9 @@ def read_taxa(
     """
     path = Path(source)
     shipped = prompts_dir() / "taxonomies" / f"{source}.csv"
-    if not path.is_file() and shipped.is_file():
+    if not is_file(path) and is_file(shipped):
         path = shipped
-    if not path.is_file():
+    if not is_file(path):
         known = ", ".join(shipped_taxonomies())
         msg = f"no taxon list at {source}; give a file, or one that ships: {known}"
         raise TaxonomyError(msg)

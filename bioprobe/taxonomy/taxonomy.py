@@ -223,13 +223,49 @@ class Taxonomy:
             elif not proper:
                 yield taxon
 
+    def find_listed(self, name: str, *, lineage: str = "", parent: str = "") -> list[Taxon]:
+        """Return the listed taxa of a scientific or common name, in any case; homonyms all come.
+
+        Parameters
+        ----------
+        name : str
+            Scientific or common name.
+        lineage : str
+            Names from kingdom down, separated by commas, that they have; an empty one is any.
+        parent : str
+            Name at any rank above them.
+        """
+        wanted, above = _fold(name), _fold(parent)
+        asked = [_fold(part) for part in lineage.split(",")]
+        return [
+            taxon
+            for taxon in self.taxa
+            if wanted
+            and wanted in (taxon.name.casefold(), taxon.common_name.casefold())
+            and len(asked) <= len(taxon.lineage)
+            and all(
+                not one or one == mine.casefold()
+                for one, mine in zip(asked, taxon.lineage, strict=False)
+            )
+            and (not above or above in map(str.casefold, taxon.lineage[: taxon.depth]))
+        ]
+
     def find(self, name: str) -> Taxon | None:
-        """Return the taxon of a scientific or common name, in any case, or None."""
-        wanted = _fold(name)
-        for taxon in self.taxa:
-            if wanted and wanted in (taxon.name.casefold(), taxon.common_name.casefold()):
-                return taxon
-        return None
+        """Return the first taxon of a scientific or common name, in any case, or None."""
+        return next(iter(self.find_listed(name)), None)
+
+
+def name_lineages(taxa: Iterable[Taxon]) -> str:
+    """Write taxa by their lineages, for a sentence that tells homonyms apart.
+
+    Examples
+    --------
+    >>> bird = Taxon.from_names({"kingdom": "Animalia", "genus": "Prunella"})
+    >>> herb = Taxon.from_names({"kingdom": "Plantae", "genus": "Prunella"})
+    >>> name_lineages([bird, herb])
+    'Animalia > Prunella; Plantae > Prunella'
+    """
+    return "; ".join(" > ".join(filter(None, taxon.lineage)) for taxon in taxa)
 
 
 def find_lowest_common_ancestor(one: Taxon, other: Taxon) -> Taxon | None:

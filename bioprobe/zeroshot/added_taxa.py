@@ -22,7 +22,13 @@ from bioprobe.taxonomy.columns import to_taxonomy
 from bioprobe.taxonomy.contradictions import find_contradictions
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.blending import WEIGHT_FRACTIONS, Blend, choose_blend
-from bioprobe.zeroshot.examples import Examples, forget_examples, keep_examples, read_examples
+from bioprobe.zeroshot.examples import (
+    Examples,
+    forget_examples,
+    forget_unlisted_examples,
+    keep_examples,
+    read_examples,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,6 +172,7 @@ def import_taxa(place: AddedList, taxa: Iterable[Taxon]) -> int:
     added = place.read()
     merged = Taxonomy.merge((*added, *taxa))
     check_additions(merged)
+    _forget_unlisted(place)
     place.write(merged)
     return len(merged) - len(added)
 
@@ -180,8 +187,20 @@ def add_one(place: AddedList, taxon: Taxon) -> None:
     StoreError
         If the disk refuses.
     """
-    check_additions((*place.read(), taxon))
+    _check_addition(place, taxon)
+    _forget_unlisted(place)
     place.add(taxon)
+
+
+def _check_addition(place: AddedList, taxon: Taxon) -> None:
+    check_additions((*place.read(), taxon))
+    place.check_new(taxon)
+
+
+def _forget_unlisted(place: AddedList) -> None:
+    """Forget pictures that a killed run left, before a taxon of theirs is in the list again."""
+    if place.store is not None:
+        forget_unlisted_examples(EmbeddingStore.open(place.store))
 
 
 def add_pictured(
@@ -226,27 +245,28 @@ def add_pictured(
     view = View.all(asked)
     store = view.store
     place = AddedList.of_store(store)
-    add_one(place, taxon)
-    try:
-        forget_examples(store, taxon)
-        vectors, sha256s = pictures
-        together = dataclasses.replace(others, taxa=Taxonomy.merge((taxon, *others.taxa)))
-        blend = choose_blend(
-            view, together, encode_text, taxon, vectors, sha256s,
-            weight_fractions=weight_fractions,
-        )  # fmt: skip
-        keep_examples(
-            store,
-            Examples(taxon, vectors, sha256s, blend.weight_fraction, blend.offset, blend.rule),
-        )
-    except BaseException:
-        # Half of it would be a class that the user did not ask for.
-        place.remove(taxon.name)
-        raise
+    _check_addition(place, taxon)
+    vectors, sha256s = pictures
+    together = dataclasses.replace(others, taxa=Taxonomy.merge((taxon, *others.taxa)))
+    blend = choose_blend(
+        view, together, encode_text, taxon, vectors, sha256s, weight_fractions=weight_fractions
+    )
+    keep_examples(
+        store, Examples(taxon, vectors, sha256s, blend.weight_fraction, blend.offset, blend.rule)
+    )
+    # Last: the pictures count from here on.
+    place.add(taxon)
     return blend
 
 
-def remove_one(place: AddedList, name: str, store: EmbeddingStore | None = None) -> Taxon:
+def remove_one(
+    place: AddedList,
+    name: str,
+    store: EmbeddingStore | None = None,
+    *,
+    lineage: str = "",
+    parent: str = "",
+) -> Taxon:
     """Remove a taxon from a list, and its example pictures from the list's store.
 
     Parameters
@@ -257,15 +277,19 @@ def remove_one(place: AddedList, name: str, store: EmbeddingStore | None = None)
         Scientific or common name.
     store : EmbeddingStore, optional
         Store of the list; none for the user's.
+    lineage, parent : str
+        What tells it from homonyms.
 
     Raises
     ------
     TaxonomyError
-        If no such taxon was added.
+        If no such taxon was added, or several were.
     StoreError
         If the disk refuses.
     """
-    taxon = place.remove(name)
+    # The next one clears away what a killed one left.
+    _forget_unlisted(place)
+    taxon = place.remove(name, lineage=lineage, parent=parent)
     if store is not None:
         forget_examples(store, taxon)
     return taxon

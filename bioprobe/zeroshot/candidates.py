@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bioprobe.access import is_file
 from bioprobe.cells import name_cells
 from bioprobe.errors import PromptError
 from bioprobe.files import read_lines, read_table
@@ -22,6 +23,7 @@ from bioprobe.taxonomy.columns import read_labels, to_taxonomy
 from bioprobe.taxonomy.contradictions import Contradiction, find_contradictions
 from bioprobe.taxonomy.lists import read_taxonomy, shipped_taxonomies
 from bioprobe.taxonomy.synonyms import accept_names, replace_synonyms
+from bioprobe.taxonomy.taxonomy import name_lineages
 
 
 def find_candidates(
@@ -138,7 +140,7 @@ def read_classes(given: ClassNames, level: str = "") -> tuple[Classes, Phrases]:
 
 
 def _need_file(path: Path) -> Path:
-    if not path.is_file():
+    if not is_file(path):
         msg = f"no list of classes at {path}; give names instead, with commas between them"
         raise PromptError(msg)
     return path
@@ -206,7 +208,7 @@ def find_parents(known: Taxonomy, within: str) -> tuple[Taxon, ...]:
     PromptError
         If the name is not among the known taxa or above them.
     """
-    if Path(within).is_file():
+    if is_file(Path(within)):
         return read_taxonomy(within).taxa
     found = known.find_all(within)
     if not found:
@@ -254,8 +256,7 @@ def find_parent(store: EmbeddingStore | None, name: str) -> Taxon:
     for known in lists:
         found = known.find_all(name)
         if len(found) > 1:
-            lineages = "; ".join(" > ".join(filter(None, taxon.lineage)) for taxon in found)
-            msg = f"{name!r} may be {lineages}; give --lineage instead of --parent"
+            msg = f"{name!r} may be {name_lineages(found)}; give --lineage instead of --parent"
             raise PromptError(msg)
         if found:
             return found[0]

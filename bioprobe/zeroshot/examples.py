@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bioprobe.access import exists, is_file, is_folder, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, SourceError, StoreError
 from bioprobe.files import explaining_refusal, replacing
 from bioprobe.images.reading import hash_bytes
 from bioprobe.index.question import embed_query_image
 from bioprobe.store import EmbeddingStore, TextCache
+from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.types import Vectors
 
@@ -109,14 +111,14 @@ def embed_examples(
 def _list(files: Sequence[Path]) -> list[Path]:
     from bioprobe.sources.source import find_images
 
-    missing = [file for file in files if not file.exists()]
+    missing = [file for file in files if not exists(file)]
     if missing or not files:
         where = f"at {missing[0]}" if missing else "is given"
         msg = f"no example picture {where}; give image files, or a folder of them"
         raise SourceError(msg)
     listed: list[Path] = []
     for file in files:
-        if file.is_dir():
+        if is_folder(file):
             inside = find_images([file])
             listed += [inside.find_file(row) for row in range(len(inside))]
         else:
@@ -127,6 +129,9 @@ def _list(files: Sequence[Path]) -> list[Path]:
 def read_examples(store: EmbeddingStore) -> tuple[Examples, ...]:
     """Return the example pictures of the taxa that were added to a store.
 
+    The list of added taxa says which count: those of a taxon that it lacks are what a killed
+    ``taxa add`` or ``taxa remove`` left.
+
     Raises
     ------
     MismatchError
@@ -134,11 +139,21 @@ def read_examples(store: EmbeddingStore) -> tuple[Examples, ...]:
     StoreError
         If the file is damaged.
     """
+    if not (store.folder / EXAMPLES_NAME).is_file():
+        return ()
+    added = read_added_taxa(store)
+    return tuple(one for one in _read(store) if any(one.is_of(taxon) for taxon in added))
+
+
+def _read(store: EmbeddingStore) -> tuple[Examples, ...]:
     path = store.folder / EXAMPLES_NAME
-    if not path.is_file():
+    if not is_file(path):
         return ()
     from safetensors import SafetensorError, safe_open
 
+    with reading(path):
+        # Its library does not say why it cannot read.
+        path.read_bytes()
     try:
         with safe_open(path, framework="numpy") as file:
             said = file.metadata()
@@ -166,7 +181,8 @@ def read_examples(store: EmbeddingStore) -> tuple[Examples, ...]:
 def keep_examples(store: EmbeddingStore, examples: Examples) -> None:
     """Keep example pictures in a store, in place of those of the same taxon.
 
-    Hold :meth:`EmbeddingStore.lock` meanwhile.
+    They count as soon as the taxon is in the list of added ones. Hold
+    :meth:`EmbeddingStore.lock` meanwhile.
 
     Raises
     ------
@@ -185,31 +201,45 @@ def forget_examples(store: EmbeddingStore, taxon: Taxon) -> None:
     StoreError
         If the disk refuses.
     """
-    known = read_examples(store)
-    kept = tuple(one for one in known if one.taxon.lineage != taxon.lineage)
-    if len(kept) < len(known):
+    _keep(store, (one for one in read_examples(store) if one.taxon.lineage != taxon.lineage))
+
+
+def forget_unlisted_examples(store: EmbeddingStore) -> None:
+    """Remove the example pictures of taxa that are not in the list; hold the lock meanwhile.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    _keep(store, read_examples(store))
+
+
+def _keep(store: EmbeddingStore, examples: Iterable[Examples]) -> None:
+    kept = tuple(examples)
+    if (store.folder / EXAMPLES_NAME).is_file() and len(kept) < len(_read(store)):
         _write(store, kept)
 
 
 def _write(store: EmbeddingStore, examples: tuple[Examples, ...]) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     path = store.folder / EXAMPLES_NAME
-    with explaining_refusal(path):
-        if not examples:
+    if not examples:
+        with explaining_refusal(path):
             path.unlink(missing_ok=True)
-            return
-        about = [
-            {
-                "lineage": one.taxon.lineage,
-                "sha256s": one.sha256s,
-                "weight_fraction": one.weight_fraction,
-                "offset": one.offset,
-                "rule": one.rule,
-            }
-            for one in examples
-        ]
-        metadata = {"encoder_key": store.manifest.encoder.key, "taxa": json.dumps(about)}
-        tensors = {str(n): np.ascontiguousarray(one.vectors) for n, one in enumerate(examples)}
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata=metadata)
+        return
+    about = [
+        {
+            "lineage": one.taxon.lineage,
+            "sha256s": one.sha256s,
+            "weight_fraction": one.weight_fraction,
+            "offset": one.offset,
+            "rule": one.rule,
+        }
+        for one in examples
+    ]
+    metadata = {"encoder_key": store.manifest.encoder.key, "taxa": json.dumps(about)}
+    tensors = {str(n): np.ascontiguousarray(one.vectors) for n, one in enumerate(examples)}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata=metadata))

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import is_file, reading
 from bioprobe.errors import MismatchError, StoreError
-from bioprobe.files import explaining_refusal, write_text
+from bioprobe.files import write_text
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon, Taxonomy
 
@@ -67,8 +68,7 @@ def keep_offset(store: EmbeddingStore, offset: SeenOffset, figures: dict[str, An
         "new": [taxon.lineage for taxon in offset.new],
         **figures,
     }
-    with explaining_refusal(path):
-        write_text(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_offset(store: EmbeddingStore) -> SeenOffset | None:
@@ -82,10 +82,12 @@ def read_offset(store: EmbeddingStore) -> SeenOffset | None:
         If the file is damaged.
     """
     path = store.folder / OFFSET_NAME
-    if not path.is_file():
+    if not is_file(path):
         return None
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        with reading(path):
+            text = path.read_text(encoding="utf-8")
+        said = json.loads(text)
         key, value = said["encoder_key"], float(said["offset"])
         new = tuple(Taxon(tuple(lineage)) for lineage in said["new"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.access import exists, is_file, list_names, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
-from bioprobe.files import hash_file, sync
+from bioprobe.files import hash_file, replacing_folder
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
@@ -62,8 +63,16 @@ class TextHead:
 
 
 def list_heads(store: EmbeddingStore) -> list[str]:
-    """Return the names of the heads of a store."""
-    return sorted(path.parent.name for path in (store.folder / HEADS_DIR).glob(f"*/{_ABOUT_NAME}"))
+    """Return the names of the heads of a store.
+
+    Raises
+    ------
+    UnreadableError
+        If their folder may not be listed, or that of one may not be entered.
+    """
+    folder = store.folder / HEADS_DIR
+    names = (name for name in list_names(folder) if is_file(folder / name / _ABOUT_NAME))
+    return [name for name in names if _NAME.fullmatch(name)]
 
 
 def read_head(store: EmbeddingStore, name: str) -> TextHead:
@@ -79,15 +88,19 @@ def read_head(store: EmbeddingStore, name: str) -> TextHead:
     import pandas as pd
 
     folder = store.folder / HEADS_DIR / name
-    if not (folder / _ABOUT_NAME).is_file():
+    if not is_file(folder / _ABOUT_NAME):
         known = ", ".join(list_heads(store)) or "none"
         msg = f"{store.folder} has no text head {name!r}; it has {known}. Bring one with: "
         msg += f"bioprobe store import HEAD.npy --store {store.folder} --model NAME"
         raise StoreError(msg)
     try:
-        about = json.loads((folder / _ABOUT_NAME).read_text(encoding="utf-8"))
-        vectors = np.load(folder / _VECTORS_NAME, mmap_mode="r")
-        taxa = pd.read_parquet(folder / _TAXA_NAME)
+        with reading(folder / _ABOUT_NAME):
+            about = json.loads((folder / _ABOUT_NAME).read_text(encoding="utf-8"))
+        with reading(folder / _VECTORS_NAME):
+            vectors = np.load(folder / _VECTORS_NAME, mmap_mode="r")
+        with reading(folder / _TAXA_NAME):
+            table = (folder / _TAXA_NAME).read_bytes()
+        taxa = pd.read_parquet(io.BytesIO(table))
     except (OSError, ValueError) as error:
         msg = f"the text head {folder} cannot be read ({error}); remove it and import it again"
         raise StoreError(msg) from error
@@ -132,7 +145,7 @@ def write_head(
     Raises
     ------
     StoreError
-        If the name is taken or cannot be a name, or no row can be used.
+        If the name is taken or cannot be a name, no row can be used, or the disk refuses.
     StoreLockedError
         If another process is writing to the store.
     """
@@ -141,18 +154,11 @@ def write_head(
         msg = f"{name!r} cannot name a text head; use letters, digits, '.', '_' and '-'"
         raise StoreError(msg)
     with store.lock(wait_s=QUICK_WAIT_S):
-        if final.exists():
+        if exists(final):
             msg = f"{store.folder} has a text head {name!r} already; choose another --name"
             raise StoreError(msg)
-        temporary = final.with_name(f".{name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        try:
+        with replacing_folder(final) as temporary:
             _fill(temporary, store, taxa, blocks, source)
-            temporary.rename(final)
-            sync(final.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     return read_head(store, name)
 
 
@@ -175,8 +181,6 @@ def _fill(
         "vectors_sha256": hash_file(folder / _VECTORS_NAME),
     }
     (folder / _ABOUT_NAME).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    for file in folder.iterdir():
-        sync(file)
 
 
 def _iter_usable(blocks: Iterable[Vectors], usable: npt.NDArray[np.bool_]) -> Iterator[Vectors]:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from bioprobe.cli.app import run
 from bioprobe.cli.show import write_frame
 
 FOUND = pd.DataFrame(
@@ -112,3 +114,77 @@ def test_a_table_without_rows_or_columns_is_printed(
     _print(pd.DataFrame({"a": [], "b": []}), 80, monkeypatch)
     _print(pd.DataFrame(), 80, monkeypatch)
     assert capsys.readouterr().err == ""
+
+
+def test_rows_never_lie_beside_the_provenance_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, beside = tmp_path / "a.csv", tmp_path / "a.csv.provenance.json"
+    write_frame(FOUND, str(path), None, provenance={"run": 1}, quiet=True)
+    assert "1" in beside.read_text()
+    replace = Path.replace
+
+    def lose_power(self: Path, target: Path) -> Path:
+        done = replace(self, target)
+        if Path(target) == path:
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr(Path, "replace", lose_power)
+    with pytest.raises(KeyboardInterrupt):
+        write_frame(FOUND[:1], str(path), None, provenance={"run": 2}, quiet=True)
+    assert len(pd.read_csv(path)) == 1
+    assert not beside.exists()
+    monkeypatch.undo()
+    write_frame(FOUND, str(path), None, quiet=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "filter --output", "filter --html", "dedupe --output", "zeroshot --output",
+        "split --output", "search --row 1 --html", "evaluate --methods knn --output",
+        "evaluate --methods knn --predictions", "report --output", "taxa export",
+        "taxa list --output", "store export --layout npy", "demo --output",
+        "taxa resolve --names sketch --apply --output",
+    ],
+)  # fmt: skip
+def test_an_output_that_cannot_be_written_is_refused_before_anything_changes(
+    store: Path, command: str, capsys: Capture
+) -> None:
+    (store.parent / "file").touch()
+
+    def list_files() -> list[Path]:
+        return sorted(store.parent.rglob("*"))
+
+    before = list_files()
+    for suffix in ("npy", "csv"):
+        path = f"file/x.{suffix}"
+        code = run([*command.split(), path])
+        told = capsys.readouterr().err
+        assert code == 1
+        if "cannot tell the format" not in told:
+            assert f"Error: {path} cannot be written: not a directory; " in told
+        assert list_files() == before
+
+
+def test_a_format_that_cannot_be_told_is_refused_before_anything_changes(
+    store: Path, capsys: Capture
+) -> None:
+    assert run(["dedupe", "--output", "rows.xyz"]) == 1
+    assert "cannot tell the format of rows.xyz" in capsys.readouterr().err
+    assert not (store / "selections").exists()
+
+
+def test_a_refusal_of_the_system_is_one_line(
+    store: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/scratch")
+
+    monkeypatch.setattr("bioprobe.store.manifest.Manifest.read", refuse)
+    assert run(["describe", "--store", str(store)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("Error: /tmp/scratch: no space left on device; ")
+    assert told.count("\n") == 1

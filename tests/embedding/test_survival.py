@@ -29,6 +29,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
+from bioprobe.cli.app import main
 from bioprobe.cli.app import run as run_command
 from bioprobe.embedding import embed_images, shard_buffer
 from bioprobe.encoders.encoder import normalise_rows
@@ -103,6 +104,28 @@ def _embed_by_command(told: Connection, store: Path, photos: Path, full_from: in
              "--batch-size", "3"]
         )  # fmt: skip
     told.send((code, messages.getvalue()))
+
+
+def _end_itself(number: int, *arguments: str) -> None:
+    """Run the program with the plain encoder, asked by a signal to end after 12 images."""
+    import bioprobe.embedding
+
+    class Ending(ExactEncoder):
+        n_batches = 0
+
+        def encode_pixels(self, pixels: npt.NDArray[np.float32]) -> Vectors:
+            self.n_batches += 1
+            if self.n_batches == 3:
+                os.kill(os.getpid(), number)
+            if self.n_batches == 4 and number != signal.SIGINT:
+                # While the rest is kept: a queue asks again before it kills.
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().encode_pixels(pixels)
+
+    Ending.batch_size = 5
+    bioprobe.embedding.load_encoder_for = lambda *_, **__: Ending()
+    sys.argv[1:] = arguments
+    main()
 
 
 def _append_for_ever(store: Path) -> None:
@@ -282,6 +305,22 @@ def test_a_run_that_may_write_no_more_says_so_and_goes_on_later(
     assert len(n_rows) > 3
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_run_that_is_asked_to_end_keeps_what_was_read_and_goes_on(
+    processes: ForkServerContext, photos: Path, undisturbed: Path, tmp_path: Path, name: str
+) -> None:
+    folder, number = tmp_path / "store", getattr(signal, name)
+    arguments = ("embed", str(photos), "--store", str(folder), "--folder-rank", "genus", "-q")
+    process = processes.Process(target=_end_itself, args=(number, *arguments))
+    process.start()
+    process.join()
+    assert process.exitcode == 128 + number
+    assert 0 < _check_whole(folder) < 26
+    _embed(folder, photos)
+    _check_same_rows(folder, undisturbed)
+
+
 @contextlib.contextmanager
 def _mount_small_disk(folder: Path) -> Iterator[None]:
     folder.mkdir()
@@ -305,7 +344,7 @@ def test_a_run_that_fills_a_disk_says_so_and_goes_on_when_there_is_space(
             (line,) = messages.splitlines()
             assert line.startswith(f"Error: {disk}/store/")
             assert "cannot be written: " in line
-            assert "no space left on device; the store is whole as it was before; free" in line
+            assert "no space left on device; what was there before is whole; free" in line
             assert 0 < _check_whole(disk / "store") < 26
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
         assert _embed_in_process(processes, disk / "store", photos, 0)[0] == 0

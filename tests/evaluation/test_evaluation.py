@@ -298,14 +298,30 @@ def test_a_figure_that_is_no_number_is_null_on_disk_and_comes_back(
     assert math.isnan(read_evaluation(families, found.name).results[0].metrics["accuracy"].estimate)
 
 
+def test_what_earlier_versions_kept_is_read_and_replaced(
+    families: EmbeddingStore, found: Evaluation
+) -> None:
+    path = write_evaluation(families, found)
+    before = read_evaluation(families, "family")
+    (predictions,) = path.parent.glob("*.parquet")
+    old = predictions.rename(path.with_suffix(".parquet"))
+    pd.testing.assert_frame_equal(
+        read_evaluation(families, "family").predictions, before.predictions
+    )
+    write_evaluation(families, found)
+    assert not old.exists()
+    assert read_evaluation(families, "family").results == before.results
+
+
 def test_damage_is_told(families: EmbeddingStore, found: Evaluation) -> None:
     path = write_evaluation(families, found)
     with pytest.raises(StoreError, match=r"no evaluation 'other'.*there are: family"):
         read_evaluation(families, "other")
-    found.predictions.iloc[:3].to_parquet(path.with_suffix(".parquet"))
+    (predictions,) = path.parent.glob("*.parquet")
+    found.predictions.iloc[:3].to_parquet(predictions)
     with pytest.raises(StoreError, match="not what it was written with"):
         read_evaluation(families, "family")
-    found.predictions.iloc[:, :1].to_parquet(path.with_suffix(".parquet"))
+    found.predictions.iloc[:, :1].to_parquet(predictions)
     with pytest.raises(StoreError, match="not what it was written with"):
         read_evaluation(families, "family")
     path.write_text("{")

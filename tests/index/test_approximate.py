@@ -135,6 +135,11 @@ def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def _find_file(store: EmbeddingStore) -> Path:
+    (file,) = store.folder.glob("index*.faiss")
+    return file
+
+
 @pytest.mark.parametrize("kind", APPROXIMATE)
 @pytest.mark.parametrize("damage", [_cut, _flip, _empty, Path.unlink], ids=lambda one: one.__name__)
 def test_a_damaged_index_is_built_again(
@@ -145,7 +150,7 @@ def test_a_damaged_index_is_built_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clustered = indexed(kind)
-    damage(clustered.folder / "index.faiss")
+    damage(_find_file(clustered))
     built = _count_builds(monkeypatch)
     exact = NeighborIndex.open(clustered, exact=True)
     for _ in range(2):
@@ -166,8 +171,8 @@ def test_an_index_of_other_vectors_is_never_used(
     other = EmbeddingStore.create(tmp_path / "other", clustered.manifest.encoder, dim=16)
     other = grow(other, draw(1400, 77))
     build_index(other, "ivf", recall=0.9)
-    for name in ("index.faiss", "index.json"):
-        (clustered.folder / name).write_bytes((other.folder / name).read_bytes())
+    for file in (_find_file(other), other.folder / "index.json"):
+        (clustered.folder / file.name).write_bytes(file.read_bytes())
     exact = NeighborIndex.open(clustered, exact=True)
     assert _measure(NeighborIndex.open(clustered), exact, draw(100, 9)) >= 0.8
 
@@ -179,8 +184,8 @@ def test_a_folder_that_cannot_be_written_is_no_hindrance(
     clustered = indexed("ivf")
     store = grow(clustered, draw(50, 5)) if change == "grown" else clustered
     if change == "damaged":
-        _cut(clustered.folder / "index.faiss")
-    before = (clustered.folder / "index.faiss").read_bytes()
+        _cut(_find_file(clustered))
+    before = _find_file(clustered).read_bytes()
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -190,10 +195,20 @@ def test_a_folder_that_cannot_be_written_is_no_hindrance(
     index = NeighborIndex.open(store)
     assert index.kind == "ivf"
     assert _measure(index, NeighborIndex.open(store, exact=True), draw(100, 9)) >= 0.85
-    assert (clustered.folder / "index.faiss").read_bytes() == before
+    assert _find_file(clustered).read_bytes() == before
 
 
-def test_an_interrupted_write_leaves_nothing_that_is_believed(
+def test_what_earlier_versions_kept_is_read_and_replaced(indexed: Indexed) -> None:
+    clustered = indexed("sq8")
+    old = _find_file(clustered).rename(clustered.folder / "index.faiss")
+    assert NeighborIndex.open(clustered).kind == "sq8"
+    assert old.exists()
+    build_index(clustered, "ivf", recall=0.9)
+    assert not old.exists()
+    assert NeighborIndex.open(clustered).kind == "ivf"
+
+
+def test_an_interrupted_write_leaves_the_old_index(
     indexed: Indexed, draw: Draw, grow: Grow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clustered = indexed("sq8")
@@ -204,9 +219,11 @@ def test_an_interrupted_write_leaves_nothing_that_is_believed(
 
     with monkeypatch.context() as patched:
         # After the new index has its name, before the note has.
-        patched.setattr("bioprobe.index.index_file.write_text", lose_power)
+        patched.setattr("bioprobe.files.write_text", lose_power)
+        before = _find_file(clustered)
         with pytest.raises(KeyboardInterrupt):
             NeighborIndex.open(store)
+        assert _find_file(clustered) == before
     exact = NeighborIndex.open(store, exact=True)
     assert _measure(NeighborIndex.open(store), exact, draw(100, 9)) >= 0.9
 

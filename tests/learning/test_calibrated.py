@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +20,9 @@ from bioprobe.learning.calibrated import Calibration, fit_calibration
 from bioprobe.learning.fit import HeldOutAnswers, answer_held_out, fit_probe
 from bioprobe.learning.fitted import FittedProbe
 from bioprobe.learning.keeping import (
-    CALIBRATION_NAME,
+    read_calibrated,
     read_calibration,
-    write_calibration,
+    read_probe,
     write_probe,
 )
 from bioprobe.splits import Split, assign_folds
@@ -165,7 +167,7 @@ def test_what_is_kept_is_read_again(filled: EmbeddingStore, kind: str) -> None:
     write_probe(filled, "mine", probe)
     assert read_calibration(filled, "mine") is None
     calibration = fit_calibration(answers, kind)
-    write_calibration(filled, "mine", calibration)
+    write_probe(filled, "mine", probe, calibration)
     again = read_calibration(filled, "mine")
     assert isinstance(again, Calibration)
     assert again.calibrator.kind == kind
@@ -174,33 +176,99 @@ def test_what_is_kept_is_read_again(filled: EmbeddingStore, kind: str) -> None:
     assert answers.labels is not None
     assert again.answers.to_arrays()["labels"].tolist() == answers.labels.tolist()
     old = HeldOutAnswers(answers.logits, answers.truth, answers.method)
-    write_calibration(filled, "mine", dataclasses.replace(calibration, answers=old))
+    write_probe(filled, "mine", probe, dataclasses.replace(calibration, answers=old))
     reread = read_calibration(filled, "mine")
     assert reread is not None
     assert reread.answers.groups is None, "as earlier versions kept it"
 
 
-def test_one_of_an_earlier_fit_is_none_and_a_damaged_one_is_refused(
+def test_a_probe_that_is_fitted_again_has_none_and_a_damaged_one_is_refused(
     filled: EmbeddingStore,
 ) -> None:
     probe, answers = _fit(filled, _split())
     with pytest.raises(StoreError, match="there is no probe"):
-        write_calibration(filled, "mine", fit_calibration(answers))
-    folder = write_probe(filled, "mine", probe)
-    write_calibration(filled, "mine", fit_calibration(answers))
-    (folder / "calibration.safetensors").write_bytes(b"torn")
-    with pytest.raises(StoreError, match=r"is damaged: calibration\.safetensors is not what"):
         read_calibration(filled, "mine")
-    about = json.loads((folder / CALIBRATION_NAME).read_text())
-    (folder / CALIBRATION_NAME).write_text(json.dumps({**about, "schema_version": 9}))
-    with pytest.raises(StoreError, match="format 9"):
+    folder = write_probe(filled, "mine", probe, fit_calibration(answers))
+    about = json.loads((folder / "probe.json").read_text())
+    digest = about["calibration"]["arrays_sha256"]
+    arrays = folder / f"probe-{digest[:16]}.safetensors"
+    arrays.write_bytes(b"torn")
+    with pytest.raises(StoreError, match=r"is damaged: probe-.*\.safetensors is not what"):
         read_calibration(filled, "mine")
-    (folder / CALIBRATION_NAME).write_text("{")
-    with pytest.raises(StoreError, match="is damaged"):
-        read_calibration(filled, "mine")
-    (folder / CALIBRATION_NAME).write_text(json.dumps(about))
+    for said, problem in (({"schema_version": 9}, "format 9"), ({"calibrator": "x"}, "is damaged")):
+        changed = {**about, "calibration": {**about["calibration"], **said}}
+        (folder / "probe.json").write_text(json.dumps(changed))
+        with pytest.raises(StoreError, match=problem):
+            read_calibration(filled, "mine")
     write_probe(filled, "mine", dataclasses.replace(probe, settings={"scale": 41.0}))
     assert read_calibration(filled, "mine") is None
+    assert not arrays.exists()
+
+
+def test_readers_beside_a_writer_see_one_fit_with_its_calibration(filled: EmbeddingStore) -> None:
+    probe, answers = _fit(filled, _split())
+    sure = np.flatnonzero(answers.truth >= 0)
+    fits = [
+        (
+            dataclasses.replace(probe, provenance={"n": n}),
+            fit_calibration(answers.take(sure[:n])),
+        )
+        for n in (len(sure), len(sure) - 1)
+    ]
+    write_probe(filled, "mine", *fits[0])
+    done = threading.Event()
+
+    def write() -> None:
+        for turn in range(60):
+            with filled.lock(wait_s=5):
+                # As embed holds it beside, which clears away what nobody is at work on.
+                pass
+            write_probe(filled, "mine", *fits[turn % 2])
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        found, calibration = read_calibrated(filled, "mine")
+        assert calibration is not None
+        seen.add((found.provenance["n"], calibration.n_held_out))
+    writer.join()
+    assert seen <= {(one.provenance["n"], found.n_held_out) for one, found in fits}
+    assert len(seen) == 2
+
+
+def _keep_as_earlier_versions(
+    store: EmbeddingStore, probe: FittedProbe, found: Calibration
+) -> Path:
+    """Keep a probe in two files, and its calibration in two more."""
+    folder = write_probe(store, "mine", probe, found)
+    card = json.loads((folder / "probe.json").read_text())
+    about = card.pop("calibration")
+    for name, said in (("probe", card), ("calibration", about)):
+        arrays = folder / f"probe-{said['arrays_sha256'][:16]}.safetensors"
+        arrays.rename(folder / f"{name}.safetensors")
+    (folder / "probe.json").write_text(json.dumps(card))
+    about["probe_sha256"] = hashlib.sha256((folder / "probe.json").read_bytes()).hexdigest()
+    (folder / "calibration.json").write_text(json.dumps(about))
+    return folder
+
+
+def test_what_earlier_versions_kept_is_read_and_replaced(filled: EmbeddingStore) -> None:
+    probe, answers = _fit(filled, _split())
+    found = fit_calibration(answers)
+    folder = _keep_as_earlier_versions(filled, probe, found)
+    vectors = filled.read_vectors()
+    again, calibration = read_probe(filled, "mine"), read_calibration(filled, "mine")
+    assert np.array_equal(again.predict_vectors(vectors), probe.predict_vectors(vectors))
+    assert calibration is not None
+    assert np.array_equal(calibration.probabilities, found.probabilities)
+    card = json.loads((folder / "probe.json").read_text())
+    (folder / "probe.json").write_text(json.dumps({**card, "settings": {"scale": 41.0}}))
+    assert read_calibration(filled, "mine") is None, "it is of an earlier fit"
+    write_probe(filled, "mine", probe, found)
+    assert {file.name.partition("-")[0] for file in folder.iterdir()} == {"probe", "probe.json"}
+    assert len(list(folder.iterdir())) == 3
 
 
 @pytest.mark.parametrize("kind", ["linear", "lda", "ridge", "knn", "centroid", "hierarchical"])
@@ -237,11 +305,10 @@ def test_a_calibration_that_makes_held_out_answers_worse_is_not_used(kind: str) 
 
 def test_what_was_left_is_said_again_when_it_is_read(filled: EmbeddingStore) -> None:
     probe, answers = _fit(filled, _split())
-    write_probe(filled, "mine", probe)
     few = answers.take(np.flatnonzero(answers.truth >= 0)[:1])
     calibration = fit_calibration(few)
     assert calibration.left == "too few images to judge a calibration by temperature on"
-    write_calibration(filled, "mine", calibration)
+    write_probe(filled, "mine", probe, calibration)
     again = read_calibration(filled, "mine")
     assert again is not None
     assert again.left == calibration.left

@@ -62,6 +62,33 @@ def test_ridge_has_the_scores_of_scikit_learn_times_one_factor(
     np.testing.assert_allclose(probe.logits(asked) / probe.scale_, scores, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("shrinkage", [1e-4, 0.1, 1.0])
+def test_fewer_rows_than_dimensions_are_answered_as_the_same_rows_repeated(
+    shrinkage: float,
+) -> None:
+    """Repeated, they are more rows than dimensions, of the same covariance and shares."""
+    vectors, y = _draw(60, 160, 6)
+    asked, _ = _draw(50, 160, 6, seed=1)
+    few, many = (
+        LdaProbe(shrinkage).fit(vectors.repeat(n, axis=0), y.repeat(n)).logits(asked)
+        for n in (1, 3)
+    )
+    few, many = few - few.max(axis=1)[:, None], many - many.max(axis=1)[:, None]
+    np.testing.assert_allclose(few, many, rtol=1e-5, atol=1e-6 * np.abs(many).max())
+    one, three = (RidgeProbe(0.1 * n).fit(vectors.repeat(n, axis=0), y.repeat(n)) for n in (1, 3))
+    np.testing.assert_allclose(
+        one.logits(asked) / one.scale_, three.logits(asked) / three.scale_, atol=1e-5
+    )
+    folds = np.arange(60) % 3
+    values = np.array([1.0, shrinkage])
+    sweeps = [
+        LdaProbe.sweep(vectors.repeat(n, axis=0), y.repeat(n), values, folds.repeat(n))
+        for n in (1, 3)
+    ]
+    np.testing.assert_allclose(sweeps[0].log_losses, sweeps[1].log_losses, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(sweeps[0].accuracies, sweeps[1].accuracies)
+
+
 def test_the_factor_of_ridge_is_fitted_on_scores_of_rows_left_out() -> None:
     vectors, y = _draw(60, 8, 3)
     truth = np.unique(y, return_inverse=True)[1]

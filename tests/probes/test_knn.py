@@ -100,3 +100,15 @@ def test_one_training_image_and_no_question_are_ordinary() -> None:
     probe = KnnProbe(k=5).fit(vectors, labels)
     assert probe.predict_proba(vectors).tolist() == [[1.0]]
     assert probe.predict_proba(vectors[:0]).shape == (0, 1)
+
+
+def test_balanced_votes_are_shares_of_the_neighbours_that_a_class_can_have() -> None:
+    vectors = unit_rows([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.2]])
+    y = np.array(["many"] * 3 + ["one"])
+    asked = unit_rows([[1.0, 0.1]])
+    plain = KnnProbe(3, temperature=10.0).fit(vectors, y).predict_proba(asked)[0]
+    fair = KnnProbe(4, temperature=1e6, balance="class-weight").fit(vectors, y)
+    np.testing.assert_allclose(fair.predict_proba(asked)[0], [0.5 * 0.99 + 0.0075, 0.4975], 1e-4)
+    assert plain[0] > 0.6
+    with pytest.raises(ProbeError, match="there are none, class-weight"):
+        KnnProbe(balance="smote").fit(vectors, y)

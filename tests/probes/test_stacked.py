@@ -88,7 +88,7 @@ def test_a_class_that_a_fold_lacks_has_no_probability_there() -> None:
     stack = StackProbe(BASES, C=0.1).fit(matrices, y, folds)
     expected = stack_plainly(matrices, y, folds, 0.1)
     np.testing.assert_allclose(stack.predict_proba(matrices), expected, atol=2e-3)
-    logs = stack._answer_out_of_fold(matrices, y, folds)
+    logs = stack._answer_out_of_fold(matrices, y, folds).logs
     assert (logs[folds == 0][:, [1, 4]] == np.float32(np.log(1e-4))).all()
 
 
@@ -130,7 +130,7 @@ def test_of_several_strengths_the_best_on_the_folds_is_taken() -> None:
     stack = StackProbe(BASES, C=(1.0, 0.01, 0.1)).fit(matrices, y, folds)
     assert stack.sweep_ is not None
     assert stack.sweep_.values.tolist() == [0.01, 0.1, 1.0]
-    answers = stack._answer_out_of_fold(matrices, y, folds)
+    answers = stack._answer_out_of_fold(matrices, y, folds).logs
     for row, value in enumerate(stack.sweep_.values):
         reference = LogisticRegression(C=value, tol=1e-8, max_iter=5000)
         for fold in range(3):

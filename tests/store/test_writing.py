@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import StoreError
+from bioprobe.files import replacing, write_card
 from bioprobe.store import EmbeddingStore, verify_store
 from bioprobe.store.added_taxa import AddedList
 from bioprobe.taxonomy import Taxon
@@ -37,22 +39,52 @@ def test_a_writer_clears_away_what_killed_ones_left(store: EmbeddingStore) -> No
     for name in ("shards/.00001.tmp", "shards/00001"):
         (store.folder / name).mkdir()
         (store.folder / name / "vectors.npy").write_bytes(b"half")
-    for name in (".manifest.json.ab.tmp", ".failures.parquet.cd.tmp", ".taxa.csv.ef.tmp"):
-        (store.folder / name).touch()
+    litter = (
+        ".manifest.json.abcd1234.tmp", ".index.json.abcd1234.tmp", "index-0123456789abcdef.faiss",
+        "probes/mine/probe-0123456789abcdef.safetensors", "probes/.gone.abcd1234.tmp/probe.json",
+        "probes/yours/.probe.json.abcd1234.tmp", "evaluations/new-0123456789abcdef.parquet",
+        "evaluations/.new.json.abcd1234.tmp", "selections/filters/.animal.parquet.abcd1234.tmp",
+        "text/ab/.cd.json.abcd1234.tmp", "text/heads/.new.tmp/vectors.npy",
+        "text/heads/.new.abcd1234.tmp/vectors.npy", ".import-abcd/store/manifest.json",
+    )  # fmt: skip
+    for name in litter:
+        (store.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (store.folder / name).write_bytes(b"{}")
     with store.lock():
+        for name in ("selections/filters", "text/heads", "text/ab"):
+            (store.folder / name).rmdir()
+        for name in ("probes", "evaluations", "selections", "text"):
+            (store.folder / name).rmdir()
         assert _names(store.folder) == before
 
 
-def test_a_writer_leaves_what_others_may_be_at_work_on(store: EmbeddingStore) -> None:
-    for folder in (store.folder, store.folder / "text" / "ab", store.folder / "selections" / "x"):
-        folder.mkdir(parents=True, exist_ok=True)
-        young, old = folder / ".index.faiss.ab.tmp", folder / ".index.faiss.cd.tmp"
-        young.touch()
-        old.touch()
-        os.utime(old, (0, 0))
+def test_a_writer_leaves_what_others_are_at_work_on(store: EmbeddingStore) -> None:
+    card = store.folder / "probes" / "mine" / "probe.json"
+
+    def describe(digests: Sequence[str]) -> str:
+        # The data have their name already, the card not yet.
         with store.lock():
-            assert young.exists()
-            assert not old.exists()
+            pass
+        return json.dumps(digests)
+
+    with replacing(store.folder / "text" / "ab" / "cd.json") as young:
+        write_card(card, [(".safetensors", lambda file: file.write_bytes(b"data"))], describe)
+        young.write_text("[]")
+    assert sorted(file.suffix for file in card.parent.iterdir()) == [".json", ".safetensors"]
+    assert (store.folder / "text" / "ab" / "cd.json").is_file()
+
+
+def test_shards_of_an_import_that_was_killed_are_cleared_away(store: EmbeddingStore) -> None:
+    store = store.append(FRAME, np.eye(2, 3))
+    with store.lock():
+        before = _names(store.folder)
+    draft = EmbeddingStore.create(store.folder / ".import-ab" / "store", FINGERPRINT, dim=3)
+    for _ in range(3):
+        draft = draft.append(FRAME, np.eye(2, 3))
+    for name, new in (("00000", "00001"), ("00001", "00002")):
+        (draft.folder / "shards" / name).rename(store.folder / "shards" / new)
+    with store.lock():
+        assert _names(store.folder) == before
 
 
 def test_shards_that_an_older_manifest_does_not_know_are_kept(store: EmbeddingStore) -> None:

@@ -21,7 +21,13 @@ from bioprobe.store import EmbeddingStore, TextCache, read_added_taxa
 from bioprobe.store.added_taxa import AddedList
 from bioprobe.task.scores import Pool
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
-from bioprobe.zeroshot.added_taxa import add_pictured, list_known, remove_one
+from bioprobe.zeroshot.added_taxa import (
+    add_one,
+    add_pictured,
+    import_taxa,
+    list_known,
+    remove_one,
+)
 from bioprobe.zeroshot.blending import DEFAULT_WEIGHT_FRACTION, Blend, choose_blend
 from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts
 from bioprobe.zeroshot.examples import (
@@ -88,6 +94,7 @@ def test_pictures_come_back_as_they_were_kept(store: EmbeddingStore) -> None:
     assert read_examples(store) == ()
     lion = Examples(OLD.taxa[0], _draw(0, 1, 1), ("a",), 1.0, -0.5, "said")
     lynx = Examples(NEW, _draw(8, 5, 1), tuple("abcde"), 0.75, 2.0, "chosen")
+    AddedList.of_store(store).write((OLD.taxa[0], NEW))
     for one in (lion, lynx):
         keep_examples(store, one)
     found = read_examples(EmbeddingStore.open(store.folder))
@@ -100,6 +107,20 @@ def test_pictures_come_back_as_they_were_kept(store: EmbeddingStore) -> None:
     assert not (store.folder / EXAMPLES_NAME).exists()
 
 
+def test_pictures_count_with_the_list_alone_and_never_come_back(store: EmbeddingStore) -> None:
+    keep_examples(store, Examples(NEW, _draw(8, 1, 1), ("a",), 1.0, 0.0, ""))
+    assert read_examples(store) == ()
+    place = AddedList.of_store(store)
+    add_one(place, NEW)
+    assert read_examples(store) == ()
+    assert not (store.folder / EXAMPLES_NAME).exists()
+    place.remove(NEW.name)
+    _add(store, 4)
+    place.remove(NEW.name)
+    import_taxa(place, [NEW])
+    assert read_examples(store) == ()
+
+
 def test_pictures_of_another_encoder_are_refused(
     store: EmbeddingStore,
     make_store: Callable[..., EmbeddingStore],
@@ -107,6 +128,7 @@ def test_pictures_of_another_encoder_are_refused(
 ) -> None:
     other = make_store(make_encoder(2), "other")
     keep_examples(store, Examples(NEW, _draw(8, 1, 1), ("a",), 1.0, 0.0, ""))
+    AddedList.of_store(other).write((NEW,))
     (other.folder / EXAMPLES_NAME).write_bytes((store.folder / EXAMPLES_NAME).read_bytes())
     with pytest.raises(MismatchError, match="embedded by another encoder"):
         read_examples(other)
@@ -236,6 +258,7 @@ def test_a_taxon_is_added_with_its_pictures_or_not_at_all(store: EmbeddingStore)
     with pytest.raises(PromptError):
         add_pictured(store, NEW, (_draw(8, 1, 1), ("a",)), others, fail)
     assert len(read_added_taxa(store)) == 0
+    assert not (store.folder / EXAMPLES_NAME).exists()
     _add(store, 4)
     known = {one.taxon.name: (one.origin, one.n_pictures) for one in list_known(store)}
     assert known[NEW.name] == ("added", 4)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from bioprobe.access import is_file
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import (
     Fingerprint,
@@ -178,7 +179,7 @@ def read_side_file(path: Path) -> dict[str, Any]:
         If the file is not a JSON object.
     """
     side_file = path.with_suffix(".preprocess.json")
-    if not side_file.is_file():
+    if not is_file(side_file):
         return {}
     try:
         settings = json.loads(side_file.read_text(encoding="utf-8"))
@@ -348,7 +349,7 @@ def load_onnx(source: ModelSource, options: LoadOptions) -> OnnxEncoder:
         )
         raise BioprobeError(msg)
     path = Path(source.target)
-    if not path.is_file():
+    if not is_file(path):
         msg = f'model "{source.name}": there is no file {path}; check the path'
         raise ModelUnavailableError(msg)
     settings = {**read_side_file(path), **source.options}
@@ -376,7 +377,7 @@ def load_onnx(source: ModelSource, options: LoadOptions) -> OnnxEncoder:
 def _find_external_weights(path: Path) -> list[Path]:
     # Where the exporters of PyTorch and of optimum put weights too large for one file.
     names = (f"{path.name}.data", f"{path.name}_data")
-    return [path.with_name(name) for name in names if path.with_name(name).is_file()]
+    return [path.with_name(name) for name in names if is_file(path.with_name(name))]
 
 
 def _check_size(source: ModelSource, graph: _Graph, preprocessing: Preprocessing) -> None:

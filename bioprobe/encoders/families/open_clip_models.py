@@ -15,6 +15,7 @@ from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 from open_clip.transformer import QuickGELU
 
+from bioprobe.access import is_file
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.encoder import explain_no_tokenizer
 from bioprobe.encoders.families.fast_transform import build_transform
@@ -136,7 +137,7 @@ def _load_file(source: ModelSource) -> _Checkpoint:
     path = Path(source.target)
     if source.architecture not in open_clip.list_models():
         raise ModelUnavailableError(_explain_unknown_architecture(source))
-    if not path.is_file():
+    if not is_file(path):
         msg = f'model "{source.name}": there is no file {path}; check the path'
         raise ModelUnavailableError(msg)
     snapshot = Snapshot(folder=path.parent, weights=(path,))
@@ -241,7 +242,7 @@ def _get_tokenizer_folder(
     source: ModelSource, text_config: dict[str, Any], snapshot: Snapshot
 ) -> Path:
     name = text_config.get("hf_tokenizer_name", "")
-    if not name or (snapshot.folder / _TOKENIZER_FILES.config).is_file():
+    if not name or is_file(snapshot.folder / _TOKENIZER_FILES.config):
         return snapshot.folder
     repository = dataclasses.replace(source, kind="hub", target=name, revision="")
     try:
