@@ -115,7 +115,8 @@ def dedupe(
     found: Duplicates,
     *,
     html: Annotated[
-        Path | None, Option("Also write the groups side by side as a page of pictures.")
+        Path | None,
+        Option("Also write the groups side by side as a page of pictures.", writes="file"),
     ] = None,
 ) -> str:
     """Find duplicate images, and keep a mask without them: filters/duplicates.

@@ -42,7 +42,9 @@ USER_WIDE = Option(
     "The list that counts in every store of yours, instead of the store's: a file among your data, "
     "or where $BIOPROBE_TAXA says."
 )
-AnswerPage = Annotated[Path | None, Option("Also write the answers as a page of pictures.")]
+AnswerPage = Annotated[
+    Path | None, Option("Also write the answers as a page of pictures.", writes="file")
+]
 PageBy = Annotated[
     str,
     Option(

@@ -74,10 +74,16 @@ def write_frame(
         say(f"wrote {len(frame):,} rows to {output}", quiet=quiet)
 
 
+def is_page(output: str, file_format: str | None) -> bool:
+    """Tell whether an output is a page of pictures, not a table."""
+    return file_format is None and output.lower().endswith((".html", ".htm"))
+
+
 def check_output(output: str, file_format: str | None) -> None:
     """Refuse an output that could not be written, before there is any work to lose."""
     if output != "-":
-        _choose_format(output, file_format)
+        if not is_page(output, file_format):
+            _choose_format(output, file_format)
         check_target(Path(output))
 
 
@@ -93,8 +99,8 @@ def _choose_format(output: str, file_format: str | None) -> str:
     by_suffix = {"csv": "csv", "json": "json", "parquet": "parquet", "txt": "table"}
     if suffix not in by_suffix:
         msg = (
-            f"cannot tell the format of {output}; end it in .csv, .json, .parquet or .txt, or "
-            "say --format"
+            f"cannot tell the format of {output}; end it in .csv, .json, .parquet, .txt, or .html "
+            "for a page, or say --format"
         )
         raise SourceError(msg)
     return by_suffix[suffix]
