@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,13 +9,13 @@ import typer
 
 from bioprobe.cli.app import app, run
 from bioprobe.cli.build import Declared
-from bioprobe.options import write_flag
+from bioprobe.options import Option, write_flag
 
 _FOLDERS = {"others", "root", "to"}
 # What else a command asks for.
 _NEEDED = {
     "search": ["--text", "a lion"], "taxa add": ["x"], "taxa check": ["x"],
-    "taxa import": ["x.csv"], "taxa measure": ["--unseen-where", "row > 1"],
+    "taxa measure": ["--unseen-where", "row > 1"],
 }  # fmt: skip
 
 
@@ -23,7 +24,10 @@ def _list_commands(group: typer.Typer, name: str = "") -> Iterator[tuple[str, di
         callback = one.callback
         assert callback is not None
         said = one.name or callback.__name__.replace("_", "-")
-        yield f"{name} {said}".strip(), getattr(callback, "options", {})
+        options = dict(getattr(callback, "options", {}))
+        if "output" in inspect.signature(callback).parameters and "output" not in options:
+            options["output"] = Declared(str, Option("", ("--output",), writes="file"), "-")
+        yield f"{name} {said}".strip(), options
     for other in group.registered_groups:
         assert other.typer_instance is not None
         yield from _list_commands(other.typer_instance, f"{name} {other.name or ''}".strip())
@@ -37,11 +41,9 @@ def _list_pairs() -> Iterator[tuple[str, str, str]]:
             and name not in _FOLDERS and "Path" in f"{one.kind}{one.option.shell}" and not one.option.is_argument
         ]  # fmt: skip
         outputs = [name for name, one in options.items() if one.option.writes]
-        outputs = [name for name in outputs if not options[name].option.is_argument]
-        shown = () if command in {"embed", "demo", "report", "probe fit"} else ("output",)
-        for name in files:
-            for output in dict.fromkeys((*outputs, *shown)):
-                yield command, name, output
+        for output in outputs:
+            if not options[output].option.is_argument:
+                yield from ((command, name, output) for name in files)
 
 
 @pytest.mark.parametrize(("command", "name", "output"), sorted(set(_list_pairs())))
@@ -57,9 +59,8 @@ def test_no_file_that_a_command_reads_is_overwritten(
     Path("given.csv").write_text("species\nPanthera leo\n")
     options = dict(_list_commands(app))[command]
     flags = {key: one.option.flags or (write_flag(key),) for key, one in options.items()}
-    written = flags.get(output, ("--output",))[0]
     asked = [*command.split(), *_NEEDED.get(command, []), flags[name][0], "given.csv"]
-    assert run([*asked, written, "./given.csv"]) == 2
+    assert run([*asked, flags[output][0], "./given.csv"]) == 2
     assert "reads; name another file" in capsys.readouterr().err
     assert Path("given.csv").read_text() == "species\nPanthera leo\n"
 
