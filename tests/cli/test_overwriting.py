@@ -38,7 +38,8 @@ def _list_pairs() -> Iterator[tuple[str, str, str]]:
         files = [
             name for name, one in options.items()
             if not one.option.writes and not one.option.choices and not one.option.when
-            and name not in _FOLDERS and "Path" in f"{one.kind}{one.option.shell}" and not one.option.is_argument
+            and name not in _FOLDERS and not one.option.is_argument
+            and "Path" in f"{one.kind}{one.option.shell}"
         ]  # fmt: skip
         outputs = [name for name, one in options.items() if one.option.writes]
         for output in outputs:
