@@ -425,6 +425,17 @@ Part = Annotated[
     Option("Only images of a part of a split, NAME:PART, such as default:test.", ("--split",)),
 ]
 NumberOfAnswers = Annotated[int, Option("Answers an image.", ("-k", "--k"), least=1)]
+OwnColumns = Annotated[
+    str | Sequence[str] | None,
+    Option(
+        "Columns of your own table to write beside each answer: all, none, or names with commas "
+        "between. By default those whose names say which picture, where and when.",
+        ("--columns",),
+        ("all", "none"),
+        shell=str,
+        metavar="NAME,…",
+    ),
+]
 Split = Annotated[
     str | None,
     Option(

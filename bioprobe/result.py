@@ -48,6 +48,10 @@ class Result:
         """Return the answer as a table."""
         raise NotImplementedError
 
+    def to_lines(self) -> pd.DataFrame:
+        """Return the table as it is read in a terminal, where that is less than all of it."""
+        return self.to_frame()
+
     def say(self, notes: Iterable[Note | str]) -> Self:
         """Return the same answer with further notes.
 

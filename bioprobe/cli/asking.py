@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bioprobe.cli.build import command, write_answer
+from bioprobe.cli.options import AnswerPage, PageBy
 from bioprobe.cli.show import say, write_frame
 from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
@@ -18,8 +19,14 @@ from bioprobe.face.store import embed as embed_sources
 from bioprobe.options import Option, With
 
 if TYPE_CHECKING:
-    from bioprobe.face.pages import Evaluation, Neighbors, NoiseFilter
-    from bioprobe.quality import Duplicates
+    from bioprobe.face.pages import (
+        Decisions,
+        Duplicates,
+        Evaluation,
+        Neighbors,
+        NoiseFilter,
+        Predictions,
+    )
     from bioprobe.quality.description import Description
     from bioprobe.result import Result
 
@@ -47,11 +54,18 @@ def embed(store: Store) -> None:
 
 
 @command(app, Asks.zeroshot, encodes=True, sources="-")
-def zeroshot(answers: Result) -> None:
+def zeroshot(
+    answers: Predictions | Decisions, *, html: AnswerPage = None, html_by: PageBy = "answer"
+) -> str:
     """Label images by text prompts, at any rank.
 
-    Example: bioprobe zeroshot --level family --output families.csv
+    Each picture is a row of the table: its best answers with their scores, what it holds, where a
+    filter has told, and your own columns; those that --mask leaves out and those that could not be
+    read are rows too.
+
+    Example: bioprobe zeroshot --level family --output families.csv --html families.html
     """
+    return f"wrote {answers.write_page(html, html_by):,} pictures to {html}" if html else ""
 
 
 @command(app, Asks.search, encodes=True, sources="--in")
@@ -98,13 +112,21 @@ def filter_images(
 
 
 @command(app, Asks.dedupe, sources="-")
-def dedupe(found: Duplicates) -> None:
+def dedupe(
+    found: Duplicates,
+    *,
+    html: Annotated[
+        Path | None,
+        Option("Also write the groups side by side as a page of pictures.", writes="file"),
+    ] = None,
+) -> str:
     """Find duplicate images, and keep a mask without them: filters/duplicates.
 
     Of each group the largest picture is kept; nothing is deleted.
 
     Example: bioprobe dedupe --threshold 0.97 --output duplicates.csv
     """
+    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 
 @command(app, Asks.describe, sources="-")

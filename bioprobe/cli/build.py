@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import mimetypes
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.show import check_output, say, show_progress, write_frame
+from bioprobe.cli.show import check_output, is_page, say, show_progress, write_frame
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.face.store import open as open_store
@@ -23,6 +25,8 @@ from bioprobe.options import (
     With,
     Without,
     check_given,
+    list_given,
+    name_option,
     read_defaults,
     read_options,
     write_flag,
@@ -184,12 +188,55 @@ def _gather(
 def _check_outputs(
     declared: Mapping[str, Declared], given: Mapping[str, Any], *, shows: bool
 ) -> None:
-    """Refuse what cannot be written before the question is asked, which may change a store."""
+    """Refuse what cannot be written before the question is asked, which may change a store.
+
+    Nor is what the command reads overwritten.
+    """
+    flags = {name: one.option for name, one in declared.items()}
+    written, read = {}, {}
     for name, one in declared.items():
-        if one.option.writes and given[name] is not None:
+        if given[name] is None:
+            continue
+        if one.option.writes:
             check_target(Path(given[name]), is_file=one.option.writes == "file")
-    if shows:
+            written[name_option(name, flags)] = Path(given[name])
+        elif isinstance(given[name], (str, Path, tuple)):
+            read[name_option(name, flags)] = [
+                Path(value) for value in list_given(given[name]) if isinstance(value, (str, Path))
+            ]
+    if shows and given["output"] != "-":
         check_output(given["output"], given["file_format"])
+        written["--output"] = Path(given["output"])
+    store = Path(given["store"]) if "store" in given else None
+    for flag, path in written.items():
+        _refuse_overwriting(flag, path, read, store)
+        for other, its in written.items():
+            if other != flag and os.path.realpath(path) == os.path.realpath(its):
+                msg = f"{flag} and {other} are the same file, {path}; name another"
+                raise MisuseError(msg)
+
+
+def _refuse_overwriting(
+    flag: str, path: Path, read: Mapping[str, Sequence[Path]], store: Path | None
+) -> None:
+    """Refuse a file to write that the command reads: one that is named, a picture, the store's."""
+    if not os.path.lexists(path):
+        return
+    real = Path(os.path.realpath(path))
+    named = [
+        (other, value) for other, values in read.items() for value in values
+        if Path(os.path.realpath(value)) in {real, real.parent if real.stem == "metadata" else real}
+    ]  # fmt: skip
+    why = ""
+    if named:
+        why = f"is what {named[0][0]} reads"
+    elif (mimetypes.guess_type(path)[0] or "").startswith("image/"):
+        why = "is a picture"
+    elif store is not None and Path(os.path.realpath(store)) in real.parents:
+        why = f"is a file of the store {store}"
+    if why:
+        msg = f"{flag} {path} {why}; name another file, nothing was written"
+        raise MisuseError(msg)
 
 
 def _refuse_store(context: typer.Context) -> None:
@@ -248,16 +295,27 @@ def write_answer(
     safe_csv: bool = False,
     quiet: bool,
 ) -> None:
-    """Write the table of an answer, with where it comes from."""
+    """Write the table of an answer, with where it comes from; or its page, where a file is one."""
+    if is_page(output, file_format):
+        _write_page(answer, output, quiet=quiet)
+        return
     provenance = getattr(answer, "provenance", None)
     write_frame(
         answer.to_frame(),
         output,
         file_format,
+        lines=answer.to_lines,
         provenance=getattr(provenance, "to_dict", lambda: provenance)() or None,
         safe_csv=safe_csv,
         quiet=quiet,
     )
+
+
+def _write_page(answer: Any, output: str, *, quiet: bool) -> None:  # noqa: ANN401 - any result
+    if not hasattr(answer, "write_page"):
+        msg = f"this answer is no page of pictures, got {output}; end it in .csv, .json or .parquet"
+        raise MisuseError(msg)
+    say(f"wrote {answer.write_page(output):,} pictures to {output}", quiet=quiet)
 
 
 def tell(notes: Sequence[Any], *, quiet: bool) -> None:

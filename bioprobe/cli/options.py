@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bioprobe.options import Option
+from bioprobe.options import Option, With
 
 DEFAULT_STORE = Path("embeddings/default")
 FORMATS = ("csv", "json", "parquet", "table", "xlsx")
@@ -50,3 +50,15 @@ USER_WIDE = Option(
     "The list that counts in every store of yours, instead of the store's: a file among your data, "
     "or where $BIOPROBE_TAXA says."
 )
+AnswerPage = Annotated[
+    Path | None, Option("Also write the answers as a page of pictures.", writes="file")
+]
+PageBy = Annotated[
+    str,
+    Option(
+        "What the page is grouped by: answer, or a column of the image table, such as station.",
+        ("--html-by",),
+        ("answer",),
+        when=(With("html"),),
+    ),
+]

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from bioprobe.cli.build import command
+from bioprobe.cli.options import AnswerPage, PageBy
 from bioprobe.face.learning import Learns
 from bioprobe.options import With, Without
 
 if TYPE_CHECKING:
+    from bioprobe.face.pages import Decisions, Predictions
     from bioprobe.result import Result
 
 app = typer.Typer(help="Learn from labelled images, and label others.", no_args_is_help=True)
@@ -44,11 +46,16 @@ def tune(tuned: Result) -> None:
 
 
 @command(app, Learns.predict, narrows=("where", "mask", "split"), encodes=True, when=_OF_PICTURES)
-def predict(answers: Result) -> None:
+def predict(
+    answers: Predictions | Decisions, *, html: AnswerPage = None, html_by: PageBy = "answer"
+) -> str:
     """Label the images of a store, or picture files, by a probe.
+
+    Each picture is a row of the table, as bioprobe zeroshot writes it.
 
     Example: bioprobe probe predict linear --split default:test --output answers.csv
     """
+    return f"wrote {answers.write_page(html, html_by):,} pictures to {html}" if html else ""
 
 
 @command(app, Learns.probe, narrows=())
@@ -84,11 +91,14 @@ def fit_stack(probe: Result) -> None:
 
 
 @command(stacks, Learns.predict_stack, name="predict", narrows=("where", "split"))
-def predict_stack(answers: Result) -> None:
+def predict_stack(
+    answers: Predictions, *, html: AnswerPage = None, html_by: PageBy = "answer"
+) -> str:
     """Label the images that all stores hold.
 
     Example: bioprobe probe stack predict stack --with embeddings/other --split default:test
     """
+    return f"wrote {answers.write_page(html, html_by):,} pictures to {html}" if html else ""
 
 
 @command(stacks, Learns.compare_stack, name="compare", narrows=())

@@ -10,7 +10,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ _TERMINAL_ROWS = 20
 # Between the columns of a table, and the most characters that a column of text needs in a row.
 _GAP = "  "
 _FOLDED_WIDTH = 28
+# Columns that a table never leaves out: the answer, and how sure it is.
+_ALWAYS = frozenset({"answer", "classification", "score", "similarity"})
 # As many digits as float32 has.
 _FLOAT_FORMAT = "%.7g"
 
@@ -46,11 +48,12 @@ def write_frame(
     output: str,
     file_format: str | None,
     *,
+    lines: Callable[[], pd.DataFrame] | None = None,
     provenance: dict[str, Any] | None = None,
     safe_csv: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Write a result where the user wants it.
+    """Write a result where the user wants it; as a table only its lines, if it has any.
 
     JSON, Parquet and Excel carry the provenance inside; a CSV file gets it in a file beside it,
     named ``FILE.provenance.json``.
@@ -80,6 +83,8 @@ def write_frame(
         msg = f"--safe-csv is for CSV, got {shown}, which no spreadsheet takes for formulas"
         raise MisuseError(msg)
     to_stdout = output == "-"
+    if shown == "table" and lines is not None:
+        frame = lines()
     if file_format is None and to_stdout and shown == "table":
         _print_table(frame.head(_TERMINAL_ROWS), quiet=quiet)
         if len(frame) > _TERMINAL_ROWS:
@@ -99,10 +104,16 @@ def write_frame(
         say(f"wrote {len(frame):,} rows to {output}", quiet=quiet)
 
 
+def is_page(output: str, file_format: str | None) -> bool:
+    """Tell whether an output is a page of pictures, not a table."""
+    return file_format is None and output.lower().endswith((".html", ".htm"))
+
+
 def check_output(output: str, file_format: str | None) -> None:
     """Refuse an output that could not be written, before there is any work to lose."""
     if output != "-":
-        _choose_format(output, file_format)
+        if not is_page(output, file_format):
+            _choose_format(output, file_format)
         check_target(Path(output))
 
 
@@ -120,7 +131,7 @@ def _choose_format(output: str, file_format: str | None) -> str:
     if suffix not in by_suffix:
         msg = (
             f"cannot tell the format of {output}; end it in .csv, .json, .parquet, .xlsx or .txt, "
-            "or say --format"
+            "or .html for a page, or say --format"
         )
         raise SourceError(msg)
     return by_suffix[suffix]
@@ -289,7 +300,15 @@ def _print_table(frame: pd.DataFrame, output: str = "-", *, quiet: bool = False)
 
 
 def _write_cell(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    """Write a value for reading: no character of it moves the cursor or is none of its own."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4f}"
+    # What is not known, in a column of whole numbers.
+    text = "" if type(value).__name__ == "NAType" else str(value)
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for one in text
+    )
 
 
 def _build_table(cells: dict[str, list[str]], numeric: set[str]) -> Table:
@@ -314,9 +333,13 @@ def _choose_columns(widths: dict[str, int], room: int) -> list[str]:
         # Longer text than that is folded before a column is given up.
         return sum(min(widths[column], _FOLDED_WIDTH) + len(_GAP) for column in kept) - len(_GAP)
 
-    while len(kept) > 2 and measure() > room:
-        ranks = [column for column in kept[1:] if column in RANK_NAMES]
-        kept.remove(ranks[0] if len(ranks) > 1 else kept[len(kept) // 2])
+    while measure() > room:
+        others = [column for column in kept[1:] if column not in _ALWAYS]
+        if not others or len(kept) == 2:
+            break
+        ranks = [column for column in others if column in RANK_NAMES]
+        middle = kept[len(kept) // 2]
+        kept.remove(ranks[0] if len(ranks) > 1 else middle if middle in others else others[-1])
     return kept
 
 

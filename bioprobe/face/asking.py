@@ -15,6 +15,7 @@ from bioprobe.options import (
     NamedClasses,
     NumberOfAnswers,
     Option,
+    OwnColumns,
     Taxa,
     Templates,
     TextTypeName,
@@ -28,11 +29,9 @@ from bioprobe.result import WARNING, Note
 
 if TYPE_CHECKING:
     from bioprobe import index
-    from bioprobe.face.pages import Neighbors, NoiseFilter
-    from bioprobe.quality import Duplicates, noise
+    from bioprobe.face.pages import Decisions, Duplicates, Neighbors, NoiseFilter, Predictions
+    from bioprobe.quality import noise
     from bioprobe.quality.description import Description
-    from bioprobe.task.decisions import Decisions
-    from bioprobe.task.predictions import Predictions
 
 Pictures = str | Path | Sequence[str | Path] | None
 Texts = str | Sequence[str] | None
@@ -127,6 +126,7 @@ class Asks(Opened):
             ),
         ] = None,
         k: Annotated[NumberOfAnswers, Without("abstain")] = 5,
+        columns: OwnColumns = None,
     ) -> Predictions | Decisions:
         """Label images by text prompts, at any rank.
 
@@ -167,11 +167,15 @@ class Asks(Opened):
             Table of synonyms and accepted names.
         k : int
             Answers an image, ≥ 1.
+        columns : str or sequence of str, optional
+            Columns of one's own that stand beside the answers in a table: ``all``, ``none`` or
+            names; by default those whose names say which picture, where and when.
 
         Returns
         -------
         Predictions, or Decisions with ``abstain``
-            Scores are probabilities.
+            Scores are probabilities. The table has a row too for each picture that a mask leaves
+            out and that could not be read.
 
         Raises
         ------
@@ -186,6 +190,7 @@ class Asks(Opened):
         >>> store.zeroshot("life_stage", classes={"adult": ["an adult", "a grown animal"],
         ...                                       "young": "a young animal"})  # doctest: +SKIP
         """
+        from bioprobe.face.pages import show_answers_of
         from bioprobe.face.taxa import open_list
         from bioprobe.face.zeroshot import (
             Asked,
@@ -196,17 +201,20 @@ class Asks(Opened):
             refuse_for_values,
         )
         from bioprobe.images.image_table import read_level
+        from bioprobe.task.beside import Beside
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.synonyms import read_synonyms
 
         level = read_level(level, self._view.images)
+        beside = Beside.of(self._view, columns)
         if classes is not None or level not in RANK_NAMES:
             refuse_for_values(
                 level, taxa=taxa, text_type=text_type != "taxon_com", head=head, pool=pool,
                 roll_up=roll_up, within=within, abstain=abstain, open_set=open_set, offset=offset,
                 synonyms=synonyms,
             )  # fmt: skip
-            return ask_named(self._view, self._notes, self._texts, classes, level, templates, k)
+            named = ask_named(self._view, self._notes, self._texts, classes, level, templates, k)
+            return show_answers_of(named, beside)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
         listed = open_list(taxa, rank_column)
         rank = Rank.parse(level)
@@ -215,9 +223,9 @@ class Asks(Opened):
             msg = "--head is a text head that a store keeps; embed the pictures into that store"
             raise MisuseError(msg)
         if head is not None:
-            return ask_head(asked, head, pool)
+            return show_answers_of(ask_head(asked, head, pool), beside)
         wording = Wording(text_type, templates, pool, roll_up, abstain, open_set, offset)
-        return ask_texts(asked, wording, self._texts)
+        return show_answers_of(ask_texts(asked, wording, self._texts), beside)
 
     @question
     def search(
@@ -463,6 +471,7 @@ class Asks(Opened):
         Duplicates
             One row an image in a group: its group, whether it is kept, the similarity.
         """
+        from bioprobe.face.pages import Duplicates, read_fields
         from bioprobe.quality import find_duplicates
         from bioprobe.store.selections import DUPLICATES_MASK
 
@@ -480,7 +489,7 @@ class Asks(Opened):
             )
         if not self._view.origin:
             said.append(f"kept as a mask; use it with: --mask {DUPLICATES_MASK}")
-        return found.say((*self._notes, *said))
+        return Duplicates(**read_fields(found)).say((*self._notes, *said))
 
     @question
     def describe(

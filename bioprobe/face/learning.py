@@ -27,6 +27,7 @@ from bioprobe.options import (
     NamedClasses,
     NumberOfAnswers,
     Option,
+    OwnColumns,
     Seed,
     Split,
     Taxa,
@@ -42,7 +43,7 @@ from bioprobe.registry import METHODS
 from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
-    from bioprobe.face.pages import Evaluation
+    from bioprobe.face.pages import Decisions, Evaluation, Predictions
     from bioprobe.face.probe import Probe
     from bioprobe.learning.fitted import FittedProbe
     from bioprobe.learning.stack import FittedStack, SharedImages
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
     from bioprobe.progress import Progress
     from bioprobe.splits.split import PartCounts
     from bioprobe.store import EmbeddingStore
-    from bioprobe.task.decisions import Decisions
-    from bioprobe.task.predictions import Predictions
     from bioprobe.task.target import Texts
     from bioprobe.task.task import Task
     from bioprobe.taxonomy import Taxonomy
@@ -590,6 +589,7 @@ class Learns(Opened):
             Option("Add a score that the image is of no known class, and whether it is."),
         ] = False,
         allow_outside: Annotated[AllowOutside, With("sources")] = False,
+        columns: OwnColumns = None,
     ) -> Predictions | Decisions:
         """Label the images by a probe that the store keeps.
 
@@ -601,7 +601,7 @@ class Learns(Opened):
         asked = probe.store.pictures(named, allow_outside=allow_outside) if named else self
         return probe.predict(
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
-            set_kind=set_kind, unknown=unknown,
+            set_kind=set_kind, unknown=unknown, columns=columns,
         )  # fmt: skip
 
     @question
@@ -651,7 +651,12 @@ class Learns(Opened):
 
     @question
     def predict_stack(
-        self, name: StackName, others: With_, *, k: NumberOfAnswers = 5
+        self,
+        name: StackName,
+        others: With_,
+        *,
+        k: NumberOfAnswers = 5,
+        columns: OwnColumns = None,
     ) -> Predictions:
         """Label the images that all stores hold by a stack that this store keeps.
 
@@ -663,12 +668,18 @@ class Learns(Opened):
             Stores of the same images by the other encoders.
         k : int
             Answers an image.
+        columns : str or sequence of str, optional
+            Columns of one's own that stand beside the answers; see :meth:`zeroshot`.
         """
+        from bioprobe.face.pages import show_answers_of
         from bioprobe.face.probe import describe_labels
+        from bioprobe.task.beside import Beside
 
         stack, shared, said = self._open_stack(name, others, self._view.rows)
         answers = stack.predict(shared, k)
-        return answers.say((*self._notes, *said, *describe_labels(answers)))
+        beside = Beside.of(self._view.take(answers.rows), columns)
+        shown = show_answers_of(answers, beside)
+        return shown.say((*self._notes, *said, *describe_labels(answers)))
 
     @question
     def compare_stack(

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from bioprobe import evaluation, index
 from bioprobe.errors import StoreError
-from bioprobe.page.sheets import draw_pictures, show_answers, write_filter_sheet, write_search_sheet
-from bioprobe.quality import noise
+from bioprobe.page.sheets import (
+    draw_pictures,
+    show_answers,
+    write_answer_sheet,
+    write_copies_sheet,
+    write_filter_sheet,
+    write_search_sheet,
+)
+from bioprobe.quality import duplicates, noise
+from bioprobe.task import decisions, predictions
 
 if TYPE_CHECKING:
     from bioprobe.result import Result
     from bioprobe.store import EmbeddingStore
+    from bioprobe.task.beside import Beside
 
 # Pictures that a notebook draws.
 _DRAWN = 24
@@ -45,6 +54,80 @@ class Neighbors(index.Neighbors):
         drawn = show_answers(self)[:_DRAWN]
         rest = f"<p>… {len(self.rows) - _DRAWN:,} more</p>" if len(self.rows) > _DRAWN else ""
         return draw_pictures(drawn) + rest
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Predictions(predictions.Predictions):
+    """The best classes of each image, with their page; see the base for the fields."""
+
+    __module__ = "bioprobe"
+
+    def write_page(self, path: str | Path, by: str = "answer") -> int:
+        """Write the pictures with their best answers as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+        by : str
+            What the pictures are grouped by: ``answer``, or a column of the image table.
+
+        Returns
+        -------
+        int
+            Pictures on the page.
+
+        Raises
+        ------
+        SelectionError
+            If there is no such column.
+        """
+        return write_answer_sheet(Path(path), "Answers", self, by)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Decisions(decisions.Decisions):
+    """One answer an image, or none, with its page; see the base for the fields."""
+
+    __module__ = "bioprobe"
+
+    def write_page(self, path: str | Path, by: str = "answer") -> int:
+        """Write the pictures with their answers as :meth:`Predictions.write_page` does."""
+        return write_answer_sheet(Path(path), "Answers", self, by)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Duplicates(duplicates.Duplicates):
+    """Copies among images, with their page; see the base for the fields."""
+
+    def write_page(self, path: str | Path) -> int:
+        """Write the groups of copies side by side as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+
+        Returns
+        -------
+        int
+            Pictures on the page.
+        """
+        return write_copies_sheet(Path(path), self)
+
+
+@overload
+def show_answers_of(answers: predictions.Predictions, beside: Beside) -> Predictions: ...
+@overload
+def show_answers_of(answers: decisions.Decisions, beside: Beside) -> Decisions: ...
+def show_answers_of(
+    answers: predictions.Predictions | decisions.Decisions, beside: Beside
+) -> Predictions | Decisions:
+    """Return answers as people hold them: with what stands beside them, and their page."""
+    fields = {**read_fields(answers), "beside": beside}
+    if isinstance(answers, decisions.Decisions):
+        return Decisions(**fields)
+    return Predictions(**fields)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from bioprobe.face.pages import Decisions, Predictions
     from bioprobe.intervals import Accuracy
     from bioprobe.learning.calibrated import Calibration
     from bioprobe.learning.fitted import FittedProbe
     from bioprobe.store.view import View
-    from bioprobe.task.decisions import Decisions
-    from bioprobe.task.predictions import Predictions
+    from bioprobe.task.predictions import Predictions as Answered
 
 # Share of the images of known classes that pass the limit of what is unknown.
 _RECALL = 0.95
@@ -81,6 +81,7 @@ class Probe(Result):
         sets: float | None = None,
         set_kind: str = "lac",
         unknown: bool = False,
+        columns: str | Sequence[str] | None = None,
     ) -> Predictions | Decisions:
         """Label the images of a store, or those that were opened as pictures.
 
@@ -107,6 +108,8 @@ class Probe(Result):
             with a charge for long sets.
         unknown : bool
             Add a score that the image is of no known class, and whether it is.
+        columns : str or sequence of str, optional
+            Columns of one's own that stand beside the answers; see :meth:`bioprobe.Store.zeroshot`.
 
         Returns
         -------
@@ -120,6 +123,9 @@ class Probe(Result):
         MisuseError
             If what is asked for needs held-out answers that the probe has not.
         """
+        from bioprobe.face.pages import show_answers_of
+        from bioprobe.task.beside import Beside
+
         confidence = _read_confidence(abstain)
         chooses = abstain is not None and confidence is None
         calibration, notes = self._calibrate(calibrate, needed=bool(sets or unknown or chooses))
@@ -131,26 +137,28 @@ class Probe(Result):
         view: View = opened._view
         answers = probe.ask(view, len(probe.classes) if needs_all else k)
         notes = [*opened._notes, *notes, *describe_labels(answers)]
-        columns: dict[str, npt.NDArray[Any]] = {}
+        said: dict[str, npt.NDArray[Any]] = {}
         if sets is not None and calibration is not None:
-            columns |= _find_sets(answers, calibration, sets, set_kind, notes)
+            said |= _find_sets(answers, calibration, sets, set_kind, notes)
         if unknown and calibration is not None:
-            columns |= _score_unknown(answers, calibration, notes)
+            said |= _score_unknown(answers, calibration, notes)
         asked_for = {
             "calibrate": calibrate, "abstain": None if abstain is None else str(abstain),
             "accuracy": accuracy, "sets": sets, "set_kind": set_kind, "unknown": unknown,
         }  # fmt: skip
         options = {**answers.provenance.options, "asked": asked_for}
         provenance = dataclasses.replace(answers.provenance, options=options)
-        answers = dataclasses.replace(answers, columns=columns, provenance=provenance)
+        beside = Beside.of(view, columns)
+        answers = dataclasses.replace(answers, columns=said, provenance=provenance)
         if abstain is None:
-            return answers.keep_best(k).say(notes)
+            return show_answers_of(answers.keep_best(k), beside).say(notes)
         from bioprobe.task.decisions import decide
 
         if confidence is None and calibration is not None:
             confidence = _choose_confidence(self.fitted, calibration, accuracy, notes)
         decided = decide(answers, confidence or 1.0)
-        return decided.say((*notes, *describe_depths(decided)))
+        shown = show_answers_of(decided, beside)
+        return shown.say((*notes, *describe_depths(decided)))
 
     def to_frame(self) -> pd.DataFrame:
         """Return its facts, one a row: settings, classes, split, held-out accuracy."""
@@ -211,7 +219,7 @@ class Probe(Result):
         return found, [say_calibration(found)]
 
 
-def describe_labels(answers: Predictions) -> list[Note | str]:
+def describe_labels(answers: Answered) -> list[Note | str]:
     """Say how often the answers are the labels, on images that the probe did not learn from."""
     n_taught = 0 if answers.taught is None else int(answers.taught.sum())
     known_of = f"; the {n_taught:,} that it learnt from are left out" if n_taught else ""
@@ -268,7 +276,7 @@ def _format(accuracy: Accuracy) -> str:
 
 
 def _find_sets(
-    answers: Predictions, calibration: Calibration, coverage_fraction: float, kind: str,
+    answers: Answered, calibration: Calibration, coverage_fraction: float, kind: str,
     notes: list[Note | str],
 ) -> dict[str, npt.NDArray[Any]]:  # fmt: skip
     import numpy as np
@@ -298,7 +306,7 @@ def _find_sets(
 
 
 def _score_unknown(
-    answers: Predictions, calibration: Calibration, notes: list[Note | str]
+    answers: Answered, calibration: Calibration, notes: list[Note | str]
 ) -> dict[str, npt.NDArray[Any]]:
     from bioprobe.calibration.unknown import score_max_softmax
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bioprobe import __version__
 from bioprobe.files import write_text
 from bioprobe.images import ImageTable
+from bioprobe.images.image_table import read_level
 from bioprobe.images.location import ImageLocation
 from bioprobe.index import Neighbors, Terms
 from bioprobe.page.html import make_thumbnail, render_page
@@ -21,12 +22,18 @@ from bioprobe.taxonomy import RANKS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.quality.duplicates import Duplicates
     from bioprobe.quality.noise import NoiseFilter
+    from bioprobe.task.decisions import Decisions
+    from bioprobe.task.predictions import Predictions
 
 # A figure on the page is about 190 px wide; the rest is for screens with denser pixels.
 _SIZE_PX = 280
 # A page of a dozen such groups has about 10 MB.
 _OF_A_GROUP = 40
+_OF_A_PAGE = 1500
+# Answers that the note of a group names.
+_NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,3 +258,126 @@ def _introduce_filter(found: NoiseFilter, n_dropped: int) -> str:
         f"{found.method}: their score is below {found.threshold:.3g}, or a label says so. No file "
         f"is deleted.\n{source.encoder['model']} · bioprobe {source.version} · {source.time}"
     )
+
+
+def write_answer_sheet(path: Path, title: str, answers: Predictions | Decisions, by: str) -> int:
+    """Write pictures with their answers as one HTML page, grouped by answer or by a column.
+
+    Parameters
+    ----------
+    path : Path
+        HTML file.
+    title : str
+        Of the page.
+    answers : Predictions or Decisions
+        With what stands beside them, whose pictures without an answer have groups of their own.
+    by : str
+        ``answer``, or a column of the image table.
+
+    Returns
+    -------
+    int
+        Pictures on the page: of each group the surest, 40 at most, and fewer of many groups.
+
+    Raises
+    ------
+    SelectionError
+        If there is no such column.
+    """
+    lines, images = answers.to_lines(), answers.images
+    rows = answers.to_frame().loc[lines.index, "row"]
+    lines = lines.assign(row=rows).fillna({"score": -1.0})
+    is_read = lines["row"].notna()
+    n_unread, lines = int((~is_read).sum()), lines[is_read].astype({"row": "int64"})
+    held = lines["content"] if "content" in lines else lines["answer"]
+    named = lines["answer"].where(lines["answer"] != "", "no answer: " + held.replace("", "unsure"))
+    lines = lines.assign(answer=named)
+    level = None if by == "answer" else read_level(by, images)
+    lines["group"] = named if level is None else images.labels(level)[lines["row"].to_numpy()]
+    counts = lines["group"].value_counts(sort=False)
+    order = sorted(
+        counts.index, key=lambda name: (str(name).startswith("no answer"), -counts[name])
+    )
+    n_shown = max(1, min(_OF_A_GROUP, _OF_A_PAGE // max(1, len(counts))))
+    groups = []
+    for name in order:
+        of_group = lines[lines["group"] == name].sort_values(
+            "score", ascending=False, kind="stable"
+        )
+        shown = [_show_line(answers, line) for line in of_group.head(n_shown).to_dict("records")]
+        note = f"{len(of_group):,} pictures"
+        if level is not None:
+            found = of_group["answer"].value_counts()
+            some = [f"{one} {n:,}" for one, n in found.head(_NAMED).items()]
+            note += ": " + ", ".join(some) + (", …" if len(found) > _NAMED else "")
+        elif (common := _name_common(of_group)) and common != name:
+            note = f"{common}; {note}"
+        note += f"; the {len(shown)} surest are shown." if len(shown) < len(of_group) else "."
+        groups.append(SheetGroup(str(name) or f"no {level}", note, shown))
+    source = answers.provenance
+    condition = f" where {source.condition}" if source.condition else ""
+    unread = f" {n_unread:,} could not be read." if n_unread else ""
+    intro = (
+        f"{len(lines):,} pictures of {source.store}{condition}.{unread}\n"
+        f"{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+    )
+    write_contact_sheet(path, title, intro, groups)
+    return sum(len(group.pictures) for group in groups)
+
+
+def _name_common(lines: pd.DataFrame) -> str:
+    return str(lines["common_name"].iloc[0]) if "common_name" in lines else ""
+
+
+def _show_line(answers: Predictions | Decisions, line: dict[str, Any]) -> SheetPicture:
+    """Return the picture of a line with its answer, what the score is, and what is known of it."""
+    score = f"score {line['score']:.3f}" if line["score"] >= 0 else ""
+    told = {"file_name", "answer", "common_name", "score", "row", "group", "rank", "content"}
+    rest = [f"{key}: {value}" for key, value in line.items() if key not in told and value != ""]
+    file = f"row {line['row']} · {line['file_name']}"
+    sure = f"at {line['rank']}" if line.get("rank") else ""
+    known = (score, sure, str(line.get("common_name", "")), *rest, file)
+    place = answers.images.locate(int(line["row"]))
+    return SheetPicture(place, line["answer"], tuple(part for part in known if part))
+
+
+def write_copies_sheet(path: Path, found: Duplicates) -> int:
+    """Write groups of copies as one HTML page, the one that is kept first.
+
+    Parameters
+    ----------
+    path : Path
+        HTML file.
+    found : Duplicates
+        The groups.
+
+    Returns
+    -------
+    int
+        Pictures on the page.
+    """
+    frame = found.to_frame()
+    groups = []
+    for number, of_group in frame.groupby("group", sort=True):
+        ordered = of_group.sort_values("kept", ascending=False, kind="stable")
+        shown = [
+            show_row(
+                found.images, int(line["row"]), "kept" if line["kept"] else "copy",
+                f"similarity {line['similarity']:.3f}" if "similarity" in line else "",
+            )
+            for line in ordered.head(_OF_A_GROUP).to_dict("records")
+        ]  # fmt: skip
+        left = len(ordered) - len(shown)
+        note = f"{len(ordered)} alike" + (f"; {left} more are not shown." if left else ".")
+        groups.append(SheetGroup(f"Group {number}", note, shown))
+        if sum(len(group.pictures) for group in groups) >= _OF_A_PAGE:
+            break
+    source = found.provenance
+    n_groups = frame["group"].nunique()
+    more = f" The first {len(groups):,} are shown." if len(groups) < n_groups else ""
+    intro = (
+        f"{n_groups:,} groups of copies among {source.n_rows:,} images of {source.store}.{more} No "
+        f"file is deleted.\n{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+    )
+    write_contact_sheet(path, "Copies", intro, groups)
+    return sum(len(group.pictures) for group in groups)

@@ -483,16 +483,6 @@ def _check_name(folder: str | Path) -> None:
         raise StoreError(msg) from None
 
 
-def _check_name(folder: str | Path) -> None:
-    """Refuse a name that the files of a store, which say where it lies, cannot hold."""
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
-        shown = str(folder).encode("utf-8", "backslashreplace").decode()
-        msg = f"the name of the folder {shown} is not UTF-8; rename it, or choose another --store"
-        raise StoreError(msg) from None
-
-
 def _empty_frame() -> pd.DataFrame:
     import pandas as pd
 

@@ -15,6 +15,7 @@ from bioprobe.images.image_table import ImageTable
 from bioprobe.intervals import Accuracy, bound_share, count_effective
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
+from bioprobe.task.beside import Beside, shorten
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
@@ -63,6 +64,8 @@ class Decisions(Result):
         What is to be said of it.
     classes : Classes, optional
         Those that are no taxa.
+    beside : Beside, optional
+        What stands beside the answers in a table.
     """
 
     __module__ = "bioprobe"
@@ -79,6 +82,7 @@ class Decisions(Result):
     columns: Mapping[str, npt.NDArray[Any]] = dataclasses.field(default_factory=dict)
     notes: Notes = ()
     classes: Classes | None = None
+    beside: Beside | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -142,14 +146,23 @@ class Decisions(Result):
         After ``file_name``, the path, ``common_name`` and ``score`` come ``answer`` (always 1),
         ``row``, ``rank`` of the answer, the score at each rank, and ``reason``. Classes that are no
         taxa have one column ``classification`` in place of the ranks, empty where there is no
-        answer, and one score: that of the best class, answered or not.
+        answer, and one score: that of the best class, answered or not. What stands :attr:`beside`
+        comes last.
         """
+        frame = self._list_answers()
+        return frame if self.beside is None else self.beside.complete(frame)
+
+    def to_lines(self) -> pd.DataFrame:
+        """Return one row a picture for reading: its answer, at which rank it is sure, the score."""
+        return shorten(self.to_frame(), "classification" if self.classes else "")
+
+    def _list_answers(self) -> pd.DataFrame:
         import pandas as pd
 
         if self.classes is not None:
             frame = pd.DataFrame(
                 {
-                    "file_name": self.images.frame["path"].to_numpy()[self.rows],
+                    "file_name": self.images.name_files(self.rows),
                     "classification": self.names,
                     "score": self.scores[:, 0].astype(np.float64),
                     "answer": 1,
@@ -362,7 +375,7 @@ def decide(predictions: Predictions, confidence: float) -> Decisions:
     return Decisions(
         predictions.images, predictions.rows, levels, best, scores, depths, confidence,
         predictions.provenance, predictions.taught, predictions.columns, predictions.notes,
-        None if levels else predictions.classes,
+        None if levels else predictions.classes, predictions.beside,
     )  # fmt: skip
 
 

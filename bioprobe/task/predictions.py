@@ -15,6 +15,7 @@ from bioprobe.intervals import Accuracy
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.store.view import View
+from bioprobe.task.beside import Beside, shorten
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Rank
 from bioprobe.types import Mask, Names, Places, Rows, Scores, Vectors
@@ -48,6 +49,9 @@ class Predictions(Result):
         What else is said of each image, by column.
     notes : tuple of Note
         What is to be said of it.
+    beside : Beside, optional
+        What stands beside the answers in a table: own columns, what pictures hold, and the pictures
+        that have no answer.
     """
 
     __module__ = "bioprobe"
@@ -61,6 +65,7 @@ class Predictions(Result):
     taught: Mask | None = None
     columns: Mapping[str, npt.NDArray[Any]] = dataclasses.field(default_factory=dict)
     notes: Notes = ()
+    beside: Beside | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -139,7 +144,8 @@ class Predictions(Result):
         ``species_epithet`` before ``species``), ``common_name`` at species, and ``score``; then
         ``answer`` (1 is the best), ``row`` and what :attr:`columns` says. Classes that are no taxa
         have one column ``classification`` instead of the ranks, and ``taxon`` behind where they
-        stand for one.
+        stand for one. Last comes what stands :attr:`beside`: ``content``, a person's own columns,
+        and one row, with ``reason``, for each picture that has no answer.
 
         References
         ----------
@@ -160,7 +166,14 @@ class Predictions(Result):
         if any(self.classes.meant):
             meant = ["|".join(taxon.name for taxon in taxa) for taxa in self.classes.meant]
             frame["taxon"] = np.array(meant, dtype=object)[flat]
-        return frame.assign(**{name: values.repeat(k) for name, values in self.columns.items()})
+        frame = frame.assign(**{name: values.repeat(k) for name, values in self.columns.items()})
+        return frame if self.beside is None else self.beside.complete(frame)
+
+    def to_lines(self) -> pd.DataFrame:
+        """Return one row a picture for reading: its best answer, the score, what else is known."""
+        frame = self.to_frame()
+        best = frame[frame["answer"].isna() | (frame["answer"] == 1)]
+        return shorten(best, self.rank.value if self.rank else "classification")
 
     def accuracy(self) -> list[Accuracy]:
         """Measure how often the answers are the labels, where the method did not learn.
