@@ -18,7 +18,6 @@ from bioprobe.face.learnt import (
 )
 from bioprobe.face.opened import Opened
 from bioprobe.face.taxa import open_list
-from bioprobe.files import parse_json
 from bioprobe.options import (
     RANK_NAMES,
     AllowOutside,
@@ -1041,6 +1040,8 @@ def _read_parts(given: str | Mapping[str, str] | None) -> dict[str, str] | None:
 
 
 def _read_settings(given: Mapping[str, Any] | Sequence[str] | None) -> dict[str, Any]:
+    from bioprobe.files import parse_json
+
     if given is None or isinstance(given, Mapping):
         return dict(given or {})
     settings = {}
