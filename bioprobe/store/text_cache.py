@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bioprobe.encoders.encoder import Encoder
+from bioprobe.encoders.encoder import Encoder, Fingerprint
+from bioprobe.errors import MismatchError
 from bioprobe.files import replacing, write_text
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.types import Vectors
+
+_TEXTS_OF = "text_sha256"
 
 
 class TextCache:
@@ -35,7 +38,8 @@ class TextCache:
     Raises
     ------
     MismatchError
-        At the first new text, if the encoder is not that of the store.
+        At the first new text, if the encoder is not that of the store, or reads texts otherwise
+        than the one whose texts are kept.
     """
 
     def __init__(self, store: EmbeddingStore, load: Callable[[], Encoder]) -> None:
@@ -77,7 +81,29 @@ class TextCache:
         # named for them the texts are right.
         if stored.backend != "imported" or encoder.fingerprint.model != stored.model:
             self._store.check_encoder(encoder.fingerprint)
+        self._check_texts(encoder.fingerprint)
         return encoder
+
+    def _check_texts(self, encoder: Fingerprint) -> None:
+        """Refuse to keep texts beside those of another tokenizer.
+
+        The manifest may be older than the tokenizer's place in it, or than the tokenizer.
+        """
+        kept = self._folder / _TEXTS_OF
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            before = kept.read_text(encoding="utf-8").strip()
+            if before and encoder.text_sha256 and before != encoder.text_sha256:
+                msg = (
+                    f"{self._folder} keeps texts of another tokenizer, or of other settings of "
+                    f"texts, than {encoder.describe()} has now: they cannot be compared. Load the "
+                    "model as it was, or remove that folder to have all texts encoded again"
+                )
+                raise MismatchError(msg)
+            return
+        if encoder.text_sha256:
+            with contextlib.suppress(OSError):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                write_text(kept, encoder.text_sha256 + "\n")
 
     def _load_once(self) -> Encoder:
         if self._encoder is None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -162,3 +163,20 @@ def test_imported_vectors_take_text_of_the_named_encoder_and_no_image(
         _ = cache.encoder
     with pytest.raises(MismatchError, match="got plain-2"):
         TextCache(store, lambda: make_encoder(2)).encode_text(["a puma"])
+
+
+def test_texts_of_another_tokenizer_are_refused_where_the_manifest_names_none(
+    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+) -> None:
+    def read_by(tokenizer: str) -> PlainEncoder:
+        other = make_encoder()
+        other.fingerprint = dataclasses.replace(other.fingerprint, text_sha256=tokenizer)
+        return other
+
+    first = TextCache(store, lambda: encoder).encode_text(["a lion"])
+    TextCache(store, lambda: read_by("a" * 64)).encode_text(["a puma"])
+    kept = TextCache(store, lambda: read_by("b" * 64))
+    np.testing.assert_array_equal(kept.encode_text(["a lion"]), first)
+    with pytest.raises(MismatchError, match=r"keeps texts of another tokenizer.* remove that"):
+        kept.encode_text(["a lynx"])
+    TextCache(store, lambda: read_by("a" * 64)).encode_text(["a lynx"])
