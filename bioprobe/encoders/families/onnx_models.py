@@ -31,7 +31,7 @@ from bioprobe.errors import (
     ModelUnavailableError,
     NoTextTowerError,
 )
-from bioprobe.files import hash_file
+from bioprobe.files import NUMBERS, TEXT, find_wrong_setting, hash_file, read_settings_text
 from bioprobe.types import Vectors
 
 if TYPE_CHECKING:
@@ -157,7 +157,11 @@ def _read_setting(key: str, value: Any) -> tuple[float, ...] | str:  # noqa: ANN
     counts = (1, 2) if key.endswith("_px") else (3,)
     if len(numbers) not in counts:
         _refuse(f"{key} has {len(numbers)} numbers, expected {' or '.join(map(str, counts))}")
-    return tuple(int(number) for number in numbers) if key.endswith("_px") else numbers
+    if not key.endswith("_px"):
+        return numbers
+    if not all(number >= 1 and number.is_integer() for number in numbers):
+        _refuse(f'{key} "{value}" is not of whole numbers of pixels')
+    return tuple(int(number) for number in numbers)
 
 
 def _refuse(problem: str) -> NoReturn:
@@ -170,26 +174,37 @@ def _refuse(problem: str) -> NoReturn:
     raise BioprobeError(msg)
 
 
+_SETTINGS = {
+    "resize_px": NUMBERS,
+    "crop_px": NUMBERS,
+    "mean": NUMBERS,
+    "std": NUMBERS,
+    "interpolation": TEXT,
+    "input": TEXT,
+    "output": TEXT,
+}
+
+
 def read_side_file(path: Path) -> dict[str, Any]:
     """Return the settings in ``file.preprocess.json`` beside an ONNX file, or none.
 
     Raises
     ------
     BioprobeError
-        If the file is not a JSON object.
+        If the file is not a JSON object, or a setting is unknown or of another type.
     """
     side_file = path.with_suffix(".preprocess.json")
     if not side_file.is_file():
         return {}
     try:
-        settings = json.loads(side_file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        settings = json.loads(read_settings_text(side_file))
+    except (ValueError, RecursionError) as error:
         msg = f"{side_file} is not JSON: {error}"
         raise BioprobeError(msg) from error
-    if not isinstance(settings, dict):
-        msg = f"{side_file} holds a {type(settings).__name__}, expected an object of settings"
+    if problem := find_wrong_setting(settings, _SETTINGS):
+        msg = f"{side_file}: {problem}"
         raise BioprobeError(msg)
-    return settings
+    return dict(settings)
 
 
 _DEFAULT_BATCH_SIZE = 16
