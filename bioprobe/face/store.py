@@ -128,6 +128,14 @@ def embed(
     max_pixels: Annotated[
         int, Option("Images of more pixels fail before they fill the memory.", least=1)
     ] = MAX_PIXELS_PX,
+    memory: Annotated[
+        float | None,
+        Option(
+            "Gigabytes for what all threads decode at one time; a picture that needs more is "
+            "decoded alone. By default half of this machine's.",
+            least=0.001,
+        ),
+    ] = None,
     dtype: Annotated[
         str | None,
         Option(
@@ -204,6 +212,8 @@ def embed(
         Images that the encoder sees at once, and threads that read and decode.
     max_pixels : int
         Images of more pixels fail.
+    memory : float, optional
+        Gigabytes for what all threads decode at one time.
     dtype : str, optional
         ``float32`` or ``float16`` of a new store.
     root : str or Path, optional
@@ -283,7 +293,8 @@ def embed(
     opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
     summary = embed_images(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
-        no_label=given, advance=progress and count_outcomes(progress, len(table)),
+        memory_bytes=None if memory is None else max(1, round(memory * 1e9)), no_label=given,
+        advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
     filled_store = EmbeddingStore.open(store)
     if is_new and not len(filled_store):

@@ -13,20 +13,23 @@ import numpy as np
 from bioprobe.encoders.encoder import Encoder, Fingerprint
 from bioprobe.errors import MismatchError
 from bioprobe.files import replacing, write_text
+from bioprobe.progress import Progress, Step
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.types import Vectors
 
 _TEXTS_OF = "text_sha256"
+# Texts that are encoded and kept at once: so many are lost at most when a run is killed.
+_TEXTS_AT_ONCE = 2048
 
 
 class TextCache:
     """Encode texts with the encoder of a store, each text once in the store's life.
 
-    The cache lies in ``text/`` of the store, in a folder named by the encoder's key. Each batch
-    of new texts adds a pair of files; a pair that is damaged, or that an interrupted run left
-    incomplete, is ignored and its texts are encoded again. In a store that cannot be written,
-    as on a read-only or full disk, texts are kept as long as this object lives: a question is
-    answered without the cache, only not as fast the next time.
+    The cache lies in ``text/`` of the store, in a folder named by the encoder's key. Each block of
+    new texts adds a pair of files, so that a killed run goes on where it was; a pair that is
+    damaged, or that an interrupted run left incomplete, is ignored and its texts are encoded again.
+    In a store that cannot be written, as on a read-only or full disk, texts are kept as long as
+    this object lives: a question is answered without the cache, only not as fast the next time.
 
     Parameters
     ----------
@@ -34,6 +37,8 @@ class TextCache:
         Store whose vectors the texts will meet.
     load : callable
         Loads the encoder; called at most once, and only when a text is new.
+    progress : callable, optional
+        Told of new texts where they are more than one block.
 
     Raises
     ------
@@ -42,7 +47,13 @@ class TextCache:
         than the one whose texts are kept.
     """
 
-    def __init__(self, store: EmbeddingStore, load: Callable[[], Encoder]) -> None:
+    def __init__(
+        self,
+        store: EmbeddingStore,
+        load: Callable[[], Encoder],
+        progress: Progress | None = None,
+    ) -> None:
+        self._progress = progress
         self._store = store
         self._load = load
         self._encoder: Encoder | None = None
@@ -59,10 +70,13 @@ class TextCache:
         ndarray of float32, shape (n_texts, dim), unit rows
         """
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if new:
-            embeddings = self._load_for_text().encode_text(new)
-            self._write(new, embeddings)
-            self._known.update(zip(new, embeddings, strict=True))
+        for start in range(0, len(new), _TEXTS_AT_ONCE):
+            block = new[start : start + _TEXTS_AT_ONCE]
+            embeddings = self._load_for_text().encode_text(block)
+            self._write(block, embeddings)
+            self._known.update(zip(block, embeddings, strict=True))
+            if self._progress is not None and len(new) > _TEXTS_AT_ONCE:
+                self._progress(Step(start + len(block), len(new), "texts"))
         if not texts:
             return np.zeros((0, self._store.manifest.dim), dtype=np.float32)
         return np.stack([self._known[text] for text in texts])

@@ -11,6 +11,7 @@ import pytest
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError
+from bioprobe.progress import Step
 from bioprobe.store import EmbeddingStore, TextCache
 
 if TYPE_CHECKING:
@@ -180,3 +181,23 @@ def test_texts_of_another_tokenizer_are_refused_where_the_manifest_names_none(
     with pytest.raises(MismatchError, match=r"keeps texts of another tokenizer.* remove that"):
         kept.encode_text(["a lynx"])
     TextCache(store, lambda: read_by("a" * 64)).encode_text(["a lynx"])
+
+
+def test_a_killed_run_goes_on_with_the_next_block_of_texts(
+    store: EmbeddingStore, make_encoder: type[PlainEncoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioprobe.store.text_cache._TEXTS_AT_ONCE", 2)
+    encoder, steps = make_encoder(), []
+
+    def stop(step: Step) -> None:
+        steps.append(step)
+        if step.done == 4:
+            raise KeyboardInterrupt
+
+    texts = ["a", "b", "c", "d", "e"]
+    with pytest.raises(KeyboardInterrupt):
+        TextCache(store, lambda: encoder, stop).encode_text(texts)
+    assert steps == [Step(2, 5, "texts"), Step(4, 5, "texts")]
+    vectors = TextCache(store, lambda: encoder).encode_text(texts)
+    assert encoder.texts_seen == texts
+    np.testing.assert_array_equal(vectors, make_encoder().encode_text(texts))
