@@ -212,7 +212,7 @@ def _ask(
     if given.get("sources") and "sources" not in asked:
         store = open_pictures(given["sources"], like=given["store"], **encoder, progress=progress)
     else:
-        store = open_store(given["store"], **encoder)
+        store = open_store(given["store"], **encoder, progress=progress)
     chosen = {name: given[name] for name in narrows if given[name] is not None}
     return asks(store.where(**chosen) if chosen else store, **asked)
 

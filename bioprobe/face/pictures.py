@@ -95,7 +95,7 @@ def open_pictures(
         device=device,
         notes=(*listed.notes, *_describe_failures(failures)),
         texts=functools.cache(
-            lambda: TextCache(cache, lambda: _find_text_encoder(encoder, device))
+            lambda: TextCache(cache, lambda: _find_text_encoder(encoder, device), progress)
         ),
     )
 

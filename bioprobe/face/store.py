@@ -15,7 +15,7 @@ from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.asking import Asks
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.learning import Learns
-from bioprobe.face.opened import tell_emptied, tell_placeholders
+from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
@@ -64,7 +64,11 @@ class Store(Asks, Learns, Names, Texts, Keeps):
 
 
 def open(
-    store: StoreFolder = DEFAULT_STORE, *, model: Model = None, device: Device = "auto"
+    store: StoreFolder = DEFAULT_STORE,
+    *,
+    model: Model = None,
+    device: Device = "auto",
+    progress: Progress | None = None,
 ) -> Store:
     """Open a store.
 
@@ -76,6 +80,8 @@ def open(
         Encoder of texts and pictures that are asked; by default the one that made the store.
     device : str
         Where the encoder runs, loaded when a text or picture is new.
+    progress : callable, optional
+        Told how many of many new texts are embedded.
 
     Raises
     ------
@@ -89,7 +95,9 @@ def open(
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
 
-    return Store(View.all(EmbeddingStore.open(store)), model=model, device=device)
+    opened = EmbeddingStore.open(store)
+    texts = find_texts(opened, model, device, progress)
+    return Store(View.all(opened), model=model, device=device, texts=texts)
 
 
 @question
