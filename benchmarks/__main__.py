@@ -14,6 +14,7 @@ BENCHMARKS = (
     "zeroshot_scale",
     "search_index",
     "probe_speed",
+    "many_classes",
     "coverage",
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from bioprobe.errors import SelectionError
 from bioprobe.intervals import Accuracy
 from bioprobe.splits.making import assign_folds
-from bioprobe.task.scores import fit_scale
+from bioprobe.task.scores import fit_scale, split_rows
 from bioprobe.types import Arrays, Doubles, Scores
 
 if TYPE_CHECKING:
@@ -77,10 +78,43 @@ def to_probabilities(logits: Logits) -> Scores:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Known:
+    """Rows whose class is known, read some at a time: of many classes no copy is made."""
+
+    logits: Logits
+    rows: npt.NDArray[np.int64]
+    classes: npt.NDArray[np.int64]
+
+    def take(self, kept: npt.NDArray[np.bool_]) -> _Known:
+        """Return some of the rows."""
+        return _Known(self.logits, self.rows[kept], self.classes[kept])
+
+    def read(self, scale: float) -> Iterator[tuple[Doubles, npt.NDArray[np.int64]]]:
+        # How far the logits lie below the highest, times a number; and the classes.
+        for part in split_rows(len(self.rows), self.logits.shape[1]):
+            some = self.logits[self.rows[part]].astype(np.float64)
+            some -= some.max(axis=1, keepdims=True)
+            some *= scale
+            yield some, self.classes[part]
+
+
 def take_known(
     logits: Logits, truth: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Return the rows whose class is known.
+
+    Raises
+    ------
+    SelectionError
+        If there is none, or logits and classes do not fit each other.
+    """
+    known = _find_known(logits, truth)
+    return np.asarray(logits[known.rows], dtype=np.float64), known.classes
+
+
+def _find_known(logits: Logits, truth: npt.NDArray[np.int64]) -> _Known:
+    """Return where the rows are whose class is known.
 
     Raises
     ------
@@ -93,14 +127,14 @@ def take_known(
             f"{logits.shape} and {truth.shape} with classes up to {truth.max(initial=-1)}"
         )
         raise SelectionError(msg)
-    known = truth >= 0
-    if not known.any():
+    rows = np.flatnonzero(truth >= 0)
+    if not len(rows):
         msg = (
             f"none of the {len(truth)} validation images has a label among the classes; make a "
             "split with a validation part: bioprobe split"
         )
         raise SelectionError(msg)
-    return np.asarray(logits[known], dtype=np.float64), truth[known]
+    return _Known(logits, rows, truth[rows])
 
 
 def measure_log_losses(
@@ -169,7 +203,8 @@ class TemperatureScaling(Calibrator):
         >>> fitted.calibrate(logits)[0].round(2).tolist()  # right three times of four
         [0.75, 0.25]
         """
-        return cls(1 / fit_scale(*take_known(logits, truth)))
+        _find_known(logits, truth)
+        return cls(1 / fit_scale(logits, truth))
 
     def calibrate(self, logits: Logits) -> Scores:
         """Return the probabilities, shape (n_images, n_classes); rows add up to 1."""
@@ -221,12 +256,11 @@ class VectorScaling(Calibrator):
         SelectionError
             If no row has a known class.
         """
-        known, classes = take_known(logits, truth)
-        start = 1 / TemperatureScaling.fit(known, classes).temperature
-        known = (known - known.max(axis=1, keepdims=True)) * start
-        folds = assign_folds(classes, _N_FOLDS)
-        losses = np.stack([_cross_validate(known, classes, folds, each) for each in _PENALTIES])
-        scales, biases = _fit_vector(known, classes, _PENALTIES[_choose_simplest(losses)])
+        known = _find_known(logits, truth)
+        start = 1 / TemperatureScaling.fit(logits, truth).temperature
+        folds = assign_folds(known.classes, _N_FOLDS)
+        losses = np.stack([_cross_validate(known, start, folds, each) for each in _PENALTIES])
+        scales, biases = _fit_vector(known, start, _PENALTIES[_choose_simplest(losses)])
         return cls(scales * start, biases)
 
     def calibrate(self, logits: Logits) -> Scores:
@@ -236,27 +270,28 @@ class VectorScaling(Calibrator):
         return to_probabilities(below * self.scales + self.biases)
 
 
-def _fit_vector(
-    logits: npt.NDArray[np.float64], classes: npt.NDArray[np.int64], penalty: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _fit_vector(known: _Known, start: float, penalty: float) -> tuple[Doubles, Doubles]:
     from scipy.optimize import minimize
 
-    n, k = logits.shape
+    n, k = len(known.rows), known.logits.shape[1]
     if not np.isfinite(penalty):
         return np.ones(k), np.zeros(k)
-    rows = np.arange(n)
 
-    def measure_loss(x: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-        scores = logits * x[:k] + x[k:]
-        scores -= scores.max(axis=1, keepdims=True)
-        powers = np.exp(scores)
-        total = powers.sum(axis=1)
-        loss = float((np.log(total) - scores[rows, classes]).mean())
-        excess = powers / total[:, np.newaxis]
-        excess[rows, classes] -= 1
+    def measure_loss(x: Doubles) -> tuple[float, Doubles]:
         away = x - initial
-        slope = np.concatenate([(excess * logits).sum(axis=0), excess.sum(axis=0)]) / n
-        return loss + penalty * float(away @ away) / k, slope + 2 * penalty * away / k
+        loss, slope = penalty * float(away @ away) / k, 2 * penalty * away / k
+        for logits, classes in known.read(start):
+            rows = np.arange(len(classes))
+            scores = logits * x[:k] + x[k:]
+            scores -= scores.max(axis=1, keepdims=True)
+            powers = np.exp(scores)
+            total = powers.sum(axis=1)
+            loss += float((np.log(total) - scores[rows, classes]).sum()) / n
+            excess = powers / total[:, np.newaxis]
+            excess[rows, classes] -= 1
+            slope[:k] += (excess * logits).sum(axis=0) / n
+            slope[k:] += excess.sum(axis=0) / n
+        return loss, slope
 
     initial = np.repeat([1.0, 0.0], k)
     steps = {"maxiter": _MAX_STEPS}
@@ -265,17 +300,17 @@ def _fit_vector(
 
 
 def _cross_validate(
-    logits: npt.NDArray[np.float64],
-    classes: npt.NDArray[np.int64],
-    folds: npt.NDArray[np.int64],
-    penalty: float,
-) -> npt.NDArray[np.float64]:
+    known: _Known, start: float, folds: npt.NDArray[np.int64], penalty: float
+) -> Doubles:
     """Return the log-loss of each row that is held out, fold after fold."""
     losses = [np.zeros(0)]
     for fold in range(int(folds.max(initial=-1)) + 1):
         out = folds == fold
-        scales, biases = _fit_vector(logits[~out], classes[~out], penalty)
-        losses.append(measure_log_losses(logits[out] * scales + biases, classes[out]))
+        scales, biases = _fit_vector(known.take(~out), start, penalty)
+        losses += [
+            measure_log_losses(logits * scales + biases, classes)
+            for logits, classes in known.take(out).read(start)
+        ]
     return np.concatenate(losses)
 
 
@@ -336,17 +371,20 @@ class IsotonicScaling(Calibrator):
         """
         from sklearn.isotonic import IsotonicRegression
 
-        known, classes = take_known(logits, truth)
-        probabilities = to_probabilities(known).astype(np.float64)
+        known = _find_known(logits, truth)
+        shape = (len(known.rows), logits.shape[1])
+        probabilities = np.empty(shape, dtype=np.float32)
+        for part in split_rows(*shape):
+            probabilities[part] = to_probabilities(logits[known.rows[part]].astype(np.float64))
         # What few validation rows never showed is not impossible.
         least = 1 / (probabilities.size + 2)
         positions, levels = [], []
-        for c in range(known.shape[1]):
-            right = (classes == c).astype(np.float64)
+        for c in range(shape[1]):
+            right = (known.classes == c).astype(np.float64)
             x, y = np.array([0.0, 1.0]), np.array([0.0, 1.0])
             if right.any():
                 curve = IsotonicRegression(y_min=least, y_max=1, out_of_bounds="clip")
-                curve.fit(probabilities[:, c], right)
+                curve.fit(probabilities[:, c].astype(np.float64), right)
                 x, y = curve.X_thresholds_, curve.y_thresholds_
             positions.append(x)
             levels.append(y)
@@ -517,32 +555,43 @@ def fit_judged(
     Chernozhukov et al. 2018, *Double/debiased machine learning* (cross-fitting).
     """
     made = find_calibrator(kind)
-    known, classes = take_known(logits, truth)
-    own = np.arange(len(classes)) if groups is None else groups[truth >= 0]
+    known = _find_known(logits, truth)
+    own = np.arange(len(known.rows)) if groups is None else groups[known.rows]
     names, places = np.unique(own, return_inverse=True)
     half = np.random.default_rng(0).permutation(len(names))[places] % 2 == 0
     if half.all() or not half.any():
         return TemperatureScaling(1.0), f"too few images to judge a calibration by {kind} on"
-    plain = to_probabilities(known)
-    found = np.empty(plain.shape, dtype=np.float32)
+    halves = []
     for out in (half, ~half):
-        found[out] = made.fit(known[~out], classes[~out]).calibrate(known[out])
-    for name, measure in (("log-loss", _measure_log_loss), ("calibration error", _measure_error)):
-        before, after = measure(plain, classes), measure(found, classes)
+        others = truth.copy()
+        others[known.rows[out]] = -1
+        halves.append((made.fit(logits, others), out))
+    befores = _judge(known, [(TemperatureScaling(1.0), np.ones(len(half), dtype=np.bool_))])
+    afters = _judge(known, halves)
+    for name, before, after in zip(("log-loss", "calibration error"), befores, afters, strict=True):
         if after > before + 1e-9:
             return TemperatureScaling(1.0), (
                 f"a calibration by {kind} would make the {name} of images that it was not fitted "
                 f"on {after:.3f} in place of {before:.3f}"
             )
-    return made.fit(known, classes), ""
+    return made.fit(logits, truth), ""
 
 
-def _measure_log_loss(probabilities: Scores, classes: npt.NDArray[np.int64]) -> float:
-    return float(measure_log_losses(to_logits(probabilities).astype(np.float64), classes).mean())
-
-
-def _measure_error(probabilities: Scores, classes: npt.NDArray[np.int64]) -> float:
-    right = probabilities.argmax(axis=1) == classes
+def _judge(
+    known: _Known, calibrators: Sequence[tuple[Calibrator, npt.NDArray[np.bool_]]]
+) -> tuple[float, float]:
+    """Return the log-loss and the expected calibration error of rows, each asked of one."""
+    losses, confidences = np.empty(len(known.rows)), np.empty(len(known.rows), dtype=np.float32)
+    right = np.empty(len(known.rows), dtype=np.bool_)
+    for calibrator, asked in calibrators:
+        places = np.flatnonzero(asked)
+        for part in split_rows(len(places), known.logits.shape[1]):
+            at = places[part]
+            classes = known.classes[at]
+            probabilities = calibrator.calibrate(known.logits[known.rows[at]].astype(np.float64))
+            losses[at] = measure_log_losses(to_logits(probabilities).astype(np.float64), classes)
+            right[at] = probabilities.argmax(axis=1) == classes
+            confidences[at] = probabilities.max(axis=1)
     # Bins of a few images would measure their noise.
     n_bins = min(15, max(1, len(right) // _LEAST_BIN))
-    return measure_reliability(right, probabilities.max(axis=1), n_bins=n_bins).error
+    return float(losses.mean()), measure_reliability(right, confidences, n_bins=n_bins).error

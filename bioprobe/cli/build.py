@@ -282,7 +282,7 @@ def _ask(
             allow_outside=given["allow_outside"], progress=progress,
         )  # fmt: skip
     else:
-        store = open_store(given["store"], **encoder)
+        store = open_store(given["store"], **encoder, progress=progress)
     chosen = {name: given[name] for name in narrows if given[name] is not None}
     return asks(store.where(**chosen) if chosen else store, **asked)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
-from bioprobe.embedding.preparation import Listed, Prepared, prepare_on_demand
+from bioprobe.embedding.preparation import Listed, MemoryBudget, Prepared, prepare_on_demand
 from bioprobe.embedding.shard_buffer import Changes, EmbedSummary, Outcome, ShardBuffer
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.image_table import (
@@ -137,6 +137,7 @@ def embed_images(
     *,
     n_threads: int | None = None,
     max_pixels_px: int = MAX_PIXELS_PX,
+    memory_bytes: int | None = None,
     advance: Callable[[Outcome], None] | None = None,
     prune: bool = False,
     no_label: Collection[str] = (),
@@ -162,6 +163,9 @@ def embed_images(
         Threads that read and decode, ≥ 1; None is one a core.
     max_pixels_px : int
         Images of more pixels fail before they are decoded.
+    memory_bytes : int or None
+        Memory for what the threads decode at one time; a larger image is decoded alone. None is
+        half of this machine's.
     advance : callable, optional
         Told the outcome of each image, for a progress bar.
     prune : bool
@@ -196,6 +200,7 @@ def embed_images(
             source,
             n_threads=n_threads or _count_cores(),
             max_pixels_px=max_pixels_px,
+            memory=MemoryBudget(memory_bytes),
         )
         with _closing(run):
             for image in prepared:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
+import ctypes
 import dataclasses
 import functools
 import itertools
+import os
+import sys
+import threading
 from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +29,69 @@ from bioprobe.images.reading import MAX_PIXELS_PX, decode_image, hash_bytes, rea
 _HASHED_AHEAD = 64
 # Images that are read ahead of the encoder, in batches; this bounds the memory.
 _BATCHES_AHEAD = 4
+
+
+# A pixel is three bytes once it is decoded, more in other modes, and is copied when it is made
+# upright, converted and resized.
+_BYTES_PER_PIXEL = 12
+# From here on, giving memory back takes no time beside decoding.
+_LARGE_BYTES = 64_000_000
+
+
+class MemoryBudget:
+    """Memory that the pictures which are decoded at one time may take together.
+
+    Parameters
+    ----------
+    n_bytes : int or None
+        By default half of the memory of this machine.
+    """
+
+    def __init__(self, n_bytes: int | None = None) -> None:
+        self._n_bytes = n_bytes or find_memory_bytes() // 2
+        self._used = 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def holding(self, n_bytes: int) -> Iterator[None]:
+        """Wait until there is as much; what needs more than all is alone while the block runs.
+
+        Yields
+        ------
+        None
+        """
+        taken = min(n_bytes, self._n_bytes)
+        with self._changed:
+            self._changed.wait_for(lambda: self._used + taken <= self._n_bytes)
+            self._used += taken
+        try:
+            yield
+        finally:
+            if n_bytes >= _LARGE_BYTES:
+                _give_back()
+            with self._changed:
+                self._used -= taken
+                self._changed.notify_all()
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Wait until no other picture is decoded."""
+        return self.holding(self._n_bytes)
+
+
+def _give_back() -> None:
+    # The C library of Linux keeps what a thread freed for that thread: sixteen that decoded a large
+    # picture each, one after the other, would hold as much as sixteen at one time.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
+def find_memory_bytes() -> int:
+    """Return the memory of this machine, or of the container that runs this, in bytes."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with contextlib.suppress(OSError, ValueError):
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
+    return min(found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +139,7 @@ def prepare(
     encoder: Encoder | None,
     *,
     max_pixels_px: int = MAX_PIXELS_PX,
+    memory: MemoryBudget | None = None,
 ) -> Prepared:
     """Read one file, and decode it unless its bytes are known.
 
@@ -83,17 +153,41 @@ def prepare(
         Says how images are preprocessed, and how small they may be decoded; with None, none is.
     max_pixels_px : int
         Larger images fail.
+    memory : MemoryBudget, optional
+        Shared by the threads of a run. Where memory is short all the same, the picture is read
+        once more, alone.
     """
+    budget = memory or MemoryBudget()
     try:
         data = read_image_bytes(listed.root, listed.path)
         facts: dict[str, Any] = {"sha256": hash_bytes(data), "n_bytes": len(data)}
         facts |= dataclasses.asdict(read_facts(data))
         if encoder is None or facts["sha256"] in known:
             return Prepared(listed, facts)
-        image = decode_image(data, draft_side_px=encoder.draft_side_px, max_pixels_px=max_pixels_px)
-        return Prepared(listed, facts, encoder.preprocess(image))
+        n_pixels = facts["width_px"] * facts["height_px"]
+        try:
+            # What is larger is refused before it is decoded.
+            with budget.holding(_BYTES_PER_PIXEL * min(n_pixels, max_pixels_px)):
+                pixels = _decode(data, encoder, max_pixels_px)
+        except MemoryError:
+            with budget.alone():
+                pixels = _decode(data, encoder, max_pixels_px)
+        return Prepared(listed, facts, pixels)
+    except MemoryError:
+        return Prepared(listed, {}, reason=_SHORT_OF_MEMORY)
     except Exception as error:  # noqa: BLE001 - one bad image never stops a run
         return Prepared(listed, {}, reason=_explain(error))
+
+
+_SHORT_OF_MEMORY = (
+    "this machine has too little memory for it now, though it was read alone; free memory, then "
+    "run the same command again"
+)
+
+
+def _decode(data: bytes, encoder: Encoder, max_pixels_px: int) -> npt.NDArray[np.float32]:
+    image = decode_image(data, draft_side_px=encoder.draft_side_px, max_pixels_px=max_pixels_px)
+    return encoder.preprocess(image)
 
 
 def prepare_on_demand(
@@ -103,12 +197,13 @@ def prepare_on_demand(
     *,
     n_threads: int,
     max_pixels_px: int = MAX_PIXELS_PX,
+    memory: MemoryBudget | None = None,
 ) -> Iterator[Prepared]:
     """Prepare images in order, and load the encoder when the first comes whose bytes are new.
 
     Parameters
     ----------
-    listing, known, n_threads, max_pixels_px
+    listing, known, n_threads, max_pixels_px, memory
         As for :func:`prepare_all`.
     encoder : OnDemandEncoder
         Encoder of the store.
@@ -133,6 +228,7 @@ def prepare_on_demand(
         n_threads=n_threads,
         n_ahead=_BATCHES_AHEAD * loaded.batch_size,
         max_pixels_px=max_pixels_px,
+        memory=memory,
     )
 
 
@@ -172,6 +268,7 @@ def prepare_all(
     n_threads: int,
     n_ahead: int,
     max_pixels_px: int = MAX_PIXELS_PX,
+    memory: MemoryBudget | None = None,
 ) -> Iterator[Prepared]:
     """Prepare images in threads and yield them in order.
 
@@ -192,6 +289,8 @@ def prepare_all(
         Images that may be under way or waiting; this bounds the memory.
     max_pixels_px : int
         Larger images fail.
+    memory : MemoryBudget, optional
+        What the threads may decode at one time.
 
     Yields
     ------
@@ -199,7 +298,10 @@ def prepare_all(
     """
     waiting: collections.deque[Future[Prepared]] = collections.deque()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="bioprobe-read")
-    read = functools.partial(prepare, known=known, encoder=encoder, max_pixels_px=max_pixels_px)
+    read = functools.partial(
+        prepare, known=known, encoder=encoder, max_pixels_px=max_pixels_px,
+        memory=memory or MemoryBudget(),
+    )  # fmt: skip
     n_kept_waiting = 0 if encoder.device == "cpu" else n_ahead - 1
     try:
         for listed in listing:

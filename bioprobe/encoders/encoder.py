@@ -36,6 +36,13 @@ class Fingerprint:
     preprocessing_sha256 : str
         SHA-256 of the description of every step from decoded image to tensor, or ``""`` for
         imported vectors.
+    image_sha256 : str
+        SHA-256 of what else decides the vector of an image: the settings that say how the weights
+        are computed with, and what further files of weights a graph names. ``""`` in fingerprints
+        older than this field, and where there is nothing else.
+    text_sha256 : str
+        SHA-256 of what else decides the vector of a text: its tokenizer and the settings of its
+        tower. ``""`` in older fingerprints, and of an encoder that cannot read text.
     precision : str
         ``fp32``, ``bf16``, ``fp16`` or ``int8``.
     decoding : str
@@ -50,13 +57,15 @@ class Fingerprint:
     revision: str = ""
     weights_sha256: str = ""
     preprocessing_sha256: str = ""
+    image_sha256: str = ""
+    text_sha256: str = ""
     precision: str = "fp32"
     decoding: str = "exact"
     backend: str
 
     @property
     def key(self) -> str:
-        """Identity without precision, decoding and backend: 64 hexadecimal digits.
+        """Identity of weights and preprocessing: 64 hexadecimal digits.
 
         Vectors of the same weights and preprocessing in another precision are compatible.
         Imported vectors have no weights to hash, so their key is that of the given name.
@@ -70,7 +79,33 @@ class Fingerprint:
 
     def is_compatible(self, other: Fingerprint) -> bool:
         """Tell whether vectors of both encoders may be compared with each other."""
-        return self.key == other.key
+        return not self.find_differences(other)
+
+    def find_differences(self, other: Fingerprint) -> list[str]:
+        """Return what makes vectors of both encoders incomparable, in words; nothing if they are.
+
+        Examples
+        --------
+        >>> stored = Fingerprint(model="m", weights_sha256="ab", text_sha256="cd", backend="onnx")
+        >>> stored.find_differences(dataclasses.replace(stored, text_sha256="ef"))
+        ['tokenizer or settings of texts']
+        >>> stored.find_differences(dataclasses.replace(stored, text_sha256=""))
+        []
+        """
+        if self.key != other.key:
+            return ["weights or preprocessing"]
+        further = {
+            "settings of the model, or further files of weights": "image_sha256",
+            "tokenizer or settings of texts": "text_sha256",
+        }
+        # What one of both does not know is no difference.
+        return [
+            words
+            for words, field in further.items()
+            if (ours := getattr(self, field))
+            and (theirs := getattr(other, field))
+            and ours != theirs
+        ]
 
     def describe(self) -> str:
         """Return the identity as one short phrase for messages and provenance."""

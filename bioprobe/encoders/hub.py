@@ -10,11 +10,12 @@ import dataclasses
 import fnmatch
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from bioprobe.access import is_file, is_folder, list_names
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.errors import ModelUnavailableError
-from bioprobe.files import read_json
+from bioprobe.files import hash_file, read_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,9 @@ ORIGIN_FILE = "bioprobe_origin.json"
 
 _HUB_TIMEOUT_S = 10.0
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
+_TOKENIZER_PATTERNS = ("*token*.json", "vocab*", "merges.txt", "*.model")
+# What changes when a model is only saved again: names, versions and the type it is stored in.
+_HISTORY = {"_name_or_path", "transformers_version", "torch_dtype", "dtype"}
 _SIDE_PATTERNS = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*")
 
 
@@ -109,8 +113,43 @@ class Snapshot:
 
 def has_tokenizer(folder: Path) -> bool:
     """Tell whether a model's folder holds the vocabulary of a tokenizer of transformers."""
-    names = list_names(folder)
-    return any(fnmatch.filter(names, pattern) for pattern in _VOCABULARIES)
+    return bool(_find(folder, _VOCABULARIES))
+
+
+def describe_tokenizer(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that makes a tokenizer of transformers, by its name."""
+    return {path.name: hash_file(path) for path in _find(folder, _TOKENIZER_PATTERNS)}
+
+
+def read_settings(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Read what JSON files of a model's folder set, without what tells its history.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of one model.
+    names : sequence of str
+        Files, of which some may be missing.
+
+    Returns
+    -------
+    dict
+        Contents by file name.
+    """
+    return {
+        name: _drop_history(read_json(folder / name)) for name in names if is_file(folder / name)
+    }
+
+
+def _drop_history(value: Any) -> Any:  # noqa: ANN401 -- any JSON
+    if isinstance(value, dict):
+        return {key: _drop_history(part) for key, part in value.items() if key not in _HISTORY}
+    return [_drop_history(part) for part in value] if isinstance(value, list) else value
+
+
+def _find(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    names = {name for pattern in patterns for name in fnmatch.filter(list_names(folder), pattern)}
+    return [folder / name for name in sorted(names) if is_file(folder / name)]
 
 
 def read_folder(folder: Path, layout: Layout, *, revision: str = "") -> Snapshot | None:

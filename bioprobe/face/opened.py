@@ -54,7 +54,7 @@ class Opened:
         self._device = device
         self._notes = notes
         self._said = said
-        self._find_texts = texts or _find_texts(view.store, model, device)
+        self._find_texts = texts or find_texts(view.store, model, device)
 
     def __len__(self) -> int:
         return len(self._view)
@@ -195,7 +195,9 @@ class Opened:
         return self._find_texts()
 
 
-def _find_texts(store: EmbeddingStore, model: str | None, device: str) -> Callable[[], TextCache]:
+def find_texts(
+    store: EmbeddingStore, model: str | None, device: str, progress: Progress | None = None
+) -> Callable[[], TextCache]:
     """Return what opens the cache of texts once, and loads the encoder once a text is new."""
 
     @functools.cache
@@ -206,7 +208,7 @@ def _find_texts(store: EmbeddingStore, model: str | None, device: str) -> Callab
         def load() -> Encoder:
             return load_encoder(model or store.manifest.encoder.model, device=device)
 
-        return TextCache(store, load)
+        return TextCache(store, load, progress)
 
     return find
 

@@ -80,8 +80,10 @@ def open_pictures(
     encoder, precision = _load_reader(model, device, like)
     scratch = Path(tempfile.mkdtemp(prefix="bioprobe-"))
     try:
+        mark = encoder.fingerprint
         # Vectors of another precision or decoding may be compared, but are not the same.
-        key = f"{encoder.fingerprint.key[:16]}-{precision}-{encoder.fingerprint.decoding}"
+        parts = (mark.key[:16], mark.image_sha256[:8], mark.text_sha256[:8], precision)
+        key = "-".join(part for part in (*parts, mark.decoding) if part)
         with _holding(key, scratch) as folder:
             cache = _fill(folder, listed, encoder, progress)
             rows, failures = _find_rows(cache, listed)
@@ -98,7 +100,7 @@ def open_pictures(
         device=device,
         notes=(*listed.notes, *_describe_failures(failures)),
         texts=functools.cache(
-            lambda: TextCache(cache, lambda: _find_text_encoder(encoder, device))
+            lambda: TextCache(cache, lambda: _find_text_encoder(encoder, device), progress)
         ),
     )
 

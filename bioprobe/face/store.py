@@ -15,7 +15,7 @@ from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.asking import Asks
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.learning import Learns
-from bioprobe.face.opened import tell_emptied, tell_placeholders
+from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
@@ -65,7 +65,11 @@ class Store(Asks, Learns, Names, Texts, Keeps):
 
 
 def open(
-    store: StoreFolder = DEFAULT_STORE, *, model: Model = None, device: Device = "auto"
+    store: StoreFolder = DEFAULT_STORE,
+    *,
+    model: Model = None,
+    device: Device = "auto",
+    progress: Progress | None = None,
 ) -> Store:
     """Open a store.
 
@@ -77,6 +81,8 @@ def open(
         Encoder of texts and pictures that are asked; by default the one that made the store.
     device : str
         Where the encoder runs, loaded when a text or picture is new.
+    progress : callable, optional
+        Told how many of many new texts are embedded.
 
     Raises
     ------
@@ -90,7 +96,9 @@ def open(
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
 
-    return Store(View.all(EmbeddingStore.open(store)), model=model, device=device)
+    opened = EmbeddingStore.open(store)
+    texts = find_texts(opened, model, device, progress)
+    return Store(View.all(opened), model=model, device=device, texts=texts)
 
 
 @question
@@ -129,6 +137,14 @@ def embed(
     max_pixels: Annotated[
         int, Option("Images of more pixels fail before they fill the memory.", least=1)
     ] = MAX_PIXELS_PX,
+    memory: Annotated[
+        float | None,
+        Option(
+            "Gigabytes for what all threads decode at one time; a picture that needs more is "
+            "decoded alone. By default half of this machine's.",
+            least=0.001,
+        ),
+    ] = None,
     dtype: Annotated[
         str | None,
         Option(
@@ -206,6 +222,8 @@ def embed(
         Images that the encoder sees at once, and threads that read and decode.
     max_pixels : int
         Images of more pixels fail.
+    memory : float, optional
+        Gigabytes for what all threads decode at one time.
     dtype : str, optional
         ``float32`` or ``float16`` of a new store.
     root : str or Path, optional
@@ -289,7 +307,8 @@ def embed(
     opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
     summary = embed_images(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
-        no_label=given, advance=progress and count_outcomes(progress, len(table)),
+        memory_bytes=None if memory is None else max(1, round(memory * 1e9)), no_label=given,
+        advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
     filled_store = EmbeddingStore.open(store)
     if is_new and not len(filled_store):

@@ -140,6 +140,8 @@ def make_upright(image: Image) -> Image:
 
     try:
         return _to_rgb(ImageOps.exif_transpose(image))
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise whatever a broken file makes them raise
         raise ImageReadError(_explain(error)) from error
 
@@ -198,7 +200,8 @@ def _opened(data: bytes) -> Iterator[Image]:
     try:
         with Image.open(io.BytesIO(data), formats=_list_kinds()) as image:
             yield image
-    except ImageReadError:
+    except (ImageReadError, MemoryError):
+        # Lack of memory is no fault of the picture.
         raise
     except Exception as error:  # decoders raise whatever a broken file makes them raise
         raise ImageReadError(_explain(error)) from error

@@ -13,13 +13,23 @@ import numpy.typing as npt
 
 from bioprobe import __version__
 from bioprobe.errors import SourceError
-from bioprobe.files import parse_json
+from bioprobe.files import FLAG, NUMBER, TEXT, TEXT_BY_NAME, TEXTS, find_wrong_setting, parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 KEY = "bioprobe"
+
+
+_DECLARED = {
+    "model": TEXT,
+    "logit_scale": NUMBER,
+    "columns": TEXT_BY_NAME,
+    "text_columns": TEXTS,
+    "normalised": FLAG,
+    "version": TEXT,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,10 +76,15 @@ class Declaration:
             return None
         try:
             fields = parse_json(text, dict)
-            return cls(**{**fields, "text_columns": tuple(fields["text_columns"])})
-        except (ValueError, TypeError, KeyError) as error:
-            msg = f"what {source} says of its own vectors cannot be read ({error}); export it again"
-            raise SourceError(msg) from error
+            problem = find_wrong_setting(fields, _DECLARED, needed=list(_DECLARED)[:4])
+        except ValueError as error:
+            fields, problem = {}, str(error)
+        if problem:
+            msg = (
+                f"what {source} says of its own vectors cannot be read ({problem}); export it again"
+            )
+            raise SourceError(msg)
+        return cls(**{**fields, "text_columns": tuple(fields["text_columns"])})
 
 
 #: Rows that are read, converted and written at once: 50 MB of 768 dimensions.

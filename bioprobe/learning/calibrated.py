@@ -18,13 +18,14 @@ from bioprobe.calibration.unknown import (
     measure_detection,
     score_max_softmax,
 )
-from bioprobe.learning.fit import HeldOutAnswers
+from bioprobe.learning.fit import LEAST_IMAGES, HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe
 from bioprobe.task.decisions import ChosenConfidence, choose_roll_up
+from bioprobe.task.scores import split_rows
 from bioprobe.types import Scores
 
-# Held-out answers that are kept: 8 million numbers are 32 MB. A thousand images always are.
-_MOST_KEPT, _LEAST_IMAGES = 8_000_000, 1_000
+# Held-out answers that are kept: 8 million numbers are 32 MB.
+_MOST_KEPT = 8_000_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,7 +52,11 @@ class Calibration:
     @property
     def probabilities(self) -> Scores:
         """Calibrated probabilities of the held-out images, shape (n_images, n_classes)."""
-        return self.calibrator.calibrate(self.answers.logits)
+        logits = self.answers.logits
+        found = np.empty(logits.shape, dtype=np.float32)
+        for part in split_rows(*logits.shape):
+            found[part] = self.calibrator.calibrate(logits[part])
+        return found
 
     @property
     def n_known(self) -> int:
@@ -142,6 +147,6 @@ def fit_calibration(answers: HeldOutAnswers, kind: str = "temperature") -> Calib
     """
     n, n_classes = answers.logits.shape
     calibrator, left = fit_judged(kind, answers.logits, answers.truth, answers.groups)
-    n_kept = min(n, max(_LEAST_IMAGES, _MOST_KEPT // max(1, n_classes)))
+    n_kept = min(n, max(LEAST_IMAGES, _MOST_KEPT // max(1, n_classes)))
     kept = np.linspace(0, n, n_kept, endpoint=False).astype(np.int64)
-    return Calibration(calibrator, answers.take(kept), n, left)
+    return Calibration(calibrator, answers.take(kept), answers.n_held_out or n, left)

@@ -12,19 +12,22 @@ import numpy.typing as npt
 from bioprobe.errors import ProbeError
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.probes.never_held_out import find_never, imagine_rows
-from bioprobe.probes.probe import Probe, Sweep, judge
+from bioprobe.probes.probe import Probe, Sweep, judge_each
 from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
 from bioprobe.splits.groups import number_groups
 from bioprobe.task.method import Fitted, Method, find_probe, is_estimator, make_probe
+from bioprobe.task.scores import split_rows
 from bioprobe.task.target import Labelled, hash_rows, mark_rows
 from bioprobe.task.task import Inner, Task
-from bioprobe.types import Arrays, Mask, Places, Rows, Scores, Settings
+from bioprobe.types import Arrays, Mask, Places, Rows, Scores, Settings, Vectors
 
 # Below the highest logit; no softmax gives such a class any probability.
 _ABSENT = 1e4
 # Rows imagined for each of a class that is never held out: one alone may be an easy one.
 _N_IMAGINED = 5
+#: Held-out logits that are computed with, 256 MB of them; a thousand images always are.
+MOST_LOGITS, LEAST_IMAGES = 64_000_000, 1_000
 #: Log-loss of an image whose class has no probability: that of the least float32 beside 1.
 LEAST_LIKELY_LOSS = float(-np.log(np.finfo(np.float32).eps))
 
@@ -306,10 +309,14 @@ def measure_folds(
     for fold in np.unique(folds[folds >= 0]):
         out = folds == fold
         probe = make_probe(kind, settings).fit(X[~out], y[~out])
-        probabilities = probe.predict_proba(X[out])
+        asked = X[out]
         place_of = {name: place for place, name in enumerate(probe.classes_)}
         places = np.array([place_of.get(name, -1) for name in names[out]], dtype=np.int64)
-        measured.append(judge(probabilities, places))
+        judged = [
+            judge_each(probe.predict_proba(asked[part]), places[part])
+            for part in split_rows(len(asked), len(probe.classes_))
+        ]
+        measured.append([float(np.concatenate(one).mean()) for one in zip(*judged, strict=True)])
     return np.array(measured, dtype=np.float64).T.reshape(2, -1)
 
 
@@ -327,6 +334,8 @@ class HeldOutAnswers:
     logits : ndarray of float32, shape (n_images, n_classes)
         Of the classes of the probe, in their order; far below the others for a class that the
         probe which was asked had not learnt.
+        Of many classes only of some images, evenly spaced: of so many that they have
+        :data:`MOST_LOGITS`, of a thousand at least.
     truth : ndarray of int64, shape (n_images,)
         Class of each image, -1 where that probe had not learnt it. An image of a class that the
         method cannot answer is here too, with its logits, and no class.
@@ -338,6 +347,8 @@ class HeldOutAnswers:
         Number of the label of each image; None where an earlier version kept none.
     left_out : ndarray of bool, shape (n_images,), optional
         Whether its class was left out on purpose; None where none was.
+    n_held_out : int
+        Images that were held out, of which these are all or some.
     """
 
     logits: Scores
@@ -346,11 +357,14 @@ class HeldOutAnswers:
     groups: Places | None = None
     labels: Places | None = None
     left_out: Mask | None = None
+    n_held_out: int = 0
 
     def take(self, kept: Rows) -> HeldOutAnswers:
         """Return the answers for some of the images."""
+        if len(kept) == len(self.truth):
+            return self
         arrays = {name: one[kept] for name, one in self.to_arrays().items()}
-        return HeldOutAnswers(**arrays, method=self.method)
+        return HeldOutAnswers(**arrays, method=self.method, n_held_out=self.n_held_out)
 
     def to_arrays(self) -> Arrays:
         """Return what there is of them as arrays."""
@@ -401,82 +415,111 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
     prior = task.texts.embed(inner.labelled.classes) if reads and task.texts else {}
     settings = {**fitted.settings, **prior}
     places = fitted.classes.find(inner.labelled.names)
-    n_classes = len(fitted.classes)
-    found, truths = [np.zeros((0, n_classes), np.float32)], [np.zeros(0, np.int64)]
-    rows, n_left_out = [inner.labelled.rows[:0]], 0
-    for fold in np.unique(inner.folds[inner.folds >= 0]):
-        out = inner.folds == fold
-        if inner.method == "validation":
-            logits, learnt = fitted.estimator.logits(inner.vectors[out]), None
-        else:
-            logits, learnt = _fit_without(fitted, settings, inner, out)
-        found.append(logits)
-        rows.append(inner.labelled.rows[out])
-        truths.append(
-            places[out]
-            if learnt is None
-            else np.where(np.isin(places[out], learnt), places[out], -1)
-        )
-    if len(inner.unknown):
-        vectors = task.view.read_vectors(inner.unknown.rows)
-        found.append(fitted.estimator.logits(vectors))
-        rows.append(inner.unknown.rows)
-        truths.append(np.full(len(vectors), -1))
+    left_out: Rows = np.zeros(0, dtype=np.int64)
     if left_out_fraction:
-        out = _leave_out(inner, left_out_fraction, task.seed)
-        found.append(_fit_without(fitted, settings, inner, out)[0])
-        rows.append(inner.labelled.rows[out])
-        n_left_out = int(out.sum())
-        truths.append(np.full(n_left_out, -1))
-    return _gather_answers(task, inner, found, truths, rows, n_left_out)
+        left_out = np.flatnonzero(_leave_out(inner, left_out_fraction, task.seed))
+    n_held_out = int((inner.folds >= 0).sum()) + len(inner.unknown) + len(left_out)
+    answers = _Gathering(n_held_out, len(fitted.classes))
+    for fold in np.unique(inner.folds[inner.folds >= 0]):
+        out = np.flatnonzero(inner.folds == fold)
+        kept, truth, probe = out[answers.choose(len(out))], places, fitted.estimator
+        if inner.method != "validation":
+            probe = _fit_without(fitted, settings, inner, out)
+            truth = np.where(np.isin(places, fitted.classes.find(probe.classes_)), places, -1)
+        answers.ask(fitted, probe, inner.vectors[kept])
+        answers.add(inner.labelled.rows[kept], truth[kept])
+    if len(inner.unknown):
+        rows = inner.unknown.rows[answers.choose(len(inner.unknown))]
+        answers.ask(fitted, fitted.estimator, task.view.read_vectors(rows))
+        answers.add(rows)
+    n_left_out = 0
+    if len(left_out):
+        kept = left_out[answers.choose(len(left_out))]
+        answers.ask(fitted, _fit_without(fitted, settings, inner, left_out), inner.vectors[kept])
+        answers.add(inner.labelled.rows[kept])
+        n_left_out = len(kept)
+    return _gather_answers(task, inner, answers, n_left_out)
+
+
+class _Gathering:
+    """Logits of held-out images, evenly spaced where all of them would be too many."""
+
+    def __init__(self, n_held_out: int, n_classes: int) -> None:
+        n = min(n_held_out, max(LEAST_IMAGES, MOST_LOGITS // max(1, n_classes)))
+        self.n_held_out = n_held_out
+        self.logits = np.zeros((n, n_classes), dtype=np.float32)
+        self.truths: list[Places] = [np.zeros(0, dtype=np.int64)]
+        self.rows: list[Rows] = [np.zeros(0, dtype=np.int64)]
+        self._kept = np.linspace(0, n_held_out, n, endpoint=False).astype(np.int64)
+        self._n_seen = self._n_asked = 0
+
+    def choose(self, n: int) -> Rows:
+        """Return which of the next ``n`` held-out images are asked."""
+        self._n_seen += n
+        own = self._kept[(self._kept >= self._n_seen - n) & (self._kept < self._n_seen)]
+        return own - (self._n_seen - n)
+
+    def ask(self, fitted: FittedProbe, probe: Probe, vectors: Vectors) -> None:
+        """Take the logits of a probe that was fitted as another, for the chosen images."""
+        learnt, n_classes = fitted.classes.find(probe.classes_), self.logits.shape[1]
+        for part in split_rows(len(vectors), n_classes):
+            logits = probe.logits(vectors[part])
+            self.put(logits if probe is fitted.estimator else _spread(logits, learnt, n_classes))
+
+    def put(self, logits: Scores) -> None:
+        """Take logits of the next of the chosen images."""
+        self.logits[self._n_asked : self._n_asked + len(logits)] = logits
+        self._n_asked += len(logits)
+
+    def add(self, rows: Rows, truth: Places | None = None) -> None:
+        """Take which images these are, and their classes; by default none of those asked for."""
+        self.rows.append(rows)
+        self.truths.append(np.full(len(rows), -1) if truth is None else truth)
 
 
 def _answer_by_method(task: Task, fitted: Fitted, method: str) -> HeldOutAnswers:
     """Ask any method through its own face; probabilities stand for logits by their logarithm."""
     made: Method = METHODS.load(method)()
     inner = task.inner(untaught=made.answers_untaught)
-    found, truths = [np.zeros((0, len(fitted.classes)), np.float32)], [np.zeros(0, np.int64)]
-    learns, rows = fitted.n_rows > 0 and inner.method != "validation", [inner.labelled.rows[:0]]
+    gathered = _Gathering(int((inner.folds >= 0).sum()), len(fitted.classes))
+    learns = fitted.n_rows > 0 and inner.method != "validation"
     for fold in np.unique(inner.folds[inner.folds >= 0]):
-        rows.append(inner.labelled.rows[inner.folds == fold])
-        asked = made.fit(task.without(rows[-1]), fitted.settings) if learns else fitted
-        answers = asked.ask(task.view.take(rows[-1]), len(asked.classes))
+        rows = inner.labelled.rows[inner.folds == fold]
+        asked = made.fit(task.without(rows), fitted.settings) if learns else fitted
+        rows = rows[gathered.choose(len(rows))]
+        if not len(rows):
+            continue
+        answers = asked.ask(task.view.take(rows), len(asked.classes))
         logs = np.log(np.maximum(answers.to_dense(), np.finfo(np.float32).tiny))
-        found.append(_spread(logs, fitted.classes.place(asked.classes), len(fitted.classes)))
-        truths.append(fitted.classes.find_labels(answers.images, answers.rows))
-    return _gather_answers(task, inner, found, truths, rows)
+        gathered.put(_spread(logs, fitted.classes.place(asked.classes), len(fitted.classes)))
+        gathered.add(rows, fitted.classes.find_labels(answers.images, answers.rows))
+    return _gather_answers(task, inner, gathered)
 
 
 def _gather_answers(
-    task: Task,
-    inner: Inner,
-    logits: list[Scores],
-    truths: list[Places],
-    rows: list[Rows],
-    n_left_out: int = 0,
+    task: Task, inner: Inner, gathered: _Gathering, n_left_out: int = 0
 ) -> HeldOutAnswers:
     """Join answers, with the groups and labels of their rows; the last ones were left out."""
-    asked, groups = np.concatenate(rows), None
+    asked, groups = np.concatenate(gathered.rows), None
     if task.split is not None:
         groups = number_groups(task.split.groups[asked], len(asked))
     names = task.store.images.labels(task.target.name)[asked].astype(str)
     _, labels = np.unique(names, return_inverse=True)
     left_out = np.arange(len(asked)) >= len(asked) - n_left_out if n_left_out else None
     return HeldOutAnswers(
-        np.concatenate(logits), np.concatenate(truths), inner.method, groups,
-        np.asarray(labels, dtype=np.int64), left_out,
+        gathered.logits, np.concatenate(gathered.truths), inner.method, groups,
+        np.asarray(labels, dtype=np.int64), left_out, gathered.n_held_out,
     )  # fmt: skip
 
 
 def _fit_without(
-    fitted: FittedProbe, settings: dict[str, object], inner: Inner, out: Mask
-) -> tuple[Scores, Places]:
-    """Fit again without some rows, and return their logits and the classes that were learnt."""
-    training = (inner.training | bool(inner.reason)) & ~out
-    again = make_probe(fitted.kind, settings).fit(inner.vectors[training], inner.y[training])
-    logits = again.logits(inner.vectors[out])
-    learnt = fitted.classes.find(again.classes_)
-    return _spread(logits, learnt, len(fitted.classes)), learnt
+    fitted: FittedProbe, settings: dict[str, object], inner: Inner, out: Rows
+) -> Probe:
+    """Fit again without some rows."""
+    training = inner.training | bool(inner.reason)
+    training[out] = False
+    again: Probe = make_probe(fitted.kind, settings)
+    return again.fit(inner.vectors[training], inner.y[training])
 
 
 def _spread(logits: Scores, places: Places, n_classes: int) -> Scores:

@@ -17,7 +17,7 @@ from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.predictions import Predictions, answer_in_chunks
-from bioprobe.task.scores import check_probabilities
+from bioprobe.task.scores import check_probabilities, find_top, split_rows
 from bioprobe.task.target import Classes, mark_rows
 from bioprobe.types import Mask, Rows, Vectors
 
@@ -199,9 +199,12 @@ class FittedProbe:
         return None if self.taught is None else np.isin(mark_rows(images, rows), self.taught)
 
     def _answer(self, vectors: Vectors, k: int) -> Answers:
-        probabilities = self.predict_vectors(vectors)
-        top = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-        return top, np.take_along_axis(probabilities, top, axis=1)
+        # Once for no image too, which gives empty answers of the right shape.
+        parts = list(split_rows(len(vectors), len(self.classes))) or [slice(0, 0)]
+        top, scores = zip(
+            *(find_top(self.predict_vectors(vectors[part]), k) for part in parts), strict=True
+        )
+        return np.concatenate(top), np.concatenate(scores)
 
     def _describe(self, place: str, n_rows: int, condition: str) -> Provenance:
         return Provenance(

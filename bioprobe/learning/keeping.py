@@ -343,6 +343,7 @@ def _build_calibration(about: dict[str, Any], file: Path) -> Calibration:
         key.removeprefix(_PREFIX): array for key, array in arrays.items() if key.startswith(_PREFIX)
     }
     held_out = {key: array for key, array in arrays.items() if not key.startswith(_PREFIX)}
-    answers = HeldOutAnswers(**held_out, method=about["method"])
+    n_held_out = int(about["n_held_out"])
+    answers = HeldOutAnswers(**held_out, method=about["method"], n_held_out=n_held_out)
     calibrator = find_calibrator(about["calibrator"]).from_arrays(learnt)
-    return Calibration(calibrator, answers, int(about["n_held_out"]), about.get("left", ""))
+    return Calibration(calibrator, answers, n_held_out, about.get("left", ""))

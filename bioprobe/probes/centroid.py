@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.probes.closed_form import spread_rows
 from bioprobe.probes.probe import Limits, Probe
-from bioprobe.task.scores import fit_scale
+from bioprobe.task.scores import fit_scale, split_rows
 from bioprobe.types import Arrays, Places, Vectors
 
 _N_DRAWN = 1024
@@ -96,7 +96,9 @@ class CentroidProbe(Probe):
         if not len(chosen) or len(counts) < 2:
             return _DEFAULT_SCALE
         own, n_own = labels[chosen], counts[labels[chosen]].astype(np.float32)
-        distances = self._measure(rows[chosen])
+        distances = np.empty((len(chosen), len(counts)), dtype=np.float32)
+        for part in split_rows(*distances.shape):
+            distances[part] = self._measure(rows[chosen[part]])
         # Without the row, the mean of its class lies further away by n / (n - 1).
         distances[np.arange(len(chosen)), own] *= (n_own / (n_own - 1)) ** 2
-        return fit_scale(-distances, own)
+        return fit_scale(np.negative(distances, out=distances), own)

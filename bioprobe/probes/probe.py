@@ -20,8 +20,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bioprobe.errors import ProbeError
-from bioprobe.task.scores import check_probabilities
-from bioprobe.types import Arrays, Places, Settings, Vectors
+from bioprobe.task.scores import check_probabilities, split_rows
+from bioprobe.types import Arrays, Doubles, Mask, Places, Settings, Vectors
 
 _Scores = npt.NDArray[np.float32]
 
@@ -216,7 +216,10 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:  # noqa: N803
         """Return the best class of each image, shape (n_images,)."""
-        places = self.logits(X).argmax(axis=1)
+        checked = self._check_asked(X)
+        places = np.zeros(len(checked), dtype=np.int64)
+        for part in split_rows(len(checked), len(self.classes_)):
+            places[part] = self._answer(checked[part]).argmax(axis=1)
         return np.asarray(self.classes_[places])
 
     @abstractmethod
@@ -396,7 +399,12 @@ def judge(probabilities: npt.NDArray[Any], places: Places) -> tuple[float, float
         Column of the true class; -1 where no row of it was learnt from, so that it has no
         probability. Probabilities are clipped as scikit-learn's ``log_loss`` clips them.
     """
+    right, log_losses = judge_each(probabilities, places)
+    return float(right.mean()), float(log_losses.mean())
+
+
+def judge_each(probabilities: npt.NDArray[Any], places: Places) -> tuple[Mask, Doubles]:
+    """Return of each held-out row whether it is right, and its log-loss; see :func:`judge`."""
     own = np.where(places >= 0, probabilities[np.arange(len(places)), places], 0)
     right = probabilities.argmax(axis=1) == places
-    log_losses = -np.log(np.maximum(own, np.finfo(np.float32).eps))
-    return float(right.mean()), float(log_losses.mean())
+    return right, -np.log(np.maximum(own, np.finfo(np.float32).eps))

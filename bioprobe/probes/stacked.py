@@ -157,6 +157,12 @@ class StackProbe(Probe):
         ]
         return np.asarray(np.concatenate(answers, axis=1) @ self.weights_ + self.biases_)
 
+    def predict(self, X: Matrices) -> npt.NDArray[Any]:  # noqa: N803
+        """Return the best class of each image, shape (n_images,)."""
+        # Not by blocks of rows, as others are asked: there may be several matrices.
+        places = self.logits(X).argmax(axis=1)
+        return np.asarray(self.classes_[places])
+
     def to_arrays(self) -> Arrays:
         """Return what was learnt, but for ``classes_``; arrays of base 0 start with ``base0.``."""
         shared = np.array([self.is_shared_], dtype=np.uint8)

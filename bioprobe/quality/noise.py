@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import datetime
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +15,15 @@ import numpy.typing as npt
 
 from bioprobe.access import is_file
 from bioprobe.errors import LongTextError, PromptError, SelectionError
-from bioprobe.files import prompts_dir
+from bioprobe.files import (
+    TEXT,
+    TEXTS,
+    TEXTS_BY_NAME,
+    Kind,
+    find_wrong_setting,
+    prompts_dir,
+    read_settings_text,
+)
 from bioprobe.images import ImageTable
 from bioprobe.intervals import SIGNIFICANCE_LEVEL, adjust_by_holm
 from bioprobe.prompts import TextType, describe_long, embed_means, find_long
@@ -201,6 +210,18 @@ class NoisePrompts:
         return tuple(t.replace("{}", phrase) for phrase in phrases for t in self.templates)
 
 
+_SETTINGS = {
+    "source": TEXT,
+    "licence": TEXT,
+    "date": Kind("a text or a date", lambda value: isinstance(value, str | datetime.date)),
+    "templates": TEXTS,
+    "kept": TEXTS_BY_NAME,
+    "dropped": TEXTS_BY_NAME,
+}
+# The sets that ship have under a hundred; each takes a pass of the encoder.
+_MOST_TEXTS = 10_000
+
+
 def read_noise_prompts(source: str) -> NoisePrompts:
     """Read a noise prompt set.
 
@@ -225,24 +246,30 @@ def read_noise_prompts(source: str) -> NoisePrompts:
         msg = f"no noise prompts {source!r}; expected one of {known}, or a .toml file"
         raise PromptError(msg)
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-        sides = [_read_side(fields, side) for side in ("kept", "dropped")]
-        templates = tuple(fields["templates"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"{path} holds no noise prompts ({error!r}); it needs templates, [kept], [dropped]"
-        raise PromptError(msg) from error
+        fields = tomllib.loads(read_settings_text(path))
+        problem = find_wrong_setting(fields, _SETTINGS, needed=("templates", "kept", "dropped"))
+    except (ValueError, RecursionError) as error:
+        fields, problem = {}, str(error)
+    if problem:
+        msg = f"{path} holds no noise prompts: {problem}; it needs templates, [kept], [dropped]"
+        raise PromptError(msg)
+    templates = tuple(fields["templates"])
     if not templates or any(template.count("{}") != 1 for template in templates):
         msg = f"{path}: each template must hold {{}} once, where the phrase goes; got {templates}"
         raise PromptError(msg)
-    return NoisePrompts(path.stem, templates, *sides)
-
-
-def _read_side(fields: dict[str, Any], side: str) -> dict[str, tuple[str, ...]]:
-    concepts = {name: tuple(phrases) for name, phrases in fields[side].items()}
-    if not concepts or not all(concepts.values()):
-        msg = f"[{side}] is empty"
-        raise ValueError(msg)
-    return concepts
+    kept, dropped = (
+        {name: tuple(phrases) for name, phrases in fields[side].items()}
+        for side in ("kept", "dropped")
+    )
+    prompts = NoisePrompts(path.stem, templates, kept, dropped)
+    n_texts = sum(len(prompts.write(one)) for one in (*kept.values(), *dropped.values()))
+    if n_texts > _MOST_TEXTS:
+        msg = (
+            f"{path} has {n_texts:,} texts (phrases times templates), expected {_MOST_TEXTS:,} at "
+            "most: a few phrases describe a concept"
+        )
+        raise PromptError(msg)
+    return prompts
 
 
 # With 10,000 classes, 80 MB.

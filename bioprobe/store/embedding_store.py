@@ -202,10 +202,10 @@ class EmbeddingStore:
         Raises
         ------
         MismatchError
-            If weights or preprocessing differ.
+            If weights, preprocessing or anything else that decides a vector differs.
         """
-        if not self.manifest.encoder.is_compatible(encoder):
-            stored = self.manifest.encoder
+        stored = self.manifest.encoder
+        if differences := stored.find_differences(encoder):
             remedy = f"Use --model {stored.model}, or another --store"
             if stored.backend == "imported":
                 remedy = (
@@ -215,7 +215,7 @@ class EmbeddingStore:
                 )
             msg = (
                 f"{self.folder} holds vectors of {stored.describe()}, got {encoder.describe()}: "
-                f"they cannot be compared. {remedy}"
+                f"they cannot be compared ({' and '.join(differences)} differ). {remedy}"
             )
             raise MismatchError(msg)
 

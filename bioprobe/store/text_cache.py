@@ -11,21 +11,27 @@ from pathlib import Path
 import numpy as np
 
 from bioprobe.access import list_names, reading
-from bioprobe.encoders.encoder import Encoder
-from bioprobe.errors import ModelUnavailableError, StoreError, UnreadableError
+from bioprobe.encoders.encoder import Encoder, Fingerprint
+from bioprobe.errors import MismatchError, ModelUnavailableError, StoreError, UnreadableError
 from bioprobe.files import read_json, replacing, save_array, write_text
+from bioprobe.progress import Progress, Step
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.types import Vectors
+
+_TEXTS_OF = "text_sha256"
+# Texts that are encoded and kept at once: so many are lost at most when a run is killed.
+_TEXTS_AT_ONCE = 2048
 
 
 class TextCache:
     """Encode texts with the encoder of a store, each text once in the store's life.
 
-    The cache lies in ``text/`` of the store, in a folder named by the encoder's key. Each batch
-    of new texts adds a pair of files; a pair that is damaged, that cannot be read just now, or
-    that an interrupted run left incomplete, is ignored and its texts are encoded again. In a store
-    that cannot be written, as on a read-only or full disk, texts are kept as long as this object
-    lives: a question is answered without the cache, only not as fast the next time.
+    The cache lies in ``text/`` of the store, in a folder named by the encoder's key. Each block of
+    new texts adds a pair of files, so that a killed run goes on where it was; a pair that is
+    damaged, that cannot be read just now, or that an interrupted run left incomplete, is ignored
+    and its texts are encoded again. In a store that cannot be written, as on a read-only or full
+    disk, texts are kept as long as this object lives: a question is answered without the cache,
+    only not as fast the next time.
 
     Parameters
     ----------
@@ -33,14 +39,23 @@ class TextCache:
         Store whose vectors the texts will meet.
     load : callable
         Loads the encoder; called at most once, and only when a text is new.
+    progress : callable, optional
+        Told of new texts where they are more than one block.
 
     Raises
     ------
     MismatchError
-        At the first new text, if the encoder is not that of the store.
+        At the first new text, if the encoder is not that of the store, or reads texts otherwise
+        than the one whose texts are kept.
     """
 
-    def __init__(self, store: EmbeddingStore, load: Callable[[], Encoder]) -> None:
+    def __init__(
+        self,
+        store: EmbeddingStore,
+        load: Callable[[], Encoder],
+        progress: Progress | None = None,
+    ) -> None:
+        self._progress = progress
         self._store = store
         self._load = load
         self._encoder: Encoder | None = None
@@ -64,10 +79,13 @@ class TextCache:
         ndarray of float32, shape (n_texts, dim), unit rows
         """
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if new:
-            embeddings = self._load_for_text().encode_text(new)
-            self._write(new, embeddings)
-            self._known.update(zip(new, embeddings, strict=True))
+        for start in range(0, len(new), _TEXTS_AT_ONCE):
+            block = new[start : start + _TEXTS_AT_ONCE]
+            embeddings = self._load_for_text().encode_text(block)
+            self._write(block, embeddings)
+            self._known.update(zip(block, embeddings, strict=True))
+            if self._progress is not None and len(new) > _TEXTS_AT_ONCE:
+                self._progress(Step(start + len(block), len(new), "texts"))
         if not texts:
             return np.zeros((0, self._store.manifest.dim), dtype=np.float32)
         return np.stack([self._known[text] for text in texts])
@@ -86,7 +104,29 @@ class TextCache:
         # named for them the texts are right.
         if stored.backend != "imported" or encoder.fingerprint.model != stored.model:
             self._store.check_encoder(encoder.fingerprint)
+        self._check_texts(encoder.fingerprint)
         return encoder
+
+    def _check_texts(self, encoder: Fingerprint) -> None:
+        """Refuse to keep texts beside those of another tokenizer.
+
+        The manifest may be older than the tokenizer's place in it, or than the tokenizer.
+        """
+        kept = self._folder / _TEXTS_OF
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            before = kept.read_text(encoding="utf-8").strip()
+            if before and encoder.text_sha256 and before != encoder.text_sha256:
+                msg = (
+                    f"{self._folder} keeps texts of another tokenizer, or of other settings of "
+                    f"texts, than {encoder.describe()} has now: they cannot be compared. Load the "
+                    "model as it was, or remove that folder to have all texts encoded again"
+                )
+                raise MismatchError(msg)
+            return
+        if encoder.text_sha256:
+            with contextlib.suppress(OSError):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                write_text(kept, encoder.text_sha256 + "\n")
 
     def _load_once(self) -> Encoder:
         if self._encoder is None:

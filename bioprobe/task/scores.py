@@ -18,6 +18,61 @@ _IMAGES_AT_ONCE = 2048
 _TEXTS_AT_ONCE = 4096
 
 
+# Scores that are computed with at once: 4 million in float64 are 32 MB, with what is made of them
+# a few times that.
+_SCORES_AT_ONCE = 4_000_000
+
+
+def split_rows(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Return rows some at a time, so that a few copies of their scores are no matter.
+
+    What is computed for every class of every image goes by these blocks: 100,000 images of 20,000
+    classes have 8 GB of scores.
+
+    Examples
+    --------
+    >>> list(split_rows(5, 2_000_000))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    size = max(1, _SCORES_AT_ONCE // max(1, n_columns))
+    return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
+
+
+def find_top(scores: Scores, k: int) -> tuple[Rows, Scores]:
+    """Return the best columns of each row, and their scores.
+
+    Parameters
+    ----------
+    scores : ndarray of float32, shape (n_images, n_classes)
+        Numbers, none of which is NaN.
+    k : int
+        Columns, ≥ 1; no more than there are come back.
+
+    Returns
+    -------
+    top : ndarray of int64, shape (n_images, min(k, n_classes))
+        Best first; equal ones in the order of the columns.
+    values : ndarray of float32, of the same shape
+
+    Examples
+    --------
+    >>> find_top(np.array([[0.1, 0.4, 0.1, 0.4]], dtype=np.float32), 3)[0].tolist()
+    [[1, 3, 0]]
+    """
+    k = min(k, scores.shape[1])
+    if not k:
+        top = np.zeros((len(scores), 0), dtype=np.int64)
+        return top, np.zeros(top.shape, dtype=np.float32)
+    # Sorting all of many classes for the few best would take most of the time.
+    least = np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k, np.newaxis]
+    rows, columns = np.nonzero(scores >= least)
+    values = scores[rows, columns]
+    order = np.lexsort((-values, rows))
+    counts = np.bincount(rows, minlength=len(scores))
+    taken = (np.cumsum(counts) - counts)[:, np.newaxis] + np.arange(k)
+    return columns[order][taken], values[order][taken]
+
+
 class Pool(enum.StrEnum):
     """How the texts of a class become one score.
 
@@ -293,7 +348,7 @@ def fit_scale(scores: npt.NDArray[Any], truth: npt.NDArray[np.int64]) -> float:
     scores : ndarray of float, shape (n, n_classes)
         Of rows that were not learnt from.
     truth : ndarray of int64, shape (n,)
-        Column of the true class.
+        Column of the true class, -1 for a row that plays no part.
 
     Returns
     -------
@@ -313,19 +368,22 @@ def fit_scale(scores: npt.NDArray[Any], truth: npt.NDArray[np.int64]) -> float:
     >>> round(fit_scale(scores, truth), 2)  # three to one: log 3
     1.1
     """
-    if not len(scores):
+    rows = np.flatnonzero(truth >= 0)
+    if not len(rows):
         return 1.0
-    gaps = np.asarray(scores - scores.max(axis=1, keepdims=True), dtype=np.float32)
-    own = float(gaps[np.arange(len(gaps)), truth].mean(dtype=np.float64))
-    mean = float(gaps.mean(dtype=np.float64))
+    owns, means = [], []
+    for part, gaps in _iter_gaps(scores, rows):
+        owns.append(gaps[np.arange(len(gaps)), truth[rows[part]]].sum(dtype=np.float64))
+        means.append(gaps.sum(dtype=np.float64))
+    own, mean = float(sum(owns)) / len(rows), float(sum(means)) / (len(rows) * scores.shape[1])
     if mean >= 0:
         return 1.0
-    doubt = 1 / (len(gaps) + 2)
+    doubt = 1 / (len(rows) + 2)
     target = (1 - doubt) * own + doubt * mean
     low, high, at = -_LOG_RANGE, _LOG_RANGE, min(max(-np.log(-mean), -_LOG_RANGE), _LOG_RANGE)
     for _ in range(_STEPS):
         factor = float(np.exp(at))
-        expected, variance = _measure(gaps, factor)
+        expected, variance = _measure(scores, rows, factor)
         slope = target - expected
         low, high = (at, high) if slope > 0 else (low, at)
         move = slope / max(variance * factor, 1e-30)
@@ -338,14 +396,27 @@ def fit_scale(scores: npt.NDArray[Any], truth: npt.NDArray[np.int64]) -> float:
     return float(np.exp(at))
 
 
-def _measure(gaps: npt.NDArray[np.float32], factor: float) -> tuple[float, float]:
+def _iter_gaps(
+    scores: npt.NDArray[Any], rows: Rows
+) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    # How far each score lies below the highest of its row.
+    for part in split_rows(len(rows), scores.shape[1]):
+        some = scores[rows[part]]
+        yield part, np.asarray(some - some.max(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _measure(scores: npt.NDArray[Any], rows: Rows, factor: float) -> tuple[float, float]:
     """Return the mean over rows of the expected gap, and of its variance."""
-    weights = np.exp(np.float32(factor) * gaps)
-    total = weights.sum(axis=1)
-    weights *= gaps
-    expected = weights.sum(axis=1) / total
-    variance = np.einsum("ij,ij->i", weights, gaps) / total - expected**2
-    return float(expected.mean(dtype=np.float64)), float(variance.mean(dtype=np.float64))
+    sums = np.zeros(2)
+    for _, gaps in _iter_gaps(scores, rows):
+        weights = np.exp(np.float32(factor) * gaps)
+        total = weights.sum(axis=1)
+        weights *= gaps
+        expected = weights.sum(axis=1) / total
+        variance = np.einsum("ij,ij->i", weights, gaps) / total - expected**2
+        sums += expected.sum(dtype=np.float64), variance.sum(dtype=np.float64)
+    expected_mean, variance_mean = (sums / len(rows)).tolist()
+    return expected_mean, variance_mean
 
 
 # Of many classes in float32, the sum of probabilities is no nearer to 1.

@@ -243,3 +243,34 @@ def test_every_method_answers_all_images_about_all_classes(
     names = np.array([taxon.name for taxon in _label(families)], dtype=object)
     assert (names[answers.probabilities.argmax(axis=1)] == labels).mean() > 0.6
     assert answers.temperatures
+
+
+@pytest.mark.parametrize(
+    ("kind", "left_out"), [("centroid", 0.0), ("centroid", 0.4), ("zeroshot", 0.0)]
+)
+def test_of_many_classes_held_out_images_are_asked_evenly_spaced(
+    families: EmbeddingStore,
+    split: Split,
+    kind: str,
+    left_out: float,
+    make_encoder: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    families = _with_text_tower(families)
+    texts = Texts(make_encoder().encode_text, 20.0, templates=("a photo of {}.",))
+    task = Task.of(families, Rank.FAMILY, split=split, texts=texts)
+    fitted = fit(task, kind)
+    whole = answer_held_out(task, fitted, kind, left_out_fraction=left_out)
+    n_images, n_classes = whole.logits.shape
+    assert whole.n_held_out == n_images > 12
+    monkeypatch.setattr("bioprobe.learning.fit.LEAST_IMAGES", 2)
+    monkeypatch.setattr("bioprobe.learning.fit.MOST_LOGITS", 12 * n_classes)
+    some = answer_held_out(task, fitted, kind, left_out_fraction=left_out)
+    kept = np.linspace(0, n_images, 12, endpoint=False).astype(int)
+    np.testing.assert_allclose(some.logits, whole.logits[kept], rtol=1e-5, atol=1e-5)
+    assert some.truth.tolist() == whole.truth[kept].tolist()
+    assert some.n_held_out == n_images
+    if left_out:
+        assert whole.left_out is not None
+        assert some.left_out is not None
+        assert some.left_out.tolist() == whole.left_out[kept].tolist()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError
+from bioprobe.progress import Step
 from bioprobe.store import EmbeddingStore, TextCache
 
 if TYPE_CHECKING:
@@ -162,3 +164,40 @@ def test_imported_vectors_take_text_of_the_named_encoder_and_no_image(
         _ = cache.encoder
     with pytest.raises(MismatchError, match="got plain-2"):
         TextCache(store, lambda: make_encoder(2)).encode_text(["a puma"])
+
+
+def test_texts_of_another_tokenizer_are_refused_where_the_manifest_names_none(
+    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+) -> None:
+    def read_by(tokenizer: str) -> PlainEncoder:
+        other = make_encoder()
+        other.fingerprint = dataclasses.replace(other.fingerprint, text_sha256=tokenizer)
+        return other
+
+    first = TextCache(store, lambda: encoder).encode_text(["a lion"])
+    TextCache(store, lambda: read_by("a" * 64)).encode_text(["a puma"])
+    kept = TextCache(store, lambda: read_by("b" * 64))
+    np.testing.assert_array_equal(kept.encode_text(["a lion"]), first)
+    with pytest.raises(MismatchError, match=r"keeps texts of another tokenizer.* remove that"):
+        kept.encode_text(["a lynx"])
+    TextCache(store, lambda: read_by("a" * 64)).encode_text(["a lynx"])
+
+
+def test_a_killed_run_goes_on_with_the_next_block_of_texts(
+    store: EmbeddingStore, make_encoder: type[PlainEncoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioprobe.store.text_cache._TEXTS_AT_ONCE", 2)
+    encoder, steps = make_encoder(), []
+
+    def stop(step: Step) -> None:
+        steps.append(step)
+        if step.done == 4:
+            raise KeyboardInterrupt
+
+    texts = ["a", "b", "c", "d", "e"]
+    with pytest.raises(KeyboardInterrupt):
+        TextCache(store, lambda: encoder, stop).encode_text(texts)
+    assert steps == [Step(2, 5, "texts"), Step(4, 5, "texts")]
+    vectors = TextCache(store, lambda: encoder).encode_text(texts)
+    assert encoder.texts_seen == texts
+    np.testing.assert_array_equal(vectors, make_encoder().encode_text(texts))

@@ -7,8 +7,9 @@ How its pixels are made is said in its name or beside it:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -30,7 +31,14 @@ from bioprobe.errors import (
     ModelUnavailableError,
     NoTextTowerError,
 )
-from bioprobe.files import hash_file, read_json
+from bioprobe.files import (
+    NUMBERS,
+    TEXT,
+    find_wrong_setting,
+    hash_file,
+    parse_json,
+    read_settings_text,
+)
 from bioprobe.types import Vectors
 
 if TYPE_CHECKING:
@@ -156,7 +164,11 @@ def _read_setting(key: str, value: Any) -> tuple[float, ...] | str:  # noqa: ANN
     counts = (1, 2) if key.endswith("_px") else (3,)
     if len(numbers) not in counts:
         _refuse(f"{key} has {len(numbers)} numbers, expected {' or '.join(map(str, counts))}")
-    return tuple(int(number) for number in numbers) if key.endswith("_px") else numbers
+    if not key.endswith("_px"):
+        return numbers
+    if not all(number >= 1 and number.is_integer() for number in numbers):
+        _refuse(f'{key} "{value}" is not of whole numbers of pixels')
+    return tuple(int(number) for number in numbers)
 
 
 def _refuse(problem: str) -> NoReturn:
@@ -169,29 +181,43 @@ def _refuse(problem: str) -> NoReturn:
     raise BioprobeError(msg)
 
 
+_SETTINGS = {
+    "resize_px": NUMBERS,
+    "crop_px": NUMBERS,
+    "mean": NUMBERS,
+    "std": NUMBERS,
+    "interpolation": TEXT,
+    "input": TEXT,
+    "output": TEXT,
+}
+
+
 def read_side_file(path: Path) -> dict[str, Any]:
     """Return the settings in ``file.preprocess.json`` beside an ONNX file, or none.
 
     Raises
     ------
     BioprobeError
-        If the file is not a JSON object.
+        If the file is not a JSON object, or a setting is unknown or of another type.
     """
     side_file = path.with_suffix(".preprocess.json")
     if not is_file(side_file):
         return {}
     try:
-        settings = read_json(side_file)
+        settings = parse_json(read_settings_text(side_file))
     except ValueError as error:
         msg = f"{side_file} is not JSON: {error}"
         raise BioprobeError(msg) from error
-    if not isinstance(settings, dict):
-        msg = f"{side_file} holds a {type(settings).__name__}, expected an object of settings"
+    if problem := find_wrong_setting(settings, _SETTINGS):
+        msg = f"{side_file}: {problem}"
         raise BioprobeError(msg)
-    return settings
+    return dict(settings)
 
 
 _DEFAULT_BATCH_SIZE = 16
+
+#: Seconds that a graph may take for one image: hundreds of times what large models take.
+LONGEST_S = 60.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -224,9 +250,41 @@ class _Graph:
         batch = pixels.astype(self.dtype)
         if self.fixed_batch_size:
             batch = np.resize(batch, (self.fixed_batch_size, *batch.shape[1:]))
-        (outputs,) = self.session.run([self.output.name], {self.input.name: batch})
+        (outputs,) = self._run_bounded(batch)
         rows: npt.NDArray[Any] = outputs[:n_images].reshape(n_images, -1)
         return rows
+
+    def _run_bounded(self, batch: Pixels) -> list[npt.NDArray[Any]]:
+        """Run the graph, and end it where a loop in it goes on and on."""
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        ended = threading.Event()
+
+        def end() -> None:
+            ended.set()
+            options.terminate = True
+
+        timer = threading.Timer(LONGEST_S * len(batch), end)
+        timer.daemon = True
+        timer.start()
+        try:
+            arrays: list[npt.NDArray[Any]] = self.session.run(
+                [self.output.name], {self.input.name: batch}, options
+            )
+        except Exception as error:
+            # Its exceptions share no base class short of Exception.
+            if not ended.is_set():
+                raise
+            msg = (
+                f"the ONNX graph gave no vectors of {len(batch):,} image(s) in "
+                f"{LONGEST_S * len(batch):g} s and was ended: it may hold a loop without an "
+                "end; export the model again"
+            )
+            raise ModelUnavailableError(msg) from error
+        finally:
+            timer.cancel()
+        return arrays
 
 
 class OnnxEncoder:
@@ -357,13 +415,19 @@ def load_onnx(source: ModelSource, options: LoadOptions) -> OnnxEncoder:
     graph = _open_graph(source, path, ports, options.device)
     _check_size(source, graph, preprocessing)
     description = dataclasses.asdict(preprocessing) | {"output": graph.output.name}
+    further = {
+        file.relative_to(path.parent).as_posix(): hash_file(file)
+        for file in _find_named_weights(source, path)
+        if file not in _find_usual_weights(path)
+    }
     return OnnxEncoder(
         name=source.name,
         graph=graph,
         preprocessing=preprocessing,
         fingerprint=Fingerprint(
             model=source.name,
-            weights_sha256=hash_file(path, *_find_external_weights(path)),
+            weights_sha256=hash_file(path, *_find_usual_weights(path)),
+            image_sha256=hash_description(further) if further else "",
             preprocessing_sha256=hash_description({"library": "bioprobe", **description}),
             precision="fp16" if graph.dtype is np.float16 else "fp32",
             decoding=options.decoding,
@@ -373,10 +437,50 @@ def load_onnx(source: ModelSource, options: LoadOptions) -> OnnxEncoder:
     )
 
 
-def _find_external_weights(path: Path) -> list[Path]:
+def _find_usual_weights(path: Path) -> list[Path]:
     # Where the exporters of PyTorch and of optimum put weights too large for one file.
     names = (f"{path.name}.data", f"{path.name}_data")
     return [path.with_name(name) for name in names if is_file(path.with_name(name))]
+
+
+def _find_named_weights(source: ModelSource, path: Path) -> list[Path]:
+    """Return the files in which a graph says that its weights are, sorted.
+
+    Raises
+    ------
+    ModelUnavailableError
+        If one is not in the folder of the graph, or below it.
+    """
+    if path.suffix == ".ort":
+        # ONNX Runtime's own format keeps its weights in the one file.
+        return []
+    import onnx
+
+    model = onnx.load_model(path, load_external_data=False)
+    named = {
+        PurePath(entry.value)
+        for tensor in _iter_tensors(model)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    if outside := [place for place in named if place.is_absolute() or ".." in place.parts]:
+        msg = (
+            f'model "{source.name}": {path} has weights outside of its folder, in {outside[0]}; '
+            "save it again with its weights beside it"
+        )
+        raise ModelUnavailableError(msg)
+    return sorted(path.parent / place for place in named)
+
+
+def _iter_tensors(message: Any) -> Iterator[Any]:  # noqa: ANN401 -- onnx ships no types
+    # Weights and constants, also those of inner graphs and of functions.
+    if hasattr(message, "external_data"):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from _iter_tensors(part)
 
 
 def _check_size(source: ModelSource, graph: _Graph, preprocessing: Preprocessing) -> None:
@@ -394,11 +498,12 @@ def _check_size(source: ModelSource, graph: _Graph, preprocessing: Preprocessing
 
 def _open_graph(source: ModelSource, path: Path, ports: tuple[str, str], device: str) -> _Graph:
     try:
+        import onnx  # noqa: F401 - asked for here, with what else the extra brings
         import onnxruntime
     except ImportError as error:
         msg = (
-            f'model "{source.name}" needs ONNX Runtime, which is not installed; install it with '
-            "pip install 'bioprobe[onnx]'"
+            f'model "{source.name}" needs ONNX and ONNX Runtime, of which one is not installed; '
+            "install both with pip install 'bioprobe[onnx]'"
         )
         raise MissingExtraError(msg) from error
     providers = _choose_providers(device, onnxruntime.get_available_providers())

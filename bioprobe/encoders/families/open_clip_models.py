@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 
 import open_clip
 import torch
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 from open_clip.transformer import QuickGELU
 
 from bioprobe.access import is_file
 from bioprobe.encoders.catalog import ModelSource
-from bioprobe.encoders.encoder import explain_no_tokenizer
+from bioprobe.encoders.encoder import explain_no_tokenizer, hash_description
 from bioprobe.encoders.families.fast_transform import build_transform
 from bioprobe.encoders.families.precision import runs_in_torch
 from bioprobe.encoders.families.runtime import Runtime
@@ -35,6 +36,7 @@ from bioprobe.encoders.hub import (
     OPEN_CLIP,
     Layout,
     Snapshot,
+    describe_tokenizer,
     explain_missing,
     get_snapshot,
     has_tokenizer,
@@ -55,9 +57,9 @@ class _Checkpoint:
 
     model: open_clip.CLIP
     tokenizer: _Tokenizer | None
-    dim: int
+    settings: dict[str, Any]
     snapshot: Snapshot
-    tokenizer_name: str
+    tokenizer_folder: Path
 
 
 @runs_in_torch
@@ -87,7 +89,9 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     logit_scale = float(model.logit_scale.detach().float().exp().reshape(-1)[0])
     preprocessing = PreprocessCfg(**model.visual.preprocess_cfg)
     runtime.place(model)
-    image_tower = _build_image_tower(model, preprocessing, checkpoint.dim, runtime.decoding)
+    dim = int(checkpoint.settings["embed_dim"])
+    image_tower = _build_image_tower(model, preprocessing, dim, runtime.decoding)
+    text_config = checkpoint.settings["text_cfg"]
     return TorchEncoder(
         name=source.name,
         module=model,
@@ -95,11 +99,17 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
         text_tower=_build_text_tower(model, checkpoint.tokenizer) if checkpoint.tokenizer else None,
         logit_scale=logit_scale,
         fingerprint=identify(
-            source, checkpoint.snapshot, _describe(preprocessing, model), image_tower, runtime
+            source,
+            checkpoint.snapshot,
+            _describe(preprocessing, model),
+            image_tower,
+            runtime,
+            settings=_describe_images(checkpoint.settings),
+            text_sha256=_hash_texts(checkpoint) if checkpoint.tokenizer else "",
         ),
         runtime=runtime,
         no_text=explain_no_tokenizer(
-            source.name, checkpoint.snapshot.folder, checkpoint.tokenizer_name
+            source.name, checkpoint.snapshot.folder, text_config.get("hf_tokenizer_name", "")
         ),
     )
 
@@ -109,14 +119,13 @@ def _load_snapshot(source: ModelSource) -> _Checkpoint:
     name = f"local-dir:{snapshot.folder}"
     refuse_code(snapshot.weights)
     try:
-        config = read_json(snapshot.folder / OPEN_CLIP.config, dict)
-        text_config = config["model_cfg"]["text_cfg"]
+        settings = read_json(snapshot.folder / OPEN_CLIP.config, dict)["model_cfg"]
         return _Checkpoint(
             model=open_clip.create_model(name, require_pretrained=True),
-            tokenizer=_load_tokenizer(text_config, snapshot.folder),
-            dim=int(config["model_cfg"]["embed_dim"]),
+            tokenizer=_load_tokenizer(settings["text_cfg"], snapshot.folder),
+            settings=settings,
             snapshot=snapshot,
-            tokenizer_name=text_config.get("hf_tokenizer_name", ""),
+            tokenizer_folder=snapshot.folder,
         )
     except LOAD_ERRORS as error:
         raise ModelUnavailableError(_explain_broken(source, snapshot.folder, error)) from error
@@ -170,8 +179,8 @@ def _load_weights(
     quick_gelu: bool = False,
 ) -> _Checkpoint:
     """Fill one of open_clip's own architectures with weights, and load its tokenizer."""
-    model_config = open_clip.get_model_config(architecture)
-    text_config = model_config["text_cfg"]
+    settings = open_clip.get_model_config(architecture)
+    text_config = settings["text_cfg"]
     model = open_clip.create_model(
         architecture,
         pretrained=str(snapshot.weights[0]),
@@ -183,9 +192,9 @@ def _load_weights(
     return _Checkpoint(
         model=model,
         tokenizer=_load_tokenizer(text_config, folder),
-        dim=int(model_config["embed_dim"]),
+        settings=settings,
         snapshot=snapshot,
-        tokenizer_name=text_config.get("hf_tokenizer_name", ""),
+        tokenizer_folder=folder,
     )
 
 
@@ -325,6 +334,34 @@ def _describe(preprocessing: PreprocessCfg, model: open_clip.CLIP) -> dict[str, 
         # Not a step before the tensor, but the same weights give other vectors without it.
         "quick_gelu": any(isinstance(part, QuickGELU) for part in model.modules()),
     }
+
+
+def _describe_images(settings: dict[str, Any]) -> dict[str, Any]:
+    # What says that texts are computed apart, and QuickGELU, which the preprocessing names.
+    others = {"text_cfg", "custom_text", "quick_gelu"}
+    plain = {name: value for name, value in settings.items() if name not in others}
+    return plain | {"vision_cfg": _drop_defaults(CLIPVisionCfg, settings["vision_cfg"])}
+
+
+def _hash_texts(checkpoint: _Checkpoint) -> str:
+    settings = dict(checkpoint.settings["text_cfg"])
+    # Where a tokenizer comes from is no part of what it is.
+    is_open_clips = not settings.pop("hf_tokenizer_name", "")
+    return hash_description(
+        {
+            "text_cfg": _drop_defaults(CLIPTextCfg, settings),
+            "custom_text": bool(checkpoint.settings.get("custom_text")),
+            "tokenizer": "open_clip"
+            if is_open_clips
+            else describe_tokenizer(checkpoint.tokenizer_folder),
+        }
+    )
+
+
+def _drop_defaults(config: type, settings: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what says the same as nothing: one checkpoint is written with and without it."""
+    plain = dataclasses.asdict(config())
+    return {name: value for name, value in settings.items() if value != plain.get(name, ...)}
 
 
 def _explain_unknown_tag(source: ModelSource, architecture: str) -> str:

@@ -20,7 +20,7 @@ from bioprobe.encoders.families.torch_encoder import (
     measure_dim,
     refuse_code,
 )
-from bioprobe.encoders.hub import TIMM, get_snapshot
+from bioprobe.encoders.hub import TIMM, get_snapshot, read_settings
 from bioprobe.errors import ModelUnavailableError
 
 
@@ -70,7 +70,14 @@ def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
         image_tower=image_tower,
         text_tower=None,
         logit_scale=1.0,
-        fingerprint=identify(source, snapshot, _describe(data_config, model), image_tower, runtime),
+        fingerprint=identify(
+            source,
+            snapshot,
+            _describe(data_config, model),
+            image_tower,
+            runtime,
+            settings=read_settings(snapshot.folder, [TIMM.config]),
+        ),
         runtime=runtime,
     )
 

@@ -198,13 +198,31 @@ def identify(
     steps: dict[str, Any],
     image_tower: ImageTower,
     runtime: Runtime,
+    *,
+    settings: dict[str, Any],
+    text_sha256: str = "",
 ) -> Fingerprint:
-    """Return the fingerprint of weights that run in PyTorch; ``steps`` make pixels of an image."""
+    """Return the fingerprint of weights that run in PyTorch.
+
+    Parameters
+    ----------
+    source, snapshot, image_tower, runtime
+        What is loaded, and how.
+    steps : dict
+        What makes pixels of an image.
+    settings : dict
+        What else says how the weights are computed with, as its author wrote it: what a library
+        fills in may change with its version.
+    text_sha256 : str
+        As :class:`Fingerprint` has it.
+    """
     return Fingerprint(
         model=source.name,
         revision=snapshot.revision,
         weights_sha256=hash_file(*snapshot.weights),
         preprocessing_sha256=hash_description(steps),
+        image_sha256=hash_description(settings),
+        text_sha256=text_sha256,
         precision=runtime.precision,
         decoding=image_tower.decoding,
         backend=source.backend,

@@ -16,7 +16,7 @@ import transformers
 from transformers.utils import logging as transformers_logging
 
 from bioprobe.encoders.catalog import ModelSource
-from bioprobe.encoders.encoder import explain_no_tokenizer
+from bioprobe.encoders.encoder import explain_no_tokenizer, hash_description
 from bioprobe.encoders.families.precision import runs_in_torch
 from bioprobe.encoders.families.runtime import Runtime
 from bioprobe.encoders.families.torch_encoder import (
@@ -30,7 +30,14 @@ from bioprobe.encoders.families.torch_encoder import (
     measure_dim,
     refuse_code,
 )
-from bioprobe.encoders.hub import TRANSFORMERS, Snapshot, get_snapshot, has_tokenizer
+from bioprobe.encoders.hub import (
+    TRANSFORMERS,
+    Snapshot,
+    describe_tokenizer,
+    get_snapshot,
+    has_tokenizer,
+    read_settings,
+)
 from bioprobe.errors import ModelUnavailableError
 
 if TYPE_CHECKING:
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
 _UNTRAINED_POOLERS = frozenset({"vit", "deit", "beit", "data2vec-vision"})
 # SigLIP was trained without an attention mask: padding is part of what it reads.
 _WITHOUT_MASK = frozenset({"siglip"})
+_SETTINGS_FILES = (TRANSFORMERS.config, "preprocessor_config.json", "processor_config.json")
 # The values that change a pixel; the rest of a processor's settings names classes and versions.
 _PREPROCESSING_KEYS = (
     "do_convert_rgb",
@@ -113,7 +121,15 @@ def load_transformers(source: ModelSource, runtime: Runtime) -> TorchEncoder:
         image_tower=image_tower,
         text_tower=text_tower,
         logit_scale=scale,
-        fingerprint=identify(source, snapshot, _describe(processor, model), image_tower, runtime),
+        fingerprint=identify(
+            source,
+            snapshot,
+            _describe(processor, model),
+            image_tower,
+            runtime,
+            settings=read_settings(snapshot.folder, _SETTINGS_FILES),
+            text_sha256=hash_description(describe_tokenizer(snapshot.folder)) if text_tower else "",
+        ),
         runtime=runtime,
         no_text=explain_no_tokenizer(source.name, snapshot.folder) if _reads_text(model) else "",
     )

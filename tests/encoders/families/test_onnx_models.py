@@ -138,3 +138,53 @@ def test_without_onnx_runtime_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'bioprobe\[onnx\]'"):
         load_encoder(f"onnx:{onnx_file}?{OPTIONS}")
+
+
+WRONG: tuple[object, ...] = (
+    7,
+    1.5,
+    True,
+    "a text",
+    [],
+    [7],
+    [["a"]],
+    {},
+    {"a": "b"},
+    {"a": [7]},
+    {"a": {"b": ["c"]}},
+)
+STEPS = {
+    "resize_px": 28,
+    "crop_px": 24,
+    "mean": [0.4, 0.5, 0.6],
+    "std": [0.2, 0.3, 0.25],
+    "interpolation": "bilinear",
+    "input": "pixels",
+    "output": "features",
+}
+
+
+@pytest.mark.parametrize("key", STEPS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_every_wrong_type_beside_a_graph_is_refused(
+    tmp_path: Path, write_onnx: Callable[..., Path], key: str, encoding: str
+) -> None:
+    path = write_onnx(tmp_path / "model.onnx")
+    beside = tmp_path / "model.preprocess.json"
+    for value in WRONG:
+        if key == "resize_px" and value in (7, [7]):
+            continue
+        beside.write_text(json.dumps({**STEPS, key: value}), encoding=encoding)
+        with pytest.raises(BioprobeError, match=key.partition("_")[0]):
+            load_encoder(f"onnx:{path}")
+    beside.write_text(json.dumps(STEPS), encoding=encoding)
+    assert load_encoder(f"onnx:{path}").dim == 6
+
+
+def test_deep_settings_beside_a_graph_are_an_error_of_ours(
+    tmp_path: Path, write_onnx: Callable[..., Path]
+) -> None:
+    path = write_onnx(tmp_path / "model.onnx")
+    (tmp_path / "model.preprocess.json").write_text("[" * 100_000)
+    with pytest.raises(BioprobeError, match="is not JSON"):
+        load_encoder(f"onnx:{path}")
