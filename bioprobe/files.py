@@ -18,7 +18,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bioprobe.cells import from_arrow, read_cells, settle_frame
 from bioprobe.errors import BioprobeError, SourceError, StoreError
 
 if TYPE_CHECKING:
@@ -409,6 +408,8 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from bioprobe.cells import from_arrow
+
     suffix = path.suffix.lower()
     if not path.is_file():
         msg = f"no table at {path}"
@@ -429,6 +430,8 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
 
 def _read_csv(path: Path, separator: str, text: Collection[str]) -> pd.DataFrame:
     import pandas as pd
+
+    from bioprobe.cells import read_cells
 
     with warnings.catch_warnings():
         # Lines longer than the header would be cut.
@@ -467,6 +470,8 @@ def _find_long_line(path: Path, separator: str) -> str:
 
 def _read_json(path: Path, *, by_line: bool) -> pd.DataFrame:
     import pandas as pd
+
+    from bioprobe.cells import settle_frame
 
     # By hand, as pandas makes floats of whole numbers beside a hole.
     text = path.read_text(encoding="utf-8-sig")
