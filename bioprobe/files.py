@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bioprobe.access import is_file, reading
-from bioprobe.cells import from_arrow, read_cells, settle_frame
 from bioprobe.errors import BioprobeError, SourceError, StoreError, UnreadableError
 from bioprobe.names import suggest
 
@@ -481,6 +480,8 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from bioprobe.cells import from_arrow
+
     suffix = path.suffix.lower()
     with reading_source(path):
         is_there = is_file(path)
@@ -506,6 +507,8 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
 
 def _read_csv(path: Path, separator: str, text: Collection[str]) -> pd.DataFrame:
     import pandas as pd
+
+    from bioprobe.cells import read_cells
 
     with warnings.catch_warnings():
         # Lines longer than the header would be cut.
@@ -544,6 +547,8 @@ def _find_long_line(path: Path, separator: str) -> str:
 
 def _read_json(path: Path, *, by_line: bool) -> pd.DataFrame:
     import pandas as pd
+
+    from bioprobe.cells import settle_frame
 
     # By hand, as pandas makes floats of whole numbers beside a hole.
     text = path.read_text(encoding="utf-8-sig")

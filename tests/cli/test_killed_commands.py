@@ -287,7 +287,7 @@ def _see_output(path: Path) -> object:
         return None
     if path.suffix == ".json":
         return [one["method"] for one in json.loads(path.read_text())]
-    if path.name == "p.parquet":
+    if path.name in {"p.parquet", "d.parquet"}:
         import pandas as pd
 
         return _hash(pd.read_parquet(path).astype(str).to_csv())
@@ -300,7 +300,7 @@ def _see_output(path: Path) -> object:
 
         taxa, vectors = read_text_head(path)
         return _hash((taxa.to_csv(), vectors.tobytes()))
-    if path.is_dir() or (path.suffix in {".npy", ".parquet"} and path.name != "d.parquet"):
+    if path.is_dir() or path.suffix in {".npy", ".parquet"}:
         from bioprobe.interchange import recognise_layout
         from bioprobe.interchange.layouts import find_layout
         from bioprobe.interchange.vector_source import ReadOptions
