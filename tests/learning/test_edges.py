@@ -162,7 +162,7 @@ def test_accuracy_does_not_fall_as_images_are_added(
     make_tasks: Callable[[Layout], dict[str, Task]], name: str
 ) -> None:
     task = make_tasks(CURVES[name])["family"]
-    methods = ["centroid", "knn", "lda", "ridge", "linear", "prompt+probe"]
+    methods = ["centroid", "knn", "lda", "ridge", "linear"]
     plan = EfficiencyPlan((1, 2, 4, 10), n_seeds=3)
     points = measure_methods(task, methods, plan, report=lambda _: None)
     assert {point.method for point in points} == set(methods)

@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
+from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import ProbeError
 from bioprobe.probes.knn import KnnProbe
 
@@ -103,12 +104,17 @@ def test_one_training_image_and_no_question_are_ordinary() -> None:
 
 
 def test_balanced_votes_are_shares_of_the_neighbours_that_a_class_can_have() -> None:
-    vectors = unit_rows([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.2]])
-    y = np.array(["many"] * 3 + ["one"])
-    asked = unit_rows([[1.0, 0.1]])
-    plain = KnnProbe(3, temperature=10.0).fit(vectors, y).predict_proba(asked)[0]
+    vectors = normalise_rows(np.array([[1, 0.0], [1, 0], [1, 0], [1, 0.2]]))
+    y, asked = np.array(["many"] * 3 + ["one"]), normalise_rows(np.array([[1, 0.1]]))
+    plain = KnnProbe(4, temperature=1e6).fit(vectors, y).predict_proba(asked)[0]
+    np.testing.assert_allclose(plain, [0.75, 0.25], rtol=1e-4)
     fair = KnnProbe(4, temperature=1e6, balance="class-weight").fit(vectors, y)
-    np.testing.assert_allclose(fair.predict_proba(asked)[0], [0.5 * 0.99 + 0.0075, 0.4975], 1e-4)
-    assert plain[0] > 0.6
+    expected = 0.99 * np.array([0.5, 0.5]) + 0.01 * plain
+    np.testing.assert_allclose(fair.predict_proba(asked)[0], expected, rtol=1e-4)
+    sweep = KnnProbe.sweep(vectors, y, np.array([3.0]), np.array([0, -1, -1, -1]), balance="none")
+    other = KnnProbe.sweep(
+        vectors, y, np.array([3.0]), np.array([0, -1, -1, -1]), balance="class-weight"
+    )
+    assert other.log_losses[0, 0] != sweep.log_losses[0, 0]
     with pytest.raises(ProbeError, match="there are none, class-weight"):
         KnnProbe(balance="smote").fit(vectors, y)
