@@ -175,13 +175,19 @@ class Evaluation(Result):
         return max(self.results, key=lambda result: result.metrics["accuracy"].estimate)
 
     @property
-    def best_calibrated(self) -> MethodResult | None:
-        """The method of the lowest ECE after temperature scaling; None where none was scaled.
+    def most_reliable(self) -> tuple[MethodResult, str]:
+        """The method whose probabilities have the lowest ECE, and which ECE that is.
 
-        As they come, some methods are cautious or too sure by design, which a temperature mends.
+        ``ece`` as they come, or ``ece_calibrated``: a temperature that a held-out log-loss speaks
+        for may still make the ECE of the judged images worse.
         """
-        scaled = [one for one in self.results if "ece_calibrated" in one.metrics]
-        return min(scaled, key=lambda one: one.metrics["ece_calibrated"].estimate, default=None)
+        found = [
+            (one, name)
+            for name in ("ece", "ece_calibrated")
+            for one in self.results
+            if name in one.metrics
+        ]
+        return min(found, key=lambda pair: pair[0].metrics[pair[1]].estimate)
 
     def find(self, method: str) -> MethodResult:
         """Return the result of a method.
