@@ -61,7 +61,8 @@ class MethodResult:
     calibrated_on : str
         ``validation``, ``cross-validation`` of the training rows, or ``""``.
     learning_s, answering_s : float
-        Seconds to learn, choosing included, and to answer all judged images.
+        Seconds to learn, choosing included, and to answer all judged images; texts were read by the
+        encoder before.
     pairs : tuple of dict
         Most confused pairs, JSON-ready: ``truth``, ``answer``, ``n_images``, ``fraction``,
         ``ancestor``, ``ancestor_rank``, ``height`` and ``mistakes``, each with its ``row``,

@@ -343,6 +343,7 @@ class Learns(Opened):
             If the kind or a setting is unknown, or fewer than two classes have a training image.
         """
         from bioprobe.learning.fit import fit as fit_method
+        from bioprobe.learning.fit import read_texts
         from bioprobe.learning.fitted import FittedProbe
         from bioprobe.learning.stack import FittedStack
 
@@ -357,6 +358,7 @@ class Learns(Opened):
         )
         given = {"C": C, "balance": balance}
         settings = {key: value for key, value in given.items() if value is not None}
+        read_texts(task, kind)
         began = time.monotonic()
         fitted = fit_method(task, kind, {**settings, **_read_settings(setting)})
         seconds_s = time.monotonic() - began
@@ -885,26 +887,126 @@ class Learns(Opened):
             str | None, Option("Evaluation to tell of; by default the newest in the store.", ("-",))
         ] = None,
         *,
+        title: Annotated[str | None, Option("First heading of the page.")] = None,
+        names: Annotated[
+            str | Path | None,
+            Option(
+                "Taxon list whose common_name column names taxa on the page, such as one in your "
+                "language. [default: the common names of the labels and of added taxa]",
+                shell=str,
+            ),
+        ] = None,
+        level: Annotated[
+            str | None,
+            Option(
+                "Rank or column that zero-shot names pictures at. [default: species]",
+                ("--level", "--rank", "-l"),
+                when=(Without("name"),),
+            ),
+        ] = None,
+        taxa: Annotated[Taxa, Without("name"), Without("classes")] = None,
+        classes: Annotated[NamedClasses, Without("name")] = None,
+        by: Annotated[
+            str | None,
+            Option(
+                "Column by which it is told what zero-shot found, or folder. [default: station, "
+                "site or the like, else folder]",
+                when=(Without("name"),),
+            ),
+        ] = None,
         output: Annotated[
             str | Path, Option("HTML file to write.", ("--output", "-o"), shell=Path)
         ] = "report.html",
     ) -> Table:
-        """Write one self-contained page of an evaluation and the data behind it.
+        """Write one self-contained page: of an evaluation, or of pictures that nobody labelled.
+
+        Where the store keeps no evaluation, or where it is asked at a level, for taxa or classes,
+        or by a column, the page says what the pictures are like and what zero-shot finds in those
+        that no filter drops.
 
         Parameters
         ----------
         name : str, optional
             Of the evaluation; by default the newest.
+        title : str, optional
+            First heading of the page.
+        names : str or Path, optional
+            Taxon list whose common names are shown.
+        level : str, optional
+            Rank or column that zero-shot names pictures at.
+        taxa : str or Path, optional
+            Taxon list of what there may be; by default the labels and the taxa that were added.
+        classes : str, sequence of str, or mapping of str to texts, optional
+            What there may be, where these are no taxa.
+        by : str, optional
+            Column by which it is told what zero-shot found, or ``folder``.
         output : str or Path
             HTML file to write.
+
+        Raises
+        ------
+        StoreError
+            If there is no such evaluation.
+        SelectionError
+            If there is no such level or column.
         """
         import pandas as pd
 
-        found = self.evaluation(name)
-        path = found.report(output)
-        n_bytes = path.stat().st_size
-        said = f"evaluation {found.name} -> {path} ({n_bytes / 1e6:.1f} MB)"
-        return Table(pd.DataFrame({"evaluation": [found.name], "page": [str(path)]})).say([said])
+        from bioprobe.evaluation.keeping import list_evaluations
+        from bioprobe.taxonomy.lists import read_taxonomy
+
+        path, store = Path(output), self._view.store
+        listed = None if names is None else read_taxonomy(str(names))
+        asked = {"level": level, "taxa": taxa, "classes": classes, "by": by}
+        is_asked = any(one is not None for one in asked.values())
+        if name is None and (is_asked or not list_evaluations(store)):
+            told, said = "", self._write_overview(path, title=title, names=listed, **asked)
+        else:
+            found = self.evaluation(name)
+            found.report(path, title=title, names=listed)
+            told, said = found.name, f"evaluation {found.name}"
+        said = f"{said} -> {path} ({path.stat().st_size / 1e6:.1f} MB)"
+        return Table(pd.DataFrame({"evaluation": [told], "page": [str(path)]})).say([said])
+
+    def _write_overview(
+        self,
+        path: Path,
+        *,
+        title: str | None,
+        names: Taxonomy | None,
+        level: str | None,
+        taxa: str | Path | None,
+        classes: ClassNames | None,
+        by: str | None,
+    ) -> str:
+        """Write the page of pictures that nobody labelled, and say what it tells of."""
+        from bioprobe.errors import PromptError
+        from bioprobe.report import write_overview
+        from bioprobe.report.advice import find_usable
+        from bioprobe.report.overview import find_place
+
+        view = self._view
+        find_place(view.store, by)  # a column that is not there is said before anything is asked
+        usable, _ = find_usable(view.store)
+        rows = view.rows[usable[view.rows]]
+        answers, unasked = None, ""
+        if not view.manifest.has_text_tower:
+            unasked = f"the encoder {view.manifest.encoder.model} reads no text"
+        elif not len(rows):
+            unasked = "the filters drop every picture"
+        else:
+            try:
+                answers = self.where(rows=rows.tolist()).zeroshot(
+                    level or "species", taxa=taxa, classes=classes, k=1
+                )
+            except PromptError as error:
+                if taxa is not None or classes is not None:
+                    raise
+                unasked = f"{error}, or names with --classes"
+        write_overview(view.store, path, answers, unasked=unasked, by=by, title=title, names=names)
+        return f"{len(view):,} pictures" + (
+            f"; no name was looked for: {unasked}" if unasked else ""
+        )
 
     def _task(
         self, level: str, *, split: str | None, first: str | None = None, chain: Strings = None,

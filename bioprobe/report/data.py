@@ -20,9 +20,7 @@ from bioprobe.task.target import find_rank
 _N_LISTED, _N_MODES = 12, 4
 
 
-def describe_data(
-    store: EmbeddingStore, level: str, common: Mapping[str, str]
-) -> dict[str, Any]:
+def describe_data(store: EmbeddingStore, level: str, common: Mapping[str, str]) -> dict[str, Any]:
     """Return what the images are and what masks say of them, for the page.
 
     Parameters
@@ -37,7 +35,6 @@ def describe_data(
     found = describe_images(store, level)
     counts = found.listed
     assert counts is not None
-    masks = [name for name in list_selections(store) if not name.startswith("splits/")]
     return {
         "found": found,
         "ranks": [one for one in found.ranks if one.names] + ([] if find_rank(level) else [counts]),
@@ -48,7 +45,7 @@ def describe_data(
         ),
         "has_sizes": bool(np.isfinite(found.sizes_px).all()),
         "modes": list(found.modes.items())[:_N_MODES],
-        "masks": [_describe_mask(store, name) for name in masks],
+        "masks": describe_masks(store),
     }
 
 
@@ -56,6 +53,12 @@ def name_all(names: Sequence[str], common: Mapping[str, str]) -> list[str]:
     """Return names for a chart, each with its common name where it has one of its own."""
     own = {name: word for name, word in common.items() if ": " not in word}
     return [f"{name} ({own[name]})" if name in own else name for name in names]
+
+
+def describe_masks(store: EmbeddingStore) -> list[dict[str, Any]]:
+    """Return what each mask of a store drops, for the page."""
+    names = [name for name in list_selections(store) if not name.startswith("splits/")]
+    return [_describe_mask(store, name) for name in names]
 
 
 def _describe_mask(store: EmbeddingStore, name: str) -> dict[str, Any]:

@@ -33,18 +33,38 @@ class Naming:
     is_asked: bool
 
     @classmethod
-    def of(cls, store: EmbeddingStore, listed: Iterable[Taxon] | None = None) -> Naming:
-        """Return the names of a list, else those of the labels and of the taxa that were added.
+    def of(
+        cls,
+        store: EmbeddingStore,
+        listed: Iterable[Taxon] | None = None,
+        *,
+        is_asked: bool = True,
+    ) -> Naming:
+        """Return the names of a list, else those that the store knows.
+
+        Parameters
+        ----------
+        store : EmbeddingStore
+            Of the images.
+        listed : iterable of Taxon, optional
+            With their common names; by default those of :meth:`list_known`.
+        is_asked : bool
+            Whether the list was asked for, for the sake of its language.
+        """
+        names = cls.list_known(store) if listed is None else listed
+        return cls(store.images, CommonNames(names), is_asked=is_asked and listed is not None)
+
+    @staticmethod
+    def list_known(store: EmbeddingStore) -> list[Taxon]:
+        """List the taxa whose common names added taxa and labels tell.
 
         An image's common name is that of its species and says nothing of a genus.
         """
-        if listed is not None:
-            return cls(store.images, CommonNames(listed), is_asked=True)
         columns = [*(rank.value for rank in RANKS), "common_name"]
         frame = store.images.frame[columns].drop_duplicates()
         frame = frame[(frame["common_name"] != "") & (frame[Rank.SPECIES.value] != "")]
         labels = (Taxon(tuple(names), common) for *names, common in frame.itertuples(index=False))
-        return cls(store.images, CommonNames([*read_added_taxa(store), *labels]), is_asked=False)
+        return [*read_added_taxa(store), *labels]
 
     def find_all(self, classes: Classes) -> dict[str, str]:
         """Return the common names of classes, by their names; without those of none."""

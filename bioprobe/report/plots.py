@@ -98,9 +98,7 @@ def plot_intervals(
 _N_LARGEST, _N_SMALLEST = 30, 15
 
 
-def plot_class_sizes(
-    names: Sequence[str], counts: npt.NDArray[np.int64], *, label: str
-) -> str:
+def plot_class_sizes(names: Sequence[str], counts: npt.NDArray[np.int64], *, label: str) -> str:
     """Plot how many images each class has, by name, the largest first, on a logarithmic scale.
 
     Of more than 45 classes the 30 largest and the 15 smallest are drawn, and between them how

@@ -233,7 +233,9 @@ def _summarise_reliability(evaluation: Evaluation) -> str:
             f"{said} once calibrated: expected calibration error "
             f"{surest.metrics[figure].estimate:.3f}, {ece.estimate:.3f} as they come."
         )
-    other = "" if scaled is None else f", and calibration makes them no better ({scaled.estimate:.3f})"
+    other = ""
+    if scaled is not None:
+        other = f", and calibration makes them no better ({scaled.estimate:.3f})"
     return f"{said} as they come: expected calibration error {ece.estimate:.3f}{other}."
 
 
