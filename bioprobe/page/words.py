@@ -51,6 +51,7 @@ EXPLANATIONS = {
     "it is hardly chance.",
     "difference": "Accuracy of this method less that of the best, on the same pictures.",
     "probability": "How sure a method is of its answer, between 0 and 1.",
+    "confidence": "The probability of the answer that is given.",
     "similarity": "Cosine of the angle between the vectors of two pictures: 1 is the same.",
     "score": "How sure it is, between 0 and 1.",
     "coverage": "Share of the pictures that are answered, the surest first; a person does the "

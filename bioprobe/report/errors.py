@@ -121,7 +121,7 @@ class _Neighbors:
         query = self._store.read_vectors(np.array([row]))
         near, similarities = self._index.search(query, _N_NEIGHBORS, rows=others)
         return [
-            self._show(one, f"{self._labels[one]}, similarity {similarity:.2f}", ())
+            self._show(one, str(self._labels[one]), (f"similarity {similarity:.2f}",))
             for one, similarity in zip(near[0].tolist(), similarities[0].tolist(), strict=True)
         ]
 

@@ -172,10 +172,19 @@ def _describe_briefly(
             "label": "How sure",
             "large": f"{sure:,} of {asked['n_images']:,}",
             "said": f"So many names have a probability of {_SURE:.0%} or more; "
-            f"{asked['n_unsure']:,} have less than {_LIKELY:.0%} and are to be looked at first. No "
-            "label says whether a name is right.",
+            f"{asked['n_unsure']:,} have less than {_LIKELY:.0%} and are to be looked at first. "
+            f"{_tell_labels(asked['n_labelled'])}",
         },
     ]
+
+
+def _tell_labels(n_labelled: int) -> str:
+    if not n_labelled:
+        return "No label says whether a name is right."
+    return (
+        f"{n_labelled:,} pictures have a label; bioprobe split and bioprobe evaluate measure how "
+        "often names are right."
+    )
 
 
 def _describe_places(
@@ -226,6 +235,7 @@ def _describe_answers(
         "level": answers.level,
         "n_classes": len(answers.classes),
         "n_images": len(frame),
+        "n_labelled": int((answers.truth != "").sum()) if answers.level else 0,
         "n_sure": int((frame["score"] >= _SURE).sum()),
         "n_unsure": int((frame["score"] < _LIKELY).sum()),
         "sure": _SURE,
