@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError, SourceError
-from bioprobe.face.asking import Asks
 from bioprobe.face.keeping import Keeps, tell_import
-from bioprobe.face.learning import Learns
 from bioprobe.face.opened import tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
+from bioprobe.face.reporting import Reports
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
     RANK_NAMES,
@@ -50,7 +49,7 @@ DEFAULT_STORE = "embeddings/default"
 MAX_PIXELS_PX = 178_956_970
 
 
-class Store(Asks, Learns, Names, Texts, Keeps):
+class Store(Reports, Names, Texts, Keeps):
     """Embeddings of images with their table, open to every question.
 
     Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.

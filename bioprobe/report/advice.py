@@ -164,29 +164,28 @@ def _rank_classes(
     training = _count_training(store, evaluation, split)
     classes = evaluation.classes
     lineages, shorts = list_lineages(classes), classes.short_names
-    ranked = []
+    ranked: list[tuple[float, int, str, dict[str, Any]]] = []
     for place, of_class in kept.groupby("truth_class"):
         wrong = of_class[~of_class["right"].to_numpy(dtype=bool)]
         if not len(wrong):
             continue
         n_training = training.get(int(place), 0) if training is not None else None
-        is_known = curve is not None and n_training is not None
-        saved = curve.save(n_training) if is_known and curve and n_training is not None else None
+        gain = None
+        if curve is not None and n_training is not None:
+            gain = curve.save(n_training) * len(wrong)
         most = wrong["predicted_class"].value_counts(sort=True)
-        ranked.append(
-            {
-                "class": shorts[int(place)],
-                "lineage": lineages[int(place)],
-                "n_training": n_training,
-                "n_images": len(of_class),
-                "n_lost": len(wrong),
-                "recall": 1 - len(wrong) / len(of_class),
-                "gain": None if saved is None else saved * len(wrong),
-                "confused_with": shorts[int(most.index[0])],
-            }
-        )
-    ranked.sort(key=lambda one: (-(one["gain"] or 0.0), -one["n_lost"], one["class"]))
-    return ranked
+        told = {
+            "class": shorts[int(place)],
+            "lineage": lineages[int(place)],
+            "n_training": n_training,
+            "n_images": len(of_class),
+            "n_lost": len(wrong),
+            "recall": 1 - len(wrong) / len(of_class),
+            "gain": gain,
+            "confused_with": shorts[int(most.index[0])],
+        }
+        ranked.append((-(gain or 0.0), -len(wrong), shorts[int(place)], told))
+    return [told for *_, told in sorted(ranked, key=lambda one: one[:3])]
 
 
 def _count_training(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from bioprobe.evaluation.evaluate import evaluate
-from bioprobe.evaluation.result import Evaluation
 from bioprobe.index import Question, search
 from bioprobe.page.sheets import write_search_sheet
 from bioprobe.report import write_overview, write_report
@@ -17,7 +16,7 @@ from tests.browsing import find_problems, open_browser
 
 
 def test_pages_fit_every_screen_and_paper_and_are_accessible(
-    store: EmbeddingStore, evaluation: Evaluation, tmp_path: Path
+    store: EmbeddingStore, tmp_path: Path
 ) -> None:
     two = evaluate(Task.of(store, Rank.ORDER, split=read_split(store)), ["centroid", "knn"],
                    n_resamples=5)  # fmt: skip
@@ -26,5 +25,7 @@ def test_pages_fit_every_screen_and_paper_and_are_accessible(
     vectors = store.read_vectors()
     write_search_sheet(tmp_path / "search.html", search(store, Question(vectors[:1]), k=6))
     with open_browser() as browser:
-        found = [one for page in sorted(tmp_path.glob("*.html")) for one in find_problems(browser, page)]
+        found = [
+            one for page in sorted(tmp_path.glob("*.html")) for one in find_problems(browser, page)
+        ]
     assert found == []

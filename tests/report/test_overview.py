@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import bioprobe
 from bioprobe.cli.app import run
 from bioprobe.errors import MisuseError, SelectionError
-from bioprobe.sketch import write_pictures
 from bioprobe.store.selections import write_selection
 
 STATIONS = ("north", "south")
@@ -20,13 +20,12 @@ STATIONS = ("north", "south")
 
 @pytest.fixture(scope="module")
 def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store of 24 drawings in two folders, without a label."""
+    """Return a store of 24 pictures in two folders, without a label."""
     folder = tmp_path_factory.mktemp("unlabelled")
-    write_pictures(folder / "drawn", 1, 2, 0)
-    for number, file in enumerate(sorted((folder / "drawn").rglob("*.jpg"))[:24]):
+    for number in range(24):
         place = folder / "photos" / STATIONS[number % 2]
         place.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, place / f"{number:03d}.jpg")
+        Image.new("RGB", (64, 48), (10 * number, 120, 200)).save(place / f"{number:03d}.png")
     bioprobe.embed([folder / "photos"], store=folder / "store", model="sketch")
     return folder / "store"
 

@@ -153,9 +153,10 @@ def test_classes_are_collected_by_expected_gain_and_none_without_a_mistake(
     # Two mistakes in Canidae, one in Felidae, beside that of row 0 in Bovidae.
     rows = {name: wrong[wrong["truth"] == name]["row"].unique() for name in classes}
     lost = [*rows["Canidae"][:2], *rows["Felidae"][:1]]
-    wrong.loc[wrong["row"].isin(lost), ["right", "predicted_class", "predicted"]] = [
-        False, classes.index("Bovidae"), "Bovidae",
-    ]  # fmt: skip
+    is_lost = wrong["row"].isin(lost).to_numpy()
+    wrong["right"] &= ~is_lost
+    wrong["predicted_class"] = wrong["predicted_class"].mask(is_lost, classes.index("Bovidae"))
+    wrong["predicted"] = wrong["predicted"].mask(is_lost, "Bovidae")
     best = evaluation.best.method
     points = tuple(dataclasses.replace(_point(n, a), method=best) for n, a in ((1, 0.5), (8, 0.9)))
     told = dataclasses.replace(evaluation, predictions=wrong, efficiency=points)
