@@ -360,6 +360,7 @@ def tell_story(
     provenance = species.provenance
     commands = write_commands(answers, folder)
     return {
+        "title": "Embed once, then ask everything",
         "n_images": summary.n_images,
         "images_per_s": f"{summary.images_per_s:.0f}",
         "n_species": len(species.classes),
@@ -480,4 +481,4 @@ def _show_neighbors(found: Neighbors, first: str) -> list[dict[str, Any]]:
 def _show_picture(place: ImageLocation, title: str, lines: list[dict[str, str]]) -> dict[str, Any]:
     from bioprobe.page import make_thumbnail
 
-    return {"thumbnail": make_thumbnail(place), "title": title, "lines": lines}
+    return {"thumbnail": make_thumbnail(place), "caption": title, "lines": lines}

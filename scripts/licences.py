@@ -46,8 +46,9 @@ _SPELLINGS = {
     "NVIDIA Proprietary Software": PROPRIETARY,
     "Python Software Foundation License": "PSF-2.0",
 }
-# It says none itself, and holds nothing: its extras name NVIDIA's packages.
-_UNSAID = {"cuda-toolkit": PROPRIETARY}
+# The first says none itself, and holds nothing: its extras name NVIDIA's packages. The metadata of
+# the second name its file alone, which is MIT's; the axe-core that it holds is under MPL.
+_UNSAID = {"cuda-toolkit": PROPRIETARY, "axe-playwright-python": "MIT AND MPL-2.0"}
 
 
 class Licence(NamedTuple):

@@ -14,6 +14,7 @@ from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
 from bioprobe.face.learning import Learns
+from bioprobe.face.reporting import Reports
 from bioprobe.face.store import Store
 from bioprobe.face.store import embed as embed_sources
 from bioprobe.options import Option, With
@@ -190,9 +191,11 @@ def evaluate(
     return f"wrote {len(frame):,} rows to {predictions}"
 
 
-@command(app, Learns.report, narrows=(), shows=False)
+@command(app, Reports.report, narrows=(), shows=False)
 def report(page: Result) -> None:
     """Write what an evaluation found as one page: data, methods, mistakes, what to do next.
 
-    Example: bioprobe report --output report.html
+    Of pictures without labels: what they are like, and what zero-shot finds, by station.
+
+    Example: bioprobe report --title "Camera traps 2026" --output report.html
     """

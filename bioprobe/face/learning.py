@@ -342,6 +342,7 @@ class Learns(Opened):
             If the kind or a setting is unknown, or fewer than two classes have a training image.
         """
         from bioprobe.learning.fit import fit as fit_method
+        from bioprobe.learning.fit import read_texts
         from bioprobe.learning.fitted import FittedProbe
         from bioprobe.learning.stack import FittedStack
 
@@ -356,6 +357,7 @@ class Learns(Opened):
         )
         given = {"C": C, "balance": balance}
         settings = {key: value for key, value in given.items() if value is not None}
+        read_texts(task, kind)
         began = time.monotonic()
         fitted = fit_method(task, kind, {**settings, **_read_settings(setting)})
         seconds_s = time.monotonic() - began
@@ -891,34 +893,6 @@ class Learns(Opened):
         store = self._view.store
         found = read_evaluation(store, name or find_newest(store))
         return Evaluation(**read_fields(found), store=store)
-
-    @question
-    def report(
-        self,
-        name: Annotated[
-            str | None, Option("Evaluation to tell of; by default the newest in the store.", ("-",))
-        ] = None,
-        *,
-        output: Annotated[
-            str | Path, Option("HTML file to write.", ("--output", "-o"), shell=Path, writes="file")
-        ] = "report.html",
-    ) -> Table:
-        """Write one self-contained page of an evaluation and the data behind it.
-
-        Parameters
-        ----------
-        name : str, optional
-            Of the evaluation; by default the newest.
-        output : str or Path
-            HTML file to write.
-        """
-        import pandas as pd
-
-        found = self.evaluation(name)
-        path = found.report(output)
-        n_bytes = path.stat().st_size
-        said = f"evaluation {found.name} -> {path} ({n_bytes / 1e6:.1f} MB)"
-        return Table(pd.DataFrame({"evaluation": [found.name], "page": [str(path)]})).say([said])
 
     def _task(
         self, level: str, *, split: str | None, first: str | None = None, chain: Strings = None,

