@@ -17,6 +17,7 @@ import numpy.typing as npt
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.location import read_image_bytes
+from bioprobe.images.looks import look_at
 from bioprobe.images.reading import MAX_PIXELS_PX, decode_image, hash_bytes, read_facts
 
 # Images that are under way in threads while no encoder is needed.
@@ -56,12 +57,15 @@ class Prepared:
         Input of the encoder; None where the store knows the bytes, or the file failed.
     reason : str
         Why the file failed, or ``""``.
+    look : ndarray of LOOK, shape (), or None
+        What the picture looks like, where there are pixels.
     """
 
     listed: Listed
     facts: Mapping[str, Any]
     pixels: npt.NDArray[np.float32] | None = None
     reason: str = ""
+    look: npt.NDArray[np.void] | None = None
 
 
 def prepare(
@@ -91,7 +95,7 @@ def prepare(
         if encoder is None or facts["sha256"] in known:
             return Prepared(listed, facts)
         image = decode_image(data, draft_side_px=encoder.draft_side_px, max_pixels_px=max_pixels_px)
-        return Prepared(listed, facts, encoder.preprocess(image))
+        return Prepared(listed, facts, encoder.preprocess(image), look=look_at(image))
     except Exception as error:  # noqa: BLE001 - one bad image never stops a run
         return Prepared(listed, {}, reason=_explain(error))
 
