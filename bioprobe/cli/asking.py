@@ -105,9 +105,9 @@ def filter_images(
         ),
     ] = "reason",
 ) -> str:
-    """Tell pictures of animals from others, and keep a mask of them; nothing is deleted.
+    """Tell pictures of what is kept from others, and keep a mask of them; nothing is deleted.
 
-    Example: bioprobe filter --keep animal --output animals.csv --html dropped.html
+    Example: bioprobe filter --keep animal,plant --output animals.csv --html dropped.html
     """
     return f"wrote {found.write_page(html, html_by):,} pictures to {html}" if html else ""
 
@@ -123,7 +123,7 @@ def dedupe(
 ) -> str:
     """Find duplicate images, and keep a mask without them: filters/duplicates.
 
-    Of each group the largest picture is kept; nothing is deleted.
+    Of each group one with a label is kept, of these the largest; nothing is deleted.
 
     Example: bioprobe dedupe --threshold 0.97 --output duplicates.csv
     """
