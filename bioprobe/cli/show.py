@@ -71,7 +71,7 @@ def write_frame(
     safe_csv: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Write a result where the user wants it; as a table only its lines, if it has any.
+    """Write a result where the user wants it; on a terminal only its lines, if it has any.
 
     JSON, Parquet and Excel carry the provenance inside; a CSV file gets it in a file beside it,
     named ``FILE.provenance.json``.
@@ -101,7 +101,7 @@ def write_frame(
         msg = f"--safe-csv is for CSV, got {shown}, which no spreadsheet takes for formulas"
         raise MisuseError(msg)
     to_stdout = output == "-"
-    if shown == "table" and lines is not None:
+    if to_stdout and shown == "table" and lines is not None:
         frame = lines()
     if file_format is None and to_stdout and shown == "table":
         _print_table(frame.head(_TERMINAL_ROWS), quiet=quiet)
@@ -148,8 +148,8 @@ def _choose_format(output: str, file_format: str | None) -> str:
                  "xlsx": "xlsx"}  # fmt: skip
     if suffix not in by_suffix:
         msg = (
-            f"cannot tell the format of {output}; end it in .csv, .json, .parquet, .xlsx or .txt, "
-            "or .html for a page, or say --format"
+            f"cannot tell the format of {output}; end it in .csv, .json, .parquet or .txt (.xlsx "
+            "for Excel, .html for a page of pictures), or say --format"
         )
         raise SourceError(msg)
     return by_suffix[suffix]
