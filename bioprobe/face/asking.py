@@ -15,6 +15,7 @@ from bioprobe.options import (
     NamedClasses,
     NumberOfAnswers,
     Option,
+    SeedOption,
     Taxa,
     Templates,
     TextTypeName,
@@ -370,7 +371,7 @@ class Asks(Opened):
         ] = None,
         rank_column: ListColumns = None,
         seed: Annotated[
-            int, Option("Seed of the folds that measure the filter.", when=(With("labels"),))
+            int, SeedOption("Seed of the folds that measure the filter.", when=(With("labels"),))
         ] = 0,
     ) -> NoiseFilter:
         """Tell pictures of animals from others, and keep a mask of them; nothing is deleted.
