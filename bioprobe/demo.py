@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from bioprobe.errors import SourceError
 from bioprobe.face.store import embed
 from bioprobe.files import replacing, write_text
-from bioprobe.options import RANK_NAMES, Option, question
+from bioprobe.options import RANK_NAMES, Option, SeedOption, question
 from bioprobe.result import Notes, Record
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def demonstrate(
     ] = "demo",
     *,
     per_species: Annotated[int, Option("Pictures drawn of each species.", least=1)] = 3,
-    seed: Annotated[int, Option("Seed of the drawings.")] = 0,
+    seed: Annotated[int, SeedOption("Seed of the drawings.")] = 0,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Demonstration:

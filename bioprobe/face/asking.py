@@ -16,6 +16,7 @@ from bioprobe.options import (
     NumberOfAnswers,
     Option,
     OwnColumns,
+    SeedOption,
     Taxa,
     Templates,
     TextTypeName,
@@ -384,7 +385,7 @@ class Asks(Opened):
         ] = None,
         rank_column: ListColumns = None,
         seed: Annotated[
-            int, Option("Seed of the folds that measure the filter.", when=(With("labels"),))
+            int, SeedOption("Seed of the folds that measure the filter.", when=(With("labels"),))
         ] = 0,
     ) -> NoiseFilter:
         """Tell pictures of what is kept from others, and keep a mask of them; nothing is deleted.

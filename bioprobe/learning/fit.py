@@ -94,6 +94,7 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
     own = dict(settings or {})
     make_probe(kind, own)  # refuses unknown settings before anything is read
     described = find_probe(kind)
+    described.check_settings(own)
     if described.needs_texts and task.texts is None:
         msg = f"{kind} starts from the texts of classes, and there are none: its encoder reads none"
         raise ProbeError(msg)

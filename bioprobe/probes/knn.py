@@ -140,7 +140,7 @@ class KnnProbe(Probe):
             probe = cls(balance=balance).fit(X[~out], y[~out])
             labels, similarities = probe._find(X[out], int(asked.max(initial=1)))
             places = find_places(probe.classes_, y[out])
-            for line, k in enumerate(asked.astype(np.int64)):
+            for line, k in enumerate(np.minimum(asked, len(X)).astype(np.int64)):
                 votes = probe._vote(labels[:, :k], similarities[:, :k], temperature)
                 marks[:, line, column] = judge(votes, places)
         return Sweep("k", asked, marks[0], marks[1])
