@@ -51,7 +51,7 @@ _KIND = "kind"
 
 _N_SCENES = 12
 _N_LABELLED = 12
-_FULL_BAR_PX = 220
+_FULL_BAR_PX = 120
 # Marks a folder as a demonstration's own, which the next one may replace.
 _MARK = ".bioprobe-demo"
 

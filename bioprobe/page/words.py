@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-
-from markupsafe import Markup
+from typing import TYPE_CHECKING
 
 from bioprobe.errors import MisuseError
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 EXPLANATIONS = {
     "accuracy": "Share of the judged pictures whose answer is right. Every picture counts alike.",
@@ -92,6 +94,8 @@ class Words:
         MisuseError
             If it has no explanation: none is to stand on a page.
         """
+        from markupsafe import Markup
+
         if word not in EXPLANATIONS:
             msg = f"{word!r} has no explanation; give it one in bioprobe/page/words.py"
             raise MisuseError(msg)
