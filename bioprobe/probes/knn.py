@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from bioprobe.errors import ProbeError
 from bioprobe.probes.probe import Dimension, Limits, Probe, Sweep, find_places, judge
-from bioprobe.types import Arrays, Rows, Vectors
+from bioprobe.types import Arrays, Doubles, Rows, Vectors
 
 # Weight of the class frequencies beside the votes: what no neighbour is of has some probability.
 _PRIOR_FRACTION = 0.01
@@ -161,7 +161,9 @@ class KnnProbe(Probe):
         n_images, n_classes = len(labels), len(self.classes_)
         votes = softmax(similarities / np.float32(temperature), axis=1)
         places = labels + n_classes * np.arange(n_images)[:, np.newaxis]
-        sums = np.bincount(places.ravel(), votes.ravel(), minlength=n_images * n_classes)
+        sums: Doubles = np.bincount(
+            places.ravel(), weights=votes.ravel(), minlength=n_images * n_classes
+        )
         sums = sums.reshape(n_images, n_classes)
         sizes = np.bincount(self.labels_, minlength=n_classes)
         if self.balance == "class-weight":
