@@ -161,10 +161,9 @@ class KnnProbe(Probe):
         n_images, n_classes = len(labels), len(self.classes_)
         votes = softmax(similarities / np.float32(temperature), axis=1)
         places = labels + n_classes * np.arange(n_images)[:, np.newaxis]
-        sums: Doubles = np.bincount(
-            places.ravel(), weights=votes.ravel(), minlength=n_images * n_classes
-        )
-        sums = sums.reshape(n_images, n_classes)
+        n_sums = n_images * n_classes
+        sums: Doubles = np.zeros((n_images, n_classes))
+        sums += np.bincount(places.ravel(), votes.ravel(), minlength=n_sums).reshape(sums.shape)
         sizes = np.bincount(self.labels_, minlength=n_classes)
         if self.balance == "class-weight":
             sums /= np.clip(sizes, 1, max(1, labels.shape[1]))

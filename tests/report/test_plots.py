@@ -110,8 +110,8 @@ def test_names_stand_as_they_are_in_the_font_of_the_page() -> None:
         ),
         plot_thresholds(curves, []),
         plot_reliability(curves),
-        plot_class_sizes(np.array([1, 3, 5]), label=ODD[0]),
-        plot_class_sizes(np.array([30, 50]), label="猫科"),
+        plot_class_sizes(ODD, np.arange(1, n + 1), label=ODD[0]),
+        plot_class_sizes(["a", "b"], np.array([30, 50]), label="猫科"),
     ]
     for text in (_read(one) for plots in drawn for one in plots.split("\n")):
         root = ElementTree.fromstring(text)
