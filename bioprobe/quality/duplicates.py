@@ -229,7 +229,7 @@ def _join_links(parts: list[tuple[Rows, Rows, Vectors]]) -> tuple[Rows, Rows, Ve
     return first, second, similarities
 
 
-# A copy of a picture has a vector near that of the picture, be it cut: so many neighbours of an image
+# A copy of a picture, be it cut, has a vector near that of the picture: so many neighbours of one
 # are looked at on average, and more of few images.
 _NEIGHBORS_COMPARED, _COMPARED = 8, 100_000
 # Rows that stand for the store, and neighbours of each that are looked at.

@@ -78,8 +78,8 @@ class Likeness:
         left = np.flatnonzero(self._is_telling[first] & self._is_telling[second])
         for at in range(0, len(left), _PAIRS_AT_ONCE):
             pairs = left[at : at + _PAIRS_AT_ONCE]
-            whole, other = self._whole[first[pairs]], self._whole[second[pairs]]
-            same[pairs] = np.einsum("ij,ij->i", whole, other) >= MIN_CORRELATION
+            products = self._whole[first[pairs]] * self._whole[second[pairs]]
+            same[pairs] = products.sum(axis=1) >= MIN_CORRELATION
         for one, other in ((first, second), (second, first)) if parts else ():
             left = left[~same[left]]
             near = left[self._compare_parts(one[left], other[left], self._small)]
@@ -113,7 +113,8 @@ class Likeness:
         index.nflip = 1
         index.add(packed)
         limits, _, found = index.range_search(packed, MAX_DIFFERING_BITS + 1)
-        asked = np.repeat(np.arange(len(distinct)), np.diff(limits.astype(np.int64)))
+        n_found = limits[1:].astype(np.int64) - limits[:-1].astype(np.int64)
+        asked = np.repeat(np.arange(len(distinct)), n_found)
         ahead = asked < found
         pairs.append((firsts[asked[ahead]], firsts[found[ahead]]))
         one, other = (places[np.concatenate(part)] for part in zip(*pairs, strict=True))
@@ -188,7 +189,7 @@ def _resample(
     n_parts, flat = len(windows), windows.reshape(-1, SIDE_PX)
     parts = np.matmul(np.matmul(flat, grey), flat.T)
     parts = parts.reshape(len(grey), n_parts, side_px, n_parts, side_px).transpose(0, 1, 3, 2, 4)
-    return parts.reshape(len(grey), n_parts**2, side_px**2)
+    return np.asarray(parts.reshape(len(grey), n_parts**2, side_px**2))
 
 
 def _normalise(parts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
