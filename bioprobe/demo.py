@@ -19,7 +19,8 @@ from bioprobe.result import Notes, Record
 if TYPE_CHECKING:
     from bioprobe.embedding import EmbedSummary
     from bioprobe.evaluation.result import MethodResult
-    from bioprobe.face.pages import Evaluation, Neighbors, NoiseFilter
+    from bioprobe.face.evaluation import Evaluation
+    from bioprobe.face.pages import Neighbors, NoiseFilter
     from bioprobe.face.store import Store
     from bioprobe.images.location import ImageLocation
     from bioprobe.intervals import Accuracy
