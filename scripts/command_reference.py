@@ -38,10 +38,14 @@ def _list_commands() -> Iterator[tuple[str, Any]]:
     tuple of str and command
         As it is typed, and what typer made of it.
     """
-    groups: Any = get_command(app)
-    for name, made in groups.commands.items():
-        for inner, command in getattr(made, "commands", {"": made}).items():
-            yield f"bioprobe {name} {inner}".strip(), command
+    waiting: list[tuple[str, Any]] = [("bioprobe", get_command(app))]
+    while waiting:
+        name, made = waiting.pop(0)
+        inner = getattr(made, "commands", None)
+        if inner is None:
+            yield name, made
+        else:
+            waiting[:0] = [(f"{name} {word}", command) for word, command in inner.items()]
 
 
 def _write_command(name: str, made: Any) -> str:  # noqa: ANN401 - typer's own classes have no name
@@ -63,16 +67,27 @@ def _write_row(parameter: Any) -> str:  # noqa: ANN401
     else:
         flags = ", ".join(f"`{flag}`" for flag in (*parameter.opts, *parameter.secondary_opts))
     is_switch = getattr(parameter, "is_flag", False)
-    takes = "" if is_switch else parameter.make_metavar(_CONTEXT).strip("<>[]{}")
+    takes = "" if is_switch else _name_type(parameter)
     said = _join(parameter.help or "Show this message and exit.")
     default = parameter.default
-    if default not in (None, (), [], "", False) and not is_switch and not callable(default):
+    has_default = isinstance(default, (int, float)) or bool(default)
+    if has_default and not is_switch:
         said += f" Default: `{default}`."
     if variable := getattr(parameter, "envvar", None):
         said += f" Taken from `${variable}` where it is not given."
     if getattr(parameter, "required", False):
         said += " Required."
     return f"| {flags} | {_escape(takes)} | {_escape(said)} |"
+
+
+def _name_type(parameter: Any) -> str:  # noqa: ANN401
+    """Return what a parameter takes: its type, with its limits, and whether it may be repeated."""
+    name = parameter.display_type(_CONTEXT).strip("<>").removesuffix(" range")
+    least, most = getattr(parameter, "min", None), getattr(parameter, "max", None)
+    limits = [f"≥ {least:g}"] if least is not None else []
+    limits += [f"≤ {most:g}"] if most is not None else []
+    repeated = re.fullmatch(r"list\[(.*)\]", name)
+    return f"{repeated[1]}, repeated" if repeated else " ".join([name, ", ".join(limits)]).strip()
 
 
 def _name_argument(parameter: Any) -> str:  # noqa: ANN401

@@ -16,7 +16,6 @@ from pathlib import Path
 import datasets
 import pandas as pd
 import pytest
-import typer
 from typer.main import get_command
 
 import bioprobe
@@ -62,16 +61,16 @@ LINES = [
 ]
 
 
-def _iter_commands(group: typer.Typer, prefix: str = "bioprobe") -> Iterator[tuple[str, object]]:
-    for name, command in get_command(group).commands.items():  # type: ignore[attr-defined]
-        inner = getattr(command, "commands", None)
-        if inner:
-            yield from ((f"{prefix} {name} {sub}", made) for sub, made in inner.items())
-        else:
-            yield f"{prefix} {name}", command
+def _iter_commands(made: object, name: str = "bioprobe") -> Iterator[tuple[str, object]]:
+    inner = getattr(made, "commands", None)
+    if inner is None:
+        yield name, made
+    else:
+        for word, command in inner.items():
+            yield from _iter_commands(command, f"{name} {word}")
 
 
-COMMANDS = dict(_iter_commands(app))
+COMMANDS = dict(_iter_commands(get_command(app)))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
