@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 CHECKOUT = Path(__file__).parents[1]
 sys.path.insert(0, str(CHECKOUT))
@@ -39,7 +39,7 @@ def add_commands(_app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def leave_out_annotations(
-    _app: Sphinx, _what: str, _name: str, _object: object, _options: object, *said: Any
+    _app: Sphinx, _what: str, _name: str, _object: object, _options: object, *said: str | None
 ) -> tuple[str | None, str | None]:
     """Keep the options of the command line out of the signature of what they are made from."""
     signature, _returned = said

@@ -99,12 +99,12 @@ def _join(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Keep a cell one, and what looks like a tag or a link as it is written.
+    r"""Keep a cell one, and what looks like a tag or a link as it is written.
 
     Examples
     --------
-    >>> _escape("a|b <c> {d} [e] *f*")
-    'a\\\\|b \\\\<c> {d} \\\\[e] \\\\*f\\\\*'
+    >>> print(_escape("a|b <c> {d} [e] *f*"))
+    a\|b \<c> {d} \[e] \*f\*
     """
     return re.sub(r"([|<\[*])", r"\\\1", text)
 

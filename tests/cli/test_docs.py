@@ -165,7 +165,9 @@ def inputs(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         sequence_id="S" + (number // 2).astype(str),
     ).to_csv(folder / "cameras.csv", index=False)
     table.assign(
-        scientificName=table.species.where(table.species == "", table.species + " (Linnaeus, 1758)"),
+        scientificName=table.species.where(
+            table.species == "", table.species + " (Linnaeus, 1758)"
+        ),
         catalogNumber=(number // 2).map("{:05}".format),
         institutionCode="M" + (number % 2).astype(str),
     )[["file", "scientificName", "family", "catalogNumber", "institutionCode"]].to_csv(
