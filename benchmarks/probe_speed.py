@@ -24,13 +24,14 @@ import numpy.typing as npt
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.learning.fit import measure_folds, measure_values
 from bioprobe.probes.probe import Sweep
-from bioprobe.task.method import find_probe
+from bioprobe.task.method import find_probe, make_probe
 
 N_CLASSES = 202
 DIM = 512
 N_FOLDS = 5
 N_VALUES = 20
 WRONG_FRACTION = 0.05
+FEW, FEW_DIM, FEW_CLASSES = 575, 1280, 60
 
 Rows = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -128,6 +129,22 @@ def time_kinds(arguments: argparse.Namespace) -> tuple[float, Sweep]:
     return found["linear"]
 
 
+def time_few(arguments: argparse.Namespace) -> None:
+    """Print what choosing takes with fewer vectors than dimensions, where the dual is solved."""
+    rng = np.random.default_rng(0)
+    y = np.concatenate([np.arange(FEW_CLASSES), rng.integers(0, FEW_CLASSES, FEW - FEW_CLASSES)])
+    centres = rng.normal(size=(FEW_CLASSES, FEW_DIM))
+    X = normalise_rows((centres[y] + 4 * rng.normal(size=(FEW, FEW_DIM))).astype(np.float32))  # noqa: N806
+    folds = assign_folds(FEW)
+    print(f"\n{FEW} vectors of dim {FEW_DIM}, {FEW_CLASSES} classes")
+    print("| kind | accuracy | choosing, s | one fit, s |\n|---|---|---|---|")
+    for kind in arguments.kinds:
+        took_s, result = take_time(partial(measure, kind, X, y, folds), arguments.runs)
+        fit_s, _ = take_time(lambda one=kind: make_probe(one).fit(X, y), arguments.runs)
+        accuracy = result.accuracies.mean(axis=1).max()
+        print(f"| {kind} | {accuracy:.4f} | {took_s:.2f} | {fit_s:.3f} |", flush=True)
+
+
 def compare(arguments: argparse.Namespace, took_s: float, sweep: Sweep) -> None:
     """Print the scikit-learn loop beside ``linear``, and what a full fit gives."""
     X, y = draw_embeddings(arguments.images)  # noqa: N806
@@ -170,12 +187,16 @@ def main() -> None:
     parser.add_argument(
         "--exact", type=int, default=4, help="every n-th value at tol 1e-6; 0: none"
     )
+    parser.add_argument("--few", action="store_true", help="only fewer vectors than dimensions")
     arguments = parser.parse_args()
     arguments.kinds = list(dict.fromkeys(["linear", *arguments.kinds]))
     print(
         f"{arguments.images:,} vectors of dim {DIM}, {N_CLASSES} classes, {N_FOLDS} folds, "
         f"{os.cpu_count()} cores\n"
     )
+    if arguments.few:
+        time_few(arguments)
+        return
     took_s, sweep = time_kinds(arguments)
     if arguments.reference_folds:
         compare(arguments, took_s, sweep)

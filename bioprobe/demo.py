@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from bioprobe.errors import SourceError
 from bioprobe.face.store import embed
 from bioprobe.files import replacing, write_text
-from bioprobe.options import RANK_NAMES, Option, question
+from bioprobe.options import RANK_NAMES, Option, SeedOption, question
 from bioprobe.result import Notes, Record
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _KIND = "kind"
 
 _N_SCENES = 12
 _N_LABELLED = 12
-_FULL_BAR_PX = 220
+_FULL_BAR_PX = 120
 # Marks a folder as a demonstration's own, which the next one may replace.
 _MARK = ".bioprobe-demo"
 
@@ -88,7 +88,7 @@ def demonstrate(
     ] = "demo",
     *,
     per_species: Annotated[int, Option("Pictures drawn of each species.", least=1)] = 3,
-    seed: Annotated[int, Option("Seed of the drawings.")] = 0,
+    seed: Annotated[int, SeedOption("Seed of the drawings.")] = 0,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Demonstration:
@@ -384,6 +384,7 @@ def tell_story(
     provenance = species.provenance
     commands = write_commands(answers, folder)
     return {
+        "title": "Embed once, then ask everything",
         "n_images": summary.n_images,
         "images_per_s": f"{summary.images_per_s:.0f}",
         "n_species": len(species.classes),
@@ -504,4 +505,4 @@ def _show_neighbors(found: Neighbors, first: str) -> list[dict[str, Any]]:
 def _show_picture(place: ImageLocation, title: str, lines: list[dict[str, str]]) -> dict[str, Any]:
     from bioprobe.page import make_thumbnail
 
-    return {"thumbnail": make_thumbnail(place), "title": title, "lines": lines}
+    return {"thumbnail": make_thumbnail(place), "caption": title, "lines": lines}

@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin
@@ -196,6 +198,10 @@ class Option:
         return self.flags == ("-",)
 
 
+#: Of a seed, which is what numpy's generators and scikit-learn take.
+SeedOption = functools.partial(Option, least=0, most=2**32 - 1)
+
+
 def write_flag(name: str) -> str:
     """Return a parameter's flag on the command line.
 
@@ -273,8 +279,53 @@ def check_options(question: Callable[..., Any], given: Mapping[str, Any]) -> Non
     MisuseError
         If one is.
     """
+    check_numbers(question, given)
     options = {name: option for name, (_, option) in read_options(question).items()}
     check_given(options, read_defaults(question), given)
+
+
+def check_numbers(question: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Refuse what is no number, or not finite, for an option that is one.
+
+    Parameters
+    ----------
+    question : callable
+        Whose options they are.
+    given : mapping of str to object
+        Values by parameter; those at their default are not looked at.
+
+    Raises
+    ------
+    MisuseError
+        If one is.
+    """
+    options, defaults = read_options(question), read_defaults(question)
+    named = {name: option for name, (_, option) in options.items()}
+    for name, (kind, _) in options.items():
+        wanted = {one for one in (get_args(kind) or (kind,)) if one is not type(None)}
+        if name not in given or wanted not in ({int}, {float}):
+            continue
+        value = given[name]
+        if value is defaults[name] or _is_number(value, whole=wanted == {int}):
+            continue
+        said = "a whole number" if wanted == {int} else "a finite number"
+        msg = f"{name_option(name, named)} is {said}, got {value!r}"
+        raise MisuseError(msg)
+
+
+# Whole numbers beyond are none that any library counts in.
+_MOST = 2**63
+
+
+def _is_number(value: object, *, whole: bool) -> bool:
+    if isinstance(value, bool):
+        return False
+    if whole:
+        return isinstance(value, numbers.Integral) and abs(int(value)) < _MOST
+    try:
+        return isinstance(value, numbers.Real) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def check_given(
@@ -309,9 +360,9 @@ def check_given(
         if option.fixed and value not in option.choices:
             msg = f"{flag} is {' or '.join(option.choices)}, got {value!r}"
             raise MisuseError(msg)
-        numbers = isinstance(value, (int, float)) and not isinstance(value, bool)
-        below = numbers and option.least is not None and value < option.least
-        if below or (numbers and option.most is not None and value > option.most):
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        below = is_number and option.least is not None and value < option.least
+        if below or (is_number and option.most is not None and value > option.most):
             low = "" if option.least is None else f"{option.least:g} or more"
             high = "" if option.most is None else f"{option.most:g} or less"
             msg = f"{flag} is {' and '.join(filter(None, (low, high)))}, got {value}"
@@ -444,7 +495,7 @@ Split = Annotated[
         shell=str,
     ),
 ]
-Seed = Annotated[int, Option("Seed of folds and of whatever is drawn.")]
+Seed = Annotated[int, SeedOption("Seed of folds and of whatever is drawn.")]
 StoreFolder = Annotated[str | Path, Option("Folder of the store.", ("--store", "-s"), shell=Path)]
 Model = Annotated[
     str | None,

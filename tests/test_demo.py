@@ -16,6 +16,7 @@ from bioprobe.splits import PARTS, read_split
 from bioprobe.store import EmbeddingStore, read_added_taxa, verify_store
 from bioprobe.store.selections import list_selections
 from bioprobe.store.view import View
+from tests.browsing import find_problems, open_browser
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,19 @@ def test_the_page_stands_alone_and_shows_pictures(demo: Path) -> None:
     assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert "http://" not in page
     assert "https://" not in page
+
+
+def test_the_page_fits_every_screen_and_paper_and_is_accessible(demo: Path) -> None:
+    with open_browser() as browser:
+        assert find_problems(browser, demo / "index.html") == []
+
+
+def test_the_report_asks_for_no_label_of_what_is_no_animal(demo: Path) -> None:
+    report = (demo / "report.html").read_text(encoding="utf-8")
+    store = EmbeddingStore.open(demo / "store")
+    dropped = np.setdiff1d(store.rows, View.of(store, mask="filters/animal").rows)
+    assert "suggests one for each" not in report
+    assert f"{len(dropped)} pictures without a label need none" in report
 
 
 def test_the_store_is_whole_and_has_the_storys_species(demo: Path) -> None:

@@ -14,6 +14,7 @@ from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
 from bioprobe.face.learning import Learns
+from bioprobe.face.reporting import Reports
 from bioprobe.face.store import Store
 from bioprobe.face.store import embed as embed_sources
 from bioprobe.options import Option, With
@@ -104,9 +105,9 @@ def filter_images(
         ),
     ] = "reason",
 ) -> str:
-    """Tell pictures of animals from others, and keep a mask of them; nothing is deleted.
+    """Tell pictures of what is kept from others, and keep a mask of them; nothing is deleted.
 
-    Example: bioprobe filter --keep animal --output animals.csv --html dropped.html
+    Example: bioprobe filter --keep animal,plant --output animals.csv --html dropped.html
     """
     return f"wrote {found.write_page(html, html_by):,} pictures to {html}" if html else ""
 
@@ -122,7 +123,7 @@ def dedupe(
 ) -> str:
     """Find duplicate images, and keep a mask without them: filters/duplicates.
 
-    Of each group the largest picture is kept; nothing is deleted.
+    Of each group one with a label is kept, of these the largest; nothing is deleted.
 
     Example: bioprobe dedupe --threshold 0.97 --output duplicates.csv
     """
@@ -190,9 +191,11 @@ def evaluate(
     return f"wrote {len(frame):,} rows to {predictions}"
 
 
-@command(app, Learns.report, narrows=(), shows=False)
+@command(app, Reports.report, narrows=(), shows=False)
 def report(page: Result) -> None:
     """Write what an evaluation found as one page: data, methods, mistakes, what to do next.
 
-    Example: bioprobe report --output report.html
+    Of pictures without labels: what they are like, and what zero-shot finds, by station.
+
+    Example: bioprobe report --title "Camera traps 2026" --output report.html
     """

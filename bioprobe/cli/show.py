@@ -33,6 +33,8 @@ _GAP = "  "
 _FOLDED_WIDTH = 28
 # Columns that a table never leaves out: the answer, and how sure it is.
 _ALWAYS = frozenset({"answer", "classification", "score", "similarity"})
+# Names are no markup of the terminal's library.
+_AS_WRITTEN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 # As many digits as float32 has.
 _FLOAT_FORMAT = "%.7g"
 
@@ -40,7 +42,23 @@ _FLOAT_FORMAT = "%.7g"
 def say(message: str, *, quiet: bool = False) -> None:
     """Print one message to standard error."""
     if not quiet:
-        typer.echo(message, err=True)
+        typer.echo(spell(message), err=True)
+
+
+def spell(text: str) -> str:
+    r"""Write out what would move the cursor, or is no character, in a text for a terminal.
+
+    Examples
+    --------
+    >>> spell("a\x1b[2Jb\nc")
+    'a\\x1b[2Jb\nc'
+    """
+    return "".join(
+        one
+        if one.isprintable() or one in "\n\t"
+        else one.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for one in text
+    )
 
 
 def write_frame(
@@ -53,7 +71,7 @@ def write_frame(
     safe_csv: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Write a result where the user wants it; as a table only its lines, if it has any.
+    """Write a result where the user wants it; on a terminal only its lines, if it has any.
 
     JSON, Parquet and Excel carry the provenance inside; a CSV file gets it in a file beside it,
     named ``FILE.provenance.json``.
@@ -83,7 +101,7 @@ def write_frame(
         msg = f"--safe-csv is for CSV, got {shown}, which no spreadsheet takes for formulas"
         raise MisuseError(msg)
     to_stdout = output == "-"
-    if shown == "table" and lines is not None:
+    if to_stdout and shown == "table" and lines is not None:
         frame = lines()
     if file_format is None and to_stdout and shown == "table":
         _print_table(frame.head(_TERMINAL_ROWS), quiet=quiet)
@@ -130,8 +148,8 @@ def _choose_format(output: str, file_format: str | None) -> str:
                  "xlsx": "xlsx"}  # fmt: skip
     if suffix not in by_suffix:
         msg = (
-            f"cannot tell the format of {output}; end it in .csv, .json, .parquet, .xlsx or .txt, "
-            "or .html for a page, or say --format"
+            f"cannot tell the format of {output}; end it in .csv, .json, .parquet or .txt (.xlsx "
+            "for Excel, .html for a page of pictures), or say --format"
         )
         raise SourceError(msg)
     return by_suffix[suffix]
@@ -285,9 +303,9 @@ def _print_table(frame: pd.DataFrame, output: str = "-", *, quiet: bool = False)
     if output != "-":
         with replacing(Path(output)) as file, file.open("w", encoding="utf-8") as stream:
             width = sum(widths.values()) + len(_GAP) * len(widths)
-            Console(file=stream, width=width).print(_build_table(cells, numeric))
+            Console(file=stream, width=width, **_AS_WRITTEN).print(_build_table(cells, numeric))
         return
-    console = Console()
+    console = Console(**_AS_WRITTEN)
     kept = _choose_columns(widths, console.width)
     console.print(_build_table({column: cells[column] for column in kept}, numeric))
     if len(kept) < len(shown):
@@ -305,10 +323,7 @@ def _write_cell(value: object) -> str:
         return "" if math.isnan(value) else f"{value:.4f}"
     # What is not known, in a column of whole numbers.
     text = "" if type(value).__name__ == "NAType" else str(value)
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for one in text
-    )
+    return spell(text).replace("\n", r"\n").replace("\t", r"\t")
 
 
 def _build_table(cells: dict[str, list[str]], numeric: set[str]) -> Table:

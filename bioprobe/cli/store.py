@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bioprobe.cli.build import command
+from bioprobe.cli.show import spell
 from bioprobe.face.keeping import TEXT_HEAD, Keeps, import_vectors
 from bioprobe.options import Option, Unless, With
 
@@ -38,12 +39,12 @@ def info(found: StoreFacts, file_format: FactsFormat = "table") -> None:
         return
     failures = facts.pop("failures")
     for name, value in facts.items():
-        typer.echo(f"{name:<16} {value}")
-    typer.echo(f"{'failed':<16} {failures['images']:,}")
+        typer.echo(spell(f"{name:<16} {value}"))
+    typer.echo(spell(f"{'failed':<16} {failures['images']:,}"))
     for reason, n_images in failures["reasons"].items():
-        typer.echo(f"{'':<16} {n_images:,}: {reason}")
+        typer.echo(spell(f"{'':<16} {n_images:,}: {reason}"))
     for failure in failures["examples"]:
-        typer.echo(f"{'for example':<16} {failure['path']}: {failure['reason']}")
+        typer.echo(spell(f"{'for example':<16} {failure['path']}: {failure['reason']}"))
 
 
 @command(app, Keeps.verify, narrows=(), shows=False)
@@ -54,18 +55,18 @@ def verify(found: Verification) -> None:
     """
     if found.repair is not None:
         for problem in found.repair.problems:
-            typer.echo(f"{problem.where}: {problem.what}")
+            typer.echo(spell(f"{problem.where}: {problem.what}"))
         for file in found.repair.lost:
-            typer.echo(f"lost: {file}")
+            typer.echo(spell(f"lost: {file}"))
         if found.repair.n_unlisted:
-            typer.echo(f"lost: {found.repair.n_unlisted:,} images of a damaged image table")
+            typer.echo(spell(f"lost: {found.repair.n_unlisted:,} images of a damaged image table"))
     if found.restoration is not None:
         for name in found.restoration.shards:
-            typer.echo(f"put back: shards/{name}")
+            typer.echo(spell(f"put back: shards/{name}"))
         for problem in found.restoration.left:
-            typer.echo(f"{problem.where}: {problem.what}")
+            typer.echo(spell(f"{problem.where}: {problem.what}"))
     for problem in found.problems:
-        typer.echo(f"{problem.where}: {problem.what}")
+        typer.echo(spell(f"{problem.where}: {problem.what}"))
     if not found.is_whole:
         raise typer.Exit(1)
 
@@ -99,7 +100,7 @@ def index(report: IndexReport, file_format: FactsFormat = "table") -> None:
         typer.echo(json.dumps(report.to_dict(), indent=2))
         return
     for name, value in _describe(report).items():
-        typer.echo(f"{name:<18} {value}")
+        typer.echo(spell(f"{name:<18} {value}"))
 
 
 @command(app, import_vectors, name="import", shows=False)

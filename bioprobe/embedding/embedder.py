@@ -352,7 +352,7 @@ class _Run:
                 # The outermost of the folders that it was listed from, in whatever order.
                 root, path = stored["root"], stored["path"]
         row = {"root": root, "path": path, **image.facts, **known}
-        return self.buffer.add(row, image.pixels, replaces=old_row)
+        return self.buffer.add(row, image.pixels, image.look, replaces=old_row)
 
     def _count_changes(
         self, before: Mapping[str, Any], after: Mapping[str, Any], said: Said

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.location import read_image_bytes
+from bioprobe.images.looks import look_at
 from bioprobe.images.reading import MAX_PIXELS_PX, decode_image, hash_bytes, read_facts
 
 # Images that are under way in threads while no encoder is needed.
@@ -125,12 +126,15 @@ class Prepared:
         Input of the encoder; None where the store knows the bytes, or the file failed.
     reason : str
         Why the file failed, or ``""``.
+    look : ndarray of LOOK, shape (), or None
+        What the picture looks like, where there are pixels.
     """
 
     listed: Listed
     facts: Mapping[str, Any]
     pixels: npt.NDArray[np.float32] | None = None
     reason: str = ""
+    look: npt.NDArray[np.void] | None = None
 
 
 def prepare(
@@ -168,11 +172,11 @@ def prepare(
         try:
             # What is larger is refused before it is decoded.
             with budget.holding(_BYTES_PER_PIXEL * min(n_pixels, max_pixels_px)):
-                pixels = _decode(data, encoder, max_pixels_px)
+                pixels, look = _decode(data, encoder, max_pixels_px)
         except MemoryError:
             with budget.alone():
-                pixels = _decode(data, encoder, max_pixels_px)
-        return Prepared(listed, facts, pixels)
+                pixels, look = _decode(data, encoder, max_pixels_px)
+        return Prepared(listed, facts, pixels, look=look)
     except MemoryError:
         return Prepared(listed, {}, reason=_SHORT_OF_MEMORY)
     except Exception as error:  # noqa: BLE001 - one bad image never stops a run
@@ -185,9 +189,11 @@ _SHORT_OF_MEMORY = (
 )
 
 
-def _decode(data: bytes, encoder: Encoder, max_pixels_px: int) -> npt.NDArray[np.float32]:
+def _decode(
+    data: bytes, encoder: Encoder, max_pixels_px: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.void]]:
     image = decode_image(data, draft_side_px=encoder.draft_side_px, max_pixels_px=max_pixels_px)
-    return encoder.preprocess(image)
+    return encoder.preprocess(image), look_at(image)
 
 
 def prepare_on_demand(

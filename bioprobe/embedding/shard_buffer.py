@@ -15,6 +15,7 @@ from bioprobe.cells import settle_frame
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.sources.listing import is_same
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.look_cache import LookCache
 
 
 class Outcome(enum.StrEnum):
@@ -176,6 +177,7 @@ class ShardBuffer:
         self,
         row: Mapping[str, Any],
         pixels: npt.NDArray[np.float32] | None,
+        look: npt.NDArray[np.void] | None = None,
         *,
         replaces: int | None = None,
     ) -> Outcome:
@@ -187,6 +189,8 @@ class ShardBuffer:
             Columns of the image table.
         pixels : ndarray of float32, shape (3, height_px, width_px), or None
             Not needed when :meth:`knows` says that the content is known.
+        look : ndarray of LOOK, shape (), optional
+            What the picture looks like, which the store keeps.
         replaces : int, optional
             Row that this one retires.
 
@@ -200,6 +204,8 @@ class ShardBuffer:
         outcome = Outcome.REUSED if self.knows(sha256) else Outcome.EMBEDDED
         if outcome is Outcome.EMBEDDED and pixels is not None:
             self._pixels[sha256] = pixels
+        if look is not None:
+            self._looks[sha256] = look
         self._rows.append(Waiting(row, outcome, replaces))
         if self._pixels and len(self._pixels) >= self._encoder.get().batch_size:
             self._encode()
@@ -234,6 +240,9 @@ class ShardBuffer:
             frame = settle_frame([waiting.row for waiting in kept])
             retired = [waiting.replaces for waiting in kept if waiting.replaces is not None]
             self.store = self.store.append(frame, vectors, retired=retired)
+            if self._looks:
+                looks = np.stack(list(self._looks.values()))
+                LookCache(self.store.folder).write(list(self._looks), looks)
             for row, content in enumerate(frame["sha256"], start=first_row):
                 self.row_of_sha256.setdefault(content, row)
 
@@ -264,4 +273,5 @@ class ShardBuffer:
         self._rows: list[Waiting] = []
         self._pixels: dict[str, npt.NDArray[np.float32]] = {}
         self._vectors: dict[str, npt.NDArray[np.float32]] = {}
+        self._looks: dict[str, npt.NDArray[np.void]] = {}
         self._start_s = time.monotonic()

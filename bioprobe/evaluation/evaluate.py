@@ -27,7 +27,7 @@ from bioprobe.evaluation.paired import Comparison, compare_pairs
 from bioprobe.evaluation.positive import Positive, find_positive, trace_thresholds
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
 from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval
-from bioprobe.learning.fit import answer_held_out, fit, gather_inner
+from bioprobe.learning.fit import answer_held_out, fit, gather_inner, read_texts
 from bioprobe.names import suggest
 from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
@@ -70,7 +70,8 @@ class Answers:
     calibrated_on : str
         ``validation``, ``cross-validation`` of the training rows, or ``""``.
     learning_s, answering_s : float
-        Seconds, choosing included; the rows that calibrate are not counted.
+        Seconds, choosing included; neither the rows that calibrate nor the reading of texts by the
+        encoder, which loads it, are counted.
     thresholds : tuple of float
         Of the positive class's probability, one a round; empty where there is none.
     flagged : ndarray of bool, shape (n_images,), or None
@@ -126,6 +127,7 @@ def gather_answers(
     """
 
     def run(task: Task) -> _Round:
+        read_texts(task, method)
         began = time.perf_counter()
         fitted = fit(task, method)
         learning_s = time.perf_counter() - began

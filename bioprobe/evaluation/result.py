@@ -61,7 +61,8 @@ class MethodResult:
     calibrated_on : str
         ``validation``, ``cross-validation`` of the training rows, or ``""``.
     learning_s, answering_s : float
-        Seconds to learn, choosing included, and to answer all judged images.
+        Seconds to learn, choosing included, and to answer all judged images; texts were read by the
+        encoder before.
     pairs : tuple of dict
         Most confused pairs, JSON-ready: ``truth``, ``answer``, ``n_images``, ``fraction``,
         ``ancestor``, ``ancestor_rank``, ``height`` and ``mistakes``, each with its ``row``,
@@ -175,13 +176,19 @@ class Evaluation(Result):
         return max(self.results, key=lambda result: result.metrics["accuracy"].estimate)
 
     @property
-    def best_calibrated(self) -> MethodResult | None:
-        """The method of the lowest ECE after temperature scaling; None where none was scaled.
+    def most_reliable(self) -> tuple[MethodResult, str]:
+        """The method whose probabilities have the lowest ECE, and which ECE that is.
 
-        As they come, some methods are cautious or too sure by design, which a temperature mends.
+        ``ece`` as they come, or ``ece_calibrated``: a temperature that a held-out log-loss speaks
+        for may still make the ECE of the judged images worse.
         """
-        scaled = [one for one in self.results if "ece_calibrated" in one.metrics]
-        return min(scaled, key=lambda one: one.metrics["ece_calibrated"].estimate, default=None)
+        found = [
+            (one, name)
+            for name in ("ece", "ece_calibrated")
+            for one in self.results
+            if name in one.metrics
+        ]
+        return min(found, key=lambda pair: pair[0].metrics[pair[1]].estimate)
 
     def find(self, method: str) -> MethodResult:
         """Return the result of a method.

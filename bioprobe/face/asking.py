@@ -16,6 +16,7 @@ from bioprobe.options import (
     NumberOfAnswers,
     Option,
     OwnColumns,
+    SeedOption,
     Taxa,
     Templates,
     TextTypeName,
@@ -24,6 +25,7 @@ from bioprobe.options import (
     Without,
     list_given,
     question,
+    split_names,
 )
 from bioprobe.result import WARNING, Note
 
@@ -344,8 +346,13 @@ class Asks(Opened):
     def filter(
         self,
         keep: Annotated[
-            str, Option("What is kept: animal, plant, or a .toml file of noise prompts.")
-        ] = "animal",
+            str | Path | Sequence[str | Path],
+            Option(
+                "What is kept: animal, plant, specimen (what museums keep), or a .toml file of "
+                "noise prompts; may be several, with commas or given several times.",
+                shell=list[str],
+            ),
+        ] = ("animal",),
         *,
         labels: Annotated[
             str | None,
@@ -378,16 +385,17 @@ class Asks(Opened):
         ] = None,
         rank_column: ListColumns = None,
         seed: Annotated[
-            int, Option("Seed of the folds that measure the filter.", when=(With("labels"),))
+            int, SeedOption("Seed of the folds that measure the filter.", when=(With("labels"),))
         ] = 0,
     ) -> NoiseFilter:
-        """Tell pictures of animals from others, and keep a mask of them; nothing is deleted.
+        """Tell pictures of what is kept from others, and keep a mask of them; nothing is deleted.
 
         Parameters
         ----------
-        keep : str
-            ``animal``, ``plant``, or a TOML file of noise prompts. The mask is
-            ``filters/animal``, or of that name.
+        keep : str, Path, or sequence of them
+            ``animal``, ``plant``, ``specimen``, or a TOML file of noise prompts; of several, what
+            any of them keeps is kept. The mask is ``filters/animal``, or of that name, and of
+            several ``filters/animal-plant``.
         labels : str, optional
             Column that says of some images whether they are kept.
         recall : float, optional
@@ -423,11 +431,13 @@ class Asks(Opened):
         from bioprobe.face.pages import NoiseFilter, read_fields
         from bioprobe.face.taxa import read_rank_columns
         from bioprobe.images.image_table import read_level
-        from bioprobe.quality.noise import filter_noise, read_noise_prompts
+        from bioprobe.quality.noise import filter_noise, join_noise_prompts, read_noise_prompts
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.lists import read_taxonomy
 
-        level, prompts = read_level(level, self._view.images), read_noise_prompts(keep)
+        level = read_level(level, self._view.images)
+        named = [name for one in list_given(keep) for name in split_names(str(one))]
+        prompts = join_noise_prompts(map(read_noise_prompts, named))
         ranks = read_rank_columns(rank_column)
         listed = read_taxonomy(str(taxa), ranks).at(Rank.parse(level)) if taxa else None
         found = filter_noise(
@@ -442,15 +452,21 @@ class Asks(Opened):
     def dedupe(
         self,
         threshold: Annotated[
-            float,
-            Option("Cosine similarity from which two images are the same.", least=-1, most=1),
-        ] = 0.95,
+            float | None,
+            Option(
+                "Least cosine similarity of two images that are the same. Default: whatever it is "
+                "where pictures look the same; where one cannot be read, from the similarities in "
+                "the store, so that one image in 1,000 has a false copy.",
+                least=-1,
+                most=1,
+            ),
+        ] = None,
         *,
         confirm: Annotated[
             bool,
             Option(
-                "Whether near images must also look alike by a hash of their picture files, as far "
-                "as these can be read."
+                "Whether images must also look the same, as far as their pictures are known or can "
+                "be read; without, their vectors alone decide."
             ),
         ] = True,
     ) -> Duplicates:
@@ -461,10 +477,11 @@ class Asks(Opened):
 
         Parameters
         ----------
-        threshold : float
-            Least cosine similarity of two images that are the same, in [-1, 1].
+        threshold : float, optional
+            Least cosine similarity of two images that are the same, in [-1, 1]; by default chosen
+            by the similarities in the store, and only where a picture cannot be read.
         confirm : bool
-            Whether their pictures must look alike too.
+            Whether their pictures must look the same too.
 
         Returns
         -------
@@ -482,10 +499,12 @@ class Asks(Opened):
             f"images: {len(found.rows):,}; groups of duplicates: {found.n_groups:,}; copies of an "
             f"image that is kept: {n_dropped:,} ({found.duplicate_fraction:.1%})"
         ]
-        if found.n_unread:
+        if found.n_unread or not confirm:
+            what = f"{found.n_unread:,} near images could not be read to compare the pictures: "
+            chosen = " (chosen by those in the store)" if threshold is None else ""
             said.append(
-                f"{found.n_unread:,} near images could not be read to compare the pictures: their "
-                "vectors alone decided"
+                f"{what if confirm else ''}vectors alone decided, from a similarity of "
+                f"{found.threshold:.3f}{chosen}"
             )
         if not self._view.origin:
             said.append(f"kept as a mask; use it with: --mask {DUPLICATES_MASK}")

@@ -14,6 +14,7 @@ from bioprobe.options import (
     NoLabel,
     Option,
     RankColumns,
+    SeedOption,
     StoreFolder,
     Taxa,
     Templates,
@@ -173,7 +174,7 @@ class Keeps(Opened):
         ] = 0.95,
         k: Annotated[int, Option("Answers the recall is about.", ("-k", "--k"), least=1)] = 10,
         seed: Annotated[
-            int, Option("Seed of the held-out images and the training.", when=(_APPROXIMATE,))
+            int, SeedOption("Seed of the held-out images and the training.", when=(_APPROXIMATE,))
         ] = 0,
     ) -> IndexReport:
         """Build the index that search uses, as quick as a recall allows, and measure it.

@@ -28,6 +28,7 @@ from bioprobe.options import (
     Option,
     OwnColumns,
     Seed,
+    SeedOption,
     Split,
     Taxa,
     Templates,
@@ -176,7 +177,7 @@ class Learns(Opened):
         ] = None,
         against: Against = None,
         folds: Annotated[int, Option("Folds of the training images.", least=2)] = 5,
-        seed: Annotated[int, Option("Seed of the random order.")] = 0,
+        seed: Annotated[int, SeedOption("Seed of the random order.")] = 0,
     ) -> PartCounts:
         """Split the labelled images into train, validation and test, and keep the split.
 
@@ -268,8 +269,8 @@ class Learns(Opened):
         balance: Annotated[
             str | None,
             Option(
-                "What is done about small classes: none, class-weight, logit-adjustment, focal, "
-                "smote or mixup.",
+                "What is done about small classes: class-weight, the default; none, "
+                "logit-adjustment, focal, smote or mixup. knn has the first two.",
                 choices=_BALANCES,
             ),
         ] = None,
@@ -342,6 +343,7 @@ class Learns(Opened):
             If the kind or a setting is unknown, or fewer than two classes have a training image.
         """
         from bioprobe.learning.fit import fit as fit_method
+        from bioprobe.learning.fit import read_texts
         from bioprobe.learning.fitted import FittedProbe
         from bioprobe.learning.stack import FittedStack
 
@@ -356,6 +358,7 @@ class Learns(Opened):
         )
         given = {"C": C, "balance": balance}
         settings = {key: value for key, value in given.items() if value is not None}
+        read_texts(task, kind)
         began = time.monotonic()
         fitted = fit_method(task, kind, {**settings, **_read_settings(setting)})
         seconds_s = time.monotonic() - began
@@ -407,7 +410,7 @@ class Learns(Opened):
             ),
         ] = None,
         calibration: Calibrator = "temperature",
-        seed: Annotated[int, Option("Seed of the proposals and the folds.")] = 0,
+        seed: Annotated[int, SeedOption("Seed of the proposals and the folds.")] = 0,
         progress: Progress | None = None,
     ) -> Tuned:
         """Try kinds of probe and their settings on held-out images, and keep the best.
@@ -626,7 +629,7 @@ class Learns(Opened):
                 "Inverse regularisation of the combination. By default chosen on folds.", ("--C",)
             ),
         ] = None,
-        seed: Annotated[int, Option("Seed of the folds.")] = 0,
+        seed: Annotated[int, SeedOption("Seed of the folds.")] = 0,
     ) -> Probe:
         """Fit a probe of each encoder and how to combine them, and keep this in the store.
 
@@ -766,7 +769,7 @@ class Learns(Opened):
         rank_column: ListColumns = None,
         text_type: TextTypeName = "taxon_com",
         templates: Templates = "plain",
-        seed: Annotated[int, Option("Seed of resamples, folds and probes.")] = 0,
+        seed: Annotated[int, SeedOption("Seed of resamples, folds and probes.")] = 0,
         n_resamples: Annotated[int, Option("Resamples of the bootstrap.", least=1)] = 1000,
         label_efficiency: Annotated[
             bool, Option("Also measure accuracy by the images a class learnt from.")
@@ -892,34 +895,6 @@ class Learns(Opened):
         found = read_evaluation(store, name or find_newest(store))
         return Evaluation(**read_fields(found), store=store)
 
-    @question
-    def report(
-        self,
-        name: Annotated[
-            str | None, Option("Evaluation to tell of; by default the newest in the store.", ("-",))
-        ] = None,
-        *,
-        output: Annotated[
-            str | Path, Option("HTML file to write.", ("--output", "-o"), shell=Path, writes="file")
-        ] = "report.html",
-    ) -> Table:
-        """Write one self-contained page of an evaluation and the data behind it.
-
-        Parameters
-        ----------
-        name : str, optional
-            Of the evaluation; by default the newest.
-        output : str or Path
-            HTML file to write.
-        """
-        import pandas as pd
-
-        found = self.evaluation(name)
-        path = found.report(output)
-        n_bytes = path.stat().st_size
-        said = f"evaluation {found.name} -> {path} ({n_bytes / 1e6:.1f} MB)"
-        return Table(pd.DataFrame({"evaluation": [found.name], "page": [str(path)]})).say([said])
-
     def _task(
         self, level: str, *, split: str | None, first: str | None = None, chain: Strings = None,
         texts: Texts | None = None, seed: int = 0, others: Strings = None,
@@ -1024,7 +999,7 @@ def _read_numbers(given: str | Sequence[float]) -> tuple[float, ...]:
     try:
         listed = given.split(",") if isinstance(given, str) else given
         return tuple(float(part) for part in listed)
-    except ValueError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         msg = f"--fractions are numbers such as 0.8,0.1,0.1, got {given!r}"
         raise MisuseError(msg) from error
 
@@ -1082,6 +1057,6 @@ def _plan(shots: str | Sequence[int], draws: int) -> Any:  # noqa: ANN401 - an E
     try:
         listed = shots.split(",") if isinstance(shots, str) else shots
         return EfficiencyPlan(tuple(int(part) for part in listed), draws)
-    except ValueError:
+    except (TypeError, ValueError, OverflowError):
         msg = f"--shots are numbers of images such as 1,2,5; got {shots!r}"
         raise MisuseError(msg) from None

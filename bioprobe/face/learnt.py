@@ -295,13 +295,12 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
             f"{', '.join(left)}"
         )
     said += found.describe_positive()
-    surest = found.best_calibrated
-    if surest is not None:
-        ece, scaled = (surest.metrics[name] for name in ("ece", "ece_calibrated"))
-        said.append(
-            f"best calibrated after temperature scaling: {surest.method}, ECE {scaled} "
-            f"({ece.estimate:.3f} as it comes)"
-        )
+    surest, figure = found.most_reliable
+    way = "once calibrated" if figure == "ece_calibrated" else "as they come"
+    said.append(
+        f"probabilities that mean most what they say: {surest.method}, {way}, ECE "
+        f"{surest.metrics[figure]}"
+    )
     for pair in best.pairs[:_SHOWN_PAIRS]:
         above = f", both in {pair['ancestor']}" if pair["ancestor"] else ", nothing in common"
         said.append(

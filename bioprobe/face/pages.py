@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bioprobe.result import Result
     from bioprobe.store import EmbeddingStore
     from bioprobe.task.beside import Beside
+    from bioprobe.taxonomy import Taxon
 
 # Pictures that a notebook draws.
 _DRAWN = 24
@@ -174,20 +176,30 @@ class Evaluation(evaluation.Evaluation):
 
     store: EmbeddingStore | None = None
 
-    def report(self, path: str | Path = "report.html") -> Path:
+    def report(
+        self,
+        path: str | Path = "report.html",
+        *,
+        title: str | None = None,
+        names: Iterable[Taxon] | None = None,
+    ) -> Path:
         """Write one self-contained HTML page of the evaluation and the data behind it.
 
         Parameters
         ----------
         path : str or Path
             HTML file.
+        title : str, optional
+            First heading; by default the store and the level.
+        names : iterable of Taxon, optional
+            Whose common names are shown; by default those of the labels and of added taxa.
         """
         from bioprobe.report import write_report
 
         if self.store is None:
             msg = "an evaluation without a store has no pictures to show; ask a store for it"
             raise StoreError(msg)
-        write_report(self.store, self, Path(path))
+        write_report(self.store, self, Path(path), title=title, names=names)
         return Path(path)
 
     def to_json(self) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.face.zeroshot import describe_depths
+from bioprobe.options import check_numbers
 from bioprobe.result import WARNING, Note, Notes, Result
 
 if TYPE_CHECKING:
@@ -123,9 +124,11 @@ class Probe(Result):
         MisuseError
             If what is asked for needs held-out answers that the probe has not.
         """
+        from bioprobe.face.learning import Learns
         from bioprobe.face.pages import show_answers_of
         from bioprobe.task.beside import Beside
 
+        check_numbers(Learns.predict, {"k": k, "accuracy": accuracy, "sets": sets})
         confidence = _read_confidence(abstain)
         chooses = abstain is not None and confidence is None
         calibration, notes = self._calibrate(calibrate, needed=bool(sets or unknown or chooses))
@@ -261,8 +264,8 @@ def _read_confidence(abstain: float | str | None) -> float | None:
     if abstain is None or abstain == "auto":
         return None
     try:
-        given = float(abstain)
-    except ValueError:
+        given = math.nan if isinstance(abstain, bool) else float(abstain)
+    except (TypeError, ValueError, OverflowError):
         given = math.nan
     if not 0 < given <= 1:
         msg = f"--abstain is auto, or a probability above 0 and at most 1; got {abstain!r}"

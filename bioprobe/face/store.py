@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.access import exists
 from bioprobe.errors import MisuseError, SourceError
-from bioprobe.face.asking import Asks
 from bioprobe.face.keeping import Keeps, tell_import
-from bioprobe.face.learning import Learns
 from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
+from bioprobe.face.reporting import Reports
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
     RANK_NAMES,
@@ -52,7 +51,7 @@ DEFAULT_STORE = "embeddings/default"
 MAX_PIXELS_PX = 178_956_970
 
 
-class Store(Asks, Learns, Names, Texts, Keeps):
+class Store(Reports, Names, Texts, Keeps):
     """Embeddings of images with their table, open to every question.
 
     Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.

@@ -56,6 +56,17 @@ def fit(task: Task, method: str, settings: Settings | None = None) -> Fitted:
     return fit_probe(task, method, settings)
 
 
+def read_texts(task: Task, method: str) -> None:
+    """Have the encoder read the texts that a method asks for, where it reads.
+
+    Called before a clock runs: the first text loads the encoder, and no method takes longer for
+    being asked first.
+    """
+    reads = method in METHODS.names and METHODS.load(method).needs_texts
+    if reads and task.texts is not None:
+        task.texts.embed(task.classes)
+
+
 def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> FittedProbe:
     """Fit a probe on the labelled images of a task.
 
@@ -83,6 +94,7 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
     own = dict(settings or {})
     make_probe(kind, own)  # refuses unknown settings before anything is read
     described = find_probe(kind)
+    described.check_settings(own)
     if described.needs_texts and task.texts is None:
         msg = f"{kind} starts from the texts of classes, and there are none: its encoder reads none"
         raise ProbeError(msg)

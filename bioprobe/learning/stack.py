@@ -533,6 +533,7 @@ def _check_bases(bases: Sequence[tuple[str, Settings]]) -> None:
             msg = f"a base of a stack is one of {', '.join(BASE_KINDS)}; got {kind!r}"
             raise ProbeError(msg)
         make_probe(kind, settings)  # refuses unknown settings before anything is read
+        find_probe(kind).check_settings(settings)
 
 
 def _gather(task: Task, stores: Sequence[EmbeddingStore]) -> tuple[_Part, _Part, tuple[int, ...]]:

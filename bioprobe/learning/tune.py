@@ -21,6 +21,7 @@ from bioprobe.learning.fit import (
     gather_inner,
     measure_folds,
     measure_values,
+    read_texts,
 )
 from bioprobe.learning.fitted import FittedProbe
 from bioprobe.learning.proposals import (
@@ -335,6 +336,8 @@ def _iter_trials(
             return
         kind, settings = proposal
         try:
+            read_texts(bench.find_task(kind, settings), kind)
+            start = time.monotonic()
             score, chosen, n_values = bench.measure(kind, settings)
             problem = ""
         except BioprobeError as error:

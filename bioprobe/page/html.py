@@ -29,6 +29,8 @@ def render_page(template: str, content: dict[str, Any]) -> str:
     """
     import jinja2
 
+    from bioprobe.page.words import Words, name_anchor
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bioprobe.page", "templates"),
         autoescape=True,
@@ -36,6 +38,7 @@ def render_page(template: str, content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {"word": Words(), "anchor": name_anchor}
     return environment.get_template(template).render(content)
 
 

@@ -104,9 +104,18 @@ def write_contact_sheet(path: Path, title: str, intro: str, groups: Sequence[She
         "groups": shown,
         "n_pictures": len(pictures),
         "n_unread": sum(not picture["thumbnail"] for picture in pictures),
+        "words": [word for word in _SAID_OF_ONE if _is_said(word, pictures)],
         "version": __version__,
     }
     write_text(path, render_page("contact_sheet.html.j2", content))
+
+
+# What a line below a picture begins with, and the page explains.
+_SAID_OF_ONE = ("similarity", "score", "probability")
+
+
+def _is_said(word: str, pictures: Sequence[dict[str, Any]]) -> bool:
+    return any(line.startswith(word) for picture in pictures for line in picture["lines"])
 
 
 def _show_group(group: SheetGroup) -> dict[str, Any]:
@@ -118,10 +127,8 @@ def _show_group(group: SheetGroup) -> dict[str, Any]:
 
 
 def _show_picture(picture: SheetPicture) -> dict[str, Any]:
-    place = picture.location
     return {
-        "thumbnail": make_thumbnail(place, _SIZE_PX),
-        "place": place.path if isinstance(place, ImageLocation) else str(place),
+        "thumbnail": make_thumbnail(picture.location, _SIZE_PX),
         "caption": picture.caption,
         "lines": picture.lines,
     }

@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from bioprobe.errors import ProbeError
 from bioprobe.probes.probe import Dimension, Limits, Probe, Sweep, find_places, judge
-from bioprobe.types import Arrays, Rows, Vectors
+from bioprobe.types import Arrays, Doubles, Rows, Vectors
 
 # Weight of the class frequencies beside the votes: what no neighbour is of has some probability.
 _PRIOR_FRACTION = 0.01
@@ -140,7 +140,7 @@ class KnnProbe(Probe):
             probe = cls(balance=balance).fit(X[~out], y[~out])
             labels, similarities = probe._find(X[out], int(asked.max(initial=1)))
             places = find_places(probe.classes_, y[out])
-            for line, k in enumerate(asked.astype(np.int64)):
+            for line, k in enumerate(np.minimum(asked, len(X)).astype(np.int64)):
                 votes = probe._vote(labels[:, :k], similarities[:, :k], temperature)
                 marks[:, line, column] = judge(votes, places)
         return Sweep("k", asked, marks[0], marks[1])
@@ -161,8 +161,9 @@ class KnnProbe(Probe):
         n_images, n_classes = len(labels), len(self.classes_)
         votes = softmax(similarities / np.float32(temperature), axis=1)
         places = labels + n_classes * np.arange(n_images)[:, np.newaxis]
-        sums = np.bincount(places.ravel(), votes.ravel(), minlength=n_images * n_classes)
-        sums = sums.reshape(n_images, n_classes)
+        n_sums = n_images * n_classes
+        sums: Doubles = np.zeros((n_images, n_classes))
+        sums += np.bincount(places.ravel(), votes.ravel(), minlength=n_sums).reshape(sums.shape)
         sizes = np.bincount(self.labels_, minlength=n_classes)
         if self.balance == "class-weight":
             sums /= np.clip(sizes, 1, max(1, labels.shape[1]))

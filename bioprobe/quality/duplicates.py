@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,19 +15,22 @@ import numpy.typing as npt
 from bioprobe.errors import ImageReadError, SelectionError, SourceError
 from bioprobe.images import ImageTable
 from bioprobe.images.location import ImageLocation
+from bioprobe.images.looks import DRAFT_SIDE_PX, look_at
 from bioprobe.images.reading import decode_image, ignore_pillow_warnings
 from bioprobe.provenance import Provenance
+from bioprobe.quality.likeness import MAX_DIFFERING_BITS, MIN_CORRELATION, Likeness
 from bioprobe.result import Notes, Result
 from bioprobe.splits.groups import find_components
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.look_cache import LookCache
 from bioprobe.store.selections import DUPLICATES_MASK, write_selection
 from bioprobe.store.view import View
-from bioprobe.types import Rows, Vectors
+from bioprobe.taxonomy.columns import LABEL_COLUMNS
+from bioprobe.types import Mask, Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
-    from PIL import Image
 
 
 # A block of similarities is 32 MB; if all of them are pairs, these are another 200 MB.
@@ -36,6 +41,7 @@ _FEWEST_ROWS, _LEAST_GAIN = 8192, 2.0
 _MEASURED_ROWS = 2048
 # MKL changes its way below 16 rows.
 _FEWEST_AT_ONCE = 64
+_MULTIPLIED_AT_ONCE = 65_536
 
 
 def iter_near_pairs(vectors: Vectors, threshold: float) -> Iterator[tuple[Rows, Rows, Vectors]]:
@@ -223,69 +229,84 @@ def _join_links(parts: list[tuple[Rows, Rows, Vectors]]) -> tuple[Rows, Rows, Ve
     return first, second, similarities
 
 
-_SIDE = 8
-_BITS_OF_BYTE = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
+# A copy of a picture has a vector near that of the picture, be it cut: so many neighbours an image
+# has on average are looked at.
+_NEIGHBORS_COMPARED = 8
+# Rows that stand for the store, and neighbours of each that are looked at.
+_SAMPLED_ROWS, _SAMPLED_NEIGHBORS = 1024, 64
+# Of one in so many images the nearest that is no copy may be as near as the threshold.
+_FALSE_FRACTION = 1e-3
+_NEAR, _FAR = 10, 20
+_DENSEST_FRACTION = 0.1
+#: Where there are too few images to tell.
+DEFAULT_THRESHOLD = 0.95
+_FEWEST_TO_TELL = 100
 
 
-def hash_picture(image: Image.Image) -> int:
-    """Return the difference hash of a picture: where brightness rises from left to right.
+def sample_neighbors(vectors: Vectors, rows: Rows) -> Vectors:
+    """Return the similarities of some rows to their nearest, the greatest first.
 
     Parameters
     ----------
-    image : PIL.Image.Image
-        In any mode.
+    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    rows : ndarray of int64, shape (n_asked,)
 
     Returns
     -------
-    int
-        64 bits, row by row from the top left, the first the highest.
+    ndarray of float32, shape (n_asked, n_neighbors)
+        Of the others; at most 64.
+    """
+    import torch
+
+    tensor = torch.from_numpy(np.ascontiguousarray(vectors))
+    n_neighbors = min(_SAMPLED_NEIGHBORS, len(vectors) - 1)
+    found = []
+    for start in range(0, len(rows), _SAMPLED_ROWS // 4):
+        asked = torch.from_numpy(rows[start : start + _SAMPLED_ROWS // 4])
+        similarities = tensor[asked] @ tensor.T
+        similarities[torch.arange(len(asked)), asked] = -2.0
+        found.append(similarities.topk(n_neighbors, dim=1).values.clamp(max=1.0).numpy())
+    return np.concatenate(found)
+
+
+def choose_threshold(neighbors: Vectors) -> float:
+    """Choose the similarity from which vectors alone make a pair of copies.
+
+    So near is the nearest image that is no copy for one image in 1,000. Points around a point are
+    taken as a Poisson process in as many dimensions as the distances to the 10th and the 20th
+    neighbour say, as dense as where the images are densest. Copies are among the first few
+    neighbours, and so hardly change these.
+
+    Parameters
+    ----------
+    neighbors : ndarray of float32, shape (n_images, n_neighbors)
+        From :func:`sample_neighbors`; of fewer than 100 images, .95 is returned.
 
     References
     ----------
-    N. Krawetz 2013, *Kind of Like That*: a bit is set where a pixel is darker than the one to its
-    right, on a picture of 9 by 8 pixels.
-
-    Examples
-    --------
-    >>> from PIL import Image
-    >>> rising = Image.fromarray(np.tile(np.arange(9, dtype=np.uint8), (8, 1)))
-    >>> hex(hash_picture(rising)), hash_picture(rising.transpose(Image.Transpose.ROTATE_180))
-    ('0xffffffffffffffff', 0)
+    Levina and Bickel 2005, *Maximum Likelihood Estimation of Intrinsic Dimension*, for the process;
+    the number of neighbours within a distance r is Poisson with a mean of (r / scale) ** dimension.
     """
-    from PIL import Image
+    from scipy.stats import gamma
 
-    small = image.convert("L").resize((_SIDE + 1, _SIDE), Image.Resampling.LANCZOS)
-    pixels = np.asarray(small)
-    bits = pixels[:, 1:] > pixels[:, :-1]
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def read_hash(place: ImageLocation) -> int | None:
-    """Return the hash of an image file, or None where it cannot be read."""
-    try:
-        with ignore_pillow_warnings():
-            return hash_picture(decode_image(place.read_bytes()))
-    except (ImageReadError, SourceError, OSError, ValueError):
-        return None
+    if len(neighbors) < _FEWEST_TO_TELL:
+        return DEFAULT_THRESHOLD
+    near, far = np.arccos(neighbors[:, [_NEAR - 1, _FAR - 1]].astype(np.float64)).T
+    # Whole groups of 20 equal vectors say nothing.
+    if not 0 < np.median(near) < np.median(far):
+        return DEFAULT_THRESHOLD
+    medians = gamma.median([_NEAR, _FAR])
+    dimension = np.log(medians[1] / medians[0]) / np.log(np.median(far) / np.median(near))
+    scale = np.quantile(far, _DENSEST_FRACTION) / medians[1] ** (1 / dimension)
+    return float(np.cos(scale * (-np.log1p(-_FALSE_FRACTION)) ** (1 / dimension)))
 
 
-def count_differing_bits(
-    one: npt.NDArray[np.uint64], other: npt.NDArray[np.uint64]
-) -> npt.NDArray[np.int64]:
-    """Count the bits in which hashes differ, 0 to 64.
-
-    Examples
-    --------
-    >>> count_differing_bits(np.array([0b1011], np.uint64), np.array([0b0001], np.uint64)).tolist()
-    [2]
-    """
-    differing = np.ascontiguousarray(one ^ other).view(np.uint8).reshape(len(one), 8)
-    return np.asarray(_BITS_OF_BYTE[differing].sum(axis=1), dtype=np.int64)
+def _choose_compared(neighbors: Vectors) -> float:
+    """Return the similarity that images have with so many neighbours on average."""
+    n_compared = min(_NEIGHBORS_COMPARED, neighbors.shape[1]) * len(neighbors)
+    return float(np.partition(neighbors, neighbors.size - n_compared, axis=None)[-n_compared])
 
 
-DEFAULT_THRESHOLD = 0.95
-# Of 64; ImageHash's users count a picture and its smaller or recompressed copy within 10.
-MAX_DIFFERING_BITS = 10
 # Links between files of the same bytes hold at every threshold.
 _EXACT = np.float32(2.0)
 
@@ -305,10 +326,11 @@ class Duplicates(Result):
     strengths : ndarray of float32, shape (n_links,)
         Cosine similarity of each link; 2 where the bytes are the same.
     threshold : float
-        Least similarity that makes two images the same, in [-1, 1].
+        Least similarity that makes two images the same, in [-1, 1]; if none was given, of images
+        that cannot be read.
     n_unread : int
-        Images that had a near neighbour but whose file could not be read to confirm it: for
-        these the similarity alone decided.
+        Images that have a near neighbour and whose picture could not be read: for these the
+        similarity alone decided.
     provenance : Provenance
         What the result was computed from.
     notes : tuple of Note
@@ -354,15 +376,20 @@ class Duplicates(Result):
     def kept(self) -> npt.NDArray[np.bool_]:
         """Whether each image is the one kept of its group, shape (n_images,).
 
-        It is the one with most pixels; of these, with most bytes; of these, the first by SHA-256
-        and path, wherever it stands in the store.
+        It is one with a label, if there is any; of these, the one with most pixels; of these, with
+        most bytes; of these, with the shortest file name, as ``A.jpg`` beside ``A (1).jpg``; of
+        these, the first by SHA-256 and path, wherever it stands in the store.
         """
         frame = self.images.frame.iloc[self.rows]
+        # "label" keeps what is no scientific name.
+        columns = [name for name in (*LABEL_COLUMNS, "label") if name in frame]
+        is_labelled = np.any([frame[name].fillna("") != "" for name in columns], axis=0)
+        name_sizes = np.array([len(PurePath(path).name) for path in frame["path"]], dtype=np.int64)
         width_px = frame["width_px"].to_numpy(dtype=np.int64)
         n_pixels = width_px * frame["height_px"].to_numpy(dtype=np.int64)
         places = np.argsort(self.images.order(self.rows))
         n_bytes = frame["n_bytes"].to_numpy(dtype=np.int64)
-        order = np.lexsort((places, -n_bytes, -n_pixels, self.groups))
+        order = np.lexsort((places, name_sizes, -n_bytes, -n_pixels, ~is_labelled, self.groups))
         _, best = np.unique(self.groups[order], return_index=True)
         kept = np.zeros(len(self.rows), dtype=bool)
         kept[order[best]] = True
@@ -429,72 +456,160 @@ class Duplicates(Result):
 def find_duplicates(
     asked: EmbeddingStore | View,
     *,
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float | None = None,
     confirm: bool = True,
-    read: Callable[[int], int | None] | None = None,
+    read: Callable[[int], npt.NDArray[np.void] | None] | None = None,
 ) -> Duplicates:
     """Find the images that are in a store more than once.
 
-    Two are the same where their bytes are the same, or where their vectors have at least a
-    cosine similarity and the pictures look alike. Groups are all that links join.
+    Two are the same where their bytes are the same, or where they look the same: pictures are
+    compared whose vectors are near or whose perceptual hashes hardly differ. Where a picture cannot
+    be read, the vectors alone decide. Groups are all that links join.
 
     Parameters
     ----------
     asked : EmbeddingStore or View
         Whose current rows are compared.
-    threshold : float
-        Least cosine similarity, in [-1, 1].
+    threshold : float, optional
+        Least cosine similarity of images that are the same, in [-1, 1]. By default that of
+        :func:`choose_threshold`, for images that cannot be read only.
     confirm : bool
-        Whether near images must also have like difference hashes, as far as their files can be
-        read. A model sees the same animal in two pictures; the hash sees two pictures.
+        Whether pictures are compared, as far as they are known from when they were embedded, or can
+        be read. A model sees the same animal in two pictures; this sees two pictures.
     read : callable, optional
-        From a row to its hash, or None; reads the image file by default.
+        From a row to its look, or None; reads the image file by default.
 
     Raises
     ------
     SelectionError
         If there is no image, or the threshold is out of range.
     """
-    if not -1 <= threshold <= 1:
+    if threshold is not None and not -1 <= threshold <= 1:
         msg = f"a cosine similarity lies in [-1, 1], got the threshold {threshold}"
         raise SelectionError(msg)
     view = View.of(asked)
-    rows, images = view.rows, view.images
-    hashes = _Hashes(rows, read or (lambda row: read_hash(images.locate(row))))
+    rows, images, vectors = view.rows, view.images, view.read_vectors()
+    alone, compared = _choose_thresholds(vectors, images.order(rows), threshold)
     forest = SpanningForest(len(rows))
     forest.add(*_find_exact(images, rows))
-    for first, second, similarities in iter_near_pairs(view.read_vectors(), threshold):
-        alike = hashes.compare(first, second) if confirm else np.ones(len(first), dtype=bool)
-        forest.add(first[alike], second[alike], similarities[alike])
+    if confirm:
+        looks, known = read_looks(view, read)
+        likeness = Likeness(looks)
+    else:
+        known = np.zeros(len(rows), dtype=bool)
+    is_doubtful = np.zeros(len(rows), dtype=bool)
+    lowest = min(alone, compared) if known.any() else alone
+    for first, second, similarities in _gather(iter_near_pairs(vectors, lowest)):
+        both = known[first] & known[second]
+        linked = ~both & (similarities >= np.float32(alone))
+        is_doubtful[first[linked]] = is_doubtful[second[linked]] = True
+        if both.any():
+            linked[both] = likeness.compare(first[both], second[both])
+        forest.add(first[linked], second[linked], similarities[linked])
+    if known.any():
+        first, second = likeness.find_alike_hashes()
+        similarities = _multiply(vectors, first, second)
+        near = similarities >= np.float32(-1 if threshold is None else threshold)
+        first, second, similarities = first[near], second[near], similarities[near]
+        same = likeness.compare(first, second)
+        forest.add(first[same], second[same], similarities[same])
     provenance = view.describe(
-        {"threshold": threshold, "confirm": confirm, "max_bits": MAX_DIFFERING_BITS}
+        {
+            "threshold": alone,
+            "threshold_is_chosen": threshold is None,
+            "compared_from": lowest,
+            "confirm": confirm,
+            "min_correlation": MIN_CORRELATION,
+            "max_bits": MAX_DIFFERING_BITS,
+        }
     )
-    return Duplicates(images, rows, *forest.links, threshold, hashes.n_unread, provenance)
+    n_unread = int((is_doubtful & ~known).sum()) if confirm else 0
+    return Duplicates(images, rows, *forest.links, alone, n_unread, provenance)
 
 
-class _Hashes:
-    """Hashes of the images that are asked for, each file read once."""
+def _choose_thresholds(vectors: Vectors, order: Rows, given: float | None) -> tuple[float, float]:
+    """Return the least similarity where vectors decide alone, and where pictures are compared."""
+    if given is not None:
+        return given, given
+    if len(order) < 2:
+        return DEFAULT_THRESHOLD, DEFAULT_THRESHOLD
+    n_sampled = min(len(order), _SAMPLED_ROWS)
+    neighbors = sample_neighbors(
+        vectors, order[np.linspace(0, len(order) - 1, n_sampled).astype(int)]
+    )
+    alone = choose_threshold(neighbors)
+    return alone, min(alone, _choose_compared(neighbors))
 
-    def __init__(self, rows: Rows, read: Callable[[int], int | None]) -> None:
-        self._rows, self._read = rows, read
-        self._asked = np.zeros(len(rows), dtype=bool)
-        self._known = np.zeros(len(rows), dtype=bool)
-        self._values = np.zeros(len(rows), dtype=np.uint64)
 
-    @property
-    def n_unread(self) -> int:
-        return int((self._asked & ~self._known).sum())
+def read_looks(
+    view: View, read: Callable[[int], npt.NDArray[np.void] | None] | None = None
+) -> tuple[npt.NDArray[np.void], Mask]:
+    """Return what the pictures of a view look like.
 
-    def compare(self, first: Rows, second: Rows) -> npt.NDArray[np.bool_]:
-        ends = np.unique(np.concatenate([first, second]))
-        for position in ends[~self._asked[ends]]:
-            value = self._read(int(self._rows[position]))
-            self._known[position] = value is not None
-            self._values[position] = value or 0
-        self._asked[ends] = True
-        differing = count_differing_bits(self._values[first], self._values[second])
-        unknown = ~self._known[first] | ~self._known[second]
-        return np.asarray(unknown | (differing <= MAX_DIFFERING_BITS))
+    Those that were not kept when they were embedded are read now, and kept.
+
+    Parameters
+    ----------
+    view : View
+    read : callable, optional
+        As for :func:`find_duplicates`.
+
+    Returns
+    -------
+    looks : ndarray of :data:`~bioprobe.images.looks.LOOK`, shape (n_images,)
+        Zeros where a picture could not be read.
+    known : ndarray of bool, shape (n_images,)
+    """
+    cache = LookCache(view.folder)
+    contents = view.images.frame["sha256"].to_numpy(dtype=str)[view.rows]
+    looks, known = cache.read(contents)
+    roots = view.images.frame["root"].to_numpy(dtype=str)[view.rows]
+    left = np.flatnonzero(~known & ((roots != "") | (read is not None)))
+    new = np.zeros(len(left), dtype=bool)
+    read = read or (lambda row: _read_look(view.images.locate(row)))
+    with ThreadPoolExecutor() as pool:
+        for at, look in enumerate(pool.map(read, view.rows[left].tolist())):
+            if look is not None:
+                looks[left[at]], new[at] = look, True
+    known[left[new]] = True
+    cache.write(contents[left[new]].tolist(), looks[left[new]])
+    return looks, known
+
+
+def _read_look(place: ImageLocation) -> npt.NDArray[np.void] | None:
+    try:
+        with ignore_pillow_warnings():
+            return look_at(decode_image(place.read_bytes(), draft_side_px=DRAFT_SIDE_PX))
+    except (ImageReadError, SourceError, OSError, ValueError):
+        return None
+
+
+def _gather(
+    blocks: Iterator[tuple[Rows, Rows, Vectors]],
+) -> Iterator[tuple[Rows, Rows, Vectors]]:
+    """Join blocks of pairs to fewer: a picture is cut once for all its pairs of a block.
+
+    Yields
+    ------
+    first, second, similarities : ndarray, shape (n_pairs,)
+    """
+    waiting: list[tuple[Rows, Rows, Vectors]] = []
+    n_waiting = 0
+    for block in blocks:
+        waiting.append(block)
+        n_waiting += len(block[0])
+        if n_waiting > _PAIRS_AT_ONCE:
+            yield _join_links(waiting)
+            waiting, n_waiting = [], 0
+    yield _join_links(waiting)
+
+
+def _multiply(vectors: Vectors, first: Rows, second: Rows) -> Vectors:
+    similarities = np.empty(len(first), dtype=np.float32)
+    for start in range(0, len(first), _MULTIPLIED_AT_ONCE):
+        block = slice(start, start + _MULTIPLIED_AT_ONCE)
+        similarities[block] = np.einsum("ij,ij->i", vectors[first[block]], vectors[second[block]])
+    return np.minimum(similarities, np.float32(1))
 
 
 def _find_exact(images: ImageTable, rows: Rows) -> tuple[Rows, Rows, npt.NDArray[np.float32]]:

@@ -193,17 +193,20 @@ class NoisePrompts:
     Parameters
     ----------
     name : str
-        What is kept, such as ``animal``.
+        What is kept, such as ``animal``; of several, ``animal-plant``.
     templates : tuple of str
         Each holds ``{}`` once.
     kept, dropped : dict of str to tuple of str
         Concept to phrases.
+    sets : tuple of str
+        Names of the sets that these were joined of; empty of a single one.
     """
 
     name: str
     templates: tuple[str, ...]
     kept: dict[str, tuple[str, ...]]
     dropped: dict[str, tuple[str, ...]]
+    sets: tuple[str, ...] = ()
 
     def write(self, phrases: tuple[str, ...]) -> tuple[str, ...]:
         """Return every phrase in every template."""
@@ -270,6 +273,59 @@ def read_noise_prompts(source: str) -> NoisePrompts:
         )
         raise PromptError(msg)
     return prompts
+
+
+def join_noise_prompts(sets: Iterable[NoisePrompts]) -> NoisePrompts:
+    """Join noise prompt sets into one that keeps what any of them keeps.
+
+    What is dropped is what some set drops and no set keeps, by concept and by phrase. The sets are
+    joined in the order of their names, so that the same sets have the same name.
+
+    Parameters
+    ----------
+    sets : iterable of NoisePrompts
+        One or more.
+
+    Raises
+    ------
+    PromptError
+        If there is none, or nothing is left to be dropped.
+
+    Examples
+    --------
+    >>> both = join_noise_prompts([read_noise_prompts("plant"), read_noise_prompts("animal")])
+    >>> both.name, "plant" in both.dropped, "vehicle" in both.dropped
+    ('animal-plant', False, True)
+    """
+    by_name = {one.name: one for one in sets}
+    if not by_name:
+        msg = "no noise prompts; name what is to be kept, such as animal"
+        raise PromptError(msg)
+    if len(by_name) == 1:
+        return next(iter(by_name.values()))
+    parts = [by_name[name] for name in sorted(by_name)]
+    kept = _join_concepts([one.kept for one in parts])
+    wanted = {phrase for phrases in kept.values() for phrase in phrases}
+    left = {
+        concept: tuple(phrase for phrase in phrases if phrase not in wanted)
+        for concept, phrases in _join_concepts([one.dropped for one in parts]).items()
+        if concept not in kept
+    }
+    dropped = {concept: phrases for concept, phrases in left.items() if phrases}
+    names = tuple(one.name for one in parts)
+    if not dropped:
+        msg = f"of the noise prompts {', '.join(names)}, each keeps what the others drop"
+        raise PromptError(msg)
+    templates = tuple(dict.fromkeys(template for one in parts for template in one.templates))
+    return NoisePrompts("-".join(names), templates, kept, dropped, names)
+
+
+def _join_concepts(sides: list[dict[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:
+    concepts = dict.fromkeys(concept for side in sides for concept in side)
+    return {
+        concept: tuple(dict.fromkeys(phrase for side in sides for phrase in side.get(concept, ())))
+        for concept in concepts
+    }
 
 
 # With 10,000 classes, 80 MB.
@@ -569,7 +625,7 @@ def filter_noise(
     view = View.of(asked)
     store, rows, vectors = view.store, view.rows, view.read_vectors()
     scores, reasons, notes = ask_texts(store, rows, vectors, prompts, encode_text, taxa or ())
-    truth = _read_labels(store.images, labels, prompts.name)[rows] if labels else None
+    truth = _read_labels(store.images, labels, prompts)[rows] if labels else None
     method, quality, chosen = "text", None, 0.0
     if truth is not None:
         # Folds are drawn by position: the order of rows in the store must say nothing.
@@ -606,18 +662,26 @@ def filter_noise(
     )  # fmt: skip
 
 
-def _read_labels(images: ImageTable, column: str, name: str) -> Doubles:
+def _read_labels(images: ImageTable, column: str, prompts: NoisePrompts) -> Doubles:
     if column not in images.frame:
         msg = f"no column {column!r} of labels; there are {', '.join(images.frame.columns)}"
         raise SelectionError(msg)
     values = images.frame[column].astype(object).where(images.frame[column].notna(), "")
-    texts = [str(value).strip().lower().replace("_", " ").replace("-", " ") for value in values]
-    meaning = dict.fromkeys({*_YES, name}, 1.0) | dict.fromkeys({*_NO, f"not {name}"}, 0.0)
+    texts = [_fold(str(value)) for value in values]
+    kept = dict.fromkeys(map(_fold, (prompts.name, *prompts.sets)))
+    # Of several that are kept, what is not the one may be the other.
+    meaning = dict.fromkeys({*_YES, *kept}, 1.0)
+    meaning |= dict.fromkeys({*_NO, f"not {_fold(prompts.name)}"}, 0.0)
     unread = sorted(set(texts) - set(meaning) - {""})
     if unread:
-        msg = f"column {column!r} says {unread[0]!r}; expected {name}, not {name}, 1, 0 or nothing"
+        expected = ", ".join((*kept, f"not {_fold(prompts.name)}"))
+        msg = f"column {column!r} says {unread[0]!r}; expected {expected}, 1, 0 or nothing"
         raise SelectionError(msg)
     return np.array([meaning.get(text, np.nan) for text in texts])
+
+
+def _fold(text: str) -> str:
+    return text.strip().lower().replace("_", " ").replace("-", " ")
 
 
 def _check_labels(wanted: Mask, column: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from bioprobe.evaluation.mistakes import Confusion
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.index import NeighborIndex
 from bioprobe.page.html import make_thumbnail
-from bioprobe.report.data import find_training
+from bioprobe.report.data import find_training, name_all
+from bioprobe.report.naming import Naming
 from bioprobe.report.plots import plot_confusion
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
@@ -28,8 +29,11 @@ _N_PICTURES, _N_NEIGHBORS = 12, 3
 _SIZE_PX = 180
 
 
-def make_shower(store: EmbeddingStore) -> ShowPicture:
-    """Return a function that turns a row into a picture for the page; each is read once."""
+def make_shower(store: EmbeddingStore, naming: Naming) -> ShowPicture:
+    """Return a function that turns a row into a picture for the page; each is read once.
+
+    Below what is said of it stand its common name and its file.
+    """
     known: dict[int, str] = {}
     paths = store.images.file_names
 
@@ -39,6 +43,7 @@ def make_shower(store: EmbeddingStore) -> ShowPicture:
         return {
             "thumbnail": known[row],
             "place": str(paths[row]),
+            "common": naming.find_picture(row),
             "caption": caption,
             "lines": lines,
         }
@@ -116,7 +121,7 @@ class _Neighbors:
         query = self._store.read_vectors(np.array([row]))
         near, similarities = self._index.search(query, _N_NEIGHBORS, rows=others)
         return [
-            self._show(one, f"{self._labels[one]}, similarity {similarity:.2f}", ())
+            self._show(one, str(self._labels[one]), (f"similarity {similarity:.2f}",))
             for one, similarity in zip(near[0].tolist(), similarities[0].tolist(), strict=True)
         ]
 
@@ -149,7 +154,9 @@ _LEAST_GATHERED = 3
 _N_PAIRS_SHOWN, _N_PAIRS_LISTED = 5, 15
 
 
-def describe_errors(evaluation: Evaluation, show: ShowPicture) -> dict[str, Any]:
+def describe_errors(
+    evaluation: Evaluation, show: ShowPicture, common: Mapping[str, str]
+) -> dict[str, Any]:
     """Return confusions at each rank, the worst classes, and the most confused pairs.
 
     Parameters
@@ -158,6 +165,8 @@ def describe_errors(evaluation: Evaluation, show: ShowPicture) -> dict[str, Any]
         Whose best method is looked at.
     show : callable
         From a row of the store, a caption and further lines to a picture for the page.
+    common : mapping of str to str
+        Common names of classes, by their names.
     """
     best = evaluation.best
     confusion = evaluation.count_confusion(best.method)
@@ -166,14 +175,14 @@ def describe_errors(evaluation: Evaluation, show: ShowPicture) -> dict[str, Any]
     return {
         "method": best.method,
         "has_tree": confusion.classes.rank is not None,
-        "ranks": _describe_ranks(confusion),
+        "ranks": _describe_ranks(confusion, common),
         "pairs": pairs[:_N_PAIRS_LISTED],
         "evidence": [_show_pair(pair, show) for pair in pairs[:_N_PAIRS_SHOWN]],
         "classes": table.to_dict("records"),
     }
 
 
-def _describe_ranks(confusion: Confusion) -> list[dict[str, Any]]:
+def _describe_ranks(confusion: Confusion, common: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return accuracy and matrix at the rank of the answers and at each above, broadest first.
 
     Classes of a column have no ranks above.
@@ -193,14 +202,14 @@ def _describe_ranks(confusion: Confusion) -> list[dict[str, Any]]:
                 "n_images": n_images,
                 "n_wrong": n_images - n_right,
                 "accuracy": n_right / n_images,
-                "plot": _plot(at_rank) if n_classes > 1 else None,
+                "plot": _plot(at_rank, common) if n_classes > 1 else None,
                 "n_shown": min(n_classes, _MOST_CLASSES),
             }
         )
     return described
 
 
-def _plot(confusion: Confusion) -> str:
+def _plot(confusion: Confusion, common: Mapping[str, str]) -> str:
     counts, classes = confusion.counts, confusion.classes
     wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
     chosen = np.argsort(-wrong, kind="stable")[:_MOST_CLASSES].tolist()
@@ -210,7 +219,8 @@ def _plot(confusion: Confusion) -> str:
     order = sorted(chosen, key=lambda place: (*lineages[place], names[place]))
     above = _find_groups([lineages[place] for place in order])
     shown = counts[np.ix_(order, order)].astype(np.float64)
-    return plot_confusion(shown, [names[place] for place in order], above, label=classes.level)
+    named = name_all([names[place] for place in order], common)
+    return plot_confusion(shown, named, above, label=classes.level)
 
 
 def _find_groups(lineages: list[tuple[str, ...]]) -> list[str]:

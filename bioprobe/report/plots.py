@@ -107,37 +107,45 @@ def plot_intervals(
     return _finish(figure)
 
 
-def plot_class_sizes(counts: npt.NDArray[np.int64], *, label: str) -> str:
-    """Plot how many images each class has, the largest first, on a logarithmic scale.
+_N_LARGEST, _N_SMALLEST = 30, 15
+
+
+def plot_class_sizes(names: Sequence[str], counts: npt.NDArray[np.int64], *, label: str) -> str:
+    """Plot how many images each class has, by name, the largest first, on a logarithmic scale.
+
+    Of more than 45 classes the 30 largest and the 15 smallest are drawn, and between them how
+    many are left out.
 
     Parameters
     ----------
+    names : sequence of str, length n_classes
     counts : ndarray of int64, shape (n_classes,)
         At least 1 each.
     label : str
-        What the classes are.
+        What is counted.
     """
-    ordered = np.sort(counts)[::-1]
-    figure, axes = _begin(6.4, 2.6)
-    edges = np.arange(len(ordered) + 1) + 0.5
-    axes.stairs(ordered, edges, baseline=0.8, fill=True, color=BLUE, alpha=0.85)
-    axes.set_yscale("log")
-    axes.set_ylim(bottom=0.8)
-    axes.set_xlim(0.5, len(ordered) + 0.5)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter("")
-    axes.axhline(float(np.median(ordered)), color=ORANGE, linewidth=1, linestyle="--")
-    axes.annotate(
-        f"median {np.median(ordered):g}",
-        (len(ordered) + 0.5, float(np.median(ordered))),
-        xytext=(-2, 3),
-        textcoords="offset points",
-        ha="right",
-        color=ORANGE,
-    )
-    axes.grid(axis="y")
-    axes.set_xlabel(f"{_cut(label)}, largest first")
-    axes.set_ylabel("images")
+    order = np.argsort(-counts, kind="stable").tolist()
+    n_left = len(order) - _N_LARGEST - _N_SMALLEST
+    shown: list[tuple[str, int]] = [(names[place], int(counts[place])) for place in order]
+    if n_left > 0:
+        shown[_N_LARGEST:-_N_SMALLEST] = [(f"({n_left:,} more)", 0)]
+    figure, axes = _begin(6.4, 0.8 + 0.2 * len(shown))
+    places = np.arange(len(shown))[::-1]
+    axes.barh(places, [max(0.8, n) for _, n in shown], left=0.0, color=BLUE, alpha=0.85)
+    for place, (_, n) in zip(places, shown, strict=True):
+        if n:
+            axes.annotate(f"{n:,}", (n, place), xytext=(3, 0), textcoords="offset points",
+                          va="center", fontsize=8)  # fmt: skip
+    median = float(np.median(counts))
+    axes.axvline(median, color=ORANGE, linewidth=1, linestyle="--")
+    axes.set_yticks(places, [_cut(name) for name, _ in shown], fontsize=8)
+    axes.set_ylim(-0.7, len(shown) - 0.3)
+    axes.set_xscale("log")
+    axes.set_xlim(left=0.8)
+    axes.margins(x=0.1)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.grid(axis="x")
+    axes.set_xlabel(f"{_cut(label)} (dashed: median {median:g})")
     return _finish(figure)
 
 

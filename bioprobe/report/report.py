@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,16 @@ from bioprobe.files import write_text
 from bioprobe.intervals import SIGNIFICANCE_LEVEL, Interval
 from bioprobe.page.html import render_page
 from bioprobe.provenance import Provenance
-from bioprobe.report.data import describe_data, describe_split, find_next_steps, find_split
+from bioprobe.report.advice import find_next_steps
+from bioprobe.report.brief import (
+    describe_failings,
+    describe_pictures,
+    describe_success,
+    describe_usable,
+)
+from bioprobe.report.data import describe_data, describe_split, find_split
 from bioprobe.report.errors import choose_pictures, count_unread, describe_errors, make_shower
+from bioprobe.report.naming import Naming
 from bioprobe.report.plots import (
     Curve,
     plot_intervals,
@@ -35,6 +43,7 @@ from bioprobe.report.plots import (
 from bioprobe.result import WARNING
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.decisions import measure_risk_coverage
+from bioprobe.taxonomy import Taxon
 from bioprobe.types import Doubles
 
 if TYPE_CHECKING:
@@ -75,9 +84,21 @@ def describe_certainty(evaluation: Evaluation) -> dict[str, Any]:
             for fraction, n in zip(_COVERAGES, kept, strict=True)
         ],
         "ece": best.metrics["ece"],
-        "ece_calibrated": best.metrics.get("ece_calibrated"),
-        "calibrated_on": best.calibrated_on,
-        "temperatures": ", ".join(f"{value:.3g}" for value in best.temperatures),
+        "calibrated": _describe_calibration(best),
+    }
+
+
+def _describe_calibration(result: MethodResult) -> dict[str, Any] | None:
+    """Return what a temperature did to the probabilities; None where none could be chosen."""
+    scaled = result.metrics.get("ece_calibrated")
+    if scaled is None:
+        return None
+    return {
+        "on": result.calibrated_on,
+        "temperatures": ", ".join(f"{value:.3g}" for value in result.temperatures),
+        "ece": scaled,
+        "is_kept": any(value != 1 for value in result.temperatures),
+        "is_better": scaled.estimate < result.metrics["ece"].estimate,
     }
 
 
@@ -177,16 +198,11 @@ def summarise(evaluation: Evaluation) -> list[str]:
     ]
     if equal:
         said.append(
-            f"Its lead over {', '.join(equal)} is within chance (paired test, p ≥ "
+            f"It is not told apart from {', '.join(equal)} (paired test, p ≥ "
             f"{SIGNIFICANCE_LEVEL}): these may be used as well."
         )
-    surest = evaluation.best_calibrated
-    if surest is not None and len(evaluation.results) > 1:
-        said.append(
-            f"Once calibrated, the probabilities of {surest.method} mean most what they say: "
-            f"expected calibration error {surest.metrics['ece_calibrated'].estimate:.3f}, "
-            f"{surest.metrics['ece'].estimate:.3f} as they come."
-        )
+    if len(evaluation.results) > 1:
+        said.append(_summarise_reliability(evaluation))
     severity = best.metrics.get("mistake_severity")
     if severity is not None and np.isfinite(severity.estimate):
         said.append(
@@ -206,6 +222,21 @@ def summarise(evaluation: Evaluation) -> list[str]:
             "all test pictures, is the one to quote."
         )
     return said
+
+
+def _summarise_reliability(evaluation: Evaluation) -> str:
+    surest, figure = evaluation.most_reliable
+    ece, scaled = surest.metrics["ece"], surest.metrics.get("ece_calibrated")
+    said = f"Of all methods the probabilities of {surest.method} mean most what they say"
+    if figure == "ece_calibrated":
+        return (
+            f"{said} once calibrated: expected calibration error "
+            f"{surest.metrics[figure].estimate:.3f}, {ece.estimate:.3f} as they come."
+        )
+    other = ""
+    if scaled is not None:
+        other = f", and calibration makes them no better ({scaled.estimate:.3f})"
+    return f"{said} as they come: expected calibration error {ece.estimate:.3f}{other}."
 
 
 def _summarise_positive(evaluation: Evaluation) -> list[str]:
@@ -397,8 +428,17 @@ def _tell(one: Comparison | None, method: str) -> dict[str, str] | None:
     return {
         "difference": f"{sign * one.difference:+.3f}",
         "range": f"{low:+.3f} to {high:+.3f}",
-        "p": f"{one.p_adjusted:.2g}",
+        "p": _show_p(one.p_adjusted),
     }
+
+
+def _show_p(p: float) -> str:
+    """Write p in few digits, in so many that it stays on its side of the level."""
+    for digits in range(2, 17):
+        shown = f"{p:.{digits}g}"
+        if (float(shown) >= SIGNIFICANCE_LEVEL) == (p >= SIGNIFICANCE_LEVEL):
+            break
+    return shown
 
 
 TEMPLATE = "report.html.j2"
@@ -420,7 +460,14 @@ def find_newest(store: EmbeddingStore) -> str:
     return max(names, key=lambda name: (folder / f"{name}.json").stat().st_mtime_ns)
 
 
-def write_report(store: EmbeddingStore, evaluation: Evaluation, path: Path) -> None:
+def write_report(
+    store: EmbeddingStore,
+    evaluation: Evaluation,
+    path: Path,
+    *,
+    title: str | None = None,
+    names: Iterable[Taxon] | None = None,
+) -> None:
     """Write what an evaluation found as one HTML file that needs no network.
 
     Parameters
@@ -431,20 +478,33 @@ def write_report(store: EmbeddingStore, evaluation: Evaluation, path: Path) -> N
         See :func:`bioprobe.evaluation.keeping.read_evaluation`.
     path : Path
         HTML file; written whole or not at all, its folder is made.
+    title : str, optional
+        First heading; by default the store and the level.
+    names : iterable of Taxon, optional
+        Whose common names are shown; by default those of the labels and of added taxa.
 
     Raises
     ------
     StoreError
         If the page cannot be written.
     """
-    write_text(path, render_page(TEMPLATE, describe_report(store, evaluation)))
+    content = describe_report(store, evaluation, title=title, names=names)
+    write_text(path, render_page(TEMPLATE, content))
 
 
-def describe_report(store: EmbeddingStore, evaluation: Evaluation) -> dict[str, Any]:
+def describe_report(
+    store: EmbeddingStore,
+    evaluation: Evaluation,
+    *,
+    title: str | None = None,
+    names: Iterable[Taxon] | None = None,
+) -> dict[str, Any]:
     """Return everything that the page shows."""
-    show = make_shower(store)
+    naming = Naming.of(store, names)
+    show = make_shower(store, naming)
     split = find_split(store, evaluation)
     galleries = choose_pictures(store, evaluation, split, show)
+    common, mask = naming.find_all(evaluation.classes), evaluation.provenance["options"]["mask"]
     provenance = Provenance(
         encoder=store.manifest.encoder.to_dict(),
         store=str(store.folder),
@@ -452,16 +512,24 @@ def describe_report(store: EmbeddingStore, evaluation: Evaluation) -> dict[str, 
         options={"evaluation": evaluation.name},
     )
     return {
-        "title": f"{store.folder.name}: {evaluation.level}",
+        "title": title or f"{store.folder.name}: {evaluation.level}",
         "rank": evaluation.level,
         "encoder": store.manifest.encoder.describe(),
+        "brief": [
+            describe_pictures(store, evaluation.level, naming),
+            describe_usable(store, evaluation.level, mask),
+            describe_success(evaluation),
+            describe_failings(evaluation, common),
+        ],
+        "common": common,
+        "names_are_asked": naming.is_asked,
         "summary": summarise(evaluation),
-        "data": describe_data(store, evaluation.level),
+        "data": describe_data(store, evaluation.level, common),
         "split": describe_split(split) if split else None,
         "split_name": evaluation.provenance["options"]["split"],
         "methods": describe_methods(evaluation),
         "positive": describe_positive(evaluation),
-        "errors": describe_errors(evaluation, show),
+        "errors": describe_errors(evaluation, show, common),
         "galleries": galleries,
         "n_unread": count_unread(galleries),
         "certainty": describe_certainty(evaluation),

@@ -116,7 +116,10 @@ class Beside:
         import pandas as pd
 
         asked = frame["row"].to_numpy(dtype=np.int64)
-        given = frame.assign(**{CONTENT: self.content[asked]})
+        given = frame
+        # A column that nothing has told anything of says nothing.
+        if len(self.unread) or (self.content != "").any():
+            given = frame.assign(**{CONTENT: self.content[asked]})
         if len(self.left_out):
             without = pd.DataFrame(
                 {

@@ -40,7 +40,7 @@ def test_the_table_has_a_row_a_method(capsys: pytest.CaptureFixture[str]) -> Non
     assert "judged: " in captured.err
     assert "best: " in captured.err
     assert "knn: accuracy " in captured.err
-    assert "best calibrated after temperature scaling: " in captured.err
+    assert "probabilities that mean most what they say: " in captured.err
 
 
 def test_the_result_is_kept_under_its_name(split_store: Path) -> None:

@@ -58,6 +58,14 @@ def test_keep_names_the_mask_and_the_side(store: Path) -> None:
     assert len(read_selection(EmbeddingStore.open(store), "filters/plant").kept) == len(plants)
 
 
+def test_several_can_be_kept(store: Path) -> None:
+    both = _ask("--keep", "plant,animal")
+    assert _ask("--keep", "animal", "--keep", "plant").equals(both)
+    assert not both.equals(_ask("--keep", "animal"))
+    selection = read_selection(EmbeddingStore.open(store), "filters/animal-plant")
+    assert selection.kept.tolist() == both["kept"].tolist()
+
+
 def test_only_images_of_the_condition_and_the_mask_are_judged(store: Path) -> None:
     opened = EmbeddingStore.open(store)
     canidae = np.flatnonzero(opened.images.frame["family"] == "Canidae")

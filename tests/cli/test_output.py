@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bioprobe.cli.app import run
-from bioprobe.cli.show import write_frame
+from bioprobe.cli.show import say, write_frame
 
 FOUND = pd.DataFrame(
     {
@@ -188,3 +188,16 @@ def test_a_refusal_of_the_system_is_one_line(
     told = capsys.readouterr().err
     assert told.startswith("Error: /tmp/scratch: no space left on device; ")
     assert told.count("\n") == 1
+
+
+def test_names_are_written_as_they_are_and_move_no_cursor(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    names = ["[red]lion[/x]", "a\x1b[2Jb", "two\nlines", ":lion:"]
+    _print(pd.DataFrame({"file_name": names, "row": range(4)}), 80, monkeypatch)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [
+        "[red]lion[/x]", r"a\x1b[2Jb", r"two\nlines", ":lion:",
+    ]  # fmt: skip
+    say("skipped a\x1b[2Jb\ud800.jpg\nnext")
+    assert capsys.readouterr().err == "skipped a\\x1b[2Jb\\ud800.jpg\nnext\n"

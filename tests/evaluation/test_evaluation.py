@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +236,27 @@ def test_an_encoder_that_is_not_here_is_an_obstacle(families: EmbeddingStore, sp
         Task.of(store, Rank.FAMILY, split=split, texts=texts), ["zeroshot", "knn"], n_resamples=20
     )
     assert found.skipped == {"zeroshot": "the weights are not here; use local-dir:"}
+
+
+def test_seconds_hold_no_loading_of_a_model(
+    families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]
+) -> None:
+    encoder = make_encoder()
+
+    @functools.cache
+    def load() -> None:
+        time.sleep(0.6)
+
+    def encode_text(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        load()
+        return np.asarray(encoder.encode_text(texts))
+
+    manifest = dataclasses.replace(families.manifest, has_text_tower=True)
+    store = EmbeddingStore(families.folder, manifest)
+    task = Task.of(store, Rank.FAMILY, split=split, texts=Texts(encode_text, 20.0))
+    (found,) = evaluate(task, ["zeroshot"], n_resamples=20).results
+    assert found.seconds < 0.6
+    assert load.cache_info().currsize
 
 
 def test_accuracy_by_images_a_class_is_measured_when_asked(

@@ -71,7 +71,7 @@ def test_a_probe_of_a_column_answers_one_class_or_none(store: bp.Store) -> None:
     assert isinstance(decided, bp.Decisions)
     frame = decided.to_frame()
     assert frame.columns.tolist() == [
-        "file_name", "classification", "score", "answer", "row", "reason", "content",
+        "file_name", "classification", "score", "answer", "row", "reason",
     ]  # fmt: skip
     is_sure = plain["score"].to_numpy() >= limit
     assert 0 < is_sure.sum() < 30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ def draw(layout: Layout) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float3
     labels = np.concatenate([taught, asked])
     noise = random.normal(size=(len(labels), layout.dim)) / np.sqrt(layout.dim)
     vectors = normalise_rows(centres[labels] + noises[:, np.newaxis] * noise)
-    return centres, vectors.astype(np.float32), labels
+    return centres.astype(np.float64), vectors.astype(np.float32), labels.astype(np.int64)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def make_tasks(
         aside = np.random.default_rng(2).normal(size=(len(centres) + 1, layout.dim))
         said = 0.3 * centres + 0.2 * normalise_rows(aside[1:]) + 0.9 * normalise_rows(aside[:1])
 
-        def write(texts: list[str]) -> npt.NDArray[np.float32]:
+        def write(texts: Sequence[str]) -> npt.NDArray[np.float32]:
             rows = [next(i for i, name in enumerate(names) if name in text) for text in texts]
             return normalise_rows(said[rows]).astype(np.float32)
 

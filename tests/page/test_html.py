@@ -13,7 +13,7 @@ from bioprobe.page import make_thumbnail, render_page
 
 def test_a_missing_value_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError, match="n_images"):
-        render_page("demo.html.j2", {})
+        render_page("demo.html.j2", {"title": "Demonstration"})
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,29 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from PIL import Image
 
 from bioprobe.embedding import embed_images
 from bioprobe.encoders import Encoder
+from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.encoders.loading import load_encoder
 from bioprobe.errors import SelectionError
-from bioprobe.images.location import ImageLocation
-from bioprobe.quality import Duplicates, find_duplicates
-from bioprobe.quality.duplicates import hash_picture, read_hash
+from bioprobe.images.looks import LOOK
+from bioprobe.quality import find_duplicates
+from bioprobe.quality.duplicates import choose_threshold, read_looks, sample_neighbors
 from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import read_selection
 from bioprobe.store.view import View
+from bioprobe.types import Vectors
 
 MakeStore = Callable[..., EmbeddingStore]
 
@@ -92,22 +97,106 @@ def test_the_picture_with_most_pixels_then_bytes_is_kept(
     assert find_duplicates(store).to_frame()["row"].tolist() == [3, 0, 1, 2]
 
 
+def _draw_looks(n: int) -> npt.NDArray[np.void]:
+    looks = np.zeros(n, dtype=LOOK)
+    looks["grey"] = np.random.default_rng(0).integers(0, 256, (n, 32, 32))
+    return looks
+
+
 def test_near_vectors_of_unlike_pictures_are_not_the_same(
     make_store: MakeStore,
     encoder: Encoder,
 ) -> None:
     store = _lay_out(make_store, encoder, [0, 1, 2, 3])
-    hashes = [0, 2**11 - 1, 2**10 - 1, None]
+    looks = _draw_looks(4)
+    looks["grey"][3] = looks["grey"][0]
+    found = find_duplicates(store, read=lambda row: looks[row])
+    assert found.groups.tolist() == [0, 1, 2, 0]
+    assert found.n_unread == 0
+    assert find_duplicates(store, confirm=False).groups.tolist() == [0, 0, 0, 0]
+    # What cannot be read is left to the vectors.
+    found = find_duplicates(store, read=lambda row: looks[row] if row < 2 else None)
+    assert found.groups.tolist() == [0, 0, 0, 0]
+    assert found.n_unread == 2
 
-    def find(*, confirm: bool) -> Duplicates:
-        return find_duplicates(store, confirm=confirm, read=lambda row: hashes[row])
 
-    # 11 bits apart are too many, 10 are not; what cannot be read is left to the vectors.
-    assert find(confirm=True).n_unread == 1
-    assert find(confirm=True).groups.tolist() == [0, 0, 0, 0]
-    hashes[2], hashes[3] = 2**64 - 1, 2**63
-    assert find(confirm=True).groups.tolist() == [0, 1, 2, 0]
-    assert find(confirm=False).groups.tolist() == [0, 0, 0, 0]
+def test_pictures_that_look_the_same_need_no_near_vectors(
+    make_store: MakeStore, encoder: Encoder
+) -> None:
+    store = _lay_out(make_store, encoder, [0, 60, 90])
+    looks = _draw_looks(3)
+    looks["grey"][1] = looks["grey"][0]
+    found = find_duplicates(store, read=lambda row: looks[row])
+    assert found.groups.tolist() == [0, 0, 1]
+    assert found.to_frame()["similarity"].tolist() == [0.5, 0.5]
+    # A threshold that is given counts for them too.
+    assert find_duplicates(store, read=lambda row: looks[row], threshold=0.6).n_groups == 0
+    assert find_duplicates(store, read=lambda row: looks[row], threshold=0.4).n_groups == 1
+
+
+def test_pictures_of_text_are_the_same_where_their_bytes_are(
+    make_store: MakeStore, encoder: Encoder
+) -> None:
+    store = _lay_out(make_store, encoder, [0, 0, 0], sha256=["a", "a", "b"])
+    looks = _draw_looks(3)
+    looks["grey"][1:] = looks["grey"][0]
+    looks["is_text"] = True
+    assert find_duplicates(store, read=lambda row: looks[row]).groups.tolist() == [0, 0, 1]
+
+
+def test_of_copies_a_labelled_one_is_kept_then_the_larger_then_the_plainer_name(
+    make_store: MakeStore, encoder: Encoder
+) -> None:
+    names = ["MUS-00003 (1).jpg", "MUS-00003.jpg", "MUS-00003 copy.jpg"]
+
+    def keep(**columns: list[Any]) -> str:
+        store = make_store(encoder, f"store{len(stores)}")
+        stores.append(store)
+        vectors = np.tile(np.eye(store.manifest.dim)[0], (3, 1))
+        frame = pd.DataFrame({"root": "/p", "path": names, **columns})
+        store = store.append(frame, vectors)
+        return names[int(np.flatnonzero(find_duplicates(store).kept)[0])]
+
+    stores: list[EmbeddingStore] = []
+    larger = {"width_px": [9, 5, 5], "height_px": [9, 5, 5]}
+    assert keep() == "MUS-00003.jpg"
+    assert keep(**larger) == "MUS-00003 (1).jpg"
+    assert keep(**larger, species=["", "", "Panthera leo"]) == "MUS-00003 copy.jpg"
+    assert keep(**larger, label=["", "red fox", ""]) == "MUS-00003.jpg"
+
+
+def _draw_cloud(n: int, n_copies: int, seed: int = 0) -> Vectors:
+    """Draw vectors around some directions, the first with near copies."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(n // 20, 16))
+    drawn = centres[rng.integers(0, len(centres), n)] + 0.7 * rng.normal(size=(n, 16))
+    drawn = normalise_rows(drawn)
+    copies = drawn[:n_copies] + 0.005 * rng.normal(size=(n_copies, 16))
+    return normalise_rows(np.concatenate([drawn, copies]))
+
+
+@pytest.mark.parametrize("n_copies", [0, 400])
+def test_the_threshold_follows_the_similarities_in_the_store(n_copies: int) -> None:
+    n = 2000
+    vectors = _draw_cloud(n, n_copies)
+    threshold = choose_threshold(sample_neighbors(vectors, np.arange(len(vectors))))
+    similarities = vectors @ vectors.T
+    first, second = np.nonzero(np.triu(similarities >= threshold, 1))
+    is_copy = second - first == n
+    # At most one false pair in 1,000 images; all copies are nearer.
+    assert (~is_copy).sum() <= 2
+    assert is_copy.sum() == n_copies
+    # Some other store has another.
+    spread = normalise_rows(np.random.default_rng(1).normal(size=(500, 16)))
+    other = choose_threshold(sample_neighbors(spread, np.arange(500)))
+    assert other < threshold - 0.02
+
+
+def test_few_or_equal_vectors_tell_no_threshold() -> None:
+    vectors = _draw_cloud(60, 0)
+    assert choose_threshold(sample_neighbors(vectors, np.arange(60))) == 0.95
+    same = np.repeat(_draw_cloud(20, 0), 30, axis=0)
+    assert choose_threshold(sample_neighbors(same, np.arange(600))) == 0.95
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -150,15 +239,85 @@ def test_a_smaller_copy_of_a_picture_is_found(
     assert found.n_unread == 0
 
 
-def test_the_hash_tells_where_brightness_rises() -> None:
-    # 9 columns, 8 rows, so that nothing is resized: rises in the first row only, at first.
-    pixels = np.full((8, 9), 100, dtype=np.uint8)
-    pixels[0] = [0, 50, 40, 40, 40, 40, 40, 40, 200]
-    assert hash_picture(Image.fromarray(pixels)) == 0b10000001 << 56
+def test_a_picture_is_not_read_again(
+    tmp_path: Path,
+    make_store: MakeStore,
+    encoder: Encoder,
+    draw_picture: Callable[..., Image.Image],
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        draw_picture(number, (96, 64)).save(folder / f"{number}.png")
+    embed_images(find_images([folder]), encoder, make_store(encoder))
+    store = EmbeddingStore.open(tmp_path / "store")
+    looks, known = read_looks(View.of(store))
+    shutil.rmtree(folder)
+    assert known.all()
+    assert len(np.unique(looks["grey"].reshape(3, -1), axis=0)) == 3
+    again, known = read_looks(View.of(store))
+    assert known.all()
+    assert again.tobytes() == looks.tobytes()
+    # An older store keeps none, and its files are away.
+    shutil.rmtree(store.folder / "looks")
+    assert not read_looks(View.of(store))[1].any()
 
 
-def test_a_file_that_is_gone_has_no_hash(tmp_path: Path) -> None:
-    assert read_hash(ImageLocation(str(tmp_path), "none.jpg")) is None
+def test_an_older_store_keeps_what_is_read_once(
+    tmp_path: Path,
+    make_store: MakeStore,
+    encoder: Encoder,
+    draw_picture: Callable[..., Image.Image],
+) -> None:
+    for number in range(3):
+        draw_picture(number, (96, 64)).save(tmp_path / f"{number}.png")
+    embed_images(find_images([tmp_path]), encoder, make_store(encoder))
+    store = EmbeddingStore.open(tmp_path / "store")
+    kept = read_looks(View.of(store))[0]
+    shutil.rmtree(store.folder / "looks")
+    assert read_looks(View.of(store))[0].tobytes() == kept.tobytes()
+    (tmp_path / "1.png").unlink()
+    assert read_looks(View.of(store))[1].all()
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("model", ["sketch", "wildlife-mini"])
+def test_photographs_that_were_saved_again_are_found(
+    shared_dir: Path, wildlife_mini: Encoder, tmp_path: Path, model: str
+) -> None:
+    folder = shared_dir / "data" / "photos"
+    paths = sorted(folder.rglob("*.jpg"))
+    drawn = np.random.default_rng(5).permutation(len(paths))[:120]
+    for number, at in enumerate(drawn):
+        shutil.copy(paths[at], tmp_path / f"{number:03d}-as-it-was.jpg")
+        if number < 40:
+            _save_again(paths[at], tmp_path / f"{number:03d}")
+    encoder = wildlife_mini if model == "wildlife-mini" else load_encoder("sketch", device="cpu")
+    store = EmbeddingStore.open_for(tmp_path / "store", encoder)
+    embed_images(find_images([tmp_path]), encoder, store)
+    store = EmbeddingStore.open(tmp_path / "store")
+    found = find_duplicates(store)
+    numbers = store.images.frame["path"].str[:3].to_numpy()[found.rows]
+    same = numbers[:, None] == numbers
+    together = found.groups[:, None] == found.groups
+    # Measured on 250 photographs saved again in six ways among 1,000: of each way .984 and more
+    # are found with sketch, wildlife-mini and MobileNetV2, and no false pair.
+    assert together[same].mean() >= 0.98
+    assert not together[~same].any()
+
+
+def _save_again(path: Path, stem: Path) -> None:
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    width_px, height_px = picture.size
+    picture.save(f"{stem}-worse.jpg", quality=60)
+    picture.convert("L").save(f"{stem}-grey.jpg")
+    cut_px = round(0.05 * width_px), round(0.05 * height_px)
+    box = (*cut_px, width_px - cut_px[0], height_px - cut_px[1])
+    picture.crop(box).save(f"{stem}-cut.jpg")
+    picture.crop((0, 0, round(0.9 * width_px), round(0.9 * height_px))).save(f"{stem}-corner.jpg")
+    picture.thumbnail((160, 160))
+    picture.save(f"{stem}-small.jpg")
 
 
 def test_the_order_of_the_rows_does_not_change_which_copy_is_kept(

@@ -45,8 +45,20 @@ def test_one_method_can_be_plotted() -> None:
     assert "1.000" in _read(plot_intervals(["linear"], one, one, one, label="accuracy"))
 
 
-def test_class_sizes_show_the_median() -> None:
-    assert "median 3" in _read(plot_class_sizes(np.array([1, 3, 50]), label="families"))
+def test_class_sizes_carry_names_and_show_the_median() -> None:
+    names = ["Felidae", "Canidae", "Ursidae"]
+    text = _read(plot_class_sizes(names, np.array([1, 3, 50]), label="families"))
+    assert "median 3" in text
+    assert all(name in text for name in names)
+
+
+def test_of_many_classes_the_largest_and_the_smallest_are_named() -> None:
+    names = [f"class {n}" for n in range(60)]
+    text = _read(plot_class_sizes(names, np.arange(60, 0, -1), label="classes"))
+    assert "class 29<" in text
+    assert "class 30<" not in text
+    assert "(15 more)" in text
+    assert "class 45<" in text
 
 
 @pytest.mark.parametrize("plot", [plot_reliability, plot_risk_coverage, plot_label_efficiency])
@@ -98,8 +110,8 @@ def test_names_stand_as_they_are_in_the_font_of_the_page() -> None:
         ),
         plot_thresholds(curves, []),
         plot_reliability(curves),
-        plot_class_sizes(np.array([1, 3, 5]), label=ODD[0]),
-        plot_class_sizes(np.array([30, 50]), label="猫科"),
+        plot_class_sizes(ODD, np.arange(1, n + 1), label=ODD[0]),
+        plot_class_sizes(["a", "b"], np.array([30, 50]), label="猫科"),
     ]
     for text in (_read(one) for plots in drawn for one in plots.split("\n")):
         root = ElementTree.fromstring(text)

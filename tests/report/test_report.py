@@ -185,32 +185,6 @@ def test_what_a_mask_dropped_counts_as_training_nowhere(store: EmbeddingStore) -
     assert not len(find_training(store, found, None))
 
 
-def test_methods_are_compared_by_the_calibration_error_after_scaling(
-    store: EmbeddingStore, evaluation: Evaluation
-) -> None:
-    said = describe_report(store, evaluation)
-    titles = said["methods"]["columns"]
-    column = titles.index("ECE calibrated")
-    errors = {row["method"]: row["cells"][column]["value"] for row in said["methods"]["rows"]}
-    least = min(errors, key=lambda method: float(errors[method]))
-    surest = evaluation.best_calibrated
-    assert surest is not None
-    assert surest.method == least
-    assert any(f"the probabilities of {least} mean most" in one for one in said["summary"])
-    unscaled = dataclasses.replace(
-        evaluation,
-        results=tuple(
-            dataclasses.replace(
-                one,
-                metrics={k: v for k, v in one.metrics.items() if not k.endswith("_calibrated")},
-            )
-            for one in evaluation.results
-        ),
-    )
-    assert unscaled.best_calibrated is None
-    assert "ECE calibrated" not in describe_report(store, unscaled)["methods"]["columns"]
-
-
 def _judge_orders(store: EmbeddingStore, split: Split | None = None) -> Evaluation:
     """Return an evaluation of two classes, Carnivora and the rarer Artiodactyla."""
     task = Task.of(store, Rank.ORDER, split=split or read_split(store))

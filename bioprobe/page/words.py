@@ -1,0 +1,114 @@
+"""What the statistics on a page are called, and what each means in a sentence."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bioprobe.errors import MisuseError
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+EXPLANATIONS = {
+    "accuracy": "Share of the judged pictures whose answer is right. Every picture counts alike.",
+    "accuracy, kept only": "Accuracy over those judged pictures that the mask keeps.",
+    "top 5": "Share of the pictures whose right class is among the five likeliest answers.",
+    "macro-F1": "The F1 of each class, and the mean of these: a rare class counts as much as a "
+    "frequent one.",
+    "balanced accuracy": "The recall of each class, and the mean of these.",
+    "AUROC": "How often a picture that is of a class has a higher probability of it than one that "
+    "is not: 1 is always, .5 is by chance.",
+    "average precision": "The precision at every threshold, averaged over the recall that each "
+    "adds: 1 is perfect, the share of the class is by chance.",
+    "log-loss": "How little probability the right class gets: the mean of minus its logarithm. "
+    "Lower is better; sure and wrong costs most.",
+    "ECE as it comes": "Expected calibration error of the probabilities as the method gives them: "
+    "how far they are from how often they are right, on average. Lower is better, 0 is honest.",
+    "ECE calibrated": "Expected calibration error after calibration by temperature scaling, on "
+    "pictures that neither taught nor judge.",
+    "expected calibration error": "How far probabilities are from how often they are right, on "
+    "average: 0.05 means that an answer of 80% is right about 75 or 85 times in 100.",
+    "temperature": "What logits are divided by, so that probabilities mean what they say: above 1 "
+    "they become more cautious, 1 leaves them as they are.",
+    "calibration": "Making a probability of 80% right 8 times in 10, by pictures that neither "
+    "taught nor judge.",
+    "mistake severity": "Over wrong answers: how many ranks one goes up from the answer to what it "
+    "shares with the truth. Lower is better.",
+    "HCA": "Hierarchical consistent accuracy: share of the pictures that are right at every rank, "
+    "and whose best taxon at each rank lies above the best class.",
+    "top-down consistency": "Share of the pictures whose best taxon at each rank, by summed "
+    "probability, lies above the best class.",
+    "precision": "Of the pictures that are called so, the share that are.",
+    "recall": "Of the pictures that are so, the share that are called so.",
+    "F1": "One figure of precision and recall, their harmonic mean: high only if both are.",
+    "specificity": "Of the pictures that are not so, the share that are not called so.",
+    "share flagged": "Share of all pictures that are called so.",
+    "threshold": "The probability from which on a picture is called so.",
+    "false positive rate": "Of the pictures that are not so, the share that are called so.",
+    "95% interval": "Where the figure would lie for 95 of 100 collections of pictures such as "
+    "this: few pictures, a wide interval.",
+    "p": "How probable a difference as great would be if the two methods were equally good: "
+    "McNemar's test, or a bootstrap by groups, adjusted for the number of pairs (Holm). Below .05 "
+    "it is hardly chance.",
+    "difference": "Accuracy of this method less that of the best, on the same pictures.",
+    "probability": "How sure a method is of its answer, between 0 and 1.",
+    "confidence": "The probability of the answer that is given.",
+    "similarity": "Cosine of the angle between the vectors of two pictures: 1 is the same.",
+    "score": "How sure it is, between 0 and 1.",
+    "coverage": "Share of the pictures that are answered, the surest first; a person does the "
+    "rest.",
+    "confusion": "Which class is taken for which: of each true class (a line) the share of its "
+    "pictures that are given each answer (a column).",
+    "zero-shot": "Names are written as text, and each picture takes the nearest; nothing is learnt "
+    "from labelled pictures.",
+    "standard deviation": "How far repeated measurements lie from their mean.",
+    "expected gain": "Test pictures that would be right in place of wrong if the class had twice "
+    "as many training pictures: its mistakes, times the share of mistakes that doubling took away "
+    "on the curve of labels.",
+    "seconds": "Time to learn and to answer. Reading names by the encoder, and loading it, are not "
+    "counted: the store keeps what was read.",
+    "training pictures": "Labelled pictures that a method learnt from.",
+    "test pictures": "Labelled pictures that no method learnt from; all figures are of these.",
+}  # fmt: skip
+
+
+class Words:
+    """The words of one page: each is a link to its explanation, and those used are listed."""
+
+    def __init__(self) -> None:
+        self.used: dict[str, str] = {}
+
+    def __call__(self, word: str, shown: str = "") -> Markup:
+        """Return a word as a link to what it means.
+
+        Parameters
+        ----------
+        word : str
+            One of :data:`EXPLANATIONS`.
+        shown : str
+            What stands on the page in its place.
+
+        Raises
+        ------
+        MisuseError
+            If it has no explanation: none is to stand on a page.
+        """
+        from markupsafe import Markup
+
+        if word not in EXPLANATIONS:
+            msg = f"{word!r} has no explanation; give it one in bioprobe/page/words.py"
+            raise MisuseError(msg)
+        self.used[word] = EXPLANATIONS[word]
+        return Markup('<a class="word" href="#{}">{}</a>').format(name_anchor(word), shown or word)
+
+
+def name_anchor(word: str) -> str:
+    """Return the name by which a page links to the explanation of a word.
+
+    Examples
+    --------
+    >>> name_anchor("top 5")
+    'word-top-5'
+    """
+    return "word-" + re.sub(r"\W+", "-", word.lower()).strip("-")

@@ -1,0 +1,96 @@
+"""What a report says first, in plain words: for whoever never heard of a probe."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bioprobe.evaluation.result import Evaluation
+from bioprobe.report.advice import find_usable
+from bioprobe.report.naming import Naming
+from bioprobe.store import EmbeddingStore
+
+_N_CLASSES, _N_FAILINGS = 3, 3
+
+
+def describe_pictures(store: EmbeddingStore, level: str, naming: Naming) -> dict[str, str]:
+    """Return how many pictures there are, and of what."""
+    n_images = len(store.rows)
+    labels = store.images.labels(level)[store.rows]
+    names, counts = np.unique(labels[labels != ""].astype(str), return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_N_CLASSES]
+    most = [f"{names[place]} ({counts[place]:,})" for place in order]
+    said = f"They have {len(names):,} different labels ({level}); most are of {join(most)}."
+    if not len(names):
+        said = f"None of them has a label ({level})."
+    shown = (naming.find_picture(row) for row in store.rows[:: max(1, n_images // 50)].tolist())
+    common = list(dict.fromkeys(filter(None, shown)))[: 2 * _N_CLASSES]
+    if common:
+        said += f" Among them: {', '.join(common)}."
+    return {"label": "Pictures", "large": f"{n_images:,}", "said": said}
+
+
+def describe_usable(store: EmbeddingStore, level: str | None, mask: str | None) -> dict[str, str]:
+    """Return how many pictures can be used, and why the others cannot."""
+    usable, masks = find_usable(store, mask)
+    kept = usable[store.rows]
+    why = []
+    if n_dropped := int((~kept).sum()):
+        why.append(f"{n_dropped:,} were found to be of no use ({', '.join(masks)})")
+    if level is not None:
+        unlabelled = kept & (store.images.labels(level)[store.rows] == "")
+        kept &= ~unlabelled
+        if n_unlabelled := int(unlabelled.sum()):
+            why.append(f"{n_unlabelled:,} have no label ({level})")
+    if n_failures := len(store.read_failures()):
+        why.append(f"{n_failures:,} files more could not be read")
+    if not masks:
+        why.append("nobody looked for copies, or for pictures of something else")
+    said = f"{join(why)[:1].upper()}{join(why)[1:]}." if why else "All of them."
+    return {"label": "Usable", "large": f"{int(kept.sum()):,}", "said": said}
+
+
+def describe_success(evaluation: Evaluation) -> dict[str, str]:
+    """Return how often the best method is right."""
+    accuracy = evaluation.best.metrics["accuracy"]
+    n_images = evaluation.provenance["n_rows"]
+    return {
+        "label": "How often right",
+        "large": f"{100 * accuracy.estimate:.0f} of 100",
+        "said": f"So many of {n_images:,} labelled pictures that it had not seen before got the "
+        f"right {evaluation.level} from the best method ({evaluation.best.method}); between "
+        f"{100 * accuracy.low:.0f} and {100 * accuracy.high:.0f} of 100 are to be expected of "
+        "further pictures like these.",
+    }
+
+
+def describe_failings(evaluation: Evaluation, names: dict[str, str]) -> dict[str, str]:
+    """Return in what the best method fails, the most frequent mistakes first."""
+
+    def name(one: str) -> str:
+        return f"{one} ({names[one]})" if one in names else one
+
+    pairs = evaluation.best.pairs[:_N_FAILINGS]
+    answers = evaluation.predictions
+    own = answers[answers["method"] == evaluation.best.method]
+    n_wrong = int((~own["right"].to_numpy(dtype=bool)).sum())
+    found = [
+        f"{name(one['truth'])} taken for {name(one['answer'])} ({one['n_images']:,})"
+        for one in pairs
+    ]
+    said = f"Most often: {join(found)}." if found else "It made no mistake on these pictures."
+    return {
+        "label": "In what it fails",
+        "large": f"{n_wrong:,} {'picture' if n_wrong == 1 else 'pictures'}",
+        "said": said,
+    }
+
+
+def join(parts: list[str] | tuple[str, ...]) -> str:
+    """Write parts of a sentence one after the other.
+
+    Examples
+    --------
+    >>> join(["one", "two", "three"])
+    'one, two and three'
+    """
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))

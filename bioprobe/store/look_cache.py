@@ -1,0 +1,93 @@
+"""What the pictures of a store look like, kept by content: none is decoded for it again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.files import replacing
+from bioprobe.images.looks import LOOK
+from bioprobe.types import Mask
+
+LOOKS_NAME = "looks"
+_KEPT = np.dtype([("sha256", "S64"), ("look", LOOK)])
+
+
+class LookCache:
+    """Looks of pictures, by the SHA-256 of their files.
+
+    They lie in ``looks/`` of the store. Each batch adds a file; one that is damaged is ignored, and
+    its pictures are read again. A store that cannot be written answers without.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / LOOKS_NAME
+
+    def read(self, contents: npt.NDArray[np.str_]) -> tuple[npt.NDArray[np.void], Mask]:
+        """Return the looks of pictures.
+
+        Parameters
+        ----------
+        contents : ndarray of str, shape (n,)
+            SHA-256 of their files; ``""`` is never known.
+
+        Returns
+        -------
+        looks : ndarray of :data:`~bioprobe.images.looks.LOOK`, shape (n,)
+            Zeros where not known.
+        known : ndarray of bool, shape (n,)
+        """
+        wanted = np.asarray(contents, dtype="S64")
+        looks, known = np.zeros(len(wanted), dtype=LOOK), np.zeros(len(wanted), dtype=bool)
+        for file in sorted(self._folder.glob("*.npy")):
+            kept = _read_file(file)
+            if not len(kept):
+                continue
+            order = np.argsort(kept["sha256"], kind="stable")
+            places = np.searchsorted(kept["sha256"], wanted, sorter=order)
+            places = order[np.minimum(places, len(kept) - 1)]
+            found = (kept["sha256"][places] == wanted) & (wanted != b"")
+            looks[found] = kept["look"][places[found]]
+            known |= found
+        return looks, known
+
+    def write(self, contents: Sequence[str], looks: npt.NDArray[np.void]) -> None:
+        """Keep the looks of pictures.
+
+        Parameters
+        ----------
+        contents : sequence of str
+            SHA-256 of their files; those that are ``""`` are passed over.
+        looks : ndarray of :data:`~bioprobe.images.looks.LOOK`, shape (n,)
+        """
+        kept = np.zeros(len(looks), dtype=_KEPT)
+        kept["sha256"], kept["look"] = np.asarray(contents, dtype="S64"), looks
+        kept = kept[kept["sha256"] != b""]
+        if not len(kept):
+            return
+        name = hashlib.sha256(kept["sha256"].tobytes()).hexdigest()[:16]
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with (
+                replacing(self._folder / f"{name}.npy") as temporary,
+                temporary.open("wb") as stream,
+            ):
+                np.save(stream, kept)
+
+
+def _read_file(file: Path) -> npt.NDArray[np.void]:
+    try:
+        kept: npt.NDArray[np.void] = np.load(file)
+    except (OSError, ValueError, EOFError):
+        return np.zeros(0, dtype=_KEPT)
+    return kept if kept.dtype == _KEPT else np.zeros(0, dtype=_KEPT)

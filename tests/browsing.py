@@ -1,0 +1,97 @@
+"""Pages as a browser shows them: headless Chromium, where the machine has one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# It asks no network of its own.
+_SILENT = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+WIDTHS_PX, SCHEMES = (1280, 400), ("light", "dark")
+# The inside of an A4 page at 96 dots an inch.
+_PAPER_PX = 690
+_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+_OPEN = "document.querySelectorAll('details').forEach(one => one.open = true)"
+_WIDE = "document.documentElement.scrollWidth"
+# Tables that hold more than they show, and whether a hint stands above them.
+_SCROLLING = """[...document.querySelectorAll('.scroll')].map(one => [
+  one.scrollWidth > one.clientWidth, getComputedStyle(one, '::before').display !== 'none'])"""
+_FOLDED = """[...document.querySelectorAll('details *')].filter(
+  one => one.textContent.trim() && !one.checkVisibility()).length"""
+_CUT = """[...document.querySelectorAll('body *')].filter(
+  one => one.getBoundingClientRect().right > innerWidth + 1).length"""
+# What stands only in a tooltip is there for a mouse alone.
+_HOVERED = "document.querySelectorAll('[title]').length"
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Start the machine's Chromium; a test is skipped where there is none.
+
+    Yields
+    ------
+    Browser
+        Without a window.
+    """
+    api = pytest.importorskip("playwright.sync_api")
+    found = next(filter(None, map(shutil.which, _NAMES)), None)
+    if found is None:
+        pytest.skip(f"none of {', '.join(_NAMES)} is installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=list(_SILENT))
+        yield browser
+        browser.close()
+
+
+def find_problems(browser: Browser, path: Path) -> list[str]:
+    """Return what is wrong with a page on the screen, on a telephone, in the dark and on paper."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = []
+    for width_px in WIDTHS_PX:
+        for scheme in SCHEMES:
+            page = browser.new_page(
+                viewport={"width": width_px, "height": 900},
+                color_scheme=scheme,  # type: ignore[arg-type]
+            )
+            page.goto(path.as_uri())
+            where = f"{path.name}, {width_px} px, {scheme}"
+            page.evaluate(_OPEN)
+            if (shown_px := page.evaluate(_WIDE)) > width_px:
+                found.append(f"{where}: {shown_px} px wide")
+            if page.evaluate(_HOVERED):
+                found.append(f"{where}: something can be read by a mouse only")
+            if any(wide != hint for wide, hint in page.evaluate(_SCROLLING)):
+                found.append(f"{where}: a table scrolls and does not say so, or the reverse")
+            # The widths have no colours of their own, and the schemes no sizes.
+            if (width_px, scheme) in zip(WIDTHS_PX, SCHEMES, strict=True):
+                said = Axe().run(page, options={"runOnly": _RULES}).response["violations"]
+                found += [f"{where}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in said]
+            page.close()
+    return found + _find_lost(browser, path)
+
+
+def _find_lost(browser: Browser, path: Path) -> list[str]:
+    """Return what of a page would not be on paper, as it opens: with its parts folded."""
+    page = browser.new_page(viewport={"width": _PAPER_PX, "height": 1000}, color_scheme="dark")
+    page.goto(path.as_uri())
+    page.emulate_media(media="print")
+    found = []
+    if n_folded := page.evaluate(_FOLDED):
+        found.append(f"{path.name}, on paper: {n_folded} parts are folded away")
+    if n_cut := page.evaluate(_CUT):
+        found.append(f"{path.name}, on paper: {n_cut} parts go beyond the edge")
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    if paper != "rgb(251, 252, 250)":
+        found.append(f"{path.name}, on paper: the background is {paper}")
+    page.close()
+    return found
