@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from bioprobe.errors import ProbeError
 from bioprobe.probes.probe import Dimension, Limits, Probe, Sweep, find_places, judge
-from bioprobe.types import Arrays, Rows, Vectors
+from bioprobe.types import Arrays, Doubles, Rows, Vectors
 
 # Weight of the class frequencies beside the votes: what no neighbour is of has some probability.
 _PRIOR_FRACTION = 0.01
@@ -162,11 +162,11 @@ class KnnProbe(Probe):
         votes = softmax(similarities / np.float32(temperature), axis=1)
         places = labels + n_classes * np.arange(n_images)[:, np.newaxis]
         sums = np.bincount(places.ravel(), votes.ravel(), minlength=n_images * n_classes)
-        sums = sums.reshape(n_images, n_classes)
+        shares: Doubles = np.asarray(sums, dtype=np.float64).reshape(n_images, n_classes)
         sizes = np.bincount(self.labels_, minlength=n_classes)
         if self.balance == "class-weight":
-            sums /= np.clip(sizes, 1, max(1, labels.shape[1]))
-            sums /= sums.sum(axis=1, keepdims=True)
+            shares = shares / np.clip(sizes, 1, max(1, labels.shape[1]))
+            shares = shares / shares.sum(axis=1, keepdims=True)
         frequencies = sizes / max(1, len(self.labels_))
-        votes_and_prior = (1 - _PRIOR_FRACTION) * sums
+        votes_and_prior = (1 - _PRIOR_FRACTION) * shares
         return np.asarray(votes_and_prior + _PRIOR_FRACTION * frequencies, dtype=np.float32)
