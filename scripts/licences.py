@@ -53,7 +53,8 @@ _SPELLINGS = {
 # The first says none itself, and holds nothing: its extras name NVIDIA's packages. The metadata of
 # the second name its file alone, which is MIT's; the axe-core that it holds is under MPL.
 _UNSAID = {
-    "cuda-toolkit": PROPRIETARY, "axe-playwright-python": "MIT AND MPL-2.0",
+    "cuda-toolkit": PROPRIETARY,
+    "axe-playwright-python": "MIT AND MPL-2.0",
     # The metadata name each licence of a file in its source; of these the GPL's is an Emacs mode
     # that is not installed. All else is dedicated to the public by the rules of CC0, or BSD.
     "docutils": "CC0-1.0 AND BSD-3-Clause AND BSD-2-Clause",

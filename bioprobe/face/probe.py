@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
@@ -124,11 +124,11 @@ class Probe(Result):
         MisuseError
             If what is asked for needs held-out answers that the probe has not.
         """
-        from bioprobe.face.learning import Learns
         from bioprobe.face.pages import show_answers_of
         from bioprobe.task.beside import Beside
 
-        check_numbers(Learns.predict, {"k": k, "accuracy": accuracy, "sets": sets})
+        by_name = cast("Any", type(self.store)).predict
+        check_numbers(by_name, {"k": k, "accuracy": accuracy, "sets": sets})
         confidence = _read_confidence(abstain)
         chooses = abstain is not None and confidence is None
         calibration, notes = self._calibrate(calibrate, needed=bool(sets or unknown or chooses))

@@ -161,13 +161,12 @@ class KnnProbe(Probe):
         n_images, n_classes = len(labels), len(self.classes_)
         votes = softmax(similarities / np.float32(temperature), axis=1)
         places = labels + n_classes * np.arange(n_images)[:, np.newaxis]
-        n_sums = n_images * n_classes
-        sums: Doubles = np.zeros((n_images, n_classes))
-        sums += np.bincount(places.ravel(), votes.ravel(), minlength=n_sums).reshape(sums.shape)
+        sums = np.bincount(places.ravel(), votes.ravel(), minlength=n_images * n_classes)
+        shares: Doubles = np.asarray(sums, dtype=np.float64).reshape(n_images, n_classes)
         sizes = np.bincount(self.labels_, minlength=n_classes)
         if self.balance == "class-weight":
-            sums /= np.clip(sizes, 1, max(1, labels.shape[1]))
-            sums /= sums.sum(axis=1, keepdims=True)
+            shares = shares / np.clip(sizes, 1, max(1, labels.shape[1]))
+            shares = shares / shares.sum(axis=1, keepdims=True)
         frequencies = sizes / max(1, len(self.labels_))
-        votes_and_prior = (1 - _PRIOR_FRACTION) * sums
+        votes_and_prior = (1 - _PRIOR_FRACTION) * shares
         return np.asarray(votes_and_prior + _PRIOR_FRACTION * frequencies, dtype=np.float32)

@@ -23,6 +23,7 @@ from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
 
 Labels = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
 
 N_ASKED = 5
 # What stands in a table: a name, the method, its settings, the level that it is asked at.
@@ -54,7 +55,7 @@ LAYOUTS = {
 }
 
 
-def draw(layout: Layout) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], Labels]:
+def draw(layout: Layout) -> tuple[Vectors, Vectors, Labels]:
     """Draw the centres of classes, three to an order, and images that teach, then that judge."""
     random, n = np.random.default_rng(1), len(layout.sizes)
     orders = random.normal(size=(n, layout.dim))[np.arange(n) // 3]
@@ -64,7 +65,7 @@ def draw(layout: Layout) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float3
     labels = np.concatenate([taught, asked])
     noise = random.normal(size=(len(labels), layout.dim)) / np.sqrt(layout.dim)
     vectors = normalise_rows(centres[labels] + noises[:, np.newaxis] * noise)
-    return centres.astype(np.float64), vectors.astype(np.float32), labels.astype(np.int64)
+    return centres, vectors, labels
 
 
 @pytest.fixture
@@ -94,9 +95,9 @@ def make_tasks(
         aside = np.random.default_rng(2).normal(size=(len(centres) + 1, layout.dim))
         said = 0.3 * centres + 0.2 * normalise_rows(aside[1:]) + 0.9 * normalise_rows(aside[:1])
 
-        def write(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        def write(texts: Sequence[str]) -> Vectors:
             rows = [next(i for i, name in enumerate(names) if name in text) for text in texts]
-            return normalise_rows(said[rows]).astype(np.float32)
+            return normalise_rows(said[rows])
 
         return {
             level: Task.of(store, level, split=split, texts=Texts(write, 20.0))
