@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from bioprobe import probes
     from bioprobe.face import models, taxa
     from bioprobe.face.encoder import encoder
+    from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.keeping import import_vectors
-    from bioprobe.face.pages import Evaluation
     from bioprobe.face.probe import Probe
     from bioprobe.face.store import (
         Store,
@@ -58,7 +58,7 @@ __version__ = "0.1.0"
 # of nothing a folder of ours.
 _HOMES = {
     "Decisions": "task.decisions",
-    "Evaluation": "face.pages",
+    "Evaluation": "face.evaluation",
     "Predictions": "task.predictions",
     "Probe": "face.probe",
     "Store": "face.store",

@@ -19,7 +19,8 @@ from bioprobe.result import Notes, Record
 if TYPE_CHECKING:
     from bioprobe.embedding import EmbedSummary
     from bioprobe.evaluation.result import MethodResult
-    from bioprobe.face.pages import Evaluation, Neighbors, NoiseFilter
+    from bioprobe.face.evaluation import Evaluation
+    from bioprobe.face.pages import Neighbors, NoiseFilter
     from bioprobe.face.store import Store
     from bioprobe.images.location import ImageLocation
     from bioprobe.intervals import Accuracy
@@ -168,6 +169,30 @@ def draw(folder: str | Path, *, n_per_species: int = 3, seed: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
     return write_pictures(folder / "photos", n_per_species, _N_SCENES, seed)
+
+
+def draw_store(folder: str | Path, *, n_per_species: int = 1, seed: int = 3) -> Path:
+    """Draw the pictures of the demonstration and embed them by sketch, or find that done.
+
+    Parameters
+    ----------
+    folder : str or Path
+        As of :func:`draw`. Where its pictures are there they stay, whatever they were drawn with.
+    n_per_species : int
+        Pictures of each species, ≥ 1.
+    seed : int
+        Seed of the drawings.
+
+    Returns
+    -------
+    Path
+        Folder of the store.
+    """
+    folder = Path(folder)
+    table = folder / "photos" / "pictures.csv"
+    if not table.is_file():
+        table = draw(folder, n_per_species=n_per_species, seed=seed)
+    return embed(table, model="sketch", store=folder / "store").folder
 
 
 @dataclasses.dataclass(frozen=True)

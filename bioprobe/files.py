@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bioprobe.access import is_file, reading
 from bioprobe.errors import BioprobeError, SourceError, StoreError, UnreadableError
 from bioprobe.names import suggest
+from bioprobe.table_bounds import check_json, check_lines, check_parquet, check_records
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -383,10 +384,11 @@ def read_lines(path: Path) -> list[str]:
     Raises
     ------
     SourceError
-        If the file cannot be read, or is not UTF-8 text.
+        If the file cannot be read, is not UTF-8 text, or has a line that is none.
     """
     try:
         with reading_source(path):
+            check_lines(path)
             # Some editors begin a file with a mark that is no part of its first line.
             text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -475,7 +477,8 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
     Raises
     ------
     SourceError
-        If the file is missing, empty, unreadable, or of another kind.
+        If the file is missing, empty, unreadable, of another kind, or holds far more than its
+        bytes (:mod:`bioprobe.table_bounds`).
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -493,11 +496,15 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
             if suffix in {".csv", ".tsv"}:
                 return _read_csv(path, "\t" if suffix == ".tsv" else ",", text)
             if suffix in {".parquet", ".pq"}:
+                check_parquet(path)
                 return from_arrow(pq.read_table(path), is_whole=True)
             if suffix in {".json", ".jsonl"}:
                 return _read_json(path, by_line=suffix == ".jsonl")
     except SourceError:
         raise
+    except MemoryError as error:
+        msg = f"{path} needs more memory than there is ({error}); split it into smaller tables"
+        raise SourceError(msg) from error
     except (ValueError, OSError, KeyError, pa.ArrowException) as error:
         msg = f"{path} cannot be read as a table: {error}"
         raise SourceError(msg) from error
@@ -510,6 +517,7 @@ def _read_csv(path: Path, separator: str, text: Collection[str]) -> pd.DataFrame
 
     from bioprobe.cells import read_cells
 
+    check_lines(path, separator=separator)
     with warnings.catch_warnings():
         # Lines longer than the header would be cut.
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -550,10 +558,13 @@ def _read_json(path: Path, *, by_line: bool) -> pd.DataFrame:
 
     from bioprobe.cells import settle_frame
 
+    check_json(path)
     # By hand, as pandas makes floats of whole numbers beside a hole.
     text = path.read_text(encoding="utf-8-sig")
     if not by_line:
-        return settle_frame(pd.DataFrame(parse_json(text), dtype=object))
+        found = parse_json(text)
+        check_records(path, found)
+        return settle_frame(pd.DataFrame(found, dtype=object))
     rows = []
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
@@ -562,6 +573,7 @@ def _read_json(path: Path, *, by_line: bool) -> pd.DataFrame:
             except ValueError as error:
                 msg = f"line {number} is no JSON object ({error})"
                 raise ValueError(msg) from error
+    check_records(path, rows)
     return settle_frame(pd.DataFrame(rows, dtype=object))
 
 

@@ -29,26 +29,35 @@ PROPRIETARY = "LicenseRef-NVIDIA-Proprietary"
 # Permissive ones, and MPL-2.0, which asks for nothing but of changes to its own files.
 FREE = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD", "BSD-2-Clause", "BSD-3-Clause",
-    "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Zlib",
+    "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Zlib",
 }  # fmt: skip
 _SPELLINGS = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
     "Apache 2.0 License": "Apache-2.0",
+    "Apache License, Version 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD 3-Clause": "BSD-3-Clause",
     "BSD 3-Clause License": "BSD-3-Clause",
     "BSD License": "BSD",  # which of them is not said
     "ISC License": "ISC",
+    "ISC license": "ISC",
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
+    "MIT license": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "NVIDIA Proprietary Software": PROPRIETARY,
+    "PSFL": "PSF-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
 # The first says none itself, and holds nothing: its extras name NVIDIA's packages. The metadata of
 # the second name its file alone, which is MIT's; the axe-core that it holds is under MPL.
-_UNSAID = {"cuda-toolkit": PROPRIETARY, "axe-playwright-python": "MIT AND MPL-2.0"}
+_UNSAID = {
+    "cuda-toolkit": PROPRIETARY, "axe-playwright-python": "MIT AND MPL-2.0",
+    # The metadata name each licence of a file in its source; of these the GPL's is an Emacs mode
+    # that is not installed. All else is dedicated to the public by the rules of CC0, or BSD.
+    "docutils": "CC0-1.0 AND BSD-3-Clause AND BSD-2-Clause",
+}
 
 
 class Licence(NamedTuple):
@@ -77,6 +86,7 @@ def find_licence(package: Distribution) -> str:
     if name in _UNSAID:
         return _UNSAID[name]
     field = said["License"].strip() if "License" in said else ""
+    field = "" if field == "UNKNOWN" else field  # as old build tools write it
     classes = [text for text in said.get_all("Classifier") or () if text.startswith("License ::")]
     if "License-Expression" in said:
         spelt = [said["License-Expression"]]

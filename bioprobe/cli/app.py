@@ -13,10 +13,11 @@ from typing import Annotated
 import typer
 
 from bioprobe import __version__
+from bioprobe.cli import STARTED_S
 from bioprobe.cli.asking import app as asking_app
 from bioprobe.cli.models import app as models_app
 from bioprobe.cli.probe import app as probe_app
-from bioprobe.cli.show import say
+from bioprobe.cli.show import Clock, say
 from bioprobe.cli.store import app as store_app
 from bioprobe.cli.taxa import app as taxa_app
 from bioprobe.cli.taxa import prompts_app
@@ -56,13 +57,15 @@ def _bioprobe(
     """Embed every image once, then ask everything of the embeddings."""
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], clock: Clock | None = None) -> int:
     """Run one command line.
 
     Parameters
     ----------
     arguments : sequence of str
         Without the program's name.
+    clock : Clock, optional
+        Of the process, where a person waits for it.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         to end.
     """
     try:
-        app(list(arguments), prog_name="bioprobe")
+        app(list(arguments), prog_name="bioprobe", obj=clock)
     except SystemExit as stop:
         code = int(stop.code or 0)
         if code > 128:
@@ -128,4 +131,4 @@ def main() -> None:
     if "--debug" not in sys.argv:
         logging.captureWarnings(True)
         logging.getLogger("py.warnings").propagate = False
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:], Clock(STARTED_S)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,10 +21,10 @@ from bioprobe.face.store import embed as embed_sources
 from bioprobe.options import Option, With
 
 if TYPE_CHECKING:
+    from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import (
         Decisions,
         Duplicates,
-        Evaluation,
         Neighbors,
         NoiseFilter,
         Predictions,
@@ -64,12 +65,24 @@ def zeroshot(
     filter has told, and your own columns; those that --mask leaves out and those that could not be
     read are rows too.
 
-    Example: bioprobe zeroshot --level family --output families.csv --html families.html
+    Example: bioprobe zeroshot photos/ --classes cat,bird,bear --output answers.csv
     """
     return f"wrote {answers.write_page(html, html_by):,} pictures to {html}" if html else ""
 
 
-@command(app, Asks.search, encodes=True, sources="--in")
+def _read_terms(terms: Sequence[str]) -> dict[str, list[str]]:
+    """Folders, files and tables are where to look, as with --in; anything else is a text."""
+    sources = [one for one in terms if one == "-" or Path(one).exists()]
+    texts = [one for one in terms if one not in sources]
+    for text in texts:
+        # Nobody looks for a text that is written as the name of a file.
+        if not any(map(str.isspace, text)) and ("/" in text or Path(text).suffix):
+            msg = f"no file or folder at {text}; to look for that text, say --text {text}"
+            raise MisuseError(msg)
+    return {"sources": sources, "text": texts}
+
+
+@command(app, Asks.search, encodes=True, sources="--in", bare=_read_terms)
 def search(
     found: Neighbors,
     *,
@@ -83,7 +96,7 @@ def search(
     by its similarity to the mean of what is looked for, less --minus-weight times that to the mean
     of what is not. At 1, little of what both have in common is left.
 
-    Example: bioprobe search --image leopard.jpg --text "a spotted cat on snow" -k 10
+    Example: bioprobe search photos/ "a spotted cat on snow" -k 10
     """
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 

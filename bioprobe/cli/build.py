@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import mimetypes
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.show import check_output, is_page, say, show_progress, write_frame
+from bioprobe.cli.show import Clock, check_output, is_page, say, show_progress, write_frame
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.face.store import open as open_store
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 After = Callable[..., str | None]
 Write = Callable[..., None]
+Bare = Callable[[Sequence[str]], Mapping[str, Sequence[str]]]
 
 # What commands have after their own options.
 _COMMON: dict[str, tuple[Any, Any]] = {
@@ -66,6 +68,7 @@ def command(
     narrows: Sequence[str] = ("where", "mask"),
     encodes: bool = False,
     sources: str | None = None,
+    bare: Bare | None = None,
     when: Mapping[str, Condition] | None = None,
     instead: Mapping[str, tuple[Option, Callable[..., Any]]] | None = None,
     shows: bool = True,
@@ -94,7 +97,10 @@ def command(
         Whether ``--model`` and ``--device`` choose the encoder of texts and pictures.
     sources : str, optional
         How pictures are named that are asked instead of a store: ``-`` is as arguments, else a
-        flag such as ``--in``, beside which ``--store`` says whose encoder reads them.
+        flag such as ``--in``. Folders are kept in the store, by whose encoder all are read.
+    bare : callable, optional
+        From arguments without a flag to the parameters that each is one of, with its values; its
+        docstring is their help.
     when : mapping of str to condition, optional
         Conditions of options that stand in another signature, such as ``model``.
     instead : mapping of str to (Option, callable), optional
@@ -109,7 +115,7 @@ def command(
     """
 
     def decorate(after: After) -> After:
-        declared = _gather(asks, after, narrows, encodes=encodes, sources=sources)
+        declared = _gather(asks, after, narrows, encodes=encodes, sources=sources, bare=bare)
         for flag, (option, other) in (instead or {}).items():
             beyond = declared.keys() - read_options(other).keys() - (instead or {}).keys()
             if "self" in read_defaults(other):
@@ -127,27 +133,29 @@ def command(
         parameters = [_CONTEXT, *(_declare(one, declared[one]) for one in declared), *common]
 
         def run(context: typer.Context, **given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
-            given = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
+            given = _read_given(given, bare)
             defaults = {one: declared[one].default for one in declared}
             check_given({one: declared[one].option for one in declared}, defaults, given)
-            if sources == "-" and given["sources"]:
-                _refuse_store(context)
+            if sources == "-":
+                _refuse_store(context, given["sources"] or ())
             _check_outputs(declared, given, shows=shows)
             if says:
                 say(says.format(**given), quiet=given["quiet"])
             others = [other for flag, (_, other) in (instead or {}).items() if given[flag]]
             asked = others[0] if others else asks
-            with show_progress(quiet=given["quiet"]) as progress:
-                answer = _ask(asked, given, narrows, progress)
-            tell(answer.notes, quiet=given["quiet"])
-            done = after(answer, **{one: given[one] for one in read_options(after)})
-            if done:
-                say(done, quiet=given["quiet"])
-            if shows:
-                (write or write_answer)(
-                    answer, given["output"], given["file_format"], safe_csv=given["safe_csv"],
-                    quiet=given["quiet"],
-                )  # fmt: skip
+            quiet = given["quiet"]
+            with _watch(context, quiet=quiet):
+                with show_progress(quiet=quiet) as progress:
+                    answer = _ask(asked, given, narrows, progress)
+                tell(answer.notes, quiet=quiet)
+                done = after(answer, **{one: given[one] for one in read_options(after)})
+                if done:
+                    say(done, quiet=quiet)
+                if shows:
+                    (write or write_answer)(
+                        answer, given["output"], given["file_format"], safe_csv=given["safe_csv"],
+                        quiet=quiet,
+                    )  # fmt: skip
 
         run.__doc__ = after.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -165,6 +173,7 @@ def _gather(
     *,
     encodes: bool,
     sources: str | None,
+    bare: Bare | None,
 ) -> dict[str, Declared]:
     """Return the options of a command: the question's, those that choose images, the shell's."""
     declared, encoder = _read(asks), _read(open_store, ("model", "device"))
@@ -182,6 +191,9 @@ def _gather(
         outside = _read(open_pictures, ("allow_outside",))["allow_outside"]
         declared = {"sources": named, **declared, **masks}
         declared["allow_outside"] = _limit(outside, With("sources"))
+    if bare is not None:
+        option = Option(inspect.cleandoc(bare.__doc__ or ""), ("-",), shell=list[str])
+        declared = {"terms": Declared(str, option, None), **declared}
     return declared | _read(after)
 
 
@@ -239,10 +251,29 @@ def _refuse_overwriting(
         raise MisuseError(msg)
 
 
-def _refuse_store(context: typer.Context) -> None:
+def _read_given(given: Mapping[str, Any], bare: Bare | None) -> dict[str, Any]:
+    """Return what was given by parameter, arguments without a flag among those they are one of."""
+    read = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
+    terms = bare(read.pop("terms") or ()) if bare is not None else {}
+    for name, values in terms.items():
+        if values:
+            read[name] = (*values, *(read[name] or ()))
+    return {"terms": None, **read} if bare is not None else read
+
+
+def _watch(context: typer.Context, *, quiet: bool) -> contextlib.AbstractContextManager[None]:
+    """Say what takes long, where a process was started for the command."""
+    clock = context.obj
+    return clock.watching(quiet=quiet) if isinstance(clock, Clock) else contextlib.nullcontext()
+
+
+def _refuse_store(context: typer.Context, sources: Sequence[str | Path]) -> None:
+    """Refuse a store beside pictures that are not kept there."""
+    if all(Path(one).is_dir() for one in sources):
+        return
     source = context.get_parameter_source("store")
     if source is not None and source.name == "COMMANDLINE":
-        msg = "pictures that are named are asked instead of a store; leave --store out, or them"
+        msg = "pictures in no folder are asked instead of a store; leave --store out, or them"
         raise MisuseError(msg)
 
 
@@ -278,7 +309,7 @@ def _ask(
     encoder = {name: given[name] for name in ("model", "device") if name in given}
     if given.get("sources") and "sources" not in asked:
         store = open_pictures(
-            given["sources"], like=given["store"], **encoder,
+            given["sources"], like=given["store"], keep=True, **encoder,
             allow_outside=given["allow_outside"], progress=progress,
         )  # fmt: skip
     else:

@@ -24,6 +24,7 @@ from bioprobe.images.image_table import (
 )
 from bioprobe.images.location import DATASET_PREFIX, find_file
 from bioprobe.images.reading import MAX_PIXELS_PX, allow_pixels, ignore_pillow_warnings
+from bioprobe.sources.files import locate
 from bioprobe.sources.listing import (
     Listing,
     Said,
@@ -260,9 +261,10 @@ class _Run:
         locations = self._stored["root"], self._stored["path"]
         files = [join(root, path) for root, path in zip(*locations, strict=True)]
         self._row_of_file = {files[row]: int(row) for row in buffer.store.rows}
+        unread = [(join(root, path), root, why) for root, path, why in listing.unread]
         self._failures = {
-            folder: Failure(root, os.path.relpath(folder, root), why, root)
-            for root, folder, why in listing.unread
+            file: Failure(*locate(file, root), why, listing.listed_by.get(file, root))
+            for file, root, why in unread
         }
         self.counts[Outcome.FAILED] = len(self._failures)
         self._read: set[str] = set()

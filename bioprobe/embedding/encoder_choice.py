@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,20 +37,49 @@ def load_encoder_for(
     batch_size : int or None
         Images in one forward pass; None chooses by device.
     """
-    if EmbeddingStore.exists(folder):
+    choice = choose_encoder(folder, model=model, precision=precision, decoding=decoding)
+    return load_encoder(
+        choice.model,
+        device=device,
+        precision=choice.precision,
+        batch_size=batch_size,
+        decoding=choice.decoding,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderChoice:
+    """Which encoder is to be loaded, and how; as for :func:`bioprobe.encoders.load_encoder`."""
+
+    model: str
+    precision: str
+    decoding: str
+
+
+def choose_encoder(
+    folder: str | Path | None,
+    *,
+    model: str | None = None,
+    precision: str | None = None,
+    decoding: str | None = None,
+) -> EncoderChoice:
+    """Choose the encoder of a store as it ran before, without loading it.
+
+    Parameters
+    ----------
+    folder : str, Path or None
+        Folder of the store, which need not exist; None is no store.
+    model, precision, decoding : str or None
+        As for :func:`load_encoder_for`.
+    """
+    if folder is not None and EmbeddingStore.exists(folder):
         stored = EmbeddingStore.open(folder).manifest.encoder
         model = model or stored.model
         decoding = decoding or stored.decoding
         # The precision of an ONNX file is its own and cannot be asked for.
         if stored.backend not in {"onnx", "imported"}:
             precision = precision or stored.precision
-    return load_encoder(
-        model or DEFAULT_MODEL,
-        device=device,
-        precision=precision or "auto",
-        batch_size=batch_size,
-        decoding=decoding or "fast",
-    )
+    return EncoderChoice(model or DEFAULT_MODEL, precision or "auto", decoding or "fast")
 
 
 class OnDemandEncoder:
@@ -119,7 +149,7 @@ def open_on_demand(
     """
     if EmbeddingStore.exists(folder):
         store = EmbeddingStore.open(folder)
-        if _names_encoder_of(store, model):
+        if names_encoder_of(store, model):
             store.check_dtype(dtype)
             return store, OnDemandEncoder(store, load)
     encoder = load()
@@ -129,7 +159,8 @@ def open_on_demand(
     return store, loaded
 
 
-def _names_encoder_of(store: EmbeddingStore, model: str | None) -> bool:
+def names_encoder_of(store: EmbeddingStore, model: str | None) -> bool:
+    """Tell whether a name is that of the encoder which a store was made by; None is."""
     stored = store.manifest.encoder
     if stored.backend == "imported":
         return False

@@ -5,6 +5,13 @@ that the model needs.
 """
 
 from bioprobe.encoders.encoder import Encoder, Fingerprint, hash_description, normalise_rows
-from bioprobe.encoders.loading import load_encoder
+from bioprobe.encoders.loading import load_encoder, stamp_model
 
-__all__ = ["Encoder", "Fingerprint", "hash_description", "load_encoder", "normalise_rows"]
+__all__ = [
+    "Encoder",
+    "Fingerprint",
+    "hash_description",
+    "load_encoder",
+    "normalise_rows",
+    "stamp_model",
+]

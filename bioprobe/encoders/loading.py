@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import logging
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
+from bioprobe import __version__
+from bioprobe.access import list_names
 from bioprobe.encoders.catalog import parse_name
-from bioprobe.encoders.encoder import Encoder, LoadOptions
-from bioprobe.encoders.hub import LAYOUTS, get_snapshot
-from bioprobe.errors import BioprobeError
+from bioprobe.encoders.encoder import Encoder, LoadOptions, hash_description
+from bioprobe.encoders.hub import LAYOUTS, find_cached, get_snapshot, read_folder
+from bioprobe.errors import BioprobeError, ModelUnavailableError
 from bioprobe.registry import ENCODERS
 
+#: Told at the level INFO which model is loaded, before the seconds that it takes.
+LOGGER = logging.getLogger("bioprobe.loading")
 _LOGGERS = ("huggingface_hub", "transformers", "timm", "open_clip", "httpx", "torch")
 
 
@@ -113,6 +119,7 @@ def load_encoder(
     options = LoadOptions(
         device=device, precision=precision, batch_size=batch_size, decoding=decoding
     )
+    LOGGER.info("loading %s …", name)
     with silence_libraries():
         if source.kind in {"hub", "folder"}:
             # Fetches what is missing, or says so within a second.
@@ -120,3 +127,48 @@ def load_encoder(
         # The libraries take seconds to import, so each is imported only for a model that needs it.
         encoder: Encoder = ENCODERS.load(source.backend)(source, options)
         return encoder
+
+
+# What computes with the weights: of another version the vectors may be others.
+_LIBRARIES = ("open_clip_torch", "pillow", "timm", "tokenizers", "torch", "transformers")
+
+
+def stamp_model(name: str) -> str:
+    """Tell what a name loads now without loading it: no library of models is imported.
+
+    Parameters
+    ----------
+    name : str
+        As for :func:`load_encoder`.
+
+    Returns
+    -------
+    str
+        SHA-256 over the name, the files of the model's folder by size and time of their last
+        change, and the versions of the libraries that load them; ``""`` where that cannot be told,
+        as of a model that is not here, or that its library finds by itself.
+    """
+    try:
+        source = parse_name(name)
+    except ModelUnavailableError:
+        return ""
+    layout = LAYOUTS.get(source.backend)
+    if layout is None or source.kind not in {"folder", "hub"}:
+        return ""
+    if source.kind == "folder":
+        snapshot = read_folder(Path(source.target), layout)
+    else:
+        snapshot = find_cached(source.target, layout, revision=source.revision)
+    if snapshot is None:
+        return ""
+    files = {}
+    for file in list_names(snapshot.folder):
+        facts = (snapshot.folder / file).stat()
+        files[file] = [facts.st_size, facts.st_mtime_ns]
+    versions = {"bioprobe": __version__}
+    for library in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[library] = importlib.metadata.version(library)
+    return hash_description(
+        {"name": source.name, "folder": str(snapshot.folder), "files": files, "with": versions}
+    )

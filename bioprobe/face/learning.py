@@ -43,7 +43,8 @@ from bioprobe.registry import METHODS
 from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
-    from bioprobe.face.pages import Decisions, Evaluation, Predictions
+    from bioprobe.face.evaluation import Evaluation
+    from bioprobe.face.pages import Decisions, Predictions
     from bioprobe.face.probe import Probe
     from bioprobe.learning.fitted import FittedProbe
     from bioprobe.learning.stack import FittedStack, SharedImages
@@ -853,7 +854,8 @@ class Learns(Opened):
             One row a method: figures with intervals; ``report(path)`` writes the page.
         """
         from bioprobe.evaluation import evaluate, write_evaluation
-        from bioprobe.face.pages import Evaluation, read_fields
+        from bioprobe.face.evaluation import Evaluation
+        from bioprobe.face.pages import read_fields
 
         asked = split_names(methods)
         if others and "stack" not in asked:
@@ -888,7 +890,8 @@ class Learns(Opened):
             If there is none.
         """
         from bioprobe.evaluation.keeping import read_evaluation
-        from bioprobe.face.pages import Evaluation, read_fields
+        from bioprobe.face.evaluation import Evaluation
+        from bioprobe.face.pages import read_fields
         from bioprobe.report import find_newest
 
         store = self._view.store

@@ -91,7 +91,7 @@ class Opened:
     @property
     def failures(self) -> pd.DataFrame:
         """Images that could not be read: ``root``, ``path``, ``reason`` and ``source``."""
-        return self._view.store.read_failures()
+        return self._view.read_failures()
 
     def labels(self, level: str = "species") -> Names:
         """Return the label of each image at a rank or in any column, ``""`` where unknown.

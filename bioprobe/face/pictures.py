@@ -1,9 +1,14 @@
-"""Pictures that are asked without a store: embedded once, and kept by content in a cache."""
+"""Pictures that are asked at once: embedded where they are new, and kept for the next time.
+
+Those of a folder are kept in a store, others by content in a cache.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
+import json
 import os
 import shutil
 import sys
@@ -13,7 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from bioprobe.errors import SourceError, StoreError
+from bioprobe.access import exists
+from bioprobe.errors import MismatchError, SourceError, StoreError
+from bioprobe.files import check_target, read_json, write_text
 from bioprobe.options import Option, list_given
 from bioprobe.progress import Progress, Step
 from bioprobe.result import PROBLEM, Note
@@ -21,7 +28,7 @@ from bioprobe.result import PROBLEM, Note
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bioprobe.embedding import Outcome
+    from bioprobe.embedding import EncoderChoice, Outcome
     from bioprobe.encoders.encoder import Encoder
     from bioprobe.images import ImageTable
     from bioprobe.sources.listing import Listing
@@ -39,8 +46,8 @@ _SHOWN = 10
 Sources = Annotated[
     str | Path | Sequence[str | Path],
     Option(
-        "Pictures, folders, tables or data sets to ask instead of a store, as embed takes them; - "
-        "for a list of paths on standard input. They are embedded, and kept in a cache.",
+        "Pictures, folders, tables or data sets to ask, as embed takes them; - for a list of paths "
+        "on standard input. What is new is embedded: of folders into the store, else into a cache.",
         ("-",),
         shell=list[Path],
     ),
@@ -54,6 +61,7 @@ def open_pictures(
     model: str | None,
     device: str,
     like: str | Path | None,
+    keep: bool = False,
     allow_outside: bool,
     progress: Progress | None,
 ) -> S:
@@ -64,29 +72,112 @@ def open_pictures(
     make : callable
         Makes what is returned of a view and the further arguments of
         :class:`bioprobe.face.opened.Opened`.
-    sources, model, device, like, allow_outside, progress
+    sources, model, device, like, keep, allow_outside, progress
         As there.
     """
-    from bioprobe.sources.source import SourceOptions, find_images
-    from bioprobe.store import EmbeddingStore, TextCache
-    from bioprobe.store.view import View
+    from bioprobe.sources.source import SourceOptions, find_images, recognise_source
 
     named = [Path(one) for one in list_given(sources)]
-    listed = find_images(named, SourceOptions(allow_outside=allow_outside))
+    options = SourceOptions(allow_outside=allow_outside)
+    listed = find_images(named, options)
     if not len(listed):
         reasons = "; ".join(map(str, listed.notes))
         msg = f"none of {len(listed.unread):,} pictures can be read: {reasons}"
         raise SourceError(msg)
-    encoder, precision = _load_reader(model, device, like)
+    origin, notes = " ".join(map(str, named)), list[Note]()
+    are_folders = all(recognise_source(one, options) == "folder" for one in named)
+    if keep and like is not None and are_folders:
+        why_not = _explain_cache(Path(like), model)
+        if not why_not:
+            return _open_kept(make, listed, Path(like), origin, model, device, progress)
+        notes = [Note(f"the vectors of {origin} are kept in the cache, as {why_not}")]
+    return _open_cached(make, listed, origin, notes, like, model, device, progress)
+
+
+def _explain_cache(folder: Path, model: str | None) -> str:
+    """Say why pictures cannot be kept in a store, ``""`` where they can."""
+    from bioprobe.embedding import names_encoder_of
+    from bioprobe.store import EmbeddingStore
+
+    if EmbeddingStore.exists(folder):
+        store = EmbeddingStore.open(folder)
+        stored = store.manifest.encoder
+        if stored.backend == "imported":
+            return f"the store {folder} holds imported vectors"
+        if not names_encoder_of(store, model):
+            return f"the store {folder} is of {stored.model}, not of {model}"
+    try:
+        check_target(folder, is_file=False)
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
+def _open_kept(
+    make: Callable[..., S],
+    listed: Listing,
+    folder: Path,
+    origin: str,
+    model: str | None,
+    device: str,
+    progress: Progress | None,
+) -> S:
+    """Embed into a store what it has not, and open it with the pictures that are listed."""
+    from bioprobe.embedding import embed_images, load_encoder_for, open_on_demand
+    from bioprobe.store import EmbeddingStore, TextCache
+    from bioprobe.store.view import View
+
+    is_new, had_folder = not EmbeddingStore.exists(folder), exists(folder)
+    load = functools.partial(load_encoder_for, folder, model=model, device=device)
+    opened, encoder = open_on_demand(folder, load, model=model)
+    summary = embed_images(
+        listed, encoder, opened, advance=progress and count_outcomes(progress, len(listed))
+    )
+    filled = EmbeddingStore.open(folder)
+    if is_new and not len(filled):
+        # Without a manifest nothing is left to be found.
+        failures = filled.read_failures()
+        filled.discard(keeps_folder=had_folder)
+        raise SourceError(_explain_none(failures, len(listed)))
+    rows, failures = _find_rows(filled, listed)
+    rows = rows[rows >= 0]
+
+    def load_for_text() -> Encoder:
+        loaded = encoder.get() if encoder.is_loaded else None
+        return _load_for_text(loaded, model or filled.manifest.encoder.model, device)
+
+    said = (
+        f"{len(rows):,} pictures of {origin} in the store {folder}, {summary.n_embedded:,} of them "
+        "new"
+    )
+    return make(
+        View(filled, rows, unread=failures, progress=progress),
+        model=model,
+        device=device,
+        notes=(*listed.notes, *_describe_failures(failures), Note(said)),
+        texts=functools.cache(lambda: TextCache(filled, load_for_text, progress)),
+    )
+
+
+def _open_cached(
+    make: Callable[..., S],
+    listed: Listing,
+    origin: str,
+    notes: Sequence[Note],
+    like: str | Path | None,
+    model: str | None,
+    device: str,
+    progress: Progress | None,
+) -> S:
+    """Take vectors out of the cache, embed what is missing there, and open a store of them."""
+    from bioprobe.embedding import choose_encoder
+    from bioprobe.store import EmbeddingStore, TextCache
+    from bioprobe.store.view import View
+
+    reader = _Reader(choose_encoder(like, model=model), device)
     scratch = Path(tempfile.mkdtemp(prefix="bioprobe-"))
     try:
-        mark = encoder.fingerprint
-        # Vectors of another precision or decoding may be compared, but are not the same.
-        parts = (mark.key[:16], mark.image_sha256[:8], mark.text_sha256[:8], precision)
-        key = "-".join(part for part in (*parts, mark.decoding) if part)
-        with _holding(key, scratch) as folder:
-            cache = _fill(folder, listed, encoder, progress)
-            rows, failures = _find_rows(cache, listed)
+        cache, rows, failures = _read_cached(scratch, listed, reader, progress)
         _copy(scratch / "pictures", cache, listed, rows)
         made = EmbeddingStore.open(scratch / "pictures")
         made.write_failures(failures)
@@ -95,37 +186,91 @@ def open_pictures(
         raise
     remove_with(made, scratch)
     return make(
-        View(made, made.rows, origin=" ".join(map(str, named))),
-        model=model or encoder.name,
+        View(made, made.rows, origin=origin, progress=progress),
+        model=model or reader.choice.model,
         device=device,
-        notes=(*listed.notes, *_describe_failures(failures)),
-        texts=functools.cache(
-            lambda: TextCache(cache, lambda: _find_text_encoder(encoder, device), progress)
-        ),
+        notes=(*notes, *listed.notes, *_describe_failures(failures)),
+        texts=functools.cache(lambda: TextCache(cache, reader.load_for_text, progress)),
     )
 
 
-def _load_reader(model: str | None, device: str, like: str | Path | None) -> tuple[Encoder, str]:
-    """Return the encoder, and the precision that was asked for."""
-    from bioprobe.embedding import load_encoder_for
-    from bioprobe.encoders import load_encoder
-    from bioprobe.encoders.catalog import DEFAULT_MODEL
-    from bioprobe.store import EmbeddingStore
+@dataclasses.dataclass
+class _Reader:
+    """The encoder of pictures, loaded no sooner than one is new to the cache."""
 
-    if like is not None and EmbeddingStore.exists(like):
-        encoder = load_encoder_for(like, model=model, device=device)
-        return encoder, encoder.fingerprint.precision
-    name = model or DEFAULT_MODEL
-    return load_encoder(name, device=device, precision="auto", decoding="fast"), "auto"
+    choice: EncoderChoice
+    device: str
+
+    @functools.cached_property
+    def encoder(self) -> Encoder:
+        from bioprobe.encoders import load_encoder
+
+        return load_encoder(
+            self.choice.model, device=self.device, precision=self.choice.precision,
+            decoding=self.choice.decoding,
+        )  # fmt: skip
+
+    def load_for_text(self) -> Encoder:
+        """Return the encoder of texts."""
+        loaded = self.encoder if "encoder" in self.__dict__ else None
+        return _load_for_text(loaded, self.choice.model, self.device)
+
+    def find_key(self) -> str:
+        """Return the name of the encoder's part of the cache, which takes loading it."""
+        mark = self.encoder.fingerprint
+        # Vectors of another precision or decoding may be compared, but are not the same.
+        parts = (mark.key[:16], mark.image_sha256[:8], mark.text_sha256[:8], self.choice.precision)
+        return "-".join(part for part in (*parts, mark.decoding) if part)
+
+    def find_note(self) -> Path | None:
+        """Return the file that keeps the key of what the name loads now, None where it cannot."""
+        from bioprobe.encoders import stamp_model
+
+        stamp = stamp_model(self.choice.model)
+        how = f"{self.choice.precision}-{self.choice.decoding}"
+        return find_cache() / f"{stamp[:32]}-{how}.json" if stamp else None
 
 
-def _find_text_encoder(encoder: Encoder, device: str) -> Encoder:
+def _load_for_text(loaded: Encoder | None, model: str, device: str) -> Encoder:
     """Return the encoder in the precision in which every store has its texts."""
     from bioprobe.encoders import load_encoder
 
-    if encoder.fingerprint.precision == "fp32":
-        return encoder
-    return load_encoder(encoder.name, device=device)
+    if loaded is not None and loaded.fingerprint.precision == "fp32":
+        return loaded
+    return load_encoder(model, device=device)
+
+
+def _read_cached(
+    scratch: Path, listed: Listing, reader: _Reader, progress: Progress | None
+) -> tuple[EmbeddingStore, Rows, pd.DataFrame]:
+    """Return the encoder's part of the cache, the row of each picture there, and what failed."""
+
+    def read(key: str) -> tuple[EmbeddingStore, Rows, pd.DataFrame]:
+        with _holding(key, scratch) as folder:
+            cache = _fill(folder, listed, reader, progress)
+            return cache, *_find_rows(cache, listed)
+
+    note = reader.find_note()
+    known = _recall_key(note)
+    if known:
+        # Where it was loaded and is another after all, it goes on as one that was not known.
+        with contextlib.suppress(MismatchError):
+            return read(known)
+    key = reader.find_key()
+    found = read(key)
+    if note is not None:
+        with contextlib.suppress(OSError, StoreError):
+            write_text(note, json.dumps({"key": key}) + "\n")
+    return found
+
+
+def _recall_key(note: Path | None) -> str:
+    """Return the key that a note keeps, ``""`` where it keeps none."""
+    with contextlib.suppress(OSError, ValueError, StoreError):
+        known = note and read_json(note, dict).get("key")
+        if isinstance(known, str) and known and "/" not in known and "\\" not in known:
+            return known
+    return ""
 
 
 @contextlib.contextmanager
@@ -176,10 +321,10 @@ def find_cache() -> Path:
 
 
 def _fill(
-    folder: Path, listed: Listing, encoder: Encoder, progress: Progress | None
+    folder: Path, listed: Listing, reader: _Reader, progress: Progress | None
 ) -> EmbeddingStore:
     """Bring what is new into the cache, without what its source says of it."""
-    from bioprobe.embedding import embed_images
+    from bioprobe.embedding import OnDemandEncoder, embed_images
     from bioprobe.images import ImageTable
     from bioprobe.images.image_table import LOCATION_COLUMNS
     from bioprobe.sources.listing import Listing
@@ -188,8 +333,12 @@ def _fill(
     bare = Listing(
         ImageTable.build(listed.frame[list(LOCATION_COLUMNS)]).frame, reasons=listed.reasons
     )
+    if EmbeddingStore.exists(folder):
+        store = EmbeddingStore.open(folder)
+    else:
+        store = EmbeddingStore.open_for(folder, reader.encoder)
     embed_images(
-        bare, encoder, EmbeddingStore.open_for(folder, encoder),
+        bare, OnDemandEncoder(store, lambda: reader.encoder), store,
         advance=progress and count_outcomes(progress, len(bare)),
     )  # fmt: skip
     return EmbeddingStore.open(folder)
@@ -213,10 +362,13 @@ def _find_rows(cache: EmbeddingStore, listed: ImageTable) -> tuple[Rows, pd.Data
     for file in _list_files(failures):
         row_of[file] = -1
     if len(failures) and len(failures) == len(files):
-        path, reason = failures[["path", "reason"]].iloc[0]
-        msg = f"none of {len(files):,} pictures can be read; the first, {path}: {reason}"
-        raise SourceError(msg)
+        raise SourceError(_explain_none(failures, len(files)))
     return np.array([row_of[file] for file in files], dtype=np.int64), failures
+
+
+def _explain_none(failures: pd.DataFrame, n_files: int) -> str:
+    path, reason = failures[["path", "reason"]].iloc[0]
+    return f"none of {n_files:,} pictures can be read; the first, {path}: {reason}"
 
 
 def _list_files(frame: pd.DataFrame) -> list[str]:

@@ -81,7 +81,7 @@ def open(
     device : str
         Where the encoder runs, loaded when a text or picture is new.
     progress : callable, optional
-        Told how many of many new texts are embedded.
+        Told how many of many new texts are embedded, and of many images asked.
 
     Raises
     ------
@@ -97,7 +97,8 @@ def open(
 
     opened = EmbeddingStore.open(store)
     texts = find_texts(opened, model, device, progress)
-    return Store(View.all(opened), model=model, device=device, texts=texts)
+    view = View(opened, opened.rows, progress=progress)
+    return Store(view, model=model, device=device, texts=texts)
 
 
 @question
@@ -339,14 +340,16 @@ def pictures(
         str | Path | None,
         Option("Store whose encoder reads them, as it ran there, if there is a store."),
     ] = None,
+    keep: bool = False,
     allow_outside: AllowOutside = False,
     progress: Progress | None = None,
 ) -> Store:
     """Open pictures as a store, to ask them anything without keeping one.
 
-    Their vectors are kept in a cache by content, so that the second time none is decoded: in
-    ``$BIOPROBE_CACHE``, or where the system keeps what programs can compute again. Labels, masks
-    and whatever else is said of the pictures are gone with the store that is returned.
+    Their vectors, and the texts that are asked, are kept in a cache by content, so that the second
+    time none is decoded and no model is loaded: in ``$BIOPROBE_CACHE``, or where the system keeps
+    what programs can compute again. Labels, masks and whatever else is said of the pictures are
+    gone with the store that is returned.
 
     Parameters
     ----------
@@ -359,6 +362,10 @@ def pictures(
         Where it runs.
     like : str or Path, optional
         Store whose encoder reads them; one that is not there is passed over.
+    keep : bool
+        Whether folders are kept in the store ``like``, made where there is none, and asked there,
+        instead of the cache. Where it is of another model, or cannot be written, the cache serves,
+        and the notes say so.
     allow_outside : bool
         Whether a table or data set may name files anywhere, as for :func:`bioprobe.embed`.
     progress : callable, optional
@@ -382,8 +389,8 @@ def pictures(
     >>> bp.pictures(["a.jpg", "b.jpg"]).zeroshot("family", taxa="list.csv")  # doctest: +SKIP
     """
     return open_pictures(
-        Store, sources, model=model, device=device, like=like, allow_outside=allow_outside,
-        progress=progress,
+        Store, sources, model=model, device=device, like=like, keep=keep,
+        allow_outside=allow_outside, progress=progress,
     )  # fmt: skip
 
 

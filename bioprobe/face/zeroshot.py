@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from bioprobe.errors import MisuseError, SelectionError
+from bioprobe.errors import MisuseError, PromptError, SelectionError
 from bioprobe.options import RANK_NAMES
 from bioprobe.result import WARNING, Note, Notes
 
@@ -70,6 +70,7 @@ def ask_texts(asked: Asked, wording: Wording, texts: TextCache) -> Predictions |
     """Answer by text prompts."""
     from bioprobe.prompts import PromptSet, TextType, read_templates
 
+    asked = _name_taxa(asked)
     lowest = wording.roll_up or wording.abstain is not None
     candidates = _find_candidates(asked, lowest=lowest)
     text_type = TextType.parse(wording.text_type)
@@ -90,6 +91,34 @@ def ask_texts(asked: Asked, wording: Wording, texts: TextCache) -> Predictions |
         answers = dataclasses.replace(answers, columns=columns)
         said.append(_describe_unknown(answers, columns))
     return answers.say((*notes, *said))
+
+
+# Model that knows the taxa of one list that ships and no others.
+_SKETCH = "sketch"
+
+
+def _name_taxa(asked: Asked) -> Asked:
+    """Ask for the list of the embedded model where nothing names a taxon.
+
+    Raises
+    ------
+    PromptError
+        If no label, no added taxon and no list names one, and the model is another.
+    """
+    from bioprobe.taxonomy.lists import shipped_taxonomies
+    from bioprobe.zeroshot.candidates import find_known_taxa
+
+    if asked.taxa is not None or len(find_known_taxa(asked.store, None)):
+        return asked
+    if asked.view.manifest.encoder.model == _SKETCH:
+        said = f"no label names a taxon: the candidates are those of the list {_SKETCH}"
+        return dataclasses.replace(asked, taxa=_SKETCH, notes=(*asked.notes, Note(said)))
+    msg = (
+        f"no label of {asked.view.origin or asked.view.folder} names a taxon that could be asked "
+        "for; name classes with --classes cat,bird,bear, or give a taxon list with --taxa: a file, "
+        f"or one that ships ({', '.join(shipped_taxonomies())})"
+    )
+    raise PromptError(msg)
 
 
 def _leave_out_long(view: View, prompts: PromptSet, texts: TextCache) -> tuple[PromptSet, Notes]:

@@ -25,9 +25,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioprobe.access import exists, is_file, is_folder
+from bioprobe.access import exists, is_file, is_folder, list_files
 from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.files import read_json
+from bioprobe.table_bounds import check_parquet
 
 if TYPE_CHECKING:
     import datasets
@@ -499,8 +500,11 @@ def _open(source: str) -> Any:  # noqa: ANN401 - Dataset or DatasetDict
     if is_folder(path):
         if is_saved_dataset(path):
             return datasets.load_from_disk(source)
+        for name in list_files(path, ".parquet"):
+            check_parquet(path / name)
         return datasets.load_dataset("parquet", data_dir=source)
     if is_file(path):
+        check_parquet(path)
         return datasets.load_dataset("parquet", data_files=[source], split="train")
     if path.is_absolute():
         msg = "there is no such file or folder"

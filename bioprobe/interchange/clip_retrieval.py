@@ -25,6 +25,7 @@ from bioprobe.interchange.vector_source import (
     VectorBatch,
     VectorSource,
 )
+from bioprobe.table_bounds import check_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -138,6 +139,7 @@ def _check(part: _Part) -> tuple[int, int]:
 
     n_rows, dim = map_matrix(part.vectors).shape
     try:
+        check_parquet(part.metadata)
         n_named = pq.ParquetFile(part.metadata).metadata.num_rows
     except (ValueError, OSError) as error:
         msg = f"{part.metadata} cannot be read as Parquet: {error}"

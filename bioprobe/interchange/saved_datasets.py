@@ -39,6 +39,7 @@ from bioprobe.interchange.vector_source import (
     VectorBatch,
     VectorSource,
 )
+from bioprobe.table_bounds import check_parquet
 
 if TYPE_CHECKING:
     import datasets
@@ -192,6 +193,8 @@ def _open_dataset(source: Path) -> pa_dataset.Dataset:
         raise SourceError(msg)
     base = source if is_folder(source) else source.parent
     try:
+        for file in files:
+            check_parquet(file)
         folders = _read_partitions([file.relative_to(base) for file in files])
         # A folder's name is what is written: site=007 is no 7.
         partitioning = pa_dataset.partitioning(folders, flavor="hive")

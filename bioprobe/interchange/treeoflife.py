@@ -18,6 +18,7 @@ from bioprobe.files import find_part, read_json, save_array, write_set
 from bioprobe.interchange.numpy_files import map_matrix
 from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
+from bioprobe.table_bounds import check_json
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, read_labels
 from bioprobe.types import Vectors
@@ -113,6 +114,7 @@ def iter_blocks(embeddings: npt.NDArray[Any]) -> Iterator[Vectors]:
 
 def _read_entries(path: Path) -> list[list[Any]]:
     try:
+        check_json(path)
         entries = read_json(path)
     except (OSError, ValueError) as error:
         msg = f"{path} cannot be read as a list of names: {error}"

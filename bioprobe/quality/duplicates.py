@@ -229,9 +229,9 @@ def _join_links(parts: list[tuple[Rows, Rows, Vectors]]) -> tuple[Rows, Rows, Ve
     return first, second, similarities
 
 
-# A copy of a picture has a vector near that of the picture, be it cut: so many neighbours an image
-# has on average are looked at.
-_NEIGHBORS_COMPARED = 8
+# A copy of a picture, be it cut, has a vector near that of the picture: so many neighbours of one
+# are looked at on average, and more of few images.
+_NEIGHBORS_COMPARED, _COMPARED = 8, 100_000
 # Rows that stand for the store, and neighbours of each that are looked at.
 _SAMPLED_ROWS, _SAMPLED_NEIGHBORS = 1024, 64
 # Of one in so many images the nearest that is no copy may be as near as the threshold.
@@ -301,9 +301,10 @@ def choose_threshold(neighbors: Vectors) -> float:
     return float(np.cos(scale * (-np.log1p(-_FALSE_FRACTION)) ** (1 / dimension)))
 
 
-def _choose_compared(neighbors: Vectors) -> float:
-    """Return the similarity that images have with so many neighbours on average."""
-    n_compared = min(_NEIGHBORS_COMPARED, neighbors.shape[1]) * len(neighbors)
+def _choose_compared(neighbors: Vectors, n_images: int) -> float:
+    """Return the similarity that images have with as many neighbours as are looked at."""
+    n_each = max(_NEIGHBORS_COMPARED, _COMPARED // n_images)
+    n_compared = min(n_each, neighbors.shape[1]) * len(neighbors)
     return float(np.partition(neighbors, neighbors.size - n_compared, axis=None)[-n_compared])
 
 
@@ -511,7 +512,8 @@ def find_duplicates(
         similarities = _multiply(vectors, first, second)
         near = similarities >= np.float32(-1 if threshold is None else threshold)
         first, second, similarities = first[near], second[near], similarities[near]
-        same = likeness.compare(first, second)
+        # A part of a picture has another hash.
+        same = likeness.compare(first, second, parts=False)
         forest.add(first[same], second[same], similarities[same])
     provenance = view.describe(
         {
@@ -538,7 +540,7 @@ def _choose_thresholds(vectors: Vectors, order: Rows, given: float | None) -> tu
         vectors, order[np.linspace(0, len(order) - 1, n_sampled).astype(int)]
     )
     alone = choose_threshold(neighbors)
-    return alone, min(alone, _choose_compared(neighbors))
+    return alone, min(alone, _choose_compared(neighbors, len(vectors)))
 
 
 def read_looks(

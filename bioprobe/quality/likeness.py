@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.images.looks import SIDE_PX
-from bioprobe.types import Mask, Places, Rows
+from bioprobe.types import Mask, Places, Rows, Vectors
 
-# Parts of a side that a crop may have left: their length, and where they begin in steps.
-_LENGTHS, _STEP = (1.0, 0.9, 0.8), 0.05
-# Looked at coarsely first: of photographs that are near by their vectors, one in 500 goes on.
-_COARSE_PX, _FINE_PX = 8, 16
+# Side of the pictures that are compared, and the parts of a side that a crop may have left.
+_FINE_PX, _FINE_LENGTHS = 16, (1.0, 0.95, 0.9, 0.85, 0.8)
+# Looked at coarsely first: of photographs that are near by their vectors, one in 250 goes on.
+_COARSE_PX, _COARSE_LENGTHS, _COARSE_CORRELATION = 8, (1.0, 0.9, 0.8), 0.9
+# A part begins at a multiple of this.
+_STEP = 0.05
 #: Least correlation of two pictures, one of them cropped as fits best. Of copies cut by a tenth or
 #: a fifth it was .98 and more, of other photographs .91 at most.
 MIN_CORRELATION = 0.95
@@ -57,13 +60,15 @@ class Likeness:
             self._whole[block] = _normalise(_resample(grey, _FINE_PX, whole=True))[:, 0]
             self._hashes[block] = hash_pictures(grey)
 
-    def compare(self, first: Places, second: Places) -> Mask:
+    def compare(self, first: Places, second: Places, *, parts: bool = True) -> Mask:
         """Tell which pairs of pictures show the same.
 
         Parameters
         ----------
         first, second : ndarray of int64, shape (n_pairs,)
             Positions in the looks.
+        parts : bool
+            Whether one may be a part of the other.
 
         Returns
         -------
@@ -73,12 +78,12 @@ class Likeness:
         left = np.flatnonzero(self._is_telling[first] & self._is_telling[second])
         for at in range(0, len(left), _PAIRS_AT_ONCE):
             pairs = left[at : at + _PAIRS_AT_ONCE]
-            whole, other = self._whole[first[pairs]], self._whole[second[pairs]]
-            same[pairs] = np.einsum("ij,ij->i", whole, other) >= MIN_CORRELATION
-        for one, other in ((first, second), (second, first)):
+            products = self._whole[first[pairs]] * self._whole[second[pairs]]
+            same[pairs] = products.sum(axis=1) >= MIN_CORRELATION
+        for one, other in ((first, second), (second, first)) if parts else ():
             left = left[~same[left]]
-            near = left[self._find_near_crops(one[left], other[left])]
-            same[near] = self._compare_crops(one[near], other[near])
+            near = left[self._compare_parts(one[left], other[left], self._small)]
+            same[near] = self._compare_parts(one[near], other[near], self._whole)
         return same
 
     def find_alike_hashes(self) -> tuple[Rows, Rows]:
@@ -108,33 +113,27 @@ class Likeness:
         index.nflip = 1
         index.add(packed)
         limits, _, found = index.range_search(packed, MAX_DIFFERING_BITS + 1)
-        asked = np.repeat(np.arange(len(distinct)), np.diff(limits.astype(np.int64)))
+        n_found = limits[1:].astype(np.int64) - limits[:-1].astype(np.int64)
+        asked = np.repeat(np.arange(len(distinct)), n_found)
         ahead = asked < found
         pairs.append((firsts[asked[ahead]], firsts[found[ahead]]))
         one, other = (places[np.concatenate(part)] for part in zip(*pairs, strict=True))
         return np.minimum(one, other), np.maximum(one, other)
 
-    def _find_near_crops(self, whole: Places, part: Places) -> Places:
-        """Return the pairs of which one may be a part of the other, looked at coarsely."""
-        near = np.zeros(len(whole), dtype=bool)
+    def _compare_parts(self, whole: Places, part: Places, pictures: Vectors) -> Mask:
+        """Tell which pictures are like a part of another, at the size of ``pictures``."""
+        same = np.zeros(len(whole), dtype=bool)
         order = np.argsort(whole, kind="stable")
         images, starts = np.unique(whole[order], return_index=True)
         ends = np.append(starts[1:], len(order))
+        side_px = math.isqrt(pictures.shape[1])
+        least = _COARSE_CORRELATION if side_px == _COARSE_PX else MIN_CORRELATION
         for at in range(0, len(images), _CROPPED_AT_ONCE):
             block = slice(at, at + _CROPPED_AT_ONCE)
-            crops = _normalise(_resample(self._grey[images[block]].astype(np.float32), _COARSE_PX))
+            crops = _normalise(_resample(self._grey[images[block]].astype(np.float32), side_px))
             for crop, start, end in zip(crops, starts[block], ends[block], strict=True):
                 pairs = order[start:end]
-                near[pairs] = (crop @ self._small[part[pairs]].T).max(axis=0) >= MIN_CORRELATION
-        return np.flatnonzero(near)
-
-    def _compare_crops(self, whole: Places, part: Places) -> Mask:
-        same = np.zeros(len(whole), dtype=bool)
-        for at in range(0, len(whole), _CROPPED_AT_ONCE):
-            block = slice(at, at + _CROPPED_AT_ONCE)
-            crops = _normalise(_resample(self._grey[whole[block]].astype(np.float32), _FINE_PX))
-            correlations = np.einsum("nwk,nk->nw", crops, self._whole[part[block]])
-            same[block] = correlations.max(axis=1) >= MIN_CORRELATION
+                same[pairs] = (crop @ pictures[part[pairs]].T).max(axis=0) >= least
         return same
 
 
@@ -166,7 +165,7 @@ def _make_windows(side_px: int) -> npt.NDArray[np.float32]:
     """Return what takes parts out of a side, the whole first: shape (n_parts, side_px, SIDE_PX)."""
     parts = [
         (start * _STEP, length)
-        for length in _LENGTHS
+        for length in (_COARSE_LENGTHS if side_px == _COARSE_PX else _FINE_LENGTHS)
         for start in range(round((1 - length) / _STEP) + 1)
     ]
     pool = np.kron(np.eye(side_px), np.full((1, SIDE_PX // side_px), side_px / SIDE_PX))
@@ -190,7 +189,7 @@ def _resample(
     n_parts, flat = len(windows), windows.reshape(-1, SIDE_PX)
     parts = np.matmul(np.matmul(flat, grey), flat.T)
     parts = parts.reshape(len(grey), n_parts, side_px, n_parts, side_px).transpose(0, 1, 3, 2, 4)
-    return parts.reshape(len(grey), n_parts**2, side_px**2)
+    return np.asarray(parts.reshape(len(grey), n_parts**2, side_px**2))
 
 
 def _normalise(parts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

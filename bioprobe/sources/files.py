@@ -18,6 +18,7 @@ from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import read_name, write_name
 from bioprobe.sources.listing import Part
 from bioprobe.sources.lookup import find_files
+from bioprobe.table_bounds import check_json, check_lines
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import read_folder_names
 
@@ -136,9 +137,13 @@ def list_list(source: Path, options: SourceOptions) -> Part:
     MegaDetector, ``run_detector_batch.py``, argument ``image_file``: a JSON file with a list of
     image paths, or a text file with one path per line.
     """
-    with reading_source(source):
-        data = source.read_bytes()
     is_json = source.suffix.lower() == ".json"
+    with reading_source(source):
+        if is_json:
+            check_json(source)
+        else:
+            check_lines(source, ends="\n\0")
+        data = source.read_bytes()
     paths = _parse_json(data, source) if is_json else parse_paths(data)
     if not is_json and any(_NO_TEXT.search(path) for path in paths):
         msg = (

@@ -305,7 +305,8 @@ class Listing(ImageTable):
             unread=tuple(dict.fromkeys(folder for one in parts for folder in one.unread)),
             notes=(*dict.fromkeys(notes), *merging.notes),
             sources=frozenset(one.source for one in parts if one.source),
-            listed_by=merging.find_sources(),
+            listed_by=merging.find_sources()
+            | {join(*at): one.source for one in parts if one.source for *at, _ in one.unread},
         )
 
     def locate(self, row: int) -> ImageLocation:

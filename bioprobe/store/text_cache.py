@@ -12,7 +12,13 @@ import numpy as np
 
 from bioprobe.access import list_names, reading
 from bioprobe.encoders.encoder import Encoder, Fingerprint
-from bioprobe.errors import MismatchError, ModelUnavailableError, StoreError, UnreadableError
+from bioprobe.errors import (
+    LongTextError,
+    MismatchError,
+    ModelUnavailableError,
+    StoreError,
+    UnreadableError,
+)
 from bioprobe.files import read_json, replacing, save_array, write_text
 from bioprobe.progress import Progress, Step
 from bioprobe.store.embedding_store import EmbeddingStore
@@ -21,6 +27,8 @@ from bioprobe.types import Vectors
 _TEXTS_OF = "text_sha256"
 # Texts that are encoded and kept at once: so many are lost at most when a run is killed.
 _TEXTS_AT_ONCE = 2048
+# Texts, at least, after which it is told how many are done.
+_TEXTS_TOLD = 64
 
 
 class TextCache:
@@ -40,7 +48,7 @@ class TextCache:
     load : callable
         Loads the encoder; called at most once, and only when a text is new.
     progress : callable, optional
-        Told of new texts where they are more than one block.
+        Told of new texts where they are many.
 
     Raises
     ------
@@ -79,16 +87,47 @@ class TextCache:
         ndarray of float32, shape (n_texts, dim), unit rows
         """
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        errors: list[LongTextError] = []
         for start in range(0, len(new), _TEXTS_AT_ONCE):
             block = new[start : start + _TEXTS_AT_ONCE]
-            embeddings = self._load_for_text().encode_text(block)
-            self._write(block, embeddings)
-            self._known.update(zip(block, embeddings, strict=True))
-            if self._progress is not None and len(new) > _TEXTS_AT_ONCE:
-                self._progress(Step(start + len(block), len(new), "texts"))
+            errors += self._encode(block, start, len(new))
+            self._tell(start + len(block), len(new))
+        if errors:
+            long = tuple(text for error in errors for text in error.texts)
+            raise LongTextError(str(errors[0]), long)
         if not texts:
             return np.zeros((0, self._store.manifest.dim), dtype=np.float32)
         return np.stack([self._known[text] for text in texts])
+
+    def _encode(self, block: Sequence[str], n_before: int, n_new: int) -> list[LongTextError]:
+        """Encode new texts, keep them, and return why some are not; tell of all parts but the last.
+
+        A part in which a text is too long is not encoded.
+        """
+        encoder = self._load_for_text()
+        done: list[str] = []
+        embeddings: list[Vectors] = []
+        errors: list[LongTextError] = []
+        # Whole passes of the encoder, so that vectors are those of one call.
+        n_part = encoder.batch_size * -(-_TEXTS_TOLD // encoder.batch_size)
+        for start in range(0, len(block), n_part):
+            part = block[start : start + n_part]
+            if start:
+                self._tell(n_before + start, n_new)
+            try:
+                embeddings.append(encoder.encode_text(part))
+                done += part
+            except LongTextError as error:
+                errors.append(error)
+        if done:
+            vectors = np.concatenate(embeddings)
+            self._write(done, vectors)
+            self._known.update(zip(done, vectors, strict=True))
+        return errors
+
+    def _tell(self, n_done: int, n_new: int) -> None:
+        if self._progress is not None and n_new > min(_TEXTS_TOLD, _TEXTS_AT_ONCE):
+            self._progress(Step(n_done, n_new, "texts"))
 
     @property
     def encoder(self) -> Encoder:

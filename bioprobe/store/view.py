@@ -12,12 +12,15 @@ import numpy as np
 from bioprobe.errors import SelectionError
 from bioprobe.images.conditions import name_values_of
 from bioprobe.images.image_table import ImageTable
+from bioprobe.progress import Progress, Step
 from bioprobe.provenance import Provenance
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.selections import read_selection
 from bioprobe.types import Names, Rows, Vectors
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bioprobe.store.manifest import Manifest
 
 # 16,384 vectors of dim 768 are 50 MB.
@@ -44,6 +47,10 @@ class View:
         Current rows that the mask judged and does not keep, and those it says nothing of.
     origin : str
         What the store was made of for one question, such as ``photos/``; ``""`` where it lasts.
+    unread : DataFrame, optional
+        What could not be read of what is asked; by default whatever failed in the store.
+    progress : callable, optional
+        Told how many of many images are asked.
     """
 
     store: EmbeddingStore
@@ -53,6 +60,8 @@ class View:
     n_dropped: int = 0
     n_unjudged: int = 0
     origin: str = ""
+    unread: pd.DataFrame | None = None
+    progress: Progress | None = None
 
     @classmethod
     def of(
@@ -128,6 +137,10 @@ class View:
         """Read the vectors of this view, or of some rows of the store, shape (n, dim)."""
         return self.store.read_vectors(self.rows if rows is None else rows)
 
+    def read_failures(self) -> pd.DataFrame:
+        """Return what could not be read: ``root``, ``path``, ``reason`` and ``source``."""
+        return self.store.read_failures() if self.unread is None else self.unread
+
     def iter_vectors(self) -> Iterator[Vectors]:
         """Read the vectors some at a time; of a view without rows once, none.
 
@@ -136,8 +149,13 @@ class View:
         ndarray of float32, shape (n, dim), unit rows
             Of the next images of the view.
         """
-        for start in range(0, max(1, len(self.rows)), _IMAGES_AT_ONCE):
+        n_rows = len(self.rows)
+        for start in range(0, max(1, n_rows), _IMAGES_AT_ONCE):
             yield self.store.read_vectors(self.rows[start : start + _IMAGES_AT_ONCE])
+            if self.progress is not None and n_rows > _IMAGES_AT_ONCE:
+                # Whoever takes the next ones is done with these.
+                n_done = min(start + _IMAGES_AT_ONCE, n_rows)
+                self.progress(Step(n_done, n_rows, "images asked"))
 
     def describe(self, options: Mapping[str, Any], *, n_rows: int | None = None) -> Provenance:
         """Return where a result comes from that was computed from these images.

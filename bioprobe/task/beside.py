@@ -98,8 +98,8 @@ class Beside:
         is_all = len(dropped) == len(left_out)
         left_out = dropped if is_all else left_out[:0]
         # Of a picture that was never read no condition can be told.
-        ask_unread = is_all and not view.condition
-        unread = view.store.read_failures() if ask_unread else pd.DataFrame()
+        ask_unread = (is_all or view.unread is not None) and not view.condition
+        unread = view.read_failures() if ask_unread else pd.DataFrame()
         return cls(
             view.images, find_own(view.images, columns), _read_content(view), left_out,
             _explain(view, left_out), unread,

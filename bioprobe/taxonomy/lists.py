@@ -14,6 +14,7 @@ import numpy.typing as npt
 from bioprobe.access import is_file
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import prompts_dir, read_json, read_lines, read_table, replacing
+from bioprobe.table_bounds import check_json, check_records
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
     LABEL_COLUMNS,
@@ -128,6 +129,7 @@ def _read_speciesnet(lines: dict[int, str]) -> pd.DataFrame:
 def _read_json(path: Path) -> pd.DataFrame:
     import pandas as pd
 
+    check_json(path)
     try:
         entries = read_json(path)
     except ValueError as error:
@@ -137,6 +139,7 @@ def _read_json(path: Path) -> pd.DataFrame:
         msg = f"{path} holds no list of taxa; expected records, or [[7 ranks], common name]"
         raise TaxonomyError(msg)
     if all(isinstance(entry, dict) for entry in entries):
+        check_records(path, entries)
         frame = pd.DataFrame(entries)
         frame.index = _count(len(entries), 1)
         return _drop_synonyms(frame)

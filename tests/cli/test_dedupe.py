@@ -59,6 +59,6 @@ def test_every_option_changes_the_groups(
 @pytest.mark.usefixtures("copied")
 def test_only_what_a_mask_keeps_is_compared(capsys: Capture) -> None:
     both = _ask(capsys, "--threshold", "1")
-    # Of the same bytes, the first by path is kept.
-    assert [Path(name).name for name in both["file_name"]] == ["copy.jpg", "000.jpg"]
+    # Of the same bytes, the one with a label is kept.
+    assert [Path(name).name for name in both["file_name"]] == ["000.jpg", "copy.jpg"]
     assert _ask(capsys, "--threshold", "1", "--mask", "filters/duplicates").empty

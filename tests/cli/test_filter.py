@@ -54,7 +54,15 @@ def test_the_threshold_cuts_the_scores() -> None:
 
 def test_keep_names_the_mask_and_the_side(store: Path) -> None:
     animals, plants = _ask("--keep", "animal"), _ask("--keep", "plant")
-    assert animals["score"].mean() > plants["score"].mean()
+    assert not animals["score"].equals(plants["score"])
+    Path("print.toml").write_text(
+        'templates = ["a photo of {}."]\n[kept]\nprint = ["a page of text", "a map", "a chart"]\n'
+        '[dropped]\nanimal = ["an animal", "a bird"]\n'
+    )
+    prints = _ask("--keep", "print.toml")
+    of_prints = animals["file_name"].str.contains("page-of-text|map|chart")
+    assert (prints["score"][of_prints] > 0).all()
+    assert (animals["score"][of_prints] < 0).all()
     assert len(read_selection(EmbeddingStore.open(store), "filters/plant").kept) == len(plants)
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from bioprobe.cli.app import run
+from bioprobe.files import sketch_weights_dir
+from bioprobe.sketch import write_pictures as draw_pictures
+from bioprobe.store import EmbeddingStore
 
 # The folder of each test is the current one; $BIOPROBE_STORE names a store of sketch's vectors.
 pytestmark = pytest.mark.usefixtures("store", "cache")
@@ -116,11 +122,144 @@ def test_what_does_not_count_for_pictures_is_misuse(
     assert reason in capsys.readouterr().err
 
 
-def test_what_cannot_be_asked_fails(drawn: Path, capsys: Capture) -> None:
+def test_what_cannot_be_asked_fails(capsys: Capture) -> None:
     assert run(["zeroshot", "none.jpg"]) == 1
     assert "no file or folder at none.jpg" in capsys.readouterr().err
     Path("bad.jpg").write_text("no picture")
     assert run(["describe", "bad.jpg"]) == 1
     assert "none of 1 pictures can be read; the first, bad.jpg" in capsys.readouterr().err
-    assert run(["zeroshot", str(drawn / "photos" / LIONS), "--level", "family"]) == 1
-    assert "give a taxon list with --taxa" in capsys.readouterr().err
+    assert run(["search", "none.jpg"]) == 2
+    assert "no file or folder at none.jpg; to look for that text" in capsys.readouterr().err
+
+
+def test_a_folder_is_kept_in_the_default_store_and_asked_there(
+    drawn: Path, store: Path, capsys: Capture
+) -> None:
+    folder = Path("photos")
+    shutil.copytree(drawn / "photos" / LIONS, folder)
+    draw_pictures(Path("drawings"), 2, 0, 0)
+    snail = next(file for file in sorted(Path("drawings").rglob("*.jpg")) if LIONS not in str(file))
+    shutil.copy(snail, folder / "snail.jpg")
+    (folder / "bad.jpg").write_text("no picture")
+    n_before = len(EmbeddingStore.open(store))
+    asked = ("zeroshot", str(folder), "--classes", "a lion,a snail", "-k", "1")
+    found, said = _ask(capsys, *asked)
+    # The lion has bytes that the store knows under another name.
+    n_here = len(list(folder.iterdir())) - 1
+    assert f"{n_here} pictures of photos in the store store, 1 of them new\n" in said
+    assert said.startswith("skipped bad.jpg: not an image of a known kind\n")
+    assert len(EmbeddingStore.open(store)) == n_before + n_here
+    # Rows are those of the store, and nothing else that it holds is answered.
+    answered = found[found["row"] != ""]
+    assert sorted(answered["row"].astype(int)) == list(range(n_before, n_before + n_here))
+    assert found["content"].tolist()[-1] == "unreadable"
+    again, said = _ask(capsys, *asked)
+    assert again.equals(found)
+    assert ", 0 of them new\n" in said
+    # Another command finds it there, and a condition chooses among these alone.
+    found, _ = _ask(capsys, "search", str(folder), "a snail", "-k", "99")
+    assert sorted(found["row"]) == list(range(n_before, n_before + n_here))
+    found, _ = _ask(capsys, *asked, "--where", "path == 'snail.jpg'")
+    assert found["file_name"].tolist() == ["snail.jpg"]
+
+
+def test_a_folder_makes_the_store_where_there_is_none(drawn: Path, capsys: Capture) -> None:
+    lions = str(drawn / "photos" / LIONS)
+    asked = ("zeroshot", lions, "--model", "sketch", "--level", "family", "-k", "1")
+    found, said = _ask(capsys, *asked, "--store", "new")
+    assert set(found["family"]) == {"Felidae"}
+    assert f"{len(found)} pictures of {lions} in the store new, {len(found)} of them new" in said
+    # No label names a taxon there, so that the model's own list is asked for.
+    assert "the candidates are those of the list sketch\n" in said
+    Path("bad").mkdir()
+    (Path("bad") / "bad.jpg").write_text("no picture")
+    assert run(["describe", "bad", "--model", "sketch", "--store", "none"]) == 1
+    assert "none of 1 pictures can be read; the first, bad.jpg" in capsys.readouterr().err
+    assert not Path("none").exists()
+
+
+def test_a_store_of_another_model_is_left_alone_and_the_cache_serves(
+    drawn: Path, store: Path, capsys: Capture, shared_dir: Path
+) -> None:
+    other = f"local-dir:{shared_dir / 'models' / 'wildlife-mini'}"
+    before = (store / "manifest.json").read_bytes()
+    lions = str(drawn / "photos" / LIONS)
+    _, said = _ask(capsys, "zeroshot", lions, "--classes", "lion,wolf", "--model", other)
+    assert f"{lions} are kept in the cache, as the store store is of sketch, not of {other}" in said
+    assert (store / "manifest.json").read_bytes() == before
+    _, said = _ask(capsys, "zeroshot", lions, "--classes", "lion", "--store", "file/store",
+                   "--model", "sketch")  # fmt: skip
+    assert "in the store file/store" in said
+
+
+def test_a_store_that_cannot_be_written_is_left_alone(drawn: Path, capsys: Capture) -> None:
+    Path("file").write_text("no folder")
+    lions = str(drawn / "photos" / LIONS)
+    asked = ("zeroshot", lions, "--classes", "lion,wolf", "--model", "sketch")
+    found, said = _ask(capsys, *asked, "--store", "file/store")
+    assert f"the vectors of {lions} are kept in the cache, as file/store: " in said
+    assert len(found)
+
+
+def test_arguments_of_search_are_folders_or_texts(drawn: Path, capsys: Capture) -> None:
+    photos = str(drawn / "photos")
+    named, _ = _ask(capsys, "search", "--in", photos, "--text", "a yellow fish", "-k", "3")
+    for arguments in ([photos, "a yellow fish"], ["a yellow fish", photos]):
+        found, _ = _ask(capsys, "search", *arguments, "-k", "3")
+        assert found.equals(named)
+    # Several texts, and those with a flag, add up; without a folder the store is asked.
+    both, _ = _ask(capsys, "search", "--text", "a yellow fish", "--text", "a snail", "-k", "3")
+    assert _ask(capsys, "search", "a yellow fish", "--text", "a snail", "-k", "3")[0].equals(both)
+    assert run(["search", "photos/none", "a fish"]) == 2
+    assert "no file or folder at photos/none" in capsys.readouterr().err
+
+
+# What only a model needs; pictures and tables are read without.
+_OF_MODELS = {"open_clip", "timm", "torch", "transformers"}
+
+
+def _load(*arguments: str) -> tuple[set[str], str]:
+    """Run a command as a process, and return which libraries of models it loaded."""
+    command = [sys.executable, "-X", "importtime", "-m", "bioprobe", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    loaded = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time")}
+    said = "\n".join(line for line in lines if not line.startswith("import time"))
+    return loaded & _OF_MODELS, said
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["picture", "folder"])
+def test_the_second_time_no_library_of_models_is_loaded(
+    drawn: Path, cached: Path, folder: bool
+) -> None:
+    lions = drawn / "photos" / LIONS
+    source = str(lions if folder else lions / "000.jpg")
+    text = f"lion{folder},a snail"
+    asked = ("zeroshot", source, "--classes", text, "--model", "sketch", "-o", "a.csv")
+    _, said = _load(*asked)
+    answer = Path("a.csv").read_bytes()
+    assert said.count("loading sketch …") == 1
+    loaded, said = _load(*asked)
+    assert not loaded
+    assert "loading sketch" not in said
+    assert Path("a.csv").read_bytes() == answer
+    assert list(cached.rglob("*.json"))
+    # A text that is new needs the model again.
+    loaded, _ = _load("zeroshot", source, "--classes", f"{text},new", "--model", "sketch")
+    assert "torch" in loaded
+
+
+def test_a_model_that_was_exchanged_is_loaded_again(
+    drawn: Path, capsys: Capture, tmp_path: Path
+) -> None:
+    lion = str(drawn / "photos" / LIONS / "000.jpg")
+    model = tmp_path / "model"
+    shutil.copytree(sketch_weights_dir(), model)
+    asked = ("search", "--in", lion, "a lion", "--model", f"local-dir:{model}")
+    first, _ = _ask(capsys, *asked)
+    assert _ask(capsys, *asked)[0].equals(first)
+    (weights,) = model.glob("*.safetensors")
+    tensors = load_file(weights)
+    name = next(one for one in tensors if one.startswith("visual") and tensors[one].ndim == 4)
+    save_file({**tensors, name: tensors[name] * -1}, weights)
+    assert not _ask(capsys, *asked)[0]["similarity"].equals(first["similarity"])

@@ -60,8 +60,8 @@ def test_a_row_reads_no_file_outside_of_its_folder(
     for _ in range(2):
         summary = embed_images(find_images([table]), encoder, store)
         assert (summary.n_images, summary.n_failed) == (2, 1)
-        ((_, path, reason),) = EmbeddingStore.open(store.folder).read_failures().to_numpy()
-        assert path in {str(private), named}
+        ((_, path, reason, source),) = EmbeddingStore.open(store.folder).read_failures().to_numpy()
+        assert (path in {str(private), named}, source) == (True, str(table))
         assert reason == (
             "the file lies outside of the folders that were named; --allow-outside reads it"
         )

@@ -1,0 +1,233 @@
+"""Bounds on tables: those of strangers may be small files of more than any machine can hold.
+
+They are found before a table is read: by what a Parquet file says of itself and by the lengths in
+its dictionaries, and by the lines of a text.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from bioprobe.errors import SourceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Columns of a table.
+MOST_COLUMNS = 10_000
+#: Bytes of a text in a cell, and of a line of a text file.
+MOST_CELL_BYTES = 1_000_000
+#: A table holds at most so many times the bytes of its file …
+MOST_EXPANSION = 1_000
+#: … or so many, where that is more.
+SMALL_BYTES = 256 * 2**20
+# What a cell takes in memory beside its text.
+_CELL_BYTES = 8
+
+
+def check_size(path: Path, n_bytes: int) -> None:
+    """Refuse a table that holds far more than its file.
+
+    Parameters
+    ----------
+    path : Path
+        File of the table.
+    n_bytes : int
+        What it would take in memory.
+
+    Raises
+    ------
+    SourceError
+        If that is more than :data:`MOST_EXPANSION` times the file and :data:`SMALL_BYTES`.
+    """
+    file_bytes = path.stat().st_size
+    most = max(SMALL_BYTES, MOST_EXPANSION * file_bytes)
+    if n_bytes > most:
+        msg = (
+            f"{path} has {file_bytes:,} bytes and would take {n_bytes:,} in memory; expected "
+            f"{most:,} at most ({MOST_EXPANSION:,} times the file, or {SMALL_BYTES:,}). Keep the "
+            "rows and columns that are needed, and write it again"
+        )
+        raise SourceError(msg)
+
+
+def check_shape(path: Path, n_rows: int, n_columns: int) -> None:
+    """Refuse a table of too many columns, or of far more cells than its file has bytes for.
+
+    Raises
+    ------
+    SourceError
+        If it has more than :data:`MOST_COLUMNS`, or as :func:`check_size`.
+    """
+    if n_columns > MOST_COLUMNS:
+        msg = f"{path} has {n_columns:,} columns, expected {MOST_COLUMNS:,} at most; keep fewer"
+        raise SourceError(msg)
+    check_size(path, n_rows * n_columns * _CELL_BYTES)
+
+
+def check_lines(path: Path, *, separator: str = "", ends: str = "\n\r") -> None:
+    """Refuse a text file with a line that is none, or a table as :func:`check_shape`.
+
+    Parameters
+    ----------
+    path : Path
+        Read in blocks.
+    separator : str
+        What stands between the cells of a table; ``""`` where it is none.
+    ends : str
+        Characters of which each ends a line.
+
+    Raises
+    ------
+    SourceError
+        If a line has more than :data:`MOST_CELL_BYTES`, or by the shape of the table.
+    """
+    marks = [end.encode() for end in ends]
+    length = n_lines = n_columns = 0
+    with path.open("rb") as stream:
+        while block := stream.read(MOST_CELL_BYTES):
+            first = min((at for mark in marks if (at := block.find(mark)) >= 0), default=-1)
+            if length + (len(block) if first < 0 else first) > MOST_CELL_BYTES:
+                _refuse_cell(path, f"{path} line {n_lines + 1:,}" if "\n" in ends else str(path))
+            if separator and not n_columns:
+                n_columns = _count_columns(block, separator)
+            n_lines += max(map(block.count, marks))
+            length = len(block) - max(map(block.rfind, marks)) - 1 + (length if first < 0 else 0)
+    check_shape(path, n_lines, n_columns)
+
+
+def _count_columns(block: bytes, separator: str) -> int:
+    text = io.StringIO(block.decode(errors="replace"), newline="")
+    try:
+        return len(next(filter(None, csv.reader(text, delimiter=separator)), []))
+    except csv.Error:
+        # A name longer than the module reads.
+        return block.count(separator.encode()) + 1
+
+
+def check_json(path: Path) -> None:
+    """Refuse a JSON file with a text that is none, as :func:`check_lines` does."""
+    check_lines(path, ends='",[]{}')
+
+
+def _refuse_cell(path: Path, place: str) -> NoReturn:
+    msg = (
+        f"{place} has more than {MOST_CELL_BYTES:,} bytes, expected fewer in each line of a text "
+        f"and cell of a table; take it out of {path.name}"
+    )
+    raise SourceError(msg)
+
+
+def check_records(path: Path, rows: Any) -> None:  # noqa: ANN401 - whatever JSON holds
+    """Refuse records, or columns, of JSON that would make far more cells than they hold.
+
+    Raises
+    ------
+    SourceError
+        By the shape of the table.
+    """
+    is_columns = isinstance(rows, dict)
+    parts = list(rows.values()) if is_columns else rows if isinstance(rows, list) else []
+    keys = {key for part in parts if isinstance(part, dict) for key in part}
+    lists = [len(part) for part in parts if isinstance(part, list)]
+    across = max([len(keys), *lists])
+    check_shape(path, *((across, len(parts)) if is_columns else (len(parts), across)))
+
+
+def check_parquet(path: Path) -> None:
+    """Refuse a Parquet file that holds far more than its bytes, or a text longer than any.
+
+    A value stands once in a dictionary however often it is in the column, so what the file says
+    of its own size does not tell; the lengths in the dictionaries do, where they can matter.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    SourceError
+        If a text has more than :data:`MOST_CELL_BYTES`, or by shape or size.
+    pa.ArrowException
+        If it is no Parquet.
+
+    References
+    ----------
+    Apache Parquet format, ``ColumnMetaData``: ``total_uncompressed_size``, ``num_values`` and
+    ``encodings``.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as opened:
+        about = opened.metadata
+        check_shape(path, about.num_rows, about.num_columns)
+        columns = [about.schema.column(number) for number in range(about.num_columns)]
+        n_bytes = n_encoded = 0
+        asked: list[tuple[int, str]] = []
+        in_dictionary = set()
+        for group in range(about.num_row_groups):
+            for number, column in enumerate(columns):
+                chunk = about.row_group(group).column(number)
+                size, n_values = chunk.total_uncompressed_size, chunk.num_values
+                n_encoded += size
+                n_bytes += n_values * max(_CELL_BYTES, column.length)
+                if column.logical_type.type != "STRING":
+                    continue
+                if size > n_values * MOST_CELL_BYTES:
+                    _refuse_cell(path, f"{path} column {column.path!r}")
+                if any("DICTIONARY" in one for one in chunk.encodings):
+                    in_dictionary.add(column.path)
+                    may_be = n_values * size
+                else:
+                    may_be = size
+                    n_bytes += size
+                if size > MOST_CELL_BYTES or may_be > SMALL_BYTES // 8:
+                    asked.append((group, column.path))
+    check_size(path, max(n_bytes, n_encoded))
+    with pq.ParquetFile(path, read_dictionary=list(in_dictionary)) as opened:
+        for group, name in asked:
+            table = opened.read_row_group(group, columns=[name], use_threads=False)
+            for longest, total in _measure(table.column(0)):
+                if longest > MOST_CELL_BYTES:
+                    _refuse_cell(path, f"{path} column {name!r}")
+                n_bytes += total
+            check_size(path, n_bytes)
+
+
+def _measure(column: pa.ChunkedArray) -> Iterator[tuple[int, int]]:
+    """Return the longest text of each part of a column, and the bytes of all that a file repeats.
+
+    Yields
+    ------
+    tuple of int
+    """
+    import pyarrow.compute as pc
+    import pyarrow.types as kinds
+
+    for chunk in column.chunks:
+        for texts in _list_leaves(chunk):
+            if kinds.is_dictionary(texts.type):
+                lengths = pc.binary_length(texts.dictionary).cast("int64")
+                total = pc.sum(lengths.take(texts.indices)).as_py()
+            else:
+                lengths, total = pc.binary_length(texts), 0
+            yield pc.max(lengths).as_py() or 0, total or 0
+
+
+def _list_leaves(array: pa.Array) -> Iterator[Any]:
+    import pyarrow.types as kinds
+
+    if kinds.is_struct(array.type):
+        for part in array.flatten():
+            yield from _list_leaves(part)
+    elif kinds.is_map(array.type):
+        yield from _list_leaves(array.keys)
+        yield from _list_leaves(array.items)
+    elif kinds.is_nested(array.type):
+        yield from _list_leaves(array.flatten())
+    else:
+        yield array

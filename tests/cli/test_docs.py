@@ -1,0 +1,239 @@
+"""What the README and the docs show is all there, and all runs, page by page."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import datasets
+import pandas as pd
+import pytest
+from typer.main import get_command
+
+import bioprobe
+from bioprobe.cli.app import app, run
+from bioprobe.evaluation.metrics import (
+    AT_THRESHOLD,
+    BINARY_METRICS,
+    CALIBRATED,
+    METRICS,
+    TREE_METRICS,
+)
+from scripts.command_reference import write_commands
+
+CHECKOUT = Path(__file__).parents[2]
+DOCS = CHECKOUT / "docs"
+PAGES = {
+    str(path.relative_to(CHECKOUT)): path.read_text(encoding="utf-8")
+    for path in (CHECKOUT / "README.md", *sorted(DOCS.rglob("*.md")))
+}
+BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCKS = {page: BLOCK.findall(text) for page, text in PAGES.items()}
+# These begin where the README's first command has been run.
+AFTER_EMBED = re.compile(r"docs/guide/.*")
+# No network here: a download is tried, and fails with its remedy.
+FAILS = "bioprobe models download"
+# What sets up the machine, or brings what is not here.
+SETS_UP = re.compile(r"source |python3 -m venv |\.venv/bin/uv |make ")
+LARGE_MODEL = re.compile(r"bioclip-2(\.5)?")
+
+
+def _split_lines(block: str) -> list[str]:
+    """Return the commands of a block: a backslash carries one on, a line may be a comment."""
+    lines = block.replace("\\\n", " ").splitlines()
+    return [line for line in map(str.strip, lines) if line and not line.startswith("#")]
+
+
+LINES = [
+    line
+    for blocks in BLOCKS.values()
+    for language, block in blocks
+    if language == "bash"
+    for line in _split_lines(block)
+]
+
+
+def _iter_commands(made: object, name: str = "bioprobe") -> Iterator[tuple[str, object]]:
+    inner = getattr(made, "commands", None)
+    if inner is None:
+        yield name, made
+    else:
+        for word, command in inner.items():
+            yield from _iter_commands(command, f"{name} {word}")
+
+
+COMMANDS = dict(_iter_commands(get_command(app)))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example_in_the_docs(command: str) -> None:
+    assert any(line == command or line.startswith(f"{command} ") for line in LINES)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_has_help_and_an_example(command: str) -> None:
+    made = COMMANDS[command]
+    assert f"Example: {command}" in " ".join(str(made.help).split())  # type: ignore[attr-defined]
+    for parameter in made.params:  # type: ignore[attr-defined]
+        assert parameter.name == "help" or getattr(parameter, "help", None), parameter.name
+
+
+def test_the_reference_names_every_command_and_option() -> None:
+    sections = dict(re.findall(r"^## `(.*?)`\n(.*?)(?=^## |\Z)", write_commands(), re.S | re.M))
+    assert sections.keys() == COMMANDS.keys()
+    for command, made in COMMANDS.items():
+        for parameter in made.params:  # type: ignore[attr-defined]
+            for flag in parameter.opts if parameter.opts[0].startswith("-") else ():
+                assert f"`{flag}`" in sections[command], (command, flag)
+
+
+def test_the_python_reference_names_all_that_is_public() -> None:
+    page = PAGES["docs/reference/python.md"]
+    modules = {"models": "bioprobe.face.models", "taxa": "bioprobe.face.taxa"}
+    for name in bioprobe.__all__:
+        if not name.endswith("Error") and name != "__version__":
+            assert f":: {modules.get(name, f'bioprobe.{name}')}\n" in page, name
+    assert ":: bioprobe.errors\n" in page
+
+
+@pytest.mark.parametrize(
+    "metric", [*METRICS, *TREE_METRICS, *BINARY_METRICS, *CALIBRATED, *AT_THRESHOLD]
+)
+def test_every_metric_is_explained(metric: str) -> None:
+    rows = re.findall(r"^\| ([^|]*) \|", PAGES["docs/figures.md"], re.MULTILINE)
+    assert any(f"`{metric}`" in row for row in rows)
+
+
+def test_the_readme_is_short_and_keeps_its_two_commands() -> None:
+    readme = PAGES["README.md"]
+    assert readme.count("\n") <= 200
+    assert re.findall(r"^make (\S+)", readme, re.MULTILINE) == ["demo", "test"]
+    shell, python = (block for _, block in BLOCKS["README.md"])
+    assert len(_split_lines(shell)) == 10
+    assert len([line for line in python.splitlines() if line]) == 10
+
+
+def test_links_lead_somewhere() -> None:
+    lost = [
+        f"{page}: {target}"
+        for page, text in PAGES.items()
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+        if "://" not in target and not ((CHECKOUT / page).parent / target).exists()
+    ]
+    assert not lost
+
+
+def test_every_page_of_the_docs_is_in_a_table_of_contents() -> None:
+    listed = {"docs/index.md"}
+    for page, text in PAGES.items():
+        for block in re.findall(r"```\{toctree\}\n(.*?)```", text, re.DOTALL):
+            names = [line for line in block.split() if not line.startswith(":")]
+            folder = Path(page).parent
+            listed |= {str(folder / f"{name}.md") for name in names}
+    assert {page for page in PAGES if page.startswith("docs/")} <= listed
+
+
+@pytest.fixture(scope="module")
+def inputs(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with everything that the pages name as the reader's own."""
+    folder = tmp_path_factory.mktemp("inputs")
+    shutil.copytree(drawn / "photos", folder / "photos")
+    shutil.copy(folder / "photos" / "panthera-pardus" / "000.jpg", folder / "leopard.jpg")
+    shutil.copy(folder / "photos" / "panthera-leo" / "000.jpg", folder / "more.jpg")
+    (folder / "table.csv").write_text("file,label,sex\npanthera-leo/000.jpg,Panthera leo,male\n")
+    (folder / "list.txt").write_text("leopard.jpg\nmore.jpg\n")
+    (folder / "synonyms.csv").write_text("synonym,accepted\nFelis leo,Panthera leo\n")
+    leopard = (folder / "leopard.jpg").read_bytes()
+    pd.DataFrame({"image": [{"bytes": leopard, "path": "leopard.jpg"}]}).to_parquet(
+        folder / "pictures.parquet"
+    )
+    table = pd.read_csv(folder / "photos" / "pictures.csv", keep_default_na=False)
+    table = table.rename(columns={"path": "file"})
+    number = pd.Series(range(len(table)))
+    days = pd.to_timedelta(number * 37 % 120, unit="D")
+    table.assign(
+        station="A" + (number % 3 + 1).astype(str),
+        taken=(pd.Timestamp("2024-03-01 06:00") + days).dt.strftime("%Y-%m-%d %H:%M:%S"),
+        sequence_id="S" + (number // 2).astype(str),
+    ).to_csv(folder / "cameras.csv", index=False)
+    table.assign(
+        scientificName=table.species.where(
+            table.species == "", table.species + " (Linnaeus, 1758)"
+        ),
+        catalogNumber=(number // 2).map("{:05}".format),
+        institutionCode="M" + (number % 2).astype(str),
+    )[["file", "scientificName", "family", "catalogNumber", "institutionCode"]].to_csv(
+        folder / "specimens.csv", index=False
+    )
+    return folder
+
+
+@pytest.mark.parametrize("page", [page for page, blocks in BLOCKS.items() if blocks])
+def test_what_a_page_shows_runs(
+    page: str,
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Run it from top to bottom in one folder, on drawn pictures and with sketch."""
+    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "kept"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BIOPROBE_STORE", raising=False)
+    if AFTER_EMBED.fullmatch(page):
+        assert run(["embed", "photos/pictures.csv", "--model", "sketch"]) == 0
+    names: dict[str, object] = {}
+    for language, block in BLOCKS[page]:
+        if language == "python":
+            exec(compile(LARGE_MODEL.sub("sketch", block), page, "exec"), names)
+            continue
+        for line in _split_lines(block):
+            code = _run_line(line, monkeypatch)
+            expected = 1 if line.startswith(FAILS) else 0
+            assert code == expected, f"{line}\n{capsys.readouterr().err}"
+
+
+def _run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run a line: bioprobe here, other programs by the shell; what sets up is looked at."""
+    if SETS_UP.match(line):
+        _check_set_up(line)
+        return 0
+    first, _, command = line.rpartition(" | ")
+    if not command.startswith("bioprobe "):
+        return subprocess.run(line, shell=True, check=False, capture_output=True).returncode
+    if first:
+        piped = subprocess.run(first, shell=True, check=True, capture_output=True).stdout
+        assert piped
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
+    arguments = shlex.split(command, comments=True)[1:]
+    if not line.startswith(FAILS):
+        arguments = [LARGE_MODEL.sub("sketch", part) for part in arguments]
+    return run(arguments)
+
+
+def _check_set_up(line: str) -> None:
+    """See that what a line names is there: a target of make, a file of pins."""
+    words = shlex.split(line, comments=True)
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):.*##", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
+        assert set(words[1:]) <= set(targets), line
+    elif "--constraint" in words:
+        assert (CHECKOUT / words[words.index("--constraint") + 1]).is_file(), line
+
+
+def test_the_extras_that_are_named_are_there() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = set(re.findall(r"bioprobe\[(\w+)\]", "\n".join(PAGES.values())))
+    assert named == set(project["optional-dependencies"])
