@@ -51,11 +51,11 @@ def test_it_leaves_out_what_a_filter_drops_and_tells_any_column_apart(
 ) -> None:
     shutil.copytree(unlabelled, tmp_path / "store")
     store = bioprobe.open(tmp_path / "store")
-    write_selection(store._view.store, "filters/animal", store.rows, np.arange(24) >= 4)
+    write_selection(store._view.store, "filters/sharp", store.rows, np.arange(24) >= 4)
     store.report(output=tmp_path / "a.html", classes="cat,bird", by="mode")
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert '<th scope="row">RGB</th><td class="n">24</td><td class="n">20</td>' in page
-    assert "4 were found to be of no use (filters/animal)" in page
+    assert "4 were found to be of no use (filters/sharp)" in page
     assert "of 20</dd>" in page
 
 
