@@ -235,7 +235,8 @@ def read_noise_prompts(source: str) -> NoisePrompts:
     if not templates or any(template.count("{}") != 1 for template in templates):
         msg = f"{path}: each template must hold {{}} once, where the phrase goes; got {templates}"
         raise PromptError(msg)
-    return NoisePrompts(path.stem, templates, *sides)
+    kept, dropped = sides
+    return NoisePrompts(path.stem, templates, kept, dropped)
 
 
 def _read_side(fields: dict[str, Any], side: str) -> dict[str, tuple[str, ...]]:
