@@ -170,9 +170,9 @@ def _draw_cloud(n: int, n_copies: int, seed: int = 0) -> Vectors:
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(n // 20, 16))
     drawn = centres[rng.integers(0, len(centres), n)] + 0.7 * rng.normal(size=(n, 16))
-    drawn = normalise_rows(drawn)
-    copies = drawn[:n_copies] + 0.005 * rng.normal(size=(n_copies, 16))
-    return normalise_rows(np.concatenate([drawn, copies]))
+    unit = normalise_rows(drawn)
+    copies = unit[:n_copies] + 0.005 * rng.normal(size=(n_copies, 16))
+    return normalise_rows(np.concatenate([unit, copies]))
 
 
 @pytest.mark.parametrize("n_copies", [0, 400])

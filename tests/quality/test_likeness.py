@@ -18,7 +18,7 @@ def _draw(seed: int) -> Image.Image:
     picture = Image.new("RGB", (300, 220), tuple(rng.integers(0, 256, 3).tolist()))
     pen = ImageDraw.Draw(picture)
     for _ in range(25):
-        x, y, size = rng.integers(0, 300), rng.integers(0, 220), rng.integers(10, 90)
+        x, y, size = rng.integers([0, 0, 10], [300, 220, 90]).tolist()
         pen.ellipse((x, y, x + size, y + size // 2), fill=tuple(rng.integers(0, 256, 3).tolist()))
     return picture.filter(ImageFilter.GaussianBlur(2))
 
