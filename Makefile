@@ -10,7 +10,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --verify-hashes 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-portable check format bench notebooks pins licences audit clean
+.PHONY: help setup demo test test-portable check format bench docs notebooks picture pins licences audit clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -55,18 +55,27 @@ bench: $(READY) ## Measure speed against what one would otherwise run
 	$(INSTALL) --group bench
 	$(BIN)/python -m benchmarks
 
-notebooks: $(READY) ## Run every notebook
-	$(BIN)/python -m pytest tests/test_notebooks.py
+docs: $(READY) ## Make the site of the docs; ends with the page to open
+	$(INSTALL) --group docs
+	$(BIN)/python -m sphinx --fail-on-warning --quiet --builder html docs docs/_site
+	@echo "file://$(CURDIR)/docs/_site/index.html"
+
+notebooks: $(READY) ## Open the notebooks in JupyterLab
+	$(INSTALL) --editable '.[onnx,notebook]'
+	$(BIN)/python -m jupyter lab notebooks
+
+picture: $(READY) ## Take the picture of the report that the README shows, by Chromium
+	$(BIN)/python -m scripts.picture_report docs/report.png
 
 pins: $(READY) ## Write the hashes of every pinned version anew
 	$(BIN)/python -m scripts.pins
 
 licences: $(READY) ## List the licence of every pinned package anew
-	$(INSTALL) --group bench editables
+	$(INSTALL) --group bench --group docs --editable '.[onnx,notebook]' editables
 	$(BIN)/python -m scripts.licences
 
 audit: $(READY) ## Ask which pinned versions have known vulnerabilities
 	$(BIN)/python -m scripts.audit
 
 clean: ## Remove the virtual environment and what the tools cached
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist demo
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist demo docs/_site

@@ -14,6 +14,7 @@ import csv
 import io
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from typing import NamedTuple
@@ -23,13 +24,15 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from scripts.pins import CONSTRAINTS, Pin, read_pins
 
+PYPROJECT = CONSTRAINTS.with_name("pyproject.toml")
 LICENCES = CONSTRAINTS.with_name("licences.csv")
 UNKNOWN = "unknown"
 PROPRIETARY = "LicenseRef-NVIDIA-Proprietary"
 # Permissive ones, and MPL-2.0, which asks for nothing but of changes to its own files.
 FREE = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD", "BSD-2-Clause", "BSD-3-Clause",
-    "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Zlib",
+    "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0",
+    "Zlib",
 }  # fmt: skip
 _SPELLINGS = {
     "3-Clause BSD License": "BSD-3-Clause",
@@ -71,7 +74,8 @@ class Licence(NamedTuple):
     licence : str
         SPDX expression, ``BSD`` where it is not said which, or :data:`UNKNOWN`.
     needed_to : str
-        ``run`` bioprobe, its extras included, or to ``develop`` it.
+        ``run`` bioprobe, its extras included, to ``develop`` it, or only to ``show`` it: to make
+        the docs and open the notebooks, for which it is installed when it is asked for.
     """
 
     name: str
@@ -119,6 +123,10 @@ def list_licences(pins: Mapping[str, Pin]) -> list[Licence]:
     A build of it (``2.15.0+cpu``) counts as the version.
     """
     to_run = find_needed("bioprobe", {"heif", "onnx"})
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
+    groups, extras = project["dependency-groups"], project["project"]["optional-dependencies"]
+    to_show = _find_all([*groups["docs"], *extras["notebook"]])
+    to_show -= _find_all([*groups["dev"], *groups["bench"]])
     licences = []
     for name, version, _ in sorted(pins.values()):
         try:
@@ -126,9 +134,15 @@ def list_licences(pins: Mapping[str, Pin]) -> list[Licence]:
         except PackageNotFoundError:
             continue
         if package.version.split("+")[0] == version:
-            use = "run" if name in to_run else "develop"
+            use = "run" if name in to_run else "show" if name in to_show else "develop"
             licences.append(Licence(name, version, find_licence(package), use))
     return licences
+
+
+def _find_all(asked: Iterable[str]) -> set[NormalizedName]:
+    """Find what requirements ask for here, themselves included."""
+    names = [Requirement(text).name for text in asked]
+    return set().union(*map(find_needed, names))
 
 
 def find_needed(name: str, extras: Iterable[str] = ()) -> set[NormalizedName]:

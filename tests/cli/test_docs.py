@@ -16,6 +16,7 @@ from pathlib import Path
 import datasets
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.main import get_command
 
 import bioprobe
@@ -27,7 +28,9 @@ from bioprobe.evaluation.metrics import (
     METRICS,
     TREE_METRICS,
 )
+from bioprobe.page.words import EXPLANATIONS
 from scripts.command_reference import write_commands
+from scripts.picture_report import picture_page
 
 CHECKOUT = Path(__file__).parents[2]
 DOCS = CHECKOUT / "docs"
@@ -110,6 +113,45 @@ def test_the_python_reference_names_all_that_is_public() -> None:
 def test_every_metric_is_explained(metric: str) -> None:
     rows = re.findall(r"^\| ([^|]*) \|", PAGES["docs/figures.md"], re.MULTILINE)
     assert any(f"`{metric}`" in row for row in rows)
+
+
+@pytest.mark.parametrize("word", EXPLANATIONS)
+def test_every_word_that_a_report_explains_is_explained(word: str) -> None:
+    rows = re.findall(r"^\| ([^|]*) \|", PAGES["docs/figures.md"], re.MULTILINE)
+    named = [re.sub("`.*?`", "", row).strip() for row in rows]
+    assert any(word in {row, *row.split(", ")} for row in named)
+
+
+def test_the_picture_of_the_report_is_small() -> None:
+    with Image.open(DOCS / "report.png") as picture:
+        assert min(picture.size) > 500
+    assert (DOCS / "report.png").stat().st_size < 150_000
+
+
+def test_a_picture_is_taken_of_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<body style='background: #204060'>")
+    try:
+        n_bytes = picture_page(page, tmp_path / "page.png")
+    except ValueError as error:
+        assert "is on this machine" in str(error)
+        pytest.skip(str(error))
+    with Image.open(tmp_path / "page.png") as picture:
+        assert picture.convert("RGB").getpixel((5, 5)) == (0x20, 0x40, 0x60)
+    assert n_bytes == (tmp_path / "page.png").stat().st_size
+
+
+def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
+    for library in ("sphinx", "myst_parser", "furo"):
+        pytest.importorskip(library, reason="make docs installs it")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "-d", str(tmp_path / "trees"),
+         str(DOCS), str(tmp_path / "site")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "bioprobe.Store.zeroshot" in (tmp_path / "site/reference/python.html").read_text()
+    assert "--open-set" in (tmp_path / "site/reference/commands.html").read_text()
 
 
 def test_the_readme_is_short_and_keeps_its_two_commands() -> None:
