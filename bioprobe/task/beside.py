@@ -208,8 +208,10 @@ def _read_content(view: View) -> Names:
     kept, judged = selection.kept, selection.judged
     found[kept] = mask.rpartition("/")[2]
     away = np.flatnonzero(judged & ~kept)
-    reasons = selection.frame["reason"].to_numpy(dtype=object)[away]
-    found[away] = [_CONTENT_OF.get(str(reason), "unknown") for reason in reasons]
+    found[away] = "unknown"
+    if "reason" in selection.frame:
+        reasons = selection.frame["reason"].to_numpy(dtype=object)[away]
+        found[away] = [_CONTENT_OF.get(str(reason), "unknown") for reason in reasons]
     return found
 
 

@@ -134,7 +134,8 @@ def test_a_picture_is_taken_of_a_page(tmp_path: Path) -> None:
     try:
         n_bytes = picture_page(page, tmp_path / "page.png")
     except ValueError as error:
-        assert "is on this machine" in str(error)
+        if "is on this machine" not in str(error):
+            raise
         pytest.skip(str(error))
     with Image.open(tmp_path / "page.png") as picture:
         assert picture.convert("RGB").getpixel((5, 5)) == (0x20, 0x40, 0x60)
