@@ -12,6 +12,7 @@ import pytest
 import bioprobe as bp
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.learning.fit import fit_probe
+from bioprobe.probes.probe import Sweep
 from bioprobe.splits import Split, assign_folds, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.task import Task
@@ -42,6 +43,16 @@ def long_tail(make_store: Make, make_encoder: Callable[..., object]) -> Embeddin
     """Return 30 families of three training images and 30 of one; then two of each that judge."""
     train = [*np.repeat(np.arange(30), 3), *range(30, 60)]
     return _draw(make_store, make_encoder, [*train, *np.repeat(np.arange(60), 2)])
+
+
+def test_of_equally_right_values_the_likeliest_is_chosen_then_the_strongest() -> None:
+    accuracies = np.array([[0.5], [1.0], [1.0], [1.0]])
+    losses = np.array([[0.1], [0.9], [0.2], [0.2004]])
+    values = np.array([1.0, 10.0, 100.0, 1000.0])
+    assert Sweep("C", values, accuracies, losses).best_value == 100
+    # Rows like those of classes never held out count, by their number.
+    remembered = np.array([[1.0, 0.5, 0.5, 1.0], [0.0, 1.0, 1.0, 0.0]])
+    assert Sweep("C", values, accuracies, losses, remembered, 0.5).best_value == 1000
 
 
 def _split(parts: list[str]) -> Split:

@@ -93,6 +93,6 @@ def test_other_stores_change_what_a_stack_answers(
     )
     assert len(together.results[0].settings[0]["bases"]) == 2
     assert not np.allclose(
-        alone.predictions["probability"], together.predictions["probability"], atol=1e-3
+        alone.predictions["probability"], together.predictions["probability"], rtol=1e-5
     )
     assert together.results[0].temperatures
