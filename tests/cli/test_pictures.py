@@ -178,6 +178,7 @@ def test_a_folder_makes_the_store_where_there_is_none(drawn: Path, capsys: Captu
     assert not Path("none").exists()
 
 
+@pytest.mark.shared
 def test_a_store_of_another_model_is_left_alone_and_the_cache_serves(
     drawn: Path, store: Path, capsys: Capture, shared_dir: Path
 ) -> None:
@@ -187,9 +188,6 @@ def test_a_store_of_another_model_is_left_alone_and_the_cache_serves(
     _, said = _ask(capsys, "zeroshot", lions, "--classes", "lion,wolf", "--model", other)
     assert f"{lions} are kept in the cache, as the store store is of sketch, not of {other}" in said
     assert (store / "manifest.json").read_bytes() == before
-    _, said = _ask(capsys, "zeroshot", lions, "--classes", "lion", "--store", "file/store",
-                   "--model", "sketch")  # fmt: skip
-    assert "in the store file/store" in said
 
 
 def test_a_store_that_cannot_be_written_is_left_alone(drawn: Path, capsys: Capture) -> None:
@@ -197,7 +195,7 @@ def test_a_store_that_cannot_be_written_is_left_alone(drawn: Path, capsys: Captu
     lions = str(drawn / "photos" / LIONS)
     asked = ("zeroshot", lions, "--classes", "lion,wolf", "--model", "sketch")
     found, said = _ask(capsys, *asked, "--store", "file/store")
-    assert f"the vectors of {lions} are kept in the cache, as file/store: " in said
+    assert f"the vectors of {lions} are kept in the cache, as file/store cannot be written" in said
     assert len(found)
 
 
@@ -229,24 +227,19 @@ def _load(*arguments: str) -> tuple[set[str], str]:
 
 
 @pytest.mark.parametrize("folder", [False, True], ids=["picture", "folder"])
-def test_the_second_time_no_library_of_models_is_loaded(
-    drawn: Path, cached: Path, folder: bool
-) -> None:
+def test_the_second_time_no_library_of_models_is_loaded(drawn: Path, folder: bool) -> None:
     lions = drawn / "photos" / LIONS
     source = str(lions if folder else lions / "000.jpg")
     text = f"lion{folder},a snail"
     asked = ("zeroshot", source, "--classes", text, "--model", "sketch", "-o", "a.csv")
-    _, said = _load(*asked)
+    loaded, said = _load(*asked)
+    assert "torch" in loaded
     answer = Path("a.csv").read_bytes()
     assert said.count("loading sketch …") == 1
     loaded, said = _load(*asked)
     assert not loaded
     assert "loading sketch" not in said
     assert Path("a.csv").read_bytes() == answer
-    assert list(cached.rglob("*.json"))
-    # A text that is new needs the model again.
-    loaded, _ = _load("zeroshot", source, "--classes", f"{text},new", "--model", "sketch")
-    assert "torch" in loaded
 
 
 def test_a_model_that_was_exchanged_is_loaded_again(

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import logging
+import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from bioprobe.encoders import load_encoder
+from bioprobe.encoders import load_encoder, stamp_model
 from bioprobe.encoders.checking import check_encoder
 from bioprobe.encoders.families.runtime import choose_runtime
 from bioprobe.encoders.families.torch_encoder import Padding, TorchEncoder
 from bioprobe.errors import BioprobeError
+from bioprobe.files import sketch_weights_dir
 
 
 def test_importing_the_package_imports_no_deep_learning_library() -> None:
@@ -141,3 +145,31 @@ def test_preprocessing_in_threads_gives_the_same_pixels(
         in_threads = list(pool.map(encoder.preprocess, many))
     for picture, pixels in zip(many, in_threads, strict=True):
         np.testing.assert_array_equal(pixels, encoder.preprocess(picture))
+
+
+def test_what_a_name_loads_is_told_without_loading_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(sketch_weights_dir(), folder)
+    name = f"local-dir:{folder}"
+    stamps = [stamp_model("sketch"), stamp_model(name)]
+    assert stamp_model(name) == stamps[-1]
+    # A file that was written again, one that came, another version of what computes with them.
+    os.utime(folder / "tokenizer.json", ns=(1, 1))
+    stamps.append(stamp_model(name))
+    (folder / "vocab.txt").touch()
+    stamps.append(stamp_model(name))
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "0")
+    stamps.append(stamp_model(name))
+    assert len(set(stamps)) == len(stamps)
+    # Of what is not here, or is found by its library, nothing is told.
+    shutil.rmtree(folder)
+    for unknown in (name, "no such model", "ViT-B-32/openai", "onnx:model.onnx"):
+        assert stamp_model(unknown) == ""
+
+
+def test_a_model_is_named_before_it_is_loaded(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "bioprobe.loading")
+    load_encoder("sketch")
+    assert caplog.messages[0] == "loading sketch …"

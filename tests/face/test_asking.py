@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import bioprobe as bp
+from bioprobe.progress import Step
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.quality.noise import filter_noise, read_noise_prompts
 from bioprobe.store import EmbeddingStore
@@ -154,3 +155,15 @@ def test_limits_and_fixed_choices_are_told(opened: bp.Store) -> None:
         bp.MisuseError, match=r"^--roll-up counts only with no --head and no --abstain"
     ):
         opened.zeroshot("family", head="x", roll_up=True)
+
+
+def test_progress_is_told_where_many_images_are_asked(
+    opened: bp.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[Step] = []
+    again = bp.open(opened.folder, progress=steps.append)
+    again.zeroshot(classes="cat,dog")
+    assert not steps
+    monkeypatch.setattr("bioprobe.store.view._IMAGES_AT_ONCE", 4)
+    again.zeroshot(classes="cat,dog")
+    assert steps == [Step(4, 6, "images asked"), Step(6, 6, "images asked")]

@@ -237,3 +237,35 @@ def test_progress_is_told_and_keeps_what_was_read(
 def test_a_head_of_a_store_is_not_asked_of_pictures(labelled: Path) -> None:
     with pytest.raises(bp.MisuseError, match="--head is a text head that a store keeps"):
         bp.pictures(labelled, model="plain").zeroshot(head="x")
+
+
+def test_folders_are_kept_in_a_store_and_asked_of_it(
+    write_pictures: Write, opened: bp.Store, encoder: Encoder, tmp_path: Path
+) -> None:
+    folder = write_pictures(3, "more", first=5)
+    (folder / "bad.jpg").write_text("no picture")
+    n_seen = encoder.n_images_seen
+    found = bp.pictures(folder, like=opened.folder, keep=True)
+    # One of them is known under another name.
+    assert encoder.n_images_seen == n_seen + 2
+    assert found.folder == opened.folder
+    assert found.rows.tolist() == [6, 7, 8]
+    assert found.failures["path"].tolist() == ["bad.jpg"]
+    assert len(bp.open(opened.folder)) == 9
+    assert found.describe().n_failures == 1
+    # Elsewhere what is named is no folder, and is not kept.
+    alone = bp.pictures(folder / "005.png", like=opened.folder, keep=True)
+    assert alone.folder != opened.folder
+    assert len(bp.open(opened.folder)) == 9
+    new = bp.pictures(folder, model="plain", like=tmp_path / "new", keep=True)
+    assert len(bp.open(tmp_path / "new")) == len(new) == 3
+
+
+def test_imported_vectors_get_no_pictures_beside_them(
+    write_pictures: Write, tmp_path: Path
+) -> None:
+    kept = bp.from_vectors(np.eye(3), model="plain-1", store=tmp_path / "imported")
+    found = bp.pictures(write_pictures(2), like=kept.folder, keep=True)
+    assert "kept in the cache, as the store" in str(found.notes[0])
+    assert "holds imported vectors" in str(found.notes[0])
+    assert len(bp.open(kept.folder)) == 3

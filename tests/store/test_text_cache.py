@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from bioprobe.encoders.encoder import Fingerprint
-from bioprobe.errors import MismatchError
+from bioprobe.errors import LongTextError, MismatchError
 from bioprobe.progress import Step
 from bioprobe.store import EmbeddingStore, TextCache
+from bioprobe.types import Vectors
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder
@@ -201,3 +202,42 @@ def test_a_killed_run_goes_on_with_the_next_block_of_texts(
     vectors = TextCache(store, lambda: encoder).encode_text(texts)
     assert encoder.texts_seen == texts
     np.testing.assert_array_equal(vectors, make_encoder().encode_text(texts))
+
+
+def test_many_texts_are_told_some_at_a_time(
+    store: EmbeddingStore, make_encoder: type[PlainEncoder]
+) -> None:
+    encoder, steps = make_encoder(), list[Step]()
+    encoder.batch_size = 50
+    texts = [f"text {number}" for number in range(230)]
+    cache = TextCache(store, lambda: encoder, steps.append)
+    cache.encode_text(texts[:60])
+    assert not steps
+    cache.encode_text(texts)
+    # Whole passes of the encoder, of the 170 that are new.
+    assert steps == [Step(done, 170, "texts") for done in (100, 170)]
+    assert encoder.texts_seen == texts
+
+
+def test_all_texts_that_are_too_long_are_told_and_the_others_kept(
+    store: EmbeddingStore, make_encoder: type[PlainEncoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioprobe.store.text_cache._TEXTS_AT_ONCE", 64)
+    encoder = make_encoder()
+    encode = encoder.encode_text
+
+    def refuse_long(texts: Sequence[str]) -> Vectors:
+        long = tuple(text for text in texts if text.startswith("long"))
+        if long:
+            msg = f"{long[0]} is too long"
+            raise LongTextError(msg, long)
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "encode_text", refuse_long)
+    texts = [f"{'long' if number in (1, 130) else 'short'} {number}" for number in range(200)]
+    cache = TextCache(store, lambda: encoder)
+    with pytest.raises(LongTextError, match="long 1 is too long") as caught:
+        cache.encode_text(texts)
+    assert caught.value.texts == ("long 1", "long 130")
+    assert len(cache.encode_text([text for text in texts if "short" in text])) == 198
+    assert len(encoder.texts_seen) == 198
