@@ -687,6 +687,34 @@ def check_fields(
         raise ValueError(problem)
 
 
+_KINDS = {
+    "str": TEXT,
+    "int": COUNT,
+    "float": Kind("a number", lambda value: type(value) in {int, float}),
+    "bool": FLAG,
+    "dict": Kind("a table", lambda value: isinstance(value, dict)),
+}
+
+
+def check_types(made: T) -> T:
+    """Return a dataclass made of a card, if its fields have the plain types of its annotations.
+
+    A number need not be finite; a whole one is 0 or more.
+
+    Raises
+    ------
+    ValueError
+        If a field is of another type.
+    """
+    known = {
+        field.name: _KINDS[name]
+        for field in dataclasses.fields(made)  # type: ignore[arg-type]
+        if (name := str(field.type).partition("[")[0]) in _KINDS
+    }
+    check_fields(vars(made), known)
+    return made
+
+
 def _show(value: object) -> str:
     text = repr(value) if not isinstance(value, str) else f'"{value}"'
     return textwrap.shorten(text, 60, placeholder=" …")
