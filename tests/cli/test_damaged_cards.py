@@ -18,7 +18,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.zeroshot.seen_offset import read_offset
 
 # Tried at each key, by chance.
-_N_WRONG = 2
+_N_WRONG = 1
 _GONE = object()
 
 
@@ -119,4 +119,4 @@ def test_no_value_in_a_card_breaks_its_readers(
             assert (code, len(errors)) in {(1, 1), (2, 1), (0, 0)}, (name, wrong, errors)
         (store / name).write_text(text)
     assert not broken
-    assert n_refused > 100
+    assert n_refused > 60
