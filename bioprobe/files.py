@@ -461,7 +461,7 @@ def hash_file(path: Path, *further: Path) -> str:
     return digest.hexdigest()
 
 
-def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
+def read_table(path: Path, *, text: Collection[str] = (), ending: str = "") -> pd.DataFrame:
     """Read a CSV, TSV, Parquet, JSON or JSON Lines table; each cell keeps what was written.
 
     ``NA`` and ``None`` in a CSV are names, not holes: only an empty cell is one. A column is of
@@ -473,6 +473,8 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
         Its ending says what it is.
     text : collection of str
         Columns of a CSV or TSV that are text whatever stands in them.
+    ending : str
+        What it is, where the path does not say it.
 
     Raises
     ------
@@ -485,7 +487,7 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
 
     from bioprobe.cells import from_arrow
 
-    suffix = path.suffix.lower()
+    suffix = (ending or path.suffix).lower()
     with reading_source(path):
         is_there = is_file(path)
     if not is_there:
@@ -614,6 +616,8 @@ def _is_list_of(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 TEXT = Kind("a text", _is_text)
 NUMBER = Kind("a number", _is_number)
+COUNT = Kind("a whole number, 0 or more", lambda value: type(value) is int and 0 <= value < 2**63)
+COUNTS = Kind("a list of whole numbers, each 0 or more", _is_list_of(COUNT.holds))
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 TEXTS = Kind("a list of texts", _is_list_of(_is_text))
 NUMBERS = Kind(
@@ -666,6 +670,49 @@ def find_wrong_setting(
             return f"{name} is not known{suggest(name, known)}; it takes {', '.join(known)}"
     missing = [name for name in needed if name not in settings]
     return f"{' and '.join(missing)} is missing" if missing else ""
+
+
+def check_fields(
+    fields: Mapping[str, Any], known: Mapping[str, Kind], *, needed: Collection[str] = ()
+) -> None:
+    """Refuse what a card holds under names that are known; what else it holds is not looked at.
+
+    Raises
+    ------
+    ValueError
+        By :func:`find_wrong_setting`.
+    """
+    asked = {name: value for name, value in fields.items() if name in known}
+    if problem := find_wrong_setting(asked, known, needed=needed):
+        raise ValueError(problem)
+
+
+_KINDS = {
+    "str": TEXT,
+    "int": COUNT,
+    "float": Kind("a number", lambda value: type(value) in {int, float}),
+    "bool": FLAG,
+    "dict": Kind("a table", lambda value: isinstance(value, dict)),
+}
+
+
+def check_types(made: T) -> T:
+    """Return a dataclass made of a card, if its fields have the plain types of its annotations.
+
+    A number need not be finite; a whole one is 0 or more.
+
+    Raises
+    ------
+    ValueError
+        If a field is of another type.
+    """
+    known = {
+        field.name: _KINDS[name]
+        for field in dataclasses.fields(made)  # type: ignore[arg-type]
+        if (name := str(field.type).partition("[")[0]) in _KINDS
+    }
+    check_fields(vars(made), known)
+    return made
 
 
 def _show(value: object) -> str:

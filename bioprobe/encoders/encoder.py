@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.files import TEXT_BY_NAME, check_fields
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -118,7 +120,14 @@ class Fingerprint:
 
     @classmethod
     def from_dict(cls, fields: dict[str, str]) -> Fingerprint:
-        """Build a fingerprint from what :meth:`to_dict` returned."""
+        """Build a fingerprint from what :meth:`to_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If it is no table of texts.
+        """
+        check_fields({"encoder": fields}, {"encoder": TEXT_BY_NAME})
         return cls(**fields)
 
 

@@ -18,7 +18,7 @@ from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.positive import Positive
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
-from bioprobe.files import find_data, read_json, read_whole, write_card, write_text
+from bioprobe.files import check_types, find_data, read_json, read_whole, write_card, write_text
 from bioprobe.intervals import Interval
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.writing import check_present
@@ -170,7 +170,7 @@ def _read(store: EmbeddingStore, path: Path, name: str) -> Evaluation:
         # Before it is read: a damaged table can be read in part, or not even be refused.
         if hashlib.sha256(data).hexdigest() == digest:
             return _build(fields, pd.read_parquet(io.BytesIO(data)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _describe_damage(path, str(error)) from error
     raise _describe_damage(path, "its predictions are not what it was written with")
 
@@ -226,13 +226,16 @@ def _describe_result(result: MethodResult) -> dict[str, Any]:
 
 
 def _build(fields: dict[str, Any], predictions: Any) -> Evaluation:  # noqa: ANN401 - pandas is heavy
+    if not fields["results"]:
+        msg = "no method is in it"
+        raise ValueError(msg)
     return Evaluation(
         fields["name"],
         read_classes(fields["classes"], fields["rank"]),
         tuple(_build_result(one) for one in fields["results"]),
-        tuple(Comparison(**_restore_nan(one)) for one in fields["comparisons"]),
+        tuple(check_types(Comparison(**_restore_nan(one))) for one in fields["comparisons"]),
         tuple(
-            Efficiency(**{**one, "accuracies": tuple(one["accuracies"])})
+            check_types(Efficiency(**{**one, "accuracies": tuple(one["accuracies"])}))
             for one in fields["efficiency"]
         ),
         fields["skipped"],
@@ -249,7 +252,8 @@ def _describe_window(window: TimeWindow) -> dict[str, Any]:
 
 
 def _build_window(fields: dict[str, Any]) -> TimeWindow:
-    return TimeWindow(**{**fields, "accuracy": Interval(*fields["accuracy"])})
+    accuracy = check_types(Interval(*fields["accuracy"]))
+    return check_types(TimeWindow(**{**fields, "accuracy": accuracy}))
 
 
 def _build_positive(fields: dict[str, Any] | None) -> Positive | None:
@@ -263,7 +267,7 @@ def _build_positive(fields: dict[str, Any] | None) -> Positive | None:
 def _build_result(fields: dict[str, Any]) -> MethodResult:
     intervals = {
         name: {
-            key: Interval(*(math.nan if end is None else end for end in ends))
+            key: check_types(Interval(*(math.nan if end is None else end for end in ends)))
             for key, ends in fields[name].items()
         }
         for name in ("metrics", "kept_metrics")
@@ -272,7 +276,10 @@ def _build_result(fields: dict[str, Any]) -> MethodResult:
         name: tuple(fields.get(name, ()))
         for name in ("settings", "n_training", "temperatures", "pairs", "thresholds")
     }
-    return MethodResult(**{**fields, **intervals, **listed})
+    if "accuracy" not in intervals["metrics"]:
+        msg = "a method has no accuracy"
+        raise ValueError(msg)
+    return check_types(MethodResult(**{**fields, **intervals, **listed}))
 
 
 def _describe_damage(path: Path, reason: str) -> StoreError:

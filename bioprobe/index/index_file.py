@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from bioprobe.access import reading
 from bioprobe.files import (
+    COUNT,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    Kind,
+    check_fields,
     explaining_refusal,
     find_data,
     hash_file,
@@ -24,6 +30,28 @@ if TYPE_CHECKING:
     import faiss
 
 NOTE_NAME, _SUFFIX = "index.json", ".faiss"
+
+
+def _are_ends(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(NUMBER.holds, value))
+
+
+_TABLE = Kind("a table", lambda value: isinstance(value, dict))
+_FIELDS = {
+    "structure": _TABLE,
+    "dial": _TABLE,
+    "k": COUNT,
+    "recall": NUMBER,
+    "recall_interval": Kind("two numbers", _are_ends),
+    "recall_wanted": NUMBER,
+    "n_queries": COUNT,
+    "n_measured": COUNT,
+    "vectors_sha256": TEXT,
+    "shards": TEXTS,
+    "index_sha256": TEXT,
+}
+_STRUCTURE = {"kind": TEXT, "n_lists": COUNT, "n_links": COUNT, "n_bytes": COUNT}
+_DIAL = {"n_probes": COUNT, "ef_search": COUNT, "n_candidates": COUNT}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +122,9 @@ def read_note(folder: Path) -> IndexNote | None:
         with reading(path):
             fields = read_json(path, dict)
         fields.pop("kind")
+        check_fields(fields, _FIELDS, needed=("structure", "dial"))
+        check_fields(fields["structure"], _STRUCTURE, needed=("kind",))
+        check_fields(fields["dial"], _DIAL, needed=tuple(_DIAL))
         fields |= {
             "structure": Structure(**fields["structure"]),
             "dial": Dial(**fields["dial"]),

@@ -173,7 +173,8 @@ def _read_table_beside(source: Path, n_rows: int, declaration: Declaration | Non
     if beside is None:
         return pd.DataFrame(index=range(n_rows))
     part = find_part(source.with_suffix(".json"), beside)
-    table = read_table(part, text=declaration.text_columns if declaration else IDENTITY_COLUMNS)
+    text = declaration.text_columns if declaration else IDENTITY_COLUMNS
+    table = read_table(part, text=text, ending=beside.suffix)
     if len(table) != n_rows:
         msg = f"{source} has {n_rows} rows, {beside} has {len(table)}; expected as many"
         raise SourceError(msg)

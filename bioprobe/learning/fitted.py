@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bioprobe.calibration.calibrators import Calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError
+from bioprobe.files import check_types
 from bioprobe.images.image_table import ImageTable
 from bioprobe.probes.probe import Probe
 from bioprobe.provenance import Provenance
@@ -57,9 +58,19 @@ class HeldOut:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> HeldOut:
-        """Build one from its fields, as JSON has them."""
+        """Build one from its fields, as JSON has them.
+
+        Raises
+        ------
+        ValueError
+            If one is of another type, or more were right than there are.
+        """
         listed = {name: tuple(fields[name]) for name in ("values", "accuracies")}
-        return cls(**{**fields, **listed})
+        held_out = check_types(cls(**{**fields, **listed}))
+        if held_out.n_correct > held_out.n_images:
+            msg = f"{held_out.n_correct} of {held_out.n_images} held-out images are right"
+            raise ValueError(msg)
+        return held_out
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,12 @@ from bioprobe.calibration.calibrators import find_calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ProbeError, StoreError
 from bioprobe.files import (
+    COUNT,
+    NUMBER,
+    TEXT,
+    Kind,
     Part,
+    check_fields,
     find_data,
     parse_json,
     read_json,
@@ -224,6 +229,16 @@ def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes
     return card, data
 
 
+_TABLE = Kind("a table", lambda value: isinstance(value, dict))
+_CARD = {
+    "kind": TEXT, "settings": _TABLE, "rank": TEXT, "encoder": _TABLE, "dim": COUNT,
+    "training_rows": _TABLE, "split": _TABLE, "held_out": _TABLE, "provenance": _TABLE,
+    "taxonomy_hash": TEXT,
+}  # fmt: skip
+_SPLIT = {"name": TEXT, "hash": TEXT}
+_ROWS = {"hash": TEXT, "n": COUNT}
+
+
 def _build(card: dict[str, Any], data: bytes) -> FittedProbe:
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -232,6 +247,15 @@ def _build(card: dict[str, Any], data: bytes) -> FittedProbe:
         arrays: dict[str, npt.NDArray[Any]] = load(data)
     except SafetensorError as error:
         raise ValueError(str(error)) from error
+    check_fields(card, _CARD, needed=tuple(_CARD))
+    check_fields(card["split"], _SPLIT, needed=tuple(_SPLIT))
+    check_fields(card["training_rows"], _ROWS, needed=tuple(_ROWS))
+    held_out = HeldOut.from_dict(card["held_out"])
+    if (chosen := held_out.parameter) and chosen not in card["settings"]:
+        msg = f"it has no setting {chosen!r}, which was chosen on held-out images"
+        raise ValueError(msg)
+    if chosen:
+        check_fields(card["settings"], {chosen: NUMBER})
     names = np.array([one["name"] for one in card["classes"]], dtype=np.str_)
     taught = arrays.pop(_TAUGHT, None)
     return FittedProbe(
@@ -245,7 +269,7 @@ def _build(card: dict[str, Any], data: bytes) -> FittedProbe:
         taught=taught,
         split_name=card["split"]["name"],
         split_hash=card["split"]["hash"],
-        held_out=HeldOut.from_dict(card["held_out"]),
+        held_out=held_out,
         provenance=card["provenance"],
     )
 

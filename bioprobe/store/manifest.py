@@ -12,10 +12,32 @@ from typing import Any
 from bioprobe.access import reading
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import StoreError
-from bioprobe.files import read_json, write_text
+from bioprobe.files import (
+    COUNT,
+    COUNTS,
+    FLAG,
+    NUMBER,
+    TEXT,
+    Kind,
+    check_fields,
+    read_json,
+    write_text,
+)
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+
+
+_SHARD = {
+    "name": TEXT, "n_images": COUNT, "vectors_sha256": TEXT, "images_sha256": TEXT,
+}  # fmt: skip
+_MANIFEST = {
+    "dim": COUNT,
+    "dtype": TEXT,
+    "logit_scale": Kind("a number or null", lambda value: value is None or NUMBER.holds(value)),
+    "has_text_tower": FLAG,
+    "retired": COUNTS,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +60,7 @@ class ShardRecord:
     images_sha256: str
 
     def __post_init__(self) -> None:
+        check_fields(vars(self), _SHARD)
         # A store may come from somebody else: what is read, and laid aside by a repair, is its own.
         if not self.name.isalnum():
             msg = f"the shard {self.name!r} is no folder below shards/"
@@ -219,6 +242,7 @@ class Manifest:
 
     @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> Manifest:
+        check_fields(fields, _MANIFEST)
         return cls(
             encoder=Fingerprint.from_dict(fields["encoder"]),
             dim=fields["dim"],

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bioprobe.access import exists, is_file, list_names, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
-from bioprobe.files import hash_file, read_json, replacing_folder
+from bioprobe.files import COUNT, TEXT, check_fields, hash_file, read_json, replacing_folder
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 HEADS_DIR = Path("text", "heads")
 _VECTORS_NAME, _TAXA_NAME, _ABOUT_NAME = "vectors.npy", "taxa.parquet", "head.json"
 _NAME = re.compile(r"[\w-][\w.-]*")
+
+_ABOUT = {
+    "source": TEXT, "model": TEXT, "encoder_key": TEXT, "n_left_out": COUNT, "vectors_sha256": TEXT,
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +100,7 @@ def read_head(store: EmbeddingStore, name: str) -> TextHead:
     try:
         with reading(folder / _ABOUT_NAME):
             about = read_json(folder / _ABOUT_NAME, dict)
+        check_fields(about, _ABOUT, needed=tuple(_ABOUT))
         with reading(folder / _VECTORS_NAME):
             vectors = np.load(folder / _VECTORS_NAME, mmap_mode="r")
         with reading(folder / _TAXA_NAME):

@@ -100,7 +100,7 @@ CASES = {
         "filter --output f.csv --quiet", ("filter --keep plant --output f.csv --quiet",), ("f.csv",)
     ),
     "dedupe": Case(
-        "dedupe --threshold 0.8 --output d.parquet --quiet",
+        "dedupe --threshold 0.5 --output d.parquet --quiet",
         ("dedupe --threshold 0.99 --output d.parquet --quiet",),
         ("d.parquet",),
     ),
