@@ -3,14 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# What has another hash than its pin is refused; bioprobe itself, which has none, is not.
-INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --verify-hashes --constraint constraints.txt
+DIST := dist
+# What has another hash than its pin is refused; bioprobe itself, which has none, is not. Without
+# bytecode torch would be compiled by the first process, by each where it may not be written.
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --verify-hashes --compile-bytecode \
+	--constraint constraints.txt
 
-# Without bytecode each process would compile torch anew.
+# Else each process would compile anew what is edited here.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-portable check format bench docs notebooks picture pins licences audit clean
+.PHONY: help setup demo test test-portable check format wheel bench docs notebooks picture pins licences audit clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -50,6 +53,9 @@ check: $(READY) ## Lint, format, types and docstrings
 format: $(READY) ## Rewrite the code in the house format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+wheel: $(READY) ## Build the wheel into dist
+	$(BIN)/python -m hatchling build -t wheel -d $(DIST)
 
 bench: $(READY) ## Measure speed against what one would otherwise run
 	$(INSTALL) --group bench

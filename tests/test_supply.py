@@ -205,6 +205,8 @@ def test_a_package_of_another_hash_than_its_pin_is_not_installed(
     done = make(f"--eval={installing}", f"BIN={folder}", "try", folder=tmp_path)
     assert (tmp_path / "installed" / "tiny.py").is_file() == is_right, done.stderr
     assert ("Hash mismatch for `tiny==1.0`" in done.stderr) == (not is_right)
+    compiled = list((tmp_path / "installed").glob("__pycache__/tiny.*.pyc"))
+    assert len(compiled) == is_right
 
 
 def test_an_installer_of_another_hash_than_its_pin_is_not_installed(

@@ -16,8 +16,10 @@ CHECKOUT = Path(__file__).parents[1]
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel and unpack it, as an installation does."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
+    environment = [f"BIN={Path(sys.executable).parent}", "READY=", f"DIST={folder}"]
+    subprocess.run(
+        ["make", "wheel", *environment], cwd=CHECKOUT, check=True, capture_output=True
+    )
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
