@@ -25,6 +25,11 @@ _N_COLOURS = 128
 _MOST_BYTES = 150_000
 
 
+def find_browser() -> str | None:
+    """Find the Chromium of this machine."""
+    return next(filter(None, map(shutil.which, _NAMES)), None)
+
+
 def picture_page(page: Path, target: Path) -> int:
     """Write the first screen of a page as PNG, in as many colours as its size allows.
 
@@ -45,7 +50,7 @@ def picture_page(page: Path, target: Path) -> int:
     ValueError
         If no Chromium is here, it takes no picture, or the picture is too large to show.
     """
-    browser = next(filter(None, map(shutil.which, _NAMES)), None)
+    browser = find_browser()
     if browser is None:
         msg = f"none of {', '.join(_NAMES)} is on this machine; install one"
         raise ValueError(msg)

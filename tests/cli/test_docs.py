@@ -30,7 +30,7 @@ from bioprobe.evaluation.metrics import (
 )
 from bioprobe.page.words import EXPLANATIONS
 from scripts.command_reference import write_commands
-from scripts.picture_report import picture_page
+from scripts.picture_report import find_browser, picture_page
 
 CHECKOUT = Path(__file__).parents[2]
 DOCS = CHECKOUT / "docs"
@@ -131,12 +131,9 @@ def test_the_picture_of_the_report_is_small() -> None:
 def test_a_picture_is_taken_of_a_page(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text("<body style='background: #204060'>")
-    try:
-        n_bytes = picture_page(page, tmp_path / "page.png")
-    except ValueError as error:
-        if "is on this machine" not in str(error):
-            raise
-        pytest.skip(str(error))
+    if find_browser() is None:
+        pytest.skip("no Chromium is on this machine")
+    n_bytes = picture_page(page, tmp_path / "page.png")
     with Image.open(tmp_path / "page.png") as picture:
         assert picture.convert("RGB").getpixel((5, 5)) == (0x20, 0x40, 0x60)
     assert n_bytes == (tmp_path / "page.png").stat().st_size
