@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bioprobe.access import is_file, reading
+from bioprobe.access import is_absent, is_file, reading
 from bioprobe.errors import BioprobeError, SourceError, StoreError, UnreadableError
 from bioprobe.names import suggest
 from bioprobe.table_bounds import check_json, check_lines, check_parquet, check_records
@@ -240,8 +240,8 @@ def write_card(card: Path, parts: Sequence[Part], describe: Callable[[Sequence[s
 
 def find_data(card: Path, sha256: str, suffix: str) -> Path:
     """Return the data of a card by its SHA-256; earlier versions gave it the card's own stem."""
-    path = _name_data(card, sha256, suffix)
-    return path if path.is_file() else card.with_name(card.stem + suffix)
+    path, old = _name_data(card, sha256, suffix), card.with_name(card.stem + suffix)
+    return old if is_absent(path) and not is_absent(old) else path
 
 
 def _name_data(card: Path, sha256: str, suffix: str) -> Path:

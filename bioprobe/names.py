@@ -37,7 +37,7 @@ def shorten(text: str, most: int = 60) -> str:
 
     Examples
     --------
-    >>> shorten("Panthera\\nleo"), shorten("x" * 100, 4)
+    >>> shorten("Panthera\nleo"), shorten("x" * 100, 4)
     ('Panthera leo', 'xxxx…')
     """
     line = " ".join(text[: 2 * most].split())

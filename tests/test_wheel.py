@@ -17,9 +17,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel and unpack it, as an installation does."""
     folder = tmp_path_factory.mktemp("wheel")
     environment = [f"BIN={Path(sys.executable).parent}", "READY=", f"DIST={folder}"]
-    subprocess.run(
-        ["make", "wheel", *environment], cwd=CHECKOUT, check=True, capture_output=True
-    )
+    subprocess.run(["make", "wheel", *environment], cwd=CHECKOUT, check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.files import replacing
+from bioprobe.errors import StoreError
+from bioprobe.files import replacing, save_array
 from bioprobe.images.looks import LOOK
 from bioprobe.types import Mask
 
@@ -76,13 +77,12 @@ class LookCache:
         if not len(kept):
             return
         name = hashlib.sha256(kept["sha256"].tobytes()).hexdigest()[:16]
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with (
-                replacing(self._folder / f"{name}.npy") as temporary,
-                temporary.open("wb") as stream,
-            ):
-                np.save(stream, kept)
+        # Without it the files are read again.
+        with (
+            contextlib.suppress(OSError, StoreError),
+            replacing(self._folder / f"{name}.npy") as temporary,
+        ):
+            save_array(temporary, kept)
 
 
 def _read_file(file: Path) -> npt.NDArray[np.void]:

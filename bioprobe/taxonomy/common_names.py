@@ -45,7 +45,7 @@ class CommonNames:
         >>> cat = Taxon.from_names({"family": "Felidae", "species": "Panthera leo"})
         >>> CommonNames([Taxon(cat.lineage, "lion")]).find(cat)
         'lion'
-        >>> CommonNames([Taxon.from_names({"family": "Felidae"}, "cats")]).find(cat)
+        >>> CommonNames([Taxon.from_names({"family": "Felidae"}, common_name="cats")]).find(cat)
         'Felidae: cats'
         """
         for rank in reversed(RANKS[: taxon.depth + 1]):

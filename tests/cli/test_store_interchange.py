@@ -195,6 +195,7 @@ class Dictionary:
 
     fingerprint: Fingerprint
     embeddings: dict[str, list[float]]
+    batch_size = 8
 
     def encode_text(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         return normalise_rows(np.array([self.embeddings[text] for text in texts]))

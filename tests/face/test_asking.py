@@ -30,7 +30,7 @@ def test_zeroshot_is_what_the_library_answers_with_what_is_to_be_said(
     taxa = to_taxonomy(kept.images.frame).at(Rank.FAMILY)
     prompts = PromptSet(taxa, TextType.TAXON_COM, ("a photo of {}.",))
     expected = zeroshot(kept, prompts, encoder.encode_text, rank=Rank.FAMILY, k=2)
-    answers = opened.zeroshot("family", k=2)
+    answers = opened.zeroshot("family", k=2, columns="none")
     assert isinstance(answers, bp.Predictions)
     assert np.array_equal(answers.scores, expected.scores)
     assert answers.to_frame().equals(expected.to_frame())
@@ -45,7 +45,7 @@ def test_zeroshot_may_abstain_and_say_how_unknown_an_image_is(opened: bp.Store) 
     decided = opened.zeroshot("family", abstain=0.999)
     assert isinstance(decided, bp.Decisions)
     assert _texts(decided)[-2].startswith("images: 6; answered at: ")
-    frame = opened.zeroshot("family", k=2, open_set=True).to_frame()
+    frame = opened.zeroshot("family", k=2, open_set=True, columns="none").to_frame()
     assert list(frame.columns[-3:]) == [
         "unknown_max_softmax", "unknown_energy", "unknown_distance"
     ]  # fmt: skip

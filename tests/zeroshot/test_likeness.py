@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.added_taxa import AddedList
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.zeroshot.examples import Examples, keep_examples
 from bioprobe.zeroshot.likeness import find_neighbours_by_image
@@ -58,6 +59,9 @@ def test_pictures_stand_for_a_taxon_without_labels(store: EmbeddingStore) -> Non
     assert found is not None
     assert found.taxa[0].name == "Cc c"
     keep_examples(store, Examples(UNKNOWN, pictures, ("a",), 1.0, 0.0, ""))
+    # Pictures of a taxon count with the list of those that were added.
+    assert find_neighbours_by_image(UNKNOWN, store, CLASSES, k=1) is None
+    AddedList.of_store(store).add(UNKNOWN)
     kept = find_neighbours_by_image(UNKNOWN, store, CLASSES, k=1)
     assert kept is not None
     assert kept.taxa == found.taxa
