@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bioprobe.errors import (
     BioprobeError,
     ImageReadError,
+    LongTextError,
     MismatchError,
     MissingExtraError,
     MisuseError,
@@ -78,6 +79,7 @@ __all__ = [
     "Decisions",
     "Evaluation",
     "ImageReadError",
+    "LongTextError",
     "MismatchError",
     "MissingExtraError",
     "MisuseError",

@@ -104,6 +104,9 @@ class MissingExtraError(BioprobeError, ImportError):
 
 
 # People know them, and catch them, by the name of the face.
-for _error in [BioprobeError, StoreLockedError, UnreadableError, *BioprobeError.__subclasses__()]:
+for _error in [
+    BioprobeError, LongTextError, StoreLockedError, UnreadableError,
+    *BioprobeError.__subclasses__(),
+]:  # fmt: skip
     _error.__module__ = "bioprobe"
 del _error

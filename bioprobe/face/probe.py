@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.face.zeroshot import describe_depths
-from bioprobe.options import check_numbers
+from bioprobe.options import check_given, check_numbers, read_options
 from bioprobe.result import WARNING, Note, Notes, Result
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ class Probe(Result):
 
         by_name = cast("Any", type(self.store)).predict
         check_numbers(by_name, {"k": k, "accuracy": accuracy, "sets": sets})
+        check_given({"k": read_options(by_name)["k"][1]}, {"k": 5}, {"k": k})
         confidence = _read_confidence(abstain)
         chooses = abstain is not None and confidence is None
         calibration, notes = self._calibrate(calibrate, needed=bool(sets or unknown or chooses))
