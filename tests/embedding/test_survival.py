@@ -110,6 +110,9 @@ def _end_itself(number: int, *arguments: str) -> None:
     """Run the program with the plain encoder, asked by a signal to end after 12 images."""
     import bioprobe.embedding
 
+    # What a shell starts in the background ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
     class Ending(ExactEncoder):
         n_batches = 0
 
