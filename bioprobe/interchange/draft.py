@@ -17,7 +17,7 @@ import numpy as np
 
 from bioprobe.embedding.preparation import Listed, prepare
 from bioprobe.errors import SourceError
-from bioprobe.files import sync
+from bioprobe.files import explaining_refusal, sync
 from bioprobe.images.image_table import FACT_COLUMNS, concatenate, find_placeholders
 from bioprobe.images.location import Bounds, find_file
 from bioprobe.interchange.image_rows import RowNaming, read_image_rows
@@ -115,8 +115,12 @@ class Draft:
         ------
         Draft
         """
-        manifest = self._target.manifest
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=self._target.folder) as scratch:
+        manifest, folder = self._target.manifest, self._target.folder
+        with contextlib.ExitStack() as held:
+            with explaining_refusal(folder):
+                scratch = held.enter_context(
+                    tempfile.TemporaryDirectory(prefix=".import-", dir=folder)
+                )
             self._store = EmbeddingStore.create(
                 Path(scratch, "store"), manifest.encoder, dim=manifest.dim, dtype=manifest.dtype
             )
@@ -253,15 +257,16 @@ def _explain(length: int, norm: float, dim: int) -> str:
 
 def _move_shards(draft: EmbeddingStore, target: EmbeddingStore) -> None:
     shards_dir = target.folder / "shards"
-    shards_dir.mkdir(exist_ok=True)
     records = []
     first = len(target.manifest.shards)
-    for number, record in enumerate(draft.manifest.shards, start=first):
-        name = f"{number:05d}"
-        # What an interrupted run left under this name is in no manifest.
-        shutil.rmtree(shards_dir / name, ignore_errors=True)
-        (draft.folder / "shards" / record.name).rename(shards_dir / name)
-        records.append(dataclasses.replace(record, name=name))
-    sync(shards_dir)
+    with explaining_refusal(shards_dir):
+        shards_dir.mkdir(exist_ok=True)
+        for number, record in enumerate(draft.manifest.shards, start=first):
+            name = f"{number:05d}"
+            # What an interrupted run left under this name is in no manifest.
+            shutil.rmtree(shards_dir / name, ignore_errors=True)
+            (draft.folder / "shards" / record.name).rename(shards_dir / name)
+            records.append(dataclasses.replace(record, name=name))
+        sync(shards_dir)
     shards = (*target.manifest.shards, *records)
     dataclasses.replace(target.manifest, shards=shards).write(target.folder)
