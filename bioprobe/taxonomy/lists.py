@@ -24,7 +24,11 @@ from bioprobe.taxonomy.columns import (
     read_labels,
     spell_column,
 )
-from bioprobe.taxonomy.contradictions import find_contradictions, find_names_at_two_ranks
+from bioprobe.taxonomy.contradictions import (
+    Contradiction,
+    find_contradictions,
+    find_names_at_two_ranks,
+)
 from bioprobe.taxonomy.scientific_names import recognise_names
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
@@ -197,17 +201,26 @@ def shipped_taxonomies() -> list[str]:
     return sorted(path.stem for path in (prompts_dir() / "taxonomies").glob("*.csv"))
 
 
-def read_taxonomy(source: str | Path, rank_columns: Mapping[Rank, str] | None = None) -> Taxonomy:
+def read_taxonomy(
+    source: str | Path,
+    rank_columns: Mapping[Rank, str] | None = None,
+    *,
+    allow_contradictions: bool = False,
+) -> Taxonomy:
     """Read a taxonomy from a table, or one that ships with bioprobe.
 
     As :func:`read_taxa`; rows of one taxon are made one.
     """
     with _collecting_later():
-        return Taxonomy.merge(read_taxa(source, rank_columns))
+        rows = read_taxa(source, rank_columns, allow_contradictions=allow_contradictions)
+        return Taxonomy.merge(rows)
 
 
 def read_taxa(
-    source: str | Path, rank_columns: Mapping[Rank, str] | None = None
+    source: str | Path,
+    rank_columns: Mapping[Rank, str] | None = None,
+    *,
+    allow_contradictions: bool = False,
 ) -> tuple[Taxon, ...]:
     """Read the rows of a taxon list, of which several may be of one taxon.
 
@@ -220,6 +233,9 @@ def read_taxa(
         describe the taxon, several in as many rows.
     rank_columns : mapping of Rank to str, optional
         Columns that hold a rank under another name; ``""`` is none.
+    allow_contradictions : bool
+        Whether rows that contradict each other are read, as of a list that was checked when it was
+        written.
 
     Returns
     -------
@@ -245,7 +261,10 @@ def read_taxa(
         raise TaxonomyError(msg)
     with _collecting_later():
         frame, unit = read_list(path)
-        return _from_frame(frame, str(source), unit, rank_columns)
+        taxa, places = _from_frame(frame, str(source), unit, rank_columns)
+        if not allow_contradictions:
+            _refuse_contradictions([taxon.lineage for taxon in taxa], places, str(source), unit)
+        return taxa
 
 
 @contextlib.contextmanager
@@ -263,7 +282,7 @@ def _collecting_later() -> Iterator[None]:
 
 def _from_frame(
     frame: pd.DataFrame, source: str, unit: str, given: Mapping[Rank, str] | None
-) -> tuple[Taxon, ...]:
+) -> tuple[tuple[Taxon, ...], list[int]]:
     if not set(find_rank_columns(frame.columns, given)) - {COMMON_NAME}:
         columns = ", ".join(str(column) for column in frame.columns)
         msg = (
@@ -279,19 +298,24 @@ def _from_frame(
         if not any(lineage):
             msg = f"{source} {unit} {place}: no name at any rank; fill one in or remove the {unit}"
             raise TaxonomyError(msg)
-    _refuse_contradictions(lineages, places, source, unit)
     prompts = fill_holes(frame["prompt"]).tolist() if "prompt" in frame else [""] * len(frame)
     rows = zip(lineages, labels[COMMON_NAME].tolist(), prompts, strict=True)
-    return tuple(
+    taxa = tuple(
         Taxon(lineage, common_name, (str(prompt),) if prompt else ())
         for lineage, common_name, prompt in rows
     )
+    return taxa, places
+
+
+def find_all_contradictions(lineages: Sequence[tuple[str, ...]]) -> list[Contradiction]:
+    """Find what no list may say: a name with two parents, or at two ranks."""
+    return [*find_contradictions(lineages), *find_names_at_two_ranks(lineages)]
 
 
 def _refuse_contradictions(
     lineages: list[tuple[str, ...]], places: list[int], source: str, unit: str
 ) -> None:
-    found = [*find_contradictions(lineages), *find_names_at_two_ranks(lineages)]
+    found = find_all_contradictions(lineages)
     if not found:
         return
     at = [f"{unit} {places[row]}" for row in found[0].rows]

@@ -100,8 +100,8 @@ CASES = {
         "filter --output f.csv --quiet", ("filter --keep plant --output f.csv --quiet",), ("f.csv",)
     ),
     "dedupe": Case(
-        "dedupe --threshold 0.5 --output d.parquet --quiet",
-        ("dedupe --threshold 0.99 --output d.parquet --quiet",),
+        "dedupe --threshold 0.5 --no-confirm --output d.parquet --quiet",
+        ("dedupe --threshold 0.99 --no-confirm --output d.parquet --quiet",),
         ("d.parquet",),
     ),
     "remove-mask": Case("store remove-mask filters/duplicates", ("dedupe --quiet -o x.csv",)),
@@ -123,7 +123,7 @@ CASES = {
     "taxa remove": Case(
         "taxa remove Vulpes", ("taxa add Vulpes --prompt fox --images photos/PICTURE",)
     ),
-    "taxa import": Case("taxa import list.csv", ("taxa add Puma --prompt cat",)),
+    "taxa import": Case("taxa import list.csv", ("taxa add Lynx --prompt cat",)),
     "taxa export": Case(
         "taxa export t.csv", ("taxa add Puma", "taxa export t.csv", "taxa add Vulpes"), ("t.csv",)
     ),

@@ -206,3 +206,21 @@ def test_a_change_waits_for_another_writer(store: Path, command: list[str]) -> N
     other.join()
     names = {taxon.name for taxon in read_added_taxa(EmbeddingStore.open(store))}
     assert (LYNX in names, "Vulpes vulpes" in names) == (command[0] == "add", command[0] == "add")
+
+
+def test_what_contradicts_what_was_added_is_refused_and_the_list_stays(
+    store: Path, capsys: Capture
+) -> None:
+    assert run(["taxa", "add", "Puma", "--prompt", "a big cat", "--quiet"]) == 0
+    before = (store / "taxa.csv").read_bytes()
+    Path("list.csv").write_text("genus,species\nPuma,Puma concolor\n")
+    capsys.readouterr()
+    assert run(["taxa", "import", "list.csv"]) == 1
+    said = capsys.readouterr().err
+    assert '"Puma" is named at the rank genus and at the rank species' in said
+    assert "nothing was changed" in said
+    assert (store / "taxa.csv").read_bytes() == before
+    # A list that an earlier version wrote is read, and can be mended.
+    (store / "taxa.csv").write_text("genus,species\n,Puma\nPuma,Puma concolor\n")
+    assert run(["taxa", "list"]) == 0
+    assert run(["taxa", "remove", "Puma concolor"]) == 0
