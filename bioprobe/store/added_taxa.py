@@ -15,7 +15,7 @@ from bioprobe.files import explaining_refusal
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.writing import QUICK_WAIT_S, check_present, holding, locking
 from bioprobe.taxonomy import Taxon, Taxonomy
-from bioprobe.taxonomy.lists import find_all_contradictions, read_taxonomy, write_taxonomy
+from bioprobe.taxonomy.lists import read_taxonomy, write_taxonomy
 from bioprobe.taxonomy.taxonomy import name_lineages
 
 ADDED_TAXA_NAME = "taxa.csv"
@@ -66,20 +66,10 @@ class AddedList:
 
         Raises
         ------
-        TaxonomyError
-            If they contradict each other in more than those that are there do.
         StoreError
             If the disk refuses.
         """
         listed = tuple(taxa)
-        found = find_all_contradictions([taxon.lineage for taxon in listed])
-        known = find_all_contradictions([taxon.lineage for taxon in self.read()])
-        if len(found) > len(known):
-            msg = (
-                f"{found[-1].describe()} of what was added to {self.describe()} before and what is "
-                "to be added now; nothing was changed"
-            )
-            raise TaxonomyError(msg)
         if listed:
             write_taxonomy(self.file, listed)
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bioprobe.access import is_file, reading
 from bioprobe.errors import StoreError
-from bioprobe.files import explaining_refusal, replacing
+from bioprobe.files import replacing
 from bioprobe.sources.listing import is_mended, join
 from bioprobe.store.shard import READ_ERRORS
 
@@ -74,7 +74,7 @@ def write_failures(folder: Path, frame: pd.DataFrame) -> None:
         If the disk refuses.
     """
     path = folder / FAILURES_NAME
-    with explaining_refusal(path), replacing(path) as temporary:
+    with replacing(path) as temporary:
         _complete(frame).to_parquet(temporary, index=False)
 
 

@@ -68,6 +68,11 @@ class Contradiction:
         return f'{self.rank.value} "{self.name}" has two {plural} ({first}{on}, {second}); keep one'
 
 
+def find_all_contradictions(lineages: Sequence[Lineage]) -> list[Contradiction]:
+    """Find what no list may say: names of two parents, then names at two ranks."""
+    return [*find_contradictions(lineages), *find_names_at_two_ranks(lineages)]
+
+
 def find_contradictions(lineages: Sequence[Lineage]) -> list[Contradiction]:
     """Find names of one rank whose parents differ at a rank where both are named.
 

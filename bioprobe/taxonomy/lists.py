@@ -24,11 +24,7 @@ from bioprobe.taxonomy.columns import (
     read_labels,
     spell_column,
 )
-from bioprobe.taxonomy.contradictions import (
-    Contradiction,
-    find_contradictions,
-    find_names_at_two_ranks,
-)
+from bioprobe.taxonomy.contradictions import find_all_contradictions
 from bioprobe.taxonomy.scientific_names import recognise_names
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
@@ -305,11 +301,6 @@ def _from_frame(
         for lineage, common_name, prompt in rows
     )
     return taxa, places
-
-
-def find_all_contradictions(lineages: Sequence[tuple[str, ...]]) -> list[Contradiction]:
-    """Find what no list may say: a name with two parents, or at two ranks."""
-    return [*find_contradictions(lineages), *find_names_at_two_ranks(lineages)]
 
 
 def _refuse_contradictions(

@@ -19,7 +19,7 @@ from bioprobe.store.added_taxa import (
 from bioprobe.store.view import View
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
-from bioprobe.taxonomy.contradictions import find_contradictions
+from bioprobe.taxonomy.contradictions import find_all_contradictions
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.blending import WEIGHT_FRACTIONS, Blend, choose_blend
 from bioprobe.zeroshot.examples import (
@@ -303,7 +303,10 @@ def check_additions(taxa: Iterable[Taxon]) -> None:
     TaxonomyError
         If two of them do.
     """
-    found = find_contradictions([taxon.lineage for taxon in taxa])
+    found = find_all_contradictions([taxon.lineage for taxon in taxa])
     if found:
-        msg = f"among the added taxa, {found[0].describe()}; see: bioprobe taxa list"
+        msg = (
+            f"among the added taxa, {found[0].describe()}; see: bioprobe taxa list; nothing was "
+            "changed"
+        )
         raise TaxonomyError(msg)
