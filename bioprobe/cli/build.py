@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 import typer
 
 from bioprobe.cli import options
-from bioprobe.cli.show import Clock, check_output, is_page, say, show_progress, write_frame
+from bioprobe.cli.show import (
+    Clock,
+    check_output,
+    is_page,
+    is_shown,
+    say,
+    show_progress,
+    write_frame,
+)
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.face.store import open as open_store
@@ -332,10 +340,9 @@ def write_answer(
         return
     provenance = getattr(answer, "provenance", None)
     write_frame(
-        answer.to_frame(),
+        answer.to_lines() if is_shown(output, file_format) else answer.to_frame(),
         output,
         file_format,
-        lines=answer.to_lines,
         provenance=getattr(provenance, "to_dict", lambda: provenance)() or None,
         safe_csv=safe_csv,
         quiet=quiet,

@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,12 +81,11 @@ def write_frame(
     output: str,
     file_format: str | None,
     *,
-    lines: Callable[[], pd.DataFrame] | None = None,
     provenance: dict[str, Any] | None = None,
     safe_csv: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Write a result where the user wants it; on a terminal only its lines, if it has any.
+    """Write a result where the user wants it.
 
     JSON, Parquet and Excel carry the provenance inside; a CSV file gets it in a file beside it,
     named ``FILE.provenance.json``.
@@ -116,8 +115,6 @@ def write_frame(
         msg = f"--safe-csv is for CSV, got {shown}, which no spreadsheet takes for formulas"
         raise MisuseError(msg)
     to_stdout = output == "-"
-    if to_stdout and shown == "table" and lines is not None:
-        frame = lines()
     if file_format is None and to_stdout and shown == "table":
         _print_table(frame.head(_TERMINAL_ROWS), quiet=quiet)
         if len(frame) > _TERMINAL_ROWS:
@@ -135,6 +132,11 @@ def write_frame(
         _write_csv(_disarm(frame) if safe_csv else frame, output, provenance)
     if not to_stdout:
         say(f"wrote {len(frame):,} rows to {output}", quiet=quiet)
+
+
+def is_shown(output: str, file_format: str | None) -> bool:
+    """Tell whether a result is shown as a table on standard output, to be read there."""
+    return output == "-" and _choose_format(output, file_format) == "table"
 
 
 def is_page(output: str, file_format: str | None) -> bool:

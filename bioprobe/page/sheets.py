@@ -291,9 +291,9 @@ def write_answer_sheet(path: Path, title: str, answers: Predictions | Decisions,
     SelectionError
         If there is no such column.
     """
-    lines, images = answers.to_lines(), answers.images
-    rows = answers.to_frame().loc[lines.index, "row"]
-    lines = lines.assign(row=rows).fillna({"score": -1.0})
+    frame, images = answers.to_frame(), answers.images
+    lines = answers.to_lines(frame)
+    lines = lines.assign(row=frame.loc[lines.index, "row"]).fillna({"score": -1.0})
     is_read = lines["row"].notna()
     n_unread, lines = int((~is_read).sum()), lines[is_read].astype({"row": "int64"})
     held = lines["content"] if "content" in lines else lines["answer"]

@@ -152,9 +152,10 @@ class Decisions(Result):
         frame = self._list_answers()
         return frame if self.beside is None else self.beside.complete(frame)
 
-    def to_lines(self) -> pd.DataFrame:
+    def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return one row a picture for reading: its answer, at which rank it is sure, the score."""
-        return shorten(self.to_frame(), "classification" if self.classes else "")
+        frame = self.to_frame() if frame is None else frame
+        return shorten(frame, "classification" if self.classes else "")
 
     def _list_answers(self) -> pd.DataFrame:
         import pandas as pd

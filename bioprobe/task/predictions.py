@@ -169,9 +169,9 @@ class Predictions(Result):
         frame = frame.assign(**{name: values.repeat(k) for name, values in self.columns.items()})
         return frame if self.beside is None else self.beside.complete(frame)
 
-    def to_lines(self) -> pd.DataFrame:
+    def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return one row a picture for reading: its best answer, the score, what else is known."""
-        frame = self.to_frame()
+        frame = self.to_frame() if frame is None else frame
         best = frame[frame["answer"].isna() | (frame["answer"] == 1)]
         return shorten(best, self.rank.value if self.rank else "classification")
 
