@@ -152,6 +152,20 @@ def reading(path: Path) -> Iterator[None]:
         raise UnreadableError(msg) from error
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    UnreadableError
+        If the system refuses.
+    """
+    with reading(path):
+        return path.read_bytes()
+
+
 def explain_unreadable(path: Path, error: OSError) -> str:
     """Say what cannot be read, why, and what helps."""
     reason = error.strerror.lower() if error.strerror else str(error)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bioprobe.access import is_file, list_names, reading
+from bioprobe.access import is_file, list_names, read_bytes, reading
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.paired import Comparison
@@ -165,8 +165,7 @@ def _read(store: EmbeddingStore, path: Path, name: str) -> Evaluation:
             fields = read_json(path, dict)
         digest = fields["predictions_sha256"]
         table = find_data(path, digest, _SUFFIX)
-        with reading(table):
-            data = table.read_bytes()
+        data = read_bytes(table)
         # Before it is read: a damaged table can be read in part, or not even be refused.
         if hashlib.sha256(data).hexdigest() == digest:
             return _build(fields, pd.read_parquet(io.BytesIO(data)))

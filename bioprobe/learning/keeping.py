@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.access import is_file, list_names, reading
+from bioprobe.access import is_file, list_names, read_bytes, reading
 from bioprobe.calibration.calibrators import find_calibrator
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ProbeError, StoreError
@@ -214,8 +214,7 @@ def _read_files(store: EmbeddingStore, name: str) -> tuple[dict[str, Any], bytes
             card = read_json(folder / CARD_NAME, dict)
         version, digest = card["schema_version"], card["arrays_sha256"]
         file = find_data(folder / CARD_NAME, digest, _SUFFIX)
-        with reading(file):
-            data = file.read_bytes()
+        data = read_bytes(file)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _describe_damage(folder, error) from error
     if version != SCHEMA_VERSION:
@@ -325,8 +324,7 @@ def read_calibration(store: EmbeddingStore, name: str) -> Calibration | None:
 def _read_calibration(card: Path) -> Calibration | None:
     folder = card.parent
     try:
-        with reading(card):
-            data = card.read_bytes()
+        data = read_bytes(card)
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"there is no probe in {folder}; fit it first: bioprobe probe fit"
         raise StoreError(msg) from error
@@ -357,8 +355,7 @@ def _build_calibration(about: dict[str, Any], file: Path) -> Calibration:
     if about["schema_version"] != SCHEMA_VERSION:
         msg = f"format {about['schema_version']}, and this bioprobe reads {SCHEMA_VERSION}"
         raise ValueError(msg)
-    with reading(file):
-        data = file.read_bytes()
+    data = read_bytes(file)
     if hashlib.sha256(data).hexdigest() != about["arrays_sha256"]:
         msg = f"{file.name} is not what it was written with"
         raise ValueError(msg)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bioprobe.access import is_file, reading
+from bioprobe.access import is_file, read_bytes
 from bioprobe.errors import StoreError
 from bioprobe.files import replacing
 from bioprobe.sources.listing import is_mended, join
@@ -56,8 +56,7 @@ def read_failures(folder: Path) -> pd.DataFrame:
     if not is_file(path):
         return _make_frame([])
     try:
-        with reading(path):
-            data = path.read_bytes()
+        data = read_bytes(path)
         # As Python's own texts, which are decoded here and now.
         return _complete(pd.read_parquet(io.BytesIO(data))).astype(object)
     except (*READ_ERRORS, pa.ArrowException) as error:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.access import is_file, list_files, reading
+from bioprobe.access import is_file, list_files, read_bytes
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.files import explaining_refusal, parse_json, replacing
 from bioprobe.store.embedding_store import EmbeddingStore
@@ -137,8 +137,7 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
         msg = f"no mask {name!r} in {store.folder}; there are: {known}"
         raise StoreError(msg)
     try:
-        with reading(path):
-            data = path.read_bytes()
+        data = read_bytes(path)
         table = pq.read_table(io.BytesIO(data))
         table.validate(full=True)
         provenance = parse_json((table.schema.metadata or {}).get(b"provenance", b"{}"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.access import exists, is_file, list_names, reading
+from bioprobe.access import exists, is_file, list_names, read_bytes, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, PromptError, StoreError
 from bioprobe.files import COUNT, TEXT, check_fields, hash_file, read_json, replacing_folder
@@ -103,8 +103,7 @@ def read_head(store: EmbeddingStore, name: str) -> TextHead:
         check_fields(about, _ABOUT, needed=tuple(_ABOUT))
         with reading(folder / _VECTORS_NAME):
             vectors = np.load(folder / _VECTORS_NAME, mmap_mode="r")
-        with reading(folder / _TAXA_NAME):
-            table = (folder / _TAXA_NAME).read_bytes()
+        table = read_bytes(folder / _TAXA_NAME)
         taxa = pd.read_parquet(io.BytesIO(table))
     except (OSError, ValueError) as error:
         msg = f"the text head {folder} cannot be read ({error}); remove it and import it again"
