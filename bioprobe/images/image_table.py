@@ -17,6 +17,7 @@ from bioprobe.cells import PLACEHOLDERS, join_column, name_cells, settle
 from bioprobe.errors import SelectionError, SourceError, TaxonomyError
 from bioprobe.images.conditions import match_rows
 from bioprobe.images.location import ImageLocation, find_file
+from bioprobe.images.regions import REGION
 from bioprobe.names import find_nearest, unify
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
 from bioprobe.taxonomy.columns import (
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 LOCATION_COLUMNS = ("root", "path")
 FACT_COLUMNS = ("sha256", "n_bytes", "width_px", "height_px", "mode")
-COLUMNS: tuple[str, ...] = (*LOCATION_COLUMNS, *FACT_COLUMNS, *LABEL_COLUMNS, LABELS_FROM)
+COLUMNS: tuple[str, ...] = (*LOCATION_COLUMNS, REGION, *FACT_COLUMNS, *LABEL_COLUMNS, LABELS_FROM)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,8 @@ class ImageTable:
 
         - ``root`` and ``path``: a folder, and the image's path relative to it; or a data set,
           ``dataset:SOURCE#SPLIT``, and the name of the row;
+        - ``image_region``: which part of the image the row is of, ``""`` for the whole
+          (:mod:`bioprobe.images.regions`); root, path and region name a row;
         - ``sha256`` of the file's bytes, ``n_bytes``, ``width_px`` and ``height_px`` when
           upright, ``mode`` as PIL names it before conversion;
         - the seven ranks and ``common_name``, ``""`` where unknown, in the one form in which
@@ -90,7 +93,7 @@ class ImageTable:
                 completed[column] = 0 if number else ""
             elif column in LABEL_COLUMNS:
                 completed[column] = _unify(fill_holes(completed[column]))
-            elif column == LABELS_FROM:
+            elif column in (REGION, LABELS_FROM):
                 completed[column] = fill_holes(completed[column])
         free = [column for column in completed.columns if column not in COLUMNS]
         for column in (*FACT_COLUMNS, *free):

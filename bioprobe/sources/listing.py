@@ -36,6 +36,7 @@ from bioprobe.images.image_table import (
     concatenate,
 )
 from bioprobe.images.location import ImageLocation, find_file
+from bioprobe.images.regions import REGION
 from bioprobe.result import WARNING, Note, Notes
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
@@ -296,7 +297,8 @@ class Listing(ImageTable):
         names = [name for name in (*LABEL_COLUMNS, *_BESIDE) if name in frame]
         unlabelled = (frame[names].fillna("") == "").all(axis=1)
         frame[LABELS_FROM] = frame[LABELS_FROM].where(~unlabelled, "")
-        merging = _Merging(frame, parts)
+        part = np.repeat(np.arange(len(parts)), [len(one.frame) for one in parts])
+        merging = _Merging(*_spread(frame, part), parts)
         notes = [note for one in parts for note in one.notes]
         return cls(
             merging.merge(),
@@ -337,17 +339,53 @@ def join(root: str, path: str) -> str:
     return os.path.join(root, path)  # noqa: PTH118
 
 
-class _Merging:
-    """Rows of several sources, of which those of one file become one."""
+def _spread(frame: pd.DataFrame, part: Positions) -> tuple[pd.DataFrame, Positions]:
+    """Repeat what is said of a whole picture for each of its regions that another source lists.
 
-    def __init__(self, frame: pd.DataFrame, parts: Sequence[Part]) -> None:
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of an image table.
+    part : ndarray of int64, shape (n_rows,)
+        Number of the source of each row.
+
+    Returns
+    -------
+    frame : DataFrame
+    part : ndarray of int64
+        Of the same rows.
+    """
+    regions = frame[REGION].tolist()
+    if not any(regions):
+        return frame, part
+    files = [join(*place) for place in zip(frame["root"], frame["path"], strict=True)]
+    keys = list(zip(files, part.tolist(), strict=True))
+    by_regions = {key for key, region in zip(keys, regions, strict=True) if region}
+    named: dict[str, dict[str, None]] = {}
+    for key, region in zip(keys, regions, strict=True):
+        if key in by_regions:
+            named.setdefault(key[0], {})[region] = None
+    rows, names = [], []
+    for row, (key, region) in enumerate(zip(keys, regions, strict=True)):
+        mine = [region] if key in by_regions else list(named.get(key[0], [region]))
+        rows += [row] * len(mine)
+        names += mine
+    spread = frame.take(rows).reset_index(drop=True)
+    spread[REGION] = np.array(names, dtype=object)
+    return spread, part[rows]
+
+
+class _Merging:
+    """Rows of several sources, of which those of one region of one file become one."""
+
+    def __init__(self, frame: pd.DataFrame, part: Positions, parts: Sequence[Part]) -> None:
         import pandas as pd
 
-        self._frame, self._parts = frame, parts
-        self._part = np.repeat(np.arange(len(parts)), [len(one.frame) for one in parts])
+        self._frame, self._part, self._parts = frame, part, parts
         files = [join(root, path) for root, path in zip(frame["root"], frame["path"], strict=True)]
-        self._codes, names = pd.factorize(np.array(files, dtype=object))
-        self._files = names.tolist()
+        keys = [f"{f}\0{r}" for f, r in zip(files, frame[REGION], strict=True)]
+        self._codes, _ = pd.factorize(np.array(keys, dtype=object))
+        self._files = dict(zip(self._codes.tolist(), files, strict=True))
         self._first = np.flatnonzero(~pd.Series(self._codes).duplicated().to_numpy())
         self._lost = {file for one in parts for file in one.reasons}
         self._saids = [one.said for one in parts]
@@ -525,7 +563,7 @@ class _Merging:
 
     def _tell_repeated(self) -> None:
         """Say how many rows of a source name a picture that another row of it names."""
-        is_lost = np.array([file in self._lost for file in self._files], dtype=bool)
+        is_lost = np.array([f in self._lost for f in self._files.values()], dtype=bool)
         for number, one in enumerate(self._parts):
             codes = self._codes[self._part == number]
             codes = codes[~is_lost[codes]]

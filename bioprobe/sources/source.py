@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bioprobe.access import exists, is_file, is_folder
 from bioprobe.errors import SourceError
@@ -25,6 +26,7 @@ from bioprobe.sources.files import (
     list_files,
 )
 from bioprobe.sources.folders import IMAGE_SUFFIXES
+from bioprobe.sources.formats import FORMATS, Peek, find_format
 from bioprobe.sources.listing import Listing, Part
 from bioprobe.sources.lookup import find_near
 from bioprobe.sources.tables import TABLE_SUFFIXES, list_table
@@ -67,7 +69,7 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     for name, group in itertools.groupby(sources, lambda one: recognise_source(one, options)):
         if name:
             for source in group:
-                listed = SOURCES.load(name)(source, options)
+                listed = _list(name, source, options)
                 # Another package may say no more than a frame.
                 several = listed if isinstance(listed, list) else [listed]
                 made = [one if isinstance(one, Part) else Part(one) for one in several]
@@ -78,6 +80,14 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     if options.allow_outside:
         return Listing.merge([part for part, _ in parts])
     return Listing.merge(confine(parts, sources))
+
+
+def _list(name: str, source: Path, options: SourceOptions) -> Any:  # noqa: ANN401
+    """List a source whose name in the registry, or format, is known."""
+    for one in FORMATS:
+        if one.name == name:
+            return list(one.list(Peek(source), options))
+    return SOURCES.load(name)(source, options)
 
 
 def _find_home(source: Path) -> Path:
@@ -95,7 +105,7 @@ def _name_source(source: Path) -> str:
 
 
 def recognise_source(source: Path, options: SourceOptions) -> str:
-    """Return the name in :data:`bioprobe.registry.SOURCES` of what lists a source.
+    """Return the name of what lists a source: a format of another tool, or one of the registry.
 
     What another package adds comes before our own, by its prefix or its ending.
 
@@ -119,8 +129,9 @@ def _recognise(source: Path, options: SourceOptions) -> str:
     for name in (prefix if colon else "", ending):
         if name in added:
             return name
-    # At once, as there may be thousands.
     suffix = source.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES and (found := find_format(Peek(source))) is not None:
+        return found.name
     if suffix in UNREAD_SUFFIXES and is_file(source):
         msg = (
             f"{source} is no picture, and no table or list that is read: save a table as .csv, "

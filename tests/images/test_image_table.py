@@ -32,7 +32,9 @@ def test_its_length_is_the_number_of_images(n: int) -> None:
 
 
 def test_a_table_without_the_columns_is_refused() -> None:
-    with pytest.raises(SourceError, match="an image table lacks the columns root, sha256"):
+    with pytest.raises(
+        SourceError, match="an image table lacks the columns root, image_region, sha256"
+    ):
         ImageTable(pd.DataFrame({"path": ["a.jpg"]}))
 
 

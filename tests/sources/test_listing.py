@@ -13,7 +13,8 @@ import pytest
 from bioprobe.embedding import embed_images
 from bioprobe.images import ImageTable
 from bioprobe.images.image_table import FACT_COLUMNS, LOCATION_COLUMNS
-from bioprobe.sources.listing import Said, find_said, is_same, join
+from bioprobe.images.regions import REGION
+from bioprobe.sources.listing import Listing, Part, Said, find_said, is_same, join
 from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank
@@ -260,3 +261,29 @@ def test_a_name_of_folders_that_gives_way_is_counted(
     assert [str(note) for note in listed.notes] == [
         "1 folder names give way to labels that a table wrote"
     ]
+
+
+def test_what_is_said_of_a_picture_is_said_of_each_of_its_regions() -> None:
+    boxes = pd.DataFrame({"root": "/p", "path": ["a.jpg", "a.jpg", "b.jpg"],
+                          REGION: ["0,0,1,0.5", "0,0.5,1,0.5", "0,0,1,1"]})  # fmt: skip
+    whole = pd.DataFrame(
+        {"root": "/p", "path": ["a.jpg", "c.jpg"], "family": ["Felidae", "Ursidae"]}
+    )
+    for parts in itertools.permutations([Part(boxes, "boxes"), Part(whole, "table")]):
+        listed = Listing.merge(parts)
+        rows = set(listed.frame[["path", REGION, "family"]].itertuples(index=False, name=None))
+        assert rows == {
+            ("a.jpg", "0,0,1,0.5", "Felidae"), ("a.jpg", "0,0.5,1,0.5", "Felidae"),
+            ("b.jpg", "0,0,1,1", ""), ("c.jpg", "", "Ursidae"),
+        }  # fmt: skip
+        assert not listed.notes
+
+
+def test_two_labels_of_one_picture_are_two_rows() -> None:
+    two = pd.DataFrame({"root": "/p", "path": "a.jpg", REGION: ["", "#2"],
+                        "family": ["Felidae", "Canidae"]})  # fmt: skip
+    site = pd.DataFrame({"root": "/p", "path": ["a.jpg"], "site": ["north"]})
+    frame = Listing.merge([Part(two, "two"), Part(site, "site")]).frame
+    assert frame[["family", "site"]].to_numpy().tolist() == [
+        ["Felidae", "north"], ["Canidae", "north"],
+    ]  # fmt: skip
