@@ -11,7 +11,6 @@ import functools
 import json
 import os
 import shutil
-import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from bioprobe.access import exists
+from bioprobe.cache import find_cache
 from bioprobe.errors import MismatchError, SourceError, StoreError
 from bioprobe.files import check_target, read_json, write_text
 from bioprobe.options import Option, list_given
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
-CACHE_VARIABLE = "BIOPROBE_CACHE"
 # Rows that are written at once, as a run that fills a store writes them.
 _SHARD_IMAGES = 4096
 # Pictures that could not be read and are named one by one.
@@ -228,7 +227,7 @@ class _Reader:
 
         stamp = stamp_model(self.choice.model)
         how = f"{self.choice.precision}-{self.choice.decoding}"
-        return find_cache() / f"{stamp[:32]}-{how}.json" if stamp else None
+        return find_cache("pictures") / f"{stamp[:32]}-{how}.json" if stamp else None
 
 
 def _load_for_text(loaded: Encoder | None, model: str, device: str) -> Encoder:
@@ -284,7 +283,7 @@ def _holding(key: str, scratch: Path) -> Iterator[Path]:
     """
     import filelock
 
-    folder = find_cache() / key
+    folder = find_cache("pictures") / key
     lock = filelock.FileLock(f"{folder}.lock")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -299,25 +298,6 @@ def _holding(key: str, scratch: Path) -> Iterator[Path]:
         raise StoreError(msg) from error
     finally:
         lock.release()
-
-
-def find_cache() -> Path:
-    """Return where the vectors of pictures are kept.
-
-    References
-    ----------
-    XDG Base Directory Specification, ``XDG_CACHE_HOME``.
-    """
-    named, home = os.environ.get(CACHE_VARIABLE), Path.home()
-    if named:
-        return Path(named) / "pictures"
-    if sys.platform == "darwin":
-        caches = home / "Library" / "Caches"
-    elif sys.platform == "win32":
-        caches = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    else:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return caches / "bioprobe" / "pictures"
 
 
 def _fill(

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from bioprobe.embedding import EmbedSummary
     from bioprobe.interchange.vector_source import VectorBatch, VectorSource
+    from bioprobe.sources.listing import Listing
     from bioprobe.taxonomy import Rank
 
 
@@ -165,6 +166,26 @@ def embed(
         Option("Column of a table that names the file; in a data set, the column of pictures."),
     ] = None,
     allow_outside: AllowOutside = False,
+    fetch: Annotated[
+        bool,
+        Option(
+            "Download the pictures that tables name by an address; they are kept in the cache, and "
+            "asked for once. By default an address is a failure, and nothing goes to the network."
+        ),
+    ] = False,
+    fetch_rate: Annotated[
+        float,
+        Option(
+            "Pictures that one host is asked for in a second.", least=0.01, when=(With("fetch"),)
+        ),
+    ] = 10.0,
+    allow_private: Annotated[
+        bool,
+        Option(
+            "With --fetch: machines may be asked that are not on the public internet.",
+            when=(With("fetch"),),
+        ),
+    ] = False,
     rank_column: RankColumns = None,
     folder_rank: Annotated[
         str | None,
@@ -233,6 +254,12 @@ def embed(
         folders among the sources.
     path_column : str, optional
         Column of a table that names the file.
+    fetch : bool
+        Whether pictures at addresses are downloaded, into the cache.
+    fetch_rate : float
+        Pictures that one host is asked for in a second.
+    allow_private : bool
+        Whether machines may be asked that are not on the public internet.
     rank_column : mapping of str to str, or sequence of str, optional
         Rank to column, or ``rank=column``; an empty column is none.
     folder_rank : str, optional
@@ -290,6 +317,8 @@ def embed(
         tell=lambda text: read.append(Note(text)),
     )
     table = find_images([Path(one) for one in list_given(sources)], options)
+    if fetch:
+        table = _fetch(table, fetch_rate, allow_private=allow_private, progress=progress)
     given = split_names(no_label or ())
     emptied = find_placeholders(table.frame, given)
     table = dataclasses.replace(table, frame=emptied.frame)
@@ -395,6 +424,22 @@ def pictures(
 
 
 open.__module__ = embed.__module__ = pictures.__module__ = "bioprobe"
+
+
+def _fetch(
+    listing: Listing, rate: float, *, allow_private: bool, progress: Progress | None
+) -> Listing:
+    """Fetch the pictures at addresses; why one was not is its reason to fail."""
+    from bioprobe.images.addresses import is_address, join_address
+    from bioprobe.sources.fetching import FetchOptions, fetch
+    from bioprobe.sources.listing import join
+
+    places = zip(listing.frame["root"], listing.frame["path"], strict=True)
+    names = {join_address(*at): join(*at) for at in places if is_address(at[0])}
+    asked = FetchOptions(per_second=rate, allow_private=allow_private)
+    reasons = fetch(names, asked, progress=progress)
+    why = {names[address]: reason for address, reason in reasons.items()}
+    return dataclasses.replace(listing, reasons={**listing.reasons, **why})
 
 
 def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: int) -> list[Note]:

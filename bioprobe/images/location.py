@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from bioprobe.access import exists, is_file, is_folder, list_files
 from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.files import read_json
+from bioprobe.images.addresses import find_copy, is_address, join_address
 from bioprobe.table_bounds import check_parquet
 
 if TYPE_CHECKING:
@@ -169,9 +170,9 @@ def read_image_bytes(root: str, path: str, *, allow_outside: bool = False) -> by
     Parameters
     ----------
     root : str
-        Folder, or ``dataset:SOURCE#SPLIT``.
+        Folder, ``dataset:SOURCE#SPLIT``, or an address up to its last slash.
     path : str
-        Path relative to the folder, or name of the row.
+        Path relative to the folder, name of the row, or the rest of the address.
     allow_outside : bool
         Whether the row of a data set may name a file outside of the data set's folder; by default
         as it was listed.
@@ -187,7 +188,18 @@ def read_image_bytes(root: str, path: str, *, allow_outside: bool = False) -> by
     """
     if root.startswith(DATASET_PREFIX):
         return open_pictures(root).read(path, allow_outside=allow_outside)
+    if is_address(root):
+        return _read_copy(join_address(root, path))
     return read_file(find_file(root, path))
+
+
+def _read_copy(address: str) -> bytes:
+    """Return the bytes that were fetched from an address."""
+    try:
+        return read_file(find_copy(address))
+    except FileNotFoundError:
+        msg = "an address, and no file; nothing is fetched unless asked: bioprobe embed --fetch"
+        raise ImageReadError(msg) from None
 
 
 def read_file(file: Path) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bioprobe.images.addresses import is_address
 from bioprobe.images.location import DATASET_PREFIX, OUTSIDE, Bounds, read_name
 from bioprobe.result import PROBLEM, Note
 from bioprobe.sources.listing import Part, join
@@ -51,6 +52,7 @@ def _confine(part: Part, bounds: Bounds, listed: set[str]) -> Part:
     is_outside = np.array(
         [
             not file.startswith(DATASET_PREFIX)
+            and not is_address(file)
             and file not in listed
             and file not in part.reasons  # there is none to read
             and not bounds.hold(read_name(file))
