@@ -20,6 +20,8 @@ from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin
 from bioprobe.errors import MisuseError
 
 RANK_NAMES = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+#: What is done with people where pictures are written.
+PEOPLE = LEAVE_OUT, OBSCURE, KEEP = ("leave-out", "obscure", "keep")
 TEXT_TYPE_NAMES = ("sci", "com", "taxon", "sci_com", "taxon_com", "asis")
 
 P = ParamSpec("P")

@@ -55,7 +55,7 @@ def embed(store: Store) -> None:
         raise typer.Exit(1)
 
 
-@command(app, Asks.zeroshot, encodes=True, sources="-")
+@command(app, Asks.zeroshot, encodes=True, sources="-", chooses=True)
 def zeroshot(
     answers: Predictions | Decisions, *, html: AnswerPage = None, html_by: PageBy = "answer"
 ) -> str:
@@ -82,7 +82,7 @@ def _read_terms(terms: Sequence[str]) -> dict[str, list[str]]:
     return {"sources": sources, "text": texts}
 
 
-@command(app, Asks.search, encodes=True, sources="--in", bare=_read_terms)
+@command(app, Asks.search, encodes=True, sources="--in", bare=_read_terms, chooses=True)
 def search(
     found: Neighbors,
     *,
@@ -101,7 +101,7 @@ def search(
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 
-@command(app, Asks.filter, name="filter", encodes=True, sources="-")
+@command(app, Asks.filter, name="filter", encodes=True, sources="-", chooses=True)
 def filter_images(
     found: NoiseFilter,
     *,
@@ -125,7 +125,7 @@ def filter_images(
     return f"wrote {found.write_page(html, html_by):,} pictures to {html}" if html else ""
 
 
-@command(app, Asks.dedupe, sources="-")
+@command(app, Asks.dedupe, sources="-", chooses=True)
 def dedupe(
     found: Duplicates,
     *,

@@ -22,6 +22,7 @@ from bioprobe.cli.show import (
     say,
     show_progress,
     write_frame,
+    write_paths,
 )
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
@@ -29,6 +30,8 @@ from bioprobe.face.store import open as open_store
 from bioprobe.face.store import pictures as open_pictures
 from bioprobe.files import check_target
 from bioprobe.options import (
+    LEAVE_OUT,
+    PEOPLE,
     Condition,
     Option,
     With,
@@ -42,7 +45,9 @@ from bioprobe.options import (
 )
 
 if TYPE_CHECKING:
+    from bioprobe.face.pages import Pictures
     from bioprobe.progress import Progress
+    from bioprobe.result import Notes
 
 After = Callable[..., str | None]
 Write = Callable[..., None]
@@ -82,6 +87,7 @@ def command(
     shows: bool = True,
     says: str = "",
     write: Write | None = None,
+    chooses: bool = False,
 ) -> Callable[[After], After]:
     """Make a command that asks one question, says the notes and shows the table.
 
@@ -120,16 +126,14 @@ def command(
         Said before the question is asked, with the options in braces.
     write : callable, optional
         Writes the answer, in place of its table, to an output in a format.
+    chooses : bool
+        Whether the answer chooses pictures, which can be listed, copied and linked to.
     """
 
     def decorate(after: After) -> After:
         declared = _gather(asks, after, narrows, encodes=encodes, sources=sources, bare=bare)
-        for flag, (option, other) in (instead or {}).items():
-            beyond = declared.keys() - read_options(other).keys() - (instead or {}).keys()
-            if "self" in read_defaults(other):
-                beyond -= set(narrows)
-            declared |= {one: _limit(declared[one], Without(flag)) for one in beyond}
-            declared[flag] = Declared(bool, option, False)
+        declared |= _read(bring_pictures) if chooses else {}
+        _allow_instead(declared, instead or {}, narrows)
         for one, condition in (when or {}).items():
             declared[one] = _limit(declared[one], condition)
         # One of that name in the signature is the store that every command has.
@@ -156,14 +160,15 @@ def command(
                 with show_progress(quiet=quiet) as progress:
                     answer = _ask(asked, given, narrows, progress)
                 tell(answer.notes, quiet=quiet)
+                if given.get("people"):
+                    answer = answer.with_people(given["people"])
                 done = after(answer, **{one: given[one] for one in read_options(after)})
                 if done:
                     say(done, quiet=quiet)
+                if chooses:
+                    _bring_pictures(answer, given)
                 if shows:
-                    (write or write_answer)(
-                        answer, given["output"], given["file_format"], safe_csv=given["safe_csv"],
-                        quiet=quiet,
-                    )  # fmt: skip
+                    _write(answer, given, write or write_answer)
 
         run.__doc__ = after.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -172,6 +177,97 @@ def command(
         return after
 
     return decorate
+
+
+def _allow_instead(
+    declared: dict[str, Declared],
+    instead: Mapping[str, tuple[Option, Callable[..., Any]]],
+    narrows: Sequence[str],
+) -> None:
+    """Add the flags of other questions, beside which options that these have not are refused."""
+    for flag, (option, other) in instead.items():
+        beyond = declared.keys() - read_options(other).keys() - instead.keys()
+        if "self" in read_defaults(other):
+            beyond -= set(narrows)
+        declared |= {one: _limit(declared[one], Without(flag)) for one in beyond}
+        declared[flag] = Declared(bool, option, False)
+
+
+def _write(answer: Any, given: Mapping[str, Any], write: Write) -> None:  # noqa: ANN401 - any result
+    if given.get("paths"):
+        write_paths(answer.paths, given["output"], null=given["null"])
+        return
+    output, quiet = given["output"], given["quiet"]
+    write(answer, output, given["file_format"], safe_csv=given["safe_csv"], quiet=quiet)
+
+
+def _bring_pictures(answer: Pictures, given: Mapping[str, Any]) -> None:
+    chosen = {one: given[one] for one in read_options(bring_pictures)}
+    with show_progress(quiet=given["quiet"]) as progress:
+        tell(bring_pictures(answer, **chosen, progress=progress), quiet=given["quiet"])
+
+
+def bring_pictures(
+    answer: Pictures,
+    *,
+    paths: Annotated[
+        bool,
+        Option(
+            "Write the files of the pictures, one a line, in place of the table: of a filter those "
+            "that are kept, of dedupe the copies."
+        ),
+    ] = False,
+    null: Annotated[
+        bool,
+        Option(
+            "With --paths: end each by a NUL byte, for xargs -0; a name may hold a line break.",
+            ("--null", "-0"),
+            when=(With("paths"),),
+        ),
+    ] = False,
+    copy_to: Annotated[
+        Path | None,
+        Option(
+            "Copy these pictures into a folder, in one below it for each answer; nothing there is "
+            "replaced. GPS, serial numbers and names are taken out.",
+            writes="any",
+        ),
+    ] = None,
+    link_to: Annotated[
+        Path | None,
+        Option(
+            "Make links to these pictures in a folder, as --copy-to makes copies.",
+            writes="any",
+            when=(Without("copy_to"),),
+        ),
+    ] = None,
+    people: Annotated[
+        str | None,
+        Option(
+            "Pictures with people, told by a detector or the column content: leave-out, obscure or "
+            "keep. By default obscured on pages, and left out of copies and links.",
+            choices=PEOPLE,
+            fixed=True,
+        ),
+    ] = None,
+    keep_metadata: Annotated[
+        bool,
+        Option(
+            "Copy each file as it is, with what the camera wrote beside the pixels.",
+            when=(With("copy_to"),),
+        ),
+    ] = False,
+    progress: Progress | None = None,
+) -> Notes:
+    """Copy the pictures of an answer, or link to them, where that is asked for."""
+    _ = paths, null
+    if copy_to is not None:
+        return answer.copy_to(
+            copy_to, people=people or LEAVE_OUT, keep_metadata=keep_metadata, progress=progress
+        )
+    if link_to is not None:
+        return answer.link_to(link_to, people=people or LEAVE_OUT, progress=progress)
+    return ()
 
 
 def _gather(

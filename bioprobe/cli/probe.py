@@ -45,7 +45,14 @@ def tune(tuned: Result) -> None:
     """
 
 
-@command(app, Learns.predict, narrows=("where", "mask", "split"), encodes=True, when=_OF_PICTURES)
+@command(
+    app,
+    Learns.predict,
+    narrows=("where", "mask", "split"),
+    encodes=True,
+    when=_OF_PICTURES,
+    chooses=True,
+)
 def predict(
     answers: Predictions | Decisions, *, html: AnswerPage = None, html_by: PageBy = "answer"
 ) -> str:
@@ -90,7 +97,7 @@ def fit_stack(probe: Result) -> None:
     """
 
 
-@command(stacks, Learns.predict_stack, name="predict", narrows=("where", "split"))
+@command(stacks, Learns.predict_stack, name="predict", narrows=("where", "split"), chooses=True)
 def predict_stack(
     answers: Predictions, *, html: AnswerPage = None, html_by: PageBy = "answer"
 ) -> str:

@@ -9,11 +9,12 @@ import itertools
 import json
 import logging
 import math
+import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,18 @@ def write_frame(
         _write_csv(_disarm(frame) if safe_csv else frame, output, provenance)
     if not to_stdout:
         say(f"wrote {len(frame):,} rows to {output}", quiet=quiet)
+
+
+def write_paths(paths: Sequence[str], output: str, *, null: bool) -> None:
+    """Write paths as the bytes that the system knows them by, each on a line or ended by NUL."""
+    data = b"".join(os.fsencode(path) + (b"\0" if null else b"\n") for path in paths)
+    if output == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    with replacing(Path(output)) as temporary:
+        temporary.write_bytes(data)
 
 
 def is_shown(output: str, file_format: str | None) -> bool:

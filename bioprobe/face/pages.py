@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from bioprobe import index
+from bioprobe.images.copying import Copying, copy_pictures
 from bioprobe.page.sheets import (
     draw_pictures,
     show_answers,
@@ -19,15 +20,113 @@ from bioprobe.quality import duplicates, noise
 from bioprobe.task import decisions, predictions
 
 if TYPE_CHECKING:
-    from bioprobe.result import Result
+    from collections.abc import Sequence
+
+    from bioprobe.images import ImageTable
+    from bioprobe.progress import Progress
+    from bioprobe.result import Notes, Result
     from bioprobe.task.beside import Beside
+    from bioprobe.types import Rows
 
 # Pictures that a notebook draws.
 _DRAWN = 24
 
 
-class Neighbors(index.Neighbors):
+class Pictures:
+    """Base of an answer that chooses pictures: they can be listed, copied and linked to."""
+
+    images: ImageTable
+
+    def choose(self) -> tuple[Rows, Sequence[str] | None]:
+        """Return the rows of the pictures, and of each its folder among copies, where they differ.
+
+        Returns
+        -------
+        rows : ndarray of int64, shape (n,)
+        labels : sequence of str, or None
+        """
+        raise NotImplementedError
+
+    @property
+    def paths(self) -> list[str]:
+        """Files of the pictures, each once, as the system names them.
+
+        A picture that is no file of its own, a row of a data set, is not among them.
+        """
+        rows, _ = self.choose()
+        files = [self.images.locate(row).find_file() for row in rows.tolist()]
+        return list(dict.fromkeys(str(file) for file in files if file is not None))
+
+    def copy_to(
+        self,
+        folder: str | Path,
+        *,
+        people: str = "leave-out",
+        keep_metadata: bool = False,
+        progress: Progress | None = None,
+    ) -> Notes:
+        """Copy the pictures into a folder, answers into one below it each.
+
+        Nothing that is there is replaced. A copy says no more than the picture: GPS, serial
+        numbers and names are taken out, of JPEG, PNG and WebP without changing a pixel.
+
+        Parameters
+        ----------
+        folder : str or Path
+            It is made where there is none.
+        people : {"leave-out", "obscure", "keep"}
+            What is done with pictures with people, whom a detector's box or the column
+            ``content`` tells.
+        keep_metadata : bool
+            Whether a copy is byte for byte the file.
+        progress : callable, optional
+            Told after each picture.
+
+        Returns
+        -------
+        tuple of Note
+            What was done.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses.
+        """
+        copying = Copying(Path(folder), people, keep_metadata)
+        rows, labels = self.choose()
+        return copy_pictures(self.images, rows, copying, labels=labels, progress=progress)
+
+    def link_to(
+        self, folder: str | Path, *, people: str = "leave-out", progress: Progress | None = None
+    ) -> Notes:
+        """Make links to the pictures as :meth:`copy_to` makes copies; they show the files whole.
+
+        Parameters
+        ----------
+        folder, progress
+            As there.
+        people : {"leave-out", "keep"}
+            What is done with pictures with people.
+        """
+        rows, labels = self.choose()
+        copying = Copying(Path(folder), people, links=True)
+        return copy_pictures(self.images, rows, copying, labels=labels, progress=progress)
+
+    def with_people(self, people: str) -> Self:
+        """Return the same answer, whose pages show people otherwise; see :meth:`copy_to`.
+
+        By default they are obscured.
+        """
+        changed: Any = dataclasses.replace(self, images=self.images.with_people(people))  # type: ignore[type-var]
+        return changed  # type: ignore[no-any-return]
+
+
+class Neighbors(Pictures, index.Neighbors):
     """Images nearest to one question, which a notebook draws; see the base for the fields."""
+
+    def choose(self) -> tuple[Rows, None]:
+        """Return the rows that were found."""
+        return self.rows, None
 
     def write_page(self, path: str | Path) -> int:
         """Write the pictures with similarities and labels as one self-contained HTML page.
@@ -55,10 +154,14 @@ class Neighbors(index.Neighbors):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Predictions(predictions.Predictions):
+class Predictions(Pictures, predictions.Predictions):
     """The best classes of each image, with their page; see the base for the fields."""
 
     __module__ = "bioprobe"
+
+    def choose(self) -> tuple[Rows, Sequence[str]]:
+        """Return the rows that were asked, and the best answer of each."""
+        return self.rows, self.names[:, 0].tolist()
 
     def write_page(self, path: str | Path, by: str = "answer") -> int:
         """Write the pictures with their best answers as one self-contained HTML page.
@@ -84,10 +187,14 @@ class Predictions(predictions.Predictions):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Decisions(decisions.Decisions):
+class Decisions(Pictures, decisions.Decisions):
     """One answer an image, or none, with its page; see the base for the fields."""
 
     __module__ = "bioprobe"
+
+    def choose(self) -> tuple[Rows, Sequence[str]]:
+        """Return the rows that were asked, and the answer of each, ``""`` where there is none."""
+        return self.rows, self.names
 
     def write_page(self, path: str | Path, by: str = "answer") -> int:
         """Write the pictures with their answers as :meth:`Predictions.write_page` does."""
@@ -95,8 +202,12 @@ class Decisions(decisions.Decisions):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Duplicates(duplicates.Duplicates):
+class Duplicates(Pictures, duplicates.Duplicates):
     """Copies among images, with their page; see the base for the fields."""
+
+    def choose(self) -> tuple[Rows, None]:
+        """Return the rows of copies: those that the mask leaves out."""
+        return self.rows[~self.kept], None
 
     def write_page(self, path: str | Path) -> int:
         """Write the groups of copies side by side as one self-contained HTML page.
@@ -129,7 +240,7 @@ def show_answers_of(
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class NoiseFilter(noise.NoiseFilter):
+class NoiseFilter(Pictures, noise.NoiseFilter):
     """What a filter says of each image, with its page; see the base for the other fields.
 
     Parameters
@@ -139,6 +250,10 @@ class NoiseFilter(noise.NoiseFilter):
     """
 
     level: str = "family"
+
+    def choose(self) -> tuple[Rows, None]:
+        """Return the rows that are kept."""
+        return self.rows[self.kept], None
 
     def write_page(self, path: str | Path, by: str = "reason") -> int:
         """Write what is dropped, with scores and reasons, as one self-contained HTML page.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,10 @@ from bioprobe.cells import PLACEHOLDERS, join_column, name_cells, settle
 from bioprobe.errors import SelectionError, SourceError, TaxonomyError
 from bioprobe.images.conditions import match_rows
 from bioprobe.images.location import ImageLocation, find_file
-from bioprobe.images.regions import REGION
+from bioprobe.images.people import WHOLE, find_people
+from bioprobe.images.regions import REGION, Region
 from bioprobe.names import find_nearest, unify
+from bioprobe.options import KEEP, LEAVE_OUT
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
@@ -144,7 +146,28 @@ class ImageTable:
     def locate(self, row: int) -> ImageLocation:
         """Return the place of a row's image, from which its bytes can be read."""
         names = (LOCATION_COLUMNS[0], LOCATION_COLUMNS[1], "sha256")
-        return ImageLocation(*(str(self.frame[name].iloc[row]) for name in names))
+        root, path, sha256 = (str(self.frame[name].iloc[row]) for name in names)
+        return ImageLocation(root, path, sha256, self._people.get((root, path), ()))
+
+    @cached_property
+    def _people(self) -> Mapping[tuple[str, str], tuple[Region, ...]]:
+        """Where people are, by root and path."""
+        return find_people(self.frame)
+
+    def with_people(self, people: str) -> ImageTable:
+        """Return the same table, of which pages show people otherwise.
+
+        Parameters
+        ----------
+        people : {"leave-out", "obscure", "keep"}
+            Whether pictures with people are obscured as a whole, in part as by default, or not.
+        """
+        shown = dataclasses.replace(self)
+        found = self._people
+        if people == LEAVE_OUT:
+            found = dict.fromkeys(found, (WHOLE,))
+        shown.__dict__["_people"] = {} if people == KEEP else found
+        return shown
 
     def order(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the positions that sort rows by what they are: bytes, then path, then root.

@@ -29,6 +29,7 @@ from bioprobe.access import exists, is_file, is_folder, list_files
 from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.files import read_json
 from bioprobe.images.addresses import find_copy, is_address, join_address
+from bioprobe.images.regions import Region
 from bioprobe.table_bounds import check_parquet
 
 if TYPE_CHECKING:
@@ -65,11 +66,20 @@ class ImageLocation:
     sha256 : str or None
         Of the bytes that the table is of, and no others are read; ``""`` where they are not known,
         and none are; None where a person named the file, and any are.
+    people : tuple of Region
+        Where people are in it, who are obscured wherever it is shown.
     """
 
     root: str
     path: str
     sha256: str | None = None
+    people: tuple[Region, ...] = ()
+
+    def find_file(self) -> Path | None:
+        """Return the file of the image; None where it is no file of its own."""
+        if self.root.startswith(DATASET_PREFIX) or is_address(self.root):
+            return None
+        return find_file(self.root, self.path)
 
     def read_bytes(self) -> bytes:
         """Return the encoded bytes, as :func:`read_image_bytes` does.

@@ -9,6 +9,7 @@ from typing import Any
 
 from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.images.location import ImageLocation, read_file
+from bioprobe.images.people import obscure
 from bioprobe.images.reading import decode_image, ignore_pillow_warnings
 
 
@@ -48,7 +49,8 @@ def make_thumbnail(file: Path | ImageLocation, size_px: int = 160) -> str:
     Parameters
     ----------
     file : Path or ImageLocation
-        Image file, or the place of an image that may be a row of a data set.
+        Image file, or the place of an image that may be a row of a data set; people in it are
+        obscured.
     size_px : int
         Longer side of the thumbnail.
 
@@ -65,6 +67,8 @@ def make_thumbnail(file: Path | ImageLocation, size_px: int = 160) -> str:
             image = decode_image(data, draft_side_px=2 * size_px)
     except (ImageReadError, SourceError, OSError, ValueError):
         return ""
+    if isinstance(file, ImageLocation) and file.people:
+        image = obscure(image, file.people)
     image.thumbnail((size_px, size_px))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=82)

@@ -1,0 +1,46 @@
+"""Pictures that an answer chooses: their files listed for xargs, copied, and linked to."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bioprobe.cli.app import run
+
+CaptureBytes = pytest.CaptureFixture[bytes]
+
+
+def test_paths_for_xargs(store: Path, drawn: Path, capfdbinary: CaptureBytes) -> None:
+    assert store
+    assert run(["search", "--text", "a lion", "-k", "3", "--paths", "--null", "--quiet"]) == 0
+    out = capfdbinary.readouterr().out
+    listed = subprocess.run(["xargs", "-0", "ls"], input=out, capture_output=True, check=True)
+    files = listed.stdout.decode().split()
+    assert len(files) == 3
+    assert all(Path(file).is_relative_to(drawn) for file in files)
+    assert run(["search", "--text", "a lion", "-k", "3", "--paths", "-o", "p.txt", "-q"]) == 0
+    assert sorted(Path("p.txt").read_text(encoding="utf-8").split()) == sorted(files)
+
+
+def test_answers_are_copied_into_folders(store: Path, capfdbinary: CaptureBytes) -> None:
+    assert store
+    command = ["zeroshot", "--level", "family", "--output", "a.csv"]
+    assert run([*command, "--copy-to", "copies"]) == 0
+    said = capfdbinary.readouterr().err.decode()
+    copies = [file for file in Path("copies").rglob("*") if file.is_file()]
+    assert f"copied {len(copies)} pictures to copies" in said
+    assert len({file.parent for file in copies}) > 1
+    assert run([*command, "--link-to", "links", "--quiet"]) == 0
+    links = [file for file in Path("links").rglob("*") if file.is_symlink()]
+    assert {file.relative_to("links") for file in links} == {
+        file.relative_to("copies") for file in copies
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--null"], ["--keep-metadata"], ["--copy-to", "a", "--link-to", "b"], ["--people", "hide"]],
+)
+def test_options_without_effect_are_refused(store: Path, options: list[str]) -> None:
+    assert store
+    assert run(["dedupe", *options]) == 2
