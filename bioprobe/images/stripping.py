@@ -84,6 +84,9 @@ def write_anew(image: Image, data: bytes) -> tuple[bytes, str]:
     """
     is_lossy = data[:3] == b"\xff\xd8\xff" or data[4:8] == b"ftyp"
     file = io.BytesIO()
+    image = image.copy()
+    # Pillow writes comments and more of what it finds here.
+    image.info = {k: v for k, v in image.info.items() if k == "icc_profile"}
     if is_lossy:
         image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     else:

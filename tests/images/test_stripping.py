@@ -9,7 +9,7 @@ from PIL import Image, PngImagePlugin
 
 from bioprobe.errors import ImageReadError
 from bioprobe.images.reading import decode_image, read_facts
-from bioprobe.images.stripping import strip_metadata
+from bioprobe.images.stripping import strip_metadata, write_anew
 
 SERIAL, OWNER, PLACE = "SN-4711-0815", "Wanda Wildlife", "47.11"
 XMP = (
@@ -117,3 +117,8 @@ def test_damaged_files_never_raise_anything_else() -> None:
                 assert SERIAL.encode() not in strip_metadata(bytes(broken))[0]
             except ImageReadError:
                 continue
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_written_anew_says_nothing(name: str) -> None:
+    assert not _tell(write_anew(decode_image(CASES[name]), CASES[name])[0])
