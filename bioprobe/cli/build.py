@@ -257,14 +257,23 @@ def bring_pictures(
             when=(With("copy_to"),),
         ),
     ] = False,
+    keywords: Annotated[
+        bool,
+        Option(
+            "Write the answers into the copies as keywords that photo programs read (XMP); of what "
+            "is no JPEG into a file beside it.",
+            when=(With("copy_to"),),
+        ),
+    ] = False,
     progress: Progress | None = None,
 ) -> Notes:
     """Copy the pictures of an answer, or link to them, where that is asked for."""
     _ = paths, null
     if copy_to is not None:
         return answer.copy_to(
-            copy_to, people=people or LEAVE_OUT, keep_metadata=keep_metadata, progress=progress
-        )
+            copy_to, people=people or LEAVE_OUT, keep_metadata=keep_metadata, keywords=keywords,
+            progress=progress,
+        )  # fmt: skip
     if link_to is not None:
         return answer.link_to(link_to, people=people or LEAVE_OUT, progress=progress)
     return ()

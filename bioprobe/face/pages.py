@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from bioprobe import index
 from bioprobe.images.copying import Copying, copy_pictures
+from bioprobe.images.regions import REGION, Region
+from bioprobe.images.xmp import Keyword
 from bioprobe.page.sheets import (
     draw_pictures,
     show_answers,
@@ -18,9 +20,12 @@ from bioprobe.page.sheets import (
 )
 from bioprobe.quality import duplicates, noise
 from bioprobe.task import decisions, predictions
+from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pandas as pd
 
     from bioprobe.images import ImageTable
     from bioprobe.progress import Progress
@@ -36,6 +41,10 @@ class Pictures:
     """Base of an answer that chooses pictures: they can be listed, copied and linked to."""
 
     images: ImageTable
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the answer as a table, with a column ``row``."""
+        raise NotImplementedError
 
     def choose(self) -> tuple[Rows, Sequence[str] | None]:
         """Return the rows of the pictures, and of each its folder among copies, where they differ.
@@ -63,6 +72,7 @@ class Pictures:
         *,
         people: str = "leave-out",
         keep_metadata: bool = False,
+        keywords: bool = False,
         progress: Progress | None = None,
     ) -> Notes:
         """Copy the pictures into a folder, answers into one below it each.
@@ -79,6 +89,9 @@ class Pictures:
             ``content`` tells.
         keep_metadata : bool
             Whether a copy is byte for byte the file.
+        keywords : bool
+            Whether the answers go with the copies as keywords that photo programs read (XMP):
+            inside of a JPEG, else in a file beside it.
         progress : callable, optional
             Told after each picture.
 
@@ -92,9 +105,33 @@ class Pictures:
         StoreError
             If the disk refuses.
         """
-        copying = Copying(Path(folder), people, keep_metadata)
+        copying = Copying(Path(folder), people, keep_metadata, keywords=keywords)
         rows, labels = self.choose()
-        return copy_pictures(self.images, rows, copying, labels=labels, progress=progress)
+        return copy_pictures(
+            self.images, rows, copying, labels=labels,
+            keywords=self._list_keywords() if keywords else None, progress=progress,
+        )  # fmt: skip
+
+    def _list_keywords(self) -> dict[int, Keyword]:
+        """Return what is said of each row: the best answer with its lineage, or the labels."""
+        frame = self.to_frame()
+        names = [name for name in (*RANKS, "classification") if name in frame.columns]
+        if "answer" in frame.columns:
+            frame = frame[frame["answer"] == 1]
+        if not names:
+            frame = self.images.frame.iloc[self.choose()[0]].assign(row=self.choose()[0])
+            names = list(RANKS)
+        said: dict[int, Keyword] = {}
+        for row, *lineage in frame[["row", *names]].itertuples(index=False, name=None):
+            known = tuple(str(name) for name in lineage if isinstance(name, str) and name)
+            if known:
+                region = Region.parse(str(self.images.frame[REGION].iloc[int(row)]))
+                said[int(row)] = Keyword(known, region)
+        if "common_name" in frame.columns:
+            for row, name in zip(frame["row"], frame["common_name"], strict=True):
+                if row in said and isinstance(name, str) and name:
+                    said[row] = dataclasses.replace(said[row], others=(name,))
+        return said
 
     def link_to(
         self, folder: str | Path, *, people: str = "leave-out", progress: Progress | None = None
@@ -121,7 +158,7 @@ class Pictures:
         return changed  # type: ignore[no-any-return]
 
 
-class Neighbors(Pictures, index.Neighbors):
+class Neighbors(index.Neighbors, Pictures):
     """Images nearest to one question, which a notebook draws; see the base for the fields."""
 
     def choose(self) -> tuple[Rows, None]:
@@ -154,7 +191,7 @@ class Neighbors(Pictures, index.Neighbors):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Predictions(Pictures, predictions.Predictions):
+class Predictions(predictions.Predictions, Pictures):
     """The best classes of each image, with their page; see the base for the fields."""
 
     __module__ = "bioprobe"
@@ -187,7 +224,7 @@ class Predictions(Pictures, predictions.Predictions):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Decisions(Pictures, decisions.Decisions):
+class Decisions(decisions.Decisions, Pictures):
     """One answer an image, or none, with its page; see the base for the fields."""
 
     __module__ = "bioprobe"
@@ -202,7 +239,7 @@ class Decisions(Pictures, decisions.Decisions):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Duplicates(Pictures, duplicates.Duplicates):
+class Duplicates(duplicates.Duplicates, Pictures):
     """Copies among images, with their page; see the base for the fields."""
 
     def choose(self) -> tuple[Rows, None]:
@@ -240,7 +277,7 @@ def show_answers_of(
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class NoiseFilter(Pictures, noise.NoiseFilter):
+class NoiseFilter(noise.NoiseFilter, Pictures):
     """What a filter says of each image, with its page; see the base for the other fields.
 
     Parameters

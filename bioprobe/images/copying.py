@@ -9,9 +9,10 @@ obscured (:mod:`bioprobe.images.people`).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,14 @@ from bioprobe.files import explaining_refusal, replacing
 from bioprobe.images.people import obscure
 from bioprobe.images.reading import decode_image, ignore_pillow_warnings
 from bioprobe.images.stripping import strip_metadata, write_anew
+from bioprobe.images.xmp import insert_xmp, read_orientation, write_xmp
 from bioprobe.options import LEAVE_OUT, OBSCURE
 from bioprobe.result import PROBLEM, WARNING, Note, Notes
 
 if TYPE_CHECKING:
     from bioprobe.images.image_table import ImageTable
     from bioprobe.images.location import ImageLocation
+    from bioprobe.images.xmp import Keyword
     from bioprobe.progress import Progress
     from bioprobe.types import Rows
 
@@ -51,12 +54,16 @@ class Copying:
     links : bool
         Whether links to the files are made instead of copies: all that the files say is then seen
         through them, so that people are left out or kept.
+    keywords : bool
+        Whether what is said of a picture is written into its copy, where that is a JPEG, else
+        into an ``.xmp`` file beside it.
     """
 
     folder: Path
     people: str = LEAVE_OUT
     keep_metadata: bool = False
     links: bool = False
+    keywords: bool = False
 
     def __post_init__(self) -> None:
         if self.links and self.people == OBSCURE:
@@ -70,6 +77,7 @@ def copy_pictures(
     copying: Copying,
     *,
     labels: Sequence[str] | None = None,
+    keywords: Mapping[int, Keyword] | None = None,
     progress: Progress | None = None,
 ) -> Notes:
     """Copy pictures, or link to them; nothing that is there is replaced.
@@ -84,6 +92,8 @@ def copy_pictures(
     copying : Copying
     labels : sequence of str, optional
         Of each row, the folder below which it goes; ``""`` has one of its own.
+    keywords : mapping of int to Keyword, optional
+        What is said of rows; all that is said of regions of one picture goes into its copy.
     progress : callable, optional
         Told after each picture.
 
@@ -102,6 +112,10 @@ def copy_pictures(
     counts: Counter[str] = Counter()
     problems: list[str] = []
     done: set[tuple[str, str]] = set()
+    said: dict[str, list[Keyword]] = {}
+    for row in rows.tolist() if copying.keywords else ():
+        if keywords and row in keywords:
+            said.setdefault(images.file_names[row], []).append(keywords[row])
     for n_done, row in enumerate(rows.tolist(), start=1):
         name = images.file_names[row]
         label = "" if labels is None else _name_folder(labels[n_done - 1])
@@ -109,7 +123,9 @@ def copy_pictures(
             done.add((label, name))
             target = copying.folder / label / _name_file(name)
             try:
-                counts[_copy(images.locate(row), target, copying, counts)] += 1
+                size = _read_size(images, row)
+                packet = functools.partial(_write_keywords, said.get(name, ()), size)
+                counts[_copy(images.locate(row), target, copying, counts, packet)] += 1
             except StoreError:
                 raise
             except (BioprobeError, OSError) as error:
@@ -119,7 +135,25 @@ def copy_pictures(
     return _describe(counts, problems, copying)
 
 
-def _copy(place: ImageLocation, target: Path, copying: Copying, counts: Counter[str]) -> str:
+def _read_size(images: ImageTable, row: int) -> tuple[int, int]:
+    width_px, height_px = images.frame[["width_px", "height_px"]].iloc[row]
+    return int(width_px), int(height_px)
+
+
+def _write_keywords(
+    keywords: Sequence[Keyword], size_px: tuple[int, int], orientation: int
+) -> bytes:
+    """Write what is said of a picture; ``b""`` where nothing is."""
+    width_px, height_px = size_px
+    if not keywords:
+        return b""
+    return write_xmp(keywords, width_px=width_px, height_px=height_px, orientation=orientation)
+
+
+def _copy(
+    place: ImageLocation, target: Path, copying: Copying, counts: Counter[str],
+    write_packet: Callable[[int], bytes],
+) -> str:  # fmt: skip
     """Copy one picture; return which of the counts it is one of."""
     if place.people and copying.people == LEAVE_OUT:
         return "left out"
@@ -136,10 +170,23 @@ def _copy(place: ImageLocation, target: Path, copying: Copying, counts: Counter[
     if suffix and target.suffix.lower().replace("jpeg", "jpg") != suffix:
         target = target.with_name(f"{target.name}{suffix}")
         counts["written anew"] += 1
+    packet = write_packet(read_orientation(data)) if copying.keywords else b""
+    if packet:
+        counts["keywords"] += 1
+        if (marked := insert_xmp(data, packet)) != data and not copying.keep_metadata:
+            data, packet = marked, b""
+    return _place(target, data, packet)
+
+
+def _place(target: Path, data: bytes, sidecar: bytes) -> str:
+    """Write a file, and what goes beside it, under a name that no other file has."""
     for candidate in _iter_names(target):
         if not candidate.exists() and not candidate.is_symlink():
             with replacing(candidate) as temporary:
                 temporary.write_bytes(data)
+            if sidecar:
+                with replacing(candidate.with_name(f"{candidate.name}.xmp")) as temporary:
+                    temporary.write_bytes(sidecar)
             return "copied"
         if candidate.is_file() and candidate.read_bytes() == data:
             return "there"
@@ -199,6 +246,8 @@ def _describe(counts: Counter[str], problems: Sequence[str], copying: Copying) -
             f"{'keep' if copying.links else 'obscure or keep'} takes them in"
         )
         notes.append(Note(text, WARNING))
+    if counts["keywords"]:
+        notes.append(Note(f"keywords are written to {counts['keywords']:,} of them, as XMP"))
     if counts["obscured"]:
         notes.append(Note(f"people are obscured in {counts['obscured']:,} of them"))
     if counts["written anew"]:

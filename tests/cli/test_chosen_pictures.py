@@ -3,7 +3,9 @@
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from PIL import Image
 
 from bioprobe.cli.app import run
 
@@ -37,9 +39,38 @@ def test_answers_are_copied_into_folders(store: Path, capfdbinary: CaptureBytes)
     }
 
 
+def test_answers_go_with_copies_as_keywords(store: Path) -> None:
+    assert store
+    asked = [
+        "zeroshot",
+        "--level",
+        "species",
+        "--output",
+        "a.csv",
+        "--quiet",
+        "--copy-to",
+        "marked",
+    ]
+    assert run([*asked, "--keywords"]) == 0
+    answers = pd.read_csv("a.csv").set_index("file_name")
+    copies = list(Path("marked").rglob("*.jpg"))
+    assert len(copies) == len(answers)
+    for copy in copies:
+        species = copy.relative_to("marked").parts[0]
+        packet = Image.open(copy).info["xmp"].decode()
+        assert f"|{species}</rdf:li>" in packet
+        assert answers.loc["/".join(copy.relative_to("marked").parts[1:]), "species"] == species
+
+
 @pytest.mark.parametrize(
     "options",
-    [["--null"], ["--keep-metadata"], ["--copy-to", "a", "--link-to", "b"], ["--people", "hide"]],
+    [
+        ["--null"],
+        ["--keywords"],
+        ["--keep-metadata"],
+        ["--copy-to", "a", "--link-to", "b"],
+        ["--people", "hide"],
+    ],
 )
 def test_options_without_effect_are_refused(store: Path, options: list[str]) -> None:
     assert store
