@@ -41,17 +41,8 @@ def test_answers_are_copied_into_folders(store: Path, capfdbinary: CaptureBytes)
 
 def test_answers_go_with_copies_as_keywords(store: Path) -> None:
     assert store
-    asked = [
-        "zeroshot",
-        "--level",
-        "species",
-        "--output",
-        "a.csv",
-        "--quiet",
-        "--copy-to",
-        "marked",
-    ]
-    assert run([*asked, "--keywords"]) == 0
+    asked = ["zeroshot", "--level", "species", "-k", "1", "--output", "a.csv", "--quiet"]
+    assert run([*asked, "--copy-to", "marked", "--keywords"]) == 0
     answers = pd.read_csv("a.csv").set_index("file_name")
     copies = list(Path("marked").rglob("*.jpg"))
     assert len(copies) == len(answers)
