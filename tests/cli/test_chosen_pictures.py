@@ -48,7 +48,8 @@ def test_answers_go_with_copies_as_keywords(store: Path) -> None:
     assert len(copies) == len(answers)
     for copy in copies:
         species = copy.relative_to("marked").parts[0]
-        packet = Image.open(copy).info["xmp"].decode()
+        with Image.open(copy) as image:
+            packet = image.info["xmp"].decode()
         assert f"|{species}</rdf:li>" in packet
         assert answers.loc["/".join(copy.relative_to("marked").parts[1:]), "species"] == species
 
