@@ -24,10 +24,10 @@ from bioprobe.sources.files import (
     absolute,
     list_files,
 )
-from bioprobe.sources.folders import IMAGE_SUFFIXES
 from bioprobe.sources.listing import Listing, Part
 from bioprobe.sources.lookup import find_near
 from bioprobe.sources.tables import TABLE_SUFFIXES, list_table
+from bioprobe.sources.walking import IMAGE_SUFFIXES
 
 __all__ = ["IMAGE_SUFFIXES", "SourceOptions", "concatenate_columns", "find_images", "list_table"]
 
