@@ -47,6 +47,8 @@ class SourceOptions:
     exclude, include : tuple of str
         Patterns of what is left out of folders, and of what is taken in spite of all that leaves
         out (:mod:`bioprobe.sources.walking`).
+    named : frozenset of str
+        Absolute paths of what is named beside a folder, which leaves none of it out.
     tell : callable
         Told, in a sentence each, what a person must know of how they were read.
     """
@@ -59,6 +61,7 @@ class SourceOptions:
     allow_outside: bool = False
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    named: frozenset[str] = frozenset()
     tell: Callable[[str], None] = lambda _said: None
 
 

@@ -52,7 +52,8 @@ def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
         file: part for file in metadata
         if (part := _list_metadata(file, folder, options)) is not None
     }  # fmt: skip
-    left_out = walked.describe(listed)
+    others = [one for one in walked.others if absolute(one) in options.named]
+    left_out = walked.describe([*listed, *others])
     if not walked.files and not listed and unread:
         msg = f"{join(*unread[0][:2])}: {unread[0][2]}; get the right to read it, or choose another"
         raise SourceError(msg)
