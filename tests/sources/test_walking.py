@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,14 +107,14 @@ def test_a_folder_of_nothing_but_what_is_left_out_says_so(tmp_path: Path) -> Non
 class _Dropping:
     """A folder whose listing breaks off at an entry, as where a share goes away."""
 
-    def __init__(self, inner: Iterator[os.DirEntry[str]], n_listed: int) -> None:
+    def __init__(self, inner: Any, n_listed: int) -> None:
         self._inner, self._n_left = inner, n_listed
 
     def __enter__(self) -> _Dropping:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self._inner.close()
 
     def __iter__(self) -> _Dropping:
         return self
@@ -123,7 +123,8 @@ class _Dropping:
         if not self._n_left:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         self._n_left -= 1
-        return next(self._inner)
+        found: os.DirEntry[str] = next(self._inner)
+        return found
 
 
 @pytest.mark.parametrize("n_listed", [0, 1, 2])
