@@ -22,10 +22,10 @@ import numpy.typing as npt
 
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.encoders.encoder import Encoder
-from bioprobe.images.location import read_image_bytes
-from bioprobe.images.looks import look_at
 from bioprobe.errors import ImageReadError
 from bioprobe.images.damage import Damage
+from bioprobe.images.location import read_image_bytes
+from bioprobe.images.looks import look_at
 from bioprobe.images.raw import is_raw, is_raw_name
 from bioprobe.images.reading import MAX_PIXELS_PX, decode_marked, hash_bytes, read_facts
 

@@ -605,9 +605,13 @@ class Learns(Opened):
         bioprobe.Probe.predict : the same of a probe at hand, and of other images.
         """
         probe, named = self.probe(name), list_given(sources)
-        asked = probe.store.pictures(
-            named, allow_outside=allow_outside, exclude=exclude, include=include
-        ) if named else self
+        asked = (
+            probe.store.pictures(
+                named, allow_outside=allow_outside, exclude=exclude, include=include
+            )
+            if named
+            else self
+        )
         return probe.predict(
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
             set_kind=set_kind, unknown=unknown, columns=columns,

@@ -304,7 +304,9 @@ def _measure_jumps(
     pixels: Pixels, lines: npt.NDArray[np.int64], n_columns: int, width_px: int
 ) -> npt.NDArray[np.float64]:
     """Return how much each unit differs across lines, shape (n_lines, n_columns), in levels."""
-    above, below = (pixels[at, : n_columns * width_px].astype(np.int16) for at in (lines, lines + 1))
+    above, below = (
+        pixels[at, : n_columns * width_px].astype(np.int16) for at in (lines, lines + 1)
+    )
     apart = np.abs(below - above)
     # Over an axis of three numpy's own maximum takes ten times as long.
     steps = functools.reduce(np.maximum, np.moveaxis(apart, 2, 0))
@@ -321,8 +323,9 @@ def _is_stepped(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> 
     inside = (behind + before) / n
     outside = (one[columns] + two[-1] - two[columns]) / n
     shorter = np.minimum(columns, n - columns)
-    least, most = np.where(shorter > 1, _INSIDE, _INSIDE_OF_ONE), np.where(
-        shorter > 1, _OUTSIDE, _OUTSIDE_OF_ONE
+    least, most = (
+        np.where(shorter > 1, _INSIDE, _INSIDE_OF_ONE),
+        np.where(shorter > 1, _OUTSIDE, _OUTSIDE_OF_ONE),
     )
     halves = (2 * behind >= n - columns) & (2 * before >= columns)
     return bool(((inside >= least) & (outside <= most) & halves).any())

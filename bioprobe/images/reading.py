@@ -172,7 +172,9 @@ def decode_marked(
             _refuse_damage(damage, damaged)
         else:
             image.load()
-        ImageOps.exif_transpose(loaded, in_place=True)
+        # Of a block that is no EXIF the file's own reader knows that nothing is to be read.
+        if loaded is image or image.getexif().get(_ORIENTATION_TAG, 1) != 1:
+            ImageOps.exif_transpose(loaded, in_place=True)
         return _to_rgb(loaded), damage
 
 
@@ -222,7 +224,9 @@ def _refuse_damage(damage: Damage | None, damaged: str) -> None:
     if damage is None or damaged == "keep" or (damaged == "mark" and damage.is_nearly_whole):
         return
     share = math.floor(100 * damage.share_present)
-    msg = f"damaged ({damage}): {share}% of its rows are there; --damaged keep takes it all the same"
+    msg = (
+        f"damaged ({damage}): {share}% of its rows are there; --damaged keep takes it all the same"
+    )
     raise ImageReadError(msg)
 
 

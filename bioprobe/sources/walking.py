@@ -228,7 +228,7 @@ class _Walking:
             waiting += inner[::-1]
 
     def _list(self, folder: Path, *, is_quiet: bool) -> tuple[list[str], list[str]]:
-        names, folders, n_links = [], [], 0
+        names, folders, n_links = list[str](), list[str](), 0
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -286,7 +286,9 @@ class _Walking:
         if by_name:
             return by_name
         what = DERIVED.get(name.lower())
-        if what and (_holds_program(parent, name, beside) or self._is_made_of(parent, name, beside)):
+        if what and (
+            _holds_program(parent, name, beside) or self._is_made_of(parent, name, beside)
+        ):
             return f"in {name} ({what})"
         return ""
 
@@ -313,7 +315,9 @@ def _holds_program(parent: Path, name: str, beside: Sequence[str]) -> bool:
     """Tell whether a file of the program that makes such a folder lies beside it."""
     low = [one.lower() for one in beside]
     if name.lower() == "backups":
-        is_there = any(one.endswith(_OF_TIMELAPSE) or one.startswith("timelapsedata") for one in low)
+        is_there = any(
+            one.endswith(_OF_TIMELAPSE) or one.startswith("timelapsedata") for one in low
+        )
         return is_there or (parent / "DeletedFiles").is_dir()
     if name.lower() in {"crops", "visualization", "visualizations"}:
         return any(

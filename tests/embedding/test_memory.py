@@ -6,8 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -98,11 +97,15 @@ def test_lack_of_memory_is_tried_again_alone_and_is_no_fault_of_the_picture(
     Image.new("RGB", (20, 20), "green").save(tmp_path / "a.png")
     calls: list[bytes] = []
 
-    def fail_first(data: bytes, **options: Any) -> tuple[Image.Image, Damage | None]:
+    def fail_first(
+        data: bytes, *, draft_side_px: int, max_pixels_px: int, damaged: str
+    ) -> tuple[Image.Image, Damage | None]:
         calls.append(data)
         if len(calls) <= n_failures:
             raise MemoryError
-        return decode_marked(data, **options)
+        return decode_marked(
+            data, draft_side_px=draft_side_px, max_pixels_px=max_pixels_px, damaged=damaged
+        )
 
     monkeypatch.setattr("bioprobe.embedding.preparation.decode_marked", fail_first)
     listing = [Listed(str(tmp_path), "a.png", {})]

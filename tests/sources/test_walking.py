@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import pytest
 
@@ -104,10 +104,16 @@ def test_a_folder_of_nothing_but_what_is_left_out_says_so(tmp_path: Path) -> Non
         find_images([tmp_path])
 
 
+class _Entries(Protocol):
+    def __next__(self) -> os.DirEntry[str]: ...
+
+    def close(self) -> None: ...
+
+
 class _Dropping:
     """A folder whose listing breaks off at an entry, as where a share goes away."""
 
-    def __init__(self, inner: Any, n_listed: int) -> None:
+    def __init__(self, inner: _Entries, n_listed: int) -> None:
         self._inner, self._n_left = inner, n_listed
 
     def __enter__(self) -> _Dropping:
@@ -123,8 +129,7 @@ class _Dropping:
         if not self._n_left:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         self._n_left -= 1
-        found: os.DirEntry[str] = next(self._inner)
-        return found
+        return next(self._inner)
 
 
 @pytest.mark.parametrize("n_listed", [0, 1, 2])
@@ -197,13 +202,17 @@ def test_examples_of_a_folder_that_cannot_be_listed_are_refused(
 
 def test_two_metadata_files_that_contradict_each_other_are_both_named(tmp_path: Path) -> None:
     _touch(tmp_path, "a.jpg", "b.jpg")
-    (tmp_path / "metadata.csv").write_text("file_name,species,site\na.jpg,Panthera leo,1\nb.jpg,,2\n")
+    (tmp_path / "metadata.csv").write_text(
+        "file_name,species,site\na.jpg,Panthera leo,1\nb.jpg,,2\n"
+    )
     (tmp_path / "metadata.jsonl").write_text(
         '{"file_name": "a.jpg", "species": "Panthera tigris", "site": 1}\n'
         '{"file_name": "b.jpg", "species": "Alces alces", "site": 2}\n'
     )
     said = [str(note) for note in find_images([tmp_path]).notes]
-    named = [text for text in said if "metadata.csv and metadata.jsonl beside it contradict" in text]
+    named = [
+        text for text in said if "metadata.csv and metadata.jsonl beside it contradict" in text
+    ]
     assert len(named) == 1
     assert "species of 1" in named[0]
     assert "site" not in named[0]
