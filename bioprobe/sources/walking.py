@@ -234,7 +234,7 @@ class _Walking:
                 for entry in entries:
                     try:
                         is_folder = entry.is_dir(follow_symlinks=False)
-                        leads_to_folder = not is_folder and entry.is_symlink() and entry.is_dir()
+                        leads_to_folder = not is_folder and _leads_to_folder(entry)
                     except OSError as error:
                         self._fail(error, Path(entry.path), is_quiet=is_quiet)
                         continue
@@ -301,6 +301,13 @@ class _Walking:
         except OSError:
             return False
         return bool(stems and inside) and all(_is_named_after(one.lower(), stems) for one in inside)
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:  # a link that cannot be followed: reading it as a picture says why
+        return False
 
 
 def _is_named_after(name: str, stems: set[str]) -> bool:
