@@ -518,6 +518,23 @@ AllowOutside = Annotated[
         "the other folders that are named: only of those whose author you trust."
     ),
 ]
+Exclude = Annotated[
+    str | Sequence[str] | None,
+    Option(
+        "GLOB: what lies below a folder that is named and matches is left out, beside bins, other "
+        "programs' thumbnails and hidden files; by its path from the folder, or its name.",
+        shell=list[str],
+        metavar="GLOB",
+    ),
+]
+Include = Annotated[
+    str | Sequence[str] | None,
+    Option(
+        "GLOB: what matches is taken in spite of --exclude and of what is left out by default.",
+        shell=list[str],
+        metavar="GLOB",
+    ),
+]
 NoLabel = Annotated[
     str | Sequence[str] | None,
     Option(

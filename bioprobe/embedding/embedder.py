@@ -18,6 +18,7 @@ from bioprobe.embedding.shard_buffer import Changes, EmbedSummary, Outcome, Shar
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.archives import ARCHIVE_PREFIX
 from bioprobe.images.image_table import (
+    DAMAGE_COLUMNS,
     FACT_COLUMNS,
     LOCATION_COLUMNS,
     ImageTable,
@@ -143,6 +144,7 @@ def embed_images(
     advance: Callable[[Outcome], None] | None = None,
     prune: bool = False,
     no_label: Collection[str] = (),
+    damaged: str = "mark",
 ) -> EmbedSummary:
     """Embed the images of a listing that a store does not have.
 
@@ -176,6 +178,9 @@ def embed_images(
         or empty, as when a disk is not mounted, they stay.
     no_label : collection of str
         Labels that are none: where a listed image has one in the store, it is emptied.
+    damaged : {"mark", "keep", "refuse"}
+        What becomes of new pictures that are not whole: of those that are taken the columns
+        ``share_present`` and ``damage`` say what is there and what is wrong.
 
     Returns
     -------
@@ -203,6 +208,7 @@ def embed_images(
             n_threads=n_threads or _count_cores(),
             max_pixels_px=max_pixels_px,
             memory=MemoryBudget(memory_bytes),
+            damaged=damaged,
         )
         with _closing(run):
             for image in prepared:
@@ -219,6 +225,7 @@ def embed_images(
         seconds_s=time.monotonic() - start_s,
         n_pruned=len(gone.rows),
         n_out_of_reach=len(gone.out_of_reach),
+        n_damaged=run.n_damaged,
         labels=run.labels,
         values=run.values,
         reasons=tuple((join(one.root, one.path), one.reason) for one in run.failures),
@@ -253,11 +260,14 @@ class _Run:
         self.buffer = buffer
         self.counts: collections.Counter[Outcome] = collections.Counter()
         self.labels, self.values = Changes(), Changes()
+        self.n_damaged = 0
         self._listing = listing
         stored = find_placeholders(buffer.store.images.frame, no_label)
         self._stored, self._is_emptied = stored.frame, stored.rows
         # A row of a frame takes many times as long as one cell of each column.
         self._columns = {str(name): values.array for name, values in self._stored.items()}
+        # What was found when the same bytes were decoded.
+        self._damage = _read_damage(self._stored)
         # By the whole path: a listing may start from another root than the store did.
         locations = self._stored["root"], self._stored["path"]
         files = [join(root, path) for root, path in zip(*locations, strict=True)]
@@ -347,6 +357,12 @@ class _Run:
         before = find_said({name: stored[name] for name in stored if name not in _GIVEN})
         # What was said of a file is not said of another that has its name.
         known = said.replace(before if is_same_file else {}, image.listed.labels)
+        sha256 = image.facts["sha256"]
+        if image.damage is not None:
+            self.n_damaged += 1
+            found = image.damage.share_present, str(image.damage)
+            self._damage[sha256] = dict(zip(DAMAGE_COLUMNS, found, strict=True))
+        known |= self._damage.get(sha256, {})
         if old_row is not None:
             self._count_changes(before, known, said)
             is_known = _are_same(known, before) and not self._is_emptied[old_row]
@@ -367,6 +383,19 @@ class _Run:
         for name in (said.columns | before.keys()) - _LABELS:
             if name in said.columns or name not in after:
                 self.values.count(before.get(name), after.get(name))
+
+
+def _read_damage(stored: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return what is known to be damaged, by the SHA-256 of the file."""
+    if not set(DAMAGE_COLUMNS) <= set(stored.columns):
+        return {}
+    marked = stored[stored[DAMAGE_COLUMNS[1]].notna() & (stored[DAMAGE_COLUMNS[1]] != "")]
+    found = marked[list(DAMAGE_COLUMNS)].to_dict("records")
+    return {
+        str(sha256): {str(name): value for name, value in one.items()}
+        for sha256, one in zip(marked["sha256"], found, strict=True)
+        if sha256
+    }
 
 
 def _are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -22,9 +22,12 @@ import numpy.typing as npt
 
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.encoders.encoder import Encoder
+from bioprobe.errors import ImageReadError
+from bioprobe.images.damage import Damage
 from bioprobe.images.location import read_image_bytes
 from bioprobe.images.looks import look_at
-from bioprobe.images.reading import MAX_PIXELS_PX, decode_image, hash_bytes, read_facts
+from bioprobe.images.raw import is_raw, is_raw_name
+from bioprobe.images.reading import MAX_PIXELS_PX, decode_marked, hash_bytes, read_facts
 
 # Images that are under way in threads while no encoder is needed.
 _HASHED_AHEAD = 64
@@ -128,6 +131,8 @@ class Prepared:
         Why the file failed, or ``""``.
     look : ndarray of LOOK, shape (), or None
         What the picture looks like, where there are pixels.
+    damage : Damage or None
+        What is wrong with the picture, where it was decoded and something is.
     """
 
     listed: Listed
@@ -135,6 +140,7 @@ class Prepared:
     pixels: npt.NDArray[np.float32] | None = None
     reason: str = ""
     look: npt.NDArray[np.void] | None = None
+    damage: Damage | None = None
 
 
 def prepare(
@@ -144,6 +150,7 @@ def prepare(
     *,
     max_pixels_px: int = MAX_PIXELS_PX,
     memory: MemoryBudget | None = None,
+    damaged: str = "mark",
 ) -> Prepared:
     """Read one file, and decode it unless its bytes are known.
 
@@ -160,10 +167,13 @@ def prepare(
     memory : MemoryBudget, optional
         Shared by the threads of a run. Where memory is short all the same, the picture is read
         once more, alone.
+    damaged : {"mark", "keep", "refuse"}
+        What becomes of pictures that are not whole.
     """
     budget = memory or MemoryBudget()
     try:
         data = read_image_bytes(listed.root, listed.path)
+        _check_kind(listed.path, data)
         facts: dict[str, Any] = {"sha256": hash_bytes(data), "n_bytes": len(data)}
         facts |= dataclasses.asdict(read_facts(data))
         if encoder is None or facts["sha256"] in known:
@@ -172,11 +182,11 @@ def prepare(
         try:
             # What is larger is refused before it is decoded.
             with budget.holding(_BYTES_PER_PIXEL * min(n_pixels, max_pixels_px)):
-                pixels, look = _decode(data, encoder, max_pixels_px)
+                pixels, look, damage = _decode(data, encoder, max_pixels_px, damaged)
         except MemoryError:
             with budget.alone():
-                pixels, look = _decode(data, encoder, max_pixels_px)
-        return Prepared(listed, facts, pixels, look=look)
+                pixels, look, damage = _decode(data, encoder, max_pixels_px, damaged)
+        return Prepared(listed, facts, pixels, look=look, damage=damage)
     except MemoryError:
         return Prepared(listed, {}, reason=_SHORT_OF_MEMORY)
     except Exception as error:  # noqa: BLE001 - one bad image never stops a run
@@ -189,11 +199,23 @@ _SHORT_OF_MEMORY = (
 )
 
 
+def _check_kind(path: str, data: bytes) -> None:
+    """Refuse a TIFF that is named as a raw photograph and holds none that is known."""
+    if is_raw_name(path) and data[:2] in {b"II", b"MM"} and not is_raw(data):
+        msg = (
+            "named as a raw photograph, of which it holds none that is known: what picture there "
+            "is may be its thumbnail; export it as JPEG, TIFF or DNG"
+        )
+        raise ImageReadError(msg)
+
+
 def _decode(
-    data: bytes, encoder: Encoder, max_pixels_px: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.void]]:
-    image = decode_image(data, draft_side_px=encoder.draft_side_px, max_pixels_px=max_pixels_px)
-    return encoder.preprocess(image), look_at(image)
+    data: bytes, encoder: Encoder, max_pixels_px: int, damaged: str
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.void], Damage | None]:
+    image, damage = decode_marked(
+        data, draft_side_px=encoder.draft_side_px, max_pixels_px=max_pixels_px, damaged=damaged
+    )
+    return encoder.preprocess(image), look_at(image), damage
 
 
 def prepare_on_demand(
@@ -204,12 +226,13 @@ def prepare_on_demand(
     n_threads: int,
     max_pixels_px: int = MAX_PIXELS_PX,
     memory: MemoryBudget | None = None,
+    damaged: str = "mark",
 ) -> Iterator[Prepared]:
     """Prepare images in order, and load the encoder when the first comes whose bytes are new.
 
     Parameters
     ----------
-    listing, known, n_threads, max_pixels_px, memory
+    listing, known, n_threads, max_pixels_px, memory, damaged
         As for :func:`prepare_all`.
     encoder : OnDemandEncoder
         Encoder of the store.
@@ -235,6 +258,7 @@ def prepare_on_demand(
         n_ahead=_BATCHES_AHEAD * loaded.batch_size,
         max_pixels_px=max_pixels_px,
         memory=memory,
+        damaged=damaged,
     )
 
 
@@ -275,6 +299,7 @@ def prepare_all(
     n_ahead: int,
     max_pixels_px: int = MAX_PIXELS_PX,
     memory: MemoryBudget | None = None,
+    damaged: str = "mark",
 ) -> Iterator[Prepared]:
     """Prepare images in threads and yield them in order.
 
@@ -297,6 +322,8 @@ def prepare_all(
         Larger images fail.
     memory : MemoryBudget, optional
         What the threads may decode at one time.
+    damaged : {"mark", "keep", "refuse"}
+        As for :func:`prepare`.
 
     Yields
     ------
@@ -306,7 +333,7 @@ def prepare_all(
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="bioprobe-read")
     read = functools.partial(
         prepare, known=known, encoder=encoder, max_pixels_px=max_pixels_px,
-        memory=memory or MemoryBudget(),
+        memory=memory or MemoryBudget(), damaged=damaged,
     )  # fmt: skip
     n_kept_waiting = 0 if encoder.device == "cpu" else n_ahead - 1
     try:

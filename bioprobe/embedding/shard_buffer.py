@@ -87,6 +87,8 @@ class EmbedSummary:
         Rows that were retired because their file is gone.
     n_out_of_reach : int
         Rows whose file may be gone or on a disk that is away; they stay.
+    n_damaged : int
+        New images that are damaged and were taken, with a mark.
     labels : Changes
         What became of the labels of known images, a lineage and its common name being one.
     values : Changes
@@ -102,6 +104,7 @@ class EmbedSummary:
     seconds_s: float
     n_pruned: int = 0
     n_out_of_reach: int = 0
+    n_damaged: int = 0
     labels: Changes = dataclasses.field(default_factory=Changes)
     values: Changes = dataclasses.field(default_factory=Changes)
     reasons: tuple[tuple[str, str], ...] = ()

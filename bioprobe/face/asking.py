@@ -626,6 +626,9 @@ def _describe_images(found: Description) -> list[str | Note]:
     )
     if found.missing:
         said.append(f"without a value: {name_counts(found.missing)}")
+    if found.n_damaged:
+        text = f"damaged, of which what could be decoded was taken: {found.n_damaged:,}"
+        said.append(Note(f"{text} ({name_counts(found.damage)})", WARNING))
     if found.columns and not any(counts.names for counts in found.ranks):
         said.append(f"no image has a taxon; columns that --level takes: {', '.join(found.columns)}")
     return [*said, *tell_placeholders(found.n_placeholders, found.placeholders)]

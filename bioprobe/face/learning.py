@@ -21,6 +21,8 @@ from bioprobe.face.taxa import open_list
 from bioprobe.options import (
     RANK_NAMES,
     AllowOutside,
+    Exclude,
+    Include,
     Level,
     ListColumns,
     NamedClasses,
@@ -592,6 +594,8 @@ class Learns(Opened):
             Option("Add a score that the image is of no known class, and whether it is."),
         ] = False,
         allow_outside: Annotated[AllowOutside, With("sources")] = False,
+        exclude: Annotated[Exclude, With("sources")] = None,
+        include: Annotated[Include, With("sources")] = None,
         columns: OwnColumns = None,
     ) -> Predictions | Decisions:
         """Label the images by a probe that the store keeps.
@@ -601,7 +605,13 @@ class Learns(Opened):
         bioprobe.Probe.predict : the same of a probe at hand, and of other images.
         """
         probe, named = self.probe(name), list_given(sources)
-        asked = probe.store.pictures(named, allow_outside=allow_outside) if named else self
+        asked = (
+            probe.store.pictures(
+                named, allow_outside=allow_outside, exclude=exclude, include=include
+            )
+            if named
+            else self
+        )
         return probe.predict(
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
             set_kind=set_kind, unknown=unknown, columns=columns,

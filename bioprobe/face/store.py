@@ -22,6 +22,8 @@ from bioprobe.options import (
     RANK_NAMES,
     AllowOutside,
     Device,
+    Exclude,
+    Include,
     Model,
     NoLabel,
     Option,
@@ -34,7 +36,7 @@ from bioprobe.options import (
     split_names,
 )
 from bioprobe.progress import Progress
-from bioprobe.result import PROBLEM, Note
+from bioprobe.result import PROBLEM, WARNING, Note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -186,6 +188,18 @@ def embed(
             when=(With("fetch"),),
         ),
     ] = False,
+    exclude: Exclude = None,
+    include: Include = None,
+    damaged: Annotated[
+        str,
+        Option(
+            "Pictures of which something is missing or wrong. mark: embedded where 95% of the rows "
+            "are there, with the columns share_present and damage. keep: embedded where they can "
+            "be decoded at all. refuse: failures, all of them.",
+            choices=("mark", "keep", "refuse"),
+            fixed=True,
+        ),
+    ] = "mark",
     rank_column: RankColumns = None,
     folder_rank: Annotated[
         str | None,
@@ -252,6 +266,12 @@ def embed(
     allow_outside : bool
         Whether a table or data set may name files outside of its folder, ``root``, and the other
         folders among the sources.
+    exclude, include : str or sequence of str, optional
+        Patterns of what is left out of folders that are named, beside bins, other programs'
+        thumbnails and hidden files, and of what is taken all the same.
+    damaged : {"mark", "keep", "refuse"}
+        What becomes of new pictures that are not whole: see the columns ``share_present``, the
+        share of rows that is there, and ``damage``.
     path_column : str, optional
         Column of a table that names the file.
     fetch : bool
@@ -315,6 +335,8 @@ def embed(
         None if folder_rank is None else _read_rank(folder_rank),
         _read_free_column(folder_label),
         allow_outside,
+        tuple(list_given(exclude)),
+        tuple(list_given(include)),
         tell=lambda text: read.append(Note(text)),
     )
     table = find_images([Path(one) for one in list_given(sources)], options)
@@ -338,7 +360,7 @@ def embed(
     summary = embed_images(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
         memory_bytes=None if memory is None else max(1, round(memory * 1e9)), no_label=given,
-        advance=progress and count_outcomes(progress, len(table)),
+        damaged=damaged, advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
     filled_store = EmbeddingStore.open(store)
     if is_new and not len(filled_store):
@@ -373,6 +395,8 @@ def pictures(
     ] = None,
     keep: bool = False,
     allow_outside: AllowOutside = False,
+    exclude: Exclude = None,
+    include: Include = None,
     progress: Progress | None = None,
 ) -> Store:
     """Open pictures as a store, to ask them anything without keeping one.
@@ -399,6 +423,9 @@ def pictures(
         and the notes say so.
     allow_outside : bool
         Whether a table or data set may name files anywhere, as for :func:`bioprobe.embed`.
+    exclude, include : str or sequence of str, optional
+        Patterns of what is left out of folders, and of what is taken all the same, as for
+        :func:`bioprobe.embed`.
     progress : callable, optional
         Told a step after each picture; an error that it raises stops the run.
 
@@ -421,7 +448,7 @@ def pictures(
     """
     return open_pictures(
         Store, sources, model=model, device=device, like=like, keep=keep,
-        allow_outside=allow_outside, progress=progress,
+        allow_outside=allow_outside, exclude=exclude, include=include, progress=progress,
     )  # fmt: skip
 
 
@@ -452,6 +479,12 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: in
             f"({summary.images_per_s:.1f} images/s) -> {store}"
         )
     ]
+    if summary.n_damaged:
+        text = (
+            f"{summary.n_damaged:,} of the new pictures are damaged and were taken: their columns "
+            "share_present and damage say how; --damaged refuse takes none such"
+        )
+        said.append(Note(text, WARNING))
     for changes, what in ((summary.labels, "labels"), (summary.values, "other values")):
         if changes != type(changes)():
             said.append(Note(f"{what} of known images: {changes}"))

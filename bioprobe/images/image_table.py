@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 LOCATION_COLUMNS = ("root", "path")
 FACT_COLUMNS = ("sha256", "n_bytes", "width_px", "height_px", "mode")
+#: Free columns that a run gives a picture that is not whole: the share of its rows that is there,
+#: in [0, 1], and what is wrong, in the words of :mod:`bioprobe.images.damage`.
+DAMAGE_COLUMNS = ("share_present", "damage")
 COLUMNS: tuple[str, ...] = (*LOCATION_COLUMNS, REGION, *FACT_COLUMNS, *LABEL_COLUMNS, LABELS_FROM)
 
 

@@ -170,6 +170,12 @@ def _read_table_beside(source: Path, n_rows: int, declaration: Declaration | Non
 
     candidates = (source.with_suffix(suffix) for suffix in _TABLE_SUFFIXES)
     beside = next((file for file in candidates if is_file(file)), None)
+    if beside is None and declaration is not None:
+        msg = (
+            f"{source.with_suffix('.csv')} is missing, which {source} was exported with; bring the "
+            ".npy, the .csv and the .json of one export"
+        )
+        raise SourceError(msg)
     if beside is None:
         return pd.DataFrame(index=range(n_rows))
     part = find_part(source.with_suffix(".json"), beside)

@@ -21,10 +21,10 @@ from bioprobe.images.archives import Archive, find_archive_kind, open_archive
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.result import PROBLEM, WARNING, Note
 from bioprobe.sources.files import SourceOptions, label_by_folders
-from bioprobe.sources.folders import IMAGE_SUFFIXES
 from bioprobe.sources.listing import Part
 from bioprobe.sources.packages import archive_root
 from bioprobe.sources.tables import describe_rows
+from bioprobe.sources.walking import IMAGE_SUFFIXES
 from bioprobe.taxonomy.columns import LABEL
 
 if TYPE_CHECKING:

@@ -48,6 +48,11 @@ class SourceOptions:
         Free column that the name of an image's folder goes into, as it is written.
     allow_outside : bool
         Whether tables and data sets may name files anywhere (:mod:`bioprobe.sources.bounds`).
+    exclude, include : tuple of str
+        Patterns of what is left out of folders, and of what is taken in spite of all that leaves
+        out (:mod:`bioprobe.sources.walking`).
+    named : frozenset of str
+        Absolute paths of what is named beside a folder, which leaves none of it out.
     tell : callable
         Told, in a sentence each, what a person must know of how they were read.
     """
@@ -58,6 +63,9 @@ class SourceOptions:
     folder_rank: Rank | None = None
     folder_label: str | None = None
     allow_outside: bool = False
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    named: frozenset[str] = frozenset()
     tell: Callable[[str], None] = lambda _said: None
 
 

@@ -641,7 +641,8 @@ def is_mended(root: str, path: str, reason: str) -> bool:
         return False
     try:
         with os.scandir(find_file(root, path)) as entries:
-            next(entries, None)
+            for _entry in entries:  # to the last: it may be one in the middle that cannot be read
+                pass
     except OSError:
         return False
     return True

@@ -28,6 +28,7 @@ from bioprobe.images.location import read_name, write_name
 from bioprobe.names import unify
 from bioprobe.result import PROBLEM, WARNING, Note, Notes
 from bioprobe.sources.listing import name_reason
+from bioprobe.sources.walking import is_left_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -339,7 +340,7 @@ class _Index:
         files: dict[str, list[Parts]] = {}
         all_folders: set[str] = set()
         for parent, folders, names in os.walk(read_name(base)):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            folders[:] = sorted(name for name in folders if not is_left_out(name))
             all_folders |= {fold(write_name(name)) for name in folders}
             relative = os.path.relpath(parent, read_name(base))
             above = tuple(part for part in write_name(relative).split("/") if part != ".")

@@ -25,11 +25,11 @@ from bioprobe.sources.files import (
     absolute,
     list_files,
 )
-from bioprobe.sources.folders import IMAGE_SUFFIXES
 from bioprobe.sources.formats import FORMATS, Peek, find_format
 from bioprobe.sources.listing import Listing, Part
 from bioprobe.sources.lookup import find_near
 from bioprobe.sources.tables import TABLE_SUFFIXES, list_table
+from bioprobe.sources.walking import IMAGE_SUFFIXES
 
 __all__ = ["IMAGE_SUFFIXES", "SourceOptions", "concatenate_columns", "find_images", "list_table"]
 
@@ -64,6 +64,8 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     if not sources:
         msg = "no source of images was given; name a folder, image files or a table"
         raise SourceError(msg)
+    named = frozenset(absolute(one) for one in sources)
+    options = dataclasses.replace(options, named=named)
     parts: list[tuple[Part, Path]] = []
     # Files that stand one after the other are one frame: there may be thousands.
     for name, group in itertools.groupby(sources, lambda one: recognise_source(one, options)):
@@ -73,8 +75,8 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
                 # Another package may say no more than a frame.
                 several = listed if isinstance(listed, list) else [listed]
                 made = [one if isinstance(one, Part) else Part(one) for one in several]
-                home, named = options.root or _find_home(source), _name_source(source)
-                parts += [(dataclasses.replace(one, source=named), home) for one in made]
+                home, origin = options.root or _find_home(source), _name_source(source)
+                parts += [(dataclasses.replace(one, source=origin), home) for one in made]
         else:
             parts.append((list_files(list(group), options.root, options), Path()))
     if options.allow_outside:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
 from bioprobe.files import read_table
-from bioprobe.images.image_table import COLUMNS, concatenate_columns
+from bioprobe.images.image_table import COLUMNS, DAMAGE_COLUMNS, concatenate_columns
 from bioprobe.images.location import write_name
 from bioprobe.sources.files import SourceOptions, absolute, locate
 from bioprobe.sources.listing import Part
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet", ".pq"})
 # As spell_column writes them.
 _PATH_COLUMNS = ("path", "filepath", "filename", "file", "image")
+# Columns that bioprobe itself fills.
+_TAKEN = frozenset({*COLUMNS, *DAMAGE_COLUMNS})
 
 
 def list_table(table: Path, options: SourceOptions | None = None) -> Part:
@@ -105,7 +107,7 @@ def describe_rows(
     columns = find_rank_columns(frame.columns, options.rank_columns)
     free = free.drop(columns=[name for name in free.columns if name in used])
     # A table's own column of a name that bioprobe gives a meaning stays, under another name.
-    free = free.rename(columns={n: f"source_{n}" for n in free.columns if n in COLUMNS})
+    free = free.rename(columns={n: f"source_{n}" for n in free.columns if n in _TAKEN})
     if not set(columns) - {COMMON_NAME}:
         labels = labels.drop(columns=[name for name in LABEL_COLUMNS if name not in columns])
     elif COMMON_NAME not in columns:
