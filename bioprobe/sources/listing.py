@@ -45,7 +45,7 @@ from bioprobe.taxonomy.columns import (
     LABEL,
     LABEL_COLUMNS,
     LABELS_FROM,
-    QUALIFIER,
+    SIDE_COLUMNS,
 )
 from bioprobe.taxonomy.taxon import RANKS
 
@@ -58,7 +58,7 @@ Positions = npt.NDArray[np.int64]
 # Pictures that a note names one by one.
 _SHOWN = 3
 # What of a name is no rank goes with the label that a folder's name makes.
-_BESIDE = (LABEL, QUALIFIER)
+_BESIDE = SIDE_COLUMNS
 _RANK_COLUMNS = tuple(rank.value for rank in RANKS)
 
 

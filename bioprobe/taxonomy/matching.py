@@ -14,7 +14,8 @@ from bioprobe.errors import TaxonomyError
 from bioprobe.names import unify
 from bioprobe.result import Note, Notes, Result
 from bioprobe.taxonomy.columns import COMMON_NAME, FROM_LIST, LABEL, LABEL_COLUMNS, LABELS_FROM
-from bioprobe.taxonomy.scientific_names import TIMES, parse_name
+from bioprobe.taxonomy.name_parsing import TIMES
+from bioprobe.taxonomy.scientific_names import read_name
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
 
@@ -137,8 +138,8 @@ def fold(name: str) -> str:
 
 
 def _fold_name(name: str) -> str:
-    parsed = parse_name(name)
-    return fold(parsed.canonical.replace(f"{TIMES} ", "") if parsed else name)
+    parsed = read_name(name)
+    return fold(parsed.certain.replace(f"{TIMES} ", "") if parsed else name)
 
 
 def _agree(one: Sequence[str], other: Sequence[str]) -> bool:

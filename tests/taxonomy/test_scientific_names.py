@@ -9,7 +9,7 @@ from bioprobe.errors import TaxonomyError
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import read_folder_names, read_labels
 from bioprobe.taxonomy.lists import read_taxonomy
-from bioprobe.taxonomy.scientific_names import Kind, judge_name, parse_name, recognise_names
+from bioprobe.taxonomy.scientific_names import Kind, judge_name, read_name, recognise_names
 
 
 def _read(**columns: str) -> dict[str, str]:
@@ -121,7 +121,9 @@ def test_nothing_in_words_is_nothing_in_names_alone() -> None:
     assert _read(species="Panthera leo", common_name="NA") == _read(species="Panthera leo")
     # What stands for no label is kept where it was, and counted elsewhere.
     assert _read(species="None", common_name="null") == {"species": "None"}
-    assert _read(genus="Felis", species="?") == {"genus": "Felis", "species": "Felis ?"}
+    doubtful = {"genus": "Felis", "identification_qualifier": "?"}
+    assert _read(genus="Felis", species="?") == doubtful
+    assert _read(species="Felis ?") == doubtful
 
 
 def test_a_list_of_common_names_is_no_list_of_taxa(tmp_path: Path) -> None:
@@ -157,7 +159,7 @@ def test_a_list_is_read_by_the_columns_that_are_named(tmp_path: Path) -> None:
 @pytest.mark.shared
 def test_published_names_are_read_as_often_as_was_measured(shared_dir: Path) -> None:
     table = pd.read_csv(shared_dir / "data" / "names" / "names.csv", dtype=str).fillna("")
-    parsed = {name: parse_name(name) for name in table["name"]}
+    parsed = {name: read_name(name) for name in table["name"]}
     is_name = table["name"].map(lambda name: parsed[name] is not None)
     assert (is_name == (table["parsed"] == "True")).mean() >= 0.94
     known = table[table["parsed"] == "True"]
