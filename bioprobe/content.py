@@ -294,9 +294,7 @@ def decide_content(
     rolled = _roll_up(answers, rules.rolled_up)
     if rolled is not None:
         rank, lineage, score = rolled
-        return ContentDecision(
-            Content.ANIMAL.value, score, f"classifier+rollup_to_{rank}", lineage
-        )
+        return ContentDecision(Content.ANIMAL.value, score, f"classifier+rollup_to_{rank}", lineage)
     if animal > rules.animal:
         return ContentDecision(Content.ANIMAL.value, animal, "detector")
     return ContentDecision(Content.UNKNOWN.value, top.score, "classifier")
@@ -315,9 +313,7 @@ def _decide_person_or_vehicle(
     says_vehicle = meaning == Content.VEHICLE
     if human > rules.detected:
         return ContentDecision(Content.HUMAN.value, human, "detector")
-    if human > rules.seen and (
-        says_human or (says_vehicle and top.score > rules.classified_human)
-    ):
+    if human > rules.seen and (says_human or (says_vehicle and top.score > rules.classified_human)):
         return ContentDecision(Content.HUMAN.value, top.score, "classifier")
     if vehicle > rules.seen and says_human:
         return ContentDecision(Content.HUMAN.value, top.score, "classifier")

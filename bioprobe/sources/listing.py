@@ -42,7 +42,6 @@ from bioprobe.taxonomy.columns import (
     COMMON_NAME,
     FROM_FOLDER,
     FROM_LIST,
-    LABEL,
     LABEL_COLUMNS,
     LABELS_FROM,
     SIDE_COLUMNS,

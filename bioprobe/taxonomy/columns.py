@@ -245,36 +245,41 @@ def _take_contents(
 ) -> list[str]:
     """Take the words of tools out of the labels, and return what each row holds.
 
-    A row that has a taxon beside such a word is of that taxon, but a person is no animal: of what is
-    called human the whole lineage is taken out, and of *Homo sapiens*.
+    A row that has a taxon beside such a word is of that taxon, but a person is no animal: where
+    something is called human, its whole lineage is taken out.
     """
-    names = list(columns)
-    n_rows = len(frame)
-    said: list[list[str]] = [[] for _ in range(n_rows)]
-    for name in names:
-        read = {cell: read_content(cell) for cell in dict.fromkeys(labels[name])}
-        if any(read.values()):
-            for row, cell in enumerate(labels[name]):
-                if read[cell]:
-                    said[row].append(read[cell])
-            labels[name] = ["" if read[cell] else cell for cell in labels[name]]
+    said: list[list[str]] = [[] for _ in range(len(frame))]
+    for name in columns:
+        contents = _read_contents(labels[name])
+        if any(contents):
+            labels[name] = [
+                "" if one else cell for one, cell in zip(contents, labels[name], strict=True)
+            ]
+        _add(said, contents)
     for column in frame.columns:
-        spelling = spell_column(column)
-        if column in columns.values() or spelling not in {*_OF_CONTENT, *_BLANK_FLAGS, LABEL}:
-            continue
-        for row, content in enumerate(_read_content_column(_clean(frame[column]), spelling)):
-            if content:
-                said[row].append(content)
-    contents = []
-    for row in range(n_rows):
-        content = join_contents(said[row]) if said[row] else ""
+        if column not in columns.values():
+            _add(said, _read_content_column(frame[column], spell_column(column)))
+    taken = []
+    for row, contents in enumerate(said):
+        content = join_contents(contents)
         if content == Content.HUMAN and labels[Rank.GENUS][row].casefold() in {"", "homo"}:
-            for name in names:
+            for name in columns:
                 labels[name][row] = ""
         elif content and any(labels[rank][row] for rank in RANKS):
             content = Content.ANIMAL.value
-        contents.append(content)
-    return contents
+        taken.append(content)
+    return taken
+
+
+def _add(said: list[list[str]], contents: Sequence[str]) -> None:
+    for row, content in enumerate(contents):
+        if content:
+            said[row].append(content)
+
+
+def _read_contents(cells: Sequence[str]) -> list[str]:
+    read = {cell: read_content(cell) for cell in dict.fromkeys(cells)}
+    return [read[cell] for cell in cells] if any(read.values()) else []
 
 
 def _take_people(labels: dict[str, list[str]], contents: list[str]) -> None:
@@ -289,16 +294,14 @@ def _take_people(labels: dict[str, list[str]], contents: list[str]) -> None:
                     labels[name][row] = ""
 
 
-def _read_content_column(cells: Sequence[str], spelling: str) -> list[str]:
+def _read_content_column(values: pd.Series[Any], spelling: str) -> list[str]:
     """Return what a free column says of the content of each row; nothing where it is another's."""
     if spelling in _BLANK_FLAGS:
-        flags = [_FLAGS.get(cell.casefold()) for cell in cells]
-        is_flag = None not in flags
-        return [Content.BLANK.value if flag and is_flag else "" for flag in flags]
-    contents = [read_content(cell) for cell in cells]
-    if spelling != LABEL and any(cell and not one for cell, one in zip(cells, contents, strict=True)):
-        return [""] * len(cells)
-    return contents
+        flags = [_FLAGS.get(cell.casefold()) for cell in _clean(values)]
+        return [Content.BLANK.value if flag and None not in flags else "" for flag in flags]
+    if spelling == LABEL or (spelling in _OF_CONTENT and _is_content(_clean(values))):
+        return _read_contents(_clean(values))
+    return []
 
 
 def _take_subspecies(species: list[str]) -> list[str]:

@@ -30,7 +30,7 @@ TIMES = "\u00d7"
 # Letters of names, beside those of ASCII, as two letters or one (ICZN 32.5.2, ICN 60.7).
 _PLAIN_LETTERS = {
     "æ": "ae", "œ": "oe", "ø": "oe", "ö": "oe", "ä": "ae", "ü": "ue", "å": "ao", "ß": "ss",
-    "ſ": "s", "đ": "d", "ł": "l", "ı": "i",
+    "\u017f": "s", "đ": "d", "ł": "l", "\u0131": "i",
 }  # fmt: skip
 # What is left where a file was read in another encoding than it was written in.
 _LOST = "\ufffd"
@@ -47,10 +47,16 @@ def _any(*lines: str) -> str:
     return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
 
 
+def _words(*lines: str) -> frozenset[str]:
+    return frozenset(word for line in lines for word in line.split())
+
+
 # ---- names of genera and above
 _FIRST = rf"[A-ZÆŒÖ]{_LOW}{{2,}}"
 # A first word of two letters before a hyphen has a vowel: De-filippii, Eu-hookeria.
-_GENUS = re.compile(rf"(?:{_FIRST}|[A-Z][aeiou](?=-))(?:-(?:{_FIRST}|{_LOW}{{2,}})){{0,2}}\??(?![-\w])")
+_GENUS = re.compile(
+    rf"(?:{_FIRST}|[A-Z][aeiou](?=-))(?:-(?:{_FIRST}|{_LOW}{{2,}})){{0,2}}\??(?![-\w])"
+)
 _TWO_LETTERS = re.compile(r"(?:[A-Z][aeiouy]|[AEIOUY][a-z])(?![\w.'-])|Qu(?![\w.'-])")
 _SHORT_GENUS = re.compile(rf"[A-Z]{_LOW}?\.(?=\s*{_LOW}{{2}})")
 _SUBGENUS = re.compile(rf"\(\s*(?:({_FIRST}(?:-{_LOW}+)?)|[A-Z]{_LOW}*\.|{_LOW}{{3,}})\s*\)")
@@ -79,14 +85,14 @@ _WORD = re.compile(
 )
 # Small words that begin an author's name.
 _PREFIX_WORDS = (
-    "ab af bis da das de del dela della delle degli dem den der des di do dos du e el i la las le lo los",
-    "ten ter van ver vom von v zu zum zur 't",
+    "ab af bis da das de del dela della delle degli dem den der des di do dos du e el i la las le",
+    "lo los ten ter van ver vom von v zu zum zur 't",
 )
 # Of these few are epithets too: Bolitoglossa la, Sympycnus du.
-_PREFIX_OR_EPITHET = frozenset("ab da dela den des dos du la van zu ser".split())
-_NO_EPITHET = frozenset(
-    "ex et and apud pro in nr near sp spp spec. cf conf aff species monst clade strain biovar"
-    " auct auctt hort emend sensu non nec sec fide vide not ht ined indet".split()
+_PREFIX_OR_EPITHET = _words("ab da dela den des dos du la van zu ser")
+_NO_EPITHET = _words(
+    "ex et and apud pro in nr near sp spp cf conf aff species monst clade strain biovar auct auctt",
+    "hort emend sensu non nec sec fide vide not ht ined indet",
 )
 _MARKS = {
     "forma": "f.", "fma": "f.", "form": "f.", "fo": "f.", "fm": "f.", "fa": "f.", "f": "f.",
@@ -126,9 +132,9 @@ _PREFIX = re.compile(
     rf"(?:v\.\s?d\.|v\.|d[{_TICKS}]|in\s?[{_TICKS}]t|von\s(?:dem|den|der|d\.)|v\sd(?=\s)"
     rf"|(?:{_any(*_PREFIX_WORDS)})(?=\s))\s*(?=\S)"
 )
-_SON = re.compile(rf"\s*(?:(?<=\s)f\.|f\.|fil\.?|filius|bis)(?=[\s,;)&]|$)")
-_ET_AL = re.compile(rf"\s*(?:et|&|and)\s+al\b\.?(?:\{{\?\}})?|\s*arg\.")
-_NOBODY = re.compile(rf"(?:\?|(?:auctt?|anon)(?:\.|(?=[\s)])))")
+_SON = re.compile(r"\s*(?:(?<=\s)f\.|f\.|fil\.?|filius|bis)(?=[\s,;)&]|$)")
+_ET_AL = re.compile(r"\s*(?:et|&|and)\s+al\b\.?(?:\{\?\})?|\s*arg\.")
+_NOBODY = re.compile(r"(?:\?|(?:auctt?|anon)(?:\.|(?=[\s)])))")
 _AND = re.compile(r"\s*(?:,\s*)?(?:&|\b(?:et|and|apud|y)\b)\s*|\s*,\s*(?=\D)")
 _THEN = re.compile(r"\s*,?\s*\b(?:(ex)\b\.?|((?:ms\s+)?in)\b(?!\s?['\u2019])|(emend)\b\.?)\s*,?\s*")
 _YEAR = re.compile(
@@ -182,6 +188,8 @@ _NOTES = tuple(
 # An author alone in capitals may be the second word of Red Fox.
 _ALL_CAPITALS = re.compile(rf"{_HIGH}[\w{_TICKS}-]*(?: {_HIGH}[\w{_TICKS}-]*)+")
 _SURE_AUTHOR = re.compile(r"\d{3}|[.&(]")
+# The longest name with its authors is a fifth of that; what is longer is a text.
+_MOST_LETTERS = 1000
 _OPEN_ENDS = re.compile(r"\s+(spp?\.?|species|spec\.?|indet\.?)\??\s*$", re.I)
 _MINE = re.compile(r"\s+mihi\.")
 _LATIN_ENDING = re.compile(r"(?:a|us|um|is|ops|ys|os|on|as|es|ia|ix|ax)$")
@@ -295,7 +303,7 @@ def parse_name(text: str) -> ParsedName:
     (False, False)
     """
     name = _clean(text)
-    if not name:
+    if not name or len(name) > _MOST_LETTERS:
         return ParsedName(text)
     if virus := _read_virus(text, name):
         return virus
@@ -521,7 +529,13 @@ class _Reader:
         )  # fmt: skip
 
     def _read_parents(self, first: ParsedName) -> Iterator[ParsedName | None]:
-        """Read what a hybrid formula has after its first parent; None is one that is not known."""
+        """Read what a hybrid formula has after its first parent.
+
+        Yields
+        ------
+        ParsedName or None
+            None of a parent that is not known.
+        """
         genus = first.genus
         while first.hybrid != "formula" and self._text.startswith(f" {TIMES}", self._at):
             before = self._at
@@ -642,7 +656,11 @@ class _Reader:
         qualifier = self._text[start:].strip()
         self._at = len(self._text)
         return ParsedName(
-            "", write_plainly(genus), "genus", qualifier=qualifier, genus=write_plainly(genus),
+            "",
+            write_plainly(genus),
+            "genus",
+            qualifier=qualifier,
+            genus=write_plainly(genus),
             certain=genus,
         )
 
@@ -672,7 +690,9 @@ class _Reader:
         word = found[0]
         prefixed = self._is_prefix(word, at)
         is_epithet = word in _PREFIX_OR_EPITHET and is_first and self._is_before_author()
-        is_bad = len(word) < 2 or word in _NO_EPITHET and not (word == "not" and self._is_before_author())
+        is_bad = len(word) < 2 or (
+            word in _NO_EPITHET and not (word == "not" and self._is_before_author())
+        )
         if is_bad or (prefixed and not is_epithet) or (word in _ABOVE_SPECIES and not is_epithet):
             self._at = at
             return None
@@ -773,7 +793,15 @@ class _Reader:
             hybrid = "notho" if mark.startswith("notho") else ""
             rank = _RANKS_ABOVE.get(mark.removeprefix("notho"), mark)
             return ParsedName(
-                "", f"{plain} {mark} {write_plainly(name)}", rank, authors, "", hybrid, plain, (), 1,
+                "",
+                f"{plain} {mark} {write_plainly(name)}",
+                rank,
+                authors,
+                "",
+                hybrid,
+                plain,
+                (),
+                1,
                 first,
             )
         is_family = first.endswith(("idae", "aceae"))
@@ -834,32 +862,12 @@ class _Reader:
 
     def _read_two_acts(self) -> str | None:
         """Read the author in brackets, who named it first, and who moved it."""
-        if not self._text.startswith("(", self._at):
-            return None
-        self._at += 1
-        self._skip()
-        is_double = self._text.startswith("(", self._at)
-        if is_double:
-            self._at += 1
-            self._skip()
-        first = self._read_group()
+        first = self._read_bracketed()
         if first is None:
             return None
-        self._skip()
-        if self._text.startswith(")", self._at):
-            self._at += 1
-            if is_double:
-                self._skip()
-                if not self._text.startswith(")", self._at):
-                    return None
-                self._at += 1
-            year = self._try(lambda: self._take(_YEAR))
-            if year is not None and not re.search(r"\d", first):
-                first = f"{first} {_write_year(year)}"
-            if year is not None:
-                return f"({first})"
-        elif is_double:
-            return None
+        year = self._take(_YEAR) if self._text[self._at - 1] == ")" else None
+        if year is not None:
+            return f"({first})" if re.search(r"\d", first) else f"({first} {_write_year(year)})"
         here = self._at
         self._skip()
         second = self._try(self._read_group)
@@ -868,6 +876,23 @@ class _Reader:
             self._step_back_blanks()
             return f"({first})"
         return f"({first}) {second}"
+
+    def _read_bracketed(self) -> str | None:
+        """Read authors in a bracket, or in two of which both are closed; one may be left open."""
+        n_open = 0
+        while n_open < 2 and self._text.startswith("(", self._at):
+            n_open += 1
+            self._at += 1
+            self._skip()
+        found = self._read_group() if n_open else None
+        for _ in range(n_open):
+            here = self._at
+            self._skip()
+            if not self._text.startswith(")", self._at):
+                self._at = here
+                return found if n_open == 1 else None
+            self._at += 1
+        return found
 
     def _step_back_blanks(self) -> None:
         while self._at > 0 and self._text[self._at - 1] == " ":
@@ -924,25 +949,9 @@ class _Reader:
         if nobody is not None:
             return "anon."
         words: list[str] = []
-        has_name = False
-        while True:
-            before = self._at
-            if words:
-                self._skip()
-            prefix = self._take(_PREFIX)
-            if prefix is not None and (not words or self._begins_author()):
-                words.append(_write_prefix(prefix[0]))
-                continue
-            self._at = before
-            if words:
-                self._skip()
-            word = self._take(_AUTHOR_WORD)
-            if word is None or not word[0] or word[0].lower().startswith("bold"):
-                self._at = before
-                break
-            words.append(_write_author(word[0]))
-            has_name = True
-        if not has_name:
+        while (word := self._try(lambda: self._read_author_word(is_first=not words))) is not None:
+            words.append(word)
+        if not words or words[-1].islower():
             return None
         son = self._take(_SON)
         if son is not None and not self._is_form(son):
@@ -952,6 +961,20 @@ class _Reader:
         if self._take(_ET_AL) is not None:
             words.append("et al.")
         return re.sub(r"(['\u2019])\s", r"\1", " ".join(words))
+
+    def _read_author_word(self, *, is_first: bool) -> str | None:
+        """Read a word of an author's name, or a small one before it."""
+        if not is_first:
+            self._skip()
+        here = self._at
+        prefix = self._take(_PREFIX)
+        if prefix is not None and (is_first or self._begins_author()):
+            return _write_prefix(prefix[0])
+        self._at = here
+        word = self._take(_AUTHOR_WORD)
+        if word is None or word[0].lower().startswith("bold"):
+            return None
+        return _write_author(word[0])
 
     def _begins_author(self) -> bool:
         return self._sees(_AUTHOR_WORD) or self._sees(_PREFIX)

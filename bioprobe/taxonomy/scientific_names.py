@@ -64,7 +64,7 @@ def read_name(text: str) -> ParsedName | None:
                 text, name, rank, genus=genus, epithets=tuple(epithets),
                 cardinality=1 + len(epithets), certain=name,
             )  # fmt: skip
-    name = name.strip(" '\"\u2026")
+    name = name.replace("_", " ").strip(" '\"\u2026")
     parsed = parse_name(name)
     if not parsed.parsed or parsed.is_virus or parsed.genus.endswith("."):
         return None
