@@ -111,7 +111,7 @@ def test_every_threshold_of_the_rule_can_be_set() -> None:
         after = bp.decide_content(boxes, answers, bp.ContentRules(**{name: value}))
         assert (name, after.content) == (name, content)
         assert after != before
-    with pytest.raises(ValueError, match="blank is 1.5; a threshold lies between 0 and 1"):
+    with pytest.raises(ValueError, match=r"blank is 1\.5; a threshold lies between 0 and 1"):
         bp.ContentRules(blank=1.5)
 
 

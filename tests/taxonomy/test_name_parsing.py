@@ -101,8 +101,10 @@ def test_what_is_not_sure_is_kept_apart(text: str, certain: str, qualifier: str,
     "text",
     [
         "", " ", "Red Fox", "Red fox", "red fox", "American Robin", "Tiger", "Polar Bear",
-        "Canada Goose", "Snow Leopard", "not recorded", "None", "Incertae sedis", "unidentified bat",
-        "Foo mosaic virus", "Foo phage 7", "Bar NPV", "ssRNA", "Abbott's eel", "Crataegus + Mespilus",
+        "Canada Goose", "Snow Leopard", "not recorded", "None", "Incertae sedis",
+        "unidentified bat",
+        "Foo mosaic virus", "Foo phage 7", "Bar NPV", "ssRNA", "Abbott's eel",
+        "Crataegus + Mespilus",
         "PomaTomus", "Foo bacterium B12", "Bar baz symbiont", "+ Crataegomespilus", "A" * 2000,
         "123", "\u30ad\u30c4\u30cd",
     ],
@@ -127,7 +129,7 @@ def test_changed_letters_never_break_or_stall_it() -> None:
     ]
     draw = random.Random(3)
     started = time.perf_counter()
-    for _ in range(2000):
+    for _ in range(800):
         letters = list(draw.choice(names))
         for _ in range(draw.randint(1, 5)):
             letters[draw.randrange(len(letters))] = draw.choice("aZ .,()\u00d7?&-'_0\u00e9\n;/x")

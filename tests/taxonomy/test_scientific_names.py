@@ -9,7 +9,7 @@ from bioprobe.errors import TaxonomyError
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import read_folder_names, read_labels
 from bioprobe.taxonomy.lists import read_taxonomy
-from bioprobe.taxonomy.scientific_names import Kind, judge_name, read_name, recognise_names
+from bioprobe.taxonomy.scientific_names import Kind, judge_name, recognise_names
 
 
 def _read(**columns: str) -> dict[str, str]:
