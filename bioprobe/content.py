@@ -97,9 +97,9 @@ def read_content(word: str) -> str:
 
     Examples
     --------
-    >>> read_content("No CV Result"), read_content("Homo sapiens"), read_content("VIDE")
+    >>> bp.read_content("No CV Result"), bp.read_content("Homo sapiens"), bp.read_content("VIDE")
     ('unknown', 'human', 'blank')
-    >>> read_content("Human-Camera Trapper"), read_content("Panthera leo")
+    >>> bp.read_content("Human-Camera Trapper"), bp.read_content("Panthera leo")
     ('human', '')
     """
     text = re.sub(r"[\s_/().,;:'\u2019-]+", " ", unify(str(word))).strip().casefold()
@@ -112,6 +112,9 @@ def read_content(word: str) -> str:
     if found is None and " " in text:
         found = _BEGINNINGS.get(text.partition(" ")[0])
     return found.value if found is not None else ""
+
+
+read_content.__module__ = "bioprobe"
 
 
 def join_contents(contents: Iterable[str]) -> str:
@@ -138,6 +141,8 @@ class Detected:
         In [0, 1].
     """
 
+    __module__ = "bioprobe"
+
     category: str
     confidence: float
 
@@ -155,6 +160,8 @@ class Classified:
     lineage : tuple of str
         Names from kingdom to species, ``""`` where there is none; empty of what is no taxon.
     """
+
+    __module__ = "bioprobe"
 
     label: str
     score: float
@@ -183,6 +190,8 @@ class ContentRules:
     animal : float
         Of an animal in a box where no taxon is sure.
     """
+
+    __module__ = "bioprobe"
 
     detected: float = 0.7
     seen: float = 0.2
@@ -220,6 +229,8 @@ class ContentDecision:
     label : str
         What the classifier calls it, where its first answer is sure.
     """
+
+    __module__ = "bioprobe"
 
     content: str
     score: float
@@ -262,11 +273,11 @@ def decide_content(
 
     Examples
     --------
-    >>> decide_content([Detected("person", 0.8)], [])
+    >>> bp.decide_content([bp.Detected("person", 0.8)], [])
     ContentDecision(content='human', score=0.8, source='detector', lineage=(), label='')
-    >>> decide_content([Detected("animal", 0.6)], [Classified("blank", 0.6)]).content
+    >>> bp.decide_content([bp.Detected("animal", 0.6)], [bp.Classified("blank", 0.6)]).content
     'animal'
-    >>> decide_content([], [Classified("blank", 0.6)]).content
+    >>> bp.decide_content([], [bp.Classified("blank", 0.6)]).content
     'blank'
     """
     rules = rules or ContentRules()
@@ -339,3 +350,6 @@ def _roll_up(
             if score > threshold:
                 return rank, (*lineage, *[""] * (_N_RANKS - len(lineage))), float(score)
     return None
+
+
+decide_content.__module__ = "bioprobe"

@@ -233,6 +233,8 @@ class ParsedName:
         What follows the name and its authors and is no part of either.
     """
 
+    __module__ = "bioprobe"
+
     text: str
     canonical: str = ""
     rank: str = ""
@@ -291,15 +293,15 @@ def parse_name(text: str) -> ParsedName:
 
     Examples
     --------
-    >>> lion = parse_name("Panthera leo subsp. persica (Meyer, 1826)")
+    >>> lion = bp.parse_name("Panthera leo subsp. persica (Meyer, 1826)")
     >>> lion.canonical, lion.rank, lion.authorship
     ('Panthera leo subsp. persica', 'subspecies', '(Meyer 1826)')
-    >>> moose = parse_name("Alces cf. alces")
+    >>> moose = bp.parse_name("Alces cf. alces")
     >>> moose.canonical, moose.certain, moose.qualifier
     ('Alces alces', 'Alces', 'cf. alces')
-    >>> parse_name("Salix x capreola Andersson (1867)").canonical
+    >>> bp.parse_name("Salix x capreola Andersson (1867)").canonical
     'Salix × capreola'
-    >>> parse_name("not recorded").parsed, parse_name("Red Fox").parsed
+    >>> bp.parse_name("not recorded").parsed, bp.parse_name("Red Fox").parsed
     (False, False)
     """
     name = _clean(text)
@@ -328,6 +330,9 @@ def parse_name(text: str) -> ParsedName:
         rank="genus" if qualifier and found.rank == "uninomial" else found.rank,
         rest="" if open_end else rest,
     )
+
+
+parse_name.__module__ = "bioprobe"
 
 
 def _is_label(name: str, found: ParsedName) -> bool:
@@ -378,7 +383,7 @@ def _write_usually(name: str) -> str:
         name = re.sub(r"\([^)]*\)?|\S+,?(?=\s\d{4})", lambda one: one[0].title(), name.lower())
     if name.islower() and " " not in name and name.count("-") in {1, 2} and first is not None:
         name = name.replace("-", " ")
-    name = re.sub(r"(?:(?<=\s)|^)[xX](?=\s|$)", TIMES, name)
+    name = re.sub(r"(?:(?<=\s)|^)[xX](?=\s)", TIMES, name)
     name = re.sub(rf"^[xX](?={_FIRST})", TIMES, name)
     name = re.sub(rf"\s*{TIMES}\s*", f" {TIMES} ", name).strip() if TIMES in name else name
     is_marked = _MARK_ABOVE.match(name) is not None
