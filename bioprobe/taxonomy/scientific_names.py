@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Iterable
 
@@ -38,6 +39,7 @@ class Kind(enum.Enum):
     CODE = enum.auto()
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def read_name(text: str) -> ParsedName | None:
     """Take the scientific name of a label apart; None where it is none that pictures are sorted by.
 
