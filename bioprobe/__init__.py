@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.keeping import import_vectors
     from bioprobe.face.probe import Probe
+    from bioprobe.face.sources import list_sources, show_source
     from bioprobe.face.store import (
         Store,
         embed,
@@ -67,10 +68,12 @@ _HOMES = {
     "encoder": "face.encoder",
     "from_vectors": "face.store",
     "import_vectors": "face.keeping",
+    "list_sources": "face.sources",
     "models": "face",
     "open": "face.store",
     "pictures": "face.store",
     "probes": "",
+    "show_source": "face.sources",
     "taxa": "face",
 }
 
@@ -101,10 +104,12 @@ __all__ = [
     "encoder",
     "from_vectors",
     "import_vectors",
+    "list_sources",
     "models",
     "open",
     "pictures",
     "probes",
+    "show_source",
     "taxa",
 ]
 

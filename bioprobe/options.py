@@ -518,6 +518,25 @@ AllowOutside = Annotated[
         "the other folders that are named: only of those whose author you trust."
     ),
 ]
+MinConfidence = Annotated[
+    float,
+    Option(
+        "Of a detector's boxes, those that are as sure as this are regions; how many are not is "
+        "said.",
+        least=0,
+        most=1,
+    ),
+]
+Categories = Annotated[
+    str | Sequence[str],
+    Option(
+        "Only detections of these categories, with commas between, such as animal; a person is "
+        "human. By default all.",
+        ("--category",),
+        shell=str,
+        metavar="NAME,…",
+    ),
+]
 NoLabel = Annotated[
     str | Sequence[str] | None,
     Option(

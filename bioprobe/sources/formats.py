@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, Any
 from bioprobe.access import is_file, is_folder, list_names
 from bioprobe.errors import SourceError
 from bioprobe.files import parse_json
+from bioprobe.sources.coco import is_coco, list_coco
+from bioprobe.sources.detections import (
+    is_megadetector,
+    is_microsoft,
+    list_megadetector,
+    list_microsoft,
+)
+from bioprobe.sources.speciesnet import is_speciesnet, list_speciesnet
 from bioprobe.table_bounds import check_json
 
 if TYPE_CHECKING:
@@ -97,7 +105,22 @@ class Format:
 
 
 #: In the order in which they are looked for.
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "megadetector",
+        "MegaDetector's output, format 1.0 to 1.6, also as image_recognition_file.json",
+        is_megadetector,
+        list_megadetector,
+    ),
+    Format(
+        "megadetector-microsoft",
+        "output of Microsoft's MegaDetector: a list, or PytorchWildlife's annotations",
+        is_microsoft,
+        list_microsoft,
+    ),
+    Format("speciesnet", "SpeciesNet's predictions, 4.x and 5.x", is_speciesnet, list_speciesnet),
+    Format("coco", "COCO Camera Traps (LILA), with boxes or without", is_coco, list_coco),
+)
 
 
 def find_format(peek: Peek) -> Format | None:
