@@ -528,7 +528,7 @@ MinConfidence = Annotated[
     ),
 ]
 Categories = Annotated[
-    str | Sequence[str],
+    str | Sequence[str] | None,
     Option(
         "Only detections of these categories, with commas between, such as animal; a person is "
         "human. By default all.",

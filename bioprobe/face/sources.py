@@ -58,7 +58,7 @@ def show_source(
     allow_outside: AllowOutside = False,
     rank_column: RankColumns = None,
     min_confidence: MinConfidence = 0.2,
-    category: Categories = (),
+    category: Categories = None,
 ) -> SourceFacts:
     """Show what a source is taken for, and what it says; nothing is embedded.
 
@@ -78,7 +78,7 @@ def show_source(
         Rank to column, or ``rank=column``.
     min_confidence : float
         Of a detection to be a region.
-    category : str or sequence of str
+    category : str or sequence of str, optional
         Only detections of these categories.
 
     Returns
@@ -105,7 +105,7 @@ def show_source(
         rank_columns=read_rank_columns(rank_column),
         allow_outside=allow_outside,
         min_confidence=min_confidence,
-        categories=tuple(split_names(category)),
+        categories=tuple(split_names(category or ())),
         tell=lambda text: read.append(Note(text)),
     )
     return describe_source(Path(source), options, n_shown=rows).say(read)

@@ -182,8 +182,10 @@ class _Coco:
 
         def make(width: int, height: int) -> Row:
             x, y, box_width, box_height = sides
-            region = entries.clip(x / width, y / height, box_width / width, box_height / height)
-            return Row(picture, region, values, word)
+            region, is_cut = entries.clip(
+                x / width, y / height, box_width / width, box_height / height
+            )
+            return Row(picture, region, values, word, is_cut)
 
         size = read_size(image)
         if size is None:

@@ -9,6 +9,7 @@ MegaDetector, "batch processing format", versions 1.0 to 1.6; AddaxAI's and EcoA
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -185,7 +186,7 @@ class MegaDetector:
                 continue
             if picture not in pictures:
                 pictures[picture] = self._entries.add_picture(picture)
-            self._entries.add(Row(pictures[picture], row.region, row.values, row.word))
+            self._entries.add(dataclasses.replace(row, picture=pictures[picture]))
             n_kept += 1
         if is_video and n_lost:
             self._entries.fail(name, f"{n_lost:,} detections left out: {OF_VIDEO}")
@@ -197,7 +198,7 @@ class MegaDetector:
             msg = f"it is {type(detection).__name__}, expected an object"
             raise BadEntry(msg)
         confidence = read_score(detection.get("conf"))
-        region = self._entries.read_box(detection.get("bbox"))
+        region, is_cut = self._entries.read_box(detection.get("bbox"))
         key = read_text(detection.get("category"))
         word = self._categories.get(key, "")
         if not word:
@@ -216,7 +217,7 @@ class MegaDetector:
         if isinstance(frame, int) and not isinstance(frame, bool):
             values["frame_number"] = frame
         label, values_of_class = self._read_classes(detection.get("classifications"))
-        return Row(-1, region, {**values, **values_of_class}, label)
+        return Row(-1, region, {**values, **values_of_class}, label, is_cut)
 
     def _read_classes(self, classifications: object) -> tuple[str, dict[str, Any]]:
         """Return the surest class of a detection, as a label and as columns."""
@@ -349,10 +350,10 @@ def _read_microsoft(
                 values: dict[str, Any] = values,
             ) -> Row:  # fmt: skip
                 left, upper, right, lower = sides
-                region = entries.clip(
+                region, is_cut = entries.clip(
                     left / width, upper / height, (right - left) / width, (lower - upper) / height
                 )
-                return Row(picture, region, values)
+                return Row(picture, region, values, is_cut=is_cut)
 
             if size is None:
                 entries.add_sized(picture, make, at)

@@ -84,12 +84,15 @@ class Row:
     word : str
         Label that :func:`~bioprobe.sources.machine_labels.read_machine_labels` reads; ``""``
         where there is none.
+    is_cut : bool
+        Whether its box left the picture, and was clipped.
     """
 
     picture: int
     region: Region | None
     values: dict[str, Any]
     word: str = ""
+    is_cut: bool = False
 
 
 class Entries:
@@ -180,17 +183,21 @@ class Entries:
                 unify(one).casefold() in names or (category and read_content(one) == category)
                 for one in wanted
             ):
-                text = f"{{}} detections are of no category that was asked for ({', '.join(wanted)})"
+                text = (
+                    f"{{}} detections are of no category that was asked for ({', '.join(wanted)})"
+                )
                 self.count(text, word or "without a category")
                 return False
         if confidence is not None and confidence < self._options.min_confidence:
-            text = f"{{}} detections are less sure than {self._options.min_confidence:g}, and left out"
+            text = (
+                f"{{}} detections are less sure than {self._options.min_confidence:g}, and left out"
+            )
             self.count(f"{text} (--min-confidence)")
             return False
         return True
 
-    def read_box(self, box: object) -> Region:
-        """Return the region of a box ``[x, y, width, height]`` in relative terms.
+    def read_box(self, box: object) -> tuple[Region, bool]:
+        """Return the region of a box ``[x, y, width, height]`` in relative terms, as :meth:`clip`.
 
         Raises
         ------
@@ -206,8 +213,8 @@ class Entries:
             raise BadEntry(msg)
         return self.clip(*sides)
 
-    def clip(self, x: float, y: float, width: float, height: float) -> Region:
-        """Return the part of a box that lies in the picture, and count what was cut off.
+    def clip(self, x: float, y: float, width: float, height: float) -> tuple[Region, bool]:
+        """Return the part of a box that lies in the picture, and whether any lay outside.
 
         Raises
         ------
@@ -215,7 +222,7 @@ class Entries:
             If none of it does.
         """
         try:
-            region, is_cut = Region.clip(
+            return Region.clip(
                 x, y, width, height, pad=self._options.pad, square=self._options.square
             )
         except ValueError:
@@ -223,9 +230,6 @@ class Entries:
             what = "has no area" if min(width, height) <= 0 else "lies outside of the picture"
             msg = f"box {sides} {what}, expected one inside, of x, y, width and height from 0 to 1"
             raise BadEntry(msg) from None
-        if is_cut:
-            self.count("{} boxes leave their picture and were clipped to it")
-        return region
 
     def read_size(self, file: str) -> tuple[int, int]:
         """Return the size of a picture when upright, from its header.
@@ -325,8 +329,12 @@ class Entries:
             if key not in known:
                 known.add(key)
                 rows.append(row)
+        if n_cut := sum(row.is_cut for row in rows):
+            self.count("{} boxes leave their picture and were clipped to it", n=n_cut)
         boxes = ["" if row.region is None else row.region.name for row in rows]
-        names = number_regions((files[row.picture], box) for row, box in zip(rows, boxes, strict=True))
+        names = number_regions(
+            (files[row.picture], box) for row, box in zip(rows, boxes, strict=True)
+        )
         columns: dict[str, Any] = {
             "root": [places[row.picture][0] for row in rows],
             "path": [places[row.picture][1] for row in rows],

@@ -241,7 +241,9 @@ def describe_source(source: Path, options: SourceOptions, *, n_shown: int) -> So
     shown = [n for n in filled if n not in FACT_COLUMNS]
     files = [join(*place) for place in zip(frame["root"], frame["path"], strict=True)]
     lost = [(path, why) for _, path, why in listed.unread]
-    lost += [(file, listed.reasons[file]) for file in dict.fromkeys(files) if file in listed.reasons]
+    lost += [
+        (file, listed.reasons[file]) for file in dict.fromkeys(files) if file in listed.reasons
+    ]
     ranks = {rank.value: frame[rank.value].replace("", None).nunique()
              for rank in RANKS if rank.value in shown}  # fmt: skip
     contents = frame["content"].replace("", None).value_counts() if "content" in shown else {}
@@ -269,9 +271,11 @@ def describe_source(source: Path, options: SourceOptions, *, n_shown: int) -> So
     if REGION in shown:
         first.insert(1, REGION, frame[REGION].head(n_shown))
     failures = pd.DataFrame(lost, columns=["path", "reason"], dtype=object)
-    reasons = [Note(f"{path}: {why}", PROBLEM) for path, why in lost[:_SHOWN]]
-    if len(lost) > _SHOWN:
-        reasons.append(Note(f"… and {len(lost) - _SHOWN:,} more failures", PROBLEM))
+    # What is not read was said by who read the rest.
+    gone = lost[len(listed.unread) :]
+    reasons = [Note(f"{path}: {why}", PROBLEM) for path, why in gone[:_SHOWN]]
+    if len(gone) > _SHOWN:
+        reasons.append(Note(f"… and {len(gone) - _SHOWN:,} more files were not found", PROBLEM))
     notes = (*map(Note, said), *listed.notes, *reasons)
     return SourceFacts(first.reset_index(drop=True), facts, failures, notes)
 

@@ -7,6 +7,7 @@ SpeciesNet (google/cameratrapai), "Output Schemas".
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.images.regions import DETECTION_CATEGORY, DETECTION_CONFIDENCE, DETECTOR, Region
@@ -132,8 +133,10 @@ class _Reading:
     def _take_detections(
         self, name: str, detections: list[Any], answer: _Answer, fields: dict[str, Any]
     ) -> None:
-        entries, rows, wholes = self.entries, [], []
-        boxes: list[tuple[float, Region | None, dict[str, Any], _Answer, str]] = []
+        entries = self.entries
+        boxes: list[_Detection] = []
+        wholes: list[_Detection] = []
+        rows: list[Row] = []
         n_lost = 0
         for number, detection in enumerate(detections, start=1):
             at = f"detection {number}"
@@ -143,33 +146,31 @@ class _Reading:
                 entries.fail(name, str(error), at)
                 n_lost += 1
                 continue
-            (wholes if found[1] is None else boxes).append(found)
-        surest = max((one[0] for one in boxes), default=0.0)
-        is_open = bool(answer.word)
-        for confidence, region, values, own, word in boxes:
-            is_seen = is_open and confidence == surest
-            is_open = is_open and not is_seen
-            if not entries.keep(values[DETECTION_CATEGORY], word, confidence):
+            (wholes if found.region is None else boxes).append(found)
+        surest = max(boxes, key=lambda one: one.confidence, default=None)
+        for one in boxes:
+            if not entries.keep(one.values[DETECTION_CATEGORY], one.word, one.confidence):
                 continue
             # In the newer form each has its own.
-            said = own.values if own.values else answer.values
-            label = own.word or (answer.word if is_seen else "")
-            rows.append((region, {**values, **said, **fields}, label))
+            said = one.own.values or answer.values
+            label = one.own.word or (answer.word if one is surest else "")
+            values = {**one.values, **said, **fields}
+            rows.append(Row(-1, one.region, values, label, one.is_cut))
         if len(rows) > 1 and answer.word:
             entries.count(
                 "{} pictures have one prediction and several regions: it labels the surest"
             )
-        for confidence, _, values, own, word in wholes:
+        for one in wholes:
             if rows:
                 entries.count("{} classes are of a whole picture that has regions, and left out")
-            elif entries.keep(values[DETECTION_CATEGORY], word, confidence):
-                said = own if own.word else answer
-                values = {n: v for n, v in values.items() if v not in (None, "")}
-                rows.append((None, {**values, **said.values, **fields}, said.word))
+            elif entries.keep(one.values[DETECTION_CATEGORY], one.word, one.confidence):
+                said = one.own if one.own.word else answer
+                values = {DETECTION_CONFIDENCE: one.confidence, **said.values, **fields}
+                rows.append(Row(-1, None, values, said.word))
         if rows:
             picture = entries.add_picture(name)
-            for region, values, label in rows:
-                entries.add(Row(picture, region, values, label))
+            for row in rows:
+                entries.add(dataclasses.replace(row, picture=picture))
         elif not n_lost:
             self._count_empty(answer)
 
@@ -183,9 +184,7 @@ class _Reading:
             f"{{}} pictures have no detection that is left, and no region{predicted}{WHOLE_REMEDY}"
         )
 
-    def _read_detection(
-        self, detection: object, at: str, name: str
-    ) -> tuple[float, Region | None, dict[str, Any], _Answer, str]:
+    def _read_detection(self, detection: object, at: str, name: str) -> _Detection:
         if not isinstance(detection, dict):
             msg = f"it is {type(detection).__name__}, expected an object"
             raise BadEntry(msg)
@@ -195,7 +194,9 @@ class _Reading:
             confidence = 1.0
         else:
             confidence = read_score(detection.get("conf"))
-        region = None if is_whole else self.entries.read_box(detection.get("bbox"))
+        region, is_cut = None, False
+        if not is_whole:
+            region, is_cut = self.entries.read_box(detection.get("bbox"))
         word = word or _CATEGORIES.get(key, "")
         if not word and not is_whole:
             self.entries.count(
@@ -207,7 +208,7 @@ class _Reading:
         own = _Answer("", {})
         if "processed_classification" in detection or "raw_classifications" in detection:
             own = self._read_own(detection, f"{name}, {at}")
-        return confidence, region, values, own, word
+        return _Detection(confidence, region, values, own, word, is_cut)
 
     def _read_own(self, detection: dict[str, Any], where: str) -> _Answer:
         """Return what the newer form says of one detection."""
@@ -262,8 +263,21 @@ class _Reading:
         self.entries.count(text, where, kind=WARNING)
 
 
+@dataclasses.dataclass(frozen=True)
 class _Answer:
     """What is said of a picture or a detection: a label, and columns."""
 
-    def __init__(self, word: str, values: dict[str, Any]) -> None:
-        self.word, self.values = word, values
+    word: str
+    values: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Detection:
+    """A detection; the whole picture has no region."""
+
+    confidence: float
+    region: Region | None
+    values: dict[str, Any]
+    own: _Answer
+    word: str
+    is_cut: bool
