@@ -60,7 +60,7 @@ def list_coco(peek: Peek, options: SourceOptions) -> list[Part]:
     SourceError
         If it has no list of images.
     """
-    return [_Coco(peek, options).list()]
+    return [_Coco(peek, options).list_rows()]
 
 
 class _Coco:
@@ -77,7 +77,7 @@ class _Coco:
         if listed is not None and not isinstance(listed, list):
             self._entries.count("{} lists of annotations cannot be read", kind=WARNING)
 
-    def list(self) -> Part:
+    def list_rows(self) -> Part:
         """Return the rows of all pictures and annotations."""
         entries, by_image = self._entries, self._group()
         known = set()
@@ -187,11 +187,7 @@ class _Coco:
             )
             return Row(picture, region, values, word, is_cut)
 
-        size = read_size(image)
-        if size is None:
-            entries.add_sized(picture, make, at)
-        else:
-            entries.add(make(*size))
+        entries.add_sized(picture, make, at, read_size(image))
 
     def _name_category(self, word: str) -> str:
         if word not in self._known:

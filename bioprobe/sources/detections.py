@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.access import is_absent
@@ -24,6 +24,7 @@ from bioprobe.sources.entries import (
     BadEntry,
     Entries,
     Row,
+    check_object,
     is_video_file,
     read_fields,
     read_score,
@@ -47,6 +48,7 @@ _READ_OTHERWISE = (
     "file", "detections", "failure", "max_detection_conf", "frame_rate", "frames_processed",
     "img_id", "file_path",
 )  # fmt: skip
+_NO_CATEGORY = "{} detections are of a category that is not listed, and have none"
 _NO_DETECTION = "{} pictures have no detection that is left, and no region"
 WHOLE_REMEDY = "; name their folder too to embed them whole"
 
@@ -112,6 +114,52 @@ def name_category(word: str) -> str:
     return content if content in {"animal", "human", "vehicle"} else word
 
 
+def check_detections(entries: Entries, name: str, entry: Mapping[str, Any]) -> list[Any] | None:
+    """Return the detections of an entry; None where it has none, which is then a failure."""
+    failure, detections = entry.get("failure"), entry.get("detections")
+    if failure and not detections:
+        said = read_text(failure) or "it gives no reason"
+        entries.fail(name, f"the detector could not read it: {said}")
+        return None
+    if not isinstance(detections, list):
+        got = "missing or null" if detections is None else type(detections).__name__
+        entries.fail(name, f"its detections are {got}, expected a list")
+        return None
+    if failure:
+        entries.count("{} pictures have detections and a failure", read_text(failure))
+    return detections
+
+
+def read_detections(
+    entries: Entries, name: str, detections: list[Any], read: Callable[[dict[str, Any], str], bool]
+) -> tuple[int, int]:
+    """Read detections one by one; those that cannot be are failures, and the rest goes on.
+
+    Parameters
+    ----------
+    entries : Entries
+    name : str
+        Of the picture.
+    detections : list
+        As JSON has them.
+    read : callable
+        Told a detection and how a failure names it; returns whether it is kept.
+
+    Returns
+    -------
+    n_kept, n_lost : int
+    """
+    n_kept = n_lost = 0
+    for number, detection in enumerate(detections, start=1):
+        at = f"detection {number}"
+        try:
+            n_kept += read(check_object(detection), at)
+        except BadEntry as error:
+            entries.fail(name, str(error), at)
+            n_lost += 1
+    return n_kept, n_lost
+
+
 class MegaDetector:
     """Reads the entries of one file of MegaDetector's.
 
@@ -150,17 +198,9 @@ class MegaDetector:
         return self._entries.finish(maker=self._maker)
 
     def _read(self, name: str, entry: dict[str, Any]) -> None:
-        failure, detections = entry.get("failure"), entry.get("detections")
-        if failure and not detections:
-            said = read_text(failure) or "it gives no reason"
-            self._entries.fail(name, f"the detector could not read it: {said}")
+        detections = check_detections(self._entries, name, entry)
+        if detections is None:
             return
-        if not isinstance(detections, list):
-            got = "missing or null" if detections is None else type(detections).__name__
-            self._entries.fail(name, f"its detections are {got}, expected a list")
-            return
-        if failure:
-            self._entries.count("{} pictures have detections and a failure", read_text(failure))
         is_video = _is_video(name, detections)
         if is_video and not detections:
             self._entries.fail(name, OF_VIDEO)
@@ -169,41 +209,35 @@ class MegaDetector:
         if time := read_time(entry.get("datetime")):
             fields[CAPTURED_AT] = time
         pictures: dict[str, int] = {}
-        n_kept, n_lost = 0, 0
-        for number, detection in enumerate(detections, start=1):
-            at = f"detection {number}"
-            try:
-                row = self._read_detection(detection, fields)
-                picture = _name_frame(name, detection) if is_video else name
-            except BadEntry as error:
-                self._entries.fail(name, str(error), at)
-                n_lost += 1
-                continue
+        n_gone = 0
+
+        def read(detection: dict[str, Any], _at: str) -> bool:
+            nonlocal n_gone
+            row = self._read_detection(detection, fields)
+            picture = _name_frame(name, detection) if is_video else name
             if row is None:
-                continue
+                return False
             if is_video and is_absent(self._base / picture):
-                n_lost += 1
-                continue
+                n_gone += 1
+                return False
             if picture not in pictures:
                 pictures[picture] = self._entries.add_picture(picture)
             self._entries.add(dataclasses.replace(row, picture=pictures[picture]))
-            n_kept += 1
-        if is_video and n_lost:
-            self._entries.fail(name, f"{n_lost:,} detections left out: {OF_VIDEO}")
+            return True
+
+        n_kept, n_lost = read_detections(self._entries, name, detections, read)
+        if n_gone:
+            self._entries.fail(name, f"{n_gone:,} detections left out: {OF_VIDEO}")
         elif not n_kept and not n_lost:
             self._entries.count(f"{_NO_DETECTION}{WHOLE_REMEDY}")
 
-    def _read_detection(self, detection: object, fields: dict[str, Any]) -> Row | None:
-        if not isinstance(detection, dict):
-            msg = f"it is {type(detection).__name__}, expected an object"
-            raise BadEntry(msg)
+    def _read_detection(self, detection: dict[str, Any], fields: dict[str, Any]) -> Row | None:
         confidence = read_score(detection.get("conf"))
         region, is_cut = self._entries.read_box(detection.get("bbox"))
         key = read_text(detection.get("category"))
         word = self._categories.get(key, "")
         if not word:
-            text = "{} detections are of a category that is not listed, and have none"
-            self._entries.count(text, key or "without a category")
+            self._entries.count(_NO_CATEGORY, key or "without a category")
         category = name_category(word)
         if not self._entries.keep(category, word, confidence):
             return None
@@ -227,9 +261,8 @@ class MegaDetector:
             given = [classifications]
         for one in given:
             try:
-                if not isinstance(one, list) or len(one) != 2:
-                    raise BadEntry(str(one))
-                scored.append((read_score(one[1]), read_text(one[0])))
+                pair = one if isinstance(one, list) and len(one) == 2 else (None, None)
+                scored.append((read_score(pair[1]), read_text(pair[0])))
             except BadEntry:
                 self._entries.count(
                     "{} classifications cannot be read, expected [id, score]; left out", one
@@ -310,59 +343,44 @@ def _read_name(entry: object) -> str:
 def _read_microsoft(
     entries: Entries, name: str, entry: dict[str, Any], words: Mapping[str, str]
 ) -> None:
-    failure = entry.get("failure")
-    detections = list(_list_columns(entry)) if "bbox" in entry else entry.get("detections")
-    if failure and not detections:
-        entries.fail(name, f"the detector could not read it: {read_text(failure)}")
-        return
-    if not isinstance(detections, list):
-        entries.fail(name, "its detections are missing or null, expected a list")
+    if "bbox" in entry:
+        entry = {**entry, "detections": list(_list_columns(entry))}
+    detections = check_detections(entries, name, entry)
+    if detections is None:
         return
     picture = entries.add_picture(name)
     left_out = (*_READ_OTHERWISE, "bbox", "category", "confidence", "width", "height")
     fields, size = read_fields(entry, left_out), read_size(entry)
-    n_kept = n_lost = 0
-    for number, detection in enumerate(detections, start=1):
-        at = f"detection {number}"
-        try:
-            if not isinstance(detection, dict):
-                msg = f"it is {type(detection).__name__}, expected an object"
-                raise BadEntry(msg)
-            confidence = read_score(detection.get("confidence", detection.get("conf")))
-            sides = read_sides(detection.get("bbox"))
-            if max(map(abs, sides)) <= 1:
-                msg = f"box {list(sides)} is of less than a pixel, expected corners in pixels"
-                raise BadEntry(msg)
-            key = read_text(detection.get("category"))
-            word = words.get(key, "" if words else key)
-            if not word:
-                text = "{} detections are of a category that is not listed, and have none"
-                entries.count(text, key or "without a category")
-            values = {
-                DETECTION_CATEGORY: name_category(word), DETECTION_CONFIDENCE: confidence,
-                DETECTOR: "MegaDetector (Microsoft)", **fields,
-            }  # fmt: skip
-            if not entries.keep(values[DETECTION_CATEGORY], word, confidence):
-                continue
 
-            def make(
-                width: int, height: int, sides: tuple[float, ...] = sides,
-                values: dict[str, Any] = values,
-            ) -> Row:  # fmt: skip
-                left, upper, right, lower = sides
-                region, is_cut = entries.clip(
-                    left / width, upper / height, (right - left) / width, (lower - upper) / height
-                )
-                return Row(picture, region, values, is_cut=is_cut)
+    def read(detection: dict[str, Any], at: str) -> bool:
+        confidence = read_score(detection.get("confidence", detection.get("conf")))
+        left, upper, right, lower = sides = read_sides(detection.get("bbox"))
+        if max(map(abs, sides)) <= 1:
+            msg = f"box {list(sides)} is of less than a pixel, expected corners in pixels"
+            raise BadEntry(msg)
+        key = read_text(detection.get("category"))
+        word = words.get(key, "" if words else key)
+        if not word:
+            entries.count(_NO_CATEGORY, key or "without a category")
+        values = {
+            DETECTION_CATEGORY: name_category(word),
+            DETECTION_CONFIDENCE: confidence,
+            DETECTOR: "MegaDetector (Microsoft)",
+            **fields,
+        }
+        if not entries.keep(values[DETECTION_CATEGORY], word, confidence):
+            return False
 
-            if size is None:
-                entries.add_sized(picture, make, at)
-            else:
-                entries.add(make(*size))
-            n_kept += 1
-        except BadEntry as error:
-            entries.fail(name, str(error), at)
-            n_lost += 1
+        def make(width: int, height: int) -> Row:
+            region, is_cut = entries.clip(
+                left / width, upper / height, (right - left) / width, (lower - upper) / height
+            )
+            return Row(picture, region, values, is_cut=is_cut)
+
+        entries.add_sized(picture, make, at, size)
+        return True
+
+    n_kept, n_lost = read_detections(entries, name, detections, read)
     if not n_kept and not n_lost:
         entries.count(f"{_NO_DETECTION}{WHOLE_REMEDY}")
 
@@ -375,6 +393,9 @@ def _list_columns(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     dict
     """
     keys = ("bbox", "category", "confidence")
-    columns = [entry.get(key) if isinstance(entry.get(key), list) else [] for key in keys]
+    columns: list[list[Any]] = []
+    for key in keys:
+        column = entry.get(key)
+        columns.append(column if isinstance(column, list) else [])
     for values in itertools.zip_longest(*columns):
         yield dict(zip(keys, values, strict=True))

@@ -114,7 +114,7 @@ class Entries:
         self._pictures: list[str] = []
         self._rows: list[Row] = []
         self._unread: list[tuple[str, str]] = []
-        self._waiting: list[tuple[int, Callable[[int, int], Row | None], str]] = []
+        self._waiting: list[tuple[int, Callable[[int, int], Row], str]] = []
         self._counts: collections.Counter[str] = collections.Counter()
         self._shown: dict[str, list[str]] = {}
         self._kinds: dict[str, str] = {}
@@ -130,8 +130,14 @@ class Entries:
         """Take a region of a picture."""
         self._rows.append(row)
 
-    def add_sized(self, picture: int, make: Callable[[int, int], Row | None], at: str) -> None:
-        """Take a region whose box is in pixels, made once the size of its picture is read.
+    def add_sized(
+        self,
+        picture: int,
+        make: Callable[[int, int], Row],
+        at: str,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        """Take a region whose box is in pixels, made once the size of its picture is known.
 
         Parameters
         ----------
@@ -141,7 +147,17 @@ class Entries:
             Of the width and height of the upright picture; may raise :class:`BadEntry`.
         at : str
             Of the region, for a failure.
+        size : tuple of int, optional
+            As the entry says it; by default it is read from the picture.
+
+        Raises
+        ------
+        BadEntry
+            If the entry says it, and none of the box lies inside.
         """
+        if size is not None:
+            self.add(make(*size))
+            return
         self._waiting.append((picture, make, at))
 
     def fail(self, name: str, reason: str, at: str = "") -> None:
@@ -309,8 +325,7 @@ class Entries:
                 self.fail(name, size, at)
                 continue
             try:
-                if (row := make(*size)) is not None:
-                    self._rows.append(row)
+                self._rows.append(make(*size))
             except BadEntry as error:
                 self.fail(name, str(error), at)
         if self._waiting:
@@ -406,6 +421,20 @@ def read_score(value: object, what: str = "confidence") -> float:
     return min(max(float(value), 0.0), 1.0)  # type: ignore[arg-type]
 
 
+def check_object(value: object) -> dict[str, Any]:
+    """Return an object of JSON.
+
+    Raises
+    ------
+    BadEntry
+        If it is none.
+    """
+    if not isinstance(value, dict):
+        msg = f"it is {type(value).__name__}, expected an object"
+        raise BadEntry(msg)
+    return value
+
+
 def read_text(value: object) -> str:
     """Return a text or whole number as text, ``""`` for anything else."""
     if isinstance(value, str):
@@ -465,10 +494,9 @@ def read_time(value: object) -> str:
 
 def read_size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return the width and height in pixels that an entry says, None where it says none."""
-    width, height = entry.get("width"), entry.get("height")
-    if not (_is_number(width) and _is_number(height)) or min(width, height) < 1:  # type: ignore[type-var]
-        return None
-    return int(width), int(height)  # type: ignore[arg-type]
+    given = (entry.get("width"), entry.get("height"))
+    width, height = (int(s) if _is_number(s) and isinstance(s, (int, float)) else 0 for s in given)
+    return (width, height) if width > 0 and height > 0 else None
 
 
 def is_video_file(name: str) -> bool:

@@ -31,6 +31,7 @@ from bioprobe.sources.folders import IMAGE_SUFFIXES
 from bioprobe.sources.formats import FORMATS, Peek, find_format
 from bioprobe.sources.listing import Listing, Part, join
 from bioprobe.sources.lookup import find_near
+from bioprobe.sources.machine_labels import CONTENT
 from bioprobe.sources.tables import TABLE_SUFFIXES, list_table
 from bioprobe.taxonomy import RANKS
 
@@ -136,17 +137,14 @@ def _recognise(source: Path, options: SourceOptions) -> str:
         if name in added:
             return name
     suffix = source.suffix.lower()
-    peek = Peek(source)
-    if suffix not in IMAGE_SUFFIXES and (found := find_format(peek)) is not None:
-        return found.name
+    if tool := _name_format(source, suffix):
+        return tool
     if suffix in UNREAD_SUFFIXES and is_file(source):
         msg = (
             f"{source} is no picture, and no table or list that is read: save a table as .csv, "
             ".tsv or .parquet, a list of paths as .txt, one a line, or .json, an array"
         )
         raise SourceError(msg)
-    if suffix not in IMAGE_SUFFIXES:
-        _refuse_json(peek)
     if suffix not in TABLE_SUFFIXES | LIST_SUFFIXES and is_file(source):
         return ""
     if str(source) == STANDARD_INPUT:
@@ -239,35 +237,38 @@ def describe_source(source: Path, options: SourceOptions, *, n_shown: int) -> So
     frame = listed.frame
     filled = [n for n in frame.columns if not frame[n].isin([""]).all() and frame[n].notna().any()]
     shown = [n for n in filled if n not in FACT_COLUMNS]
-    files = [join(*place) for place in zip(frame["root"], frame["path"], strict=True)]
+    columns = [n for n in shown if n not in {"root", REGION}]
+    files = list(dict.fromkeys(map(join, frame["root"], frame["path"])))
     lost = [(path, why) for _, path, why in listed.unread]
-    lost += [
-        (file, listed.reasons[file]) for file in dict.fromkeys(files) if file in listed.reasons
-    ]
-    ranks = {rank.value: frame[rank.value].replace("", None).nunique()
+    lost += [(file, listed.reasons[file]) for file in files if file in listed.reasons]
+    ranks = {str(rank.value): frame[rank.value].replace("", None).nunique()
              for rank in RANKS if rank.value in shown}  # fmt: skip
-    contents = frame["content"].replace("", None).value_counts() if "content" in shown else {}
+    contents: dict[str, int] = {}
+    if CONTENT in shown:
+        counted = frame[CONTENT].replace("", None).value_counts()
+        contents = {str(one): int(n) for one, n in counted.items()}
+    n_boxes = sum(bool(get_box(one)) for one in frame[REGION])
     facts = {
         "source": str(source),
         "kind": name or "image",
         "what": what,
-        "columns": [n for n in shown if n not in {"root", REGION}],
-        "ranks": {rank: int(n) for rank, n in ranks.items()},
-        "pictures": len(set(files)),
+        "columns": columns,
+        "ranks": ranks,
+        "pictures": len(files),
         "regions": len(frame),
-        "boxes": int((frame[REGION].map(get_box) != "").sum()) if len(frame) else 0,
+        "boxes": n_boxes,
         "failures": len(lost),
-        "content": {str(one): int(n) for one, n in dict(contents).items()},
+        "content": contents,
     }
     said = [
         f"{source} is taken for {facts['kind']}: {what}",
-        f"{facts['regions']:,} regions of {facts['pictures']:,} pictures, {facts['boxes']:,} of "
-        f"them boxes; {facts['failures']:,} failures",
-        f"columns: {', '.join(facts['columns'])}",
-        f"ranks: {_count(facts['ranks']) or 'none'}",
-        *([f"content: {_count(facts['content'])}"] if facts["content"] else []),
+        f"{len(frame):,} regions of {len(files):,} pictures, {n_boxes:,} of them boxes; "
+        f"{len(lost):,} failures",
+        f"columns: {', '.join(columns) or 'none'}",
+        f"ranks: {_count(ranks) or 'none'}",
+        *([f"content: {_count(contents)}"] if contents else []),
     ]
-    first = frame[facts["columns"] if len(frame) else ["path"]].head(n_shown)
+    first = frame.loc[:, columns or ["path"]].head(n_shown)
     if REGION in shown:
         first.insert(1, REGION, frame[REGION].head(n_shown))
     failures = pd.DataFrame(lost, columns=["path", "reason"], dtype=object)
@@ -285,6 +286,17 @@ _SHOWN = 5
 
 def _count(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in counts.items())
+
+
+def _name_format(source: Path, suffix: str) -> str:
+    """Return the name of the format of another tool that a source is of, ``""`` where of none."""
+    if suffix in IMAGE_SUFFIXES:
+        return ""
+    peek = Peek(source)
+    found = find_format(peek)
+    if found is None and suffix not in UNREAD_SUFFIXES:
+        _refuse_json(peek)
+    return found.name if found is not None else ""
 
 
 def _refuse_json(peek: Peek) -> None:

@@ -19,6 +19,7 @@ from bioprobe.sources.detections import (
     WHOLE_REMEDY,
     find_entries,
     name_category,
+    read_detections,
     read_list,
 )
 from bioprobe.sources.entries import (
@@ -134,45 +135,52 @@ class _Reading:
         self, name: str, detections: list[Any], answer: _Answer, fields: dict[str, Any]
     ) -> None:
         entries = self.entries
-        boxes: list[_Detection] = []
-        wholes: list[_Detection] = []
-        rows: list[Row] = []
-        n_lost = 0
-        for number, detection in enumerate(detections, start=1):
-            at = f"detection {number}"
-            try:
-                found = self._read_detection(detection, at, name)
-            except BadEntry as error:
-                entries.fail(name, str(error), at)
-                n_lost += 1
-                continue
-            (wholes if found.region is None else boxes).append(found)
-        surest = max(boxes, key=lambda one: one.confidence, default=None)
-        for one in boxes:
-            if not entries.keep(one.values[DETECTION_CATEGORY], one.word, one.confidence):
-                continue
-            # In the newer form each has its own.
-            said = one.own.values or answer.values
-            label = one.own.word or (answer.word if one is surest else "")
-            values = {**one.values, **said, **fields}
-            rows.append(Row(-1, one.region, values, label, one.is_cut))
+        found: list[_Detection] = []
+
+        def read(detection: dict[str, Any], at: str) -> bool:
+            found.append(self._read_detection(detection, f"{name}, {at}"))
+            return True
+
+        _, n_lost = read_detections(entries, name, detections, read)
+        rows = self._list_boxes([one for one in found if one.region is not None], answer)
         if len(rows) > 1 and answer.word:
             entries.count(
                 "{} pictures have one prediction and several regions: it labels the surest"
             )
-        for one in wholes:
-            if rows:
-                entries.count("{} classes are of a whole picture that has regions, and left out")
-            elif entries.keep(one.values[DETECTION_CATEGORY], one.word, one.confidence):
-                said = one.own if one.own.word else answer
-                values = {DETECTION_CONFIDENCE: one.confidence, **said.values, **fields}
-                rows.append(Row(-1, None, values, said.word))
+        rows += self._list_wholes([one for one in found if one.region is None], answer, bool(rows))
         if rows:
             picture = entries.add_picture(name)
             for row in rows:
-                entries.add(dataclasses.replace(row, picture=picture))
+                values = {**row.values, **fields}
+                entries.add(dataclasses.replace(row, picture=picture, values=values))
         elif not n_lost:
             self._count_empty(answer)
+
+    def _list_boxes(self, boxes: list[_Detection], answer: _Answer) -> list[Row]:
+        rows = []
+        surest = max(boxes, key=lambda one: one.confidence, default=None)
+        for one in boxes:
+            if self.entries.keep(one.values[DETECTION_CATEGORY], one.word, one.confidence):
+                # In the newer form each has its own.
+                said = one.own.values or answer.values
+                word = one.own.word or (answer.word if one is surest else "")
+                rows.append(Row(-1, one.region, {**one.values, **said}, word, one.is_cut))
+        return rows
+
+    def _list_wholes(
+        self, wholes: list[_Detection], answer: _Answer, has_regions: bool
+    ) -> list[Row]:
+        rows = []
+        for one in wholes:
+            if has_regions:
+                self.entries.count(
+                    "{} classes are of a whole picture that has regions, and left out"
+                )
+            elif self.entries.keep("", one.word, one.confidence):
+                said = one.own if one.own.word else answer
+                values = {DETECTION_CONFIDENCE: one.confidence, **said.values}
+                rows.append(Row(-1, None, values, said.word))
+        return rows
 
     def _count_empty(self, answer: _Answer) -> None:
         if answer.word not in self._contents:
@@ -184,10 +192,7 @@ class _Reading:
             f"{{}} pictures have no detection that is left, and no region{predicted}{WHOLE_REMEDY}"
         )
 
-    def _read_detection(self, detection: object, at: str, name: str) -> _Detection:
-        if not isinstance(detection, dict):
-            msg = f"it is {type(detection).__name__}, expected an object"
-            raise BadEntry(msg)
+    def _read_detection(self, detection: dict[str, Any], where: str) -> _Detection:
         key, word = read_text(detection.get("category")), unify(read_text(detection.get("label")))
         is_whole = key == _WHOLE
         if is_whole and detection.get("conf") is None:
@@ -207,7 +212,7 @@ class _Reading:
         values = {DETECTION_CATEGORY: category, DETECTION_CONFIDENCE: confidence}
         own = _Answer("", {})
         if "processed_classification" in detection or "raw_classifications" in detection:
-            own = self._read_own(detection, f"{name}, {at}")
+            own = self._read_own(detection, where)
         return _Detection(confidence, region, values, own, word, is_cut)
 
     def _read_own(self, detection: dict[str, Any], where: str) -> _Answer:
