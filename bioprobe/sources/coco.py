@@ -31,8 +31,8 @@ from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
     from bioprobe.sources.files import SourceOptions
-    from bioprobe.sources.formats import Peek
     from bioprobe.sources.listing import Part
+    from bioprobe.sources.peek import Peek
 
 _IMAGE_NAMES = {"id": "media_id"}
 _ANNOTATION_NAMES = {"id": "observation_id"}

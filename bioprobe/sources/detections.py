@@ -37,8 +37,8 @@ from bioprobe.sources.machine_labels import FROM_MACHINE, read_content
 
 if TYPE_CHECKING:
     from bioprobe.sources.files import SourceOptions
-    from bioprobe.sources.formats import Peek
     from bioprobe.sources.listing import Part
+    from bioprobe.sources.peek import Peek
 
 #: Columns of what a classifier says of a region.
 PREDICTION, PREDICTION_SCORE = "prediction", "prediction_score"

@@ -28,10 +28,11 @@ from bioprobe.sources.files import (
     list_files,
 )
 from bioprobe.sources.folders import IMAGE_SUFFIXES
-from bioprobe.sources.formats import FORMATS, Peek, find_format
+from bioprobe.sources.formats import FORMATS, find_format
 from bioprobe.sources.listing import Listing, Part, join
 from bioprobe.sources.lookup import find_near
 from bioprobe.sources.machine_labels import CONTENT
+from bioprobe.sources.peek import Peek
 from bioprobe.sources.tables import TABLE_SUFFIXES, list_table
 from bioprobe.taxonomy import RANKS
 
@@ -55,6 +56,8 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     sources : sequence of Path
         - image files, and folders;
         - CSV, TSV and Parquet tables that name files;
+        - output of detectors and annotation files, known by their content
+          (:mod:`bioprobe.sources.formats`);
         - lists of paths: ``.txt``, one a line, and ``.json``, an array of texts;
         - ``-``: paths on standard input, one a line or each ended by a NUL byte;
         - Hugging Face data sets: folders of ``save_to_disk``, Parquet files that hold the

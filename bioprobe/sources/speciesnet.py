@@ -36,8 +36,8 @@ from bioprobe.sources.machine_labels import FROM_MACHINE, read_machine_labels
 
 if TYPE_CHECKING:
     from bioprobe.sources.files import SourceOptions
-    from bioprobe.sources.formats import Peek
     from bioprobe.sources.listing import Part
+    from bioprobe.sources.peek import Peek
 
 _WHOLE = "0"
 _CATEGORIES = {"1": "animal", "2": "human", "3": "vehicle"}
