@@ -535,6 +535,25 @@ Include = Annotated[
         metavar="GLOB",
     ),
 ]
+MinConfidence = Annotated[
+    float,
+    Option(
+        "Of a detector's boxes, those that are as sure as this are regions; how many are not is "
+        "said.",
+        least=0,
+        most=1,
+    ),
+]
+Categories = Annotated[
+    str | Sequence[str] | None,
+    Option(
+        "Only detections of these categories, with commas between, such as animal; a person is "
+        "human. By default all.",
+        ("--category",),
+        shell=str,
+        metavar="NAME,…",
+    ),
+]
 NoLabel = Annotated[
     str | Sequence[str] | None,
     Option(

@@ -13,7 +13,7 @@ import bioprobe
 # Each line may import from the lines above it; within a line a folder imports from itself alone.
 LAYERS = (
     ("errors", "names", "types"),
-    ("access", "cells", "registry", "table_bounds"),
+    ("access", "cache", "cells", "registry", "table_bounds"),
     ("provenance", "options", "result", "progress"),
     ("content", "files", "intervals"),
     ("taxonomy", "sketch"),

@@ -59,7 +59,8 @@ class ImageTable:
         - the seven ranks and ``common_name``, ``""`` where unknown, in the one form in which
           names compare (:func:`bioprobe.names.unify`);
         - ``labels_from``: ``folder`` where these were made from the name of the image's folder,
-          ``list:COLUMN`` where a taxon list gave them for the label in that column, else ``""``;
+          ``list:COLUMN`` where a taxon list gave them for the label in that column,
+          ``machine:NAME`` where a classifier made them, else ``""``;
         - any further columns, as the source had them.
 
     Raises

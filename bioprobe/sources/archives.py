@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.files import parse_json
@@ -23,12 +23,10 @@ from bioprobe.result import PROBLEM, WARNING, Note
 from bioprobe.sources.files import SourceOptions, label_by_folders
 from bioprobe.sources.listing import Part
 from bioprobe.sources.packages import archive_root
+from bioprobe.sources.peek import Peek
 from bioprobe.sources.tables import describe_rows
 from bioprobe.sources.walking import IMAGE_SUFFIXES
 from bioprobe.taxonomy.columns import LABEL
-
-if TYPE_CHECKING:
-    from bioprobe.sources.formats import Peek
 
 _SIDE_SUFFIXES = (".json", ".cls", ".txt")
 _CAPTION = "caption"
@@ -81,8 +79,6 @@ def list_shards(peek: Peek, options: SourceOptions) -> list[Part]:
     SourceError
         If a shard that was named is missing, or cannot be read.
     """
-    from bioprobe.sources.formats import Peek as Look
-
     if peek.is_folder:
         files = [peek.path / name for name in sorted(peek.names)]
     else:
@@ -91,7 +87,7 @@ def list_shards(peek: Peek, options: SourceOptions) -> list[Part]:
         if missing:
             msg = f"{len(missing):,} of {len(files):,} shards are missing: {', '.join(missing[:5])}"
             raise SourceError(msg)
-    parts = [part for file in files for part in list_archive(Look(file), options)]
+    parts = [part for file in files for part in list_archive(Peek(file), options)]
     gaps = find_gaps([file.stem for file in files])
     if gaps:
         shown = ", ".join(gaps[:_SHOWN])

@@ -53,6 +53,14 @@ class SourceOptions:
         out (:mod:`bioprobe.sources.walking`).
     named : frozenset of str
         Absolute paths of what is named beside a folder, which leaves none of it out.
+    min_confidence : float
+        Of a detection to be a region, 0 to 1; less sure ones are left out.
+    categories : tuple of str
+        Only detections of these, such as ``animal``; all by default.
+    pad : float
+        What is added to a detection's box on each side, as a share of its own width and height.
+    square : bool
+        Whether the shorter side of a box is made as long as the longer one.
     tell : callable
         Told, in a sentence each, what a person must know of how they were read.
     """
@@ -66,6 +74,10 @@ class SourceOptions:
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     named: frozenset[str] = frozenset()
+    min_confidence: float = 0.2
+    categories: tuple[str, ...] = ()
+    pad: float = 0.0
+    square: bool = False
     tell: Callable[[str], None] = lambda _said: None
 
 
