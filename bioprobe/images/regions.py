@@ -8,6 +8,7 @@ box, or to the whole, the second row's name ends in ``#2``, the third's in ``#3`
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import re
 from collections.abc import Iterable
@@ -170,6 +171,46 @@ def get_box(name: str) -> str:
     ('', '0.1,0.2,0.3,0.4')
     """
     return name.partition("#")[0]
+
+
+def get_number(name: str) -> int:
+    """Return which of the rows of one box, or of the whole picture, a region's name stands for.
+
+    Examples
+    --------
+    >>> get_number(""), get_number("0.1,0.2,0.3,0.4#2")
+    (1, 2)
+    """
+    number = name.partition("#")[2]
+    return int(number) if number.isdigit() else 1
+
+
+def name_content(sha256: str, region: str) -> str:
+    """Return what tells one thing that a vector is of from all others, as 64 hexadecimal digits.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of the bytes of the picture; ``""`` where nobody knows them.
+    region : str
+        Name of the region; rows that differ in their number alone have one vector.
+
+    Returns
+    -------
+    str
+        ``sha256`` itself for a whole picture, ``""`` where that is not known.
+
+    Examples
+    --------
+    >>> name_content("ab", ""), name_content("ab", "#2"), name_content("", "0,0,1,0.5")
+    ('ab', 'ab', '')
+    >>> name_content("ab", "0,0,1,0.5") == name_content("ab", "0,0,1,0.5#2")
+    True
+    """
+    box = get_box(region)
+    if not sha256 or not box:
+        return sha256
+    return hashlib.sha256(f"{sha256} {box}".encode()).hexdigest()
 
 
 def number_regions(keys: Iterable[tuple[str, str]]) -> list[str]:
