@@ -531,8 +531,8 @@ def _iter_listing(frame: pd.DataFrame, only_of: Sequence[str]) -> Iterator[Liste
         frame = frame.take(order)
         places = [places[row] for row in order]
         only_of = [only_of[row] for row in order]
-        for row in range(len(places) - 2, -1, -1):
-            n_more[row] = n_more[row + 1] + 1 if places[row] == places[row + 1] else 0
+        for at in range(len(places) - 2, -1, -1):
+            n_more[at] = n_more[at + 1] + 1 if places[at] == places[at + 1] else 0
     values = frame[labels].itertuples(index=False, name=None)
     rows = zip(places, frame[REGION], only_of, n_more, values, strict=True)
     for (root, path), region, sha256, n_after, row in rows:

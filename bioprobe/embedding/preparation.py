@@ -9,7 +9,6 @@ import ctypes
 import dataclasses
 import functools
 import itertools
-import math
 import os
 import sys
 import threading
@@ -26,7 +25,7 @@ from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.location import read_image_bytes
 from bioprobe.images.looks import look_at
 from bioprobe.images.reading import MAX_PIXELS_PX, decode_image, hash_bytes, read_facts
-from bioprobe.images.regions import Region, get_box, name_content
+from bioprobe.images.regions import Region, find_draft_side, get_box, name_content
 from bioprobe.sources.listing import name_of_region
 
 # Images that are under way in threads while no encoder is needed.
@@ -315,35 +314,6 @@ def _decode(
             except Exception as error:  # noqa: BLE001 - one bad box never stops a run
                 found[name] = name_of_region(name, _explain(error))
     return found
-
-
-def find_draft_side(boxes: Iterable[Region], size_px: tuple[int, int], draft_side_px: int) -> int:
-    """Return how small a picture may be decoded for the boxes that are cut out of it.
-
-    Parameters
-    ----------
-    boxes : iterable of Region
-        ≥ 1 of them.
-    size_px : tuple of int
-        Width and height of the upright picture.
-    draft_side_px : int
-        Least shorter side of what is cut out, 0 for no limit to what is needed.
-
-    Returns
-    -------
-    int
-        Least shorter side of the picture, so that the smallest cut has its own; 0 is whole.
-
-    Examples
-    --------
-    >>> find_draft_side([Region(0, 0, 0.25, 0.5)], (4000, 3000), 448)
-    1344
-    """
-    shortest = min(
-        min(right - left, lower - upper)
-        for left, upper, right, lower in (box.to_pixels(*size_px) for box in boxes)
-    )
-    return math.ceil(draft_side_px * min(size_px) / shortest)
 
 
 def prepare_on_demand(

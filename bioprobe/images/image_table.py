@@ -160,6 +160,11 @@ class ImageTable:
             names[REGION] = self.frame[REGION].to_numpy(dtype=object)[rows]
         return names
 
+    def name_row(self, row: int) -> str:
+        """Return how a row is called in a line of text: its file, and its region if it has one."""
+        region = str(self.frame[REGION].iloc[row])
+        return f"{self.file_names[row]} [{region}]" if region else self.file_names[row]
+
     def number_files(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return of which image each row is, numbered from 0 in their order.
 

@@ -162,6 +162,35 @@ def _move(centre: float, side: float, length: int) -> float:
     return min(max(centre, side / 2), length - side / 2)
 
 
+def find_draft_side(boxes: Iterable[Region], size_px: tuple[int, int], draft_side_px: int) -> int:
+    """Return how small a picture may be decoded for the boxes that are cut out of it.
+
+    Parameters
+    ----------
+    boxes : iterable of Region
+        ≥ 1 of them.
+    size_px : tuple of int
+        Width and height of the upright picture.
+    draft_side_px : int
+        Least shorter side of what is cut out, 0 for no limit to what is needed.
+
+    Returns
+    -------
+    int
+        Least shorter side of the picture, so that the smallest cut has its own; 0 is whole.
+
+    Examples
+    --------
+    >>> find_draft_side([Region(0, 0, 0.25, 0.5)], (4000, 3000), 448)
+    1344
+    """
+    shortest = min(
+        min(right - left, lower - upper)
+        for left, upper, right, lower in (box.to_pixels(*size_px) for box in boxes)
+    )
+    return math.ceil(draft_side_px * min(size_px) / shortest)
+
+
 def get_box(name: str) -> str:
     """Return the part of a region's name that says where it is; ``""`` for the whole picture.
 

@@ -36,7 +36,7 @@ from bioprobe.images.image_table import (
     concatenate,
 )
 from bioprobe.images.location import ImageLocation, find_file
-from bioprobe.images.regions import REGION, get_box, get_number
+from bioprobe.images.regions import DETECTION_CONFIDENCE, REGION, get_box, get_number
 from bioprobe.result import WARNING, Note, Notes
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
@@ -86,6 +86,8 @@ class Part:
         What lists the pictures, and all of them; empty where they were named themselves.
     is_named : bool
         Whether a person named the files: each, by a list, or by a folder that they lie in.
+    has_detections : bool
+        Whether the source says boxes, even where all of them were left out.
     """
 
     frame: pd.DataFrame
@@ -96,6 +98,7 @@ class Part:
     notes: Notes = ()
     source: str = ""
     is_named: bool = False
+    has_detections: bool = False
 
     @property
     def said(self) -> Said:
@@ -271,6 +274,8 @@ class Listing(ImageTable):
         What lists pictures, each with all that it lists.
     listed_by : mapping of str to str
         Which of them first lists a picture, by its path; those named themselves are not here.
+    has_detections : bool
+        Whether any source says boxes.
     """
 
     says: Mapping[str, Said] = dataclasses.field(default_factory=dict)
@@ -279,6 +284,7 @@ class Listing(ImageTable):
     notes: Notes = ()
     sources: frozenset[str] = frozenset()
     listed_by: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    has_detections: bool = False
 
     @classmethod
     def merge(cls, parts: Sequence[Part]) -> Listing:
@@ -309,6 +315,10 @@ class Listing(ImageTable):
             sources=frozenset(one.source for one in parts if one.source),
             listed_by=merging.find_sources()
             | {join(*at): one.source for one in parts if one.source for *at, _ in one.unread},
+            has_detections=any(
+                one.has_detections or REGION in one.frame or DETECTION_CONFIDENCE in one.frame
+                for one in parts
+            ),
         )
 
     def locate(self, row: int) -> ImageLocation:
