@@ -13,6 +13,7 @@ from PIL import Image
 
 from bioprobe.embedding import EmbedSummary, embed_images, preparation
 from bioprobe.embedding.preparation import Listed, prepare_picture
+from bioprobe.images.reading import decode_image
 from bioprobe.images.regions import REGION, Region, find_draft_side
 from bioprobe.sources.listing import Listing, Part
 from bioprobe.store import EmbeddingStore
@@ -46,11 +47,12 @@ class Runs:
         frame = self.store.images.frame.iloc[self.store.rows]
         return sorted(frame[["path", REGION, *columns]].itertuples(index=False, name=None))
 
-    def vector(self, path: str, region: str) -> np.ndarray[Any, Any]:
+    def vector(self, path: str, region: str) -> npt.NDArray[np.float32]:
         frame = self.store.images.frame
         is_it = (frame["path"] == path) & (frame[REGION] == region)
         rows = np.intersect1d(self.store.rows, np.flatnonzero(is_it))
-        return self.store.read_vectors(rows)[0]
+        vector: npt.NDArray[np.float32] = self.store.read_vectors(rows)[0]
+        return vector
 
 
 @pytest.fixture
@@ -96,7 +98,6 @@ def test_a_picture_is_decoded_once_for_all_of_its_boxes(
         decoded.append(len(data))
         return decode_image(data, **options)
 
-    decode_image = preparation.decode_image
     monkeypatch.setattr(preparation, "decode_image", decode)
     many = [{"path": "000.png", REGION: f"{n / 100:g},0,0.4,1"} for n in range(50)]
     mixed = [*many[:25], {"path": "001.png", REGION: LEFT}, *many[25:]]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from PIL import Image
 
 import bioprobe as bp
 from bioprobe.errors import MisuseError
 from bioprobe.images.regions import REGION
 from bioprobe.page.html import make_thumbnail
 from bioprobe.quality.duplicates import find_duplicates
+from bioprobe.sources.source import SourceOptions, find_images
 from bioprobe.splits.groups import find_groups, join_groups
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import read_selection, write_selection
@@ -67,10 +71,10 @@ def test_a_selection_knows_regions(store: EmbeddingStore) -> None:
 
 
 def test_regions_of_one_picture_stay_together_and_are_no_copies(store: EmbeddingStore) -> None:
-    groups = join_groups(find_groups(store, store.rows).values(), 6)
+    groups = join_groups(list(find_groups(store, store.rows).values()), 6)
     assert groups.tolist() == ["g1", "g1", "g2", "g2", "g3", "g3"]
     unknown = store.append(_frame([LEFT, RIGHT], sha256="", path="9.png"), _vectors(2, 1))
-    groups = join_groups(find_groups(unknown, unknown.rows).values(), 8)
+    groups = join_groups(list(find_groups(unknown, unknown.rows).values()), 8)
     assert len(set(groups.tolist())) == 4
     same = unknown.append(
         _frame([LEFT, RIGHT, LEFT], path=["8.png", "8.png", "7.png"], sha256="ab"),
@@ -115,30 +119,35 @@ def test_a_table_of_boxes_is_read_and_its_options_take_effect(
         "000.png,3,0,.5,1,animal,.9\n001.png,,,,,,\n001.png,0,0,1,1,animal,.1\n"
     )
 
-    def embed(**options: Any) -> tuple[list[str], str]:  # noqa: ANN401
-        store = bp.embed(table, model="sketch", store=folder.parent / "s", **options)
-        view = store._view
-        notes = "\n".join(map(str, store.notes))
-        return view.images.frame[REGION].iloc[view.rows].tolist(), notes
+    def read(**options: Any) -> tuple[list[str], str]:  # noqa: ANN401
+        listing = find_images([table], SourceOptions(**options))
+        return sorted(listing.frame[REGION]), "; ".join(map(str, listing.notes))
 
-    regions, said = embed()
-    assert sorted(regions) == ["", LEFT, RIGHT]
+    regions, said = read()
+    assert regions == ["", LEFT, RIGHT]
     assert "1 boxes" in said
     assert "clipped" in said
     assert "less sure than --min-confidence" in said
-    assert "(line 4)" in bp.open(folder.parent / "s").failures["reason"].iloc[0]
-    regions, said = embed(category="animal")
-    assert sorted(regions) == ["", LEFT]
-    assert "another --category" in said
-    assert "1 regions that are no longer listed are retired" in said
-    assert sorted(embed(min_confidence=0.5, pad=0.1, square=True)[0]) == ["", f"{LEFT}+0.1s"]
-    assert "0,0,1,1" in embed(min_confidence=0.05)[0]
+    regions, said = read(categories=("Animal",))
+    assert (regions, "another --category" in said) == (["", LEFT], True)
+    assert read(min_confidence=0.5, pad=0.1, square=True)[0] == ["", f"{LEFT}+0.1s"]
+    assert "0,0,1,1" in read(min_confidence=0.05)[0]
+    store = bp.embed(
+        table, model="sketch", store=folder.parent / "s", category="animal", pad=0.25, square=True
+    )
+    images = store._view.images
+    assert sorted(images.frame[REGION]) == ["", f"{LEFT}+0.25s"]
+    assert "1 regions of 1 pictures" in map(str, store.notes)
+    assert "(line 4)" in store.failures["reason"].iloc[0]
     with pytest.raises(MisuseError, match=r"--pad .* no source has any"):
         bp.embed(folder / "000.png", model="sketch", store=folder.parent / "s", pad=0.1)
-    answers = bp.open(folder.parent / "s").zeroshot(classes="cat,fox", per="image").to_frame()
+    answers = store.zeroshot(classes="cat,fox", per="image").to_frame()
     assert sorted(set(answers["file_name"])) == ["000.png", "001.png"]
     with pytest.raises(MisuseError, match="-k"):
-        bp.open(folder.parent / "s").zeroshot(classes="cat,fox", per="image", k=3)
-    images = bp.open(folder.parent / "s")._view.images
-    whole, box = images.locate(0), images.locate(1)
-    assert make_thumbnail(whole) != make_thumbnail(box) != ""
+        store.zeroshot(classes="cat,fox", per="image", k=3)
+    box = images.locate(images.frame[REGION].tolist().index(f"{LEFT}+0.25s"))
+    thumbnail = base64.b64decode(make_thumbnail(box).partition(",")[2])
+    with Image.open(io.BytesIO(thumbnail)) as image:
+        red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), dtype=int), -1, 0)
+    # Its frame is yellow, as nothing in a drawn picture is along a line from top to bottom.
+    assert ((red > 180) & (green > 150) & (blue < 110)).mean(axis=0).max() > 0.8
