@@ -192,8 +192,8 @@ class ImageTable:
         if not n_several:
             return []
         return [
-            f"{n_several:,} regions or whole pictures have several labels at {level}: they are kept, "
-            "each label as a row of its own, so that one answer cannot be right for all of these"
+            f"{n_several:,} regions or whole pictures have several labels at {level}: they are "
+            "kept, each label as a row of its own, so that one answer cannot be right for all of these"
         ]
 
     def number_files(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -151,3 +151,11 @@ def test_a_table_of_boxes_is_read_and_its_options_take_effect(
         red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), dtype=int), -1, 0)
     # Its frame is yellow, as nothing in a drawn picture is along a line from top to bottom.
     assert ((red > 180) & (green > 150) & (blue < 110)).mean(axis=0).max() > 0.8
+
+
+def test_several_labels_of_one_region_are_said(store: EmbeddingStore) -> None:
+    frame = _frame(["", "#2", LEFT, RIGHT], kind=["fox", "dog", "fox", "dog"], path=list("aabb"))
+    images = store.append(frame, _vectors(4)).images
+    (said,) = images.describe_several(np.arange(6, 10), "kind")
+    assert said.startswith("1 regions or whole pictures have several labels at kind: they are kept")
+    assert images.describe_several(np.arange(8, 10), "kind") == []
