@@ -193,7 +193,7 @@ class ImageTable:
             return []
         return [
             f"{n_several:,} regions or whole pictures have several labels at {level}: they are "
-            "kept, each label as a row of its own, so that one answer cannot be right for all of these"
+            "kept, each label as a row of its own, so that no one answer is right for all of these"
         ]
 
     def number_files(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
