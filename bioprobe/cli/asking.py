@@ -23,6 +23,7 @@ from bioprobe.options import Option, With
 if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import (
+        Contents,
         Decisions,
         Duplicates,
         Neighbors,
@@ -57,7 +58,10 @@ def embed(store: Store) -> None:
 
 @command(app, Asks.zeroshot, encodes=True, sources="-", chooses=True)
 def zeroshot(
-    answers: Predictions | Decisions, *, html: AnswerPage = None, html_by: PageBy = "answer"
+    answers: Predictions | Decisions | Contents,
+    *,
+    html: AnswerPage = None,
+    html_by: PageBy = "answer",
 ) -> str:
     """Label images by text prompts, at any rank.
 

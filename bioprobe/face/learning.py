@@ -29,6 +29,7 @@ from bioprobe.options import (
     NumberOfAnswers,
     Option,
     OwnColumns,
+    Per,
     Seed,
     SeedOption,
     Split,
@@ -46,7 +47,7 @@ from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
-    from bioprobe.face.pages import Decisions, Predictions
+    from bioprobe.face.pages import Contents, Decisions, Predictions
     from bioprobe.face.probe import Probe
     from bioprobe.learning.fitted import FittedProbe
     from bioprobe.learning.stack import FittedStack, SharedImages
@@ -544,7 +545,7 @@ class Learns(Opened):
             ),
         ] = None,
         *,
-        k: NumberOfAnswers = 5,
+        k: Annotated[NumberOfAnswers, Without("per")] = 5,
         calibrate: Annotated[
             bool | None,
             Option(
@@ -596,8 +597,9 @@ class Learns(Opened):
         allow_outside: Annotated[AllowOutside, With("sources")] = False,
         exclude: Annotated[Exclude, With("sources")] = None,
         include: Annotated[Include, With("sources")] = None,
+        per: Per = None,
         columns: OwnColumns = None,
-    ) -> Predictions | Decisions:
+    ) -> Predictions | Decisions | Contents:
         """Label the images by a probe that the store keeps.
 
         See Also
@@ -614,7 +616,7 @@ class Learns(Opened):
         )
         return probe.predict(
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
-            set_kind=set_kind, unknown=unknown, columns=columns,
+            set_kind=set_kind, unknown=unknown, per=per, columns=columns,
         )  # fmt: skip
 
     @question
@@ -889,7 +891,9 @@ class Learns(Opened):
         found.provenance["options"]["against"] = held
         write_evaluation(self._view.store, found)
         said = (*self._notes, *describe_evaluation(found))
-        return Evaluation(**read_fields(found), store=self._view.store).say(said)
+        several = self._view.images.describe_several(self._view.rows, found.level)
+        evaluated = Evaluation(**read_fields(found), store=self._view.store)
+        return evaluated.say((*said, *several))
 
     def evaluation(self, name: str | None = None) -> Evaluation:
         """Return an evaluation that the store keeps, by default the newest.
@@ -975,7 +979,8 @@ class Learns(Opened):
                 calibrated = ["not calibrated: no image could be held out"]
         folder = write_probe(task.store, name, fitted, found)
         notes: list[Note | str] = [*self._notes, *said, f"kept in {folder}", *calibrated]
-        return Probe(name, fitted, self, found).say(notes)
+        several = self._view.images.describe_several(self._view.rows, fitted.level)
+        return Probe(name, fitted, self, found).say((*notes, *several))
 
     def _find_held(self, rows: Rows, against: Strings) -> list[dict[str, Any]]:
         from bioprobe.splits.split import find_held

@@ -67,6 +67,9 @@ class ImageLocation:
     sha256 : str or None
         Of the bytes that the table is of, and no others are read; ``""`` where they are not known,
         and none are; None where a person named the file, and any are.
+    region : str
+        Name of the part of the image that is meant, ``""`` for the whole
+        (:mod:`bioprobe.images.regions`).
     people : tuple of Region
         Where people are in it, who are obscured wherever it is shown.
     """
@@ -74,6 +77,7 @@ class ImageLocation:
     root: str
     path: str
     sha256: str | None = None
+    region: str = ""
     people: tuple[Region, ...] = ()
 
     def find_file(self) -> Path | None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from bioprobe.errors import ImageReadError
 from bioprobe.images.damage import Damage, judge_jpeg, judge_png
 from bioprobe.images.raw import develop, find_page, is_raw, measure_raw
+from bioprobe.images.regions import Region, find_draft_side
 
 if TYPE_CHECKING:
     from PIL.Image import Exif, Image
@@ -239,6 +240,39 @@ def _turn(image: Image, orientation: int) -> Image:
         8: PillowImage.Transpose.ROTATE_90,
     }
     return image.transpose(turns[orientation]) if orientation in turns else image
+
+
+def decode_region(data: bytes, region: str, *, draft_side_px: int = 0) -> Image:
+    """Decode what a region shows.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file.
+    region : str
+        Its name, ``""`` for the whole picture.
+    draft_side_px : int
+        Least shorter side of what is returned, as for :func:`decode_image`.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB.
+
+    Raises
+    ------
+    ImageReadError
+        If the bytes are no whole image of a known kind.
+    ValueError
+        If there is no such region.
+    """
+    box = Region.parse(region)
+    if box is None:
+        return decode_image(data, draft_side_px=draft_side_px)
+    facts = read_facts(data)
+    draft_px = find_draft_side([box], (facts.width_px, facts.height_px), draft_side_px)
+    image = decode_image(data, draft_side_px=draft_px)
+    return image.crop(box.to_pixels(*image.size))
 
 
 def make_upright(image: Image) -> Image:
