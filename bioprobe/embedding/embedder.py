@@ -16,6 +16,7 @@ from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.embedding.preparation import Listed, MemoryBudget, Prepared, prepare_on_demand
 from bioprobe.embedding.shard_buffer import Changes, EmbedSummary, Outcome, ShardBuffer
 from bioprobe.encoders.encoder import Encoder
+from bioprobe.images.camera import CameraTally
 from bioprobe.images.image_table import (
     FACT_COLUMNS,
     LOCATION_COLUMNS,
@@ -142,6 +143,7 @@ def embed_images(
     advance: Callable[[Outcome], None] | None = None,
     prune: bool = False,
     no_label: Collection[str] = (),
+    reads_camera: bool = False,
 ) -> EmbedSummary:
     """Embed the images of a listing that a store does not have.
 
@@ -175,6 +177,9 @@ def embed_images(
         or empty, as when a disk is not mounted, they stay.
     no_label : collection of str
         Labels that are none: where a listed image has one in the store, it is emptied.
+    reads_camera : bool
+        Whether the columns of :data:`bioprobe.images.camera.CAMERA_COLUMNS` are filled from EXIF
+        where neither the sources nor the store say them.
 
     Returns
     -------
@@ -196,7 +201,7 @@ def embed_images(
         listing = table if isinstance(table, Listing) else Listing(table.frame)
         run = _Run(buffer, listing, no_label)
         prepared = prepare_on_demand(
-            _iter_listing(table),
+            _iter_listing(table, reads_camera=reads_camera),
             run.buffer.row_of_sha256,
             source,
             n_threads=n_threads or _count_cores(),
@@ -221,6 +226,7 @@ def embed_images(
         labels=run.labels,
         values=run.values,
         reasons=tuple((join(one.root, one.path), one.reason) for one in run.failures),
+        camera=run.camera.count() if reads_camera else None,
     )
 
 
@@ -252,6 +258,7 @@ class _Run:
         self.buffer = buffer
         self.counts: collections.Counter[Outcome] = collections.Counter()
         self.labels, self.values = Changes(), Changes()
+        self.camera = CameraTally()
         self._listing = listing
         stored = find_placeholders(buffer.store.images.frame, no_label)
         self._stored, self._is_emptied = stored.frame, stored.rows
@@ -345,6 +352,10 @@ class _Run:
         before = find_said({name: stored[name] for name in stored if name not in _GIVEN})
         # What was said of a file is not said of another that has its name.
         known = said.replace(before if is_same_file else {}, image.listed.labels)
+        if image.listed.reads_camera:
+            filled = self.camera.fill(known, image.camera)
+            said |= Said(columns=frozenset(filled))
+            known |= filled
         if old_row is not None:
             self._count_changes(before, known, said)
             is_known = _are_same(known, before) and not self._is_emptied[old_row]
@@ -378,11 +389,11 @@ def _count_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _iter_listing(table: ImageTable) -> Iterator[Listed]:
+def _iter_listing(table: ImageTable, *, reads_camera: bool = False) -> Iterator[Listed]:
     frame: pd.DataFrame = table.frame
     labels = [c for c in frame.columns if c not in LOCATION_COLUMNS and c not in FACT_COLUMNS]
     locations = zip(frame["root"], frame["path"], strict=True)
     values = frame[labels].itertuples(index=False, name=None)
     for (root, path), row in zip(locations, values, strict=True):
         by_name: Mapping[str, Any] = dict(zip(labels, row, strict=True))
-        yield Listed(str(root), str(path), by_name)
+        yield Listed(str(root), str(path), by_name, reads_camera)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.encoders.encoder import Encoder
+from bioprobe.images.camera import read_camera
 from bioprobe.images.location import read_image_bytes
 from bioprobe.images.looks import look_at
 from bioprobe.images.reading import MAX_PIXELS_PX, decode_image, hash_bytes, read_facts
@@ -105,11 +106,14 @@ class Listed:
         Folder, and path relative to it; or data set, and name of the row.
     labels : mapping
         Label and free columns.
+    reads_camera : bool
+        Whether what the camera wrote beside the picture is read too.
     """
 
     root: str
     path: str
     labels: Mapping[str, Any]
+    reads_camera: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +132,8 @@ class Prepared:
         Why the file failed, or ``""``.
     look : ndarray of LOOK, shape (), or None
         What the picture looks like, where there are pixels.
+    camera : mapping
+        What the camera wrote beside the picture, where it was to be read.
     """
 
     listed: Listed
@@ -135,6 +141,7 @@ class Prepared:
     pixels: npt.NDArray[np.float32] | None = None
     reason: str = ""
     look: npt.NDArray[np.void] | None = None
+    camera: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def prepare(
@@ -166,8 +173,9 @@ def prepare(
         data = read_image_bytes(listed.root, listed.path)
         facts: dict[str, Any] = {"sha256": hash_bytes(data), "n_bytes": len(data)}
         facts |= dataclasses.asdict(read_facts(data))
+        camera = read_camera(data) if listed.reads_camera else {}
         if encoder is None or facts["sha256"] in known:
-            return Prepared(listed, facts)
+            return Prepared(listed, facts, camera=camera)
         n_pixels = facts["width_px"] * facts["height_px"]
         try:
             # What is larger is refused before it is decoded.
@@ -176,7 +184,7 @@ def prepare(
         except MemoryError:
             with budget.alone():
                 pixels, look = _decode(data, encoder, max_pixels_px)
-        return Prepared(listed, facts, pixels, look=look)
+        return Prepared(listed, facts, pixels, look=look, camera=camera)
     except MemoryError:
         return Prepared(listed, {}, reason=_SHORT_OF_MEMORY)
     except Exception as error:  # noqa: BLE001 - one bad image never stops a run

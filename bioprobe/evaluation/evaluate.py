@@ -26,13 +26,13 @@ from bioprobe.evaluation.mistakes import Evidence, Mistake, count_confusion, exp
 from bioprobe.evaluation.paired import Comparison, compare_pairs
 from bioprobe.evaluation.positive import Positive, find_positive, trace_thresholds
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
+from bioprobe.images.times import Times, read_span, read_times
 from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval
 from bioprobe.learning.fit import answer_held_out, fit, gather_inner, read_texts
 from bioprobe.names import suggest
 from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
 from bioprobe.splits.groups import read_column
-from bioprobe.splits.times import Times, read_span, read_times
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import read_selection
 from bioprobe.task.method import Fitted, is_estimator

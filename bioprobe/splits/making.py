@@ -24,7 +24,8 @@ from bioprobe.splits.groups import (
     share_out,
 )
 from bioprobe.splits.split import PARTS, Split, hash_split
-from bioprobe.splits.times import assign_by_time, read_span, read_times
+from bioprobe.splits.times import assign_by_time
+from bioprobe.images.times import read_span, read_times
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank
