@@ -244,7 +244,7 @@ def list_answers(
         {
             "method": answers.method,
             "row": answers.rows,
-            "file_name": store.images.name_files(answers.rows),
+            **store.images.name_rows(answers.rows),
             "truth": names[truth],
             "truth_class": truth,
             "predicted": names[best],
@@ -265,17 +265,17 @@ def list_answers(
 
 def describe_evidence(store: EmbeddingStore, found: Sequence[Evidence]) -> list[dict[str, Any]]:
     """Return evidence as JSON-ready mappings, with the file name beside each row."""
-    paths = store.images.file_names
+    name = store.images.name_row
 
     def describe(mistake: Mistake) -> dict[str, Any]:
         return {
             "row": mistake.row,
-            "file_name": str(paths[mistake.row]),
+            "file_name": name(mistake.row),
             "probability": mistake.probability,
             "neighbors": [
                 {
                     "row": near.row,
-                    "file_name": str(paths[near.row]),
+                    "file_name": name(near.row),
                     "similarity": near.similarity,
                     "label": near.label,
                 }

@@ -138,8 +138,7 @@ def _open_kept(
         failures = filled.read_failures()
         filled.discard(keeps_folder=had_folder)
         raise SourceError(_explain_none(failures, len(listed)))
-    rows, failures = _find_rows(filled, listed)
-    rows = rows[rows >= 0]
+    rows, failures = _find_stored(filled, listed)
 
     def load_for_text() -> Encoder:
         loaded = encoder.get() if encoder.is_loaded else None
@@ -307,18 +306,18 @@ def _fill(
     from bioprobe.embedding import OnDemandEncoder, embed_images
     from bioprobe.images import ImageTable
     from bioprobe.images.image_table import LOCATION_COLUMNS
+    from bioprobe.images.regions import REGION
     from bioprobe.sources.listing import Listing
     from bioprobe.store import EmbeddingStore
 
-    bare = Listing(
-        ImageTable.build(listed.frame[list(LOCATION_COLUMNS)]).frame, reasons=listed.reasons
-    )
+    names = [*LOCATION_COLUMNS, REGION]
+    bare = Listing(ImageTable.build(listed.frame[names]).frame, reasons=listed.reasons)
     if EmbeddingStore.exists(folder):
         store = EmbeddingStore.open(folder)
     else:
         store = EmbeddingStore.open_for(folder, reader.encoder)
     embed_images(
-        bare, OnDemandEncoder(store, lambda: reader.encoder), store,
+        bare, OnDemandEncoder(store, lambda: reader.encoder), store, alongside=True,
         advance=progress and count_outcomes(progress, len(bare)),
     )  # fmt: skip
     return EmbeddingStore.open(folder)
@@ -334,16 +333,54 @@ def _find_rows(cache: EmbeddingStore, listed: ImageTable) -> tuple[Rows, pd.Data
     """
     import numpy as np
 
-    stored, failures = cache.images.frame.iloc[cache.rows], cache.read_failures()
-    row_of = dict(zip(_list_files(stored), cache.rows.tolist(), strict=True))
-    files = _list_files(listed.frame)
-    failures = failures[np.isin(_list_files(failures), files)].reset_index(drop=True)
+    from bioprobe.images.regions import REGION
+    from bioprobe.sources.listing import is_of_region
+
+    stored, failures = cache.images.frame.iloc[cache.rows], _find_failures(cache, listed)
+    keys = zip(_list_files(stored), stored[REGION], strict=True)
+    row_of = dict(zip(keys, cache.rows.tolist(), strict=True))
     # A file that was readable once still has its row.
-    for file in _list_files(failures):
-        row_of[file] = -1
-    if len(failures) and len(failures) == len(files):
+    named = zip(_list_files(failures), failures["reason"], strict=True)
+    lost = {file for file, reason in named if not is_of_region(reason)}
+    files = _list_files(listed.frame)
+    if len(lost) and lost >= set(files):
+        raise SourceError(_explain_none(failures, len(set(files))))
+    keys = zip(files, listed.frame[REGION], strict=True)
+    rows = [-1 if key[0] in lost else row_of.get(key, -1) for key in keys]
+    return np.array(rows, dtype=np.int64), failures
+
+
+def _find_stored(store: EmbeddingStore, listed: ImageTable) -> tuple[Rows, pd.DataFrame]:
+    """Return the rows that a store has of the pictures, each picture's together, and what failed.
+
+    Raises
+    ------
+    SourceError
+        If all of them failed.
+    """
+    import numpy as np
+
+    from bioprobe.sources.listing import is_of_region
+
+    stored, failures = store.images.frame.iloc[store.rows], _find_failures(store, listed)
+    rows_of: dict[str, list[int]] = {}
+    for file, row in zip(_list_files(stored), store.rows.tolist(), strict=True):
+        rows_of.setdefault(file, []).append(row)
+    named = zip(_list_files(failures), failures["reason"], strict=True)
+    lost = {file for file, reason in named if not is_of_region(reason)}
+    files = list(dict.fromkeys(_list_files(listed.frame)))
+    if len(lost) and lost >= set(files):
         raise SourceError(_explain_none(failures, len(files)))
-    return np.array([row_of[file] for file in files], dtype=np.int64), failures
+    rows = [row for file in files if file not in lost for row in rows_of.get(file, ())]
+    return np.array(rows, dtype=np.int64), failures
+
+
+def _find_failures(store: EmbeddingStore, listed: ImageTable) -> pd.DataFrame:
+    import numpy as np
+
+    failures = store.read_failures()
+    files = _list_files(listed.frame)
+    return failures[np.isin(_list_files(failures), files)].reset_index(drop=True)
 
 
 def _explain_none(failures: pd.DataFrame, n_files: int) -> str:
@@ -409,6 +446,7 @@ def count_outcomes(progress: Progress, total: int) -> Callable[[Outcome], None]:
         nonlocal n_done, n_failed
         n_done += 1
         n_failed += outcome == "failed"
-        progress(Step(n_done, total, "images", n_failed))
+        # Of a whole picture there may be several regions.
+        progress(Step(n_done, max(n_done, total), "images", n_failed))
 
     return advance

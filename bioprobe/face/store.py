@@ -32,6 +32,7 @@ from bioprobe.options import (
     list_given,
     question,
     split_names,
+    write_flag,
 )
 from bioprobe.progress import Progress
 from bioprobe.result import PROBLEM, WARNING, Note
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from bioprobe.embedding import EmbedSummary
     from bioprobe.images.camera import CameraCounts
     from bioprobe.interchange.vector_source import VectorBatch, VectorSource
+    from bioprobe.sources.files import SourceOptions
     from bioprobe.sources.listing import Listing
     from bioprobe.taxonomy import Rank
 
@@ -199,6 +201,25 @@ def embed(
             "are named by anything else than taxa of a rank."
         ),
     ] = None,
+    min_confidence: Annotated[
+        float,
+        Option("Least confidence of a detector's box to be a row of its own.", least=0, most=1),
+    ] = 0.2,
+    category: Annotated[
+        Sequence[str] | None,
+        Option(
+            "Only boxes of this category, such as animal or the detector's own word; repeat for "
+            "several. By default of all.",
+            shell=list[str],
+        ),
+    ] = None,
+    pad: Annotated[
+        float,
+        Option("Share of a box's own size that is cut out around it on each side.", least=0),
+    ] = 0.0,
+    square: Annotated[
+        bool, Option("Cut out squares: the shorter side of a box is made as long as the longer.")
+    ] = False,
     names: Annotated[
         str | Path | None,
         Option(
@@ -275,6 +296,14 @@ def embed(
         one goes into the column ``label``.
     folder_label : str, optional
         Free column that the name of an image's folder goes into.
+    min_confidence : float
+        Of a detector's box to be a row of its own, in [0, 1].
+    category : str or sequence of str, optional
+        Categories of boxes, such as ``animal``; all by default.
+    pad : float
+        Share of a box's own width and height that is cut out around it on each side, ≥ 0.
+    square : bool
+        Whether the shorter side of a box is made as long as the longer one.
     names : str or Path, optional
         Taxon list with common names, that labels are looked for in; as :meth:`Store.resolve_taxa`
         does it.
@@ -325,11 +354,16 @@ def embed(
         None if folder_rank is None else _read_rank(folder_rank),
         _read_free_column(folder_label),
         allow_outside,
+        min_confidence=min_confidence,
+        categories=tuple(split_names(category or ())),
+        pad=pad,
+        square=square,
         tell=lambda text: read.append(Note(text)),
     )
     table = find_images([Path(one) for one in list_given(sources)], options)
     if fetch:
         table = _fetch(table, fetch_rate, allow_private=allow_private, progress=progress)
+    _check_boxes(table, options)
     given = split_names(no_label or ())
     emptied = find_placeholders(table.frame, given)
     table = dataclasses.replace(table, frame=emptied.frame)
@@ -461,6 +495,7 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: in
             f"({summary.images_per_s:.1f} images/s) -> {store}"
         )
     ]
+    said += _describe_regions(summary)
     for changes, what in ((summary.labels, "labels"), (summary.values, "other values")):
         if changes != type(changes)():
             said.append(Note(f"{what} of known images: {changes}"))
@@ -497,6 +532,55 @@ def _describe_camera(counts: CameraCounts) -> list[Note]:
         text = f"{n:,} pictures have another {name} in EXIF than is written of them, which stays: "
         said.append(Note(f"{text}such as {kept!r}, and {other!r} in EXIF", WARNING))
     return said
+
+
+def _describe_regions(summary: EmbedSummary) -> list[Note]:
+    """Say what became of boxes, and of the pictures that they are in."""
+    said: list[Note] = []
+    if summary.n_regions:
+        text = f"{summary.n_regions:,} regions of {summary.n_pictures:,} pictures"
+        said.append(Note(text))
+    if summary.n_given_way:
+        text = f"{summary.n_given_way:,} whole pictures give way to their regions"
+        said.append(Note(text))
+    if summary.n_regions_retired:
+        text = f"{summary.n_regions_retired:,} regions that are no longer listed are retired"
+        said.append(Note(text))
+    if summary.n_unassigned:
+        text = (
+            f"{summary.n_unassigned:,} pictures have several labels, and it is not known which of "
+            "their regions each is of: none was taken; list labels by region"
+        )
+        said.append(Note(text, WARNING))
+    return said
+
+
+def _check_boxes(table: Listing, options: SourceOptions) -> None:
+    """Refuse options of boxes where no source has any.
+
+    Raises
+    ------
+    MisuseError
+        If one is given that would have no effect.
+    """
+    from bioprobe.images.regions import REGION
+    from bioprobe.sources.source import SourceOptions
+
+    names = {"min_confidence": "min_confidence", "categories": "category", "pad": "pad",
+             "square": "square"}  # fmt: skip
+    default = SourceOptions()
+    given = [
+        write_flag(flag)
+        for name, flag in names.items()
+        if getattr(options, name) != getattr(default, name)
+    ]
+    # A box that was left out for its confidence is none of the listing.
+    if given and not table.has_detections and not (table.frame[REGION] != "").any():
+        msg = (
+            f"{' and '.join(given)} choose and cut out the boxes of a detector, and no source has "
+            "any; name the detector's file among the sources, or leave the option out"
+        )
+        raise MisuseError(msg)
 
 
 def _tell_reasons(summary: EmbedSummary) -> str:

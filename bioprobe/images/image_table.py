@@ -17,7 +17,7 @@ from bioprobe.cells import PLACEHOLDERS, join_column, name_cells, settle
 from bioprobe.errors import SelectionError, SourceError, TaxonomyError
 from bioprobe.images.conditions import match_rows
 from bioprobe.images.location import ImageLocation, find_file
-from bioprobe.images.regions import REGION
+from bioprobe.images.regions import REGION, name_content
 from bioprobe.names import find_nearest, unify
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
 from bioprobe.taxonomy.columns import (
@@ -129,6 +129,59 @@ class ImageTable:
             paths[row] = name
         return paths
 
+    @cached_property
+    def contents(self) -> npt.NDArray[np.str_]:
+        """What the vector of each row is of: a SHA-256 of the bytes, of a box with it.
+
+        ``""`` where nobody saw the bytes; see :func:`bioprobe.images.regions.name_content`.
+        """
+        hashes, regions = self.frame["sha256"], self.frame[REGION]
+        return np.array(list(map(name_content, hashes, regions)), dtype=str)
+
+    @cached_property
+    def has_regions(self) -> bool:
+        """Whether any row is not the only one of a whole image."""
+        return bool((self.frame[REGION] != "").any())
+
+    def name_rows(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.object_]]:
+        """Return what names rows in an answer: ``file_name``, and ``image_region`` where any has.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+
+        Returns
+        -------
+        dict of str to ndarray of object, each of shape (n_rows,)
+            By column, in their order.
+        """
+        names = {"file_name": self.name_files(rows)}
+        if self.has_regions:
+            names[REGION] = self.frame[REGION].to_numpy(dtype=object)[rows]
+        return names
+
+    def name_row(self, row: int) -> str:
+        """Return how a row is called in a line of text: its file, and its region if it has one."""
+        region = str(self.frame[REGION].iloc[row])
+        return f"{self.file_names[row]} [{region}]" if region else self.file_names[row]
+
+    def number_files(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return of which image each row is, numbered from 0 in their order.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+
+        Returns
+        -------
+        ndarray of int64, shape (n_rows,)
+        """
+        import pandas as pd
+
+        places = zip(*(self.frame[name].to_numpy()[rows] for name in LOCATION_COLUMNS), strict=True)
+        files = [f"{root}\0{path}" for root, path in places]
+        return np.asarray(pd.factorize(np.array(files, dtype=object))[0], dtype=np.int64)
+
     def name_files(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
         """Return the names of the files of rows, as answers name them."""
         return np.array(self.file_names, dtype=object)[rows]
@@ -143,11 +196,11 @@ class ImageTable:
 
     def locate(self, row: int) -> ImageLocation:
         """Return the place of a row's image, from which its bytes can be read."""
-        names = (LOCATION_COLUMNS[0], LOCATION_COLUMNS[1], "sha256")
+        names = (LOCATION_COLUMNS[0], LOCATION_COLUMNS[1], "sha256", REGION)
         return ImageLocation(*(str(self.frame[name].iloc[row]) for name in names))
 
     def order(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the positions that sort rows by what they are: bytes, then path, then root.
+        """Return the positions that sort rows by what they are: bytes, path, root, region.
 
         What is drawn in this order does not depend on the order of the rows in the store.
 
@@ -160,7 +213,7 @@ class ImageTable:
         ndarray of int64, shape (n,)
             ``rows[images.order(rows)]`` is sorted; rows that do not differ stay as they come.
         """
-        keys = ["sha256", "path", "root"]
+        keys = ["sha256", "path", "root", REGION]
         frame = self.frame[keys].iloc[rows].reset_index(drop=True).astype(str)
         return frame.sort_values(keys, kind="stable").index.to_numpy(dtype=np.int64)
 

@@ -65,11 +65,15 @@ class ImageLocation:
     sha256 : str or None
         Of the bytes that the table is of, and no others are read; ``""`` where they are not known,
         and none are; None where a person named the file, and any are.
+    region : str
+        Name of the part of the image that is meant, ``""`` for the whole
+        (:mod:`bioprobe.images.regions`).
     """
 
     root: str
     path: str
     sha256: str | None = None
+    region: str = ""
 
     def read_bytes(self) -> bytes:
         """Return the encoded bytes, as :func:`read_image_bytes` does.

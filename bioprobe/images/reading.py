@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import ImageReadError
+from bioprobe.images.regions import Region, find_draft_side
 
 if TYPE_CHECKING:
     from PIL.Image import Exif, Image
@@ -121,6 +122,39 @@ def decode_image(
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return _to_rgb(image)
+
+
+def decode_region(data: bytes, region: str, *, draft_side_px: int = 0) -> Image:
+    """Decode what a region shows.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file.
+    region : str
+        Its name, ``""`` for the whole picture.
+    draft_side_px : int
+        Least shorter side of what is returned, as for :func:`decode_image`.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB.
+
+    Raises
+    ------
+    ImageReadError
+        If the bytes are no whole image of a known kind.
+    ValueError
+        If there is no such region.
+    """
+    box = Region.parse(region)
+    if box is None:
+        return decode_image(data, draft_side_px=draft_side_px)
+    facts = read_facts(data)
+    draft_px = find_draft_side([box], (facts.width_px, facts.height_px), draft_side_px)
+    image = decode_image(data, draft_side_px=draft_px)
+    return image.crop(box.to_pixels(*image.size))
 
 
 def make_upright(image: Image) -> Image:

@@ -15,6 +15,7 @@ from bioprobe.files import write_text
 from bioprobe.images import ImageTable
 from bioprobe.images.image_table import read_level
 from bioprobe.images.location import ImageLocation
+from bioprobe.images.regions import REGION
 from bioprobe.index import Neighbors, Terms
 from bioprobe.page.html import make_thumbnail, render_page
 from bioprobe.taxonomy import RANKS
@@ -190,7 +191,7 @@ def show_row(images: ImageTable, row: int, *lines: str) -> SheetPicture:
     *lines : str
         What stands before the common name, the higher labels and the file.
     """
-    facts, file = images.frame.iloc[row], images.file_names[row]
+    facts, file = images.frame.iloc[row], images.name_row(row)
     # From species up.
     labels = [str(facts[rank.value]) for rank in reversed(RANKS) if facts[rank.value]]
     names = [*labels[:1], file]
@@ -339,9 +340,19 @@ def _name_common(lines: pd.DataFrame) -> str:
 def _show_line(answers: Predictions | Decisions, line: dict[str, Any]) -> SheetPicture:
     """Return the picture of a line with its answer, what the score is, and what is known of it."""
     score = f"score {line['score']:.3f}" if line["score"] >= 0 else ""
-    told = {"file_name", "answer", "common_name", "score", "row", "group", "rank", "content"}
+    told = {
+        "file_name",
+        "answer",
+        "common_name",
+        "score",
+        "row",
+        "group",
+        "rank",
+        "content",
+        REGION,
+    }
     rest = [f"{key}: {value}" for key, value in line.items() if key not in told and value != ""]
-    file = f"row {line['row']} · {line['file_name']}"
+    file = f"row {line['row']} · {answers.images.name_row(int(line['row']))}"
     sure = f"at {line['rank']}" if line.get("rank") else ""
     known = (score, sure, str(line.get("common_name", "")), *rest, file)
     place = answers.images.locate(int(line["row"]))

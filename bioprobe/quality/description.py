@@ -185,7 +185,9 @@ def describe_images(asked: EmbeddingStore | View, level: str | None = None) -> D
     if len(sized):
         sides = sized[["width_px", "height_px"]].to_numpy(dtype=np.float64)
         sizes = np.quantile(sides, [0, 0.25, 0.5, 0.75, 1], axis=0).T
-    hashed = frame["sha256"][frame["sha256"] != ""]
+    # Rows of one picture are no copies of each other.
+    pictures = frame.drop_duplicates(["root", "path"])
+    hashed = pictures["sha256"][pictures["sha256"] != ""]
     modes = frame["mode"][frame["mode"] != ""].value_counts()
     further = frame[store.images.free_columns]
     holes = (further.isna() | (further == "")).sum()

@@ -44,6 +44,14 @@ class SourceOptions:
         Free column that the name of an image's folder goes into, as it is written.
     allow_outside : bool
         Whether tables and data sets may name files anywhere (:mod:`bioprobe.sources.bounds`).
+    min_confidence : float
+        Of a detection to be a region, 0 to 1; less sure ones are left out.
+    categories : tuple of str
+        Only detections of these, such as ``animal``; all by default.
+    pad : float
+        What is added to a detection's box on each side, as a share of its own width and height.
+    square : bool
+        Whether the shorter side of a box is made as long as the longer one.
     tell : callable
         Told, in a sentence each, what a person must know of how they were read.
     """
@@ -54,6 +62,10 @@ class SourceOptions:
     folder_rank: Rank | None = None
     folder_label: str | None = None
     allow_outside: bool = False
+    min_confidence: float = 0.2
+    categories: tuple[str, ...] = ()
+    pad: float = 0.0
+    square: bool = False
     tell: Callable[[str], None] = lambda _said: None
 
 

@@ -140,9 +140,9 @@ class Predictions(Result):
     def to_frame(self) -> pd.DataFrame:
         """Return one row per image and answer, in pybioclip's columns first.
 
-        The columns are ``file_name``, the ranks down to the rank of the classes (with
-        ``species_epithet`` before ``species``), ``common_name`` at species, and ``score``; then
-        ``answer`` (1 is the best), ``row`` and what :attr:`columns` says. Classes that are no taxa
+        The columns are ``file_name`` (and ``image_region`` where rows are regions), the ranks down
+        to the rank of the classes (with ``species_epithet`` before ``species``), ``common_name`` at
+        species, and ``score``; then ``answer`` (1 is the best), ``row`` and what :attr:`columns` says. Classes that are no taxa
         have one column ``classification`` instead of the ranks, and ``taxon`` behind where they
         stand for one. Last comes what stands :attr:`beside`: ``content``, a person's own columns,
         and one row, with ``reason``, for each picture that has no answer.
@@ -155,8 +155,10 @@ class Predictions(Result):
 
         k = self.top_classes.shape[1]
         flat = self.top_classes.ravel()
-        file_names = self.images.name_files(self.rows)
-        columns: dict[str, npt.NDArray[Any]] = {"file_name": np.repeat(file_names, k)}
+        names = self.images.name_rows(self.rows)
+        columns: dict[str, npt.NDArray[Any]] = {
+            name: np.repeat(values, k) for name, values in names.items()
+        }
         for name, values in _class_columns(self.classes).items():
             columns[name] = values[flat]
         columns["score"] = self.scores.ravel().astype(np.float64)
