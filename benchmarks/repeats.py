@@ -25,6 +25,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from bioprobe.encoders import load_encoder
+from bioprobe.encoders.encoder import Encoder
+from bioprobe.quality.repeats import SIMILARITY, VISITS, Boxes, compare_groups, group_boxes
 from bioprobe.sketch.backgrounds import draw_background
 from bioprobe.sketch.drawing import FORMS, draw_coat
 from bioprobe.sketch.palette import mix_inks
@@ -243,3 +246,92 @@ def _detect(
     lit = lit * gain + rng.normal(0, rng.uniform(1, 6), lit.shape)
     picture = Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
     return Detection(kind, thing, camera, taken_s, (left, top, right - left, foot - top), picture)
+
+
+def gather_boxes(found: list[Detection], encoder: Encoder) -> Boxes:
+    """Embed what the boxes hold, and return them as a store would."""
+    parts = [found[start : start + 64] for start in range(0, len(found), 64)]
+    begin = np.datetime64("2024-05-01", "ns")
+    return Boxes(
+        np.array([one.box for one in found]),
+        np.concatenate([encoder.encode_image([one.crop for one in part]) for part in parts]),
+        np.array([one.camera for one in found], dtype=object),
+        np.array([begin + np.timedelta64(round(one.taken_s * 1e9), "ns") for one in found]),
+        np.arange(len(found)),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What a way of dropping boxes does to a set.
+
+    Parameters
+    ----------
+    stones : float
+        Share of the stones of which most boxes are dropped.
+    stone_boxes : float
+        Share of their boxes.
+    animals : float
+        Share of the passing animals that lose a box.
+    animal_boxes : float
+        Share of their boxes.
+    sleeper : float
+        Share of the boxes of the animal that sleeps.
+    """
+
+    stones: float
+    stone_boxes: float
+    animals: float
+    animal_boxes: float
+    sleeper: float
+
+
+def score(found: list[Detection], dropped: npt.NDArray[np.bool_]) -> Score:
+    """Measure what is dropped."""
+    kinds = np.array([one.kind for one in found])
+    things = np.array([one.thing for one in found])
+
+    def share(kind: str, least: float) -> float:
+        return float(
+            np.mean([dropped[things == one].mean() > least for one in set(things[kinds == kind])])
+        )
+
+    boxes = {kind: float(dropped[kinds == kind].mean()) for kind in (STONE, ANIMAL, SLEEPER)}
+    return Score(share(STONE, 0.5), boxes[STONE], share(ANIMAL, 0), boxes[ANIMAL], boxes[SLEEPER])
+
+
+def drop_by_place(boxes: Boxes, overlap: float, visits: int = VISITS) -> npt.NDArray[np.bool_]:
+    """Drop what overlaps often enough, whatever it is."""
+    alike = dataclasses.replace(boxes, vectors=np.ones((len(boxes), 1), dtype=np.float32))
+    return group_boxes(alike, overlap=overlap, similarity=-1, visits=visits) >= 0
+
+
+def drop_by_both(boxes: Boxes, similarity: float = SIMILARITY) -> npt.NDArray[np.bool_]:
+    """Drop as ``bioprobe filter --repeats`` does."""
+    groups = group_boxes(boxes, similarity=similarity)
+    shares, enough = compare_groups(boxes, groups, similarity=similarity)
+    return np.append((shares >= 0.5) & enough, False)[groups]
+
+
+def main() -> None:
+    """Print what each way finds and loses."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    encoder = load_encoder("sketch", device="cpu")
+    print("| seed | way | stones | their boxes | animals lost | their boxes | sleeper lost |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for seed in range(arguments.seeds):
+        found = draw_set(seed=seed)
+        boxes = gather_boxes(found, encoder)
+        ways = {
+            f"place alone, IoU {at}": drop_by_place(boxes, at) for at in (0.6, 0.8, 0.85, 0.9)
+        }
+        ways["place and vector"] = drop_by_both(boxes)
+        for way, dropped in ways.items():
+            figures = " | ".join(f"{one:.3f}" for one in dataclasses.astuple(score(found, dropped)))
+            print(f"| {seed} | {way} | {figures} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,9 +13,10 @@ from bioprobe.page.sheets import (
     write_answer_sheet,
     write_copies_sheet,
     write_filter_sheet,
+    write_repeats_sheet,
     write_search_sheet,
 )
-from bioprobe.quality import duplicates, noise
+from bioprobe.quality import duplicates, noise, repeats
 from bioprobe.task import decisions, predictions
 
 if TYPE_CHECKING:
@@ -156,6 +157,26 @@ class NoiseFilter(noise.NoiseFilter):
             Pictures on the page.
         """
         return write_filter_sheet(Path(path), self, by, self.level)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Repeats(repeats.Repeats):
+    """What stands in one place again and again, with its page; see the base for the fields."""
+
+    def write_page(self, path: str | Path) -> int:
+        """Write one picture of each group as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+
+        Returns
+        -------
+        int
+            Pictures on the page.
+        """
+        return write_repeats_sheet(Path(path), self)
 
 
 def read_fields(found: Result) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def write_time(taken: str, subseconds: str = "", offset: str = "") -> str:
     if written is None:
         return ""
     try:
-        time = datetime.datetime(*(int(part or 0) for part in written.groups()))  # noqa: DTZ001 - the camera's own
+        time = datetime.datetime(*(int(part or 0) for part in written.groups()))
     except ValueError:
         return ""
     fraction = f".{subseconds}" if subseconds.isdecimal() and subseconds.isascii() else ""
@@ -138,7 +138,7 @@ def _read_place(place: Mapping[int, Any]) -> tuple[float, float]:
     longitude = _to_degrees(place[4], _text(place, 3), "W")
     # Receivers without a fix write zeros.
     nowhere = latitude == longitude == 0 or _text(place, _GPS_STATUS) == _VOID
-    if nowhere or not (abs(latitude) <= 90 and abs(longitude) <= 180):  # noqa: PLR2004 - degrees
+    if nowhere or not (abs(latitude) <= 90 and abs(longitude) <= 180):
         msg = "no place"
         raise ValueError(msg)
     return latitude, longitude
