@@ -487,6 +487,15 @@ OwnColumns = Annotated[
         metavar="NAME,…",
     ),
 ]
+Per = Annotated[
+    str | None,
+    Option(
+        "Say what is in each image, from the answers to its regions: what was found, in how many "
+        "regions, and the best of these; a person comes first.",
+        choices=("image",),
+        fixed=True,
+    ),
+]
 Split = Annotated[
     str | None,
     Option(

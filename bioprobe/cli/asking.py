@@ -23,6 +23,7 @@ from bioprobe.options import Option, With, Without
 if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import (
+        Contents,
         Decisions,
         Duplicates,
         Neighbors,
@@ -58,7 +59,10 @@ def embed(store: Store) -> None:
 
 @command(app, Asks.zeroshot, encodes=True, sources="-")
 def zeroshot(
-    answers: Predictions | Decisions, *, html: AnswerPage = None, html_by: PageBy = "answer"
+    answers: Predictions | Decisions | Contents,
+    *,
+    html: AnswerPage = None,
+    html_by: PageBy = "answer",
 ) -> str:
     """Label images by text prompts, at any rank.
 

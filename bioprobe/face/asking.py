@@ -16,6 +16,7 @@ from bioprobe.options import (
     NumberOfAnswers,
     Option,
     OwnColumns,
+    Per,
     SeedOption,
     Taxa,
     Templates,
@@ -32,6 +33,7 @@ from bioprobe.result import WARNING, Note
 if TYPE_CHECKING:
     from bioprobe import index
     from bioprobe.face.pages import (
+        Contents,
         Decisions,
         Duplicates,
         Neighbors,
@@ -134,9 +136,10 @@ class Asks(Opened):
                 when=(Without("classes"),),
             ),
         ] = None,
-        k: Annotated[NumberOfAnswers, Without("abstain")] = 5,
+        k: Annotated[NumberOfAnswers, Without("abstain", "per")] = 5,
+        per: Per = None,
         columns: OwnColumns = None,
-    ) -> Predictions | Decisions:
+    ) -> Predictions | Decisions | Contents:
         """Label images by text prompts, at any rank.
 
         Parameters
@@ -176,13 +179,15 @@ class Asks(Opened):
             Table of synonyms and accepted names.
         k : int
             Answers an image, ≥ 1.
+        per : str, optional
+            ``image``: what is in each picture, from the best answers to its regions.
         columns : str or sequence of str, optional
             Columns of one's own that stand beside the answers in a table: ``all``, ``none`` or
             names; by default those whose names say which picture, where and when.
 
         Returns
         -------
-        Predictions, or Decisions with ``abstain``
+        Predictions, or Decisions with ``abstain``, or Contents with ``per``
             Scores are probabilities. The table has a row too for each picture that a mask leaves
             out and that could not be read.
 
@@ -199,7 +204,7 @@ class Asks(Opened):
         >>> store.zeroshot("life_stage", classes={"adult": ["an adult", "a grown animal"],
         ...                                       "young": "a young animal"})  # doctest: +SKIP
         """
-        from bioprobe.face.pages import show_answers_of
+        from bioprobe.face.pages import pool_answers, show_answers_of
         from bioprobe.face.taxa import open_list
         from bioprobe.face.zeroshot import (
             Asked,
@@ -223,7 +228,7 @@ class Asks(Opened):
                 synonyms=synonyms,
             )  # fmt: skip
             named = ask_named(self._view, self._notes, self._texts, classes, level, templates, k)
-            return show_answers_of(named, beside)
+            return pool_answers(show_answers_of(named, beside), per)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
         listed = open_list(taxa, rank_column)
         rank = Rank.parse(level)
@@ -232,9 +237,10 @@ class Asks(Opened):
             msg = "--head is a text head that a store keeps; embed the pictures into that store"
             raise MisuseError(msg)
         if head is not None:
-            return show_answers_of(ask_head(asked, head, pool), beside)
+            return pool_answers(show_answers_of(ask_head(asked, head, pool), beside), per)
         wording = Wording(text_type, templates, pool, roll_up, abstain, open_set, offset)
-        return show_answers_of(ask_texts(asked, wording, self._texts), beside)
+        answers = show_answers_of(ask_texts(asked, wording, self._texts), beside)
+        return pool_answers(answers, per)
 
     @question
     def search(

@@ -27,6 +27,7 @@ from bioprobe.options import (
     NumberOfAnswers,
     Option,
     OwnColumns,
+    Per,
     Seed,
     SeedOption,
     Split,
@@ -44,7 +45,7 @@ from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
-    from bioprobe.face.pages import Decisions, Predictions
+    from bioprobe.face.pages import Contents, Decisions, Predictions
     from bioprobe.face.probe import Probe
     from bioprobe.learning.fitted import FittedProbe
     from bioprobe.learning.stack import FittedStack, SharedImages
@@ -542,7 +543,7 @@ class Learns(Opened):
             ),
         ] = None,
         *,
-        k: NumberOfAnswers = 5,
+        k: Annotated[NumberOfAnswers, Without("per")] = 5,
         calibrate: Annotated[
             bool | None,
             Option(
@@ -592,8 +593,9 @@ class Learns(Opened):
             Option("Add a score that the image is of no known class, and whether it is."),
         ] = False,
         allow_outside: Annotated[AllowOutside, With("sources")] = False,
+        per: Per = None,
         columns: OwnColumns = None,
-    ) -> Predictions | Decisions:
+    ) -> Predictions | Decisions | Contents:
         """Label the images by a probe that the store keeps.
 
         See Also
@@ -604,7 +606,7 @@ class Learns(Opened):
         asked = probe.store.pictures(named, allow_outside=allow_outside) if named else self
         return probe.predict(
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
-            set_kind=set_kind, unknown=unknown, columns=columns,
+            set_kind=set_kind, unknown=unknown, per=per, columns=columns,
         )  # fmt: skip
 
     @question

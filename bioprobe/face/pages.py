@@ -17,10 +17,10 @@ from bioprobe.page.sheets import (
     write_search_sheet,
 )
 from bioprobe.quality import duplicates, noise, repeats
-from bioprobe.task import decisions, predictions
+from bioprobe.task import decisions, pooling, predictions
 
 if TYPE_CHECKING:
-    from bioprobe.result import Result
+    from bioprobe.result import Note, Result
     from bioprobe.task.beside import Beside
 
 # Pictures that a notebook draws.
@@ -96,6 +96,17 @@ class Decisions(decisions.Decisions):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Contents(pooling.Contents):
+    """What is in each picture, with its page; see the base for the fields."""
+
+    __module__ = "bioprobe"
+
+    def write_page(self, path: str | Path, by: str = "answer") -> int:
+        """Write the best regions of what was found, as :meth:`Predictions.write_page` does."""
+        return write_answer_sheet(Path(path), "What is in each picture", self, by)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Duplicates(duplicates.Duplicates):
     """Copies among images, with their page; see the base for the fields."""
 
@@ -115,6 +126,10 @@ class Duplicates(duplicates.Duplicates):
         return write_copies_sheet(Path(path), self)
 
 
+#: Answers to rows, or to what belongs together.
+Answers = Predictions | Decisions | Contents
+
+
 @overload
 def show_answers_of(answers: predictions.Predictions, beside: Beside) -> Predictions: ...
 @overload
@@ -127,6 +142,44 @@ def show_answers_of(
     if isinstance(answers, decisions.Decisions):
         return Decisions(**fields)
     return Predictions(**fields)
+
+
+def pool_answers(answers: Predictions | Decisions, per: str | None) -> Answers:
+    """Return answers to rows as they are, or what they say of each unit.
+
+    Parameters
+    ----------
+    answers : Predictions or Decisions
+        With all that is to be said of them.
+    per : str or None
+        What belongs together, as :func:`bioprobe.task.pooling.pool` takes it.
+    """
+    if per is None:
+        return answers
+    pooled = Contents(**read_fields(pooling.pool(answers, per)))
+    # How often rows are right is another figure than what is found in a picture.
+    kept = [note for note in answers.notes if not is_of_rows(note)]
+    return dataclasses.replace(pooled, notes=tuple(kept)).say(_describe_contents(pooled))
+
+
+def is_of_rows(note: Note) -> bool:
+    """Tell whether a note is how often the answers to single rows are right."""
+    return str(note).startswith(AGAINST_LABELS)
+
+
+#: How a sentence begins that says how often answers are the labels.
+AGAINST_LABELS = "against the labels of"
+
+
+def _describe_contents(pooled: Contents) -> list[str]:
+    frame, what = pooled.frame, "pictures" if pooled.by == pooling.IMAGE else f"of {pooled.by}"
+    n_several = int((frame["answer"] == 2).sum())
+    said = [f"{len(pooled):,} {what}; in {n_several:,} more than one class or a person with one"]
+    if pooled.figures is not None:
+        said.append(
+            f"sets of classes {AGAINST_LABELS} {pooled.figures.n_units:,} {what}: {pooled.figures}"
+        )
+    return said
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

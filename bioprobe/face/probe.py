@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from bioprobe.face.pages import Decisions, Predictions
+    from bioprobe.face.pages import Contents, Decisions, Predictions
     from bioprobe.intervals import Accuracy
     from bioprobe.learning.calibrated import Calibration
     from bioprobe.learning.fitted import FittedProbe
@@ -82,8 +82,9 @@ class Probe(Result):
         sets: float | None = None,
         set_kind: str = "lac",
         unknown: bool = False,
+        per: str | None = None,
         columns: str | Sequence[str] | None = None,
-    ) -> Predictions | Decisions:
+    ) -> Predictions | Decisions | Contents:
         """Label the images of a store, or those that were opened as pictures.
 
         Parameters
@@ -109,13 +110,16 @@ class Probe(Result):
             with a charge for long sets.
         unknown : bool
             Add a score that the image is of no known class, and whether it is.
+        per : str, optional
+            ``image``: what is in each picture, from the best answers to its regions.
         columns : str or sequence of str, optional
             Columns of one's own that stand beside the answers; see :meth:`bioprobe.Store.zeroshot`.
 
         Returns
         -------
-        Predictions or Decisions
-            Decisions where it may abstain. Accuracies leave out the images that it learnt from.
+        Predictions, Decisions or Contents
+            Decisions where it may abstain, Contents with ``per``. Accuracies leave out
+            the images that it learnt from.
 
         Raises
         ------
@@ -124,12 +128,13 @@ class Probe(Result):
         MisuseError
             If what is asked for needs held-out answers that the probe has not.
         """
-        from bioprobe.face.pages import show_answers_of
+        from bioprobe.face.pages import pool_answers, show_answers_of
         from bioprobe.task.beside import Beside
 
         by_name = cast("Any", type(self.store)).predict
         check_numbers(by_name, {"k": k, "accuracy": accuracy, "sets": sets})
-        check_given({"k": read_options(by_name)["k"][1]}, {"k": 5}, {"k": k})
+        asked_k = {name: read_options(by_name)[name][1] for name in ("k", "per")}
+        check_given(asked_k, {"k": 5, "per": None}, {"k": k, "per": per})
         confidence = _read_confidence(abstain)
         chooses = abstain is not None and confidence is None
         calibration, notes = self._calibrate(calibrate, needed=bool(sets or unknown or chooses))
@@ -155,14 +160,15 @@ class Probe(Result):
         beside = Beside.of(view, columns)
         answers = dataclasses.replace(answers, columns=said, provenance=provenance)
         if abstain is None:
-            return show_answers_of(answers.keep_best(k), beside).say(notes)
+            shown_best = show_answers_of(answers.keep_best(k), beside).say(notes)
+            return pool_answers(shown_best, per)
         from bioprobe.task.decisions import decide
 
         if confidence is None and calibration is not None:
             confidence = _choose_confidence(self.fitted, calibration, accuracy, notes)
         decided = decide(answers, confidence or 1.0)
         shown = show_answers_of(decided, beside)
-        return shown.say((*notes, *describe_depths(decided)))
+        return pool_answers(shown.say((*notes, *describe_depths(decided))), per)
 
     def to_frame(self) -> pd.DataFrame:
         """Return its facts, one a row: settings, classes, split, held-out accuracy."""

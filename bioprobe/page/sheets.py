@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bioprobe.quality.noise import NoiseFilter
     from bioprobe.quality.repeats import Repeats
     from bioprobe.task.decisions import Decisions
+    from bioprobe.task.pooling import Contents
     from bioprobe.task.predictions import Predictions
 
 # A figure on the page is about 190 px wide; the rest is for screens with denser pixels.
@@ -269,7 +270,9 @@ def _introduce_filter(found: NoiseFilter, n_dropped: int) -> str:
     )
 
 
-def write_answer_sheet(path: Path, title: str, answers: Predictions | Decisions, by: str) -> int:
+def write_answer_sheet(
+    path: Path, title: str, answers: Predictions | Decisions | Contents, by: str
+) -> int:
     """Write pictures with their answers as one HTML page, grouped by answer or by a column.
 
     Parameters
@@ -278,7 +281,7 @@ def write_answer_sheet(path: Path, title: str, answers: Predictions | Decisions,
         HTML file.
     title : str
         Of the page.
-    answers : Predictions or Decisions
+    answers : Predictions, Decisions or Contents
         With what stands beside them, whose pictures without an answer have groups of their own.
     by : str
         ``answer``, or a column of the image table.
@@ -338,7 +341,7 @@ def _name_common(lines: pd.DataFrame) -> str:
     return str(lines["common_name"].iloc[0]) if "common_name" in lines else ""
 
 
-def _show_line(answers: Predictions | Decisions, line: dict[str, Any]) -> SheetPicture:
+def _show_line(answers: Predictions | Decisions | Contents, line: dict[str, Any]) -> SheetPicture:
     """Return the picture of a line with its answer, what the score is, and what is known of it."""
     score = f"score {line['score']:.3f}" if line["score"] >= 0 else ""
     told = {

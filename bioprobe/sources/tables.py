@@ -10,6 +10,7 @@ from bioprobe.errors import SourceError
 from bioprobe.files import read_table
 from bioprobe.images.image_table import COLUMNS, concatenate_columns
 from bioprobe.images.location import write_name
+from bioprobe.sources.boxes import cut_boxes
 from bioprobe.sources.files import SourceOptions, absolute, locate
 from bioprobe.sources.listing import Part
 from bioprobe.sources.lookup import find_files
@@ -84,7 +85,8 @@ def list_rows(
     listing = pd.DataFrame(places, columns=["root", "path"], dtype=object)
     described = describe_rows(frame, options, used=(column,))
     rows = concatenate_columns([listing, described])
-    return Part(rows, str(table), reasons=found.reasons, notes=found.notes)
+    part = Part(rows, str(table), reasons=found.reasons, notes=found.notes)
+    return cut_boxes(part, options)
 
 
 def describe_rows(

@@ -142,10 +142,11 @@ class Predictions(Result):
 
         The columns are ``file_name`` (and ``image_region`` where rows are regions), the ranks down
         to the rank of the classes (with ``species_epithet`` before ``species``), ``common_name`` at
-        species, and ``score``; then ``answer`` (1 is the best), ``row`` and what :attr:`columns` says. Classes that are no taxa
-        have one column ``classification`` instead of the ranks, and ``taxon`` behind where they
-        stand for one. Last comes what stands :attr:`beside`: ``content``, a person's own columns,
-        and one row, with ``reason``, for each picture that has no answer.
+        species, and ``score``; then ``answer`` (1 is the best), ``row`` and what :attr:`columns`
+        says. Classes that are no taxa have one column ``classification`` instead of the ranks, and
+        ``taxon`` behind where they stand for one. Last comes what stands :attr:`beside`:
+        ``content``, a person's own columns, and one row, with ``reason``, for each picture that has
+        no answer.
 
         References
         ----------
