@@ -6,7 +6,7 @@ and what they hold is embedded by the model ``sketch``. The same boxes are group
 vector, as ``bioprobe filter --repeats`` does it. How the set is made hard:
 
 - light, colour and grain change from picture to picture, and at night pictures are grey;
-- each side of a box is off by 3% of its length (standard deviation), those of stones and of animals;
+- each side of a box is off by 3% of its length (standard deviation), of stones and of animals;
 - half of the animals stand where the bait lies, which is one place of each camera, so that place
   alone takes them for a stone; a camera sees two species, and one in five animals stands where a
   stone is;
@@ -324,9 +324,7 @@ def main() -> None:
     for seed in range(arguments.seeds):
         found = draw_set(seed=seed)
         boxes = gather_boxes(found, encoder)
-        ways = {
-            f"place alone, IoU {at}": drop_by_place(boxes, at) for at in (0.6, 0.8, 0.85, 0.9)
-        }
+        ways = {f"place alone, IoU {at}": drop_by_place(boxes, at) for at in (0.6, 0.8, 0.85, 0.9)}
         ways["place and vector"] = drop_by_both(boxes)
         for way, dropped in ways.items():
             figures = " | ".join(f"{one:.3f}" for one in dataclasses.astuple(score(found, dropped)))

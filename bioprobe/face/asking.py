@@ -10,6 +10,7 @@ from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened, name_counts, tell_placeholders
 from bioprobe.options import (
     RANK_NAMES,
+    GapSeconds,
     Level,
     ListColumns,
     NamedClasses,
@@ -17,7 +18,9 @@ from bioprobe.options import (
     Option,
     OwnColumns,
     Per,
+    PoolingRule,
     SeedOption,
+    SequenceColumn,
     Taxa,
     Templates,
     TextTypeName,
@@ -138,6 +141,9 @@ class Asks(Opened):
         ] = None,
         k: Annotated[NumberOfAnswers, Without("abstain", "per")] = 5,
         per: Per = None,
+        sequence: SequenceColumn = None,
+        gap_seconds: GapSeconds = None,
+        rule: PoolingRule = "log-mean",
         columns: OwnColumns = None,
     ) -> Predictions | Decisions | Contents:
         """Label images by text prompts, at any rank.
@@ -216,11 +222,14 @@ class Asks(Opened):
         )
         from bioprobe.images.image_table import read_level
         from bioprobe.task.beside import Beside
+        from bioprobe.task.sequences import DEPTH, SEQUENCE, Pooling
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.synonyms import read_synonyms
 
         level = read_level(level, self._view.images)
         beside = Beside.of(self._view, columns)
+        how, best = Pooling(sequence, gap_seconds, rule), k
+        k = DEPTH if per == SEQUENCE else k
         if classes is not None or level not in RANK_NAMES:
             refuse_for_values(
                 level, taxa=taxa, text_type=text_type != "taxon_com", head=head, pool=pool,
@@ -228,7 +237,7 @@ class Asks(Opened):
                 synonyms=synonyms,
             )  # fmt: skip
             named = ask_named(self._view, self._notes, self._texts, classes, level, templates, k)
-            return pool_answers(show_answers_of(named, beside), per)
+            return pool_answers(show_answers_of(named, beside), per, how, best)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
         listed = open_list(taxa, rank_column)
         rank = Rank.parse(level)
@@ -237,10 +246,11 @@ class Asks(Opened):
             msg = "--head is a text head that a store keeps; embed the pictures into that store"
             raise MisuseError(msg)
         if head is not None:
-            return pool_answers(show_answers_of(ask_head(asked, head, pool), beside), per)
+            answered = show_answers_of(ask_head(asked, head, pool), beside)
+            return pool_answers(answered, per, how, best)
         wording = Wording(text_type, templates, pool, roll_up, abstain, open_set, offset)
         answers = show_answers_of(ask_texts(asked, wording, self._texts), beside)
-        return pool_answers(answers, per)
+        return pool_answers(answers, per, how, best)
 
     @question
     def search(
@@ -372,7 +382,8 @@ class Asks(Opened):
             str | None,
             Option(
                 "Column that says of some images whether they are kept (animal or 1) or not (not "
-                "animal or 0). The threshold is chosen on them; from 50 on, they replace the texts.",
+                "animal or 0). The threshold is chosen on them; from 50 on, they replace the "
+                "texts.",
                 when=(Without("repeats"),),
             ),
         ] = None,

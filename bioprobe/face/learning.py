@@ -21,6 +21,7 @@ from bioprobe.face.taxa import open_list
 from bioprobe.options import (
     RANK_NAMES,
     AllowOutside,
+    GapSeconds,
     Level,
     ListColumns,
     NamedClasses,
@@ -28,8 +29,10 @@ from bioprobe.options import (
     Option,
     OwnColumns,
     Per,
+    PoolingRule,
     Seed,
     SeedOption,
+    SequenceColumn,
     Split,
     Taxa,
     Templates,
@@ -594,6 +597,9 @@ class Learns(Opened):
         ] = False,
         allow_outside: Annotated[AllowOutside, With("sources")] = False,
         per: Per = None,
+        sequence: SequenceColumn = None,
+        gap_seconds: GapSeconds = None,
+        rule: PoolingRule = "log-mean",
         columns: OwnColumns = None,
     ) -> Predictions | Decisions | Contents:
         """Label the images by a probe that the store keeps.
@@ -606,7 +612,8 @@ class Learns(Opened):
         asked = probe.store.pictures(named, allow_outside=allow_outside) if named else self
         return probe.predict(
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
-            set_kind=set_kind, unknown=unknown, per=per, columns=columns,
+            set_kind=set_kind, unknown=unknown, per=per, sequence=sequence,
+            gap_seconds=gap_seconds, rule=rule, columns=columns,
         )  # fmt: skip
 
     @question

@@ -17,7 +17,7 @@ from bioprobe.page.sheets import (
     write_search_sheet,
 )
 from bioprobe.quality import duplicates, noise, repeats
-from bioprobe.task import decisions, pooling, predictions
+from bioprobe.task import decisions, pooling, predictions, sequences
 
 if TYPE_CHECKING:
     from bioprobe.result import Note, Result
@@ -144,7 +144,9 @@ def show_answers_of(
     return Predictions(**fields)
 
 
-def pool_answers(answers: Predictions | Decisions, per: str | None) -> Answers:
+def pool_answers(
+    answers: Predictions | Decisions, per: str | None, how: sequences.Pooling, k: int = 5
+) -> Answers:
     """Return answers to rows as they are, or what they say of each unit.
 
     Parameters
@@ -152,14 +154,46 @@ def pool_answers(answers: Predictions | Decisions, per: str | None) -> Answers:
     answers : Predictions or Decisions
         With all that is to be said of them.
     per : str or None
-        What belongs together, as :func:`bioprobe.task.pooling.pool` takes it.
+        What belongs together, ``image`` or ``sequence``.
+    how : Pooling
+        How rows make sequences.
+    k : int
+        Answers to a sequence.
     """
     if per is None:
         return answers
-    pooled = Contents(**read_fields(pooling.pool(answers, per)))
     # How often rows are right is another figure than what is found in a picture.
     kept = [note for note in answers.notes if not is_of_rows(note)]
-    return dataclasses.replace(pooled, notes=tuple(kept)).say(_describe_contents(pooled))
+    if per == sequences.SEQUENCE:
+        found = sequences.pool_sequences(answers, how)
+        pooled = type(answers)(**{**read_fields(found.answers), "notes": tuple(kept)})
+        said = _describe_sequences(found, how)
+        if isinstance(pooled, Predictions):
+            return pooled.keep_best(k).say(said)
+        return pooled.say(said)
+    contents = Contents(**read_fields(pooling.pool(answers, per)))
+    return dataclasses.replace(contents, notes=tuple(kept)).say(_describe_contents(contents))
+
+
+def _describe_sequences(found: sequences.Pooled, how: sequences.Pooling) -> list[str]:
+    """Say what was pooled, how, and how often it is right."""
+    said = found.sequences.describe()
+    if isinstance(found.answers, Decisions):
+        said.append(
+            f"of each sequence the answer of most rows; {found.n_gave_way:,} rows whose answer "
+            "stands above another of their sequence gave way to it"
+        )
+        return said
+    said.append(f"answers are pooled by the rule {how.rule}")
+    measured = found.answers.accuracy()
+    if measured:
+        figures = ", ".join(map(str, measured))
+        several = f"; {found.n_several:,} of several labels are left out" * bool(found.n_several)
+        said.append(
+            f"{AGAINST_LABELS} {measured[0].n_images:,} sequences: {figures} (95% interval)"
+            f"{several}"
+        )
+    return said
 
 
 def is_of_rows(note: Note) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -251,16 +251,14 @@ def find_repeats(
     boxed = np.flatnonzero([get_box(str(region)) != "" for region in regions])
     if not len(boxed):
         msg = (
-            f"none of the {len(rows):,} rows of {view.folder} is a box, and only boxes have a place "
-            "in a picture; embed the file of a detector: bioprobe embed detections.json"
+            f"none of the {len(rows):,} rows of {view.folder} is a box, and only boxes have a "
+            "place in a picture; embed the file of a detector: bioprobe embed detections.json"
         )
         raise SelectionError(msg)
     boxes = _gather(view, rows[boxed])
     length = None if span is None else read_span(span)
     verdicts = _read_verdicts(view.store, rows, confirm, deny)
-    found = group_boxes(
-        boxes, overlap=overlap, similarity=similarity, visits=visits, span=length
-    )
+    found = group_boxes(boxes, overlap=overlap, similarity=similarity, visits=visits, span=length)
     said = verdicts[boxed]
     shares, enough = compare_groups(
         boxes, found, overlap=overlap, similarity=similarity, is_animal=said == DENIED
@@ -424,8 +422,8 @@ def measure_overlaps(corners: Doubles) -> npt.NDArray[np.float32]:
     Examples
     --------
     >>> boxes = np.array([[0, 0, 0.2, 0.2], [0.1, 0, 0.2, 0.2], [0.5, 0.5, 0.1, 0.1]])
-    >>> measure_overlaps(boxes).round(2).tolist()[0]
-    [1.0, 0.3299999952316284, 0.0]
+    >>> [round(float(one), 2) for one in measure_overlaps(boxes)[0]]
+    [1.0, 0.33, 0.0]
     """
     x, y, width, height = corners.astype(np.float32).T
     right, lower = x + width, y + height

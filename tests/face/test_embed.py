@@ -312,9 +312,7 @@ def test_exif_fills_columns_also_of_known_pictures_and_a_table_wins(tmp_path: Pa
     again = bp.embed(tmp_path, store=tmp_path / "s", exif=True)
     assert again.summary is not None
     assert again.summary.n_kept == 3
-    table = bp.embed(
-        tmp_path / "t.csv", store=tmp_path / "s", path_column="file", exif=True
-    )
+    table = bp.embed(tmp_path / "t.csv", store=tmp_path / "s", path_column="file", exif=True)
     by_name = table.images.set_index("path")
     assert by_name["captured_at"].fillna("").to_dict() == {
         "0.jpg": "2024-05-13 12:30", "1.jpg": "2023-01-01", "2.jpg": ""
