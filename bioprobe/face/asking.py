@@ -185,8 +185,16 @@ class Asks(Opened):
             Table of synonyms and accepted names.
         k : int
             Answers an image, ≥ 1.
+        sequence : str, optional
+            With ``per="sequence"``, column whose equal values are one sequence; by default
+            ``sequence_id``, ``seq_id`` or ``event_id``, without these times.
+        gap_seconds : float, optional
+            Pictures of one camera are a sequence that ``captured_at`` tells no further apart.
+        rule : str
+            How the answers to a sequence become one: ``log-mean``, ``mean``, ``max`` or ``vote``.
         per : str, optional
-            ``image``: what is in each picture, from the best answers to its regions.
+            ``image``: what is in each picture, from the best answers to its regions; ``sequence``:
+            one answer to the pictures of a burst or event together.
         columns : str or sequence of str, optional
             Columns of one's own that stand beside the answers in a table: ``all``, ``none`` or
             names; by default those whose names say which picture, where and when.

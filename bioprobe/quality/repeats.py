@@ -13,7 +13,7 @@ from bioprobe.cells import name_cells
 from bioprobe.errors import SelectionError
 from bioprobe.images import ImageTable
 from bioprobe.images.camera import CAPTURED_AT
-from bioprobe.images.regions import BOX_COLUMNS, REGION, get_box
+from bioprobe.images.regions import BOX_COLUMNS, REGION
 from bioprobe.images.sequences import GAP_SECONDS, find_places, read_clocks
 from bioprobe.images.times import Times, read_span
 from bioprobe.provenance import Provenance
@@ -44,9 +44,9 @@ _ALL = "all"
 OVERLAP, SIMILARITY, VISITS = 0.6, 0.88, 4
 # Boxes of one group may lie as far apart as this share of the overlap that begins one.
 _LOOSE = 2 / 3
-# Nearest boxes of other places that say what a group is like; such as are less like it than this
-# share of the similarity asked for say nothing.
-_NEAR, _LIKE = 10, 0.5
+# As many of the nearest boxes elsewhere that repeat, and that do not, say what a box is like, however
+# many there are of both; such as are less like it than this share of the similarity say nothing.
+_NEAR, _LIKE = 3, 0.5
 # Every pair of so many is compared; what one camera saw is divided by time where there are more.
 _AT_ONCE = 4000
 # Boxes of other places that are looked through: a share is measured well enough on these.
@@ -70,8 +70,8 @@ class Repeats(Result):
         not repeat than like those that do; it is kept. ``nothing to compare with``: no other box
         of the store does not repeat; it is kept. ``confirmed`` and ``denied``: a person said so.
     shares : ndarray of float64, shape (n_groups,)
-        Of the nearest boxes elsewhere the share of those that repeat; not a number where nothing is
-        like it.
+        Of its boxes the share of those that are more like boxes elsewhere that repeat than like
+        such as do not; 1 where nothing is like it.
     verdicts : ndarray of object, shape (n_images,)
         ``confirmed`` or ``denied`` where a person said so of the row's group, now or before.
     tiles : ndarray of int64, shape (n_groups,)
@@ -247,8 +247,7 @@ def find_repeats(
     that overlap, counted, and looked through by a person before they are dropped.
     """
     images, rows = view.images, view.rows
-    regions = images.frame[REGION].to_numpy(dtype=object)[rows]
-    boxed = np.flatnonzero([get_box(str(region)) != "" for region in regions])
+    boxed = _find_boxed(images, rows)
     if not len(boxed):
         msg = (
             f"none of the {len(rows):,} rows of {view.folder} is a box, and only boxes have a "
@@ -281,6 +280,17 @@ def find_repeats(
         np.array(tiles, dtype=np.int64), np.array(n_visits, dtype=np.int64),
         boxes.places[firsts], view.describe(options),
     )  # fmt: skip
+
+
+def _find_boxed(images: ImageTable, rows: Rows) -> Rows:
+    """Return the positions of rows that are boxes."""
+    import pandas as pd
+
+    frame = images.frame.iloc[rows]
+    if any(name not in frame for name in BOX_COLUMNS):
+        return np.zeros(0, dtype=np.int64)
+    sides = frame[list(BOX_COLUMNS)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    return np.flatnonzero(np.isfinite(sides).all(axis=1) & (sides[:, 2:] > 0).all(axis=1))
 
 
 def _gather(view: View, rows: Rows) -> Boxes:
@@ -469,7 +479,8 @@ def compare_groups(
     Returns
     -------
     shares : ndarray of float64, shape (n_groups,)
-        Of the nearest boxes elsewhere, those that repeat; 1 where none is like it.
+        Of the boxes of each, those that are more like the nearest boxes elsewhere that repeat than
+        like the nearest that do not; 1 where nothing is like it.
     enough : ndarray of bool, shape (n_groups,)
         Whether any box elsewhere does not repeat, so that there is something to compare with.
     """
@@ -485,19 +496,25 @@ def compare_groups(
     for number in range(n_groups):
         inside = np.flatnonzero(groups == number)
         elsewhere = ~_overlaps(boxes.take(inside), others, overlap)
-        n_still = int((elsewhere & is_repeat).sum())
-        n_passing = int((elsewhere & ~is_repeat).sum())
-        enough[number] = n_passing > 0
-        near = min(_NEAR, max(1, min(n_still, n_passing)))
-        if not elsewhere.any():
-            continue
-        alike = boxes.vectors[inside] @ others.vectors[elsewhere].T
-        nearest = np.argpartition(-alike, near - 1, axis=1)[:, :near]
-        is_like = np.take_along_axis(alike, nearest, axis=1) >= _LIKE * similarity
-        votes = is_repeat[elsewhere][nearest]
+        still, passing = elsewhere & is_repeat, elsewhere & ~is_repeat
+        enough[number] = passing.any()
+        to_still, to_passing = (
+            _measure_nearness(boxes.vectors[inside], others.vectors[side])
+            for side in (still, passing)
+        )
+        is_like = np.maximum(to_still, to_passing) >= _LIKE * similarity
         if is_like.any():
-            shares[number] = (votes & is_like).sum() / is_like.sum()
+            shares[number] = (to_still > to_passing)[is_like].mean()
     return shares, enough
+
+
+def _measure_nearness(vectors: Vectors, others: Vectors) -> Doubles:
+    """Return the mean similarity of each vector to the nearest others, -1 where there are none."""
+    if not len(others):
+        return np.full(len(vectors), -1.0)
+    near = min(_NEAR, len(others))
+    alike = np.partition(vectors @ others.T, len(others) - near, axis=1)[:, -near:]
+    return np.asarray(alike.mean(axis=1), dtype=np.float64)
 
 
 def _overlaps(group: Boxes, others: Boxes, overlap: float) -> Mask:
