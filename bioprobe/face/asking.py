@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Repeats,
     )
     from bioprobe.quality import noise
+    from bioprobe.quality import repeats as repeated
     from bioprobe.quality.description import Description
 
 Pictures = str | Path | Sequence[str | Path] | None
@@ -723,7 +724,7 @@ def _split_all(given: str | Sequence[str] | None) -> list[str]:
     return [name for one in list_given(given) for name in split_names(str(one))]
 
 
-def _describe_repeats(found: Repeats, *, lasts: bool) -> list[Note | str]:
+def _describe_repeats(found: repeated.Repeats, *, lasts: bool) -> list[Note | str]:
     """Say what stands still, what is left out of it, and how a person has the last word."""
     n_boxes = int((found.groups >= 0).sum())
     n_dropped = int((~found.kept).sum())

@@ -166,11 +166,11 @@ def pool_answers(
     kept = [note for note in answers.notes if not is_of_rows(note)]
     if per == sequences.SEQUENCE:
         found = sequences.pool_sequences(answers, how)
-        pooled = type(answers)(**{**read_fields(found.answers), "notes": tuple(kept)})
         said = _describe_sequences(found, how)
-        if isinstance(pooled, Predictions):
-            return pooled.keep_best(k).say(said)
-        return pooled.say(said)
+        fields = {**read_fields(found.answers), "notes": tuple(kept)}
+        if isinstance(answers, Decisions):
+            return Decisions(**fields).say(said)
+        return Predictions(**read_fields(Predictions(**fields).keep_best(k))).say(said)
     contents = Contents(**read_fields(pooling.pool(answers, per)))
     return dataclasses.replace(contents, notes=tuple(kept)).say(_describe_contents(contents))
 
@@ -178,7 +178,7 @@ def pool_answers(
 def _describe_sequences(found: sequences.Pooled, how: sequences.Pooling) -> list[str]:
     """Say what was pooled, how, and how often it is right."""
     said = found.sequences.describe()
-    if isinstance(found.answers, Decisions):
+    if isinstance(found.answers, decisions.Decisions):
         said.append(
             f"of each sequence the answer of most rows; {found.n_gave_way:,} rows whose answer "
             "stands above another of their sequence gave way to it"

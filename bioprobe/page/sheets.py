@@ -429,7 +429,8 @@ def write_repeats_sheet(path: Path, found: Repeats) -> int:
             show_row(
                 found.images, int(line["row"]), f"group {line['group']}: "
                 f"{n_boxes[line['group']]:,} boxes, seen {line['visits']:,} times",
-                f"{line['repeating_share']:.0%} are more like what repeats elsewhere", line["place"],
+                f"{line['repeating_share']:.0%} are more like what repeats elsewhere",
+                line["place"],
             )
             for line in of_finding.to_dict("records")
         ]  # fmt: skip

@@ -44,8 +44,9 @@ _ALL = "all"
 OVERLAP, SIMILARITY, VISITS = 0.6, 0.88, 4
 # Boxes of one group may lie as far apart as this share of the overlap that begins one.
 _LOOSE = 2 / 3
-# As many of the nearest boxes elsewhere that repeat, and that do not, say what a box is like, however
-# many there are of both; such as are less like it than this share of the similarity say nothing.
+# As many of the nearest boxes elsewhere that repeat, and that do not, say what a box is like,
+# however many there are of both; such as are less like it than this share of the similarity asked
+# for say nothing.
 _NEAR, _LIKE = 3, 0.5
 # Every pair of so many is compared; what one camera saw is divided by time where there are more.
 _AT_ONCE = 4000
@@ -295,7 +296,7 @@ def _find_boxed(images: ImageTable, rows: Rows) -> Rows:
 
 def _gather(view: View, rows: Rows) -> Boxes:
     frame = view.images.frame.iloc[rows]
-    times = np.full(len(rows), np.datetime64("NaT", "ns"))
+    times: Times = np.full(len(rows), np.datetime64("NaT", "ns"))
     if CAPTURED_AT in frame:
         times, _ = read_clocks(view.images, rows, CAPTURED_AT)
     files = frame["root"].astype(str) + "\0" + frame["path"].astype(str)
@@ -519,7 +520,7 @@ def _measure_nearness(vectors: Vectors, others: Vectors) -> Doubles:
 
 def _overlaps(group: Boxes, others: Boxes, overlap: float) -> Mask:
     """Tell which boxes lie where one of a group lies, in pictures of the same camera."""
-    found = others.places == group.places[0]
+    found: Mask = np.asarray(others.places == group.places[0], dtype=bool)
     here = np.flatnonzero(found)
     both = np.concatenate([group.corners, others.corners[here]])
     shared = measure_overlaps(both)[: len(group), len(group) :]

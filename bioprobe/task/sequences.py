@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bioprobe.errors import MisuseError
 from bioprobe.images.sequences import Sequences, find_sequences
@@ -244,10 +246,12 @@ def pool_sequences(answers: Predictions | Decisions, how: Pooling) -> Pooled:
     return Pooled(pooled_answers, sequences, int((truths == SEVERAL).sum()))
 
 
-def _describe(sequences: Sequences, numbers: Places, tiles: Rows, held: Names) -> dict[str, Names]:
+def _describe(
+    sequences: Sequences, numbers: Places, tiles: Rows, held: Names
+) -> dict[str, npt.NDArray[Any]]:
     n_units = len(tiles)
     n_rows = np.bincount(numbers, minlength=n_units)
-    columns = {SEQUENCE: sequences.names[tiles], "n_rows": n_rows}
+    columns: dict[str, npt.NDArray[Any]] = {SEQUENCE: sequences.names[tiles], "n_rows": n_rows}
     if (held != "").any():
         # A person in it wins; what is empty says nothing where anything is in it.
         contents = np.full(n_units, "", dtype=object)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bioprobe as bp
+from bioprobe.task.predictions import Predictions
 
 CLASSES = ("cat", "deer", "hen")
 
@@ -32,7 +33,9 @@ def test_sequences_are_answered_and_judged_together(bursts: bp.Store) -> None:
     bursts.split("label", group="burst", fractions="0.5,0.25,0.25")
     probe = bursts.fit("ridge", "label")
     single = probe.predict(k=1)
+    assert isinstance(single, Predictions)
     whole = probe.predict(per="sequence", sequence="burst")
+    assert isinstance(whole, Predictions)
     by_time = probe.predict(per="sequence", gap_seconds=60)
     assert len(whole.to_frame().query("answer == 1")) == 90
     assert whole.to_frame()["score"].tolist() == by_time.to_frame()["score"].tolist()

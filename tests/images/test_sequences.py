@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,10 +12,10 @@ from bioprobe.images.sequences import find_sequences
 from bioprobe.images.times import read_times
 
 
-def _table(**columns: list[object]) -> ImageTable:
+def _table(**columns: Sequence[object]) -> ImageTable:
     n = len(next(iter(columns.values())))
-    given = {"root": ["/p"] * n, "path": [f"{row}.jpg" for row in range(n)], **columns}
-    return ImageTable.build(pd.DataFrame(given))
+    given = {"root": ["/p"] * n, "path": [f"{row}.jpg" for row in range(n)]}
+    return ImageTable.build(pd.DataFrame({**given, **columns}))
 
 
 def _group(table: ImageTable, **options: object) -> list[int]:
@@ -56,9 +58,9 @@ def test_places_are_told_apart_by_all_that_is_said_of_them_and_else_by_folder() 
     now = ["2024-05-13 12:00:00"] * 4
     two = _table(captured_at=now, camera=["1", "1", "1", "1"], location=["A", "B", "A", ""])
     assert _group(two) == [0, 1, 0, 2]
-    paths: list[object] = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"]
+    paths = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"]
     assert _group(_table(captured_at=now, path=paths)) == [0, 0, 1, 1]
-    roots: list[object] = ["/x", "/y", "/x", "/y"]
+    roots = ["/x", "/y", "/x", "/y"]
     assert _group(_table(captured_at=now, root=roots)) == [0, 1, 0, 1]
     model = _table(captured_at=now, path=paths, camera=["HP2X (no serial number)"] * 4)
     assert _group(model) == [0, 0, 1, 1]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import bioprobe as bp
 from benchmarks.repeats import draw_set, drop_by_both, drop_by_place, gather_boxes, score
 from bioprobe.encoders import load_encoder
 from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.face.pages import Repeats
 from bioprobe.images.regions import Region
 from bioprobe.quality.repeats import Boxes, count_visits, group_boxes
 
@@ -47,8 +49,14 @@ def _make(tmp_path: Path, *, n_passing: int = 8, timed: bool = True, hours: floa
     return bp.from_vectors(normalise_rows(X), table, model="mine", store=tmp_path / "s")
 
 
-def _find(store: bp.Store, **options: object) -> dict[str, set[str]]:
-    frame = store.filter(repeats=True, **options).to_frame()  # type: ignore[arg-type]
+def _filter(store: bp.Store, **options: Any) -> Repeats:  # noqa: ANN401
+    found = store.filter(repeats=True, **options)
+    assert isinstance(found, Repeats)
+    return found
+
+
+def _find(store: bp.Store, **options: Any) -> dict[str, set[str]]:  # noqa: ANN401
+    frame = _filter(store, **options).to_frame()
     things = store.images["thing"].to_numpy()[frame["row"]]
     return {thing: set(frame["finding"][things == thing]) for thing in np.unique(things)}
 
@@ -85,7 +93,7 @@ def test_each_option_counts(tmp_path: Path) -> None:
 def test_without_anything_that_passes_nothing_is_dropped(tmp_path: Path) -> None:
     store = _make(tmp_path, n_passing=0)
     assert set().union(*_find(store).values()) == {"nothing to compare with"}
-    assert store.filter(repeats=True).kept.all()  # type: ignore[union-attr]
+    assert _filter(store).kept.all()
 
 
 def test_a_person_has_the_last_word_and_it_stays(tmp_path: Path) -> None:
@@ -105,7 +113,7 @@ def test_a_person_has_the_last_word_and_it_stays(tmp_path: Path) -> None:
     assert said["animal"] == {"confirmed"}
     assert _find(store)["stone"] == {"denied"}
     # Where the boxes are in no group any more, it still holds.
-    last = store.filter(repeats=True, visits=7)
+    last = _filter(store, visits=7)
     kept = dict(zip(store.images["thing"], last.kept, strict=True))
     assert kept["stone"]
     assert int((~last.kept).sum()) == 6
@@ -114,7 +122,7 @@ def test_a_person_has_the_last_word_and_it_stays(tmp_path: Path) -> None:
 
 
 def test_the_page_has_one_tile_a_group(tmp_path: Path) -> None:
-    found = _make(tmp_path).filter(repeats=True)
+    found = _filter(_make(tmp_path))
     assert found.write_page(tmp_path / "r.html") == 3
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "6 boxes, seen 6 times" in page
@@ -123,7 +131,7 @@ def test_the_page_has_one_tile_a_group(tmp_path: Path) -> None:
 
 def test_whole_pictures_are_refused_by_what_helps(tmp_path: Path) -> None:
     store = bp.from_vectors(np.eye(3), model="mine", store=tmp_path / "s")
-    with pytest.raises(bp.SelectionError, match="is a box.*bioprobe embed detections.json"):
+    with pytest.raises(bp.SelectionError, match=r"is a box.*bioprobe embed detections.json"):
         store.filter(repeats=True)
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from bioprobe.errors import MisuseError, SelectionError
-from bioprobe.splits import make_split
 from bioprobe.images.times import read_span, read_times
+from bioprobe.splits import make_split
 from bioprobe.splits.times import assign_by_time
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank
