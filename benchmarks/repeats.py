@@ -239,7 +239,7 @@ def _detect(
     right, foot = min(1.0, x + size / 2 + off[2]), min(1.0, y + size / 2 + off[3])
     crop = place.crop(tuple(round(_FRAME_PX * side) for side in (left, top, right, foot)))
     hour = taken_s % _DAY_S / 3600
-    lit = np.asarray(crop.resize((_CROP_PX, _CROP_PX)), dtype=np.float32)
+    lit = np.asarray(crop.resize((_CROP_PX, _CROP_PX)), dtype=np.float64)
     if not 6 <= hour < 20:
         lit = lit.mean(axis=2, keepdims=True).repeat(3, 2) * rng.uniform(0.6, 0.9)
     gain = rng.uniform(0.75, 1.15) + rng.normal(0, 0.03, 3)

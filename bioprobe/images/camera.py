@@ -104,7 +104,8 @@ def write_time(taken: str, subseconds: str = "", offset: str = "") -> str:
     if written is None:
         return ""
     try:
-        time = datetime.datetime(*(int(part or 0) for part in written.groups()))
+        year, month, day, hour, minute, second = (int(part or 0) for part in written.groups())
+        time = datetime.datetime(year, month, day, hour, minute, second)
     except ValueError:
         return ""
     fraction = f".{subseconds}" if subseconds.isdecimal() and subseconds.isascii() else ""
@@ -259,15 +260,14 @@ def _are_same_times(pairs: Sequence[tuple[str, str, str]]) -> npt.NDArray[np.boo
         )
     except SelectionError:  # days and months that cannot be told apart
         return np.zeros(len(pairs), dtype=bool)
-    spans = np.array([_find_exactness(pair[1]) for pair in pairs], dtype="timedelta64[ns]")
+    spans = np.array([_find_exactness(pair[1]) for pair in pairs]).astype("timedelta64[ns]")
     gap = other - one
     return ~np.isnat(gap) & (gap >= np.timedelta64(0, "ns")) & (gap < spans)
 
 
-def _find_exactness(text: str) -> np.timedelta64:
-    """Return how long a time is that is written without seconds, or without a time of day."""
+def _find_exactness(text: str) -> int:
+    """Return how long a time is that is written so, in nanoseconds: a day without a clock."""
     written = _CLOCK.search(text)
     if written is None:
-        return np.timedelta64(1, "D").astype("timedelta64[ns]")
-    unit = "ms" if written["fraction"] else "s" if written["second"] else "m"
-    return np.timedelta64(1, unit).astype("timedelta64[ns]")
+        return 86_400_000_000_000
+    return 1_000_000 if written["fraction"] else 1_000_000_000 * (1 if written["second"] else 60)

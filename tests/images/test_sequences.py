@@ -20,7 +20,7 @@ def _table(**columns: Sequence[object]) -> ImageTable:
 
 def _group(table: ImageTable, **options: object) -> list[int]:
     found = find_sequences(table, np.arange(len(table)), **options)  # type: ignore[arg-type]
-    return found.numbers.tolist()
+    return [int(one) for one in found.numbers]
 
 
 def test_pictures_of_a_camera_make_a_sequence_as_long_as_the_gap_is_small() -> None:
