@@ -912,7 +912,9 @@ class Learns(Opened):
         found.provenance["options"]["against"] = held
         write_evaluation(self._view.store, found)
         said = (*self._notes, *describe_evaluation(found))
-        return Evaluation(**read_fields(found), store=self._view.store).say(said)
+        several = self._view.images.describe_several(self._view.rows, found.level)
+        evaluated = Evaluation(**read_fields(found), store=self._view.store)
+        return evaluated.say((*said, *several))
 
     def evaluation(self, name: str | None = None) -> Evaluation:
         """Return an evaluation that the store keeps, by default the newest.
@@ -998,7 +1000,8 @@ class Learns(Opened):
                 calibrated = ["not calibrated: no image could be held out"]
         folder = write_probe(task.store, name, fitted, found)
         notes: list[Note | str] = [*self._notes, *said, f"kept in {folder}", *calibrated]
-        return Probe(name, fitted, self, found).say(notes)
+        several = self._view.images.describe_several(self._view.rows, fitted.level)
+        return Probe(name, fitted, self, found).say((*notes, *several))
 
     def _find_held(self, rows: Rows, against: Strings) -> list[dict[str, Any]]:
         from bioprobe.splits.split import find_held

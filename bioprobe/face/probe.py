@@ -255,6 +255,7 @@ def describe_labels(answers: Answered) -> list[Note | str]:
     said: list[Note | str] = [
         f"against the labels of {measured[0].n_images:,} images: {figures} (95% interval){known_of}"
     ]
+    said += answers.images.describe_several(answers.rows, answers.level)
     if answers.taught is None:
         said.append(
             Note(

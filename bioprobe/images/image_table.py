@@ -17,7 +17,7 @@ from bioprobe.cells import PLACEHOLDERS, join_column, name_cells, settle
 from bioprobe.errors import SelectionError, SourceError, TaxonomyError
 from bioprobe.images.conditions import match_rows
 from bioprobe.images.location import ImageLocation, find_file
-from bioprobe.images.regions import REGION, name_content
+from bioprobe.images.regions import REGION, get_box, name_content
 from bioprobe.names import find_nearest, unify
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
 from bioprobe.taxonomy.columns import (
@@ -164,6 +164,37 @@ class ImageTable:
         """Return how a row is called in a line of text: its file, and its region if it has one."""
         region = str(self.frame[REGION].iloc[row])
         return f"{self.file_names[row]} [{region}]" if region else self.file_names[row]
+
+    def describe_several(self, rows: npt.NDArray[np.int64], level: str) -> list[str]:
+        """Say how many boxes or whole images of some rows have several labels at a level.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+        level : str
+            Rank or column.
+
+        Returns
+        -------
+        list of str
+            One sentence, or none.
+        """
+        if not self.has_regions or (level not in LABEL_COLUMNS and level not in self.frame):
+            return []
+        regions, labels = self.frame[REGION].to_numpy()[rows], self.labels(level)[rows]
+        found: dict[tuple[int, str], set[str]] = {}
+        for file, region, label in zip(
+            self.number_files(rows).tolist(), regions, labels, strict=True
+        ):
+            if label:
+                found.setdefault((file, get_box(region)), set()).add(label)
+        n_several = sum(len(one) > 1 for one in found.values())
+        if not n_several:
+            return []
+        return [
+            f"{n_several:,} regions or whole pictures have several labels at {level}: they are "
+            "kept, each label as a row of its own, so that no one answer is right for all of these"
+        ]
 
     def number_files(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return of which image each row is, numbered from 0 in their order.

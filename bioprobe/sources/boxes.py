@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from bioprobe.result import FACT, WARNING, Note
 from bioprobe.sources.listing import Part, join, name_of_region
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bioprobe.sources.files import SourceOptions
 
 
@@ -94,7 +96,7 @@ _SAID = {
 }
 
 
-def _choose(frame: Any, row: int, options: SourceOptions) -> str:  # noqa: ANN401 - a DataFrame
+def _choose(frame: pd.DataFrame, row: int, options: SourceOptions) -> str:
     """Say why the options leave a box out, ``""`` where they do not."""
     if DETECTION_CONFIDENCE in frame:
         confidence = _read_number(frame[DETECTION_CONFIDENCE].iloc[row])
@@ -108,7 +110,9 @@ def _choose(frame: Any, row: int, options: SourceOptions) -> str:  # noqa: ANN40
 
 
 def _is_empty(value: object) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    import pandas as pd
+
+    return bool(pd.isna(value) or value == "")  # type: ignore[call-overload]
 
 
 def _read_number(value: object) -> float:
