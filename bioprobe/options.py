@@ -492,10 +492,39 @@ OwnColumns = Annotated[
 Per = Annotated[
     str | None,
     Option(
-        "Say what is in each image, from the answers to its regions: what was found, in how many "
-        "regions, and the best of these; a person comes first.",
-        choices=("image",),
+        "image: what is in each image, from the answers to its regions: what was found, in how "
+        "many regions, and the best of these; a person comes first. sequence: one answer to the "
+        "pictures of a burst or event together.",
+        choices=("image", "sequence"),
         fixed=True,
+    ),
+]
+SequenceColumn = Annotated[
+    str | None,
+    Option(
+        "Column whose equal values are one sequence. [default: sequence_id, seq_id or event_id; "
+        "without these captured_at, as for --gap-seconds 60]",
+        when=(With("per", ("sequence",)), Without("gap_seconds")),
+    ),
+]
+GapSeconds = Annotated[
+    float | None,
+    Option(
+        "Pictures of one camera are a sequence that captured_at (see: bioprobe embed --exif) tells "
+        "no further apart. A camera is what camera, deployment_id and location say together, else "
+        "the folder.",
+        least=0,
+        when=(With("per", ("sequence",)),),
+    ),
+]
+PoolingRule = Annotated[
+    str,
+    Option(
+        "How the answers to a sequence become one: log-mean (of probabilities; evaluate compares "
+        "it with the others), mean, max or vote.",
+        choices=("log-mean", "mean", "max", "vote"),
+        fixed=True,
+        when=(With("per", ("sequence",)),),
     ),
 ]
 Split = Annotated[

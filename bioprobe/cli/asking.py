@@ -18,7 +18,7 @@ from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
 from bioprobe.face.store import Store
 from bioprobe.face.store import embed as embed_sources
-from bioprobe.options import Option, With
+from bioprobe.options import Option, With, Without
 
 if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Neighbors,
         NoiseFilter,
         Predictions,
+        Repeats,
     )
     from bioprobe.quality.description import Description
     from bioprobe.result import Result
@@ -107,10 +108,14 @@ def search(
 
 @command(app, Asks.filter, name="filter", encodes=True, sources="-", chooses=True)
 def filter_images(
-    found: NoiseFilter,
+    found: NoiseFilter | Repeats,
     *,
     html: Annotated[
-        Path | None, Option("Also write what is dropped as a page of pictures.", writes="file")
+        Path | None,
+        Option(
+            "Also write what is dropped as a page of pictures; of --repeats each group.",
+            writes="file",
+        ),
     ] = None,
     html_by: Annotated[
         str,
@@ -118,15 +123,21 @@ def filter_images(
             "What the page is grouped by: reason, or class (at --level).",
             choices=("reason", "class"),
             fixed=True,
-            when=(With("html"),),
+            when=(With("html"), Without("repeats")),
         ),
     ] = "reason",
 ) -> str:
     """Tell pictures of what is kept from others, and keep a mask of them; nothing is deleted.
 
+    With --repeats stones and branches are told from animals: what a detector finds in one place of
+    a camera again and again, and what is like it.
+
     Example: bioprobe filter --keep animal,plant --output animals.csv --html dropped.html
     """
-    return f"wrote {found.write_page(html, html_by):,} pictures to {html}" if html else ""
+    if html is None:
+        return ""
+    by_name = {"by": html_by} if hasattr(found, "count_drops") else {}
+    return f"wrote {found.write_page(html, **by_name):,} pictures to {html}"
 
 
 @command(app, Asks.dedupe, sources="-", chooses=True)

@@ -19,6 +19,7 @@ from bioprobe.embedding.preparation import Listed, MemoryBudget, Prepared, prepa
 from bioprobe.embedding.shard_buffer import Changes, EmbedSummary, Outcome, ShardBuffer
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.images.archives import ARCHIVE_PREFIX
+from bioprobe.images.camera import CameraTally
 from bioprobe.images.image_table import (
     DAMAGE_COLUMNS,
     FACT_COLUMNS,
@@ -158,6 +159,7 @@ def embed_images(
     prune: bool = False,
     no_label: Collection[str] = (),
     damaged: str = "mark",
+    reads_camera: bool = False,
     alongside: bool = False,
 ) -> EmbedSummary:
     """Embed the images of a listing that a store does not have.
@@ -199,6 +201,9 @@ def embed_images(
     damaged : {"mark", "keep", "refuse"}
         What becomes of new pictures that are not whole: of those that are taken the columns
         ``share_present`` and ``damage`` say what is there and what is wrong.
+    reads_camera : bool
+        Whether the columns of :data:`bioprobe.images.camera.CAMERA_COLUMNS` are filled from EXIF
+        where neither the sources nor the store say them.
     alongside : bool
         Whether the rows of a picture that are not listed stay, whole and regions beside each other,
         as in a cache.
@@ -223,7 +228,7 @@ def embed_images(
         listing = table if isinstance(table, Listing) else Listing(table.frame)
         run = _Run(buffer, listing, no_label, alongside=alongside)
         prepared = prepare_on_demand(
-            run.list_rows(),
+            run.list_rows(reads_camera=reads_camera),
             run.buffer.row_of_content,
             source,
             n_threads=n_threads or _count_cores(),
@@ -255,6 +260,7 @@ def embed_images(
         labels=run.labels,
         values=run.values,
         reasons=tuple((join(one.root, one.path), one.reason) for one in run.failures),
+        camera=run.camera.count() if reads_camera else None,
     )
 
 
@@ -294,6 +300,7 @@ class _Run:
         self.counts: collections.Counter[Outcome] = collections.Counter()
         self.labels, self.values = Changes(), Changes()
         self.n_damaged = 0
+        self.camera = CameraTally()
         self.n_given_way = self.n_regions_retired = 0
         self._alongside = alongside
         stored = find_placeholders(buffer.store.images.frame, no_label)
@@ -336,9 +343,12 @@ class _Run:
         """Number of pictures with several labels that could not be said of regions."""
         return self._unassigned + len(self._left)
 
-    def list_rows(self) -> Iterator[Listed]:
+    def list_rows(self, *, reads_camera: bool = False) -> Iterator[Listed]:
         """List what is to be prepared, the rows of one file together."""
-        return _iter_listing(self._listing.frame, self._only_of)
+        rows = _iter_listing(self._listing.frame, self._only_of)
+        if not reads_camera:
+            return rows
+        return (dataclasses.replace(one, reads_camera=True) for one in rows)
 
     def take(self, image: Prepared) -> Outcome:
         """Add one prepared image to the store, or to the failures, or leave it as it is."""
@@ -454,6 +464,10 @@ class _Run:
             found = image.damage.share_present, str(image.damage)
             self._damage[sha256] = dict(zip(DAMAGE_COLUMNS, found, strict=True))
         known |= self._damage.get(sha256, {})
+        if listed.reads_camera:
+            filled = self.camera.fill(known, image.camera)
+            said |= Said(columns=frozenset(filled))
+            known |= filled
         if old_row is not None:
             self._count_changes(before, known, said)
             is_known = _are_same(known, before) and not self._is_emptied[old_row]

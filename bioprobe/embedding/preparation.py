@@ -23,6 +23,7 @@ import numpy.typing as npt
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.errors import ImageReadError
+from bioprobe.images.camera import read_camera
 from bioprobe.images.damage import Damage
 from bioprobe.images.location import read_image_bytes
 from bioprobe.images.looks import look_at
@@ -117,6 +118,8 @@ class Listed:
         whole image is taken. ``""`` where the region is listed itself.
     n_more : int
         How many of the rows that come after it are of the same image, and are read with it.
+    reads_camera : bool
+        Whether what the camera wrote beside the picture is read too.
     """
 
     root: str
@@ -125,6 +128,7 @@ class Listed:
     region: str = ""
     only_of: str = ""
     n_more: int = 0
+    reads_camera: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +149,8 @@ class Prepared:
         What the picture looks like, where there are pixels.
     damage : Damage or None
         What is wrong with the picture, where it was decoded and something is.
+    camera : mapping
+        What the camera wrote beside the picture, where it was to be read.
     """
 
     listed: Listed
@@ -153,6 +159,7 @@ class Prepared:
     reason: str = ""
     look: npt.NDArray[np.void] | None = None
     damage: Damage | None = None
+    camera: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 # Of one decoding; each is 0.6 MB of input for the usual encoder.
@@ -205,6 +212,9 @@ def prepare_picture(
         facts |= dataclasses.asdict(read_facts(data))
         listed = _drop_old(listed, facts["sha256"])
         rows, wanted = _find_wanted(listed, facts, known)
+        if listed[0].reads_camera:
+            camera = read_camera(data)
+            rows = [dataclasses.replace(row, camera=camera) for row in rows]
         if encoder is None or not wanted:
             return rows
         n_pixels = facts["width_px"] * facts["height_px"]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bioprobe.cells import settle_frame
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
+from bioprobe.images.camera import CameraCounts
 from bioprobe.images.regions import REGION, name_content
 from bioprobe.sources.listing import is_same
 from bioprobe.store import EmbeddingStore
@@ -105,6 +106,8 @@ class EmbedSummary:
         What became of their values in other columns.
     reasons : tuple of (str, str)
         Path of each file, or folder, that could not be read, and why.
+    camera : CameraCounts, optional
+        What EXIF said, where it was read.
     """
 
     n_embedded: int
@@ -123,6 +126,7 @@ class EmbedSummary:
     labels: Changes = dataclasses.field(default_factory=Changes)
     values: Changes = dataclasses.field(default_factory=Changes)
     reasons: tuple[tuple[str, str], ...] = ()
+    camera: CameraCounts | None = None
 
     @property
     def n_images(self) -> int:

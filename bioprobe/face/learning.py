@@ -22,6 +22,7 @@ from bioprobe.options import (
     RANK_NAMES,
     AllowOutside,
     Exclude,
+    GapSeconds,
     Include,
     Level,
     ListColumns,
@@ -30,8 +31,10 @@ from bioprobe.options import (
     Option,
     OwnColumns,
     Per,
+    PoolingRule,
     Seed,
     SeedOption,
+    SequenceColumn,
     Split,
     Taxa,
     Templates,
@@ -598,6 +601,9 @@ class Learns(Opened):
         exclude: Annotated[Exclude, With("sources")] = None,
         include: Annotated[Include, With("sources")] = None,
         per: Per = None,
+        sequence: SequenceColumn = None,
+        gap_seconds: GapSeconds = None,
+        rule: PoolingRule = "log-mean",
         columns: OwnColumns = None,
     ) -> Predictions | Decisions | Contents:
         """Label the images by a probe that the store keeps.
@@ -616,7 +622,8 @@ class Learns(Opened):
         )
         return probe.predict(
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
-            set_kind=set_kind, unknown=unknown, per=per, columns=columns,
+            set_kind=set_kind, unknown=unknown, per=per, sequence=sequence,
+            gap_seconds=gap_seconds, rule=rule, columns=columns,
         )  # fmt: skip
 
     @question
@@ -785,7 +792,11 @@ class Learns(Opened):
         seed: Annotated[int, SeedOption("Seed of resamples, folds and probes.")] = 0,
         n_resamples: Annotated[int, Option("Resamples of the bootstrap.", least=1)] = 1000,
         label_efficiency: Annotated[
-            bool, Option("Also measure accuracy by the images a class learnt from.")
+            bool,
+            Option(
+                "Also measure accuracy by the images a class learnt from.",
+                when=(Without("per"),),
+            ),
         ] = False,
         shots: Annotated[
             str | Sequence[int],
@@ -813,6 +824,18 @@ class Learns(Opened):
         window: Annotated[
             str | None, Option("Length of a window of time, such as 7d. [default: 30d]")
         ] = None,
+        per: Annotated[
+            str | None,
+            Option(
+                "sequence: judge one answer to the pictures of a burst or event together, as "
+                "zeroshot and probe predict --per sequence give it.",
+                choices=("sequence",),
+                fixed=True,
+            ),
+        ] = None,
+        sequence: SequenceColumn = None,
+        gap_seconds: GapSeconds = None,
+        rule: PoolingRule = "log-mean",
         name: Annotated[
             str | None, Option("Name under which the store keeps it. [default: the level]")
         ] = None,
@@ -855,6 +878,11 @@ class Learns(Opened):
             Column that says when images were taken, for accuracy over time.
         window : str, optional
             Length of a window of time.
+        per : {"sequence"}, optional
+            Judge sequences, whose images are answered together: intervals are of sequences, and
+            the rules that pool the answers are compared on the part ``validation``.
+        sequence, gap_seconds, rule
+            What a sequence is, and how its answers become one; see :meth:`zeroshot`.
         name : str, optional
             Under which the store keeps it.
         tell : callable, optional
@@ -868,6 +896,7 @@ class Learns(Opened):
         from bioprobe.evaluation import evaluate, write_evaluation
         from bioprobe.face.evaluation import Evaluation
         from bioprobe.face.pages import read_fields
+        from bioprobe.task.sequences import Pooling
 
         asked = split_names(methods)
         if others and "stack" not in asked:
@@ -885,7 +914,9 @@ class Learns(Opened):
         found = evaluate(
             task, asked, name=name or task.target.name, mask=mask, positive=positive,
             n_resamples=n_resamples, efficiency=_plan(shots, draws) if label_efficiency else None,
-            over=over, window=window, report=tell or (lambda _: None),
+            over=over, window=window,
+            pooling=Pooling(sequence, gap_seconds, rule) if per else None,
+            report=tell or (lambda _: None),
         )  # fmt: skip
         held = self._find_held(found.predictions["row"].unique(), against)
         found.provenance["options"]["against"] = held

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.face.zeroshot import describe_depths
-from bioprobe.options import check_given, check_numbers, read_options
+from bioprobe.options import check_given, check_numbers, read_defaults, read_options
 from bioprobe.result import WARNING, Note, Notes, Result
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ class Probe(Result):
         set_kind: str = "lac",
         unknown: bool = False,
         per: str | None = None,
+        sequence: str | None = None,
+        gap_seconds: float | None = None,
+        rule: str = "log-mean",
         columns: str | Sequence[str] | None = None,
     ) -> Predictions | Decisions | Contents:
         """Label the images of a store, or those that were opened as pictures.
@@ -111,7 +114,14 @@ class Probe(Result):
         unknown : bool
             Add a score that the image is of no known class, and whether it is.
         per : str, optional
-            ``image``: what is in each picture, from the best answers to its regions.
+            ``image``: what is in each picture, from the best answers to its regions; ``sequence``:
+            one answer to the pictures of a burst or event together.
+        sequence : str, optional
+            Column whose equal values are one sequence.
+        gap_seconds : float, optional
+            Pictures of one camera are a sequence that are no further apart in time.
+        rule : str
+            How the answers to a sequence become one: ``log-mean``, ``mean``, ``max`` or ``vote``.
         columns : str or sequence of str, optional
             Columns of one's own that stand beside the answers; see :meth:`bioprobe.Store.zeroshot`.
 
@@ -130,16 +140,21 @@ class Probe(Result):
         """
         from bioprobe.face.pages import pool_answers, show_answers_of
         from bioprobe.task.beside import Beside
+        from bioprobe.task.sequences import SEQUENCE, Pooling
 
         by_name = cast("Any", type(self.store)).predict
         check_numbers(by_name, {"k": k, "accuracy": accuracy, "sets": sets})
-        asked_k = {name: read_options(by_name)[name][1] for name in ("k", "per")}
-        check_given(asked_k, {"k": 5, "per": None}, {"k": k, "per": per})
+        pooled = {"k": k, "per": per, "sequence": sequence, "gap_seconds": gap_seconds,
+                  "rule": rule}  # fmt: skip
+        defaults = read_defaults(by_name)
+        options = {name: read_options(by_name)[name][1] for name in pooled}
+        check_given(options, {name: defaults[name] for name in pooled}, pooled)
         confidence = _read_confidence(abstain)
         chooses = abstain is not None and confidence is None
         calibration, notes = self._calibrate(calibrate, needed=bool(sets or unknown or chooses))
         probe = calibration.apply(self.fitted) if calibration else self.fitted
-        needs_all = abstain is not None or sets is not None or unknown
+        how, is_pooled = Pooling(sequence, gap_seconds, rule), per == SEQUENCE
+        needs_all = abstain is not None or sets is not None or unknown or is_pooled
         opened = self.store if asked is None else asked
         if not isinstance(opened, Opened):
             opened = self.store.pictures(opened)
@@ -155,20 +170,20 @@ class Probe(Result):
             "calibrate": calibrate, "abstain": None if abstain is None else str(abstain),
             "accuracy": accuracy, "sets": sets, "set_kind": set_kind, "unknown": unknown,
         }  # fmt: skip
-        options = {**answers.provenance.options, "asked": asked_for}
-        provenance = dataclasses.replace(answers.provenance, options=options)
+        about = {**answers.provenance.options, "asked": asked_for}
+        provenance = dataclasses.replace(answers.provenance, options=about)
         beside = Beside.of(view, columns)
         answers = dataclasses.replace(answers, columns=said, provenance=provenance)
         if abstain is None:
-            shown_best = show_answers_of(answers.keep_best(k), beside).say(notes)
-            return pool_answers(shown_best, per)
+            best = answers if is_pooled else answers.keep_best(k)
+            return pool_answers(show_answers_of(best, beside).say(notes), per, how, k)
         from bioprobe.task.decisions import decide
 
         if confidence is None and calibration is not None:
             confidence = _choose_confidence(self.fitted, calibration, accuracy, notes)
         decided = decide(answers, confidence or 1.0)
         shown = show_answers_of(decided, beside)
-        return pool_answers(shown.say((*notes, *describe_depths(decided))), per)
+        return pool_answers(shown.say((*notes, *describe_depths(decided))), per, how, k)
 
     def to_frame(self) -> pd.DataFrame:
         """Return its facts, one a row: settings, classes, split, held-out accuracy."""

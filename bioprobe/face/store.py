@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.embedding import EmbedSummary
+    from bioprobe.images.camera import CameraCounts
     from bioprobe.interchange.vector_source import VectorBatch, VectorSource
     from bioprobe.sources.files import SourceOptions
     from bioprobe.sources.listing import Listing
@@ -250,6 +251,13 @@ def embed(
         ),
     ] = None,
     no_label: NoLabel = None,
+    exif: Annotated[
+        bool,
+        Option(
+            "Fill the columns captured_at, camera, latitude and longitude from the EXIF block of "
+            "each picture, also of those that the store has; what a table says of them stays."
+        ),
+    ] = False,
     prune: Annotated[
         bool,
         Option(
@@ -324,6 +332,9 @@ def embed(
     no_label : str or sequence of str, optional
         Labels that are none, such as ``#N/A``: these cells are left empty, whatever their case,
         and those that the store has of the images that are listed too.
+    exif : bool
+        Whether ``captured_at`` (ISO 8601), ``camera`` (make, model, serial number), ``latitude``
+        and ``longitude`` are read from EXIF where neither a source nor the store says them.
     prune : bool
         Whether rows are retired whose file is gone.
     progress : callable, optional
@@ -394,7 +405,8 @@ def embed(
     summary = embed_images(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
         memory_bytes=None if memory is None else max(1, round(memory * 1e9)), no_label=given,
-        damaged=damaged, advance=progress and count_outcomes(progress, len(table)),
+        damaged=damaged, reads_camera=exif,
+        advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
     filled_store = EmbeddingStore.open(store)
     if is_new and not len(filled_store):
@@ -523,6 +535,8 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: in
     for changes, what in ((summary.labels, "labels"), (summary.values, "other values")):
         if changes != type(changes)():
             said.append(Note(f"{what} of known images: {changes}"))
+    if summary.camera is not None:
+        said += _describe_camera(summary.camera)
     if prune:
         said.append(Note(f"{summary.n_pruned:,} rows retired whose file is gone"))
     if summary.n_out_of_reach:
@@ -537,6 +551,22 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: in
     # Of files that were not found the listing says where it looked.
     if 2 * summary.n_failed > summary.n_images and 2 * n_lost <= summary.n_failed:
         said.append(Note(f"most failed: {_tell_reasons(summary)}", PROBLEM))
+    return said
+
+
+def _describe_camera(counts: CameraCounts) -> list[Note]:
+    """Say what EXIF filled, and what it contradicts."""
+    from bioprobe.images.camera import CAMERA_COLUMNS
+
+    shares = (
+        f"{name} {counts.n_filled.get(name, 0):,} (said of {counts.n_said.get(name, 0):,})"
+        for name in CAMERA_COLUMNS
+    )
+    said = [Note(f"filled from the EXIF of {counts.n_read:,} pictures: {', '.join(shares)}")]
+    for name, n in counts.n_conflicts.items():
+        kept, other = counts.examples[name]
+        text = f"{n:,} pictures have another {name} in EXIF than is written of them, which stays: "
+        said.append(Note(f"{text}such as {kept!r}, and {other!r} in EXIF", WARNING))
     return said
 
 

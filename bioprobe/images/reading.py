@@ -380,6 +380,25 @@ def _learn_heif() -> None:
     pillow_heif.register_heif_opener()
 
 
+@contextlib.contextmanager
+def opened_exif(data: bytes) -> Iterator[Exif]:
+    """Open the EXIF block of a picture, empty where it has none; nothing is decoded.
+
+    Its inner blocks are read as they are asked for, so all has to be read inside.
+
+    Yields
+    ------
+    PIL.Image.Exif
+
+    Raises
+    ------
+    ImageReadError
+        If the bytes do not begin as an image of a known kind does.
+    """
+    with _opened(data) as image:
+        yield _read_exif(image, data)
+
+
 def _read_exif(image: Image, data: bytes) -> Exif:
     from PIL import Image as PillowImage
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from bioprobe.quality.duplicates import Duplicates
     from bioprobe.quality.noise import NoiseFilter
+    from bioprobe.quality.repeats import Repeats
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.pooling import Contents
     from bioprobe.task.predictions import Predictions
@@ -402,3 +403,47 @@ def write_copies_sheet(path: Path, found: Duplicates) -> int:
     )
     write_contact_sheet(path, "Copies", intro, groups)
     return sum(len(group.pictures) for group in groups)
+
+
+def write_repeats_sheet(path: Path, found: Repeats) -> int:
+    """Write one picture of each group that stands in one place as one HTML page.
+
+    Parameters
+    ----------
+    path : Path
+        HTML file.
+    found : Repeats
+        The groups.
+
+    Returns
+    -------
+    int
+        Pictures on the page.
+    """
+    frame = found.to_frame()
+    n_boxes = frame["group"].value_counts().to_dict()
+    tiles = frame[frame["tile"]].head(_OF_A_PAGE)
+    groups = []
+    for finding, of_finding in tiles.groupby("finding", sort=False):
+        shown = [
+            show_row(
+                found.images, int(line["row"]), f"group {line['group']}: "
+                f"{n_boxes[line['group']]:,} boxes, seen {line['visits']:,} times",
+                f"{line['repeating_share']:.0%} are more like what repeats elsewhere",
+                line["place"],
+            )
+            for line in of_finding.to_dict("records")
+        ]  # fmt: skip
+        kept = "kept" if of_finding["kept"].all() else "dropped"
+        groups.append(SheetGroup(str(finding), f"{len(shown):,} groups, {kept}.", shown))
+    source = found.provenance
+    left = found.n_groups - len(tiles)
+    more = f" {left:,} more groups are not shown." if left else ""
+    intro = (
+        f"What stands in one place again and again among {source.n_rows:,} rows of {source.store}, "
+        f"one picture a group.{more} No file is deleted. Say which are stones, and which are none: "
+        "bioprobe filter --repeats --confirm g1,g2 --deny g3\n"
+        f"{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+    )
+    write_contact_sheet(path, "Seen again and again", intro, groups)
+    return len(tiles)
