@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bioprobe.errors import MisuseError
 from bioprobe.names import unify
-from bioprobe.taxonomy import RANKS, Rank, Taxon
+from bioprobe.taxonomy import Rank, Taxon
 
 #: Columns that say how threatened the taxon of a row is, as they are written without ``_``.
 STATUS_COLUMNS = (
@@ -64,9 +64,10 @@ class Grid:
 
     Examples
     --------
-    >>> Grid.parse("0.1").generalise(Place(47.123, 8.261))
-    Place(latitude=47.1, longitude=8.3, uncertainty_m=6724, precision=0.1, generalisation='rounded to 0.1 degrees')
-    """  # noqa: E501
+    >>> rough = Grid.parse("0.1").generalise(Place(47.123, 8.261))
+    >>> rough.latitude, rough.longitude, rough.generalisation
+    (47.1, 8.3, 'rounded to 0.1 degrees')
+    """
 
     degrees: float = 0.0
     km: float = 0.0
@@ -209,7 +210,3 @@ def read_place(cells: Mapping[str, str], of: str | Path) -> Place | None:
 
 def _fold(name: str) -> str:
     return " ".join(unify(name).replace("_", " ").casefold().split())
-
-
-#: Ranks by which a name on a list of sensitive taxa may be given.
-LIST_COLUMNS = (*(rank.value for rank in RANKS), "common_name")
