@@ -271,4 +271,5 @@ DARWIN_CORE = AnswerFormat(
     (".zip", ""),
     "Darwin Core archive of occurrences with Simple Multimedia",
     ("about", "time_zone", "safe_csv"),
+    tells_places=True,
 )

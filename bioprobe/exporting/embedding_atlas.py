@@ -47,7 +47,7 @@ def write_embedding_atlas(
     answers : Answers
         What is known of the pictures.
     options : ExportOptions
-        ``layout`` counts, where the store has no map of its own.
+        ``map_by`` counts, where the store has no map of its own.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def write_embedding_atlas(
     if not len(rows):
         msg = "none of the answers is of an image that was embedded; there is nothing to map"
         raise SourceError(msg)
-    points, how = _lay_out(answers.view, rows, options.layout)
+    points, how = _lay_out(answers.view, rows, options.map_by)
     gone: list[str] = []
     writer = None
     with replacing(target) as temporary:
@@ -94,7 +94,7 @@ def write_embedding_atlas(
     return notes
 
 
-def _lay_out(view: View, rows: Rows, layout: str) -> tuple[Doubles, str]:
+def _lay_out(view: View, rows: Rows, map_by: str) -> tuple[Doubles, str]:
     """Return a point for each row, and how it was found."""
     frame = view.images.frame
     for names in _MAPS:
@@ -102,7 +102,7 @@ def _lay_out(view: View, rows: Rows, layout: str) -> tuple[Doubles, str]:
             own = frame.iloc[rows][list(names)].to_numpy(np.float64)
             if np.isfinite(own).all():
                 return own, f"mapped by the store's columns {names[0]} and {names[1]}"
-    if layout == UMAP:
+    if map_by == UMAP:
         return _lay_out_by_umap(view, rows), "mapped by UMAP of cosine distances"
     return project(view, rows), "mapped by the first two principal components"
 
@@ -148,7 +148,7 @@ def _lay_out_by_umap(view: View, rows: Rows) -> Doubles:
     except ImportError as error:
         msg = (
             "a map by UMAP needs a library that is not installed; install it: pip install "
-            "umap-learn, or leave --layout out, which maps by principal components"
+            "umap-learn, or leave --map-by out, which maps by principal components"
         )
         raise MissingExtraError(msg) from error
     vectors = view.store.read_vectors(rows)
@@ -242,5 +242,6 @@ EMBEDDING_ATLAS = AnswerFormat(
     write_embedding_atlas,
     (".parquet",),
     "vectors, map, labels and thumbnails for Embedding Atlas",
-    ("layout",),
+    ("map_by",),
+    tells_places=True,
 )

@@ -194,4 +194,6 @@ def _embed(name: str, document: str, fields: Sequence[dict[str, Any]]) -> dict[s
     return _field(name, "EmbeddedDocumentField", None, fields, document)
 
 
-FIFTYONE = AnswerFormat(write_fiftyone, ("",), "a FiftyOne dataset (FiftyOneDataset)")
+FIFTYONE = AnswerFormat(
+    write_fiftyone, ("",), "a FiftyOne dataset (FiftyOneDataset)", tells_places=True
+)

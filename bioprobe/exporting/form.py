@@ -50,7 +50,7 @@ class ExportOptions:
         Whether required fields that are not known are filled all the same, and marked.
     time_zone : str
         Of the times that have none, such as ``Europe/Zurich`` or ``+02:00``.
-    layout : str
+    map_by : str
         How the vectors are laid out on a map: ``pca`` or ``umap``.
     safe_csv : bool
         Whether cells that a spreadsheet would compute are written so that it does not.
@@ -61,7 +61,7 @@ class ExportOptions:
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     placeholders: bool = False
     time_zone: str = ""
-    layout: str = "pca"
+    map_by: str = "pca"
     safe_csv: bool = False
 
 
@@ -80,13 +80,16 @@ class AnswerFormat:
     what : str
         For people.
     takes : tuple of str
-        Options beside the answers that it has a use for.
+        Fields of :class:`ExportOptions` that it has a use for; others are refused.
+    tells_places : bool
+        Whether it writes where each picture was taken.
     """
 
     write: Callable[[Path, Answers, ExportOptions], Sequence[Note | str]]
     suffixes: tuple[str, ...]
     what: str
     takes: tuple[str, ...] = ()
+    tells_places: bool = False
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -124,5 +124,5 @@ def _read_guess(one: Observation, place: int) -> str:
 
 
 SPECIESNET = AnswerFormat(
-    write_speciesnet, (".json",), "predictions of SpeciesNet 5, format 20261015"
+    write_speciesnet, (".json",), "predictions of SpeciesNet 5, format 20261015", tells_places=True
 )

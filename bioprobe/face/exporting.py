@@ -11,24 +11,18 @@ from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     Option,
-    With,
     Without,
     question,
+    write_flag,
 )
 from bioprobe.registry import ANSWER_FORMATS
-from bioprobe.result import Notes, Record
+from bioprobe.result import Notes, Record, Result
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bioprobe.exporting import AnswerFormat, Answers, ExportOptions, Sensitive
-    from bioprobe.face.pages import Decisions, Predictions
     from bioprobe.taxonomy import Taxon
 
 _FORMATS = tuple(ANSWER_FORMATS.places)
-_TABLES = ("camtrap-dp", "darwin-core", "wildlife-insights", "crops")
-_DATED = ("camtrap-dp", "darwin-core", "wildlife-insights", "coco")
-_ABOUT = _DATED
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -66,7 +60,7 @@ class Exports(Opened):
     def export_answers(
         self,
         predictions: Annotated[
-            str | Path | Predictions | Decisions | pd.DataFrame | None,
+            str | Path | Result | None,
             Option(
                 "Table that zeroshot or probe predict wrote: .csv, .json or .parquet.",
                 ("-",),
@@ -91,7 +85,6 @@ class Exports(Opened):
             Option(
                 "Folder of the Camtrap DP that the pictures came from; what is there stays.",
                 shell=Path,
-                when=(With("form", ("camtrap-dp",)),),
             ),
         ] = None,
         deployments: Annotated[
@@ -100,7 +93,7 @@ class Exports(Opened):
                 "Table of deployments: deploymentID, latitude, longitude, deploymentStart, "
                 "deploymentEnd.",
                 shell=Path,
-                when=(With("form", ("camtrap-dp",)), Without("package")),
+                when=(Without("package"),),
             ),
         ] = None,
         about: Annotated[
@@ -109,30 +102,26 @@ class Exports(Opened):
                 "JSON file with title, contributors, project and licenses, as in a "
                 "datapackage.json.",
                 shell=Path,
-                when=(With("form", _ABOUT),),
             ),
         ] = None,
         placeholders: Annotated[
             bool,
             Option(
                 "Fill required fields that are not known, and mark them, instead of stopping.",
-                when=(With("form", ("camtrap-dp", "wildlife-insights")),),
             ),
         ] = False,
         time_zone: Annotated[
             str,
             Option(
                 "Of times that say none: Europe/Zurich, UTC or +02:00.",
-                when=(With("form", _DATED),),
             ),
         ] = "",
-        layout: Annotated[
+        map_by: Annotated[
             str,
             Option(
                 "Map of the vectors: pca, or umap where umap-learn is installed.",
                 choices=("pca", "umap"),
                 fixed=True,
-                when=(With("form", ("embedding-atlas",)),),
             ),
         ] = "pca",
         sensitive: Annotated[
@@ -153,7 +142,6 @@ class Exports(Opened):
             Option(
                 "Put an apostrophe before texts in a CSV that begin with =, +, - or @, which a "
                 "spreadsheet would compute.",
-                when=(With("form", _TABLES),),
             ),
         ] = False,
     ) -> AnswerExport:
@@ -163,7 +151,7 @@ class Exports(Opened):
 
         Parameters
         ----------
-        predictions : str, Path, Predictions, Decisions or DataFrame, optional
+        predictions : str, Path, Predictions or Decisions, optional
             Answers to images of this store, joined by the name of the file and the region.
         form : str
             ``camtrap-dp``, ``speciesnet``, ``megadetector``, ``darwin-core``,
@@ -182,8 +170,8 @@ class Exports(Opened):
             Whether required fields that are not known are filled, and marked.
         time_zone : str
             Of times that say none.
-        layout : str
-            ``pca`` or ``umap``.
+        map_by : str
+            Map of the vectors, ``pca`` or ``umap``.
         sensitive : str or Path, optional
             List of taxa whose places are told less exactly.
         generalise : str
@@ -215,10 +203,13 @@ class Exports(Opened):
         if sensitive is not None and generalise.strip().lower() in {"none", "0"}:
             msg = "--sensitive counts only where places are generalised, got --generalise none"
             raise MisuseError(msg)
-        options = _read_options(package, deployments, about)
+        given = {"package": package, "deployments": deployments, "about": about,
+                 "placeholders": placeholders, "time_zone": time_zone,
+                 "map_by": None if map_by == "pca" else map_by, "safe_csv": safe_csv}  # fmt: skip
+        _refuse_useless(form, chosen, given)
         options = dataclasses.replace(
-            options, placeholders=placeholders, time_zone=time_zone, layout=layout,
-            safe_csv=safe_csv,
+            _read_options(package, deployments, about), placeholders=placeholders,
+            time_zone=time_zone, map_by=map_by, safe_csv=safe_csv,
         )  # fmt: skip
         answers = self._gather(predictions, _read_sensitive(self, sensitive, generalise))
         said = chosen.write(target, answers, options)
@@ -227,30 +218,36 @@ class Exports(Opened):
         n_pictures = len(answers.pictures) - n_unread
         summary = AnswerExport(target, form, n_pictures, n_answers, n_unread)
         head = f"{n_answers:,} answers of {n_pictures:,} pictures as {form} -> {target}"
-        hidden = {
-            one.name for one in answers.read
-            if (place := answers.places.get(one.name)) and place.generalisation
-        }  # fmt: skip
-        rough = (
-            f"the places of {len(hidden):,} pictures are told to {generalise} alone, as of "
-            "sensitive or threatened taxa"
-        )
-        return summary.say((*self._notes, head, *said, *([rough] if hidden else ()),
-                            *answers.notes))  # fmt: skip
+        hidden = [one for one in answers.places.values() if one.generalisation]
+        if hidden and chosen.tells_places:
+            how = hidden[0].generalisation
+            rough = f"the places of {len(hidden):,} pictures are {how}, as of sensitive taxa"
+            said = [*said, rough]
+        return summary.say((*self._notes, head, *said, *answers.notes))
 
-    def _gather(self, predictions: Any, sensitive: Sensitive) -> Answers:  # noqa: ANN401 - see above
+    def _gather(self, predictions: str | Path | Result | None, sensitive: Sensitive) -> Answers:
         from bioprobe.exporting import join_predictions, read_predictions, take_labels
 
         if predictions is None:
             return take_labels(self._view, sensitive)
-        provenance: Mapping[str, Any] = {}
-        if isinstance(predictions, (str, Path)):
-            frame, provenance = read_predictions(Path(predictions))
-        elif hasattr(predictions, "to_frame"):
-            frame, provenance = predictions.to_frame(), predictions.provenance.to_dict()
+        if isinstance(predictions, Result):
+            said: Any = predictions
+            frame, provenance = said.to_frame(), said.provenance.to_dict()
         else:
-            frame = predictions
+            frame, provenance = read_predictions(Path(predictions))
         return join_predictions(self._view, frame, provenance, sensitive)
+
+
+def _refuse_useless(form: str, chosen: AnswerFormat, given: Mapping[str, object]) -> None:
+    """Refuse an option that a format has no use for."""
+    for name, value in given.items():
+        if value and name not in chosen.takes:
+            ours = [one for one in _FORMATS if name in ANSWER_FORMATS.load(one).takes]
+            msg = (
+                f"{write_flag(name)} counts only with --as {' or '.join(ours)}, got {form}; leave "
+                "it out"
+            )
+            raise MisuseError(msg)
 
 
 def _read_options(
