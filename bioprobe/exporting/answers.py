@@ -25,8 +25,8 @@ from bioprobe.exporting.places import (
 )
 from bioprobe.files import parse_json, read_json, read_table
 from bioprobe.images.image_table import FACT_COLUMNS
-from bioprobe.images.location import read_image_bytes
-from bioprobe.images.reading import read_facts
+from bioprobe.images.people import WHOLE, obscure
+from bioprobe.images.reading import decode_image, ignore_pillow_warnings, read_facts
 from bioprobe.images.regions import (
     DETECTION_CATEGORY,
     DETECTION_CONFIDENCE,
@@ -34,6 +34,7 @@ from bioprobe.images.regions import (
     REGION,
     Region,
 )
+from bioprobe.options import KEEP
 from bioprobe.store.view import View
 from bioprobe.task.beside import CONTENT, UNREADABLE
 from bioprobe.taxonomy import RANKS, Taxon
@@ -42,6 +43,7 @@ from bioprobe.types import Names, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL.Image import Image
 
 ANIMAL, BLANK, HUMAN, VEHICLE, UNKNOWN = "animal", "blank", "human", "vehicle", "unknown"
 # What the tools of the field call what is no taxon.
@@ -334,15 +336,44 @@ class Answers:
         return facts.width_px, facts.height_px
 
     def read_bytes(self, picture: Picture) -> bytes:
-        """Return the bytes of a picture's file.
+        """Return the bytes of a picture's file, which are those that were embedded.
 
         Raises
         ------
-        ImageReadError, OSError
-            If it is gone or no picture.
+        ImageReadError
+            If it is no picture, or another.
+        OSError
+            If it is gone.
+        """
+        return self.view.images.locate(picture.row).read_bytes()
+
+    def decode(self, picture: Picture, people: str) -> Image:
+        """Return an upright picture, with people in it as they may be shown.
+
+        Where they are is told by boxes, in the store or among the answers; where none is, a person
+        may be anywhere in the picture.
+
+        Parameters
+        ----------
+        picture : Picture
+        people : {"leave-out", "obscure", "keep"}
+            Unless ``keep``, they are obscured.
+
+        Raises
+        ------
+        ImageReadError
+            If it is no picture, or another.
+        OSError
+            If it is gone.
         """
         place = self.view.images.locate(picture.row)
-        return read_image_bytes(place.root, place.path)
+        with ignore_pillow_warnings():
+            image = decode_image(place.read_bytes())
+        if people == KEEP:
+            return image
+        seen = [one.region or WHOLE for one in picture.observations if one.content == HUMAN]
+        regions = (*place.people, *seen)
+        return obscure(image, regions) if regions else image
 
     def detection(self, one: Observation) -> tuple[str, float | None, str]:
         """Return what a detector said of a region: category, confidence, its own name."""

@@ -38,8 +38,6 @@ from bioprobe.exporting.form import (
     write_time,
 )
 from bioprobe.exporting.places import Place, read_place
-from bioprobe.images.addresses import is_address
-from bioprobe.images.location import find_file
 from bioprobe.result import WARNING, Note
 from bioprobe.taxonomy import RANKS, Rank, Taxon
 from bioprobe.taxonomy.columns import spell_column
@@ -160,9 +158,10 @@ def write_camtrap_dp(
 
 def _find_package(answers: Answers) -> Path | None:
     """Return the one package in whose folder, or beside it, all pictures lie; None of a new one."""
-    roots = {answers.view.images.locate(one.row).root for one in answers.read}
-    if any(root.startswith("dataset:") or is_address(root) for root in roots):
+    places = [answers.view.images.locate(one.row) for one in answers.read]
+    if any(place.find_file() is None for place in places):
         return None
+    roots = {place.root for place in places}
     if not all(answers.cell(one.row, "mediaid") for one in answers.read):
         return None
     for depth in range(2):
@@ -193,10 +192,10 @@ def _match_media(answers: Answers, package: Package) -> dict[str, Row]:
     found: dict[str, Row] = {}
     lost = []
     for picture in answers.read:
-        place = answers.view.images.locate(picture.row)
         row = by_id.get(answers.cell(picture.row, "mediaid"))
-        if row is None and not place.root.startswith("dataset:"):
-            row = by_file.get(os.path.realpath(find_file(place.root, place.path)))
+        file = answers.view.images.locate(picture.row).find_file()
+        if row is None and file is not None:
+            row = by_file.get(os.path.realpath(file))
         if row is None:
             alike = by_name.get(PurePosixPath(picture.name).name, [])
             same = [one for one in alike if _end_alike(one["filePath"], picture.name)]

@@ -12,8 +12,8 @@ from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.exporting.answers import HUMAN, Answers, Observation
 from bioprobe.exporting.form import AnswerFormat, ExportOptions, write_rows
 from bioprobe.files import replacing_folder
-from bioprobe.images.reading import decode_image, ignore_pillow_warnings
 from bioprobe.images.writing import SUFFIX, write_picture
+from bioprobe.options import LEAVE_OUT
 from bioprobe.result import PROBLEM, Note
 
 _TABLE = "crops.csv"
@@ -28,9 +28,9 @@ _LONGEST = 100
 def write_crops(target: Path, answers: Answers, options: ExportOptions) -> Sequence[Note | str]:
     """Write each box as a picture, in a folder that its label names, and a table of all.
 
-    The crop is what was embedded, padded and made square as that was. Boxes of people are left out,
-    and so are the whole pictures; both are counted. What a camera wrote of place and time goes with
-    none.
+    The crop is what was embedded, padded and made square as that was. Boxes of people are left out
+    unless ``people`` says otherwise, and a person in another's box is obscured; whole pictures are
+    no crops. What is left out is counted. What a camera wrote of place and time goes with none.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def write_crops(target: Path, answers: Answers, options: ExportOptions) -> Seque
     answers : Answers
         What is known of the pictures.
     options : ExportOptions
-        None counts but for the table.
+        ``people`` and ``safe_csv`` count.
 
     Raises
     ------
@@ -54,14 +54,13 @@ def write_crops(target: Path, answers: Answers, options: ExportOptions) -> Seque
         for picture in answers.read:
             boxes = [one for one in picture.observations if one.region is not None]
             counts["whole"] += len(picture.observations) - len(boxes)
-            people = [one for one in boxes if one.content == HUMAN]
-            counts["people"] += len(people)
-            shown = [one for one in boxes if one.content != HUMAN]
+            is_bare = options.people == LEAVE_OUT
+            shown = [one for one in boxes if not (is_bare and one.content == HUMAN)]
+            counts["people"] += len(boxes) - len(shown)
             if not shown:
                 continue
             try:
-                with ignore_pillow_warnings():
-                    whole = decode_image(answers.read_bytes(picture))
+                whole = answers.decode(picture, options.people)
             except (ImageReadError, SourceError, OSError) as error:
                 failed.append(f"{picture.name}: {error}")
                 continue
@@ -117,4 +116,6 @@ def _clean(text: str) -> str:
     return _BARRED.sub("_", text.strip())[-_LONGEST:].strip()
 
 
-CROPS = AnswerFormat(write_crops, ("",), "crops of boxes as pictures, by label", ("safe_csv",))
+CROPS = AnswerFormat(
+    write_crops, ("",), "crops of boxes as pictures, by label", ("safe_csv", "people")
+)

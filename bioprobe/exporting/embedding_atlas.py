@@ -14,8 +14,8 @@ from bioprobe.errors import ImageReadError, MissingExtraError, SourceError
 from bioprobe.exporting.answers import HUMAN, Answers, Observation, Picture
 from bioprobe.exporting.form import AnswerFormat, ExportOptions
 from bioprobe.files import replacing
-from bioprobe.images.reading import decode_image, ignore_pillow_warnings
 from bioprobe.images.writing import write_picture
+from bioprobe.options import LEAVE_OUT
 from bioprobe.result import Note
 from bioprobe.store.view import View
 from bioprobe.taxonomy import RANKS
@@ -38,7 +38,7 @@ def write_embedding_atlas(
     """Write vectors, map, labels and thumbnails; one row an observation.
 
     Open it with ``embedding-atlas FILE --x projection_x --y projection_y --image image``.
-    A region of a person has no thumbnail, and nor has a picture of which it is a part.
+    People are obscured in thumbnails, unless ``people`` says otherwise.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def write_embedding_atlas(
                 part = shown[start : start + _AT_ONCE]
                 vectors = answers.view.store.read_vectors(rows[start : start + _AT_ONCE])
                 here = points[start : start + _AT_ONCE]
-                table = _make_table(answers, part, here, vectors, gone)
+                table = _make_table(answers, part, here, vectors, gone, options.people)
                 if writer is None:
                     said = {"provenance": json.dumps(dict(answers.provenance)), "map": how}
                     schema = table.schema.with_metadata(said)
@@ -162,6 +162,7 @@ def _make_table(
     points: Doubles,
     vectors: Vectors,
     gone: list[str],
+    people: str,
 ) -> pa.Table:
     import pyarrow as pa
 
@@ -195,7 +196,7 @@ def _make_table(
     kind = pa.list_(pa.float32())
     columns["vector"] = pa.array(list(vectors.astype(np.float32)), kind)
     columns["image"] = pa.array(
-        _make_thumbnails(answers, shown, gone),
+        _make_thumbnails(answers, shown, gone, people),
         pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
     )
     return pa.table({name: _to_array(values) for name, values in columns.items()})
@@ -209,21 +210,21 @@ def _to_array(values: Any) -> Any:  # noqa: ANN401 - a list, an array or one of 
 
 
 def _make_thumbnails(
-    answers: Answers, shown: Sequence[tuple[Picture, Observation]], gone: list[str]
+    answers: Answers,
+    shown: Sequence[tuple[Picture, Observation]],
+    gone: list[str],
+    people: str,
 ) -> list[dict[str, Any] | None]:
     made: list[dict[str, Any] | None] = []
     before, whole = "", None
     for picture, one in shown:
-        if any(other.content == HUMAN for other in picture.observations) and (
-            one.region is None or one.content == HUMAN
-        ):
+        if people == LEAVE_OUT and one.content == HUMAN:
             made.append(None)
             continue
         if picture.name != before:
             before = picture.name
             try:
-                with ignore_pillow_warnings():
-                    whole = decode_image(answers.read_bytes(picture))
+                whole = answers.decode(picture, people)
             except (ImageReadError, SourceError, OSError):
                 whole = None
                 gone.append(picture.name)
@@ -242,6 +243,6 @@ EMBEDDING_ATLAS = AnswerFormat(
     write_embedding_atlas,
     (".parquet",),
     "vectors, map, labels and thumbnails for Embedding Atlas",
-    ("map_by",),
+    ("map_by", "people"),
     tells_places=True,
 )

@@ -12,8 +12,6 @@ from bioprobe.errors import SourceError
 from bioprobe.exporting.answers import Answers, Observation, Picture
 from bioprobe.exporting.form import AnswerFormat, ExportOptions
 from bioprobe.files import replacing_folder
-from bioprobe.images.addresses import is_address
-from bioprobe.images.location import find_file
 from bioprobe.images.regions import Region
 from bioprobe.result import Note
 
@@ -48,12 +46,11 @@ def write_fiftyone(target: Path, answers: Answers, _options: ExportOptions) -> S
     samples: list[dict[str, Any]] = []
     n_gone = 0
     for picture in answers.read:
-        place = answers.view.images.locate(picture.row)
-        if place.root.startswith("dataset:") or is_address(place.root):
+        file = answers.view.images.locate(picture.row).find_file()
+        if file is None:
             n_gone += 1
             continue
-        file = find_file(place.root, place.path).absolute()
-        samples.append(_write_sample(answers, picture, file, len(samples)))
+        samples.append(_write_sample(answers, picture, file.absolute(), len(samples)))
     if not samples:
         msg = (
             "none of the pictures is a file, which a FiftyOne dataset names; export to "

@@ -27,6 +27,7 @@ from bioprobe.exporting.answers import (
     Picture,
 )
 from bioprobe.files import disarm_cell, read_json
+from bioprobe.options import LEAVE_OUT
 from bioprobe.result import Note
 from bioprobe.taxonomy import Rank
 
@@ -54,6 +55,8 @@ class ExportOptions:
         How the vectors are laid out on a map: ``pca`` or ``umap``.
     safe_csv : bool
         Whether cells that a spreadsheet would compute are written so that it does not.
+    people : {"leave-out", "obscure", "keep"}
+        What is done with people in the pictures that are written.
     """
 
     package: Path | None = None
@@ -63,6 +66,7 @@ class ExportOptions:
     time_zone: str = ""
     map_by: str = "pca"
     safe_csv: bool = False
+    people: str = LEAVE_OUT
 
 
 @dataclasses.dataclass(frozen=True)

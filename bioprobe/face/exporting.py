@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
+    LEAVE_OUT,
+    OBSCURE,
+    PEOPLE,
     Option,
     Without,
     question,
@@ -124,6 +127,15 @@ class Exports(Opened):
                 fixed=True,
             ),
         ] = "pca",
+        people: Annotated[
+            str | None,
+            Option(
+                "People in pictures that are written: leave-out (crops) or obscure "
+                "(embedding-atlas) by default, or keep.",
+                choices=PEOPLE,
+                fixed=True,
+            ),
+        ] = None,
         sensitive: Annotated[
             str | Path | None,
             Option(
@@ -172,6 +184,9 @@ class Exports(Opened):
             Of times that say none.
         map_by : str
             Map of the vectors, ``pca`` or ``umap``.
+        people : {"leave-out", "obscure", "keep"}, optional
+            What is done with people in pictures that are written; by default crops of them are left
+            out, and they are obscured in thumbnails.
         sensitive : str or Path, optional
             List of taxa whose places are told less exactly.
         generalise : str
@@ -205,11 +220,13 @@ class Exports(Opened):
             raise MisuseError(msg)
         given = {"package": package, "deployments": deployments, "about": about,
                  "placeholders": placeholders, "time_zone": time_zone,
-                 "map_by": None if map_by == "pca" else map_by, "safe_csv": safe_csv}  # fmt: skip
+                 "map_by": None if map_by == "pca" else map_by, "safe_csv": safe_csv,
+                 "people": people}  # fmt: skip
         _refuse_useless(form, chosen, given)
         options = dataclasses.replace(
             _read_options(package, deployments, about), placeholders=placeholders,
             time_zone=time_zone, map_by=map_by, safe_csv=safe_csv,
+            people=people or (OBSCURE if form == "embedding-atlas" else LEAVE_OUT),
         )  # fmt: skip
         answers = self._gather(predictions, _read_sensitive(self, sensitive, generalise))
         said = chosen.write(target, answers, options)

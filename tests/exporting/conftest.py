@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.face.store import Store
 from bioprobe.face.store import open as open_store
+from bioprobe.files import hash_file
 from bioprobe.images.regions import Region
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
@@ -71,7 +73,7 @@ def store(
              "detection_category": category, "detection_confidence": confidence,
              "detector": "MDv5a" if category else "", "deployment_id": camera,
              "latitude": latitude, "longitude": 8.2571, "captured_at": f"2021-05-01T{time}",
-             "sha256": f"{number:064x}", "width_px": 80, "height_px": 60, "n_bytes": 1000}
+             "width_px": 80, "height_px": 60, "n_bytes": 1000}
             for number, (camera, file, region, label, content, category, confidence, latitude, time)
             in enumerate(ROWS)
         ]
@@ -80,6 +82,8 @@ def store(
                                                          strict=True)))):  # fmt: skip
         Path(root).mkdir(exist_ok=True)
         _draw(Path(root) / path, number)
+    files = [Path(root) / path for root, path in zip(frame["root"], frame["path"], strict=True)]
+    frame["sha256"] = [hash_file(file) for file in files]
     vectors = np.random.default_rng(0).normal(size=(len(frame), 4))
     made = make_store(make_encoder(dim=4)).append(frame, normalise_rows(vectors))
     return open_store(made.folder)
@@ -105,8 +109,6 @@ def answers(store: Store, tmp_path: Path) -> Path:
     frame = pd.DataFrame([*rows, gone]).astype({"row": "Int64", "answer": "Int64"})
     file = tmp_path / "answers.csv"
     frame.to_csv(file, index=False)
-    import json
-
-    said = json.dumps(PROVENANCE.to_dict())
-    Path(f"{file}.provenance.json").write_text(said, encoding="utf-8")
+    text = json.dumps(PROVENANCE.to_dict())
+    Path(f"{file}.provenance.json").write_text(text, encoding="utf-8")
     return file

@@ -210,10 +210,7 @@ def test_what_people_said_in_a_package_stays(
 ) -> None:
     _add_person(package)
     frame = pd.read_csv(answers, keep_default_na=False)
-    for column in ("kingdom", "phylum", "class", "order", "family", "genus", "species"):
-        frame.loc[0, column] = {"genus": "Panthera", "species": "Panthera leo"}.get(
-            column, frame.loc[0, column]
-        )
+    frame.loc[frame.index[0], "species"] = "Panthera leo"
     frame.to_csv(answers, index=False)
     before = {file: file.read_bytes() for file in package.rglob("*") if file.is_file()}
     done = store.export_answers(

@@ -215,8 +215,16 @@ def test_embedding_atlas_has_vectors_a_map_and_thumbnails(
     strengths = np.linalg.svd(centred, compute_uv=False)
     np.testing.assert_allclose(np.linalg.norm(points, axis=0), strengths[:2], rtol=1e-4)
     images = frame["image"].tolist()
-    # The one of a person is not shown.
-    assert [one is None for one in images] == [False, False, True, False, False, False]
+    assert all(images)
+    # A person in it is a few blocks.
+    kept = tmp_path / "kept.parquet"
+    _export(store, answers, "embedding-atlas", kept, people="keep")
+    shown = pq.read_table(kept).to_pandas()["image"].tolist()
+    for row, is_same in enumerate((True, True, False, True, True, True)):
+        assert (shown[row]["bytes"] == images[row]["bytes"]) == is_same
+    _export(store, answers, "embedding-atlas", kept, people="leave-out")
+    bare = pq.read_table(kept).to_pandas()["image"].tolist()
+    assert [one is None for one in bare] == [False, False, True, False, False, False]
     with Image.open(_open_bytes(images[0]["bytes"])) as picture:
         assert picture.size == (24, 24)
         assert not picture.getexif()
@@ -252,6 +260,12 @@ def test_crops_are_what_was_embedded_and_tell_no_place(
         data = file.read_bytes()
         assert b"GPS" not in data
         assert b"SERIAL" not in data
+    hidden = store.export_answers(answers, form="crops", target=tmp_path / "all", people="obscure")
+    assert "3 crops" in [str(note) for note in hidden.notes]
+    with Image.open(tmp_path / "all" / "human" / "cam1_IMG_2.jpg") as crop:
+        assert np.asarray(crop).std(axis=(0, 1)).max() > 0
+        blocks = np.asarray(crop.convert("L"), dtype=np.int64)
+        assert (np.abs(np.diff(blocks, axis=1)) > 4).any(axis=0).sum() < 25
     kept = store.where("image_region == ''")
     with pytest.raises(SourceError, match=r"none .* 3 are of whole pictures"):
         kept.export_answers(answers, form="crops", target=tmp_path / "none")
