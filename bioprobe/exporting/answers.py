@@ -252,6 +252,16 @@ class Answers:
                     return text
         return ""
 
+    def fact(self, row: int, name: str) -> Any:  # noqa: ANN401 - a text or number
+        """Return a cell of one of the columns that every store has, such as ``root``."""
+        if name not in self._facts:
+            self._facts[name] = self.view.images.frame[name].tolist()
+        return self._facts[name][row]
+
+    @functools.cached_property
+    def _facts(self) -> dict[str, list[Any]]:
+        return {}
+
     @functools.cached_property
     def _columns(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -324,8 +334,7 @@ class Answers:
         SourceError
             If neither the store nor the file tells.
         """
-        frame = self.view.images.frame
-        size = int(frame["width_px"].iloc[picture.row]), int(frame["height_px"].iloc[picture.row])
+        size = self.fact(picture.row, "width_px"), self.fact(picture.row, "height_px")
         if min(size) > 0:
             return size
         try:
@@ -480,7 +489,8 @@ def join_predictions(
     SourceError
         If a row is of no picture of the store, or of one of several regions and does not say which.
     """
-    columns = {str(name): _to_texts(frame[name]) for name in frame.columns}
+    asked = {*_TEXT_COLUMNS, "row", "answer", "score"}
+    columns = {name: _to_texts(frame[name]) for name in map(str, frame.columns) if name in asked}
     keys = _Keys(view, columns)
     allowed, left_out = set(view.rows.tolist()), set()
     ranked: dict[tuple[str, int], list[tuple[float, int]]] = {}
@@ -698,12 +708,15 @@ def take_labels(view: View, sensitive: Sensitive) -> Answers:
         for name in (CONTENT, LABEL, DETECTION_CATEGORY)
         if name in images.frame.columns
     }
+    sources, regions = (images.frame[name].tolist() for name in (LABELS_FROM, REGION))
     made: dict[tuple[str, ...], Taxon | None] = {}
     found: dict[str, list[Observation]] = {}
     n_without = 0
     for row in view.rows.tolist():
         names = tuple(str(one[row]) for one in labels)
-        taxon = made.setdefault(names, _make_taxon(names))
+        if names not in made:
+            made[names] = _make_taxon(names)
+        taxon = made[names]
         said, label, category = (
             str(further[name][row]) if name in further else ""
             for name in (CONTENT, LABEL, DETECTION_CATEGORY)
@@ -714,11 +727,9 @@ def take_labels(view: View, sensitive: Sensitive) -> Answers:
         word = taxon.name if taxon else label
         guesses = (Guess(taxon, word, None),) if word else ()
         content, is_guessed = _decide_content(said, guesses, category)
-        source = str(images.frame[LABELS_FROM].iloc[row])
+        source = str(sources[row])
         machine = source.removeprefix(FROM_MACHINE) if source.startswith(FROM_MACHINE) else ""
-        one = Observation(
-            row, str(images.frame[REGION].iloc[row]), content, guesses, is_guessed, machine
-        )
+        one = Observation(row, str(regions[row]), content, guesses, is_guessed, machine)
         found.setdefault(images.file_names[row], []).append(one)
     pictures = tuple(Picture(name, some[0].row, tuple(some)) for name, some in found.items())
     notes = (f"{n_without:,} images without a label are left out",) if n_without else ()

@@ -158,12 +158,12 @@ def write_camtrap_dp(
 
 def _find_package(answers: Answers) -> Path | None:
     """Return the one package in whose folder, or beside it, all pictures lie; None of a new one."""
-    places = [answers.view.images.locate(one.row) for one in answers.read]
-    if any(place.find_file() is None for place in places):
-        return None
-    roots = {place.root for place in places}
     if not all(answers.cell(one.row, "mediaid") for one in answers.read):
         return None
+    rows = {str(answers.fact(one.row, "root")): one.row for one in answers.read}
+    if any(answers.view.images.locate(row).find_file() is None for row in rows.values()):
+        return None
+    roots = set(rows)
     for depth in range(2):
         folders = {[Path(root), *Path(root).parents][depth] for root in roots
                    if len(Path(root).parents) >= depth}  # fmt: skip
@@ -338,13 +338,13 @@ def _find_deployment(answers: Answers, picture: Picture, listed: Mapping[str, Ro
         If there is a table of deployments and none of its rows is it.
     """
     said = [text for name in _OF_DEPLOYMENT if (text := answers.cell(picture.row, name))]
-    place = answers.view.images.locate(picture.row)
+    root = PurePosixPath(str(answers.fact(picture.row, "root")).rstrip("/")).name
     parents = PurePosixPath(picture.name).parts[:-1]
     folders = [one for one in parents if not _CAMERA_FOLDER.fullmatch(one)]
-    folder = "/".join(folders) or PurePosixPath(place.root.rstrip("/")).name or "all"
+    folder = "/".join(folders) or root or "all"
     if not listed:
         return said[0] if said else folder
-    tried = [*said, folder, *reversed(folders), PurePosixPath(place.root.rstrip("/")).name]
+    tried = [*said, folder, *reversed(folders), root]
     for one in tried:
         if one in listed:
             return one

@@ -229,7 +229,7 @@ def make_id(*parts: str) -> str:
 
 def identify(answers: Answers, picture: Picture, one: Observation) -> str:
     """Return an identifier of an observation that does not change from export to export."""
-    digest = str(answers.view.images.frame["sha256"].iloc[one.row])
+    digest = str(answers.fact(one.row, "sha256"))
     said = one.best.label if one.best else one.content
     return make_id(digest, picture.name, one.name, said)
 

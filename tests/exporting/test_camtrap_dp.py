@@ -15,6 +15,7 @@ from bioprobe.errors import SourceError
 from bioprobe.exporting.camtrap_package import FIELDS, read_package
 from bioprobe.face.store import Store
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.view import View
 
 ABOUT = {
     "title": "Ridge", "contributors": [{"title": "Ada", "role": "contact"}],
@@ -315,3 +316,25 @@ def test_a_place_that_was_known_to_be_secret_in_a_package_stays_so(
     assert of["cam1"] == '{"EXIF:Make": "X"}'
     assert "GPSLatitude" in of["cam2"]
     assert _describe(tmp_path / "m")["spatial"]["bbox"][3] == 47.1
+
+
+def test_a_package_in_which_the_pictures_lie_is_found_and_machines_are_named(
+    package: Path, tmp_path: Path, store: Store
+) -> None:
+    media = _read(package, "media")
+    frame = pd.DataFrame(
+        {"root": str(package), "path": [row["filePath"] for row in media],
+         "media_id": [row["mediaID"] for row in media], "species": "Lynx lynx",
+         "labels_from": "machine:speciesnet 4.0.3a"}
+    )  # fmt: skip
+    made = EmbeddingStore.create(tmp_path / "other", store._view.manifest.encoder, dim=4)
+    made = made.append(frame, store.X[: len(frame)])
+    done = Store(View.of(made)).export_answers(
+        labels=True, form="camtrap-dp", target=tmp_path / "found"
+    )
+    assert any(f"added to the package {package}" in str(note) for note in done.notes)
+    added = _read(tmp_path / "found", "observations")[6:]
+    assert {row["mediaID"] for row in added} == {row["mediaID"] for row in media}
+    assert {(row["classificationMethod"], row["classifiedBy"]) for row in added} == {
+        ("machine", "speciesnet 4.0.3a")
+    }
