@@ -159,13 +159,13 @@ def _qualify(answers: Answers, one: Observation) -> str:
 def _show(
     answers: Answers, picture: Picture, said: dict[str, Any], options: ExportOptions
 ) -> dict[str, Any]:
-    root = str(answers.fact(picture.row, "root"))
+    root, path = (str(answers.fact(picture.row, name)) for name in ("root", "path"))
     kind = mimetypes.guess_type(picture.name)[0] or "image/jpeg"
     licence: dict[str, Any] = next(iter(options.about.get("licenses") or []), {})
     return {
         "type": "StillImage",
         "format": kind,
-        "identifier": f"{root}/{answers.fact(picture.row, 'path')}" if is_address(root) else picture.name,
+        "identifier": f"{root}/{path}" if is_address(root) else picture.name,
         "title": PurePosixPath(picture.name).name,
         "created": said["eventDate"],
         "rightsHolder": next(
