@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe import __version__
+from bioprobe.content import CONTENT, read_content
 from bioprobe.errors import ImageReadError, SourceError, TaxonomyError
 from bioprobe.exporting.places import (
     STATUS_COLUMNS,
@@ -35,8 +36,9 @@ from bioprobe.images.regions import (
     Region,
 )
 from bioprobe.options import KEEP
+from bioprobe.sources.machine_labels import FROM_MACHINE
 from bioprobe.store.view import View
-from bioprobe.task.beside import CONTENT, UNREADABLE
+from bioprobe.task.beside import UNREADABLE
 from bioprobe.taxonomy import RANKS, Taxon
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABELS_FROM, spell_column
 from bioprobe.types import Names, Rows
@@ -46,14 +48,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ANIMAL, BLANK, HUMAN, VEHICLE, UNKNOWN = "animal", "blank", "human", "vehicle", "unknown"
-# What the tools of the field call what is no taxon.
-_CONTENT_OF = {
-    ANIMAL: ANIMAL, BLANK: BLANK, HUMAN: HUMAN, VEHICLE: VEHICLE, UNKNOWN: UNKNOWN,
-    "empty": BLANK, "person": HUMAN, "people": HUMAN, "homo sapiens": HUMAN, "car": VEHICLE,
-    "no cv result": UNKNOWN, "unclassified": UNKNOWN,
-}  # fmt: skip
-#: Labels that a program gave say so, with its name behind.
-FROM_MACHINE = "machine:"
 # Cells that are names or texts, whatever they look like.
 _TEXT_COLUMNS = (
     "file_name", REGION, *(rank.value for rank in RANKS), "species_epithet", COMMON_NAME,
@@ -130,7 +124,7 @@ class Observation:
         if not self.guesses:
             return None
         guess = self.guesses[0]
-        if self.content == HUMAN and _read_content(guess.label) != HUMAN:
+        if self.content == HUMAN and read_content(guess.label) != HUMAN:
             return None
         return None if self.content in {BLANK, VEHICLE} else guess
 
@@ -667,25 +661,21 @@ def _make_taxon(names: tuple[str, ...]) -> Taxon | None:
         raise SourceError(msg) from error
 
 
-def _read_content(word: str) -> str:
-    return _CONTENT_OF.get(" ".join(word.replace("_", " ").casefold().split()), "")
-
-
 def _decide_content(said: str, guesses: Sequence[Guess], category: str) -> tuple[str, bool]:
     """Return what a region holds, and whether its best class told it.
 
     What is said of it counts first, then what its best class is, then the detector's category.
     """
-    told = _read_content(said)
+    told = read_content(said)
     best = guesses[0] if guesses else None
     of_best = ""
     if best is not None:
-        of_best = _read_content(best.label)
+        of_best = read_content(best.label)
         if not of_best and best.taxon is not None:
             of_best = ANIMAL if best.taxon.lineage[0] in {"", "Animalia", "Metazoa"} else UNKNOWN
     if told in {"", ANIMAL} and of_best:
         return of_best, True
-    content = told or _read_content(category) or UNKNOWN
+    content = told or read_content(category) or UNKNOWN
     # A class that is no taxon is what was asked, whatever the picture holds.
     return content, best is not None and (content == of_best or not of_best)
 

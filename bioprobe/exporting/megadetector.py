@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bioprobe.content import read_content
 from bioprobe.exporting.answers import BLANK, Answers, Observation
 from bioprobe.exporting.form import (
     AnswerFormat,
@@ -57,7 +58,7 @@ def write_megadetector(
                 continue
             said, confidence, detector = answers.detection(one)
             detectors |= {detector} - {""}
-            category = said or one.content
+            category = read_content(said) or said or one.content
             category = _PERSON.get(category, category)
             number = detected.setdefault(category, str(len(detected) + 1))
             conf = one.score if confidence is None else confidence

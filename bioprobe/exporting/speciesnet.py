@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bioprobe.content import read_content
 from bioprobe.exporting.answers import ANIMAL, HUMAN, VEHICLE, Answers, Observation, Picture
 from bioprobe.exporting.form import (
     AnswerFormat,
@@ -94,7 +95,7 @@ def _write_detection(answers: Answers, one: Observation) -> dict[str, Any]:
     else:
         said, confidence, _ = answers.detection(one)
         content = one.content if one.content in _CATEGORIES else ANIMAL
-        label = {"person": HUMAN}.get(said, said) or content
+        label = read_content(said) or content
         made = {
             "category": _CATEGORIES.get(label, _CATEGORIES[content]),
             "label": label if label in _CATEGORIES else content,
