@@ -443,6 +443,28 @@ _JSON_NAMES = {
 }  # fmt: skip
 
 
+# What begins a formula in a spreadsheet; blanks before it are passed over there.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+
+
+def disarm_cell(value: Any) -> Any:  # noqa: ANN401 - whatever a cell holds
+    """Put an apostrophe before a text that a spreadsheet would compute; a number stays.
+
+    References
+    ----------
+    OWASP, *CSV Injection*.
+
+    Examples
+    --------
+    >>> disarm_cell("=1+1"), disarm_cell("-1.50"), disarm_cell("lion")
+    ("'=1+1", '-1.50', 'lion')
+    """
+    if not isinstance(value, str) or not value.lstrip(" ").startswith(_FORMULA):
+        return value
+    return value if _NUMBER.fullmatch(value) else f"'{value}"
+
+
 def sync(path: Path) -> None:
     """Ask the system to put a file or folder on disk, so that a power cut cannot undo it."""
     descriptor = os.open(path, os.O_RDONLY)

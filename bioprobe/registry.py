@@ -161,6 +161,23 @@ EXPORTERS = Registry(
     },
 )
 
+#: By the name given to ``export --as``: a :class:`bioprobe.exporting.form.AnswerFormat`.
+ANSWER_FORMATS = Registry(
+    "bioprobe.answer_formats",
+    "format of answers",
+    {
+        "camtrap-dp": "bioprobe.exporting.camtrap_dp:CAMTRAP_DP",
+        "speciesnet": "bioprobe.exporting.speciesnet:SPECIESNET",
+        "megadetector": "bioprobe.exporting.megadetector:MEGADETECTOR",
+        "darwin-core": "bioprobe.exporting.darwin_core:DARWIN_CORE",
+        "wildlife-insights": "bioprobe.exporting.wildlife_insights:WILDLIFE_INSIGHTS",
+        "coco": "bioprobe.exporting.coco:COCO",
+        "fiftyone": "bioprobe.exporting.fiftyone:FIFTYONE",
+        "embedding-atlas": "bioprobe.exporting.embedding_atlas:EMBEDDING_ATLAS",
+        "crops": "bioprobe.exporting.crops:CROPS",
+    },
+)
+
 #: By the name given to ``--templates``, beside the files of ``prompts/templates``: a sequence of
 #: templates, or the path of a text file with one a line.
 TEMPLATES = Registry("bioprobe.templates", "template set", {})

@@ -30,7 +30,7 @@ LAYERS = (
     ("calibration",),
     ("learning",),
     ("evaluation",),
-    ("interchange", "page"),
+    ("interchange", "exporting", "page"),
     ("report",),
     ("face",),
     ("demo",),

@@ -14,6 +14,7 @@ from bioprobe.cli.show import say, write_frame
 from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
+from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
 from bioprobe.face.store import Store
@@ -226,4 +227,14 @@ def report(page: Result) -> None:
     Of pictures without labels: what they are like, and what zero-shot finds, by station.
 
     Example: bioprobe report --title "Camera traps 2026" --output report.html
+    """
+
+
+@command(app, Exports.export_answers, name="export", shows=False)
+def export(done: AnswerExport) -> None:
+    """Write answers in the format of another tool: predictions, or the labels in the store.
+
+    A file is replaced, a folder must be new; either is whole or not there at all.
+
+    Example: bioprobe export answers.csv --as camtrap-dp --output package --time-zone UTC
     """
