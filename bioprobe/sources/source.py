@@ -28,8 +28,9 @@ from bioprobe.sources.files import (
 from bioprobe.sources.formats import FORMATS, Peek, find_format
 from bioprobe.sources.listing import Listing, Part
 from bioprobe.sources.lookup import find_near
-from bioprobe.sources.tables import TABLE_SUFFIXES, list_table
+from bioprobe.sources.tables import is_text_table, list_table
 from bioprobe.sources.walking import IMAGE_SUFFIXES
+from bioprobe.tables import TABLE_SUFFIXES, find_ending
 
 __all__ = ["IMAGE_SUFFIXES", "SourceOptions", "concatenate_columns", "find_images", "list_table"]
 
@@ -47,7 +48,7 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     ----------
     sources : sequence of Path
         - image files, and folders;
-        - CSV, TSV and Parquet tables that name files;
+        - tables that name files: text (CSV and its kin), Parquet, JSON Lines, workbooks;
         - lists of paths: ``.txt``, one a line, and ``.json``, an array of texts;
         - ``-``: paths on standard input, one a line or each ended by a NUL byte;
         - Hugging Face data sets: folders of ``save_to_disk``, Parquet files that hold the
@@ -131,13 +132,13 @@ def _recognise(source: Path, options: SourceOptions) -> str:
     for name in (prefix if colon else "", ending):
         if name in added:
             return name
-    suffix = source.suffix.lower()
+    suffix = find_ending(source)
     if suffix not in IMAGE_SUFFIXES and (found := find_format(Peek(source))) is not None:
         return found.name
     if suffix in UNREAD_SUFFIXES and is_file(source):
         msg = (
             f"{source} is no picture, and no table or list that is read: save a table as .csv, "
-            ".tsv or .parquet, a list of paths as .txt, one a line, or .json, an array"
+            ".tsv, .parquet or .xlsx, a list of paths as .txt, one a line, or .json, an array"
         )
         raise SourceError(msg)
     if suffix not in TABLE_SUFFIXES | LIST_SUFFIXES and is_file(source):
@@ -149,7 +150,8 @@ def _recognise(source: Path, options: SourceOptions) -> str:
     if is_folder(source):
         return "folder"
     if suffix in TABLE_SUFFIXES or (suffix in LIST_SUFFIXES and is_file(source)):
-        return ending
+        is_table = suffix == ".txt" and is_text_table(source)
+        return "csv" if is_table else suffix.removeprefix(".")
     what = "no plain file" if exists(source) else "no file or folder"
     near = find_near(write_name(os.path.abspath(source))) if what != "no plain file" else ()  # noqa: PTH100
     msg = f"{what} at {source}{'; near: ' if near else ''}{', '.join(near)}"
