@@ -37,6 +37,14 @@ from bioprobe.errors import (
 
 if TYPE_CHECKING:
     from bioprobe import probes
+    from bioprobe.content import (
+        Classified,
+        ContentDecision,
+        ContentRules,
+        Detected,
+        decide_content,
+        read_content,
+    )
     from bioprobe.face import models, taxa
     from bioprobe.face.encoder import encoder
     from bioprobe.face.evaluation import Evaluation
@@ -51,6 +59,7 @@ if TYPE_CHECKING:
     )
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
+    from bioprobe.taxonomy.name_parsing import ParsedName, parse_name
 
 __version__ = "0.1.0"
 
@@ -58,25 +67,37 @@ __version__ = "0.1.0"
 # imports above for type checkers, and in __all__. What is of face itself is a module of it, what is
 # of nothing a folder of ours.
 _HOMES = {
+    "Classified": "content",
+    "ContentDecision": "content",
+    "ContentRules": "content",
     "Decisions": "task.decisions",
+    "Detected": "content",
     "Evaluation": "face.evaluation",
+    "ParsedName": "taxonomy.name_parsing",
     "Predictions": "task.predictions",
     "Probe": "face.probe",
     "Store": "face.store",
+    "decide_content": "content",
     "embed": "face.store",
     "encoder": "face.encoder",
     "from_vectors": "face.store",
     "import_vectors": "face.keeping",
     "models": "face",
     "open": "face.store",
+    "parse_name": "taxonomy.name_parsing",
     "pictures": "face.store",
     "probes": "",
+    "read_content": "content",
     "taxa": "face",
 }
 
 __all__ = [
     "BioprobeError",
+    "Classified",
+    "ContentDecision",
+    "ContentRules",
     "Decisions",
+    "Detected",
     "Evaluation",
     "ImageReadError",
     "LongTextError",
@@ -85,6 +106,7 @@ __all__ = [
     "MisuseError",
     "ModelUnavailableError",
     "NoTextTowerError",
+    "ParsedName",
     "Predictions",
     "Probe",
     "ProbeError",
@@ -97,14 +119,17 @@ __all__ = [
     "TaxonomyError",
     "UnreadableError",
     "__version__",
+    "decide_content",
     "embed",
     "encoder",
     "from_vectors",
     "import_vectors",
     "models",
     "open",
+    "parse_name",
     "pictures",
     "probes",
+    "read_content",
     "taxa",
 ]
 

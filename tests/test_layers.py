@@ -15,7 +15,7 @@ LAYERS = (
     ("errors", "names", "types"),
     ("access", "cells", "registry", "table_bounds"),
     ("provenance", "options", "result", "progress"),
-    ("files", "intervals"),
+    ("content", "files", "intervals"),
     ("taxonomy", "sketch"),
     ("prompts",),
     ("images",),

@@ -374,6 +374,14 @@ class Asks(Opened):
             float | None,
             Option("Log-odds from which an image is kept. Default: by labels, else 0."),
         ] = None,
+        by_content: Annotated[
+            bool,
+            Option(
+                "Make the mask of the column content alone (animal, blank, human, vehicle); the "
+                "pictures are not asked.",
+                when=(Without("labels"), Without("threshold"), Without("taxa")),
+            ),
+        ] = False,
         level: Level = "family",
         taxa: Annotated[
             str | Path | None,
@@ -402,6 +410,9 @@ class Asks(Opened):
             Least share of the labelled images to keep, in [0, 1]; by default the best F1.
         threshold : float, optional
             Log-odds from which an image is kept; by default chosen on the labels, else 0.
+        by_content : bool
+            Whether the column ``content`` alone says what is kept. Without it, what the column says
+            wins over the texts where no label does.
         level : str
             Rank or column of the classes whose share of dropped images is told.
         taxa : str or Path, optional
@@ -431,7 +442,12 @@ class Asks(Opened):
         from bioprobe.face.pages import NoiseFilter, read_fields
         from bioprobe.face.taxa import read_rank_columns
         from bioprobe.images.image_table import read_level
-        from bioprobe.quality.noise import filter_noise, join_noise_prompts, read_noise_prompts
+        from bioprobe.quality.noise import (
+            filter_by_content,
+            filter_noise,
+            join_noise_prompts,
+            read_noise_prompts,
+        )
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.lists import read_taxonomy
 
@@ -440,10 +456,13 @@ class Asks(Opened):
         prompts = join_noise_prompts(map(read_noise_prompts, named))
         ranks = read_rank_columns(rank_column)
         listed = read_taxonomy(str(taxa), ranks).at(Rank.parse(level)) if taxa else None
-        found = filter_noise(
-            self._view, prompts, self._texts.encode_text, labels=labels, threshold=threshold,
-            recall=recall, seed=seed, taxa=listed,
-        )  # fmt: skip
+        if by_content:
+            found = filter_by_content(self._view, prompts)
+        else:
+            found = filter_noise(
+                self._view, prompts, self._texts.encode_text, labels=labels, threshold=threshold,
+                recall=recall, seed=seed, taxa=listed,
+            )  # fmt: skip
         found.write(self._view.store)
         said = (*self._notes, *_describe_filter(found, level, lasts=not self._view.origin))
         return NoiseFilter(**read_fields(found), level=level).say(said)

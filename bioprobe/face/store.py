@@ -301,6 +301,7 @@ def embed(
     """
     from bioprobe.embedding import embed_images, load_encoder_for, open_on_demand
     from bioprobe.images.image_table import find_placeholders
+    from bioprobe.quality.description import describe_contradicting_copies
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
@@ -346,14 +347,15 @@ def embed(
         why = "; ".join(problems or [_tell_reasons(summary)])
         msg = f"none of {summary.n_images:,} images can be read, so that no store was made: {why}"
         raise SourceError(msg)
+    view = View.all(filled_store)
     said = (
         *_describe_run(summary, Path(store), prune=prune, n_lost=len(table.reasons)),
         *table.notes,
         *read,
         *tell_emptied(emptied.n_rows, emptied.counts),
         *tell_placeholders(left.n_rows, left.counts),
+        *describe_contradicting_copies(view.images, view.rows),
     )
-    view = View.all(filled_store)
     filled = Store(view, model=model, device=device, said=said)
     filled.summary = summary
     return filled

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import math
 import os
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +14,24 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.access import explain_unreadable
+from bioprobe.content import CONTENT, Content
 from bioprobe.files import parse_json
-from bioprobe.images.image_table import find_placeholders, read_level
-from bioprobe.result import Notes, Record, Result
+from bioprobe.images.image_table import ImageTable, find_placeholders, read_level
+from bioprobe.result import WARNING, Note, Notes, Record, Result
 from bioprobe.sources.listing import name_reason
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.store.selections import DUPLICATES_MASK, list_selections, read_selection
 from bioprobe.store.view import View
-from bioprobe.taxonomy import Rank
+from bioprobe.taxonomy import RANKS, Rank
+from bioprobe.taxonomy.columns import LABEL
+from bioprobe.types import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Pairs of copies that a note names.
+_SHOWN_COPIES = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -325,3 +332,59 @@ def _measure(folder: Path) -> tuple[int, list[str]]:
             except OSError as error:
                 errors.append(error)
     return n_bytes, [explain_unreadable(Path(one.filename), one) for one in errors]
+
+
+def find_contradicting_copies(images: ImageTable, rows: Rows) -> list[tuple[int, int]]:
+    """Find images of the same bytes whose labels cannot both be right.
+
+    Parameters
+    ----------
+    images : ImageTable
+    rows : ndarray of int64, shape (n,)
+        Those that are looked at.
+
+    Returns
+    -------
+    list of (int, int)
+        Rows of the first image of the bytes and of the one that contradicts it.
+    """
+    frame = images.frame.iloc[rows]
+    hashes = frame["sha256"].fillna("").astype(str)
+    is_copy = (hashes != "").to_numpy() & hashes.duplicated(keep=False).to_numpy()
+    if not is_copy.any():
+        return []
+    names = [name for name in (*RANKS, LABEL, CONTENT) if name in frame]
+    said = frame.loc[is_copy, names].fillna("").to_dict("records")
+    places = zip(np.asarray(rows)[is_copy].tolist(), hashes[is_copy], said, strict=True)
+    first: dict[str, tuple[int, dict[Hashable, Any]]] = {}
+    found = []
+    for row, digest, labels in places:
+        at, other = first.setdefault(digest, (row, labels))
+        if at != row and _contradict(labels, other):
+            found.append((at, row))
+    return found
+
+
+def _contradict(one: Mapping[Hashable, Any], other: Mapping[Hashable, Any]) -> bool:
+    if any(one[name] and other.get(name) and one[name] != other[name] for name in one):
+        return True
+    empty = {Content.BLANK, Content.HUMAN, Content.VEHICLE}
+    named = [[x[name] for name in x if name != CONTENT and x[name]] for x in (one, other)]
+    is_empty = [x.get(CONTENT, "") in empty for x in (one, other)]
+    return bool((is_empty[0] and named[1]) or (is_empty[1] and named[0]))
+
+
+def describe_contradicting_copies(images: ImageTable, rows: Rows) -> Notes:
+    """Say which images of the same bytes have labels that cannot both be right, and which."""
+    found = find_contradicting_copies(images, rows)
+    if not found:
+        return ()
+    shown = np.array(found[:_SHOWN_COPIES], dtype=np.int64)
+    names = images.name_files(shown.ravel()).tolist()
+    pairs = [f"{names[2 * n + 1]} = {names[2 * n]}" for n in range(len(shown))]
+    more = ", …" if len(found) > _SHOWN_COPIES else ""
+    text = (
+        f"{len(found):,} images are copies of another with another label; look at them, one of the "
+        f"two is wrong: {', '.join(pairs)}{more}"
+    )
+    return (Note(text, WARNING),)

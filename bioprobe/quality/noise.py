@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.access import is_file
+from bioprobe.content import CONTENT, Content, read_content
 from bioprobe.errors import LongTextError, PromptError, SelectionError
 from bioprobe.files import (
     TEXT,
@@ -28,7 +29,7 @@ from bioprobe.images import ImageTable
 from bioprobe.intervals import SIGNIFICANCE_LEVEL, adjust_by_holm
 from bioprobe.prompts import TextType, describe_long, embed_means, find_long
 from bioprobe.provenance import Provenance
-from bioprobe.result import Notes, Result
+from bioprobe.result import Note, Notes, Result
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
@@ -501,7 +502,7 @@ class NoiseFilter(Result):
     labels : ndarray of float64, shape (n_images,)
         1 to be kept, 0 to be dropped, NaN unknown; a label overrules the score.
     method : str
-        ``text`` or ``linear``.
+        ``text``, ``linear`` or ``content``.
     quality : FilterQuality or None
         Measured on labelled images by what was learnt from others.
     provenance : Provenance
@@ -580,7 +581,8 @@ class NoiseFilter(Result):
 
     def _explain(self) -> npt.NDArray[np.object_]:
         reasons = np.where(self.kept, "", self.reasons)
-        return np.asarray(np.where(np.isnan(self.labels), reasons, "label"), dtype=object)
+        said = np.where(self.reasons == CONTENT, CONTENT, "label")
+        return np.asarray(np.where(np.isnan(self.labels), reasons, said), dtype=object)
 
 
 def filter_noise(
@@ -655,10 +657,17 @@ def filter_noise(
             "n_taxa": len(taxa or ()),
         }
     )
-    unknown = np.full(len(rows), np.nan)
+    known_contents = _read_known(store.images, prompts)[rows]
+    unknown = truth if truth is not None else np.full(len(rows), np.nan)
+    # What people say of these pictures wins over what others' tools said.
+    by_content = np.isnan(unknown) & ~np.isnan(known_contents)
+    judged = np.where(by_content, known_contents, unknown)
+    if by_content.any():
+        reasons = np.where(by_content, CONTENT, reasons)
+        notes = (*notes, Note(f"{by_content.sum():,} images are judged by the column {CONTENT}"))
     return NoiseFilter(
         prompts.name, store.images, rows, scores, chosen, reasons,
-        unknown if truth is None else truth, method, quality, provenance, notes=notes,
+        judged, method, quality, provenance, notes=notes,
     )  # fmt: skip
 
 
@@ -672,12 +681,80 @@ def _read_labels(images: ImageTable, column: str, prompts: NoisePrompts) -> Doub
     # Of several that are kept, what is not the one may be the other.
     meaning = dict.fromkeys({*_YES, *kept}, 1.0)
     meaning |= dict.fromkeys({*_NO, f"not {_fold(prompts.name)}"}, 0.0)
+    for text in set(texts) - set(meaning):
+        if content := read_content(text):
+            meaning[text] = _judge_content(content, kept)
     unread = sorted(set(texts) - set(meaning) - {""})
     if unread:
         expected = ", ".join((*kept, f"not {_fold(prompts.name)}"))
         msg = f"column {column!r} says {unread[0]!r}; expected {expected}, 1, 0 or nothing"
         raise SelectionError(msg)
     return np.array([meaning.get(text, np.nan) for text in texts])
+
+
+def _judge_content(content: str, kept: Iterable[str]) -> float:
+    """Return 1 of what is kept, 0 of what is not, NaN where nobody could tell."""
+    if content == Content.UNKNOWN:
+        return np.nan
+    if content in kept:
+        return 1.0
+    # Of an animal it is not said whether it is a specimen, and what has none may be of a plant.
+    may_be = content == Content.ANIMAL or (content == Content.BLANK and Content.ANIMAL not in kept)
+    return np.nan if may_be else 0.0
+
+
+def _read_known(images: ImageTable, prompts: NoisePrompts) -> Doubles:
+    """Return what the column ``content`` says of each row: 1 to keep, 0 to drop, NaN of nothing."""
+    if CONTENT not in images.frame:
+        return np.full(len(images), np.nan)
+    texts = images.frame[CONTENT].fillna("").astype(str)
+    kept = {_fold(name) for name in (prompts.name, *prompts.sets)}
+    meaning = {
+        text: _judge_content(content, kept) if (content := read_content(text)) else np.nan
+        for text in texts.unique()
+    }
+    return texts.map(meaning).to_numpy(dtype=np.float64)
+
+
+def filter_by_content(asked: EmbeddingStore | View, prompts: NoisePrompts) -> NoiseFilter:
+    """Keep what the column ``content`` says is to be kept; no picture and no text is looked at.
+
+    Where nothing is known of a picture it is kept.
+
+    Parameters
+    ----------
+    asked : EmbeddingStore or View
+        Whose current rows are judged.
+    prompts : NoisePrompts
+        What is kept, by its name.
+
+    Raises
+    ------
+    SelectionError
+        If the store has no such column, or it says nothing of what is asked.
+    """
+    view = View.of(asked)
+    store, rows = view.store, view.rows
+    known = _read_known(store.images, prompts)[rows]
+    if np.isnan(known).all():
+        there = ", ".join(map(str, store.images.frame.columns))
+        msg = (
+            f"no column {CONTENT!r} that says what is {prompts.name} and what is not; there are "
+            f"{there}. Leave --by-content out: then the pictures are asked"
+        )
+        raise SelectionError(msg)
+    reasons = np.full(len(rows), "", dtype=object)
+    if CONTENT in store.images.frame:
+        reasons = store.images.frame[CONTENT].fillna("").to_numpy(dtype=object)[rows]
+    n_unknown = int(np.isnan(known).sum())
+    said = (Note(f"nothing is known of {n_unknown:,} images, which are kept"),) if n_unknown else ()
+    provenance = view.describe({"keep": prompts.name, "method": CONTENT})
+    # What is not known has the score of neither.
+    scores = np.where(np.isnan(known), 0.0, np.where(known == 1, 1.0, -1.0))
+    return NoiseFilter(
+        prompts.name, store.images, rows, scores, 0.0, reasons, np.full(len(rows), np.nan), CONTENT,
+        None, provenance, notes=said,
+    )  # fmt: skip
 
 
 def _fold(text: str) -> str:

@@ -20,7 +20,7 @@ from bioprobe.sources.listing import Part
 from bioprobe.sources.lookup import find_files
 from bioprobe.table_bounds import check_json, check_lines
 from bioprobe.taxonomy import Rank
-from bioprobe.taxonomy.columns import read_folder_names
+from bioprobe.taxonomy.columns import read_folder_names, read_lineage_folders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,9 @@ class SourceOptions:
     tell: Callable[[str], None] = lambda _said: None
 
 
+# Folders of the parts of a data set, and the column that they go into.
+_PARTS = frozenset({"train", "train_mini", "val", "valid", "validation", "test", "public_test"})
+_PART = "split"
 #: The source that stands for standard input.
 STANDARD_INPUT = "-"
 
@@ -77,14 +80,21 @@ def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions)
     -------
     Part
         ``root`` and ``path``, with ``folder_rank`` the label columns, and with ``folder_label``
-        that column.
+        that column. Folders that are named by whole lineages, as those of iNat2021, say them
+        whether they are asked or not, and those above them which part of the data they are of.
     """
     import pandas as pd
 
     rows = [locate(os.path.abspath(file), absolute(root or file.parent)) for file in files]  # noqa: PTH100
     listing = pd.DataFrame(rows, columns=["root", "path"], dtype=object).map(write_name)
     names = [write_name(file.absolute().parent.name) for file in files]
-    if options.folder_rank is not None:
+    labels = read_lineage_folders(names)
+    if labels is not None:
+        listing = concatenate_columns([listing, labels])
+        parts = [file.absolute().parent.parent.name for file in files]
+        if set(parts) <= _PARTS:
+            listing[_PART] = np.array(parts, dtype=object)
+    elif options.folder_rank is not None:
         labels = read_folder_names(names, options.folder_rank, tell=options.tell)
         listing = concatenate_columns([listing, labels])
     if options.folder_label is not None:

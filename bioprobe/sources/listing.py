@@ -42,10 +42,9 @@ from bioprobe.taxonomy.columns import (
     COMMON_NAME,
     FROM_FOLDER,
     FROM_LIST,
-    LABEL,
     LABEL_COLUMNS,
     LABELS_FROM,
-    QUALIFIER,
+    SIDE_COLUMNS,
 )
 from bioprobe.taxonomy.taxon import RANKS
 
@@ -58,7 +57,7 @@ Positions = npt.NDArray[np.int64]
 # Pictures that a note names one by one.
 _SHOWN = 3
 # What of a name is no rank goes with the label that a folder's name makes.
-_BESIDE = (LABEL, QUALIFIER)
+_BESIDE = SIDE_COLUMNS
 _RANK_COLUMNS = tuple(rank.value for rank in RANKS)
 
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bioprobe.content import CONTENT, PRECEDENCE, Content, join_contents, read_content
 from bioprobe.errors import TaxonomyError
 from bioprobe.names import unify
+from bioprobe.taxonomy.name_parsing import TIMES, ParsedName
 from bioprobe.taxonomy.scientific_names import (
-    TIMES,
     Kind,
-    ScientificName,
     is_plain,
     judge_name,
-    parse_name,
+    read_name,
     recognise_names,
 )
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon, complete_binomial
@@ -62,11 +62,17 @@ LABELS_FROM = "labels_from"
 FROM_FOLDER, FROM_LIST = "folder", "list:"
 LABEL_COLUMNS: tuple[str, ...] = (*(rank.value for rank in RANKS), COMMON_NAME)
 #: Free columns of what a table says of a taxon that has no rank: a label that is no scientific
-#: name, and what of a name is not sure (Darwin Core's ``identificationQualifier``).
-LABEL, QUALIFIER = "label", "identification_qualifier"
+#: name, what of a name is not sure (Darwin Core's ``identificationQualifier``), and the whole name
+#: of a subspecies, variety or form, which counts at its species.
+LABEL, QUALIFIER, SUBSPECIES = "label", "identification_qualifier", "subspecies"
 # What stands for nothing where a name belongs.
 _NOTHING = frozenset({"na", "n/a", "nan", "null", "none", "<na>", "-", "--"})
-_SIDE_COLUMNS = (LABEL, QUALIFIER)
+#: Free columns that are read out of labels.
+SIDE_COLUMNS = (LABEL, QUALIFIER, SUBSPECIES, CONTENT)
+# Headers, as spell_column writes them, of what a picture holds, and of flags that it is blank.
+_OF_CONTENT = ("content", "observationtype")
+_BLANK_FLAGS = ("isblank", "isempty", "blank", "empty")
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
 
 
 def spell_column(column: object) -> str:
@@ -178,8 +184,11 @@ def read_labels(
     -------
     DataFrame of str
         Columns :data:`LABEL_COLUMNS`, index of ``frame``; ``""`` where nothing is known. Where
-        there are any, ``label`` holds what is no scientific name, as it was written, and
-        ``identification_qualifier`` what is not sure (``cf. alces``).
+        there are any, ``label`` holds what is no scientific name, as it was written,
+        ``identification_qualifier`` what is not sure (``cf. alces``), ``subspecies`` the whole name
+        of what is below a species, and ``content`` what a picture holds by the words of the tools
+        (:func:`bioprobe.content.read_content`), which are names of no taxon; beside them a taxon
+        is an animal.
     """
     import pandas as pd
 
@@ -189,6 +198,9 @@ def read_labels(
     if apart:
         # A list says what it says; beside images these words are what tools leave.
         labels[COMMON_NAME] = _drop_nothing(labels[COMMON_NAME])
+        contents = _take_contents(labels, frame, columns)
+    else:
+        contents = [""] * len(frame)
     of_species = spell_column(columns.get(Rank.SPECIES, ""))
     # A folder, and a person who names a column, say the rank; a header tells it less surely.
     by_ending = meant and Rank.SPECIES not in (given or {})
@@ -209,12 +221,124 @@ def read_labels(
         pairs = zip(labels[Rank.SPECIES], labels[LABEL], strict=True)
         labels[Rank.SPECIES] = [species or label for species, label in pairs]
     labels[QUALIFIER] = [one.qualifier for one in placed]
+    if apart:
+        _take_people(labels, contents)
+    labels[SUBSPECIES] = _take_subspecies(labels[Rank.SPECIES]) if apart else [""] * len(frame)
+    if any(contents):
+        named = zip(*(labels[rank] for rank in RANKS), strict=True)
+        contents = [
+            content or (Content.ANIMAL.value if any(names) else "")
+            for content, names in zip(contents, named, strict=True)
+        ]
+    labels[CONTENT] = contents
     if tell is not None:
         _tell_changes(placed, meant=meant, tell=tell)
-    kept = [*LABEL_COLUMNS, *(name for name in _SIDE_COLUMNS if any(labels[name]))]
+        _tell_aside(labels[SUBSPECIES], contents, tell)
+    kept = [*LABEL_COLUMNS, *(name for name in SIDE_COLUMNS if any(labels[name]))]
     # From lists pandas takes eight times as long.
     arrays = {name: np.array(labels[name], dtype=object) for name in kept}
     return pd.DataFrame(arrays, index=frame.index, columns=kept, dtype=object)
+
+
+def _take_contents(
+    labels: dict[str, list[str]], frame: pd.DataFrame, columns: Mapping[str, str]
+) -> list[str]:
+    """Take the words of tools out of the labels, and return what each row holds.
+
+    A row that has a taxon beside such a word is of that taxon, but a person is no animal: where
+    something is called human, its whole lineage is taken out.
+    """
+    said: list[list[str]] = [[] for _ in range(len(frame))]
+    for name in columns:
+        contents = _read_contents(labels[name])
+        if any(contents):
+            labels[name] = [
+                "" if one else cell for one, cell in zip(contents, labels[name], strict=True)
+            ]
+        _add(said, contents)
+    for column in frame.columns:
+        if column not in columns.values():
+            _add(said, _read_content_column(frame[column], spell_column(column)))
+    taken = []
+    for row, contents in enumerate(said):
+        content = join_contents(contents)
+        if content == Content.HUMAN and labels[Rank.GENUS][row].casefold() in {"", "homo"}:
+            for name in columns:
+                labels[name][row] = ""
+        elif content and any(labels[rank][row] for rank in RANKS):
+            content = Content.ANIMAL.value
+        taken.append(content)
+    return taken
+
+
+def _add(said: list[list[str]], contents: Sequence[str]) -> None:
+    for row, content in enumerate(contents):
+        if content:
+            said[row].append(content)
+
+
+def _read_contents(cells: Sequence[str]) -> list[str]:
+    read = {cell: read_content(cell) for cell in dict.fromkeys(cells)}
+    return [read[cell] for cell in cells] if any(read.values()) else []
+
+
+def _take_people(labels: dict[str, list[str]], contents: list[str]) -> None:
+    """Say of what is named as a person that it is one; no picture of one is sorted as an animal."""
+    for row, (genus, species) in enumerate(
+        zip(labels[Rank.GENUS], labels[Rank.SPECIES], strict=True)
+    ):
+        if genus == "Homo" and species.split(" ")[1:2] in ([], ["sapiens"]):
+            contents[row] = Content.HUMAN.value
+            for name in (*LABEL_COLUMNS, *SIDE_COLUMNS):
+                if name in labels:
+                    labels[name][row] = ""
+
+
+def _read_content_column(values: pd.Series[Any], spelling: str) -> list[str]:
+    """Return what a free column says of the content of each row; nothing where it is another's."""
+    if spelling in _BLANK_FLAGS:
+        flags = [_FLAGS.get(cell.casefold()) for cell in _clean(values)]
+        return [Content.BLANK.value if flag and None not in flags else "" for flag in flags]
+    if spelling == LABEL or (spelling in _OF_CONTENT and _is_content(_clean(values))):
+        return _read_contents(_clean(values))
+    return []
+
+
+def _take_subspecies(species: list[str]) -> list[str]:
+    """Cut names below species down to those of their species, and return the whole ones."""
+    below = {name: _name_species(name) for name in set(species) if name.count(" ") > 1}
+    whole = [name if below.get(name) else "" for name in species]
+    species[:] = [below.get(name) or name for name in species]
+    return whole
+
+
+def _name_species(name: str) -> str:
+    """Return the species of a name below it, ``""`` where it is no such name."""
+    parsed = read_name(name)
+    if parsed is None or parsed.hybrid == "formula" or len(parsed.epithets) < 2:
+        return ""
+    words = parsed.certain.split(" ")
+    n_words = 3 + (words[0] == TIMES) if TIMES in words[1:3] else 2 + (words[0] == TIMES)
+    return " ".join(words[:n_words])
+
+
+def _is_content(cells: Sequence[str]) -> bool:
+    return any(cells) and all(read_content(cell) for cell in cells if cell)
+
+
+def _tell_aside(
+    subspecies: Sequence[str], contents: Sequence[str], tell: Callable[[str], None]
+) -> None:
+    n_below = sum(map(bool, subspecies))
+    if n_below:
+        tell(
+            "names of subspecies and what else is below species, counted at their species, whole "
+            f"in the column {SUBSPECIES}: {n_below:,}"
+        )
+    counts = collections.Counter(filter(None, contents))
+    if counts:
+        shown = ", ".join(f"{one.value} {counts[one]:,}" for one in PRECEDENCE if counts[one])
+        tell(f"what pictures hold by words that name no taxon, in the column {CONTENT}: {shown}")
 
 
 def split_columns(
@@ -240,9 +364,11 @@ def split_columns(
     """
     labels = read_labels(frame, given, tell=tell)
     used = set(find_rank_columns(frame.columns, given).values())
+    # What is read by its own words replaces them.
+    used |= {name for name in frame if name == CONTENT and _is_content(_clean(frame[name]))}
     free = frame.drop(columns=[name for name in frame.columns if name in used])
     taken = {name: f"source_{Rank.SPECIES}" if name == LABEL else f"read_{name}"
-             for name in _SIDE_COLUMNS if name in labels and name in free}  # fmt: skip
+             for name in SIDE_COLUMNS if name in labels and name in free}  # fmt: skip
     return labels.rename(columns=taken), free
 
 
@@ -273,7 +399,7 @@ def read_folder_names(
     if rank is Rank.SPECIES:
         frame = pd.DataFrame({rank.value: list(names)}, dtype=object)
         return read_labels(frame, meant=False, tell=tell)
-    _, common = recognise_names(names, meant=False)
+    _, common = recognise_names([name for name in names if not read_content(name)], meant=False)
     kept = ["" if name in common else name for name in names]
     labels = read_labels(pd.DataFrame({rank.value: kept}, dtype=object), {rank: rank.value})
     if common:
@@ -282,6 +408,49 @@ def read_folder_names(
         if tell is not None:
             _tell_changes(placed, meant=False, tell=tell)
     return labels
+
+
+# As iNaturalist names the folders of its competition of 2021: a number and the whole lineage.
+_LINEAGE_FOLDER = re.compile(
+    r"(?:\d+_)?((?:Animalia|Plantae|Fungi|Chromista|Protozoa|Bacteria|Archaea)(?:_[^_]+){5,})"
+)
+
+
+def read_lineage_folders(names: Sequence[str]) -> pd.DataFrame | None:
+    """Return the labels of images whose folders are named by whole lineages.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Name of the folder of each image, such as
+        ``00000_Animalia_Chordata_Mammalia_Carnivora_Felidae_Panthera_tigris``.
+
+    Returns
+    -------
+    DataFrame of str or None
+        As :func:`read_labels` returns it, empty where a folder is named otherwise; None where all
+        are.
+
+    References
+    ----------
+    Van Horn et al. 2021, *Benchmarking representation learning for natural world image
+    collections*: the folders of iNat2021.
+    """
+    import pandas as pd
+
+    found = {name: _LINEAGE_FOLDER.fullmatch(name) for name in dict.fromkeys(names)}
+    if not any(found.values()):
+        return None
+    above = RANKS[: Rank.SPECIES.depth]
+    rows = []
+    for name in names:
+        match = found[name]
+        parts = match[1].split("_", len(above)) if match is not None else []
+        lineage = dict(zip((*above, Rank.SPECIES), parts, strict=False))
+        if Rank.SPECIES in lineage:
+            lineage[Rank.SPECIES] = lineage[Rank.SPECIES].replace("_", " ")
+        rows.append({rank.value: lineage.get(rank, "") for rank in RANKS})
+    return read_labels(pd.DataFrame(rows, dtype=object))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -303,7 +472,7 @@ class _Reading:
         pairs = zip(labels[Rank.GENUS], labels[Rank.SPECIES], strict=True)
         alone = (species for genus, species in dict.fromkeys(pairs) if not genus)
         self._by_ending = by_ending
-        self._scientific: dict[str, ScientificName] = {}
+        self._scientific: dict[str, ParsedName] = {}
         self._common: set[str] = set()
         if not is_epithet:
             self._scientific, self._common = recognise_names(alone, meant=meant)
@@ -323,18 +492,18 @@ class _Reading:
         return _place(name, species, by_ending=self._by_ending)
 
 
-def _place(name: ScientificName, written: str, *, by_ending: bool) -> _Placed:
+def _place(name: ParsedName, written: str, *, by_ending: bool) -> _Placed:
     """Place a name that stands alone; one word is a genus only where a qualifier follows it."""
     changed = _describe_change(name, written)
     if name.is_family and by_ending:
-        names = {Rank.SPECIES: "", Rank.FAMILY: name.canonical}
+        names = {Rank.SPECIES: "", Rank.FAMILY: name.certain}
         return _Placed(names, qualifier=name.qualifier, changed=_BY_ENDING)
     if name.is_uninomial and name.qualifier:
-        names = {Rank.SPECIES: "", Rank.GENUS: name.canonical}
+        names = {Rank.SPECIES: "", Rank.GENUS: name.certain}
         return _Placed(names, qualifier=name.qualifier, changed=_NOT_SURE)
-    names = {Rank.SPECIES: name.canonical}
+    names = {Rank.SPECIES: name.certain}
     if not name.is_uninomial:
-        names[Rank.GENUS] = name.canonical.removeprefix(f"{TIMES} ").split(" ", 1)[0]
+        names[Rank.GENUS] = name.certain.removeprefix(f"{TIMES} ").split(" ", 1)[0]
     return _Placed(names, qualifier=name.qualifier, changed=changed)
 
 
@@ -344,8 +513,8 @@ def _place_at(species: str, rank: str) -> _Placed:
     place = Rank.SPECIES.value if place in _BELOW_SPECIES else place
     if place not in set(RANKS):
         return _Placed({Rank.SPECIES: ""})
-    name = parse_name(species)
-    stripped = name.canonical if name else species
+    name = read_name(species)
+    stripped = name.certain if name else species
     names = {Rank.SPECIES: "", Rank(place): stripped}
     if place == Rank.SPECIES and " " in stripped:
         names[Rank.GENUS] = complete_binomial("", stripped)[0]
@@ -369,10 +538,10 @@ def _place_beside(genus: str, species: str) -> _Placed:
     _, whole = complete_binomial(*both)
     if whole.lower().startswith(f"{genus} ".lower()):
         # The genus says that it is a name, whatever its capitals.
-        name = parse_name(f"{genus} {_lower(whole[len(genus) + 1 :])}")
+        name = read_name(f"{genus} {_lower(whole[len(genus) + 1 :])}")
         is_told = name is not None and (name.qualifier or not name.is_uninomial)
-        if name is not None and is_told and name.canonical.split(" ", 1)[0] == genus:
-            species = "" if name.is_uninomial else name.canonical
+        if name is not None and is_told and name.certain.split(" ", 1)[0] == genus:
+            species = "" if name.is_uninomial else name.certain
             names = {Rank.GENUS: genus, Rank.SPECIES: species}
             changed = _WITHOUT_AUTHOR if name.has_author else _NOT_SURE if not species else ""
             return _Placed(names, qualifier=name.qualifier, changed=changed)
@@ -391,9 +560,9 @@ def _write_usually(name: str, rank: Rank) -> str:
     """Return a name above species in the usual capitals, if it has the form of one."""
     if not name or rank is Rank.SPECIES or not (name.islower() or name.isupper()):
         return name
-    parsed = parse_name(name)
+    parsed = read_name(name)
     is_name = len(name) > 3 and judge_name(name) is Kind.SCIENTIFIC
-    return parsed.canonical if parsed and parsed.is_uninomial and is_name else name
+    return parsed.certain if parsed and parsed.is_uninomial and is_name else name
 
 
 _WITHOUT_AUTHOR, _IN_CAPITALS, _BY_ENDING, _NOT_SURE = "author", "capitals", "ending", "qualifier"
@@ -406,7 +575,7 @@ _CHANGES = {
 }
 
 
-def _describe_change(name: ScientificName, written: str) -> str:
+def _describe_change(name: ParsedName, written: str) -> str:
     if name.has_author:
         return _WITHOUT_AUTHOR
     return _IN_CAPITALS if not any(c.isupper() for c in written) or written.isupper() else ""

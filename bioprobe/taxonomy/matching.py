@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bioprobe.content import CONTENT, Content, read_content
 from bioprobe.errors import TaxonomyError
 from bioprobe.names import unify
 from bioprobe.result import Note, Notes, Result
-from bioprobe.taxonomy.columns import COMMON_NAME, FROM_LIST, LABEL, LABEL_COLUMNS, LABELS_FROM
-from bioprobe.taxonomy.scientific_names import TIMES, parse_name
+from bioprobe.taxonomy.columns import (
+    COMMON_NAME,
+    FROM_LIST,
+    LABEL,
+    LABEL_COLUMNS,
+    LABELS_FROM,
+    SUBSPECIES,
+)
+from bioprobe.taxonomy.name_parsing import TIMES
+from bioprobe.taxonomy.scientific_names import read_name
 from bioprobe.taxonomy.taxon import RANKS, Rank, Taxon
 from bioprobe.taxonomy.taxonomy import Taxonomy
 
@@ -115,6 +124,10 @@ class NameList:
                 return _choose(by, tuple(taxa), _leave_out(name, lineage))
         return Match(proposals=self._propose(fold(label)))
 
+    def complete(self, name: str, species: str) -> str:
+        """Return a name below species if the list has it as one of its own, else its species."""
+        return name if _fold_name(name) in self._scientific else species
+
     def _propose(self, name: str) -> tuple[tuple[str, float], ...]:
         from rapidfuzz import fuzz, process
 
@@ -137,8 +150,8 @@ def fold(name: str) -> str:
 
 
 def _fold_name(name: str) -> str:
-    parsed = parse_name(name)
-    return fold(parsed.canonical.replace(f"{TIMES} ", "") if parsed else name)
+    parsed = read_name(name)
+    return fold(parsed.certain.replace(f"{TIMES} ", "") if parsed else name)
 
 
 def _agree(one: Sequence[str], other: Sequence[str]) -> bool:
@@ -223,8 +236,9 @@ def resolve_labels(
     names : NameList
         The list.
     column : str, optional
-        Column that holds the names; by default the free column ``label``, where that is empty the
-        lowest rank, and where all are empty the common name.
+        Column that holds the names; by default the free column ``label``, where that is empty
+        ``subspecies``, then the lowest rank, and where all are empty the common name. Words of what
+        is no taxon, such as ``empty``, are not looked for.
 
     Raises
     ------
@@ -240,6 +254,16 @@ def resolve_labels(
     before = known.to_numpy(dtype=object)
     known[was_found] = ""
     asked, places = _read_asked(frame, known, column)
+    if column is None and SUBSPECIES in frame:
+        # What is listed below species is found as such; what is not, at its species.
+        is_asked = (frame[SUBSPECIES].fillna("") == asked).to_numpy(dtype=bool) & (
+            known[Rank.SPECIES.value] != ""
+        ).to_numpy(dtype=bool)
+        known.loc[is_asked, Rank.SPECIES.value] = [
+            names.complete(label, species)
+            for label, species, asks in zip(asked, known[Rank.SPECIES.value], is_asked, strict=True)
+            if asks
+        ]
     lineages = list(known[_RANK_NAMES].itertuples(index=False, name=None))
     pairs = list(zip(asked, lineages, strict=True))
     found = {pair: names.match(*pair) for pair in dict.fromkeys(pairs) if pair[0]}
@@ -259,6 +283,11 @@ def resolve_labels(
     filled.loc[was_found & ~matched] = before[was_found & ~matched]
     given = np.array([f"{FROM_LIST}{place}" if place else "" for place in places], dtype=object)
     filled[LABELS_FROM] = np.where(matched & (given != ""), given, origins.to_numpy(dtype=object))
+    if CONTENT in frame:
+        # Beside words of what a picture holds, one with a taxon is of an animal.
+        said = frame[CONTENT].fillna("")
+        has_taxon = (filled[_RANK_NAMES] != "").any(axis=1)
+        filled[CONTENT] = said.where((said != "") | ~has_taxon, Content.ANIMAL.value)
     matches = tuple((label, n, match) for (label, match), n in counts.items())
     return ResolvedLabels(filled, matches, tuple(map(Note, _describe(matches))))
 
@@ -273,12 +302,17 @@ def _read_asked(
             raise TaxonomyError(msg)
         values = frame[column]
         texts = [unify(str(one)) for one in values.astype(object).where(values.notna(), "")]
+        texts = ["" if read_content(text) else text for text in texts]
         return texts, ["" if column in LABEL_COLUMNS else column] * len(texts)
     labels = frame[LABEL].fillna("").tolist() if LABEL in frame else [""] * len(frame)
+    labels = ["" if read_content(str(label)) else label for label in labels]
+    whole = frame[SUBSPECIES].fillna("").tolist() if SUBSPECIES in frame else [""] * len(frame)
     ranks = known[_RANK_NAMES[::-1]].itertuples(index=False, name=None)
     asked = [
-        str(label) or next(filter(None, names), "") or common
-        for label, names, common in zip(labels, ranks, known[COMMON_NAME], strict=True)
+        str(label) or str(below) or next(filter(None, names), "") or common
+        for label, below, names, common in zip(
+            labels, whole, ranks, known[COMMON_NAME], strict=True
+        )
     ]
     return asked, [LABEL if label else "" for label in labels]
 

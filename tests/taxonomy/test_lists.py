@@ -11,7 +11,7 @@ import pytest
 from bioprobe.errors import TaxonomyError
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.lists import read_taxonomy
-from bioprobe.taxonomy.scientific_names import parse_name
+from bioprobe.taxonomy.scientific_names import read_name
 
 LION = ["Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera", "leo"]
 
@@ -119,9 +119,9 @@ def test_darwin_core_places_names_at_their_rank(tmp_path: Path) -> None:
     ],
 )
 def test_authors_are_no_part_of_a_name(name: str, expected: str) -> None:
-    parsed = parse_name(name)
+    parsed = read_name(name)
     assert parsed is not None
-    assert parsed.canonical == expected
+    assert parsed.certain == expected
 
 
 def test_epithets_of_a_subspecies_follow_the_genus(tmp_path: Path) -> None:
