@@ -16,6 +16,7 @@ from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.embedding.preparation import Listed, MemoryBudget, Prepared, prepare_on_demand
 from bioprobe.embedding.shard_buffer import Changes, EmbedSummary, Outcome, ShardBuffer
 from bioprobe.encoders.encoder import Encoder
+from bioprobe.images.archives import ARCHIVE_PREFIX
 from bioprobe.images.image_table import (
     FACT_COLUMNS,
     LOCATION_COLUMNS,
@@ -315,8 +316,9 @@ class _Run:
             if file not in self._read
         ]
         gone = find_gone(unread, below={find_file(root, "") for root in roots})
-        # A data set is always listed whole.
-        data_sets = {root for root in roots if root.startswith(DATASET_PREFIX)}
+        # A data set or an archive is always listed whole.
+        whole = (DATASET_PREFIX, ARCHIVE_PREFIX)
+        data_sets = {root for root in roots if root.startswith(whole)}
         listed = self._read | self._failures.keys()
         rows = [
             row

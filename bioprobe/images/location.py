@@ -29,6 +29,7 @@ from bioprobe.access import exists, is_file, is_folder, list_files
 from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.files import read_json
 from bioprobe.images.addresses import find_copy, is_address, join_address
+from bioprobe.images.archives import ARCHIVE_PREFIX, open_archive
 from bioprobe.images.regions import Region
 from bioprobe.table_bounds import check_parquet
 
@@ -77,7 +78,7 @@ class ImageLocation:
 
     def find_file(self) -> Path | None:
         """Return the file of the image; None where it is no file of its own."""
-        if self.root.startswith(DATASET_PREFIX) or is_address(self.root):
+        if self.root.startswith((DATASET_PREFIX, ARCHIVE_PREFIX)) or is_address(self.root):
             return None
         return find_file(self.root, self.path)
 
@@ -198,6 +199,8 @@ def read_image_bytes(root: str, path: str, *, allow_outside: bool = False) -> by
     """
     if root.startswith(DATASET_PREFIX):
         return open_pictures(root).read(path, allow_outside=allow_outside)
+    if root.startswith(ARCHIVE_PREFIX):
+        return open_archive(Path(read_name(root.removeprefix(ARCHIVE_PREFIX)))).read(path)
     if is_address(root):
         return _read_copy(join_address(root, path))
     return read_file(find_file(root, path))

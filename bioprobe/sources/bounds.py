@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bioprobe.images.addresses import is_address
+from bioprobe.images.archives import ARCHIVE_PREFIX
 from bioprobe.images.location import DATASET_PREFIX, OUTSIDE, Bounds, read_name
 from bioprobe.result import PROBLEM, Note
 from bioprobe.sources.listing import Part, join
@@ -51,7 +52,7 @@ def _confine(part: Part, bounds: Bounds, listed: set[str]) -> Part:
     files = _join(part)
     is_outside = np.array(
         [
-            not file.startswith(DATASET_PREFIX)
+            not file.startswith((DATASET_PREFIX, ARCHIVE_PREFIX))
             and not is_address(file)
             and file not in listed
             and file not in part.reasons  # there is none to read

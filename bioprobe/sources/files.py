@@ -7,7 +7,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from bioprobe.sources.lookup import find_files
 from bioprobe.table_bounds import check_json, check_lines
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import read_folder_names, read_lineage_folders
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,11 +91,29 @@ def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions)
 
     rows = [locate(os.path.abspath(file), absolute(root or file.parent)) for file in files]  # noqa: PTH100
     listing = pd.DataFrame(rows, columns=["root", "path"], dtype=object).map(write_name)
-    names = [write_name(file.absolute().parent.name) for file in files]
+    folders = [file.absolute().parent for file in files]
+    return Part(label_by_folders(listing, folders, options), is_derived=True, is_named=True)
+
+
+def label_by_folders(
+    listing: pd.DataFrame, folders: Sequence[PurePath], options: SourceOptions
+) -> pd.DataFrame:
+    """Add what the names of the pictures' folders say.
+
+    Parameters
+    ----------
+    listing : DataFrame
+        One row a picture.
+    folders : sequence of PurePath
+        Of each of them.
+    options : SourceOptions
+        ``folder_rank``, ``folder_label`` and ``tell`` are used.
+    """
+    names = [write_name(folder.name) for folder in folders]
     labels = read_lineage_folders(names)
     if labels is not None:
         listing = concatenate_columns([listing, labels])
-        parts = [file.absolute().parent.parent.name for file in files]
+        parts = [folder.parent.name for folder in folders]
         if set(parts) <= _PARTS:
             listing[_PART] = np.array(parts, dtype=object)
     elif options.folder_rank is not None:
@@ -99,7 +121,7 @@ def list_files(files: Sequence[Path], root: Path | None, options: SourceOptions)
         listing = concatenate_columns([listing, labels])
     if options.folder_label is not None:
         listing[options.folder_label] = np.array(names, dtype=object)
-    return Part(listing, is_derived=True, is_named=True)
+    return listing
 
 
 def list_standard_input(_source: Path, options: SourceOptions) -> Part:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bioprobe.access import is_file, is_folder, list_names
 from bioprobe.errors import SourceError
 from bioprobe.files import parse_json
+from bioprobe.sources import archives
 from bioprobe.table_bounds import check_json
 
 if TYPE_CHECKING:
@@ -97,7 +98,12 @@ class Format:
 
 
 #: In the order in which they are looked for.
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    Format("shards", "WebDataset shards: a folder of .tar, or NAME-{000..009}.tar",
+           archives.is_shards, archives.list_shards),
+    Format("archive", "zip and tar files of pictures; .json, .cls and .txt beside a picture",
+           archives.is_archive, archives.list_archive),
+)  # fmt: skip
 
 
 def find_format(peek: Peek) -> Format | None:

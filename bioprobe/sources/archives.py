@@ -1,0 +1,235 @@
+"""Zip and tar files of pictures, and WebDataset shards; nothing is unpacked.
+
+References
+----------
+WebDataset: files of a tar whose names are equal up to the first dot of the last part are one
+sample; a picture's labels lie beside it as ``.json``, ``.cls`` or ``.txt``.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from bioprobe.errors import ImageReadError, SourceError
+from bioprobe.files import parse_json
+from bioprobe.images.archives import Archive, find_archive_kind, open_archive
+from bioprobe.images.image_table import concatenate_columns
+from bioprobe.result import PROBLEM, WARNING, Note
+from bioprobe.sources.files import SourceOptions, label_by_folders
+from bioprobe.sources.folders import IMAGE_SUFFIXES
+from bioprobe.sources.listing import Part
+from bioprobe.sources.packages import archive_root
+from bioprobe.sources.tables import describe_rows
+from bioprobe.taxonomy.columns import LABEL
+
+if TYPE_CHECKING:
+    from bioprobe.sources.formats import Peek
+
+_SIDE_SUFFIXES = (".json", ".cls", ".txt")
+_CAPTION = "caption"
+# Labels of more bytes are no labels.
+_MOST_SIDE_BYTES = 1 << 20
+_SHOWN = 3
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_NUMBER = re.compile(r"\d+(?=\D*$)")
+_SHARD_SUFFIX = ".tar"
+
+
+def is_archive(peek: Peek) -> bool:
+    """Tell whether a file is a zip or tar that holds pictures, or one that is compressed whole."""
+    kind = find_archive_kind(peek.head)
+    if kind == "zip":
+        return any(map(_is_picture, open_archive(peek.path).members))
+    is_named = any(suffix in (".tar", ".tgz", ".tbz", ".txz") for suffix in peek.path.suffixes[-2:])
+    return kind == "tar" or (kind != "" and is_named)
+
+
+def list_archive(peek: Peek, options: SourceOptions) -> list[Part]:
+    """List the pictures of a zip or tar, with what lies beside each.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read, or holds no picture.
+    """
+    archive = open_archive(peek.path)
+    pictures = [name for name in archive.members if _is_picture(name)]
+    if not pictures:
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(archive.unread.items())[:_SHOWN])
+        msg = f"{peek.path} holds no picture that can be read{': ' if reasons else ''}{reasons}"
+        raise SourceError(msg)
+    return [_list(archive, pictures, options)]
+
+
+def is_shards(peek: Peek) -> bool:
+    """Tell whether a folder holds shards and nothing else, or a name stands for several."""
+    if not peek.is_folder:
+        return _RANGE.search(peek.path.name) is not None and bool(expand_range(peek.path))
+    return bool(peek.names) and all(name.endswith(_SHARD_SUFFIX) for name in peek.names)
+
+
+def list_shards(peek: Peek, options: SourceOptions) -> list[Part]:
+    """List the pictures of shards, one after the other; a number that is missing is said.
+
+    Raises
+    ------
+    SourceError
+        If a shard that was named is missing, or cannot be read.
+    """
+    from bioprobe.sources.formats import Peek as Look
+
+    if peek.is_folder:
+        files = [peek.path / name for name in sorted(peek.names)]
+    else:
+        files = expand_range(peek.path)
+        missing = [file.name for file in files if not file.is_file()]
+        if missing:
+            msg = f"{len(missing):,} of {len(files):,} shards are missing: {', '.join(missing[:5])}"
+            raise SourceError(msg)
+    parts = [part for file in files for part in list_archive(Look(file), options)]
+    gaps = find_gaps([file.stem for file in files])
+    if gaps:
+        shown = ", ".join(gaps[:_SHOWN])
+        text = f"{len(gaps):,} shards of {peek.path} seem to be missing: no {shown}"
+        parts[0] = _say(parts[0], Note(text, WARNING))
+    return parts
+
+
+def expand_range(path: Path) -> list[Path]:
+    """Return the files that a name such as ``shard-{000..003}.tar`` stands for.
+
+    Examples
+    --------
+    >>> [file.name for file in expand_range(Path("s-{08..10}.tar"))]
+    ['s-08.tar', 's-09.tar', 's-10.tar']
+    """
+    found = _RANGE.search(path.name)
+    if found is None:
+        return []
+    first, last = found.groups()
+    numbers = range(int(first), int(last) + 1)
+    return [
+        path.with_name(_RANGE.sub(f"{number:0{len(first)}d}", path.name, count=1))
+        for number in numbers[:1_000_000]
+    ]
+
+
+def find_gaps(names: Sequence[str]) -> list[str]:
+    """Return names that are missing from a numbering.
+
+    Examples
+    --------
+    >>> find_gaps(["s-0", "s-1", "s-3"])
+    ['s-2']
+    """
+    numbers: dict[tuple[str, str], dict[int, int]] = collections.defaultdict(dict)
+    for name in names:
+        found = _NUMBER.search(name)
+        if found is not None:
+            around = name[: found.start()], name[found.end() :]
+            numbers[around][int(found[0])] = len(found[0])
+    gaps = []
+    for (before, after), known in numbers.items():
+        width = min(known.values())
+        missing = set(range(min(known), max(known))) - known.keys()
+        gaps += [f"{before}{number:0{width}d}{after}" for number in sorted(missing)[:1000]]
+    return gaps
+
+
+def _list(archive: Archive, pictures: Sequence[str], options: SourceOptions) -> Part:
+    import pandas as pd
+
+    root = archive_root(archive.path)
+    listing = pd.DataFrame({"root": root, "path": list(pictures)}, dtype=object)
+    sides = _find_sides(archive)
+    notes: list[Note] = []
+    if archive.problem:
+        notes.append(Note(archive.problem, PROBLEM))
+    others = collections.Counter(
+        PurePosixPath(name).suffix.lower() or "no ending"
+        for name in archive.members
+        if not _is_picture(name) and PurePosixPath(name).suffix.lower() not in _SIDE_SUFFIXES
+    )
+    if others:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(5))
+        notes.append(Note(f"{archive.path}: left out {kinds}, which are no pictures"))
+    unread = tuple((root, name, why) for name, why in archive.unread.items())
+    if unread:
+        shown = "; ".join(f"{name}: {why}" for _, name, why in unread[:_SHOWN])
+        notes.append(
+            Note(f"{len(unread):,} files of {archive.path} are not read ({shown})", PROBLEM)
+        )
+    said = [sides.get(_find_key(name), ()) for name in pictures]
+    if any(said):
+        told: list[Note] = []
+        rows = [_read_sides(archive, names, told) for names in said]
+        frame = pd.DataFrame(rows, index=range(len(rows)))
+        frame = pd.DataFrame({str(n): v.where(v.notna(), None) for n, v in frame.items()})
+        described = describe_rows(frame.convert_dtypes(convert_string=False), options)
+        listing = concatenate_columns([listing, described])
+        return Part(listing, str(archive.path), unread=unread, notes=(*notes, *told[:10]))
+    folders = [PurePosixPath(name).parent for name in pictures]
+    listing = label_by_folders(listing, folders, options)
+    return Part(
+        listing, str(archive.path), is_derived=True, is_named=True, unread=unread,
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _find_sides(archive: Archive) -> dict[str, list[str]]:
+    sides: dict[str, list[str]] = {}
+    for name in archive.members:
+        if PurePosixPath(name).suffix.lower() in _SIDE_SUFFIXES:
+            sides.setdefault(_find_key(name), []).append(name)
+    return sides
+
+
+def _find_key(name: str) -> str:
+    """Return what the files of one sample have in common."""
+    path = PurePosixPath(name)
+    return f"{path.parent}/{path.name.partition('.')[0]}"
+
+
+def _read_sides(archive: Archive, names: Sequence[str], told: list[Note]) -> dict[str, Any]:
+    """Return what files beside a picture say of it; what cannot be read is told."""
+    row: dict[str, Any] = {}
+    for name in names:
+        try:
+            row |= _read_side(archive, name)
+        except (ImageReadError, ValueError) as error:
+            told.append(Note(f"{name} in {archive.path} is not read: {error}", PROBLEM))
+    return row
+
+
+def _read_side(archive: Archive, name: str) -> dict[str, Any]:
+    n_bytes, suffix = archive.members[name].n_bytes, PurePosixPath(name).suffix.lower()
+    if n_bytes > _MOST_SIDE_BYTES:
+        msg = f"it has {n_bytes:,} bytes, and a label has fewer"
+        raise ImageReadError(msg)
+    text = archive.read(name).decode("utf-8-sig").strip()
+    if suffix == ".txt":
+        return {_CAPTION: text} if text else {}
+    if suffix == ".cls":
+        return {LABEL: text} if text else {}
+    said = parse_json(text, dict)
+    return {
+        str(key): json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+        for key, value in said.items()
+    }
+
+
+def _is_picture(name: str) -> bool:
+    path = PurePosixPath(name)
+    is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden
+
+
+def _say(part: Part, note: Note) -> Part:
+    import dataclasses
+
+    return dataclasses.replace(part, notes=(*part.notes, note))

@@ -1,0 +1,126 @@
+"""What lies in a folder or a zip, by names from its top: where packages of tables are read from."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from bioprobe.access import is_file, is_folder
+from bioprobe.errors import SourceError
+from bioprobe.images.archives import ARCHIVE_PREFIX, Archive, open_archive
+from bioprobe.images.location import write_name
+from bioprobe.sources.files import absolute, locate
+
+# Tables of more bytes are unpacked by whoever has the room.
+_MOST_TABLE_BYTES = 8 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Package:
+    """Files by their names below a folder, or in a zip.
+
+    Parameters
+    ----------
+    path : Path
+        The folder or zip.
+    """
+
+    path: Path
+
+    @functools.cached_property
+    def archive(self) -> Archive | None:
+        """The zip, None of a folder."""
+        return None if is_folder(self.path) else open_archive(self.path)
+
+    @functools.cached_property
+    def prefix(self) -> str:
+        """The one folder that a zip holds all in, with its slash; else ``""``."""
+        names = [] if self.archive is None else list(self.archive.members)
+        tops = {PurePosixPath(name).parts[0] for name in names if not _is_hidden(name)}
+        lies_below = all("/" in name for name in names if not _is_hidden(name))
+        return f"{tops.pop()}/" if len(tops) == 1 and lies_below else ""
+
+    def holds(self, name: str) -> bool:
+        """Tell whether there is a file of that name."""
+        if self.archive is not None:
+            return self._name(name) in self.archive.members
+        return is_file(self.path / name)
+
+    def find(self, *names: str) -> str:
+        """Return the first of some names that there is a file of, whatever its case; ``""``."""
+        known = {name.casefold(): name for name in self.top}
+        return next((known[n.casefold()] for n in names if n.casefold() in known), "")
+
+    @functools.cached_property
+    def top(self) -> frozenset[str]:
+        """Names of the files that lie in no folder of it."""
+        if self.archive is not None:
+            names = [name.removeprefix(self.prefix) for name in self.archive.members]
+            return frozenset(name for name in names if "/" not in name)
+        return frozenset(entry.name for entry in os.scandir(self.path) if entry.is_file())
+
+    @contextlib.contextmanager
+    def as_file(self, name: str) -> Iterator[Path]:
+        """Yield a file of the package as a path; of a zip it is there while the block runs.
+
+        Yields
+        ------
+        Path
+
+        Raises
+        ------
+        SourceError
+            If there is no such file, or its name leads out of the package.
+        """
+        if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
+            msg = f"{self.path} names {name} as a part of it, which lies outside"
+            raise SourceError(msg)
+        if not self.holds(name):
+            msg = f"{self.path} holds no file {name}, though it names it"
+            raise SourceError(msg)
+        if self.archive is None:
+            yield self.path / name
+            return
+        member = self.archive.members[self._name(name)]
+        if member.n_bytes > _MOST_TABLE_BYTES:
+            msg = f"{name} in {self.path} has {member.n_bytes:,} bytes; unpack the archive"
+            raise SourceError(msg)
+        with tempfile.TemporaryDirectory(prefix="bioprobe-") as folder:
+            file = Path(folder) / PurePosixPath(name).name
+            self.archive.write(self._name(name), file)
+            yield file
+
+    def place(self, name: str, root: Path | None = None) -> tuple[str, str]:
+        r"""Return the root and path by which an image table names a picture of the package.
+
+        Parameters
+        ----------
+        name : str
+            As the package writes it, ``/`` or ``\`` between folders.
+        root : Path, optional
+            Folder that the names start from instead; the pictures of a zip may lie beside it.
+        """
+        name = name.replace("\\", "/").removeprefix("./")
+        if root is None and self.archive is not None:
+            return archive_root(self.path), self._name(name)
+        base = absolute(root or self.path)
+        return locate(write_name(os.path.normpath(os.path.join(base, name))), write_name(base))  # noqa: PTH118
+
+    def _name(self, name: str) -> str:
+        full = f"{self.prefix}{name}"
+        return full if self.archive is not None and full in self.archive.members else name
+
+
+def archive_root(path: Path) -> str:
+    """Return the root of the rows of an archive."""
+    return f"{ARCHIVE_PREFIX}{write_name(absolute(path))}"
+
+
+def _is_hidden(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
