@@ -85,6 +85,8 @@ class Part:
         What lists the pictures, and all of them; empty where they were named themselves.
     is_named : bool
         Whether a person named the files: each, by a list, or by a folder that they lie in.
+    home : str
+        Folder below which the source may name files; ``""`` for the one that it lies in.
     """
 
     frame: pd.DataFrame
@@ -95,6 +97,7 @@ class Part:
     notes: Notes = ()
     source: str = ""
     is_named: bool = False
+    home: str = ""
 
     @property
     def said(self) -> Said:

@@ -13,7 +13,7 @@ from bioprobe.access import exists, is_file, is_folder
 from bioprobe.errors import SourceError
 from bioprobe.files import reading_source
 from bioprobe.images.image_table import concatenate_columns
-from bioprobe.images.location import write_name
+from bioprobe.images.location import read_name, write_name
 from bioprobe.registry import SOURCES
 from bioprobe.sources.bounds import confine
 from bioprobe.sources.datasets import is_dataset
@@ -74,7 +74,13 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
                 several = listed if isinstance(listed, list) else [listed]
                 made = [one if isinstance(one, Part) else Part(one) for one in several]
                 home, named = options.root or _find_home(source), _name_source(source)
-                parts += [(dataclasses.replace(one, source=named), home) for one in made]
+                parts += [
+                    (
+                        dataclasses.replace(one, source=named),
+                        Path(read_name(one.home)) if one.home else home,
+                    )
+                    for one in made
+                ]
         else:
             parts.append((list_files(list(group), options.root, options), Path()))
     if options.allow_outside:
