@@ -49,7 +49,9 @@ _NUMBERS = (
     "camera_height", "camera_depth", "camera_tilt", "camera_heading", "detection_distance",
     "individual_position_radius", "individual_position_angle", "individual_speed",
 )  # fmt: skip
-_NOT_CARRIED = frozenset({"filePath", "fileMediatype", "scientificName", "taxonRank", *_BOX_COLUMNS})
+_NOT_CARRIED = frozenset(
+    {"filePath", "fileMediatype", "scientificName", "taxonRank", *_BOX_COLUMNS}
+)
 _ENGLISH = ("eng", "en", "en-GB", "en-US")
 
 
@@ -212,7 +214,8 @@ class _CamtrapDp:
         by_time = _ByTime(self._media)
         starts = _read_times(get_column(self._observations, "eventStart"))
         ends = _read_times(get_column(self._observations, "eventEnd"))
-        unknown, only_own = [], []
+        unknown: list[str] = []
+        only_own: list[str] = []
         for row in events:
             found = by_time.find(deployments[row], starts[row], ends[row])
             if names[row]:

@@ -113,17 +113,21 @@ class _File:
         columns: dict[str, list[str]] = {}
         for term, index in self.fields.items():
             has = index is not None and index < len(found.columns)
-            values = found.iloc[:, index].tolist() if has else empty
+            values = _list_column(found, index) if index is not None and has else empty
             default = self.defaults.get(term, "")
             columns[term] = [value or default for value in values] if default else values
             if index is not None and not has and len(found):
                 text = f"{self.names[0]} of {package.path} has no column {index} for {term}"
                 notes.append(Note(text, WARNING))
         if self.key is not None and self.key < len(found.columns):
-            columns[_ID] = [str(one).strip() for one in found.iloc[:, self.key].tolist()]
+            columns[_ID] = [one.strip() for one in _list_column(found, self.key)]
         else:
             columns[_ID] = empty
         return pd.DataFrame(columns, index=range(len(found)), dtype=object)
+
+
+def _list_column(frame: pd.DataFrame, number: int) -> list[str]:
+    return [str(cell) for cell in frame[frame.columns[number]].tolist()]
 
 
 def is_darwin_core_archive(peek: Peek) -> bool:
@@ -212,8 +216,8 @@ def _parse_xml(data: bytes) -> ET.Element:
         raise ValueError(msg)
 
     check.StartDoctypeDeclHandler = refuse
-    check.Parse(data, True)  # noqa: FBT003
-    return ET.fromstring(data)  # noqa: S314 - it has no document type, so no entities
+    check.Parse(data, True)
+    return ET.fromstring(data)
 
 
 def _find_all(element: ET.Element, name: str) -> list[ET.Element]:
@@ -348,9 +352,7 @@ class _Archive:
         for term in dict.fromkeys(term for _, _, said, _ in pairs for term in said):
             columns[term] = [said.get(term, "") for _, _, said, _ in pairs]
         frame = pd.DataFrame(columns, dtype=object)
-        return make_part(
-            self._package, frame, options, notes=self._notes, numbers=_NUMBERS
-        )
+        return make_part(self._package, frame, options, notes=self._notes, numbers=_NUMBERS)
 
     def _join(self, media: pd.DataFrame) -> list[tuple[str, int, dict[str, str], str]]:
         """Return the file, the row of the occurrence (-1: none), and more of each medium."""
@@ -424,9 +426,7 @@ class _Archive:
         if not self._is_core:
             keys = self._rows[_ID].tolist()
             at = {key: row for row, key in reversed(list(enumerate(self._core[_ID].tolist())))}
-            frames.append(
-                (self._core, [at.get(keys[row], -1) if row >= 0 else -1 for row in rows])
-            )
+            frames.append((self._core, [at.get(keys[row], -1) if row >= 0 else -1 for row in rows]))
         for frame, places in frames:
             for term in frame.columns:
                 if term in _NOT_CARRIED or (term == _ID and frame is self._core

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from bioprobe.access import is_file, is_folder, list_names
 from bioprobe.errors import SourceError
 from bioprobe.files import parse_json
-from bioprobe.sources import archives, camtrap_dp, darwin_core, wildlife_insights
+from bioprobe.sources import (
+    archives,
+    camtrap_dp,
+    darwin_core,
+    dwc_dp,
+    inaturalist,
+    timelapse,
+    wildlife_insights,
+)
 from bioprobe.table_bounds import check_json
 
 if TYPE_CHECKING:
@@ -103,8 +111,16 @@ FORMATS: tuple[Format, ...] = (
            camtrap_dp.is_camtrap_dp, camtrap_dp.list_camtrap_dp),
     Format("darwin-core-archive", "Darwin Core archives, a folder or a zip; GBIF's downloads",
            darwin_core.is_darwin_core_archive, darwin_core.list_darwin_core_archive),
+    Format("dwc-dp", "Darwin Core data packages (DwC-DP), a folder or a zip",
+           dwc_dp.is_dwc_dp, dwc_dp.list_dwc_dp),
     Format("wildlife-insights", "downloads of Wildlife Insights: images.csv, its folder or zip",
            wildlife_insights.is_wildlife_insights, wildlife_insights.list_wildlife_insights),
+    Format("timelapse", "tables that Timelapse exports",
+           timelapse.is_timelapse, timelapse.list_timelapse),
+    Format("inaturalist", "exports of observations of iNaturalist",
+           inaturalist.is_inaturalist_export, inaturalist.list_inaturalist_export),
+    Format("inaturalist-open-data", "open data of iNaturalist: photos.csv beside others",
+           inaturalist.is_inaturalist_open_data, inaturalist.list_inaturalist_open_data),
     Format("shards", "WebDataset shards: a folder of .tar, or NAME-{000..009}.tar",
            archives.is_shards, archives.list_shards),
     Format("archive", "zip and tar files of pictures; .json, .cls and .txt beside a picture",

@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from bioprobe.sources.folders import IMAGE_SUFFIXES
 from bioprobe.sources.listing import Part, join
 from bioprobe.sources.lookup import find_files
 from bioprobe.sources.package_tables import tell_count
-from bioprobe.sources.packages import Package, archive_root
+from bioprobe.sources.packages import Package
 from bioprobe.sources.tables import describe_rows
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, LABELS_FROM
 
@@ -41,7 +41,10 @@ FILE, BOX, MAKER, ENTRY = "\0file", "\0box", "\0maker", "\0entry"
 #: Before the name of what made a label, in the column ``labels_from``.
 FROM_MACHINE = "machine:"
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_TIME = re.compile(r"(\d{4})[-:/](\d\d)[-:/](\d\d)[ T](\d\d:\d\d.*)", re.ASCII)
 _MOST_WHOLE = 2**53
+#: Column of when a picture was taken, in ISO 8601.
+CAPTURED_AT = "captured_at"
 _NONE = "no such file or directory"
 
 
@@ -199,6 +202,8 @@ def make_part(
     if any(box is not None for box in boxes):
         for column, side in zip(BOX_COLUMNS, ("x", "y", "width", "height"), strict=True):
             frame[column] = [math.nan if box is None else getattr(box, side) for box in boxes]
+    if CAPTURED_AT in rows:
+        rows[CAPTURED_AT] = _write_times(rows[CAPTURED_AT].tolist())
     own = [name for name in (FILE, BOX, MAKER, ENTRY) if name in rows]
     described = describe_rows(_settle(rows.drop(columns=own), numbers), options)
     frame = concatenate_columns([frame, described])
@@ -221,7 +226,9 @@ def _drop_nameless(rows: pd.DataFrame, lost: list[tuple[str, str]]) -> pd.DataFr
     has_name = (rows[FILE].str.strip() != "").to_numpy(dtype=bool)
     if has_name.all():
         return rows
-    lost += [(_get_entry(rows, row), "it names no picture") for row in np.flatnonzero(~has_name)]
+    lost += [
+        (_get_entry(rows, row), "it names no picture") for row in np.flatnonzero(~has_name).tolist()
+    ]
     return rows[has_name].reset_index(drop=True)
 
 
@@ -237,14 +244,14 @@ def _drop_others(rows: pd.DataFrame, package: Package, notes: list[Note]) -> pd.
         return rows
     kept = np.array([is_picture[name] for name in rows[FILE].tolist()], dtype=bool)
     tell_count(
-        notes, f"{{}} files of {package.path} are videos, sounds or texts, not pictures, and left out",
+        notes, f"{{}} files of {package.path} are no pictures by their endings, and left out",
         others,
     )  # fmt: skip
     return rows[kept].reset_index(drop=True)
 
 
 def _ends_as_picture(name: str) -> bool:
-    return PurePosixPath(name.replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
+    return os.path.splitext(name.replace("\\", "/"))[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
 
 
 def _get_entry(rows: pd.DataFrame, row: int) -> str:
@@ -285,7 +292,7 @@ def _read_boxes(
 
 def _read_sides(text: str) -> tuple[float, float, float, float]:
     sides = [read_number(side) for side in text.split(",")]
-    known = [side for side in sides if side is not None and abs(side) <= 2]  # noqa: PLR2004
+    known = [side for side in sides if side is not None and abs(side) <= 2]
     if len(known) != len(BOX_COLUMNS):
         raise ValueError(text)
     return known[0], known[1], known[2], known[3]
@@ -298,6 +305,16 @@ def read_number(text: str) -> float | None:
         return None
     value = float(text)
     return value if math.isfinite(value) else None
+
+
+def _write_times(texts: Sequence[str]) -> list[str]:
+    """Return times as ISO 8601 writes them; what is none stays as it is."""
+    known: dict[str, str] = {}
+    for text in texts:
+        if text not in known:
+            found = _TIME.fullmatch(text.strip())
+            known[text] = text if found is None else "{}-{}-{}T{}".format(*found.groups())
+    return [known[text] for text in texts]
 
 
 def _settle(frame: pd.DataFrame, numbers: Collection[str]) -> pd.DataFrame:

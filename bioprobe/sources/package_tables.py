@@ -129,9 +129,6 @@ def _read(
             if file.suffix.lower() == ".gz":
                 with gzip.open(file) as packed:
                     data = _read_bounded(packed, file)
-                if file.stem.lower().endswith(_PARQUET):
-                    msg = f"{what} is packed twice; write it as .parquet"
-                    raise SourceError(msg)
                 return _read_text(io.BytesIO(data), dialect, what, notes, columns)
             check_lines(file, separator=dialect.delimiter)
             return _read_text(file, dialect, what, notes, columns)
@@ -235,7 +232,7 @@ def _read_parquet(file: Path) -> pd.DataFrame:
 
 
 def _write(value: object) -> str:
-    if value is None or value != value:  # noqa: PLR0124 - what is not itself is no number
+    if value is None or value != value:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
@@ -374,6 +371,30 @@ def _read_inline(data: Sequence[object], what: str) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object).fillna("")
 
 
+def read_header(head: bytes) -> tuple[frozenset[str], str]:
+    r"""Return the names of the columns of a text table, and what stands between them.
+
+    Parameters
+    ----------
+    head : bytes
+        Its beginning.
+
+    Examples
+    --------
+    >>> names, delimiter = read_header(b"File;DeleteFlag\r\na.jpg;false\r\n")
+    >>> sorted(names), delimiter
+    (['DeleteFlag', 'File'], ';')
+    """
+    lines = head.removeprefix(b"\xef\xbb\xbf").splitlines()
+    line = lines[0].decode("utf-8", "replace") if lines else ""
+    delimiter = max(",;\t", key=line.count)
+    try:
+        cells = next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        cells = []
+    return frozenset(cell.strip() for cell in cells), delimiter
+
+
 def get_column(frame: pd.DataFrame, *names: str) -> list[str]:
     """Return the first of some columns that is there, of blanks around bare; else ``""``.
 
@@ -391,7 +412,9 @@ def get_column(frame: pd.DataFrame, *names: str) -> list[str]:
     return [""] * len(frame)
 
 
-def tell_count(notes: list[Note], text: str, examples: Iterable[object], kind: str = WARNING) -> int:
+def tell_count(
+    notes: list[Note], text: str, examples: Iterable[object], kind: str = WARNING
+) -> int:
     """Say how many of something there are, with the first few.
 
     Parameters

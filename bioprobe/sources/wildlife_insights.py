@@ -11,7 +11,6 @@ Wildlife Insights, *Data dictionary* (batch upload and public downloads).
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +36,7 @@ from bioprobe.sources.package_pictures import (
 from bioprobe.sources.package_tables import (
     Dialect,
     get_column,
+    read_header,
     read_text_table,
     tell_count,
     write_snake,
@@ -69,8 +69,8 @@ def is_wildlife_insights(peek: Peek) -> bool:
     if package is None or not name:
         return False
     with package.as_file(name) as file, file.open("rb") as stream:
-        line = stream.readline(1 << 16).decode("utf-8-sig", "replace")
-    return _NEEDED <= {cell.strip().casefold() for cell in next(csv.reader([line]), [])}
+        names, _ = read_header(stream.readline(1 << 16))
+    return {name.casefold() for name in names} >= _NEEDED
 
 
 def _find(peek: Peek) -> tuple[Package | None, str]:
@@ -125,9 +125,7 @@ def list_wildlife_insights(peek: Peek, options: SourceOptions) -> list[Part]:
         notes, "{} files are no pictures, and left out",
         (frame[FILE].iloc[row] for row in set(range(len(frame))) - set(kept)),
     )  # fmt: skip
-    places = Places(
-        [places.pairs[row] for row in kept], places.reasons, places.notes, places.home
-    )
+    places = Places([places.pairs[row] for row in kept], places.reasons, places.notes, places.home)
     frame = frame.take(kept).reset_index(drop=True).drop(columns="\0filename")
     return [
         make_part(
@@ -156,9 +154,7 @@ def _read_taxa(images: pd.DataFrame) -> dict[str, list[str]]:
     contents = []
     for row, is_blank in enumerate(flags):
         said = [read[column[row]] for column in cells.values()]
-        is_taxon = any(
-            cells[rank][row] and not read[cells[rank][row]] for rank in _RANKS
-        )
+        is_taxon = any(cells[rank][row] and not read[cells[rank][row]] for rank in _RANKS)
         content = join_contents([*said, "blank" if is_blank else ""])
         if is_taxon and content != "human":
             content = "animal"
@@ -232,14 +228,10 @@ def _find_pictures(package: Package, rows: pd.DataFrame, options: SourceOptions)
     ]
     wanted = {parts[-1] for one in asked for parts in one[:2] if parts}
     if package.archive is not None:
-        pairs = {
-            package.place(name)[1]: package.place(name) for name in package.archive.members
-        }
+        pairs = {package.place(name)[1]: package.place(name) for name in package.archive.members}
         inside = _index(pairs, wanted)
     else:
-        pairs, inside = {}, _index(
-            _walk(options.root or package.path, wanted), wanted
-        )
+        pairs, inside = {}, _index(_walk(options.root or package.path, wanted), wanted)
     around: dict[str, list[tuple[str, ...]]] | None = None
     found: list[tuple[str, str]] = []
     reasons: dict[str, str] = {}
