@@ -31,8 +31,8 @@ PROPRIETARY = "LicenseRef-NVIDIA-Proprietary"
 # Permissive ones, and MPL-2.0, which asks for nothing but of changes to its own files.
 FREE = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD", "BSD-2-Clause", "BSD-3-Clause",
-    "Artistic-1.0-Perl", "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0",
-    "Zlib",
+    "Artistic-1.0-Perl", "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU",
+    "MPL-2.0", "PSF-2.0", "Zlib",
 }  # fmt: skip
 _SPELLINGS = {
     "3-Clause BSD License": "BSD-3-Clause",

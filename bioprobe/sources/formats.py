@@ -6,15 +6,18 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bioprobe.sources.archives import is_archive, is_shards, list_archive, list_shards
-from bioprobe.sources.coco import is_coco, list_coco
-from bioprobe.sources.detections import (
-    is_megadetector,
-    is_microsoft,
-    list_megadetector,
-    list_microsoft,
+from bioprobe.sources import (
+    archives,
+    camtrap_dp,
+    coco,
+    darwin_core,
+    detections,
+    dwc_dp,
+    inaturalist,
+    speciesnet,
+    timelapse,
+    wildlife_insights,
 )
-from bioprobe.sources.speciesnet import is_speciesnet, list_speciesnet
 
 if TYPE_CHECKING:
     from bioprobe.sources.files import SourceOptions
@@ -50,30 +53,38 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "megadetector",
         "MegaDetector's output, format 1.0 to 1.6, also as image_recognition_file.json",
-        is_megadetector,
-        list_megadetector,
+        detections.is_megadetector,
+        detections.list_megadetector,
     ),
     Format(
         "megadetector-microsoft",
         "output of Microsoft's MegaDetector: a list, or PytorchWildlife's annotations",
-        is_microsoft,
-        list_microsoft,
+        detections.is_microsoft,
+        detections.list_microsoft,
     ),
-    Format("speciesnet", "SpeciesNet's predictions, 4.x and 5.x", is_speciesnet, list_speciesnet),
-    Format("coco", "COCO Camera Traps (LILA), with boxes or without", is_coco, list_coco),
-    Format(
-        "shards",
-        "WebDataset shards: a folder of .tar, or NAME-{000..009}.tar",
-        is_shards,
-        list_shards,
-    ),
-    Format(
-        "archive",
-        "zip and tar files of pictures; .json, .cls and .txt beside a picture",
-        is_archive,
-        list_archive,
-    ),
-)
+    Format("speciesnet", "SpeciesNet's predictions, 4.x and 5.x",
+           speciesnet.is_speciesnet, speciesnet.list_speciesnet),
+    Format("coco", "COCO Camera Traps (LILA), with boxes or without",
+           coco.is_coco, coco.list_coco),
+    Format("camtrap-dp", "Camtrap DP 1.0 to 1.0.2, a folder or a zip",
+           camtrap_dp.is_camtrap_dp, camtrap_dp.list_camtrap_dp),
+    Format("darwin-core-archive", "Darwin Core archives, a folder or a zip; GBIF's downloads",
+           darwin_core.is_darwin_core_archive, darwin_core.list_darwin_core_archive),
+    Format("dwc-dp", "Darwin Core data packages (DwC-DP), a folder or a zip",
+           dwc_dp.is_dwc_dp, dwc_dp.list_dwc_dp),
+    Format("wildlife-insights", "downloads of Wildlife Insights: images.csv, its folder or zip",
+           wildlife_insights.is_wildlife_insights, wildlife_insights.list_wildlife_insights),
+    Format("timelapse", "tables that Timelapse exports",
+           timelapse.is_timelapse, timelapse.list_timelapse),
+    Format("inaturalist", "exports of observations of iNaturalist",
+           inaturalist.is_inaturalist_export, inaturalist.list_inaturalist_export),
+    Format("inaturalist-open-data", "open data of iNaturalist: photos.csv beside others",
+           inaturalist.is_inaturalist_open_data, inaturalist.list_inaturalist_open_data),
+    Format("shards", "WebDataset shards: a folder of .tar, or NAME-{000..009}.tar",
+           archives.is_shards, archives.list_shards),
+    Format("archive", "zip and tar files of pictures; .json, .cls and .txt beside a picture",
+           archives.is_archive, archives.list_archive),
+)  # fmt: skip
 
 
 def find_format(peek: Peek) -> Format | None:

@@ -87,6 +87,8 @@ class Part:
         Whether a person named the files: each, by a list, or by a folder that they lie in.
     has_detections : bool
         Whether the source says boxes, even where all of them were left out.
+    home : str
+        Folder below which the source may name files; ``""`` for the one that it lies in.
     """
 
     frame: pd.DataFrame
@@ -98,6 +100,7 @@ class Part:
     source: str = ""
     is_named: bool = False
     has_detections: bool = False
+    home: str = ""
 
     @property
     def said(self) -> Said:

@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from bioprobe.access import is_file, is_folder
+from bioprobe.access import is_file, is_folder, reading
 from bioprobe.errors import SourceError
-from bioprobe.images.archives import ARCHIVE_PREFIX, Archive, open_archive
+from bioprobe.images.archives import ARCHIVE_PREFIX, Archive, find_archive_kind, open_archive
 from bioprobe.images.location import write_name
 from bioprobe.sources.files import absolute, locate
 
@@ -31,6 +31,30 @@ class Package:
     """
 
     path: Path
+
+    @classmethod
+    def look(cls, path: Path, *names: str) -> Package | None:
+        """Return what a folder, a zip, or one of some files in a folder is the package of.
+
+        Parameters
+        ----------
+        path : Path
+            Whatever a person named.
+        names : str
+            Names of files that describe a package, or are a part of it.
+        """
+        if is_folder(path):
+            return cls(path)
+        if path.name.casefold() in {name.casefold() for name in names}:
+            return cls(path.parent)
+        with reading(path), path.open("rb") as file:
+            is_zip = find_archive_kind(file.read(4)) == "zip"
+        return cls(path) if is_zip else None
+
+    @property
+    def folder(self) -> Path:
+        """The folder itself, or the one that the zip lies in."""
+        return self.path if self.archive is None else self.path.parent
 
     @functools.cached_property
     def archive(self) -> Archive | None:
@@ -80,7 +104,7 @@ class Package:
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
             msg = f"{self.path} names {name} as a part of it, which lies outside"
             raise SourceError(msg)
-        if not self.holds(name):
+        if "\0" in name or not self.holds(name):
             msg = f"{self.path} holds no file {name}, though it names it"
             raise SourceError(msg)
         if self.archive is None:

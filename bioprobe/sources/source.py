@@ -14,7 +14,7 @@ from bioprobe.content import CONTENT
 from bioprobe.errors import SourceError
 from bioprobe.files import reading_source
 from bioprobe.images.image_table import FACT_COLUMNS, concatenate_columns
-from bioprobe.images.location import write_name
+from bioprobe.images.location import read_name, write_name
 from bioprobe.images.regions import REGION, get_box
 from bioprobe.registry import SOURCES
 from bioprobe.result import PROBLEM, Note, Notes, Result
@@ -87,7 +87,13 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
                 several = listed if isinstance(listed, list) else [listed]
                 made = [one if isinstance(one, Part) else Part(one) for one in several]
                 home, origin = options.root or _find_home(source), _name_source(source)
-                parts += [(dataclasses.replace(one, source=origin), home) for one in made]
+                parts += [
+                    (
+                        dataclasses.replace(one, source=origin),
+                        Path(read_name(one.home)) if one.home else home,
+                    )
+                    for one in made
+                ]
         else:
             parts.append((list_files(list(group), options.root, options), Path()))
     if options.allow_outside:
