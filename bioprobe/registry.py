@@ -143,7 +143,10 @@ SOURCES = Registry(
         "json": "bioprobe.sources.files:list_list",
         "dataset": "bioprobe.sources.datasets:list_dataset",
         "folder": "bioprobe.sources.folders:list_folder",
-        **dict.fromkeys(("csv", "tsv", "parquet", "pq"), "bioprobe.sources.tables:list_table"),
+        **dict.fromkeys(
+            ("csv", "tsv", "parquet", "pq", "jsonl", "ndjson", "xlsx", "xlsm", "xls"),
+            "bioprobe.sources.tables:list_table",
+        ),
     },
 )
 

@@ -16,6 +16,7 @@ LAYERS = (
     ("access", "cache", "cells", "registry", "table_bounds"),
     ("provenance", "options", "result", "progress"),
     ("content", "files", "intervals"),
+    ("tables",),
     ("taxonomy", "sketch"),
     ("prompts",),
     ("images",),

@@ -24,7 +24,7 @@ from bioprobe.exporting.places import (
     is_threatened,
     read_place,
 )
-from bioprobe.files import parse_json, read_json, read_table
+from bioprobe.files import parse_json, read_json
 from bioprobe.images.image_table import FACT_COLUMNS
 from bioprobe.images.people import WHOLE, obscure
 from bioprobe.images.reading import decode_image, ignore_pillow_warnings, read_facts
@@ -38,6 +38,7 @@ from bioprobe.images.regions import (
 from bioprobe.options import KEEP
 from bioprobe.sources.machine_labels import FROM_MACHINE
 from bioprobe.store.view import View
+from bioprobe.tables import read_table
 from bioprobe.task.beside import UNREADABLE
 from bioprobe.taxonomy import RANKS, Taxon
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABELS_FROM, spell_column

@@ -271,7 +271,7 @@ def _read_options(
     package: str | Path | None, deployments: str | Path | None, about: str | Path | None
 ) -> ExportOptions:
     from bioprobe.exporting import ExportOptions, read_about
-    from bioprobe.files import read_table
+    from bioprobe.tables import read_table
 
     return ExportOptions(
         package=None if package is None else Path(package),

@@ -113,7 +113,8 @@ def embed(
     sources: Annotated[
         str | Path | Sequence[str | Path],
         Option(
-            "Folders; image files; CSV, TSV or Parquet tables that name files; lists of paths "
+            "Folders; image files; tables that name files (CSV and its kin, Parquet, JSON Lines, "
+            "workbooks); lists of paths "
             "(.txt, one a line; .json, an array); - for a list on standard input; folders of "
             "save_to_disk and Parquet files that hold pictures; "
             "dataset:ORG/NAME[@REVISION][#SPLIT] on the Hugging Face hub.",
@@ -169,7 +170,32 @@ def embed(
     ] = None,
     path_column: Annotated[
         str | None,
-        Option("Column of a table that names the file; in a data set, the column of pictures."),
+        Option(
+            "Column of a table that names the file, FOLDER/FILE where two do; in a data set, the "
+            "column of pictures."
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        Option(
+            "What stands between the cells of a text table: comma, semicolon, tab, pipe, or any "
+            "character; by default it is found out."
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        Option("Encoding of a text table, such as cp1252 or utf-16; by default it is found out."),
+    ] = None,
+    decimal: Annotated[
+        str | None,
+        Option(
+            "Decimal mark of the numbers of a text table; by default it is found out.",
+            choices=(",", "."),
+        ),
+    ] = None,
+    sheet: Annotated[
+        str | None,
+        Option("Sheet of a workbook; by default the first that has a column of paths."),
     ] = None,
     allow_outside: AllowOutside = False,
     fetch: Annotated[
@@ -303,7 +329,11 @@ def embed(
         What becomes of new pictures that are not whole: see the columns ``share_present``, the
         share of rows that is there, and ``damage``.
     path_column : str, optional
-        Column of a table that names the file.
+        Column of a table that names the file; ``FOLDER/FILE`` where two do.
+    delimiter, encoding, decimal : str, optional
+        How a text table is written; what is not said is found out, and said in the notes.
+    sheet : str, optional
+        Of a workbook; by default the first that has a column of paths.
     fetch : bool
         Whether pictures at addresses are downloaded, into the cache.
     fetch_rate : float
@@ -366,6 +396,7 @@ def embed(
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
+    from bioprobe.tables import TableOptions
     from bioprobe.taxonomy.matching import resolve_labels
 
     read: list[Note] = []
@@ -383,6 +414,8 @@ def embed(
         pad=pad,
         square=square,
         tell=lambda text: read.append(Note(text)),
+        written=TableOptions(delimiter, encoding, decimal, sheet),
+        fetches=fetch,
     )
     table = find_images([Path(one) for one in list_given(sources)], options)
     _check_boxes(table, options)

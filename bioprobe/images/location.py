@@ -446,7 +446,12 @@ def find_picture_column(schema: pa.Schema) -> str | None:
         if not pa.types.is_struct(kind):
             return False
         place = kind.get_field_index("bytes")
-        return place >= 0 and is_bytes(kind.field(place).type)
+        # Where each picture is saved as its path alone, there is no type of the bytes.
+        is_path = kind.get_field_index("path") >= 0 and place >= 0
+        return place >= 0 and (
+            is_bytes(kind.field(place).type)
+            or (is_path and pa.types.is_null(kind.field(place).type))
+        )
 
     for fits in (is_picture, is_bytes):
         names = [field.name for field in schema if fits(field.type)]

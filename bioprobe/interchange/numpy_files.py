@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bioprobe.access import is_file
 from bioprobe.errors import SourceError
-from bioprobe.files import find_part, parse_json, read_json, read_table, write_set
+from bioprobe.files import find_part, parse_json, read_json, write_set
 from bioprobe.interchange.image_rows import IDENTITY_COLUMNS, name_columns
 from bioprobe.interchange.vector_source import (
     BLOCK_ROWS,
@@ -25,6 +25,7 @@ from bioprobe.interchange.vector_source import (
     VectorBatch,
     VectorSource,
 )
+from bioprobe.tables import read_table
 from bioprobe.types import Vectors
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
-from bioprobe.files import read_table
 from bioprobe.images.image_table import LOCATION_COLUMNS
 from bioprobe.result import PROBLEM, WARNING, Note
 from bioprobe.sources.files import SourceOptions, absolute, list_files, locate
 from bioprobe.sources.listing import Part, explain_unread, find_said, is_same, join
 from bioprobe.sources.tables import list_rows
 from bioprobe.sources.walking import IMAGE_SUFFIXES, Rules, is_left_out, is_picture, walk
+from bioprobe.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -445,6 +445,50 @@ def _spread(frame: pd.DataFrame, part: Positions) -> tuple[pd.DataFrame, Positio
     return spread, part[rows]
 
 
+def choose_regions(frame: pd.DataFrame) -> list[str]:
+    """Tell the rows of a table apart that say different things of one picture.
+
+    A row is the same observation as an earlier one where no column contradicts, and the one's
+    lineage contains the other's.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``root``, ``path``, labels and free columns.
+
+    Returns
+    -------
+    list of str
+        Of each row ``""``, or ``#2``, ``#3`` … in the order in which they come.
+    """
+    regions = [""] * len(frame)
+    is_repeated = frame.duplicated(["root", "path"], keep=False).to_numpy()
+    rows = np.flatnonzero(is_repeated)
+    labels = [name for name in LABEL_COLUMNS if name in frame]
+    free = [name for name in frame.columns if name not in {"root", "path", *labels}]
+    said = frame.take(rows)
+    files = zip(said["root"], said["path"], strict=True)
+    lineages = said[labels].fillna("").itertuples(index=False, name=None)
+    values = said[free].itertuples(index=False, name=None)
+    known: dict[tuple[str, str], list[tuple[Lineage, dict[int, Any]]]] = {}
+    for row, file, lineage, cells in zip(rows.tolist(), files, lineages, values, strict=True):
+        filled = {at: cell for at, cell in enumerate(cells) if _says(cell)}
+        groups = known.setdefault(file, [])
+        for number, (names, group) in enumerate(groups):
+            contains = _contains(names, lineage)
+            is_one = (contains or _contains(lineage, names)) and all(
+                is_same(group[at], cell) for at, cell in filled.items() if at in group
+            )
+            if is_one:
+                groups[number] = names if contains else lineage, {**group, **filled}
+                break
+        else:
+            number = len(groups)
+            groups.append((lineage, filled))
+        regions[row] = f"#{number + 1}" if number else ""
+    return regions
+
+
 class _Merging:
     """Rows of several sources, of which those of one region of one file become one."""
 

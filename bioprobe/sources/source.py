@@ -32,8 +32,9 @@ from bioprobe.sources.formats import FORMATS, find_format
 from bioprobe.sources.listing import Listing, Part, join
 from bioprobe.sources.lookup import find_near
 from bioprobe.sources.peek import Peek
-from bioprobe.sources.tables import TABLE_SUFFIXES, list_table
+from bioprobe.sources.tables import is_text_table, list_table
 from bioprobe.sources.walking import IMAGE_SUFFIXES
+from bioprobe.tables import TABLE_SUFFIXES, find_ending
 from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     ----------
     sources : sequence of Path
         - image files, and folders;
-        - CSV, TSV and Parquet tables that name files;
+        - tables that name files: text (CSV and its kin), Parquet, JSON Lines, workbooks;
         - output of detectors and annotation files, known by their content
           (:mod:`bioprobe.sources.formats`);
         - lists of paths: ``.txt``, one a line, and ``.json``, an array of texts;
@@ -141,13 +142,13 @@ def _recognise(source: Path, options: SourceOptions) -> str:
     for name in (prefix if colon else "", ending):
         if name in added:
             return name
-    suffix = source.suffix.lower()
+    suffix = find_ending(source)
     if tool := _name_format(source, suffix):
         return tool
     if suffix in UNREAD_SUFFIXES and is_file(source):
         msg = (
             f"{source} is no picture, and no table or list that is read: save a table as .csv, "
-            ".tsv or .parquet, a list of paths as .txt, one a line, or .json, an array"
+            ".tsv, .parquet or .xlsx, a list of paths as .txt, one a line, or .json, an array"
         )
         raise SourceError(msg)
     if suffix not in TABLE_SUFFIXES | LIST_SUFFIXES and is_file(source):
@@ -159,7 +160,8 @@ def _recognise(source: Path, options: SourceOptions) -> str:
     if is_folder(source):
         return "folder"
     if suffix in TABLE_SUFFIXES or (suffix in LIST_SUFFIXES and is_file(source)):
-        return ending
+        is_table = suffix == ".txt" and is_text_table(source)
+        return "csv" if is_table else suffix.removeprefix(".")
     what = "no plain file" if exists(source) else "no file or folder"
     near = find_near(write_name(os.path.abspath(source))) if what != "no plain file" else ()  # noqa: PTH100
     msg = f"{what} at {source}{'; near: ' if near else ''}{', '.join(near)}"
@@ -299,7 +301,7 @@ def _name_format(source: Path, suffix: str) -> str:
         return ""
     peek = Peek(source)
     found = find_format(peek)
-    if found is None and suffix not in UNREAD_SUFFIXES:
+    if found is None and suffix not in UNREAD_SUFFIXES | TABLE_SUFFIXES:
         _refuse_json(peek)
     return found.name if found is not None else ""
 
