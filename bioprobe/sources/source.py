@@ -307,7 +307,7 @@ def _name_format(source: Path, suffix: str) -> str:
         return ""
     peek = Peek(source)
     found = find_format(peek)
-    if found is None and suffix not in UNREAD_SUFFIXES:
+    if found is None and suffix not in UNREAD_SUFFIXES | TABLE_SUFFIXES:
         _refuse_json(peek)
     return found.name if found is not None else ""
 

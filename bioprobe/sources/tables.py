@@ -205,28 +205,31 @@ def list_rows(
         if file in found.reasons
     }
     part = Part(
-        listed, str(table), reasons=reasons, unread=unread, notes=(*notes, *found.notes),
+        listed, str(table), reasons=reasons, unread=unread, notes=(*notes, *found.notes)
     )  # fmt: skip
-    return _number_observations(cut_boxes(part, options))
+    return _keep_all(cut_boxes(part, options, [row + 2 for row in rows.tolist()]))
 
 
-def _number_observations(part: Part) -> Part:
-    """Tell rows apart that say different things of one whole picture."""
+def _keep_all(part: Part) -> Part:
+    """Tell the rows of whole pictures apart that say different things of one."""
     frame = part.frame
-    own = frame[REGION].to_numpy(dtype=object) if REGION in frame else np.full(len(frame), "")
-    whole = np.flatnonzero(own == "")
-    regions = choose_regions(frame.take(whole).reset_index(drop=True))
+    is_whole = np.ones(len(frame), dtype=bool)
+    if REGION in frame:
+        is_whole = (frame[REGION] == "").to_numpy(dtype=bool)
+    whole = frame[is_whole]
+    regions = choose_regions(whole.drop(columns=[n for n in whole.columns if n == REGION]))
     n_several = sum(map(bool, regions))
     if not n_several:
         return part
-    names = own.astype(object)
-    names[whole] = regions
-    note = Note(
-        f"{n_several:,} rows of {part.name} say something else of a picture that an earlier "
-        "row names (two animals in one, say): each is kept, as region #2, #3 …"
+    named = frame[REGION].to_numpy(dtype=object).copy() if REGION in frame else None
+    named = np.full(len(frame), "", dtype=object) if named is None else named
+    named[is_whole] = np.array(regions, dtype=object)
+    said = Note(
+        f"{n_several:,} rows of {part.name} say something else of a picture that an earlier row "
+        "names (two animals in one, say): each is kept, as region #2, #3 …"
     )
-    frame = frame.assign(**{REGION: names})
-    return dataclasses.replace(part, frame=frame, notes=(*part.notes, note))
+    kept = frame.assign(**{REGION: named})
+    return dataclasses.replace(part, frame=kept, notes=(said, *part.notes))
 
 
 def _write_paths(frame: pd.DataFrame, column: str) -> list[str]:
