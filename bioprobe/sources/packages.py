@@ -47,6 +47,8 @@ class Package:
             return cls(path)
         if path.name.casefold() in {name.casefold() for name in names}:
             return cls(path.parent)
+        if not is_file(path):
+            return None
         with reading(path), path.open("rb") as file:
             is_zip = find_archive_kind(file.read(4)) == "zip"
         return cls(path) if is_zip else None
@@ -86,7 +88,10 @@ class Package:
         if self.archive is not None:
             names = [name.removeprefix(self.prefix) for name in self.archive.members]
             return frozenset(name for name in names if "/" not in name)
-        return frozenset(entry.name for entry in os.scandir(self.path) if entry.is_file())
+        try:
+            return frozenset(entry.name for entry in os.scandir(self.path) if entry.is_file())
+        except OSError:  # whoever lists the folder says what is wrong with it
+            return frozenset()
 
     @contextlib.contextmanager
     def as_file(self, name: str) -> Iterator[Path]:
