@@ -109,10 +109,10 @@ class Format:
 FORMATS: tuple[Format, ...] = (
     Format("camtrap-dp", "Camtrap DP 1.0 to 1.0.2, a folder or a zip",
            camtrap_dp.is_camtrap_dp, camtrap_dp.list_camtrap_dp),
-    Format("darwin-core-archive", "Darwin Core archives, a folder or a zip; GBIF's downloads",
-           darwin_core.is_darwin_core_archive, darwin_core.list_darwin_core_archive),
     Format("dwc-dp", "Darwin Core data packages (DwC-DP), a folder or a zip",
            dwc_dp.is_dwc_dp, dwc_dp.list_dwc_dp),
+    Format("darwin-core-archive", "Darwin Core archives, a folder or a zip; GBIF's downloads",
+           darwin_core.is_darwin_core_archive, darwin_core.list_darwin_core_archive),
     Format("wildlife-insights", "downloads of Wildlife Insights: images.csv, its folder or zip",
            wildlife_insights.is_wildlife_insights, wildlife_insights.list_wildlife_insights),
     Format("timelapse", "tables that Timelapse exports",

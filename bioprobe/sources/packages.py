@@ -45,8 +45,10 @@ class Package:
         """
         if is_folder(path):
             return cls(path)
-        if path.name.casefold() in {name.casefold() for name in names}:
+        if path.name.casefold() in {name.casefold() for name in names} and is_file(path):
             return cls(path.parent)
+        if not is_file(path):
+            return None
         with reading(path), path.open("rb") as file:
             is_zip = find_archive_kind(file.read(4)) == "zip"
         return cls(path) if is_zip else None

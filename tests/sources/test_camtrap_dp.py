@@ -10,8 +10,7 @@ import pytest
 from bioprobe.errors import SourceError
 from bioprobe.images.regions import REGION
 from bioprobe.sources.source import SourceOptions, find_images
-
-from .packages_made import describe, draw, find, get, pack, say, write
+from tests.sources.packages_made import describe, draw, find, get, pack, say, write
 
 _TABLES = ("deployments", "media", "observations")
 _TAXA = [
