@@ -15,7 +15,7 @@ from tests.sources.packages_made import describe, draw, write
 
 _CELLS = (
     "", "\0", '"', "a;b\t,", "-1", "1e400", "NaN", "../../../etc/passwd", "/etc/x.jpg", "é" * 9,
-    "http://[", "\\?\\C:\a.jpg", "x" * 300, "..", "0,0,0,0", "gs://",
+    "http://[", r"\\?\C:\a.jpg", "x" * 300, "..", "0,0,0,0", "gs://",
 )  # fmt: skip
 
 
@@ -23,7 +23,7 @@ def _camtrap(folder: Path) -> Path:
     write(
         folder,
         datapackage__json=describe("deployments", "media", "observations", profile="camtrap-dp",
-                                   taxonomic=[{"scientificName": "Lynx lynx", "family": "Felidae"}]),
+                                   taxonomic=[{"scientificName": "Lynx lynx", "family": "Fe"}]),
         deployments__csv="deploymentID,locationName,latitude\n1,ridge,47.1\n",
         media__csv="mediaID,deploymentID,timestamp,filePath\n" + "".join(
             f"m{i},1,2021-05-01T10:00:0{i}Z,{'ab'[i % 2]}.jpg\n" for i in range(4)),
@@ -38,7 +38,7 @@ def _camtrap(folder: Path) -> Path:
 def _dwca(folder: Path) -> Path:
     return write(
         folder,
-        occurrence__txt="gbifID\tscientificName\torder\n1\tLynx lynx\tCarnivora\n2\tAlces alces\t\n",
+        occurrence__txt="gbifID\tscientificName\torder\n1\tLynx lynx\tCarnivora\n2\tAlces\t\n",
         multimedia__txt="gbifID\tidentifier\ttype\n1\ta.jpg\tStillImage\n2\tb.jpg\t\n",
     )
 

@@ -179,7 +179,8 @@ def test_wildlife_insights_rows_find_their_pictures(tmp_path: Path) -> None:
         tmp_path / "in",
         "1,D0,i0,a.jpg,gs://bucket/u/a.jpg,0,Ann,t,Mammalia,Carnivora,Felidae,Lynx,lynx,Lynx,"
         "2021-05-01 10:00:00",
-        "1,D1,i1,,gs://bucket/photos/D1/a.jpg,1,Computer vision,t,No CV Result,No CV Result,,,,Blank,",
+        "1,D1,i1,,gs://bucket/photos/D1/a.jpg,1,Computer vision,t,No CV Result,No CV Result,,,,"
+        "Blank,",
         "1,D0,i2,c.jpg,,0,Ann,t,Mammalia,Primates,Hominidae,Homo,sapiens,Human-Hiker,",
         "1,D9,i3,b.jpg,gs://bucket/b.jpg,0,Ann,t,Aves,,,,,Bird,",
         "1,D0,i4,z.jpg,gs://bucket/z.jpg,0,Ann,t,Aves,,,,,Bird,",
@@ -236,7 +237,8 @@ def test_older_tables_of_timelapse_have_date_and_time(tmp_path: Path) -> None:
 def test_an_export_of_inaturalist_is_read(tmp_path: Path) -> None:
     write(tmp_path, o__csv="id,observed_on,image_url,latitude,scientific_name,common_name,"
           "taxon_family_name,taxon_genus_name,taxon_species_name\n"
-          "7,2021-05-01,https://i.org/photos/1/medium.jpg,47.1,Lynx lynx,Lynx,Felidae,Lynx,Lynx lynx\n"
+          "7,2021-05-01,https://i.org/photos/1/medium.jpg,47.1,Lynx lynx,Lynx,Felidae,Lynx,"
+          "Lynx lynx\n"
           "8,,https://i.org/photos/2/medium.jpg,,Felidae,Cats,Felidae,,\n"
           "9,,,,Alces alces,Moose,,,\n")  # fmt: skip
     listing = find(tmp_path / "o.csv")
