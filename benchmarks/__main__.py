@@ -10,6 +10,7 @@ BENCHMARKS = (
     "embed_memory",
     "fuzz_images",
     "dedupe",
+    "repeats",
     "taxonomy",
     "zeroshot_scale",
     "search_index",

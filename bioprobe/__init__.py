@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.keeping import import_vectors
     from bioprobe.face.probe import Probe
+    from bioprobe.face.sources import list_sources, show_source
     from bioprobe.face.store import (
         Store,
         embed,
@@ -82,12 +83,14 @@ _HOMES = {
     "encoder": "face.encoder",
     "from_vectors": "face.store",
     "import_vectors": "face.keeping",
+    "list_sources": "face.sources",
     "models": "face",
     "open": "face.store",
     "parse_name": "taxonomy.name_parsing",
     "pictures": "face.store",
     "probes": "",
     "read_content": "content",
+    "show_source": "face.sources",
     "taxa": "face",
 }
 
@@ -124,12 +127,14 @@ __all__ = [
     "encoder",
     "from_vectors",
     "import_vectors",
+    "list_sources",
     "models",
     "open",
     "parse_name",
     "pictures",
     "probes",
     "read_content",
+    "show_source",
     "taxa",
 ]
 

@@ -56,10 +56,10 @@ def exists(path: Path) -> bool:
     return _stat(path) is not None
 
 
-def is_absent(path: Path) -> bool:
+def is_absent(path: Path | str) -> bool:
     """Tell whether there is nothing, not even a link; what cannot be told may be there."""
     try:
-        path.lstat()
+        os.lstat(path)
     except OSError as error:
         return error.errno in _ABSENT
     except ValueError:  # a NUL byte, which no name has

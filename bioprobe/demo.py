@@ -312,7 +312,7 @@ def learn(store: Store, *, seed: int = 0) -> Learning:
     """
     return Learning(
         duplicates=store.dedupe(),
-        noise=store.filter("animal", labels=_KIND),
+        noise=cast("NoiseFilter", store.filter("animal", labels=_KIND)),
         split=store.split(LEVEL, fractions=_FRACTIONS, seed=seed),
         evaluation=store.evaluate(LEVEL, methods=METHODS, seed=seed),
     )

@@ -1,9 +1,8 @@
-"""Files written whole or not at all, read as tables, and told apart by their bytes."""
+"""Files written whole or not at all, and told apart by their bytes."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import errno
 import hashlib
@@ -16,19 +15,17 @@ import sys
 import tempfile
 import textwrap
 import time
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bioprobe.access import is_absent, is_file, reading
+from bioprobe.access import is_absent, reading
 from bioprobe.errors import BioprobeError, SourceError, StoreError, UnreadableError
 from bioprobe.names import suggest
-from bioprobe.table_bounds import check_json, check_lines, check_parquet, check_records
+from bioprobe.table_bounds import check_lines
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pandas as pd
 
 T = TypeVar("T")
 
@@ -443,6 +440,28 @@ _JSON_NAMES = {
 }  # fmt: skip
 
 
+# What begins a formula in a spreadsheet; blanks before it are passed over there.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+
+
+def disarm_cell(value: Any) -> Any:  # noqa: ANN401 - whatever a cell holds
+    """Put an apostrophe before a text that a spreadsheet would compute; a number stays.
+
+    References
+    ----------
+    OWASP, *CSV Injection*.
+
+    Examples
+    --------
+    >>> disarm_cell("=1+1"), disarm_cell("-1.50"), disarm_cell("lion")
+    ("'=1+1", '-1.50', 'lion')
+    """
+    if not isinstance(value, str) or not value.lstrip(" ").startswith(_FORMULA):
+        return value
+    return value if _NUMBER.fullmatch(value) else f"'{value}"
+
+
 def sync(path: Path) -> None:
     """Ask the system to put a file or folder on disk, so that a power cut cannot undo it."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -459,124 +478,6 @@ def hash_file(path: Path, *further: Path) -> str:
         with one.open("rb") as stream:
             hashlib.file_digest(stream, lambda: digest)
     return digest.hexdigest()
-
-
-def read_table(path: Path, *, text: Collection[str] = (), ending: str = "") -> pd.DataFrame:
-    """Read a CSV, TSV, Parquet, JSON or JSON Lines table; each cell keeps what was written.
-
-    ``NA`` and ``None`` in a CSV are names, not holes: only an empty cell is one. A column is of
-    numbers where that loses nothing (:func:`bioprobe.cells.read_cells`), else text.
-
-    Parameters
-    ----------
-    path : Path
-        Its ending says what it is.
-    text : collection of str
-        Columns of a CSV or TSV that are text whatever stands in them.
-    ending : str
-        What it is, where the path does not say it.
-
-    Raises
-    ------
-    SourceError
-        If the file is missing, empty, unreadable, of another kind, or holds far more than its
-        bytes (:mod:`bioprobe.table_bounds`).
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from bioprobe.cells import from_arrow
-
-    suffix = (ending or path.suffix).lower()
-    with reading_source(path):
-        is_there = is_file(path)
-    if not is_there:
-        msg = f"no table at {path}"
-        raise SourceError(msg)
-    try:
-        with reading_source(path):
-            if suffix in {".csv", ".tsv"}:
-                return _read_csv(path, "\t" if suffix == ".tsv" else ",", text)
-            if suffix in {".parquet", ".pq"}:
-                check_parquet(path)
-                return from_arrow(pq.read_table(path), is_whole=True)
-            if suffix in {".json", ".jsonl"}:
-                return _read_json(path, by_line=suffix == ".jsonl")
-    except SourceError:
-        raise
-    except MemoryError as error:
-        msg = f"{path} needs more memory than there is ({error}); split it into smaller tables"
-        raise SourceError(msg) from error
-    except (ValueError, OSError, KeyError, pa.ArrowException) as error:
-        msg = f"{path} cannot be read as a table: {error}"
-        raise SourceError(msg) from error
-    msg = f"{path} is not a table bioprobe reads; expected .csv, .tsv, .parquet or .json"
-    raise SourceError(msg)
-
-
-def _read_csv(path: Path, separator: str, text: Collection[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    from bioprobe.cells import read_cells
-
-    check_lines(path, separator=separator)
-    with warnings.catch_warnings():
-        # Lines longer than the header would be cut.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:
-            written = pd.read_csv(
-                path,
-                sep=separator,
-                dtype=str,
-                keep_default_na=False,
-                na_values=[""],
-                # Without this, a comma at the end of the lines makes the first column an index
-                # and moves every value one column on.
-                index_col=False,
-            )
-        except (pd.errors.ParserWarning, pd.errors.ParserError) as error:
-            raise ValueError(_find_long_line(path, separator) or str(error)) from error
-    read = read_cells(written.drop(columns=[name for name in written if name in text]))
-    return written.assign(**{str(name): read[name] for name in read})
-
-
-def _find_long_line(path: Path, separator: str) -> str:
-    """Say which line has more cells than the header; ``""`` where none has."""
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        rows = csv.reader(stream, delimiter=separator)
-        n_columns, before = len(next(rows, [])), rows.line_num
-        for row in rows:
-            if any(row[n_columns:]):
-                return (
-                    f"line {before + 1} has {len(row)} cells, the header {n_columns}; put quotes "
-                    "around a cell that holds the separator, or name every column"
-                )
-            before = rows.line_num
-    return ""
-
-
-def _read_json(path: Path, *, by_line: bool) -> pd.DataFrame:
-    import pandas as pd
-
-    from bioprobe.cells import settle_frame
-
-    check_json(path)
-    # By hand, as pandas makes floats of whole numbers beside a hole.
-    text = path.read_text(encoding="utf-8-sig")
-    if not by_line:
-        found = parse_json(text)
-        check_records(path, found)
-        return settle_frame(pd.DataFrame(found, dtype=object))
-    rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            try:
-                rows.append(parse_json(line))
-            except ValueError as error:
-                msg = f"line {number} is no JSON object ({error})"
-                raise ValueError(msg) from error
-    check_records(path, rows)
-    return settle_frame(pd.DataFrame(rows, dtype=object))
 
 
 def _umask() -> int:

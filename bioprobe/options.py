@@ -489,6 +489,44 @@ OwnColumns = Annotated[
         metavar="NAME,…",
     ),
 ]
+Per = Annotated[
+    str | None,
+    Option(
+        "image: what is in each image, from the answers to its regions: what was found, in how "
+        "many regions, and the best of these; a person comes first. sequence: one answer to the "
+        "pictures of a burst or event together.",
+        choices=("image", "sequence"),
+        fixed=True,
+    ),
+]
+SequenceColumn = Annotated[
+    str | None,
+    Option(
+        "Column whose equal values are one sequence. [default: sequence_id, seq_id or event_id; "
+        "without these captured_at, as for --gap-seconds 60]",
+        when=(With("per", ("sequence",)), Without("gap_seconds")),
+    ),
+]
+GapSeconds = Annotated[
+    float | None,
+    Option(
+        "Pictures of one camera are a sequence that captured_at (see: bioprobe embed --exif) tells "
+        "no further apart. A camera is what camera, deployment_id and location say together, else "
+        "the folder.",
+        least=0,
+        when=(With("per", ("sequence",)),),
+    ),
+]
+PoolingRule = Annotated[
+    str,
+    Option(
+        "How the answers to a sequence become one: log-mean (of probabilities; evaluate compares "
+        "it with the others), mean, max or vote.",
+        choices=("log-mean", "mean", "max", "vote"),
+        fixed=True,
+        when=(With("per", ("sequence",)),),
+    ),
+]
 Split = Annotated[
     str | None,
     Option(
@@ -516,6 +554,42 @@ AllowOutside = Annotated[
     Option(
         "Also read files that a table or data set names outside of its folder, of --root and of "
         "the other folders that are named: only of those whose author you trust."
+    ),
+]
+Exclude = Annotated[
+    str | Sequence[str] | None,
+    Option(
+        "GLOB: what lies below a folder that is named and matches is left out, beside bins, other "
+        "programs' thumbnails and hidden files; by its path from the folder, or its name.",
+        shell=list[str],
+        metavar="GLOB",
+    ),
+]
+Include = Annotated[
+    str | Sequence[str] | None,
+    Option(
+        "GLOB: what matches is taken in spite of --exclude and of what is left out by default.",
+        shell=list[str],
+        metavar="GLOB",
+    ),
+]
+MinConfidence = Annotated[
+    float,
+    Option(
+        "Of a detector's boxes, those that are as sure as this are regions; how many are not is "
+        "said.",
+        least=0,
+        most=1,
+    ),
+]
+Categories = Annotated[
+    str | Sequence[str] | None,
+    Option(
+        "Only detections of these categories, with commas between, such as animal; a person is "
+        "human. By default all.",
+        ("--category",),
+        shell=str,
+        metavar="NAME,…",
     ),
 ]
 NoLabel = Annotated[

@@ -143,7 +143,10 @@ SOURCES = Registry(
         "json": "bioprobe.sources.files:list_list",
         "dataset": "bioprobe.sources.datasets:list_dataset",
         "folder": "bioprobe.sources.folders:list_folder",
-        **dict.fromkeys(("csv", "tsv", "parquet", "pq"), "bioprobe.sources.tables:list_table"),
+        **dict.fromkeys(
+            ("csv", "tsv", "parquet", "pq", "jsonl", "ndjson", "xlsx", "xlsm", "xls"),
+            "bioprobe.sources.tables:list_table",
+        ),
     },
 )
 
@@ -158,6 +161,23 @@ EXPORTERS = Registry(
         "emb-explorer": "bioprobe.interchange.saved_datasets:EMB_EXPLORER",
         "hpc-inference": "bioprobe.interchange.saved_datasets:HPC_INFERENCE",
         "npy": "bioprobe.interchange.numpy_files:NPY",
+    },
+)
+
+#: By the name given to ``export --as``: a :class:`bioprobe.exporting.form.AnswerFormat`.
+ANSWER_FORMATS = Registry(
+    "bioprobe.answer_formats",
+    "format of answers",
+    {
+        "camtrap-dp": "bioprobe.exporting.camtrap_dp:CAMTRAP_DP",
+        "speciesnet": "bioprobe.exporting.speciesnet:SPECIESNET",
+        "megadetector": "bioprobe.exporting.megadetector:MEGADETECTOR",
+        "darwin-core": "bioprobe.exporting.darwin_core:DARWIN_CORE",
+        "wildlife-insights": "bioprobe.exporting.wildlife_insights:WILDLIFE_INSIGHTS",
+        "coco": "bioprobe.exporting.coco:COCO",
+        "fiftyone": "bioprobe.exporting.fiftyone:FIFTYONE",
+        "embedding-atlas": "bioprobe.exporting.embedding_atlas:EMBEDDING_ATLAS",
+        "crops": "bioprobe.exporting.crops:CROPS",
     },
 )
 

@@ -1,16 +1,19 @@
 """Bounds on tables: those of strangers may be small files of more than any machine can hold.
 
 They are found before a table is read: by what a Parquet file says of itself and by the lengths in
-its dictionaries, and by the lines of a text.
+its dictionaries, by the lines of a text, and by the parts and the cells of a workbook.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+from xml.parsers import expat
 
 from bioprobe.errors import SourceError
 
@@ -69,7 +72,14 @@ def check_shape(path: Path, n_rows: int, n_columns: int) -> None:
     check_size(path, n_rows * n_columns * _CELL_BYTES)
 
 
-def check_lines(path: Path, *, separator: str = "", ends: str = "\n\r") -> None:
+def check_lines(
+    path: Path,
+    *,
+    separator: str = "",
+    ends: str = "\n\r",
+    encoding: str = "utf-8",
+    opened: Callable[[], IO[bytes]] | None = None,
+) -> int:
     """Refuse a text file with a line that is none, or a table as :func:`check_shape`.
 
     Parameters
@@ -80,33 +90,47 @@ def check_lines(path: Path, *, separator: str = "", ends: str = "\n\r") -> None:
         What stands between the cells of a table; ``""`` where it is none.
     ends : str
         Characters of which each ends a line.
+    encoding : str
+        Of the text.
+    opened : callable, optional
+        Opens what the file holds, where that is packed.
+
+    Returns
+    -------
+    int
+        Ends of lines.
 
     Raises
     ------
     SourceError
-        If a line has more than :data:`MOST_CELL_BYTES`, or by the shape of the table.
+        If a line has more than :data:`MOST_CELL_BYTES`, or by the shape of the table, or by its
+        size where it is packed.
     """
     marks = [end.encode() for end in ends]
-    length = n_lines = n_columns = 0
-    with path.open("rb") as stream:
+    length = n_lines = n_columns = n_bytes = 0
+    with path.open("rb") if opened is None else opened() as stream:
         while block := stream.read(MOST_CELL_BYTES):
+            n_bytes += len(block)
+            if opened is not None:
+                check_size(path, n_bytes)
             first = min((at for mark in marks if (at := block.find(mark)) >= 0), default=-1)
             if length + (len(block) if first < 0 else first) > MOST_CELL_BYTES:
                 _refuse_cell(path, f"{path} line {n_lines + 1:,}" if "\n" in ends else str(path))
             if separator and not n_columns:
-                n_columns = _count_columns(block, separator)
+                n_columns = _count_columns(block.decode(encoding, errors="replace"), separator)
             n_lines += max(map(block.count, marks))
             length = len(block) - max(map(block.rfind, marks)) - 1 + (length if first < 0 else 0)
     check_shape(path, n_lines, n_columns)
+    return n_lines
 
 
-def _count_columns(block: bytes, separator: str) -> int:
-    text = io.StringIO(block.decode(errors="replace"), newline="")
+def _count_columns(block: str, separator: str) -> int:
+    text = io.StringIO(block, newline="")
     try:
         return len(next(filter(None, csv.reader(text, delimiter=separator)), []))
     except csv.Error:
         # A name longer than the module reads.
-        return block.count(separator.encode()) + 1
+        return block.count(separator) + 1
 
 
 def check_json(path: Path) -> None:
@@ -136,6 +160,141 @@ def check_records(path: Path, rows: Any) -> None:  # noqa: ANN401 - whatever JSO
     lists = [len(part) for part in parts if isinstance(part, list)]
     across = max([len(keys), *lists])
     check_shape(path, *((across, len(parts)) if is_columns else (len(parts), across)))
+
+
+# What a cell takes in memory while a workbook is read.
+_SHEET_CELL_BYTES = 32
+# Parts of workbooks of other kinds, which are not bounded here.
+_OTHER_BOOKS = frozenset({"content.xml", "xl/workbook.bin"})
+_CELL_NAME = re.compile(r"([A-Z]{1,4})([0-9]{1,9})")
+_CELL_VALUES = frozenset({"v", "is", "f"})
+
+
+def check_workbook(path: Path) -> None:
+    """Refuse a workbook that holds far more than its bytes.
+
+    One cell in the last row and column of a sheet makes all cells before it, and a text that
+    stands once is in as many cells as refer to it. What an old workbook (``.xls``) can hold is
+    bounded by its format.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    SourceError
+        If a text has more than :data:`MOST_CELL_BYTES`, or by shape or size.
+    ValueError
+        If it is neither, or damaged.
+
+    References
+    ----------
+    ECMA-376, part 1, 18.3.1: ``row``, ``c`` and their attribute ``r``, and 18.4.8: ``si``.
+    """
+    with path.open("rb") as stream:
+        if not stream.read(4).startswith(b"PK"):
+            return
+    try:
+        with zipfile.ZipFile(path) as packed:
+            names = set(packed.namelist())
+            check_size(path, sum(one.file_size for one in packed.infolist()))
+            if "xl/workbook.xml" not in names or names & _OTHER_BOOKS:
+                msg = "it is packed, and no workbook; expected .xlsx"
+                raise ValueError(msg)
+            # Whatever their names, as other parts say which are sheets.
+            parts = [_SheetPart.read(packed.read(name), path) for name in sorted(names)]
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        msg = f"it is damaged, or not to be read without a password ({error})"
+        raise ValueError(msg) from error
+    lengths = max((part.lengths for part in parts), key=sum, default=[])
+    for part in parts:
+        n_repeated = sum(lengths[at] for at in part.shared if at < len(lengths))
+        check_size(path, n_repeated)
+
+
+class _SheetPart:
+    """What a part of a workbook would take in memory.
+
+    Parameters
+    ----------
+    path : Path
+        Of the workbook.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._row = self._column = 0
+        self._n_rows = self._n_columns = 0
+        self._is_shared = False
+        #: Characters of each of the texts that cells refer to.
+        self.lengths: list[int] = []
+        #: The texts that the cells refer to.
+        self.shared: list[int] = []
+        self._text: list[str] | None = None
+
+    @classmethod
+    def read(cls, data: bytes, path: Path) -> _SheetPart:
+        """Go through a part; one that is no XML holds no cells."""
+        made = cls(path)
+        start = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
+        if start.startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
+            parser = expat.ParserCreate(namespace_separator=" ")
+            parser.buffer_text = True
+            parser.StartElementHandler = made._start
+            parser.EndElementHandler = made._end
+            parser.CharacterDataHandler = made._add
+            try:
+                parser.Parse(data, True)
+            except expat.ExpatError as error:
+                msg = f"it is damaged ({error})"
+                raise ValueError(msg) from error
+            made._check()
+        return made
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        kind = name.rpartition(" ")[2]
+        if kind == "row":
+            named = attributes.get("r", "")
+            self._row = int(named) if named.isdecimal() and len(named) < 10 else self._row + 1
+            self._column = 0
+        elif kind == "c":
+            self._column += 1
+            found = _CELL_NAME.fullmatch(attributes.get("r", "").replace("$", "").upper())
+            if found:
+                self._column = 0
+                for letter in found[1]:
+                    self._column = self._column * 26 + ord(letter) - 64
+                self._row = int(found[2])
+            self._is_shared = attributes.get("t") == "s"
+        elif kind in _CELL_VALUES:
+            self._n_rows = max(self._n_rows, self._row)
+            self._n_columns = max(self._n_columns, self._column)
+            if kind != "f":
+                self._text = []
+        elif kind == "si":
+            self._text = []
+
+    def _add(self, text: str) -> None:
+        if self._text is not None:
+            self._text.append(text)
+
+    def _end(self, name: str) -> None:
+        kind = name.rpartition(" ")[2]
+        if self._text is None or kind not in {"v", "is", "si"}:
+            return
+        text = "".join(self._text)
+        self._text = None
+        if len(text) > MOST_CELL_BYTES:
+            _refuse_cell(self._path, str(self._path))
+        if kind == "si":
+            self.lengths.append(len(text))
+        elif self._is_shared and text.strip().isdecimal() and len(text) < 10:
+            self.shared.append(int(text))
+
+    def _check(self) -> None:
+        check_shape(self._path, self._n_rows, self._n_columns)
+        check_size(self._path, self._n_rows * self._n_columns * _SHEET_CELL_BYTES)
 
 
 def check_parquet(path: Path) -> None:

@@ -31,8 +31,8 @@ PROPRIETARY = "LicenseRef-NVIDIA-Proprietary"
 # Permissive ones, and MPL-2.0, which asks for nothing but of changes to its own files.
 FREE = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD", "BSD-2-Clause", "BSD-3-Clause",
-    "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0",
-    "Zlib",
+    "Artistic-1.0-Perl", "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU",
+    "MPL-2.0", "PSF-2.0", "Zlib",
 }  # fmt: skip
 _SPELLINGS = {
     "3-Clause BSD License": "BSD-3-Clause",
@@ -58,6 +58,9 @@ _SPELLINGS = {
 _UNSAID = {
     "cuda-toolkit": PROPRIETARY,
     "axe-playwright-python": "MIT AND MPL-2.0",
+    "python-dwca-reader": "BSD-3-Clause",
+    # Ours to choose, the other is the GPL; it is installed to develop alone.
+    "text-unidecode": "Artistic-1.0-Perl",
     # The metadata name each licence of a file in its source; of these the GPL's is an Emacs mode
     # that is not installed. All else is dedicated to the public by the rules of CC0, or BSD.
     "docutils": "CC0-1.0 AND BSD-3-Clause AND BSD-2-Clause",
@@ -122,7 +125,7 @@ def list_licences(pins: Mapping[str, Pin]) -> list[Licence]:
 
     A build of it (``2.15.0+cpu``) counts as the version.
     """
-    to_run = find_needed("bioprobe", {"heif", "onnx"})
+    to_run = find_needed("bioprobe", {"excel", "heif", "onnx", "raw"})
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
     groups, extras = project["dependency-groups"], project["project"]["optional-dependencies"]
     to_show = _find_all([*groups["docs"], *extras["notebook"]])

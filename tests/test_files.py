@@ -8,16 +8,14 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from bioprobe.errors import SourceError, StoreError
+from bioprobe.errors import StoreError
 from bioprobe.files import (
     check_target,
     find_data,
     find_part,
     hash_file,
-    read_table,
     read_whole,
     remove_folder,
     replacing,
@@ -249,139 +247,6 @@ def test_the_hash_is_that_of_all_bytes(tmp_path: Path, n_bytes: int) -> None:
     path = tmp_path / "data"
     path.write_bytes(data[:n_bytes])
     assert hash_file(path) == hashlib.sha256(data[:n_bytes]).hexdigest()
-
-
-ROWS = [{"path": "a.jpg", "count": 3}, {"path": "b.jpg", "count": 4}]
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".CSV", ".tsv", ".parquet", ".pq", ".json"])
-def test_each_kind_of_table_is_read(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"table{suffix}"
-    frame = pd.DataFrame(ROWS)
-    if suffix in {".parquet", ".pq"}:
-        frame.to_parquet(path)
-    elif suffix == ".json":
-        frame.to_json(path, orient="records")
-    else:
-        frame.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
-    assert read_table(path).to_dict("records") == ROWS
-
-
-def _read_csv(tmp_path: Path, text: str) -> list[dict[object, object]]:
-    path = tmp_path / "table.csv"
-    path.write_text(text, encoding="utf-8")
-    return read_table(path).fillna("").to_dict("records")
-
-
-def test_words_that_mean_nothing_elsewhere_are_names(tmp_path: Path) -> None:
-    rows = _read_csv(tmp_path, "genus,note\nNA,None\nnan,\n")
-    assert rows == [{"genus": "NA", "note": "None"}, {"genus": "nan", "note": ""}]
-
-
-def test_a_name_may_hold_a_comma(tmp_path: Path) -> None:
-    rows = _read_csv(tmp_path, 'path,common_name\na.jpg,"seal, common"\n')
-    assert rows == [{"path": "a.jpg", "common_name": "seal, common"}]
-
-
-def test_a_comma_at_the_end_of_lines_does_not_move_the_columns(tmp_path: Path) -> None:
-    rows = _read_csv(tmp_path, "path,species\na.jpg,Panthera leo,\nb.jpg,Lynx lynx,\n")
-    assert rows == [
-        {"path": "a.jpg", "species": "Panthera leo"},
-        {"path": "b.jpg", "species": "Lynx lynx"},
-    ]
-
-
-@pytest.mark.parametrize(
-    "lines", ["a.jpg,Panthera leo,x\nb.jpg,Lynx lynx,y\n", "a.jpg,Lynx lynx\nb.jpg,Lynx lynx,y\n"]
-)
-def test_lines_longer_than_the_header_are_refused(tmp_path: Path, lines: str) -> None:
-    with pytest.raises(SourceError, match=r"table\.csv cannot be read as a table"):
-        _read_csv(tmp_path, f"path,species\n{lines}")
-
-
-@pytest.mark.parametrize(
-    ("lines", "problem"),
-    [
-        ("a.jpg,Panthera leo,x\n", "line 2 has 3 cells, the header 2"),
-        ("a.jpg,Lynx lynx\nb.jpg,Lynx lynx,y\n", "line 3 has 3 cells, the header 2"),
-        ('a.jpg,"Lynx\nlynx"\n\nb.jpg,Lynx lynx,,y\n', "line 5 has 4 cells, the header 2"),
-    ],
-)
-def test_the_line_that_is_too_long_is_named(tmp_path: Path, lines: str, problem: str) -> None:
-    with pytest.raises(SourceError, match=problem):
-        _read_csv(tmp_path, f"path,species\n{lines}")
-
-
-def test_a_short_line_ends_in_holes(tmp_path: Path) -> None:
-    rows = _read_csv(tmp_path, "path,species\na.jpg\nb.jpg,Lynx lynx\n")
-    assert rows == [{"path": "a.jpg", "species": ""}, {"path": "b.jpg", "species": "Lynx lynx"}]
-
-
-def test_catalogue_numbers_keep_their_zeros(tmp_path: Path) -> None:
-    rows = _read_csv(tmp_path, "path,specimen,count,share\na.jpg,0012,12,0.5\nb.jpg,13,0,0.0\n")
-    assert rows == [
-        {"path": "a.jpg", "specimen": "0012", "count": 12, "share": 0.5},
-        {"path": "b.jpg", "specimen": "13", "count": 0, "share": 0.0},
-    ]
-
-
-def test_text_in_json_stays_text(tmp_path: Path) -> None:
-    (tmp_path / "table.json").write_text('[{"specimen": "0012", "date": "2024-05-01", "n": 3}]')
-    rows = read_table(tmp_path / "table.json").to_dict("records")
-    assert rows == [{"specimen": "0012", "date": "2024-05-01", "n": 3}]
-
-
-def test_whole_numbers_in_json_stay_such_beside_a_hole(tmp_path: Path) -> None:
-    (tmp_path / "table.json").write_text(
-        '[{"id": 20240513123045001, "n": 1, "x": 1.0}, {"id": null, "x": null}, {"id": 3}]'
-    )
-    frame = read_table(tmp_path / "table.json")
-    assert frame["id"].dropna().tolist() == [20240513123045001, 3]
-    assert frame["n"].dropna().map(str).tolist() == ["1"]
-    assert frame["x"].dropna().map(str).tolist() == ["1.0"]
-
-
-def test_whole_numbers_that_pandas_wrote_as_floats_are_such_again(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"n": [1, None, 3], "x": [1.5, None, 3], "y": [1.0, 2.0, 3.0]})
-    frame.to_parquet(tmp_path / "table.parquet")
-    read = read_table(tmp_path / "table.parquet")
-    assert {name: read[name].dropna().map(str).tolist() for name in read} == {
-        "n": ["1", "3"], "x": ["1.5", "3.0"], "y": ["1.0", "2.0", "3.0"],
-    }  # fmt: skip
-
-
-def test_the_mark_that_spreadsheets_put_first_is_not_part_of_a_name(tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbfpath\na.jpg\n")
-    assert list(read_table(tmp_path / "table.csv").columns) == ["path"]
-
-
-def test_a_table_without_rows_has_columns(tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_text("path,species\n")
-    frame = read_table(tmp_path / "table.csv")
-    assert (list(frame.columns), len(frame)) == (["path", "species"], 0)
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "problem"),
-    [
-        ("empty.csv", b"", "empty.csv cannot be read as a table: "),
-        ("latin.csv", "name\nñandú\n".encode("latin-1"), "latin.csv cannot be read as a table: "),
-        ("cut.parquet", b"PAR1", "cut.parquet cannot be read as a table: "),
-        ("cut.json", b'[{"path": ', "cut.json cannot be read as a table: "),
-        ("book.xlsx", b"PK", "not a table bioprobe reads; expected .csv, .tsv, .parquet or .json"),
-    ],
-)
-def test_what_is_no_table_is_refused_with_its_name(
-    tmp_path: Path, name: str, data: bytes, problem: str
-) -> None:
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(SourceError, match=problem.replace(".", r"\.")):
-        read_table(tmp_path / name)
-
-
-def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no table at .*none\.csv"):
-        read_table(tmp_path / "none.csv")
 
 
 def test_the_hash_of_one_file_is_its_sha256_and_of_two_that_of_both(tmp_path: Path) -> None:

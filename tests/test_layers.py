@@ -13,9 +13,10 @@ import bioprobe
 # Each line may import from the lines above it; within a line a folder imports from itself alone.
 LAYERS = (
     ("errors", "names", "types"),
-    ("access", "cells", "registry", "table_bounds"),
+    ("access", "cache", "cells", "registry", "table_bounds"),
     ("provenance", "options", "result", "progress"),
     ("content", "files", "intervals"),
+    ("tables",),
     ("taxonomy", "sketch"),
     ("prompts",),
     ("images",),
@@ -30,7 +31,7 @@ LAYERS = (
     ("calibration",),
     ("learning",),
     ("evaluation",),
-    ("interchange", "page"),
+    ("interchange", "exporting", "page"),
     ("report",),
     ("face",),
     ("demo",),

@@ -62,7 +62,7 @@ def test_all_that_bioprobe_asks_for_is_installed_as_pinned(pins: dict[str, Pin])
     # What benchmarks, builds, docs and notebooks alone need is installed when these are made.
     on_demand = {found.name for found in read_licences() if found.needed_to == "show"}
     assert pins.keys() - licences <= {"editables", "prettytable", "pybioclip", "uv"} | on_demand
-    assert not on_demand & find_needed("bioprobe", {"excel", "heif", "onnx"})
+    assert not on_demand & find_needed("bioprobe", {"excel", "heif", "onnx", "raw"})
 
 
 @pytest.mark.parametrize("line", ["--index-url https://host/simple", "a>=1", "a==1\na==2"])

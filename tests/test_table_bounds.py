@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bioprobe.errors import SourceError
-from bioprobe.files import read_lines, read_table
+from bioprobe.files import read_lines
 from bioprobe.interchange.clip_retrieval import open_clip_retrieval
 from bioprobe.interchange.saved_datasets import open_parquet
 from bioprobe.interchange.treeoflife import read_text_head
@@ -23,6 +23,7 @@ from bioprobe.interchange.vector_source import ReadOptions
 from bioprobe.sources.files import SourceOptions
 from bioprobe.sources.source import find_images
 from bioprobe.table_bounds import check_json, check_lines, check_parquet, check_shape
+from bioprobe.tables import read_table
 from bioprobe.taxonomy.lists import read_taxa
 
 _MB = 2**20
@@ -108,7 +109,7 @@ _PROGRAM = f"""
 import resource, sys
 from pathlib import Path
 from bioprobe.errors import SourceError
-from bioprobe.files import read_table
+from bioprobe.tables import read_table
 
 import pandas, pyarrow.parquet
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

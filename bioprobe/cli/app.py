@@ -18,6 +18,7 @@ from bioprobe.cli.asking import app as asking_app
 from bioprobe.cli.models import app as models_app
 from bioprobe.cli.probe import app as probe_app
 from bioprobe.cli.show import Clock, say
+from bioprobe.cli.sources import app as sources_app
 from bioprobe.cli.store import app as store_app
 from bioprobe.cli.taxa import app as taxa_app
 from bioprobe.cli.taxa import prompts_app
@@ -37,6 +38,7 @@ app.add_typer(prompts_app, name="prompts")
 app.add_typer(probe_app, name="probe")
 app.add_typer(models_app, name="models")
 app.add_typer(store_app, name="store")
+app.add_typer(sources_app, name="sources")
 
 
 def _show_version(asked: bool) -> None:

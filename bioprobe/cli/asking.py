@@ -14,20 +14,23 @@ from bioprobe.cli.show import say, write_frame
 from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
+from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
 from bioprobe.face.store import Store
 from bioprobe.face.store import embed as embed_sources
-from bioprobe.options import Option, With
+from bioprobe.options import Option, With, Without
 
 if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import (
+        Contents,
         Decisions,
         Duplicates,
         Neighbors,
         NoiseFilter,
         Predictions,
+        Repeats,
     )
     from bioprobe.quality.description import Description
     from bioprobe.result import Result
@@ -57,7 +60,10 @@ def embed(store: Store) -> None:
 
 @command(app, Asks.zeroshot, encodes=True, sources="-", chooses=True)
 def zeroshot(
-    answers: Predictions | Decisions, *, html: AnswerPage = None, html_by: PageBy = "answer"
+    answers: Predictions | Decisions | Contents,
+    *,
+    html: AnswerPage = None,
+    html_by: PageBy = "answer",
 ) -> str:
     """Label images by text prompts, at any rank.
 
@@ -103,10 +109,14 @@ def search(
 
 @command(app, Asks.filter, name="filter", encodes=True, sources="-", chooses=True)
 def filter_images(
-    found: NoiseFilter,
+    found: NoiseFilter | Repeats,
     *,
     html: Annotated[
-        Path | None, Option("Also write what is dropped as a page of pictures.", writes="file")
+        Path | None,
+        Option(
+            "Also write what is dropped as a page of pictures; of --repeats each group.",
+            writes="file",
+        ),
     ] = None,
     html_by: Annotated[
         str,
@@ -114,15 +124,21 @@ def filter_images(
             "What the page is grouped by: reason, or class (at --level).",
             choices=("reason", "class"),
             fixed=True,
-            when=(With("html"),),
+            when=(With("html"), Without("repeats")),
         ),
     ] = "reason",
 ) -> str:
     """Tell pictures of what is kept from others, and keep a mask of them; nothing is deleted.
 
+    With --repeats stones and branches are told from animals: what a detector finds in one place of
+    a camera again and again, and what is like it.
+
     Example: bioprobe filter --keep animal,plant --output animals.csv --html dropped.html
     """
-    return f"wrote {found.write_page(html, html_by):,} pictures to {html}" if html else ""
+    if html is None:
+        return ""
+    by_name = {"by": html_by} if hasattr(found, "count_drops") else {}
+    return f"wrote {found.write_page(html, **by_name):,} pictures to {html}"
 
 
 @command(app, Asks.dedupe, sources="-", chooses=True)
@@ -211,4 +227,14 @@ def report(page: Result) -> None:
     Of pictures without labels: what they are like, and what zero-shot finds, by station.
 
     Example: bioprobe report --title "Camera traps 2026" --output report.html
+    """
+
+
+@command(app, Exports.export_answers, name="export", shows=False)
+def export(done: AnswerExport) -> None:
+    """Write answers in the format of another tool: predictions, or the labels in the store.
+
+    A file is replaced, a folder must be new; either is whole or not there at all.
+
+    Example: bioprobe export answers.csv --as camtrap-dp --output package --time-zone UTC
     """

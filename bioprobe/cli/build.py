@@ -301,9 +301,9 @@ def _gather(
         named = Declared(kind, dataclasses.replace(option, flags=(sources,)), None)
         # A store has masks, pictures have none yet.
         masks = {"mask": _limit(declared["mask"], Without("sources"))}
-        outside = _read(open_pictures, ("allow_outside",))["allow_outside"]
+        listing = _read(open_pictures, ("allow_outside", "exclude", "include"))
         declared = {"sources": named, **declared, **masks}
-        declared["allow_outside"] = _limit(outside, With("sources"))
+        declared |= {name: _limit(one, With("sources")) for name, one in listing.items()}
     if bare is not None:
         option = Option(inspect.cleandoc(bare.__doc__ or ""), ("-",), shell=list[str])
         declared = {"terms": Declared(str, option, None), **declared}
@@ -423,7 +423,8 @@ def _ask(
     if given.get("sources") and "sources" not in asked:
         store = open_pictures(
             given["sources"], like=given["store"], keep=True, **encoder,
-            allow_outside=given["allow_outside"], progress=progress,
+            allow_outside=given["allow_outside"], exclude=given["exclude"],
+            include=given["include"], progress=progress,
         )  # fmt: skip
     else:
         store = open_store(given["store"], **encoder, progress=progress)

@@ -12,7 +12,7 @@ from bioprobe.face.learning import Learns
 from bioprobe.options import With, Without
 
 if TYPE_CHECKING:
-    from bioprobe.face.pages import Decisions, Predictions
+    from bioprobe.face.pages import Contents, Decisions, Predictions
     from bioprobe.result import Result
 
 app = typer.Typer(help="Learn from labelled images, and label others.", no_args_is_help=True)
@@ -54,7 +54,10 @@ def tune(tuned: Result) -> None:
     chooses=True,
 )
 def predict(
-    answers: Predictions | Decisions, *, html: AnswerPage = None, html_by: PageBy = "answer"
+    answers: Predictions | Decisions | Contents,
+    *,
+    html: AnswerPage = None,
+    html_by: PageBy = "answer",
 ) -> str:
     """Label the images of a store, or picture files, by a probe.
 

@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import os
-import re
 import sys
 import threading
 import time
@@ -22,7 +21,13 @@ import typer
 
 from bioprobe.cli.options import FORMATS
 from bioprobe.errors import MissingExtraError, MisuseError, SourceError
-from bioprobe.files import check_target, explaining_refusal, replacing, write_text
+from bioprobe.files import (
+    check_target,
+    disarm_cell,
+    explaining_refusal,
+    replacing,
+    write_text,
+)
 from bioprobe.options import RANK_NAMES
 from bioprobe.progress import Progress, Step
 
@@ -208,28 +213,17 @@ def _write_csv(frame: pd.DataFrame, output: str, provenance: dict[str, Any] | No
             beside.unlink(missing_ok=True)
 
 
-# What begins a formula in a spreadsheet; blanks before it are passed over there.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
 def _disarm(frame: pd.DataFrame) -> pd.DataFrame:
     """Put an apostrophe before texts that a spreadsheet would compute; numbers stay.
 
-    References
-    ----------
-    OWASP, *CSV Injection*.
+    See Also
+    --------
+    bioprobe.files.disarm_cell : the rule.
     """
-    disarmed = frame.map(_disarm_cell)
-    return disarmed.set_axis([_disarm_cell(name) for name in frame.columns], axis="columns")
+    disarmed = frame.map(disarm_cell)
+    return disarmed.set_axis([disarm_cell(name) for name in frame.columns], axis="columns")
 
 
-def _disarm_cell(value: Any) -> Any:  # noqa: ANN401 - whatever a cell holds
-    if not isinstance(value, str) or not value.lstrip(" ").startswith(_FORMULA):
-        return value
-    return value if _NUMBER.fullmatch(value) else f"'{value}"
-
-
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 # Limits of an Excel sheet, and the most digits of its numbers.
 _EXCEL_ROWS, _EXCEL_CHARACTERS, _EXCEL_LARGEST = 1_048_576, 32_767, 10**15
 

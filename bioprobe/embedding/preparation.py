@@ -12,7 +12,7 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Container, Generator, Iterable, Iterator, Mapping
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,15 @@ import numpy.typing as npt
 
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.encoders.encoder import Encoder
+from bioprobe.errors import ImageReadError
+from bioprobe.images.camera import read_camera
+from bioprobe.images.damage import Damage
 from bioprobe.images.location import read_image_bytes
 from bioprobe.images.looks import look_at
-from bioprobe.images.reading import MAX_PIXELS_PX, decode_image, hash_bytes, read_facts
+from bioprobe.images.raw import is_raw, is_raw_name
+from bioprobe.images.reading import MAX_PIXELS_PX, decode_marked, hash_bytes, read_facts
+from bioprobe.images.regions import Region, find_draft_side, get_box, name_content
+from bioprobe.sources.listing import name_of_region
 
 # Images that are under way in threads while no encoder is needed.
 _HASHED_AHEAD = 64
@@ -105,16 +111,29 @@ class Listed:
         Folder, and path relative to it; or data set, and name of the row.
     labels : mapping
         Label and free columns.
+    region : str
+        Name of the part of the image that is embedded, ``""`` for the whole.
+    only_of : str
+        SHA-256 of the bytes that the region was found in by an earlier run; of other bytes the
+        whole image is taken. ``""`` where the region is listed itself.
+    n_more : int
+        How many of the rows that come after it are of the same image, and are read with it.
+    reads_camera : bool
+        Whether what the camera wrote beside the picture is read too.
     """
 
     root: str
     path: str
     labels: Mapping[str, Any]
+    region: str = ""
+    only_of: str = ""
+    n_more: int = 0
+    reads_camera: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A listed image after its file was read.
+    """A listed image, or region of one, after its file was read.
 
     Parameters
     ----------
@@ -128,6 +147,10 @@ class Prepared:
         Why the file failed, or ``""``.
     look : ndarray of LOOK, shape (), or None
         What the picture looks like, where there are pixels.
+    damage : Damage or None
+        What is wrong with the picture, where it was decoded and something is.
+    camera : mapping
+        What the camera wrote beside the picture, where it was to be read.
     """
 
     listed: Listed
@@ -135,6 +158,78 @@ class Prepared:
     pixels: npt.NDArray[np.float32] | None = None
     reason: str = ""
     look: npt.NDArray[np.void] | None = None
+    damage: Damage | None = None
+    camera: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+# Of one decoding; each is 0.6 MB of input for the usual encoder.
+_MOST_REGIONS = 128
+
+
+def group_rows(listing: Iterable[Listed]) -> Iterator[tuple[Listed, ...]]:
+    """Put rows together of which the file is read once.
+
+    Yields
+    ------
+    tuple of Listed
+        Of one file, some hundred at most: what is cut out of it waits in memory together.
+    """
+    rows = iter(listing)
+    for first in rows:
+        n_more = min(first.n_more, _MOST_REGIONS - 1)
+        yield first, *itertools.islice(rows, n_more)
+
+
+def prepare_picture(
+    listed: Sequence[Listed],
+    known: Container[str],
+    encoder: Encoder | None,
+    *,
+    max_pixels_px: int = MAX_PIXELS_PX,
+    memory: MemoryBudget | None = None,
+    damaged: str = "mark",
+) -> list[Prepared]:
+    """Read one file, and decode it once for all of its regions that are not known.
+
+    Parameters
+    ----------
+    listed : sequence of Listed
+        Rows of one file, ≥ 1.
+    known, encoder, max_pixels_px, memory, damaged
+        As for :func:`prepare`; a region is known by its picture's bytes and its box.
+
+    Returns
+    -------
+    list of Prepared
+        In the order of the rows. A region that cannot be read fails alone; where the bytes are
+        not those in which regions were found, there is one row, of the whole picture.
+    """
+    budget = memory or MemoryBudget()
+    try:
+        data = read_image_bytes(listed[0].root, listed[0].path)
+        _check_kind(listed[0].path, data)
+        facts: dict[str, Any] = {"sha256": hash_bytes(data), "n_bytes": len(data)}
+        facts |= dataclasses.asdict(read_facts(data))
+        listed = _drop_old(listed, facts["sha256"])
+        rows, wanted = _find_wanted(listed, facts, known)
+        if listed[0].reads_camera:
+            camera = read_camera(data)
+            rows = [dataclasses.replace(row, camera=camera) for row in rows]
+        if encoder is None or not wanted:
+            return rows
+        n_pixels = facts["width_px"] * facts["height_px"]
+        try:
+            # What is larger is refused before it is decoded.
+            with budget.holding(_BYTES_PER_PIXEL * min(n_pixels, max_pixels_px)):
+                found, damage = _decode(data, facts, wanted, encoder, max_pixels_px, damaged)
+        except MemoryError:
+            with budget.alone():
+                found, damage = _decode(data, facts, wanted, encoder, max_pixels_px, damaged)
+    except MemoryError:
+        return [Prepared(one, {}, reason=_SHORT_OF_MEMORY) for one in listed]
+    except Exception as error:  # noqa: BLE001 - one bad image never stops a run
+        return [Prepared(one, {}, reason=_explain(error)) for one in listed]
+    return [_give(row, found, damage) for row in rows]
 
 
 def prepare(
@@ -144,6 +239,7 @@ def prepare(
     *,
     max_pixels_px: int = MAX_PIXELS_PX,
     memory: MemoryBudget | None = None,
+    damaged: str = "mark",
 ) -> Prepared:
     """Read one file, and decode it unless its bytes are known.
 
@@ -160,27 +256,13 @@ def prepare(
     memory : MemoryBudget, optional
         Shared by the threads of a run. Where memory is short all the same, the picture is read
         once more, alone.
+    damaged : {"mark", "keep", "refuse"}
+        What becomes of pictures that are not whole.
     """
-    budget = memory or MemoryBudget()
-    try:
-        data = read_image_bytes(listed.root, listed.path)
-        facts: dict[str, Any] = {"sha256": hash_bytes(data), "n_bytes": len(data)}
-        facts |= dataclasses.asdict(read_facts(data))
-        if encoder is None or facts["sha256"] in known:
-            return Prepared(listed, facts)
-        n_pixels = facts["width_px"] * facts["height_px"]
-        try:
-            # What is larger is refused before it is decoded.
-            with budget.holding(_BYTES_PER_PIXEL * min(n_pixels, max_pixels_px)):
-                pixels, look = _decode(data, encoder, max_pixels_px)
-        except MemoryError:
-            with budget.alone():
-                pixels, look = _decode(data, encoder, max_pixels_px)
-        return Prepared(listed, facts, pixels, look=look)
-    except MemoryError:
-        return Prepared(listed, {}, reason=_SHORT_OF_MEMORY)
-    except Exception as error:  # noqa: BLE001 - one bad image never stops a run
-        return Prepared(listed, {}, reason=_explain(error))
+    (prepared,) = prepare_picture(
+        [listed], known, encoder, max_pixels_px=max_pixels_px, memory=memory, damaged=damaged
+    )
+    return prepared
 
 
 _SHORT_OF_MEMORY = (
@@ -189,11 +271,83 @@ _SHORT_OF_MEMORY = (
 )
 
 
+def _check_kind(path: str, data: bytes) -> None:
+    """Refuse a TIFF that is named as a raw photograph and holds none that is known."""
+    if is_raw_name(path) and data[:2] in {b"II", b"MM"} and not is_raw(data):
+        msg = (
+            "named as a raw photograph, of which it holds none that is known: what picture there "
+            "is may be its thumbnail; export it as JPEG, TIFF or DNG"
+        )
+        raise ImageReadError(msg)
+
+
+# Input of the encoder, and the look, by what was cut out; a reason where that could not be done.
+_Found = dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.void]] | str]
+
+
+def _drop_old(listed: Sequence[Listed], sha256: str) -> Sequence[Listed]:
+    """Return the rows, or the first as the whole picture where they are of other bytes."""
+    if not listed[0].only_of or listed[0].only_of == sha256:
+        return listed
+    return [dataclasses.replace(listed[0], region="", only_of="")]
+
+
+def _find_wanted(
+    listed: Sequence[Listed], facts: Mapping[str, Any], known: Container[str]
+) -> tuple[list[Prepared], dict[str, Region | None]]:
+    """Return the rows with their facts or failures, and the boxes whose vectors are not known."""
+    rows, wanted = [], dict[str, Region | None]()
+    for one in listed:
+        try:
+            region = Region.parse(one.region)
+        except ValueError as error:
+            rows.append(Prepared(one, {}, reason=name_of_region(one.region, _explain(error))))
+            continue
+        rows.append(Prepared(one, facts))
+        if name_content(facts["sha256"], one.region) not in known:
+            wanted[get_box(one.region)] = region
+    return rows, wanted
+
+
+def _give(row: Prepared, found: _Found, damage: Damage | None) -> Prepared:
+    """Return a row with what was cut out for it."""
+    given = None if row.reason else found.get(get_box(row.listed.region))
+    if given is None:
+        return row
+    if isinstance(given, str):
+        return Prepared(row.listed, {}, reason=given)
+    return dataclasses.replace(row, pixels=given[0], look=given[1], damage=damage)
+
+
 def _decode(
-    data: bytes, encoder: Encoder, max_pixels_px: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.void]]:
-    image = decode_image(data, draft_side_px=encoder.draft_side_px, max_pixels_px=max_pixels_px)
-    return encoder.preprocess(image), look_at(image)
+    data: bytes,
+    facts: Mapping[str, Any],
+    wanted: Mapping[str, Region | None],
+    encoder: Encoder,
+    max_pixels_px: int,
+    damaged: str,
+) -> tuple[_Found, Damage | None]:
+    """Decode a picture once for the whole of it, and once for all boxes in it."""
+    found: _Found = {}
+    damage = None
+    decode = functools.partial(decode_marked, data, max_pixels_px=max_pixels_px, damaged=damaged)
+    if "" in wanted:
+        image, damage = decode(draft_side_px=encoder.draft_side_px)
+        found[""] = encoder.preprocess(image), look_at(image)
+    boxes = {name: box for name, box in wanted.items() if box is not None}
+    if boxes:
+        size_px = facts["width_px"], facts["height_px"]
+        draft_px = find_draft_side(boxes.values(), size_px, encoder.draft_side_px)
+        image, damage = decode(draft_side_px=draft_px)
+        for name, box in boxes.items():
+            try:
+                crop = image.crop(box.to_pixels(*image.size))
+                found[name] = encoder.preprocess(crop), look_at(crop)
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one bad box never stops a run
+                found[name] = name_of_region(name, _explain(error))
+    return found, damage
 
 
 def prepare_on_demand(
@@ -204,12 +358,13 @@ def prepare_on_demand(
     n_threads: int,
     max_pixels_px: int = MAX_PIXELS_PX,
     memory: MemoryBudget | None = None,
+    damaged: str = "mark",
 ) -> Iterator[Prepared]:
     """Prepare images in order, and load the encoder when the first comes whose bytes are new.
 
     Parameters
     ----------
-    listing, known, n_threads, max_pixels_px, memory
+    listing, known, n_threads, max_pixels_px, memory, damaged
         As for :func:`prepare_all`.
     encoder : OnDemandEncoder
         Encoder of the store.
@@ -235,7 +390,15 @@ def prepare_on_demand(
         n_ahead=_BATCHES_AHEAD * loaded.batch_size,
         max_pixels_px=max_pixels_px,
         memory=memory,
+        damaged=damaged,
     )
+
+
+Group = tuple[Listed, ...]
+
+
+def _name_content(prepared: Prepared) -> str:
+    return name_content(prepared.facts["sha256"], prepared.listed.region)
 
 
 def _prepare_known(
@@ -247,21 +410,25 @@ def _prepare_known(
     ------
     Prepared
     """
-    waiting: collections.deque[tuple[Listed, Future[Prepared]]] = collections.deque()
+    waiting: collections.deque[tuple[Group, Future[list[Prepared]]]] = collections.deque()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="bioprobe-hash")
-    read = functools.partial(prepare, known=known, encoder=None, max_pixels_px=max_pixels_px)
+    read = functools.partial(
+        prepare_picture, known=known, encoder=None, max_pixels_px=max_pixels_px
+    )
+    groups = group_rows(listing)
     try:
         while True:
-            for listed in itertools.islice(listing, _HASHED_AHEAD - len(waiting)):
-                waiting.append((listed, pool.submit(read, listed)))
+            for group in itertools.islice(groups, _HASHED_AHEAD - len(waiting)):
+                waiting.append((group, pool.submit(read, group)))
             if not waiting:
                 return iter(())
-            listed, reading = waiting.popleft()
+            group, reading = waiting.popleft()
             prepared = reading.result()
-            if not prepared.reason and prepared.facts["sha256"] not in known:
+            if any(not one.reason and _name_content(one) not in known for one in prepared):
                 # A few are read a second time; the first that is new is only hashed so far.
-                return itertools.chain([listed], [later for later, _ in waiting], listing)
-            yield prepared
+                later = itertools.chain([group], [one for one, _ in waiting], groups)
+                return itertools.chain.from_iterable(later)
+            yield from prepared
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -275,6 +442,7 @@ def prepare_all(
     n_ahead: int,
     max_pixels_px: int = MAX_PIXELS_PX,
     memory: MemoryBudget | None = None,
+    damaged: str = "mark",
 ) -> Iterator[Prepared]:
     """Prepare images in threads and yield them in order.
 
@@ -297,28 +465,34 @@ def prepare_all(
         Larger images fail.
     memory : MemoryBudget, optional
         What the threads may decode at one time.
+    damaged : {"mark", "keep", "refuse"}
+        As for :func:`prepare`.
 
     Yields
     ------
     Prepared
     """
-    waiting: collections.deque[Future[Prepared]] = collections.deque()
+    waiting: collections.deque[tuple[int, Future[list[Prepared]]]] = collections.deque()
+    n_waiting = 0
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="bioprobe-read")
     read = functools.partial(
-        prepare, known=known, encoder=encoder, max_pixels_px=max_pixels_px,
-        memory=memory or MemoryBudget(),
+        prepare_picture, known=known, encoder=encoder, max_pixels_px=max_pixels_px,
+        memory=memory or MemoryBudget(), damaged=damaged,
     )  # fmt: skip
     n_kept_waiting = 0 if encoder.device == "cpu" else n_ahead - 1
     try:
-        for listed in listing:
-            waiting.append(pool.submit(read, listed))
-            if len(waiting) == n_ahead:
+        for group in group_rows(listing):
+            waiting.append((len(group), pool.submit(read, group)))
+            n_waiting += len(group)
+            if n_waiting >= n_ahead:
                 if encoder.device == "cpu":
-                    concurrent.futures.wait(waiting)
-                while len(waiting) > n_kept_waiting:
-                    yield waiting.popleft().result()
+                    concurrent.futures.wait([reading for _, reading in waiting])
+                while waiting and n_waiting > n_kept_waiting:
+                    n_rows, reading = waiting.popleft()
+                    n_waiting -= n_rows
+                    yield from reading.result()
         while waiting:
-            yield waiting.popleft().result()
+            yield from waiting.popleft()[1].result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

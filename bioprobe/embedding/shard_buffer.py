@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from bioprobe.cells import settle_frame
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
+from bioprobe.images.camera import CameraCounts
+from bioprobe.images.regions import REGION, name_content
 from bioprobe.sources.listing import is_same
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.look_cache import LookCache
@@ -87,12 +89,25 @@ class EmbedSummary:
         Rows that were retired because their file is gone.
     n_out_of_reach : int
         Rows whose file may be gone or on a disk that is away; they stay.
+    n_damaged : int
+        New images that are damaged and were taken, with a mark.
+    n_regions, n_pictures : int
+        Listed rows that are a box in a picture, and pictures that these are in.
+    n_given_way : int
+        Whole pictures of the store that were retired for their regions.
+    n_regions_retired : int
+        Regions of the store that were retired, as they are no longer listed.
+    n_unassigned : int
+        Pictures with several labels in the store, or several that are listed, of which it is not
+        known which region each is of: none of them was taken.
     labels : Changes
         What became of the labels of known images, a lineage and its common name being one.
     values : Changes
         What became of their values in other columns.
     reasons : tuple of (str, str)
         Path of each file, or folder, that could not be read, and why.
+    camera : CameraCounts, optional
+        What EXIF said, where it was read.
     """
 
     n_embedded: int
@@ -102,9 +117,16 @@ class EmbedSummary:
     seconds_s: float
     n_pruned: int = 0
     n_out_of_reach: int = 0
+    n_damaged: int = 0
+    n_regions: int = 0
+    n_pictures: int = 0
+    n_given_way: int = 0
+    n_regions_retired: int = 0
+    n_unassigned: int = 0
     labels: Changes = dataclasses.field(default_factory=Changes)
     values: Changes = dataclasses.field(default_factory=Changes)
     reasons: tuple[tuple[str, str], ...] = ()
+    camera: CameraCounts | None = None
 
     @property
     def n_images(self) -> int:
@@ -116,6 +138,10 @@ class EmbedSummary:
         """Images a second that were embedded or reused, 0 where there was none."""
         n_added = self.n_embedded + self.n_reused
         return n_added / self.seconds_s if self.seconds_s > 0 else 0.0
+
+
+def _name_content(row: Mapping[str, Any]) -> str:
+    return name_content(row["sha256"], row.get(REGION, ""))
 
 
 # A shard is closed after so many images or so much time, whichever comes first: the most that a
@@ -159,19 +185,18 @@ class ShardBuffer:
     def __init__(self, store: EmbeddingStore, encoder: OnDemandEncoder) -> None:
         self.store = store
         self._encoder = encoder
-        hashes = store.images.frame["sha256"]
-        #: Row of each known file content.
-        self.row_of_sha256: dict[str, int] = {
-            sha256: row for row, sha256 in enumerate(hashes) if sha256
+        #: Row of each known content (:func:`bioprobe.images.regions.name_content`).
+        self.row_of_content: dict[str, int] = {
+            content: row for row, content in enumerate(store.images.contents.tolist()) if content
         }
         #: Rows whose vector is all zeros or not finite: no store takes them.
         self.rejected: list[Waiting] = []
         self._begin_shard()
 
-    def knows(self, sha256: str) -> bool:
-        """Tell whether the vector of a file's content is in the store or on its way."""
-        waiting = sha256 in self._pixels or sha256 in self._vectors
-        return waiting or sha256 in self.row_of_sha256
+    def knows(self, content: str) -> bool:
+        """Tell whether the vector of a content is in the store or on its way."""
+        waiting = content in self._pixels or content in self._vectors
+        return waiting or content in self.row_of_content
 
     def add(
         self,
@@ -200,12 +225,12 @@ class ShardBuffer:
             Whether the encoder is needed for the row; it is among :attr:`rejected` later if
             nothing comes of it.
         """
-        sha256 = row["sha256"]
-        outcome = Outcome.REUSED if self.knows(sha256) else Outcome.EMBEDDED
+        content = _name_content(row)
+        outcome = Outcome.REUSED if self.knows(content) else Outcome.EMBEDDED
         if outcome is Outcome.EMBEDDED and pixels is not None:
-            self._pixels[sha256] = pixels
+            self._pixels[content] = pixels
         if look is not None:
-            self._looks[sha256] = look
+            self._looks[content] = look
         self._rows.append(Waiting(row, outcome, replaces))
         if self._pixels and len(self._pixels) >= self._encoder.get().batch_size:
             self._encode()
@@ -235,7 +260,7 @@ class ShardBuffer:
         kept = [waiting for waiting in self._rows if self._has_direction(waiting)]
         self.rejected += [waiting for waiting in self._rows if not self._has_direction(waiting)]
         if kept:
-            vectors = np.stack([self._vectors[waiting.row["sha256"]] for waiting in kept])
+            vectors = np.stack([self._vectors[_name_content(waiting.row)] for waiting in kept])
             first_row = len(self.store)
             frame = settle_frame([waiting.row for waiting in kept])
             retired = [waiting.replaces for waiting in kept if waiting.replaces is not None]
@@ -243,8 +268,8 @@ class ShardBuffer:
             if self._looks:
                 looks = np.stack(list(self._looks.values()))
                 LookCache(self.store.folder).write(list(self._looks), looks)
-            for row, content in enumerate(frame["sha256"], start=first_row):
-                self.row_of_sha256.setdefault(content, row)
+            for row, waiting in enumerate(kept, start=first_row):
+                self.row_of_content.setdefault(_name_content(waiting.row), row)
 
     def _encode(self) -> None:
         if not self._pixels:
@@ -253,20 +278,20 @@ class ShardBuffer:
             vectors = self._encoder.get().encode_pixels(np.stack(list(self._pixels.values())))
         except Exception:
             # The rest of the shard can still be kept; these would only fail again.
-            self._rows[:] = [w for w in self._rows if w.row["sha256"] not in self._pixels]
+            self._rows[:] = [w for w in self._rows if _name_content(w.row) not in self._pixels]
             self._pixels.clear()
             raise
         self._vectors.update(zip(self._pixels, vectors, strict=True))
         self._pixels.clear()
 
     def _read_known(self) -> None:
-        contents = {waiting.row["sha256"] for waiting in self._rows} - self._vectors.keys()
+        contents = {_name_content(waiting.row) for waiting in self._rows} - self._vectors.keys()
         known = sorted(contents)
-        rows = np.array([self.row_of_sha256[content] for content in known], dtype=np.int64)
+        rows = np.array([self.row_of_content[content] for content in known], dtype=np.int64)
         self._vectors.update(zip(known, self.store.read_vectors(rows), strict=True))
 
     def _has_direction(self, waiting: Waiting) -> bool:
-        norm = np.linalg.norm(self._vectors[waiting.row["sha256"]])
+        norm = np.linalg.norm(self._vectors[_name_content(waiting.row)])
         return bool(np.isfinite(norm) and norm > 0)
 
     def _begin_shard(self) -> None:

@@ -26,17 +26,28 @@ from bioprobe.evaluation.mistakes import Evidence, Mistake, count_confusion, exp
 from bioprobe.evaluation.paired import Comparison, compare_pairs
 from bioprobe.evaluation.positive import Positive, find_positive, trace_thresholds
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
+from bioprobe.images.sequences import find_sequences
+from bioprobe.images.times import Times, read_span, read_times
 from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval
 from bioprobe.learning.fit import answer_held_out, fit, gather_inner, read_texts
 from bioprobe.names import suggest
 from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
 from bioprobe.splits.groups import read_column
-from bioprobe.splits.times import Times, read_span, read_times
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import read_selection
 from bioprobe.task.method import Fitted, is_estimator
 from bioprobe.task.predictions import Predictions
+from bioprobe.task.sequences import (
+    RULES,
+    SEQUENCE,
+    SEVERAL,
+    Pooling,
+    find_blank_classes,
+    find_truth,
+    pool_rows,
+    pool_sequences,
+)
 from bioprobe.task.target import Classes, hash_rows, label_rows
 from bioprobe.task.task import Task
 from bioprobe.types import Doubles, Mask, Names, Places, Rows, Scores
@@ -76,6 +87,9 @@ class Answers:
         Of the positive class's probability, one a round; empty where there is none.
     flagged : ndarray of bool, shape (n_images,), or None
         Whether the positive class's probability reaches the threshold of the round.
+    rules : mapping of str to (int, int)
+        Of each rule that pools the answers to a sequence, how many sequences of the part
+        ``validation`` it gets right, and of how many; empty where they were not compared.
     """
 
     method: str
@@ -91,6 +105,7 @@ class Answers:
     answering_s: float
     thresholds: tuple[float, ...] = ()
     flagged: Mask | None = None
+    rules: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,10 +117,15 @@ class _Round:
     calibrated_on: str
     learning_s: float
     answering_s: float
+    rules: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
 
 def gather_answers(
-    method: str, rounds: Sequence[Task], classes: Classes, positive: int | None = None
+    method: str,
+    rounds: Sequence[Task],
+    classes: Classes,
+    positive: int | None = None,
+    pooling: Pooling | None = None,
 ) -> Answers:
     """Let a method learn and answer in each round.
 
@@ -120,6 +140,8 @@ def gather_answers(
     positive : int, optional
         The positive one of two classes. The threshold of its probability is that of the best F1 on
         the rows that calibrate, which neither taught nor judge.
+    pooling : Pooling, optional
+        What makes sequences, where the rules that pool their answers are to be compared.
 
     References
     ----------
@@ -147,8 +169,9 @@ def gather_answers(
                 placed = _place(probabilities[known], fitted.classes, classes)
                 threshold = trace_thresholds(own, score_positive(placed, positive)).best
         return _Round(
-            predictions, fitted, scaling, threshold, held_out.method, learning_s, answering_s
-        )
+            predictions, fitted, scaling, threshold, held_out.method, learning_s, answering_s,
+            compare_rules(task, fitted, pooling) if pooling else {},
+        )  # fmt: skip
 
     return _join(method, [run(task) for task in rounds], classes, positive)
 
@@ -190,7 +213,41 @@ def _join(method: str, found: Sequence[_Round], classes: Classes, positive: int 
         sum(one.answering_s for one in found),
         thresholds,
         flagged,
+        found[0].rules if len(found) == 1 else {},
     )
+
+
+def compare_rules(task: Task, fitted: Fitted, how: Pooling) -> dict[str, tuple[int, int]]:
+    """Measure each rule of pooling on the validation part, which neither taught nor judges.
+
+    Parameters
+    ----------
+    task : Task
+    fitted : Fitted
+        What was learnt from its training part.
+    how : Pooling
+        What makes sequences; its own rule plays no part.
+
+    Returns
+    -------
+    dict of str to (int, int)
+        Sequences that are right, and sequences with one label; empty without a validation part.
+    """
+    try:
+        inner = task.inner()
+    except ProbeError:
+        return {}
+    if inner.method != "validation":
+        return {}
+    rows = inner.labelled.rows[inner.folds >= 0]
+    answers = fitted.ask(task.view.take(rows), len(fitted.classes))
+    found = {}
+    for rule in RULES:
+        pooled = pool_sequences(answers, dataclasses.replace(how, rule=rule)).answers
+        judged = pooled.accuracy() if isinstance(pooled, Predictions) else []
+        if judged:
+            found[rule] = judged[0].n_correct, judged[0].n_images
+    return found
 
 
 def _place(dense: Scores, of: Classes, classes: Classes) -> Scores:
@@ -244,7 +301,7 @@ def list_answers(
         {
             "method": answers.method,
             "row": answers.rows,
-            "file_name": store.images.name_files(answers.rows),
+            **store.images.name_rows(answers.rows),
             "truth": names[truth],
             "truth_class": truth,
             "predicted": names[best],
@@ -265,17 +322,17 @@ def list_answers(
 
 def describe_evidence(store: EmbeddingStore, found: Sequence[Evidence]) -> list[dict[str, Any]]:
     """Return evidence as JSON-ready mappings, with the file name beside each row."""
-    paths = store.images.file_names
+    name = store.images.name_row
 
     def describe(mistake: Mistake) -> dict[str, Any]:
         return {
             "row": mistake.row,
-            "file_name": str(paths[mistake.row]),
+            "file_name": name(mistake.row),
             "probability": mistake.probability,
             "neighbors": [
                 {
                     "row": near.row,
-                    "file_name": str(paths[near.row]),
+                    "file_name": name(near.row),
                     "similarity": near.similarity,
                     "label": near.label,
                 }
@@ -304,6 +361,49 @@ COMPARED = ("accuracy", "macro_f1", "balanced_accuracy", "mistake_severity")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class _Units:
+    """The sequences that judged images make, where sequences are judged.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64, shape (n_images,)
+        Sequence of each judged image.
+    judged : ndarray of int64, shape (n_units,)
+        Sequences of one label.
+    how : Pooling
+        How their answers are put together.
+    said : tuple of str
+        How sequences are made.
+    n_several : int
+        Sequences of several labels, which are not judged.
+    n_shared : int
+        Judged sequences of which training images are too.
+    """
+
+    numbers: Places
+    judged: Places
+    how: Pooling
+    said: tuple[str, ...]
+    n_several: int
+    n_shared: int
+
+    def pool(self, answers: Answers, classes: Classes, rows: Rows) -> Answers:
+        """Return the answers to the judged sequences, of which a row stands for each."""
+        blank = find_blank_classes(classes)
+
+        def pool(dense: Scores) -> Scores:
+            pooled = pool_rows(dense, self.numbers, self.how.rule, blank_classes=blank)
+            return pooled[self.judged].astype(np.float32)
+
+        known = np.bincount(self.numbers[answers.is_known], minlength=self.numbers.max() + 1) > 0
+        return dataclasses.replace(
+            answers, rows=rows, probabilities=pool(answers.probabilities),
+            calibrated=None if answers.calibrated is None else pool(answers.calibrated),
+            is_known=known[self.judged], thresholds=(), flagged=None,
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Test:
     """The images that are judged, the same for every method."""
 
@@ -317,6 +417,7 @@ class _Test:
     resamples: Resamples
     kept: Mask | None
     positive: Positive | None
+    units: _Units | None = None
 
     @property
     def place(self) -> int | None:
@@ -345,6 +446,7 @@ def evaluate(
     efficiency: EfficiencyPlan | None = None,
     over: str | None = None,
     window: str | None = None,
+    pooling: Pooling | None = None,
     report: Report = lambda _: None,
 ) -> Evaluation:
     """Compare methods on the same labelled images, which none of them learnt from.
@@ -379,6 +481,8 @@ def evaluate(
         chronological split.
     window : str, optional
         Length of a window of time, such as ``7d``; by default 30 days.
+    pooling : Pooling, optional
+        Judge sequences in place of single images: the answers to the images of each are pooled.
     report : callable
         Told of progress, a line at a time.
 
@@ -396,6 +500,7 @@ def evaluate(
     """
     check_methods(methods)
     test = _gather_test(task, mask, n_resamples, positive)
+    test = _join_sequences(test, pooling, n_resamples) if pooling else test
     clock = _find_clock(test, over, window)
     judged: list[_Judged] = []
     skipped: dict[str, str] = {}
@@ -516,6 +621,36 @@ def _gather_test(task: Task, mask: str | None, n_resamples: int, positive: str |
     )
 
 
+def _join_sequences(test: _Test, how: Pooling, n_resamples: int) -> _Test:
+    """Return the same images as sequences; those of several labels are not judged."""
+    task, images = test.task, test.task.store.images
+    both = np.concatenate([test.rows, test.training])
+    found = find_sequences(images, both, column=how.column, gap_seconds=how.gap_seconds)
+    numbers, n_judged = found.numbers[: len(test.rows)], len(test.rows)
+    blank = find_blank_classes(test.classes)
+    truth = find_truth(test.truth, np.ones(n_judged, dtype=bool), numbers, blank)
+    judged = np.flatnonzero(truth >= 0)
+    if not len(judged):
+        msg = "no sequence has one label: judge single images, or say another --sequence"
+        raise SelectionError(msg)
+    # Numbers follow the first rows, so that each sequence has one here.
+    firsts = np.unique(numbers, return_index=True)[1][judged]
+    rows = test.rows[firsts]
+    in_fold = len(test.rounds) > 1
+    shared = np.zeros(0) if in_fold else np.intersect1d(judged, found.numbers[n_judged:])
+    kept = None
+    if test.kept is not None:
+        kept = np.bincount(numbers[test.kept], minlength=len(truth))[judged] > 0
+    units = _Units(numbers, judged, how, tuple(dataclasses.replace(
+        found, names=found.names[:n_judged]).describe()), int((truth == SEVERAL).sum()), len(shared)
+    )  # fmt: skip
+    groups = task.need_split().groups[rows]
+    return dataclasses.replace(
+        test, rows=rows, truth=truth[judged], kept=kept, units=units,
+        resamples=_draw_by_content(task, rows, groups, n_resamples),
+    )  # fmt: skip
+
+
 def _draw_by_content(task: Task, rows: Rows, groups: Names, n_resamples: int) -> Resamples:
     """Draw judged images by what they are: the order of rows in the store must say nothing."""
     order = task.store.images.order(rows)
@@ -543,7 +678,12 @@ def _find_training(rounds: Sequence[Task], labelled: Mask) -> Rows:
 
 def _judge(test: _Test, method: str) -> _Judged:
     store, truth = test.task.store, test.truth
-    answers = gather_answers(method, test.rounds, test.classes, test.place)
+    units = test.units
+    answers = gather_answers(
+        method, test.rounds, test.classes, test.place, units.how if units else None
+    )
+    if units is not None:
+        answers = units.pool(answers, test.classes, test.rows)
     tree = build_tree(test.classes)
     asked = answers.probabilities, answers.calibrated, tree, test.resamples
     draws = draw_method_scores(truth, *asked, test.place, answers.flagged)
@@ -568,6 +708,7 @@ def _judge(test: _Test, method: str) -> _Judged:
         tuple(describe_evidence(store, found)),
         answers.thresholds,
         _find_unmeasured(draws) if test.positive else {},
+        dict(answers.rules),
     )
     frame = list_answers(store, test.classes, truth, answers, test.kept, test.place)
     return _Judged(result, draws, best == truth, frame)
@@ -692,7 +833,9 @@ def _describe(
         "positive": test.positive.name if test.positive else "",
         "n_kept": int(test.kept.sum()) if test.kept is not None else len(test.rows),
         "n_training": len(test.training),
-        "n_not_judged": int(in_test.sum()) - len(test.rows),
+        "n_not_judged": int(in_test.sum())
+        - (len(test.units.numbers) if test.units else len(test.rows)),
+        **_describe_units(test.units),
         "n_never_judged": _count_never_judged(test),
         "folds_because": _find_reason(test),
         "n_groups": test.resamples.n_clusters,
@@ -705,6 +848,18 @@ def _describe(
         "n_undated": int(np.isnat(clock.times).sum()) if clock else 0,
     }
     return task.view.take(test.rows).describe(options)
+
+
+def _describe_units(units: _Units | None) -> dict[str, Any]:
+    if units is None:
+        return {}
+    return {
+        "per": SEQUENCE,
+        "rule": units.how.rule,
+        "sequences": list(units.said),
+        "n_several": units.n_several,
+        "n_shared": units.n_shared,
+    }
 
 
 def _count_never_judged(test: _Test) -> int:

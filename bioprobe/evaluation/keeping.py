@@ -278,7 +278,8 @@ def _build_result(fields: dict[str, Any]) -> MethodResult:
     if "accuracy" not in intervals["metrics"]:
         msg = "a method has no accuracy"
         raise ValueError(msg)
-    return check_types(MethodResult(**{**fields, **intervals, **listed}))
+    rules = {rule: tuple(counts) for rule, counts in fields.get("rules", {}).items()}
+    return check_types(MethodResult(**{**fields, **intervals, **listed, "rules": rules}))
 
 
 def _describe_damage(path: Path, reason: str) -> StoreError:

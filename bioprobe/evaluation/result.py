@@ -73,6 +73,9 @@ class MethodResult:
     unmeasured : dict of str to float
         Share of the resamples in which a figure of the positive class is not defined, and which
         its interval leaves out; without those of none.
+    rules : dict of str to (int, int)
+        Where sequences were judged, of each rule that pools their answers the sequences of the
+        validation part that it gets right, and of how many; empty without that part.
     """
 
     method: str
@@ -88,6 +91,7 @@ class MethodResult:
     pairs: tuple[dict[str, Any], ...] = ()
     thresholds: tuple[float, ...] = ()
     unmeasured: dict[str, float] = dataclasses.field(default_factory=dict)
+    rules: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

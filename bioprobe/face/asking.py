@@ -10,13 +10,17 @@ from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened, name_counts, tell_placeholders
 from bioprobe.options import (
     RANK_NAMES,
+    GapSeconds,
     Level,
     ListColumns,
     NamedClasses,
     NumberOfAnswers,
     Option,
     OwnColumns,
+    Per,
+    PoolingRule,
     SeedOption,
+    SequenceColumn,
     Taxa,
     Templates,
     TextTypeName,
@@ -31,8 +35,17 @@ from bioprobe.result import WARNING, Note
 
 if TYPE_CHECKING:
     from bioprobe import index
-    from bioprobe.face.pages import Decisions, Duplicates, Neighbors, NoiseFilter, Predictions
+    from bioprobe.face.pages import (
+        Contents,
+        Decisions,
+        Duplicates,
+        Neighbors,
+        NoiseFilter,
+        Predictions,
+        Repeats,
+    )
     from bioprobe.quality import noise
+    from bioprobe.quality import repeats as repeated
     from bioprobe.quality.description import Description
 
 Pictures = str | Path | Sequence[str | Path] | None
@@ -127,9 +140,13 @@ class Asks(Opened):
                 when=(Without("classes"),),
             ),
         ] = None,
-        k: Annotated[NumberOfAnswers, Without("abstain")] = 5,
+        k: Annotated[NumberOfAnswers, Without("abstain", "per")] = 5,
+        per: Per = None,
+        sequence: SequenceColumn = None,
+        gap_seconds: GapSeconds = None,
+        rule: PoolingRule = "log-mean",
         columns: OwnColumns = None,
-    ) -> Predictions | Decisions:
+    ) -> Predictions | Decisions | Contents:
         """Label images by text prompts, at any rank.
 
         Parameters
@@ -169,13 +186,23 @@ class Asks(Opened):
             Table of synonyms and accepted names.
         k : int
             Answers an image, ≥ 1.
+        sequence : str, optional
+            With ``per="sequence"``, column whose equal values are one sequence; by default
+            ``sequence_id``, ``seq_id`` or ``event_id``, without these times.
+        gap_seconds : float, optional
+            Pictures of one camera are a sequence that ``captured_at`` tells no further apart.
+        rule : str
+            How the answers to a sequence become one: ``log-mean``, ``mean``, ``max`` or ``vote``.
+        per : str, optional
+            ``image``: what is in each picture, from the best answers to its regions; ``sequence``:
+            one answer to the pictures of a burst or event together.
         columns : str or sequence of str, optional
             Columns of one's own that stand beside the answers in a table: ``all``, ``none`` or
             names; by default those whose names say which picture, where and when.
 
         Returns
         -------
-        Predictions, or Decisions with ``abstain``
+        Predictions, or Decisions with ``abstain``, or Contents with ``per``
             Scores are probabilities. The table has a row too for each picture that a mask leaves
             out and that could not be read.
 
@@ -192,7 +219,7 @@ class Asks(Opened):
         >>> store.zeroshot("life_stage", classes={"adult": ["an adult", "a grown animal"],
         ...                                       "young": "a young animal"})  # doctest: +SKIP
         """
-        from bioprobe.face.pages import show_answers_of
+        from bioprobe.face.pages import pool_answers, show_answers_of
         from bioprobe.face.taxa import open_list
         from bioprobe.face.zeroshot import (
             Asked,
@@ -204,11 +231,14 @@ class Asks(Opened):
         )
         from bioprobe.images.image_table import read_level
         from bioprobe.task.beside import Beside
+        from bioprobe.task.sequences import DEPTH, SEQUENCE, Pooling
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.synonyms import read_synonyms
 
         level = read_level(level, self._view.images)
         beside = Beside.of(self._view, columns)
+        how, best = Pooling(sequence, gap_seconds, rule), k
+        k = DEPTH if per == SEQUENCE else k
         if classes is not None or level not in RANK_NAMES:
             refuse_for_values(
                 level, taxa=taxa, text_type=text_type != "taxon_com", head=head, pool=pool,
@@ -216,7 +246,7 @@ class Asks(Opened):
                 synonyms=synonyms,
             )  # fmt: skip
             named = ask_named(self._view, self._notes, self._texts, classes, level, templates, k)
-            return show_answers_of(named, beside)
+            return pool_answers(show_answers_of(named, beside), per, how, best)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
         listed = open_list(taxa, rank_column)
         rank = Rank.parse(level)
@@ -225,9 +255,11 @@ class Asks(Opened):
             msg = "--head is a text head that a store keeps; embed the pictures into that store"
             raise MisuseError(msg)
         if head is not None:
-            return show_answers_of(ask_head(asked, head, pool), beside)
+            answered = show_answers_of(ask_head(asked, head, pool), beside)
+            return pool_answers(answered, per, how, best)
         wording = Wording(text_type, templates, pool, roll_up, abstain, open_set, offset)
-        return show_answers_of(ask_texts(asked, wording, self._texts), beside)
+        answers = show_answers_of(ask_texts(asked, wording, self._texts), beside)
+        return pool_answers(answers, per, how, best)
 
     @question
     def search(
@@ -351,6 +383,7 @@ class Asks(Opened):
                 "What is kept: animal, plant, specimen (what museums keep), or a .toml file of "
                 "noise prompts; may be several, with commas or given several times.",
                 shell=list[str],
+                when=(Without("repeats"),),
             ),
         ] = ("animal",),
         *,
@@ -358,7 +391,9 @@ class Asks(Opened):
             str | None,
             Option(
                 "Column that says of some images whether they are kept (animal or 1) or not (not "
-                "animal or 0). The threshold is chosen on them; from 50 on, they replace the texts."
+                "animal or 0). The threshold is chosen on them; from 50 on, they replace the "
+                "texts.",
+                when=(Without("repeats"),),
             ),
         ] = None,
         recall: Annotated[
@@ -372,30 +407,97 @@ class Asks(Opened):
         ] = None,
         threshold: Annotated[
             float | None,
-            Option("Log-odds from which an image is kept. Default: by labels, else 0."),
+            Option(
+                "Log-odds from which an image is kept. Default: by labels, else 0.",
+                when=(Without("repeats"),),
+            ),
         ] = None,
         by_content: Annotated[
             bool,
             Option(
                 "Make the mask of the column content alone (animal, blank, human, vehicle); the "
                 "pictures are not asked.",
-                when=(Without("labels"), Without("threshold"), Without("taxa")),
+                when=(
+                    Without("labels"),
+                    Without("threshold"),
+                    Without("taxa"),
+                    Without("repeats"),
+                ),
             ),
         ] = False,
-        level: Level = "family",
+        level: Annotated[Level, Without("repeats")] = "family",
         taxa: Annotated[
             str | Path | None,
             Option(
                 "Taxon list (as for zeroshot): an image without a label is also kept by the best "
                 "text of any of its classes.",
                 shell=str,
+                when=(Without("repeats"),),
             ),
         ] = None,
         rank_column: ListColumns = None,
         seed: Annotated[
             int, SeedOption("Seed of the folds that measure the filter.", when=(With("labels"),))
         ] = 0,
-    ) -> NoiseFilter:
+        repeats: Annotated[
+            bool,
+            Option(
+                "Drop what a detector finds in one place again and again, stones and branches, "
+                "instead of asking what pictures hold: boxes of one camera that overlap and hold "
+                "the like."
+            ),
+        ] = False,
+        overlap: Annotated[
+            float,
+            Option(
+                "Least intersection over union of two boxes in one place.",
+                least=0.01,
+                most=1,
+                when=(With("repeats"),),
+            ),
+        ] = 0.6,
+        similarity: Annotated[
+            float,
+            Option(
+                "Least mean cosine similarity of the boxes of a group.",
+                least=-1,
+                most=1,
+                when=(With("repeats"),),
+            ),
+        ] = 0.88,
+        visits: Annotated[
+            int,
+            Option(
+                "Least number of times, more than a minute apart, that it was seen.",
+                least=2,
+                when=(With("repeats"),),
+            ),
+        ] = 4,
+        span: Annotated[
+            str | None,
+            Option(
+                "Group only what is seen within so long, such as 30d. By default all of a camera.",
+                when=(With("repeats"),),
+            ),
+        ] = None,
+        confirm: Annotated[
+            str | Sequence[str] | None,
+            Option(
+                "Groups of the last run that are stones, such as g3,g7, or all: dropped from then "
+                "on.",
+                shell=list[str],
+                when=(With("repeats"),),
+            ),
+        ] = None,
+        deny: Annotated[
+            str | Sequence[str] | None,
+            Option(
+                "Groups of the last run that are none: kept from then on.",
+                shell=list[str],
+                when=(With("repeats"),),
+            ),
+        ] = None,
+    ) -> NoiseFilter | Repeats:
         """Tell pictures of what is kept from others, and keep a mask of them; nothing is deleted.
 
         Parameters
@@ -421,12 +523,24 @@ class Asks(Opened):
             Columns of the list that hold a rank under another name.
         seed : int
             Of the folds that measure the filter.
+        repeats : bool
+            Whether instead boxes of a detector are dropped that lie in one place of a camera again
+            and again and hold the like. The mask is ``filters/repeats``. A group that is more like
+            boxes elsewhere that do not repeat, such as an animal that sleeps, is kept.
+        overlap, similarity : float
+            Least intersection over union, and least mean cosine similarity, of a group.
+        visits : int
+            Least number of times that it was seen.
+        span : str, optional
+            What is seen within so long is grouped, such as ``30d``.
+        confirm, deny : str or sequence of str, optional
+            Groups of the last run, ``g1`` or ``all``, that are, and are no, stones.
 
         Returns
         -------
-        NoiseFilter
+        NoiseFilter, or Repeats with ``repeats``
             One row an image: whether it is kept, its score, the reason. It can be asked at another
-            threshold, and written as a page.
+            threshold, and written as a page. Of repeats one row a box in a group.
 
         Raises
         ------
@@ -439,6 +553,8 @@ class Asks(Opened):
         --------
         >>> store.filter("animal").write_page("dropped.html")  # doctest: +SKIP
         """
+        if repeats:
+            return self._filter_repeats(overlap, similarity, visits, span, confirm, deny)
         from bioprobe.face.pages import NoiseFilter, read_fields
         from bioprobe.face.taxa import read_rank_columns
         from bioprobe.images.image_table import read_level
@@ -466,6 +582,26 @@ class Asks(Opened):
         found.write(self._view.store)
         said = (*self._notes, *_describe_filter(found, level, lasts=not self._view.origin))
         return NoiseFilter(**read_fields(found), level=level).say(said)
+
+    def _filter_repeats(
+        self,
+        overlap: float,
+        similarity: float,
+        visits: int,
+        span: str | None,
+        confirm: str | Sequence[str] | None,
+        deny: str | Sequence[str] | None,
+    ) -> Repeats:
+        from bioprobe.face.pages import Repeats, read_fields
+        from bioprobe.quality.repeats import find_repeats
+
+        found = find_repeats(
+            self._view, overlap=overlap, similarity=similarity, visits=visits, span=span,
+            confirm=_split_all(confirm), deny=_split_all(deny),
+        )  # fmt: skip
+        found.write(self._view.store)
+        said = (*self._notes, *_describe_repeats(found, lasts=not self._view.origin))
+        return Repeats(**read_fields(found)).say(said)
 
     @question
     def dedupe(
@@ -608,6 +744,36 @@ def _describe_filter(found: noise.NoiseFilter, level: str, *, lasts: bool) -> li
     return said
 
 
+def _split_all(given: str | Sequence[str] | None) -> list[str]:
+    return [name for one in list_given(given) for name in split_names(str(one))]
+
+
+def _describe_repeats(found: repeated.Repeats, *, lasts: bool) -> list[Note | str]:
+    """Say what stands still, what is left out of it, and how a person has the last word."""
+    n_boxes = int((found.groups >= 0).sum())
+    n_dropped = int((~found.kept).sum())
+    use = "; use it with: --mask filters/repeats" if lasts else ""
+    said: list[Note | str] = [
+        f"rows: {len(found.rows):,}; groups that stand in one place: {found.n_groups:,}, of "
+        f"{n_boxes:,} boxes; dropped: {n_dropped:,} ({n_dropped / len(found.rows):.1%}){use}"
+    ]
+    why = {
+        "repeat": "dropped: the like stands still elsewhere too, or is nowhere else",
+        "like what passes": "kept: more like boxes that do not repeat, as an animal that sleeps is",
+        "nothing to compare with": "kept: every other box of the store repeats as well",
+        "confirmed": "dropped, as a person said",
+        "denied": "kept, as a person said",
+    }
+    for finding, (n_groups, n) in found.count().items():
+        said.append(f"  {finding}: {n_groups:,} groups, {n:,} boxes; {why[finding]}")
+    n_alone = int(((found.groups < 0) & ~found.kept).sum())
+    if n_alone:
+        said.append(f"  {n_alone:,} boxes are in no group now and dropped, as a person said before")
+    if lasts and found.n_groups:
+        said.append("look at them with --html FILE; say what they are with --confirm and --deny")
+    return said
+
+
 def _describe_images(found: Description) -> list[str | Note]:
     said: list[str | Note] = [
         f"images: {found.n_images:,}; files that could not be read: {found.n_failures:,}"
@@ -626,6 +792,9 @@ def _describe_images(found: Description) -> list[str | Note]:
     )
     if found.missing:
         said.append(f"without a value: {name_counts(found.missing)}")
+    if found.n_damaged:
+        text = f"damaged, of which what could be decoded was taken: {found.n_damaged:,}"
+        said.append(Note(f"{text} ({name_counts(found.damage)})", WARNING))
     if found.columns and not any(counts.names for counts in found.ranks):
         said.append(f"no image has a taxon; columns that --level takes: {', '.join(found.columns)}")
     return [*said, *tell_placeholders(found.n_placeholders, found.placeholders)]

@@ -25,7 +25,7 @@ from bioprobe.options import (
     split_names,
 )
 from bioprobe.registry import EXPORTERS
-from bioprobe.result import PROBLEM, Note, Table
+from bioprobe.result import PROBLEM, WARNING, Note, Table
 
 if TYPE_CHECKING:
     from bioprobe.index import IndexReport
@@ -379,6 +379,11 @@ def _import_head(source: Path, store: Path, model: str, name: str | None) -> Hea
     return head.say([said])
 
 
+# Vectors of encoders lie in a cone, but not in one as narrow as this; of a few it says nothing.
+_TOO_ALIKE = 0.95
+_ENOUGH_PAIRED = 5
+
+
 def tell_import(summary: ImportSummary) -> list[Note]:
     """Say what was brought in, and what is not known of it."""
     low, high = summary.norms
@@ -395,6 +400,18 @@ def tell_import(summary: ImportSummary) -> list[Note]:
         said.append(Note(f"columns that a table of images cannot hold: {columns}"))
     said += tell_emptied(summary.n_emptied, summary.emptied)
     said += tell_placeholders(summary.n_placeholders, summary.placeholders)
+    if summary.is_whole_numbers and summary.n_imported:
+        text = (
+            "all numbers of the vectors are whole, which no encoder's are: they may have been "
+            "rounded or cast to integers, or be no vectors but a table of counts"
+        )
+        said.append(Note(text, WARNING))
+    if summary.n_imported >= _ENOUGH_PAIRED and summary.mean_cosine > _TOO_ALIKE:
+        text = (
+            f"any two of the vectors are nearly the same (mean cosine {summary.mean_cosine:.3f}): "
+            "they may be of another layer, not of the image, or lack the mean that was taken off"
+        )
+        said.append(Note(text, WARNING))
     if summary.logit_scale == 1:
         text = "the logit scale is not known, so probabilities are flat: give --logit-scale"
         said.append(Note(text))

@@ -21,14 +21,20 @@ from bioprobe.face.taxa import open_list
 from bioprobe.options import (
     RANK_NAMES,
     AllowOutside,
+    Exclude,
+    GapSeconds,
+    Include,
     Level,
     ListColumns,
     NamedClasses,
     NumberOfAnswers,
     Option,
     OwnColumns,
+    Per,
+    PoolingRule,
     Seed,
     SeedOption,
+    SequenceColumn,
     Split,
     Taxa,
     Templates,
@@ -44,7 +50,7 @@ from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
-    from bioprobe.face.pages import Decisions, Predictions
+    from bioprobe.face.pages import Contents, Decisions, Predictions
     from bioprobe.face.probe import Probe
     from bioprobe.learning.fitted import FittedProbe
     from bioprobe.learning.stack import FittedStack, SharedImages
@@ -542,7 +548,7 @@ class Learns(Opened):
             ),
         ] = None,
         *,
-        k: NumberOfAnswers = 5,
+        k: Annotated[NumberOfAnswers, Without("per")] = 5,
         calibrate: Annotated[
             bool | None,
             Option(
@@ -592,8 +598,14 @@ class Learns(Opened):
             Option("Add a score that the image is of no known class, and whether it is."),
         ] = False,
         allow_outside: Annotated[AllowOutside, With("sources")] = False,
+        exclude: Annotated[Exclude, With("sources")] = None,
+        include: Annotated[Include, With("sources")] = None,
+        per: Per = None,
+        sequence: SequenceColumn = None,
+        gap_seconds: GapSeconds = None,
+        rule: PoolingRule = "log-mean",
         columns: OwnColumns = None,
-    ) -> Predictions | Decisions:
+    ) -> Predictions | Decisions | Contents:
         """Label the images by a probe that the store keeps.
 
         See Also
@@ -601,10 +613,17 @@ class Learns(Opened):
         bioprobe.Probe.predict : the same of a probe at hand, and of other images.
         """
         probe, named = self.probe(name), list_given(sources)
-        asked = probe.store.pictures(named, allow_outside=allow_outside) if named else self
+        asked = (
+            probe.store.pictures(
+                named, allow_outside=allow_outside, exclude=exclude, include=include
+            )
+            if named
+            else self
+        )
         return probe.predict(
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
-            set_kind=set_kind, unknown=unknown, columns=columns,
+            set_kind=set_kind, unknown=unknown, per=per, sequence=sequence,
+            gap_seconds=gap_seconds, rule=rule, columns=columns,
         )  # fmt: skip
 
     @question
@@ -773,7 +792,11 @@ class Learns(Opened):
         seed: Annotated[int, SeedOption("Seed of resamples, folds and probes.")] = 0,
         n_resamples: Annotated[int, Option("Resamples of the bootstrap.", least=1)] = 1000,
         label_efficiency: Annotated[
-            bool, Option("Also measure accuracy by the images a class learnt from.")
+            bool,
+            Option(
+                "Also measure accuracy by the images a class learnt from.",
+                when=(Without("per"),),
+            ),
         ] = False,
         shots: Annotated[
             str | Sequence[int],
@@ -801,6 +824,18 @@ class Learns(Opened):
         window: Annotated[
             str | None, Option("Length of a window of time, such as 7d. [default: 30d]")
         ] = None,
+        per: Annotated[
+            str | None,
+            Option(
+                "sequence: judge one answer to the pictures of a burst or event together, as "
+                "zeroshot and probe predict --per sequence give it.",
+                choices=("sequence",),
+                fixed=True,
+            ),
+        ] = None,
+        sequence: SequenceColumn = None,
+        gap_seconds: GapSeconds = None,
+        rule: PoolingRule = "log-mean",
         name: Annotated[
             str | None, Option("Name under which the store keeps it. [default: the level]")
         ] = None,
@@ -843,6 +878,11 @@ class Learns(Opened):
             Column that says when images were taken, for accuracy over time.
         window : str, optional
             Length of a window of time.
+        per : {"sequence"}, optional
+            Judge sequences, whose images are answered together: intervals are of sequences, and
+            the rules that pool the answers are compared on the part ``validation``.
+        sequence, gap_seconds, rule
+            What a sequence is, and how its answers become one; see :meth:`zeroshot`.
         name : str, optional
             Under which the store keeps it.
         tell : callable, optional
@@ -856,6 +896,7 @@ class Learns(Opened):
         from bioprobe.evaluation import evaluate, write_evaluation
         from bioprobe.face.evaluation import Evaluation
         from bioprobe.face.pages import read_fields
+        from bioprobe.task.sequences import Pooling
 
         asked = split_names(methods)
         if others and "stack" not in asked:
@@ -873,13 +914,17 @@ class Learns(Opened):
         found = evaluate(
             task, asked, name=name or task.target.name, mask=mask, positive=positive,
             n_resamples=n_resamples, efficiency=_plan(shots, draws) if label_efficiency else None,
-            over=over, window=window, report=tell or (lambda _: None),
+            over=over, window=window,
+            pooling=Pooling(sequence, gap_seconds, rule) if per else None,
+            report=tell or (lambda _: None),
         )  # fmt: skip
         held = self._find_held(found.predictions["row"].unique(), against)
         found.provenance["options"]["against"] = held
         write_evaluation(self._view.store, found)
         said = (*self._notes, *describe_evaluation(found))
-        return Evaluation(**read_fields(found), store=self._view.store).say(said)
+        several = self._view.images.describe_several(self._view.rows, found.level)
+        evaluated = Evaluation(**read_fields(found), store=self._view.store)
+        return evaluated.say((*said, *several))
 
     def evaluation(self, name: str | None = None) -> Evaluation:
         """Return an evaluation that the store keeps, by default the newest.
@@ -965,7 +1010,8 @@ class Learns(Opened):
                 calibrated = ["not calibrated: no image could be held out"]
         folder = write_probe(task.store, name, fitted, found)
         notes: list[Note | str] = [*self._notes, *said, f"kept in {folder}", *calibrated]
-        return Probe(name, fitted, self, found).say(notes)
+        several = self._view.images.describe_several(self._view.rows, fitted.level)
+        return Probe(name, fitted, self, found).say((*notes, *several))
 
     def _find_held(self, rows: Rows, against: Strings) -> list[dict[str, Any]]:
         from bioprobe.splits.split import find_held

@@ -247,6 +247,33 @@ def describe_leaks(about: Mapping[str, Any]) -> list[str | Note]:
     return said
 
 
+def _describe_sequences(found: Evaluation) -> list[str | Note]:
+    """Say which sequences were judged, and how the rules compare that pool their answers."""
+    about = found.provenance["options"]
+    if about.get("per") != "sequence":
+        return []
+    said: list[str | Note] = [*about["sequences"]]
+    if about["n_several"]:
+        said.append(f"{about['n_several']:,} sequences of several labels are not judged")
+    if about["n_shared"]:
+        text = (
+            f"WARNING: {about['n_shared']:,} judged sequences have pictures that taught; figures "
+            "may be too good: keep them together with bioprobe split --group"
+        )
+        said.append(Note(text, WARNING))
+    for result in found.results:
+        shares = [f"{rule} {right / n:.3f}" for rule, (right, n) in result.rules.items()]
+        if shares:
+            n = next(iter(result.rules.values()))[1]
+            said.append(
+                f"  {result.method}: accuracy of each rule on {n:,} sequences of the part "
+                f"validation: {', '.join(shares)} (used: {about['rule']})"
+            )
+    if not any(result.rules for result in found.results):
+        said.append("the rules are not compared: the split has no part validation")
+    return said
+
+
 def describe_evaluation(found: Evaluation) -> list[str | Note]:
     """Say what was judged, what is best and by how much, and what it confuses."""
     about, best = found.provenance["options"], found.best
@@ -254,12 +281,14 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
     rounds = about["n_rounds"]
     kept = f"; the mask keeps {about['n_kept']:,}" if about["mask"] else ""
     said: list[str | Note] = [
-        f"judged: {found.provenance['n_rows']:,} images{groups} of split {about['split']}"
+        f"judged: {found.provenance['n_rows']:,} {about.get('per', 'image')}s{groups} of split "
+        f"{about['split']}"
         f"{f' in {rounds} folds' if rounds > 1 else ''}, {about['n_classes']} classes{kept}; "
         f"{about['n_not_judged']:,} not judged; intervals of 95% by "
         f"{about['n_resamples']:,} resamples"
         f"{describe_never(about.get('n_never_judged', 0), about['n_classes'])}"
     ]
+    said += _describe_sequences(found)
     if about.get("folds_because"):
         said.append(describe_folds(about["folds_because"]))
     said += [

@@ -114,6 +114,8 @@ class Opened:
         sources: str | Path | Sequence[str | Path],
         *,
         allow_outside: bool = False,
+        exclude: str | Sequence[str] | None = None,
+        include: str | Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Self:
         """Open pictures that this store's encoder reads, to ask them without adding them.
@@ -124,6 +126,8 @@ class Opened:
             Folders, image files, tables, ``-`` for paths on standard input.
         allow_outside : bool
             Whether a table or data set may name files anywhere, as for :func:`bioprobe.embed`.
+        exclude, include : str or sequence of str, optional
+            Patterns of what is left out of folders, and of what is taken all the same.
         progress : callable, optional
             Told a step after each picture.
 
@@ -135,7 +139,7 @@ class Opened:
 
         return open_pictures(
             type(self), sources, model=self._model, device=self._device, like=self.folder,
-            allow_outside=allow_outside, progress=progress,
+            allow_outside=allow_outside, exclude=exclude, include=include, progress=progress,
         )  # fmt: skip
 
     @question

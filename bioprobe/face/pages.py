@@ -16,10 +16,11 @@ from bioprobe.page.sheets import (
     write_answer_sheet,
     write_copies_sheet,
     write_filter_sheet,
+    write_repeats_sheet,
     write_search_sheet,
 )
-from bioprobe.quality import duplicates, noise
-from bioprobe.task import decisions, predictions
+from bioprobe.quality import duplicates, noise, repeats
+from bioprobe.task import decisions, pooling, predictions, sequences
 from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from bioprobe.images import ImageTable
     from bioprobe.progress import Progress
-    from bioprobe.result import Notes, Result
+    from bioprobe.result import Note, Notes, Result
     from bioprobe.task.beside import Beside
     from bioprobe.types import Rows
 
@@ -239,6 +240,17 @@ class Decisions(decisions.Decisions, Pictures):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Contents(pooling.Contents, Pictures):
+    """What is in each picture, with its page; see the base for the fields."""
+
+    __module__ = "bioprobe"
+
+    def write_page(self, path: str | Path, by: str = "answer") -> int:
+        """Write the best regions of what was found, as :meth:`Predictions.write_page` does."""
+        return write_answer_sheet(Path(path), "What is in each picture", self, by)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Duplicates(duplicates.Duplicates, Pictures):
     """Copies among images, with their page; see the base for the fields."""
 
@@ -262,6 +274,10 @@ class Duplicates(duplicates.Duplicates, Pictures):
         return write_copies_sheet(Path(path), self)
 
 
+#: Answers to rows, or to what belongs together.
+Answers = Predictions | Decisions | Contents
+
+
 @overload
 def show_answers_of(answers: predictions.Predictions, beside: Beside) -> Predictions: ...
 @overload
@@ -274,6 +290,78 @@ def show_answers_of(
     if isinstance(answers, decisions.Decisions):
         return Decisions(**fields)
     return Predictions(**fields)
+
+
+def pool_answers(
+    answers: Predictions | Decisions, per: str | None, how: sequences.Pooling, k: int = 5
+) -> Answers:
+    """Return answers to rows as they are, or what they say of each unit.
+
+    Parameters
+    ----------
+    answers : Predictions or Decisions
+        With all that is to be said of them.
+    per : str or None
+        What belongs together, ``image`` or ``sequence``.
+    how : Pooling
+        How rows make sequences.
+    k : int
+        Answers to a sequence.
+    """
+    if per is None:
+        return answers
+    # How often rows are right is another figure than what is found in a picture.
+    kept = [note for note in answers.notes if not is_of_rows(note)]
+    if per == sequences.SEQUENCE:
+        found = sequences.pool_sequences(answers, how)
+        said = _describe_sequences(found, how)
+        fields = {**read_fields(found.answers), "notes": tuple(kept)}
+        if isinstance(answers, Decisions):
+            return Decisions(**fields).say(said)
+        return Predictions(**read_fields(Predictions(**fields).keep_best(k))).say(said)
+    contents = Contents(**read_fields(pooling.pool(answers, per)))
+    return dataclasses.replace(contents, notes=tuple(kept)).say(_describe_contents(contents))
+
+
+def _describe_sequences(found: sequences.Pooled, how: sequences.Pooling) -> list[str]:
+    """Say what was pooled, how, and how often it is right."""
+    said = found.sequences.describe()
+    if isinstance(found.answers, decisions.Decisions):
+        said.append(
+            f"of each sequence the answer of most rows; {found.n_gave_way:,} rows whose answer "
+            "stands above another of their sequence gave way to it"
+        )
+        return said
+    said.append(f"answers are pooled by the rule {how.rule}")
+    measured = found.answers.accuracy()
+    if measured:
+        figures = ", ".join(map(str, measured))
+        several = f"; {found.n_several:,} of several labels are left out" * bool(found.n_several)
+        said.append(
+            f"{AGAINST_LABELS} {measured[0].n_images:,} sequences: {figures} (95% interval)"
+            f"{several}"
+        )
+    return said
+
+
+def is_of_rows(note: Note) -> bool:
+    """Tell whether a note is how often the answers to single rows are right."""
+    return str(note).startswith(AGAINST_LABELS)
+
+
+#: How a sentence begins that says how often answers are the labels.
+AGAINST_LABELS = "against the labels of"
+
+
+def _describe_contents(pooled: Contents) -> list[str]:
+    frame, what = pooled.frame, "pictures" if pooled.by == pooling.IMAGE else f"of {pooled.by}"
+    n_several = int((frame["answer"] == 2).sum())
+    said = [f"{len(pooled):,} {what}; in {n_several:,} more than one class or a person with one"]
+    if pooled.figures is not None:
+        said.append(
+            f"sets of classes {AGAINST_LABELS} {pooled.figures.n_units:,} {what}: {pooled.figures}"
+        )
+    return said
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -308,6 +396,26 @@ class NoiseFilter(noise.NoiseFilter, Pictures):
             Pictures on the page.
         """
         return write_filter_sheet(Path(path), self, by, self.level)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Repeats(repeats.Repeats):
+    """What stands in one place again and again, with its page; see the base for the fields."""
+
+    def write_page(self, path: str | Path) -> int:
+        """Write one picture of each group as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+
+        Returns
+        -------
+        int
+            Pictures on the page.
+        """
+        return write_repeats_sheet(Path(path), self)
 
 
 def read_fields(found: Result) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from bioprobe.access import exists
 from bioprobe.cache import find_cache
@@ -62,6 +62,8 @@ def open_pictures(
     like: str | Path | None,
     keep: bool = False,
     allow_outside: bool,
+    exclude: str | Sequence[str] | None = None,
+    include: str | Sequence[str] | None = None,
     progress: Progress | None,
 ) -> S:
     """Open pictures as a store; see :func:`bioprobe.pictures`, which also says what is raised.
@@ -71,13 +73,17 @@ def open_pictures(
     make : callable
         Makes what is returned of a view and the further arguments of
         :class:`bioprobe.face.opened.Opened`.
-    sources, model, device, like, keep, allow_outside, progress
+    sources, model, device, like, keep, allow_outside, exclude, include, progress
         As there.
     """
     from bioprobe.sources.source import SourceOptions, find_images, recognise_source
 
     named = [Path(one) for one in list_given(sources)]
-    options = SourceOptions(allow_outside=allow_outside)
+    options = SourceOptions(
+        allow_outside=allow_outside,
+        exclude=tuple(list_given(exclude)),
+        include=tuple(list_given(include)),
+    )
     listed = find_images(named, options)
     if not len(listed):
         reasons = "; ".join(map(str, listed.notes))
@@ -138,8 +144,8 @@ def _open_kept(
         failures = filled.read_failures()
         filled.discard(keeps_folder=had_folder)
         raise SourceError(_explain_none(failures, len(listed)))
-    rows, failures = _find_rows(filled, listed)
-    rows = rows[rows >= 0]
+    rows, failures = _find_stored(filled, listed)
+    unread = _list_unread(listed)
 
     def load_for_text() -> Encoder:
         loaded = encoder.get() if encoder.is_loaded else None
@@ -150,7 +156,7 @@ def _open_kept(
         "new"
     )
     return make(
-        View(filled, rows, unread=failures, progress=progress),
+        View(filled, rows, unread=_concatenate(failures, unread), progress=progress),
         model=model,
         device=device,
         notes=(*listed.notes, *_describe_failures(failures), Note(said)),
@@ -179,7 +185,7 @@ def _open_cached(
         cache, rows, failures = _read_cached(scratch, listed, reader, progress)
         _copy(scratch / "pictures", cache, listed, rows)
         made = EmbeddingStore.open(scratch / "pictures")
-        made.write_failures(failures)
+        made.write_failures(_concatenate(failures, _list_unread(listed)))
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
@@ -307,18 +313,18 @@ def _fill(
     from bioprobe.embedding import OnDemandEncoder, embed_images
     from bioprobe.images import ImageTable
     from bioprobe.images.image_table import LOCATION_COLUMNS
+    from bioprobe.images.regions import REGION
     from bioprobe.sources.listing import Listing
     from bioprobe.store import EmbeddingStore
 
-    bare = Listing(
-        ImageTable.build(listed.frame[list(LOCATION_COLUMNS)]).frame, reasons=listed.reasons
-    )
+    names = [*LOCATION_COLUMNS, REGION]
+    bare = Listing(ImageTable.build(listed.frame[names]).frame, reasons=listed.reasons)
     if EmbeddingStore.exists(folder):
         store = EmbeddingStore.open(folder)
     else:
         store = EmbeddingStore.open_for(folder, reader.encoder)
     embed_images(
-        bare, OnDemandEncoder(store, lambda: reader.encoder), store,
+        bare, OnDemandEncoder(store, lambda: reader.encoder), store, alongside=True,
         advance=progress and count_outcomes(progress, len(bare)),
     )  # fmt: skip
     return EmbeddingStore.open(folder)
@@ -334,16 +340,54 @@ def _find_rows(cache: EmbeddingStore, listed: ImageTable) -> tuple[Rows, pd.Data
     """
     import numpy as np
 
-    stored, failures = cache.images.frame.iloc[cache.rows], cache.read_failures()
-    row_of = dict(zip(_list_files(stored), cache.rows.tolist(), strict=True))
-    files = _list_files(listed.frame)
-    failures = failures[np.isin(_list_files(failures), files)].reset_index(drop=True)
+    from bioprobe.images.regions import REGION
+    from bioprobe.sources.listing import is_of_region
+
+    stored, failures = cache.images.frame.iloc[cache.rows], _find_failures(cache, listed)
+    keys = zip(_list_files(stored), stored[REGION], strict=True)
+    row_of = dict(zip(keys, cache.rows.tolist(), strict=True))
     # A file that was readable once still has its row.
-    for file in _list_files(failures):
-        row_of[file] = -1
-    if len(failures) and len(failures) == len(files):
+    named = zip(_list_files(failures), failures["reason"], strict=True)
+    lost = {file for file, reason in named if not is_of_region(reason)}
+    files = _list_files(listed.frame)
+    if len(lost) and lost >= set(files):
+        raise SourceError(_explain_none(failures, len(set(files))))
+    keys = zip(files, listed.frame[REGION], strict=True)
+    rows = [-1 if key[0] in lost else row_of.get(key, -1) for key in keys]
+    return np.array(rows, dtype=np.int64), failures
+
+
+def _find_stored(store: EmbeddingStore, listed: ImageTable) -> tuple[Rows, pd.DataFrame]:
+    """Return the rows that a store has of the pictures, each picture's together, and what failed.
+
+    Raises
+    ------
+    SourceError
+        If all of them failed.
+    """
+    import numpy as np
+
+    from bioprobe.sources.listing import is_of_region
+
+    stored, failures = store.images.frame.iloc[store.rows], _find_failures(store, listed)
+    rows_of: dict[str, list[int]] = {}
+    for file, row in zip(_list_files(stored), store.rows.tolist(), strict=True):
+        rows_of.setdefault(file, []).append(row)
+    named = zip(_list_files(failures), failures["reason"], strict=True)
+    lost = {file for file, reason in named if not is_of_region(reason)}
+    files = list(dict.fromkeys(_list_files(listed.frame)))
+    if len(lost) and lost >= set(files):
         raise SourceError(_explain_none(failures, len(files)))
-    return np.array([row_of[file] for file in files], dtype=np.int64), failures
+    rows = [row for file in files if file not in lost for row in rows_of.get(file, ())]
+    return np.array(rows, dtype=np.int64), failures
+
+
+def _find_failures(store: EmbeddingStore, listed: ImageTable) -> pd.DataFrame:
+    import numpy as np
+
+    failures = store.read_failures()
+    files = _list_files(listed.frame)
+    return failures[np.isin(_list_files(failures), files)].reset_index(drop=True)
 
 
 def _explain_none(failures: pd.DataFrame, n_files: int) -> str:
@@ -360,7 +404,7 @@ def _copy(folder: Path, cache: EmbeddingStore, listed: ImageTable, rows: Rows) -
     import numpy as np
 
     from bioprobe.cells import settle_frame
-    from bioprobe.images.image_table import FACT_COLUMNS
+    from bioprobe.images.image_table import DAMAGE_COLUMNS, FACT_COLUMNS
     from bioprobe.sources.listing import find_said
     from bioprobe.store import EmbeddingStore
 
@@ -369,20 +413,40 @@ def _copy(folder: Path, cache: EmbeddingStore, listed: ImageTable, rows: Rows) -
         folder, manifest.encoder, dim=manifest.dim, logit_scale=manifest.logit_scale,
         has_text_tower=manifest.has_text_tower,
     )  # fmt: skip
-    facts = cache.images.frame[list(FACT_COLUMNS)]
+    kept = [name for name in DAMAGE_COLUMNS if name in cache.images.frame]
+    facts = cache.images.frame[[*FACT_COLUMNS, *kept]]
     said = listed.frame.drop(columns=list(FACT_COLUMNS))
     read = np.flatnonzero(rows >= 0)
     for start in range(0, len(read), _SHARD_IMAGES):
         at = read[start : start + _SHARD_IMAGES]
         rows_said = said.iloc[at].itertuples(index=False, name=None)
-        rows_known = facts.iloc[rows[at]].to_dict("records")
+        rows_known: list[dict[str, Any]] = facts.iloc[rows[at]].to_dict("records")  # type: ignore[assignment]
         frame = settle_frame(
             [
-                {**find_said(dict(zip(said.columns, values, strict=True))), **known}
+                {**find_said(dict(zip(said.columns, values, strict=True))), **find_said(known)}
                 for values, known in zip(rows_said, rows_known, strict=True)
             ]
         )
         made = made.append(frame, cache.read_vectors(rows[at]))
+
+
+def _list_unread(listed: Listing) -> pd.DataFrame:
+    """Return the folders that could not be listed, and what is not read, as failures."""
+    import pandas as pd
+
+    from bioprobe.store.failures import Failure
+
+    made = [
+        Failure(root, path, why, listed.listed_by.get(os.path.join(root, path), ""))  # noqa: PTH118
+        for root, path, why in listed.unread
+    ]
+    return pd.DataFrame(made, columns=list(Failure._fields), dtype=object)
+
+
+def _concatenate(*failures: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat(failures, ignore_index=True).astype(object)
 
 
 def _describe_failures(failures: pd.DataFrame) -> list[Note]:
@@ -409,6 +473,7 @@ def count_outcomes(progress: Progress, total: int) -> Callable[[Outcome], None]:
         nonlocal n_done, n_failed
         n_done += 1
         n_failed += outcome == "failed"
-        progress(Step(n_done, total, "images", n_failed))
+        # Of a whole picture there may be several regions.
+        progress(Step(n_done, max(n_done, total), "images", n_failed))
 
     return advance

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.face.zeroshot import describe_depths
-from bioprobe.options import check_given, check_numbers, read_options
+from bioprobe.options import check_given, check_numbers, read_defaults, read_options
 from bioprobe.result import WARNING, Note, Notes, Result
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from bioprobe.face.pages import Decisions, Predictions
+    from bioprobe.face.pages import Contents, Decisions, Predictions
     from bioprobe.intervals import Accuracy
     from bioprobe.learning.calibrated import Calibration
     from bioprobe.learning.fitted import FittedProbe
@@ -82,8 +82,12 @@ class Probe(Result):
         sets: float | None = None,
         set_kind: str = "lac",
         unknown: bool = False,
+        per: str | None = None,
+        sequence: str | None = None,
+        gap_seconds: float | None = None,
+        rule: str = "log-mean",
         columns: str | Sequence[str] | None = None,
-    ) -> Predictions | Decisions:
+    ) -> Predictions | Decisions | Contents:
         """Label the images of a store, or those that were opened as pictures.
 
         Parameters
@@ -109,13 +113,23 @@ class Probe(Result):
             with a charge for long sets.
         unknown : bool
             Add a score that the image is of no known class, and whether it is.
+        per : str, optional
+            ``image``: what is in each picture, from the best answers to its regions; ``sequence``:
+            one answer to the pictures of a burst or event together.
+        sequence : str, optional
+            Column whose equal values are one sequence.
+        gap_seconds : float, optional
+            Pictures of one camera are a sequence that are no further apart in time.
+        rule : str
+            How the answers to a sequence become one: ``log-mean``, ``mean``, ``max`` or ``vote``.
         columns : str or sequence of str, optional
             Columns of one's own that stand beside the answers; see :meth:`bioprobe.Store.zeroshot`.
 
         Returns
         -------
-        Predictions or Decisions
-            Decisions where it may abstain. Accuracies leave out the images that it learnt from.
+        Predictions, Decisions or Contents
+            Decisions where it may abstain, Contents with ``per``. Accuracies leave out
+            the images that it learnt from.
 
         Raises
         ------
@@ -124,17 +138,23 @@ class Probe(Result):
         MisuseError
             If what is asked for needs held-out answers that the probe has not.
         """
-        from bioprobe.face.pages import show_answers_of
+        from bioprobe.face.pages import pool_answers, show_answers_of
         from bioprobe.task.beside import Beside
+        from bioprobe.task.sequences import SEQUENCE, Pooling
 
         by_name = cast("Any", type(self.store)).predict
         check_numbers(by_name, {"k": k, "accuracy": accuracy, "sets": sets})
-        check_given({"k": read_options(by_name)["k"][1]}, {"k": 5}, {"k": k})
+        pooled = {"k": k, "per": per, "sequence": sequence, "gap_seconds": gap_seconds,
+                  "rule": rule}  # fmt: skip
+        defaults = read_defaults(by_name)
+        options = {name: read_options(by_name)[name][1] for name in pooled}
+        check_given(options, {name: defaults[name] for name in pooled}, pooled)
         confidence = _read_confidence(abstain)
         chooses = abstain is not None and confidence is None
         calibration, notes = self._calibrate(calibrate, needed=bool(sets or unknown or chooses))
         probe = calibration.apply(self.fitted) if calibration else self.fitted
-        needs_all = abstain is not None or sets is not None or unknown
+        how, is_pooled = Pooling(sequence, gap_seconds, rule), per == SEQUENCE
+        needs_all = abstain is not None or sets is not None or unknown or is_pooled
         opened = self.store if asked is None else asked
         if not isinstance(opened, Opened):
             opened = self.store.pictures(opened)
@@ -150,19 +170,20 @@ class Probe(Result):
             "calibrate": calibrate, "abstain": None if abstain is None else str(abstain),
             "accuracy": accuracy, "sets": sets, "set_kind": set_kind, "unknown": unknown,
         }  # fmt: skip
-        options = {**answers.provenance.options, "asked": asked_for}
-        provenance = dataclasses.replace(answers.provenance, options=options)
+        about = {**answers.provenance.options, "asked": asked_for}
+        provenance = dataclasses.replace(answers.provenance, options=about)
         beside = Beside.of(view, columns)
         answers = dataclasses.replace(answers, columns=said, provenance=provenance)
         if abstain is None:
-            return show_answers_of(answers.keep_best(k), beside).say(notes)
+            best = answers if is_pooled else answers.keep_best(k)
+            return pool_answers(show_answers_of(best, beside).say(notes), per, how, k)
         from bioprobe.task.decisions import decide
 
         if confidence is None and calibration is not None:
             confidence = _choose_confidence(self.fitted, calibration, accuracy, notes)
         decided = decide(answers, confidence or 1.0)
         shown = show_answers_of(decided, beside)
-        return shown.say((*notes, *describe_depths(decided)))
+        return pool_answers(shown.say((*notes, *describe_depths(decided))), per, how, k)
 
     def to_frame(self) -> pd.DataFrame:
         """Return its facts, one a row: settings, classes, split, held-out accuracy."""
@@ -234,6 +255,7 @@ def describe_labels(answers: Answered) -> list[Note | str]:
     said: list[Note | str] = [
         f"against the labels of {measured[0].n_images:,} images: {figures} (95% interval){known_of}"
     ]
+    said += answers.images.describe_several(answers.rows, answers.level)
     if answers.taught is None:
         said.append(
             Note(

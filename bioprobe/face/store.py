@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.access import exists
 from bioprobe.errors import MisuseError, SourceError
+from bioprobe.face.exporting import Exports
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
@@ -22,6 +23,8 @@ from bioprobe.options import (
     RANK_NAMES,
     AllowOutside,
     Device,
+    Exclude,
+    Include,
     Model,
     NoLabel,
     Option,
@@ -32,9 +35,10 @@ from bioprobe.options import (
     list_given,
     question,
     split_names,
+    write_flag,
 )
 from bioprobe.progress import Progress
-from bioprobe.result import PROBLEM, Note
+from bioprobe.result import PROBLEM, WARNING, Note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +46,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.embedding import EmbedSummary
+    from bioprobe.images.camera import CameraCounts
     from bioprobe.interchange.vector_source import VectorBatch, VectorSource
+    from bioprobe.sources.files import SourceOptions
     from bioprobe.sources.listing import Listing
     from bioprobe.taxonomy import Rank
 
@@ -52,7 +58,7 @@ DEFAULT_STORE = "embeddings/default"
 MAX_PIXELS_PX = 178_956_970
 
 
-class Store(Reports, Names, Texts, Keeps):
+class Store(Reports, Names, Texts, Exports, Keeps):
     """Embeddings of images with their table, open to every question.
 
     Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.
@@ -107,7 +113,8 @@ def embed(
     sources: Annotated[
         str | Path | Sequence[str | Path],
         Option(
-            "Folders; image files; CSV, TSV or Parquet tables that name files; lists of paths "
+            "Folders; image files; tables that name files (CSV and its kin, Parquet, JSON Lines, "
+            "workbooks); lists of paths "
             "(.txt, one a line; .json, an array); - for a list on standard input; folders of "
             "save_to_disk and Parquet files that hold pictures; "
             "dataset:ORG/NAME[@REVISION][#SPLIT] on the Hugging Face hub.",
@@ -163,7 +170,32 @@ def embed(
     ] = None,
     path_column: Annotated[
         str | None,
-        Option("Column of a table that names the file; in a data set, the column of pictures."),
+        Option(
+            "Column of a table that names the file, FOLDER/FILE where two do; in a data set, the "
+            "column of pictures."
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        Option(
+            "What stands between the cells of a text table: comma, semicolon, tab, pipe, or any "
+            "character; by default it is found out."
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        Option("Encoding of a text table, such as cp1252 or utf-16; by default it is found out."),
+    ] = None,
+    decimal: Annotated[
+        str | None,
+        Option(
+            "Decimal mark of the numbers of a text table; by default it is found out.",
+            choices=(",", "."),
+        ),
+    ] = None,
+    sheet: Annotated[
+        str | None,
+        Option("Sheet of a workbook; by default the first that has a column of paths."),
     ] = None,
     allow_outside: AllowOutside = False,
     fetch: Annotated[
@@ -186,6 +218,18 @@ def embed(
             when=(With("fetch"),),
         ),
     ] = False,
+    exclude: Exclude = None,
+    include: Include = None,
+    damaged: Annotated[
+        str,
+        Option(
+            "Pictures of which something is missing or wrong. mark: embedded where 95% of the rows "
+            "are there, with the columns share_present and damage. keep: embedded where they can "
+            "be decoded at all. refuse: failures, all of them.",
+            choices=("mark", "keep", "refuse"),
+            fixed=True,
+        ),
+    ] = "mark",
     rank_column: RankColumns = None,
     folder_rank: Annotated[
         str | None,
@@ -198,6 +242,25 @@ def embed(
             "are named by anything else than taxa of a rank."
         ),
     ] = None,
+    min_confidence: Annotated[
+        float,
+        Option("Least confidence of a detector's box to be a row of its own.", least=0, most=1),
+    ] = 0.2,
+    category: Annotated[
+        Sequence[str] | None,
+        Option(
+            "Only boxes of this category, such as animal or the detector's own word; repeat for "
+            "several. By default of all.",
+            shell=list[str],
+        ),
+    ] = None,
+    pad: Annotated[
+        float,
+        Option("Share of a box's own size that is cut out around it on each side.", least=0),
+    ] = 0.0,
+    square: Annotated[
+        bool, Option("Cut out squares: the shorter side of a box is made as long as the longer.")
+    ] = False,
     names: Annotated[
         str | Path | None,
         Option(
@@ -215,6 +278,13 @@ def embed(
         ),
     ] = None,
     no_label: NoLabel = None,
+    exif: Annotated[
+        bool,
+        Option(
+            "Fill the columns captured_at, camera, latitude and longitude from the EXIF block of "
+            "each picture, also of those that the store has; what a table says of them stays."
+        ),
+    ] = False,
     prune: Annotated[
         bool,
         Option(
@@ -252,8 +322,18 @@ def embed(
     allow_outside : bool
         Whether a table or data set may name files outside of its folder, ``root``, and the other
         folders among the sources.
+    exclude, include : str or sequence of str, optional
+        Patterns of what is left out of folders that are named, beside bins, other programs'
+        thumbnails and hidden files, and of what is taken all the same.
+    damaged : {"mark", "keep", "refuse"}
+        What becomes of new pictures that are not whole: see the columns ``share_present``, the
+        share of rows that is there, and ``damage``.
     path_column : str, optional
-        Column of a table that names the file.
+        Column of a table that names the file; ``FOLDER/FILE`` where two do.
+    delimiter, encoding, decimal : str, optional
+        How a text table is written; what is not said is found out, and said in the notes.
+    sheet : str, optional
+        Of a workbook; by default the first that has a column of paths.
     fetch : bool
         Whether pictures at addresses are downloaded, into the cache.
     fetch_rate : float
@@ -267,6 +347,14 @@ def embed(
         one goes into the column ``label``.
     folder_label : str, optional
         Free column that the name of an image's folder goes into.
+    min_confidence : float
+        Of a detector's box to be a row of its own, in [0, 1].
+    category : str or sequence of str, optional
+        Categories of boxes, such as ``animal``; all by default.
+    pad : float
+        Share of a box's own width and height that is cut out around it on each side, ≥ 0.
+    square : bool
+        Whether the shorter side of a box is made as long as the longer one.
     names : str or Path, optional
         Taxon list with common names, that labels are looked for in; as :meth:`Store.resolve_taxa`
         does it.
@@ -275,6 +363,9 @@ def embed(
     no_label : str or sequence of str, optional
         Labels that are none, such as ``#N/A``: these cells are left empty, whatever their case,
         and those that the store has of the images that are listed too.
+    exif : bool
+        Whether ``captured_at`` (ISO 8601), ``camera`` (make, model, serial number), ``latitude``
+        and ``longitude`` are read from EXIF where neither a source nor the store says them.
     prune : bool
         Whether rows are retired whose file is gone.
     progress : callable, optional
@@ -305,6 +396,7 @@ def embed(
     from bioprobe.sources.source import SourceOptions, find_images
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
+    from bioprobe.tables import TableOptions
     from bioprobe.taxonomy.matching import resolve_labels
 
     read: list[Note] = []
@@ -315,9 +407,18 @@ def embed(
         None if folder_rank is None else _read_rank(folder_rank),
         _read_free_column(folder_label),
         allow_outside,
+        tuple(list_given(exclude)),
+        tuple(list_given(include)),
+        min_confidence=min_confidence,
+        categories=tuple(split_names(category or ())),
+        pad=pad,
+        square=square,
         tell=lambda text: read.append(Note(text)),
+        written=TableOptions(delimiter, encoding, decimal, sheet),
+        fetches=fetch,
     )
     table = find_images([Path(one) for one in list_given(sources)], options)
+    _check_boxes(table, options)
     if fetch:
         table = _fetch(table, fetch_rate, allow_private=allow_private, progress=progress)
     given = split_names(no_label or ())
@@ -338,6 +439,7 @@ def embed(
     summary = embed_images(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
         memory_bytes=None if memory is None else max(1, round(memory * 1e9)), no_label=given,
+        damaged=damaged, reads_camera=exif,
         advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
     filled_store = EmbeddingStore.open(store)
@@ -373,6 +475,8 @@ def pictures(
     ] = None,
     keep: bool = False,
     allow_outside: AllowOutside = False,
+    exclude: Exclude = None,
+    include: Include = None,
     progress: Progress | None = None,
 ) -> Store:
     """Open pictures as a store, to ask them anything without keeping one.
@@ -399,6 +503,9 @@ def pictures(
         and the notes say so.
     allow_outside : bool
         Whether a table or data set may name files anywhere, as for :func:`bioprobe.embed`.
+    exclude, include : str or sequence of str, optional
+        Patterns of what is left out of folders, and of what is taken all the same, as for
+        :func:`bioprobe.embed`.
     progress : callable, optional
         Told a step after each picture; an error that it raises stops the run.
 
@@ -421,7 +528,7 @@ def pictures(
     """
     return open_pictures(
         Store, sources, model=model, device=device, like=like, keep=keep,
-        allow_outside=allow_outside, progress=progress,
+        allow_outside=allow_outside, exclude=exclude, include=include, progress=progress,
     )  # fmt: skip
 
 
@@ -452,9 +559,18 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: in
             f"({summary.images_per_s:.1f} images/s) -> {store}"
         )
     ]
+    if summary.n_damaged:
+        text = (
+            f"{summary.n_damaged:,} of the new pictures are damaged and were taken: their columns "
+            "share_present and damage say how; --damaged refuse takes none such"
+        )
+        said.append(Note(text, WARNING))
+    said += _describe_regions(summary)
     for changes, what in ((summary.labels, "labels"), (summary.values, "other values")):
         if changes != type(changes)():
             said.append(Note(f"{what} of known images: {changes}"))
+    if summary.camera is not None:
+        said += _describe_camera(summary.camera)
     if prune:
         said.append(Note(f"{summary.n_pruned:,} rows retired whose file is gone"))
     if summary.n_out_of_reach:
@@ -470,6 +586,71 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: in
     if 2 * summary.n_failed > summary.n_images and 2 * n_lost <= summary.n_failed:
         said.append(Note(f"most failed: {_tell_reasons(summary)}", PROBLEM))
     return said
+
+
+def _describe_camera(counts: CameraCounts) -> list[Note]:
+    """Say what EXIF filled, and what it contradicts."""
+    from bioprobe.images.camera import CAMERA_COLUMNS
+
+    shares = (
+        f"{name} {counts.n_filled.get(name, 0):,} (said of {counts.n_said.get(name, 0):,})"
+        for name in CAMERA_COLUMNS
+    )
+    said = [Note(f"filled from the EXIF of {counts.n_read:,} pictures: {', '.join(shares)}")]
+    for name, n in counts.n_conflicts.items():
+        kept, other = counts.examples[name]
+        text = f"{n:,} pictures have another {name} in EXIF than is written of them, which stays: "
+        said.append(Note(f"{text}such as {kept!r}, and {other!r} in EXIF", WARNING))
+    return said
+
+
+def _describe_regions(summary: EmbedSummary) -> list[Note]:
+    """Say what became of boxes, and of the pictures that they are in."""
+    said: list[Note] = []
+    if summary.n_regions:
+        text = f"{summary.n_regions:,} regions of {summary.n_pictures:,} pictures"
+        said.append(Note(text))
+    if summary.n_given_way:
+        text = f"{summary.n_given_way:,} whole pictures give way to their regions"
+        said.append(Note(text))
+    if summary.n_regions_retired:
+        text = f"{summary.n_regions_retired:,} regions that are no longer listed are retired"
+        said.append(Note(text))
+    if summary.n_unassigned:
+        text = (
+            f"{summary.n_unassigned:,} pictures have several labels, and it is not known which of "
+            "their regions each is of: none was taken; list labels by region"
+        )
+        said.append(Note(text, WARNING))
+    return said
+
+
+def _check_boxes(table: Listing, options: SourceOptions) -> None:
+    """Refuse options of boxes where no source has any.
+
+    Raises
+    ------
+    MisuseError
+        If one is given that would have no effect.
+    """
+    from bioprobe.images.regions import REGION
+    from bioprobe.sources.source import SourceOptions
+
+    names = {"min_confidence": "min_confidence", "categories": "category", "pad": "pad",
+             "square": "square"}  # fmt: skip
+    default = SourceOptions()
+    given = [
+        write_flag(flag)
+        for name, flag in names.items()
+        if getattr(options, name) != getattr(default, name)
+    ]
+    # A box that was left out for its confidence is none of the listing.
+    if given and not table.has_detections and not (table.frame[REGION] != "").any():
+        msg = (
+            f"{' and '.join(given)} choose and cut out the boxes of a detector, and no source has "
+            "any; name the detector's file among the sources, or leave the option out"
+        )
+        raise MisuseError(msg)
 
 
 def _tell_reasons(summary: EmbedSummary) -> str:

@@ -271,6 +271,7 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
             f"against the labels of {measured[0].n_images:,} images{_name_kept(mask)}: {figures} "
             f"(95% interval){outside}{_advise_quoting(mask)}"
         )
+        said += answers.images.describe_several(answers.rows, answers.level)
     n_ties = count_ties(answers)
     if n_ties:
         said.append(

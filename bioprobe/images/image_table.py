@@ -18,7 +18,7 @@ from bioprobe.errors import SelectionError, SourceError, TaxonomyError
 from bioprobe.images.conditions import match_rows
 from bioprobe.images.location import ImageLocation, find_file
 from bioprobe.images.people import WHOLE, find_people
-from bioprobe.images.regions import REGION, Region
+from bioprobe.images.regions import REGION, Region, get_box, name_content
 from bioprobe.names import find_nearest, unify
 from bioprobe.options import KEEP, LEAVE_OUT
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 LOCATION_COLUMNS = ("root", "path")
 FACT_COLUMNS = ("sha256", "n_bytes", "width_px", "height_px", "mode")
+#: Free columns that a run gives a picture that is not whole: the share of its rows that is there,
+#: in [0, 1], and what is wrong, in the words of :mod:`bioprobe.images.damage`.
+DAMAGE_COLUMNS = ("share_present", "damage")
 COLUMNS: tuple[str, ...] = (*LOCATION_COLUMNS, REGION, *FACT_COLUMNS, *LABEL_COLUMNS, LABELS_FROM)
 
 
@@ -56,7 +59,8 @@ class ImageTable:
         - the seven ranks and ``common_name``, ``""`` where unknown, in the one form in which
           names compare (:func:`bioprobe.names.unify`);
         - ``labels_from``: ``folder`` where these were made from the name of the image's folder,
-          ``list:COLUMN`` where a taxon list gave them for the label in that column, else ``""``;
+          ``list:COLUMN`` where a taxon list gave them for the label in that column,
+          ``machine:NAME`` where a classifier made them, else ``""``;
         - any further columns, as the source had them.
 
     Raises
@@ -131,6 +135,90 @@ class ImageTable:
             paths[row] = name
         return paths
 
+    @cached_property
+    def contents(self) -> npt.NDArray[np.str_]:
+        """What the vector of each row is of: a SHA-256 of the bytes, of a box with it.
+
+        ``""`` where nobody saw the bytes; see :func:`bioprobe.images.regions.name_content`.
+        """
+        hashes, regions = self.frame["sha256"], self.frame[REGION]
+        return np.array(list(map(name_content, hashes, regions)), dtype=str)
+
+    @cached_property
+    def has_regions(self) -> bool:
+        """Whether any row is not the only one of a whole image."""
+        return bool((self.frame[REGION] != "").any())
+
+    def name_rows(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.object_]]:
+        """Return what names rows in an answer: ``file_name``, and ``image_region`` where any has.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+
+        Returns
+        -------
+        dict of str to ndarray of object, each of shape (n_rows,)
+            By column, in their order.
+        """
+        names = {"file_name": self.name_files(rows)}
+        if self.has_regions:
+            names[REGION] = self.frame[REGION].to_numpy(dtype=object)[rows]
+        return names
+
+    def name_row(self, row: int) -> str:
+        """Return how a row is called in a line of text: its file, and its region if it has one."""
+        region = str(self.frame[REGION].iloc[row])
+        return f"{self.file_names[row]} [{region}]" if region else self.file_names[row]
+
+    def describe_several(self, rows: npt.NDArray[np.int64], level: str) -> list[str]:
+        """Say how many boxes or whole images of some rows have several labels at a level.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+        level : str
+            Rank or column.
+
+        Returns
+        -------
+        list of str
+            One sentence, or none.
+        """
+        if not self.has_regions or (level not in LABEL_COLUMNS and level not in self.frame):
+            return []
+        regions, labels = self.frame[REGION].to_numpy()[rows], self.labels(level)[rows]
+        found: dict[tuple[int, str], set[str]] = {}
+        for file, region, label in zip(
+            self.number_files(rows).tolist(), regions, labels, strict=True
+        ):
+            if label:
+                found.setdefault((file, get_box(region)), set()).add(label)
+        n_several = sum(len(one) > 1 for one in found.values())
+        if not n_several:
+            return []
+        return [
+            f"{n_several:,} regions or whole pictures have several labels at {level}: they are "
+            "kept, each label as a row of its own, so that no one answer is right for all of these"
+        ]
+
+    def number_files(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return of which image each row is, numbered from 0 in their order.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+
+        Returns
+        -------
+        ndarray of int64, shape (n_rows,)
+        """
+        import pandas as pd
+
+        places = zip(*(self.frame[name].to_numpy()[rows] for name in LOCATION_COLUMNS), strict=True)
+        files = [f"{root}\0{path}" for root, path in places]
+        return np.asarray(pd.factorize(np.array(files, dtype=object))[0], dtype=np.int64)
+
     def name_files(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
         """Return the names of the files of rows, as answers name them."""
         return np.array(self.file_names, dtype=object)[rows]
@@ -145,9 +233,9 @@ class ImageTable:
 
     def locate(self, row: int) -> ImageLocation:
         """Return the place of a row's image, from which its bytes can be read."""
-        names = (LOCATION_COLUMNS[0], LOCATION_COLUMNS[1], "sha256")
-        root, path, sha256 = (str(self.frame[name].iloc[row]) for name in names)
-        return ImageLocation(root, path, sha256, self._people.get((root, path), ()))
+        names = (LOCATION_COLUMNS[0], LOCATION_COLUMNS[1], "sha256", REGION)
+        root, path, sha256, region = (str(self.frame[name].iloc[row]) for name in names)
+        return ImageLocation(root, path, sha256, region, self._people.get((root, path), ()))
 
     @cached_property
     def _people(self) -> Mapping[tuple[str, str], tuple[Region, ...]]:
@@ -170,7 +258,7 @@ class ImageTable:
         return shown
 
     def order(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the positions that sort rows by what they are: bytes, then path, then root.
+        """Return the positions that sort rows by what they are: bytes, path, root, region.
 
         What is drawn in this order does not depend on the order of the rows in the store.
 
@@ -183,7 +271,7 @@ class ImageTable:
         ndarray of int64, shape (n,)
             ``rows[images.order(rows)]`` is sorted; rows that do not differ stay as they come.
         """
-        keys = ["sha256", "path", "root"]
+        keys = ["sha256", "path", "root", REGION]
         frame = self.frame[keys].iloc[rows].reset_index(drop=True).astype(str)
         return frame.sort_values(keys, kind="stable").index.to_numpy(dtype=np.int64)
 

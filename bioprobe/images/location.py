@@ -67,6 +67,9 @@ class ImageLocation:
     sha256 : str or None
         Of the bytes that the table is of, and no others are read; ``""`` where they are not known,
         and none are; None where a person named the file, and any are.
+    region : str
+        Name of the part of the image that is meant, ``""`` for the whole
+        (:mod:`bioprobe.images.regions`).
     people : tuple of Region
         Where people are in it, who are obscured wherever it is shown.
     """
@@ -74,6 +77,7 @@ class ImageLocation:
     root: str
     path: str
     sha256: str | None = None
+    region: str = ""
     people: tuple[Region, ...] = ()
 
     def find_file(self) -> Path | None:
@@ -442,7 +446,12 @@ def find_picture_column(schema: pa.Schema) -> str | None:
         if not pa.types.is_struct(kind):
             return False
         place = kind.get_field_index("bytes")
-        return place >= 0 and is_bytes(kind.field(place).type)
+        # Where each picture is saved as its path alone, there is no type of the bytes.
+        is_path = kind.get_field_index("path") >= 0 and place >= 0
+        return place >= 0 and (
+            is_bytes(kind.field(place).type)
+            or (is_path and pa.types.is_null(kind.field(place).type))
+        )
 
     for fits in (is_picture, is_bytes):
         names = [field.name for field in schema if fits(field.type)]

@@ -63,10 +63,12 @@ def obscure(image: Image, regions: Sequence[Region]) -> Image:
     Returns
     -------
     PIL.Image.Image
-        Another picture of the same size.
+        Another picture of the same size; the same where there is nobody.
     """
     from PIL import Image as PillowImage
 
+    if not regions:
+        return image
     hidden = image.copy()
     for region in regions:
         wider = Region(region.x, region.y, region.width, region.height, pad=_PAD)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import ImageReadError
+from bioprobe.images.damage import Damage, judge_jpeg, judge_png
+from bioprobe.images.raw import develop, find_page, is_raw, measure_raw
+from bioprobe.images.regions import Region, find_draft_side
 
 if TYPE_CHECKING:
     from PIL.Image import Exif, Image
@@ -34,6 +39,9 @@ _KINDS = (
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # EXIF orientations in which the picture lies on its side.
 _LYING = frozenset({5, 6, 7, 8})
+#: What becomes of a picture that is not whole: ``mark`` takes it where it is nearly whole, ``keep``
+#: where it can be decoded at all, ``refuse`` never.
+DAMAGED = ("mark", "keep", "refuse")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +79,8 @@ def read_facts(data: bytes) -> ImageFacts:
     ImageReadError
         If the bytes do not begin as an image of a known kind does.
     """
+    if is_raw(data):
+        return ImageFacts(*measure_raw(data), "RGB")
     with _opened(data) as image:
         # Newer Pillows open a TIFF with its size when upright; its own tags say the stored one.
         tags = getattr(image, "tag_v2", {})
@@ -84,9 +94,32 @@ def read_facts(data: bytes) -> ImageFacts:
 def decode_image(
     data: bytes, *, draft_side_px: int = 0, max_pixels_px: int = MAX_PIXELS_PX
 ) -> Image:
-    """Decode the bytes of an image file to an upright RGB picture.
+    """Decode the bytes of an image file, as :func:`decode_marked` does, where it is nearly whole.
 
-    HEIC is read where the extra ``bioprobe[heif]`` is installed.
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB.
+
+    Raises
+    ------
+    ImageReadError
+        As there.
+    """
+    return decode_marked(data, draft_side_px=draft_side_px, max_pixels_px=max_pixels_px)[0]
+
+
+def decode_marked(
+    data: bytes,
+    *,
+    draft_side_px: int = 0,
+    max_pixels_px: int = MAX_PIXELS_PX,
+    damaged: str = "mark",
+) -> tuple[Image, Damage | None]:
+    """Decode the bytes of an image file to an upright RGB picture, and say what is damaged of it.
+
+    HEIC is read where the extra ``bioprobe[heif]`` is installed, raw photographs where
+    ``bioprobe[raw]`` is. Of a TIFF the first page that is no reduced copy is the picture.
 
     EXIF orientation is applied; the first frame of an animation is taken; what is transparent
     becomes white; 16-bit and floating-point grey is scaled to 8 bits.
@@ -100,6 +133,126 @@ def decode_image(
         side is no less than this; 0 decodes it whole.
     max_pixels_px : int
         More pixels than this are refused before they are decoded.
+    damaged : {"mark", "keep", "refuse"}
+        What becomes of a picture that is not whole (:data:`DAMAGED`).
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB.
+    Damage or None
+        None where nothing was found.
+
+    Raises
+    ------
+    ImageReadError
+        If the bytes are no image of a known kind, too little of it is there, or it is too large.
+    """
+    from PIL import ImageOps
+
+    if is_raw(data):
+        _check_size(measure_raw(data), max_pixels_px)
+        preview, orientation = develop(data)
+        if isinstance(preview, bytes):
+            image, damage = decode_marked(
+                preview, draft_side_px=draft_side_px, max_pixels_px=max_pixels_px, damaged=damaged
+            )
+            return _turn(image, orientation), damage
+        return preview, None
+    mended, damage = judge_png(data) if data.startswith(_PNG) else (data, None)
+    _refuse_damage(damage, damaged)
+    with _opened(mended) as image:
+        size_px = image.size
+        _check_size(size_px, max_pixels_px)
+        if draft_side_px and min(image.size) > draft_side_px:
+            # The mode stays the file's own: converting is done below, alike for all.
+            image.draft(image.mode, (draft_side_px, draft_side_px))
+        loaded: Image = image
+        if image.format in _JPEG and image.mode in _COLOURS:
+            loaded, damage = _load_jpeg(image, data, max(1, round(size_px[0] / image.size[0])))
+            _refuse_damage(damage, damaged)
+        else:
+            image.load()
+        # Of a block that is no EXIF the file's own reader knows that nothing is to be read.
+        if loaded is image or image.getexif().get(_ORIENTATION_TAG, 1) != 1:
+            ImageOps.exif_transpose(loaded, in_place=True)
+        return _to_rgb(loaded), damage
+
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = frozenset({"JPEG", "MPO"})
+# Colours of a JPEG, as Pillow and as the other decoder name them.
+_COLOURS = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
+
+
+def _load_jpeg(image: Image, data: bytes, scale: int) -> tuple[Image, Damage | None]:
+    """Decode a JPEG by a reader that says what it had to skip, which Pillow does not.
+
+    Both are libjpeg-turbo: what is whole is the same to the last bit. What is damaged and cannot be
+    decoded by the one is left to the other, which says why not.
+    """
+    import simplejpeg
+    from PIL import Image as PillowImage
+
+    width_px, height_px = image.size
+    read = functools.partial(
+        simplejpeg.decode_jpeg, data, _COLOURS[image.mode], min_height=height_px,
+        min_width=width_px,
+    )  # fmt: skip
+    warning = ""
+    try:
+        pixels = read(strict=True)
+    except ValueError as error:
+        warning = str(error)
+        try:
+            pixels = read(strict=False)
+        except ValueError:
+            image.load()
+            return image, judge_jpeg(data, np.atleast_3d(np.asarray(image)), scale, warning)
+    damage = judge_jpeg(data, pixels, scale, warning)
+    if pixels.shape[:2] != (height_px, width_px) or image.mode == "CMYK":
+        # Of a few pixels the two round a fraction of the size differently; inks are inverted.
+        if not warning:
+            image.load()
+            return image, damage
+        pixels = 255 - pixels if image.mode == "CMYK" else pixels
+    made = PillowImage.fromarray(pixels[..., 0] if image.mode == "L" else pixels, image.mode)
+    made.info = image.info
+    return made, damage
+
+
+def _refuse_damage(damage: Damage | None, damaged: str) -> None:
+    if damage is None or damaged == "keep" or (damaged == "mark" and damage.is_nearly_whole):
+        return
+    share = math.floor(100 * damage.share_present)
+    msg = (
+        f"damaged ({damage}): {share}% of its rows are there; --damaged keep takes it all the same"
+    )
+    raise ImageReadError(msg)
+
+
+def _turn(image: Image, orientation: int) -> Image:
+    from PIL import Image as PillowImage
+
+    turns = {
+        3: PillowImage.Transpose.ROTATE_180,
+        6: PillowImage.Transpose.ROTATE_270,
+        8: PillowImage.Transpose.ROTATE_90,
+    }
+    return image.transpose(turns[orientation]) if orientation in turns else image
+
+
+def decode_region(data: bytes, region: str, *, draft_side_px: int = 0) -> Image:
+    """Decode what a region shows.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file.
+    region : str
+        Its name, ``""`` for the whole picture.
+    draft_side_px : int
+        Least shorter side of what is returned, as for :func:`decode_image`.
 
     Returns
     -------
@@ -109,18 +262,17 @@ def decode_image(
     Raises
     ------
     ImageReadError
-        If the bytes are no whole image of a known kind, or the image is too large.
+        If the bytes are no whole image of a known kind.
+    ValueError
+        If there is no such region.
     """
-    from PIL import ImageOps
-
-    with _opened(data) as image:
-        _check_size(image.size, max_pixels_px)
-        if draft_side_px and min(image.size) > draft_side_px:
-            # The mode stays the file's own: converting is done below, alike for all.
-            image.draft(image.mode, (draft_side_px, draft_side_px))
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        return _to_rgb(image)
+    box = Region.parse(region)
+    if box is None:
+        return decode_image(data, draft_side_px=draft_side_px)
+    facts = read_facts(data)
+    draft_px = find_draft_side([box], (facts.width_px, facts.height_px), draft_side_px)
+    image = decode_image(data, draft_side_px=draft_px)
+    return image.crop(box.to_pixels(*image.size))
 
 
 def make_upright(image: Image) -> Image:
@@ -198,7 +350,7 @@ def _opened(data: bytes) -> Iterator[Image]:
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         _learn_heif()
     try:
-        with Image.open(io.BytesIO(data), formats=_list_kinds()) as image:
+        with Image.open(io.BytesIO(find_page(data)), formats=_list_kinds()) as image:
             yield image
     except (ImageReadError, MemoryError):
         # Lack of memory is no fault of the picture.
@@ -226,6 +378,25 @@ def _learn_heif() -> None:
         msg = 'HEIC is read by an extra; install it: pip install "bioprobe[heif]"'
         raise ImageReadError(msg) from error
     pillow_heif.register_heif_opener()
+
+
+@contextlib.contextmanager
+def opened_exif(data: bytes) -> Iterator[Exif]:
+    """Open the EXIF block of a picture, empty where it has none; nothing is decoded.
+
+    Its inner blocks are read as they are asked for, so all has to be read inside.
+
+    Yields
+    ------
+    PIL.Image.Exif
+
+    Raises
+    ------
+    ImageReadError
+        If the bytes do not begin as an image of a known kind does.
+    """
+    with _opened(data) as image:
+        yield _read_exif(image, data)
 
 
 def _read_exif(image: Image, data: bytes) -> Exif:

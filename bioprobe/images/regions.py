@@ -8,6 +8,7 @@ box, or to the whole, the second row's name ends in ``#2``, the third's in ``#3`
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import re
 from collections.abc import Iterable
@@ -161,6 +162,35 @@ def _move(centre: float, side: float, length: int) -> float:
     return min(max(centre, side / 2), length - side / 2)
 
 
+def find_draft_side(boxes: Iterable[Region], size_px: tuple[int, int], draft_side_px: int) -> int:
+    """Return how small a picture may be decoded for the boxes that are cut out of it.
+
+    Parameters
+    ----------
+    boxes : iterable of Region
+        ≥ 1 of them.
+    size_px : tuple of int
+        Width and height of the upright picture.
+    draft_side_px : int
+        Least shorter side of what is cut out, 0 for no limit to what is needed.
+
+    Returns
+    -------
+    int
+        Least shorter side of the picture, so that the smallest cut has its own; 0 is whole.
+
+    Examples
+    --------
+    >>> find_draft_side([Region(0, 0, 0.25, 0.5)], (4000, 3000), 448)
+    1344
+    """
+    shortest = min(
+        min(right - left, lower - upper)
+        for left, upper, right, lower in (box.to_pixels(*size_px) for box in boxes)
+    )
+    return math.ceil(draft_side_px * min(size_px) / shortest)
+
+
 def get_box(name: str) -> str:
     """Return the part of a region's name that says where it is; ``""`` for the whole picture.
 
@@ -170,6 +200,46 @@ def get_box(name: str) -> str:
     ('', '0.1,0.2,0.3,0.4')
     """
     return name.partition("#")[0]
+
+
+def get_number(name: str) -> int:
+    """Return which of the rows of one box, or of the whole picture, a region's name stands for.
+
+    Examples
+    --------
+    >>> get_number(""), get_number("0.1,0.2,0.3,0.4#2")
+    (1, 2)
+    """
+    number = name.partition("#")[2]
+    return int(number) if number.isdigit() else 1
+
+
+def name_content(sha256: str, region: str) -> str:
+    """Return what tells one thing that a vector is of from all others, as 64 hexadecimal digits.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of the bytes of the picture; ``""`` where nobody knows them.
+    region : str
+        Name of the region; rows that differ in their number alone have one vector.
+
+    Returns
+    -------
+    str
+        ``sha256`` itself for a whole picture, ``""`` where that is not known.
+
+    Examples
+    --------
+    >>> name_content("ab", ""), name_content("ab", "#2"), name_content("", "0,0,1,0.5")
+    ('ab', 'ab', '')
+    >>> name_content("ab", "0,0,1,0.5") == name_content("ab", "0,0,1,0.5#2")
+    True
+    """
+    box = get_box(region)
+    if not sha256 or not box:
+        return sha256
+    return hashlib.sha256(f"{sha256} {box}".encode()).hexdigest()
 
 
 def number_regions(keys: Iterable[tuple[str, str]]) -> list[str]:

@@ -182,6 +182,8 @@ def embed_query_image(store: EmbeddingStore, texts: TextCache, file: Path) -> Ve
         If it cannot be decoded.
     """
     known = _find_rows(store, file)
+    # Those of its regions have other vectors.
+    known = known[store.images.contents[known] == store.images.frame["sha256"].to_numpy()[known]]
     if known.size:
         return store.read_vectors(known[:1])
     with ignore_pillow_warnings():

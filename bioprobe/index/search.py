@@ -42,7 +42,7 @@ def find_copies(store: EmbeddingStore) -> npt.NDArray[np.int64]:
     """
     import pandas as pd
 
-    hashes = store.images.frame["sha256"].reset_index(drop=True)
+    hashes = pd.Series(store.images.contents, dtype=object)
     own = pd.Series([f"row {row}" for row in range(len(store))], dtype=object)
     groups = hashes.where(hashes != "", own).astype(object)
     if DUPLICATES_MASK in list_selections(store):
@@ -86,10 +86,11 @@ class Neighbors(Result):
     notes: Notes = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row an answer: file name, labels, similarity, row."""
+        """Return one row an answer: file name, region if any has one, labels, similarity, row."""
         table = self.images.frame.iloc[self.rows].reset_index(drop=True)
         frame = table[list(LABEL_COLUMNS)]
-        frame.insert(0, "file_name", self.images.name_files(self.rows))
+        for place, (name, values) in enumerate(self.images.name_rows(self.rows).items()):
+            frame.insert(place, name, values)
         frame["similarity"] = self.similarities.astype(np.float64).round(6)
         frame["row"] = self.rows
         return frame

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bioprobe.access import is_file, list_names
+from bioprobe.access import list_names
 from bioprobe.cells import from_arrow
 from bioprobe.errors import SourceError
 from bioprobe.files import replacing_folder
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _VECTORS, _METADATA = "img_emb", "metadata"
 _PART = re.compile(r"img_emb_(\d+)\.npy")
+_METADATA_PART = re.compile(r"metadata_(\d+)\.parquet")
+_FIRST = {".npy": "img_emb_0.npy", ".parquet": "metadata_0.parquet"}
 _PATH_COLUMN = "image_path"
 #: Rows a part, as ``clip-retrieval inference`` has them by default (``write_batch_size``).
 PART_ROWS = 1_000_000
@@ -66,7 +68,14 @@ def open_clip_retrieval(source: Path, options: ReadOptions) -> VectorSource:  # 
     schemas = [_read_schema(part) for part in parts]
     plain = list(dict.fromkeys(name for schema in schemas for name in find_plain_columns(schema)))
     nested = dict.fromkeys(name for schema in schemas for name in schema.names if name not in plain)
-    metadata = schemas[0].metadata or {}
+    said = Declaration.from_json((schemas[0].metadata or {}).get(KEY.encode()), source)
+    n_rows = sum(n for n, _ in sizes)
+    if said is not None and said.n_rows not in {0, n_rows}:
+        msg = (
+            f"{source} was exported with {said.n_rows:,} rows and has {n_rows:,}: parts are "
+            "missing or too many; copy the folder whole"
+        )
+        raise SourceError(msg)
 
     def read() -> Iterator[VectorBatch]:
         for part in parts:
@@ -74,9 +83,9 @@ def open_clip_retrieval(source: Path, options: ReadOptions) -> VectorSource:  # 
 
     return VectorSource(
         source,
-        sum(n for n, _ in sizes),
+        n_rows,
         dims[0],
-        Declaration.from_json(metadata.get(KEY.encode()), source),
+        said,
         tuple(nested),
         read,
     )
@@ -93,7 +102,7 @@ def write_clip_retrieval(target: Path, rows: OutgoingRows) -> None:
     count, ``image_path`` comes first in the metadata.
     """
     names = name_columns(rows.frame, taken=(_PATH_COLUMN,))
-    declaration = dataclasses.replace(rows.declaration, columns=names)
+    declaration = dataclasses.replace(rows.declaration, columns=names, n_rows=len(rows))
     table = to_table(rows.frame.rename(columns=names))
     table = table.add_column(0, _PATH_COLUMN, [list_files(rows.frame)])
     table = table.replace_schema_metadata({KEY: declaration.to_json()})
@@ -118,19 +127,53 @@ def _write_metadata(path: Path, table: pa.Table) -> None:
 
 
 def _list_parts(source: Path) -> list[_Part]:
-    files = [
-        source / _VECTORS / name for name in list_names(source / _VECTORS) if _PART.fullmatch(name)
-    ]
-    if not files:
+    """List the parts, whose numbers are those from 0 on in both folders.
+
+    Raises
+    ------
+    SourceError
+        If one is missing, twice there, or named as none is.
+    """
+    vectors = _number(source / _VECTORS, _PART, ".npy")
+    metadata = _number(source / _METADATA, _METADATA_PART, ".parquet")
+    if not vectors:
         msg = f"{source} has no {_VECTORS}/img_emb_0.npy; give the folder clip-retrieval wrote"
         raise SourceError(msg)
-    parts = []
-    for file in sorted(files, key=lambda file: int(file.stem.rpartition("_")[2])):
-        metadata = source / _METADATA / f"metadata_{file.stem.rpartition('_')[2]}.parquet"
-        if not is_file(metadata):
-            msg = f"{file} has no metadata: expected {metadata}"
+    label = next(iter(vectors.values())).stem.rpartition("_")[2]
+    for number in range(max([*vectors, *metadata]) + 1):
+        name = str(number).zfill(len(label))
+        for files, beside, wanted in (
+            (vectors, metadata, source / _VECTORS / f"img_emb_{name}.npy"),
+            (metadata, vectors, source / _METADATA / f"metadata_{name}.parquet"),
+        ):
+            if number not in files:
+                other = f": {beside[number]} is there without it" if number in beside else ""
+                msg = (
+                    f"{wanted} is missing{other}; nothing is imported, as rows would be missing "
+                    "too: copy the folder whole"
+                )
+                raise SourceError(msg)
+    return [_Part(vectors[number], metadata[number]) for number in sorted(vectors)]
+
+
+def _number(folder: Path, pattern: re.Pattern[str], suffix: str) -> dict[int, Path]:
+    """Return the parts in a folder by their numbers; other files of that ending are none."""
+    parts: dict[int, Path] = {}
+    for name in list_names(folder):
+        found = pattern.fullmatch(name)
+        if found is None:
+            if name.lower().endswith(suffix):
+                msg = (
+                    f"{folder / name} is no part: expected one named as {folder / _FIRST[suffix]}; "
+                    "rename it, or move it away"
+                )
+                raise SourceError(msg)
+            continue
+        number = int(found[1])
+        if number in parts:
+            msg = f"{parts[number]} and {folder / name} are the same part; move one of them away"
             raise SourceError(msg)
-        parts.append(_Part(file, metadata))
+        parts[number] = folder / name
     return parts
 
 

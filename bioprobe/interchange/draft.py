@@ -63,6 +63,10 @@ class ImportSummary(Record):
         Added rows of each such label.
     n_emptied, emptied
         The same of labels that were said to be none, and are left empty.
+    is_whole_numbers : bool
+        Whether all numbers of all vectors are whole, which no encoder's are.
+    mean_cosine : float
+        Mean over all pairs of the added rows.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -80,6 +84,8 @@ class ImportSummary(Record):
     placeholders: dict[str, int] = dataclasses.field(default_factory=dict)
     n_emptied: int = 0
     emptied: dict[str, int] = dataclasses.field(default_factory=dict)
+    is_whole_numbers: bool = False
+    mean_cosine: float = 0.0
     notes: Notes = ()
 
     @property
@@ -103,6 +109,8 @@ class Draft:
         self._waiting: list[tuple[pd.DataFrame, npt.NDArray[np.float32]]] = []
         self._n_waiting = self._n_read = self._n_unlabelled = 0
         self._norms = (np.inf, 0.0)
+        self._sum = np.zeros(source.dim)
+        self._is_whole_numbers = True
         self._n_placeholders = self._n_emptied = 0
         self._placeholders: collections.Counter[str] = collections.Counter()
         self._emptied: collections.Counter[str] = collections.Counter()
@@ -151,6 +159,9 @@ class Draft:
             self._placeholders.update(left.counts)
             # In float64 first: what is very long or short in float32 has a direction too.
             unit = batch.vectors[usable] / norms[usable, np.newaxis]
+            self._sum += unit.sum(axis=0)
+            rounded = np.rint(batch.vectors[usable])
+            self._is_whole_numbers &= bool((rounded == batch.vectors[usable]).all())
             self._take(kept, unit.astype(np.float32), norms[usable])
 
     def finish(self) -> None:
@@ -181,7 +192,14 @@ class Draft:
             n_emptied=self._n_emptied,
             placeholders=dict(self._placeholders.most_common()),
             emptied=dict(self._emptied.most_common()),
+            is_whole_numbers=self._is_whole_numbers,
+            mean_cosine=self._find_mean_cosine(),
         )
+
+    def _find_mean_cosine(self) -> float:
+        n = self._n_read - len(self._failures)
+        # The square of the sum is n ones and each pair twice.
+        return float((self._sum @ self._sum - n) / (n * (n - 1))) if n > 1 else 0.0
 
     def _check_names(self, frame: pd.DataFrame) -> None:
         for row, place in enumerate(zip(frame["root"], frame["path"], strict=True)):

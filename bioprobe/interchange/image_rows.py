@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
 from bioprobe.images.image_table import COLUMNS, LOCATION_COLUMNS, ImageTable
+from bioprobe.images.regions import REGION
 from bioprobe.interchange.vector_source import Declaration
 from bioprobe.sources.source import concatenate_columns
 from bioprobe.taxonomy import Rank
@@ -114,12 +115,15 @@ def name_columns(
 
 
 def name_rows(frame: pd.DataFrame) -> list[str]:
-    """Return a name for each row that tells it from the others: its uuid, its path, or both."""
+    """Return a name for each row that tells it from the others: its uuid, or path and region."""
     if _tells_apart(frame):
         return [str(value) for value in frame[_KEPT_IDENTITY]]
-    if frame["path"].is_unique:
-        return [str(value) for value in frame["path"]]
-    return list_files(frame)
+    regions = frame[REGION] if REGION in frame else [""] * len(frame)
+    paths = frame["path"] if _are_named(frame) else list_files(frame)
+    return [
+        f"{path}#{region}" if region else str(path)
+        for path, region in zip(paths, regions, strict=True)
+    ]
 
 
 def list_files(frame: pd.DataFrame) -> list[str]:
@@ -131,6 +135,11 @@ def blank_to_null(frame: pd.DataFrame) -> pd.DataFrame:
     """Return an image table with missing names as nulls, as other tools expect them."""
     labels = frame[list(LABEL_COLUMNS)].astype(object)
     return frame.assign(**labels.where(labels != "", None))
+
+
+def _are_named(frame: pd.DataFrame) -> bool:
+    """Tell whether a path is of one picture alone."""
+    return bool(frame[list(LOCATION_COLUMNS)].drop_duplicates()["path"].is_unique)
 
 
 def _tells_apart(frame: pd.DataFrame) -> bool:
@@ -152,7 +161,9 @@ def _restore(table: pd.DataFrame, source: Path, declaration: Declaration) -> pd.
     frame = table[list(declaration.columns.values())].copy()
     frame.columns = list(declaration.columns)
     blanks = [
-        name for name in (*LOCATION_COLUMNS, *LABEL_COLUMNS, "sha256", "mode") if name in frame
+        name
+        for name in (*LOCATION_COLUMNS, REGION, *LABEL_COLUMNS, "sha256", "mode")
+        if name in frame
     ]
     for name in blanks:
         frame[name] = frame[name].astype(object).where(frame[name].notna(), "")

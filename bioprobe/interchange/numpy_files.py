@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bioprobe.access import is_file
 from bioprobe.errors import SourceError
-from bioprobe.files import find_part, parse_json, read_json, read_table, write_set
+from bioprobe.files import find_part, parse_json, read_json, write_set
 from bioprobe.interchange.image_rows import IDENTITY_COLUMNS, name_columns
 from bioprobe.interchange.vector_source import (
     BLOCK_ROWS,
@@ -25,6 +25,7 @@ from bioprobe.interchange.vector_source import (
     VectorBatch,
     VectorSource,
 )
+from bioprobe.tables import read_table
 from bioprobe.types import Vectors
 
 if TYPE_CHECKING:
@@ -170,6 +171,12 @@ def _read_table_beside(source: Path, n_rows: int, declaration: Declaration | Non
 
     candidates = (source.with_suffix(suffix) for suffix in _TABLE_SUFFIXES)
     beside = next((file for file in candidates if is_file(file)), None)
+    if beside is None and declaration is not None:
+        msg = (
+            f"{source.with_suffix('.csv')} is missing, which {source} was exported with; bring the "
+            ".npy, the .csv and the .json of one export"
+        )
+        raise SourceError(msg)
     if beside is None:
         return pd.DataFrame(index=range(n_rows))
     part = find_part(source.with_suffix(".json"), beside)

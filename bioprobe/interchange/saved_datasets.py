@@ -16,6 +16,7 @@ from bioprobe.errors import SourceError
 from bioprobe.files import (
     check_new_folder,
     explaining_refusal,
+    hash_file,
     replacing,
     replacing_folder,
     scratch_beside,
@@ -191,6 +192,7 @@ def _open_dataset(source: Path) -> pa_dataset.Dataset:
     if not files:
         msg = f"{source} holds no Parquet file"
         raise SourceError(msg)
+    _check_parts(files)
     base = source if is_folder(source) else source.parent
     try:
         for file in files:
@@ -210,6 +212,58 @@ def _open_dataset(source: Path) -> pa_dataset.Dataset:
     except (ValueError, OSError, pa.ArrowException) as error:
         msg = f"{source} cannot be read as Parquet: {error}"
         raise SourceError(msg) from error
+
+
+# What programs call the numbered parts of one table; other numbers, such as dates, count nothing.
+_PART = re.compile(
+    r"(?P<before>(?:.*[^a-z])?(?:part|shard|chunk|batch|split|file|rank|emb|embeddings?|vectors?"
+    r"|data|train|test|val|valid|validation|output|out|results?|images?)[-_.]?)(?P<number>\d+)"
+    r"(?:-of-(?P<total>\d+))?(?P<after>\D*)",
+    re.IGNORECASE,
+)
+
+
+def _check_parts(files: Sequence[Path]) -> None:
+    """Refuse parts of which one is missing, or there twice.
+
+    Raises
+    ------
+    SourceError
+        If the numbers of a folder's parts have a gap, or two files have the same bytes.
+    """
+    found: dict[tuple[Path, str, str], dict[int, Path]] = {}
+    totals: dict[tuple[Path, str, str], int] = {}
+    by_size: dict[int, list[Path]] = {}
+    for file in files:
+        by_size.setdefault(file.stat().st_size, []).append(file)
+        part = _PART.fullmatch(file.stem)
+        if part is None:
+            continue
+        key = file.parent, part["before"], part["after"]
+        found.setdefault(key, {})[int(part["number"])] = file
+        totals[key] = max(totals.get(key, 0), int(part["total"] or 0))
+    for key, parts in found.items():
+        first, last = min(parts), max(parts)
+        # Counted from 0 or 1; of a single one nothing is known but what it says itself.
+        start = min(first, 1) if len(parts) > 1 or totals[key] else first
+        last = max(last, start + totals[key] - 1)
+        missing = [number for number in range(start, last + 1) if number not in parts]
+        if missing:
+            example = next(iter(parts.values()))
+            msg = (
+                f"the parts beside {example} have a gap: number {missing[0]} is missing"
+                f"{f', and {len(missing) - 1:,} more' if len(missing) > 1 else ''}; nothing is "
+                "imported, as rows would be missing too. Copy the folder whole, or number anew "
+                "what is there"
+            )
+            raise SourceError(msg)
+    for alike in by_size.values():
+        digests: dict[str, Path] = {}
+        for file in alike if len(alike) > 1 else ():
+            other = digests.setdefault(hash_file(file), file)
+            if other != file:
+                msg = f"{other} and {file} have the same bytes; move one of them away"
+                raise SourceError(msg)
 
 
 def _read_partitions(files: Sequence[Path]) -> pa.Schema:

@@ -13,7 +13,16 @@ import numpy.typing as npt
 
 from bioprobe import __version__
 from bioprobe.errors import SourceError
-from bioprobe.files import FLAG, NUMBER, TEXT, TEXT_BY_NAME, TEXTS, find_wrong_setting, parse_json
+from bioprobe.files import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    TEXT,
+    TEXT_BY_NAME,
+    TEXTS,
+    find_wrong_setting,
+    parse_json,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +38,7 @@ _DECLARED = {
     "text_columns": TEXTS,
     "normalised": FLAG,
     "version": TEXT,
+    "n_rows": COUNT,
 }
 
 
@@ -50,6 +60,8 @@ class Declaration:
         Whether every vector has unit length.
     version : str
         Version of bioprobe that wrote the file.
+    n_rows : int
+        Rows of all parts together, where there may be several; 0 where it is not said.
     """
 
     model: str
@@ -58,6 +70,7 @@ class Declaration:
     text_columns: tuple[str, ...] = ()
     normalised: bool = True
     version: str = __version__
+    n_rows: int = 0
 
     def to_json(self) -> str:
         """Return the fields as a JSON text."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import MismatchError, ProbeError, StoreError
+from bioprobe.images.regions import REGION, get_number
 from bioprobe.learning.fit import as_setting, describe_fitted, describe_sweep, measure_values
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.learning.keeping import read_probe
@@ -109,7 +110,9 @@ def find_shared_images(stores: Sequence[EmbeddingStore], rows: Rows) -> SharedIm
 def _find_rows(store: EmbeddingStore, rows: Rows, other: EmbeddingStore) -> Rows:
     """Return the row of each image in another store, -1 where it is not there."""
     frame, there = store.images.frame, other.images.frame.iloc[other.rows]
-    by_bytes = dict(zip(there["sha256"], other.rows.tolist(), strict=True))
+    contents = other.images.contents[other.rows].tolist()
+    keys_there = zip(contents, map(get_number, there[REGION]), strict=True)
+    by_bytes = dict(zip(keys_there, other.rows.tolist(), strict=True))
     times = collections.Counter(there["path"])
     by_path = {
         path: (row, sha256)
@@ -120,10 +123,12 @@ def _find_rows(store: EmbeddingStore, rows: Rows, other: EmbeddingStore) -> Rows
     times_here = collections.Counter(frame["path"].iloc[store.rows])
     asked = frame.iloc[rows]
     found = np.full(len(rows), -1, dtype=np.int64)
-    for place, (sha256, path) in enumerate(zip(asked["sha256"], asked["path"], strict=True)):
+    keys = zip(store.images.contents[rows].tolist(), map(get_number, asked[REGION]), strict=True)
+    of_rows = zip(keys, asked["sha256"], asked["path"], strict=True)
+    for place, (key, sha256, path) in enumerate(of_rows):
         row, its = by_path.get(path, (-1, ""))
-        if sha256 and sha256 in by_bytes:
-            found[place] = by_bytes[sha256]
+        if sha256 and key in by_bytes:
+            found[place] = by_bytes[key]
         elif not (sha256 and its) and times_here[path] == 1:
             found[place] = row
     return found

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.images.location import ImageLocation, read_file
 from bioprobe.images.people import obscure
-from bioprobe.images.reading import decode_image, ignore_pillow_warnings
+from bioprobe.images.reading import decode_image, ignore_pillow_warnings, read_facts
+from bioprobe.images.regions import Region, find_draft_side
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL.Image import Image
 
 
 def render_page(template: str, content: dict[str, Any]) -> str:
@@ -43,8 +50,42 @@ def render_page(template: str, content: dict[str, Any]) -> str:
     return environment.get_template(template).render(content)
 
 
+# How much of a picture is shown around a region, in sizes of the region.
+_CONTEXT = 1.0
+_FRAME_COLOUR, _FRAME_PX = "#ffd400", 3
+
+
+def _show_region(data: bytes, region: Region, people: Sequence[Region], size_px: int) -> Image:
+    """Return the surroundings of a region, its box drawn, no larger than a thumbnail."""
+    from PIL import ImageDraw
+
+    shown = Region.clip(
+        region.x - _CONTEXT * region.width, region.y - _CONTEXT * region.height,
+        (1 + 2 * _CONTEXT) * region.width, (1 + 2 * _CONTEXT) * region.height,
+    )[0]  # fmt: skip
+    facts = read_facts(data)
+    draft_px = find_draft_side([shown], (facts.width_px, facts.height_px), size_px)
+    image = obscure(decode_image(data, draft_side_px=draft_px), people)
+    left, upper, right, lower = shown.to_pixels(*image.size)
+    view = image.crop((left, upper, right, lower))
+    width_px, height_px = view.size
+    scale = size_px / max(view.size)
+    # A small region is shown as large as others are.
+    view = view.resize((max(1, round(width_px * scale)), max(1, round(height_px * scale))))
+    box = dataclasses.replace(region, pad=0.0, square=False).to_pixels(*image.size)
+    offsets = (left, upper, left, upper)
+    frame = [round((at - offset) * scale) for at, offset in zip(box, offsets, strict=True)]
+    draw = ImageDraw.Draw(view)
+    # A dark line inside of a bright one stands out of any picture.
+    draw.rectangle(frame, outline="black", width=_FRAME_PX + 2)
+    draw.rectangle(frame, outline=_FRAME_COLOUR, width=_FRAME_PX)
+    return view
+
+
 def make_thumbnail(file: Path | ImageLocation, size_px: int = 160) -> str:
     """Return a picture as a data URL, its longer side at most ``size_px``.
+
+    A region is shown framed, with as much of its picture around it on each side as it is large.
 
     Parameters
     ----------
@@ -62,13 +103,17 @@ def make_thumbnail(file: Path | ImageLocation, size_px: int = 160) -> str:
     """
     try:
         data = read_file(file) if isinstance(file, Path) else file.read_bytes()
+        region, people = None, tuple[Region, ...]()
+        if isinstance(file, ImageLocation):
+            region, people = Region.parse(file.region), file.people
         with ignore_pillow_warnings():
             # Twice the size is enough to be made smaller from, and quicker to decode.
-            image = decode_image(data, draft_side_px=2 * size_px)
+            if region is None:
+                image = obscure(decode_image(data, draft_side_px=2 * size_px), people)
+            else:
+                image = _show_region(data, region, people, size_px)
     except (ImageReadError, SourceError, OSError, ValueError):
         return ""
-    if isinstance(file, ImageLocation) and file.people:
-        image = obscure(image, file.people)
     image.thumbnail((size_px, size_px))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=82)

@@ -15,6 +15,7 @@ from bioprobe.files import write_text
 from bioprobe.images import ImageTable
 from bioprobe.images.image_table import read_level
 from bioprobe.images.location import ImageLocation
+from bioprobe.images.regions import REGION
 from bioprobe.index import Neighbors, Terms
 from bioprobe.page.html import make_thumbnail, render_page
 from bioprobe.taxonomy import RANKS
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from bioprobe.quality.duplicates import Duplicates
     from bioprobe.quality.noise import NoiseFilter
+    from bioprobe.quality.repeats import Repeats
     from bioprobe.task.decisions import Decisions
+    from bioprobe.task.pooling import Contents
     from bioprobe.task.predictions import Predictions
 
 # A figure on the page is about 190 px wide; the rest is for screens with denser pixels.
@@ -190,7 +193,7 @@ def show_row(images: ImageTable, row: int, *lines: str) -> SheetPicture:
     *lines : str
         What stands before the common name, the higher labels and the file.
     """
-    facts, file = images.frame.iloc[row], images.file_names[row]
+    facts, file = images.frame.iloc[row], images.name_row(row)
     # From species up.
     labels = [str(facts[rank.value]) for rank in reversed(RANKS) if facts[rank.value]]
     names = [*labels[:1], file]
@@ -267,7 +270,9 @@ def _introduce_filter(found: NoiseFilter, n_dropped: int) -> str:
     )
 
 
-def write_answer_sheet(path: Path, title: str, answers: Predictions | Decisions, by: str) -> int:
+def write_answer_sheet(
+    path: Path, title: str, answers: Predictions | Decisions | Contents, by: str
+) -> int:
     """Write pictures with their answers as one HTML page, grouped by answer or by a column.
 
     Parameters
@@ -276,7 +281,7 @@ def write_answer_sheet(path: Path, title: str, answers: Predictions | Decisions,
         HTML file.
     title : str
         Of the page.
-    answers : Predictions or Decisions
+    answers : Predictions, Decisions or Contents
         With what stands beside them, whose pictures without an answer have groups of their own.
     by : str
         ``answer``, or a column of the image table.
@@ -336,12 +341,22 @@ def _name_common(lines: pd.DataFrame) -> str:
     return str(lines["common_name"].iloc[0]) if "common_name" in lines else ""
 
 
-def _show_line(answers: Predictions | Decisions, line: dict[str, Any]) -> SheetPicture:
+def _show_line(answers: Predictions | Decisions | Contents, line: dict[str, Any]) -> SheetPicture:
     """Return the picture of a line with its answer, what the score is, and what is known of it."""
     score = f"score {line['score']:.3f}" if line["score"] >= 0 else ""
-    told = {"file_name", "answer", "common_name", "score", "row", "group", "rank", "content"}
+    told = {
+        "file_name",
+        "answer",
+        "common_name",
+        "score",
+        "row",
+        "group",
+        "rank",
+        "content",
+        REGION,
+    }
     rest = [f"{key}: {value}" for key, value in line.items() if key not in told and value != ""]
-    file = f"row {line['row']} · {line['file_name']}"
+    file = f"row {line['row']} · {answers.images.name_row(int(line['row']))}"
     sure = f"at {line['rank']}" if line.get("rank") else ""
     known = (score, sure, str(line.get("common_name", "")), *rest, file)
     place = answers.images.locate(int(line["row"]))
@@ -388,3 +403,47 @@ def write_copies_sheet(path: Path, found: Duplicates) -> int:
     )
     write_contact_sheet(path, "Copies", intro, groups)
     return sum(len(group.pictures) for group in groups)
+
+
+def write_repeats_sheet(path: Path, found: Repeats) -> int:
+    """Write one picture of each group that stands in one place as one HTML page.
+
+    Parameters
+    ----------
+    path : Path
+        HTML file.
+    found : Repeats
+        The groups.
+
+    Returns
+    -------
+    int
+        Pictures on the page.
+    """
+    frame = found.to_frame()
+    n_boxes = frame["group"].value_counts().to_dict()
+    tiles = frame[frame["tile"]].head(_OF_A_PAGE)
+    groups = []
+    for finding, of_finding in tiles.groupby("finding", sort=False):
+        shown = [
+            show_row(
+                found.images, int(line["row"]), f"group {line['group']}: "
+                f"{n_boxes[line['group']]:,} boxes, seen {line['visits']:,} times",
+                f"{line['repeating_share']:.0%} are more like what repeats elsewhere",
+                line["place"],
+            )
+            for line in of_finding.to_dict("records")
+        ]  # fmt: skip
+        kept = "kept" if of_finding["kept"].all() else "dropped"
+        groups.append(SheetGroup(str(finding), f"{len(shown):,} groups, {kept}.", shown))
+    source = found.provenance
+    left = found.n_groups - len(tiles)
+    more = f" {left:,} more groups are not shown." if left else ""
+    intro = (
+        f"What stands in one place again and again among {source.n_rows:,} rows of {source.store}, "
+        f"one picture a group.{more} No file is deleted. Say which are stones, and which are none: "
+        "bioprobe filter --repeats --confirm g1,g2 --deny g3\n"
+        f"{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+    )
+    write_contact_sheet(path, "Seen again and again", intro, groups)
+    return len(tiles)

@@ -16,7 +16,12 @@ import numpy.typing as npt
 from bioprobe.access import explain_unreadable
 from bioprobe.content import CONTENT, Content
 from bioprobe.files import parse_json
-from bioprobe.images.image_table import ImageTable, find_placeholders, read_level
+from bioprobe.images.image_table import (
+    DAMAGE_COLUMNS,
+    ImageTable,
+    find_placeholders,
+    read_level,
+)
 from bioprobe.result import WARNING, Note, Notes, Record, Result
 from bioprobe.sources.listing import name_reason
 from bioprobe.store import EmbeddingStore
@@ -113,6 +118,10 @@ class Description(Result):
         Images with a label that looks like none, such as ``#N/A``.
     placeholders : dict of str to int
         Images of each such label.
+    n_damaged : int
+        Images that are not whole.
+    damage : dict of str to int
+        Images of each kind of damage; one may be of several.
     listed : ClassCounts, optional
         Rank or column whose classes the table lists; by default it lists the ranks.
     notes : tuple of Note
@@ -131,6 +140,8 @@ class Description(Result):
     columns: tuple[str, ...] = ()
     n_placeholders: int = 0
     placeholders: dict[str, int] = dataclasses.field(default_factory=dict)
+    n_damaged: int = 0
+    damage: dict[str, int] = dataclasses.field(default_factory=dict)
     listed: ClassCounts | None = None
     notes: Notes = ()
 
@@ -192,11 +203,16 @@ def describe_images(asked: EmbeddingStore | View, level: str | None = None) -> D
     if len(sized):
         sides = sized[["width_px", "height_px"]].to_numpy(dtype=np.float64)
         sizes = np.quantile(sides, [0, 0.25, 0.5, 0.75, 1], axis=0).T
-    hashed = frame["sha256"][frame["sha256"] != ""]
+    # Rows of one picture are no copies of each other.
+    pictures = frame.drop_duplicates(["root", "path"])
+    hashed = pictures["sha256"][pictures["sha256"] != ""]
     modes = frame["mode"][frame["mode"] != ""].value_counts()
-    further = frame[store.images.free_columns]
+    # A picture that is whole lacks nothing by having no mark of damage.
+    further = frame[[name for name in store.images.free_columns if name not in DAMAGE_COLUMNS]]
     holes = (further.isna() | (further == "")).sum()
     placeholders = find_placeholders(frame)
+    marks = frame.get(DAMAGE_COLUMNS[1])
+    damage: list[str] = [] if marks is None else marks.fillna("").tolist()
     return Description(
         n_images=len(rows),
         ranks=tuple(_count(store, rank.value, rows) for rank in Rank),
@@ -210,6 +226,12 @@ def describe_images(asked: EmbeddingStore | View, level: str | None = None) -> D
         columns=tuple(store.images.free_columns),
         n_placeholders=placeholders.n_rows,
         placeholders=placeholders.counts,
+        n_damaged=sum(said != "" for said in damage),
+        damage=dict(
+            collections.Counter(
+                one for said in damage for one in str(said).split(", ") if one
+            ).most_common()
+        ),
         listed=None if level is None else _count(store, read_level(level, store.images), rows),
     )
 

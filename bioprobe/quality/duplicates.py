@@ -16,7 +16,7 @@ from bioprobe.errors import ImageReadError, SelectionError, SourceError
 from bioprobe.images import ImageTable
 from bioprobe.images.location import ImageLocation
 from bioprobe.images.looks import DRAFT_SIDE_PX, look_at
-from bioprobe.images.reading import decode_image, ignore_pillow_warnings
+from bioprobe.images.reading import decode_region, ignore_pillow_warnings
 from bioprobe.provenance import Provenance
 from bioprobe.quality.likeness import MAX_DIFFERING_BITS, MIN_CORRELATION, Likeness
 from bioprobe.result import Notes, Result
@@ -394,6 +394,11 @@ class Duplicates(Result):
         _, best = np.unique(self.groups[order], return_index=True)
         kept = np.zeros(len(self.rows), dtype=bool)
         kept[order[best]] = True
+        if self.images.has_regions:
+            # What another picture joins is of one picture all the same, and no copy of itself.
+            files = self.images.number_files(self.rows)
+            places = self.groups * (files.max(initial=0) + 1) + files
+            kept |= np.isin(places, places[kept])
         return kept
 
     @property
@@ -422,7 +427,7 @@ class Duplicates(Result):
         frame = pd.DataFrame(
             {
                 "group": groups,
-                "file_name": self.images.name_files(self.rows),
+                **self.images.name_rows(self.rows),
                 "kept": self.kept,
                 "kind": np.where(strengths >= _EXACT, "exact", "near"),
                 "similarity": np.minimum(strengths, 1).astype(np.float64).round(6),
@@ -465,7 +470,8 @@ def find_duplicates(
 
     Two are the same where their bytes are the same, or where they look the same: pictures are
     compared whose vectors are near or whose perceptual hashes hardly differ. Where a picture cannot
-    be read, the vectors alone decide. Groups are all that links join.
+    be read, the vectors alone decide. Groups are all that links join. Regions of one picture are
+    no copies of each other.
 
     Parameters
     ----------
@@ -493,6 +499,7 @@ def find_duplicates(
     alone, compared = _choose_thresholds(vectors, images.order(rows), threshold)
     forest = SpanningForest(len(rows))
     forest.add(*_find_exact(images, rows))
+    files = images.number_files(rows) if images.has_regions else np.arange(len(rows))
     if confirm:
         looks, known = read_looks(view, read)
         likeness = Likeness(looks)
@@ -506,11 +513,13 @@ def find_duplicates(
         is_doubtful[first[linked]] = is_doubtful[second[linked]] = True
         if both.any():
             linked[both] = likeness.compare(first[both], second[both])
+        linked &= files[first] != files[second]
         forest.add(first[linked], second[linked], similarities[linked])
     if known.any():
         first, second = likeness.find_alike_hashes()
         similarities = _multiply(vectors, first, second)
         near = similarities >= np.float32(-1 if threshold is None else threshold)
+        near &= files[first] != files[second]
         first, second, similarities = first[near], second[near], similarities[near]
         # A part of a picture has another hash.
         same = likeness.compare(first, second, parts=False)
@@ -563,7 +572,7 @@ def read_looks(
     known : ndarray of bool, shape (n_images,)
     """
     cache = LookCache(view.folder)
-    contents = view.images.frame["sha256"].to_numpy(dtype=str)[view.rows]
+    contents = view.images.contents[view.rows]
     looks, known = cache.read(contents)
     roots = view.images.frame["root"].to_numpy(dtype=str)[view.rows]
     left = np.flatnonzero(~known & ((roots != "") | (read is not None)))
@@ -581,7 +590,8 @@ def read_looks(
 def _read_look(place: ImageLocation) -> npt.NDArray[np.void] | None:
     try:
         with ignore_pillow_warnings():
-            return look_at(decode_image(place.read_bytes(), draft_side_px=DRAFT_SIDE_PX))
+            data = place.read_bytes()
+            return look_at(decode_region(data, place.region, draft_side_px=DRAFT_SIDE_PX))
     except (ImageReadError, SourceError, OSError, ValueError):
         return None
 
@@ -615,10 +625,14 @@ def _multiply(vectors: Vectors, first: Rows, second: Rows) -> Vectors:
 
 
 def _find_exact(images: ImageTable, rows: Rows) -> tuple[Rows, Rows, npt.NDArray[np.float32]]:
-    hashes = images.frame["sha256"].to_numpy(dtype=str)[rows]
+    hashes = images.contents[rows]
     _, firsts, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     second = np.arange(len(rows))
     first = firsts[inverse]
     # What was imported may have no hash.
     linked = (first < second) & (hashes != "")
+    if images.has_regions:
+        files = images.number_files(rows)
+        # One picture's own rows are no copies of each other.
+        linked &= files[first] != files[second]
     return first[linked], second[linked], np.full(int(linked.sum()), _EXACT)

@@ -539,7 +539,7 @@ class NoiseFilter(Result):
 
         return pd.DataFrame(
             {
-                "file_name": self.images.name_files(self.rows),
+                **self.images.name_rows(self.rows),
                 "kept": self.kept,
                 "score": self.scores.round(6),
                 "reason": self._explain(),

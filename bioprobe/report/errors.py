@@ -35,14 +35,13 @@ def make_shower(store: EmbeddingStore, naming: Naming) -> ShowPicture:
     Below what is said of it stand its common name and its file.
     """
     known: dict[int, str] = {}
-    paths = store.images.file_names
 
     def show(row: int, caption: str, lines: tuple[str, ...]) -> dict[str, Any]:
         if row not in known:
             known[row] = make_thumbnail(store.images.locate(row), _SIZE_PX)
         return {
             "thumbnail": known[row],
-            "place": str(paths[row]),
+            "place": store.images.name_row(row),
             "common": naming.find_picture(row),
             "caption": caption,
             "lines": lines,

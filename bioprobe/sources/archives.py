@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioprobe.cells import settle_frame
 from bioprobe.errors import ImageReadError, SourceError
@@ -22,14 +22,12 @@ from bioprobe.images.archives import Archive, find_archive_kind, open_archive
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.result import PROBLEM, WARNING, Note
 from bioprobe.sources.files import SourceOptions, label_by_folders
-from bioprobe.sources.folders import IMAGE_SUFFIXES
 from bioprobe.sources.listing import Part
 from bioprobe.sources.packages import archive_root
+from bioprobe.sources.peek import Peek
 from bioprobe.sources.tables import describe_rows
+from bioprobe.sources.walking import IMAGE_SUFFIXES
 from bioprobe.taxonomy.columns import LABEL
-
-if TYPE_CHECKING:
-    from bioprobe.sources.formats import Peek
 
 _SIDE_SUFFIXES = (".json", ".cls", ".txt")
 _CAPTION = "caption"
@@ -82,8 +80,6 @@ def list_shards(peek: Peek, options: SourceOptions) -> list[Part]:
     SourceError
         If a shard that was named is missing, or cannot be read.
     """
-    from bioprobe.sources.formats import Peek as Look
-
     if peek.is_folder:
         files = [peek.path / name for name in sorted(peek.names)]
     else:
@@ -92,7 +88,7 @@ def list_shards(peek: Peek, options: SourceOptions) -> list[Part]:
         if missing:
             msg = f"{len(missing):,} of {len(files):,} shards are missing: {', '.join(missing[:5])}"
             raise SourceError(msg)
-    parts = [part for file in files for part in list_archive(Look(file), options)]
+    parts = [part for file in files for part in list_archive(Peek(file), options)]
     gaps = find_gaps([file.stem for file in files])
     if gaps:
         shown = ", ".join(gaps[:_SHOWN])

@@ -50,17 +50,17 @@ def confine(parts: Sequence[tuple[Part, Path]], named: Iterable[Path]) -> list[P
 
 def _confine(part: Part, bounds: Bounds, listed: set[str]) -> Part:
     files = _join(part)
-    is_outside = np.array(
-        [
-            not file.startswith((DATASET_PREFIX, ARCHIVE_PREFIX))
-            and not is_address(file)
-            and file not in listed
-            and file not in part.reasons  # there is none to read
-            and not bounds.hold(read_name(file))
-            for file in files
-        ],
-        dtype=bool,
-    )
+    # Of a picture there may be many regions.
+    outside = {
+        file
+        for file in dict.fromkeys(files)
+        if not file.startswith((DATASET_PREFIX, ARCHIVE_PREFIX))
+        and not is_address(file)
+        and file not in listed
+        and file not in part.reasons  # there is none to read
+        and not bounds.hold(read_name(file))
+    }
+    is_outside = np.array([file in outside for file in files], dtype=bool)
     if not is_outside.any():
         return part
     rows = np.flatnonzero(is_outside)

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.sources.files import SourceOptions
-    from bioprobe.sources.formats import Peek
     from bioprobe.sources.listing import Part
+    from bioprobe.sources.peek import Peek
 
 _META = "meta.xml"
 _OCCURRENCES = ("occurrence.txt", "occurrence.csv", "occurrences.txt", "occurrences.csv")

@@ -20,7 +20,7 @@ from bioprobe.images.location import (
 from bioprobe.sources.files import SourceOptions
 from bioprobe.sources.folders import holds_parquet_only
 from bioprobe.sources.listing import Part
-from bioprobe.sources.tables import TABLE_SUFFIXES, describe_rows, find_path_column
+from bioprobe.sources.tables import describe_rows, find_path_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ def is_dataset(source: Path, options: SourceOptions) -> bool:
             return True
         first = holds_parquet_only(source)
         return first is not None and _holds_pictures(first, options)
-    is_parquet = source.suffix.lower() in TABLE_SUFFIXES - {".csv", ".tsv"}
+    is_parquet = source.suffix.lower() in {".parquet", ".pq"}
     return is_parquet and is_file(source) and _holds_pictures(source, options)
 
 
@@ -100,6 +100,10 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return True
+    # Of pictures that are saved as their paths alone, the bytes have no type.
+    names = {kind.field(at).name for at in range(kind.num_fields)}
+    if pa.types.is_struct(kind) and names == {"bytes", "path"}:
         return True
     return any(_holds_bytes(kind.field(place).type) for place in range(kind.num_fields))
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.sources.files import SourceOptions
-    from bioprobe.sources.formats import Peek
     from bioprobe.sources.listing import Part
+    from bioprobe.sources.peek import Peek
 
 _TABLES = ("media", "occurrence", "occurrence-media", "event", "event-media", "identification")
 _BOX_TERMS = ("xFrac", "yFrac", "widthFrac", "heightFrac")

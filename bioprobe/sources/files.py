@@ -20,6 +20,7 @@ from bioprobe.images.location import read_name, write_name
 from bioprobe.sources.listing import Part
 from bioprobe.sources.lookup import find_files
 from bioprobe.table_bounds import check_json, check_lines
+from bioprobe.tables import TableOptions
 from bioprobe.taxonomy import Rank
 from bioprobe.taxonomy.columns import read_folder_names, read_lineage_folders
 
@@ -37,8 +38,9 @@ class SourceOptions:
         Folder to which the paths of a table or list are relative; by default its own folder; for
         a list on standard input, or one of whose paths none is there, the current one.
     path_column : str or None
-        Column of a table that names the file; by default the first found of ``path``,
-        ``file_path``, ``file_name`` and their like. In a data set, the column of the pictures.
+        Column of a table that names the file, ``FOLDER/FILE`` where two do; by default the first
+        found of ``path``, ``file_path``, ``file_name`` and their like. In a data set, the column
+        of the pictures.
     rank_columns : mapping of Rank to str
         Columns that hold a rank under another name; ``""`` is no column, so that one of the
         rank's own name is kept as it is.
@@ -48,8 +50,25 @@ class SourceOptions:
         Free column that the name of an image's folder goes into, as it is written.
     allow_outside : bool
         Whether tables and data sets may name files anywhere (:mod:`bioprobe.sources.bounds`).
+    exclude, include : tuple of str
+        Patterns of what is left out of folders, and of what is taken in spite of all that leaves
+        out (:mod:`bioprobe.sources.walking`).
+    named : frozenset of str
+        Absolute paths of what is named beside a folder, which leaves none of it out.
+    min_confidence : float
+        Of a detection to be a region, 0 to 1; less sure ones are left out.
+    categories : tuple of str
+        Only detections of these, such as ``animal``; all by default.
+    pad : float
+        What is added to a detection's box on each side, as a share of its own width and height.
+    square : bool
+        Whether the shorter side of a box is made as long as the longer one.
     tell : callable
         Told, in a sentence each, what a person must know of how they were read.
+    written : TableOptions
+        How tables are written, where that is known.
+    fetches : bool
+        Whether what lies at addresses is fetched afterwards, so that none of them is lost yet.
     """
 
     root: Path | None = None
@@ -58,7 +77,16 @@ class SourceOptions:
     folder_rank: Rank | None = None
     folder_label: str | None = None
     allow_outside: bool = False
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    named: frozenset[str] = frozenset()
+    min_confidence: float = 0.2
+    categories: tuple[str, ...] = ()
+    pad: float = 0.0
+    square: bool = False
     tell: Callable[[str], None] = lambda _said: None
+    written: TableOptions = dataclasses.field(default_factory=TableOptions)
+    fetches: bool = False
 
 
 # Folders of the parts of a data set, and the column that they go into.
@@ -152,7 +180,7 @@ def _list_paths(paths: Sequence[str], root: Path, options: SourceOptions) -> Par
 #: Endings of lists of paths.
 LIST_SUFFIXES = frozenset({".txt", ".json"})
 #: Endings of tables and lists that are not read, and that no picture has.
-UNREAD_SUFFIXES = frozenset({".jsonl", ".ndjson", ".xls", ".xlsx", ".ods", ".lst", ".list"})
+UNREAD_SUFFIXES = frozenset({".ods", ".numbers", ".xlsb", ".lst", ".list"})
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f]")
 
 

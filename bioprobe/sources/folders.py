@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
-from bioprobe.files import read_table
-from bioprobe.result import PROBLEM, Note
+from bioprobe.images.image_table import LOCATION_COLUMNS
+from bioprobe.result import PROBLEM, WARNING, Note
 from bioprobe.sources.files import SourceOptions, absolute, list_files, locate
-from bioprobe.sources.listing import Part, explain_unread, join
+from bioprobe.sources.listing import Part, explain_unread, find_said, is_same, join
 from bioprobe.sources.tables import list_rows
+from bioprobe.sources.walking import IMAGE_SUFFIXES, Rules, is_left_out, is_picture, walk
+from bioprobe.tables import read_table
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
 
-
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".jp2",
-     ".heic", ".heif", ".avif"}
-)  # fmt: skip
 # The names and the column that Hugging Face's imagefolder reads.
 _METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _METADATA_COLUMN = "file_name"
 
 
 def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
-    """List the images of a folder and of what is below it.
+    """List the images of a folder and of what is below it, but what :func:`walk` leaves out.
 
-    A folder that is a link is not entered: it could lead back, or to the same images under
-    another name. Images that a ``metadata.csv``, ``.jsonl`` or ``.parquet`` names in its column
+    Images that a ``metadata.csv``, ``.jsonl`` or ``.parquet`` names in its column
     ``file_name`` come first, with the labels and columns that it has.
 
     Raises
@@ -44,56 +41,87 @@ def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
     ----------
     Hugging Face datasets, "Create an image dataset", ``ImageFolder``.
     """
-    errors: list[OSError] = []
-    files, metadata = _walk(folder, errors.append)
+    walked = walk(folder, Rules(options.exclude, options.include))
     top = absolute(folder)
     unread = tuple(
         (*locate(absolute(Path(error.filename or folder)), top), explain_unread(error))
-        for error in errors
+        for error in walked.errors
     )
-    tables = [part for file in metadata if (part := _list_metadata(file, folder, options))
-              is not None]  # fmt: skip
-    if not files and not tables and unread:
+    metadata = [file for file in walked.others if file.name in _METADATA_NAMES]
+    listed = {
+        file: part for file in metadata
+        if (part := _list_metadata(file, folder, options)) is not None
+    }  # fmt: skip
+    others = [one for one in walked.others if absolute(one) in options.named]
+    left_out = walked.describe([*listed, *others])
+    if not walked.files and not listed and unread:
         msg = f"{join(*unread[0][:2])}: {unread[0][2]}; get the right to read it, or choose another"
         raise SourceError(msg)
-    if not files and not tables:
+    if not walked.files and not listed:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        msg = f"{folder} holds no image; files that end in {kinds} are looked for"
+        msg = (
+            f"{folder} holds no image; files that end in {kinds}, or as raw photographs do, are "
+            "looked for"
+        )
+        if left_out:
+            msg += f". There are {left_out}, which are left out; --include GLOB takes pictures"
         raise SourceError(msg)
-    listed = list_files(files, folder, options)
-    notes = tuple(Note(f"{join(root, path)}: {why}", PROBLEM) for root, path, why in unread)
-    return [*tables, dataclasses.replace(listed, unread=unread, notes=notes)]
+    found = list_files(walked.files, folder, options)
+    notes = [Note(f"{join(root, path)}: {why}", PROBLEM) for root, path, why in unread]
+    notes += _compare_metadata(listed)
+    if left_out:
+        remedy = "; --include GLOB takes pictures" if walked.left_out else ""
+        notes.append(Note(f"left out below {folder}: {left_out}{remedy}"))
+    return [*listed.values(), dataclasses.replace(found, unread=unread, notes=tuple(notes))]
 
 
 def holds_parquet_only(folder: Path) -> Path | None:
     """Return the first Parquet file of a folder that has no image, or None."""
     first = None
-    for file in _iter_files(folder, None):
-        if _is_image(file):
-            return None  # most often the first file, so that large folders are walked once
-        if first is None and file.suffix == ".parquet":
-            first = file
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not is_left_out(name))
+        for name in sorted(names):
+            if name.startswith("."):
+                continue
+            if is_picture(name):
+                return None  # most often the first file, so that large folders are walked once
+            if first is None and name.endswith(".parquet"):
+                first = Path(parent, name)
     return first
 
 
-def _walk(folder: Path, tell: Callable[[OSError], None]) -> tuple[list[Path], list[Path]]:
-    files, metadata = [], []
-    for file in _iter_files(folder, tell):
-        if _is_image(file):
-            files.append(file)
-        elif file.name in _METADATA_NAMES:
-            metadata.append(file)
-    return files, metadata
+def _compare_metadata(listed: Mapping[Path, Part]) -> list[Note]:
+    """Say which metadata tables of one folder contradict each other, and on how many pictures."""
+    notes = []
+    for one, other in itertools.combinations(listed, 2):
+        if one.parent != other.parent:
+            continue
+        columns = _count_contradictions(listed[one].frame, listed[other].frame)
+        if columns:
+            which = ", ".join(f"{name} of {n:,}" for name, n in columns.items())
+            text = (
+                f"{one} and {other.name} beside it contradict each other ({which} pictures): what "
+                "was taken is said below as a conflict; remove one of them"
+            )
+            notes.append(Note(text, WARNING))
+    return notes
 
 
-def _iter_files(folder: Path, tell: Callable[[OSError], None] | None) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, onerror=tell):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+def _count_contradictions(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, int]:
+    keys = list(LOCATION_COLUMNS)
+    both = one.merge(other, on=keys, suffixes=("", _OTHER))
+    columns = [name for name in one.columns if name in other.columns and name not in keys]
+    counts = {
+        str(name): sum(
+            bool(find_said({"a": a})) and bool(find_said({"a": b})) and not is_same(a, b)
+            for a, b in zip(both[name], both[f"{name}{_OTHER}"], strict=True)
+        )
+        for name in columns
+    }
+    return {name: n for name, n in counts.items() if n}
 
 
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES
+_OTHER = " (the other)"
 
 
 def _list_metadata(file: Path, folder: Path, options: SourceOptions) -> Part | None:

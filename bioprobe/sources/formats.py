@@ -3,83 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bioprobe.access import is_file, is_folder, list_names
-from bioprobe.errors import SourceError
-from bioprobe.files import parse_json
 from bioprobe.sources import (
     archives,
     camtrap_dp,
+    coco,
     darwin_core,
+    detections,
     dwc_dp,
     inaturalist,
+    speciesnet,
     timelapse,
     wildlife_insights,
 )
-from bioprobe.table_bounds import check_json
 
 if TYPE_CHECKING:
     from bioprobe.sources.files import SourceOptions
     from bioprobe.sources.listing import Part
-
-# As much of a file as its kind can be told from.
-_HEAD_BYTES = 65_536
-
-
-@dataclasses.dataclass(frozen=True)
-class Peek:
-    """What can be seen of a source before it is read; each view of it is taken once.
-
-    Parameters
-    ----------
-    path : Path
-        A file or folder.
-    """
-
-    path: Path
-
-    @functools.cached_property
-    def is_folder(self) -> bool:
-        """Whether it is a folder."""
-        return is_folder(self.path)
-
-    @functools.cached_property
-    def names(self) -> frozenset[str]:
-        """Names of what lies in a folder; none for a file."""
-        return frozenset(list_names(self.path)) if self.is_folder else frozenset()
-
-    @functools.cached_property
-    def head(self) -> bytes:
-        """First bytes of a file; none of a folder."""
-        if not is_file(self.path):
-            return b""
-        with self.path.open("rb") as file:
-            return file.read(_HEAD_BYTES)
-
-    @functools.cached_property
-    def json(self) -> Any:  # noqa: ANN401 - whatever JSON says
-        """Content of a JSON file; None of another file.
-
-        Raises
-        ------
-        SourceError
-            If it begins as JSON does and cannot be read.
-        """
-        start = self.head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-        if start not in (b"{", b"["):
-            return None
-        check_json(self.path)
-        try:
-            return parse_json(self.path.read_bytes())
-        except ValueError as error:
-            if self.path.suffix.lower() != ".json":
-                return None
-            msg = f"{self.path} cannot be read as JSON: {error}"
-            raise SourceError(msg) from error
+    from bioprobe.sources.peek import Peek
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +36,7 @@ class Format:
     what : str
         For people, with the versions that are read.
     recognise : callable
-        Whether a :class:`Peek` is of this format.
+        Whether a :class:`~bioprobe.sources.peek.Peek` is of this format.
     list : callable
         Returns the :class:`~bioprobe.sources.listing.Part` that it says, of a Peek and the
         :class:`~bioprobe.sources.files.SourceOptions`.
@@ -107,6 +50,22 @@ class Format:
 
 #: In the order in which they are looked for.
 FORMATS: tuple[Format, ...] = (
+    Format(
+        "megadetector",
+        "MegaDetector's output, format 1.0 to 1.6, also as image_recognition_file.json",
+        detections.is_megadetector,
+        detections.list_megadetector,
+    ),
+    Format(
+        "megadetector-microsoft",
+        "output of Microsoft's MegaDetector: a list, or PytorchWildlife's annotations",
+        detections.is_microsoft,
+        detections.list_microsoft,
+    ),
+    Format("speciesnet", "SpeciesNet's predictions, 4.x and 5.x",
+           speciesnet.is_speciesnet, speciesnet.list_speciesnet),
+    Format("coco", "COCO Camera Traps (LILA), with boxes or without",
+           coco.is_coco, coco.list_coco),
     Format("camtrap-dp", "Camtrap DP 1.0 to 1.0.2, a folder or a zip",
            camtrap_dp.is_camtrap_dp, camtrap_dp.list_camtrap_dp),
     Format("dwc-dp", "Darwin Core data packages (DwC-DP), a folder or a zip",

@@ -36,7 +36,7 @@ from bioprobe.images.image_table import (
     concatenate,
 )
 from bioprobe.images.location import ImageLocation, find_file
-from bioprobe.images.regions import REGION
+from bioprobe.images.regions import DETECTION_CONFIDENCE, REGION, get_box, get_number
 from bioprobe.result import WARNING, Note, Notes
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
@@ -85,6 +85,8 @@ class Part:
         What lists the pictures, and all of them; empty where they were named themselves.
     is_named : bool
         Whether a person named the files: each, by a list, or by a folder that they lie in.
+    has_detections : bool
+        Whether the source says boxes, even where all of them were left out.
     home : str
         Folder below which the source may name files; ``""`` for the one that it lies in.
     """
@@ -97,6 +99,7 @@ class Part:
     notes: Notes = ()
     source: str = ""
     is_named: bool = False
+    has_detections: bool = False
     home: str = ""
 
     @property
@@ -273,6 +276,8 @@ class Listing(ImageTable):
         What lists pictures, each with all that it lists.
     listed_by : mapping of str to str
         Which of them first lists a picture, by its path; those named themselves are not here.
+    has_detections : bool
+        Whether any source says boxes.
     """
 
     says: Mapping[str, Said] = dataclasses.field(default_factory=dict)
@@ -281,6 +286,7 @@ class Listing(ImageTable):
     notes: Notes = ()
     sources: frozenset[str] = frozenset()
     listed_by: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    has_detections: bool = False
 
     @classmethod
     def merge(cls, parts: Sequence[Part]) -> Listing:
@@ -311,6 +317,10 @@ class Listing(ImageTable):
             sources=frozenset(one.source for one in parts if one.source),
             listed_by=merging.find_sources()
             | {join(*at): one.source for one in parts if one.source for *at, _ in one.unread},
+            has_detections=any(
+                one.has_detections or REGION in one.frame or DETECTION_CONFIDENCE in one.frame
+                for one in parts
+            ),
         )
 
     def locate(self, row: int) -> ImageLocation:
@@ -334,6 +344,67 @@ class Listing(ImageTable):
         says = {file: self.says.get(file, Said()) | Said(lineage=True) for file in files}
         frame = self.frame.assign(**labels)
         return dataclasses.replace(self, frame=frame, says={**self.says, **says})
+
+    def spread(self, stored: Mapping[str, tuple[str, Sequence[str]]]) -> Spread:
+        """Repeat what is said of a whole picture for each of its rows that a store has.
+
+        A picture of which boxes are listed now is left as it is, and so is one without boxes of
+        which labels are listed now. Of a picture with boxes and several labels it is not known
+        which box each is of: none of these is said of any.
+
+        Parameters
+        ----------
+        stored : mapping of str to (str, sequence of str)
+            SHA-256 of the bytes, and names of the rows, by the path of a file that has more than
+            one row, or that of a box.
+        """
+        files = [join(*place) for place in zip(self.frame["root"], self.frame["path"], strict=True)]
+        regions = self.frame[REGION].tolist()
+        with_boxes = {file for file, region in zip(files, regions, strict=True) if get_box(region)}
+        several = {file for file, region in zip(files, regions, strict=True) if region}
+        rows, names, of = list[int](), list[str](), list[str]()
+        unassigned = set[str]()
+        for row, (file, region) in enumerate(zip(files, regions, strict=True)):
+            sha256, mine = stored.get(file, ("", ()))
+            lineage = self.says.get(file, Said()).lineage
+            has_boxes = any(map(get_box, mine))
+            if file in with_boxes or not mine or (not has_boxes and (lineage or file in several)):
+                mine, sha256 = [region], ""
+            elif file in several:
+                unassigned.add(file)
+                mine = [] if region else mine
+            elif lineage:
+                # They would not differ any more.
+                mine = [name for name in mine if get_number(name) == 1]
+            rows += [row] * len(mine)
+            names += mine
+            of += [sha256] * len(mine)
+        frame = self.frame.take(rows).reset_index(drop=True)
+        frame[REGION] = np.array(names, dtype=object)
+        says = dict(self.says)
+        for file in unassigned:
+            known = says.get(file, Said())
+            says[file] = Said(False, known.columns - {COMMON_NAME, *_BESIDE}, False)
+        return Spread(dataclasses.replace(self, frame=frame, says=says), tuple(of), len(unassigned))
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """A listing of which what is said of whole pictures is said of regions in a store.
+
+    Parameters
+    ----------
+    listing : Listing
+    only_of : tuple of str, length n_rows
+        SHA-256 of the bytes that the region of a row is of, if it is one of the store's; else
+        ``""``.
+    n_unassigned : int
+        Pictures with several labels, of which none was taken.
+    """
+
+    listing: Listing
+    only_of: tuple[str, ...]
+    n_unassigned: int
 
 
 def join(root: str, path: str) -> str:
@@ -375,6 +446,50 @@ def _spread(frame: pd.DataFrame, part: Positions) -> tuple[pd.DataFrame, Positio
     spread = frame.take(rows).reset_index(drop=True)
     spread[REGION] = np.array(names, dtype=object)
     return spread, part[rows]
+
+
+def choose_regions(frame: pd.DataFrame) -> list[str]:
+    """Tell the rows of a table apart that say different things of one picture.
+
+    A row is the same observation as an earlier one where no column contradicts, and the one's
+    lineage contains the other's.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``root``, ``path``, labels and free columns.
+
+    Returns
+    -------
+    list of str
+        Of each row ``""``, or ``#2``, ``#3`` … in the order in which they come.
+    """
+    regions = [""] * len(frame)
+    is_repeated = frame.duplicated(["root", "path"], keep=False).to_numpy()
+    rows = np.flatnonzero(is_repeated)
+    labels = [name for name in LABEL_COLUMNS if name in frame]
+    free = [name for name in frame.columns if name not in {"root", "path", *labels}]
+    said = frame.take(rows)
+    files = zip(said["root"], said["path"], strict=True)
+    lineages = said[labels].fillna("").itertuples(index=False, name=None)
+    values = said[free].itertuples(index=False, name=None)
+    known: dict[tuple[str, str], list[tuple[Lineage, dict[int, Any]]]] = {}
+    for row, file, lineage, cells in zip(rows.tolist(), files, lineages, values, strict=True):
+        filled = {at: cell for at, cell in enumerate(cells) if _says(cell)}
+        groups = known.setdefault(file, [])
+        for number, (names, group) in enumerate(groups):
+            contains = _contains(names, lineage)
+            is_one = (contains or _contains(lineage, names)) and all(
+                is_same(group[at], cell) for at, cell in filled.items() if at in group
+            )
+            if is_one:
+                groups[number] = names if contains else lineage, {**group, **filled}
+                break
+        else:
+            number = len(groups)
+            groups.append((lineage, filled))
+        regions[row] = f"#{number + 1}" if number else ""
+    return regions
 
 
 class _Merging:
@@ -638,13 +753,27 @@ def explain_unread(error: OSError) -> str:
     return f"{_UNREAD}{(error.strerror or str(error)).lower()}"
 
 
+_OF_REGION = "region "
+
+
+def name_of_region(region: str, reason: str) -> str:
+    """Say of which region of a picture a reason is; of the whole it stays as it is."""
+    return f"{_OF_REGION}{region}: {reason}" if region else reason
+
+
+def is_of_region(reason: str) -> bool:
+    """Tell whether a failure is of regions of a picture that could be read."""
+    return reason.startswith(_OF_REGION)
+
+
 def is_mended(root: str, path: str, reason: str) -> bool:
     """Tell whether a failure is of a folder that can be listed by now."""
     if not reason.startswith(_UNREAD):
         return False
     try:
         with os.scandir(find_file(root, path)) as entries:
-            next(entries, None)
+            for _entry in entries:  # to the last: it may be one in the middle that cannot be read
+                pass
     except OSError:
         return False
     return True

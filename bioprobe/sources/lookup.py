@@ -7,7 +7,14 @@ A path is looked up, from first to last, until one file is found:
 3. by the one name in its folder that differs in Unicode form, case or blanks alone;
 4. by the one file of that name below the folder whose parents hold the folders that the path names,
    and the row's values in columns of folder names (camera cards repeat the names of files, and
-   ``Station/100RECNX/File`` stands in a table as ``Station`` and ``File``).
+   ``Station/100RECNX/File`` stands in a table as ``Station`` and ``File``). Of a path from another
+   machine, ``D:\cards\CAM1\3.JPG``, those folders count that are here too; where none is, the file
+   of that name in the folder itself.
+
+A column of folders beside that of files is part of the path where it makes files that are there.
+An address is no file: a ``file://`` one is the path that it holds; of others, by rule 4, the file
+of their last part is taken, where no other address of the table ends in it or the folders above it
+are those of the address.
 
 Where several files could be meant none is taken.
 """
@@ -19,15 +26,17 @@ import dataclasses
 import functools
 import os
 import re
+import urllib.parse
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.access import is_absent
+from bioprobe.images.addresses import is_address
 from bioprobe.images.location import read_name, write_name
 from bioprobe.names import unify
 from bioprobe.result import PROBLEM, WARNING, Note, Notes
 from bioprobe.sources.listing import name_reason
+from bioprobe.sources.walking import is_left_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +48,29 @@ _DRIVE = re.compile(r"[A-Za-z]:(?=[/\\])")
 _SHOWN = 3
 _NONE = "no such file or directory"
 _SEVERAL = "several files could be meant"
+_ADDRESS = "an address, and nothing is fetched unless asked: --fetch"
+_FILE = re.compile(r"\s*file://", re.IGNORECASE)
+
+
+def read_address(address: str) -> str:
+    """Return the path that an address holds, from its host or bucket on.
+
+    Examples
+    --------
+    >>> read_address("gs://bucket/photos/a%20b.jpg?x=1")
+    '/bucket/photos/a b.jpg'
+    >>> read_address("file:///C:/a.jpg")
+    'C:/a.jpg'
+    """
+    scheme, _, rest = address.strip().partition("://")
+    is_local = scheme.lower() == "file"
+    if not is_local:
+        rest = "/" + re.split("[?#]", rest)[0]
+    path = urllib.parse.unquote(rest, errors="surrogateescape")
+    if is_local:
+        path = path.removeprefix("localhost")
+        path = path[1:] if _DRIVE.match(path[1:]) else path
+    return write_name(path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +132,10 @@ def find_files(
     *,
     name: str = "",
     beside: str = "",
+    folders: Sequence[str] | None = None,
+    is_folder: bool = False,
+    addresses: Sequence[str] | None = None,
+    fetches: bool = False,
 ) -> Found:
     """Find the files of paths; see the rule of this module.
 
@@ -116,20 +152,41 @@ def find_files(
         Of the table, for notes.
     beside : str
         Another folder where files are looked for that are not found, to name them only.
+    folders : sequence of str, optional
+        What may be the folder of each, ``""`` where nothing is.
+    is_folder : bool
+        Whether it is the folder, also where it makes no file that is there.
+    addresses : sequence of str, optional
+        Where each lies elsewhere: its last folders are looked for here.
+    fetches : bool
+        Whether what lies at addresses is fetched afterwards.
     """
     find_near.cache_clear()
     _list_near.cache_clear()
-    lookup = _Lookup(list(paths), base, name, beside)
+    lookup = _Lookup(list(paths), base, name, beside, folders, is_folder=is_folder)
     lookup.find_near()
+    lookup.find_tails(addresses)
     if described is not None and lookup.lost:
         lookup.search(described)
+    if fetches:
+        lookup.leave_addresses()
+    lookup.name_lost()
     reasons = {lookup.files[row]: lookup.why[row] for row in lookup.lost}
     return Found(lookup.files, reasons, lookup.tell())
 
 
+def _split(path: str) -> list[str]:
+    """Return the folders of a path and its name, ``""`` where it has none."""
+    return [part for part in path.split("/") if part not in {"", ".", ".."}] or [""]
+
+
+def _turn(path: str) -> str:
+    return _DRIVE.sub("", path).replace("\\", "/")
+
+
 def _is_there(file: str) -> bool:
     # Of what may not be looked at, who reads it says why it cannot be.
-    return not is_absent(Path(read_name(file)))
+    return not is_absent(read_name(file))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -147,9 +204,18 @@ def _list_near(folder: str) -> dict[str, list[str]]:
 class _Lookup:
     """Paths on their way to files."""
 
-    def __init__(self, paths: list[str], base: str, name: str, beside: str) -> None:
+    def __init__(
+        self,
+        paths: list[str],
+        base: str,
+        name: str,
+        beside: str,
+        folders: Sequence[str] | None,
+        *,
+        is_folder: bool,
+    ) -> None:
         self._base, self._name, self._beside = base, name, beside
-        self._paths = paths
+        self._written, self._paths = paths, list(paths)
         self.files: list[str] = []
         #: Rows without a file so far.
         self.lost: list[int] = []
@@ -160,17 +226,48 @@ class _Lookup:
         self._searched: list[int] = []
         self._used: list[str] = []
         self._where: dict[int, list[str]] = {}
-        for row, path in enumerate(paths):
-            file = self._join(path)
+        self._addresses: dict[int, str] = {}
+        self._by_address: list[int] = []
+        self._folders = folders
+        joined = [] if folders is None else self._join_folders(folders)
+        # A label of one word may stand in such a column too.
+        is_folder |= any(re.search(r"[/\\]", folder) for folder in folders or ())
+        self._is_joined = bool(joined) and (is_folder or any(map(self._is_there_turned, joined)))
+        if self._is_joined:
+            self._paths = joined
+        for row, path in enumerate(self._paths):
+            self._begin(row, path)
+
+    def _join_folders(self, folders: Sequence[str]) -> list[str]:
+        return [
+            path if not folder.strip() or is_address(path.strip())
+            else f"{folder.strip().rstrip('/' + chr(92))}/{path}"
+            for folder, path in zip(folders, self._written, strict=True)
+        ]  # fmt: skip
+
+    def _is_there_turned(self, path: str) -> bool:
+        return _is_there(self._join(path)) or _is_there(self._join(_turn(path)))
+
+    def _begin(self, row: int, path: str) -> None:
+        """Take the file of a row where it is there as written, or with its separators turned."""
+        if is_address(path.strip()):
+            self._addresses[row] = path.strip()
+            self._paths[row] = read_address(path)
+            self.files.append(self._addresses[row])
+            self.lost.append(row)
+            return
+        if _FILE.match(path):
+            path = self._paths[row] = read_address(path)
+        file = self._join(path)
+        is_there = _is_there(file)
+        if not is_there and ("\\" in path or _DRIVE.match(path)):
+            self._paths[row] = _turn(path)
+            self._turned.append(row)
+            file = self._join(self._paths[row])
             is_there = _is_there(file)
-            if not is_there and ("\\" in path or _DRIVE.match(path)):
-                self._paths[row] = _DRIVE.sub("", path).replace("\\", "/")
-                self._turned.append(row)
-                file = self._join(self._paths[row])
-                is_there = _is_there(file)
-            if not is_there:
-                self.lost.append(row)
-            self.files.append(file)
+        if not is_there:
+            self.lost.append(row)
+        self.files.append(file)
 
     def _join(self, path: str) -> str:
         return os.path.normpath(os.path.join(self._base, path))  # noqa: PTH118
@@ -179,7 +276,7 @@ class _Lookup:
         """Take the files whose names are nearly as written."""
         lost = []
         for row in self.lost:
-            near = find_near(self.files[row])
+            near = () if row in self._addresses else find_near(self.files[row])
             if len(near) == 1:
                 self._near.append(row)
                 self.files[row] = near[0]
@@ -188,9 +285,53 @@ class _Lookup:
             self._lose(row, near)
         self.lost = lost
 
+    def find_tails(self, addresses: Sequence[str] | None) -> None:
+        """Take the files that lie here in the last folders of an address or a foreign path."""
+        lost = []
+        for row in self.lost:
+            paths = [self._paths[row]] if self._paths[row].startswith("/") else []
+            address = "" if addresses is None else addresses[row]
+            if is_address(address.strip()):
+                path = read_address(address)
+                name = fold(os.path.basename(self._paths[row]))  # noqa: PTH119
+                paths += [path] * (fold(path.rpartition("/")[2]) == name)
+            found = next(filter(None, map(self._find_tail, paths)), "")
+            if not found:
+                lost.append(row)
+                continue
+            is_by_address = row in self._addresses or paths[0] != self._paths[row]
+            (self._by_address if is_by_address else self._searched).append(row)
+            self.files[row] = found
+        self.lost = lost
+
+    def _find_tail(self, path: str) -> str:
+        parts = _split(path)
+        tails = ("/".join(parts[at:]) for at in range(len(parts) - 1))
+        files = map(self._join, tails)
+        return next((file for file in files if _is_there(file)), "")
+
+    def leave_addresses(self) -> None:
+        """Take what lies at addresses for files that will be there."""
+        self.lost = [row for row in self.lost if row not in self._addresses]
+
+    def name_lost(self) -> None:
+        """Name the files that are not there so that those of several folders stay apart."""
+        if self._folders is None or self._is_joined:
+            return
+        joined = self._join_folders(self._folders)
+        for row in self.lost:
+            if row not in self._addresses:
+                why = self.why.get(row, _NONE)
+                self.files[row] = self._join(_turn(joined[row]))
+                self.why[row] = why
+
     def search(self, described: pd.DataFrame) -> None:
         """Take the files below the folder that the rows can only mean."""
-        wanted = {fold(os.path.basename(self.files[row])) for row in self.lost}  # noqa: PTH119
+        ends: dict[str, set[str]] = collections.defaultdict(set)
+        for path in self._paths:
+            ends[fold(_split(path)[-1])].add(path)
+        self._n_ending_in = {name: len(paths) for name, paths in ends.items()}
+        wanted = {fold(_split(self._paths[row])[-1]) for row in self.lost}
         index = _Index.read(self._base, wanted)
         columns = _Columns.read(described, self.lost, index)
         self._used = columns.names
@@ -198,7 +339,7 @@ class _Lookup:
         for row in self.lost:
             is_mine = self._choose(row, index, columns)
             if len(is_mine) == 1:
-                self._searched.append(row)
+                (self._by_address if row in self._addresses else self._searched).append(row)
                 self.files[row] = self._join("/".join(is_mine[0]))
                 continue
             lost.append(row)
@@ -209,20 +350,26 @@ class _Lookup:
 
     def _choose(self, row: int, index: _Index, columns: _Columns) -> list[Parts]:
         path = self._paths[row]
-        *parents, name = [part for part in path.split("/") if part not in {"", ".", ".."}] or [""]
+        *parents, name = _split(path)
         asked = [fold(part) for part in parents]
         is_foreign = path.startswith("/")
         if is_foreign:
             # Of a path from another machine those folders count that are here too.
             asked = [part for part in asked if part in index.folders]
         asked_by_columns = columns.get_folders(row)
-        if is_foreign and not asked and not asked_by_columns:
+        is_alone = self._n_ending_in[fold(name)] == 1
+        if row in self._addresses and not is_alone:
+            # Pictures of several folders have the same name.
+            asked = [*asked, *(fold(part) for part in parents[-1:] if fold(part) not in asked)]
+        is_bare = is_foreign and row not in self._addresses and not asked and not asked_by_columns
+        if is_bare and not is_alone:
             return []
         candidates = [
             file
             for file in index.find(fold(name), asked_by_columns)
             if _holds([fold(part) for part in file[:-1]], asked)
             and all(ask(file[:-1]) for ask in asked_by_columns)
+            and not (is_bare and len(file) > 1)
         ]
         return [file for file in candidates if file[-1] == name] or candidates
 
@@ -243,7 +390,8 @@ class _Lookup:
 
     def _lose(self, row: int, several: Sequence[str]) -> None:
         self._where[row] = list(several[:_SHOWN])
-        self.why[row] = f"{_SEVERAL}: {', '.join(several[:_SHOWN])}" if several else _NONE
+        none = _ADDRESS if row in self._addresses else _NONE
+        self.why[row] = f"{_SEVERAL}: {', '.join(several[:_SHOWN])}" if several else none
 
     def tell(self) -> Notes:
         """Return what is to be said of the rows."""
@@ -254,16 +402,30 @@ class _Lookup:
         ways = (
             (self._near, "under a name of another Unicode form, case or blanks"),
             (self._searched, f"below {self._base} by name{self._write_columns()}"),
+            (self._by_address, f"below {self._base} by the last part of their addresses"),
         )
         for rows, how in ways:
             if rows:
-                shown = [f"{self._paths[row]} is {self.files[row]}" for row in rows[:_SHOWN]]
+                shown = [
+                    f"{self._addresses.get(row, self._paths[row])} is {self.files[row]}"
+                    for row in rows[:_SHOWN]
+                ]
                 more = ", …" if len(rows) > _SHOWN else ""
                 said.append(
                     Note(f"{len(rows):,} files of {name} found {how}: {', '.join(shown)}{more}")
                 )
         ambiguous = [row for row in self.lost if self._get_reason(row) == _SEVERAL]
-        if 2 * len(self.lost) > len(self.files):
+        addresses = [row for row in self.lost if self.why[row] == _ADDRESS]
+        if addresses:
+            shown = [self._addresses[row] for row in addresses[:_SHOWN]]
+            more = ", …" if len(addresses) > _SHOWN else ""
+            text = (
+                f"{len(addresses):,} of {len(self.files):,} rows of {name} name addresses, not "
+                f"files ({', '.join(shown)}{more}), and nothing is fetched unless asked: --fetch"
+            )
+            said.append(Note(text, PROBLEM))
+        n_lost = len(self.lost) - len(addresses)
+        if 2 * n_lost > len(self.files):
             said.append(self._tell_most(name))
         elif ambiguous:
             shown = [f"{self._paths[row]} ({self.why[row]})" for row in ambiguous]
@@ -274,14 +436,15 @@ class _Lookup:
 
     def _tell_most(self, name: str) -> Note:
         """Say why most rows have no file, with paths that were tried and where files are."""
-        counts = collections.Counter(self._get_reason(row) for row in self.lost)
+        lost = [row for row in self.lost if self.why[row] != _ADDRESS]
+        counts = collections.Counter(self._get_reason(row) for row in lost)
         ((reason, n_rows),) = counts.most_common(1)
-        rows = [row for row in self.lost if self._get_reason(row) == reason]
+        rows = [row for row in lost if self._get_reason(row) == reason]
         tried = list(dict.fromkeys(self.files[row] for row in rows))[:2]
         where = list(dict.fromkeys(one for row in rows for one in self._where.get(row, [])))
         near = f"; files of such a name: {', '.join(where[:_SHOWN])}" if where else ""
         text = (
-            f"{len(self.lost):,} of {len(self.files):,} rows of {name} have no picture, "
+            f"{len(lost):,} of {len(self.files):,} rows of {name} have no picture, "
             f"{n_rows:,} because of: {reason} (for example {', '.join(tried)}){near}; say with "
             "--root where the paths start, or add a column of the folders' names"
         )
@@ -339,7 +502,7 @@ class _Index:
         files: dict[str, list[Parts]] = {}
         all_folders: set[str] = set()
         for parent, folders, names in os.walk(read_name(base)):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            folders[:] = sorted(name for name in folders if not is_left_out(name))
             all_folders |= {fold(write_name(name)) for name in folders}
             relative = os.path.relpath(parent, read_name(base))
             above = tuple(part for part in write_name(relative).split("/") if part != ".")

@@ -24,12 +24,12 @@ from bioprobe.images.location import write_name
 from bioprobe.images.regions import BOX_COLUMNS, REGION, Region, number_regions
 from bioprobe.result import PROBLEM, WARNING, Note, Notes
 from bioprobe.sources.files import SourceOptions, absolute, locate
-from bioprobe.sources.folders import IMAGE_SUFFIXES
 from bioprobe.sources.listing import Part, join
 from bioprobe.sources.lookup import find_files
 from bioprobe.sources.package_tables import tell_count
 from bioprobe.sources.packages import Package
 from bioprobe.sources.tables import describe_rows
+from bioprobe.sources.walking import IMAGE_SUFFIXES
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, LABELS_FROM
 
 if TYPE_CHECKING:

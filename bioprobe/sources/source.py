@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bioprobe.access import exists, is_file, is_folder
+from bioprobe.content import CONTENT
 from bioprobe.errors import SourceError
 from bioprobe.files import reading_source
-from bioprobe.images.image_table import concatenate_columns
+from bioprobe.images.image_table import FACT_COLUMNS, concatenate_columns
 from bioprobe.images.location import read_name, write_name
+from bioprobe.images.regions import REGION, get_box
 from bioprobe.registry import SOURCES
+from bioprobe.result import PROBLEM, Note, Notes, Result
 from bioprobe.sources.bounds import confine
 from bioprobe.sources.datasets import is_dataset
 from bioprobe.sources.files import (
@@ -25,11 +28,17 @@ from bioprobe.sources.files import (
     absolute,
     list_files,
 )
-from bioprobe.sources.folders import IMAGE_SUFFIXES
-from bioprobe.sources.formats import FORMATS, Peek, find_format
-from bioprobe.sources.listing import Listing, Part
+from bioprobe.sources.formats import FORMATS, find_format
+from bioprobe.sources.listing import Listing, Part, join
 from bioprobe.sources.lookup import find_near
-from bioprobe.sources.tables import TABLE_SUFFIXES, list_table
+from bioprobe.sources.peek import Peek
+from bioprobe.sources.tables import is_text_table, list_table
+from bioprobe.sources.walking import IMAGE_SUFFIXES
+from bioprobe.tables import TABLE_SUFFIXES, find_ending
+from bioprobe.taxonomy import RANKS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["IMAGE_SUFFIXES", "SourceOptions", "concatenate_columns", "find_images", "list_table"]
 
@@ -47,7 +56,9 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     ----------
     sources : sequence of Path
         - image files, and folders;
-        - CSV, TSV and Parquet tables that name files;
+        - tables that name files: text (CSV and its kin), Parquet, JSON Lines, workbooks;
+        - output of detectors and annotation files, known by their content
+          (:mod:`bioprobe.sources.formats`);
         - lists of paths: ``.txt``, one a line, and ``.json``, an array of texts;
         - ``-``: paths on standard input, one a line or each ended by a NUL byte;
         - Hugging Face data sets: folders of ``save_to_disk``, Parquet files that hold the
@@ -64,6 +75,8 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
     if not sources:
         msg = "no source of images was given; name a folder, image files or a table"
         raise SourceError(msg)
+    named = frozenset(absolute(one) for one in sources)
+    options = dataclasses.replace(options, named=named)
     parts: list[tuple[Part, Path]] = []
     # Files that stand one after the other are one frame: there may be thousands.
     for name, group in itertools.groupby(sources, lambda one: recognise_source(one, options)):
@@ -73,10 +86,10 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
                 # Another package may say no more than a frame.
                 several = listed if isinstance(listed, list) else [listed]
                 made = [one if isinstance(one, Part) else Part(one) for one in several]
-                home, named = options.root or _find_home(source), _name_source(source)
+                home, origin = options.root or _find_home(source), _name_source(source)
                 parts += [
                     (
-                        dataclasses.replace(one, source=named),
+                        dataclasses.replace(one, source=origin),
                         Path(read_name(one.home)) if one.home else home,
                     )
                     for one in made
@@ -135,13 +148,13 @@ def _recognise(source: Path, options: SourceOptions) -> str:
     for name in (prefix if colon else "", ending):
         if name in added:
             return name
-    suffix = source.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES and (found := find_format(Peek(source))) is not None:
-        return found.name
+    suffix = find_ending(source)
+    if tool := _name_format(source, suffix):
+        return tool
     if suffix in UNREAD_SUFFIXES and is_file(source):
         msg = (
             f"{source} is no picture, and no table or list that is read: save a table as .csv, "
-            ".tsv or .parquet, a list of paths as .txt, one a line, or .json, an array"
+            ".tsv, .parquet or .xlsx, a list of paths as .txt, one a line, or .json, an array"
         )
         raise SourceError(msg)
     if suffix not in TABLE_SUFFIXES | LIST_SUFFIXES and is_file(source):
@@ -153,8 +166,160 @@ def _recognise(source: Path, options: SourceOptions) -> str:
     if is_folder(source):
         return "folder"
     if suffix in TABLE_SUFFIXES or (suffix in LIST_SUFFIXES and is_file(source)):
-        return ending
+        is_table = suffix == ".txt" and is_text_table(source)
+        return "csv" if is_table else suffix.removeprefix(".")
     what = "no plain file" if exists(source) else "no file or folder"
     near = find_near(write_name(os.path.abspath(source))) if what != "no plain file" else ()  # noqa: PTH100
     msg = f"{what} at {source}{'; near: ' if near else ''}{', '.join(near)}"
+    raise SourceError(msg)
+
+
+# What is not a format of another tool, by its name in the registry.
+_KINDS = {
+    "": ("image files", "their endings, or no other kind"),
+    "-": ("a list of paths on standard input", "-"),
+    "txt": ("a list of paths, one a line", ".txt"),
+    "json": ("a list of paths, an array of texts", ".json"),
+    "dataset": ("a Hugging Face data set", "dataset:, its files, or a column of pictures"),
+    "folder": ("a folder of pictures", "a folder"),
+    "csv": ("a table, cells separated by commas", ".csv"),
+    "tsv": ("a table, cells separated by tabs", ".tsv"),
+    "parquet": ("a Parquet table", ".parquet"),
+    "pq": ("a Parquet table", ".pq"),
+}
+
+
+def list_kinds() -> list[tuple[str, str, str]]:
+    """Return the kinds of sources: name, what it is, and by what it is recognised."""
+    formats = [(one.name, one.what, "its content, whatever its name") for one in FORMATS]
+    ours = [(name or "image", *_KINDS[name]) for name in _KINDS]
+    added = [
+        (name, "added by another package", f"{name}: before, or .{name} after the name")
+        for name in SOURCES.added
+    ]
+    return [*formats, *ours, *added]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class SourceFacts(Result):
+    """What a source says of pictures.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        First rows of the image table, without the columns that are empty in all rows.
+    provenance : dict
+        What the source was taken for, its columns and counts, JSON-ready.
+    failures : DataFrame
+        ``path`` and ``reason`` of what is no row, or has no file.
+    notes : tuple of Note
+        The same in sentences, and what the source's own reading says.
+    """
+
+    frame: pd.DataFrame
+    provenance: dict[str, Any]
+    failures: pd.DataFrame
+    notes: Notes = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the first rows."""
+        return self.frame
+
+
+def describe_source(source: Path, options: SourceOptions, *, n_shown: int) -> SourceFacts:
+    """Say what a source is taken for and what it lists.
+
+    Parameters
+    ----------
+    source : Path
+        As for :func:`find_images`.
+    options : SourceOptions
+    n_shown : int
+        Rows that are returned.
+
+    Raises
+    ------
+    SourceError
+        As :func:`find_images` does.
+    """
+    import pandas as pd
+
+    name = recognise_source(source, options)
+    what = {one: said for one, said, _ in list_kinds()}[name or "image"]
+    listed = find_images([source], options)
+    frame = listed.frame
+    filled = [n for n in frame.columns if not frame[n].isin([""]).all() and frame[n].notna().any()]
+    shown = [n for n in filled if n not in FACT_COLUMNS]
+    columns = [n for n in shown if n not in {"root", REGION}]
+    files = list(dict.fromkeys(map(join, frame["root"], frame["path"])))
+    lost = [(path, why) for _, path, why in listed.unread]
+    lost += [(file, listed.reasons[file]) for file in files if file in listed.reasons]
+    ranks = {str(rank.value): frame[rank.value].replace("", None).nunique()
+             for rank in RANKS if rank.value in shown}  # fmt: skip
+    contents: dict[str, int] = {}
+    if CONTENT in shown:
+        counted = frame[CONTENT].replace("", None).value_counts()
+        contents = {str(one): int(n) for one, n in counted.items()}
+    n_boxes = sum(bool(get_box(one)) for one in frame[REGION])
+    facts = {
+        "source": str(source),
+        "kind": name or "image",
+        "what": what,
+        "columns": columns,
+        "ranks": ranks,
+        "pictures": len(files),
+        "regions": len(frame),
+        "boxes": n_boxes,
+        "failures": len(lost),
+        "content": contents,
+    }
+    said = [
+        f"{source} is taken for {facts['kind']}: {what}",
+        f"{len(frame):,} regions of {len(files):,} pictures, {n_boxes:,} of them boxes; "
+        f"{len(lost):,} failures",
+        f"columns: {', '.join(columns) or 'none'}",
+        f"ranks: {_count(ranks) or 'none'}",
+        *([f"content: {_count(contents)}"] if contents else []),
+    ]
+    first = frame.loc[:, columns or ["path"]].head(n_shown)
+    if REGION in shown:
+        first.insert(1, REGION, frame[REGION].head(n_shown))
+    failures = pd.DataFrame(lost, columns=["path", "reason"], dtype=object)
+    # What is not read was said by who read the rest.
+    gone = lost[len(listed.unread) :]
+    reasons = [Note(f"{path}: {why}", PROBLEM) for path, why in gone[:_SHOWN]]
+    if len(gone) > _SHOWN:
+        reasons.append(Note(f"… and {len(gone) - _SHOWN:,} more files were not found", PROBLEM))
+    notes = (*map(Note, said), *listed.notes, *reasons)
+    return SourceFacts(first.reset_index(drop=True), facts, failures, notes)
+
+
+_SHOWN = 5
+
+
+def _count(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n:,}" for name, n in counts.items())
+
+
+def _name_format(source: Path, suffix: str) -> str:
+    """Return the name of the format of another tool that a source is of, ``""`` where of none."""
+    if suffix in IMAGE_SUFFIXES:
+        return ""
+    peek = Peek(source)
+    found = find_format(peek)
+    if found is None and suffix not in UNREAD_SUFFIXES | TABLE_SUFFIXES:
+        _refuse_json(peek)
+    return found.name if found is not None else ""
+
+
+def _refuse_json(peek: Peek) -> None:
+    """Refuse JSON that is of no format and no list of paths."""
+    found = peek.json
+    if found is None or (isinstance(found, list) and all(isinstance(one, str) for one in found)):
+        return
+    what = "; ".join(one.what for one in FORMATS)
+    msg = (
+        f'{peek.path} is no list of paths; of JSON an array of texts is read, ["a.jpg", "b.jpg"], '
+        f"and: {what}. Write a table with labels as CSV, TSV or Parquet"
+    )
     raise SourceError(msg)

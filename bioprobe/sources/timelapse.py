@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.sources.files import SourceOptions
-    from bioprobe.sources.formats import Peek
     from bioprobe.sources.listing import Part
+    from bioprobe.sources.peek import Peek
 
 _READ = frozenset({"File", "RelativePath", "DateTime"})
 _MOMENT = "%d-%b-%Y %H:%M:%S"

@@ -22,7 +22,6 @@ from bioprobe.errors import SourceError
 from bioprobe.images.location import read_name, write_name
 from bioprobe.result import PROBLEM, Note
 from bioprobe.sources.files import SourceOptions, absolute, locate
-from bioprobe.sources.folders import IMAGE_SUFFIXES
 from bioprobe.sources.listing import Part, join
 from bioprobe.sources.lookup import fold
 from bioprobe.sources.package_pictures import (
@@ -43,12 +42,13 @@ from bioprobe.sources.package_tables import (
     write_snake,
 )
 from bioprobe.sources.packages import Package
+from bioprobe.sources.walking import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from bioprobe.sources.formats import Peek
+    from bioprobe.sources.peek import Peek
 
 _IMAGES = ("images.csv",)
 _NEEDED = frozenset({"project_id", "deployment_id", "image_id", "filename", "wi_taxon_id"})

@@ -118,6 +118,13 @@ def find_groups(
     frame = store.images.frame.iloc[rows]
     kinds = {column: read_column(store, column)[rows] for column in columns}
     kinds[SAME_BYTES] = frame["sha256"].to_numpy(dtype=object)
+    if store.images.has_regions:
+        # Regions of one picture stay together, also where nobody saw its bytes.
+        files = store.images.number_files(rows)
+        unknown = kinds[SAME_BYTES] == ""
+        kinds[SAME_BYTES] = np.where(
+            unknown, [f"picture {file}" for file in files.tolist()], kinds[SAME_BYTES]
+        )
     if DUPLICATES_MASK in list_selections(store):
         groups = read_selection(store, DUPLICATES_MASK).frame[GROUP].iloc[rows]
         kinds[NEAR_DUPLICATES] = name_cells(groups)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
 from bioprobe.images.image_table import read_level
+from bioprobe.images.times import read_span, read_times
 from bioprobe.splits.groups import (
     NEAR_DUPLICATES,
     count_groups,
@@ -24,7 +25,7 @@ from bioprobe.splits.groups import (
     share_out,
 )
 from bioprobe.splits.split import PARTS, Split, hash_split
-from bioprobe.splits.times import assign_by_time, read_span, read_times
+from bioprobe.splits.times import assign_by_time
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.taxonomy import Rank

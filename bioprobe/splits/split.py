@@ -91,7 +91,8 @@ def hash_split(
     """
     rows = np.flatnonzero(parts != "")
     frame = store.images.frame.iloc[rows]
-    places = zip(frame["sha256"], frame["path"], parts[rows], folds[rows].tolist(), strict=True)
+    contents = store.images.contents[rows].tolist()
+    places = zip(contents, frame["path"], parts[rows], folds[rows].tolist(), strict=True)
     lines = sorted("\t".join(map(str, place)) for place in places)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -18,6 +18,7 @@ from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, StoreError
 from bioprobe.files import explaining_refusal
 from bioprobe.images.image_table import ImageTable, concatenate
+from bioprobe.images.regions import REGION
 from bioprobe.store.failures import (
     FAILURES_NAME,
     Failure,
@@ -315,11 +316,15 @@ class EmbeddingStore:
             return self
         name = self.manifest.next_shard_name
         stored = unit.astype(self.manifest.dtype)
-        record = write_shard(self.folder / "shards", name, stored, ImageTable.build(frame).frame)
+        table = ImageTable.build(frame)
+        # Where every row is a whole picture, older versions read the table as theirs.
+        written = table.frame if table.has_regions else table.frame.drop(columns=REGION)
+        record = write_shard(self.folder / "shards", name, stored, written)
         manifest = dataclasses.replace(
             self.manifest,
             shards=(*self.manifest.shards, record),
             retired=tuple(sorted({*self.manifest.retired, *map(int, retired)})),
+            has_regions=self.manifest.has_regions or table.has_regions,
         )
         manifest.write(self.folder)
         return EmbeddingStore(self.folder, manifest)

@@ -24,7 +24,9 @@ from bioprobe.files import (
     write_text,
 )
 
-SCHEMA_VERSION = 1
+#: 1 where every row is a whole picture, 2 where one is a region of one: what reads 1 alone would
+#: take rows of regions for copies of their picture.
+SCHEMA_VERSIONS = (1, 2)
 MANIFEST_NAME = "manifest.json"
 
 
@@ -102,6 +104,8 @@ class Manifest:
         Rows that a newer embedding of the same file has replaced, ascending.
     taken_out : tuple of TakenOut
         Shards that were damaged and taken out; an older bioprobe kept no such list.
+    has_regions : bool
+        Whether a row is, or was, a region of a picture, or one of several rows of one.
     """
 
     encoder: Fingerprint
@@ -112,6 +116,7 @@ class Manifest:
     shards: tuple[ShardRecord, ...] = ()
     retired: tuple[int, ...] = ()
     taken_out: tuple[TakenOut, ...] = ()
+    has_regions: bool = False
 
     @property
     def n_images(self) -> int:
@@ -194,11 +199,13 @@ class Manifest:
             If the disk refuses.
         """
         fields: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": 2 if self.has_regions else 1,
             "normalised": True,
             "n_images": self.n_images,
         }
         fields |= dataclasses.asdict(self)
+        # The version says it.
+        del fields["has_regions"]
         if not self.taken_out:
             del fields["taken_out"]
         write_text(folder / MANIFEST_NAME, json.dumps(fields, indent=2) + "\n")
@@ -228,10 +235,11 @@ class Manifest:
         if version is None:
             msg = f"{path} is not the manifest of a store; restore it from a copy, or embed again"
             raise StoreError(msg)
-        if version != SCHEMA_VERSION:
+        if version not in SCHEMA_VERSIONS:
+            known = " and ".join(map(str, SCHEMA_VERSIONS))
             msg = (
-                f"{path} has schema version {version}, this bioprobe reads {SCHEMA_VERSION}; "
-                "install the bioprobe that wrote it"
+                f"{path} has schema version {version}, this bioprobe reads {known}; install the "
+                "bioprobe that wrote it"
             )
             raise StoreError(msg)
         try:
@@ -255,4 +263,5 @@ class Manifest:
                 TakenOut(**{**one, "retired": tuple(one["retired"])})
                 for one in fields.get("taken_out", ())
             ),
+            has_regions=fields["schema_version"] == 2,
         )

@@ -1,8 +1,9 @@
 """Named selections of a store's images: masks, and the groups that go with them.
 
 A selection is about images, not about row numbers: it knows each by the SHA-256 of its bytes, its
-root and its path. So it holds after an append, after a repair and after ``--prune``, and an image
-that came later, or whose file has changed, is *not judged* rather than silently kept or dropped.
+root, its path and its region. So it holds after an append, after a repair and after ``--prune``,
+and an image that came later, or whose file has changed, is *not judged* rather than silently kept
+or dropped.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from bioprobe.access import is_file, list_files, read_bytes
 from bioprobe.errors import SelectionError, StoreError
 from bioprobe.files import explaining_refusal, parse_json, replacing
+from bioprobe.images.regions import REGION
 from bioprobe.store.embedding_store import EmbeddingStore
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ SELECTIONS_NAME, _SUFFIX = "selections", ".parquet"
 KEPT, GROUP = "kept", "group"
 #: Which of near duplicates is kept, and in what group each is.
 DUPLICATES_MASK = "filters/duplicates"
-_IDENTITY = ("sha256", "root", "path")
+_IDENTITY = ("sha256", "root", "path", REGION)
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
@@ -141,7 +143,11 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
         table = pq.read_table(io.BytesIO(data))
         table.validate(full=True)
         provenance = parse_json((table.schema.metadata or {}).get(b"provenance", b"{}"))
-        judgements = table.to_pandas().set_index(list(_IDENTITY))
+        judged = table.to_pandas()
+        if REGION not in judged:
+            # Made when every row was a whole picture.
+            judged[REGION] = ""
+        judgements = judged.set_index(list(_IDENTITY))
         judgements[KEPT] = judgements[KEPT].astype(bool)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         msg = f"{path} cannot be read ({error}); make the selection again"

@@ -15,6 +15,7 @@ import numpy as np
 
 from bioprobe.errors import SelectionError
 from bioprobe.images.image_table import COLUMNS, FACT_COLUMNS, ImageTable
+from bioprobe.images.regions import DETECTION_CATEGORY, DETECTION_CONFIDENCE, REGION
 from bioprobe.names import find_nearest
 from bioprobe.options import RANK_NAMES, split_names
 from bioprobe.store.selections import list_selections, read_selection
@@ -80,7 +81,8 @@ class Beside:
             The images that are asked.
         columns : str or sequence of str, optional
             ``all``, ``none``, or names of columns; by default those whose names say which picture,
-            where and when: station, date, catalogue number and their like.
+            where and when: station, date, catalogue number and their like; of regions also what
+            the detector says of them.
 
         Raises
         ------
@@ -123,7 +125,7 @@ class Beside:
         if len(self.left_out):
             without = pd.DataFrame(
                 {
-                    "file_name": self.images.name_files(self.left_out),
+                    **self.images.name_rows(self.left_out),
                     "row": self.left_out,
                     CONTENT: self.content[self.left_out],
                     "reason": self.reasons,
@@ -171,7 +173,8 @@ def find_own(images: ImageTable, columns: str | Sequence[str] | None) -> tuple[s
         If there is no such column.
     """
     if columns is None:
-        return tuple(column for column in images.free_columns if _is_key(column))
+        found = (DETECTION_CATEGORY, DETECTION_CONFIDENCE) if images.has_regions else ()
+        return tuple(name for name in images.free_columns if name in found or _is_key(name))
     names = split_names(columns)
     if names == ["all"]:
         return tuple(images.free_columns)
@@ -277,7 +280,8 @@ def shorten(frame: pd.DataFrame, level: str) -> pd.DataFrame:
     else:
         ranks = frame[[name for name in RANK_NAMES if name in frame]]
         answers = ranks.where(ranks != "").ffill(axis=1).iloc[:, -1].fillna("")
-    shown = {"file_name": frame["file_name"], "answer": answers}
+    shown = {name: frame[name] for name in ("file_name", REGION) if name in frame}
+    shown["answer"] = answers
     shown |= {name: frame[name] for name in ("common_name", "rank", "score") if name in frame}
     names = [str(name) for name in frame]
     form = {*names[: names.index("row") + 1], *shown}

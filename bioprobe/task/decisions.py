@@ -163,7 +163,7 @@ class Decisions(Result):
         if self.classes is not None:
             frame = pd.DataFrame(
                 {
-                    "file_name": self.images.name_files(self.rows),
+                    **self.images.name_rows(self.rows),
                     "classification": self.names,
                     "score": self.scores[:, 0].astype(np.float64),
                     "answer": 1,
@@ -173,9 +173,7 @@ class Decisions(Result):
             )
             return frame.assign(**self.columns)
         answers = [self.answer(image) for image in range(len(self))]
-        columns: dict[str, object] = {
-            "file_name": self.images.name_files(self.rows),
-        }
+        columns: dict[str, object] = {**self.images.name_rows(self.rows)}
         for rank in RANKS[: len(self.levels)]:
             if rank is Rank.SPECIES:
                 columns["species_epithet"] = [t.epithet if t else "" for t in answers]

@@ -52,6 +52,9 @@ class Predictions(Result):
     beside : Beside, optional
         What stands beside the answers in a table: own columns, what pictures hold, and the pictures
         that have no answer.
+    truths : ndarray of int64, shape (n_images,), optional
+        Class of each unit where a row stands for several, such as a sequence: -1 for none, -2 for
+        several. By default the labels of the rows say it.
     """
 
     __module__ = "bioprobe"
@@ -66,6 +69,7 @@ class Predictions(Result):
     columns: Mapping[str, npt.NDArray[Any]] = dataclasses.field(default_factory=dict)
     notes: Notes = ()
     beside: Beside | None = None
+    truths: Places | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,6 +87,8 @@ class Predictions(Result):
     @property
     def truth(self) -> Names:
         """Labels of the images at the level, ``""`` where unknown."""
+        if self.truths is not None:
+            return np.array([*self.classes.short_names, "", ""], dtype=object)[self.truths]
         return self.classes.read_labels(self.images, self.rows)
 
     @property
@@ -93,6 +99,8 @@ class Predictions(Result):
         --------
         bioprobe.task.target.Classes.find_labels : how a label is told from a homonym.
         """
+        if self.truths is not None:
+            return np.maximum(self.truths, -1)
         return self.classes.find_labels(self.images, self.rows)
 
     def take(self, kept: Mask | Rows) -> Predictions:
@@ -104,6 +112,7 @@ class Predictions(Result):
             scores=self.scores[kept],
             taught=None if self.taught is None else self.taught[kept],
             columns={name: values[kept] for name, values in self.columns.items()},
+            truths=None if self.truths is None else self.truths[kept],
         )
 
     def keep_best(self, k: int) -> Predictions:
@@ -140,12 +149,13 @@ class Predictions(Result):
     def to_frame(self) -> pd.DataFrame:
         """Return one row per image and answer, in pybioclip's columns first.
 
-        The columns are ``file_name``, the ranks down to the rank of the classes (with
-        ``species_epithet`` before ``species``), ``common_name`` at species, and ``score``; then
-        ``answer`` (1 is the best), ``row`` and what :attr:`columns` says. Classes that are no taxa
-        have one column ``classification`` instead of the ranks, and ``taxon`` behind where they
-        stand for one. Last comes what stands :attr:`beside`: ``content``, a person's own columns,
-        and one row, with ``reason``, for each picture that has no answer.
+        The columns are ``file_name`` (and ``image_region`` where rows are regions), the ranks down
+        to the rank of the classes (with ``species_epithet`` before ``species``), ``common_name`` at
+        species, and ``score``; then ``answer`` (1 is the best), ``row`` and what :attr:`columns`
+        says. Classes that are no taxa have one column ``classification`` instead of the ranks, and
+        ``taxon`` behind where they stand for one. Last comes what stands :attr:`beside`:
+        ``content``, a person's own columns, and one row, with ``reason``, for each picture that has
+        no answer.
 
         References
         ----------
@@ -155,8 +165,10 @@ class Predictions(Result):
 
         k = self.top_classes.shape[1]
         flat = self.top_classes.ravel()
-        file_names = self.images.name_files(self.rows)
-        columns: dict[str, npt.NDArray[Any]] = {"file_name": np.repeat(file_names, k)}
+        names = self.images.name_rows(self.rows)
+        columns: dict[str, npt.NDArray[Any]] = {
+            name: np.repeat(values, k) for name, values in names.items()
+        }
         for name, values in _class_columns(self.classes).items():
             columns[name] = values[flat]
         columns["score"] = self.scores.ravel().astype(np.float64)

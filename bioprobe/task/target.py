@@ -536,16 +536,16 @@ def hash_rows(images: ImageTable, rows: Rows) -> str:
     Images are known by the SHA-256 of their bytes; imported ones, of which nobody saw the bytes,
     by their paths.
     """
-    frame = images.frame.iloc[rows]
-    pairs = zip(frame["sha256"], frame["path"], strict=True)
-    lines = sorted(str(sha256 or path) for sha256, path in pairs)
+    pairs = zip(images.contents[rows].tolist(), images.frame["path"].iloc[rows], strict=True)
+    lines = sorted(str(content or path) for content, path in pairs)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def mark_rows(images: ImageTable, rows: Rows) -> npt.NDArray[np.uint64]:
     """Return a number that stands for each image, wherever it lies, uint64 of shape (n_rows,).
 
-    Images are known as for :func:`hash_rows`, so a picture is the same in another store or folder.
+    Images are known as for :func:`hash_rows`, so a picture is the same in another store or folder;
+    all regions of one picture have its number.
     """
     frame = images.frame.iloc[rows]
     known = (

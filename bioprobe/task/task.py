@@ -167,7 +167,7 @@ class Task:
             if len(np.unique(folds[folds >= 0])) > 1:
                 return folds
         order = self.store.images.order(labelled.rows)
-        groups = self.split.groups[labelled.rows[order]] if self.split is not None else None
+        groups = self._find_groups(labelled.rows[order])
         folds = np.empty(len(labelled), dtype=np.int64)
         folds[order] = assign_folds(labelled.names[order], N_FOLDS, self.seed, groups)
         return folds
@@ -251,6 +251,15 @@ class Task:
     def _inner(self) -> dict[tuple[bool, bool], Inner]:
         return {}
 
+    def _find_groups(self, rows: Rows) -> Names | None:
+        """Return what is held out together: groups of the split, or regions of one picture."""
+        if self.split is not None:
+            return self.split.groups[rows]
+        images = self.store.images
+        if not images.has_regions:
+            return None
+        return np.array([f"picture {one}" for one in images.number_files(rows)], dtype=object)
+
     def _find_part(self, part: str) -> Rows:
         rows = self.split.rows(part) if self.split is not None else self.view.rows[:0]
         return np.intersect1d(rows, self.view.rows)
@@ -300,7 +309,7 @@ class Task:
             folds[~is_training] = 0
         if reason:
             # The folds of a split know training rows alone.
-            groups = self.split.groups[labelled.rows[judged]] if self.split is not None else None
+            groups = self._find_groups(labelled.rows[judged])
             found = assign_folds(labelled.positions[judged], N_FOLDS, self.seed, groups)
             if (found >= 0).any():
                 folds[:], folds[judged] = -1, found

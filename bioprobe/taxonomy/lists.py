@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from bioprobe.access import is_file
 from bioprobe.errors import TaxonomyError
-from bioprobe.files import prompts_dir, read_json, read_lines, read_table, replacing
+from bioprobe.files import prompts_dir, read_json, read_lines, replacing
 from bioprobe.table_bounds import check_json, check_records
+from bioprobe.tables import read_table
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
     LABEL_COLUMNS,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bioprobe.errors import TaxonomyError
-from bioprobe.files import read_table
+from bioprobe.tables import read_table
 from bioprobe.taxonomy.columns import fill_holes, spell_column
 from bioprobe.taxonomy.scientific_names import write_name
 from bioprobe.taxonomy.taxon import Rank, Taxon

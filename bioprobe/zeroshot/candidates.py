@@ -11,12 +11,12 @@ from pathlib import Path
 from bioprobe.access import is_file
 from bioprobe.cells import name_cells
 from bioprobe.errors import PromptError
-from bioprobe.files import read_lines, read_table
+from bioprobe.files import read_lines
 from bioprobe.images.image_table import ImageTable
 from bioprobe.options import split_names
-from bioprobe.sources.tables import TABLE_SUFFIXES
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import find_added_taxa, read_user_taxa
+from bioprobe.tables import is_table, read_table
 from bioprobe.task.target import Classes, Phrases
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import read_labels, to_taxonomy
@@ -124,7 +124,7 @@ def read_classes(given: ClassNames, level: str = "") -> tuple[Classes, Phrases]:
         }
         return Classes(tuple(listed), level=level), listed
     path = Path(given) if isinstance(given, str) else None
-    if path is not None and path.suffix.lower() in TABLE_SUFFIXES:
+    if path is not None and is_table(path):
         return _read_class_table(_need_file(path), level)
     if path is not None and path.suffix.lower() == ".txt":
         lines = read_lines(_need_file(path))

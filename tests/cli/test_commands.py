@@ -195,6 +195,38 @@ def test_embed_takes_labels_from_named_columns(drawn: Path) -> None:
     assert lions.manifest.dtype == "float16"
 
 
+def test_embed_reads_a_table_as_it_is_said_to_be(drawn: Path, capsys: Capture) -> None:
+    shutil.copytree(drawn / "photos" / "panthera-leo", "lion")
+    shutil.copy("lion/000.jpg", "lion/001.jpg")
+    text = "folder;file;höhe, m\nlion;000.jpg;1,234\nlion;001.jpg;0,5\n"
+    Path("table.csv").write_text(text, encoding="cp1252")
+    arguments = ["embed", "table.csv", "--model", "sketch", "-s", "said"]
+    assert run(arguments) == 0
+    said = "read with semicolons between cells and decimal commas in höhe, m as cp1252"
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert EmbeddingStore.open("said").images.frame["höhe, m"].tolist() == [1.234, 0.5]
+    options = ["--delimiter", "semicolon", "--decimal", ".", "--encoding", "mac_roman"]
+    assert run([*arguments[:-1], "told", *options, "--path-column", "folder/file", "--quiet"]) == 0
+    images = EmbeddingStore.open("told").images
+    assert images.file_names == ["lion/000.jpg", "lion/001.jpg"]
+    name = "höhe, m".encode("cp1252").decode("mac_roman")
+    assert images.frame[name].tolist() == ["1,234", "0,5"]
+    assert run([*arguments, "--delimiter", ",", "--decimal", ","]) == 2
+
+
+def test_embed_reads_the_sheet_that_is_named(drawn: Path) -> None:
+    shutil.copytree(drawn / "photos" / "panthera-leo", "lion")
+    with pd.ExcelWriter("table.xlsx", engine="xlsxwriter") as writer:
+        for sheet in ("one", "two"):
+            frame = pd.DataFrame({"path": ["lion/000.jpg"], "sheet": [sheet]})
+            frame.to_excel(writer, sheet_name=sheet, index=False)
+    arguments = ["embed", "table.xlsx", "--model", "sketch", "--quiet"]
+    assert run([*arguments, "-s", "first"]) == 0
+    assert run([*arguments, "-s", "named", "--sheet", "two"]) == 0
+    for store, sheet in (("first", "one"), ("named", "two")):
+        assert EmbeddingStore.open(store).images.frame["sheet"].tolist() == [sheet]
+
+
 def test_embed_records_precision_and_decoding(drawn: Path) -> None:
     pictures = str(drawn / "photos" / "panthera-leo")
     for precision, decoding in (("bf16", "fast"), ("fp32", "exact")):

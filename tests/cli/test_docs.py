@@ -190,6 +190,7 @@ def inputs(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(folder / "photos" / "panthera-leo" / "000.jpg", folder / "more.jpg")
     (folder / "table.csv").write_text("file,label,sex\npanthera-leo/000.jpg,Panthera leo,male\n")
     (folder / "list.txt").write_text("leopard.jpg\nmore.jpg\n")
+    (folder / "secret.txt").write_text("Panthera\n")
     (folder / "synonyms.csv").write_text("synonym,accepted\nFelis leo,Panthera leo\n")
     leopard = (folder / "leopard.jpg").read_bytes()
     pd.DataFrame({"image": [{"bytes": leopard, "path": "leopard.jpg"}]}).to_parquet(

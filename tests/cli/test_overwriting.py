@@ -14,7 +14,8 @@ from bioprobe.options import Option, write_flag
 _FOLDERS = {"others", "root", "to"}
 # What else a command asks for.
 _NEEDED = {
-    "search": ["--text", "a lion"], "taxa add": ["x"], "taxa check": ["x"],
+    "export": ["--labels", "--as", "coco"], "search": ["--text", "a lion"],
+    "taxa add": ["x"], "taxa check": ["x"],
     "taxa measure": ["--unseen-where", "row > 1"],
 }  # fmt: skip
 

@@ -298,7 +298,7 @@ def _write_bad(folder: Path) -> dict[str, str]:
     return {
         "a-empty.jpg": "the file is empty",
         "b-text.jpg": "not an image of a known kind",
-        "c-cut.png": "cannot be decoded: image file is truncated",
+        "c-cut.png": "damaged (no end marker): ",
         "d-gone.jpg": "no such file or directory",
     }
 

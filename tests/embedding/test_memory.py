@@ -13,7 +13,8 @@ from PIL import Image
 
 from bioprobe.cli.app import run
 from bioprobe.embedding.preparation import Listed, MemoryBudget, prepare_all
-from bioprobe.images.reading import decode_image
+from bioprobe.images.damage import Damage
+from bioprobe.images.reading import decode_marked
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder
@@ -96,13 +97,17 @@ def test_lack_of_memory_is_tried_again_alone_and_is_no_fault_of_the_picture(
     Image.new("RGB", (20, 20), "green").save(tmp_path / "a.png")
     calls: list[bytes] = []
 
-    def fail_first(data: bytes, **options: int) -> Image.Image:
+    def fail_first(
+        data: bytes, *, draft_side_px: int, max_pixels_px: int, damaged: str
+    ) -> tuple[Image.Image, Damage | None]:
         calls.append(data)
         if len(calls) <= n_failures:
             raise MemoryError
-        return decode_image(data, **options)
+        return decode_marked(
+            data, draft_side_px=draft_side_px, max_pixels_px=max_pixels_px, damaged=damaged
+        )
 
-    monkeypatch.setattr("bioprobe.embedding.preparation.decode_image", fail_first)
+    monkeypatch.setattr("bioprobe.embedding.preparation.decode_marked", fail_first)
     listing = [Listed(str(tmp_path), "a.png", {})]
     (prepared,) = prepare_all(listing, set(), encoder, n_threads=2, n_ahead=2)
     if n_failures == 1:

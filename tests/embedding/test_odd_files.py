@@ -117,7 +117,7 @@ def test_what_cannot_be_read_has_a_clear_reason(photos: Path, embed: Embed) -> N
     summary, failures = embed()
     assert (summary.n_embedded, summary.n_reused) == (1, 2)
     cut = failures.pop("cut.jpg")
-    assert cut.startswith("cannot be decoded: ")
+    assert cut.startswith("damaged (no end marker")
     assert failures == {
         "empty.jpg": "the file is empty",
         "text.jpg": "not an image of a known kind",

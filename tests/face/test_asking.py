@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import bioprobe as bp
+from bioprobe.face.pages import NoiseFilter
 from bioprobe.progress import Step
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.quality.noise import filter_noise, read_noise_prompts
@@ -101,6 +102,7 @@ def test_filter_keeps_a_mask_and_can_be_asked_again(
     kept = EmbeddingStore.open(opened.folder)
     expected = filter_noise(kept, read_noise_prompts("animal"), encoder.encode_text)
     found = opened.filter("animal", level="family")
+    assert isinstance(found, NoiseFilter)
     assert np.array_equal(found.scores, expected.scores)
     assert read_selection(kept, "filters/animal").kept.tolist() == found.kept.tolist()
     n_dropped = int((~found.kept).sum())

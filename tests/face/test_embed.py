@@ -290,3 +290,39 @@ def test_a_lineage_that_a_list_gave_stays_when_its_folder_is_listed_again(
         again = bp.embed(tmp_path / "photos", store=store, **options)  # type: ignore[arg-type]
         assert again.labels("species").tolist() == ["Panthera tigris"] * 2
         assert "0 withdrawn, 2 stayed" in " ".join(map(str, again.notes))
+
+
+def test_exif_fills_columns_also_of_known_pictures_and_a_table_wins(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for number in range(3):
+        exif = Image.Exif()
+        exif.get_ifd(0x8769).update({0x9003: f"2024:05:13 12:30:0{number}"} if number < 2 else {})
+        exif[0x0110] = "HP2X"
+        picture = Image.new("RGB", (8, 8), (40 * number, 90, 30))
+        picture.save(tmp_path / f"{number}.jpg", exif=exif)
+    (tmp_path / "t.csv").write_text("file,captured_at\n0.jpg,2024-05-13 12:30\n1.jpg,2023-01-01\n")
+    store = bp.embed(tmp_path, store=tmp_path / "s", model="plain")
+    assert "captured_at" not in store.images
+    filled = bp.embed(tmp_path, store=tmp_path / "s", exif=True)
+    assert filled.summary is not None
+    assert (filled.summary.n_embedded, filled.summary.n_reused) == (0, 3)
+    by_name = filled.images.set_index("path")
+    assert by_name["captured_at"].fillna("").to_dict() == {
+        "0.jpg": "2024-05-13T12:30:00", "1.jpg": "2024-05-13T12:30:01", "2.jpg": ""
+    }  # fmt: skip
+    assert set(by_name["camera"]) == {"HP2X (no serial number)"}
+    assert any("captured_at 2 (said of 2)" in str(note) for note in filled.notes)
+    again = bp.embed(tmp_path, store=tmp_path / "s", exif=True)
+    assert again.summary is not None
+    assert again.summary.n_kept == 3
+    table = bp.embed(tmp_path / "t.csv", store=tmp_path / "s", path_column="file", exif=True)
+    by_name = table.images.set_index("path")
+    assert by_name["captured_at"].fillna("").to_dict() == {
+        "0.jpg": "2024-05-13 12:30", "1.jpg": "2023-01-01", "2.jpg": ""
+    }  # fmt: skip
+    warned = [str(note) for note in table.notes if note.kind == "warning"]
+    assert warned == [
+        "1 pictures have another captured_at in EXIF than is written of them, which stays: such as "
+        "'2023-01-01', and '2024-05-13T12:30:01' in EXIF"
+    ]

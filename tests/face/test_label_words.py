@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import bioprobe as bp
+from bioprobe.face.pages import NoiseFilter
 
 Write = Callable[..., Path]
 RANKS = ["kingdom", "phylum", "class", "order", "family", "genus", "species"]
@@ -114,6 +115,7 @@ def test_known_contents_win_over_texts(sorted_store: bp.Store) -> None:
     assert table["kept"].tolist() == [False] * 7 + [True] * 9
     assert table["reason"].tolist() == ["content"] * 7 + [""] + ["content"] * 8
     labelled = sorted_store.filter("animal", labels="content")
+    assert isinstance(labelled, NoiseFilter)
     assert labelled.quality is not None
     assert labelled.quality.n_labels == 15
     assert np.isnan(labelled.labels).sum() == 1

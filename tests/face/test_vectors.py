@@ -60,6 +60,7 @@ def test_vectors_of_an_encoder_are_asked_by_its_texts(write_pictures: Callable[.
     store = bp.from_vectors(held.images(files), {"path": files}, model="plain-1", logit_scale=20)
     answers = store.zeroshot(classes="cat,dog")
     expected = held.classify(files, "cat,dog")
+    assert isinstance(answers, bp.Predictions)
     assert answers.scores == pytest.approx(expected.scores, abs=1e-5)
 
 

@@ -1,6 +1,7 @@
 """People are obscured wherever a picture is shown, and left out of copies unless asked for."""
 
 import base64
+import dataclasses
 import io
 from pathlib import Path
 
@@ -74,13 +75,22 @@ def test_a_persons_pixels_are_gone_and_no_others() -> None:
 )
 def test_pages_obscure_people(images: ImageTable, people: str, shown: int, hidden: int) -> None:
     """How much the pixels of a thumbnail vary, beside the person and in the box."""
-    place = images.with_people(people).locate(1)
+    place = dataclasses.replace(images.with_people(people).locate(1), region="")
     data = base64.b64decode(make_thumbnail(place, 160).partition(",")[2])
     pixels = np.asarray(Image.open(io.BytesIO(data)).convert("L"), dtype=float)
     parts = {"beside": pixels[20:60, 100:150], "box": pixels[22:58, 44:78]}
     varies = {name: np.abs(np.diff(part, axis=1)).mean() for name, part in parts.items()}
     assert (varies["beside"] > 10) == (shown == 30)
     assert (varies["box"] > 10) == (hidden == 30)
+
+
+def test_a_region_is_shown_with_the_people_beside_it_obscured(images: ImageTable) -> None:
+    """The thumbnail of an animal's box shows what is around it: the person's box too."""
+    place = images.locate(2)
+    shown = {people: make_thumbnail(images.with_people(people).locate(2), 160)
+             for people in ("keep", "obscure")}  # fmt: skip
+    assert place.region == "0.6,0.1,0.2,0.2"
+    assert shown["keep"] != shown["obscure"]
 
 
 def _copy(images: ImageTable, folder: Path, **options: object) -> tuple[list[str], str]:

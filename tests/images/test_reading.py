@@ -220,7 +220,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
 def test_the_limit_is_what_can_be_decoded() -> None:
     # 13,377 squared is the largest square below the limit: it fails only for want of pixels.
     assert 13_377**2 <= MAX_PIXELS_PX < 13_378**2
-    with pytest.raises(ImageReadError, match=r"cannot be decoded: .*truncated"):
+    with pytest.raises(ImageReadError, match=r"^(damaged|cannot be decoded: image file is trunc)"):
         decode_image(_write_png_header(13_377, 13_377))
 
 
@@ -242,7 +242,10 @@ def test_a_truncated_file_is_refused(
 ) -> None:
     data = _truncated(draw_picture)
     assert read_facts(data).width_px == 200
-    with pytest.raises(ImageReadError, match=r"cannot be decoded: .*truncated"):
+    with pytest.raises(
+        ImageReadError,
+        match=r"^damaged \(no end marker, flat band.*\): \d+% of its rows",
+    ):
         decode_image(data)
 
 

@@ -158,7 +158,7 @@ def test_parts_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
     for name in ("img_emb", "metadata"):
         (tmp_path / "out" / name).mkdir(parents=True)
     np.save(tmp_path / "out/img_emb/img_emb_0.npy", VECTORS)
-    with pytest.raises(SourceError, match=r"has no metadata: expected .*metadata_0.parquet"):
+    with pytest.raises(SourceError, match=r"metadata_0.parquet is missing: .*img_emb_0.npy is"):
         import_vectors(tmp_path / "out", tmp_path / "S", model="m")
     table = pd.DataFrame({"image_path": ["a", "b"]})
     table.to_parquet(tmp_path / "out/metadata/metadata_0.parquet")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bioprobe.files import read_table
+from bioprobe.tables import read_table
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])

@@ -40,6 +40,7 @@ def test_it_says_what_was_found_by_folder_and_how_sure(unlabelled: Path, tmp_pat
     for station in STATIONS:
         assert re.search(rf'<th scope="row">{station}</th><td class="n">12</td>', page)
     answers = bioprobe.open(unlabelled).zeroshot("family", taxa="sketch", k=1)
+    assert isinstance(answers, bioprobe.Predictions)
     sure = int((answers.scores[:, 0] >= 0.9).sum())
     assert f"{sure} of 24</dd>" in page
     assert "No label says whether a name is right." in page

@@ -17,7 +17,10 @@ from bioprobe.sources.source import SourceOptions, find_images, recognise_source
 
 pytestmark = pytest.mark.usefixtures("example_package")
 
-NAMES = ("-", "txt", "json", "dataset", "folder", "csv", "tsv", "parquet", "pq", "trip")
+NAMES = (
+    "-", "txt", "json", "dataset", "folder", "csv", "tsv", "parquet", "pq", "jsonl", "ndjson",
+    "xlsx", "xlsm", "xls", "trip",
+)  # fmt: skip
 N = 4
 
 
@@ -37,11 +40,9 @@ def _write(name: str, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return Path("-")
     if name == "folder":
         return photos
-    if name == "txt":
-        target.write_text("\n".join(frame["path"]))
-        return target
-    if name == "json":
-        target.write_text(json.dumps(frame["path"].tolist()))
+    if name in {"txt", "json"}:
+        paths = frame["path"].tolist()
+        target.write_text("\n".join(paths) if name == "txt" else json.dumps(paths))
         return target
     if name == "dataset":
         import datasets
@@ -50,13 +51,24 @@ def _write(name: str, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         made = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
         made.save_to_disk(target)
         return target
+    _write_table(name, frame, target)
+    return target
+
+
+def _write_table(name: str, frame: pd.DataFrame, target: Path) -> None:
     if name in {"parquet", "pq"}:
         frame.to_parquet(target)
+    elif name in {"jsonl", "ndjson"}:
+        frame.to_json(target, orient="records", lines=True)
+    elif name in {"xlsx", "xlsm"}:
+        frame.to_excel(target, engine="xlsxwriter")
+    elif name == "xls":
+        # What many tools call a workbook is text that spreadsheets open.
+        frame.to_csv(target, index=False, sep="\t")
     elif name == "trip":
         target.write_text("".join(f"{path} | Felidae\n" for path in frame["path"]))
     else:
         frame.to_csv(target, index=False, sep="\t" if name == "tsv" else ",")
-    return target
 
 
 def test_every_source_is_tested_here() -> None:

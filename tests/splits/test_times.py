@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from bioprobe.errors import MisuseError, SelectionError
+from bioprobe.images.times import read_span, read_times
 from bioprobe.splits import make_split
-from bioprobe.splits.times import assign_by_time, read_span, read_times
+from bioprobe.splits.times import assign_by_time
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank
 

@@ -68,8 +68,8 @@ def _damage(fields: dict[str, Any], **changes: object) -> str:
     ("changes", "problem"),
     [
         (
-            {"schema_version": 2},
-            "has schema version 2, this bioprobe reads 1; install the bioprobe",
+            {"schema_version": 3},
+            "has schema version 3, this bioprobe reads 1 and 2; install the bioprobe",
         ),
         ({"schema_version": None}, "is not the manifest of a store; restore it from a copy"),
         (

@@ -19,12 +19,12 @@ import pytest
 from bioprobe.access import exists, is_absent, is_file, list_files, list_names, reading
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import ModelUnavailableError, StoreError, UnreadableError
-from bioprobe.files import read_table
 from bioprobe.index import NeighborIndex
 from bioprobe.sources.source import find_images
 from bioprobe.store import EmbeddingStore, TextCache, repair_store, restore_store, verify_store
 from bioprobe.store.added_taxa import AddedList
 from bioprobe.store.selections import list_selections, read_selection, write_selection
+from bioprobe.tables import read_table
 from bioprobe.taxonomy.taxon import complete_taxon
 
 VECTORS, IMAGES = "shards/00001/vectors.npy", "shards/00001/images.parquet"
