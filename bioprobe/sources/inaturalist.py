@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from bioprobe.errors import SourceError
 from bioprobe.images.location import read_name, write_name
 from bioprobe.result import Note
+from bioprobe.sources.entries import CAPTURED_AT
 from bioprobe.sources.files import absolute
-from bioprobe.sources.package_pictures import CAPTURED_AT, ENTRY, FILE, make_part
+from bioprobe.sources.package_pictures import ENTRY, FILE, make_part
 from bioprobe.sources.package_tables import (
     Dialect,
     get_column,

@@ -224,6 +224,13 @@ def test_a_table_of_timelapse_is_read(tmp_path: Path) -> None:
     assert "1 pictures are marked to be deleted" in say(listing)
 
 
+def test_options_of_tables_overrule_what_is_recognised(tmp_path: Path) -> None:
+    draw(tmp_path, "a.jpg", "b.jpg")
+    write(tmp_path, t__csv="File,RelativePath,DeleteFlag,other\na.jpg,,false,b.jpg\n")
+    told = find_images([tmp_path / "t.csv"], SourceOptions(path_column="other"))
+    assert get(told, "path") == ["b.jpg"]
+
+
 def test_older_tables_of_timelapse_have_date_and_time(tmp_path: Path) -> None:
     draw(tmp_path, "S1/a.jpg", "S2/a.jpg")
     write(tmp_path, t__csv="File;Folder;Date;Time;DeleteFlag\n"
