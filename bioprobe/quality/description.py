@@ -22,6 +22,7 @@ from bioprobe.images.image_table import (
     find_placeholders,
     read_level,
 )
+from bioprobe.images.regions import REGION, get_box
 from bioprobe.result import WARNING, Note, Notes, Record, Result
 from bioprobe.sources.listing import name_reason
 from bioprobe.store import EmbeddingStore
@@ -359,6 +360,9 @@ def _measure(folder: Path) -> tuple[int, list[str]]:
 def find_contradicting_copies(images: ImageTable, rows: Rows) -> list[tuple[int, int]]:
     """Find images of the same bytes whose labels cannot both be right.
 
+    A picture may have several observations, and boxes that each have a label of their own: these
+    do not contradict each other, nor a copy that agrees with one of them.
+
     Parameters
     ----------
     images : ImageTable
@@ -375,15 +379,21 @@ def find_contradicting_copies(images: ImageTable, rows: Rows) -> list[tuple[int,
     is_copy = (hashes != "").to_numpy() & hashes.duplicated(keep=False).to_numpy()
     if not is_copy.any():
         return []
+    if REGION in frame:
+        is_copy &= np.array([not get_box(str(name)) for name in frame[REGION]], dtype=bool)
     names = [name for name in (*RANKS, LABEL, CONTENT) if name in frame]
-    said = frame.loc[is_copy, names].fillna("").to_dict("records")
-    places = zip(np.asarray(rows)[is_copy].tolist(), hashes[is_copy], said, strict=True)
-    first: dict[str, tuple[int, dict[Hashable, Any]]] = {}
+    copies = frame.loc[is_copy]
+    said = copies[names].fillna("").to_dict("records")
+    files = zip(copies["root"], copies["path"], strict=True)
+    places = zip(np.asarray(rows)[is_copy].tolist(), hashes[is_copy], files, said, strict=True)
+    first: dict[str, tuple[tuple[str, str], list[tuple[int, dict[Hashable, Any]]]]] = {}
     found = []
-    for row, digest, labels in places:
-        at, other = first.setdefault(digest, (row, labels))
-        if at != row and _contradict(labels, other):
-            found.append((at, row))
+    for row, digest, file, labels in places:
+        known, others = first.setdefault(digest, (file, []))
+        if known == file:
+            others.append((row, labels))
+        elif all(_contradict(labels, other) for _, other in others):
+            found.append((others[0][0], row))
     return found
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bioprobe.cells import settle_frame
 from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.files import parse_json
 from bioprobe.images.archives import Archive, find_archive_kind, open_archive
@@ -164,9 +165,7 @@ def _list(archive: Archive, pictures: Sequence[str], options: SourceOptions) -> 
     if any(said):
         told: list[Note] = []
         rows = [_read_sides(archive, names, told) for names in said]
-        frame = pd.DataFrame(rows, index=range(len(rows)))
-        frame = pd.DataFrame({str(n): v.where(v.notna(), None) for n, v in frame.items()})
-        described = describe_rows(frame.convert_dtypes(convert_string=False), options)
+        described = describe_rows(settle_frame(rows), options)
         listing = concatenate_columns([listing, described])
         return Part(listing, str(archive.path), unread=unread, notes=(*notes, *told[:10]))
     folders = [PurePosixPath(name).parent for name in pictures]

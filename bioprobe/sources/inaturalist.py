@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from bioprobe.errors import SourceError
 from bioprobe.images.location import read_name, write_name
 from bioprobe.result import Note
+from bioprobe.sources.entries import CAPTURED_AT
 from bioprobe.sources.files import absolute
-from bioprobe.sources.package_pictures import CAPTURED_AT, ENTRY, FILE, make_part
+from bioprobe.sources.package_pictures import ENTRY, FILE, make_part
 from bioprobe.sources.package_tables import (
     Dialect,
     get_column,
@@ -185,9 +186,9 @@ def _find_files(package: Package, photos: pd.DataFrame, options: SourceOptions) 
             key = PurePosixPath(path).parent.name if is_size else stem
             if key.isdecimal() and not name.startswith("."):
                 here.setdefault(key, path)
-    endings = get_column(photos, "extension")
+    endings = [ending if ending.isalnum() else "jpg" for ending in get_column(photos, "extension")]
     return [
-        here.get(one) or (f"{_OPEN_DATA}/{one}/{_SIZE}.{ending or 'jpg'}" if one else "")
+        here.get(one) or (f"{_OPEN_DATA}/{one}/{_SIZE}.{ending}" if one.isdecimal() else "")
         for one, ending in zip(get_column(photos, "photo_id"), endings, strict=True)
     ]
 

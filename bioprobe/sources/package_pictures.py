@@ -18,14 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bioprobe.content import CONTENT, read_content
 from bioprobe.images.addresses import is_address, split_address
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import write_name
 from bioprobe.images.regions import BOX_COLUMNS, REGION, Region, number_regions
+from bioprobe.names import unify
 from bioprobe.result import PROBLEM, WARNING, Note, Notes
+from bioprobe.sources.entries import CAPTURED_AT, read_time
 from bioprobe.sources.files import SourceOptions, absolute, locate
 from bioprobe.sources.listing import Part, join
 from bioprobe.sources.lookup import find_files
+from bioprobe.sources.machine_labels import FROM_MACHINE
 from bioprobe.sources.package_tables import tell_count
 from bioprobe.sources.packages import Package
 from bioprobe.sources.tables import describe_rows
@@ -38,14 +42,8 @@ if TYPE_CHECKING:
 #: Columns of rows that :func:`make_part` reads: the name of the picture as the package has it, its
 #: box as ``x,y,width,height``, what made the label, and where the row stands, for failures.
 FILE, BOX, MAKER, ENTRY = "\0file", "\0box", "\0maker", "\0entry"
-#: Before the name of what made a label, in the column ``labels_from``.
-FROM_MACHINE = "machine:"
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
-_TIME = re.compile(r"(\d{4})[-:/](\d\d)[-:/](\d\d)[ T](\d\d:\d\d.*)", re.ASCII)
 _MOST_WHOLE = 2**53
-#: Column of when a picture was taken, in ISO 8601.
-CAPTURED_AT = "captured_at"
-_NONE = "no such file or directory"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,12 +183,13 @@ def make_part(
     lost = list(unread)
     rows = _drop_nameless(rows, lost)
     rows = _drop_others(rows, package, said)
+    rows, places = _keep_categories(rows, places, options, said)
     if places is None:
         asked = rows[[name for name in folders if name in rows]]
         places = find_pictures(package, rows[FILE].tolist(), options, asked)
     pairs = places.pairs
     said += places.notes
-    boxes, kept = _read_boxes(rows, pairs, said, lost)
+    boxes, kept = _read_boxes(rows, pairs, options, said, lost)
     rows = rows.take(kept).reset_index(drop=True)
     pairs = [pairs[row] for row in kept.tolist()]
     names = [join(*pair) for pair in pairs]
@@ -220,6 +219,28 @@ def make_part(
         frame, str(package.path), reasons=places.reasons, notes=tuple(said), home=places.home,
         unread=tuple((root, entry, why) for entry, why in lost),
     )  # fmt: skip
+
+
+def _keep_categories(
+    rows: pd.DataFrame, places: Places | None, options: SourceOptions, notes: list[Note]
+) -> tuple[pd.DataFrame, Places | None]:
+    """Keep the rows of the contents that are asked for, and count the others."""
+    wanted = {unify(one).casefold() for one in options.categories}
+    wanted |= {read_content(one) for one in options.categories} - {""}
+    if not wanted:
+        return rows, places
+    contents = rows[CONTENT].tolist() if CONTENT in rows else [""] * len(rows)
+    is_kept = [
+        one.casefold() in wanted or (read_content(one) or "\0") in wanted for one in contents
+    ]
+    tell_count(
+        notes, f"{{}} rows are of no category that was asked for ({', '.join(options.categories)})",
+        (one or "without one" for one, kept in zip(contents, is_kept, strict=True) if not kept),
+    )  # fmt: skip
+    if places is not None:
+        pairs = [pair for pair, kept in zip(places.pairs, is_kept, strict=True) if kept]
+        places = dataclasses.replace(places, pairs=pairs)
+    return rows[np.array(is_kept, dtype=bool)].reset_index(drop=True), places
 
 
 def _drop_nameless(rows: pd.DataFrame, lost: list[tuple[str, str]]) -> pd.DataFrame:
@@ -261,6 +282,7 @@ def _get_entry(rows: pd.DataFrame, row: int) -> str:
 def _read_boxes(
     rows: pd.DataFrame,
     pairs: Sequence[tuple[str, str]],
+    options: SourceOptions,
     notes: list[Note],
     lost: list[tuple[str, str]],
 ) -> tuple[list[Region | None], np.ndarray[Any, np.dtype[np.int64]]]:
@@ -277,7 +299,7 @@ def _read_boxes(
             continue
         entry = f"{pairs[row][1]}, {_get_entry(rows, row)}"
         try:
-            region, is_cut = Region.clip(*_read_sides(text))
+            region, is_cut = Region.clip(*_read_sides(text), pad=options.pad, square=options.square)
         except ValueError:
             why = f"box {text} is none: expected x, y, width and height from 0 to 1, inside"
             lost.append((entry, why))
@@ -309,11 +331,7 @@ def read_number(text: str) -> float | None:
 
 def _write_times(texts: Sequence[str]) -> list[str]:
     """Return times as ISO 8601 writes them; what is none stays as it is."""
-    known: dict[str, str] = {}
-    for text in texts:
-        if text not in known:
-            found = _TIME.fullmatch(text.strip())
-            known[text] = text if found is None else "{}-{}-{}T{}".format(*found.groups())
+    known = {text: read_time(text) or text for text in dict.fromkeys(texts)}
     return [known[text] for text in texts]
 
 

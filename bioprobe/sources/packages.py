@@ -45,7 +45,7 @@ class Package:
         """
         if is_folder(path):
             return cls(path)
-        if path.name.casefold() in {name.casefold() for name in names}:
+        if path.name.casefold() in {name.casefold() for name in names} and is_file(path):
             return cls(path.parent)
         if not is_file(path):
             return None

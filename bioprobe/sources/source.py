@@ -34,7 +34,7 @@ from bioprobe.sources.lookup import find_near
 from bioprobe.sources.peek import Peek
 from bioprobe.sources.tables import is_text_table, list_table
 from bioprobe.sources.walking import IMAGE_SUFFIXES
-from bioprobe.tables import TABLE_SUFFIXES, find_ending
+from bioprobe.tables import TABLE_SUFFIXES, TableOptions, find_ending
 from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _recognise(source: Path, options: SourceOptions) -> str:
         if name in added:
             return name
     suffix = find_ending(source)
-    if tool := _name_format(source, suffix):
+    if not _is_told(suffix, options) and (tool := _name_format(source, suffix)):
         return tool
     if suffix in UNREAD_SUFFIXES and is_file(source):
         msg = (
@@ -172,6 +172,12 @@ def _recognise(source: Path, options: SourceOptions) -> str:
     near = find_near(write_name(os.path.abspath(source))) if what != "no plain file" else ()  # noqa: PTH100
     msg = f"{what} at {source}{'; near: ' if near else ''}{', '.join(near)}"
     raise SourceError(msg)
+
+
+def _is_told(suffix: str, options: SourceOptions) -> bool:
+    """Tell whether a person says how a table is to be read: it is a table then, whosever it is."""
+    is_said = options.path_column is not None or options.written != TableOptions()
+    return suffix in TABLE_SUFFIXES and is_said
 
 
 # What is not a format of another tool, by its name in the registry.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from bioprobe.errors import SourceError
 from bioprobe.result import WARNING, Note
-from bioprobe.sources.package_pictures import CAPTURED_AT, ENTRY, FILE, make_part
+from bioprobe.sources.entries import CAPTURED_AT
+from bioprobe.sources.package_pictures import ENTRY, FILE, make_part
 from bioprobe.sources.package_tables import (
     Dialect,
     get_column,

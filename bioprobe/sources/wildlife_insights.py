@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioprobe.access import is_file
 from bioprobe.content import CONTENT, join_contents, read_content
 from bioprobe.errors import SourceError
 from bioprobe.images.location import read_name, write_name
@@ -74,7 +75,7 @@ def is_wildlife_insights(peek: Peek) -> bool:
 
 
 def _find(peek: Peek) -> tuple[Package | None, str]:
-    if not peek.is_folder and peek.path.suffix.lower() == ".csv":
+    if peek.path.suffix.lower() == ".csv" and is_file(peek.path):
         return Package(peek.path.parent), peek.path.name
     package = Package.look(peek.path)
     return package, "" if package is None else package.find(*_IMAGES)

@@ -9,7 +9,12 @@ import pandas as pd
 import pytest
 
 from bioprobe.errors import SelectionError
-from bioprobe.quality.description import ClassCounts, describe_images
+from bioprobe.images import ImageTable
+from bioprobe.quality.description import (
+    ClassCounts,
+    describe_images,
+    find_contradicting_copies,
+)
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.store.view import View
@@ -106,3 +111,14 @@ def test_rare_species_are_as_even_as_their_table_says(
     assert phyla.n_images.tolist() == [9952, 951, 810, 210, 60]
     assert phyla.imbalance == pytest.approx(165.87, abs=0.01)
     assert found.n_copies == 0
+
+
+def test_observations_of_one_picture_do_not_contradict_each_other() -> None:
+    rows = [
+        ("a.jpg", "", "1", "Lynx lynx"), ("a.jpg", "#2", "1", "Canis lupus"),
+        ("b.jpg", "", "1", "Canis lupus"), ("c.jpg", "", "1", "Alces alces"),
+        ("d.jpg", "0,0,0.5,0.5", "2", "Lynx lynx"), ("e.jpg", "0.5,0,0.5,0.5", "2", "Alces alces"),
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["path", "image_region", "sha256", "species"])
+    images = ImageTable.build(frame.assign(root="/r"))
+    assert find_contradicting_copies(images, np.arange(len(rows))) == [(0, 3)]

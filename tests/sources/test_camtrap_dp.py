@@ -73,6 +73,15 @@ def test_a_box_is_a_region_clipped_to_its_picture(tmp_path: Path) -> None:
     assert "1 boxes leave their picture" in say(listing)
 
 
+def test_options_of_regions_have_an_effect(tmp_path: Path) -> None:
+    package = _two(tmp_path)
+    padded = find_images([package], SourceOptions(pad=0.1, square=True))
+    assert get(padded, REGION)[0] == "0.5,0.5,0.5,0.25+0.1s"
+    blank = find_images([package], SourceOptions(categories=("empty",)))
+    assert get(blank, "observation_id") == ["o3"]
+    assert "2 rows are of no category that was asked for (empty): animal" in say(blank)
+
+
 @pytest.mark.parametrize("box", ["1.5,1.5,0.1,0.1", "200,300,50,50", "0.1,,0.2,0.3", "0,0,0,0"])
 def test_an_impossible_box_is_a_failure_that_names_its_entry(tmp_path: Path, box: str) -> None:
     _make(tmp_path, "m,1,,7.jpg,image/jpeg\n", f"o9,1,m,,,,media,animal,,1,{box},human,\n")
