@@ -18,7 +18,7 @@ from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.embedding.preparation import Listed, MemoryBudget, Prepared, prepare_on_demand
 from bioprobe.embedding.shard_buffer import Changes, EmbedSummary, Outcome, ShardBuffer
 from bioprobe.encoders.encoder import Encoder
-from bioprobe.images.archives import ARCHIVE_PREFIX
+from bioprobe.images.archives import ARCHIVE_PREFIX, is_whole
 from bioprobe.images.camera import CameraTally
 from bioprobe.images.image_table import (
     DAMAGE_COLUMNS,
@@ -27,7 +27,7 @@ from bioprobe.images.image_table import (
     ImageTable,
     find_placeholders,
 )
-from bioprobe.images.location import DATASET_PREFIX, find_file
+from bioprobe.images.location import DATASET_PREFIX, find_file, read_name
 from bioprobe.images.reading import MAX_PIXELS_PX, allow_pixels, ignore_pillow_warnings
 from bioprobe.images.regions import (
     BOX_COLUMNS,
@@ -421,9 +421,13 @@ class _Run:
             if file not in self._read
         ]
         gone = find_gone(unread, below={find_file(root, "") for root in roots})
-        # A data set or an archive is always listed whole.
-        whole = (DATASET_PREFIX, ARCHIVE_PREFIX)
-        data_sets = {root for root in roots if root.startswith(whole)}
+        # A data set is always listed whole, and so is an archive unless it was cut off.
+        data_sets = {
+            root
+            for root in roots
+            if root.startswith(DATASET_PREFIX)
+            or (root.startswith(ARCHIVE_PREFIX) and is_whole(read_name(root)))
+        }
         listed = self._read.keys() | self._failures.keys()
         rows = [
             row for file, row in stored if stored_roots[row] in data_sets and file not in listed

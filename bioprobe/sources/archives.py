@@ -20,6 +20,7 @@ from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.files import parse_json
 from bioprobe.images.archives import Archive, find_archive_kind, open_archive
 from bioprobe.images.image_table import concatenate_columns
+from bioprobe.images.location import write_name
 from bioprobe.result import PROBLEM, WARNING, Note
 from bioprobe.sources.files import SourceOptions, label_by_folders
 from bioprobe.sources.listing import Part
@@ -34,6 +35,7 @@ _CAPTION = "caption"
 # Labels of more bytes are no labels.
 _MOST_SIDE_BYTES = 1 << 20
 _SHOWN = 3
+_NESTED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _NUMBER = re.compile(r"\d+(?=\D*$)")
 _SHARD_SUFFIX = ".tar"
@@ -57,12 +59,39 @@ def list_archive(peek: Peek, options: SourceOptions) -> list[Part]:
         If it cannot be read, or holds no picture.
     """
     archive = open_archive(peek.path)
-    pictures = [name for name in archive.members if _is_picture(name)]
+    pictures = find_pictures(archive)
     if not pictures:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(archive.unread.items())[:_SHOWN])
         msg = f"{peek.path} holds no picture that can be read{': ' if reasons else ''}{reasons}"
         raise SourceError(msg)
     return [_list(archive, pictures, options)]
+
+
+def find_pictures(archive: Archive) -> list[str]:
+    """Return the members that are pictures by their ending."""
+    return [name for name in archive.members if _is_picture(name)]
+
+
+def tell_archive(archive: Archive) -> tuple[list[Note], tuple[tuple[str, str, str], ...]]:
+    """Return what is to be said of an archive, and root, path and reason of what is not read."""
+    notes = [Note(f"{archive.path}: {text}", WARNING) for text in archive.said]
+    if archive.problem:
+        notes.append(Note(archive.problem, PROBLEM))
+    nested = [name for name in archive.members if name.lower().endswith(_NESTED)]
+    if nested:
+        text = (
+            f"{len(nested):,} archives in {archive.path} are not read "
+            f"({', '.join(nested[:_SHOWN])}); unpack them beside it"
+        )
+        notes.append(Note(text, PROBLEM))
+    root = archive_root(archive.path)
+    unread = tuple((root, write_name(name), why) for name, why in archive.unread.items())
+    if unread:
+        shown = "; ".join(f"{name}: {why}" for _, name, why in unread[:_SHOWN])
+        notes.append(
+            Note(f"{len(unread):,} files of {archive.path} are not read ({shown})", PROBLEM)
+        )
+    return notes, unread
 
 
 def is_shards(peek: Peek) -> bool:
@@ -144,9 +173,7 @@ def _list(archive: Archive, pictures: Sequence[str], options: SourceOptions) -> 
     root = archive_root(archive.path)
     listing = pd.DataFrame({"root": root, "path": list(pictures)}, dtype=object)
     sides = _find_sides(archive)
-    notes: list[Note] = []
-    if archive.problem:
-        notes.append(Note(archive.problem, PROBLEM))
+    notes, unread = tell_archive(archive)
     others = collections.Counter(
         PurePosixPath(name).suffix.lower() or "no ending"
         for name in archive.members
@@ -155,17 +182,13 @@ def _list(archive: Archive, pictures: Sequence[str], options: SourceOptions) -> 
     if others:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(5))
         notes.append(Note(f"{archive.path}: left out {kinds}, which are no pictures"))
-    unread = tuple((root, name, why) for name, why in archive.unread.items())
-    if unread:
-        shown = "; ".join(f"{name}: {why}" for _, name, why in unread[:_SHOWN])
-        notes.append(
-            Note(f"{len(unread):,} files of {archive.path} are not read ({shown})", PROBLEM)
-        )
     said = [sides.get(_find_key(name), ()) for name in pictures]
     if any(said):
         told: list[Note] = []
         rows = [_read_sides(archive, names, told) for names in said]
-        described = describe_rows(settle_frame(rows), options)
+        names = dict.fromkeys(name for row in rows for name in row)
+        frame = settle_frame({name: [row.get(name) for row in rows] for name in names})
+        described = describe_rows(frame, options)
         listing = concatenate_columns([listing, described])
         return Part(listing, str(archive.path), unread=unread, notes=(*notes, *told[:10]))
     folders = [PurePosixPath(name).parent for name in pictures]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # The names and the column that Hugging Face's imagefolder reads.
-_METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _METADATA_COLUMN = "file_name"
 
 
@@ -47,7 +47,7 @@ def list_folder(folder: Path, options: SourceOptions) -> list[Part]:
         (*locate(absolute(Path(error.filename or folder)), top), explain_unread(error))
         for error in walked.errors
     )
-    metadata = [file for file in walked.others if file.name in _METADATA_NAMES]
+    metadata = [file for file in walked.others if file.name in METADATA_NAMES]
     listed = {
         file: part for file in metadata
         if (part := _list_metadata(file, folder, options)) is not None

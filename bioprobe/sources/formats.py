@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bioprobe.sources import (
+    archive_contents,
     archives,
     camtrap_dp,
     coco,
@@ -80,6 +81,12 @@ FORMATS: tuple[Format, ...] = (
            inaturalist.is_inaturalist_export, inaturalist.list_inaturalist_export),
     Format("inaturalist-open-data", "open data of iNaturalist: photos.csv beside others",
            inaturalist.is_inaturalist_open_data, inaturalist.list_inaturalist_open_data),
+    Format(
+        "zipped-export",
+        "a zip with any of these, or with tables beside its pictures",
+        archive_contents.is_zipped_export,
+        lambda peek, options: archive_contents.list_zipped_export(peek, options, find_format),
+    ),
     Format("shards", "WebDataset shards: a folder of .tar, or NAME-{000..009}.tar",
            archives.is_shards, archives.list_shards),
     Format("archive", "zip and tar files of pictures; .json, .cls and .txt beside a picture",
