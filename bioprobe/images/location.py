@@ -159,6 +159,7 @@ class Bounds:
 
     folders: frozenset[str]
     _known: dict[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    _held: dict[str, bool] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def below(cls, *folders: Path) -> Bounds:
@@ -176,7 +177,11 @@ class Bounds:
                 self._known[folder] = os.path.realpath(folder)
             real = os.path.join(self._known[folder], name)  # noqa: PTH118
             real = os.path.realpath(real) if os.path.islink(real) else real  # noqa: PTH114
-        return any(str(parent) in self.folders for parent in Path(real).parents)
+        parent = os.path.dirname(real)  # noqa: PTH120
+        if parent not in self._held:
+            above = (Path(parent), *Path(parent).parents)
+            self._held[parent] = any(str(one) in self.folders for one in above)
+        return self._held[parent]
 
 
 def read_image_bytes(root: str, path: str, *, allow_outside: bool = False) -> bytes:
