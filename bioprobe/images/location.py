@@ -158,7 +158,8 @@ class Bounds:
     """
 
     folders: frozenset[str]
-    _known: dict[str, bool] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    _known: dict[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    _held: dict[str, bool] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def below(cls, *folders: Path) -> Bounds:
@@ -168,16 +169,19 @@ class Bounds:
     def hold(self, file: str) -> bool:
         """Tell whether a file, which need not exist, lies below one of the folders."""
         folder, name = os.path.split(file)
-        if name not in {"", os.curdir, os.pardir}:
+        if name in {"", os.curdir, os.pardir}:
+            real = os.path.realpath(file)
+        else:
             # There are many files in a folder, and each part of a path takes the system's answer.
             if folder not in self._known:
-                self._known[folder] = self._hold_real(os.path.join(os.path.realpath(folder), name))  # noqa: PTH118
-            if not os.path.islink(file):  # noqa: PTH114
-                return self._known[folder]
-        return self._hold_real(os.path.realpath(file))
-
-    def _hold_real(self, file: str) -> bool:
-        return any(str(parent) in self.folders for parent in Path(file).parents)
+                self._known[folder] = os.path.realpath(folder)
+            real = os.path.join(self._known[folder], name)  # noqa: PTH118
+            real = os.path.realpath(real) if os.path.islink(real) else real  # noqa: PTH114
+        parent = os.path.dirname(real)  # noqa: PTH120
+        if parent not in self._held:
+            above = (Path(parent), *Path(parent).parents)
+            self._held[parent] = any(str(one) in self.folders for one in above)
+        return self._held[parent]
 
 
 def read_image_bytes(root: str, path: str, *, allow_outside: bool = False) -> bytes:
@@ -205,9 +209,7 @@ def read_image_bytes(root: str, path: str, *, allow_outside: bool = False) -> by
     if root.startswith(DATASET_PREFIX):
         return open_pictures(root).read(path, allow_outside=allow_outside)
     if root.startswith(ARCHIVE_PREFIX):
-        return open_archive(Path(read_name(root.removeprefix(ARCHIVE_PREFIX)))).read(
-            read_name(path)
-        )
+        return open_archive(Path(read_name(root.removeprefix(ARCHIVE_PREFIX)))).read(path)
     if is_address(root):
         return _read_copy(join_address(root, path))
     return read_file(find_file(root, path))

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +19,7 @@ from bioprobe.sources.files import absolute, locate
 
 # Tables of more bytes are unpacked by whoever has the room.
 _MOST_TABLE_BYTES = 8 << 30
+_SETTLED_NS = 2_000_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +91,12 @@ class Package:
             names = [name.removeprefix(self.prefix) for name in self.archive.members]
             return frozenset(name for name in names if "/" not in name)
         try:
-            return frozenset(entry.name for entry in os.scandir(self.path) if entry.is_file())
-        except OSError:  # whoever lists the folder says what is wrong with it
+            changed_ns = self.path.stat().st_mtime_ns
+            # A folder that changes twice in a tick of the clock has one time.
+            is_new = time.time_ns() - changed_ns < _SETTLED_NS
+            list_top = _list_top.__wrapped__ if is_new else _list_top
+            return list_top(os.path.abspath(self.path), changed_ns)  # noqa: PTH100
+        except OSError:  # whoever lists its pictures says so
             return frozenset()
 
     @contextlib.contextmanager
@@ -143,6 +149,13 @@ class Package:
     def _name(self, name: str) -> str:
         full = f"{self.prefix}{name}"
         return full if self.archive is not None and full in self.archive.members else name
+
+
+@functools.lru_cache(maxsize=8)
+def _list_top(folder: str, _changed_ns: int) -> frozenset[str]:
+    # Each format looks for its own names, and a folder of pictures may hold a million.
+    with os.scandir(folder) as entries:
+        return frozenset(entry.name for entry in entries if entry.is_file())
 
 
 def archive_root(path: Path) -> str:

@@ -214,3 +214,9 @@ def test_a_package_is_a_folder_or_a_zip(tmp_path: Path) -> None:
     assert Package(file).place("a.jpg", tmp_path) == (str(tmp_path), "a.jpg")
     assert Package.look(tmp_path / "in" / "T.csv", "t.csv") == Package(tmp_path / "in")
     assert Package.look(tmp_path / "in" / "T.csv") is None
+
+
+def test_a_folder_that_changed_is_looked_at_again(tmp_path: Path) -> None:
+    assert Package(tmp_path).find("meta.xml") == ""
+    (tmp_path / "Meta.xml").touch()
+    assert Package(tmp_path).find("meta.xml") == "Meta.xml"
