@@ -187,7 +187,7 @@ def list_rows(
         )
     kept = frame.take(rows).reset_index(drop=True)
     found = find_files(
-        map(write_name, paths), base, kept.drop(columns=columns.file), name=str(table),
+        map(_spell_bytes, paths), base, kept.drop(columns=columns.file), name=str(table),
         beside=write_name(absolute(table.parent)), is_folder=columns.is_sure,
         fetches=options.fetches,
         folders=_write_paths(kept, columns.folder) if columns.folder else None,
@@ -230,6 +230,11 @@ def _keep_all(part: Part) -> Part:
     )
     kept = frame.assign(**{REGION: named})
     return dataclasses.replace(part, frame=kept, notes=(said, *part.notes))
+
+
+def _spell_bytes(path: str) -> str:
+    """Write what was no text in a table as names are written; such names may stand there too."""
+    return write_name(path) if any("\udc80" <= one <= "\udcff" for one in path) else path
 
 
 def _write_paths(frame: pd.DataFrame, column: str) -> list[str]:
