@@ -19,10 +19,12 @@ import collections
 import dataclasses
 import enum
 import functools
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
+from bioprobe.errors import MisuseError
 from bioprobe.names import unify
 
 #: Free column of what a picture or region holds.
@@ -203,6 +205,36 @@ class ContentRules:
     taxon_seen: float = 0.65
     rolled_up: float = 0.65
     animal: float = 0.5
+
+    @classmethod
+    def parse(cls, text: str | None) -> ContentRules:
+        """Read thresholds as a person writes them; those that are not named are the default.
+
+        Raises
+        ------
+        MisuseError
+            If a name or number is none.
+
+        Examples
+        --------
+        >>> ContentRules.parse("blank=0.8,seen=0.1").blank
+        0.8
+        """
+        given: dict[str, float] = {}
+        names = [field.name for field in dataclasses.fields(cls)]
+        for part in filter(str.strip, (text or "").split(",")):
+            name, _, number = (piece.strip() for piece in part.partition("="))
+            try:
+                given[name] = float(number)
+            except ValueError:
+                given[name] = math.nan
+            if name not in names or not 0 <= given[name] <= 1:
+                msg = (
+                    f"no threshold {part.strip()!r}; write NAME=NUMBER with a number from 0 to 1, "
+                    f"where names are {', '.join(names)}"
+                )
+                raise MisuseError(msg)
+        return cls(**given)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

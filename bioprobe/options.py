@@ -517,6 +517,17 @@ GapSeconds = Annotated[
         when=(With("per", ("sequence",)),),
     ),
 ]
+ContentThresholds = Annotated[
+    str | None,
+    Option(
+        "NAME=NUMBER,…: thresholds by which boxes and answers together say what a picture holds, "
+        "in the column decided; by default SpeciesNet's: detected=0.7, seen=0.2, "
+        "classified_human=0.5, classified_vehicle=0.4, blank=0.5, surely_blank=0.99, taxon=0.8, "
+        "taxon_seen=0.65, rolled_up=0.65, animal=0.5.",
+        metavar="NAME=NUMBER,…",
+        when=(With("per", ("image",)),),
+    ),
+]
 PoolingRule = Annotated[
     str,
     Option(

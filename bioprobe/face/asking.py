@@ -10,6 +10,7 @@ from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened, name_counts, tell_placeholders
 from bioprobe.options import (
     RANK_NAMES,
+    ContentThresholds,
     GapSeconds,
     Level,
     ListColumns,
@@ -145,6 +146,7 @@ class Asks(Opened):
         sequence: SequenceColumn = None,
         gap_seconds: GapSeconds = None,
         rule: PoolingRule = "log-mean",
+        content_rules: ContentThresholds = None,
         columns: OwnColumns = None,
     ) -> Predictions | Decisions | Contents:
         """Label images by text prompts, at any rank.
@@ -193,6 +195,9 @@ class Asks(Opened):
             Pictures of one camera are a sequence that ``captured_at`` tells no further apart.
         rule : str
             How the answers to a sequence become one: ``log-mean``, ``mean``, ``max`` or ``vote``.
+        content_rules : str, optional
+            ``NAME=NUMBER,…``: thresholds by which boxes and answers together say what a picture
+            holds, as :class:`bioprobe.ContentRules` has them.
         per : str, optional
             ``image``: what is in each picture, from the best answers to its regions; ``sequence``:
             one answer to the pictures of a burst or event together.
@@ -219,6 +224,7 @@ class Asks(Opened):
         >>> store.zeroshot("life_stage", classes={"adult": ["an adult", "a grown animal"],
         ...                                       "young": "a young animal"})  # doctest: +SKIP
         """
+        from bioprobe.content import ContentRules
         from bioprobe.face.pages import pool_answers, show_answers_of
         from bioprobe.face.taxa import open_list
         from bioprobe.face.zeroshot import (
@@ -237,7 +243,7 @@ class Asks(Opened):
 
         level = read_level(level, self._view.images)
         beside = Beside.of(self._view, columns)
-        how, best = Pooling(sequence, gap_seconds, rule), k
+        how, best = Pooling(sequence, gap_seconds, rule, ContentRules.parse(content_rules)), k
         k = DEPTH if per == SEQUENCE else k
         if classes is not None or level not in RANK_NAMES:
             refuse_for_values(

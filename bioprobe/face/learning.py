@@ -21,6 +21,7 @@ from bioprobe.face.taxa import open_list
 from bioprobe.options import (
     RANK_NAMES,
     AllowOutside,
+    ContentThresholds,
     Exclude,
     GapSeconds,
     Include,
@@ -604,6 +605,7 @@ class Learns(Opened):
         sequence: SequenceColumn = None,
         gap_seconds: GapSeconds = None,
         rule: PoolingRule = "log-mean",
+        content_rules: ContentThresholds = None,
         columns: OwnColumns = None,
     ) -> Predictions | Decisions | Contents:
         """Label the images by a probe that the store keeps.
@@ -623,7 +625,7 @@ class Learns(Opened):
         return probe.predict(
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
             set_kind=set_kind, unknown=unknown, per=per, sequence=sequence,
-            gap_seconds=gap_seconds, rule=rule, columns=columns,
+            gap_seconds=gap_seconds, rule=rule, content_rules=content_rules, columns=columns,
         )  # fmt: skip
 
     @question

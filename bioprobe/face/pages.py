@@ -319,7 +319,7 @@ def pool_answers(
         if isinstance(answers, Decisions):
             return Decisions(**fields).say(said)
         return Predictions(**read_fields(Predictions(**fields).keep_best(k))).say(said)
-    contents = Contents(**read_fields(pooling.pool(answers, per)))
+    contents = Contents(**read_fields(pooling.pool(answers, per, how.content)))
     return dataclasses.replace(contents, notes=tuple(kept)).say(_describe_contents(contents))
 
 

@@ -86,6 +86,7 @@ class Probe(Result):
         sequence: str | None = None,
         gap_seconds: float | None = None,
         rule: str = "log-mean",
+        content_rules: str | None = None,
         columns: str | Sequence[str] | None = None,
     ) -> Predictions | Decisions | Contents:
         """Label the images of a store, or those that were opened as pictures.
@@ -122,6 +123,9 @@ class Probe(Result):
             Pictures of one camera are a sequence that are no further apart in time.
         rule : str
             How the answers to a sequence become one: ``log-mean``, ``mean``, ``max`` or ``vote``.
+        content_rules : str, optional
+            ``NAME=NUMBER,…``: thresholds by which boxes and answers together say what a picture
+            holds, as :class:`bioprobe.ContentRules` has them.
         columns : str or sequence of str, optional
             Columns of one's own that stand beside the answers; see :meth:`bioprobe.Store.zeroshot`.
 
@@ -138,6 +142,7 @@ class Probe(Result):
         MisuseError
             If what is asked for needs held-out answers that the probe has not.
         """
+        from bioprobe.content import ContentRules
         from bioprobe.face.pages import pool_answers, show_answers_of
         from bioprobe.task.beside import Beside
         from bioprobe.task.sequences import SEQUENCE, Pooling
@@ -145,7 +150,7 @@ class Probe(Result):
         by_name = cast("Any", type(self.store)).predict
         check_numbers(by_name, {"k": k, "accuracy": accuracy, "sets": sets})
         pooled = {"k": k, "per": per, "sequence": sequence, "gap_seconds": gap_seconds,
-                  "rule": rule}  # fmt: skip
+                  "rule": rule, "content_rules": content_rules}  # fmt: skip
         defaults = read_defaults(by_name)
         options = {name: read_options(by_name)[name][1] for name in pooled}
         check_given(options, {name: defaults[name] for name in pooled}, pooled)
@@ -153,7 +158,10 @@ class Probe(Result):
         chooses = abstain is not None and confidence is None
         calibration, notes = self._calibrate(calibrate, needed=bool(sets or unknown or chooses))
         probe = calibration.apply(self.fitted) if calibration else self.fitted
-        how, is_pooled = Pooling(sequence, gap_seconds, rule), per == SEQUENCE
+        how, is_pooled = (
+            Pooling(sequence, gap_seconds, rule, ContentRules.parse(content_rules)),
+            per == SEQUENCE,
+        )
         needs_all = abstain is not None or sets is not None or unknown or is_pooled
         opened = self.store if asked is None else asked
         if not isinstance(opened, Opened):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.content import Classified, ContentRules, Detected, decide_content
 from bioprobe.images.image_table import ImageTable
-from bioprobe.images.regions import DETECTION_CATEGORY, REGION, get_box
+from bioprobe.images.regions import DETECTION_CATEGORY, DETECTION_CONFIDENCE, REGION, get_box
 from bioprobe.intervals import find_wilson
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
@@ -121,7 +122,9 @@ class Contents(Result):
         The columns are those of the answers: ``score``, ``row`` and ``image_region`` are of the
         best region of the class, ``answer`` counts what was found in the picture. ``n_regions``
         are those of the class, ``content`` is what they hold. A person is first, whatever else
-        there is. A picture without any answer is one row.
+        there is. Where a detector was asked, ``decided`` is what the whole picture holds by boxes
+        and answers together, and ``decided_by`` which of them says so. A picture without any
+        answer is one row.
         """
         return self.frame
 
@@ -195,7 +198,9 @@ def find_contents(images: ImageTable, rows: Rows, told: Names) -> Names:
     return held
 
 
-def pool(answers: Predictions | Decisions, by: str = IMAGE) -> Contents:
+def pool(
+    answers: Predictions | Decisions, by: str = IMAGE, rules: ContentRules | None = None
+) -> Contents:
     """Say what is in each picture, from the answers to its regions.
 
     Of a region the best answer counts, unless it holds a person, a vehicle or nothing. Rows that
@@ -207,6 +212,9 @@ def pool(answers: Predictions | Decisions, by: str = IMAGE) -> Contents:
         To regions, or to whole pictures.
     by : str
         ``image``, or a column of which equal values belong together.
+    rules : ContentRules, optional
+        Thresholds by which the boxes of a picture and its answers together say what it holds;
+        where no detector was asked, that is not said.
 
     Raises
     ------
@@ -232,6 +240,7 @@ def pool(answers: Predictions | Decisions, by: str = IMAGE) -> Contents:
         best = best.assign(**{by: images.labels(by)[rows[order]]})
     classes = _name_classes(answers)[order]
     found = _gather(best, numbers[order], classes, held[order], images)
+    found = _decide(found, answers, numbers, rules)
     if len(without):
         found = pd.concat([found, without], ignore_index=True)
     figures = _measure(answers, numbers, held)
@@ -302,6 +311,64 @@ def _gather(
     if any(contents):
         found[CONTENT] = contents
     return found
+
+
+#: What a picture holds by boxes and answers together, and which of them says so.
+DECIDED, DECIDED_BY = "decided", "decided_by"
+
+
+def _decide(
+    found: pd.DataFrame,
+    answers: Predictions | Decisions,
+    numbers: Places,
+    rules: ContentRules | None,
+) -> pd.DataFrame:
+    """Add what each picture holds by its boxes and its answers, where a detector was asked.
+
+    References
+    ----------
+    :func:`bioprobe.content.decide_content`
+    """
+    frame = answers.images.frame
+    if DETECTION_CONFIDENCE not in frame or DETECTION_CATEGORY not in frame:
+        return found
+    facts = frame[[DETECTION_CATEGORY, DETECTION_CONFIDENCE]].iloc[answers.rows]
+    boxes: dict[int, list[Detected]] = {}
+    told: dict[int, dict[str, Classified]] = {}
+    named = zip(facts.itertuples(index=False, name=None), numbers.tolist(), strict=True)
+    for place, ((category, confidence), unit) in enumerate(named):
+        confidence = 0.0 if confidence is None or confidence != confidence else confidence
+        boxes.setdefault(unit, []).append(Detected(str(category), float(confidence)))
+        mine = told.setdefault(unit, {})
+        for one in _classify(answers, place):
+            known = mine.get(one.label)
+            if known is None or one.score > known.score:
+                mine[one.label] = one
+    decided = {
+        unit: decide_content(boxes[unit], list(told[unit].values()), rules) for unit in boxes
+    }
+    unit_of = dict(zip(answers.rows.tolist(), numbers.tolist(), strict=True))
+    units = [decided[unit_of[int(row)]] for row in found["row"]]
+    return found.assign(
+        **{DECIDED: [one.content for one in units], DECIDED_BY: [one.source for one in units]}
+    )
+
+
+def _classify(answers: Predictions | Decisions, place: int) -> list[Classified]:
+    """Return the answers to one row, as far as they are at hand."""
+    if isinstance(answers, Decisions):
+        name = answers.names[place]
+        depth = int(answers.depths[place])
+        if depth < 0:
+            return []
+        taxon = answers.answer(place)
+        lineage = taxon.lineage if taxon else ()
+        return [Classified(name, float(answers.scores[place, depth]), lineage)]
+    taxa, names = answers.classes.taxa, answers.classes.names
+    return [
+        Classified(names[one], float(score), taxa[one].lineage if taxa else ())
+        for one, score in zip(answers.top_classes[place], answers.scores[place], strict=True)
+    ]
 
 
 def _choose(found: dict[str, _Found]) -> list[_Found]:

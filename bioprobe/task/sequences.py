@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.content import read_content
+from bioprobe.content import ContentRules, read_content
 from bioprobe.errors import MisuseError
 from bioprobe.images.sequences import Sequences, find_sequences
 from bioprobe.task.decisions import Decisions
@@ -49,11 +49,14 @@ class Pooling:
     rule : {"log-mean", "mean", "max", "vote"}
         Mean of log-probabilities, which takes pictures for independent witnesses; mean and maximum
         of probabilities; number of pictures whose best class it is.
+    content : ContentRules
+        Thresholds by which boxes and answers say what a picture holds.
     """
 
     column: str | None = None
     gap_seconds: float | None = None
     rule: str = RULES[0]
+    content: ContentRules = dataclasses.field(default_factory=ContentRules)
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:

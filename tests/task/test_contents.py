@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bioprobe.content import ContentRules
+from bioprobe.errors import MisuseError
 from bioprobe.images import ImageTable
 from bioprobe.images.regions import DETECTION_CATEGORY, REGION
 from bioprobe.provenance import Provenance
@@ -95,3 +97,34 @@ def test_any_column_says_what_belongs_together() -> None:
     frame = pool(answers, "burst").to_frame()
     assert frame["n_regions"].tolist() == [2, 1, 1]
     assert frame["burst"].tolist() == ["x", "", ""]
+
+
+def test_boxes_and_answers_together_say_what_a_picture_holds() -> None:
+    answers = _answer(
+        [("a.jpg", ONE, "animal", DOG, 0.99, ""), ("a.jpg", TWO, "person", FOX, 0.6, ""),
+         ("b.jpg", ONE, "animal", DOG, 0.6, ""), ("c.jpg", ONE, "animal", FOX, 0.6, ""),
+         ("d.jpg", ONE, "vehicle", FOX, 0.6, "")],
+        detection_confidence=[0.9, 0.75, 0.1, 0.55, 0.9],
+    )  # fmt: skip
+
+    def decide(**rules: float) -> list[tuple[str, str]]:
+        frame = pool(answers, rules=ContentRules(**rules)).to_frame().drop_duplicates("file_name")
+        return list(frame[["decided", "decided_by"]].itertuples(index=False, name=None))
+
+    assert decide() == [("human", "detector"), ("unknown", "classifier"), ("animal", "detector"),
+                        ("vehicle", "detector")]  # fmt: skip
+    assert decide(detected=0.8)[0] == ("animal", "classifier")
+    assert decide(animal=0.58)[2] == ("unknown", "classifier")
+    assert decide(taxon=0.5)[1] == ("animal", "classifier")
+
+
+def test_without_a_detector_nothing_is_decided() -> None:
+    frame = pool(_answer([("a.jpg", "", "", FOX, 0.7, "")])).to_frame()
+    assert "decided" not in frame
+
+
+@pytest.mark.parametrize("text", ["blank", "blank=2", "blanc=0.5", "blank=x"])
+def test_a_threshold_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(MisuseError, match=r"no threshold .* names are detected, seen"):
+        ContentRules.parse(text)
+    assert ContentRules.parse("blank=0.7, seen=0.1") == ContentRules(blank=0.7, seen=0.1)
