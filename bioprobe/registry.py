@@ -150,6 +150,30 @@ SOURCES = Registry(
     },
 )
 
+#: By the name that ``sources show`` gives: a :class:`bioprobe.sources.formats.Format`, in which
+#: another tool says what pictures there are. They are recognised in this order, by what a file or
+#: folder holds.
+FIELD_FORMATS = Registry(
+    "bioprobe.formats",
+    "format of another tool",
+    {
+        "megadetector": "bioprobe.sources.detections:MEGADETECTOR",
+        "megadetector-microsoft": "bioprobe.sources.detections:MICROSOFT",
+        "speciesnet": "bioprobe.sources.speciesnet:SPECIESNET",
+        "coco": "bioprobe.sources.coco:COCO",
+        "camtrap-dp": "bioprobe.sources.camtrap_dp:CAMTRAP_DP",
+        "dwc-dp": "bioprobe.sources.dwc_dp:DWC_DP",
+        "darwin-core-archive": "bioprobe.sources.darwin_core:DARWIN_CORE_ARCHIVE",
+        "wildlife-insights": "bioprobe.sources.wildlife_insights:WILDLIFE_INSIGHTS",
+        "timelapse": "bioprobe.sources.timelapse:TIMELAPSE",
+        "inaturalist": "bioprobe.sources.inaturalist:INATURALIST",
+        "inaturalist-open-data": "bioprobe.sources.inaturalist:INATURALIST_OPEN_DATA",
+        "zipped-export": "bioprobe.sources.archive_contents:ZIPPED_EXPORT",
+        "shards": "bioprobe.sources.archives:SHARDS",
+        "archive": "bioprobe.sources.archives:ARCHIVE",
+    },
+)
+
 #: By the name given to ``--layout``: a :class:`bioprobe.interchange.vector_source.Layout`. They are
 #: recognised in this order.
 EXPORTERS = Registry(

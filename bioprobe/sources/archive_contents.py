@@ -11,9 +11,9 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from bioprobe.result import PROBLEM, WARNING, Note
 from bioprobe.sources.archives import find_pictures, list_archive, tell_archive
 from bioprobe.sources.files import absolute, locate
 from bioprobe.sources.folders import METADATA_NAMES, list_folder
+from bioprobe.sources.formats import Format, find_format
 from bioprobe.sources.listing import Part, join
 from bioprobe.sources.packages import archive_root
 from bioprobe.sources.tables import list_table
@@ -34,17 +35,6 @@ if TYPE_CHECKING:
     from bioprobe.sources.files import SourceOptions
     from bioprobe.sources.peek import Peek
 
-
-class Lister(Protocol):
-    """What lists a source of its format."""
-
-    @property
-    def list(self) -> Callable[[Peek, SourceOptions], Sequence[Part]]:
-        """Of a :class:`~bioprobe.sources.peek.Peek` and the options."""
-
-
-#: Finds the format of another tool that a source has.
-Finder = Callable[["Peek"], Lister | None]
 
 _TABLES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".parquet", ".pq", ".xml", ".txt", ".gz"})
 _PLAIN_TABLES = frozenset({".csv", ".tsv", ".parquet", ".pq"})
@@ -89,15 +79,13 @@ def is_zipped_export(peek: Peek) -> bool:
         return False
 
 
-def list_zipped_export(peek: Peek, options: SourceOptions, find: Finder) -> list[Part]:
+def list_zipped_export(peek: Peek, options: SourceOptions) -> list[Part]:
     """List the pictures that tables in a zip name, or with tables of no tool all of it.
 
     Parameters
     ----------
     peek : Peek
     options : SourceOptions
-    find : callable
-        Finds the format of what lies in it.
 
     Raises
     ------
@@ -115,9 +103,9 @@ def list_zipped_export(peek: Peek, options: SourceOptions, find: Finder) -> list
         mapping = _Mapping(archive, str(top), home)
         try:
             # What is in the archive is looked for there, whatever --root says of the rest.
-            listed = _list_folder(peek, top, dataclasses.replace(options, root=None), find)
+            listed = _list_folder(peek, top, dataclasses.replace(options, root=None))
         except BioprobeError as error:
-            if pictures and not _holds_format(peek, top, find):
+            if pictures and not _holds_format(peek, top):
                 # Tables that say nothing of pictures are no reason to leave these out.
                 return list_archive(peek, options)
             raise SourceError(mapping.write(str(error))) from error
@@ -162,27 +150,27 @@ def _lay_out(
     return lost
 
 
-def _holds_format(peek: Peek, top: Path, find: Finder) -> bool:
+def _holds_format(peek: Peek, top: Path) -> bool:
     return any(
-        find(dataclasses.replace(peek, path=Path(parent))) is not None
+        find_format(dataclasses.replace(peek, path=Path(parent))) is not None
         for parent, _, _ in os.walk(top)
     )
 
 
-def _list_folder(peek: Peek, top: Path, options: SourceOptions, find: Finder) -> list[Part]:
+def _list_folder(peek: Peek, top: Path, options: SourceOptions) -> list[Part]:
     """List what lies in a folder: exports of tools, or else its pictures and tables."""
     found: list[Part] = []
     tables: list[Path] = []
     for parent, folders, names in os.walk(top):
         folders.sort()
         folder = dataclasses.replace(peek, path=Path(parent))
-        if (one := find(folder)) is not None:
+        if (one := find_format(folder)) is not None:
             found += one.list(folder, options)
             folders.clear()
             continue
         for name in sorted(names):
             file = dataclasses.replace(peek, path=Path(parent, name))
-            if not is_picture(name) and (one := find(file)) is not None:
+            if not is_picture(name) and (one := find_format(file)) is not None:
                 found += one.list(file, options)
             elif find_ending(file.path) in _PLAIN_TABLES and name not in METADATA_NAMES:
                 tables.append(file.path)
@@ -275,3 +263,11 @@ class _Mapping:
     def write(self, text: str) -> str:
         """Write the archive in place of the folder that stands for it."""
         return text.replace(self.top, str(self.archive.path))
+
+
+ZIPPED_EXPORT = Format(
+    "zipped-export",
+    "a zip with any of these, or with tables beside its pictures",
+    is_zipped_export,
+    list_zipped_export,
+)

@@ -23,6 +23,7 @@ from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import write_name
 from bioprobe.result import PROBLEM, WARNING, Note
 from bioprobe.sources.files import SourceOptions, label_by_folders
+from bioprobe.sources.formats import Format
 from bioprobe.sources.listing import Part
 from bioprobe.sources.packages import archive_root
 from bioprobe.sources.peek import Peek
@@ -251,3 +252,19 @@ def _say(part: Part, note: Note) -> Part:
     import dataclasses
 
     return dataclasses.replace(part, notes=(*part.notes, note))
+
+
+SHARDS = Format(
+    "shards",
+    "WebDataset shards: a folder of .tar, or NAME-{000..009}.tar",
+    is_shards,
+    list_shards,
+)
+
+
+ARCHIVE = Format(
+    "archive",
+    "zip and tar files of pictures; .json, .cls and .txt beside a picture",
+    is_archive,
+    list_archive,
+)

@@ -23,6 +23,7 @@ from bioprobe.errors import SourceError
 from bioprobe.images.regions import DETECTION_CATEGORY
 from bioprobe.names import unify
 from bioprobe.result import FACT, WARNING, Note
+from bioprobe.sources.formats import Format
 from bioprobe.sources.package_pictures import BOX, ENTRY, FILE, MAKER, make_part, take_values
 from bioprobe.sources.package_tables import DataPackage, get_column, tell_count, write_snake
 from bioprobe.sources.packages import Package
@@ -374,3 +375,11 @@ def _read_taxonomic(listed: object) -> dict[str, dict[str, str]]:
 
 
 __all__ = ["is_camtrap_dp", "list_camtrap_dp", "open_data_package"]
+
+
+CAMTRAP_DP = Format(
+    "camtrap-dp",
+    "Camtrap DP 1.0 to 1.0.2, a folder or a zip",
+    is_camtrap_dp,
+    list_camtrap_dp,
+)

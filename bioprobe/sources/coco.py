@@ -26,6 +26,7 @@ from bioprobe.sources.entries import (
     read_text,
     read_time,
 )
+from bioprobe.sources.formats import Format
 from bioprobe.sources.machine_labels import read_machine_labels
 from bioprobe.taxonomy import RANKS
 
@@ -207,3 +208,11 @@ def _write_category(category: Mapping[str, Any]) -> str:
         epithet = name.partition(" ")[2]
     common = unify(read_text(category.get("common_name")))
     return ";".join(part.replace(";", ",") for part in ("", *above, epithet, common))
+
+
+COCO = Format(
+    "coco",
+    "COCO Camera Traps (LILA), with boxes or without",
+    is_coco,
+    list_coco,
+)

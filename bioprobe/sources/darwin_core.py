@@ -24,6 +24,7 @@ from xml.parsers import expat
 from bioprobe.errors import SourceError
 from bioprobe.images.addresses import is_address
 from bioprobe.result import WARNING, Note
+from bioprobe.sources.formats import Format
 from bioprobe.sources.package_pictures import ENTRY, FILE, make_part
 from bioprobe.sources.package_tables import (
     Dialect,
@@ -453,3 +454,11 @@ class _Archive:
             f"{genus} {epithets[row]}" if genus and epithets[row] else genus
             for genus, row in zip(genera, rows, strict=True)
         ]
+
+
+DARWIN_CORE_ARCHIVE = Format(
+    "darwin-core-archive",
+    "Darwin Core archives, a folder or a zip; GBIF's downloads",
+    is_darwin_core_archive,
+    list_darwin_core_archive,
+)

@@ -34,6 +34,7 @@ from bioprobe.sources.entries import (
     read_text,
     read_time,
 )
+from bioprobe.sources.formats import Format
 from bioprobe.sources.machine_labels import FROM_MACHINE
 
 if TYPE_CHECKING:
@@ -400,3 +401,19 @@ def _list_columns(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         columns.append(column if isinstance(column, list) else [])
     for values in itertools.zip_longest(*columns):
         yield dict(zip(keys, values, strict=True))
+
+
+MEGADETECTOR = Format(
+    "megadetector",
+    "MegaDetector's output, format 1.0 to 1.6, also as image_recognition_file.json",
+    is_megadetector,
+    list_megadetector,
+)
+
+
+MICROSOFT = Format(
+    "megadetector-microsoft",
+    "output of Microsoft's MegaDetector: a list, or PytorchWildlife's annotations",
+    is_microsoft,
+    list_microsoft,
+)

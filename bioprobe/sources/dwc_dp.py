@@ -16,6 +16,7 @@ from bioprobe.content import CONTENT
 from bioprobe.errors import SourceError
 from bioprobe.result import WARNING, Note
 from bioprobe.sources.camtrap_dp import open_data_package
+from bioprobe.sources.formats import Format
 from bioprobe.sources.package_pictures import BOX, ENTRY, FILE, make_part
 from bioprobe.sources.package_tables import DataPackage, get_column, tell_count, write_snake
 
@@ -246,3 +247,11 @@ class _DwcDp:
                 columns[name] = [a or b for a, b in zip(columns[name], values, strict=True)]
                 continue
             columns[f"{kind}_{name}" if name in before else name] = values
+
+
+DWC_DP = Format(
+    "dwc-dp",
+    "Darwin Core data packages (DwC-DP), a folder or a zip",
+    is_dwc_dp,
+    list_dwc_dp,
+)

@@ -6,19 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bioprobe.sources import (
-    archive_contents,
-    archives,
-    camtrap_dp,
-    coco,
-    darwin_core,
-    detections,
-    dwc_dp,
-    inaturalist,
-    speciesnet,
-    timelapse,
-    wildlife_insights,
-)
+from bioprobe.registry import FIELD_FORMATS
 
 if TYPE_CHECKING:
     from bioprobe.sources.files import SourceOptions
@@ -49,51 +37,16 @@ class Format:
     list: Callable[[Peek, SourceOptions], Sequence[Part]]
 
 
-#: In the order in which they are looked for.
-FORMATS: tuple[Format, ...] = (
-    Format(
-        "megadetector",
-        "MegaDetector's output, format 1.0 to 1.6, also as image_recognition_file.json",
-        detections.is_megadetector,
-        detections.list_megadetector,
-    ),
-    Format(
-        "megadetector-microsoft",
-        "output of Microsoft's MegaDetector: a list, or PytorchWildlife's annotations",
-        detections.is_microsoft,
-        detections.list_microsoft,
-    ),
-    Format("speciesnet", "SpeciesNet's predictions, 4.x and 5.x",
-           speciesnet.is_speciesnet, speciesnet.list_speciesnet),
-    Format("coco", "COCO Camera Traps (LILA), with boxes or without",
-           coco.is_coco, coco.list_coco),
-    Format("camtrap-dp", "Camtrap DP 1.0 to 1.0.2, a folder or a zip",
-           camtrap_dp.is_camtrap_dp, camtrap_dp.list_camtrap_dp),
-    Format("dwc-dp", "Darwin Core data packages (DwC-DP), a folder or a zip",
-           dwc_dp.is_dwc_dp, dwc_dp.list_dwc_dp),
-    Format("darwin-core-archive", "Darwin Core archives, a folder or a zip; GBIF's downloads",
-           darwin_core.is_darwin_core_archive, darwin_core.list_darwin_core_archive),
-    Format("wildlife-insights", "downloads of Wildlife Insights: images.csv, its folder or zip",
-           wildlife_insights.is_wildlife_insights, wildlife_insights.list_wildlife_insights),
-    Format("timelapse", "tables that Timelapse exports",
-           timelapse.is_timelapse, timelapse.list_timelapse),
-    Format("inaturalist", "exports of observations of iNaturalist",
-           inaturalist.is_inaturalist_export, inaturalist.list_inaturalist_export),
-    Format("inaturalist-open-data", "open data of iNaturalist: photos.csv beside others",
-           inaturalist.is_inaturalist_open_data, inaturalist.list_inaturalist_open_data),
-    Format(
-        "zipped-export",
-        "a zip with any of these, or with tables beside its pictures",
-        archive_contents.is_zipped_export,
-        lambda peek, options: archive_contents.list_zipped_export(peek, options, find_format),
-    ),
-    Format("shards", "WebDataset shards: a folder of .tar, or NAME-{000..009}.tar",
-           archives.is_shards, archives.list_shards),
-    Format("archive", "zip and tar files of pictures; .json, .cls and .txt beside a picture",
-           archives.is_archive, archives.list_archive),
-)  # fmt: skip
+def list_formats() -> list[Format]:
+    """Return the formats that are read, in the order in which they are looked for.
+
+    What another package adds comes before our own.
+    """
+    ours = FIELD_FORMATS.places
+    names = [*FIELD_FORMATS.added, *ours]
+    return [FIELD_FORMATS.load(name) for name in names]
 
 
 def find_format(peek: Peek) -> Format | None:
     """Return the format of a source, or None where it has none of another tool."""
-    return next((one for one in FORMATS if one.recognise(peek)), None)
+    return next((one for one in list_formats() if one.recognise(peek)), None)

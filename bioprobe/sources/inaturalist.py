@@ -19,6 +19,7 @@ from bioprobe.images.location import read_name, write_name
 from bioprobe.result import Note
 from bioprobe.sources.entries import CAPTURED_AT
 from bioprobe.sources.files import absolute
+from bioprobe.sources.formats import Format
 from bioprobe.sources.package_pictures import ENTRY, FILE, make_part
 from bioprobe.sources.package_tables import (
     Dialect,
@@ -218,3 +219,19 @@ def _find_lineages(keys: list[str], taxa: pd.DataFrame, notes: list[Note]) -> di
         tell_count(notes, "{} taxon_ids are not among the taxa", unknown)
     columns = (*(rank.value for rank in RANKS), "identified_as")
     return {name: [lineages[key].get(name, "") for key in keys] for name in columns}
+
+
+INATURALIST = Format(
+    "inaturalist",
+    "exports of observations of iNaturalist",
+    is_inaturalist_export,
+    list_inaturalist_export,
+)
+
+
+INATURALIST_OPEN_DATA = Format(
+    "inaturalist-open-data",
+    "open data of iNaturalist: photos.csv beside others",
+    is_inaturalist_open_data,
+    list_inaturalist_open_data,
+)

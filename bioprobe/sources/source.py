@@ -28,7 +28,7 @@ from bioprobe.sources.files import (
     absolute,
     list_files,
 )
-from bioprobe.sources.formats import FORMATS, find_format
+from bioprobe.sources.formats import find_format, list_formats
 from bioprobe.sources.listing import Listing, Part, join
 from bioprobe.sources.lookup import find_near
 from bioprobe.sources.peek import Peek
@@ -103,7 +103,7 @@ def find_images(sources: Sequence[Path], options: SourceOptions | None = None) -
 
 def _list(name: str, source: Path, options: SourceOptions) -> Any:  # noqa: ANN401
     """List a source whose name in the registry, or format, is known."""
-    for one in FORMATS:
+    for one in list_formats():
         if one.name == name:
             return list(one.list(Peek(source), options))
     return SOURCES.load(name)(source, options)
@@ -192,12 +192,17 @@ _KINDS = {
     "tsv": ("a table, cells separated by tabs", ".tsv"),
     "parquet": ("a Parquet table", ".parquet"),
     "pq": ("a Parquet table", ".pq"),
+    "jsonl": ("a table, one JSON object a line", ".jsonl"),
+    "ndjson": ("a table, one JSON object a line", ".ndjson"),
+    "xlsx": ("a workbook (extra: bioprobe[excel])", ".xlsx"),
+    "xlsm": ("a workbook (extra: bioprobe[excel])", ".xlsm"),
+    "xls": ("a workbook (extra: bioprobe[excel])", ".xls"),
 }
 
 
 def list_kinds() -> list[tuple[str, str, str]]:
     """Return the kinds of sources: name, what it is, and by what it is recognised."""
-    formats = [(one.name, one.what, "its content, whatever its name") for one in FORMATS]
+    formats = [(one.name, one.what, "its content, whatever its name") for one in list_formats()]
     ours = [(name or "image", *_KINDS[name]) for name in _KINDS]
     added = [
         (name, "added by another package", f"{name}: before, or .{name} after the name")
@@ -323,7 +328,7 @@ def _refuse_json(peek: Peek) -> None:
     found = peek.json
     if found is None or (isinstance(found, list) and all(isinstance(one, str) for one in found)):
         return
-    what = "; ".join(one.what for one in FORMATS)
+    what = "; ".join(one.what for one in list_formats())
     msg = (
         f'{peek.path} is no list of paths; of JSON an array of texts is read, ["a.jpg", "b.jpg"], '
         f"and: {what}. Write a table with labels as CSV, TSV or Parquet"

@@ -32,6 +32,7 @@ from bioprobe.sources.entries import (
     read_score,
     read_text,
 )
+from bioprobe.sources.formats import Format
 from bioprobe.sources.machine_labels import FROM_MACHINE, read_machine_labels
 
 if TYPE_CHECKING:
@@ -286,3 +287,11 @@ class _Detection:
     own: _Answer
     word: str
     is_cut: bool
+
+
+SPECIESNET = Format(
+    "speciesnet",
+    "SpeciesNet's predictions, 4.x and 5.x",
+    is_speciesnet,
+    list_speciesnet,
+)

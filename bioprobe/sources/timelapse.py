@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bioprobe.errors import SourceError
 from bioprobe.result import WARNING, Note
 from bioprobe.sources.entries import CAPTURED_AT
+from bioprobe.sources.formats import Format
 from bioprobe.sources.package_pictures import ENTRY, FILE, make_part
 from bioprobe.sources.package_tables import (
     Dialect,
@@ -112,3 +113,11 @@ def _join(date: str, time: str) -> str:
     except ValueError:
         return f"{date} {time}".strip()
     return read.isoformat()
+
+
+TIMELAPSE = Format(
+    "timelapse",
+    "tables that Timelapse exports",
+    is_timelapse,
+    list_timelapse,
+)

@@ -22,6 +22,7 @@ from bioprobe.errors import SourceError
 from bioprobe.images.location import read_name, write_name
 from bioprobe.result import PROBLEM, Note
 from bioprobe.sources.files import SourceOptions, absolute, locate
+from bioprobe.sources.formats import Format
 from bioprobe.sources.listing import Part, join
 from bioprobe.sources.lookup import fold
 from bioprobe.sources.package_pictures import (
@@ -330,3 +331,11 @@ def _count_common(file: tuple[str, ...], asked: tuple[str, ...]) -> int:
             break
         n_same += 1
     return n_same
+
+
+WILDLIFE_INSIGHTS = Format(
+    "wildlife-insights",
+    "downloads of Wildlife Insights: images.csv, its folder or zip",
+    is_wildlife_insights,
+    list_wildlife_insights,
+)
