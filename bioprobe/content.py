@@ -217,7 +217,7 @@ class ContentRules:
 
         Examples
         --------
-        >>> ContentRules.parse("blank=0.8,seen=0.1").blank
+        >>> bp.ContentRules.parse("blank=0.8,seen=0.1").blank
         0.8
         """
         given: dict[str, float] = {}

@@ -109,3 +109,6 @@ def show_source(
         tell=lambda text: read.append(Note(text)),
     )
     return describe_source(Path(source), options, n_shown=rows).say(read)
+
+
+list_sources.__module__ = show_source.__module__ = "bioprobe"

@@ -50,25 +50,33 @@ def test_pictures_make_a_class_that_is_listed_and_forgotten(
     butterfly = drawn / "photos" / "danaus-plexippus"
     Path("list.csv").write_text("species\nPanthera leo\nCanis lupus\n")
     asked = ("zeroshot", "--taxa", "list.csv", "-k", "1", "--where", "order == 'Lepidoptera'")
-    add = ["taxa", "add", "Xx yyyy", "--taxa", "list.csv", "--images", str(butterfly / "000.jpg")]
+    add = [
+        "taxa",
+        "add",
+        "Xyrus yus",
+        "--taxa",
+        "list.csv",
+        "--images",
+        str(butterfly / "000.jpg"),
+    ]
     assert run([*add, "--images", str(butterfly)]) == 0
     said = capsys.readouterr().err
     assert "subtracted from its logit" in said
     assert "were right before" in said
-    assert set(_ask(capsys, *asked)["species"]) == {"Xx yyyy"}
+    assert set(_ask(capsys, *asked)["species"]) == {"Xyrus yus"}
     listed = _ask(capsys, "taxa", "list").set_index("species")
-    assert listed.loc["Xx yyyy", "pictures"] == len(list(butterfly.glob("*.jpg")))
-    assert run(["taxa", "remove", "Xx yyyy"]) == 0
-    assert "Xx yyyy" not in set(_ask(capsys, *asked)["species"])
+    assert listed.loc["Xyrus yus", "pictures"] == len(list(butterfly.glob("*.jpg")))
+    assert run(["taxa", "remove", "Xyrus yus"]) == 0
+    assert "Xyrus yus" not in set(_ask(capsys, *asked)["species"])
     assert not (store / "taxa-examples.safetensors").exists()
 
 
 def test_without_text_the_pictures_count_alone(drawn: Path, capsys: Capture) -> None:
     picture = ("--images", str(drawn / "photos" / "danaus-plexippus" / "000.jpg"))
-    assert run(["taxa", "add", "Xx yyyy", *picture]) == 0
+    assert run(["taxa", "add", "Xyrus yus", *picture]) == 0
     assert "pictures count 0.75, its text 0.25" in capsys.readouterr().err
-    assert run(["taxa", "remove", "Xx yyyy"]) == 0
-    assert run(["taxa", "add", "Xx yyyy", *picture, "--no-text"]) == 0
+    assert run(["taxa", "remove", "Xyrus yus"]) == 0
+    assert run(["taxa", "add", "Xyrus yus", *picture, "--no-text"]) == 0
     assert "pictures count 1, its text 0" in capsys.readouterr().err
 
 
@@ -148,13 +156,21 @@ def test_check_compares_texts_and_images(drawn: Path, capsys: Capture) -> None:
         similarities = found[found["by"] == by]["similarity"]
         assert similarities.is_monotonic_decreasing
     # An unknown name has no images, until some are given.
-    unknown = ("taxa", "check", "Xx yyyy", "--lineage", "Animalia,Chordata,Mammalia", "-k", "1")
+    unknown = (
+        "taxa",
+        "check",
+        "Xyrus yus",
+        "--lineage",
+        "Animalia,Chordata,Mammalia",
+        "-k",
+        "1",
+    )
     assert list(_ask(capsys, *unknown)["by"]) == ["text"]
     lion = str(drawn / "photos" / "panthera-leo")
     assert run([*unknown, "--images", lion, "--format", "csv"]) == 0
     captured = capsys.readouterr()
     assert "image,Panthera leo" in captured.out
-    assert "Xx yyyy will be confused with Panthera leo: their images" in captured.err
+    assert "Xyrus yus will be confused with Panthera leo: their images" in captured.err
 
 
 def test_check_writes_texts_as_it_is_told(capsys: Capture) -> None:

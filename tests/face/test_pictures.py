@@ -64,7 +64,7 @@ def test_the_second_time_nothing_is_decoded(
     def refuse(*_: object, **__: object) -> None:
         pytest.fail("decoded again")
 
-    monkeypatch.setattr(bioprobe.embedding.preparation, "decode_image", refuse)
+    monkeypatch.setattr(bioprobe.embedding.preparation, "decode_marked", refuse)
     again = bp.pictures(tmp_path / "pictures", model="plain")
     assert np.array_equal(again.X, first.X)
     again.filter()
