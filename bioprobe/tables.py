@@ -456,6 +456,10 @@ def _read_from(
     from bioprobe.cells import read_cells
 
     path, is_gzip = opened.path, opened.is_gzip
+    with opened.open_rows() as stream:
+        if not any(line.strip() for line in iter(lambda: stream.readline(_SAMPLE_BYTES), "")):
+            msg = "it is empty; expected a header and a row for each picture"
+            raise ValueError(msg)
     opened = _find_delimiter(opened, options.delimiter, usual)
     n_lines = check_lines(
         path, separator=opened.delimiter, encoding=opened.encoding,

@@ -281,3 +281,11 @@ def test_each_kind_of_table_is_shown(tmp_path: Path, kind: str) -> None:
     else:
         frame.to_json(table, orient="records", lines=True)
     assert describe_source(table, SourceOptions(), n_shown=1).provenance["kind"] == kind
+
+
+def test_a_table_and_a_zip_of_nothing_say_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"t\.csv cannot be read as a table: it is empty"):
+        _list(tmp_path, "\n \n")
+    (tmp_path / "e.zip").write_bytes(b"PK\5\6" + bytes(18))
+    with pytest.raises(SourceError, match=r"e\.zip holds no picture that can be read"):
+        find_images([tmp_path / "e.zip"])
