@@ -26,7 +26,7 @@ import itertools
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -186,7 +186,8 @@ def open_table(
     path, text, ending, options
         As there.
     prefers : callable, optional
-        Tells which of several sheets of a workbook is meant; the first that it is true of.
+        Tells which of several sheets of a workbook is meant, and which line below a title is the
+        header; the first that it is true of.
 
     Raises
     ------
@@ -253,7 +254,7 @@ def _open(
     if kind in {".json", ".jsonl"}:
         return Table(_read_json(path, by_line=kind == ".jsonl"), _count_rows)
     if kind in {".csv", ".tsv"}:
-        return _read_text(path, kind, text, options, is_gzip=is_gzip)
+        return _read_text(path, kind, text, options, prefers, is_gzip=is_gzip)
     expected = ".csv, .tsv, .parquet, .json, .jsonl or .xlsx"
     msg = f"{path} is not a table bioprobe reads; expected {expected}"
     raise SourceError(msg)
@@ -377,10 +378,14 @@ def _long_cells() -> Iterator[None]:
 
 
 def _read_text(
-    path: Path, ending: str, text: Collection[str], options: TableOptions, *, is_gzip: bool
+    path: Path,
+    ending: str,
+    text: Collection[str],
+    options: TableOptions,
+    prefers: Callable[[pd.DataFrame], bool] | None,
+    *,
+    is_gzip: bool,
 ) -> Table:
-    from bioprobe.cells import read_cells
-
     opened = _Text(path, is_gzip)
     if is_gzip:
         with opened.open_bytes() as stream:
@@ -390,6 +395,71 @@ def _read_text(
                 check_size(path, n_bytes)
     usual = "\t" if ending == ".tsv" else ","
     opened, said = _find_encoding(opened, options.encoding)
+    problem: ValueError | None = None
+    try:
+        table = _read_from(opened, usual, text, options, said)
+        if prefers is None or prefers(table.frame):
+            return table
+    except SourceError:
+        raise
+    except ValueError as error:
+        problem = error
+    for n_skipped in _find_headers(opened) if prefers else ():
+        below = dataclasses.replace(opened, n_skipped=n_skipped)
+        with contextlib.suppress(ValueError):
+            found = _read_from(below, usual, text, options, said)
+            if prefers and prefers(found.frame):
+                return dataclasses.replace(
+                    found, notes=(*found.notes, _tell_title(path, n_skipped))
+                )
+    if problem is not None:
+        raise problem
+    return table
+
+
+# Lines or rows of a sheet that may stand above the header.
+_MOST_TITLES = 20
+
+
+def _tell_title(path: Path, n_above: int) -> Note:
+    return Note(f"{path}: its header is taken to be row {n_above + 1}; what is above is left out")
+
+
+def _find_wider(rows: Iterable[Sequence[object]]) -> list[int]:
+    """Return the rows, after the first, in which more cells are filled than in any above."""
+    most, found = 0, []
+    for number, cells in enumerate(rows):
+        filled = [str(cell) for cell in cells if cell not in (None, "")]
+        if len(filled) > most and len(set(filled)) == len(filled):
+            found.append(number)
+        most = max(most, len(filled))
+    return [number for number in found if number]
+
+
+def _find_headers(text: _Text) -> list[int]:
+    """Return how many lines may stand above the header of a text."""
+    with text.open_rows() as stream:
+        lines = [stream.readline(_SAMPLE_BYTES).strip("\r\n") for _ in range(_MOST_TITLES)]
+    return sorted(
+        {
+            number
+            for one in (",", ";", "\t", "|")
+            for number in _find_wider([line.split(one) for line in lines])
+        }
+    )
+
+
+def _read_from(
+    opened: _Text, usual: str, text: Collection[str], options: TableOptions, said: list[str]
+) -> Table:
+    """Read a text whose encoding is known from its header on."""
+    from bioprobe.cells import read_cells
+
+    path, is_gzip = opened.path, opened.is_gzip
+    with opened.open_rows() as stream:
+        if not any(line.strip() for line in iter(lambda: stream.readline(_SAMPLE_BYTES), "")):
+            msg = "it is empty; expected a header and a row for each picture"
+            raise ValueError(msg)
     opened = _find_delimiter(opened, options.delimiter, usual)
     n_lines = check_lines(
         path, separator=opened.delimiter, encoding=opened.encoding,
@@ -514,7 +584,7 @@ def _find_delimiter(text: _Text, given: str | None, usual: str) -> _Text:
     said = _SEP.fullmatch(line)
     if said:
         sample = sample.partition("\n")[2]
-        text = dataclasses.replace(text, n_skipped=1)
+        text = dataclasses.replace(text, n_skipped=text.n_skipped + 1)
         given = given or said[1]
     if given is not None:
         return dataclasses.replace(text, delimiter=given)
@@ -777,6 +847,7 @@ def _read_sheets(
         msg = f"{path} has no sheet {options.sheet!r}; it has {', '.join(names)}"
         raise SourceError(msg)
     chosen: tuple[str, pd.DataFrame, int] | None = None
+    above = 0
     for name in names if options.sheet is None else [options.sheet]:
         sheet = workbook.get_sheet_by_name(name)
         check_shape(path, sheet.height, sheet.width)
@@ -784,10 +855,12 @@ def _read_sheets(
         if not rows or (options.sheet is None and chosen and prefers is None):
             continue
         first = (sheet.start or (0, 0))[0] + 2
-        frame = _read_sheet(rows)
-        is_meant = prefers is None or prefers(frame)
+        at = _find_header(rows, prefers)
+        frame = _read_sheet(rows[at or 0 :])
+        is_meant = at is not None
         if chosen is None or is_meant:
-            chosen = name, frame, first
+            chosen = name, frame, first + (at or 0)
+            above = first + at - 2 if at else 0
         if is_meant:
             break
     if chosen is None:
@@ -795,10 +868,22 @@ def _read_sheets(
         msg = f"{path} cannot be read as a table: {what} hold nothing"
         raise SourceError(msg)
     name, frame, first = chosen
+    if above:
+        said = (*said, _tell_title(path, above))
     if len(names) > 1 and options.sheet is None:
         others = ", ".join(one for one in names if one != name)
         said = (*said, Note(f"{path}: the sheet {name!r} is read, not {others}; --sheet names one"))
     return Table(frame, lambda row: f"row {row + first} of sheet {name!r}", said)
+
+
+def _find_header(
+    rows: Sequence[Sequence[object]], prefers: Callable[[pd.DataFrame], bool] | None
+) -> int | None:
+    """Return the row of a sheet that is its header; None where none is as preferred."""
+    if prefers is None:
+        return 0
+    below = (0, *_find_wider(rows[:_MOST_TITLES]))
+    return next((number for number in below if prefers(_read_sheet(rows[number:]))), None)
 
 
 def _read_sheet(rows: Sequence[Sequence[object]]) -> pd.DataFrame:

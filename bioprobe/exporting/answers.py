@@ -36,12 +36,11 @@ from bioprobe.images.regions import (
     Region,
 )
 from bioprobe.options import KEEP
-from bioprobe.sources.machine_labels import FROM_MACHINE
 from bioprobe.store.view import View
 from bioprobe.tables import read_table
 from bioprobe.task.beside import UNREADABLE
 from bioprobe.taxonomy import RANKS, Taxon
-from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABELS_FROM, spell_column
+from bioprobe.taxonomy.columns import COMMON_NAME, FROM_MACHINE, LABEL, LABELS_FROM, spell_column
 from bioprobe.types import Names, Rows
 
 if TYPE_CHECKING:

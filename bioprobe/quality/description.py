@@ -386,14 +386,17 @@ def find_contradicting_copies(images: ImageTable, rows: Rows) -> list[tuple[int,
     said = copies[names].fillna("").to_dict("records")
     files = zip(copies["root"], copies["path"], strict=True)
     places = zip(np.asarray(rows)[is_copy].tolist(), hashes[is_copy], files, said, strict=True)
-    first: dict[str, tuple[tuple[str, str], list[tuple[int, dict[Hashable, Any]]]]] = {}
-    found = []
+    # Of a file with several labels one that another file has too is enough.
+    by_file: dict[str, dict[tuple[str, str], list[tuple[int, dict[Hashable, Any]]]]] = {}
     for row, digest, file, labels in places:
-        known, others = first.setdefault(digest, (file, []))
-        if known == file:
-            others.append((row, labels))
-        elif all(_contradict(labels, other) for _, other in others):
-            found.append((others[0][0], row))
+        by_file.setdefault(digest, {}).setdefault(file, []).append((row, labels))
+    found = []
+    for first, *others in map(list, (files.values() for files in by_file.values())):
+        found += [
+            (first[0][0], other[0][0])
+            for other in others
+            if all(_contradict(mine, known) for _, mine in other for _, known in first)
+        ]
     return found
 
 

@@ -46,7 +46,9 @@ def is_archive(peek: Peek) -> bool:
     """Tell whether a file is a zip or tar that holds pictures, or one that is compressed whole."""
     kind = find_archive_kind(peek.head)
     if kind == "zip":
-        return any(map(_is_picture, open_archive(peek.path).members))
+        # Other files are zips too, and one that says that it is one is refused for what it lacks.
+        is_said = peek.path.suffix.lower() == ".zip"
+        return is_said or any(map(_is_picture, open_archive(peek.path).members))
     is_named = any(suffix in (".tar", ".tgz", ".tbz", ".txz") for suffix in peek.path.suffixes[-2:])
     return kind == "tar" or (kind != "" and is_named)
 

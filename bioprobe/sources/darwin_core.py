@@ -319,6 +319,10 @@ class _Archive:
         pairs: list[tuple[str, int, dict[str, str], str]] = []
         for media in self._media:
             pairs += self._join(media)
+        pairs, n_said = _join_repeated(pairs), len(pairs)
+        if n_said > len(pairs):
+            text = f"{n_said - len(pairs):,} media stand in several rows or tables of {{}}"
+            self._notes.append(Note(f"{text.format(self._package.path)}, and are taken once"))
         named = {(name, row) for name, row, _, _ in pairs}
         associated = get_column(self._rows, "associatedMedia")
         for row, cell in enumerate(associated):
@@ -462,3 +466,16 @@ DARWIN_CORE_ARCHIVE = Format(
     is_darwin_core_archive,
     list_darwin_core_archive,
 )
+
+
+def _join_repeated(
+    pairs: Sequence[tuple[str, int, dict[str, str], str]],
+) -> list[tuple[str, int, dict[str, str], str]]:
+    """Make one of the media that are one file of one occurrence; the first to say a thing wins."""
+    known: dict[tuple[str, int], tuple[str, int, dict[str, str], str]] = {}
+    for name, row, more, entry in pairs:
+        # What has no name is no file, and stays a failure of its own.
+        key = (name or entry, row)
+        first = known.setdefault(key, (name, row, more, entry))
+        known[key] = (name, row, {**more, **first[2]}, first[3])
+    return list(known.values())

@@ -35,7 +35,7 @@ from bioprobe.sources.entries import (
     read_time,
 )
 from bioprobe.sources.formats import Format
-from bioprobe.sources.machine_labels import FROM_MACHINE
+from bioprobe.taxonomy.columns import FROM_MACHINE
 
 if TYPE_CHECKING:
     from bioprobe.sources.files import SourceOptions

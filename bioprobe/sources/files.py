@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import os
 import re
@@ -215,7 +216,9 @@ def list_list(source: Path, options: SourceOptions) -> Part:
         msg = f"the list {source} names no path; write one a line, or a JSON array of them"
         raise SourceError(msg)
     bases = [options.root] if options.root else [source.parent, Path()]
-    root = next((base for base in bases if any(not is_absent(base / path) for path in paths)), None)
+    # Of a list that was written on Windows.
+    spelled = [one for path in paths for one in dict.fromkeys((path, path.replace("\\", "/")))]
+    root = next((base for base in bases if any(not is_absent(base / one) for one in spelled)), None)
     if root is None:
         where = " or ".join(dict.fromkeys(str(base.absolute()) for base in bases))
         msg = (
@@ -259,7 +262,10 @@ def parse_paths(data: bytes) -> list[str]:
     >>> parse_paths(b"a\nb.jpg\0c.jpg\0")
     ['a\nb.jpg', 'c.jpg']
     """
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        # As PowerShell and Notepad write what they call Unicode.
+        data = data.decode("utf-16", errors="replace").encode()
     if b"\0" in data:
         parts = data.split(b"\0")
     else:

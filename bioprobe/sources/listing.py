@@ -6,13 +6,15 @@ sources does not matter:
 
 - what only one source says is taken; an empty cell says nothing beside one that is filled, and a
   common name without any rank goes with the lineage that another says;
-- a label that a table wrote wins over one that was made from a folder's name;
+- a label that a person wrote wins over one that was made from a folder's name, and that over one
+  that a machine made (``labels_from`` is ``machine:…``), however deep;
 - of two lineages that tables wrote the deeper one wins, then the one with more names, then the
   first by its letters; of two values of another column the smaller. Unless the one says all that
   the other does, that is a conflict, and is counted and said.
 
 Over several runs a source replaces what the store has in the columns that the source has, and an
-empty cell empties; columns that it has not are left as they were. A label that was made from a
+empty cell empties; columns that it has not are left as they were. A machine's label replaces no
+other. A label that was made from a
 folder's name neither replaces one that a table wrote nor is emptied by a table. A lineage that a
 taxon list gave for a label stays as long as the label does, and goes with it.
 """
@@ -42,6 +44,7 @@ from bioprobe.taxonomy.columns import (
     COMMON_NAME,
     FROM_FOLDER,
     FROM_LIST,
+    FROM_MACHINE,
     LABEL_COLUMNS,
     LABELS_FROM,
     SIDE_COLUMNS,
@@ -164,6 +167,22 @@ class Said:
         """
         known, new = find_said(stored), find_said(listed)
         gives, origin = any(rank in new for rank in _RANK_COLUMNS), str(known.get(LABELS_FROM, ""))
+        if (
+            str(new.get(LABELS_FROM, "")).startswith(FROM_MACHINE)
+            and not origin.startswith(FROM_MACHINE)
+            and any(rank in known for rank in _RANK_COLUMNS)
+        ):
+            new = {n: v for n, v in new.items() if n not in {*LABEL_COLUMNS, *_BESIDE, LABELS_FROM}}
+            kept = {n: v for n, v in known.items() if n in {*LABEL_COLUMNS, *_BESIDE, LABELS_FROM}}
+            return (
+                dataclasses.replace(
+                    self,
+                    lineage=False,
+                    columns=self.columns - {COMMON_NAME, *_BESIDE},
+                    derives=False,
+                ).replace(known, new)
+                | kept
+            )
         was_found = origin.startswith(FROM_LIST)
         if was_found and not gives:
             column = origin.removeprefix(FROM_LIST)
@@ -590,8 +609,10 @@ class _Merging:
         any_label = filled.any(axis=1).to_numpy() | (beside != "").any(axis=1).to_numpy()
         derived = self._find_rows([said.derives for said in self._saids], any_label)
         order = _Order("label", _rank_lineage, _contains, _write_lineage)
-        by_table = self._choose(written, lineages, order)
+        made = self._frame[LABELS_FROM].astype(str).str.startswith(FROM_MACHINE).to_numpy()
+        by_table = self._choose(written[~made[written]], lineages, order)
         by_folder = self._choose(derived, lineages, order)
+        by_machine = self._choose(written[made[written]], lineages, order)
         both = np.flatnonzero((by_table >= 0) & (by_folder >= 0))
         n_overruled = sum(
             not _contains(lineages[by_table[code]], lineages[by_folder[code]])
@@ -601,7 +622,16 @@ class _Merging:
             text = f"{n_overruled:,} folder names give way to labels that a table wrote"
             self.notes.append(Note(text))
         self._by_folder = np.where(by_table >= 0, -1, by_folder)
-        return np.where(by_table >= 0, by_table, by_folder)
+        by_person = np.where(by_table >= 0, by_table, by_folder)
+        both = np.flatnonzero((by_person >= 0) & (by_machine >= 0))
+        n_overruled = sum(
+            not _contains(lineages[by_person[code]], lineages[by_machine[code]])
+            for code in both.tolist()
+        )
+        if n_overruled:
+            text = f"{n_overruled:,} labels that a machine made give way to those of people"
+            self.notes.append(Note(text))
+        return np.where(by_person >= 0, by_person, by_machine)
 
     def _name_commonly(self, columns: dict[str, pd.Series[Any]]) -> None:
         """Take the common names that tables have without any rank."""

@@ -14,8 +14,6 @@ from bioprobe.taxonomy.taxon import Rank
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Before the name of what made a label, in the column ``labels_from``.
-FROM_MACHINE = "machine:"
 # Of the strings that name a taxon, between its identifier and its common name.
 _PARTS = (Rank.CLASS, Rank.ORDER, Rank.FAMILY, Rank.GENUS)
 

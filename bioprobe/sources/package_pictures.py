@@ -29,12 +29,11 @@ from bioprobe.sources.entries import CAPTURED_AT, read_time
 from bioprobe.sources.files import SourceOptions, absolute, locate
 from bioprobe.sources.listing import Part, join
 from bioprobe.sources.lookup import find_files
-from bioprobe.sources.machine_labels import FROM_MACHINE
 from bioprobe.sources.package_tables import tell_count
 from bioprobe.sources.packages import Package
 from bioprobe.sources.tables import describe_rows
 from bioprobe.sources.walking import IMAGE_SUFFIXES
-from bioprobe.taxonomy.columns import LABEL_COLUMNS, LABELS_FROM
+from bioprobe.taxonomy.columns import FROM_MACHINE, LABEL_COLUMNS, LABELS_FROM
 
 if TYPE_CHECKING:
     import pandas as pd

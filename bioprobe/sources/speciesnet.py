@@ -33,7 +33,8 @@ from bioprobe.sources.entries import (
     read_text,
 )
 from bioprobe.sources.formats import Format
-from bioprobe.sources.machine_labels import FROM_MACHINE, read_machine_labels
+from bioprobe.sources.machine_labels import read_machine_labels
+from bioprobe.taxonomy.columns import FROM_MACHINE
 
 if TYPE_CHECKING:
     from bioprobe.sources.files import SourceOptions

@@ -14,6 +14,8 @@ contains the other. Else they are several observations of it, and all are kept: 
 from __future__ import annotations
 
 import ast
+import contextlib
+import csv
 import dataclasses
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -69,7 +71,7 @@ _FOLDER_COLUMNS = (
 )  # fmt: skip
 # Cells of a column that are looked at to tell what it is.
 _SAMPLE = 1000
-_SEPARATORS = ("|", ";", ",")
+_SEPARATORS = ("\n", "|", ";", ",")
 _STRUCT = re.compile(r"""\{'bytes': None, 'path': ('[^'\\]*'|"[^"\\]*")\}""")
 # Rows that a note names one by one.
 _SHOWN = 3
@@ -303,7 +305,14 @@ def split_paths(cell: str, base: str) -> list[str]:
     --------
     >>> split_paths("a.jpg | b.jpg", "/nowhere"), split_paths("red, dead.jpg", "/nowhere")
     (['a.jpg', 'b.jpg'], ['red, dead.jpg'])
+    >>> split_paths('["a.jpg", "b.jpg"]', "/nowhere")
+    ['a.jpg', 'b.jpg']
     """
+    if cell.lstrip()[:1] == "[" and cell.rstrip()[-1:] == "]":
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            listed = ast.literal_eval(cell.strip())
+            if listed and all(isinstance(one, str) and _looks_like_picture(one) for one in listed):
+                return [one.strip() for one in listed]
     for one in _SEPARATORS:
         parts = [part.strip() for part in cell.split(one) if part.strip()]
         if len(parts) > 1 and all(map(_looks_like_picture, parts)):
@@ -388,6 +397,12 @@ def find_paths(frame: pd.DataFrame, given: str | None) -> PathColumns | None:
     taken = next((name for name in names if _share_pictures(frame[name]) >= 0.9), None)
     if taken is None:
         return None
+    if _looks_like_picture(taken):
+        msg = (
+            f"the first line names a picture, {taken!r}, so that there is no header; write one "
+            "above it, such as path,species"
+        )
+        raise SourceError(msg)
     said = Note(f"the column {taken!r} is taken for that of the pictures; --path-column names one")
     return dataclasses.replace(_find_folder(taken, by_spelling), notes=(said,))
 
@@ -427,7 +442,17 @@ def is_text_table(file: Path) -> bool:
     names = [spell_column(name.strip('"')) for name in first.split(delimiter)]
     known = set(_PATH_COLUMNS) | set(_SURE_ADDRESSES)
     is_there = len(names) == 1 and not is_absent(file.parent / first.strip())
-    return len(lines) > 1 and not is_there and any(name in known for name in names)
+    if len(lines) > 1 and not is_there and any(name in known for name in names):
+        return True
+    # A header of words that are not known, above rows of which a cell is a picture.
+    rows = [row for row in csv.reader(lines[:_SHOWN], delimiter=delimiter) if row]
+    return (
+        len(rows) > 1
+        and len(rows[0]) > 1
+        and all(len(row) == len(rows[0]) for row in rows)
+        and not any(map(_looks_like_picture, rows[0]))
+        and all(any(map(_looks_like_picture, row)) for row in rows[1:])
+    )
 
 
 def _refuse(frame: pd.DataFrame, given: str | None, table: Path) -> NoReturn:

@@ -60,6 +60,8 @@ COMMON_NAME = "common_name"
 #: lineages that a list gave for the label in a column, whose name follows.
 LABELS_FROM = "labels_from"
 FROM_FOLDER, FROM_LIST = "folder", "list:"
+#: Before the name of what made a label, in the column ``labels_from``.
+FROM_MACHINE = "machine:"
 LABEL_COLUMNS: tuple[str, ...] = (*(rank.value for rank in RANKS), COMMON_NAME)
 #: Free columns of what a table says of a taxon that has no rank: a label that is no scientific
 #: name, what of a name is not sure (Darwin Core's ``identificationQualifier``), and the whole name

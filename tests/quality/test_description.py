@@ -121,4 +121,7 @@ def test_observations_of_one_picture_do_not_contradict_each_other() -> None:
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["path", "image_region", "sha256", "species"])
     images = ImageTable.build(frame.assign(root="/r"))
-    assert find_contradicting_copies(images, np.arange(len(rows))) == [(0, 3)]
+    for order in (range(6), (3, 2, 0, 1, 4, 5), (2, 3, 0, 1, 4, 5)):
+        pairs = find_contradicting_copies(images, np.array(order))
+        assert all(3 in pair for pair in pairs)
+        assert pairs

@@ -14,7 +14,7 @@ from bioprobe.images import ImageTable
 from bioprobe.images.location import read_image_bytes
 from bioprobe.sources.listing import Listing, join
 from bioprobe.sources.lookup import read_address
-from bioprobe.sources.source import SourceOptions, find_images
+from bioprobe.sources.source import SourceOptions, describe_source, find_images
 from bioprobe.tables import TableOptions
 
 
@@ -227,3 +227,65 @@ def test_pictures_that_are_saved_as_paths_are_these(tmp_path: Path, suffix: str)
         shutil.move(source, tmp_path / "x" / "t.parquet")
         moved = find_images([tmp_path / "x" / "t.parquet"])
         assert len(moved) == 2
+
+
+@pytest.mark.parametrize("cell", ["a.jpg\nb.jpg", '[""a.jpg"", ""b.jpg""]'])
+def test_pictures_of_a_cell_may_stand_in_lines_or_as_a_list(tmp_path: Path, cell: str) -> None:
+    _touch(tmp_path, "a.jpg", "b.jpg")
+    listing = _list(tmp_path, f'path,species\n"{cell}",Alces alces\n')
+    assert listing.file_names == ["a.jpg", "b.jpg"]
+    assert not listing.reasons
+
+
+def test_what_stands_above_a_header_is_left_out_and_said(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.jpg", "b.jpg")
+    rows = "a.jpg;Alces alces;1,5\nb.jpg;Alces alces;2,5\n"
+    for title in ("Survey; 2021\nby me\n\n", "Survey;;\nby me;;\n;;\n"):
+        listing = _list(tmp_path, f"{title}File name;Species;h\n{rows}")
+        assert listing.file_names == ["a.jpg", "b.jpg"]
+        assert listing.frame["h"].tolist() == [1.5, 2.5]
+        assert "header is taken to be row 4" in _said(listing)
+    book = tmp_path / "t.xlsx"
+    cells = [["Survey", None], [None, None], ["File name", "Species"], ["a.jpg", "Alces alces"]]
+    pd.DataFrame(cells).to_excel(book, index=False, header=False)
+    listing = find_images([book])
+    assert listing.file_names == ["a.jpg"]
+    assert listing.labels("species") == ["Alces alces"]
+    assert "header is taken to be row 3" in _said(listing)
+
+
+def test_a_table_without_a_header_loses_no_picture(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.jpg", "b.jpg")
+    with pytest.raises(SourceError, match=r"'a\.jpg', so that there is no header"):
+        _list(tmp_path, "a.jpg,Alces alces\nb.jpg,Alces alces\n")
+
+
+def test_texts_that_windows_calls_unicode_are_tables_or_lists(tmp_path: Path) -> None:
+    _touch(tmp_path, "p/a.jpg", "p/b.jpg")
+    table = "Dateiname\tArt\r\np/a.jpg\tElch\r\np/b.jpg\tElch\r\n"
+    for name, text in (("t.txt", table), ("l.txt", "p\\a.jpg\r\np\\b.jpg\r\n")):
+        (tmp_path / name).write_text(text, encoding="utf-16", newline="")
+        listing = find_images([tmp_path / name])
+        assert listing.file_names == ["p/a.jpg", "p/b.jpg"]
+        assert not listing.reasons
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "ndjson", "xlsx"])
+def test_each_kind_of_table_is_shown(tmp_path: Path, kind: str) -> None:
+    _touch(tmp_path, "a.jpg")
+    frame, table = pd.DataFrame({"path": ["a.jpg"]}), tmp_path / f"t.{kind}"
+    if kind == "xlsx":
+        frame.to_excel(table, index=False)
+    elif kind == "csv":
+        frame.to_csv(table, index=False)
+    else:
+        frame.to_json(table, orient="records", lines=True)
+    assert describe_source(table, SourceOptions(), n_shown=1).provenance["kind"] == kind
+
+
+def test_a_table_and_a_zip_of_nothing_say_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"t\.csv cannot be read as a table: it is empty"):
+        _list(tmp_path, "\n \n")
+    (tmp_path / "e.zip").write_bytes(b"PK\5\6" + bytes(18))
+    with pytest.raises(SourceError, match=r"e\.zip holds no picture that can be read"):
+        find_images([tmp_path / "e.zip"])

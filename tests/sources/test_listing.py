@@ -287,3 +287,28 @@ def test_two_labels_of_one_picture_are_two_rows() -> None:
     assert frame[["family", "site"]].to_numpy().tolist() == [
         ["Felidae", "north"], ["Canidae", "north"],
     ]  # fmt: skip
+
+
+def test_a_label_of_a_machine_gives_way_to_one_of_a_person_however_deep() -> None:
+    made = pd.DataFrame({"root": "/p", "path": ["a.jpg", "b.jpg"], "genus": "Panthera",
+                         "species": "Panthera pardus", "labels_from": "machine:X"})  # fmt: skip
+    person = pd.DataFrame({"root": "/p", "path": ["a.jpg"], "genus": ["Felis"]})
+    folder = Part(pd.DataFrame({"root": "/p", "path": ["b.jpg"], "genus": ["Lynx"]}),
+                  is_derived=True)  # fmt: skip
+    for parts in itertools.permutations([Part(made, "made"), Part(person, "person"), folder]):
+        listed = Listing.merge(parts)
+        frame = listed.frame[["path", "genus", "species", "labels_from"]]
+        assert set(frame.itertuples(index=False, name=None)) == {
+            ("a.jpg", "Felis", "", ""), ("b.jpg", "Lynx", "", "folder"),
+        }  # fmt: skip
+        assert "2 labels that a machine made give way" in "\n".join(map(str, listed.notes))
+
+
+def test_a_later_run_of_a_machine_replaces_its_own_label_alone() -> None:
+    new = {"genus": "Panthera", "common_name": "Lion", "labels_from": "machine:X", "score": 1.0}
+    said = Said.infer(new)
+    person = {"genus": "Felis", "common_name": "Cat"}
+    assert said.replace(person, new) == {**person, "score": 1.0}
+    assert said.replace({"genus": "Felis", "labels_from": "machine:W"}, new) == new
+    assert said.replace({}, new) == new
+    assert Said.infer(person).replace(new, person) == {**person, "score": 1.0}

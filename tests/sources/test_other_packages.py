@@ -78,6 +78,22 @@ def test_a_darwin_core_archive_is_read_as_its_meta_xml_says(tmp_path: Path) -> N
     assert "1 of 3 occurrences have no media" in said
 
 
+def test_a_picture_in_two_tables_of_media_is_one(tmp_path: Path) -> None:
+    draw(tmp_path, "p/a.jpg", "p/b.jpg")
+    audubon = _table("extension", "http://rs.tdwg.org/ac/terms/Multimedia", "ac.txt",
+                     f"http://rs.tdwg.org/ac/terms/accessURI {_DC}title")  # fmt: skip
+    core = _table("core", f"{_DWC}Occurrence", "o.txt", f"{_DWC}scientificName")
+    write(
+        tmp_path, meta__xml=_meta(core, _MEDIA, audubon), o__txt="id\tn\n7\tAlces alces\n",
+        multimedia__txt="id\tf\tt\tk\n7\tp/a.jpg\t\tStillImage\n7\tp/a.jpg\t\tStillImage\n",
+        ac__txt="id\tf\tt\n7\tp/a.jpg\tMoose\n7\tp/b.jpg\t\n",
+    )  # fmt: skip
+    listing = find(tmp_path)
+    assert get(listing, "path") == ["p/a.jpg", "p/b.jpg"]
+    assert get(listing, "media_title")[0] == "Moose"
+    assert "2 media stand in several rows or tables" in say(listing)
+
+
 def test_a_zipped_archive_is_one_and_no_plain_zip(tmp_path: Path) -> None:
     file = pack(_archive(tmp_path / "in"), tmp_path / "a.zip")
     listing = find(file)
