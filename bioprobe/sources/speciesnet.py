@@ -62,8 +62,8 @@ def list_speciesnet(peek: Peek, options: SourceOptions) -> list[Part]:
     """List the regions of SpeciesNet's predictions.
 
     The answer for a picture is that of its surest detection of the kind that the answer is, an
-    animal or a person; the others have it in ``prediction``, and no taxon. A picture without the key ``detections`` is a row of
-    the whole of it.
+    animal or a person; the others have it in ``prediction``, and no taxon. A picture without the
+    key ``detections`` is a row of the whole of it.
 
     Raises
     ------
@@ -146,7 +146,8 @@ class _Reading:
         rows = self._list_boxes([one for one in found if one.region is not None], answer)
         if len(rows) > 1 and answer.word:
             entries.count(
-                "{} pictures have one prediction and several regions: it labels the surest of its kind"
+                "{} pictures have one prediction and several regions: it labels the surest of "
+                "its kind"
             )
         rows += self._list_wholes([one for one in found if one.region is None], answer, bool(rows))
         if rows:
