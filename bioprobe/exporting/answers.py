@@ -104,6 +104,9 @@ class Observation:
         Whether the best of these, and nothing else, told the content.
     machine : str
         Program that gave the label, ``""`` where a person did.
+    n_regions : int
+        Regions of the picture that it is said of: of an answer per image all of its class, of which
+        this is the best.
     """
 
     row: int
@@ -112,6 +115,7 @@ class Observation:
     guesses: tuple[Guess, ...]
     is_guessed: bool
     machine: str
+    n_regions: int = 1
 
     @functools.cached_property
     def region(self) -> Region | None:
@@ -483,7 +487,7 @@ def join_predictions(
     SourceError
         If a row is of no picture of the store, or of one of several regions and does not say which.
     """
-    asked = {*_TEXT_COLUMNS, "row", "answer", "score"}
+    asked = {*_TEXT_COLUMNS, "row", "answer", "score", "n_regions"}
     columns = {name: _to_texts(frame[name]) for name in map(str, frame.columns) if name in asked}
     keys = _Keys(view, columns)
     allowed, left_out = set(view.rows.tolist()), set()
@@ -609,7 +613,9 @@ class _Guesser:
             said or self._label(CONTENT, row), guesses, self._label(DETECTION_CATEGORY, row)
         )
         name = self._region_names[row]
-        return Observation(row, name, content, guesses, is_guessed, "bioprobe")
+        n_regions = self._cell("n_regions", places[0])
+        n = int(n_regions) if n_regions.isdecimal() else 1
+        return Observation(row, name, content, guesses, is_guessed, "bioprobe", max(n, 1))
 
     def _label(self, column: str, row: int) -> str:
         return str(self._given[column][row]) if column in self._given else ""
@@ -664,9 +670,12 @@ def _make_taxon(names: tuple[str, ...]) -> Taxon | None:
 def _decide_content(said: str, guesses: Sequence[Guess], category: str) -> tuple[str, bool]:
     """Return what a region holds, and whether its best class told it.
 
-    What is said of it counts first, then what its best class is, then the detector's category.
+    What is said of it counts first, then a person or vehicle that the detector saw, whatever class
+    was found to be nearest, then what the best class is, then the detector's category.
     """
     told = read_content(said)
+    seen = read_content(category)
+    told = told or (seen if seen in {HUMAN, VEHICLE} else "")
     best = guesses[0] if guesses else None
     of_best = ""
     if best is not None:
@@ -675,7 +684,7 @@ def _decide_content(said: str, guesses: Sequence[Guess], category: str) -> tuple
             of_best = ANIMAL if best.taxon.lineage[0] in {"", "Animalia", "Metazoa"} else UNKNOWN
     if told in {"", ANIMAL} and of_best:
         return of_best, True
-    content = told or read_content(category) or UNKNOWN
+    content = told or seen or UNKNOWN
     # A class that is no taxon is what was asked, whatever the picture holds.
     return content, best is not None and (content == of_best or not of_best)
 

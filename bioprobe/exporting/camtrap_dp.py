@@ -110,8 +110,8 @@ def write_camtrap_dp(
     answers : Answers
         What is known of the pictures.
     options : ExportOptions
-        ``package``, else that in which the pictures lie, is added to; ``deployments``, ``about``,
-        ``time_zone`` and ``placeholders`` are for a new one.
+        ``package``, else that in which the pictures lie, is added to, unless there are
+        ``deployments``; these, ``about``, ``time_zone`` and ``placeholders`` are for a new one.
 
     Raises
     ------
@@ -123,7 +123,9 @@ def write_camtrap_dp(
     TDWG, *Camera Trap Data Package* 1.0.2.
     """
     zone, missing = Zone.parse(options.time_zone), _Missing()
-    source = options.package or _find_package(answers)
+    source = options.package
+    if source is None and options.deployments is None:
+        source = _find_package(answers)
     notes: list[Note | str] = []
     if source is not None:
         package = read_package(source)
@@ -423,7 +425,7 @@ def _observe(answers: Answers, picture: Picture, one: Observation, media: Row) -
         sides = (one.region.x, one.region.y, one.region.width, one.region.height)
         names = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
         row |= {field: f"{side:.6g}" for field, side in zip(names, sides, strict=True)}
-        row["count"] = "1"
+        row["count"] = str(one.n_regions)
     if one.machine:
         own = one.machine == "bioprobe"
         row["classifiedBy"] = answers.model if own else one.machine

@@ -119,7 +119,7 @@ def _tell(answers: Answers, picture: Picture, one: Observation, zone: Zone) -> d
         "specificEpithet": taxon.epithet,
         "vernacularName": taxon.common_name,
         "identificationQualifier": _qualify(answers, one),
-        "individualCount": answers.cell(one.row, *_NUMBERS),
+        "individualCount": _count(answers, one),
         "sex": answers.cell(one.row, "sex"),
         "lifeStage": answers.cell(one.row, "lifestage"),
     }
@@ -149,6 +149,12 @@ def _tell(answers: Answers, picture: Picture, one: Observation, zone: Zone) -> d
     if one.region is not None:
         said["occurrenceRemarks"] = f"region {one.name} of the picture (x, y, width, height)"
     return said
+
+
+def _count(answers: Answers, one: Observation) -> str:
+    if one.n_regions > 1:
+        return str(one.n_regions)
+    return answers.cell(one.row, *_NUMBERS)
 
 
 def _qualify(answers: Answers, one: Observation) -> str:

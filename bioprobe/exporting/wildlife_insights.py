@@ -154,6 +154,8 @@ def _name(one: Observation) -> dict[str, str]:
 def _count(answers: Answers, one: Observation) -> str:
     if one.content == BLANK:
         return "0"
+    if one.n_regions > 1:
+        return str(one.n_regions)
     return answers.cell(one.row, "count", "individualcount", "numberofobjects") or "1"
 
 

@@ -399,8 +399,12 @@ class NoiseFilter(noise.NoiseFilter, Pictures):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Repeats(repeats.Repeats):
+class Repeats(repeats.Repeats, Pictures):
     """What stands in one place again and again, with its page; see the base for the fields."""
+
+    def choose(self) -> tuple[Rows, None]:
+        """Return the rows that are kept."""
+        return self.rows[self.kept], None
 
     def write_page(self, path: str | Path) -> int:
         """Write one picture of each group as one self-contained HTML page.

@@ -50,6 +50,7 @@ _READ_OTHERWISE = (
     "file", "detections", "failure", "max_detection_conf", "frame_rate", "frames_processed",
     "img_id", "file_path",
 )  # fmt: skip
+_UNREAD = "the detector could not read it: "
 _NO_CATEGORY = "{} detections are of a category that is not listed, and have none"
 _NO_DETECTION = "{} pictures have no detection that is left, and no region"
 WHOLE_REMEDY = "; name their folder too to embed them whole"
@@ -120,8 +121,9 @@ def check_detections(entries: Entries, name: str, entry: Mapping[str, Any]) -> l
     """Return the detections of an entry; None where it has none, which is then a failure."""
     failure, detections = entry.get("failure"), entry.get("detections")
     if failure and not detections:
-        said = read_text(failure) or "it gives no reason"
-        entries.fail(name, f"the detector could not read it: {said}")
+        # What was exported says so already.
+        said = read_text(failure).removeprefix(_UNREAD) or "it gives no reason"
+        entries.fail(name, f"{_UNREAD}{said}")
         return None
     if not isinstance(detections, list):
         got = "missing or null" if detections is None else type(detections).__name__

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioprobe.content import CONTENT, read_content
+from bioprobe.content import CONTENT, ContentRules, read_content
 from bioprobe.errors import ImageReadError
 from bioprobe.images.image_table import COLUMNS
 from bioprobe.images.location import Bounds, read_file, read_name, write_name
@@ -372,7 +372,23 @@ class Entries:
             for name, values in columns.items()
         }
         frame = pd.DataFrame(made, index=range(len(rows)))
+        self._keep_people(frame, said)
         return pd.concat([frame, said], axis=1), len(self._rows) - len(rows)
+
+    def _keep_people(self, frame: pd.DataFrame, said: pd.DataFrame) -> None:
+        """Make a box that is surely a person or vehicle one, whatever animal it is most like."""
+        if DETECTION_CATEGORY not in frame or DETECTION_CONFIDENCE not in frame:
+            return
+        category = frame[DETECTION_CATEGORY].map(lambda word: read_content(word or ""))
+        is_sure = frame[DETECTION_CONFIDENCE].astype(float) > ContentRules().detected
+        wrong = category.isin(["human", "vehicle"]) & is_sure & (said[CONTENT] == "animal")
+        if wrong.any():
+            said.loc[wrong, :] = ""
+            said.loc[wrong, CONTENT] = category[wrong]
+            self.count(
+                "{} boxes of a person or vehicle have a class of animals, and no label of it",
+                n=int(wrong.sum()),
+            )
 
     def _tell(self, frame: pd.DataFrame) -> Iterable[Note]:
         files = [join(*place) for place in zip(frame["root"], frame["path"], strict=True)]

@@ -8,6 +8,7 @@ SpeciesNet (google/cameratrapai), "Output Schemas".
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.images.regions import DETECTION_CATEGORY, DETECTION_CONFIDENCE, DETECTOR, Region
@@ -62,9 +63,9 @@ def is_speciesnet(peek: Peek) -> bool:
 def list_speciesnet(peek: Peek, options: SourceOptions) -> list[Part]:
     """List the regions of SpeciesNet's predictions.
 
-    The answer for a picture is that of its surest detection, which the classifier saw; the others
-    have it in ``prediction``, and no taxon. A picture without the key ``detections`` is a row of
-    the whole of it.
+    The answer for a picture is that of its surest detection of the kind that the answer is, an
+    animal or a person; the others have it in ``prediction``, and no taxon. A picture without the
+    key ``detections`` is a row of the whole of it.
 
     Raises
     ------
@@ -92,7 +93,7 @@ class _Reading:
     def name_maker(self) -> str:
         """Return what labels are said to be from."""
         versions = ", ".join(self._versions)
-        return f"{FROM_MACHINE}SpeciesNet{f' {versions}' if versions else ''}"
+        return FROM_MACHINE + (_name_model(versions) or "SpeciesNet")
 
     def take(self, number: int, entry: object) -> None:
         entries = self.entries
@@ -122,7 +123,7 @@ class _Reading:
         if version:
             self._versions.setdefault(version)
         fields = read_fields(entry, _READ_OTHERWISE)
-        fields[DETECTOR] = f"SpeciesNet {version}".strip()
+        fields[DETECTOR] = _name_model(version)
         if detections is None:
             if not answer.word:
                 entries.fail(name, "it has no detections and no prediction, expected either")
@@ -147,7 +148,8 @@ class _Reading:
         rows = self._list_boxes([one for one in found if one.region is not None], answer)
         if len(rows) > 1 and answer.word:
             entries.count(
-                "{} pictures have one prediction and several regions: it labels the surest"
+                "{} pictures have one prediction and several regions: it labels the surest of "
+                "its kind"
             )
         rows += self._list_wholes([one for one in found if one.region is None], answer, bool(rows))
         if rows:
@@ -160,7 +162,13 @@ class _Reading:
 
     def _list_boxes(self, boxes: list[_Detection], answer: _Answer) -> list[Row]:
         rows = []
-        surest = max(boxes, key=lambda one: one.confidence, default=None)
+        # A person's box is not that of the animal beside, however sure either is.
+        kind = self._read_content(answer.word) if answer.word else ""
+        surest = max(
+            boxes,
+            key=lambda one: (one.values[DETECTION_CATEGORY] == kind, one.confidence),
+            default=None,
+        )
         for one in boxes:
             if self.entries.keep(one.values[DETECTION_CATEGORY], one.word, one.confidence):
                 # In the newer form each has its own.
@@ -184,11 +192,14 @@ class _Reading:
                 rows.append(Row(-1, None, values, said.word))
         return rows
 
+    def _read_content(self, word: str) -> str:
+        if word not in self._contents:
+            labels = read_machine_labels([word])
+            self._contents[word] = str(labels["content"].iloc[0])
+        return self._contents[word]
+
     def _count_empty(self, answer: _Answer) -> None:
-        if answer.word not in self._contents:
-            labels = read_machine_labels([answer.word])
-            self._contents[answer.word] = str(labels["content"].iloc[0])
-        content = self._contents[answer.word]
+        content = self._read_content(answer.word)
         predicted = f" (predicted: {content})" if content else ""
         self.entries.count(
             f"{{}} pictures have no detection that is left, and no region{predicted}{WHOLE_REMEDY}"
@@ -268,6 +279,12 @@ class _Reading:
     def _count_bad(self, where: str) -> None:
         text = "{} classes or scores cannot be read, and are left out"
         self.entries.count(text, where, kind=WARNING)
+
+
+def _name_model(version: str) -> str:
+    """Return the name of a model of a version; another program writes its own name there."""
+    is_other = version[:1].isalpha() and re.match(r"v?\d", version) is None
+    return version if is_other else f"SpeciesNet {version}".strip()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,7 +52,9 @@ if TYPE_CHECKING:
     from bioprobe.sources.peek import Peek
 
 _IMAGES = ("images.csv",)
-_NEEDED = frozenset({"project_id", "deployment_id", "image_id", "filename", "wi_taxon_id"})
+_NEEDED = frozenset({"project_id", "deployment_id", "image_id", "wi_taxon_id"})
+# A download names pictures by both, the upload by the second alone.
+_PICTURE = frozenset({"filename", "location"})
 _RANKS = ("class", "order", "family", "genus", "species")
 _MACHINE = ("computer vision", "cv", "ai", "speciesnet", "wildlife insights ai")
 _NAMES = {
@@ -72,7 +74,8 @@ def is_wildlife_insights(peek: Peek) -> bool:
         return False
     with package.as_file(name) as file, file.open("rb") as stream:
         names, _ = read_header(stream.readline(1 << 16))
-    return {name.casefold() for name in names} >= _NEEDED
+    known = {name.casefold() for name in names}
+    return known >= _NEEDED and bool(known & _PICTURE)
 
 
 def _find(peek: Peek) -> tuple[Package | None, str]:
