@@ -1,5 +1,6 @@
 """Pictures that an answer chooses: their files listed for xargs, copied, and linked to."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -67,3 +68,20 @@ def test_answers_go_with_copies_as_keywords(store: Path) -> None:
 def test_options_without_effect_are_refused(store: Path, options: list[str]) -> None:
     assert store
     assert run(["dedupe", *options]) == 2
+
+
+def test_what_repeats_leave_is_copied(store: Path, drawn: Path) -> None:
+    assert store
+    name = pd.read_csv(drawn / "photos" / "pictures.csv")["path"][0]
+    box = {"category": "1", "conf": 0.9, "bbox": [0.1, 0.1, 0.5, 0.5]}
+    said = {
+        "detection_categories": {"1": "animal"},
+        "images": [{"file": name, "detections": [box]}],
+    }
+    (Path("boxes.json")).write_text(json.dumps(said), encoding="utf-8")
+    root = str(drawn / "photos")
+    embed = ["embed", "boxes.json", "--root", root, "--model", "sketch", "--store", "boxes", "-q"]
+    assert run(embed) == 0
+    asked = ["filter", "--repeats", "--store", "boxes", "--output", "f.csv", "--quiet"]
+    assert run([*asked, "--people", "obscure", "--copy-to", "copies"]) == 0
+    assert [file.name for file in Path("copies").rglob("*.*")] == [Path(name).name]

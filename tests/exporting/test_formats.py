@@ -16,7 +16,9 @@ from PIL import Image
 
 from bioprobe.cli.app import run
 from bioprobe.errors import MisuseError, SourceError
+from bioprobe.exporting.answers import Guess, _decide_content
 from bioprobe.face.store import Store
+from bioprobe.taxonomy import Taxon
 from tests.exporting.conftest import LEFT, PROVENANCE, RIGHT, ROBIN, ROWS, TIGER
 
 Capture = pytest.CaptureFixture[str]
@@ -390,3 +392,22 @@ def test_a_cell_that_a_spreadsheet_would_run_is_disarmed(
         _export(store, tmp_path / "live.csv", "wildlife-insights", target, safe_csv=safe, **more)
         rows = _read_rows(target)
         assert rows[0]["common_name"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("said", "category", "content"),
+    [
+        ("", "person", "human"),
+        ("", "vehicle", "vehicle"),
+        ("", "animal", "animal"),
+        # Who looked at it says more than the detector.
+        ("animal", "person", "animal"),
+    ],
+)
+def test_a_person_in_a_box_is_one_whatever_it_is_like(
+    said: str, category: str, content: str
+) -> None:
+    tiger = Taxon((*list(TIGER.values())[:-1], "tigris"), "tiger")
+    guesses = (Guess(tiger, tiger.name, 0.9),)
+    is_animal = content == "animal"
+    assert _decide_content(said, guesses, category) == (content, is_animal)
