@@ -100,11 +100,11 @@ def take_shots(photos: Path, folder: Path) -> list[Shot]:
     for number, folder_name in enumerate(SPECIES):
         row = table.loc[folder_name]
         camera, place = f"cam{number % 2 + 1}", number // 2 + 1
-        label = {
-            "kingdom": row["kingdom"], "phylum": row["phylum"], "class": row["class_rank"],
-            "order": row["order"], "family": row["family"],
+        label: dict[str, str] = {
+            "kingdom": str(row["kingdom"]), "phylum": str(row["phylum"]), "class": str(row["class_rank"]),
+            "order": str(row["order"]), "family": str(row["family"]),
             "species": folder_name.capitalize().replace("-", " "),
-            "common_name": row["common_name"],
+            "common_name": str(row["common_name"]),
         }  # fmt: skip
         is_last = number == len(SPECIES) - 1
         boxes = (_ANIMAL, *([further[number]] if number in further else []))
@@ -199,7 +199,8 @@ def write_camtrap_dp(folder: Path, shots: Sequence[Shot]) -> None:
          "deploymentStart": "2024-05-01T00:00:00Z", "deploymentEnd": "2024-06-01T00:00:00Z"}
         for camera, (latitude, longitude) in PLACES.items()
     ]  # fmt: skip
-    media, observations = [], []
+    media: list[dict[str, Any]] = []
+    observations: list[dict[str, Any]] = []
     for shot in shots:
         time = f"{shot.time}Z"
         media.append(
@@ -208,7 +209,7 @@ def write_camtrap_dp(folder: Path, shots: Sequence[Shot]) -> None:
              "filePublic": "false", "fileName": shot.name.partition("/")[2],
              "fileMediatype": "image/jpeg"}
         )  # fmt: skip
-        common = {
+        common: dict[str, Any] = {
             "deploymentID": f"D-{shot.camera}", "mediaID": f"m{shot.number}",
             "eventID": f"e{shot.number}", "eventStart": time, "eventEnd": time,
             "observationLevel": "media",

@@ -158,7 +158,7 @@ def test_written_pictures_hide_people_and_places(shots: Sequence[Shot], ask: Ask
 
 
 def _read_page(file: Path) -> list[bytes]:
-    found = re.findall(r"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)", file.read_text("utf-8"))
+    found = re.findall(r"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)", file.read_text(encoding="utf-8"))
     assert len(found) >= 11
     return [base64.b64decode(one) for one in found]
 
@@ -174,7 +174,7 @@ def _check_obscured(shot: Shot, original: Path, copy: Path) -> None:
     with Image.open(original) as one, Image.open(copy) as other:
         was, now = (np.asarray(image.convert("RGB"), dtype=float) for image in (one, other))
     person = np.zeros(was.shape[:2], dtype=bool)
-    height, width = person.shape
+    height, width = was.shape[0], was.shape[1]
     for box in shot.boxes:
         if box.category == "person":
             x, y, wide, high = box.sides
