@@ -101,7 +101,8 @@ def take_shots(photos: Path, folder: Path) -> list[Shot]:
         row = table.loc[folder_name]
         camera, place = f"cam{number % 2 + 1}", number // 2 + 1
         label: dict[str, str] = {
-            "kingdom": str(row["kingdom"]), "phylum": str(row["phylum"]), "class": str(row["class_rank"]),
+            "kingdom": str(row["kingdom"]), "phylum": str(row["phylum"]),
+            "class": str(row["class_rank"]),
             "order": str(row["order"]), "family": str(row["family"]),
             "species": folder_name.capitalize().replace("-", " "),
             "common_name": str(row["common_name"]),

@@ -158,7 +158,8 @@ def test_written_pictures_hide_people_and_places(shots: Sequence[Shot], ask: Ask
 
 
 def _read_page(file: Path) -> list[bytes]:
-    found = re.findall(r"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)", file.read_text(encoding="utf-8"))
+    text = file.read_text(encoding="utf-8")
+    found = re.findall(r"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)", text)
     assert len(found) >= 11
     return [base64.b64decode(one) for one in found]
 
