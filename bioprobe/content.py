@@ -99,6 +99,7 @@ def read_content(word: str) -> str:
 
     Examples
     --------
+    >>> import bioprobe as bp
     >>> bp.read_content("No CV Result"), bp.read_content("Homo sapiens"), bp.read_content("VIDE")
     ('unknown', 'human', 'blank')
     >>> bp.read_content("Human-Camera Trapper"), bp.read_content("Panthera leo")
@@ -217,6 +218,7 @@ class ContentRules:
 
         Examples
         --------
+        >>> import bioprobe as bp
         >>> bp.ContentRules.parse("blank=0.8,seen=0.1").blank
         0.8
         """
@@ -305,6 +307,7 @@ def decide_content(
 
     Examples
     --------
+    >>> import bioprobe as bp
     >>> bp.decide_content([bp.Detected("person", 0.8)], [])
     ContentDecision(content='human', score=0.8, source='detector', lineage=(), label='')
     >>> bp.decide_content([bp.Detected("animal", 0.6)], [bp.Classified("blank", 0.6)]).content

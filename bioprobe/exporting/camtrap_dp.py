@@ -38,6 +38,7 @@ from bioprobe.exporting.form import (
     write_time,
 )
 from bioprobe.exporting.places import Place, read_place
+from bioprobe.files import parse_json
 from bioprobe.result import WARNING, Note
 from bioprobe.taxonomy import RANKS, Rank, Taxon
 from bioprobe.taxonomy.columns import spell_column
@@ -497,10 +498,8 @@ def _point(row: Row) -> tuple[str, str]:
 
 def _drop_places(text: str) -> str:
     try:
-        said = json.loads(text)
+        said = parse_json(text, dict)
     except ValueError:
-        return ""
-    if not isinstance(said, dict):
         return ""
     kept = {k: v for k, v in said.items() if "gps" not in k.lower() and "location" not in k.lower()}
     return json.dumps(kept)

@@ -33,7 +33,7 @@ from bioprobe.images.regions import REGION
 from bioprobe.result import PROBLEM, Note, Notes
 from bioprobe.sources.boxes import cut_boxes
 from bioprobe.sources.files import SourceOptions, absolute, locate
-from bioprobe.sources.listing import Part, choose_regions, join
+from bioprobe.sources.listing import Part, choose_regions, find_said, join
 from bioprobe.sources.lookup import find_files
 from bioprobe.sources.walking import IMAGE_SUFFIXES
 from bioprobe.tables import choose_delimiter, open_table
@@ -175,7 +175,11 @@ def list_rows(
         msg = f"{table} {place(0)}: no path in column {columns.file!r}; fill it in"
         raise SourceError(msg)
     base, top = (write_name(absolute(folder)) for folder in (options.root or table.parent, root))
-    is_empty = ~has_path & (frame.isna() | (frame == "")).all(axis=1).to_numpy()
+    is_empty = np.zeros(len(frame), dtype=bool)
+    for row in np.flatnonzero(~has_path).tolist():
+        is_empty[row] = not find_said(
+            dict(zip(map(str, frame.columns), frame.iloc[row], strict=True))
+        )
     notes = [*columns.notes, *_tell_pathless(table, columns, has_path, is_empty, place)]
     unread = tuple(
         (top, f"{table.name} {place(row)}", f"no path in column {columns.file!r}")

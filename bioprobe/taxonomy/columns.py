@@ -306,8 +306,16 @@ def _read_content_column(values: pd.Series[Any], spelling: str) -> list[str]:
     return []
 
 
+# Forms that people bred: who counts wolves counts no dogs.
+_DOMESTIC = frozenset({"familiaris", "domesticus", "domestica"})
+
+
 def _take_subspecies(species: list[str]) -> list[str]:
-    """Cut names below species down to those of their species, and return the whole ones."""
+    """Cut names below species down to those of their species, and return the whole ones.
+
+    Names of domestic forms, such as *Canis lupus familiaris*, stay whole: they are told apart from
+    their wild species wherever animals are counted.
+    """
     below = {name: _name_species(name) for name in set(species) if name.count(" ") > 1}
     whole = [name if below.get(name) else "" for name in species]
     species[:] = [below.get(name) or name for name in species]
@@ -318,6 +326,8 @@ def _name_species(name: str) -> str:
     """Return the species of a name below it, ``""`` where it is no such name."""
     parsed = read_name(name)
     if parsed is None or parsed.hybrid == "formula" or len(parsed.epithets) < 2:
+        return ""
+    if parsed.epithets[-1] in _DOMESTIC:
         return ""
     words = parsed.certain.split(" ")
     n_words = 3 + (words[0] == TIMES) if TIMES in words[1:3] else 2 + (words[0] == TIMES)

@@ -293,6 +293,7 @@ def parse_name(text: str) -> ParsedName:
 
     Examples
     --------
+    >>> import bioprobe as bp
     >>> lion = bp.parse_name("Panthera leo subsp. persica (Meyer, 1826)")
     >>> lion.canonical, lion.rank, lion.authorship
     ('Panthera leo subsp. persica', 'subspecies', '(Meyer 1826)')

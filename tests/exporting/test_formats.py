@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from bioprobe.cli.app import run
 from bioprobe.errors import MisuseError, SourceError
@@ -71,8 +71,10 @@ def test_speciesnet_says_of_each_detection_what_it_is(
 
 
 def test_megadetector_is_what_its_own_validator_takes(
-    store: Store, answers: Path, tmp_path: Path
+    store: Store, answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # It changes, for the whole process, what Pillow takes for a picture.
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
     validation = pytest.importorskip("megadetector.postprocessing.validate_batch_results")
     _export(store, answers, "megadetector", tmp_path / "out.json")
     found = validation.validate_batch_results(str(tmp_path / "out.json"))["validation_results"]

@@ -51,7 +51,9 @@ def test_a_common_name_is_no_scientific_one(name: str) -> None:
 def test_a_scientific_name_has_one_form(name: str, canonical: str) -> None:
     assert judge_name(name) is Kind.SCIENTIFIC
     words = canonical.split()
-    species = canonical if "\u00d7" in words else " ".join(words[:2])
+    # A dog is no wolf that is counted.
+    is_whole = "\u00d7" in words or words[-1] == "familiaris"
+    species = canonical if is_whole else " ".join(words[:2])
     below = {"subspecies": canonical} if species != canonical else {}
     assert _read(species=name) == {"genus": words[0], "species": species, **below}
 
