@@ -492,6 +492,12 @@ def unify_path(name: str) -> str:
     return unicodedata.normalize("NFC", name.removeprefix("./"))
 
 
+def is_hidden(name: str) -> bool:
+    """Tell whether a member is hidden, or what a Mac packs beside a file."""
+    parts = PurePosixPath(name).parts
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
 def _refuse_name(name: str) -> str:
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or (len(name) > 1 and name[1] == ":"):

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bioprobe.errors import BioprobeError, ImageReadError, SourceError
-from bioprobe.images.archives import Archive, open_archive
+from bioprobe.images.archives import Archive, is_hidden, open_archive
 from bioprobe.images.location import read_name, write_name
 from bioprobe.result import PROBLEM, WARNING, Note
-from bioprobe.sources.archives import find_pictures, list_archive, tell_archive
+from bioprobe.sources.archives import find_key, find_pictures, list_archive, tell_archive
 from bioprobe.sources.files import absolute, locate
 from bioprobe.sources.folders import METADATA_NAMES, list_folder
 from bioprobe.sources.formats import Format, find_format
@@ -48,25 +48,15 @@ def find_tables(archive: Archive) -> list[str]:
     None where all that is no picture lies beside one under its key, as in a shard, and none of a
     document of an office program, which is a zip as well.
     """
-    names = [name for name in archive.members if not _is_hidden(name)]
+    names = [name for name in archive.members if not is_hidden(name)]
     if {"[Content_Types].xml", "mimetype"} & set(names):
         return []
     tables = [name for name in names if PurePosixPath(name).suffix.lower() in _TABLES]
-    keys = {_get_key(name) for name in find_pictures(archive)}
+    keys = {find_key(name) for name in find_pictures(archive)}
     is_keyed = all(
-        PurePosixPath(name).suffix.lower() in _BESIDE and _get_key(name) in keys for name in tables
+        PurePosixPath(name).suffix.lower() in _BESIDE and find_key(name) in keys for name in tables
     )
     return [] if is_keyed and keys else tables
-
-
-def _is_hidden(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
-
-
-def _get_key(name: str) -> str:
-    path = PurePosixPath(name)
-    return f"{path.parent}/{path.name.partition('.')[0]}"
 
 
 def is_zipped_export(peek: Peek) -> bool:

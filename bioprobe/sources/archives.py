@@ -18,7 +18,7 @@ from typing import Any
 from bioprobe.cells import settle_frame
 from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.files import parse_json
-from bioprobe.images.archives import Archive, find_archive_kind, open_archive
+from bioprobe.images.archives import Archive, find_archive_kind, is_hidden, open_archive
 from bioprobe.images.image_table import concatenate_columns
 from bioprobe.images.location import write_name
 from bioprobe.result import PROBLEM, WARNING, Note
@@ -185,7 +185,7 @@ def _list(archive: Archive, pictures: Sequence[str], options: SourceOptions) -> 
     if others:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(5))
         notes.append(Note(f"{archive.path}: left out {kinds}, which are no pictures"))
-    said = [sides.get(_find_key(name), ()) for name in pictures]
+    said = [sides.get(find_key(name), ()) for name in pictures]
     if any(said):
         told: list[Note] = []
         rows = [_read_sides(archive, names, told) for names in said]
@@ -206,11 +206,11 @@ def _find_sides(archive: Archive) -> dict[str, list[str]]:
     sides: dict[str, list[str]] = {}
     for name in archive.members:
         if PurePosixPath(name).suffix.lower() in _SIDE_SUFFIXES:
-            sides.setdefault(_find_key(name), []).append(name)
+            sides.setdefault(find_key(name), []).append(name)
     return sides
 
 
-def _find_key(name: str) -> str:
+def find_key(name: str) -> str:
     """Return what the files of one sample have in common."""
     path = PurePosixPath(name)
     return f"{path.parent}/{path.name.partition('.')[0]}"
@@ -246,8 +246,7 @@ def _read_side(archive: Archive, name: str) -> dict[str, Any]:
 
 def _is_picture(name: str) -> bool:
     path = PurePosixPath(name)
-    is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(name)
 
 
 def _say(part: Part, note: Note) -> Part:

@@ -13,7 +13,13 @@ from pathlib import Path, PurePosixPath
 
 from bioprobe.access import is_file, is_folder, reading
 from bioprobe.errors import SourceError
-from bioprobe.images.archives import ARCHIVE_PREFIX, Archive, find_archive_kind, open_archive
+from bioprobe.images.archives import (
+    ARCHIVE_PREFIX,
+    Archive,
+    find_archive_kind,
+    is_hidden,
+    open_archive,
+)
 from bioprobe.images.location import write_name
 from bioprobe.sources.files import absolute, locate
 
@@ -69,8 +75,8 @@ class Package:
     def prefix(self) -> str:
         """The one folder that a zip holds all in, with its slash; else ``""``."""
         names = [] if self.archive is None else list(self.archive.members)
-        tops = {PurePosixPath(name).parts[0] for name in names if not _is_hidden(name)}
-        lies_below = all("/" in name for name in names if not _is_hidden(name))
+        tops = {PurePosixPath(name).parts[0] for name in names if not is_hidden(name)}
+        lies_below = all("/" in name for name in names if not is_hidden(name))
         return f"{tops.pop()}/" if len(tops) == 1 and lies_below else ""
 
     def holds(self, name: str) -> bool:
@@ -161,8 +167,3 @@ def _list_top(folder: str, _changed_ns: int) -> frozenset[str]:
 def archive_root(path: Path) -> str:
     """Return the root of the rows of an archive."""
     return f"{ARCHIVE_PREFIX}{write_name(absolute(path))}"
-
-
-def _is_hidden(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
