@@ -371,9 +371,11 @@ def decide(predictions: Predictions, confidence: float) -> Decisions:
         raise SelectionError(msg)
     levels, positions = _group(predictions.classes)
     best, scores, depths = back_off_rows(predictions.to_dense(), positions, confidence)
+    # What is said of each answer by itself is not said of a sum.
+    columns = {name: one for name, one in predictions.columns.items() if one.ndim == 1}
     return Decisions(
         predictions.images, predictions.rows, levels, best, scores, depths, confidence,
-        predictions.provenance, predictions.taught, predictions.columns, predictions.notes,
+        predictions.provenance, predictions.taught, columns, predictions.notes,
         None if levels else predictions.classes, predictions.beside,
     )  # fmt: skip
 

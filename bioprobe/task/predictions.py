@@ -45,8 +45,8 @@ class Predictions(Result):
     taught : ndarray of bool, shape (n_images,), optional
         Which images the method learnt from; None where it learnt from none, or where that is not
         known.
-    columns : mapping of str to ndarray, each of shape (n_images,)
-        What else is said of each image, by column.
+    columns : mapping of str to ndarray, each of shape (n_images,) or (n_images, k)
+        What else is said of each image, or of each of its answers, by column.
     notes : tuple of Note
         What is to be said of it.
     beside : Beside, optional
@@ -118,8 +118,10 @@ class Predictions(Result):
     def keep_best(self, k: int) -> Predictions:
         """Return the best ``k`` classes of each image."""
         return dataclasses.replace(
-            self, top_classes=self.top_classes[:, :k], scores=self.scores[:, :k]
-        )
+            self, top_classes=self.top_classes[:, :k], scores=self.scores[:, :k],
+            columns={name: values[:, :k] if values.ndim > 1 else values
+                     for name, values in self.columns.items()},
+        )  # fmt: skip
 
     def to_dense(self) -> Scores:
         """Return the score of every class, shape (n_images, n_classes), in their order.
@@ -178,7 +180,8 @@ class Predictions(Result):
         if any(self.classes.meant):
             meant = ["|".join(taxon.name for taxon in taxa) for taxa in self.classes.meant]
             frame["taxon"] = np.array(meant, dtype=object)[flat]
-        frame = frame.assign(**{name: values.repeat(k) for name, values in self.columns.items()})
+        for name, values in self.columns.items():
+            frame[name] = values.ravel() if values.ndim > 1 else values.repeat(k)
         return frame if self.beside is None else self.beside.complete(frame)
 
     def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:

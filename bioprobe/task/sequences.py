@@ -15,6 +15,7 @@ from bioprobe.images.sequences import Sequences, find_sequences
 from bioprobe.task.decisions import Decisions
 from bioprobe.task.pooling import find_contents
 from bioprobe.task.predictions import Predictions
+from bioprobe.task.prior import PRIOR
 from bioprobe.task.target import Classes
 from bioprobe.types import Doubles, Mask, Names, Places, Rows, Scores
 
@@ -242,9 +243,26 @@ def pool_sequences(answers: Predictions | Decisions, how: Pooling) -> Pooled:
         taught = np.bincount(numbers[answers.taught], minlength=n_units) > 0
     pooled_answers = dataclasses.replace(
         answers, rows=rows[tiles], top_classes=top, scores=scores, taught=taught, truths=truths,
-        columns=_describe(sequences, numbers, tiles, held),
+        columns={**_describe(sequences, numbers, tiles, held), **_take_columns(answers, tiles, top)},
     )  # fmt: skip
     return Pooled(pooled_answers, sequences, int((truths == SEVERAL).sum()))
+
+
+def _take_columns(answers: Predictions, tiles: Rows, top: Places) -> dict[str, npt.NDArray[Any]]:
+    """Return what is said of the answers to the row that stands for each unit."""
+    own = answers.top_classes[tiles]
+    order = np.argsort(own, axis=1)
+    ordered = np.take_along_axis(own, order, axis=1)
+    found = {}
+    for name, values in answers.columns.items():
+        if values.ndim > 1:
+            taken = np.full(top.shape, np.nan, dtype=np.float32)
+            for unit, classes in enumerate(top):
+                at = np.minimum(np.searchsorted(ordered[unit], classes), top.shape[1] - 1)
+                has = ordered[unit][at] == classes
+                taken[unit, has] = values[tiles[unit]][order[unit][at[has]]]
+            found[name] = taken
+    return found
 
 
 def _describe(
@@ -388,6 +406,8 @@ def _pool_decisions(
     scores[silent] = -1
     tiles, gave_way = choose_answers(lineages, scores, numbers)
     columns = _describe(sequences, numbers, tiles, held)
+    if PRIOR in answers.columns:
+        columns[PRIOR] = answers.columns[PRIOR][tiles]
     pooled = dataclasses.replace(
         answers, rows=answers.rows[tiles], best=answers.best[tiles], scores=answers.scores[tiles],
         depths=answers.depths[tiles], columns=columns,
