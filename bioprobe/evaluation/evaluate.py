@@ -144,6 +144,9 @@ class _Round:
 
     def answer(self) -> Scores:
         """Return the probabilities of its classes."""
+        # What learns is asked calibrated where there is a prior, as probe predict asks it.
+        if self.weighed is not None and self.fitted.n_rows:
+            return self.answer_calibrated()
         dense = self.predictions.to_dense()
         return dense if self.weighed is None else self.weighed.apply(dense)
 

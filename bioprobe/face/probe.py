@@ -277,8 +277,8 @@ def _refuse_promises(prior: str | Path | None, **asked: bool) -> None:
     ]
     if prior is not None and named:
         msg = (
-            f"{' and '.join(named)} keep what held-out images promise, and these were answered "
-            "without a prior; leave --prior out, or give --abstain a number"
+            f"what {' and '.join(named)} promises was measured on held-out images without a prior, "
+            "which moves probabilities; leave --prior out, or give --abstain a number"
         )
         raise MisuseError(msg)
 

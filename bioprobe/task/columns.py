@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 
-from bioprobe.cells import name_cells
 from bioprobe.errors import MisuseError, ProbeError, SelectionError
 from bioprobe.files import check_types
 from bioprobe.images.camera import CAPTURED_AT

@@ -173,7 +173,7 @@ class Prior:
             for lineage, name in zip(self.lineages, self.names, strict=True)
         ]
         places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-        first = {key: name for key, name in reversed(list(zip(keys, self.names, strict=True)))}
+        first = dict(reversed(list(zip(keys, self.names, strict=True))))
         numbers = np.array([places[key] for key in keys], dtype=np.int64)
         return [(lineage, first[lineage, form]) for lineage, form in places], numbers
 
@@ -257,9 +257,9 @@ class Prior:
             pairs = set(zip(numbers.tolist(), values.tolist(), strict=True))
             if len(pairs) > len(set(numbers.tolist())) and len(set(values.tolist())) < len(values):
                 text = (
-                    f"the prior has rows for each {name}, and the pictures have no such column: the "
-                    f"weights of a taxon are added up; add a column {name} to the pictures to "
-                    "have them apart"
+                    f"the prior has rows for each {name}, and the pictures no such column: the "
+                    f"weights of a taxon are added up; give the pictures a column {name} to have "
+                    "them apart"
                 )
                 said.append(Note(text, WARNING))
         return said
@@ -405,7 +405,7 @@ class Weighed:
         unknown = [(int(counts[one]), self.values[one]) for one in np.flatnonzero(~self.is_known)]
         unknown.sort(key=lambda one: -one[0])
         named = [
-            f"{', '.join(value or 'nothing' for value in kind)} ({n:,})"
+            f"{', '.join(value or 'not known' for value in kind)} ({n:,})"
             for n, kind in unknown[:_SHOWN]
             if n and kind
         ]
