@@ -111,7 +111,7 @@ class Asks(Opened):
                 "below --level; one row an image, with the score at each rank and the reason.",
                 least=0,
                 most=1,
-                when=(Without("head", "classes"),),
+                when=(Without("classes"),),
             ),
         ] = None,
         open_set: Annotated[
@@ -230,9 +230,8 @@ class Asks(Opened):
         from bioprobe.face.zeroshot import (
             Asked,
             Wording,
-            ask_head,
             ask_named,
-            ask_texts,
+            ask_taxa,
             refuse_for_values,
         )
         from bioprobe.images.image_table import read_level
@@ -256,15 +255,12 @@ class Asks(Opened):
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
         listed = open_list(taxa, rank_column)
         rank = Rank.parse(level)
-        asked = Asked(self._view, self._notes, rank, listed, within, accepted, k)
+        asked = Asked(self._view, self._notes, rank, listed, within, accepted, k, abstain)
         if head is not None and self._view.origin:
             msg = "--head is a text head that a store keeps; embed the pictures into that store"
             raise MisuseError(msg)
-        if head is not None:
-            answered = show_answers_of(ask_head(asked, head, pool), beside)
-            return pool_answers(answered, per, how, best)
-        wording = Wording(text_type, templates, pool, roll_up, abstain, open_set, offset)
-        answers = show_answers_of(ask_texts(asked, wording, self._texts), beside)
+        wording = Wording(text_type, templates, head, pool, roll_up, open_set, offset)
+        answers = show_answers_of(ask_taxa(asked, wording, self._texts), beside)
         return pool_answers(answers, per, how, best)
 
     @question

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from bioprobe.errors import MisuseError, PromptError, SelectionError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bioprobe.taxonomy import Rank, Taxonomy
     from bioprobe.types import Scores
     from bioprobe.zeroshot.candidates import ClassNames
+    from bioprobe.zeroshot.question import Prior, Question
     from bioprobe.zeroshot.seen_offset import SeenOffset
     from bioprobe.zeroshot.text_head import HeadClasses
 
@@ -37,6 +38,8 @@ class Asked:
         The images.
     notes : tuple of Note
         What is to be said of how they were chosen.
+    prior : Prior, optional
+        What is known of classes before an image is looked at.
     """
 
     view: View
@@ -46,6 +49,8 @@ class Asked:
     within: str | None
     synonyms: Mapping[str, str]
     k: int
+    abstain: float | None = None
+    prior: Prior | None = None
 
     @property
     def store(self) -> EmbeddingStore:
@@ -55,42 +60,129 @@ class Asked:
 
 @dataclasses.dataclass(frozen=True)
 class Wording:
-    """How text prompts answer it; the options of the same names."""
+    """How classes are written, as texts or by the rows of a head; the options of the same names."""
 
     text_type: str
     templates: str
+    head: str | None
     pool: str | None
     roll_up: bool
-    abstain: float | None
     open_set: bool
     offset: float | str | None
 
 
-def ask_texts(asked: Asked, wording: Wording, texts: TextCache) -> Predictions | Decisions:
-    """Answer by text prompts."""
-    from bioprobe.prompts import PromptSet, TextType, read_templates
+@dataclasses.dataclass(frozen=True)
+class _Put:
+    """A question as it is put, with what is to be said of it.
 
-    asked = _name_taxa(asked)
-    lowest = wording.roll_up or wording.abstain is not None
-    candidates = _find_candidates(asked, lowest=lowest)
+    Parameters
+    ----------
+    question : Question
+        The lowest classes with what stands for each.
+    notes : tuple of Note
+        Said before the answers.
+    describe : callable
+        Says of answers what they were asked by.
+    unknown : callable, optional
+        Measures how little images are like any class.
+    """
+
+    question: Question
+    notes: Notes
+    describe: Callable[[Predictions], list[str]]
+    unknown: Callable[[Predictions], Mapping[str, Scores]] | None = None
+
+
+def ask_taxa(asked: Asked, wording: Wording, texts: TextCache) -> Predictions | Decisions:
+    """Answer by taxa, whether texts or the rows of a head stand for them.
+
+    No model is loaded for a head.
+    """
+    from bioprobe.zeroshot.question import answer_at_rank, answer_deepest
+
+    if wording.head is None:
+        asked = _name_taxa(asked)
+        put = _put_texts(asked, wording, texts)
+    else:
+        put = _put_head(asked, wording.head, wording.pool)
+    question = put.question.with_prior(asked.prior, asked.view)
+    if asked.abstain is not None:
+        decisions = _rename_labels(asked, answer_deepest(asked.view, question, asked.abstain))
+        return decisions.say((*put.notes, *describe_depths(decisions, mask=asked.view.mask)))
+    answers = _rename_labels(asked, answer_at_rank(asked.view, question, asked.k))
+    said = [*put.describe(answers), *describe_accuracy(answers, mask=asked.view.mask)]
+    if put.unknown is not None:
+        columns = put.unknown(answers)
+        answers = dataclasses.replace(answers, columns={**answers.columns, **columns})
+        said.append(_describe_unknown(answers, columns))
+    return answers.say((*put.notes, *said))
+
+
+def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
+    from bioprobe.prompts import PromptSet, TextType, read_templates
+    from bioprobe.task.scores import Pool
+    from bioprobe.zeroshot.zeroshot import ask_prompts
+
+    is_summed = wording.roll_up or asked.abstain is not None
+    candidates = _find_candidates(asked, lowest=is_summed)
     text_type = TextType.parse(wording.text_type)
     prompts = PromptSet(candidates, text_type, read_templates(wording.templates))
     prompts, left_out = _leave_out_long(asked.view, prompts, texts)
     offset = _find_offset(asked.store, wording.offset)
-    notes = (*left_out, *_warn_of_labels(asked.store), *_warn_of_texts(prompts), *asked.notes)
-    if wording.abstain is not None:
-        backed_off = _back_off(asked, wording.abstain, prompts, texts, offset)
-        return backed_off.say((*notes, *describe_depths(backed_off, mask=asked.view.mask)))
-    answers = _predict(asked, wording, prompts, texts, offset)
-    said = [
-        *_describe_classes(answers, prompts, offset),
-        *describe_accuracy(answers, mask=asked.view.mask),
-    ]
-    if wording.open_set:
-        columns = _measure_unknown(asked.store, answers, prompts, texts, offset)
-        answers = dataclasses.replace(answers, columns=columns)
-        said.append(_describe_unknown(answers, columns))
-    return answers.say((*notes, *said))
+    pool = Pool.parse(wording.pool or "mean")
+    question = ask_prompts(
+        asked.view, prompts, texts.encode_text, rank=asked.rank, pool=pool, seen_offset=offset
+    )
+    if asked.abstain is not None:
+        question = question.with_options(abstain=asked.abstain)
+    elif wording.roll_up:
+        question = question.with_options(n_leaves=question.n_leaves)
+    else:
+        question = question.with_options(pool=pool.value)
+
+    def measure(answers: Predictions) -> Mapping[str, Scores]:
+        return _measure_unknown(asked.store, answers, prompts, texts, offset)
+
+    return _Put(
+        question,
+        (*left_out, *_warn_of_labels(asked.store), *_warn_of_texts(prompts), *asked.notes),
+        lambda answers: _describe_classes(answers, prompts, offset),
+        measure if wording.open_set else None,
+    )
+
+
+def _put_head(asked: Asked, name: str, pool: str | None) -> _Put:
+    from bioprobe.task.scores import Pool
+    from bioprobe.zeroshot.candidates import find_candidates, find_known_taxa, find_parents
+    from bioprobe.zeroshot.text_head import (
+        ask_rows,
+        find_head_classes,
+        find_head_leaves,
+        read_head,
+    )
+
+    rank, chosen, store = asked.rank, Pool.parse(pool or "sum"), asked.store
+    within, synonyms, lowest = asked.within, asked.synonyms, asked.abstain is not None
+    head, wanted = read_head(store, name), None
+    if asked.taxa:
+        if lowest:
+            wanted = find_known_taxa(store, asked.taxa, within=within, synonyms=synonyms).leaves()
+        else:
+            wanted = find_candidates(store, asked.taxa, rank, within=within, synonyms=synonyms)
+
+    def find(taxa: Taxonomy | None) -> HeadClasses:
+        return find_head_leaves(head, taxa) if lowest else find_head_classes(head, rank, taxa)
+
+    classes = find(wanted)
+    if within and wanted is None:
+        classes = find(classes.taxa.below(find_parents(classes.taxa, within)))
+    question = ask_rows(asked.view, head, classes, rank=rank, pool=chosen)
+    if asked.abstain is not None:
+        question = question.with_options(abstain=asked.abstain)
+    return _Put(
+        question, asked.notes,
+        lambda answers: _describe_head(answers, classes, name, chosen.value),
+    )  # fmt: skip
 
 
 # Model that knows the taxa of one list that ships and no others.
@@ -136,30 +228,6 @@ def _leave_out_long(view: View, prompts: PromptSet, texts: TextCache) -> tuple[P
         counts.append(int((view.labels(taxon.rank.value) == taxon.name).sum()))
     kept = Taxonomy(tuple(taxon for taxon, long in pairs if not long))
     return dataclasses.replace(prompts, taxa=kept), describe_long(names, counts)
-
-
-def ask_head(asked: Asked, name: str, pool: str | None) -> Predictions:
-    """Answer by a text head of the store; no model is loaded."""
-    from bioprobe.task.scores import Pool
-    from bioprobe.zeroshot.candidates import find_candidates, find_parents
-    from bioprobe.zeroshot.text_head import find_head_classes, read_head, zeroshot_by_head
-
-    rank, chosen, store = asked.rank, Pool.parse(pool or "sum"), asked.store
-    head = read_head(store, name)
-    wanted = None
-    if asked.taxa:
-        wanted = find_candidates(
-            store, asked.taxa, rank, within=asked.within, synonyms=asked.synonyms
-        )
-    classes = find_head_classes(head, rank, wanted)
-    if asked.within and wanted is None:
-        parents = find_parents(classes.taxa, asked.within)
-        classes = find_head_classes(head, rank, classes.taxa.below(parents))
-    answers = zeroshot_by_head(asked.view, head, classes, rank=rank, k=asked.k, pool=chosen)
-    answers = _rename_labels(asked, answers)
-    said = (*_describe_head(answers, classes, name, chosen.value),
-            *describe_accuracy(answers, mask=asked.view.mask))  # fmt: skip
-    return answers.say((*asked.notes, *said))
 
 
 def refuse_for_values(level: str, **given: object) -> None:
@@ -345,36 +413,6 @@ def _find_offset(store: EmbeddingStore, given: float | str | None) -> SeenOffset
     except ValueError:
         msg = f"--offset is auto or a number, got {given!r}"
         raise MisuseError(msg) from None
-
-
-def _predict(
-    asked: Asked, wording: Wording, prompts: PromptSet, texts: TextCache, offset: SeenOffset | None
-) -> Predictions:
-    from bioprobe.task.scores import Pool
-    from bioprobe.zeroshot.zeroshot import zeroshot, zeroshot_rolled_up
-
-    if wording.roll_up:
-        answers = zeroshot_rolled_up(
-            asked.view, prompts, texts.encode_text, rank=asked.rank, k=asked.k, seen_offset=offset
-        )
-    else:
-        answers = zeroshot(
-            asked.view, prompts, texts.encode_text, rank=asked.rank, k=asked.k,
-            pool=Pool.parse(wording.pool or "mean"), seen_offset=offset,
-        )  # fmt: skip
-    return _rename_labels(asked, answers)
-
-
-def _back_off(
-    asked: Asked, threshold: float, prompts: PromptSet, texts: TextCache, offset: SeenOffset | None
-) -> Decisions:
-    from bioprobe.zeroshot.zeroshot import back_off
-
-    answers = back_off(
-        asked.view, prompts, texts.encode_text, threshold=threshold, rank=asked.rank,
-        seen_offset=offset,
-    )  # fmt: skip
-    return _rename_labels(asked, answers)
 
 
 _Answers = TypeVar("_Answers", "Predictions", "Decisions")

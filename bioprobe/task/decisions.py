@@ -17,9 +17,10 @@ from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.task.beside import Beside, shorten
 from bioprobe.task.predictions import Predictions
+from bioprobe.task.scores import sum_columns
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
-from bioprobe.types import Doubles, Mask, Places, Rows, Vectors
+from bioprobe.types import Doubles, Mask, Places, Rows, Scores, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -210,43 +211,87 @@ def back_off_rows(
     best, scores, depths : ndarray
         As :class:`Decisions` has them.
     """
-    n_images = len(probabilities)
-    images = np.arange(n_images)
-    best = np.full((n_images, len(positions)), -1, dtype=np.int64)
-    scores = np.full(best.shape, np.nan, dtype=np.float32)
-    depths = np.full(n_images, -1, dtype=np.int64)
-    sums = [_sum_groups(probabilities, of_leaf) for of_leaf in positions]
-    for depth, total in enumerate(sums):
-        if total.shape[1]:
-            best[:, depth] = total.argmax(axis=1)
-            scores[:, depth] = total[images, best[:, depth]]
-            # Float32 sums of a certain answer may end just below 1.
-            depths[scores[:, depth] >= threshold - 1e-6] = depth
-    # The best class of an upper rank need not lie above the answer where a threshold is low.
+    sums = [
+        sum_columns(probabilities, of_leaf, int(of_leaf.max(initial=-1)) + 1)
+        for of_leaf in positions
+    ]
+    best, scores = zip(*map(_find_best, sums), strict=True)
+    return back_off_sums(
+        np.stack(best, axis=1), np.stack(scores, axis=1), sums, positions, threshold
+    )
+
+
+def _find_best(sums: Scores) -> tuple[Places, Scores]:
+    """Return the best class of each row and its sum; -1 and not a number where there is none."""
+    if not sums.shape[1]:
+        return np.full(len(sums), -1, dtype=np.int64), np.full(len(sums), np.nan, dtype=np.float32)
+    best = sums.argmax(axis=1)
+    return best, sums[np.arange(len(sums)), best]
+
+
+def back_off_sums(
+    best: Places,
+    scores: Scores,
+    sums: Sequence[Scores],
+    positions: Sequence[Places],
+    threshold: float,
+) -> tuple[Places, Scores, Places]:
+    """Find the deepest rank of each row whose best sum passes a threshold, and the path to it.
+
+    Parameters
+    ----------
+    best : ndarray of int64, shape (n_images, n_ranks)
+        Best class at each rank, -1 where there is none.
+    scores : ndarray of float32, of the same shape
+        Their summed probabilities.
+    sums : sequence of ndarray of float32, each of shape (n_images, n_classes)
+        Of all classes at each rank; those of the deepest rank are not needed.
+    positions : sequence of ndarray of int64, each of shape (n_leaves,)
+        Class of each lowest class at each rank; -1 where it has none.
+    threshold : float
+        In (0, 1].
+
+    Returns
+    -------
+    best, scores, depths : ndarray
+        As :class:`Decisions` has them.
+    """
+    depths = np.full(len(best), -1, dtype=np.int64)
+    for depth in range(best.shape[1]):
+        # Float32 sums of a certain answer may end just below 1.
+        depths[scores[:, depth] >= threshold - 1e-6] = depth
+    follow_paths(best, scores, depths, sums, positions)
+    return best, scores, depths
+
+
+def follow_paths(
+    best: Places,
+    scores: Scores,
+    depths: Places,
+    sums: Sequence[Scores],
+    positions: Sequence[Places],
+) -> None:
+    """Write into ``best`` and ``scores``, above each answer, what lies above it.
+
+    The best class of an upper rank need not lie above the answer where a threshold is low.
+
+    Parameters
+    ----------
+    best, scores, depths, sums, positions
+        As :func:`back_off_sums` has them.
+    """
     for depth, of_leaf in enumerate(positions):
         answered = np.flatnonzero(depths == depth)
         if not answered.size:
             continue
-        leaf = np.unique(of_leaf, return_index=True)
-        first = dict(zip(leaf[0].tolist(), leaf[1].tolist(), strict=True))
-        leaves = np.array([first[place] for place in best[answered, depth].tolist()])
+        present, firsts = np.unique(of_leaf, return_index=True)
+        leaves = firsts[np.searchsorted(present, best[answered, depth])]
         for upper in range(depth):
             path = positions[upper][leaves]
             best[answered, upper] = path
             named = path >= 0
             scores[answered, upper] = np.nan
             scores[answered[named], upper] = sums[upper][answered[named], path[named]]
-    return best, scores, depths
-
-
-def _sum_groups(probabilities: Vectors, of_leaf: Rows) -> Vectors:
-    """Return the sum of each group's columns; leaves without a group (-1) are in none."""
-    order = np.argsort(of_leaf, kind="stable")
-    order = order[of_leaf[order] >= 0]
-    if not order.size:
-        return np.zeros((len(probabilities), 0), dtype=np.float32)
-    starts = np.unique(of_leaf[order], return_index=True)[1]
-    return np.asarray(np.add.reduceat(probabilities[:, order], starts, axis=1))
 
 
 @dataclasses.dataclass(frozen=True)

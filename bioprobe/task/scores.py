@@ -73,6 +73,31 @@ def find_top(scores: Scores, k: int) -> tuple[Rows, Scores]:
     return columns[order][taken], values[order][taken]
 
 
+def sum_columns(values: Scores, groups: Rows, n_groups: int) -> Scores:
+    """Return the sums of the columns of each group.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (n_images, n_columns)
+    groups : ndarray of int64, shape (n_columns,)
+        Group of each column; those of -1 are in none.
+    n_groups : int
+        Groups; one without a column has the sum 0.
+
+    Examples
+    --------
+    >>> sum_columns(np.array([[0.5, 0.25, 0.25]], dtype=np.float32), np.array([1, -1, 1]), 2)
+    array([[0.  , 0.75]], dtype=float32)
+    """
+    order = np.argsort(groups, kind="stable")
+    order = order[groups[order] >= 0]
+    sums = np.zeros((len(values), n_groups), dtype=np.float32)
+    if order.size:
+        present, starts = np.unique(groups[order], return_index=True)
+        sums[:, present] = np.add.reduceat(values[:, order], starts, axis=1)
+    return sums
+
+
 class Pool(enum.StrEnum):
     """How the texts of a class become one score.
 
@@ -261,7 +286,7 @@ def _argtop(scores: Scores, k: int) -> Rows:
 
 
 def _iter_blocks(
-    texts: npt.NDArray[np.float32], rows: Rows, classes: Rows
+    texts: npt.NDArray[np.floating], rows: Rows, classes: Rows
 ) -> Iterator[tuple[Rows, Vectors]]:
     for start in range(0, len(rows), _TEXTS_AT_ONCE):
         chunk = slice(start, start + _TEXTS_AT_ONCE)
@@ -305,6 +330,29 @@ def _sum_norms(texts: npt.NDArray[np.float32], rows: Rows, classes: Rows) -> Sco
     # Texts that cancel each other out have no mean: every image is at a right angle to it.
     norms[norms == 0] = 1
     return norms
+
+
+def embed_mean_rows(texts: npt.NDArray[np.floating], rows: Rows, classes: Rows) -> Vectors:
+    """Return the mean of the rows of each class, made unit; zeros where they cancel each other out.
+
+    Parameters
+    ----------
+    texts : ndarray of float32 or float16, shape (n_rows, dim), unit rows
+    rows, classes
+        As in :func:`find_top_pooled`.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_classes, dim)
+    """
+    means = np.zeros((int(classes[-1]) + 1, texts.shape[1]), dtype=np.float32)
+    for ids, block in _iter_blocks(texts, rows, classes):
+        present, starts = np.unique(ids, return_index=True)
+        means[present] += np.add.reduceat(block, starts, axis=0)
+    norms = np.linalg.norm(means, axis=1, keepdims=True)
+    # Texts that cancel each other out have no mean: every image is at a right angle to it.
+    norms[norms == 0] = 1
+    return np.asarray(means / norms, dtype=np.float32)
 
 
 _add = partial(np.add.reduceat, axis=1)

@@ -6,10 +6,9 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +20,14 @@ from bioprobe.files import COUNT, TEXT, check_fields, hash_file, read_json, repl
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
-from bioprobe.task.predictions import Predictions, answer_in_chunks
-from bioprobe.task.scores import Pool, find_top_pooled
-from bioprobe.task.target import Classes
+from bioprobe.task.leaf_scores import Leaves
+from bioprobe.task.predictions import Predictions
+from bioprobe.task.scores import Pool, embed_mean_rows
+from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME
 from bioprobe.types import Rows, Vectors
+from bioprobe.zeroshot.question import Question, answer_at_rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,23 +262,124 @@ def find_head_classes(head: TextHead, rank: Rank, taxa: Taxonomy | None = None) 
     PromptError
         If no row of the head stands for any class.
     """
-    rows_of = _index_lineages(head.taxa, rank)
-    wanted = taxa if taxa is not None else _list_taxa(head.taxa, rank, rows_of)
+    if taxa is None:
+        named = np.flatnonzero((head.taxa[rank.value] != "").to_numpy(dtype=bool))
+        found = _list_classes(head.taxa, rank, named, with_common=rank is Rank.SPECIES)
+        return found if len(found.taxa) else _refuse_none(head, rank.value)
+    return _find_wanted(head, taxa, {rank: taxa})
+
+
+def find_head_leaves(head: TextHead, taxa: Taxonomy | None = None) -> HeadClasses:
+    """Find the lowest classes of a head, whatever their ranks, and the rows of each.
+
+    Parameters
+    ----------
+    head : TextHead
+        A row is a class at its own lowest rank, of which rows that agree are one.
+    taxa : Taxonomy, optional
+        The lowest classes, at any rank, each with rows as :func:`find_head_classes` finds them.
+
+    Raises
+    ------
+    PromptError
+        If no row of the head stands for any class.
+    """
+    if taxa is not None:
+        by_rank: dict[Rank, list[Taxon]] = {}
+        for taxon in taxa:
+            by_rank.setdefault(taxon.rank, []).append(taxon)
+        return _find_wanted(head, taxa, {r: Taxonomy(tuple(one)) for r, one in by_rank.items()})
+    depths = np.full(len(head.taxa), -1)
+    for rank in RANKS:
+        depths[(head.taxa[rank.value] != "").to_numpy(dtype=bool)] = rank.depth
+    parts = [
+        _list_classes(head.taxa, rank, np.flatnonzero(depths == rank.depth), with_common=True)
+        for rank in reversed(RANKS)
+        if (depths == rank.depth).any()
+    ]
+    if not parts:
+        return _refuse_none(head, "taxon")
+    starts = np.cumsum([0, *(len(one.taxa) for one in parts)])
+    return HeadClasses(
+        Taxonomy(tuple(taxon for one in parts for taxon in one.taxa)),
+        np.concatenate([one.rows for one in parts]),
+        np.concatenate([one.classes + at for one, at in zip(parts, starts, strict=False)]),
+    )
+
+
+def _find_wanted(head: TextHead, wanted: Taxonomy, by_rank: Mapping[Rank, Taxonomy]) -> HeadClasses:
+    """Return the rows of taxa that were asked for."""
     named = _index_names(head.taxa) if any(taxon.prompts for taxon in wanted) else {}
-    found = [_find_rows(taxon, rank, rows_of, named) for taxon in wanted]
-    kept = [(taxon, rows) for taxon, rows in zip(wanted, found, strict=True) if len(rows)]
+    rows: dict[Taxon, Rows] = {}
+    for rank, taxa in by_rank.items():
+        rows_of = _index_lineages(head.taxa, rank)
+        rows |= {taxon: _find_rows(taxon, rank, rows_of, named) for taxon in taxa}
+    kept = [(taxon, rows[taxon]) for taxon in wanted if len(rows[taxon])]
     if not kept:
-        msg = (
-            f"no row of the text head {head.name!r} stands for a {rank.value} that was asked for; "
-            "give a taxon list whose names or prompts are those of the head, or another --level"
-        )
-        raise PromptError(msg)
+        return _refuse_none(head, next(iter(by_rank)).value if len(by_rank) == 1 else "taxon")
     return HeadClasses(
         Taxonomy(tuple(taxon for taxon, _ in kept)),
-        np.concatenate([rows for _, rows in kept]),
-        np.repeat(np.arange(len(kept)), [len(rows) for _, rows in kept]),
-        tuple(taxon for taxon, rows in zip(wanted, found, strict=True) if not len(rows)),
+        np.concatenate([found for _, found in kept]),
+        np.repeat(np.arange(len(kept)), [len(found) for _, found in kept]),
+        tuple(taxon for taxon in wanted if not len(rows[taxon])),
     )
+
+
+def _refuse_none(head: TextHead, what: str) -> NoReturn:
+    msg = (
+        f"no row of the text head {head.name!r} stands for a {what} that was asked for; "
+        "give a taxon list whose names or prompts are those of the head, or another --level"
+    )
+    raise PromptError(msg)
+
+
+def _list_classes(taxa: pd.DataFrame, rank: Rank, rows: Rows, *, with_common: bool) -> HeadClasses:
+    """Return the distinct taxa at a rank of some rows that have a name there, with their rows.
+
+    Rows whose lineages agree are of one taxon, and homonyms are kept apart.
+    """
+    import pandas as pd
+
+    ranks = list(RANKS[: rank.depth + 1])
+    ids = np.zeros(len(rows), dtype=np.int64)
+    columns = [taxa[one.value].to_numpy(dtype=object)[rows] for one in ranks]
+    for names in columns:
+        codes, distinct = pd.factorize(names)
+        ids = pd.factorize(ids * len(distinct) + codes)[0].astype(np.int64)
+    firsts = np.unique(ids, return_index=True)[1]
+    common = taxa[COMMON_NAME].to_numpy(dtype=object)[rows][firsts] if with_common else None
+    holes = ("",) * (len(RANKS) - len(ranks))
+    uppers = [
+        Taxon((*lineage, *holes), "" if common is None else common[place])
+        for place, lineage in enumerate(zip(*(names[firsts] for names in columns), strict=True))
+    ]
+    ids_of: dict[str, list[int]] = {}
+    for place, upper in enumerate(uppers):
+        ids_of.setdefault(upper.lineage[rank.depth], []).append(place)
+    listed: list[Taxon] = []
+    class_of = np.full(len(uppers), -1, dtype=np.int64)
+    extra: list[tuple[int, Rows]] = []
+    order = np.argsort(ids, kind="stable")
+    ends = np.cumsum(np.bincount(ids, minlength=len(uppers)))
+    for places in ids_of.values():
+        if len(places) == 1:
+            class_of[places[0]] = len(listed)
+            listed.append(uppers[places[0]])
+            continue
+        for taxon in Taxonomy.merge(uppers[place] for place in places):
+            for place in places:
+                if _agree(uppers[place].lineage, taxon.lineage):
+                    start = ends[place - 1] if place else 0
+                    extra.append((len(listed), order[start : ends[place]]))
+            listed.append(taxon)
+    inside = np.flatnonzero(class_of[ids] >= 0)
+    classes = np.concatenate([class_of[ids[inside]], *(np.full(len(r), c) for c, r in extra)])
+    found = rows[np.concatenate([inside, *(r for _, r in extra)])]
+    by_class = np.lexsort((found, classes))
+    return HeadClasses(
+        Taxonomy(tuple(listed)), found[by_class].astype(np.int64),
+        classes[by_class].astype(np.int64),
+    )  # fmt: skip
 
 
 def zeroshot_by_head(
@@ -321,30 +423,41 @@ def zeroshot_by_head(
     pybioclip, ``TreeOfLifeClassifier.predict``: the default sums the probabilities of species.
     """
     view = View.of(asked)
-    store, rows = view.store, view.rows
-    ask = partial(
-        find_top_pooled,
-        texts=head.vectors,
-        rows=classes.rows,
-        classes=classes.classes,
-        k=k,
-        logit_scale=store.manifest.logit_scale,
-        pool=pool,
-    )
-    top, scores = answer_in_chunks(view, ask)
-    provenance = view.describe(
-        {
-            "rank": rank.value,
-            "n_classes": len(classes.taxa),
-            "head": head.name,
-            "head_source": head.about["source"],
-            "head_sha256": head.about["vectors_sha256"],
-            "n_texts": len(classes.rows),
-            "pool": pool.value,
-            "logit_scale": store.manifest.logit_scale,
-        }
-    )
-    return Predictions(store.images, rows, Classes.of(classes.taxa, rank), top, scores, provenance)
+    return answer_at_rank(view, ask_rows(view, head, classes, rank=rank, pool=pool), k)
+
+
+def ask_rows(
+    view: View, head: TextHead, classes: HeadClasses, *, rank: Rank, pool: Pool = Pool.SUM
+) -> Question:
+    """Make a question of classes that rows of a head stand for.
+
+    Parameters
+    ----------
+    view : View
+        The images that will be asked.
+    head, classes, pool
+        As in :func:`zeroshot_by_head`.
+    rank : Rank
+        Rank of the answers.
+    """
+    leaves = Leaves(head.vectors, classes.rows, classes.classes)
+    if pool is Pool.MEAN and len(classes.rows) > leaves.n_classes:
+        means = embed_mean_rows(head.vectors, classes.rows, classes.classes)
+        leaves = Leaves(means, np.arange(len(means)), np.arange(len(means)))
+    options = {
+        "rank": rank.value,
+        "n_classes": len(classes.taxa),
+        "head": head.name,
+        "head_source": head.about["source"],
+        "head_sha256": head.about["vectors_sha256"],
+        "n_texts": len(classes.rows),
+        "pool": pool.value,
+        "logit_scale": view.manifest.logit_scale,
+    }
+    return Question(
+        Tree(classes.taxa, rank), leaves, view.manifest.logit_scale, options,
+        by_best=pool is Pool.MAX,
+    )  # fmt: skip
 
 
 def _index_lineages(taxa: pd.DataFrame, rank: Rank) -> dict[str, list[tuple[Lineage, Rows]]]:
@@ -368,22 +481,6 @@ def _index_names(taxa: pd.DataFrame) -> dict[str, Rows]:
         for name in {_fold(scientific), _fold(names[-1])} - {""}:
             index.setdefault(name, []).append(row)
     return {name: np.array(rows, dtype=np.int64) for name, rows in index.items()}
-
-
-def _list_taxa(
-    taxa: pd.DataFrame, rank: Rank, rows_of: dict[str, list[tuple[Lineage, Rows]]]
-) -> Taxonomy:
-    common_names = taxa[COMMON_NAME].to_numpy(dtype=object)
-    lineages = sorted(
-        (int(rows[0]), lineage) for group in rows_of.values() for lineage, rows in group
-    )
-    return Taxonomy.merge(
-        Taxon(
-            lineage + ("",) * (len(RANKS) - len(lineage)),
-            common_names[row] if rank is Rank.SPECIES else "",
-        )
-        for row, lineage in lineages
-    )
 
 
 def _find_rows(

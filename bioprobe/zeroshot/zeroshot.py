@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import MismatchError, PromptError
+from bioprobe.errors import MismatchError
 from bioprobe.prompts import PromptSet, embed_means
-from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.decisions import Decisions, back_off_rows
+from bioprobe.task.decisions import Decisions
+from bioprobe.task.leaf_scores import Leaves
 from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.scores import Pool, find_top_pooled
 from bioprobe.task.target import Classes, Texts
-from bioprobe.taxonomy import RANKS, Rank
+from bioprobe.task.tree import Tree
+from bioprobe.taxonomy import Rank
 from bioprobe.types import Rows, Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts, list_examples
+from bioprobe.zeroshot.question import Question, answer_at_rank, answer_deepest
 from bioprobe.zeroshot.seen_offset import SeenOffset
 
 # Bounds the memory of the scores: 32 million of them are 128 MB.
@@ -74,25 +76,48 @@ def zeroshot(
     Supervision* (CLIP), section 3.1.2.
     """
     view = View.of(asked)
+    question = ask_prompts(
+        view, prompts, encode_text, rank=rank, pool=pool, seen_offset=seen_offset,
+        options={"pool": pool.value},
+    )  # fmt: skip
+    return answer_at_rank(view, question, k)
+
+
+def ask_prompts(
+    view: View,
+    prompts: PromptSet,
+    encode_text: Callable[[Sequence[str]], Vectors],
+    *,
+    rank: Rank,
+    pool: Pool = Pool.MEAN,
+    seen_offset: SeenOffset | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Question:
+    """Make a question of classes that are written as texts.
+
+    Parameters
+    ----------
+    view : View
+        The images that will be asked.
+    prompts : PromptSet
+        The lowest classes.
+    encode_text, pool, seen_offset
+        As in :func:`zeroshot`.
+    rank : Rank
+        Rank of the answers.
+    options : mapping, optional
+        What the answers depend on beside, JSON-ready.
+    """
     store = view.store
-    logit_scale = store.manifest.logit_scale
-    if pool is Pool.MEAN:
-        found = embed_classes(store, prompts, encode_text, seen_offset=seen_offset)
-        ask = partial(
-            find_top_classes, classes=found.vectors, k=k, logit_scale=logit_scale,
-            offsets=found.offsets,
-        )  # fmt: skip
-    else:
-        found = embed_texts(store, prompts, encode_text, seen_offset=seen_offset)
-        ask = partial(
-            find_top_pooled, texts=found.vectors, rows=np.arange(len(found.classes)),
-            classes=found.classes, k=k, logit_scale=logit_scale, pool=pool, offsets=found.offsets,
-        )  # fmt: skip
-    top, scores = answer_in_chunks(view, ask)
-    provenance = describe_question(view, prompts, rank, seen_offset, {"pool": pool.value})
-    return Predictions(
-        view.images, view.rows, Classes.of(prompts.taxa, rank), top, scores, provenance
-    )
+    embed = embed_classes if pool is Pool.MEAN else embed_texts
+    found = embed(store, prompts, encode_text, seen_offset=seen_offset)
+    offsets = found.offsets if found.offsets.any() else None
+    leaves = Leaves(found.vectors, np.arange(len(found.classes)), found.classes, offsets)
+    return Question(
+        Tree(prompts.taxa, rank), leaves, store.manifest.logit_scale,
+        describe_question(view, prompts, rank, seen_offset, options or {}),
+        by_best=pool is Pool.MAX,
+    )  # fmt: skip
 
 
 def zeroshot_rolled_up(
@@ -138,22 +163,9 @@ def zeroshot_rolled_up(
     ----------
     pybioclip, ``TreeOfLifeClassifier.format_grouped_probs``; SpeciesNet's roll-up.
     """
-    classes, of_leaf = prompts.taxa.group(rank)
-    if not len(classes):
-        msg = f"no taxon has a name at {rank.value}; give a taxon list, or another rank"
-        raise PromptError(msg)
     view = View.of(asked)
-    store = view.store
-    order = np.argsort(of_leaf, kind="stable")
-    order = order[of_leaf[order] >= 0]
-    leaves = embed_classes(store, prompts, encode_text, seen_offset=seen_offset)
-    ask = partial(
-        find_top_pooled, texts=leaves.vectors, rows=order, classes=of_leaf[order], k=k,
-        logit_scale=store.manifest.logit_scale, pool=Pool.SUM, offsets=leaves.offsets[order],
-    )  # fmt: skip
-    top, scores = answer_in_chunks(view, ask)
-    provenance = describe_question(view, prompts, rank, seen_offset, {"n_leaves": len(order)})
-    return Predictions(view.images, view.rows, Classes.of(classes, rank), top, scores, provenance)
+    question = ask_prompts(view, prompts, encode_text, rank=rank, seen_offset=seen_offset)
+    return answer_at_rank(view, question.with_options(n_leaves=question.n_leaves), k)
 
 
 def zeroshot_named(
@@ -259,20 +271,18 @@ def describe_question(
     rank: Rank,
     seen_offset: SeenOffset | None,
     options: Mapping[str, Any],
-) -> Provenance:
-    """Return where the answers to a question by text prompts come from."""
-    return view.describe(
-        {
-            "rank": rank.value,
-            "n_classes": len(prompts.taxa),
-            "text_type": prompts.text_type.value,
-            "templates": list(prompts.templates),
-            **options,
-            "with_pictures": list_examples(view.store, prompts.taxa),
-            "seen_offset": seen_offset.value if seen_offset else 0.0,
-            "logit_scale": view.manifest.logit_scale,
-        }
-    )
+) -> dict[str, Any]:
+    """Return what the answers to a question by text prompts depend on, JSON-ready."""
+    return {
+        "rank": rank.value,
+        "n_classes": len(prompts.taxa),
+        "text_type": prompts.text_type.value,
+        "templates": list(prompts.templates),
+        **options,
+        "with_pictures": list_examples(view.store, prompts.taxa),
+        "seen_offset": seen_offset.value if seen_offset else 0.0,
+        "logit_scale": view.manifest.logit_scale,
+    }
 
 
 def find_top_classes(
@@ -347,10 +357,6 @@ def _argtop(logits: Vectors, k: int) -> npt.NDArray[np.int64]:
     return np.take_along_axis(found, order, axis=1)
 
 
-# Bounds the memory of the scores: 16 million of them are 64 MB.
-_SCORES_UP_THE_TREE = 16_000_000
-
-
 def back_off(
     asked: EmbeddingStore | View,
     prompts: PromptSet,
@@ -389,26 +395,9 @@ def back_off(
     SpeciesNet, ``geofence_utils.roll_up_labels_to_first_matching_level``: sums of scores per
     ancestor, and the lowest rank whose best sum passes.
     """
-    from scipy.special import softmax
-
-    if not 0 < threshold <= 1:
-        msg = f"the threshold is a probability, above 0 and at most 1; got {threshold:g}"
-        raise PromptError(msg)
     view = View.of(asked)
-    store = view.store
-    groups = [prompts.taxa.group(level) for level in RANKS[: rank.depth + 1]]
-    found = embed_classes(store, prompts, encode_text, seen_offset=seen_offset)
-    leaves, scale = found.vectors, store.manifest.logit_scale
-    positions = [places for _, places in groups]
-    step = max(1, _SCORES_UP_THE_TREE // len(leaves))
-    answers = [
-        back_off_rows(
-            softmax(scale * (part @ leaves.T) - found.offsets, axis=1), positions, threshold
-        )
-        for vectors in view.iter_vectors()
-        for part in (vectors[start : start + step] for start in range(0, len(vectors), step))
-    ]
-    best, scores, depths = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-    provenance = describe_question(view, prompts, rank, seen_offset, {"abstain": threshold})
-    levels = tuple(classes for classes, _ in groups)
-    return Decisions(view.images, view.rows, levels, best, scores, depths, threshold, provenance)
+    question = ask_prompts(
+        view, prompts, encode_text, rank=rank, seen_offset=seen_offset,
+        options={"abstain": threshold},
+    )  # fmt: skip
+    return answer_deepest(view, question, threshold)

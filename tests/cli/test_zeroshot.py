@@ -98,6 +98,21 @@ def test_head_and_pool_ask_the_texts_of_a_head(capsys: Capture) -> None:
     assert not by_max["score"].equals(by_sum["score"])
 
 
+def test_a_head_answers_further_up_where_it_asks_for_more(capsys: Capture) -> None:
+    assert run(["store", "export", "head.npy", "--layout", "treeoflife", "--quiet"]) == 0
+    assert run(["store", "import", "head.npy", "--model", "sketch", "--quiet"]) == 0
+    by_texts, _ = _ask(capsys, "zeroshot", "--abstain", "0.5", "--templates", "openai")
+    by_head, said = _ask(capsys, "zeroshot", "--abstain", "0.5", "--head", "head")
+    assert "answered at: " in said
+    assert list(by_head.columns) == list(by_texts.columns)
+    assert by_head["species"].ne("").any()
+    assert by_head["species"].eq("").any()
+    families, _ = _ask(
+        capsys, "zeroshot", "--abstain", "0.5", "--head", "head", "--level", "family"
+    )
+    assert "species" not in families
+
+
 def test_pool_joins_templates_otherwise(capsys: Capture) -> None:
     frames = [
         _ask(capsys, *ASKED, "--templates", "field", "--pool", pool)[0]["score"]
@@ -151,7 +166,6 @@ def test_offset_auto_is_what_was_measured(capsys: Capture, store: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--head", "x", "--abstain", "0.5"],
         ["--head", "x", "--open-set"],
         ["--head", "x", "--offset", "1"],
         ["--abstain", "0.5", "--roll-up"],
