@@ -197,7 +197,7 @@ def find_lowest(values: Doubles, classes: Places) -> Places:
     kept = known[values[known] <= limit]
     if len(kept) > len(known) / 2:
         kept = known[values[known] < limit]
-    return classes[kept]
+    return np.asarray(classes[kept], dtype=np.int64)
 
 
 def describe_effects(method: str, effects: Sequence[Effect]) -> list[str]:

@@ -276,10 +276,12 @@ class Evaluation(Result):
             for effect in result.effects:
                 name, between = f"{effect.of}_{effect.metric}", effect.difference
                 row |= {
-                    f"{name}_before": effect.before.estimate, f"{name}_after": effect.after.estimate,
-                    f"{name}_difference": between.estimate, f"{name}_low": between.low,
+                    f"{name}_before": effect.before.estimate,
+                    f"{name}_after": effect.after.estimate,
+                    f"{name}_difference": between.estimate,
+                    f"{name}_low": between.low,
                     f"{name}_high": between.high,
-                }  # fmt: skip
+                }
             one = compared.get(result.method)
             row["p_vs_best"] = one.p_adjusted if one else np.nan
             row |= {name: result.metrics[name].estimate for name in last}

@@ -20,6 +20,8 @@ from bioprobe.options import (
     OwnColumns,
     Per,
     PoolingRule,
+    PriorFloor,
+    PriorTable,
     SeedOption,
     SequenceColumn,
     Taxa,
@@ -148,6 +150,8 @@ class Asks(Opened):
         rule: PoolingRule = "log-mean",
         content_rules: ContentThresholds = None,
         columns: OwnColumns = None,
+        prior: PriorTable = None,
+        prior_floor: PriorFloor = 0.01,
     ) -> Predictions | Decisions | Contents:
         """Label images by text prompts, at any rank.
 
@@ -204,6 +208,12 @@ class Asks(Opened):
         columns : str or sequence of str, optional
             Columns of one's own that stand beside the answers in a table: ``all``, ``none`` or
             names; by default those whose names say which picture, where and when.
+        prior : str or Path, optional
+            Table of how frequent taxa are, by columns such as site and month that the pictures have
+            too: probabilities are multiplied by the weight of their class, which stands in the
+            column ``prior``; see :func:`bioprobe.task.prior.read_prior`.
+        prior_floor : float
+            Least weight of a class, relative to the greatest of its place.
 
         Returns
         -------
@@ -236,6 +246,7 @@ class Asks(Opened):
         )
         from bioprobe.images.image_table import read_level
         from bioprobe.task.beside import Beside
+        from bioprobe.task.prior import read_prior
         from bioprobe.task.sequences import DEPTH, SEQUENCE, Pooling
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.synonyms import read_synonyms
@@ -244,18 +255,21 @@ class Asks(Opened):
         beside = Beside.of(self._view, columns)
         how, best = Pooling(sequence, gap_seconds, rule, ContentRules.parse(content_rules)), k
         k = DEPTH if per == SEQUENCE else k
+        known = read_prior(prior, floor=prior_floor) if prior else None
         if classes is not None or level not in RANK_NAMES:
             refuse_for_values(
                 level, taxa=taxa, text_type=text_type != "taxon_com", head=head, pool=pool,
                 roll_up=roll_up, within=within, abstain=abstain, open_set=open_set, offset=offset,
                 synonyms=synonyms,
             )  # fmt: skip
-            named = ask_named(self._view, self._notes, self._texts, classes, level, templates, k)
+            named = ask_named(
+                self._view, self._notes, self._texts, classes, level, templates, k, known
+            )  # fmt: skip
             return pool_answers(show_answers_of(named, beside), per, how, best)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
         listed = open_list(taxa, rank_column)
         rank = Rank.parse(level)
-        asked = Asked(self._view, self._notes, rank, listed, within, accepted, k, abstain)
+        asked = Asked(self._view, self._notes, rank, listed, within, accepted, k, abstain, known)
         if head is not None and self._view.origin:
             msg = "--head is a text head that a store keeps; embed the pictures into that store"
             raise MisuseError(msg)

@@ -401,7 +401,7 @@ class Learns(Opened):
         if columns is not None and columns is not others and others:
             msg = "--with and --with-columns both name columns; give one of them"
             raise MisuseError(msg)
-        weight = settings.pop("weight", None) if columns else None
+        weight: Any = settings.pop("weight", None) if columns else None
         task = self._task(
             level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=stores,
             columns=Columns.of(columns, weight),

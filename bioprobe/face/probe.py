@@ -200,13 +200,13 @@ class Probe(Result):
         if abstain is None:
             best = answers if is_pooled else answers.keep_best(k)
             return pool_answers(show_answers_of(best, beside).say(notes), per, how, k)
-        from bioprobe.task.decisions import decide
+        from bioprobe.task.decisions import decide, group_classes
 
         if confidence is None and calibration is not None:
             confidence = _choose_confidence(self.fitted, calibration, accuracy, notes)
         decided = decide(answers, confidence or 1.0)
         if (weighed := probe.weigh(view)) is not None:
-            decided = weighed.complete_decisions(decided, probe.classes)
+            decided = weighed.complete_decisions(decided, group_classes(probe.classes)[1])
         shown = show_answers_of(decided, beside)
         return pool_answers(shown.say((*notes, *describe_depths(decided))), per, how, k)
 

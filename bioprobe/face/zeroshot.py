@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from bioprobe.store.view import View
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
+    from bioprobe.task.prior import Prior
     from bioprobe.task.target import Classes, Phrases
     from bioprobe.taxonomy import Rank, Taxonomy
     from bioprobe.types import Scores
     from bioprobe.zeroshot.candidates import ClassNames
-    from bioprobe.zeroshot.question import Prior, Question
+    from bioprobe.zeroshot.question import Question
     from bioprobe.zeroshot.seen_offset import SeenOffset
     from bioprobe.zeroshot.text_head import HeadClasses
 
@@ -39,7 +40,7 @@ class Asked:
     notes : tuple of Note
         What is to be said of how they were chosen.
     prior : Prior, optional
-        What is known of classes before an image is looked at.
+        How frequent taxa are where and when the images were taken.
     """
 
     view: View
@@ -105,17 +106,26 @@ def ask_taxa(asked: Asked, wording: Wording, texts: TextCache) -> Predictions | 
         put = _put_texts(asked, wording, texts)
     else:
         put = _put_head(asked, wording.head, wording.pool)
-    question = put.question.with_prior(asked.prior, asked.view)
+    tree, weighed, prior_said = put.question.tree, None, []
+    if asked.prior is not None:
+        weighed = asked.prior.weigh_taxa(tree.taxa, asked.view)
+        prior_said = weighed.list_notes([taxon.name for taxon in tree.taxa])
+    question = put.question.with_prior(weighed, asked.view)
     if asked.abstain is not None:
         decisions = _rename_labels(asked, answer_deepest(asked.view, question, asked.abstain))
-        return decisions.say((*put.notes, *describe_depths(decisions, mask=asked.view.mask)))
+        if weighed is not None:
+            decisions = weighed.complete_decisions(decisions, tree.places)
+        depths = describe_depths(decisions, mask=asked.view.mask)
+        return decisions.say((*put.notes, *prior_said, *depths))
     answers = _rename_labels(asked, answer_at_rank(asked.view, question, asked.k))
+    if weighed is not None:
+        answers = weighed.group(tree.place_of, len(tree.classes)).complete(answers)
     said = [*put.describe(answers), *describe_accuracy(answers, mask=asked.view.mask)]
     if put.unknown is not None:
         columns = put.unknown(answers)
         answers = dataclasses.replace(answers, columns={**answers.columns, **columns})
         said.append(_describe_unknown(answers, columns))
-    return answers.say((*put.notes, *said))
+    return answers.say((*put.notes, *prior_said, *said))
 
 
 def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
@@ -255,6 +265,7 @@ def ask_named(
     level: str,
     templates: str,
     k: int,
+    prior: Prior | None = None,
 ) -> Predictions:
     """Answer by classes that are no taxa: those that are given, or the values of a column."""
     from bioprobe.prompts import describe_long, find_long, read_templates
@@ -272,7 +283,11 @@ def ask_named(
         classes, names=tuple(classes.names[place] for place in kept),
         meant=tuple(classes.meant[place] for place in kept) if classes.meant else (),
     )  # fmt: skip
-    answers = zeroshot_named(view, classes, written, k=k)
+    answers = zeroshot_named(view, classes, written, k=len(classes) if prior else k)
+    if prior is not None:
+        weighed = prior.weigh(classes, view)
+        answers = weighed.reweigh(answers, k)
+        notes = (*notes, *answers.notes)
     n_texts = sum(map(len, written.list_phrases(classes)))
     of = f" of {classes.level}" if classes.level else ""
     several = f"texts: {n_texts:,}; " if n_texts > len(classes) else ""

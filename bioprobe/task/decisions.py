@@ -414,7 +414,7 @@ def decide(predictions: Predictions, confidence: float) -> Decisions:
     if not 0 < confidence <= 1:
         msg = f"an answer is given from a confidence in (0, 1], got {confidence:g}"
         raise SelectionError(msg)
-    levels, positions = _group(predictions.classes)
+    levels, positions = group_classes(predictions.classes)
     best, scores, depths = back_off_rows(predictions.to_dense(), positions, confidence)
     # What is said of each answer by itself is not said of a sum.
     columns = {name: one for name, one in predictions.columns.items() if one.ndim == 1}
@@ -479,7 +479,7 @@ def choose_roll_up(
         raise SelectionError(msg)
     values, n_known = np.asarray(probabilities[known], dtype=np.float32), int(known.sum())
     own = np.arange(n_known) if groups is None else groups[known]
-    _, positions = _group(classes)
+    _, positions = group_classes(classes)
     ancestors = np.stack(positions, axis=1)[truth[known]]
     needed = math.log(1 - CHANCE) / math.log(accuracy) if accuracy < 1 else math.inf
     n_units = count_effective(own)
@@ -504,7 +504,7 @@ def choose_roll_up(
     return chosen
 
 
-def _group(classes: Classes) -> tuple[tuple[Taxonomy, ...], tuple[Places, ...]]:
+def group_classes(classes: Classes) -> tuple[tuple[Taxonomy, ...], tuple[Places, ...]]:
     """Return the classes at each rank down to the deepest, and where each class belongs.
 
     Classes that are no taxa have no tree, and one rank: themselves.

@@ -39,6 +39,7 @@ from bioprobe.result import WARNING, Note
 from bioprobe.store.view import View
 from bioprobe.task.decisions import Decisions
 from bioprobe.task.predictions import Predictions
+from bioprobe.task.scores import find_top
 from bioprobe.task.target import Classes
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME, find_rank_columns, read_labels, spell_column
@@ -142,24 +143,12 @@ class Prior:
         SelectionError
             If no class has a weight in the table.
         """
-        return self._weigh(classes.names, classes.taxa, view)
+        return self._weigh(classes.names, classes.taxa, view, classes.meant)
 
-    def weigh_taxa(self, taxa: Sequence[Taxon], view: View) -> Weighed:
+    def weigh_taxa(self, taxa: Iterable[Taxon], view: View) -> Weighed:
         """Return the weights of taxa, of any rank, for the images of a view; see :meth:`weigh`."""
-        return self._weigh([taxon.name for taxon in taxa], taxa, view)
-
-    def log_weights(self, taxa: Sequence[Taxon], view: View) -> tuple[Scores, Places]:
-        """Return what is added to the logits of taxa.
-
-        Returns
-        -------
-        lines : ndarray of float32, shape (n_kinds, n_taxa)
-            Logarithms of weights, at most 0.
-        kinds : ndarray of int64, shape (n_images,)
-            Line of each image of the view.
-        """
-        found = self.weigh_taxa(taxa, view)
-        return np.log(found.lines), found.kinds
+        listed = tuple(taxa)
+        return self._weigh([taxon.name for taxon in listed], listed, view)
 
     def describe(self) -> dict[str, Any]:
         """Return what answers depend on, JSON-ready."""
@@ -177,10 +166,13 @@ class Prior:
         numbers = np.array([places[key] for key in keys], dtype=np.int64)
         return [(lineage, first[lineage, form]) for lineage, form in places], numbers
 
-    def _weigh(self, names: Sequence[str], taxa: Sequence[Taxon], view: View) -> Weighed:
+    def _weigh(
+        self, names: Sequence[str], taxa: Sequence[Taxon], view: View,
+        meant: Sequence[Sequence[Taxon]] = (),
+    ) -> Weighed:  # fmt: skip
         listed, numbers = self._distinct
-        known = view.images.taxa if taxa else Taxonomy(())
-        found = _find_classes(listed, names, taxa, known)
+        known = view.images.taxa if taxa or any(meant) else Taxonomy(())
+        found = _find_classes(listed, names, taxa, known, meant)
         if not found.n_found:
             near = _propose([name for _, name in listed], names)
             listed_near = "; ".join(f"{name} is near {other}" for name, other in near[:_SHOWN])
@@ -218,7 +210,7 @@ class Prior:
         moved = np.ones(len(names), dtype=bool)
         if not taxa:
             # What holds no taxon, such as blank, is as likely as the picture says.
-            moved = found.named | np.array([not read_content(name) for name in names])
+            moved = found.weighed | np.array([not read_content(name) for name in names])
         return Weighed(
             self, lines, of_images, moved, is_known, tuple(by), kinds, found, len(names),
             self._describe_places(view, by),
@@ -336,33 +328,75 @@ class Weighed:
         )  # fmt: skip
         return complete.say(self.list_notes(answers.classes.names))
 
-    def list_weights(self, top: Places) -> Scores:
+    def list_weights(self, top: Places, images: slice | Places = slice(None)) -> Scores:
         """Return the weight of each answer, not a number where it has none.
 
         Parameters
         ----------
         top : ndarray of int64, shape (n_images, k)
             Classes; -1 for none.
+        images : slice or ndarray of int64, optional
+            Which of the images these are; all by default.
 
         Returns
         -------
         ndarray of float32, of the same shape
         """
-        weights = self.lines[self.kinds[:, np.newaxis], top]
-        counts = self.has_prior[:, np.newaxis] & self.moved[top] & (top >= 0)
+        kinds = self.kinds[images]
+        weights = self.lines[kinds[:, np.newaxis], top]
+        counts = self.is_known[kinds][:, np.newaxis] & self.moved[top] & (top >= 0)
         return np.where(counts, weights, np.nan).astype(np.float32)
 
-    def complete_decisions(self, decided: Decisions, classes: Classes) -> Decisions:
-        """Return decisions with the greatest weight of the classes that are or lie below each."""
-        of_class = [classes.group(rank)[1] for rank in RANKS[: len(decided.levels)]]
-        of_class = of_class or [np.arange(len(classes))]
+    def complete_decisions(self, decided: Decisions, of_class: Sequence[Places]) -> Decisions:
+        """Return decisions as :meth:`complete` returns answers.
+
+        The weight of an answer above the classes is the greatest of those below it.
+
+        Parameters
+        ----------
+        decided : Decisions
+        of_class : sequence of ndarray of int64, each of shape (n_classes,)
+            Group of each class at each rank, -1 where it has none.
+        """
         weights = np.full(len(decided), np.nan, dtype=np.float32)
-        for image in np.flatnonzero((decided.depths >= 0) & self.has_prior):
-            depth = decided.depths[image]
-            below = (of_class[depth] == decided.best[image, depth]) & self.moved
-            if below.any():
-                weights[image] = self.lines[self.kinds[image], below].max()
-        return dataclasses.replace(decided, columns={**decided.columns, PRIOR: weights})
+        for depth in np.unique(decided.depths[decided.depths >= 0]).tolist():
+            images = np.flatnonzero(decided.depths == depth)
+            best = decided.best[images, depth]
+            grouped = self.group(of_class[depth], int(of_class[depth].max()) + 1)
+            weights[images] = grouped.list_weights(best[:, np.newaxis], images)[:, 0]
+        options = {**decided.provenance.options, "prior": self.describe()}
+        return dataclasses.replace(
+            decided, columns={**decided.columns, PRIOR: weights},
+            provenance=dataclasses.replace(decided.provenance, options=options),
+        )  # fmt: skip
+
+    def group(self, of_class: Places, n_groups: int) -> Weighed:
+        """Return the greatest weight of each group of classes; -1 is of none."""
+        order = np.argsort(of_class, kind="stable")
+        order = order[of_class[order] >= 0]
+        groups, starts = np.unique(of_class[order], return_index=True)
+        lines = np.ones((len(self.lines), n_groups), dtype=np.float32)
+        moved = np.zeros(n_groups, dtype=bool)
+        if len(order):
+            lines[:, groups] = np.maximum.reduceat(self.lines[:, order], starts, axis=1)
+            moved[groups] = np.logical_or.reduceat(self.moved[order], starts)
+        return dataclasses.replace(self, lines=lines, moved=moved)
+
+    def reweigh(self, answers: Predictions, k: int) -> Predictions:
+        """Return the best ``k`` classes with the prior, of answers with every class."""
+        top, scores = find_top(self.apply(answers.to_dense()), k)
+        return self.complete(dataclasses.replace(answers, top_classes=top, scores=scores))
+
+    def log_weights(self, taxa: Taxonomy, view: View) -> tuple[Scores, Places]:  # noqa: ARG002
+        """Return what is added to the logits of the classes, and the line of each image.
+
+        Returns
+        -------
+        lines : ndarray of float32, shape (n_kinds, n_classes)
+            Logarithms of weights, at most 0.
+        kinds : ndarray of int64, shape (n_images,)
+        """
+        return np.log(self.lines), self.kinds
 
     def describe(self) -> dict[str, Any]:
         """Return what answers depend on, JSON-ready."""
@@ -402,7 +436,9 @@ class Weighed:
         if not n_without:
             return []
         counts = np.bincount(self.kinds, minlength=len(self.values))
-        unknown = [(int(counts[one]), self.values[one]) for one in np.flatnonzero(~self.is_known)]
+        unknown = [
+            (int(counts[one]), self.values[one]) for one in np.flatnonzero(~self.is_known).tolist()
+        ]
         unknown.sort(key=lambda one: -one[0])
         named = [
             f"{', '.join(value or 'not known' for value in kind)} ({n:,})"
@@ -569,7 +605,7 @@ def _number(columns: Sequence[Names], n: int) -> tuple[list[_Kind], Places]:
 def _sum_rows(numbers: Places, weights: Doubles, rows: Mask) -> tuple[Places, Doubles]:
     """Return the taxa of some rows, and the summed weight of each."""
     own, places = np.unique(numbers[rows], return_inverse=True)
-    return own, np.bincount(places, weights[rows], len(own))
+    return own, np.bincount(places, weights[rows], len(own)).astype(np.float64)
 
 
 class _Applying:
@@ -603,8 +639,8 @@ class _Found:
         Taxon and class of each pair; those of ``above`` from the broadest taxon to the lowest.
     lost : tuple of int
         Taxa that are in none.
-    weighed, named : ndarray of bool, shape (n_classes,)
-        Classes that are in any pair, and those that are a taxon of the table themselves.
+    weighed : ndarray of bool, shape (n_classes,)
+        Classes that are in any pair.
     """
 
     above: tuple[Places, Places]
@@ -612,7 +648,6 @@ class _Found:
     below: tuple[Places, Places]
     lost: tuple[int, ...]
     weighed: Mask
-    named: Mask
 
     @property
     def n_found(self) -> int:
@@ -637,49 +672,122 @@ class _Found:
         return out
 
 
+_Pairs = dict[str, list[tuple[int, int, int]]]
+
+
 def _find_classes(
     listed: Sequence[tuple[_Lineage, str]], names: Sequence[str], taxa: Sequence[Taxon],
-    known: Taxonomy,
+    known: Taxonomy, meant: Sequence[Sequence[Taxon]],
 ) -> _Found:  # fmt: skip
-    pairs: dict[str, list[tuple[int, int, int]]] = {"above": [], "own": [], "below": []}
-    if not taxa:
-        places = {fold(name): place for place, name in enumerate(names)}
-        for number, (lineage, written) in enumerate(listed):
-            forms = (fold(written), *(fold(one) for one in reversed(lineage) if one))
-            place = next((places[form] for form in forms if form in places), None)
-            if place is not None:
-                pairs["own"].append((0, number, place))
-        return _join_pairs(pairs, len(listed), len(names))
-    lineages = [taxon.lineage for taxon in taxa]
-    lowest = [taxon.depth for taxon in taxa]
-    wanted = {form for lineage, written in listed for form in _list_forms(lineage, written)}
-    by_name: dict[str, list[tuple[int, int]]] = collections.defaultdict(list)
-    for depth in range(len(RANKS)):
-        column = [lineage[depth] for lineage in lineages]
-        forms = {name: form for name in set(column) if name and (form := fold(name)) in wanted}
-        for place, name in enumerate(column):
-            if name in forms:
-                by_name[forms[name]].append((depth, place))
-    below_name: dict[str, list[int]] = collections.defaultdict(list)
-    for place, (lineage, depth) in enumerate(zip(lineages, lowest, strict=True)):
-        below_name[fold(lineage[depth])].append(place)
-    common: dict[str, list[int]] | None = None
+    """Find what the taxa of a table are of classes: taxa, or names that may stand for taxa."""
+    if taxa:
+        return _join_pairs(_find_taxa(listed, taxa, known), len(listed), len(names))
+    pairs = _find_named(listed, names)
+    own = {number for _, number, _ in pairs["own"]}
+    flat = [(taxon, place) for place, several in enumerate(meant) for taxon in several]
+    if flat:
+        found = _find_taxa(listed, [taxon for taxon, _ in flat], known)
+        for relation, triples in found.items():
+            places = {
+                (depth, number, flat[at][1]) for depth, number, at in triples if number not in own
+            }
+            pairs[relation] += sorted(places)
+    return _join_pairs(pairs, len(listed), len(names))
+
+
+def _find_named(listed: Sequence[tuple[_Lineage, str]], names: Sequence[str]) -> _Pairs:
+    """Find the rows of classes that are named alone, by name."""
+    pairs: _Pairs = {"above": [], "own": [], "below": []}
+    places = {fold(name): place for place, name in enumerate(names)}
     for number, (lineage, written) in enumerate(listed):
-        found = _match(lineage, written, by_name, below_name, lineages, lowest)
-        if not found and len([one for one in lineage if one]) < len(RANKS):
+        forms = (fold(written), *(fold(one) for one in reversed(lineage) if one))
+        place = next((places[form] for form in forms if form in places), None)
+        if place is not None:
+            pairs["own"].append((0, number, place))
+    return pairs
+
+
+def _find_taxa(
+    listed: Sequence[tuple[_Lineage, str]], taxa: Sequence[Taxon], known: Taxonomy
+) -> _Pairs:
+    """Find by name and lineage, else with a lineage that labels know, else by common name."""
+    pairs: _Pairs = {"above": [], "own": [], "below": []}
+    index = _Index.of(listed, taxa, known)
+    for number, (lineage, written) in enumerate(listed):
+        found = index.match(lineage, written)
+        if not found and not all(lineage):
             other = _complete(lineage, written, known)
-            if other:
-                found = _match(other, written, by_name, below_name, lineages, lowest)
+            found = index.match(other, written) if other else []
         if not found:
-            if common is None:
-                common = collections.defaultdict(list)
-                for place, taxon in enumerate(taxa):
-                    if taxon.common_name:
-                        common[fold(taxon.common_name)].append(place)
-            found = [("own", 0, place) for place in common.get(fold(written), ())]
+            found = [("own", 0, place) for place in index.common.get(fold(written), ())]
         for relation, depth, place in found:
             pairs[relation].append((depth, number, place))
-    return _join_pairs(pairs, len(listed), len(names))
+    return pairs
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Index:
+    """Classes by the names that a table has: of themselves, and of what is above them."""
+
+    taxa: Sequence[Taxon]
+    by_name: Mapping[str, list[tuple[int, int]]]
+    by_own: Mapping[str, list[int]]
+
+    @classmethod
+    def of(
+        cls, listed: Sequence[tuple[_Lineage, str]], taxa: Sequence[Taxon], known: Taxonomy
+    ) -> _Index:
+        wanted = {form for lineage, written in listed for form in _list_forms(lineage, written)}
+        # A name that labels know may stand below a class by the lineage that they give it.
+        above = {fold(name) for lineage, _ in listed for name in lineage if name}
+        above |= {fold(name) for taxon in known for name in taxon.lineage if name}
+        by_name: dict[str, list[tuple[int, int]]] = collections.defaultdict(list)
+        for depth in range(len(RANKS)):
+            column = [taxon.lineage[depth] for taxon in taxa]
+            forms = {name: form for name in set(column) if name and (form := fold(name)) in wanted}
+            for place, name in enumerate(column):
+                if name in forms:
+                    by_name[forms[name]].append((depth, place))
+        by_own: dict[str, list[int]] = collections.defaultdict(list)
+        for place, taxon in enumerate(taxa):
+            form = fold(taxon.name)
+            if form in above:
+                by_own[form].append(place)
+        return cls(taxa, by_name, by_own)
+
+    @cached_property
+    def common(self) -> Mapping[str, list[int]]:
+        """Classes by common name."""
+        found: dict[str, list[int]] = collections.defaultdict(list)
+        for place, taxon in enumerate(self.taxa):
+            if taxon.common_name:
+                found[fold(taxon.common_name)].append(place)
+        return found
+
+    def match(self, lineage: _Lineage, written: str) -> list[tuple[str, int, int]]:
+        """Return relation, depth and class of each class that a taxon of the table is or is above.
+
+        One that is neither may lie below classes.
+        """
+        own = max((depth for depth, name in enumerate(lineage) if name), default=-1)
+        rest = tuple("" if depth == own else name for depth, name in enumerate(lineage))
+        for form in _list_forms(lineage, written):
+            found = [
+                ("own" if depth == self.taxa[place].depth else "above", depth, place)
+                for depth, place in self.by_name.get(form, ())
+                if _agree(rest, self.taxa[place].lineage)
+            ]
+            if found:
+                return found
+        for depth in range(own - 1, -1, -1):
+            found = [
+                ("below", depth, place)
+                for place in self.by_own.get(fold(lineage[depth]), ()) if lineage[depth]
+                if self.taxa[place].depth == depth and _agree(lineage, self.taxa[place].lineage)
+            ]  # fmt: skip
+            if found:
+                return found
+        return []
 
 
 def _join_pairs(
@@ -690,15 +798,14 @@ def _join_pairs(
         for relation, found in pairs.items()
     }
     taken = {number for found in pairs.values() for _, number, _ in found}
-    weighed, named = np.zeros(n_classes, dtype=bool), np.zeros(n_classes, dtype=bool)
+    weighed = np.zeros(n_classes, dtype=bool)
     for found in arrays.values():
         weighed[found[:, 2]] = True
-    named[arrays["own"][:, 2]] = True
     above, own, below = (
         (arrays[one][:, 1], arrays[one][:, 2]) for one in ("above", "own", "below")
     )
     lost = tuple(number for number in range(n_listed) if number not in taken)
-    return _Found(above, own, below, lost, weighed, named)
+    return _Found(above, own, below, lost, weighed)
 
 
 def _list_forms(lineage: _Lineage, written: str) -> list[str]:
@@ -711,35 +818,6 @@ def _list_forms(lineage: _Lineage, written: str) -> list[str]:
     if len(own.split()) > 2:
         forms.append(fold(" ".join(own.split()[:2])))
     return forms
-
-
-def _match(
-    lineage: _Lineage, written: str, by_name: Mapping[str, list[tuple[int, int]]],
-    below_name: Mapping[str, list[int]], lineages: Sequence[_Lineage], lowest: Sequence[int],
-) -> list[tuple[str, int, int]]:  # fmt: skip
-    """Return relation, depth and class of each class that a taxon of the table is, or is above.
-
-    One that is neither may lie below classes.
-    """
-    own = max((depth for depth, name in enumerate(lineage) if name), default=-1)
-    rest = tuple("" if depth == own else name for depth, name in enumerate(lineage))
-    for form in _list_forms(lineage, written):
-        found = [
-            ("own" if depth == lowest[place] else "above", depth, place)
-            for depth, place in by_name.get(form, ())
-            if _agree(rest, lineages[place])
-        ]
-        if found:
-            return found
-    for depth in range(own - 1, -1, -1):
-        found = [
-            ("below", depth, place)
-            for place in below_name.get(fold(lineage[depth]), ()) if lineage[depth]
-            if lowest[place] == depth and _agree(lineage, lineages[place])
-        ]  # fmt: skip
-        if found:
-            return found
-    return []
 
 
 def _agree(one: _Lineage, other: _Lineage) -> bool:

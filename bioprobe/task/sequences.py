@@ -243,7 +243,7 @@ def pool_sequences(answers: Predictions | Decisions, how: Pooling) -> Pooled:
         taught = np.bincount(numbers[answers.taught], minlength=n_units) > 0
     pooled_answers = dataclasses.replace(
         answers, rows=rows[tiles], top_classes=top, scores=scores, taught=taught, truths=truths,
-        columns={**_describe(sequences, numbers, tiles, held), **_take_columns(answers, tiles, top)},
+        columns=_describe(sequences, numbers, tiles, held) | _take_columns(answers, tiles, top),
     )  # fmt: skip
     return Pooled(pooled_answers, sequences, int((truths == SEVERAL).sum()))
 

@@ -361,9 +361,9 @@ def _measure_spread(view: View) -> float:
     """Return the root of the mean squared distance of vectors from their middle."""
     if not len(view):
         return 0.0
-    total, squares = 0.0, 0.0
+    total, squares = np.zeros(view.manifest.dim), 0.0
     for vectors in view.iter_vectors():
-        total = total + vectors.sum(axis=0, dtype=np.float64)
+        total += vectors.sum(axis=0, dtype=np.float64)
         squares += float((vectors.astype(np.float64) ** 2).sum())
     return float(np.sqrt(max(0.0, squares / len(view) - ((total / len(view)) ** 2).sum())))
 
