@@ -286,8 +286,7 @@ def ask_named(
     answers = zeroshot_named(view, classes, written, k=len(classes) if prior else k)
     if prior is not None:
         weighed = prior.weigh(classes, view)
-        answers = weighed.reweigh(answers, k)
-        notes = (*notes, *answers.notes)
+        answers = weighed.reweigh(answers, k).say(weighed.list_notes(classes.names))
     n_texts = sum(map(len, written.list_phrases(classes)))
     of = f" of {classes.level}" if classes.level else ""
     several = f"texts: {n_texts:,}; " if n_texts > len(classes) else ""

@@ -231,7 +231,9 @@ class FittedProbe:
         )  # fmt: skip
         if self.block is not None:
             answers = answers.say(self.block.describe_missing(view.images, view.rows))
-        return answers if weighed is None else weighed.complete(answers)
+        if weighed is None:
+            return answers
+        return weighed.complete(answers).say(weighed.list_notes(self.classes.names))
 
     def find_taught(self, images: ImageTable, rows: Rows) -> Mask | None:
         """Return which images the probe learnt from, wherever they lie now."""

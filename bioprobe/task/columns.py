@@ -46,6 +46,15 @@ WEIGHTS = (0.1, 0.25, 0.5, 1.0)
 NUMBER, CATEGORY, DATE, TIME, PLACE, CYCLE = "number", "category", "date", "time", "place", "cycle"
 #: What a person may say of a column, behind a colon.
 KINDS = (NUMBER, CATEGORY, DATE, TIME)
+# Columns that each is of, and numbers that it gives; of a category as many as there are.
+_SHAPES = {
+    NUMBER: (1, 1),
+    CATEGORY: (1, 0),
+    DATE: (1, 2),
+    TIME: (1, 2),
+    PLACE: (2, 3),
+    CYCLE: (1, 2),
+}
 _LATITUDE = ("latitude", "lat", "decimallatitude", "gpslatitude")
 _LONGITUDE = ("longitude", "lon", "lng", "long", "decimallongitude", "gpslongitude")
 # Columns of numbers that go round, and what is once around.
@@ -346,12 +355,13 @@ class ColumnBlock:
         numbers = [block.weight, block.spread]
         for part in parts:
             numbers += [*part.mean, part.scale, part.missing, part.length, part.period]
-            if part.kind not in (*KINDS, PLACE, CYCLE) or len(part.columns) != 1 + (
-                part.kind == PLACE
-            ):
-                msg = f"a column is no {part.kind} of {', '.join(part.columns) or 'nothing'}"
+            n_columns, n_numbers = _SHAPES.get(part.kind, (0, 0))
+            if (len(part.columns), len(part.mean)) != (
+                n_columns, len(part.categories) if part.kind == CATEGORY else n_numbers
+            ):  # fmt: skip
+                msg = f"{', '.join(part.columns) or 'nothing'} is no {part.kind} as it was written"
                 raise ValueError(msg)
-        if not parts or not all(math.isfinite(one) and one >= -1e300 for one in numbers):
+        if not parts or not all(map(math.isfinite, numbers)):
             msg = "the numbers of its columns are not all finite, or there are none"
             raise ValueError(msg)
         return block

@@ -182,7 +182,7 @@ class Prior:
                 "table of these taxa, or leave --prior out"
             )
             raise SelectionError(msg)
-        by, columns = self._read_places(view)
+        by, columns, written = self._read_places(view)
         row_kinds, of_rows = _number([self.columns[name] for name in by], len(numbers))
         in_kind = [
             _sum_rows(numbers, self.weights, of_rows == one) for one in range(len(row_kinds))
@@ -211,16 +211,17 @@ class Prior:
         if not taxa:
             # What holds no taxon, such as blank, is as likely as the picture says.
             moved = found.weighed | np.array([not read_content(name) for name in names])
+        values = [tuple(written[value] for value in kind) for kind in kinds]
         return Weighed(
-            self, lines, of_images, moved, is_known, tuple(by), kinds, found, len(names),
+            self, lines, of_images, moved, is_known, tuple(by), values, found, len(names),
             self._describe_places(view, by),
         )  # fmt: skip
 
-    def _read_places(self, view: View) -> tuple[list[str], list[Names]]:
-        """Return the columns that the pictures have too, and their values for these."""
+    def _read_places(self, view: View) -> tuple[list[str], list[Names], dict[str, str]]:
+        """Return the columns that the pictures have too, their values, and how they write them."""
         frame = view.images.frame
         there = {spell_column(name): name for name in view.images.free_columns}
-        by, columns = [], []
+        by, columns, written = [], [], {}
         for name in self.columns:
             spelt = spell_column(name)
             if spelt in there:
@@ -233,9 +234,10 @@ class Prior:
                 continue
             read = read_month if spelt == MONTH else fold
             numbers = {one: read(one) for one in set(values.tolist())}
+            written |= {form: one for one, form in numbers.items()}
             by.append(name)
             columns.append(np.array([numbers[one] for one in values], dtype=object))
-        return by, columns
+        return by, columns, written
 
     def _describe_places(self, view: View, by: Sequence[str]) -> list[Note | str]:
         """Say which columns of the table the pictures lack although they part its rows."""
@@ -319,14 +321,11 @@ class Weighed:
         return np.asarray(out, dtype=np.float32)
 
     def complete(self, answers: Predictions) -> Predictions:
-        """Return answers with the weight of each, what they depend on, and what is to be said."""
+        """Return answers with the weight of each, and what they depend on."""
         options = {**answers.provenance.options, "prior": self.describe()}
         columns = {**answers.columns, PRIOR: self.list_weights(answers.top_classes)}
-        complete = dataclasses.replace(
-            answers, columns=columns,
-            provenance=dataclasses.replace(answers.provenance, options=options),
-        )  # fmt: skip
-        return complete.say(self.list_notes(answers.classes.names))
+        provenance = dataclasses.replace(answers.provenance, options=options)
+        return dataclasses.replace(answers, columns=columns, provenance=provenance)
 
     def list_weights(self, top: Places, images: slice | Places = slice(None)) -> Scores:
         """Return the weight of each answer, not a number where it has none.
