@@ -398,7 +398,7 @@ class Learns(Opened):
         settings = {key: value for key, value in given.items() if value is not None}
         settings |= _read_settings(setting)
         stores, columns = (others, None) if kind == "stack" else (None, with_columns or others)
-        if columns is not None and columns is not others and others:
+        if kind != "stack" and with_columns and others:
             msg = "--with and --with-columns both name columns; give one of them"
             raise MisuseError(msg)
         weight: Any = settings.pop("weight", None) if columns else None

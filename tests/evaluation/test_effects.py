@@ -147,4 +147,6 @@ def test_columns_for_methods_without_use_for_them_are_refused(
     store, _ = placed
     write_split(store, parts)
     with pytest.raises(MisuseError, match="none is among knn"):
-        bp.open(store.folder).evaluate("family", split=parts.name, methods="knn", with_columns="site")
+        bp.open(store.folder).evaluate(
+            "family", split=parts.name, methods="knn", with_columns="site"
+        )
