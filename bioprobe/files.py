@@ -95,6 +95,30 @@ def save_array(path: Path, array: npt.NDArray[Any]) -> None:
         stream.write(whole.data)
 
 
+def map_matrix(path: Path) -> npt.NDArray[Any]:
+    """Memory-map a matrix of numbers.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read, or holds something else.
+    """
+    import numpy as np
+
+    try:
+        matrix: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read as a .npy array: {error}"
+        raise SourceError(msg) from error
+    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
+        msg = (
+            f"{path} has shape {matrix.shape} and type {matrix.dtype}; expected a matrix of "
+            "numbers, one vector a row"
+        )
+        raise SourceError(msg)
+    return matrix
+
+
 @contextlib.contextmanager
 def _temporary(target: Path, *, is_folder: bool = False) -> Iterator[Path]:
     """Make an empty file or folder beside a target, and hold it while the block runs.

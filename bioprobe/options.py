@@ -428,7 +428,9 @@ Taxa = Annotated[
     str | Path | None,
     Option(
         "Taxon list: a CSV, TSV or Parquet file with rank columns, a text file with a name a line, "
-        "or a list that ships. By default the labels in the store.",
+        "or a list that ships. By default the labels in the store. Zero-shot also takes "
+        "treeoflife, the published texts of all taxa, which are asked where no label names a "
+        "taxon, and a .npy of such.",
         shell=str,
     ),
 ]
@@ -585,7 +587,7 @@ Model = Annotated[
         "local-dir:FOLDER, arch/tag, arch/FILE.pt, transformers:NAME, timm:NAME or onnx:FILE.",
         ("--model", "-m"),
         (
-            "bioclip-2", "bioclip-2.5", "bioclip", "clip-b16", "clip-b32", "siglip2-b16",
+            "bioclip-2", "bioclip-2.5", "bioclip", "biocap", "clip-b16", "clip-b32", "siglip2-b16",
             "dinov2-b", "sketch", "local-dir:", "hf-hub:", "transformers:", "timm:", "onnx:",
         ),
     ),

@@ -18,13 +18,13 @@ from bioprobe.errors import SourceError
 from bioprobe.files import read_lines
 from bioprobe.interchange.clip_retrieval import open_clip_retrieval
 from bioprobe.interchange.saved_datasets import open_parquet
-from bioprobe.interchange.treeoflife import read_text_head
 from bioprobe.interchange.vector_source import ReadOptions
 from bioprobe.sources.files import SourceOptions
 from bioprobe.sources.source import find_images
 from bioprobe.table_bounds import check_json, check_lines, check_parquet, check_shape
 from bioprobe.tables import read_table
 from bioprobe.taxonomy.lists import read_taxa
+from bioprobe.zeroshot.head_files import read_text_head
 
 _MB = 2**20
 _MOST_MB = 700

@@ -15,7 +15,9 @@ from bioprobe.face.taxa import Names
 from bioprobe.options import Ending, Option, With
 
 if TYPE_CHECKING:
+    from bioprobe.encoders.text_heads import HeadDownload
     from bioprobe.prompts import Shipped
+    from bioprobe.result import Table
     from bioprobe.taxonomy.matching import ResolvedLabels
     from bioprobe.zeroshot.added_taxa import Added, KnownTaxa
     from bioprobe.zeroshot.comparison import ComparedPrompts
@@ -102,11 +104,20 @@ def export_list(written: KnownTaxa) -> None:
 
 
 @command(app, Names.taxa, name="list", narrows=())
-def list_taxa(known: KnownTaxa) -> None:
-    """List the taxa of a store: those of its labels, and those that were added.
+def list_taxa(known: KnownTaxa | Table) -> None:
+    """List the taxa of a store: those of its labels, and those that were added; or of a text head.
 
     Example: bioprobe taxa list --format csv
     """
+
+
+@command(app, taxa.download, shows=False, says="Fetching {what} …")
+def download(found: HeadDownload) -> None:
+    """Fetch the published text head of a model, into the cache or into a folder.
+
+    Example: bioprobe taxa download treeoflife --model bioclip-2 --to heads
+    """
+    typer.echo(str(found.file))
 
 
 @command(app, Names.check_taxon, narrows=(), encodes=True)

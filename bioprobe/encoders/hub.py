@@ -7,13 +7,14 @@ model works without a network, and the revision and the bytes that were loaded a
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fnmatch
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bioprobe.access import is_file, is_folder, list_names
-from bioprobe.encoders.catalog import ModelSource
+from bioprobe.encoders.catalog import ModelSource, parse_name
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import hash_file, read_json
 
@@ -79,11 +80,16 @@ LAYOUTS = {"open_clip": OPEN_CLIP, "transformers": TRANSFORMERS, "timm": TIMM}
 # Written beside downloaded weights, so that a copied folder still knows where it came from.
 ORIGIN_FILE = "bioprobe_origin.json"
 
-_HUB_TIMEOUT_S = 10.0
+#: Seconds until a hub that does not answer counts as one that cannot be reached.
+HUB_TIMEOUT_S = 10.0
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 _TOKENIZER_PATTERNS = ("*token*.json", "vocab*", "merges.txt", "*.model")
 # What changes when a model is only saved again: names, versions and the type it is stored in.
 _HISTORY = {"_name_or_path", "transformers_version", "torch_dtype", "dtype"}
+# What a disk says that is full, or may not be written to.
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+# BioCLIP-HC says use_hyperbolic; others name the space.
+_HYPERBOLIC_SPACES = {"hyperbolic", "lorentz", "hyperboloid", "poincare"}
 _SIDE_PATTERNS = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*")
 
 
@@ -176,19 +182,47 @@ def read_folder(folder: Path, layout: Layout, *, revision: str = "") -> Snapshot
     return Snapshot(
         folder=folder,
         weights=tuple(folder / name for name in weights),
-        revision=revision or _read_origin_revision(folder),
+        revision=revision or read_origin(folder / ORIGIN_FILE).get("revision", ""),
     )
 
 
-def _read_origin_revision(folder: Path) -> str:
-    origin = folder / ORIGIN_FILE
-    if not is_file(origin):
-        return ""
+def read_origin(file: Path) -> dict[str, str]:
+    """Return what a download wrote of where it came from; nothing where that cannot be told."""
     try:
-        return str(read_json(origin, dict).get("revision", ""))
-    except ValueError:
+        said = read_json(file, dict) if is_file(file) else {}
+    except (OSError, ValueError):
         # What is wrong with a folder is said of the files that it is loaded from.
+        return {}
+    return {name: value for name, value in said.items() if isinstance(value, str)}
+
+
+def find_repository(name: str) -> str:
+    """Return the repository of open_clip's layout that a model's name loads, ``""`` where none is.
+
+    A folder is asked what a download wrote there, or whether it lies in the Hugging Face cache.
+
+    Parameters
+    ----------
+    name : str
+        Any name.
+
+    Examples
+    --------
+    >>> find_repository("bioclip-2"), find_repository("sketch")
+    ('imageomics/bioclip-2', '')
+    """
+    try:
+        source = parse_name(name)
+    except ModelUnavailableError:
         return ""
+    if source.backend != "open_clip" or source.kind not in {"folder", "hub"}:
+        return ""
+    if source.kind == "hub":
+        return source.target
+    folder = Path(source.target)
+    said = read_origin(folder / ORIGIN_FILE).get("repository", "")
+    cached = [part for part in folder.parts if part.startswith("models--")]
+    return said or "/".join(cached[-1].split("--")[1:] if cached else ())
 
 
 def find_cached(repo_id: str, layout: Layout, *, revision: str = "") -> Snapshot | None:
@@ -235,14 +269,17 @@ def get_snapshot(source: ModelSource, layout: Layout) -> Snapshot:
     Raises
     ------
     ModelUnavailableError
-        If the folder is not of this layout, its configuration is broken, or the repository is
-        neither cached nor reachable.
+        If the folder is not of this layout, its configuration is broken or of a model in
+        hyperbolic space, or the repository is neither cached nor reachable.
     """
     if source.kind == "folder":
         snapshot = read_folder(Path(source.target), layout)
         if snapshot is None:
             raise ModelUnavailableError(_explain_folder(source, layout))
     else:
+        if "hyperbolic" in source.target.lower():
+            # Nobody waits for weights that are of no use.
+            raise ModelUnavailableError(_explain_hyperbolic(source))
         cached = find_cached(source.target, layout, revision=source.revision)
         snapshot = cached or fetch_snapshot(source, layout)
     if layout.config:
@@ -253,13 +290,35 @@ def get_snapshot(source: ModelSource, layout: Layout) -> Snapshot:
 def _check_config(source: ModelSource, config: Path) -> None:
     # Each library says in its own way that it cannot read one, or falls over it.
     try:
-        read_json(config, dict)
+        settings = read_json(config, dict)
     except (OSError, ValueError) as error:
         msg = (
             f'model "{source.name}": {config} is no configuration of a model ({error}); bring the '
             "folder again"
         )
         raise ModelUnavailableError(msg) from error
+    if _says_hyperbolic(settings):
+        raise ModelUnavailableError(_explain_hyperbolic(source))
+
+
+def _says_hyperbolic(settings: Any) -> bool:  # noqa: ANN401 -- any JSON
+    """Tell whether a model's settings place its vectors in hyperbolic space."""
+    if isinstance(settings, dict):
+        return any(
+            ("hyperbolic" in str(key).lower() and bool(value)) or _says_hyperbolic(value)
+            for key, value in settings.items()
+        )
+    if isinstance(settings, list):
+        return any(map(_says_hyperbolic, settings))
+    return isinstance(settings, str) and settings.lower() in _HYPERBOLIC_SPACES
+
+
+def _explain_hyperbolic(source: ModelSource) -> str:
+    return (
+        f'model "{source.name}" places its vectors in hyperbolic space: its scores are distances '
+        "there and no cosines, which all answers here are made of. Use a model of the flat space, "
+        "such as bioclip-2 or hf-hub:imageomics/bioclip-hc-euclidean"
+    )
 
 
 def fetch_snapshot(source: ModelSource, layout: Layout, *, to: Path | None = None) -> Snapshot:
@@ -309,7 +368,7 @@ def _list_files(source: ModelSource) -> tuple[list[str], str]:
 
     # Unlike a download, this gives up at once where no hub can be reached.
     info = HfApi().model_info(
-        source.target, revision=source.revision or None, timeout=_HUB_TIMEOUT_S
+        source.target, revision=source.revision or None, timeout=HUB_TIMEOUT_S
     )
     return [file.rfilename for file in info.siblings or []], info.sha or ""
 
@@ -348,14 +407,15 @@ def explain_missing(source: ModelSource, error: Exception | None = None) -> str:
     """Return the one message for a model that is not here: what happened and the remedies."""
     return (
         f'model "{source.name}" is not on this machine and could not be fetched '
-        f"({_explain_reason(error)}). Either run "
+        f"({explain_reason(error)}). Either run "
         f'"bioprobe models download {source.name} --to DIR" on a machine with a network, copy '
         f'DIR here and use "--model {local_prefix(source)}DIR" (or point HF_HUB_CACHE at a '
         'cache that holds it); or use "--model sketch" to learn the tool offline'
     )
 
 
-def _explain_reason(error: Exception | None) -> str:
+def explain_reason(error: Exception | None) -> str:
+    """Return in words why the hub gave nothing."""
     from huggingface_hub.errors import (
         GatedRepoError,
         OfflineModeIsEnabled,
@@ -374,6 +434,8 @@ def _explain_reason(error: Exception | None) -> str:
             return reason
     if error is None:
         return "no copy was found"
+    if isinstance(error, OSError) and error.errno in _REFUSED:
+        return f"it cannot be written: {error.strerror}"
     return f"the hub cannot be reached: {str(error).strip().splitlines()[0][:120]}"
 
 

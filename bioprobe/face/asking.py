@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened, name_counts, tell_placeholders
 from bioprobe.options import (
     RANK_NAMES,
@@ -75,9 +74,9 @@ class Asks(Opened):
         head: Annotated[
             str | None,
             Option(
-                "Text head in the store (see: bioprobe store import) to take text embeddings from, "
-                "instead of --text-type and --templates. Its taxa are the classes unless --taxa "
-                "says otherwise; no model is loaded.",
+                "Text head to take text embeddings from, instead of --text-type and --templates: "
+                "one in the store (see: bioprobe store import), treeoflife, or a .npy of one. Its "
+                "taxa are the classes unless --taxa says otherwise; no model is loaded.",
                 when=(Without("classes"),),
             ),
         ] = None,
@@ -165,8 +164,10 @@ class Asks(Opened):
             probability of a class is the sum of those of its texts. They are compared with the
             labels at ``level`` where these are such names, or with their taxa.
         taxa : str or Path, optional
-            Taxon list, a file or one that ships; by default the labels in the store. Added taxa
-            are candidates always.
+            Taxon list, a file or one that ships; or a text head, ``treeoflife`` (the published one
+            of the model, with ``@revision`` of another commit) or a ``.npy`` of one. By default
+            the labels in the store, and without these ``treeoflife`` for the models that have one.
+            Added taxa are candidates always, but for a head's.
         rank_column : mapping of str to str, or sequence of str, optional
             Columns of the list that hold a rank under another name, such as ``species=Art``.
         text_type : str
@@ -175,7 +176,8 @@ class Asks(Opened):
         templates : str
             Template set, text file, or one template with ``{}``.
         head : str, optional
-            Text head in the store that takes the place of texts.
+            Text head that takes the place of texts: the name of one in the store, ``treeoflife``,
+            or a ``.npy``.
         pool : {"max", "mean", "sum"}, optional
             How the texts of a class become one score: ``mean`` by default, of a head ``sum``.
         roll_up : bool
@@ -242,6 +244,8 @@ class Asks(Opened):
             Wording,
             ask_named,
             ask_taxa,
+            find_head,
+            refuse_for_head,
             refuse_for_values,
         )
         from bioprobe.images.image_table import read_level
@@ -267,13 +271,18 @@ class Asks(Opened):
             )  # fmt: skip
             return pool_answers(show_answers_of(named, beside), per, how, best)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
-        listed = open_list(taxa, rank_column)
+        opened, said = find_head(self._view, taxa, head, self._model)
+        listed = open_list(taxa if opened is None or head is not None else None, rank_column)
+        notes = (*self._notes, *said)
         rank = Rank.parse(level)
-        asked = Asked(self._view, self._notes, rank, listed, within, accepted, k, abstain, known)
-        if head is not None and self._view.origin:
-            msg = "--head is a text head that a store keeps; embed the pictures into that store"
-            raise MisuseError(msg)
-        wording = Wording(text_type, templates, head, pool, roll_up, open_set, offset)
+        asked = Asked(self._view, notes, rank, listed, within, accepted, k, abstain, known)
+        if opened is not None:
+            refuse_for_head(
+                opened, text_type=text_type != "taxon_com", templates=templates != "plain",
+                roll_up=roll_up, open_set=open_set, offset=offset,
+                rank_column=rank_column and head is None,
+            )  # fmt: skip
+        wording = Wording(text_type, templates, opened, pool, roll_up, open_set, offset)
         answers = show_answers_of(ask_taxa(asked, wording, self._texts), beside)
         return pool_answers(answers, per, how, best)
 

@@ -372,9 +372,11 @@ def _import_head(source: Path, store: Path, model: str, name: str | None) -> Hea
     from bioprobe.store import EmbeddingStore
 
     head = import_text_head(source, EmbeddingStore.open(store), model=model, name=name)
+    more = ", …" if head.n_left_out > len(head.left_out) else ""
+    named = f" ({', '.join(head.left_out)}{more})" if head.left_out else ""
     said = (
         f"{head.n_imported:,} texts as the head {head.name}, {head.n_left_out:,} without a "
-        f"direction left out -> {store}; ask: bioprobe zeroshot --head {head.name}"
+        f"direction left out{named} -> {store}; ask: bioprobe zeroshot --head {head.name}"
     )
     return head.say([said])
 

@@ -192,7 +192,7 @@ def _open_cached(
     remove_with(made, scratch)
     return make(
         View(made, made.rows, origin=origin, progress=progress),
-        model=model or reader.choice.model,
+        model=model,
         device=device,
         notes=(*notes, *listed.notes, *_describe_failures(failures)),
         texts=functools.cache(lambda: TextCache(cache, reader.load_for_text, progress)),

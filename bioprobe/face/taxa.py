@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bioprobe.errors import MisuseError, SourceError, TaxonomyError
+from bioprobe.errors import MisuseError, ModelUnavailableError, SourceError, TaxonomyError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     Device,
@@ -27,9 +27,11 @@ from bioprobe.options import (
     Without,
     question,
 )
-from bioprobe.result import WARNING, Note
+from bioprobe.result import WARNING, Note, Table
 
 if TYPE_CHECKING:
+    from bioprobe.encoders.text_heads import HeadDownload
+    from bioprobe.progress import Progress
     from bioprobe.prompts import PromptSet
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.added_taxa import AddedList
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from bioprobe.zeroshot.likeness import Likeness, Neighbours
     from bioprobe.zeroshot.unseen import GeneralisedReport
 
-__all__ = ["add", "export", "import_list", "list", "remove"]
+__all__ = ["add", "download", "export", "import_list", "list", "remove"]
 
 TaxonName = Annotated[str, Option("Scientific name, such as 'Panthera uncia'.", ("-",))]
 CommonName = Annotated[str, Option("Common name.")]
@@ -200,11 +202,41 @@ class Names(Opened):
         return _remove(AddedList.of_store(store), name, store, lineage, parent)
 
     @question
-    def taxa(self) -> KnownTaxa:
-        """List the taxa that were added to the store or by the user, and those of the labels."""
-        from bioprobe.zeroshot.added_taxa import KnownTaxa, list_known
+    def taxa(
+        self,
+        *,
+        head: Annotated[
+            str | None,
+            Option(
+                "List the taxa of a text head instead: treeoflife, the name of one in the store, "
+                "or a .npy of one.",
+                choices=("treeoflife",),
+            ),
+        ] = None,
+    ) -> KnownTaxa | Table:
+        """List the taxa that were added to the store or by the user, and those of the labels.
 
-        return KnownTaxa(tuple(list_known(self._view.store)))
+        Parameters
+        ----------
+        head : str, optional
+            Text head whose taxa are listed instead, as zero-shot takes it.
+
+        Returns
+        -------
+        KnownTaxa, or Table with ``head``
+            One row a taxon, or a text of the head.
+        """
+        from bioprobe.face.zeroshot import describe_head
+        from bioprobe.zeroshot.added_taxa import KnownTaxa, list_known
+        from bioprobe.zeroshot.heads import open_head
+
+        if head is None:
+            return KnownTaxa(tuple(list_known(self._view.store)))
+        opened = open_head(self._view, head, model=self._model)
+        about = self._view.describe(opened.describe())
+        return Table(
+            opened.taxa.assign(**{"from": opened.name}), about.to_dict(), describe_head(opened)
+        )
 
     @question
     def resolve_taxa(
@@ -665,6 +697,80 @@ def export(
         Path(target), read_user_taxa(), "user-wide", AddedList.of_user().describe(), embed,
         text_type, templates,
     )  # fmt: skip
+
+
+@question
+def download(
+    what: Annotated[
+        str,
+        Option(
+            "treeoflife, the texts of all taxa that a model was trained with; treeoflife@REVISION "
+            "for another than the newest.",
+            ("-",),
+            ("treeoflife",),
+        ),
+    ],
+    *,
+    to: Annotated[
+        str | Path | None,
+        Option(
+            "Folder to fill, to be copied to a machine without a network.",
+            shell=Path,
+            writes="any",
+        ),
+    ] = None,
+    model: Model = None,
+    progress: Progress | None = None,
+) -> HeadDownload:
+    """Fetch the published text head of a model, into the Hugging Face cache or into a folder.
+
+    Parameters
+    ----------
+    what : str
+        ``treeoflife``, or ``treeoflife@REVISION``.
+    to : str or Path, optional
+        Folder to fill.
+    model : str, optional
+        Of which model; by default ``bioclip-2``.
+    progress : callable, optional
+        Told how many megabytes are here.
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the hub cannot be reached, or the model has no published head.
+    MisuseError
+        If something else is asked for.
+    """
+    from bioprobe.encoders.catalog import DEFAULT_MODEL
+    from bioprobe.encoders.hub import find_repository
+    from bioprobe.encoders.text_heads import (
+        TREE_OF_LIFE,
+        download_head,
+        find_published,
+        name_published,
+    )
+
+    name, _, revision = what.partition("@")
+    if name != TREE_OF_LIFE:
+        msg = f"what is downloaded is {TREE_OF_LIFE}, got {what!r}"
+        raise MisuseError(msg)
+    published = find_published(find_repository(model or DEFAULT_MODEL))
+    if published is None:
+        msg = f"no text head of {model} is published; there are those of {name_published()}"
+        raise ModelUnavailableError(msg)
+    found = download_head(
+        published, revision=revision, to=None if to is None else Path(to), progress=progress
+    )
+    use = f"--taxa {found.file}" if to is not None else f"--taxa {TREE_OF_LIFE}"
+    return found.say(
+        [
+            f"{found.size_bytes / 1e6:,.0f} MB of texts for {found.model}, "
+            f"{found.file.stem} of {found.repository} at {found.revision[:12]}, lie in "
+            f"{found.folder}",
+            f"Use it with: bioprobe zeroshot {use}",
+        ]
+    )
 
 
 def open_names(

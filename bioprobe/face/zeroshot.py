@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bioprobe.zeroshot.candidates import ClassNames
     from bioprobe.zeroshot.question import Question
     from bioprobe.zeroshot.seen_offset import SeenOffset
-    from bioprobe.zeroshot.text_head import HeadClasses
+    from bioprobe.zeroshot.text_head import HeadClasses, TextHead
 
 # Contradictions and same texts that are named one by one.
 _SHOWN = 3
@@ -65,7 +65,7 @@ class Wording:
 
     text_type: str
     templates: str
-    head: str | None
+    head: TextHead | None
     pool: str | None
     roll_up: bool
     open_set: bool
@@ -161,19 +161,18 @@ def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
     )
 
 
-def _put_head(asked: Asked, name: str, pool: str | None) -> _Put:
+def _put_head(asked: Asked, head: TextHead, pool: str | None) -> _Put:
     from bioprobe.task.scores import Pool
     from bioprobe.zeroshot.candidates import find_candidates, find_known_taxa, find_parents
     from bioprobe.zeroshot.text_head import (
         ask_rows,
         find_head_classes,
         find_head_leaves,
-        read_head,
     )
 
     rank, chosen, store = asked.rank, Pool.parse(pool or "sum"), asked.store
     within, synonyms, lowest = asked.within, asked.synonyms, asked.abstain is not None
-    head, wanted = read_head(store, name), None
+    wanted = None
     if asked.taxa:
         if lowest:
             wanted = find_known_taxa(store, asked.taxa, within=within, synonyms=synonyms).leaves()
@@ -191,7 +190,7 @@ def _put_head(asked: Asked, name: str, pool: str | None) -> _Put:
         question = question.with_options(abstain=asked.abstain)
     return _Put(
         question, asked.notes,
-        lambda answers: _describe_head(answers, classes, name, chosen.value),
+        lambda answers: _describe_head(answers, classes, head.name, chosen.value),
     )  # fmt: skip
 
 
@@ -207,8 +206,9 @@ def _name_taxa(asked: Asked) -> Asked:
     PromptError
         If no label, no added taxon and no list names one, and the model is another.
     """
-    from bioprobe.taxonomy.lists import shipped_taxonomies
+    from bioprobe.encoders.text_heads import name_published
     from bioprobe.zeroshot.candidates import find_known_taxa
+    from bioprobe.zeroshot.heads import advise_lists
 
     if asked.taxa is not None or len(find_known_taxa(asked.store, None)):
         return asked
@@ -217,8 +217,8 @@ def _name_taxa(asked: Asked) -> Asked:
         return dataclasses.replace(asked, taxa=_SKETCH, notes=(*asked.notes, Note(said)))
     msg = (
         f"no label of {asked.view.origin or asked.view.folder} names a taxon that could be asked "
-        "for; name classes with --classes cat,bird,bear, or give a taxon list with --taxa: a file, "
-        f"or one that ships ({', '.join(shipped_taxonomies())})"
+        f"for; name classes with --classes cat,bird,bear, or {advise_lists(asked.view)}. The tree "
+        f"of life has texts for {name_published()}, and for no other model"
     )
     raise PromptError(msg)
 
@@ -238,6 +238,92 @@ def _leave_out_long(view: View, prompts: PromptSet, texts: TextCache) -> tuple[P
         counts.append(int((view.labels(taxon.rank.value) == taxon.name).sum()))
     kept = Taxonomy(tuple(taxon for taxon, long in pairs if not long))
     return dataclasses.replace(prompts, taxa=kept), describe_long(names, counts)
+
+
+def find_head(
+    view: View, taxa: object, head: str | None, model: str | None
+) -> tuple[TextHead | None, Notes]:
+    """Open the text head that is asked for, or that a question without candidates falls to.
+
+    That is the published one of the model, where no label names a taxon.
+
+    Parameters
+    ----------
+    view : View
+        The images.
+    taxa : object
+        Option of that name.
+    head, model : str, optional
+        Options of these names.
+
+    Returns
+    -------
+    head : TextHead or None
+        None where texts are to be asked.
+    notes : tuple of Note
+        What is to be said of it.
+
+    Raises
+    ------
+    MisuseError
+        If pictures that are in no store are asked by a head of one.
+
+    See Also
+    --------
+    bioprobe.zeroshot.heads.open_head : what it raises besides.
+    """
+    from bioprobe.taxonomy.columns import to_taxonomy
+    from bioprobe.zeroshot.heads import find_published_of, names_head, open_head
+
+    said = []
+    if head is not None:
+        name: object = head
+    elif names_head(taxa):
+        name = taxa
+    elif taxa is None and find_published_of(view, model) is not None:
+        if len(to_taxonomy(view.images.frame.iloc[view.store.rows])):
+            return None, ()
+        name = "treeoflife"
+        said.append(Note("no label names a taxon: the classes are those of the tree of life"))
+    else:
+        return None, ()
+    if view.origin and not names_head(name):
+        msg = "--head is a text head that a store keeps; embed the pictures into that store"
+        raise MisuseError(msg)
+    opened = open_head(view, str(name), model=model)
+    return opened, (*said, *describe_head(opened))
+
+
+def describe_head(head: TextHead) -> Notes:
+    """Say where a text head comes from, where it is none of the store's, and what it lacks."""
+    said = []
+    if "weights_sha256" in head.about:
+        said.append(Note(f"texts: {len(head):,}, {head.origin}"))
+    n_left_out, named = head.about["n_left_out"], head.about["left_out"]
+    if n_left_out:
+        more = ", …" if n_left_out > len(named) else ""
+        shown = f": {', '.join(named)}{more}" if named else ""
+        text = f"{n_left_out:,} texts of the head are empty or no numbers, and left out{shown}"
+        said.append(Note(text, WARNING))
+    return tuple(said)
+
+
+def refuse_for_head(head: TextHead, **given: object) -> None:
+    """Refuse options of texts where a text head answers.
+
+    Raises
+    ------
+    MisuseError
+        If one is given.
+    """
+    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if named:
+        msg = (
+            f"{', '.join(named)} count only where texts are written, and the classes are those of "
+            f"the text head {head.name} ({head.origin}), whose texts are made; give a taxon list "
+            "with --taxa, or leave that out"
+        )
+        raise MisuseError(msg)
 
 
 def refuse_for_values(level: str, **given: object) -> None:

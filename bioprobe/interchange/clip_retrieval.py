@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from bioprobe.access import list_names
 from bioprobe.cells import from_arrow
 from bioprobe.errors import SourceError
-from bioprobe.files import replacing_folder
+from bioprobe.files import map_matrix, replacing_folder
 from bioprobe.interchange.arrow_tables import find_plain_columns, to_table
 from bioprobe.interchange.image_rows import list_files, name_columns
-from bioprobe.interchange.numpy_files import map_matrix, slice_matrix, write_matrix
+from bioprobe.interchange.numpy_files import slice_matrix, write_matrix
 from bioprobe.interchange.vector_source import (
     KEY,
     Declaration,

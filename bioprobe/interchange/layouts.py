@@ -40,6 +40,7 @@ from bioprobe.store.manifest import Manifest
 from bioprobe.store.view import View
 from bioprobe.store.writing import holding
 from bioprobe.taxonomy import Rank
+from bioprobe.zeroshot.head_files import is_text_head
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ def recognise_layout(source: Path) -> str:
     if not exists(source):
         msg = f"no file or folder at {source}"
         raise SourceError(msg)
-    if treeoflife.is_text_head(source):
+    if is_text_head(source):
         return TREEOFLIFE
     ours = {name: find_layout(name) for name in EXPORTERS.places}
     for name, layout in ours.items():
@@ -102,7 +103,9 @@ def recognise_layout(source: Path) -> str:
 
 #: exp(logit_scale) of the models whose training ends at CLIP's own ceiling (Radford et al. 2021,
 #: section 2.5: "clipped to prevent scaling the logits by more than 100").
-LOGIT_SCALES = dict.fromkeys(("clip-b16", "clip-b32", "bioclip", "bioclip-2", "bioclip-2.5"), 100.0)
+LOGIT_SCALES = dict.fromkeys(
+    ("clip-b16", "clip-b32", "bioclip", "biocap", "bioclip-2", "bioclip-2.5"), 100.0
+)
 
 
 def import_vectors(

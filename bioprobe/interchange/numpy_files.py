@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bioprobe.access import is_file
 from bioprobe.errors import SourceError
-from bioprobe.files import find_part, parse_json, read_json, write_set
+from bioprobe.files import find_part, map_matrix, parse_json, read_json, write_set
 from bioprobe.interchange.image_rows import IDENTITY_COLUMNS, name_columns
 from bioprobe.interchange.vector_source import (
     BLOCK_ROWS,
@@ -90,28 +90,6 @@ def write_npy(target: Path, rows: OutgoingRows) -> None:
         (target.with_suffix(".csv"), lambda file: rows.frame.to_csv(file, index=False)),
     ]
     write_set(target.with_suffix(".json"), parts, describe)
-
-
-def map_matrix(path: Path) -> npt.NDArray[Any]:
-    """Memory-map a matrix of numbers.
-
-    Raises
-    ------
-    SourceError
-        If the file cannot be read, or holds something else.
-    """
-    try:
-        matrix: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        msg = f"{path} cannot be read as a .npy array: {error}"
-        raise SourceError(msg) from error
-    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
-        msg = (
-            f"{path} has shape {matrix.shape} and type {matrix.dtype}; expected a matrix of "
-            "numbers, one vector a row"
-        )
-        raise SourceError(msg)
-    return matrix
 
 
 def slice_matrix(matrix: npt.NDArray[Any], table: pd.DataFrame) -> Iterator[VectorBatch]:

@@ -4,77 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.access import is_file
-from bioprobe.encoders.catalog import parse_name
-from bioprobe.errors import MismatchError, ModelUnavailableError, SourceError
-from bioprobe.files import find_part, read_json, save_array, write_set
-from bioprobe.interchange.numpy_files import map_matrix
+from bioprobe.encoders.catalog import is_same_model
+from bioprobe.errors import MismatchError, SourceError
+from bioprobe.files import save_array, write_set
 from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
-from bioprobe.table_bounds import check_json
-from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
-from bioprobe.taxonomy.columns import LABEL_COLUMNS, read_labels
+from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.types import Vectors
+from bioprobe.zeroshot.head_files import iter_blocks, read_text_head
 from bioprobe.zeroshot.text_head import write_head
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
 LOOKS_LIKE = "a .npy of one taxon a column with a .json of [[7 ranks], common name] beside it"
-_PEEKED_BYTES = 4096
-_BLOCK_ROWS = 8192
-
-
-def is_text_head(source: Path) -> bool:
-    """Tell whether a ``.npy`` has a JSON list of lists beside it, by the list's first bytes."""
-    names = source.with_suffix(".json")
-    if source.suffix != ".npy" or not is_file(names):
-        return False
-    with names.open(encoding="utf-8", errors="replace") as stream:
-        start = "".join(stream.read(_PEEKED_BYTES).split())
-    return start.startswith("[[[")
-
-
-def read_text_head(source: Path) -> tuple[pd.DataFrame, npt.NDArray[Any]]:
-    """Read a head.
-
-    Returns
-    -------
-    taxa : DataFrame of str, shape (n_rows, 8)
-        The seven ranks and the common name; ``""`` where unknown. The species is the binomial.
-    embeddings : ndarray, shape (n_rows, dim)
-        A view of the memory-mapped file, one taxon a row; not made unit, and rows of zeros, with
-        which published heads are padded, are in it.
-
-    Raises
-    ------
-    SourceError
-        If the two files do not fit each other or the layout.
-
-    References
-    ----------
-    pybioclip, ``TreeOfLifeClassifier``: ``txt_emb_species.npy`` of shape (dim, n) and
-    ``txt_emb_species.json``, whose seventh name is the species epithet.
-    """
-    matrix = map_matrix(find_part(source.with_suffix(".json"), source))
-    entries = _read_entries(source.with_suffix(".json"))
-    if matrix.shape[1] != len(entries):
-        is_turned = matrix.shape[0] == len(entries)
-        hint = "; it seems to be transposed: save it as matrix.T" if is_turned else ""
-        msg = (
-            f"{source} has shape {matrix.shape} for {len(entries)} names; expected (dim, "
-            f"{len(entries)}){hint}"
-        )
-        raise SourceError(msg)
-    return _to_labels(entries), matrix.T
 
 
 def write_text_head(target: Path, taxa: Taxonomy, embeddings: Vectors) -> None:
@@ -101,55 +46,6 @@ def write_text_head(target: Path, taxa: Taxonomy, embeddings: Vectors) -> None:
     )
 
 
-def iter_blocks(embeddings: npt.NDArray[Any]) -> Iterator[Vectors]:
-    """Cut the rows of a head into blocks.
-
-    Yields
-    ------
-    ndarray of float32, shape (n, dim)
-    """
-    for start in range(0, len(embeddings), _BLOCK_ROWS):
-        yield np.ascontiguousarray(embeddings[start : start + _BLOCK_ROWS], dtype=np.float32)
-
-
-def _read_entries(path: Path) -> list[list[Any]]:
-    try:
-        check_json(path)
-        entries = read_json(path)
-    except (OSError, ValueError) as error:
-        msg = f"{path} cannot be read as a list of names: {error}"
-        raise SourceError(msg) from error
-    if not isinstance(entries, list) or not entries:
-        msg = f"{path} holds no name; expected a list of [[7 ranks], common name]"
-        raise SourceError(msg)
-    for number, entry in enumerate(entries):
-        if not _is_entry(entry):
-            msg = f"{path} entry {number} is {entry!r}; expected [[7 ranks], common name]"
-            raise SourceError(msg)
-    return entries
-
-
-def _is_entry(entry: object) -> bool:
-    if not isinstance(entry, list) or len(entry) != 2:
-        return False
-    names = entry[0]
-    return isinstance(names, list) and len(names) == len(RANKS)
-
-
-def _to_labels(entries: Sequence[Sequence[Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = [(*_join_binomial(names), common) for names, common in entries]
-    frame = pd.DataFrame(rows, columns=list(LABEL_COLUMNS), dtype=object)
-    return read_labels(frame, apart=False)[list(LABEL_COLUMNS)]
-
-
-def _join_binomial(names: Sequence[str | None]) -> list[str | None]:
-    *above, genus, epithet = names
-    is_whole = not genus or not epithet or epithet.startswith(f"{genus} ")
-    return [*above, genus, epithet if is_whole else f"{genus} {epithet}"]
-
-
 def _write_names(taxon: Taxon) -> list[str]:
     *above, genus, species = taxon.lineage
     first, _, rest = species.partition(" ")
@@ -172,6 +68,8 @@ class HeadSummary(Record):
         Rows that were kept.
     n_left_out : int
         Rows of zeros or of numbers that are not finite.
+    left_out : tuple of str
+        Names of the first of these.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -180,6 +78,7 @@ class HeadSummary(Record):
     name: str
     n_imported: int
     n_left_out: int
+    left_out: tuple[str, ...] = ()
     notes: Notes = ()
 
 
@@ -213,7 +112,7 @@ def import_text_head(
     pybioclip, ``TreeOfLifeClassifier``; the heads of the data sets imageomics/TreeOfLife-10M and
     TreeOfLife-200M (``embeddings/txt_emb_species.npy``).
     """
-    if not _is_same_model(model, store.manifest.encoder.model):
+    if not is_same_model(model, store.manifest.encoder.model):
         msg = (
             f"{store.folder} holds vectors of {store.manifest.encoder.describe()}, got a text head "
             f"of {model}: they cannot be compared. If the head was made by the same weights, say "
@@ -228,9 +127,11 @@ def import_text_head(
         )
         raise MismatchError(msg)
     head = write_head(
-        store, name or source.stem, taxa, iter_blocks(embeddings), source=str(source.absolute())
+        store, name or source.stem, taxa, iter_blocks(source), source=str(source.absolute())
     )
-    return HeadSummary(store.folder, head.name, len(head), int(head.about["n_left_out"]))
+    return HeadSummary(
+        store.folder, head.name, len(head), head.about["n_left_out"], tuple(head.about["left_out"])
+    )
 
 
 def export_text_head(target: Path, taxa: Taxonomy, embeddings: npt.NDArray[np.float32]) -> None:
@@ -253,13 +154,3 @@ def export_text_head(target: Path, taxa: Taxonomy, embeddings: npt.NDArray[np.fl
         msg = f"a text head is a .npy file, got {target}; name it so"
         raise SourceError(msg)
     write_text_head(target, taxa, embeddings)
-
-
-def _is_same_model(given: str, stored: str) -> bool:
-    if given == stored:
-        return True
-    try:
-        one, other = parse_name(given), parse_name(stored)
-    except ModelUnavailableError:
-        return False
-    return (one.backend, one.target, one.revision) == (other.backend, other.target, other.revision)

@@ -68,7 +68,7 @@ _NAMES = ("taxon", "name", "label", "classification", "category", "class", "bin"
 _NO_PLACES = {"label", "content", "subspecies", "identificationqualifier", "prompt"}
 _SHOWN = 5
 # Names of the table times names of classes that are compared to find near ones.
-_MOST_COMPARED = 20_000_000
+_MOST_COMPARED = 5_000_000
 _LEAST_SIMILARITY = 80.0
 # Weights that are held at once: 4 GB.
 _MOST_WEIGHTS = 1_000_000_000

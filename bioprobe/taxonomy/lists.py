@@ -144,9 +144,9 @@ def _read_json(path: Path) -> pd.DataFrame:
         frame = pd.DataFrame(entries)
         frame.index = _count(len(entries), 1)
         return _drop_synonyms(frame)
-    columns = _read_columns(entries)
+    columns = read_entries(entries)
     if columns is None:
-        number, entry = next((n, e) for n, e in enumerate(entries, 1) if _read_columns([e]) is None)
+        number, entry = next((n, e) for n, e in enumerate(entries, 1) if read_entries([e]) is None)
         msg = (
             f"{path} entry {number} is {str(entry)[:80]}; expected [[7 ranks], common name], "
             "or records only"
@@ -155,8 +155,19 @@ def _read_json(path: Path) -> pd.DataFrame:
     return pd.DataFrame(columns, index=_count(len(entries), 1), dtype=object)
 
 
-def _read_columns(entries: list[Any]) -> dict[str, npt.NDArray[np.object_]] | None:
-    """Return the columns of TreeOfLife's entries, or None where one is something else."""
+def read_entries(entries: list[Any]) -> dict[str, npt.NDArray[np.object_]] | None:
+    """Return the columns of TreeOfLife's entries, or None where one is something else.
+
+    Parameters
+    ----------
+    entries : list of [[7 ranks], common name]
+        The species may be the epithet.
+
+    Returns
+    -------
+    dict of str to ndarray of object, shape (n_entries,)
+        The seven ranks and the common name, ``""`` where there is none.
+    """
     # Whole columns at a time: a list may have a million entries.
     if not _are_lists(entries, 2):
         return None
@@ -208,7 +219,7 @@ def read_taxonomy(
 
     As :func:`read_taxa`; rows of one taxon are made one.
     """
-    with _collecting_later():
+    with collecting_later():
         rows = read_taxa(source, rank_columns, allow_contradictions=allow_contradictions)
         return Taxonomy.merge(rows)
 
@@ -256,7 +267,7 @@ def read_taxa(
         known = ", ".join(shipped_taxonomies())
         msg = f"no taxon list at {source}; give a file, or one that ships: {known}"
         raise TaxonomyError(msg)
-    with _collecting_later():
+    with collecting_later():
         frame, unit = read_list(path)
         taxa, places = _from_frame(frame, str(source), unit, rank_columns)
         if not allow_contradictions:
@@ -265,7 +276,13 @@ def read_taxa(
 
 
 @contextlib.contextmanager
-def _collecting_later() -> Iterator[None]:
+def collecting_later() -> Iterator[None]:
+    """Keep the collector of garbage away while many objects are made that stay.
+
+    Yields
+    ------
+    None
+    """
     # A list of 870,000 taxa makes millions of objects that stay, and the collector would look
     # through them again and again: half of the reading time.
     was_enabled = gc.isenabled()

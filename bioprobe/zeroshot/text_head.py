@@ -25,7 +25,7 @@ from bioprobe.task.predictions import Predictions
 from bioprobe.task.scores import Pool, embed_mean_rows
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
-from bioprobe.taxonomy.columns import COMMON_NAME
+from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
 from bioprobe.types import Rows, Vectors
 from bioprobe.zeroshot.question import Question, answer_at_rank
 
@@ -37,6 +37,10 @@ HEADS_DIR = Path("text", "heads")
 _VECTORS_NAME, _TAXA_NAME, _ABOUT_NAME = "vectors.npy", "taxa.parquet", "head.json"
 _NAME = re.compile(r"[\w-][\w.-]*")
 
+_DTYPE = "<f2"
+_UNIT_TOLERANCE = 1e-2
+# Rows that are looked at when a head is opened, spread over it, and those left out that are named.
+_N_SEEN, _N_NAMED = 32, 10
 _ABOUT = {
     "source": TEXT, "model": TEXT, "encoder_key": TEXT, "n_left_out": COUNT, "vectors_sha256": TEXT,
 }  # fmt: skip
@@ -49,22 +53,37 @@ class TextHead:
     Parameters
     ----------
     name : str
-        Name in the store.
+        Name in the store, or under which it was asked for.
     taxa : DataFrame of str
         The seven ranks and the common name of each row, ``""`` where unknown.
-    vectors : ndarray of float32, shape (n_rows, dim), unit rows
+    vectors : ndarray of float16 or float32, shape (n_rows, dim), unit rows
         Memory-mapped.
     about : mapping
-        Where it came from: ``source``, ``model``, ``vectors_sha256`` and counts.
+        Where it came from: ``source``, ``model``, ``vectors_sha256``, ``n_left_out`` and the first
+        names of what was ``left_out``; of a published one ``repository`` and ``revision``.
     """
 
     name: str
     taxa: pd.DataFrame
-    vectors: Vectors
+    vectors: npt.NDArray[np.floating]
     about: dict[str, Any]
 
     def __len__(self) -> int:
         return len(self.taxa)
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people: what is published by its commit, else the file."""
+        if not self.about.get("repository"):
+            return str(self.about["source"])
+        at = f" at {self.about['revision'][:12]}" if self.about.get("revision") else ""
+        return f"{Path(self.about['source']).stem} of {self.about['repository']}{at}"
+
+    def describe(self) -> dict[str, str]:
+        """Return what a result says of it, for its provenance."""
+        named = ("source", "vectors_sha256", "repository", "revision")
+        said = {f"head_{name.removeprefix('vectors_')}": self.about.get(name) for name in named}
+        return {"head": self.name, **{name: str(value) for name, value in said.items() if value}}
 
 
 def list_heads(store: EmbeddingStore) -> list[str]:
@@ -90,8 +109,6 @@ def read_head(store: EmbeddingStore, name: str) -> TextHead:
     MismatchError
         If it was made for the vectors of another encoder than the store's.
     """
-    import pandas as pd
-
     folder = store.folder / HEADS_DIR / name
     if not is_file(folder / _ABOUT_NAME):
         known = ", ".join(list_heads(store)) or "none"
@@ -99,25 +116,55 @@ def read_head(store: EmbeddingStore, name: str) -> TextHead:
         msg += f"bioprobe store import HEAD.npy --store {store.folder} --model NAME"
         raise StoreError(msg)
     try:
-        with reading(folder / _ABOUT_NAME):
-            about = read_json(folder / _ABOUT_NAME, dict)
-        check_fields(about, _ABOUT, needed=tuple(_ABOUT))
-        with reading(folder / _VECTORS_NAME):
-            vectors = np.load(folder / _VECTORS_NAME, mmap_mode="r")
-        table = read_bytes(folder / _TAXA_NAME)
-        taxa = pd.read_parquet(io.BytesIO(table))
+        head = read_head_folder(folder, name)
     except (OSError, ValueError) as error:
         msg = f"the text head {folder} cannot be read ({error}); remove it and import it again"
         raise StoreError(msg) from error
-    if about["encoder_key"] != store.manifest.encoder.key:
+    if head.about["encoder_key"] != store.manifest.encoder.key:
         msg = (
-            f"the text head {name!r} was made for vectors of {about['model']}, {store.folder} "
+            f"the text head {name!r} was made for vectors of {head.about['model']}, {store.folder} "
             f"holds those of {store.manifest.encoder.describe()}; import a head of that encoder"
         )
         raise MismatchError(msg)
-    if vectors.shape != (len(taxa), store.manifest.dim):
-        msg = f"the text head {folder} has {vectors.shape} numbers for {len(taxa)} taxa; remove it"
+    if head.vectors.shape[1] != store.manifest.dim:
+        msg = (
+            f"the text head {folder} has vectors of dim {head.vectors.shape[1]}, the store of "
+            f"{store.manifest.dim}; remove it"
+        )
         raise StoreError(msg)
+    return head
+
+
+def read_head_folder(folder: Path, name: str) -> TextHead:
+    """Open what :func:`fill_head` wrote; no vector is read but a few.
+
+    Raises
+    ------
+    ValueError
+        If its files are damaged, or do not fit each other.
+    OSError
+        If they cannot be read.
+    """
+    import pandas as pd
+
+    with reading(folder / _ABOUT_NAME):
+        about = read_json(folder / _ABOUT_NAME, dict)
+    check_fields(about, _ABOUT, needed=tuple(_ABOUT))
+    with reading(folder / _VECTORS_NAME):
+        vectors = np.load(folder / _VECTORS_NAME, mmap_mode="r", allow_pickle=False)
+    taxa = pd.read_parquet(io.BytesIO(read_bytes(folder / _TAXA_NAME)))
+    if list(taxa.columns) != list(LABEL_COLUMNS):
+        msg = f"{_TAXA_NAME} has the columns {', '.join(map(str, taxa.columns))}"
+        raise ValueError(msg)
+    if vectors.ndim != 2 or len(vectors) != len(taxa):
+        msg = f"{vectors.shape} numbers for {len(taxa)} taxa"
+        raise ValueError(msg)
+    seen = np.unique(np.linspace(0, len(taxa) - 1, _N_SEEN).astype(np.int64))
+    lengths = np.linalg.norm(np.asarray(vectors[seen], dtype=np.float32), axis=1)
+    if not np.allclose(lengths, 1, atol=_UNIT_TOLERANCE):
+        msg = f"row {seen[np.argmax(np.abs(lengths - 1))]} is no unit vector"
+        raise ValueError(msg)
+    about.setdefault("left_out", [])
     return TextHead(name, taxa, vectors, about)
 
 
@@ -132,7 +179,7 @@ def write_head(
     """Keep a head in a store, tied to the store's encoder; whole or not at all.
 
     Rows of zeros, with which published heads are padded, and rows that are not finite are left
-    out and counted in ``about``.
+    out, counted and named in ``about``.
 
     Parameters
     ----------
@@ -162,37 +209,75 @@ def write_head(
         if exists(final):
             msg = f"{store.folder} has a text head {name!r} already; choose another --name"
             raise StoreError(msg)
+        encoder = store.manifest.encoder
+        about = {"source": source, "model": encoder.model, "encoder_key": encoder.key}
         with replacing_folder(final) as temporary:
-            _fill(temporary, store, taxa, blocks, source)
+            fill_head(temporary, taxa, blocks, about, store.manifest.dim)
     return read_head(store, name)
 
 
-def _fill(
-    folder: Path, store: EmbeddingStore, taxa: pd.DataFrame, blocks: Iterable[Vectors], source: str
+def fill_head(
+    folder: Path,
+    taxa: pd.DataFrame,
+    blocks: Iterable[Vectors],
+    about: Mapping[str, Any],
+    dim: int,
 ) -> None:
+    """Write a head into a folder: unit rows of half precision, their taxa, and what it is.
+
+    Half precision moves a cosine of unit vectors by some 0.00001.
+
+    Parameters
+    ----------
+    folder : Path
+        Empty.
+    taxa : DataFrame of str, shape (n_rows, 8)
+        The seven ranks and the common name.
+    blocks : iterable of ndarray of float32, shape (n, dim)
+        The embeddings in order. Rows of zeros and rows that are not finite are left out, with
+        their taxa; ``about`` counts them, and names the first.
+    about : mapping
+        ``source``, ``model``, ``encoder_key``, and whatever else is to be kept.
+    dim : int
+        Length of a vector.
+
+    Raises
+    ------
+    StoreError
+        If no row can be used.
+    """
     usable = np.zeros(len(taxa), dtype=bool)
-    _write_matrix(folder / _VECTORS_NAME, _iter_usable(blocks, usable), store.manifest.dim)
+    _write_matrix(folder / _VECTORS_NAME, _iter_usable(blocks, usable), dim)
     if not usable.any():
-        msg = f"none of the {len(taxa)} embeddings in {source} can be used: all zeros or not finite"
+        msg = (
+            f"none of the {len(taxa)} embeddings in {about['source']} can be used: all zeros or "
+            "not finite"
+        )
         raise StoreError(msg)
     taxa[usable].reset_index(drop=True).to_parquet(folder / _TAXA_NAME, index=False)
-    about = {
-        "source": source,
-        "model": store.manifest.encoder.model,
-        "encoder_key": store.manifest.encoder.key,
+    empty = taxa[~usable]
+    written = {
+        **about,
         "normalised": True,
         "n_rows": int(usable.sum()),
-        "n_left_out": int((~usable).sum()),
+        "n_left_out": len(empty),
+        "left_out": [_name_row(row) for row in empty[:_N_NAMED].to_numpy()],
         "vectors_sha256": hash_file(folder / _VECTORS_NAME),
     }
-    (folder / _ABOUT_NAME).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    (folder / _ABOUT_NAME).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+
+
+def _name_row(names: Iterable[str]) -> str:
+    *lineage, common_name = names
+    return next((name for name in reversed(lineage) if name), common_name)
 
 
 def _iter_usable(blocks: Iterable[Vectors], usable: npt.NDArray[np.bool_]) -> Iterator[Vectors]:
     start = 0
     for block in blocks:
-        unit = normalise_rows(block)
-        kept = np.abs(np.linalg.norm(unit, axis=1) - 1) < 1e-3
+        is_finite = np.isfinite(block).all(axis=1, keepdims=True)
+        unit = normalise_rows(np.where(is_finite, block, 0))
+        kept = np.abs(np.linalg.norm(unit, axis=1) - 1) < _UNIT_TOLERANCE
         usable[start : start + len(block)] = kept
         start += len(block)
         yield unit[kept]
@@ -205,14 +290,14 @@ def _write_matrix(path: Path, blocks: Iterator[Vectors], dim: int) -> None:
     with path.open("wb") as stream:
         _write_header(stream, (n_rows, dim))
         for block in blocks:
-            stream.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
+            stream.write(np.ascontiguousarray(block, dtype=_DTYPE).tobytes())
             n_rows += len(block)
         stream.seek(0)
         _write_header(stream, (n_rows, dim))
 
 
 def _write_header(stream: Any, shape: tuple[int, int]) -> None:  # noqa: ANN401 - a binary file
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    header = {"descr": _DTYPE, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, header)
 
 
@@ -447,9 +532,7 @@ def ask_rows(
     options = {
         "rank": rank.value,
         "n_classes": len(classes.taxa),
-        "head": head.name,
-        "head_source": head.about["source"],
-        "head_sha256": head.about["vectors_sha256"],
+        **head.describe(),
         "n_texts": len(classes.rows),
         "pool": pool.value,
         "logit_scale": view.manifest.logit_scale,

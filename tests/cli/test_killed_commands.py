@@ -296,7 +296,7 @@ def _see_output(path: Path) -> object:
         assert text.rstrip().endswith("</html>")
         return "page"
     if path.name in {"h.npy", "t.npy"}:
-        from bioprobe.interchange.treeoflife import read_text_head
+        from bioprobe.zeroshot.head_files import read_text_head
 
         taxa, vectors = read_text_head(path)
         return _hash((taxa.to_csv(), vectors.tobytes()))

@@ -253,3 +253,32 @@ def test_shards_are_taken_together_and_in_order() -> None:
 def test_a_folder_without_weights_is_no_snapshot(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert read_folder(tmp_path, TRANSFORMERS) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_refused"),
+    [
+        ({"use_hyperbolic": True}, True),
+        ({"use_hyperbolic": False}, False),
+        ({"geometry": "Lorentz"}, True),
+        ({"text_cfg": {"hyperbolic_cfg": {"curvature": 1.0}}}, True),
+    ],
+)
+def test_models_in_hyperbolic_space_are_refused(
+    settings: dict[str, object], is_refused: bool, open_clip_dir: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(open_clip_dir, tmp_path / "model")
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["extra"] = settings
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    if not is_refused:
+        assert load_encoder(f"local-dir:{folder}", device="cpu").dim == 24
+        return
+    with pytest.raises(ModelUnavailableError, match=r"distances there and no cosines.*bioclip-hc"):
+        load_encoder(f"local-dir:{folder}", device="cpu")
+
+
+def test_weights_in_hyperbolic_space_are_not_even_fetched(hub_cache: Path) -> None:
+    del hub_cache
+    with pytest.raises(ModelUnavailableError, match="no cosines"):
+        load_encoder("hf-hub:imageomics/bioclip-hc-hyperbolic")

@@ -92,7 +92,7 @@ def test_options_out_of_their_condition_are_misuse(store: Store, tmp_path: Path)
         store.add_taxon("Lynx pardinus", images=[], no_text=True)
     with pytest.raises(MisuseError, match=r"counts only with a TARGET that ends in \.npy"):
         taxa.export(tmp_path / "x.csv", model="sketch")
-    assert len(store.taxa()) == 3
+    assert len(store.taxa().to_frame()) == 3
 
 
 def test_pictures_make_a_class(
