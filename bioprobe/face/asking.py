@@ -53,6 +53,8 @@ Pictures = str | Path | Sequence[str | Path] | None
 Texts = str | Sequence[str] | None
 RowNumbers = int | Sequence[int] | None
 
+# Why the texts of a head cannot be written otherwise.
+_FIXED = "whose texts, also of added taxa, are written by the recipe that it was made by"
 # Classes of which a filter names the share that it drops.
 _SHOWN = 10
 
@@ -68,14 +70,17 @@ class Asks(Opened):
         classes: NamedClasses = None,
         taxa: Annotated[Taxa, Without("classes")] = None,
         rank_column: ListColumns = None,
-        text_type: Annotated[TextTypeName, Without("head", "classes")] = "taxon_com",
-        templates: Annotated[Templates, Without("head")] = "plain",
+        text_type: Annotated[
+            TextTypeName, Without("head", why=_FIXED), Without("classes")
+        ] = "taxon_com",
+        templates: Annotated[Templates, Without("head", why=_FIXED)] = "plain",
         head: Annotated[
             str | None,
             Option(
                 "Text head in the store (see: bioprobe store import) to take text embeddings from, "
                 "instead of --text-type and --templates. Its taxa are the classes unless --taxa "
-                "says otherwise; no model is loaded.",
+                "says otherwise, and added taxa stand beside them by the head's own recipe; only "
+                "for these a model is loaded, once.",
                 when=(Without("classes"),),
             ),
         ] = None,
@@ -171,7 +176,8 @@ class Asks(Opened):
         templates : str
             Template set, text file, or one template with ``{}``.
         head : str, optional
-            Text head in the store that takes the place of texts.
+            Text head in the store that takes the place of texts. Added taxa stand beside its own,
+            embedded by the recipe that it was made by.
         pool : {"max", "mean", "sum"}, optional
             How the texts of a class become one score: ``mean`` by default, of a head ``sum``.
         roll_up : bool
@@ -261,7 +267,7 @@ class Asks(Opened):
             msg = "--head is a text head that a store keeps; embed the pictures into that store"
             raise MisuseError(msg)
         if head is not None:
-            answered = show_answers_of(ask_head(asked, head, pool), beside)
+            answered = show_answers_of(ask_head(asked, head, pool, self._find_texts), beside)
             return pool_answers(answered, per, how, best)
         wording = Wording(text_type, templates, pool, roll_up, abstain, open_set, offset)
         answers = show_answers_of(ask_texts(asked, wording, self._texts), beside)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from bioprobe.errors import MisuseError, PromptError, SelectionError
@@ -138,19 +138,26 @@ def _leave_out_long(view: View, prompts: PromptSet, texts: TextCache) -> tuple[P
     return dataclasses.replace(prompts, taxa=kept), describe_long(names, counts)
 
 
-def ask_head(asked: Asked, name: str, pool: str | None) -> Predictions:
-    """Answer by a text head of the store; no model is loaded."""
+def ask_head(
+    asked: Asked, name: str, pool: str | None, find_texts: Callable[[], TextCache]
+) -> Predictions:
+    """Answer by a text head of the store; a model is loaded for new added taxa alone."""
     from bioprobe.task.scores import Pool
     from bioprobe.zeroshot.candidates import find_candidates, find_parents
+    from bioprobe.zeroshot.head_recipe import put_beside
     from bioprobe.zeroshot.text_head import find_head_classes, read_head, zeroshot_by_head
 
     rank, chosen, store = asked.rank, Pool.parse(pool or "sum"), asked.store
-    head = read_head(store, name)
-    wanted = None
+    beside = put_beside(
+        store, read_head(store, name), rank, lambda: find_texts().encode_means,
+        synonyms=asked.synonyms,
+    )  # fmt: skip
+    head, wanted = beside.head, None
     if asked.taxa:
         wanted = find_candidates(
             store, asked.taxa, rank, within=asked.within, synonyms=asked.synonyms
         )
+        wanted = beside.name_rows(wanted)
     classes = find_head_classes(head, rank, wanted)
     if asked.within and wanted is None:
         parents = find_parents(classes.taxa, asked.within)
@@ -159,7 +166,7 @@ def ask_head(asked: Asked, name: str, pool: str | None) -> Predictions:
     answers = _rename_labels(asked, answers)
     said = (*_describe_head(answers, classes, name, chosen.value),
             *describe_accuracy(answers, mask=asked.view.mask))  # fmt: skip
-    return answers.say((*asked.notes, *said))
+    return answers.say((*asked.notes, *beside.notes, *said))
 
 
 def refuse_for_values(level: str, **given: object) -> None:

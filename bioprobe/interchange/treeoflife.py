@@ -19,9 +19,10 @@ from bioprobe.interchange.numpy_files import map_matrix
 from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
 from bioprobe.table_bounds import check_json
-from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
+from bioprobe.taxonomy import RANKS, Taxonomy
 from bioprobe.taxonomy.columns import LABEL_COLUMNS, read_labels
 from bioprobe.types import Vectors
+from bioprobe.zeroshot.head_recipe import write_names
 from bioprobe.zeroshot.text_head import write_head
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def write_text_head(target: Path, taxa: Taxonomy, embeddings: Vectors) -> None:
     ----------
     pybioclip, ``create_classification_dict``: the binomial is made of the sixth and seventh name.
     """
-    entries = [[_write_names(taxon), taxon.common_name] for taxon in taxa]
+    entries = [[write_names(taxon), taxon.common_name] for taxon in taxa]
     matrix = np.ascontiguousarray(embeddings.T, dtype=np.float32)
     write_set(
         target.with_suffix(".json"),
@@ -148,14 +149,6 @@ def _join_binomial(names: Sequence[str | None]) -> list[str | None]:
     *above, genus, epithet = names
     is_whole = not genus or not epithet or epithet.startswith(f"{genus} ")
     return [*above, genus, epithet if is_whole else f"{genus} {epithet}"]
-
-
-def _write_names(taxon: Taxon) -> list[str]:
-    *above, genus, species = taxon.lineage
-    first, _, rest = species.partition(" ")
-    if rest and genus in ("", first):
-        return [*above, first, rest]
-    return [*above, genus, species]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
