@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -32,6 +32,7 @@ _SURELY_SAME = 0.9999
 _N_TRIED = 3
 # So many are drawn that the shortest of them are no longer than any encoder reads.
 _N_DRAWN = 24
+_ROWS_AT_ONCE = 4096
 # Names that a note shows.
 _SHOWN = 3
 
@@ -222,13 +223,21 @@ def find_recipe(head: TextHead, embed_means: EmbedMeans) -> HeadCheck:
 
 
 def _draw(head: TextHead, n: int, seed: int, *, with_common_name: bool = False) -> Rows:
-    """Draw rows of a head that have a name, those with a common name where it is to be told."""
-    names = head.taxa[[rank.value for rank in RANKS]]
-    usable = (names != "").any(axis=1).to_numpy()
-    told = usable & (head.taxa[COMMON_NAME] != "").to_numpy()
-    usable = told if with_common_name and told.any() else usable
-    rows = np.flatnonzero(usable)
-    return np.random.default_rng(seed).choice(rows, min(n, len(rows)), replace=False)
+    """Draw rows of a head that have a name at a rank, and a common name too where any has one."""
+    order = np.random.default_rng(seed).permutation(len(head))
+    ranks = [rank.value for rank in RANKS]
+    found = np.zeros(0, dtype=np.int64)
+    # A head has hundreds of thousands of rows: no more of them are read than are needed.
+    for start in range(0, len(order), _ROWS_AT_ONCE):
+        rows = order[start : start + _ROWS_AT_ONCE]
+        block = head.taxa.iloc[rows]
+        usable = (block[ranks] != "").any(axis=1)
+        if with_common_name:
+            usable &= block[COMMON_NAME] != ""
+        found = np.concatenate([found, rows[usable.to_numpy()]])
+        if len(found) >= n:
+            break
+    return found[:n] if len(found) or not with_common_name else _draw(head, n, seed)
 
 
 def _choose_short(head: TextHead, rows: Rows) -> Rows:
@@ -302,7 +311,7 @@ class Beside:
 def put_beside(
     store: EmbeddingStore,
     head: TextHead,
-    rank: Rank,
+    rank: Rank | None,
     find_means: Callable[[], EmbedMeans],
     *,
     synonyms: Mapping[str, str] | None = None,
@@ -321,8 +330,10 @@ def put_beside(
         That keeps the head.
     head : TextHead
         As it lies in the store.
-    rank : Rank
-        Of the classes that are asked for. An added taxon that has no name there takes no part.
+    rank : Rank or None
+        Of the classes that are asked for: an added taxon that has no name there takes no part.
+        None where each row of the head is a class at its own rank; what lies above rows of the
+        head is no such class.
     find_means : callable
         Returns what embeds; not called where nothing stands beside the head.
     synonyms : mapping of str to str, optional
@@ -335,10 +346,10 @@ def put_beside(
     """
     added = find_added_taxa(store)
     added = replace_synonyms(added, synonyms) if synonyms else added
-    taking = [taxon for taxon in added if taxon.lineage[rank.depth]]
-    notes = list(_tell_unranked([one for one in added if not one.lineage[rank.depth]], rank))
+    taking = [one for one in added if rank is None or one.lineage[rank.depth]]
+    notes = [] if rank is None else list(_tell_unranked(added, rank))
     pictured = read_examples(store) if taking else ()
-    sorted_ = _sort(head, taking, pictured)
+    sorted_ = _sort(head, taking, pictured, with_lower=rank is not None)
     notes += sorted_.describe(head.name)
     taxa = [*sorted_.new, *sorted_.own]
     if not taxa:
@@ -364,13 +375,18 @@ def put_beside(
         for examples in (one for one in pictured if one.is_of(taxon)):
             vectors[place] = examples.blend(vectors[place])
             offsets[place] = examples.offset
-    replaced = [sorted_.rows[taxon] for taxon in standing if taxon in sorted_.rows]
+    own = [taxon for taxon in standing if taxon in sorted_.rows]
+    if own:
+        text = "added taxa whose own texts or pictures stand in place of what the text head "
+        notes.append(Note(f"{text}{head.name} has of them: {_name_some(own)}"))
     beside = {
         "beside_head": len(standing),
         "beside_head_recipe": found.recipe.name,
-        "beside_head_replaced": len(replaced),
+        "beside_head_replaced": len(own),
     }
-    rows = np.unique(np.concatenate([*replaced, np.zeros(0, dtype=np.int64)]))
+    rows = np.unique(
+        np.array([row for taxon in own for row in sorted_.rows[taxon]], dtype=np.int64)
+    )
     together = head.with_taxa(standing, vectors, offsets, replaced=rows, beside=beside)
     return Beside(together, (*notes, *_tell_standing(standing, head.name, found)), tuple(standing))
 
@@ -394,13 +410,6 @@ class _Sorted:
                     f"{_name_some(self.there)}"
                 )
             )
-        if self.own:
-            said.append(
-                Note(
-                    "added taxa whose own texts or pictures stand in place of what the text head "
-                    f"{name} has of them: {_name_some(self.own)}"
-                )
-            )
         if self.unclear:
             said.append(
                 Note(
@@ -413,11 +422,15 @@ class _Sorted:
         return said
 
 
-def _sort(head: TextHead, taxa: Sequence[Taxon], pictured: Sequence[Examples]) -> _Sorted:
+def _sort(
+    head: TextHead, taxa: Sequence[Taxon], pictured: Sequence[Examples], *, with_lower: bool
+) -> _Sorted:
     new, own, there, unclear = [], [], [], []
     rows: dict[Taxon, Rows] = {}
     for taxon, (found, is_one) in zip(taxa, _find_in_head(head, taxa), strict=True):
         is_own = bool(taxon.prompts) or any(one.is_of(taxon) for one in pictured)
+        below = head.taxa[[rank.value for rank in RANKS[taxon.depth + 1 :]]].iloc[found]
+        is_own &= with_lower or not (below != "").any(axis=None)
         if not len(found):
             new.append(taxon)
         elif not is_own:
@@ -443,6 +456,9 @@ def _find_in_head(head: TextHead, taxa: Sequence[Taxon]) -> list[tuple[Rows, boo
     found = []
     for taxon in taxa:
         rows = np.array(by_name.get((taxon.depth, taxon.name), []), dtype=np.int64)
+        if not len(rows):
+            found.append((rows, False))
+            continue
         upper = names.iloc[rows, : taxon.depth + 1].to_numpy(dtype=object)
         own = np.array(taxon.lineage[: taxon.depth + 1], dtype=object)
         agree = ((upper == "") | (own == "") | (upper == own)).all(axis=1)
@@ -452,11 +468,12 @@ def _find_in_head(head: TextHead, taxa: Sequence[Taxon]) -> list[tuple[Rows, boo
     return found
 
 
-def _tell_unranked(taxa: Sequence[Taxon], rank: Rank) -> Notes:
-    if not taxa:
+def _tell_unranked(taxa: Iterable[Taxon], rank: Rank) -> Notes:
+    unranked = [taxon for taxon in taxa if not taxon.lineage[rank.depth]]
+    if not unranked:
         return ()
     said = f"added taxa that have no name at {rank.value} and take no part there: "
-    return (Note(said + _name_some(taxa)),)
+    return (Note(said + _name_some(unranked)),)
 
 
 def _tell_standing(taxa: Sequence[Taxon], name: str, found: HeadCheck) -> Notes:

@@ -79,14 +79,14 @@ class StackedRows:
                 return self._upper[start:stop]
             rows = np.arange(start, stop, step)
         asked = np.asarray(rows)
-        asked = np.flatnonzero(asked) if asked.dtype == bool else asked
+        asked = np.flatnonzero(asked) if asked.dtype == bool else asked.astype(np.int64)
         asked = np.where(asked < 0, asked + len(self), asked)
         is_upper = asked < n_upper
         if is_upper.all():
             return np.asarray(self._upper[asked])
         if not is_upper.any():
             return np.asarray(self._lower[asked - n_upper])
-        found = np.empty((len(asked), self.shape[1]), dtype=self.dtype)
+        found = np.empty((*asked.shape, self.shape[1]), dtype=self.dtype)
         found[is_upper] = self._upper[asked[is_upper]]
         found[~is_upper] = self._lower[asked[~is_upper] - n_upper]
         return found
