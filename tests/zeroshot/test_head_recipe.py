@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.errors import LongTextError, ModelUnavailableError
+from bioprobe.errors import LongTextError, ModelUnavailableError, PromptError
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.added_taxa import AddedList
 from bioprobe.task.scores import Pool
@@ -246,6 +246,18 @@ def test_a_taxon_list_finds_added_taxa_by_their_lineage(beside: Callable[..., Be
     assert not classes.left_out
 
 
+def test_the_users_own_list_and_accepted_names_count(
+    store: EmbeddingStore, head: TextHead, encoder: PlainEncoder
+) -> None:
+    old = Taxon((*MAMMAL, "Felidae", "Uncia", "Uncia uncia"), "snow leopard")
+    AddedList.of_user().write([old])
+    means = TextCache(store, lambda: encoder).encode_means
+    named = put_beside(store, head, Rank.SPECIES, lambda: means)
+    assert [taxon.name for taxon in named.taxa] == ["Uncia uncia"]
+    synonyms = {"Uncia uncia": "Panthera leo"}
+    assert put_beside(store, head, Rank.SPECIES, lambda: means, synonyms=synonyms).head is head
+
+
 RECIPES: dict[str, Callable[[Sequence[str], str], Sequence[str]]] = {
     "openai": write_by_hand,
     "since": lambda names, common: [
@@ -290,7 +302,7 @@ def test_a_head_of_another_model_is_warned_of(
     assert (checked.is_same, checked.describe()[0].kind) == (False, "warning")
     assert f"median cosine {np.median(checked.cosines):.3f}, least {checked.cosines[0]:.3f}" in said
     assert f"the worst are {checked.taxa[0].name} {checked.cosines[0]:.3f}" in said
-    assert "the head is not this model's" in said or "not this model's" in said
+    assert "below 0.999 the head is not this model's" in said
 
 
 def test_a_head_of_this_model_is_said_to_be(
@@ -367,6 +379,8 @@ def test_an_offset_beside_a_head_needs_sums_or_the_best(
         found = dict(zip(scored.names[1], scored.scores[1], strict=True))
         ratio = found["Panthera uncia"] / found["Panthera leo"]
         assert ratio == pytest.approx(np.exp(-1), rel=1e-4)
+    with pytest.raises(PromptError, match="pool by max or sum"):
+        zeroshot_by_head(store, further, classes, rank=Rank.SPECIES, pool=Pool.MEAN)
 
 
 def test_stacked_rows_are_read_as_one_array() -> None:
