@@ -52,6 +52,8 @@ Pictures = str | Path | Sequence[str | Path] | None
 Texts = str | Sequence[str] | None
 RowNumbers = int | Sequence[int] | None
 
+# Why the texts of a head cannot be written otherwise.
+_FIXED = "whose texts, also of added taxa, are written by the recipe that it was made by"
 # Classes of which a filter names the share that it drops.
 _SHOWN = 10
 
@@ -67,14 +69,17 @@ class Asks(Opened):
         classes: NamedClasses = None,
         taxa: Annotated[Taxa, Without("classes")] = None,
         rank_column: ListColumns = None,
-        text_type: Annotated[TextTypeName, Without("head", "classes")] = "taxon_com",
-        templates: Annotated[Templates, Without("head")] = "plain",
+        text_type: Annotated[
+            TextTypeName, Without("head", why=_FIXED), Without("classes")
+        ] = "taxon_com",
+        templates: Annotated[Templates, Without("head", why=_FIXED)] = "plain",
         head: Annotated[
             str | None,
             Option(
                 "Text head to take text embeddings from, instead of --text-type and --templates: "
                 "one in the store (see: bioprobe store import), treeoflife, or a .npy of one. Its "
-                "taxa are the classes unless --taxa says otherwise; no model is loaded.",
+                "taxa are the classes unless --taxa says otherwise, and added taxa stand beside "
+                "them by the head's own recipe; only for these a model is loaded, once.",
                 when=(Without("classes"),),
             ),
         ] = None,
@@ -173,7 +178,8 @@ class Asks(Opened):
             Template set, text file, or one template with ``{}``.
         head : str, optional
             Text head that takes the place of texts: the name of one in the store, ``treeoflife``,
-            or a ``.npy``.
+            or a ``.npy``. Added taxa stand beside its own, embedded by the recipe that it was made
+            by.
         pool : {"max", "mean", "sum"}, optional
             How the texts of a class become one score: ``mean`` by default, of a head ``sum``.
         roll_up : bool
@@ -268,7 +274,7 @@ class Asks(Opened):
                 rank_column=rank_column and head is None,
             )  # fmt: skip
         wording = Wording(text_type, templates, opened, pool, roll_up, open_set, offset)
-        answers = show_answers_of(ask_taxa(asked, wording, self._texts), beside)
+        answers = show_answers_of(ask_taxa(asked, wording, self._find_texts), beside)
         return pool_answers(answers, per, how, best)
 
     @question

@@ -93,18 +93,20 @@ class _Put:
     unknown: Callable[[Predictions], Mapping[str, Scores]] | None = None
 
 
-def ask_taxa(asked: Asked, wording: Wording, texts: TextCache) -> Predictions | Decisions:
+def ask_taxa(
+    asked: Asked, wording: Wording, find_texts: Callable[[], TextCache]
+) -> Predictions | Decisions:
     """Answer by taxa, whether texts or the rows of a head stand for them.
 
-    No model is loaded for a head.
+    For a head a model is loaded only where an added taxon stands beside it that is new.
     """
     from bioprobe.zeroshot.question import answer_at_rank, answer_deepest
 
     if wording.head is None:
         asked = _name_taxa(asked)
-        put = _put_texts(asked, wording, texts)
+        put = _put_texts(asked, wording, find_texts())
     else:
-        put = _put_head(asked, wording.head, wording.pool)
+        put = _put_head(asked, wording.head, wording.pool, find_texts)
     question = put.question.with_prior(asked.prior, asked.view)
     if asked.abstain is not None:
         decisions = _rename_labels(asked, answer_deepest(asked.view, question, asked.abstain))
@@ -151,23 +153,26 @@ def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
     )
 
 
-def _put_head(asked: Asked, head: TextHead, pool: str | None) -> _Put:
+def _put_head(
+    asked: Asked, head: TextHead, pool: str | None, find_texts: Callable[[], TextCache]
+) -> _Put:
     from bioprobe.task.scores import Pool
     from bioprobe.zeroshot.candidates import find_candidates, find_known_taxa, find_parents
-    from bioprobe.zeroshot.text_head import (
-        ask_rows,
-        find_head_classes,
-        find_head_leaves,
-    )
+    from bioprobe.zeroshot.head_recipe import put_beside
+    from bioprobe.zeroshot.text_head import ask_rows, find_head_classes, find_head_leaves
 
     rank, chosen, store = asked.rank, Pool.parse(pool or "sum"), asked.store
     within, synonyms, lowest = asked.within, asked.synonyms, asked.abstain is not None
-    wanted = None
+    beside = put_beside(
+        store, head, None if lowest else rank, lambda: find_texts().encode_means, synonyms=synonyms
+    )
+    head, wanted = beside.head, None
     if asked.taxa:
         if lowest:
             wanted = find_known_taxa(store, asked.taxa, within=within, synonyms=synonyms).leaves()
         else:
             wanted = find_candidates(store, asked.taxa, rank, within=within, synonyms=synonyms)
+        wanted = beside.name_rows(wanted)
 
     def find(taxa: Taxonomy | None) -> HeadClasses:
         return find_head_leaves(head, taxa) if lowest else find_head_classes(head, rank, taxa)
@@ -179,7 +184,7 @@ def _put_head(asked: Asked, head: TextHead, pool: str | None) -> _Put:
     if asked.abstain is not None:
         question = question.with_options(abstain=asked.abstain)
     return _Put(
-        question, asked.notes,
+        question, (*asked.notes, *beside.notes),
         lambda answers: _describe_head(answers, classes, head.name, chosen.value),
     )  # fmt: skip
 

@@ -6,10 +6,12 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from bioprobe.cli.app import run
+from bioprobe.encoders import load_encoder
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon
 from bioprobe.zeroshot.seen_offset import SeenOffset, keep_offset
@@ -111,6 +113,41 @@ def test_a_head_answers_further_up_where_it_asks_for_more(capsys: Capture) -> No
         capsys, "zeroshot", "--abstain", "0.5", "--head", "head", "--level", "family"
     )
     assert "species" not in families
+def test_added_taxa_stand_beside_a_head_by_its_recipe(capsys: Capture) -> None:
+    names = ["Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera"]
+    entries = [[[*names, "leo"], "lion"], [[*names, "tigris"], "tiger"]]
+    model = load_encoder("sketch", device="cpu")
+    texts = [f"an image of {' '.join(one)} with common name {name}." for one, name in entries]
+    for name, matrix in (("own", model.encode_text(texts).T), ("other", np.eye(model.dim)[:, :2])):
+        np.save(f"{name}.npy", matrix)
+        Path(f"{name}.json").write_text(json.dumps(entries))
+        assert run(["store", "import", f"{name}.npy", "--model", "sketch", "--quiet"]) == 0
+    asked = ("zeroshot", "--level", "species", "-k", "9", "--head", "own")
+    assert set(_ask(capsys, *asked)[0]["species"]) == {"Panthera leo", "Panthera tigris"}
+    add = ["taxa", "add", "Puma concolor", "--common", "puma", "--lineage", ",".join(names[:5])]
+    assert run([*add, "--quiet"]) == 0
+    found, said = _ask(capsys, *asked)
+    assert set(found["species"]) == {"Panthera leo", "Panthera tigris", "Puma concolor"}
+    assert "stand beside the text head own, by its own recipe ('an image of {}.'" in said
+    assert set(_ask(capsys, *asked, "--within", "Puma")[0]["species"]) == {"Puma concolor"}
+    # What would have no effect is refused, with the reason.
+    for option in (["--templates", "field"], ["--text-type", "sci"]):
+        assert run([*asked, *option]) == 2
+        assert "are written by the recipe that it was made by" in _flatten(capsys)
+    checked, said = _ask(capsys, "taxa", "check", "--head", "own")
+    assert checked["by"].tolist() == ["head"] * 2
+    assert checked["similarity"].tolist() == pytest.approx([1, 1], abs=1e-4)
+    assert "median cosine 1.000, least 1.000; the head is this model's" in said
+    both, said = _ask(capsys, "taxa", "check", "Panthera leo", "--head", "other", "-k", "1")
+    assert both["by"].tolist() == ["text", "image", "head", "head"]
+    assert "below 0.999 the head is not this model's" in said
+    assert run(["taxa", "check"]) == 2
+    assert run(["taxa", "check", "Panthera leo", "--seed", "1"]) == 2
+    assert run(["taxa", "check", "--head", "own", "--common", "lion"]) == 2
+
+
+def _flatten(capsys: Capture) -> str:
+    return " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_pool_joins_templates_otherwise(capsys: Capture) -> None:
