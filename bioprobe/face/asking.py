@@ -101,11 +101,38 @@ class Asks(Opened):
             ),
         ] = False,
         within: Annotated[
+            str | Path | Sequence[str | Path] | None,
+            Option(
+                "What may occur: taxa at any rank with commas between, with ! before one that may "
+                "not, or files (GBIF, eBird, Darwin Core, SpeciesNet's geofence, a name a line). "
+                "All candidates are scored; what may not occur is not answered, and "
+                "share_outside says how much of the probability it has.",
+                shell=list[str],
+                metavar="TAXA|FILE",
+                when=(Without("classes"),),
+            ),
+        ] = None,
+        country: Annotated[
             str | None,
             Option(
-                "Only candidates that are this taxon or lie below it: a name at any rank, or a "
-                "taxon list (file).",
-                when=(Without("classes"),),
+                "Country where all pictures were taken, by code or name, for rules of a list that "
+                "count in some. [default: the column country or countryCode]",
+                when=(With("within"),),
+            ),
+        ] = None,
+        admin1: Annotated[
+            str | None,
+            Option(
+                "State or province where all pictures were taken. [default: the column admin1 or "
+                "stateProvince]",
+                when=(With("within"),),
+            ),
+        ] = None,
+        site: Annotated[
+            str | None,
+            Option(
+                "Site where all pictures were taken. [default: the column site or location]",
+                when=(With("within"),),
             ),
         ] = None,
         abstain: Annotated[
@@ -184,8 +211,12 @@ class Asks(Opened):
             How the texts of a class become one score: ``mean`` by default, of a head ``sum``.
         roll_up : bool
             Whether the probabilities of the lowest taxa are summed up to the rank.
-        within : str, optional
-            Only candidates that are this taxon or lie below it, or below those of a list.
+        within : str, Path, or sequence of them, optional
+            What may occur, by names (``!`` before what may not) or files. All candidates are
+            scored; of what may not occur the answers say ``share_outside`` and ``best_outside``.
+        country, admin1, site : str, optional
+            Where all pictures were taken, for rules that count in some places; by default their
+            columns say it.
         abstain : float, optional
             In (0, 1]: answer at the deepest rank whose summed probability reaches it.
         open_set : bool
@@ -266,7 +297,11 @@ class Asks(Opened):
         opened, said = find_head(self._view, taxa, head, self._model)
         listed = open_list(taxa if opened is None or head is not None else None, rank_column)
         notes = (*self._notes, *said)
-        asked = Asked(self._view, notes, Rank.parse(level), listed, within, accepted, k, abstain)
+        given = {"country": country, "admin1": admin1, "site": site}
+        asked = Asked(
+            self._view, notes, Rank.parse(level), listed, within, accepted, k, abstain,
+            place={part: value for part, value in given.items() if value}, whole=per == SEQUENCE,
+        )  # fmt: skip
         if opened is not None:
             refuse_for_head(
                 opened, text_type=text_type != "taxon_com", templates=templates != "plain",
