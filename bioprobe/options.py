@@ -111,12 +111,16 @@ class Without:
     ----------
     names : tuple of str
         The other parameters.
+    why : str
+        What the others do instead, as the end of a sentence about them.
     """
 
     names: tuple[str, ...]
+    why: str = ""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, why: str = "") -> None:
         object.__setattr__(self, "names", names)
+        object.__setattr__(self, "why", why)
 
     def holds(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
         """Tell whether the other parameters are left at their defaults."""
@@ -124,7 +128,8 @@ class Without:
 
     def explain(self, options: Mapping[str, Option]) -> str:
         """Return the condition in words."""
-        return " and ".join(f"no {name_option(name, options)}" for name in self.names)
+        said = " and ".join(f"no {name_option(name, options)}" for name in self.names)
+        return f"{said}, {self.why}" if self.why else said
 
 
 @dataclasses.dataclass(frozen=True)

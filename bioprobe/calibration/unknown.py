@@ -103,7 +103,9 @@ def measure_auroc(scores: Scores, positive: npt.NDArray[np.bool_]) -> float:
 
 
 def find_unknown(predictions: Predictions) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Find the labelled images, and which of them have a label that is not among the classes.
+    """Find the labelled images, and which of them have a label that cannot be answered.
+
+    It is not among the classes, or a list says that it may not occur.
 
     Returns
     -------
@@ -112,7 +114,7 @@ def find_unknown(predictions: Predictions) -> tuple[npt.NDArray[np.int64], npt.N
     is_unknown : ndarray of bool, of the same shape
     """
     labelled = np.flatnonzero(predictions.truth != "")
-    return labelled, predictions.truth_classes[labelled] < 0
+    return labelled, ~predictions.is_known[labelled]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -122,7 +122,7 @@ def download(found: HeadDownload) -> None:
 
 @command(app, Names.check_taxon, narrows=(), encodes=True)
 def check(found: Likeness) -> None:
-    """Show the classes nearest to a taxon by text and by image; warn of confusion.
+    """Show the classes nearest to a taxon; warn of confusion, and of a head of another model.
 
     Example: bioprobe taxa check "Panthera uncia" --common "snow leopard"
     """

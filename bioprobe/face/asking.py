@@ -54,6 +54,8 @@ Pictures = str | Path | Sequence[str | Path] | None
 Texts = str | Sequence[str] | None
 RowNumbers = int | Sequence[int] | None
 
+# Why the texts of a head cannot be written otherwise.
+_FIXED = "whose texts, also of added taxa, are written by the recipe that it was made by"
 # Classes of which a filter names the share that it drops.
 _SHOWN = 10
 
@@ -69,14 +71,17 @@ class Asks(Opened):
         classes: NamedClasses = None,
         taxa: Annotated[Taxa, Without("classes")] = None,
         rank_column: ListColumns = None,
-        text_type: Annotated[TextTypeName, Without("head", "classes")] = "taxon_com",
-        templates: Annotated[Templates, Without("head")] = "plain",
+        text_type: Annotated[
+            TextTypeName, Without("head", why=_FIXED), Without("classes")
+        ] = "taxon_com",
+        templates: Annotated[Templates, Without("head", why=_FIXED)] = "plain",
         head: Annotated[
             str | None,
             Option(
                 "Text head to take text embeddings from, instead of --text-type and --templates: "
                 "one in the store (see: bioprobe store import), treeoflife, or a .npy of one. Its "
-                "taxa are the classes unless --taxa says otherwise; no model is loaded.",
+                "taxa are the classes unless --taxa says otherwise, and added taxa stand beside "
+                "them by the head's own recipe; only for these a model is loaded, once.",
                 when=(Without("classes"),),
             ),
         ] = None,
@@ -98,11 +103,38 @@ class Asks(Opened):
             ),
         ] = False,
         within: Annotated[
+            str | Path | Sequence[str | Path] | None,
+            Option(
+                "What may occur: taxa at any rank with commas between, with ! before one that may "
+                "not, or files (GBIF, eBird, Darwin Core, SpeciesNet's geofence, a name a line). "
+                "All candidates are scored; what may not occur is not answered, and "
+                "share_outside says how much of the probability it has.",
+                shell=list[str],
+                metavar="TAXA|FILE",
+                when=(Without("classes"),),
+            ),
+        ] = None,
+        country: Annotated[
             str | None,
             Option(
-                "Only candidates that are this taxon or lie below it: a name at any rank, or a "
-                "taxon list (file).",
-                when=(Without("classes"),),
+                "Country where all pictures were taken, by code or name, for rules of a list that "
+                "count in some. [default: the column country or countryCode]",
+                when=(With("within"),),
+            ),
+        ] = None,
+        admin1: Annotated[
+            str | None,
+            Option(
+                "State or province where all pictures were taken. [default: the column admin1 or "
+                "stateProvince]",
+                when=(With("within"),),
+            ),
+        ] = None,
+        site: Annotated[
+            str | None,
+            Option(
+                "Site where all pictures were taken. [default: the column site or location]",
+                when=(With("within"),),
             ),
         ] = None,
         abstain: Annotated[
@@ -177,13 +209,18 @@ class Asks(Opened):
             Template set, text file, or one template with ``{}``.
         head : str, optional
             Text head that takes the place of texts: the name of one in the store, ``treeoflife``,
-            or a ``.npy``.
+            or a ``.npy``. Added taxa stand beside its own, embedded by the recipe that it was made
+            by.
         pool : {"max", "mean", "sum"}, optional
             How the texts of a class become one score: ``mean`` by default, of a head ``sum``.
         roll_up : bool
             Whether the probabilities of the lowest taxa are summed up to the rank.
-        within : str, optional
-            Only candidates that are this taxon or lie below it, or below those of a list.
+        within : str, Path, or sequence of them, optional
+            What may occur, by names (``!`` before what may not) or files. All candidates are
+            scored; of what may not occur the answers say ``share_outside`` and ``best_outside``.
+        country, admin1, site : str, optional
+            Where all pictures were taken, for rules that count in some places; by default their
+            columns say it.
         abstain : float, optional
             In (0, 1]: answer at the deepest rank whose summed probability reaches it.
         open_set : bool
@@ -274,8 +311,11 @@ class Asks(Opened):
         opened, said = find_head(self._view, taxa, head, self._model)
         listed = open_list(taxa if opened is None or head is not None else None, rank_column)
         notes = (*self._notes, *said)
-        rank = Rank.parse(level)
-        asked = Asked(self._view, notes, rank, listed, within, accepted, k, abstain, known)
+        given = {"country": country, "admin1": admin1, "site": site}
+        asked = Asked(
+            self._view, notes, Rank.parse(level), listed, within, accepted, k, abstain, known,
+            place={part: value for part, value in given.items() if value}, whole=per == SEQUENCE,
+        )  # fmt: skip
         if opened is not None:
             refuse_for_head(
                 opened, text_type=text_type != "taxon_com", templates=templates != "plain",
@@ -283,7 +323,7 @@ class Asks(Opened):
                 rank_column=rank_column and head is None,
             )  # fmt: skip
         wording = Wording(text_type, templates, opened, pool, roll_up, open_set, offset)
-        answers = show_answers_of(ask_taxa(asked, wording, self._texts), beside)
+        answers = show_answers_of(ask_taxa(asked, wording, self._find_texts), beside)
         return pool_answers(answers, per, how, best)
 
     @question

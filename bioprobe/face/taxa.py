@@ -6,6 +6,7 @@ about its own.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ from bioprobe.options import (
     Model,
     Option,
     RankColumns,
+    SeedOption,
     StoreFolder,
     Taxa,
     Templates,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from bioprobe.types import Vectors
     from bioprobe.zeroshot.added_taxa import Added, KnownTaxa
     from bioprobe.zeroshot.blending import Blend
+    from bioprobe.zeroshot.head_recipe import HeadCheck
     from bioprobe.zeroshot.likeness import Likeness, Neighbours
     from bioprobe.zeroshot.unseen import GeneralisedReport
 
@@ -373,29 +376,46 @@ class Names(Opened):
     @question
     def check_taxon(
         self,
-        name: Annotated[str, Option("Scientific name, known here or not.", ("-",))],
+        name: Annotated[
+            str,
+            Option("Scientific name, known here or not; without one --head is checked.", ("-",)),
+        ] = "",
         *,
-        common: CommonName = "",
-        lineage: LineageNames = "",
+        common: Annotated[CommonName, With("name")] = "",
+        lineage: Annotated[LineageNames, With("name")] = "",
         images: Annotated[
             Sequence[str | Path],
             Option(
                 "Picture of it, or a folder of them; may be given more than once. By default those "
                 "it was added with, or the images that are labelled with it.",
                 shell=Path,
+                when=(With("name"),),
             ),
         ] = (),
-        taxa: Taxa = None,
-        text_type: TextTypeName = "taxon_com",
-        templates: Templates = "plain",
-        k: Annotated[int, Option("Classes to show.", ("-k", "--k"), least=1)] = 5,
+        taxa: Annotated[Taxa, With("name")] = None,
+        text_type: Annotated[TextTypeName, With("name")] = "taxon_com",
+        templates: Annotated[Templates, With("name")] = "plain",
+        k: Annotated[
+            int, Option("Classes to show.", ("-k", "--k"), least=1, when=(With("name"),))
+        ] = 5,
+        head: Annotated[
+            str | None,
+            Option(
+                "Text head in the store: 200 of its taxa are embedded as its own texts were, and "
+                "where the two differ (cosine below .999) it is warned that the head is not this "
+                "model's."
+            ),
+        ] = None,
+        seed: Annotated[
+            int, SeedOption("Of the taxa of the head that are drawn.", when=(With("head"),))
+        ] = 0,
     ) -> Likeness:
-        """Find the classes nearest to a taxon by text and by image; warn of confusion.
+        """Find the classes nearest to a taxon; warn of confusion, and of a head of another model.
 
         Parameters
         ----------
         name : str
-            Scientific name, known here or not.
+            Scientific name, known here or not; ``""`` where only a head is checked.
         common, lineage : str
             What is said of it; by default what is known here.
         images : sequence of str or Path
@@ -407,18 +427,55 @@ class Names(Opened):
             How they are written.
         k : int
             Classes of each kind, ≥ 1.
+        head : str, optional
+            Text head in the store, of which 200 taxa are embedded by its own recipe.
+        seed : int
+            Of the taxa of the head that are drawn.
 
         Raises
         ------
+        MisuseError
+            If neither a taxon nor a head is named.
         TaxonomyError
             If homonyms share the name and no lineage is given.
         """
+        checked = None if head is None else self._check_head(head, seed)
+        told = () if checked is None else checked.describe()
+        if name:
+            written = (taxa, text_type, templates)
+            found = self._find_likeness(name, common, lineage, images, written, k)
+            return dataclasses.replace(found, head=checked, notes=(*found.notes, *told))
+        if checked is None:
+            msg = "say what to check: a taxon, such as 'Panthera uncia', or a text head with --head"
+            raise MisuseError(msg)
+        from bioprobe.zeroshot.likeness import Likeness
+
+        provenance = self._view.describe({"head": head, "seed": seed})
+        return Likeness(None, None, None, provenance, (*self._notes, *told), checked)
+
+    def _check_head(self, head: str, seed: int) -> HeadCheck:
+        from bioprobe.zeroshot.head_recipe import check_head
+        from bioprobe.zeroshot.heads import open_head
+
+        opened = open_head(self._view, head, model=self._model)
+        return check_head(opened, self._texts.encode_means, seed=seed)
+
+    def _find_likeness(
+        self,
+        name: str,
+        common: str,
+        lineage: str,
+        images: Sequence[str | Path],
+        written: tuple[str | Path | None, str, str],
+        k: int,
+    ) -> Likeness:
         from bioprobe.taxonomy.taxon import complete_taxon
         from bioprobe.taxonomy.taxonomy import name_lineages
         from bioprobe.zeroshot.candidates import find_candidates, find_known_taxa
         from bioprobe.zeroshot.examples import embed_examples
         from bioprobe.zeroshot.likeness import Likeness, find_neighbours, find_neighbours_by_image
 
+        taxa, text_type, templates = written
         store, listed = self._view.store, _name(taxa)
         known = [] if common or lineage else find_known_taxa(store, listed).find_listed(name)
         if len(known) > 1:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bioprobe.errors import MisuseError, PromptError, SelectionError
@@ -39,6 +41,10 @@ class Asked:
         The images.
     notes : tuple of Note
         What is to be said of how they were chosen.
+    place : mapping of str to str
+        Country, admin1 and site of all images, as far as they are given.
+    whole : bool
+        Whether the best classes are wanted of all, whatever may occur: answers are then pooled.
     prior : Prior, optional
         How frequent taxa are where and when the images were taken.
     """
@@ -47,10 +53,12 @@ class Asked:
     notes: Notes
     rank: Rank
     taxa: str | Taxonomy | None
-    within: str | None
+    within: str | Path | Sequence[str | Path] | None
     synonyms: Mapping[str, str]
     k: int
     abstain: float | None = None
+    place: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    whole: bool = False
     prior: Prior | None = None
 
     @property
@@ -82,6 +90,8 @@ class _Put:
         The lowest classes with what stands for each.
     notes : tuple of Note
         Said before the answers.
+    known : callable
+        Returns all taxa that a list may name.
     describe : callable
         Says of answers what they were asked by.
     unknown : callable, optional
@@ -90,47 +100,74 @@ class _Put:
 
     question: Question
     notes: Notes
+    known: Callable[[], Taxonomy]
     describe: Callable[[Predictions], list[str]]
     unknown: Callable[[Predictions], Mapping[str, Scores]] | None = None
 
 
-def ask_taxa(asked: Asked, wording: Wording, texts: TextCache) -> Predictions | Decisions:
+def ask_taxa(
+    asked: Asked, wording: Wording, find_texts: Callable[[], TextCache]
+) -> Predictions | Decisions:
     """Answer by taxa, whether texts or the rows of a head stand for them.
 
-    No model is loaded for a head.
+    For a head a model is loaded only where an added taxon stands beside it that is new.
     """
     from bioprobe.zeroshot.question import answer_at_rank, answer_deepest
 
     if wording.head is None:
         asked = _name_taxa(asked)
-        put = _put_texts(asked, wording, texts)
+        put = _put_texts(asked, wording, find_texts())
     else:
-        put = _put_head(asked, wording.head, wording.pool)
-    tree, weighed, prior_said = put.question.tree, None, []
+        put = _put_head(asked, wording.head, wording.pool, find_texts)
+    question = put.question if asked.abstain is not None else put.question.named()
+    tree, weighed = question.tree, None
     if asked.prior is not None:
         weighed = asked.prior.weigh_taxa(tree.taxa, asked.view)
-        prior_said = weighed.list_notes([taxon.name for taxon in tree.taxa])
-    question = put.question.with_prior(weighed, asked.view)
+    question, allowed = _restrict(asked, question.with_prior(weighed), put.known)
+    weights = weighed.list_notes([taxon.name for taxon in tree.taxa]) if weighed else []
+    put = dataclasses.replace(put, notes=(*put.notes, *allowed))
     if asked.abstain is not None:
         decisions = _rename_labels(asked, answer_deepest(asked.view, question, asked.abstain))
         if weighed is not None:
             decisions = weighed.complete_decisions(decisions, tree.places)
         depths = describe_depths(decisions, mask=asked.view.mask)
-        return decisions.say((*put.notes, *prior_said, *depths))
-    answers = _rename_labels(asked, answer_at_rank(asked.view, question, asked.k))
+        return decisions.say((*put.notes, *weights, *depths, *describe_list(decisions)))
+    answers = answer_at_rank(asked.view, question, asked.k, whole=asked.whole)
+    answers = _rename_labels(asked, answers)
     if weighed is not None:
         answers = weighed.group(tree.place_of, len(tree.classes)).complete(answers)
-    said = [*put.describe(answers), *describe_accuracy(answers, mask=asked.view.mask)]
+    said: list[Note | str] = [
+        *weights, *put.describe(answers), *describe_list(answers),
+        *describe_accuracy(answers, mask=asked.view.mask),
+    ]  # fmt: skip
     if put.unknown is not None:
         columns = put.unknown(answers)
         answers = dataclasses.replace(answers, columns={**answers.columns, **columns})
         said.append(_describe_unknown(answers, columns))
-    return answers.say((*put.notes, *prior_said, *said))
+    return answers.say((*put.notes, *said))
+
+
+def _restrict(
+    asked: Asked, question: Question, known: Callable[[], Taxonomy]
+) -> tuple[Question, Notes]:
+    """Keep from answering what may not occur by a list, and say what that is."""
+    from bioprobe.task.listed import restrict
+    from bioprobe.taxonomy.checklists import read_checklists
+
+    if not asked.within:
+        return question, ()
+    lists = read_checklists(asked.within)
+    listed, notes = restrict(asked.view, lists, question.tree, known(), place=asked.place)
+    sources = [one.source for one in lists]
+    said = {"within": sources if sources != ["--within"] else str(asked.within)}
+    question = dataclasses.replace(question.with_options(**said, **asked.place), listed=listed)
+    return question, tuple(notes)
 
 
 def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
     from bioprobe.prompts import PromptSet, TextType, read_templates
     from bioprobe.task.scores import Pool
+    from bioprobe.zeroshot.candidates import find_known_taxa
     from bioprobe.zeroshot.zeroshot import ask_prompts
 
     is_summed = wording.roll_up or asked.abstain is not None
@@ -156,40 +193,48 @@ def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
     return _Put(
         question,
         (*left_out, *_warn_of_labels(asked.store), *_warn_of_texts(prompts), *asked.notes),
+        lambda: find_known_taxa(asked.store, asked.taxa, synonyms=asked.synonyms),
         lambda answers: _describe_classes(answers, prompts, offset),
         measure if wording.open_set else None,
     )
 
 
-def _put_head(asked: Asked, head: TextHead, pool: str | None) -> _Put:
+def _put_head(
+    asked: Asked, head: TextHead, pool: str | None, find_texts: Callable[[], TextCache]
+) -> _Put:
     from bioprobe.task.scores import Pool
-    from bioprobe.zeroshot.candidates import find_candidates, find_known_taxa, find_parents
-    from bioprobe.zeroshot.text_head import (
-        ask_rows,
-        find_head_classes,
-        find_head_leaves,
-    )
+    from bioprobe.zeroshot.candidates import find_candidates, find_known_taxa
+    from bioprobe.zeroshot.head_recipe import put_beside
+    from bioprobe.zeroshot.text_head import ask_rows, find_head_classes, find_head_leaves
 
     rank, chosen, store = asked.rank, Pool.parse(pool or "sum"), asked.store
-    within, synonyms, lowest = asked.within, asked.synonyms, asked.abstain is not None
-    wanted = None
+    # A list is of species mostly: these are scored, and summed up to the rank.
+    lowest = asked.abstain is not None
+    lowest |= bool(asked.within) and asked.taxa is None and chosen is Pool.SUM
+    synonyms = asked.synonyms
+    beside = put_beside(
+        store, head, None if lowest else rank, lambda: find_texts().encode_means, synonyms=synonyms
+    )
+    head, wanted = beside.head, None
     if asked.taxa:
-        if lowest:
-            wanted = find_known_taxa(store, asked.taxa, within=within, synonyms=synonyms).leaves()
-        else:
-            wanted = find_candidates(store, asked.taxa, rank, within=within, synonyms=synonyms)
-
-    def find(taxa: Taxonomy | None) -> HeadClasses:
-        return find_head_leaves(head, taxa) if lowest else find_head_classes(head, rank, taxa)
-
-    classes = find(wanted)
-    if within and wanted is None:
-        classes = find(classes.taxa.below(find_parents(classes.taxa, within)))
+        known = find_known_taxa(store, asked.taxa, synonyms=synonyms)
+        wanted = known.leaves() if lowest else find_candidates(
+            store, asked.taxa, rank, synonyms=synonyms
+        )  # fmt: skip
+        wanted = beside.name_rows(wanted)
+    find = find_head_leaves if lowest else partial(find_head_classes, rank=rank)
+    classes = find(head, taxa=wanted)
     question = ask_rows(asked.view, head, classes, rank=rank, pool=chosen)
     if asked.abstain is not None:
         question = question.with_options(abstain=asked.abstain)
+
+    def find_known() -> Taxonomy:
+        if asked.taxa:
+            return known
+        return classes.taxa if lowest else find_head_leaves(head).taxa
+
     return _Put(
-        question, asked.notes,
+        question, (*asked.notes, *beside.notes), find_known,
         lambda answers: _describe_head(answers, classes, head.name, chosen.value),
     )  # fmt: skip
 
@@ -434,7 +479,8 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
     if measured:
         figures = ", ".join(str(accuracy) for accuracy in measured)
         n_outside = int(find_unknown(answers)[1].sum())
-        outside = f"; {n_outside:,} are of no candidate and count as wrong" if n_outside else ""
+        none = "no candidate" if answers.listed is None else "what may not occur by the list"
+        outside = f"; {n_outside:,} are of {none} and count as wrong" if n_outside else ""
         said.append(
             f"against the labels of {measured[0].n_images:,} images{_name_kept(mask)}: {figures} "
             f"(95% interval){outside}{_advise_quoting(mask)}"
@@ -446,6 +492,39 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
             f"{n_ties:,} images have two classes of equal score first; the order of the list "
             "decides"
         )
+    return said
+
+
+# Where half of the images have more than this outside of a list, it may be the wrong one.
+_MUCH_OUTSIDE = 0.5
+
+
+def describe_list(answers: Predictions | Decisions) -> list[Note]:
+    """Say how much lies outside of what may occur, and how many answers the list changed."""
+    import numpy as np
+
+    from bioprobe.task.decisions import Decisions
+
+    if "share_outside" not in answers.columns or not len(answers):
+        return []
+    median = float(np.median(answers.columns["share_outside"]))
+    if isinstance(answers, Decisions):
+        n_changed = 0 if answers.left_out is None else int((answers.left_out >= 0).sum())
+    else:
+        n_changed = int((answers.columns["reason"] != "").sum())
+    said = [
+        Note(
+            f"the list changed the answer to {n_changed:,} of {len(answers):,} images; of the "
+            f"probability a share of {median:.3f} (median) lies outside of it"
+        )
+    ]
+    if median > _MUCH_OUTSIDE:
+        text = (
+            f"warning: half of the images have a share of {median:.3f} or more outside of the "
+            "list: vagrants, introduced species, pictures of something else, or a wrong list; see "
+            "the columns share_outside and best_outside"
+        )
+        said.append(Note(text, WARNING))
     return said
 
 
@@ -487,11 +566,9 @@ def describe_depths(answers: Decisions, *, mask: str = "") -> list[str]:
 def _find_candidates(asked: Asked, *, lowest: bool) -> Taxonomy:
     from bioprobe.zeroshot.candidates import find_candidates, find_known_taxa
 
-    store, taxa, within, synonyms = asked.store, asked.taxa, asked.within, asked.synonyms
-    candidates = find_candidates(store, taxa, asked.rank, within=within, synonyms=synonyms)
-    if not lowest:
-        return candidates
-    return find_known_taxa(store, taxa, within=within, synonyms=synonyms).leaves()
+    store, taxa, synonyms = asked.store, asked.taxa, asked.synonyms
+    candidates = find_candidates(store, taxa, asked.rank, synonyms=synonyms)
+    return find_known_taxa(store, taxa, synonyms=synonyms).leaves() if lowest else candidates
 
 
 def _find_offset(store: EmbeddingStore, given: float | str | None) -> SeenOffset | None:
@@ -534,9 +611,18 @@ def _measure_unknown(
     texts: TextCache,
     offset: SeenOffset | None,
 ) -> Mapping[str, Scores]:
+    import numpy as np
+
     from bioprobe.calibration.unknown import measure_unknown
+    from bioprobe.taxonomy import Taxonomy
     from bioprobe.zeroshot.class_embeddings import embed_classes
 
+    if answers.listed is not None:
+        # What may occur nowhere is no class that an image could be like.
+        may = np.flatnonzero(answers.listed.leaves.max(axis=0)).tolist()
+        inside = {answers.listed.tree.taxa.taxa[place].lineage for place in may}
+        kept = tuple(taxon for taxon in prompts.taxa if taxon.lineage in inside)
+        prompts = dataclasses.replace(prompts, taxa=Taxonomy(kept))
     classes = embed_classes(store, prompts, texts.encode_text, seen_offset=offset)
     return measure_unknown(store, answers, classes.vectors, classes.offsets)
 

@@ -14,9 +14,10 @@ from bioprobe.errors import MismatchError, SourceError
 from bioprobe.files import save_array, write_set
 from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
-from bioprobe.taxonomy import Taxon, Taxonomy
+from bioprobe.taxonomy import Taxonomy
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.head_files import iter_blocks, read_text_head
+from bioprobe.zeroshot.head_recipe import write_names
 from bioprobe.zeroshot.text_head import write_head
 
 LOOKS_LIKE = "a .npy of one taxon a column with a .json of [[7 ranks], common name] beside it"
@@ -37,21 +38,13 @@ def write_text_head(target: Path, taxa: Taxonomy, embeddings: Vectors) -> None:
     ----------
     pybioclip, ``create_classification_dict``: the binomial is made of the sixth and seventh name.
     """
-    entries = [[_write_names(taxon), taxon.common_name] for taxon in taxa]
+    entries = [[write_names(taxon), taxon.common_name] for taxon in taxa]
     matrix = np.ascontiguousarray(embeddings.T, dtype=np.float32)
     write_set(
         target.with_suffix(".json"),
         [(target, lambda file: save_array(file, matrix))],
         lambda _: json.dumps(entries, ensure_ascii=False),
     )
-
-
-def _write_names(taxon: Taxon) -> list[str]:
-    *above, genus, species = taxon.lineage
-    first, _, rest = species.partition(" ")
-    if rest and genus in ("", first):
-        return [*above, first, rest]
-    return [*above, genus, species]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from bioprobe.errors import (
 )
 from bioprobe.files import read_json, replacing, save_array, write_text
 from bioprobe.progress import Progress, Step
+from bioprobe.prompts import embed_means
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.types import Vectors
 
@@ -90,19 +91,71 @@ class TextCache:
         errors: list[LongTextError] = []
         for start in range(0, len(new), _TEXTS_AT_ONCE):
             block = new[start : start + _TEXTS_AT_ONCE]
-            errors += self._encode(block, start, len(new))
+            done, vectors, failed = self._encode(block, start, len(new))
+            self._keep(done, vectors)
+            errors += failed
             self._tell(start + len(block), len(new))
-        if errors:
-            long = tuple(text for error in errors for text in error.texts)
-            raise LongTextError(str(errors[0]), long)
-        if not texts:
-            return np.zeros((0, self._store.manifest.dim), dtype=np.float32)
-        return np.stack([self._known[text] for text in texts])
+        _refuse(errors)
+        return self._stack(texts)
 
-    def _encode(self, block: Sequence[str], n_before: int, n_new: int) -> list[LongTextError]:
-        """Encode new texts, keep them, and return why some are not; tell of all parts but the last.
+    def encode_means(self, texts: Sequence[Sequence[str]]) -> Vectors:
+        """Return the mean embedding of each class's texts, made unit.
+
+        Of a class with several texts the mean alone is kept: the 80 texts of each of a thousand
+        taxa would be a hundred times as much to read at every question.
+
+        Parameters
+        ----------
+        texts : sequence of sequence of str
+            One text at least a class.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_classes, dim), unit rows
+
+        Raises
+        ------
+        LongTextError
+            If a text is longer than the encoder reads; it names all of them.
+
+        See Also
+        --------
+        bioprobe.prompts.embed_means : the same, with nothing kept.
+        """
+        names = [_name_mean(of_class) for of_class in texts]
+        pairs = zip(names, texts, strict=True)
+        new = {name: of_class for name, of_class in pairs if name not in self._known}
+        n_new, n_done = sum(map(len, new.values())), 0
+        errors: list[LongTextError] = []
+        for block in _split(new):
+            distinct = list(dict.fromkeys(text for name in block for text in new[name]))
+            done, vectors, failed = self._encode(distinct, n_done, n_new)
+            errors += failed
+            place = {text: row for row, text in enumerate(done)}
+            whole = [name for name in block if all(text in place for text in new[name])]
+            self._keep(whole, _average([new[name] for name in whole], place, vectors))
+            n_done += sum(len(new[name]) for name in block)
+            self._tell(n_done, n_new)
+        _refuse(errors)
+        return self._stack(names)
+
+    def _stack(self, names: Sequence[str]) -> Vectors:
+        if not names:
+            return np.zeros((0, self._store.manifest.dim), dtype=np.float32)
+        return np.stack([self._known[name] for name in names])
+
+    def _encode(
+        self, block: Sequence[str], n_before: int, n_new: int
+    ) -> tuple[list[str], Vectors, list[LongTextError]]:
+        """Encode new texts, and return why some are not; tell of all parts but the last.
 
         A part in which a text is too long is not encoded.
+
+        Returns
+        -------
+        done : list of str
+        vectors : ndarray of float32, shape (n_done, dim), unit rows
+        errors : list of LongTextError
         """
         encoder = self._load_for_text()
         done: list[str] = []
@@ -119,11 +172,13 @@ class TextCache:
                 done += part
             except LongTextError as error:
                 errors.append(error)
-        if done:
-            vectors = np.concatenate(embeddings)
-            self._write(done, vectors)
-            self._known.update(zip(done, vectors, strict=True))
-        return errors
+        none = np.zeros((0, self._store.manifest.dim), dtype=np.float32)
+        return done, np.concatenate(embeddings) if embeddings else none, errors
+
+    def _keep(self, names: Sequence[str], vectors: Vectors) -> None:
+        if names:
+            self._write(names, vectors)
+            self._known.update(zip(names, vectors, strict=True))
 
     def _tell(self, n_done: int, n_new: int) -> None:
         if self._progress is not None and n_new > min(_TEXTS_TOLD, _TEXTS_AT_ONCE):
@@ -201,3 +256,46 @@ class TextCache:
                 save_array(temporary, embeddings)
             # Last: the list of texts is what makes the pair known.
             write_text(self._folder / f"{name}.json", json.dumps(list(texts)))
+
+
+def _name_mean(texts: Sequence[str]) -> str:
+    """Return the name under which the mean of texts is kept; one text's own embedding is its."""
+    if len(texts) == 1:
+        return texts[0]
+    digest = hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
+    return f"mean of {len(texts)} texts {digest}"
+
+
+def _average(texts: Sequence[Sequence[str]], place: Mapping[str, int], vectors: Vectors) -> Vectors:
+    """Return the mean embedding of each class from those of its texts, by their places."""
+
+    def look_up(asked: Sequence[str]) -> Vectors:
+        return vectors[[place[text] for text in asked]]
+
+    return embed_means(texts, look_up) if texts else vectors[:0]
+
+
+def _split(classes: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
+    """Cut classes into blocks of no more texts than are encoded and kept at once.
+
+    Yields
+    ------
+    list of str
+        Names, one at least.
+    """
+    block: list[str] = []
+    n_texts = 0
+    for name, texts in classes.items():
+        if block and n_texts + len(texts) > _TEXTS_AT_ONCE:
+            yield block
+            block, n_texts = [], 0
+        block.append(name)
+        n_texts += len(texts)
+    if block:
+        yield block
+
+
+def _refuse(errors: Sequence[LongTextError]) -> None:
+    if errors:
+        long = tuple(text for error in errors for text in error.texts)
+        raise LongTextError(str(errors[0]), long)

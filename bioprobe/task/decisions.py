@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 _SCORES_AT_ONCE = 16_000_000
 
 
+#: How it is said that a list of what may occur changed an answer.
+LEFT_OUT = "the list leaves out"
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Decisions(Result):
     """One answer an image, at the deepest rank whose summed probability passes a threshold.
@@ -67,6 +71,9 @@ class Decisions(Result):
         Those that are no taxa.
     beside : Beside, optional
         What stands beside the answers in a table.
+    left_out : ndarray of int64, shape (n_images,), optional
+        Rank of what would have been answered, and may not occur by a list; -1 where that did not
+        change the answer.
     """
 
     __module__ = "bioprobe"
@@ -84,6 +91,7 @@ class Decisions(Result):
     notes: Notes = ()
     classes: Classes | None = None
     beside: Beside | None = None
+    left_out: Places | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -115,6 +123,9 @@ class Decisions(Result):
         said = []
         if depth >= 0:
             said.append(f"{self._describe(image, depth)} >= {limit}")
+        left_out = -1 if self.left_out is None else int(self.left_out[image])
+        if left_out >= 0:
+            return "; ".join([*said, f"{LEFT_OUT} {self._describe(image, left_out)}"])
         below = (d for d in range(depth + 1, self.best.shape[1]) if self.best[image, d] >= 0)
         failed = next(below, None)
         if failed is not None:

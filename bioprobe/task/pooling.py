@@ -250,7 +250,8 @@ def pool(
 def _name_classes(answers: Predictions | Decisions) -> Names:
     """Return a text that stands for the best answer of each row, ``""`` where there is none."""
     if isinstance(answers, Predictions):
-        return np.array([str(place) for place in answers.top_classes[:, 0]], dtype=object)
+        best = answers.top_classes[:, 0]
+        return np.array([str(place) if place >= 0 else "" for place in best], dtype=object)
     lineages = [answers.answer(image) for image in range(len(answers))]
     if answers.classes is not None:
         return np.array(answers.names, dtype=object)
@@ -302,7 +303,7 @@ def _gather(
     found = best.iloc[[one.place for one, _ in shown]].reset_index(drop=True)
     is_named_row = np.array([one.is_named for one, _ in shown], dtype=bool)
     for name in [name for name in best if name in _OF_ANSWER]:
-        blank: Any = np.nan if name == "score" or name.startswith("score_") else ""
+        blank: Any = np.nan if found[name].dtype.kind == "f" else ""
         found[name] = found[name].where(is_named_row, blank)
     found["answer"] = [at for _, at in shown]
     at = list(found.columns).index("row") + 1
@@ -368,6 +369,7 @@ def _classify(answers: Predictions | Decisions, place: int) -> list[Classified]:
     return [
         Classified(names[one], float(score), taxa[one].lineage if taxa else ())
         for one, score in zip(answers.top_classes[place], answers.scores[place], strict=True)
+        if one >= 0
     ]
 
 
@@ -384,7 +386,8 @@ def _choose(found: dict[str, _Found]) -> list[_Found]:
 # Columns of a table of answers that are empty where a region holds no taxon.
 _OF_ANSWER = (
     "kingdom", "phylum", "class", "order", "family", "genus", "species_epithet", "species",
-    "common_name", "classification", "taxon", "score", "rank", "reason",
+    "common_name", "classification", "taxon", "score", "rank", "reason", "share_outside",
+    "best_outside", "best_outside_score", "rolled_up_to", "prior",
     *(f"score_{rank}" for rank in ("kingdom", "phylum", "class", "order", "family", "genus",
                                    "species")),
 )  # fmt: skip

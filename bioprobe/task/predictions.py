@@ -23,6 +23,8 @@ from bioprobe.types import Mask, Names, Places, Rows, Scores, Vectors
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.task.listed import Listed
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Predictions(Result):
@@ -55,6 +57,9 @@ class Predictions(Result):
     truths : ndarray of int64, shape (n_images,), optional
         Class of each unit where a row stands for several, such as a sequence: -1 for none, -2 for
         several. By default the labels of the rows say it.
+    listed : Listed, optional
+        Which of the classes may occur; the others are scored and not answered. Where fewer than k
+        may, the rest of ``top_classes`` is -1.
     """
 
     __module__ = "bioprobe"
@@ -70,6 +75,7 @@ class Predictions(Result):
     notes: Notes = ()
     beside: Beside | None = None
     truths: Places | None = None
+    listed: Listed | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -103,6 +109,12 @@ class Predictions(Result):
             return np.maximum(self.truths, -1)
         return self.classes.find_labels(self.images, self.rows)
 
+    @property
+    def is_known(self) -> Mask:
+        """Whether the label of each image is a class that may be answered, shape (n_images,)."""
+        truth = self.truth_classes
+        return truth >= 0 if self.listed is None else self.listed.admits(truth)
+
     def take(self, kept: Mask | Rows) -> Predictions:
         """Return the predictions of some of the images."""
         return dataclasses.replace(
@@ -113,6 +125,7 @@ class Predictions(Result):
             taught=None if self.taught is None else self.taught[kept],
             columns={name: values[kept] for name, values in self.columns.items()},
             truths=None if self.truths is None else self.truths[kept],
+            listed=None if self.listed is None else self.listed.take(kept),
         )
 
     def keep_best(self, k: int) -> Predictions:
@@ -145,7 +158,7 @@ class Predictions(Result):
     @property
     def names(self) -> Names:
         """Names of the best classes, shape (n_images, k)."""
-        names = np.array(self.classes.short_names, dtype=object)
+        names = np.array([*self.classes.short_names, ""], dtype=object)
         return np.asarray(names[self.top_classes], dtype=object)
 
     def to_frame(self) -> pd.DataFrame:
@@ -172,7 +185,7 @@ class Predictions(Result):
             name: np.repeat(values, k) for name, values in names.items()
         }
         for name, values in _class_columns(self.classes).items():
-            columns[name] = values[flat]
+            columns[name] = np.append(values, "")[flat]
         columns["score"] = self.scores.ravel().astype(np.float64)
         frame = pd.DataFrame(columns)
         frame["answer"] = np.tile(np.arange(1, k + 1), len(self.rows))
@@ -182,6 +195,10 @@ class Predictions(Result):
             frame["taxon"] = np.array(meant, dtype=object)[flat]
         for name, values in self.columns.items():
             frame[name] = values.ravel() if values.ndim > 1 else values.repeat(k)
+        if (flat < 0).any():
+            # Fewer may be answered than were asked for; an image without any stays a row.
+            kept = (flat >= 0) | (frame["answer"] == 1)
+            frame = frame[kept].reset_index(drop=True)
         return frame if self.beside is None else self.beside.complete(frame)
 
     def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -208,7 +225,7 @@ class Predictions(Result):
         if not judged.any():
             return []
         truth = self.truth_classes[judged]
-        right = self.top_classes[judged] == truth[:, np.newaxis]
+        right = (self.top_classes[judged] == truth[:, np.newaxis]) & (truth[:, np.newaxis] >= 0)
         k_asked = right.shape[1]
         return [
             Accuracy(k, int(right[:, :k].any(axis=1).sum()), int(judged.sum()))

@@ -12,11 +12,12 @@ import numpy.typing as npt
 from bioprobe.content import ContentRules, read_content
 from bioprobe.errors import MisuseError
 from bioprobe.images.sequences import Sequences, find_sequences
-from bioprobe.task.decisions import Decisions
+from bioprobe.task.decisions import LEFT_OUT, Decisions
+from bioprobe.task.listed import Listed
 from bioprobe.task.pooling import find_contents
 from bioprobe.task.predictions import Predictions
-from bioprobe.task.prior import PRIOR
 from bioprobe.task.target import Classes
+from bioprobe.taxonomy import RANKS
 from bioprobe.types import Doubles, Mask, Names, Places, Rows, Scores
 
 #: Rows of one sequence belong together.
@@ -227,23 +228,37 @@ def pool_sequences(answers: Predictions | Decisions, how: Pooling) -> Pooled:
     n_units = int(numbers.max(initial=-1)) + 1
     top = np.zeros((n_units, k), dtype=np.int64)
     scores, tiles = np.zeros((n_units, k), dtype=np.float32), np.zeros(n_units, dtype=np.int64)
+    highest = np.zeros(n_units, dtype=np.int64)
+    listed = answers.listed
     for units, inside in _iter_units(numbers, len(answers.classes)):
         dense = _to_dense(answers, inside)
         local = np.unique(numbers[inside], return_inverse=True)[1]
         pooled = pool_rows(dense, local, how.rule, blank_classes=blank, left_out=no_taxon[inside])
-        best = np.argsort(-pooled, axis=1, kind="stable")[:, :k]
-        top[units] = best
+        highest[units] = pooled.argmax(axis=1)
+        allowed = np.ones(pooled.shape, dtype=bool)
+        if listed is not None:
+            # One place, that of its first picture, is where a sequence was taken.
+            firsts = inside[np.unique(local, return_index=True)[1]]
+            allowed = listed.levels[-1][listed.kinds[firsts]]
+        best = np.argsort(np.where(allowed, -pooled, np.inf), axis=1, kind="stable")[:, :k]
         scores[units] = np.take_along_axis(pooled, best, axis=1)
+        may = np.take_along_axis(allowed, best, axis=1)
+        top[units] = np.where(may, best, -1)
+        scores[units] = np.where(may, scores[units], np.nan)
         own = dense[np.arange(len(inside)), best[local, 0]] - 2.0 * no_taxon[inside]
         order = np.lexsort((-own, local))
         tiles[units] = inside[order[np.unique(local[order], return_index=True)[1]]]
     truths = find_truth(answers.truth_classes, answers.truth != "", numbers, blank)
+    columns = _describe(sequences, numbers, tiles, held)
+    if listed is not None:
+        columns |= _describe_listed(answers, listed, numbers, tiles, highest)
     taught = None
     if answers.taught is not None:
         taught = np.bincount(numbers[answers.taught], minlength=n_units) > 0
     pooled_answers = dataclasses.replace(
         answers, rows=rows[tiles], top_classes=top, scores=scores, taught=taught, truths=truths,
-        columns=_describe(sequences, numbers, tiles, held) | _take_columns(answers, tiles, top),
+        columns=columns | _take_columns(answers, tiles, top),
+        listed=None if listed is None else listed.take(tiles),
     )  # fmt: skip
     return Pooled(pooled_answers, sequences, int((truths == SEVERAL).sum()))
 
@@ -278,6 +293,36 @@ def _describe(
             contents[np.unique(numbers[held == word])] = word
         columns["sequence_content"] = contents
     return columns
+
+
+def _describe_listed(
+    answers: Predictions, listed: Listed, numbers: Places, tiles: Rows, highest: Places
+) -> dict[str, npt.NDArray[Any]]:
+    """Say of each unit what its rows have outside of a list, and what its answer gave way to."""
+    given = answers.columns
+    n_rows = np.bincount(numbers, minlength=len(tiles))
+    share = np.bincount(numbers, weights=given["share_outside"], minlength=len(tiles)) / n_rows
+    # The row that has most outside says what that is.
+    order = np.lexsort((-np.nan_to_num(given["best_outside_score"]), numbers))
+    most = order[np.unique(numbers[order], return_index=True)[1]]
+    kinds, tree = listed.kinds[tiles], listed.tree
+    rolled = np.full(len(tiles), "", dtype=object)
+    reasons = rolled.copy()
+    changed = np.flatnonzero(~listed.levels[-1][kinds, highest])
+    depths = np.full(len(changed), tree.rank.depth)
+    to, above = listed.climb(depths, highest[changed], kinds[changed])
+    for unit, depth, node in zip(changed.tolist(), to.tolist(), above.tolist(), strict=True):
+        reasons[unit] = f"{LEFT_OUT} {tree.rank} {tree.classes.taxa[int(highest[unit])].name}"
+        if depth >= 0:
+            rolled[unit] = tree.levels[depth].taxa[node].name
+            reasons[unit] += f"; {RANKS[depth]} {rolled[unit]} may occur"
+    return {
+        "share_outside": share.astype(np.float32),
+        "best_outside": given["best_outside"][most],
+        "best_outside_score": given["best_outside_score"][most],
+        "rolled_up_to": rolled,
+        "reason": reasons,
+    }
 
 
 def _iter_units(numbers: Places, n_classes: int) -> Iterator[tuple[Rows, Rows]]:
@@ -405,12 +450,13 @@ def _pool_decisions(
     scores = np.nan_to_num(answers.scores[np.arange(len(answers)), at].astype(np.float64))
     scores[silent] = -1
     tiles, gave_way = choose_answers(lineages, scores, numbers)
+    # What is said of the picture whose answer it is, such as what lies outside of a list.
     columns = _describe(sequences, numbers, tiles, held)
-    if PRIOR in answers.columns:
-        columns[PRIOR] = answers.columns[PRIOR][tiles]
+    columns |= {name: values[tiles] for name, values in answers.columns.items()}
     pooled = dataclasses.replace(
         answers, rows=answers.rows[tiles], best=answers.best[tiles], scores=answers.scores[tiles],
         depths=answers.depths[tiles], columns=columns,
         taught=None if answers.taught is None else answers.taught[tiles],
+        left_out=None if answers.left_out is None else answers.left_out[tiles],
     )  # fmt: skip
     return Pooled(pooled, sequences, 0, int(gave_way.sum()))

@@ -88,6 +88,11 @@ def spell_column(column: object) -> str:
     return re.sub(r"[\s_.-]+", "", unify(str(column)).casefold())
 
 
+def is_full_name(column: object) -> bool:
+    """Tell whether a header is one of names of any rank, such as ``scientificName``."""
+    return spell_column(column) in _FULL_NAMES
+
+
 def find_rank_columns(
     columns: Iterable[Hashable], given: Mapping[Rank, str] | None = None
 ) -> dict[str, str]:

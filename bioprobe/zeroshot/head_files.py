@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 
 _PEEKED_BYTES = 4096
-# Numbers of a block: 64 MB, and a few times that with what is made of them. Each block is read in
+# Numbers of a block: 32 MB, and a few times that with what is made of them. Each block is read in
 # as many places of the file as it has dimensions.
-_BLOCK_NUMBERS = 2**24
+_BLOCK_NUMBERS = 2**23
+# Names that are read at once, of which each takes a kilobyte meanwhile.
+_NAMES_AT_ONCE = 65_536
 
 
 def is_text_head(source: Path) -> bool:
@@ -76,7 +78,7 @@ def read_text_head(source: Path) -> tuple[pd.DataFrame, npt.NDArray[Any]]:
 
 
 def iter_blocks(source: Path) -> Iterator[Vectors]:
-    """Cut the rows of a head into blocks; no more of the file is mapped at a time.
+    """Cut the rows of a head into blocks; no more of the file is in memory at a time.
 
     Parameters
     ----------
@@ -88,11 +90,24 @@ def iter_blocks(source: Path) -> Iterator[Vectors]:
     ndarray of float32, shape (n, dim)
     """
     path = find_part(source.with_suffix(".json"), source)
-    dim, n_rows = map_matrix(path).shape
+    matrix = map_matrix(path)
+    dim, n_rows = matrix.shape
     step = max(1, _BLOCK_NUMBERS // dim)
-    for start in range(0, n_rows, step):
-        columns = map_matrix(path)[:, start : start + step]
-        yield np.ascontiguousarray(columns.T, dtype=np.float32)
+    if not isinstance(matrix, np.memmap) or not matrix.flags.c_contiguous:
+        for start in range(0, n_rows, step):
+            yield np.ascontiguousarray(matrix[:, start : start + step].T, dtype=np.float32)
+        return
+    # What is mapped counts as memory until the map is closed, so each stretch is read.
+    first, size = matrix.offset, matrix.dtype.itemsize
+    with path.open("rb", buffering=0) as stream:
+        for start in range(0, n_rows, step):
+            block = np.empty((dim, min(step, n_rows - start)), dtype=matrix.dtype)
+            for row, line in enumerate(block):
+                stream.seek(first + (row * n_rows + start) * size)
+                if stream.readinto(line.view(np.uint8).data) != line.nbytes:
+                    msg = f"{path} changed while it was read; wait until it is whole"
+                    raise SourceError(msg)
+            yield np.ascontiguousarray(block.T, dtype=np.float32)
 
 
 def _read_names(path: Path) -> dict[str, npt.NDArray[np.object_]]:
@@ -116,11 +131,17 @@ def _read_names(path: Path) -> dict[str, npt.NDArray[np.object_]]:
 def _to_labels(columns: Mapping[str, npt.NDArray[np.object_]]) -> pd.DataFrame:
     import pandas as pd
 
-    pairs = zip(columns[Rank.GENUS.value], columns[Rank.SPECIES.value], strict=True)
-    species = [_join_binomial(genus, epithet) for genus, epithet in pairs]
-    named = {**columns, Rank.SPECIES.value: np.array(species, dtype=object)}
-    frame = pd.DataFrame(named, columns=list(LABEL_COLUMNS), dtype=object)
-    return read_labels(frame, apart=False)[[*(rank.value for rank in RANKS), COMMON_NAME]]
+    kept, n_rows = [*(rank.value for rank in RANKS), COMMON_NAME], len(columns[COMMON_NAME])
+    parts = []
+    for start in range(0, n_rows, _NAMES_AT_ONCE):
+        part = {name: column[start : start + _NAMES_AT_ONCE] for name, column in columns.items()}
+        pairs = zip(part[Rank.GENUS.value], part[Rank.SPECIES.value], strict=True)
+        species = [_join_binomial(genus, epithet) for genus, epithet in pairs]
+        part[Rank.SPECIES.value] = np.array(species, dtype=object)
+        frame = pd.DataFrame(part, columns=list(LABEL_COLUMNS), dtype=object)
+        # As text of its own, a name takes a tenth of what it does as an object.
+        parts.append(read_labels(frame, apart=False)[kept].astype("str"))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _join_binomial(genus: str, epithet: str) -> str:

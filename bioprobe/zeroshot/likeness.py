@@ -20,6 +20,7 @@ from bioprobe.task.target import find_label_classes
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.types import Vectors
 from bioprobe.zeroshot.examples import find_centre, read_examples
+from bioprobe.zeroshot.head_recipe import HeadCheck
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,12 +81,12 @@ class Neighbours:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Likeness(Result):
-    """The classes that a taxon may be confused with.
+    """The classes that a taxon may be confused with, and whether a text head is the model's.
 
     Parameters
     ----------
-    taxon : Taxon
-        What was compared.
+    taxon : Taxon or None
+        What was compared; None where only a head was.
     by_text : Neighbours or None
         None where the encoder reads no text.
     by_image : Neighbours or None
@@ -94,16 +95,23 @@ class Likeness(Result):
         What the result was computed from.
     notes : tuple of Note
         What is to be said of it.
+    head : HeadCheck or None
+        How near a head's vectors are to those of the model; None where no head was named.
     """
 
-    taxon: Taxon
+    taxon: Taxon | None
     by_text: Neighbours | None
     by_image: Neighbours | None
     provenance: Provenance
     notes: Notes = ()
+    head: HeadCheck | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row a class and way of comparing, nearest first, texts before images."""
+        """Return one row a class and way of comparing, nearest first, texts before images.
+
+        Taxa of a head come last, each with the similarity of the head's vector to the model's,
+        the least first.
+        """
         import pandas as pd
 
         rows = [
@@ -112,6 +120,11 @@ class Likeness(Result):
             if near is not None
             for one, similarity in zip(near.taxa, near.similarities, strict=True)
         ]
+        if self.head is not None:
+            rows += [
+                ("head", one.name, one.common_name, float(cosine))
+                for one, cosine in zip(self.head.taxa, self.head.cosines, strict=True)
+            ]
         return pd.DataFrame(rows, columns=["by", "name", "common_name", "similarity"])
 
 

@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bioprobe.errors import MismatchError, PromptError
 from bioprobe.store.view import View
-from bioprobe.task.decisions import Decisions, back_off_sums
+from bioprobe.task.decisions import LEFT_OUT, Decisions, back_off_sums
 from bioprobe.task.leaf_scores import LeafScores, Leaves, score_leaves
+from bioprobe.task.listed import Listed
 from bioprobe.task.predictions import Predictions
+from bioprobe.task.prior import Weighed
 from bioprobe.task.scores import find_top, split_rows, sum_columns
 from bioprobe.task.target import Classes
 from bioprobe.task.tree import Tree
-from bioprobe.taxonomy import Taxonomy
+from bioprobe.taxonomy import RANKS, Taxonomy
 from bioprobe.types import Mask, Places, Rows, Scores, Vectors
 
 # Sums of groups that are held at once: 16 million of them are 64 MB.
 _SUMS_AT_ONCE = 16_000_000
 # Best classes that are looked at for the first that meets a condition.
 _LOOKED_AT = 16
-
-
-class Prior(Protocol):
-    """What is known of classes before an image is looked at, such as by place and season."""
-
-    def log_weights(self, taxa: Taxonomy, view: View) -> tuple[Scores, Places]:
-        """Return the logarithm of the weight of each class, for each kind of image.
-
-        Parameters
-        ----------
-        taxa : Taxonomy
-            The lowest classes.
-        view : View
-            The images.
-
-        Returns
-        -------
-        lines : ndarray of float32, shape (n_kinds, n_classes)
-        kinds : ndarray of int64, shape (n_images,)
-            Line of each image.
-        """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,6 +48,8 @@ class Question:
         up.
     kinds : ndarray of int64, shape (n_images,), optional
         Line of the offsets that each image takes, where these have several.
+    listed : Listed, optional
+        What may be answered; all is scored.
     """
 
     tree: Tree
@@ -74,6 +58,7 @@ class Question:
     options: Mapping[str, Any]
     by_best: bool = False
     kinds: Places | None = None
+    listed: Listed | None = None
 
     @property
     def n_leaves(self) -> int:
@@ -84,23 +69,36 @@ class Question:
         """Return the same question with more of what its answers depend on."""
         return dataclasses.replace(self, options={**self.options, **options})
 
-    def with_prior(self, prior: Prior | None, view: View) -> Question:
+    def with_prior(self, weighed: Weighed | None) -> Question:
         """Return the same question, in which classes count by what is known before.
 
         Parameters
         ----------
-        prior : Prior or None
-        view : View
-            The images that will be asked.
+        weighed : Weighed or None
+            Weights of the lowest classes for the images that will be asked.
         """
-        if prior is None:
+        if weighed is None:
             return self
-        lines, kinds = prior.log_weights(self.tree.taxa, view)
-        offsets = -lines[:, self.leaves.classes]
+        offsets = -np.log(weighed.lines)[:, self.leaves.classes]
         if self.leaves.offsets is not None:
             offsets = offsets + self.leaves.offsets
         leaves = dataclasses.replace(self.leaves, offsets=offsets.astype(np.float32))
-        return dataclasses.replace(self, leaves=leaves, kinds=kinds)
+        return dataclasses.replace(self, leaves=leaves, kinds=weighed.kinds)
+
+    def named(self) -> Question:
+        """Return the same question of the lowest classes alone that have a name at the rank."""
+        named = self.tree.place_of >= 0
+        if named.all():
+            return self
+        taxa = Taxonomy(tuple(t for t, one in zip(self.tree.taxa, named, strict=True) if one))
+        kept = named[self.leaves.classes]
+        offsets = self.leaves.offsets
+        leaves = Leaves(
+            self.leaves.texts, self.leaves.rows[kept],
+            (np.cumsum(named) - 1)[self.leaves.classes[kept]],
+            None if offsets is None else offsets[..., kept],
+        )  # fmt: skip
+        return dataclasses.replace(self, tree=Tree(taxa, self.tree.rank), leaves=leaves)
 
     @cached_property
     def summed_leaves(self) -> Leaves:
@@ -146,7 +144,7 @@ class Question:
         )  # fmt: skip
 
 
-def answer_at_rank(view: View, question: Question, k: int) -> Predictions:
+def answer_at_rank(view: View, question: Question, k: int, *, whole: bool = False) -> Predictions:
     """Answer each image with the best classes of the rank that is asked for.
 
     Parameters
@@ -156,11 +154,16 @@ def answer_at_rank(view: View, question: Question, k: int) -> Predictions:
     question : Question
     k : int
         Answers an image, ≥ 1; no more than there are classes.
+    whole : bool
+        Whether classes are among the best that may not occur by a list, for what pools answers.
 
     Returns
     -------
     Predictions
-        Scores are probabilities: the softmax over all texts, summed by class.
+        Scores are probabilities: the softmax over all texts, summed by class. With a list the
+        columns ``share_outside``, ``best_outside`` with its score, ``rolled_up_to`` and ``reason``
+        say what it left out: where the best class of all may not occur, the first class above it
+        that may is named.
 
     Raises
     ------
@@ -171,15 +174,128 @@ def answer_at_rank(view: View, question: Question, k: int) -> Predictions:
     if not len(tree.classes):
         msg = f"no taxon has a name at {tree.rank}; give a taxon list, or another rank"
         raise PromptError(msg)
+    if question.listed is not None:
+        return _answer_listed(view, question, k, whole=whole)
     found = [
         question.score(vectors, question.summed_leaves, k=k, kinds=kinds)
         for _, vectors, kinds in _iter_parts(view, question)
     ]
+    top = np.concatenate([one.top for one in found])
     return Predictions(
-        view.images, view.rows, Classes.of(tree.classes, tree.rank),
-        np.concatenate([one.top for one in found]),
+        view.images, view.rows, Classes.of(tree.classes, tree.rank), top,
         np.concatenate([one.top_probabilities for one in found]), view.describe(question.options),
     )  # fmt: skip
+
+
+def _answer_listed(view: View, question: Question, k: int, *, whole: bool) -> Predictions:
+    """Answer with the best classes that may occur, by the scores that they have among all."""
+    tree, listed = question.tree, question.listed
+    if listed is None:
+        raise AssertionError
+    n_images, k = len(view), min(k, len(tree.classes))
+    top = np.full((n_images, k), -1, dtype=np.int64)
+    scores = np.full(top.shape, np.nan, dtype=np.float32)
+    outside = _Outside.of(n_images)
+    rolled = np.full(n_images, "", dtype=object)
+    reasons = rolled.copy()
+    for places, vectors, kinds in _iter_parts(view, question, tree.n_groups):
+        for kind in np.unique(listed.kinds[places]).tolist():
+            mine = np.flatnonzero(listed.kinds[places] == kind)
+            asked, lines = vectors[mine], None if kinds is None else kinds[mine]
+            found, sums = _score_listed(question, asked, lines, kind, k)
+            at = places[mine]
+            outside.write(at, question, asked, lines, found, listed.leaves[kind])
+            best, values = _find_at_rank(question, found, sums, k, listed, kind)
+            if whole:
+                best, values = _find_at_rank(question, found, sums, k)
+            top[at, : best.shape[1]], scores[at, : best.shape[1]] = best, values
+            every = _find_at_rank(question, found, sums, 1)
+            first, highest = every[0][:, 0], every[1][:, 0]
+            changed = np.flatnonzero(~listed.levels[-1][kind, first])
+            to, above = listed.climb(
+                np.full(len(changed), tree.rank.depth), first[changed], np.full(len(changed), kind)
+            )
+            for place, depth, node in zip(
+                changed.tolist(), to.tolist(), above.tolist(), strict=True
+            ):
+                name = tree.classes.taxa[int(first[place])].name
+                reasons[at[place]] = f"{LEFT_OUT} {tree.rank} {name} {highest[place]:.3f}"
+                if depth >= 0:
+                    rolled[at[place]] = tree.levels[depth].taxa[node].name
+                    share = float(sums[depth][place, node])
+                    reasons[at[place]] += f"; {RANKS[depth]} {rolled[at[place]]} {share:.3f}"
+    columns = {**outside.columns, "rolled_up_to": rolled, "reason": reasons}
+    return Predictions(
+        view.images, view.rows, Classes.of(tree.classes, tree.rank), top, scores,
+        view.describe(question.options), columns=columns, listed=listed,
+    )  # fmt: skip
+
+
+def _score_listed(
+    question: Question, vectors: Vectors, lines: Places | None, kind: int, k: int
+) -> tuple[LeafScores, list[Scores]]:
+    """Score all lowest classes for images of one kind, and sum them up."""
+    tree, listed = question.tree, question.listed
+    found = question.score(
+        vectors, question.leaves, k=max(k, _LOOKED_AT), kinds=lines, groups=tree.groups,
+        allowed=None if listed is None else listed.leaves[kind],
+    )  # fmt: skip
+    return found, tree.sum_up(found.sums)
+
+
+def _find_at_rank(
+    question: Question,
+    found: LeafScores,
+    sums: Sequence[Scores],
+    k: int,
+    listed: Listed | None = None,
+    kind: int = 0,
+) -> tuple[Places, Scores]:
+    """Return the best classes at the rank of images of one kind, of all or of what may occur."""
+    tree = question.tree
+    if not tree.has_singles:
+        total = sums[-1]
+        inside = np.arange(total.shape[1])
+        if listed is not None:
+            inside = np.flatnonzero(listed.levels[-1][kind])
+        top, values = find_top(total[:, inside], k)
+        return inside[top], values
+    if listed is None:
+        return tree.place_of[found.top[:, :k]], found.top_probabilities[:, :k]
+    return tree.place_of[found.allowed_top[:, :k]], found.allowed_probabilities[:, :k]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Outside:
+    """What is said of the classes that may not occur, by image."""
+
+    columns: dict[str, npt.NDArray[Any]]
+
+    @classmethod
+    def of(cls, n_images: int) -> _Outside:
+        return cls({
+            "share_outside": np.zeros(n_images, dtype=np.float32),
+            "best_outside": np.full(n_images, "", dtype=object),
+            "best_outside_score": np.full(n_images, np.nan, dtype=np.float32),
+        })  # fmt: skip
+
+    def write(
+        self,
+        places: Rows,
+        question: Question,
+        vectors: Vectors,
+        lines: Places | None,
+        found: LeafScores,
+        allowed: Mask,
+    ) -> None:
+        """Take what was found for some images of one kind."""
+        if allowed.all():
+            return
+        self.columns["share_outside"][places] = found.share_outside
+        leaf, values = find_first(question, vectors, lines, found, ~allowed)
+        taxa = question.tree.taxa.taxa
+        self.columns["best_outside"][places] = [taxa[one].name for one in leaf.tolist()]
+        self.columns["best_outside_score"][places] = values
 
 
 def answer_deepest(view: View, question: Question, threshold: float) -> Decisions:
@@ -207,37 +323,50 @@ def answer_deepest(view: View, question: Question, threshold: float) -> Decision
     if not 0 < threshold <= 1:
         msg = f"the threshold is a probability, above 0 and at most 1; got {threshold:g}"
         raise PromptError(msg)
-    tree = question.tree
-    answers = []
-    for _, vectors, kinds in _iter_parts(view, question, tree.n_groups):
-        best, scores, sums = score_ranks(question, vectors, kinds)
-        answers.append(back_off_sums(best, scores, sums, tree.places, threshold))
-    best, scores, depths = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    tree, listed = question.tree, question.listed
+    n_images = len(view)
+    best = np.full((n_images, len(tree.levels)), -1, dtype=np.int64)
+    scores = np.full(best.shape, np.nan, dtype=np.float32)
+    depths = np.full(n_images, -1, dtype=np.int64)
+    left_out, outside = depths.copy(), _Outside.of(n_images)
+    for places, vectors, lines in _iter_parts(view, question, tree.n_groups):
+        of_image = np.zeros(len(places), dtype=np.int64) if listed is None else listed.kinds[places]
+        for kind in np.unique(of_image).tolist():
+            mine = np.flatnonzero(of_image == kind)
+            asked, own = vectors[mine], None if lines is None else lines[mine]
+            found, sums = _score_listed(question, asked, own, kind, 1)
+            answer = back_off_sums(
+                *_find_best(question, asked, own, found, sums), sums, tree.places, threshold
+            )
+            at = places[mine]
+            best[at], scores[at], depths[at] = answer
+            if listed is None:
+                continue
+            outside.write(at, question, asked, own, found, listed.leaves[kind])
+            given = np.flatnonzero(answer[2] >= 0)
+            for depth in np.unique(answer[2][given]).tolist():
+                these = given[answer[2][given] == depth]
+                these = these[~listed.levels[depth][kind, answer[0][these, depth]]]
+                left_out[at[these]] = depth
+                depths[at[these]], _ = listed.climb(
+                    np.full(len(these), depth), answer[0][these, depth], np.full(len(these), kind)
+                )
     return Decisions(
         view.images, view.rows, tree.levels, best, scores, depths, threshold,
-        view.describe(question.options),
+        view.describe(question.options), columns={} if listed is None else outside.columns,
+        left_out=None if listed is None else left_out,
     )  # fmt: skip
 
 
-def score_ranks(
-    question: Question, vectors: Vectors, kinds: Places | None
-) -> tuple[Places, Scores, list[Scores]]:
-    """Sum the probabilities of the lowest classes up the tree.
-
-    Returns
-    -------
-    best : ndarray of int64, shape (n_images, n_ranks)
-        Best class at each rank, -1 where there is none.
-    scores : ndarray of float32, of the same shape
-        Not a number where there is none.
-    sums : list of ndarray of float32, each of shape (n_images, n_classes)
-        As :meth:`bioprobe.task.tree.Tree.sum_up` returns them.
-    """
+def _find_best(
+    question: Question,
+    vectors: Vectors,
+    kinds: Places | None,
+    found: LeafScores,
+    sums: Sequence[Scores],
+) -> tuple[Places, Scores]:
+    """Return the best class at each rank, -1 where there is none, and its summed probability."""
     tree = question.tree
-    found = question.score(
-        vectors, question.leaves, k=_LOOKED_AT, kinds=kinds, groups=tree.groups
-    )  # fmt: skip
-    sums = tree.sum_up(found.sums)
     best = np.full((len(vectors), len(tree.levels)), -1, dtype=np.int64)
     scores = np.full(best.shape, np.nan, dtype=np.float32)
     for depth, total in enumerate(sums):
@@ -247,7 +376,7 @@ def score_ranks(
     if tree.has_singles and len(tree.classes):
         leaf, values = find_first(question, vectors, kinds, found, tree.place_of >= 0)
         best[:, -1], scores[:, -1] = tree.place_of[leaf], values
-    return best, scores, sums
+    return best, scores
 
 
 def find_first(

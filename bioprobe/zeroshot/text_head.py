@@ -6,9 +6,9 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from bioprobe.task.scores import Pool, embed_mean_rows
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import Rows, Scores, Vectors
 from bioprobe.zeroshot.question import Question, answer_at_rank
 
 if TYPE_CHECKING:
@@ -46,6 +46,68 @@ _ABOUT = {
 }  # fmt: skip
 
 
+class StackedRows:
+    """Two arrays, one below the other, that are read by rows as one and never copied whole.
+
+    A few rows stand so below a memory-mapped file of gigabytes.
+
+    Parameters
+    ----------
+    upper, lower : ndarray, shape (n, dim)
+        Rows are given in the type of the upper one.
+
+    Examples
+    --------
+    >>> rows = StackedRows(np.zeros((3, 2), dtype=np.float16), np.ones((1, 2), dtype=np.float32))
+    >>> rows.shape, rows[[3, 0]].tolist(), rows[2:].tolist()
+    ((4, 2), [[1.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 1.0]])
+    """
+
+    ndim = 2
+
+    def __init__(self, upper: npt.NDArray[Any], lower: npt.NDArray[Any]) -> None:
+        self._upper = upper
+        self._lower = lower.astype(upper.dtype)
+        self.dtype = upper.dtype
+        self.shape = (len(upper) + len(lower), upper.shape[1])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return rows by their numbers, a slice or flags."""
+        n_upper = len(self._upper)
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1 and stop <= n_upper:
+                # No copy of what lies in the file.
+                return self._upper[start:stop]
+            rows = np.arange(start, stop, step)
+        asked = np.asarray(rows)
+        asked = np.flatnonzero(asked) if asked.dtype == bool else asked.astype(np.int64)
+        asked = np.where(asked < 0, asked + len(self), asked)
+        is_upper = asked < n_upper
+        if is_upper.all():
+            return np.asarray(self._upper[asked])
+        if not is_upper.any():
+            return np.asarray(self._lower[asked - n_upper])
+        found = np.empty((*asked.shape, self.shape[1]), dtype=self.dtype)
+        found[is_upper] = self._upper[asked[is_upper]]
+        found[~is_upper] = self._lower[asked[~is_upper] - n_upper]
+        return found
+
+    def __array__(
+        self,
+        dtype: npt.DTypeLike | None = None,
+        copy: bool | None = None,
+    ) -> npt.NDArray[Any]:
+        """Return all rows as one array, which copies them."""
+        if copy is False:
+            msg = "rows that lie in two arrays are one only as a copy"
+            raise ValueError(msg)
+        return np.concatenate([self._upper, self._lower]).astype(dtype or self.dtype)
+
+
 @dataclasses.dataclass(frozen=True)
 class TextHead:
     """One text embedding a row, with the taxon that it stands for.
@@ -57,16 +119,22 @@ class TextHead:
     taxa : DataFrame of str
         The seven ranks and the common name of each row, ``""`` where unknown.
     vectors : ndarray of float16 or float32, shape (n_rows, dim), unit rows
-        Memory-mapped.
+        Memory-mapped; with taxa beside it :class:`StackedRows`.
     about : mapping
         Where it came from: ``source``, ``model``, ``vectors_sha256``, ``n_left_out`` and the first
         names of what was ``left_out``; of a published one ``repository`` and ``revision``.
+    offsets : ndarray of float32, shape (n_rows,), optional
+        Subtracted from the logits of the rows.
+    beside : mapping
+        What stands beside the head's own taxa, for the provenance.
     """
 
     name: str
     taxa: pd.DataFrame
     vectors: npt.NDArray[np.floating]
     about: dict[str, Any]
+    offsets: Scores | None = None
+    beside: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.taxa)
@@ -84,6 +152,47 @@ class TextHead:
         named = ("source", "vectors_sha256", "repository", "revision")
         said = {f"head_{name.removeprefix('vectors_')}": self.about.get(name) for name in named}
         return {"head": self.name, **{name: str(value) for name, value in said.items() if value}}
+
+    def with_taxa(
+        self,
+        taxa: Sequence[Taxon],
+        vectors: Vectors,
+        offsets: Scores,
+        *,
+        replaced: Rows,
+        beside: Mapping[str, Any],
+    ) -> TextHead:
+        """Return a head in memory that has further taxa; its own vectors are not copied.
+
+        Parameters
+        ----------
+        taxa : sequence of Taxon
+            What stands beside it.
+        vectors : ndarray of float32, shape (n_taxa, dim), unit rows
+        offsets : ndarray of float32, shape (n_taxa,)
+            Subtracted from their logits.
+        replaced : ndarray of int64, shape (n_replaced,)
+            Rows of the head that stand for nothing any more.
+        beside : mapping
+            What is said of it in the provenance.
+        """
+        import pandas as pd
+
+        rows = [(*taxon.lineage, taxon.common_name) for taxon in taxa]
+        columns = [*RANKS, COMMON_NAME]
+        own = self.taxa[columns].astype(object)
+        own.iloc[replaced] = ""
+        further = pd.DataFrame(rows, columns=columns, dtype=object)
+        before = np.zeros(len(self), dtype=np.float32) if self.offsets is None else self.offsets
+        together = np.concatenate([before, offsets.astype(np.float32)])
+        return dataclasses.replace(
+            self,
+            taxa=pd.concat([own, further], ignore_index=True),
+            # Whoever reads it takes some rows at a time, as of any array.
+            vectors=cast("Vectors", StackedRows(self.vectors, vectors)),
+            offsets=together if together.any() else None,
+            beside=beside,
+        )
 
 
 def list_heads(store: EmbeddingStore) -> list[str]:
@@ -525,7 +634,11 @@ def ask_rows(
     rank : Rank
         Rank of the answers.
     """
-    leaves = Leaves(head.vectors, classes.rows, classes.classes)
+    offsets = None if head.offsets is None else head.offsets[classes.rows]
+    if offsets is not None and pool is Pool.MEAN:
+        msg = "a mean of texts has no offset of one text; pool by max or sum"
+        raise PromptError(msg)
+    leaves = Leaves(head.vectors, classes.rows, classes.classes, offsets)
     if pool is Pool.MEAN and len(classes.rows) > leaves.n_classes:
         means = embed_mean_rows(head.vectors, classes.rows, classes.classes)
         leaves = Leaves(means, np.arange(len(means)), np.arange(len(means)))
@@ -536,6 +649,7 @@ def ask_rows(
         "n_texts": len(classes.rows),
         "pool": pool.value,
         "logit_scale": view.manifest.logit_scale,
+        **head.beside,
     }
     return Question(
         Tree(classes.taxa, rank), leaves, view.manifest.logit_scale, options,

@@ -191,6 +191,7 @@ def inputs(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "table.csv").write_text("file,label,sex\npanthera-leo/000.jpg,Panthera leo,male\n")
     (folder / "list.txt").write_text("leopard.jpg\nmore.jpg\n")
     (folder / "secret.txt").write_text("Panthera\n")
+    (folder / "park.csv").write_text("taxon,site,rule\nFelidae,north,allow\nAves,south,allow\n")
     (folder / "synonyms.csv").write_text("synonym,accepted\nFelis leo,Panthera leo\n")
     leopard = (folder / "leopard.jpg").read_bytes()
     pd.DataFrame({"image": [{"bytes": leopard, "path": "leopard.jpg"}]}).to_parquet(

@@ -6,10 +6,12 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from bioprobe.cli.app import run
+from bioprobe.encoders import load_encoder
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon
 from bioprobe.zeroshot.seen_offset import SeenOffset, keep_offset
@@ -36,14 +38,84 @@ def test_roll_up_sums_the_species(capsys: Capture) -> None:
     assert not rolled["score"].equals(named["score"])
 
 
-def test_within_restricts_the_candidates(capsys: Capture) -> None:
+def test_within_answers_what_may_occur_and_owns_up_to_the_rest(capsys: Capture) -> None:
     found, said = _ask(capsys, *ASKED[:3], "--within", "Carnivora")
     assert set(found["order"]) == {"Carnivora"}
-    assert found.groupby("row")["score"].sum().to_numpy() == pytest.approx(1, abs=1e-5)
-    assert "are of no candidate and count as wrong" in said
+    everything, _ = _ask(capsys, *ASKED[:3], "-k", "99")
+    scores = everything.set_index(["row", "family"])["score"].astype(float)
+    given = found.set_index(["row", "family"])["score"].astype(float)
+    # Scores are those among all candidates, and what is left lies outside.
+    assert given.to_numpy() == pytest.approx(scores[given.index].to_numpy(), abs=1e-5)
+    total = found.groupby("row")["score"].sum() + found.groupby("row")["share_outside"].first()
+    assert total.to_numpy() == pytest.approx(1, abs=1e-4)
+    best = everything[everything["answer"] == 1].set_index("row")
+    first = found[found["answer"] == 1].set_index("row")
+    is_changed = best["order"] != "Carnivora"
+    assert (first["rolled_up_to"] != "").eq(is_changed).all()
+    assert set(first.loc[is_changed, "rolled_up_to"]) <= {"Mammalia", "Chordata", "Animalia"}
+    assert (first.loc[is_changed, "best_outside"] == best.loc[is_changed, "family"]).all()
+    assert first.loc[is_changed, "reason"].str.startswith("the list leaves out family ").all()
+    assert "are of what may not occur by the list and count as wrong" in said
+    assert "warning: half of the images have a share of" in said
     Path("here.csv").write_text("family\nCanidae\nFelidae\n")
-    listed, _ = _ask(capsys, *ASKED[:3], "--within", "here.csv")
+    listed, said = _ask(capsys, *ASKED, "--within", "here.csv")
     assert set(listed["family"]) == {"Canidae", "Felidae"}
+    assert "by here.csv, 2 of " in said
+
+
+def test_a_list_confirms_no_answer_outside_of_it(capsys: Capture, store: Path) -> None:
+    truth = EmbeddingStore.open(store).images.frame
+    for more in (["--roll-up"], ["--per", "image"], ["--per", "sequence", "--sequence", "class"]):
+        asked = ["zeroshot", "--within", "Carnivora", "-k", "1", *more]
+        found, _ = _ask(capsys, *(asked if "--per" not in more else [*asked[:3], *more]))
+        hens = found[truth["order"].iloc[found["row"]].to_numpy() != "Carnivora"]
+        assert (hens["share_outside"].astype(float) > 0.5).mean() > 0.9
+        assert (hens["rolled_up_to"] != "").mean() > 0.9
+    for more in ([], ["--per", "sequence", "--sequence", "class"]):
+        found, _ = _ask(capsys, "zeroshot", "--within", "Carnivora", "--abstain", "0.65", *more)
+        is_inside = truth["order"].iloc[found["row"]].to_numpy() == "Carnivora"
+        answered = found[~is_inside]
+        assert not (answered["order"] != "").any()
+        assert answered["reason"].str.contains("the list leaves out").mean() > 0.5
+        assert (found.loc[is_inside, "order"] == "Carnivora").mean() > 0.8
+
+
+def test_places_of_a_list_are_columns_or_options(capsys: Capture) -> None:
+    rules = "taxon,rule,country\nFelidae,allow,KE\nCanidae,allow,United States of America\n"
+    Path("rules.csv").write_text(rules)
+    found, _ = _ask(capsys, *ASKED, "--within", "rules.csv", "--country", "KEN")
+    assert set(found["family"]) == {"Felidae"}
+    both, _ = _ask(capsys, *ASKED, "--within", "rules.csv")
+    assert set(both["family"]) == {"Felidae", "Canidae"}
+    assert run(["zeroshot", "--within", "rules.csv", "--country", "FRA"]) == 1
+    said = capsys.readouterr().err
+    assert "says nothing of where the " in said
+    assert "it has rules for KEN, USA" in said
+    Path("rules.csv").write_text(rules + "Ursidae,block,USA\nFelidae,maybe,USA\n")
+    assert run(["zeroshot", "--within", "rules.csv"]) == 1
+    assert "the rule is 'maybe'; expected allow or block" in capsys.readouterr().err
+
+
+def test_a_list_is_asked_of_a_head_too(capsys: Capture) -> None:
+    assert run(["store", "export", "head.npy", "--layout", "treeoflife", "--quiet"]) == 0
+    assert run(["store", "import", "head.npy", "--model", "sketch", "--quiet"]) == 0
+    for level in ("species", "family"):
+        asked = [
+            "zeroshot",
+            "--head",
+            "head",
+            "--within",
+            "Felidae,!Panthera leo",
+            "--level",
+            level,
+        ]
+        found, _ = _ask(capsys, *asked)
+        assert set(found["family"]) == {"Felidae"}
+        assert "Panthera leo" not in set(found.get("species", ()))
+        assert (found["best_outside"] == "Panthera leo").any()
+    backed_off, _ = _ask(capsys, *asked[:5], "--abstain", "0.5")
+    assert "Panthera leo" not in set(backed_off["species"])
+    assert (backed_off["species"] != "").any()
 
 
 def test_abstain_answers_further_up_where_it_asks_for_more(capsys: Capture) -> None:
@@ -63,7 +135,7 @@ def test_abstain_answers_further_up_where_it_asks_for_more(capsys: Capture) -> N
 def test_open_set_adds_three_columns_and_their_auroc(capsys: Capture) -> None:
     found, said = _ask(capsys, *ASKED[:5], "--within", "Carnivora", "--open-set", "-k", "2")
     assert list(found.columns[-3:]) == ["unknown_max_softmax", "unknown_energy", "unknown_distance"]
-    assert "AUROC: unknown_max_softmax 0." in said
+    assert "AUROC: unknown_max_softmax " in said
     assert (found.groupby("row")["unknown_energy"].nunique() == 1).all()
     _, without = _ask(capsys, *ASKED, "--open-set")
     assert "no AUROC" in without
@@ -111,6 +183,41 @@ def test_a_head_answers_further_up_where_it_asks_for_more(capsys: Capture) -> No
         capsys, "zeroshot", "--abstain", "0.5", "--head", "head", "--level", "family"
     )
     assert "species" not in families
+def test_added_taxa_stand_beside_a_head_by_its_recipe(capsys: Capture) -> None:
+    names = ["Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera"]
+    entries = [[[*names, "leo"], "lion"], [[*names, "tigris"], "tiger"]]
+    model = load_encoder("sketch", device="cpu")
+    texts = [f"an image of {' '.join(one)} with common name {name}." for one, name in entries]
+    for name, matrix in (("own", model.encode_text(texts).T), ("other", np.eye(model.dim)[:, :2])):
+        np.save(f"{name}.npy", matrix)
+        Path(f"{name}.json").write_text(json.dumps(entries))
+        assert run(["store", "import", f"{name}.npy", "--model", "sketch", "--quiet"]) == 0
+    asked = ("zeroshot", "--level", "species", "-k", "9", "--head", "own")
+    assert set(_ask(capsys, *asked)[0]["species"]) == {"Panthera leo", "Panthera tigris"}
+    add = ["taxa", "add", "Puma concolor", "--common", "puma", "--lineage", ",".join(names[:5])]
+    assert run([*add, "--quiet"]) == 0
+    found, said = _ask(capsys, *asked)
+    assert set(found["species"]) == {"Panthera leo", "Panthera tigris", "Puma concolor"}
+    assert "stand beside the text head own, by its own recipe ('an image of {}.'" in said
+    assert set(_ask(capsys, *asked, "--within", "Puma")[0]["species"]) == {"Puma concolor"}
+    # What would have no effect is refused, with the reason.
+    for option in (["--templates", "field"], ["--text-type", "sci"]):
+        assert run([*asked, *option]) == 2
+        assert "are written by the recipe that it was made by" in _flatten(capsys)
+    checked, said = _ask(capsys, "taxa", "check", "--head", "own")
+    assert checked["by"].tolist() == ["head"] * 2
+    assert checked["similarity"].tolist() == pytest.approx([1, 1], abs=1e-4)
+    assert "median cosine 1.000, least 1.000; the head is this model's" in said
+    both, said = _ask(capsys, "taxa", "check", "Panthera leo", "--head", "other", "-k", "1")
+    assert both["by"].tolist() == ["text", "image", "head", "head"]
+    assert "below 0.999 the head is not this model's" in said
+    assert run(["taxa", "check"]) == 2
+    assert run(["taxa", "check", "Panthera leo", "--seed", "1"]) == 2
+    assert run(["taxa", "check", "--head", "own", "--common", "lion"]) == 2
+
+
+def _flatten(capsys: Capture) -> str:
+    return " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_pool_joins_templates_otherwise(capsys: Capture) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from bioprobe.encoders.encoder import Fingerprint
-from bioprobe.errors import LongTextError, MismatchError
+from bioprobe.errors import LongTextError, MismatchError, ModelUnavailableError
 from bioprobe.progress import Step
+from bioprobe.prompts import embed_means
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.types import Vectors
 
@@ -241,3 +242,64 @@ def test_all_texts_that_are_too_long_are_told_and_the_others_kept(
     assert caught.value.texts == ("long 1", "long 130")
     assert len(cache.encode_text([text for text in texts if "short" in text])) == 198
     assert len(encoder.texts_seen) == 198
+
+
+LIONS = (["a lion", "the lion"], ["a puma"], ["the lion", "a puma", "a lynx"])
+
+
+def test_of_several_texts_the_mean_is_kept_alone(
+    store: EmbeddingStore, encoder: PlainEncoder, make_encoder: type[PlainEncoder]
+) -> None:
+    means = TextCache(store, lambda: encoder).encode_means(LIONS)
+    np.testing.assert_array_equal(means, embed_means(LIONS, make_encoder().encode_text))
+    assert encoder.texts_seen == ["a lion", "the lion", "a puma", "a lynx"]
+    reopened = TextCache(store, _refuse)
+    np.testing.assert_array_equal(reopened.encode_means(LIONS[::-1]), means[::-1])
+    # One text is its own mean, and is known as itself.
+    np.testing.assert_allclose(reopened.encode_text(["a puma"]), means[1:2], atol=1e-7)
+    with pytest.raises(ModelUnavailableError):
+        TextCache(store, _lack).encode_text(["a lynx"])
+    assert reopened.encode_means([]).shape == (0, encoder.dim)
+
+
+def test_means_are_kept_block_by_block_and_told(
+    store: EmbeddingStore, encoder: PlainEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioprobe.store.text_cache._TEXTS_AT_ONCE", 4)
+    steps: list[Step] = []
+
+    def stop(step: Step) -> None:
+        steps.append(step)
+        if step.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        TextCache(store, lambda: encoder, stop).encode_means(LIONS)
+    assert steps == [Step(3, 6, "texts")]
+    encoder.texts_seen.clear()
+    TextCache(store, lambda: encoder).encode_means(LIONS)
+    assert encoder.texts_seen == ["the lion", "a puma", "a lynx"]
+
+
+def test_means_without_the_texts_that_are_too_long(
+    store: EmbeddingStore, encoder: PlainEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = encoder.encode_text
+
+    def encode(texts: Sequence[str]) -> Vectors:
+        if "a puma" in texts:
+            msg = "too long"
+            raise LongTextError(msg, ("a puma",))
+        return read(texts)
+
+    monkeypatch.setattr(encoder, "encode_text", encode)
+    cache = TextCache(store, lambda: encoder)
+    with pytest.raises(LongTextError, match="too long") as caught:
+        cache.encode_means(LIONS)
+    assert caught.value.texts == ("a puma",)
+    assert cache.encode_means(LIONS[:1]).shape == (1, encoder.dim)
+
+
+def _lack() -> PlainEncoder:
+    msg = "it is not here"
+    raise ModelUnavailableError(msg)

@@ -47,7 +47,7 @@ def test_sums_of_the_finest_groups_are_summed_up() -> None:
     assert tree.has_singles
     assert tree.place_of.tolist() == [0, 1, 2, -1]
     sums = np.zeros((1, tree.n_groups), dtype=np.float32)
-    np.add.at(sums[0], tree.groups, np.float32([0.1, 0.2, 0.3, 0.4]))
+    np.add.at(sums[0], tree.groups, np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32))
     summed = tree.sum_up(sums)
     assert len(summed) == 6
     orders, families = summed[Rank.ORDER.depth], summed[Rank.FAMILY.depth]
