@@ -112,7 +112,9 @@ class Listed:
                 allowed = self.levels[upper] if upper != _GENUS else (
                     self.levels[upper] & self._genera
                 )  # fmt: skip
-                may = (above >= 0) & allowed[kinds[mine], np.maximum(above, 0)]
+                # Nothing may have a name at this rank.
+                may = above >= 0
+                may[may] = allowed[kinds[mine[may]], above[may]]
                 to[mine[may]], at[mine[may]] = upper, above[may]
         return to, at
 
@@ -402,7 +404,8 @@ def _spread(
     said = np.zeros(len(tree.taxa), dtype=np.int8)
     verdicts = []
     for places, mine in zip(tree.places, own, strict=True):
-        rules = np.where(places >= 0, mine[places], 0)
+        # Where nothing has a name at a rank there is no class to look at.
+        rules = np.where(places >= 0, np.append(mine, 0)[places], 0)
         said = np.where(rules != 0, rules, said)
         verdict = np.zeros(len(mine), dtype=np.int8)
         verdict[places[places >= 0]] = said[places >= 0]

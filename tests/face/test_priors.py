@@ -154,3 +154,13 @@ def test_tuning_and_evaluating_take_columns(placed: bp.Store) -> None:
     assert any("with the columns: accuracy" in str(note) for note in found.notes)
     with pytest.raises(MisuseError, match="--label-efficiency counts only with"):
         placed.evaluate("family", methods="lda", with_columns="habitat", label_efficiency=True)
+
+
+def test_a_prior_and_a_list_of_what_may_occur_go_together(opened: bp.Store, table: Path) -> None:
+    plain = opened.zeroshot("family", k=2, prior=table).to_frame()
+    shares = plain[plain["family"] == "Canidae"].set_index("row")["score"]
+    listed = opened.zeroshot("family", k=2, prior=table, within="Felidae").to_frame()
+    assert set(listed["family"]) == {"Felidae"}
+    assert set(listed["prior"]) == {1.0}
+    outside = listed.set_index("row")["share_outside"]
+    np.testing.assert_allclose(outside, shares.loc[outside.index], atol=1e-5)
