@@ -66,6 +66,13 @@ _WEIGHTS = (
 _NAMES = ("taxon", "name", "label", "classification", "category", "class", "bin")
 # Columns of an image table that say what is asked, and not where or when.
 _NO_PLACES = {"label", "content", "subspecies", "identificationqualifier", "prompt"}
+# Columns that say where or when, which the pictures should have too.
+_PLACES = {
+    "month", "season", "week", "year", "hour", "site", "sitename", "siteid", "station", "location",
+    "locationid", "locality", "region", "country", "countrycode", "admin1", "state",
+    "stateprovince", "county", "park", "habitat", "biome", "deployment", "deploymentid", "camera",
+    "grid", "cell", "zone", "plot",
+}  # fmt: skip
 _SHOWN = 5
 # Names of the table times names of classes that are compared to find near ones.
 _MOST_COMPARED = 5_000_000
@@ -221,7 +228,9 @@ class Prior:
         """Return the columns that the pictures have too, their values, and how they write them."""
         frame = view.images.frame
         there = {spell_column(name): name for name in view.images.free_columns}
-        by, columns, written = [], [], {}
+        by: list[str] = []
+        columns: list[Names] = []
+        written: dict[str, str] = {}
         for name in self.columns:
             spelt = spell_column(name)
             if spelt in there:
@@ -245,17 +254,24 @@ class Prior:
         there = {spell_column(name) for name in view.images.free_columns}
         if any(spell_column(name) == MONTH for name in by) and MONTH not in there:
             said.append(f"the month of each picture is that of {CAPTURED_AT}")
-        _, numbers = self._distinct
+        numbers = self._distinct[1].tolist()
+        lacking = []
         for name in (one for one in self.columns if one not in by):
-            values = self.columns[name]
-            pairs = set(zip(numbers.tolist(), values.tolist(), strict=True))
-            if len(pairs) > len(set(numbers.tolist())) and len(set(values.tolist())) < len(values):
-                text = (
-                    f"the prior has rows for each {name}, and the pictures no such column: the "
-                    f"weights of a taxon are added up; give the pictures a column {name} to have "
-                    "them apart"
-                )
-                said.append(Note(text, WARNING))
+            values = self.columns[name].tolist()
+            if len(set(zip(numbers, values, strict=True))) > len(set(numbers)):
+                lacking.append(name)
+        places = [name for name in lacking if spell_column(name) in _PLACES]
+        if places:
+            text = (
+                f"the prior has rows for each {' and '.join(places)}, and the pictures no such "
+                "column: the weights of a taxon are added up; give the pictures this column to "
+                "have them apart"
+            )
+            said.append(Note(text, WARNING))
+        others = [name for name in lacking if name not in places]
+        if others:
+            listed = ", ".join(others[:_SHOWN]) + (" …" if len(others) > _SHOWN else "")
+            said.append(f"rows of a taxon that differ in {listed} are added up")
         return said
 
 

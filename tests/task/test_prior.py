@@ -57,7 +57,8 @@ def view(make_store: Callable[..., EmbeddingStore], make_encoder: Callable[..., 
 
 def weigh(prior: Prior, view: View, classes: Classes = SPECIES) -> list[list[float]]:
     found = prior.weigh(classes, view)
-    return np.round(found.lines[found.kinds].astype(np.float64), 4).tolist()
+    rows: list[list[float]] = np.round(found.lines[found.kinds].astype(np.float64), 4).tolist()
+    return rows
 
 
 @pytest.mark.parametrize(
@@ -141,6 +142,9 @@ def test_a_column_that_the_pictures_lack_is_said(write: Write, view: View) -> No
     assert weigh(prior, view)[0] == [0.5, 1, 0.01]
     notes = prior.weigh(SPECIES, view).list_notes(SPECIES.names)
     assert any("the pictures no such column" in str(note) for note in notes)
+    other = write(f"taxon,collector,weight\n{LEO},N,1\n{LEO},S,1\n{LYNX},N,4\n")
+    said = other.weigh(SPECIES, view).list_notes(SPECIES.names)
+    assert "rows of a taxon that differ in collector are added up" in said
 
 
 def test_rows_and_taxa_that_do_not_count_are_named(write: Write, view: View) -> None:

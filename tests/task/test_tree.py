@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +12,9 @@ import pandas as pd
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.leaf_scores import Leaves
+from bioprobe.task.prior import read_prior
 from bioprobe.task.tree import Tree, group_ranks
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
-from bioprobe.types import Places, Scores
 from bioprobe.zeroshot.question import Question, answer_at_rank
 
 if TYPE_CHECKING:
@@ -57,26 +58,22 @@ def test_sums_of_the_finest_groups_are_summed_up() -> None:
     assert not Tree(tree.taxa, Rank.FAMILY).has_singles
 
 
-class _BySite:
-    """A prior under which the first image is of a place without wolves."""
-
-    def log_weights(self, taxa: Taxonomy, view: View) -> tuple[Scores, Places]:
-        lines = np.zeros((2, len(taxa)), dtype=np.float32)
-        lines[1, 1] = np.log(0.01)
-        return lines, np.array([1, *[0] * (len(view) - 1)])
-
-
 def test_a_prior_counts_by_kind_of_image(
-    make_store: Callable[..., EmbeddingStore], encoder: PlainEncoder
+    make_store: Callable[..., EmbeddingStore], encoder: PlainEncoder, tmp_path: Path
 ) -> None:
     vectors = np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    view = View.of(make_store(encoder).append(pd.DataFrame({"path": list("abc")}), vectors))
+    frame = pd.DataFrame({"path": list("abc"), "site": ["no wolves", "", ""]})
+    view = View.of(make_store(encoder).append(frame, vectors))
+    (tmp_path / "prior.csv").write_text(
+        "species,site,weight\nPanthera leo,no wolves,1\nLynx lynx,no wolves,1\n"
+    )
+    weighed = read_prior(tmp_path / "prior.csv").weigh_taxa(CATS, view)
     texts = np.eye(3, view.manifest.dim, dtype=np.float32)
     leaves = Leaves(texts, np.arange(3), np.arange(3))
     plain = Question(Tree(Taxonomy(tuple(CATS)), Rank.SPECIES), leaves, 5.0, {})
     before = answer_at_rank(view, plain, 3).to_dense()
-    after = answer_at_rank(view, plain.with_prior(_BySite(), view), 3).to_dense()
+    after = answer_at_rank(view, plain.with_prior(weighed), 3).to_dense()
     weighted = before[0] * [1, 0.01, 1]
     np.testing.assert_allclose(after[0], weighted / weighted.sum(), rtol=1e-4)
     np.testing.assert_allclose(after[1:], before[1:], rtol=1e-5)
