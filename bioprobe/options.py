@@ -496,6 +496,36 @@ OwnColumns = Annotated[
         metavar="NAME,…",
     ),
 ]
+PriorTable = Annotated[
+    str | Path | None,
+    Option(
+        "Table of how frequent taxa are: taxon (of any rank), weight (a probability, frequency or "
+        "count), and columns such as site and month that the pictures have too. Probabilities are "
+        "multiplied by the weight of their class.",
+        shell=str,
+        metavar="FILE",
+    ),
+]
+PriorFloor = Annotated[
+    float,
+    Option(
+        "Least weight of a class, relative to the greatest of its place: what the table does not "
+        "list has it, so that a prior never forbids.",
+        most=1,
+        when=(With("prior"),),
+    ),
+]
+Beside = Annotated[
+    str | Sequence[str] | None,
+    Option(
+        "Columns that stand beside the vectors of linear, lda, ridge and hierarchical, such as "
+        "latitude,longitude,date or site: numbers, dates, places, and categories as they are, or "
+        "as said behind a colon: site:category.",
+        ("--with", "--with-columns"),
+        shell=list[str],
+        metavar="COLUMN,…",
+    ),
+]
 Per = Annotated[
     str | None,
     Option(

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -14,6 +15,15 @@ import numpy.typing as npt
 from bioprobe.calibration.calibrators import TemperatureScaling, fit_judged, to_logits
 from bioprobe.errors import BioprobeError, MisuseError, ProbeError, SelectionError
 from bioprobe.evaluation.curves import EfficiencyPlan, measure_methods
+from bioprobe.evaluation.effects import (
+    COLUMNS,
+    PRIOR,
+    RARE,
+    UNLIKELY,
+    Effect,
+    find_lowest,
+    measure_effects,
+)
 from bioprobe.evaluation.metrics import (
     BINARY_METRICS,
     build_tree,
@@ -29,15 +39,24 @@ from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
 from bioprobe.images.sequences import find_sequences
 from bioprobe.images.times import Times, read_span, read_times
 from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval
-from bioprobe.learning.fit import answer_held_out, fit, gather_inner, read_texts
+from bioprobe.learning.fit import (
+    answer_held_out,
+    fit,
+    gather_inner,
+    list_taking_columns,
+    read_texts,
+)
 from bioprobe.names import suggest
 from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
 from bioprobe.splits.groups import read_column
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import read_selection
+from bioprobe.store.view import View
+from bioprobe.task.columns import Columns
 from bioprobe.task.method import Fitted, is_estimator
 from bioprobe.task.predictions import Predictions
+from bioprobe.task.prior import Prior, Weighed
 from bioprobe.task.sequences import (
     RULES,
     SEQUENCE,
@@ -90,6 +109,8 @@ class Answers:
     rules : mapping of str to (int, int)
         Of each rule that pools the answers to a sequence, how many sequences of the part
         ``validation`` it gets right, and of how many; empty where they were not compared.
+    with_prior : Answers, optional
+        The same with a prior, where there is one: without thresholds, which it would move.
     """
 
     method: str
@@ -106,6 +127,7 @@ class Answers:
     thresholds: tuple[float, ...] = ()
     flagged: Mask | None = None
     rules: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    with_prior: Answers | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,6 +140,22 @@ class _Round:
     learning_s: float
     answering_s: float
     rules: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    weighed: Weighed | None = None
+
+    def answer(self) -> Scores:
+        """Return the probabilities of its classes."""
+        # What learns is asked calibrated where there is a prior, as probe predict asks it.
+        if self.weighed is not None and self.fitted.n_rows:
+            return self.answer_calibrated()
+        dense = self.predictions.to_dense()
+        return dense if self.weighed is None else self.weighed.apply(dense)
+
+    def answer_calibrated(self) -> Scores:
+        """Return them calibrated; a prior comes after."""
+        dense = self.predictions.to_dense()
+        if self.scaling is not None:
+            dense = self.scaling.calibrate(to_logits(dense))
+        return dense if self.weighed is None else self.weighed.apply(dense)
 
 
 def gather_answers(
@@ -126,6 +164,7 @@ def gather_answers(
     classes: Classes,
     positive: int | None = None,
     pooling: Pooling | None = None,
+    prior: Prior | None = None,
 ) -> Answers:
     """Let a method learn and answer in each round.
 
@@ -142,6 +181,8 @@ def gather_answers(
         the rows that calibrate, which neither taught nor judge.
     pooling : Pooling, optional
         What makes sequences, where the rules that pool their answers are to be compared.
+    prior : Prior, optional
+        What the answers are given with too.
 
     References
     ----------
@@ -173,23 +214,28 @@ def gather_answers(
             compare_rules(task, fitted, pooling) if pooling else {},
         )  # fmt: skip
 
-    return _join(method, [run(task) for task in rounds], classes, positive)
+    found = [run(task) for task in rounds]
+    answers = _join(method, found, classes, positive)
+    if prior is None:
+        return answers
+    weighed = [
+        dataclasses.replace(one, weighed=prior.weigh(one.predictions.classes, View(
+            task.store, one.predictions.rows)))
+        for one, task in zip(found, rounds, strict=True)
+    ]  # fmt: skip
+    with_prior = _join(method, weighed, classes, None)
+    return dataclasses.replace(answers, with_prior=with_prior)
 
 
 def _join(method: str, found: Sequence[_Round], classes: Classes, positive: int | None) -> Answers:
     rows = np.concatenate([one.predictions.rows for one in found])
     order = np.argsort(rows, kind="stable")
-    plain = [_place(one.predictions.to_dense(), one.predictions.classes, classes) for one in found]
+    plain = [_place(one.answer(), one.predictions.classes, classes) for one in found]
     scalings = [one.scaling for one in found if one.scaling is not None]
     calibrated = None
     if len(scalings) == len(found):
-        dense = [
-            scaling.calibrate(to_logits(one.predictions.to_dense()))
-            for one, scaling in zip(found, scalings, strict=True)
-        ]
-        parts = zip(dense, found, strict=True)
         calibrated = np.concatenate(
-            [_place(part, one.predictions.classes, classes) for part, one in parts]
+            [_place(one.answer_calibrated(), one.predictions.classes, classes) for one in found]
         )[order]
     thresholds, flagged = tuple(one.threshold for one in found), None
     if positive is None or not np.isfinite(thresholds).all():
@@ -400,6 +446,7 @@ class _Units:
             answers, rows=rows, probabilities=pool(answers.probabilities),
             calibrated=None if answers.calibrated is None else pool(answers.calibrated),
             is_known=known[self.judged], thresholds=(), flagged=None,
+            with_prior=answers.with_prior and self.pool(answers.with_prior, classes, rows),
         )  # fmt: skip
 
 
@@ -418,6 +465,29 @@ class _Test:
     kept: Mask | None
     positive: Positive | None
     units: _Units | None = None
+    columns: Columns | None = None
+    weighed: Weighed | None = None
+
+    @property
+    def prior(self) -> Prior | None:
+        """What answers are given with."""
+        return self.weighed.prior if self.weighed else None
+
+    @cached_property
+    def low_classes(self) -> dict[str, Places]:
+        """Classes that few images teach, and those that the prior makes unlikely, by figure."""
+        classes = np.unique(self.truth)
+        taught = self.classes.find_labels(self.task.store.images, self.training)
+        n_taught = np.bincount(taught[taught >= 0], minlength=len(self.classes))
+        found = {RARE: find_lowest(n_taught[classes].astype(np.float64), classes)}
+        if self.weighed is not None:
+            weights = self.weighed.list_weights(self.truth[:, np.newaxis])[:, 0]
+            known = np.isfinite(weights)
+            sums = np.bincount(self.truth[known], weights[known], len(self.classes))
+            counts = np.bincount(self.truth[known], minlength=len(self.classes))
+            means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+            found[UNLIKELY] = find_lowest(means[classes], classes)
+        return found
 
     @property
     def place(self) -> int | None:
@@ -447,6 +517,8 @@ def evaluate(
     over: str | None = None,
     window: str | None = None,
     pooling: Pooling | None = None,
+    columns: Columns | None = None,
+    prior: Prior | None = None,
     report: Report = lambda _: None,
 ) -> Evaluation:
     """Compare methods on the same labelled images, which none of them learnt from.
@@ -483,6 +555,11 @@ def evaluate(
         Length of a window of time, such as ``7d``; by default 30 days.
     pooling : Pooling, optional
         Judge sequences in place of single images: the answers to the images of each are pooled.
+    columns : Columns, optional
+        What stands beside the vectors of the methods that take it; what that does is measured
+        against the same without.
+    prior : Prior, optional
+        What all answers are given with; what that does is measured against the same without.
     report : callable
         Told of progress, a line at a time.
 
@@ -501,6 +578,8 @@ def evaluate(
     check_methods(methods)
     test = _gather_test(task, mask, n_resamples, positive)
     test = _join_sequences(test, pooling, n_resamples) if pooling else test
+    weighed = prior.weigh(test.classes, View(task.store, test.rows)) if prior else None
+    test = dataclasses.replace(test, columns=columns, weighed=weighed)
     clock = _find_clock(test, over, window)
     judged: list[_Judged] = []
     skipped: dict[str, str] = {}
@@ -543,7 +622,7 @@ def evaluate(
         _describe(test, mask, methods, clock).to_dict(),
         test.positive,
         tuple(_measure_windows(judged, test, clock)) if clock else (),
-    )
+    ).say(weighed.list_notes(test.classes.names) if weighed else ())
 
 
 def check_methods(methods: Sequence[str]) -> None:
@@ -679,15 +758,23 @@ def _find_training(rounds: Sequence[Task], labelled: Mask) -> Rows:
 def _judge(test: _Test, method: str) -> _Judged:
     store, truth = test.task.store, test.truth
     units = test.units
-    answers = gather_answers(
-        method, test.rounds, test.classes, test.place, units.how if units else None
-    )
+    stages = _gather_stages(test, method)
     if units is not None:
-        answers = units.pool(answers, test.classes, test.rows)
+        stages = {of: units.pool(one, test.classes, test.rows) for of, one in stages.items()}
     tree = build_tree(test.classes)
-    asked = answers.probabilities, answers.calibrated, tree, test.resamples
-    draws = draw_method_scores(truth, *asked, test.place, answers.flagged)
-    best = find_best(answers.probabilities)
+    effects: list[Effect] = []
+    before: tuple[dict[str, Draws], Mask] | None = None
+    for of, answers in stages.items():
+        asked = answers.probabilities, answers.calibrated, tree, test.resamples
+        draws = draw_method_scores(truth, *asked, test.place, answers.flagged)
+        best = find_best(answers.probabilities)
+        if before is not None:
+            effects += measure_effects(
+                of, (before[0], draws), (before[1], best == truth), truth, test.resamples,
+                {name: found for name, found in test.low_classes.items()
+                 if name == RARE or of == PRIOR},
+            )  # fmt: skip
+        before = draws, best == truth
     true, given, met = keep_met(truth, best, test.classes)
     confusion = count_confusion(true, given, met)
     found = explain_pairs(
@@ -709,9 +796,23 @@ def _judge(test: _Test, method: str) -> _Judged:
         answers.thresholds,
         _find_unmeasured(draws) if test.positive else {},
         dict(answers.rules),
+        tuple(effects),
     )
     frame = list_answers(store, test.classes, truth, answers, test.kept, test.place)
     return _Judged(result, draws, best == truth, frame)
+
+
+def _gather_stages(test: _Test, method: str) -> dict[str, Answers]:
+    """Return the answers of a method, then those with columns and with a prior, as there are."""
+    asked = test.classes, test.place, test.units.how if test.units else None, test.prior
+    answers = gather_answers(method, test.rounds, *asked)
+    stages = {"": answers}
+    if test.columns is not None and method in list_taking_columns([method]):
+        rounds = [dataclasses.replace(one, columns=test.columns) for one in test.rounds]
+        answers = stages[COLUMNS] = gather_answers(method, rounds, *asked)
+    if answers.with_prior is not None:
+        stages[PRIOR] = answers.with_prior
+    return stages
 
 
 def _find_unmeasured(draws: Mapping[str, Draws]) -> dict[str, float]:
@@ -843,11 +944,21 @@ def _describe(
         "rows_hash": hash_rows(task.store.images, test.rows),
         "seed": task.seed,
         "n_resamples": test.resamples.n_resamples,
+        **({"prior": test.weighed.describe()} if test.weighed else {}),
+        **_describe_columns(test),
         "over": clock.column if clock else "",
         "window": clock.window if clock else "",
         "n_undated": int(np.isnat(clock.times).sum()) if clock else 0,
     }
     return task.view.take(test.rows).describe(options)
+
+
+def _describe_columns(test: _Test) -> dict[str, Any]:
+    """Say what stands beside the vectors, as the first round measures it."""
+    if test.columns is None:
+        return {}
+    block = dataclasses.replace(test.rounds[0], columns=test.columns).block
+    return {"columns": block.describe() if block else ""}
 
 
 def _describe_units(units: _Units | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from bioprobe.access import is_file, list_names, read_bytes, reading
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.curves import Efficiency
+from bioprobe.evaluation.effects import Effect
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.positive import Positive
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
@@ -74,6 +75,7 @@ def to_clip_benchmark(evaluation: Evaluation) -> list[dict[str, Any]]:
             "calibrated_on": result.calibrated_on,
             "learning_s": result.learning_s,
             "answering_s": result.answering_s,
+            "effects": [one.to_dict() for one in result.effects],
             "per_class": evaluation.tabulate_classes(result.method).to_dict("records"),
             "confusion": evaluation.count_confusion(result.method).to_frame().to_dict("records"),
             "confused_pairs": list(result.pairs),
@@ -279,7 +281,9 @@ def _build_result(fields: dict[str, Any]) -> MethodResult:
         msg = "a method has no accuracy"
         raise ValueError(msg)
     rules = {rule: tuple(counts) for rule, counts in fields.get("rules", {}).items()}
-    return check_types(MethodResult(**{**fields, **intervals, **listed, "rules": rules}))
+    effects = tuple(Effect.from_dict(one) for one in fields.get("effects", ()))
+    made = {**fields, **intervals, **listed, "rules": rules, "effects": effects}
+    return check_types(MethodResult(**made))
 
 
 def _describe_damage(path: Path, reason: str) -> StoreError:

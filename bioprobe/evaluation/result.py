@@ -9,6 +9,7 @@ import numpy as np
 
 from bioprobe.errors import ProbeError
 from bioprobe.evaluation.curves import Efficiency
+from bioprobe.evaluation.effects import Effect, describe_effects
 from bioprobe.evaluation.metrics import BINARY_METRICS
 from bioprobe.evaluation.mistakes import Confusion, count_confusion, keep_met, tabulate_classes
 from bioprobe.evaluation.paired import Comparison
@@ -76,6 +77,8 @@ class MethodResult:
     rules : dict of str to (int, int)
         Where sequences were judged, of each rule that pools their answers the sequences of the
         validation part that it gets right, and of how many; empty without that part.
+    effects : tuple of Effect
+        What columns beside the vectors and a prior did; all other figures are with them.
     """
 
     method: str
@@ -92,6 +95,7 @@ class MethodResult:
     thresholds: tuple[float, ...] = ()
     unmeasured: dict[str, float] = dataclasses.field(default_factory=dict)
     rules: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    effects: tuple[Effect, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -243,7 +247,10 @@ class Evaluation(Result):
         ``p_vs_best`` is that of the paired test in accuracy against the best method, adjusted for
         the number of pairs. With a mask, ``accuracy_kept`` and ``macro_f1_kept`` are those of the
         images that it keeps. Of two classes the figures of the positive one stand first and last,
-        and their intervals between: ``precision_low``, ``precision_high`` and so on.
+        and their intervals between: ``precision_low``, ``precision_high`` and so on. What a prior
+        did is in ``prior_accuracy_before``, ``prior_accuracy_difference``, its ``_low`` and
+        ``_high``, the same of ``macro_f1``, ``balanced_accuracy``, ``rare_recall`` and
+        ``unlikely_recall``; what columns did, in ``columns_accuracy_before`` and so on.
         """
         import pandas as pd
 
@@ -266,6 +273,15 @@ class Evaluation(Result):
                 ends = result.metrics[name]
                 row[f"{name}_low"], row[f"{name}_high"] = ends.low, ends.high
             row["seconds"] = result.seconds
+            for effect in result.effects:
+                name, between = f"{effect.of}_{effect.metric}", effect.difference
+                row |= {
+                    f"{name}_before": effect.before.estimate,
+                    f"{name}_after": effect.after.estimate,
+                    f"{name}_difference": between.estimate,
+                    f"{name}_low": between.low,
+                    f"{name}_high": between.high,
+                }
             one = compared.get(result.method)
             row["p_vs_best"] = one.p_adjusted if one else np.nan
             row |= {name: result.metrics[name].estimate for name in last}
@@ -284,6 +300,13 @@ class Evaluation(Result):
             for one in self.windows
         ]  # fmt: skip
         return pd.DataFrame(rows, columns=columns)
+
+    def describe_effects(self) -> list[str]:
+        """Say what columns and a prior did to each method; nothing without them."""
+        said: list[str] = []
+        for result in self.results:
+            said += describe_effects(result.method, result.effects)
+        return said
 
     def describe_windows(self) -> list[Note]:
         """Say where what learns is worse than what does not; nothing without both."""

@@ -19,6 +19,8 @@ from bioprobe.options import (
     OwnColumns,
     Per,
     PoolingRule,
+    PriorFloor,
+    PriorTable,
     SeedOption,
     SequenceColumn,
     Taxa,
@@ -179,6 +181,8 @@ class Asks(Opened):
         rule: PoolingRule = "log-mean",
         content_rules: ContentThresholds = None,
         columns: OwnColumns = None,
+        prior: PriorTable = None,
+        prior_floor: PriorFloor = 0.01,
     ) -> Predictions | Decisions | Contents:
         """Label images by text prompts, at any rank.
 
@@ -243,6 +247,12 @@ class Asks(Opened):
         columns : str or sequence of str, optional
             Columns of one's own that stand beside the answers in a table: ``all``, ``none`` or
             names; by default those whose names say which picture, where and when.
+        prior : str or Path, optional
+            Table of how frequent taxa are, by columns such as site and month that the pictures have
+            too: probabilities are multiplied by the weight of their class, which stands in the
+            column ``prior``; see :func:`bioprobe.task.prior.read_prior`.
+        prior_floor : float
+            Least weight of a class, relative to the greatest of its place.
 
         Returns
         -------
@@ -277,6 +287,7 @@ class Asks(Opened):
         )
         from bioprobe.images.image_table import read_level
         from bioprobe.task.beside import Beside
+        from bioprobe.task.prior import read_prior
         from bioprobe.task.sequences import DEPTH, SEQUENCE, Pooling
         from bioprobe.taxonomy import Rank
         from bioprobe.taxonomy.synonyms import read_synonyms
@@ -285,13 +296,16 @@ class Asks(Opened):
         beside = Beside.of(self._view, columns)
         how, best = Pooling(sequence, gap_seconds, rule, ContentRules.parse(content_rules)), k
         k = DEPTH if per == SEQUENCE else k
+        known = read_prior(prior, floor=prior_floor) if prior else None
         if classes is not None or level not in RANK_NAMES:
             refuse_for_values(
                 level, taxa=taxa, text_type=text_type != "taxon_com", head=head, pool=pool,
                 roll_up=roll_up, within=within, abstain=abstain, open_set=open_set, offset=offset,
                 synonyms=synonyms,
             )  # fmt: skip
-            named = ask_named(self._view, self._notes, self._texts, classes, level, templates, k)
+            named = ask_named(
+                self._view, self._notes, self._texts, classes, level, templates, k, known
+            )  # fmt: skip
             return pool_answers(show_answers_of(named, beside), per, how, best)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
         opened, said = find_head(self._view, taxa, head, self._model)
@@ -301,6 +315,7 @@ class Asks(Opened):
         asked = Asked(
             self._view, notes, Rank.parse(level), listed, within, accepted, k, abstain,
             place={part: value for part, value in given.items() if value}, whole=per == SEQUENCE,
+            prior=known,
         )  # fmt: skip
         if opened is not None:
             refuse_for_head(

@@ -21,6 +21,7 @@ from bioprobe.face.taxa import open_list
 from bioprobe.options import (
     RANK_NAMES,
     AllowOutside,
+    Beside,
     ContentThresholds,
     Exclude,
     GapSeconds,
@@ -33,6 +34,8 @@ from bioprobe.options import (
     OwnColumns,
     Per,
     PoolingRule,
+    PriorFloor,
+    PriorTable,
     Seed,
     SeedOption,
     SequenceColumn,
@@ -40,6 +43,7 @@ from bioprobe.options import (
     Taxa,
     Templates,
     TextTypeName,
+    Unless,
     With,
     Without,
     list_given,
@@ -59,6 +63,7 @@ if TYPE_CHECKING:
     from bioprobe.progress import Progress
     from bioprobe.splits.split import PartCounts
     from bioprobe.store import EmbeddingStore
+    from bioprobe.task.columns import Columns
     from bioprobe.task.target import Texts
     from bioprobe.task.task import Task
     from bioprobe.taxonomy import Taxonomy
@@ -107,6 +112,28 @@ With_ = Annotated[
         shell=list[Path],
     ),
 ]  # fmt: skip
+StoresOrColumns = Annotated[
+    Strings,
+    Option(
+        "Of stack, a store of the same images by another encoder; may be repeated. Of other kinds, "
+        "what --with-columns is.",
+        ("--with",),
+        shell=list[str],
+    ),
+]
+WithColumns = Annotated[
+    Strings,
+    Option(
+        "Columns that stand beside the vectors of linear, lda, ridge and hierarchical, such as "
+        "latitude,longitude,date or site: numbers, dates, places, and categories as they are, or "
+        "as said behind a colon: site:category. How much they count is chosen on held-out images, "
+        "or said by --setting weight=0.5.",
+        ("--with-columns",),
+        shell=list[str],
+        metavar="COLUMN,…",
+        when=(Unless("kind", ("stack",)),),
+    ),
+]
 
 
 Against = Annotated[
@@ -300,7 +327,8 @@ class Learns(Opened):
         rank_column: ListColumns = None,
         text_type: Annotated[TextTypeName, _READING] = "taxon_com",
         templates: Annotated[Templates, _READING] = "plain",
-        others: Annotated[With_, With("kind", ("stack",))] = None,
+        others: StoresOrColumns = None,
+        with_columns: WithColumns = None,
         seed: Seed = 0,
     ) -> Probe:
         """Learn from the labelled images, and keep the probe in the store.
@@ -336,7 +364,11 @@ class Learns(Opened):
             Further classes, and how they are written, for ``prompt+probe``: ``classes`` of a
             column, the others of a rank.
         others : sequence of str, optional
-            Stores of the same images by other encoders, for ``stack``.
+            Stores of the same images by other encoders, for ``stack``; for other kinds what
+            ``with_columns`` is.
+        with_columns : str or sequence of str, optional
+            Columns that stand beside the vectors; see :mod:`bioprobe.task.columns`. The setting
+            ``weight`` says how much they vary, of what the vectors do; by default it is chosen.
         seed : int
             Of folds and of whatever is drawn.
 
@@ -354,6 +386,7 @@ class Learns(Opened):
         from bioprobe.learning.fit import read_texts
         from bioprobe.learning.fitted import FittedProbe
         from bioprobe.learning.stack import FittedStack
+        from bioprobe.task.columns import Columns
 
         reads = kind == _PROMPTED or (kind in METHODS.added and METHODS.load(kind).needs_texts)
         texts = None
@@ -361,14 +394,21 @@ class Learns(Opened):
             texts = self._write_texts(
                 level, open_list(taxa, rank_column), text_type, templates, classes
             )
-        task = self._task(
-            level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=others
-        )
         given = {"C": C, "balance": balance}
         settings = {key: value for key, value in given.items() if value is not None}
+        settings |= _read_settings(setting)
+        stores, columns = (others, None) if kind == "stack" else (None, with_columns or others)
+        if kind != "stack" and with_columns and others:
+            msg = "--with and --with-columns both name columns; give one of them"
+            raise MisuseError(msg)
+        weight: Any = settings.pop("weight", None) if columns else None
+        task = self._task(
+            level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=stores,
+            columns=Columns.of(columns, weight),
+        )  # fmt: skip
         read_texts(task, kind)
         began = time.monotonic()
-        fitted = fit_method(task, kind, {**settings, **_read_settings(setting)})
+        fitted = fit_method(task, kind, settings)
         seconds_s = time.monotonic() - began
         if isinstance(fitted, FittedStack):
             said = describe_stack(fitted, seconds_s, is_open=C is None)
@@ -418,6 +458,7 @@ class Learns(Opened):
             ),
         ] = None,
         calibration: Calibrator = "temperature",
+        with_columns: Beside = None,
         seed: Annotated[int, SeedOption("Seed of the proposals and the folds.")] = 0,
         progress: Progress | None = None,
     ) -> Tuned:
@@ -447,6 +488,9 @@ class Learns(Opened):
             Further classes, and ways to write them, for ``prompt+probe``.
         calibration : str
             How the probabilities of the best are calibrated.
+        with_columns : str or sequence of str, optional
+            Columns that stand beside the vectors of kinds that take them, as for :meth:`fit`;
+            their ``weight`` is chosen too, and 0 is without them.
         seed : int
             Of the proposals and the folds.
         progress : callable, optional
@@ -477,7 +521,10 @@ class Learns(Opened):
             if progress is not None:
                 progress(Step(n_done, n_trials, "trials", int(bool(trial.problem))))
 
-        task = self._task(level, first=first, chain=chain, split=split, texts=texts, seed=seed)
+        task = self._task(
+            level, first=first, chain=chain, split=split, texts=texts, seed=seed,
+            columns=_find_columns(with_columns, asked),
+        )  # fmt: skip
         tuned = tune_probe(
             task, kinds=asked, n_trials=n_trials, timeout_s=timeout, metric=metric,
             text_types=["asis"] if task.target.rank is None else split_names(text_types),
@@ -607,6 +654,8 @@ class Learns(Opened):
         rule: PoolingRule = "log-mean",
         content_rules: ContentThresholds = None,
         columns: OwnColumns = None,
+        prior: PriorTable = None,
+        prior_floor: PriorFloor = 0.01,
     ) -> Predictions | Decisions | Contents:
         """Label the images by a probe that the store keeps.
 
@@ -626,6 +675,7 @@ class Learns(Opened):
             asked, k, calibrate=calibrate, abstain=abstain, accuracy=accuracy, sets=sets,
             set_kind=set_kind, unknown=unknown, per=per, sequence=sequence,
             gap_seconds=gap_seconds, rule=rule, content_rules=content_rules, columns=columns,
+            prior=prior, prior_floor=prior_floor,
         )  # fmt: skip
 
     @question
@@ -797,7 +847,7 @@ class Learns(Opened):
             bool,
             Option(
                 "Also measure accuracy by the images a class learnt from.",
-                when=(Without("per"),),
+                when=(Without("per", "prior", "with_columns"),),
             ),
         ] = False,
         shots: Annotated[
@@ -838,6 +888,17 @@ class Learns(Opened):
         sequence: SequenceColumn = None,
         gap_seconds: GapSeconds = None,
         rule: PoolingRule = "log-mean",
+        with_columns: Beside = None,
+        column_weight: Annotated[
+            float | None,
+            Option(
+                "How much these columns vary, of what the vectors do. By default chosen on "
+                "held-out images.",
+                when=(With("with_columns"),),
+            ),
+        ] = None,
+        prior: PriorTable = None,
+        prior_floor: PriorFloor = 0.01,
         name: Annotated[
             str | None, Option("Name under which the store keeps it. [default: the level]")
         ] = None,
@@ -885,6 +946,16 @@ class Learns(Opened):
             the rules that pool the answers are compared on the part ``validation``.
         sequence, gap_seconds, rule
             What a sequence is, and how its answers become one; see :meth:`zeroshot`.
+        with_columns : str or sequence of str, optional
+            Columns that stand beside the vectors of methods that take them, as for :meth:`fit`;
+            whether they help is measured against the same method without them.
+        column_weight : float, optional
+            How much these vary, of what the vectors do; by default chosen on held-out images.
+        prior : str or Path, optional
+            Table of how frequent taxa are, as for :meth:`zeroshot`; what it does is measured
+            against the same answers without it, also for rare classes.
+        prior_floor : float
+            Least weight of a class, relative to the greatest.
         name : str, optional
             Under which the store keeps it.
         tell : callable, optional
@@ -898,6 +969,7 @@ class Learns(Opened):
         from bioprobe.evaluation import evaluate, write_evaluation
         from bioprobe.face.evaluation import Evaluation
         from bioprobe.face.pages import read_fields
+        from bioprobe.task.prior import read_prior
         from bioprobe.task.sequences import Pooling
 
         asked = split_names(methods)
@@ -913,11 +985,13 @@ class Learns(Opened):
         task = self._task(
             level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=others
         )
+        beside = _find_columns(with_columns, asked, column_weight)
         found = evaluate(
             task, asked, name=name or task.target.name, mask=mask, positive=positive,
             n_resamples=n_resamples, efficiency=_plan(shots, draws) if label_efficiency else None,
             over=over, window=window,
-            pooling=Pooling(sequence, gap_seconds, rule) if per else None,
+            pooling=Pooling(sequence, gap_seconds, rule) if per else None, columns=beside,
+            prior=read_prior(prior, floor=prior_floor) if prior else None,
             report=tell or (lambda _: None),
         )  # fmt: skip
         held = self._find_held(found.predictions["row"].unique(), against)
@@ -948,6 +1022,7 @@ class Learns(Opened):
     def _task(
         self, level: str, *, split: str | None, first: str | None = None, chain: Strings = None,
         texts: Texts | None = None, seed: int = 0, others: Strings = None,
+        columns: Columns | None = None,
     ) -> Task:  # fmt: skip
         from bioprobe.store import EmbeddingStore
         from bioprobe.task.target import Target
@@ -961,6 +1036,7 @@ class Learns(Opened):
             self._view, target, split=None if split == "none" else split,
             texts=texts, seed=seed,
             others=tuple(EmbeddingStore.open(other) for other in list_given(others)),
+            columns=columns,
         )  # fmt: skip
 
     def _write_texts(
@@ -1100,6 +1176,24 @@ def _refuse_unused(asked: Sequence[str], kind: str, **given: object) -> None:
             f"among {', '.join(asked)}; leave it out, or name {kind}"
         )
         raise MisuseError(msg)
+
+
+def _find_columns(
+    given: Strings, asked: Sequence[str], weight: float | None = None
+) -> Columns | None:
+    """Return the columns for some methods, of which one at least must take them."""
+    from bioprobe.learning.fit import list_taking_columns
+    from bioprobe.task.columns import Columns
+
+    found = Columns.of(given, weight)
+    taking = [name for name in list_taking_columns(METHODS.names) if name in asked]
+    if found is not None and not taking:
+        msg = (
+            f"--with is for {', '.join(list_taking_columns())}, of which none is among "
+            f"{', '.join(asked)}; leave it out, or name one"
+        )
+        raise MisuseError(msg)
+    return found
 
 
 def _plan(shots: str | Sequence[int], draws: int) -> Any:  # noqa: ANN401 - an EfficiencyPlan

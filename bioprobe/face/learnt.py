@@ -33,6 +33,10 @@ def describe_fit(probe: FittedProbe, seconds_s: float) -> list[str]:
         f"{probe.kind} at {probe.level}: {probe.n_rows:,} images ({describe_part(probe)}), "
         f"{len(probe.classes):,} classes, {seconds_s:.1f} s"
     ]
+    if probe.block is not None:
+        tried = probe.provenance["options"].get("column_weights", {})
+        chosen_of = f" (chosen by {held_out.method} of {len(tried)})" if tried else ""
+        said.append(f"{probe.block.describe()}{chosen_of}")
     if chosen:
         tried = f"{len(held_out.values)} values tried"
         said.append(f"chosen by {held_out.method}: {chosen} = {probe.settings[chosen]:g} ({tried})")
@@ -314,6 +318,9 @@ def describe_evaluation(found: Evaluation) -> list[str | Note]:
     for method, one in found.compare_with_best().items():
         sign = "is not told apart from it" if one.p_adjusted > 0.05 else "is worse"
         said.append(f"  {method} {sign}: p {one.p_adjusted:.3g} ({one.test}, Holm)")
+    if about.get("columns"):
+        said.append(about["columns"])
+    said += found.describe_effects()
     said += found.describe_windows()
     if about.get("n_undated"):
         said.append(f"{about['n_undated']:,} judged images without a date are in no window of time")

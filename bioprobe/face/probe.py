@@ -88,6 +88,8 @@ class Probe(Result):
         rule: str = "log-mean",
         content_rules: str | None = None,
         columns: str | Sequence[str] | None = None,
+        prior: str | Path | None = None,
+        prior_floor: float = 0.01,
     ) -> Predictions | Decisions | Contents:
         """Label the images of a store, or those that were opened as pictures.
 
@@ -128,6 +130,12 @@ class Probe(Result):
             holds, as :class:`bioprobe.ContentRules` has them.
         columns : str or sequence of str, optional
             Columns of one's own that stand beside the answers; see :meth:`bioprobe.Store.zeroshot`.
+        prior : str or Path, optional
+            Table of how frequent taxa are; see :func:`bioprobe.task.prior.read_prior`.
+            Probabilities, calibrated ones where there are, are multiplied by the weight of their
+            class, which stands in the column ``prior``.
+        prior_floor : float
+            Least weight of a class, relative to the greatest of its place.
 
         Returns
         -------
@@ -145,19 +153,25 @@ class Probe(Result):
         from bioprobe.content import ContentRules
         from bioprobe.face.pages import pool_answers, show_answers_of
         from bioprobe.task.beside import Beside
+        from bioprobe.task.prior import read_prior
         from bioprobe.task.sequences import SEQUENCE, Pooling
 
         by_name = cast("Any", type(self.store)).predict
-        check_numbers(by_name, {"k": k, "accuracy": accuracy, "sets": sets})
+        numbers = {"k": k, "accuracy": accuracy, "sets": sets, "prior_floor": prior_floor}
+        check_numbers(by_name, numbers)
         pooled = {"k": k, "per": per, "sequence": sequence, "gap_seconds": gap_seconds,
-                  "rule": rule, "content_rules": content_rules}  # fmt: skip
+                  "rule": rule, "content_rules": content_rules, "prior": prior,
+                  "prior_floor": prior_floor}  # fmt: skip
         defaults = read_defaults(by_name)
         options = {name: read_options(by_name)[name][1] for name in pooled}
         check_given(options, {name: defaults[name] for name in pooled}, pooled)
         confidence = _read_confidence(abstain)
         chooses = abstain is not None and confidence is None
+        _refuse_promises(prior, abstain=chooses, sets=sets is not None, unknown=unknown)
         calibration, notes = self._calibrate(calibrate, needed=bool(sets or unknown or chooses))
         probe = calibration.apply(self.fitted) if calibration else self.fitted
+        if prior is not None:
+            probe = probe.with_prior(read_prior(prior, floor=prior_floor))
         how, is_pooled = (
             Pooling(sequence, gap_seconds, rule, ContentRules.parse(content_rules)),
             per == SEQUENCE,
@@ -181,15 +195,18 @@ class Probe(Result):
         about = {**answers.provenance.options, "asked": asked_for}
         provenance = dataclasses.replace(answers.provenance, options=about)
         beside = Beside.of(view, columns)
-        answers = dataclasses.replace(answers, columns=said, provenance=provenance)
+        columns_of = {**answers.columns, **said}
+        answers = dataclasses.replace(answers, columns=columns_of, provenance=provenance)
         if abstain is None:
             best = answers if is_pooled else answers.keep_best(k)
             return pool_answers(show_answers_of(best, beside).say(notes), per, how, k)
-        from bioprobe.task.decisions import decide
+        from bioprobe.task.decisions import decide, group_classes
 
         if confidence is None and calibration is not None:
             confidence = _choose_confidence(self.fitted, calibration, accuracy, notes)
         decided = decide(answers, confidence or 1.0)
+        if (weighed := probe.weigh(view)) is not None:
+            decided = weighed.complete_decisions(decided, group_classes(probe.classes)[1])
         shown = show_answers_of(decided, beside)
         return pool_answers(shown.say((*notes, *describe_depths(decided))), per, how, k)
 
@@ -205,6 +222,7 @@ class Probe(Result):
             "settings": json.dumps(fitted.settings),
             "chosen on": held_out.method,
             "encoder": fitted.encoder.describe(),
+            **({"columns": fitted.block.describe()} if fitted.block else {}),
             "split hash": fitted.split_hash,
             "training rows hash": fitted.rows_hash,
             "taxonomy hash": fitted.taxonomy_hash,
@@ -250,6 +268,19 @@ class Probe(Result):
         if found is None or calibrate is False:
             return found and found.without_calibrator(), []
         return found, [say_calibration(found)]
+
+
+def _refuse_promises(prior: str | Path | None, **asked: bool) -> None:
+    """Refuse promises that held-out answers made, which had no prior."""
+    named = [
+        {"abstain": "--abstain auto"}.get(one, f"--{one}") for one, is_it in asked.items() if is_it
+    ]
+    if prior is not None and named:
+        msg = (
+            f"what {' and '.join(named)} promises was measured on held-out images without a prior, "
+            "which moves probabilities; leave --prior out, or give --abstain a number"
+        )
+        raise MisuseError(msg)
 
 
 def describe_labels(answers: Answered) -> list[Note | str]:

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from bioprobe.store.view import View
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
+    from bioprobe.task.prior import Prior
     from bioprobe.task.target import Classes, Phrases
     from bioprobe.taxonomy import Rank, Taxonomy
     from bioprobe.types import Scores
     from bioprobe.zeroshot.candidates import ClassNames
-    from bioprobe.zeroshot.question import Prior, Question
+    from bioprobe.zeroshot.question import Question
     from bioprobe.zeroshot.seen_offset import SeenOffset
     from bioprobe.zeroshot.text_head import HeadClasses, TextHead
 
@@ -45,7 +46,7 @@ class Asked:
     whole : bool
         Whether the best classes are wanted of all, whatever may occur: answers are then pooled.
     prior : Prior, optional
-        What is known of classes before an image is looked at.
+        How frequent taxa are where and when the images were taken.
     """
 
     view: View
@@ -119,14 +120,22 @@ def ask_taxa(
     else:
         put = _put_head(asked, wording.head, wording.pool, find_texts)
     question = put.question if asked.abstain is not None else put.question.named()
-    question, allowed = _restrict(asked, question.with_prior(asked.prior, asked.view), put.known)
+    tree, weighed, prior_said = question.tree, None, []
+    if asked.prior is not None:
+        weighed = asked.prior.weigh_taxa(tree.taxa, asked.view)
+        prior_said = weighed.list_notes([taxon.name for taxon in tree.taxa])
+    question, allowed = _restrict(asked, question.with_prior(weighed, asked.view), put.known)
     put = dataclasses.replace(put, notes=(*put.notes, *allowed))
     if asked.abstain is not None:
         decisions = _rename_labels(asked, answer_deepest(asked.view, question, asked.abstain))
+        if weighed is not None:
+            decisions = weighed.complete_decisions(decisions, tree.places)
         depths = describe_depths(decisions, mask=asked.view.mask)
-        return decisions.say((*put.notes, *depths, *describe_list(decisions)))
+        return decisions.say((*put.notes, *prior_said, *depths, *describe_list(decisions)))
     answers = answer_at_rank(asked.view, question, asked.k, whole=asked.whole)
     answers = _rename_labels(asked, answers)
+    if weighed is not None:
+        answers = weighed.group(tree.place_of, len(tree.classes)).complete(answers)
     said: list[Note | str] = [
         *put.describe(answers), *describe_list(answers),
         *describe_accuracy(answers, mask=asked.view.mask),
@@ -135,7 +144,7 @@ def ask_taxa(
         columns = put.unknown(answers)
         answers = dataclasses.replace(answers, columns={**answers.columns, **columns})
         said.append(_describe_unknown(answers, columns))
-    return answers.say((*put.notes, *said))
+    return answers.say((*put.notes, *prior_said, *said))
 
 
 def _restrict(
@@ -387,6 +396,7 @@ def ask_named(
     level: str,
     templates: str,
     k: int,
+    prior: Prior | None = None,
 ) -> Predictions:
     """Answer by classes that are no taxa: those that are given, or the values of a column."""
     from bioprobe.prompts import describe_long, find_long, read_templates
@@ -404,7 +414,10 @@ def ask_named(
         classes, names=tuple(classes.names[place] for place in kept),
         meant=tuple(classes.meant[place] for place in kept) if classes.meant else (),
     )  # fmt: skip
-    answers = zeroshot_named(view, classes, written, k=k)
+    answers = zeroshot_named(view, classes, written, k=len(classes) if prior else k)
+    if prior is not None:
+        weighed = prior.weigh(classes, view)
+        answers = weighed.reweigh(answers, k).say(weighed.list_notes(classes.names))
     n_texts = sum(map(len, written.list_phrases(classes)))
     of = f" of {classes.level}" if classes.level else ""
     several = f"texts: {n_texts:,}; " if n_texts > len(classes) else ""

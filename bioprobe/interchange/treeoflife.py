@@ -47,8 +47,6 @@ def write_text_head(target: Path, taxa: Taxonomy, embeddings: Vectors) -> None:
     )
 
 
-
-
 @dataclasses.dataclass(frozen=True, repr=False)
 class HeadSummary(Record):
     """What came of importing a text head.

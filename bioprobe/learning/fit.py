@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from bioprobe.probes.probe import Probe, Sweep, judge_each
 from bioprobe.provenance import Provenance
 from bioprobe.registry import METHODS
 from bioprobe.splits.groups import number_groups
+from bioprobe.task.columns import WEIGHT, WEIGHTS
 from bioprobe.task.method import Fitted, Method, find_probe, is_estimator, make_probe
 from bioprobe.task.scores import split_rows
 from bioprobe.task.target import Labelled, hash_rows, mark_rows
@@ -91,12 +93,20 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
     SelectionError
         If no image is left.
     """
+    if task.columns is not None and task.columns.weight is None:
+        return _choose_weight(task, kind, settings)
     own = dict(settings or {})
     make_probe(kind, own)  # refuses unknown settings before anything is read
     described = find_probe(kind)
     described.check_settings(own)
     if described.needs_texts and task.texts is None:
         msg = f"{kind} starts from the texts of classes, and there are none: its encoder reads none"
+        raise ProbeError(msg)
+    if task.columns is not None and not described.takes_columns:
+        msg = (
+            f"{kind} compares vectors of one length, so that no columns stand beside them; take "
+            f"{', '.join(list_taking_columns())}, or leave --with out"
+        )
         raise ProbeError(msg)
     texts = task.texts if described.needs_texts else None
     inner = gather_inner(task, kind)
@@ -120,10 +130,26 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
             "mask": task.view.mask,
             **({"first_rank": task.target.chain[0]} if described.takes_lineages else {}),
             **(texts.describe() if texts else {}),
+            **({"columns": task.block.to_dict()} if task.block else {}),
         },
         n_rows=len(taught),
     )
     return describe_fitted(task, probe, taught, chosen, provenance, held_out)
+
+
+def _choose_weight(task: Task, kind: str, settings: Settings | None) -> FittedProbe:
+    """Fit with each weight of the columns, and return what is right most often on held-out rows.
+
+    Of those that are equally often right it is the one of the lowest weight.
+    """
+    if not find_probe(kind).takes_columns or gather_inner(task, kind).method == "none":
+        return fit_probe(task.weigh_columns(WEIGHT), kind, settings)
+    found = {one: fit_probe(task.weigh_columns(one), kind, settings) for one in WEIGHTS}
+    counts = {one: probe.held_out.n_correct for one, probe in found.items()}
+    best = found[max(counts, key=lambda one: counts[one])]
+    tried = {f"{one:g}": n / max(1, best.held_out.n_images) for one, n in counts.items()}
+    options = {**best.provenance["options"], "column_weights": tried}
+    return dataclasses.replace(best, provenance={**best.provenance, "options": options})
 
 
 def describe_fitted(
@@ -141,7 +167,7 @@ def describe_fitted(
         classes=taught.classes.take(taught.classes.find(estimator.classes_)),
         settings=settings,
         encoder=store.manifest.encoder,
-        dim=store.manifest.dim,
+        dim=store.manifest.dim + (task.block.width if task.block else 0),
         rows_hash=hash_rows(store.images, taught.rows),
         n_rows=len(taught),
         taught=np.unique(mark_rows(store.images, taught.rows)),
@@ -149,7 +175,14 @@ def describe_fitted(
         split_hash=split.hash if split else "",
         held_out=held_out,
         provenance=provenance.to_dict(),
+        block=task.block,
     )
+
+
+def list_taking_columns(methods: Iterable[str] | None = None) -> list[str]:
+    """Return those of some methods, by default of ours, that take columns beside the vectors."""
+    listed = METHODS.places if methods is None else methods
+    return [one for one in listed if is_estimator(one) and find_probe(one).takes_columns]
 
 
 def gather_inner(task: Task, kind: str) -> Inner:
@@ -422,6 +455,8 @@ def answer_held_out(
 
 
 def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) -> HeldOutAnswers:
+    if fitted.block is not None:
+        task = task.weigh_columns(fitted.block.weight)
     inner = gather_inner(task, fitted.kind)
     reads = find_probe(fitted.kind).needs_texts and task.texts is not None
     prior = task.texts.embed(inner.labelled.classes) if reads and task.texts else {}
@@ -442,7 +477,7 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
         answers.add(inner.labelled.rows[kept], truth[kept])
     if len(inner.unknown):
         rows = inner.unknown.rows[answers.choose(len(inner.unknown))]
-        answers.ask(fitted, fitted.estimator, task.view.read_vectors(rows))
+        answers.ask(fitted, fitted.estimator, task.seen.read_vectors(rows))
         answers.add(rows)
     n_left_out = 0
     if len(left_out):

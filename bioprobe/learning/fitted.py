@@ -17,10 +17,12 @@ from bioprobe.probes.probe import Probe
 from bioprobe.provenance import Provenance
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
+from bioprobe.task.columns import ColumnBlock
 from bioprobe.task.predictions import Predictions, answer_in_chunks
+from bioprobe.task.prior import Prior, Weighed
 from bioprobe.task.scores import check_probabilities, find_top, split_rows
 from bioprobe.task.target import Classes, mark_rows
-from bioprobe.types import Mask, Rows, Vectors
+from bioprobe.types import Mask, Rows, Scores, Vectors
 
 Answers = tuple[Rows, npt.NDArray[np.float32]]
 
@@ -88,7 +90,7 @@ class FittedProbe:
     encoder : Fingerprint
         Encoder whose vectors it learnt from.
     dim : int
-        Length of a vector.
+        Length of a vector, with what stands beside it.
     rows_hash : str
         SHA-256 of which images the training rows are.
     n_rows : int
@@ -104,6 +106,10 @@ class FittedProbe:
         JSON-ready; the exact command, the condition, the mask, the seed.
     calibrator : Calibrator, optional
         What makes probabilities of the logits, if they are to mean what they say.
+    block : ColumnBlock, optional
+        Columns that stand beside the vectors.
+    prior : Prior, optional
+        What probabilities are multiplied by, after the calibrator; see :meth:`with_prior`.
     """
 
     estimator: Probe
@@ -119,6 +125,8 @@ class FittedProbe:
     held_out: HeldOut = HeldOut("none")
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     calibrator: Calibrator | None = None
+    block: ColumnBlock | None = None
+    prior: Prior | None = None
 
     @property
     def kind(self) -> str:
@@ -151,6 +159,14 @@ class FittedProbe:
                 f"{self.kind} --level {self.level}"
             )
             raise MismatchError(msg)
+
+    def with_prior(self, prior: Prior | None) -> FittedProbe:
+        """Return the same probe, whose answers have a prior: before the best k are chosen."""
+        return dataclasses.replace(self, prior=prior)
+
+    def weigh(self, asked: EmbeddingStore | View) -> Weighed | None:
+        """Return the weights of the classes for some images; None without a prior."""
+        return self.prior.weigh(self.classes, View.of(asked)) if self.prior else None
 
     def predict_vectors(self, vectors: Vectors) -> npt.NDArray[np.float32]:
         """Return the probabilities of the classes.
@@ -196,25 +212,45 @@ class FittedProbe:
         SelectionError
             If no image is left.
         """
-        view = View.of(asked)
+        view = View.of(asked).beside(self.block)
         self.check_encoder(view.manifest.encoder)
-        top, scores = answer_in_chunks(view, lambda vectors: self._answer(vectors, k))
+        weighed = self.weigh(view)
         provenance = self._describe(str(view.folder), len(view), view.condition)
-        return Predictions(
+        n_asked = 0
+
+        def answer(vectors: Vectors) -> Answers:
+            nonlocal n_asked
+            found = self._answer(vectors, k, weighed, n_asked)
+            n_asked += len(vectors)
+            return found
+
+        top, scores = answer_in_chunks(view, answer)
+        answers = Predictions(
             view.images, view.rows, self.classes, top, scores, provenance,
             self.find_taught(view.images, view.rows),
         )  # fmt: skip
+        if self.block is not None:
+            answers = answers.say(self.block.describe_missing(view.images, view.rows))
+        if weighed is None:
+            return answers
+        return weighed.complete(answers).say(weighed.list_notes(self.classes.names))
 
     def find_taught(self, images: ImageTable, rows: Rows) -> Mask | None:
         """Return which images the probe learnt from, wherever they lie now."""
         return None if self.taught is None else np.isin(mark_rows(images, rows), self.taught)
 
-    def _answer(self, vectors: Vectors, k: int) -> Answers:
+    def _answer(self, vectors: Vectors, k: int, weighed: Weighed | None, begin: int) -> Answers:
+        """Answer some images, of which the first is image ``begin`` of those that are weighed."""
+
+        def predict(part: slice) -> Scores:
+            probabilities = self.predict_vectors(vectors[part])
+            if weighed is None:
+                return probabilities
+            return weighed.apply(probabilities, slice(begin + part.start, begin + part.stop))
+
         # Once for no image too, which gives empty answers of the right shape.
         parts = list(split_rows(len(vectors), len(self.classes))) or [slice(0, 0)]
-        top, scores = zip(
-            *(find_top(self.predict_vectors(vectors[part]), k) for part in parts), strict=True
-        )
+        top, scores = zip(*(find_top(predict(part), k) for part in parts), strict=True)
         return np.concatenate(top), np.concatenate(scores)
 
     def _describe(self, place: str, n_rows: int, condition: str) -> Provenance:
@@ -233,5 +269,6 @@ class FittedProbe:
                 "split_hash": self.split_hash,
                 "n_training_rows": self.n_rows,
                 "training_rows_hash": self.rows_hash,
+                **({"columns": self.block.to_dict()} if self.block else {}),
             },
         )

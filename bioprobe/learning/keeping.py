@@ -36,6 +36,7 @@ from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.writing import check_present
+from bioprobe.task.columns import ColumnBlock
 from bioprobe.task.method import make_probe
 from bioprobe.task.target import read_classes, write_classes
 from bioprobe.types import Arrays
@@ -98,6 +99,8 @@ def write_probe(
         "held_out": dataclasses.asdict(probe.held_out),
         "provenance": probe.provenance,
     }
+    if probe.block is not None:
+        card["columns"] = probe.block.to_dict()
     parts = [_make_part(arrays, f"the settings {probe.settings}")]
     about: dict[str, Any] = {}
     if calibration is not None:
@@ -257,8 +260,14 @@ def _build(card: dict[str, Any], data: bytes) -> FittedProbe:
         check_fields(card["settings"], {chosen: NUMBER})
     names = np.array([one["name"] for one in card["classes"]], dtype=np.str_)
     taught = arrays.pop(_TAUGHT, None)
+    estimator = make_probe(card["kind"], card["settings"]).set_arrays(arrays, names)
+    block = ColumnBlock.from_dict(card["columns"]) if "columns" in card else None
+    if block is not None and not block.width < int(card["dim"]) == estimator.n_features_in_:
+        msg = f"{block.width} columns stand beside vectors of {card['dim']} numbers in all"
+        raise ValueError(msg)
     return FittedProbe(
-        estimator=make_probe(card["kind"], card["settings"]).set_arrays(arrays, names),
+        estimator=estimator,
+        block=block,
         classes=read_classes(card["classes"], card["rank"]),
         settings=card["settings"],
         encoder=Fingerprint.from_dict(card["encoder"]),

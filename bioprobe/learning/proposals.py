@@ -14,10 +14,13 @@ import numpy as np
 from bioprobe.errors import ProbeError
 from bioprobe.probes.probe import Dimension
 from bioprobe.registry import METHODS
+from bioprobe.task.columns import WEIGHTS
 from bioprobe.task.method import find_probe
 
 KIND = "kind"
 TEXT_TYPE, TEMPLATES = "text_type", "templates"
+#: Setting of columns that stand beside the vectors; 0 is without them.
+COLUMN_WEIGHT = "weight"
 # The quickest first: what there is no time for is missed least.
 TUNED_KINDS = ("lda", "ridge", "centroid", "knn", "linear", "hierarchical", "prompt+probe")
 
@@ -28,6 +31,7 @@ def list_dimensions(
     whole_path: bool,
     text_types: Sequence[str] = (),
     templates: Sequence[str] = (),
+    has_columns: bool = False,
 ) -> tuple[Dimension, ...]:
     """List what is chosen for a kind.
 
@@ -40,6 +44,9 @@ def list_dimensions(
         of a trial.
     text_types, templates : sequence of str
         Names of the choices for a kind that starts from texts.
+    has_columns : bool
+        Whether columns may stand beside the vectors: how much they weigh is then chosen, for a kind
+        that takes them.
 
     Raises
     ------
@@ -59,6 +66,8 @@ def list_dimensions(
     if found.needs_texts:
         dimensions += (Dimension(TEXT_TYPE, tuple(text_types)),)
         dimensions += (Dimension(TEMPLATES, tuple(templates)),)
+    if has_columns and found.takes_columns:
+        dimensions += (Dimension(COLUMN_WEIGHT, (*reversed(WEIGHTS), 0.0)),)
     return dimensions
 
 

@@ -25,6 +25,7 @@ from bioprobe.learning.fit import (
 )
 from bioprobe.learning.fitted import FittedProbe
 from bioprobe.learning.proposals import (
+    COLUMN_WEIGHT,
     TEMPLATES,
     TEXT_TYPE,
     TUNED_KINDS,
@@ -223,6 +224,7 @@ def tune_probe(
             whole_path=metric != "macro_f1",
             text_types=[str(TextType.parse(one)) for one in text_types],
             templates=list(named),
+            has_columns=task.columns is not None,
         )
         for kind in dict.fromkeys(kinds)
     }
@@ -301,12 +303,13 @@ class _Bench:
         return dataclasses.replace(probe, provenance={**probe.provenance, "options": options})
 
     def find_task(self, kind: str, settings: Settings) -> Task:
-        """Return the task as a trial writes its classes."""
-        if self.task.texts is None or not find_probe(kind).needs_texts:
-            return self.task
-        return self.task.write(
+        """Return the task as a trial writes its classes, and weighs its columns."""
+        task = self.task.weigh_columns(settings.get(COLUMN_WEIGHT, 0.0))
+        if task.texts is None or not find_probe(kind).needs_texts:
+            return task
+        return task.write(
             dataclasses.replace(
-                self.task.texts,
+                task.texts,
                 text_type=TextType.parse(settings[TEXT_TYPE]),
                 templates=tuple(self.templates[settings[TEMPLATES]]),
             )
@@ -321,7 +324,8 @@ class _Bench:
 
 
 def _leave_texts(settings: Settings) -> dict[str, Any]:
-    return {name: one for name, one in settings.items() if name not in {TEXT_TYPE, TEMPLATES}}
+    others = {TEXT_TYPE, TEMPLATES, COLUMN_WEIGHT}
+    return {name: one for name, one in settings.items() if name not in others}
 
 
 def _iter_trials(

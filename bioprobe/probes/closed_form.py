@@ -360,6 +360,7 @@ class LdaProbe(AffineProbe):
     """
 
     kind: ClassVar[str] = "lda"
+    takes_columns: ClassVar[bool] = True
     summary: ClassVar[str] = "linear discriminant analysis, shrunk"
     parameter: ClassVar[str] = "shrinkage"
     values: ClassVar[tuple[float, ...]] = space_values(1, 1e-4)
@@ -487,6 +488,7 @@ class RidgeProbe(AffineProbe):
     """
 
     kind: ClassVar[str] = "ridge"
+    takes_columns: ClassVar[bool] = True
     summary: ClassVar[str] = "ridge regression on ±1"
     parameter: ClassVar[str] = "alpha"
     values: ClassVar[tuple[float, ...]] = space_values(1e3, 1e-3)

@@ -83,6 +83,7 @@ class HierarchicalProbe(Probe):
     """
 
     kind: ClassVar[str] = "hierarchical"
+    takes_columns: ClassVar[bool] = True
     summary: ClassVar[str] = "losses at every rank of a chain, consistent"
     parameter: ClassVar[str] = "C"
     values: ClassVar[tuple[float, ...]] = (30, 100, 300, 1000)

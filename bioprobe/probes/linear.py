@@ -222,6 +222,7 @@ class LinearProbe(AffineProbe):
     """
 
     kind: ClassVar[str] = "linear"
+    takes_columns: ClassVar[bool] = True
     summary: ClassVar[str] = "multinomial logistic regression"
     parameter: ClassVar[str] = "C"
     values: ClassVar[tuple[float, ...]] = space_values(1e-1, 1e4, 11)
@@ -501,6 +502,7 @@ class PromptedProbe(AffineProbe):
     """
 
     kind: ClassVar[str] = "prompt+probe"
+    takes_columns: ClassVar[bool] = False
     summary: ClassVar[str] = "logistic regression that starts from the texts"
     parameter: ClassVar[str] = "C"
     values: ClassVar[tuple[float, ...]] = space_values(1e-3, 1e3, 7)

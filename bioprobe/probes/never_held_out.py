@@ -37,7 +37,8 @@ def imagine_rows(
 
     Parameters
     ----------
-    X : ndarray of float32, shape (n_images, dim), unit rows
+    X : ndarray of float32, shape (n_images, dim)
+        Unit rows, or longer ones where columns stand beside the vectors.
     names : ndarray, shape (n_images,)
     folds : ndarray of int64, shape (n_images,)
         As for :func:`find_never`.
@@ -46,7 +47,8 @@ def imagine_rows(
 
     Returns
     -------
-    vectors : ndarray of float32, shape (n_never * n_each, dim), unit rows
+    vectors : ndarray of float32, shape (n_never * n_each, dim)
+        As long as the rows that they are like.
     likes : ndarray of int64, shape (n_never * n_each,)
         Row that each is like, ``n_each`` times one after the other.
 
@@ -67,4 +69,5 @@ def imagine_rows(
     drawn = np.random.default_rng(0).choice(np.flatnonzero(folds >= 0), size=len(likes))
     moved = X[likes] + X[drawn] - X[next_of[drawn]]
     lengths = np.linalg.norm(moved, axis=1, keepdims=True)
+    moved *= np.linalg.norm(X[likes], axis=1, keepdims=True)
     return np.asarray(moved / np.where(lengths > 0, lengths, 1), dtype=np.float32), likes

@@ -152,6 +152,9 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         Whether a task gives it texts: the arguments ``texts``, ``text_classes`` and ``scale``.
     answers_untaught : bool
         Whether it can answer classes that no training row has.
+    takes_columns : bool
+        Whether numbers may stand beside the vectors that it learns from: it then takes rows of any
+        length.
     classes_ : ndarray, shape (n_classes,)
         Sorted classes of the training rows.
     n_features_in_ : int
@@ -167,6 +170,7 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     takes_lineages: ClassVar[bool] = False
     needs_texts: ClassVar[bool] = False
     answers_untaught: ClassVar[bool] = False
+    takes_columns: ClassVar[bool] = False
     classes_: npt.NDArray[Any]
     n_features_in_: int
 

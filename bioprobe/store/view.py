@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 # 16,384 vectors of dim 768 are 50 MB.
 _IMAGES_AT_ONCE = 16_384
+
+
+class Block(Protocol):
+    """Numbers that stand beside the vectors, such as place and date."""
+
+    def encode(self, images: ImageTable, rows: Rows) -> Vectors:
+        """Return the numbers of some rows, float32 of shape (n_rows, width)."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,6 +58,8 @@ class View:
         What could not be read of what is asked; by default whatever failed in the store.
     progress : callable, optional
         Told how many of many images are asked.
+    block : Block, optional
+        What stands beside each vector where these are read.
     """
 
     store: EmbeddingStore
@@ -62,6 +71,7 @@ class View:
     origin: str = ""
     unread: pd.DataFrame | None = None
     progress: Progress | None = None
+    block: Block | None = None
 
     @classmethod
     def of(
@@ -135,7 +145,15 @@ class View:
 
     def read_vectors(self, rows: Rows | None = None) -> Vectors:
         """Read the vectors of this view, or of some rows of the store, shape (n, dim)."""
-        return self.store.read_vectors(self.rows if rows is None else rows)
+        asked = self.rows if rows is None else rows
+        vectors = self.store.read_vectors(asked)
+        if self.block is None:
+            return vectors
+        return np.concatenate([vectors, self.block.encode(self.images, asked)], axis=1)
+
+    def beside(self, block: Block | None) -> View:
+        """Return the same view, whose vectors have a block beside them, or none."""
+        return dataclasses.replace(self, block=block)
 
     def read_failures(self) -> pd.DataFrame:
         """Return what could not be read: ``root``, ``path``, ``reason`` and ``source``."""
@@ -147,11 +165,11 @@ class View:
         Yields
         ------
         ndarray of float32, shape (n, dim), unit rows
-            Of the next images of the view.
+            Of the next images of the view, with their block if there is one.
         """
         n_rows = len(self.rows)
         for start in range(0, max(1, n_rows), _IMAGES_AT_ONCE):
-            yield self.store.read_vectors(self.rows[start : start + _IMAGES_AT_ONCE])
+            yield self.read_vectors(self.rows[start : start + _IMAGES_AT_ONCE])
             if self.progress is not None and n_rows > _IMAGES_AT_ONCE:
                 # Whoever takes the next ones is done with these.
                 n_done = min(start + _IMAGES_AT_ONCE, n_rows)

@@ -425,11 +425,13 @@ def decide(predictions: Predictions, confidence: float) -> Decisions:
     if not 0 < confidence <= 1:
         msg = f"an answer is given from a confidence in (0, 1], got {confidence:g}"
         raise SelectionError(msg)
-    levels, positions = _group(predictions.classes)
+    levels, positions = group_classes(predictions.classes)
     best, scores, depths = back_off_rows(predictions.to_dense(), positions, confidence)
+    # What is said of each answer by itself is not said of a sum.
+    columns = {name: one for name, one in predictions.columns.items() if one.ndim == 1}
     return Decisions(
         predictions.images, predictions.rows, levels, best, scores, depths, confidence,
-        predictions.provenance, predictions.taught, predictions.columns, predictions.notes,
+        predictions.provenance, predictions.taught, columns, predictions.notes,
         None if levels else predictions.classes, predictions.beside,
     )  # fmt: skip
 
@@ -488,7 +490,7 @@ def choose_roll_up(
         raise SelectionError(msg)
     values, n_known = np.asarray(probabilities[known], dtype=np.float32), int(known.sum())
     own = np.arange(n_known) if groups is None else groups[known]
-    _, positions = _group(classes)
+    _, positions = group_classes(classes)
     ancestors = np.stack(positions, axis=1)[truth[known]]
     needed = math.log(1 - CHANCE) / math.log(accuracy) if accuracy < 1 else math.inf
     n_units = count_effective(own)
@@ -513,7 +515,7 @@ def choose_roll_up(
     return chosen
 
 
-def _group(classes: Classes) -> tuple[tuple[Taxonomy, ...], tuple[Places, ...]]:
+def group_classes(classes: Classes) -> tuple[tuple[Taxonomy, ...], tuple[Places, ...]]:
     """Return the classes at each rank down to the deepest, and where each class belongs.
 
     Classes that are no taxa have no tree, and one rank: themselves.

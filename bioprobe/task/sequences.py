@@ -252,6 +252,7 @@ def pool_sequences(answers: Predictions | Decisions, how: Pooling) -> Pooled:
     columns = _describe(sequences, numbers, tiles, held)
     if listed is not None:
         columns |= _describe_listed(answers, listed, numbers, tiles, highest)
+    columns |= _take_columns(answers, tiles, top)
     taught = None
     if answers.taught is not None:
         taught = np.bincount(numbers[answers.taught], minlength=n_units) > 0
@@ -260,6 +261,23 @@ def pool_sequences(answers: Predictions | Decisions, how: Pooling) -> Pooled:
         columns=columns, listed=None if listed is None else listed.take(tiles),
     )  # fmt: skip
     return Pooled(pooled_answers, sequences, int((truths == SEVERAL).sum()))
+
+
+def _take_columns(answers: Predictions, tiles: Rows, top: Places) -> dict[str, npt.NDArray[Any]]:
+    """Return what is said of the answers to the row that stands for each unit."""
+    own = answers.top_classes[tiles]
+    order = np.argsort(own, axis=1)
+    ordered = np.take_along_axis(own, order, axis=1)
+    found = {}
+    for name, values in answers.columns.items():
+        if values.ndim > 1:
+            taken = np.full(top.shape, np.nan, dtype=np.float32)
+            for unit, classes in enumerate(top):
+                at = np.minimum(np.searchsorted(ordered[unit], classes), top.shape[1] - 1)
+                has = ordered[unit][at] == classes
+                taken[unit, has] = values[tiles[unit]][order[unit][at[has]]]
+            found[name] = taken
+    return found
 
 
 def _describe(

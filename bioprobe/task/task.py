@@ -11,6 +11,7 @@ from bioprobe.errors import ProbeError, SelectionError
 from bioprobe.splits import Split, assign_folds, read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
+from bioprobe.task.columns import ColumnBlock, Columns
 from bioprobe.task.target import Classes, Labelled, Target, Texts, find_classes, label_rows
 from bioprobe.taxonomy import Taxonomy
 from bioprobe.types import Mask, Names, Places, Rows, Vectors
@@ -86,6 +87,8 @@ class Task:
         Of whatever is drawn.
     others : tuple of EmbeddingStore
         Stores of the same images by other encoders, for methods that take several.
+    columns : Columns, optional
+        What is to stand beside the vectors, for methods that take it.
     """
 
     view: View
@@ -94,6 +97,7 @@ class Task:
     texts: Texts | None = None
     seed: int = 0
     others: tuple[EmbeddingStore, ...] = ()
+    columns: Columns | None = None
 
     @classmethod
     def of(
@@ -105,6 +109,7 @@ class Task:
         texts: Texts | None = None,
         seed: int = 0,
         others: tuple[EmbeddingStore, ...] = (),
+        columns: Columns | None = None,
     ) -> Task:
         """Return a task by the names of its rank or column and of its split.
 
@@ -118,7 +123,7 @@ class Task:
         view = View.of(asked)
         parts = read_split(view.store, split) if isinstance(split, str) else split
         target = Target.of(level, images=view.images)
-        return cls(view, target, parts, texts, seed, others)
+        return cls(view, target, parts, texts, seed, others, columns)
 
     @property
     def store(self) -> EmbeddingStore:
@@ -134,6 +139,20 @@ class Task:
     def labelled(self) -> Labelled:
         """Rows of the parts ``train`` and ``validation`` with the classes that they have."""
         return label_rows(self.store.images, self._learning, self.target)
+
+    @cached_property
+    def block(self) -> ColumnBlock | None:
+        """The columns as they are measured on the rows that teach and have a label."""
+        if self.columns is None:
+            return None
+        positions = self.labelled.positions[: len(self.training)]
+        rows = self.labelled.rows[: len(self.training)][positions >= 0]
+        return self.columns.fit(self.store.images, rows, _measure_spread(View(self.store, rows)))
+
+    @cached_property
+    def seen(self) -> View:
+        """The view with what stands beside the vectors."""
+        return self.view.beside(self.block)
 
     @cached_property
     def listed(self) -> Labelled:
@@ -229,6 +248,15 @@ class Task:
             changed.__dict__.update(shared)
         return changed
 
+    def weigh_columns(self, weight: float) -> Task:
+        """Return the same task with another weight of its columns, without them where it is 0."""
+        if self.columns is None:
+            return self
+        if weight not in self._by_weight:
+            columns = dataclasses.replace(self.columns, weight=weight) if weight else None
+            self._by_weight[weight] = dataclasses.replace(self, columns=columns)
+        return self._by_weight[weight]
+
     def need_split(self) -> Split:
         """Return the split of a question that cannot do without one.
 
@@ -246,6 +274,11 @@ class Task:
         """Return the task of which some rows do not teach, with all others as they are."""
         view = self.view.take(np.setdiff1d(self.view.rows, rows, assume_unique=True))
         return dataclasses.replace(self, view=view)
+
+    @cached_property
+    def _by_weight(self) -> dict[float, Task]:
+        """The task by the weight of its columns, each of which reads the vectors once."""
+        return {}
 
     @cached_property
     def _inner(self) -> dict[tuple[bool, bool], Inner]:
@@ -320,8 +353,19 @@ class Task:
             folds[judged] = self.fold(labelled.take(judged))
             method = "cross-validation" if (folds >= 0).any() else "none"
         y = labelled.chain if lineages else labelled.names
-        vectors = self.view.read_vectors(labelled.rows)
+        vectors = self.seen.read_vectors(labelled.rows)
         return Inner(labelled, vectors, y, is_training, folds, method, unknown, reason)
+
+
+def _measure_spread(view: View) -> float:
+    """Return the root of the mean squared distance of vectors from their middle."""
+    if not len(view):
+        return 0.0
+    total, squares = np.zeros(view.manifest.dim), 0.0
+    for vectors in view.iter_vectors():
+        total += vectors.sum(axis=0, dtype=np.float64)
+        squares += float((vectors.astype(np.float64) ** 2).sum())
+    return float(np.sqrt(max(0.0, squares / len(view) - ((total / len(view)) ** 2).sum())))
 
 
 def describe_few(n_images: int, n_classes: int) -> str:

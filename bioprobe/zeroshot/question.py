@@ -70,8 +70,6 @@ class Question:
         Line of the offsets that each image takes, where these have several.
     listed : Listed, optional
         What may be answered; all is scored.
-    weights : ndarray of float32, shape (n_kinds, n_leaves), optional
-        What was known of each lowest class, for each kind of image.
     """
 
     tree: Tree
@@ -81,7 +79,6 @@ class Question:
     by_best: bool = False
     kinds: Places | None = None
     listed: Listed | None = None
-    weights: Scores | None = None
 
     @property
     def n_leaves(self) -> int:
@@ -108,27 +105,7 @@ class Question:
         if self.leaves.offsets is not None:
             offsets = offsets + self.leaves.offsets
         leaves = dataclasses.replace(self.leaves, offsets=offsets.astype(np.float32))
-        return dataclasses.replace(self, leaves=leaves, kinds=kinds, weights=np.exp(lines))
-
-    def weigh(self, top: Places) -> dict[str, Scores]:
-        """Return the weight that each answer had before its image was looked at, if any was given.
-
-        That of a class of several lowest ones is the highest of theirs.
-
-        Parameters
-        ----------
-        top : ndarray of int64, shape (n_images, k)
-            Classes at the rank, -1 for none.
-        """
-        if self.weights is None or self.kinds is None:
-            return {}
-        place_of = self.tree.place_of
-        named = place_of >= 0
-        weights = np.full((len(self.weights), len(self.tree.classes) + 1), -np.inf, np.float32)
-        for line, given in zip(weights, self.weights, strict=True):
-            np.maximum.at(line, place_of[named], given[named])
-        weights[:, -1] = np.nan
-        return {"prior": weights[self.kinds[:, np.newaxis], top]}
+        return dataclasses.replace(self, leaves=leaves, kinds=kinds)
 
     def named(self) -> Question:
         """Return the same question of the lowest classes alone that have a name at the rank."""
@@ -143,9 +120,7 @@ class Question:
             (np.cumsum(named) - 1)[self.leaves.classes[kept]],
             None if offsets is None else offsets[..., kept],
         )  # fmt: skip
-        weights = None if self.weights is None else self.weights[:, named]
-        return dataclasses.replace(self, tree=Tree(taxa, self.tree.rank), leaves=leaves,
-                                   weights=weights)  # fmt: skip
+        return dataclasses.replace(self, tree=Tree(taxa, self.tree.rank), leaves=leaves)
 
     @cached_property
     def summed_leaves(self) -> Leaves:
@@ -231,7 +206,6 @@ def answer_at_rank(view: View, question: Question, k: int, *, whole: bool = Fals
     return Predictions(
         view.images, view.rows, Classes.of(tree.classes, tree.rank), top,
         np.concatenate([one.top_probabilities for one in found]), view.describe(question.options),
-        columns=question.weigh(top),
     )  # fmt: skip
 
 
@@ -275,7 +249,7 @@ def _answer_listed(view: View, question: Question, k: int, *, whole: bool) -> Pr
     columns = {**outside.columns, "rolled_up_to": rolled, "reason": reasons}
     return Predictions(
         view.images, view.rows, Classes.of(tree.classes, tree.rank), top, scores,
-        view.describe(question.options), columns={**columns, **question.weigh(top)}, listed=listed,
+        view.describe(question.options), columns=columns, listed=listed,
     )  # fmt: skip
 
 
