@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +35,7 @@ from bioprobe.store.compaction import (
 from bioprobe.store.gone import Changes, Gone, find_gone
 from bioprobe.store.lease import remove_unread
 from bioprobe.store.manifest import Manifest, Removal
-from bioprobe.store.writing import check_present, holding
+from bioprobe.store.writing import QUICK_WAIT_S, check_present, holding
 from bioprobe.task.target import mark_rows
 from bioprobe.types import Rows
 from bioprobe.zeroshot import examples, seen_offset
@@ -108,10 +111,16 @@ def remove_rows(
     StoreLockedError
         If another process is writing to the store.
     StoreError
-        If it has grown since it was opened, or the disk refuses.
+        If rows have other numbers by now, or the disk refuses.
     """
-    with store.lock():
-        removed = store.remove(rows.tolist(), failed=failed)
+    with store.lock(wait_s=QUICK_WAIT_S):
+        now = EmbeddingStore.open(store.folder)
+        # What was appended since gave no row another number.
+        known = store.manifest.shards
+        if now.manifest.shards[: len(known)] != known:
+            msg = f"{store.folder} has changed since it was opened; open it again, then remove"
+            raise StoreError(msg)
+        removed = now.remove(rows.tolist(), failed=failed)
     return removed, removed.manifest.removals[-1].number
 
 
@@ -307,6 +316,7 @@ def compact_store(
     shard_rows: int | None = None,
     is_trial: bool = False,
     progress: Progress | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> Compaction:
     """Join the shards of a store, without retired rows, and make what was removed be gone.
 
@@ -326,6 +336,8 @@ def compact_store(
         Whether nothing is done, and what would be is returned.
     progress : callable, optional
         Told how many rows are written.
+    tell : callable, optional
+        Told, before anything is written, how much space that takes.
 
     Raises
     ------
@@ -336,25 +348,35 @@ def compact_store(
     """
     check_present(folder)
     if is_trial:
-        return _plan(folder, Manifest.read(folder), shard_rows)
+        opened = EmbeddingStore.open(folder)
+        changes = Changes(is_trial=True)
+        with changes.together():
+            gone = find_gone(folder, opened.manifest, opened.images)
+            _draft(opened, gone, changes, opened.manifest)
+        return dataclasses.replace(
+            _plan(folder, opened.manifest, shard_rows),
+            counts=dict(changes.counts), forgotten=tuple(changes.said),
+        )  # fmt: skip
     with holding(folder):
         # Its own lease would keep the old shards.
         store = EmbeddingStore(folder, Manifest.read(folder))
         ended = _finish(store) if not store.manifest.is_cleared else None
         store = EmbeddingStore(folder, Manifest.read(folder))
         planned = _plan(folder, store.manifest, shard_rows)
-        done = ended
+        done = [] if ended is None else [ended]
         if not is_compact(store.manifest, shard_rows):
-            done = _compact(store, shard_rows, progress)
+            _check_space(folder, planned.needed_bytes)
+            if tell is not None:
+                tell(f"writing {planned.needed_bytes:,} bytes before anything goes …")
+            done.append(_compact(store, shard_rows, progress))
         is_waiting = not _clear(folder)
-        if done is not None:
+        if done:
             # What was kept of the vectors that are gone is built of those that stay.
             NeighborIndex.open(EmbeddingStore.open(folder))
-    counts = dict(done.counts) if done else {}
-    said = tuple(done.said) if done else ()
+    counts = sum((one.counts for one in done), collections.Counter[str]())
     return dataclasses.replace(
-        planned, is_done=done is not None, counts={k: n for k, n in counts.items() if n},
-        forgotten=said, is_waiting=is_waiting,
+        planned, is_done=bool(done), counts=dict(counts), is_waiting=is_waiting,
+        forgotten=tuple(text for one in done for text in one.said),
     )  # fmt: skip
 
 
@@ -435,16 +457,27 @@ def _find_labels(store: EmbeddingStore, gone: Gone) -> list[str]:
 def _clear(folder: Path) -> bool:
     """Remove the shards that compaction replaced, and tell whether none is left."""
     manifest = Manifest.read(folder)
-    if not manifest.outdated:
-        return True
     if not manifest.is_cleared:
+        # First: whoever goes on from here needs none of them.
         manifest = dataclasses.replace(manifest, is_cleared=True)
-    is_clear = remove_unread(folder, manifest.outdated)
-    if is_clear:
-        manifest = dataclasses.replace(manifest, replaced=(), older=())
-    if manifest != Manifest.read(folder):
         manifest.write(folder)
+    is_clear = remove_unread(folder, manifest.outdated)
+    if is_clear and manifest.outdated:
+        # That they are named although they are gone harms nothing.
+        with contextlib.suppress(StoreError):
+            dataclasses.replace(manifest, replaced=(), older=()).write(folder)
     return is_clear
+
+
+def _check_space(folder: Path, needed_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
+        msg = (
+            f"{folder} cannot be written: {needed_bytes:,} bytes are written before anything goes, "
+            f"{free_bytes:,} are free; nothing was changed. Free space, then run the same command "
+            "again"
+        )
+        raise StoreError(msg)
 
 
 def find_rows(store: EmbeddingStore, rows: Sequence[int]) -> Rows:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from bioprobe.index import IndexReport
     from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
     from bioprobe.quality.description import StoreFacts
+    from bioprobe.store import EmbeddingStore
     from bioprobe.store.health import Problem, Repair, Restoration, Verification
-    from bioprobe.store.manifest import Manifest
 
 # The store keeps the parts of splits beside its masks, under names that begin so.
 SPLITS = "splits/"
@@ -60,7 +60,7 @@ class Keeps(Opened):
         from bioprobe.quality.description import StoreFacts, describe_store
 
         store = self._view.store
-        return StoreFacts(describe_store(store)).say(_advise(store.manifest))
+        return StoreFacts(describe_store(store)).say(_advise(store))
 
     @question
     def verify(
@@ -109,7 +109,7 @@ class Keeps(Opened):
         else:
             n_shards = len(store.manifest.present_shards)
             said.append(Note(f"{folder} is whole: {len(store):,} images in {n_shards} shards"))
-        said += _advise(store.manifest)
+        said += _advise(store)
         return Verification(folder, len(store), problems, repaired, restored).say(said)
 
     def masks(self) -> Table:
@@ -425,18 +425,20 @@ def tell_import(summary: ImportSummary) -> list[Note]:
     return said
 
 
-def _advise(manifest: Manifest) -> list[Note]:
+def _advise(store: EmbeddingStore) -> list[Note]:
     """Say what a compaction would be good for."""
     from bioprobe.store.compaction import is_scattered, plan_shards
+    from bioprobe.store.lease import list_outdated
 
+    manifest = store.manifest
     said, advice = [], "; see: bioprobe store compact"
     if not manifest.is_cleared:
         text = f"a compaction was interrupted, and what was removed is on the disk still{advice}"
         said.append(Note(text, PROBLEM))
-    elif manifest.outdated:
+    elif outdated := list_outdated(store.folder, manifest):
         text = (
-            f"{len(manifest.outdated):,} shards of before a compaction are on the disk still, as "
-            "another program read them; they go with the next command that writes or compacts"
+            f"{len(outdated):,} shards of before a compaction are on the disk still, as somebody "
+            "read them; they go with the next command that writes or compacts"
         )
         said.append(Note(text, WARNING))
     if manifest.removals:

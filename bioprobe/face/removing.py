@@ -37,9 +37,7 @@ class Removes(Opened):
         *,
         row: Annotated[
             int | Sequence[int] | None,
-            Option(
-                "Row of the store, by its number; repeat for several.", shell=list[int]
-            ),
+            Option("Row of the store, by its number; repeat for several.", shell=list[int]),
         ] = None,
         paths: Annotated[
             str | Path | Sequence[str | Path] | None,
@@ -227,6 +225,7 @@ class Removes(Opened):
             bool, Option("Say what would go and how much space that saves; change nothing.")
         ] = False,
         progress: Progress | None = None,
+        tell: Callable[[str], object] | None = None,
     ) -> Compaction:
         """Join small shards, and make what was removed be gone.
 
@@ -243,6 +242,8 @@ class Removes(Opened):
             Whether nothing is changed.
         progress : callable, optional
             Told how many rows are written.
+        tell : callable, optional
+            Told, before anything is written, how much space that takes.
 
         Raises
         ------
@@ -264,7 +265,7 @@ class Removes(Opened):
         self._view = self._find_texts = nothing
         gc.collect()
         try:
-            done = compact_store(folder, shard_rows=shard_rows, progress=progress)
+            done = compact_store(folder, shard_rows=shard_rows, progress=progress, tell=tell)
         finally:
             opened = EmbeddingStore.open(folder)
             self._view = View.all(opened)
@@ -348,12 +349,12 @@ def _tell_compaction(found: Compaction) -> list[Note]:
         if not found.is_done:
             text = f"{found.needed_bytes:,} bytes are written before anything goes"
             said.append(Note(text))
-    said += [Note(f"{n:,} {_SAID[name]}") for name, n in found.counts.items()]
+    said += [Note(f"{n:,} {_SAID[name]}") for name, n in found.counts.items() if n]
     said += [Note(one, WARNING) for one in found.forgotten]
     if found.is_waiting:
         text = (
-            "another program has the store open as it was: the old files, and in them what was "
-            "removed, go with the next command that writes or compacts after it has ended"
+            "somebody has the store open as it was: the old files, and in them what was removed, "
+            "go with the next command that writes or compacts after that has ended"
         )
         said.append(Note(text, PROBLEM))
     return said

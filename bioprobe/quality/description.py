@@ -27,7 +27,7 @@ from bioprobe.result import WARNING, Note, Notes, Record, Result
 from bioprobe.sources.listing import name_reason
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
-from bioprobe.store.manifest import Manifest
+from bioprobe.store.lease import list_outdated
 from bioprobe.store.selections import DUPLICATES_MASK, list_selections, read_selection
 from bioprobe.store.view import View
 from bioprobe.taxonomy import RANKS, Rank
@@ -318,7 +318,7 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         "dtype": manifest.dtype,
         "images": len(frame),
         "retired_rows": len(manifest.retired),
-        **_describe_removals(manifest),
+        **_describe_removals(store),
         "shards": len(manifest.present_shards),
         "n_bytes": n_bytes,
         "labels": labels,
@@ -329,14 +329,15 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
     }
 
 
-def _describe_removals(manifest: Manifest) -> dict[str, Any]:
+def _describe_removals(store: EmbeddingStore) -> dict[str, Any]:
     """Return what was removed and is not compacted yet; nothing where nothing was."""
     facts: dict[str, Any] = {}
+    manifest = store.manifest
     if manifest.removals:
         facts["removed_rows"] = len(manifest.removed)
         facts["removals"] = {str(one.number): one.time for one in manifest.removals}
-    if manifest.outdated:
-        facts["outdated_shards"] = len(manifest.outdated)
+    if outdated := list_outdated(store.folder, manifest):
+        facts["outdated_shards"] = len(outdated)
     return facts
 
 

@@ -22,6 +22,7 @@ from bioprobe.progress import Progress, Step
 from bioprobe.sources.listing import join
 from bioprobe.store.embedding_store import EmbeddingStore, join_tables
 from bioprobe.store.gone import Changes, Gone, list_places
+from bioprobe.store.lease import list_outdated
 from bioprobe.store.manifest import Manifest, Replaced, ShardRecord, find_inside
 from bioprobe.store.shard import (
     IMAGES_NAME,
@@ -183,7 +184,7 @@ def writing_generation(
     after = dataclasses.replace(
         manifest, shards=(), retired=(), removals=(), generation=manifest.generation + 1,
         replaced=list_replaced(manifest), is_cleared=False,
-        older=tuple(name for name in manifest.outdated if (shards_dir / name).exists()),
+        older=tuple(list_outdated(store.folder, manifest)),
     )  # fmt: skip
     images = store.images
     starts = np.cumsum([0, *(record.n_images for record in manifest.shards)])

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -261,9 +262,15 @@ class Changes:
 
     What is written waits under other names until :meth:`together` ends; what is to go is removed
     after that.
+
+    Parameters
+    ----------
+    is_trial : bool
+        Whether nothing is changed, and what would be is counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_trial: bool = False) -> None:
+        self._is_trial = is_trial
         self._stack = contextlib.ExitStack()
         self._after: list[Callable[[], object]] = []
         #: What is to be said of them: sentences.
@@ -271,14 +278,16 @@ class Changes:
         #: How many of what was changed.
         self.counts: collections.Counter[str] = collections.Counter()
 
-    def enter(self, context: contextlib.AbstractContextManager[Any]) -> Any:  # noqa: ANN401
+    def enter(self, context: contextlib.AbstractContextManager[None]) -> None:
         """Enter a context that writes a draft, and gives it its name when it ends."""
-        return self._stack.enter_context(context)
+        if not self._is_trial:
+            self._stack.enter_context(context)
 
     def replace(self, path: Path) -> Path:
         """Return a temporary path that takes the place of a file at the end."""
-        temporary: Path = self._stack.enter_context(replacing(path))
-        return temporary
+        if self._is_trial:
+            return Path(self._stack.enter_context(tempfile.TemporaryDirectory()), path.name)
+        return self._stack.enter_context(replacing(path))
 
     def afterwards(self, act: Callable[[], object]) -> None:
         """Do something once all is in place: what needs no space on the disk."""
@@ -294,5 +303,5 @@ class Changes:
         """
         with self._stack:
             yield
-        for act in self._after:
+        for act in () if self._is_trial else self._after:
             act()

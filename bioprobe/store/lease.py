@@ -99,6 +99,11 @@ def remove_unread(folder: Path, names: Sequence[str]) -> bool:
     return not any(place.exists() for place in places)
 
 
+def list_outdated(folder: Path, manifest: Manifest) -> list[str]:
+    """Return the names of shards that a compaction replaced, and that are on the disk still."""
+    return [name for name in manifest.outdated if (folder / "shards" / name).exists()]
+
+
 def _try_hold(place: Path) -> int | None:
     """Return a descriptor of a folder that nobody holds, locked where the disk can; else None."""
     if sys.platform == "win32":
