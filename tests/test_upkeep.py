@@ -275,7 +275,7 @@ def test_nothing_is_removed_that_nobody_named(folder: Path) -> None:
         asked.extend([*lines, question])
         return False
 
-    declined = store.remove(paths=["site 1/IMG_0001.jpg", "else.jpg"], confirm=refuse)
+    declined = store.remove(paths=["site 1/IMG_0001.jpg", "else.jpg"], ask_first=refuse)
     assert declined.is_declined
     assert asked[0] == f"1 of 2 paths are not in {folder}: else.jpg"
     assert asked[1].startswith("1 of 24 rows")

@@ -419,8 +419,8 @@ def _ask(
         asked["progress"] = progress
     if "tell" in defaults:
         asked["tell"] = lambda line: say(line, quiet=given["quiet"])
-    if "confirm" in defaults:
-        asked["confirm"] = functools.partial(confirm, yes=given["yes"])
+    if "ask_first" in defaults:
+        asked["ask_first"] = functools.partial(confirm, yes=given["yes"])
     if "self" not in defaults:
         return asks(**asked)
     encoder = {name: given[name] for name in ("model", "device") if name in given}

@@ -64,7 +64,7 @@ class Removes(Opened):
                 when=(Without("undo"),),
             ),
         ] = False,
-        confirm: Confirm | None = None,
+        ask_first: Confirm | None = None,
     ) -> Removed:
         """Remove rows from the store, undone until :meth:`compact`.
 
@@ -84,7 +84,7 @@ class Removes(Opened):
             it is.
         dry_run : bool
             Whether nothing is changed.
-        confirm : callable, optional
+        ask_first : callable, optional
             Asked before anything is changed: of lines that say what is to go, and a question.
 
         Raises
@@ -122,7 +122,7 @@ class Removes(Opened):
             )
         if dry_run:
             return found.say([*said, *map(Note, lines), Note("nothing was changed")])
-        if confirm is not None and not confirm([*map(str, said), *lines], "Remove them?"):
+        if ask_first is not None and not ask_first([*map(str, said), *lines], "Remove them?"):
             declined = dataclasses.replace(found, is_declined=True)
             return declined.say([Note("nothing was removed", PROBLEM)])
         removed, number = remove_rows(store, rows, failed)
@@ -132,7 +132,7 @@ class Removes(Opened):
             f"removed as number {number}; bring them back with: bioprobe store remove --undo "
             f"{number}. They are gone for good with: bioprobe store compact"
         )
-        told = () if confirm is not None else (*said, *map(Note, lines))
+        told = () if ask_first is not None else (*said, *map(Note, lines))
         return dataclasses.replace(found, number=number).say([*told, Note(done)])
 
     def _choose(
