@@ -31,7 +31,7 @@ LAYERS = (
     ("calibration",),
     ("learning",),
     ("evaluation",),
-    ("interchange", "exporting", "page"),
+    ("interchange", "exporting", "page", "upkeep"),
     ("report",),
     ("face",),
     ("demo",),

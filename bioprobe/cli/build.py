@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import mimetypes
 import os
@@ -17,6 +18,7 @@ from bioprobe.cli import options
 from bioprobe.cli.show import (
     Clock,
     check_output,
+    confirm,
     is_page,
     is_shown,
     say,
@@ -417,6 +419,8 @@ def _ask(
         asked["progress"] = progress
     if "tell" in defaults:
         asked["tell"] = lambda line: say(line, quiet=given["quiet"])
+    if "ask_first" in defaults:
+        asked["ask_first"] = functools.partial(confirm, yes=given["yes"])
     if "self" not in defaults:
         return asks(**asked)
     encoder = {name: given[name] for name in ("model", "device") if name in given}

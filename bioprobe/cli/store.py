@@ -10,7 +10,8 @@ import typer
 from bioprobe.cli.build import command
 from bioprobe.cli.show import spell
 from bioprobe.face.keeping import TEXT_HEAD, Keeps, import_vectors
-from bioprobe.options import Option, Unless, With
+from bioprobe.face.removing import Removes
+from bioprobe.options import Option, Unless, With, Without
 
 if TYPE_CHECKING:
     from bioprobe.index import IndexReport
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bioprobe.quality.description import StoreFacts
     from bioprobe.result import Result
     from bioprobe.store.health import Verification
+    from bioprobe.upkeep import Compaction, Removed
 
 app = typer.Typer(
     no_args_is_help=True, help="Look into a store, and exchange its vectors with other tools."
@@ -84,6 +86,46 @@ def remove_mask(done: Result) -> None:
     """Forget a mask; the images are not touched.
 
     Example: bioprobe store remove-mask filters/animal
+    """
+
+
+@command(
+    app, Removes.remove, shows=False,
+    when={"where": Without("undo"), "mask": Without("undo")},
+)  # fmt: skip
+def remove(
+    done: Removed,
+    *,
+    yes: Annotated[
+        bool, Option("Do not ask first.", ("--yes", "-y"), when=(Without("undo"),))
+    ] = False,
+) -> None:
+    """Remove rows from a store; they come back with --undo, until the store is compacted.
+
+    It says how many rows, and what hangs on them, and asks. The pictures are not touched.
+
+    Example: bioprobe store remove --where "site == 'camp'" --yes
+    """
+    _ = yes
+    if done.is_declined:
+        raise typer.Exit(1)
+
+
+@command(app, Removes.removed, narrows=())
+def removed(found: Result) -> None:
+    """List what was removed from a store and can be brought back.
+
+    Example: bioprobe store removed
+    """
+
+
+@command(app, Removes.compact, narrows=(), shows=False)
+def compact(done: Compaction) -> None:
+    """Join small shards, and make removed rows be gone, with all that quotes them.
+
+    Rows keep their order, and get new numbers. Programs that read the store go on reading.
+
+    Example: bioprobe store compact --dry-run
     """
 
 

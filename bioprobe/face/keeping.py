@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bioprobe.index import IndexReport
     from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
     from bioprobe.quality.description import StoreFacts
+    from bioprobe.store import EmbeddingStore
     from bioprobe.store.health import Problem, Repair, Restoration, Verification
 
 # The store keeps the parts of splits beside its masks, under names that begin so.
@@ -58,7 +59,8 @@ class Keeps(Opened):
         """Tell the encoder, the counts, the labels and the failures of the store."""
         from bioprobe.quality.description import StoreFacts, describe_store
 
-        return StoreFacts(describe_store(self._view.store))
+        store = self._view.store
+        return StoreFacts(describe_store(store)).say(_advise(store))
 
     @question
     def verify(
@@ -107,6 +109,7 @@ class Keeps(Opened):
         else:
             n_shards = len(store.manifest.present_shards)
             said.append(Note(f"{folder} is whole: {len(store):,} images in {n_shards} shards"))
+        said += _advise(store)
         return Verification(folder, len(store), problems, repaired, restored).say(said)
 
     def masks(self) -> Table:
@@ -421,6 +424,37 @@ def tell_import(summary: ImportSummary) -> list[Note]:
         failures = summary.store / "failures.parquet"
         text = f"What failed and why: {failures}, or bioprobe store info"
         said.append(Note(text, PROBLEM))
+    return said
+
+
+def _advise(store: EmbeddingStore) -> list[Note]:
+    """Say what a compaction would be good for."""
+    from bioprobe.store.compaction import is_scattered, plan_shards
+    from bioprobe.store.lease import list_outdated
+
+    manifest = store.manifest
+    said, advice = [], "; see: bioprobe store compact"
+    if not manifest.is_cleared:
+        text = f"a compaction was interrupted, and what was removed is on the disk still{advice}"
+        said.append(Note(text, PROBLEM))
+    elif outdated := list_outdated(store.folder, manifest):
+        text = (
+            f"{len(outdated):,} shards of before a compaction are on the disk still, as somebody "
+            "read them; they go with the next command that writes or compacts"
+        )
+        said.append(Note(text, WARNING))
+    if manifest.removals:
+        text = (
+            f"{len(manifest.removed):,} rows were removed, in {len(manifest.removals):,} removals, "
+            f"and are in the files still (bioprobe store removed lists them){advice}"
+        )
+        said.append(Note(text))
+    if is_scattered(manifest):
+        text = (
+            f"{len(manifest.present_shards):,} shards would be {len(plan_shards(manifest)):,}, "
+            f"and be read faster{advice}"
+        )
+        said.append(Note(text))
     return said
 
 

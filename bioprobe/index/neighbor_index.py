@@ -126,6 +126,8 @@ class NeighborIndex:
         # Without the right to write, it is made again next time.
         note = complete_note(note, store)
         with contextlib.suppress(StoreError):
+            # Of a store as it was before it was compacted it would keep what is gone.
+            store.check_current()
             note = write_index(index, note, store)
         return cls(vectors, store.rows, ApproximateIndex(index, note))
 
