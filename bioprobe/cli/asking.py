@@ -78,11 +78,14 @@ def zeroshot(
 
 def _read_terms(terms: Sequence[str]) -> dict[str, list[str]]:
     """Folders, files and tables are where to look, as with --in; anything else is a text."""
+    from bioprobe.images.addresses import refuse_address
+
     sources = [one for one in terms if one == "-" or Path(one).exists()]
     texts = [one for one in terms if one not in sources]
     for text in texts:
         # Nobody looks for a text that is written as the name of a file.
         name = text.rpartition("::")[0] or text
+        refuse_address(name)
         if not any(map(str.isspace, name)) and ("/" in name or Path(name).suffix):
             msg = f"no file or folder at {text}; to look for that text, say --text {text}"
             raise MisuseError(msg)

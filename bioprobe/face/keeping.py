@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError, StoreError
 from bioprobe.face.opened import Opened, tell_emptied, tell_placeholders
@@ -110,7 +110,10 @@ class Keeps(Opened):
         return Verification(folder, len(store), problems, repaired, restored).say(said)
 
     def masks(self) -> Table:
-        """List the masks that the store keeps, one a row; see :meth:`filter` and :meth:`dedupe`."""
+        """List the masks that the store keeps, one a row, and what a search asked that made one.
+
+        See :meth:`filter`, :meth:`dedupe` and :meth:`search`.
+        """
         import pandas as pd
 
         from bioprobe.store.selections import list_selections, read_selection
@@ -123,8 +126,10 @@ class Keeps(Opened):
             found = read_selection(store, name)
             kept, judged = found.kept[store.rows], found.judged[store.rows]
             n_dropped, n_unjudged = int((judged & ~kept).sum()), int((~judged).sum())
-            rows.append((name, int(kept.sum()), n_dropped, n_unjudged))
-        return Table(pd.DataFrame(rows, columns=["name", "kept", "dropped", "not_judged"]))
+            made_by = _describe_maker(found.provenance.get("options", {}))
+            rows.append((name, int(kept.sum()), n_dropped, n_unjudged, made_by))
+        columns = ["name", "kept", "dropped", "not_judged", "made_by"]
+        return Table(pd.DataFrame(rows, columns=columns))
 
     @question
     def remove_mask(
@@ -450,6 +455,16 @@ def _tell_restoration(restored: Restoration, store: Path) -> list[Note]:
     elif not restored.shards:
         said.append(Note(f"nothing was taken out of {store}"))
     return said
+
+
+def _describe_maker(options: Mapping[str, Any]) -> str:
+    """Say what a search asked that made a mask, and what was enough."""
+    if "question" not in options:
+        return ""
+    from bioprobe.index.enough import describe_enough
+
+    enough = describe_enough(options) or f"the {options['k']} nearest"
+    return f"search {options['question']}: {enough}"
 
 
 def _tell_problems(problems: Sequence[Problem], store: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -225,13 +225,24 @@ class Enough:
 
     def explain(self) -> str:
         """Return the thresholds in words."""
-        words = []
-        if self.min_similarity is not None:
-            words.append(f"a similarity of {self.min_similarity:g} or more")
-        if self.share is not None:
-            words.append(f"the best {100 * self.share:g}%")
-        if self.background is not None and self.background.least is not None:
-            what = f"{len(self.background.texts)} background texts"
-            said = f"a {self.background.form} of {self.background.least:g} or more over {what}"
-            words.append(said)
-        return " and ".join(words)
+        return describe_enough(self.describe())
+
+
+def describe_enough(facts: Mapping[str, Any]) -> str:
+    """Return thresholds in words, ``""`` where there are none.
+
+    Parameters
+    ----------
+    facts : mapping
+        As :meth:`Enough.describe` returns them, and a provenance keeps them.
+    """
+    words = []
+    if "min_similarity" in facts:
+        words.append(f"a similarity of {facts['min_similarity']:g} or more")
+    if "share" in facts:
+        words.append(f"the best {100 * facts['share']:g}%")
+    above = facts.get("background")
+    if above and above["least"] is not None:
+        texts = f"{len(above['texts']):,} background texts"
+        words.append(f"a {above['form']} of {above['least']:g} or more over {texts}")
+    return " and ".join(words)

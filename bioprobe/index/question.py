@@ -14,6 +14,7 @@ import numpy as np
 from bioprobe.access import is_file
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MisuseError, SourceError
+from bioprobe.images.addresses import refuse_address
 from bioprobe.images.reading import decode_image, hash_bytes, ignore_pillow_warnings
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.types import Doubles, Mask, Rows, Vectors
@@ -428,6 +429,7 @@ def _embed(store: EmbeddingStore, texts: TextCache, terms: Terms) -> Vectors:
 
 def _find_rows(store: EmbeddingStore, file: Path) -> Rows:
     """Return the rows of images with the bytes of a file."""
+    refuse_address(file)
     if not is_file(file):
         msg = f"no image at {file}"
         raise SourceError(msg)
