@@ -129,7 +129,9 @@ def test_the_index_is_described_as_a_table(store: Path, capsys: pytest.CaptureFi
     assert run(["store", "index", "--recall", "0.5"]) == 0
     shown = capsys.readouterr().out
     names = [line.split("  ")[0] for line in shown.splitlines()]
-    expected = ["kind", "recall", "settings", "memory", "queries/s", "queries/s, single"]
+    expected = [
+        "kind", "recall", "settings", "memory", "ms a query", "queries/s", "queries/s, single"
+    ]  # fmt: skip
     assert names == [*expected, "built in"]
     assert len(list(store.glob("index-*.faiss"))) == 1
     assert run(["store", "index", "--kind", "flat"]) == 0
@@ -139,7 +141,10 @@ def test_the_index_is_described_as_a_table(store: Path, capsys: pytest.CaptureFi
 @pytest.mark.usefixtures("store")
 def test_an_unknown_kind_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["store", "index", "--kind", "annoy"]) == 1
-    assert "flat, ivf, hnsw, ivfpq, sq8, got 'annoy'" in capsys.readouterr().err
+    assert (
+        "flat, ivf, hnsw, ivfpq, sq8, ivfsq8, ivfpqfs, ivfrabitq, got 'annoy'"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.usefixtures("store")
@@ -250,3 +255,24 @@ def test_hits_are_a_mask_for_every_command_and_files_at_once(
     assert within["row"].tolist() == hits["row"].tolist()
     assert run(["describe", "--mask", "searches/like-3"]) == 0
     assert run(["store", "remove-mask", "searches/like-3"]) == 0
+
+
+def test_an_index_is_chosen_by_what_one_has(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["store", "index", "--max-memory", "1MB", "--recall", "0.5"]) == 0
+    shown = capsys.readouterr()
+    assert "ivfpqfs" in shown.out
+    assert "tried ivfpqfs: recall " in shown.err
+    assert run(["store", "index", "--max-query-ms", "60000", "--format", "json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["kind"] == "flat"
+    assert "exact search keeps the limits, so that no index is needed" in shown.err
+    assert not list(store.glob("index*"))
+    for asked in (["--max-memory", "10"], ["--max-query-ms", "0.000001"]):
+        assert run(["store", "index", *asked]) == 1
+        assert "nothing was changed" in capsys.readouterr().err
+    assert run(["store", "index", "--max-query-ms", "0.000001", "--best"]) == 0
+    assert "and is the closest; kept all the same" in capsys.readouterr().err
+    assert run(["store", "index", "--best"]) == 2
+    assert "--best counts only with --max-memory or --max-query-ms" in capsys.readouterr().err
