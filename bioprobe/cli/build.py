@@ -385,7 +385,7 @@ def _read_given(given: Mapping[str, Any], bare: Bare | None) -> dict[str, Any]:
 class _InOrder(TyperCommand):
     """Keeps the order in which the options of a command line stand."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own click
         """Read a command line, and remember the parameter of each option."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         ctx.meta[_ORDER] = [one.name for one in order]

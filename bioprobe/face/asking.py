@@ -295,7 +295,7 @@ class Asks(Opened):
             Texts,
             Option(
                 "Text to look for; may be given several times. TEXT::2 counts it twice, TEXT::-1 "
-                "keeps away from it; a :: that is part of the text is written \\\\::.",
+                "keeps away from it; a :: that is part of the text is written \\::.",
                 shell=list[str],
             ),
         ] = None,

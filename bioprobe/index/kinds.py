@@ -287,7 +287,7 @@ def measure_bytes(index: faiss.IndexIDMap) -> int:
         n_bytes += len(part)
         return len(part)
 
-    writer = faiss.PyCallbackIOWriter(count)
+    writer = faiss.PyCallbackIOWriter(count)  # type: ignore[attr-defined]
     faiss.write_index(index, writer)
     return n_bytes
 

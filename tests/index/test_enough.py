@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
@@ -24,7 +25,7 @@ def _ask(vector: np.ndarray) -> Question:
 
 def _cosines(store: EmbeddingStore, vector: np.ndarray) -> np.ndarray:
     products = store.read_vectors().astype(np.float64) @ vector[0].astype(np.float64)
-    return products.astype(np.float32)
+    return np.asarray(products, dtype=np.float32)
 
 
 @pytest.mark.parametrize("least", [-1.0, 0.0, 0.3, 0.9, 1.0])
@@ -118,9 +119,12 @@ def test_many_candidates_are_compared_some_at_a_time(
     most: list[int] = []
     take = StoredVectors.take
     monkeypatch.setattr(exact, "_HELD", 64 * DIM)
-    monkeypatch.setattr(
-        StoredVectors, "take", lambda self, rows: (most.append(len(rows)), take(self, rows))[1]
-    )
+
+    def watch(self: StoredVectors, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        most.append(len(rows))
+        return take(self, rows)
+
+    monkeypatch.setattr(StoredVectors, "take", watch)
     for one, other in zip(search_exactly(vectors, queries, 900, allowed), whole, strict=True):
         np.testing.assert_array_equal(one, other)
     rows, similarities = find_all(vectors, queries[:1], allowed, most=900)
@@ -152,6 +156,7 @@ def test_over_a_background_is_a_z_or_a_probability_of_each_image(
         only_told = Background(background.texts, background.vectors, (), form, None, 5)
         told = search(clustered, _ask(vector), k=5, enough=Enough(background=only_told))
         assert told.rows.tolist() == search(clustered, vector, k=5).rows.tolist()
+        assert told.over_background is not None
         np.testing.assert_allclose(told.over_background, values[told.rows], atol=2e-6)
 
 

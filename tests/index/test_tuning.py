@@ -13,6 +13,7 @@ from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import SourceError, StoreError
 from bioprobe.index import NeighborIndex, build_index, neighbor_index, tuning
 from bioprobe.index.exact import StoredVectors
+from bioprobe.index.index_file import IndexNote
 from bioprobe.index.kinds import (
     BY_SPEED,
     Dial,
@@ -195,7 +196,7 @@ def test_structures_and_dials_suit_the_vectors() -> None:
 def test_the_size_is_known_before_an_index_is_built(clustered: EmbeddingStore, kind: str) -> None:
     vectors = StoredVectors(clustered)
     structure = list_structures(kind, len(vectors), vectors.dim)[0]
-    note = tuning.IndexNote(structure, Dial(), 10, 0, (0, 0), 0, 0, len(vectors), 0)
+    note = IndexNote(structure, Dial(), 10, 0, (0, 0), 0, 0, len(vectors), 0)
     index = neighbor_index.build_from(vectors, note, np.ones(len(vectors), dtype=bool))
     assert estimate_bytes(structure, 1400, 16) == pytest.approx(measure_bytes(index), rel=0.35)
     # Most of it is the rows, of which there are few here.
