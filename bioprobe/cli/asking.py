@@ -78,7 +78,7 @@ def zeroshot(
 
 def _read_terms(terms: Sequence[str]) -> dict[str, list[str]]:
     """Folders, files and tables are where to look, as with --in; anything else is a text."""
-    from bioprobe.images.addresses import refuse_address
+    from bioprobe.face.pictures import refuse_address
 
     sources = [one for one in terms if one == "-" or Path(one).exists()]
     texts = [one for one in terms if one not in sources]

@@ -154,7 +154,8 @@ def draw_pictures(pictures: Sequence[SheetPicture]) -> str:
 
 def show_answers(found: Neighbors) -> list[SheetPicture]:
     """Return the answers of a search, nearest first, with their similarities."""
-    lines = [(f"similarity {similarity:.3f}",) for similarity in found.similarities[:MOST_SHOWN]]
+    nearest = found.similarities[:MOST_SHOWN]
+    lines: list[tuple[str, ...]] = [(f"similarity {similarity:.3f}",) for similarity in nearest]
     above = found.enough.background
     if above is not None and found.over_background is not None:
         name = above.column.replace("_", " ")

@@ -269,10 +269,10 @@ def test_an_index_is_chosen_by_what_one_has(
     assert json.loads(shown.out)["kind"] == "flat"
     assert "exact search keeps the limits, so that no index is needed" in shown.err
     assert not list(store.glob("index*"))
-    for asked in (["--max-memory", "10"], ["--max-query-ms", "0.000001"]):
+    for asked in (["--max-memory", "10"], ["--max-query-ms", "0.000001", "--kind", "sq8"]):
         assert run(["store", "index", *asked]) == 1
         assert "nothing was changed" in capsys.readouterr().err
-    assert run(["store", "index", "--max-query-ms", "0.000001", "--best"]) == 0
+    assert run(["store", "index", "--max-query-ms", "0.000001", "--kind", "sq8", "--best"]) == 0
     assert "and is the closest; kept all the same" in capsys.readouterr().err
     assert run(["store", "index", "--best"]) == 2
     assert "--best counts only with --max-memory or --max-query-ms" in capsys.readouterr().err
