@@ -78,17 +78,27 @@ def zeroshot(
 
 def _read_terms(terms: Sequence[str]) -> dict[str, list[str]]:
     """Folders, files and tables are where to look, as with --in; anything else is a text."""
+    from bioprobe.face.pictures import refuse_address
+
     sources = [one for one in terms if one == "-" or Path(one).exists()]
     texts = [one for one in terms if one not in sources]
     for text in texts:
         # Nobody looks for a text that is written as the name of a file.
-        if not any(map(str.isspace, text)) and ("/" in text or Path(text).suffix):
+        name = text.rpartition("::")[0] or text
+        refuse_address(name)
+        if not any(map(str.isspace, name)) and ("/" in name or Path(name).suffix):
             msg = f"no file or folder at {text}; to look for that text, say --text {text}"
             raise MisuseError(msg)
     return {"sources": sources, "text": texts}
 
 
-@command(app, Asks.search, encodes=True, sources="--in", bare=_read_terms, chooses=True)
+_TERMS = ("image", "text", "row", "minus_image", "minus_text", "minus_row")
+
+
+@command(
+    app, Asks.search, encodes=True, sources="--in", bare=_read_terms, chooses=True,
+    when={"save_mask": Without("sources")}, in_order=("weight", _TERMS),
+)  # fmt: skip
 def search(
     found: Neighbors,
     *,
@@ -100,7 +110,10 @@ def search(
 
     All terms add up, but for those of --minus-image, --minus-text and --minus-row: an image ranks
     by its similarity to the mean of what is looked for, less --minus-weight times that to the mean
-    of what is not. At 1, little of what both have in common is left.
+    of what is not. At 1, little of what both have in common is left. "a cat::2" counts twice.
+
+    The 10 nearest are given, or all that are near enough, by --min-similarity, --share or
+    --over-background; of several thresholds an answer reaches all.
 
     Example: bioprobe search photos/ "a spotted cat on snow" -k 10
     """

@@ -11,6 +11,7 @@ from bioprobe.images.copying import Copying, copy_pictures
 from bioprobe.images.regions import REGION, Region
 from bioprobe.images.xmp import Keyword
 from bioprobe.page.sheets import (
+    MOST_SHOWN,
     draw_pictures,
     show_answers,
     write_answer_sheet,
@@ -177,10 +178,10 @@ class Neighbors(index.Neighbors, Pictures):
         Returns
         -------
         int
-            Answers on the page.
+            Answers on the page, the nearest 1,000 at most.
         """
         write_search_sheet(Path(path), self)
-        return len(self.rows)
+        return min(len(self.rows), MOST_SHOWN)
 
     def __repr__(self) -> str:
         return f"<Neighbors: {len(self.rows):,} images nearest to {self.question.text}>"

@@ -15,6 +15,7 @@ from bioprobe.access import exists, is_file, is_folder, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, SourceError, StoreError
 from bioprobe.files import explaining_refusal, parse_json, replacing
+from bioprobe.images.addresses import refuse_address
 from bioprobe.images.reading import hash_bytes
 from bioprobe.index.question import embed_query_image
 from bioprobe.store import EmbeddingStore, TextCache
@@ -113,6 +114,8 @@ def embed_examples(
 def _list(files: Sequence[Path]) -> list[Path]:
     from bioprobe.sources.source import find_images
 
+    for file in files:
+        refuse_address(file)
     missing = [file for file in files if not exists(file)]
     if missing or not files:
         where = f"at {missing[0]}" if missing else "is given"
