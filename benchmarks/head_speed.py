@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.task.leaf_scores import Leaves, iter_leaf_scores, sum_up
+from bioprobe.task.leaf_scores import Leaves, iter_leaf_scores
 
 K, SCALE, LIMIT_MB = 5, 100.0, 2000
 # Groups of each rank above the species, from kingdom to genus, for 450,000 of these.
@@ -49,7 +49,9 @@ def draw_tree(n_species: int, random: np.random.Generator) -> list[npt.NDArray[n
         below = int(places.max()) + 1
         # Every group has one member; the others go by weight, one after the other in the tree.
         own = np.arange(min(n_groups, below))
-        others = random.choice(len(own), below - len(own), p=weights[: len(own)] / weights[: len(own)].sum())
+        others = random.choice(
+            len(own), below - len(own), p=weights[: len(own)] / weights[: len(own)].sum()
+        )
         places = np.sort(np.concatenate([own, others]))[places]
         found.append(places)
     return found[::-1]
@@ -87,16 +89,17 @@ class Head:
         tree = np.load(folder / "tree.npy")
         self.genus = tree[-1]
         first = np.unique(self.genus, return_index=True)[1]
-        self.parents = list(tree[:-1, first])
+        self.parents = [np.arange(len(first)), *tree[-2::-1, first]]
 
     def ask(self, images: Vectors) -> list[tuple[npt.NDArray[np.int64], Vectors]]:
-        """Return the best at each rank, genera first, and their probabilities."""
-        every = [np.arange(len(self.parents[0])), *self.parents]
-        best: list[list[tuple[npt.NDArray[np.int64], Vectors]]] = []
-        for part in iter_leaf_scores(
-            images, Leaves.of(self.texts), k=K, logit_scale=SCALE, groups=self.genus
-        ):
-            best.append([(part.top, part.top_probabilities), *sum_up(part.sums, every, K)])
+        """Return the best at each rank, species first, and their probabilities."""
+        best = [
+            ((part.top, part.top_probabilities), *part.best_parents)
+            for part in iter_leaf_scores(
+                images, Leaves.of(self.texts), k=K, logit_scale=SCALE, groups=self.genus,
+                parents=self.parents,
+            )
+        ]  # fmt: skip
         return [
             (np.concatenate([one[0] for one in rank]), np.concatenate([one[1] for one in rank]))
             for rank in zip(*best, strict=True)
@@ -136,10 +139,11 @@ def compare(folder: Path, n_parts: int) -> None:
     index = faiss.IndexFlatIP(images.shape[1])
     for start in range(0, len(head.texts), _AT_ONCE):
         index.add(head.texts[start : start + _AT_ONCE].astype(np.float32))
+    groups = [int(one.max()) + 1 for one in head.parents]
     print(
-        f"{read_processor()}, {n_threads} threads, FAISS for {os.environ['OPENBLAS_CORETYPE']}; "
-        f"{len(head.texts):,} classes of dim {images.shape[1]}, {len(head.parents[0]):,} genera, "
-        f"{len(images):,} images\n"
+        f"{read_processor()}, {n_threads} threads, FAISS for {os.environ['OPENBLAS_CORETYPE']}\n"
+        f"{len(head.texts):,} classes of dim {images.shape[1]}; groups from genera to kingdoms: "
+        f"{', '.join(f'{one:,}' for one in groups)}\n{len(images):,} images\n"
     )
     print("| images | FAISS flat, s | CPU s | every rank, s | CPU s | ratio | of CPU | same best |")
     print("|---|---|---|---|---|---|---|---|", flush=True)

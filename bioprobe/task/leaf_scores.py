@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,6 +79,8 @@ class LeafScores:
         As ``top_probabilities``: not made to add up to 1 among what is allowed.
     share_outside : ndarray of float32, shape (n_images,)
         Summed probability of the classes that are not allowed.
+    best_parents : tuple of (top, sums)
+        The best groups of each rank that was asked, as :func:`sum_up` returns them.
     """
 
     top: Places
@@ -84,14 +89,15 @@ class LeafScores:
     allowed_top: Places
     allowed_probabilities: Scores
     share_outside: Scores
+    best_parents: tuple[tuple[Places, Scores], ...] = ()
 
 
-# To so many scores plain numpy has its answer before torch is loaded.
-_FEW_SCORES = 4_000_000
-# 1,024 images and 512 texts meet at once: their scores, 2 MB, stay in the caches.
-_IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 1024, 512
-# Numbers that are held of the images of a block, as the sums of all groups: 512 MB.
-_NUMBERS_HELD = 1 << 27
+# To so few scores plain numpy has its answer before torch is loaded; all texts are held for it.
+_FEW_SCORES, _FEW_TEXTS = 4_000_000, 20_000
+# So many images and texts meet at once: their scores, 1 MB, stay in the cache of a core.
+_IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 512, 512
+# Numbers that all threads together hold of their images, as the sums of all groups: 1 GB.
+_NUMBERS_HELD = 1 << 28
 
 
 def score_leaves(
@@ -104,6 +110,7 @@ def score_leaves(
     allowed: Mask | None = None,
     kinds: Places | None = None,
     pool: Pool = Pool.SUM,
+    parents: Sequence[Places] = (),
 ) -> LeafScores:
     """Score every class for every image, in bounded memory, and keep what is asked.
 
@@ -127,6 +134,8 @@ def score_leaves(
     pool : Pool
         ``sum`` adds the probabilities of the texts of a class, ``max`` takes its best text, and
         softmax is then over the classes; for ``mean``, score what :func:`average_leaves` returns.
+    parents : sequence of ndarray of int64, each of shape (n_groups,)
+        Ranks whose best ``k`` groups are asked too, by the group there of each finest one.
 
     Raises
     ------
@@ -144,19 +153,21 @@ def score_leaves(
     parts = list(
         iter_leaf_scores(
             vectors, leaves, k=k, logit_scale=logit_scale, groups=groups, allowed=allowed,
-            kinds=kinds, pool=pool,
+            kinds=kinds, pool=pool, parents=parents,
         )
     )  # fmt: skip
     if len(parts) == 1:
         return parts[0]
-    joined = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts])
-        for field in dataclasses.fields(LeafScores)
-        if field.name != "sums"
-    }
+    names = ("top", "top_probabilities", "allowed_top", "allowed_probabilities", "share_outside")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     # By groups, as they are made: to turn them round would take longer than to add them up.
     sums = np.concatenate([part.sums.T for part in parts], axis=1).T
-    return LeafScores(sums=sums, **joined)
+    ranks = zip(*(part.best_parents for part in parts), strict=True)
+    best = tuple(
+        (np.concatenate([top for top, _ in rank]), np.concatenate([of_top for _, of_top in rank]))
+        for rank in ranks
+    )
+    return LeafScores(sums=sums, best_parents=best, **joined)
 
 
 def iter_leaf_scores(
@@ -169,6 +180,7 @@ def iter_leaf_scores(
     allowed: Mask | None = None,
     kinds: Places | None = None,
     pool: Pool = Pool.SUM,
+    parents: Sequence[Places] = (),
 ) -> Iterator[LeafScores]:
     """Score every class as :func:`score_leaves` does, some images at a time.
 
@@ -177,7 +189,7 @@ def iter_leaf_scores(
     Yields
     ------
     LeafScores
-        Of the next images, a thousand at most where there are many classes; of no image once.
+        Of the next images, some hundreds where there are many classes; of no image once.
     """
     if vectors.shape[1] != leaves.texts.shape[1]:
         msg = f"images have dim {vectors.shape[1]}, text embeddings {leaves.texts.shape[1]}"
@@ -187,15 +199,43 @@ def iter_leaf_scores(
         raise MismatchError(msg)
     if kinds is None:
         kinds = np.zeros(len(vectors), dtype=np.int64)
-    asked = _Asked(leaves, k, logit_scale, pool, groups, allowed)
+    asked = _Asked(leaves, k, logit_scale, pool, groups, allowed, parents)
     n_texts = len(leaves.rows)
-    if len(vectors) * n_texts <= _FEW_SCORES:
+    if n_texts <= _FEW_TEXTS and len(vectors) * n_texts <= _FEW_SCORES:
         yield _score_plainly(vectors, kinds, asked)
-        return
+    else:
+        yield from _scan(vectors, kinds, asked)
+
+
+def _scan(vectors: Vectors, kinds: Places, asked: _Asked) -> Iterator[LeafScores]:
+    """Score images in as many threads as torch has, each by itself.
+
+    Threads that share a product wait for each other a hundred times a second: where other programs
+    run, that took six times as long.
+
+    Yields
+    ------
+    LeafScores
+        Of the next images.
+    """
+    import torch
+
+    n_threads = torch.get_num_threads()
     scan = _Scan(asked)
-    for start in range(0, len(vectors), scan.n_images_at_once):
-        part = slice(start, start + scan.n_images_at_once)
-        yield scan.score(vectors[part], kinds[part])
+    held = _NUMBERS_HELD // (scan.n_held * n_threads)
+    size = max(1, min(_IMAGES_AT_ONCE, held, -(-len(vectors) // n_threads)))
+    parts = iter([slice(start, start + size) for start in range(0, max(1, len(vectors)), size)])
+    try:
+        with ThreadPoolExecutor(n_threads, initializer=partial(torch.set_num_threads, 1)) as pool:
+            ask = lambda part: pool.submit(scan.score, vectors[part], kinds[part])  # noqa: E731
+            waiting = deque(map(ask, itertools.islice(parts, n_threads)))
+            while waiting:
+                found = waiting.popleft().result()
+                waiting.extend(map(ask, itertools.islice(parts, 1)))
+                yield found
+    finally:
+        # What the threads were told holds for all that begin later.
+        torch.set_num_threads(n_threads)
 
 
 class _Asked:
@@ -209,8 +249,10 @@ class _Asked:
         pool: Pool,
         groups: Places | None,
         allowed: Mask | None,
+        parents: Sequence[Places],
     ) -> None:
         self.leaves, self.k, self.logit_scale, self.pool = leaves, k, logit_scale, pool
+        self.parents = parents
         n_classes = leaves.n_classes
         self.groups = np.full(n_classes, -1, dtype=np.int64) if groups is None else groups
         self.allowed = np.ones(n_classes, dtype=bool) if allowed is None else allowed
@@ -263,11 +305,13 @@ def _score_plainly(vectors: Vectors, kinds: Places, asked: _Asked) -> LeafScores
         return top, np.take_along_axis(weights, top, axis=1).astype(np.float32)
 
     outside = weights[:, ~asked.allowed].sum(axis=1)
+    rounded = sums.astype(np.float32).T
     return LeafScores(
         *take(np.arange(leaves.n_classes)),
-        sums.astype(np.float32).T,
+        rounded,
         *take(np.flatnonzero(asked.allowed)),
         outside.astype(np.float32),
+        tuple(sum_up(rounded, asked.parents, asked.k)),
     )
 
 
@@ -397,8 +441,8 @@ class _Scan:
         self._strand_starts = np.cumsum(self._n_classes) - self._n_classes
         self._n_texts = np.bincount(self._strand_of, weights=self._sizes).astype(np.int64)
         self._n_allowed_strands = int(self._strand_of[: self._n_allowed].max(initial=-1)) + 1
-        held = max(len(self._bag_groups), len(self._n_texts))
-        self.n_images_at_once = max(1, min(_IMAGES_AT_ONCE, _NUMBERS_HELD // held))
+        # Numbers that are held of each image.
+        self.n_held = len(self._bag_groups) + len(self._n_texts) + asked.n_groups
 
     def _plan(self) -> Iterator[_Block]:
         import torch
@@ -650,13 +694,15 @@ class _Scan:
             shares.numpy().T,
             *answer(allowed, self._n_allowed),
             outside.numpy(),
+            tuple(sum_up(shares.numpy().T, self._asked.parents, self._asked.k)),
         )
 
 
 def _count_up(starts: Rows, sizes: Rows) -> Rows:
     """Return ``starts[i], starts[i] + 1, …``, ``sizes[i]`` of them, for each i."""
     ends = np.cumsum(sizes)
-    return np.arange(int(sizes.sum())) + np.repeat(starts - (ends - sizes), sizes)
+    counted: Rows = np.arange(int(sizes.sum())) + np.repeat(starts - (ends - sizes), sizes)
+    return counted
 
 
 # Rows that are looked at one by one; of more, the greatest of so many first.
