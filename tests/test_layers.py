@@ -32,6 +32,7 @@ LAYERS = (
     ("learning",),
     ("evaluation",),
     ("interchange", "exporting", "page"),
+    ("agreement",),
     ("report",),
     ("face",),
     ("demo",),
