@@ -32,6 +32,7 @@ LAYERS = (
     ("learning",),
     ("evaluation",),
     ("interchange", "exporting", "page", "upkeep"),
+    ("agreement",),
     ("report",),
     ("face",),
     ("demo",),

@@ -14,16 +14,18 @@ from bioprobe.cli.show import say, write_frame
 from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
+from bioprobe.face.comparing import compare as compare_answers
 from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
 from bioprobe.face.store import Store
 from bioprobe.face.store import embed as embed_sources
-from bioprobe.options import Option, With, Without
+from bioprobe.options import PEOPLE, Option, With, Without
 
 if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import (
+        Comparison,
         Contents,
         Decisions,
         Duplicates,
@@ -169,6 +171,36 @@ def dedupe(
 
     Example: bioprobe dedupe --threshold 0.97 --output duplicates.csv
     """
+    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+
+
+@command(app, compare_answers)
+def compare(
+    found: Comparison,
+    *,
+    html: Annotated[
+        Path | None,
+        Option("Also write what they disagree on as a page of pictures.", writes="file"),
+    ] = None,
+    people: Annotated[
+        str | None,
+        Option(
+            "People on the page, told by a detector or either answer: leave-out, obscure (by "
+            "default) or keep.",
+            choices=PEOPLE,
+            fixed=True,
+            when=(With("html"),),
+        ),
+    ] = None,
+) -> str:
+    """Compare two sets of answers to the same pictures: models, versions, lists, people.
+
+    No truth is needed: how far both agree by rank, what moved where, and which pictures a person is
+    to look at, in that order.
+
+    Example: bioprobe compare bioclip-1.csv bioclip-2.csv --output queue.csv --html page.html
+    """
+    _ = people
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 

@@ -41,7 +41,9 @@ _TERMINAL_ROWS = 20
 _GAP = "  "
 _FOLDED_WIDTH = 28
 # Columns that a table never leaves out: the answer, and how sure it is.
-_ALWAYS = frozenset({"answer", "classification", "score", "similarity"})
+_ALWAYS = frozenset(
+    {"answer", "classification", "score", "similarity", "n_pictures", "first", "second", "kappa"}
+)
 # Names are no markup of the terminal's library.
 _AS_WRITTEN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 # A command that says nothing for so long says that it is at work.
