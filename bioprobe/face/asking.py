@@ -316,9 +316,8 @@ class Asks(Opened):
         notes = (*self._notes, *said)
         given = {"country": country, "admin1": admin1, "site": site}
         asked = Asked(
-            self._view, notes, Rank.parse(level), listed, within, accepted, k, abstain,
+            self._view, notes, Rank.parse(level), listed, within, accepted, k, abstain, known,
             place={part: value for part, value in given.items() if value}, whole=per == SEQUENCE,
-            prior=known,
         )  # fmt: skip
         if opened is not None:
             refuse_for_head(

@@ -120,31 +120,31 @@ def ask_taxa(
     else:
         put = _put_head(asked, wording.head, wording.pool, find_texts)
     question = put.question if asked.abstain is not None else put.question.named()
-    tree, weighed, prior_said = question.tree, None, []
+    tree, weighed = question.tree, None
     if asked.prior is not None:
         weighed = asked.prior.weigh_taxa(tree.taxa, asked.view)
-        prior_said = weighed.list_notes([taxon.name for taxon in tree.taxa])
-    question, allowed = _restrict(asked, question.with_prior(weighed, asked.view), put.known)
+    question, allowed = _restrict(asked, question.with_prior(weighed), put.known)
+    weights = weighed.list_notes([taxon.name for taxon in tree.taxa]) if weighed else []
     put = dataclasses.replace(put, notes=(*put.notes, *allowed))
     if asked.abstain is not None:
         decisions = _rename_labels(asked, answer_deepest(asked.view, question, asked.abstain))
         if weighed is not None:
             decisions = weighed.complete_decisions(decisions, tree.places)
         depths = describe_depths(decisions, mask=asked.view.mask)
-        return decisions.say((*put.notes, *prior_said, *depths, *describe_list(decisions)))
+        return decisions.say((*put.notes, *weights, *depths, *describe_list(decisions)))
     answers = answer_at_rank(asked.view, question, asked.k, whole=asked.whole)
     answers = _rename_labels(asked, answers)
     if weighed is not None:
         answers = weighed.group(tree.place_of, len(tree.classes)).complete(answers)
     said: list[Note | str] = [
-        *put.describe(answers), *describe_list(answers),
+        *weights, *put.describe(answers), *describe_list(answers),
         *describe_accuracy(answers, mask=asked.view.mask),
     ]  # fmt: skip
     if put.unknown is not None:
         columns = put.unknown(answers)
         answers = dataclasses.replace(answers, columns={**answers.columns, **columns})
         said.append(_describe_unknown(answers, columns))
-    return answers.say((*put.notes, *prior_said, *said))
+    return answers.say((*put.notes, *said))
 
 
 def _restrict(

@@ -386,17 +386,6 @@ class Weighed:
         top, scores = find_top(self.apply(answers.to_dense()), k)
         return self.complete(dataclasses.replace(answers, top_classes=top, scores=scores))
 
-    def log_weights(self, taxa: Taxonomy, view: View) -> tuple[Scores, Places]:  # noqa: ARG002
-        """Return what is added to the logits of the classes, and the line of each image.
-
-        Returns
-        -------
-        lines : ndarray of float32, shape (n_kinds, n_classes)
-            Logarithms of weights, at most 0.
-        kinds : ndarray of int64, shape (n_images,)
-        """
-        return np.log(self.lines), self.kinds
-
     def describe(self) -> dict[str, Any]:
         """Return what answers depend on, JSON-ready."""
         n_with = int(self.has_prior.sum())

@@ -252,13 +252,13 @@ def pool_sequences(answers: Predictions | Decisions, how: Pooling) -> Pooled:
     columns = _describe(sequences, numbers, tiles, held)
     if listed is not None:
         columns |= _describe_listed(answers, listed, numbers, tiles, highest)
-    columns |= _take_columns(answers, tiles, top)
     taught = None
     if answers.taught is not None:
         taught = np.bincount(numbers[answers.taught], minlength=n_units) > 0
     pooled_answers = dataclasses.replace(
         answers, rows=rows[tiles], top_classes=top, scores=scores, taught=taught, truths=truths,
-        columns=columns, listed=None if listed is None else listed.take(tiles),
+        columns=columns | _take_columns(answers, tiles, top),
+        listed=None if listed is None else listed.take(tiles),
     )  # fmt: skip
     return Pooled(pooled_answers, sequences, int((truths == SEVERAL).sum()))
 

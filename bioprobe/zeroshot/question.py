@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from bioprobe.task.decisions import LEFT_OUT, Decisions, back_off_sums
 from bioprobe.task.leaf_scores import LeafScores, Leaves, score_leaves
 from bioprobe.task.listed import Listed
 from bioprobe.task.predictions import Predictions
+from bioprobe.task.prior import Weighed
 from bioprobe.task.scores import find_top, split_rows, sum_columns
 from bioprobe.task.target import Classes
 from bioprobe.task.tree import Tree
@@ -26,27 +27,6 @@ from bioprobe.types import Mask, Places, Rows, Scores, Vectors
 _SUMS_AT_ONCE = 16_000_000
 # Best classes that are looked at for the first that meets a condition.
 _LOOKED_AT = 16
-
-
-class Prior(Protocol):
-    """What is known of classes before an image is looked at, such as by place and season."""
-
-    def log_weights(self, taxa: Taxonomy, view: View) -> tuple[Scores, Places]:
-        """Return the logarithm of the weight of each class, for each kind of image.
-
-        Parameters
-        ----------
-        taxa : Taxonomy
-            The lowest classes.
-        view : View
-            The images.
-
-        Returns
-        -------
-        lines : ndarray of float32, shape (n_kinds, n_classes)
-        kinds : ndarray of int64, shape (n_images,)
-            Line of each image.
-        """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,23 +69,21 @@ class Question:
         """Return the same question with more of what its answers depend on."""
         return dataclasses.replace(self, options={**self.options, **options})
 
-    def with_prior(self, prior: Prior | None, view: View) -> Question:
+    def with_prior(self, weighed: Weighed | None) -> Question:
         """Return the same question, in which classes count by what is known before.
 
         Parameters
         ----------
-        prior : Prior or None
-        view : View
-            The images that will be asked.
+        weighed : Weighed or None
+            Weights of the lowest classes for the images that will be asked.
         """
-        if prior is None:
+        if weighed is None:
             return self
-        lines, kinds = prior.log_weights(self.tree.taxa, view)
-        offsets = -lines[:, self.leaves.classes]
+        offsets = -np.log(weighed.lines)[:, self.leaves.classes]
         if self.leaves.offsets is not None:
             offsets = offsets + self.leaves.offsets
         leaves = dataclasses.replace(self.leaves, offsets=offsets.astype(np.float32))
-        return dataclasses.replace(self, leaves=leaves, kinds=kinds)
+        return dataclasses.replace(self, leaves=leaves, kinds=weighed.kinds)
 
     def named(self) -> Question:
         """Return the same question of the lowest classes alone that have a name at the rank."""

@@ -210,15 +210,6 @@ def test_probabilities_are_multiplied_and_add_up_to_one(weighed: Weighed) -> Non
     np.testing.assert_array_equal(weighed.apply(asked[1:3], slice(1, 3)), found[1:3])
 
 
-def test_log_weights_are_what_probabilities_are_multiplied_by(weighed: Weighed, view: View) -> None:
-    lines, kinds = weighed.log_weights(SPECIES.taxonomy, view)
-    logits = np.array([0.3, -0.2, 0.9])
-    shares = np.exp(logits + lines[kinds[0]])
-    plain = np.exp(logits) / np.exp(logits).sum()
-    found = weighed.apply(np.tile(plain, (4, 1)).astype(np.float32))
-    np.testing.assert_allclose(found[0], shares / shares.sum(), rtol=1e-5)
-
-
 def test_a_certain_answer_stays_where_all_others_are_impossible(weighed: Weighed) -> None:
     asked = np.array([[0, 0, 1]] * 4, dtype=np.float32)
     np.testing.assert_array_equal(weighed.apply(asked), asked)
