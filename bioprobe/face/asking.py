@@ -316,7 +316,7 @@ class Asks(Opened):
         notes = (*self._notes, *said)
         given = {"country": country, "admin1": admin1, "site": site}
         asked = Asked(
-            self._view, notes, Rank.parse(level), listed, within, accepted, k, abstain, known,
+            self._view, notes, Rank.parse(level), listed, within, accepted, k, abstain, prior=known,
             place={part: value for part, value in given.items() if value}, whole=per == SEQUENCE,
         )  # fmt: skip
         if opened is not None:
