@@ -17,6 +17,7 @@ BENCHMARKS = (
     "probe_speed",
     "many_classes",
     "coverage",
+    "kappa",
 )
 
 

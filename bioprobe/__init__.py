@@ -46,9 +46,11 @@ if TYPE_CHECKING:
         read_content,
     )
     from bioprobe.face import models, taxa
+    from bioprobe.face.comparing import compare
     from bioprobe.face.encoder import encoder
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.keeping import import_vectors
+    from bioprobe.face.pages import Comparison
     from bioprobe.face.probe import Probe
     from bioprobe.face.sources import list_sources, show_source
     from bioprobe.face.store import (
@@ -69,6 +71,7 @@ __version__ = "0.1.0"
 # of nothing a folder of ours.
 _HOMES = {
     "Classified": "content",
+    "Comparison": "face.pages",
     "ContentDecision": "content",
     "ContentRules": "content",
     "Decisions": "task.decisions",
@@ -78,6 +81,7 @@ _HOMES = {
     "Predictions": "task.predictions",
     "Probe": "face.probe",
     "Store": "face.store",
+    "compare": "face.comparing",
     "decide_content": "content",
     "embed": "face.store",
     "encoder": "face.encoder",
@@ -97,6 +101,7 @@ _HOMES = {
 __all__ = [
     "BioprobeError",
     "Classified",
+    "Comparison",
     "ContentDecision",
     "ContentRules",
     "Decisions",
@@ -122,6 +127,7 @@ __all__ = [
     "TaxonomyError",
     "UnreadableError",
     "__version__",
+    "compare",
     "decide_content",
     "embed",
     "encoder",

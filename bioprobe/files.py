@@ -245,6 +245,21 @@ def write_card(card: Path, parts: Sequence[Part], describe: Callable[[Sequence[s
     StoreError
         If the system refuses; what was there before is whole.
     """
+    with drafting_card(card, parts, describe):
+        pass
+
+
+@contextlib.contextmanager
+def drafting_card(
+    card: Path, parts: Sequence[Part], describe: Callable[[Sequence[str]], str]
+) -> Iterator[None]:
+    """Write what :func:`write_card` does, and let the card take its name when the block succeeds.
+
+    Yields
+    ------
+    None
+        When all is written: what is left needs no space on the disk.
+    """
     with explaining_refusal(card):
         try:
             with contextlib.ExitStack() as held:
@@ -254,7 +269,9 @@ def write_card(card: Path, parts: Sequence[Part], describe: Callable[[Sequence[s
                     fill(temporary)
                     digests.append(hash_file(temporary))
                     _take_name(temporary, _name_data(card, digests[-1], suffix))
-                write_text(card, describe(digests))
+                with replacing(card) as drafted:
+                    drafted.write_text(describe(digests), encoding="utf-8")
+                    yield
         finally:
             sweep_data(card)
 

@@ -22,6 +22,8 @@ from bioprobe.errors import MisuseError
 RANK_NAMES = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 #: What is done with people where pictures are written.
 PEOPLE = LEAVE_OUT, OBSCURE, KEEP = ("leave-out", "obscure", "keep")
+#: What can be written of two sets of answers that are compared, the default first.
+TABLES = ("queue", "moves", "agreement", "pairs")
 TEXT_TYPE_NAMES = ("sci", "com", "taxon", "sci_com", "taxon_com", "asis")
 
 P = ParamSpec("P")

@@ -14,16 +14,18 @@ from bioprobe.cli.show import say, write_frame
 from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
+from bioprobe.face.comparing import compare as compare_answers
 from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
 from bioprobe.face.store import Store
 from bioprobe.face.store import embed as embed_sources
-from bioprobe.options import Option, With, Without
+from bioprobe.options import PEOPLE, Option, With, Without
 
 if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import (
+        Comparison,
         Contents,
         Decisions,
         Duplicates,
@@ -78,17 +80,27 @@ def zeroshot(
 
 def _read_terms(terms: Sequence[str]) -> dict[str, list[str]]:
     """Folders, files and tables are where to look, as with --in; anything else is a text."""
+    from bioprobe.face.pictures import refuse_address
+
     sources = [one for one in terms if one == "-" or Path(one).exists()]
     texts = [one for one in terms if one not in sources]
     for text in texts:
         # Nobody looks for a text that is written as the name of a file.
-        if not any(map(str.isspace, text)) and ("/" in text or Path(text).suffix):
+        name = text.rpartition("::")[0] or text
+        refuse_address(name)
+        if not any(map(str.isspace, name)) and ("/" in name or Path(name).suffix):
             msg = f"no file or folder at {text}; to look for that text, say --text {text}"
             raise MisuseError(msg)
     return {"sources": sources, "text": texts}
 
 
-@command(app, Asks.search, encodes=True, sources="--in", bare=_read_terms, chooses=True)
+_TERMS = ("image", "text", "row", "minus_image", "minus_text", "minus_row")
+
+
+@command(
+    app, Asks.search, encodes=True, sources="--in", bare=_read_terms, chooses=True,
+    when={"save_mask": Without("sources")}, in_order=("weight", _TERMS),
+)  # fmt: skip
 def search(
     found: Neighbors,
     *,
@@ -100,7 +112,10 @@ def search(
 
     All terms add up, but for those of --minus-image, --minus-text and --minus-row: an image ranks
     by its similarity to the mean of what is looked for, less --minus-weight times that to the mean
-    of what is not. At 1, little of what both have in common is left.
+    of what is not. At 1, little of what both have in common is left. "a cat::2" counts twice.
+
+    The 10 nearest are given, or all that are near enough, by --min-similarity, --share or
+    --over-background; of several thresholds an answer reaches all.
 
     Example: bioprobe search photos/ "a spotted cat on snow" -k 10
     """
@@ -156,6 +171,36 @@ def dedupe(
 
     Example: bioprobe dedupe --threshold 0.97 --output duplicates.csv
     """
+    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+
+
+@command(app, compare_answers)
+def compare(
+    found: Comparison,
+    *,
+    html: Annotated[
+        Path | None,
+        Option("Also write what they disagree on as a page of pictures.", writes="file"),
+    ] = None,
+    people: Annotated[
+        str | None,
+        Option(
+            "People on the page, told by a detector or either answer: leave-out, obscure (by "
+            "default) or keep.",
+            choices=PEOPLE,
+            fixed=True,
+            when=(With("html"),),
+        ),
+    ] = None,
+) -> str:
+    """Compare two sets of answers to the same pictures: models, versions, lists, people.
+
+    No truth is needed: how far both agree by rank, what moved where, and which pictures a person is
+    to look at, in that order.
+
+    Example: bioprobe compare bioclip-1.csv bioclip-2.csv --output queue.csv --html page.html
+    """
+    _ = people
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 

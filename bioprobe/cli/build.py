@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import mimetypes
 import os
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
+from typer.core import TyperCommand
 
 from bioprobe.cli import options
 from bioprobe.cli.show import (
     Clock,
     check_output,
+    confirm,
     is_page,
     is_shown,
     say,
@@ -53,6 +56,8 @@ After = Callable[..., str | None]
 Write = Callable[..., None]
 Bare = Callable[[Sequence[str]], Mapping[str, Sequence[str]]]
 
+# Where a command keeps the order of its options.
+_ORDER = "bioprobe.order"
 # What commands have after their own options.
 _COMMON: dict[str, tuple[Any, Any]] = {
     "store": (options.Store, options.DEFAULT_STORE),
@@ -88,6 +93,7 @@ def command(
     says: str = "",
     write: Write | None = None,
     chooses: bool = False,
+    in_order: tuple[str, Sequence[str]] | None = None,
 ) -> Callable[[After], After]:
     """Make a command that asks one question, says the notes and shows the table.
 
@@ -128,6 +134,9 @@ def command(
         Writes the answer, in place of its table, to an output in a format.
     chooses : bool
         Whether the answer chooses pictures, which can be listed, copied and linked to.
+    in_order : (str, sequence of str), optional
+        A parameter that is given once for each of what others are given, in the order of the
+        command line, and these others in the order in which the question counts them.
     """
 
     def decorate(after: After) -> After:
@@ -146,6 +155,7 @@ def command(
 
         def run(context: typer.Context, **given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
             given = _read_given(given, bare)
+            given |= _sort_by_term(context, given, in_order)
             defaults = {one: declared[one].default for one in declared}
             check_given({one: declared[one].option for one in declared}, defaults, given)
             if sources == "-":
@@ -173,7 +183,7 @@ def command(
         run.__doc__ = after.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.options = declared  # type: ignore[attr-defined]
-        app.command(name or after.__name__)(run)
+        app.command(name or after.__name__, cls=_InOrder if in_order else None)(run)
         return after
 
     return decorate
@@ -374,6 +384,36 @@ def _read_given(given: Mapping[str, Any], bare: Bare | None) -> dict[str, Any]:
     return {"terms": None, **read} if bare is not None else read
 
 
+class _InOrder(TyperCommand):
+    """Keeps the order in which the options of a command line stand."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own click
+        """Read a command line, and remember the parameter of each option."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        ctx.meta[_ORDER] = [one.name for one in order]
+        return super().parse_args(ctx, args)
+
+
+def _sort_by_term(
+    context: typer.Context, given: Mapping[str, Any], in_order: tuple[str, Sequence[str]] | None
+) -> dict[str, Sequence[Any]]:
+    """Return values in the order in which a question counts terms, not as they were typed.
+
+    Terms without a flag come first, as their place among the options is not known.
+    """
+    if in_order is None:
+        return {}
+    name, terms = in_order
+    flagged = [one for one in context.meta.get(_ORDER, ()) if one in terms]
+    given_by_term = {one: len(given[one] or ()) for one in terms}
+    bare = [one for one, n in given_by_term.items() for _ in range(n - flagged.count(one))]
+    typed, values = [*bare, *flagged], given[name] or ()
+    if len(values) != len(typed) or not values:
+        return {}
+    places = sorted(range(len(typed)), key=lambda place: terms.index(typed[place]))
+    return {name: tuple(values[place] for place in places)}
+
+
 def _watch(context: typer.Context, *, quiet: bool) -> contextlib.AbstractContextManager[None]:
     """Say what takes long, where a process was started for the command."""
     clock = context.obj
@@ -417,6 +457,8 @@ def _ask(
         asked["progress"] = progress
     if "tell" in defaults:
         asked["tell"] = lambda line: say(line, quiet=given["quiet"])
+    if "ask_first" in defaults:
+        asked["ask_first"] = functools.partial(confirm, yes=given["yes"])
     if "self" not in defaults:
         return asks(**asked)
     encoder = {name: given[name] for name in ("model", "device") if name in given}

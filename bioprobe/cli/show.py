@@ -41,7 +41,9 @@ _TERMINAL_ROWS = 20
 _GAP = "  "
 _FOLDED_WIDTH = 28
 # Columns that a table never leaves out: the answer, and how sure it is.
-_ALWAYS = frozenset({"answer", "classification", "score", "similarity"})
+_ALWAYS = frozenset(
+    {"answer", "classification", "score", "similarity", "n_pictures", "first", "second", "kappa"}
+)
 # Names are no markup of the terminal's library.
 _AS_WRITTEN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 # A command that says nothing for so long says that it is at work.
@@ -64,6 +66,35 @@ def say(message: str, *, quiet: bool = False) -> None:
     """Print one message to standard error."""
     if not quiet:
         typer.echo(spell(message), err=True)
+
+
+def confirm(lines: Sequence[str], question: str, *, yes: bool) -> bool:
+    """Say what is to be done on standard error, and ask whether it is to be.
+
+    Parameters
+    ----------
+    lines : sequence of str
+        What is to be done.
+    question : str
+    yes : bool
+        Whether the answer is known: it is said, and not asked.
+
+    Raises
+    ------
+    MisuseError
+        If it is not known and nobody can be asked, as in a script.
+    """
+    for line in lines:
+        say(line)
+    if yes:
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        msg = (
+            "this asks first, and there is no terminal to ask at; nothing was changed. Where it is "
+            "to be done without asking, say --yes"
+        )
+        raise MisuseError(msg)
+    return typer.confirm(question, err=True)
 
 
 def spell(text: str) -> str:

@@ -10,7 +10,8 @@ import typer
 from bioprobe.cli.build import command
 from bioprobe.cli.show import spell
 from bioprobe.face.keeping import TEXT_HEAD, Keeps, import_vectors
-from bioprobe.options import Option, Unless, With
+from bioprobe.face.removing import Removes
+from bioprobe.options import Option, Unless, With, Without
 
 if TYPE_CHECKING:
     from bioprobe.index import IndexReport
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bioprobe.quality.description import StoreFacts
     from bioprobe.result import Result
     from bioprobe.store.health import Verification
+    from bioprobe.upkeep import Compaction, Removed
 
 app = typer.Typer(
     no_args_is_help=True, help="Look into a store, and exchange its vectors with other tools."
@@ -87,14 +89,55 @@ def remove_mask(done: Result) -> None:
     """
 
 
+@command(
+    app, Removes.remove, shows=False,
+    when={"where": Without("undo"), "mask": Without("undo")},
+)  # fmt: skip
+def remove(
+    done: Removed,
+    *,
+    yes: Annotated[
+        bool, Option("Do not ask first.", ("--yes", "-y"), when=(Without("undo"),))
+    ] = False,
+) -> None:
+    """Remove rows from a store; they come back with --undo, until the store is compacted.
+
+    It says how many rows, and what hangs on them, and asks. The pictures are not touched.
+
+    Example: bioprobe store remove --where "site == 'camp'" --yes
+    """
+    _ = yes
+    if done.is_declined:
+        raise typer.Exit(1)
+
+
+@command(app, Removes.removed, narrows=())
+def removed(found: Result) -> None:
+    """List what was removed from a store and can be brought back.
+
+    Example: bioprobe store removed
+    """
+
+
+@command(app, Removes.compact, narrows=(), shows=False)
+def compact(done: Compaction) -> None:
+    """Join small shards, and make removed rows be gone, with all that quotes them.
+
+    Rows keep their order, and get new numbers. Programs that read the store go on reading.
+
+    Example: bioprobe store compact --dry-run
+    """
+
+
 @command(app, Keeps.index, narrows=(), shows=False)
 def index(report: IndexReport, file_format: FactsFormat = "table") -> None:
     """Build the index that search uses, as quick as a recall allows, and measure it.
 
     The settings are chosen with some held-out images of the store and the recall is measured with
-    others; a text, which is no image, may find fewer.
+    others; a text, which is no image, may find fewer. With --max-memory or --max-query-ms kinds are
+    tried until one keeps all limits, and what each reached is said.
 
-    Example: bioprobe store index --kind ivf --recall 0.95
+    Example: bioprobe store index --recall 0.95 --max-memory 500MB --max-query-ms 5
     """
     if file_format == "json":
         typer.echo(json.dumps(report.to_dict(), indent=2))
@@ -140,6 +183,7 @@ def _describe(report: IndexReport) -> dict[str, str]:
     return shown | {
         "memory": f"{report.index_bytes:,} bytes, {share:.2f} of the {report.vectors_bytes:,} of "
         f"{report.n_rows:,} vectors in float32",
+        "ms a query": f"{report.query_ms:.3g} alone, {1000 / report.queries_per_s:.3g} of many",
         "queries/s": _compare(report.queries_per_s, report.exact_queries_per_s),
         "queries/s, single": _compare(report.single_per_s, report.exact_single_per_s),
         "built in": f"{report.build_s:.1f} s",

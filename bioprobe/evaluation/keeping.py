@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -12,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bioprobe.access import is_file, list_names, read_bytes, reading
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.curves import Efficiency
@@ -19,10 +23,20 @@ from bioprobe.evaluation.effects import Effect
 from bioprobe.evaluation.paired import Comparison
 from bioprobe.evaluation.positive import Positive
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
-from bioprobe.files import check_types, find_data, read_json, read_whole, write_card, write_text
+from bioprobe.files import (
+    check_types,
+    drafting_card,
+    explaining_refusal,
+    find_data,
+    read_json,
+    read_whole,
+    sweep_data,
+    write_text,
+)
 from bioprobe.intervals import Interval
+from bioprobe.result import WARNING, Note, Notes
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.writing import check_present
+from bioprobe.store.gone import Changes, Gone
 from bioprobe.task.target import read_classes, write_classes
 
 # What CLIP_benchmark calls the figures and tasks that it has too.
@@ -115,9 +129,10 @@ def write_evaluation(store: EmbeddingStore, evaluation: Evaluation) -> Path:
     StoreError
         If the name cannot be used, or the disk refuses.
     """
-    check_present(store.folder)
+    store.check_current()
     path = _find_file(store, evaluation.name)
     fields = {
+        **({"generation": store.manifest.generation} if store.manifest.generation else {}),
         "schema_version": SCHEMA_VERSION,
         "name": evaluation.name,
         "rank": evaluation.level,
@@ -131,14 +146,8 @@ def write_evaluation(store: EmbeddingStore, evaluation: Evaluation) -> Path:
         "windows": [_describe_window(one) for one in evaluation.windows],
     }
 
-    def fill(file: Path) -> None:
-        evaluation.predictions.to_parquet(file, index=False)
-
-    def describe(digests: Sequence[str]) -> str:
-        return dump_json({**fields, "predictions_sha256": digests[0]})
-
-    write_card(path, [(_SUFFIX, fill)], describe)
-    return path
+    with _drafting(path, fields, evaluation.predictions):
+        return path
 
 
 def read_evaluation(store: EmbeddingStore, name: str) -> Evaluation:
@@ -156,12 +165,20 @@ def read_evaluation(store: EmbeddingStore, name: str) -> Evaluation:
 
 
 def _read(store: EmbeddingStore, path: Path, name: str) -> Evaluation:
-    import pandas as pd
-
     if not is_file(path):
         known = ", ".join(list_evaluations(store)) or "none; bioprobe evaluate makes one"
         msg = f"no evaluation {name!r} in {store.folder}; there are: {known}"
         raise StoreError(msg)
+    fields, predictions = _read_files(path)
+    try:
+        return _build(fields, predictions)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _describe_damage(path, str(error)) from error
+
+
+def _read_files(path: Path) -> tuple[dict[str, Any], Any]:
+    import pandas as pd
+
     try:
         with reading(path):
             fields = read_json(path, dict)
@@ -170,7 +187,7 @@ def _read(store: EmbeddingStore, path: Path, name: str) -> Evaluation:
         data = read_bytes(table)
         # Before it is read: a damaged table can be read in part, or not even be refused.
         if hashlib.sha256(data).hexdigest() == digest:
-            return _build(fields, pd.read_parquet(io.BytesIO(data)))
+            return fields, pd.read_parquet(io.BytesIO(data))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _describe_damage(path, str(error)) from error
     raise _describe_damage(path, "its predictions are not what it was written with")
@@ -186,6 +203,86 @@ def list_evaluations(store: EmbeddingStore) -> list[str]:
     """
     names = list_names(store.folder / EVALUATIONS_NAME)
     return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
+
+
+def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
+    """Take images that are gone out of the evaluations of a store, and give rows their new numbers.
+
+    The figures stay, which were computed with these images; the evaluation says how many they are.
+    One of which no image is left is forgotten.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Held for writing.
+    gone : Gone
+    changes : Changes
+        Counts ``evaluations``, and says which are forgotten.
+
+    Raises
+    ------
+    StoreError
+        If one is damaged, or the disk refuses.
+    """
+    generation = gone.manifest.generation + 1
+    for name in list_evaluations(store):
+        path = _find_file(store, name)
+        fields, predictions = _read_files(path)
+        if fields.get("generation", 0) >= generation:
+            continue
+        named = predictions[["row", "file_name"]].drop_duplicates()
+        rows = {
+            (row, file): gone.renumber(row, file)
+            for row, file in zip(named["row"].tolist(), named["file_name"], strict=True)
+        }
+        places = zip(predictions["row"].tolist(), predictions["file_name"], strict=True)
+        new = np.array([rows[place] for place in places], dtype=np.int64)
+        n_gone = sum(row < 0 for row in rows.values())
+        rest = predictions.assign(row=new)[new >= 0].reset_index(drop=True)
+        if not len(rest):
+            changes.said.append(f"the evaluation {name} judged no other images: forgotten")
+            changes.afterwards(functools.partial(_forget, path))
+            continue
+        for result in fields["results"]:
+            for pair in result.get("pairs", ()):
+                pair["mistakes"] = _renumber(pair["mistakes"], gone)
+        fields = {**gone.scrub(fields), "generation": generation}
+        if n_gone:
+            fields["provenance"]["n_removed"] = n_gone + fields["provenance"].get("n_removed", 0)
+            changes.counts["evaluations"] += 1
+        changes.enter(_drafting(path, fields, rest))
+
+
+def _drafting(
+    path: Path,
+    fields: dict[str, Any],
+    predictions: Any,  # noqa: ANN401 - pandas is heavy
+) -> contextlib.AbstractContextManager[None]:
+    def fill(file: Path) -> None:
+        predictions.to_parquet(file, index=False)
+
+    def describe(digests: Sequence[str]) -> str:
+        return dump_json({**fields, "predictions_sha256": digests[0]})
+
+    return drafting_card(path, [(_SUFFIX, fill)], describe)
+
+
+def _renumber(shown: Sequence[dict[str, Any]], gone: Gone) -> list[dict[str, Any]]:
+    """Return the pictures that an evaluation shows under their new rows, but those gone."""
+    found = []
+    for one in shown:
+        row = gone.renumber(one["row"], one["file_name"])
+        if row >= 0:
+            near = {"neighbors": _renumber(one["neighbors"], gone)} if "neighbors" in one else {}
+            found.append({**one, "row": row, **near})
+    return found
+
+
+def _forget(path: Path) -> None:
+    with explaining_refusal(path):
+        path.unlink(missing_ok=True)
+        path.with_suffix(_SUFFIX).unlink(missing_ok=True)
+    sweep_data(path)
 
 
 def write_results(path: Path, evaluation: Evaluation) -> None:
@@ -244,7 +341,18 @@ def _build(fields: dict[str, Any], predictions: Any) -> Evaluation:  # noqa: ANN
         fields["provenance"],
         _build_positive(fields.get("positive")),
         tuple(_build_window(one) for one in fields.get("windows", ())),
+        _tell_removed(int(fields["provenance"].get("n_removed", 0))),
     )
+
+
+def _tell_removed(n_images: int) -> Notes:
+    if not n_images:
+        return ()
+    text = (
+        f"{n_images:,} of the judged images are no longer in the store: the figures were computed "
+        "with them, and what is listed is without; evaluate again for figures of what is there"
+    )
+    return (Note(text, WARNING),)
 
 
 def _describe_window(window: TimeWindow) -> dict[str, Any]:

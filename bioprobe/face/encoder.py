@@ -277,6 +277,7 @@ def _read_picture(picture: Any, draft_side_px: int) -> Image:  # noqa: ANN401 - 
     import numpy as np
     from PIL import Image as PillowImage
 
+    from bioprobe.images.addresses import refuse_address
     from bioprobe.images.location import read_file
     from bioprobe.images.reading import decode_image, make_upright
 
@@ -296,6 +297,7 @@ def _read_picture(picture: Any, draft_side_px: int) -> Image:  # noqa: ANN401 - 
             raise SourceError(msg)
         return make_upright(PillowImage.fromarray(picture))
     if isinstance(picture, (str, Path)):
+        refuse_address(picture)
         picture = read_file(Path(picture))
     elif hasattr(picture, "read"):
         picture = picture.read()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError, StoreError
 from bioprobe.face.opened import Opened, tell_emptied, tell_placeholders
@@ -19,7 +19,9 @@ from bioprobe.options import (
     Taxa,
     Templates,
     TextTypeName,
+    Unless,
     With,
+    WithAny,
     Without,
     question,
     split_names,
@@ -31,12 +33,13 @@ if TYPE_CHECKING:
     from bioprobe.index import IndexReport
     from bioprobe.interchange import ExportSummary, HeadSummary, ImportSummary
     from bioprobe.quality.description import StoreFacts
+    from bioprobe.store import EmbeddingStore
     from bioprobe.store.health import Problem, Repair, Restoration, Verification
 
 # The store keeps the parts of splits beside its masks, under names that begin so.
 SPLITS = "splits/"
 TEXT_HEAD = "treeoflife"
-INDEX_KINDS = ("flat", "hnsw", "ivf", "ivfpq", "sq8")
+INDEX_KINDS = ("flat", "hnsw", "ivf", "ivfpq", "sq8", "ivfsq8", "ivfpqfs", "ivfrabitq")
 _LAYOUT_NAMES = (*EXPORTERS.places, TEXT_HEAD)
 
 Layout = Annotated[
@@ -47,7 +50,7 @@ Layout = Annotated[
     ),
 ]
 _AS_HEAD = With("layout", (TEXT_HEAD,))
-_APPROXIMATE = With("kind", INDEX_KINDS[1:])
+_APPROXIMATE = Unless("kind", ("flat",))
 
 
 class Keeps(Opened):
@@ -58,7 +61,8 @@ class Keeps(Opened):
         """Tell the encoder, the counts, the labels and the failures of the store."""
         from bioprobe.quality.description import StoreFacts, describe_store
 
-        return StoreFacts(describe_store(self._view.store))
+        store = self._view.store
+        return StoreFacts(describe_store(store)).say(_advise(store))
 
     @question
     def verify(
@@ -107,10 +111,14 @@ class Keeps(Opened):
         else:
             n_shards = len(store.manifest.present_shards)
             said.append(Note(f"{folder} is whole: {len(store):,} images in {n_shards} shards"))
+        said += _advise(store)
         return Verification(folder, len(store), problems, repaired, restored).say(said)
 
     def masks(self) -> Table:
-        """List the masks that the store keeps, one a row; see :meth:`filter` and :meth:`dedupe`."""
+        """List the masks that the store keeps, one a row, and what a search asked that made one.
+
+        See :meth:`filter`, :meth:`dedupe` and :meth:`search`.
+        """
         import pandas as pd
 
         from bioprobe.store.selections import list_selections, read_selection
@@ -123,8 +131,10 @@ class Keeps(Opened):
             found = read_selection(store, name)
             kept, judged = found.kept[store.rows], found.judged[store.rows]
             n_dropped, n_unjudged = int((judged & ~kept).sum()), int((~judged).sum())
-            rows.append((name, int(kept.sum()), n_dropped, n_unjudged))
-        return Table(pd.DataFrame(rows, columns=["name", "kept", "dropped", "not_judged"]))
+            made_by = _describe_maker(found.provenance.get("options", {}))
+            rows.append((name, int(kept.sum()), n_dropped, n_unjudged, made_by))
+        columns = ["name", "kept", "dropped", "not_judged", "made_by"]
+        return Table(pd.DataFrame(rows, columns=columns))
 
     @question
     def remove_mask(
@@ -156,14 +166,16 @@ class Keeps(Opened):
     def index(
         self,
         kind: Annotated[
-            str,
+            str | None,
             Option(
-                "flat: exact, no index. hnsw: quickest, larger than the vectors. ivf: as large. "
-                "ivfpq: smallest. sq8: a quarter. Candidates are compared again by their vectors.",
+                "flat: exact, no index. hnsw: quickest one by one, larger than the vectors. ivf: "
+                "as large. sq8, ivfsq8: a quarter. ivfpq: small. ivfpqfs: smallest, and quick. "
+                "ivfrabitq: small. Candidates are compared again by their vectors. [default: "
+                "hnsw; with --max-memory or --max-query-ms whichever keeps them]",
                 ("--kind",),
                 INDEX_KINDS,
             ),
-        ] = "hnsw",
+        ] = None,
         *,
         recall: Annotated[
             float,
@@ -172,6 +184,32 @@ class Keeps(Opened):
                 when=(_APPROXIMATE,),
             ),
         ] = 0.95,
+        max_memory: Annotated[
+            int | str | None,
+            Option(
+                "Most that the index may take in memory and on disk, such as 500MB or 2GiB; the "
+                "vectors stay on disk.",
+                shell=str,
+                metavar="SIZE",
+                when=(_APPROXIMATE,),
+            ),
+        ] = None,
+        max_query_ms: Annotated[
+            float | None,
+            Option(
+                "Most milliseconds of a query that is asked alone, as measured on this machine.",
+                least=0,
+                when=(_APPROXIMATE,),
+            ),
+        ] = None,
+        best: Annotated[
+            bool,
+            Option(
+                "Keep what comes closest where nothing keeps --recall, --max-memory and "
+                "--max-query-ms; without, nothing is changed then.",
+                when=(WithAny("max_memory", "max_query_ms"),),
+            ),
+        ] = False,
         k: Annotated[int, Option("Answers the recall is about.", ("-k", "--k"), least=1)] = 10,
         seed: Annotated[
             int, SeedOption("Seed of the held-out images and the training.", when=(_APPROXIMATE,))
@@ -181,10 +219,18 @@ class Keeps(Opened):
 
         Parameters
         ----------
-        kind : str
-            ``flat``, which is exact and needs none, ``hnsw``, ``ivf``, ``ivfpq`` or ``sq8``.
+        kind : str, optional
+            ``flat``, which is exact and needs none, ``hnsw``, ``ivf``, ``ivfpq``, ``sq8``,
+            ``ivfsq8``, ``ivfpqfs`` or ``ivfrabitq``; by default ``hnsw``, and where memory or time
+            is limited the first that keeps the limits.
         recall : float
             Least share of the ``k`` nearest images that is found, in (0, 1].
+        max_memory : int or str, optional
+            Most bytes of the index, or a size such as ``500MB``.
+        max_query_ms : float, optional
+            Most milliseconds of a query that is asked alone.
+        best : bool
+            Whether what comes closest is kept where nothing keeps the limits.
         k : int
             Answers that the recall is about, ≥ 1.
         seed : int
@@ -196,14 +242,22 @@ class Keeps(Opened):
         """
         from bioprobe.index import build_index
 
-        report = build_index(self._view.store, kind, recall=recall, k=k, seed=seed)
-        said = [Note(f"search in {self.folder} now uses it")]
+        report = build_index(
+            self._view.store, kind, recall=recall, max_memory=max_memory,
+            max_query_ms=max_query_ms, best=best, k=k, seed=seed,
+        )  # fmt: skip
+        said = [Note(f"tried {one}") for one in report.tried]
+        if report.tried and report.note is None and report.is_reached:
+            said.append(Note("exact search keeps the limits, so that no index is needed"))
         if not report.is_reached:
+            missed = ", ".join(report.missed)
             text = (
-                "the recall measured is below what was asked for, within its error; kept all the "
-                "same"
+                f"{missed}: what was measured at last is not what was asked for"
+                + (", and is the closest" if best else ", within the error of measuring")
+                + "; kept all the same"
             )
-            said.insert(0, Note(text, PROBLEM))
+            said.append(Note(text, PROBLEM))
+        said.append(Note(f"search in {self.folder} now uses it"))
         return report.say(said)
 
     @question
@@ -424,6 +478,37 @@ def tell_import(summary: ImportSummary) -> list[Note]:
     return said
 
 
+def _advise(store: EmbeddingStore) -> list[Note]:
+    """Say what a compaction would be good for."""
+    from bioprobe.store.compaction import is_scattered, plan_shards
+    from bioprobe.store.lease import list_outdated
+
+    manifest = store.manifest
+    said, advice = [], "; see: bioprobe store compact"
+    if not manifest.is_cleared:
+        text = f"a compaction was interrupted, and what was removed is on the disk still{advice}"
+        said.append(Note(text, PROBLEM))
+    elif outdated := list_outdated(store.folder, manifest):
+        text = (
+            f"{len(outdated):,} shards of before a compaction are on the disk still, as somebody "
+            "read them; they go with the next command that writes or compacts"
+        )
+        said.append(Note(text, WARNING))
+    if manifest.removals:
+        text = (
+            f"{len(manifest.removed):,} rows were removed, in {len(manifest.removals):,} removals, "
+            f"and are in the files still (bioprobe store removed lists them){advice}"
+        )
+        said.append(Note(text))
+    if is_scattered(manifest):
+        text = (
+            f"{len(manifest.present_shards):,} shards would be {len(plan_shards(manifest)):,}, "
+            f"and be read faster{advice}"
+        )
+        said.append(Note(text))
+    return said
+
+
 def _tell_repair(repair: Repair, store: Path) -> list[Note]:
     if not repair.shards:
         return []
@@ -450,6 +535,16 @@ def _tell_restoration(restored: Restoration, store: Path) -> list[Note]:
     elif not restored.shards:
         said.append(Note(f"nothing was taken out of {store}"))
     return said
+
+
+def _describe_maker(options: Mapping[str, Any]) -> str:
+    """Say what a search asked that made a mask, and what was enough."""
+    if "question" not in options:
+        return ""
+    from bioprobe.index.enough import describe_enough
+
+    enough = describe_enough(options) or f"the {options['k']} nearest"
+    return f"search {options['question']}: {enough}"
 
 
 def _tell_problems(problems: Sequence[Problem], store: Path) -> str:

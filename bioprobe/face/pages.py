@@ -6,11 +6,16 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from bioprobe import index
+from bioprobe import agreement, index
+from bioprobe.agreement.sheet import write_comparison_sheet
+from bioprobe.content import Content
 from bioprobe.images.copying import Copying, copy_pictures
+from bioprobe.images.people import WHOLE
 from bioprobe.images.regions import REGION, Region
 from bioprobe.images.xmp import Keyword
+from bioprobe.options import KEEP, LEAVE_OUT
 from bioprobe.page.sheets import (
+    MOST_SHOWN,
     draw_pictures,
     show_answers,
     write_answer_sheet,
@@ -24,11 +29,12 @@ from bioprobe.task import decisions, pooling, predictions, sequences
 from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
     from bioprobe.images import ImageTable
+    from bioprobe.images.location import ImageLocation
     from bioprobe.progress import Progress
     from bioprobe.result import Note, Notes, Result
     from bioprobe.task.beside import Beside
@@ -177,10 +183,10 @@ class Neighbors(index.Neighbors, Pictures):
         Returns
         -------
         int
-            Answers on the page.
+            Answers on the page, the nearest 1,000 at most.
         """
         write_search_sheet(Path(path), self)
-        return len(self.rows)
+        return min(len(self.rows), MOST_SHOWN)
 
     def __repr__(self) -> str:
         return f"<Neighbors: {len(self.rows):,} images nearest to {self.question.text}>"
@@ -272,6 +278,59 @@ class Duplicates(duplicates.Duplicates, Pictures):
             Pictures on the page.
         """
         return write_copies_sheet(Path(path), self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Comparison(agreement.Comparison):
+    """Two sets of answers with their page; see the base for the other fields.
+
+    Parameters
+    ----------
+    places : mapping of int to ImageLocation
+        Where the picture of a pair lies, by its position.
+    people : {"leave-out", "obscure", "keep"}, optional
+        What is done with people on the page; by default they are obscured.
+    """
+
+    __module__ = "bioprobe"
+
+    places: Mapping[int, ImageLocation] = dataclasses.field(default_factory=dict)
+    people: str | None = None
+
+    def write_page(self, path: str | Path) -> int:
+        """Write what agrees, what moved and the pictures in question as one HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+
+        Returns
+        -------
+        int
+            Pictures on the page.
+        """
+        places = {at: self._show(at, place) for at, place in self.places.items()}
+        return write_comparison_sheet(Path(path), self, places)
+
+    def with_people(self, people: str) -> Self:
+        """Return the same answer, whose page shows people otherwise."""
+        return dataclasses.replace(self, people=people)
+
+    def _show(self, at: int, place: ImageLocation) -> ImageLocation:
+        seen = [
+            side.said[rows[at]].content == Content.HUMAN
+            for side, rows in ((self.first, self.matches.first), (self.second, self.matches.second))
+        ]
+        people = place.people
+        if any(seen) and not people:
+            # Where the person is, is not said.
+            people = (WHOLE,)
+        if self.people == KEEP:
+            people = ()
+        elif self.people == LEAVE_OUT and people:
+            people = (WHOLE,)
+        return dataclasses.replace(place, people=people)
 
 
 #: Answers to rows, or to what belongs together.

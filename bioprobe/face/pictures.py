@@ -99,6 +99,18 @@ def open_pictures(
     return _open_cached(make, listed, origin, notes, like, model, device, progress)
 
 
+def refuse_address(named: str | Path) -> None:
+    """Refuse an address where pictures on this machine are named.
+
+    See Also
+    --------
+    bioprobe.images.addresses.refuse_address : the rule.
+    """
+    from bioprobe.images import addresses
+
+    addresses.refuse_address(named)
+
+
 def _explain_cache(folder: Path, model: str | None) -> str:
     """Say why pictures cannot be kept in a store, ``""`` where they can."""
     from bioprobe.embedding import names_encoder_of

@@ -7,12 +7,15 @@ goes to a network; :mod:`bioprobe.sources.fetching` does, where a person asks fo
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
 from bioprobe.cache import find_cache
+from bioprobe.errors import SourceError
 
 _ADDRESS = re.compile(r"(https?|ftp|gs|s3)://[^\s/]+", re.IGNORECASE)
+_COLLAPSED = re.compile(r"(https?|ftp|gs|s3):/{1,2}([^\s/].*)", re.IGNORECASE | re.DOTALL)
 # Where the public objects of two stores of objects answer.
 _PUBLIC = {
     "gs": "https://storage.googleapis.com/{bucket}/{key}",
@@ -31,6 +34,40 @@ def is_address(text: str) -> bool:
     (False, False)
     """
     return _ADDRESS.match(text) is not None
+
+
+def refuse_address(named: str | Path) -> None:
+    """Refuse an address where the name of a file or folder is wanted.
+
+    Parameters
+    ----------
+    named : str or Path
+        As a person gave it; of a Path, which holds no empty part, ``https:/`` is an address too.
+
+    Raises
+    ------
+    SourceError
+        If it is one, and no file of that name is there.
+
+    Examples
+    --------
+    >>> refuse_address("photos/a.jpg")
+    >>> refuse_address(Path("https://example.org/a.jpg"))
+    Traceback (most recent call last):
+    bioprobe.errors.SourceError: https://example.org/a.jpg is an address, and a file or folder on \
+this machine is wanted: download it and name the file; or write addresses into the column path of \
+a table, bring them into a store by bioprobe embed TABLE.csv --fetch, and ask that store
+    """
+    found = _COLLAPSED.match(str(named))
+    if found is None or os.path.lexists(named):
+        return
+    address = f"{found[1]}://{found[2]}"
+    msg = (
+        f"{address} is an address, and a file or folder on this machine is wanted: download it and "
+        "name the file; or write addresses into the column path of a table, bring them into a "
+        "store by bioprobe embed TABLE.csv --fetch, and ask that store"
+    )
+    raise SourceError(msg)
 
 
 def split_address(address: str) -> tuple[str, str]:

@@ -1,11 +1,14 @@
 """Nearest neighbours: exact or by a FAISS index, and search by picture, text and row."""
 
+from bioprobe.index.enough import Background, Enough
 from bioprobe.index.neighbor_index import NeighborIndex
 from bioprobe.index.question import Question, Terms, compose_question
 from bioprobe.index.search import Neighbors, search
 from bioprobe.index.tuning import IndexReport, build_index
 
 __all__ = [
+    "Background",
+    "Enough",
     "IndexReport",
     "NeighborIndex",
     "Neighbors",

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.shard import map_vectors
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import Mask, Rows, Vectors
 
 # Rows that are compared at once: at 512 numbers each, 64 MB.
 _CHUNK_ROWS = 1 << 15
@@ -63,7 +63,7 @@ class StoredVectors:
             out[here] = self._map(int(shard))[rows[here] - start]
         return out
 
-    def iter_chunks(self, allowed: npt.NDArray[np.bool_]) -> Iterator[tuple[Rows, Vectors]]:
+    def iter_chunks(self, allowed: Mask) -> Iterator[tuple[Rows, Vectors]]:
         """Read the allowed rows in their order, some at a time.
 
         Parameters
@@ -100,10 +100,14 @@ _MARGIN = 16
 _ROUNDING = np.float32(1e-5)
 # Queries whose candidates are compared at once: few, so that these stay in the cache.
 _BATCH = 8
+# Numbers of candidates that are held at once, however many there are: 32 MB in double precision.
+_HELD = 1 << 22
+# Half of the last digit that a table shows.
+_SHOWN = 5e-7
 
 
 def search_exactly(
-    vectors: StoredVectors, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_]
+    vectors: StoredVectors, queries: Vectors, k: int, allowed: Mask
 ) -> tuple[Rows, Vectors]:
     """Find the nearest of the allowed rows by comparing all of them.
 
@@ -162,18 +166,75 @@ def rank_candidates(
     for start in range(0, len(queries), _BATCH):
         batch = slice(start, start + _BATCH)
         asked = candidates[batch]
-        flat = vectors.take(np.maximum(asked, 0).ravel())
-        near = flat.reshape(*asked.shape, -1).astype(np.float64)
-        exact = np.einsum("qcd,qd->qc", near, queries[batch].astype(np.float64))
-        exact = np.where(asked >= 0, exact, -np.inf).astype(np.float32)
+        exact = _compare(vectors, queries[batch], asked)
         order = np.lexsort((asked, -exact), axis=1)[:, :k]
         rows[batch] = np.take_along_axis(asked, order, axis=1)
         similarities[batch] = np.take_along_axis(exact, order, axis=1)
     return rows, similarities
 
 
+def find_all(
+    vectors: StoredVectors,
+    query: Vectors,
+    allowed: Mask,
+    *,
+    least: float | None = None,
+    most: int | None = None,
+) -> tuple[Rows, Vectors]:
+    """Find every allowed row that is near enough, by comparing all of them once.
+
+    Parameters
+    ----------
+    vectors : StoredVectors
+    query : ndarray of float32, shape (1, dim), unit rows
+    allowed : ndarray of bool, shape (n_rows,)
+        Rows that may be answers.
+    least : float, optional
+        Least similarity, compared at six digits: as a table shows it.
+    most : int, optional
+        No more than so many, the nearest.
+
+    Returns
+    -------
+    rows : ndarray of int64, shape (n_found,)
+        Nearest first, of equal similarities the lower row first.
+    similarities : ndarray of float32, shape (n_found,)
+    """
+    bound = -np.inf if least is None else least - _SHOWN - _ROUNDING
+    near, rough = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
+    for rows, chunk in vectors.iter_chunks(allowed):
+        products = chunk @ query[0]
+        kept = products >= bound
+        near.append(rows[kept])
+        rough.append(products[kept])
+    found, products = np.concatenate(near), np.concatenate(rough)
+    if most is not None and most < len(found):
+        last = np.partition(products, len(products) - most)[len(products) - most]
+        found = found[products >= last - 2 * _ROUNDING]
+    similarities = _compare(vectors, query, found[None])[0]
+    if least is not None:
+        reached = np.round(similarities.astype(np.float64), 6) >= least
+        found, similarities = found[reached], similarities[reached]
+    order = np.lexsort((found, -similarities))[:most]
+    return found[order], similarities[order]
+
+
+def _compare(vectors: StoredVectors, queries: Vectors, candidates: Rows) -> Vectors:
+    """Return the exact similarity of each candidate, -inf where there is none."""
+    exact = np.empty(candidates.shape, dtype=np.float32)
+    wide = queries.astype(np.float64)
+    n_held = max(1, _HELD // max(1, len(queries) * vectors.dim))
+    for start in range(0, candidates.shape[1], n_held):
+        asked = candidates[:, start : start + n_held]
+        flat = vectors.take(np.maximum(asked, 0).ravel())
+        near = flat.reshape(*asked.shape, -1).astype(np.float64)
+        products = np.einsum("qcd,qd->qc", near, wide)
+        exact[:, start : start + n_held] = np.where(asked >= 0, products, -np.inf)
+    return exact
+
+
 def _collect(
-    vectors: StoredVectors, queries: Vectors, n_candidates: int, allowed: npt.NDArray[np.bool_]
+    vectors: StoredVectors, queries: Vectors, n_candidates: int, allowed: Mask
 ) -> tuple[Rows, Vectors]:
     """Return the nearest by single-precision products, in no order."""
     import faiss
@@ -198,7 +259,7 @@ def _find_from(
     vectors: StoredVectors,
     query: npt.NDArray[np.float32],
     least: np.float32,
-    allowed: npt.NDArray[np.bool_],
+    allowed: Mask,
 ) -> Rows:
     """Return all rows of at least a similarity."""
     near = [rows[chunk @ query >= least] for rows, chunk in vectors.iter_chunks(allowed)]

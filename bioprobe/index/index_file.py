@@ -199,6 +199,22 @@ def complete_note(note: IndexNote, store: EmbeddingStore) -> IndexNote:
     return dataclasses.replace(note, vectors_sha256=store.manifest.vectors_sha256, shards=shards)
 
 
+def forget_gone(folder: Path) -> None:
+    """Remove the vectors of an index whose store was compacted; its note says how to build it.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written.
+    """
+    note = read_note(folder)
+    if note is None:
+        remove_index(folder)
+        return
+    with explaining_refusal(folder):
+        find_index(folder, note).unlink(missing_ok=True)
+
+
 def remove_index(folder: Path) -> None:
     """Forget the index of a store; search is exact again.
 

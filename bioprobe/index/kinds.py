@@ -5,7 +5,9 @@ References
 Johnson, Douze, Jégou (2019), *Billion-scale similarity search with GPUs*: IVF. Malkov, Yashunin
 (2018), *Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small
 World graphs*: HNSW. Jégou, Douze, Schmid (2011), *Product quantization for nearest neighbor
-search*: PQ, and comparing its candidates again by their vectors.
+search*: PQ, and comparing its candidates again by their vectors. André, Kermarrec, Le Scouarnec
+(2017), *Accelerated nearest neighbor search with Quick ADC*: codes of 4 bits that registers hold.
+Gao, Long (2024), *RaBitQ*: a bit a number, with bounds.
 """
 
 from __future__ import annotations
@@ -27,11 +29,21 @@ if TYPE_CHECKING:
     from bioprobe.types import Rows, Vectors
 
 FLAT = "flat"
-KINDS = (FLAT, "ivf", "hnsw", "ivfpq", "sq8")
+KINDS = (FLAT, "ivf", "hnsw", "ivfpq", "sq8", "ivfsq8", "ivfpqfs", "ivfrabitq")
+#: In which order kinds are tried where limits choose: the quickest for their memory first, as
+#: measured on 100,000 vectors of dim 512, but for what takes long to build.
+BY_SPEED = ("ivfpqfs", "ivfsq8", "ivfrabitq", "hnsw", "ivf", "ivfpq", "sq8")
 
 # faiss asks for so many vectors a centroid, and uses no more than 256.
 _LEAST_A_CENTROID, _MOST_A_CENTROID = 39, 256
 _EF_CONSTRUCTION = 128
+# Codes of 4 bits are learnt from 16 vectors or more.
+_LEAST_FAST_SCAN = 64
+# What faiss keeps of each row beside its vector or code: the row, in an inverted list once more; of
+# a graph where its links begin and how many levels they have. A link is so long.
+_ROW_BYTES, _GRAPH_ROW_BYTES, _LINK_BYTES = 8, 12, 4
+# Two factors beside the bits of RaBitQ.
+_FACTOR_BYTES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +53,7 @@ class Structure:
     Parameters
     ----------
     kind : str
-        ``ivf``, ``hnsw``, ``ivfpq`` or ``sq8``.
+        One of :data:`KINDS` but ``flat``.
     n_lists : int
         Lists of an inverted file; 0 for the other kinds.
     n_links : int
@@ -101,8 +113,18 @@ def list_structures(kind: str, n_rows: int, dim: int) -> list[Structure]:
         If there is no such kind.
     """
     n_lists = max(1, min(round(4 * math.sqrt(n_rows)), n_rows // _LEAST_A_CENTROID))
-    if kind == "ivf":
+    if kind in {"ivf", "ivfsq8", "ivfrabitq"}:
         return [Structure(kind, n_lists=n_lists)]
+    if kind == "ivfpqfs":
+        if dim % 2 or n_rows < _LEAST_FAST_SCAN:
+            msg = (
+                f"ivfpqfs is for {_LEAST_FAST_SCAN} images or more and vectors of an even length, "
+                f"got {n_rows} of length {dim}; take another --kind"
+            )
+            raise SourceError(msg)
+        # Two parts of a vector share a byte.
+        sizes = sorted({_find_divisor(dim // 2, dim // part) for part in (16, 8)})
+        return [Structure(kind, n_lists=n_lists, n_bytes=size) for size in sizes]
     if kind == "hnsw":
         return [Structure(kind, n_links=n_links) for n_links in (16, 32, 64)]
     if kind == "ivfpq":
@@ -133,13 +155,16 @@ def list_dials(structure: Structure, k: int, n_rows: int) -> list[Dial]:
     probes = _list_steps(1, structure.n_lists)
     if structure.kind == "ivf":
         return [Dial(n_probes=n, n_candidates=k) for n in probes]
+    if structure.kind == "ivfsq8":
+        return [Dial(n_probes=n, n_candidates=min(2 * k, n_rows)) for n in probes]
+    n_bytes = structure.n_bytes or 1
     shortlists = sorted({min(factor * k, n_rows) for factor in (2, 5, 10, 25, 50, 100)})
     dials = [Dial(n_probes=n, n_candidates=m) for n, m in itertools.product(probes, shortlists)]
 
     def estimate_work(dial: Dial) -> float:
         # Bytes that are read: codes in order, the vectors of candidates here and there.
-        in_lists = dial.n_probes * n_rows / structure.n_lists * structure.n_bytes
-        return in_lists + 64 * structure.n_bytes * dial.n_candidates
+        in_lists = dial.n_probes * n_rows / structure.n_lists * n_bytes
+        return in_lists + 64 * n_bytes * dial.n_candidates
 
     return sorted(dials, key=estimate_work)
 
@@ -151,7 +176,42 @@ def count_training_rows(structure: Structure, n_rows: int) -> int:
     return min(n_rows, max(_MOST_A_CENTROID * n_centroids, 10_000))
 
 
-def make_index(structure: Structure, sample: Vectors, *, seed: int) -> faiss.IndexIDMap:
+def estimate_bytes(structure: Structure, n_rows: int, dim: int) -> int:
+    """Return about how large an index of a structure is, on disk and in memory, before it is built.
+
+    Parameters
+    ----------
+    structure : Structure
+    n_rows : int
+        Rows to index.
+    dim : int
+        Length of a vector.
+    """
+    kind, of_row = structure.kind, _ROW_BYTES
+    if structure.n_lists:
+        of_row += _ROW_BYTES
+    if kind in {"ivf", "hnsw"}:
+        of_row += 4 * dim
+    elif kind in {"sq8", "ivfsq8"}:
+        of_row += dim
+    elif kind == "ivfrabitq":
+        of_row += math.ceil(dim / 8) + _FACTOR_BYTES
+    else:
+        of_row += structure.n_bytes
+    if kind == "hnsw":
+        of_row += _GRAPH_ROW_BYTES + 2 * structure.n_links * _LINK_BYTES
+    tables = 4 * dim * structure.n_lists
+    if kind == "ivfpqfs":
+        # 16 centres of each part; rows of a list stand in blocks of 32.
+        tables += 64 * dim + 16 * structure.n_bytes * structure.n_lists
+    elif structure.n_bytes:
+        tables += 1024 * dim
+    return n_rows * of_row + tables
+
+
+def make_index(
+    structure: Structure, sample: Vectors, *, seed: int, lists: Vectors | None = None
+) -> faiss.IndexIDMap:
     """Return an empty, trained index.
 
     Parameters
@@ -161,10 +221,15 @@ def make_index(structure: Structure, sample: Vectors, *, seed: int) -> faiss.Ind
         What it is trained on.
     seed : int
         Of the k-means.
+    lists : ndarray of float32, shape (n_lists, dim), optional
+        Centres of the lists of another index of the same sample, which are not learnt again.
     """
     import faiss
 
     dim, product = sample.shape[1], faiss.METRIC_INNER_PRODUCT
+    quantizer = faiss.IndexFlatIP(dim)
+    if lists is not None:
+        quantizer.add(lists)
     inner: Any
     if structure.kind == "hnsw":
         inner = faiss.IndexHNSWFlat(dim, structure.n_links, product)
@@ -172,10 +237,21 @@ def make_index(structure: Structure, sample: Vectors, *, seed: int) -> faiss.Ind
     elif structure.kind == "sq8":
         inner = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_8bit, product)
     elif structure.kind == "ivf":
-        inner = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, structure.n_lists, product)
+        inner = faiss.IndexIVFFlat(quantizer, dim, structure.n_lists, product)
+    elif structure.kind == "ivfsq8":
+        inner = faiss.IndexIVFScalarQuantizer(
+            quantizer, dim, structure.n_lists, faiss.ScalarQuantizer.QT_8bit, product
+        )
+    elif structure.kind == "ivfrabitq":
+        inner = faiss.IndexIVFRaBitQ(quantizer, dim, structure.n_lists, product)
+    elif structure.kind == "ivfpqfs":
+        inner = faiss.IndexIVFPQFastScan(
+            quantizer, dim, structure.n_lists, 2 * structure.n_bytes, 4, product
+        )
+        inner.pq.cp.seed = seed
+        inner.pq.cp.min_points_per_centroid = 1
     else:
         n_bits = max(1, min(8, int(math.log2(len(sample)))))
-        quantizer = faiss.IndexFlatIP(dim)
         inner = faiss.IndexIVFPQ(
             quantizer, dim, structure.n_lists, structure.n_bytes, n_bits, product
         )
@@ -187,6 +263,33 @@ def make_index(structure: Structure, sample: Vectors, *, seed: int) -> faiss.Ind
         inner.cp.min_points_per_centroid = 1
     inner.train(sample)
     return faiss.IndexIDMap(inner)
+
+
+def find_lists(index: faiss.IndexIDMap) -> Vectors | None:
+    """Return the centres of the lists of an index, None where it has none."""
+    import faiss
+
+    inner = faiss.downcast_index(index.index)
+    if not isinstance(inner, faiss.IndexIVF):
+        return None
+    centres: Vectors = inner.quantizer.reconstruct_n(0, inner.nlist)
+    return centres
+
+
+def measure_bytes(index: faiss.IndexIDMap) -> int:
+    """Return how large an index is when it is written; nothing is."""
+    import faiss
+
+    n_bytes = 0
+
+    def count(part: bytes) -> int:
+        nonlocal n_bytes
+        n_bytes += len(part)
+        return len(part)
+
+    writer = faiss.PyCallbackIOWriter(count)  # type: ignore[attr-defined]
+    faiss.write_index(index, writer)
+    return n_bytes
 
 
 def add_chunks(index: faiss.IndexIDMap, chunks: Iterable[tuple[Rows, Vectors]]) -> None:

@@ -126,6 +126,8 @@ class NeighborIndex:
         # Without the right to write, it is made again next time.
         note = complete_note(note, store)
         with contextlib.suppress(StoreError):
+            # Of a store as it was before it was compacted it would keep what is gone.
+            store.check_current()
             note = write_index(index, note, store)
         return cls(vectors, store.rows, ApproximateIndex(index, note))
 
@@ -199,7 +201,10 @@ class NeighborIndex:
 
 
 def build_from(
-    vectors: StoredVectors, note: IndexNote, included: npt.NDArray[np.bool_]
+    vectors: StoredVectors,
+    note: IndexNote,
+    included: npt.NDArray[np.bool_],
+    lists: Vectors | None = None,
 ) -> faiss.IndexIDMap:
     """Build an index of some rows.
 
@@ -210,11 +215,14 @@ def build_from(
         Says which structure, and the seed.
     included : ndarray of bool, shape (n_rows,)
         Rows to put in.
+    lists : ndarray of float32, shape (n_lists, dim), optional
+        Centres of lists that are known already.
     """
     rows = np.flatnonzero(included)
     n_sample = count_training_rows(note.structure, len(rows))
     chosen = np.random.default_rng(note.seed).choice(rows, n_sample, replace=False)
-    index = make_index(note.structure, vectors.take(np.sort(chosen)), seed=note.seed)
+    sample = vectors.take(np.sort(chosen))
+    index = make_index(note.structure, sample, seed=note.seed, lists=lists)
     add_chunks(index, vectors.iter_chunks(included))
     return index
 

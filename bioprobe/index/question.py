@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from bioprobe.access import is_file
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.errors import SourceError
+from bioprobe.errors import MisuseError, SourceError
+from bioprobe.images.addresses import refuse_address
 from bioprobe.images.reading import decode_image, hash_bytes, ignore_pillow_warnings
 from bioprobe.store import EmbeddingStore, TextCache
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import Doubles, Mask, Rows, Vectors
+
+T = TypeVar("T")
 
 #: Measured on photographs: with a family looked for and one of its species not, 0.5 left a third of
 #: that species among the ten nearest and 95% of the family; 1 left none of it, and 43%.
@@ -22,6 +28,74 @@ MINUS_WEIGHT = 0.5
 _NO_ROWS: Rows = np.zeros(0, dtype=np.int64)
 # A question shorter than this is rounding error: its terms cancel out.
 _LEAST_LENGTH = 1e-4
+
+
+# What stands between a term and its weight, and how one writes it where it is part of the term.
+_MARK, _ESCAPED = "::", "\\::"
+# A mark that no text holds, while those that are part of a term are put aside.
+_ASIDE = "\0"
+
+
+def read_weight(given: str) -> tuple[str, float | None]:
+    r"""Return a term, and the weight that stands behind it.
+
+    Parameters
+    ----------
+    given : str
+        ``TERM`` or ``TERM::WEIGHT``; a ``::`` that is part of the term is written ``\::``.
+
+    Returns
+    -------
+    term : str
+    weight : float or None
+        None where none is said.
+
+    Raises
+    ------
+    SourceError
+        If what stands behind ``::`` is no number, or 0, or nothing stands before it.
+
+    Examples
+    --------
+    >>> read_weight("a spotted cat::2"), read_weight("snow::-0.5"), read_weight("a cat")
+    (('a spotted cat', 2.0), ('snow', -0.5), ('a cat', None))
+    >>> read_weight(r"std\::vector"), read_weight(r"std\::vector::3")
+    (('std::vector', None), ('std::vector', 3.0))
+    """
+    aside = given.replace(_ESCAPED, _ASIDE)
+    term, mark, said = aside.rpartition(_MARK)
+    if not mark:
+        return aside.replace(_ASIDE, _MARK), None
+    if not term.strip():
+        msg = f"no term stands before the weight in {given!r}; write it as TERM::WEIGHT"
+        raise SourceError(msg)
+    said = said.replace(_ASIDE, _MARK)
+    try:
+        weight = float(said)
+    except ValueError:
+        msg = (
+            f"behind :: stands the weight of a term, a number such as 2 or -0.5, got {said!r} in "
+            f"{given!r}; a :: that is part of the term is written {_ESCAPED}"
+        )
+        raise SourceError(msg) from None
+    return term.replace(_ASIDE, _MARK), check_weight(weight, given)
+
+
+def check_weight(weight: float, of: object) -> float:
+    """Return a weight that counts.
+
+    Raises
+    ------
+    SourceError
+        If it is 0 or not finite.
+    """
+    if not math.isfinite(weight):
+        msg = f"a weight is a finite number, got {weight} for {str(of)!r}"
+        raise SourceError(msg)
+    if weight == 0:
+        msg = f"a weight is not 0, got it for {str(of)!r}; leave the term out"
+        raise SourceError(msg)
+    return weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,29 +109,131 @@ class Terms:
     texts : sequence of str
     rows : sequence of int
         Rows of the store.
+    weights : sequence of float
+        One for each picture, then each text, then each row, not 0; those below 0 are kept away
+        from. Where empty, each is 1.
     """
 
     images: Sequence[Path] = ()
     texts: Sequence[str] = ()
     rows: Sequence[int] = ()
+    weights: Sequence[float] = ()
 
-    def describe(self) -> list[str]:
-        """Return one short text for each term."""
+    @classmethod
+    def read(
+        cls,
+        images: Sequence[str | Path] = (),
+        texts: Sequence[str] = (),
+        rows: Sequence[str | int] = (),
+    ) -> Terms:
+        r"""Return terms that may be written with their weights.
+
+        Parameters
+        ----------
+        images : sequence of str or Path
+            ``FILE`` or ``FILE::WEIGHT``; a file of that very name is there as it is.
+        texts : sequence of str
+            ``TEXT`` or ``TEXT::WEIGHT``; see :func:`read_weight`.
+        rows : sequence of int or str
+            ``ROW`` or ``ROW::WEIGHT``.
+
+        Raises
+        ------
+        SourceError
+            If a weight is none, or a row is no whole number from 0.
+
+        Examples
+        --------
+        >>> Terms.read([], ["a cat::2"], ["3::-1", 4])
+        Terms(images=[], texts=['a cat'], rows=[3, 4], weights=[2.0, -1.0, 1.0])
+        """
+        files = [_read_file(one) for one in images]
+        words = [read_weight(one) for one in texts]
+        numbers = [_read_row(one) for one in rows]
+        said = [weight for _, weight in (*files, *words, *numbers)]
+        weights = [] if set(said) <= {None} else [1.0 if one is None else one for one in said]
+        return cls(_drop(files), _drop(words), _drop(numbers), weights)
+
+    def __len__(self) -> int:
+        return len(self.images) + len(self.texts) + len(self.rows)
+
+    @property
+    def signs(self) -> Doubles:
+        """Weight of each, float64, shape (n_terms,)."""
+        return np.array(self.weights or [1.0] * len(self), dtype=np.float64)
+
+    def weigh(self, weights: Sequence[float]) -> Terms:
+        """Return the same terms with one weight each.
+
+        Raises
+        ------
+        SourceError
+            If one is no weight.
+        MisuseError
+            If some are written with weights already.
+        """
+        if self.weights:
+            msg = "weights stand behind :: already; leave --weight out, or these"
+            raise MisuseError(msg)
+        named = zip(weights, self.name(), strict=True)
+        return dataclasses.replace(self, weights=[check_weight(*pair) for pair in named])
+
+    def name(self) -> list[str]:
+        """Return one short text for each term, without its weight."""
         return [
             *(f"picture {file}" for file in self.images),
             *(f"“{text}”" for text in self.texts),
             *(f"row {row}" for row in self.rows),
         ]
 
+    def describe(self) -> str:
+        """Return the terms in words, with the weights that are not 1.
+
+        Examples
+        --------
+        >>> Terms([], ["a cat", "snow"], [3], [2, -0.5, 1]).describe()
+        '2 times “a cat” - 0.5 times “snow” + row 3'
+        """
+        words = ""
+        for name, weight in zip(self.name(), self.signs.tolist(), strict=True):
+            sign = "" if not words and weight > 0 else "- " if weight < 0 else "+ "
+            times = "" if abs(weight) == 1 else f"{abs(weight):g} times "
+            words += f"{' ' * bool(words)}{sign}{times}{name}"
+        return words
+
+
+def _drop(read: Sequence[tuple[T, float | None]]) -> list[T]:
+    return [term for term, _ in read]
+
+
+def _read_file(given: str | Path) -> tuple[Path, float | None]:
+    if os.path.lexists(given):
+        return Path(given), None
+    file, weight = read_weight(str(given))
+    return Path(file), weight
+
+
+def _read_row(given: str | int) -> tuple[int, float | None]:
+    written, weight = (given, None) if not isinstance(given, str) else read_weight(given)
+    try:
+        row = int(written)
+    except (TypeError, ValueError):
+        row = -1
+    if isinstance(written, bool) or row < 0 or str(row) != str(written).strip():
+        msg = f"a row is a whole number from 0, or ROW::WEIGHT, got {given!r}"
+        raise SourceError(msg)
+    return row, weight
+
 
 @dataclasses.dataclass(frozen=True)
 class Question:
     r"""Where to look, as vectors.
 
-    .. math:: q = \bar p - w \, \bar m
+    .. math:: q = \sum_i u_i p_i / \sum_{u_i > 0} u_i - w \, \sum_j v_j m_j / \sum_j v_j
 
-    made unit, with the means of the vectors that are looked for and of those that are not. An
-    image is then ranked by how much nearer it is to the first than, weighted, to the second.
+    made unit: the mean of what is looked for, weighted by :math:`u`, of which a term below 0 is
+    taken off; less :math:`w` times the weighted mean of what is not. An image is then ranked by how
+    much nearer it is to the first than to the second.
 
     Parameters
     ----------
@@ -68,7 +244,7 @@ class Question:
     minus_weight : float
         How much the second counts, ≥ 0.
     plus_terms, minus_terms : Terms
-        What the vectors are of.
+        What the vectors are of, and their weights.
     picture_rows : ndarray of int64
         Rows of the store whose images have the bytes of the pictures that were given.
     """
@@ -80,6 +256,14 @@ class Question:
     minus_terms: Terms = dataclasses.field(default_factory=Terms)
     picture_rows: Rows = dataclasses.field(default_factory=_NO_ROWS.copy)
 
+    def __post_init__(self) -> None:
+        if (self.minus_terms.signs < 0).any():
+            msg = (
+                "a negative weight keeps away from a term by itself, and --minus-… does: give one "
+                f"of both, got {self.minus_terms.describe()}"
+            )
+            raise SourceError(msg)
+
     @property
     def rows(self) -> Rows:
         """Rows of the store that are named as such, ascending."""
@@ -88,10 +272,10 @@ class Question:
     @property
     def text(self) -> str:
         """The question in words."""
-        words = " + ".join(self.plus_terms.describe())
-        if self.minus_terms.describe():
+        words = self.plus_terms.describe()
+        if len(self.minus_terms):
             weight = "" if self.minus_weight == MINUS_WEIGHT else f"{self.minus_weight:g} times "
-            words += f", without {weight}{' + '.join(self.minus_terms.describe())}"
+            words += f", without {weight}{self.minus_terms.describe()}"
         return words
 
     @property
@@ -103,13 +287,58 @@ class Question:
         SourceError
             If nothing is looked for, or the terms cancel out.
         """
-        if len(self.plus) == 0:
+        return self._point(np.zeros(len(self.plus), dtype=bool), None)
+
+    def put_texts(self, others: Vectors) -> Vectors:
+        """Return the question once for each of other texts, in place of the texts looked for.
+
+        Pictures, rows and what is kept away from stay, so that the answers to the question and to
+        these compare like with like.
+
+        Parameters
+        ----------
+        others : ndarray of float32, shape (n_others, dim), unit rows
+
+        Returns
+        -------
+        ndarray of float32, shape (n_others, dim), unit rows
+
+        Raises
+        ------
+        SourceError
+            If no text is looked for, or what there is cancels out.
+        """
+        is_text = np.zeros(len(self.plus), dtype=bool)
+        first = len(self.plus_terms.images)
+        is_text[first : first + len(self.plus_terms.texts)] = True
+        is_text &= self._weigh_plus() > 0
+        if not is_text.any():
+            msg = (
+                "a background of texts is for questions with a text to look for; give --text, or "
+                "say what is enough by --min-similarity or --share"
+            )
+            raise SourceError(msg)
+        return self._point(is_text, others)
+
+    def _weigh_plus(self) -> Doubles:
+        return self.plus_terms.signs if len(self.plus_terms) else np.ones(len(self.plus))
+
+    def _point(self, replaced: Mask, others: Vectors | None) -> Vectors:
+        """Return the question, or one for each vector that stands in place of some terms."""
+        weights = self._weigh_plus()
+        total = float(weights[weights > 0].sum())
+        if total == 0:
             msg = "nothing to search by; give --image, --text, --row, or several"
             raise SourceError(msg)
-        vector = self.plus.mean(axis=0, keepdims=True, dtype=np.float64)
+        weights = weights / total
+        vector = (weights * ~replaced) @ self.plus.astype(np.float64)
+        if others is not None:
+            vector = vector + weights[replaced].sum() * others.astype(np.float64)
         if self.minus is not None and len(self.minus):
-            vector -= self.minus_weight * self.minus.mean(axis=0, keepdims=True, dtype=np.float64)
-        if np.linalg.norm(vector) < _LEAST_LENGTH:
+            off = self.minus_terms.signs if len(self.minus_terms) else np.ones(len(self.minus))
+            vector = vector - self.minus_weight * (off / off.sum()) @ self.minus.astype(np.float64)
+        vector = np.atleast_2d(vector)
+        if (np.linalg.norm(vector, axis=1) < _LEAST_LENGTH).any():
             msg = "what is looked for and what is not cancel out; name others, or weigh them anew"
             raise SourceError(msg)
         return normalise_rows(vector)
@@ -200,6 +429,7 @@ def _embed(store: EmbeddingStore, texts: TextCache, terms: Terms) -> Vectors:
 
 def _find_rows(store: EmbeddingStore, file: Path) -> Rows:
     """Return the rows of images with the bytes of a file."""
+    refuse_address(file)
     if not is_file(file):
         msg = f"no image at {file}"
         raise SourceError(msg)

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import SelectionError
+from bioprobe.errors import SelectionError, StoreError, UnreadableError
 from bioprobe.images.image_table import ImageTable
+from bioprobe.index.enough import Enough
+from bioprobe.index.exact import StoredVectors, find_all
+from bioprobe.index.index_file import read_note
+from bioprobe.index.kinds import FLAT
 from bioprobe.index.neighbor_index import NeighborIndex
 from bioprobe.index.question import Question
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.selections import DUPLICATES_MASK, GROUP, list_selections, read_selection
+from bioprobe.store.selections import (
+    DUPLICATES_MASK,
+    GROUP,
+    list_selections,
+    read_selection,
+    write_selection,
+)
 from bioprobe.store.view import View
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import Doubles, Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Answers where neither their number nor a threshold is said.
+_N_ANSWERS = 10
 
 
 def find_copies(store: EmbeddingStore) -> npt.NDArray[np.int64]:
@@ -76,6 +91,10 @@ class Neighbors(Result):
         and, where the index is approximate, the measured ``recall``.
     notes : tuple of Note
         What is to be said of it.
+    enough : Enough
+        What an image had to reach.
+    over_background : ndarray of float64, shape (k,), or None
+        Place of each answer among the background, where there is one.
     """
 
     images: ImageTable
@@ -84,6 +103,8 @@ class Neighbors(Result):
     question: Question
     provenance: Provenance
     notes: Notes = ()
+    enough: Enough = dataclasses.field(default_factory=Enough)
+    over_background: Doubles | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an answer: file name, region if any has one, labels, similarity, row."""
@@ -92,15 +113,53 @@ class Neighbors(Result):
         for place, (name, values) in enumerate(self.images.name_rows(self.rows).items()):
             frame.insert(place, name, values)
         frame["similarity"] = self.similarities.astype(np.float64).round(6)
+        if self.over_background is not None and self.enough.background is not None:
+            frame[self.enough.background.column] = self.over_background
         frame["row"] = self.rows
         return frame
+
+    def write_mask(self, asked: EmbeddingStore | View, name: str) -> None:
+        """Keep the answers in the store as a mask; of what was asked, all else is dropped.
+
+        Parameters
+        ----------
+        asked : EmbeddingStore or View
+            What was asked.
+        name : str
+            Of the mask. One of that name that a search made is replaced.
+
+        Raises
+        ------
+        StoreError
+            If another command made the mask of that name, or the disk refuses.
+        SelectionError
+            If the name cannot be used.
+        """
+        view = View.of(asked)
+        store = view.store
+        if name in list_selections(store):
+            made = read_selection(store, name).provenance
+            if "question" not in made.get("options", {}):
+                msg = (
+                    f"the mask {name} in {store.folder} was made by no search; name another, or "
+                    f"remove it: bioprobe store remove-mask {name}"
+                )
+                raise StoreError(msg)
+        similarities = np.full(len(store), np.nan)
+        similarities[self.rows] = self.similarities
+        write_selection(
+            store, name, view.rows, np.isin(view.rows, self.rows),
+            columns={"similarity": similarities[view.rows].round(6)},
+            provenance=self.provenance.to_dict(),
+        )  # fmt: skip
 
 
 def search(
     asked: EmbeddingStore | View,
     question: Question | Vectors,
     *,
-    k: int = 10,
+    k: int | None = None,
+    enough: Enough | None = None,
     exclude_own: bool | None = None,
     deduplicate: bool = False,
     exact: bool = False,
@@ -113,8 +172,11 @@ def search(
         Where to look.
     question : Question, or ndarray of float32, shape (n_parts, dim), unit rows
         Vectors of pictures and texts; their mean, made unit, is the question.
-    k : int
-        Answers, ≥ 1.
+    k : int, optional
+        Answers, ≥ 1; by default 10, and where a threshold is given all that reach it.
+    enough : Enough, optional
+        What an image must reach to be an answer. With a threshold all vectors are compared, so
+        that no image that reaches it is lost.
     exclude_own : bool, optional
         Whether to leave out the images that the question was made of and, with ``deduplicate``,
         their copies. By default rows that it names are left out, and images in the store that
@@ -128,13 +190,17 @@ def search(
     Raises
     ------
     SourceError
-        If nothing is looked for.
+        If nothing is looked for, or there is a background and no text is.
     SelectionError
         If there is no image, or none but the question's own.
     """
     if not isinstance(question, Question):
         question = Question(question)
     vector = question.vector
+    enough = enough or Enough()
+    if enough.background is not None:
+        background = enough.background.leave_out(question.plus_terms.texts)
+        enough = dataclasses.replace(enough, background=background)
     view = View.of(asked)
     store = view.store
     copies = find_copies(store) if deduplicate else None
@@ -142,21 +208,84 @@ def search(
     own = _find_own(question, exclude_own)
     if len(own):
         allowed = _leave_out(allowed, own, copies, store)
-    index = NeighborIndex.open(store, exact=exact)
-    rows, similarities = _find(index, vector, k, allowed, copies)
-    is_exact = index.is_exact_for(len(allowed))
     options = {
         "question": question.text, "minus_weight": question.minus_weight, "k": k,
-        "left_out": own.tolist(), "deduplicate": deduplicate, "index": index.kind,
-        "exact": is_exact,
+        "left_out": own.tolist(), "deduplicate": deduplicate, **enough.describe(),
     }  # fmt: skip
-    if index.unread:
-        options["index_unread"] = index.unread
-    if index.note is not None and not is_exact:
-        options |= {"recall": index.note.recall, "recall_k": index.note.k}
-        options["index_outgrown"] = index.is_outgrown
+    if enough.is_threshold:
+        hits = _find_enough(StoredVectors(store), question, enough, allowed, copies, k)
+        options |= {"index": _find_kind(store, exact=exact), "exact": True, **hits.facts}
+    else:
+        options["k"] = k = k or _N_ANSWERS
+        index = NeighborIndex.open(store, exact=exact)
+        hits = _Hits(*_find(index, vector, k, allowed, copies))
+        if enough.background is not None:
+            stored = StoredVectors(store)
+            values = enough.background.score(stored, question, hits.rows, hits.similarities)
+            hits = dataclasses.replace(hits, values=values)
+        options |= _describe_way(index, len(allowed))
     provenance = view.describe(options, n_rows=len(allowed))
-    return Neighbors(store.images, rows, similarities, question, provenance)
+    return Neighbors(
+        store.images, hits.rows, hits.similarities, question, provenance, enough=enough,
+        over_background=hits.values,
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class _Hits:
+    """What was found, with what is to be said of how many there are."""
+
+    rows: Rows
+    similarities: npt.NDArray[np.float32]
+    values: Doubles | None = None
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def _find_enough(
+    vectors: StoredVectors,
+    question: Question,
+    enough: Enough,
+    allowed: Rows,
+    copies: npt.NDArray[np.int64] | None,
+    k: int | None,
+) -> _Hits:
+    """Return the hits, each of copies once, no more than k; and how many there are in all."""
+    may = np.zeros(len(vectors), dtype=bool)
+    may[allowed] = True
+    rows, similarities, values = enough.find(vectors, question, may)
+    facts: dict[str, Any] = {"n_reached": len(rows)}
+    if not len(rows):
+        nearest, its = find_all(vectors, question.vector, may, most=1)
+        facts["nearest"] = {"row": int(nearest[0]), "similarity": round(float(its[0]), 6)}
+        if enough.background is not None:
+            value = enough.background.score(vectors, question, nearest, its)
+            facts["nearest"][enough.background.column] = float(value[0])
+    kept = np.arange(len(rows))
+    if copies is not None:
+        kept = np.sort(np.unique(copies[rows], return_index=True)[1])
+        facts["n_distinct"] = len(kept)
+    kept = kept[:k]
+    return _Hits(rows[kept], similarities[kept], None if values is None else values[kept], facts)
+
+
+def _find_kind(store: EmbeddingStore, *, exact: bool) -> str:
+    """Return the kind of the index that is passed over."""
+    note = None
+    if not exact:
+        with contextlib.suppress(UnreadableError):
+            note = read_note(store.folder)
+    return FLAT if note is None else note.kind
+
+
+def _describe_way(index: NeighborIndex, n_allowed: int) -> dict[str, Any]:
+    is_exact = index.is_exact_for(n_allowed)
+    facts: dict[str, Any] = {"index": index.kind, "exact": is_exact}
+    if index.unread:
+        facts["index_unread"] = index.unread
+    if index.note is not None and not is_exact:
+        facts |= {"recall": index.note.recall, "recall_k": index.note.k}
+        facts["index_outgrown"] = index.is_outgrown
+    return facts
 
 
 def _find_own(question: Question, exclude_own: bool | None) -> Rows:

@@ -2,13 +2,18 @@
 
 Images are held out of the index before it is built. On one half of them the quickest setting that
 reaches the recall is chosen, on the other half its recall is measured; then they are put in too.
+
+Where memory or time are limited, as autofaiss does, kinds are tried one after the other: those that
+are too large by an estimate are not built, of the others memory, recall and time are measured, and
+the first that keeps all limits is the index.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +22,25 @@ import numpy.typing as npt
 from bioprobe.errors import SourceError, StoreError
 from bioprobe.index.exact import StoredVectors
 from bioprobe.index.index_file import IndexNote, find_index, remove_index, write_index
-from bioprobe.index.kinds import FLAT, Dial, Structure, add_chunks, list_dials, list_structures
+from bioprobe.index.kinds import (
+    BY_SPEED,
+    FLAT,
+    Dial,
+    Structure,
+    add_chunks,
+    estimate_bytes,
+    find_lists,
+    list_dials,
+    list_structures,
+    measure_bytes,
+)
 from bioprobe.index.neighbor_index import ApproximateIndex, NeighborIndex, build_from
 from bioprobe.result import Notes, Record
 from bioprobe.store import EmbeddingStore
 from bioprobe.types import Rows, Vectors
 
+# The kind that is built where neither it nor a limit of memory or time is said.
+_DEFAULT = "hnsw"
 # Held-out images of each half, and the share of the store that they may be.
 _N_QUERIES, _HELD_OUT_FRACTION = 500, 0.1
 _LEAST_IMAGES = 10
@@ -30,6 +48,134 @@ _LEAST_IMAGES = 10
 _MARGIN_ERRORS = 2.5
 _N_RESAMPLES = 1000
 _N_SINGLE, _N_REPEATS = 30, 3
+
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+
+
+def read_size(given: int | str) -> int:
+    """Return a number of bytes.
+
+    Parameters
+    ----------
+    given : int or str
+        Bytes, or with a unit: ``500MB`` is 500 million, ``2GiB`` twice 1,024³.
+
+    Raises
+    ------
+    SourceError
+        If it is none, or none at all.
+
+    Examples
+    --------
+    >>> read_size("500MB"), read_size("1.5 GiB"), read_size(1000), read_size("2k")
+    (500000000, 1610612736, 1000, 2000)
+    """
+    found = _SIZE.fullmatch(str(given))
+    size = 0
+    if found is not None and not isinstance(given, bool):
+        step = 1024 if found[3] else 1000
+        size = int(float(found[1]) * step ** " kmgt".index(found[2].lower() or " "))
+    if size <= 0:
+        msg = f"--max-memory is a size such as 500MB or 2GiB, got {given!r}"
+        raise SourceError(msg)
+    return size
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What an index must keep.
+
+    Parameters
+    ----------
+    recall : float
+        Least share of the k nearest images that must be found, in (0, 1].
+    max_bytes : int, optional
+        Most bytes of the index, beyond the vectors, which stay on disk.
+    max_query_ms : float, optional
+        Most milliseconds of a query that is asked alone, > 0.
+    """
+
+    recall: float = 0.95
+    max_bytes: int | None = None
+    max_query_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.recall <= 1:
+            msg = f"a recall is in (0, 1], got {self.recall}"
+            raise SourceError(msg)
+        if self.max_query_ms is not None and not self.max_query_ms > 0:
+            msg = f"--max-query-ms is more than 0, got {self.max_query_ms}"
+            raise SourceError(msg)
+
+    @property
+    def is_recall_alone(self) -> bool:
+        """Whether neither memory nor time is limited."""
+        return self.max_bytes is None and self.max_query_ms is None
+
+    def __str__(self) -> str:
+        words = [f"recall {self.recall:g}"]
+        if self.max_bytes is not None:
+            words.append(_write_size(self.max_bytes))
+        if self.max_query_ms is not None:
+            words.append(f"{self.max_query_ms:g} ms a query")
+        return ", ".join(words)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """What an index reached that was tried, or would take.
+
+    Parameters
+    ----------
+    structure : Structure
+    n_bytes : int
+        Measured; estimated where it was not built.
+    recall, query_ms : float, optional
+        Where it was built: of the half that chooses, and of queries that are asked alone.
+    error : float
+        By how much the recall may be lower.
+    """
+
+    structure: Structure
+    n_bytes: int
+    recall: float | None = None
+    query_ms: float | None = None
+    error: float = 0.0
+
+    def miss(self, limits: Limits) -> dict[str, float]:
+        """Return by how much each limit is missed, as a share of it; what is kept is left out."""
+        missed = {}
+        if limits.max_bytes is not None:
+            missed["memory"] = self.n_bytes / limits.max_bytes - 1
+        if self.recall is not None:
+            missed["recall"] = 1 - (self.recall - self.error) / limits.recall
+        if self.query_ms is not None and limits.max_query_ms is not None:
+            missed["time"] = self.query_ms / limits.max_query_ms - 1
+        return {name: share for name, share in missed.items() if share > 0}
+
+    def __str__(self) -> str:
+        if self.recall is None or self.query_ms is None:
+            return f"{self.structure.kind}, not built: about {_write_size(self.n_bytes)}"
+        return (
+            f"{self.structure.kind}: recall {self.recall:.4f}, {_write_size(self.n_bytes)}, "
+            f"{self.query_ms:.3g} ms a query"
+        )
+
+    def relax(self, limits: Limits) -> str:
+        """Return the options that would let it pass, rounded to its side."""
+        missed, words = self.miss(limits), []
+        if "memory" in missed:
+            words.append(f"--max-memory {np.ceil(self.n_bytes / 1e3):.0f}kB")
+        if "recall" in missed and self.recall is not None:
+            words.append(f"--recall {np.floor((self.recall - self.error) * 100) / 100:.2f}")
+        if "time" in missed and self.query_ms is not None:
+            words.append(f"--max-query-ms {np.ceil(self.query_ms * 12) / 10:.1f}")
+        return " ".join(words)
+
+
+def _write_size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:,.1f} kB"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -54,6 +200,11 @@ class IndexReport(Record):
         The same by exact search, in the same run.
     notes : tuple of Note
         What is to be said of it.
+    limits : Limits
+        What was asked for.
+    tried : tuple of Tried
+        What was tried or passed over where memory or time is limited, in this order; the last is
+        the index unless another came closest.
     """
 
     note: IndexNote | None
@@ -66,11 +217,25 @@ class IndexReport(Record):
     exact_queries_per_s: float
     exact_single_per_s: float
     notes: Notes = ()
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    tried: tuple[Tried, ...] = ()
+
+    @property
+    def query_ms(self) -> float:
+        """Milliseconds of a query that is asked alone."""
+        return 1000 / self.single_per_s if self.single_per_s else 0.0
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Which of the limits are not kept: recall, memory, time."""
+        of = Structure(FLAT) if self.note is None else self.note.structure
+        recall = 1.0 if self.note is None else self.note.recall
+        return tuple(Tried(of, self.index_bytes, recall, self.query_ms).miss(self.limits))
 
     @property
     def is_reached(self) -> bool:
-        """Whether the measured recall is what was asked for."""
-        return self.note is None or self.note.recall >= self.note.recall_wanted
+        """Whether what was measured is what was asked for."""
+        return not self.missed
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a user wants to know as a JSON-ready mapping."""
@@ -89,7 +254,11 @@ class IndexReport(Record):
                 "n_queries": note.n_queries,
             }
         rest = super().to_dict()
-        del rest["note"]
+        del rest["note"], rest["limits"], rest["tried"]
+        rest |= {"query_ms": self.query_ms, "batch_query_ms": 1000 / (self.queries_per_s or np.inf)}
+        if not self.limits.is_recall_alone:
+            facts["limits"] = dataclasses.asdict(self.limits)
+            facts["tried"] = [str(one) for one in self.tried]
         return facts | {
             name: float(f"{value:.4g}") if isinstance(value, float) else value
             for name, value in rest.items()
@@ -97,18 +266,35 @@ class IndexReport(Record):
 
 
 def build_index(
-    store: EmbeddingStore, kind: str, *, recall: float = 0.95, k: int = 10, seed: int = 0
+    store: EmbeddingStore,
+    kind: str | None = None,
+    *,
+    recall: float = 0.95,
+    max_memory: int | str | None = None,
+    max_query_ms: float | None = None,
+    best: bool = False,
+    k: int = 10,
+    seed: int = 0,
 ) -> IndexReport:
     """Build an index that reaches a recall, and keep it in the store; search then uses it.
 
     Parameters
     ----------
     store : EmbeddingStore
-    kind : str
+    kind : str, optional
         ``flat``: exact search, which needs no index; one that is there is removed. ``ivf``,
-        ``hnsw``, ``ivfpq`` or ``sq8``: approximate, candidates compared again by their vectors.
+        ``hnsw``, ``ivfpq``, ``sq8``, ``ivfsq8``, ``ivfpqfs`` or ``ivfrabitq``: approximate,
+        candidates compared again by their vectors. By default ``hnsw``, and where memory or time is
+        limited the first of all kinds that keeps the limits, exact search among them.
     recall : float
         Least share of the k nearest images that must be found, in (0, 1].
+    max_memory : int or str, optional
+        Most bytes of the index, or ``500MB``; the vectors stay on disk and do not count but for
+        exact search, which reads them all.
+    max_query_ms : float, optional
+        Most milliseconds of a query that is asked alone, as measured here.
+    best : bool
+        Whether what comes closest is kept where nothing keeps the limits.
     k : int
         Answers a query, ≥ 1.
     seed : int
@@ -118,19 +304,17 @@ def build_index(
     -------
     IndexReport
         ``is_reached`` is False where the recall is below what was asked for, but within the error
-        of the measurement.
+        of the measurement, or with ``best`` where a limit is not kept.
 
     Raises
     ------
     SourceError
-        If there is no such kind, the recall is out of range, or the images are too few to hold
-        some out.
+        If there is no such kind, a limit is none, or the images are too few to hold some out.
     StoreError
-        If the recall is not reached: nothing is kept then; or the folder cannot be written.
+        If the limits are not kept: nothing is changed then; or the folder cannot be written.
     """
-    if not 0 < recall <= 1:
-        msg = f"a recall is in (0, 1], got {recall}"
-        raise SourceError(msg)
+    max_bytes = None if max_memory is None else read_size(max_memory)
+    limits = Limits(recall, max_bytes, max_query_ms)
     vectors = StoredVectors(store)
     if kind == FLAT:
         return _go_back_to_exact(store, vectors, k)
@@ -138,16 +322,32 @@ def build_index(
     start_s = time.perf_counter()
     held_out = np.concatenate([chosen_on, measured_on])
     k = min(k, len(store.rows) - len(held_out))
-    structures = list_structures(kind, len(vectors), vectors.dim)
-    trial = _Trial(store, vectors, held_out, k)
-    approximate = trial.choose(structures, chosen_on, recall, seed)
+    trial = _Trial(store, vectors, held_out, k, seed)
+    tried: list[Tried] = []
+    if limits.is_recall_alone:
+        structures = list_structures(kind or _DEFAULT, len(vectors), vectors.dim)
+        approximate = trial.choose(structures, chosen_on, recall)
+    else:
+        # Of so few answers all found, one more might not be: what is more can be shown of none.
+        can_pass = recall <= 1 - _MARGIN_ERRORS / (len(chosen_on) * k)
+        proposed = _propose(kind, vectors, limits, can_pass=can_pass)
+        choice = trial.choose_within(proposed, chosen_on, limits)
+        tried = [point.tried for point in choice]
+        closest = _find_closest(choice, limits)
+        if closest is None or (closest.tried.miss(limits) and not best):
+            raise StoreError(_explain_miss(tried, closest, limits))
+        if closest.index is None:
+            report = _go_back_to_exact(store, vectors, k)
+            return dataclasses.replace(report, limits=limits, tried=tuple(tried))
+        approximate = closest.index
     found = trial.measure(approximate, measured_on)
     interval = _bootstrap(found, seed)
     note = dataclasses.replace(
         approximate.note, recall=float(found.mean()), recall_interval=interval,
         n_queries=len(found),
     )  # fmt: skip
-    _refuse_miss(note)
+    if not best:
+        _refuse_miss(note)
     add_chunks(approximate.index, [(held_out, vectors.take(held_out))])
     note = write_index(approximate.index, note, store)
     build_s = time.perf_counter() - start_s
@@ -161,6 +361,8 @@ def build_index(
         build_s,
         *_time_search(NeighborIndex(vectors, store.rows, filled), queries, k),
         *_time_search(NeighborIndex(vectors, store.rows), queries, k),
+        limits=limits,
+        tried=tuple(tried),
     )
 
 
@@ -172,40 +374,127 @@ def _go_back_to_exact(store: EmbeddingStore, vectors: StoredVectors, k: int) -> 
     return IndexReport(None, len(vectors), 0, size, 0.0, *speed, *speed)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Dialled:
+    """An index at one dial, with its recall and by how much that may be lower."""
+
+    recall: float
+    error: float
+    index: ApproximateIndex
+
+
+@dataclasses.dataclass(frozen=True)
+class _Point:
+    """What was tried, with its index; exact search, and what was not built, have none."""
+
+    tried: Tried
+    index: ApproximateIndex | None = None
+
+
 class _Trial:
     """Searches by held-out images among the others, with the exact answers to compare with."""
 
     def __init__(
-        self, store: EmbeddingStore, vectors: StoredVectors, held_out: Rows, k: int
+        self, store: EmbeddingStore, vectors: StoredVectors, held_out: Rows, k: int, seed: int
     ) -> None:
-        self._vectors, self._k = vectors, k
+        self._vectors, self._k, self._seed = vectors, k, seed
         self._included = np.ones(len(vectors), dtype=bool)
         self._included[held_out] = False
         self._rows = np.setdiff1d(store.rows, held_out)
         self._exact = NeighborIndex(vectors, self._rows)
+        # Where it reads them, as exact search does.
+        self._stored_bytes = np.dtype(store.manifest.dtype).itemsize * vectors.dim * len(vectors)
+        self._lists: dict[int, Vectors | None] = {}
 
-    def choose(
-        self, structures: list[Structure], queries: Rows, wanted: float, seed: int
-    ) -> ApproximateIndex:
+    def choose(self, structures: list[Structure], queries: Rows, wanted: float) -> ApproximateIndex:
         """Return the first index whose recall passes, at its quickest dial; else the best."""
+        best: list[_Dialled] = []
+        for structure in structures:
+            points, passes = self._tune(structure, queries, wanted)
+            if passes:
+                return points[-1].index
+            # Only the best is kept in memory; of equal ones, the most thorough.
+            best = [max([*reversed(points), *best], key=lambda one: one.recall)]
+        return best[0].index
+
+    def choose_within(
+        self, structures: Iterator[Structure], queries: Rows, limits: Limits
+    ) -> list[_Point]:
+        """Try structures until one keeps the limits; only the closest keep their index."""
+        points: list[_Point] = []
+        for structure in structures:
+            points += self._try(structure, queries, limits)
+            closest = _find_closest(points, limits)
+            points = [one if one is closest else _Point(one.tried) for one in points]
+            if closest is not None and not closest.tried.miss(limits):
+                break
+        return points
+
+    def _try(self, structure: Structure, queries: Rows, limits: Limits) -> list[_Point]:
+        is_exact = structure.kind == FLAT
+        n_rows, dim = len(self._vectors), self._vectors.dim
+        size = self._stored_bytes if is_exact else estimate_bytes(structure, n_rows, dim)
+        if limits.max_bytes is not None and size > limits.max_bytes:
+            return [_Point(Tried(structure, size))]
+        if is_exact:
+            return [_Point(Tried(structure, size, 1.0, self._time_one(None, queries)))]
+        points, passes = self._tune(structure, queries, limits.recall)
+        place = len(points) - 1 if passes else int(np.argmax([one.recall for one in points]))
+        index = points[place].index.index
+        # The held-out images come in at last.
+        size = int(np.ceil(measure_bytes(index) * n_rows / index.ntotal))
+
+        def time_at(place: int) -> _Point:
+            at = points[place]
+            took_ms = self._time_one(at.index, queries)
+            return _Point(Tried(structure, size, at.recall, took_ms, at.error), at.index)
+
+        found = [time_at(place)]
+        if "time" not in found[0].tried.miss(limits):
+            return found
+        # The most thorough dial that is quick enough: they stand by the work that they make.
+        quickest, slowest = 0, place
+        hastened: list[_Point] = []
+        while quickest < slowest:
+            middle = (quickest + slowest) // 2
+            one = time_at(middle)
+            if "time" in one.tried.miss(limits):
+                slowest = middle
+            else:
+                hastened, quickest = [one], middle + 1
+        return found + hastened
+
+    def _time_one(self, approximate: ApproximateIndex | None, queries: Rows) -> float:
+        """Return the milliseconds of a query that is asked alone."""
+        asked = self._vectors.take(queries[:_N_SINGLE])
+        index = self._exact
+        if approximate is not None:
+            index = NeighborIndex(self._vectors, self._rows, approximate)
+        return 1000 / _time_singly(index, asked, self._k)
+
+    def _tune(
+        self, structure: Structure, queries: Rows, wanted: float
+    ) -> tuple[list[_Dialled], bool]:
+        """Return the recall of each dial up to the first that passes, and whether one does."""
         asked = self._vectors.take(queries)
         farthest = self._exact.search(asked, self._k)[1][:, -1:]
-        best: list[tuple[float, ApproximateIndex]] = []
-        for structure in structures:
-            note = IndexNote(
-                structure, Dial(), self._k, 0.0, (0.0, 0.0), wanted, 0, len(self._vectors), seed
-            )
-            index = build_from(self._vectors, note, self._included)
-            for dial in list_dials(structure, self._k, index.ntotal):
-                tried = ApproximateIndex(index, dataclasses.replace(note, dial=dial))
-                found = self._recall(tried, asked, farthest)
-                # Where all were found, one more might not have been.
-                error = max(found.std() / np.sqrt(len(found)), 1 / (len(found) * self._k))
-                if found.mean() - _MARGIN_ERRORS * error >= wanted:
-                    return tried
-                # Only the best is kept in memory; of equal ones, the most thorough.
-                best = [max([(float(found.mean()), tried), *best], key=lambda pair: pair[0])]
-        return best[0][1]
+        note = IndexNote(
+            structure, Dial(), self._k, 0.0, (0.0, 0.0), wanted, 0, len(self._vectors), self._seed
+        )
+        lists = self._lists.get(structure.n_lists)
+        index = build_from(self._vectors, note, self._included, lists)
+        if structure.n_lists:
+            self._lists[structure.n_lists] = find_lists(index)
+        points: list[_Dialled] = []
+        for dial in list_dials(structure, self._k, index.ntotal):
+            tried = ApproximateIndex(index, dataclasses.replace(note, dial=dial))
+            found = self._recall(tried, asked, farthest)
+            # Where all were found, one more might not have been.
+            error = max(found.std() / np.sqrt(len(found)), 1 / (len(found) * self._k))
+            points.append(_Dialled(float(found.mean()), _MARGIN_ERRORS * float(error), tried))
+            if points[-1].recall - points[-1].error >= wanted:
+                return points, True
+        return points, False
 
     def measure(self, approximate: ApproximateIndex, queries: Rows) -> npt.NDArray[np.float64]:
         """Return the share of the k nearest that is found, for each query."""
@@ -220,6 +509,48 @@ class _Trial:
         similarities = tried.search(asked, self._k, rows=None)[1]
         # As near as the k-th is as good as it: of images that are the same, any may be found.
         return np.asarray((similarities >= farthest).mean(axis=1, dtype=np.float64))
+
+
+def _propose(
+    kind: str | None, vectors: StoredVectors, limits: Limits, *, can_pass: bool
+) -> Iterator[Structure]:
+    """List what is tried: exact search first where time is limited, else last.
+
+    Yields
+    ------
+    Structure
+        Exact search is one too, the slowest, as it reads all vectors.
+    """
+    exact = [] if kind else [Structure(FLAT)]
+    if limits.max_query_ms is not None:
+        yield from exact
+    for name in (kind,) if kind else BY_SPEED if can_pass else ():
+        try:
+            structures = list_structures(name, len(vectors), vectors.dim)
+        except SourceError:
+            if kind:
+                raise
+            continue
+        yield from structures
+    if limits.max_query_ms is None:
+        yield from exact
+
+
+def _find_closest(points: Sequence[_Point], limits: Limits) -> _Point | None:
+    """Return what was built, or needs no building, and misses the limits least."""
+    built = [one for one in points if one.tried.recall is not None]
+    return min(built, key=lambda one: max(one.tried.miss(limits).values(), default=0), default=None)
+
+
+def _explain_miss(tried: Sequence[Tried], closest: _Point | None, limits: Limits) -> str:
+    said = f"nothing keeps {limits}, and nothing was changed; "
+    if closest is None:
+        smallest = min(tried, key=lambda one: one.n_bytes)
+        return f"{said}the smallest is {smallest}. Ask for {smallest.relax(limits)} or more"
+    return (
+        f"{said}closest: {closest.tried}. Ask for {closest.tried.relax(limits)}, or keep it by "
+        f"--best. Tried: {'; '.join(map(str, tried))}"
+    )
 
 
 def _hold_out(store: EmbeddingStore, seed: int) -> tuple[Rows, Rows]:
@@ -254,14 +585,18 @@ def _refuse_miss(note: IndexNote) -> None:
 
 def _time_search(index: NeighborIndex, queries: Vectors, k: int) -> tuple[float, float]:
     """Return queries a second, all at once and one by one."""
-    single = queries[:_N_SINGLE]
-
-    def ask_singly() -> None:
-        for position in range(len(single)):
-            index.search(single[position : position + 1], k)
-
     at_once_s = _time(lambda: index.search(queries, k))
-    return len(queries) / at_once_s, len(single) / _time(ask_singly)
+    return len(queries) / at_once_s, _time_singly(index, queries[:_N_SINGLE], k)
+
+
+def _time_singly(index: NeighborIndex, queries: Vectors, k: int) -> float:
+    """Return queries a second that are asked one by one."""
+
+    def ask() -> None:
+        for position in range(len(queries)):
+            index.search(queries[position : position + 1], k)
+
+    return len(queries) / _time(ask)
 
 
 def _time(run: Callable[[], object]) -> float:

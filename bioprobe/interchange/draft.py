@@ -280,7 +280,7 @@ def _move_shards(draft: EmbeddingStore, target: EmbeddingStore) -> None:
     with explaining_refusal(shards_dir):
         shards_dir.mkdir(exist_ok=True)
         for number, record in enumerate(draft.manifest.shards, start=first):
-            name = f"{number:05d}"
+            name = target.manifest.name_shard(number)
             # What an interrupted run left under this name is in no manifest.
             shutil.rmtree(shards_dir / name, ignore_errors=True)
             (draft.folder / "shards" / record.name).rename(shards_dir / name)

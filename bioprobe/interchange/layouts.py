@@ -22,6 +22,7 @@ from bioprobe.errors import (
     ModelUnavailableError,
     SourceError,
 )
+from bioprobe.images.addresses import refuse_address
 from bioprobe.interchange import treeoflife
 from bioprobe.interchange.draft import Draft, ImportSummary
 from bioprobe.interchange.image_rows import RowNaming, blank_to_null
@@ -77,6 +78,7 @@ def recognise_layout(source: Path) -> str:
     --------
     bioprobe.registry.EXPORTERS : what there is, in the order in which it is tried.
     """
+    refuse_address(source)
     if not exists(source):
         msg = f"no file or folder at {source}"
         raise SourceError(msg)

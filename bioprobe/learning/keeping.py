@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -16,7 +18,7 @@ import numpy.typing as npt
 from bioprobe.access import is_file, list_names, read_bytes, reading
 from bioprobe.calibration.calibrators import find_calibrator
 from bioprobe.encoders.encoder import Fingerprint
-from bioprobe.errors import ProbeError, StoreError
+from bioprobe.errors import ProbeError, SelectionError, StoreError
 from bioprobe.files import (
     COUNT,
     NUMBER,
@@ -24,28 +26,31 @@ from bioprobe.files import (
     Kind,
     Part,
     check_fields,
+    drafting_card,
     find_data,
     parse_json,
     read_json,
     read_whole,
     remove_folder,
-    write_card,
 )
+from bioprobe.images.image_table import ImageTable
 from bioprobe.learning.calibrated import Calibration
 from bioprobe.learning.fit import HeldOutAnswers
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.writing import check_present
+from bioprobe.store.gone import Changes, Gone
 from bioprobe.task.columns import ColumnBlock
 from bioprobe.task.method import make_probe
-from bioprobe.task.target import read_classes, write_classes
-from bioprobe.types import Arrays
+from bioprobe.task.target import mark_rows, read_classes, write_classes
+from bioprobe.types import Arrays, Rows
 
 PROBES_NAME = "probes"
 CARD_NAME, _SUFFIX = "probe.json", ".safetensors"
 SCHEMA_VERSION = 1
 # Among the arrays: what stands for each image that taught.
 _TAUGHT = "taught_images"
+# Ends of the names of arrays that hold vectors, or means of vectors.
+_VECTORS, _MEANS = "vectors", "means"
 _NAME = re.compile(r"\w[\w.+-]*")
 
 
@@ -80,7 +85,25 @@ def write_probe(
     StoreError
         If the disk refuses; what was there is whole.
     """
-    check_present(store.folder)
+    store.check_current()
+    with drafting_probe(store, name, probe, calibration):
+        pass
+    folder = find_folder(store, name)
+    # As earlier versions kept it, of an earlier fit.
+    for old in (_OLD_CALIBRATION_NAME, _OLD_CALIBRATION_ARRAYS_NAME):
+        (folder / old).unlink(missing_ok=True)
+    return folder
+
+
+def drafting_probe(
+    store: EmbeddingStore, name: str, probe: FittedProbe, calibration: Calibration | None
+) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which a probe is written, and takes the name when it ends.
+
+    See Also
+    --------
+    write_probe : the parameters, and what it raises.
+    """
     folder = find_folder(store, name)
     arrays = dict(probe.estimator.to_arrays())
     if probe.taught is not None:
@@ -113,11 +136,115 @@ def write_probe(
             said["arrays_sha256"] = digest
         return json.dumps(card, indent=2, ensure_ascii=False) + "\n"
 
-    write_card(folder / CARD_NAME, parts, describe)
-    # As earlier versions kept it, of an earlier fit.
-    for old in (_OLD_CALIBRATION_NAME, _OLD_CALIBRATION_ARRAYS_NAME):
-        (folder / old).unlink(missing_ok=True)
-    return folder
+    return drafting_card(folder / CARD_NAME, parts, describe)
+
+
+def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
+    """Take the vectors of images that are gone out of the probes of a store, and their marks.
+
+    Of a probe that keeps the vectors of its images, as kNN does, those that stay answer. One that
+    would keep such a vector all the same, as the mean of a class that had no other image, is
+    forgotten. What others have learnt of them stays, and the card says of how many images that is.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Held for writing.
+    gone : Gone
+    changes : Changes
+        Counts ``probes``, and says which are forgotten.
+
+    Raises
+    ------
+    StoreError
+        If one is damaged, or the disk refuses.
+    """
+    marks = np.setdiff1d(
+        mark_rows(gone.images, gone.rows), mark_rows(gone.kept, np.arange(len(gone.kept)))
+    )
+    for name in list_probes(store):
+        folder = find_folder(store, name)
+        card, data = read_whole(folder / CARD_NAME, functools.partial(_read_files, store, name))
+        try:
+            probe = _build(card, data)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _describe_damage(folder, error) from error
+        arrays, why = _drop_vectors(probe, gone, marks)
+        if why:
+            again = f"bioprobe probe fit {probe.kind} --level {probe.level} --name {name}"
+            changes.said.append(f"the probe {name} {why}: forgotten; fit it again: {again}")
+            changes.afterwards(functools.partial(remove_folder, folder))
+            continue
+        n_taught = 0 if probe.taught is None else int(np.isin(probe.taught, marks).sum())
+        provenance = gone.scrub(probe.provenance)
+        if not n_taught and arrays is None and provenance == probe.provenance:
+            continue
+        if n_taught:
+            provenance = {**provenance, "n_removed": provenance.get("n_removed", 0) + n_taught}
+        estimator = probe.estimator
+        if arrays is not None:
+            estimator = make_probe(probe.kind, probe.settings)
+            estimator = estimator.set_arrays(arrays, probe.estimator.classes_)
+        changed = dataclasses.replace(
+            probe,
+            estimator=estimator,
+            taught=None if probe.taught is None else np.setdiff1d(probe.taught, marks),
+            provenance=provenance,
+        )
+        changes.counts["probes"] += 1
+        changes.enter(drafting_probe(store, name, changed, read_calibration(store, name)))
+        for old in (_OLD_CALIBRATION_NAME, _OLD_CALIBRATION_ARRAYS_NAME):
+            changes.afterwards(functools.partial((folder / old).unlink, missing_ok=True))
+
+
+def _drop_vectors(
+    probe: FittedProbe, gone: Gone, marks: npt.NDArray[np.uint64]
+) -> tuple[Arrays | None, str]:
+    """Return the arrays of a probe without vectors that are gone, None where it has none of them.
+
+    Returns
+    -------
+    arrays : dict of ndarray, or None
+    why : str
+        Why the probe cannot stay, ``""`` where it can.
+    """
+    arrays = dict(probe.estimator.to_arrays())
+    changed = False
+    for key, array in list(arrays.items()):
+        if array.ndim != 2 or array.dtype.kind != "f":
+            continue
+        is_gone = gone.find_vectors(array)
+        labels = f"{key.removesuffix(_VECTORS)}labels"
+        if key.rpartition(".")[2] == _MEANS and _has_lone_mean(probe, gone, marks):
+            return None, "keeps the mean of a class of which no image is left"
+        if not is_gone.any():
+            continue
+        if not key.endswith(_VECTORS) or len(arrays.get(labels, ())) != len(array):
+            return None, "keeps a vector that goes"
+        if is_gone.all():
+            return None, "keeps no other vectors"
+        arrays[key], arrays[labels] = array[~is_gone], arrays[labels][~is_gone]
+        changed = True
+    return arrays if changed else None, ""
+
+
+def _has_lone_mean(probe: FittedProbe, gone: Gone, marks: npt.NDArray[np.uint64]) -> bool:
+    """Tell whether a class mean is, or may be, of images alone that are gone."""
+    if probe.taught is None:
+        return len(gone.removed) > 0
+    known = probe.taught
+    if not np.isin(known, marks).any():
+        return False
+
+    def list_taught(images: ImageTable, rows: Rows) -> set[str]:
+        taught = rows[np.isin(mark_rows(images, rows), known)]
+        return set(images.labels(probe.level)[taught].astype(str)) - {""}
+
+    try:
+        left = list_taught(gone.kept, np.arange(len(gone.kept)))
+        return not list_taught(gone.images, gone.rows) <= left
+    except SelectionError:  # another store's column
+        return True
 
 
 def _make_part(arrays: Arrays, got_by: str) -> Part:

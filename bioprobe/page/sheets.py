@@ -137,6 +137,10 @@ def _show_picture(picture: SheetPicture) -> dict[str, Any]:
     }
 
 
+#: Answers of a search that a page has: a threshold may be reached by a whole collection.
+MOST_SHOWN = 1000
+
+
 def draw_pictures(pictures: Sequence[SheetPicture]) -> str:
     """Return pictures with their captions as a piece of HTML, such as a notebook shows.
 
@@ -150,9 +154,16 @@ def draw_pictures(pictures: Sequence[SheetPicture]) -> str:
 
 def show_answers(found: Neighbors) -> list[SheetPicture]:
     """Return the answers of a search, nearest first, with their similarities."""
+    nearest = found.similarities[:MOST_SHOWN]
+    lines: list[tuple[str, ...]] = [(f"similarity {similarity:.3f}",) for similarity in nearest]
+    above = found.enough.background
+    if above is not None and found.over_background is not None:
+        name = above.column.replace("_", " ")
+        values = found.over_background[:MOST_SHOWN]
+        lines = [(*line, f"{name} {value:.3f}") for line, value in zip(lines, values, strict=True)]
     return [
-        show_row(found.images, int(row), f"similarity {similarity:.3f}")
-        for row, similarity in zip(found.rows, found.similarities, strict=True)
+        show_row(found.images, int(row), *line)
+        for row, line in zip(found.rows[:MOST_SHOWN], lines, strict=True)
     ]
 
 
@@ -179,7 +190,10 @@ def write_search_sheet(path: Path, found: Neighbors) -> None:
         )
     ]
     groups = [group for group in groups if group.pictures]
-    groups.append(SheetGroup("Found", "Nearest first, by cosine similarity.", show_answers(found)))
+    said = "Nearest first, by cosine similarity."
+    if len(found.rows) > MOST_SHOWN:
+        said += f" The nearest {MOST_SHOWN:,} of {len(found.rows):,}."
+    groups.append(SheetGroup("Found", said, show_answers(found)))
     write_contact_sheet(path, f"Search: {found.question.text}", _introduce(found), groups)
 
 

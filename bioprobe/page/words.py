@@ -66,6 +66,10 @@ EXPLANATIONS = {
     "expected gain": "Test pictures that would be right in place of wrong if the class had twice "
     "as many training pictures: its mistakes, times the share of mistakes that doubling took away "
     "on the curve of labels.",
+    "agreement": "Share of the pictures on which both answers are the same; at any rank, an answer "
+    "that is above the other counts.",
+    "kappa": "Cohen's kappa: how much more two answers agree than if each were drawn at random, as "
+    "often as it is given: 1 is always, 0 is by chance.",
     "seconds": "Time to learn and to answer. Reading names by the encoder, and loading it, are not "
     "counted: the store keeps what was read.",
     "training pictures": "Labelled pictures that a method learnt from.",

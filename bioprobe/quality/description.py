@@ -27,6 +27,7 @@ from bioprobe.result import WARNING, Note, Notes, Record, Result
 from bioprobe.sources.listing import name_reason
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
+from bioprobe.store.lease import list_outdated
 from bioprobe.store.selections import DUPLICATES_MASK, list_selections, read_selection
 from bioprobe.store.view import View
 from bioprobe.taxonomy import RANKS, Rank
@@ -296,7 +297,8 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
     Returns
     -------
     dict
-        Encoder, dim, dtype, counts, size in bytes, labelled images and taxa per rank, free
+        Encoder, dim, dtype, counts, what was removed and when, and shards that go once nobody
+        reads them, where there are any, size in bytes, labelled images and taxa per rank, free
         columns, added taxa, and of failures the number, that of each reason, the commonest first,
         and up to five examples, of different reasons where there are; ``not_measured``, where
         folders could not be looked into, which the size lacks.
@@ -316,6 +318,7 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         "dtype": manifest.dtype,
         "images": len(frame),
         "retired_rows": len(manifest.retired),
+        **_describe_removals(store),
         "shards": len(manifest.present_shards),
         "n_bytes": n_bytes,
         "labels": labels,
@@ -324,6 +327,18 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         "failures": _describe_failures(store.read_failures()),
         **({"not_measured": unread} if unread else {}),
     }
+
+
+def _describe_removals(store: EmbeddingStore) -> dict[str, Any]:
+    """Return what was removed and is not compacted yet; nothing where nothing was."""
+    facts: dict[str, Any] = {}
+    manifest = store.manifest
+    if manifest.removals:
+        facts["removed_rows"] = len(manifest.removed)
+        facts["removals"] = {str(one.number): one.time for one in manifest.removals}
+    if outdated := list_outdated(store.folder, manifest):
+        facts["outdated_shards"] = len(outdated)
+    return facts
 
 
 # Examples of what could not be read.

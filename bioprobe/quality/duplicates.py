@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import ImageReadError, SelectionError, SourceError
+from bioprobe.errors import ImageReadError, SelectionError, SourceError, StoreError
 from bioprobe.images import ImageTable
 from bioprobe.images.location import ImageLocation
 from bioprobe.images.looks import DRAFT_SIDE_PX, look_at
@@ -583,7 +584,10 @@ def read_looks(
             if look is not None:
                 looks[left[at]], new[at] = look, True
     known[left[new]] = True
-    cache.write(contents[left[new]].tolist(), looks[left[new]])
+    with contextlib.suppress(StoreError):
+        # Rows of before a compaction may be of pictures that are gone.
+        view.store.check_current()
+        cache.write(contents[left[new]].tolist(), looks[left[new]])
     return looks, known
 
 

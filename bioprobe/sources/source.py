@@ -13,6 +13,7 @@ from bioprobe.access import exists, is_file, is_folder
 from bioprobe.content import CONTENT
 from bioprobe.errors import SourceError
 from bioprobe.files import reading_source
+from bioprobe.images.addresses import refuse_address
 from bioprobe.images.image_table import FACT_COLUMNS, concatenate_columns
 from bioprobe.images.location import read_name, write_name
 from bioprobe.images.regions import REGION, get_box
@@ -143,6 +144,7 @@ def recognise_source(source: Path, options: SourceOptions) -> str:
 
 
 def _recognise(source: Path, options: SourceOptions) -> str:
+    refuse_address(source)
     prefix, colon, _ = str(source).partition(":")
     ending, added = source.suffix.lower().removeprefix("."), SOURCES.added
     for name in (prefix if colon else "", ending):

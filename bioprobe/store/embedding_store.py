@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,8 @@ from bioprobe.store.failures import (
     renew_failures,
     write_failures,
 )
-from bioprobe.store.manifest import MANIFEST_NAME, Manifest
+from bioprobe.store.lease import Lease, take_lease
+from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal
 from bioprobe.store.shard import (
     VECTORS_NAME,
     map_vectors,
@@ -59,11 +61,15 @@ class EmbeddingStore:
         Folder of the store.
     manifest : Manifest
         What it holds.
+    lease : Lease, optional
+        Keeps its shards where they are while somebody has this object; of one that was opened it
+        does, whatever is compacted meanwhile.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, lease: Lease | None = None) -> None:
         self.folder = folder
         self.manifest = manifest
+        self._lease = lease
 
     def __len__(self) -> int:
         return self.manifest.n_images
@@ -94,7 +100,17 @@ class EmbeddingStore:
             If it is there and cannot be read just now.
         """
         _check_name(folder)
-        return cls(Path(folder), Manifest.read(Path(folder)))
+        place = Path(folder)
+        manifest = Manifest.read(place)
+        while True:
+            try:
+                return cls(place, manifest, take_lease(place, manifest))
+            except FileNotFoundError:
+                again = Manifest.read(place)
+                if again == manifest:
+                    # The shard is missing, which whoever reads it is told.
+                    return cls(place, manifest)
+                manifest = again
 
     @classmethod
     def create(
@@ -224,8 +240,9 @@ class EmbeddingStore:
     def images(self) -> ImageTable:
         """The image table of every row, retired ones included."""
         shards_dir = self.folder / "shards"
-        frames = [read_images(shards_dir, record) for record in self.manifest.present_shards]
-        return ImageTable.build(concatenate(mend_floats(frames)) if frames else _empty_frame())
+        return join_tables(
+            [read_images(shards_dir, record) for record in self.manifest.present_shards]
+        )
 
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
@@ -327,7 +344,13 @@ class EmbeddingStore:
             has_regions=self.manifest.has_regions or table.has_regions,
         )
         manifest.write(self.folder)
-        return EmbeddingStore(self.folder, manifest)
+        return self._renew(manifest)
+
+    def _renew(self, manifest: Manifest) -> EmbeddingStore:
+        """Return the store as it is now; its shards are held as they were."""
+        if self._lease is None:
+            return EmbeddingStore.open(self.folder)
+        return EmbeddingStore(self.folder, manifest, self._lease)
 
     def retire(self, rows: Sequence[int]) -> EmbeddingStore:
         """Make rows no longer current, and return the store; nothing is deleted.
@@ -348,7 +371,84 @@ class EmbeddingStore:
             return self
         manifest = dataclasses.replace(self.manifest, retired=retired)
         manifest.write(self.folder)
-        return EmbeddingStore(self.folder, manifest)
+        return self._renew(manifest)
+
+    def remove(self, rows: Sequence[int], *, failed: Sequence[str] = ()) -> EmbeddingStore:
+        """Retire rows that a person wants away, and return the store; undone until compaction.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Current rows of the store.
+        failed : sequence of str
+            Whole paths of pictures that could not be read, whose lines go with compaction.
+
+        Raises
+        ------
+        StoreError
+            If the store has grown since it was opened, a row is none of its current ones, or the
+            disk refuses.
+        """
+        self._check_unchanged()
+        unknown = np.setdiff1d(rows, self.rows)
+        if unknown.size:
+            msg = f"{self.folder} has no current row {unknown[0]}; see: bioprobe store removed"
+            raise StoreError(msg)
+        before = self.manifest.removals
+        removal = Removal(
+            number=max((one.number for one in before), default=0) + 1,
+            time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            rows=tuple(sorted({*map(int, rows)})),
+            failed=tuple(sorted(failed)),
+        )
+        manifest = dataclasses.replace(
+            self.manifest,
+            retired=tuple(sorted({*self.manifest.retired, *removal.rows})),
+            removals=(*before, removal),
+        )
+        manifest.write(self.folder)
+        return self._renew(manifest)
+
+    def undo_removals(self, numbers: Collection[int]) -> EmbeddingStore:
+        """Make rows current again that were removed, and return the store.
+
+        What was embedded again since stays as it is; the row that was removed stays retired.
+
+        Parameters
+        ----------
+        numbers : collection of int
+            Of the removals.
+
+        Raises
+        ------
+        StoreError
+            If there is no such removal, the store has grown since it was opened, or the disk
+            refuses.
+        """
+        self._check_unchanged()
+        known = [one.number for one in self.manifest.removals]
+        unknown = sorted(set(numbers) - set(known))
+        if unknown:
+            there = ", ".join(map(str, known)) or "none"
+            msg = (
+                f"there is no removal {unknown[0]} in {self.folder} to undo; there are: {there}. "
+                "What was compacted is gone"
+            )
+            raise StoreError(msg)
+        back = {row for one in self.manifest.removals if one.number in numbers for row in one.rows}
+        places = list(
+            self.images.frame[["root", "path", REGION]].itertuples(index=False, name=None)
+        )
+        taken = {places[row] for row in self.rows}
+        manifest = dataclasses.replace(
+            self.manifest,
+            retired=tuple(
+                row for row in self.manifest.retired if row not in back or places[row] in taken
+            ),
+            removals=tuple(one for one in self.manifest.removals if one.number not in numbers),
+        )
+        manifest.write(self.folder)
+        return self._renew(manifest)
 
     def relabel(self, rows: Rows, labels: pd.DataFrame) -> EmbeddingStore:
         """Replace rows by new ones with other labels and the same vectors, and return the store.
@@ -373,6 +473,23 @@ class EmbeddingStore:
             store = store.append(new, store.read_vectors(part), retired=part.tolist())
         return store
 
+    def is_compacted_since(self) -> bool:
+        """Tell whether rows have other numbers by now, or what is gone would be written again."""
+        return Manifest.read(self.folder).generation != self.manifest.generation
+
+    def check_current(self) -> None:
+        """Refuse to write what quotes rows, where there is no store any more or rows have moved.
+
+        Raises
+        ------
+        StoreError
+            If the store has gone, or was compacted since it was opened.
+        """
+        check_present(self.folder)
+        if self.is_compacted_since():
+            msg = f"{self.folder} was compacted since it was opened; open it again, then ask again"
+            raise StoreError(msg)
+
     def _check_unchanged(self) -> None:
         if Manifest.read(self.folder) != self.manifest:
             msg = f"{self.folder} has changed since it was opened; open it again, then append"
@@ -389,9 +506,9 @@ class EmbeddingStore:
         Raises
         ------
         StoreError
-            If there is no store any more, or the disk refuses.
+            If there is no store any more, it was compacted since, or the disk refuses.
         """
-        check_present(self.folder)
+        self.check_current()
         folder = self.folder.joinpath(*names)
         with explaining_refusal(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -486,6 +603,11 @@ def _check_name(folder: str | Path) -> None:
         shown = str(folder).encode("utf-8", "backslashreplace").decode()
         msg = f"the name of the folder {shown} is not UTF-8; rename it, or choose another --store"
         raise StoreError(msg) from None
+
+
+def join_tables(frames: Sequence[pd.DataFrame]) -> ImageTable:
+    """Return the image table of the rows of shards, one below the other."""
+    return ImageTable.build(concatenate(mend_floats(frames)) if frames else _empty_frame())
 
 
 def _empty_frame() -> pd.DataFrame:

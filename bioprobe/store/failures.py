@@ -16,6 +16,8 @@ from bioprobe.store.shard import READ_ERRORS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.store.gone import Changes, Gone
+
 FAILURES_NAME = "failures.parquet"
 
 
@@ -114,6 +116,25 @@ def renew_failures(
     rows += newest.values()
     if rows or earlier:
         write_failures(folder, _make_frame(rows))
+
+
+def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
+    """Take pictures that are gone out of the list in a store's folder.
+
+    Raises
+    ------
+    StoreError
+        If the list is damaged, or the disk refuses.
+    """
+    earlier = [Failure(*row) for row in read_failures(folder).itertuples(index=False, name=None)]
+    rows = [
+        one._replace(reason=gone.scrub(one.reason), source=gone.scrub(one.source))
+        for one in earlier
+        if join(one.root, one.path) not in gone.files
+    ]
+    if rows != earlier:
+        _make_frame(rows).to_parquet(changes.replace(folder / FAILURES_NAME), index=False)
+        changes.counts["failures"] += len(earlier) - len(rows)
 
 
 def _make_frame(rows: list[Failure]) -> pd.DataFrame:

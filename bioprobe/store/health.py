@@ -350,7 +350,7 @@ def _put_back(store: EmbeddingStore, taken: TakenOut, found: str) -> tuple[Embed
         sync(aside)
     manifest = store.manifest.put_back(taken, retired=retired)
     manifest.write(store.folder)
-    return EmbeddingStore(store.folder, manifest), taken.n_images - len(retired)
+    return EmbeddingStore.open(store.folder), taken.n_images - len(retired)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

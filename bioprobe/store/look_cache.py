@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,9 @@ from bioprobe.errors import StoreError
 from bioprobe.files import replacing, save_array
 from bioprobe.images.looks import LOOK
 from bioprobe.types import Mask
+
+if TYPE_CHECKING:
+    from bioprobe.store.gone import Changes, Gone
 
 LOOKS_NAME = "looks"
 _KEPT = np.dtype([("sha256", "S64"), ("look", LOOK)])
@@ -83,6 +88,39 @@ class LookCache:
             replacing(self._folder / f"{name}.npy") as temporary,
         ):
             save_array(temporary, kept)
+
+
+def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
+    """Take out what the store keeps of the looks of pictures that it has no longer.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the store.
+    gone : Gone
+    changes : Changes
+        Counts ``looks``.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    files = sorted((folder / LOOKS_NAME).glob("*.npy"))
+    parts = [_read_file(file) for file in files]
+    kept = np.concatenate(parts) if parts else np.zeros(0, dtype=_KEPT)
+    known = np.array(sorted(gone.contents), dtype="S64")
+    stays = np.isin(kept["sha256"], known)
+    if stays.all() and all(len(part) for part in parts):
+        return
+    changes.counts["looks"] += int((~stays).sum())
+    rest, name = kept[stays], ""
+    if len(rest):
+        name = f"{hashlib.sha256(rest['sha256'].tobytes()).hexdigest()[:16]}.npy"
+        save_array(changes.replace(folder / LOOKS_NAME / name), rest)
+    for file in files:
+        if file.name != name:
+            changes.afterwards(functools.partial(file.unlink, missing_ok=True))
 
 
 def _read_file(file: Path) -> npt.NDArray[np.void]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from bioprobe.files import (
     FLAG,
     NUMBER,
     TEXT,
+    TEXTS,
     Kind,
     check_fields,
     read_json,
@@ -39,7 +42,14 @@ _MANIFEST = {
     "logit_scale": Kind("a number or null", lambda value: value is None or NUMBER.holds(value)),
     "has_text_tower": FLAG,
     "retired": COUNTS,
+    "generation": COUNT,
+    "is_cleared": FLAG,
+    "older": TEXTS,
 }
+_REMOVAL = {"number": COUNT, "time": TEXT, "rows": COUNTS, "failed": TEXTS}
+# Names of shards that a compaction wrote, and of those appended since: no older bioprobe, which
+# counts shards, gives such a one, or takes it for what it left itself.
+_GENERATION = re.compile(r"c(\d+)n\d+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +87,58 @@ class TakenOut(ShardRecord):
     ----------
     retired : tuple of int
         Which of its own rows were retired, counted from its first.
+    removed : tuple of int
+        Which of these a person had removed.
     """
 
     retired: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as the manifest lists it; what an older bioprobe does not know where needed."""
+        fields = dataclasses.asdict(self)
+        return fields if self.removed else {k: v for k, v in fields.items() if k != "removed"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Replaced(ShardRecord):
+    """A shard that a compaction has replaced, and whose files are there still.
+
+    Parameters
+    ----------
+    retired : tuple of int
+        Which of its own rows are gone, counted from its first.
+    removed : tuple of int
+        Which of these a person had removed.
+    """
+
+    retired: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Removal:
+    """What a person removed at one time, undone until compaction.
+
+    Parameters
+    ----------
+    number : int
+        By which it is undone, from 1.
+    time : str
+        ISO 8601, UTC.
+    rows : tuple of int
+        Rows, ascending; they are retired too.
+    failed : tuple of str
+        Whole paths of pictures that could not be read: their lines in the list of failures.
+    """
+
+    number: int
+    time: str
+    rows: tuple[int, ...]
+    failed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields({**vars(self), "rows": list(self.rows), "failed": list(self.failed)}, _REMOVAL)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,6 +165,16 @@ class Manifest:
         Shards that were damaged and taken out; an older bioprobe kept no such list.
     has_regions : bool
         Whether a row is, or was, a region of a picture, or one of several rows of one.
+    removals : tuple of Removal
+        What people removed since the last compaction.
+    generation : int
+        Compactions so far. A row has the number that it had as long as this is the same.
+    replaced : tuple of Replaced
+        Shards of the generation before whose files are there still, in row order.
+    is_cleared : bool
+        Whether nothing else in the store quotes what these held of rows that are gone.
+    older : tuple of str
+        Names of shards of generations before that one whose files are there still.
     """
 
     encoder: Fingerprint
@@ -117,6 +186,11 @@ class Manifest:
     retired: tuple[int, ...] = ()
     taken_out: tuple[TakenOut, ...] = ()
     has_regions: bool = False
+    removals: tuple[Removal, ...] = ()
+    generation: int = 0
+    replaced: tuple[Replaced, ...] = ()
+    is_cleared: bool = True
+    older: tuple[str, ...] = ()
 
     @property
     def n_images(self) -> int:
@@ -131,7 +205,21 @@ class Manifest:
     @property
     def next_shard_name(self) -> str:
         """Name of the shard that is appended next."""
-        return f"{len(self.shards):05d}"
+        return self.name_shard(len(self.shards))
+
+    def name_shard(self, place: int) -> str:
+        """Return the name of the shard at a place of this generation."""
+        return f"c{self.generation}n{place:05d}" if self.generation else f"{place:05d}"
+
+    @property
+    def outdated(self) -> tuple[str, ...]:
+        """Names of shards of earlier generations that go once nobody reads them."""
+        return (*self.older, *(one.name for one in self.replaced))
+
+    @property
+    def removed(self) -> tuple[int, ...]:
+        """Rows that people removed since the last compaction, ascending."""
+        return tuple(sorted({row for one in self.removals for row in one.rows}))
 
     @property
     def vectors_sha256(self) -> str:
@@ -149,21 +237,28 @@ class Manifest:
         names : collection of str
             Names of shards.
         """
-        shards, retired, taken_out = [], [], list(self.taken_out)
+        shards, moved, taken_out = [], dict[int, int](), list(self.taken_out)
         old_start = new_start = 0
         for shard in self.shards:
             old_stop = old_start + shard.n_images
-            inside = [row - old_start for row in self.retired if old_start <= row < old_stop]
+            retired, removed = (
+                find_inside(rows, old_start, old_stop) for rows in (self.retired, self.removed)
+            )
             if shard.name in names:
                 shards.append(ShardRecord(shard.name, 0, "", ""))
-                taken_out.append(TakenOut(**dataclasses.asdict(shard), retired=tuple(inside)))
+                taken = TakenOut(**dataclasses.asdict(shard), retired=retired, removed=removed)
+                taken_out.append(taken)
             else:
-                retired += [new_start + row for row in inside]
+                moved |= {old_start + row: new_start + row for row in retired}
                 new_start += shard.n_images
                 shards.append(shard)
             old_start = old_stop
         return dataclasses.replace(
-            self, shards=tuple(shards), retired=tuple(sorted(retired)), taken_out=tuple(taken_out)
+            self,
+            shards=tuple(shards),
+            retired=tuple(sorted(moved.values())),
+            removals=_move(self.removals, moved),
+            taken_out=tuple(taken_out),
         )
 
     def put_back(self, taken: TakenOut, *, retired: Collection[int]) -> Manifest:
@@ -182,11 +277,12 @@ class Manifest:
         place = names.index(taken.name)
         start = sum(shard.n_images for shard in self.shards[:place])
         record = ShardRecord(taken.name, taken.n_images, taken.vectors_sha256, taken.images_sha256)
-        moved = [row + taken.n_images * (row >= start) for row in self.retired]
+        moved = {row: row + taken.n_images * (row >= start) for row in self.retired}
         return dataclasses.replace(
             self,
             shards=(*self.shards[:place], record, *self.shards[place + 1 :]),
-            retired=tuple(sorted([*moved, *(start + row for row in retired)])),
+            retired=tuple(sorted([*moved.values(), *(start + row for row in retired)])),
+            removals=_move(self.removals, moved),
             taken_out=tuple(one for one in self.taken_out if one.name != taken.name),
         )
 
@@ -206,8 +302,12 @@ class Manifest:
         fields |= dataclasses.asdict(self)
         # The version says it.
         del fields["has_regions"]
-        if not self.taken_out:
-            del fields["taken_out"]
+        fields["taken_out"] = [taken.to_dict() for taken in self.taken_out]
+        for name in ("taken_out", "removals", "generation", "replaced", "older"):
+            if not fields[name]:
+                del fields[name]
+        if self.is_cleared:
+            del fields["is_cleared"]
         write_text(folder / MANIFEST_NAME, json.dumps(fields, indent=2) + "\n")
 
     @classmethod
@@ -259,9 +359,36 @@ class Manifest:
             has_text_tower=fields["has_text_tower"],
             shards=tuple(ShardRecord(**shard) for shard in fields["shards"]),
             retired=tuple(fields["retired"]),
-            taken_out=tuple(
-                TakenOut(**{**one, "retired": tuple(one["retired"])})
-                for one in fields.get("taken_out", ())
-            ),
+            taken_out=tuple(TakenOut(**_freeze(one)) for one in fields.get("taken_out", ())),
             has_regions=fields["schema_version"] == 2,
+            removals=tuple(Removal(**_freeze(one)) for one in fields.get("removals", ())),
+            generation=max([fields.get("generation", 0), *map(_read_generation, fields["shards"])]),
+            replaced=tuple(Replaced(**_freeze(one)) for one in fields.get("replaced", ())),
+            is_cleared=bool(fields.get("is_cleared", True)),
+            older=tuple(fields.get("older", ())),
         )
+
+
+def _read_generation(shard: Mapping[str, Any]) -> int:
+    # An older bioprobe, which appended since, did not keep the number itself.
+    found = _GENERATION.fullmatch(str(shard["name"]))
+    return int(found[1]) if found else 0
+
+
+def _freeze(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(one) if isinstance(one, list) else one for name, one in fields.items()}
+
+
+def find_inside(rows: Sequence[int], start: int, stop: int) -> tuple[int, ...]:
+    """Return those of ascending rows that lie in a range, counted from its start."""
+    first, last = bisect.bisect_left(rows, start), bisect.bisect_left(rows, stop)
+    return tuple(row - start for row in rows[first:last])
+
+
+def _move(removals: Sequence[Removal], moved: Mapping[int, int]) -> tuple[Removal, ...]:
+    """Return removals under the numbers that rows have now; of rows that are away none."""
+    left = (
+        dataclasses.replace(one, rows=tuple(moved[row] for row in one.rows if row in moved))
+        for one in removals
+    )
+    return tuple(one for one in left if one.rows or one.failed)

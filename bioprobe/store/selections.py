@@ -23,6 +23,7 @@ from bioprobe.errors import SelectionError, StoreError
 from bioprobe.files import explaining_refusal, parse_json, replacing
 from bioprobe.images.regions import REGION
 from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.gone import Changes, Gone, list_places
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,6 +190,55 @@ def remove_selection(store: EmbeddingStore, name: str) -> None:
         raise StoreError(msg)
     with explaining_refusal(path):
         path.unlink()
+
+
+def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
+    """Take out of every selection of a store what it says of rows that go.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the store.
+    gone : Gone
+    changes : Changes
+        Counts ``selections``.
+
+    Raises
+    ------
+    StoreError
+        If one is damaged, or the disk refuses.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name in list_files(folder / SELECTIONS_NAME, _SUFFIX):
+        path = folder / SELECTIONS_NAME / name
+        try:
+            table = pq.read_table(io.BytesIO(read_bytes(path)))
+            said = dict(table.schema.metadata or {})
+            provenance = parse_json(said.get(b"provenance", b"{}"))
+            frame = table.select([one for one in _IDENTITY if one in table.column_names])
+            judged = frame.to_pandas()
+            judged = judged if REGION in judged else judged.assign(**{REGION: ""})
+            stays = np.array(
+                [place not in gone.places for place in list_places(judged)], dtype=bool
+            )
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+            msg = f"{path} cannot be read ({error}); remove it, or make the selection again"
+            raise StoreError(msg) from error
+        scrubbed = gone.scrub(provenance)
+        if stays.all() and scrubbed == provenance:
+            continue
+        if not stays.all():
+            scrubbed = {**scrubbed, "n_removed": _count_removed(provenance) + int((~stays).sum())}
+        said[b"provenance"] = json.dumps(scrubbed).encode()
+        rest = table.filter(pa.array(stays)).replace_schema_metadata(said)
+        pq.write_table(rest, changes.replace(path))
+        changes.counts["selections"] += 1
+
+
+def _count_removed(provenance: dict[str, Any]) -> int:
+    return int(provenance.get("n_removed", 0))
 
 
 def _find_file(folder: Path, name: str) -> Path:

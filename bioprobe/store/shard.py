@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,10 @@ _REMEDY = "run: bioprobe store verify --repair"
 
 
 def write_shard(
-    shards_dir: Path, name: str, vectors: npt.NDArray[Any], frame: pd.DataFrame
+    shards_dir: Path,
+    name: str,
+    vectors: npt.NDArray[Any] | Callable[[Path], object],
+    frame: pd.DataFrame,
 ) -> ShardRecord:
     """Write a shard whole, then give it its name.
 
@@ -44,7 +47,8 @@ def write_shard(
         Folder of all shards.
     name : str
         Name of the new one.
-    vectors : ndarray of float32 or float16, shape (n_images, dim), unit rows
+    vectors : ndarray of float32 or float16, shape (n_images, dim), unit rows; or callable
+        That writes them to a file.
     frame : DataFrame
         Image table of the same rows.
 
@@ -71,11 +75,17 @@ def write_shard(
 
 
 def _write_files(
-    folder: Path, name: str, vectors: npt.NDArray[Any], frame: pd.DataFrame
+    folder: Path,
+    name: str,
+    vectors: npt.NDArray[Any] | Callable[[Path], object],
+    frame: pd.DataFrame,
 ) -> ShardRecord:
     folder.mkdir()
     vectors_path, images_path = folder / VECTORS_NAME, folder / IMAGES_NAME
-    save_array(vectors_path, vectors)
+    if callable(vectors):
+        vectors(vectors_path)
+    else:
+        save_array(vectors_path, vectors)
     mark(frame).to_parquet(images_path, index=False)
     # The folder last: its entries are on disk before it gets the name that the manifest lists.
     for path in (vectors_path, images_path, folder):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from bioprobe.files import read_json, replacing, save_array, write_text
 from bioprobe.progress import Progress, Step
 from bioprobe.prompts import embed_means
 from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.gone import Changes, Gone, write_pattern
 from bioprobe.types import Vectors
 
 _TEXTS_OF = "text_sha256"
@@ -299,3 +302,50 @@ def _refuse(errors: Sequence[LongTextError]) -> None:
     if errors:
         long = tuple(text for error in errors for text in error.texts)
         raise LongTextError(str(errors[0]), long)
+
+
+def forget_gone(folder: Path, gone: Gone, labels: Sequence[str], changes: Changes) -> None:
+    """Take out kept texts that name a picture that is gone, or a label that only such had.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the store.
+    gone : Gone
+    labels : sequence of str
+        Whole words that a text may not have.
+    changes : Changes
+        Counts ``texts``.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    for file in sorted((folder / "text").glob("*/*.json")):
+        vectors = file.with_suffix(".npy")
+        try:
+            texts, embeddings = read_json(file, list), np.load(vectors)
+        except (OSError, ValueError, EOFError):
+            continue
+        whole = "\n".join(map(str, texts))
+        folded = whole.casefold()
+        names = [write_pattern(name) for name in gone.names if name in whole]
+        names += [_write_word(label) for label in labels if label.casefold() in folded]
+        stays = np.array([not any(one.search(text) for one in names) for text in texts], dtype=bool)
+        if stays.all() or len(stays) != len(embeddings):
+            continue
+        changes.counts["texts"] += int((~stays).sum())
+        rest = [text for text, kept in zip(texts, stays, strict=True) if kept]
+        if rest:
+            name = hashlib.sha256("\n".join(rest).encode()).hexdigest()[:16]
+            # What is entered last takes its name first: the list makes the pair known.
+            listed = changes.replace(file.with_name(f"{name}.json"))
+            listed.write_text(json.dumps(rest), encoding="utf-8")
+            save_array(changes.replace(file.with_name(f"{name}.npy")), embeddings[stays])
+        for one in (file, vectors):
+            changes.afterwards(functools.partial(one.unlink, missing_ok=True))
+
+
+def _write_word(label: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(label)}(?!\w)", re.IGNORECASE)

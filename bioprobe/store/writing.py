@@ -12,6 +12,7 @@ from pathlib import Path
 from bioprobe.access import is_file
 from bioprobe.errors import StoreError, StoreLockedError
 from bioprobe.files import explaining_refusal, sweep_data, sweep_temporaries
+from bioprobe.store.lease import remove_unread
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
 
 LOCK_NAME = ".lock"
@@ -116,9 +117,10 @@ def sweep(folder: Path) -> None:
     """Remove what interrupted writers left; call it under the lock.
 
     These are temporary files and folders that nobody is at work on, data that no card names,
-    drafts of imports, unfinished shards, and the shards that had their names already but did not
-    yet stand in the manifest. Other folders that no manifest names stay: after an older manifest
-    was put back they may be all there is.
+    drafts of imports, unfinished shards, the shards that had their names already but did not yet
+    stand in the manifest, and those that a compaction replaced, once nobody reads them. Other
+    folders that no manifest names stay: after an older manifest was put back they may be all there
+    is.
     """
     for place in ("", "probes", "probes/*", "evaluations", "selections/**", "text/**"):
         for inside in [folder] if not place else folder.glob(place):
@@ -128,18 +130,23 @@ def sweep(folder: Path) -> None:
     _sweep_data(folder)
     with contextlib.suppress(StoreError):
         has_manifest = (folder / MANIFEST_NAME).is_file()
-        n_shards = len(Manifest.read(folder).shards) if has_manifest else 0
+        manifest = Manifest.read(folder) if has_manifest else None
         for draft in folder.glob(".import-*"):
-            _sweep_import(folder, draft, n_shards)
-        if has_manifest:
-            _sweep_shards(folder / "shards", n_shards)
+            _sweep_import(folder, draft, manifest)
+        if manifest is not None:
+            _sweep_shards(folder / "shards", manifest)
+            if manifest.is_cleared:
+                remove_unread(folder, manifest.outdated)
 
 
-def _sweep_shards(folder: Path, n_shards: int) -> None:
-    shutil.rmtree(folder / f"{n_shards:05d}", ignore_errors=True)
+def _sweep_shards(folder: Path, manifest: Manifest) -> None:
+    shutil.rmtree(folder / manifest.next_shard_name, ignore_errors=True)
     for unfinished in folder.glob(".*.tmp"):
-        if re.fullmatch(r"\.\d+\.tmp", unfinished.name):
+        if re.fullmatch(r"\.(\d+|c\d+n\d+)\.tmp", unfinished.name):
             shutil.rmtree(unfinished, ignore_errors=True)
+    # Of a compaction that did not come to its end.
+    for unfinished in folder.glob(f"c{manifest.generation + 1}n*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _sweep_texts(folder: Path) -> None:
@@ -165,13 +172,15 @@ def _sweep_data(folder: Path) -> None:
             probe.rmdir()
 
 
-def _sweep_import(folder: Path, draft: Path, n_shards: int) -> None:
+def _sweep_import(folder: Path, draft: Path, manifest: Manifest | None) -> None:
     """Remove a draft, and the shards of it that were moved but are not in the manifest."""
     with contextlib.suppress(StoreError):
-        shards = Manifest.read(draft / "store").shards
-        for place, record in enumerate(shards, start=n_shards):
+        drafted = Manifest.read(draft / "store")
+        target = manifest or drafted
+        n_shards = len(manifest.shards) if manifest else 0
+        for place, record in enumerate(drafted.shards, start=n_shards):
             if not (draft / "store" / "shards" / record.name).exists():
-                shutil.rmtree(folder / "shards" / f"{place:05d}", ignore_errors=True)
+                shutil.rmtree(folder / "shards" / target.name_shard(place), ignore_errors=True)
     shutil.rmtree(draft, ignore_errors=True)
 
 

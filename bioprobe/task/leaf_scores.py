@@ -1,15 +1,31 @@
-"""The scores of all lowest classes, seen once: the best, the sums up the tree, what is allowed."""
+"""The scores of all lowest classes, seen once: the best, the sums up the tree, what is allowed.
+
+A head has hundreds of thousands of classes, so their scores are made block by block, and each
+block is left with the greatest of every few of its weights and with the sums of its groups. The
+classes that may be among the best are then scored again in double precision.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import MismatchError
-from bioprobe.task.scores import find_top, split_rows
+from bioprobe.errors import MismatchError, PromptError
+from bioprobe.task.scores import Pool, find_top
 from bioprobe.types import Mask, Places, Rows, Scores, Vectors
+
+if TYPE_CHECKING:
+    import torch
+
+_Doubles = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +49,11 @@ class Leaves:
     rows: Rows
     classes: Rows
     offsets: Scores | None = None
+
+    @classmethod
+    def of(cls, texts: npt.NDArray[np.floating], offsets: Scores | None = None) -> Leaves:
+        """Return classes that have one text each, shape (n_classes, dim)."""
+        return cls(texts, np.arange(len(texts)), np.arange(len(texts)), offsets)
 
     @property
     def n_classes(self) -> int:
@@ -58,6 +79,8 @@ class LeafScores:
         As ``top_probabilities``: not made to add up to 1 among what is allowed.
     share_outside : ndarray of float32, shape (n_images,)
         Summed probability of the classes that are not allowed.
+    best_parents : tuple of (top, sums)
+        The best groups of each rank that was asked, as :func:`sum_up` returns them.
     """
 
     top: Places
@@ -66,6 +89,15 @@ class LeafScores:
     allowed_top: Places
     allowed_probabilities: Scores
     share_outside: Scores
+    best_parents: tuple[tuple[Places, Scores], ...] = ()
+
+
+# To so few scores plain numpy has its answer before torch is loaded; all texts are held for it.
+_FEW_SCORES, _FEW_TEXTS = 4_000_000, 20_000
+# So many images and texts meet at once: their scores, 1 MB, stay in the cache of a core.
+_IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 512, 512
+# Numbers that all threads together hold of their images, as the sums of all groups: 1 GB.
+_NUMBERS_HELD = 1 << 28
 
 
 def score_leaves(
@@ -77,11 +109,13 @@ def score_leaves(
     groups: Places | None = None,
     allowed: Mask | None = None,
     kinds: Places | None = None,
+    pool: Pool = Pool.SUM,
+    parents: Sequence[Places] = (),
 ) -> LeafScores:
     """Score every class for every image, in bounded memory, and keep what is asked.
 
-    Sums at any rank follow from those of the finest groups: give each class its parent's number,
-    and add the columns of parents up.
+    Sums at any rank follow from those of the finest groups, by :func:`sum_up`. These are held for
+    all images: of many images and groups, take :func:`iter_leaf_scores`.
 
     Parameters
     ----------
@@ -97,11 +131,16 @@ def score_leaves(
         Which classes may be answered; by default all.
     kinds : ndarray of int64, shape (n_images,), optional
         Line of the offsets that each image takes, where these have several.
+    pool : Pool
+        ``sum`` adds the probabilities of the texts of a class, ``max`` takes its best text, and
+        softmax is then over the classes; for ``mean``, score what :func:`average_leaves` returns.
+    parents : sequence of ndarray of int64, each of shape (n_groups,)
+        Ranks whose best ``k`` groups are asked too, by the group there of each finest one.
 
     Raises
     ------
     MismatchError
-        If the two have different dims.
+        If the two have different dims, or the mean of texts is asked.
 
     Examples
     --------
@@ -111,29 +150,715 @@ def score_leaves(
     >>> found.top.tolist(), found.allowed_top.tolist(), found.share_outside.round(3).tolist()
     ([[1]], [[0]], [0.7310000061988831])
     """
+    parts = list(
+        iter_leaf_scores(
+            vectors, leaves, k=k, logit_scale=logit_scale, groups=groups, allowed=allowed,
+            kinds=kinds, pool=pool, parents=parents,
+        )
+    )  # fmt: skip
+    if len(parts) == 1:
+        return parts[0]
+    names = ("top", "top_probabilities", "allowed_top", "allowed_probabilities", "share_outside")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    # By groups, as they are made: to turn them round would take longer than to add them up.
+    sums = np.concatenate([part.sums.T for part in parts], axis=1).T
+    ranks = zip(*(part.best_parents for part in parts), strict=True)
+    best = tuple(
+        (np.concatenate([top for top, _ in rank]), np.concatenate([of_top for _, of_top in rank]))
+        for rank in ranks
+    )
+    return LeafScores(sums=sums, best_parents=best, **joined)
+
+
+def iter_leaf_scores(
+    vectors: Vectors,
+    leaves: Leaves,
+    *,
+    k: int,
+    logit_scale: float,
+    groups: Places | None = None,
+    allowed: Mask | None = None,
+    kinds: Places | None = None,
+    pool: Pool = Pool.SUM,
+    parents: Sequence[Places] = (),
+) -> Iterator[LeafScores]:
+    """Score every class as :func:`score_leaves` does, some images at a time.
+
+    So the sums of 80,000 genera, 320 kB an image, need not be held of all images.
+
+    Yields
+    ------
+    LeafScores
+        Of the next images, some hundreds where there are many classes; of no image once.
+    """
     if vectors.shape[1] != leaves.texts.shape[1]:
         msg = f"images have dim {vectors.shape[1]}, text embeddings {leaves.texts.shape[1]}"
         raise MismatchError(msg)
-    allowed = np.ones(leaves.n_classes, dtype=bool) if allowed is None else allowed
-    groups = np.full(leaves.n_classes, -1) if groups is None else groups
-    kinds = np.zeros(len(vectors), dtype=np.int64) if kinds is None else kinds
-    texts = np.asarray(leaves.texts[leaves.rows], dtype=np.float32)
-    starts = np.unique(leaves.classes, return_index=True)[1]
-    inside = np.flatnonzero(allowed)
-    n_groups = int(groups.max(initial=-1)) + 1
-    parts = []
-    # Once for no image too, which gives empty answers of the right shape.
-    for part in split_rows(len(vectors), len(texts)) if len(vectors) else (slice(0, 0),):
-        logits = logit_scale * (vectors[part] @ texts.T)
-        if leaves.offsets is not None:
-            logits -= np.atleast_2d(leaves.offsets)[kinds[part]]
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        weights /= weights.sum(axis=1, keepdims=True, dtype=np.float64)
-        shares = np.add.reduceat(weights, starts, axis=1)
-        sums = np.zeros((len(shares), n_groups), dtype=np.float32)
-        for group in range(n_groups):
-            sums[:, group] = shares[:, groups == group].sum(axis=1)
-        best, values = find_top(shares[:, inside], k)
-        outside = shares[:, ~allowed].sum(axis=1)
-        parts.append((*find_top(shares, k), sums, inside[best], values, outside))
-    return LeafScores(*(np.concatenate(one) for one in zip(*parts, strict=True)))
+    if pool is Pool.MEAN:
+        msg = "the mean of texts is no score of one text; score average_leaves(leaves) by sum"
+        raise MismatchError(msg)
+    if kinds is None:
+        kinds = np.zeros(len(vectors), dtype=np.int64)
+    asked = _Asked(leaves, k, logit_scale, pool, groups, allowed, parents)
+    n_texts = len(leaves.rows)
+    if n_texts <= _FEW_TEXTS and len(vectors) * n_texts <= _FEW_SCORES:
+        yield _score_plainly(vectors, kinds, asked)
+    else:
+        yield from _scan(vectors, kinds, asked)
+
+
+def _scan(vectors: Vectors, kinds: Places, asked: _Asked) -> Iterator[LeafScores]:
+    """Score images in as many threads as torch has, each by itself.
+
+    Threads that share a product wait for each other a hundred times a second: where other programs
+    run, that took six times as long.
+
+    Yields
+    ------
+    LeafScores
+        Of the next images.
+    """
+    import torch
+
+    n_threads = torch.get_num_threads()
+    scan = _Scan(asked)
+    held = _NUMBERS_HELD // (scan.n_held * n_threads)
+    size = max(1, min(_IMAGES_AT_ONCE, held, -(-len(vectors) // n_threads)))
+    parts = iter([slice(start, start + size) for start in range(0, max(1, len(vectors)), size)])
+    try:
+        with ThreadPoolExecutor(n_threads, initializer=partial(torch.set_num_threads, 1)) as pool:
+            ask = lambda part: pool.submit(scan.score, vectors[part], kinds[part])  # noqa: E731
+            waiting = deque(map(ask, itertools.islice(parts, n_threads)))
+            while waiting:
+                found = waiting.popleft().result()
+                waiting.extend(map(ask, itertools.islice(parts, 1)))
+                yield found
+    finally:
+        # What the threads were told holds for all that begin later.
+        torch.set_num_threads(n_threads)
+
+
+class _Asked:
+    """A question, whole, and its exact scores."""
+
+    def __init__(
+        self,
+        leaves: Leaves,
+        k: int,
+        logit_scale: float,
+        pool: Pool,
+        groups: Places | None,
+        allowed: Mask | None,
+        parents: Sequence[Places],
+    ) -> None:
+        self.leaves, self.k, self.logit_scale, self.pool = leaves, k, logit_scale, pool
+        self.parents = parents
+        n_classes = leaves.n_classes
+        self.groups = np.full(n_classes, -1, dtype=np.int64) if groups is None else groups
+        self.allowed = np.ones(n_classes, dtype=bool) if allowed is None else allowed
+        self.n_groups = int(self.groups.max(initial=-1)) + 1
+        self.offsets = None if leaves.offsets is None else np.atleast_2d(leaves.offsets)
+        starts = np.flatnonzero(np.diff(leaves.classes, prepend=-1))
+        self.starts = np.append(starts, len(leaves.classes))
+
+    def find_logits(self, cosines: _Doubles, texts: Rows | slice, kinds: Places) -> _Doubles:
+        """Return logits, in double precision, of exact cosines.
+
+        These are rounded to single precision, so that equal texts have equal ones however they
+        were multiplied.
+        """
+        logits = self.logit_scale * cosines.astype(np.float32).astype(np.float64)
+        if self.offsets is not None:
+            logits -= self.offsets[kinds, texts]
+        return logits
+
+    def pool_exactly(self, logits: _Doubles, starts: Rows) -> _Doubles:
+        """Make the logits of texts, the last axis, one score a class."""
+        if len(starts) == logits.shape[-1]:
+            return logits
+        highest = np.maximum.reduceat(logits, starts, axis=-1)
+        if self.pool is Pool.MAX:
+            return highest
+        sizes = np.diff(starts, append=logits.shape[-1])
+        # A class whose texts all have an infinite offset has no weight.
+        shift = np.where(np.isfinite(highest), highest, 0.0)
+        weights = np.exp(logits - np.repeat(shift, sizes, axis=-1))
+        with np.errstate(divide="ignore"):
+            return shift + np.log(np.add.reduceat(weights, starts, axis=-1))
+
+
+def _score_plainly(vectors: Vectors, kinds: Places, asked: _Asked) -> LeafScores:
+    """Score all classes at once, in double precision."""
+    leaves = asked.leaves
+    texts = np.asarray(leaves.texts[leaves.rows], dtype=np.float64)
+    cosines = vectors.astype(np.float64) @ texts.T
+    logits = asked.find_logits(cosines, slice(None), kinds)
+    scores = asked.pool_exactly(logits, asked.starts[:-1])
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
+    weights /= weights.sum(axis=1, keepdims=True)
+    sums = np.zeros((asked.n_groups, len(vectors)))
+    np.add.at(sums, asked.groups[asked.groups >= 0], weights.T[asked.groups >= 0])
+
+    def take(columns: Rows) -> tuple[Places, Scores]:
+        # Ordered by what is not rounded yet.
+        top = columns[find_top(scores[:, columns], asked.k)[0]]
+        return top, np.take_along_axis(weights, top, axis=1).astype(np.float32)
+
+    outside = weights[:, ~asked.allowed].sum(axis=1)
+    rounded = sums.astype(np.float32).T
+    return LeafScores(
+        *take(np.arange(leaves.n_classes)),
+        rounded,
+        *take(np.flatnonzero(asked.allowed)),
+        outside.astype(np.float32),
+        tuple(sum_up(rounded, asked.parents, asked.k)),
+    )
+
+
+# A weight is the exponential of a logit less a reference so far above the best of some texts, and
+# no less than the lowest. Logits up to 75 above the reference do not overflow.
+_HEADROOM, _LOWEST = 10.0, -86.0
+# At so many times the lowest weight, it hardly matters that others were made no lower.
+_FAR_ABOVE = 1e4
+_SAMPLED_TEXTS = 1024
+# Of so many classes that have one text each, the greatest weight is kept.
+_CLASSES_A_STRAND = 8
+# Classes of more texts are not scored again: roundings even out in their sums. Only those that are
+# e⁻⁵⁰ times as likely as others may then stand in another order.
+_MOST_TEXTS_AGAIN = 64
+# Sums are mended by the exact weights of classes that have so much of them.
+_LARGE_SHARE = 0.02
+# Texts that are scored again at once, 33 MB at 512 numbers each; answers that are held.
+_TEXTS_AGAIN, _ENTRIES_HELD = 8192, 4_000_000
+# Up to so many lines of offsets are faster subtracted by a product.
+_FEW_LINES = 32
+# In place of an infinite offset, which a product would make no number of.
+_INFINITE = np.float32(1e30)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """Texts that are multiplied at once: of whole classes, or of a piece of one."""
+
+    texts: slice
+    # Where each class begins, counted from the first text; None if each has one text.
+    starts: torch.Tensor | None
+    # Strands of the classes; none before the last piece of a class.
+    strands: slice
+    first_bag: int
+    # Whether the first bag has classes in the block before.
+    goes_on: bool
+    # Where each bag begins, counted from the first class.
+    bag_starts: torch.Tensor
+
+
+class _Images:
+    """Images as a scan asks of them."""
+
+    def __init__(self, vectors: Vectors, kinds: Places, asked: _Asked) -> None:
+        import torch
+
+        # Columns, scaled once.
+        scaled = np.float32(asked.logit_scale) * vectors.T
+        self.scaled = torch.from_numpy(np.ascontiguousarray(scaled, dtype=np.float32))
+        self.exact = torch.from_numpy(vectors.astype(np.float64))
+        self.kinds = kinds
+        self.lines, line_of = np.unique(kinds, return_inverse=True)
+        self.line_of = torch.from_numpy(line_of)
+        self.takes: torch.Tensor | None = None
+        if len(self.lines) <= _FEW_LINES:
+            self.takes = torch.nn.functional.one_hot(self.line_of).T.to(torch.float32)
+        lengths = np.linalg.norm(vectors, axis=1)
+        self.longest = float(lengths.max())
+
+    def __len__(self) -> int:
+        return self.scaled.shape[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sums:
+    """What a scan keeps of the weights: by images, which are the columns."""
+
+    reference: torch.Tensor
+    totals: torch.Tensor
+    bags: torch.Tensor
+    # Greatest of each strand.
+    greatest: torch.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entries:
+    """Scores of single classes of single images, in double precision."""
+
+    images: Rows
+    classes: Rows
+    scores: _Doubles
+
+    @classmethod
+    def join(cls, parts: Sequence[_Entries]) -> _Entries:
+        joined = (np.concatenate(one) for one in zip(*map(dataclasses.astuple, parts), strict=True))
+        return cls(*joined)
+
+    def take(self, kept: Mask | Rows) -> _Entries:
+        return _Entries(self.images[kept], self.classes[kept], self.scores[kept])
+
+    def find_best(self, k: int) -> Rows:
+        """Return where the best k of each image are: by image, then best first."""
+        order = np.lexsort((self.classes, -self.scores, self.images))
+        images = self.images[order]
+        rank = np.arange(len(order)) - np.searchsorted(images, images)
+        return np.asarray(order[rank < k])
+
+
+class _Scan:
+    """The way through all texts, for many images at a time.
+
+    Classes stand in an order in which the allowed ones come first, and those of one group one
+    after the other: these are a bag. Classes of a block that stand evenly spaced are a strand: its
+    greatest weight is found by comparing whole rows.
+    """
+
+    def __init__(self, asked: _Asked) -> None:
+        import torch
+
+        self._asked = asked
+        self._order = np.lexsort((asked.groups, ~asked.allowed))
+        self._n_allowed = int(asked.allowed.sum())
+        self._sizes = np.diff(asked.starts)[self._order]
+        self._ends = np.cumsum(self._sizes)
+        self._texts = _count_up(asked.starts[self._order], self._sizes)
+        groups = asked.groups[self._order]
+        opens = np.diff(groups, prepend=-2) != 0
+        opens[self._n_allowed : self._n_allowed + 1] = True
+        self._bag_of, self._bag_groups = np.cumsum(opens) - 1, groups[opens]
+        self._n_allowed_bags = int(opens[: self._n_allowed].sum())
+        self._count = torch.arange(_TEXTS_AT_ONCE)
+        self._strand_of = np.zeros(len(self._order), dtype=np.int64)
+        self._blocks = list(self._plan())
+        # The classes of each strand, one strand after the other.
+        self._by_strand = np.argsort(self._strand_of, kind="stable")
+        self._n_classes = np.bincount(self._strand_of)
+        self._strand_starts = np.cumsum(self._n_classes) - self._n_classes
+        self._n_texts = np.bincount(self._strand_of, weights=self._sizes).astype(np.int64)
+        self._n_allowed_strands = int(self._strand_of[: self._n_allowed].max(initial=-1)) + 1
+        # Numbers that are held of each image.
+        self.n_held = len(self._bag_groups) + len(self._n_texts) + asked.n_groups
+
+    def _plan(self) -> Iterator[_Block]:
+        import torch
+
+        n_classes = len(self._order)
+        strand_size = _CLASSES_A_STRAND if n_classes == len(self._texts) else 1
+        first, strand = 0, 0
+        while first < n_classes:
+            start = int(self._ends[first] - self._sizes[first])
+            last = int(np.searchsorted(self._ends, start + _TEXTS_AT_ONCE, side="right"))
+            # No block has classes of both kinds.
+            last = min(last, self._n_allowed if first < self._n_allowed else n_classes)
+            last = max(last, first + 1)
+            stop = int(self._ends[last - 1])
+            starts = self._ends[first:last] - self._sizes[first:last] - start
+            bags = self._bag_of[first:last]
+            n_strands = -(-(last - first) // strand_size)
+            self._strand_of[first:last] = strand + np.arange(last - first) % n_strands
+            for begin in range(start, stop, _TEXTS_AT_ONCE):
+                end = min(begin + _TEXTS_AT_ONCE, stop)
+                yield _Block(
+                    slice(begin, end),
+                    None if len(starts) == stop - start else torch.from_numpy(starts),
+                    slice(strand, strand + n_strands if end == stop else strand),
+                    int(bags[0]),
+                    first > 0 and self._bag_of[first - 1] == bags[0],
+                    torch.from_numpy(np.flatnonzero(np.diff(bags, prepend=-1))),
+                )
+            first, strand = last, strand + n_strands
+
+    def score(self, vectors: Vectors, kinds: Places) -> LeafScores:
+        """Score some images."""
+        import torch
+
+        with torch.inference_mode():
+            images = _Images(vectors, kinds, self._asked)
+            found = self._sum_weights(
+                images, self._find_highest(images, _SAMPLED_TEXTS) + _HEADROOM
+            )
+            if not bool(found.totals.isfinite().all()):
+                found = self._sum_weights(images, self._find_highest(images, len(self._texts)))
+            entries = self._score_again(images, found)
+            return self._finish(entries, found)
+
+    def _multiply(self, images: _Images, places: Rows | slice, out: torch.Tensor) -> torch.Tensor:
+        """Return the logits of texts at some places of the scan, shape (n_texts, n_images)."""
+        import torch
+
+        asked, texts = self._asked, self._texts[places]
+        chosen = torch.from_numpy(asked.leaves.texts[asked.leaves.rows[texts]])
+        logits = torch.mm(chosen.to(torch.float32), images.scaled, out=out[: len(texts)])
+        if asked.offsets is None:
+            return logits
+        lines = np.minimum(asked.offsets[images.lines[:, np.newaxis], texts], _INFINITE)
+        offsets = torch.from_numpy(np.ascontiguousarray(lines.T, dtype=np.float32))
+        if images.takes is not None:
+            return logits.addmm_(offsets, images.takes, alpha=-1)
+        return logits.sub_(offsets.index_select(1, images.line_of))
+
+    def _find_highest(self, images: _Images, n_texts: int) -> torch.Tensor:
+        """Return the greatest logit of each image over texts that are evenly spaced."""
+        import torch
+
+        places = np.arange(0, len(self._texts), max(1, len(self._texts) // n_texts))
+        logits = torch.empty(_TEXTS_AT_ONCE, len(images))
+        highest = torch.full((len(images),), -torch.inf)
+        for start in range(0, len(places), _TEXTS_AT_ONCE):
+            found = self._multiply(images, places[start : start + _TEXTS_AT_ONCE], logits)
+            torch.maximum(highest, found.amax(dim=0), out=highest)
+        return highest
+
+    def _sum_weights(self, images: _Images, reference: torch.Tensor) -> _Sums:
+        """Go through all texts once."""
+        import torch
+
+        n_images = len(images)
+        found = _Sums(
+            reference,
+            torch.zeros(n_images, dtype=torch.float64),
+            torch.empty(len(self._bag_groups), n_images),
+            torch.empty(len(self._n_texts), n_images),
+        )
+        join = torch.maximum if self._asked.pool is Pool.MAX else torch.add
+        logits = torch.empty(_TEXTS_AT_ONCE, n_images)
+        piece: torch.Tensor | None = None
+        for block in self._blocks:
+            weights = self._multiply(images, block.texts, logits).sub_(reference)
+            # Exponentials that float32 can hardly hold take a hundred times as long.
+            weights = weights.clamp_(min=_LOWEST).exp_()
+            if block.starts is not None:
+                weights = self._pool(weights, block.starts, self._asked.pool)
+                weights = weights if piece is None else join(weights, piece)
+                piece = None
+                if block.strands.start == block.strands.stop:
+                    piece = weights
+                    continue
+            self._keep(weights, block, found)
+        return found
+
+    def _pool(self, weights: torch.Tensor, starts: torch.Tensor, pool: Pool) -> torch.Tensor:
+        from torch.nn.functional import embedding_bag
+
+        return embedding_bag(self._count[: len(weights)], weights, starts, mode=pool.value)
+
+    def _keep(self, weights: torch.Tensor, block: _Block, found: _Sums) -> None:
+        """Keep of the weights of classes what is asked of them."""
+        import torch
+
+        greatest = found.greatest[block.strands]
+        n_even = len(weights) // len(greatest) * len(greatest)
+        torch.amax(weights[:n_even].view(-1, greatest.numel()), dim=0, out=greatest.view(-1))
+        uneven = greatest[: len(weights) - n_even]
+        torch.maximum(uneven, weights[n_even:], out=uneven)
+        if len(block.bag_starts) < len(weights):
+            weights = self._pool(weights, block.bag_starts, Pool.SUM)
+        found.totals.add_(weights.sum(dim=0))
+        bags = found.bags[block.first_bag : block.first_bag + len(weights)]
+        if block.goes_on:
+            weights[0].add_(bags[0])
+        bags.copy_(weights)
+
+    def _score_again(self, images: _Images, found: _Sums) -> _Entries:
+        """Score exactly what may be among the best, and mend the sums by it."""
+        import torch
+
+        n_allowed = self._n_allowed_strands
+        every = _Columns(found.greatest)
+        least = least_allowed = self._find_least(images, found, every)
+        if n_allowed < len(found.greatest):
+            inside = _Columns(found.greatest[:n_allowed])
+            least_allowed = torch.minimum(least, self._find_least(images, found, inside))
+        strands, of = every.find_from(least_allowed)
+        # What is not allowed is no answer among the allowed.
+        kept = (strands < n_allowed) | (found.greatest.numpy()[strands, of] >= least.numpy()[of])
+        # Neighbours in the head are read one after the other.
+        strands, of = strands[kept], of[kept]
+        order = np.argsort(strands, kind="stable")
+        strands, of = strands[order], of[order]
+        least_scores = (least_allowed.double().log() + found.reference).numpy()
+        held = [self._score_strands(images, found, strands[:0], of[:0])]
+        # A batch ends where the next texts would be too many.
+        batch_of = np.cumsum(self._n_texts[strands]) // _TEXTS_AGAIN
+        borders = np.append(np.flatnonzero(np.diff(batch_of, prepend=-1)), len(strands))
+        for start, stop in itertools.pairwise(borders):
+            entries = self._score_strands(images, found, strands[start:stop], of[start:stop])
+            held.append(entries.take(entries.scores >= least_scores[entries.images]))
+            if sum(len(part.images) for part in held) > _ENTRIES_HELD:
+                held = [self._drop(_Entries.join(held))]
+        return _Entries.join(held)
+
+    def _drop(self, entries: _Entries) -> _Entries:
+        """Keep the best of all and the best of the allowed classes of each image."""
+        k, allowed = self._asked.k, np.flatnonzero(self._asked.allowed[entries.classes])
+        best = allowed[entries.take(allowed).find_best(k)]
+        return entries.take(np.union1d(best, entries.find_best(k)))
+
+    def _find_least(self, images: _Images, found: _Sums, columns: _Columns) -> torch.Tensor:
+        """Return the weight below which no class is scored again.
+
+        The k best strands have k classes at least, and what rounding does to a weight is bounded.
+        """
+        import torch
+
+        kth = columns.find_kth(self._asked.k)
+        kth *= float(np.exp(-2 * self._bound_error(images, found)))
+        told_apart = _FAR_ABOVE * float(np.exp(_LOWEST)) * int(self._sizes.max())
+        large = (_LARGE_SHARE * found.totals).to(torch.float32)
+        return torch.minimum(kth.masked_fill_(kth < told_apart, 0.0), large)
+
+    def _bound_error(self, images: _Images, found: _Sums) -> float:
+        """Bound what rounding does to the logarithm of a weight.
+
+        References
+        ----------
+        Higham 2002, *Accuracy and Stability of Numerical Algorithms*, section 3.1; the sum of
+        absolute terms is bounded by Cauchy and Schwarz, of texts no longer than 1.01.
+        """
+        asked = self._asked
+        largest = 1.01 * abs(asked.logit_scale) * images.longest
+        steps = (len(images.scaled) + 8) * largest
+        added = largest + float(found.reference.abs().max())
+        if asked.offsets is not None:
+            finite = asked.offsets[images.lines]
+            added += float(
+                np.abs(finite, where=np.isfinite(finite), out=np.zeros_like(finite)).max()
+            )
+        return (steps + 8 * added + int(self._sizes.max())) * 2.0**-24 + 1 / _FAR_ABOVE
+
+    def _score_strands(self, images: _Images, found: _Sums, strands: Rows, of: Rows) -> _Entries:
+        """Score all classes of strands, one an image of ``of``; mend the sums."""
+        n_classes = self._n_classes[strands]
+        places = self._by_strand[_count_up(self._strand_starts[strands], n_classes)]
+        image_of = np.repeat(of, n_classes)
+        scores = np.repeat(
+            np.log(found.greatest.numpy()[strands, of].astype(np.float64)), n_classes
+        )
+        scores += found.reference.numpy()[image_of]
+        again = np.flatnonzero(self._sizes[places] <= _MOST_TEXTS_AGAIN)
+        scores[again] = self._score_exactly(images, places[again], image_of[again])
+        self._mend(found, strands, of, places, scores)
+        return _Entries(image_of, self._order[places], scores)
+
+    def _score_exactly(self, images: _Images, places: Rows, of: Rows) -> _Doubles:
+        import torch
+
+        asked, sizes = self._asked, self._sizes[places]
+        texts = self._texts[_count_up(self._ends[places] - sizes, sizes)]
+        image_of = np.repeat(of, sizes)
+        chosen = torch.from_numpy(asked.leaves.texts[asked.leaves.rows[texts]]).double()
+        cosines = chosen.mul_(images.exact[torch.from_numpy(image_of)]).sum(dim=1).numpy()
+        logits = asked.find_logits(cosines, texts, images.kinds[image_of])
+        return asked.pool_exactly(logits, np.cumsum(sizes) - sizes)
+
+    def _mend(self, found: _Sums, strands: Rows, of: Rows, places: Rows, scores: _Doubles) -> None:
+        """Put the exact weight of the best class of each strand in place of the rounded one."""
+        n_classes = self._n_classes[strands]
+        starts = np.cumsum(n_classes) - n_classes
+        best = np.maximum.reduceat(scores, starts) if len(starts) else scores[:0]
+        hits = np.flatnonzero(scores == np.repeat(best, n_classes))
+        places = places[hits[np.searchsorted(hits, starts)]]
+        exact = np.exp(best - found.reference.numpy()[of])
+        added = exact - found.greatest.numpy()[strands, of]
+        np.add.at(found.totals.numpy(), of, added)
+        np.add.at(found.bags.numpy(), (self._bag_of[places], of), added.astype(np.float32))
+
+    def _finish(self, entries: _Entries, found: _Sums) -> LeafScores:
+        """Make probabilities of the weights."""
+        import torch
+
+        shares = found.bags.mul_(found.totals.reciprocal().to(torch.float32))
+        outside = shares[self._n_allowed_bags :].sum(dim=0)
+        groups, n_groups = self._bag_groups, self._asked.n_groups
+        if not np.array_equal(groups, np.arange(n_groups)):
+            inside = np.flatnonzero(groups >= 0)
+            sums = torch.zeros(n_groups, shares.shape[1])
+            parts = shares if len(inside) == len(groups) else shares[torch.from_numpy(inside)]
+            shares = sums.index_add_(0, torch.from_numpy(groups[inside]), parts)
+        reference, totals = found.reference.numpy(), found.totals.numpy()
+
+        def answer(entries: _Entries, n_classes: int) -> tuple[Places, Scores]:
+            best = entries.take(entries.find_best(self._asked.k))
+            weights = np.exp(best.scores - reference[best.images]) / totals[best.images]
+            shape = len(totals), min(self._asked.k, n_classes)
+            return best.classes.reshape(shape), weights.astype(np.float32).reshape(shape)
+
+        allowed = entries.take(self._asked.allowed[entries.classes])
+        return LeafScores(
+            *answer(entries, len(self._order)),
+            shares.numpy().T,
+            *answer(allowed, self._n_allowed),
+            outside.numpy(),
+            tuple(sum_up(shares.numpy().T, self._asked.parents, self._asked.k)),
+        )
+
+
+def _count_up(starts: Rows, sizes: Rows) -> Rows:
+    """Return ``starts[i], starts[i] + 1, …``, ``sizes[i]`` of them, for each i."""
+    ends = np.cumsum(sizes)
+    counted: Rows = np.arange(int(sizes.sum())) + np.repeat(starts - (ends - sizes), sizes)
+    return counted
+
+
+# Rows that are looked at one by one; of more, the greatest of so many first.
+_FEW_ROWS, _ROWS_A_STRAND = 512, 32
+
+
+class _Columns:
+    """The greatest numbers of each column of a matrix of positive ones, most rows unseen."""
+
+    def __init__(self, matrix: torch.Tensor) -> None:
+        self._matrix = matrix
+        self._n_strands = len(matrix) // _ROWS_A_STRAND if len(matrix) > _FEW_ROWS else 0
+        self._n_even = self._n_strands * _ROWS_A_STRAND
+        # Evenly spaced rows are a strand, so that whole rows are compared.
+        even = matrix[: self._n_even].reshape(_ROWS_A_STRAND, -1)
+        self._greatest = even.amax(dim=0).view(self._n_strands, matrix.shape[1])
+
+    def find_kth(self, k: int) -> torch.Tensor:
+        """Return the k-th greatest of each column; 0 where there are fewer rows."""
+        import torch
+
+        if k > len(self._matrix):
+            return torch.zeros(self._matrix.shape[1])
+        looked_at = self._matrix
+        if k <= self._n_strands:
+            best = self._greatest.T.contiguous().topk(k, dim=1).indices.T
+            steps = self._n_strands * torch.arange(_ROWS_A_STRAND)
+            rows = (best + steps[:, None, None]).flatten(0, 1)
+            looked_at = torch.cat([looked_at.gather(0, rows), looked_at[self._n_even :]])
+        return looked_at.T.contiguous().topk(k, dim=1).values[:, -1]
+
+    def find_from(self, least: torch.Tensor) -> tuple[Rows, Rows]:
+        """Return the rows and the columns of all that is at least a number of its column."""
+        import torch
+
+        strands, columns = (self._greatest >= least).nonzero().T
+        rows = strands[:, None] + self._n_strands * torch.arange(_ROWS_A_STRAND)
+        found = self._matrix[rows, columns[:, None]] >= least[columns, None]
+        rest, columns_rest = (self._matrix[self._n_even :] >= least).nonzero().T
+        rows = torch.cat([rows[found], rest + self._n_even])
+        columns = torch.cat([columns[:, None].expand_as(found)[found], columns_rest])
+        return rows.numpy(), columns.numpy()
+
+
+def average_leaves(leaves: Leaves) -> Leaves:
+    """Return the classes by the mean of their texts, made unit: prompt ensembling.
+
+    Texts that cancel each other out have no mean: every image is at a right angle to it.
+
+    Parameters
+    ----------
+    leaves : Leaves
+
+    Raises
+    ------
+    PromptError
+        If there are offsets of texts.
+
+    References
+    ----------
+    Radford et al. 2021 (CLIP), section 3.1.4.
+
+    Examples
+    --------
+    >>> leaves = Leaves(np.eye(2, dtype=np.float32), np.arange(2), np.array([0, 0]))
+    >>> average_leaves(leaves).texts.round(3).tolist()
+    [[0.7070000171661377, 0.7070000171661377]]
+    """
+    if leaves.offsets is not None:
+        msg = "a mean of texts has no offset of one text; pool by max or sum"
+        raise PromptError(msg)
+    if len(leaves.rows) == leaves.n_classes:
+        return leaves
+    means = np.zeros((leaves.n_classes, leaves.texts.shape[1]), dtype=np.float32)
+    for start in range(0, len(leaves.rows), _TEXTS_AGAIN):
+        part = slice(start, start + _TEXTS_AGAIN)
+        texts = np.asarray(leaves.texts[leaves.rows[part]], dtype=np.float32)
+        classes, starts = np.unique(leaves.classes[part], return_index=True)
+        means[classes] += np.add.reduceat(texts, starts, axis=0)
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    means /= np.where(lengths > 0, lengths, 1)
+    return Leaves.of(means)
+
+
+def sum_up(sums: Scores, parents: Sequence[Places], k: int) -> list[tuple[Places, Scores]]:
+    """Find the best groups of each higher rank.
+
+    Parameters
+    ----------
+    sums : ndarray of float32, shape (n_images, n_groups)
+        Of the finest groups, as in :class:`LeafScores`.
+    parents : sequence of ndarray of int64, each of shape (n_groups,)
+        For each rank, the number of the group that each of these is in; -1 for none.
+    k : int
+        Answers, ≥ 1.
+
+    Returns
+    -------
+    list of (top, sums)
+        For each rank the best groups, an ndarray of int64 of shape (n_images, min(k, n_there)),
+        equal ones in the order of the groups, and their summed probabilities, float32.
+
+    Examples
+    --------
+    >>> sums = np.array([[0.25, 0.5, 0.25]], dtype=np.float32)
+    >>> [(top, of_top)] = sum_up(sums, [np.array([1, 0, 1])], 1)
+    >>> top.tolist(), of_top.tolist()
+    ([[0]], [[0.5]])
+    """
+    if sums.size <= _FEW_SCORES:
+        few = [_add_rows_plainly(sums.T, parent) for parent in parents]
+        return [find_top(one.T, k) for one in few]
+    import torch
+
+    with torch.inference_mode():
+        # Groups that have the same parents at all ranks are added up once.
+        coarse = [parent for parent in parents if not _is_count(parent)]
+        places = np.zeros(sums.shape[1], dtype=np.int64)
+        for parent in coarse:
+            keys = places * (int(parent.max(initial=-1)) + 2) + parent + 1
+            places = np.unique(keys, return_inverse=True)[1]
+        rows = torch.from_numpy(np.ascontiguousarray(sums.T))
+        joined = _add_rows(rows, places) if coarse else rows
+        first = np.unique(places, return_index=True)[1]
+        return [
+            _find_best_rows(rows if _is_count(one) else _add_rows(joined, one[first]), k)
+            for one in parents
+        ]
+
+
+def _is_count(parent: Places) -> bool:
+    return np.array_equal(parent, np.arange(len(parent)))
+
+
+def _add_rows_plainly(rows: Scores, of: Places) -> Scores:
+    added = np.zeros((int(of.max(initial=-1)) + 1, rows.shape[1]), dtype=np.float32)
+    np.add.at(added, of[of >= 0], rows[of >= 0])
+    return added
+
+
+def _add_rows(rows: torch.Tensor, of: Places) -> torch.Tensor:
+    """Add up the rows of each group; none of those of group -1."""
+    import torch
+
+    inside = np.flatnonzero(of >= 0)
+    order = inside[np.argsort(of[inside], kind="stable")]
+    starts = np.searchsorted(of[order], np.arange(int(of.max(initial=-1)) + 1))
+    return torch.nn.functional.embedding_bag(
+        torch.from_numpy(order), rows, torch.from_numpy(starts), mode="sum"
+    )
+
+
+def _find_best_rows(rows: torch.Tensor, k: int) -> tuple[Places, Scores]:
+    columns = _Columns(rows)
+    found, images = columns.find_from(columns.find_kth(k))
+    entries = _Entries(images, found, rows.numpy()[found, images].astype(np.float64))
+    best = entries.take(entries.find_best(k))
+    shape = rows.shape[1], min(k, len(rows))
+    return best.classes.reshape(shape), best.scores.astype(np.float32).reshape(shape)

@@ -38,12 +38,12 @@ def split_rows(n_rows: int, n_columns: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
-def find_top(scores: Scores, k: int) -> tuple[Rows, Scores]:
+def find_top(scores: npt.NDArray[np.floating], k: int) -> tuple[Rows, Any]:
     """Return the best columns of each row, and their scores.
 
     Parameters
     ----------
-    scores : ndarray of float32, shape (n_images, n_classes)
+    scores : ndarray of float, shape (n_images, n_classes)
         Numbers, none of which is NaN.
     k : int
         Columns, ≥ 1; no more than there are come back.
@@ -52,7 +52,7 @@ def find_top(scores: Scores, k: int) -> tuple[Rows, Scores]:
     -------
     top : ndarray of int64, shape (n_images, min(k, n_classes))
         Best first; equal ones in the order of the columns.
-    values : ndarray of float32, of the same shape
+    values : ndarray, of the same shape and as precise as the scores
 
     Examples
     --------
@@ -62,7 +62,7 @@ def find_top(scores: Scores, k: int) -> tuple[Rows, Scores]:
     k = min(k, scores.shape[1])
     if not k:
         top = np.zeros((len(scores), 0), dtype=np.int64)
-        return top, np.zeros(top.shape, dtype=np.float32)
+        return top, np.zeros(top.shape, dtype=scores.dtype)
     # Sorting all of many classes for the few best would take most of the time.
     least = np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k, np.newaxis]
     rows, columns = np.nonzero(scores >= least)

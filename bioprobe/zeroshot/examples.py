@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,10 +15,12 @@ from bioprobe.access import exists, is_file, is_folder, reading
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError, SourceError, StoreError
 from bioprobe.files import explaining_refusal, parse_json, replacing
+from bioprobe.images.addresses import refuse_address
 from bioprobe.images.reading import hash_bytes
 from bioprobe.index.question import embed_query_image
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.added_taxa import read_added_taxa
+from bioprobe.store.gone import Changes, Gone
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.types import Vectors
 
@@ -111,6 +114,8 @@ def embed_examples(
 def _list(files: Sequence[Path]) -> list[Path]:
     from bioprobe.sources.source import find_images
 
+    for file in files:
+        refuse_address(file)
     missing = [file for file in files if not exists(file)]
     if missing or not files:
         where = f"at {missing[0]}" if missing else "is given"
@@ -218,6 +223,41 @@ def forget_unlisted_examples(store: EmbeddingStore) -> None:
     _keep(store, read_examples(store))
 
 
+def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
+    """Take example pictures that are gone out of a store; taxa stay, by text alone if need be.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Held for writing.
+    gone : Gone
+    changes : Changes
+        Counts ``examples``, and says of which taxa none is left.
+
+    Raises
+    ------
+    StoreError
+        If the file is damaged, or the disk refuses.
+    """
+    known = _read(store)
+    kept = []
+    for one in known:
+        goes = gone.find_vectors(one.vectors) | np.isin(one.sha256s, list(gone.hashes))
+        changes.counts["examples"] += int(goes.sum())
+        if goes.all():
+            changes.said.append(f"{one.taxon.name} has no example picture any more; its text stays")
+            continue
+        hashes = tuple(digest for digest, gone in zip(one.sha256s, goes, strict=True) if not gone)
+        kept.append(dataclasses.replace(one, vectors=one.vectors[~goes], sha256s=hashes))
+    if sum(map(len, kept)) == sum(map(len, known)):
+        return
+    path = store.folder / EXAMPLES_NAME
+    if kept:
+        changes.replace(path).write_bytes(_dump(store, tuple(kept)))
+    else:
+        changes.afterwards(functools.partial(path.unlink, missing_ok=True))
+
+
 def _keep(store: EmbeddingStore, examples: Iterable[Examples]) -> None:
     kept = tuple(examples)
     if (store.folder / EXAMPLES_NAME).is_file() and len(kept) < len(_read(store)):
@@ -225,13 +265,18 @@ def _keep(store: EmbeddingStore, examples: Iterable[Examples]) -> None:
 
 
 def _write(store: EmbeddingStore, examples: tuple[Examples, ...]) -> None:
-    from safetensors.numpy import save
-
     path = store.folder / EXAMPLES_NAME
     if not examples:
         with explaining_refusal(path):
             path.unlink(missing_ok=True)
         return
+    with replacing(path) as temporary:
+        temporary.write_bytes(_dump(store, examples))
+
+
+def _dump(store: EmbeddingStore, examples: tuple[Examples, ...]) -> bytes:
+    from safetensors.numpy import save
+
     about = [
         {
             "lineage": one.taxon.lineage,
@@ -244,5 +289,5 @@ def _write(store: EmbeddingStore, examples: tuple[Examples, ...]) -> None:
     ]
     metadata = {"encoder_key": store.manifest.encoder.key, "taxa": json.dumps(about)}
     tensors = {str(n): np.ascontiguousarray(one.vectors) for n, one in enumerate(examples)}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata=metadata))
+    dumped: bytes = save(tensors, metadata=metadata)
+    return dumped

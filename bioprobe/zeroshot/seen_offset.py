@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from bioprobe.access import is_file, reading
 from bioprobe.errors import MismatchError, StoreError
 from bioprobe.files import read_json, write_text
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.gone import Changes, Gone
 from bioprobe.taxonomy import Taxon, Taxonomy
 
 OFFSET_NAME = "seen-offset.json"
@@ -69,6 +71,22 @@ def keep_offset(store: EmbeddingStore, offset: SeenOffset, figures: dict[str, An
         **figures,
     }
     write_text(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
+
+
+def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
+    """Take the names of pictures that are gone out of what the offset was measured with."""
+    path = folder / OFFSET_NAME
+    if not is_file(path):
+        return
+    try:
+        said = read_json(path, dict)
+    except (OSError, ValueError):
+        # Whoever reads it is told.
+        return
+    scrubbed = gone.scrub(said)
+    if scrubbed != said:
+        text = json.dumps(scrubbed, indent=2, ensure_ascii=False) + "\n"
+        changes.replace(path).write_text(text, encoding="utf-8")
 
 
 def read_offset(store: EmbeddingStore) -> SeenOffset | None:

@@ -26,6 +26,10 @@ def _ask(*arguments: str) -> pd.DataFrame:
         (["--row", "3"], ["-k", "4"]),
         (["--row", "3"], ["--where", "row_number > 10"]),
         (["--row", "3", "--minus-row", "20"], ["--minus-weight", "0.2"]),
+        (["--row", "3", "--row", "20"], ["--weight", "1", "--weight", "3"]),
+        (["--row", "3", "--row", "20"], ["--weight", "1", "--weight", "-0.5"]),
+        (["--row", "3"], ["--min-similarity", "0.9"]),
+        (["--row", "3"], ["--share", "0.05"]),
     ],
     ids=lambda part: " ".join(part),
 )
@@ -125,7 +129,9 @@ def test_the_index_is_described_as_a_table(store: Path, capsys: pytest.CaptureFi
     assert run(["store", "index", "--recall", "0.5"]) == 0
     shown = capsys.readouterr().out
     names = [line.split("  ")[0] for line in shown.splitlines()]
-    expected = ["kind", "recall", "settings", "memory", "queries/s", "queries/s, single"]
+    expected = [
+        "kind", "recall", "settings", "memory", "ms a query", "queries/s", "queries/s, single"
+    ]  # fmt: skip
     assert names == [*expected, "built in"]
     assert len(list(store.glob("index-*.faiss"))) == 1
     assert run(["store", "index", "--kind", "flat"]) == 0
@@ -135,4 +141,138 @@ def test_the_index_is_described_as_a_table(store: Path, capsys: pytest.CaptureFi
 @pytest.mark.usefixtures("store")
 def test_an_unknown_kind_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["store", "index", "--kind", "annoy"]) == 1
-    assert "flat, ivf, hnsw, ivfpq, sq8, got 'annoy'" in capsys.readouterr().err
+    assert (
+        "flat, ivf, hnsw, ivfpq, sq8, ivfsq8, ivfpqfs, ivfrabitq, got 'annoy'"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.usefixtures("store")
+def test_weights_are_counted_in_the_order_of_the_command_line() -> None:
+    file = str(EmbeddingStore.open("store").images.find_file(20))
+    written = _ask("--text", "a yellow fish::3", "--image", f"{file}::0.5", "--row", "3::-0.2")
+    by_flag = _ask(
+        "--text", "a yellow fish", "--row", "3", "--image", file,
+        "--weight", "3", "--weight", "-0.2", "--weight", "0.5",
+    )  # fmt: skip
+    assert by_flag.equals(written)
+    # A text without a flag is counted first, wherever it stands.
+    bare = _ask(
+        "--row", "3", "--image", file, "a yellow fish", "--weight", "3", "--weight", "-0.2",
+        "--weight", "0.5",
+    )  # fmt: skip
+    assert bare.equals(written)
+    assert bare["file_name"][0] == written["file_name"][0]
+    assert written.equals(_ask("a yellow fish::3", "--row", "3::-0.2", "--image", f"{file}::0.5"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [
+        (["--text", "a cat", "--weight", "1", "--weight", "2"], 2, "1 in all (“a cat”), got 2"),
+        (["--text", "a cat::2", "--weight", "2"], 2, "weights stand behind :: already"),
+        (["--text", "a cat", "--weight", "0"], 1, "a weight is not 0, got it for '“a cat”'"),
+        (["--text", "a cat::many"], 1, "got 'many' in 'a cat::many'"),
+        (["--row", "one"], 1, "a row is a whole number from 0"),
+        (["--row", "3", "--over-background", "2"], 2, "counts only with --text"),
+        (["--text", "a", "--background-as", "z"], 0, ""),
+        (["--text", "a", "--background-as", "probability"], 2, "--over-background or --background"),
+        (["--text", "a", "--background", "none.txt"], 1, "none.txt"),
+        (["--row", "3", "--share", "0"], 1, "--share is more than 0"),
+        (["--row", "3", "--save-mask", "splits/a"], 2, "would be a split"),
+        (["--row", "3", "--save-mask", "a b"], 1, "cannot name a selection"),
+        (["--row", "3", "--save-mask", "a", "--in", "store"], 2, "counts only with no --in"),
+        (["https://example.org/a.jpg"], 1, "https://example.org/a.jpg is an address"),
+        (["--image", "http://example.org/a.jpg::2"], 1, "http://example.org/a.jpg is an addr"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, list) else "",
+)
+@pytest.mark.usefixtures("store")
+def test_what_cannot_be_asked_is_refused(
+    asked: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["search", *asked]) == code
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("store")
+def test_all_that_is_enough_is_given_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["search", "--row", "3", "--share", "0.2", "--format", "csv"]) == 0
+    shown = capsys.readouterr()
+    n_images = len(EmbeddingStore.open("store"))
+    n_best = -(-(n_images - 1) // 5)
+    assert len(shown.out.splitlines()) == 1 + n_best
+    assert f"{n_best} of {n_images - 1} images reach the best 20%" in shown.err
+    assert run(["search", "--row", "3", "--share", "0.2", "-k", "2", "--format", "csv"]) == 0
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 3
+    assert "; the nearest 2 are given, as -k says" in shown.err
+    assert run(["search", "--row", "3", "--min-similarity", "1", "--format", "csv"]) == 0
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 1
+    assert "reaches a similarity of 1 or more; the nearest, row " in shown.err
+
+
+@pytest.mark.usefixtures("store")
+def test_a_background_is_a_set_a_file_or_texts(capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ["a yellow fish", "a tree", "a house", "a car", "a mushroom", "a red bird"]
+    Path("texts.txt").write_text("# mine\n" + "\n".join(texts) + "\n", encoding="utf-8")
+    by_file = _ask("--text", "a spotted cat", "--background", "texts.txt")
+    named = [part for text in texts for part in ("--background", text)]
+    assert by_file.equals(_ask("--text", "a spotted cat", *named))
+    as_probability = _ask("--text", "a spotted cat", *named, "--background-as", "probability")
+    assert as_probability["probability_over_background"].between(0, 1).all()
+    assert as_probability["row"].equals(by_file["row"])
+    shipped = _ask("--text", "a spotted cat", "--background", "animal", "-k", "100")
+    assert not by_file.equals(shipped)
+    value = shipped["z_over_background"].median()
+    over = _ask("--text", "a spotted cat", "--over-background", str(value))
+    assert over["row"].tolist() == shipped["row"][shipped["z_over_background"] >= value].tolist()
+    assert run(["search", "--text", "a spotted cat", "--over-background", "1"]) == 0
+    assert "background: 63 texts of animal" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("store")
+def test_hits_are_a_mask_for_every_command_and_files_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hits = _ask("--row", "3", "--share", "0.1", "--save-mask", "searches/like-3")
+    assert run(["search", "--row", "3", "--share", "0.1", "--paths", "--null", "--quiet"]) == 0
+    paths = capsys.readouterr().out.split("\0")[:-1]
+    assert [Path(path).name for path in paths] == [Path(one).name for one in hits["file_name"]]
+    asked = ["search", "--row", "3", "--share", "0.1", "--people", "keep", "--quiet"]
+    assert run([*asked, "--copy-to", "copies", "--keywords"]) == 0
+    assert run([*asked, "--link-to", "links"]) == 0
+    for folder in ("copies", "links"):
+        pictures = {file.name for file in Path(folder).rglob("*") if file.suffix != ".xmp"}
+        assert {Path(path).name for path in paths} <= pictures
+    capsys.readouterr()
+    assert run(["store", "masks", "--format", "json"]) == 0
+    (made,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (made["name"], made["kept"]) == ("searches/like-3", len(hits))
+    assert made["made_by"] == "search row 3: the best 10%"
+    within = _ask("--row", "3", "--mask", "searches/like-3", "-k", "100")
+    assert within["row"].tolist() == hits["row"].tolist()
+    assert run(["describe", "--mask", "searches/like-3"]) == 0
+    assert run(["store", "remove-mask", "searches/like-3"]) == 0
+
+
+def test_an_index_is_chosen_by_what_one_has(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["store", "index", "--max-memory", "1MB", "--recall", "0.5"]) == 0
+    shown = capsys.readouterr()
+    assert "ivfpqfs" in shown.out
+    assert "tried ivfpqfs: recall " in shown.err
+    assert run(["store", "index", "--max-query-ms", "60000", "--format", "json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["kind"] == "flat"
+    assert "exact search keeps the limits, so that no index is needed" in shown.err
+    assert not list(store.glob("index*"))
+    for asked in (["--max-memory", "10"], ["--max-query-ms", "0.000001", "--kind", "sq8"]):
+        assert run(["store", "index", *asked]) == 1
+        assert "nothing was changed" in capsys.readouterr().err
+    assert run(["store", "index", "--max-query-ms", "0.000001", "--kind", "sq8", "--best"]) == 0
+    assert "and is the closest; kept all the same" in capsys.readouterr().err
+    assert run(["store", "index", "--best"]) == 2
+    assert "--best counts only with --max-memory or --max-query-ms" in capsys.readouterr().err

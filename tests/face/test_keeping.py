@@ -44,8 +44,8 @@ def test_exact_search_takes_neither_recall_nor_seed(store: Store) -> None:
     report = store.index("flat")
     assert report.to_dict()["kind"] == "flat"
     assert str(report.notes[-1]) == f"search in {store.folder} now uses it"
-    for options in ({"recall": 0.5}, {"seed": 3}):
-        with pytest.raises(MisuseError, match="counts only with --kind hnsw or ivf"):
+    for options in ({"recall": 0.5}, {"seed": 3}, {"max_memory": "1MB"}, {"max_query_ms": 5}):
+        with pytest.raises(MisuseError, match="counts only with another --kind than flat"):
             store.index("flat", **options)
 
 

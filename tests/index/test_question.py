@@ -90,3 +90,64 @@ def test_terms_of_every_kind_become_vectors(photos: EmbeddingStore, encoder: Pla
 def test_a_row_that_is_not_there_is_named(photos: EmbeddingStore, encoder: PlainEncoder) -> None:
     with pytest.raises(StoreError, match="has 4 rows, got row 4; count from 0"):
         compose_question(photos, TextCache(photos, lambda: encoder), Terms(rows=[4]))
+
+
+@pytest.mark.parametrize(
+    ("weights", "minus", "expected"),
+    [
+        ([2, 1], [], [2, 1, 0]),
+        ([1, -1], [], [1, -1, 0]),
+        ([2, -1], [], [2, -1, 0]),
+        # Against the sum of what is looked for: minus terms weigh what they do without weights.
+        ([2, -1], [1], [1, -0.5, -0.5]),
+        ([3, 1], [5], [0.75, 0.25, -0.5]),
+    ],
+)
+def test_terms_count_by_their_weights(
+    weights: list[float], minus: list[float], expected: list[float]
+) -> None:
+    terms = Terms(texts=["a", "b"], weights=weights)
+    off = Terms(texts=["c"] * len(minus), weights=minus)
+    question = Question(UNIT[:2], UNIT[2 : 2 + len(minus)], 0.5, terms, off)
+    direction = np.array(expected) / np.linalg.norm(expected)
+    np.testing.assert_allclose(question.vector, direction[None], atol=1e-6)
+
+
+def test_weights_stand_behind_terms_of_every_kind(tmp_path: Path) -> None:
+    odd = tmp_path / "odd.jpg::2"
+    odd.write_bytes(b"")
+    terms = Terms.read([tmp_path / "a.jpg::2", odd], [r"std\::vector::-0.5", "cat"], ["4::3", 5])
+    assert terms.images == [tmp_path / "a.jpg", odd]
+    assert (terms.texts, terms.rows) == (["std::vector", "cat"], [4, 5])
+    assert terms.weights == [2, 1, -0.5, 1, 3, 1]
+    assert Terms.read([], ["cat"], [3]).weights == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a cat::two", r"such as 2 or -0.5, got 'two' in 'a cat::two'; a :: .* is written \\::"),
+        ("a cat::", "got ''"),
+        ("a cat::0", "a weight is not 0"),
+        ("a cat::nan", "a weight is a finite number, got nan"),
+        ("a cat::1e999", "a weight is a finite number, got inf"),
+        ("::2", "no term stands before the weight"),
+    ],
+)
+def test_a_weight_that_is_none_is_refused(text: str, said: str) -> None:
+    with pytest.raises(SourceError, match=said):
+        Terms.read([], [text])
+
+
+@pytest.mark.parametrize("row", ["one", "-1", "1.5", "", 1.5, True, "٣"])
+def test_a_row_that_is_no_number_is_refused(row: str | int) -> None:
+    with pytest.raises(SourceError, match=r"a row is a whole number from 0, or ROW::WEIGHT, got"):
+        Terms.read([], [], [row])
+
+
+def test_negative_weights_are_no_double_negation() -> None:
+    terms = Terms(texts=["a"]), Terms(texts=["b"], weights=[-1])
+    with pytest.raises(SourceError, match=r"give one of both, got - “b”"):
+        Question(UNIT[:1], UNIT[1:2], 0.5, *terms)
+    with pytest.raises(SourceError, match="nothing to search by"):
+        _ = Question(UNIT[:1], plus_terms=Terms(texts=["a"], weights=[-1])).vector

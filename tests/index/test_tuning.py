@@ -13,14 +13,23 @@ from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.errors import SourceError, StoreError
 from bioprobe.index import NeighborIndex, build_index, neighbor_index, tuning
 from bioprobe.index.exact import StoredVectors
-from bioprobe.index.kinds import Dial, Structure, list_dials, list_structures
+from bioprobe.index.index_file import IndexNote
+from bioprobe.index.kinds import (
+    BY_SPEED,
+    Dial,
+    Structure,
+    estimate_bytes,
+    list_dials,
+    list_structures,
+    measure_bytes,
+)
 from bioprobe.index.neighbor_index import ApproximateIndex
 from bioprobe.store import EmbeddingStore
 
 Grow = Callable[..., EmbeddingStore]
 
 
-@pytest.mark.parametrize("kind", ["ivf", "hnsw", "ivfpq", "sq8"])
+@pytest.mark.parametrize("kind", ["ivf", "hnsw", "ivfpq", "sq8", "ivfsq8", "ivfpqfs", "ivfrabitq"])
 def test_the_report_says_what_was_measured(clustered: EmbeddingStore, kind: str) -> None:
     report = build_index(clustered, kind, recall=0.9, k=5, seed=3)
     facts = report.to_dict()
@@ -85,9 +94,9 @@ def test_no_held_out_image_is_in_the_index_while_it_is_measured(
     asked: list[int] = []
     build, hold_out = neighbor_index.build_from, tuning._hold_out
 
-    def watch_build(vectors: object, note: object, rows: object) -> object:
+    def watch_build(vectors: object, note: object, rows: object, lists: object) -> object:
         included.extend(np.flatnonzero(rows).tolist())  # type: ignore[arg-type]
-        return build(vectors, note, rows)  # type: ignore[arg-type]
+        return build(vectors, note, rows, lists)  # type: ignore[arg-type]
 
     def watch_hold_out(store: EmbeddingStore, seed: int) -> object:
         chosen_on, measured_on = hold_out(store, seed)
@@ -181,3 +190,97 @@ def test_structures_and_dials_suit_the_vectors() -> None:
     assert probes == sorted(set(probes))
     shortlists = {d.n_candidates for d in list_dials(Structure("ivfpq", 4, 0, 8), 10, 300)}
     assert shortlists == {20, 50, 100, 250, 300}
+
+
+@pytest.mark.parametrize("kind", BY_SPEED)
+def test_the_size_is_known_before_an_index_is_built(clustered: EmbeddingStore, kind: str) -> None:
+    vectors = StoredVectors(clustered)
+    structure = list_structures(kind, len(vectors), vectors.dim)[0]
+    note = IndexNote(structure, Dial(), 10, 0, (0, 0), 0, 0, len(vectors), 0)
+    index = neighbor_index.build_from(vectors, note, np.ones(len(vectors), dtype=bool))
+    assert estimate_bytes(structure, 1400, 16) == pytest.approx(measure_bytes(index), rel=0.35)
+    # Most of it is the rows, of which there are few here.
+    few = np.arange(1400) < 700
+    smaller = measure_bytes(neighbor_index.build_from(vectors, note, few))
+    of_rows = estimate_bytes(structure, 1400, 16) - estimate_bytes(structure, 700, 16)
+    assert of_rows == pytest.approx(measure_bytes(index) - smaller, rel=0.2)
+
+
+def test_the_first_kind_that_keeps_the_limits_is_built(clustered: EmbeddingStore) -> None:
+    report = build_index(clustered, recall=0.9, max_memory="70kB")
+    facts = report.to_dict()
+    assert report.is_reached
+    assert facts["kind"] == "ivfpqfs"
+    assert facts["limits"] == {"recall": 0.9, "max_bytes": 70_000, "max_query_ms": None}
+    (file,) = clustered.folder.glob("index-*.faiss")
+    assert file.stat().st_size == facts["index_bytes"] <= 70_000
+    assert facts["query_ms"] == pytest.approx(1000 / report.single_per_s, rel=1e-3)
+    assert facts["batch_query_ms"] == pytest.approx(1000 / report.queries_per_s, rel=1e-3)
+    assert facts["recall"] >= 0.9
+    assert facts["tried"][-1].startswith("ivfpqfs: recall 0.9")
+    found = _measure_plainly(clustered, report, seed=0)
+    assert facts["recall"] == pytest.approx(found.mean(), abs=0.01)
+
+
+def test_exact_search_is_enough_where_it_is_quick_enough(clustered: EmbeddingStore) -> None:
+    build_index(clustered, "sq8")
+    report = build_index(clustered, max_query_ms=10_000)
+    assert report.note is None
+    assert report.is_reached
+    assert [one.structure.kind for one in report.tried] == ["flat"]
+    assert not list(clustered.folder.glob("index*"))
+    # Without a limit of time nobody asks for the slowest.
+    assert build_index(clustered, max_memory="1GB").to_dict()["kind"] == "ivfpqfs"
+    # Of what fits in nothing but the vectors as they are stored, they do.
+    only = build_index(clustered, recall=1, max_memory=1400 * 16 * 4, k=5)
+    assert (only.to_dict()["recall"], only.is_reached) == (1, True)
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_nothing_that_keeps_the_limits_builds_nothing_unless_told(
+    clustered: EmbeddingStore, monkeypatch: pytest.MonkeyPatch, *, best: bool
+) -> None:
+    build_index(clustered, "hnsw")
+    before = (clustered.folder / "index.json").read_text()
+    # Each query takes a millisecond for each list that is visited.
+    monkeypatch.setattr(
+        tuning._Trial, "_time_one", lambda _, tried, __: tried.note.dial.n_probes if tried else 99
+    )
+    asked = {"recall": 0.999, "max_memory": "500kB", "max_query_ms": 1.5}
+    if not best:
+        with pytest.raises(
+            StoreError, match=r"nothing keeps recall 0\.999, 500\.0 kB, 1\.5 ms"
+        ) as said:
+            build_index(clustered, "ivf", **asked)  # type: ignore[arg-type]
+        assert "nothing was changed; closest: ivf: recall 0." in str(said.value)
+        assert "1 ms a query. Ask for --recall 0." in str(said.value)
+        assert "or keep it by --best" in str(said.value)
+        assert (clustered.folder / "index.json").read_text() == before
+        return
+    report = build_index(clustered, "ivf", best=True, **asked)  # type: ignore[arg-type]
+    assert report.note is not None
+    # The most thorough that is quick enough, which misses the recall by less than the other time.
+    assert report.note.dial.n_probes == 1
+    assert [one.query_ms for one in report.tried][1:] == [1]
+    assert (report.is_reached, report.missed[0]) == (False, "recall")
+
+
+def test_what_is_too_large_is_not_built(
+    clustered: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "build_from", lambda *_: pytest.fail("it was built"))
+    said = r"the smallest is ivfpqfs, not built: about \d+\.\d kB. Ask for --max-memory \d+kB"
+    with pytest.raises(StoreError, match=said):
+        build_index(clustered, max_memory="1kB", best=True)
+
+
+@pytest.mark.parametrize("size", ["much", "-5MB", "0", "5 megabytes", "", -1, True])
+def test_a_size_that_is_none_is_refused(clustered: EmbeddingStore, size: str | int) -> None:
+    with pytest.raises(SourceError, match="--max-memory is a size such as 500MB or 2GiB, got"):
+        build_index(clustered, max_memory=size)
+
+
+def test_fast_codes_are_for_vectors_of_an_even_length() -> None:
+    with pytest.raises(SourceError, match="even length, got 1000 of length 7"):
+        list_structures("ivfpqfs", 1000, 7)
+    assert [one.n_bytes for one in list_structures("ivfpqfs", 100_000, 512)] == [32, 64]

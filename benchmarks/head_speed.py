@@ -1,0 +1,196 @@
+"""Exact probabilities at every rank from a head as large as the tree of life, beside FAISS flat.
+
+A head is drawn and put on disk in half precision: species around the directions of their genera,
+families and higher groups, in a tree of the true shape. The same images are then asked in turns,
+part by part, of FAISS flat, on the head in float32, for the bare five nearest texts, and of
+``bioprobe.task.leaf_scores`` for the probability of the five best at each of seven ranks. The peak
+of the memory is that of another process, which asks all images and has no FAISS, less the size of
+the head, which is mapped.
+
+FAISS comes with a BLAS that does not know recent processors and then multiplies ten times as slowly
+as it could; where no ``OPENBLAS_CORETYPE`` is set, it is told what the processor has.
+
+Run it with ``python -m benchmarks.head_speed``; ``--classes 867000 --dim 768`` is the largest head
+that is published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.task.leaf_scores import Leaves, iter_leaf_scores
+
+K, SCALE, LIMIT_MB = 5, 100.0, 2000
+# Groups of each rank above the species, from kingdom to genus, for 450,000 of these.
+SHARES = (7, 100, 350, 1500, 8000, 70_000)
+_AT_ONCE = 50_000
+
+Vectors = npt.NDArray[np.float32]
+
+
+def draw_tree(n_species: int, random: np.random.Generator) -> list[npt.NDArray[np.int64]]:
+    """Draw the group of each species at each rank, kingdom first; few groups hold most of them."""
+    places = np.arange(n_species)
+    found = []
+    for share in reversed(SHARES):
+        n_groups = max(1, round(share * n_species / 450_000)) if share > 1000 else share
+        weights = random.pareto(1.0, n_groups) + 0.1
+        below = int(places.max()) + 1
+        # Every group has one member; the others go by weight, one after the other in the tree.
+        own = np.arange(min(n_groups, below))
+        others = random.choice(
+            len(own), below - len(own), p=weights[: len(own)] / weights[: len(own)].sum()
+        )
+        places = np.sort(np.concatenate([own, others]))[places]
+        found.append(places)
+    return found[::-1]
+
+
+def write_head(folder: Path, n_species: int, n_images: int, dim: int) -> None:
+    """Write a head, its tree, and images of some of its species."""
+    random = np.random.default_rng(0)
+    tree = draw_tree(n_species, random)
+    np.save(folder / "tree.npy", np.stack(tree))
+    head = np.lib.format.open_memmap(folder / "head.npy", "w+", np.float16, (n_species, dim))
+    depths = (0.3, 0.3, 0.4, 0.5, 0.6, 0.6)
+    directions = [
+        depth * normalise_rows(random.standard_normal((int(one.max()) + 1, dim), dtype=np.float32))
+        for depth, one in zip(depths, tree, strict=True)
+    ]
+    for start in range(0, n_species, _AT_ONCE):
+        part = slice(start, min(start + _AT_ONCE, n_species))
+        texts = random.standard_normal((part.stop - start, dim), dtype=np.float32)
+        texts = 0.6 * normalise_rows(texts)
+        for one, direction in zip(tree, directions, strict=True):
+            texts += direction[one[part]]
+        head[part] = normalise_rows(texts)
+    chosen = np.sort(random.choice(n_species, n_images))
+    noise = normalise_rows(random.standard_normal((n_images, dim), dtype=np.float32))
+    images = normalise_rows(head[chosen].astype(np.float32) + 1.2 * noise)
+    np.save(folder / "images.npy", images[random.permutation(n_images)])
+
+
+class Head:
+    """A head as it is mapped, with the groups that are asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.texts = np.load(folder / "head.npy", mmap_mode="r")
+        tree = np.load(folder / "tree.npy")
+        self.genus = tree[-1]
+        first = np.unique(self.genus, return_index=True)[1]
+        self.parents = [np.arange(len(first)), *tree[-2::-1, first]]
+
+    def ask(self, images: Vectors) -> list[tuple[npt.NDArray[np.int64], Vectors]]:
+        """Return the best at each rank, species first, and their probabilities."""
+        best = [
+            ((part.top, part.top_probabilities), *part.best_parents)
+            for part in iter_leaf_scores(
+                images, Leaves.of(self.texts), k=K, logit_scale=SCALE, groups=self.genus,
+                parents=self.parents,
+            )
+        ]  # fmt: skip
+        return [
+            (np.concatenate([one[0] for one in rank]), np.concatenate([one[1] for one in rank]))
+            for rank in zip(*best, strict=True)
+        ]
+
+
+def read_processor() -> str:
+    """Return the name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "unknown processor"
+    return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+
+
+def measure_memory(folder: Path) -> None:
+    """Ask all images and print the peak memory beyond the head, in MB."""
+    head = Head(folder)
+    head.ask(np.load(folder / "images.npy"))
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(round((peak_bytes - head.texts.nbytes) / 1e6))
+
+
+def compare(folder: Path, n_parts: int) -> None:
+    """Print the time of both, part by part, and their ratio."""
+    import torch
+
+    os.environ.setdefault(
+        "OPENBLAS_CORETYPE",
+        {"AVX512": "SkylakeX", "AVX2": "Haswell"}.get(torch.backends.cpu.get_cpu_capability(), ""),
+    )
+    import faiss
+
+    n_threads = torch.get_num_threads()
+    faiss.omp_set_num_threads(n_threads)
+    head, images = Head(folder), np.load(folder / "images.npy")
+    index = faiss.IndexFlatIP(images.shape[1])
+    for start in range(0, len(head.texts), _AT_ONCE):
+        index.add(head.texts[start : start + _AT_ONCE].astype(np.float32))
+    groups = [int(one.max()) + 1 for one in head.parents]
+    print(
+        f"{read_processor()}, {n_threads} threads, FAISS for {os.environ['OPENBLAS_CORETYPE']}\n"
+        f"{len(head.texts):,} classes of dim {images.shape[1]}; groups from genera to kingdoms: "
+        f"{', '.join(f'{one:,}' for one in groups)}\n{len(images):,} images\n"
+    )
+    print("| images | FAISS flat, s | CPU s | every rank, s | CPU s | ratio | of CPU | same best |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    rows = []
+    for part in np.array_split(images, n_parts):
+        times = [(time.perf_counter(), time.process_time())]
+        nearest = index.search(part, K)[1]
+        times.append((time.perf_counter(), time.process_time()))
+        found = head.ask(part)
+        times.append((time.perf_counter(), time.process_time()))
+        spent = np.diff(np.array(times), axis=0)
+        same = float((found[0][0] == nearest).mean())
+        rows.append([len(part), *spent[0], *spent[1], *(spent[1] / spent[0]), same])
+        show(rows[-1])
+    every = np.array(rows)
+    print("\nall, and the medians of the ratios:")
+    show([*every[:, :5].sum(axis=0), *np.median(every[:, 5:], axis=0)])
+
+
+def show(row: list[float]) -> None:
+    """Print a line of the table."""
+    seconds = " | ".join(f"{one:.1f}" for one in row[1:5])
+    print(f"| {row[0]:,.0f} | {seconds} | {row[5]:.2f} | {row[6]:.2f} | {row[7]:.4f} |", flush=True)
+
+
+def main() -> None:
+    """Draw a head, compare, and measure the memory."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--classes", type=int, default=450_000)
+    parser.add_argument("--images", type=int, default=12_000)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--parts", type=int, default=6)
+    parser.add_argument("--only-memory", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.only_memory:
+        measure_memory(arguments.only_memory)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_head(folder, arguments.classes, arguments.images, arguments.dim)
+        compare(folder, arguments.parts)
+        command = [sys.executable, "-m", "benchmarks.head_speed", "--only-memory", name]
+        spoken = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        print(f"\npeak memory beyond the head: {int(spoken):,} MB")
+        if int(spoken) > LIMIT_MB:
+            sys.exit(f"over {LIMIT_MB:,} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,307 @@
+"""What goes with a compaction, and what in a store may quote it."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bioprobe.files import replacing
+from bioprobe.images.image_table import ImageTable
+from bioprobe.images.regions import REGION
+from bioprobe.sources.listing import join
+from bioprobe.store.manifest import Manifest
+from bioprobe.store.shard import map_vectors
+from bioprobe.taxonomy import RANKS
+from bioprobe.taxonomy.columns import LABEL
+from bioprobe.types import Mask, Rows
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+Place = tuple[str, str, str]
+#: Stands where the name of a picture stood that is gone.
+REMOVED_NAME = "(removed)"
+# Vectors that are read and compared at once.
+_ROWS_AT_ONCE = 8192
+# What a person would take for part of the same name.
+_PART = r"[\w./\\-]"
+_LABELS = (*RANKS, "common_name", LABEL)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Gone:
+    """Rows of a store that go, and what is known of those that stay.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the store.
+    manifest : Manifest
+        As it was before the compaction.
+    images : ImageTable
+        Of that manifest, row by row.
+    rows : ndarray of int64, shape (n_gone,)
+        Rows that go: whatever is retired.
+    removed : ndarray of int64, shape (n_removed,)
+        Those of them that a person had removed.
+    kept : ImageTable
+        Of the rows that the store has afterwards, in its order; retired ones of it are not looked
+        at.
+    """
+
+    folder: Path
+    manifest: Manifest
+    images: ImageTable
+    rows: Rows
+    removed: Rows
+    kept: ImageTable
+
+    @cached_property
+    def is_gone(self) -> Mask:
+        """Whether each row goes."""
+        gone = np.zeros(len(self.images.frame), dtype=bool)
+        gone[self.rows] = True
+        return gone
+
+    @cached_property
+    def row_of_place(self) -> dict[Place, int]:
+        """Row after the compaction by root, path and region; of several the last."""
+        return {place: row for row, place in enumerate(list_places(self.kept.frame))}
+
+    @cached_property
+    def places(self) -> frozenset[Place]:
+        """Root, path and region of rows that go where no row stays of the same."""
+        frame = self.images.frame.iloc[self.rows]
+        return frozenset(list_places(frame)) - self.row_of_place.keys()
+
+    @cached_property
+    def files(self) -> frozenset[str]:
+        """Whole paths of pictures of which no row stays, and of failures that are to go."""
+        kept = {join(root, path) for root, path, _ in self.row_of_place}
+        failed = {file for one in self.manifest.removals for file in one.failed}
+        return frozenset({join(root, path) for root, path, _ in self.places} - kept) | failed
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What these pictures are called, as no picture that stays is; the longest first."""
+        kept = self.kept.frame
+        known = set(kept["path"].astype(str)) | set(self.kept.file_names)
+        named = {
+            name
+            for row in self.rows.tolist()
+            if join(*(place := self._places[row])[:2]) in self.files
+            for name in (join(*place[:2]), place[1], self.images.file_names[row])
+        }
+        return tuple(sorted((named | self.files) - known - {""}, key=lambda one: (-len(one), one)))
+
+    @cached_property
+    def _places(self) -> list[Place]:
+        return list_places(self.images.frame)
+
+    @cached_property
+    def hashes(self) -> frozenset[str]:
+        """SHA-256 of pictures of which no row stays."""
+        gone = set(self.images.frame["sha256"].iloc[self.rows].astype(str))
+        return frozenset(gone - set(self.kept.frame["sha256"].astype(str)) - {""})
+
+    @cached_property
+    def contents(self) -> frozenset[str]:
+        """What the vectors that stay are of, and the pictures that these are in."""
+        return frozenset(self.kept.contents.tolist()) | frozenset(self.kept.frame["sha256"])
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that only pictures had that a person removed, the longest first."""
+        old, kept = self.images.frame.iloc[self.removed], self.kept.frame
+        found: set[str] = set()
+        for name in (one for one in _LABELS if one in old):
+            found |= set(old[name].dropna().astype(str))
+            found -= set(kept[name].dropna().astype(str)) if name in kept else set()
+        for name in (one for one in _LABELS if one in kept):
+            found -= set(kept[name].dropna().astype(str))
+        return tuple(sorted(found - {""}, key=lambda one: (-len(one), one)))
+
+    def renumber(self, row: int, name: str) -> int:
+        """Return the row of a picture afterwards; -1 where there is none.
+
+        Parameters
+        ----------
+        row : int
+            Its row before.
+        name : str
+            Its file, as answers name it; what was written of another row is gone.
+        """
+        if not 0 <= row < len(self._places) or self.images.file_names[row] != name:
+            return -1
+        if not self.is_gone[row]:
+            return int(self._moved[row])
+        return self.row_of_place.get(self._places[row], -1)
+
+    @cached_property
+    def _moved(self) -> Rows:
+        return np.cumsum(~self.is_gone) - 1
+
+    @cached_property
+    def _digests(self) -> frozenset[bytes]:
+        """What tells the vectors that go, but those of which an equal one stays."""
+        found = set[bytes]()
+        for gone, vectors in self._iter_vectors(is_gone=True):
+            found.update(_digest(vectors[gone]))
+        if not found:
+            return frozenset()
+        for kept, vectors in self._iter_vectors(is_gone=False):
+            found.difference_update(_digest(vectors[kept]))
+        return frozenset(found)
+
+    def _iter_vectors(self, *, is_gone: bool) -> Iterator[tuple[Mask, npt.NDArray[Any]]]:
+        start = 0
+        shards = self.manifest.present_shards
+        for record in shards:
+            chosen = self.is_gone[start : start + record.n_images] == is_gone
+            start += record.n_images
+            if not chosen.any():
+                continue
+            vectors = map_vectors(self.folder / "shards", record, self.manifest.dim)
+            for first in range(0, len(vectors), _ROWS_AT_ONCE):
+                part = slice(first, first + _ROWS_AT_ONCE)
+                if chosen[part].any():
+                    yield chosen[part], np.asarray(vectors[part])
+
+    def find_vectors(self, array: npt.NDArray[Any]) -> Mask:
+        """Tell which rows of an array are vectors that go, in half precision at least.
+
+        Parameters
+        ----------
+        array : ndarray of float, shape (n, dim)
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+        """
+        if not self._digests or array.ndim != 2 or array.shape[1] != self.manifest.dim:
+            return np.zeros(len(array), dtype=bool)
+        return np.array([one in self._digests for one in _digest(array)], dtype=bool)
+
+    def find_quoted(self, value: Any) -> list[str]:  # noqa: ANN401 - whatever JSON holds
+        """Return the names of :attr:`names` that a value of JSON may quote."""
+        text = json.dumps(value, ensure_ascii=False)
+        return [name for name in self.names if json.dumps(name, ensure_ascii=False)[1:-1] in text]
+
+    def scrub(self, value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+        """Return a value of JSON in which no picture is named that is gone."""
+        quoted = self.find_quoted(value)
+        return _scrub(value, quoted) if quoted else value
+
+
+def _scrub(value: Any, names: Sequence[str]) -> Any:  # noqa: ANN401 - whatever JSON holds
+    if isinstance(value, str):
+        for name in names:
+            if value == name:
+                return REMOVED_NAME
+            value = write_pattern(name).sub(REMOVED_NAME, value)
+        return value
+    if isinstance(value, dict):
+        return {_scrub(key, names): _scrub(inner, names) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_scrub(inner, names) for inner in value]
+    return value
+
+
+def find_gone(folder: Path, manifest: Manifest, images: ImageTable) -> Gone:
+    """Return what a compaction of a store takes out.
+
+    Parameters
+    ----------
+    folder : Path
+    manifest : Manifest
+    images : ImageTable
+        Of that manifest.
+    """
+    rows = np.array(manifest.retired, dtype=np.int64)
+    stay = np.setdiff1d(np.arange(manifest.n_images), rows)
+    kept = ImageTable.build(images.frame.iloc[stay].reset_index(drop=True))
+    removed = np.array(manifest.removed, dtype=np.int64)
+    return Gone(folder, manifest, images, rows, removed, kept)
+
+
+def list_places(frame: pd.DataFrame) -> list[Place]:
+    """Return root, path and region of each row of an image table."""
+    return list(zip(*(frame[name].astype(str) for name in ("root", "path", REGION)), strict=True))
+
+
+def write_pattern(name: str) -> re.Pattern[str]:
+    """Return what finds a name, and not another that it is a part of.
+
+    One that looks like no file, such as a number, is found between quotes alone.
+    """
+    if re.search(r"[./\\]", name):
+        return re.compile(rf"(?<!{_PART}){re.escape(name)}(?!{_PART})")
+    return re.compile(rf"(?<=['\"]){re.escape(name)}(?=['\"])")
+
+
+def _digest(vectors: npt.NDArray[Any]) -> list[bytes]:
+    # Zero is added so that there is one zero.
+    halves = np.ascontiguousarray(np.asarray(vectors, dtype=np.float16) + np.float16(0))
+    return [hashlib.blake2b(row, digest_size=16).digest() for row in halves]
+
+
+class Changes:
+    """Changes to files of a store that are made at once, or not at all.
+
+    What is written waits under other names until :meth:`together` ends; what is to go is removed
+    after that.
+
+    Parameters
+    ----------
+    is_trial : bool
+        Whether nothing is changed, and what would be is counted.
+    """
+
+    def __init__(self, *, is_trial: bool = False) -> None:
+        self._is_trial = is_trial
+        self._stack = contextlib.ExitStack()
+        self._after: list[Callable[[], object]] = []
+        #: What is to be said of them: sentences.
+        self.said: list[str] = []
+        #: How many of what was changed.
+        self.counts: collections.Counter[str] = collections.Counter()
+
+    def enter(self, context: contextlib.AbstractContextManager[None]) -> None:
+        """Enter a context that writes a draft, and gives it its name when it ends."""
+        if not self._is_trial:
+            self._stack.enter_context(context)
+
+    def replace(self, path: Path) -> Path:
+        """Return a temporary path that takes the place of a file at the end."""
+        if self._is_trial:
+            return Path(self._stack.enter_context(tempfile.TemporaryDirectory()), path.name)
+        return self._stack.enter_context(replacing(path))
+
+    def afterwards(self, act: Callable[[], object]) -> None:
+        """Do something once all is in place: what needs no space on the disk."""
+        self._after.append(act)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Drafts are made and the one change of the block; then all take their names.
+
+        Yields
+        ------
+        None
+        """
+        with self._stack:
+            yield
+        for act in () if self._is_trial else self._after:
+            act()
