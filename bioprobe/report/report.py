@@ -10,6 +10,7 @@ import numpy as np
 
 from bioprobe.calibration.calibrators import measure_reliability
 from bioprobe.errors import StoreError
+from bioprobe.evaluation.effects import PRIOR
 from bioprobe.evaluation.keeping import EVALUATIONS_NAME, list_evaluations
 from bioprobe.evaluation.metrics import AT_THRESHOLD, BINARY_METRICS, COUNTED_METRICS
 from bioprobe.evaluation.paired import Comparison
@@ -375,6 +376,20 @@ def plot_efficiency(evaluation: Evaluation) -> str | None:
     return plot_label_efficiency(curves)
 
 
+def list_effects(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return one row a method and figure: what columns and a prior did; empty without them."""
+    return [
+        {
+            "method": result.method, "of": "the prior" if one.of == PRIOR else "columns",
+            "figure": one.name, "before": one.before.estimate, "after": one.after.estimate,
+            "difference": one.difference.estimate, "low": one.difference.low,
+            "high": one.difference.high,
+        }
+        for result in evaluation.results
+        for one in result.effects
+    ]  # fmt: skip
+
+
 def describe_windows(evaluation: Evaluation) -> dict[str, Any] | None:
     """Plot accuracy over time, with what is said of it; None where it was not measured."""
     import pandas as pd
@@ -534,6 +549,7 @@ def describe_report(
         "n_unread": count_unread(galleries),
         "certainty": describe_certainty(evaluation),
         "efficiency": plot_efficiency(evaluation),
+        "effects": list_effects(evaluation),
         "over_time": describe_windows(evaluation),
         "next": find_next_steps(store, evaluation, split),
         "evaluated": evaluation.provenance,

@@ -466,7 +466,9 @@ def fold(text: str) -> str:
     >>> fold("Panthera_leo ") == fold("panthera leo")
     True
     """
-    return " ".join(unify(str(text)).replace("_", " ").split()).casefold()
+    # Of ASCII there is one form, and of a million names the long way takes most of the time.
+    plain = text if text.isascii() else unify(text)
+    return " ".join(plain.replace("_", " ").split()).casefold()
 
 
 def read_prior(path: str | Path, *, floor: float = FLOOR) -> Prior:
@@ -779,7 +781,7 @@ class _Index:
             found = [
                 ("own" if depth == self.taxa[place].depth else "above", depth, place)
                 for depth, place in self.by_name.get(form, ())
-                if _agree(rest, self.taxa[place].lineage)
+                if not any(rest) or _agree(rest, self.taxa[place].lineage)
             ]
             if found:
                 return found

@@ -14,6 +14,7 @@ from bioprobe.evaluation.effects import Effect, draw_recall
 from bioprobe.evaluation.keeping import to_clip_benchmark
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.intervals import Resamples
+from bioprobe.report.report import list_effects
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.columns import Columns
@@ -113,6 +114,9 @@ def test_effects_are_kept_and_written(placed: tuple[EmbeddingStore, Path], parts
     entry = json.loads(json.dumps(to_clip_benchmark(found)))[0]
     assert entry["effects"][0]["metric"] == "accuracy"
     assert set(entry["effects"][0]["difference"]) == {"estimate", "low", "high"}
+    rows = list_effects(found)
+    assert [row["figure"] for row in rows[:3]] == ["accuracy", "macro-F1", "balanced accuracy"]
+    assert rows[0]["difference"] == found.results[0].effects[0].difference.estimate
 
 
 def test_folds_are_each_judged_with_both(

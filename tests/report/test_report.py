@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from bioprobe.errors import StoreError
+from bioprobe.evaluation.effects import Effect
 from bioprobe.evaluation.evaluate import evaluate
 from bioprobe.evaluation.keeping import read_evaluation, write_evaluation
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.index import NeighborIndex
+from bioprobe.intervals import Interval
 from bioprobe.report import find_newest, write_report
 from bioprobe.report.data import find_training
 from bioprobe.report.report import describe_report
@@ -212,7 +214,15 @@ def test_two_classes_have_their_curves_and_the_threshold(store: EmbeddingStore) 
 def test_the_page_of_two_classes_says_what_the_figures_are(
     store: EmbeddingStore, tmp_path: Path
 ) -> None:
-    page = _write(store, _judge_orders(store), tmp_path / "two.html")
+    found = _judge_orders(store)
+    ends = [Interval(one, one - 0.1, one + 0.1) for one in (0.5, 0.7, 0.2)]
+    effect = Effect("prior", "rare_recall", *ends, p_value=0.01, n_classes=2, n_images=9)
+    first = dataclasses.replace(found.results[0], effects=(effect,))
+    found = dataclasses.replace(found, results=(first, *found.results[1:]))
+    page = _write(store, found, tmp_path / "two.html")
+    assert "Did place and season help?" in page
+    assert "recall of the 2 rarest classes (9 images)" in page
+    assert "+0.200 [+0.100, +0.300]" in page
     assert "How well is Artiodactyla told from Carnivora?" in page
     assert "chosen on pictures that are not judged (cross-validation)" in page
     assert "of those that it calls so, " in page
