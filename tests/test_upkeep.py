@@ -126,8 +126,7 @@ def _fill(folder: Path, encoder: Any) -> bp.Store:  # noqa: ANN401
     """Make everything that a store keeps and that may quote a row."""
     store = bp.open(folder)
     store.split(level="family", seed=0)
-    for kind in ("linear", "centroid"):
-        store.fit(kind, level="family", name=kind)
+    store.fit("linear", level="family", name="linear")
     store.where("path != 'site 0/IMG_0002.jpg'").fit(
         "knn", level="family", split="none", name="asked"
     )
@@ -228,6 +227,25 @@ def test_what_is_removed_is_nowhere_after_compaction(folder: Path, encoder: Any)
     assert len(knn["vectors"]) == len(knn["labels"]) == N - 3
     assert store.failures["path"].tolist() == ["lost.jpg"]
     assert json.loads((folder / "seen-offset.json").read_text())["offset"] == 1.0
+
+
+def test_a_probe_that_would_keep_the_mean_of_what_is_gone_is_forgotten(folder: Path) -> None:
+    store = bp.open(folder)
+    for kind in ("centroid", "knn"):
+        store.fit(kind, level="family", split="none", name=kind)
+    store.where("family == 'Bovidae'").remove(row=2)
+    assert store.compact().forgotten == ()
+    assert store.probes().to_frame()["name"].tolist() == ["centroid", "knn"]
+    store.where("family == 'Bovidae'").remove()
+    (said,) = store.compact().forgotten
+    assert said.endswith("fit it again: bioprobe probe fit centroid --level family --name centroid")
+    assert store.probes().to_frame()["name"].tolist() == ["knn"]
+    knn = read_probe(EmbeddingStore.open(folder), "knn")
+    assert (len(knn.estimator.to_arrays()["vectors"]), knn.provenance["n_removed"]) == (N - 8, 8)
+    assert "Bovidae" not in set(store.predict("knn", k=1).to_frame()["family"])
+    store.where("path != ''").remove()
+    assert "keeps no other vectors" in store.compact().forgotten[0]
+    assert store.probes().to_frame().empty
 
 
 def test_a_removal_is_undone_until_compaction(folder: Path) -> None:
