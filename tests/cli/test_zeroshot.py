@@ -183,8 +183,6 @@ def test_a_head_answers_further_up_where_it_asks_for_more(capsys: Capture) -> No
         capsys, "zeroshot", "--abstain", "0.5", "--head", "head", "--level", "family"
     )
     assert "species" not in families
-
-
 def test_added_taxa_stand_beside_a_head_by_its_recipe(capsys: Capture) -> None:
     names = ["Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera"]
     entries = [[[*names, "leo"], "lion"], [[*names, "tigris"], "tiger"]]

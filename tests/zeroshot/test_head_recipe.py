@@ -125,7 +125,7 @@ def test_an_added_taxon_stands_beside_a_head_by_its_recipe(
     assert answers.names[:, 0].tolist() == ["Panthera uncia", "Panthera leo"]
     # Of the text that the script would have written, whatever --templates is elsewhere.
     vectors = store.read_vectors(store.rows)
-    # Both are kept in half precision, as the head is.
+        # Both are kept in half precision, as the head is.
     np.testing.assert_allclose(found.head.vectors[[len(ROWS)]], vectors[:1], atol=3e-4)
     together = np.concatenate([np.asarray(found.head.vectors[:5]), vectors[:1]])
     logits = 20.0 * vectors @ together.T
