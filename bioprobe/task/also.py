@@ -47,7 +47,8 @@ class Wanted:
             If no candidate has any of the names.
         """
         whole = Tree(tree.taxa, RANKS[-1])
-        names, found, said = Names(whole), {}, []
+        names, said = Names(whole), []
+        found: dict[tuple[int, int], None] = {}
         for one in lists:
             matched = names.match(one.rules)
             found |= dict.fromkeys(hit for hits in matched for hit in hits)
@@ -58,7 +59,7 @@ class Wanted:
             msg = f"no candidate is or lies below {first!r} (near names: {near}), given by --also"
             raise PromptError(msg)
         taxa = tuple(whole.levels[depth].taxa[place] for depth, place in found)
-        members = np.array([whole.places[depth] == place for depth, place in found], dtype=bool)
+        members = np.stack([whole.places[depth] == place for depth, place in found])
         return cls(taxa, members), said
 
     def divide(self, groups: Places) -> tuple[Places, Places, Doubles]:
@@ -133,7 +134,7 @@ class Also:
         firsts[numbers[::-1]] = np.arange(len(frame))[::-1]
         counts = np.bincount(numbers, minlength=n_units)
         extra: dict[str, Any] = {
-            name: frame[name].to_numpy()[firsts[of_unit]] for name in frame if name in shared
+            str(name): frame[name].to_numpy()[firsts[of_unit]] for name in frame if name in shared
         }
         for rank in ranks:
             lineage = np.array([taxon.lineage[rank.depth] for taxon in self.taxa], dtype=object)

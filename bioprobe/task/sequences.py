@@ -265,11 +265,12 @@ def pool_sequences(answers: Predictions | Decisions, how: Pooling) -> Pooled:
         return pool_rows(shares, numbers, how.rule, left_out=no_taxon)
 
     also = None if answers.also is None else pool_also(answers.also, numbers, pool_shares)
-    above = []
+    above: list[Predictions] = []
     for one in answers.above:
         upper = pool_sequences(dataclasses.replace(one, beside=answers.beside, also=None), how)
         # One picture stands for a sequence at every rank.
-        above.append(dataclasses.replace(upper.answers, rows=rows[tiles]))
+        if isinstance(upper.answers, Predictions):
+            above.append(dataclasses.replace(upper.answers, rows=rows[tiles]))
     pooled_answers = dataclasses.replace(
         answers, rows=rows[tiles], top_classes=top, scores=scores, taught=taught, truths=truths,
         columns=columns | _take_columns(answers, tiles, top),

@@ -156,7 +156,7 @@ def test_synonyms_rename_candidates_and_labels(capsys: Capture) -> None:
 
 def test_also_gives_the_scores_of_some_taxa_always(capsys: Capture) -> None:
     everything, _ = _ask(capsys, *ASKED[:3], "-k", "99")
-    Path("watched.txt").write_text("Felidae\nUrsidae\nDodoidae\n")
+    Path("watched.txt").write_text("Felidae\nCanidae\nDodoidae\n")
     found, said = _ask(capsys, *ASKED, "--also", "watched.txt")
     assert "no candidate is or lies below 1 of the 3 names of watched.txt: Dodoidae" in said
     assert (found.groupby("row")["also"].apply(lambda one: one.eq("True").sum()) == 2).all()
