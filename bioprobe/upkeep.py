@@ -228,12 +228,22 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
 
 def count_copies(store: EmbeddingStore, rows: Rows) -> int:
     """Return how many current rows are of the same bytes as some rows, in other files."""
-    frame = store.images.frame
-    others = frame.iloc[np.setdiff1d(store.rows, rows)]
+    frame = store.images.frame[["root", "path", "sha256"]]
     mine = frame.iloc[rows]
     places = set(zip(mine["root"], mine["path"], strict=True))
-    same = others[others["sha256"].isin(set(mine["sha256"]) - {""})]
+    alike = np.flatnonzero(frame["sha256"].isin(set(mine["sha256"]) - {""}))
+    same = frame.iloc[np.intersect1d(alike, store.rows)]
     return sum(place not in places for place in zip(same["root"], same["path"], strict=True))
+
+
+def count_regions(store: EmbeddingStore, rows: Rows) -> int:
+    """Return how many further current rows are of the same pictures as some rows."""
+    frame = store.images.frame[["root", "path"]]
+    mine = frame.iloc[rows]
+    places = set(zip(mine["root"], mine["path"], strict=True))
+    alike = np.flatnonzero(frame["path"].isin(set(mine["path"])))
+    others = frame.iloc[np.setdiff1d(np.intersect1d(alike, store.rows), rows)]
+    return sum(place in places for place in zip(others["root"], others["path"], strict=True))
 
 
 def list_removals(store: EmbeddingStore) -> pd.DataFrame:

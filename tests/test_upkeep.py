@@ -96,8 +96,8 @@ def _decode(file: Path) -> Iterator[tuple[list[str], list[npt.NDArray[Any]]]]:
     elif file.suffix == ".faiss":
         import faiss
 
-        index = faiss.read_index(str(file))
-        inner = faiss.downcast_index(index.index)
+        index: Any = faiss.read_index(str(file))
+        inner: Any = faiss.downcast_index(index.index)
         inner.make_direct_map()
         yield [], [inner.reconstruct_n(0, inner.ntotal)]
     else:
@@ -126,8 +126,7 @@ def _fill(folder: Path, encoder: Any) -> bp.Store:  # noqa: ANN401
     """Make everything that a store keeps and that may quote a row."""
     store = bp.open(folder)
     store.split(level="family", seed=0)
-    for kind in ("linear", "centroid"):
-        store.fit(kind, level="family", name=kind)
+    store.fit("linear", level="family", name="linear")
     store.where("path != 'site 0/IMG_0002.jpg'").fit(
         "knn", level="family", split="none", name="asked"
     )
@@ -211,7 +210,8 @@ def test_what_is_removed_is_nowhere_after_compaction(folder: Path, encoder: Any)
     pd.testing.assert_frame_equal(after.images.frame, kept)
     assert np.array_equal(after.read_vectors(), drawn[stays])
     assert verify_store(after) == []
-    assert after.manifest.retired == after.manifest.removals == after.manifest.outdated == ()
+    left = (after.manifest.retired, after.manifest.removals, after.manifest.outdated)
+    assert left == ((), (), ())
     assert sorted(path.name for path in (folder / "shards").iterdir()) == ["c1n00000"]
     # And answers.
     assert read_selection(after, "filters/mine").judged.all()
@@ -227,6 +227,25 @@ def test_what_is_removed_is_nowhere_after_compaction(folder: Path, encoder: Any)
     assert len(knn["vectors"]) == len(knn["labels"]) == N - 3
     assert store.failures["path"].tolist() == ["lost.jpg"]
     assert json.loads((folder / "seen-offset.json").read_text())["offset"] == 1.0
+
+
+def test_a_probe_that_would_keep_the_mean_of_what_is_gone_is_forgotten(folder: Path) -> None:
+    store = bp.open(folder)
+    for kind in ("centroid", "knn"):
+        store.fit(kind, level="family", split="none", name=kind)
+    store.where("family == 'Bovidae'").remove(row=2)
+    assert store.compact().forgotten == ()
+    assert store.probes().to_frame()["name"].tolist() == ["centroid", "knn"]
+    store.where("family == 'Bovidae'").remove()
+    (said,) = store.compact().forgotten
+    assert said.endswith("fit it again: bioprobe probe fit centroid --level family --name centroid")
+    assert store.probes().to_frame()["name"].tolist() == ["knn"]
+    knn = read_probe(EmbeddingStore.open(folder), "knn")
+    assert (len(knn.estimator.to_arrays()["vectors"]), knn.provenance["n_removed"]) == (N - 8, 8)
+    assert "Bovidae" not in set(store.predict("knn", k=1).to_frame()["family"])
+    store.where("path != ''").remove()
+    assert "keeps no other vectors" in store.compact().forgotten[0]
+    assert store.probes().to_frame().empty
 
 
 def test_a_removal_is_undone_until_compaction(folder: Path) -> None:
@@ -353,7 +372,10 @@ def _take_only_manifest(temporary: Path, target: Path) -> None:
     temporary.replace(target) if target.name == "manifest.json" else 1 / 0
 
 
-def test_only_one_writes_and_damage_is_not_copied(folder: Path) -> None:
+def test_only_one_writes_and_damage_is_not_copied(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioprobe.upkeep.QUICK_WAIT_S", 0.1)
     with EmbeddingStore.open(folder).lock():
         for act in (lambda: bp.open(folder).remove(row=1), lambda: bp.open(folder).compact()):
             with pytest.raises(StoreLockedError):
@@ -470,3 +492,19 @@ def test_a_manifest_of_which_nothing_was_removed_is_as_older_versions_know_it(fo
     del said["generation"]
     (folder / "manifest.json").write_text(json.dumps(said))
     assert Manifest.read(folder).next_shard_name == "c1n00001"
+
+
+def test_a_manifest_names_nothing_outside_of_its_store(folder: Path) -> None:
+    said = json.loads((folder / "manifest.json").read_text())
+    for wrong in (
+        {"older": ["../../photos"]},
+        {"removals": [{"number": 1, "time": "", "rows": [0]}]},
+    ):
+        (folder / "manifest.json").write_text(json.dumps(said | wrong))
+        with pytest.raises(StoreError, match="is damaged"):
+            Manifest.read(folder)
+    # What is current is never swept.
+    (folder / "manifest.json").write_text(json.dumps(said | {"older": ["00000"]}))
+    with EmbeddingStore.open(folder).lock():
+        pass
+    assert verify_store(EmbeddingStore.open(folder)) == []

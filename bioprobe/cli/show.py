@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _TERMINAL_ROWS = 20
+# A table of more rows is written line by line: laid out as a whole it takes minutes.
+_MANY_ROWS = 10_000
 # Between the columns of a table, and the most characters that a column of text needs in a row.
 _GAP = "  "
 _FOLDED_WIDTH = 28
@@ -357,12 +359,21 @@ def _print_table(frame: pd.DataFrame, output: str = "-", *, quiet: bool = False)
     widths = {column: max(map(len, [column, *cells[column]])) for column in shown}
     if output != "-":
         with replacing(Path(output)) as file, file.open("w", encoding="utf-8") as stream:
+            if len(frame) > _MANY_ROWS:
+                stream.writelines(_iter_lines(cells, numeric, widths))
+                return
             width = sum(widths.values()) + len(_GAP) * len(widths)
             Console(file=stream, width=width, **_AS_WRITTEN).print(_build_table(cells, numeric))
         return
     console = Console(**_AS_WRITTEN)
     kept = _choose_columns(widths, console.width)
-    console.print(_build_table({column: cells[column] for column in kept}, numeric))
+    chosen = {column: cells[column] for column in kept}
+    if len(frame) > _MANY_ROWS:
+        lines = _iter_lines(chosen, numeric, widths)
+        while part := "".join(itertools.islice(lines, _MANY_ROWS)):
+            typer.echo(part, nl=False)
+    else:
+        console.print(_build_table(chosen, numeric))
     if len(kept) < len(shown):
         left_out = ", ".join(column for column in shown if column not in kept)
         say(
@@ -393,6 +404,22 @@ def _build_table(cells: dict[str, list[str]], numeric: set[str]) -> Table:
     for row in zip(*cells.values(), strict=True):
         table.add_row(*row)
     return table
+
+
+def _iter_lines(
+    cells: Mapping[str, Sequence[str]], numeric: set[str], widths: Mapping[str, int]
+) -> Iterator[str]:
+    """Write a long table line by line, of which no cell is folded.
+
+    Yields
+    ------
+    str
+        With its end.
+    """
+    fills = [(str.rjust if column in numeric else str.ljust, widths[column]) for column in cells]
+    for row in itertools.chain([tuple(cells)], zip(*cells.values(), strict=True)):
+        parts = [fill(cell, width) for cell, (fill, width) in zip(row, fills, strict=True)]
+        yield _GAP.join(parts).rstrip() + "\n"
 
 
 def _choose_columns(widths: dict[str, int], room: int) -> list[str]:

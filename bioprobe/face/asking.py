@@ -140,6 +140,24 @@ class Asks(Opened):
                 when=(With("within"),),
             ),
         ] = None,
+        also: Annotated[
+            str | Path | Sequence[str | Path] | None,
+            Option(
+                "Taxa at any rank down to --level whose scores are always given, though they are "
+                "not among the best: names with commas between, or a list.",
+                shell=list[str],
+                metavar="TAXA|FILE",
+                when=(Without("classes"),),
+            ),
+        ] = None,
+        every_rank: Annotated[
+            bool,
+            Option(
+                "The best answers at every rank down to --level, by the summed probabilities of "
+                "the lowest taxa; the column rank says which.",
+                when=(Without("classes", "abstain", "roll_up", "pool", "open_set"),),
+            ),
+        ] = False,
         abstain: Annotated[
             float | None,
             Option(
@@ -224,6 +242,10 @@ class Asks(Opened):
         country, admin1, site : str, optional
             Where all pictures were taken, for rules that count in some places; by default their
             columns say it.
+        also : str, Path, or sequence of them, optional
+            Taxa whose scores are given always, with ``also`` true in the table.
+        every_rank : bool
+            Whether the best at every rank down to ``level`` are given, summed up the tree.
         abstain : float, optional
             In (0, 1]: answer at the deepest rank whose summed probability reaches it.
         open_set : bool
@@ -303,7 +325,8 @@ class Asks(Opened):
         if classes is not None or level not in RANK_NAMES:
             refuse_for_values(
                 level, taxa=taxa, text_type=text_type != "taxon_com", head=head, pool=pool,
-                roll_up=roll_up, within=within, abstain=abstain, open_set=open_set, offset=offset,
+                roll_up=roll_up, within=within, abstain=abstain, also=also,
+                every_rank=every_rank, open_set=open_set, offset=offset,
                 synonyms=synonyms,
             )  # fmt: skip
             named = ask_named(
@@ -318,6 +341,7 @@ class Asks(Opened):
         asked = Asked(
             self._view, notes, Rank.parse(level), listed, within, accepted, k, abstain, prior=known,
             place={part: value for part, value in given.items() if value}, whole=per == SEQUENCE,
+            also=also, every_rank=every_rank,
         )  # fmt: skip
         if opened is not None:
             refuse_for_head(

@@ -227,7 +227,8 @@ class Predictions(predictions.Predictions, Pictures):
         SelectionError
             If there is no such column.
         """
-        return write_answer_sheet(Path(path), "Answers", self, by)
+        lowest = dataclasses.replace(self, above=())
+        return write_answer_sheet(Path(path), "Answers", lowest, by)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -414,7 +415,10 @@ AGAINST_LABELS = "against the labels of"
 
 def _describe_contents(pooled: Contents) -> list[str]:
     frame, what = pooled.frame, "pictures" if pooled.by == pooling.IMAGE else f"of {pooled.by}"
-    n_several = int((frame["answer"] == 2).sum())
+    single = frame[~frame["also"].eq(True)] if "also" in frame else frame
+    if isinstance(pooled.answers, predictions.Predictions) and pooled.answers.above:
+        single = single[single["rank"] == pooled.answers.level]
+    n_several = int((single["answer"] == 2).sum())
     said = [f"{len(pooled):,} {what}; in {n_several:,} more than one class or a person with one"]
     if pooled.figures is not None:
         said.append(

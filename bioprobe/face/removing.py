@@ -297,15 +297,14 @@ def _name(paths: Sequence[str]) -> str:
 
 
 def _describe_rows(store: EmbeddingStore, rows: Rows, failed: Sequence[str]) -> str:
+    from bioprobe.upkeep import count_regions
+
     names = list(dict.fromkeys(store.images.name_files(rows).tolist()))
     said = f"{len(rows):,} of {len(store.rows):,} rows of {store.folder}"
     said += f", of {len(names):,} pictures: {_name(names)}" if names else ""
-    frame = store.images.frame
-    pictures = set(zip(frame["root"].iloc[rows], frame["path"].iloc[rows], strict=True))
-    here = frame.iloc[store.rows]
-    n_all = sum(place in pictures for place in zip(here["root"], here["path"], strict=True))
-    if n_all > len(rows):
-        said += f"; {n_all - len(rows):,} other regions of these stay"
+    n_others = count_regions(store, rows)
+    if n_others:
+        said += f"; {n_others:,} other regions of these stay"
     if failed:
         said += f"; and {len(failed):,} lines of failures"
     return said

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from bioprobe.store.view import View
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
-    from bioprobe.task.prior import Prior
+    from bioprobe.task.prior import Prior, Weighed
     from bioprobe.task.target import Classes, Phrases
+    from bioprobe.task.tree import Tree
     from bioprobe.taxonomy import Rank, Taxonomy
     from bioprobe.types import Scores
     from bioprobe.zeroshot.candidates import ClassNames
@@ -59,6 +60,8 @@ class Asked:
     abstain: float | None = None
     place: Mapping[str, str] = dataclasses.field(default_factory=dict)
     whole: bool = False
+    also: str | Path | Sequence[str | Path] | None = None
+    every_rank: bool = False
     prior: Prior | None = None
 
     @property
@@ -112,7 +115,7 @@ def ask_taxa(
 
     For a head a model is loaded only where an added taxon stands beside it that is new.
     """
-    from bioprobe.zeroshot.question import answer_at_rank, answer_deepest
+    from bioprobe.zeroshot.question import answer_at_rank, answer_deepest, answer_every_rank
 
     if wording.head is None:
         asked = _name_taxa(asked)
@@ -124,18 +127,20 @@ def ask_taxa(
     if asked.prior is not None:
         weighed = asked.prior.weigh_taxa(tree.taxa, asked.view)
     question, allowed = _restrict(asked, question.with_prior(weighed), put.known)
+    question, wanted = _want(asked, question)
     weights = weighed.list_notes([taxon.name for taxon in tree.taxa]) if weighed else []
-    put = dataclasses.replace(put, notes=(*put.notes, *allowed))
+    put = dataclasses.replace(put, notes=(*put.notes, *allowed, *wanted))
     if asked.abstain is not None:
         decisions = _rename_labels(asked, answer_deepest(asked.view, question, asked.abstain))
         if weighed is not None:
             decisions = weighed.complete_decisions(decisions, tree.places)
         depths = describe_depths(decisions, mask=asked.view.mask)
         return decisions.say((*put.notes, *weights, *depths, *describe_list(decisions)))
-    answers = answer_at_rank(asked.view, question, asked.k, whole=asked.whole)
+    answer = answer_every_rank if asked.every_rank else answer_at_rank
+    answers = answer(asked.view, question, asked.k, whole=asked.whole)
     answers = _rename_labels(asked, answers)
     if weighed is not None:
-        answers = weighed.group(tree.place_of, len(tree.classes)).complete(answers)
+        answers = _weigh(answers, weighed, tree)
     said: list[Note | str] = [
         *weights, *put.describe(answers), *describe_list(answers),
         *describe_accuracy(answers, mask=asked.view.mask),
@@ -145,6 +150,16 @@ def ask_taxa(
         answers = dataclasses.replace(answers, columns={**answers.columns, **columns})
         said.append(_describe_unknown(answers, columns))
     return answers.say((*put.notes, *said))
+
+
+def _weigh(answers: Predictions, weighed: Weighed, tree: Tree) -> Predictions:
+    """Return answers, at every rank that there is, with the weights that they had before."""
+    by_rank = dict(zip(RANK_NAMES, tree.places, strict=False)) if answers.above else {}
+    above = tuple(
+        weighed.group(by_rank[one.level], len(one.classes)).complete(one) for one in answers.above
+    )
+    lowest = weighed.group(tree.place_of, len(tree.classes)).complete(answers)
+    return dataclasses.replace(lowest, above=above)
 
 
 def _restrict(
@@ -164,13 +179,25 @@ def _restrict(
     return question, tuple(notes)
 
 
+def _want(asked: Asked, question: Question) -> tuple[Question, Notes]:
+    """Give the scores of some taxa always, and say which names are of no candidate."""
+    from bioprobe.task.also import Wanted
+    from bioprobe.taxonomy.checklists import read_checklists
+
+    if not asked.also:
+        return question, ()
+    wanted, notes = Wanted.of(read_checklists(asked.also, "--also"), question.tree)
+    question = question.with_options(also=[taxon.name for taxon in wanted.taxa])
+    return dataclasses.replace(question, wanted=wanted), tuple(notes)
+
+
 def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
     from bioprobe.prompts import PromptSet, TextType, read_templates
     from bioprobe.task.scores import Pool
     from bioprobe.zeroshot.candidates import find_known_taxa
     from bioprobe.zeroshot.zeroshot import ask_prompts
 
-    is_summed = wording.roll_up or asked.abstain is not None
+    is_summed = wording.roll_up or asked.every_rank or asked.abstain is not None
     candidates = _find_candidates(asked, lowest=is_summed)
     text_type = TextType.parse(wording.text_type)
     prompts = PromptSet(candidates, text_type, read_templates(wording.templates))
@@ -182,7 +209,7 @@ def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
     )
     if asked.abstain is not None:
         question = question.with_options(abstain=asked.abstain)
-    elif wording.roll_up:
+    elif is_summed:
         question = question.with_options(n_leaves=question.n_leaves)
     else:
         question = question.with_options(pool=pool.value)
@@ -209,7 +236,7 @@ def _put_head(
 
     rank, chosen, store = asked.rank, Pool.parse(pool or "sum"), asked.store
     # A list is of species mostly: these are scored, and summed up to the rank.
-    lowest = asked.abstain is not None
+    lowest = asked.every_rank or asked.abstain is not None
     lowest |= bool(asked.within) and asked.taxa is None and chosen is Pool.SUM
     synonyms = asked.synonyms
     beside = put_beside(

@@ -159,10 +159,13 @@ def forget_gone(store: EmbeddingStore, gone: Gone, changes: Changes) -> None:
     StoreError
         If one is damaged, or the disk refuses.
     """
+    names = list_probes(store)
+    if not names:
+        return
     marks = np.setdiff1d(
         mark_rows(gone.images, gone.rows), mark_rows(gone.kept, np.arange(len(gone.kept)))
     )
-    for name in list_probes(store):
+    for name in names:
         folder = find_folder(store, name)
         card, data = read_whole(folder / CARD_NAME, functools.partial(_read_files, store, name))
         try:

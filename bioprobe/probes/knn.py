@@ -167,6 +167,8 @@ class KnnProbe(Probe):
         if self.balance == "class-weight":
             shares = shares / np.clip(sizes, 1, max(1, labels.shape[1]))
             shares = shares / shares.sum(axis=1, keepdims=True)
-        frequencies = sizes / max(1, len(self.labels_))
+        # A class whose images have all gone since keeps a probability, the least of one image.
+        counted = np.maximum(sizes, 1)
+        frequencies = counted / max(1, counted.sum())
         votes_and_prior = (1 - _PRIOR_FRACTION) * shares
         return np.asarray(votes_and_prior + _PRIOR_FRACTION * frequencies, dtype=np.float32)

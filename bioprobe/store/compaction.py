@@ -250,8 +250,12 @@ class _Copy:
             for place, rows in self.output.parts:
                 vectors = self._map(manifest.shards[place])
                 for start in range(0, len(rows), _ROWS_AT_ONCE):
-                    part = np.ascontiguousarray(vectors[rows[start : start + _ROWS_AT_ONCE]], dtype)
-                    stream.write(part.data)
+                    chosen = rows[start : start + _ROWS_AT_ONCE]
+                    first, stop = int(chosen[0]), int(chosen[-1]) + 1
+                    part = vectors[first:stop]
+                    if len(part) > len(chosen):
+                        part = part[chosen - first]
+                    stream.write(np.ascontiguousarray(part, dtype).data)
 
     def _map(self, record: ShardRecord) -> npt.NDArray[Any]:
         shards_dir = self.store.folder / "shards"
@@ -264,7 +268,8 @@ class _Copy:
             )
             raise StoreError(msg)
         self.checked.add(record.name)
-        return vectors
+        # A plain array of the same bytes: slices of a memmap are slow to make.
+        return np.asarray(vectors)
 
 
 def _link_shard(shards_dir: Path, record: ShardRecord, name: str) -> ShardRecord:

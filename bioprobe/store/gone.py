@@ -125,13 +125,12 @@ class Gone:
     def labels(self) -> tuple[str, ...]:
         """Labels that only pictures had that a person removed, the longest first."""
         old, kept = self.images.frame.iloc[self.removed], self.kept.frame
-        found: set[str] = set()
+        found: set[Any] = set()
         for name in (one for one in _LABELS if one in old):
-            found |= set(old[name].dropna().astype(str))
-            found -= set(kept[name].dropna().astype(str)) if name in kept else set()
+            found |= set(old[name].dropna().unique())
         for name in (one for one in _LABELS if one in kept):
-            found -= set(kept[name].dropna().astype(str))
-        return tuple(sorted(found - {""}, key=lambda one: (-len(one), one)))
+            found -= set(kept[name].dropna().unique())
+        return tuple(sorted(map(str, found - {""}), key=lambda one: (-len(one), one)))
 
     def renumber(self, row: int, name: str) -> int:
         """Return the row of a picture afterwards; -1 where there is none.
@@ -190,7 +189,8 @@ class Gone:
         -------
         ndarray of bool, shape (n,)
         """
-        if not self._digests or array.ndim != 2 or array.shape[1] != self.manifest.dim:
+        # In this order: whoever keeps no vectors has none read for it.
+        if array.ndim != 2 or array.shape[1] != self.manifest.dim or not self._digests:
             return np.zeros(len(array), dtype=bool)
         return np.array([one in self._digests for one in _digest(array)], dtype=bool)
 
@@ -238,7 +238,8 @@ def find_gone(folder: Path, manifest: Manifest, images: ImageTable) -> Gone:
 
 def list_places(frame: pd.DataFrame) -> list[Place]:
     """Return root, path and region of each row of an image table."""
-    return list(zip(*(frame[name].astype(str) for name in ("root", "path", REGION)), strict=True))
+    columns = (frame[name].to_numpy(dtype=object) for name in ("root", "path", REGION))
+    return list(zip(*columns, strict=True))
 
 
 def write_pattern(name: str) -> re.Pattern[str]:

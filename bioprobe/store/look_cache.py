@@ -107,11 +107,16 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
         If the disk refuses.
     """
     files = sorted((folder / LOOKS_NAME).glob("*.npy"))
+    if not files:
+        return
     parts = [_read_file(file) for file in files]
-    kept = np.concatenate(parts) if parts else np.zeros(0, dtype=_KEPT)
+    kept = np.concatenate(parts)
+    # Sorted, and each once: an interrupted compaction may have left what it replaced.
+    _, first = np.unique(kept["sha256"], return_index=True)
+    has_copies, kept = len(first) < len(kept), kept[first]
     known = np.array(sorted(gone.contents), dtype="S64")
     stays = np.isin(kept["sha256"], known)
-    if stays.all() and all(len(part) for part in parts):
+    if stays.all() and not has_copies and all(len(part) for part in parts):
         return
     changes.counts["looks"] += int((~stays).sum())
     rest, name = kept[stays], ""

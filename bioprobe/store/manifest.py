@@ -214,7 +214,9 @@ class Manifest:
     @property
     def outdated(self) -> tuple[str, ...]:
         """Names of shards of earlier generations that go once nobody reads them."""
-        return (*self.older, *(one.name for one in self.replaced))
+        current = {one.name for one in self.shards}
+        names = (*self.older, *(one.name for one in self.replaced))
+        return tuple(name for name in names if name not in current)
 
     @property
     def removed(self) -> tuple[int, ...]:
@@ -351,6 +353,15 @@ class Manifest:
     @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> Manifest:
         check_fields(fields, _MANIFEST)
+        removals = tuple(Removal(**_freeze(one)) for one in fields.get("removals", ()))
+        retired, older = set(fields["retired"]), tuple(fields.get("older", ()))
+        if any(row not in retired for one in removals for row in one.rows):
+            msg = "rows were removed that are current"
+            raise ValueError(msg)
+        if not all(name.isalnum() for name in older):
+            # A store may come from somebody else: what is removed is its own.
+            msg = f"the shards {', '.join(older)} are no folders below shards/"
+            raise ValueError(msg)
         return cls(
             encoder=Fingerprint.from_dict(fields["encoder"]),
             dim=fields["dim"],
@@ -361,11 +372,11 @@ class Manifest:
             retired=tuple(fields["retired"]),
             taken_out=tuple(TakenOut(**_freeze(one)) for one in fields.get("taken_out", ())),
             has_regions=fields["schema_version"] == 2,
-            removals=tuple(Removal(**_freeze(one)) for one in fields.get("removals", ())),
+            removals=removals,
             generation=max([fields.get("generation", 0), *map(_read_generation, fields["shards"])]),
             replaced=tuple(Replaced(**_freeze(one)) for one in fields.get("replaced", ())),
             is_cleared=bool(fields.get("is_cleared", True)),
-            older=tuple(fields.get("older", ())),
+            older=older,
         )
 
 

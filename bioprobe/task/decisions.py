@@ -25,6 +25,8 @@ from bioprobe.types import Doubles, Mask, Places, Rows, Scores, Vectors
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.task.also import Also
+
 
 # Bounds the memory of the scores: 16 million of them are 64 MB.
 _SCORES_AT_ONCE = 16_000_000
@@ -74,6 +76,8 @@ class Decisions(Result):
     left_out : ndarray of int64, shape (n_images,), optional
         Rank of what would have been answered, and may not occur by a list; -1 where that did not
         change the answer.
+    also : Also, optional
+        Taxa that are given always, after the answer.
     """
 
     __module__ = "bioprobe"
@@ -92,6 +96,7 @@ class Decisions(Result):
     classes: Classes | None = None
     beside: Beside | None = None
     left_out: Places | None = None
+    also: Also | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -162,11 +167,16 @@ class Decisions(Result):
         comes last.
         """
         frame = self._list_answers()
+        if self.also is not None:
+            shared = [*self.images.name_rows(self.rows), *self.columns, "row"]
+            frame = self.also.add_to(frame, ["row"], shared)
         return frame if self.beside is None else self.beside.complete(frame)
 
     def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return one row a picture for reading: its answer, at which rank it is sure, the score."""
         frame = self.to_frame() if frame is None else frame
+        if self.also is not None:
+            frame = frame[frame["answer"].isna() | (frame["answer"] == 1)]
         return shorten(frame, "classification" if self.classes else "")
 
     def _list_answers(self) -> pd.DataFrame:

@@ -31,6 +31,8 @@ from bioprobe.types import Mask, Places
 
 # Names that are shown of those that no candidate has.
 _SHOWN = 3
+# Of so many of them near names are looked for.
+_LOOKED_AT = 50
 _GENUS = Rank.GENUS.depth
 Place = tuple[str, str, str]
 # What is said of each class of a rank: 1 allows, -1 blocks, 0 is nothing.
@@ -174,13 +176,13 @@ def restrict(
         if value
     }
     places, kinds = _find_places(view, used, place or {})
-    names = _Names(whole)
+    names = Names(whole)
     notes: list[Note] = []
     nodes = [np.ones((len(places), len(level)), dtype=bool) for level in whole.levels]
     silent = np.ones(len(places), dtype=bool)
     for one in lists:
         matched = names.match(one.rules)
-        notes += names.describe(one, matched)
+        notes += describe_unknown(names, one, matched)
         for number, where in enumerate(places):
             allowed = _judge(names, one, matched, where)
             if allowed is None:
@@ -228,11 +230,17 @@ def _find_places(
     return [tuple(one) for one in distinct], numbers.astype(np.int64)
 
 
-class _Names:
-    """The names of the classes of a tree, to find those of rules among them."""
+class Names:
+    """The names of the classes of a tree, to find those of rules among them.
+
+    Parameters
+    ----------
+    tree : Tree
+    """
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
+        self._written: dict[str, str] = {}
         self._scientific: dict[str, list[tuple[int, int]]] = {}
         self._common: dict[str, list[tuple[int, int]]] = {}
         for depth, level in enumerate(tree.levels):
@@ -304,39 +312,43 @@ class _Names:
         """Return the names of candidates that are nearest to one."""
         from rapidfuzz import fuzz, process
 
-        written = {key: self._taxon(hits[0]).name for key, hits in self._scientific.items()} | {
-            key: self._taxon(hits[0]).common_name for key, hits in self._common.items()
-        }
+        if not self._written:
+            commons = {key: self._taxon(hits[0]).common_name for key, hits in self._common.items()}
+            names = {key: self._taxon(hits[0]).name for key, hits in self._scientific.items()}
+            self._written = commons | names
+        written = self._written
         found = process.extract(
             fold(name), written.keys(), scorer=fuzz.ratio, limit=n, score_cutoff=100 * least
         )
         return [written[key] for key, _, _ in found]
 
-    def describe(self, one: Checklist, matched: Sequence[Sequence[object]]) -> list[Note]:
-        """Say which names of a list no candidate has, and what is nearly called so."""
-        asked = dict.fromkeys(rule.names[0] for rule in one.rules)
-        unknown = list(dict.fromkeys(
-            rule.names[0] for rule, hits in zip(one.rules, matched, strict=True) if not hits
-        ))  # fmt: skip
-        said = []
-        if one.n_left_out:
-            text = f"{one.source}: {one.n_left_out:,} rows name no single taxon and are left out"
-            said.append(Note(text))
-        if not unknown:
-            return said
-        if one.by_entry:
-            n_known = len(asked) - len(unknown)
-            text = f"{n_known:,} of the {len(asked):,} taxa of {one.source} are candidates"
-            return [*said, Note(text)]
-        near = [(name, self.propose(name)) for name in unknown[:50]]
-        near.sort(key=lambda pair: not pair[1])
-        shown = [f"{name} (near: {close[0]})" if close else name for name, close in near[:_SHOWN]]
-        more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
-        text = (
-            f"warning: no candidate is or lies below {len(unknown):,} of the {len(asked):,} names "
-            f"of {one.source}: {', '.join(shown)}{more}"
-        )
-        return [*said, Note(text, WARNING)]
+
+def describe_unknown(
+    names: Names, one: Checklist, matched: Sequence[Sequence[object]]
+) -> list[Note]:
+    """Say which names of a list no candidate has, and what is nearly called so."""
+    asked = dict.fromkeys(rule.names[0] for rule in one.rules)
+    pairs = zip(one.rules, matched, strict=True)
+    unknown = list(dict.fromkeys(rule.names[0] for rule, hits in pairs if not hits))
+    said = []
+    if one.n_left_out:
+        text = f"{one.source}: {one.n_left_out:,} rows name no single taxon and are left out"
+        said.append(Note(text))
+    if not unknown:
+        return said
+    if one.by_entry:
+        n_known = len(asked) - len(unknown)
+        text = f"{n_known:,} of the {len(asked):,} taxa of {one.source} are candidates"
+        return [*said, Note(text)]
+    near = [(name, names.propose(name)) for name in unknown[:_LOOKED_AT]]
+    near.sort(key=lambda pair: not pair[1])
+    shown = [f"{name} (near: {close[0]})" if close else name for name, close in near[:_SHOWN]]
+    more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
+    text = (
+        f"warning: no candidate is or lies below {len(unknown):,} of the {len(asked):,} names "
+        f"of {one.source}: {', '.join(shown)}{more}"
+    )
+    return [*said, Note(text, WARNING)]
 
 
 def _meets(rule: Rule, where: Place) -> bool:
@@ -348,7 +360,7 @@ def _meets(rule: Rule, where: Place) -> bool:
 
 
 def _judge(
-    names: _Names, one: Checklist, matched: Sequence[Sequence[tuple[int, int]]], where: Place
+    names: Names, one: Checklist, matched: Sequence[Sequence[tuple[int, int]]], where: Place
 ) -> list[Mask] | None:
     """Return which classes a list allows at a place, by rank; None where it says nothing of it."""
     rules = list(zip(one.rules, matched, strict=True))
@@ -469,7 +481,7 @@ def _agree(one: Taxon, other: Taxon) -> bool:
 def _refuse_nothing(
     view: View,
     checklists: Sequence[Checklist],
-    names: _Names,
+    names: Names,
     levels: Sequence[Mask],
     silent: Mask,
     places: Sequence[Place],

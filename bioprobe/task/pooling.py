@@ -14,6 +14,7 @@ from bioprobe.images.regions import DETECTION_CATEGORY, DETECTION_CONFIDENCE, RE
 from bioprobe.intervals import find_wilson
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
+from bioprobe.task.also import ALSO, pool_also
 from bioprobe.task.beside import CONTENT, UNREADABLE
 from bioprobe.task.decisions import Decisions
 from bioprobe.task.predictions import Predictions
@@ -29,6 +30,8 @@ _NO_TAXON = (_HUMAN, _VEHICLE, _BLANK)
 # How detectors call what is no animal.
 _CONTENT_OF_CATEGORY = {"person": _HUMAN, "human": _HUMAN, "vehicle": _VEHICLE, "animal": _ANIMAL}
 _QUANTILE = 1.959964
+# Number of the unit that a row of a table is about, while it is made.
+_UNIT = "\0unit"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +117,10 @@ class Contents(Result):
     notes: Notes = ()
 
     def __len__(self) -> int:
-        return int((self.frame["answer"] == 1).sum())
+        first = self.frame[self.frame["answer"] == 1]
+        if isinstance(self.answers, Predictions) and self.answers.above:
+            first = first[first["rank"] == self.answers.level]
+        return len(first)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a picture and class that was found in it, the one of most regions first.
@@ -223,8 +229,11 @@ def pool(
     """
     import pandas as pd
 
+    if isinstance(answers, Predictions) and answers.above:
+        return _pool_ranks(answers, by, rules)
     images, rows = answers.images, answers.rows
     numbers, _ = find_units(images, rows, by)
+    also, answers = answers.also, dataclasses.replace(answers, also=None)
     told = answers.beside.content[rows] if answers.beside else np.full(len(rows), "", dtype=object)
     held = find_contents(images, rows, told)
     single = answers.keep_best(1) if isinstance(answers, Predictions) else answers
@@ -241,16 +250,50 @@ def pool(
     classes = _name_classes(answers)[order]
     found = _gather(best, numbers[order], classes, held[order], images)
     found = _decide(found, answers, numbers, rules)
+    if also is not None:
+        # Beside what was found in a picture, the highest score that any of its regions has.
+        shared = ["file_name", by, "row", _UNIT, DECIDED, DECIDED_BY]
+        found = pool_also(also, numbers).add_to(found, [_UNIT], shared)
+    found = found.drop(columns=_UNIT)
     if len(without):
         found = pd.concat([found, without], ignore_index=True)
     figures = _measure(answers, numbers, held)
     return Contents(images, answers, by, found, figures, answers.provenance, ())
 
 
+def _pool_ranks(answers: Predictions, by: str, rules: ContentRules | None) -> Contents:
+    """Say what is in each picture at every rank."""
+    import pandas as pd
+
+    lowest = dataclasses.replace(answers, above=())
+    found = [
+        pool(dataclasses.replace(one, beside=answers.beside), by, rules)
+        for one in (*answers.above, lowest)
+    ]
+    frames = []
+    for one, contents in zip((*answers.above, lowest), found, strict=True):
+        frame = contents.frame
+        if one is not lowest:
+            # A picture without an answer is one row, and what is given always stands with the last.
+            frame = frame[frame["answer"].notna()]
+            frame = frame[~frame[ALSO]].drop(columns=ALSO) if ALSO in frame else frame
+        frame = frame.copy()
+        frame.insert(list(frame.columns).index("row") + 1, "rank", one.level)
+        frames.append(frame)
+    joined = pd.concat([frames[-1].iloc[:0], *frames], ignore_index=True)
+    if ALSO in joined:
+        joined[ALSO] = joined[ALSO].eq(True)
+    for name in [one for one in joined if joined[one].dtype.kind not in "fiub"]:
+        joined[name] = joined[name].fillna("")
+    units = pd.factorize(joined["file_name" if by == IMAGE else by])[0]
+    joined = joined.iloc[np.argsort(units, kind="stable")].reset_index(drop=True)
+    return dataclasses.replace(found[-1], answers=answers, frame=joined)
+
+
 def _name_classes(answers: Predictions | Decisions) -> Names:
     """Return a text that stands for the best answer of each row, ``""`` where there is none."""
     if isinstance(answers, Predictions):
-        best = answers.top_classes[:, 0]
+        best = answers.answers[:, 0]
         return np.array([str(place) if place >= 0 else "" for place in best], dtype=object)
     lineages = [answers.answer(image) for image in range(len(answers))]
     if answers.classes is not None:
@@ -300,6 +343,7 @@ def _gather(
             one.content = content
         one.add(boxes[place], scores[place], place)
     shown = [(one, at) for mine in units.values() for at, one in enumerate(_choose(mine), 1)]
+    of_unit = [unit for unit, mine in units.items() for _ in _choose(mine)]
     found = best.iloc[[one.place for one, _ in shown]].reset_index(drop=True)
     is_named_row = np.array([one.is_named for one, _ in shown], dtype=bool)
     for name in [name for name in best if name in _OF_ANSWER]:
@@ -311,7 +355,7 @@ def _gather(
     contents = [one.content for one, _ in shown]
     if any(contents):
         found[CONTENT] = contents
-    return found
+    return found.assign(**{_UNIT: of_unit})
 
 
 #: What a picture holds by boxes and answers together, and which of them says so.
@@ -365,12 +409,14 @@ def _classify(answers: Predictions | Decisions, place: int) -> list[Classified]:
         taxon = answers.answer(place)
         lineage = taxon.lineage if taxon else ()
         return [Classified(name, float(answers.scores[place, depth]), lineage)]
-    taxa, names = answers.classes.taxa, answers.classes.names
-    return [
-        Classified(names[one], float(score), taxa[one].lineage if taxa else ())
-        for one, score in zip(answers.top_classes[place], answers.scores[place], strict=True)
-        if one >= 0
-    ]
+    found, names = [], answers.classes.names
+    scores = answers.answer_scores[place].tolist()
+    for one, score in zip(answers.answers[place].tolist(), scores, strict=True):
+        taxon = answers.find_taxon(one)
+        if one >= 0:
+            name = names[one] if one < len(names) or taxon is None else taxon.name
+            found.append(Classified(name, float(score), taxon.lineage if taxon else ()))
+    return found
 
 
 def _choose(found: dict[str, _Found]) -> list[_Found]:
@@ -420,7 +466,7 @@ def _measure(answers: Predictions | Decisions, numbers: Places, held: Names) -> 
     there: dict[int, set[str]] = {unit: set() for unit in np.flatnonzero(is_judged).tolist()}
     found: dict[int, set[str]] = {unit: set() for unit in there}
     for unit, known, label, answer, content in zip(
-        numbers.tolist(), truth.tolist(), labels, answers.top_classes[:, 0].tolist(), held,
+        numbers.tolist(), truth.tolist(), labels, answers.answers[:, 0].tolist(), held,
         strict=True,
     ):  # fmt: skip
         if unit not in there:

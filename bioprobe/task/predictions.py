@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +18,48 @@ from bioprobe.result import Notes, Result
 from bioprobe.store.view import View
 from bioprobe.task.beside import Beside, shorten
 from bioprobe.task.target import Classes
-from bioprobe.taxonomy import RANKS, Rank
+from bioprobe.taxonomy import RANKS, Rank, Taxon
 from bioprobe.types import Mask, Names, Places, Rows, Scores, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.task.also import Also
     from bioprobe.task.listed import Listed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RolledUp:
+    """What is answered in place of classes that may not occur.
+
+    Parameters
+    ----------
+    taxa : tuple of Taxon
+        Distinct taxa above such classes.
+    places : ndarray of int64, shape (n_images,)
+        Position in ``taxa``; -1 where the best class may occur, -2 where nothing above it may.
+    scores : ndarray of float32, shape (n_images,)
+        Summed probability of the taxon, not a number where there is none.
+    """
+
+    taxa: tuple[Taxon, ...]
+    places: Places
+    scores: Scores
+
+    @classmethod
+    def of(cls, answers: Sequence[tuple[Taxon | None, float] | None]) -> RolledUp:
+        """Make one of a taxon and its score for each image, None where nothing was changed."""
+        taxa: dict[Taxon, int] = {}
+        places = [
+            -1 if one is None else -2 if one[0] is None else taxa.setdefault(one[0], len(taxa))
+            for one in answers
+        ]
+        scores = np.array([np.nan if one is None else one[1] for one in answers], dtype=np.float32)
+        return cls(tuple(taxa), np.array(places, dtype=np.int64), scores)
+
+    def take(self, kept: Mask | Rows) -> RolledUp:
+        """Return the same for some of the images."""
+        return dataclasses.replace(self, places=self.places[kept], scores=self.scores[kept])
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -60,6 +96,13 @@ class Predictions(Result):
     listed : Listed, optional
         Which of the classes may occur; the others are scored and not answered. Where fewer than k
         may, the rest of ``top_classes`` is -1.
+    rolled : RolledUp, optional
+        What is answered first where the best class of all may not occur; the best of those that may
+        follow.
+    also : Also, optional
+        Taxa that are given always, after the best.
+    above : tuple of Predictions
+        Answers to the same images at ranks above, from the broadest down.
     """
 
     __module__ = "bioprobe"
@@ -76,6 +119,9 @@ class Predictions(Result):
     beside: Beside | None = None
     truths: Places | None = None
     listed: Listed | None = None
+    rolled: RolledUp | None = None
+    also: Also | None = None
+    above: tuple[Predictions, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -126,6 +172,9 @@ class Predictions(Result):
             columns={name: values[kept] for name, values in self.columns.items()},
             truths=None if self.truths is None else self.truths[kept],
             listed=None if self.listed is None else self.listed.take(kept),
+            rolled=None if self.rolled is None else self.rolled.take(kept),
+            also=None if self.also is None else self.also.take(kept),
+            above=tuple(one.take(kept) for one in self.above),
         )
 
     def keep_best(self, k: int) -> Predictions:
@@ -134,6 +183,7 @@ class Predictions(Result):
             self, top_classes=self.top_classes[:, :k], scores=self.scores[:, :k],
             columns={name: values[:, :k] if values.ndim > 1 else values
                      for name, values in self.columns.items()},
+            above=tuple(one.keep_best(k) for one in self.above),
         )  # fmt: skip
 
     def to_dense(self) -> Scores:
@@ -157,9 +207,42 @@ class Predictions(Result):
 
     @property
     def names(self) -> Names:
-        """Names of the best classes, shape (n_images, k)."""
-        names = np.array([*self.classes.short_names, ""], dtype=object)
-        return np.asarray(names[self.top_classes], dtype=object)
+        """Names of the answers, shape (n_images, k), ``""`` where there is none."""
+        rolled = () if self.rolled is None else self.rolled.taxa
+        names = [*self.classes.short_names, *(taxon.name for taxon in rolled), ""]
+        return np.asarray(np.array(names, dtype=object)[self.answers], dtype=object)
+
+    @cached_property
+    def answer_scores(self) -> Scores:
+        """Probability of each of :attr:`answers`, not a number where there is none."""
+        return self.scores if self.rolled is None else self._put_first(
+            self.scores, self.rolled.scores
+        )  # fmt: skip
+
+    @cached_property
+    def answers(self) -> Places:
+        """Position of each answer in the classes, shape (n_images, k); -1 where there is none.
+
+        Those from ``len(classes)`` are the taxa of :attr:`rolled`.
+        """
+        if self.rolled is None:
+            return self.top_classes
+        at = np.where(self.rolled.places >= 0, self.rolled.places + len(self.classes), -1)
+        return self._put_first(self.top_classes, at)
+
+    def _put_first(self, values: npt.NDArray[Any], first: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Put what is answered in place of classes before these, where there is such an answer."""
+        if self.rolled is None or not values.shape[1]:
+            return values
+        moved = np.column_stack([first, values[:, :-1]])
+        return np.where(self.rolled.places[:, np.newaxis] != -1, moved, values)
+
+    def find_taxon(self, answer: int) -> Taxon | None:
+        """Return the taxon of one of :attr:`answers`, None where it is none."""
+        n_classes = len(self.classes)
+        if answer >= n_classes and self.rolled is not None:
+            return self.rolled.taxa[answer - n_classes]
+        return self.classes.taxa[answer] if answer >= 0 and self.classes.taxa else None
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per image and answer, in pybioclip's columns first.
@@ -176,17 +259,54 @@ class Predictions(Result):
         ----------
         pybioclip, *CSV output of ``bioclip predict``*.
         """
+        if self.above:
+            return self._join_ranks()
+        frame = self._list_answers()
+        if self.also is not None:
+            own = [*self.images.name_rows(self.rows), *self._whole_columns]
+            frame = self.also.add_to(frame, ["row"], [*own, "row"])
+        return frame if self.beside is None else self.beside.complete(frame)
+
+    @property
+    def _whole_columns(self) -> list[str]:
+        """Columns that say the same of all answers to an image."""
+        return [name for name, values in self.columns.items() if values.ndim == 1]
+
+    def _join_ranks(self) -> pd.DataFrame:
+        """Return the answers at every rank, image by image."""
+        import pandas as pd
+
+        frames = []
+        for one in (*self.above, dataclasses.replace(self, above=())):
+            frame = dataclasses.replace(one, beside=None, also=None).to_frame()
+            place = list(frame.columns).index("row") + 1
+            frame.insert(place, "rank", one.level)
+            frames.append(frame)
+        # The lowest has the columns of all.
+        joined = pd.concat([frames[-1].iloc[:0], *frames], ignore_index=True)
+        for name in [one for one in joined if joined[one].dtype.kind not in "fiub"]:
+            joined[name] = joined[name].fillna("")
+        place_of = pd.Series(np.arange(len(self.rows)), index=self.rows)
+        order = np.argsort(place_of.loc[joined["row"]].to_numpy(), kind="stable")
+        joined = joined.iloc[order].reset_index(drop=True)
+        if self.also is not None:
+            own = [*self.images.name_rows(self.rows), *self._whole_columns]
+            joined = self.also.add_to(joined, ["row"], [*own, "row"])
+        return joined if self.beside is None else self.beside.complete(joined)
+
+    def _list_answers(self) -> pd.DataFrame:
         import pandas as pd
 
         k = self.top_classes.shape[1]
-        flat = self.top_classes.ravel()
+        flat = self.answers.ravel()
         names = self.images.name_rows(self.rows)
         columns: dict[str, npt.NDArray[Any]] = {
             name: np.repeat(values, k) for name, values in names.items()
         }
-        for name, values in _class_columns(self.classes).items():
+        rolled = () if self.rolled is None else self.rolled.taxa
+        for name, values in _class_columns(self.classes, rolled).items():
             columns[name] = np.append(values, "")[flat]
-        columns["score"] = self.scores.ravel().astype(np.float64)
+        columns["score"] = self.answer_scores.ravel().astype(np.float64)
         frame = pd.DataFrame(columns)
         frame["answer"] = np.tile(np.arange(1, k + 1), len(self.rows))
         frame["row"] = np.repeat(self.rows, k)
@@ -194,18 +314,25 @@ class Predictions(Result):
             meant = ["|".join(taxon.name for taxon in taxa) for taxa in self.classes.meant]
             frame["taxon"] = np.array(meant, dtype=object)[flat]
         for name, values in self.columns.items():
-            frame[name] = values.ravel() if values.ndim > 1 else values.repeat(k)
+            each = values
+            if values.ndim > 1:
+                each = self._put_first(values, np.full(len(values), np.nan, dtype=np.float32))
+            frame[name] = each.ravel() if values.ndim > 1 else values.repeat(k)
         if (flat < 0).any():
             # Fewer may be answered than were asked for; an image without any stays a row.
             kept = (flat >= 0) | (frame["answer"] == 1)
             frame = frame[kept].reset_index(drop=True)
-        return frame if self.beside is None else self.beside.complete(frame)
+        return frame
 
     def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return one row a picture for reading: its best answer, the score, what else is known."""
         frame = self.to_frame() if frame is None else frame
         best = frame[frame["answer"].isna() | (frame["answer"] == 1)]
-        return shorten(best, self.rank.value if self.rank else "classification")
+        # What is rolled up has no name at the rank.
+        level = (
+            "" if self.rolled is not None else self.rank.value if self.rank else "classification"
+        )
+        return shorten(best, level)
 
     def accuracy(self) -> list[Accuracy]:
         """Measure how often the answers are the labels, where the method did not learn.
@@ -225,7 +352,7 @@ class Predictions(Result):
         if not judged.any():
             return []
         truth = self.truth_classes[judged]
-        right = (self.top_classes[judged] == truth[:, np.newaxis]) & (truth[:, np.newaxis] >= 0)
+        right = (self.answers[judged] == truth[:, np.newaxis]) & (truth[:, np.newaxis] >= 0)
         k_asked = right.shape[1]
         return [
             Accuracy(k, int(right[:, :k].any(axis=1).sum()), int(judged.sum()))
@@ -234,18 +361,19 @@ class Predictions(Result):
         ]
 
 
-def _class_columns(classes: Classes) -> dict[str, Names]:
+def _class_columns(classes: Classes, further: Sequence[Taxon] = ()) -> dict[str, Names]:
     rank = classes.rank
     if rank is None:
         return {"classification": np.array(classes.names, dtype=object)}
     columns: dict[str, Names] = {}
+    taxa = (*classes, *further)
     for level in RANKS[: rank.depth + 1]:
         if level is Rank.SPECIES:
-            columns["species_epithet"] = np.array([t.epithet for t in classes], dtype=object)
-        names = [taxon.lineage[level.depth] for taxon in classes]
+            columns["species_epithet"] = np.array([t.epithet for t in taxa], dtype=object)
+        names = [taxon.lineage[level.depth] for taxon in taxa]
         columns[level.value] = np.array(names, dtype=object)
     if rank is Rank.SPECIES:
-        columns["common_name"] = np.array([t.common_name for t in classes], dtype=object)
+        columns["common_name"] = np.array([t.common_name for t in taxa], dtype=object)
     return columns
 
 

@@ -12,12 +12,13 @@ import numpy.typing as npt
 from bioprobe.content import ContentRules, read_content
 from bioprobe.errors import MisuseError
 from bioprobe.images.sequences import Sequences, find_sequences
+from bioprobe.task.also import pool_also
 from bioprobe.task.decisions import LEFT_OUT, Decisions
 from bioprobe.task.listed import Listed
 from bioprobe.task.pooling import find_contents
-from bioprobe.task.predictions import Predictions
+from bioprobe.task.predictions import Predictions, RolledUp
 from bioprobe.task.target import Classes
-from bioprobe.taxonomy import RANKS
+from bioprobe.taxonomy import RANKS, Taxon
 from bioprobe.types import Doubles, Mask, Names, Places, Rows, Scores
 
 #: Rows of one sequence belong together.
@@ -228,18 +229,20 @@ def pool_sequences(answers: Predictions | Decisions, how: Pooling) -> Pooled:
     n_units = int(numbers.max(initial=-1)) + 1
     top = np.zeros((n_units, k), dtype=np.int64)
     scores, tiles = np.zeros((n_units, k), dtype=np.float32), np.zeros(n_units, dtype=np.int64)
-    highest = np.zeros(n_units, dtype=np.int64)
-    listed = answers.listed
+    listed, kinds = answers.listed, np.zeros(n_units, dtype=np.int64)
+    rolled: list[tuple[Taxon | None, float] | None] = [None] * n_units
+    reasons = np.full(n_units, "", dtype=object)
     for units, inside in _iter_units(numbers, len(answers.classes)):
         dense = _to_dense(answers, inside)
         local = np.unique(numbers[inside], return_inverse=True)[1]
         pooled = pool_rows(dense, local, how.rule, blank_classes=blank, left_out=no_taxon[inside])
-        highest[units] = pooled.argmax(axis=1)
         allowed = np.ones(pooled.shape, dtype=bool)
         if listed is not None:
             # One place, that of its first picture, is where a sequence was taken.
-            firsts = inside[np.unique(local, return_index=True)[1]]
-            allowed = listed.levels[-1][listed.kinds[firsts]]
+            kinds[units] = listed.kinds[inside[np.unique(local, return_index=True)[1]]]
+            allowed = listed.levels[-1][kinds[units]]
+            for at, taxon, share, reason in _roll_up(pooled, listed, kinds[units]):
+                rolled[units[at]], reasons[units[at]] = (taxon, share), reason
         best = np.argsort(np.where(allowed, -pooled, np.inf), axis=1, kind="stable")[:, :k]
         scores[units] = np.take_along_axis(pooled, best, axis=1)
         may = np.take_along_axis(allowed, best, axis=1)
@@ -251,14 +254,28 @@ def pool_sequences(answers: Predictions | Decisions, how: Pooling) -> Pooled:
     truths = find_truth(answers.truth_classes, answers.truth != "", numbers, blank)
     columns = _describe(sequences, numbers, tiles, held)
     if listed is not None:
-        columns |= _describe_listed(answers, listed, numbers, tiles, highest)
+        columns |= _describe_outside(answers, numbers, n_units)
+        names = [one[0].name if one and one[0] else "" for one in rolled]
+        columns |= {"rolled_up_to": np.array(names, dtype=object), "reason": reasons}
     taught = None
     if answers.taught is not None:
         taught = np.bincount(numbers[answers.taught], minlength=n_units) > 0
+
+    def pool_shares(shares: Doubles) -> Doubles:
+        return pool_rows(shares, numbers, how.rule, left_out=no_taxon)
+
+    also = None if answers.also is None else pool_also(answers.also, numbers, pool_shares)
+    above: list[Predictions] = []
+    for one in answers.above:
+        upper = pool_sequences(dataclasses.replace(one, beside=answers.beside, also=None), how)
+        # One picture stands for a sequence at every rank.
+        if isinstance(upper.answers, Predictions):
+            above.append(dataclasses.replace(upper.answers, rows=rows[tiles]))
     pooled_answers = dataclasses.replace(
         answers, rows=rows[tiles], top_classes=top, scores=scores, taught=taught, truths=truths,
         columns=columns | _take_columns(answers, tiles, top),
-        listed=None if listed is None else listed.take(tiles),
+        listed=None if listed is None else dataclasses.replace(listed, kinds=kinds),
+        rolled=None if listed is None else RolledUp.of(rolled), also=also, above=tuple(above),
     )  # fmt: skip
     return Pooled(pooled_answers, sequences, int((truths == SEVERAL).sum()))
 
@@ -295,33 +312,49 @@ def _describe(
     return columns
 
 
-def _describe_listed(
-    answers: Predictions, listed: Listed, numbers: Places, tiles: Rows, highest: Places
-) -> dict[str, npt.NDArray[Any]]:
-    """Say of each unit what its rows have outside of a list, and what its answer gave way to."""
-    given = answers.columns
-    n_rows = np.bincount(numbers, minlength=len(tiles))
-    share = np.bincount(numbers, weights=given["share_outside"], minlength=len(tiles)) / n_rows
-    # The row that has most outside says what that is.
-    order = np.lexsort((-np.nan_to_num(given["best_outside_score"]), numbers))
-    most = order[np.unique(numbers[order], return_index=True)[1]]
-    kinds, tree = listed.kinds[tiles], listed.tree
-    rolled = np.full(len(tiles), "", dtype=object)
-    reasons = rolled.copy()
+def _roll_up(
+    pooled: Doubles, listed: Listed, kinds: Places
+) -> Iterator[tuple[int, Taxon | None, float, str]]:
+    """Find what is answered for units whose best class may not occur.
+
+    Yields
+    ------
+    unit : int
+    taxon : Taxon or None
+        The first above the class that may occur.
+    score : float
+        Its summed probability.
+    reason : str
+    """
+    tree, highest = listed.tree, pooled.argmax(axis=1)
     changed = np.flatnonzero(~listed.levels[-1][kinds, highest])
     depths = np.full(len(changed), tree.rank.depth)
     to, above = listed.climb(depths, highest[changed], kinds[changed])
     for unit, depth, node in zip(changed.tolist(), to.tolist(), above.tolist(), strict=True):
-        reasons[unit] = f"{LEFT_OUT} {tree.rank} {tree.classes.taxa[int(highest[unit])].name}"
-        if depth >= 0:
-            rolled[unit] = tree.levels[depth].taxa[node].name
-            reasons[unit] += f"; {RANKS[depth]} {rolled[unit]} may occur"
+        best = int(highest[unit])
+        reason = f"{LEFT_OUT} {tree.rank} {tree.classes.taxa[best].name} {pooled[unit, best]:.3f}"
+        if depth < 0:
+            yield unit, None, np.nan, reason
+            continue
+        taxon = tree.levels[depth].taxa[node]
+        below = np.unique(tree.place_of[tree.places[depth] == node])
+        share = float(pooled[unit, below[below >= 0]].sum())
+        yield unit, taxon, share, f"{reason}; {RANKS[depth]} {taxon.name} {share:.3f}"
+
+
+def _describe_outside(
+    answers: Predictions, numbers: Places, n_units: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Say of each unit what its rows have outside of a list: their mean, and the surest class."""
+    given = answers.columns
+    n_rows = np.bincount(numbers, minlength=n_units)
+    share = np.bincount(numbers, weights=given["share_outside"], minlength=n_units) / n_rows
+    order = np.lexsort((-np.nan_to_num(given["best_outside_score"]), numbers))
+    most = order[np.unique(numbers[order], return_index=True)[1]]
     return {
         "share_outside": share.astype(np.float32),
         "best_outside": given["best_outside"][most],
         "best_outside_score": given["best_outside_score"][most],
-        "rolled_up_to": rolled,
-        "reason": reasons,
     }
 
 
@@ -450,6 +483,10 @@ def _pool_decisions(
     scores = np.nan_to_num(answers.scores[np.arange(len(answers)), at].astype(np.float64))
     scores[silent] = -1
     tiles, gave_way = choose_answers(lineages, scores, numbers)
+    also = answers.also
+    if also is not None:
+        # As the pictures whose answer it is: the taxa of them are not pooled.
+        also = also.take(tiles)
     # What is said of the picture whose answer it is, such as what lies outside of a list.
     columns = _describe(sequences, numbers, tiles, held)
     columns |= {name: values[tiles] for name, values in answers.columns.items()}
@@ -457,6 +494,6 @@ def _pool_decisions(
         answers, rows=answers.rows[tiles], best=answers.best[tiles], scores=answers.scores[tiles],
         depths=answers.depths[tiles], columns=columns,
         taught=None if answers.taught is None else answers.taught[tiles],
-        left_out=None if answers.left_out is None else answers.left_out[tiles],
+        left_out=None if answers.left_out is None else answers.left_out[tiles], also=also,
     )  # fmt: skip
     return Pooled(pooled, sequences, 0, int(gave_way.sum()))

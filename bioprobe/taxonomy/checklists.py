@@ -111,13 +111,17 @@ class Checklist:
     n_left_out: int = 0
 
 
-def read_checklists(within: str | Path | Sequence[str | Path]) -> list[Checklist]:
+def read_checklists(
+    within: str | Path | Sequence[str | Path], option: str = "--within"
+) -> list[Checklist]:
     """Read what ``--within`` says: names of taxa, with ``!`` before one that may not occur; files.
 
     Parameters
     ----------
     within : str, Path, or sequence of them
         Names may stand in one text with commas between.
+    option : str
+        What says so.
 
     Raises
     ------
@@ -134,9 +138,9 @@ def read_checklists(within: str | Path | Sequence[str | Path]) -> list[Checklist
                 name = part.removeprefix("!").strip()
                 rules.append(Rule((unify(name),), allows=not part.startswith("!")))
     if rules:
-        found.insert(0, Checklist(tuple(rules), "--within"))
+        found.insert(0, Checklist(tuple(rules), option))
     if not found:
-        msg = "--within names no taxon; give names at any rank, or a list in a file"
+        msg = f"{option} names no taxon; give names at any rank, or a list in a file"
         raise TaxonomyError(msg)
     return found
 

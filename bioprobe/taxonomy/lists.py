@@ -263,6 +263,12 @@ def read_taxa(
     shipped = prompts_dir() / "taxonomies" / f"{source}.csv"
     if not is_file(path) and is_file(shipped):
         path = shipped
+    if path.suffix == ".npy" or (not is_file(path) and str(source).startswith("treeoflife")):
+        msg = (
+            f"{source} is a text head and no taxon list: zeroshot asks it, and taxa list --head "
+            "lists it; the .json of names beside a head's .npy is a list"
+        )
+        raise TaxonomyError(msg)
     if not is_file(path):
         known = ", ".join(shipped_taxonomies())
         msg = f"no taxon list at {source}; give a file, or one that ships: {known}"

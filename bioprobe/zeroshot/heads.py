@@ -24,8 +24,10 @@ from bioprobe.encoders.text_heads import (
 )
 from bioprobe.errors import MismatchError, PromptError, StoreError
 from bioprobe.files import remove_folder, replacing_folder
+from bioprobe.progress import Progress, Step
 from bioprobe.store.view import View
 from bioprobe.taxonomy.lists import shipped_taxonomies
+from bioprobe.types import Vectors
 from bioprobe.zeroshot.head_files import is_text_head, iter_blocks, read_text_head
 from bioprobe.zeroshot.text_head import (
     TextHead,
@@ -115,7 +117,7 @@ def _open_published(view: View, revision: str, model: str | None) -> TextHead:
     published = find_published_of(view, model)
     if published is None:
         raise PromptError(explain_unpublished(view))
-    files = find_cached_head(published, revision)
+    files = _find_beside(view, published, revision) or find_cached_head(published, revision)
     if files is None:
         # The hub's files may go once they are converted.
         folder = _find_converted(published, revision)
@@ -125,9 +127,22 @@ def _open_published(view: View, revision: str, model: str | None) -> TextHead:
     return _convert(view, files, _name_folder(published, files), TREE_OF_LIFE)
 
 
+def _find_beside(view: View, published: PublishedHead, revision: str) -> HeadFiles | None:
+    """Look for a head that was downloaded into the folder of its model."""
+    _, _, folder = view.manifest.encoder.model.partition("local-dir:")
+    for name in published.names if folder else ():
+        path = Path(folder) / f"{name}.npy"
+        if is_text_head(path):
+            files = describe_files(path)
+            if files.model == published.model and revision in {"", files.revision}:
+                return files
+    return None
+
+
 def _name_folder(published: PublishedHead, files: HeadFiles) -> str:
     data_set = published.repository.rpartition("/")[2]
-    return f"{data_set}-{files.matrix.stem}-{files.revision[:_SHORT]}"
+    commit = files.revision[:_SHORT] or "unknown"
+    return f"{data_set}-{files.matrix.stem}-{commit}"
 
 
 def _find_converted(published: PublishedHead, revision: str) -> Path | None:
@@ -214,12 +229,22 @@ def _convert(view: View, files: HeadFiles, folder_name: str, name: str) -> TextH
             "weights_sha256": encoder.weights_sha256,
         }
         with replacing_folder(folder) as temporary:
-            fill_head(temporary, taxa, iter_blocks(files.matrix), about, dim)
+            blocks = _tell_blocks(files.matrix, len(taxa), view.progress)
+            fill_head(temporary, taxa, blocks, about, dim)
     head = _read(view, folder, name)
     if head is None:
         msg = f"the text head {folder} was written and cannot be read; look at that disk"
         raise StoreError(msg)
     return head
+
+
+def _tell_blocks(source: Path, n_rows: int, progress: Progress | None) -> Iterator[Vectors]:
+    n_done = 0
+    for block in iter_blocks(source):
+        yield block
+        n_done += len(block)
+        if progress is not None:
+            progress(Step(n_done, n_rows, "texts converted"))
 
 
 def _read(view: View, folder: Path, name: str) -> TextHead | None:

@@ -12,16 +12,17 @@ import numpy.typing as npt
 
 from bioprobe.errors import MismatchError, PromptError
 from bioprobe.store.view import View
+from bioprobe.task.also import Also, Wanted, split_sums, sum_wanted
 from bioprobe.task.decisions import LEFT_OUT, Decisions, back_off_sums
 from bioprobe.task.leaf_scores import LeafScores, Leaves, score_leaves
 from bioprobe.task.listed import Listed
-from bioprobe.task.predictions import Predictions
+from bioprobe.task.predictions import Predictions, RolledUp
 from bioprobe.task.prior import Weighed
 from bioprobe.task.scores import find_top, split_rows, sum_columns
 from bioprobe.task.target import Classes
 from bioprobe.task.tree import Tree
-from bioprobe.taxonomy import RANKS, Taxonomy
-from bioprobe.types import Mask, Places, Rows, Scores, Vectors
+from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
+from bioprobe.types import Mask, Names, Places, Rows, Scores, Vectors
 
 # Sums of groups that are held at once: 16 million of them are 64 MB.
 _SUMS_AT_ONCE = 16_000_000
@@ -50,6 +51,8 @@ class Question:
         Line of the offsets that each image takes, where these have several.
     listed : Listed, optional
         What may be answered; all is scored.
+    wanted : Wanted, optional
+        Taxa whose scores are given always.
     """
 
     tree: Tree
@@ -59,6 +62,7 @@ class Question:
     by_best: bool = False
     kinds: Places | None = None
     listed: Listed | None = None
+    wanted: Wanted | None = None
 
     @property
     def n_leaves(self) -> int:
@@ -174,8 +178,8 @@ def answer_at_rank(view: View, question: Question, k: int, *, whole: bool = Fals
     if not len(tree.classes):
         msg = f"no taxon has a name at {tree.rank}; give a taxon list, or another rank"
         raise PromptError(msg)
-    if question.listed is not None:
-        return _answer_listed(view, question, k, whole=whole)
+    if question.listed is not None or question.wanted is not None:
+        return _answer_ranks(view, question, k, [tree.rank.depth], whole=whole)[0]
     found = [
         question.score(vectors, question.summed_leaves, k=k, kinds=kinds)
         for _, vectors, kinds in _iter_parts(view, question)
@@ -187,82 +191,187 @@ def answer_at_rank(view: View, question: Question, k: int, *, whole: bool = Fals
     )  # fmt: skip
 
 
-def _answer_listed(view: View, question: Question, k: int, *, whole: bool) -> Predictions:
-    """Answer with the best classes that may occur, by the scores that they have among all."""
-    tree, listed = question.tree, question.listed
-    if listed is None:
-        raise AssertionError
-    n_images, k = len(view), min(k, len(tree.classes))
-    top = np.full((n_images, k), -1, dtype=np.int64)
-    scores = np.full(top.shape, np.nan, dtype=np.float32)
-    outside = _Outside.of(n_images)
-    rolled = np.full(n_images, "", dtype=object)
-    reasons = rolled.copy()
-    for places, vectors, kinds in _iter_parts(view, question, tree.n_groups):
-        for kind in np.unique(listed.kinds[places]).tolist():
-            mine = np.flatnonzero(listed.kinds[places] == kind)
-            asked, lines = vectors[mine], None if kinds is None else kinds[mine]
-            found, sums = _score_listed(question, asked, lines, kind, k)
-            at = places[mine]
-            outside.write(at, question, asked, lines, found, listed.leaves[kind])
-            best, values = _find_at_rank(question, found, sums, k, listed, kind)
-            if whole:
-                best, values = _find_at_rank(question, found, sums, k)
-            top[at, : best.shape[1]], scores[at, : best.shape[1]] = best, values
-            every = _find_at_rank(question, found, sums, 1)
-            first, highest = every[0][:, 0], every[1][:, 0]
-            changed = np.flatnonzero(~listed.levels[-1][kind, first])
-            to, above = listed.climb(
-                np.full(len(changed), tree.rank.depth), first[changed], np.full(len(changed), kind)
-            )
-            for place, depth, node in zip(
-                changed.tolist(), to.tolist(), above.tolist(), strict=True
-            ):
-                name = tree.classes.taxa[int(first[place])].name
-                reasons[at[place]] = f"{LEFT_OUT} {tree.rank} {name} {highest[place]:.3f}"
-                if depth >= 0:
-                    rolled[at[place]] = tree.levels[depth].taxa[node].name
-                    share = float(sums[depth][place, node])
-                    reasons[at[place]] += f"; {RANKS[depth]} {rolled[at[place]]} {share:.3f}"
-    columns = {**outside.columns, "rolled_up_to": rolled, "reason": reasons}
-    return Predictions(
-        view.images, view.rows, Classes.of(tree.classes, tree.rank), top, scores,
-        view.describe(question.options), columns=columns, listed=listed,
-    )  # fmt: skip
+def answer_every_rank(
+    view: View, question: Question, k: int, *, whole: bool = False
+) -> Predictions:
+    """Answer each image with the best classes of each rank, from kingdom to what is asked for.
 
+    All are scored once, and their probabilities are summed up.
 
-def _score_listed(
-    question: Question, vectors: Vectors, lines: Places | None, kind: int, k: int
-) -> tuple[LeafScores, list[Scores]]:
-    """Score all lowest classes for images of one kind, and sum them up."""
-    tree, listed = question.tree, question.listed
-    found = question.score(
-        vectors, question.leaves, k=max(k, _LOOKED_AT), kinds=lines, groups=tree.groups,
-        allowed=None if listed is None else listed.leaves[kind],
-    )  # fmt: skip
-    return found, tree.sum_up(found.sums)
+    Parameters
+    ----------
+    view, question, k, whole
+        As in :func:`answer_at_rank`. Lowest classes without a name at the rank take no part.
 
+    Returns
+    -------
+    Predictions
+        With those of the ranks above in ``above``.
 
-def _find_at_rank(
-    question: Question,
-    found: LeafScores,
-    sums: Sequence[Scores],
-    k: int,
-    listed: Listed | None = None,
-    kind: int = 0,
-) -> tuple[Places, Scores]:
-    """Return the best classes at the rank of images of one kind, of all or of what may occur."""
+    Raises
+    ------
+    PromptError
+        If no class has a name at the rank.
+    """
     tree = question.tree
-    if not tree.has_singles:
-        total = sums[-1]
-        inside = np.arange(total.shape[1])
+    if not len(tree.classes):
+        msg = f"no taxon has a name at {tree.rank}; give a taxon list, or another rank"
+        raise PromptError(msg)
+    depths = [depth for depth, level in enumerate(tree.levels) if len(level)]
+    *above, lowest = _answer_ranks(view, question, k, depths, whole=whole)
+    return dataclasses.replace(lowest, above=tuple(above))
+
+
+def _answer_ranks(
+    view: View, question: Question, k: int, depths: Sequence[int], *, whole: bool
+) -> list[Predictions]:
+    """Answer at ranks by the scores of all lowest classes, whatever may occur."""
+    listed = question.listed
+    outside, also = _Outside.of(len(view)), _Also.of(len(view), question.wanted)
+    answers = [_AtRank.of(question, depth, len(view), k) for depth in depths]
+    for part in _iter_scored(view, question, k):
+        also.write(part)
         if listed is not None:
-            inside = np.flatnonzero(listed.levels[-1][kind])
-        top, values = find_top(total[:, inside], k)
-        return inside[top], values
-    if listed is None:
-        return tree.place_of[found.top[:, :k]], found.top_probabilities[:, :k]
-    return tree.place_of[found.allowed_top[:, :k]], found.allowed_probabilities[:, :k]
+            outside.write(question, part, listed.leaves[part.kind])
+        for one in answers:
+            one.write(part, question, whole=whole)
+    return [one.finish(view, question, outside, also) for one in answers]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Scored:
+    """What was found for some images of one kind."""
+
+    places: Rows
+    vectors: Vectors
+    lines: Places | None
+    kind: int
+    found: LeafScores
+    sums: list[Scores]
+    also: Scores
+
+
+def _iter_scored(view: View, question: Question, k: int) -> Iterator[_Scored]:
+    """Score all lowest classes for the images, some of one kind at a time, and sum them up.
+
+    Yields
+    ------
+    _Scored
+    """
+    tree, listed = question.tree, question.listed
+    groups, group_of, inside = sum_wanted(question.wanted, tree)
+    n_groups = int(groups.max(initial=-1)) + 1
+    for places, vectors, lines in _iter_parts(view, question, n_groups):
+        of_image = np.zeros(len(places), dtype=np.int64) if listed is None else listed.kinds[places]
+        for kind in np.unique(of_image).tolist() if len(places) else [0]:
+            mine = np.flatnonzero(of_image == kind)
+            own = None if lines is None else lines[mine]
+            found = question.score(
+                vectors[mine], question.leaves, k=max(k, _LOOKED_AT), kinds=own, groups=groups,
+                allowed=None if listed is None else listed.leaves[kind],
+            )  # fmt: skip
+            sums, also = split_sums(found.sums, tree, group_of, inside)
+            yield _Scored(places[mine], vectors[mine], own, kind, found, sums, also)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _AtRank:
+    """Answers at one rank, as they are gathered."""
+
+    depth: int
+    classes: Taxonomy
+    top: Places
+    scores: Scores
+    rolled: list[tuple[Taxon | None, float] | None]
+    reasons: Names
+
+    @classmethod
+    def of(cls, question: Question, depth: int, n_images: int, k: int) -> _AtRank:
+        tree = question.tree
+        classes = tree.classes if depth == tree.rank.depth else tree.levels[depth]
+        top = np.full((n_images, min(k, len(classes))), -1, dtype=np.int64)
+        return cls(
+            depth, classes, top, np.full(top.shape, np.nan, dtype=np.float32), [None] * n_images,
+            np.full(n_images, "", dtype=object),
+        )  # fmt: skip
+
+    def write(self, part: _Scored, question: Question, *, whole: bool) -> None:
+        """Take the answers to some images of one kind."""
+        listed, at = question.listed, part.places
+        best, values = self._find(part, question, self.top.shape[1], None if whole else listed)
+        self.top[at, : best.shape[1]], self.scores[at, : best.shape[1]] = best, values
+        if listed is None or not len(at):
+            return
+        every, highest = self._find(part, question, 1, None)
+        changed = np.flatnonzero(~listed.levels[self.depth][part.kind, every[:, 0]])
+        to, above = listed.climb(
+            np.full(len(changed), self.depth), every[changed, 0], np.full(len(changed), part.kind)
+        )
+        for place, depth, node in zip(changed.tolist(), to.tolist(), above.tolist(), strict=True):
+            name, image = self.classes.taxa[int(every[place, 0])].name, int(at[place])
+            reason = f"{LEFT_OUT} {RANKS[self.depth]} {name} {highest[place, 0]:.3f}"
+            self.rolled[image] = None, np.nan
+            if depth >= 0:
+                taxon = question.tree.levels[depth].taxa[node]
+                share = float(part.sums[depth][place, node])
+                self.rolled[image] = taxon, share
+                reason += f"; {RANKS[depth]} {taxon.name} {share:.3f}"
+            self.reasons[image] = reason
+
+    def _find(
+        self, part: _Scored, question: Question, k: int, listed: Listed | None
+    ) -> tuple[Places, Scores]:
+        """Return the best classes of some images of one kind, of all or of what may occur."""
+        tree, found = question.tree, part.found
+        if self.depth < len(part.sums):
+            total = part.sums[self.depth]
+            inside = np.arange(total.shape[1])
+            if listed is not None:
+                inside = np.flatnonzero(listed.levels[self.depth][part.kind])
+            top, values = find_top(total[:, inside], k)
+            return inside[top], values
+        if listed is None:
+            return tree.place_of[found.top[:, :k]], found.top_probabilities[:, :k]
+        return tree.place_of[found.allowed_top[:, :k]], found.allowed_probabilities[:, :k]
+
+    def finish(self, view: View, question: Question, outside: _Outside, also: _Also) -> Predictions:
+        """Return the answers to all images."""
+        rank, tree, listed = RANKS[self.depth], question.tree, question.listed
+        answers = Predictions(
+            view.images, view.rows, Classes.of(self.classes, rank), self.top, self.scores,
+            view.describe({**question.options, "rank": rank.value}),
+            also=also.finish(),
+        )  # fmt: skip
+        if listed is None:
+            return answers
+        names = [one[0].name if one and one[0] else "" for one in self.rolled]
+        said = {"rolled_up_to": np.array(names, dtype=object), "reason": self.reasons}
+        if self.depth != tree.rank.depth:
+            levels = listed.levels[: self.depth + 1]
+            listed = dataclasses.replace(listed, tree=Tree(tree.taxa, rank), levels=levels)
+        return dataclasses.replace(
+            answers, columns={**outside.columns, **said, **answers.columns}, listed=listed,
+            rolled=RolledUp.of(self.rolled),
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Also:
+    """Scores of taxa that are given always, as they are gathered."""
+
+    taxa: tuple[Taxon, ...]
+    scores: Scores
+
+    @classmethod
+    def of(cls, n_images: int, wanted: Wanted | None) -> _Also:
+        taxa = () if wanted is None else wanted.taxa
+        return cls(taxa, np.zeros((n_images, len(taxa)), dtype=np.float32))
+
+    def write(self, part: _Scored) -> None:
+        self.scores[part.places] = part.also
+
+    def finish(self) -> Also | None:
+        return Also(self.taxa, self.scores) if self.taxa else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -279,23 +388,15 @@ class _Outside:
             "best_outside_score": np.full(n_images, np.nan, dtype=np.float32),
         })  # fmt: skip
 
-    def write(
-        self,
-        places: Rows,
-        question: Question,
-        vectors: Vectors,
-        lines: Places | None,
-        found: LeafScores,
-        allowed: Mask,
-    ) -> None:
+    def write(self, question: Question, part: _Scored, allowed: Mask) -> None:
         """Take what was found for some images of one kind."""
-        if allowed.all():
+        if allowed.all() or not len(part.places):
             return
-        self.columns["share_outside"][places] = found.share_outside
-        leaf, values = find_first(question, vectors, lines, found, ~allowed)
+        self.columns["share_outside"][part.places] = part.found.share_outside
+        leaf, values = find_first(question, part.vectors, part.lines, part.found, ~allowed)
         taxa = question.tree.taxa.taxa
-        self.columns["best_outside"][places] = [taxa[one].name for one in leaf.tolist()]
-        self.columns["best_outside_score"][places] = values
+        self.columns["best_outside"][part.places] = [taxa[one].name for one in leaf.tolist()]
+        self.columns["best_outside_score"][part.places] = values
 
 
 def answer_deepest(view: View, question: Question, threshold: float) -> Decisions:
@@ -329,52 +430,42 @@ def answer_deepest(view: View, question: Question, threshold: float) -> Decision
     scores = np.full(best.shape, np.nan, dtype=np.float32)
     depths = np.full(n_images, -1, dtype=np.int64)
     left_out, outside = depths.copy(), _Outside.of(n_images)
-    for places, vectors, lines in _iter_parts(view, question, tree.n_groups):
-        of_image = np.zeros(len(places), dtype=np.int64) if listed is None else listed.kinds[places]
-        for kind in np.unique(of_image).tolist():
-            mine = np.flatnonzero(of_image == kind)
-            asked, own = vectors[mine], None if lines is None else lines[mine]
-            found, sums = _score_listed(question, asked, own, kind, 1)
-            answer = back_off_sums(
-                *_find_best(question, asked, own, found, sums), sums, tree.places, threshold
+    also = _Also.of(n_images, question.wanted)
+    for part in _iter_scored(view, question, 1):
+        at, kind = part.places, part.kind
+        also.write(part)
+        answer = back_off_sums(*_find_best(question, part), part.sums, tree.places, threshold)
+        best[at], scores[at], depths[at] = answer
+        if listed is None:
+            continue
+        outside.write(question, part, listed.leaves[kind])
+        given = np.flatnonzero(answer[2] >= 0)
+        for depth in np.unique(answer[2][given]).tolist():
+            these = given[answer[2][given] == depth]
+            these = these[~listed.levels[depth][kind, answer[0][these, depth]]]
+            left_out[at[these]] = depth
+            depths[at[these]], _ = listed.climb(
+                np.full(len(these), depth), answer[0][these, depth], np.full(len(these), kind)
             )
-            at = places[mine]
-            best[at], scores[at], depths[at] = answer
-            if listed is None:
-                continue
-            outside.write(at, question, asked, own, found, listed.leaves[kind])
-            given = np.flatnonzero(answer[2] >= 0)
-            for depth in np.unique(answer[2][given]).tolist():
-                these = given[answer[2][given] == depth]
-                these = these[~listed.levels[depth][kind, answer[0][these, depth]]]
-                left_out[at[these]] = depth
-                depths[at[these]], _ = listed.climb(
-                    np.full(len(these), depth), answer[0][these, depth], np.full(len(these), kind)
-                )
     return Decisions(
         view.images, view.rows, tree.levels, best, scores, depths, threshold,
         view.describe(question.options), columns={} if listed is None else outside.columns,
-        left_out=None if listed is None else left_out,
+        left_out=None if listed is None else left_out, also=also.finish(),
     )  # fmt: skip
 
 
-def _find_best(
-    question: Question,
-    vectors: Vectors,
-    kinds: Places | None,
-    found: LeafScores,
-    sums: Sequence[Scores],
-) -> tuple[Places, Scores]:
+def _find_best(question: Question, part: _Scored) -> tuple[Places, Scores]:
     """Return the best class at each rank, -1 where there is none, and its summed probability."""
     tree = question.tree
-    best = np.full((len(vectors), len(tree.levels)), -1, dtype=np.int64)
+    best = np.full((len(part.places), len(tree.levels)), -1, dtype=np.int64)
     scores = np.full(best.shape, np.nan, dtype=np.float32)
-    for depth, total in enumerate(sums):
+    for depth, total in enumerate(part.sums):
         if total.shape[1]:
             top, values = find_top(total, 1)
             best[:, depth], scores[:, depth] = top[:, 0], values[:, 0]
     if tree.has_singles and len(tree.classes):
-        leaf, values = find_first(question, vectors, kinds, found, tree.place_of >= 0)
+        wanted = tree.place_of >= 0
+        leaf, values = find_first(question, part.vectors, part.lines, part.found, wanted)
         best[:, -1], scores[:, -1] = tree.place_of[leaf], values
     return best, scores
 

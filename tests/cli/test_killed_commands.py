@@ -200,7 +200,7 @@ CASES = {
 # Those that write several files, which one rename must make one change.
 LEAN = (
     "probe fit", "probe remove", "evaluate", "index", "filter", "taxa add --images", "taxa remove",
-    "export npy", "export head", "import", "import head", "compact",
+    "export npy", "export head", "import", "import head",
 )  # fmt: skip
 
 
@@ -478,10 +478,10 @@ def _choose(seen: list[str], name: str) -> list[int]:
 
 def _check_between(
     found: Mapping[str, Any],
-    before: Any,
-    after: Any,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
     *,
-    by_part: bool = False,  # noqa: ANN401
+    by_part: bool = False,
 ) -> None:
     for name, value in found.items():
         if by_part and isinstance(value, dict):

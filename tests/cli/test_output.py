@@ -201,3 +201,20 @@ def test_names_are_written_as_they_are_and_move_no_cursor(
     ]  # fmt: skip
     say("skipped a\x1b[2Jb\ud800.jpg\nnext")
     assert capsys.readouterr().err == "skipped a\\x1b[2Jb\\ud800.jpg\nnext\n"
+
+
+def test_a_long_table_is_written_line_by_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame({"name": ["a", "long name", "b"], "n": [1, 20, 300], "none": ""})
+    written = []
+    for most in (2, 10):
+        monkeypatch.setattr("bioprobe.cli.show._MANY_ROWS", most)
+        write_frame(frame, "-", "table")
+        write_frame(frame, str(tmp_path / "t.txt"), None, quiet=True)
+        lines = capsys.readouterr().out.splitlines()
+        written += [[line.rstrip() for line in lines if line]]
+        text = (tmp_path / "t.txt").read_text()
+        written += [[line.rstrip() for line in text.splitlines() if line]]
+    assert written[0] == ["name         n", "a            1", "long name   20", "b          300"]
+    assert all(one == written[0] for one in written)

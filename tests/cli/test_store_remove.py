@@ -1,4 +1,4 @@
-"""``store remove``, ``removed`` and ``compact``: they ask first, say what hangs on rows, and undo."""
+"""``store remove``, ``removed`` and ``compact``: ask first, say what hangs on rows, undo."""
 
 from __future__ import annotations
 

@@ -39,27 +39,30 @@ def test_roll_up_sums_the_species(capsys: Capture) -> None:
 
 
 def test_within_answers_what_may_occur_and_owns_up_to_the_rest(capsys: Capture) -> None:
-    found, said = _ask(capsys, *ASKED[:3], "--within", "Carnivora")
-    assert set(found["order"]) == {"Carnivora"}
+    found, said = _ask(capsys, *ASKED[:3], "--within", "Carnivora", "-k", "3")
     everything, _ = _ask(capsys, *ASKED[:3], "-k", "99")
     scores = everything.set_index(["row", "family"])["score"].astype(float)
-    given = found.set_index(["row", "family"])["score"].astype(float)
+    given = found[found["family"] != ""].set_index(["row", "family"])["score"].astype(float)
+    assert set(found["order"]) == {"Carnivora", ""}
     # Scores are those among all candidates, and what is left lies outside.
     assert given.to_numpy() == pytest.approx(scores[given.index].to_numpy(), abs=1e-5)
-    total = found.groupby("row")["score"].sum() + found.groupby("row")["share_outside"].first()
+    total = given.groupby("row").sum() + found.groupby("row")["share_outside"].first()
     assert total.to_numpy() == pytest.approx(1, abs=1e-4)
     best = everything[everything["answer"] == 1].set_index("row")
     first = found[found["answer"] == 1].set_index("row")
     is_changed = best["order"] != "Carnivora"
+    # What may not occur is answered as the first taxon above it that may.
     assert (first["rolled_up_to"] != "").eq(is_changed).all()
+    assert (first["family"] == "").eq(is_changed).all()
     assert set(first.loc[is_changed, "rolled_up_to"]) <= {"Mammalia", "Chordata", "Animalia"}
+    assert (first.loc[is_changed, "score"] >= best.loc[is_changed, "score"] - 1e-5).all()
     assert (first.loc[is_changed, "best_outside"] == best.loc[is_changed, "family"]).all()
     assert first.loc[is_changed, "reason"].str.startswith("the list leaves out family ").all()
     assert "are of what may not occur by the list and count as wrong" in said
     assert "warning: half of the images have a share of" in said
     Path("here.csv").write_text("family\nCanidae\nFelidae\n")
     listed, said = _ask(capsys, *ASKED, "--within", "here.csv")
-    assert set(listed["family"]) == {"Canidae", "Felidae"}
+    assert set(listed["family"]) == {"Canidae", "Felidae", ""}
     assert "by here.csv, 2 of " in said
 
 
@@ -68,9 +71,11 @@ def test_a_list_confirms_no_answer_outside_of_it(capsys: Capture, store: Path) -
     for more in (["--roll-up"], ["--per", "image"], ["--per", "sequence", "--sequence", "class"]):
         asked = ["zeroshot", "--within", "Carnivora", "-k", "1", *more]
         found, _ = _ask(capsys, *(asked if "--per" not in more else [*asked[:3], *more]))
+        found = found[found["answer"] == 1]
         hens = found[truth["order"].iloc[found["row"]].to_numpy() != "Carnivora"]
         assert (hens["share_outside"].astype(float) > 0.5).mean() > 0.9
         assert (hens["rolled_up_to"] != "").mean() > 0.9
+        assert not (hens.loc[hens["rolled_up_to"] != "", "order"] != "").any()
     for more in ([], ["--per", "sequence", "--sequence", "class"]):
         found, _ = _ask(capsys, "zeroshot", "--within", "Carnivora", "--abstain", "0.65", *more)
         is_inside = truth["order"].iloc[found["row"]].to_numpy() == "Carnivora"
@@ -84,9 +89,9 @@ def test_places_of_a_list_are_columns_or_options(capsys: Capture) -> None:
     rules = "taxon,rule,country\nFelidae,allow,KE\nCanidae,allow,United States of America\n"
     Path("rules.csv").write_text(rules)
     found, _ = _ask(capsys, *ASKED, "--within", "rules.csv", "--country", "KEN")
-    assert set(found["family"]) == {"Felidae"}
+    assert set(found["family"]) == {"Felidae", ""}
     both, _ = _ask(capsys, *ASKED, "--within", "rules.csv")
-    assert set(both["family"]) == {"Felidae", "Canidae"}
+    assert set(both["family"]) == {"Felidae", "Canidae", ""}
     assert run(["zeroshot", "--within", "rules.csv", "--country", "FRA"]) == 1
     said = capsys.readouterr().err
     assert "says nothing of where the " in said
@@ -110,7 +115,7 @@ def test_a_list_is_asked_of_a_head_too(capsys: Capture) -> None:
             level,
         ]
         found, _ = _ask(capsys, *asked)
-        assert set(found["family"]) == {"Felidae"}
+        assert set(found["family"]) == {"Felidae", ""}
         assert "Panthera leo" not in set(found.get("species", ()))
         assert (found["best_outside"] == "Panthera leo").any()
     backed_off, _ = _ask(capsys, *asked[:5], "--abstain", "0.5")
@@ -147,6 +152,39 @@ def test_synonyms_rename_candidates_and_labels(capsys: Capture) -> None:
     assert "Feles" in set(found["family"])
     assert "Felidae" not in set(found["family"])
     assert "top-1 1.000" in said or "top-1 0.9" in said
+
+
+def test_also_gives_the_scores_of_some_taxa_always(capsys: Capture) -> None:
+    everything, _ = _ask(capsys, *ASKED[:3], "-k", "99")
+    Path("watched.txt").write_text("Felidae\nCanidae\nDodoidae\n")
+    found, said = _ask(capsys, *ASKED, "--also", "watched.txt")
+    assert "no candidate is or lies below 1 of the 3 names of watched.txt: Dodoidae" in said
+    assert (found.groupby("row")["also"].apply(lambda one: one.eq("True").sum()) == 2).all()
+    assert (found.groupby("row").size() >= 2).all()
+    scores = everything.set_index(["row", "family"])["score"].astype(float)
+    given = found.set_index(["row", "family"])["score"].astype(float)
+    assert given.to_numpy() == pytest.approx(scores[given.index].to_numpy(), abs=1e-5)
+    backed_off, _ = _ask(capsys, "zeroshot", "--abstain", "0.5", "--also", "Felidae,Puma concolor")
+    more = backed_off[backed_off["also"].eq("True") & (backed_off["answer"] > 1)]
+    assert set(more["rank"]) == {"family"}
+    assert run(["zeroshot", "--also", "Nessie"]) == 1
+    assert "no candidate is or lies below 'Nessie'" in capsys.readouterr().err
+
+
+def test_every_rank_gives_the_best_of_each(capsys: Capture) -> None:
+    assert run(["store", "export", "head.npy", "--layout", "treeoflife", "--quiet"]) == 0
+    assert run(["store", "import", "head.npy", "--model", "sketch", "--quiet"]) == 0
+    for more in ([], ["--head", "head"]):
+        found, _ = _ask(capsys, *ASKED[:3], "-k", "2", "--every-rank", *more)
+        ranks = ["kingdom", "phylum", "class", "order", "family"]
+        assert list(dict.fromkeys(found["rank"])) == ranks
+        lowest = found[found["rank"] == "family"]
+        alone, _ = _ask(capsys, *ASKED[:3], "-k", "2", *(more or ["--roll-up"]))
+        assert lowest["family"].tolist() == alone["family"].tolist()
+        assert lowest["score"].to_numpy() == pytest.approx(alone["score"].to_numpy(), abs=1e-4)
+        for rank in ranks:
+            sums = found[(found["rank"] == rank) & (found["answer"] == 1)].set_index("row")["score"]
+            assert (sums >= lowest[lowest["answer"] == 1].set_index("row")["score"] - 1e-5).all()
 
 
 def test_mask_leaves_images_out(capsys: Capture) -> None:
@@ -281,6 +319,9 @@ def test_offset_auto_is_what_was_measured(capsys: Capture, store: Path) -> None:
         ["--abstain", "0.5", "--open-set"],
         ["--abstain", "0.5", "--pool", "max"],
         ["--roll-up", "--pool", "max"],
+        ["--every-rank", "--abstain", "0.5"],
+        ["--every-rank", "--pool", "max"],
+        ["--country", "KEN"],
     ],
     ids=" ".join,
 )

@@ -32,13 +32,12 @@ ASKS: dict[str, Callable[[bp.Store, Any], object]] = {
 }
 
 
-@pytest.mark.parametrize("kind", [str, Path])
-@pytest.mark.parametrize("ask", ASKS)
-def test_an_address_is_said_to_be_one(opened: bp.Store, ask: str, kind: type) -> None:
-    if ask == "predict":
-        opened.fit("centroid", "family", split="none", name="kept")
-    with pytest.raises(BioprobeError, match=f"{ADDRESS} is an address, .* download it .*--fetch"):
-        ASKS[ask](opened, kind(ADDRESS))
+def test_an_address_is_said_to_be_one(opened: bp.Store) -> None:
+    opened.fit("centroid", "family", split="none", name="kept")
+    for ask in ASKS.values():
+        for named in (ADDRESS, Path(ADDRESS)):
+            with pytest.raises(BioprobeError, match=f"{ADDRESS} is an address, .*--fetch"):
+                ask(opened, named)
 
 
 def test_a_file_whose_folder_is_called_so_is_a_file(

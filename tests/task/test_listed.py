@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from collections.abc import Callable
@@ -15,12 +16,18 @@ import pytest
 from bioprobe.errors import PromptError, TaxonomyError
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
+from bioprobe.task.also import Wanted
 from bioprobe.task.leaf_scores import Leaves
 from bioprobe.task.listed import Listed, restrict
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.checklists import Checklist, read_checklist, read_checklists
-from bioprobe.zeroshot.question import Question, answer_at_rank, answer_deepest
+from bioprobe.zeroshot.question import (
+    Question,
+    answer_at_rank,
+    answer_deepest,
+    answer_every_rank,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder
@@ -146,6 +153,7 @@ def test_what_may_not_occur_is_rolled_up_as_speciesnet_does(
     question = _ask(view, _geofence(tmp_path), country=country, admin1=admin1)
     found = answer_at_rank(view, question, 1)
     assert found.columns["rolled_up_to"].tolist() == [rolled]
+    assert found.names[0, 0] == rolled or not rolled
     reason = found.columns["reason"][0]
     assert reason == (f"the list leaves out species Panthera leo 0.400; {said}" if said else "")
     decided = answer_deepest(view, question, 0.39)
@@ -196,9 +204,12 @@ def test_a_hen_is_no_dog_where_only_carnivores_may_occur(
     ]
     found = answer_at_rank(view, _ask(view, read_checklists("Carnivora"), Rank.CLASS), 2)
     # Of birds nothing may occur, so one class is left.
-    assert found.names.tolist() == [["Mammalia", ""], ["Mammalia", ""]]
-    assert len(found.to_frame()) == 2
-    np.testing.assert_allclose(found.scores[:, 0], [0.05, 0.98], atol=1e-4)
+    assert found.names.tolist() == [["Chordata", "Mammalia"], ["Mammalia", ""]]
+    frame = found.to_frame()
+    assert frame["class"].tolist() == ["", "Mammalia", "Mammalia"]
+    np.testing.assert_allclose(frame["score"], [1, 0.05, 0.98], atol=1e-4)
+    assert found.to_lines()["answer"].tolist() == ["Chordata", "Mammalia"]
+    assert found.accuracy() == []
 
 
 def test_the_rule_of_the_lowest_taxon_counts(view: View) -> None:
@@ -232,9 +243,12 @@ def test_images_of_different_places_have_different_lists(
     texts = np.eye(len(TAXA), 16, dtype=np.float32)
     leaves = Leaves(texts, np.arange(len(TAXA)), np.arange(len(TAXA)))
     found = answer_at_rank(view, Question(tree, leaves, SCALE, {}, listed=listed), 3)
-    assert found.names[:, 0].tolist() == ["Panthera leo", "Ursus arctos", *["Panthera leo"] * 2]
+    assert found.names[:2].tolist() == [
+        ["Panthera leo", "", ""], ["Carnivora", "Ursus arctos", ""]
+    ]  # fmt: skip
     # Of an unknown place all that is allowed anywhere counts; of France the list says nothing.
-    assert [len(set(row) - {""}) for row in found.names.tolist()] == [1, 1, 3, 3]
+    assert found.names[2].tolist() == ["Panthera leo", "Ursus arctos", "Gallus gallus"]
+    assert "" not in found.names[3]
     np.testing.assert_allclose(found.columns["share_outside"], [0.5, 0.7, 0, 0], atol=1e-4)
     said = " ".join(map(str, notes))
     assert "says nothing of where 1 images were taken (FRA): everything may occur there" in said
@@ -360,3 +374,31 @@ def test_a_list_of_species_allows_the_families_that_are_asked_for(view: View) ->
     listed, _ = restrict(view, lists, Tree(families, Rank.FAMILY), TAXA)
     assert [t.name for t, may in zip(families, listed.leaves[0], strict=True) if may] == ["Felidae"]
     assert len(listed.levels) == len(RANKS[: Rank.FAMILY.depth + 1])
+
+
+def test_taxa_are_given_always_and_at_every_rank(
+    make_store: Callable[..., EmbeddingStore], encoder: PlainEncoder
+) -> None:
+    shares = np.array([[0.5, 0.2, 0.1, 0.1, 0.05, 0.03, 0.02], [0.02, 0, 0, 0, 0, 0.03, 0.95]])
+    view = _make_view(make_store, encoder, shares)
+    question = _ask(view, read_checklists("Animalia"))
+    wanted, _ = Wanted.of(read_checklists("Ursidae, hen, lion", "--also"), question.tree)
+    question = dataclasses.replace(question, wanted=wanted, listed=None)
+    found = answer_every_rank(view, question, 1)
+    frame = found.to_frame()
+    first = frame[frame["row"] == 0]
+    assert first["rank"].tolist() == [*map(str, RANKS), "family", "species"]
+    assert first["also"].tolist() == [False] * 6 + [True] * 3
+    assert first["score"].tolist() == pytest.approx(
+        [1, 1, 0.98, 0.98, 0.8, 0.5, 0.5, 0.18, 0.02], abs=1e-4
+    )
+    # What is among the best is marked, and not given twice.
+    second = frame[frame["row"] == 1]
+    assert second["species"].tolist()[-3:] == ["Gallus gallus", "", "Panthera leo"]
+    assert len(found.take(np.array([1])).to_frame()) == 9
+    decided = answer_deepest(view, question, 0.6).to_frame()
+    names = ["family", "species", "family", "species", "species", "family", "species"]
+    assert decided["rank"].tolist() == names
+    assert decided["score"].tolist() == pytest.approx(
+        [0.8, 0.5, 0.18, 0.02, 0.95, 0.03, 0.02], abs=1e-4
+    )

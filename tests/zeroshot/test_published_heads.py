@@ -29,6 +29,7 @@ from bioprobe.errors import (
     ModelUnavailableError,
     PromptError,
     SourceError,
+    TaxonomyError,
 )
 from bioprobe.progress import Step
 from bioprobe.store import EmbeddingStore
@@ -528,6 +529,25 @@ def test_a_folder_of_the_model_keeps_its_head(make: Make, tmp_path: Path) -> Non
     cached = tmp_path / "models--imageomics--bioclip" / "snapshots" / "d"
     cached.mkdir(parents=True)
     assert find_repository(f"local-dir:{cached}") == "imageomics/bioclip"
+
+
+def test_a_head_in_the_folder_of_its_model_needs_no_network(make: Make, tmp_path: Path) -> None:
+    publish()
+    model = tmp_path / "model"
+    bp.taxa.download("treeoflife", to=model)
+    Hub.files.clear()
+    shutil.rmtree(tmp_path / "hub", ignore_errors=True)
+    origin = {"model": "bioclip-2", "repository": "imageomics/bioclip-2", "revision": "c" * 40}
+    (model / "bioprobe_origin.json").write_text(json.dumps(origin))
+    head = open_published(make(f"local-dir:{model}"))
+    assert (len(head), head.about["revision"]) == (N_FILLED, COMMITS[0])
+
+
+def test_where_a_list_is_wanted_a_head_is_said_to_be_none(make: Make, tmp_path: Path) -> None:
+    store = bp.open(make().folder)
+    for name in ("treeoflife", str(tmp_path / "txt_emb_bioclip-2.npy")):
+        with pytest.raises(TaxonomyError, match="is a text head and no taxon list: zeroshot asks"):
+            store.resolve_taxa(names=name)
 
 
 def test_the_taxa_of_a_head_are_listed(make: Make, tmp_path: Path) -> None:
