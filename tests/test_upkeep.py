@@ -130,7 +130,7 @@ def _fill(folder: Path, encoder: Any) -> bp.Store:  # noqa: ANN401
     store.where("path != 'site 0/IMG_0002.jpg'").fit(
         "knn", level="family", split="none", name="asked"
     )
-    store.evaluate(level="family", methods=["knn"], n_resamples=20, name="judged")
+    store.evaluate(level="family", methods=["knn"], n_resamples=10, name="judged")
     opened = EmbeddingStore.open(folder)
     rows = opened.rows
     write_selection(
