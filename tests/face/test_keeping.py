@@ -95,7 +95,7 @@ def test_masks_are_listed_and_forgotten(store: Store) -> None:
     kept = EmbeddingStore.open(store.folder)
     write_selection(kept, "filters/some", np.array([0, 1, 3]), np.array([True, True, False]))
     write_split(kept, make_split(kept, Rank.FAMILY, fractions=(0.5, 0, 0.5)))
-    assert store.masks().to_frame().to_numpy().tolist() == [["filters/some", 2, 1, 1]]
+    assert store.masks().to_frame().to_numpy().tolist() == [["filters/some", 2, 1, 1, ""]]
     said = store.remove_mask("filters/some").notes
     assert [str(note) for note in said] == [f"removed the mask filters/some from {store.folder}"]
     assert store.masks().to_frame().empty
