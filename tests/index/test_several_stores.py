@@ -59,6 +59,19 @@ def test_conditions_hold_for_all_stores_and_copies_are_given_once(tmp_path: Path
     assert (len(twice.rows), len(once.rows)) == (16, 8)
 
 
+def test_thresholds_hold_for_all_stores(tmp_path: Path) -> None:
+    first, second = _draw(12, 0), _draw(9, 1)
+    ours, theirs = _make(first, "x", tmp_path), _make(second, "y", tmp_path)
+    whole = bp.from_vectors(np.concatenate([first, second]), model="mine")
+    one = whole.search(row=3, min_similarity=0.1)
+    several = ours.search(row=3, min_similarity=0.1, also=theirs)
+    np.testing.assert_array_equal(several.similarities, one.similarities)
+    assert len(ours.search(row=3, min_similarity=0.1, also=theirs, k=2).rows) == 2
+    for of_one in ({"share": 0.1}, {"save_mask": "searches/x"}):
+        with pytest.raises(bp.MisuseError, match="is of one store"):
+            ours.search(row=3, also=theirs, **of_one)  # type: ignore[arg-type]
+
+
 def test_stores_of_another_encoder_are_refused(tmp_path: Path) -> None:
     ours = _make(_draw(4, 0), "x", tmp_path)
     other = bp.from_vectors(_draw(4, 0), model="theirs")

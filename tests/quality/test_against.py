@@ -56,11 +56,11 @@ def test_all_pairs_of_a_brute_force_are_found(ours: View, n: int, block: int) ->
 
 
 def test_pairs_that_wait_are_sorted_out_before_they_are_too_many(
-    ours: View, monkeypatch: pytest.MonkeyPatch
+    ours: View, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     others = _make_others(_draw(60, 1), block=4)
     whole = find_overlap(ours, others, threshold=0.1).to_frame()
-    monkeypatch.setenv("BIOPROBE_CACHE", str(Path("elsewhere").absolute()))
+    monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "elsewhere"))
     monkeypatch.setattr(overlaps, "_PAIRS_AT_ONCE", 5)
     monkeypatch.setattr(overlaps, "_BLOCK_ROWS", 4)
     assert find_overlap(ours, others, threshold=0.1).to_frame().equals(whole)
