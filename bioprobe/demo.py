@@ -311,7 +311,7 @@ def learn(store: Store, *, seed: int = 0) -> Learning:
         Of split and resamples.
     """
     return Learning(
-        duplicates=store.dedupe(),
+        duplicates=cast("Duplicates", store.dedupe()),
         noise=cast("NoiseFilter", store.filter("animal", labels=_KIND)),
         split=store.split(LEVEL, fractions=_FRACTIONS, seed=seed),
         evaluation=store.evaluate(LEVEL, methods=METHODS, seed=seed),

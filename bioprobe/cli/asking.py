@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Duplicates,
         Neighbors,
         NoiseFilter,
+        Overlap,
         Predictions,
         Repeats,
     )
@@ -99,7 +100,7 @@ _TERMS = ("image", "text", "row", "minus_image", "minus_text", "minus_row")
 
 @command(
     app, Asks.search, encodes=True, sources="--in", bare=_read_terms, chooses=True,
-    when={"save_mask": Without("sources")}, in_order=("weight", _TERMS),
+    when={"save_mask": Without("sources")}, in_order=("weight", _TERMS), also="also",
 )  # fmt: skip
 def search(
     found: Neighbors,
@@ -158,7 +159,7 @@ def filter_images(
 
 @command(app, Asks.dedupe, sources="-", chooses=True)
 def dedupe(
-    found: Duplicates,
+    found: Duplicates | Overlap,
     *,
     html: Annotated[
         Path | None,
@@ -167,7 +168,8 @@ def dedupe(
 ) -> str:
     """Find duplicate images, and keep a mask without them: filters/duplicates.
 
-    Of each group one with a label is kept, of these the largest; nothing is deleted.
+    Of each group one with a label is kept, of these the largest; nothing is deleted. With --against
+    images are looked for that another collection has too: the mask is filters/against.
 
     Example: bioprobe dedupe --threshold 0.97 --output duplicates.csv
     """

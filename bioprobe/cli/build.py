@@ -94,6 +94,7 @@ def command(
     write: Write | None = None,
     chooses: bool = False,
     in_order: tuple[str, Sequence[str]] | None = None,
+    also: str = "",
 ) -> Callable[[After], After]:
     """Make a command that asks one question, says the notes and shows the table.
 
@@ -137,6 +138,8 @@ def command(
     in_order : (str, sequence of str), optional
         A parameter that is given once for each of what others are given, in the order of the
         command line, and these others in the order in which the question counts them.
+    also : str
+        Parameter of the question that further stores are, where ``--store`` is given several times.
     """
 
     def decorate(after: After) -> After:
@@ -150,10 +153,13 @@ def command(
         left_out = (() if has_store else ("store",)) + (
             () if shows else ("output", "file_format", "safe_csv")
         )
-        common = [_declare_common(key) for key in _COMMON if key not in left_out]
+        common = [
+            _declare_common(key, several=bool(also)) for key in _COMMON if key not in left_out
+        ]
         parameters = [_CONTEXT, *(_declare(one, declared[one]) for one in declared), *common]
 
         def run(context: typer.Context, **given: Any) -> None:  # noqa: ANN401 - typer gives what the options say
+            further = _take_first_store(given) if also else []
             given = _read_given(given, bare)
             given |= _sort_by_term(context, given, in_order)
             defaults = {one: declared[one].default for one in declared}
@@ -168,7 +174,9 @@ def command(
             quiet = given["quiet"]
             with _watch(context, quiet=quiet):
                 with show_progress(quiet=quiet) as progress:
-                    answer = _ask(asked, given, narrows, progress)
+                    answer = _ask(
+                        asked, given, narrows, progress, {also: further} if further else {}
+                    )
                 tell(answer.notes, quiet=quiet)
                 if given.get("people"):
                     answer = answer.with_people(given["people"])
@@ -450,8 +458,9 @@ def _ask(
     given: Mapping[str, Any],
     narrows: Sequence[str],
     progress: Progress,
+    further: Mapping[str, Any],
 ) -> Any:  # noqa: ANN401 - what the question returns
-    asked = {name: given[name] for name in read_options(asks)}
+    asked = {**{name: given[name] for name in read_options(asks)}, **further}
     defaults = read_defaults(asks)
     if "progress" in defaults:
         asked["progress"] = progress
@@ -514,8 +523,17 @@ _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _CONTEXT = inspect.Parameter("context", _KEYWORD, annotation=typer.Context)
 
 
-def _declare_common(key: str) -> inspect.Parameter:
+def _take_first_store(given: dict[str, Any]) -> list[Path]:
+    """Leave the first of several stores, of which the others are returned."""
+    first, *further = given["store"] or [options.DEFAULT_STORE]
+    given["store"] = first
+    return further
+
+
+def _declare_common(key: str, *, several: bool) -> inspect.Parameter:
     kind, default = _COMMON[key]
+    if key == "store" and several:
+        kind, default = options.Stores, [default]
     return inspect.Parameter(key, _KEYWORD, default=default, annotation=kind)
 
 

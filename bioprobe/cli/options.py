@@ -24,6 +24,17 @@ Store = Annotated[
         readable=False,
     ),
 ]
+Stores = Annotated[
+    list[Path],
+    typer.Option(
+        "--store",
+        "-s",
+        envvar="BIOPROBE_STORE",
+        help="Folder of the store; given several times, all of them are asked, in one ranking.",
+        file_okay=False,
+        readable=False,
+    ),
+]
 Output = Annotated[str, typer.Option("--output", "-o", help="File to write; - is standard output.")]
 Format = Annotated[
     str | None,

@@ -1,6 +1,6 @@
 """Methods side by side on images that none has learnt from, with intervals and tests."""
 
-from bioprobe.evaluation.evaluate import evaluate
+from bioprobe.evaluation.evaluate import evaluate, measure_without
 from bioprobe.evaluation.keeping import list_evaluations, read_evaluation, write_evaluation
 from bioprobe.evaluation.result import Evaluation, MethodResult
 
@@ -9,6 +9,7 @@ __all__ = [
     "MethodResult",
     "evaluate",
     "list_evaluations",
+    "measure_without",
     "read_evaluation",
     "write_evaluation",
 ]

@@ -987,3 +987,58 @@ def _find_reason(test: _Test) -> str:
         return test.rounds[0].inner().reason
     except ProbeError:
         return ""  # one class: what reads may be judged all the same
+
+
+def measure_without(
+    found: Evaluation, rows: Rows, task: Task, n_resamples: int
+) -> list[dict[str, Any]]:
+    """Measure the accuracy of each method with and without some of the images that judge.
+
+    Parameters
+    ----------
+    found : Evaluation
+    rows : ndarray of int64
+        Of the images that are left out.
+    task : Task
+        That was judged; it knows which images belong together.
+    n_resamples : int
+        Of the intervals.
+
+    Returns
+    -------
+    list of dict
+        JSON-ready, one a method: ``method``, ``n_images``, ``n_without``, and ``accuracy`` and
+        ``without`` with the estimate and both ends of the interval, None where nothing is left.
+    """
+    groups = task.need_split().groups
+    figures = []
+    for result in found.results:
+        frame = found.predictions[found.predictions["method"] == result.method]
+        left = ~frame["row"].isin(rows).to_numpy(dtype=bool)
+        judged = frame["row"].to_numpy(dtype=np.int64)
+        right = frame["right"].to_numpy(dtype=bool)
+        ends = [
+            _measure_share(right[kept], groups[judged[kept]], n_resamples, task.seed)
+            for kept in (np.ones(len(frame), dtype=bool), left)
+        ]
+        figures.append(
+            {"method": result.method, "n_images": len(frame), "n_without": int(left.sum()),
+             "accuracy": ends[0], "without": ends[1]}
+        )  # fmt: skip
+    return figures
+
+
+def _measure_share(
+    right: npt.NDArray[np.bool_], groups: Names, n_resamples: int, seed: int
+) -> list[float | None]:
+    if not len(right):
+        return [None, None, None]
+    resamples = Resamples.of_groups(groups, n_resamples, seed)
+
+    def score(weights: Scores) -> dict[str, Doubles]:
+        shares = weights @ right.astype(np.float64) / weights.sum(axis=1)
+        return {"accuracy": np.asarray(shares, dtype=np.float64)}
+
+    draws = draw_scores(score, resamples)["accuracy"]
+    interval = find_interval(draws, is_share=True)
+    return [interval.estimate, interval.low, interval.high]

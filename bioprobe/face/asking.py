@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
 
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened, name_counts, tell_placeholders
@@ -34,7 +36,7 @@ from bioprobe.options import (
     question,
     split_names,
 )
-from bioprobe.result import WARNING, Note
+from bioprobe.result import FACT, WARNING, Note
 
 if TYPE_CHECKING:
     from bioprobe import index
@@ -44,11 +46,13 @@ if TYPE_CHECKING:
         Duplicates,
         Neighbors,
         NoiseFilter,
+        Overlap,
         Predictions,
         Repeats,
     )
-    from bioprobe.quality import noise
+    from bioprobe.quality import against, noise
     from bioprobe.quality import repeats as repeated
+    from bioprobe.quality.closest import ClosestPairs
     from bioprobe.quality.description import Description
 
 Pictures = str | Path | Sequence[str | Path] | None
@@ -61,6 +65,8 @@ _FIXED = "whose texts, also of added taxa, are written by the recipe that it was
 _BACKGROUND = "animal"
 # Classes of which a filter names the share that it drops.
 _SHOWN = 10
+# Pairs on either side of a threshold that are named; a page shows more.
+_CLOSEST = 3
 
 
 class Asks(Opened):
@@ -481,6 +487,7 @@ class Asks(Opened):
                 metavar="NAME",
             ),
         ] = None,
+        also: str | Path | Opened | Sequence[str | Path | Opened] | None = None,
     ) -> Neighbors:
         r"""Find the images nearest to a picture, a text, a row, or several together.
 
@@ -525,6 +532,10 @@ class Asks(Opened):
             Answers at most, ≥ 1; by default 10, with a threshold all that reach it.
         save_mask : str, optional
             Name of a mask to keep: it keeps the answers and drops what else was asked.
+        also : str, Path, Store, or sequence of them, optional
+            Further stores of the same encoder, whose images are answers too, in one ranking: the
+            column ``store`` says whose. A mask or condition holds for them too, and rows that are
+            looked for are of this store.
 
         Returns
         -------
@@ -554,6 +565,10 @@ class Asks(Opened):
 
         if save_mask is not None:
             self._refuse_mask(save_mask)
+        if also is not None and (share is not None or save_mask is not None):
+            flag = "--share" if share is not None else "--save-mask"
+            msg = f"{flag} is of one store; leave it out, or ask one store at a time"
+            raise MisuseError(msg)
         plus = Terms.read(list_given(image), list_given(text), list_given(row))
         minus = Terms.read(list_given(minus_image), list_given(minus_text), list_given(minus_row))
         plus, minus = _weigh(plus, minus, list_given(weight))
@@ -573,6 +588,12 @@ class Asks(Opened):
             exclude_own=exclude_query, deduplicate=deduplicate, exact=exact,
         )  # fmt: skip
         said = [*_describe_question(found), *_describe_way(found), *_describe_hits(found)]
+        if also is not None:
+            found, further = self._search_also(
+                asked, found, list_given(also), k, exclude_own=exclude_query,
+                deduplicate=deduplicate, exact=exact,
+            )  # fmt: skip
+            said += further
         if save_mask is not None:
             found.write_mask(self._view, save_mask)
             said.append(f"kept as a mask; use it with: --mask {save_mask}")
@@ -588,6 +609,47 @@ class Asks(Opened):
         if name.startswith(SPLITS):
             msg = f"{name} would be a split; name a mask otherwise, such as searches/snow"
             raise MisuseError(msg)
+
+    def _search_also(
+        self, asked: index.Question, found: index.Neighbors, also: list[str | Path | Opened],
+        k: int | None, *, exclude_own: bool | None, deduplicate: bool, exact: bool,
+    ) -> tuple[index.Neighbors, list[Note | str]]:  # fmt: skip
+        """Ask further stores the same, and put all answers into one ranking."""
+        from bioprobe.errors import SelectionError
+        from bioprobe.index import find_in_other, join_neighbors, search
+        from bioprobe.quality.against import check_encoders
+        from bioprobe.store import EmbeddingStore
+        from bioprobe.store.view import View
+
+        said: list[Note | str] = []
+        parts = [found]
+        ours = self._view
+        for one in also:
+            other = one._view if isinstance(one, Opened) else EmbeddingStore.open(one)
+            view = View.all(other)
+            check_encoders(ours, view)
+            try:
+                view = View.of(view, ours.condition or None, mask=ours.mask or None)
+            except SelectionError as error:
+                said.append(Note(f"nothing of {view.folder} may be an answer: {error}", WARNING))
+                continue
+            question = find_in_other(asked, ours.store, view.store)
+            parts.append(
+                search(
+                    view, question, k=k, enough=found.enough, exclude_own=exclude_own,
+                    deduplicate=deduplicate, exact=exact,
+                )
+            )  # fmt: skip
+            ways = [*_describe_way(parts[-1]), *_describe_hits(parts[-1])]
+            said += [
+                Note(f"{view.folder}: {way}", way.kind if isinstance(way, Note) else FACT)
+                for way in ways
+            ]
+        joined = join_neighbors(parts, k, deduplicate=deduplicate)
+        folders = [one.provenance.store for one in parts]
+        counts = {one: joined.stores.count(one) for one in dict.fromkeys(folders)}
+        said.append(f"answers by store: {name_counts(counts)}")
+        return joined, said
 
     @question
     def filter(
@@ -839,7 +901,15 @@ class Asks(Opened):
                 "be read; without, their vectors alone decide."
             ),
         ] = True,
-    ) -> Duplicates:
+        against: Annotated[
+            str | Path | None,
+            Option(
+                "Look in another store of the same encoder, or a file of its vectors that store "
+                "import reads, for what is there too, instead of for copies in this store.",
+                shell=Path,
+            ),
+        ] = None,
+    ) -> Duplicates | Overlap:
         """Find images that are in the store more than once, and keep one of each as a mask.
 
         Nothing is deleted: the mask ``filters/duplicates`` leaves the copies out where it is asked
@@ -852,12 +922,25 @@ class Asks(Opened):
             by the similarities in the store, and only where a picture cannot be read.
         confirm : bool
             Whether their pictures must look the same too.
+        against : str or Path, optional
+            Another store, or a file of vectors, whose images are looked for here; the mask
+            ``filters/against`` leaves them out. The pairs are kept in the cache of this machine,
+            so that another threshold is answered without comparing again.
 
         Returns
         -------
-        Duplicates
-            One row an image in a group: its group, whether it is kept, the similarity.
+        Duplicates, or Overlap with ``against``
+            One row an image in a group: its group, whether it is kept, the similarity. Of an
+            overlap one row an image that is there too, with the name and row it has there. Either
+            can be asked at another threshold (``at``).
+
+        Raises
+        ------
+        MismatchError
+            If the other vectors are of another encoder.
         """
+        if against is not None:
+            return self._find_overlap(Path(against), threshold, confirm=confirm)
         from bioprobe.face.pages import Duplicates, read_fields
         from bioprobe.quality import find_duplicates
         from bioprobe.store.selections import DUPLICATES_MASK
@@ -876,9 +959,24 @@ class Asks(Opened):
                 f"{what if confirm else ''}vectors alone decided, from a similarity of "
                 f"{found.threshold:.3f}{chosen}"
             )
+        said += _describe_closest(found.closest, self._view.images.name_row)
         if not self._view.origin:
             said.append(f"kept as a mask; use it with: --mask {DUPLICATES_MASK}")
         return Duplicates(**read_fields(found)).say((*self._notes, *said))
+
+    def _find_overlap(self, against: Path, threshold: float | None, *, confirm: bool) -> Overlap:
+        from bioprobe.face.pages import Overlap, read_fields
+        from bioprobe.interchange.others import open_others
+        from bioprobe.quality import find_overlap
+        from bioprobe.quality.against import AGAINST_MASK
+
+        others = open_others(against, self._view)
+        found = find_overlap(self._view, others, threshold=threshold, confirm=confirm)
+        found.write(self._view.store)
+        said = describe_overlap(found, self._view.images.name_row)
+        if not self._view.origin:
+            said.append(f"kept as a mask of the others; use it with: --mask {AGAINST_MASK}")
+        return Overlap(**read_fields(found)).say((*self._notes, *said))
 
     @question
     def describe(
@@ -980,6 +1078,62 @@ def _describe_hits(found: index.Neighbors) -> list[Note | str]:
     if len(found.rows) < facts.get("n_distinct", n_reached):
         text += f"; the nearest {len(found.rows):,} are given, as -k says"
     return [*said, text]
+
+
+def _describe_closest(
+    closest: ClosestPairs | None,
+    name: Callable[[int], str],
+    name_other: Callable[[int], str] | None = None,
+) -> list[str]:
+    """Say which pairs are nearest to a threshold, so that a person can judge it."""
+    if closest is None or not len(closest):
+        return []
+    said = [f"pairs of other bytes nearest to the threshold of {closest.threshold:.4f}:"]
+    distances = closest.similarities - np.float32(closest.threshold)
+    near = [
+        places[np.argsort(np.abs(distances[places]), kind="stable")][:_CLOSEST]
+        for places in (np.flatnonzero(distances >= 0), np.flatnonzero(distances < 0))
+    ]
+    for at in [*near[0][::-1].tolist(), *near[1].tolist()]:
+        one, other = int(closest.first[at]), int(closest.second[at])
+        said.append(
+            f"  {closest.similarities[at]:.4f} {name(one)} and {(name_other or name)(other)}: "
+            f"{closest.explain(at)}"
+        )
+    return said
+
+
+def describe_overlap(found: against.Overlap, name: Callable[[int], str]) -> list[Note | str]:
+    """Say how many images are in another collection too, by what, and what is nearly."""
+    others, is_copy = found.others, found.is_copy
+    kinds = found.to_frame()["kind"].value_counts().to_dict()
+    n_found = int(is_copy.sum())
+    share = n_found / max(1, len(found.rows))
+    text = (
+        f"images: {len(found.rows):,}; in {others.name} ({others.n_rows:,} images) too: "
+        f"{n_found:,} ({share:.1%})"
+    )
+    words = {"exact": "of the same bytes", "near": "that look the same",
+             "vector": "by their vectors alone"}  # fmt: skip
+    if kinds:
+        text += ": " + ", ".join(f"{n:,} {words[str(kind)]}" for kind, n in kinds.items())
+    said: list[Note | str] = [text]
+    chosen = " (chosen by those there)" if found.provenance.options["threshold_is_chosen"] else ""
+    said.append(
+        f"vectors alone decide from a similarity of {found.alone:.4f}{chosen}, pictures are "
+        f"compared from {found.lowest:.4f}; from {found.floor:.4f} on another --threshold is "
+        "answered by what is kept in the cache"
+    )
+    if not others.is_told:
+        text = (
+            f"{others.name} does not say which encoder made its vectors: that it is this store's "
+            "is your word"
+        )
+        said.append(Note(text, WARNING))
+    listed = dict(
+        zip(found.closest.second.tolist(), others.name_rows(found.closest.second), strict=True)
+    )
+    return [*said, *_describe_closest(found.closest, name, listed.__getitem__)]
 
 
 def _describe_way(found: index.Neighbors) -> list[str]:

@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from bioprobe.types import Rows
     from bioprobe.zeroshot.candidates import ClassNames
 
+# Pairs and files that are named of what another collection has too.
+_NAMED = 5
 KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "stack")
 BASES = ("linear", "lda", "ridge", "knn", "centroid")
 SPLIT_METHODS = ("stratified", "grouped", "species-disjoint", "chronological", "imported", "kfold")
@@ -139,8 +141,8 @@ WithColumns = Annotated[
 Against = Annotated[
     Strings,
     Option(
-        "Store of images that an encoder or a probe learnt from; may be repeated. Images that "
-        "judge and are in it, by SHA-256, are warned of.",
+        "Store, or file of vectors, of images that an encoder or a probe learnt from; may be "
+        "repeated. Images that judge and are in it, by SHA-256 or nearly, are warned of.",
         shell=list[Path],
     ),
 ]
@@ -238,7 +240,8 @@ class Learns(Opened):
         gap : str, optional
             Time between parts, such as ``7d``.
         against : str or sequence of str, optional
-            Stores whose images may not judge; those that do are counted and said.
+            Stores whose images may not judge, or files of vectors; those that do, by their bytes or
+            nearly (see :meth:`dedupe`), are counted and said.
         folds : int
             Folds of the training images.
         seed : int
@@ -261,7 +264,7 @@ class Learns(Opened):
             group_columns=list_given(group), fractions=_read_numbers(fractions), column=column,
             part_names=_read_parts(parts), by=by, gap=gap, n_folds=folds, seed=seed,
         )  # fmt: skip
-        made.provenance["against"] = self._find_held(made.judging, against)
+        made.provenance["against"] = [one for one, _ in self._find_held(made.judging, against)]
         write_split(self._view.store, made)
         return self._count(made.name)
 
@@ -922,7 +925,8 @@ class Learns(Opened):
         others : sequence of str, optional
             Stores of the same images by other encoders, for ``stack``.
         against : str or sequence of str, optional
-            Stores whose images may not judge; those that do are counted and said.
+            Stores whose images may not judge, or files of vectors; those that do, by their bytes or
+            nearly (see :meth:`dedupe`), are counted and said, and the accuracy on the others.
         first, chain
             What ``hierarchical`` learns one below the other, as for :meth:`fit`.
         classes, taxa, rank_column, text_type, templates
@@ -966,7 +970,7 @@ class Learns(Opened):
         Evaluation
             One row a method: figures with intervals; ``report(path)`` writes the page.
         """
-        from bioprobe.evaluation import evaluate, write_evaluation
+        from bioprobe.evaluation import evaluate, measure_without, write_evaluation
         from bioprobe.face.evaluation import Evaluation
         from bioprobe.face.pages import read_fields
         from bioprobe.task.prior import read_prior
@@ -994,7 +998,10 @@ class Learns(Opened):
             prior=read_prior(prior, floor=prior_floor) if prior else None,
             report=tell or (lambda _: None),
         )  # fmt: skip
-        held = self._find_held(found.predictions["row"].unique(), against)
+        held = []
+        for about, rows in self._find_held(found.predictions["row"].unique(), against):
+            figures = measure_without(found, rows, task, n_resamples) if len(rows) else []
+            held.append({**about, "figures": figures})
         found.provenance["options"]["against"] = held
         write_evaluation(self._view.store, found)
         said = (*self._notes, *describe_evaluation(found))
@@ -1091,12 +1098,46 @@ class Learns(Opened):
         several = self._view.images.describe_several(self._view.rows, fitted.level)
         return Probe(name, fitted, self, found).say((*notes, *several))
 
-    def _find_held(self, rows: Rows, against: Strings) -> list[dict[str, Any]]:
+    def _find_held(self, rows: Rows, against: Strings) -> list[tuple[dict[str, Any], Rows]]:
+        """Return what is to be said of each other collection, and which of the rows it has."""
+        return [self._find_held_in(Path(one), rows) for one in list_given(against)]
+
+    def _find_held_in(self, source: Path, rows: Rows) -> tuple[dict[str, Any], Rows]:
+        import numpy as np
+
+        from bioprobe.interchange.others import open_others
+        from bioprobe.quality import find_overlap
         from bioprobe.splits.split import find_held
         from bioprobe.store import EmbeddingStore
+        from bioprobe.store.view import View
 
-        others = [EmbeddingStore.open(one) for one in list_given(against)]
-        return [find_held(self._view.store, rows, one) for one in others]
+        view = View(self._view.store, np.sort(rows))
+        about: dict[str, Any] = {}
+        held = np.zeros(0, dtype=np.int64)
+        if EmbeddingStore.exists(source):
+            other = EmbeddingStore.open(source)
+            about, held = find_held(view.store, view.rows, other)
+            differences = view.manifest.encoder.find_differences(other.manifest.encoder)
+            if differences or not len(other.rows) or not len(rows):
+                why = f"{' and '.join(differences)} differ" if differences else "there is no image"
+                return {**about, "n_near": None, "not_compared": why}, held
+        found = find_overlap(view, open_others(source, view))
+        frame = found.to_frame()
+        known = found.rows[found.is_copy]
+        exact = frame["row"][frame["kind"] == "exact"].to_numpy(dtype=np.int64)
+        about = about or {
+            "store": str(source), "n_images": len(rows), "n_held": len(exact), "n_unhashed": 0,
+            "files": frame["file_name"][frame["kind"] == "exact"].head(_NAMED).tolist(),
+        }  # fmt: skip
+        near = frame[~frame["row"].isin(np.union1d(held, exact))]
+        pairs = [
+            (str(file), str(theirs), float(similarity))
+            for file, theirs, similarity in zip(
+                near["file_name"], near["other"], near["similarity"], strict=True
+            )
+        ]
+        about |= {"n_near": len(near), "pairs": pairs[:_NAMED], "threshold": found.alone}
+        return about, np.union1d(held, known)
 
     def _count(self, name: str) -> PartCounts:
         from bioprobe.splits import read_split

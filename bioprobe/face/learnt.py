@@ -162,7 +162,41 @@ def _describe_held(about: Mapping[str, Any]) -> list[str | Note]:
             said.append(Note(f"{text}{files}; what learnt from it knows them{unhashed}", WARNING))
         else:
             said.append(f"none {count} is in {held['store']}, by SHA-256{unhashed}")
+        said += _describe_near(held, count)
     return said
+
+
+def _describe_near(held: Mapping[str, Any], count: str) -> list[str | Note]:
+    """Say which images judge and are nearly in another store, and what that does to figures."""
+    said: list[str | Note] = []
+    if held.get("n_near") is None:
+        if held.get("not_compared"):
+            text = f"whether any is nearly in {held['store']} is not known: {held['not_compared']}"
+            said.append(Note(text, WARNING))
+        return said
+    if held["n_near"]:
+        share = held["n_near"] / max(1, held["n_images"])
+        shown = ", ".join(f"{one} and {other} ({near:.3f})" for one, other, near in held["pairs"])
+        more = " …" if held["n_near"] > len(held["pairs"]) else ""
+        text = (
+            f"WARNING: {held['n_near']:,} {count} ({share:.1%}) are near duplicates of images in "
+            f"{held['store']}, the most similar: {shown}{more}"
+        )
+        said.append(Note(text, WARNING))
+    else:
+        said.append(f"none {count} is a near duplicate of an image in {held['store']}")
+    for one in held.get("figures", ()):
+        whole, rest = (_write_interval(one[key]) for key in ("accuracy", "without"))
+        said.append(
+            f"  {one['method']}: accuracy {whole} on all {one['n_images']:,}, {rest} on the "
+            f"{one['n_without']:,} that are not in {held['store']}"
+        )
+    return said
+
+
+def _write_interval(ends: Sequence[float | None]) -> str:
+    known = [f"{end:.3f}" for end in ends if end is not None]
+    return f"{known[0]} [{known[1]}, {known[2]}]" if len(known) == len(ends) else "not known"
 
 
 def _describe_lacks(counted: PartCounts) -> list[str | Note]:

@@ -21,10 +21,11 @@ from bioprobe.page.sheets import (
     write_answer_sheet,
     write_copies_sheet,
     write_filter_sheet,
+    write_overlap_sheet,
     write_repeats_sheet,
     write_search_sheet,
 )
-from bioprobe.quality import duplicates, noise, repeats
+from bioprobe.quality import against, duplicates, noise, repeats
 from bioprobe.task import decisions, pooling, predictions, sequences
 from bioprobe.taxonomy import RANKS
 
@@ -332,6 +333,30 @@ class Comparison(agreement.Comparison):
         elif self.people == LEAVE_OUT and people:
             people = (WHOLE,)
         return dataclasses.replace(place, people=people)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Overlap(against.Overlap, Pictures):
+    """Images that another collection has too, with their page; see the base for the fields."""
+
+    def choose(self) -> tuple[Rows, None]:
+        """Return the rows of images that the other collection has too."""
+        return self.rows[self.is_copy], None
+
+    def write_page(self, path: str | Path) -> int:
+        """Write each image beside the other collection's as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+
+        Returns
+        -------
+        int
+            Images of this store on the page.
+        """
+        return write_overlap_sheet(Path(path), self)
 
 
 #: Answers to rows, or to what belongs together.

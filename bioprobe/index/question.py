@@ -387,6 +387,25 @@ def compose_question(
     )
 
 
+def find_in_other(question: Question, store: EmbeddingStore, other: EmbeddingStore) -> Question:
+    """Return a question to a store as it is asked of another: by the same vectors.
+
+    Rows that it names are of the first; their pictures, and those that are given, are known in the
+    other by their bytes.
+    """
+    frame = store.images.frame["sha256"]
+    named = set(frame.iloc[np.union1d(question.rows, question.picture_rows)]) - {""}
+    files = (*question.plus_terms.images, *question.minus_terms.images)
+    named |= {hash_bytes(file.read_bytes()) for file in files}
+    rows = np.flatnonzero(other.images.frame["sha256"].isin(named).to_numpy())
+    return dataclasses.replace(
+        question,
+        plus_terms=dataclasses.replace(question.plus_terms, rows=()),
+        minus_terms=dataclasses.replace(question.minus_terms, rows=()),
+        picture_rows=rows.astype(np.int64),
+    )
+
+
 def embed_query_image(store: EmbeddingStore, texts: TextCache, file: Path) -> Vectors:
     """Return the vector of a picture, from the store if it has it.
 

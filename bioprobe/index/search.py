@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError, StoreError, UnreadableError
-from bioprobe.images.image_table import ImageTable
+from bioprobe.images.image_table import ImageTable, concatenate
 from bioprobe.index.enough import Enough
 from bioprobe.index.exact import StoredVectors, find_all
 from bioprobe.index.index_file import read_note
@@ -89,6 +89,10 @@ class Neighbors(Result):
     provenance : Provenance
         What the answer was computed from; its options say how it was found: ``index``, ``exact``
         and, where the index is approximate, the measured ``recall``.
+    stores : tuple of str
+        Of several stores, the folder of each answer; ``images`` are those of all answers then.
+    store_rows : ndarray of int64, shape (k,), optional
+        Of several stores, the row that each answer has in its own.
     notes : tuple of Note
         What is to be said of it.
     enough : Enough
@@ -102,12 +106,17 @@ class Neighbors(Result):
     similarities: npt.NDArray[np.float32]
     question: Question
     provenance: Provenance
+    stores: tuple[str, ...] = ()
+    store_rows: Rows | None = None
     notes: Notes = ()
     enough: Enough = dataclasses.field(default_factory=Enough)
     over_background: Doubles | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row an answer: file name, region if any has one, labels, similarity, row."""
+        """Return one row an answer: file name, region if any has one, labels, similarity, row.
+
+        Of several stores, ``store`` is the one that ``row`` is of.
+        """
         table = self.images.frame.iloc[self.rows].reset_index(drop=True)
         frame = table[list(LABEL_COLUMNS)]
         for place, (name, values) in enumerate(self.images.name_rows(self.rows).items()):
@@ -115,7 +124,9 @@ class Neighbors(Result):
         frame["similarity"] = self.similarities.astype(np.float64).round(6)
         if self.over_background is not None and self.enough.background is not None:
             frame[self.enough.background.column] = self.over_background
-        frame["row"] = self.rows
+        frame["row"] = self.rows if self.store_rows is None else self.store_rows
+        if self.stores:
+            frame["store"] = list(self.stores)
         return frame
 
     def write_mask(self, asked: EmbeddingStore | View, name: str) -> None:
@@ -286,6 +297,56 @@ def _describe_way(index: NeighborIndex, n_allowed: int) -> dict[str, Any]:
         facts |= {"recall": index.note.recall, "recall_k": index.note.k}
         facts["index_outgrown"] = index.is_outgrown
     return facts
+
+
+def join_neighbors(
+    parts: Sequence[Neighbors], k: int | None, *, deduplicate: bool = False
+) -> Neighbors:
+    """Put the answers of several stores to one question into one ranking.
+
+    Parameters
+    ----------
+    parts : sequence of Neighbors
+        Of stores of one encoder; the first has the question, and is the first of equals.
+    k : int, optional
+        Answers, ≥ 1; by default 10, with a threshold all.
+    deduplicate : bool
+        Whether of images with the same bytes the nearest alone is given, whatever store has it.
+    """
+    of_part = np.repeat(np.arange(len(parts)), [len(one.rows) for one in parts])
+    rows = np.concatenate([one.rows for one in parts])
+    similarities = np.concatenate([one.similarities for one in parts])
+    order = np.lexsort((rows, of_part, -similarities))
+    if deduplicate:
+        contents = np.concatenate([one.images.contents[one.rows] for one in parts])
+        own = np.array([f"row {at}" for at in range(len(rows))])
+        keys = np.where(contents == "", own, contents)[order]
+        order = order[np.sort(np.unique(keys, return_index=True)[1])]
+    n_most = k if k is not None or parts[0].enough.is_threshold else _N_ANSWERS
+    order = order[:n_most]
+    frames, positions, start = [], np.empty(len(order), dtype=np.int64), 0
+    for number, part in enumerate(parts):
+        here = np.flatnonzero(of_part[order] == number)
+        files = part.images.number_files(np.arange(len(part.images)))
+        asked = rows[order[here]]
+        # What else is known of these pictures, such as where people are in them, comes along.
+        kept = np.flatnonzero(np.isin(files, files[asked]))
+        frames.append(part.images.frame.iloc[kept])
+        positions[here] = start + np.searchsorted(kept, asked)
+        start += len(kept)
+    folders = [one.provenance.store for one in parts]
+    options = {**parts[0].provenance.options, "stores": folders, "deduplicate": deduplicate}
+    options["k"] = n_most
+    above = [one.over_background for one in parts if one.over_background is not None]
+    provenance = dataclasses.replace(
+        parts[0].provenance, options=options, n_rows=sum(one.provenance.n_rows for one in parts)
+    )
+    return dataclasses.replace(
+        parts[0], images=ImageTable.build(concatenate(frames)), rows=positions,
+        similarities=similarities[order], stores=tuple(folders[of] for of in of_part[order]),
+        store_rows=rows[order], provenance=provenance,
+        over_background=np.concatenate(above)[order] if above else None,
+    )  # fmt: skip
 
 
 def _find_own(question: Question, exclude_own: bool | None) -> Rows:

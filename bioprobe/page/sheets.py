@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bioprobe import __version__
 from bioprobe.files import write_text
 from bioprobe.images import ImageTable
@@ -23,6 +25,8 @@ from bioprobe.taxonomy import RANKS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.quality.against import Others, Overlap
+    from bioprobe.quality.closest import ClosestPairs
     from bioprobe.quality.duplicates import Duplicates
     from bioprobe.quality.noise import NoiseFilter
     from bioprobe.quality.repeats import Repeats
@@ -161,9 +165,13 @@ def show_answers(found: Neighbors) -> list[SheetPicture]:
         name = above.column.replace("_", " ")
         values = found.over_background[:MOST_SHOWN]
         lines = [(*line, f"{name} {value:.3f}") for line, value in zip(lines, values, strict=True)]
+    named = [
+        f"row {row} of {store}"
+        for row, store in zip(found.to_frame()["row"], found.stores, strict=False)
+    ] or [""] * len(found.rows)
     return [
-        show_row(found.images, int(row), *line)
-        for row, line in zip(found.rows[:MOST_SHOWN], lines, strict=True)
+        show_row(found.images, int(row), *line, named=name)
+        for row, line, name in zip(found.rows[:MOST_SHOWN], lines, named[:MOST_SHOWN], strict=True)
     ]
 
 
@@ -197,7 +205,7 @@ def write_search_sheet(path: Path, found: Neighbors) -> None:
     write_contact_sheet(path, f"Search: {found.question.text}", _introduce(found), groups)
 
 
-def show_row(images: ImageTable, row: int, *lines: str) -> SheetPicture:
+def show_row(images: ImageTable, row: int, *lines: str, named: str = "") -> SheetPicture:
     """Return the picture of a row with its lowest label, and further lines.
 
     Parameters
@@ -206,12 +214,15 @@ def show_row(images: ImageTable, row: int, *lines: str) -> SheetPicture:
     row : int
     *lines : str
         What stands before the common name, the higher labels and the file.
+    named : str
+        What the row is called, where that is not its number.
     """
     facts, file = images.frame.iloc[row], images.name_row(row)
     # From species up.
     labels = [str(facts[rank.value]) for rank in reversed(RANKS) if facts[rank.value]]
     names = [*labels[:1], file]
-    rest = (str(facts["common_name"]), " · ".join(labels[1:4]), f"row {row} · {file}")
+    rest = (str(facts["common_name"]), " · ".join(labels[1:4]),
+            f"{named or f'row {row}'} · {file}")  # fmt: skip
     return SheetPicture(images.locate(row), names[0], (*lines, *(part for part in rest if part)))
 
 
@@ -415,8 +426,87 @@ def write_copies_sheet(path: Path, found: Duplicates) -> int:
         f"{n_groups:,} groups of copies among {source.n_rows:,} images of {source.store}.{more} No "
         f"file is deleted.\n{source.encoder['model']} · bioprobe {source.version} · {source.time}"
     )
+    n_shown = sum(len(group.pictures) for group in groups)
+    groups += _show_closest(found.closest, found.images)
     write_contact_sheet(path, "Copies", intro, groups)
-    return sum(len(group.pictures) for group in groups)
+    return n_shown
+
+
+def write_overlap_sheet(path: Path, found: Overlap) -> int:
+    """Write images beside what another collection has of them, those nearest the threshold first.
+
+    Parameters
+    ----------
+    path : Path
+        HTML file.
+    found : Overlap
+
+    Returns
+    -------
+    int
+        Images of this store on the page.
+    """
+    best = found.best()
+    order = np.lexsort((found.similarities[best], found.exact[best]))
+    best = best[order][: _OF_A_PAGE // 2]
+    names = found.others.name_rows(found.second[best])
+    pictures = []
+    for at, name in zip(best.tolist(), names, strict=True):
+        kind = "the same bytes" if found.exact[at] else f"similarity {found.similarities[at]:.3f}"
+        pictures.append(show_row(found.images, int(found.rows[found.first[at]]), kind))
+        pictures.append(_show_other(found.others, int(found.second[at]), name))
+    n_found = int(found.is_copy.sum())
+    more = f" The first {len(best):,} are shown." if len(best) < n_found else ""
+    source = found.provenance
+    intro = (
+        f"{n_found:,} of {source.n_rows:,} images of {source.store} are in {found.others.name} "
+        f"too.{more} No file is deleted.\n{source.encoder['model']} · bioprobe {source.version} · "
+        f"{source.time}"
+    )
+    groups = [
+        *_show_closest(found.closest, found.images, found.others),
+        SheetGroup("In both", "Each beside the other's, the least similar first.", pictures),
+    ]
+    write_contact_sheet(path, "In both collections", intro, groups)
+    return len(best)
+
+
+def _show_other(others: Others, row: int, name: str, *lines: str) -> SheetPicture:
+    """Return the picture of a row of another collection; a file of vectors has none to show."""
+    if others.view is not None:
+        return show_row(others.view.images, row, *lines, f"in {others.name}")
+    place = ImageLocation("", name, "")
+    return SheetPicture(place, name, (*lines, f"in {others.name}, which has no pictures"))
+
+
+def _show_closest(
+    closest: ClosestPairs | None, images: ImageTable, others: Others | None = None
+) -> list[SheetGroup]:
+    """Return the pairs nearest to a threshold side by side, on either side of it."""
+    if closest is None or not len(closest):
+        return []
+    groups = []
+    names = None if others is None else others.name_rows(closest.second)
+    above = closest.similarities >= np.float32(closest.threshold)
+    for where, chosen in (("above", above), ("below", ~above)):
+        places = np.flatnonzero(chosen)
+        places = places[np.argsort(np.abs(closest.similarities[places] - closest.threshold))]
+        pictures = []
+        for at in places.tolist():
+            line = f"similarity {closest.similarities[at]:.4f}"
+            pictures.append(show_row(images, int(closest.first[at]), line, closest.explain(at)))
+            second = int(closest.second[at])
+            if others is None or names is None:
+                pictures.append(show_row(images, second, line, closest.explain(at)))
+            else:
+                pictures.append(_show_other(others, second, names[at], line, closest.explain(at)))
+        if pictures:
+            note = (
+                f"Pairs of other bytes {where} the threshold of {closest.threshold:.4f}, the "
+                "nearest first, to judge it by: two pictures each."
+            )
+            groups.append(SheetGroup(f"Just {where} the threshold", note, pictures))
+    return groups
 
 
 def write_repeats_sheet(path: Path, found: Repeats) -> int:

@@ -19,6 +19,7 @@ from bioprobe.images.location import ImageLocation
 from bioprobe.images.looks import DRAFT_SIDE_PX, look_at
 from bioprobe.images.reading import decode_region, ignore_pillow_warnings
 from bioprobe.provenance import Provenance
+from bioprobe.quality.closest import MARGIN, ClosestPairs
 from bioprobe.quality.likeness import MAX_DIFFERING_BITS, MIN_CORRELATION, Likeness
 from bioprobe.result import Notes, Result
 from bioprobe.splits.groups import find_components
@@ -302,8 +303,16 @@ def choose_threshold(neighbors: Vectors) -> float:
     return float(np.cos(scale * (-np.log1p(-_FALSE_FRACTION)) ** (1 / dimension)))
 
 
-def _choose_compared(neighbors: Vectors, n_images: int) -> float:
-    """Return the similarity that images have with as many neighbours as are looked at."""
+def choose_compared(neighbors: Vectors, n_images: int) -> float:
+    """Return the similarity that images have with as many neighbours as are looked at.
+
+    Parameters
+    ----------
+    neighbors : ndarray of float32, shape (n_sampled, n_neighbors)
+        From :func:`sample_neighbors`.
+    n_images : int
+        Images in all.
+    """
     n_each = max(_NEIGHBORS_COMPARED, _COMPARED // n_images)
     n_compared = min(n_each, neighbors.shape[1]) * len(neighbors)
     return float(np.partition(neighbors, neighbors.size - n_compared, axis=None)[-n_compared])
@@ -335,6 +344,8 @@ class Duplicates(Result):
         similarity alone decided.
     provenance : Provenance
         What the result was computed from.
+    closest : ClosestPairs, optional
+        The pairs nearest to the threshold, by rows of the store.
     notes : tuple of Note
         What is to be said of it.
     """
@@ -347,6 +358,7 @@ class Duplicates(Result):
     threshold: float
     n_unread: int
     provenance: Provenance
+    closest: ClosestPairs | None = None
     notes: Notes = ()
 
     def at(self, threshold: float) -> Duplicates:
@@ -361,8 +373,14 @@ class Duplicates(Result):
             msg = f"pairs were looked for from {self.threshold}, got {threshold}; search again"
             raise SelectionError(msg)
         linked = self.strengths >= np.float32(threshold)
+        closest = None
+        if self.closest is not None:
+            known = self.closest
+            same = known.same & (known.similarities >= np.float32(threshold))
+            closest = dataclasses.replace(known, threshold=threshold, same=same)
         return dataclasses.replace(
             self,
+            closest=closest,
             first=self.first[linked],
             second=self.second[linked],
             strengths=self.strengths[linked],
@@ -507,15 +525,27 @@ def find_duplicates(
     else:
         known = np.zeros(len(rows), dtype=bool)
     is_doubtful = np.zeros(len(rows), dtype=bool)
+    # What has no hash is a copy of nothing by its bytes.
+    hashes = images.contents[rows]
+    contents = np.where(hashes == "", [f"row {row}" for row in rows], hashes)
     lowest = min(alone, compared) if known.any() else alone
-    for first, second, similarities in _gather(iter_near_pairs(vectors, lowest)):
+    closest = ClosestPairs.none(alone)
+    # A little below, so that a person sees what the threshold leaves out.
+    for first, second, similarities in _gather(iter_near_pairs(vectors, lowest - MARGIN)):
         both = known[first] & known[second]
         linked = ~both & (similarities >= np.float32(alone))
         is_doubtful[first[linked]] = is_doubtful[second[linked]] = True
-        if both.any():
-            linked[both] = likeness.compare(first[both], second[both])
-        linked &= files[first] != files[second]
+        near = both & (similarities >= np.float32(lowest))
+        if near.any():
+            linked[near] = likeness.compare(first[near], second[near])
+        apart = files[first] != files[second]
+        linked &= apart
         forest.add(first[linked], second[linked], similarities[linked])
+        shown = apart & (contents[first] != contents[second])
+        closest = closest.add(
+            rows[first[shown]], rows[second[shown]], similarities[shown], linked[shown],
+            both[shown],
+        )  # fmt: skip
     if known.any():
         first, second = likeness.find_alike_hashes()
         similarities = _multiply(vectors, first, second)
@@ -536,7 +566,7 @@ def find_duplicates(
         }
     )
     n_unread = int((is_doubtful & ~known).sum()) if confirm else 0
-    return Duplicates(images, rows, *forest.links, alone, n_unread, provenance)
+    return Duplicates(images, rows, *forest.links, alone, n_unread, provenance, closest)
 
 
 def _choose_thresholds(vectors: Vectors, order: Rows, given: float | None) -> tuple[float, float]:
@@ -550,7 +580,7 @@ def _choose_thresholds(vectors: Vectors, order: Rows, given: float | None) -> tu
         vectors, order[np.linspace(0, len(order) - 1, n_sampled).astype(int)]
     )
     alone = choose_threshold(neighbors)
-    return alone, min(alone, _choose_compared(neighbors, len(vectors)))
+    return alone, min(alone, choose_compared(neighbors, len(vectors)))
 
 
 def read_looks(

@@ -183,7 +183,9 @@ def read_part(store: EmbeddingStore, text: str) -> Rows:
 _NAMED_FILES = 5
 
 
-def find_held(store: EmbeddingStore, rows: Rows, other: EmbeddingStore) -> dict[str, Any]:
+def find_held(
+    store: EmbeddingStore, rows: Rows, other: EmbeddingStore
+) -> tuple[dict[str, Any], Rows]:
     """Count the images that another store holds too, such as that which an encoder learnt from.
 
     Parameters
@@ -197,21 +199,24 @@ def find_held(store: EmbeddingStore, rows: Rows, other: EmbeddingStore) -> dict[
 
     Returns
     -------
-    dict
+    about : dict
         JSON-ready: ``store``, the folder of the other; ``n_images`` asked; ``n_held``, those of
         which the other has the same bytes, by SHA-256; ``n_unhashed``, those without a hash, of
         which nothing is known; ``files``, the names of the first few that are held.
+    held : ndarray of int64, shape (n_held,)
+        The rows that are held.
     """
     frame = store.images.frame[["path", "sha256"]].iloc[rows]
     hashes = frame["sha256"].astype(str)
     held = hashes.isin(set(other.images.frame["sha256"].astype(str)) - {""})
-    return {
+    about = {
         "store": str(other.folder),
         "n_images": len(rows),
         "n_held": int(held.sum()),
         "n_unhashed": int((hashes == "").sum()),
         "files": [str(path) for path in frame["path"][held].iloc[:_NAMED_FILES]],
     }
+    return about, rows[held.to_numpy(dtype=bool)]
 
 
 def list_splits(store: EmbeddingStore) -> list[str]:

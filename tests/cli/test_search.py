@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -276,3 +277,13 @@ def test_an_index_is_chosen_by_what_one_has(
     assert "and is the closest; kept all the same" in capsys.readouterr().err
     assert run(["store", "index", "--best"]) == 2
     assert "--best counts only with --max-memory or --max-query-ms" in capsys.readouterr().err
+
+
+def test_several_stores_are_one_ranking(store: Path, drawn: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn / "store", tmp_path / "second")
+    asked = ["search", "--row", "0", "--store", str(store), "--store", "second", "-k", "4"]
+    assert run([*asked, "--output", "both.csv", "--html", "both.html"]) == 0
+    frame = pd.read_csv("both.csv")
+    assert frame["store"].tolist()[0] == "second"
+    assert set(frame["store"]) == {str(store), "second"}
+    assert "row 0 of second" in Path("both.html").read_text()

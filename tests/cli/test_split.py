@@ -182,3 +182,34 @@ def test_images_that_judge_and_are_in_another_store_are_warned_of(
     quick = ["--methods", "centroid", "--n-resamples", "20", "--level", "family"]
     assert run(["evaluate", *quick, "--against", str(store)]) == 0
     assert f"WARNING: {n - 1} of the {n - 1} images that judge" in capsys.readouterr().err
+
+
+def test_judging_images_that_are_nearly_in_another_store_are_warned_of(
+    drawn: Path, capsys: Capture
+) -> None:
+    from PIL import Image
+
+    pictures = sorted((drawn / "photos").glob("*/*.jpg"))
+    Path("train").mkdir()
+    for number, path in enumerate(pictures[::2]):
+        with Image.open(path) as image:
+            # Saved anew: other bytes, the same picture.
+            image.save(f"train/{number}.jpg", quality=88)
+    assert run(["embed", "train", "--model", "sketch", "--store", "second", "--quiet"]) == 0
+    capsys.readouterr()
+    assert run(["split", "--level", "family", "--against", "second", "--output", "split.csv"]) == 0
+    said = capsys.readouterr().err
+    assert "are near duplicates of images in second, the most similar: " in said
+    about = json.loads(Path("split.csv.provenance.json").read_text())["against"][0]
+    assert 0 < about["n_near"] < about["n_images"]
+    assert about["pairs"][0][1].endswith(".jpg")
+    asked = ["evaluate", "--level", "family", "--methods", "knn", "--n-resamples", "20"]
+    assert run([*asked, "--against", "second", "--output", "found.json"]) == 0
+    said = capsys.readouterr().err
+    left = about["n_images"] - about["n_near"]
+    assert f"on the {left:,} that are not in second" in said
+    # Vectors in a file have no pictures, and decide alone.
+    exported = ["store", "export", "vectors.parquet", "--store", "second", "--quiet"]
+    assert run([*exported, "--layout", "emb-explorer"]) == 0
+    assert run(["split", "--level", "family", "--against", "vectors.parquet"]) == 0
+    assert "images that judge" in capsys.readouterr().err
