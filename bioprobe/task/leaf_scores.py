@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import MismatchError, PromptError
-from bioprobe.task.scores import Pool, find_top
+from bioprobe.task.scores import Columns, Pool, find_top, sum_columns
 from bioprobe.types import Mask, Places, Rows, Scores, Vectors
 
 if TYPE_CHECKING:
@@ -92,8 +92,9 @@ class LeafScores:
     best_parents: tuple[tuple[Places, Scores], ...] = ()
 
 
-# To so few scores plain numpy has its answer before torch is loaded; all texts are held for it.
-_FEW_SCORES, _FEW_TEXTS = 4_000_000, 20_000
+# So few scores are made by plain numpy before torch is loaded, with all texts at once.
+_FEW_SCORES, _FEW_TEXTS = 16_000_000, 20_000
+_PLAINLY_AT_ONCE = 1_000_000
 # So many images and texts meet at once: their scores, 1 MB, stay in the cache of a core.
 _IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 512, 512
 # Numbers that all threads together hold of their images, as the sums of all groups: 1 GB.
@@ -133,14 +134,16 @@ def score_leaves(
         Line of the offsets that each image takes, where these have several.
     pool : Pool
         ``sum`` adds the probabilities of the texts of a class, ``max`` takes its best text, and
-        softmax is then over the classes; for ``mean``, score what :func:`average_leaves` returns.
+        softmax is then over the classes. A mean of texts is a text, and no way to pool scores.
     parents : sequence of ndarray of int64, each of shape (n_groups,)
         Ranks whose best ``k`` groups are asked too, by the group there of each finest one.
 
     Raises
     ------
     MismatchError
-        If the two have different dims, or the mean of texts is asked.
+        If the two have different dims.
+    PromptError
+        If the mean of texts is asked.
 
     Examples
     --------
@@ -195,14 +198,19 @@ def iter_leaf_scores(
         msg = f"images have dim {vectors.shape[1]}, text embeddings {leaves.texts.shape[1]}"
         raise MismatchError(msg)
     if pool is Pool.MEAN:
-        msg = "the mean of texts is no score of one text; score average_leaves(leaves) by sum"
-        raise MismatchError(msg)
+        msg = "a mean of texts is no pool of their scores; make the means the texts"
+        raise PromptError(msg)
     if kinds is None:
         kinds = np.zeros(len(vectors), dtype=np.int64)
     asked = _Asked(leaves, k, logit_scale, pool, groups, allowed, parents)
     n_texts = len(leaves.rows)
-    if n_texts <= _FEW_TEXTS and len(vectors) * n_texts <= _FEW_SCORES:
-        yield _score_plainly(vectors, kinds, asked)
+    if not len(vectors):
+        yield _answer_none(asked)
+    elif n_texts <= _FEW_TEXTS and len(vectors) * n_texts <= _FEW_SCORES:
+        size = max(1, _PLAINLY_AT_ONCE // max(1, n_texts))
+        for start in range(0, len(vectors), size):
+            part = slice(start, start + size)
+            yield _score_plainly(vectors[part], kinds[part], asked)
     else:
         yield from _scan(vectors, kinds, asked)
 
@@ -224,7 +232,7 @@ def _scan(vectors: Vectors, kinds: Places, asked: _Asked) -> Iterator[LeafScores
     scan = _Scan(asked)
     held = _NUMBERS_HELD // (scan.n_held * n_threads)
     size = max(1, min(_IMAGES_AT_ONCE, held, -(-len(vectors) // n_threads)))
-    parts = iter([slice(start, start + size) for start in range(0, max(1, len(vectors)), size)])
+    parts = iter([slice(start, start + size) for start in range(0, len(vectors), size)])
     try:
         with ThreadPoolExecutor(n_threads, initializer=partial(torch.set_num_threads, 1)) as pool:
             ask = lambda part: pool.submit(scan.score, vectors[part], kinds[part])  # noqa: E731
@@ -264,10 +272,10 @@ class _Asked:
     def find_logits(self, cosines: _Doubles, texts: Rows | slice, kinds: Places) -> _Doubles:
         """Return logits, in double precision, of exact cosines.
 
-        These are rounded to single precision, so that equal texts have equal ones however they
-        were multiplied.
+        These are rounded to 2⁻³⁰, so that equal texts have equal ones however they were
+        multiplied.
         """
-        logits = self.logit_scale * cosines.astype(np.float32).astype(np.float64)
+        logits = self.logit_scale * (np.rint(cosines * 2.0**30) / 2.0**30)
         if self.offsets is not None:
             logits -= self.offsets[kinds, texts]
         return logits
@@ -287,6 +295,23 @@ class _Asked:
             return shift + np.log(np.add.reduceat(weights, starts, axis=-1))
 
 
+def _answer_none(asked: _Asked) -> LeafScores:
+    """Return empty answers of the right shape."""
+
+    def answer(n_classes: int) -> tuple[Places, Scores]:
+        shape = 0, min(asked.k, n_classes)
+        return np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.float32)
+
+    sums = np.zeros((0, asked.n_groups), dtype=np.float32)
+    return LeafScores(
+        *answer(asked.leaves.n_classes),
+        sums,
+        *answer(int(asked.allowed.sum())),
+        sums.sum(axis=1),
+        tuple(sum_up(sums, asked.parents, asked.k)),
+    )
+
+
 def _score_plainly(vectors: Vectors, kinds: Places, asked: _Asked) -> LeafScores:
     """Score all classes at once, in double precision."""
     leaves = asked.leaves
@@ -296,8 +321,7 @@ def _score_plainly(vectors: Vectors, kinds: Places, asked: _Asked) -> LeafScores
     scores = asked.pool_exactly(logits, asked.starts[:-1])
     weights = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
     weights /= weights.sum(axis=1, keepdims=True)
-    sums = np.zeros((asked.n_groups, len(vectors)))
-    np.add.at(sums, asked.groups[asked.groups >= 0], weights.T[asked.groups >= 0])
+    sums = sum_columns(weights, asked.groups, asked.n_groups)
 
     def take(columns: Rows) -> tuple[Places, Scores]:
         # Ordered by what is not rounded yet.
@@ -305,13 +329,12 @@ def _score_plainly(vectors: Vectors, kinds: Places, asked: _Asked) -> LeafScores
         return top, np.take_along_axis(weights, top, axis=1).astype(np.float32)
 
     outside = weights[:, ~asked.allowed].sum(axis=1)
-    rounded = sums.astype(np.float32).T
     return LeafScores(
         *take(np.arange(leaves.n_classes)),
-        rounded,
+        sums,
         *take(np.flatnonzero(asked.allowed)),
         outside.astype(np.float32),
-        tuple(sum_up(rounded, asked.parents, asked.k)),
+        tuple(sum_up(sums, asked.parents, asked.k)),
     )
 
 
@@ -321,8 +344,9 @@ _HEADROOM, _LOWEST = 10.0, -86.0
 # At so many times the lowest weight, it hardly matters that others were made no lower.
 _FAR_ABOVE = 1e4
 _SAMPLED_TEXTS = 1024
-# Of so many classes that have one text each, the greatest weight is kept.
-_CLASSES_A_STRAND = 8
+# Where each class has one text, so many greatest weights are kept of a block: those of all siblings,
+# which are often the best together and stand side by side.
+_STRANDS_A_BLOCK = 64
 # Classes of more texts are not scored again: roundings even out in their sums. Only those that are
 # e⁻⁵⁰ times as likely as others may then stand in another order.
 _MOST_TEXTS_AGAIN = 64
@@ -341,15 +365,15 @@ class _Block:
     """Texts that are multiplied at once: of whole classes, or of a piece of one."""
 
     texts: slice
-    # Where each class begins, counted from the first text; None if each has one text.
-    starts: torch.Tensor | None
+    # Where each class begins, counted from the first text; none if each has one text.
+    starts: tuple[torch.Tensor, ...]
     # Strands of the classes; none before the last piece of a class.
     strands: slice
     first_bag: int
     # Whether the first bag has classes in the block before.
     goes_on: bool
     # Where each bag begins, counted from the first class.
-    bag_starts: torch.Tensor
+    bag_starts: tuple[torch.Tensor, ...]
 
 
 class _Images:
@@ -369,7 +393,7 @@ class _Images:
         if len(self.lines) <= _FEW_LINES:
             self.takes = torch.nn.functional.one_hot(self.line_of).T.to(torch.float32)
         lengths = np.linalg.norm(vectors, axis=1)
-        self.longest = float(lengths.max())
+        self.longest = float(lengths.max(initial=0.0))
 
     def __len__(self) -> int:
         return self.scaled.shape[1]
@@ -445,10 +469,8 @@ class _Scan:
         self.n_held = len(self._bag_groups) + len(self._n_texts) + asked.n_groups
 
     def _plan(self) -> Iterator[_Block]:
-        import torch
-
         n_classes = len(self._order)
-        strand_size = _CLASSES_A_STRAND if n_classes == len(self._texts) else 1
+        fewest = _STRANDS_A_BLOCK if n_classes == len(self._texts) else n_classes
         first, strand = 0, 0
         while first < n_classes:
             start = int(self._ends[first] - self._sizes[first])
@@ -459,17 +481,17 @@ class _Scan:
             stop = int(self._ends[last - 1])
             starts = self._ends[first:last] - self._sizes[first:last] - start
             bags = self._bag_of[first:last]
-            n_strands = -(-(last - first) // strand_size)
+            n_strands = min(fewest, last - first)
             self._strand_of[first:last] = strand + np.arange(last - first) % n_strands
             for begin in range(start, stop, _TEXTS_AT_ONCE):
                 end = min(begin + _TEXTS_AT_ONCE, stop)
                 yield _Block(
                     slice(begin, end),
-                    None if len(starts) == stop - start else torch.from_numpy(starts),
+                    _step(starts, end - begin),
                     slice(strand, strand + n_strands if end == stop else strand),
                     int(bags[0]),
                     first > 0 and self._bag_of[first - 1] == bags[0],
-                    torch.from_numpy(np.flatnonzero(np.diff(bags, prepend=-1))),
+                    _step(np.flatnonzero(np.diff(bags, prepend=-1)), last - first),
                 )
             first, strand = last, strand + n_strands
 
@@ -532,20 +554,23 @@ class _Scan:
             weights = self._multiply(images, block.texts, logits).sub_(reference)
             # Exponentials that float32 can hardly hold take a hundred times as long.
             weights = weights.clamp_(min=_LOWEST).exp_()
-            if block.starts is not None:
-                weights = self._pool(weights, block.starts, self._asked.pool)
-                weights = weights if piece is None else join(weights, piece)
-                piece = None
-                if block.strands.start == block.strands.stop:
-                    piece = weights
-                    continue
+            weights = self._pool(weights, block.starts, self._asked.pool)
+            weights = weights if piece is None else join(weights, piece)
+            piece = None
+            if block.strands.start == block.strands.stop:
+                piece = weights.clone()
+                continue
             self._keep(weights, block, found)
         return found
 
-    def _pool(self, weights: torch.Tensor, starts: torch.Tensor, pool: Pool) -> torch.Tensor:
+    def _pool(
+        self, weights: torch.Tensor, steps: tuple[torch.Tensor, ...], pool: Pool
+    ) -> torch.Tensor:
         from torch.nn.functional import embedding_bag
 
-        return embedding_bag(self._count[: len(weights)], weights, starts, mode=pool.value)
+        for starts in steps:
+            weights = embedding_bag(self._count[: len(weights)], weights, starts, mode=pool.value)
+        return weights
 
     def _keep(self, weights: torch.Tensor, block: _Block, found: _Sums) -> None:
         """Keep of the weights of classes what is asked of them."""
@@ -556,9 +581,8 @@ class _Scan:
         torch.amax(weights[:n_even].view(-1, greatest.numel()), dim=0, out=greatest.view(-1))
         uneven = greatest[: len(weights) - n_even]
         torch.maximum(uneven, weights[n_even:], out=uneven)
-        if len(block.bag_starts) < len(weights):
-            weights = self._pool(weights, block.bag_starts, Pool.SUM)
-        found.totals.add_(weights.sum(dim=0))
+        weights = self._pool(weights, block.bag_starts, Pool.SUM)
+        found.totals.add_(weights.sum(dim=0, dtype=torch.float64))
         bags = found.bags[block.first_bag : block.first_bag + len(weights)]
         if block.goes_on:
             weights[0].add_(bags[0])
@@ -569,10 +593,10 @@ class _Scan:
         import torch
 
         n_allowed = self._n_allowed_strands
-        every = _Columns(found.greatest)
+        every = Columns(found.greatest)
         least = least_allowed = self._find_least(images, found, every)
         if n_allowed < len(found.greatest):
-            inside = _Columns(found.greatest[:n_allowed])
+            inside = Columns(found.greatest[:n_allowed])
             least_allowed = torch.minimum(least, self._find_least(images, found, inside))
         strands, of = every.find_from(least_allowed)
         # What is not allowed is no answer among the allowed.
@@ -599,7 +623,7 @@ class _Scan:
         best = allowed[entries.take(allowed).find_best(k)]
         return entries.take(np.union1d(best, entries.find_best(k)))
 
-    def _find_least(self, images: _Images, found: _Sums, columns: _Columns) -> torch.Tensor:
+    def _find_least(self, images: _Images, found: _Sums, columns: Columns) -> torch.Tensor:
         """Return the weight below which no class is scored again.
 
         The k best strands have k classes at least, and what rounding does to a weight is bounded.
@@ -698,93 +722,27 @@ class _Scan:
         )
 
 
+# Of more numbers that are added up one after the other, the rounding would show.
+_ADDED_AT_ONCE = 32
+
+
+def _step(starts: Rows, n_rows: int) -> tuple[torch.Tensor, ...]:
+    """Return where the sums of rows begin that make those from some starts, in one step or two."""
+    import torch
+
+    if len(starts) == n_rows:
+        return ()
+    if np.diff(starts, append=n_rows).max() <= _ADDED_AT_ONCE:
+        return (torch.from_numpy(starts),)
+    fine = np.union1d(starts, np.arange(0, n_rows, _ADDED_AT_ONCE))
+    return torch.from_numpy(fine), torch.from_numpy(np.searchsorted(fine, starts))
+
+
 def _count_up(starts: Rows, sizes: Rows) -> Rows:
     """Return ``starts[i], starts[i] + 1, …``, ``sizes[i]`` of them, for each i."""
     ends = np.cumsum(sizes)
     counted: Rows = np.arange(int(sizes.sum())) + np.repeat(starts - (ends - sizes), sizes)
     return counted
-
-
-# Rows that are looked at one by one; of more, the greatest of so many first.
-_FEW_ROWS, _ROWS_A_STRAND = 512, 32
-
-
-class _Columns:
-    """The greatest numbers of each column of a matrix of positive ones, most rows unseen."""
-
-    def __init__(self, matrix: torch.Tensor) -> None:
-        self._matrix = matrix
-        self._n_strands = len(matrix) // _ROWS_A_STRAND if len(matrix) > _FEW_ROWS else 0
-        self._n_even = self._n_strands * _ROWS_A_STRAND
-        # Evenly spaced rows are a strand, so that whole rows are compared.
-        even = matrix[: self._n_even].reshape(_ROWS_A_STRAND, -1)
-        self._greatest = even.amax(dim=0).view(self._n_strands, matrix.shape[1])
-
-    def find_kth(self, k: int) -> torch.Tensor:
-        """Return the k-th greatest of each column; 0 where there are fewer rows."""
-        import torch
-
-        if k > len(self._matrix):
-            return torch.zeros(self._matrix.shape[1])
-        looked_at = self._matrix
-        if k <= self._n_strands:
-            best = self._greatest.T.contiguous().topk(k, dim=1).indices.T
-            steps = self._n_strands * torch.arange(_ROWS_A_STRAND)
-            rows = (best + steps[:, None, None]).flatten(0, 1)
-            looked_at = torch.cat([looked_at.gather(0, rows), looked_at[self._n_even :]])
-        return looked_at.T.contiguous().topk(k, dim=1).values[:, -1]
-
-    def find_from(self, least: torch.Tensor) -> tuple[Rows, Rows]:
-        """Return the rows and the columns of all that is at least a number of its column."""
-        import torch
-
-        strands, columns = (self._greatest >= least).nonzero().T
-        rows = strands[:, None] + self._n_strands * torch.arange(_ROWS_A_STRAND)
-        found = self._matrix[rows, columns[:, None]] >= least[columns, None]
-        rest, columns_rest = (self._matrix[self._n_even :] >= least).nonzero().T
-        rows = torch.cat([rows[found], rest + self._n_even])
-        columns = torch.cat([columns[:, None].expand_as(found)[found], columns_rest])
-        return rows.numpy(), columns.numpy()
-
-
-def average_leaves(leaves: Leaves) -> Leaves:
-    """Return the classes by the mean of their texts, made unit: prompt ensembling.
-
-    Texts that cancel each other out have no mean: every image is at a right angle to it.
-
-    Parameters
-    ----------
-    leaves : Leaves
-
-    Raises
-    ------
-    PromptError
-        If there are offsets of texts.
-
-    References
-    ----------
-    Radford et al. 2021 (CLIP), section 3.1.4.
-
-    Examples
-    --------
-    >>> leaves = Leaves(np.eye(2, dtype=np.float32), np.arange(2), np.array([0, 0]))
-    >>> average_leaves(leaves).texts.round(3).tolist()
-    [[0.7070000171661377, 0.7070000171661377]]
-    """
-    if leaves.offsets is not None:
-        msg = "a mean of texts has no offset of one text; pool by max or sum"
-        raise PromptError(msg)
-    if len(leaves.rows) == leaves.n_classes:
-        return leaves
-    means = np.zeros((leaves.n_classes, leaves.texts.shape[1]), dtype=np.float32)
-    for start in range(0, len(leaves.rows), _TEXTS_AGAIN):
-        part = slice(start, start + _TEXTS_AGAIN)
-        texts = np.asarray(leaves.texts[leaves.rows[part]], dtype=np.float32)
-        classes, starts = np.unique(leaves.classes[part], return_index=True)
-        means[classes] += np.add.reduceat(texts, starts, axis=0)
-    lengths = np.linalg.norm(means, axis=1, keepdims=True)
-    means /= np.where(lengths > 0, lengths, 1)
-    return Leaves.of(means)
 
 
 def sum_up(sums: Scores, parents: Sequence[Places], k: int) -> list[tuple[Places, Scores]]:
@@ -812,53 +770,23 @@ def sum_up(sums: Scores, parents: Sequence[Places], k: int) -> list[tuple[Places
     >>> top.tolist(), of_top.tolist()
     ([[0]], [[0.5]])
     """
-    if sums.size <= _FEW_SCORES:
-        few = [_add_rows_plainly(sums.T, parent) for parent in parents]
-        return [find_top(one.T, k) for one in few]
-    import torch
-
-    with torch.inference_mode():
-        # Groups that have the same parents at all ranks are added up once.
-        coarse = [parent for parent in parents if not _is_count(parent)]
-        places = np.zeros(sums.shape[1], dtype=np.int64)
-        for parent in coarse:
-            keys = places * (int(parent.max(initial=-1)) + 2) + parent + 1
-            places = np.unique(keys, return_inverse=True)[1]
-        rows = torch.from_numpy(np.ascontiguousarray(sums.T))
-        joined = _add_rows(rows, places) if coarse else rows
-        first = np.unique(places, return_index=True)[1]
-        return [
-            _find_best_rows(rows if _is_count(one) else _add_rows(joined, one[first]), k)
-            for one in parents
-        ]
+    if not len(parents):
+        return []
+    # Groups that have the same parents at all ranks are added up once.
+    coarse = [parent for parent in parents if not _is_count(parent)]
+    places = np.zeros(sums.shape[1], dtype=np.int64)
+    for parent in coarse:
+        keys = places * (int(parent.max(initial=-1)) + 2) + parent + 1
+        places = np.unique(keys, return_inverse=True)[1]
+    firsts = np.unique(places, return_index=True)[1]
+    joined = sum_columns(sums, places, len(firsts)) if coarse else sums
+    return [
+        find_top(sums, k)
+        if _is_count(parent)
+        else find_top(sum_columns(joined, parent[firsts], int(parent.max(initial=-1)) + 1), k)
+        for parent in parents
+    ]
 
 
 def _is_count(parent: Places) -> bool:
     return np.array_equal(parent, np.arange(len(parent)))
-
-
-def _add_rows_plainly(rows: Scores, of: Places) -> Scores:
-    added = np.zeros((int(of.max(initial=-1)) + 1, rows.shape[1]), dtype=np.float32)
-    np.add.at(added, of[of >= 0], rows[of >= 0])
-    return added
-
-
-def _add_rows(rows: torch.Tensor, of: Places) -> torch.Tensor:
-    """Add up the rows of each group; none of those of group -1."""
-    import torch
-
-    inside = np.flatnonzero(of >= 0)
-    order = inside[np.argsort(of[inside], kind="stable")]
-    starts = np.searchsorted(of[order], np.arange(int(of.max(initial=-1)) + 1))
-    return torch.nn.functional.embedding_bag(
-        torch.from_numpy(order), rows, torch.from_numpy(starts), mode="sum"
-    )
-
-
-def _find_best_rows(rows: torch.Tensor, k: int) -> tuple[Places, Scores]:
-    columns = _Columns(rows)
-    found, images = columns.find_from(columns.find_kth(k))
-    entries = _Entries(images, found, rows.numpy()[found, images].astype(np.float64))
-    best = entries.take(entries.find_best(k))
-    shape = rows.shape[1], min(k, len(rows))
-    return best.classes.reshape(shape), best.scores.astype(np.float32).reshape(shape)

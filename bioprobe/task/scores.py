@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import MismatchError, ProbeError, PromptError
+from bioprobe.errors import ProbeError, PromptError
 from bioprobe.types import Rows, Scores, Vectors
 
-# Images and texts that meet at once: 2,048 × 4,096 scores are 32 MB.
-_IMAGES_AT_ONCE = 2048
-_TEXTS_AT_ONCE = 4096
-
+if TYPE_CHECKING:
+    import torch
 
 # Scores that are computed with at once: 4 million in float64 are 32 MB, with what is made of them
 # a few times that.
@@ -63,22 +60,90 @@ def find_top(scores: npt.NDArray[np.floating], k: int) -> tuple[Rows, Any]:
     if not k:
         top = np.zeros((len(scores), 0), dtype=np.int64)
         return top, np.zeros(top.shape, dtype=scores.dtype)
+    if is_many_by_columns(scores):
+        return _find_top_by_columns(scores, k)
     # Sorting all of many classes for the few best would take most of the time.
     least = np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k, np.newaxis]
     rows, columns = np.nonzero(scores >= least)
+    return _order(scores, rows, columns, k)
+
+
+def _order(scores: npt.NDArray[Any], rows: Rows, columns: Rows, k: int) -> tuple[Rows, Any]:
+    """Return the best k of some places of each row, that has so many at least."""
     values = scores[rows, columns]
-    order = np.lexsort((-values, rows))
+    order = np.lexsort((columns, -values, rows))
     counts = np.bincount(rows, minlength=len(scores))
     taken = (np.cumsum(counts) - counts)[:, np.newaxis] + np.arange(k)
     return columns[order][taken], values[order][taken]
 
 
-def sum_columns(values: Scores, groups: Rows, n_groups: int) -> Scores:
+def is_many_by_columns(scores: npt.NDArray[Any]) -> bool:
+    """Return whether numbers are so many that torch is worth its loading, and stand by columns.
+
+    That is how the sums of the groups of a text head are made, and turning them round takes longer
+    than adding them up.
+    """
+    by_columns = scores.T.flags.c_contiguous and not scores.flags.c_contiguous
+    return by_columns and scores.size > _SCORES_AT_ONCE
+
+
+def _find_top_by_columns(scores: npt.NDArray[Any], k: int) -> tuple[Rows, Any]:
+    import torch
+
+    with torch.inference_mode():
+        columns = Columns(torch.from_numpy(scores.T))
+        places, rows = columns.find_from(columns.find_kth(k))
+    return _order(scores, rows, places, k)
+
+
+# Rows that are looked at one by one; of more, the greatest of so many first.
+_FEW_ROWS, _ROWS_A_STRAND = 512, 32
+
+
+class Columns:
+    """The greatest numbers of each column of a matrix of positive ones, most rows unseen."""
+
+    def __init__(self, matrix: torch.Tensor) -> None:
+        self._matrix = matrix
+        self._n_strands = len(matrix) // _ROWS_A_STRAND if len(matrix) > _FEW_ROWS else 0
+        self._n_even = self._n_strands * _ROWS_A_STRAND
+        # Evenly spaced rows are a strand, so that whole rows are compared.
+        even = matrix[: self._n_even].reshape(_ROWS_A_STRAND, -1)
+        self._greatest = even.amax(dim=0).view(self._n_strands, matrix.shape[1])
+
+    def find_kth(self, k: int) -> torch.Tensor:
+        """Return the k-th greatest of each column; 0 where there are fewer rows."""
+        import torch
+
+        if k > len(self._matrix):
+            return torch.zeros(self._matrix.shape[1])
+        looked_at = self._matrix
+        if k <= self._n_strands:
+            best = self._greatest.T.contiguous().topk(k, dim=1).indices.T
+            steps = self._n_strands * torch.arange(_ROWS_A_STRAND)
+            rows = (best + steps[:, None, None]).flatten(0, 1)
+            looked_at = torch.cat([looked_at.gather(0, rows), looked_at[self._n_even :]])
+        return looked_at.T.contiguous().topk(k, dim=1).values[:, -1]
+
+    def find_from(self, least: torch.Tensor) -> tuple[Rows, Rows]:
+        """Return the rows and the columns of all that is at least a number of its column."""
+        import torch
+
+        strands, columns = (self._greatest >= least).nonzero().T
+        rows = strands[:, None] + self._n_strands * torch.arange(_ROWS_A_STRAND)
+        found = self._matrix[rows, columns[:, None]] >= least[columns, None]
+        rest, columns_rest = (self._matrix[self._n_even :] >= least).nonzero().T
+        rows = torch.cat([rows[found], rest + self._n_even])
+        columns = torch.cat([columns[:, None].expand_as(found)[found], columns_rest])
+        return rows.numpy(), columns.numpy()
+
+
+def sum_columns(values: npt.NDArray[Any], groups: Rows, n_groups: int) -> Scores:
     """Return the sums of the columns of each group.
 
     Parameters
     ----------
-    values : ndarray of float32, shape (n_images, n_columns)
+    values : ndarray of float, shape (n_images, n_columns)
     groups : ndarray of int64, shape (n_columns,)
         Group of each column; those of -1 are in none.
     n_groups : int
@@ -91,11 +156,22 @@ def sum_columns(values: Scores, groups: Rows, n_groups: int) -> Scores:
     """
     order = np.argsort(groups, kind="stable")
     order = order[groups[order] >= 0]
+    if is_many_by_columns(values) and values.dtype == np.float32:
+        return _sum_by_columns(values, order, np.searchsorted(groups[order], np.arange(n_groups)))
     sums = np.zeros((len(values), n_groups), dtype=np.float32)
     if order.size:
         present, starts = np.unique(groups[order], return_index=True)
         sums[:, present] = np.add.reduceat(values[:, order], starts, axis=1)
     return sums
+
+
+def _sum_by_columns(values: Scores, order: Rows, starts: Rows) -> Scores:
+    import torch
+
+    with torch.inference_mode():
+        rows, places = torch.from_numpy(values.T), torch.from_numpy(order)
+        sums = torch.nn.functional.embedding_bag(places, rows, torch.from_numpy(starts), mode="sum")
+    return sums.numpy().T
 
 
 class Pool(enum.StrEnum):
@@ -130,206 +206,8 @@ class Pool(enum.StrEnum):
             raise PromptError(msg) from None
 
 
-def find_top_pooled(
-    vectors: Vectors,
-    texts: npt.NDArray[np.float32],
-    rows: Rows,
-    classes: Rows,
-    *,
-    k: int,
-    logit_scale: float,
-    pool: Pool,
-    offsets: Scores | None = None,
-) -> tuple[Rows, npt.NDArray[np.float32]]:
-    """Find the k most probable classes of each vector, where a class has several texts.
-
-    The texts are read in blocks, and of the scores only the best k classes and the running sum
-    are kept, so memory is bounded for any number of images, texts and classes.
-
-    Parameters
-    ----------
-    vectors : ndarray of float32, shape (n_images, dim), unit rows
-    texts : ndarray of float32, shape (n_rows, dim), unit rows
-        May be memory-mapped.
-    rows : ndarray of int64, shape (n_texts,)
-        Rows of ``texts`` that take part, those of one class one after the other.
-    classes : ndarray of int64, shape (n_texts,)
-        Class of each of these rows, ascending; every class has one at least.
-    k : int
-        Answers, ≥ 1; no more than there are classes come back.
-    logit_scale : float
-        Factor from cosine similarity to logits.
-    pool : Pool
-        How the texts of a class become one score.
-    offsets : ndarray of float32, shape (n_texts,), optional
-        Subtracted from the logits of these rows; not with ``mean``.
-
-    Returns
-    -------
-    top : ndarray of int64, shape (n_images, min(k, n_classes))
-        Best first; equal ones stand in the order of the classes.
-    probabilities : ndarray of float32, of the same shape
-        Softmax over all classes; with ``sum`` the sum of the softmax over all texts.
-
-    Raises
-    ------
-    MismatchError
-        If the two have different dims.
-    PromptError
-        If there are offsets for texts whose mean is asked.
-
-    Examples
-    --------
-    >>> vectors = np.array([[1.0, 0.0]], dtype=np.float32)
-    >>> texts = np.array([[0.0, 1.0], [1.0, 0.0], [0.8, 0.6]], dtype=np.float32)
-    >>> top, probabilities = find_top_pooled(
-    ...     vectors, texts, np.array([0, 1, 2]), np.array([0, 1, 1]),
-    ...     k=1, logit_scale=1.0, pool=Pool.SUM,
-    ... )
-    >>> int(top[0, 0]), round(float(probabilities[0, 0]), 3)
-    (1, 0.832)
-    """
-    if vectors.shape[1] != texts.shape[1]:
-        msg = f"images have dim {vectors.shape[1]}, text embeddings {texts.shape[1]}"
-        raise MismatchError(msg)
-    if offsets is not None and pool is Pool.MEAN:
-        msg = "a mean of texts has no offset of one text; pool by max or sum"
-        raise PromptError(msg)
-    norms = _sum_norms(texts, rows, classes) if pool is Pool.MEAN else None
-    found = [
-        _answer(
-            vectors[start : start + _IMAGES_AT_ONCE],
-            _iter_blocks(texts, rows, classes),
-            k=min(k, len(np.unique(classes))),
-            logit_scale=logit_scale,
-            pool=pool,
-            norms=norms,
-            offsets=offsets,
-        )
-        # Once for no image too, which gives empty answers of the right shape.
-        for start in range(0, max(1, len(vectors)), _IMAGES_AT_ONCE)
-    ]
-    top, probabilities = zip(*found, strict=True)
-    return np.concatenate(top), np.concatenate(probabilities)
-
-
-def _answer(
-    images: Vectors,
-    blocks: Iterator[tuple[Rows, Vectors]],
-    *,
-    k: int,
-    logit_scale: float,
-    pool: Pool,
-    norms: Scores | None,
-    offsets: Scores | None,
-) -> tuple[Rows, npt.NDArray[np.float32]]:
-    reduce, combine = _REDUCTIONS[pool]
-    best = _Best(len(images), k)
-    scored = _score_blocks(images, blocks, np.float32(logit_scale), offsets)
-    for ids, scores in _iter_classes(scored, reduce, combine):
-        best.add(ids, scores if norms is None else scores / norms[ids])
-    return best.ids, np.exp(best.scores - best.log_total[:, np.newaxis]).astype(np.float32)
-
-
-def _score_blocks(
-    images: Vectors,
-    blocks: Iterator[tuple[Rows, Vectors]],
-    factor: np.float32,
-    offsets: Scores | None,
-) -> Iterator[tuple[Rows, Scores]]:
-    start = 0
-    for ids, texts in blocks:
-        logits = factor * (images @ texts.T)
-        if offsets is not None:
-            logits -= offsets[start : start + len(ids)]
-        start += len(ids)
-        yield ids, logits
-
-
-class _Best:
-    """The best k classes so far, and the logarithm of the sum over all."""
-
-    def __init__(self, n_images: int, k: int) -> None:
-        self._k = k
-        self.ids = np.zeros((n_images, 0), dtype=np.int64)
-        self.scores = np.zeros((n_images, 0), dtype=np.float32)
-        self.log_total = np.full(n_images, -np.inf)
-
-    def add(self, ids: Rows, scores: Scores) -> None:
-        """Take the scores of further classes, whose numbers are above all before."""
-        if not len(ids):
-            return
-        self.log_total = np.logaddexp(self.log_total, _log_sum(scores))
-        if self.ids.shape[1] < self._k:
-            self.ids, self.scores = self._merge(slice(None), ids, scores)
-            return
-        # Once k classes are known, few images have a better one in a further block.
-        better = np.flatnonzero(scores.max(axis=1) > self.scores[:, -1])
-        if better.size:
-            self.ids[better], self.scores[better] = self._merge(better, ids, scores[better])
-
-    def _merge(self, images: slice | Rows, ids: Rows, scores: Scores) -> tuple[Rows, Scores]:
-        columns = _argtop(scores, self._k)
-        all_ids = np.concatenate([self.ids[images], ids[columns]], axis=1)
-        taken = np.take_along_axis(scores, columns, axis=1)
-        all_scores = np.concatenate([self.scores[images], taken], axis=1)
-        order = np.argsort(-all_scores, axis=1, kind="stable")[:, : self._k]
-        best = np.take_along_axis(all_ids, order, axis=1)
-        return best, np.take_along_axis(all_scores, order, axis=1)
-
-
-def _argtop(scores: Scores, k: int) -> Rows:
-    # In ascending order of the class, so that the stable sort after it settles equal ones.
-    if scores.shape[1] <= k:
-        return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    return np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
-
-
-def _iter_blocks(
-    texts: npt.NDArray[np.floating], rows: Rows, classes: Rows
-) -> Iterator[tuple[Rows, Vectors]]:
-    for start in range(0, len(rows), _TEXTS_AT_ONCE):
-        chunk = slice(start, start + _TEXTS_AT_ONCE)
-        yield classes[chunk], np.asarray(texts[rows[chunk]], dtype=np.float32)
-
-
-def _iter_classes(
-    blocks: Iterator[tuple[Rows, Scores]],
-    reduce: Callable[[Scores, Rows], Scores],
-    combine: Callable[[Scores, Scores], Scores],
-) -> Iterator[tuple[Rows, Scores]]:
-    """Pool the columns of each class, whose texts may span blocks.
-
-    Yields
-    ------
-    ids : ndarray of int64, shape (n,)
-        Classes, each of them once.
-    scores : ndarray of float32, shape (n_images, n)
-    """
-    held: tuple[Rows, Scores] | None = None
-    for of_row, values in blocks:
-        ids, starts = np.unique(of_row, return_index=True)
-        # Where each class has one text, which is the rule for species, nothing is to be pooled.
-        pooled = values if len(starts) == values.shape[1] else reduce(values, starts)
-        if held is not None and held[0][0] == ids[0]:
-            pooled[:, 0] = combine(held[1][:, 0], pooled[:, 0])
-        elif held is not None:
-            yield held
-        yield ids[:-1], pooled[:, :-1]
-        held = ids[-1:], pooled[:, -1:]
-    if held is not None:
-        yield held
-
-
-def _sum_norms(texts: npt.NDArray[np.float32], rows: Rows, classes: Rows) -> Scores:
-    """Return the length of the sum of each class's embeddings."""
-    norms = np.ones(int(classes[-1]) + 1, dtype=np.float32)
-    blocks = ((ids, block.T) for ids, block in _iter_blocks(texts, rows, classes))
-    for ids, sums in _iter_classes(blocks, _add, np.add):
-        norms[ids] = np.linalg.norm(sums, axis=0)
-    # Texts that cancel each other out have no mean: every image is at a right angle to it.
-    norms[norms == 0] = 1
-    return norms
+# At 512 numbers each, 16 MB.
+_TEXTS_AT_ONCE = 8192
 
 
 def embed_mean_rows(texts: npt.NDArray[np.floating], rows: Rows, classes: Rows) -> Vectors:
@@ -338,46 +216,25 @@ def embed_mean_rows(texts: npt.NDArray[np.floating], rows: Rows, classes: Rows) 
     Parameters
     ----------
     texts : ndarray of float32 or float16, shape (n_rows, dim), unit rows
-    rows, classes
-        As in :func:`find_top_pooled`.
+    rows : ndarray of int64, shape (n_texts,)
+        Rows of ``texts`` that take part, those of one class one after the other.
+    classes : ndarray of int64, shape (n_texts,)
+        Class of each of these rows, ascending; every class has one at least.
 
     Returns
     -------
     ndarray of float32, shape (n_classes, dim)
     """
     means = np.zeros((int(classes[-1]) + 1, texts.shape[1]), dtype=np.float32)
-    for ids, block in _iter_blocks(texts, rows, classes):
-        present, starts = np.unique(ids, return_index=True)
+    for start in range(0, len(rows), _TEXTS_AT_ONCE):
+        part = slice(start, start + _TEXTS_AT_ONCE)
+        present, starts = np.unique(classes[part], return_index=True)
+        block = np.asarray(texts[rows[part]], dtype=np.float32)
         means[present] += np.add.reduceat(block, starts, axis=0)
     norms = np.linalg.norm(means, axis=1, keepdims=True)
     # Texts that cancel each other out have no mean: every image is at a right angle to it.
     norms[norms == 0] = 1
     return np.asarray(means / norms, dtype=np.float32)
-
-
-_add = partial(np.add.reduceat, axis=1)
-
-
-def _add_exponentials(values: Scores, starts: Rows) -> Scores:
-    highest = np.maximum.reduceat(values, starts, axis=1)
-    sizes = np.diff(starts, append=values.shape[1])
-    exponentials = np.exp(values - np.repeat(highest, sizes, axis=1))
-    return np.asarray(highest + np.log(np.add.reduceat(exponentials, starts, axis=1)))
-
-
-def _log_sum(scores: Scores) -> npt.NDArray[np.float64]:
-    highest = scores.max(axis=1, keepdims=True)
-    total = np.exp(scores - highest).sum(axis=1, dtype=np.float64)
-    return np.asarray(highest[:, 0] + np.log(total))
-
-
-_REDUCTIONS: dict[
-    Pool, tuple[Callable[[Scores, Rows], Scores], Callable[[Scores, Scores], Scores]]
-] = {
-    Pool.MAX: (partial(np.maximum.reduceat, axis=1), np.maximum),
-    Pool.MEAN: (_add, np.add),
-    Pool.SUM: (_add_exponentials, np.logaddexp),
-}
 
 
 _STEPS = 30

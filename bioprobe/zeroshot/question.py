@@ -18,14 +18,15 @@ from bioprobe.task.leaf_scores import LeafScores, Leaves, score_leaves
 from bioprobe.task.listed import Listed
 from bioprobe.task.predictions import Predictions, RolledUp
 from bioprobe.task.prior import Weighed
-from bioprobe.task.scores import find_top, split_rows, sum_columns
+from bioprobe.task.scores import Pool, find_top
 from bioprobe.task.target import Classes
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
 from bioprobe.types import Mask, Names, Places, Rows, Scores, Vectors
 
-# Sums of groups that are held at once: 16 million of them are 64 MB.
-_SUMS_AT_ONCE = 16_000_000
+# Sums of groups that are held at once: 64 million of them are 256 MB. Fewer images of a large head
+# would read it too often.
+_SUMS_AT_ONCE = 64_000_000
 # Best classes that are looked at for the first that meets a condition.
 _LOOKED_AT = 16
 
@@ -141,10 +142,9 @@ class Question:
         if vectors.shape[1] != leaves.texts.shape[1]:
             msg = f"images have dim {vectors.shape[1]}, class embeddings {leaves.texts.shape[1]}"
             raise MismatchError(msg)
-        ask = score_by_best if self.by_best else score_leaves
-        return ask(
+        return score_leaves(
             vectors, leaves, k=k, logit_scale=self.logit_scale, groups=groups, allowed=allowed,
-            kinds=kinds,
+            kinds=kinds, pool=Pool.MAX if self.by_best else Pool.SUM,
         )  # fmt: skip
 
 
@@ -521,39 +521,3 @@ def _iter_parts(
             places = np.arange(start, start + len(part))
             yield places, part, None if question.kinds is None else question.kinds[places]
             start += len(part)
-
-
-def score_by_best(
-    vectors: Vectors,
-    leaves: Leaves,
-    *,
-    k: int,
-    logit_scale: float,
-    groups: Places | None = None,
-    allowed: Mask | None = None,
-    kinds: Places | None = None,
-) -> LeafScores:
-    """Score as :func:`bioprobe.task.leaf_scores.score_leaves` does, a class by its best text.
-
-    Probabilities are the softmax over the classes.
-    """
-    n_classes = leaves.n_classes
-    allowed = np.ones(n_classes, dtype=bool) if allowed is None else allowed
-    inside = np.flatnonzero(allowed)
-    groups = np.full(n_classes, -1) if groups is None else groups
-    lines = None if leaves.offsets is None else np.atleast_2d(leaves.offsets)
-    texts = np.asarray(leaves.texts[leaves.rows], dtype=np.float32)
-    starts = np.unique(leaves.classes, return_index=True)[1]
-    parts = []
-    for part in split_rows(len(vectors), len(texts)) if len(vectors) else (slice(0, 0),):
-        logits = np.float32(logit_scale) * (vectors[part] @ texts.T)
-        if lines is not None:
-            logits -= lines[0] if kinds is None else lines[kinds[part]]
-        shares = np.maximum.reduceat(logits, starts, axis=1)
-        shares = np.exp(shares - shares.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True, dtype=np.float64)
-        sums = sum_columns(shares, groups, int(groups.max(initial=-1)) + 1)
-        best, values = find_top(shares[:, inside], k)
-        parts.append((*find_top(shares, k), sums, inside[best], values,
-                      shares[:, ~allowed].sum(axis=1)))  # fmt: skip
-    return LeafScores(*(np.concatenate(one) for one in zip(*parts, strict=True)))

@@ -14,9 +14,9 @@ from bioprobe.prompts import PromptSet, embed_means
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.decisions import Decisions
-from bioprobe.task.leaf_scores import Leaves
+from bioprobe.task.leaf_scores import Leaves, score_leaves
 from bioprobe.task.predictions import Predictions, answer_in_chunks
-from bioprobe.task.scores import Pool, find_top_pooled
+from bioprobe.task.scores import Pool
 from bioprobe.task.target import Classes, Texts
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import Rank
@@ -24,9 +24,6 @@ from bioprobe.types import Rows, Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts, list_examples
 from bioprobe.zeroshot.question import Question, answer_at_rank, answer_deepest
 from bioprobe.zeroshot.seen_offset import SeenOffset
-
-# Bounds the memory of the scores: 32 million of them are 128 MB.
-_SCORES_AT_ONCE = 32_000_000
 
 
 def zeroshot(
@@ -257,12 +254,9 @@ def find_top_named(
     ----------
     pybioclip, ``CustomLabelsBinningClassifier``.
     """
-    if len(np.unique(classes)) == len(classes):
-        return find_top_classes(vectors, texts, k=k, logit_scale=logit_scale)
-    return find_top_pooled(
-        vectors, texts, np.arange(len(classes)), classes, k=k, logit_scale=logit_scale,
-        pool=Pool.SUM,
-    )  # fmt: skip
+    leaves = Leaves(texts, np.arange(len(classes)), classes)
+    found = score_leaves(vectors, leaves, k=k, logit_scale=logit_scale)
+    return found.top, found.top_probabilities
 
 
 def describe_question(
@@ -295,7 +289,7 @@ def find_top_classes(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Find the k most probable classes of each vector.
 
-    Memory is bounded: the scores of all classes are held for some vectors at a time.
+    Memory is bounded, as :func:`bioprobe.task.leaf_scores.score_leaves` has it.
 
     Parameters
     ----------
@@ -331,30 +325,8 @@ def find_top_classes(
     if vectors.shape[1] != classes.shape[1]:
         msg = f"images have dim {vectors.shape[1]}, class embeddings {classes.shape[1]}"
         raise MismatchError(msg)
-    n_answers = min(k, len(classes))
-    top = np.empty((len(vectors), n_answers), dtype=np.int64)
-    probabilities = np.empty((len(vectors), n_answers), dtype=np.float32)
-    step = max(1, _SCORES_AT_ONCE // max(1, len(classes)))
-    for start in range(0, len(vectors), step):
-        chunk = slice(start, start + step)
-        logits = logit_scale * (vectors[chunk] @ classes.T)
-        if offsets is not None:
-            logits -= offsets
-        best = _argtop(logits, n_answers)
-        highest = np.take_along_axis(logits, best[:, :1], axis=1)
-        total = np.exp(logits - highest).sum(axis=1, keepdims=True)
-        top[chunk] = best
-        probabilities[chunk] = np.exp(np.take_along_axis(logits, best, axis=1) - highest) / total
-    return top, probabilities
-
-
-def _argtop(logits: Vectors, k: int) -> npt.NDArray[np.int64]:
-    # A stable sort of all of them costs more than a partition once there are many classes.
-    if logits.shape[1] <= 4 * k:
-        return np.argsort(-logits, axis=1, kind="stable")[:, :k]
-    found = np.sort(np.argpartition(-logits, k - 1, axis=1)[:, :k], axis=1)
-    order = np.argsort(-np.take_along_axis(logits, found, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)
+    found = score_leaves(vectors, Leaves.of(classes, offsets), k=k, logit_scale=logit_scale)
+    return found.top, found.top_probabilities
 
 
 def back_off(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib
 import tracemalloc
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from bioprobe.errors import MismatchError, SelectionError
 from bioprobe.prompts import PromptSet, TextType
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.view import View
+from bioprobe.task import leaf_scores
 from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.zeroshot.zeroshot import find_top_classes, zeroshot
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from tests.conftest import PlainEncoder
 
 Vectors = npt.NDArray[np.float32]
-# The package offers the function under the name of its module.
-MODULE = importlib.import_module("bioprobe.zeroshot.zeroshot")
 
 
 def _draw(n: int, seed: int, dim: int = 6) -> Vectors:
@@ -79,7 +77,7 @@ def test_chunks_do_not_change_the_answer(
 ) -> None:
     vectors, classes = _draw(n_images, 1), _draw(7, 2)
     whole = find_top_classes(vectors, classes, k=3, logit_scale=20.0)
-    monkeypatch.setattr(MODULE, "_SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr(leaf_scores, "_PLAINLY_AT_ONCE", at_once)
     parts = find_top_classes(vectors, classes, k=3, logit_scale=20.0)
     np.testing.assert_array_equal(parts[0], whole[0])
     np.testing.assert_allclose(parts[1], whole[1], atol=1e-6)
@@ -87,7 +85,7 @@ def test_chunks_do_not_change_the_answer(
 
 def test_no_more_scores_are_held_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, classes = _draw(40_000, 1), _draw(100, 2)
-    monkeypatch.setattr(MODULE, "_SCORES_AT_ONCE", 100_000)
+    monkeypatch.setattr(leaf_scores, "_PLAINLY_AT_ONCE", 50_000)
     tracemalloc.start()
     find_top_classes(vectors, classes, k=1, logit_scale=20.0)
     _, peak_bytes = tracemalloc.get_traced_memory()
