@@ -214,12 +214,12 @@ def test_an_interrupted_write_leaves_the_old_index(
     clustered = indexed("sq8")
     store = grow(clustered, draw(50, 5))
 
-    def lose_power(*_: object) -> None:
+    def lose_power(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         # After the new index has its name, before the note has.
-        patched.setattr("bioprobe.files.write_text", lose_power)
+        patched.setattr("pathlib.Path.write_text", lose_power)
         before = _find_file(clustered)
         with pytest.raises(KeyboardInterrupt):
             NeighborIndex.open(store)
