@@ -374,8 +374,8 @@ def describe_head(head: TextHead) -> Notes:
     n_left_out, named = head.about["n_left_out"], head.about["left_out"]
     if n_left_out:
         more = ", …" if n_left_out > len(named) else ""
-        shown = f": {', '.join(named)}{more}" if named else ""
-        text = f"{n_left_out:,} texts of the head are empty or no numbers, and left out{shown}"
+        shown = f" ({', '.join(named)}{more})" if named else ""
+        text = f"texts of the head that are empty or no numbers, left out: {n_left_out:,}{shown}"
         said.append(Note(text, WARNING))
     return tuple(said)
 

@@ -200,8 +200,10 @@ def test_the_tree_of_life_is_the_default_without_labels(make: Make) -> None:
     said = [str(note) for note in found.notes]
     assert said[0] == "no label names a taxon: the classes are those of the tree of life"
     assert said[1] == ("texts: 5, txt_emb_bioclip-2 of imageomics/TreeOfLife-200M at aaaaaaaaaaaa")
-    assert said[2].startswith("2 texts of the head are empty or no numbers, and left out: Felis ca")
-    assert said[2].endswith("Puma concolor")
+    assert said[2].startswith(
+        "texts of the head that are empty or no numbers, left out: 2 (Felis ca"
+    )
+    assert said[2].endswith("Puma concolor)")
     options = found.provenance.options
     assert options["head_repository"] == "imageomics/TreeOfLife-200M"
     assert options["head_revision"] == COMMITS[0]
@@ -395,7 +397,7 @@ def test_columns_without_a_direction_are_named(hole: float, make: Make) -> None:
     first = entries[n_rows - n_empty][0][-1]
     assert head.about["left_out"][0] == f"Felis {first}"
     found = ask(make(name="T").folder)
-    assert any(f"203 texts of the head are empty or no numbers, and left out: Felis {first}, "
+    assert any(f"empty or no numbers, left out: 203 (Felis {first}, "
                in str(note) for note in found.notes)  # fmt: skip
 
 
@@ -561,7 +563,7 @@ def test_the_taxa_of_a_head_are_listed(make: Make, tmp_path: Path) -> None:
     listed = pd.read_csv(target, keep_default_na=False)
     assert listed["species"].tolist()[0] == "Panthera leo"
     assert (len(listed), set(listed["from"])) == (N_FILLED, {"treeoflife"})
-    assert "2 texts of the head are empty" in result.stderr
+    assert "left out: 2 (Felis catus" in result.stderr
 
 
 def test_what_is_downloaded_is_published() -> None:
