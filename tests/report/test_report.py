@@ -215,8 +215,8 @@ def test_the_page_of_two_classes_says_what_the_figures_are(
     store: EmbeddingStore, tmp_path: Path
 ) -> None:
     found = _judge_orders(store)
-    ends = [Interval(one, one - 0.1, one + 0.1) for one in (0.5, 0.7, 0.2)]
-    effect = Effect("prior", "rare_recall", *ends, p_value=0.01, n_classes=2, n_images=9)
+    before, after, between = (Interval(one, one - 0.1, one + 0.1) for one in (0.5, 0.7, 0.2))
+    effect = Effect("prior", "rare_recall", before, after, between, 0.01, 2, 9)
     first = dataclasses.replace(found.results[0], effects=(effect,))
     found = dataclasses.replace(found, results=(first, *found.results[1:]))
     page = _write(store, found, tmp_path / "two.html")
