@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,17 @@ def held_out_photos(
     store = EmbeddingStore.open_for(folder, wildlife_mini)
     embed_images(dataclasses.replace(listed, frame=frame), wildlife_mini, store)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cut() -> Iterator[None]:
+    """Wait for no disk: what is written lasts as long as the machine runs.
+
+    A command that is a process of its own waits as ever.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", os.fstat)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,13 +76,7 @@ class Stores:
 
 
 @pytest.fixture
-def stores(
-    monkeypatch: pytest.MonkeyPatch,
-    make_store: Callable[..., EmbeddingStore],
-    encoder: PlainEncoder,
-) -> Stores:
-    # No power cut is tested here, and hundreds of stores are written.
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+def stores(make_store: Callable[..., EmbeddingStore], encoder: PlainEncoder) -> Stores:
     return Stores(make_store, encoder)
 
 

@@ -58,6 +58,30 @@ def test_a_writer_clears_away_what_killed_ones_left(store: EmbeddingStore) -> No
         assert _names(store.folder) == before
 
 
+def test_what_is_kept_is_put_on_disk_before_it_is_named(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    named: dict[str, set[int]] = {}
+    rename = os.rename
+
+    def replace(source: Path | str, target: Path | str) -> None:
+        named[Path(target).name] = set(synced)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    monkeypatch.setattr(os, "rename", replace)
+    monkeypatch.setattr(os, "replace", replace)
+    store = store.append(FRAME, np.eye(2, 3))
+    shard = store.folder / "shards" / "00000"
+    files = {path.stat().st_ino for path in (shard, *shard.iterdir())}
+    assert len(files) > 2
+    assert files <= named["00000"]
+    manifest = (store.folder / "manifest.json").stat().st_ino
+    assert files | {manifest, shard.parent.stat().st_ino} <= named["manifest.json"]
+    assert synced[-1] == store.folder.stat().st_ino
+
+
 def test_a_writer_leaves_what_others_are_at_work_on(store: EmbeddingStore) -> None:
     card = store.folder / "probes" / "mine" / "probe.json"
 
