@@ -13,6 +13,7 @@ BENCHMARKS = (
     "repeats",
     "taxonomy",
     "zeroshot_scale",
+    "head_speed",
     "search_index",
     "probe_speed",
     "many_classes",

@@ -97,8 +97,8 @@ _FEW_SCORES, _FEW_TEXTS = 16_000_000, 20_000
 _PLAINLY_AT_ONCE = 1_000_000
 # So many images and texts meet at once: their scores, 1 MB, stay in the cache of a core.
 _IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 512, 512
-# Numbers that all threads together hold of their images, as the sums of all groups: 1 GB.
-_NUMBERS_HELD = 1 << 28
+# Numbers that all threads together hold of their images, as the sums of all groups: 512 MB.
+_NUMBERS_HELD = 1 << 27
 
 
 def score_leaves(
@@ -344,8 +344,8 @@ _HEADROOM, _LOWEST = 10.0, -86.0
 # At so many times the lowest weight, it hardly matters that others were made no lower.
 _FAR_ABOVE = 1e4
 _SAMPLED_TEXTS = 1024
-# Where each class has one text, so many greatest weights are kept of a block: those of all siblings,
-# which are often the best together and stand side by side.
+# Where each class has one text, so many greatest weights are kept of a block: those of all
+# siblings, which are often the best together and stand side by side.
 _STRANDS_A_BLOCK = 64
 # Classes of more texts are not scored again: roundings even out in their sums. Only those that are
 # e⁻⁵⁰ times as likely as others may then stand in another order.

@@ -325,9 +325,9 @@ class _AtRank:
         tree, found = question.tree, part.found
         if self.depth < len(part.sums):
             total = part.sums[self.depth]
-            inside = np.arange(total.shape[1])
-            if listed is not None:
-                inside = np.flatnonzero(listed.levels[self.depth][part.kind])
+            if listed is None:
+                return find_top(total, k)
+            inside = np.flatnonzero(listed.levels[self.depth][part.kind])
             top, values = find_top(total[:, inside], k)
             return inside[top], values
         if listed is None:
