@@ -332,29 +332,6 @@ def _sum_norms(texts: npt.NDArray[np.float32], rows: Rows, classes: Rows) -> Sco
     return norms
 
 
-def embed_mean_rows(texts: npt.NDArray[np.floating], rows: Rows, classes: Rows) -> Vectors:
-    """Return the mean of the rows of each class, made unit; zeros where they cancel each other out.
-
-    Parameters
-    ----------
-    texts : ndarray of float32 or float16, shape (n_rows, dim), unit rows
-    rows, classes
-        As in :func:`find_top_pooled`.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_classes, dim)
-    """
-    means = np.zeros((int(classes[-1]) + 1, texts.shape[1]), dtype=np.float32)
-    for ids, block in _iter_blocks(texts, rows, classes):
-        present, starts = np.unique(ids, return_index=True)
-        means[present] += np.add.reduceat(block, starts, axis=0)
-    norms = np.linalg.norm(means, axis=1, keepdims=True)
-    # Texts that cancel each other out have no mean: every image is at a right angle to it.
-    norms[norms == 0] = 1
-    return np.asarray(means / norms, dtype=np.float32)
-
-
 _add = partial(np.add.reduceat, axis=1)
 
 

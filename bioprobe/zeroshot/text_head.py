@@ -20,9 +20,9 @@ from bioprobe.files import COUNT, TEXT, check_fields, hash_file, read_json, repl
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
-from bioprobe.task.leaf_scores import Leaves
+from bioprobe.task.leaf_scores import Leaves, average_leaves
 from bioprobe.task.predictions import Predictions
-from bioprobe.task.scores import Pool, embed_mean_rows
+from bioprobe.task.scores import Pool
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
@@ -640,8 +640,7 @@ def ask_rows(
         raise PromptError(msg)
     leaves = Leaves(head.vectors, classes.rows, classes.classes, offsets)
     if pool is Pool.MEAN and len(classes.rows) > leaves.n_classes:
-        means = embed_mean_rows(head.vectors, classes.rows, classes.classes)
-        leaves = Leaves(means, np.arange(len(means)), np.arange(len(means)))
+        leaves = average_leaves(leaves)
     options = {
         "rank": rank.value,
         "n_classes": len(classes.taxa),
@@ -653,7 +652,7 @@ def ask_rows(
     }
     return Question(
         Tree(classes.taxa, rank), leaves, view.manifest.logit_scale, options,
-        by_best=pool is Pool.MAX,
+        pool=Pool.MAX if pool is Pool.MAX else Pool.SUM,
     )  # fmt: skip
 
 
