@@ -11,7 +11,6 @@ import numpy as np
 from bioprobe.errors import PromptError
 from bioprobe.result import Note
 from bioprobe.task.listed import Names, describe_unknown
-from bioprobe.task.scores import sum_columns
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Taxon
 from bioprobe.taxonomy.checklists import Checklist
@@ -198,11 +197,8 @@ def pool_also(
     return dataclasses.replace(also, scores=np.stack(columns, axis=1).astype(np.float32))
 
 
-def split_sums(
-    sums: Scores, tree: Tree, group_of: Places | None, inside: Doubles | None
-) -> tuple[list[Scores], Scores]:
-    """Return the sums at each rank of a tree, and those of the taxa that are given always."""
-    if group_of is None or inside is None:
-        return tree.sum_up(sums), np.zeros((len(sums), 0), dtype=np.float32)
-    also = (sums.astype(np.float64) @ inside).astype(np.float32)
-    return tree.sum_up(sum_columns(sums, group_of, tree.n_groups)), also
+def sum_inside(sums: Scores, inside: Doubles | None) -> Scores:
+    """Return the summed probabilities of the taxa that are given always, of those of groups."""
+    if inside is None:
+        return np.zeros((len(sums), 0), dtype=np.float32)
+    return np.asarray(sums.astype(np.float64) @ inside, dtype=np.float32)

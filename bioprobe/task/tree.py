@@ -8,9 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from bioprobe.task.scores import sum_columns
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
-from bioprobe.types import Places, Scores
+from bioprobe.types import Places
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,23 +84,13 @@ class Tree:
         """How many of these groups there are."""
         return int(self.groups.max(initial=-1)) + 1
 
-    def sum_up(self, sums: Scores) -> list[Scores]:
-        """Return the summed probabilities at each rank from those of the finest groups.
+    @property
+    def parents(self) -> list[Places]:
+        """Class of each finest group at each rank that is summed, from kingdom down; -1 for none.
 
-        Parameters
-        ----------
-        sums : ndarray of float32, shape (n_images, n_groups)
-
-        Returns
-        -------
-        list of ndarray of float32, each of shape (n_images, n_classes at the rank)
-            From kingdom down, without the deepest rank where this :attr:`has_singles`.
+        The deepest rank is not among them where the tree :attr:`has_singles`.
         """
-        sizes = map(len, self.levels)
-        return [
-            sum_columns(sums, places, size)
-            for places, size in zip(self._finest[1], sizes, strict=False)
-        ]
+        return list(self._finest[1])
 
 
 def group_ranks(taxa: Taxonomy, ranks: Sequence[Rank]) -> list[tuple[Taxonomy, Places]]:

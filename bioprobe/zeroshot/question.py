@@ -12,21 +12,24 @@ import numpy.typing as npt
 
 from bioprobe.errors import MismatchError, PromptError
 from bioprobe.store.view import View
-from bioprobe.task.also import Also, Wanted, split_sums, sum_wanted
+from bioprobe.task.also import Also, Wanted, sum_inside, sum_wanted
 from bioprobe.task.decisions import LEFT_OUT, Decisions, back_off_sums
-from bioprobe.task.leaf_scores import LeafScores, Leaves, score_leaves
+from bioprobe.task.leaf_scores import (
+    LeafScores,
+    Leaves,
+    iter_leaf_scores,
+    score_leaves,
+    sum_up,
+)
 from bioprobe.task.listed import Listed
 from bioprobe.task.predictions import Predictions, RolledUp
 from bioprobe.task.prior import Weighed
-from bioprobe.task.scores import Pool, find_top
+from bioprobe.task.scores import Pool, find_top, sum_columns
 from bioprobe.task.target import Classes
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Taxon, Taxonomy
 from bioprobe.types import Mask, Names, Places, Rows, Scores, Vectors
 
-# Sums of groups that are held at once: 64 million of them are 256 MB. Fewer images of a large head
-# would read it too often.
-_SUMS_AT_ONCE = 64_000_000
 # Best classes that are looked at for the first that meets a condition.
 _LOOKED_AT = 16
 
@@ -45,9 +48,8 @@ class Question:
         Factor from cosine similarity to logits.
     options : mapping
         What the answers come from, JSON-ready.
-    by_best : bool
-        Whether the score of a class is that of its best text; by default their probabilities add
-        up.
+    pool : Pool
+        ``sum`` or ``max``: how the texts of a class become one score.
     kinds : ndarray of int64, shape (n_images,), optional
         Line of the offsets that each image takes, where these have several.
     listed : Listed, optional
@@ -60,7 +62,7 @@ class Question:
     leaves: Leaves
     logit_scale: float
     options: Mapping[str, Any]
-    by_best: bool = False
+    pool: Pool = Pool.SUM
     kinds: Places | None = None
     listed: Listed | None = None
     wanted: Wanted | None = None
@@ -144,7 +146,7 @@ class Question:
             raise MismatchError(msg)
         return score_leaves(
             vectors, leaves, k=k, logit_scale=self.logit_scale, groups=groups, allowed=allowed,
-            kinds=kinds, pool=Pool.MAX if self.by_best else Pool.SUM,
+            kinds=kinds, pool=self.pool,
         )  # fmt: skip
 
 
@@ -229,7 +231,7 @@ def _answer_ranks(
     listed = question.listed
     outside, also = _Outside.of(len(view)), _Also.of(len(view), question.wanted)
     answers = [_AtRank.of(question, depth, len(view), k) for depth in depths]
-    for part in _iter_scored(view, question, k):
+    for part in _iter_scored(view, question, k, needs_sums=listed is not None):
         also.write(part)
         if listed is not None:
             outside.write(question, part, listed.leaves[part.kind])
@@ -248,11 +250,21 @@ class _Scored:
     kind: int
     found: LeafScores
     sums: list[Scores]
+    best: list[tuple[Places, Scores]]
     also: Scores
 
 
-def _iter_scored(view: View, question: Question, k: int) -> Iterator[_Scored]:
+def _iter_scored(
+    view: View, question: Question, k: int, *, needs_sums: bool = True
+) -> Iterator[_Scored]:
     """Score all lowest classes for the images, some of one kind at a time, and sum them up.
+
+    Parameters
+    ----------
+    view, question, k
+        As in :func:`answer_at_rank`.
+    needs_sums : bool
+        Whether the sums of all classes are wanted, or those of the best alone.
 
     Yields
     ------
@@ -260,18 +272,32 @@ def _iter_scored(view: View, question: Question, k: int) -> Iterator[_Scored]:
     """
     tree, listed = question.tree, question.listed
     groups, group_of, inside = sum_wanted(question.wanted, tree)
-    n_groups = int(groups.max(initial=-1)) + 1
-    for places, vectors, lines in _iter_parts(view, question, n_groups):
+    parents = [one if group_of is None else one[group_of] for one in tree.parents]
+    for places, vectors, lines in _iter_parts(view, question):
         of_image = np.zeros(len(places), dtype=np.int64) if listed is None else listed.kinds[places]
         for kind in np.unique(of_image).tolist() if len(places) else [0]:
             mine = np.flatnonzero(of_image == kind)
-            own = None if lines is None else lines[mine]
-            found = question.score(
-                vectors[mine], question.leaves, k=max(k, _LOOKED_AT), kinds=own, groups=groups,
-                allowed=None if listed is None else listed.leaves[kind],
-            )  # fmt: skip
-            sums, also = split_sums(found.sums, tree, group_of, inside)
-            yield _Scored(places[mine], vectors[mine], own, kind, found, sums, also)
+            asked, own = vectors[mine], None if lines is None else lines[mine]
+            start = 0
+            for found in iter_leaf_scores(
+                asked, question.leaves, k=max(k, _LOOKED_AT), logit_scale=question.logit_scale,
+                groups=groups, allowed=None if listed is None else listed.leaves[kind], kinds=own,
+                pool=question.pool,
+            ):  # fmt: skip
+                part = slice(start, start + len(found.top))
+                start = part.stop
+                sums, best = [], []
+                if needs_sums:
+                    sums = [
+                        sum_columns(found.sums, one, len(level))
+                        for one, level in zip(parents, tree.levels, strict=False)
+                    ]
+                else:
+                    best = sum_up(found.sums, parents, k)
+                yield _Scored(
+                    places[mine[part]], asked[part], None if own is None else own[part], kind,
+                    found, sums, best, sum_inside(found.sums, inside),
+                )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -323,6 +349,9 @@ class _AtRank:
     ) -> tuple[Places, Scores]:
         """Return the best classes of some images of one kind, of all or of what may occur."""
         tree, found = question.tree, part.found
+        if self.depth < len(part.best):
+            top, values = part.best[self.depth]
+            return top[:, :k], values[:, :k]
         if self.depth < len(part.sums):
             total = part.sums[self.depth]
             if listed is None:
@@ -500,10 +529,8 @@ def find_first(
     return leaf, values
 
 
-def _iter_parts(
-    view: View, question: Question, n_groups: int = 0
-) -> Iterator[tuple[Rows, Vectors, Places | None]]:
-    """Read the images some at a time, as many as have few enough sums of groups.
+def _iter_parts(view: View, question: Question) -> Iterator[tuple[Rows, Vectors, Places | None]]:
+    """Read the images some at a time.
 
     Yields
     ------
@@ -513,11 +540,7 @@ def _iter_parts(
     kinds : ndarray of int64, shape (n,), or None
     """
     start = 0
-    step = max(1, _SUMS_AT_ONCE // max(1, n_groups))
     for vectors in view.iter_vectors():
-        # Once for no image too, which gives empty answers of the right shape.
-        for begin in range(0, max(1, len(vectors)), step):
-            part = vectors[begin : begin + step]
-            places = np.arange(start, start + len(part))
-            yield places, part, None if question.kinds is None else question.kinds[places]
-            start += len(part)
+        places = np.arange(start, start + len(vectors))
+        yield places, vectors, None if question.kinds is None else question.kinds[places]
+        start += len(vectors)

@@ -640,8 +640,7 @@ def ask_rows(
         raise PromptError(msg)
     leaves = Leaves(head.vectors, classes.rows, classes.classes, offsets)
     if pool is Pool.MEAN and len(classes.rows) > leaves.n_classes:
-        means = embed_mean_rows(head.vectors, classes.rows, classes.classes)
-        leaves = Leaves(means, np.arange(len(means)), np.arange(len(means)))
+        leaves = Leaves.of(embed_mean_rows(head.vectors, classes.rows, classes.classes))
     options = {
         "rank": rank.value,
         "n_classes": len(classes.taxa),
@@ -653,7 +652,7 @@ def ask_rows(
     }
     return Question(
         Tree(classes.taxa, rank), leaves, view.manifest.logit_scale, options,
-        by_best=pool is Pool.MAX,
+        pool=Pool.MAX if pool is Pool.MAX else Pool.SUM,
     )  # fmt: skip
 
 

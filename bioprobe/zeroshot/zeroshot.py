@@ -113,7 +113,7 @@ def ask_prompts(
     return Question(
         Tree(prompts.taxa, rank), leaves, store.manifest.logit_scale,
         describe_question(view, prompts, rank, seen_offset, options or {}),
-        by_best=pool is Pool.MAX,
+        pool=Pool.MAX if pool is Pool.MAX else Pool.SUM,
     )  # fmt: skip
 
 

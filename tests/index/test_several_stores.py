@@ -69,7 +69,7 @@ def test_thresholds_hold_for_all_stores(tmp_path: Path) -> None:
     assert len(ours.search(row=3, min_similarity=0.1, also=theirs, k=2).rows) == 2
     for of_one in ({"share": 0.1}, {"save_mask": "searches/x"}):
         with pytest.raises(bp.MisuseError, match="is of one store"):
-            ours.search(row=3, also=theirs, **of_one)  # type: ignore[arg-type]
+            ours.search(row=3, also=theirs, **of_one)
 
 
 def test_stores_of_another_encoder_are_refused(tmp_path: Path) -> None:

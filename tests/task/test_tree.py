@@ -13,6 +13,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.task.leaf_scores import Leaves
 from bioprobe.task.prior import read_prior
+from bioprobe.task.scores import sum_columns
 from bioprobe.task.tree import Tree, group_ranks
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.zeroshot.question import Question, answer_at_rank
@@ -49,7 +50,8 @@ def test_sums_of_the_finest_groups_are_summed_up() -> None:
     assert tree.place_of.tolist() == [0, 1, 2, -1]
     sums = np.zeros((1, tree.n_groups), dtype=np.float32)
     np.add.at(sums[0], tree.groups, np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32))
-    summed = tree.sum_up(sums)
+    sizes = map(len, tree.levels)
+    summed = [sum_columns(sums, one, n) for one, n in zip(tree.parents, sizes, strict=False)]
     assert len(summed) == 6
     orders, families = summed[Rank.ORDER.depth], summed[Rank.FAMILY.depth]
     np.testing.assert_allclose(orders, [[0.6]], rtol=1e-6)
