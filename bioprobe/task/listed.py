@@ -110,6 +110,8 @@ class Listed:
             present, firsts = np.unique(self.tree.places[depth], return_index=True)
             leaves = firsts[np.searchsorted(present, places[mine])]
             for upper in range(depth):
+                if not self.levels[upper].shape[1]:
+                    continue
                 above = self.tree.places[upper][leaves]
                 allowed = self.levels[upper] if upper != _GENUS else (
                     self.levels[upper] & self._genera
@@ -416,8 +418,9 @@ def _spread(
     said = np.zeros(len(tree.taxa), dtype=np.int8)
     verdicts = []
     for places, mine in zip(tree.places, own, strict=True):
-        # Where nothing has a name at a rank there is no class to look at.
-        rules = np.where(places >= 0, np.append(mine, 0)[places], 0)
+        named = places >= 0
+        rules = np.zeros(len(places), dtype=np.int8)
+        rules[named] = mine[places[named]]
         said = np.where(rules != 0, rules, said)
         verdict = np.zeros(len(mine), dtype=np.int8)
         verdict[places[places >= 0]] = said[places >= 0]
@@ -456,7 +459,9 @@ def _place_on(tree: Tree, whole: Tree, nodes: Sequence[Mask]) -> tuple[Mask, tup
                 )  # fmt: skip
             columns.append(place)
         at = np.array(columns, dtype=np.int64)
-        levels.append(nodes[depth][:, np.maximum(at, 0)] & (at >= 0))
+        found = np.zeros((len(nodes[depth]), len(at)), dtype=bool)
+        found[:, at >= 0] = nodes[depth][:, at[at >= 0]]
+        levels.append(found)
     n_kinds = len(nodes[0])
     leaves = np.zeros((n_kinds, len(tree.taxa)), dtype=bool)
     depths = np.fromiter((taxon.depth for taxon in tree.taxa), np.int64, len(tree.taxa))

@@ -402,3 +402,12 @@ def test_taxa_are_given_always_and_at_every_rank(
     assert decided["score"].tolist() == pytest.approx(
         [0.8, 0.5, 0.18, 0.02, 0.95, 0.03, 0.02], abs=1e-4
     )
+
+
+def test_ranks_without_a_name_are_passed_over(view: View) -> None:
+    taxa = Taxonomy(tuple(Taxon(("", "", "", *taxon.lineage[3:])) for taxon in TAXA))
+    listed, _ = restrict(view, read_checklists("Felidae"), Tree(taxa, Rank.SPECIES), taxa)
+    assert listed.leaves[0].tolist() == [True] * 3 + [False] * 4
+    to, _ = listed.climb(np.array([6, 6]), np.array([3, 6]), np.array([0, 0]))
+    # Above the bear is what holds a cat; above the hen nothing is.
+    assert to.tolist() == [Rank.ORDER.depth, -1]
