@@ -166,7 +166,7 @@ def test_also_gives_the_scores_of_some_taxa_always(capsys: Capture) -> None:
     assert given.to_numpy() == pytest.approx(scores[given.index].to_numpy(), abs=1e-5)
     backed_off, _ = _ask(capsys, "zeroshot", "--abstain", "0.5", "--also", "Felidae,Puma concolor")
     more = backed_off[backed_off["also"] & (backed_off["answer"] > 1)]
-    assert set(more["rank"]) == {"family"}
+    assert set(more["rank"]) == {"family", "species"}
     assert run(["zeroshot", "--also", "Nessie"]) == 1
     assert "no candidate is or lies below 'Nessie'" in capsys.readouterr().err
 
