@@ -21,13 +21,12 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
 from bioprobe.store.writing import QUICK_WAIT_S
 from bioprobe.task.leaf_scores import Leaves
-from bioprobe.task.predictions import Predictions
 from bioprobe.task.scores import Pool, embed_mean_rows
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
 from bioprobe.types import Rows, Scores, Vectors
-from bioprobe.zeroshot.question import Question, answer_at_rank
+from bioprobe.zeroshot.question import Question
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -574,50 +573,6 @@ def _list_classes(taxa: pd.DataFrame, rank: Rank, rows: Rows, *, with_common: bo
         Taxonomy(tuple(listed)), found[by_class].astype(np.int64),
         classes[by_class].astype(np.int64),
     )  # fmt: skip
-
-
-def zeroshot_by_head(
-    asked: EmbeddingStore | View,
-    head: TextHead,
-    classes: HeadClasses,
-    *,
-    rank: Rank,
-    k: int = 5,
-    pool: Pool = Pool.SUM,
-) -> Predictions:
-    """Label the images of a store by the text embeddings of a head; no model is loaded.
-
-    Parameters
-    ----------
-    asked : EmbeddingStore or View
-        Whose vectors are asked.
-    head : TextHead
-        Of the same store.
-    classes : HeadClasses
-        All at ``rank``.
-    rank : Rank
-        Rank of the classes.
-    k : int
-        Answers an image, ≥ 1; no more than there are classes.
-    pool : Pool
-        How the rows of a class become one score.
-
-    Returns
-    -------
-    Predictions
-        Scores are probabilities over the classes.
-
-    Raises
-    ------
-    SelectionError
-        If no image is left.
-
-    References
-    ----------
-    pybioclip, ``TreeOfLifeClassifier.predict``: the default sums the probabilities of species.
-    """
-    view = View.of(asked)
-    return answer_at_rank(view, ask_rows(view, head, classes, rank=rank, pool=pool), k)
 
 
 def ask_rows(

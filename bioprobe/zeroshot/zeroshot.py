@@ -13,7 +13,6 @@ from bioprobe.errors import MismatchError
 from bioprobe.prompts import PromptSet, embed_means
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.view import View
-from bioprobe.task.decisions import Decisions
 from bioprobe.task.leaf_scores import Leaves, score_leaves
 from bioprobe.task.predictions import Predictions, answer_in_chunks
 from bioprobe.task.scores import Pool
@@ -22,7 +21,7 @@ from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import Rank
 from bioprobe.types import Rows, Scores, Vectors
 from bioprobe.zeroshot.class_embeddings import embed_classes, embed_texts, list_examples
-from bioprobe.zeroshot.question import Question, answer_at_rank, answer_deepest
+from bioprobe.zeroshot.question import Question, answer_at_rank
 from bioprobe.zeroshot.seen_offset import SeenOffset
 
 
@@ -115,54 +114,6 @@ def ask_prompts(
         describe_question(view, prompts, rank, seen_offset, options or {}),
         pool=Pool.MAX if pool is Pool.MAX else Pool.SUM,
     )  # fmt: skip
-
-
-def zeroshot_rolled_up(
-    asked: EmbeddingStore | View,
-    prompts: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
-    *,
-    rank: Rank,
-    k: int = 5,
-    seen_offset: SeenOffset | None = None,
-) -> Predictions:
-    """Label the images of a store at a rank by the summed probabilities of lower taxa.
-
-    Parameters
-    ----------
-    asked : EmbeddingStore or View
-        Whose vectors are asked.
-    prompts : PromptSet
-        The lowest taxa of a list, :meth:`bioprobe.taxonomy.Taxonomy.leaves`. Those that have no
-        name at the rank take no part.
-    encode_text : callable
-        As in :func:`zeroshot`.
-    rank : Rank
-        Rank of the classes.
-    k : int
-        Answers an image, ≥ 1; no more than there are classes.
-    seen_offset : SeenOffset, optional
-        Subtracted from the logits of the lowest taxa that are not new.
-
-    Returns
-    -------
-    Predictions
-        Scores are probabilities: the softmax over the lowest taxa, summed.
-
-    Raises
-    ------
-    PromptError
-        If no taxon has a name at the rank.
-    SelectionError
-        If no image is left.
-
-    References
-    ----------
-    pybioclip, ``TreeOfLifeClassifier.format_grouped_probs``; SpeciesNet's roll-up.
-    """
-    view = View.of(asked)
-    question = ask_prompts(view, prompts, encode_text, rank=rank, seen_offset=seen_offset)
-    return answer_at_rank(view, question.with_options(n_leaves=question.n_leaves), k)
 
 
 def zeroshot_named(
@@ -327,49 +278,3 @@ def find_top_classes(
         raise MismatchError(msg)
     found = score_leaves(vectors, Leaves.of(classes, offsets), k=k, logit_scale=logit_scale)
     return found.top, found.top_probabilities
-
-
-def back_off(
-    asked: EmbeddingStore | View,
-    prompts: PromptSet,
-    encode_text: Callable[[Sequence[str]], Vectors],
-    *,
-    threshold: float,
-    rank: Rank = Rank.SPECIES,
-    seen_offset: SeenOffset | None = None,
-) -> Decisions:
-    """Answer each image at the deepest rank whose summed probability passes a threshold.
-
-    Parameters
-    ----------
-    asked : EmbeddingStore or View
-        Whose vectors are asked.
-    prompts : PromptSet
-        The lowest taxa of a list, :meth:`bioprobe.taxonomy.Taxonomy.leaves`.
-    encode_text : callable
-        From texts to unit vectors of the store's encoder.
-    threshold : float
-        In (0, 1]; SpeciesNet's is 0.65.
-    rank : Rank
-        Deepest rank of an answer.
-    seen_offset : SeenOffset, optional
-        Subtracted from the logits of the lowest taxa that are not new.
-
-    Raises
-    ------
-    PromptError
-        If the threshold is out of range.
-    SelectionError
-        If no image is left.
-
-    References
-    ----------
-    SpeciesNet, ``geofence_utils.roll_up_labels_to_first_matching_level``: sums of scores per
-    ancestor, and the lowest rank whose best sum passes.
-    """
-    view = View.of(asked)
-    question = ask_prompts(
-        view, prompts, encode_text, rank=rank, seen_offset=seen_offset,
-        options={"abstain": threshold},
-    )  # fmt: skip
-    return answer_deepest(view, question, threshold)

@@ -15,6 +15,7 @@ _FOLDERS = {"others", "root", "to"}
 # What else a command asks for.
 _NEEDED = {
     "export": ["--labels", "--as", "coco"], "search": ["--text", "a lion"],
+    "compare": ["one.csv", "other.csv"], "probe predict": ["x"],
     "taxa add": ["x"], "taxa check": ["x"],
     "taxa measure": ["--unseen-where", "row > 1"],
 }  # fmt: skip

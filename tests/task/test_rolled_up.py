@@ -25,7 +25,8 @@ from bioprobe.zeroshot.candidates import (
 )
 from bioprobe.zeroshot.comparison import compare_prompts
 from bioprobe.zeroshot.likeness import count_ties, find_neighbours, find_same_texts
-from bioprobe.zeroshot.zeroshot import back_off, zeroshot, zeroshot_rolled_up
+from bioprobe.zeroshot.zeroshot import zeroshot
+from tests.zeroshot.asking import back_off, zeroshot_rolled_up
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder

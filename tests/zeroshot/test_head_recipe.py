@@ -33,8 +33,8 @@ from bioprobe.zeroshot.text_head import (
     TextHead,
     find_head_classes,
     write_head,
-    zeroshot_by_head,
 )
+from tests.zeroshot.asking import zeroshot_by_head
 
 if TYPE_CHECKING:
     from tests.conftest import PlainEncoder

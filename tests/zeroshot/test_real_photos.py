@@ -22,7 +22,8 @@ from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import to_taxonomy
 from bioprobe.zeroshot.added_taxa import add_pictured
 from bioprobe.zeroshot.unseen import measure_generalised
-from bioprobe.zeroshot.zeroshot import back_off, zeroshot, zeroshot_rolled_up
+from bioprobe.zeroshot.zeroshot import zeroshot
+from tests.zeroshot.asking import back_off, zeroshot_rolled_up
 
 pytestmark = pytest.mark.shared
 

@@ -22,8 +22,8 @@ from bioprobe.zeroshot.text_head import (
     list_heads,
     read_head,
     write_head,
-    zeroshot_by_head,
 )
+from tests.zeroshot.asking import zeroshot_by_head
 
 # Two cats and a dog, a genus name of two kingdoms, a row with a hole, and one without ranks.
 ROWS = [
