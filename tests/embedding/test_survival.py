@@ -47,6 +47,7 @@ N_MOMENTS = 20
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.truncate", "open"}
 
 Rows = list[dict[str, Any]]
+Described = tuple[Rows, Rows, bytes]
 
 
 class ExactEncoder(PlainEncoder):
@@ -166,7 +167,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, draw_picture: Callable[...,
     return folder
 
 
-def _describe(folder: Path) -> tuple[Rows, Rows, bytes]:
+def _describe(folder: Path) -> Described:
     """Return all that a store holds, row by row: its table, its failures, and its vectors."""
     store = EmbeddingStore.open(folder)
     assert verify_store(store) == []
