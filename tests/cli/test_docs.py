@@ -218,24 +218,44 @@ def inputs(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def embedded(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a folder of the inputs, where the README's first command was run, and a copy of it.
+
+    A store names its pictures by their whole paths, so that each page is run in the same folder.
+    """
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copytree(inputs, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        patched.delenv("BIOPROBE_STORE", raising=False)
+        assert run(["embed", "photos/pictures.csv", "--model", "sketch"]) == 0
+    copy = tmp_path_factory.mktemp("embedded") / "copy"
+    shutil.copytree(folder, copy)
+    return folder, copy
+
+
 @pytest.mark.parametrize("page", [page for page, blocks in BLOCKS.items() if blocks])
 def test_what_a_page_shows_runs(
     page: str,
-    inputs: Path,
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Run it from top to bottom in one folder, on drawn pictures and with sketch."""
-    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
+    if AFTER_EMBED.fullmatch(page):
+        folder, copy = request.getfixturevalue("embedded")
+        shutil.rmtree(folder)
+    else:
+        folder, copy = tmp_path, request.getfixturevalue("inputs")
+    shutil.copytree(copy, folder, dirs_exist_ok=True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setenv("BIOPROBE_CACHE", str(tmp_path / "kept"))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     monkeypatch.delenv("BIOPROBE_STORE", raising=False)
-    if AFTER_EMBED.fullmatch(page):
-        assert run(["embed", "photos/pictures.csv", "--model", "sketch"]) == 0
     names: dict[str, object] = {}
     for language, block in BLOCKS[page]:
         if language == "python":
