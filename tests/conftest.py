@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import hashlib
 import os
+import shutil
 import tomllib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from bioprobe.embedding import embed_images
@@ -48,6 +50,8 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.collect()
         gc.freeze()
+        # A search takes long once the libraries of models are loaded, and finds little.
+        gc.set_threshold(20_000, 10, 50)
         gc.enable()
 
 
@@ -134,19 +138,45 @@ def wildlife_mini(shared_dir: Path) -> Encoder:
 
 
 @pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Fill a folder once for all processes that run the tests, and return it."""
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        base = tmp_path_factory.getbasetemp()
+        # Each worker of pytest-xdist has a folder of its own in that of them all.
+        common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+        folder, done = common / f"once-{name}", common / f"once-{name}.done"
+        with FileLock(common / f"once-{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def held_out_photos(
-    shared_dir: Path, wildlife_mini: Encoder, tmp_path_factory: pytest.TempPathFactory
+    shared_dir: Path, request: pytest.FixtureRequest, make_once: Callable[..., Path]
 ) -> Path:
     """Embed the photographs that it was not trained on, once for all; copy to write beside them."""
+
+    def fill(folder: Path) -> None:
+        _embed_held_out(shared_dir, request.getfixturevalue("wildlife_mini"), folder / "store")
+
+    return make_once("photos", fill) / "store"
+
+
+def _embed_held_out(shared_dir: Path, wildlife_mini: Encoder, folder: Path) -> None:
     listed = find_images(
         [shared_dir / "data" / "photos" / "photos.csv"],
         SourceOptions(rank_columns={Rank.SPECIES: "class", Rank.CLASS: "class_rank"}),
     )
     frame = listed.frame[listed.frame["role"] != "train"].reset_index(drop=True)
-    folder = tmp_path_factory.mktemp("photos") / "store"
     store = EmbeddingStore.open_for(folder, wildlife_mini)
     embed_images(dataclasses.replace(listed, frame=frame), wildlife_mini, store)
-    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

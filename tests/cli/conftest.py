@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,18 @@ from bioprobe.sketch import write_pictures
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(make_once: Callable[..., Path]) -> Path:
     """Return a folder with ``photos/pictures.csv`` and a store of them."""
-    folder = tmp_path_factory.mktemp("drawn")
+    return make_once("drawn", _draw)
+
+
+def _draw(folder: Path) -> None:
     write_pictures(folder / "photos", 1, 2, 5)
     code = run(
         ["embed", str(folder / "photos" / "pictures.csv"), "--model", "sketch", "--store",
          str(folder / "store"), "--quiet"]
     )  # fmt: skip
     assert code == 0
-    return folder
 
 
 @pytest.fixture
