@@ -111,11 +111,12 @@ def _write_table(
 
 
 def test_a_second_table_over_the_same_files_takes_the_place_of_the_first(tmp_path: Path) -> None:
-    names = [f"{number}.png" for number in range(N)]
+    names = [f"{number}.png" for number in range(40 * N)]
     random = np.random.default_rng(0)
     n_withdrawn = 0
-    for _ in range(200):
-        columns = [*LABELS[: random.integers(1, 6)], *FREE]
+    # Rows are judged one by one: few tables of many rows tell what many of few would.
+    for n_labels in range(1, len(LABELS) + 1):
+        columns = [*LABELS[:n_labels], *FREE]
         tables = [_write_table(tmp_path / f"{name}.csv", random, names, columns) for name in "ab"]
         first, again = map(find_images, ([table] for table in tables))
         for old, new in zip(_get_said(first), _get_said(again), strict=True):
