@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,7 +30,6 @@ def find_candidates(
     taxa: str | Taxonomy | None,
     rank: Rank,
     *,
-    within: str | None = None,
     synonyms: Mapping[str, str] | None = None,
 ) -> Taxonomy:
     """Find the classes at a rank: those of a taxon list or of the labels, and the added ones.
@@ -45,17 +43,15 @@ def find_candidates(
         File, name of a shipped taxonomy, or what was read of one.
     rank : Rank
         Rank of the classes.
-    within : str, optional
-        Taxon at any rank, or a taxon list: only what is one of these or lies below one.
     synonyms : mapping of str to str, optional
         Synonym to accepted name.
 
     Raises
     ------
     PromptError
-        If no taxon has a name at the rank, or ``within`` names nothing that is known.
+        If no taxon has a name at the rank.
     """
-    known = find_known_taxa(store, taxa, within=within, synonyms=synonyms)
+    known = find_known_taxa(store, taxa, synonyms=synonyms)
     classes = known.at(rank)
     if not len(classes):
         where = f"the labels of {store.folder}" if taxa is None else "the taxon list"
@@ -181,45 +177,14 @@ def find_known_taxa(
     store: EmbeddingStore,
     taxa: str | Taxonomy | None,
     *,
-    within: str | None = None,
     synonyms: Mapping[str, str] | None = None,
 ) -> Taxonomy:
-    """Find the taxa, at all ranks, that a question may be about; as :func:`find_candidates`.
-
-    Raises
-    ------
-    PromptError
-        If ``within`` names nothing that is known.
-    """
+    """Find the taxa, at all ranks, that a question may be about; as :func:`find_candidates`."""
     listed = _find_labels(store) if taxa is None else taxa
     listed = read_taxonomy(listed) if isinstance(listed, str) else listed
     # Added taxa first: their common names and prompts are the user's own word.
     known = Taxonomy.merge((*find_added_taxa(store), *listed))
-    if synonyms:
-        known = replace_synonyms(known, synonyms)
-    return known.below(find_parents(known, within)) if within else known
-
-
-def find_parents(known: Taxonomy, within: str) -> tuple[Taxon, ...]:
-    """Find the taxa that a name or a taxon list stands for; homonyms all come.
-
-    Raises
-    ------
-    PromptError
-        If the name is not among the known taxa or above them.
-    """
-    if is_file(Path(within)):
-        return read_taxonomy(within).taxa
-    found = known.find_all(within)
-    if not found:
-        names = sorted({name for taxon in known for name in taxon.lineage if name})
-        near = ", ".join(difflib.get_close_matches(within, names, n=3)) or "none is alike"
-        msg = (
-            f"no candidate is or lies below {within!r} (near names: {near}); give a taxon of the "
-            "list at any rank, or a file"
-        )
-        raise PromptError(msg)
-    return tuple(found)
+    return replace_synonyms(known, synonyms) if synonyms else known
 
 
 def find_label_contradictions(store: EmbeddingStore) -> list[Contradiction]:

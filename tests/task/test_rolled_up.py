@@ -19,7 +19,6 @@ from bioprobe.taxonomy import Rank, Taxon, Taxonomy
 from bioprobe.zeroshot.candidates import (
     accept_label_names,
     find_candidates,
-    find_known_taxa,
     find_label_contradictions,
     find_parent,
 )
@@ -190,35 +189,6 @@ def test_auroc_is_seen_by_eye(scores: list[float], positive: list[int], expected
 
 def test_without_both_kinds_there_is_no_auroc() -> None:
     assert np.isnan(measure_auroc(np.array([1.0], dtype=np.float32), np.array([True])))
-
-
-@pytest.mark.parametrize(
-    ("within", "expected"),
-    [
-        ("Carnivora", ["Panthera leo", "Panthera tigris", "Ursus arctos"]),
-        ("felidae", ["Panthera leo", "Panthera tigris"]),
-        ("Ursus arctos", ["Ursus arctos"]),
-    ],
-)
-def test_candidates_lie_within_a_taxon_of_any_rank(
-    store: EmbeddingStore, within: str, expected: list[str]
-) -> None:
-    found = find_candidates(store, None, Rank.SPECIES, within=within)
-    assert [taxon.name for taxon in found] == expected
-
-
-def test_candidates_lie_within_a_list(
-    store: EmbeddingStore, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.mktemp("lists") / "here.csv"
-    path.write_text("family\nUrsidae\n")
-    found = find_candidates(store, None, Rank.SPECIES, within=str(path))
-    assert [taxon.name for taxon in found] == ["Ursus arctos"]
-
-
-def test_an_unknown_taxon_is_refused_with_near_names(store: EmbeddingStore) -> None:
-    with pytest.raises(PromptError, match=r"below 'Felide' \(near names: Felidae"):
-        find_known_taxa(store, None, within="Felide")
 
 
 def test_labels_and_candidates_take_accepted_names(store: EmbeddingStore) -> None:
