@@ -257,7 +257,7 @@ class Names:
         found: dict[tuple[object, ...], list[tuple[int, int]]] = {}
         matched = []
         for rule in rules:
-            key = (rule.names, rule.lineage, rule.rank)
+            key = (rule.names, rule.lineage, rule.rank, rule.allows)
             if key not in found:
                 found[key] = self._find(rule)
             matched.append(found[key])
@@ -268,8 +268,10 @@ class Names:
             parsed = read_name(name)
             certain = parsed.certain if parsed else name.replace("_", " ")
             tries = dict.fromkeys([name.casefold(), certain.casefold()])
-            if parsed is not None and len(parsed.epithets) > 1 and certain[0].isupper():
-                # A subspecies says that its species occurs; a domestic form is none.
+            is_below = parsed is not None and len(parsed.epithets) > 1
+            if is_below and rule.allows and certain[0].isupper():
+                # A subspecies says that its species occurs, and not that it does not; a domestic
+                # form is none.
                 tries[" ".join(certain.split()[:2]).casefold()] = None
             for one in tries:
                 hits = self._choose(self._scientific.get(one, []), rule)
@@ -376,7 +378,9 @@ def _judge(
     own = [np.zeros(len(level), dtype=np.int8) for level in names.tree.levels]
     above: list[tuple[int, int]] = []
     for rule, hits in met:
-        for depth, place in hits:
+        if not rule.spreads:
+            above += hits
+        for depth, place in hits if rule.spreads else ():
             if not rule.allows or own[depth][place] == 0:
                 own[depth][place] = 1 if rule.allows else -1
         if rule.allows and not hits:

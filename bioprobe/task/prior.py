@@ -508,6 +508,9 @@ def read_prior(path: str | Path, *, floor: float = FLOOR) -> Prior:
         digest = hashlib.sha256(read_bytes(path)).hexdigest()
     frame, unit = read_list(path)
     weight_column = _find_weights(frame, path)
+    if frame.empty:
+        msg = f"{path} has no row that counts: it is empty; give a row for each taxon"
+        raise TaxonomyError(msg)
     places = [f"{unit} {place}" for place in frame.index]
     others = frame.drop(columns=[weight_column])
     labels, written, used = _read_names(others, path)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import tempfile
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,12 +50,73 @@ _RULES = ("rule", "allow", "allowed", "occurrencestatus", "occurs", "presence", 
 _ALLOW = frozenset({"allow", "allowed", "include", "included", "yes", "y", "true", "1", "present",
                     "common", "+"})  # fmt: skip
 _BLOCK = frozenset({"block", "blocked", "deny", "exclude", "excluded", "no", "n", "false", "0",
-                    "absent", "extinct", "extirpated", "!", "-"})  # fmt: skip
+                    "absent", "extinct", "extirpated", "eradicated", "ex", "ew", "re",
+                    "extinct in the wild", "locally extinct", "regionally extinct", "not present",
+                    "not recorded", "not occurring", "no record", "no records", "!",
+                    "-"})  # fmt: skip
+# Columns that say the reverse: what they are true of may not occur.
+_REVERSED = ("block", "blocked", "exclude", "excluded", "absent")
 # Columns that hold a name of any rank where no header says a rank.
 _ANY_NAME = ("taxon", "name", "taxonname", "organism", "label")
 _NAMES_ALONE = frozenset({"species", "genus", "family", "order", "class"})
 # Of eBird's categories, those that are names of birds: no slash, hybrid, or "sp.".
 _EBIRD_KEPT = frozenset({"species", "issf", "form", "domestic", ""})
+# Columns of lists that are made of records or hold a whole tree: a row of a genus is of what was
+# named no further, or stands there for its species, and says of no other species that it occurs.
+_OF_TREES = frozenset({"taxonid", "taxonkey", "acceptedtaxonkey", "parentnameusageid", "gbifid",
+                       "numberofoccurrences", "occurrenceid", "basisofrecord", "submissionid",
+                       "qualitygrade"})  # fmt: skip
+_ACCEPTED = ("acceptednameusage", "acceptedscientificname", "acceptedname", "accepted", "validname")
+# Names of countries that ISO 3166 has otherwise, as people and GBIF write them.
+_USUAL_COUNTRIES = {
+    "uk": "GBR",
+    "great britain": "GBR",
+    "united kingdom": "GBR",
+    "england": "GBR",
+    "scotland": "GBR",
+    "wales": "GBR",
+    "northern ireland": "GBR",
+    "united states": "USA",
+    "america": "USA",
+    "u s a": "USA",
+    "u s": "USA",
+    "u k": "GBR",
+    "russia": "RUS",
+    "south korea": "KOR",
+    "north korea": "PRK",
+    "laos": "LAO",
+    "vietnam": "VNM",
+    "syria": "SYR",
+    "brunei": "BRN",
+    "czech republic": "CZE",
+    "ivory coast": "CIV",
+    "cote d ivoire": "CIV",
+    "turkey": "TUR",
+    "swaziland": "SWZ",
+    "cape verde": "CPV",
+    "macedonia": "MKD",
+    "burma": "MMR",
+    "east timor": "TLS",
+    "dr congo": "COD",
+    "drc": "COD",
+    "democratic republic of the congo": "COD",
+    "congo kinshasa": "COD",
+    "congo brazzaville": "COG",
+    "republic of the congo": "COG",
+    "holland": "NLD",
+    "the netherlands": "NLD",
+    "netherlands": "NLD",
+    "vatican": "VAT",
+    "falkland islands": "FLK",
+    "micronesia": "FSM",
+    "taiwan": "TWN",
+    "palestine": "PSE",
+    "bolivia": "BOL",
+    "venezuela": "VEN",
+    "iran": "IRN",
+    "tanzania": "TZA",
+    "moldova": "MDA",
+}
 _SPECIESNET_RANKS = RANKS[Rank.CLASS.depth :]
 _EM = re.compile(r'(.*?)\(<em class="sci">(.*?)</em>\)')
 _TIMES = re.compile("\u00d7| x ")
@@ -80,6 +143,8 @@ class Rule:
         Whether it may occur.
     where : tuple of str, length 3
         Country, first part of the country, and site where the rule counts; ``""`` is any.
+    spreads : bool
+        Whether it counts for everything below its taxon too.
     """
 
     names: tuple[str, ...]
@@ -87,6 +152,7 @@ class Rule:
     rank: Rank | None = None
     allows: bool = True
     where: tuple[str, str, str] = ("", "", "")
+    spreads: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,10 +380,14 @@ def _read_text(path: Path) -> Checklist:
     if any('<em class="sci">' in line for _, line in lines):
         return _read_bar_chart(lines, path)
     written = [(n, line) for n, line in lines if line.strip() and not line.startswith("#")]
-    if written and "\t" in written[0][1]:
-        headers = [cell.strip() for cell in written[0][1].split("\t")]
-        if find_rank_columns(headers) or any(spell_column(one) in _ANY_NAME for one in headers):
-            return _read_rows(read_table(path, ending=".tsv"), path)
+    # A table is a table whatever its file is called.
+    headers = [one.strip(' "') for one in re.split("[\t;,]", written[0][1])] if written else []
+    if find_rank_columns(headers) or any(spell_column(one) in _ANY_NAME for one in headers):
+        ending = ".tsv" if "\t" in written[0][1] else ".csv"
+        with tempfile.TemporaryDirectory() as folder:
+            table = Path(folder) / f"list{ending}"
+            table.write_text("\n".join(line for _, line in written) + "\n", encoding="utf-8")
+            return _read_rows(read_table(table), path)
     return Checklist(tuple(_read_lines(line for _, line in written)), str(path))
 
 
@@ -360,10 +430,18 @@ def _read_lines(lines: Iterable[str]) -> Iterator[Rule]:
         bracketed = _IN_BRACKETS.fullmatch(text)
         if bracketed:
             names += [bracketed.group(2), bracketed.group(1)]
-        names += [part for part in _PARTED.split(text) if part != text]
+        parts = [part for part in _PARTED.split(text) if part != text]
+        # "Panthera leo, lion" is the species, and no genus of which the rest is not sure.
+        names = [*parts, *names] if parts and _is_surer(parts[0], text) else [*names, *parts]
         unified = dict.fromkeys(unify(name) for name in names if name.strip())
         if unified:
             yield Rule(tuple(unified), allows=not blocks)
+
+
+def _is_surer(part: str, whole: str) -> bool:
+    """Tell whether a part of a line says a species where the whole line says a genus."""
+    one, other = read_name(part), read_name(whole)
+    return bool(one and other and other.is_uninomial and not one.is_uninomial)
 
 
 def _read_rows(frame: pd.DataFrame, path: Path) -> Checklist:
@@ -371,6 +449,9 @@ def _read_rows(frame: pd.DataFrame, path: Path) -> Checklist:
     spelt: dict[str, str] = {}
     for column in frame.columns:
         spelt.setdefault(spell_column(column), column)
+    if {"category", "taxonorder"} <= set(spelt):
+        # eBird's order is a number.
+        frame = frame.drop(columns=[spelt["taxonorder"]])
     columns = find_rank_columns(frame.columns)
     # A table of one column may be a list without a header, or with one of a rank alone.
     if len(frame.columns) == 1 and not columns and spell_column(frame.columns[0]) not in {
@@ -383,19 +464,78 @@ def _read_rows(frame: pd.DataFrame, path: Path) -> Checklist:
     if "category" in spelt and {"speciescode", "taxonorder", "taxonomicorder"} & set(spelt):
         kept = [one.lower() in _EBIRD_KEPT for one in name_cells(frame[spelt["category"]])]
     frame = frame[kept].reset_index(drop=True)
+    if frame.empty:
+        return Checklist((), str(path), n_left_out=n_rows)
+    frame, synonyms = _accept(frame, spelt, columns)
     names, lineages, ranks = _read_names(frame, spelt, columns, path)
     allows = _read_allows(frame, spelt, path)
     where = _read_where(frame, spelt)
     rules: dict[Rule, None] = {}
     n_left_out = n_rows - len(frame)
-    for name, lineage, rank, allow, place in zip(
-        names, lineages, ranks, allows, where, strict=True
+    parents = _find_parents(frame, spelt, names, lineages)
+    for row, (name, lineage, rank, allow, places) in enumerate(
+        zip(names, lineages, ranks, allows, where, strict=True)
     ):
-        if name:
-            rules[Rule(name, lineage, rank, allow, place)] = None
-        else:
-            n_left_out += 1
+        called = tuple(dict.fromkeys((*name, synonyms[row]) if synonyms[row] else name))
+        for place in places if name else ():
+            rules[Rule(called, lineage, rank, allow, place, not allow or not parents[row])] = None
+        n_left_out += not name
     return Checklist(tuple(rules), str(path), n_left_out=n_left_out)
+
+
+def _accept(
+    frame: pd.DataFrame, spelt: Mapping[str, str], columns: Mapping[str, str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table with accepted names, and the synonym of each row that has one.
+
+    The accepted name is said by its own column, or by the row that ``acceptedNameUsageID`` names.
+    """
+    none = [""] * len(frame)
+    full = columns.get(Rank.SPECIES, "")
+    if not full or not is_full_name(full) or spell_column(full) in _ACCEPTED:
+        return frame, none
+    written = name_cells(frame[full]).tolist()
+    column = next((spelt[one] for one in _ACCEPTED if one in spelt), None)
+    accepted = name_cells(frame[column]).tolist() if column else list(none)
+    if "acceptednameusageid" in spelt:
+        key = next((spelt[one] for one in ("taxonid", "id") if one in spelt), None)
+        keys = name_cells(frame[key]).tolist() if key else []
+        named = dict(zip(keys, written, strict=False))
+        to = name_cells(frame[spelt["acceptednameusageid"]])
+        accepted = [one or named.get(other, "") for one, other in zip(accepted, to, strict=True)]
+    changed = [
+        bool(one) and unify(one) != unify(name) for one, name in zip(accepted, written, strict=True)
+    ]
+    if not any(changed):
+        return frame, none
+    frame = frame.copy()
+    frame[full] = [one if new else name
+                   for one, name, new in zip(accepted, written, changed, strict=True)]  # fmt: skip
+    # The genus and the epithets are those of the synonym.
+    for part in ("genus", "genericname", "specificepithet", "infraspecificepithet", "subgenus"):
+        if part in spelt:
+            cells = name_cells(frame[spelt[part]]).tolist()
+            frame[spelt[part]] = ["" if new else one
+                                  for one, new in zip(cells, changed, strict=True)]  # fmt: skip
+    return frame, [name if new else "" for name, new in zip(written, changed, strict=True)]
+
+
+def _find_parents(
+    frame: pd.DataFrame,
+    spelt: Mapping[str, str],
+    names: Sequence[tuple[str, ...]],
+    lineages: Sequence[tuple[str, ...]],
+) -> list[bool]:
+    """Tell which rows stand above other rows, in a list of records or of a whole tree."""
+    if not _OF_TREES & set(spelt):
+        return [False] * len(frame)
+    above = {name for lineage in lineages for name in lineage if name}
+    parents = [bool(name) and name[0] in above for name in names]
+    if {"parentnameusageid", "taxonid"} <= set(spelt):
+        named = set(name_cells(frame[spelt["parentnameusageid"]])) - {""}
+        keys = name_cells(frame[spelt["taxonid"]])
+        parents = [one or key in named for one, key in zip(parents, keys, strict=True)]
+    return parents
 
 
 def _read_names(
@@ -469,8 +609,12 @@ def _name_any(
 def _read_allows(frame: pd.DataFrame, spelt: Mapping[str, str], path: Path) -> list[bool]:
     column = next((name for name in _RULES if name in spelt), None)
     if column is None:
-        return [True] * len(frame)
-    values = [one.lower() for one in name_cells(frame[spelt[column]])]
+        column = next((name for name in _REVERSED if name in spelt), None)
+        if column is None:
+            return [True] * len(frame)
+        said = [_read_flag(one) for one in name_cells(frame[spelt[column]])]
+        return [one in _BLOCK or not one for one in said]
+    values = [_read_flag(one) for one in name_cells(frame[spelt[column]])]
     for row, value in enumerate(values):
         if column in ("rule", "allow", "allowed") and value and value not in _ALLOW | _BLOCK:
             msg = (
@@ -481,12 +625,22 @@ def _read_allows(frame: pd.DataFrame, spelt: Mapping[str, str], path: Path) -> l
     return [value not in _BLOCK for value in values]
 
 
-def _read_where(frame: pd.DataFrame, spelt: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def _read_flag(text: str) -> str:
+    """Return a rule as lists of them have it; a workbook writes 0 as 0.0 beside empty cells."""
+    flag = unify(text).lower()
+    return flag.removesuffix(".0") if flag in {"0.0", "1.0"} else flag
+
+
+def _read_where(frame: pd.DataFrame, spelt: Mapping[str, str]) -> list[list[tuple[str, str, str]]]:
+    """Return where each row counts: of several countries in one cell, in each."""
     parts: list[list[str]] = []
     for spellings in PLACE_SPELLINGS.values():
         column = next((spelt[one] for one in spellings if one in spelt), None)
         parts.append(name_cells(frame[column]).tolist() if column else [""] * len(frame))
-    return [read_place(*place) for place in zip(*parts, strict=True)]
+    return [
+        [read_place(one, *rest) for one in re.split(r"\s*[;|]\s*", country.strip("; |"))]
+        for country, *rest in zip(*parts, strict=True)
+    ]
 
 
 def read_place(country: str, admin1: str = "", site: str = "") -> tuple[str, str, str]:
@@ -511,7 +665,8 @@ def _read_admin1(text: str) -> str:
 def read_country(text: str) -> str:
     """Return the three letters of a country that is named by two, by three or by name.
 
-    What is none of these is itself, in lower case.
+    What is none of these is itself, in lower case. Of a name such as "Tanzania, United Republic
+    of" what stands before the comma is enough, where one country alone begins so.
 
     References
     ----------
@@ -521,4 +676,29 @@ def read_country(text: str) -> str:
 
     name = unify(text)
     found = iso3166.countries.get(name, None) if name else None
-    return found.alpha3 if found is not None else name.casefold()
+    if found is not None:
+        return str(found.alpha3)
+    return _name_countries().get(_fold_country(name), name.casefold())
+
+
+def _fold_country(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name.casefold())
+    words = re.sub(
+        r"[^a-z ]+", " ", "".join(one for one in plain if not unicodedata.combining(one))
+    )
+    return " ".join(words.removeprefix("the ").split())
+
+
+@functools.cache
+def _name_countries() -> dict[str, str]:
+    """Return the three letters of countries by the names that people write."""
+    import iso3166
+
+    found: dict[str, set[str]] = {}
+    for one in iso3166.countries:
+        for name in (one.name, one.apolitical_name):
+            for form in (name, re.split(r"[,(]", name)[0]):
+                found.setdefault(_fold_country(form), set()).add(one.alpha3)
+    # A name that begins several, such as Congo, is none of them.
+    letters = {name: codes.pop() for name, codes in found.items() if len(codes) == 1}
+    return {**letters, **_USUAL_COUNTRIES}

@@ -21,7 +21,7 @@ from bioprobe.task.leaf_scores import Leaves
 from bioprobe.task.listed import Listed, restrict
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
-from bioprobe.taxonomy.checklists import Checklist, read_checklist, read_checklists
+from bioprobe.taxonomy.checklists import Checklist, read_checklist, read_checklists, read_place
 from bioprobe.zeroshot.question import (
     Question,
     answer_at_rank,
@@ -318,6 +318,29 @@ LION, PUMA, BROWN, POLAR, HEN = (
                       "mammalia;carnivora;felidae;panthera;leo,block,,\n",
          {PUMA, "Felis margarita"}),
         ("entries.json", '["Panthera leo", "!puma"]', {LION}),
+        ("table.txt", "# ours\ntaxon,rule\nPanthera leo,block\nFelidae,allow\n",
+         {PUMA, "Felis margarita"}),
+        ("header.txt", "Scientific name\nUrsus arctos\n", {BROWN}),
+        ("pairs.txt", "Ursus arctos, Brown bear\nUrsus maritimus, IUCN\n", {BROWN, POLAR}),
+        ("reversed.csv", "species,block\nUrsus arctos,TRUE\nPanthera leo,FALSE\n", {LION}),
+        ("floats.csv", "species,present\nUrsus arctos,0.0\nPanthera leo,1.0\n", {LION}),
+        ("gone.csv", "species,status\nUrsus arctos,Locally extinct\nPuma concolor,not present\n"
+                     "Panthera leo,Not Evaluated\n", {LION}),
+        ("synonyms.csv", "taxonID,scientificName,acceptedNameUsage,taxonomicStatus\n"
+                         "1,Felis leo Linnaeus,\"Panthera leo (L., 1758)\",synonym\n", {LION}),
+        ("ids.csv", "taxonID,scientificName,acceptedNameUsageID,genus,taxonRank\n"
+                    "1,Felis leo,2,Felis,species\n2,Panthera leo,2,Panthera,species\n", {LION}),
+        # The candidates may have the older name.
+        ("newer.csv", "scientificName,acceptedNameUsage\nFelis margarita,Otocolobus margarita\n",
+         {"Felis margarita"}),
+        # A record of a bear, and the rows of a tree, are of what was found below.
+        ("records.csv", "gbifID,class,order,family,genus,species,taxonRank\n"
+                        "1,Mammalia,Carnivora,Ursidae,Ursus,Ursus arctos,SPECIES\n"
+                        "2,Mammalia,Carnivora,Ursidae,,,FAMILY\n3,Mammalia,,,,,CLASS\n", {BROWN}),
+        ("tree.csv", "taxonID,parentNameUsageID,scientificName,taxonRank\n1,,Felidae,family\n"
+                     "2,1,Puma,genus\n3,2,Puma concolor,species\n", {PUMA}),
+        ("breed.csv", "taxon,rule\nUrsidae,allow\nUrsus arctos horribilis,block\n",
+         {BROWN, POLAR, "Ailuropoda melanoleuca"}),
         ("records.json", '[{"family": "Ursidae"}]', {BROWN, POLAR, "Ailuropoda melanoleuca"}),
     ],
 )  # fmt: skip
@@ -352,10 +375,47 @@ def test_a_darwin_core_archive_says_where(view: View, tmp_path: Path) -> None:
         assert [t.name for t, may in zip(TAXA, listed.leaves[0], strict=True) if may] == [name]
 
 
+def test_a_taxon_above_what_was_found_may_be_answered_itself(view: View, tmp_path: Path) -> None:
+    path = tmp_path / "gbif.csv"
+    path.write_text("gbifID,order,family,species\n1,Carnivora,Ursidae,Ursus arctos\n"
+                    "2,Carnivora,Ursidae,\n")  # fmt: skip
+    listed = _ask(view, [read_checklist(path)]).listed
+    assert listed is not None
+    assert _may(listed, "Ursidae")
+    assert not _may(listed, "Ursus maritimus")
+
+
+def test_countries_are_read_as_people_write_them() -> None:
+    written = [
+        "tz",
+        "TZA",
+        "Tanzania",
+        "the United States",
+        "UK",
+        "Côte d'Ivoire",
+        "Viet Nam",
+        "Congo",
+    ]
+    assert [read_place(one)[0] for one in written] == [
+        "TZA", "TZA", "TZA", "USA", "GBR", "CIV", "VNM", "COG",
+    ]  # fmt: skip
+    assert read_place("Korea")[0] == "korea"
+
+
+def test_a_cell_of_several_countries_counts_in_each(view: View, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text('species,country\nPanthera leo,"Kenya; Tanzania"\nGallus gallus,IN|KE\n')
+    lists = [read_checklist(path)]
+    listed = _ask(view, lists, country="TZ").listed
+    assert listed is not None
+    assert [t.name for t, may in zip(TAXA, listed.leaves[0], strict=True) if may] == [LION]
+
+
 def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     for text, message in [
         ("a,b\n1,2\n", "has no column of names among a, b"),
+        ("species\n", "names no taxon"),
         ("taxon,rule\nFelidae,perhaps\n", "row 1: the rule is 'perhaps'; expected allow or block"),
     ]:
         path.write_text(text)

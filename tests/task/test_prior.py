@@ -163,6 +163,7 @@ def test_rows_and_taxa_that_do_not_count_are_named(write: Write, view: View) -> 
         (f"taxon,site\n{LEO},a\n", "no column of weights among taxon, site"),
         ("place,weight\na,1\n", "no column of taxa among place"),
         (f"taxon,weight\n{LEO},x\n", "no row that counts"),
+        ("taxon,weight\n", "it is empty"),
     ],
 )
 def test_what_is_no_table_of_weights_is_refused(text: str, error: str, write: Write) -> None:
