@@ -120,6 +120,10 @@ _USUAL_COUNTRIES = {
 _SPECIESNET_RANKS = RANKS[Rank.CLASS.depth :]
 _EM = re.compile(r'(.*?)\(<em class="sci">(.*?)</em>\)')
 _TIMES = re.compile("\u00d7| x ")
+# A record of no single species, as eBird writes it where no column says so.
+_SEVERAL = re.compile("/|\u00d7| x | sp[.]")
+# Marks that lists set beside names: footnotes, extinct, not sure.
+_MARKS = re.compile("^[*\u2020\u2021]+\\s*|[\\s*?\u2020\u2021\u00a7\u00b2\u00b3\u00b9]+$")
 _BULLET = re.compile(r"(?:\d+[.)]|[*\u2022])\s+")
 _IN_BRACKETS = re.compile(r"(.+?)\s*[(\[]([^)\]]+)[)\]]\s*")
 _PARTED = re.compile(r"\s+[-\u2013\u2014:]\s+|\t+|[;,]\s*")
@@ -413,7 +417,7 @@ def _read_lines(lines: Iterable[str]) -> Iterator[Rule]:
     ------
     Rule
     """
-    written = [unify(line.split("#")[0]) for line in lines]
+    written = [_MARKS.sub("", unify(line.split("#")[0])) for line in lines]
     written = [line for line in written if line]
     # A list whose every line has a stroke before it has bullets.
     is_bulleted = len(written) > 1 and all(line.startswith("-") for line in written)
@@ -463,7 +467,10 @@ def _read_rows(frame: pd.DataFrame, path: Path) -> Checklist:
     kept = [True] * n_rows
     if "category" in spelt and {"speciescode", "taxonorder", "taxonomicorder"} & set(spelt):
         kept = [one.lower() in _EBIRD_KEPT for one in name_cells(frame[spelt["category"]])]
-    frame = frame[kept].reset_index(drop=True)
+    elif {"submissionid", "scientificname"} <= set(spelt):
+        names_written = name_cells(frame[spelt["scientificname"]])
+        kept = [_SEVERAL.search(one) is None for one in names_written]
+    frame = _strip_marks(frame.loc[kept].reset_index(drop=True), spelt, columns)
     if frame.empty:
         return Checklist((), str(path), n_left_out=n_rows)
     frame, synonyms = _accept(frame, spelt, columns)
@@ -481,6 +488,23 @@ def _read_rows(frame: pd.DataFrame, path: Path) -> Checklist:
             rules[Rule(called, lineage, rank, allow, place, not allow or not parents[row])] = None
         n_left_out += not name
     return Checklist(tuple(rules), str(path), n_left_out=n_left_out)
+
+
+def _strip_marks(
+    frame: pd.DataFrame, spelt: Mapping[str, str], columns: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return a table whose names have no marks of footnotes beside them."""
+    named = [
+        *columns.values(),
+        *(spelt[one] for one in (*_ANY_NAME, *_NAMES_ALONE) if one in spelt),
+    ]
+    stripped = {}
+    for column in dict.fromkeys(named):
+        cells = name_cells(frame[column]).tolist()
+        bare = [_MARKS.sub("", one) for one in cells]
+        if bare != cells:
+            stripped[column] = bare
+    return frame.assign(**stripped) if stripped else frame
 
 
 def _accept(

@@ -341,6 +341,10 @@ LION, PUMA, BROWN, POLAR, HEN = (
                      "2,1,Puma,genus\n3,2,Puma concolor,species\n", {PUMA}),
         ("breed.csv", "taxon,rule\nUrsidae,allow\nUrsus arctos horribilis,block\n",
          {BROWN, POLAR, "Ailuropoda melanoleuca"}),
+        ("marks.txt", "Panthera leo*\nUrsus arctos ?\n\u2020Puma concolor\n", {LION, BROWN, PUMA}),
+        ("marks.csv", "scientificName,n\nUrsus arctos*,1\nPanthera leo\u00b2,2\n", {LION, BROWN}),
+        ("MyOther.csv", "Submission ID,Common Name,Scientific Name\nS1,Brown Bear,Ursus arctos\n"
+                        "S1,bear sp.,Ursus sp.\nS1,cats,Felis margarita/silvestris\n", {BROWN}),
         ("records.json", '[{"family": "Ursidae"}]', {BROWN, POLAR, "Ailuropoda melanoleuca"}),
     ],
 )  # fmt: skip
