@@ -392,7 +392,7 @@ def _need_column(name: str, images: ImageTable) -> str:
     if found is None:
         free = images.free_columns
         near = find_nearest(name, free)
-        hint = f"; did you mean {near}?" if near else ""
+        hint = f"; did you mean {near}?" if near else "."
         msg = (
             f"no column {name!r} to stand beside the vectors{hint} There are "
             f"{', '.join(free) or 'no columns beside the labels'}; embed --exif reads captured_at, "

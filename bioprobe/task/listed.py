@@ -512,6 +512,14 @@ def _refuse_nothing(
     if levels[-1][~silent].any():
         return
     first = checklists[0].rules[0].names[0]
+    matched = [bool(hits) for one in checklists for hits in names.match(one.rules)]
+    if any(matched):
+        msg = (
+            f"{source} leaves nothing that may occur: {sum(matched):,} of its {len(matched):,} "
+            f"rules name candidates, such as {first!r}, and what is allowed is blocked too, or all "
+            "is; of one taxon the rule that blocks counts. Leave such rules out"
+        )
+        raise PromptError(msg)
     near = ", ".join(names.propose(first, 3, 0.6)) or "none is alike"
     n_rules = sum(len(one.rules) for one in checklists)
     if n_rules == 1:

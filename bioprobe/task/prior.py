@@ -191,8 +191,10 @@ class Prior:
             raise SelectionError(msg)
         by, columns, written = self._read_places(view)
         row_kinds, of_rows = _number([self.columns[name] for name in by], len(numbers))
+        counts = self._find_counting(by, numbers, of_rows)
         in_kind = [
-            _sum_rows(numbers, self.weights, of_rows == one) for one in range(len(row_kinds))
+            _sum_rows(numbers, self.weights, counts & (of_rows == one))
+            for one in range(len(row_kinds))
         ]
         kinds, of_images = _number(columns, len(view))
         if len(kinds) * len(names) > _MOST_WEIGHTS:
@@ -223,6 +225,16 @@ class Prior:
             self, lines, of_images, moved, is_known, tuple(by), values, found, len(names),
             self._describe_places(view, by),
         )  # fmt: skip
+
+    def _find_counting(self, by: Sequence[str], numbers: Places, of_rows: Places) -> Mask:
+        """Tell which rows count: without a place, of a taxon those of any place, else all."""
+        narrow = np.zeros(len(numbers), dtype=bool)
+        for name, values in self.columns.items():
+            if name not in by and spell_column(name) in _PLACES:
+                narrow |= values != ""
+        keys = list(zip(numbers.tolist(), of_rows.tolist(), strict=True))
+        wide = {key for key, one in zip(keys, narrow, strict=True) if not one}
+        return ~(narrow & np.array([key in wide for key in keys], dtype=bool))
 
     def _read_places(self, view: View) -> tuple[list[str], list[Names], dict[str, str]]:
         """Return the columns that the pictures have too, their values, and how they write them."""
@@ -264,8 +276,8 @@ class Prior:
         if places:
             text = (
                 f"the prior has rows for each {' and '.join(places)}, and the pictures no such "
-                "column: the weights of a taxon are added up; give the pictures this column to "
-                "have them apart"
+                "column: of a taxon the rows of any place count, else all of them, added up; give "
+                "the pictures this column to have them apart"
             )
             said.append(Note(text, WARNING))
         others = [name for name in lacking if name not in places]

@@ -124,6 +124,8 @@ _TIMES = re.compile("\u00d7| x ")
 _SEVERAL = re.compile("/|\u00d7| x | sp[.]")
 # Marks that lists set beside names: footnotes, extinct, not sure.
 _MARKS = re.compile("^[*\u2020\u2021]+\\s*|[\\s*?\u2020\u2021\u00a7\u00b2\u00b3\u00b9]+$")
+# What is written as a file and is none is no name.
+_A_FILE = re.compile(r"\.(?:csv|tsv|txt|lst|json|jsonl|parquet|xlsx?|ods|zip|gz)$", re.IGNORECASE)
 _BULLET = re.compile(r"(?:\d+[.)]|[*\u2022])\s+")
 _IN_BRACKETS = re.compile(r"(.+?)\s*[(\[]([^)\]]+)[)\]]\s*")
 _PARTED = re.compile(r"\s+[-\u2013\u2014:]\s+|\t+|[;,]\s*")
@@ -196,7 +198,7 @@ def read_checklists(
     Raises
     ------
     TaxonomyError
-        If a file holds no taxon, or cannot be read.
+        If a file is missing, holds no taxon, or cannot be read.
     """
     found, rules = [], []
     for one in [within] if isinstance(within, (str, Path)) else within:
@@ -205,6 +207,11 @@ def read_checklists(
             if is_list(part):
                 found.append(read_checklist(Path(part) if is_file(Path(part)) else part))
             else:
+                if _A_FILE.search(part):
+                    msg = (
+                        f"no list at {part}, given by {option}; give a file that is there, or names"
+                    )
+                    raise TaxonomyError(msg)
                 name = part.removeprefix("!").strip()
                 rules.append(Rule((unify(name),), allows=not part.startswith("!")))
     if rules:

@@ -415,6 +415,11 @@ def test_a_cell_of_several_countries_counts_in_each(view: View, tmp_path: Path) 
     assert [t.name for t, may in zip(TAXA, listed.leaves[0], strict=True) if may] == [LION]
 
 
+def test_a_list_that_blocks_all_that_it_allows_says_so(view: View) -> None:
+    with pytest.raises(PromptError, match=r"leaves nothing that may occur: 2 of its 2 rules name"):
+        _ask(view, read_checklists("Felidae,!Felidae"))
+
+
 def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     for text, message in [
@@ -428,6 +433,8 @@ def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text('{"lion": {"permit": {}}}')
     with pytest.raises(TaxonomyError, match=r"the entry 'lion' is .*expected a geofence"):
         read_checklist(tmp_path / "odd.json")
+    with pytest.raises(TaxonomyError, match=r"no list at gone\.csv, given by --within"):
+        read_checklists(["Felidae", "gone.csv"])
     with pytest.raises(TaxonomyError, match="--within names no taxon"):
         read_checklists(" , ")
 

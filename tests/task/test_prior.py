@@ -142,6 +142,8 @@ def test_a_column_that_the_pictures_lack_is_said(write: Write, view: View) -> No
     assert weigh(prior, view)[0] == [0.5, 1, 0.01]
     notes = prior.weigh(SPECIES, view).list_notes(SPECIES.names)
     assert any("the pictures no such column" in str(note) for note in notes)
+    wide = write(f"taxon,region,weight\n{LEO},N,9\n{LEO},,1\n{LYNX},S,2\n{LYNX},N,2\n")
+    assert weigh(wide, view)[0] == [0.25, 1, 0.01]
     other = write(f"taxon,collector,weight\n{LEO},N,1\n{LEO},S,1\n{LYNX},N,4\n")
     said = other.weigh(SPECIES, view).list_notes(SPECIES.names)
     assert "rows of a taxon that differ in collector are added up" in said
