@@ -234,7 +234,8 @@ class Prior:
                 narrow |= values != ""
         keys = list(zip(numbers.tolist(), of_rows.tolist(), strict=True))
         wide = {key for key, one in zip(keys, narrow, strict=True) if not one}
-        return ~(narrow & np.array([key in wide for key in keys], dtype=bool))
+        counting: Mask = ~(narrow & np.array([key in wide for key in keys], dtype=bool))
+        return counting
 
     def _read_places(self, view: View) -> tuple[list[str], list[Names], dict[str, str]]:
         """Return the columns that the pictures have too, their values, and how they write them."""
