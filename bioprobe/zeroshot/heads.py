@@ -230,7 +230,7 @@ def _convert(view: View, files: HeadFiles, folder_name: str, name: str) -> TextH
         }
         with replacing_folder(folder) as temporary:
             blocks = _tell_blocks(files.matrix, len(taxa), view.progress)
-            fill_head(temporary, taxa, blocks, about, dim)
+            fill_head(temporary, taxa, blocks, about, dim, dtype="float16")
     head = _read(view, folder, name)
     if head is None:
         msg = f"the text head {folder} was written and cannot be read; look at that disk"

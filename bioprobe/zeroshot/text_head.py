@@ -36,7 +36,6 @@ HEADS_DIR = Path("text", "heads")
 _VECTORS_NAME, _TAXA_NAME, _ABOUT_NAME = "vectors.npy", "taxa.parquet", "head.json"
 _NAME = re.compile(r"[\w-][\w.-]*")
 
-_DTYPE = "<f2"
 _UNIT_TOLERANCE = 1e-2
 # Rows that are looked at when a head is opened, spread over it, and those left out that are named.
 _N_SEEN, _N_NAMED = 32, 10
@@ -320,7 +319,7 @@ def write_head(
         encoder = store.manifest.encoder
         about = {"source": source, "model": encoder.model, "encoder_key": encoder.key}
         with replacing_folder(final) as temporary:
-            fill_head(temporary, taxa, blocks, about, store.manifest.dim)
+            fill_head(temporary, taxa, blocks, about, store.manifest.dim, dtype="float32")
     return read_head(store, name)
 
 
@@ -330,10 +329,10 @@ def fill_head(
     blocks: Iterable[Vectors],
     about: Mapping[str, Any],
     dim: int,
+    *,
+    dtype: str,
 ) -> None:
-    """Write a head into a folder: unit rows of half precision, their taxa, and what it is.
-
-    Half precision moves a cosine of unit vectors by some 0.00001.
+    """Write a head into a folder: unit rows, their taxa, and what it is.
 
     Parameters
     ----------
@@ -348,6 +347,8 @@ def fill_head(
         ``source``, ``model``, ``encoder_key``, and whatever else is to be kept.
     dim : int
         Length of a vector.
+    dtype : {"float16", "float32"}
+        Of the rows on disk. Half precision moves a cosine of unit vectors by some 0.00001.
 
     Raises
     ------
@@ -355,7 +356,7 @@ def fill_head(
         If no row can be used.
     """
     usable = np.zeros(len(taxa), dtype=bool)
-    _write_matrix(folder / _VECTORS_NAME, _iter_usable(blocks, usable), dim)
+    _write_matrix(folder / _VECTORS_NAME, _iter_usable(blocks, usable), dim, np.dtype(dtype))
     if not usable.any():
         msg = (
             f"none of the {len(taxa)} embeddings in {about['source']} can be used: all zeros or "
@@ -391,21 +392,25 @@ def _iter_usable(blocks: Iterable[Vectors], usable: npt.NDArray[np.bool_]) -> It
         yield unit[kept]
 
 
-def _write_matrix(path: Path, blocks: Iterator[Vectors], dim: int) -> None:
+def _write_matrix(path: Path, blocks: Iterator[Vectors], dim: int, dtype: np.dtype[Any]) -> None:
     # How many rows there are is known last, so the header is written twice: it has one length
     # for any number of rows, because numpy pads it.
     n_rows = 0
     with path.open("wb") as stream:
-        _write_header(stream, (n_rows, dim))
+        _write_header(stream, (n_rows, dim), dtype)
         for block in blocks:
-            stream.write(np.ascontiguousarray(block, dtype=_DTYPE).tobytes())
+            stream.write(np.ascontiguousarray(block, dtype=dtype).tobytes())
             n_rows += len(block)
         stream.seek(0)
-        _write_header(stream, (n_rows, dim))
+        _write_header(stream, (n_rows, dim), dtype)
 
 
-def _write_header(stream: Any, shape: tuple[int, int]) -> None:  # noqa: ANN401 - a binary file
-    header = {"descr": _DTYPE, "fortran_order": False, "shape": shape}
+def _write_header(
+    stream: Any,  # noqa: ANN401 - a binary file
+    shape: tuple[int, int],
+    dtype: np.dtype[Any],
+) -> None:
+    header = {"descr": dtype.newbyteorder("<").str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, header)
 
 

@@ -247,7 +247,7 @@ def test_added_taxa_stand_beside_a_head_by_its_recipe(capsys: Capture) -> None:
         assert "are written by the recipe that it was made by" in _flatten(capsys)
     checked, said = _ask(capsys, "taxa", "check", "--head", "own")
     assert checked["by"].tolist() == ["head"] * 2
-    assert checked["similarity"].tolist() == pytest.approx([1, 1], abs=1e-4)
+    assert checked["similarity"].tolist() == pytest.approx([1, 1], abs=1e-5)
     assert "median cosine 1.000, least 1.000; the head is this model's" in said
     both, said = _ask(capsys, "taxa", "check", "Panthera leo", "--head", "other", "-k", "1")
     assert both["by"].tolist() == ["text", "image", "head", "head"]

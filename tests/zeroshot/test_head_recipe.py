@@ -125,8 +125,7 @@ def test_an_added_taxon_stands_beside_a_head_by_its_recipe(
     assert answers.names[:, 0].tolist() == ["Panthera uncia", "Panthera leo"]
     # Of the text that the script would have written, whatever --templates is elsewhere.
     vectors = store.read_vectors(store.rows)
-    # Both are kept in half precision, as the head is.
-    np.testing.assert_allclose(found.head.vectors[[len(ROWS)]], vectors[:1], atol=3e-4)
+    np.testing.assert_allclose(found.head.vectors[[len(ROWS)]], vectors[:1], atol=1e-6)
     together = np.concatenate([np.asarray(found.head.vectors[:5]), vectors[:1]])
     logits = 20.0 * vectors @ together.T
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -183,7 +182,7 @@ def test_texts_of_its_own_stand_in_place_of_the_heads(
     assert rows["Panthera leo"].tolist() == [6]
     assert rows["Panthera uncia"].tolist() == [5]
     texts = [t.replace("{}", s) for s in described.prompts for t in TEMPLATES]
-    np.testing.assert_allclose(found.head.vectors[[6]][0], average(encoder, texts), atol=3e-4)
+    np.testing.assert_allclose(found.head.vectors[[6]][0], average(encoder, texts), atol=1e-6)
     # Up the tree too, where the head's own row would count beside it.
     families = find_head_classes(beside(described, rank=Rank.FAMILY).head, Rank.FAMILY)
     assert families.rows[families.classes == 0].tolist() == [1, 5]
@@ -199,7 +198,7 @@ def test_pictures_of_its_own_stand_in_place_of_the_heads(
     found = beside(LION)
     text, centre = average(encoder, write_by_hand(ROWS[0][0], "")), pictures.mean(axis=0)
     blended = normalise_rows((0.5 * normalise_rows(centre[None])[0] + 0.5 * text)[None])[0]
-    np.testing.assert_allclose(found.head.vectors[[5]][0], blended, atol=3e-4)
+    np.testing.assert_allclose(found.head.vectors[[5]][0], blended, atol=1e-6)
     classes = find_head_classes(found.head, Rank.SPECIES)
     answers = zeroshot_by_head(store, found.head, classes, rank=Rank.SPECIES, k=5)
     logits = 20.0 * store.read_vectors(store.rows) @ np.asarray(found.head.vectors[1:]).T
@@ -287,7 +286,7 @@ def test_the_recipe_of_a_head_is_found(
     found = beside(SNOW_LEOPARD, head=head)
     names = (*MAMMAL, "Felidae", "Panthera", "uncia")
     expected = average(encoder, write(names, "snow leopard"))
-    np.testing.assert_allclose(found.head.vectors[[5]][0], expected, atol=3e-4)
+    np.testing.assert_allclose(found.head.vectors[[5]][0], expected, atol=1e-6)
 
 
 def test_a_head_of_another_model_is_warned_of(
