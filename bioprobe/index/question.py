@@ -323,7 +323,7 @@ class Question:
     def _weigh_plus(self) -> Doubles:
         weights = self.plus_terms.signs if len(self.plus_terms) else np.ones(len(self.plus))
         # Only their proportions count; sums of huge ones would be infinite.
-        return weights / np.abs(weights).max(initial=1.0)
+        return np.asarray(weights / np.abs(weights).max(initial=0.0), dtype=np.float64)
 
     def _point(self, replaced: Mask, others: Vectors | None) -> Vectors:
         """Return the question, or one for each vector that stands in place of some terms."""
