@@ -497,7 +497,17 @@ def _name_at(said: Sequence[tuple[Said, Said]], depth: int) -> list[tuple[str, s
     )
     for lineage in lineages:
         name(lineage)
-    return [(name(one.lineage), name(other.lineage)) for one, other in said]
+
+    def name_both(first: Lineage, second: Lineage) -> tuple[str, str]:
+        one, other = name(first), name(second)
+        if not one or not other:
+            return one, other
+        # A name with holes above it may be any of several homonyms: the other answer says which.
+        if _is_same_name(first[: depth + 1], second[: depth + 1], depth):
+            return (one, one) if sum(map(bool, first)) >= sum(map(bool, second)) else (other, other)
+        return one, other if one != other else f"{other}\0"
+
+    return [name_both(one.lineage, other.lineage) for one, other in said]
 
 
 def _measure_level(

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from bioprobe.quality import repeats as repeated
     from bioprobe.quality.closest import ClosestPairs
     from bioprobe.quality.description import Description
+    from bioprobe.store.view import View
 
 Pictures = str | Path | Sequence[str | Path] | None
 Texts = str | Sequence[str] | None
@@ -624,6 +625,7 @@ class Asks(Opened):
         said: list[Note | str] = []
         parts = [found]
         ours = self._view
+        known = [ours]
         for one in also:
             other = one._view if isinstance(one, Opened) else EmbeddingStore.open(one)
             view = View.all(other)
@@ -633,6 +635,11 @@ class Asks(Opened):
             except SelectionError as error:
                 said.append(Note(f"nothing of {view.folder} may be an answer: {error}", WARNING))
                 continue
+            if any(_is_same_view(view, other) for other in known):
+                text = f"{view.folder} is named more than once, and asked once"
+                said.append(Note(text, WARNING))
+                continue
+            known.append(view)
             question = find_in_other(asked, ours.store, view.store)
             parts.append(
                 search(
@@ -1009,6 +1016,11 @@ class Asks(Opened):
 
         found = describe_images(self._view, level)
         return found.say((*self._notes, *_describe_images(found)))
+
+
+def _is_same_view(one: View, other: View) -> bool:
+    same_folder = one.folder.resolve() == other.folder.resolve()
+    return same_folder and np.array_equal(one.rows, other.rows)
 
 
 def _weigh(

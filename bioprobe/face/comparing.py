@@ -242,6 +242,11 @@ def _take(given: Any, which: str, store: Store | None, folder: str | Path | None
 
         return take_labels(open_store(text)._view)
     if not exists(Path(text)):
+        from bioprobe.images.addresses import is_address
+
+        if is_address(text):
+            msg = f"{text} is an address: download the file, and name it where it lies"
+            raise SourceError(msg)
         msg = (
             f"no answers at {text}: there is no such file or folder; of a store name {LABELS}, "
             f"{', '.join(f'{one}:NAME' for one in _OF_A_STORE)}"

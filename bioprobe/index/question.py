@@ -321,7 +321,9 @@ class Question:
         return self._point(is_text, others)
 
     def _weigh_plus(self) -> Doubles:
-        return self.plus_terms.signs if len(self.plus_terms) else np.ones(len(self.plus))
+        weights = self.plus_terms.signs if len(self.plus_terms) else np.ones(len(self.plus))
+        # Only their proportions count; sums of huge ones would be infinite.
+        return np.asarray(weights / np.abs(weights).max(initial=0.0), dtype=np.float64)
 
     def _point(self, replaced: Mask, others: Vectors | None) -> Vectors:
         """Return the question, or one for each vector that stands in place of some terms."""
@@ -336,8 +338,11 @@ class Question:
             vector = vector + weights[replaced].sum() * others.astype(np.float64)
         if self.minus is not None and len(self.minus):
             off = self.minus_terms.signs if len(self.minus_terms) else np.ones(len(self.minus))
+            off = off / np.abs(off).max()
             vector = vector - self.minus_weight * (off / off.sum()) @ self.minus.astype(np.float64)
         vector = np.atleast_2d(vector)
+        # The square of a huge number is infinite.
+        vector = vector / np.abs(vector).max(axis=1, keepdims=True, initial=1.0)
         if (np.linalg.norm(vector, axis=1) < _LEAST_LENGTH).any():
             msg = "what is looked for and what is not cancel out; name others, or weigh them anew"
             raise SourceError(msg)

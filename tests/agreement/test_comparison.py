@@ -247,3 +247,12 @@ def test_resampling_agrees_with_the_standard_error_of_fleiss() -> None:
     rest = (1 - kappa) ** 2 * (table * weights).sum()
     variance = (diagonal + rest - (kappa - chance * (1 - kappa)) ** 2) / 2000 / (1 - chance) ** 2
     assert found.high - found.low == pytest.approx(2 * 1.96 * variance**0.5, rel=0.15)
+
+
+def test_a_name_with_holes_above_it_agrees_at_its_rank_with_any_of_its_homonyms() -> None:
+    kingdoms = ["Animalia", "Plantae", "", ""], ["Plantae", "Plantae", "Animalia", "Plantae"]
+    names = ["Oenanthe oenanthe"] * 4
+    found = _compare(_table(names, kingdom=kingdoms[0]), _table(names, kingdom=kingdoms[1]))
+    assert found.relations == ("different", "same", "same", "same")
+    of_level = {one.level: one for one in found.agreements}
+    assert [of_level[one].n_agree for one in ("answer", "genus", "species")] == [3, 3, 3]

@@ -128,6 +128,7 @@ def test_people_are_obscured_on_the_page_unless_they_are_to_be_kept(answers: Pat
 def test_what_cannot_be_compared_says_why(capsys: Capture) -> None:
     for asked, said in (
         (["no.csv", "labels"], "no answers at no.csv"),
+        (["https://example.org/a.csv", "labels"], "is an address"),
         (["labels", "labels", "--store", "none"], "there is none at none"),
         (["labels", "column:famly"], "famly"),
         (["labels", "evaluation:none"], "none"),

@@ -56,6 +56,16 @@ def test_terms_that_cancel_out_are_refused(plus: list[int]) -> None:
         _ = Question(UNIT[plus], UNIT[plus], 1).vector
 
 
+@pytest.mark.parametrize("times", [1, 1e308, 5e-324])
+def test_of_weights_only_the_proportion_counts(times: float) -> None:
+    terms = Terms([], ["a", "b"], [], [times, times])
+    question = Question(UNIT[:2], UNIT[1:], 0.5, terms, terms)
+    expected = Question(UNIT[:2], UNIT[1:], 0.5).vector
+    np.testing.assert_allclose(question.vector, expected, atol=1e-6)
+    away = Question(UNIT[:2], plus_terms=Terms([], ["a", "b"], [], [1.0, -1e300]))
+    np.testing.assert_allclose(away.vector, -UNIT[1:2], atol=1e-6)
+
+
 @pytest.fixture
 def photos(
     make_store: Callable[..., EmbeddingStore],

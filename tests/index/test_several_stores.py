@@ -79,3 +79,11 @@ def test_stores_of_another_encoder_are_refused(tmp_path: Path) -> None:
         ours.search(row=0, also=other)
     with pytest.raises(SelectionError):
         ours.where("site == 'c'")
+
+
+def test_a_store_that_is_named_twice_is_asked_once(tmp_path: Path) -> None:
+    ours = _make(_draw(8, 0), "x", tmp_path)
+    part = ours.where("site == 'a'")
+    found = part.search(row=0, k=20, also=[ours.folder, ours.folder / ".." / "x"])
+    assert len(found.rows) == 4
+    assert "named more than once" in " ".join(map(str, found.notes))
