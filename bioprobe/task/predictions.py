@@ -208,9 +208,12 @@ class Predictions(Result):
     @property
     def names(self) -> Names:
         """Names of the answers, shape (n_images, k), ``""`` where there is none."""
-        rolled = () if self.rolled is None else self.rolled.taxa
-        names = [*self.classes.short_names, *(taxon.name for taxon in rolled), ""]
-        return np.asarray(np.array(names, dtype=object)[self.answers], dtype=object)
+        answered, at = np.unique(self.answers, return_inverse=True)
+        names = np.empty(len(answered), dtype=object)
+        for place, one in enumerate(answered.tolist()):
+            taxon = self.find_taxon(one)
+            names[place] = taxon.name if taxon else self.classes.names[one] if one >= 0 else ""
+        return np.asarray(names[at.reshape(self.answers.shape)], dtype=object)
 
     @cached_property
     def answer_scores(self) -> Scores:
@@ -303,9 +306,10 @@ class Predictions(Result):
         columns: dict[str, npt.NDArray[Any]] = {
             name: np.repeat(values, k) for name, values in names.items()
         }
-        rolled = () if self.rolled is None else self.rolled.taxa
-        for name, values in _class_columns(self.classes, rolled).items():
-            columns[name] = np.append(values, "")[flat]
+        # Of a million classes few are answered.
+        answered, at = np.unique(flat, return_inverse=True)
+        for name, values in self._name_answers(answered.tolist()).items():
+            columns[name] = values[at]
         columns["score"] = self.answer_scores.ravel().astype(np.float64)
         frame = pd.DataFrame(columns)
         frame["answer"] = np.tile(np.arange(1, k + 1), len(self.rows))
@@ -323,6 +327,26 @@ class Predictions(Result):
             kept = (flat >= 0) | (frame["answer"] == 1)
             frame = frame[kept].reset_index(drop=True)
         return frame
+
+    def _name_answers(self, answers: Sequence[int]) -> dict[str, Names]:
+        """Return what a table says of some of :attr:`answers`, by column."""
+        rank = self.rank
+        if rank is None:
+            names = [self.classes.names[one] if one >= 0 else "" for one in answers]
+            return {"classification": np.array(names, dtype=object)}
+        columns: dict[str, Names] = {}
+        taxa = [self.find_taxon(one) for one in answers]
+        for level in RANKS[: rank.depth + 1]:
+            if level is Rank.SPECIES:
+                epithets = [taxon.epithet if taxon else "" for taxon in taxa]
+                columns["species_epithet"] = np.array(epithets, dtype=object)
+            depth = level.depth
+            names = [taxon.lineage[depth] if taxon else "" for taxon in taxa]
+            columns[level.value] = np.array(names, dtype=object)
+        if rank is Rank.SPECIES:
+            common = [taxon.common_name if taxon else "" for taxon in taxa]
+            columns["common_name"] = np.array(common, dtype=object)
+        return columns
 
     def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return one row a picture for reading: its best answer, the score, what else is known."""
@@ -359,22 +383,6 @@ class Predictions(Result):
             for k in (1, 5)
             if k <= k_asked
         ]
-
-
-def _class_columns(classes: Classes, further: Sequence[Taxon] = ()) -> dict[str, Names]:
-    rank = classes.rank
-    if rank is None:
-        return {"classification": np.array(classes.names, dtype=object)}
-    columns: dict[str, Names] = {}
-    taxa = (*classes, *further)
-    for level in RANKS[: rank.depth + 1]:
-        if level is Rank.SPECIES:
-            columns["species_epithet"] = np.array([t.epithet for t in taxa], dtype=object)
-        names = [taxon.lineage[level.depth] for taxon in taxa]
-        columns[level.value] = np.array(names, dtype=object)
-    if rank is Rank.SPECIES:
-        columns["common_name"] = np.array([t.common_name for t in taxa], dtype=object)
-    return columns
 
 
 def answer_in_chunks(

@@ -155,12 +155,13 @@ class Classes:
         ('Morus (Animalia)', 'Morus (Plantae)', 'Ficus')
         """
         listed = tuple(taxa)
-        times = collections.Counter(taxon.name for taxon in listed)
+        shown = [taxon.name for taxon in listed]
+        times = collections.Counter(shown)
         names = (
-            f"{taxon.name} ({', '.join(filter(None, taxon.lineage[: taxon.depth])) or 'elsewhere'})"
-            if times[taxon.name] > 1
-            else taxon.name
-            for taxon in listed
+            f"{name} ({', '.join(filter(None, taxon.lineage[: taxon.depth])) or 'elsewhere'})"
+            if times[name] > 1
+            else name
+            for name, taxon in zip(shown, listed, strict=True)
         )
         return cls(tuple(names), listed, rank)
 

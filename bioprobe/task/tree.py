@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from bioprobe.taxonomy import RANKS, Rank, Taxonomy
+from bioprobe.taxonomy.lists import collecting_later
 from bioprobe.types import Places
 
 
@@ -29,9 +30,10 @@ class Tree:
 
     @cached_property
     def _deepest(self) -> tuple[Taxonomy, Places]:
-        if all(taxon.depth == self.rank.depth for taxon in self.taxa):
+        deepest = self.rank.depth
+        if all(taxon.depth == deepest for taxon in self.taxa):
             return self.taxa, np.arange(len(self.taxa))
-        return group_ranks(self.taxa, RANKS[: self.rank.depth + 1])[-1]
+        return group_ranks(self.taxa, RANKS[: deepest + 1])[-1]
 
     @cached_property
     def _above(self) -> list[tuple[Taxonomy, Places]]:
@@ -93,6 +95,7 @@ class Tree:
         return list(self._finest[1])
 
 
+@collecting_later()
 def group_ranks(taxa: Taxonomy, ranks: Sequence[Rank]) -> list[tuple[Taxonomy, Places]]:
     """Return what :meth:`bioprobe.taxonomy.Taxonomy.group` does, of a million taxa too.
 
@@ -115,13 +118,13 @@ def group_ranks(taxa: Taxonomy, ranks: Sequence[Rank]) -> list[tuple[Taxonomy, P
     depths = np.fromiter((taxon.depth for taxon in taxa), np.int64, n_taxa)
     found = []
     for rank in ranks:
-        names = np.empty(n_taxa, dtype=object)
-        names[:] = [taxon.lineage[rank.depth] for taxon in taxa]
+        names, depth = np.empty(n_taxa, dtype=object), rank.depth
+        names[:] = [taxon.lineage[depth] for taxon in taxa]
         codes, distinct = pd.factorize(names)
         ids = pd.factorize(ids * len(distinct) + codes)[0].astype(np.int64)
         # One taxon stands for all of its lineage down to the rank, beside those that are of it.
         firsts = np.unique(ids, return_index=True)[1]
-        shown = np.union1d(firsts, np.flatnonzero(depths == rank.depth))
+        shown = np.union1d(firsts, np.flatnonzero(depths == depth))
         classes, places = Taxonomy(tuple(taxa.taxa[place] for place in shown)).group(rank)
         place_of = np.full(len(firsts), -1, dtype=np.int64)
         place_of[ids[shown]] = places

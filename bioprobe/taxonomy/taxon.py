@@ -166,7 +166,7 @@ class Taxon:
     @property
     def name(self) -> str:
         """Scientific name at the lowest named rank."""
-        return self.lineage[self.depth]
+        return self.lineage[-1] or self.lineage[self.depth]
 
     @property
     def epithet(self) -> str:

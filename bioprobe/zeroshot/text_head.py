@@ -25,6 +25,7 @@ from bioprobe.task.scores import Pool, embed_mean_rows
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
+from bioprobe.taxonomy.lists import collecting_later
 from bioprobe.types import Rows, Scores, Vectors
 from bioprobe.zeroshot.question import Question
 
@@ -531,6 +532,7 @@ def _refuse_none(head: TextHead, what: str) -> NoReturn:
     raise PromptError(msg)
 
 
+@collecting_later()
 def _list_classes(taxa: pd.DataFrame, rank: Rank, rows: Rows, *, with_common: bool) -> HeadClasses:
     """Return the distinct taxa at a rank of some rows that have a name there, with their rows.
 
