@@ -358,7 +358,7 @@ def check_given(
     """
     given = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
     for name, option in options.items():
-        if name not in given or given[name] == defaults[name]:
+        if name not in given or _is_default(given[name], defaults[name]):
             continue
         value, flag = given[name], name_option(name, options)
         for condition in option.when:
@@ -376,6 +376,15 @@ def check_given(
             high = "" if option.most is None else f"{option.most:g} or less"
             msg = f"{flag} is {' and '.join(filter(None, (low, high)))}, got {value}"
             raise MisuseError(msg)
+
+
+def _is_default(value: object, default: object) -> bool:
+    if value is default or isinstance(default, type):
+        return value is default
+    same = value == default
+    # A table or an array is compared element by element, and is no default.
+    return not getattr(same, "shape", ()) and bool(same)
+
 
 
 def question(ask: Callable[P, R]) -> Callable[P, R]:

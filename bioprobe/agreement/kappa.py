@@ -46,7 +46,7 @@ def measure_kappa(first: Places, second: Places, resamples: Resamples) -> Interv
     --------
     >>> first, second = np.array([0, 0, 1, 1] * 10), np.array([0, 0, 1, 0] * 10)
     >>> print(measure_kappa(first, second, Resamples(np.arange(40))))
-    0.500 [0.228, 0.713]
+    0.500 [0.196, 0.716]
     """
     if not len(first):
         return Interval(np.nan, np.nan, np.nan)

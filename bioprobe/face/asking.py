@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened, name_counts, tell_placeholders
 from bioprobe.options import (
@@ -1019,6 +1017,8 @@ class Asks(Opened):
 
 
 def _is_same_view(one: View, other: View) -> bool:
+    import numpy as np
+
     same_folder = one.folder.resolve() == other.folder.resolve()
     return same_folder and np.array_equal(one.rows, other.rows)
 
@@ -1098,6 +1098,8 @@ def _describe_closest(
     name_other: Callable[[int], str] | None = None,
 ) -> list[str]:
     """Say which pairs are nearest to a threshold, so that a person can judge it."""
+    import numpy as np
+
     if closest is None or not len(closest):
         return []
     said = [f"pairs of other bytes nearest to the threshold of {closest.threshold:.4f}:"]

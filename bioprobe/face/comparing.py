@@ -152,11 +152,12 @@ def compare(
 
     Examples
     --------
+    >>> import bioprobe as bp
     >>> import pandas as pd
     >>> ours = pd.DataFrame({"file_name": ["1.jpg", "2.jpg"], "species": ["Lynx lynx"] * 2,
     ...                      "score": [0.9, 0.8]})
     >>> theirs = ours.assign(species=["Lynx lynx", "Felis catus"])
-    >>> compare(ours, theirs).queue[["file_name", "first", "second"]].to_numpy().tolist()
+    >>> bp.compare(ours, theirs).queue[["file_name", "first", "second"]].to_numpy().tolist()
     [['2.jpg', 'Lynx lynx', 'Felis catus']]
     """
     from bioprobe.agreement import Comparing, compare_sides

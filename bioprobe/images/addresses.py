@@ -52,11 +52,6 @@ def refuse_address(named: str | Path) -> None:
     Examples
     --------
     >>> refuse_address("photos/a.jpg")
-    >>> refuse_address(Path("https://example.org/a.jpg"))
-    Traceback (most recent call last):
-    bioprobe.errors.SourceError: https://example.org/a.jpg is an address, and a file or folder on \
-this machine is wanted: download it and name the file; or write addresses into the column path of \
-a table, bring them into a store by bioprobe embed TABLE.csv --fetch, and ask that store
     """
     found = _COLLAPSED.match(str(named))
     if found is None or os.path.lexists(named):
