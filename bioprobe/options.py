@@ -386,7 +386,6 @@ def _is_default(value: object, default: object) -> bool:
     return not getattr(same, "shape", ()) and bool(same)
 
 
-
 def question(ask: Callable[P, R]) -> Callable[P, R]:
     """Make a question refuse options that do not count beside the others that were given.
 
