@@ -388,7 +388,7 @@ def refuse_for_head(head: TextHead, **given: object) -> None:
     MisuseError
         If one is given.
     """
-    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    named = _name_given(given)
     if named:
         msg = (
             f"{', '.join(named)} count only where texts are written, and the classes are those of "
@@ -396,6 +396,10 @@ def refuse_for_head(head: TextHead, **given: object) -> None:
             "with --taxa, or leave that out"
         )
         raise MisuseError(msg)
+
+
+def _name_given(options: Mapping[str, object]) -> list[str]:
+    return [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
 
 
 def refuse_for_values(level: str, **given: object) -> None:
@@ -406,7 +410,7 @@ def refuse_for_values(level: str, **given: object) -> None:
     MisuseError
         If one is given.
     """
-    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    named = _name_given(given)
     if named:
         msg = (
             f"{', '.join(named)} speak of taxa, and the classes are values of {level}, written as "

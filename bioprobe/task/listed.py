@@ -27,6 +27,7 @@ from bioprobe.taxonomy.checklists import (
 from bioprobe.taxonomy.columns import spell_column
 from bioprobe.taxonomy.matching import LEAST_SIMILARITY, fold
 from bioprobe.taxonomy.scientific_names import read_name
+from bioprobe.taxonomy.taxonomy import agree_by_name
 from bioprobe.types import Mask, Places
 
 # Names that are shown of those that no candidate has.
@@ -459,7 +460,7 @@ def _place_on(tree: Tree, whole: Tree, nodes: Sequence[Mask]) -> tuple[Mask, tup
             if place < 0:
                 place = next(
                     (one for one in by_name.get(taxon.name, ())
-                     if _agree(taxon, whole.levels[depth].taxa[one])), -1,
+                     if agree_by_name(taxon.lineage, whole.levels[depth].taxa[one].lineage)), -1,
                 )  # fmt: skip
             columns.append(place)
         at = np.array(columns, dtype=np.int64)
@@ -481,10 +482,6 @@ def _place_on(tree: Tree, whole: Tree, nodes: Sequence[Mask]) -> tuple[Mask, tup
             depth, place = places.get(tree.taxa.taxa[leaf].lineage, (0, -1))
             leaves[:, leaf] = nodes[depth][:, place] if place >= 0 else False
     return leaves, tuple(levels)
-
-
-def _agree(one: Taxon, other: Taxon) -> bool:
-    return all(not a or not b or a == b for a, b in zip(one.lineage, other.lineage, strict=True))
 
 
 def _refuse_nothing(

@@ -125,7 +125,7 @@ class Taxonomy:
                     places[upper] = next(
                         place
                         for place in by_name[upper[-1]]
-                        if _names_agree(upper, classes.taxa[place].lineage)
+                        if agree_by_name(upper, classes.taxa[place].lineage)
                     )
                 positions[row] = places[upper]
         return classes, positions
@@ -145,7 +145,7 @@ class Taxonomy:
                 taxon
                 for taxon in self.taxa
                 if not any(
-                    len(upper) == taxon.depth + 1 and _names_agree(upper, taxon.lineage)
+                    len(upper) == taxon.depth + 1 and agree_by_name(upper, taxon.lineage)
                     for upper in above.get(taxon.name, ())
                 )
             )
@@ -162,7 +162,7 @@ class Taxonomy:
                 taxon
                 for taxon in self.taxa
                 if any(
-                    _names_agree(taxon.lineage[: depth + 1], parent.lineage)
+                    agree_by_name(taxon.lineage[: depth + 1], parent.lineage)
                     for depth in depths
                     for parent in wanted.get((depth, taxon.lineage[depth]), ())
                 )
@@ -303,10 +303,10 @@ def _are_distinct_species(taxa: tuple[Taxon, ...]) -> bool:
 
 
 def _agree(one: Taxon, other: Taxon) -> bool:
-    return _names_agree(one.lineage, other.lineage)
+    return agree_by_name(one.lineage, other.lineage)
 
 
-def _names_agree(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+def agree_by_name(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     """Tell whether two lineages differ at no rank that both name; the shorter one counts."""
     return all(not a or not b or a == b for a, b in zip(one, other, strict=False))
 

@@ -26,6 +26,7 @@ from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Rank, Taxon, Taxonomy
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS
 from bioprobe.taxonomy.lists import collecting_later
+from bioprobe.taxonomy.taxonomy import agree_by_name
 from bioprobe.types import Rows, Scores, Vectors
 from bioprobe.zeroshot.question import Question
 
@@ -568,7 +569,7 @@ def _list_classes(taxa: pd.DataFrame, rank: Rank, rows: Rows, *, with_common: bo
             continue
         for taxon in Taxonomy.merge(uppers[place] for place in places):
             for place in places:
-                if _agree(uppers[place].lineage, taxon.lineage):
+                if agree_by_name(uppers[place].lineage, taxon.lineage):
                     start = ends[place - 1] if place else 0
                     extra.append((len(listed), order[start : ends[place]]))
             listed.append(taxon)
@@ -650,16 +651,14 @@ def _find_rows(
     if taxon.prompts:
         return _join(named[name] for name in map(_fold, taxon.prompts) if name in named)
     lineage = taxon.lineage[: rank.depth + 1]
-    return _join(rows for other, rows in rows_of.get(lineage[-1], []) if _agree(lineage, other))
+    return _join(
+        rows for other, rows in rows_of.get(lineage[-1], []) if agree_by_name(lineage, other)
+    )
 
 
 def _join(groups: Iterable[Rows]) -> Rows:
     found = list(groups)
     return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
-
-
-def _agree(one: Lineage, other: Lineage) -> bool:
-    return all(not a or not b or a == b for a, b in zip(one, other, strict=True))
 
 
 def _fold(name: str) -> str:
