@@ -14,9 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from typer.main import get_command
-
-from bioprobe.cli.app import app
+from bioprobe.cli.app import get_program
 
 
 def write_commands() -> str:
@@ -38,7 +36,7 @@ def _list_commands() -> Iterator[tuple[str, Any]]:
     tuple of str and command
         As it is typed, and what typer made of it.
     """
-    waiting: list[tuple[str, Any]] = [("bioprobe", get_command(app))]
+    waiting: list[tuple[str, Any]] = [("bioprobe", get_program())]
     while waiting:
         name, made = waiting.pop(0)
         inner = getattr(made, "commands", None)
@@ -109,7 +107,7 @@ def _escape(text: str) -> str:
     return re.sub(r"([|<\[*])", r"\\\1", text)
 
 
-_CONTEXT: Any = get_command(app).make_context("bioprobe", [], resilient_parsing=True)
+_CONTEXT: Any = get_program().make_context("bioprobe", [], resilient_parsing=True)
 
 if __name__ == "__main__":
     print(write_commands())

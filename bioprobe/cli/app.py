@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from bioprobe import __version__
 from bioprobe.cli import STARTED_S
@@ -32,13 +34,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.add_typer(asking_app)
-app.add_typer(taxa_app, name="taxa")
-app.add_typer(prompts_app, name="prompts")
-app.add_typer(probe_app, name="probe")
-app.add_typer(models_app, name="models")
-app.add_typer(store_app, name="store")
-app.add_typer(sources_app, name="sources")
+# What stands under a word of its own; the rest stands at the top.
+_GROUPS = {
+    "taxa": taxa_app,
+    "prompts": prompts_app,
+    "probe": probe_app,
+    "models": models_app,
+    "store": store_app,
+    "sources": sources_app,
+}
 
 
 def _show_version(asked: bool) -> None:
@@ -59,6 +63,54 @@ def _bioprobe(
     """Embed every image once, then ask everything of the embeddings."""
 
 
+class _Commands(Mapping[str, Any]):
+    """Commands by name, each made when it is first asked for: all take longer than an answer."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Any]]) -> None:
+        self._makers = makers
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - a command of typer's own click
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def _make_command(info: Any) -> Any:  # noqa: ANN401 - of typer and its own click
+    alone = typer.Typer(add_completion=False)
+    alone.registered_commands.append(info)
+    return get_command(alone)
+
+
+def _make_group(name: str, group: typer.Typer) -> Any:  # noqa: ANN401 - of typer's own click
+    around = typer.Typer(add_completion=False)
+    around.add_typer(group, name=name)
+    made: Any = get_command(around)
+    return made.commands[name]
+
+
+@functools.cache
+def get_program() -> Any:  # noqa: ANN401 - a group of typer's own click
+    """Return the whole program: a group with its ``commands`` by name."""
+    program: Any = get_command(app)
+    makers: dict[str, Callable[[], Any]] = {
+        info.name or info.callback.__name__.replace("_", "-"): functools.partial(
+            _make_command, info
+        )
+        for info in asking_app.registered_commands
+        if info.callback
+    }
+    makers |= {name: functools.partial(_make_group, name, group) for name, group in _GROUPS.items()}
+    program.commands = _Commands(makers)
+    return program
+
+
 def run(arguments: Sequence[str], clock: Clock | None = None) -> int:
     """Run one command line.
 
@@ -76,7 +128,7 @@ def run(arguments: Sequence[str], clock: Clock | None = None) -> int:
         to end.
     """
     try:
-        app(list(arguments), prog_name="bioprobe", obj=clock)
+        get_program()(list(arguments), prog_name="bioprobe", obj=clock)
     except SystemExit as stop:
         code = int(stop.code or 0)
         if code > 128:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from typer.main import get_command
 
 import bioprobe
-from bioprobe.cli.app import app, run
+from bioprobe.cli.app import get_program, run
 from bioprobe.cli.build import Declared
 from bioprobe.face.probe import Probe
 from bioprobe.options import (
@@ -40,7 +39,7 @@ def _iter_commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # 
             yield f"{path}{name}", made.callback
 
 
-COMMANDS = dict(_iter_commands(get_command(app)))
+COMMANDS = dict(_iter_commands(get_program()))
 OPTIONS: dict[str, dict[str, Declared]] = {
     command: callback.options
     for command, callback in COMMANDS.items()

@@ -17,10 +17,9 @@ import datasets
 import pandas as pd
 import pytest
 from PIL import Image
-from typer.main import get_command
 
 import bioprobe
-from bioprobe.cli.app import app, run
+from bioprobe.cli.app import get_program, run
 from bioprobe.evaluation.metrics import (
     AT_THRESHOLD,
     BINARY_METRICS,
@@ -73,7 +72,7 @@ def _iter_commands(made: object, name: str = "bioprobe") -> Iterator[tuple[str, 
             yield from _iter_commands(command, f"{name} {word}")
 
 
-COMMANDS = dict(_iter_commands(get_command(app)))
+COMMANDS = dict(_iter_commands(get_program()))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -3,11 +3,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-import typer
 
-from bioprobe.cli.app import app, run
+from bioprobe.cli.app import get_program, run
 from bioprobe.cli.build import Declared
 from bioprobe.options import Option, write_flag
 
@@ -21,22 +21,22 @@ _NEEDED = {
 }  # fmt: skip
 
 
-def _list_commands(group: typer.Typer, name: str = "") -> Iterator[tuple[str, dict[str, Declared]]]:
-    for one in group.registered_commands:
-        callback = one.callback
-        assert callback is not None
-        said = one.name or callback.__name__.replace("_", "-")
-        options = dict(getattr(callback, "options", {}))
-        if "output" in inspect.signature(callback).parameters and "output" not in options:
+def _list_commands(group: Any, name: str = "") -> Iterator[tuple[str, dict[str, Declared]]]:  # noqa: ANN401
+    for said, made in group.commands.items():
+        if hasattr(made, "commands"):
+            yield from _list_commands(made, f"{name} {said}".strip())
+            continue
+        options = dict(getattr(made.callback, "options", {}))
+        if "output" in inspect.signature(made.callback).parameters and "output" not in options:
             options["output"] = Declared(str, Option("", ("--output",), writes="file"), "-")
         yield f"{name} {said}".strip(), options
-    for other in group.registered_groups:
-        assert other.typer_instance is not None
-        yield from _list_commands(other.typer_instance, f"{name} {other.name or ''}".strip())
+
+
+COMMANDS = dict(_list_commands(get_program()))
 
 
 def _list_pairs() -> Iterator[tuple[str, str, str]]:
-    for command, options in _list_commands(app):
+    for command, options in COMMANDS.items():
         files = [
             name for name, one in options.items()
             if not one.option.writes and not one.option.choices and not one.option.when
@@ -60,7 +60,7 @@ def test_no_file_that_a_command_reads_is_overwritten(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("given.csv").write_text("species\nPanthera leo\n")
-    options = dict(_list_commands(app))[command]
+    options = COMMANDS[command]
     flags = {key: one.option.flags or (write_flag(key),) for key, one in options.items()}
     asked = [*command.split(), *_NEEDED.get(command, []), flags[name][0], "given.csv"]
     assert run([*asked, flags[output][0], "./given.csv"]) == 2

@@ -16,10 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 import bioprobe as bp
-from bioprobe.cli.app import app
+from bioprobe.cli.app import run
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.encoders.hub import find_repository
 from bioprobe.encoders.text_heads import PUBLISHED, PublishedHead, find_published
@@ -465,15 +464,16 @@ def test_two_processes_make_it_once(make: Make, monkeypatch: pytest.MonkeyPatch)
     assert len(made) == 1
 
 
-def test_a_carried_head_is_asked_without_a_network(make: Make, tmp_path: Path) -> None:
+def test_a_carried_head_is_asked_without_a_network(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     publish()
     carried = tmp_path / "carried"
-    result = CliRunner().invoke(
-        app, ["taxa", "download", "treeoflife", "--model", "bioclip-2", "--to", str(carried)]
-    )
+    code = run(["taxa", "download", "treeoflife", "--model", "bioclip-2", "--to", str(carried)])
     file = carried / "txt_emb_bioclip-2.npy"
-    assert (result.exit_code, result.stdout.strip()) == (0, str(file)), result.stderr
-    assert f"bioprobe zeroshot --taxa {file}" in result.stderr
+    shown, said = capsys.readouterr()
+    assert (code, shown.strip()) == (0, str(file)), said
+    assert f"bioprobe zeroshot --taxa {file}" in said
     assert sorted(path.name for path in carried.glob("txt*")) == [
         "txt_emb_bioclip-2.json", "txt_emb_bioclip-2.npy", "txt_emb_bioclip-2.origin.json"
     ]  # fmt: skip
@@ -552,18 +552,20 @@ def test_where_a_list_is_wanted_a_head_is_said_to_be_none(make: Make, tmp_path: 
             store.resolve_taxa(names=name)
 
 
-def test_the_taxa_of_a_head_are_listed(make: Make, tmp_path: Path) -> None:
+def test_the_taxa_of_a_head_are_listed(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     publish()
     folder, target = make().folder, tmp_path / "taxa.csv"
-    result = CliRunner().invoke(
-        app,
-        ["taxa", "list", "--head", "treeoflife", "--store", str(folder), "--output", str(target)],
+    code = run(
+        ["taxa", "list", "--head", "treeoflife", "--store", str(folder), "--output", str(target)]
     )
-    assert result.exit_code == 0, result.stderr
+    said = capsys.readouterr().err
+    assert code == 0, said
     listed = pd.read_csv(target, keep_default_na=False)
     assert listed["species"].tolist()[0] == "Panthera leo"
     assert (len(listed), set(listed["from"])) == (N_FILLED, {"treeoflife"})
-    assert "left out: 2 (Felis catus" in result.stderr
+    assert "left out: 2 (Felis catus" in said
 
 
 def test_what_is_downloaded_is_published() -> None:
