@@ -16,12 +16,13 @@ from bioprobe.errors import MisuseError
 from bioprobe.face.annotating import Annotates
 from bioprobe.face.asking import Asks
 from bioprobe.face.comparing import compare as compare_answers
+from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
 from bioprobe.face.store import Store
 from bioprobe.face.store import embed as embed_sources
-from bioprobe.options import PEOPLE, Option, With, Without
+from bioprobe.options import PEOPLE, Option, With, WithAny, Without
 
 if TYPE_CHECKING:
     from bioprobe.face.annotating import Annotation
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Contents,
         Decisions,
         Duplicates,
+        Explanations,
         Neighbors,
         NoiseFilter,
         Overlap,
@@ -206,6 +208,49 @@ def compare(
     """
     _ = people
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+
+
+@command(app, Explains.explain, encodes=True, lone=True)
+def explain(
+    found: Explanations,
+    *,
+    overlays: Annotated[
+        Path | None,
+        Option("Write each picture beside its maps as a PNG file into a folder.", writes="any"),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        Option(
+            "Also write the pictures with their maps, answers and examples as a page.",
+            writes="file",
+        ),
+    ] = None,
+    people: Annotated[
+        str | None,
+        Option(
+            "People in what is drawn, told by a detector or the column content: leave-out (the "
+            "whole picture is obscured), obscure (by default) or keep.",
+            choices=PEOPLE,
+            fixed=True,
+            when=(WithAny("overlays", "html"),),
+        ),
+    ] = None,
+) -> str:
+    """Show why: where the model looked toward an answer, and which pictures speak for and against.
+
+    A map is toward the answer of each picture, or whatever --toward says: a taxon at any rank, a
+    class of --probe, or a text; with --against it is of what tells the one from the other. It says
+    where the model looked, not whether it is right.
+
+    Example: bioprobe explain photos/ --toward "a long tail" --toward "a face" --overlays why/
+    """
+    _ = people
+    said = []
+    if overlays is not None:
+        said.append(f"wrote {found.write_overlays(overlays):,} pictures into {overlays}")
+    if html is not None:
+        said.append(f"wrote {found.write_page(html):,} pictures to {html}")
+    return "; ".join(said)
 
 
 @command(app, Asks.describe, sources="-")

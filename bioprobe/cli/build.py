@@ -29,6 +29,7 @@ from bioprobe.cli.show import (
 )
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
+from bioprobe.face.pictures import has_store
 from bioprobe.face.store import open as open_store
 from bioprobe.face.store import pictures as open_pictures
 from bioprobe.files import check_target
@@ -95,6 +96,7 @@ def command(
     chooses: bool = False,
     in_order: tuple[str, Sequence[str]] | None = None,
     also: str = "",
+    lone: bool = False,
 ) -> Callable[[After], After]:
     """Make a command that asks one question, says the notes and shows the table.
 
@@ -140,6 +142,9 @@ def command(
         command line, and these others in the order in which the question counts them.
     also : str
         Parameter of the question that further stores are, where ``--store`` is given several times.
+    lone : bool
+        Whether pictures that are named, as ``sources`` of the question, are asked alone where there
+        is no store.
     """
 
     def decorate(after: After) -> After:
@@ -175,8 +180,9 @@ def command(
             with _watch(context, quiet=quiet):
                 with show_progress(quiet=quiet) as progress:
                     answer = _ask(
-                        asked, given, narrows, progress, {also: further} if further else {}
-                    )
+                        asked, given, narrows, progress, {also: further} if further else {},
+                        lone=lone,
+                    )  # fmt: skip
                 tell(answer.notes, quiet=quiet)
                 # Where the question has that option, it is answered already.
                 if given.get("people") and "people" not in read_options(asked):
@@ -460,6 +466,8 @@ def _ask(
     narrows: Sequence[str],
     progress: Progress,
     further: Mapping[str, Any],
+    *,
+    lone: bool = False,
 ) -> Any:  # noqa: ANN401 - what the question returns
     asked = {**{name: given[name] for name in read_options(asks)}, **further}
     defaults = read_defaults(asks)
@@ -472,9 +480,12 @@ def _ask(
     if "self" not in defaults:
         return asks(**asked)
     encoder = {name: given[name] for name in ("model", "device") if name in given}
-    if given.get("sources") and "sources" not in asked:
+    is_lone = lone and not has_store(given["store"])
+    if given.get("sources") and ("sources" not in asked or is_lone):
+        if "sources" in asked:
+            asked["sources"] = None
         store = open_pictures(
-            given["sources"], like=given["store"], keep=True, **encoder,
+            given["sources"], like=given["store"], keep=not is_lone, **encoder,
             allow_outside=given["allow_outside"], exclude=given["exclude"],
             include=given["include"], progress=progress,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from bioprobe.probes.closed_form import AffineProbe
 from bioprobe.probes.hierarchical import HierarchicalProbe
 
 if TYPE_CHECKING:
-    from bioprobe.probes import Probe
+    from bioprobe.probes.probe import Probe
     from bioprobe.types import Doubles, Places, Vectors
 
 # Half the distance between the two vectors of a difference: rounding of float32 and the curve of

@@ -6,14 +6,18 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
+import numpy as np
+
 from bioprobe import agreement, index
 from bioprobe.agreement.sheet import write_comparison_sheet
 from bioprobe.content import Content
+from bioprobe.explanation import result as explained
 from bioprobe.images.copying import Copying, copy_pictures
 from bioprobe.images.people import WHOLE
 from bioprobe.images.regions import REGION, Region
 from bioprobe.images.xmp import Keyword
 from bioprobe.options import KEEP, LEAVE_OUT
+from bioprobe.page.explanations import write_explanation_sheet, write_overlays
 from bioprobe.page.sheets import (
     MOST_SHOWN,
     draw_pictures,
@@ -280,6 +284,49 @@ class Duplicates(duplicates.Duplicates, Pictures):
             Pictures on the page.
         """
         return write_copies_sheet(Path(path), self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Explanations(explained.Explanations, Pictures):
+    """Why pictures have their answers, with their page; see the base for the fields."""
+
+    __module__ = "bioprobe"
+
+    def choose(self) -> tuple[Rows, None]:
+        """Return the rows of the pictures."""
+        return np.array(self.rows, dtype=np.int64), None
+
+    def write_page(self, path: str | Path) -> int:
+        """Write the pictures with their maps, and what speaks for and against, as one HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+
+        Returns
+        -------
+        int
+            Pictures on the page.
+        """
+        return write_explanation_sheet(Path(path), self)
+
+    def write_overlays(self, folder: str | Path) -> int:
+        """Write each picture beside its maps as a PNG file, ``ROW-NAME.png``, into a folder.
+
+        Other files there are not replaced; those that were drawn before are.
+
+        Parameters
+        ----------
+        folder : str or Path
+            It is made where there is none.
+
+        Returns
+        -------
+        int
+            Files that were written; a picture that is gone since has none.
+        """
+        return write_overlays(Path(folder), self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

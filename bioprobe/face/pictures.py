@@ -111,6 +111,13 @@ def refuse_address(named: str | Path) -> None:
     addresses.refuse_address(named)
 
 
+def has_store(folder: str | Path) -> bool:
+    """Tell whether there is a store at a folder."""
+    from bioprobe.store import EmbeddingStore
+
+    return EmbeddingStore.exists(folder)
+
+
 def _explain_cache(folder: Path, model: str | None) -> str:
     """Say why pictures cannot be kept in a store, ``""`` where they can."""
     from bioprobe.embedding import names_encoder_of

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
+from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
 from bioprobe.face.learning import Learns
 from bioprobe.options import NamedClasses, Option, Taxa, Without, question
 from bioprobe.result import Table
 
 if TYPE_CHECKING:
+    from bioprobe.face.evaluation import Evaluation
+    from bioprobe.progress import Progress
     from bioprobe.task.predictions import Predictions
     from bioprobe.taxonomy import Taxonomy
     from bioprobe.zeroshot.candidates import ClassNames
@@ -53,9 +56,20 @@ class Reports(Asks, Learns):
                 when=(Without("name"),),
             ),
         ] = None,
+        explain: Annotated[
+            int | None,
+            Option(
+                "Also show where the model looked in so many of the surest wrong answers, toward "
+                "the answer and toward the label. It takes a second or more a picture.",
+                least=1,
+                most=60,
+                when=(Without("level", "taxa", "classes", "by"),),
+            ),
+        ] = None,
         output: Annotated[
             str | Path, Option("HTML file to write.", ("--output", "-o"), shell=Path, writes="file")
         ] = "report.html",
+        progress: Progress | None = None,
     ) -> Table:
         """Write one self-contained page: of an evaluation, or of pictures that nobody labelled.
 
@@ -79,8 +93,13 @@ class Reports(Asks, Learns):
             What there may be, where these are no taxa.
         by : str, optional
             Column by which it is told what zero-shot found, or ``folder``.
+        explain : int, optional
+            How many of the surest wrong answers of the best method are explained by maps, for which
+            the encoder is loaded; 60 at most.
         output : str or Path
             HTML file to write.
+        progress : callable, optional
+            Told a step after each picture that is explained.
 
         Raises
         ------
@@ -88,6 +107,8 @@ class Reports(Asks, Learns):
             If there is no such evaluation.
         SelectionError
             If there is no such level or column.
+        MisuseError
+            If wrong answers are to be explained, and no evaluation says which are wrong.
         """
         import pandas as pd
 
@@ -98,16 +119,41 @@ class Reports(Asks, Learns):
         listed = None if names is None else read_taxonomy(str(names))
         is_asked = any(one is not None for one in (level, taxa, classes, by))
         if name is None and (is_asked or not list_evaluations(store)):
+            if explain is not None:
+                msg = (
+                    f"--explain shows wrong answers, and {self.folder} keeps no evaluation that "
+                    "says which are; first: bioprobe evaluate"
+                )
+                raise MisuseError(msg)
             said = self._write_overview(
                 path, title=title, names=listed, level=level, taxa=taxa, classes=classes, by=by
             )
             told = ""
         else:
             found = self.evaluation(name)
-            found.report(path, title=title, names=listed)
-            told, said = found.name, f"evaluation {found.name}"
+            why, told_why = self._explain_mistakes(found, explain, progress)
+            found.report(path, title=title, names=listed, why=why)
+            told, said = found.name, f"evaluation {found.name}{told_why}"
         said = f"{said} -> {path} ({path.stat().st_size / 1e6:.1f} MB)"
         return Table(pd.DataFrame({"evaluation": [told], "page": [str(path)]})).say([said])
+
+    def _explain_mistakes(
+        self, found: Evaluation, n: int | None, progress: Progress | None
+    ) -> tuple[dict[str, Any] | None, str]:
+        """Explain the surest wrong answers, if that is asked, and say how many were."""
+        from bioprobe.report.why import describe_why, explain_mistakes
+
+        if n is None:
+            return None, ""
+        options, reads = found.provenance["options"], self._view.manifest.has_text_tower
+        texts = self._write_texts(found.level) if reads else None
+        task = self._task(found.level, split=options["split"], texts=texts, seed=options["seed"])
+        why = explain_mistakes(found, task, self._texts.encoder, n, progress)
+        n_shown = len({one.row for one in why.items})
+        said = f"; {n_shown:,} of {why.n_wrong:,} wrong answers of {why.method} explained"
+        if why.problem:
+            said = f"; no wrong answer is explained: {why.problem}"
+        return describe_why(why, task), said
 
     def _write_overview(
         self,

@@ -152,6 +152,23 @@ def ask_taxa(
     return answers.say((*put.notes, *said))
 
 
+def put_taxa(
+    asked: Asked, wording: Wording, find_texts: Callable[[], TextCache]
+) -> tuple[Question, Notes]:
+    """Return the question of taxa as :func:`ask_taxa` puts it, and what is to be said of it.
+
+    Raises
+    ------
+    PromptError
+        If no taxon has a name at the rank.
+    """
+    if wording.head is not None:
+        put = _put_head(asked, wording.head, wording.pool, find_texts)
+    else:
+        put = _put_texts(_name_taxa(asked), wording, find_texts())
+    return put.question, put.notes
+
+
 def _weigh(answers: Predictions, weighed: Weighed, tree: Tree) -> Predictions:
     """Return answers, at every rank that there is, with the weights that they had before."""
     by_rank = dict(zip(RANK_NAMES, tree.places, strict=False)) if answers.above else {}

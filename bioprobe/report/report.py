@@ -482,6 +482,7 @@ def write_report(
     *,
     title: str | None = None,
     names: Iterable[Taxon] | None = None,
+    why: dict[str, Any] | None = None,
 ) -> None:
     """Write what an evaluation found as one HTML file that needs no network.
 
@@ -497,13 +498,15 @@ def write_report(
         First heading; by default the store and the level.
     names : iterable of Taxon, optional
         Whose common names are shown; by default those of the labels and of added taxa.
+    why : dict, optional
+        Maps of wrong answers, as :func:`bioprobe.report.why.describe_why` returns them.
 
     Raises
     ------
     StoreError
         If the page cannot be written.
     """
-    content = describe_report(store, evaluation, title=title, names=names)
+    content = {**describe_report(store, evaluation, title=title, names=names), "why": why}
     write_text(path, render_page(TEMPLATE, content))
 
 
