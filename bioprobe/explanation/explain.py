@@ -169,8 +169,8 @@ def explain_pictures(
             best = tuple(
                 (candidates.get(place).name, score)
                 for place, score in zip(
-                    answers.top_classes[places[row]].tolist(),
-                    answers.scores[places[row]].tolist(), strict=True,
+                    answers.top_classes[places[row], : k + 1].tolist(),
+                    answers.scores[places[row], : k + 1].tolist(), strict=True,
                 ) if place >= 0
             )  # fmt: skip
             found = []

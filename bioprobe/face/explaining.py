@@ -47,6 +47,8 @@ RUNNERS_UP = "runners-up"
 ANSWER, LABEL = "answer", "label"
 # Pictures that could not be read and are named one by one.
 _SHOWN = 10
+# Best answers among which runners-up are looked for.
+_LOOKED_AT = 64
 # How alike the vector of a picture is to the stored one where both are of one encoder.
 _SAME = 0.99
 
@@ -220,7 +222,9 @@ class Explains(Opened):
                 encoder, reader._find_texts, level, classes, taxa, rank_column, text_type,
                 templates, notes, needed=needs_answers,
             )  # fmt: skip
-        view, answers = _find_answers(asked._view, candidates, k + 1, wrong=wrong)
+        # Of a taxon those below it are no runners-up.
+        n_answers = max(k + 1, _LOOKED_AT) if RUNNERS_UP in others else k + 1
+        view, answers = _find_answers(asked._view, candidates, n_answers, wrong=wrong)
         if len(view) > limit:
             which = "surest" if wrong else "first"
             notes.append(Note(f"the {which} {limit:,} of {len(view):,} pictures are explained; "
@@ -462,7 +466,7 @@ class _Plan:
                          strict=True))  # fmt: skip
         places = {int(row): at for at, row in enumerate(answers.rows.tolist())}
         wanted: dict[int, list[Wanted]] = {}
-        n_unlabelled = 0
+        n_unlabelled = n_alone = 0
         for row in view.rows.tolist():
             best = answers.top_classes[places[row]].tolist()
             own = {ANSWER: best[:1], LABEL: [truth[row]] if truth[row] >= 0 else []}
@@ -475,21 +479,23 @@ class _Plan:
                 rivals: list[Named] = []
                 for other in others:
                     if other == RUNNERS_UP:
-                        rest = [one for one in best if one != toward.place][:k]
-                        rivals += [candidates.get(one) for one in rest]
+                        rest = [candidates.get(one) for one in best]
+                        rivals += [
+                            one for one in rest if not set(one.members) & set(toward.members)
+                        ][:k]
                     else:
                         one = fixed.get(other) or _get(candidates, own.get(other, []))
                         rivals += [] if one is None else [one]
                 apart = [one for one in dict.fromkeys(rivals) if one.members != toward.members]
                 if others and not apart:
+                    n_alone += 1
                     continue
                 wanted[row].append(Wanted(toward, tuple(apart)))
         if n_unlabelled:
             text = f"{n_unlabelled:,} pictures have no label among the classes: no map toward it"
             notes.append(Note(text, WARNING))
-        n_empty = sum(not one for one in wanted.values())
-        if others and n_empty - n_unlabelled > 0:
-            text = f"{n_empty:,} pictures have nothing that it is told apart from: no map of them"
+        if n_alone:
+            text = f"{n_alone:,} maps are left out: there is nothing that they are told apart from"
             notes.append(Note(text, WARNING))
         return cls(wanted)
 

@@ -89,6 +89,15 @@ def test_what_it_is_told_apart_from_counts_by_alpha(opened: bp.Store) -> None:
     }  # fmt: skip
 
 
+def test_what_is_below_a_taxon_is_none_of_its_runners_up(opened: bp.Store) -> None:
+    found = opened.explain(
+        level="family", toward=["Animalia", "a tail"], against="runners-up", row=0
+    )
+    # All families are animals, so that nothing is left that animals could be told apart from.
+    assert [one.toward for one in found.items] == ["a tail"]
+    assert set(found.items[0].against) == {"Felidae", "Canidae"}
+
+
 def test_a_slip_in_a_name_is_asked_as_a_text_and_said(opened: bp.Store) -> None:
     found = opened.explain(level="family", toward="Felidea", row=0)
     slips = [note for note in found.notes if note.kind == WARNING]
@@ -315,3 +324,36 @@ def test_the_repr_and_the_length_are_of_maps(opened: bp.Store) -> None:
     assert isinstance(found, Explanations)
     assert len(found) == 2
     assert "toward" in found.to_lines().columns
+
+
+def test_the_report_shows_the_surest_wrong_answers_as_the_evaluation_had_them(
+    write_pictures: Callable[..., Path], tmp_path: Path, loads: list[str]
+) -> None:
+    folder = write_pictures(16)
+    families = ["Felidae", "Canidae"] * 8
+    files = [f"{n:03d}.png" for n in range(16)]
+    pd.DataFrame({"path": files, "kingdom": "Animalia", "family": families}).to_csv(
+        folder / "table.csv", index=False
+    )
+    store = bp.embed(folder / "table.csv", store=tmp_path / "drawn", model="plain")
+    assert loads
+    with pytest.raises(bp.MisuseError, match="keeps no evaluation"):
+        store.report(explain=2, output=tmp_path / "none.html")
+    store.split("family", method="kfold", folds=2)
+    found = store.evaluate("family", methods="lda", n_resamples=20)
+    wrong = found.predictions[~found.predictions["right"].astype(bool)]
+    assert len(wrong) > 2  # the pictures are noise
+    why, told = store._explain_mistakes(found, 2, None)
+    assert told == f"; 2 of {len(wrong)} wrong answers of lda explained"
+    assert why is not None
+    surest = wrong.sort_values("probability", ascending=False, kind="stable").iloc[0]
+    said = f"answer: {surest['predicted']}, probability {surest['probability']:.3f}; its label:"
+    assert why["pictures"][0]["lines"][0] == f"{said} {surest['truth']}"
+    found = store.evaluate("family", methods="zeroshot", n_resamples=20)
+    page = tmp_path / "why.html"
+    told = _texts(store.report(explain=2, output=page))[0]
+    assert "wrong answers of zeroshot explained -> " in told
+    assert page.read_text().count('<section class="explained">') == 2
+    assert page.stat().st_size < 15e6
+    store.split("family", method="kfold", folds=3)
+    assert "its split is gone, or was made anew" in store._explain_mistakes(found, 2, None)[1]
