@@ -227,11 +227,13 @@ class ClassAim:
 
 def _join(scores: Doubles, group: tuple[int, ...], factor: float, weights: Doubles) -> Doubles:
     """Return the weighed logit of classes together, and add what each has of it to the weights."""
-    from scipy.special import logsumexp
-
     members: Places = np.asarray(group, dtype=np.int64)
-    together = logsumexp(scores[:, members], axis=1)
-    weights[:, members] += factor * np.exp(scores[:, members] - together[:, np.newaxis])
+    own = scores[:, members]
+    highest = own.max(axis=1, keepdims=True)
+    shares = np.exp(own - highest)
+    total = shares.sum(axis=1, keepdims=True)
+    together = (highest + np.log(total))[:, 0]
+    weights[:, members] += factor * shares / total
     return np.asarray(factor * together)
 
 
