@@ -7,6 +7,7 @@ with the vector.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,7 +20,8 @@ from bioprobe.probes.hierarchical import HierarchicalProbe
 
 if TYPE_CHECKING:
     from bioprobe.probes.probe import Probe
-    from bioprobe.types import Doubles, Places, Vectors
+    from bioprobe.probes.stacked import StackProbe
+    from bioprobe.types import Doubles, Places, Scores, Vectors
 
 # Half the distance between the two vectors of a difference: rounding of float32 and the curve of
 # the probes that there are both leave about three digits.
@@ -120,7 +122,7 @@ class ProbeLogits:
         centred = weights - weights.mean(axis=1, keepdims=True)
         found = _pull_exactly(self.estimator, asked, centred)
         if found is None:
-            found = _pull_by_differences(self.estimator, asked, centred, vectors.shape[1])
+            found = _pull_by_differences(self.estimator.logits, asked, centred, vectors.shape[1])
         return found[:, : vectors.shape[1]]
 
     def _widen(self, vectors: Vectors) -> Vectors:
@@ -128,6 +130,40 @@ class ProbeLogits:
             return vectors
         beside = np.broadcast_to(self.beside, (len(vectors), len(self.beside)))
         return np.concatenate([vectors, beside], axis=1).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StackLogits:
+    """Logits of the classes of a stack of several encoders, as one of them sees a picture.
+
+    They are less their mean, as :class:`ProbeLogits` says.
+
+    Parameters
+    ----------
+    estimator : StackProbe
+        Fitted on a matrix for each base, those of the encoder that is explained first.
+    held : tuple of ndarray of float32, each of shape (dim,), unit
+        Vectors of the picture by the other encoders, in the order of the fit.
+    """
+
+    estimator: StackProbe
+    held: tuple[Vectors, ...]
+
+    def score(self, vectors: Vectors) -> Doubles:
+        """Return the logits less their mean; see :class:`Logits`."""
+        logits = self._ask(vectors).astype(np.float64)
+        return np.asarray(logits - logits.mean(axis=1, keepdims=True))
+
+    def pull(self, vectors: Vectors, weights: Doubles) -> Doubles:
+        """Return the growth with the vector of the one encoder; see :class:`Logits`."""
+        centred = weights - weights.mean(axis=1, keepdims=True)
+        return _pull_by_differences(self._ask, vectors, centred, vectors.shape[1])
+
+    def _ask(self, vectors: Vectors) -> Scores:
+        n_each = len(self.estimator.bases) // (1 + len(self.held))
+        others = [np.broadcast_to(one, (len(vectors), len(one))) for one in self.held]
+        matrices = [one for one in (vectors, *others) for _ in range(n_each)]
+        return self.estimator.logits(matrices)
 
 
 def _pull_exactly(estimator: Probe, vectors: Vectors, weights: Doubles) -> Doubles | None:
@@ -155,7 +191,7 @@ def _pull_exactly(estimator: Probe, vectors: Vectors, weights: Doubles) -> Doubl
 
 
 def _pull_by_differences(
-    estimator: Probe, vectors: Vectors, weights: Doubles, n_dims: int
+    ask: Callable[[Vectors], Scores], vectors: Vectors, weights: Doubles, n_dims: int
 ) -> Doubles:
     """Return the growth along the first dimensions by differences of two answers each."""
     dim = vectors.shape[1]
@@ -166,7 +202,7 @@ def _pull_by_differences(
             which = np.arange(start, min(start + at_once, n_dims))
             steps = np.zeros((len(which), dim), dtype=np.float32)
             steps[np.arange(len(which)), which] = _STEP
-            answers = estimator.logits(np.concatenate([vector + steps, vector - steps]))
+            answers = ask(np.concatenate([vector + steps, vector - steps]))
             above, below = np.split(answers.astype(np.float64) @ weight, 2)
             # The step as float32 took it.
             taken = (vector[which] + np.float32(_STEP)).astype(np.float64) - (

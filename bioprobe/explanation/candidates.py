@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bioprobe.errors import MisuseError
-from bioprobe.explanation.aims import ClassAim, Logits, ProbeLogits, TextLogits
+from bioprobe.explanation.aims import ClassAim, Logits, ProbeLogits, StackLogits, TextLogits
 from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
     from bioprobe.learning.fitted import FittedProbe
+    from bioprobe.learning.stack import FittedStack
+    from bioprobe.probes.probe import Probe
+    from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
     from bioprobe.task.predictions import Predictions
     from bioprobe.task.target import Classes
@@ -76,6 +79,8 @@ class Candidates:
         Texts that stand for the classes; None where a probe answers.
     probe : FittedProbe, optional
         That answers.
+    find_beside : callable, optional
+        Returns what stands beside the vector of a row of a view, where the probe learnt from more.
     """
 
     def __init__(
@@ -87,17 +92,27 @@ class Candidates:
         *,
         texts: Texts | None = None,
         probe: FittedProbe | None = None,
+        find_beside: Callable[[View, int], tuple[Vectors, ...]] | None = None,
     ) -> None:
         self.classes = classes
         self.ask = ask
         self._own = _Level(_name_kind(classes), classes.short_names, of_logit)
         self._above = [_Level(kind, tuple(names), places) for kind, names, places in above]
-        self._texts, self._probe = texts, probe
+        self._texts, self._probe, self._find_beside = texts, probe, find_beside
 
     @property
     def probe(self) -> FittedProbe | None:
         """The probe that answers, if one does."""
         return self._probe
+
+    @property
+    def is_same_for_all(self) -> bool:
+        """Whether an aim is the same for all pictures: nothing of one stands beside its vector."""
+        return self._find_beside is None
+
+    def find_beside(self, view: View, row: int) -> tuple[Vectors, ...]:
+        """Return what stands beside the vector of a picture, for :meth:`make_aim`."""
+        return () if self._find_beside is None else self._find_beside(view, row)
 
     def get(self, place: int) -> Named:
         """Return the class at a place."""
@@ -151,7 +166,7 @@ class Candidates:
         toward: Named,
         against: Sequence[Named] = (),
         alpha: float = 1.0,
-        beside: Vectors | None = None,
+        beside: tuple[Vectors, ...] = (),
     ) -> ClassAim:
         """Return the aim toward something, against others.
 
@@ -161,13 +176,13 @@ class Candidates:
         against : sequence of Named
         alpha : float
             How much these count.
-        beside : ndarray of float32, shape (width,), optional
-            What stands beside the vector of the picture, for a probe that learnt from such columns.
+        beside : tuple of ndarray
+            What stands beside the vector of the picture; see :meth:`find_beside`.
         """
         groups = [toward.members, *(one.members for one in against)]
         logits: Logits
         if self._probe is not None:
-            logits = ProbeLogits(self._probe.estimator, beside)
+            logits = _read_logits(self._probe.estimator, beside)
         else:
             used = np.unique(np.concatenate([np.asarray(one, dtype=np.int64) for one in groups]))
             logits = self._need_texts().take(used)
@@ -292,27 +307,66 @@ def from_phrases(
 
 
 def from_probe(probe: FittedProbe) -> Candidates:
-    """Return the classes of a probe; of taxa, those above them may be named too.
+    """Return the classes of a probe; of taxa, those above them may be named too."""
+    block = probe.block
+
+    def encode(view: View, row: int) -> tuple[Vectors, ...]:
+        return () if block is None else (block.encode(view.images, np.array([row]))[0],)
+
+    return Candidates(
+        probe.classes, np.arange(len(probe.classes)), _list_above(probe.classes), probe.ask,
+        probe=probe, find_beside=None if block is None else encode,
+    )  # fmt: skip
+
+
+def from_stack(stack: FittedStack, others: Sequence[EmbeddingStore]) -> Candidates:
+    """Return the classes of a stack of several encoders, of which the first is explained.
+
+    Parameters
+    ----------
+    stack : FittedStack
+    others : sequence of EmbeddingStore
+        Stores of the same images by the other encoders, in any order; their vectors are held.
 
     Raises
     ------
-    MisuseError
-        If it is a stack of several encoders, of which no one saw the whole answer.
+    MismatchError
+        If one is missing, or of an encoder that the stack did not learn from.
     """
+    from bioprobe.learning.stack import find_shared_images
+
+    def arrange(view: View) -> list[EmbeddingStore]:
+        return stack.arrange([view.store, *others])
+
+    def ask(view: View, k: int) -> Predictions:
+        return stack.predict(find_shared_images(arrange(view), view.rows), k)
+
+    def read(view: View, row: int) -> tuple[Vectors, ...]:
+        shared = find_shared_images(arrange(view), np.array([row]))
+        return tuple(one[0] for one in shared.read_vectors()[1:])
+
+    return Candidates(
+        stack.classes, np.arange(len(stack.classes)), _list_above(stack.classes), ask,
+        probe=stack.probe, find_beside=read,
+    )  # fmt: skip
+
+
+def _read_logits(estimator: Probe, beside: tuple[Vectors, ...]) -> Logits:
     from bioprobe.probes.stacked import StackProbe
 
-    if isinstance(probe.estimator, StackProbe) and not probe.estimator.is_shared_:
-        msg = (
-            "the probe is a stack of several encoders, and a map is of one; explain a probe of one "
-            "of them: bioprobe probe fit lda, then --probe lda"
-        )
-        raise MisuseError(msg)
-    classes, above = probe.classes, []
+    if isinstance(estimator, StackProbe) and not estimator.is_shared_:
+        return StackLogits(estimator, beside)
+    return ProbeLogits(estimator, beside[0] if beside else None)
+
+
+def _list_above(classes: Classes) -> list[tuple[str, Sequence[str], Places]]:
+    """Return the ranks above classes: the taxa there, and that of each class."""
+    above: list[tuple[str, Sequence[str], Places]] = []
     if classes.rank is not None:
         for rank in RANKS[: classes.rank.depth]:
             broader, places = classes.group(rank)
             above.append((rank.value, broader.short_names, places))
-    return Candidates(classes, np.arange(len(classes)), above, probe.ask, probe=probe)
+    return above
 
 
 def from_texts(logit_scale: float, encode_text: EncodeText) -> Candidates:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from bioprobe.images.location import ImageLocation
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
-    from bioprobe.task.columns import ColumnBlock
     from bioprobe.task.predictions import Predictions
     from bioprobe.types import Mask, Places, Rows, Scores, Vectors
 
@@ -150,7 +149,6 @@ def explain_pictures(
         row: candidates.get(place).name if place >= 0 else ""
         for row, place in zip(view.rows.tolist(), truth, strict=True)
     }
-    block = candidates.probe.block if candidates.probe else None
     boxes = _Boxes(view.images, view.rows)
     for start in range(0, len(view), _AT_ONCE):
         read: dict[int, _Picture] = {}
@@ -161,7 +159,7 @@ def explain_pictures(
                 read[row] = _read_picture(view.images.locate(row), encoder.draft_side_px)
             except (ImageReadError, SourceError, OSError, ValueError) as error:
                 unread[row] = Unread(row, str(error))
-        maps = _draw_maps(view, encoder, candidates, wanted, read, alpha, method, block)
+        maps = _draw_maps(view, encoder, candidates, wanted, read, alpha, method)
         for row in rows.tolist():
             if row in unread:
                 yield unread[row]
@@ -238,7 +236,6 @@ def _draw_maps(
     read: Mapping[int, _Picture],
     alpha: float,
     method: str,
-    block: ColumnBlock | None,
 ) -> dict[tuple[int, int], _Map]:
     """Draw the maps of some pictures, those of the same aim at once.
 
@@ -248,11 +245,9 @@ def _draw_maps(
         By row, and place among what is wanted of it.
     """
     together: dict[tuple[object, ...], list[tuple[int, int]]] = {}
-    beside: dict[int, Vectors | None] = dict.fromkeys(read)
+    beside = {row: candidates.find_beside(view, row) for row in read}
     for row in read:
-        if block is not None:
-            beside[row] = block.encode(view.images, np.array([row]))[0]
-        of_row = None if block is None else row
+        of_row = None if candidates.is_same_for_all else row
         for number, one in enumerate(wanted[row]):
             together.setdefault((one, of_row), []).append((row, number))
     drawn: dict[tuple[int, int], _Map] = {}

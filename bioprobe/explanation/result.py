@@ -59,7 +59,8 @@ class Explanation:
     relevance : ndarray of float32, shape (grid_height, grid_width)
         In [0, 1], over what the model saw.
     seen : tuple of float
-        That part: left, upper, right and lower edge, in shares of the upright picture.
+        That part: left, upper, right and lower edge, in shares of the upright picture; beyond 0 and
+        1 where it saw a border around the picture.
     half : tuple of float
         Box around the fewest cells that hold half of the map.
     half_share : float
@@ -183,7 +184,10 @@ class Explanations(Result):
             "truth": one.truth,
             **{f"half_{edge}": at for edge, at in zip(_EDGES, one.half, strict=True)},
             "half_share": one.half_share,
-            **{f"seen_{edge}": at for edge, at in zip(_EDGES, one.seen, strict=True)},
+            **{
+                f"seen_{edge}": min(max(at, 0.0), 1.0)
+                for edge, at in zip(_EDGES, one.seen, strict=True)
+            },
             "in_boxes": "; ".join(
                 f"{box.label} {box.share:.2f}/{box.area:.2f}" for box in one.inside
             ),

@@ -104,6 +104,16 @@ class Explains(Opened):
                 metavar="NAME",
             ),
         ] = None,
+        others: Annotated[
+            str | Path | Sequence[str | Path] | None,
+            Option(
+                "Store of the same images by another encoder, for a probe that is a stack of "
+                "several; its vectors are held. May be repeated.",
+                ("--with",),
+                shell=list[Path],
+                when=(With("probe"), Without("sources")),
+            ),
+        ] = None,
         level: Annotated[Level, Without("probe")] = "species",
         classes: Annotated[NamedClasses, Without("probe")] = None,
         taxa: Annotated[Taxa, Without("probe"), Without("classes")] = None,
@@ -165,6 +175,9 @@ class Explains(Opened):
             The map is of the logit of ``toward`` less ``alpha`` times the mean logit of these.
         probe : str, optional
             Probe that answers, whose logits are explained, in place of texts.
+        others : str, Path or sequence of them, optional
+            Of a stack of several encoders, stores of the same images by the others: the map is of
+            what this store's encoder sees.
         level : str
             Rank of the classes, or column whose values they are.
         classes, taxa, rank_column, text_type, templates
@@ -209,28 +222,28 @@ class Explains(Opened):
         from bioprobe.face.pages import Explanations
 
         asked = self._choose_pictures(sources, row, allow_outside, exclude, include)
-        names, others = _read_names(toward, wrong=wrong), [str(one) for one in list_given(against)]
+        names, rivals = _read_names(toward, wrong=wrong), [str(one) for one in list_given(against)]
         # That of pictures that were opened is loaded where they are new: one model is enough.
         reader = self if asked._view.store is self._view.store else asked
         encoder = _load_encoder(reader)
         notes = list(asked._notes)
-        needs_answers = wrong or not {ANSWER, LABEL, RUNNERS_UP}.isdisjoint((*names, *others))
+        needs_answers = wrong or not {ANSWER, LABEL, RUNNERS_UP}.isdisjoint((*names, *rivals))
         if probe is not None:
-            candidates = self._ask_probe(probe)
+            candidates = self._ask_probe(probe, list_given(others))
         else:
             candidates = self._ask_texts(
                 encoder, reader._find_texts, level, classes, taxa, rank_column, text_type,
                 templates, notes, needed=needs_answers,
             )  # fmt: skip
         # Of a taxon those below it are no runners-up.
-        n_answers = max(k + 1, _LOOKED_AT) if RUNNERS_UP in others else k + 1
+        n_answers = max(k + 1, _LOOKED_AT) if RUNNERS_UP in rivals else k + 1
         view, answers = _find_answers(asked._view, candidates, n_answers, wrong=wrong)
         if len(view) > limit:
             which = "surest" if wrong else "first"
             notes.append(Note(f"the {which} {limit:,} of {len(view):,} pictures are explained; "
                               "--limit takes more"))  # fmt: skip
             view = view.take(view.rows[:limit])
-        plan = _Plan.of(candidates, names, others, view, answers, k, notes)
+        plan = _Plan.of(candidates, names, rivals, view, answers, k, notes)
         self._check_imported(encoder, view)
         teachers = self._find_teachers(candidates, view, notes)
         items: list[Explanation] = []
@@ -247,7 +260,7 @@ class Explains(Opened):
             if progress is not None:
                 progress(Step(n_done, len(view), "pictures explained", len(unread)))
         options = {
-            "toward": names, "against": others, "alpha": alpha, "probe": probe or "",
+            "toward": names, "against": rivals, "alpha": alpha, "probe": probe or "",
             "level": candidates.classes.level, "n_classes": len(candidates.classes),
             "method": sorted({one.method for one in items}), "k": k, "wrong": wrong,
         }  # fmt: skip
@@ -337,12 +350,26 @@ class Explains(Opened):
                 raise MismatchError(msg)
             return
 
-    def _ask_probe(self, name: str) -> Candidates:
-        from bioprobe.explanation.candidates import from_probe
+    def _ask_probe(self, name: str, others: Sequence[str | Path]) -> Candidates:
+        from bioprobe.explanation.candidates import from_probe, from_stack
         from bioprobe.learning.keeping import read_calibrated
+        from bioprobe.learning.stack import FittedStack
+        from bioprobe.probes.stacked import StackProbe
+        from bioprobe.store import EmbeddingStore
 
         fitted, calibration = read_calibrated(self._view.store, name)
         fitted.check_encoder(self._view.manifest.encoder)
+        if isinstance(fitted.estimator, StackProbe) and not fitted.estimator.is_shared_:
+            if not others:
+                msg = (
+                    f"the probe {name} is a stack of several encoders; name the stores of the "
+                    "others by --with STORE, or explain a probe of one encoder"
+                )
+                raise MisuseError(msg)
+            return from_stack(FittedStack(probe=fitted), [EmbeddingStore.open(one) for one in others])
+        if others:
+            msg = f"--with is of a stack of several encoders, and the probe {name} is of one"
+            raise MisuseError(msg)
         return from_probe(calibration.apply(fitted) if calibration else fitted)
 
     def _ask_texts(
@@ -422,6 +449,9 @@ def _find_answers(
     import numpy as np
 
     answers = candidates.ask(asked, k)
+    if len(answers) < len(asked):
+        # Of a stack those that the other stores lack are not answered.
+        asked = asked.take(answers.rows)
     if not wrong:
         return asked, answers
     truth = candidates.classes.find_labels(asked.images, asked.rows)

@@ -11,7 +11,7 @@ import bioprobe as bp
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import MismatchError
 from bioprobe.explanation import aims
-from bioprobe.explanation.aims import ClassAim, ProbeLogits, TextLogits
+from bioprobe.explanation.aims import ClassAim, ProbeLogits, StackLogits, TextLogits
 
 DIM, N_CLASSES = 12, 4
 RANDOM = np.random.default_rng(5)
@@ -115,6 +115,18 @@ def test_numbers_beside_the_vector_are_held() -> None:
     assert found[1].shape == ASKED.shape
     assert np.array_equal(found[1], other[1])
     assert (found[0] != other[0]).all()
+
+
+def test_a_stack_of_several_encoders_grows_with_the_vector_of_one() -> None:
+    other = normalise_rows(X[:, :5] + RANDOM.normal(scale=0.1, size=(len(X), 5)))
+    stack = bp.probes.StackProbe(bases=[("lda", {}), ("ridge", {})], C=1.0).fit([X, other], Y)
+    aim = ClassAim(StackLogits(stack, (other[3],)), (1,), ((0,),))
+    held = np.repeat(other[[3]], len(ASKED), axis=0)
+    logits = stack.logits([ASKED, held])
+    value, growth = aim.measure(ASKED)
+    assert np.allclose(value, logits[:, 1] - logits[:, 0], atol=1e-4)
+    expected = _differ(aim, ASKED, 5e-3)
+    assert np.abs(growth - expected).max() < 2e-2 * np.abs(expected).max()
 
 
 def test_a_class_whose_probability_is_next_to_one_still_grows() -> None:

@@ -16,6 +16,7 @@ import bioprobe as bp
 from bioprobe.cli.app import run
 from bioprobe.face.pages import Explanations
 from bioprobe.overlays.heat import draw_beside
+from bioprobe.page.html import render_page
 from bioprobe.result import PROBLEM, WARNING
 
 Encoder = Any
@@ -130,6 +131,25 @@ def test_a_probe_is_explained_by_its_own_logits(opened: bp.Store) -> None:
     assert np.allclose(named["logit"], logits[:, place] - logits[:, 1 - place], atol=1e-4)
     with pytest.raises(bp.MisuseError, match=r"no class 'a tail'; it has Canidae, Felidae \(2\)"):
         opened.explain(probe="lda", toward="a tail")
+
+
+def test_a_stack_is_explained_as_one_of_its_encoders_sees_the_picture(
+    opened: bp.Store, tmp_path: Path
+) -> None:
+    X = np.random.default_rng(0).normal(size=(6, 5))  # noqa: N806
+    files = opened.images["path"].tolist()
+    other = bp.from_vectors(X, pd.DataFrame({"path": files}), model="other",
+                            store=tmp_path / "other")  # fmt: skip
+    opened.fit_stack([other.folder], "family", split=None)
+    answers = opened.predict_stack("stack", [other.folder], k=1, columns="none").to_frame()
+    found = opened.explain(probe="stack", others=[other.folder], limit=2).to_frame()
+    assert found["toward"].tolist() == answers["family"].tolist()[:2]
+    assert np.allclose(found["score"], answers["score"][:2], atol=1e-5)
+    with pytest.raises(bp.MisuseError, match="name the stores of the others by --with STORE"):
+        opened.explain(probe="stack")
+    opened.fit("lda", "family", split=None, calibration="none")
+    with pytest.raises(bp.MisuseError, match="the probe lda is of one"):
+        opened.explain(probe="lda", others=[other.folder])
 
 
 def test_the_nearest_labelled_pictures_speak_for_and_against_and_are_no_copies(
@@ -327,7 +347,10 @@ def test_the_repr_and_the_length_are_of_maps(opened: bp.Store) -> None:
 
 
 def test_the_report_shows_the_surest_wrong_answers_as_the_evaluation_had_them(
-    write_pictures: Callable[..., Path], tmp_path: Path, loads: list[str]
+    write_pictures: Callable[..., Path],
+    tmp_path: Path,
+    loads: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = write_pictures(16)
     families = ["Felidae", "Canidae"] * 8
@@ -350,10 +373,20 @@ def test_the_report_shows_the_surest_wrong_answers_as_the_evaluation_had_them(
     said = f"answer: {surest['predicted']}, probability {surest['probability']:.3f}; its label:"
     assert why["pictures"][0]["lines"][0] == f"{said} {surest['truth']}"
     found = store.evaluate("family", methods="zeroshot", n_resamples=20)
-    page = tmp_path / "why.html"
-    told = _texts(store.report(explain=2, output=page))[0]
+    shown = render_page("explained.html.j2", {"pictures": why["pictures"], "tag": "h3"})
+    assert shown.count('<section class="explained">') == 2
+    given: list[Any] = []
+
+    def keep(_: Any, path: Path, **options: Any) -> None:  # noqa: ANN401
+        path.write_text("page")
+        given.append(options["why"])
+
+    monkeypatch.setattr(bp.Evaluation, "report", keep)
+    told = _texts(store.report(explain=1, output=tmp_path / "why.html"))[0]
+    assert "; 1 of " in told
     assert "wrong answers of zeroshot explained -> " in told
-    assert page.read_text().count('<section class="explained">') == 2
-    assert page.stat().st_size < 15e6
+    assert [len(one["pictures"]) for one in given] == [1]
+    store.report(output=tmp_path / "why.html")
+    assert given[1:] == [None]
     store.split("family", method="kfold", folds=3)
     assert "its split is gone, or was made anew" in store._explain_mistakes(found, 2, None)[1]
