@@ -39,7 +39,7 @@ class _Attention:
     def source(self) -> torch.Tensor:
         """What the gradient is asked of."""
         found = self.output if self.weights is None else self.weights
-        assert found is not None  # noqa: S101
+        assert found is not None
         return found
 
     def find_gradient(self, of_source: torch.Tensor) -> torch.Tensor:
@@ -75,7 +75,8 @@ class _AttentionListener(TorchFunctionMode):
         if func is F.multi_head_attention_forward:
             bound = inspect.signature(func).bind(*args, **named)
             bound.apply_defaults()
-            return self._attend(bound.arguments)
+            if _is_plain(bound.arguments):
+                return self._attend(bound.arguments)
         result = func(*args, **named)
         if func in _SOFTMAXES and result.ndim == 4:
             self.heard.append(_Attention(weights=result))
@@ -98,6 +99,17 @@ class _AttentionListener(TorchFunctionMode):
         self.heard.append(_Attention(values=v, output=output))
         joined = output.permute(2, 0, 1, 3).flatten(2)
         return F.linear(joined, given["out_proj_weight"], given["out_proj_bias"]), None
+
+
+def _is_plain(given: Mapping[str, Any]) -> bool:
+    """Tell whether an attention has none of what no image tower asks for."""
+    rare = ("bias_k", "bias_v", "static_k", "static_v", "key_padding_mask")
+    return (
+        all(given[name] is None for name in rare)
+        and not given["add_zero_attn"]
+        and not given["training"]
+        and given["query"].ndim == 3
+    )
 
 
 def _split_weights(given: Mapping[str, Any]) -> list[torch.Tensor]:
@@ -142,7 +154,7 @@ class Transformer:
     pooling: str
 
     def draw_legrad(
-        self, pixels: torch.Tensor, find_gradient: Gradient, n_layers: int
+        self, pixels: torch.Tensor, find_gradient: Gradient, n_layers: int = 2
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Sum, over the last layers, how much more attention to a patch would raise the answer.
 
@@ -155,7 +167,7 @@ class Transformer:
         find_gradient : callable
             From unit rows to the gradient of the aim.
         n_layers : int
-            Layers that are summed over, the last ones.
+            Layers that are summed over, the last ones; two as the authors' wrapper has it.
 
         Returns
         -------
@@ -191,18 +203,20 @@ class Transformer:
                 total = relevance if total is None else total + relevance
         with torch.no_grad():
             vectors, _ = self._finish(seen[-1 % len(self.blocks)].tokens_out, pixels)
-        assert total is not None  # noqa: S101
+        assert total is not None
         return self._lay_out(total), vectors
 
     def draw_grad_cam(
-        self, pixels: torch.Tensor, find_gradient: Gradient, n_layers: int
+        self, pixels: torch.Tensor, find_gradient: Gradient, n_layers: int = 1
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weigh the tokens that enter the last layer by the gradient of the answer.
+        """Weigh the tokens that enter one of the last layers by the gradient of the answer.
 
         Parameters
         ----------
-        pixels, find_gradient, n_layers
+        pixels, find_gradient
             As :meth:`draw_legrad` has them.
+        n_layers : int
+            Which layer they enter, counted from the last, which is 1.
 
         Returns
         -------
@@ -337,7 +351,7 @@ def read_transformer(
         return None
     blocks = max(lists, key=len)
     shape, gives_tuples = trace.outputs[blocks[0]]
-    if shape.count(_N_TRACED) != 1:
+    if len(shape) != 3 or shape.count(_N_TRACED) != 1:
         return None
     token_axis = 1 - shape.index(_N_TRACED)
     n_prefix = shape[token_axis] - trace.grid[0] * trace.grid[1]
@@ -390,10 +404,10 @@ class _Trace:
         """
         for blocks in self.children:
             shapes = [self.outputs.get(block) for block in blocks]
-            ran = all(self.n_runs.get(block) == 1 for block in blocks)
-            if ran and shapes[0] and len(shapes[0][0]) == 3 and shapes.count(shapes[0]) == len(shapes):
-                if self.attending.issuperset(blocks):
-                    yield blocks
+            is_run_once = all(self.n_runs.get(block) == 1 for block in blocks)
+            is_alike = shapes[0] is not None and shapes.count(shapes[0]) == len(shapes)
+            if is_run_once and is_alike and self.attending.issuperset(blocks):
+                yield blocks
 
 
 def _trace(module: torch.nn.Module, embed: Embed, pixels: torch.Tensor) -> _Trace:
@@ -424,9 +438,8 @@ def _trace(module: torch.nn.Module, embed: Embed, pixels: torch.Tensor) -> _Trac
 
     for block in {block for blocks in children for block in blocks}:
         handles += [block.register_forward_pre_hook(start), block.register_forward_hook(end)]
-    for conv in module.modules():
-        if isinstance(conv, torch.nn.Conv2d):
-            handles.append(conv.register_forward_hook(see_patches))
+    convs = (part for part in module.modules() if isinstance(part, torch.nn.Conv2d))
+    handles += [conv.register_forward_hook(see_patches) for conv in convs]
     try:
         with torch.no_grad(), listener:
             embed(pixels)
