@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from bioprobe.errors import ImageReadError, SourceError
 from bioprobe.explanation.candidates import Candidates, Named
 from bioprobe.explanation.examples import Example, find_examples
 from bioprobe.explanation.focus import WHOLE_BOX, Box, find_half, measure_inside, place_in
-from bioprobe.explanation.maps import explain_images
+from bioprobe.explanation.maps import explain_images, open_tower
 from bioprobe.explanation.result import Explanation, Share
 from bioprobe.images.reading import decode_region, hash_bytes, read_facts
 from bioprobe.images.regions import DETECTION_CATEGORY, REGION, Region
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from bioprobe.encoders.encoder import Encoder
+    from bioprobe.explanation.aims import ClassAim
+    from bioprobe.explanation.maps import Maps
     from bioprobe.images import ImageTable
     from bioprobe.images.location import ImageLocation
     from bioprobe.store import EmbeddingStore
@@ -150,6 +153,7 @@ def explain_pictures(
         for row, place in zip(view.rows.tolist(), truth, strict=True)
     }
     boxes = _Boxes(view.images, view.rows)
+    draw = functools.partial(explain_images, encoder, tower=open_tower(encoder))
     for start in range(0, len(view), _AT_ONCE):
         read: dict[int, _Picture] = {}
         unread: dict[int, Unread] = {}
@@ -159,7 +163,7 @@ def explain_pictures(
                 read[row] = _read_picture(view.images.locate(row), encoder.draft_side_px)
             except (ImageReadError, SourceError, OSError, ValueError) as error:
                 unread[row] = Unread(row, str(error))
-        maps = _draw_maps(view, encoder, candidates, wanted, read, alpha, method)
+        maps = _draw_maps(view, draw, candidates, wanted, read, alpha, method)
         for row in rows.tolist():
             if row in unread:
                 yield unread[row]
@@ -230,7 +234,7 @@ def _read_picture(location: ImageLocation, draft_side_px: int) -> _Picture:
 
 def _draw_maps(
     view: View,
-    encoder: Encoder,
+    draw: Callable[[Sequence[Image], ClassAim, str], Maps],
     candidates: Candidates,
     wanted: Mapping[int, Sequence[Wanted]],
     read: Mapping[int, _Picture],
@@ -255,7 +259,7 @@ def _draw_maps(
         row, number = places[0]
         one = wanted[row][number]
         aim = candidates.make_aim(one.toward, one.against, alpha, beside[row])
-        maps = explain_images(encoder, [read[row].image for row, _ in places], aim, method)
+        maps = draw([read[row].image for row, _ in places], aim, method)
         for at, place in enumerate(places):
             left, upper, right, lower = (float(edge) for edge in maps.boxes[at])
             drawn[place] = _Map(

@@ -81,8 +81,30 @@ def list_methods(encoder: Encoder) -> tuple[str, ...]:
     return tuple(_open(encoder))
 
 
+def open_tower(encoder: Encoder) -> Mapping[str, _Draw]:
+    """Return the ways to look into an encoder, to be used for several aims.
+
+    Opening a tower copies its weights: what explains many pictures opens it once.
+
+    Parameters
+    ----------
+    encoder : Encoder
+
+    Returns
+    -------
+    mapping of str to callable
+        For :func:`explain_images`.
+    """
+    return _open(encoder)
+
+
 def explain_images(
-    encoder: Encoder, images: Sequence[Image], aim: Aim, method: str = "auto"
+    encoder: Encoder,
+    images: Sequence[Image],
+    aim: Aim,
+    method: str = "auto",
+    *,
+    tower: Mapping[str, _Draw] | None = None,
 ) -> Maps:
     """Draw where the model looked toward an aim.
 
@@ -99,6 +121,8 @@ def explain_images(
     method : str, default "auto"
         ``legrad``, ``layer-cam``, ``grad-cam``, ``occlusion``, or ``auto`` for the best of the
         encoder's tower.
+    tower : mapping, optional
+        What :func:`open_tower` returned for the encoder, where it is open already.
 
     Returns
     -------
@@ -118,7 +142,7 @@ def explain_images(
     Jiang et al. (2021), IEEE Transactions on Image Processing. Occlusion: Zeiler and Fergus (2014),
     ECCV.
     """
-    offered = _open(encoder)
+    offered = _open(encoder) if tower is None else tower
     chosen = next(iter(offered)) if method == "auto" else method
     if chosen not in offered:
         msg = (

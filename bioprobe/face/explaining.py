@@ -123,9 +123,9 @@ class Explains(Opened):
         method: Annotated[
             str,
             Option(
-                "How the map is made: legrad, grad-cam or occlusion, of which a model has some; "
-                "auto is the best for it.",
-                choices=("auto", "legrad", "grad-cam", "occlusion"),
+                "How the map is made: legrad, layer-cam, grad-cam or occlusion, of which a model "
+                "has some; auto is the best for it.",
+                choices=("auto", "legrad", "layer-cam", "grad-cam", "occlusion"),
             ),
         ] = "auto",
         row: Annotated[
@@ -183,7 +183,7 @@ class Explains(Opened):
         classes, taxa, rank_column, text_type, templates
             As for :meth:`zeroshot`; the taxa are the lowest ones, summed up to the level.
         method : str
-            ``auto``, ``legrad``, ``grad-cam`` or ``occlusion``.
+            ``auto``, ``legrad``, ``layer-cam``, ``grad-cam`` or ``occlusion``.
         row : int or sequence of int, optional
             Rows to explain, in place of all.
         wrong : bool
@@ -366,7 +366,8 @@ class Explains(Opened):
                     "others by --with STORE, or explain a probe of one encoder"
                 )
                 raise MisuseError(msg)
-            return from_stack(FittedStack(probe=fitted), [EmbeddingStore.open(one) for one in others])
+            opened = [EmbeddingStore.open(one) for one in others]
+            return from_stack(FittedStack(probe=fitted), opened)
         if others:
             msg = f"--with is of a stack of several encoders, and the probe {name} is of one"
             raise MisuseError(msg)
