@@ -186,7 +186,8 @@ def _pull_exactly(estimator: Probe, vectors: Vectors, weights: Doubles) -> Doubl
         rows = normalise_rows(shifted).astype(np.float64)
         toward = 2 * estimator.scale_ * (weights @ estimator.means_.astype(np.float64))
         sideways = toward - rows * (rows * toward).sum(axis=1, keepdims=True)
-        return np.divide(sideways, lengths, out=np.zeros_like(sideways), where=lengths > 0)
+        found = np.divide(sideways, lengths, out=np.zeros_like(sideways), where=lengths > 0)
+        return np.asarray(found)
     return None
 
 

@@ -140,8 +140,8 @@ def test_a_stack_is_explained_as_one_of_its_encoders_sees_the_picture(
     files = opened.images["path"].tolist()
     other = bp.from_vectors(X, pd.DataFrame({"path": files}), model="other",
                             store=tmp_path / "other")  # fmt: skip
-    opened.fit_stack([other.folder], "family", split=None)
-    answers = opened.predict_stack("stack", [other.folder], k=1, columns="none").to_frame()
+    opened.fit_stack([str(other.folder)], "family", split=None)
+    answers = opened.predict_stack("stack", [str(other.folder)], k=1, columns="none").to_frame()
     found = opened.explain(probe="stack", others=[other.folder], limit=2).to_frame()
     assert found["toward"].tolist() == answers["family"].tolist()[:2]
     assert np.allclose(found["score"], answers["score"][:2], atol=1e-5)
