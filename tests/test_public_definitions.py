@@ -30,16 +30,6 @@ def _read_notebook(path: Path) -> ast.Module:
     return ast.parse("\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code"))
 
 
-TREES = {
-    _name_module(path): ast.parse(path.read_text(encoding="utf-8"))
-    for folder in ("bioprobe", "scripts", "benchmarks")
-    for path in sorted((CHECKOUT / folder).rglob("*.py"))
-}
-TREES |= {str(path): _read_notebook(path) for path in (CHECKOUT / "notebooks").glob("*.ipynb")}
-DOORS = {_name_module(path) for path in PACKAGE.rglob("__init__.py")} - {"bioprobe"}
-TEMPLATES = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.j2"))
-
-
 def _iter_imports(tree: ast.Module) -> Iterator[tuple[str, Definition]]:
     """Find what a module imports from bioprobe.
 
@@ -52,37 +42,6 @@ def _iter_imports(tree: ast.Module) -> Iterator[tuple[str, Definition]]:
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 yield alias.asname or alias.name, (node.module, alias.name)
-
-
-# A door hands on what stands in another room: (door, name) to the room's own.
-HANDED_ON = {(door, name): origin for door in DOORS for name, origin in _iter_imports(TREES[door])}
-
-
-def _resolve(origin: Definition) -> Definition:
-    while origin in HANDED_ON and HANDED_ON[origin] != origin:
-        origin = HANDED_ON[origin]
-    return origin
-
-
-def _iter_named(module: str, tree: ast.Module) -> Iterator[Definition]:
-    """Find what a module names of the definitions of others, and of its own.
-
-    Yields
-    ------
-    Definition
-    """
-    imported = dict(_iter_imports(tree))
-    # To hand on is not to use.
-    used = _count_names(tree) if module in DOORS else imported
-    yield from (_resolve(origin) for name, origin in imported.items() if name in used)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            home = imported.get(node.value.id)
-            if home is not None:
-                yield _resolve((".".join(home), node.attr))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # As the registry names what it loads late.
-            yield from re.findall(r"^(bioprobe[\w.]+):(\w+)$", node.value)
 
 
 def _count_names(node: ast.AST) -> Counter[str]:
@@ -105,29 +64,75 @@ def _iter_public(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDe
             yield node
 
 
-NAMED = {origin for module, tree in TREES.items() for origin in _iter_named(module, tree)}
-NAMES = {module: _count_names(tree) for module, tree in TREES.items()}
-ALL_NAMES = sum(NAMES.values(), Counter(re.findall(r"\w+", TEMPLATES)))
+class _House:
+    """Every module of ours, and what it names; read by the test, not by whoever collects it."""
 
+    def __init__(self) -> None:
+        self.trees = {
+            _name_module(path): ast.parse(path.read_text(encoding="utf-8"))
+            for folder in ("bioprobe", "scripts", "benchmarks")
+            for path in sorted((CHECKOUT / folder).rglob("*.py"))
+        }
+        notebooks = (CHECKOUT / "notebooks").glob("*.ipynb")
+        self.trees |= {str(path): _read_notebook(path) for path in notebooks}
+        self.doors = {_name_module(path) for path in PACKAGE.rglob("__init__.py")} - {"bioprobe"}
+        # A door hands on what stands in another room: (door, name) to the room's own.
+        self.handed_on = {
+            (door, name): origin
+            for door in self.doors
+            for name, origin in _iter_imports(self.trees[door])
+        }
+        self.named = {one for module in self.trees for one in self._iter_named(module)}
+        self.names = {module: _count_names(tree) for module, tree in self.trees.items()}
+        templates = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.j2"))
+        self.all_names = Counter(re.findall(r"\w+", templates))
+        for names in self.names.values():
+            self.all_names.update(names)
 
-def _find_unnamed() -> set[str]:
-    unnamed = set()
-    for module, tree in TREES.items():
-        if not module.startswith("bioprobe.") or module.startswith(FACES):
-            continue
-        for node in _iter_public(tree.body):
-            own = _count_names(node)
-            used_here = NAMES[module][node.name] > own[node.name]
-            if (module, node.name) not in NAMED and not used_here:
-                unnamed.add(f"{module}.{node.name}")
-            elif isinstance(node, ast.ClassDef):
-                unnamed |= {
-                    f"{module}.{node.name}.{one.name}"
-                    for one in _iter_public(node.body)
-                    if ALL_NAMES[one.name] <= _count_names(one)[one.name]
-                }
-    return unnamed
+    def _resolve(self, origin: Definition) -> Definition:
+        while origin in self.handed_on and self.handed_on[origin] != origin:
+            origin = self.handed_on[origin]
+        return origin
+
+    def _iter_named(self, module: str) -> Iterator[Definition]:
+        """Find what a module names of the definitions of others, and of its own.
+
+        Yields
+        ------
+        Definition
+        """
+        tree = self.trees[module]
+        imported = dict(_iter_imports(tree))
+        # To hand on is not to use.
+        used = _count_names(tree) if module in self.doors else imported
+        yield from (self._resolve(origin) for name, origin in imported.items() if name in used)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                home = imported.get(node.value.id)
+                if home is not None:
+                    yield self._resolve((".".join(home), node.attr))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                # As the registry names what it loads late.
+                yield from re.findall(r"^(bioprobe[\w.]+):(\w+)$", node.value)
+
+    def find_unnamed(self) -> set[str]:
+        unnamed = set()
+        for module, tree in self.trees.items():
+            if not module.startswith("bioprobe.") or module.startswith(FACES):
+                continue
+            for node in _iter_public(tree.body):
+                own = _count_names(node)
+                used_here = self.names[module][node.name] > own[node.name]
+                if (module, node.name) not in self.named and not used_here:
+                    unnamed.add(f"{module}.{node.name}")
+                elif isinstance(node, ast.ClassDef):
+                    unnamed |= {
+                        f"{module}.{node.name}.{one.name}"
+                        for one in _iter_public(node.body)
+                        if self.all_names[one.name] <= _count_names(one)[one.name]
+                    }
+        return unnamed
 
 
 def test_what_is_public_is_named_by_more_than_tests() -> None:
-    assert _find_unnamed() == set()
+    assert _House().find_unnamed() == set()
