@@ -30,6 +30,7 @@ LAYERS = (
     ("probes",),
     ("calibration",),
     ("learning",),
+    ("explanation",),
     ("evaluation",),
     ("interchange", "exporting", "page", "upkeep"),
     ("agreement",),
