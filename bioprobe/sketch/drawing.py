@@ -706,6 +706,43 @@ def draw_look(look: Look, rng: np.random.Generator, size_px: int = 256) -> Image
     PIL.Image.Image
         RGB, ``size_px`` square.
     """
+    return _draw(look, rng, size_px)[0]
+
+
+def draw_masked(
+    look: Look, rng: np.random.Generator, size_px: int = 256
+) -> tuple[Image.Image, NDArray[np.bool_]]:
+    """Draw the picture that :func:`draw_look` draws, and say where its animal is.
+
+    Parameters
+    ----------
+    look : Look
+        Form, colours and pattern.
+    rng : numpy.random.Generator
+        Source of pose, place, light and grain.
+    size_px : int, default 256
+        Side of the picture.
+
+    Returns
+    -------
+    picture : PIL.Image.Image
+        RGB, ``size_px`` square.
+    mask : ndarray of bool, shape (size_px, size_px)
+        True where the form was drawn, with the branch that it sits on and without its shadow;
+        blades of grass before it count as the animal.
+    """
+    picture, before, after = _draw(look, rng, size_px)
+    # The canvas is twice as large or larger: a pixel is the animal's if half of it is.
+    changed = (np.asarray(before) != np.asarray(after)).any(axis=2)
+    whole = Image.fromarray(changed.astype(np.uint8) * 255)
+    share = np.asarray(whole.resize((size_px, size_px), Image.Resampling.BOX))
+    return picture, share >= 128
+
+
+def _draw(
+    look: Look, rng: np.random.Generator, size_px: int
+) -> tuple[Image.Image, Image.Image, Image.Image]:
+    """Return the picture, and its canvas before and after the animal was drawn on it."""
     form = FORMS[look.form]
     canvas_px = 2 * max(size_px, 128)
     habitat = _pick_habitat(form, rng)
@@ -716,12 +753,14 @@ def draw_look(look: Look, rng: np.random.Generator, size_px: int = 256) -> Image
     if on_ground:
         _draw_shadow(canvas, matrix, form)
     coat = draw_coat(canvas_px, matrix, inks, look.pattern, rng)
+    before = canvas.copy()
     form.draw(
         Pen(canvas, matrix, inks, coat, inks["second"] if look.pattern == "edges" else None), rng
     )
+    after = canvas.copy()
     if on_ground and rng.random() < 0.4:
         draw_foreground(canvas, rng)
-    return develop(canvas, rng, size_px)
+    return develop(canvas, rng, size_px), before, after
 
 
 def develop(canvas: Image.Image, rng: np.random.Generator, size_px: int) -> Image.Image:

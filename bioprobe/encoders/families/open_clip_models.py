@@ -90,7 +90,7 @@ def load_open_clip(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     preprocessing = PreprocessCfg(**model.visual.preprocess_cfg)
     runtime.place(model)
     dim = int(checkpoint.settings["embed_dim"])
-    image_tower = _build_image_tower(model, preprocessing, dim, runtime.decoding)
+    image_tower = _build_image_tower(preprocessing, dim, runtime.decoding)
     text_config = checkpoint.settings["text_cfg"]
     return TorchEncoder(
         name=source.name,
@@ -279,13 +279,18 @@ def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer | N
 
 
 def _build_image_tower(
-    model: open_clip.CLIP, preprocessing: PreprocessCfg, dim: int, decoding: str
+    preprocessing: PreprocessCfg, dim: int, decoding: str
 ) -> ImageTower:
     chain = image_transform_v2(preprocessing, is_train=False)
     transform, draft_side_px = build_transform(chain, decoding)
     return ImageTower(
-        transform=transform, embed=model.encode_image, dim=dim, draft_side_px=draft_side_px
+        transform=transform, embed=_embed_pixels, dim=dim, draft_side_px=draft_side_px
     )
+
+
+def _embed_pixels(model: open_clip.CLIP, pixels: torch.Tensor) -> torch.Tensor:
+    embeddings: torch.Tensor = model.encode_image(pixels)
+    return embeddings
 
 
 def _build_text_tower(model: open_clip.CLIP, tokenizer: _Tokenizer) -> TextTower:

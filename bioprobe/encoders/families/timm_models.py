@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import timm
+import torch
 
 from bioprobe.encoders.catalog import ModelSource
 from bioprobe.encoders.families.fast_transform import build_transform
@@ -60,8 +61,8 @@ def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     transform, draft_side_px = build_transform(chain, runtime.decoding)
     image_tower = ImageTower(
         transform=transform,
-        embed=model,
-        dim=measure_dim(transform, model, runtime),
+        embed=_embed,
+        dim=measure_dim(model, transform, _embed, runtime),
         draft_side_px=draft_side_px,
     )
     return TorchEncoder(
@@ -80,6 +81,11 @@ def load_timm(source: ModelSource, runtime: Runtime) -> TorchEncoder:
         ),
         runtime=runtime,
     )
+
+
+def _embed(model: Any, pixels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 -- any timm class
+    embeddings: torch.Tensor = model(pixels)
+    return embeddings
 
 
 def find_repository(source: ModelSource) -> ModelSource:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import pickle
 import re
 import zipfile
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.float32]
     Tokens = Mapping[str, torch.Tensor]
+    EmbedPixels = Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
 
 
 #: What the libraries raise for weights or settings that they cannot load.
@@ -107,7 +110,8 @@ class ImageTower:
     transform : callable
         From a PIL image to float32 pixels of shape (3, height_px, width_px).
     embed : callable
-        From pixels (n_images, 3, height_px, width_px) to embeddings (n_images, dim).
+        From the model and pixels (n_images, 3, height_px, width_px) to embeddings
+        (n_images, dim); given the model, so that a copy of it can be asked too.
     dim : int
         Length of an embedding.
     draft_side_px : int
@@ -115,7 +119,7 @@ class ImageTower:
     """
 
     transform: Callable[[Image], Pixels]
-    embed: Callable[[torch.Tensor], torch.Tensor]
+    embed: EmbedPixels
     dim: int
     draft_side_px: int = 0
 
@@ -356,10 +360,32 @@ class TorchEncoder:
         self._refuse_long_texts(tower, parts)
         return self._stack(self._embed_texts(tower, part) for part in parts)
 
+    def copy_image_tower(self) -> tuple[torch.nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
+        """Return a copy of the model in fp32 to look into, and how it embeds pixels.
+
+        Whatever is hooked to the copy, or changed in how it runs, leaves this encoder as it is,
+        also while other threads encode with it. It shares the weights where they are in fp32, so
+        they must not be changed; else it has its own.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            The whole model.
+        embed : callable
+            From pixels (n_images, 3, height_px, width_px) to embeddings (n_images, dim), not yet
+            of unit length.
+        """
+        if self.runtime.dtype == torch.float32:
+            shared = {id(x): x for x in (*self.module.parameters(), *self.module.buffers())}
+            module = copy.deepcopy(self.module, shared)
+        else:
+            module = copy.deepcopy(self.module).float()
+        return module, functools.partial(self._image_tower.embed, module)
+
     def _embed_pixels(self, pixels: Pixels) -> Vectors:
         with torch.inference_mode():
             batch = torch.tensor(pixels).to(self.runtime.device, self.runtime.dtype)
-            return self._finish(self._image_tower.embed(batch))
+            return self._finish(self._image_tower.embed(self.module, batch))
 
     def _embed_texts(self, tower: TextTower, texts: Sequence[str]) -> Vectors:
         tokens = tower.tokenise(texts)
@@ -397,8 +423,9 @@ class TorchEncoder:
 
 
 def measure_dim(
+    module: torch.nn.Module,
     transform: Callable[[Image], Pixels],
-    embed: Callable[[torch.Tensor], torch.Tensor],
+    embed: EmbedPixels,
     runtime: Runtime,
 ) -> int:
     """Return the length of an embedding, found by encoding one grey picture.
@@ -407,7 +434,7 @@ def measure_dim(
     """
     pixels = torch.tensor(transform(PIL.Image.new("RGB", (64, 64), "grey"))[None])
     with torch.inference_mode():
-        return int(embed(pixels.to(runtime.device, runtime.dtype)).shape[1])
+        return int(embed(module, pixels.to(runtime.device, runtime.dtype)).shape[1])
 
 
 def _split(n_items: int, size: int) -> Iterator[slice]:

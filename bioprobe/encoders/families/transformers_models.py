@@ -112,7 +112,7 @@ def load_transformers(source: ModelSource, runtime: Runtime) -> TorchEncoder:
     image_tower = ImageTower(
         transform=transform,
         embed=embed,
-        dim=measure_dim(transform, embed, runtime),
+        dim=measure_dim(model, transform, embed, runtime),
         draft_side_px=_find_draft_side(processor) if runtime.decoding == "fast" else 0,
     )
     return TorchEncoder(
@@ -172,19 +172,26 @@ def _load_model(source: ModelSource, snapshot: Snapshot) -> transformers.PreTrai
 
 def _choose_image_embedding(
     model: transformers.PreTrainedModel,
-) -> Callable[[torch.Tensor], torch.Tensor]:
+) -> Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]:
     if hasattr(model, "get_image_features"):
-        return lambda pixels: _get_pooled(model.get_image_features(pixel_values=pixels))
-    if model.config.model_type in _UNTRAINED_POOLERS:
-        return lambda pixels: model(pixel_values=pixels).last_hidden_state[:, 0]
+        return _embed_features
+    return _embed_first if model.config.model_type in _UNTRAINED_POOLERS else _embed_pooled
 
-    def embed(pixels: torch.Tensor) -> torch.Tensor:
-        outputs = model(pixel_values=pixels)
-        pooled = getattr(outputs, "pooler_output", None)
-        first: torch.Tensor = outputs.last_hidden_state[:, 0] if pooled is None else pooled
-        return first.flatten(start_dim=1)
 
-    return embed
+def _embed_features(model: Any, pixels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 -- untyped
+    return _get_pooled(model.get_image_features(pixel_values=pixels))
+
+
+def _embed_first(model: Any, pixels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 -- untyped
+    first: torch.Tensor = model(pixel_values=pixels).last_hidden_state[:, 0]
+    return first
+
+
+def _embed_pooled(model: Any, pixels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 -- untyped
+    outputs = model(pixel_values=pixels)
+    pooled = getattr(outputs, "pooler_output", None)
+    first: torch.Tensor = outputs.last_hidden_state[:, 0] if pooled is None else pooled
+    return first.flatten(start_dim=1)
 
 
 def _get_pooled(outputs: Any) -> torch.Tensor:  # noqa: ANN401 -- a tensor before version 5

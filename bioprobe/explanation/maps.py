@@ -1,0 +1,193 @@
+"""Where the model looked: maps of what in a picture speaks for an answer, by the best method."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.encoders.encoder import Encoder
+from bioprobe.errors import BioprobeError
+from bioprobe.explanation.aim import Aim
+from bioprobe.explanation.occlusion import draw_occlusion
+from bioprobe.explanation.viewing import find_view
+from bioprobe.types import Doubles, Vectors
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+    from bioprobe.encoders.families.torch_encoder import TorchEncoder
+
+#: Preprocessed images, shape (n_images, 3, height_px, width_px).
+Pixels: TypeAlias = npt.NDArray[np.float32]
+#: Of no fixed scale, shape (n_images, grid_height, grid_width), and the vectors of the images.
+Drawn: TypeAlias = tuple[npt.NDArray[np.float32], Vectors]
+_Draw: TypeAlias = Callable[[Pixels, Aim], Drawn]
+
+#: What is offered for each kind of tower, the default first; the order is that of the figures
+#: that ``python -m benchmarks explaining`` prints.
+METHODS: dict[str, tuple[str, ...]] = {
+    "class token": ("legrad", "grad-cam", "occlusion"),
+    "mean": ("legrad", "grad-cam", "occlusion"),
+    "attention": ("legrad", "grad-cam", "occlusion"),
+    "convolution": ("grad-cam", "occlusion"),
+    "other": ("occlusion",),
+}
+# The graph of a large transformer's layers is kept for this many images at a time.
+_MOST_IMAGES_AT_ONCE = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Maps:
+    """Where the model looked in each of some pictures.
+
+    Parameters
+    ----------
+    relevance : ndarray of float32, shape (n_images, grid_height, grid_width)
+        From 0 to 1 in each picture, over what the preprocessing left of it; all 0 where nothing
+        speaks for the answer more than the rest.
+    boxes : ndarray of float64, shape (n_images, 4)
+        That part of each whole picture: left, top, right and bottom as fractions of its width and
+        height. Beyond 0 and 1 where the preprocessing put a border around it.
+    method : str
+        How they were drawn.
+    scores : ndarray of float64, shape (n_images,)
+        The value of the aim for each picture.
+    """
+
+    relevance: npt.NDArray[np.float32]
+    boxes: Doubles
+    method: str
+    scores: Doubles
+
+
+def list_methods(encoder: Encoder) -> tuple[str, ...]:
+    """Return the methods that are offered for an encoder, the default first.
+
+    Parameters
+    ----------
+    encoder : Encoder
+
+    Returns
+    -------
+    tuple of str
+        Of ``legrad``, ``grad-cam`` and ``occlusion``.
+    """
+    return tuple(_open(encoder))
+
+
+def explain_images(
+    encoder: Encoder, images: Sequence[Image], aim: Aim, method: str = "auto"
+) -> Maps:
+    """Draw where the model looked toward an aim.
+
+    The encoder stays as it is: what looks inside is a copy in fp32.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Of any family; one that does not run in PyTorch is asked by hiding parts of the picture.
+    images : sequence of PIL.Image.Image
+        Upright RGB images.
+    aim : Aim
+        The answer that is explained.
+    method : str, default "auto"
+        ``legrad``, ``grad-cam``, ``occlusion``, or ``auto`` for the best of the encoder's tower.
+
+    Returns
+    -------
+    Maps
+
+    Raises
+    ------
+    BioprobeError
+        If the method is not offered for the encoder, or the model gives values that are not
+        finite.
+    MissingExtraError
+        If ``grad-cam``, which the method needs, is not installed.
+
+    References
+    ----------
+    LeGrad: Bousselham et al. (2025), ICCV. Grad-CAM: Selvaraju et al. (2017), ICCV. Occlusion:
+    Zeiler and Fergus (2014), ECCV.
+    """
+    offered = _open(encoder)
+    chosen = next(iter(offered)) if method == "auto" else method
+    if chosen not in offered:
+        msg = (
+            f'method "{method}" is not offered for {encoder.name}; choose auto or '
+            f"{' or '.join(offered)}"
+        )
+        raise BioprobeError(msg)
+    at_once = min(encoder.batch_size, _MOST_IMAGES_AT_ONCE)
+    maps, scores = [np.empty((0, 1, 1), dtype=np.float32)], [np.empty(0)]
+    for start in range(0, len(images), at_once):
+        batch = images[start : start + at_once]
+        pixels = np.stack([encoder.preprocess(image) for image in batch])
+        drawn, vectors = offered[chosen](pixels, aim)
+        if not np.isfinite(drawn).all():
+            msg = f"{encoder.name} gave maps that are not finite by {chosen}; try another method"
+            raise BioprobeError(msg)
+        maps.append(_scale(drawn))
+        scores.append(aim.measure(vectors)[0])
+    boxes = [find_view(encoder, image.size) for image in images]
+    return Maps(
+        relevance=np.concatenate(maps[1:] or maps),
+        boxes=np.array(boxes, dtype=np.float64).reshape(len(images), 4),
+        method=chosen,
+        scores=np.concatenate(scores),
+    )
+
+
+def _open(encoder: Encoder) -> Mapping[str, _Draw]:
+    """Return the ways to draw a map that are offered for an encoder, the default first."""
+    found: dict[str, _Draw] = {"occlusion": functools.partial(draw_occlusion, encoder)}
+    kind = "other"
+    if hasattr(encoder, "copy_image_tower"):
+        kind, inside = _look_inside(encoder)
+        found |= inside
+    return {name: found[name] for name in METHODS[kind]}
+
+
+def _look_inside(encoder: TorchEncoder) -> tuple[str, dict[str, _Draw]]:
+    import PIL.Image
+    import torch
+
+    from bioprobe.explanation.convolution import read_convolution
+    from bioprobe.explanation.transformer import read_transformer
+
+    module, embed = encoder.copy_image_tower()
+    device = encoder.runtime.device
+
+    def draw_by(
+        draw: Callable[..., tuple[torch.Tensor, torch.Tensor]], pixels: Pixels, aim: Aim
+    ) -> Drawn:
+        def find_gradient(vectors: torch.Tensor) -> torch.Tensor:
+            _, gradient = aim.measure(vectors.cpu().numpy())
+            return torch.as_tensor(gradient, dtype=torch.float32, device=device)
+
+        maps, vectors = draw(torch.tensor(pixels, device=device), find_gradient)
+        return maps.cpu().numpy(), vectors.cpu().numpy()
+
+    grey = encoder.preprocess(PIL.Image.new("RGB", (64, 64), "grey"))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, *grey.shape, generator=generator).to(device)
+    if transformer := read_transformer(module, embed, noise):
+        ways = {"legrad": transformer.draw_legrad, "grad-cam": transformer.draw_grad_cam}
+        return transformer.pooling, {k: functools.partial(draw_by, v) for k, v in ways.items()}
+    if convolution := read_convolution(module, embed, noise):
+        return "convolution", {"grad-cam": functools.partial(draw_by, convolution.draw_grad_cam)}
+    return "other", {}
+
+
+def _scale(drawn: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Bring each map from 0, where least speaks for the answer, to 1."""
+    lowest = drawn.min(axis=(1, 2), keepdims=True)
+    span = drawn.max(axis=(1, 2), keepdims=True) - lowest
+    scaled = np.divide(drawn - lowest, span, out=np.zeros_like(drawn), where=span > 0)
+    return np.asarray(scaled, dtype=np.float32)

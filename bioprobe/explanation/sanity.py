@@ -1,0 +1,318 @@
+"""Whether maps say what the model looked at: measured on the model, and against where things are.
+
+A map may be pretty and say nothing of the model. Three questions need nothing but the model: whether
+the map changes when its weights do, whether hiding what the map calls important lowers the answer
+more than hiding what a blind map calls so, and whether the shares that a map gives are in the order
+of what they do. Where it is known where the animal is, two more can be asked.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+    from bioprobe.encoders.encoder import Encoder
+    from bioprobe.encoders.families.torch_encoder import TorchEncoder
+    from bioprobe.explanation.aim import Aim
+    from bioprobe.types import Doubles
+
+    Pixels = npt.NDArray[np.float32]
+    Relevance = npt.NDArray[np.float32]
+    Masks = npt.NDArray[np.bool_]
+
+# Of the side of the picture: what is left of it then is colours without shapes.
+_BLUR_FRACTION = 0.12
+# Of the side of the picture, as a Gaussian has it that a photographer would be.
+_CENTRE_FRACTION = 0.25
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Faithfulness:
+    """How the answer follows a map, for each image.
+
+    Parameters
+    ----------
+    deletion : ndarray of float64, shape (n_images,)
+        Mean of the aim while the most relevant parts are hidden first; lower is better.
+    insertion : ndarray of float64, shape (n_images,)
+        Mean of the aim while the most relevant parts are shown first on a blurred picture; higher is
+        better.
+    saco : ndarray of float64, shape (n_images,)
+        From -1 to 1: whether parts of more relevance cost more when they are hidden, weighted by
+        how much more relevance they have. 0 for a map that is blind.
+    """
+
+    deletion: Doubles
+    insertion: Doubles
+    saco: Doubles
+
+
+def measure_faithfulness(
+    encoder: Encoder, pixels: Pixels, aim: Aim, relevance: Relevance, n_parts: int = 10
+) -> Faithfulness:
+    """Hide and show parts of pictures in the order of a map, and see what the answer does.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    pixels : ndarray of float32, shape (n_images, 3, height_px, width_px)
+        Preprocessed images.
+    aim : Aim
+    relevance : ndarray of float32, shape (n_images, grid_height, grid_width)
+        One map an image.
+    n_parts : int
+        Parts of one size that the pixels are ranked into.
+
+    Returns
+    -------
+    Faithfulness
+
+    References
+    ----------
+    Deletion and insertion: Petsiuk et al. (2018), "RISE", BMVC. SaCo: Wu et al. (2024), "On the
+    Faithfulness of Vision Transformer Explanations", CVPR.
+    """
+    n_images, _, height_px, width_px = pixels.shape
+    fine = enlarge(relevance, (height_px, width_px)).reshape(n_images, -1)
+    # Ties are broken by lot, as by their place they would be broken from the top left.
+    noise = np.random.default_rng(0).permutation(height_px * width_px)
+    order = np.stack([np.lexsort((noise, -row)) for row in fine])
+    parts = np.empty(order.shape, dtype=np.int64)
+    ranks = np.arange(order.shape[1]) * n_parts // order.shape[1]
+    np.put_along_axis(parts, order, np.broadcast_to(ranks, order.shape), axis=1)
+    place = parts.reshape(n_images, 1, height_px, width_px)
+    plain = np.broadcast_to(pixels.mean(axis=(2, 3), keepdims=True), pixels.shape)
+    blurred = _blur(pixels)
+
+    def score(seen: Pixels) -> Doubles:
+        return aim.measure(encoder.encode_pixels(seen.astype(np.float32)))[0]
+
+    whole = score(pixels)
+    deletion = [whole] + [score(np.where(place < n, plain, pixels)) for n in range(1, n_parts)]
+    insertion = [score(np.where(place < n, pixels, blurred)) for n in range(1, n_parts)] + [whole]
+    falls = [whole - score(np.where(place == n, plain, pixels)) for n in range(n_parts)]
+    shares = [np.where(parts == n, fine, 0).sum(axis=1) for n in range(n_parts)]
+    return Faithfulness(
+        deletion=np.mean(deletion, axis=0),
+        insertion=np.mean(insertion, axis=0),
+        saco=_measure_saco(np.stack(shares, axis=1), np.stack(falls, axis=1)),
+    )
+
+
+def _measure_saco(shares: Doubles, falls: Doubles) -> Doubles:
+    """Return, of parts that hold these shares of relevance, how far they are in order of their falls.
+
+    Parameters
+    ----------
+    shares, falls : ndarray of float64, shape (n_images, n_parts)
+        From the most relevant part to the least.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_images,)
+
+    Examples
+    --------
+    >>> _measure_saco(np.array([[3.0, 1.0, 0.0]]), np.array([[5.0, 2.0, 1.0]]))
+    array([1.])
+    >>> _measure_saco(np.array([[3.0, 1.0, 0.0]]), np.array([[1.0, 2.0, 5.0]]))
+    array([-1.])
+    """
+    first, second = np.triu_indices(shares.shape[1], k=1)
+    weights = shares[:, first] - shares[:, second]
+    signs = np.where(falls[:, first] >= falls[:, second], 1.0, -1.0)
+    total = weights.sum(axis=1)
+    found = (signs * weights).sum(axis=1)
+    return np.asarray(np.divide(found, total, out=np.zeros_like(total), where=total > 0))
+
+
+def enlarge(relevance: Relevance, size_px: tuple[int, int]) -> Relevance:
+    """Return maps at another size, smooth between the places of the grid.
+
+    Parameters
+    ----------
+    relevance : ndarray of float32, shape (n_images, grid_height, grid_width)
+    size_px : tuple of int
+        Height and width.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_images, height, width)
+    """
+    from PIL import Image
+
+    height_px, width_px = size_px
+    return np.stack(
+        [
+            np.asarray(
+                Image.fromarray(one).resize((width_px, height_px), Image.Resampling.BILINEAR)
+            )
+            for one in np.asarray(relevance, dtype=np.float32)
+        ]
+    )
+
+
+def _blur(pixels: Pixels) -> Pixels:
+    from scipy import ndimage
+
+    sigmas = [0.0, 0.0, *(_BLUR_FRACTION * side_px for side_px in pixels.shape[2:])]
+    return np.asarray(ndimage.gaussian_filter(pixels, sigmas, mode="nearest", truncate=2.0))
+
+
+def draw_centre(n_images: int, grid: tuple[int, int]) -> Relevance:
+    """Return a blind map that most pictures of animals agree with: a Gaussian in the middle.
+
+    Parameters
+    ----------
+    n_images : int
+    grid : tuple of int
+        Places from top to bottom and from left to right.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_images, grid_height, grid_width)
+    """
+    down, across = (
+        np.exp(-0.5 * (((np.arange(n) + 0.5) / n - 0.5) / _CENTRE_FRACTION) ** 2) for n in grid
+    )
+    return np.repeat((down[:, None] * across)[None].astype(np.float32), n_images, axis=0)
+
+
+def draw_chance(n_images: int, grid: tuple[int, int], seed: int) -> Relevance:
+    """Return blind maps of patches by lot.
+
+    Parameters
+    ----------
+    n_images : int
+    grid : tuple of int
+        Places from top to bottom and from left to right.
+    seed : int
+        Of the lot.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_images, grid_height, grid_width)
+    """
+    return np.random.default_rng(seed).random((n_images, *grid), dtype=np.float32)
+
+
+def find_hits(relevance: Relevance, masks: Masks) -> npt.NDArray[np.bool_]:
+    """Tell of each map whether its most relevant place is on the animal (the pointing game).
+
+    Parameters
+    ----------
+    relevance : ndarray of float32, shape (n_images, grid_height, grid_width)
+    masks : ndarray of bool, shape (n_images, height, width)
+        True on the animal, over the same part of the picture.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_images,)
+
+    References
+    ----------
+    Zhang et al. (2016), "Top-down neural attention by excitation backprop", ECCV.
+    """
+    fine = enlarge(relevance, masks.shape[1:]).reshape(len(masks), -1)
+    return np.asarray(masks.reshape(len(masks), -1)[np.arange(len(masks)), fine.argmax(axis=1)])
+
+
+def measure_overlap(relevance: Relevance, masks: Masks) -> Doubles:
+    """Return how much of the animal the most relevant places cover, as many as it has.
+
+    Parameters
+    ----------
+    relevance : ndarray of float32, shape (n_images, grid_height, grid_width)
+    masks : ndarray of bool, shape (n_images, height, width)
+        True on the animal, over the same part of the picture.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_images,)
+        Intersection over union, from 0 to 1; 1 where there is no animal.
+    """
+    fine = enlarge(relevance, masks.shape[1:]).reshape(len(masks), -1)
+    flat = masks.reshape(len(masks), -1)
+    found = np.empty(len(masks))
+    for row, (one, mask) in enumerate(zip(fine, flat, strict=True)):
+        chosen = np.zeros(mask.shape, dtype=bool)
+        chosen[np.argsort(-one, kind="stable")[: mask.sum()]] = True
+        union = (chosen | mask).sum()
+        found[row] = (chosen & mask).sum() / union if union else 1.0
+    return found
+
+
+def correlate_maps(first: Relevance, second: Relevance) -> Doubles:
+    """Return how far two maps of each image put its places in one order.
+
+    Parameters
+    ----------
+    first, second : ndarray of float32, shape (n_images, grid_height, grid_width)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_images,)
+        Spearman's rank correlation; 0 where a map is the same everywhere.
+    """
+    from scipy import stats
+
+    ranks = [stats.rankdata(one.reshape(len(one), -1), axis=1) for one in (first, second)]
+    centred = [one - one.mean(axis=1, keepdims=True) for one in ranks]
+    products = (centred[0] * centred[1]).sum(axis=1)
+    norms = np.prod([np.linalg.norm(one, axis=1) for one in centred], axis=0)
+    return np.asarray(np.divide(products, norms, out=np.zeros(len(first)), where=norms > 0))
+
+
+def randomise_top(encoder: TorchEncoder, share: float, seed: int) -> TorchEncoder:
+    """Return an encoder of which the weights nearest to the answer are drawn by lot.
+
+    Each tensor keeps its mean and its spread, so that the values between layers keep their size.
+
+    Parameters
+    ----------
+    encoder : TorchEncoder
+        Stays as it is.
+    share : float
+        Of the layers of the image side that have weights, counted from the answer: 1 is all.
+    seed : int
+        Of the lot.
+
+    Returns
+    -------
+    TorchEncoder
+
+    References
+    ----------
+    Adebayo et al. (2018), "Sanity checks for saliency maps", NeurIPS.
+    """
+    import PIL.Image
+    import torch
+
+    found = copy.copy(encoder)
+    found.module = copy.deepcopy(encoder.module)
+    layers: list[torch.nn.Module] = []
+
+    def see(part: torch.nn.Module, args: Any, result: Any) -> None:  # noqa: ANN401
+        del args, result
+        if next(part.parameters(recurse=False), None) is not None and part not in layers:
+            layers.append(part)
+
+    handles = [part.register_forward_hook(see) for part in found.module.modules()]
+    found.encode_image([PIL.Image.new("RGB", (64, 64), "grey")])
+    for handle in handles:
+        handle.remove()
+    generator = torch.Generator().manual_seed(seed)
+    n_changed = round(share * len(layers))
+    with torch.no_grad():
+        for layer in layers[len(layers) - n_changed :]:
+            for weights in layer.parameters():
+                drawn = torch.randn(weights.shape, generator=generator).to(weights)
+                weights.copy_(weights.mean() + drawn * weights.std(correction=0))
+    return found
