@@ -34,13 +34,16 @@ class Convolution:
     embed: Embed
     last: torch.nn.Module
 
-    def draw_grad_cam(
-        self, pixels: torch.Tensor, find_gradient: Gradient
+    def draw_cam(
+        self, kind: str, pixels: torch.Tensor, find_gradient: Gradient
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Weigh the channels of the last map by the gradient of the answer.
 
         Parameters
         ----------
+        kind : str
+            Class of ``pytorch_grad_cam``: ``GradCAM`` weighs each channel by its mean gradient,
+            ``LayerCAM`` each place of it by its own, where that is above 0.
         pixels : Tensor of float32, shape (n_images, 3, height_px, width_px)
         find_gradient : callable
             From unit rows to the gradient of the aim.
@@ -59,13 +62,14 @@ class Convolution:
 
         References
         ----------
-        Selvaraju et al. (2017), "Grad-CAM", ICCV; ``pytorch_grad_cam`` of Gildenblat.
+        Selvaraju et al. (2017), "Grad-CAM", ICCV; Jiang et al. (2021), "LayerCAM", IEEE
+        Transactions on Image Processing; ``pytorch_grad_cam`` of Gildenblat.
         """
         try:
-            from pytorch_grad_cam import GradCAM
+            import pytorch_grad_cam
         except ImportError as error:
             msg = (
-                "Grad-CAM of a convolutional network needs grad-cam, which is not installed: "
+                "the map of a convolutional network needs grad-cam, which is not installed: "
                 'pip install "bioprobe[explain]"; or ask for method="occlusion"'
             )
             raise MissingExtraError(msg) from error
@@ -73,7 +77,9 @@ class Convolution:
             vectors = torch.nn.functional.normalize(self.embed(pixels), dim=-1)
         aims = [functools.partial(_measure_along, row) for row in find_gradient(vectors)]
 
-        class AtItsOwnSize(GradCAM):  # type: ignore[misc] # it ships no types
+        chosen: type = getattr(pytorch_grad_cam, kind)
+
+        class AtItsOwnSize(chosen):  # type: ignore[misc] # known when it runs
             def get_target_width_height(self, input_tensor: torch.Tensor) -> None:
                 del input_tensor
 

@@ -35,7 +35,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "class token": ("legrad", "grad-cam", "occlusion"),
     "mean": ("legrad", "grad-cam", "occlusion"),
     "attention": ("legrad", "grad-cam", "occlusion"),
-    "convolution": ("grad-cam", "occlusion"),
+    "convolution": ("layer-cam", "grad-cam", "occlusion"),
     "other": ("occlusion",),
 }
 # The graph of a large transformer's layers is kept for this many images at a time.
@@ -76,7 +76,7 @@ def list_methods(encoder: Encoder) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Of ``legrad``, ``grad-cam`` and ``occlusion``.
+        Of ``legrad``, ``layer-cam``, ``grad-cam`` and ``occlusion``.
     """
     return tuple(_open(encoder))
 
@@ -97,7 +97,8 @@ def explain_images(
     aim : Aim
         The answer that is explained.
     method : str, default "auto"
-        ``legrad``, ``grad-cam``, ``occlusion``, or ``auto`` for the best of the encoder's tower.
+        ``legrad``, ``layer-cam``, ``grad-cam``, ``occlusion``, or ``auto`` for the best of the
+        encoder's tower.
 
     Returns
     -------
@@ -113,8 +114,8 @@ def explain_images(
 
     References
     ----------
-    LeGrad: Bousselham et al. (2025), ICCV. Grad-CAM: Selvaraju et al. (2017), ICCV. Occlusion:
-    Zeiler and Fergus (2014), ECCV.
+    LeGrad: Bousselham et al. (2025), ICCV. Grad-CAM: Selvaraju et al. (2017), ICCV. LayerCAM:
+    Jiang et al. (2021), IEEE Transactions on Image Processing. Occlusion: Zeiler and Fergus (2014), ECCV.
     """
     offered = _open(encoder)
     chosen = next(iter(offered)) if method == "auto" else method
@@ -181,7 +182,11 @@ def _look_inside(encoder: TorchEncoder) -> tuple[str, dict[str, _Draw]]:
         ways = {"legrad": transformer.draw_legrad, "grad-cam": transformer.draw_grad_cam}
         return transformer.pooling, {k: functools.partial(draw_by, v) for k, v in ways.items()}
     if convolution := read_convolution(module, embed, noise):
-        return "convolution", {"grad-cam": functools.partial(draw_by, convolution.draw_grad_cam)}
+        ways = {
+            "layer-cam": functools.partial(convolution.draw_cam, "LayerCAM"),
+            "grad-cam": functools.partial(convolution.draw_cam, "GradCAM"),
+        }
+        return "convolution", {k: functools.partial(draw_by, v) for k, v in ways.items()}
     return "other", {}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,58 +80,65 @@ def measure_faithfulness(
     Deletion and insertion: Petsiuk et al. (2018), "RISE", BMVC. SaCo: Wu et al. (2024), "On the
     Faithfulness of Vision Transformer Explanations", CVPR.
     """
-    n_images, _, height_px, width_px = pixels.shape
-    fine = enlarge(relevance, (height_px, width_px)).reshape(n_images, -1)
+    fine = enlarge(relevance, pixels.shape[2:]) if len(pixels) else relevance
+    deletion, insertion, saco = np.empty((3, len(pixels)))
+    for row, (picture, one) in enumerate(zip(pixels, fine, strict=True)):
+        parts = _rank_parts(one, n_parts)
+        plain = np.broadcast_to(picture.mean(axis=(1, 2), keepdims=True), picture.shape)
+        blurred = _blur(picture)
+        seen = [
+            picture,
+            *(np.where(parts < n, plain, picture) for n in range(1, n_parts)),
+            *(np.where(parts == n, plain, picture) for n in range(1, n_parts)),
+            *(np.where(parts < n, picture, blurred) for n in range(1, n_parts)),
+        ]
+        scores, _ = aim.measure(encoder.encode_pixels(np.stack(seen).astype(np.float32)))
+        whole, (deleted, without, inserted) = scores[0], np.split(scores[1:], 3)
+        # To hide the first part alone is the first step of the deletion.
+        falls = whole - np.append(deleted[0], without)
+        shares = np.array([one[parts == n].sum() for n in range(n_parts)], dtype=np.float64)
+        deletion[row] = np.append(whole, deleted).mean()
+        insertion[row] = np.append(inserted, whole).mean()
+        saco[row] = _measure_saco(shares, falls)
+    return Faithfulness(deletion=deletion, insertion=insertion, saco=saco)
+
+
+def _rank_parts(relevance: npt.NDArray[np.float32], n_parts: int) -> npt.NDArray[np.int64]:
+    """Return the part of each pixel, 0 for the most relevant; all are of one size."""
+    flat = relevance.ravel()
     # Ties are broken by lot, as by their place they would be broken from the top left.
-    noise = np.random.default_rng(0).permutation(height_px * width_px)
-    order = np.stack([np.lexsort((noise, -row)) for row in fine])
-    parts = np.empty(order.shape, dtype=np.int64)
-    ranks = np.arange(order.shape[1]) * n_parts // order.shape[1]
-    np.put_along_axis(parts, order, np.broadcast_to(ranks, order.shape), axis=1)
-    place = parts.reshape(n_images, 1, height_px, width_px)
-    plain = np.broadcast_to(pixels.mean(axis=(2, 3), keepdims=True), pixels.shape)
-    blurred = _blur(pixels)
-
-    def score(seen: Pixels) -> Doubles:
-        return aim.measure(encoder.encode_pixels(seen.astype(np.float32)))[0]
-
-    whole = score(pixels)
-    deletion = [whole] + [score(np.where(place < n, plain, pixels)) for n in range(1, n_parts)]
-    insertion = [score(np.where(place < n, pixels, blurred)) for n in range(1, n_parts)] + [whole]
-    falls = [whole - score(np.where(place == n, plain, pixels)) for n in range(n_parts)]
-    shares = [np.where(parts == n, fine, 0).sum(axis=1) for n in range(n_parts)]
-    return Faithfulness(
-        deletion=np.mean(deletion, axis=0),
-        insertion=np.mean(insertion, axis=0),
-        saco=_measure_saco(np.stack(shares, axis=1), np.stack(falls, axis=1)),
-    )
+    lot = np.random.default_rng(0).permutation(len(flat))
+    parts = np.empty(len(flat), dtype=np.int64)
+    parts[np.lexsort((lot, -flat))] = np.arange(len(flat)) * n_parts // len(flat)
+    return parts.reshape(relevance.shape)
 
 
-def _measure_saco(shares: Doubles, falls: Doubles) -> Doubles:
-    """Return, of parts that hold these shares of relevance, how far they are in order of their falls.
+def _measure_saco(shares: Doubles, falls: Doubles) -> float:
+    """Return how far parts are in the order of what it costs to hide them.
 
     Parameters
     ----------
-    shares, falls : ndarray of float64, shape (n_images, n_parts)
-        From the most relevant part to the least.
+    shares : ndarray of float64, shape (n_parts,)
+        Relevance that each part holds, from the most relevant part to the least.
+    falls : ndarray of float64, shape (n_parts,)
+        How far the aim falls without each.
 
     Returns
     -------
-    ndarray of float64, shape (n_images,)
+    float
 
     Examples
     --------
-    >>> _measure_saco(np.array([[3.0, 1.0, 0.0]]), np.array([[5.0, 2.0, 1.0]]))
-    array([1.])
-    >>> _measure_saco(np.array([[3.0, 1.0, 0.0]]), np.array([[1.0, 2.0, 5.0]]))
-    array([-1.])
+    >>> _measure_saco(np.array([3.0, 1.0, 0.0]), np.array([5.0, 2.0, 1.0]))
+    1.0
+    >>> _measure_saco(np.array([3.0, 1.0, 0.0]), np.array([1.0, 2.0, 5.0]))
+    -1.0
     """
-    first, second = np.triu_indices(shares.shape[1], k=1)
-    weights = shares[:, first] - shares[:, second]
-    signs = np.where(falls[:, first] >= falls[:, second], 1.0, -1.0)
-    total = weights.sum(axis=1)
-    found = (signs * weights).sum(axis=1)
-    return np.asarray(np.divide(found, total, out=np.zeros_like(total), where=total > 0))
+    first, second = np.triu_indices(len(shares), k=1)
+    weights = shares[first] - shares[second]
+    total = weights.sum()
+    signs = np.where(falls[first] >= falls[second], 1.0, -1.0)
+    return float((signs * weights).sum() / total) if total > 0 else 0.0
 
 
 def enlarge(relevance: Relevance, size_px: tuple[int, int]) -> Relevance:
@@ -159,11 +167,11 @@ def enlarge(relevance: Relevance, size_px: tuple[int, int]) -> Relevance:
     )
 
 
-def _blur(pixels: Pixels) -> Pixels:
+def _blur(picture: Pixels) -> Pixels:
     from scipy import ndimage
 
-    sigmas = [0.0, 0.0, *(_BLUR_FRACTION * side_px for side_px in pixels.shape[2:])]
-    return np.asarray(ndimage.gaussian_filter(pixels, sigmas, mode="nearest", truncate=2.0))
+    sigmas = [0.0, *(_BLUR_FRACTION * side_px for side_px in picture.shape[1:])]
+    return np.asarray(ndimage.gaussian_filter(picture, sigmas, mode="nearest", truncate=2.0))
 
 
 def draw_centre(n_images: int, grid: tuple[int, int]) -> Relevance:
@@ -301,18 +309,36 @@ def randomise_top(encoder: TorchEncoder, share: float, seed: int) -> TorchEncode
 
     def see(part: torch.nn.Module, args: Any, result: Any) -> None:  # noqa: ANN401
         del args, result
-        if next(part.parameters(recurse=False), None) is not None and part not in layers:
+        if part not in layers:
             layers.append(part)
 
     handles = [part.register_forward_hook(see) for part in found.module.modules()]
     found.encode_image([PIL.Image.new("RGB", (64, 64), "grey")])
     for handle in handles:
         handle.remove()
+    # Weights of parts that are never run, such as an attention's last, belong to what holds them.
+    groups = [[*_iter_own_weights(layer, set(layers))] for layer in layers]
+    groups = [group for group in groups if group]
     generator = torch.Generator().manual_seed(seed)
-    n_changed = round(share * len(layers))
+    n_changed = round(share * len(groups))
     with torch.no_grad():
-        for layer in layers[len(layers) - n_changed :]:
-            for weights in layer.parameters():
+        for group in groups[len(groups) - n_changed :]:
+            for weights in group:
                 drawn = torch.randn(weights.shape, generator=generator).to(weights)
                 weights.copy_(weights.mean() + drawn * weights.std(correction=0))
     return found
+
+
+def _iter_own_weights(
+    part: torch.nn.Module, others: set[torch.nn.Module]
+) -> Iterator[torch.nn.Parameter]:
+    """Find the weights of a part without those of the parts of it that are run themselves.
+
+    Yields
+    ------
+    torch.nn.Parameter
+    """
+    yield from part.parameters(recurse=False)
+    for child in part.children():
+        if child not in others:
+            yield from _iter_own_weights(child, others)

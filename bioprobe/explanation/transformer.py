@@ -75,7 +75,8 @@ class _AttentionListener(TorchFunctionMode):
         if func is F.multi_head_attention_forward:
             bound = inspect.signature(func).bind(*args, **named)
             bound.apply_defaults()
-            return self._attend(bound.arguments)
+            if _is_plain(bound.arguments):
+                return self._attend(bound.arguments)
         result = func(*args, **named)
         if func in _SOFTMAXES and result.ndim == 4:
             self.heard.append(_Attention(weights=result))
@@ -98,6 +99,17 @@ class _AttentionListener(TorchFunctionMode):
         self.heard.append(_Attention(values=v, output=output))
         joined = output.permute(2, 0, 1, 3).flatten(2)
         return F.linear(joined, given["out_proj_weight"], given["out_proj_bias"]), None
+
+
+def _is_plain(given: Mapping[str, Any]) -> bool:
+    """Tell whether an attention has none of what no image tower asks for."""
+    rare = ("bias_k", "bias_v", "static_k", "static_v", "key_padding_mask")
+    return (
+        all(given[name] is None for name in rare)
+        and not given["add_zero_attn"]
+        and not given["training"]
+        and given["query"].ndim == 3
+    )
 
 
 def _split_weights(given: Mapping[str, Any]) -> list[torch.Tensor]:
@@ -142,7 +154,7 @@ class Transformer:
     pooling: str
 
     def draw_legrad(
-        self, pixels: torch.Tensor, find_gradient: Gradient, n_layers: int
+        self, pixels: torch.Tensor, find_gradient: Gradient, n_layers: int = 2
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Sum, over the last layers, how much more attention to a patch would raise the answer.
 
@@ -155,7 +167,7 @@ class Transformer:
         find_gradient : callable
             From unit rows to the gradient of the aim.
         n_layers : int
-            Layers that are summed over, the last ones.
+            Layers that are summed over, the last ones; two as the authors' wrapper has it.
 
         Returns
         -------
@@ -195,14 +207,16 @@ class Transformer:
         return self._lay_out(total), vectors
 
     def draw_grad_cam(
-        self, pixels: torch.Tensor, find_gradient: Gradient, n_layers: int
+        self, pixels: torch.Tensor, find_gradient: Gradient, n_layers: int = 1
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weigh the tokens that enter the last layer by the gradient of the answer.
+        """Weigh the tokens that enter one of the last layers by the gradient of the answer.
 
         Parameters
         ----------
-        pixels, find_gradient, n_layers
+        pixels, find_gradient
             As :meth:`draw_legrad` has them.
+        n_layers : int
+            Which layer they enter, counted from the last, which is 1.
 
         Returns
         -------

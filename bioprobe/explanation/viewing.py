@@ -43,9 +43,10 @@ def find_view(encoder: Encoder, size_px: tuple[int, int]) -> tuple[float, float,
     ramp[..., 1] = np.linspace(0, 255, height_px).round()[:, None]
     ramp[..., 2] = 255
     seen = encoder.preprocess(PIL.Image.fromarray(ramp))
-    # What the preprocessing makes of the ends of a ramp.
+    # What the preprocessing makes of the ends of a ramp, in the middle, where no border is.
+    middle = (slice(None), seen.shape[1] // 2, seen.shape[2] // 2)
     ends = [
-        encoder.preprocess(PIL.Image.new("RGB", (width_px, height_px), colour)).mean(axis=(1, 2))
+        encoder.preprocess(PIL.Image.new("RGB", (width_px, height_px), colour))[middle]
         for colour in ("black", "white")
     ]
     red, green, blue = (

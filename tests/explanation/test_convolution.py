@@ -22,7 +22,7 @@ def test_the_last_map_of_every_network_is_found_and_weighed(name: str) -> None:
     tower = read_convolution(copied, embed_copy, pixels[:1])
     assert tower is not None
     gradient = torch.linspace(-1, 1, encoder.dim)
-    maps, vectors = tower.draw_grad_cam(pixels, lambda v: gradient.expand_as(v))
+    maps, vectors = tower.draw_cam("GradCAM", pixels, lambda v: gradient.expand_as(v))
     np.testing.assert_allclose(vectors, encoder.encode_pixels(pixels.numpy()), atol=1e-5)
     assert min(maps.shape[1:]) >= 7
     # By hand: the mean gradient of each channel weighs it.
@@ -53,4 +53,4 @@ def test_without_its_package_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch)
     assert tower is not None
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
     with pytest.raises(MissingExtraError, match=r'bioprobe\[explain\].*method="occlusion"'):
-        tower.draw_grad_cam(pixels, lambda v: v)
+        tower.draw_cam("GradCAM", pixels, lambda v: v)
