@@ -157,7 +157,9 @@ def measure_photos(n: int) -> None:
             _print_photos({kind: np.array(rows) for kind, rows in found.items()})
     for method, rows in kept.items():
         top, every = np.mean(rows, axis=0)
-        print(f"{method}: rank correlation {top:+.2f} with random last layers, {every:+.2f} with all")
+        print(
+            f"{method}: rank correlation {top:+.2f} with random last layers, {every:+.2f} with all"
+        )
 
 
 def _print_photos(found: dict[str, np.ndarray]) -> None:

@@ -39,7 +39,7 @@ class _Attention:
     def source(self) -> torch.Tensor:
         """What the gradient is asked of."""
         found = self.output if self.weights is None else self.weights
-        assert found is not None  # noqa: S101
+        assert found is not None
         return found
 
     def find_gradient(self, of_source: torch.Tensor) -> torch.Tensor:
@@ -203,7 +203,7 @@ class Transformer:
                 total = relevance if total is None else total + relevance
         with torch.no_grad():
             vectors, _ = self._finish(seen[-1 % len(self.blocks)].tokens_out, pixels)
-        assert total is not None  # noqa: S101
+        assert total is not None
         return self._lay_out(total), vectors
 
     def draw_grad_cam(
@@ -405,9 +405,13 @@ class _Trace:
         for blocks in self.children:
             shapes = [self.outputs.get(block) for block in blocks]
             ran = all(self.n_runs.get(block) == 1 for block in blocks)
-            if ran and shapes[0] and len(shapes[0][0]) == 3 and shapes.count(shapes[0]) == len(shapes):
-                if self.attending.issuperset(blocks):
-                    yield blocks
+            if (
+                ran
+                and shapes[0]
+                and len(shapes[0][0]) == 3
+                and shapes.count(shapes[0]) == len(shapes)
+            ) and self.attending.issuperset(blocks):
+                yield blocks
 
 
 def _trace(module: torch.nn.Module, embed: Embed, pixels: torch.Tensor) -> _Trace:

@@ -50,8 +50,7 @@ def find_view(encoder: Encoder, size_px: tuple[int, int]) -> tuple[float, float,
         for colour in ("black", "white")
     ]
     red, green, blue = (
-        (channel - low) / (high - low)
-        for channel, low, high in zip(seen, *ends, strict=True)
+        (channel - low) / (high - low) for channel, low, high in zip(seen, *ends, strict=True)
     )
     inside = blue > 0.99
     left, right = _find_ends(red, inside, axis=0, n_px=width_px)

@@ -42,7 +42,9 @@ def test_the_last_map_of_every_network_is_found_and_weighed(name: str) -> None:
 def test_tokens_are_no_map_of_places() -> None:
     module, embed, side_px = TRANSFORMERS["timm, mean"][0]()
     encoder = wrap(module, embed, side_px)
-    assert read_convolution(*encoder.copy_image_tower(), torch.randn(1, 3, side_px, side_px)) is None
+    assert (
+        read_convolution(*encoder.copy_image_tower(), torch.randn(1, 3, side_px, side_px)) is None
+    )
 
 
 def test_without_its_package_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,9 @@ def test_maps_of_more_pictures_than_a_batch(make_aim: MakeAim, draw_picture: Dra
     assert maps.relevance.dtype == np.float32
     np.testing.assert_allclose(maps.relevance.min(axis=(1, 2)), 0)
     np.testing.assert_allclose(maps.relevance.max(axis=(1, 2)), 1)
-    np.testing.assert_allclose(maps.scores, aim.measure(encoder.encode_image(pictures))[0], atol=1e-4)
+    np.testing.assert_allclose(
+        maps.scores, aim.measure(encoder.encode_image(pictures))[0], atol=1e-4
+    )
     np.testing.assert_allclose(maps.boxes, np.tile([0, 0, 1, 1], (4, 1)), atol=2e-3)
     # The others of a batch have no part in it.
     alone = explain_images(encoder, pictures[2:3], aim)
@@ -84,7 +86,7 @@ def test_an_aim_that_nothing_moves_has_an_empty_map(draw_picture: Draw) -> None:
 def test_a_method_that_is_not_offered_is_refused(
     make_encoder: Callable[[], Any], make_aim: MakeAim
 ) -> None:
-    with pytest.raises(BioprobeError, match='"legrad" is not offered for plain-1; choose auto or occ'):
+    with pytest.raises(BioprobeError, match='"legrad" is not offered for plain-1; choose auto'):
         explain_images(make_encoder(), [], make_aim(16), "legrad")
 
 

@@ -94,7 +94,12 @@ def test_weights_by_lot_from_the_top(draw_picture: Callable[..., Image.Image]) -
     assert not np.allclose(
         *(randomise_top(encoder, 1, seed).encode_image([picture]) for seed in (0, 1))
     )
-    assert np.allclose(*(one.encode_image([picture]) for one in (randomise_top(encoder, 0, 0), encoder)))
+    assert np.allclose(
+        *(one.encode_image([picture]) for one in (randomise_top(encoder, 0, 0), encoder))
+    )
     aim = Direction(np.eye(encoder.dim)[0])
-    maps = [explain_images(one, [picture], aim).relevance for one in (encoder, randomise_top(encoder, 1, 0))]
+    maps = [
+        explain_images(one, [picture], aim).relevance
+        for one in (encoder, randomise_top(encoder, 1, 0))
+    ]
     assert abs(correlate_maps(*maps)[0]) < 0.9

@@ -115,9 +115,14 @@ def test_a_picture_that_is_not_square_keeps_its_shape() -> None:
 
     torch.manual_seed(0)
     module = timm.create_model(
-        "vit_base_patch16_224", num_classes=0, img_size=(24, 40), patch_size=8, embed_dim=32, depth=2,
+        "vit_base_patch16_224",
+        num_classes=0,
+        img_size=(24, 40),
+        patch_size=8,
+        embed_dim=32,
+        depth=2,
         num_heads=2,
-    )  # fmt: skip
+    )
     encoder = wrap(module, lambda m, x: m(x), (24, 40))
     pixels = torch.randn(1, 3, 24, 40)
     tower = read_transformer(*encoder.copy_image_tower(), pixels)

@@ -16,6 +16,7 @@ from bioprobe.sketch import (
     draw_scene,
     read_species,
 )
+from bioprobe.sketch.drawing import draw_look, draw_masked
 from bioprobe.sketch.scenes import COLUMNS, write_pictures
 
 SPECIES = read_species()
@@ -88,3 +89,16 @@ def test_writing_is_seeded(tmp_path: Path) -> None:
         [path.read_bytes() for path in sorted(table.parent.rglob("*.jpg"))] for table in tables
     )
     assert first == again
+
+
+def test_the_mask_is_of_the_same_picture_and_covers_its_animal() -> None:
+    for one in SPECIES[:6]:
+        picture, mask = draw_masked(one.look, np.random.default_rng(5), 64)
+        same = draw_look(one.look, np.random.default_rng(5), 64)
+        assert (_pixels(picture) == _pixels(same)).all()
+        assert mask.shape == (64, 64)
+        assert mask.dtype == bool
+        assert 0.05 < mask.mean() < 0.7
+        # What is drawn upon the ground stands out from it.
+        inside, outside = _pixels(picture)[mask], _pixels(picture)[~mask]
+        assert np.abs(inside.mean(axis=0) - outside.mean(axis=0)).max() > 10

@@ -31,3 +31,19 @@ def test_two_steps_write_a_model_that_open_clip_loads(tmp_path: Path) -> None:
         )
     assert image.shape == text.shape == (1, 192)
     assert (tmp_path / "training.json").is_file()
+
+
+def test_twins_learn_the_vectors_of_sketch(tmp_path: Path) -> None:
+    from bioprobe.encoders import load_encoder
+    from scripts.train_sketch_twins import POOLINGS, Options, train
+
+    options = Options(tmp_path, steps=3, batch_size=4, n_pictures=6, seed=1, workers=1)
+    taken = train(options)
+    assert set(taken) == set(POOLINGS)
+    picture = draw_animal(read_species()[0], np.random.default_rng(0), 80)
+    vectors = []
+    for name, said in taken.items():
+        twin = load_encoder(f"local-dir:{tmp_path / name}", device="cpu", precision="fp32")
+        assert -1 <= said["cosine_of_last_50_steps"] <= 1
+        vectors.append(twin.encode_image([picture])[0])
+    assert np.linalg.matrix_rank(np.array(vectors)) == len(POOLINGS)

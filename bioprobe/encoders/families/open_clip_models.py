@@ -278,9 +278,7 @@ def _load_tokenizer(text_config: dict[str, Any], folder: Path) -> _Tokenizer | N
     )
 
 
-def _build_image_tower(
-    preprocessing: PreprocessCfg, dim: int, decoding: str
-) -> ImageTower:
+def _build_image_tower(preprocessing: PreprocessCfg, dim: int, decoding: str) -> ImageTower:
     chain = image_transform_v2(preprocessing, is_train=False)
     transform, draft_side_px = build_transform(chain, decoding)
     return ImageTower(
