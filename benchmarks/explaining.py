@@ -1,15 +1,15 @@
 """Whether the maps of ``explain`` say what the model looked at, beside two blind maps.
 
-``drawings``: on pictures that this repository draws, of which it is known where the animal is, cut so
-that it does not stand in the middle, with sketch and its twins, which have a vision transformer.
+``drawings``: on pictures that this repository draws, of which it is known where the animal is, cut
+so that it does not stand in the middle, with sketch and its twins, which have a vision transformer.
 *hit* is how often the most relevant place is on the animal, *IoU* how well as many of the most
-relevant places as the animal has cover it, *hit −* and *IoU −* by how much more than a Gaussian in
+relevant places as the animal has cover it, *hit less* and *IoU less* by how much more than a Gaussian in
 the middle, each with its 95% interval; *top* and *all* are the rank correlation with the map of the
 model of which the last quarter of the layers, or all, has weights by lot.
 
-``photos``: on photographs that wildlife-mini was not taught, in ``../shared``. *deletion −* and
-*insertion −* are by how much a map is better than that blind map, in logits of the answer less those
-of all names, and *SaCo* the faithfulness of the order of its shares, each with its 95% interval.
+``photos``: on photographs that wildlife-mini was not taught, in ``../shared``. *deletion* and
+*insertion* are by how much a map is better than that blind map, in logits of the answer less
+those of all names, and *SaCo* the faithfulness of the order of its shares, each with its 95% interval.
 
 One of both is run alone by its name, on as many pictures as a number says::
 
@@ -91,7 +91,7 @@ def measure_drawings(n: int) -> None:
     overlaps = {name: measure_overlap(one, masks) for name, one in blind.items()}
     for name in blind:
         print(f"{name}: hit {hits[name].mean():.3f}, IoU {overlaps[name].mean():.3f}")
-    print("encoder      method     hit    IoU    hit −            IoU −            top    all")
+    print("encoder      method     hit    IoU    hit less         IoU less         top    all")
     folders = sorted(TWINS.iterdir())
     encoders = {folder.name: f"local-dir:{folder}" for folder in folders} | {"sketch": "sketch"}
     for name, model in encoders.items():
@@ -163,7 +163,7 @@ def measure_photos(n: int) -> None:
 
 
 def _print_photos(found: dict[str, np.ndarray]) -> None:
-    print("method     against   deletion −        insertion −       SaCo")
+    print("method     against   deletion          insertion         SaCo")
     for method in list(found)[2:]:
         for blind in ("centre", "chance"):
             gain = found[method] - found[blind]

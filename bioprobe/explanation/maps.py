@@ -115,7 +115,8 @@ def explain_images(
     References
     ----------
     LeGrad: Bousselham et al. (2025), ICCV. Grad-CAM: Selvaraju et al. (2017), ICCV. LayerCAM:
-    Jiang et al. (2021), IEEE Transactions on Image Processing. Occlusion: Zeiler and Fergus (2014), ECCV.
+    Jiang et al. (2021), IEEE Transactions on Image Processing. Occlusion: Zeiler and Fergus (2014),
+    ECCV.
     """
     offered = _open(encoder)
     chosen = next(iter(offered)) if method == "auto" else method

@@ -26,7 +26,7 @@ def draw_occlusion(
     """Hide each part of the pictures in turn, and see how far the answer falls.
 
     A square window goes over the picture in steps of a tenth of its sides, and is filled with the
-    mean colour of what is around it. A place of the map is the mean fall over the windows that hid it.
+    mean colour of the picture. A place of the map is the mean fall over the windows that hid it.
 
     Parameters
     ----------

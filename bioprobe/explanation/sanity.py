@@ -1,7 +1,7 @@
 """Whether maps say what the model looked at: measured on the model, and against where things are.
 
-A map may be pretty and say nothing of the model. Three questions need nothing but the model: whether
-the map changes when its weights do, whether hiding what the map calls important lowers the answer
+A map may be pretty and say nothing of the model. Three questions need nothing but the model:
+whether the map changes when its weights do, whether hiding what the map calls important lowers the answer
 more than hiding what a blind map calls so, and whether the shares that a map gives are in the order
 of what they do. Where it is known where the animal is, two more can be asked.
 """
@@ -43,8 +43,8 @@ class Faithfulness:
     deletion : ndarray of float64, shape (n_images,)
         Mean of the aim while the most relevant parts are hidden first; lower is better.
     insertion : ndarray of float64, shape (n_images,)
-        Mean of the aim while the most relevant parts are shown first on a blurred picture; higher is
-        better.
+        Mean of the aim while the most relevant parts are shown first on a blurred picture; higher
+        is better.
     saco : ndarray of float64, shape (n_images,)
         From -1 to 1: whether parts of more relevance cost more when they are hidden, weighted by
         how much more relevance they have. 0 for a map that is blind.

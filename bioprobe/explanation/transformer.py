@@ -351,7 +351,7 @@ def read_transformer(
         return None
     blocks = max(lists, key=len)
     shape, gives_tuples = trace.outputs[blocks[0]]
-    if shape.count(_N_TRACED) != 1:
+    if len(shape) != 3 or shape.count(_N_TRACED) != 1:
         return None
     token_axis = 1 - shape.index(_N_TRACED)
     n_prefix = shape[token_axis] - trace.grid[0] * trace.grid[1]
@@ -404,13 +404,9 @@ class _Trace:
         """
         for blocks in self.children:
             shapes = [self.outputs.get(block) for block in blocks]
-            ran = all(self.n_runs.get(block) == 1 for block in blocks)
-            if (
-                ran
-                and shapes[0]
-                and len(shapes[0][0]) == 3
-                and shapes.count(shapes[0]) == len(shapes)
-            ) and self.attending.issuperset(blocks):
+            is_run_once = all(self.n_runs.get(block) == 1 for block in blocks)
+            is_alike = shapes[0] is not None and shapes.count(shapes[0]) == len(shapes)
+            if is_run_once and is_alike and self.attending.issuperset(blocks):
                 yield blocks
 
 
@@ -442,9 +438,8 @@ def _trace(module: torch.nn.Module, embed: Embed, pixels: torch.Tensor) -> _Trac
 
     for block in {block for blocks in children for block in blocks}:
         handles += [block.register_forward_pre_hook(start), block.register_forward_hook(end)]
-    for conv in module.modules():
-        if isinstance(conv, torch.nn.Conv2d):
-            handles.append(conv.register_forward_hook(see_patches))
+    convs = (part for part in module.modules() if isinstance(part, torch.nn.Conv2d))
+    handles += [conv.register_forward_hook(see_patches) for conv in convs]
     try:
         with torch.no_grad(), listener:
             embed(pixels)
