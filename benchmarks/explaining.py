@@ -1,15 +1,15 @@
 """Whether the maps of ``explain`` say what the model looked at, beside two blind maps.
 
 ``drawings``: on pictures that this repository draws, of which it is known where the animal is, cut
-so that it does not stand in the middle, with sketch and its twins, which have a vision transformer.
-*hit* is how often the most relevant place is on the animal, *IoU* how well as many of the most
-relevant places as the animal has cover it, *hit less* and *IoU less* by how much more than a Gaussian in
-the middle, each with its 95% interval; *top* and *all* are the rank correlation with the map of the
-model of which the last quarter of the layers, or all, has weights by lot.
+so that it does not stand in the middle, with sketch and its twins, which have a vision
+transformer. *hit* is how often the most relevant place is on the animal, *IoU* how well as many of
+the most relevant places as the animal has cover it, *hit less* and *IoU less* by how much more
+than a Gaussian in the middle, each with its 95% interval; *top* and *all* are the rank correlation
+with the map of the model of which the last quarter of the layers, or all, has weights by lot.
 
 ``photos``: on photographs that wildlife-mini was not taught, in ``../shared``. *deletion* and
-*insertion* are by how much a map is better than that blind map, in logits of the answer less
-those of all names, and *SaCo* the faithfulness of the order of its shares, each with its 95% interval.
+*insertion* are by how much a map is better than that blind map, in logits of the answer less those
+of all names, and *SaCo* the faithfulness of the order of its shares, each with its 95% interval.
 
 One of both is run alone by its name, on as many pictures as a number says::
 

@@ -161,7 +161,8 @@ def explain_images(
             raise BioprobeError(msg)
         maps.append(_scale(drawn))
         scores.append(aim.measure(vectors)[0])
-    boxes = [find_view(encoder, image.size) for image in images]
+    views = {size: find_view(encoder, size) for size in {image.size for image in images}}
+    boxes = [views[image.size] for image in images]
     return Maps(
         relevance=np.concatenate(maps[1:] or maps),
         boxes=np.array(boxes, dtype=np.float64).reshape(len(images), 4),

@@ -1,9 +1,9 @@
 """Whether maps say what the model looked at: measured on the model, and against where things are.
 
 A map may be pretty and say nothing of the model. Three questions need nothing but the model:
-whether the map changes when its weights do, whether hiding what the map calls important lowers the answer
-more than hiding what a blind map calls so, and whether the shares that a map gives are in the order
-of what they do. Where it is known where the animal is, two more can be asked.
+whether the map changes when its weights do, whether hiding what the map calls important lowers the
+answer more than hiding what a blind map calls so, and whether the shares that a map gives are in
+the order of what they do. Where it is known where the animal is, two more can be asked.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bioprobe.encoders.encoder import Encoder
 
 # The sides of the picture that is asked with: large enough for a ramp, small enough to be quick.
-_LEAST_PX, _MOST_PX = 64, 4096
+_LEAST_PX, _MOST_PX = 64, 1024
 
 
 def find_view(encoder: Encoder, size_px: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -36,7 +36,8 @@ def find_view(encoder: Encoder, size_px: tuple[int, int]) -> tuple[float, float,
     import PIL.Image
 
     factor = max(1.0, _LEAST_PX / min(size_px))
-    factor = min(factor, max(1.0, _MOST_PX / max(size_px)))
+    # Larger pictures of the same shape are cropped and bordered alike.
+    factor = min(factor, _MOST_PX / max(size_px))
     width_px, height_px = (max(2, round(side * factor)) for side in size_px)
     ramp = np.empty((height_px, width_px, 3), dtype=np.uint8)
     ramp[..., 0] = np.linspace(0, 255, width_px).round()

@@ -40,7 +40,7 @@ def test_maps_of_more_pictures_than_a_batch(make_aim: MakeAim, draw_picture: Dra
     np.testing.assert_allclose(
         maps.scores, aim.measure(encoder.encode_image(pictures))[0], atol=1e-4
     )
-    np.testing.assert_allclose(maps.boxes, np.tile([0, 0, 1, 1], (4, 1)), atol=2e-3)
+    np.testing.assert_allclose(maps.boxes, np.tile([0, 0, 1, 1], (4, 1)), atol=5e-3)
     # The others of a batch have no part in it.
     alone = explain_images(encoder, pictures[2:3], aim)
     np.testing.assert_allclose(alone.relevance[0], maps.relevance[2], atol=1e-4)
