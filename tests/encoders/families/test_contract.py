@@ -150,3 +150,28 @@ def test_a_file_of_a_fixed_batch_is_filled_up_without_a_trace(
     encoder = load_encoder(f"onnx:{path}?{OPTIONS}", device="cpu")
     (alone,) = encoder.encode_image(pictures[:1])
     np.testing.assert_allclose(encoder.encode_image([*noise, pictures[0]])[6], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("fixture", ["open_clip_dir", "siglip_dir", "dinov2_dir", "timm_dir"])
+def test_a_copy_to_look_into_embeds_alike_and_is_not_the_encoder(
+    request: pytest.FixtureRequest, fixture: str, noise: list[Image.Image]
+) -> None:
+    encoder = load(request, fixture)
+    assert isinstance(encoder, TorchEncoder)
+    pixels = np.stack([encoder.preprocess(picture) for picture in noise[:2]])
+    expected = encoder.encode_pixels(pixels)
+    module, embed = encoder.copy_image_tower()
+    with torch.inference_mode():
+        vectors = torch.nn.functional.normalize(embed(torch.from_numpy(pixels)), dim=1)
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    # What is changed in how the copy runs is not the encoder's.
+    for part in module.modules():
+        part.register_forward_pre_hook(refuse_to_run)
+    np.testing.assert_array_equal(encoder.encode_pixels(pixels), expected)
+    with pytest.raises(RuntimeError, match="runs"):
+        embed(torch.from_numpy(pixels))
+
+
+def refuse_to_run(*given: object) -> None:
+    msg = f"this runs: {type(given[0]).__name__}"
+    raise RuntimeError(msg)
