@@ -25,6 +25,7 @@ LAYERS = (
     ("store",),
     ("embedding", "index", "splits"),
     ("task",),
+    ("conservation",),
     ("zeroshot",),
     ("quality",),
     ("probes",),

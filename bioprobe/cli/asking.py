@@ -15,6 +15,7 @@ from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
 from bioprobe.face.comparing import compare as compare_answers
+from bioprobe.face.conservation import Conserves
 from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
@@ -23,6 +24,7 @@ from bioprobe.face.store import embed as embed_sources
 from bioprobe.options import PEOPLE, Option, With, Without
 
 if TYPE_CHECKING:
+    from bioprobe.face.conservation import StatusAnswers
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import (
         Comparison,
@@ -275,6 +277,25 @@ def report(page: Result) -> None:
 
     Example: bioprobe report --title "Camera traps 2026" --output report.html
     """
+
+
+@command(app, Conserves.status, encodes=True, chooses=True)
+def status(
+    found: StatusAnswers,
+    *,
+    html: Annotated[
+        Path | None,
+        Option("Also write the counts as a page, in the official colours.", writes="file"),
+    ] = None,
+) -> str:
+    """Say which conservation status images have, by labels or answers, and count them.
+
+    Statuses come from a table of your own, or from the IUCN Red List with your token. Of answers
+    the probabilities of all species are summed by status; what is not listed is unknown.
+
+    Example: bioprobe status statuses.csv --labels --by site --table counts
+    """
+    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 
 @command(app, Exports.export_answers, name="export", shows=False)

@@ -42,6 +42,7 @@ from bioprobe.report.plots import (
     plot_thresholds,
 )
 from bioprobe.result import WARNING
+from bioprobe.report.status import describe_stored
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.decisions import measure_risk_coverage
 from bioprobe.taxonomy import Taxon
@@ -544,6 +545,7 @@ def describe_report(
         "split_name": evaluation.provenance["options"]["split"],
         "methods": describe_methods(evaluation),
         "positive": describe_positive(evaluation),
+        "status": describe_stored(store),
         "errors": describe_errors(evaluation, show, common),
         "galleries": galleries,
         "n_unread": count_unread(galleries),
