@@ -658,12 +658,12 @@ class Asker:
             if chosen.regional:
                 self._regional.append(f"{name} ({', '.join(chosen.regional)})")
             return Status(name, Category("NE"), tuple(names), Rank.SPECIES, common,
-                          "Red List", regional=chosen.regional, synonyms=others)  # fmt: skip
+                          regional=chosen.regional, synonyms=others)  # fmt: skip
         if chosen.is_old:
             self._old.append(f"{name} ({chosen.assessment.get('year_published') or 'no year'})")
         category = self._read_category(name, chosen.assessment)
         year = _sort_key(chosen.assessment)[0]
-        return Status(name, category, tuple(names), Rank.SPECIES, common, "Red List", year=year,
+        return Status(name, category, tuple(names), Rank.SPECIES, common, year=year,
                       synonyms=others)  # fmt: skip
 
     def _read_category(self, name: str, one: Mapping[str, Any]) -> Category:

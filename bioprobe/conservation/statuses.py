@@ -1,8 +1,9 @@
-"""Tables of conservation statuses: the user's own, a Red List download, or what the API answered."""
+"""Tables of conservation statuses: the user's own, or a download of the Red List."""
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import re
 import tempfile
@@ -52,6 +53,8 @@ _SCOPES = ("scopes", "scope", "scopecode", "assessmentscope")
 _YEARS = ("yearpublished", "publishedyear", "year", "assessmentyear", "yearassessed")
 _TAGS = {"possiblyextinct": "possibly_extinct",
          "possiblyextinctinthewild": "possibly_extinct_in_the_wild"}  # fmt: skip
+_ACCEPTED = ("acceptedname", "acceptedscientificname", "acceptednameusage", "accepted",
+             "validname")  # fmt: skip
 _SYNONYMS = ("synonyms", "synonym", "synonymname")
 _YES = frozenset({"true", "t", "yes", "y", "1", "1.0"})
 # What is no taxon of a list: a part of a species that has an assessment of its own.
@@ -86,8 +89,8 @@ class Status:
     rank : Rank or None
         None where it is not known.
     common_names : tuple of str
-    place : str
-        Where it is said, such as ``line 12``.
+    row : int
+        Of the table that says it, -1 where it is none.
     scope : str
         Where it counts, ``""`` where that is not said: all over the world.
     year : int
@@ -103,7 +106,7 @@ class Status:
     lineage: Lineage = NO_LINEAGE
     rank: Rank | None = None
     common_names: tuple[str, ...] = ()
-    place: str = ""
+    row: int = -1
     scope: str = ""
     year: int = 0
     regional: tuple[str, ...] = ()
@@ -183,15 +186,17 @@ def read_statuses(
         If the file is no table.
     """
     file = Path(path)
-    if file.suffix.lower() in {".zip"} or (is_file(file) and _is_plain_zip(file)):
-        frame, place, said = _open_zip(file)
-    else:
-        ending = ".csv" if file.suffix.lower() in {".txt", ".lst", ""} else ""
-        opened = open_table(file, ending=ending, prefers=_has_statuses)
-        frame, place, said = opened.frame, opened.place, list(opened.notes)
-    frame = _rename(frame, rank_columns or {}, str(path))
-    found = _find_column(frame, column, str(path))
-    listed, notes = _read_rows(frame, found, place, str(path), synonyms or {})
+    with contextlib.ExitStack() as stack:
+        # Where a row stands is looked up in the file, which must stay as long.
+        if is_file(file) and _is_plain_zip(file):
+            frame, place, said = _open_zip(file, stack)
+        else:
+            ending = ".csv" if file.suffix.lower() in {".txt", ".lst", ""} else ""
+            opened = open_table(file, ending=ending, prefers=_has_statuses)
+            frame, place, said = opened.frame, opened.place, list(opened.notes)
+        frame = _rename(frame, rank_columns or {}, str(path))
+        found = _find_column(frame, column, str(path))
+        listed, notes = _read_rows(frame, found, place, str(path), synonyms or {})
     about = {"table": str(path), "column": found, "n_taxa": len(listed)}
     return Statuses(tuple(listed), str(path), (*said, *notes), about)
 
@@ -204,12 +209,12 @@ def _is_plain_zip(path: Path) -> bool:
         return "[Content_Types].xml" not in packed.namelist()
 
 
-def _open_zip(path: Path) -> tuple[pd.DataFrame, Callable[[int], str], list[Note]]:
-    """Open the table of a zip; of a download of the Red List, with its common names and synonyms."""
-    if not zipfile.is_zipfile(path):
-        msg = f"{path} is no zip that can be read; unpack it, and give the table"
-        raise TaxonomyError(msg)
-    with zipfile.ZipFile(path) as packed, tempfile.TemporaryDirectory() as folder:
+def _open_zip(
+    path: Path, stack: contextlib.ExitStack
+) -> tuple[pd.DataFrame, Callable[[int], str], list[Note]]:
+    """Open the table of a zip; of a Red List download, with its common names and synonyms."""
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    with zipfile.ZipFile(path) as packed:
         tables = {
             Path(one.filename).name.lower(): one
             for one in packed.infolist()
@@ -374,42 +379,46 @@ def _read_rows(
     tags = {tag: _read_texts(frame, spelt, (spelling,)) for spelling, tag in _TAGS.items()}
     commons = _list_commons(rest, columns, names_of)
     rows: list[Status] = []
-    bad: dict[str, list[str]] = {"unread": [], "empty": [], "unnamed": [], "parts": [], "old": []}
+    bad: dict[str, list[int]] = collections.defaultdict(list)
     for row, cell in enumerate(cells):
-        where = place(row)
-        if not cell or cell.casefold() in _HOLES:
-            bad["empty"].append(where)
-            continue
         category = read_category(cell)
-        if category is None:
-            bad["unread"].append(f"{where} {cell!r}")
-            continue
-        if parts[row]:
-            bad["parts"].append(where)
-            continue
-        if not called[row]:
-            bad["unnamed"].append(where)
-            continue
-        if not category.code:
-            bad["old"].append(f"{where} {cell!r}")
-        own = {tag: values[row].casefold() in _YES for tag, values in tags.items()}
-        if category.code == "CR" and any(own.values()):
-            category = dataclasses.replace(category, **own)
-        synonym = (were[row],) if were[row] else ()
-        rows.append(_make(
-            called[row], lineages[row], ranks[row], category, where, synonyms,
-            common=commons[row], scope=scopes[row], year=years[row],
-            others=(*synonym, *others[row]),
-        ))  # fmt: skip
+        why = _find_reason(cell, category, is_part=parts[row], is_named=bool(called[row]))
+        if why:
+            bad[why].append(row)
+        if why in {"", _OLD} and category is not None:
+            own = {tag: values[row].casefold() in _YES for tag, values in tags.items()}
+            if category.code == "CR" and any(own.values()):
+                category = dataclasses.replace(category, **own)
+            synonym = (were[row],) if were[row] else ()
+            rows.append(_make(
+                called[row], lineages[row], ranks[row], category, row, synonyms,
+                common=commons[row], scope=scopes[row], year=years[row],
+                others=(*synonym, *others[row]),
+            ))  # fmt: skip
     if not rows:
         msg = (
             f"{source}: no row names a taxon with a category in the column {column} "
             f"({_show(cells)}); {_REMEDY}"
         )
         raise TaxonomyError(msg)
-    notes = list(_describe(bad, source, column))
-    listed, said = _join(rows, source)
-    return listed, [*notes, *said]
+    listed, said = _join(rows, source, place)
+    return listed, [*_describe(bad, cells, source, column, place), *said]
+
+
+_UNREAD, _EMPTY, _UNNAMED, _PART, _OLD = "unread", "empty", "unnamed", "part", "old"
+
+
+def _find_reason(cell: str, category: Category | None, *, is_part: bool, is_named: bool) -> str:
+    """Return why a row is to be spoken of, ``""`` where it is as it should be."""
+    if not cell or cell.casefold() in _HOLES:
+        return _EMPTY
+    if category is None:
+        return _UNREAD
+    if is_part:
+        return _PART
+    if not is_named:
+        return _UNNAMED
+    return "" if category.code else _OLD
 
 
 def _read_texts(
@@ -467,6 +476,11 @@ def _name_columns(frame: pd.DataFrame, source: str) -> pd.DataFrame:
         frame = frame.rename(columns={best: "scientificName"})
         free.remove(best)
         named = {**named, Rank.SPECIES: best}
+    elif any(spell_column(one) in _ACCEPTED for one in frame.columns) and not any(
+        is_full_name(one) and spell_column(one) not in _ACCEPTED for one in frame.columns
+    ):
+        # Beside an accepted name, the species is that which is written.
+        frame = frame.rename(columns={named[Rank.SPECIES]: "scientificName"})
     if COMMON_NAME not in found and named:
         words = [one for one in free if spell_column(one) in _MAYBE_COMMON
                  and shares[one][1] > _LEAST_SHARE]  # fmt: skip
@@ -523,7 +537,7 @@ def _make(
     lineage: Lineage,
     rank: Rank | None,
     category: Category,
-    place: str,
+    row: int,
     synonyms: Mapping[str, str],
     *,
     common: Sequence[str],
@@ -553,7 +567,7 @@ def _make(
     elif name in synonyms:
         others, name = [*others, name], synonyms[name]
     return Status(
-        name, category, accepted, rank, tuple(dict.fromkeys(filter(None, commons))), place,
+        name, category, accepted, rank, tuple(dict.fromkeys(filter(None, commons))), row,
         "" if _is_global(scope) else scope, _read_year(year), (), tuple(dict.fromkeys(others)),
     )  # fmt: skip
 
@@ -568,7 +582,9 @@ def _read_year(text: str) -> int:
     return int(found.group()) if found else 0
 
 
-def _join(rows: Iterable[Status], source: str) -> tuple[list[Status], list[Note]]:
+def _join(
+    rows: Iterable[Status], source: str, place: Callable[[int], str]
+) -> tuple[list[Status], list[Note]]:
     """Make one of several statuses of a taxon: the global one counts, of these the newest."""
     by_name: dict[tuple[str, ...], list[Status]] = collections.defaultdict(list)
     for one in rows:
@@ -579,28 +595,40 @@ def _join(rows: Iterable[Status], source: str) -> tuple[list[Status], list[Note]
         others = [key for key in by_name if key[0] == name and key[1]]
         if len(others) == 1:
             by_name[others[0]] += by_name.pop((name, kingdom))
-    listed, twice, contradicting = [], [], []
+    listed: list[Status] = []
+    twice: list[Sequence[Status]] = []
+    contradicting: list[Sequence[Status]] = []
     for several in by_name.values():
-        chosen, said = _choose(several)
+        chosen, against = _choose(several)
         listed.append(chosen)
-        if said:
-            contradicting.append(said)
+        if against:
+            contradicting.append(against)
         elif len(several) > 1 and not chosen.regional and not any(one.scope for one in several):
-            twice.append(f"{chosen.name} ({', '.join(one.place for one in several)})")
+            twice.append(several)
+
+    def show(found: Sequence[Sequence[Status]], *, says_what: bool) -> str:
+        texts = []
+        for rows_of in found[:_SHOWN]:
+            places = [place(one.row) + (f" {one.category.written}" if says_what else "")
+                      for one in rows_of[:_SHOWN]]  # fmt: skip
+            texts.append(f"{rows_of[0].name} ({_list(places, len(rows_of))})")
+        return _list(texts, len(found))
+
     notes = []
     if twice:
         notes.append(Note(f"{source}: {len(twice):,} taxa stand in several rows that agree, or of "
-                          f"which the newest counts: {_list(twice)}"))  # fmt: skip
+                          f"which the newest counts: {show(twice, says_what=False)}"))  # fmt: skip
     if contradicting:
         notes.append(Note(
             f"warning: {source}: the rows of {len(contradicting):,} taxa contradict each other, "
-            f"which have no status here: {_list(contradicting)}; keep one row each", WARNING,
+            f"which have no status here: {show(contradicting, says_what=True)}; keep one row each",
+            WARNING,
         ))  # fmt: skip
     return listed, notes
 
 
-def _choose(several: Sequence[Status]) -> tuple[Status, str]:
-    """Choose the status that counts, and say what contradicts."""
+def _choose(several: Sequence[Status]) -> tuple[Status, Sequence[Status]]:
+    """Choose the status that counts, and return those that contradict each other."""
     whole = [one for one in several if not one.scope]
     regional = [one for one in several if one.scope]
     commons = tuple(dict.fromkeys(name for one in several for name in one.common_names))
@@ -615,42 +643,50 @@ def _choose(several: Sequence[Status]) -> tuple[Status, str]:
         said = tuple(f"{scope} {one.category.label}" for scope, one in sorted(newest.items()))
         first = regional[0]
         return dataclasses.replace(first, category=Category("NE"), scope="", regional=said,
-                                   **joined), ""  # type: ignore[arg-type]  # fmt: skip
+                                   **joined), ()  # type: ignore[arg-type]  # fmt: skip
     year = max(one.year for one in whole)
     newest_of = [one for one in whole if one.year == year]
     codes = {one.category.code for one in newest_of}
     chosen = max(newest_of, key=lambda one: one.category.label)
     chosen = dataclasses.replace(chosen, **joined)  # type: ignore[arg-type]
     if len(codes) == 1:
-        return chosen, ""
-    said_all = ", ".join(f"{one.place} {one.category.written}" for one in newest_of)
-    none = Category("", f"contradicting: {said_all}")
-    return dataclasses.replace(chosen, category=none), f"{chosen.name} ({said_all})"
+        return chosen, ()
+    said_all = " and ".join(dict.fromkeys(one.category.written for one in newest_of))
+    return dataclasses.replace(chosen, category=Category("", said_all)), newest_of
 
 
-def _describe(bad: Mapping[str, Sequence[str]], source: str, column: str) -> Iterable[Note]:
+def _describe(
+    bad: Mapping[str, Sequence[int]],
+    cells: Sequence[str],
+    source: str,
+    column: str,
+    place: Callable[[int], str],
+) -> Iterable[Note]:
     """Say which rows were left out, and why.
 
     Yields
     ------
     Note
     """
-    if bad["unread"]:
-        yield Note(
-            f"warning: {source}: {len(bad['unread']):,} rows have what is no Red List category in "
-            f"the column {column}, and are left out: {_list(bad['unread'])}; {_REMEDY}", WARNING,
-        )  # fmt: skip
     texts = {
-        "empty": "rows have no status in the column {column}, and are left out",
-        "unnamed": "rows name no single taxon, and are left out",
-        "parts": "rows are of a part of a species, such as a subpopulation, and are left out",
-        "old": "rows have a category without an equivalent today, and count as without a status",
+        _UNREAD: f"have what is no Red List category in the column {column}, and are left out",
+        _EMPTY: f"have no status in the column {column}, and are left out",
+        _UNNAMED: "name no single taxon, and are left out",
+        _PART: "are of a part of a species, such as a subpopulation, and are left out",
+        _OLD: "have a category without an equivalent today, and count as without a status",
     }
-    for kind, text in texts.items():
-        if bad[kind]:
-            yield Note(f"{source}: {len(bad[kind]):,} {text.format(column=column)}: "
-                       f"{_list(bad[kind])}")  # fmt: skip
+    for why, text in texts.items():
+        rows = bad.get(why, ())
+        if not rows:
+            continue
+        says_what = why in {_UNREAD, _OLD}
+        shown = [place(row) + (f" {cells[row]!r}" if says_what else "") for row in rows[:_SHOWN]]
+        said = f"{source}: {len(rows):,} rows {text}: {_list(shown, len(rows))}"
+        if why == _UNREAD:
+            yield Note(f"warning: {said}; {_REMEDY}", WARNING)
+        else:
+            yield Note(said)
 
 
-def _list(texts: Sequence[str]) -> str:
-    return ", ".join(texts[:_SHOWN]) + (", …" if len(texts) > _SHOWN else "")
+def _list(texts: Sequence[str], n: int) -> str:
+    return ", ".join(texts) + (", …" if n > len(texts) else "")

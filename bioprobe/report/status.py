@@ -109,7 +109,7 @@ def describe_status(judged: Judged, units: Units, counts: pd.DataFrame) -> dict[
         "n_places": len(names),
         "n_shown": len(shown),
         "places": [
-            {"name": name, **_show_row(frame[frame["status"] == THREATENED].iloc[0].to_dict())}
+            {**_show_row(frame[frame["status"] == THREATENED].iloc[0].to_dict()), "name": name}
             for name, frame in bars[1:]
         ],
         "plot": plot_statuses([name for name, _ in bars], table, codes) if len(judged) else "",
