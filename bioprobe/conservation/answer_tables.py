@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bioprobe.cells import name_cells
-from bioprobe.conservation.categories import CODES, NO_STATUS, THREATS
+from bioprobe.conservation.categories import NO_STATUS
 from bioprobe.conservation.finding import Covered, Finder
 from bioprobe.conservation.shares import COLUMNS, Judged, find_members
-from bioprobe.content import CONTENT, read_content
+from bioprobe.content import CONTENT
 from bioprobe.images.regions import REGION
 from bioprobe.result import WARNING, Note
-from bioprobe.taxonomy import RANKS, Rank, Taxon
+from bioprobe.taxonomy import RANKS
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, SUBSPECIES, read_labels
 from bioprobe.types import Names, Rows
 

@@ -160,13 +160,17 @@ _VERSION = re.compile(
     r"[\s,;(\[]*(?:iucn\s*)?(?:red\s*list\s*)?(?:v(?:er(?:sion)?)?[\s.]*)?[23][.]\d[)\]]?"
 )
 _TREND = re.compile(r"[\s,;:(\[-]*(?:decreasing|increasing|stable|declining|unknown trend)[)\]]?$")
-_SOURCE = re.compile(r"^(?:iucn|red\s*list)(?:\s*red\s*list)?(?:\s*(?:status|category))?\s*[:=]?\s*")
+_SOURCE = re.compile(
+    r"^(?:iucn|red\s*list)(?:\s*red\s*list)?(?:\s*(?:status|category))?\s*[:=]?\s*"
+)
 # Marks that lists set beside a code: of a footnote, and of a regional code that was moved.
 _MARKS = re.compile(r"[\s*\u2020\u2021\u00b0\u00ba\u00b2\u00b3\u00b9\u2191\u2193\u2192]+$")
 _POSSIBLY_WILD = re.compile(
     r"[\s,;/(\[-]*\b(?:possibly|presumed)\s+extinct\s+in\s+(?:the\s+)?wild\b[)\]]?|[\s(\[]*\bpew\b[)\]]?"
 )
-_POSSIBLY = re.compile(r"[\s,;/(\[-]*\b(?:possibly|presumed)\s+extinct\b[)\]]?|[\s(\[]*\bpe\b[)\]]?")
+_POSSIBLY = re.compile(
+    r"[\s,;/(\[-]*\b(?:possibly|presumed)\s+extinct\b[)\]]?|[\s(\[]*\bpe\b[)\]]?"
+)
 # Where a status counts, behind it.
 _SCOPE = re.compile(r"\s*[(\[](?:global|regional|national|europe)(?:ly)?[)\]]$")
 # Longer cells are prose.

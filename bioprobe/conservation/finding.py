@@ -80,7 +80,9 @@ class Covered:
         said = [one.describe() for one in self.statuses]
         said += [f"{name} (not listed)" for name in self.unlisted]
         said += ["maybe others"] if self.is_open else []
-        return "; ".join(said[:most]) + (f"; … {len(said) - most:,} more" if len(said) > most else "")
+        return "; ".join(said[:most]) + (
+            f"; … {len(said) - most:,} more" if len(said) > most else ""
+        )
 
 
 class Finder:
@@ -173,7 +175,9 @@ class Finder:
             if classes.taxa:
                 found.append(self.find_taxon(classes.taxa[place]))
             elif classes.meant and classes.meant[place]:
-                found.append(self.join(name, [self.find_taxon(one) for one in classes.meant[place]]))
+                found.append(
+                    self.join(name, [self.find_taxon(one) for one in classes.meant[place]])
+                )
             else:
                 found.append(self.find_named(name))
         return found
@@ -210,7 +214,9 @@ class Finder:
         parts = list(several)
         statuses = dict.fromkeys(one for part in parts for one in part.statuses)
         unlisted = dict.fromkeys(
-            one for part in parts for one in (part.unlisted or (() if part.statuses else (part.name,)))
+            one
+            for part in parts
+            for one in (part.unlisted or (() if part.statuses else (part.name,)))
         )
         is_open = any(part.is_open for part in parts)
         return Covered(name, tuple(statuses), tuple(unlisted), "below" if statuses else "", is_open)
@@ -226,7 +232,9 @@ class Finder:
             return self._find_common(label or common_name)
         if depth < _SPECIES and common_name:
             of_name = self._find_common(common_name)
-            fitting = tuple(one for one in of_name.statuses if _agree_above(one, lineage, depth + 1))
+            fitting = tuple(
+                one for one in of_name.statuses if _agree_above(one, lineage, depth + 1)
+            )
             if fitting:
                 return dataclasses.replace(of_name, statuses=fitting)
         name = lineage[depth]
@@ -235,7 +243,9 @@ class Finder:
             if own:
                 by = "its species" if below and not _same(below, written) else said
                 return Covered(below or name, tuple(own[:1]), by=by)
-        other = [one for one in self._by_other.get(name.casefold(), ()) if _fits(one, lineage, depth)]
+        other = [
+            one for one in self._by_other.get(name.casefold(), ()) if _fits(one, lineage, depth)
+        ]
         if other:
             return Covered(name, tuple(dict.fromkeys(other)), by="synonym")
         hits = [one for one in self._find_below(name, depth) if _agree_above(one, lineage, depth)]

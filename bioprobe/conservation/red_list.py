@@ -635,7 +635,8 @@ class Asker:
         commons = [
             str(one["name"])
             for one in taxon.get("common_names") or ()
-            if isinstance(one, Mapping) and one.get("name")
+            if isinstance(one, Mapping)
+            and one.get("name")
             and str(one.get("language", "eng")) in {"eng", "en", "English", "{}"}
         ]
         return self._make(name, lineage, own or listed, accepted.capitalize(), commons)

@@ -212,7 +212,9 @@ def _measure(is_threatened: Mask, scores: dict[str, Doubles], drawn: Resamples) 
     for figure, word in _FIGURES.items():
         both = {name: draws[name][figure] for name in scores}
         found = compare_pairs(figure, both, right if alone and figure == "accuracy" else None)[0]
-        ends = {name: find_interval(one, is_share=figure == "accuracy") for name, one in both.items()}
+        ends = {
+            name: find_interval(one, is_share=figure == "accuracy") for name, one in both.items()
+        }
         is_sure = found.low > 0 or found.high < 0
         better = (DIRECT if found.difference > 0 else SPECIES) if is_sure else ""
         rows.append({

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,25 +17,21 @@ from bioprobe.options import (
     SeedOption,
     Taxa,
     With,
-    WithAny,
     Without,
     question,
-    split_names,
 )
 from bioprobe.result import WARNING, Note, Notes, Result
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pandas as pd
 
-    from bioprobe.conservation import Asker, Covered, Finder, Judged, Statuses, Units
+    from bioprobe.conservation import Covered, Finder, Judged, Statuses, Units
     from bioprobe.images.image_table import ImageTable
     from bioprobe.provenance import Provenance
     from bioprobe.store.view import View
-    from bioprobe.task.predictions import Predictions
     from bioprobe.task.tree import Tree
     from bioprobe.taxonomy import Taxon
-    from bioprobe.types import Names, Rows
+    from bioprobe.types import Rows
 
 # What may be judged: a file, what a question returned, a table.
 Answered = Any
@@ -207,18 +203,23 @@ class Conserves(Opened):
         taxa: Annotated[Taxa, Without("labels", "probe", "predictions")] = None,
         status_column: Annotated[
             str | None,
-            Option("Column of the categories in the table. [default: found]", when=(With("table"),)),
+            Option(
+                "Column of the categories in the table. [default: found]", when=(With("table"),)
+            ),
         ] = None,
         rank_column: Annotated[RankColumns, With("table")] = None,
         synonyms: Annotated[
             str | Path | None,
-            Option("Table with the columns synonym and accepted, by which names are found.",
-                   shell=Path),
+            Option(
+                "Table with the columns synonym and accepted, by which names are found.", shell=Path
+            ),
         ] = None,
         by: Annotated[
             str | None,
-            Option("Count for each value of a column too, such as site; month, season and year "
-                   "are those of captured_at."),
+            Option(
+                "Count for each value of a column too, such as site; month, season and year "
+                "are those of captured_at."
+            ),
         ] = None,
         group: Annotated[
             str | None,
@@ -571,9 +572,7 @@ class _Source:
         return [taxon for one in matches for taxon in filter(None, (one.taxon, *one.candidates))]
 
 
-def _judge_labels(
-    view: View, source: _Source, level: str | None, said: list[Note | str]
-) -> Judged:
+def _judge_labels(view: View, source: _Source, level: str | None, said: list[Note | str]) -> Judged:
     """Find the status of the labels of images."""
     import numpy as np
 
@@ -759,9 +758,7 @@ def _save(view: View, judged: Judged) -> list[Note | str]:
         if name not in images.frame.columns:
             continue
         known = set(images.labels(name).tolist()) - {""}
-        foreign = sorted(
-            one for one in known if read_category(one) is None and one not in THREATS
-        )
+        foreign = sorted(one for one in known if read_category(one) is None and one not in THREATS)
         if foreign:
             msg = (
                 f"the store has a column {name} of its own, with values such as {foreign[0]!r}, "

@@ -154,9 +154,7 @@ def plot_class_sizes(names: Sequence[str], counts: npt.NDArray[np.int64], *, lab
 _LEAST_LABELLED = 0.035
 
 
-def plot_statuses(
-    names: Sequence[str], counts: npt.NDArray[np.int64], codes: Sequence[str]
-) -> str:
+def plot_statuses(names: Sequence[str], counts: npt.NDArray[np.int64], codes: Sequence[str]) -> str:
     """Plot the share of images of each conservation status, a bar for each name.
 
     Parts have the official colours, and a dark line around them: black and white are among them.

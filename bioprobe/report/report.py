@@ -41,8 +41,8 @@ from bioprobe.report.plots import (
     plot_roc,
     plot_thresholds,
 )
-from bioprobe.result import WARNING
 from bioprobe.report.status import describe_stored
+from bioprobe.result import WARNING
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.decisions import measure_risk_coverage
 from bioprobe.taxonomy import Taxon

@@ -90,9 +90,7 @@ def test_of_several_latest_assessments_the_global_one_of_the_newest_year_counts(
     assert tell(found) == {"Canis lupus": "LC", "Lynx lynx": "NT", "Felis silvestris": "NE",
                            "Caracal aurata": "NE"}  # fmt: skip
     (cat,) = (one for one in found.listed if one.name == "Felis silvestris")
-    assert cat.describe() == (
-        "Felis silvestris NE (global; Europe NT 2020, Mediterranean EN 2015)"
-    )
+    assert cat.describe() == ("Felis silvestris NE (global; Europe NT 2020, Mediterranean EN 2015)")
     assert "no global assessment, so NE (global); for regions: Felis silvestris (Europe" in say(
         found
     )

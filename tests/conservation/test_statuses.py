@@ -134,8 +134,9 @@ def test_what_cannot_be_read_is_told_with_its_line_and_stops_nothing(tmp_path: P
     )
     assert "line 3 'likes fish'; write a code such as VU" in said
     assert "1 rows have no status in the column status, and are left out: line 5" in said
-    assert "contradict each other, which have no status here: Canis lupus (line 4 LC, line 6 EN)" in (
-        said
+    assert (
+        "contradict each other, which have no status here: Canis lupus (line 4 LC, line 6 EN)"
+        in (said)
     )
     assert "Panthera leo (line 2, line 7)" in said
     assert "1 rows name no single taxon, and are left out: line 8" in said
