@@ -71,8 +71,6 @@ class StatusAnswers(Result, Pictures):
     notes : tuple of Note
     """
 
-    __module__ = "bioprobe"
-
     images: ImageTable
     judged: Judged
     units: Units
