@@ -1,4 +1,4 @@
-"""The status of what stands in a table of answers, of which only the best of each image are there."""
+"""The status of what a table of answers says, which has the best answers of each image alone."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def judge_table(
     firsts = order[np.unique(at[order], return_index=True)[1]]
     distinct = {one: find_said(finder, one) for one in dict.fromkeys(said)}
     covered = [distinct[one] for one in said]
-    totals = np.bincount(at, weights=scores, minlength=len(numbers))
+    totals = np.asarray(np.bincount(at, weights=scores, minlength=len(numbers)))
     if (scores < 0).any() or (totals > _MOST).any():
         notes.append(Note(
             "warning: the scores of some images are no probabilities, as they add up to more than "
@@ -114,7 +114,7 @@ def judge_table(
         best = np.zeros(len(frame), dtype=bool)
         best[firsts] = True
         scores = best.astype(np.float64)
-        totals = np.ones(len(numbers))
+        totals = np.bincount(at, weights=scores, minlength=len(numbers))
     shares = np.zeros((len(numbers), len(COLUMNS)))
     np.add.at(shares, at, find_members(covered) * scores[:, np.newaxis])
     rest = np.clip(1 - totals, 0, 1)

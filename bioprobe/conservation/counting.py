@@ -29,6 +29,8 @@ _SEASONS = ("December to February", "March to May", "June to August", "September
 ALL = ""
 #: Rows that are no code: without any, and of all that are threatened.
 NO_CODE, SUM = "", THREATENED
+_COLUMNS = ("status", "name", "n_images", "of_images", "share", "low", "high", "expected_share",
+            "n_units", "n_taxa", "taxa")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,6 +55,11 @@ class Units:
     groups: Names
     unit: str
     notes: tuple[Note, ...] = ()
+
+    @property
+    def column(self) -> str:
+        """What the values are called in a table, beside its own columns; ``""`` without any."""
+        return f"by_{self.by}" if self.by in _COLUMNS else self.by
 
 
 def find_units(
@@ -129,7 +136,9 @@ def _read_values(images: ImageTable, rows: Rows, by: str) -> tuple[Names, list[N
     return texts.astype(object), said
 
 
-def count_statuses(judged: Judged, units: Units, *, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:  # fmt: skip
+def count_statuses(
+    judged: Judged, units: Units, *, n_resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
     """Count the images of each status, and their taxa.
 
     Parameters
@@ -155,13 +164,13 @@ def count_statuses(judged: Judged, units: Units, *, n_resamples: int = 1000, see
 
     rows = [] if not units.by else _count_all(judged, units, n_resamples, seed)
     whole = _count_one(judged, units, np.ones(len(judged), dtype=bool), ALL, n_resamples, seed)
-    columns = ["value", "status", "name", "n_images", "of_images", "share", "low", "high",
-               "expected_share", "n_units", "n_taxa", "taxa"]  # fmt: skip
-    frame = pd.DataFrame([*whole, *rows], columns=columns)
-    return frame.rename(columns={"value": units.by}) if units.by else frame.drop(columns="value")
+    frame = pd.DataFrame([*whole, *rows], columns=["", *_COLUMNS])
+    return frame.rename(columns={"": units.column}) if units.by else frame.drop(columns="")
 
 
-def _count_all(judged: Judged, units: Units, n_resamples: int, seed: int) -> list[tuple[object, ...]]:  # fmt: skip
+def _count_all(
+    judged: Judged, units: Units, n_resamples: int, seed: int
+) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for value in sorted(set(units.values.tolist())):
         inside = units.values == value
@@ -188,7 +197,7 @@ def _count_one(
     found.append((SUM, "CR, EN or VU", threatened, shares[:, len(CODES)]))
     intervals = _find_intervals(np.stack([one[2] for one in found], axis=1), groups, n_resamples,
                                 seed)  # fmt: skip
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for (code, name, mine, expected), (low, high) in zip(found, intervals, strict=True):
         # The likeliest class of an image may be of another status than all classes together.
         fits = mine & (alike == THREATENED if code == SUM else own == code)

@@ -45,8 +45,8 @@ class Covered:
     unlisted : tuple of str
         Species that it covers too, of which nothing is known.
     by : str
-        How they were found: ``name``, ``synonym``, ``its species``, ``below``, ``common name``, ``ending``
-        (of common names), or ``""`` where there is none.
+        How they were found: ``name``, ``synonym``, ``its species``, ``below``, ``common name``,
+        ``ending`` (of common names), or ``""`` where there is none.
     is_open : bool
         Whether it may cover others than are listed: a name above genera does, and so does one that
         is only the end of a common name. It has no status then.

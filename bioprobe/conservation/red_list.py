@@ -172,7 +172,10 @@ class RedListClient:
 
     def read_family(self, family: str) -> list[dict[str, Any]] | None:
         """Return the latest global assessments of a family, None where it is not in the list."""
-        return self._keep(f"family-{family}", lambda: self._read_pages(family))
+        kept: list[dict[str, Any]] | None = self._keep(
+            f"family-{family}", lambda: self._read_pages(family)
+        )
+        return kept
 
     def read_species(self, name: str) -> dict[str, Any] | None:
         """Return what is said of a taxon by its name; None where it is not in the list."""
@@ -185,7 +188,8 @@ class RedListClient:
             answer, _ = self._call("taxa/scientific_name", asked)
             return answer if isinstance(answer, dict) else {}
 
-        return self._keep(f"name-{name}", ask)
+        kept: dict[str, Any] | None = self._keep(f"name-{name}", ask)
+        return kept
 
     def read_assessment(self, number: int | str) -> dict[str, Any] | None:
         """Return an assessment; None where there is none of the number."""
@@ -194,7 +198,8 @@ class RedListClient:
             answer, _ = self._call(f"assessment/{quote(str(number), safe='')}", {})
             return answer if isinstance(answer, dict) else {}
 
-        return self._keep(f"assessment-{number}", ask)
+        kept: dict[str, Any] | None = self._keep(f"assessment-{number}", ask)
+        return kept
 
     def _read_pages(self, family: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -321,8 +326,8 @@ class RedListClient:
 
         if self._pool is None:
             self._pool = urllib3.PoolManager(
-                num_pools=1, maxsize=1, retries=False, timeout=urllib3.Timeout(self._manner.timeout_s),
-            )  # fmt: skip
+                num_pools=1, maxsize=1, retries=False, timeout=self._manner.timeout_s
+            )
         headers = {
             "Authorization": self._token, "Accept": "application/json",
             "User-Agent": f"bioprobe/{__version__}",
@@ -559,7 +564,7 @@ class Asker:
         return Statuses(tuple(found.values()), source, tuple(self._describe(len(asked))), about)
 
     def _find_pages(self, family: str, several: Sequence[Wanted]) -> dict[str, list[Any]] | None:
-        """Return the assessments of a family by the name of the taxon; None where it is not read."""
+        """Return the assessments of a family by name of the taxon; None where it is not read."""
         n_species = len({one.lineage[-1] for one in several if one.lineage[-1]})
         is_wide = any(not one.lineage[-1] for one in several)
         if not family or (n_species < FEWEST_OF_FAMILY and not is_wide):
@@ -630,8 +635,9 @@ class Asker:
         accepted = _write_name(taxon.get("scientific_name")) or tried.casefold()
         listed = [one for one in answer.get("assessments") or () if isinstance(one, Mapping)]
         # Beside its own there may be those of its subspecies and populations.
-        own = [one for one in listed
-               if _write_name(one.get("taxon_scientific_name")) in {"", accepted, tried.casefold()}]  # fmt: skip
+        named = [(one, _write_name(one.get("taxon_scientific_name"))) for one in listed]
+        own = [one for one, said in named if said in {"", accepted, tried.casefold()}]
+        own = own or [one for one, said in named if said.count(" ") == accepted.count(" ")]
         commons = [
             str(one["name"])
             for one in taxon.get("common_names") or ()
@@ -639,7 +645,7 @@ class Asker:
             and one.get("name")
             and str(one.get("language", "eng")) in {"eng", "en", "English", "{}"}
         ]
-        return self._make(name, lineage, own or listed, accepted.capitalize(), commons)
+        return self._make(name, lineage, own, accepted.capitalize(), commons)
 
     def _make(
         self,

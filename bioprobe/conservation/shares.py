@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bioprobe.conservation.categories import (
     CODES,
@@ -25,10 +24,11 @@ from bioprobe.conservation.statuses import Status
 from bioprobe.images.image_table import ImageTable
 from bioprobe.task.also import Wanted
 from bioprobe.task.predictions import Predictions
+from bioprobe.task.target import Classes
 from bioprobe.task.tree import Tree
 from bioprobe.taxonomy import RANKS, Taxon
 from bioprobe.taxonomy.columns import COMMON_NAME
-from bioprobe.types import Doubles, Mask, Names, Rows, Scores
+from bioprobe.types import Doubles, Mask, Names, Places, Rows, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,8 +136,10 @@ class Judged:
     def labels(self) -> Names:
         """The code as the Red List writes it, with ``(PE)`` where the label is possibly extinct."""
         own = [one.category.label for one in self.covered]
-        return np.array([label if label[:2] == code else code
-                         for label, code in zip(own, self.codes, strict=True)], dtype=object)  # fmt: skip
+        both = zip(own, self.codes, strict=True)
+        return np.array(
+            [label if label[:2] == code else code for label, code in both], dtype=object
+        )
 
     def take(self, kept: Mask | Rows) -> Judged:
         """Return some of the images."""
@@ -213,8 +215,7 @@ def judge_answers(answers: Predictions, finder: Finder) -> Judged:
     finder : Finder
     """
     top = answers.top_classes[:, 0]
-    best = answers.classes.take(top.tolist()) if not len(answers.classes) else answers.classes
-    distinct = {place: one for place, one in _find_places(best, top, finder)}
+    distinct = _find_places(answers.classes, top, finder)
     if answers.also is not None:
         shares = answers.also.scores.astype(np.float64)
     else:
@@ -227,12 +228,10 @@ def judge_answers(answers: Predictions, finder: Finder) -> Judged:
     )  # fmt: skip
 
 
-def _find_places(
-    classes: Any, top: npt.NDArray[np.int64], finder: Finder
-) -> list[tuple[int, Covered]]:  # fmt: skip
+def _find_places(classes: Classes, top: Places, finder: Finder) -> dict[int, Covered]:
     """Return what each of the classes covers that are best of some image."""
     places = np.unique(top).tolist()
-    return list(zip(places, finder.find_classes(classes.take(places)), strict=True))
+    return dict(zip(places, finder.find_classes(classes.take(places)), strict=True))
 
 
 def _round(shares: Scores | Doubles) -> Doubles:

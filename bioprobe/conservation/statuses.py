@@ -386,7 +386,9 @@ def _read_rows(
         if why:
             bad[why].append(row)
         if why in {"", _OLD} and category is not None:
-            own = {tag: values[row].casefold() in _YES for tag, values in tags.items()}
+            own: dict[str, Any] = {
+                tag: values[row].casefold() in _YES for tag, values in tags.items()
+            }
             if category.code == "CR" and any(own.values()):
                 category = dataclasses.replace(category, **own)
             synonym = (were[row],) if were[row] else ()
@@ -452,11 +454,10 @@ def _find_parts(
         cells = name_cells(frame[column]).tolist()
         found = [one or _PARTS.search(cell) is not None
                  for one, cell in zip(found, cells, strict=True)]  # fmt: skip
-    column = next((spelt[one] for one in ("infratype", "subpopulationname", "subpopulation")
-                   if one in spelt), None)  # fmt: skip
-    if column is not None and spell_column(column) != "infratype":
-        found = [one or bool(cell)
-                 for one, cell in zip(found, name_cells(frame[column]), strict=True)]  # fmt: skip
+    for one in ("subpopulationname", "subpopulation"):
+        if one in spelt:
+            cells = name_cells(frame[spelt[one]]).tolist()
+            found = [is_part or bool(cell) for is_part, cell in zip(found, cells, strict=True)]
     return found
 
 
@@ -586,15 +587,7 @@ def _join(
     rows: Iterable[Status], source: str, place: Callable[[int], str]
 ) -> tuple[list[Status], list[Note]]:
     """Make one of several statuses of a taxon: the global one counts, of these the newest."""
-    by_name: dict[tuple[str, ...], list[Status]] = collections.defaultdict(list)
-    for one in rows:
-        kingdom = one.lineage[0].casefold()
-        by_name[one.name.casefold(), kingdom].append(one)
-    # What says no kingdom is of the one kingdom that is said.
-    for name, kingdom in [key for key in by_name if not key[1]]:
-        others = [key for key in by_name if key[0] == name and key[1]]
-        if len(others) == 1:
-            by_name[others[0]] += by_name.pop((name, kingdom))
+    by_name = _group(rows)
     listed: list[Status] = []
     twice: list[Sequence[Status]] = []
     contradicting: list[Sequence[Status]] = []
@@ -625,6 +618,20 @@ def _join(
             WARNING,
         ))  # fmt: skip
     return listed, notes
+
+
+def _group(rows: Iterable[Status]) -> dict[tuple[str, ...], list[Status]]:
+    """Return the statuses of each taxon; one without a kingdom is of the one that is said."""
+    by_name: dict[tuple[str, ...], list[Status]] = collections.defaultdict(list)
+    for one in rows:
+        by_name[one.name.casefold(), one.lineage[0].casefold()].append(one)
+    kingdoms: dict[str, list[str]] = collections.defaultdict(list)
+    for name, kingdom in by_name:
+        kingdoms[name] += [kingdom] if kingdom else []
+    for name, known in kingdoms.items():
+        if len(known) == 1 and (name, "") in by_name:
+            by_name[name, known[0]] += by_name.pop((name, ""))
+    return by_name
 
 
 def _choose(several: Sequence[Status]) -> tuple[Status, Sequence[Status]]:

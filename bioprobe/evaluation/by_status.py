@@ -173,7 +173,9 @@ def _find_threat(probabilities: Scores, species: Classes, finder: Finder) -> Dou
     members = find_members(finder.find_classes(species))[:, len(CODES) :]
     shares = probabilities.astype(np.float64) @ members
     known = shares[:, :2].sum(axis=1)
-    return np.divide(shares[:, 0], known, out=np.full(len(known), 0.5), where=known > 0)
+    found = np.full(len(known), 0.5)
+    np.divide(shares[:, 0], known, out=found, where=known > 0)
+    return found
 
 
 def _draw(

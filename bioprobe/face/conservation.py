@@ -110,7 +110,7 @@ class StatusAnswers(Result, Pictures):
             return self.comparison
         frame = self.judged.to_frame()
         if self.units.by and self.units.by not in frame:
-            frame[self.units.by] = self.units.values
+            frame[self.units.column] = self.units.values
         return frame
 
     def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -193,8 +193,8 @@ class Conserves(Opened):
         predictions: Annotated[
             Answered,
             Option(
-                "Of a table of answers, as zeroshot and probe predict write it, or of the output of "
-                "another tool.",
+                "Of a table of answers, as zeroshot and probe predict write it, or of the output "
+                "of another tool.",
                 shell=Path,
             ),
         ] = None,
@@ -613,7 +613,7 @@ def _judge_labels(view: View, source: _Source, level: str | None, said: list[Not
             "leave --labels out, or name a --probe"
         )
         raise SelectionError(msg)
-    taxa = [one for one in images.taxa]
+    taxa = list(images.taxa)
     plain = [text or name for (lineage, _, text, name) in dict.fromkeys(keys) if not any(lineage)]
     source.find(taxa, below=dict.fromkeys(below), names=plain)
     finder = source.finder
@@ -800,10 +800,10 @@ def _describe(judged: Judged, units: Units, counts: pd.DataFrame) -> list[Note |
     import numpy as np
 
     n = len(judged)
-    whole = counts if not units.by else counts[counts[units.by] == ""]
+    whole = counts if not units.by else counts[counts[units.column] == ""]
     said: list[Note | str] = []
-    listed = [f"{row.status} {row.n_images:,}" for row in whole.itertuples()
-              if row.status and row.status != "threatened"]  # fmt: skip
+    pairs = zip(whole["status"].tolist(), whole["n_images"].tolist(), strict=True)
+    listed = [f"{code} {n_of:,}" for code, n_of in pairs if code not in {"", "threatened"}]
     none = whole[whole["status"] == ""]["n_images"]
     tail = f"; no status {int(none.iloc[0]):,}" if len(none) else ""
     said.append(f"{n:,} images: {', '.join(listed) or 'none with a status'}{tail}")

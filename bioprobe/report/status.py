@@ -85,7 +85,7 @@ def write_status_page(
 
 def describe_status(judged: Judged, units: Units, counts: pd.DataFrame) -> dict[str, Any]:
     """Return how many pictures have each status, for a page."""
-    by = units.by
+    by = units.column
     whole = counts if not by else counts[counts[by] == ""]
     parts = counts[:0] if not by else counts[counts[by] != ""]
     codes = [code for code in CODES if code in set(counts["status"])]
@@ -103,7 +103,7 @@ def describe_status(judged: Judged, units: Units, counts: pd.DataFrame) -> dict[
         "rows": rows,
         "threatened": _show_row(threatened.to_dict()),
         "unit": units.unit,
-        "by": by,
+        "by": units.by,
         "n_images": len(judged),
         "n_unknown": int((judged.threatened == "").sum()),
         "n_places": len(names),

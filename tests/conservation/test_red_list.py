@@ -82,7 +82,8 @@ def test_of_several_latest_assessments_the_global_one_of_the_newest_year_counts(
     served.add("Lynx lynx", assess("Lynx lynx", "NT", year="2002", latest=False),
                assess("Lynx lynx", "LR/lc", year="1996", latest=False))  # fmt: skip
     served.add("Felis silvestris", assess("Felis silvestris", "NT", scope="2", where="Europe"),
-               assess("Felis silvestris", "EN", year="2015", scope="3", where="Mediterranean"))  # fmt: skip
+               assess("Felis silvestris", "EN", year="2015", scope="3",
+                      where="Mediterranean"))  # fmt: skip
     served.add("Caracal aurata")
     found = ask_red_list(
         want("Canis lupus", "Lynx lynx", "Felis silvestris", "Caracal aurata"), client=make_client()

@@ -163,8 +163,9 @@ def ask(found: Covered) -> tuple[str, str]:
 
 
 def test_a_species_has_its_status_by_any_of_its_names(finder: Finder) -> None:
-    for name in ("Panthera leo", "PANTHERA LEO", "panthera-leo", "lion", "Lions", "Panthera leo leo",
-                 "Panthera leo Linnaeus"):  # fmt: skip
+    names = ("Panthera leo", "PANTHERA LEO", "panthera-leo", "lion", "Lions", "Panthera leo leo",
+             "Panthera leo Linnaeus")  # fmt: skip
+    for name in names:
         assert ask(finder.find_named(name)) == ("VU", "threatened"), name
 
 
@@ -200,8 +201,10 @@ def test_known_species_that_are_not_listed_leave_their_genus_open(tmp_path: Path
     statuses = read_statuses(write(tmp_path / "t.csv", "species,status\nLynx lynx,LC\n"))
     genus = ("", "", "", "", "Felidae", "Lynx", "")
     assert ask(Finder(statuses).find(genus)) == ("LC", "not threatened")
-    known = [Taxon.from_names({"family": "Felidae", "genus": "Lynx", "species": "Lynx rufus"}),
-             Taxon.from_names({"family": "Felidae", "genus": "Lynx", "species": "Lynx lynx"})]  # fmt: skip
+    known = [
+        Taxon.from_names({"family": "Felidae", "genus": "Lynx", "species": species})
+        for species in ("Lynx rufus", "Lynx lynx")
+    ]
     found = Finder(statuses, known).find(genus)
     assert ask(found) == ("", "no status")
     assert found.describe() == "Lynx lynx LC; Lynx rufus (not listed)"
