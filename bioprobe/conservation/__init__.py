@@ -1,6 +1,6 @@
 """Conservation status: categories, tables of them, the Red List, and how many have which."""
 
-from bioprobe.conservation.answer_tables import judge_table, list_said
+from bioprobe.conservation.answer_tables import judge_table, list_named
 from bioprobe.conservation.categories import (
     CODES,
     COLOURS,
@@ -60,7 +60,7 @@ __all__ = [
     "judge_labels",
     "judge_stored",
     "judge_table",
-    "list_said",
+    "list_named",
     "read_category",
     "read_statuses",
     "sum_lowest",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +11,20 @@ from bioprobe.cells import name_cells
 from bioprobe.conservation.categories import NO_STATUS
 from bioprobe.conservation.finding import Covered, Finder
 from bioprobe.conservation.shares import COLUMNS, Judged, find_members
-from bioprobe.content import CONTENT
+from bioprobe.conservation.statuses import NO_LINEAGE
+from bioprobe.content import CONTENT, Content
 from bioprobe.images.regions import REGION
 from bioprobe.result import WARNING, Note
+from bioprobe.sources.machine_labels import read_machine_labels
 from bioprobe.taxonomy import RANKS
-from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, SUBSPECIES, read_labels
-from bioprobe.types import Names, Rows
+from bioprobe.taxonomy.columns import (
+    COMMON_NAME,
+    LABEL,
+    SUBSPECIES,
+    find_rank_columns,
+    read_labels,
+)
+from bioprobe.types import Doubles, Mask, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,43 +34,102 @@ _RANK_NAMES = tuple(rank.value for rank in RANKS)
 _NO_ANSWER = ("unreadable", "dropped", "not judged")
 # Probabilities may add up to a little more by rounding to a few digits.
 _MOST = 1.005
+_NO_TAXA = (Content.BLANK.value, Content.HUMAN.value, Content.VEHICLE.value)
 _NONE = COLUMNS.index(NO_STATUS)
 
 
-def list_said(frame: pd.DataFrame) -> list[tuple[tuple[str, ...], str, str, str, tuple[str, ...]]]:
-    """Return what each row of a table names: lineage, subspecies, label, common name, taxa.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Named:
+    """What one row of a table names.
 
-    The taxa are those that a class stands for, which the column ``taxon`` has, with bars between.
+    Parameters
+    ----------
+    lineage : tuple of str, length 7
+    below : str
+        Whole name of a subspecies.
+    label : str
+        As it is written, where that is no name at a rank.
+    common_name : str
+    meant : tuple of str
+        Names of the taxa that a class stands for.
+    content : str
+        What a picture holds, where that is no taxon: blank, human, vehicle.
     """
-    n_rows = len(frame)
-    nothing = [""] * n_rows
-    meant: list[tuple[str, ...]] = [()] * n_rows
-    if "classification" in frame.columns:
-        words = name_cells(frame["classification"]).tolist()
-        if "taxon" in frame.columns:
-            meant = [tuple(filter(None, one.split("|"))) for one in name_cells(frame["taxon"])]
-        none = ("",) * len(RANKS)
-        return [(none, "", word, "", of) for word, of in zip(words, meant, strict=True)]
-    labels = read_labels(frame)
-    columns = [labels[name].tolist() for name in _RANK_NAMES]
-    lineages = list(zip(*columns, strict=True))
-    below, label, common = (
-        labels[name].tolist() if name in labels else nothing
-        for name in (SUBSPECIES, LABEL, COMMON_NAME)
+
+    lineage: tuple[str, ...] = NO_LINEAGE
+    below: str = ""
+    label: str = ""
+    common_name: str = ""
+    meant: tuple[str, ...] = ()
+    content: str = ""
+
+    @property
+    def name(self) -> str:
+        """How it is called; a common name beside a family says more than it."""
+        lowest = next(filter(None, reversed(self.lineage)), "")
+        return self.below or self.lineage[-1] or self.label or self.common_name or lowest
+
+    @property
+    def is_taxon(self) -> bool:
+        """Whether it is of something that may have a status."""
+        return bool(self.name) and not (self.content and not any(self.lineage))
+
+    def find(self, finder: Finder) -> Covered:
+        """Return what it covers."""
+        if self.meant:
+            return finder.join(self.label, [finder.find_named(one) for one in self.meant])
+        if self.label and not (any(self.lineage) and not self.common_name):
+            found = finder.find_named(self.label)
+            if found.statuses or not any(self.lineage):
+                return found
+        return finder.find(
+            self.lineage, below=self.below, label=self.label, common_name=self.common_name
+        )
+
+
+def list_named(frame: pd.DataFrame) -> list[Named]:
+    """Return what each row of a table of answers names, by its ranks or its ``classification``."""
+    known = find_rank_columns(frame.columns)
+    has_ranks = any(
+        (name_cells(frame[column]) != "").any() for rank, column in known.items() if rank in RANKS
     )
-    return list(zip(lineages, below, label, common, meant, strict=True))
+    if "classification" in frame.columns and not has_ranks:
+        return _read_classes(frame)
+    labels = read_labels(frame)
+    nothing = [""] * len(frame)
+    lineages = zip(*(labels[name].tolist() for name in _RANK_NAMES), strict=True)
+    below, label, common, content = (
+        labels[name].tolist() if name in labels else nothing
+        for name in (SUBSPECIES, LABEL, COMMON_NAME, CONTENT)
+    )
+    rows = zip(lineages, below, label, common, content, strict=True)
+    return [
+        Named(lineage, under, text, name, (), _take_content(of))
+        for lineage, under, text, name, of in rows
+    ]
 
 
-def find_said(
-    finder: Finder, said: tuple[tuple[str, ...], str, str, str, tuple[str, ...]]
-) -> Covered:
-    """Return what one row of a table covers."""
-    lineage, below, label, common, meant = said
-    if meant:
-        return finder.join(label, [finder.find_named(one) for one in meant])
-    if label and not any(lineage):
-        return finder.find_named(label)
-    return finder.find(lineage, below=below, label=label, common_name=common)
+def _take_content(said: str) -> str:
+    """Return what a picture holds that is no animal and no plant."""
+    return said if said in _NO_TAXA else ""
+
+
+def _read_classes(frame: pd.DataFrame) -> list[Named]:
+    """Return what classes are: taxa as tools write them, words, or names of one's own."""
+    words = name_cells(frame["classification"]).tolist()
+    meant: list[tuple[str, ...]] = [()] * len(words)
+    if "taxon" in frame.columns:
+        meant = [tuple(filter(None, one.split("|"))) for one in name_cells(frame["taxon"])]
+    read = read_machine_labels(dict.fromkeys(words))
+    columns = [read[name].tolist() for name in (CONTENT, COMMON_NAME, *_RANK_NAMES)]
+    known = {
+        word: Named(tuple(lineage), "", word if ";" not in word else "", common, (),
+                    _take_content(content))
+        for word, content, common, *lineage in zip(read.index, *columns, strict=True)
+    }  # fmt: skip
+    return [
+        dataclasses.replace(known[word], meant=of) for word, of in zip(words, meant, strict=True)
+    ]
 
 
 def judge_table(
@@ -89,7 +156,7 @@ def judge_table(
     notes: list[Note | str] = []
     kept = _choose_rows(frame, notes)
     frame = frame[kept].reset_index(drop=True)
-    said = list_said(frame)
+    said = list_named(frame)
     names = ["file_name", *([REGION] if REGION in frame else [])]
     keys = list(zip(*(name_cells(frame[one]).tolist() for one in names), strict=True))
     numbers: dict[tuple[str, ...], int] = {}
@@ -103,7 +170,7 @@ def judge_table(
         scores = np.where(np.isfinite(read), read, 1.0)
     order = np.lexsort((-scores, _read_order(frame), at))
     firsts = order[np.unique(at[order], return_index=True)[1]]
-    distinct = {one: find_said(finder, one) for one in dict.fromkeys(said)}
+    distinct = {one: one.find(finder) for one in dict.fromkeys(said)}
     covered = [distinct[one] for one in said]
     totals = np.asarray(np.bincount(at, weights=scores, minlength=len(numbers)))
     if (scores < 0).any() or (totals > _MOST).any():
@@ -125,16 +192,22 @@ def judge_table(
             "has no status here; give zeroshot or probe predict a higher -k, or ask them here"
         )
     first = frame.iloc[firsts].reset_index(drop=True)
+    best_said = [said[place] for place in firsts.tolist()]
     judged = Judged(
         {one: name_cells(first[one]) for one in names}, _read_row_numbers(first),
-        np.array([_name(said[place]) for place in firsts.tolist()], dtype=object),
+        np.array([one.name for one in best_said], dtype=object),
         scores[firsts] if has_scores else np.full(len(firsts), np.nan),
         tuple(covered[place] for place in firsts.tolist()), np.clip(shares, 0, 1),
     )  # fmt: skip
+    is_taxon = np.array([one.is_taxon for one in best_said], dtype=bool)
+    if not is_taxon.all():
+        n_none = int((~is_taxon).sum())
+        notes.append(f"{n_none:,} pictures have no answer of a taxon, and are left out")
+        judged, first = judged.take(is_taxon), first[is_taxon].reset_index(drop=True)
     return judged, first, notes
 
 
-def _choose_rows(frame: pd.DataFrame, notes: list[Note | str]) -> Names:
+def _choose_rows(frame: pd.DataFrame, notes: list[Note | str]) -> Mask:
     """Return which rows are answers, each part of the probability once."""
     kept = np.ones(len(frame), dtype=bool)
     if CONTENT in frame.columns:
@@ -158,7 +231,7 @@ def _choose_rows(frame: pd.DataFrame, notes: list[Note | str]) -> Names:
     return kept
 
 
-def _read_order(frame: pd.DataFrame) -> np.ndarray:
+def _read_order(frame: pd.DataFrame) -> Doubles:
     import pandas as pd
 
     if "answer" not in frame.columns:
@@ -174,8 +247,3 @@ def _read_row_numbers(frame: pd.DataFrame) -> Rows:
         return np.full(len(frame), -1, dtype=np.int64)
     read = pd.to_numeric(frame["row"], errors="coerce").to_numpy(dtype=np.float64)
     return np.where(np.isfinite(read), read, -1).astype(np.int64)
-
-
-def _name(said: tuple[Sequence[str], str, str, str, Sequence[str]]) -> str:
-    lineage, below, label, common, _ = said
-    return below or lineage[-1] or label or common or next(filter(None, reversed(lineage)), "")

@@ -154,7 +154,9 @@ class Judged:
         """Return one row an image."""
         import pandas as pd
 
-        columns: dict[str, Any] = {**self.names, "row": self.rows, "answer_name": self.answers}
+        rows = pd.array(self.rows.tolist(), dtype="Int64")
+        rows[self.rows < 0] = pd.NA
+        columns: dict[str, Any] = {**self.names, "row": rows, "answer_name": self.answers}
         if not np.isnan(self.scores).all() or not len(self):
             columns["score"] = self.scores
         columns |= {

@@ -42,6 +42,8 @@ _HELD = 8_000_000
 # Taxa that are asked of the Red List in one go.
 _MOST_ASKED = 20_000
 _SHOWN = 5
+# Columns of other tools whose words are read already.
+_OF_TOOLS = frozenset({"classification", "taxon", "answer", "rank", "also", "row"})
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -646,7 +648,7 @@ def _judge_predictions(
     import pandas as pd
 
     from bioprobe.agreement import read_side
-    from bioprobe.conservation import judge_table, list_said
+    from bioprobe.conservation import judge_table, list_named
     from bioprobe.exporting import read_predictions
     from bioprobe.images.regions import REGION
     from bioprobe.taxonomy import Taxon
@@ -668,10 +670,11 @@ def _judge_predictions(
             side = read_side(path)
             said += side.notes
             frame = _write_side(side)
-    distinct = dict.fromkeys(list_said(frame))
-    taxa = [Taxon(one[0]) for one in distinct if any(one[0])]
-    names = [name for one in distinct for name in (one[4] or (one[2],)) if not any(one[0])]
-    source.find(taxa, below=[one[1] for one in distinct if one[1]], names=names)
+    distinct = dict.fromkeys(list_named(frame))
+    taxa = [Taxon(one.lineage) for one in distinct if any(one.lineage)]
+    names = [name for one in distinct for name in one.meant or (one.label,)
+             if not any(one.lineage)]  # fmt: skip
+    source.find(taxa, below=[one.below for one in distinct if one.below], names=names)
     judged, first, told = judge_table(frame, source.finder)
     said += told
     row_of = {
@@ -700,6 +703,7 @@ def _write_side(side: Any) -> pd.DataFrame:  # noqa: ANN401 - a Side
 
     from bioprobe.images.regions import REGION
     from bioprobe.taxonomy import RANKS
+    from bioprobe.taxonomy.columns import spell_column
 
     columns: dict[str, Any] = {"file_name": list(side.files)}
     if any(side.regions):
@@ -708,7 +712,11 @@ def _write_side(side: Any) -> pd.DataFrame:  # noqa: ANN401 - a Side
         columns[rank.value] = [one.lineage[depth] for one in side.said]
     columns["common_name"] = [one.common_name or one.label for one in side.said]
     columns["score"] = side.sureness
-    columns |= {name: list(values) for name, values in side.columns.items() if name not in columns}
+    columns |= {
+        name: list(values)
+        for name, values in side.columns.items()
+        if name not in columns and spell_column(name) not in _OF_TOOLS
+    }
     return pd.DataFrame(columns)
 
 
@@ -820,6 +828,7 @@ def _describe(judged: Judged, units: Units, counts: pd.DataFrame) -> list[Note |
                 f"(median); the mean probability of being threatened is "
                 f"{float(judged.threats[:, 0].mean()):.3f}"
             )
+            said.append("these are counts of answers: no interval here knows how often they err")
     said += _describe_names(judged)
     return said
 

@@ -214,6 +214,23 @@ def test_tables_of_answers_may_be_of_other_pictures_and_other_scores(
         store.status(table, predictions=answers, by="site")
 
 
+@pytest.mark.parametrize("column", ["classification", "species"])
+def test_words_of_other_tools_are_read_and_blank_is_no_taxon(
+    store: bp.Store, table: Path, column: str
+) -> None:
+    words = ["0a;mammalia;carnivora;felidae;panthera;leo;lion", "0b;;;;;;blank", "human"]
+    if column == "species":
+        words = ["Panthera leo", "blank", "human"]
+    answers = pd.DataFrame({"file_name": ["x.jpg", "y.jpg", "z.jpg"], column: words, "score": 0.9})
+    found = store.status(table, predictions=answers)
+    frame = found.to_frame()
+    assert frame["answer_name"].tolist() == ["Panthera leo"]
+    assert frame["p_threatened"].tolist() == [0.9]
+    assert frame["p_no_status"].tolist() == pytest.approx([0.1])
+    assert "2 pictures have no answer of a taxon, and are left out" in say(found)
+    assert "these are counts of answers" in say(found)
+
+
 @pytest.mark.usefixtures("store")
 def test_columns_are_saved_learnt_and_judged_like_any_other(
     made: Path, table: Path, tmp_path: Path
