@@ -24,7 +24,6 @@ from bioprobe.face.store import embed as embed_sources
 from bioprobe.options import PEOPLE, Option, With, Without
 
 if TYPE_CHECKING:
-    from bioprobe.face.conservation import StatusAnswers
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import (
         Comparison,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
         Overlap,
         Predictions,
         Repeats,
+        StatusAnswers,
     )
     from bioprobe.quality.description import Description
     from bioprobe.result import Result

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.opened import Opened
-from bioprobe.face.pages import Pictures
 from bioprobe.options import (
     RANK_NAMES,
     Option,
@@ -20,18 +19,16 @@ from bioprobe.options import (
     Without,
     question,
 )
-from bioprobe.result import WARNING, Note, Notes, Result
+from bioprobe.result import WARNING, Note, Result
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.conservation import Covered, Finder, Judged, Statuses, Units
-    from bioprobe.images.image_table import ImageTable
-    from bioprobe.provenance import Provenance
+    from bioprobe.face.pages import StatusAnswers
     from bioprobe.store.view import View
     from bioprobe.task.tree import Tree
     from bioprobe.taxonomy import Taxon
-    from bioprobe.types import Rows
 
 # What may be judged: a file, what a question returned, a table.
 Answered = Any
@@ -44,112 +41,6 @@ _MOST_ASKED = 20_000
 _SHOWN = 5
 # Columns of other tools whose words are read already.
 _OF_TOOLS = frozenset({"classification", "taxon", "answer", "rank", "also", "row"})
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class StatusAnswers(Result, Pictures):
-    """The conservation status of images, and how many have each.
-
-    Parameters
-    ----------
-    images : ImageTable
-        Of the store.
-    judged : Judged
-        Status, threat and shares of probability of each image.
-    units : Units
-        What images are counted by, and which belong together.
-    counts : DataFrame
-        How many images have each status, with intervals.
-    comparison : DataFrame
-        A probe of the threat beside the status that follows from a probe of species, empty where
-        none was asked.
-    table : str
-        Which of :data:`TABLES` :meth:`to_frame` returns.
-    source : str
-        Of the statuses.
-    asked : str
-        What was judged: ``labels``, ``zero-shot`` …
-    provenance : Provenance
-    notes : tuple of Note
-    """
-
-    images: ImageTable
-    judged: Judged
-    units: Units
-    counts: pd.DataFrame
-    comparison: pd.DataFrame
-    table: str
-    source: str
-    asked: str
-    provenance: Provenance
-    notes: Notes = ()
-
-    def __len__(self) -> int:
-        return len(self.judged)
-
-    @property
-    def taxa(self) -> pd.DataFrame:
-        """One row a name: what it covers, the status of each, and how many images have it."""
-        import pandas as pd
-
-        rows: dict[str, list[Any]] = {}
-        for name, one in zip(self.judged.answers.tolist(), self.judged.covered, strict=True):
-            row = rows.setdefault(name, [name, one.category.label, one.threat, 0,
-                                         len(one.statuses) + len(one.unlisted), one.by,
-                                         one.describe(50)])  # fmt: skip
-            row[3] += 1
-        columns = ["name", "status", "threat", "n_images", "n_taxa", "found_by", "covers"]
-        frame = pd.DataFrame(list(rows.values()), columns=columns)
-        return frame.sort_values(["n_images", "name"], ascending=[False, True], ignore_index=True)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the table that was asked for: one row an image, status, name or metric."""
-        if self.table == "counts":
-            return self.counts
-        if self.table == "taxa":
-            return self.taxa
-        if self.table == "comparison":
-            return self.comparison
-        frame = self.judged.to_frame()
-        if self.units.by and self.units.by not in frame:
-            frame[self.units.column] = self.units.values
-        return frame
-
-    def to_lines(self, frame: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Return the columns that are read in a terminal."""
-        frame = self.to_frame() if frame is None else frame
-        if self.table == "images":
-            left_out = {"p_not_threatened", "p_neither", "found_by", "row"}
-            return frame[[one for one in frame if one not in left_out]]
-        return frame
-
-    def choose(self) -> tuple[Rows, Sequence[str]]:
-        """Return the rows of the pictures, each with its status as the folder of a copy."""
-        kept = self.judged.rows >= 0
-        codes = self.judged.codes[kept].tolist()
-        return self.judged.rows[kept], [one or "no status" for one in codes]
-
-    def write_page(self, path: str | Path) -> int:
-        """Write what was counted, in the official colours, as one HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-
-        Returns
-        -------
-        int
-            Pictures that are counted.
-        """
-        from bioprobe.report.status import write_status_page
-
-        write_status_page(
-            Path(path), self.judged, self.units, self.counts, self.taxa, self.comparison,
-            source=self.source, asked=self.asked, notes=self.notes,
-            provenance=self.provenance.to_dict(),
-        )  # fmt: skip
-        return len(self.judged)
 
 
 class Conserves(Opened):
@@ -379,6 +270,7 @@ class Conserves(Opened):
         import pandas as pd
 
         from bioprobe.conservation import count_statuses
+        from bioprobe.face.pages import StatusAnswers
 
         units = _find_units(self._view, judged, first, by, group)
         counts = count_statuses(judged, units, n_resamples=n_resamples, seed=seed)
