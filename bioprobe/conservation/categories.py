@@ -91,6 +91,11 @@ class Category:
         return self.said or find_threat(self.code)
 
     @property
+    def is_old(self) -> bool:
+        """Whether it is written as before 2001, and counts as the code of today."""
+        return bool(_OLD.match(_fold(self.written)))
+
+    @property
     def label(self) -> str:
         """The code, with ``(PE)`` or ``(PEW)`` behind it, as the Red List writes it."""
         if self.possibly_extinct:
@@ -116,6 +121,7 @@ _OLD_CODES = {
     "cd": "NT", "ex?": "", "ex/e": "", "v": "VU", "e": "EN", "k": "DD", "i": "", "r": "",
     "t": "", "ct": "", "o": "", "nr": "", "na": "", "lr": "",
 }  # fmt: skip
+_OLD = re.compile(r"lr\b|lrlc|lrnt|lrcd|lower risk|conservation dependent|[vek]$|cd$")
 # Names in the languages of the Red List and of the largest national lists, without accents.
 _WORDS = {
     "extinct": "EX", "extinto": "EX", "extinta": "EX", "eteint": "EX", "eteinte": "EX",

@@ -120,6 +120,8 @@ class Status:
     def describe(self) -> str:
         """Write the name with the code, and what is said for regions."""
         code = self.category.label or f"({self.category.written or 'none'})"
+        if self.category.is_old and self.category.code:
+            code += f" ({self.category.written})"
         if self.regional:
             code += f" (global; {', '.join(self.regional)})"
         return f"{self.name} {code}"
@@ -296,8 +298,13 @@ def _rename(frame: pd.DataFrame, given: Mapping[Rank, str], source: str) -> pd.D
 
 def _count_categories(values: Sequence[str]) -> tuple[int, int]:
     """Return how many cells say something, and how many of them a category."""
-    said = [one for one in values if one and one.casefold() not in _HOLES]
-    return len(said), sum(read_category(one) is not None for one in said)
+    counts = collections.Counter(one for one in values if one)
+    if len(counts) > _SAMPLED:
+        # No column of statuses has so many different ones.
+        counts = collections.Counter(one for one in values[:_SAMPLED] if one)
+    said = {one: n for one, n in counts.items() if one.casefold() not in _HOLES}
+    n_read = sum(n for one, n in said.items() if read_category(one) is not None)
+    return sum(said.values()), n_read
 
 
 def _is_status(values: Sequence[str]) -> bool:

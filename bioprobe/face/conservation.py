@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from bioprobe.conservation import Covered, Finder, Judged, Statuses, Units
     from bioprobe.face.pages import StatusAnswers
+    from bioprobe.progress import Progress
     from bioprobe.store.view import View
     from bioprobe.task.tree import Tree
     from bioprobe.taxonomy import Taxon
@@ -150,6 +151,7 @@ class Conserves(Opened):
         ] = TABLES[0],
         n_resamples: Annotated[int, Option("Resamples of the bootstrap.", least=1)] = 1000,
         seed: Annotated[int, SeedOption("Seed of the resamples, folds and probes.")] = 0,
+        progress: Progress | None = None,
     ) -> StatusAnswers:
         """Say which conservation status images have: by their labels, or by what is answered.
 
@@ -196,6 +198,8 @@ class Conserves(Opened):
             Of the intervals, where images belong together.
         seed : int
             Of whatever is drawn.
+        progress : callable, optional
+            Told after each taxon that the Red List was asked for.
 
         Returns
         -------
@@ -231,7 +235,10 @@ class Conserves(Opened):
             msg = "--table comparison is of --compare KIND, such as --compare linear"
             raise MisuseError(msg)
         accepted = read_synonyms(synonyms) if synonyms is not None else {}
-        source = _Source(self._view, table, status_column, rank_column, accepted, red_list=red_list)
+        source = _Source(
+            self._view, table, status_column, rank_column, accepted, red_list=red_list,
+            progress=progress,
+        )  # fmt: skip
         said: list[Note | str] = [*self._notes]
         first = None
         if labels:
@@ -348,7 +355,7 @@ class _Source:
     ----------
     view : View
         Whose labels and added taxa are known.
-    table, column, rank_column, red_list
+    table, column, rank_column, red_list, progress
         The options of these names.
     synonyms : mapping of str to str
         Synonym to accepted name.
@@ -363,12 +370,13 @@ class _Source:
         synonyms: Mapping[str, str],
         *,
         red_list: bool,
+        progress: Progress | None = None,
     ) -> None:
         from bioprobe.conservation import read_statuses
         from bioprobe.face.taxa import read_rank_columns
 
         self.synonyms = synonyms
-        self._view, self._red_list = view, red_list
+        self._view, self._red_list, self._progress = view, red_list, progress
         self._listed: Statuses | None = None
         if table is not None:
             self._listed = read_statuses(
@@ -446,7 +454,7 @@ class _Source:
                 "shorter list with --taxa, or a table of statuses"
             )
             raise MisuseError(msg)
-        asked = ask_red_list(wanted, synonyms=self.synonyms)
+        asked = ask_red_list(wanted, synonyms=self.synonyms, progress=self._progress)
         listed = self._listed
         if listed is None:
             return asked

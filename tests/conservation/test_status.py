@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def test_labels_have_the_status_of_the_table_and_unknown_stays_unknown(
     assert "1 images have no label of a taxon, and are left out" in say(found)
     assert "are in no list of statuses: Canis nullus (4); their status is unknown" in say(found)
     fox = pick(found.taxa, name="Vulpes vulpes")
-    assert (fox["status"], fox["n_images"], fox["covers"]) == ("LC", 8, "Vulpes vulpes LC")
+    assert (fox["status"], fox["n_images"], fox["covers"]) == ("LC", 8, "Vulpes vulpes LC (LR/lc)")
 
 
 def test_counts_have_wilsons_interval_of_the_images_and_of_groups(
@@ -169,6 +170,22 @@ def test_a_list_of_candidates_leaves_a_share_without_a_status(
     plain = store.zeroshot("species", taxa=tmp_path / "taxa.csv", k=2).to_frame()
     own = plain[plain["species"] == "Felis nulla"].sort_values("row")["score"]
     np.testing.assert_allclose(frame["p_no_status"], own, atol=1e-6)
+
+
+def test_the_texts_of_a_head_are_summed_too(
+    store: bp.Store, table: Path, tmp_path: Path, encoder: Any  # noqa: ANN401
+) -> None:  # fmt: skip
+    names = [*SPECIES, "Felis nulla"]
+    entries = [[[*(SPECIES[name][0] if name in SPECIES else CATS), *name.split()], ""]
+               for name in names]  # fmt: skip
+    np.save(tmp_path / "head.npy", encoder.encode_text(names).T)
+    (tmp_path / "head.json").write_text(json.dumps(entries))
+    store = bp.open(store.folder, model="plain-1")
+    found = store.status(table, taxa=tmp_path / "head.npy").to_frame()
+    plain = store.zeroshot("species", taxa=tmp_path / "head.npy", k=7).to_frame()
+    threatened = plain["species"].isin(["Panthera leo", "Lycaon pictus"])
+    expected = plain["score"].where(threatened, 0).groupby(plain["row"]).sum()
+    np.testing.assert_allclose(found["p_threatened"], expected, atol=1e-5)
 
 
 def test_a_probe_and_its_table_of_answers_are_summed_alike(
