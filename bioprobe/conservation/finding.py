@@ -226,7 +226,7 @@ class Finder:
             own = self._find_own(below, lineage)
             if own:
                 return Covered(below, tuple(own[:1]), by="name")
-        accepted = accept_names(lineage, self._synonyms)
+        accepted = self._accept(lineage)
         depth = next((at for at in reversed(range(len(RANKS))) if lineage[at]), -1)
         if depth < 0:
             return self._find_common(label or common_name)
@@ -276,13 +276,16 @@ class Finder:
             for at in ([depth] if depth >= 0 else range(_SPECIES))
             for species, above in self._species.get((at, name.casefold()), {}).items()
             if species.casefold() not in listed and agree_by_name(above[:at], lineage[:at])
-            and not self._find_own(accept_names(above, self._synonyms)[-1], above)
+            and not self._find_own(self._accept(above)[-1], above)
             and species.casefold() not in self._by_other
         ]  # fmt: skip
         at = depth if depth >= 0 else _find_depth(hits, name)
         return Covered(
             name, tuple(dict.fromkeys(hits)), tuple(dict.fromkeys(unlisted)), by, at < _GENUS
         )
+
+    def _accept(self, lineage: Lineage) -> Lineage:
+        return accept_names(lineage, self._synonyms) if self._synonyms else lineage
 
     def _find_own(self, name: str, lineage: Lineage) -> list[Status]:
         if not name:

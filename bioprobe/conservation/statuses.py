@@ -568,7 +568,7 @@ def _make(
         names[Rank.GENUS.depth] = words[0]
     elif rank is None and called[0] in common and len(called) == 1:
         commons = [*common]
-    accepted = accept_names(tuple(names), synonyms)
+    accepted = accept_names(tuple(names), synonyms) if synonyms else tuple(names)
     if accepted[-1] != names[-1] and names[-1]:
         others = [*others, name]
         name = accepted[-1] + name.removeprefix(names[-1])
