@@ -69,6 +69,18 @@ def test_all_pages_are_read_whatever_the_headers_are_called(
     assert len(served.asked) == 4
 
 
+def test_a_species_that_the_pages_of_its_family_lack_is_asked_by_name(
+    served: Served, make_client: Make
+) -> None:
+    served.families["Felidae"] = [assess(name, "VU") for name in CATS]
+    served.add("Lynx lynx", assess("Lynx lynx", "NT", scope="2", where="Europe"))
+    found = ask_red_list(want(*CATS, "Lynx lynx", family="Felidae"), client=make_client())
+    assert tell(found) == {**dict.fromkeys(CATS, "VU"), "Lynx lynx": "NE"}
+    # A family that the list does not have is no end.
+    found = ask_red_list(want(*CATS, "Lynx lynx", family="Nullidae"), client=make_client())
+    assert tell(found) == {"Lynx lynx": "NE"}
+
+
 def test_of_several_latest_assessments_the_global_one_of_the_newest_year_counts(
     served: Served, make_client: Make
 ) -> None:
