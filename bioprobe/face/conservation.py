@@ -57,7 +57,7 @@ class Conserves(Opened):
                 "download of the Red List.",
                 ("-",),
                 shell=Path,
-                metavar="[TABLE]",
+                metavar="TABLE",
             ),
         ] = None,
         *,
