@@ -26,6 +26,7 @@ LAYERS = (
     ("store",),
     ("embedding", "index", "splits"),
     ("task",),
+    ("conservation",),
     ("zeroshot",),
     ("quality",),
     ("probes",),

@@ -17,6 +17,7 @@ from bioprobe.face.annotating import Annotates
 from bioprobe.face.asking import Asks
 from bioprobe.face.comparing import compare as compare_answers
 from bioprobe.face.explaining import Explains
+from bioprobe.face.conservation import Conserves
 from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         Overlap,
         Predictions,
         Repeats,
+        StatusAnswers,
     )
     from bioprobe.quality.description import Description
     from bioprobe.result import Result
@@ -322,6 +324,25 @@ def report(page: Result) -> None:
 
     Example: bioprobe report --title "Camera traps 2026" --output report.html
     """
+
+
+@command(app, Conserves.status, encodes=True, chooses=True)
+def status(
+    found: StatusAnswers,
+    *,
+    html: Annotated[
+        Path | None,
+        Option("Also write the counts as a page, in the official colours.", writes="file"),
+    ] = None,
+) -> str:
+    """Say which conservation status images have, by labels or answers, and count them.
+
+    Statuses come from a table of your own, or from the IUCN Red List with your token. Of answers
+    the probabilities of all species are summed by status; what is not listed is unknown.
+
+    Example: bioprobe status statuses.csv --labels --by site --table counts
+    """
+    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 
 @command(app, Exports.export_answers, name="export", shows=False)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bioprobe.conservation import THREATENED, Category, read_category
 from bioprobe.errors import MisuseError
 from bioprobe.names import unify
 from bioprobe.taxonomy import Rank, Taxon
@@ -17,11 +18,8 @@ STATUS_COLUMNS = (
     "threatened", "status", "threatstatus", "conservationstatus", "iucn", "iucnstatus",
     "iucncategory", "redlistcategory", "redliststatus",
 )  # fmt: skip
-# IUCN's categories of threatened species, and those that are extinct in the wild.
-_THREATENED = frozenset({
-    "vu", "en", "cr", "ew", "vulnerable", "endangered", "critically endangered",
-    "extinct in the wild", "threatened", "true", "yes", "1",
-})  # fmt: skip
+# Words of a column of status that name no category.
+_THREATENED = frozenset({"threatened", "true", "yes", "1"})
 # Length of a degree of latitude on a sphere of the Earth's mean radius (6,371.0088 km).
 _METRES = 111_195.08
 # Near a pole a degree of longitude has no length to divide by.
@@ -167,13 +165,23 @@ class Sensitive:
 def is_threatened(status: str) -> bool:
     """Tell whether a cell of a column of status says that a taxon is threatened.
 
+    What is extinct in the wild is too: its last places are worth as much.
+
     Examples
     --------
     >>> [is_threatened(word) for word in ("EN", "Vulnerable", "LC", "", "Endangered (EN)")]
     [True, True, False, False, True]
     """
-    words = re.split(r"[();,/]", status.casefold().replace("_", " "))
-    return any(word.strip() in _THREATENED for word in words)
+    whole = read_category(status)
+    if whole is not None and whole.code:
+        return _is_of_threat(whole)
+    words = [word.strip() for word in re.split(r"[();,/]", status.casefold().replace("_", " "))]
+    found = filter(None, map(read_category, words))
+    return any(word in _THREATENED for word in words) or any(map(_is_of_threat, found))
+
+
+def _is_of_threat(category: Category) -> bool:
+    return category.threat == THREATENED or category.code == "EW"
 
 
 def read_place(cells: Mapping[str, str], of: str | Path) -> Place | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bioprobe.prompts import PromptSet
     from bioprobe.store import EmbeddingStore, TextCache
     from bioprobe.store.view import View
+    from bioprobe.task.also import Wanted
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
     from bioprobe.task.prior import Prior, Weighed
@@ -48,6 +49,8 @@ class Asked:
         Whether the best classes are wanted of all, whatever may occur: answers are then pooled.
     prior : Prior, optional
         How frequent taxa are where and when the images were taken.
+    sums : callable, optional
+        What of the lowest classes is summed, in place of ``also``.
     """
 
     view: View
@@ -63,6 +66,7 @@ class Asked:
     also: str | Path | Sequence[str | Path] | None = None
     every_rank: bool = False
     prior: Prior | None = None
+    sums: Callable[[Tree], Wanted] | None = None
 
     @property
     def store(self) -> EmbeddingStore:
@@ -201,6 +205,8 @@ def _want(asked: Asked, question: Question) -> tuple[Question, Notes]:
     from bioprobe.task.also import Wanted
     from bioprobe.taxonomy.checklists import read_checklists
 
+    if asked.sums is not None:
+        return dataclasses.replace(question, wanted=asked.sums(question.tree)), ()
     if not asked.also:
         return question, ()
     wanted, notes = Wanted.of(read_checklists(asked.also, "--also"), question.tree)

@@ -55,6 +55,9 @@ EXPLANATIONS = {
     "probability": "How sure a method is of its answer, between 0 and 1.",
     "confidence": "The probability of the answer that is given.",
     "similarity": "Cosine of the angle between the vectors of two pictures: 1 is the same.",
+    "threatened": "Critically Endangered, Endangered or Vulnerable by the IUCN Red List.",
+    "no status": "Nothing is listed for the name, or it covers taxa of several statuses. That is "
+    "unknown, and not the same as least concern.",
     "score": "How sure it is, between 0 and 1.",
     "coverage": "Share of the pictures that are answered, the surest first; a person does the "
     "rest.",

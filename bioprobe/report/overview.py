@@ -19,6 +19,7 @@ from bioprobe.report.data import describe_masks, name_all
 from bioprobe.report.errors import count_unread, make_shower
 from bioprobe.report.naming import Naming
 from bioprobe.report.plots import plot_class_sizes
+from bioprobe.report.status import describe_stored
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon
 from bioprobe.types import Names, Rows
@@ -139,6 +140,7 @@ def describe_overview(
         "places": _describe_places(store, values, usable, answers),
         "asked": asked,
         "unasked": unasked,
+        "status": describe_stored(store),
         "n_unread": count_unread(asked["galleries"]) if asked else 0,
         "asked_by": answers.provenance.to_dict() if answers is not None else None,
         "reported": provenance.to_dict(),

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.conservation import COLOURS as COLOURS_OF_STATUS
+from bioprobe.conservation import INKS
 from bioprobe.types import Doubles
 
 if TYPE_CHECKING:
@@ -146,6 +148,55 @@ def plot_class_sizes(names: Sequence[str], counts: npt.NDArray[np.int64], *, lab
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.grid(axis="x")
     axes.set_xlabel(f"{_cut(label)} (dashed: median {median:g})")
+    return _finish(figure)
+
+
+_LEAST_LABELLED = 0.035
+
+
+def plot_statuses(names: Sequence[str], counts: npt.NDArray[np.int64], codes: Sequence[str]) -> str:
+    """Plot the share of images of each conservation status, a bar for each name.
+
+    Parts have the official colours, and a dark line around them: black and white are among them.
+
+    Parameters
+    ----------
+    names : sequence of str, length n_names
+        Of places or seasons, the first on top.
+    counts : ndarray of int64, shape (n_names, n_codes)
+    codes : sequence of str, length n_codes
+        In the order in which they stand in a bar; ``""`` is no status.
+    """
+    figure, axes = _begin(7.0, 1.35 + 0.42 * len(names))
+    totals = np.maximum(1, counts.sum(axis=1))
+    shares = counts / totals[:, np.newaxis]
+    places = np.arange(len(names))[::-1]
+    left = np.zeros(len(names))
+    for at, code in enumerate(codes):
+        colour, ink = COLOURS_OF_STATUS.get(code, "#FFFFFF"), INKS.get(code, "#000000")
+        axes.barh(
+            places, shares[:, at], left=left, height=0.72, color=colour, edgecolor=_INK,
+            linewidth=0.7, hatch=None if code else "////", label=code or "no status",
+        )  # fmt: skip
+        for place, share, start, n in zip(places, shares[:, at], left, counts[:, at], strict=True):
+            if share >= _LEAST_LABELLED:
+                axes.text(
+                    start + share / 2, place, f"{code}\n{n:,}" if code else f"{n:,}", color=ink,
+                    ha="center", va="center", fontsize=7.5, linespacing=0.95,
+                    bbox=None if code else {"facecolor": "#FFFFFF", "edgecolor": "none",
+                                            "pad": 1.0},
+                )  # fmt: skip
+        left += shares[:, at]
+    axes.set_yticks(places, [f"{_cut(name)} ({n:,})" for name, n in
+                             zip(names, counts.sum(axis=1).tolist(), strict=True)])  # fmt: skip
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set_xlabel("share of the pictures")
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(codes),
+        frameon=False, fontsize=8, handlelength=1.1, columnspacing=1.0,
+    )  # fmt: skip
     return _finish(figure)
 
 

@@ -41,6 +41,7 @@ from bioprobe.report.plots import (
     plot_roc,
     plot_thresholds,
 )
+from bioprobe.report.status import describe_stored
 from bioprobe.result import WARNING
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.decisions import measure_risk_coverage
@@ -547,6 +548,7 @@ def describe_report(
         "split_name": evaluation.provenance["options"]["split"],
         "methods": describe_methods(evaluation),
         "positive": describe_positive(evaluation),
+        "status": describe_stored(store),
         "errors": describe_errors(evaluation, show, common),
         "galleries": galleries,
         "n_unread": count_unread(galleries),

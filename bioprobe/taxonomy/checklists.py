@@ -57,8 +57,8 @@ _BLOCK = frozenset({"block", "blocked", "deny", "exclude", "excluded", "no", "n"
 # Columns that say the reverse: what they are true of may not occur.
 _REVERSED = ("block", "blocked", "exclude", "excluded", "absent")
 # Columns that hold a name of any rank where no header says a rank.
-_ANY_NAME = ("taxon", "name", "taxonname", "organism", "label")
-_NAMES_ALONE = frozenset({"species", "genus", "family", "order", "class"})
+ANY_NAME = ("taxon", "name", "taxonname", "organism", "label")
+NAMES_ALONE = frozenset({"species", "genus", "family", "order", "class"})
 # Of eBird's categories, those that are names of birds: no slash, hybrid, or "sp.".
 _EBIRD_KEPT = frozenset({"species", "issf", "form", "domestic", ""})
 # Columns of lists that are made of records or hold a whole tree: a row of a genus is of what was
@@ -393,7 +393,7 @@ def _read_text(path: Path) -> Checklist:
     written = [(n, line) for n, line in lines if line.strip() and not line.startswith("#")]
     # A table is a table whatever its file is called.
     headers = [one.strip(' "') for one in re.split("[\t;,]", written[0][1])] if written else []
-    if find_rank_columns(headers) or any(spell_column(one) in _ANY_NAME for one in headers):
+    if find_rank_columns(headers) or any(spell_column(one) in ANY_NAME for one in headers):
         ending = ".tsv" if "\t" in written[0][1] else ".csv"
         with tempfile.TemporaryDirectory() as folder:
             table = Path(folder) / f"list{ending}"
@@ -466,7 +466,7 @@ def _read_rows(frame: pd.DataFrame, path: Path) -> Checklist:
     columns = find_rank_columns(frame.columns)
     # A table of one column may be a list without a header, or with one of a rank alone.
     if len(frame.columns) == 1 and not columns and spell_column(frame.columns[0]) not in {
-        *_ANY_NAME, *_NAMES_ALONE
+        *ANY_NAME, *NAMES_ALONE
     }:  # fmt: skip
         lines = [str(frame.columns[0]), *name_cells(frame.iloc[:, 0]).tolist()]
         return Checklist(tuple(_read_lines(lines)), str(path))
@@ -477,11 +477,11 @@ def _read_rows(frame: pd.DataFrame, path: Path) -> Checklist:
     elif {"submissionid", "scientificname"} <= set(spelt):
         names_written = name_cells(frame[spelt["scientificname"]])
         kept = [_SEVERAL.search(one) is None for one in names_written]
-    frame = _strip_marks(frame.loc[kept].reset_index(drop=True), spelt, columns)
+    frame = strip_marks(frame.loc[kept].reset_index(drop=True), spelt, columns)
     if frame.empty:
         return Checklist((), str(path), n_left_out=n_rows)
-    frame, synonyms = _accept(frame, spelt, columns)
-    names, lineages, ranks = _read_names(frame, spelt, columns, path)
+    frame, synonyms = accept_rows(frame, spelt, columns)
+    names, lineages, ranks = read_names(frame, spelt, columns, path)
     allows = _read_allows(frame, spelt, path)
     where = _read_where(frame, spelt)
     rules: dict[Rule, None] = {}
@@ -497,13 +497,13 @@ def _read_rows(frame: pd.DataFrame, path: Path) -> Checklist:
     return Checklist(tuple(rules), str(path), n_left_out=n_left_out)
 
 
-def _strip_marks(
+def strip_marks(
     frame: pd.DataFrame, spelt: Mapping[str, str], columns: Mapping[str, str]
 ) -> pd.DataFrame:
     """Return a table whose names have no marks of footnotes beside them."""
     named = [
         *columns.values(),
-        *(spelt[one] for one in (*_ANY_NAME, *_NAMES_ALONE) if one in spelt),
+        *(spelt[one] for one in (*ANY_NAME, *NAMES_ALONE) if one in spelt),
     ]
     stripped = {}
     for column in dict.fromkeys(named):
@@ -514,7 +514,7 @@ def _strip_marks(
     return frame.assign(**stripped) if stripped else frame
 
 
-def _accept(
+def accept_rows(
     frame: pd.DataFrame, spelt: Mapping[str, str], columns: Mapping[str, str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return a table with accepted names, and the synonym of each row that has one.
@@ -569,13 +569,13 @@ def _find_parents(
     return parents
 
 
-def _read_names(
+def read_names(
     frame: pd.DataFrame, spelt: Mapping[str, str], columns: Mapping[str, str], path: Path
 ) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]], list[Rank | None]]:
     """Return how the taxon of each row is called, what stands above it, and its rank."""
-    any_column = next((spelt[one] for one in _ANY_NAME if one in spelt), None)
+    any_column = next((spelt[one] for one in ANY_NAME if one in spelt), None)
     # A column class, family … alone holds names of that rank.
-    alone = next((spelt[one] for one in _NAMES_ALONE if one in spelt), None)
+    alone = next((spelt[one] for one in NAMES_ALONE if one in spelt), None)
     common = columns.get(COMMON_NAME) or spelt.get("primarycomname")
     ranked = {name: column for name, column in columns.items() if name != COMMON_NAME}
     if not ranked and any_column is None and common is None and alone is None:

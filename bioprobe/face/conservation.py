@@ -1,0 +1,759 @@
+"""Conservation status: of labels, of zero-shot answers, of a probe's, of any table of answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from bioprobe.errors import MisuseError, SelectionError
+from bioprobe.face.opened import Opened
+from bioprobe.options import (
+    RANK_NAMES,
+    Option,
+    RankColumns,
+    SeedOption,
+    Taxa,
+    With,
+    Without,
+    question,
+)
+from bioprobe.result import WARNING, Note, Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bioprobe.conservation import Covered, Finder, Judged, Statuses, Units
+    from bioprobe.face.pages import StatusAnswers
+    from bioprobe.progress import Progress
+    from bioprobe.store.view import View
+    from bioprobe.task.tree import Tree
+    from bioprobe.taxonomy import Taxon
+
+# What may be judged: a file, what a question returned, a table.
+Answered = Any
+#: What can be written of a status, the default first.
+TABLES = ("images", "counts", "taxa", "comparison")
+# Numbers of probabilities that are held at once: 64 MB.
+_HELD = 8_000_000
+# Taxa that are asked of the Red List in one go.
+_MOST_ASKED = 20_000
+_SHOWN = 5
+# Columns of other tools whose words are read already.
+_OF_TOOLS = frozenset({"classification", "taxon", "answer", "rank", "also", "row"})
+
+
+class Conserves(Opened):
+    """What is asked of the conservation status of what pictures show."""
+
+    @question
+    def status(
+        self,
+        table: Annotated[
+            str | Path | None,
+            Option(
+                "Table of taxa and their Red List categories, in any columns, or a zip of a "
+                "download of the Red List.",
+                ("-",),
+                shell=Path,
+                metavar="TABLE",
+            ),
+        ] = None,
+        *,
+        red_list: Annotated[
+            bool,
+            Option(
+                "Ask the IUCN Red List by its API, with the token in IUCN_REDLIST_KEY, for what "
+                "the table does not list; without a table for all."
+            ),
+        ] = False,
+        labels: Annotated[
+            bool, Option("Of the labels in the store.", when=(Without("probe", "predictions"),))
+        ] = False,
+        level: Annotated[
+            str | None,
+            Option(
+                "Rank or column of the labels. [default: the lowest rank that is known, or what is "
+                "no scientific name]",
+                ("--level", "--rank", "-l"),
+                when=(With("labels"),),
+            ),
+        ] = None,
+        probe: Annotated[
+            str | None,
+            Option("Of the answers of a probe of this name.", when=(Without("predictions"),)),
+        ] = None,
+        predictions: Annotated[
+            Answered,
+            Option(
+                "Of a table of answers, as zeroshot and probe predict write it, or of the output "
+                "of another tool.",
+                shell=Path,
+            ),
+        ] = None,
+        taxa: Annotated[Taxa, Without("labels", "probe", "predictions")] = None,
+        status_column: Annotated[
+            str | None,
+            Option(
+                "Column of the categories in the table. [default: found]", when=(With("table"),)
+            ),
+        ] = None,
+        rank_column: Annotated[RankColumns, With("table")] = None,
+        synonyms: Annotated[
+            str | Path | None,
+            Option(
+                "Table with the columns synonym and accepted, by which names are found.", shell=Path
+            ),
+        ] = None,
+        by: Annotated[
+            str | None,
+            Option(
+                "Count for each value of a column too, such as site; month, season and year "
+                "are those of captured_at."
+            ),
+        ] = None,
+        group: Annotated[
+            str | None,
+            Option(
+                "Column whose equal values belong together, for the intervals. [default: "
+                "sequence_id, seq_id or event_id, else times of captured_at, else each picture]"
+            ),
+        ] = None,
+        save_columns: Annotated[
+            bool,
+            Option(
+                "Write the columns status and threatened into the store, to be asked and learnt as "
+                "any other.",
+                when=(With("labels"),),
+            ),
+        ] = False,
+        compare: Annotated[
+            str | None,
+            Option(
+                "Kind of probe: compare one that learns threatened with what follows from one that "
+                "learns species, on held-out images.",
+                when=(With("labels"),),
+            ),
+        ] = None,
+        split: Annotated[
+            str, Option("Split in the store, for --compare.", when=(With("compare"),))
+        ] = "default",
+        shows: Annotated[
+            str,
+            Option(
+                "What is written: images, counts (of each status, with intervals), taxa (each name "
+                "with what it covers) or comparison.",
+                ("--table",),
+                choices=TABLES,
+                fixed=True,
+            ),
+        ] = TABLES[0],
+        n_resamples: Annotated[int, Option("Resamples of the bootstrap.", least=1)] = 1000,
+        seed: Annotated[int, SeedOption("Seed of the resamples, folds and probes.")] = 0,
+        progress: Progress | None = None,
+    ) -> StatusAnswers:
+        """Say which conservation status images have: by their labels, or by what is answered.
+
+        Of answers the probabilities of all classes are summed by status, not only those of the
+        best. Without ``labels``, ``probe`` and ``predictions`` zero-shot answers, at species.
+
+        Parameters
+        ----------
+        table : str or Path, optional
+            Of taxa and their categories; see :func:`bioprobe.conservation.read_statuses`.
+        red_list : bool
+            Whether the Red List is asked for what the table does not list.
+        labels : bool
+            Of the labels in the store.
+        level : str, optional
+            Rank or column of the labels; by default the lowest rank of each.
+        probe : str, optional
+            Name of a probe in the store whose answers are judged.
+        predictions : str, Path, Predictions or DataFrame, optional
+            Answers: a file, or what a question returned.
+        taxa : str or Path, optional
+            Taxon list of zero-shot.
+        status_column : str, optional
+            Column of the table that has the categories.
+        rank_column : mapping of str to str, or sequence of str, optional
+            Columns of the table that hold a rank under another name.
+        synonyms : str or Path, optional
+            Table of synonyms and accepted names.
+        by : str, optional
+            Column by whose values images are counted too, or ``month``, ``season`` or ``year``.
+        group : str, optional
+            Column whose equal values belong together.
+        save_columns : bool
+            Whether the columns ``status`` and ``threatened`` are written into the store. Open the
+            store again to see them.
+        compare : str, optional
+            Kind of probe, such as ``linear``, that learns ``threatened`` and, for comparison,
+            species.
+        split : str
+            By which they are compared.
+        shows : {"images", "counts", "taxa", "comparison"}
+            What ``to_frame()`` returns.
+        n_resamples : int
+            Of the intervals, where images belong together.
+        seed : int
+            Of whatever is drawn.
+        progress : callable, optional
+            Told after each taxon that the Red List was asked for.
+
+        Returns
+        -------
+        StatusAnswers
+            One row an image: the likeliest status, whether it is threatened, and the share of
+            probability that is threatened, is not, is neither (extinct, data deficient, not
+            evaluated) and has no status. Unknown is ``""``.
+
+        Raises
+        ------
+        MisuseError
+            If there is neither a table nor ``red_list``.
+        TaxonomyError
+            If the table has no categories or no names.
+        SourceError
+            If a file cannot be read, or the Red List cannot be asked.
+        SelectionError
+            If there is no such column.
+
+        Examples
+        --------
+        >>> store.status("statuses.csv", labels=True, by="site").counts  # doctest: +SKIP
+        """
+        from bioprobe.taxonomy.synonyms import read_synonyms
+
+        if table is None and not red_list:
+            msg = (
+                "name a table of taxa and their Red List categories, or ask the Red List with "
+                "--red-list and your token in IUCN_REDLIST_KEY"
+            )
+            raise MisuseError(msg)
+        if shows == "comparison" and compare is None:
+            msg = "--table comparison is of --compare KIND, such as --compare linear"
+            raise MisuseError(msg)
+        accepted = read_synonyms(synonyms) if synonyms is not None else {}
+        source = _Source(
+            self._view, table, status_column, rank_column, accepted, red_list=red_list,
+            progress=progress,
+        )  # fmt: skip
+        said: list[Note | str] = [*self._notes]
+        first = None
+        if labels:
+            asked, judged = "labels", _judge_labels(self._view, source, level, said)
+        elif probe is not None:
+            asked, judged = f"answers of the probe {probe}", self._judge_probe(probe, source, said)
+        elif predictions is not None:
+            asked = "answers"
+            judged, first = _judge_predictions(self._view, predictions, source, said)
+        else:
+            asked, judged = "zero-shot answers", self._judge_zeroshot(taxa, source, said)
+        return self._finish(
+            judged, source, asked, said, by=by, group=group, first=first, shows=shows,
+            save_columns=save_columns, compare=compare, split=split, n_resamples=n_resamples,
+            seed=seed,
+        )  # fmt: skip
+
+    def _finish(
+        self,
+        judged: Judged,
+        source: _Source,
+        asked: str,
+        said: list[Note | str],
+        *,
+        by: str | None,
+        group: str | None,
+        first: pd.DataFrame | None,
+        shows: str,
+        save_columns: bool,
+        compare: str | None,
+        split: str,
+        n_resamples: int,
+        seed: int,
+    ) -> StatusAnswers:
+        """Count what was judged, and say it."""
+        import pandas as pd
+
+        from bioprobe.conservation import count_statuses
+        from bioprobe.face.pages import StatusAnswers
+
+        units = _find_units(self._view, judged, first, by, group)
+        counts = count_statuses(judged, units, n_resamples=n_resamples, seed=seed)
+        statuses = source.statuses
+        comparison = pd.DataFrame()
+        if compare is not None:
+            comparison, told = _compare(self._view, judged, source, compare, split,
+                                        n_resamples, seed)  # fmt: skip
+            said += told
+        if save_columns:
+            said += _save(self._view, judged)
+        options = {"statuses": dict(statuses.about), "source": statuses.source, "asked": asked,
+                   "by": by, "group": units.unit, "n_resamples": n_resamples,
+                   "seed": seed}  # fmt: skip
+        provenance = self._view.describe(options, n_rows=len(judged))
+        found = StatusAnswers(
+            self._view.images, judged, units, counts, comparison, shows, statuses.source, asked,
+            provenance, tuple(statuses.notes),
+        )  # fmt: skip
+        return found.say((*said, *units.notes, *_describe(judged, units, counts)))
+
+    def _judge_zeroshot(self, taxa: str | Path | None, source: _Source, said: list[Any]) -> Judged:
+        """Ask zero-shot at species, and sum all candidates by status."""
+        from bioprobe.conservation import judge_answers, sum_lowest
+        from bioprobe.face.taxa import open_list
+        from bioprobe.face.zeroshot import Asked, Wording, ask_taxa, find_head
+        from bioprobe.taxonomy import Rank
+
+        opened, told = find_head(self._view, taxa, None, self._model)
+        listed = open_list(taxa if opened is None else None, None)
+
+        def find(tree: Tree) -> Any:  # noqa: ANN401 - what is wanted of the tree
+            source.find(tree.taxa)
+            return sum_lowest(source.finder, tree)
+
+        asked = Asked(
+            self._view, (*said, *told), Rank.SPECIES, listed, None, source.synonyms, 1, sums=find
+        )
+        wording = Wording("taxon_com", "plain", opened, None, False, False, None)
+        answers: Any = ask_taxa(asked, wording, self._find_texts)
+        said[:] = answers.notes
+        return judge_answers(answers, source.finder)
+
+    def _judge_probe(self, name: str, source: _Source, said: list[Any]) -> Judged:
+        """Ask a probe for all its classes, some images at a time."""
+        import numpy as np
+
+        from bioprobe.conservation import join_judged, judge_answers
+
+        found: Any = self
+        kept = found.probe(name)
+        calibration, told = kept._calibrate(None, needed=False)
+        fitted = calibration.apply(kept.fitted) if calibration else kept.fitted
+        said += told
+        classes = fitted.classes
+        source.find(classes.taxa, names=() if classes.taxa else classes.names)
+        size = max(1, _HELD // max(1, len(classes)))
+        parts, taught = [], []
+        for start in range(0, max(1, len(self._view)), size):
+            rows = self._view.rows[start : start + size]
+            part = dataclasses.replace(self._view, rows=rows)
+            answers = fitted.ask(part, len(classes))
+            parts.append(judge_answers(answers, source.finder))
+            taught.append(np.zeros(len(rows), bool) if answers.taught is None else answers.taught)
+        n_taught = int(np.concatenate(taught).sum())
+        if n_taught:
+            said.append(f"{n_taught:,} of the images taught the probe")
+        return join_judged(parts)
+
+
+class _Source:
+    """Where statuses come from, and how names are found in them.
+
+    Parameters
+    ----------
+    view : View
+        Whose labels and added taxa are known.
+    table, column, rank_column, red_list, progress
+        The options of these names.
+    synonyms : mapping of str to str
+        Synonym to accepted name.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        table: str | Path | None,
+        column: str | None,
+        rank_column: Any,  # noqa: ANN401 - whatever the option takes
+        synonyms: Mapping[str, str],
+        *,
+        red_list: bool,
+        progress: Progress | None = None,
+    ) -> None:
+        from bioprobe.conservation import read_statuses
+        from bioprobe.face.taxa import read_rank_columns
+
+        self.synonyms = synonyms
+        self._view, self._red_list, self._progress = view, red_list, progress
+        self._listed: Statuses | None = None
+        if table is not None:
+            self._listed = read_statuses(
+                table, column=column, rank_columns=read_rank_columns(rank_column),
+                synonyms=synonyms,
+            )  # fmt: skip
+        self._found: tuple[Statuses, Finder] | None = None
+
+    @property
+    def statuses(self) -> Statuses:
+        """What is known of the taxa that were looked for."""
+        return self.find(())[0]
+
+    @property
+    def finder(self) -> Finder:
+        """Finds the statuses of names."""
+        return self.find(())[1]
+
+    def find(
+        self, taxa: Iterable[Taxon], *, below: Iterable[str] = (), names: Iterable[str] = ()
+    ) -> tuple[Statuses, Finder]:
+        """Look for taxa, once; with the Red List for what the table does not list.
+
+        Parameters
+        ----------
+        taxa : iterable of Taxon
+            That are labels or candidates.
+        below : iterable of str
+            Names of subspecies.
+        names : iterable of str
+            Classes that are no taxa, such as common names.
+        """
+        if self._found is None:
+            from bioprobe.conservation import Finder, Statuses
+            from bioprobe.store.added_taxa import find_added_taxa
+
+            wanted = tuple(taxa)
+            added = find_added_taxa(self._view.store)
+            labelled = self._view.images.taxa
+            known = [*wanted, *labelled, *added]
+            finder = Finder(self._listed or Statuses((), ""), known, synonyms=self.synonyms,
+                            names=self._open_names)  # fmt: skip
+            statuses = self._listed
+            if self._red_list:
+                statuses = self._ask(finder, wanted, below, names)
+                finder = Finder(statuses, known, synonyms=self.synonyms, names=self._open_names)
+            self._found = statuses or Statuses((), ""), finder
+        return self._found
+
+    def _open_names(self) -> Any:  # noqa: ANN401 - a NameList
+        """Open the lists by which common names are found that no table of statuses has."""
+        from bioprobe.face.taxa import open_names
+        from bioprobe.store.added_taxa import find_added_taxa
+
+        return open_names(None, None, added=find_added_taxa(self._view.store))
+
+    def _ask(
+        self, finder: Finder, taxa: Iterable[Taxon], below: Iterable[str], names: Iterable[str]
+    ) -> Statuses:
+        """Ask the Red List for what is not listed, and join both."""
+        from bioprobe.conservation import NO_LINEAGE, Statuses, Wanted, ask_red_list
+        from bioprobe.taxonomy.scientific_names import read_name
+
+        wanted = [Wanted(one.lineage) for one in taxa if not finder.find_taxon(one).statuses]
+        for name in below:
+            parsed = read_name(name)
+            if parsed is not None and not finder.find_named(name).statuses:
+                lineage = [*NO_LINEAGE]
+                lineage[-2], lineage[-1] = parsed.genus, " ".join(parsed.certain.split(" ")[:2])
+                wanted.append(Wanted(tuple(lineage), parsed.certain))
+        wanted += [Wanted(one.lineage) for one in self._name_taxa(names)]
+        if len(wanted) > _MOST_ASKED:
+            msg = (
+                f"the Red List would be asked for {len(wanted):,} taxa, which takes hours; give a "
+                "shorter list with --taxa, or a table of statuses"
+            )
+            raise MisuseError(msg)
+        asked = ask_red_list(wanted, synonyms=self.synonyms, progress=self._progress)
+        listed = self._listed
+        if listed is None:
+            return asked
+        about = {**listed.about, "red_list": dict(asked.about)}
+        return Statuses((*listed.listed, *asked.listed), f"{listed.source} and {asked.source}",
+                        (*listed.notes, *asked.notes), about)  # fmt: skip
+
+    def _name_taxa(self, names: Iterable[str]) -> list[Taxon]:
+        """Return the taxa of common names, by the lists that there are."""
+        listed = [one for one in dict.fromkeys(names) if one]
+        if not listed:
+            return []
+        opened = self._open_names()
+        matches = [opened.match(one) for one in listed]
+        return [taxon for one in matches for taxon in filter(None, (one.taxon, *one.candidates))]
+
+
+def _judge_labels(view: View, source: _Source, level: str | None, said: list[Note | str]) -> Judged:
+    """Find the status of the labels of images."""
+    import numpy as np
+
+    from bioprobe.conservation import judge_labels
+    from bioprobe.content import CONTENT, Content
+    from bioprobe.images.image_table import read_level
+    from bioprobe.taxonomy import RANKS
+    from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, SUBSPECIES
+
+    images = view.images
+    ranks = [images.labels(rank.value)[view.rows].tolist() for rank in RANKS]
+    nothing = [""] * len(view)
+    known = images.frame.columns
+    below, label, common, content = (
+        images.labels(name)[view.rows].tolist() if name in known else nothing
+        for name in (SUBSPECIES, LABEL, COMMON_NAME, CONTENT)
+    )
+    if level is not None:
+        name = read_level(level, images)
+        if name in RANK_NAMES:
+            depth = RANK_NAMES.index(name)
+            ranks = [one if at <= depth else nothing for at, one in enumerate(ranks)]
+            # What is not labelled at the rank has no label here.
+            ranks = [[text if there else "" for text, there in zip(one, ranks[depth], strict=True)]
+                     for one in ranks]  # fmt: skip
+            below = label = common = nothing
+        else:
+            label = images.labels(name)[view.rows].tolist()
+            ranks, below, common = [nothing] * len(ranks), nothing, nothing
+    lineages = list(zip(*ranks, strict=True))
+    keys = list(zip(lineages, below, label, common, strict=True))
+    is_none = {Content.BLANK.value, Content.HUMAN.value, Content.VEHICLE.value}
+    is_named = np.array([
+        (any(lineage) or bool(text) or bool(name)) and not (of in is_none and not any(lineage))
+        for (lineage, _, text, name), of in zip(keys, content, strict=True)
+    ], dtype=bool)  # fmt: skip
+    if not is_named.any():
+        msg = (
+            f"none of the {len(view):,} images has a label; label them, or ask what they show: "
+            "leave --labels out, or name a --probe"
+        )
+        raise SelectionError(msg)
+    taxa = list(images.taxa)
+    plain = [text or name for (lineage, _, text, name) in dict.fromkeys(keys) if not any(lineage)]
+    source.find(taxa, below=dict.fromkeys(below), names=plain)
+    finder = source.finder
+    found = {
+        (lineage, under, text, name): finder.find_named(text) if text and not any(lineage)
+        else finder.find(lineage, below=under, label=text, common_name=name)
+        for lineage, under, text, name in dict.fromkeys(keys)
+    }  # fmt: skip
+    kept = np.flatnonzero(is_named)
+    n_without = len(view) - len(kept)
+    if n_without:
+        said.append(f"{n_without:,} images have no label of a taxon, and are left out")
+    names = [found[keys[at]] for at in kept.tolist()]
+    labels = np.array([_name_label(keys[at]) for at in kept.tolist()], dtype=object)
+    rows = view.rows[kept]
+    return judge_labels(images.name_rows(rows), rows, labels, names)
+
+
+def _name_label(key: tuple[Sequence[str], str, str, str]) -> str:
+    lineage, below, label, common = key
+    # A common name beside a family says more than it.
+    return below or lineage[-1] or label or common or next(filter(None, reversed(lineage)), "")
+
+
+def _judge_predictions(
+    view: View, predictions: Any, source: _Source, said: list[Note | str]  # noqa: ANN401
+) -> tuple[Judged, pd.DataFrame]:  # fmt: skip
+    """Find the status of a table of answers."""
+    import numpy as np
+    import pandas as pd
+
+    from bioprobe.agreement import read_side
+    from bioprobe.conservation import judge_table, list_named
+    from bioprobe.exporting import read_predictions
+    from bioprobe.images.regions import REGION
+    from bioprobe.taxonomy import Taxon
+
+    if isinstance(predictions, pd.DataFrame):
+        frame = predictions
+    elif isinstance(predictions, Result):
+        frame = predictions.to_frame()
+    else:
+        path = Path(predictions)
+        try:
+            frame, _ = read_predictions(path)
+        except Exception as error:
+            from bioprobe.errors import SourceError
+
+            if not isinstance(error, SourceError):
+                raise
+            # The output of another tool: what it is surest of.
+            side = read_side(path)
+            said += side.notes
+            frame = _write_side(side)
+    distinct = dict.fromkeys(list_named(frame))
+    taxa = [Taxon(one.lineage) for one in distinct if any(one.lineage)]
+    names = [name for one in distinct for name in one.meant or (one.label,)
+             if not any(one.lineage)]  # fmt: skip
+    source.find(taxa, below=[one.below for one in distinct if one.below], names=names)
+    judged, first, told = judge_table(frame, source.finder)
+    said += told
+    row_of = {
+        key: row
+        for row, key in zip(
+            view.rows.tolist(),
+            zip(view.images.name_files(view.rows).tolist(),
+                view.images.frame[REGION].to_numpy()[view.rows].tolist(), strict=True),
+            strict=True,
+        )
+    }  # fmt: skip
+    regions = judged.names.get(REGION, np.full(len(judged), "", dtype=object))
+    rows = np.array([
+        row_of.get((file, region), -1)
+        for file, region in zip(judged.names["file_name"].tolist(), regions.tolist(), strict=True)
+    ], dtype=np.int64)  # fmt: skip
+    n_others = int((rows < 0).sum())
+    if n_others:
+        said.append(f"{n_others:,} of the {len(rows):,} pictures are none of the store's")
+    return dataclasses.replace(judged, rows=rows), first
+
+
+def _write_side(side: Any) -> pd.DataFrame:  # noqa: ANN401 - a Side
+    """Return the answers of another tool as a table of ours."""
+    import pandas as pd
+
+    from bioprobe.images.regions import REGION
+    from bioprobe.taxonomy import RANKS
+    from bioprobe.taxonomy.columns import spell_column
+
+    columns: dict[str, Any] = {"file_name": list(side.files)}
+    if any(side.regions):
+        columns[REGION] = list(side.regions)
+    for depth, rank in enumerate(RANKS):
+        columns[rank.value] = [one.lineage[depth] for one in side.said]
+    columns["common_name"] = [one.common_name or one.label for one in side.said]
+    columns["score"] = side.sureness
+    columns |= {
+        name: list(values)
+        for name, values in side.columns.items()
+        if name not in columns and spell_column(name) not in _OF_TOOLS
+    }
+    return pd.DataFrame(columns)
+
+
+def _find_units(
+    view: View, judged: Judged, first: pd.DataFrame | None, by: str | None, group: str | None
+) -> Units:
+    """Find what images are counted by: of answers of other pictures by their own columns."""
+    import numpy as np
+
+    from bioprobe.cells import name_cells
+    from bioprobe.conservation import Units, find_units
+    from bioprobe.images.sequences import SEQUENCE_COLUMNS
+
+    if first is None or ((judged.rows >= 0).all() and not (
+        {by, group} & set(map(str, first.columns)) - {None}
+    )):  # fmt: skip
+        return find_units(view.images, judged.rows, by=by, group=group)
+    names = set(map(str, first.columns))
+    for column in (by, group):
+        if column is not None and column not in names:
+            msg = (
+                f"the answers have no column {column!r}, and are not all of the store's pictures; "
+                f"they have {', '.join(sorted(names))}"
+            )
+            raise SelectionError(msg)
+    nowhere = np.full(len(judged), "", dtype=object)
+    column = group or next((one for one in SEQUENCE_COLUMNS if one in names), None)
+    groups = nowhere if column is None else name_cells(first[column])
+    values = nowhere if by is None else name_cells(first[by])
+    return Units(values, by or "", groups, column or "image")
+
+
+def _save(view: View, judged: Judged) -> list[Note | str]:
+    """Write the columns of status and threat into a store."""
+    import numpy as np
+    import pandas as pd
+
+    from bioprobe.conservation import STATUS, THREAT, THREATS, read_category
+
+    if view.origin:
+        msg = "columns are written into a store; embed the pictures first"
+        raise MisuseError(msg)
+    images = view.images
+    for name in (STATUS, THREAT):
+        if name not in images.frame.columns:
+            continue
+        known = set(images.labels(name).tolist()) - {""}
+        foreign = sorted(one for one in known if read_category(one) is None and one not in THREATS)
+        if foreign:
+            msg = (
+                f"the store has a column {name} of its own, with values such as {foreign[0]!r}, "
+                "which would be lost; rename it where the pictures come from, and embed them again"
+            )
+            raise MisuseError(msg)
+    frame = pd.DataFrame({STATUS: judged.codes, THREAT: judged.threatened}).astype(object)
+    rows, changed = judged.rows, np.ones(len(judged), dtype=bool)
+    if {STATUS, THREAT} <= set(images.frame.columns):
+        changed = np.logical_or.reduce(
+            [images.labels(name)[rows] != frame[name].to_numpy() for name in (STATUS, THREAT)]
+        )
+    if changed.any():
+        with view.store.lock():
+            view.store.relabel(rows[changed], frame[changed])
+    told = f"{int(changed.sum()):,} images have new columns {STATUS} and {THREAT} in {view.folder}"
+    return [told]
+
+
+def _compare(
+    view: View, judged: Judged, source: _Source, kind: str, split: str, n_resamples: int, seed: int
+) -> tuple[pd.DataFrame, list[Note | str]]:
+    """Compare a probe of the threat with what follows from a probe of species."""
+    from bioprobe.evaluation.by_status import compare_routes
+
+    if kind not in _list_kinds():
+        msg = f"no kind of probe is called {kind!r}; expected one of {', '.join(_list_kinds())}"
+        raise MisuseError(msg)
+    return compare_routes(view, judged, source.finder, kind, split=split,
+                          n_resamples=n_resamples, seed=seed)  # fmt: skip
+
+
+def _list_kinds() -> list[str]:
+    from bioprobe.face.learning import KINDS
+
+    return [one for one in KINDS if one != "stack"]
+
+
+def _describe(judged: Judged, units: Units, counts: pd.DataFrame) -> list[Note | str]:
+    """Say how many images are of each status, and of which names nothing single is known."""
+    import numpy as np
+
+    n = len(judged)
+    whole = counts if not units.by else counts[counts[units.column] == ""]
+    said: list[Note | str] = []
+    pairs = zip(whole["status"].tolist(), whole["n_images"].tolist(), strict=True)
+    listed = [f"{code} {n_of:,}" for code, n_of in pairs if code not in {"", "threatened"}]
+    none = whole[whole["status"] == ""]["n_images"]
+    tail = f"; no status {int(none.iloc[0]):,}" if len(none) else ""
+    said.append(f"{n:,} images: {', '.join(listed) or 'none with a status'}{tail}")
+    row = whole[whole["status"] == "threatened"].iloc[0]
+    if n:
+        said.append(
+            f"threatened (VU, EN or CR): {int(row['n_images']):,} of {n:,}, {row['share']:.3f} "
+            f"[{row['low']:.3f}, {row['high']:.3f}] (95% interval by {units.unit})"
+        )
+        shares = judged.threats[:, -1]
+        if not np.isnan(judged.scores).all():
+            said.append(
+                f"{float(np.median(shares)):.3f} of the probability of an image has no status "
+                f"(median); the mean probability of being threatened is "
+                f"{float(judged.threats[:, 0].mean()):.3f}"
+            )
+            said.append("these are counts of answers: no interval here knows how often they err")
+    said += _describe_names(judged)
+    return said
+
+
+def _describe_names(judged: Judged) -> list[Note]:
+    """Say which names cover several taxa, and which none."""
+    several: dict[str, Covered] = {}
+    none: dict[str, int] = {}
+    for name, one in zip(judged.answers.tolist(), judged.covered, strict=True):
+        if not one.statuses:
+            none[name] = none.get(name, 0) + 1
+        elif not one.category.code and (len(one.statuses) > 1 or one.unlisted or one.is_open):
+            several[name] = one
+    said = []
+    if several:
+        listed = [f"{name} ({one.describe(4)})" for name, one in several.items()]
+        more = " …" if len(listed) > _SHOWN else ""
+        said.append(Note(f"{len(several):,} names cover several taxa, of which they have no status "
+                         f"in common: {'; '.join(listed[:_SHOWN])}{more}"))  # fmt: skip
+    if none:
+        names = sorted(none, key=lambda one: -none[one])
+        listed = [f"{name} ({none[name]:,})" for name in names[:_SHOWN]]
+        more = ", …" if len(none) > _SHOWN else ""
+        said.append(Note(
+            f"warning: {len(none):,} names are in no list of statuses: {', '.join(listed)}{more}; "
+            "their status is unknown, not least concern", WARNING,
+        ))  # fmt: skip
+    return said
