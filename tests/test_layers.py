@@ -20,6 +20,7 @@ LAYERS = (
     ("taxonomy", "sketch"),
     ("prompts",),
     ("images",),
+    ("overlays",),
     ("encoders",),
     ("sources",),
     ("store",),

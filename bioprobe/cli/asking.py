@@ -13,6 +13,7 @@ from bioprobe.cli.options import AnswerPage, PageBy
 from bioprobe.cli.show import say, write_frame
 from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
+from bioprobe.face.annotating import Annotates
 from bioprobe.face.asking import Asks
 from bioprobe.face.comparing import compare as compare_answers
 from bioprobe.face.exporting import AnswerExport, Exports
@@ -23,6 +24,7 @@ from bioprobe.face.store import embed as embed_sources
 from bioprobe.options import PEOPLE, Option, With, Without
 
 if TYPE_CHECKING:
+    from bioprobe.face.annotating import Annotation
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import (
         Comparison,
@@ -285,3 +287,25 @@ def export(done: AnswerExport) -> None:
 
     Example: bioprobe export answers.csv --as camtrap-dp --output package --time-zone UTC
     """
+
+
+@command(app, Annotates.annotate, encodes=True, sources="-", shows=False)
+def annotate(
+    done: Annotation,
+    *,
+    table: Annotated[
+        Path | None,
+        Option("Also write what is said of each region as a table.", writes="file"),
+    ] = None,
+) -> str:
+    """Write answers upon copies of pictures, on contact sheets and on sequences that move.
+
+    The answers are those of --answers FILE, of --probe NAME, the --labels in the store, or else
+    zero-shot's.
+
+    Example: bioprobe annotate --level family --output annotated --montage sheet.png
+    """
+    if table is None:
+        return ""
+    write_answer(done, str(table), None, quiet=True)
+    return f"wrote {len(done.frame):,} rows to {table}"

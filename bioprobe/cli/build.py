@@ -178,7 +178,8 @@ def command(
                         asked, given, narrows, progress, {also: further} if further else {}
                     )
                 tell(answer.notes, quiet=quiet)
-                if given.get("people"):
+                # Where the question has that option, it is answered already.
+                if given.get("people") and "people" not in read_options(asked):
                     answer = answer.with_people(given["people"])
                 done = after(answer, **{one: given[one] for one in read_options(after)})
                 if done:

@@ -373,14 +373,17 @@ class Answers:
         OSError
             If it is gone.
         """
-        place = self.view.images.locate(picture.row)
         with ignore_pillow_warnings():
-            image = decode_image(place.read_bytes())
-        if people == KEEP:
-            return image
+            image = decode_image(self.read_bytes(picture))
+        return image if people == KEEP else obscure(image, self.find_people(picture))
+
+    def find_people(self, picture: Picture) -> tuple[Region, ...]:
+        """Return where people are in a picture, by boxes in the store or among the answers.
+
+        Where no box tells, a person may be anywhere in the picture.
+        """
         seen = [one.region or WHOLE for one in picture.observations if one.content == HUMAN]
-        regions = (*place.people, *seen)
-        return obscure(image, regions) if regions else image
+        return (*self.view.images.locate(picture.row).people, *seen)
 
     def detection(self, one: Observation) -> tuple[str, float | None, str]:
         """Return what a detector said of a region: category, confidence, its own name."""

@@ -121,7 +121,7 @@ def copy_pictures(
         label = "" if labels is None else _name_folder(labels[n_done - 1])
         if (label, name) not in done:
             done.add((label, name))
-            target = copying.folder / label / _name_file(name)
+            target = copying.folder / label / name_file(name)
             try:
                 size = _read_size(images, row)
                 packet = functools.partial(_write_keywords, said.get(name, ()), size)
@@ -175,11 +175,28 @@ def _copy(
         counts["keywords"] += 1
         if (marked := insert_xmp(data, packet)) != data and not copying.keep_metadata:
             data, packet = marked, b""
-    return _place(target, data, packet)
+    return place_file(target, data, packet)[1]
 
 
-def _place(target: Path, data: bytes, sidecar: bytes) -> str:
-    """Write a file, and what goes beside it, under a name that no other file has."""
+def place_file(target: Path, data: bytes, sidecar: bytes = b"") -> tuple[Path, str]:
+    """Write a file, and what goes beside it, under a name that no other file has.
+
+    Parameters
+    ----------
+    target : Path
+        Where it goes unless another file is there.
+    data : bytes
+        Content.
+    sidecar : bytes
+        Of a file beside it, ``.xmp``; none where empty.
+
+    Returns
+    -------
+    file : Path
+        Where it is.
+    done : {"copied", "there"}
+        Whether it was written, or was there already.
+    """
     for candidate in _iter_names(target):
         if not candidate.exists() and not candidate.is_symlink():
             with replacing(candidate) as temporary:
@@ -187,9 +204,9 @@ def _place(target: Path, data: bytes, sidecar: bytes) -> str:
             if sidecar:
                 with replacing(candidate.with_name(f"{candidate.name}.xmp")) as temporary:
                     temporary.write_bytes(sidecar)
-            return "copied"
+            return candidate, "copied"
         if candidate.is_file() and candidate.read_bytes() == data:
-            return "there"
+            return candidate, "there"
     raise AssertionError
 
 
@@ -229,8 +246,14 @@ def _name_folder(label: str) -> str:
     return _FORBIDDEN.sub("_", label).strip(" .") or UNNAMED
 
 
-def _name_file(name: str) -> Path:
-    """Return a name below the folder, whatever the name that a picture has."""
+def name_file(name: str) -> Path:
+    """Return a name below a folder that any system takes, whatever the name that a picture has.
+
+    Examples
+    --------
+    >>> name_file("../a:b/../c.jpg").as_posix()
+    'a_b/c.jpg'
+    """
     path = PurePath(name.replace("\\", "/"))
     parts = [part for part in path.parts if part not in ("..", ".", path.anchor)]
     return Path(*(_FORBIDDEN.sub("_", part) for part in parts)) if parts else Path("picture")

@@ -25,7 +25,7 @@ _KEPT_BELOW = frozenset(
     {0x9003, 0x9004, 0x9010, 0x9011, 0x9012, 0x9290, 0x9291, 0x9292, 0x829A, 0x829D, 0x8827,
      0x9209, 0x920A, 0xA001}
 )  # fmt: skip
-_EXIF_IFD = 0x8769
+_EXIF_IFD, _ORIENTATION = 0x8769, 0x0112
 # JPEG markers.
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _APP_JFIF, _APP_EXIF, _APP_ICC, _APP_ADOBE = 0xE0, 0xE1, 0xE2, 0xEE
@@ -233,6 +233,27 @@ def _strip_webp(data: bytes) -> bytes:
             out += chunk
         place = end
     return b"RIFF" + (len(out) + 4).to_bytes(4, "little") + b"WEBP" + bytes(out)
+
+
+def keep_exif(data: bytes) -> bytes:
+    """Return what stays of a picture's EXIF where its pixels are written anew, upright.
+
+    Parameters
+    ----------
+    data : bytes
+        The picture's file.
+
+    Returns
+    -------
+    bytes
+        With its heading: time and model of camera; ``b""`` where nothing stays.
+    """
+    from PIL import Image
+
+    kept = Image.Exif()
+    kept.load(_write_exif(data))
+    kept.pop(_ORIENTATION, None)
+    return kept.tobytes() if kept else b""
 
 
 def _write_exif(data: bytes) -> bytes:

@@ -6,6 +6,7 @@ unless it is handed over; the colour profile, which pixels need, does.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 #: Ending of the pictures that are written where nothing else is asked for.
 SUFFIX = ".jpg"
 _QUALITY = 92
+#: Kinds of picture that are written as they came, as Pillow names them, with their endings.
+KINDS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "WEBP": (".webp",)}
 # Where a colour profile says what its numbers are.
 _SPACE = slice(16, 20)
 
@@ -50,3 +53,24 @@ def write_picture(
     if profile[_SPACE] != b"RGB ":
         profile = b""
     bare.save(target, kind, quality=quality, exif=exif, icc_profile=profile or None)
+
+
+def find_kind(data: bytes) -> str:
+    """Return as which of :data:`KINDS` a picture is written that comes from a file.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file. What is of another kind is a JPEG where it was written with loss, else
+        a PNG.
+    """
+    if data[:3] == b"\xff\xd8\xff" or data[4:8] == b"ftyp":
+        return "JPEG"
+    return "WEBP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else "PNG"
+
+
+def encode_picture(picture: Image, kind: str, *, exif: bytes = b"") -> bytes:
+    """Return a picture as the bytes of a file; see :func:`write_picture`."""
+    stream = io.BytesIO()
+    write_picture(picture, stream, kind=kind, exif=exif)
+    return stream.getvalue()

@@ -270,6 +270,9 @@ def test_crops_are_what_was_embedded_and_tell_no_place(
         assert np.asarray(crop).std(axis=(0, 1)).max() > 0
         blocks = np.asarray(crop.convert("L"), dtype=np.int64)
         assert (np.abs(np.diff(blocks, axis=1)) > 4).any(axis=0).sum() < 25
+    asked = ["export", str(answers), "--as", "crops", "--people", "obscure", "--quiet"]
+    assert run([*asked, "--store", str(store.folder), "--output", str(tmp_path / "shell")]) == 0
+    assert (tmp_path / "shell" / "human" / "cam1_IMG_2.jpg").exists()
     kept = store.where("image_region == ''")
     with pytest.raises(SourceError, match=r"none .* 3 are of whole pictures"):
         kept.export_answers(answers, form="crops", target=tmp_path / "none")
