@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioprobe import __version__
 from bioprobe.errors import BioprobeError, SourceError
-from bioprobe.exporting.answers import BLANK, HUMAN, VEHICLE, Answers, Observation, Picture
+from bioprobe.exporting.answers import ANIMAL, BLANK, HUMAN, VEHICLE, Answers, Observation, Picture
 from bioprobe.files import read_json, replacing, write_text
 from bioprobe.images.copying import name_file, place_file
 from bioprobe.images.people import obscure
@@ -67,6 +67,8 @@ class Wording:
         By picture and region, what stood nearest to those that are of no known class.
     statuses : mapping of str to str
         Code of status by name of species.
+    told : mapping of (str, str) to str
+        Code of status by picture and region, where that is said of these themselves.
     colours : mapping of str to str
         By status or label.
     colour_by : {"status", "label"}
@@ -79,6 +81,7 @@ class Wording:
     min_score: float = 0.0
     nearest: Mapping[tuple[str, str], tuple[str, float]] = dataclasses.field(default_factory=dict)
     statuses: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    told: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     colours: Mapping[str, str] = dataclasses.field(default_factory=dict)
     colour_by: str = "status"
 
@@ -101,8 +104,10 @@ class Wording:
             return one.best.score
         return self.answers.detection(one)[1] if self.name(one) != NOT_RECOGNISED else None
 
-    def find_status(self, one: Observation) -> str:
-        """Return the status of the species that was answered, ``""`` where none is known."""
+    def find_status(self, picture: Picture, one: Observation) -> str:
+        """Return the status of what was answered, ``""`` where none is known."""
+        if self.is_recognised(one) and (told := self.told.get((picture.name, one.name))):
+            return told
         taxon = one.taxon if self.is_recognised(one) else None
         if taxon is None or taxon.rank is not Rank.SPECIES:
             return ""
@@ -116,7 +121,7 @@ class Wording:
         if "score" in self.parts and score is not None and (known or one.best is None):
             head.append(_write_score(score))
         lines = [" ".join(head), *self._say_more(picture, one)]
-        status = self.find_status(one)
+        status = self.find_status(picture, one)
         badge = None
         if "status" in self.parts and status:
             badge = Badge(status, self.colours.get(status, _GREY))
@@ -156,9 +161,10 @@ class Wording:
     def _choose_colour(self, name: str, status: str) -> str:
         if name in self.colours:
             return self.colours[name]
-        if self.colour_by == "status" and self.statuses:
+        if self.colour_by == "status" and (self.statuses or self.told):
             return self.colours.get(status, _GREY) if status else _GREY
-        return self._series.get(name, _GREY)
+        # What a detector saw alone is a find too.
+        return self._series.get(name, PLAIN if name == ANIMAL else _GREY)
 
     @functools.cached_property
     def _series(self) -> Mapping[str, str]:
@@ -188,6 +194,7 @@ class Pictures:
     people: str
     problems: dict[str, str] = dataclasses.field(default_factory=dict)
     left_out: set[str] = dataclasses.field(default_factory=set)
+    obscured: set[str] = dataclasses.field(default_factory=set)
 
     def read(self, picture: Picture, draft_side_px: int = 0) -> tuple[Image, bytes] | None:
         """Return a picture, upright, and the bytes of its file; None where it is not shown.
@@ -209,10 +216,13 @@ class Pictures:
             data = self.answers.read_bytes(picture)
             with ignore_pillow_warnings():
                 image = decode_image(data, draft_side_px=draft_side_px)
-                return (image if self.people == KEEP else obscure(image, people)), data
+            if people and self.people != KEEP:
+                image = obscure(image, people)
+                self.obscured.add(picture.name)
         except (BioprobeError, OSError, ValueError) as error:
             self.problems[picture.name] = str(error)
             return None
+        return image, data
 
     def describe(self) -> list[Note | str]:
         """Say which pictures were left out, and which could not be read."""
@@ -223,6 +233,8 @@ class Pictures:
                 "takes them in"
             )
             said.append(Note(text, WARNING))
+        if self.obscured:
+            said.append(f"people are obscured in {len(self.obscured):,} of them")
         if self.problems:
             listed = [f"{name}: {why}" for name, why in self.problems.items()]
             more = f"; and {len(listed) - _SHOWN:,} more" if len(listed) > _SHOWN else ""
@@ -271,23 +283,26 @@ def write_copies(
     card = _Card(folder)
     files: dict[str, Path] = {}
     listed = wording.answers.pictures
-    for n_done, picture in enumerate(listed, start=1):
-        marks = [wording.say(picture, one) for one in picture.observations]
-        key = _hash_work(wording.answers, picture, marks, style, kind, pictures.people)
-        known = card.find(picture.name, key)
-        if known is not None:
-            counts["there"] += 1
-            files[picture.name] = known
-        elif (found := pictures.read(picture)) is not None:
-            image, data = found
-            drawn = draw_marks(image, marks, style)
-            _count(counts, drawn)
-            files[picture.name] = card.keep(picture.name, key, *_encode(drawn, data, kind), counts)
-        if n_done % _SAVED_EVERY == 0:
-            card.save(wording.answers.provenance)
-        if progress is not None:
-            progress(Step(n_done, len(listed), "pictures annotated", len(pictures.problems)))
-    card.save(wording.answers.provenance)
+    try:
+        for n_done, picture in enumerate(listed, start=1):
+            marks = [wording.say(picture, one) for one in picture.observations]
+            key = _hash_work(wording.answers, picture, marks, style, kind, pictures.people)
+            known = card.find(picture.name, key)
+            if known is not None:
+                counts["there"] += 1
+                files[picture.name] = known
+            elif (found := pictures.read(picture)) is not None:
+                drawn = draw_marks(found[0], marks, style)
+                _count(counts, drawn)
+                data = _encode(drawn, found[1], kind)
+                files[picture.name] = card.keep(picture.name, key, *data, counts)
+            if n_done % _SAVED_EVERY == 0:
+                card.save(wording.answers.provenance)
+            if progress is not None:
+                progress(Step(n_done, len(listed), "pictures annotated", len(pictures.problems)))
+    finally:
+        # What stops the work leaves what is done.
+        card.save(wording.answers.provenance)
     return Copied(files, _describe_copies(folder, counts, card))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +43,8 @@ _ZEROSHOT = Without("answers", "labels", "probe", why="which say the answers")
 _ANSWERED = Without("answers", "labels")
 _SHOWN_BY_DEFAULT = "box,label,score,status,common,path"
 _KINDS = {"keep": None, "jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}
+# Name of a picture, and of a region in it.
+Region = tuple[str, str]
 # As IUCN gives them.
 _STATUS_COLOURS = {
     "EX": "#000000", "EW": "#542344", "RE": "#960e25", "CR": "#d81e05", "EN": "#fc7f3f",
@@ -71,6 +74,29 @@ class Annotation(Result):
     def to_frame(self) -> pd.DataFrame:
         """Return the table."""
         return self.frame
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Found:
+    """What is known of the pictures.
+
+    Parameters
+    ----------
+    answers : Answers
+    nearest : mapping
+        By picture and region, the class and score of those that are of no known class.
+    told : mapping
+        By picture and region, the status that a table says.
+    notes : tuple of Note
+    is_labels : bool
+        Whether they are the labels in the store.
+    """
+
+    answers: Answers
+    nearest: Mapping[Region, tuple[str, float]] = dataclasses.field(default_factory=dict)
+    told: Mapping[Region, str] = dataclasses.field(default_factory=dict)
+    notes: Notes = ()
+    is_labels: bool = False
 
 
 class Annotates(Asks, Learns):
@@ -438,15 +464,16 @@ class Annotates(Asks, Learns):
         if montage is not None:
             sheet = Sheet(Path(montage), by, cell_px, across, most)
             sheet.check()
-        found, nearest, asked = self._find_answers(
+        asked = self._find_answers(
             answers, labels=labels, probe=probe, k=k, abstain=abstain, accuracy=accuracy,
             question={"level": level, "classes": classes, "taxa": taxa, "text_type": text_type,
                       "templates": templates},
         )  # fmt: skip
-        wording = self._word(found, parts, k, min_score, nearest, status, colour_by, colours)
+        found = asked.answers
+        wording, doubts = self._word(asked, parts, k, min_score, status, colour_by, colours)
         pictures = Pictures(found, people)
         style = Style(fonts, text_size, enlarge_to, "box" in parts, place == "below")
-        said: list[Note | str] = [*asked, *found.notes]
+        said: list[Note | str] = [*asked.notes, *found.notes, *doubts]
         files: dict[str, Path] = {}
         if folder is not None:
             copied = write_copies(Path(folder), wording, pictures, style, _KINDS[form], progress)
@@ -468,12 +495,11 @@ class Annotates(Asks, Learns):
     def _find_answers(
         self, answers: str | Path | Result | None, *, labels: bool, probe: str | Result | None,
         k: int, abstain: float | str | None, accuracy: float, question: dict[str, Any],
-    ) -> tuple[Answers, Mapping[tuple[str, str], tuple[str, float]], Notes]:  # fmt: skip
-        """Return what is known of the pictures, what was nearest to the unknown, what is said."""
+    ) -> _Found:  # fmt: skip
         from bioprobe.exporting import Sensitive, join_predictions, read_predictions
 
         if labels:
-            return _take_all(self._view), {}, ()
+            return _Found(_take_all(self._view), is_labels=True)
         notes: Notes = ()
         if isinstance(answers, (str, Path)):
             frame, provenance = read_predictions(Path(answers))
@@ -483,8 +509,10 @@ class Annotates(Asks, Learns):
                 asked = self._ask(probe, k, abstain, accuracy, question)
             frame, provenance = asked.to_frame(), asked.provenance.to_dict()
             notes = tuple(note for note in asked.notes if note not in self._notes)
+        told = _read_told(frame)
         frame, nearest = _empty_unknown(frame)
-        return join_predictions(self._view, frame, provenance, Sensitive()), nearest, notes
+        joined = join_predictions(self._view, frame, provenance, Sensitive())
+        return _Found(joined, nearest, told, notes)
 
     def _ask(
         self, probe: str | Result | None, k: int, abstain: float | str | None, accuracy: float,
@@ -515,40 +543,52 @@ class Annotates(Asks, Learns):
         return asked.probe(folder.name)
 
     def _word(
-        self, found: Answers, parts: frozenset[str], k: int, min_score: float,
-        nearest: Mapping[tuple[str, str], tuple[str, float]],
+        self, found: _Found, parts: frozenset[str], k: int, min_score: float,
         status: str | Mapping[str, str] | None, colour_by: str,
         colours: Mapping[str, str] | str | Sequence[str] | None,
-    ) -> Wording:  # fmt: skip
+    ) -> tuple[Wording, list[Note | str]]:  # fmt: skip
         from bioprobe.face.annotated import Wording
 
-        given = _read_colours(colours)
-        statuses = status if isinstance(status, Mapping) else self._read_statuses(status)
-        return Wording(
-            found, parts, k, min_score, nearest, statuses, {**_STATUS_COLOURS, **given}, colour_by
+        given = {**_STATUS_COLOURS, **_read_colours(colours)}
+        statuses, told, said = self._read_statuses(found, status)
+        wording = Wording(
+            found.answers, parts, k, min_score, found.nearest, statuses, told, given, colour_by
         )
+        return wording, said
 
-    def _read_statuses(self, column: str | None) -> dict[str, str]:
-        """Return the status of each species that the store has one of."""
-        from bioprobe.exporting.places import STATUS_COLUMNS
+    def _read_statuses(
+        self, found: _Found, status: str | Mapping[str, str] | None
+    ) -> tuple[Mapping[str, str], Mapping[Region, str], list[Note | str]]:
+        """Return the status of species, that of regions, and what is to be said of them."""
         from bioprobe.images.image_table import read_level
-        from bioprobe.taxonomy.columns import spell_column
 
+        if isinstance(status, Mapping):
+            return status, {}, []
         images = self._view.images
+        column = status or _find_status_column(images.free_columns)
         if column is None:
-            # Whether something is threatened is no status.
-            alike = (
-                one for one in images.free_columns
-                if spell_column(one) in STATUS_COLUMNS and spell_column(one) != "threatened"
-            )  # fmt: skip
-            column = next(alike, None)
-            if column is None:
-                return {}
-        values, species = images.labels(read_level(column, images)), images.labels("species")
-        return {
-            str(name): str(value).strip().upper()
-            for name, value in zip(species, values, strict=True) if name and value
-        }  # fmt: skip
+            return {}, found.told, []
+        values = images.labels(read_level(column, images))
+        written = [str(value).strip().upper() for value in values]
+        if found.is_labels:
+            told = {
+                (picture.name, one.name): written[one.row]
+                for picture, one in found.answers.observations if written[one.row]
+            }  # fmt: skip
+            return {}, told, []
+        counts: dict[str, Counter[str]] = {}
+        for name, value in zip(images.labels("species"), written, strict=True):
+            if name and value:
+                counts.setdefault(str(name), Counter())[value] += 1
+        several = [name for name, said in counts.items() if len(said) > 1]
+        notes: list[Note | str] = []
+        if several:
+            text = (
+                f"{len(several):,} species have several values in the column {column}, such as "
+                f"{several[0]} ({', '.join(counts[several[0]])}): the most frequent is written"
+            )
+            notes.append(Note(text, WARNING))
+        return {name: said.most_common(1)[0][0] for name, said in counts.items()}, found.told, notes
 
     def _animate(
         self, strip: Strip, sequence: str | None, gap_seconds: float | None, wording: Wording,
@@ -602,6 +642,32 @@ def _read_colours(given: Mapping[str, str] | str | Sequence[str] | None) -> dict
     return pairs
 
 
+def _find_status_column(columns: Sequence[str]) -> str | None:
+    """Return the first column of conservation statuses; whether something is threatened is none."""
+    from bioprobe.exporting.places import STATUS_COLUMNS
+    from bioprobe.taxonomy.columns import spell_column
+
+    known = set(STATUS_COLUMNS) - {"threatened"}
+    return next((one for one in columns if spell_column(one) in known), None)
+
+
+def _read_told(frame: pd.DataFrame) -> dict[Region, str]:
+    """Return the status that a table of answers says, by picture and region."""
+    from bioprobe.cells import name_cells
+    from bioprobe.images.regions import REGION
+
+    column = _find_status_column(list(map(str, frame.columns)))
+    if column is None:
+        return {}
+    names, values = name_cells(frame["file_name"]), name_cells(frame[column])
+    regions = name_cells(frame[REGION]) if REGION in frame else [""] * len(frame)
+    told: dict[Region, str] = {}
+    for name, region, value in zip(names, regions, values, strict=True):
+        # The first row of a region is its best answer.
+        told.setdefault((str(name), str(region)), str(value).strip().upper())
+    return {key: value for key, value in told.items() if value}
+
+
 def _read_probability(abstain: float | str) -> float:
     try:
         return float(abstain)
@@ -615,7 +681,7 @@ def _read_probability(abstain: float | str) -> float:
 
 def _empty_unknown(
     frame: pd.DataFrame,
-) -> tuple[pd.DataFrame, dict[tuple[str, str], tuple[str, float]]]:
+) -> tuple[pd.DataFrame, dict[Region, tuple[str, float]]]:
     """Return answers without those that are said to be of no known class, and what these were."""
     from bioprobe.images.regions import REGION
     from bioprobe.options import RANK_NAMES
@@ -624,7 +690,7 @@ def _empty_unknown(
         return frame, {}
     is_unknown = frame["is_unknown"].astype(str).str.lower().isin({"true", "1", "1.0"})
     names = [one for one in (*reversed(RANK_NAMES), "classification") if one in frame]
-    nearest: dict[tuple[str, str], tuple[str, float]] = {}
+    nearest: dict[Region, tuple[str, float]] = {}
     best = frame[is_unknown & (frame["answer"].astype(str).isin({"1", "1.0"}))]
     for said in best.to_dict("records"):
         name = next(
@@ -686,7 +752,7 @@ def _list_written(wording: Wording, pictures: Pictures, files: Mapping[str, Path
             rows.append({"file_name": picture.name, "image_region": "", "label": "", **shared})
         rows += [
             {"file_name": picture.name, "image_region": one.name, "label": wording.name(one),
-             "score": wording.find_score(one), "status": wording.find_status(one),
+             "score": wording.find_score(one), "status": wording.find_status(picture, one),
              "recognised": wording.name(one) != NOT_RECOGNISED, **shared}
             for one in picture.observations
         ]  # fmt: skip

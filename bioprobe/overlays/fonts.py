@@ -82,6 +82,7 @@ class Fonts:
                     "OpenType file that can be scaled: .ttf, .otf or .ttc"
                 )
                 raise SourceError(msg) from error
+        self._checked: set[str] = set()
         self._assigned: dict[str, list[tuple[str, str]]] = {}
         self._used: list[str] = [*([str(self.first)] if self.first else []), _own_font()]
 
@@ -100,7 +101,7 @@ class Fonts:
     def assign(self, text: str) -> list[tuple[str, str]]:
         """Return a text in parts, each with the file of a font that has its letters.
 
-        Letters that no font has are replaced by :data:`UNKNOWN_LETTER`, and remembered.
+        Letters that no font has are replaced by :data:`UNKNOWN_LETTER`.
 
         Parameters
         ----------
@@ -125,7 +126,6 @@ class Fonts:
                 stays = parts and _covers(parts[-1][1], _list_wanted(cluster))
                 file = parts[-1][1] if stays else self.choose(cluster)
             if file is None:
-                self._miss(cluster, text)
                 file, shown = self._used[0], UNKNOWN_LETTER
                 if not _covers(file, _list_wanted(shown)):
                     file = _own_font()
@@ -141,11 +141,16 @@ class Fonts:
             _covers(file, _list_wanted(one)) for one in clusters if not one.isspace()
         )
 
-    def _miss(self, cluster: str, text: str) -> None:
-        script = _find_script(next((c for c in cluster if ord(c) not in _UNSEEN), cluster[0]))
-        texts = self.missing.setdefault(script, [])
-        if text not in texts:
-            texts.append(text)
+    def check(self, text: str) -> None:
+        """Remember which scripts of a text have no font here; parts of one that was are not."""
+        if text in self._checked:
+            return
+        self._checked.add(text)
+        if self.choose(text) is not None:
+            return
+        lacking = [one for one in split_clusters(text) if self.choose(one) is None]
+        for script in dict.fromkeys(map(_find_first_script, lacking)):
+            self.missing.setdefault(script, []).append(text)
 
     def _note_shaping(self, text: str) -> None:
         if not can_shape():
@@ -240,6 +245,10 @@ def _covers(file: str, wanted: Sequence[int]) -> bool:
 
 def _list_wanted(text: str) -> list[int]:
     return sorted({ord(char) for char in text} - _UNSEEN)
+
+
+def _find_first_script(cluster: str) -> str:
+    return _find_script(next((char for char in cluster if ord(char) not in _UNSEEN), cluster[0]))
 
 
 def _find_script(char: str) -> str:

@@ -33,6 +33,8 @@ _LEAST_SMALL_PX = 11
 _WIDEST = 0.6
 _MOST_COVERED = 0.3
 _MOST_LINES = 3
+# Width of a legend at least, in sizes of its letters.
+_LEAST_LEGEND = 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -370,7 +372,9 @@ def _draw_below(
         places = [place for place in found if place is not None]
         _draw_plates(draw, [plates[n] for n in kept], places, [bare[n] for n in kept],
                      [where[n] for n in kept], text_px)  # fmt: skip
-    legend = _draw_legend(picture.width, marks, numbers, style.fonts, text_px)
+    # A narrow picture has more room below than it is wide.
+    width = max(picture.width, _LEAST_LEGEND * text_px)
+    legend = _draw_legend(width, marks, numbers, style.fonts, text_px)
     whole = _join_below(picture, legend)
     way = NUMBERS if numbers else BELOW
     return Drawn(whole, tuple(places), way, scale, text_px, len(numbers) - len(places))
@@ -410,7 +414,8 @@ def _draw_legend(
 def _join_below(picture: Image, legend: Image) -> Image:
     from PIL import Image as PillowImage
 
-    joined = PillowImage.new("RGB", (picture.width, picture.height + legend.height), PLATE)
+    size = (max(picture.width, legend.width), picture.height + legend.height)
+    joined = PillowImage.new("RGB", size, PLATE)
     joined.paste(picture, (0, 0))
     joined.paste(legend, (0, picture.height))
     joined.info = dict(picture.info)

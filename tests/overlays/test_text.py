@@ -93,6 +93,7 @@ def test_letters_without_a_font_are_no_boxes_and_are_said(
 ) -> None:
     fonts = Fonts()
     line = lay_line(text, fonts, 20)
+    wrap_text(text, fonts, 20, 40)
     assert set(line.text.replace("Panthera", "").strip()) == {"?"}
     lay_line(text, fonts, 20)
     (note,) = fonts.describe()
