@@ -120,6 +120,9 @@ class Wording:
         head = [name] if "label" in self.parts else []
         if "score" in self.parts and score is not None and (known or one.best is None):
             head.append(_write_score(score))
+        if one.n_regions > 1 and head:
+            # An answer to a picture stands for all of its class there.
+            head.append(f"\u00d7{one.n_regions}")
         lines = [" ".join(head), *self._say_more(picture, one)]
         status = self.find_status(picture, one)
         badge = None
@@ -293,9 +296,12 @@ def write_copies(
                 files[picture.name] = known
             elif (found := pictures.read(picture)) is not None:
                 drawn = draw_marks(found[0], marks, style)
-                _count(counts, drawn)
-                data = _encode(drawn, found[1], kind)
-                files[picture.name] = card.keep(picture.name, key, *data, counts)
+                data = _encode(drawn, found[1], kind or find_kind(found[1]))
+                if isinstance(data, str):
+                    pictures.problems[picture.name] = data
+                else:
+                    _count(counts, drawn)
+                    files[picture.name] = card.keep(picture.name, key, *data, counts)
             if n_done % _SAVED_EVERY == 0:
                 card.save(wording.answers.provenance)
             if progress is not None:
@@ -306,9 +312,14 @@ def write_copies(
     return Copied(files, _describe_copies(folder, counts, card))
 
 
-def _encode(drawn: Drawn, data: bytes, kind: str | None) -> tuple[bytes, tuple[str, ...]]:
-    chosen = kind or find_kind(data)
-    return encode_picture(drawn.image, chosen, exif=keep_exif(data)), KINDS[chosen]
+def _encode(drawn: Drawn, data: bytes, kind: str) -> tuple[bytes, tuple[str, ...]] | str:
+    """Return a copy and the endings of its kind; or why it cannot be of that kind."""
+    try:
+        return encode_picture(drawn.image, kind, exif=keep_exif(data)), KINDS[kind]
+    except (OSError, ValueError) as error:
+        # Such as more pixels than the kind has numbers for.
+        width, height = drawn.image.size
+        return f"{width} x {height} pixels cannot be written as {kind}: {error}; try --as png"
 
 
 def _count(counts: Counter[str], drawn: Drawn) -> None:

@@ -199,6 +199,25 @@ def test_a_card_that_cannot_be_read_stops_nothing(store: Store, tmp_path: Path) 
     assert (tmp_path / "out" / "cam1/a.jpg").exists()
 
 
+def test_what_a_format_cannot_hold_is_listed(store: Store, tmp_path: Path) -> None:
+    """A WebP has 16,383 pixels a side."""
+    Image.new("RGB", (17_000, 4)).save(tmp_path / "photos/cam1/c.png")
+    frame = store._view.images.frame
+    frame.loc[frame["path"] == "cam1/c.png", "sha256"] = hash_file(tmp_path / "photos/cam1/c.png")
+    done = store.annotate(tmp_path / "out", labels=True, enlarge_to=0, form="webp")
+    found = done.to_frame().set_index("file_name")
+    assert "cannot be written as WEBP" in str(found.loc["cam1/c.png", "reason"])
+    assert str(found.loc["cam1/b.jpg", "written"]).endswith("b.jpg.webp")
+
+
+def test_an_answer_to_a_picture_says_for_how_many_regions(
+    store: Store, tmp_path: Path, marks: list[list[Mark]]
+) -> None:
+    _answer(store, {0: 0.9}).assign(n_regions=3).to_csv(tmp_path / "a.csv", index=False)
+    store.annotate(tmp_path / "out", answers=tmp_path / "a.csv", show="label", enlarge_to=0)
+    assert _lines(marks) == [("Panthera leo \u00d73",)]
+
+
 @pytest.mark.parametrize(("people", "n"), [("leave-out", 5), ("obscure", 6), ("keep", 6)])
 def test_people_are_as_they_may_be_shown(store: Store, tmp_path: Path, people: str, n: int) -> None:
     out = tmp_path / "out"
