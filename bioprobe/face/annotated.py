@@ -44,8 +44,9 @@ _SEPARATOR = " \u203a "
 # Of what has no answer, and of contents that are no taxa.
 _GREY = "#d0d5da"
 _CARD = "annotated.json"
-# A killed run draws no more than these again.
-_SAVED_EVERY = 50
+# A killed run draws no more than these again, or this share of what was drawn: the longer the list,
+# the seldomer it is written.
+_SAVED_EVERY, _SAVED_SHARE = 50, 0.1
 _SHOWN = 3
 
 
@@ -127,7 +128,7 @@ class Wording:
         status = self.find_status(picture, one)
         badge = None
         if "status" in self.parts and status:
-            badge = Badge(status, self.colours.get(status, _GREY))
+            badge = Badge(status, self._find_status_colour(status))
         lines = [line for line in lines if line]
         return Mark(tuple(lines), one.region, self._choose_colour(name, status), badge)
 
@@ -165,9 +166,14 @@ class Wording:
         if name in self.colours:
             return self.colours[name]
         if self.colour_by == "status" and (self.statuses or self.told):
-            return self.colours.get(status, _GREY) if status else _GREY
+            return self._find_status_colour(status)
         # What a detector saw alone is a find too.
         return self._series.get(name, PLAIN if name == ANIMAL else _GREY)
+
+    def _find_status_colour(self, status: str) -> str:
+        # Behind a code may stand more: CR(PE).
+        code = status.partition("(")[0].strip()
+        return self.colours.get(status, self.colours.get(code, _GREY))
 
     @functools.cached_property
     def _series(self) -> Mapping[str, str]:
@@ -302,7 +308,7 @@ def write_copies(
                 else:
                     _count(counts, drawn)
                     files[picture.name] = card.keep(picture.name, key, *data, counts)
-            if n_done % _SAVED_EVERY == 0:
+            if card.is_due:
                 card.save(wording.answers.provenance)
             if progress is not None:
                 progress(Step(n_done, len(listed), "pictures annotated", len(pictures.problems)))
@@ -354,7 +360,7 @@ class _Card:
         self._folder, self._file = folder, folder / _CARD
         self.problem = ""
         self._known: dict[str, dict[str, str]] = {}
-        self._is_changed = False
+        self._n_unsaved = 0
         try:
             if self._file.exists():
                 said = read_json(self._file, dict)
@@ -400,15 +406,20 @@ class _Card:
             "file": file.relative_to(self._folder).as_posix(), "key": key,
             "sha256": hash_bytes(data),
         }  # fmt: skip
-        self._is_changed = True
+        self._n_unsaved += 1
         return file
+
+    @property
+    def is_due(self) -> bool:
+        """Whether so many files were written that they are to be written down."""
+        return self._n_unsaved >= max(_SAVED_EVERY, _SAVED_SHARE * len(self._known))
 
     def save(self, provenance: Mapping[str, Any]) -> None:
         """Write down which files there are."""
-        if self._is_changed:
+        if self._n_unsaved:
             said = {"files": self._known, "provenance": dict(provenance)}
             write_text(self._file, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
-            self._is_changed = False
+            self._n_unsaved = 0
 
 
 def _describe_copies(folder: Path, counts: Counter[str], card: _Card) -> list[Note | str]:

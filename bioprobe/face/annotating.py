@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.exporting import Answers
-    from bioprobe.face.annotated import Pictures, Strip, Wording
+    from bioprobe.face.annotated import Pictures, Wording
     from bioprobe.face.probe import Probe
-    from bioprobe.overlays.labels import Style
+    from bioprobe.images.sequences import Sequences
     from bioprobe.progress import Progress
     from bioprobe.store.view import View
 
@@ -49,6 +49,12 @@ Region = tuple[str, str]
 _STATUS_COLOURS = {
     "EX": "#000000", "EW": "#542344", "RE": "#960e25", "CR": "#d81e05", "EN": "#fc7f3f",
     "VU": "#f9e814", "NT": "#cce226", "LC": "#60c659", "DD": "#d1d1c6", "NE": "#ffffff",
+}  # fmt: skip
+
+_STATUS_NAMES = {
+    "extinct": "EX", "extinct in the wild": "EW", "critically endangered": "CR",
+    "endangered": "EN", "vulnerable": "VU", "near threatened": "NT", "least concern": "LC",
+    "data deficient": "DD", "not evaluated": "NE",
 }  # fmt: skip
 
 
@@ -448,7 +454,9 @@ class Annotates(Asks, Learns):
             Strip,
             write_copies,
             write_sheets,
+            write_strips,
         )
+        from bioprobe.images.image_table import read_level
         from bioprobe.overlays.fonts import Fonts
         from bioprobe.overlays.labels import Style
 
@@ -470,6 +478,12 @@ class Annotates(Asks, Learns):
                       "templates": templates},
         )  # fmt: skip
         found = asked.answers
+        planned = None
+        if animate is not None:
+            strip = Strip(Path(animate), animation, frame_seconds, frame_px)
+            planned = strip, *self._find_sequences(found, sequence, gap_seconds)
+        if sheet is not None and by not in {"answer", "none"}:
+            read_level(by, self._view.images)
         wording, doubts = self._word(asked, parts, k, min_score, status, colour_by, colours)
         pictures = Pictures(found, people)
         style = Style(fonts, text_size, enlarge_to, "box" in parts, place == "below")
@@ -480,11 +494,8 @@ class Annotates(Asks, Learns):
             files, said = copied.files, [*said, *copied.notes]
         if sheet is not None:
             said += write_sheets(sheet, wording, pictures, style, progress)
-        if animate is not None:
-            strip = Strip(Path(animate), animation, frame_seconds, frame_px)
-            said += self._animate(
-                strip, sequence, gap_seconds, wording, pictures, style, progress
-            )  # fmt: skip
+        if planned is not None:
+            said += write_strips(*planned, wording, pictures, style, progress)
         frame = _list_written(wording, pictures, files)
         n_unknown = int((frame["label"] == NOT_RECOGNISED).sum())
         if n_unknown:
@@ -509,6 +520,7 @@ class Annotates(Asks, Learns):
                 asked = self._ask(probe, k, abstain, accuracy, question)
             frame, provenance = asked.to_frame(), asked.provenance.to_dict()
             notes = tuple(note for note in asked.notes if note not in self._notes)
+        frame = _keep_lowest(frame)
         told = _read_told(frame)
         frame, nearest = _empty_unknown(frame)
         joined = join_predictions(self._view, frame, provenance, Sensitive())
@@ -569,7 +581,7 @@ class Annotates(Asks, Learns):
         if column is None:
             return {}, found.told, []
         values = images.labels(read_level(column, images))
-        written = [str(value).strip().upper() for value in values]
+        written = [_read_status(str(value)) for value in values]
         if found.is_labels:
             told = {
                 (picture.name, one.name): written[one.row]
@@ -590,25 +602,23 @@ class Annotates(Asks, Learns):
             notes.append(Note(text, WARNING))
         return {name: said.most_common(1)[0][0] for name, said in counts.items()}, found.told, notes
 
-    def _animate(
-        self, strip: Strip, sequence: str | None, gap_seconds: float | None, wording: Wording,
-        pictures: Pictures, style: Style, progress: Progress | None,
-    ) -> list[Note | str]:  # fmt: skip
+    def _find_sequences(
+        self, found: Answers, sequence: str | None, gap_seconds: float | None
+    ) -> tuple[Sequences, dict[int, str]]:
+        """Return the sequence of each picture that was read, and when each row was taken."""
         import numpy as np
 
-        from bioprobe.face.annotated import write_strips
         from bioprobe.images.camera import CAPTURED_AT
         from bioprobe.images.sequences import find_sequences, read_clocks
 
         images = self._view.images
-        rows = np.array([one.row for one in wording.answers.read], dtype=np.int64)
+        rows = np.array([one.row for one in found.read], dtype=np.int64)
         sequences = find_sequences(images, rows, column=sequence, gap_seconds=gap_seconds)
-        times: dict[int, str] = {}
-        if CAPTURED_AT in images.frame.columns:
-            clocks, _ = read_clocks(images, rows, CAPTURED_AT)
-            known = zip(rows.tolist(), clocks.astype("datetime64[s]"), strict=True)
-            times = {row: str(when) for row, when in known if not np.isnat(when)}
-        return write_strips(strip, sequences, times, wording, pictures, style, progress)
+        if CAPTURED_AT not in images.frame.columns:
+            return sequences, {}
+        clocks, _ = read_clocks(images, rows, CAPTURED_AT)
+        known = zip(rows.tolist(), clocks.astype("datetime64[s]"), strict=True)
+        return sequences, {row: str(when) for row, when in known if not np.isnat(when)}
 
 
 def _read_parts(show: str | Sequence[str]) -> frozenset[str]:
@@ -651,6 +661,23 @@ def _find_status_column(columns: Sequence[str]) -> str | None:
     return next((one for one in columns if spell_column(one) in known), None)
 
 
+def _read_status(text: str) -> str:
+    """Return the code of a status, or what else is written.
+
+    Examples
+    --------
+    >>> [_read_status(one) for one in ("vu", "Least Concern (LC)", "endangered", "protected")]
+    ['VU', 'LC', 'EN', 'protected']
+    """
+    words = [str(word).strip() for word in re.split(r"[();,]", text)]
+    for word in filter(None, words):
+        if word.upper() in _STATUS_COLOURS:
+            return word.upper()
+        if word.lower().replace("_", " ") in _STATUS_NAMES:
+            return _STATUS_NAMES[word.lower().replace("_", " ")]
+    return text.strip()
+
+
 def _read_told(frame: pd.DataFrame) -> dict[Region, str]:
     """Return the status that a table of answers says, by picture and region."""
     from bioprobe.cells import name_cells
@@ -664,7 +691,7 @@ def _read_told(frame: pd.DataFrame) -> dict[Region, str]:
     told: dict[Region, str] = {}
     for name, region, value in zip(names, regions, values, strict=True):
         # The first row of a region is its best answer.
-        told.setdefault((str(name), str(region)), str(value).strip().upper())
+        told.setdefault((str(name), str(region)), _read_status(str(value)))
     return {key: value for key, value in told.items() if value}
 
 
@@ -677,6 +704,21 @@ def _read_probability(abstain: float | str) -> float:
             "is of a probe: --probe NAME"
         )
         raise MisuseError(msg) from None
+
+
+def _keep_lowest(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers at the lowest rank, where a table has several of each image."""
+    from bioprobe.images.regions import REGION
+    from bioprobe.options import RANK_NAMES
+
+    if "rank" not in frame or "answer" not in frame:
+        return frame
+    keys = [name for name in ("file_name", REGION, "answer") if name in frame]
+    is_answer = frame["answer"].notna()
+    if not frame[is_answer].duplicated(keys).any():
+        return frame
+    lowest = max(set(frame["rank"]) & set(RANK_NAMES), key=RANK_NAMES.index, default="")
+    return frame[~is_answer | (frame["rank"] == lowest)].reset_index(drop=True)
 
 
 def _empty_unknown(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: What stands for a letter that no font has.
 UNKNOWN_LETTER = "?"
-# Fonts that have an empty box for every letter there is, that are no outlines of one colour, or whose
+# Fonts that have an empty box for every letter there is, are no outlines of one colour, or whose
 # letters stand under other numbers.
 _NO_FONTS = ("lastresort", "notdef", "adobeblank", "coloremoji", "cmex", "cmsy", "cmmi", "cmr10",
              "cmb10", "cmss10", "cmtt10", "cmti10")  # fmt: skip

@@ -351,7 +351,7 @@ def test_colours_are_of_the_status_or_the_label_or_as_they_are_given(
 def test_the_status_is_that_of_the_region_the_table_or_the_species(
     store: Store, tmp_path: Path, marks: list[list[Mark]]
 ) -> None:
-    store._view.images.frame["iucn"] = ["EN", "LC", "VU", "VU", "", "", "LC"]
+    store._view.images.frame["iucn"] = ["EN", "lc", "Vulnerable (VU)", "VU", "", "", "LC"]
 
     def codes(**answers: str | pd.DataFrame | bool) -> list[str]:
         marks.clear()
@@ -498,6 +498,23 @@ def test_what_a_sequence_is_can_be_said(store: Store, tmp_path: Path) -> None:
     assert count({"sequence": "location"}) == 2
     assert count({"gap_seconds": 1}) == 0
     assert count({"gap_seconds": 5000}) == 2
+
+
+def test_nothing_is_written_where_a_part_of_it_cannot_be(store: Store, tmp_path: Path) -> None:
+    del store._view.images.frame["captured_at"]
+    with pytest.raises(BioprobeError, match="nothing says which images are one sequence"):
+        store.annotate(tmp_path / "out", labels=True, animate=tmp_path / "moving")
+    with pytest.raises(BioprobeError, match="nothing"):
+        store.annotate(tmp_path / "out", labels=True, montage=tmp_path / "a.png", by="nothing")
+    assert not (tmp_path / "out").exists()
+
+
+def test_of_answers_at_every_rank_the_lowest_is_written(
+    store: Store, tmp_path: Path, marks: list[list[Mark]]
+) -> None:
+    answers = store.zeroshot("family", every_rank=True, k=2)
+    store.annotate(tmp_path / "out", answers=answers, show="label", people="keep", enlarge_to=0)
+    assert {lines[0] for lines in _lines(marks)} <= {"Felidae", "Turdidae", "human"}
 
 
 def test_what_is_to_be_written_is_named(store: Store, tmp_path: Path) -> None:
