@@ -15,7 +15,7 @@ from bioprobe.face.learning import Learns
 from bioprobe.options import (
     LEAVE_OUT,
     PEOPLE,
-    Level,
+    RANK_NAMES,
     NamedClasses,
     Option,
     Taxa,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.exporting import Answers
+    from bioprobe.exporting.answers import Guess
     from bioprobe.face.annotated import Pictures, Wording
     from bioprobe.face.probe import Probe
     from bioprobe.images.sequences import Sequences
@@ -146,7 +147,16 @@ class Annotates(Asks, Learns):
                 when=(Without("answers", "labels"),),
             ),
         ] = None,
-        level: Annotated[Level, _ZEROSHOT] = "species",
+        level: Annotated[
+            str | None,
+            Option(
+                "Rank of the answers, or any column: of zero-shot species by default, of the "
+                "labels the lowest rank that is known.",
+                ("--level", "--rank", "-l"),
+                RANK_NAMES,
+                when=(Without("answers", "probe", why="which say at which rank they are"),),
+            ),
+        ] = None,
         classes: Annotated[NamedClasses, _ZEROSHOT] = None,
         taxa: Annotated[Taxa, _ZEROSHOT, Without("classes")] = None,
         text_type: Annotated[TextTypeName, _ZEROSHOT, Without("classes")] = "taxon_com",
@@ -389,7 +399,9 @@ class Annotates(Asks, Learns):
             Whether the labels in the store are written.
         probe : str or Probe, optional
             That answers; its name, or its folder in another store.
-        level, classes, taxa, text_type, templates
+        level : str, optional
+            Rank or column of the answers, or of the labels.
+        classes, taxa, text_type, templates
             Of a zero-shot question; see :meth:`zeroshot`.
         abstain, accuracy
             From which probability on it is answered; see :meth:`predict`.
@@ -474,7 +486,7 @@ class Annotates(Asks, Learns):
             sheet.check()
         asked = self._find_answers(
             answers, labels=labels, probe=probe, k=k, abstain=abstain, accuracy=accuracy,
-            question={"level": level, "classes": classes, "taxa": taxa, "text_type": text_type,
+            level=level, question={"classes": classes, "taxa": taxa, "text_type": text_type,
                       "templates": templates},
         )  # fmt: skip
         found = asked.answers
@@ -505,18 +517,20 @@ class Annotates(Asks, Learns):
 
     def _find_answers(
         self, answers: str | Path | Result | None, *, labels: bool, probe: str | Result | None,
-        k: int, abstain: float | str | None, accuracy: float, question: dict[str, Any],
+        k: int, abstain: float | str | None, accuracy: float, level: str | None,
+        question: dict[str, Any],
     ) -> _Found:  # fmt: skip
         from bioprobe.exporting import Sensitive, join_predictions, read_predictions
 
         if labels:
-            return _Found(_take_all(self._view), is_labels=True)
+            return _Found(_take_all(self._view, level), is_labels=True)
         notes: Notes = ()
         if isinstance(answers, (str, Path)):
             frame, provenance = read_predictions(Path(answers))
         else:
             asked: Any = answers
             if asked is None:
+                question = {"level": level or "species", **question}
                 asked = self._ask(probe, k, abstain, accuracy, question)
             frame, provenance = asked.to_frame(), asked.provenance.to_dict()
             notes = tuple(note for note in asked.notes if note not in self._notes)
@@ -749,34 +763,58 @@ def _empty_unknown(
     return emptied, nearest
 
 
-def _take_all(view: View) -> Answers:
-    """Return the labels of a store, and of regions without one what the detector saw."""
+def _take_all(view: View, level: str | None) -> Answers:
+    """Return the labels of a store at a level, and of regions without what the detector saw."""
     from bioprobe.content import read_content
     from bioprobe.exporting import Sensitive, take_labels
-    from bioprobe.exporting.answers import UNKNOWN, Observation, Picture
+    from bioprobe.exporting.answers import UNKNOWN, Guess, Observation, Picture
+    from bioprobe.images.image_table import read_level
     from bioprobe.images.regions import DETECTION_CATEGORY, REGION
 
     found = take_labels(view, Sensitive())
     images = view.images
-    known = {one.row for _, one in found.observations}
-    if DETECTION_CATEGORY not in images.frame.columns:
-        return found
-    categories, regions = images.labels(DETECTION_CATEGORY), images.frame[REGION].tolist()
-    by_name = {picture.name: list(picture.observations) for picture in found.pictures}
+    level = read_level(level, images) if level else None
+    values = images.labels(level) if level and level not in RANK_NAMES else None
+    known = {one.row: one for _, one in found.observations}
+    has_categories = DETECTION_CATEGORY in images.frame.columns
+    categories = images.labels(DETECTION_CATEGORY) if has_categories else None
+    regions = images.frame[REGION].tolist()
+    by_name: dict[str, list[Observation]] = {}
     n_without = 0
     for row in view.rows.tolist():
-        if row in known:
-            continue
-        category = str(categories[row])
-        if not category:
+        one = known.get(row)
+        said = "" if values is None else str(values[row])
+        category = "" if categories is None else str(categories[row])
+        if one is None and not said and not category:
             n_without += 1
             continue
-        content = read_content(category) or UNKNOWN
-        one = Observation(row, str(regions[row]), content, (), False, "detector")
+        if one is None:
+            content = read_content(category) or UNKNOWN
+            one = Observation(row, str(regions[row]), content, (), False, "detector")
+        if values is not None:
+            one = dataclasses.replace(one, guesses=(Guess(None, said, None),) if said else ())
+        elif level is not None:
+            one = dataclasses.replace(one, guesses=_cut_lineages(one.guesses, level))
         by_name.setdefault(images.file_names[row], []).append(one)
     pictures = tuple(Picture(name, some[0].row, tuple(some)) for name, some in by_name.items())
     notes = (f"{n_without:,} images without a label are left out",) if n_without else ()
     return dataclasses.replace(found, pictures=pictures, notes=notes)
+
+
+def _cut_lineages(guesses: Sequence[Guess], rank: str) -> tuple[Guess, ...]:
+    """Return labels without what stands below a rank; one that is known above stays as it is."""
+    from bioprobe.taxonomy import RANKS, Taxon
+
+    depth = RANK_NAMES.index(rank)
+    cut = []
+    for guess in guesses:
+        taxon = guess.taxon
+        if taxon is not None and taxon.rank.depth > depth:
+            lineage = (*taxon.lineage[: depth + 1], *("",) * (len(RANKS) - depth - 1))
+            taxon = Taxon(lineage) if any(lineage) else None
+            guess = dataclasses.replace(guess, taxon=taxon, label=taxon.name if taxon else "")
+        cut.append(guess)
+    return tuple(guess for guess in cut if guess.label)
 
 
 def _list_written(wording: Wording, pictures: Pictures, files: Mapping[str, Path]) -> pd.DataFrame:

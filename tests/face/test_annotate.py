@@ -321,6 +321,23 @@ def test_what_is_written_can_be_chosen(
     assert set(_lines(marks)) == {lines}
 
 
+@pytest.mark.parametrize(
+    ("level", "lines"),
+    [
+        ("family", {"Felidae", "Turdidae", "human", "animal"}),
+        ("class", {"Mammalia", "Aves", "human", "animal"}),
+        ("iucn", {"VU", "LC", "human", "animal"}),
+    ],
+)
+def test_labels_are_of_the_rank_or_column_that_is_asked_for(
+    store: Store, tmp_path: Path, marks: list[list[Mark]], level: str, lines: set[str]
+) -> None:
+    store.annotate(
+        tmp_path / "out", labels=True, level=level, show="label", people="keep", enlarge_to=0
+    )
+    assert {some[0] for some in _lines(marks)} == lines
+
+
 def test_colours_are_of_the_status_or_the_label_or_as_they_are_given(
     store: Store, tmp_path: Path, marks: list[list[Mark]]
 ) -> None:
@@ -522,7 +539,7 @@ def test_what_is_to_be_written_is_named(store: Store, tmp_path: Path) -> None:
         store.annotate(labels=True)
     with pytest.raises(MisuseError, match="--show is some of box, label"):
         store.annotate(tmp_path / "out", labels=True, show="name")
-    for options in ({"probe": "x"}, {"level": "family"}, {"min_score": 0.5}, {"abstain": 0.5}):
+    for options in ({"probe": "x"}, {"classes": "cat,dog"}, {"min_score": 0.5}, {"abstain": 0.5}):
         with pytest.raises(MisuseError, match="counts only with"):
             store.annotate(tmp_path / "out", labels=True, **options)
 
