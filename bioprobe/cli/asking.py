@@ -355,7 +355,10 @@ def export(done: AnswerExport) -> None:
     """
 
 
-@command(app, Annotates.annotate, encodes=True, sources="-", shows=False)
+@command(
+    app, Annotates.annotate, narrows=("where", "mask", "split"), encodes=True, sources="-",
+    shows=False,
+)  # fmt: skip
 def annotate(
     done: Annotation,
     *,

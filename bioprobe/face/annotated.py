@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioprobe import __version__
 from bioprobe.errors import BioprobeError, SourceError
-from bioprobe.exporting.answers import BLANK, HUMAN, VEHICLE, Answers, Observation, Picture
+from bioprobe.exporting.answers import ANIMAL, BLANK, HUMAN, VEHICLE, Answers, Observation, Picture
 from bioprobe.files import read_json, replacing, write_text
 from bioprobe.images.copying import name_file, place_file
 from bioprobe.images.people import obscure
@@ -44,8 +44,9 @@ _SEPARATOR = " \u203a "
 # Of what has no answer, and of contents that are no taxa.
 _GREY = "#d0d5da"
 _CARD = "annotated.json"
-# A killed run draws no more than these again.
-_SAVED_EVERY = 50
+# A killed run draws no more than these again, or this share of what was drawn: the longer the list,
+# the seldomer it is written.
+_SAVED_EVERY, _SAVED_SHARE = 50, 0.1
 _SHOWN = 3
 
 
@@ -67,6 +68,8 @@ class Wording:
         By picture and region, what stood nearest to those that are of no known class.
     statuses : mapping of str to str
         Code of status by name of species.
+    told : mapping of (str, str) to str
+        Code of status by picture and region, where that is said of these themselves.
     colours : mapping of str to str
         By status or label.
     colour_by : {"status", "label"}
@@ -79,6 +82,7 @@ class Wording:
     min_score: float = 0.0
     nearest: Mapping[tuple[str, str], tuple[str, float]] = dataclasses.field(default_factory=dict)
     statuses: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    told: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     colours: Mapping[str, str] = dataclasses.field(default_factory=dict)
     colour_by: str = "status"
 
@@ -101,8 +105,10 @@ class Wording:
             return one.best.score
         return self.answers.detection(one)[1] if self.name(one) != NOT_RECOGNISED else None
 
-    def find_status(self, one: Observation) -> str:
-        """Return the status of the species that was answered, ``""`` where none is known."""
+    def find_status(self, picture: Picture, one: Observation) -> str:
+        """Return the status of what was answered, ``""`` where none is known."""
+        if self.is_recognised(one) and (told := self.told.get((picture.name, one.name))):
+            return told
         taxon = one.taxon if self.is_recognised(one) else None
         if taxon is None or taxon.rank is not Rank.SPECIES:
             return ""
@@ -115,11 +121,14 @@ class Wording:
         head = [name] if "label" in self.parts else []
         if "score" in self.parts and score is not None and (known or one.best is None):
             head.append(_write_score(score))
+        if one.n_regions > 1 and head:
+            # An answer to a picture stands for all of its class there.
+            head.append(f"\u00d7{one.n_regions}")
         lines = [" ".join(head), *self._say_more(picture, one)]
-        status = self.find_status(one)
+        status = self.find_status(picture, one)
         badge = None
         if "status" in self.parts and status:
-            badge = Badge(status, self.colours.get(status, _GREY))
+            badge = Badge(status, self._find_status_colour(status))
         lines = [line for line in lines if line]
         return Mark(tuple(lines), one.region, self._choose_colour(name, status), badge)
 
@@ -156,9 +165,15 @@ class Wording:
     def _choose_colour(self, name: str, status: str) -> str:
         if name in self.colours:
             return self.colours[name]
-        if self.colour_by == "status" and self.statuses:
-            return self.colours.get(status, _GREY) if status else _GREY
-        return self._series.get(name, _GREY)
+        if self.colour_by == "status" and (self.statuses or self.told):
+            return self._find_status_colour(status)
+        # What a detector saw alone is a find too.
+        return self._series.get(name, PLAIN if name == ANIMAL else _GREY)
+
+    def _find_status_colour(self, status: str) -> str:
+        # Behind a code may stand more: CR(PE).
+        code = status.partition("(")[0].strip()
+        return self.colours.get(status, self.colours.get(code, _GREY))
 
     @functools.cached_property
     def _series(self) -> Mapping[str, str]:
@@ -188,6 +203,7 @@ class Pictures:
     people: str
     problems: dict[str, str] = dataclasses.field(default_factory=dict)
     left_out: set[str] = dataclasses.field(default_factory=set)
+    obscured: set[str] = dataclasses.field(default_factory=set)
 
     def read(self, picture: Picture, draft_side_px: int = 0) -> tuple[Image, bytes] | None:
         """Return a picture, upright, and the bytes of its file; None where it is not shown.
@@ -209,10 +225,13 @@ class Pictures:
             data = self.answers.read_bytes(picture)
             with ignore_pillow_warnings():
                 image = decode_image(data, draft_side_px=draft_side_px)
-                return (image if self.people == KEEP else obscure(image, people)), data
+            if people and self.people != KEEP:
+                image = obscure(image, people)
+                self.obscured.add(picture.name)
         except (BioprobeError, OSError, ValueError) as error:
             self.problems[picture.name] = str(error)
             return None
+        return image, data
 
     def describe(self) -> list[Note | str]:
         """Say which pictures were left out, and which could not be read."""
@@ -223,6 +242,8 @@ class Pictures:
                 "takes them in"
             )
             said.append(Note(text, WARNING))
+        if self.obscured:
+            said.append(f"people are obscured in {len(self.obscured):,} of them")
         if self.problems:
             listed = [f"{name}: {why}" for name, why in self.problems.items()]
             more = f"; and {len(listed) - _SHOWN:,} more" if len(listed) > _SHOWN else ""
@@ -271,29 +292,40 @@ def write_copies(
     card = _Card(folder)
     files: dict[str, Path] = {}
     listed = wording.answers.pictures
-    for n_done, picture in enumerate(listed, start=1):
-        marks = [wording.say(picture, one) for one in picture.observations]
-        key = _hash_work(wording.answers, picture, marks, style, kind, pictures.people)
-        known = card.find(picture.name, key)
-        if known is not None:
-            counts["there"] += 1
-            files[picture.name] = known
-        elif (found := pictures.read(picture)) is not None:
-            image, data = found
-            drawn = draw_marks(image, marks, style)
-            _count(counts, drawn)
-            files[picture.name] = card.keep(picture.name, key, *_encode(drawn, data, kind), counts)
-        if n_done % _SAVED_EVERY == 0:
-            card.save(wording.answers.provenance)
-        if progress is not None:
-            progress(Step(n_done, len(listed), "pictures annotated", len(pictures.problems)))
-    card.save(wording.answers.provenance)
+    try:
+        for n_done, picture in enumerate(listed, start=1):
+            marks = [wording.say(picture, one) for one in picture.observations]
+            key = _hash_work(wording.answers, picture, marks, style, kind, pictures.people)
+            known = card.find(picture.name, key)
+            if known is not None:
+                counts["there"] += 1
+                files[picture.name] = known
+            elif (found := pictures.read(picture)) is not None:
+                drawn = draw_marks(found[0], marks, style)
+                data = _encode(drawn, found[1], kind or find_kind(found[1]))
+                if isinstance(data, str):
+                    pictures.problems[picture.name] = data
+                else:
+                    _count(counts, drawn)
+                    files[picture.name] = card.keep(picture.name, key, *data, counts)
+            if card.is_due:
+                card.save(wording.answers.provenance)
+            if progress is not None:
+                progress(Step(n_done, len(listed), "pictures annotated", len(pictures.problems)))
+    finally:
+        # What stops the work leaves what is done.
+        card.save(wording.answers.provenance)
     return Copied(files, _describe_copies(folder, counts, card))
 
 
-def _encode(drawn: Drawn, data: bytes, kind: str | None) -> tuple[bytes, tuple[str, ...]]:
-    chosen = kind or find_kind(data)
-    return encode_picture(drawn.image, chosen, exif=keep_exif(data)), KINDS[chosen]
+def _encode(drawn: Drawn, data: bytes, kind: str) -> tuple[bytes, tuple[str, ...]] | str:
+    """Return a copy and the endings of its kind; or why it cannot be of that kind."""
+    try:
+        return encode_picture(drawn.image, kind, exif=keep_exif(data)), KINDS[kind]
+    except (OSError, ValueError) as error:
+        # Such as more pixels than the kind has numbers for.
+        width, height = drawn.image.size
+        return f"{width} x {height} pixels cannot be written as {kind}: {error}; try --as png"
 
 
 def _count(counts: Counter[str], drawn: Drawn) -> None:
@@ -328,7 +360,7 @@ class _Card:
         self._folder, self._file = folder, folder / _CARD
         self.problem = ""
         self._known: dict[str, dict[str, str]] = {}
-        self._is_changed = False
+        self._n_unsaved = 0
         try:
             if self._file.exists():
                 said = read_json(self._file, dict)
@@ -374,15 +406,20 @@ class _Card:
             "file": file.relative_to(self._folder).as_posix(), "key": key,
             "sha256": hash_bytes(data),
         }  # fmt: skip
-        self._is_changed = True
+        self._n_unsaved += 1
         return file
+
+    @property
+    def is_due(self) -> bool:
+        """Whether so many files were written that they are to be written down."""
+        return self._n_unsaved >= max(_SAVED_EVERY, _SAVED_SHARE * len(self._known))
 
     def save(self, provenance: Mapping[str, Any]) -> None:
         """Write down which files there are."""
-        if self._is_changed:
+        if self._n_unsaved:
             said = {"files": self._known, "provenance": dict(provenance)}
             write_text(self._file, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
-            self._is_changed = False
+            self._n_unsaved = 0
 
 
 def _describe_copies(folder: Path, counts: Counter[str], card: _Card) -> list[Note | str]:

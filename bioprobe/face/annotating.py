@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ from bioprobe.face.learning import Learns
 from bioprobe.options import (
     LEAVE_OUT,
     PEOPLE,
-    Level,
+    RANK_NAMES,
     NamedClasses,
     Option,
     Taxa,
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.exporting import Answers
-    from bioprobe.face.annotated import Pictures, Strip, Wording
+    from bioprobe.exporting.answers import Guess
+    from bioprobe.face.annotated import Pictures, Wording
     from bioprobe.face.probe import Probe
-    from bioprobe.overlays.labels import Style
+    from bioprobe.images.sequences import Sequences
     from bioprobe.progress import Progress
     from bioprobe.store.view import View
 
@@ -42,10 +44,18 @@ _ZEROSHOT = Without("answers", "labels", "probe", why="which say the answers")
 _ANSWERED = Without("answers", "labels")
 _SHOWN_BY_DEFAULT = "box,label,score,status,common,path"
 _KINDS = {"keep": None, "jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}
+# Name of a picture, and of a region in it.
+Region = tuple[str, str]
 # As IUCN gives them.
 _STATUS_COLOURS = {
     "EX": "#000000", "EW": "#542344", "RE": "#960e25", "CR": "#d81e05", "EN": "#fc7f3f",
     "VU": "#f9e814", "NT": "#cce226", "LC": "#60c659", "DD": "#d1d1c6", "NE": "#ffffff",
+}  # fmt: skip
+
+_STATUS_NAMES = {
+    "extinct": "EX", "extinct in the wild": "EW", "critically endangered": "CR",
+    "endangered": "EN", "vulnerable": "VU", "near threatened": "NT", "least concern": "LC",
+    "data deficient": "DD", "not evaluated": "NE",
 }  # fmt: skip
 
 
@@ -71,6 +81,29 @@ class Annotation(Result):
     def to_frame(self) -> pd.DataFrame:
         """Return the table."""
         return self.frame
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Found:
+    """What is known of the pictures.
+
+    Parameters
+    ----------
+    answers : Answers
+    nearest : mapping
+        By picture and region, the class and score of those that are of no known class.
+    told : mapping
+        By picture and region, the status that a table says.
+    notes : tuple of Note
+    is_labels : bool
+        Whether they are the labels in the store.
+    """
+
+    answers: Answers
+    nearest: Mapping[Region, tuple[str, float]] = dataclasses.field(default_factory=dict)
+    told: Mapping[Region, str] = dataclasses.field(default_factory=dict)
+    notes: Notes = ()
+    is_labels: bool = False
 
 
 class Annotates(Asks, Learns):
@@ -114,7 +147,16 @@ class Annotates(Asks, Learns):
                 when=(Without("answers", "labels"),),
             ),
         ] = None,
-        level: Annotated[Level, _ZEROSHOT] = "species",
+        level: Annotated[
+            str | None,
+            Option(
+                "Rank of the answers, or any column: of zero-shot species by default, of the "
+                "labels the lowest rank that is known.",
+                ("--level", "--rank", "-l"),
+                RANK_NAMES,
+                when=(Without("answers", "probe", why="which say at which rank they are"),),
+            ),
+        ] = None,
         classes: Annotated[NamedClasses, _ZEROSHOT] = None,
         taxa: Annotated[Taxa, _ZEROSHOT, Without("classes")] = None,
         text_type: Annotated[TextTypeName, _ZEROSHOT, Without("classes")] = "taxon_com",
@@ -357,7 +399,9 @@ class Annotates(Asks, Learns):
             Whether the labels in the store are written.
         probe : str or Probe, optional
             That answers; its name, or its folder in another store.
-        level, classes, taxa, text_type, templates
+        level : str, optional
+            Rank or column of the answers, or of the labels.
+        classes, taxa, text_type, templates
             Of a zero-shot question; see :meth:`zeroshot`.
         abstain, accuracy
             From which probability on it is answered; see :meth:`predict`.
@@ -422,7 +466,9 @@ class Annotates(Asks, Learns):
             Strip,
             write_copies,
             write_sheets,
+            write_strips,
         )
+        from bioprobe.images.image_table import read_level
         from bioprobe.overlays.fonts import Fonts
         from bioprobe.overlays.labels import Style
 
@@ -438,26 +484,30 @@ class Annotates(Asks, Learns):
         if montage is not None:
             sheet = Sheet(Path(montage), by, cell_px, across, most)
             sheet.check()
-        found, nearest, asked = self._find_answers(
+        asked = self._find_answers(
             answers, labels=labels, probe=probe, k=k, abstain=abstain, accuracy=accuracy,
-            question={"level": level, "classes": classes, "taxa": taxa, "text_type": text_type,
+            level=level, question={"classes": classes, "taxa": taxa, "text_type": text_type,
                       "templates": templates},
         )  # fmt: skip
-        wording = self._word(found, parts, k, min_score, nearest, status, colour_by, colours)
+        found = asked.answers
+        planned = None
+        if animate is not None:
+            strip = Strip(Path(animate), animation, frame_seconds, frame_px)
+            planned = strip, *self._find_sequences(found, sequence, gap_seconds)
+        if sheet is not None and by not in {"answer", "none"}:
+            read_level(by, self._view.images)
+        wording, doubts = self._word(asked, parts, k, min_score, status, colour_by, colours)
         pictures = Pictures(found, people)
         style = Style(fonts, text_size, enlarge_to, "box" in parts, place == "below")
-        said: list[Note | str] = [*asked, *found.notes]
+        said: list[Note | str] = [*asked.notes, *found.notes, *doubts]
         files: dict[str, Path] = {}
         if folder is not None:
             copied = write_copies(Path(folder), wording, pictures, style, _KINDS[form], progress)
             files, said = copied.files, [*said, *copied.notes]
         if sheet is not None:
             said += write_sheets(sheet, wording, pictures, style, progress)
-        if animate is not None:
-            strip = Strip(Path(animate), animation, frame_seconds, frame_px)
-            said += self._animate(
-                strip, sequence, gap_seconds, wording, pictures, style, progress
-            )  # fmt: skip
+        if planned is not None:
+            said += write_strips(*planned, wording, pictures, style, progress)
         frame = _list_written(wording, pictures, files)
         n_unknown = int((frame["label"] == NOT_RECOGNISED).sum())
         if n_unknown:
@@ -467,24 +517,28 @@ class Annotates(Asks, Learns):
 
     def _find_answers(
         self, answers: str | Path | Result | None, *, labels: bool, probe: str | Result | None,
-        k: int, abstain: float | str | None, accuracy: float, question: dict[str, Any],
-    ) -> tuple[Answers, Mapping[tuple[str, str], tuple[str, float]], Notes]:  # fmt: skip
-        """Return what is known of the pictures, what was nearest to the unknown, what is said."""
+        k: int, abstain: float | str | None, accuracy: float, level: str | None,
+        question: dict[str, Any],
+    ) -> _Found:  # fmt: skip
         from bioprobe.exporting import Sensitive, join_predictions, read_predictions
 
         if labels:
-            return _take_all(self._view), {}, ()
+            return _Found(_take_all(self._view, level), is_labels=True)
         notes: Notes = ()
         if isinstance(answers, (str, Path)):
             frame, provenance = read_predictions(Path(answers))
         else:
             asked: Any = answers
             if asked is None:
+                question = {"level": level or "species", **question}
                 asked = self._ask(probe, k, abstain, accuracy, question)
             frame, provenance = asked.to_frame(), asked.provenance.to_dict()
             notes = tuple(note for note in asked.notes if note not in self._notes)
+        frame = _keep_lowest(frame)
+        told = _read_told(frame)
         frame, nearest = _empty_unknown(frame)
-        return join_predictions(self._view, frame, provenance, Sensitive()), nearest, notes
+        joined = join_predictions(self._view, frame, provenance, Sensitive())
+        return _Found(joined, nearest, told, notes)
 
     def _ask(
         self, probe: str | Result | None, k: int, abstain: float | str | None, accuracy: float,
@@ -515,60 +569,70 @@ class Annotates(Asks, Learns):
         return asked.probe(folder.name)
 
     def _word(
-        self, found: Answers, parts: frozenset[str], k: int, min_score: float,
-        nearest: Mapping[tuple[str, str], tuple[str, float]],
+        self, found: _Found, parts: frozenset[str], k: int, min_score: float,
         status: str | Mapping[str, str] | None, colour_by: str,
         colours: Mapping[str, str] | str | Sequence[str] | None,
-    ) -> Wording:  # fmt: skip
+    ) -> tuple[Wording, list[Note | str]]:  # fmt: skip
         from bioprobe.face.annotated import Wording
 
-        given = _read_colours(colours)
-        statuses = status if isinstance(status, Mapping) else self._read_statuses(status)
-        return Wording(
-            found, parts, k, min_score, nearest, statuses, {**_STATUS_COLOURS, **given}, colour_by
+        given = {**_STATUS_COLOURS, **_read_colours(colours)}
+        statuses, told, said = self._read_statuses(found, status)
+        wording = Wording(
+            found.answers, parts, k, min_score, found.nearest, statuses, told, given, colour_by
         )
+        return wording, said
 
-    def _read_statuses(self, column: str | None) -> dict[str, str]:
-        """Return the status of each species that the store has one of."""
-        from bioprobe.exporting.places import STATUS_COLUMNS
+    def _read_statuses(
+        self, found: _Found, status: str | Mapping[str, str] | None
+    ) -> tuple[Mapping[str, str], Mapping[Region, str], list[Note | str]]:
+        """Return the status of species, that of regions, and what is to be said of them."""
         from bioprobe.images.image_table import read_level
-        from bioprobe.taxonomy.columns import spell_column
 
+        if isinstance(status, Mapping):
+            return status, {}, []
         images = self._view.images
+        column = status or _find_status_column(images.free_columns)
         if column is None:
-            # Whether something is threatened is no status.
-            alike = (
-                one for one in images.free_columns
-                if spell_column(one) in STATUS_COLUMNS and spell_column(one) != "threatened"
-            )  # fmt: skip
-            column = next(alike, None)
-            if column is None:
-                return {}
-        values, species = images.labels(read_level(column, images)), images.labels("species")
-        return {
-            str(name): str(value).strip().upper()
-            for name, value in zip(species, values, strict=True) if name and value
-        }  # fmt: skip
+            return {}, found.told, []
+        values = images.labels(read_level(column, images))
+        written = [_read_status(str(value)) for value in values]
+        if found.is_labels:
+            told = {
+                (picture.name, one.name): written[one.row]
+                for picture, one in found.answers.observations if written[one.row]
+            }  # fmt: skip
+            return {}, told, []
+        counts: dict[str, Counter[str]] = {}
+        for name, value in zip(images.labels("species"), written, strict=True):
+            if name and value:
+                counts.setdefault(str(name), Counter())[value] += 1
+        several = [name for name, said in counts.items() if len(said) > 1]
+        notes: list[Note | str] = []
+        if several:
+            text = (
+                f"{len(several):,} species have several values in the column {column}, such as "
+                f"{several[0]} ({', '.join(counts[several[0]])}): the most frequent is written"
+            )
+            notes.append(Note(text, WARNING))
+        return {name: said.most_common(1)[0][0] for name, said in counts.items()}, found.told, notes
 
-    def _animate(
-        self, strip: Strip, sequence: str | None, gap_seconds: float | None, wording: Wording,
-        pictures: Pictures, style: Style, progress: Progress | None,
-    ) -> list[Note | str]:  # fmt: skip
+    def _find_sequences(
+        self, found: Answers, sequence: str | None, gap_seconds: float | None
+    ) -> tuple[Sequences, dict[int, str]]:
+        """Return the sequence of each picture that was read, and when each row was taken."""
         import numpy as np
 
-        from bioprobe.face.annotated import write_strips
         from bioprobe.images.camera import CAPTURED_AT
         from bioprobe.images.sequences import find_sequences, read_clocks
 
         images = self._view.images
-        rows = np.array([one.row for one in wording.answers.read], dtype=np.int64)
+        rows = np.array([one.row for one in found.read], dtype=np.int64)
         sequences = find_sequences(images, rows, column=sequence, gap_seconds=gap_seconds)
-        times: dict[int, str] = {}
-        if CAPTURED_AT in images.frame.columns:
-            clocks, _ = read_clocks(images, rows, CAPTURED_AT)
-            known = zip(rows.tolist(), clocks.astype("datetime64[s]"), strict=True)
-            times = {row: str(when) for row, when in known if not np.isnat(when)}
-        return write_strips(strip, sequences, times, wording, pictures, style, progress)
+        if CAPTURED_AT not in images.frame.columns:
+            return sequences, {}
+        clocks, _ = read_clocks(images, rows, CAPTURED_AT)
+        known = zip(rows.tolist(), clocks.astype("datetime64[s]"), strict=True)
+        return sequences, {row: str(when) for row, when in known if not np.isnat(when)}
 
 
 def _read_parts(show: str | Sequence[str]) -> frozenset[str]:
@@ -602,6 +666,49 @@ def _read_colours(given: Mapping[str, str] | str | Sequence[str] | None) -> dict
     return pairs
 
 
+def _find_status_column(columns: Sequence[str]) -> str | None:
+    """Return the first column of conservation statuses; whether something is threatened is none."""
+    from bioprobe.exporting.places import STATUS_COLUMNS
+    from bioprobe.taxonomy.columns import spell_column
+
+    known = set(STATUS_COLUMNS) - {"threatened"}
+    return next((one for one in columns if spell_column(one) in known), None)
+
+
+def _read_status(text: str) -> str:
+    """Return the code of a status, or what else is written.
+
+    Examples
+    --------
+    >>> [_read_status(one) for one in ("vu", "Least Concern (LC)", "endangered", "protected")]
+    ['VU', 'LC', 'EN', 'protected']
+    """
+    words = [str(word).strip() for word in re.split(r"[();,]", text)]
+    for word in filter(None, words):
+        if word.upper() in _STATUS_COLOURS:
+            return word.upper()
+        if word.lower().replace("_", " ") in _STATUS_NAMES:
+            return _STATUS_NAMES[word.lower().replace("_", " ")]
+    return text.strip()
+
+
+def _read_told(frame: pd.DataFrame) -> dict[Region, str]:
+    """Return the status that a table of answers says, by picture and region."""
+    from bioprobe.cells import name_cells
+    from bioprobe.images.regions import REGION
+
+    column = _find_status_column(list(map(str, frame.columns)))
+    if column is None:
+        return {}
+    names, values = name_cells(frame["file_name"]), name_cells(frame[column])
+    regions = name_cells(frame[REGION]) if REGION in frame else [""] * len(frame)
+    told: dict[Region, str] = {}
+    for name, region, value in zip(names, regions, values, strict=True):
+        # The first row of a region is its best answer.
+        told.setdefault((str(name), str(region)), _read_status(str(value)))
+    return {key: value for key, value in told.items() if value}
+
+
 def _read_probability(abstain: float | str) -> float:
     try:
         return float(abstain)
@@ -613,9 +720,24 @@ def _read_probability(abstain: float | str) -> float:
         raise MisuseError(msg) from None
 
 
+def _keep_lowest(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers at the lowest rank, where a table has several of each image."""
+    from bioprobe.images.regions import REGION
+    from bioprobe.options import RANK_NAMES
+
+    if "rank" not in frame or "answer" not in frame:
+        return frame
+    keys = [name for name in ("file_name", REGION, "answer") if name in frame]
+    is_answer = frame["answer"].notna()
+    if not frame[is_answer].duplicated(keys).any():
+        return frame
+    lowest = max(set(frame["rank"]) & set(RANK_NAMES), key=RANK_NAMES.index, default="")
+    return frame[~is_answer | (frame["rank"] == lowest)].reset_index(drop=True)
+
+
 def _empty_unknown(
     frame: pd.DataFrame,
-) -> tuple[pd.DataFrame, dict[tuple[str, str], tuple[str, float]]]:
+) -> tuple[pd.DataFrame, dict[Region, tuple[str, float]]]:
     """Return answers without those that are said to be of no known class, and what these were."""
     from bioprobe.images.regions import REGION
     from bioprobe.options import RANK_NAMES
@@ -624,7 +746,7 @@ def _empty_unknown(
         return frame, {}
     is_unknown = frame["is_unknown"].astype(str).str.lower().isin({"true", "1", "1.0"})
     names = [one for one in (*reversed(RANK_NAMES), "classification") if one in frame]
-    nearest: dict[tuple[str, str], tuple[str, float]] = {}
+    nearest: dict[Region, tuple[str, float]] = {}
     best = frame[is_unknown & (frame["answer"].astype(str).isin({"1", "1.0"}))]
     for said in best.to_dict("records"):
         name = next(
@@ -641,34 +763,58 @@ def _empty_unknown(
     return emptied, nearest
 
 
-def _take_all(view: View) -> Answers:
-    """Return the labels of a store, and of regions without one what the detector saw."""
+def _take_all(view: View, level: str | None) -> Answers:
+    """Return the labels of a store at a level, and of regions without what the detector saw."""
     from bioprobe.content import read_content
     from bioprobe.exporting import Sensitive, take_labels
-    from bioprobe.exporting.answers import UNKNOWN, Observation, Picture
+    from bioprobe.exporting.answers import UNKNOWN, Guess, Observation, Picture
+    from bioprobe.images.image_table import read_level
     from bioprobe.images.regions import DETECTION_CATEGORY, REGION
 
     found = take_labels(view, Sensitive())
     images = view.images
-    known = {one.row for _, one in found.observations}
-    if DETECTION_CATEGORY not in images.frame.columns:
-        return found
-    categories, regions = images.labels(DETECTION_CATEGORY), images.frame[REGION].tolist()
-    by_name = {picture.name: list(picture.observations) for picture in found.pictures}
+    level = read_level(level, images) if level else None
+    values = images.labels(level) if level and level not in RANK_NAMES else None
+    known = {one.row: one for _, one in found.observations}
+    has_categories = DETECTION_CATEGORY in images.frame.columns
+    categories = images.labels(DETECTION_CATEGORY) if has_categories else None
+    regions = images.frame[REGION].tolist()
+    by_name: dict[str, list[Observation]] = {}
     n_without = 0
     for row in view.rows.tolist():
-        if row in known:
-            continue
-        category = str(categories[row])
-        if not category:
+        one = known.get(row)
+        said = "" if values is None else str(values[row])
+        category = "" if categories is None else str(categories[row])
+        if one is None and not said and not category:
             n_without += 1
             continue
-        content = read_content(category) or UNKNOWN
-        one = Observation(row, str(regions[row]), content, (), False, "detector")
+        if one is None:
+            content = read_content(category) or UNKNOWN
+            one = Observation(row, str(regions[row]), content, (), False, "detector")
+        if values is not None:
+            one = dataclasses.replace(one, guesses=(Guess(None, said, None),) if said else ())
+        elif level is not None:
+            one = dataclasses.replace(one, guesses=_cut_lineages(one.guesses, level))
         by_name.setdefault(images.file_names[row], []).append(one)
     pictures = tuple(Picture(name, some[0].row, tuple(some)) for name, some in by_name.items())
     notes = (f"{n_without:,} images without a label are left out",) if n_without else ()
     return dataclasses.replace(found, pictures=pictures, notes=notes)
+
+
+def _cut_lineages(guesses: Sequence[Guess], rank: str) -> tuple[Guess, ...]:
+    """Return labels without what stands below a rank; one that is known above stays as it is."""
+    from bioprobe.taxonomy import RANKS, Taxon
+
+    depth = RANK_NAMES.index(rank)
+    cut = []
+    for guess in guesses:
+        taxon = guess.taxon
+        if taxon is not None and taxon.rank.depth > depth:
+            lineage = (*taxon.lineage[: depth + 1], *("",) * (len(RANKS) - depth - 1))
+            taxon = Taxon(lineage) if any(lineage) else None
+            guess = dataclasses.replace(guess, taxon=taxon, label=taxon.name if taxon else "")
+        cut.append(guess)
+    return tuple(guess for guess in cut if guess.label)
 
 
 def _list_written(wording: Wording, pictures: Pictures, files: Mapping[str, Path]) -> pd.DataFrame:
@@ -686,7 +832,7 @@ def _list_written(wording: Wording, pictures: Pictures, files: Mapping[str, Path
             rows.append({"file_name": picture.name, "image_region": "", "label": "", **shared})
         rows += [
             {"file_name": picture.name, "image_region": one.name, "label": wording.name(one),
-             "score": wording.find_score(one), "status": wording.find_status(one),
+             "score": wording.find_score(one), "status": wording.find_status(picture, one),
              "recognised": wording.name(one) != NOT_RECOGNISED, **shared}
             for one in picture.observations
         ]  # fmt: skip

@@ -23,22 +23,25 @@ if TYPE_CHECKING:
 
 #: What stands for a letter that no font has.
 UNKNOWN_LETTER = "?"
-# Fonts of symbols alone, and one that has an empty box for every letter there is.
-_NOT_TEXT = ("lastresort", "emoji", "symbol", "math", "stix", "dingbat", "icon", "awesome", "cmex",
-             "cmsy", "cmmi", "cmr10", "cmb10", "cmss10", "cmtt10", "cmti10", "notdef",
-             "musical", "signwriting")  # fmt: skip
+# Fonts that have an empty box for every letter there is, are no outlines of one colour, or whose
+# letters stand under other numbers.
+_NO_FONTS = ("lastresort", "notdef", "adobeblank", "coloremoji", "cmex", "cmsy", "cmmi", "cmr10",
+             "cmb10", "cmss10", "cmtt10", "cmti10")  # fmt: skip
+# Fonts of symbols, for what no other has.
+_SYMBOLS = ("emoji", "symbol", "math", "stix", "dingbat", "icon", "awesome", "musical")
 # Styles that are read less well on a picture than the plain one, the plain one first.
 _STYLES = ("mono", "serif", "condensed", "narrow", "bold", "italic", "oblique", "light", "thin",
            "black", "medium", "slanted", "rounded", "display", "kufi", "nastaliq",
            "looped")  # fmt: skip
 # What a script is called where the first word of its letters' names does not say it, and the
 # package of Debian and Ubuntu that has a font for it.
-_CJK = "fonts-noto-cjk"
+_CJK, _SYMBOL = "fonts-noto-cjk", "symbol"
 _SCRIPTS = {
-    "CJK": ("Chinese characters", _CJK), "HANGUL": ("Korean", _CJK), "HIRAGANA": ("Japanese", _CJK),
-    "KATAKANA": ("Japanese", _CJK), "KATAKANA-HIRAGANA": ("Japanese", _CJK),
-    "BOPOMOFO": ("Bopomofo", _CJK),
-}  # fmt: skip
+    "CJK": ("Chinese characters", _CJK),
+    "HANGUL": ("letters of Korean", _CJK),
+    **dict.fromkeys(("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"), ("letters of Japanese", _CJK)),
+    _SYMBOL: ("symbols", "fonts-symbola"),
+}
 _OTHERS = "fonts-noto-core"
 # Scripts whose letters change with what stands beside them, or go from right to left: without
 # libraqm Pillow draws them one by one as they are stored.
@@ -82,6 +85,7 @@ class Fonts:
                     "OpenType file that can be scaled: .ttf, .otf or .ttc"
                 )
                 raise SourceError(msg) from error
+        self._checked: set[str] = set()
         self._assigned: dict[str, list[tuple[str, str]]] = {}
         self._used: list[str] = [*([str(self.first)] if self.first else []), _own_font()]
 
@@ -100,7 +104,7 @@ class Fonts:
     def assign(self, text: str) -> list[tuple[str, str]]:
         """Return a text in parts, each with the file of a font that has its letters.
 
-        Letters that no font has are replaced by :data:`UNKNOWN_LETTER`, and remembered.
+        Letters that no font has are replaced by :data:`UNKNOWN_LETTER`.
 
         Parameters
         ----------
@@ -125,7 +129,6 @@ class Fonts:
                 stays = parts and _covers(parts[-1][1], _list_wanted(cluster))
                 file = parts[-1][1] if stays else self.choose(cluster)
             if file is None:
-                self._miss(cluster, text)
                 file, shown = self._used[0], UNKNOWN_LETTER
                 if not _covers(file, _list_wanted(shown)):
                     file = _own_font()
@@ -141,11 +144,16 @@ class Fonts:
             _covers(file, _list_wanted(one)) for one in clusters if not one.isspace()
         )
 
-    def _miss(self, cluster: str, text: str) -> None:
-        script = _find_script(next((c for c in cluster if ord(c) not in _UNSEEN), cluster[0]))
-        texts = self.missing.setdefault(script, [])
-        if text not in texts:
-            texts.append(text)
+    def check(self, text: str) -> None:
+        """Remember which scripts of a text have no font here; parts of one that was are not."""
+        if text in self._checked:
+            return
+        self._checked.add(text)
+        if self.choose(text) is not None:
+            return
+        lacking = [one for one in split_clusters(text) if self.choose(one) is None]
+        for script in dict.fromkeys(map(_find_first_script, lacking)):
+            self.missing.setdefault(script, []).append(text)
 
     def _note_shaping(self, text: str) -> None:
         if not can_shape():
@@ -155,9 +163,9 @@ class Fonts:
         """Say which scripts have no font here, in which texts, and what to do about it."""
         said = []
         for script, texts in self.missing.items():
-            name, package = _SCRIPTS.get(script, (script.capitalize(), _OTHERS))
+            name, package = _SCRIPTS.get(script, (f"letters of {script.capitalize()}", _OTHERS))
             said.append(
-                f"no font of this machine has all letters of {name} in {len(texts):,} texts, such "
+                f"no font of this machine has all {name} of {len(texts):,} texts, such "
                 f"as {texts[0]!r}: these are drawn as {UNKNOWN_LETTER}; install one (Debian, "
                 f"Ubuntu: apt install {package}; elsewhere Noto Sans from fonts.google.com/noto), "
                 "or name one with --font FILE"
@@ -194,14 +202,15 @@ def list_fonts() -> tuple[str, ...]:
     from matplotlib import font_manager
 
     files = {*font_manager.findSystemFonts(), *font_manager.findSystemFonts(_own_folder())}
-    known = [one for one in files if not any(word in Path(one).stem.lower() for word in _NOT_TEXT)]
+    known = [one for one in files if not any(word in Path(one).stem.lower() for word in _NO_FONTS)]
     return tuple(sorted(known, key=_rate))
 
 
 def _rate(file: str) -> tuple[int, str]:
     name = Path(file).stem.lower()
     n_odd = sum(style in name for style in _STYLES)
-    return 2 * n_odd - ("sans" in name) - ("regular" in name), file
+    is_symbols = any(word in name for word in _SYMBOLS)
+    return 100 * is_symbols + 2 * n_odd - ("sans" in name) - ("regular" in name), file
 
 
 def _own_folder() -> str:
@@ -242,8 +251,14 @@ def _list_wanted(text: str) -> list[int]:
     return sorted({ord(char) for char in text} - _UNSEEN)
 
 
+def _find_first_script(cluster: str) -> str:
+    return _find_script(next((char for char in cluster if ord(char) not in _UNSEEN), cluster[0]))
+
+
 def _find_script(char: str) -> str:
     """Return the script of a letter: the first word of its name in Unicode."""
+    if unicodedata.category(char)[0] not in "LMN":
+        return _SYMBOL
     return unicodedata.name(char, "other").partition(" ")[0]
 
 

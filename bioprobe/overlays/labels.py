@@ -28,11 +28,13 @@ _LEAST_TEXT_PX = 12
 # Lines below the first, of its size.
 _SMALLER = 0.82
 _LEAST_SMALL_PX = 11
-# Share of the picture's width that a label beside a box has at most, and of its area that labels of
-# the whole picture cover.
+# Share of the picture's width that a label beside a box has at most, and of its area that all
+# labels cover together: a picture that is hidden shows nothing.
 _WIDEST = 0.6
 _MOST_COVERED = 0.3
 _MOST_LINES = 3
+# Width of a legend at least, in sizes of its letters.
+_LEAST_LEGEND = 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +163,7 @@ def draw_marks(image: Image, marks: Sequence[Mark], style: Style) -> Drawn:
                 _lay_plate(mark, style.fonts, text_px, _find_widest(mark, picture.size), n_lines)
                 for mark in shown
             ]
-            places = _place(plates, shown, shown_boxes, picture.size, text_px)
+            places = _place(plates, shown_boxes, picture.size, text_px)
             # Of a whole picture nothing is left out that can stand below it.
             is_less = n_lines is not None and any(len(m.lines) > 1 for m in shown if not m.region)
             if places is not None and not is_less:
@@ -278,17 +280,11 @@ def _lay_plate(
 
 
 def _place(
-    plates: Sequence[_Plate], marks: Sequence[Mark], boxes: Sequence[Rect],
-    size_px: tuple[int, int], text_px: int,
+    plates: Sequence[_Plate], boxes: Sequence[Rect], size_px: tuple[int, int], text_px: int
 ) -> list[Rect] | None:  # fmt: skip
     """Return a place for each label; None where one has none, or the picture would be hidden."""
-    of_all = sum(
-        plate.size[0] * plate.size[1]
-        for plate, mark in zip(plates, marks, strict=True) if mark.region is None
-    )  # fmt: skip
-    if of_all > _MOST_COVERED * size_px[0] * size_px[1]:
-        return None
-    if sum(plate.size[0] * plate.size[1] for plate in plates) > size_px[0] * size_px[1]:
+    covered = sum(plate.size[0] * plate.size[1] for plate in plates)
+    if covered > _MOST_COVERED * size_px[0] * size_px[1]:
         return None
     found = place_labels(size_px, boxes, [plate.size for plate in plates], max(1, text_px // 8))
     places = [one for one in found if one is not None]
@@ -370,7 +366,9 @@ def _draw_below(
         places = [place for place in found if place is not None]
         _draw_plates(draw, [plates[n] for n in kept], places, [bare[n] for n in kept],
                      [where[n] for n in kept], text_px)  # fmt: skip
-    legend = _draw_legend(picture.width, marks, numbers, style.fonts, text_px)
+    # A narrow picture has more room below than it is wide.
+    width = max(picture.width, _LEAST_LEGEND * text_px)
+    legend = _draw_legend(width, marks, numbers, style.fonts, text_px)
     whole = _join_below(picture, legend)
     way = NUMBERS if numbers else BELOW
     return Drawn(whole, tuple(places), way, scale, text_px, len(numbers) - len(places))
@@ -410,7 +408,8 @@ def _draw_legend(
 def _join_below(picture: Image, legend: Image) -> Image:
     from PIL import Image as PillowImage
 
-    joined = PillowImage.new("RGB", (picture.width, picture.height + legend.height), PLATE)
+    size = (max(picture.width, legend.width), picture.height + legend.height)
+    joined = PillowImage.new("RGB", size, PLATE)
     joined.paste(picture, (0, 0))
     joined.paste(legend, (0, picture.height))
     joined.info = dict(picture.info)

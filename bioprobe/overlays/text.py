@@ -123,6 +123,11 @@ def lay_line(text: str, fonts: Fonts, size_px: int, most_px: int | None = None) 
     Line
     """
     text = clean_text(text)
+    fonts.check(text)
+    return _shorten(text, fonts, size_px, most_px)
+
+
+def _shorten(text: str, fonts: Fonts, size_px: int, most_px: int | None) -> Line:
     line = _measure(text, fonts, size_px)
     if most_px is None or line.width_px <= most_px:
         return line
@@ -164,10 +169,11 @@ def wrap_text(
         None where the text is empty.
     """
     rest = clean_text(text)
+    fonts.check(rest)
     lines: list[Line] = []
     while rest:
         if len(lines) == most_lines - 1:
-            return [*lines, lay_line(rest, fonts, size_px, most_px)]
+            return [*lines, _shorten(rest, fonts, size_px, most_px)]
         whole = _measure(rest, fonts, size_px)
         if whole.width_px <= most_px:
             return [*lines, whole]

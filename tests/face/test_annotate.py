@@ -23,6 +23,7 @@ from bioprobe.files import hash_file
 from bioprobe.overlays import fonts as font_rooms
 from bioprobe.overlays import labels
 from bioprobe.overlays.labels import Drawn, Mark, Style
+from bioprobe.progress import Step
 from bioprobe.store import EmbeddingStore, TextCache
 from bioprobe.store.view import View
 from tests.conftest import PlainEncoder
@@ -118,7 +119,7 @@ def _answer(store: Store, scores: dict[int, float], **more: list[Any]) -> pd.Dat
 def test_copies_of_all_pictures_say_what_the_labels_are(
     store: Store, tmp_path: Path, marks: list[list[Mark]]
 ) -> None:
-    done = store.annotate(tmp_path / "out", labels=True)
+    done = store.annotate(tmp_path / "out", labels=True, enlarge_to=0)
     frame = done.to_frame().set_index(["file_name", "image_region"])
     assert sorted(frame["label"]) == sorted(
         ["Panthera leo"] * 3 + ["Turdus migratorius"] * 2 + ["human", "animal"]
@@ -160,7 +161,7 @@ def test_a_copy_says_no_place_and_stands_upright(store: Store, tmp_path: Path) -
 
 def test_the_originals_are_as_they_were(store: Store, tmp_path: Path) -> None:
     before = {one: one.read_bytes() for one in (tmp_path / "photos").rglob("*.*")}
-    done = store.annotate(tmp_path / "photos", labels=True)
+    done = store.annotate(tmp_path / "photos", labels=True, enlarge_to=0)
     assert all(file.read_bytes() == data for file, data in before.items())
     written = done.to_frame().set_index("file_name")["written"]
     assert written["cam1/b.jpg"].endswith("b (2).jpg")
@@ -170,20 +171,20 @@ def test_a_second_run_draws_only_what_differs(
     store: Store, tmp_path: Path, marks: list[list[Mark]]
 ) -> None:
     out = tmp_path / "out"
-    store.annotate(out, labels=True)
+    store.annotate(out, labels=True, enlarge_to=0)
     marks.clear()
-    done = store.annotate(out, labels=True)
+    done = store.annotate(out, labels=True, enlarge_to=0)
     assert marks == []
     assert "annotated 0 pictures" in str(done.notes[0])
     assert "5 were there already" in str(done.notes[0])
     # One is gone, one was changed by somebody, and what is written of all is less now.
     (out / "cam1/a.jpg").unlink()
     (out / "cam1/c.png").write_bytes(b"mine")
-    done = store.annotate(out, labels=True)
+    done = store.annotate(out, labels=True, enlarge_to=0)
     assert len(marks) == 2
     assert (out / "cam1/c.png").read_bytes() == b"mine"
     assert (out / "cam1/c (2).png").exists()
-    done = store.annotate(out, labels=True, show="label")
+    done = store.annotate(out, labels=True, enlarge_to=0, show="label")
     assert "5 that an earlier run had written otherwise are written anew" in "\n".join(
         map(str, done.notes)
     )
@@ -193,9 +194,28 @@ def test_a_second_run_draws_only_what_differs(
 def test_a_card_that_cannot_be_read_stops_nothing(store: Store, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "annotated.json").write_text("{", encoding="utf-8")
-    done = store.annotate(tmp_path / "out", labels=True)
+    done = store.annotate(tmp_path / "out", labels=True, enlarge_to=0)
     assert any("annotated.json cannot be read" in str(note) for note in done.notes)
     assert (tmp_path / "out" / "cam1/a.jpg").exists()
+
+
+def test_what_a_format_cannot_hold_is_listed(store: Store, tmp_path: Path) -> None:
+    """A WebP has 16,383 pixels a side."""
+    Image.new("RGB", (17_000, 4)).save(tmp_path / "photos/cam1/c.png")
+    frame = store._view.images.frame
+    frame.loc[frame["path"] == "cam1/c.png", "sha256"] = hash_file(tmp_path / "photos/cam1/c.png")
+    done = store.annotate(tmp_path / "out", labels=True, enlarge_to=0, form="webp")
+    found = done.to_frame().set_index("file_name")
+    assert "cannot be written as WEBP" in str(found.loc["cam1/c.png", "reason"])
+    assert str(found.loc["cam1/b.jpg", "written"]).endswith("b.jpg.webp")
+
+
+def test_an_answer_to_a_picture_says_for_how_many_regions(
+    store: Store, tmp_path: Path, marks: list[list[Mark]]
+) -> None:
+    _answer(store, {0: 0.9}).assign(n_regions=3).to_csv(tmp_path / "a.csv", index=False)
+    store.annotate(tmp_path / "out", answers=tmp_path / "a.csv", show="label", enlarge_to=0)
+    assert _lines(marks) == [("Panthera leo \u00d73",)]
 
 
 @pytest.mark.parametrize(("people", "n"), [("leave-out", 5), ("obscure", 6), ("keep", 6)])
@@ -203,6 +223,8 @@ def test_people_are_as_they_may_be_shown(store: Store, tmp_path: Path, people: s
     out = tmp_path / "out"
     done = store.annotate(out, labels=True, people=people, show="label", enlarge_to=0)
     assert done.to_frame()["written"].ne("").sum() == n + 1
+    is_obscured = any("people are obscured in 1 of them" in str(note) for note in done.notes)
+    assert is_obscured == (people == "obscure")
     if n == 6:
         files = (out / "cam2/d.jpg", tmp_path / "photos/cam2/d.jpg")
         one, other = (
@@ -216,7 +238,9 @@ def test_people_are_as_they_may_be_shown(store: Store, tmp_path: Path, people: s
 def test_what_cannot_be_read_is_listed_and_stops_nothing(store: Store, tmp_path: Path) -> None:
     (tmp_path / "photos/cam1/a.jpg").unlink()
     (tmp_path / "photos/cam1/b.jpg").write_bytes(b"another picture")
-    done = store.annotate(tmp_path / "out", labels=True, montage=tmp_path / "sheet.png")
+    done = store.annotate(
+        tmp_path / "out", labels=True, enlarge_to=0, montage=tmp_path / "sheet.png"
+    )
     assert [note.kind for note in done.notes if "could not be read" in str(note)] == ["problem"]
     frame = done.to_frame().set_index("file_name")
     assert "not the one that was embedded" in str(frame.loc["cam1/b.jpg", "reason"])
@@ -265,7 +289,7 @@ def test_a_probe_answers_by_its_name_itself_or_from_another_store(
     probe = store.fit("centroid", "species", split=None, calibration="none")
     asked: tuple[str | Probe, ...] = ("centroid", probe, str(store.folder / "probes" / "centroid"))
     for number, one in enumerate(asked):
-        store.annotate(tmp_path / str(number), probe=one, show="label", people="keep")
+        store.annotate(tmp_path / str(number), probe=one, show="label", people="keep", enlarge_to=0)
     assert _lines(marks)[:7] == _lines(marks)[7:14] == _lines(marks)[14:]
     assert {lines[0] for lines in _lines(marks)} == {"Panthera leo", "Turdus migratorius", "human"}
     with pytest.raises(BioprobeError):
@@ -291,8 +315,27 @@ def test_what_is_written_can_be_chosen(
     store: Store, tmp_path: Path, marks: list[list[Mark]], options: dict[str, Any],
     lines: tuple[str, ...],
 ) -> None:  # fmt: skip
-    store.where("species == 'Panthera leo'").annotate(tmp_path / "out", labels=True, **options)
+    store.where("species == 'Panthera leo'").annotate(
+        tmp_path / "out", labels=True, enlarge_to=0, **options
+    )
     assert set(_lines(marks)) == {lines}
+
+
+@pytest.mark.parametrize(
+    ("level", "lines"),
+    [
+        ("family", {"Felidae", "Turdidae", "human", "animal"}),
+        ("class", {"Mammalia", "Aves", "human", "animal"}),
+        ("iucn", {"VU", "LC", "human", "animal"}),
+    ],
+)
+def test_labels_are_of_the_rank_or_column_that_is_asked_for(
+    store: Store, tmp_path: Path, marks: list[list[Mark]], level: str, lines: set[str]
+) -> None:
+    store.annotate(
+        tmp_path / "out", labels=True, level=level, show="label", people="keep", enlarge_to=0
+    )
+    assert {some[0] for some in _lines(marks)} == lines
 
 
 def test_colours_are_of_the_status_or_the_label_or_as_they_are_given(
@@ -303,7 +346,7 @@ def test_colours_are_of_the_status_or_the_label_or_as_they_are_given(
     def colours(options: Options) -> list[str]:
         marks.clear()
         out = tmp_path / str(len(list(tmp_path.iterdir())))
-        lions.annotate(out, labels=True, show="box,label,status", **options)
+        lions.annotate(out, labels=True, enlarge_to=0, show="box,label,status", **options)
         return [mark.colour for mark in marks[0]]
 
     assert colours({}) == ["#f9e814", "#60c659"]
@@ -315,15 +358,58 @@ def test_colours_are_of_the_status_or_the_label_or_as_they_are_given(
     assert marks[0][0].badge is not None
     assert marks[0][0].badge.text == "CR"
     assert colours({"status": "location"})[0] == "#d0d5da"
+    assert colours({"colour_by": "label", "colours": {"Panthera leo": "red"}})[0] == "red"
     with pytest.raises(MisuseError, match="VALUE=COLOUR"):
         colours({"colours": "VU"})
     with pytest.raises(MisuseError, match="no colour"):
         colours({"colours": "VU=nothing"})
 
 
+def test_the_status_is_that_of_the_region_the_table_or_the_species(
+    store: Store, tmp_path: Path, marks: list[list[Mark]]
+) -> None:
+    store._view.images.frame["iucn"] = ["EN", "lc", "Vulnerable (VU)", "VU", "", "", "LC"]
+
+    def codes(**answers: str | pd.DataFrame | bool) -> list[str]:
+        marks.clear()
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        done = store.annotate(out, **answers, show="status", enlarge_to=0)  # type: ignore[arg-type]
+        said.append("\n".join(map(str, done.notes)))
+        return [mark.badge.text for some in marks for mark in some if mark.badge]
+
+    said: list[str] = []
+    table = tmp_path / "answers.csv"
+    # A label has the status that stands beside it.
+    assert codes(labels=True) == ["EN", "LC", "VU", "VU", "LC"]
+    # An answer has that of its species, of which there are two.
+    _answer(store, {1: 0.9}).to_csv(table, index=False)
+    assert codes(answers=str(table)) == ["VU"]
+    assert "1 species have several values in the column iucn, such as Panthera leo" in said[-1]
+    # Or what the table of answers says.
+    del store._view.images.frame["iucn"]
+    _answer(store, {1: 0.9}).assign(status="cr").to_csv(table, index=False)
+    assert codes(answers=str(table)) == ["CR"]
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    store: Store, tmp_path: Path, marks: list[list[Mark]]
+) -> None:
+    def stop(step: Step) -> None:
+        if step.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.annotate(tmp_path / "out", labels=True, enlarge_to=0, progress=stop)
+    n_drawn = len(marks)
+    assert n_drawn == 3
+    done = store.annotate(tmp_path / "out", labels=True, enlarge_to=0)
+    assert len(marks) == 5
+    assert "annotated 2 pictures" in str(done.notes[0])
+
+
 @pytest.mark.parametrize(("form", "kind"), [("jpeg", "JPEG"), ("png", "PNG"), ("webp", "WEBP")])
 def test_copies_can_be_of_one_format(store: Store, tmp_path: Path, form: str, kind: str) -> None:
-    done = store.annotate(tmp_path / "out", labels=True, form=form)
+    done = store.annotate(tmp_path / "out", labels=True, enlarge_to=0, form=form)
     for file in done.to_frame()["written"].loc[lambda names: names != ""]:
         with Image.open(file) as image:
             assert image.format == kind
@@ -339,7 +425,8 @@ def test_letters_size_place_and_enlarging_can_be_chosen(store: Store, tmp_path: 
 
     plain = draw({})
     assert plain.size == (360, 480)
-    assert draw({"enlarge_to": 0}).size[0] == 120
+    # As large as it is, and what there is no room for in it below.
+    assert draw({"enlarge_to": 0}).size == (216, 160 + 61)
     assert draw({"enlarge_to": 960}).size == (720, 960)
     assert draw({"place": "below"}).size[1] > 480
     dark = [int((np.asarray(image) == (21, 24, 28)).all(axis=2).sum()) for image in
@@ -361,11 +448,6 @@ def test_a_script_without_a_font_is_said_once(
     (note,) = [note for note in done.notes if "Chinese" in str(note)]
     assert note.kind == "warning"
     assert "fonts-noto-cjk" in str(note)
-
-
-def _count_cells(sheet: Path, cell_px: int) -> float:
-    with Image.open(sheet) as image:
-        return image.width / cell_px
 
 
 def test_a_contact_sheet_is_grouped_and_sized_as_asked(store: Store, tmp_path: Path) -> None:
@@ -412,7 +494,8 @@ def test_sequences_move_in_the_order_of_time(
         assert moving.n_frames == 3  # type: ignore[attr-defined]
         moving.load()
         assert moving.info["duration"] == 200
-        assert moving.width == 128
+        # What there is no room for in 128 pixels stands below.
+        assert moving.size[0] == 216
     times = [some[-1].lines[0] for some in marks]
     assert times == [f"{at}/3 · 2021-05-01 10:00:{second}"
                      for at, second in ((1, "00"), (2, "10"), (3, "20"))]  # fmt: skip
@@ -424,7 +507,9 @@ def test_sequences_move_in_the_order_of_time(
 def test_what_a_sequence_is_can_be_said(store: Store, tmp_path: Path) -> None:
     def count(options: Options) -> int:
         out = tmp_path / str(len(list(tmp_path.iterdir())))
-        store.annotate(labels=True, people="keep", animate=out, frame_px=64, **options)
+        store.annotate(
+            labels=True, enlarge_to=0, people="keep", animate=out, frame_px=64, **options
+        )
         return len(list(out.rglob("*.gif")))
 
     assert count({"sequence": "location"}) == 2
@@ -432,12 +517,29 @@ def test_what_a_sequence_is_can_be_said(store: Store, tmp_path: Path) -> None:
     assert count({"gap_seconds": 5000}) == 2
 
 
+def test_nothing_is_written_where_a_part_of_it_cannot_be(store: Store, tmp_path: Path) -> None:
+    del store._view.images.frame["captured_at"]
+    with pytest.raises(BioprobeError, match="nothing says which images are one sequence"):
+        store.annotate(tmp_path / "out", labels=True, animate=tmp_path / "moving")
+    with pytest.raises(BioprobeError, match="nothing"):
+        store.annotate(tmp_path / "out", labels=True, montage=tmp_path / "a.png", by="nothing")
+    assert not (tmp_path / "out").exists()
+
+
+def test_of_answers_at_every_rank_the_lowest_is_written(
+    store: Store, tmp_path: Path, marks: list[list[Mark]]
+) -> None:
+    answers = store.zeroshot("family", every_rank=True, k=2)
+    store.annotate(tmp_path / "out", answers=answers, show="label", people="keep", enlarge_to=0)
+    assert {lines[0] for lines in _lines(marks)} <= {"Felidae", "Turdidae", "human"}
+
+
 def test_what_is_to_be_written_is_named(store: Store, tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match=r"--output FOLDER .* --montage FILE .* --animate FOLDER"):
         store.annotate(labels=True)
     with pytest.raises(MisuseError, match="--show is some of box, label"):
         store.annotate(tmp_path / "out", labels=True, show="name")
-    for options in ({"probe": "x"}, {"level": "family"}, {"min_score": 0.5}, {"abstain": 0.5}):
+    for options in ({"probe": "x"}, {"classes": "cat,dog"}, {"min_score": 0.5}, {"abstain": 0.5}):
         with pytest.raises(MisuseError, match="counts only with"):
             store.annotate(tmp_path / "out", labels=True, **options)
 

@@ -86,6 +86,7 @@ def test_most_alphabets_have_a_font_on_every_machine(text: str) -> None:
         ("표범", "Korean", "fonts-noto-cjk"),
         ("तेंदुआ", "Devanagari", "fonts-noto-core"),
         ("เสือดาว", "Thai", "fonts-noto-core"),
+        ("\U0001f406", "all symbols of", "fonts-symbola"),
     ],
 )
 def test_letters_without_a_font_are_no_boxes_and_are_said(
@@ -93,12 +94,13 @@ def test_letters_without_a_font_are_no_boxes_and_are_said(
 ) -> None:
     fonts = Fonts()
     line = lay_line(text, fonts, 20)
+    wrap_text(text, fonts, 20, 40)
     assert set(line.text.replace("Panthera", "").strip()) == {"?"}
     lay_line(text, fonts, 20)
     (note,) = fonts.describe()
     assert said in note
     assert package in note
-    assert "in 1 texts" in note
+    assert "of 1 texts" in note
     assert "--font FILE" in note
 
 
