@@ -23,7 +23,7 @@ LAYERS = (
     ("encoders",),
     ("sources",),
     ("store",),
-    ("embedding", "index", "splits"),
+    ("embedding", "index", "splits", "watching"),
     ("task",),
     ("zeroshot",),
     ("quality",),
