@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -783,16 +784,17 @@ class _Watching:
         first: set[str] | None = None
         self._tell(f"watching {self._folder} -> {self._place}")
         while not ends():
-            began_s = time.monotonic()
             is_fed = feeds is None or feeds()
+            began_s = time.monotonic()
             look = self._look()
+            looking_s = time.monotonic() - began_s
             while batch := self._choose(once=once):
                 self._take(batch, look)
             if once and is_fed:
                 first = set(look.files) if first is None else first
                 if not self._arrivals.count_waiting(first):
                     return
-            self._pause(time.monotonic() - began_s, once=once, is_fed=is_fed)
+            self._pause(looking_s, once=once, is_fed=is_fed)
 
     @property
     def _is_asking(self) -> bool:
@@ -1010,7 +1012,9 @@ class _Watching:
         if n_answered:
             self._tell(f"{n_answered:,} pictures of before answered")
 
-    def _open_rows(self, store: EmbeddingStore, rows: Rows) -> Store:
+    def _open_rows(
+        self, store: EmbeddingStore, rows: Rows, *, texts_of: EmbeddingStore | None = None
+    ) -> Store:
         """Open some rows of a store, to ask them."""
         import pandas as pd
 
@@ -1019,7 +1023,7 @@ class _Watching:
         from bioprobe.store.view import View
 
         none = pd.DataFrame([], columns=list(Failure._fields), dtype=object)
-        texts = functools.cache(lambda: TextCache(store, self._load_for_text))
+        texts = functools.cache(lambda: TextCache(texts_of or store, self._load_for_text))
         return Store(
             View(store, rows, unread=none), model=self._model, device=self._device, texts=texts
         )
@@ -1035,28 +1039,17 @@ class _Watching:
 
     def _check_question(self) -> None:
         """Ask once before anything arrives, so that what cannot be asked is said at once."""
-        import numpy as np
-
-        from bioprobe.face.store import from_vectors
-
         store = self._open_store()
-        if len(store.rows):
-            tried = self._open_rows(store, store.rows[:1])
-        else:
-            named = store.manifest.encoder.model
-            made = from_vectors(
-                np.ones((1, store.manifest.dim)), model=named,
-                logit_scale=store.manifest.logit_scale,
-            )  # fmt: skip
-            tried = self._open_rows(made._view.store, made.rows)
-            if self._asked.probe is not None:
-                tried = self._open_rows(store, store.rows)
-                tried.probe(self._asked.probe)
-                return
-        if self._file is not None:
-            self._asked.ask(tried)
-        if self._asked.rules:
-            self._asked.score(tried)
+        if self._asked.probe is not None:
+            self._open_rows(store, store.rows[:1]).probe(self._asked.probe)
+        with tempfile.TemporaryDirectory() as scratch:
+            tried = store if len(store.rows) else _make_one(store, Path(scratch, "one"))
+            if len(store.rows) or self._asked.probe is None:
+                opened = self._open_rows(tried, tried.rows[:1], texts_of=store)
+                if self._file is not None:
+                    self._asked.ask(opened)
+                if self._asked.rules:
+                    self._asked.score(opened)
 
     def _answer(self, store: EmbeddingStore, rows: Rows, done: Sequence[Ready]) -> int:
         """Write the answers to rows, and find who is to be told; return of how many alerts.
@@ -1168,6 +1161,22 @@ class _Watching:
             text = f"{n_waiting:,} alerts were not delivered; the next watch tries them again"
             return found.say([Note(text, PROBLEM)])
         return found
+
+
+def _make_one(store: EmbeddingStore, folder: Path) -> EmbeddingStore:
+    """Make a store of one picture by the encoder of another, to try a question with."""
+    import numpy as np
+    import pandas as pd
+
+    from bioprobe.images import ImageTable
+
+    about = store.manifest
+    made = type(store).create(
+        folder, about.encoder, dim=about.dim, logit_scale=about.logit_scale,
+        has_text_tower=about.has_text_tower,
+    )  # fmt: skip
+    frame = ImageTable.build(pd.DataFrame({"root": [""], "path": ["one"]})).frame
+    return made.append(frame, np.ones((1, about.dim)))
 
 
 def _list_pictures(store: EmbeddingStore, rows: Rows) -> list[tuple[str, str, str]]:

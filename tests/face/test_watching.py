@@ -53,7 +53,7 @@ class Round:
             return False
 
         asked: dict[str, Any] = {
-            "store": self.store, "model": "plain", "taxa": self.taxa, "output": self.answers,
+            "store": self.store, "model": None if self.store.exists() else "plain", "taxa": self.taxa, "output": self.answers,
             "settle": 0, "wait": 0, "patience": 0, "rescan": 0.05, "until": ends,
         }  # fmt: skip
         return bp.watch(self.inbox, tell=self.tell, **{**asked, **options})
@@ -100,7 +100,140 @@ def test_what_was_there_comes_first_and_what_arrives_after_it(day: Round) -> Non
     assert [line[:10] for line in batches] == ["2 embedded", "1 embedded"]
     with day.answers.open() as stream:
         first = next(csv.DictReader(stream))
-    asked = bp.open(day.store, model="plain").zeroshot(taxa=day.taxa, k=1, columns="none")
+    asked = bp.open(day.store).zeroshot(taxa=day.taxa, k=1, columns="none")
     best = asked.to_frame().iloc[0]
     assert first["species"] == best["species"]
     assert float(first["score"]) == pytest.approx(best["score"], rel=1e-6)
+
+
+def test_a_second_watch_does_nothing_again_and_copies_are_no_news(day: Round) -> None:
+    day.draw(1, 2)
+    day.watch()
+    day.draw(2, folder="copy")
+    found = day.watch(once=True)
+    assert (found.n_embedded, found.n_reused, found.n_answered) == (0, 1, 1)
+    assert day.watch(once=True).n_answered == 0
+    assert day.lines == ["001.png", "002.png", "copy/002.png"]
+
+
+def test_a_file_is_read_once_it_has_stayed_the_same_and_decodes(day: Round) -> None:
+    day.draw(1)
+    whole = (day.inbox / "001.png").read_bytes()
+    half = day.inbox / "half.png"
+    half.write_bytes(whole[: len(whole) // 2])
+    temporary = [day.inbox / name for name in (".a.png", "b.png.part", "c.tmp", "d.part.png")]
+    for file in temporary:
+        file.write_bytes(whole)
+    day.watch(lambda: half.write_bytes(whole), patience=60)
+    assert day.rows == ["001.png", "half.png"]
+    assert any("1 not whole yet" in line for line in day.said)
+    assert not len(bp.open(day.store).failures)
+    temporary[1].rename(day.inbox / "b.png")
+    day.watch(once=True)
+    assert day.lines == ["001.png", "half.png", "b.png"]
+
+
+def test_what_stays_broken_is_listed_and_tried_again_when_it_changes(day: Round) -> None:
+    day.draw(1, 2)
+    broken = day.inbox / "002.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n no picture")
+    day.watch(lambda: None)
+    assert bp.open(day.store).failures["path"].tolist() == ["002.png"]
+    assert sum("1 failed" in line for line in day.said) == 1
+    day.watch(lambda: broken.write_bytes(whole))
+    assert not len(bp.open(day.store).failures)
+    assert day.lines == ["001.png", "002.png"]
+
+
+def test_a_picture_that_changes_is_answered_again(day: Round) -> None:
+    day.draw(1, 2)
+
+    def change() -> None:
+        day.draw(3)
+        (day.inbox / "003.png").replace(day.inbox / "001.png")
+
+    day.watch(change)
+    assert day.rows == ["001.png", "002.png"]
+    assert day.lines == ["001.png", "002.png", "001.png"]
+
+
+def test_a_moved_picture_keeps_its_row_and_what_is_known_of_it(day: Round) -> None:
+    day.draw(1, 2, folder="card")
+    day.watch(
+        lambda: (day.inbox / "card").rename(day.inbox / "north"),
+        lambda: (day.inbox / "north" / "001.png").rename(day.inbox / "first.png"),
+    )
+    assert day.rows == ["first.png", "north/002.png"]
+    assert day.lines == ["card/001.png", "card/002.png"]
+    assert [line[:22] for line in day.said if " moved in" in line] == [
+        "0 embedded, 2 moved in", "0 embedded, 1 moved in",
+    ]  # fmt: skip
+
+
+def test_labels_follow_a_moved_picture(day: Round) -> None:
+    day.draw(1)
+    (day.inbox / "table.csv").write_text("path,species,site\n001.png,Panthera leo,north\n")
+    bp.embed(day.inbox / "table.csv", store=day.store, model="plain")
+    day.watch(lambda: (day.inbox / "001.png").rename(day.inbox / "lion.png"))
+    kept = bp.open(day.store).images
+    assert kept[["path", "species", "site"]].to_numpy().tolist() == [
+        ["lion.png", "Panthera leo", "north"]
+    ]
+
+
+def test_a_folder_that_goes_away_is_waited_for(day: Round) -> None:
+    day.draw(1)
+    away = day.inbox.with_name("away")
+
+    def come_back() -> None:
+        away.rename(day.inbox)
+        day.draw(2)
+
+    day.watch(lambda: day.inbox.rename(away), come_back)
+    assert day.rows == day.lines == ["001.png", "002.png"]
+    assert [line.partition(" is ")[2][:4] for line in day.said if " is " in line] == [
+        "away", "back",
+    ]  # fmt: skip
+    day.inbox.rename(away)
+    day.watch(lambda: away.rename(day.inbox))  # that was watched before: it may start without it
+    assert day.rows == ["001.png", "002.png"]
+
+
+def test_a_folder_that_never_was_is_refused(day: Round) -> None:
+    day.inbox.rmdir()
+    with pytest.raises(bp.SourceError, match="none was watched there before"):
+        day.watch()
+    assert not day.store.exists()
+    with pytest.raises(bp.SourceError, match="mount the share"):
+        day.watch(once=True)
+
+
+def test_one_watch_at_a_time_writes_into_a_store(day: Round) -> None:
+    refused: list[str] = []
+
+    def watch_too() -> None:
+        with pytest.raises(bp.StoreLockedError) as error:
+            day.watch(output=None, taxa=None)
+        refused.append(str(error.value))
+
+    day.watch(watch_too)
+    assert "another process is watching a folder into" in refused[0]
+
+
+def test_another_writer_of_the_store_is_waited_for(day: Round) -> None:
+    day.draw(1)
+    day.watch()
+    day.draw(2)
+    writer = EmbeddingStore.open(day.store).lock()
+    writer.__enter__()
+
+    class Freed:
+        """Frees the store once the watch says that it waits."""
+
+        def append(self, line: str) -> None:
+            if "is waited for" in line:
+                writer.__exit__(None, None, None)
+
+    day.said = Freed()  # type: ignore[assignment]
+    assert day.watch(once=True).n_embedded == 1
