@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -782,19 +783,21 @@ class _Watching:
             self._check_question()
             self._catch_up()
         first: set[str] | None = None
+        looks_s = collections.deque[float](maxlen=3)
         self._tell(f"watching {self._folder} -> {self._place}")
         while not ends():
             is_fed = feeds is None or feeds()
             began_s = time.monotonic()
             look = self._look()
-            looking_s = time.monotonic() - began_s
-            while batch := self._choose(once=once):
-                self._take(batch, look)
+            # What one look took may be what the machine did beside it.
+            looks_s.append(time.monotonic() - began_s)
+            while (batch := self._choose(once=once)) and self._take(batch, look):
+                pass
             if once and is_fed:
                 first = set(look.files) if first is None else first
                 if not self._arrivals.count_waiting(first):
                     return
-            self._pause(looking_s, once=once, is_fed=is_fed)
+            self._pause(min(looks_s), once=once, is_fed=is_fed)
 
     @property
     def _is_asking(self) -> bool:
@@ -851,8 +854,14 @@ class _Watching:
         if left_s > 0:
             time.sleep(left_s)
 
-    def _take(self, batch: Sequence[Ready], look: Look) -> None:
-        """Embed files, and answer and tell of what came of it."""
+    def _take(self, batch: Sequence[Ready], look: Look) -> bool:
+        """Embed files, and answer and tell of what came of it.
+
+        Returns
+        -------
+        bool
+            Whether none changed meanwhile: where one has, the folder is to be looked at anew.
+        """
         began_s = time.monotonic()
         before = dict(self._counts)
         n_moved = self._follow(batch, look)
@@ -864,6 +873,8 @@ class _Watching:
         for one in batch:
             if one.path in failed:
                 self._arrivals.fail(one)
+            elif one not in done:
+                self._arrivals.wait_again(one, time.time())
         self._counts["n_moved"] += n_moved
         new = {name: self._counts[name] - before[name] for name in before}
         n_known = len(batch) - len(failed) - new["n_embedded"] - new["n_reused"]
@@ -881,6 +892,7 @@ class _Watching:
             line += f"; {n_alerts:,} alerts"
         self._tell(line)
         self._advise(store)
+        return len(done) + len(failed) == len(batch)
 
     def _is_as_it_was(self, one: Ready) -> bool:
         from bioprobe.watching.arrivals import Stamp

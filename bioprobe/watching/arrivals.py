@@ -135,7 +135,6 @@ class _Waiting:
 
     stamp: Stamp
     since_s: float
-    first_s: float
     has_failed: bool = False
 
 
@@ -196,12 +195,12 @@ class Arrivals:
             waiting = self._waiting.get(path)
             if waiting is not None:
                 if waiting.stamp != stamp:
-                    self._waiting[path] = _Waiting(stamp, now_s, waiting.first_s)
+                    self._waiting[path] = _Waiting(stamp, now_s)
             elif not self._is_done(path, stamp):
                 since_s = now_s
                 if stamp.newest_s < now_s - max(_LONG_AGO_S, self._settle_s):
                     since_s = stamp.newest_s
-                self._waiting[path] = _Waiting(stamp, since_s, now_s)
+                self._waiting[path] = _Waiting(stamp, since_s)
 
     def _is_done(self, path: str, stamp: Stamp) -> bool:
         if self._failed.get(path) == stamp:
@@ -235,6 +234,10 @@ class Arrivals:
         self._waiting.pop(ready.path, None)
         self._failed.pop(ready.path, None)
         self._done[digest_path(ready.path)] = ready.stamp.content
+
+    def wait_again(self, ready: Ready, now_s: float) -> None:
+        """Say that a file changed while it was read: what it is by now is to settle anew."""
+        self._waiting[ready.path] = _Waiting(ready.stamp, now_s)
 
     def fail(self, ready: Ready) -> None:
         """Say that a file does not decode: it waits on, or for a change where it was the last try.

@@ -156,8 +156,11 @@ class Ledger:
                     f"{_LAYOUT}); update bioprobe"
                 )
                 raise StoreError(msg)
-            self._database.executescript(_TABLES)
-            self._execute(f"PRAGMA user_version={_LAYOUT}")
+            # At once, as each change waits for the disk.
+            if layout < _LAYOUT:
+                self._database.executescript(
+                    f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version={_LAYOUT};COMMIT;"
+                )
 
     def _execute(self, text: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         if self._database is None:

@@ -15,6 +15,7 @@ from PIL import Image
 import bioprobe as bp
 from bioprobe.face.watching import Watched
 from bioprobe.store import EmbeddingStore
+from bioprobe.watching.arrivals import Stamp
 
 TAXA = "class,order,family,genus,species,common_name\n" + "\n".join(
     f"Mammalia,Carnivora,{family},{species.split()[0]},{species},{common}"
@@ -237,3 +238,28 @@ def test_another_writer_of_the_store_is_waited_for(day: Round) -> None:
 
     day.said = Freed()  # type: ignore[assignment]
     assert day.watch(once=True).n_embedded == 1
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_again(
+    day: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day.draw(1, 2)
+    grown = (day.inbox / "002.png").read_bytes()
+    (day.inbox / "002.png").unlink()
+    file = day.inbox / "001.png"
+    stamp = Stamp.of
+
+    def grow(path: str | Path) -> Stamp:
+        found = stamp(path)
+        if left and str(path) == str(file) and found == before:
+            left.pop()
+            file.write_bytes(grown)  # after it was looked at, and before it is read
+        return found
+
+    before, left = stamp(file), [True]
+    monkeypatch.setattr(Stamp, "of", grow)
+    day.watch(dict)
+    assert not left
+    assert day.lines == ["001.png"]
+    assert sum("embedded" in line for line in day.said) == 2
+    assert day.rows == ["001.png"]
