@@ -37,6 +37,8 @@ _CHANGED = 20
 _LEAST_SPREAD = 4.0
 _QUALITY = 92
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+# Share of its frames with which a file was read, and how often one that breaks off is tried again.
+_WHOLE, _TRIES_OF_FILE = 0.95, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,9 +172,10 @@ class FrameSource:
         self._stops = threading.Event()
         self._thread: threading.Thread | None = None
         self._changed = Changed(options)
+        self._begins_s: float | None = None
         self._error: Exception | None = None
-        #: How many frames were looked at, and how many were written.
-        self.n_read = self.n_written = 0
+        #: How many frames were written.
+        self.n_written = 0
         try:
             import cv2
         except ImportError as error:
@@ -226,40 +229,54 @@ class FrameSource:
         """
         n_failed = 0
         while not self._stops.is_set():
-            n_before = self.n_read
-            is_whole = self._read_once()
-            if self._is_file and is_whole:
+            n_read, n_frames = self._read_once()
+            # What a file says of its length is a guess for some formats.
+            if self._is_file and (n_read >= _WHOLE * n_frames or n_failed >= _TRIES_OF_FILE):
                 self._tell(
-                    f"{self._name}: {self.n_read:,} frames, {self.n_written:,} pictures -> "
+                    f"{self._name}: {n_read:,} frames, {self.n_written:,} pictures -> "
                     f"{self._folder}"
                 )
                 return
-            n_failed = 1 if self.n_read > n_before else n_failed + 1
-            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (n_failed - 1))
+            n_failed = 1 if n_read and not self._is_file else n_failed + 1
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(n_failed - 1, 10))
             if not self._stops.is_set() and n_failed & (n_failed - 1) == 0:
-                what = "ended" if self.n_read > n_before else "cannot be opened"
+                of = f" of {n_frames:,}" if n_frames > 0 else ""
+                what = f"ended after {n_read:,}{of} frames" if n_read else "cannot be opened"
                 self._tell(f"{self._name} {what}; tried again in {pause_s:g} s")
-            self._stops.wait(pause_s)
+            self.pause(pause_s)
 
-    def _read_once(self) -> bool:
-        """Read until the video ends or drops; tell whether that is all that there is of it."""
+    def pause(self, seconds_s: float) -> None:
+        """Wait, unless it is stopped."""
+        self._stops.wait(seconds_s)
+
+    def _read_once(self) -> tuple[int, int]:
+        """Read until the video ends or drops.
+
+        Returns
+        -------
+        n_read : int
+            Frames that were read.
+        n_frames : int
+            That it says it has, 0 or less where it does not.
+        """
         import cv2
 
         device = self._source.removeprefix(DEVICE)
         capture = cv2.VideoCapture(int(device) if device != self._source else self._source)
+        # A file begins anew, and the same frames are kept of it.
+        changed = Changed(self._options) if self._is_file else self._changed
+        n_read = 0
         try:
             if not capture.isOpened():
-                return False
-            begins_s = self._find_beginning(capture)
-            n_before = self.n_read
+                return 0, 0
+            if self._is_file and self._begins_s is None:
+                self._begins_s = self._find_beginning(capture)
             for frame, at_s in self._iter_frames(capture):
-                self.n_read += 1
-                taken_s = self._clock() if begins_s is None else begins_s + at_s
-                if self._changed.keeps(frame, taken_s):
+                n_read += 1
+                taken_s = self._clock() if self._begins_s is None else self._begins_s + at_s
+                if changed.keeps(frame, taken_s):
                     self._write(frame, taken_s)
-            n_frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            # A file that is still being written has more by now, or says nothing of it.
-            return self.n_read > n_before or n_frames <= 0
+            return n_read, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if self._is_file else 0
         finally:
             capture.release()
 
@@ -275,18 +292,15 @@ class FrameSource:
         import cv2
 
         while not self._stops.is_set():
-            at_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             is_read, frame = capture.read()
             if not is_read:
                 return
-            yield frame, at_s
+            yield frame, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
 
-    def _find_beginning(self, capture: Any) -> float | None:  # noqa: ANN401 - OpenCV's
-        """Return when a file begins, in seconds since 1970; None of a stream, which is now."""
+    def _find_beginning(self, capture: Any) -> float:  # noqa: ANN401 - OpenCV's
+        """Return when a file begins, in seconds since 1970."""
         import cv2
 
-        if not self._is_file:
-            return None
         if self._options.begins is not None:
             return self._options.begins.timestamp()
         rate = capture.get(cv2.CAP_PROP_FPS) or 1.0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-# How often a wait looks for changes, and how long it lets them come in together.
-_STEP_MS, _DEBOUNCE_MS = 100, 300
+# How long changes are let come in together, and how often it is seen whether the folder is the
+# one that it was.
+_DEBOUNCE_MS, _STEP_MS, _TIMEOUT_MS = 300, 50, 200
+_GLANCE_S = 0.25
+
+Identity = tuple[int, int] | None
 
 
 class Waker:
@@ -30,76 +33,78 @@ class Waker:
 
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
         self._folder, self._tell = folder, tell
-        self._changes: Iterator[Any] | None = None
-        self._of: tuple[int, int] | None = None
-        self._failed_of: tuple[int, int] | None = None
+        self._woke, self._stop = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._of: Identity = None
+        self._failed_of: Identity = None
+        self._error = ""
 
     def wait(self, seconds_s: float) -> bool:
-        """Wait so long at most; return sooner, and true, where something changed.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            On Ctrl-C.
-        """
+        """Wait so long at most; return sooner, and true, where something may have changed."""
         deadline_s = time.monotonic() + seconds_s
-        while (left_s := deadline_s - time.monotonic()) > 0:
-            changes = self._open()
-            if changes is None:
-                time.sleep(min(left_s, _STEP_MS / 1000))
-                if self._identify() not in {None, self._failed_of}:
-                    # The folder came back.
-                    return True
-                continue
-            try:
-                if next(changes):
-                    return True
-            except StopIteration:
-                self.close()
-            except OSError as error:
-                self._give_up(error)
-            if self._identify() != self._of:
-                # It was moved away, or another stands in its place.
-                self.close()
+        while True:
+            self._listen()
+            left_s = deadline_s - time.monotonic()
+            # In slices, as the folder may go, which no event tells.
+            if self._woke.wait(max(0.0, min(left_s, _GLANCE_S))):
+                self._woke.clear()
                 return True
-        return False
+            if left_s <= _GLANCE_S:
+                return False
 
-    def _identify(self) -> tuple[int, int] | None:
+    def close(self) -> None:
+        """Wait for changes no longer."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=1.0)
+        self._thread, self._of = None, None
+
+    def _listen(self) -> None:
+        """Listen to the folder that is there now; wake where it is another than before."""
+        found = self._identify()
+        if self._error:
+            self._tell(
+                f"the system tells of no changes in {self._folder} ({self._error}); it is looked "
+                "through at each --rescan. On Linux sysctl fs.inotify.max_user_watches says how "
+                "many folders may be watched"
+            )
+            self._error, self._failed_of = "", found
+        if found == self._of:
+            return
+        if self._of is not None or self._thread is not None:
+            self.close()
+            self._woke.set()
+        if found is None or found == self._failed_of:
+            return
+        self._of, self._stop = found, threading.Event()
+        # Not in the main thread, in which a library would keep signals from it.
+        self._thread = threading.Thread(
+            target=self._run, args=(self._stop,), name="bioprobe-waking", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, stop: threading.Event) -> None:
+        import watchfiles
+
+        try:
+            changes = watchfiles.watch(
+                self._folder, watch_filter=None, debounce=_DEBOUNCE_MS, step=_STEP_MS,
+                stop_event=stop, rust_timeout=_TIMEOUT_MS, yield_on_timeout=True,
+                ignore_permission_denied=True,
+            )  # fmt: skip
+            # The first says that it listens from now on: what came before is to be looked for.
+            is_first = True
+            for found in changes:
+                if found or is_first:
+                    self._woke.set()
+                is_first = False
+        except OSError as error:
+            if self._identify() is not None:
+                self._error = str(error)
+
+    def _identify(self) -> Identity:
         try:
             found = self._folder.stat()
         except OSError:
             return None
         return found.st_dev, found.st_ino
-
-    def _open(self) -> Iterator[Any] | None:
-        import watchfiles
-
-        if self._changes is None:
-            found = self._identify()
-            if found is None or found == self._failed_of:
-                return None
-            self._of = found
-            self._changes = watchfiles.watch(
-                self._folder, watch_filter=None, debounce=_DEBOUNCE_MS, step=_STEP_MS // 2,
-                rust_timeout=_STEP_MS, yield_on_timeout=True, ignore_permission_denied=True,
-            )  # fmt: skip
-        return self._changes
-
-    def _give_up(self, error: OSError) -> None:
-        is_there = self._identify() is not None
-        self.close()
-        if is_there:
-            self._failed_of = self._identify()
-            self._tell(
-                f"the system tells of no changes in {self._folder} ({error}); it is looked through "
-                "at each --rescan. On Linux sysctl fs.inotify.max_user_watches says how many "
-                "folders may be watched"
-            )
-
-    def close(self) -> None:
-        """Wait for changes no longer."""
-        changes, self._changes, self._of = self._changes, None, None
-        close = getattr(changes, "close", None)
-        if close is not None:
-            with contextlib.suppress(RuntimeError):
-                close()
