@@ -526,13 +526,22 @@ class _Asked:
             asked["k"] = self.k
         return store.zeroshot(**self.texts, **asked).to_frame()
 
-    def score(self, store: Store) -> Scores:
-        """Return the summed probability of each alert, float32, shape (n_images, n_alerts)."""
+    def score(self, store: Store) -> tuple[Scores, list[tuple[str, float]]]:
+        """Ask how probable what is alerted of is.
+
+        Returns
+        -------
+        scores : ndarray of float32, shape (n_images, n_alerts)
+            Summed probability of each.
+        best : list of (str, float)
+            Best answer to each picture, with its probability.
+        """
         import numpy as np
 
         if self.probe is None and self.texts["classes"] is None and self._is_of_taxa(store):
-            columns = [self._score_taxon(store, name) for name in self.rules]
-            return np.stack(columns, axis=1).astype(np.float32)
+            asked = [self._ask_also(store, name) for name in self.rules]
+            columns = [one.also.scores.sum(axis=1) for one in asked]
+            return np.stack(columns, axis=1).astype(np.float32), _list_best(asked[0])
         if self.probe is not None:
             answers: Any = store.predict(self.probe, k=_ALL, unknown=self.unknown)
         else:
@@ -541,29 +550,23 @@ class _Asked:
         found = answers.to_dense() @ members.astype(np.float32)
         if self.unknown:
             found[answers.columns["is_unknown"]] = 0
-        return np.asarray(found, dtype=np.float32)
-
-    def name_best(self, store: Store) -> list[tuple[str, float]]:
-        """Return the best answer to each picture, with its probability."""
-        if self.probe is not None:
-            answers: Any = store.predict(self.probe, k=1)
-        else:
-            answers = store.zeroshot(**self.texts, k=1)
-        names, scores = answers.names[:, 0].tolist(), answers.answer_scores[:, 0].tolist()
-        return list(zip(names, scores, strict=True))
+        return np.asarray(found, dtype=np.float32), _list_best(answers)
 
     def _is_of_taxa(self, store: Store) -> bool:
         from bioprobe.images.image_table import read_level
 
         return read_level(self.texts["level"], store._view.images) in RANK_NAMES
 
-    def _score_taxon(self, store: Store, name: str) -> Scores:
+    def _ask_also(self, store: Store, name: str) -> Any:  # noqa: ANN401 - the answers
         try:
-            answers: Any = store.zeroshot(**self.texts, k=1, also=[name])
+            return store.zeroshot(**self.texts, k=1, also=[name])
         except PromptError as error:
             raise PromptError(str(error).replace("--also", "--alert")) from error
-        scores: Scores = answers.also.scores.sum(axis=1)
-        return scores
+
+
+def _list_best(answers: Any) -> list[tuple[str, float]]:  # noqa: ANN401
+    names, scores = answers.names[:, 0].tolist(), answers.answer_scores[:, 0].tolist()
+    return list(zip(names, scores, strict=True))
 
 
 def _read_share(text: float | str) -> float:
@@ -619,12 +622,12 @@ def _list_names(taxon: Taxon) -> Iterator[str]:
 class _Stream:
     """Answers to whoever reads them as they come; what a killed watch had not given is given."""
 
-    key = "-"
     said = ""
     left_out: Mapping[str, None] = {}
 
     def __init__(self, ledger: Any, question: str, emit: Tell) -> None:  # noqa: ANN401
         self._ledger, self._question, self._emit = ledger, question, emit
+        self.key = f"-{question}"
 
     def plan(self, frame: pd.DataFrame) -> None:
         """Put answers into the ledger, within a change of it."""
@@ -1132,8 +1135,7 @@ class _Watching:
             return []
         chosen = rows[np.array(sorted(new), dtype=np.int64)]
         opened = self._open_rows(store, chosen)
-        scores = self._asked.score(opened)
-        best = self._asked.name_best(opened)
+        scores, best = self._asked.score(opened)
         places, _ = find_places(store.images, chosen)
         times = _find_times(store, chosen)
         named = _list_pictures(store, chosen)
@@ -1163,7 +1165,7 @@ class _Watching:
                     break
                 if n_tries + 1 < _TRIES_AT_END:
                     time.sleep(2.0**n_tries)
-        n_waiting = self._ledger.count_waiting()
+        n_waiting = self._ledger.count_waiting(self._channels)
         counts: dict[str, Any] = dict(self._counts)
         found = Watched(
             self._folder, self._place, n_alerts=self._delivery.n_done, n_undelivered=n_waiting,

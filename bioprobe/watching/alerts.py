@@ -328,6 +328,8 @@ class Delivery:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger, self._channels, self._tell, self._clock = ledger, channels, tell, clock
+        # What an earlier run has left does not wait for its time.
+        ledger.wake_alerts(clock())
         self._work, self._stops = threading.Event(), False
         self._thread: threading.Thread | None = None
         self._error: BioprobeError | None = None
@@ -360,8 +362,7 @@ class Delivery:
         return failed
 
     def start(self) -> None:
-        """Begin to deliver, also what an earlier run has left."""
-        self._ledger.wake_alerts(self._clock())
+        """Begin to deliver."""
         self._thread = threading.Thread(target=self._run, name="bioprobe-alerts", daemon=True)
         self._thread.start()
 
@@ -388,7 +389,7 @@ class Delivery:
         while not self._stops:
             try:
                 self.deliver_due()
-                waits = self._ledger.count_waiting()
+                waits = self._ledger.count_waiting(self._channels)
             except BioprobeError as error:
                 self._error = error
                 return

@@ -36,6 +36,7 @@ _CHANGED = 20
 # Of one colour: a lens cap, a lost signal.
 _LEAST_SPREAD = 4.0
 _QUALITY = 92
+_ROUNDING_S = 1e-3
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 # Share of its frames with which a file was read, and how often one that breaks off is tried again.
 _WHOLE, _TRIES_OF_FILE = 0.95, 3
@@ -94,7 +95,8 @@ class Changed:
         at_s : float
             When it was taken, in seconds since anything.
         """
-        if at_s - self._kept_s < self._options.every_s:
+        # Frames of a file are a rounding apart from a whole number of them.
+        if at_s - self._kept_s < self._options.every_s - _ROUNDING_S:
             return False
         small = shrink(frame)
         if small.std() < _LEAST_SPREAD:

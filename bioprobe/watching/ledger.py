@@ -352,11 +352,11 @@ class Ledger:
             if channel in channels
         ]
 
-    def count_waiting(self) -> int:
-        """Return how many alerts are not delivered."""
+    def count_waiting(self, channels: Collection[str]) -> int:
+        """Return how many alerts are not delivered to some channels."""
         with self._explaining():
-            (n,) = self._execute("SELECT count(*) FROM alerts").fetchone()
-        return int(n)
+            rows = self._execute("SELECT channel, count(*) FROM alerts GROUP BY channel").fetchall()
+        return sum(n for channel, n in rows if channel in channels)
 
     def finish_alert(self, alert: str) -> None:
         """Say that an alert was delivered; what it told is forgotten."""
@@ -370,11 +370,10 @@ class Ledger:
                 "UPDATE alerts SET n_tries=n_tries+1, next_s=? WHERE id=?", (next_s, alert)
             )
 
-    def wake_alerts(self, now_s: float) -> int:
-        """Let all that waits be tried now, as in a new run; return how many these are."""
+    def wake_alerts(self, now_s: float) -> None:
+        """Let all that waits be tried now, as in a new run."""
         with self._explaining():
             self._execute("UPDATE alerts SET next_s=?", (now_s,))
-        return self.count_waiting()
 
     def forget(self, files: Collection[str]) -> int:
         """Forget what is to be told or written of pictures; return of how many alerts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,8 +55,8 @@ class Round:
             return False
 
         asked: dict[str, Any] = {
-            "store": self.store, "model": None if self.store.exists() else "plain", "taxa": self.taxa, "output": self.answers,
-            "settle": 0, "wait": 0, "patience": 0, "rescan": 0.05, "until": ends,
+            "store": self.store, "model": None if self.store.exists() else "plain",
+            "taxa": self.taxa, "output": self.answers, "settle": 0, "wait": 0, "patience": 0, "rescan": 0.05, "until": ends,
         }  # fmt: skip
         return bp.watch(self.inbox, tell=self.tell, **{**asked, **options})
 
@@ -263,3 +264,179 @@ def test_a_file_that_grows_while_it_is_read_is_read_again(
     assert day.lines == ["001.png"]
     assert sum("embedded" in line for line in day.said) == 2
     assert day.rows == ["001.png"]
+
+
+def test_each_event_alerts_once_and_a_copy_is_none(day: Round, tmp_path: Path) -> None:
+    begin_s = 1_700_000_000.0
+    day.draw(1, folder="north", at_s=begin_s)
+    day.draw(2, folder="north", at_s=begin_s + 59)
+    day.draw(3, folder="south", at_s=begin_s)
+    asked: dict[str, Any] = {"alert": ["Carnivora", "Panthera leo"], "over": [0.99, 0]}
+    found = day.watch(
+        lambda: day.draw(4, folder="north", at_s=begin_s + 118),  # in the event
+        lambda: day.draw(5, folder="north", at_s=begin_s + 179),  # 61 s after it
+        lambda: day.draw(1, folder="copies", at_s=begin_s),
+        **asked,
+    )
+    assert found.n_alerts == 6
+    assert not day.watch(once=True, **asked).n_alerts
+    events = ("north/001", "south/003", "north/005")
+    told = [(line.split(" ")[1], Path(line.split(": ")[1].split(" ")[0])) for line in day.alerts]
+    assert sorted(name for name, _ in told) == ["Carnivora"] * 3 + ["Panthera"] * 3
+    assert [str(file.relative_to(day.inbox).with_suffix("")) for _, file in told[::2]] == list(
+        events
+    )
+    # All that can be answered is below it.
+    assert day.alerts[0].startswith("ALERT Carnivora 1: ")
+    day.draw(6, folder="north", at_s=begin_s + 400)
+    assert day.watch(once=True, alert=["Carnivora"], gap_seconds=300).n_alerts == 0
+
+
+def test_who_is_told_gets_all_that_is_known_and_what_fails_is_kept(day: Round) -> None:
+    day.draw(1, folder="north", at_s=1_700_000_000)
+    told = day.inbox.with_name("told")
+    failing = day.watch(once=True, alert="Felidae", over=[0], command="/bin/sh -c 'exit 5'")
+    assert failing.n_undelivered == 1
+    assert "1 alerts were not delivered" in str(failing.notes[-1])
+    assert any("the command ended with 5; tried 1 times" in line for line in day.said)
+    line = f"/bin/sh -c 'cat > {told}'"
+    found = day.watch(once=True, alert="Felidae", over=[0], command=line)
+    assert (found.n_alerts, found.n_undelivered) == (1, 0)
+    payload = json.loads(told.read_text())
+    best = bp.open(day.store).zeroshot(taxa=day.taxa, k=3, columns="none").to_frame()
+    cats = best.loc[best["family"] == "Felidae", "score"].sum()
+    assert payload["score"] == pytest.approx(cats, abs=1e-5)
+    assert payload["answer"] == best["species"].iloc[0]
+    assert payload["file"] == str(day.inbox / "north" / "001.png")
+    assert (payload["alert"], payload["over"], payload["place"]) == ("Felidae", 0, "north")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"alert": "Panthera leoo"}, "--alert"),
+        ({"alert": "Felis", "classes": "cat,dog", "taxa": None}, "no class is or lies below"),
+        ({"alert": ["a", "b"], "over": [0.1, 0.2, 0.3]}, "one for each of the 2 --alert"),
+        ({"alert": ["a", "a"]}, "twice"),
+        ({"command": "true"}, "--command counts only with --alert"),
+        ({"level": "family", "output": None}, "--level counts only with --output or --alert"),
+        ({"probe": "mine", "taxa": None}, "mine"),
+        ({"output": "-"}, "name a callable"),
+        ({"abstain": "soon"}, "--abstain is a number"),
+        ({"frames_to": "x"}, "--frames-to is for a video"),
+        ({"output": "answers.parquet"}, r"ends in \.csv"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_asked_is_said_before_anything_is_embedded(
+    day: Round, options: dict[str, Any], problem: str
+) -> None:
+    day.draw(1)
+    with pytest.raises(bp.BioprobeError, match=problem):
+        day.watch(once=True, **{"taxa": None if options.get("output", 1) is None else day.taxa,
+                                **options})  # fmt: skip
+    assert not EmbeddingStore.exists(day.store) or not day.rows
+
+
+def test_answers_are_given_as_lines_of_json_once(day: Round) -> None:
+    lines: list[str] = []
+    day.draw(1, 2)
+    day.watch(lambda: day.draw(3), output="-", emit=lines.append, k=2)
+    day.watch(once=True, output="-", emit=lines.append, k=2)
+    told = [json.loads(line) for line in "".join(lines).splitlines()]
+    assert [(one["file_name"], one["answer"]) for one in told] == [
+        (f"00{n}.png", answer) for n in (1, 2, 3) for answer in (1, 2)
+    ]
+
+
+QUESTIONS: Sequence[dict[str, Any]] = (
+    {"level": "family"}, {"text_type": "sci"}, {"templates": "camera-trap"},
+    {"within": ["Felidae"]}, {"classes": "cat,dog", "taxa": None}, {"abstain": 0.5},
+    {"columns": "site"},
+)  # fmt: skip
+
+
+def test_a_question_is_asked_as_zeroshot_asks_it(day: Round, opened: bp.Store) -> None:
+    pictures = Path(str(opened.images["root"].iloc[0]))
+    seen = set()
+    for options in QUESTIONS:
+        lines: list[str] = []
+        bp.watch(
+            pictures, store=opened.folder, once=True, settle=0, output="-", emit=lines.append,
+            **{"taxa": day.taxa, **options},
+        )  # fmt: skip
+        best = {} if "abstain" in options else {"k": 1}
+        asked = {"taxa": day.taxa, "columns": "none", **best, **options}
+        frame = opened.zeroshot(**asked).to_frame()
+        told = [json.loads(line) for line in "".join(lines).splitlines()]
+        assert len(told) == len(frame) == 6
+        for one, known in zip(told, frame.to_dict("records"), strict=True):
+            assert set(map(str, known)) <= set(one)
+            answer = next(name for name in ("species", "family", "classification") if name in known)
+            assert one[answer] == known[answer]
+            assert one["score"] == pytest.approx(known["score"], rel=1e-6, nan_ok=True)
+        seen.add("".join(lines))
+    assert len(seen) == len(QUESTIONS)
+
+
+def test_a_probe_answers_in_place_of_texts_and_alerts_of_what_it_knows(
+    day: Round, opened: bp.Store
+) -> None:
+    opened.fit("centroid", level="family", name="mine", split="none")
+    pictures = Path(str(opened.images["root"].iloc[0]))
+    lines: list[str] = []
+    found = bp.watch(
+        pictures, store=opened.folder, once=True, settle=0, output="-", emit=lines.append,
+        probe="mine", alert=["Animalia"], over=[0.999], tell=day.tell, gap_seconds=0,
+    )  # fmt: skip
+    frame = opened.predict("mine", k=1, columns="none").to_frame()
+    told = [json.loads(line) for line in "".join(lines).splitlines()]
+    assert [one["family"] for one in told] == frame["family"].tolist()
+    assert found.n_alerts == len(day.alerts) > 0
+
+
+def test_batches_go_by_number_and_by_time(day: Round) -> None:
+    day.draw(1, 2, 3)
+    day.watch(together=2, wait=60, output=None, taxa=None)
+    assert [line[:10] for line in day.said if "embedded" in line] == ["2 embedded"]
+    day.watch(together=2, wait=0, output=None, taxa=None)
+    assert day.rows == ["001.png", "002.png", "003.png"]
+
+
+def test_what_is_left_out_labelled_and_damaged_is_as_for_embed(day: Round) -> None:
+    day.draw(1, folder="Felidae")
+    day.draw(2, folder="test")
+    day.draw(3)
+    cut = day.inbox / "003.png"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    day.watch(
+        once=True, folder_rank="family", exclude=["test"], include=["none"], damaged="refuse",
+        output=None, taxa=None,
+    )  # fmt: skip
+    assert day.rows == ["Felidae/001.png"]
+    assert bp.open(day.store).labels("family").tolist() == ["Felidae"]
+    assert bp.open(day.store).failures["path"].tolist() == ["003.png"]
+    day.watch(once=True, damaged="keep", include=["*.png"], output=None, taxa=None)
+    assert day.rows == ["003.png", "Felidae/001.png", "test/002.png"]
+
+
+def test_frames_of_a_video_are_watched(day: Round) -> None:
+    cv2 = pytest.importorskip("cv2")
+    video = day.inbox.with_name("film.avi")
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 5, (32, 24))
+    for number in range(5):
+        noise = np.random.default_rng(number).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        writer.write(noise)
+    writer.release()
+    asked: dict[str, Any] = {"store": day.store, "frames_to": day.inbox, "once": True}
+    with pytest.raises(bp.MisuseError, match="say where its frames are written"):
+        bp.watch(video, store=day.store)
+    found = bp.watch(
+        video, **asked, model="plain", settle=0, every=0.4, change=0, begins="2026-05-01T06:30:00Z",
+        output=day.answers, taxa=day.taxa,
+    )  # fmt: skip
+    assert found.n_embedded == found.n_answered == 3
+    with day.answers.open() as stream:
+        times = [row["captured_at"] for row in csv.DictReader(stream)]
+    assert len(set(times)) == 3
+    assert not bp.watch(video, **asked, settle=0, every=0.4, change=0, taxa=day.taxa,
+                        begins="2026-05-01T06:30:00Z", output=day.answers).n_embedded  # fmt: skip

@@ -35,7 +35,7 @@ def _open(path: Path, ledger: Ledger, question: str = "q", *, safe_csv: bool = F
     return AnswerFile(path, ledger, question, safe_csv=safe_csv)
 
 
-WHOLE = "file_name,score\na.jpg,0.5\nb.jpg,0.5\n\"c,\n\"\"1\"\".jpg\",0.5\n"
+WHOLE = 'file_name,score\na.jpg,0.5\nb.jpg,0.5\n"c,\n""1"".jpg",0.5\n'
 
 
 @pytest.mark.parametrize("n_bytes", [0, 5, 16, 20, 26, 31, 38, 44, len(WHOLE)])
