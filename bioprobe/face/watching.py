@@ -279,6 +279,7 @@ def watch(
         Option(
             "Folder that the frames of a video are written to as pictures, and watched in.",
             shell=Path,
+            writes="any",
         ),
     ] = None,
     every: Annotated[
