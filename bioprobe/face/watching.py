@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from bioprobe.taxonomy import Taxon
     from bioprobe.types import Rows, Scores
     from bioprobe.watching.alerts import Channel
-    from bioprobe.watching.arrivals import Look, Ready
+    from bioprobe.watching.arrivals import Look, Ready, Stamp
 
 Tell = Callable[[str], None]
 
@@ -386,7 +387,7 @@ def watch(
     >>> bp.watch("inbox/", store="embeddings/live", output="answers.csv",
     ...          alert="Panthera pardus", command="notify.sh {file}")  # doctest: +SKIP
     """
-    from bioprobe.sources.files import SourceOptions, absolute
+    from bioprobe.sources.files import SourceOptions
     from bioprobe.sources.walking import Rules
     from bioprobe.taxonomy import Rank
 
@@ -410,10 +411,9 @@ def watch(
         options=SourceOptions(
             folder, folder_rank=None if folder_rank is None else Rank.parse(folder_rank),
             exclude=tuple(list_given(exclude)), include=tuple(list_given(include)),
-            named=frozenset({absolute(folder)}),
         ),
         walking=Rules(tuple(list_given(exclude)), tuple(list_given(include))),
-        pace=_Pace(settle, 0 if once else patience, rescan, together, wait),
+        pace=_Pace(settle, 0 if once else patience, rescan, together, wait, settle + patience),
         damaged=damaged,
         gap_s=gap_seconds,
         tell=tells,
@@ -492,6 +492,7 @@ class _Pace:
     rescan_s: float
     together: int
     wait_s: float
+    leave_s: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -677,6 +678,8 @@ class _Watching:
         self._channels: dict[str, Channel] = {}
         self._was_there: bool | None = None
         self._said: set[str] = set()
+        self._tables: dict[str, tuple[Stamp, float]] = {}
+        self._named: list[Path] = []
 
     def open(
         self, held: contextlib.ExitStack, model: str | None, device: str, *, needs_folder: bool
@@ -711,9 +714,8 @@ class _Watching:
         self._ledger = Ledger(opened.folder)
         held.callback(self._ledger.close)
         self._ledger.add_folder(str(self._folder))
-        self._arrivals = Arrivals(
-            self._ledger.read_seen(), self._pace.settle_s, self._pace.patience_s
-        )
+        self._seen = self._ledger.read_seen()
+        self._arrivals = Arrivals(self._seen, self._pace.settle_s, self._pace.patience_s)
         self._waker = Waker(self._folder, self._tell)
         held.callback(self._waker.close)
 
@@ -787,6 +789,7 @@ class _Watching:
             self._check_question()
             self._catch_up()
         first: set[str] | None = None
+        first_s = 0.0
         looks_s = collections.deque[float](maxlen=3)
         self._tell(f"watching {self._folder} -> {self._place}")
         while not ends():
@@ -798,8 +801,12 @@ class _Watching:
             while (batch := self._choose(once=once)) and self._take(batch, look):
                 pass
             if once and is_fed:
-                first = set(look.files) if first is None else first
-                if not self._arrivals.count_waiting(first):
+                if first is None:
+                    first, first_s = set(look.files), time.monotonic()
+                n_waiting = self._arrivals.count_waiting(first)
+                if n_waiting and time.monotonic() - first_s > self._pace.leave_s:
+                    self._tell(f"{n_waiting:,} files are still being written, and were left")
+                if not n_waiting or time.monotonic() - first_s > self._pace.leave_s:
                     return
             self._pause(min(looks_s), once=once, is_fed=is_fed)
 
@@ -826,7 +833,29 @@ class _Watching:
             if look.left_out:
                 self._tell_once(f"left out below {self._folder}: {look.left_out}")
             self._arrivals.see(look.files, time.time())
+            self._see_tables(look)
         return look
+
+    def _see_tables(self, look: Look) -> None:
+        """Let pictures be listed anew where a table beside them is new, or says something else."""
+        from bioprobe.watching.arrivals import digest_path
+
+        now_s = time.time()
+        for path, stamp in look.tables.items():
+            known = self._tables.get(path)
+            if known is None or known[0] != stamp:
+                self._tables[path] = known = (stamp, min(now_s, stamp.newest_s))
+            key = digest_path(path)
+            if now_s - known[1] < self._pace.settle_s or self._seen.get(key) == stamp.content:
+                continue
+            beside = f"{Path(path).parent}{os.sep}"
+            self._arrivals.repeat(
+                [file for file in look.files if file.startswith(beside)], look.files, now_s
+            )
+            self._seen[key] = stamp.content
+            with self._ledger.change():
+                self._ledger.add_seen({key: stamp.content})
+        self._named = [Path(path) for path in look.tables]
 
     def _tell_once(self, text: str) -> None:
         if text not in self._said:
@@ -925,11 +954,36 @@ class _Watching:
         """List files as embed would list the folder."""
         from bioprobe.sources.source import find_images
 
-        listing = find_images([Path(one) for one in paths], self._options)
+        files = [Path(one) for one in paths]
+        listing = find_images(files, self._options)
+        if self._named:
+            listing = self._list_by_tables(listing)
         for note in listing.notes:
             if note.kind == PROBLEM:
                 self._tell_once(str(note))
         return listing
+
+    def _list_by_tables(self, listing: Listing) -> Listing:
+        """Return files as the whole folder lists them, with what tables in it say of them."""
+        import numpy as np
+
+        from bioprobe.sources.listing import join
+        from bioprobe.sources.source import find_images
+
+        options = dataclasses.replace(self._options, root=None)
+        try:
+            whole = find_images([self._folder], options)
+        except SourceError as error:
+            self._tell_once(f"{error}; the pictures are taken without it until it changes")
+            return listing
+        wanted = set(map(join, listing.frame["root"], listing.frame["path"]))
+        names = map(join, whole.frame["root"], whole.frame["path"])
+        chosen = np.array([name in wanted for name in names], dtype=bool)
+        # What was not asked for now is neither read nor struck from the failures.
+        return dataclasses.replace(
+            whole, frame=whole.frame[chosen].reset_index(drop=True), unread=(), listed_by={},
+            sources=frozenset(),
+        )  # fmt: skip
 
     def _embed(self, batch: Sequence[Ready]) -> set[str]:
         """Embed files; return which could not be read."""
@@ -1127,6 +1181,7 @@ class _Watching:
         import numpy as np
 
         from bioprobe.images.camera import CAPTURED_AT
+        from bioprobe.images.location import read_name
         from bioprobe.images.sequences import find_places
         from bioprobe.watching.ledger import Sighting
 
@@ -1145,7 +1200,8 @@ class _Watching:
         sightings = []
         for at, (file, _, region) in enumerate(named):
             told = {
-                "file": file, "region": region, "place": str(places[at]) or self._folder.name,
+                "file": read_name(file), "region": region,
+                "place": str(places[at]) or self._folder.name,
                 "time": "" if taken is None else str(taken.iloc[at]),
                 "answer": best[at][0], "answer_score": round(best[at][1], 6),
                 "store": str(self._place.absolute()),

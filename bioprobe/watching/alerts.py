@@ -162,7 +162,8 @@ class Command:
             # Of each try its own, so that none reads how another ended.
             told = self._folder / f"{due.id}-{due.n_tries}.json"
             receipt, said = told.with_suffix(".receipt"), told.with_suffix(".log")
-            told.write_text(json.dumps(due.payload, ensure_ascii=False), encoding="utf-8")
+            # In ASCII, as a name may be no text that UTF-8 can hold.
+            told.write_text(json.dumps(due.payload), encoding="ascii")
             code = self._run(due.payload, told, receipt, said)
             return Attempt("" if code == 0 else f"the command ended with {code}{_read_end(said)}")
 

@@ -8,12 +8,14 @@ and a last time after it has been left alone for long.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
-from collections.abc import Collection, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from pathlib import Path, PurePath
 
+from bioprobe.sources.folders import METADATA_NAMES
 from bioprobe.sources.walking import Rules, walk
 
 # Endings that programs give to what they are still writing, before or after the picture's own.
@@ -78,12 +80,15 @@ class Look:
         What else there is, in words.
     errors : tuple of OSError
         Of folders below that could not be listed.
+    tables : dict of str to Stamp
+        Files that may say something of the pictures beside and below them.
     """
 
     is_there: bool
     files: Mapping[str, Stamp] = dataclasses.field(default_factory=dict)
     left_out: str = ""
     errors: tuple[OSError, ...] = ()
+    tables: Mapping[str, Stamp] = dataclasses.field(default_factory=dict)
 
 
 def look_into(folder: Path, rules: Rules) -> Look:
@@ -99,16 +104,19 @@ def look_into(folder: Path, rules: Rules) -> Look:
     walked = walk(folder, rules)
     if any(error.filename == str(folder) for error in walked.errors):
         return Look(False)
-    files: dict[str, Stamp] = {}
-    for file in walked.files:
-        if is_temporary(file.name):
-            continue
+    files = _stamp(file for file in walked.files if not is_temporary(file.name))
+    tables = [file for file in walked.others if file.name in METADATA_NAMES]
+    left_out = walked.describe(tables)
+    return Look(True, files, left_out, tuple(walked.errors), _stamp(tables))
+
+
+def _stamp(files: Iterable[Path]) -> dict[str, Stamp]:
+    found: dict[str, Stamp] = {}
+    for file in files:
         # It may have gone since it was listed.
-        try:
-            files[str(file)] = Stamp.of(file)
-        except OSError:
-            continue
-    return Look(True, files, walked.describe(), tuple(walked.errors))
+        with contextlib.suppress(OSError):
+            found[str(file)] = Stamp.of(file)
+    return found
 
 
 def is_temporary(name: str) -> bool:
@@ -228,6 +236,12 @@ class Arrivals:
 
     def _find_wait(self, one: _Waiting) -> float:
         return max(self._settle_s, self._patience_s if one.has_failed else 0)
+
+    def repeat(self, paths: Iterable[str], files: Mapping[str, Stamp], now_s: float) -> None:
+        """Let files be taken again that were done, as something else is said of them."""
+        for path in paths:
+            if path not in self._waiting:
+                self._waiting[path] = _Waiting(files[path], now_s - self._settle_s)
 
     def finish(self, ready: Ready) -> None:
         """Say that a file was taken: it waits again only if it changes."""

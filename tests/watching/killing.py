@@ -29,8 +29,8 @@ N_MOMENTS = 200
 
 def watch(folder: Path) -> None:
     """Do what is there, two pictures at a time, of which each is an event and alerts."""
-    bioprobe.embedding.encoder_choice.load_encoder = lambda *_, **__: PlainEncoder()  # type: ignore[assignment]
-    bioprobe.encoders.load_encoder = bioprobe.embedding.encoder_choice.load_encoder
+    for module in (bioprobe.encoders, bioprobe.embedding.encoder_choice):
+        vars(module)["load_encoder"] = lambda *_, **__: PlainEncoder()
     line = f"/bin/sh -c 'echo \"$BIOPROBE_ALERT_FILE\" >> {folder}/told'"
     bp.watch(
         folder / "inbox", store=folder / "store", taxa=folder / "taxa.csv",
