@@ -864,9 +864,8 @@ class _Watching:
 
     def _choose(self, *, once: bool) -> list[Ready]:
         """Return the files that go together now, none where more are waited for."""
-        now_s = time.time()
-        ready = self._arrivals.list_ready(now_s)
-        is_due = self._arrivals.find_longest(now_s) >= self._pace.wait_s
+        ready = self._arrivals.list_ready()
+        is_due = self._arrivals.find_longest(time.time()) >= self._pace.wait_s
         if once or is_due or len(ready) >= self._pace.together:
             return ready[: self._pace.together]
         return []

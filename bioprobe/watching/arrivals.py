@@ -181,6 +181,7 @@ class Arrivals:
         self, done: MutableMapping[bytes, tuple[int, int]], settle_s: float, patience_s: float
     ) -> None:
         self._done, self._settle_s, self._patience_s = done, settle_s, patience_s
+        self._looked_s = 0.0
         self._waiting: dict[str, _Waiting] = {}
         self._failed: dict[str, Stamp] = {}
 
@@ -198,6 +199,7 @@ class Arrivals:
         now_s : float
             Seconds since 1970.
         """
+        self._looked_s = now_s
         self._waiting = {path: one for path, one in self._waiting.items() if path in files}
         for path, stamp in files.items():
             waiting = self._waiting.get(path)
@@ -215,12 +217,13 @@ class Arrivals:
             return True
         return self._done.get(digest_path(path)) == stamp.content
 
-    def list_ready(self, now_s: float) -> list[Ready]:
-        """Return what is whole, or has failed and is not waited for any longer, oldest first."""
+    def list_ready(self) -> list[Ready]:
+        """Return what was whole at the last look, or is waited for no longer, oldest first."""
+        # Of what has become of a file since then nothing is known.
         ready = [
             (one.since_s, Ready(path, one.stamp, age_s >= self._patience_s))
             for path, one in self._waiting.items()
-            if (age_s := now_s - one.since_s) >= self._find_wait(one)
+            if (age_s := self._looked_s - one.since_s) >= self._find_wait(one)
         ]
         return [one for _, one in sorted(ready, key=lambda pair: (pair[0], pair[1].path))]
 

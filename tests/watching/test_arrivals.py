@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,58 +16,64 @@ def _stamp(n_bytes: int = 1, at_s: float = NOW_S) -> Stamp:
     return Stamp(n_bytes, int(at_s * 1e9), int(at_s * 1e9))
 
 
-def _ready(arrivals: Arrivals, now_s: float) -> list[str]:
-    return [one.path for one in arrivals.list_ready(now_s)]
+def _ready(arrivals: Arrivals, files: Mapping[str, Stamp], now_s: float) -> list[str]:
+    arrivals.see(files, now_s)
+    return [one.path for one in arrivals.list_ready()]
 
 
-def test_a_file_is_ready_once_it_has_stayed_the_same() -> None:
+def test_a_file_is_ready_once_it_has_stayed_the_same_from_look_to_look() -> None:
     arrivals = Arrivals({}, settle_s=2, patience_s=60)
-    arrivals.see({"a": _stamp(1)}, NOW_S)
+    assert _ready(arrivals, {"a": _stamp(1)}, NOW_S) == []
     assert arrivals.find_next(NOW_S) == 2
-    arrivals.see({"a": _stamp(2)}, NOW_S + 1.9)  # it grew
-    assert _ready(arrivals, NOW_S + 3.8) == []
-    assert _ready(arrivals, NOW_S + 3.9) == ["a"]
-    assert arrivals.find_longest(NOW_S + 4.9) == pytest.approx(1)
-    arrivals.see({}, NOW_S + 4)
-    assert arrivals.find_next(NOW_S + 4) is None
+    assert _ready(arrivals, {"a": _stamp(2)}, NOW_S + 9) == []  # it grew since
+    assert _ready(arrivals, {"a": _stamp(2)}, NOW_S + 10.9) == []
+    assert _ready(arrivals, {"a": _stamp(2)}, NOW_S + 11) == ["a"]
+    assert arrivals.find_longest(NOW_S + 12) == pytest.approx(1)
+    assert _ready(arrivals, {}, NOW_S + 12) == []
+    assert arrivals.find_next(NOW_S + 12) is None
 
 
 def test_what_was_written_long_ago_does_not_wait() -> None:
     arrivals = Arrivals({}, settle_s=2, patience_s=60)
-    arrivals.see({"new": _stamp(at_s=NOW_S), "old": _stamp(at_s=NOW_S - 61)}, NOW_S)
     # Only its name is new, which the system's own time says.
     renamed = Stamp(1, int((NOW_S - 999) * 1e9), int(NOW_S * 1e9))
-    arrivals.see({"new": _stamp(), "old": _stamp(at_s=NOW_S - 61), "renamed": renamed}, NOW_S)
-    assert _ready(arrivals, NOW_S) == ["old"]
+    files = {"new": _stamp(), "old": _stamp(at_s=NOW_S - 61), "renamed": renamed}
+    assert _ready(arrivals, files, NOW_S) == ["old"]
 
 
 def test_what_fails_waits_for_patience_and_then_for_a_change() -> None:
     arrivals = Arrivals({}, settle_s=1, patience_s=10)
-    arrivals.see({"a": _stamp()}, NOW_S)
-    (first,) = arrivals.list_ready(NOW_S + 1)
+    files = {"a": _stamp()}
+    arrivals.see(files, NOW_S)
+    assert _ready(arrivals, files, NOW_S + 1) == ["a"]
+    (first,) = arrivals.list_ready()
     assert not first.is_last
     arrivals.fail(first)
-    assert _ready(arrivals, NOW_S + 9) == []
-    (last,) = arrivals.list_ready(NOW_S + 10)
+    assert _ready(arrivals, files, NOW_S + 9) == []
+    assert _ready(arrivals, files, NOW_S + 10) == ["a"]
+    (last,) = arrivals.list_ready()
     assert last.is_last
     arrivals.fail(last)
-    arrivals.see({"a": _stamp()}, NOW_S + 20)
-    assert arrivals.count_waiting(["a"]) == 0
+    assert _ready(arrivals, files, NOW_S + 99) == []
+    assert arrivals.count_waiting(files) == 0
     # Another right to read it changes no byte of it.
-    arrivals.see({"a": Stamp(1, int(NOW_S * 1e9), int((NOW_S + 21) * 1e9))}, NOW_S + 21)
-    assert _ready(arrivals, NOW_S + 22) == ["a"]
+    files = {"a": Stamp(1, int(NOW_S * 1e9), int((NOW_S + 100) * 1e9))}
+    arrivals.see(files, NOW_S + 100)
+    assert _ready(arrivals, files, NOW_S + 101) == ["a"]
 
 
 def test_what_was_done_is_known_by_size_and_time_and_not_by_its_name_alone() -> None:
     done = {digest_path("a"): _stamp(5).content}
     arrivals = Arrivals(done, settle_s=0, patience_s=0)
-    arrivals.see({"a": _stamp(5), "b": _stamp(5)}, NOW_S)
-    (ready,) = arrivals.list_ready(NOW_S)
-    assert ready.path == "b"
-    arrivals.finish(ready)
+    files = {"a": _stamp(5), "b": _stamp(5)}
+    assert _ready(arrivals, files, NOW_S) == ["b"]
+    arrivals.finish(arrivals.list_ready()[0])
     assert done[digest_path("b")] == _stamp(5).content
-    arrivals.see({"a": _stamp(6), "b": _stamp(5)}, NOW_S)
-    assert _ready(arrivals, NOW_S) == ["a"]
+    assert _ready(arrivals, files, NOW_S) == []
+    assert _ready(arrivals, {**files, "a": _stamp(6)}, NOW_S) == ["a"]
+    arrivals.finish(arrivals.list_ready()[0])
+    arrivals.repeat(["b"], files, NOW_S)
+    assert sorted(_ready(arrivals, {**files, "a": _stamp(6)}, NOW_S)) == ["b"]
 
 
 @pytest.mark.parametrize(
