@@ -110,7 +110,7 @@ def watch(
         str | Path,
         Option(
             "Folder, with all below it. Or a video whose frames are taken: rtsp://… and its like, "
-            "camera:0 of this machine, or a file (extra: bioprobe[video]).",
+            "camera:0 of this machine, or a file (by the extra video).",
             ("-",),
             shell=str,
         ),
@@ -204,7 +204,7 @@ def watch(
         Sequence[float] | None,
         Option(
             "Least probability of an alert, summed over all below the taxon; one for all, or one "
-            "for each --alert in order. [default: 0.9]",
+            "for each --alert in order. By default 0.9.",
             shell=list[float],
             least=0,
             most=1,
@@ -301,8 +301,8 @@ def watch(
     begins: Annotated[
         str | None,
         Option(
-            "When a video file begins, such as 2026-05-01T06:30:00. [default: its last frame is of "
-            "when it was last written]",
+            "When a video file begins, such as 2026-05-01T06:30:00. By default its last frame is of "
+            "when it was last written.",
             metavar="TIME",
             when=(With("frames_to"),),
         ),
@@ -517,7 +517,7 @@ class _Asked:
 
     def ask(self, store: Store) -> pd.DataFrame:
         """Return the table of answers."""
-        asked: dict[str, Any] = {"columns": self.columns or "none"}
+        asked: dict[str, Any] = {"columns": self.columns}
         if self.probe is not None:
             asked |= {"abstain": self.abstain, "unknown": self.unknown, "k": self.k}
             asked |= {"accuracy": self.accuracy} if self.abstain == "auto" else {}

@@ -349,7 +349,7 @@ def test_a_question_is_asked_as_zeroshot_asks_it(day: Round, opened: bp.Store) -
             **{"taxa": day.taxa, **options},
         )  # fmt: skip
         best = {} if "abstain" in options else {"k": 1}
-        asked = {"taxa": day.taxa, "columns": "none", **best, **options}
+        asked = {"taxa": day.taxa, **best, **options}
         frame = opened.zeroshot(**asked).to_frame()
         told = [json.loads(line) for line in "".join(lines).splitlines()]
         assert len(told) == len(frame) == 6
