@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -301,8 +302,8 @@ def watch(
     begins: Annotated[
         str | None,
         Option(
-            "When a video file begins, such as 2026-05-01T06:30:00. By default its last frame is of "
-            "when it was last written.",
+            "When a video file begins, such as 2026-05-01T06:30:00. By default its last frame is "
+            "of when it was last written.",
             metavar="TIME",
             when=(With("frames_to"),),
         ),
@@ -686,9 +687,10 @@ class _Watching:
     ) -> None:
         """Open the store, the ledger and the waker, and hold the right to watch into the store."""
         from bioprobe.embedding import load_encoder_for, open_on_demand
+        from bioprobe.store import EmbeddingStore
         from bioprobe.store.writing import locking
         from bioprobe.watching.arrivals import Arrivals
-        from bioprobe.watching.ledger import Ledger
+        from bioprobe.watching.ledger import LOCK_NAME, Ledger
         from bioprobe.watching.waking import Waker
 
         self._model, self._device = model, device
@@ -702,15 +704,17 @@ class _Watching:
                 "the share first, or name another"
             )
             raise SourceError(msg)
+        self._is_new, had_folder = not EmbeddingStore.exists(self._place), self._place.exists()
+        held.callback(self._discard, keeps_folder=had_folder)
+        watching = f"watching a folder into {self._place}"
+        lock = locking(self._place / LOCK_NAME, 0.0, watching, "choose another --store")
+        if not self._is_new:
+            # Before a model is loaded.
+            held.enter_context(lock)
         load = functools.partial(load_encoder_for, self._place, model=model, device=device)
-        opened, encoder = open_on_demand(self._place, load, model=model)
-        self._encoder = encoder
-        held.enter_context(
-            locking(
-                opened.folder / ".watching.lock", 0.0, f"watching a folder into {opened.folder}",
-                "choose another --store",
-            )
-        )  # fmt: skip
+        opened, self._encoder = open_on_demand(self._place, load, model=model)
+        if self._is_new:
+            held.enter_context(lock)
         self._ledger = Ledger(opened.folder)
         held.callback(self._ledger.close)
         self._ledger.add_folder(str(self._folder))
@@ -718,6 +722,22 @@ class _Watching:
         self._arrivals = Arrivals(self._seen, self._pace.settle_s, self._pace.patience_s)
         self._waker = Waker(self._folder, self._tell)
         held.callback(self._waker.close)
+
+    def _discard(self, *, keeps_folder: bool) -> None:
+        """Leave no store behind that is new, and that nothing came into: it binds to a model."""
+        from bioprobe.store import EmbeddingStore
+        from bioprobe.watching.ledger import LEDGER_NAME, LOCK_NAME
+
+        if not self._is_new or not EmbeddingStore.exists(self._place):
+            return
+        store = self._open_store()
+        if len(store) or len(store.read_failures()):
+            return
+        for name in (LEDGER_NAME, LOCK_NAME):
+            (self._place / name).unlink(missing_ok=True)
+        if not keeps_folder:
+            shutil.rmtree(self._place / "text", ignore_errors=True)
+        store.discard(keeps_folder=keeps_folder)
 
     def _is_known(self) -> bool:
         from bioprobe.watching.ledger import LEDGER_NAME, Ledger

@@ -22,11 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import StoreError
+from bioprobe.images.location import read_name
 
 if TYPE_CHECKING:
     from bioprobe.store.gone import Changes, Gone
 
 LEDGER_NAME = "watching.sqlite"
+#: Held by whoever watches into the store.
+LOCK_NAME = ".watching.lock"
 _LAYOUT = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS folders (folder BLOB PRIMARY KEY) WITHOUT ROWID;
@@ -408,7 +411,9 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
         def forget() -> None:
             ledger = Ledger(folder)
             try:
-                ledger.forget(gone.files)
+                n_alerts = ledger.forget({*gone.files, *map(read_name, gone.files)})
+                if n_alerts:
+                    changes.counts["alerts"] += n_alerts
             finally:
                 ledger.close()
 

@@ -13,7 +13,8 @@ def test_answers_go_to_standard_output_and_what_is_not_delivered_fails(
 ) -> None:
     monkeypatch.setattr("bioprobe.face.watching._TRIES_AT_END", 1)
     asked = ["watch", str(drawn / "photos"), "--once", "--level", "class", "--store", str(store)]
-    code = run([*asked, "--output", "-", "--alert", "Animalia", "--over", "0", "--command", "false"])
+    alert = ["--alert", "Animalia", "--over", "0", "--command", "false"]
+    code = run([*asked, "--output", "-", *alert])
     said = capsys.readouterr()
     rows = [json.loads(line) for line in said.out.splitlines()]
     assert len({row["file_name"] for row in rows}) == len(rows) > 5

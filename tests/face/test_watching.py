@@ -294,6 +294,21 @@ def test_who_is_told_gets_all_that_is_known_and_what_fails_is_kept(day: Round) -
     assert (payload["alert"], payload["over"], payload["place"]) == ("Felidae", 0, "north")
 
 
+def test_nobody_is_told_of_a_picture_that_is_gone_for_good(
+    day: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioprobe.face.watching._TRIES_AT_END", 1)
+    day.draw(1, 2, at_s=1_700_000_000)
+    asked: dict[str, Any] = {"alert": "Carnivora", "command": "false", "output": None}
+    assert day.watch(once=True, **asked).n_undelivered == 1
+    bp.open(day.store).remove(row=0)
+    bp.open(day.store).compact()
+    assert b"001.png" not in (day.store / "watching.sqlite").read_bytes()
+    found = day.watch(once=True, **asked)
+    # Nor is it embedded again, as long as its file stays as it is.
+    assert (found.n_undelivered, found.n_embedded, day.rows) == (0, 0, ["002.png"])
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
@@ -317,7 +332,8 @@ def test_what_cannot_be_asked_is_said_before_anything_is_embedded(
     with pytest.raises(bp.BioprobeError, match=problem):
         day.watch(once=True, **{"taxa": None if options.get("output", 1) is None else day.taxa,
                                 **options})  # fmt: skip
-    assert not EmbeddingStore.exists(day.store) or not day.rows
+    # Nothing is left that would bind the next try to a model.
+    assert not day.store.exists()
 
 
 def test_answers_are_given_as_lines_of_json_once(day: Round) -> None:
