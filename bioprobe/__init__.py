@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         open,
         pictures,
     )
+    from bioprobe.face.watching import watch
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
     from bioprobe.taxonomy.name_parsing import ParsedName, parse_name
@@ -96,6 +97,7 @@ _HOMES = {
     "read_content": "content",
     "show_source": "face.sources",
     "taxa": "face",
+    "watch": "face.watching",
 }
 
 __all__ = [
@@ -142,6 +144,7 @@ __all__ = [
     "read_content",
     "show_source",
     "taxa",
+    "watch",
 ]
 
 

@@ -38,6 +38,7 @@ from bioprobe.store.manifest import Manifest, Removal
 from bioprobe.store.writing import QUICK_WAIT_S, check_present, holding
 from bioprobe.task.target import mark_rows
 from bioprobe.types import Rows
+from bioprobe.watching import ledger
 from bioprobe.zeroshot import examples, seen_offset
 
 if TYPE_CHECKING:
@@ -444,6 +445,7 @@ def _draft(store: EmbeddingStore, gone: Gone, changes: Changes, manifest: Manife
     selections.forget_gone(folder, gone, changes)
     failures.forget_gone(folder, gone, changes)
     look_cache.forget_gone(folder, gone, changes)
+    ledger.forget_gone(folder, gone, changes)
     text_cache.forget_gone(folder, gone, _find_labels(store, gone), changes)
     names = {one.name for one in manifest.taken_out if one.name in forgotten}
     if names:

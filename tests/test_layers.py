@@ -24,7 +24,7 @@ LAYERS = (
     ("encoders",),
     ("sources",),
     ("store",),
-    ("embedding", "index", "splits"),
+    ("embedding", "index", "splits", "watching"),
     ("task",),
     ("conservation",),
     ("zeroshot",),

@@ -24,6 +24,8 @@ from bioprobe.face.reporting import Reports
 from bioprobe.face.store import Store
 from bioprobe.face.store import embed as embed_sources
 from bioprobe.options import PEOPLE, Option, With, WithAny, Without
+from bioprobe.face.watching import Watched
+from bioprobe.face.watching import watch as watch_folder
 
 if TYPE_CHECKING:
     from bioprobe.face.annotating import Annotation
@@ -64,6 +66,19 @@ def embed(store: Store) -> None:
     """
     summary = store.summary
     if summary is not None and summary.n_failed == summary.n_images:
+        raise typer.Exit(1)
+
+
+@command(app, watch_folder, shows=False)
+def watch(done: Watched) -> None:
+    """Embed and label what arrives in a folder, as it arrives; alert of what is looked for.
+
+    What is there is done first. A file is read once it is whole. A watch that was killed goes on
+    where it was, without a double or a loss. Ctrl-C ends it.
+
+    Example: bioprobe watch inbox/ --output answers.csv --alert Felidae --command "notify {file}"
+    """
+    if done.n_undelivered:
         raise typer.Exit(1)
 
 

@@ -57,6 +57,7 @@ After = Callable[..., str | None]
 Write = Callable[..., None]
 Bare = Callable[[Sequence[str]], Mapping[str, Sequence[str]]]
 
+STANDARD_OUTPUT = "-"
 # Where a command keeps the order of its options.
 _ORDER = "bioprobe.order"
 # What commands have after their own options.
@@ -345,7 +346,7 @@ def _check_outputs(
     flags = {name: one.option for name, one in declared.items()}
     written, read = {}, {}
     for name, one in declared.items():
-        if given[name] is None:
+        if given[name] is None or (one.option.writes and str(given[name]) == STANDARD_OUTPUT):
             continue
         if one.option.writes:
             check_target(Path(given[name]), is_file=one.option.writes == "file")
@@ -475,6 +476,8 @@ def _ask(
         asked["progress"] = progress
     if "tell" in defaults:
         asked["tell"] = lambda line: say(line, quiet=given["quiet"])
+    if "emit" in defaults:
+        asked["emit"] = functools.partial(typer.echo, nl=False)
     if "ask_first" in defaults:
         asked["ask_first"] = functools.partial(confirm, yes=given["yes"])
     if "self" not in defaults:

@@ -327,6 +327,7 @@ _SAID = {
     "texts": "kept texts gone",
     "looks": "kept looks gone",
     "failures": "lines of failures gone",
+    "alerts": "alerts of a watch, which nobody was told yet, gone",
     "damaged shards": "shards that a repair had laid aside gone, which held them or may have",
 }
 
