@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Contents,
         Decisions,
         Duplicates,
+        Flaws,
         Neighbors,
         NoiseFilter,
         Overlap,
@@ -125,7 +126,7 @@ def search(
 
 @command(app, Asks.filter, name="filter", encodes=True, sources="-", chooses=True)
 def filter_images(
-    found: NoiseFilter | Repeats,
+    found: NoiseFilter | Repeats | Flaws,
     *,
     html: Annotated[
         Path | None,
@@ -140,14 +141,15 @@ def filter_images(
             "What the page is grouped by: reason, or class (at --level).",
             choices=("reason", "class"),
             fixed=True,
-            when=(With("html"), Without("repeats")),
+            when=(With("html"), Without("repeats", "blurred", "dark", "odd_size")),
         ),
     ] = "reason",
 ) -> str:
     """Tell pictures of what is kept from others, and keep a mask of them; nothing is deleted.
 
     With --repeats stones and branches are told from animals: what a detector finds in one place of
-    a camera again and again, and what is like it.
+    a camera again and again, and what is like it. With --blurred, --dark and --odd-size pictures
+    are dropped that were taken badly; the mask is filters/flaws.
 
     Example: bioprobe filter --keep animal,plant --output animals.csv --html dropped.html
     """
