@@ -31,6 +31,7 @@ LAYERS = (
     ("calibration",),
     ("learning",),
     ("evaluation",),
+    ("robustness",),
     ("interchange", "exporting", "page", "upkeep"),
     ("agreement",),
     ("report",),

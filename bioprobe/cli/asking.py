@@ -18,6 +18,7 @@ from bioprobe.face.comparing import compare as compare_answers
 from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
+from bioprobe.face.robustness import Tries
 from bioprobe.face.store import Store
 from bioprobe.face.store import embed as embed_sources
 from bioprobe.options import PEOPLE, Option, With, Without
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         Predictions,
         Repeats,
     )
+    from bioprobe.face.robustness import Robustness
     from bioprobe.quality.description import Description
     from bioprobe.result import Result
 
@@ -267,6 +269,27 @@ def evaluate(
     frame = found.predictions
     write_frame(frame, str(predictions), "parquet", provenance=found.provenance, quiet=True)
     return f"wrote {len(frame):,} rows to {predictions}"
+
+
+@command(app, Tries.robustness, encodes=True)
+def robustness(
+    found: Robustness,
+    *,
+    html: Annotated[
+        Path | None,
+        Option("Also write a figure of each alteration as a page.", writes="file"),
+    ] = None,
+) -> str:
+    """Alter pictures (light, blur, noise, JPEG, rotation, crop …) and see how answers change.
+
+    A sample of the pictures is read again, altered at several strengths, embedded and asked: the
+    cosine to the unaltered, the share of answers that change and the accuracy, with intervals.
+    With --level or --classes zero-shot is asked, with --probe NAME a probe, on pictures that did
+    not teach it.
+
+    Example: bioprobe robustness --level family --sample 100 --html robustness.html
+    """
+    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 
 @command(app, Reports.report, narrows=(), shows=False)

@@ -326,6 +326,7 @@ _SAID = {
     "examples": "example pictures of added taxa gone",
     "texts": "kept texts gone",
     "looks": "kept looks gone",
+    "measures": "kept measures gone",
     "failures": "lines of failures gone",
     "damaged shards": "shards that a repair had laid aside gone, which held them or may have",
 }

@@ -19,6 +19,7 @@ from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remov
 from bioprobe.face.prompts import Texts
 from bioprobe.face.removing import Removes
 from bioprobe.face.reporting import Reports
+from bioprobe.face.robustness import Tries
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
     RANK_NAMES,
@@ -59,7 +60,7 @@ DEFAULT_STORE = "embeddings/default"
 MAX_PIXELS_PX = 178_956_970
 
 
-class Store(Reports, Names, Texts, Exports, Keeps, Removes):
+class Store(Tries, Reports, Names, Texts, Exports, Keeps, Removes):
     """Embeddings of images with their table, open to every question.
 
     Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.

@@ -56,6 +56,9 @@ EXPLANATIONS = {
     "confidence": "The probability of the answer that is given.",
     "similarity": "Cosine of the angle between the vectors of two pictures: 1 is the same.",
     "score": "How sure it is, between 0 and 1.",
+    "flip rate": "Share of the pictures whose best answer is another once they are altered.",
+    "cosine to the unaltered": "How near the vector of an altered copy is to that of its picture: "
+    "1 is the same.",
     "coverage": "Share of the pictures that are answered, the surest first; a person does the "
     "rest.",
     "confusion": "Which class is taken for which: of each true class (a line) the share of its "
