@@ -129,6 +129,16 @@ def embed(
     model: Model = None,
     device: Device = "auto",
     precision: Precision = None,
+    views: Annotated[
+        int | None,
+        Option(
+            "Times that each picture is seen, the mean being kept: 2 (and mirrored), 4 (and its "
+            "middle, mirrored too) or 10 (four corners, mirrored too). The store's model is then "
+            "MODEL+views4, and pictures that it is asked about are seen as often. By default as "
+            "the store was begun, a new one once.",
+            choices=("2", "4", "10"),
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, Option("Images that the encoder sees at once; by default by device.", least=1)
     ] = None,
@@ -311,6 +321,9 @@ def embed(
         Where it runs.
     precision, decoding : str, optional
         By default as the store was begun, a new one ``auto`` and ``fast``.
+    views : int, optional
+        Times that each picture is seen, whole, mirrored and cropped: 2, 4 or 10. Vectors of several
+        views are never mixed with those of one; texts are the same.
     batch_size, threads : int, optional
         Images that the encoder sees at once, and threads that read and decode.
     max_pixels : int
@@ -392,7 +405,13 @@ def embed(
     --------
     >>> store = bp.embed("photos/", model="bioclip-2", store="embeddings/all")  # doctest: +SKIP
     """
-    from bioprobe.embedding import embed_images, load_encoder_for, open_on_demand
+    from bioprobe.embedding import (
+        choose_encoder,
+        embed_images,
+        load_encoder_for,
+        open_on_demand,
+    )
+    from bioprobe.encoders.views import add_views
     from bioprobe.images.image_table import find_placeholders
     from bioprobe.quality.description import describe_contradicting_copies
     from bioprobe.sources.source import SourceOptions, find_images
@@ -432,6 +451,8 @@ def embed(
         table = table.name_by(resolved.labels)
         read += resolved.notes
     left = find_placeholders(table.frame)
+    if views is not None:
+        model = add_views(choose_encoder(store, model=model).model, views)
     load = functools.partial(
         load_encoder_for, store, model=model, device=device, precision=precision,
         batch_size=batch_size, decoding=decoding,
