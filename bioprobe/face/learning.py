@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from bioprobe.errors import MisuseError
 from bioprobe.face.learnt import (
     describe_evaluation,
     describe_fit,
+    describe_gains,
     describe_missing,
     describe_split,
     describe_stack,
@@ -54,6 +56,7 @@ from bioprobe.registry import METHODS
 from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
+    from bioprobe import evaluation
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import Contents, Decisions, Predictions
     from bioprobe.face.probe import Probe
@@ -837,6 +840,15 @@ class Learns(Opened):
             ),
         ] = None,
         against: Against = None,
+        beside: Annotated[
+            str | Path | None,
+            Option(
+                "Store of the same pictures by another encoder, or by another number of views, "
+                "which keeps an evaluation of the same name: how much more often each method is "
+                "right here, with a paired interval.",
+                shell=Path,
+            ),
+        ] = None,
         first: First = None,
         chain: Chain = None,
         classes: NamedClasses = None,
@@ -927,6 +939,9 @@ class Learns(Opened):
         against : str or sequence of str, optional
             Stores whose images may not judge, or files of vectors; those that do, by their bytes or
             nearly (see :meth:`dedupe`), are counted and said, and the accuracy on the others.
+        beside : str or Path, optional
+            Store of the same pictures by another encoder or of other views, with an evaluation of
+            the same name: what this store buys is said, method by method.
         first, chain
             What ``hierarchical`` learns one below the other, as for :meth:`fit`.
         classes, taxa, rank_column, text_type, templates
@@ -971,6 +986,7 @@ class Learns(Opened):
             One row a method: figures with intervals; ``report(path)`` writes the page.
         """
         from bioprobe.evaluation import evaluate, measure_without, write_evaluation
+        from bioprobe.evaluation.other_store import compare_with
         from bioprobe.face.evaluation import Evaluation
         from bioprobe.face.pages import read_fields
         from bioprobe.task.prior import read_prior
@@ -989,12 +1005,13 @@ class Learns(Opened):
         task = self._task(
             level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=others
         )
-        beside = _find_columns(with_columns, asked, column_weight)
+        columns = _find_columns(with_columns, asked, column_weight)
+        kept = None if beside is None else self._open_evaluation(beside, name or task.target.name)
         found = evaluate(
             task, asked, name=name or task.target.name, mask=mask, positive=positive,
             n_resamples=n_resamples, efficiency=_plan(shots, draws) if label_efficiency else None,
             over=over, window=window,
-            pooling=Pooling(sequence, gap_seconds, rule) if per else None, columns=beside,
+            pooling=Pooling(sequence, gap_seconds, rule) if per else None, columns=columns,
             prior=read_prior(prior, floor=prior_floor) if prior else None,
             report=tell or (lambda _: None),
         )  # fmt: skip
@@ -1003,11 +1020,28 @@ class Learns(Opened):
             figures = measure_without(found, rows, task, n_resamples) if len(rows) else []
             held.append({**about, "figures": figures})
         found.provenance["options"]["against"] = held
+        gains = []
+        if kept is not None:
+            gains = compare_with(found, self._view.store, *kept, n_resamples=n_resamples, seed=seed)
+            found.provenance["options"]["beside"] = {
+                "store": str(beside),
+                "gains": [dataclasses.asdict(one) for one in gains],
+            }
         write_evaluation(self._view.store, found)
-        said = (*self._notes, *describe_evaluation(found))
+        said = (*self._notes, *describe_evaluation(found), *describe_gains(gains, beside))
         several = self._view.images.describe_several(self._view.rows, found.level)
         evaluated = Evaluation(**read_fields(found), store=self._view.store)
         return evaluated.say((*said, *several))
+
+    @staticmethod
+    def _open_evaluation(
+        folder: str | Path, name: str
+    ) -> tuple[evaluation.Evaluation, EmbeddingStore]:
+        from bioprobe.evaluation.keeping import read_evaluation
+        from bioprobe.store import EmbeddingStore
+
+        opened = EmbeddingStore.open(folder)
+        return read_evaluation(opened, name), opened
 
     def evaluation(self, name: str | None = None) -> Evaluation:
         """Return an evaluation that the store keeps, by default the newest.
