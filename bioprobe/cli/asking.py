@@ -36,8 +36,8 @@ if TYPE_CHECKING:
         Overlap,
         Predictions,
         Repeats,
+        Robustness,
     )
-    from bioprobe.face.robustness import Robustness
     from bioprobe.quality.description import Description
     from bioprobe.result import Result
 

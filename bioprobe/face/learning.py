@@ -151,6 +151,17 @@ Against = Annotated[
 ]
 
 
+AugmentViews = Annotated[
+    int | None,
+    Option(
+        "Learn from several views of each picture: 2 (and mirrored), 4 (and its middle, mirrored "
+        "too) or 10 (four corners, mirrored too). They are embedded once and kept; views teach "
+        "only where their picture does, and only the whole is judged.",
+        choices=("2", "4", "10"),
+    ),
+]
+
+
 class Learns(Opened):
     """What can be asked of labelled images."""
 
@@ -335,7 +346,9 @@ class Learns(Opened):
         templates: Annotated[Templates, _READING] = "plain",
         others: StoresOrColumns = None,
         with_columns: WithColumns = None,
+        augment_views: Annotated[AugmentViews, Unless("kind", ("stack",))] = None,
         seed: Seed = 0,
+        progress: Progress | None = None,
     ) -> Probe:
         """Learn from the labelled images, and keep the probe in the store.
 
@@ -375,8 +388,13 @@ class Learns(Opened):
         with_columns : str or sequence of str, optional
             Columns that stand beside the vectors; see :mod:`bioprobe.task.columns`. The setting
             ``weight`` says how much they vary, of what the vectors do; by default it is chosen.
+        augment_views : int, optional
+            Learn from so many views of each picture, see :func:`bioprobe.embed`: those that are
+            mirrored and cropped teach where their picture does, and only the whole is judged.
         seed : int
             Of folds and of whatever is drawn.
+        progress : callable, optional
+            Told a step after each picture whose views are embedded.
 
         Returns
         -------
@@ -412,6 +430,7 @@ class Learns(Opened):
             level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=stores,
             columns=Columns.of(columns, weight),
         )  # fmt: skip
+        task, viewed = self._add_views(task, augment_views, progress)
         read_texts(task, kind)
         began = time.monotonic()
         fitted = fit_method(task, kind, settings)
@@ -422,7 +441,7 @@ class Learns(Opened):
         if not isinstance(fitted, FittedProbe):
             msg = f"{kind} learns nothing that could be kept; ask it as it is: bioprobe {kind}"
             raise MisuseError(msg)
-        said = describe_fit(fitted, seconds_s)
+        said = [*describe_fit(fitted, seconds_s), *viewed]
         return self._keep(name or kind, task, fitted, calibration, leave_out, said)
 
     @question
@@ -465,6 +484,7 @@ class Learns(Opened):
         ] = None,
         calibration: Calibrator = "temperature",
         with_columns: Beside = None,
+        augment_views: AugmentViews = None,
         seed: Annotated[int, SeedOption("Seed of the proposals and the folds.")] = 0,
         progress: Progress | None = None,
     ) -> Tuned:
@@ -497,6 +517,9 @@ class Learns(Opened):
         with_columns : str or sequence of str, optional
             Columns that stand beside the vectors of kinds that take them, as for :meth:`fit`;
             their ``weight`` is chosen too, and 0 is without them.
+        augment_views : int, optional
+            Views of each picture that may teach, as for :meth:`fit`; whether they do is chosen too,
+            beside what is done about small classes.
         seed : int
             Of the proposals and the folds.
         progress : callable, optional
@@ -531,6 +554,7 @@ class Learns(Opened):
             level, first=first, chain=chain, split=split, texts=texts, seed=seed,
             columns=_find_columns(with_columns, asked),
         )  # fmt: skip
+        task, viewed = self._add_views(task, augment_views, progress)
         tuned = tune_probe(
             task, kinds=asked, n_trials=n_trials, timeout_s=timeout, metric=metric,
             text_types=["asis"] if task.target.rank is None else split_names(text_types),
@@ -538,7 +562,7 @@ class Learns(Opened):
                        list_given(templates) or ("plain", "bare", "field")},
             on_trial=advance,
         )  # fmt: skip
-        said = describe_trials(tuned, n_trials, name)
+        said = [*describe_trials(tuned, n_trials, name), *viewed]
         kept = self._keep(name, tuned.task, tuned.probe, calibration, 0.0, said)
         return tuned.say(kept.notes)
 
@@ -1079,6 +1103,26 @@ class Learns(Opened):
             others=tuple(EmbeddingStore.open(other) for other in list_given(others)),
             columns=columns,
         )  # fmt: skip
+
+    def _add_views(
+        self, task: Task, n_views: int | None, progress: Progress | None
+    ) -> tuple[Task, list[str]]:
+        """Return a task whose pictures teach by several views each, and what is said of it."""
+        if n_views is None:
+            return task, []
+        from bioprobe.embedding import load_encoder_for
+        from bioprobe.embedding.view_vectors import read_view_vectors
+
+        seen = read_view_vectors(
+            self._view.store, task.labelled.rows, n_views,
+            lambda: load_encoder_for(self.folder, model=self._model, device=self._device),
+            progress,
+        )  # fmt: skip
+        said = [f"{n_views} views of each of {len(seen.rows):,} pictures teach"]
+        if not seen.known.all():
+            n = int((~seen.known).sum())
+            said.append(f"{n:,} of them cannot be read: only the vector of the whole teaches")
+        return dataclasses.replace(task, extra=seen.take), said
 
     def _write_texts(
         self, level: str, taxa: str | Taxonomy | None = None, text_type: str = "taxon_com",

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from bioprobe import agreement, index
+from bioprobe import agreement, index, robustness
 from bioprobe.agreement.sheet import write_comparison_sheet
 from bioprobe.content import Content
 from bioprobe.images.copying import Copying, copy_pictures
@@ -533,6 +533,28 @@ class Flaws(flaws.Flaws, Pictures):
             Pictures on the page.
         """
         return write_flaws_sheet(Path(path), self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Robustness(robustness.Robustness):
+    """What altering pictures does, with its page; see the base for the fields."""
+
+    def write_page(self, path: str | Path) -> int:
+        """Write a figure of each alteration and the pictures most touched as one HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+
+        Returns
+        -------
+        int
+            Pictures on the page.
+        """
+        from bioprobe.report.alterations import write_robustness_page
+
+        return write_robustness_page(Path(path), self)
 
 
 def read_fields(found: Result) -> dict[str, Any]:

@@ -327,6 +327,7 @@ _SAID = {
     "texts": "kept texts gone",
     "looks": "kept looks gone",
     "measures": "kept measures gone",
+    "views": "kept vectors of views gone",
     "failures": "lines of failures gone",
     "damaged shards": "shards that a repair had laid aside gone, which held them or may have",
 }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bioprobe import robustness
 from bioprobe.face.asking import Asks
 from bioprobe.face.learning import Learns
 from bioprobe.options import (
@@ -25,6 +23,7 @@ from bioprobe.options import (
 from bioprobe.result import WARNING, Note
 
 if TYPE_CHECKING:
+    from bioprobe.face.pages import Robustness
     from bioprobe.progress import Progress
     from bioprobe.robustness.trial import Answered
     from bioprobe.store.view import View
@@ -36,29 +35,6 @@ if TYPE_CHECKING:
 _SHOWN = 5
 # Copies whose vectors are nearer than this to the store's are made as they were.
 _SAME = 0.995
-
-
-class Robustness(robustness.Robustness):
-    """What altering pictures does, with its page; see the base for the fields."""
-
-    __module__ = "bioprobe"
-
-    def write_page(self, path: str | Path) -> int:
-        """Write a figure of each alteration and the pictures most touched as one HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-
-        Returns
-        -------
-        int
-            Pictures on the page.
-        """
-        from bioprobe.report.alterations import write_robustness_page
-
-        return write_robustness_page(Path(path), self)
 
 
 class Tries(Asks, Learns):
@@ -139,6 +115,7 @@ class Tries(Asks, Learns):
         >>> store.robustness("family").write_page("robustness.html")  # doctest: +SKIP
         """
         from bioprobe.embedding import load_encoder_for
+        from bioprobe.face.pages import Robustness, read_fields
         from bioprobe.robustness.alterations import choose_alterations
         from bioprobe.robustness.trial import try_alterations
 
@@ -156,8 +133,8 @@ class Tries(Asks, Learns):
         found = try_alterations(
             view, encoder, chosen, ask, asked=asked, sample=sample, seed=seed, progress=progress
         )
-        fields = {one.name: getattr(found, one.name) for one in dataclasses.fields(found)}
-        return Robustness(**fields).say((*said, *_describe(found)))
+        answered = Robustness(**read_fields(found))
+        return answered.say((*said, *_describe(answered)))
 
     def _ask_texts(
         self, level: str | None, classes: NamedClasses, taxa: str | Path | None
@@ -209,7 +186,7 @@ def _read_answers(answers: Predictions | Decisions | Contents) -> Answered:
     return Answered(answers.names[:, 0], np.where(judged, is_right, np.nan))
 
 
-def _describe(found: robustness.Robustness) -> list[Note | str]:
+def _describe(found: Robustness) -> list[Note | str]:
     """Say what was done, and which alterations change most."""
     about = found.provenance.options
     said: list[Note | str] = [

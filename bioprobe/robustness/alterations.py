@@ -166,7 +166,9 @@ ALTERATIONS = {
             "brightness", "times the light", (1.5, 0.7, 0.5, 0.25), _enhance("Brightness")
         ),
         Alteration("blur", "pixels of 224", (1.0, 2.0, 4.0, 8.0), _blur),
-        Alteration("noise", "standard deviation as a share of the range", (0.02, 0.05, 0.1, 0.2), _add_noise),
+        Alteration(
+            "noise", "standard deviation, share of the range", (0.02, 0.05, 0.1, 0.2), _add_noise
+        ),
         Alteration("jpeg", "quality", (50, 20, 10, 5), _compress),
         Alteration("rotation", "degrees", (5, 15, 45, 90, 180), _rotate),
         Alteration("crop", "share of each side kept", (0.9, 0.75, 0.5), _crop),

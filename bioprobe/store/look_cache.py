@@ -48,6 +48,13 @@ class Kind:
 
 
 LOOKS, MEASURES = Kind("looks", LOOK), Kind("measures", MEASURE)
+_VIEWS = "views"
+
+
+def describe_views(n_views: int, dim: int) -> Kind:
+    """Return what is kept of the views of pictures: the vector of each but the whole."""
+    vectors = np.dtype([("vectors", "f4", (n_views - 1, dim))])
+    return Kind(f"{_VIEWS}{n_views}", vectors)
 
 
 class LookCache:
@@ -67,7 +74,7 @@ class LookCache:
 
     def __init__(self, folder: Path, kind: Kind = LOOKS) -> None:
         self._folder = folder / kind.folder
-        self._kind = kind
+        self.kind = kind
 
     def read(self, contents: npt.NDArray[np.str_]) -> tuple[npt.NDArray[np.void], Mask]:
         """Return what is kept of pictures.
@@ -85,11 +92,11 @@ class LookCache:
         """
         wanted = np.asarray(contents, dtype="S64")
         looks, known = (
-            np.zeros(len(wanted), dtype=self._kind.value),
+            np.zeros(len(wanted), dtype=self.kind.value),
             np.zeros(len(wanted), dtype=bool),
         )
         for file in sorted(self._folder.glob("*.npy")):
-            kept = _read_file(file, self._kind)
+            kept = _read_file(file, self.kind)
             if not len(kept):
                 continue
             order = np.argsort(kept["sha256"], kind="stable")
@@ -109,7 +116,7 @@ class LookCache:
             SHA-256 of their files; those that are ``""`` are passed over.
         looks : ndarray of the kind's dtype, shape (n,)
         """
-        kept = np.zeros(len(looks), dtype=self._kind.kept)
+        kept = np.zeros(len(looks), dtype=self.kind.kept)
         kept["sha256"], kept["look"] = np.asarray(contents, dtype="S64"), looks
         kept = kept[kept["sha256"] != b""]
         if not len(kept):
@@ -132,14 +139,18 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
         Of the store.
     gone : Gone
     changes : Changes
-        Counts ``looks`` and ``measures``.
+        Counts ``looks``, ``measures`` and ``views``.
 
     Raises
     ------
     StoreError
         If the disk refuses.
     """
-    for kind in (LOOKS, MEASURES):
+    views = [
+        describe_views(int(one.name.removeprefix(_VIEWS)), gone.manifest.dim)
+        for one in sorted(folder.glob(f"{_VIEWS}[0-9]*"))
+    ]
+    for kind in (LOOKS, MEASURES, *views):
         _forget_gone(folder, kind, gone, changes)
 
 
@@ -156,7 +167,7 @@ def _forget_gone(folder: Path, kind: Kind, gone: Gone, changes: Changes) -> None
     stays = np.isin(kept["sha256"], known)
     if stays.all() and not has_copies and all(len(part) for part in parts):
         return
-    changes.counts[kind.folder] += int((~stays).sum())
+    changes.counts[kind.folder.rstrip("0123456789")] += int((~stays).sum())
     rest, name = kept[stays], ""
     if len(rest):
         name = f"{hashlib.sha256(rest['sha256'].tobytes()).hexdigest()[:16]}.npy"
