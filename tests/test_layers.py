@@ -34,6 +34,7 @@ LAYERS = (
     ("learning",),
     ("explanation",),
     ("evaluation",),
+    ("robustness",),
     ("interchange", "exporting", "page", "upkeep"),
     ("agreement",),
     ("report",),

@@ -22,7 +22,7 @@ from bioprobe.store import EmbeddingStore, TextCache, repair_store, restore_stor
 from bioprobe.store.added_taxa import AddedList
 from bioprobe.store.compaction import is_compact, is_scattered, plan_shards
 from bioprobe.store.failures import Failure
-from bioprobe.store.look_cache import LookCache
+from bioprobe.store.look_cache import MEASURES, LookCache
 from bioprobe.store.manifest import Manifest
 from bioprobe.store.selections import read_selection, write_selection
 from bioprobe.taxonomy import Taxon
@@ -143,6 +143,9 @@ def _fill(folder: Path, encoder: Any) -> bp.Store:  # noqa: ANN401
     build_index(opened, "ivf", recall=0.3, k=2)
     looks = np.zeros(N, dtype=LOOK)
     LookCache(folder).write([f"{i:064x}" for i in range(N)], looks)
+    LookCache(folder, MEASURES).write(
+        [f"{i:064x}" for i in range(N)], np.zeros(N, dtype=MEASURES.value)
+    )
     TextCache(opened, lambda: encoder).encode_text(
         ["a photo of Species number02.", "a photo of Species number04.", "site 0/IMG_0002.jpg"]
     )
@@ -198,6 +201,7 @@ def test_what_is_removed_is_nowhere_after_compaction(folder: Path, encoder: Any)
         "examples",
         "texts",
         "looks",
+        "measures",
     }
     assert done.counts["failures"] == 1
     assert done.is_done

@@ -16,16 +16,17 @@ from bioprobe.errors import MisuseError
 from bioprobe.face.annotating import Annotates
 from bioprobe.face.asking import Asks
 from bioprobe.face.comparing import compare as compare_answers
-from bioprobe.face.explaining import Explains
 from bioprobe.face.conservation import Conserves
+from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
+from bioprobe.face.robustness import Tries
 from bioprobe.face.store import Store
 from bioprobe.face.store import embed as embed_sources
-from bioprobe.options import PEOPLE, Option, With, WithAny, Without
 from bioprobe.face.watching import Watched
 from bioprobe.face.watching import watch as watch_folder
+from bioprobe.options import PEOPLE, Option, With, WithAny, Without
 
 if TYPE_CHECKING:
     from bioprobe.face.annotating import Annotation
@@ -36,11 +37,13 @@ if TYPE_CHECKING:
         Decisions,
         Duplicates,
         Explanations,
+        Flaws,
         Neighbors,
         NoiseFilter,
         Overlap,
         Predictions,
         Repeats,
+        Robustness,
         StatusAnswers,
     )
     from bioprobe.quality.description import Description
@@ -146,7 +149,7 @@ def search(
 
 @command(app, Asks.filter, name="filter", encodes=True, sources="-", chooses=True)
 def filter_images(
-    found: NoiseFilter | Repeats,
+    found: NoiseFilter | Repeats | Flaws,
     *,
     html: Annotated[
         Path | None,
@@ -161,14 +164,15 @@ def filter_images(
             "What the page is grouped by: reason, or class (at --level).",
             choices=("reason", "class"),
             fixed=True,
-            when=(With("html"), Without("repeats")),
+            when=(With("html"), Without("repeats", "blurred", "dark", "odd_size")),
         ),
     ] = "reason",
 ) -> str:
     """Tell pictures of what is kept from others, and keep a mask of them; nothing is deleted.
 
     With --repeats stones and branches are told from animals: what a detector finds in one place of
-    a camera again and again, and what is like it.
+    a camera again and again, and what is like it. With --blurred, --dark and --odd-size pictures
+    are dropped that were taken badly; the mask is filters/flaws.
 
     Example: bioprobe filter --keep animal,plant --output animals.csv --html dropped.html
     """
@@ -329,6 +333,27 @@ def evaluate(
     frame = found.predictions
     write_frame(frame, str(predictions), "parquet", provenance=found.provenance, quiet=True)
     return f"wrote {len(frame):,} rows to {predictions}"
+
+
+@command(app, Tries.robustness, encodes=True)
+def robustness(
+    found: Robustness,
+    *,
+    html: Annotated[
+        Path | None,
+        Option("Also write a figure of each alteration as a page.", writes="file"),
+    ] = None,
+) -> str:
+    """Alter pictures (light, blur, noise, JPEG, rotation, crop …) and see how answers change.
+
+    A sample of the pictures is read again, altered at several strengths, embedded and asked: the
+    cosine to the unaltered, the share of answers that change and the accuracy, with intervals.
+    With --level or --classes zero-shot is asked, with --probe NAME a probe, on pictures that did
+    not teach it.
+
+    Example: bioprobe robustness --level family --sample 100 --html robustness.html
+    """
+    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 
 @command(app, Reports.report, narrows=(), shows=False)

@@ -482,7 +482,9 @@ class _Run:
             # The outermost of the folders that it was listed from, in whatever order.
             root, path = locate(join(root, path), stored_root)
         row = {"root": root, "path": path, REGION: listed.region, **image.facts, **known}
-        return self.buffer.add(row, image.pixels, image.look, replaces=old_row)
+        return self.buffer.add(
+            row, image.pixels, look=image.look, measured=image.measured, replaces=old_row
+        )
 
     def _get_row(self, row: int) -> dict[str, Any]:
         return {name: column[row] for name, column in self._columns.items()}

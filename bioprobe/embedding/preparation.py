@@ -15,7 +15,7 @@ import threading
 from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,14 @@ from bioprobe.images.camera import read_camera
 from bioprobe.images.damage import Damage
 from bioprobe.images.location import read_image_bytes
 from bioprobe.images.looks import look_at
+from bioprobe.images.measures import measure_picture
 from bioprobe.images.raw import is_raw, is_raw_name
 from bioprobe.images.reading import MAX_PIXELS_PX, decode_marked, hash_bytes, read_facts
 from bioprobe.images.regions import Region, find_draft_side, get_box, name_content
 from bioprobe.sources.listing import name_of_region
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # Images that are under way in threads while no encoder is needed.
 _HASHED_AHEAD = 64
@@ -147,6 +151,8 @@ class Prepared:
         Why the file failed, or ``""``.
     look : ndarray of LOOK, shape (), or None
         What the picture looks like, where there are pixels.
+    measured : ndarray of MEASURE, shape (), or None
+        How sharp, how light it is, where there are pixels.
     damage : Damage or None
         What is wrong with the picture, where it was decoded and something is.
     camera : mapping
@@ -158,6 +164,7 @@ class Prepared:
     pixels: npt.NDArray[np.float32] | None = None
     reason: str = ""
     look: npt.NDArray[np.void] | None = None
+    measured: npt.NDArray[np.void] | None = None
     damage: Damage | None = None
     camera: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -281,8 +288,9 @@ def _check_kind(path: str, data: bytes) -> None:
         raise ImageReadError(msg)
 
 
-# Input of the encoder, and the look, by what was cut out; a reason where that could not be done.
-_Found = dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.void]] | str]
+# What the encoder takes, look and measures by what was cut out; a reason where that failed.
+_Seen = tuple[npt.NDArray[np.float32], npt.NDArray[np.void], npt.NDArray[np.void]]
+_Found = dict[str, _Seen | str]
 
 
 def _drop_old(listed: Sequence[Listed], sha256: str) -> Sequence[Listed]:
@@ -316,7 +324,13 @@ def _give(row: Prepared, found: _Found, damage: Damage | None) -> Prepared:
         return row
     if isinstance(given, str):
         return Prepared(row.listed, {}, reason=given)
-    return dataclasses.replace(row, pixels=given[0], look=given[1], damage=damage)
+    pixels, look, measured = given
+    return dataclasses.replace(row, pixels=pixels, look=look, measured=measured, damage=damage)
+
+
+def _see(image: Image, encoder: Encoder) -> _Seen:
+    grey = image.convert("L")
+    return encoder.preprocess(image), look_at(image, grey), measure_picture(image, grey)
 
 
 def _decode(
@@ -333,7 +347,7 @@ def _decode(
     decode = functools.partial(decode_marked, data, max_pixels_px=max_pixels_px, damaged=damaged)
     if "" in wanted:
         image, damage = decode(draft_side_px=encoder.draft_side_px)
-        found[""] = encoder.preprocess(image), look_at(image)
+        found[""] = _see(image, encoder)
     boxes = {name: box for name, box in wanted.items() if box is not None}
     if boxes:
         size_px = facts["width_px"], facts["height_px"]
@@ -342,7 +356,7 @@ def _decode(
         for name, box in boxes.items():
             try:
                 crop = image.crop(box.to_pixels(*image.size))
-                found[name] = encoder.preprocess(crop), look_at(crop)
+                found[name] = _see(crop, encoder)
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 - one bad box never stops a run

@@ -17,7 +17,7 @@ from bioprobe.images.camera import CameraCounts
 from bioprobe.images.regions import REGION, name_content
 from bioprobe.sources.listing import is_same
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.look_cache import LookCache
+from bioprobe.store.look_cache import LOOKS, MEASURES, LookCache
 
 
 class Outcome(enum.StrEnum):
@@ -202,8 +202,9 @@ class ShardBuffer:
         self,
         row: Mapping[str, Any],
         pixels: npt.NDArray[np.float32] | None,
-        look: npt.NDArray[np.void] | None = None,
         *,
+        look: npt.NDArray[np.void] | None = None,
+        measured: npt.NDArray[np.void] | None = None,
         replaces: int | None = None,
     ) -> Outcome:
         """Add one row of the image table.
@@ -216,6 +217,8 @@ class ShardBuffer:
             Not needed when :meth:`knows` says that the content is known.
         look : ndarray of LOOK, shape (), optional
             What the picture looks like, which the store keeps.
+        measured : ndarray of MEASURE, shape (), optional
+            How sharp, how light it is, which the store keeps too.
         replaces : int, optional
             Row that this one retires.
 
@@ -231,6 +234,8 @@ class ShardBuffer:
             self._pixels[content] = pixels
         if look is not None:
             self._looks[content] = look
+        if measured is not None:
+            self._measured[content] = measured
         self._rows.append(Waiting(row, outcome, replaces))
         if self._pixels and len(self._pixels) >= self._encoder.get().batch_size:
             self._encode()
@@ -265,9 +270,10 @@ class ShardBuffer:
             frame = settle_frame([waiting.row for waiting in kept])
             retired = [waiting.replaces for waiting in kept if waiting.replaces is not None]
             self.store = self.store.append(frame, vectors, retired=retired)
-            if self._looks:
-                looks = np.stack(list(self._looks.values()))
-                LookCache(self.store.folder).write(list(self._looks), looks)
+            for kind, seen in ((LOOKS, self._looks), (MEASURES, self._measured)):
+                if seen:
+                    values = np.stack(list(seen.values()))
+                    LookCache(self.store.folder, kind).write(list(seen), values)
             for row, waiting in enumerate(kept, start=first_row):
                 self.row_of_content.setdefault(_name_content(waiting.row), row)
 
@@ -299,4 +305,5 @@ class ShardBuffer:
         self._pixels: dict[str, npt.NDArray[np.float32]] = {}
         self._vectors: dict[str, npt.NDArray[np.float32]] = {}
         self._looks: dict[str, npt.NDArray[np.void]] = {}
+        self._measured: dict[str, npt.NDArray[np.void]] = {}
         self._start_s = time.monotonic()

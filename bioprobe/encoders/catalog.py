@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import parse_qsl
 
 from bioprobe.access import is_folder
+from bioprobe.encoders.views import add_views, split_views
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import sketch_weights_dir
 from bioprobe.registry import ENCODERS
@@ -208,6 +209,8 @@ class ModelSource:
         Branch, tag or commit asked for, ``""`` for the newest.
     options : dict of str to str
         What followed ``?`` in the name (``onnx:`` only).
+    n_views : int
+        How many times each picture is seen: what followed ``+views`` in the name, else 1.
     """
 
     name: str
@@ -217,6 +220,7 @@ class ModelSource:
     architecture: str = ""
     revision: str = ""
     options: dict[str, str] = dataclasses.field(default_factory=dict)
+    n_views: int = 1
 
 
 def parse_name(name: str) -> ModelSource:
@@ -228,7 +232,8 @@ def parse_name(name: str) -> ModelSource:
         A short name, ``hf-hub:org/name[@revision]``, ``local-dir:path``,
         ``arch/pretrained-tag``, ``arch/checkpoint.pt``, ``transformers:org/name-or-dir``,
         ``timm:name``, ``timm:hf-hub:org/name``, ``timm:local-dir:path``,
-        ``onnx:file.onnx[?options]``, or ``family:name`` of a family that another package adds.
+        ``onnx:file.onnx[?options]``, or ``family:name`` of a family that another package adds. Any
+        of them may end in ``+views2``, ``+views4`` or ``+views10``.
 
     Returns
     -------
@@ -245,6 +250,10 @@ def parse_name(name: str) -> ModelSource:
     >>> source.backend, source.kind, source.target, source.revision
     ('open_clip', 'hub', 'imageomics/bioclip', 'main')
     """
+    base, n_views = split_views(name)
+    if n_views > 1:
+        source = parse_name(base)
+        return dataclasses.replace(source, name=add_views(source.name, n_views), n_views=n_views)
     if name == "sketch":
         return ModelSource(
             name=name, backend="open_clip", kind="folder", target=str(sketch_weights_dir())

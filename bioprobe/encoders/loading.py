@@ -15,6 +15,7 @@ from bioprobe.access import list_names
 from bioprobe.encoders.catalog import parse_name
 from bioprobe.encoders.encoder import Encoder, LoadOptions, hash_description
 from bioprobe.encoders.hub import LAYOUTS, find_cached, get_snapshot, read_folder
+from bioprobe.encoders.views import ViewsEncoder, split_views
 from bioprobe.errors import BioprobeError, ModelUnavailableError
 from bioprobe.registry import ENCODERS
 
@@ -116,6 +117,12 @@ def load_encoder(
         msg = f'decoding "{decoding}" is not known; choose one of {", ".join(DECODINGS)}'
         raise BioprobeError(msg)
     source = parse_name(name)
+    if source.n_views > 1:
+        seeing = load_encoder(
+            split_views(source.name)[0], device=device, precision=precision,
+            batch_size=batch_size, decoding=decoding,
+        )  # fmt: skip
+        return ViewsEncoder(seeing, source.n_views)
     options = LoadOptions(
         device=device, precision=precision, batch_size=batch_size, decoding=decoding
     )

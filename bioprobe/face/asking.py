@@ -42,13 +42,14 @@ if TYPE_CHECKING:
         Contents,
         Decisions,
         Duplicates,
+        Flaws,
         Neighbors,
         NoiseFilter,
         Overlap,
         Predictions,
         Repeats,
     )
-    from bioprobe.quality import against, noise
+    from bioprobe.quality import against, flaws, noise
     from bioprobe.quality import repeats as repeated
     from bioprobe.quality.closest import ClosestPairs
     from bioprobe.quality.description import Description
@@ -66,6 +67,10 @@ _BACKGROUND = "animal"
 _SHOWN = 10
 # Pairs on either side of a threshold that are named; a page shows more.
 _CLOSEST = 3
+
+
+# Of what is asked of a filter by texts alone.
+_ASKED = Without("repeats", "blurred", "dark", "odd_size")
 
 
 class Asks(Opened):
@@ -665,7 +670,7 @@ class Asks(Opened):
                 "What is kept: animal, plant, specimen (what museums keep), or a .toml file of "
                 "noise prompts; may be several, with commas or given several times.",
                 shell=list[str],
-                when=(Without("repeats"),),
+                when=(_ASKED,),
             ),
         ] = ("animal",),
         *,
@@ -675,7 +680,7 @@ class Asks(Opened):
                 "Column that says of some images whether they are kept (animal or 1) or not (not "
                 "animal or 0). The threshold is chosen on them; from 50 on, they replace the "
                 "texts.",
-                when=(Without("repeats"),),
+                when=(_ASKED,),
             ),
         ] = None,
         recall: Annotated[
@@ -691,7 +696,7 @@ class Asks(Opened):
             float | None,
             Option(
                 "Log-odds from which an image is kept. Default: by labels, else 0.",
-                when=(Without("repeats"),),
+                when=(_ASKED,),
             ),
         ] = None,
         by_content: Annotated[
@@ -699,22 +704,17 @@ class Asks(Opened):
             Option(
                 "Make the mask of the column content alone (animal, blank, human, vehicle); the "
                 "pictures are not asked.",
-                when=(
-                    Without("labels"),
-                    Without("threshold"),
-                    Without("taxa"),
-                    Without("repeats"),
-                ),
+                when=(Without("labels"), Without("threshold"), Without("taxa"), _ASKED),
             ),
         ] = False,
-        level: Annotated[Level, Without("repeats")] = "family",
+        level: Annotated[Level, _ASKED] = "family",
         taxa: Annotated[
             str | Path | None,
             Option(
                 "Taxon list (as for zeroshot): an image without a label is also kept by the best "
                 "text of any of its classes.",
                 shell=str,
-                when=(Without("repeats"),),
+                when=(_ASKED,),
             ),
         ] = None,
         rank_column: ListColumns = None,
@@ -779,7 +779,49 @@ class Asks(Opened):
                 when=(With("repeats"),),
             ),
         ] = None,
-    ) -> NoiseFilter | Repeats:
+        blurred: Annotated[
+            bool,
+            Option(
+                "Drop what is blurred, as was measured when the pictures were embedded, instead of "
+                "asking what they hold.",
+                when=(Without("repeats"),),
+            ),
+        ] = False,
+        dark: Annotated[
+            bool,
+            Option(
+                "Drop what is too dark, infrared pictures never.",
+                when=(Without("repeats"),),
+            ),
+        ] = False,
+        odd_size: Annotated[
+            bool,
+            Option(
+                "Drop what has a side of less than 64 pixels, or one more than three times as long "
+                "as the other.",
+                when=(Without("repeats"),),
+            ),
+        ] = False,
+        blurred_below: Annotated[
+            float | None,
+            Option(
+                "Sharpness below which a picture is blurred. [default: chosen among these "
+                "pictures, 0.54 to 0.6]",
+                least=0,
+                when=(With("blurred"),),
+            ),
+        ] = None,
+        dark_below: Annotated[
+            float | None,
+            Option(
+                "Brightness below which a picture is dark, 0 to 1. [default: chosen among these "
+                "pictures, 0.3 to 0.42]",
+                least=0,
+                most=1,
+                when=(With("dark"),),
+            ),
+        ] = None,
+    ) -> NoiseFilter | Repeats | Flaws:
         """Tell pictures of what is kept from others, and keep a mask of them; nothing is deleted.
 
         Parameters
@@ -817,10 +859,16 @@ class Asks(Opened):
             What is seen within so long is grouped, such as ``30d``.
         confirm, deny : str or sequence of str, optional
             Groups of the last run, ``g1`` or ``all``, that are, and are no, stones.
+        blurred, dark, odd_size : bool
+            Whether instead pictures are dropped that were taken badly: one or several of these. The
+            mask is ``filters/flaws``. What looks as by infrared is not dark.
+        blurred_below, dark_below : float, optional
+            Sharpness and brightness below which a picture is; by default chosen among what is
+            asked.
 
         Returns
         -------
-        NoiseFilter, or Repeats with ``repeats``
+        NoiseFilter, or Repeats with ``repeats``, or Flaws with ``blurred``, ``dark``, ``odd_size``
             One row an image: whether it is kept, its score, the reason. It can be asked at another
             threshold, and written as a page. Of repeats one row a box in a group.
 
@@ -837,6 +885,11 @@ class Asks(Opened):
         """
         if repeats:
             return self._filter_repeats(overlap, similarity, visits, span, confirm, deny)
+        if blurred or dark or odd_size:
+            return self._filter_flaws(
+                {"blurred": blurred, "dark": dark, "odd size": odd_size},
+                {"blurred": blurred_below, "dark": dark_below},
+            )
         from bioprobe.face.pages import NoiseFilter, read_fields
         from bioprobe.face.taxa import read_rank_columns
         from bioprobe.images.image_table import read_level
@@ -884,6 +937,19 @@ class Asks(Opened):
         found.write(self._view.store)
         said = (*self._notes, *_describe_repeats(found, lasts=not self._view.origin))
         return Repeats(**read_fields(found)).say(said)
+
+    def _filter_flaws(self, asked: dict[str, bool], below: dict[str, float | None]) -> Flaws:
+        from bioprobe.face.pages import Flaws, read_fields
+        from bioprobe.quality.flaws import find_flaws
+
+        found = find_flaws(
+            self._view,
+            [flaw for flaw, is_asked in asked.items() if is_asked],
+            below={flaw: value for flaw, value in below.items() if value is not None},
+        )
+        found.write(self._view.store)
+        said = (*self._notes, *_describe_flaws(found, below, lasts=not self._view.origin))
+        return Flaws(**read_fields(found)).say(said)
 
     @question
     def dedupe(
@@ -994,6 +1060,14 @@ class Asks(Opened):
                 RANK_NAMES,
             ),
         ] = None,
+        *,
+        measure: Annotated[
+            bool,
+            Option(
+                "Measure pictures that were not when they were embedded, such as those of an older "
+                "store: how sharp and light they are, whether by infrared. No encoder is loaded.",
+            ),
+        ] = False,
     ) -> Description:
         """Describe the images before any learning: classes, imbalance, sizes, modes, copies, holes.
 
@@ -1001,6 +1075,9 @@ class Asks(Opened):
         ----------
         level : str, optional
             Rank or column whose classes the table lists; by default it lists the ranks.
+        measure : bool
+            Whether pictures are measured that were not when they were embedded; their files are
+            read for it.
 
         Returns
         -------
@@ -1012,8 +1089,23 @@ class Asks(Opened):
         """
         from bioprobe.quality.description import describe_images
 
+        said = list(self._notes)
+        if measure:
+            from bioprobe.images.measures import measure_picture
+            from bioprobe.quality.seeing import read_seen
+            from bioprobe.store.look_cache import MEASURES
+
+            _, known = read_seen(
+                self._view, MEASURES, measure_picture, progress=self._view.progress
+            )
+            if not known.all():
+                text = (
+                    f"{int((~known).sum()):,} pictures were not measured: their files are not "
+                    "there, or cannot be read"
+                )
+                said.append(Note(text, WARNING))
         found = describe_images(self._view, level)
-        return found.say((*self._notes, *_describe_images(found)))
+        return found.say((*said, *_describe_images(found)))
 
 
 def _is_same_view(one: View, other: View) -> bool:
@@ -1228,6 +1320,46 @@ def _describe_repeats(found: repeated.Repeats, *, lasts: bool) -> list[Note | st
     return said
 
 
+def _describe_flaws(
+    found: flaws.Flaws, below: dict[str, float | None], *, lasts: bool
+) -> list[Note | str]:
+    """Say how many pictures were taken badly, and by which thresholds."""
+    from bioprobe.quality.flaws import RULES
+
+    n_dropped = int((~found.kept).sum())
+    use = "; use it with: --mask filters/flaws" if lasts else ""
+    said: list[Note | str] = [
+        f"images: {len(found.rows):,}; dropped: {n_dropped:,} ({n_dropped / len(found.rows):.1%})"
+        f"{use}"
+    ]
+    for flaw, n in found.count().items():
+        text = f"  {flaw}: {n:,}"
+        if flaw in found.thresholds:
+            chosen = "chosen here" if below[flaw] is None else "as given"
+            text += f"; {RULES[flaw].measure} below {found.thresholds[flaw]:.3f}, {chosen}"
+        said.append(text)
+    n_night = int((found.measured.known & found.measured.values["night"]).sum())
+    if n_night and "dark" in found.looked_for:
+        said.append(f"  {n_night:,} look as by infrared, which is not dark")
+    return said
+
+
+def _describe_looks(looks: flaws.Looks, n_images: int) -> list[str]:
+    """Say how the pictures were taken."""
+    if not looks.n_measured:
+        return ["how sharp and light the pictures are is not known: --measure reads them for it"]
+    said = []
+    for name in ("sharpness", "brightness", "contrast"):
+        least, low, median, high, most = looks.quartiles[name]
+        said.append(
+            f"{name}: median {median:.2f}, half in {low:.2f} to {high:.2f}, all in {least:.2f} to "
+            f"{most:.2f}"
+        )
+    found = name_counts({"by infrared": looks.n_night, **looks.flaws})
+    of = "" if n_images == looks.n_measured else f" of {looks.n_measured:,} that were measured"
+    return [*said, f"as they were taken{of}: {found}"]
+
+
 def _describe_images(found: Description) -> list[str | Note]:
     said: list[str | Note] = [
         f"images: {found.n_images:,}; files that could not be read: {found.n_failures:,}"
@@ -1244,6 +1376,8 @@ def _describe_images(found: Description) -> list[str | Note]:
     said.append(
         f"copies of the same bytes: {found.n_copies:,}; of exact and near duplicates: {near}"
     )
+    if found.looks is not None:
+        said += _describe_looks(found.looks, found.n_images)
     if found.missing:
         said.append(f"without a value: {name_counts(found.missing)}")
     if found.n_damaged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from bioprobe.errors import MisuseError
 from bioprobe.face.learnt import (
     describe_evaluation,
     describe_fit,
+    describe_gains,
     describe_missing,
     describe_split,
     describe_stack,
@@ -54,6 +56,7 @@ from bioprobe.registry import METHODS
 from bioprobe.result import Note, Table
 
 if TYPE_CHECKING:
+    from bioprobe import evaluation
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import Contents, Decisions, Predictions
     from bioprobe.face.probe import Probe
@@ -144,6 +147,17 @@ Against = Annotated[
         "Store, or file of vectors, of images that an encoder or a probe learnt from; may be "
         "repeated. Images that judge and are in it, by SHA-256 or nearly, are warned of.",
         shell=list[Path],
+    ),
+]
+
+
+AugmentViews = Annotated[
+    int | None,
+    Option(
+        "Learn from several views of each picture: 2 (and mirrored), 4 (and its middle, mirrored "
+        "too) or 10 (four corners, mirrored too). They are embedded once and kept; views teach "
+        "only where their picture does, and only the whole is judged.",
+        choices=("2", "4", "10"),
     ),
 ]
 
@@ -332,7 +346,9 @@ class Learns(Opened):
         templates: Annotated[Templates, _READING] = "plain",
         others: StoresOrColumns = None,
         with_columns: WithColumns = None,
+        augment_views: Annotated[AugmentViews, Unless("kind", ("stack",))] = None,
         seed: Seed = 0,
+        progress: Progress | None = None,
     ) -> Probe:
         """Learn from the labelled images, and keep the probe in the store.
 
@@ -372,8 +388,13 @@ class Learns(Opened):
         with_columns : str or sequence of str, optional
             Columns that stand beside the vectors; see :mod:`bioprobe.task.columns`. The setting
             ``weight`` says how much they vary, of what the vectors do; by default it is chosen.
+        augment_views : int, optional
+            Learn from so many views of each picture, see :func:`bioprobe.embed`: those that are
+            mirrored and cropped teach where their picture does, and only the whole is judged.
         seed : int
             Of folds and of whatever is drawn.
+        progress : callable, optional
+            Told a step after each picture whose views are embedded.
 
         Returns
         -------
@@ -409,6 +430,7 @@ class Learns(Opened):
             level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=stores,
             columns=Columns.of(columns, weight),
         )  # fmt: skip
+        task, viewed = self._add_views(task, augment_views, progress)
         read_texts(task, kind)
         began = time.monotonic()
         fitted = fit_method(task, kind, settings)
@@ -419,7 +441,7 @@ class Learns(Opened):
         if not isinstance(fitted, FittedProbe):
             msg = f"{kind} learns nothing that could be kept; ask it as it is: bioprobe {kind}"
             raise MisuseError(msg)
-        said = describe_fit(fitted, seconds_s)
+        said = [*describe_fit(fitted, seconds_s), *viewed]
         return self._keep(name or kind, task, fitted, calibration, leave_out, said)
 
     @question
@@ -462,6 +484,7 @@ class Learns(Opened):
         ] = None,
         calibration: Calibrator = "temperature",
         with_columns: Beside = None,
+        augment_views: AugmentViews = None,
         seed: Annotated[int, SeedOption("Seed of the proposals and the folds.")] = 0,
         progress: Progress | None = None,
     ) -> Tuned:
@@ -494,6 +517,9 @@ class Learns(Opened):
         with_columns : str or sequence of str, optional
             Columns that stand beside the vectors of kinds that take them, as for :meth:`fit`;
             their ``weight`` is chosen too, and 0 is without them.
+        augment_views : int, optional
+            Views of each picture that may teach, as for :meth:`fit`; whether they do is chosen too,
+            beside what is done about small classes.
         seed : int
             Of the proposals and the folds.
         progress : callable, optional
@@ -528,6 +554,7 @@ class Learns(Opened):
             level, first=first, chain=chain, split=split, texts=texts, seed=seed,
             columns=_find_columns(with_columns, asked),
         )  # fmt: skip
+        task, viewed = self._add_views(task, augment_views, progress)
         tuned = tune_probe(
             task, kinds=asked, n_trials=n_trials, timeout_s=timeout, metric=metric,
             text_types=["asis"] if task.target.rank is None else split_names(text_types),
@@ -535,7 +562,7 @@ class Learns(Opened):
                        list_given(templates) or ("plain", "bare", "field")},
             on_trial=advance,
         )  # fmt: skip
-        said = describe_trials(tuned, n_trials, name)
+        said = [*describe_trials(tuned, n_trials, name), *viewed]
         kept = self._keep(name, tuned.task, tuned.probe, calibration, 0.0, said)
         return tuned.say(kept.notes)
 
@@ -837,6 +864,15 @@ class Learns(Opened):
             ),
         ] = None,
         against: Against = None,
+        beside: Annotated[
+            str | Path | None,
+            Option(
+                "Store of the same pictures by another encoder, or by another number of views, "
+                "which keeps an evaluation of the same name: how much more often each method is "
+                "right here, with a paired interval.",
+                shell=Path,
+            ),
+        ] = None,
         first: First = None,
         chain: Chain = None,
         classes: NamedClasses = None,
@@ -927,6 +963,9 @@ class Learns(Opened):
         against : str or sequence of str, optional
             Stores whose images may not judge, or files of vectors; those that do, by their bytes or
             nearly (see :meth:`dedupe`), are counted and said, and the accuracy on the others.
+        beside : str or Path, optional
+            Store of the same pictures by another encoder or of other views, with an evaluation of
+            the same name: what this store buys is said, method by method.
         first, chain
             What ``hierarchical`` learns one below the other, as for :meth:`fit`.
         classes, taxa, rank_column, text_type, templates
@@ -971,6 +1010,7 @@ class Learns(Opened):
             One row a method: figures with intervals; ``report(path)`` writes the page.
         """
         from bioprobe.evaluation import evaluate, measure_without, write_evaluation
+        from bioprobe.evaluation.other_store import compare_with
         from bioprobe.face.evaluation import Evaluation
         from bioprobe.face.pages import read_fields
         from bioprobe.task.prior import read_prior
@@ -989,12 +1029,13 @@ class Learns(Opened):
         task = self._task(
             level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=others
         )
-        beside = _find_columns(with_columns, asked, column_weight)
+        columns = _find_columns(with_columns, asked, column_weight)
+        kept = None if beside is None else self._open_evaluation(beside, name or task.target.name)
         found = evaluate(
             task, asked, name=name or task.target.name, mask=mask, positive=positive,
             n_resamples=n_resamples, efficiency=_plan(shots, draws) if label_efficiency else None,
             over=over, window=window,
-            pooling=Pooling(sequence, gap_seconds, rule) if per else None, columns=beside,
+            pooling=Pooling(sequence, gap_seconds, rule) if per else None, columns=columns,
             prior=read_prior(prior, floor=prior_floor) if prior else None,
             report=tell or (lambda _: None),
         )  # fmt: skip
@@ -1003,11 +1044,28 @@ class Learns(Opened):
             figures = measure_without(found, rows, task, n_resamples) if len(rows) else []
             held.append({**about, "figures": figures})
         found.provenance["options"]["against"] = held
+        gains = []
+        if kept is not None:
+            gains = compare_with(found, self._view.store, *kept, n_resamples=n_resamples, seed=seed)
+            found.provenance["options"]["beside"] = {
+                "store": str(beside),
+                "gains": [dataclasses.asdict(one) for one in gains],
+            }
         write_evaluation(self._view.store, found)
-        said = (*self._notes, *describe_evaluation(found))
+        said = (*self._notes, *describe_evaluation(found), *describe_gains(gains, beside))
         several = self._view.images.describe_several(self._view.rows, found.level)
         evaluated = Evaluation(**read_fields(found), store=self._view.store)
         return evaluated.say((*said, *several))
+
+    @staticmethod
+    def _open_evaluation(
+        folder: str | Path, name: str
+    ) -> tuple[evaluation.Evaluation, EmbeddingStore]:
+        from bioprobe.evaluation.keeping import read_evaluation
+        from bioprobe.store import EmbeddingStore
+
+        opened = EmbeddingStore.open(folder)
+        return read_evaluation(opened, name), opened
 
     def evaluation(self, name: str | None = None) -> Evaluation:
         """Return an evaluation that the store keeps, by default the newest.
@@ -1045,6 +1103,26 @@ class Learns(Opened):
             others=tuple(EmbeddingStore.open(other) for other in list_given(others)),
             columns=columns,
         )  # fmt: skip
+
+    def _add_views(
+        self, task: Task, n_views: int | None, progress: Progress | None
+    ) -> tuple[Task, list[str]]:
+        """Return a task whose pictures teach by several views each, and what is said of it."""
+        if n_views is None:
+            return task, []
+        from bioprobe.embedding import load_encoder_for
+        from bioprobe.embedding.view_vectors import read_view_vectors
+
+        seen = read_view_vectors(
+            self._view.store, task.labelled.rows, n_views,
+            lambda: load_encoder_for(self.folder, model=self._model, device=self._device),
+            progress,
+        )  # fmt: skip
+        said = [f"{n_views} views of each of {len(seen.rows):,} pictures teach"]
+        if not seen.known.all():
+            n = int((~seen.known).sum())
+            said.append(f"{n:,} of them cannot be read: only the vector of the whole teaches")
+        return dataclasses.replace(task, extra=seen.take), said
 
     def _write_texts(
         self, level: str, taxa: str | Taxonomy | None = None, text_type: str = "taxon_com",

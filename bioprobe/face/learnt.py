@@ -10,6 +10,7 @@ from bioprobe.result import WARNING, Note
 
 if TYPE_CHECKING:
     from bioprobe.evaluation import Evaluation
+    from bioprobe.evaluation.other_store import Gain
     from bioprobe.learning.fitted import FittedProbe
     from bioprobe.learning.stack import FittedStack
     from bioprobe.learning.tune import Tuned
@@ -310,6 +311,13 @@ def _describe_sequences(found: Evaluation) -> list[str | Note]:
     if not any(result.rules for result in found.results):
         said.append("the rules are not compared: the split has no part validation")
     return said
+
+
+def describe_gains(gains: Sequence[Gain], beside: object) -> list[str]:
+    """Say how much more often methods are right than in another store of the same pictures."""
+    if not gains:
+        return []
+    return [f"beside {beside}:", *(f"  {one}" for one in gains)]
 
 
 def describe_evaluation(found: Evaluation) -> list[str | Note]:

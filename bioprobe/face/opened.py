@@ -174,6 +174,7 @@ class Opened:
         import numpy as np
 
         from bioprobe.splits.split import read_part
+        from bioprobe.store.measured import count_unknown
         from bioprobe.store.view import View
 
         view = View.of(self._view, mask=mask)
@@ -184,7 +185,13 @@ class Opened:
                 said += f", {view.n_unjudged:,} not judged and left out (make the mask again to "
                 said += "judge)"
             notes.append(Note(said))
-        view = View.of(view, where)
+        before, view = view, View.of(view, where)
+        if where is not None and (n_unknown := count_unknown(view.store, before.rows, where)):
+            text = (
+                f"{n_unknown:,} pictures were not measured, or have no size or neighbour, and are "
+                "left out; to measure them: bioprobe describe --measure"
+            )
+            notes.append(Note(text, WARNING))
         if split is not None:
             view = view.take(read_part(self._view.store, split))
         if rows is not None:

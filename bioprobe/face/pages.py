@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
-from bioprobe import agreement, index
+from bioprobe import agreement, index, robustness
 from bioprobe.agreement.sheet import write_comparison_sheet
 from bioprobe.content import Content
 from bioprobe.explanation import result as explained
@@ -25,11 +25,12 @@ from bioprobe.page.sheets import (
     write_answer_sheet,
     write_copies_sheet,
     write_filter_sheet,
+    write_flaws_sheet,
     write_overlap_sheet,
     write_repeats_sheet,
     write_search_sheet,
 )
-from bioprobe.quality import against, duplicates, noise, repeats
+from bioprobe.quality import against, duplicates, flaws, noise, repeats
 from bioprobe.result import Result
 from bioprobe.task import decisions, pooling, predictions, sequences
 from bioprobe.taxonomy import RANKS
@@ -664,6 +665,52 @@ class Repeats(repeats.Repeats, Pictures):
             Pictures on the page.
         """
         return write_repeats_sheet(Path(path), self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Flaws(flaws.Flaws, Pictures):
+    """Which pictures were taken badly, with their page; see the base for the fields."""
+
+    def choose(self) -> tuple[Rows, None]:
+        """Return the rows that are kept."""
+        return self.rows[self.kept], None
+
+    def write_page(self, path: str | Path) -> int:
+        """Write what is dropped, by flaw, as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+
+        Returns
+        -------
+        int
+            Pictures on the page.
+        """
+        return write_flaws_sheet(Path(path), self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Robustness(robustness.Robustness):
+    """What altering pictures does, with its page; see the base for the fields."""
+
+    def write_page(self, path: str | Path) -> int:
+        """Write a figure of each alteration and the pictures most touched as one HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+
+        Returns
+        -------
+        int
+            Pictures on the page.
+        """
+        from bioprobe.report.alterations import write_robustness_page
+
+        return write_robustness_page(Path(path), self)
 
 
 def read_fields(found: Result) -> dict[str, Any]:

@@ -426,6 +426,7 @@ def _copy(folder: Path, cache: EmbeddingStore, listed: ImageTable, rows: Rows) -
     from bioprobe.images.image_table import DAMAGE_COLUMNS, FACT_COLUMNS
     from bioprobe.sources.listing import find_said
     from bioprobe.store import EmbeddingStore
+    from bioprobe.store.look_cache import MEASURES, LookCache
 
     manifest = cache.manifest
     made = EmbeddingStore.create(
@@ -447,6 +448,9 @@ def _copy(folder: Path, cache: EmbeddingStore, listed: ImageTable, rows: Rows) -
             ]
         )
         made = made.append(frame, cache.read_vectors(rows[at]))
+    contents = cache.images.contents[rows[read]]
+    measured, known = LookCache(cache.folder, MEASURES).read(contents)
+    LookCache(folder, MEASURES).write(contents[known].tolist(), measured[known])
 
 
 def _list_unread(listed: Listing) -> pd.DataFrame:

@@ -326,6 +326,8 @@ _SAID = {
     "examples": "example pictures of added taxa gone",
     "texts": "kept texts gone",
     "looks": "kept looks gone",
+    "measures": "kept measures gone",
+    "views": "kept vectors of views gone",
     "failures": "lines of failures gone",
     "alerts": "alerts of a watch, which nobody was told yet, gone",
     "damaged shards": "shards that a repair had laid aside gone, which held them or may have",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from bioprobe.access import exists
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.annotating import Annotates
-from bioprobe.face.explaining import Explains
 from bioprobe.face.conservation import Conserves
+from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
@@ -22,6 +22,7 @@ from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remov
 from bioprobe.face.prompts import Texts
 from bioprobe.face.removing import Removes
 from bioprobe.face.reporting import Reports
+from bioprobe.face.robustness import Tries
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
     RANK_NAMES,
@@ -62,7 +63,7 @@ DEFAULT_STORE = "embeddings/default"
 MAX_PIXELS_PX = 178_956_970
 
 
-class Store(Reports, Explains, Annotates, Names, Texts, Exports, Conserves, Keeps, Removes):
+class Store(Tries, Reports, Explains, Annotates, Names, Texts, Exports, Conserves, Keeps, Removes):
     """Embeddings of images with their table, open to every question.
 
     Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.
@@ -131,6 +132,16 @@ def embed(
     model: Model = None,
     device: Device = "auto",
     precision: Precision = None,
+    views: Annotated[
+        int | None,
+        Option(
+            "Times that each picture is seen, the mean being kept: 2 (and mirrored), 4 (and its "
+            "middle, mirrored too) or 10 (four corners, mirrored too). The store's model is then "
+            "MODEL+views4, and pictures that it is asked about are seen as often. By default as "
+            "the store was begun, a new one once.",
+            choices=("2", "4", "10"),
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, Option("Images that the encoder sees at once; by default by device.", least=1)
     ] = None,
@@ -313,6 +324,9 @@ def embed(
         Where it runs.
     precision, decoding : str, optional
         By default as the store was begun, a new one ``auto`` and ``fast``.
+    views : int, optional
+        Times that each picture is seen, whole, mirrored and cropped: 2, 4 or 10. Vectors of several
+        views are never mixed with those of one; texts are the same.
     batch_size, threads : int, optional
         Images that the encoder sees at once, and threads that read and decode.
     max_pixels : int
@@ -394,7 +408,13 @@ def embed(
     --------
     >>> store = bp.embed("photos/", model="bioclip-2", store="embeddings/all")  # doctest: +SKIP
     """
-    from bioprobe.embedding import embed_images, load_encoder_for, open_on_demand
+    from bioprobe.embedding import (
+        choose_encoder,
+        embed_images,
+        load_encoder_for,
+        open_on_demand,
+    )
+    from bioprobe.encoders.views import add_views
     from bioprobe.images.image_table import find_placeholders
     from bioprobe.quality.description import describe_contradicting_copies
     from bioprobe.sources.source import SourceOptions, find_images
@@ -434,6 +454,8 @@ def embed(
         table = table.name_by(resolved.labels)
         read += resolved.notes
     left = find_placeholders(table.frame)
+    if views is not None:
+        model = add_views(choose_encoder(store, model=model).model, views)
     load = functools.partial(
         load_encoder_for, store, model=model, device=device, precision=precision,
         batch_size=batch_size, decoding=decoding,

@@ -130,6 +130,22 @@ def match_rows(frame: pd.DataFrame, condition: str) -> Truth:
     raise SelectionError(msg)
 
 
+def list_names(condition: str) -> set[str]:
+    """Return the names that a condition has, of columns and others; none where it cannot be read.
+
+    Examples
+    --------
+    >>> sorted(list_names("family == 'Felidae' and `my site` > 3"))
+    ['family', 'my site']
+    """
+    try:
+        code, quoted = _replace_quoted(condition)
+        parts = ast.walk(_parse(code))
+        return {quoted.get(one.id, one.id) for one in parts if isinstance(one, ast.Name)}
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return set()
+
+
 #: Values of a column that are named where a condition is met by nothing.
 _N_NAMED = 5
 _LEAST_LIKENESS = 60.0

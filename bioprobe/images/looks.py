@@ -31,13 +31,15 @@ _LARGEST_FRACTION = 0.3
 _FRAME_FRACTION, _FRAME_FILL = 0.25, 0.12
 
 
-def look_at(image: Image.Image) -> npt.NDArray[np.void]:
+def look_at(image: Image.Image, grey: Image.Image | None = None) -> npt.NDArray[np.void]:
     """Return the look of a picture.
 
     Parameters
     ----------
     image : PIL.Image.Image
         In any mode and size.
+    grey : PIL.Image.Image, optional
+        The same in mode ``L``, where that is at hand.
 
     Returns
     -------
@@ -52,10 +54,11 @@ def look_at(image: Image.Image) -> npt.NDArray[np.void]:
     """
     from PIL import Image
 
-    grey = image.convert("L")
+    grey = image.convert("L") if grey is None else grey
     look = np.zeros((), dtype=LOOK)
     look["grey"] = np.asarray(grey.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX))
     if max(grey.size) > _LONGEST_PX:
+        grey = grey.copy()
         grey.thumbnail((_LONGEST_PX, _LONGEST_PX), Image.Resampling.BOX)
     look["is_text"] = is_text(np.asarray(grey))
     return look

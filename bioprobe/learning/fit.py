@@ -112,10 +112,11 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
     inner = gather_inner(task, kind)
     fixed = complete_settings(kind, own, task.seed)
     prior = texts.embed(inner.labelled.classes) if texts else {}
-    chosen, held_out = _choose(kind, fixed, prior, inner)
+    extra = gather_extra(task, inner)
+    chosen, held_out = _choose(kind, fixed, prior, inner, extra)
     training = inner.training
     probe = make_probe(kind, {**chosen, **prior})
-    probe.fit(inner.vectors[training], inner.y[training])
+    probe.fit(*teach(inner.vectors, inner.y, training, extra))
     if inner.method == "validation":
         held_out = _measure(probe, inner, held_out)
     elif held_out.n_images:
@@ -131,6 +132,7 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
             **({"first_rank": task.target.chain[0]} if described.takes_lineages else {}),
             **(texts.describe() if texts else {}),
             **({"columns": task.block.to_dict()} if task.block else {}),
+            **({"n_copies": extra.shape[1]} if extra is not None else {}),
         },
         n_rows=len(taught),
     )
@@ -191,6 +193,49 @@ def gather_inner(task: Task, kind: str) -> Inner:
     return task.inner(lineages=described.takes_lineages, untaught=described.answers_untaught)
 
 
+def gather_extra(task: Task, inner: Inner) -> Vectors | None:
+    """Return the altered copies of the rows that a task gives, with the columns beside each.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_images, n_copies, dim), or None
+    """
+    if task.extra is None:
+        return None
+    copies = task.extra(inner.labelled.rows)
+    columns = inner.vectors[:, copies.shape[2] :]
+    if not columns.shape[1]:
+        return copies
+    beside = np.repeat(columns[:, None], copies.shape[1], axis=1)
+    return np.concatenate([copies, beside], axis=2)
+
+
+def teach(
+    X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
+    y: npt.NDArray[Any],
+    kept: Mask,
+    extra: Vectors | None,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+    """Return the rows that teach, each with its altered copies where there are any.
+
+    Parameters
+    ----------
+    X : ndarray of float32, shape (n_images, dim)
+    y : ndarray, shape (n_images,) or (n_images, n_ranks)
+    kept : ndarray of bool, shape (n_images,)
+        Which teach.
+    extra : ndarray of float32, shape (n_images, n_copies, dim), or None
+    """
+    if extra is None:
+        return X[kept], y[kept]
+    copies = extra[kept]
+    n_copies = copies.shape[1]
+    return (
+        np.concatenate([X[kept], copies.reshape(-1, X.shape[1])]),
+        np.concatenate([y[kept], np.repeat(y[kept], n_copies, axis=0)]),
+    )
+
+
 def complete_settings(kind: str, settings: dict[str, Any], seed: int) -> dict[str, Any]:
     """Add what every question gives a probe that takes it, unless it is given: seed and balance.
 
@@ -207,7 +252,11 @@ def complete_settings(kind: str, settings: dict[str, Any], seed: int) -> dict[st
 
 
 def _choose(
-    kind: str, settings: dict[str, Any], prior: dict[str, Any], inner: Inner
+    kind: str,
+    settings: dict[str, Any],
+    prior: dict[str, Any],
+    inner: Inner,
+    extra: Vectors | None,
 ) -> tuple[dict[str, Any], HeldOut]:
     """Choose what is not given, and measure the probe on rows it did not learn from."""
     described, folds = find_probe(kind), inner.folds
@@ -220,11 +269,11 @@ def _choose(
         return settings, HeldOut(inner.method, 0, inner.n_held_out)
     vectors, y = inner.vectors, inner.y
     if not parameter:
-        accuracies = measure_folds(kind, {**settings, **prior}, vectors, y, folds)[0]
+        accuracies = measure_folds(kind, {**settings, **prior}, vectors, y, folds, extra)[0]
         return settings, HeldOut(inner.method, *_count_right(accuracies, folds))
     others = {name: value for name, value in settings.items() if name != parameter} | prior
     values = described.values if is_open else (settings[parameter],)
-    sweep = measure_values(kind, others, vectors, y, np.array(values), folds)
+    sweep = measure_values(kind, others, vectors, y, np.array(values), folds, extra)
     held_out = describe_sweep(inner.method, sweep, folds, is_open=is_open)
     if not is_open:
         return settings, held_out
@@ -263,6 +312,7 @@ def measure_values(
     y: npt.NDArray[Any],
     values: npt.NDArray[np.float64],
     folds: Places,
+    extra: Vectors | None = None,
 ) -> Sweep:
     """Measure a probe at many values of what is chosen, each on rows it did not learn from.
 
@@ -283,8 +333,10 @@ def measure_values(
         From the strongest regularisation to the weakest.
     folds : ndarray of int64, shape (n_images,)
         Fold in which each row is held out, -1 for one that always trains.
+    extra : ndarray of float32, shape (n_images, n_copies, dim), optional
+        Altered copies of each, which teach where it does.
     """
-    found = _sweep(kind, settings, X, y, values, folds)
+    found = _sweep_extra(kind, settings, X, y, values, folds, extra)
     names = y[:, -1] if y.ndim == 2 else y
     never = find_never(names, folds)
     if not never.any() or not (folds >= 0).any():
@@ -297,6 +349,32 @@ def measure_values(
     remembered = np.stack([marks.accuracies[:, 0], marks.log_losses[:, 0]])
     weight = float(never.sum() / (folds >= 0).sum())
     return dataclasses.replace(found, remembered=remembered, weight=weight)
+
+
+def _sweep_extra(
+    kind: str,
+    settings: Settings,
+    X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
+    y: npt.NDArray[Any],
+    values: npt.NDArray[np.float64],
+    folds: Places,
+    extra: Vectors | None,
+) -> Sweep:
+    """Sweep fold by fold, as the copies of what is held out teach nothing and are not judged."""
+    if extra is None or not (folds >= 0).any():
+        return _sweep(kind, settings, X, y, values, folds)
+    found = []
+    for fold in np.unique(folds[folds >= 0]):
+        out = folds == fold
+        taught, names = teach(X, y, ~out, extra)
+        again = np.concatenate([np.full(len(taught), -1), np.zeros(int(out.sum()), np.int64)])
+        rows = np.concatenate([taught, X[out]]), np.concatenate([names, y[out]])
+        found.append(_sweep(kind, settings, *rows, values, again))
+    return dataclasses.replace(
+        found[0],
+        accuracies=np.concatenate([one.accuracies for one in found], axis=1),
+        log_losses=np.concatenate([one.log_losses for one in found], axis=1),
+    )
 
 
 def _sweep(
@@ -329,6 +407,7 @@ def measure_folds(
     X: npt.NDArray[np.float32],  # noqa: N803 - scikit-learn's name
     y: npt.NDArray[Any],
     folds: Places,
+    extra: Vectors | None = None,
 ) -> npt.NDArray[np.float64]:
     """Fit a probe without each fold and measure it there.
 
@@ -343,6 +422,8 @@ def measure_folds(
         Rows whose last name is ``""`` are learnt from, not measured.
     folds : ndarray of int64, shape (n_images,)
         Fold in which each row is held out, -1 for one that always trains.
+    extra : ndarray of float32, shape (n_images, n_copies, dim), optional
+        Altered copies of each, which teach where it does.
 
     Returns
     -------
@@ -353,7 +434,7 @@ def measure_folds(
     measured = []
     for fold in np.unique(folds[folds >= 0]):
         out = folds == fold
-        probe = make_probe(kind, settings).fit(X[~out], y[~out])
+        probe = make_probe(kind, settings).fit(*teach(X, y, ~out, extra))
         asked = X[out]
         place_of = {name: place for place, name in enumerate(probe.classes_)}
         places = np.array([place_of.get(name, -1) for name in names[out]], dtype=np.int64)
@@ -458,6 +539,7 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
     if fitted.block is not None:
         task = task.weigh_columns(fitted.block.weight)
     inner = gather_inner(task, fitted.kind)
+    extra = gather_extra(task, inner)
     reads = find_probe(fitted.kind).needs_texts and task.texts is not None
     prior = task.texts.embed(inner.labelled.classes) if reads and task.texts else {}
     settings = {**fitted.settings, **prior}
@@ -471,7 +553,7 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
         out = np.flatnonzero(inner.folds == fold)
         kept, truth, probe = out[answers.choose(len(out))], places, fitted.estimator
         if inner.method != "validation":
-            probe = _fit_without(fitted, settings, inner, out)
+            probe = _fit_without(fitted, settings, inner, out, extra)
             truth = np.where(np.isin(places, fitted.classes.find(probe.classes_)), places, -1)
         answers.ask(fitted, probe, inner.vectors[kept])
         answers.add(inner.labelled.rows[kept], truth[kept])
@@ -482,7 +564,8 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
     n_left_out = 0
     if len(left_out):
         kept = left_out[answers.choose(len(left_out))]
-        answers.ask(fitted, _fit_without(fitted, settings, inner, left_out), inner.vectors[kept])
+        again = _fit_without(fitted, settings, inner, left_out, extra)
+        answers.ask(fitted, again, inner.vectors[kept])
         answers.add(inner.labelled.rows[kept])
         n_left_out = len(kept)
     return _gather_answers(task, inner, answers, n_left_out)
@@ -560,13 +643,17 @@ def _gather_answers(
 
 
 def _fit_without(
-    fitted: FittedProbe, settings: dict[str, object], inner: Inner, out: Rows
+    fitted: FittedProbe,
+    settings: dict[str, object],
+    inner: Inner,
+    out: Rows,
+    extra: Vectors | None,
 ) -> Probe:
     """Fit again without some rows."""
     training = inner.training | bool(inner.reason)
     training[out] = False
     again: Probe = make_probe(fitted.kind, settings)
-    return again.fit(inner.vectors[training], inner.y[training])
+    return again.fit(*teach(inner.vectors, inner.y, training, extra))
 
 
 def _spread(logits: Scores, places: Places, n_classes: int) -> Scores:

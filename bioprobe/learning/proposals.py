@@ -21,6 +21,8 @@ KIND = "kind"
 TEXT_TYPE, TEMPLATES = "text_type", "templates"
 #: Setting of columns that stand beside the vectors; 0 is without them.
 COLUMN_WEIGHT = "weight"
+#: Setting of whether altered copies teach too.
+VIEWS = "views"
 # The quickest first: what there is no time for is missed least.
 TUNED_KINDS = ("lda", "ridge", "centroid", "knn", "linear", "hierarchical", "prompt+probe")
 
@@ -32,6 +34,7 @@ def list_dimensions(
     text_types: Sequence[str] = (),
     templates: Sequence[str] = (),
     has_columns: bool = False,
+    has_copies: bool = False,
 ) -> tuple[Dimension, ...]:
     """List what is chosen for a kind.
 
@@ -47,6 +50,8 @@ def list_dimensions(
     has_columns : bool
         Whether columns may stand beside the vectors: how much they weigh is then chosen, for a kind
         that takes them.
+    has_copies : bool
+        Whether altered copies may teach beside the rows: whether they do is then chosen.
 
     Raises
     ------
@@ -68,6 +73,8 @@ def list_dimensions(
         dimensions += (Dimension(TEMPLATES, tuple(templates)),)
     if has_columns and found.takes_columns:
         dimensions += (Dimension(COLUMN_WEIGHT, (*reversed(WEIGHTS), 0.0)),)
+    if has_copies:
+        dimensions += (Dimension(VIEWS, (False, True)),)
     return dimensions
 
 

@@ -18,10 +18,12 @@ from bioprobe.learning.fit import (
     as_setting,
     complete_settings,
     fit_probe,
+    gather_extra,
     gather_inner,
     measure_folds,
     measure_values,
     read_texts,
+    teach,
 )
 from bioprobe.learning.fitted import FittedProbe
 from bioprobe.learning.proposals import (
@@ -29,6 +31,7 @@ from bioprobe.learning.proposals import (
     TEMPLATES,
     TEXT_TYPE,
     TUNED_KINDS,
+    VIEWS,
     Proposals,
     list_dimensions,
 )
@@ -37,7 +40,7 @@ from bioprobe.registry import METHODS
 from bioprobe.result import Notes, Result
 from bioprobe.task.method import find_probe, make_probe
 from bioprobe.task.task import Inner, Task
-from bioprobe.types import Settings
+from bioprobe.types import Settings, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -225,6 +228,7 @@ def tune_probe(
             text_types=[str(TextType.parse(one)) for one in text_types],
             templates=list(named),
             has_columns=task.columns is not None,
+            has_copies=task.extra is not None,
         )
         for kind in dict.fromkeys(kinds)
     }
@@ -277,14 +281,17 @@ class _Bench:
         own = complete_settings(kind, _leave_texts(settings), task.seed)
         if found.needs_texts and task.texts is not None:
             own |= task.texts.embed(inner.labelled.classes)
+        extra = gather_extra(task, inner)
         if self.metric == "macro_f1":
-            return _measure_macro_f1(kind, own, inner), dict(settings), 1
+            return _measure_macro_f1(kind, own, inner, extra), dict(settings), 1
         if not found.parameter:
-            accuracies, log_losses = measure_folds(kind, own, inner.vectors, inner.y, inner.folds)
+            accuracies, log_losses = measure_folds(
+                kind, own, inner.vectors, inner.y, inner.folds, extra
+            )
             score = self._score(inner, accuracies.mean(), log_losses.mean())
             return score, dict(settings), 1
         values = np.array(found.values)
-        sweep = measure_values(kind, own, inner.vectors, inner.y, values, inner.folds)
+        sweep = measure_values(kind, own, inner.vectors, inner.y, values, inner.folds, extra)
         scores = [
             self._score(inner, accuracy, log_loss)
             for accuracy, log_loss in zip(
@@ -305,6 +312,8 @@ class _Bench:
     def find_task(self, kind: str, settings: Settings) -> Task:
         """Return the task as a trial writes its classes, and weighs its columns."""
         task = self.task.weigh_columns(settings.get(COLUMN_WEIGHT, 0.0))
+        if not settings.get(VIEWS, False):
+            task = dataclasses.replace(task, extra=None)
         if task.texts is None or not find_probe(kind).needs_texts:
             return task
         return task.write(
@@ -324,7 +333,7 @@ class _Bench:
 
 
 def _leave_texts(settings: Settings) -> dict[str, Any]:
-    others = {TEXT_TYPE, TEMPLATES, COLUMN_WEIGHT}
+    others = {TEXT_TYPE, TEMPLATES, COLUMN_WEIGHT, VIEWS}
     return {name: one for name, one in settings.items() if name not in others}
 
 
@@ -351,7 +360,7 @@ def _iter_trials(
         yield Trial(number, kind, chosen, score, n_values, time.monotonic() - start, problem)
 
 
-def _measure_macro_f1(kind: str, settings: Settings, inner: Inner) -> float:
+def _measure_macro_f1(kind: str, settings: Settings, inner: Inner, extra: Vectors | None) -> float:
     """Return the macro-F1 of all held-out rows together, over the classes that they have."""
     from sklearn.metrics import f1_score
 
@@ -360,7 +369,7 @@ def _measure_macro_f1(kind: str, settings: Settings, inner: Inner) -> float:
     judged = inner.folds >= 0
     for fold in np.unique(inner.folds[judged]):
         out = inner.folds == fold
-        probe = make_probe(kind, settings).fit(inner.vectors[~out], inner.y[~out])
+        probe = make_probe(kind, settings).fit(*teach(inner.vectors, inner.y, ~out, extra))
         answers[out] = probe.predict(inner.vectors[out])
     truth: npt.NDArray[np.str_] = np.append(names[judged], inner.unknown.names).astype(str)
     given = np.append(answers[judged], np.full(len(inner.unknown), "")).astype(str)

@@ -114,6 +114,11 @@ def make_thumbnail(file: Path | ImageLocation, size_px: int = 160) -> str:
                 image = _show_region(data, region, people, size_px)
     except (ImageReadError, SourceError, OSError, ValueError):
         return ""
+    return encode_thumbnail(image, size_px)
+
+
+def encode_thumbnail(image: Image, size_px: int) -> str:
+    """Return a picture that is at hand as a data URL, its longer side at most ``size_px``."""
     image.thumbnail((size_px, size_px))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=82)

@@ -20,6 +20,7 @@ from bioprobe.images.location import ImageLocation
 from bioprobe.images.regions import REGION
 from bioprobe.index import Neighbors, Terms
 from bioprobe.page.html import make_thumbnail, render_page
+from bioprobe.quality.flaws import RULES
 from bioprobe.taxonomy import RANKS
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bioprobe.quality.against import Others, Overlap
     from bioprobe.quality.closest import ClosestPairs
     from bioprobe.quality.duplicates import Duplicates
+    from bioprobe.quality.flaws import Flaws
     from bioprobe.quality.noise import NoiseFilter
     from bioprobe.quality.repeats import Repeats
     from bioprobe.task.decisions import Decisions
@@ -283,6 +285,51 @@ def _show_dropped(found: NoiseFilter, dropped: pd.DataFrame) -> list[SheetPictur
         show_row(found.images, int(row), f"score {score:.2f}", reason)
         for row, score, reason in facts
     ]
+
+
+def write_flaws_sheet(path: Path, found: Flaws) -> int:
+    """Write the pictures that were taken badly, by flaw, as one HTML page.
+
+    Parameters
+    ----------
+    path : Path
+        HTML file.
+    found : Flaws
+        What was found.
+
+    Returns
+    -------
+    int
+        Pictures on the page: of each flaw the first 40, nearest to being kept first.
+    """
+    frame = found.to_frame()
+    groups = []
+    for flaw, has in found.has.items():
+        name = RULES[flaw].measure if flaw in RULES else "row"
+        of_flaw = frame[has].sort_values(name, ascending=flaw not in RULES, kind="stable")
+        shown = [
+            show_row(
+                found.images, int(line["row"]), f"sharpness {line['sharpness']:.2f}",
+                f"brightness {line['brightness']:.2f}", line["odd_size"],
+            )
+            for line in of_flaw.head(_OF_A_GROUP).to_dict("records")
+        ]  # fmt: skip
+        if shown:
+            rest = f"; {len(shown)} are shown" if len(shown) < len(of_flaw) else ""
+            note = f"{len(of_flaw):,} dropped{rest}, nearest to being kept first."
+            groups.append(SheetGroup(flaw, note, shown))
+    source = found.provenance
+    limits = ", ".join(
+        f"{flaw} below a {RULES[flaw].measure} of {value:.3f}"
+        for flaw, value in found.thresholds.items()
+    )
+    intro = (
+        f"{int((~found.kept).sum()):,} of {source.n_rows:,} images of {source.store} were taken "
+        f"badly{f': {limits}' if limits else ''}. What looks as by infrared is not dark. No file "
+        f"is deleted.\n{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+    )
+    write_contact_sheet(path, "Taken badly", intro, groups)
+    return sum(len(group.pictures) for group in groups)
 
 
 def _introduce_filter(found: NoiseFilter, n_dropped: int) -> str:

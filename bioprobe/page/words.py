@@ -59,6 +59,9 @@ EXPLANATIONS = {
     "no status": "Nothing is listed for the name, or it covers taxa of several statuses. That is "
     "unknown, and not the same as least concern.",
     "score": "How sure it is, between 0 and 1.",
+    "flip rate": "Share of the pictures whose best answer is another once they are altered.",
+    "cosine to the unaltered": "How near the vector of an altered copy is to that of its picture: "
+    "1 is the same.",
     "coverage": "Share of the pictures that are answered, the surest first; a person does the "
     "rest.",
     "confusion": "Which class is taken for which: of each true class (a line) the share of its "

@@ -23,6 +23,7 @@ from bioprobe.images.image_table import (
     read_level,
 )
 from bioprobe.images.regions import REGION, get_box
+from bioprobe.quality.flaws import Looks, describe_looks
 from bioprobe.result import WARNING, Note, Notes, Record, Result
 from bioprobe.sources.listing import name_reason
 from bioprobe.store import EmbeddingStore
@@ -124,6 +125,8 @@ class Description(Result):
         Images that are not whole.
     damage : dict of str to int
         Images of each kind of damage; one may be of several.
+    looks : Looks, optional
+        How the pictures were taken.
     listed : ClassCounts, optional
         Rank or column whose classes the table lists; by default it lists the ranks.
     notes : tuple of Note
@@ -144,6 +147,7 @@ class Description(Result):
     placeholders: dict[str, int] = dataclasses.field(default_factory=dict)
     n_damaged: int = 0
     damage: dict[str, int] = dataclasses.field(default_factory=dict)
+    looks: Looks | None = None
     listed: ClassCounts | None = None
     notes: Notes = ()
 
@@ -174,6 +178,7 @@ class Description(Result):
         del facts["listed"], facts["notes"]
         return {
             **facts,
+            "looks": None if self.looks is None else self.looks.to_dict(),
             "ranks": parse_json(ranks.to_json(orient="records")),
             "sizes_px": {
                 side: None if math.isnan(values[0]) else values.tolist()
@@ -234,6 +239,7 @@ def describe_images(asked: EmbeddingStore | View, level: str | None = None) -> D
                 one for said in damage for one in str(said).split(", ") if one
             ).most_common()
         ),
+        looks=describe_looks(view),
         listed=None if level is None else _count(store, read_level(level, store.images), rows),
     )
 

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.errors import ImageReadError, SelectionError, SourceError, StoreError
+from bioprobe.errors import SelectionError
 from bioprobe.images import ImageTable
-from bioprobe.images.location import ImageLocation
-from bioprobe.images.looks import DRAFT_SIDE_PX, look_at
-from bioprobe.images.reading import decode_region, ignore_pillow_warnings
+from bioprobe.images.looks import look_at
 from bioprobe.provenance import Provenance
 from bioprobe.quality.closest import MARGIN, ClosestPairs
 from bioprobe.quality.likeness import MAX_DIFFERING_BITS, MIN_CORRELATION, Likeness
+from bioprobe.quality.seeing import read_seen
 from bioprobe.result import Notes, Result
 from bioprobe.splits.groups import find_components
 from bioprobe.store import EmbeddingStore
-from bioprobe.store.look_cache import LookCache
+from bioprobe.store.look_cache import LOOKS
 from bioprobe.store.selections import DUPLICATES_MASK, write_selection
 from bioprobe.store.view import View
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
@@ -602,32 +599,7 @@ def read_looks(
         Zeros where a picture could not be read.
     known : ndarray of bool, shape (n_images,)
     """
-    cache = LookCache(view.folder)
-    contents = view.images.contents[view.rows]
-    looks, known = cache.read(contents)
-    roots = view.images.frame["root"].to_numpy(dtype=str)[view.rows]
-    left = np.flatnonzero(~known & ((roots != "") | (read is not None)))
-    new = np.zeros(len(left), dtype=bool)
-    read = read or (lambda row: _read_look(view.images.locate(row)))
-    with ThreadPoolExecutor() as pool:
-        for at, look in enumerate(pool.map(read, view.rows[left].tolist())):
-            if look is not None:
-                looks[left[at]], new[at] = look, True
-    known[left[new]] = True
-    with contextlib.suppress(StoreError):
-        # Rows of before a compaction may be of pictures that are gone.
-        view.store.check_current()
-        cache.write(contents[left[new]].tolist(), looks[left[new]])
-    return looks, known
-
-
-def _read_look(place: ImageLocation) -> npt.NDArray[np.void] | None:
-    try:
-        with ignore_pillow_warnings():
-            data = place.read_bytes()
-            return look_at(decode_region(data, place.region, draft_side_px=DRAFT_SIDE_PX))
-    except (ImageReadError, SourceError, OSError, ValueError):
-        return None
+    return read_seen(view, LOOKS, look_at, read)
 
 
 def _gather(

@@ -12,7 +12,7 @@ import io
 import re
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -274,6 +274,41 @@ def plot_over_time(curves: Sequence[Curve]) -> str:
     axes.set(ylabel="accuracy", ylim=(0, 1.02))
     axes.grid()
     axes.legend(loc="best", frameon=False)
+    return _finish(figure)
+
+
+def plot_strengths(
+    strengths: Sequence[str],
+    lines: Mapping[str, tuple[Doubles, Doubles | None, Doubles | None]],
+    label: str,
+    before: float | None = None,
+) -> str:
+    """Plot figures by the strength of an alteration, one beside the other.
+
+    Parameters
+    ----------
+    strengths : sequence of str, length n_strengths
+    lines : mapping of str to (values, low, high), ndarrays of shape (n_strengths,)
+        By what they are; without ends where there is no interval.
+    label : str
+        What a strength is.
+    before : float, optional
+        Accuracy without any, as a dotted line.
+    """
+    figure, axes = _begin(5.2, 2.6)
+    at = np.arange(len(strengths))
+    for place, (name, (values, low, high)) in enumerate(lines.items()):
+        # Beside each other, so that no interval hides another.
+        shifted, colour = at + 0.08 * (place - 1), COLOURS[place]
+        axes.plot(shifted, values, "o-", color=colour, label=name)
+        if low is not None and high is not None:
+            axes.vlines(shifted, low, high, color=colour, alpha=0.5)
+    if before is not None:
+        axes.axhline(before, color=GREY, linestyle=":")
+    axes.set_xticks(at, list(strengths))
+    axes.set(xlabel=label, ylim=(-0.02, 1.04), xlim=(-0.4, len(strengths) - 0.6))
+    axes.grid(axis="y")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return _finish(figure)
 
 

@@ -1,13 +1,17 @@
-"""What the pictures of a store look like, kept by content: none is decoded for it again."""
+"""What the pictures of a store look like, and their measures, kept by content.
+
+None is decoded for it again.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,32 +19,65 @@ import numpy.typing as npt
 from bioprobe.errors import StoreError
 from bioprobe.files import replacing, save_array
 from bioprobe.images.looks import LOOK
+from bioprobe.images.measures import MEASURE
 from bioprobe.types import Mask
 
 if TYPE_CHECKING:
     from bioprobe.store.gone import Changes, Gone
 
-LOOKS_NAME = "looks"
-_KEPT = np.dtype([("sha256", "S64"), ("look", LOOK)])
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What is kept of pictures.
+
+    Parameters
+    ----------
+    folder : str
+        Name of its folder in a store.
+    value : dtype
+        What there is of each.
+    """
+
+    folder: str
+    value: np.dtype[Any]
+
+    @property
+    def kept(self) -> np.dtype[Any]:
+        """What a file holds: the content, and its value."""
+        return np.dtype([("sha256", "S64"), ("look", self.value)])
+
+
+LOOKS, MEASURES = Kind("looks", LOOK), Kind("measures", MEASURE)
+_VIEWS = "views"
+
+
+def describe_views(n_views: int, dim: int) -> Kind:
+    """Return what is kept of the views of pictures: the vector of each but the whole."""
+    vectors = np.dtype([("vectors", "f4", (n_views - 1, dim))])
+    return Kind(f"{_VIEWS}{n_views}", vectors)
 
 
 class LookCache:
-    """Looks of pictures, by the SHA-256 of their files.
+    """Looks or measures of pictures, by the SHA-256 of their files.
 
-    They lie in ``looks/`` of the store. Each batch adds a file; one that is damaged is ignored, and
-    its pictures are read again. A store that cannot be written answers without.
+    They lie in ``looks/`` and ``measures/`` of the store. Each batch adds a file; one that is
+    damaged, or of before another thing was measured, is ignored, and its pictures are read again. A
+    store that cannot be written answers without.
 
     Parameters
     ----------
     folder : Path
         Folder of the store.
+    kind : Kind
+        What is kept.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / LOOKS_NAME
+    def __init__(self, folder: Path, kind: Kind = LOOKS) -> None:
+        self._folder = folder / kind.folder
+        self.kind = kind
 
     def read(self, contents: npt.NDArray[np.str_]) -> tuple[npt.NDArray[np.void], Mask]:
-        """Return the looks of pictures.
+        """Return what is kept of pictures.
 
         Parameters
         ----------
@@ -49,14 +86,17 @@ class LookCache:
 
         Returns
         -------
-        looks : ndarray of :data:`~bioprobe.images.looks.LOOK`, shape (n,)
+        looks : ndarray of the kind's dtype, shape (n,)
             Zeros where not known.
         known : ndarray of bool, shape (n,)
         """
         wanted = np.asarray(contents, dtype="S64")
-        looks, known = np.zeros(len(wanted), dtype=LOOK), np.zeros(len(wanted), dtype=bool)
+        looks, known = (
+            np.zeros(len(wanted), dtype=self.kind.value),
+            np.zeros(len(wanted), dtype=bool),
+        )
         for file in sorted(self._folder.glob("*.npy")):
-            kept = _read_file(file)
+            kept = _read_file(file, self.kind)
             if not len(kept):
                 continue
             order = np.argsort(kept["sha256"], kind="stable")
@@ -68,15 +108,15 @@ class LookCache:
         return looks, known
 
     def write(self, contents: Sequence[str], looks: npt.NDArray[np.void]) -> None:
-        """Keep the looks of pictures.
+        """Keep what was seen of pictures.
 
         Parameters
         ----------
         contents : sequence of str
             SHA-256 of their files; those that are ``""`` are passed over.
-        looks : ndarray of :data:`~bioprobe.images.looks.LOOK`, shape (n,)
+        looks : ndarray of the kind's dtype, shape (n,)
         """
-        kept = np.zeros(len(looks), dtype=_KEPT)
+        kept = np.zeros(len(looks), dtype=self.kind.kept)
         kept["sha256"], kept["look"] = np.asarray(contents, dtype="S64"), looks
         kept = kept[kept["sha256"] != b""]
         if not len(kept):
@@ -99,17 +139,26 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
         Of the store.
     gone : Gone
     changes : Changes
-        Counts ``looks``.
+        Counts ``looks``, ``measures`` and ``views``.
 
     Raises
     ------
     StoreError
         If the disk refuses.
     """
-    files = sorted((folder / LOOKS_NAME).glob("*.npy"))
+    views = [
+        describe_views(int(one.name.removeprefix(_VIEWS)), gone.manifest.dim)
+        for one in sorted(folder.glob(f"{_VIEWS}[0-9]*"))
+    ]
+    for kind in (LOOKS, MEASURES, *views):
+        _forget_gone(folder, kind, gone, changes)
+
+
+def _forget_gone(folder: Path, kind: Kind, gone: Gone, changes: Changes) -> None:
+    files = sorted((folder / kind.folder).glob("*.npy"))
     if not files:
         return
-    parts = [_read_file(file) for file in files]
+    parts = [_read_file(file, kind) for file in files]
     kept = np.concatenate(parts)
     # Sorted, and each once: an interrupted compaction may have left what it replaced.
     _, first = np.unique(kept["sha256"], return_index=True)
@@ -118,19 +167,19 @@ def forget_gone(folder: Path, gone: Gone, changes: Changes) -> None:
     stays = np.isin(kept["sha256"], known)
     if stays.all() and not has_copies and all(len(part) for part in parts):
         return
-    changes.counts["looks"] += int((~stays).sum())
+    changes.counts[kind.folder.rstrip("0123456789")] += int((~stays).sum())
     rest, name = kept[stays], ""
     if len(rest):
         name = f"{hashlib.sha256(rest['sha256'].tobytes()).hexdigest()[:16]}.npy"
-        save_array(changes.replace(folder / LOOKS_NAME / name), rest)
+        save_array(changes.replace(folder / kind.folder / name), rest)
     for file in files:
         if file.name != name:
             changes.afterwards(functools.partial(file.unlink, missing_ok=True))
 
 
-def _read_file(file: Path) -> npt.NDArray[np.void]:
+def _read_file(file: Path, kind: Kind) -> npt.NDArray[np.void]:
     try:
         kept: npt.NDArray[np.void] = np.load(file)
     except (OSError, ValueError, EOFError):
-        return np.zeros(0, dtype=_KEPT)
-    return kept if kept.dtype == _KEPT else np.zeros(0, dtype=_KEPT)
+        return np.zeros(0, dtype=kind.kept)
+    return kept if kept.dtype == kind.kept else np.zeros(0, dtype=kind.kept)

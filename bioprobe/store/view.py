@@ -15,6 +15,7 @@ from bioprobe.images.image_table import ImageTable
 from bioprobe.progress import Progress, Step
 from bioprobe.provenance import Provenance
 from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.measured import add_measures, match_measured
 from bioprobe.store.selections import read_selection
 from bioprobe.types import Names, Rows, Vectors
 
@@ -84,7 +85,8 @@ class View:
         asked : EmbeddingStore or View
             A view without condition and mask is returned as it is.
         condition : str, optional
-            Only images that meet it; see :meth:`bioprobe.images.ImageTable.match`.
+            Only images that meet it; see :mod:`bioprobe.images.conditions`. Its columns are those
+            of the image table, and :data:`bioprobe.store.measured.MEASURE_COLUMNS`.
         mask : str, optional
             Only images that this named selection judged and keeps.
 
@@ -99,7 +101,7 @@ class View:
         if mask is not None:
             view = view._keep(mask)
         if condition is not None:
-            met = view.store.images.match(condition)
+            met = match_measured(view.store, condition)
             said = condition if not view.condition else f"({view.condition}) and ({condition})"
             rows = view.rows[np.isin(view.rows, met)]
             view = dataclasses.replace(view, rows=rows, condition=said)
@@ -107,7 +109,7 @@ class View:
             met_by = f" meets {condition!r}" if condition else ""
             msg = f"none of the {len(asked.rows)} images in {view.folder}{met_by}"
             if condition and len(asked.rows):
-                frame = view.images.frame.iloc[asked.rows]
+                frame = add_measures(view.store, asked.rows, condition)
                 msg = "; ".join(filter(None, (msg, name_values_of(frame, condition))))
             raise SelectionError(msg)
         return view

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -89,6 +90,9 @@ class Task:
         Stores of the same images by other encoders, for methods that take several.
     columns : Columns, optional
         What is to stand beside the vectors, for methods that take it.
+    extra : callable, optional
+        Returns of rows the vectors of altered copies, shape (n_rows, n_copies, dim), which teach
+        beside them wherever they teach, and are never judged.
     """
 
     view: View
@@ -98,6 +102,7 @@ class Task:
     seed: int = 0
     others: tuple[EmbeddingStore, ...] = ()
     columns: Columns | None = None
+    extra: Callable[[Rows], Vectors] | None = None
 
     @classmethod
     def of(
