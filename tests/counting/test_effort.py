@@ -33,6 +33,9 @@ def test_days_without_a_time_begin_and_end_at_noon_and_failures_take_whole_days(
     starts = effort.stints["start"].tolist()
     assert starts == [pd.Timestamp("2024-01-01 12:00"), pd.Timestamp("2024-01-05")]
     assert "2.0 camera-days of 1 are gaps or failures" in _said(effort)
+    names = np.array(["A", "A", "A"], dtype=object)
+    times = np.array(["2024-01-01T09:00", "2024-01-04T23:00", "2024-01-05T01:00"], "datetime64[s]")
+    assert effort.fails(names, times).tolist() == [False, True, False]
 
 
 def test_a_failure_with_times_takes_these_and_one_without_an_end_takes_the_rest() -> None:
@@ -121,7 +124,6 @@ def test_a_picture_finds_its_deployment_by_its_name_or_place_and_time() -> None:
                       "2024-01-02"], dtype="datetime64[s]")  # fmt: skip
     found = effort.find(names, times)
     assert found.tolist() == ["d1", "d1", "d2", "d1", "", ""]
-    assert effort.works(found, times).tolist() == [True, False, True, True, False, False]
 
 
 def test_an_offset_is_turned_into_the_zone_and_stays_without_one() -> None:

@@ -1,0 +1,267 @@
+"""What was seen in each picture, by labels and predictions together, and where and when."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from bioprobe.exporting import Sensitive, join_predictions, read_predictions, take_labels
+from bioprobe.exporting.answers import BLANK, HUMAN, TIME, VEHICLE, Answers
+from bioprobe.images.camera import NO_SERIAL
+from bioprobe.images.image_table import read_level
+from bioprobe.options import RANK_NAMES
+from bioprobe.result import WARNING, Note
+from bioprobe.taxonomy import RANKS, Rank, Taxon
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bioprobe.exporting.answers import Observation, Picture
+    from bioprobe.result import Result
+    from bioprobe.store.view import View
+
+_DEPLOYMENT = ("deploymentid", "deployment", "deploymentname")
+_PLACE = ("locationname", "locationid", "location", "station", "stationid", "stationname", "site",
+          "siteid", "sitename", "placename", "place")  # fmt: skip
+_CAMERA = ("cameraid", "camera", "cameraname")
+_ZONE = ("timezone", "tz", "utcoffset")
+_COUNT = ("count", "individualcount", "numberofobjects", "groupsize", "howmany", "individuals")
+# Folders that cameras make (JEITA CP-3461, Design rule for Camera File system), which say nothing.
+_CAMERA_FOLDER = re.compile(r"DCIM|\d{3}[A-Z0-9_]{5}", re.IGNORECASE)
+LABEL, MACHINE, PREDICTION = "label", "machine label", "prediction"
+_COLUMNS = ("taxon", "common_name", "rank", "content", "names", "group", "time", "zone", "count",
+            "score", "source", "file_name", "row", "latitude", "longitude")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What was seen.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row a picture and taxon, as :func:`bioprobe.counting.records.make_records` takes it.
+    provenance : dict
+        What predictions were computed from; empty of labels.
+    notes : tuple of Note
+        What is to be said of it: what is no sighting, and why.
+    """
+
+    frame: pd.DataFrame
+    provenance: dict[str, Any]
+    notes: tuple[Note, ...]
+
+
+def gather_sightings(
+    view: View,
+    predictions: str | Path | Result | None,
+    *,
+    labels: bool,
+    level: str,
+    by: str,
+    min_score: float,
+) -> Seen:
+    """Put together what labels and predictions say of each picture.
+
+    A label wins over a prediction; one that a program gave does not.
+
+    Parameters
+    ----------
+    view : View
+        Images that are asked.
+    predictions : str, Path, Predictions or Decisions, optional
+        Answers to them.
+    labels : bool
+        Whether the labels in the store count.
+    level : str
+        Rank at which taxa are named, or a column.
+    by : str
+        ``deployment``, ``place``, or a column that tells places apart.
+    min_score : float
+        Below which a prediction is none.
+
+    Raises
+    ------
+    SelectionError
+        If there is no such level or column.
+    SourceError
+        If the predictions cannot be read, or are of no images of the store.
+    """
+    named = read_level(level, view.images)
+    group = "" if by in {"deployment", "place"} else read_level(by, view.images)
+    chosen: dict[int, tuple[Picture, Observation, str]] = {}
+    notes: list[Note] = []
+    provenance: dict[str, Any] = {}
+    answers: Answers | None = None
+    if predictions is not None:
+        answers = _join(view, predictions)
+        provenance = dict(answers.provenance)
+        chosen = {one.row: (picture, one, PREDICTION) for picture, one in answers.observations}
+        if answers.failed:
+            notes.append(Note(f"{len(answers.failed):,} pictures could not be read: "
+                              f"{_list([one.name for one in answers.failed])}", WARNING))  # fmt: skip
+    if labels:
+        its = take_labels(view, Sensitive())
+        answers = answers or its
+        for picture, one in its.observations:
+            source = MACHINE if one.machine else LABEL
+            if source == LABEL or one.row not in chosen:
+                chosen[one.row] = (picture, one, source)
+    assert answers is not None
+    n_without = len(set(view.rows.tolist()) - chosen.keys())
+    if n_without:
+        what = "label or answer" if predictions is not None and labels else (
+            "answer" if predictions is not None else "label")  # fmt: skip
+        notes.append(Note(f"{n_without:,} images have no {what}, and are no records"))
+    namer = _Namer(view, named)
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    n_blank = n_unknown = n_unsure = n_higher = n_machine = 0
+    for picture, one, source in chosen.values():
+        taxon, rank, common = namer.name(one, source)
+        if source == PREDICTION and one.score is not None and one.score < min_score:
+            n_unsure += 1
+            continue
+        if one.content == BLANK:
+            n_blank += 1
+            continue
+        if not taxon:
+            n_unknown += 1
+            continue
+        n_machine += source == MACHINE
+        n_higher += bool(rank) and level in RANK_NAMES and Rank(rank).depth < Rank(level).depth
+        its = rows.setdefault((picture.name, taxon), {
+            "taxon": taxon, "common_name": common, "rank": rank, "content": one.content,
+            "file_name": picture.name, "row": one.row, "score": None, "sources": set(),
+            "counts": [], "n_regions": 0, "is_region": False,
+        })  # fmt: skip
+        its["sources"].add(source)
+        if source == PREDICTION and one.score is not None:
+            its["score"] = max(one.score, its["score"] or 0.0)
+        its["n_regions"] += one.n_regions
+        its["is_region"] |= bool(one.name)
+        its["counts"].append(_read_count(answers.cell(one.row, *_COUNT)))
+    notes += _tell(n_blank, n_unknown, n_unsure, n_higher, n_machine, level, min_score)
+    return Seen(_make_frame(answers, rows, by, group), provenance, tuple(notes))
+
+
+def _join(view: View, predictions: str | Path | Result) -> Answers:
+    if isinstance(predictions, str | Path):
+        frame, provenance = read_predictions(Path(predictions))
+    else:
+        said: Any = predictions
+        frame, provenance = said.to_frame(), said.provenance.to_dict()
+    return join_predictions(view, frame, provenance, Sensitive())
+
+
+class _Namer:
+    """Names what an observation is of, at a rank or by a column."""
+
+    def __init__(self, view: View, level: str) -> None:
+        self._rank = Rank(level) if level in RANK_NAMES else None
+        self._cells = None if self._rank else view.images.labels(level)
+
+    def name(self, one: Observation, source: str) -> tuple[str, str, str]:
+        """Return the name, its rank and common name; ``""`` where nothing is known."""
+        if self._cells is not None and source != PREDICTION:
+            return str(self._cells[one.row]), "", ""
+        taxon = one.taxon
+        if taxon is not None and self._rank is not None:
+            return _roll_up(taxon, self._rank)
+        if one.best is not None and one.best.label != one.content:
+            return one.best.label, taxon.rank.value if taxon else "", ""
+        return (one.content, "", "") if one.content in {HUMAN, VEHICLE} else ("", "", "")
+
+
+def _roll_up(taxon: Taxon, rank: Rank) -> tuple[str, str, str]:
+    """Return the lowest name of a taxon that is not below a rank."""
+    for depth in range(min(rank.depth, taxon.rank.depth), -1, -1):
+        name = taxon.lineage[depth]
+        if name:
+            return name, RANKS[depth].value, taxon.common_name if name == taxon.name else ""
+    return taxon.name, taxon.rank.value, taxon.common_name
+
+
+def _read_count(text: str) -> int:
+    try:
+        return max(int(float(text)), 0)
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _make_frame(
+    answers: Answers, rows: dict[tuple[str, str], dict[str, Any]], by: str, group: str
+) -> pd.DataFrame:
+    import pandas as pd
+
+    cells = answers.view.images.labels(group) if group else None
+    made = []
+    for its in rows.values():
+        counts, row = its.pop("counts"), its["row"]
+        n_regions, is_region = its.pop("n_regions"), its.pop("is_region")
+        # Of a picture's regions each has its count; of a picture's row the column says all.
+        said = max(counts) if is_region else sum(counts)
+        its["count"] = max(n_regions if is_region else 1, said)
+        its["source"] = "+".join(sorted(its.pop("sources")))
+        its["names"] = _find_names(answers, its["file_name"], row, by)
+        its["group"] = "" if cells is None else str(cells[row])
+        its["time"] = _find_time(answers, row)
+        its["zone"] = answers.cell(row, *_ZONE)
+        its["latitude"] = answers.cell(row, "latitude", "decimallatitude", "lat")
+        its["longitude"] = answers.cell(row, "longitude", "decimallongitude", "lon", "lng")
+        made.append(its)
+    frame = pd.DataFrame(made, columns=list(_COLUMNS))
+    frame["score"] = pd.to_numeric(frame["score"], errors="coerce").astype(float)
+    frame["count"] = frame["count"].astype("int64")
+    return frame
+
+
+def _find_names(answers: Answers, name: str, row: int, by: str) -> tuple[str, ...]:
+    """Return what may name the deployment or place of a picture, the best first."""
+    orders = (_PLACE, _DEPLOYMENT) if by == "place" else (_DEPLOYMENT, _PLACE)
+    found = [answers.cell(row, one) for names in (*orders, _CAMERA) for one in names]
+    # An address of a bucket is no place, a model without a number no camera.
+    found = [one for one in found if one and "://" not in one and not one.endswith(NO_SERIAL)]
+    parents = PurePosixPath(name).parts[:-1]
+    folders = [one for one in parents if not _CAMERA_FOLDER.fullmatch(one)]
+    root = PurePosixPath(str(answers.fact(row, "root")).rstrip("/")).name
+    found += ["/".join(folders), *reversed(folders), root]
+    return tuple(dict.fromkeys(one for one in found if one))
+
+
+def _find_time(answers: Answers, row: int) -> str:
+    said = answers.cell(row, *TIME)
+    if said:
+        return said
+    date = answers.cell(row, "date", "photodate")
+    clock = answers.cell(row, "time", "phototime")
+    return f"{date} {clock}".strip() if date else answers.cell(row, "eventstart")
+
+
+def _tell(
+    n_blank: int, n_unknown: int, n_unsure: int, n_higher: int, n_machine: int, level: str,
+    min_score: float,
+) -> list[Note]:  # fmt: skip
+    notes = []
+    if n_unsure:
+        text = f"{n_unsure:,} predictions below a score of {min_score:g} are no records"
+        notes.append(Note(text))
+    if n_blank:
+        notes.append(Note(f"{n_blank:,} blank images are no records"))
+    if n_unknown:
+        text = f"{n_unknown:,} images of which no {level} is known are no records"
+        notes.append(Note(text, WARNING))
+    if n_higher:
+        text = f"{n_higher:,} images are known above {level} only, and named by their lowest taxon"
+        notes.append(Note(text))
+    if n_machine:
+        text = f"{n_machine:,} labels were given by a program, and nobody confirmed them"
+        notes.append(Note(text, WARNING))
+    return notes
+
+
+def _list(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest
