@@ -179,8 +179,8 @@ def make_records(
     effort = None
     names = np.array([one[0] if one else "" for one in seen["names"]], dtype=object)
     if read_effort is not None:
-        effort = read_effort(_find_spans(seen["names"], found.local))
-        names = _find_known(seen["names"], effort)
+        effort = read_effort(_find_spans(seen["names"].tolist(), found.local))
+        names = _find_known(seen["names"].tolist(), effort)
         of = _zones_by_name(effort)
         theirs = np.array([of.get(name.casefold(), "") for name in names], dtype=object)
         zones = np.where(seen["zone"] == "", np.where(theirs == "", time_zone, theirs),

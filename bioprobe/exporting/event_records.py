@@ -22,10 +22,9 @@ from bioprobe.files import replacing_folder, write_text
 if TYPE_CHECKING:
     import pandas as pd
 
+UNMARKED, CAMTRAP_DP = "unmarked", "camtrap-dp"
 #: Forms of records, the table itself first.
-PLAIN, CAMTRAPR, UNMARKED, CAMTRAP_DP = RECORD_FORMS = (
-    "plain", "camtrapr", "unmarked", "camtrap-dp",
-)  # fmt: skip
+RECORD_FORMS = ("plain", "camtrapr", UNMARKED, CAMTRAP_DP)
 _UNITS = {"secs": 1, "mins": 60, "hours": 3600, "days": 86_400}
 
 
@@ -69,7 +68,7 @@ def write_records(
     Data Package* 1.0.2.
     """
     is_file = target.suffix.lower() == ".csv"
-    if form == UNMARKED and is_file or form == CAMTRAP_DP and not is_file:
+    if (form == UNMARKED and is_file) or (form == CAMTRAP_DP and not is_file):
         kind = "a new folder, with a table a taxon" if form == UNMARKED else "a .csv file"
         msg = f"{form} is {kind}, got {target}; name it so with --output"
         raise MisuseError(msg)
@@ -142,13 +141,13 @@ def _write_effort(effort: Effort, by: str, *, safe: bool) -> dict[str, str]:
         spans.setdefault(str(name), []).append((start, end))
     joined = {name: _join(some) for name, some in spans.items()}
     n_gaps = max((len(some) - 1 for some in joined.values()), default=0)
-    header = ["Station", "Setup_date", "Retrieval_date", "latitude", "longitude",
-              *(f"Problem{n + 1}_{side}" for n in range(n_gaps) for side in ("from", "to"))]  # fmt: skip
+    problems = [f"Problem{n}_{side}" for n in range(1, n_gaps + 1) for side in ("from", "to")]
+    header = ["Station", "Setup_date", "Retrieval_date", "latitude", "longitude", *problems]
     places = effort.deployments.drop_duplicates(key).set_index(key)
     rows = []
     for name, some in joined.items():
         gaps = [(some[n][1], some[n + 1][0]) for n in range(len(some) - 1)]
-        point = [places.loc[name, side] for side in ("latitude", "longitude")]
+        point: Any = [places.loc[name, side] for side in ("latitude", "longitude")]
         rows.append([
             name, _clock(some[0][0]), _clock(some[-1][1]),
             *(None if math.isnan(value) else float(value) for value in point),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.counting import records
 from bioprobe.errors import MisuseError
-from bioprobe.exporting.event_records import PLAIN, RECORD_FORMS, write_records
+from bioprobe.exporting.event_records import RECORD_FORMS, write_records
 from bioprobe.face.asking import Asks
 from bioprobe.face.learning import Learns
 from bioprobe.options import Level, Option, Taxa, With, WithAny, Without, question
@@ -18,6 +18,8 @@ from bioprobe.result import WARNING, Note, Notes, Result
 if TYPE_CHECKING:
     from bioprobe.counting.effort import Effort
 
+#: The table of records itself, of the forms of other tools.
+PLAIN = RECORD_FORMS[0]
 Answers = Annotated[
     str | Path | Result | None,
     Option("Table that zeroshot or probe predict wrote: .csv, .json or .parquet.", ("-",),
@@ -285,7 +287,7 @@ class Counts(Asks, Learns):
             predictions = self.zeroshot(level, taxa=taxa, k=1)
         said = predictions.notes if isinstance(predictions, Result) else ()
         seen = gather_sightings(
-            self._view, predictions, labels=labels or predictions is None, level=level, by=by,
+            self._view, predictions, labels=labels, level=level, by=by,
             min_score=min_score,
         )  # fmt: skip
 
@@ -299,7 +301,7 @@ class Counts(Asks, Learns):
         )  # fmt: skip
         options: Mapping[str, Any] = {
             "level": level, "by": by, "gap_minutes": gap_minutes, "compare_to": compare_to,
-            "labels": labels or predictions is None, "min_score": min_score,
+            "labels": labels, "min_score": min_score,
             "deployments": None if deployments is None else str(deployments),
             "time_zone": time_zone, "predictions": seen.provenance,
         }  # fmt: skip

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from bioprobe.errors import MisuseError
 from bioprobe.exporting import Sensitive, join_predictions, read_predictions, take_labels
 from bioprobe.exporting.answers import BLANK, HUMAN, TIME, VEHICLE, Answers
 from bioprobe.images.camera import NO_SERIAL
 from bioprobe.images.image_table import read_level
 from bioprobe.options import RANK_NAMES
-from bioprobe.result import WARNING, Note
+from bioprobe.result import FACT, WARNING, Note
 from bioprobe.taxonomy import RANKS, Rank, Taxon
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ _CAMERA_FOLDER = re.compile(r"DCIM|\d{3}[A-Z0-9_]{5}", re.IGNORECASE)
 LABEL, MACHINE, PREDICTION = "label", "machine label", "prediction"
 _COLUMNS = ("taxon", "common_name", "rank", "content", "names", "group", "time", "zone", "count",
             "score", "source", "file_name", "row", "latitude", "longitude")  # fmt: skip
+
+
+# A picture, what is known of one of its regions, and who says so.
+Choice = tuple["Picture", "Observation", str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,17 +98,16 @@ def gather_sightings(
     """
     named = read_level(level, view.images)
     group = "" if by in {"deployment", "place"} else read_level(by, view.images)
-    chosen: dict[int, tuple[Picture, Observation, str]] = {}
-    notes: list[Note] = []
-    provenance: dict[str, Any] = {}
+    chosen: dict[int, Choice] = {}
     answers: Answers | None = None
+    notes: list[Note] = []
     if predictions is not None:
         answers = _join(view, predictions)
-        provenance = dict(answers.provenance)
         chosen = {one.row: (picture, one, PREDICTION) for picture, one in answers.observations}
         if answers.failed:
-            notes.append(Note(f"{len(answers.failed):,} pictures could not be read: "
-                              f"{_list([one.name for one in answers.failed])}", WARNING))  # fmt: skip
+            failed = _list([one.name for one in answers.failed])
+            text = f"{len(answers.failed):,} pictures could not be read: {failed}"
+            notes.append(Note(text, WARNING))
     if labels:
         its = take_labels(view, Sensitive())
         answers = answers or its
@@ -110,41 +115,69 @@ def gather_sightings(
             source = MACHINE if one.machine else LABEL
             if source == LABEL or one.row not in chosen:
                 chosen[one.row] = (picture, one, source)
-    assert answers is not None
+    if answers is None:
+        msg = "there are neither labels nor predictions to make records of; leave --no-labels out"
+        raise MisuseError(msg)
     n_without = len(set(view.rows.tolist()) - chosen.keys())
     if n_without:
-        what = "label or answer" if predictions is not None and labels else (
-            "answer" if predictions is not None else "label")  # fmt: skip
+        what = " or ".join(["label"] * labels + ["answer"] * (predictions is not None))
         notes.append(Note(f"{n_without:,} images have no {what}, and are no records"))
-    namer = _Namer(view, named)
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    n_blank = n_unknown = n_unsure = n_higher = n_machine = 0
-    for picture, one, source in chosen.values():
-        taxon, rank, common = namer.name(one, source)
-        if source == PREDICTION and one.score is not None and one.score < min_score:
-            n_unsure += 1
-            continue
-        if one.content == BLANK:
-            n_blank += 1
-            continue
-        if not taxon:
-            n_unknown += 1
-            continue
-        n_machine += source == MACHINE
-        n_higher += bool(rank) and level in RANK_NAMES and Rank(rank).depth < Rank(level).depth
-        its = rows.setdefault((picture.name, taxon), {
+    pile = _Pile(view, named, min_score)
+    for choice in chosen.values():
+        pile.add(*choice)
+    notes += pile.tell(level)
+    frame = _make_frame(answers, pile.rows, by, group)
+    return Seen(frame, dict(answers.provenance), tuple(notes))
+
+
+class _Pile:
+    """What was seen, by picture and taxon, and what of it is no sighting."""
+
+    def __init__(self, view: View, level: str, min_score: float) -> None:
+        self._namer = _Namer(view, level)
+        self._rank = Rank(level) if level in RANK_NAMES else None
+        self._min_score = min_score
+        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self._n: collections.Counter[str] = collections.Counter()
+
+    def add(self, picture: Picture, one: Observation, source: str) -> None:
+        """Put what is known of a region to its picture."""
+        taxon, rank, common = self._namer.name(one, source)
+        score = one.score if source == PREDICTION else None
+        if score is not None and score < self._min_score:
+            self._n["unsure"] += 1
+            return
+        if one.content == BLANK or not taxon:
+            self._n["blank" if one.content == BLANK else "unknown"] += 1
+            return
+        self._n["machine"] += source == MACHINE
+        self._n["higher"] += bool(rank and self._rank and Rank(rank).depth < self._rank.depth)
+        its = self.rows.setdefault((picture.name, taxon), {
             "taxon": taxon, "common_name": common, "rank": rank, "content": one.content,
             "file_name": picture.name, "row": one.row, "score": None, "sources": set(),
-            "counts": [], "n_regions": 0, "is_region": False,
+            "counted_rows": [], "n_regions": 0, "is_region": False,
         })  # fmt: skip
         its["sources"].add(source)
-        if source == PREDICTION and one.score is not None:
-            its["score"] = max(one.score, its["score"] or 0.0)
+        if score is not None:
+            its["score"] = max(score, its["score"] or 0.0)
         its["n_regions"] += one.n_regions
         its["is_region"] |= bool(one.name)
-        its["counts"].append(_read_count(answers.cell(one.row, *_COUNT)))
-    notes += _tell(n_blank, n_unknown, n_unsure, n_higher, n_machine, level, min_score)
-    return Seen(_make_frame(answers, rows, by, group), provenance, tuple(notes))
+        its["counted_rows"].append(one.row)
+
+    def tell(self, level: str) -> list[Note]:
+        """Say what is no sighting, and what of the others is less than a person may think."""
+        said = {
+            "unsure": f"predictions below a score of {self._min_score:g} are no records",
+            "blank": "blank images are no records",
+            "unknown": f"images of which no {level} is known are no records",
+            "higher": f"images are known above {level} only, and named by their lowest taxon",
+            "machine": "labels were given by a program, and nobody confirmed them",
+        }
+        loud = {"unknown", "machine"}
+        return [
+            Note(f"{self._n[key]:,} {text}", WARNING if key in loud else FACT)
+            for key, text in said.items() if self._n[key]
+        ]  # fmt: skip
 
 
 def _join(view: View, predictions: str | Path | Result) -> Answers:
@@ -199,7 +232,8 @@ def _make_frame(
     cells = answers.view.images.labels(group) if group else None
     made = []
     for its in rows.values():
-        counts, row = its.pop("counts"), its["row"]
+        row = its["row"]
+        counts = [_read_count(answers.cell(one, *_COUNT)) for one in its.pop("counted_rows")]
         n_regions, is_region = its.pop("n_regions"), its.pop("is_region")
         # Of a picture's regions each has its count; of a picture's row the column says all.
         said = max(counts) if is_region else sum(counts)
@@ -238,28 +272,6 @@ def _find_time(answers: Answers, row: int) -> str:
     date = answers.cell(row, "date", "photodate")
     clock = answers.cell(row, "time", "phototime")
     return f"{date} {clock}".strip() if date else answers.cell(row, "eventstart")
-
-
-def _tell(
-    n_blank: int, n_unknown: int, n_unsure: int, n_higher: int, n_machine: int, level: str,
-    min_score: float,
-) -> list[Note]:  # fmt: skip
-    notes = []
-    if n_unsure:
-        text = f"{n_unsure:,} predictions below a score of {min_score:g} are no records"
-        notes.append(Note(text))
-    if n_blank:
-        notes.append(Note(f"{n_blank:,} blank images are no records"))
-    if n_unknown:
-        text = f"{n_unknown:,} images of which no {level} is known are no records"
-        notes.append(Note(text, WARNING))
-    if n_higher:
-        text = f"{n_higher:,} images are known above {level} only, and named by their lowest taxon"
-        notes.append(Note(text))
-    if n_machine:
-        text = f"{n_machine:,} labels were given by a program, and nobody confirmed them"
-        notes.append(Note(text, WARNING))
-    return notes
 
 
 def _list(names: Sequence[str]) -> str:

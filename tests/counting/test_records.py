@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from bioprobe.counting.effort import build_effort
-from bioprobe.counting.records import RecordTable, make_histories, make_records
+from bioprobe.counting.effort import Effort, build_effort
+from bioprobe.counting.records import RecordTable, Spans, make_histories, make_records
 from bioprobe.errors import SelectionError
 
 NOW = np.datetime64("2025-06-01T00:00:00", "s")
 
 
-def _see(*rows: tuple[Any, ...]) -> pd.DataFrame:
-    """Return sightings of (taxon, place, time) with what may follow: count, score, zone."""
+def _see(*rows: tuple[object, ...]) -> pd.DataFrame:
+    """Return sightings of (taxon, place, time) with what may follow: count."""
     made = []
-    for number, row in enumerate(rows):
-        taxon, place, time, *rest = row
-        count, score, zone = (*rest, *(1, None, "")[len(rest) :])
+    for number, (taxon, place, time, *rest) in enumerate(rows):
         made.append({
             "taxon": taxon, "common_name": "", "rank": "species", "content": "animal",
-            "names": (place,), "group": "", "time": time, "zone": zone, "count": count,
-            "score": score, "source": "label", "file_name": f"{number}.jpg", "row": number,
+            "names": (place,), "group": "", "time": time, "zone": "", "count": [1, *rest][-1],
+            "score": None, "source": "label", "file_name": f"{number}.jpg", "row": number,
         })  # fmt: skip
     return pd.DataFrame(made)
 
 
-def _make(seen: pd.DataFrame, deployments: list[dict[str, str]] | None = None,
-          **given: Any) -> RecordTable:  # fmt: skip
-    read = None
-    if deployments is not None:
+def _make(
+    seen: pd.DataFrame,
+    deployments: list[dict[str, str]] | None = None,
+    *,
+    by: str = "deployment",
+    gap_minutes: float = 30,
+    compare_to: str = "last-record",
+    time_zone: str = "",
+) -> RecordTable:
+    def read(spans: Spans) -> Effort:
         frame = pd.DataFrame(deployments).fillna("")
+        return build_effort(frame, now=NOW, seen=spans, time_zone=time_zone)
 
-        def read(spans: Any) -> Any:
-            return build_effort(frame, now=NOW, seen=spans, time_zone=given.get("time_zone", ""))
-
-    return make_records(seen, read_effort=read, now=NOW, **given)
+    return make_records(
+        seen, by=by, gap_minutes=gap_minutes, compare_to=compare_to, time_zone=time_zone,
+        read_effort=None if deployments is None else read, now=NOW,
+    )  # fmt: skip
 
 
 def _said(found: RecordTable) -> str:
@@ -50,7 +53,7 @@ def test_a_gap_parts_events_by_either_rule() -> None:
                   ((0, 1), (20, 3), (40, 2))), ("b", "p", "2024-05-01 10:25:00"),
                 ("a", "q", "2024-05-01 10:41:00"))  # fmt: skip
     last = _make(seen).records
-    assert last[["taxon", "place", "n_pictures", "count"]].values.tolist() == [
+    assert last[["taxon", "place", "n_pictures", "count"]].to_numpy().tolist() == [
         ["a", "p", 3, 3], ["b", "p", 1, 1], ["a", "q", 1, 1],
     ]  # fmt: skip
     assert last["start"][0], last["end"][0] == ("2024-05-01T10:00:00", "2024-05-01T10:40:00")
@@ -115,10 +118,14 @@ def test_deployments_name_places_and_tell_what_lies_outside() -> None:
          "deploymentEnd": "2024-05-10T00:00:00Z", "gap_from": "2024-05-04T00:00:00Z",
          "gap_to": "2024-05-05T00:00:00Z"},
     ]  # fmt: skip
-    seen = _see(("a", "d1", "2024-05-02T10:00:00Z"), ("a", "d1", "2024-05-04T10:00:00Z"),
-                ("a", "d1", "2024-05-20T10:00:00Z"), ("a", "d9", "2024-05-02T10:00:00Z"))  # fmt: skip
+    seen = _see(
+        ("a", "d1", "2024-05-02T10:00:00Z"),
+        ("a", "d1", "2024-05-04T10:00:00Z"),
+        ("a", "d1", "2024-05-20T10:00:00Z"),
+        ("a", "d9", "2024-05-02T10:00:00Z"),
+    )
     found = _make(seen, deployments, by="place")
-    assert found.records[["place", "deployment", "trouble"]].values.tolist() == [
+    assert found.records[["place", "deployment", "trouble"]].to_numpy().tolist() == [
         ["d9", "d9", "no deployment of the table"],
         ["ridge", "d1", ""],
         ["ridge", "d1", "while the camera was said not to work"],
@@ -151,8 +158,8 @@ def test_occasions_hold_events_and_nothing_where_no_camera_worked() -> None:
     histories = make_histories(found, occasion_days=2)
     assert histories.effort.loc["p"].tolist() == [2, 2, 0]
     assert histories.effort.loc["q"].tolist() == [0, 2, 1.5]
-    assert histories.detections["a"].fillna(-1).values.tolist() == [[1, 0, -1], [-1, 0, 1]]
-    assert histories.detections["b"].fillna(-1).values.tolist() == [[0, 0, -1], [-1, 0, 0]]
+    assert histories.detections["a"].fillna(-1).to_numpy().tolist() == [[1, 0, -1], [-1, 0, 1]]
+    assert histories.detections["b"].fillna(-1).to_numpy().tolist() == [[0, 0, -1], [-1, 0, 0]]
     assert histories.n_without_effort == 1
     counted = make_histories(found, occasion_days=2, counts=True)
     assert counted.detections["a"].loc["p"].tolist()[:2] == [2, 0]

@@ -118,13 +118,13 @@ def test_zero_shot_and_probes_are_asked(store: Store, tmp_path: Path,
     answers = _write_answers(tmp_path / "answers.csv", ("B/2.jpg", DEER, 0.9))
     asked: list[str] = []
 
-    def answer(_: Store, level: str, **given: Any) -> Any:
-        asked.append(f"{level} {given['taxa']}")
+    def answer(_: Store, level: str, *, taxa: str, k: int) -> str:
+        asked.append(f"{level} {taxa} {k}")
         return str(answers)
 
     monkeypatch.setattr(Store, "zeroshot", answer)
     found = store.records(zeroshot=True, level="genus", taxa="list.csv").to_frame()
-    assert asked == ["genus list.csv"]
+    assert asked == ["genus list.csv 1"]
     assert found["taxon"].tolist() == ["Lynx", "Capreolus", "Cervidae", "Capreolus", "human"]
 
 
