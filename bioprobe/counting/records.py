@@ -35,6 +35,8 @@ TIMELESS = (NO_TIME, NO_CLOCK, NO_DATE, RESET, FUTURE)
 UNKNOWN_PLACE = "no deployment of the table"
 OUTSIDE = "outside of the deployments of its place"
 IN_GAP = "while the camera was said not to work"
+#: Records that count for no effort.
+WITHOUT_EFFORT = (UNKNOWN_PLACE, OUTSIDE, IN_GAP)
 Spans = Mapping[str, tuple[np.datetime64, np.datetime64]]
 
 _FIRST = np.datetime64("1990-01-01", "s")
@@ -90,7 +92,8 @@ class RecordTable(Result):
     times : DataFrame
         Of the events of ``records``, in the same order: ``local`` and ``instant`` of their
         beginning and ``last`` of their end, datetime64[s], not a time where there is none;
-        ``group``, within which events are independent, and ``is_zoned``.
+        ``group``, within which events are independent, ``is_zoned``, ``latitude`` and
+        ``longitude``.
     effort : Effort, optional
         When cameras worked, where there is a table of deployments.
     histories : Histories, optional
@@ -146,7 +149,7 @@ def make_records(
         One row a picture and taxon: ``taxon``, ``common_name``, ``rank``, ``content``, ``names``
         (a tuple of what may name the deployment or place, the best first), ``group`` (a value, or
         ``""`` for the deployment or place), ``time`` and ``zone`` as texts, ``count``, ``score``,
-        ``source``, ``file_name``.
+        ``source``, ``file_name``, ``latitude`` and ``longitude`` as texts.
     by : {"deployment", "place"} or str
         Whose events are independent of each other's; another word is what ``group`` holds.
     gap_minutes : float
@@ -197,6 +200,8 @@ def make_records(
         local=pd.Series(found.local), instant=pd.Series(found.instants),
         is_zoned=found.is_zoned,
     )  # fmt: skip
+    for side in ("latitude", "longitude"):
+        frame[side] = _find_degrees(seen, side, deployment, effort)
     timeless = wrong != ""
     frame.loc[timeless, ["local", "instant"]] = np.datetime64("NaT")
     gap = np.timedelta64(round(gap_minutes * 60), "s")
@@ -265,6 +270,20 @@ def _place(names: Names, found: Moments, effort: Effort | None) -> tuple[Names, 
     # Of what lies outside the name tells at least which camera it was.
     named = np.where(deployment == "", names, deployment).astype(object)
     return named, place, trouble, deployment != ""
+
+
+def _find_degrees(
+    seen: pd.DataFrame, side: str, deployment: Names, effort: Effort | None
+) -> npt.NDArray[np.float64]:
+    """Return latitude or longitude of each row: its own, else that of its deployment."""
+    import pandas as pd
+
+    own = pd.to_numeric(seen[side], errors="coerce").to_numpy(dtype=np.float64)
+    if effort is None:
+        return own
+    of = dict(zip(effort.deployments["deployment"], effort.deployments[side], strict=True))
+    theirs = np.array([of.get(name, np.nan) for name in deployment], dtype=np.float64)
+    return np.where(np.isnan(own), theirs, own)
 
 
 def _find_wrong(
@@ -384,7 +403,9 @@ def _gather(
     if not len(frame):
         empty = pd.DataFrame({name: pd.Series(dtype=object) for name in _COLUMNS})
         times = pd.DataFrame({"local": [], "instant": [], "last": []}, dtype="datetime64[s]")
-        return empty, times.assign(group=pd.Series(dtype=object), is_zoned=pd.Series(dtype=bool))
+        further = dict.fromkeys(("latitude", "longitude"), pd.Series(dtype=float))
+        rest = {"group": pd.Series(dtype=object), "is_zoned": pd.Series(dtype=bool)}
+        return empty, times.assign(**rest | further)
     ordered = frame.assign(event=events).sort_values(["event", "instant"], kind="stable")
     grouped = ordered.groupby("event", sort=True)
     made = grouped.agg(
@@ -396,7 +417,8 @@ def _gather(
         source=("source", lambda some: "+".join(sorted(set(some)))),
         file_name=("file_name", "first"), is_zoned=("is_zoned", "first"),
         trouble=("trouble", lambda some: "; ".join(dict.fromkeys(one for one in some if one))),
-        group=("group", "first"),
+        group=("group", "first"), latitude=("latitude", "first"),
+        longitude=("longitude", "first"),
     )  # fmt: skip
     made = made.sort_values(["place", "deployment", "instant", "taxon"], kind="stable")
     made = made.reset_index(drop=True)
@@ -407,7 +429,7 @@ def _gather(
             made["is_zoned"].to_numpy(dtype=bool),
         )
     made["count"] = made["count"].astype(np.int64)
-    times = made[["local", "instant", "last", "group", "is_zoned"]]
+    times = made[["local", "instant", "last", "group", "is_zoned", "latitude", "longitude"]]
     return made[list(_COLUMNS)], times
 
 

@@ -21,6 +21,7 @@ def _see(*rows: tuple[object, ...]) -> pd.DataFrame:
             "taxon": taxon, "common_name": "", "rank": "species", "content": "animal",
             "names": (place,), "group": "", "time": time, "zone": "", "count": [1, *rest][-1],
             "score": None, "source": "label", "file_name": f"{number}.jpg", "row": number,
+            "latitude": "", "longitude": "",
         })  # fmt: skip
     return pd.DataFrame(made)
 
@@ -156,16 +157,16 @@ def test_occasions_hold_events_and_nothing_where_no_camera_worked() -> None:
                 ("a", "q", "2024-05-06 23:00:00"), ("b", "q", "2024-05-09 00:00:00"))  # fmt: skip
     found = _make(seen, deployments)
     histories = make_histories(found, occasion_days=2)
-    assert histories.effort.loc["p"].tolist() == [2, 2, 0]
-    assert histories.effort.loc["q"].tolist() == [0, 2, 1.5]
+    assert list(histories.effort.loc["p"]) == [2, 2, 0]
+    assert list(histories.effort.loc["q"]) == [0, 2, 1.5]
     assert histories.detections["a"].fillna(-1).to_numpy().tolist() == [[1, 0, -1], [-1, 0, 1]]
     assert histories.detections["b"].fillna(-1).to_numpy().tolist() == [[0, 0, -1], [-1, 0, 0]]
     assert histories.n_without_effort == 1
     counted = make_histories(found, occasion_days=2, counts=True)
-    assert counted.detections["a"].loc["p"].tolist()[:2] == [2, 0]
+    assert list(counted.detections["a"].loc["p"])[:2] == [2, 0]
     by_station = make_histories(found, occasion_days=2, begin="station")
-    assert by_station.effort.loc["q"].tolist() == [2, 1.5]
-    assert by_station.detections["a"].loc["q"].tolist() == [0, 1]
+    assert list(by_station.effort.loc["q"]) == [2, 1.5]
+    assert list(by_station.detections["a"].loc["q"]) == [0, 1]
     with pytest.raises(SelectionError, match="--deployments FILE"):
         make_histories(_make(seen), occasion_days=2)
 
