@@ -99,6 +99,12 @@ def estimate_trend(taxon: str, table: pd.DataFrame) -> Trend:
     spread, n_free = _leave_out(used, result, alpha)
     n = used["site"].nunique()
     half = float(t.isf(_CHANCE / 2, n_free)) * spread
+    if abs(estimate) > math.log(_STEEPEST):
+        msg = (
+            f"no trend of {taxon} is told: its records are nearly all of years at one end, and no "
+            "rate ratio says how it came or went"
+        )
+        raise SelectionError(msg)
     if not half < math.log(_STEEPEST):
         msg = (
             f"the trend of {taxon} cannot be told: it hangs on a site or two of {n}, or on too few "
