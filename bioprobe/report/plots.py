@@ -373,7 +373,7 @@ def plot_activity(curves: Sequence[Curve], marks: Sequence[float], *, label: str
     label : str
         What the hours are by.
     """
-    figure, axes = _begin(6.4, 3.2)
+    figure, axes = _begin(8.4, 3.2)
     for curve, colour in zip(curves, COLOURS, strict=False):
         _draw_curve(axes, curve, colour, marker="")
     axes.axhline(1 / 24, color=GREY, linewidth=1, linestyle="--")
@@ -385,7 +385,7 @@ def plot_activity(curves: Sequence[Curve], marks: Sequence[float], *, label: str
     axes.set_xticks(range(0, 25, 3))
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
     axes.grid()
-    axes.legend(loc="best", frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
     return _finish(figure)
 
 
@@ -421,7 +421,7 @@ def plot_rates(points: Sequence[Curve], lines: Sequence[Curve]) -> str:
         ``x`` the year and ``y`` the rate per 100 camera-days; of a trend all that it says. Each
         line goes with the points of its place.
     """
-    figure, axes = _begin(6.4, 3.4)
+    figure, axes = _begin(8.8, 3.4)
     for number, (its, line) in enumerate(zip(points, lines, strict=True)):
         colour = COLOURS[number % len(COLOURS)]
         axes.plot(its.x, its.y, "o", color=colour, markersize=5)
@@ -430,7 +430,7 @@ def plot_rates(points: Sequence[Curve], lines: Sequence[Curve]) -> str:
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid()
-    axes.legend(loc="best", frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
     return _finish(figure)
 
 

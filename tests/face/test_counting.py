@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from bioprobe.cli.app import run
-from bioprobe.errors import MisuseError, SourceError
+from bioprobe.errors import MisuseError, SelectionError, SourceError
 from bioprobe.face.store import Store
 from bioprobe.face.store import open as open_store
 from bioprobe.store import EmbeddingStore
@@ -22,6 +22,8 @@ from tests.conftest import PlainEncoder
 LYNX = {"kingdom": "Animalia", "family": "Felidae", "genus": "Lynx", "species": "Lynx lynx"}
 DEER = {"kingdom": "Animalia", "family": "Cervidae", "genus": "Capreolus",
         "species": "Capreolus capreolus"}  # fmt: skip
+OTTER = {"kingdom": "Animalia", "family": "Mustelidae", "genus": "Lutra",
+         "species": "Lutra lutra"}  # fmt: skip
 FAMILY = {"kingdom": "Animalia", "family": "Cervidae"}
 NOTHING = dict.fromkeys(LYNX, "")
 # Folder, file, label, who gave it, content, time, count.
@@ -228,3 +230,109 @@ def test_the_command_writes_a_table_or_what_another_tool_reads(
     assert (tmp_path / "folder" / "stations.csv").is_file()
     assert run([*base, "--as", "camtrapr"]) == 2
     assert "needs --output TARGET" in capsys.readouterr().err
+
+
+@pytest.fixture
+def years(
+    tmp_path: Path, make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]
+) -> Store:
+    """Return four years of six places, at which deer come at dusk and lynx at night."""
+    rows, deployments = [], ["deploymentID,locationName,latitude,longitude,start,end"]
+    for year in range(2020, 2024):
+        for place in range(6):
+            name = f"P{place}-{year}"
+            deployments.append(
+                f"{name},P{place},47.1,8.2,{year}-05-01 12:00:00,{year}-08-09 12:00:00"
+            )
+            for number in range(1 + (2023 - year) * (1 + place % 2)):
+                for label, hour in ((DEER, 18), (LYNX, 23))[: 1 + number % 2]:
+                    time = f"{year}-06-{1 + 3 * number:02d} {hour}:{7 * place:02d}:00"
+                    rows.append({**label, "deployment_id": name, "captured_at": time})
+    rows.append({**FAMILY, "deployment_id": "P0-2020", "captured_at": "2020-07-01 10:00:00"})
+    frame = pd.DataFrame(rows).fillna("").assign(
+        path=[f"{number}.jpg" for number in range(len(rows))],
+        sha256=[str(number) for number in range(len(rows))],
+    )  # fmt: skip
+    made = make_store(make_encoder(), "years")
+    made.append(frame, np.random.default_rng(0).normal(size=(len(frame), 16)))
+    (tmp_path / "years.csv").write_text("\n".join(deployments), encoding="utf-8")
+    return open_store(made.folder)
+
+
+def test_activity_is_by_the_clock_or_the_sun(years: Store, tmp_path: Path) -> None:
+    given = {"deployments": tmp_path / "years.csv", "resamples": 100}
+    found = years.activity(**given)
+    assert [one.taxon for one in found.densities] == ["Capreolus capreolus", "Lynx lynx"]
+    assert [round(one.peak) for one in found.densities] == [18, 23]
+    assert found.to_frame().columns.tolist() == ["taxon", "hour", "n_records", "share", "low",
+                                                 "high"]  # fmt: skip
+    assert found.overlaps[0].value < 0.5
+    assert "1 taxa have fewer than 10 records and no curve: Cervidae (1)" in _said(found)
+    assert "are rough" in _said(found)
+    other = years.activity(**given, taxon="lynx lynx", seed=1)
+    assert [one.taxon for one in other.densities] == ["Lynx lynx"]
+    assert (other.densities[0].low != found.densities[1].low).any()
+    with pytest.raises(MisuseError, match="take the time zone"):
+        years.activity(**given, hours="sun")
+    pytest.importorskip("astral")
+    by_sun = years.activity(**given, hours="sun", time_zone="Europe/Zurich")
+    # The sun sets after nine in June: six is well before it.
+    assert 15 < by_sun.densities[0].peak < 16.5
+    assert by_sun.sun == (6, 18)
+    average = years.activity(**given, hours="sun-average", time_zone="Europe/Zurich")
+    assert average.densities[0].peak == pytest.approx(18, abs=0.5)
+    with pytest.raises(SelectionError, match="no record with a time is of 'Lynx rufus'"):
+        years.activity(**given, taxon="Lynx rufus")
+    with pytest.raises(SelectionError, match="no taxon has 10 records"):
+        years.activity(taxon="Cervidae")
+
+
+def test_richness_leaves_out_what_is_known_above_the_rank_alone(
+    years: Store, tmp_path: Path
+) -> None:
+    found = years.richness(deployments=tmp_path / "years.csv")
+    assert (found.chao1.observed, found.chao1.once) == (2, 0)
+    assert found.to_frame()["n_places"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert "1 records that no species is known of" in _said(found)
+    alone = years.richness(taxon="Lynx lynx")
+    assert alone.counts["taxon"].tolist() == ["Lynx lynx"]
+
+
+def test_richness_says_which_single_records_nobody_confirmed(store: Store, tmp_path: Path) -> None:
+    answers = _write_answers(tmp_path / "answers.csv", ("B/2.jpg", DEER, 0.9))
+    said = _said(store.richness(answers))
+    assert "2 taxa have a single record" not in said
+    assert "1 taxa have a single record" in _said(store.richness(answers, taxon="Lynx lynx"))
+    guessed = _said(store.richness(_write_answers(tmp_path / "one.csv", ("B/2.jpg", OTTER, 0.9))))
+    assert "of these are answers that nobody confirmed" in guessed
+
+
+def test_trends_are_by_camera_days_within_places(years: Store, tmp_path: Path) -> None:
+    pytest.importorskip("statsmodels")
+    found = years.trend(deployments=tmp_path / "years.csv")
+    frame = found.to_frame()
+    assert frame["taxon"].tolist() == ["Capreolus capreolus", "Lynx lynx"]
+    assert (frame["high"] < 1).all()
+    assert frame["camera_days"].tolist() == [2400, 2400]
+    assert "no trend of Cervidae is told from 1 years" in _said(found)
+    assert found.trends[0].years["rate"].iloc[0] == 100 * found.trends[0].years[
+        "n_records"].iloc[0] / 600  # fmt: skip
+    with pytest.raises(SelectionError, match="no trend of Cervidae is told"):
+        years.trend(deployments=tmp_path / "years.csv", taxon="Cervidae")
+
+
+def test_each_has_a_page_and_a_figure(years: Store, tmp_path: Path) -> None:
+    pytest.importorskip("statsmodels")
+    deployments = tmp_path / "years.csv"
+    for found, words in (
+        (years.records(deployments=deployments), ("2,400", "P5", "Capreolus capreolus")),
+        (years.activity(deployments=deployments, resamples=100), ("Dhat1", "18:")),
+        (years.richness(deployments=deployments), ("Chao1", "What to keep in mind")),
+        (years.trend(deployments=deployments), ("rate ratio", "Lynx lynx, 2023")),
+    ):
+        assert found.figure.startswith("data:image/svg+xml;base64,")
+        page = tmp_path / "page.html"
+        assert found.write_page(page) > 0
+        text = page.read_text(encoding="utf-8")
+        assert all(word in text for word in words), words
+        assert "data:image/svg+xml" in text
