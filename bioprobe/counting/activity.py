@@ -127,7 +127,8 @@ def find_density(angles: Doubles, at: Doubles, concentration: float) -> Doubles:
         Of the kernel, > 0.
     """
     cosines, sines = _find_moments(angles, np.ones((1, len(angles))), _TERMS)
-    return _sum_series(cosines, sines, np.array([concentration]), at)[0]
+    found: Doubles = _sum_series(cosines, sines, np.array([concentration]), at)[0]
+    return found
 
 
 def estimate_density(
@@ -188,7 +189,7 @@ def _average_hours(densities: Doubles) -> Doubles:
     """Return the share of each hour, by the trapezoid rule."""
     step = _POINTS // 24
     middle = (densities[:, :-1] + densities[:, 1:]) / 2
-    return middle.reshape(len(densities), 24, step).mean(axis=2)
+    return np.asarray(middle.reshape(len(densities), 24, step).mean(axis=2), dtype=np.float64)
 
 
 def estimate_overlap(

@@ -208,8 +208,9 @@ def make_records(
     events = _number_events(frame, gap, compare_to)
     records, times = _gather(frame, events)
     notes = [*(effort.notes if effort else ()), *_tell(frame, found, effort, time_zone)]
+    is_timed = times["local"].notna()
     head = (
-        f"{(times['local'].notna()).sum():,} records of {records['taxon'].nunique():,} taxa, from "
+        f"{is_timed.sum():,} records of {records.loc[is_timed, 'taxon'].nunique():,} taxa, from "
         f"{seen['file_name'].nunique():,} pictures: independent {gap_minutes:g} minutes after the "
         + ("last picture" if compare_to == LAST_RECORD else "beginning of the last record")
         + f" of the taxon, by {by}"
@@ -472,6 +473,8 @@ def _tell(frame: pd.DataFrame, found: Moments, effort: Effort | None, time_zone:
         if word not in TIMELESS:
             said = "are records all the same, and count for no effort"
         example = its["file_name"].iloc[0]
+        if word == NO_TIME:
+            example += "; what cameras wrote is read by bioprobe embed --exif"
         if word in {NO_DATE, RESET, FUTURE}:
             example += f" ({its['time'].iloc[0]})"
         elif word in {OUTSIDE, IN_GAP}:

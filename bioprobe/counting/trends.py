@@ -202,7 +202,8 @@ def _fit(used: pd.DataFrame, columns: Doubles, alpha: float = 0.0) -> Any:  # no
         If statsmodels is not installed.
     """
     try:
-        import statsmodels.api as sm
+        from statsmodels.genmod import families
+        from statsmodels.genmod.generalized_linear_model import GLM
     except ImportError as error:
         msg = (
             "trends need a library that is not installed; install it: pip install "
@@ -216,9 +217,9 @@ def _fit(used: pd.DataFrame, columns: Doubles, alpha: float = 0.0) -> Any:  # no
     with warnings.catch_warnings():
         # Years in which nothing was seen are fitted by rates that end at nothing.
         warnings.simplefilter("ignore")
-        return sm.GLM(
+        return GLM(
             used["n_records"].to_numpy(dtype=np.float64), design,
-            family=sm.families.NegativeBinomial(alpha=alpha) if alpha else sm.families.Poisson(),
+            family=families.NegativeBinomial(alpha=alpha) if alpha else families.Poisson(),
             offset=np.log(used["camera_days"].to_numpy(dtype=np.float64)),
         ).fit(maxiter=200)  # fmt: skip
 

@@ -277,7 +277,7 @@ class Activity(Result):
         """
         rows = [
             [one.taxon, f"{one.n_records:,}", _write_hour(one.peak),
-             f"{one.by_hour.loc[one.by_hour['share'].idxmax(), 'share']:.1%}",
+             f"{one.by_hour['share'].max():.1%}",
              f"{one.concentration:.1f}"]
             for one in self.densities
         ]  # fmt: skip

@@ -406,7 +406,7 @@ def plot_accumulation(curve: Curve, estimate: tuple[float, float, float]) -> str
     axes.set(xlabel="places", ylabel="taxa")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     axes.grid()
     axes.legend(loc="lower right", frameon=False)
     return _finish(figure)
@@ -428,7 +428,7 @@ def plot_rates(points: Sequence[Curve], lines: Sequence[Curve]) -> str:
         _draw_curve(axes, line, colour, marker="")
     axes.set(xlabel="year", ylabel="records per 100 camera-days")
     axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     axes.grid()
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
     return _finish(figure)

@@ -103,7 +103,7 @@ def test_the_sun_rises_at_six_or_at_its_mean_and_not_at_the_pole() -> None:
     # Zurich at the solstice: sunrise 05:29, sunset 21:26, by summer time.
     local = np.array(["2024-06-21T05:29", "2024-06-21T21:26", "2024-06-21T13:28",
                       "2024-06-22T01:28", "2024-06-21T12:00"], dtype="datetime64[s]")  # fmt: skip
-    instants = local - np.timedelta64(2, "h")
+    instants = (local - np.timedelta64(2, "h")).astype("datetime64[s]")
     latitude = np.array([47.37, 47.37, 47.37, 47.37, 78.2])
     longitude = np.full(5, 8.54)
     found = find_sun_hours(local, instants, latitude, longitude, average=False)
