@@ -482,6 +482,14 @@ def _tell(frame: pd.DataFrame, found: Moments, effort: Effort | None, time_zone:
         verb = {UNKNOWN_PLACE: "are of", OUTSIDE: "were taken", IN_GAP: "were taken"}
         text = f"{len(its):,} pictures {verb.get(word, 'have')} {word}, and {said}"
         notes.append(Note(f"{text}: {where}{rest}, such as {example}", WARNING))
+    return notes + _tell_clocks(frame, found, effort, time_zone)
+
+
+def _tell_clocks(
+    frame: pd.DataFrame, found: Moments, effort: Effort | None, time_zone: str
+) -> list[Note]:
+    """Say what of clocks and zones is not known."""
+    notes = []
     timed = frame["local"].notna().to_numpy()
     for flags, said in (
         (found.is_skipped, "say a time that clocks of their zone never show; if the camera's "

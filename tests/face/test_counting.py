@@ -143,7 +143,7 @@ def test_camtrapr_gets_records_stations_operation_and_histories(
 ) -> None:
     deployments = tmp_path / "deployments.csv"
     found = store.records(deployments=deployments, occasion_days=2)
-    _check_page(found, tmp_path, "Lynx lynx", "9.0", "1.0")
+    _check_page(found, tmp_path, "Lynx lynx", "5.0", "1.0")
     said = found.write(tmp_path / "out", "camtrapr")
     assert "8 files" in str(said[-1])
     table = _read(tmp_path / "out" / "records.csv")
