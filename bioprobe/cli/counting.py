@@ -9,9 +9,8 @@ import typer
 
 from bioprobe.cli.build import command, tell, write_answer
 from bioprobe.errors import MisuseError
-from bioprobe.face.count_pages import PLAIN
 from bioprobe.face.counting import Counts
-from bioprobe.options import Option, Unless
+from bioprobe.options import PLAIN, Option, Unless
 
 if TYPE_CHECKING:
     from bioprobe.face.count_pages import Activity, Records, Richness, Trends

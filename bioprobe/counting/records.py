@@ -19,14 +19,13 @@ from bioprobe.counting.clocks import Moments, read_moments
 from bioprobe.counting.effort import Effort
 from bioprobe.errors import SelectionError
 from bioprobe.images.times import Times
+from bioprobe.options import LAST_RECORD
 from bioprobe.result import WARNING, Note, Notes, Result
 from bioprobe.types import Mask, Names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Gap of a rule: since the last picture, or since the event began.
-LAST_RECORD, LAST_INDEPENDENT = "last-record", "last-independent-record"
 #: What is wrong with a time, so that no event is made of the picture.
 NO_TIME, NO_CLOCK, NO_DATE = "no time", "a date without a time of day", "not a time"
 RESET, FUTURE = "a clock that was reset", "a time in the future"

@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe.counting.effort import Effort
-from bioprobe.counting.records import LAST_RECORD, Histories, RecordTable
+from bioprobe.counting.records import Histories, RecordTable
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.exporting.answers import ANIMAL, HUMAN, VEHICLE
 from bioprobe.exporting.camtrap_package import FIELDS, OBSERVATIONS
 from bioprobe.exporting.form import make_id, write_rows
 from bioprobe.files import replacing_folder, write_text
+from bioprobe.options import CAMTRAP_DP, LAST_RECORD, UNMARKED
 
 if TYPE_CHECKING:
     import pandas as pd
 
-UNMARKED, CAMTRAP_DP = "unmarked", "camtrap-dp"
-#: Forms of records, the table itself first.
-RECORD_FORMS = ("plain", "camtrapr", UNMARKED, CAMTRAP_DP)
 _UNITS = {"secs": 1, "mins": 60, "hours": 3600, "days": 86_400}
 
 

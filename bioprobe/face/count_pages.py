@@ -11,8 +11,9 @@ import numpy as np
 
 from bioprobe import __version__
 from bioprobe.counting import records
-from bioprobe.exporting.event_records import RECORD_FORMS, write_records
+from bioprobe.exporting.event_records import write_records
 from bioprobe.files import write_text
+from bioprobe.options import PLAIN
 from bioprobe.page.html import render_page
 from bioprobe.page.words import EXPLANATIONS
 from bioprobe.report.plots import (
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from bioprobe.counting.richness import Accumulation, Chao1
     from bioprobe.counting.trends import Trend
 
-#: The table of records itself, of the forms of other tools.
-PLAIN = RECORD_FORMS[0]
 # Curves that one figure holds.
 MOST_CURVES = 6
 # Of a table on a page.

@@ -8,15 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.counting import records as events
 from bioprobe.errors import MisuseError, SelectionError
-from bioprobe.exporting.event_records import RECORD_FORMS
 from bioprobe.face.asking import Asks
-from bioprobe.face.count_pages import MOST_CURVES, PLAIN, Activity, Records, Richness, Trends
 from bioprobe.face.learning import Learns
 from bioprobe.names import find_nearest, unify
 from bioprobe.options import (
+    COMPARED_TO,
+    LAST_RECORD,
+    PLAIN,
     RANK_NAMES,
+    RECORD_FORMS,
+    UNMARKED,
     Level,
     Option,
     SeedOption,
@@ -33,8 +35,10 @@ from bioprobe.result import FACT, WARNING, Note, Result
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.counting import records as events
     from bioprobe.counting.effort import Effort
     from bioprobe.counting.trends import Trend
+    from bioprobe.face.count_pages import Activity, Records, Richness, Trends
     from bioprobe.images.times import Times
 
 Answers = Annotated[
@@ -78,7 +82,7 @@ CompareTo = Annotated[
         "What the gap is since: last-record (the picture before of the taxon) or "
         "last-independent-record (the beginning of the event before), as camtrapR's "
         "deltaTimeComparedTo.",
-        choices=(events.LAST_RECORD, events.LAST_INDEPENDENT),
+        choices=COMPARED_TO,
         fixed=True,
     ),
 ]
@@ -128,7 +132,7 @@ class Counts(Asks, Learns):
         min_score: MinScore = 0.0,
         by: ByPlace = "deployment",
         gap_minutes: GapMinutes = 30.0,
-        compare_to: CompareTo = events.LAST_RECORD,
+        compare_to: CompareTo = LAST_RECORD,
         deployments: Deployments = None,
         time_zone: TimeZone = "",
         occasion_days: Annotated[
@@ -217,17 +221,19 @@ class Counts(Asks, Learns):
         >>> found = store.records(deployments="deployments.csv")  # doctest: +SKIP
         >>> found.write("for-camtrapr", "camtrapr")  # doctest: +SKIP
         """
+        from bioprobe.counting.records import make_histories
+
         found = self._make_records(
             predictions, probe=probe, zeroshot=zeroshot, taxa=taxa, labels=labels, level=level,
             min_score=min_score, by=by, gap_minutes=gap_minutes, compare_to=compare_to,
             deployments=deployments, time_zone=time_zone,
         )  # fmt: skip
-        if form == "unmarked" and occasion_days is None:
+        if form == UNMARKED and occasion_days is None:
             msg = "unmarked reads detection histories; say --occasion-days and --deployments"
             raise MisuseError(msg)
         said: list[Note] = []
         if occasion_days is not None:
-            histories = events.make_histories(
+            histories = make_histories(
                 found, occasion_days=occasion_days, begin=occasion_start, counts=occasion_counts
             )
             n_places, n_occasions = histories.effort.shape
@@ -257,7 +263,7 @@ class Counts(Asks, Learns):
         min_score: MinScore = 0.0,
         by: ByPlace = "deployment",
         gap_minutes: GapMinutes = 30.0,
-        compare_to: CompareTo = events.LAST_RECORD,
+        compare_to: CompareTo = LAST_RECORD,
         deployments: Deployments = None,
         time_zone: TimeZone = "",
         hours: Annotated[
@@ -304,6 +310,7 @@ class Counts(Asks, Learns):
         bioprobe.counting.activity.estimate_density : the curve, and where it is from.
         """
         from bioprobe.counting import activity
+        from bioprobe.face.count_pages import MOST_CURVES, Activity
 
         found = self._make_records(
             predictions, probe=probe, zeroshot=zeroshot, taxa=taxa, labels=labels, level=level,
@@ -369,7 +376,7 @@ class Counts(Asks, Learns):
         min_score: MinScore = 0.0,
         by: ByPlace = "deployment",
         gap_minutes: GapMinutes = 30.0,
-        compare_to: CompareTo = events.LAST_RECORD,
+        compare_to: CompareTo = LAST_RECORD,
         deployments: Deployments = None,
         time_zone: TimeZone = "",
     ) -> Richness:
@@ -398,6 +405,7 @@ class Counts(Asks, Learns):
         import numpy as np
 
         from bioprobe.counting.richness import accumulate, estimate_chao1
+        from bioprobe.face.count_pages import Richness
 
         found = self._make_records(
             predictions, probe=probe, zeroshot=zeroshot, taxa=taxa, labels=labels, level=level,
@@ -463,7 +471,7 @@ class Counts(Asks, Learns):
         min_score: MinScore = 0.0,
         by: ByPlace = "deployment",
         gap_minutes: GapMinutes = 30.0,
-        compare_to: CompareTo = events.LAST_RECORD,
+        compare_to: CompareTo = LAST_RECORD,
         deployments: Annotated[
             str | Path,
             Option(
@@ -498,7 +506,9 @@ class Counts(Asks, Learns):
         --------
         bioprobe.counting.trends.estimate_trend : the model, and where it is from.
         """
+        from bioprobe.counting.records import WITHOUT_EFFORT
         from bioprobe.counting.trends import estimate_trend
+        from bioprobe.face.count_pages import Trends
 
         found = self._make_records(
             predictions, probe=probe, zeroshot=zeroshot, taxa=taxa, labels=labels, level=level,
@@ -507,7 +517,7 @@ class Counts(Asks, Learns):
         )  # fmt: skip
         assert found.effort is not None
         timed = _choose_taxa(found.timed, taxon)
-        is_without = timed["trouble"].isin(events.WITHOUT_EFFORT)
+        is_without = timed["trouble"].isin(WITHOUT_EFFORT)
         said: list[Note] = []
         if is_without.any():
             said.append(Note(f"{is_without.sum():,} records outside of camera-days are in no rate",
@@ -554,6 +564,8 @@ class Counts(Asks, Learns):
         time_zone: str,
     ) -> Records:
         from bioprobe.counting.effort import read_effort
+        from bioprobe.counting.records import make_records
+        from bioprobe.face.count_pages import Records
         from bioprobe.face.sightings import gather_sightings
 
         if probe is not None:
@@ -570,7 +582,7 @@ class Counts(Asks, Learns):
             assert deployments is not None
             return read_effort(Path(deployments), time_zone=time_zone, seen=spans)
 
-        made = events.make_records(
+        made = make_records(
             seen.frame, by=by, gap_minutes=gap_minutes, compare_to=compare_to,
             time_zone=time_zone, read_effort=None if deployments is None else read,
         )  # fmt: skip
