@@ -99,8 +99,9 @@ class Effort:
         Parameters
         ----------
         by : str or sequence of str
-            ``deployment``, ``place``, ``camera``, another column of the table, ``year``, ``month``
-            (2024-05), or ``day``; without any, one row of everything.
+            ``deployment``, ``place`` (also ``site``, ``station``, ``location``), ``camera``,
+            another column of the table, ``year``, ``month`` (2024-05), or ``day``; without any, one
+            row of everything.
 
         Returns
         -------
@@ -115,14 +116,10 @@ class Effort:
         """
         import pandas as pd
 
-        names = [by] if isinstance(by, str) else list(by)
+        asked = [by] if isinstance(by, str) else list(by)
+        names = [self._find_column(name) for name in asked]
         calendar = [name for name in names if name in _CALENDAR]
         further = [name for name in names if name not in {*_CALENDAR, *_OWN}]
-        for name in further:
-            if name not in self.deployments:
-                known = ", ".join([*self.deployments.columns.astype(str), *_CALENDAR])
-                msg = f"no column {name!r} in the table of deployments; there are: {known}"
-                raise SelectionError(msg)
         pieces = self.stints
         if calendar:
             # The finest cuts for all.
@@ -147,7 +144,18 @@ class Effort:
                 "n_places": pieces["place"].nunique(),
             }])  # fmt: skip
         grouped: pd.DataFrame = pieces.groupby(names, dropna=False, sort=True).agg(**figures)
-        return grouped.reset_index()
+        return grouped.reset_index().rename(columns=dict(zip(names, asked, strict=True)))
+
+    def _find_column(self, name: str) -> str:
+        """Return the column that a person calls so: ``site`` and ``station`` are the place."""
+        if name in _CALENDAR or name in self.deployments:
+            return name
+        meant = [one for one in _OWN if spell_column(name) in _CALLED[one]]
+        if not meant:
+            known = ", ".join([*self.deployments.columns.astype(str), *_CALENDAR])
+            msg = f"no column {name!r} in the table of deployments; there are: {known}"
+            raise SelectionError(msg)
+        return meant[0]
 
     def find(self, names: Names, local: Times) -> Names:
         """Return the deployment of each of some pictures, ``""`` where none holds it.
@@ -471,7 +479,8 @@ class _Table:
         worked = stints.assign(days=_count(stints["start"], stints["end"]))
         days = worked.groupby("deployment")["days"].sum()
         rows: dict[str, dict[str, Any]] = {}
-        taken = {name for name in self._columns.values() if name is not None}
+        read = (name for meaning, name in self._columns.items() if meaning != "session")
+        taken = {name for name in read if name is not None}
         further = [name for name in self.frame.columns if name not in taken]
         for row, name in enumerate(self.names.tolist()):
             if not name:

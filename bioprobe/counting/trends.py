@@ -66,8 +66,9 @@ def estimate_trend(taxon: str, table: pd.DataFrame) -> Trend:
     make no trend. The regression is negative binomial, of variance :math:`\mu + \alpha \mu^2`,
     with the :math:`\alpha` for which Pearson's chi-squared is as large as its degrees of freedom
     (0, which is Poisson's, where it is no larger). The interval is that of a jackknife that leaves
-    a site out at a time, by one step from the fit, as wide as without the factor (n - 1)/n, with
-    Student's quantile: records of a site need not be independent, nor the variance be as assumed.
+    a site out at a time, by one step from the fit, and as wide at least as the model's own standard
+    error has it, with Student's quantile: records of a site need not be independent, nor the
+    variance be as assumed.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def estimate_trend(taxon: str, table: pd.DataFrame) -> Trend:
     estimate = float(result.params[0])
     spread, n_free = _leave_out(used, result, alpha)
     n = used["site"].nunique()
-    half = float(t.isf(_CHANCE / 2, n_free)) * spread
+    half = float(t.isf(_CHANCE / 2, n_free)) * max(spread, float(result.bse[0]))
     if abs(estimate) > math.log(_STEEPEST):
         msg = (
             f"no trend of {taxon} is told: its records are nearly all of years at one end, and no "
@@ -157,7 +158,7 @@ def _leave_out(used: pd.DataFrame, result: Any, alpha: float) -> tuple[float, fl
         return math.inf, 1.0
     moved = score / rest
     n = len(moved)
-    spread = math.sqrt(float((moved**2).sum()))
+    spread = math.sqrt((n - 1) / n * float((moved**2).sum()))
     shares = information / rest
     n_effective = float(shares.sum() ** 2 / (shares**2).sum())
     return spread, max(1.0, min(n - 1.0, n_effective - 1.0))

@@ -169,3 +169,15 @@ def test_a_table_is_read_from_a_file_or_a_package(tmp_path: Path) -> None:
     text = "deploymentID,deploymentStart,deploymentEnd\nd,2024-01-01T00:00:00Z,2024-01-03T00:00:00Z"
     (tmp_path / "deployments.csv").write_text(text, encoding="utf-8")
     assert read_effort(tmp_path).days == read_effort(tmp_path / "deployments.csv").days == 2
+
+
+def test_sessions_of_a_station_are_found_by_time() -> None:
+    effort = _build([
+        {"Station": "S", "session": f"{n}", "Setup_date": f"202{n}-01-01",
+         "Retrieval_date": f"202{n}-01-05"} for n in (3, 4)
+    ])  # fmt: skip
+    times = np.array(["2023-01-02", "2024-01-02", "2025-01-02"], dtype="datetime64[s]")
+    found = effort.find(np.array(["S", "s", "S"], dtype=object), times)
+    assert found.tolist() == ["S__SESS_3", "S__SESS_4", ""]
+    assert effort.count_days("session").to_numpy().tolist() == [["3", 4, 1, 1], ["4", 4, 1, 1]]
+    assert effort.count_days(["site", "year"]).columns.tolist()[:2] == ["site", "year"]

@@ -318,6 +318,29 @@ def test_richness_says_which_single_records_nobody_confirmed(store: Store, tmp_p
     assert "of these are answers that nobody confirmed" in guessed
 
 
+def test_date_and_time_may_stand_in_two_columns_and_regions_are_counted(
+    make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]
+) -> None:
+    region = "0.1000,0.1000,0.2000,0.2000"
+    frame = pd.DataFrame(
+        [
+            {"path": "A/1.jpg", "sha256": "a", "image_region": region, **LYNX},
+            {
+                "path": "A/1.jpg",
+                "sha256": "a",
+                "image_region": region.replace("0.2", "0.3"),
+                **LYNX,
+            },
+            {"path": "A/2.jpg", "sha256": "b", "image_region": "", **LYNX},
+        ]
+    ).assign(Date="13/05/2024", Time=["07:00:00", "07:00:00", "07:01:00"], howMany=[1, 1, 4])
+    made = make_store(make_encoder())
+    made.append(frame, np.random.default_rng(0).normal(size=(3, 16)))
+    found = open_store(made.folder).records(gap_minutes=0.5).to_frame()
+    assert found["start"].tolist() == ["2024-05-13T07:00:00", "2024-05-13T07:01:00"]
+    assert found["count"].tolist() == [2, 4]
+
+
 def test_trends_are_by_camera_days_within_places(years: Store, tmp_path: Path) -> None:
     pytest.importorskip("statsmodels")
     found = years.trend(deployments=tmp_path / "years.csv")
