@@ -53,6 +53,11 @@ class Moments:
     is_skipped: Mask
     unread: dict[str, int]
 
+    def take(self, rows: slice) -> Moments:
+        """Return some of the rows; what is no time is said of all."""
+        parts = (getattr(self, one.name) for one in dataclasses.fields(self)[:-1])
+        return Moments(*(part[rows] for part in parts), unread=self.unread)
+
 
 def read_moments(values: Names, zones: Names | str = "") -> Moments:
     """Read times with their offsets from UTC, in the zone of each row.

@@ -376,12 +376,24 @@ class _Table:
     def _warn(self, text: str) -> None:
         self.notes.append(Note(f"deployments: {text}", WARNING))
 
+    @functools.cached_property
+    def _moments(self) -> dict[Any, Moments]:
+        """Times by column, which say together whether the day or the month stands first."""
+        columns = [one for one in (self._columns["start"], self._columns["end"]) if one is not None]
+        columns += [name for spelled, name in self._spelled.items() if _GAP.fullmatch(spelled)]
+        cells = np.concatenate([name_cells(self.frame[one]) for one in columns])
+        found = read_moments(cells, np.tile(self.zones, len(columns)))
+        n = len(self.frame)
+        return {one: found.take(slice(k * n, (k + 1) * n)) for k, one in enumerate(columns)}
+
     def read_moments(self, column: Any) -> Moments:  # noqa: ANN401 - whatever a header is
         """Read a column of times, and say what of it is none."""
-        found = read_moments(name_cells(self.frame[column]), self.zones)
-        if found.unread:
-            said = _list([f"{text!r}" for text in found.unread])
-            self._warn(f"{sum(found.unread.values()):,} cells of {column} are no time: {said}")
+        found = self._moments[column]
+        cells = name_cells(self.frame[column])
+        lost = cells[np.isnat(found.local) & (cells != "")]
+        if len(lost):
+            said = _list([repr(text) for text in lost.tolist()])
+            self._warn(f"{len(lost):,} cells of {column} are no time: {said}")
         return found
 
     def read_bounds(

@@ -181,3 +181,13 @@ def test_sessions_of_a_station_are_found_by_time() -> None:
     assert found.tolist() == ["S__SESS_3", "S__SESS_4", ""]
     assert effort.count_days("session").to_numpy().tolist() == [["3", 4, 1, 1], ["4", 4, 1, 1]]
     assert effort.count_days(["site", "year"]).columns.tolist()[:2] == ["site", "year"]
+
+
+def test_columns_say_together_whether_the_day_stands_first() -> None:
+    # The stations of camtrapR's own example; set up in April, by the dates of retrieval.
+    effort = _build([
+        {"Station": "A", "Setup_date": "02/04/2009", "Retrieval_date": "14/05/2009"},
+        {"Station": "C", "Setup_date": "04/04/2009", "Retrieval_date": "17/05/2009",
+         "Problem1_from": "12/05/2009", "Problem1_to": "17/05/2009"},
+    ])  # fmt: skip
+    assert effort.count_days("place")["camera_days"].tolist() == [42, 37.5]
