@@ -66,8 +66,8 @@ def estimate_trend(taxon: str, table: pd.DataFrame) -> Trend:
     make no trend. The regression is negative binomial, of variance :math:`\mu + \alpha \mu^2`,
     with the :math:`\alpha` for which Pearson's chi-squared is as large as its degrees of freedom
     (0, which is Poisson's, where it is no larger). The interval is that of a jackknife that leaves
-    a site out at a time, by one step from the fit, and as wide at least as the model's own standard
-    error has it, with Student's quantile: records of a site need not be independent, nor the
+    a site out at a time, by one step from the fit, and as wide at least as the model's observed
+    information has it, with Student's quantile: records of a site need not be independent, nor the
     variance be as assumed.
 
     Parameters
@@ -99,7 +99,7 @@ def estimate_trend(taxon: str, table: pd.DataFrame) -> Trend:
     estimate = float(result.params[0])
     spread, n_free = _leave_out(used, result, alpha)
     n = used["site"].nunique()
-    half = float(t.isf(_CHANCE / 2, n_free)) * max(spread, float(result.bse[0]))
+    half = float(t.isf(_CHANCE / 2, n_free)) * spread
     if abs(estimate) > math.log(_STEEPEST):
         msg = (
             f"no trend of {taxon} is told: its records are nearly all of years at one end, and no "
@@ -142,26 +142,30 @@ def _disperse(used: pd.DataFrame, base: Any) -> tuple[Any, float]:  # noqa: ANN4
 
 
 def _leave_out(used: pd.DataFrame, result: Any, alpha: float) -> tuple[float, float]:  # noqa: ANN401
-    """Return the jackknife's standard error, leaving sites out, and its degrees of freedom."""
+    """Return the jackknife's standard error, or the model's if larger, and degrees of freedom.
+
+    What a site says is measured by the observed information: of few years a site, the expected one
+    is too large by as much as the fit follows chance.
+    """
     sites = np.unique(used["site"].astype(str), return_inverse=True)[1]
     year = used["year"].to_numpy(dtype=np.float64)
+    counts = used["n_records"].to_numpy(dtype=np.float64)
     mean = np.maximum(np.asarray(result.mu), 1e-12)
-    weight = mean / (1 + alpha * mean)
-    total = np.bincount(sites, weight)
+    weight = mean * (1 + alpha * counts) / (1 + alpha * mean) ** 2
     # What a site says of the trend is how its years differ from its own mean year.
-    apart = year - (np.bincount(sites, weight * year) / total)[sites]
-    residual = (used["n_records"].to_numpy() - mean) / (1 + alpha * mean)
+    centre = np.bincount(sites, weight * year) / np.bincount(sites, weight)
+    apart = year - centre[sites]
+    residual = (counts - mean) / (1 + alpha * mean)
     score, information = np.bincount(sites, apart * residual), np.bincount(sites, weight * apart**2)
-    whole = information.sum()
-    rest = whole - information
+    rest = information.sum() - information
     if not (rest > 0).all():
         return math.inf, 1.0
-    moved = score / rest
-    n = len(moved)
-    spread = math.sqrt((n - 1) / n * float((moved**2).sum()))
+    n = len(rest)
+    spread = math.sqrt((n - 1) / n * float(((score / rest) ** 2).sum()))
     shares = information / rest
     n_effective = float(shares.sum() ** 2 / (shares**2).sum())
-    return spread, max(1.0, min(n - 1.0, n_effective - 1.0))
+    by_model = 1 / math.sqrt(information.sum())
+    return max(spread, by_model), max(1.0, min(n - 1.0, n_effective - 1.0))
 
 
 def _sum_years(table: pd.DataFrame) -> pd.DataFrame:
