@@ -595,7 +595,7 @@ class Counts(Asks, Learns):
         provenance = self._view.describe(options).to_dict()
         fields = {one.name: getattr(made, one.name) for one in dataclasses.fields(made)}
         notes = (*self._notes, *said, *made.notes, *seen.notes)
-        return Records(**fields | {"provenance": provenance, "notes": notes})
+        return Records(**fields | {"provenance": provenance, "notes": notes, "model": seen.model})
 
 
 def _choose_taxa(timed: pd.DataFrame, taxon: str | Sequence[str] | None) -> pd.DataFrame:

@@ -54,11 +54,14 @@ class Seen:
         What predictions were computed from; empty of labels.
     notes : tuple of Note
         What is to be said of it: what is no sighting, and why.
+    model : str
+        Who predicted, ``""`` of labels alone.
     """
 
     frame: pd.DataFrame
     provenance: dict[str, Any]
     notes: tuple[Note, ...]
+    model: str = ""
 
 
 def gather_sightings(
@@ -127,7 +130,8 @@ def gather_sightings(
         pile.add(*choice)
     notes += pile.tell(level)
     frame = _make_frame(answers, pile.rows, by, group)
-    return Seen(frame, dict(answers.provenance), tuple(notes))
+    model = "" if predictions is None else answers.model
+    return Seen(frame, dict(answers.provenance), tuple(notes), model)
 
 
 class _Pile:

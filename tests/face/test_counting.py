@@ -208,6 +208,8 @@ def test_camtrap_dp_gets_observations_of_events(store: Store, tmp_path: Path) ->
     assert (guessed["classificationMethod"], guessed["classificationProbability"]) == (
         "machine", "0.75",
     )  # fmt: skip
+    assert guessed["classifiedBy"].startswith("bioprobe ")
+    assert not first["classifiedBy"]
     human = next(row for row in rows if row["observationType"] == "human")
     assert human["scientificName"] == "Homo sapiens"
 
