@@ -34,7 +34,7 @@ LAYERS = (
     ("learning",),
     ("explanation",),
     ("evaluation",),
-    ("robustness",),
+    ("counting", "robustness"),
     ("interchange", "exporting", "page", "upkeep"),
     ("agreement",),
     ("report",),

@@ -98,6 +98,7 @@ def command(
     in_order: tuple[str, Sequence[str]] | None = None,
     also: str = "",
     lone: bool = False,
+    no_table: Condition | None = None,
 ) -> Callable[[After], After]:
     """Make a command that asks one question, says the notes and shows the table.
 
@@ -146,6 +147,8 @@ def command(
     lone : bool
         Whether pictures that are named, as ``sources`` of the question, are asked alone where there
         is no store.
+    no_table : condition, optional
+        Under which ``--output`` is no table, but a file or folder that ``write`` knows.
     """
 
     def decorate(after: After) -> After:
@@ -172,7 +175,8 @@ def command(
             check_given({one: declared[one].option for one in declared}, defaults, given)
             if sources == "-":
                 _refuse_store(context, given["sources"] or ())
-            _check_outputs(declared, given, shows=shows)
+            is_table = no_table is None or not no_table.holds(given, defaults)
+            _check_outputs(declared, given, shows=shows, is_table=is_table)
             if says:
                 say(says.format(**given), quiet=given["quiet"])
             others = [other for flag, (_, other) in (instead or {}).items() if given[flag]]
@@ -337,7 +341,7 @@ def _gather(
 
 
 def _check_outputs(
-    declared: Mapping[str, Declared], given: Mapping[str, Any], *, shows: bool
+    declared: Mapping[str, Declared], given: Mapping[str, Any], *, shows: bool, is_table: bool
 ) -> None:
     """Refuse what cannot be written before the question is asked, which may change a store.
 
@@ -356,7 +360,10 @@ def _check_outputs(
                 Path(value) for value in list_given(given[name]) if isinstance(value, (str, Path))
             ]
     if shows and given["output"] != "-":
-        check_output(given["output"], given["file_format"])
+        if is_table:
+            check_output(given["output"], given["file_format"])
+        else:
+            check_target(Path(given["output"]), is_file=False)
         written["--output"] = Path(given["output"])
     store = Path(given["store"]) if "store" in given else None
     for flag, path in written.items():

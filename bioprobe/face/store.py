@@ -15,6 +15,7 @@ from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.annotating import Annotates
 from bioprobe.face.conservation import Conserves
 from bioprobe.face.explaining import Explains
+from bioprobe.face.counting import Counts
 from bioprobe.face.exporting import Exports
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
@@ -63,7 +64,9 @@ DEFAULT_STORE = "embeddings/default"
 MAX_PIXELS_PX = 178_956_970
 
 
-class Store(Tries, Reports, Explains, Annotates, Names, Texts, Exports, Conserves, Keeps, Removes):
+class Store(
+    Tries, Reports, Explains, Counts, Annotates, Names, Texts, Exports, Conserves, Keeps, Removes
+):
     """Embeddings of images with their table, open to every question.
 
     Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.
