@@ -31,6 +31,7 @@ LAYERS = (
     ("calibration",),
     ("learning",),
     ("evaluation",),
+    ("counting",),
     ("interchange", "exporting", "page", "upkeep"),
     ("agreement",),
     ("report",),

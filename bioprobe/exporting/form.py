@@ -8,12 +8,11 @@ import datetime
 import hashlib
 import io
 import uuid
-import zoneinfo
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioprobe.errors import MisuseError, SourceError
+from bioprobe.errors import SourceError
 from bioprobe.exporting.answers import (
     ANIMAL,
     BLANK,
@@ -27,6 +26,7 @@ from bioprobe.exporting.answers import (
     Picture,
 )
 from bioprobe.files import disarm_cell, read_json
+from bioprobe.images.times import read_zone
 from bioprobe.options import LEAVE_OUT
 from bioprobe.result import Note
 from bioprobe.taxonomy import Rank
@@ -173,16 +173,7 @@ class Zone:
         """
         if not text:
             return cls(None)
-        try:
-            if text[0] in "+-":
-                return cls(datetime.datetime.strptime(text, "%z").tzinfo)
-            return cls(zoneinfo.ZoneInfo(text))
-        except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-            msg = (
-                f"no time zone {text!r}; expected a name such as Europe/Zurich, or an offset from "
-                "UTC such as +02:00"
-            )
-            raise MisuseError(msg) from None
+        return cls(read_zone(text))
 
     def read(self, text: str) -> datetime.datetime | None:
         """Read a time as tables and cameras write it; it may lack its offset from UTC.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import datetime
 import re
+import zoneinfo
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,32 @@ def read_span(text: str) -> np.timedelta64:
         msg = f"a span of time is a number and min, h, d or w, such as 12h or 7d; got {text!r}"
         raise MisuseError(msg)
     return np.timedelta64(round(float(found[1]) * _SECONDS[found[2]] * 1e9), "ns")
+
+
+def read_zone(text: str) -> datetime.tzinfo:
+    """Return the time zone that a name or an offset from UTC stands for.
+
+    Raises
+    ------
+    MisuseError
+        If there is no such zone.
+
+    Examples
+    --------
+    >>> str(read_zone("Europe/Zurich")), str(read_zone("-0330"))
+    ('Europe/Zurich', 'UTC-03:30')
+    """
+    try:
+        if text[:1] in {"+", "-"}:
+            # A time with an offset that was read has it.
+            return datetime.datetime.strptime(text, "%z").tzinfo or datetime.UTC
+        return zoneinfo.ZoneInfo(text)
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        msg = (
+            f"no time zone {text!r}; expected a name such as Europe/Zurich, or an offset from "
+            "UTC such as +02:00"
+        )
+        raise MisuseError(msg) from None
 
 
 def read_times(values: Names, rows: Rows | None = None) -> tuple[Times, dict[str, int]]:

@@ -1,0 +1,1 @@
+"""How many, where and when: records, camera effort, activity, richness and trends."""
