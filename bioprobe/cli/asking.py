@@ -15,6 +15,7 @@ from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
 from bioprobe.face.comparing import compare as compare_answers
+from bioprobe.face.estimating import Counts
 from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         Contents,
         Decisions,
         Duplicates,
+        Estimates,
         Neighbors,
         NoiseFilter,
         Overlap,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
         Repeats,
     )
     from bioprobe.quality.description import Description
-    from bioprobe.result import Result
+    from bioprobe.result import Result, Table
 
 app = typer.Typer()
 
@@ -275,6 +277,28 @@ def report(page: Result) -> None:
 
     Example: bioprobe report --title "Camera traps 2026" --output report.html
     """
+
+
+@command(app, Counts.estimate)
+def estimate(
+    found: Estimates | Table,
+    *,
+    html: Annotated[
+        Path | None,
+        Option(
+            "Also write figures and the table as a page.", writes="file", when=(Without("draw"),)
+        ),
+    ] = None,
+) -> str:
+    """Count taxa by site or time, with intervals that hold although the classifier errs.
+
+    Raw counts of answers are biased. Labels of a random sample mend them: draw one, label it, name
+    it; shares, counts and rates then have intervals, beside the raw count and the one over a
+    threshold.
+
+    Example: bioprobe estimate --target family --labelled audit.csv --by site --width 0.05
+    """
+    return f"wrote {found.write_page(html):,} classes to {html}" if html else ""
 
 
 @command(app, Exports.export_answers, name="export", shows=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from bioprobe import agreement, index
 from bioprobe.agreement.sheet import write_comparison_sheet
 from bioprobe.content import Content
+from bioprobe.counting import estimates
 from bioprobe.images.copying import Copying, copy_pictures
 from bioprobe.images.people import WHOLE
 from bioprobe.images.regions import REGION, Region
@@ -508,6 +509,30 @@ class Repeats(repeats.Repeats, Pictures):
             Pictures on the page.
         """
         return write_repeats_sheet(Path(path), self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Estimates(estimates.Estimates):
+    """Shares, counts and rates with intervals, with their page; see the base for the fields."""
+
+    __module__ = "bioprobe"
+
+    def write_page(self, path: str | Path) -> int:
+        """Write figures and the table as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+
+        Returns
+        -------
+        int
+            Classes on the page.
+        """
+        from bioprobe.report.estimates import write_estimates
+
+        return write_estimates(Path(path), self)
 
 
 def read_fields(found: Result) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
+from bioprobe.face.estimating import Counts
 from bioprobe.face.removing import Removes
 from bioprobe.face.reporting import Reports
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
@@ -59,7 +60,7 @@ DEFAULT_STORE = "embeddings/default"
 MAX_PIXELS_PX = 178_956_970
 
 
-class Store(Reports, Names, Texts, Exports, Keeps, Removes):
+class Store(Reports, Counts, Names, Texts, Exports, Keeps, Removes):
     """Embeddings of images with their table, open to every question.
 
     Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.
