@@ -89,7 +89,7 @@ class Drawn:
 
 
 def read_drawn(
-    view: View, named: str, level: str, *, unit: str | None = None, strata: str | None = None
+    view: View, named: str, level: str, *, unit: str | None = None, strata: Names | None = None
 ) -> Drawn:
     """Read which images a mask, a column or a part of a split says were drawn at random.
 
@@ -105,8 +105,8 @@ def read_drawn(
         ``image``, ``sequence``, or a column whose equal values were drawn together. By default
         what the mask or split says; else images, or sequences or places where these are drawn
         whole.
-    strata : str, optional
-        Column within whose values images were drawn, each with a chance of its own.
+    strata : ndarray of object, shape (n_images,), optional
+        Values within which images were drawn, each with a chance of its own.
 
     Raises
     ------
@@ -130,9 +130,11 @@ def read_drawn(
 
 
 def name_sample(
-    view: View, chosen: Mask, source: str, *, unit: str | None = None, strata: str | None = None
+    view: View, chosen: Mask, source: str, *, unit: str | None = None, strata: Names | None = None
 ) -> Drawn:
     """Return some images of a view as the sample that somebody says they are.
+
+    Where they are of a mask that was drawn, units and strata are those of the mask, unless said.
 
     Parameters
     ----------
@@ -142,7 +144,7 @@ def name_sample(
         Those that were drawn.
     source : str
         What says so, for people.
-    unit, strata : str, optional
+    unit, strata
         As for :func:`read_drawn`.
 
     Raises
@@ -154,14 +156,19 @@ def name_sample(
         msg = f"{source} names none of the {len(view):,} images that are asked"
         raise SelectionError(msg)
     nothing = np.full(len(view), "", dtype=object)
-    return _divide(Drawn(chosen, nothing, nothing, nothing, source), view, unit, strata)
+    found = Drawn(chosen, nothing, nothing, nothing, source)
+    for name in list_selections(view.store):
+        if is_drawn(view.store, name):
+            mask = _read_mask(view, name)
+            if mask.chosen[chosen].all():
+                found = dataclasses.replace(mask, source=f"{source} (drawn as {name})")
+    return _divide(found, view, unit, strata)
 
 
-def _divide(found: Drawn, view: View, unit: str | None, strata: str | None) -> Drawn:
+def _divide(found: Drawn, view: View, unit: str | None, strata: Names | None) -> Drawn:
     """Set the units and strata that were named, or the units that images seem to come in."""
     if strata is not None:
-        names = view.labels(read_level(strata, view.images))
-        found = dataclasses.replace(found, strata=names, strata_of_weights=names)
+        found = dataclasses.replace(found, strata=strata, strata_of_weights=strata)
     if unit is not None:
         units = find_units(view, unit)
         return dataclasses.replace(found, units=units, unit=unit)
@@ -305,7 +312,7 @@ def draw_images(
     name: str = AUDIT,
     left_out: Mask | None = None,
     unit: str | None = None,
-    strata: str | None = None,
+    strata: Names | None = None,
     seed: int = 0,
 ) -> Rows:
     """Draw images at random to be labelled, and keep a mask of them that says how.
@@ -322,8 +329,8 @@ def draw_images(
         Images that are not drawn, such as those that a classifier learnt from.
     unit : str, optional
         ``image``, ``sequence``, or a column whose equal values are drawn together.
-    strata : str, optional
-        Column of whose values each has the same number of units drawn, as far as it has them.
+    strata : ndarray of object, shape (n_images,), optional
+        Values of which each has the same number of units drawn, as far as it has them.
     seed : int
         Of the draw.
 
@@ -346,9 +353,7 @@ def draw_images(
         raise SelectionError(msg)
     unit = unit or IMAGE
     units = find_units(view, unit)
-    strata_of = np.full(len(view), "", dtype=object)
-    if strata is not None:
-        strata_of = view.labels(read_level(strata, view.images))
+    strata_of = np.full(len(view), "", dtype=object) if strata is None else strata
     random = np.random.default_rng(seed)
     members: dict[tuple[str, str], list[int]] = {}
     for at in order.tolist():
@@ -367,7 +372,7 @@ def draw_images(
                 del queues[stratum]
     chosen = np.zeros(len(view), dtype=bool)
     chosen[drawn] = True
-    said: dict[str, Any] = {"n": n, "unit": unit, "strata": strata, "seed": seed}
+    said: dict[str, Any] = {"n": n, "unit": unit, "strata": strata is not None, "seed": seed}
     provenance = view.describe({_DRAWN: said}, n_rows=len(order)).to_dict()
     write_selection(
         view.store, name, view.rows[order], chosen[order],
@@ -377,8 +382,6 @@ def draw_images(
     return view.rows[np.array(drawn, dtype=np.int64)]
 
 
-def keeps_mask(store: EmbeddingStore, name: str) -> bool:
-    """Tell whether a store has a mask of a name that was not drawn, and is not to be replaced."""
-    if name not in list_selections(store):
-        return False
-    return not isinstance(read_selection(store, name).provenance.get(_DRAWN), dict)
+def is_drawn(store: EmbeddingStore, name: str) -> bool:
+    """Tell whether a mask of a store was drawn at random, by :func:`draw_images`."""
+    return isinstance(read_selection(store, name).provenance.get(_DRAWN), dict)

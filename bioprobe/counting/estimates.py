@@ -27,6 +27,7 @@ OTHER = "(other)"
 LABEL_SHIFT = "label-shift"
 # Images labelled in a group below which its line is said to rest on few.
 _FEW = 10
+_ROUNDS, _EXACT, _UNEVEN = 20, 1e-9, 0.005
 # Per so many camera-days a rate is given.
 RATE_DAYS = 100
 
@@ -157,15 +158,14 @@ class Estimates(Result):
         """Return the columns that are read in a terminal: counts with intervals, raw beside."""
         frame = self.to_frame() if frame is None else frame
         names = [self.by] if self.by else []
-        names += [self.level, "n_labelled", "n_seen", "raw", "over_threshold"]
-        shown = frame[[name for name in names if name in frame]].copy()
+        shown = frame[[*names, self.level]].copy()
         shown["count"] = _write_intervals(frame, "count", "{:,.0f}")
+        shown["raw"], shown["sure"] = frame["raw"], frame["sure"]
         shown["share"] = _write_intervals(frame, "share", "{:.3f}")
         if "rate" in frame:
             shown["rate"] = _write_intervals(frame, "rate", "{:.2f}")
-        for name in ("n_more",):
-            if name in frame:
-                shown[name] = frame[name]
+        if "n_more" in frame:
+            shown["n_more"] = frame["n_more"]
         return shown
 
 
@@ -207,7 +207,7 @@ def estimate_groups(
     Estimates
         The columns of the table are the group, the class, ``n_images`` of the group,
         ``n_labelled`` in the random sample, ``n_seen`` of them that are of the class, ``n_known``
-        images that the classifier learnt it from, ``raw`` and ``over_threshold`` answers, ``share``
+        images that the classifier learnt it from, ``raw`` and ``sure`` answers, ``share``
         and ``count`` with ``_low`` and ``_high``, ``labelled_share`` (from the labels alone) with
         both; with days ``camera_days`` and the ``rate`` for 100 of them with both; with a wished
         width ``n_more``, images to label beside.
@@ -218,7 +218,7 @@ def estimate_groups(
     seen = asked.seen
     everything = np.arange(len(asked))
     overall = _estimate(asked, everything, seen, how, None, notes)
-    parts = [(ALL, everything, overall)]
+    parts: list[tuple[str, Places, Shares | Adjusted]] = [(ALL, everything, overall)]
     if by:
         names = np.where(asked.groups == "", NO_GROUP, asked.groups).astype(object)
         if n_unknown := int((asked.groups == "").sum()):
@@ -227,8 +227,11 @@ def estimate_groups(
             rows = np.flatnonzero(names == name)
             parts.append((name, rows, _estimate(asked, rows, seen, how, overall, notes)))
     frames = []
+    # The most frequent first, everywhere in one order.
+    order = np.lexsort((-np.bincount(asked.best[asked.best >= 0], minlength=len(asked.classes) + 1)[
+        seen], -np.nan_to_num(overall.estimate)))  # fmt: skip
     for name, rows, shares in parts:
-        frame = _tabulate(asked, rows, seen, shares, how, level)
+        frame = _tabulate(asked, rows, seen, shares, how, level).iloc[order]
         if by:
             frame.insert(0, by, name)
         if days is not None:
@@ -256,10 +259,37 @@ def _estimate(
             labelled=np.flatnonzero(asked.is_drawn), truths=asked.truths, units=asked.units,
             images=rest, classes=classes, like=before, n_resamples=how.n_resamples, seed=how.seed,
         )  # fmt: skip
-    return estimate_shares(
-        sample_images(asked, rest, drawn, classes), how.estimator,
-        like=like if isinstance(like, Shares) else None,
+    return _add_up(
+        estimate_shares(
+            sample_images(asked, rest, drawn, classes), how.estimator,
+            like=like if isinstance(like, Shares) else None,
+        )
     )  # fmt: skip
+
+
+def _add_up(shares: Shares) -> Shares:
+    """Move shares so that they add up to 1, the least certain most, and none out of its interval.
+
+    The intervals stay: that shares add up is known, and makes none less likely to hold.
+
+    References
+    ----------
+    Deming and Stephan 1940, *On a least squares adjustment of a sampled frequency table when the
+    expected marginal totals are known*.
+    """
+    values = shares.estimate
+    if not len(values) or np.isnan(values).any():
+        return shares
+    with np.errstate(divide="ignore"):
+        give = values * (1 - values) / shares.n_effective
+    for _ in range(_ROUNDS):
+        missing = 1 - values.sum()
+        # What is at the end of its interval gives no more.
+        free = give * (values < shares.high if missing > 0 else values > shares.low)
+        if abs(missing) < _EXACT or not free.sum() > 0:
+            break
+        values = np.clip(values + missing * free / free.sum(), shares.low, shares.high)
+    return dataclasses.replace(shares, estimate=values)
 
 
 def sample_images(asked: Collection, images: Places, drawn: Places, classes: Places) -> Sample:
@@ -327,7 +357,7 @@ def _tabulate(
     columns: dict[str, Any] = {
         level: names[classes], "n_images": n, "n_labelled": len(drawn),
         "n_seen": count(asked.truths[drawn]), "n_known": n_known,
-        "raw": count(best), "over_threshold": count(best[sure]),
+        "raw": count(best), "sure": count(best[sure]),
     }  # fmt: skip
     for name, values in (
         ("share", (shares.estimate, shares.low, shares.high)),
@@ -370,11 +400,11 @@ def _describe(
             "and judge nothing"
         )
     total = float(whole["share"].sum())
-    if abs(total - 1) > 0.005:
+    if abs(total - 1) > _UNEVEN:
         notes.append(
-            f"the shares add up to {total:.3f}: each class is estimated on its own, as precisely "
-            "as answers to it allow"
-        )
+            Note(f"the shares add up to {total:.3f}, and cannot be moved to 1 within their "
+                 "intervals", WARNING)
+        )  # fmt: skip
     raw = whole[["raw", "count_low", "count_high"]].astype(float)
     off = (raw["raw"] < raw["count_low"]) | (raw["raw"] > raw["count_high"])
     if off.any():

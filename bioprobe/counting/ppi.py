@@ -20,9 +20,10 @@ from bioprobe.types import Doubles, Places
 ESTIMATORS = PPI, REGRESSION, RATIO, LABELLED = ("ppi", "regression", "ratio", "labelled")
 
 # Units that stand for what the few units in which a class was seen do not show of the answers to
-# it, and how much of what is explained of all classes they are taken to explain. Chosen by
-# benchmarks/estimates.py: with none, intervals of rare classes cover far too little.
-_PSEUDO_SEEN, _PSEUDO_EXPLAINED = 2.0, 0.25
+# it, and how much they are taken to explain, of what is explained of all classes, and of the same
+# class in all groups. Chosen by benchmarks/estimates.py: with no such units, intervals of rare
+# classes cover far too little.
+_PSEUDO_SEEN, _PSEUDO_EXPLAINED, _PSEUDO_LIKE = 2.0, 0.25, 0.5
 # Units that stand for what few groups do not show, as in bioprobe.intervals.
 _PSEUDO_UNITS = 4
 # Rows whose slope is that of all groups, beside those of a group.
@@ -154,7 +155,7 @@ def estimate_mean(
     >>> labels, answers = np.array([0.0, 1, 1, 0]), np.array([0.1, 0.8, 0.9, 0.3])
     >>> estimate, *_ = estimate_mean(labels, answers, np.array([0.2, 0.8, 0.9, 0.9, 0.7, 0.8]))
     >>> round(estimate, 3)
-    0.632
+    0.69
     """
     n, n_others = len(labels), len(others)
     spread = float(np.var(np.concatenate([answers, others]), ddof=1))
@@ -184,8 +185,9 @@ def estimate_shares(
     ``labelled`` 0. ``ppi`` speaks of what images like these show, ``regression`` and ``ratio`` of
     these images: what is labelled of them is known, and an interval of all that are is a point.
 
-    The interval is Wilson's, at the number of images that would tell as much:
-    :math:`n_1 / ((1 - n/N) (1 - r) + n/N)` (without the last term where it is of these images).
+    The interval is Wilson's, at the number of images that would tell as much: 1 over
+    :math:`(1 - n/N) (1 - r) / n_1 + 1/N` (without the last term where it is of these images; by
+    strata, and clusters count less than :math:`N` images).
     :math:`n_1` is that of the labelled images alone (their number, or what clusters and weights
     leave of it, by the rule of :func:`bioprobe.intervals.find_interval`). :math:`r` is the share of
     the variance that the answers explain: of each unit by the slope that the others have, and
@@ -202,8 +204,8 @@ def estimate_shares(
     estimator : str
         One of :data:`ESTIMATORS`.
     like : Shares, optional
-        Of a larger sample of which this is a part, such as all sites: what its slopes are and what
-        is explained there counts as that of ten rows and of two units here.
+        Of a larger sample of which this is a part, such as all sites: its slopes count as those of
+        ten rows here, and two units as if they explained half of what is explained there.
     level : float
         Coverage, in (0, 1).
 
@@ -244,28 +246,42 @@ def estimate_shares(
     n_seen, n_unseen = _count_units(sample)
     explained = np.zeros(len(drawn))
     if estimator != LABELLED:
-        before = _compare(variances.sum(), alone.sum()) if like is None else like.explained
-        n_known, n_before = np.minimum(n_seen, n_unseen), _PSEUDO_SEEN * _PSEUDO_EXPLAINED
-        explained = n_known * _compare(variances, alone) + n_before * np.maximum(before, 0.0)
+        n_known = np.minimum(n_seen, n_unseen)
+        before = _PSEUDO_LIKE * like.explained if like is not None else (
+            _PSEUDO_EXPLAINED * _compare(variances.sum(), alone.sum())
+        )  # fmt: skip
+        explained = n_known * _compare(variances, alone) + _PSEUDO_SEEN * np.maximum(before, 0.0)
         explained = explained / (n_known + _PSEUDO_SEEN)
     share = np.clip(drawn + slopes * (sample.means - answered), 0.0, 1.0)
     n_alone = _count_alone(sample, drawn, alone)
     labelled = min(1.0, len(sample) / max(sample.n_images, 1))
     is_of_these = estimator in (REGRESSION, RATIO)
-    unknown = (1 - labelled) * (1 - explained) + (0.0 if is_of_these else labelled)
-    n_effective = np.divide(n_alone, unknown, out=np.full(len(drawn), np.inf), where=unknown > 0)
+    unknown = _find_unlabelled(sample, errors) * (1 - explained) / n_alone
+    if not is_of_these:
+        # The collection is itself a draw, of images or of whole units.
+        unknown = unknown + labelled / np.minimum(n_alone, len(sample))
+    n_effective = np.divide(1.0, unknown, out=np.full(len(drawn), np.inf), where=unknown > 0)
     quantile, stretch = _find_quantiles(sample, level)
-    low, high = _find_ends(share, n_effective / stretch, quantile)
-    # Nothing shows that there is one of what nobody saw, or another where all are it.
-    low, high = np.where(n_seen > 0, low, 0.0), np.where(n_unseen > 0, high, 1.0)
+    # Answers alone show nothing of what nobody saw, or where all that were seen are it.
+    centre = np.where(n_seen == 0, 0.0, np.where(n_unseen == 0, 1.0, share))
+    if sample.is_simple:
+        # Of what nobody saw no variance was measured, which Student's quantile is for.
+        n_effective = n_effective / np.where((n_seen == 0) | (n_unseen == 0), 1.0, stretch)
+    else:
+        n_effective = n_effective / stretch
+    low, high = _find_ends(centre, n_effective, quantile)
     if is_of_these:
         known = sample.truths.sum(axis=0) / max(sample.n_images, 1)
         low, high = np.maximum(low, known), np.minimum(high, 1 - labelled + known)
         share = np.clip(share, known, 1 - labelled + known)
-    alone_ends = _find_ends(drawn, n_alone / (1.0 if sample.is_simple else stretch), quantile)
+    # Strata help labels where all of a class is seen, which few of a class do not tell.
+    n_plain = np.minimum(n_alone, len(sample)) / (1.0 if sample.is_simple else stretch)
+    alone_ends = _find_ends(drawn, n_plain, quantile)
+    if estimator == LABELLED:
+        (low, high), n_effective = alone_ends, n_plain
     return Shares(
         share, np.minimum(low, share), np.maximum(high, share), slopes, explained,
-        n_effective / stretch, drawn, *alone_ends,
+        n_effective, drawn, *alone_ends,
     )  # fmt: skip
 
 
@@ -295,7 +311,7 @@ def find_needed(
     Examples
     --------
     >>> round(find_needed(0.5, 100, 100, 0.1))
-    381
+    380
     """
     from scipy.stats import norm
 
@@ -358,16 +374,31 @@ def _fit_ratio(sample: Sample, weights: Doubles) -> tuple[Doubles, Doubles]:
     return ratios, np.where(answered > _EPSILON, labels - held_out * answers, centred)
 
 
-def _measure(sample: Sample, sums: Doubles) -> Doubles:
-    """Return the variance of a mean whose units have these sums, strata apart."""
+def _find_unlabelled(sample: Sample, errors: Doubles) -> Doubles:
+    """Return the share of a variance that is of images without a label, by class.
+
+    Where all of a stratum is labelled, nothing of it is unknown.
+    """
+    n_for_each = len(sample) / max(sample.n_images, 1)
+    left = np.clip(1 - n_for_each * sample.weights.mean() / sample.weights, 0.0, 1.0)
+    of_units = np.zeros(sample.n_units)
+    of_units[sample.units] = left
+    whole = _measure(sample, errors)
+    unlabelled = _measure(sample, errors, of_units)
+    return np.divide(unlabelled, whole, out=np.full(len(whole), float(left.max())), where=whole > 0)
+
+
+def _measure(sample: Sample, sums: Doubles, counts: Doubles | None = None) -> Doubles:
+    """Return the variance of a mean whose units have these sums, and count so much; strata apart."""
     n, variance = len(sample), np.zeros(sums.shape[1])
+    counts = np.ones(sample.n_units) if counts is None else counts
     strata = np.zeros(sample.n_units, dtype=np.int64)
     strata[sample.units] = sample.strata
     for stratum in np.unique(strata):
-        here = sums[strata == stratum] / n
+        here, count = sums[strata == stratum] / n, counts[strata == stratum, np.newaxis]
         n_here = len(here)
         centred = here - here.mean(axis=0) if n_here > 1 else here
-        variance += n_here / max(n_here - 1, 1) * (centred**2).sum(axis=0)
+        variance += n_here / max(n_here - 1, 1) * (count * centred**2).sum(axis=0)
     return variance
 
 

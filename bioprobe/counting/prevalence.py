@@ -22,7 +22,7 @@ ASSUMPTION = (
     "label shift: images of a class look alike among the labelled ones and the others, and only "
     "how frequent classes are differs; nothing here can test it"
 )
-_LEAST, _STEPS, _TOLERANCE = 1e-9, 1000, 1e-7
+_LEAST, _STEPS, _TOLERANCE = 1e-9, 1000, 1e-6
 _ENDS = (0.025, 0.975)
 
 
@@ -59,7 +59,7 @@ class Adjusted:
     alone_low = alone_high = slopes = n_effective = alone
 
 
-def adjust_shares(probabilities: Doubles, prior: Doubles) -> Doubles:
+def adjust_shares(probabilities: Doubles, prior: Doubles, start: Doubles | None = None) -> Doubles:
     r"""Find the shares of classes that make calibrated answers most likely, by EM.
 
     Parameters
@@ -68,6 +68,8 @@ def adjust_shares(probabilities: Doubles, prior: Doubles) -> Doubles:
         Of each class, where classes are as frequent as ``prior`` says.
     prior : ndarray of float64, shape (n_classes,)
         Shares where the probabilities were calibrated, above 0.
+    start : ndarray of float64, shape (n_classes,), optional
+        Shares to begin with, above 0; by default the prior.
 
     Returns
     -------
@@ -89,7 +91,8 @@ def adjust_shares(probabilities: Doubles, prior: Doubles) -> Doubles:
     [0.75, 0.25]
     """
     relative = np.maximum(probabilities, _LEAST) / prior
-    shares = prior / prior.sum()
+    shares = prior if start is None else start
+    shares = shares / shares.sum()
     for _ in range(_STEPS):
         joint = relative * shares
         found = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -171,11 +174,13 @@ def estimate_prevalence(
         logs, of_label, units[labelled], n_resamples, random
     )  # fmt: skip
     others = np.log(np.maximum(answer(images)[:, known], _LEAST))
-    draws = []
+    draws: list[Doubles] = []
     for number, (scaled, prior) in enumerate(fits):
         # The first is of all images.
         chosen = others if not number else others[random.integers(len(others), size=len(others))]
-        draws.append(adjust_shares(_apply(chosen, scaled), prior))
+        # What is 0 stays 0, so none begins there.
+        start = draws[0] + 1e-4 if draws else None
+        draws.append(adjust_shares(_apply(chosen, scaled), prior, start))
     spread = np.zeros((len(draws), n_all + 1))
     spread[:, known] = draws
     point, resampled = spread[0, classes], spread[1:, classes]

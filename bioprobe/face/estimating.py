@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _ZEROSHOT, _PROBE, _COLUMN = "zeroshot", "probe", "column"
 # Answers of an image that count: the rest of a long list tells nothing.
 _DEPTH, _EVERY = 20, 2**31
-_SURE = 0.95
+_SURE, _ANSWER = 0.95, "answer"
 _RANDOM, _SHIFT = "random", "label-shift"
 # A sample as unlike the others as one in a thousand is not taken for random.
 _UNLIKE = 0.001
@@ -111,12 +111,16 @@ class Counts(Asks, Learns):
         ] = None,
         strata: Annotated[
             str | None,
-            Option("Column within each value of which images were drawn, each with its own chance."),
+            Option(
+                "Column within each value of which images are or were drawn, each with its own "
+                "chance; or answer, what is answered to an image: of rare classes more are drawn.",
+                metavar="COLUMN|answer",
+            ),
         ] = None,
         threshold: Annotated[
             float | None,
             Option(
-                "Score from which answers count in over_threshold. [default: that which promises "
+                "Score from which answers count in sure. [default: that which promises "
                 "0.95 right answers by a calibrated probe; else 0.95]",
                 least=0,
                 most=1,
@@ -181,9 +185,9 @@ class Counts(Asks, Learns):
         unit : str, optional
             What was drawn together: ``image``, ``sequence`` or a column.
         strata : str, optional
-            Column within whose values images were drawn.
+            Column within whose values images are or were drawn; ``answer`` is what is answered.
         threshold : float, optional
-            Score from which answers count in ``over_threshold``.
+            Score from which answers count in ``sure``.
         width : float, optional
             Wished width of the interval of a share, in (0, 1].
         effort : str or Path, optional
@@ -270,15 +274,17 @@ class Counts(Asks, Learns):
         import numpy as np
         import pandas as pd
 
-        from bioprobe.counting.drawing import AUDIT, draw_images, keeps_mask
+        from bioprobe.counting.drawing import AUDIT, draw_images, is_drawn
+        from bioprobe.store.selections import list_selections
 
         view, name = self._view, str(labelled or AUDIT)
-        if keeps_mask(view.store, name):
+        if name in list_selections(view.store) and not is_drawn(view.store, name):
             msg = f"the mask {name!r} is there and was not drawn; name another: --labelled NAME"
             raise MisuseError(msg)
         rows = draw_images(
-            view, n, name=name, left_out=found.taught, unit=unit, strata=strata, seed=seed
-        )
+            view, n, name=name, left_out=found.taught, unit=unit,
+            strata=self._find_strata(found, strata), seed=seed,
+        )  # fmt: skip
         frame = pd.DataFrame(view.images.name_rows(rows))
         place = {row: at for at, row in enumerate(view.rows.tolist())}
         at = np.array([place[row] for row in rows.tolist()], dtype=np.int64)
@@ -325,7 +331,10 @@ class Counts(Asks, Learns):
 
         is_column = kind == _COLUMN and bool(name)
         side = take_column(self._view, name) if is_column else _read_answers(answers)
-        return _take_side(self._view, side, level or "species", side.name)
+        if is_column:
+            # Its values are the answers, whatever other columns say.
+            side = dataclasses.replace(side, name=f"the column {name}", columns={})
+        return _take_side(self._view, side, level or "species")
 
     def _find_sample(
         self,
@@ -342,13 +351,13 @@ class Counts(Asks, Learns):
         """Return the sample that was named, or refuse what is none."""
         from bioprobe.counting.drawing import name_sample, read_drawn
 
-        view = self._view
+        view, within = self._view, self._find_strata(found, strata)
         if table is not None:
-            sample = name_sample(view, table, f"the table {labelled}", unit=unit, strata=strata)
+            sample = name_sample(view, table, f"the table {labelled}", unit=unit, strata=within)
         elif labelled is not None:
-            sample = read_drawn(view, str(labelled), found.level, unit=unit, strata=strata)
+            sample = read_drawn(view, str(labelled), found.level, unit=unit, strata=within)
         elif assume is not None:
-            sample = name_sample(view, has_label, "all that are labelled", unit=unit, strata=strata)
+            sample = name_sample(view, has_label, "all that are labelled", unit=unit, strata=within)
         else:
             n_labelled = int(has_label.sum())
             msg = (
@@ -374,6 +383,18 @@ class Counts(Asks, Learns):
                      "that have none, shares are off", WARNING)
             )  # fmt: skip
         return sample
+
+    def _find_strata(self, found: _Answers, strata: str | None) -> Names | None:
+        """Return the stratum of each image, None where there are none."""
+        import numpy as np
+
+        from bioprobe.images.image_table import read_level
+
+        if strata is None:
+            return None
+        if strata == _ANSWER and strata not in self._view.images.free_columns:
+            return np.array([*found.names, ""], dtype=object)[found.top[:, 0]]
+        return self._view.labels(read_level(strata, self._view.images))
 
     def _judge(
         self, asked: Any, sample: Drawn, lost: Sequence[str], assume: str | None, found: _Answers  # noqa: ANN401
@@ -532,9 +553,7 @@ def _read_truths(view: View, names: Sequence[str], labels: Names) -> Places:
     return np.where((truths < 0) & np.array(held, dtype=bool), len(names), truths)
 
 
-def _take_predictions(
-    view: View, found: Predictions, level: str | None, source: str
-) -> _Answers:
+def _take_predictions(view: View, found: Predictions, level: str | None, source: str) -> _Answers:
     """Take what a question returned, summed up to a rank above its own where that is asked."""
     import numpy as np
 
@@ -568,9 +587,7 @@ def _take_predictions(
     )  # fmt: skip
 
 
-def _sum_up(
-    found: Predictions, level: str, source: str
-) -> tuple[tuple[str, ...], Places, Floats]:
+def _sum_up(found: Predictions, level: str, source: str) -> tuple[tuple[str, ...], Places, Floats]:
     """Sum probabilities of taxa at a rank above theirs."""
     import numpy as np
 
@@ -600,9 +617,9 @@ def _choose_threshold(found: _Answers, probe: Probe) -> _Answers:
         return found
     chosen = probe.calibration.choose_confidence(probe.fitted, _SURE)
     if not math.isfinite(chosen.confidence):
-        text = f"no threshold promises {_SURE} right answers; over_threshold takes {_SURE}"
+        text = f"no threshold promises {_SURE} right answers; sure takes {_SURE}"
         return dataclasses.replace(found, notes=(*found.notes, Note(text)))
-    text = f"over_threshold takes {chosen.confidence:.3f}, which promises {_SURE} right answers"
+    text = f"sure takes {chosen.confidence:.3f}, which promises {_SURE} right answers"
     return dataclasses.replace(
         found, threshold=float(chosen.confidence), notes=(*found.notes, Note(text))
     )
@@ -662,13 +679,13 @@ def _place_side(view: View, side: Side) -> dict[int, int]:
     return found
 
 
-def _take_side(view: View, side: Side, level: str, source: str) -> _Answers:
+def _take_side(view: View, side: Side, level: str) -> _Answers:
     """Take answers of one class each, from a file or a column."""
     import numpy as np
 
     from bioprobe.images.image_table import read_level
 
-    level = read_level(level, view.images)
+    level, source = read_level(level, view.images), side.name
     said, placed = _name_said(side, level), _place_side(view, side)
     if not placed:
         msg = f"{source} names none of the {len(view):,} images that are asked"

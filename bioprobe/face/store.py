@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.access import exists
 from bioprobe.errors import MisuseError, SourceError
+from bioprobe.face.estimating import Counts
 from bioprobe.face.exporting import Exports
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
-from bioprobe.face.estimating import Counts
 from bioprobe.face.removing import Removes
 from bioprobe.face.reporting import Reports
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
