@@ -298,7 +298,9 @@ def estimate(
 
     Example: bioprobe estimate --target family --labelled audit.csv --by site --width 0.05
     """
-    return f"wrote {found.write_page(html):,} classes to {html}" if html else ""
+    if html is None or not hasattr(found, "write_page"):
+        return ""
+    return f"wrote {found.write_page(html):,} classes to {html}"
 
 
 @command(app, Exports.export_answers, name="export", shows=False)

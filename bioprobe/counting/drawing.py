@@ -55,6 +55,8 @@ class Drawn:
         What was drawn, for people.
     against : tuple of str
         What speaks against it.
+    covered : ndarray of bool, shape (n_images,), optional
+        Images that it was drawn from, where that is known.
     """
 
     chosen: Mask
@@ -64,6 +66,18 @@ class Drawn:
     source: str
     unit: str = IMAGE
     against: tuple[str, ...] = ()
+    covered: Mask | None = None
+
+    def find_faults(self, counted: Mask) -> tuple[str, ...]:
+        """Return what speaks against it, as a sample of the images that are estimated."""
+        n_outside = 0 if self.covered is None else int((counted & ~self.covered).sum())
+        if not n_outside:
+            return self.against
+        return (
+            *self.against,
+            f"{n_outside:,} of the {int(counted.sum()):,} images asked are not among those that "
+            "it was drawn from",
+        )
 
     def weigh(self, counted: Mask, labelled: Mask) -> tuple[Doubles, tuple[str, ...]]:
         """Return how many images each labelled one stands for, and what nobody stands for.
@@ -234,14 +248,9 @@ def _read_mask(view: View, name: str) -> Drawn:
         return Drawn(chosen, nothing, nothing, nothing, f"the mask {name}", against=against)
     frame = selection.frame.iloc[view.rows]
     strata = name_cells(frame[_STRATUM])
-    n_later = int((~judged).sum())
-    against = (
-        (f"{n_later:,} of the images asked were not there when {name} was drawn: draw again, or "
-         "leave them out by --where",) if n_later else ()
-    )  # fmt: skip
     return Drawn(
         chosen, name_cells(frame[_UNIT]), strata, strata, f"the mask {name}", str(said["unit"]),
-        against,
+        covered=judged,
     )  # fmt: skip
 
 
@@ -287,12 +296,6 @@ def _read_part(view: View, name: str, part: str, level: str) -> Drawn:
             f"the split {name} was made by {method}, which is no random draw (only "
             f"{' and '.join(_AT_RANDOM)} are)"
         )
-    n_outside = int((parts == "").sum())
-    if n_outside:
-        against.append(
-            f"the split {name} was drawn from labelled images alone, and {n_outside:,} of the "
-            f"{len(view):,} asked are not among them"
-        )
     # Each label has a chance of its own of being in a part, however rare it is.
     labels = view.labels(read_level(str(split.provenance.get("rank", level)), view.images))
     strata = np.where(parts != "", labels, "").astype(object)
@@ -301,7 +304,7 @@ def _read_part(view: View, name: str, part: str, level: str) -> Drawn:
     unit = ", ".join(split.provenance.get("group_columns", ())) or IMAGE
     return Drawn(
         parts == part, groups, nothing, strata, f"the part {part} of the split {name}", unit,
-        tuple(against),
+        tuple(against), covered=parts != "",
     )  # fmt: skip
 
 

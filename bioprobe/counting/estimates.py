@@ -217,7 +217,7 @@ def estimate_groups(
     notes: list[Note | str] = []
     seen = asked.seen
     everything = np.arange(len(asked))
-    overall = _estimate(asked, everything, seen, how, None, notes)
+    overall = _estimate(asked, everything, seen, how, None)
     parts: list[tuple[str, Places, Shares | Adjusted]] = [(ALL, everything, overall)]
     if by:
         names = np.where(asked.groups == "", NO_GROUP, asked.groups).astype(object)
@@ -225,7 +225,7 @@ def estimate_groups(
             notes.append(Note(f"{n_unknown:,} images have no {by}: {NO_GROUP}", WARNING))
         for name in sorted(set(names.tolist()) - {NO_GROUP}) + [NO_GROUP] * bool(n_unknown):
             rows = np.flatnonzero(names == name)
-            parts.append((name, rows, _estimate(asked, rows, seen, how, overall, notes)))
+            parts.append((name, rows, _estimate(asked, rows, seen, how, overall)))
     frames = []
     # The most frequent first, everywhere in one order.
     order = np.lexsort((-np.bincount(asked.best[asked.best >= 0], minlength=len(asked.classes) + 1)[
@@ -247,7 +247,6 @@ def _estimate(
     classes: Places,
     how: Estimating,
     like: Shares | Adjusted | None,
-    notes: list[Note | str],
 ) -> Shares | Adjusted:
     """Estimate the shares of classes among those of some images that are not known."""
     rest = rows[~asked.is_known[rows]]
@@ -329,8 +328,8 @@ def _sum_answers(asked: Collection, images: Places, classes: Places) -> tuple[Do
     there = top >= 0
     scores = np.nan_to_num(asked.scores[images].ravel().astype(np.float64), nan=1.0)[there]
     n = len(asked.classes) + 1
-    sums = np.bincount(top[there], weights=scores, minlength=n)
-    squares = np.bincount(top[there], weights=scores**2, minlength=n)
+    sums: Doubles = np.bincount(top[there], weights=scores, minlength=n).astype(np.float64)
+    squares: Doubles = np.bincount(top[there], weights=scores**2, minlength=n).astype(np.float64)
     return sums[classes], squares[classes]
 
 

@@ -385,11 +385,12 @@ def _find_unlabelled(sample: Sample, errors: Doubles) -> Doubles:
     of_units[sample.units] = left
     whole = _measure(sample, errors)
     unlabelled = _measure(sample, errors, of_units)
-    return np.divide(unlabelled, whole, out=np.full(len(whole), float(left.max())), where=whole > 0)
+    largest = np.full(len(whole), float(left.max()))
+    return np.asarray(np.divide(unlabelled, whole, out=largest, where=whole > 0))
 
 
 def _measure(sample: Sample, sums: Doubles, counts: Doubles | None = None) -> Doubles:
-    """Return the variance of a mean whose units have these sums, and count so much; strata apart."""
+    """Return the variance of a mean of units with these sums and counts, strata apart."""
     n, variance = len(sample), np.zeros(sums.shape[1])
     counts = np.ones(sample.n_units) if counts is None else counts
     strata = np.zeros(sample.n_units, dtype=np.int64)
@@ -430,7 +431,7 @@ def _count_alone(sample: Sample, drawn: Doubles, alone: Doubles) -> Doubles:
         n_units * chance * (n_units + _PSEUDO_UNITS), n_units * spread + _PSEUDO_UNITS * chance,
         out=np.full(len(drawn), fewest), where=chance > 0,
     )  # fmt: skip
-    return found if sample.strata.any() else np.minimum(found, n)
+    return np.asarray(found if sample.strata.any() else np.minimum(found, n))
 
 
 def _find_quantiles(sample: Sample, level: float) -> tuple[float, float]:

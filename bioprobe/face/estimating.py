@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from bioprobe.task.predictions import Predictions
     from bioprobe.types import Floats, Mask, Names, Places
 
+# What answers may be: names and files, results, tables.
+Answered = Any
 # What answers are where nobody says.
 _ZEROSHOT, _PROBE, _COLUMN = "zeroshot", "probe", "column"
 # Answers of an image that count: the rest of a long list tells nothing.
@@ -61,9 +63,10 @@ class Counts(Asks, Learns):
             ),
         ] = None,
         answers: Annotated[
-            Any,
+            Answered,
             Option(
-                "What the classifier says: zeroshot, probe:NAME, column:NAME, or a file of answers.",
+                "What the classifier says: zeroshot, probe:NAME, column:NAME, or a file of "
+                "answers.",
                 shell=str,
                 metavar="ANSWERS",
             ),
@@ -221,7 +224,8 @@ class Counts(Asks, Learns):
         from bioprobe.counting.estimates import Collection, Estimating, estimate_groups
         from bioprobe.face.pages import Estimates, read_fields
 
-        view, notes = self._view, list(self._notes)
+        view = self._view
+        notes: list[Note | str] = [*self._notes]
         found = self._find_answers(level, answers, taxa, every=assume == _SHIFT)
         notes += found.notes
         if draw is not None:
@@ -411,7 +415,7 @@ class Counts(Asks, Learns):
             sample_images(asked, rest, rest[asked.is_drawn[rest]], classes),
             named[classes].tolist(),
         )
-        against = [*sample.against, *lost]
+        against = [*sample.find_faults(~asked.is_known), *lost]
         if p_value < _UNLIKE:
             against.append(
                 f"{text}, which a random sample shows once in {1 / max(p_value, 1e-6):,.0f} times "

@@ -105,7 +105,7 @@ def _list_lines(found: Estimates) -> list[dict[str, Any]]:
         }  # fmt: skip
         for name, form in (("count", "{:,.0f}"), ("share", "{:.3f}"), ("rate", "{:.2f}")):
             value, low, high = (row.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high"))
-            line[name] = ("–" if math.isnan(value) else form.format(value),
-                          "" if math.isnan(low) else f"{form.format(low)}–{form.format(high)}")  # fmt: skip
+            ends = "" if math.isnan(low) else f"{form.format(low)} to {form.format(high)}"
+            line[name] = ("?" if math.isnan(value) else form.format(value), ends)
         lines.append(line)
     return lines

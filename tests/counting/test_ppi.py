@@ -15,7 +15,7 @@ from bioprobe.counting.ppi import (
 )
 from bioprobe.errors import SelectionError
 from bioprobe.intervals import find_wilson
-from bioprobe.types import Doubles
+from bioprobe.types import Doubles, Floats
 
 N, N_ALL = 40, 340
 
@@ -23,23 +23,25 @@ N, N_ALL = 40, 340
 def _draw() -> tuple[Doubles, Doubles, Doubles]:
     """Return the numbers that the reference was asked."""
     random = np.random.default_rng(7)
-    labels = (random.random(N) < 0.3) * 1.0
-    answers = np.clip(0.7 * labels + 0.3 * random.random(N), 0, 1)
+    labels: Doubles = (random.random(N) < 0.3).astype(np.float64)
+    answers: Doubles = np.clip(0.7 * labels + 0.3 * random.random(N), 0, 1).astype(np.float64)
     others = 0.7 * (random.random(N_ALL - N) < 0.3)
-    return labels, answers, np.clip(others + 0.3 * random.random(N_ALL - N), 0, 1)
+    everything = np.clip(others + 0.3 * random.random(N_ALL - N), 0, 1)
+    return labels, answers, everything.astype(np.float64)
 
 
 def _sample(
-    labels: Doubles,
-    answers: Doubles,
-    everything: Doubles,
+    labels: Floats,
+    answers: Floats,
+    everything: Floats,
     units: np.ndarray | None = None,
     weights: np.ndarray | None = None,
     strata: np.ndarray | None = None,
 ) -> Sample:
     n = len(labels)
+    both = np.array([labels, answers], dtype=np.float64)[:, :, np.newaxis]
     return Sample(
-        labels[:, np.newaxis], answers[:, np.newaxis], np.array([everything.mean()]),
+        both[0], both[1], np.array([everything.mean()]),
         np.array([everything.var(ddof=1)]), len(everything),
         np.arange(n) if units is None else units, np.ones(n) if weights is None else weights,
         np.zeros(n, dtype=np.int64) if strata is None else strata,
