@@ -210,7 +210,15 @@ def find_units(view: View, unit: str) -> Names:
             return np.full(len(view), "", dtype=object)
         return np.array(view.images.name_files(view.rows), dtype=object)
     if unit == SEQUENCE:
-        return find_sequences(view.images, view.rows).names
+        try:
+            return find_sequences(view.images, view.rows).names
+        except SelectionError as error:
+            msg = (
+                f"nothing says which images are one sequence: there is no column "
+                f"{', '.join(SEQUENCE_COLUMNS)} and no captured_at; name a column of them with "
+                "--unit COLUMN"
+            )
+            raise SelectionError(msg) from error
     return view.labels(read_level(unit, view.images))
 
 

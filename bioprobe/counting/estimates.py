@@ -405,12 +405,13 @@ def _describe(
                  "intervals", WARNING)
         )  # fmt: skip
     raw = whole[["raw", "count_low", "count_high"]].astype(float)
+    raw = raw[whole[found.level] != OTHER]
     off = (raw["raw"] < raw["count_low"]) | (raw["raw"] > raw["count_high"])
     if off.any():
-        named = whole[found.level][off].astype(str).tolist()
+        named = whole[found.level][raw.index[off]].astype(str).tolist()
         listed = ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
         notes.append(
-            Note(f"raw counts lie outside of the interval for {len(named):,} of {len(whole):,} "
+            Note(f"raw counts lie outside of the interval for {len(named):,} of {len(raw):,} "
                  f"classes: {listed}", WARNING)
         )  # fmt: skip
     if found.by and how.estimator != LABEL_SHIFT:

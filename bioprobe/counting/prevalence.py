@@ -238,7 +238,13 @@ def _fit(
         slope = np.append((errors * logs).sum() * scale, errors.sum(axis=0))
         return float(weights @ losses + 0.5 * (values**2).sum()), slope + values
 
-    found = minimize(lose, start, jac=True, method="L-BFGS-B", options={"maxiter": 100})
+    found = minimize(
+        lose,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 100 if not start.any() else 30},
+    )
     return np.asarray(found.x, dtype=np.float64), prior / prior.sum()
 
 

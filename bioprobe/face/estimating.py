@@ -422,7 +422,8 @@ class Counts(Asks, Learns):
                 "or less"
             )
         if not against:
-            return []
+            word = f"{sample.source} is taken for a random sample, on your word"
+            return [Note(word)] if assume == _RANDOM else []
         said = "; ".join(against)
         if assume == _RANDOM:
             return [Note(f"{sample.source} is taken for a random sample, though {said}", WARNING)]
@@ -763,7 +764,7 @@ def _describe_what(
         f"{n:,} labelled images of {sample.source}{unit} mend what {found.source} answers; "
         f"intervals of 95% by {how.estimator}, of {whose}"
     ]
-    if by is not None and by.casefold() in _SITES:
+    if by is not None and by.casefold().startswith(_SITES):
         notes.append(
             f"a {by} where a class is not seen may have it: a count of such sites, or of those "
             "with an answer, is no occupancy, which takes repeated visits and how likely it is "
