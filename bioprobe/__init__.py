@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from bioprobe.face.encoder import encoder
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.keeping import import_vectors
-    from bioprobe.face.pages import Comparison
+    from bioprobe.face.pages import Comparison, Estimates
     from bioprobe.face.probe import Probe
     from bioprobe.face.sources import list_sources, show_source
     from bioprobe.face.store import (
@@ -77,6 +77,7 @@ _HOMES = {
     "ContentRules": "content",
     "Decisions": "task.decisions",
     "Detected": "content",
+    "Estimates": "face.pages",
     "Evaluation": "face.evaluation",
     "ParsedName": "taxonomy.name_parsing",
     "Predictions": "task.predictions",
@@ -108,6 +109,7 @@ __all__ = [
     "ContentRules",
     "Decisions",
     "Detected",
+    "Estimates",
     "Evaluation",
     "ImageReadError",
     "LongTextError",

@@ -17,6 +17,7 @@ from bioprobe.face.annotating import Annotates
 from bioprobe.face.asking import Asks
 from bioprobe.face.comparing import compare as compare_answers
 from bioprobe.face.conservation import Conserves
+from bioprobe.face.estimating import Infers
 from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.learning import Learns
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         Contents,
         Decisions,
         Duplicates,
+        Estimates,
         Explanations,
         Flaws,
         Neighbors,
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
         StatusAnswers,
     )
     from bioprobe.quality.description import Description
-    from bioprobe.result import Result
+    from bioprobe.result import Result, Table
 
 app = typer.Typer()
 
@@ -383,6 +385,30 @@ def status(
     Example: bioprobe status statuses.csv --labels --by site --table counts
     """
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+
+
+@command(app, Infers.estimate)
+def estimate(
+    found: Estimates | Table,
+    *,
+    html: Annotated[
+        Path | None,
+        Option(
+            "Also write figures and the table as a page.", writes="file", when=(Without("draw"),)
+        ),
+    ] = None,
+) -> str:
+    """Count taxa by site or time, with intervals that hold although the classifier errs.
+
+    Raw counts of answers are biased. Labels of a random sample mend them: draw one, label it, name
+    it; shares, counts and rates then have intervals, beside the raw count and the one over a
+    threshold.
+
+    Example: bioprobe estimate --target family --labelled audit.csv --by site --width 0.05
+    """
+    if html is None or not hasattr(found, "write_page"):
+        return ""
+    return f"wrote {found.write_page(html):,} classes to {html}"
 
 
 @command(app, Exports.export_answers, name="export", shows=False)

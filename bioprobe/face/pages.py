@@ -11,6 +11,7 @@ import numpy as np
 from bioprobe import agreement, index, robustness
 from bioprobe.agreement.sheet import write_comparison_sheet
 from bioprobe.content import Content
+from bioprobe.counting import estimates
 from bioprobe.explanation import result as explained
 from bioprobe.images.copying import Copying, copy_pictures
 from bioprobe.images.people import WHOLE
@@ -711,6 +712,30 @@ class Robustness(robustness.Robustness):
         from bioprobe.report.alterations import write_robustness_page
 
         return write_robustness_page(Path(path), self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Estimates(estimates.Estimates):
+    """Shares, counts and rates with intervals, with their page; see the base for the fields."""
+
+    __module__ = "bioprobe"
+
+    def write_page(self, path: str | Path) -> int:
+        """Write figures and the table as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+
+        Returns
+        -------
+        int
+            Classes on the page.
+        """
+        from bioprobe.report.estimates import write_estimates
+
+        return write_estimates(Path(path), self)
 
 
 def read_fields(found: Result) -> dict[str, Any]:

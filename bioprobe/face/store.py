@@ -14,8 +14,9 @@ from bioprobe.access import exists
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.annotating import Annotates
 from bioprobe.face.conservation import Conserves
-from bioprobe.face.explaining import Explains
 from bioprobe.face.counting import Counts
+from bioprobe.face.estimating import Infers
+from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
@@ -65,7 +66,18 @@ MAX_PIXELS_PX = 178_956_970
 
 
 class Store(
-    Tries, Reports, Explains, Counts, Annotates, Names, Texts, Exports, Conserves, Keeps, Removes
+    Tries,
+    Reports,
+    Explains,
+    Counts,
+    Infers,
+    Annotates,
+    Names,
+    Texts,
+    Exports,
+    Conserves,
+    Keeps,
+    Removes,
 ):
     """Embeddings of images with their table, open to every question.
 

@@ -78,6 +78,12 @@ EXPLANATIONS = {
     "often as it is given: 1 is always, 0 is by chance.",
     "seconds": "Time to learn and to answer. Reading names by the encoder, and loading it, are not "
     "counted: the store keeps what was read.",
+    "raw count": "Pictures that the classifier gives this answer, right or wrong.",
+    "count over the threshold": "Pictures that it gives this answer with a score of at least the "
+    "threshold: fewer are wrong, and many that are right are not counted.",
+    "share": "How many of 100 pictures are of the class, as a fraction of 1.",
+    "rate": "Pictures of the class in 100 days of a working camera.",
+    "labelled pictures": "Pictures of the random sample that a person labelled.",
     "training pictures": "Labelled pictures that a method learnt from.",
     "camera-days": "Days on which cameras worked, each camera for itself, without gaps and "
     "failures.",

@@ -314,6 +314,40 @@ def plot_strengths(
     return _finish(figure)
 
 
+def plot_counts(
+    names: Sequence[str], count: Curve, marks: Mapping[str, Doubles], *, label: str
+) -> str:
+    """Plot counts with their intervals, the highest on top, and other counts beside as marks.
+
+    Parameters
+    ----------
+    names : sequence of str, length n_lines
+        From the top.
+    count : Curve
+        ``y`` the counts, ``low`` and ``high`` their intervals.
+    marks : mapping of str to ndarray of float64, shape (n_lines,)
+        Further counts by name, not a number where there is none.
+    label : str
+        What is counted.
+    """
+    height_in = 1.1 + 0.27 * len(names)
+    figure, axes = _begin(6.8, height_in)
+    places = np.arange(len(names))
+    if count.low is not None and count.high is not None:
+        axes.hlines(places, count.low, count.high, color=BLUE, linewidth=2.5)
+    axes.plot(count.y, places, "o", color=BLUE, markersize=6, label=count.name)
+    for (name, values), shape, colour in zip(marks.items(), "xD", (ORANGE, GREY), strict=False):
+        axes.plot(values, places, shape, color=colour, markersize=6, label=name)
+    axes.set_yticks(places, [_cut(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.margins(x=0.08)
+    axes.grid(axis="x")
+    axes.set_xlabel(label)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False)
+    return _finish(figure)
+
+
 def plot_roc(curves: Sequence[Curve], answers: Sequence[tuple[float, float]], *, label: str) -> str:
     """Plot the recall of a class against the false positive rate, over all thresholds.
 

@@ -1,0 +1,60 @@
+"""Shares under label shift: an answer that can be reckoned by hand, and draws that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bioprobe.counting.prevalence import Adjusted, adjust_shares, estimate_prevalence
+from bioprobe.errors import SelectionError
+
+
+def _estimate(n_resamples: int = 40, share: float = 0.1, seed: int = 0) -> Adjusted:
+    """Label 60 of each of two classes, and ask of 1,500 others, answered as too sure by a scale."""
+    random = np.random.default_rng(seed)
+    truths = np.r_[np.repeat([0, 1], 60), (random.random(1500) < share) * 1]
+    evidence = np.where(truths == 1, 1.2, -1.2) + random.standard_normal(len(truths)) * 1.5
+    # Calibrated where both are as frequent, it would be 2 * 1.2 / 1.5²; it is three times that.
+    of_one = 1 / (1 + np.exp(-3 * 2 * 1.2 / 1.5**2 * evidence))
+    answers = np.column_stack([1 - of_one, of_one])
+    return estimate_prevalence(
+        lambda at: answers[at], labelled=np.arange(120), truths=truths,
+        units=np.full(len(truths), "", dtype=object), images=np.arange(120, len(truths)),
+        classes=np.array([0, 1]), n_resamples=n_resamples,
+    )  # fmt: skip
+
+
+def test_the_adjustment_makes_the_answers_most_likely() -> None:
+    random = np.random.default_rng(2)
+    answers = random.dirichlet([1, 2, 3], 200)
+    prior = np.array([0.2, 0.3, 0.5])
+    found = adjust_shares(answers, prior)
+    assert found.sum() == pytest.approx(1)
+
+    def weigh(shares: np.ndarray) -> float:
+        return float(np.log((answers / prior) @ shares).sum())
+
+    for other in random.dirichlet([1, 1, 1], 300):
+        assert weigh(other) <= weigh(found) + 1e-6
+    np.testing.assert_allclose(adjust_shares(answers, prior, np.ones(3)), found, atol=1e-3)
+
+
+def test_answers_that_are_too_sure_are_calibrated_before_and_the_interval_holds() -> None:
+    found = _estimate()
+    assert found.low[1] <= 0.1 <= found.high[1]
+    assert found.low[1] <= found.estimate[1] <= found.high[1]
+    assert 0.02 < found.high[1] - found.low[1] < 0.15
+    assert found.estimate.sum() == pytest.approx(1)
+    assert any("label shift" in str(note) for note in found.notes)
+    assert np.isnan(found.alone).all()
+    # The draws are seeded.
+    np.testing.assert_array_equal(found.low, _estimate().low)
+
+
+def test_one_class_calibrates_nothing() -> None:
+    with pytest.raises(SelectionError, match="two classes or more, got 1"):
+        estimate_prevalence(
+            lambda at: np.full((len(at), 2), 0.5), labelled=np.arange(3),
+            truths=np.zeros(9, dtype=np.int64), units=np.full(9, "", dtype=object),
+            images=np.arange(3, 9), classes=np.array([0, 1]),
+        )  # fmt: skip
