@@ -226,7 +226,7 @@ class Infers(Asks, Learns):
 
         view = self._view
         notes: list[Note | str] = [*self._notes]
-        found = self._find_answers(level, answers, taxa, every=assume == _SHIFT)
+        found = self._find_counted(level, answers, taxa, every=assume == _SHIFT)
         notes += found.notes
         if draw is not None:
             return self._draw(found, draw, labelled, unit, strata, seed)
@@ -303,7 +303,7 @@ class Infers(Asks, Learns):
         provenance = view.describe({"draw": n, "unit": unit, "strata": strata, "seed": seed})
         return Table(frame, provenance.to_dict(), (Note(text),))
 
-    def _find_answers(
+    def _find_counted(
         self, level: str | None, answers: Any, taxa: str | Path | None, *, every: bool  # noqa: ANN401
     ) -> _Answers:  # fmt: skip
         from bioprobe.images.image_table import read_level

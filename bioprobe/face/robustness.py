@@ -124,10 +124,10 @@ class Tries(Asks, Learns):
         view, said = self._view, list(self._notes)
         ask, asked = None, ""
         if probe is not None:
-            ask, asked = self._ask_probe(probe), f"the probe {probe}"
+            ask, asked = self._try_probe(probe), f"the probe {probe}"
             view = self._leave_out_taught(view, probe, said)
         elif level is not None or classes is not None:
-            ask = self._ask_texts(level, classes, taxa)
+            ask = self._try_texts(level, classes, taxa)
             asked = f"zero-shot at {level}" if level else "zero-shot of the classes"
         encoder = load_encoder_for(self.folder, model=self._model, device=self._device)
         found = try_alterations(
@@ -136,7 +136,7 @@ class Tries(Asks, Learns):
         answered = Robustness(**read_fields(found))
         return answered.say((*said, *_describe(answered)))
 
-    def _ask_texts(
+    def _try_texts(
         self, level: str | None, classes: NamedClasses, taxa: str | Path | None
     ) -> Callable[[View], Answered]:
         def ask(view: View) -> Answered:
@@ -147,7 +147,7 @@ class Tries(Asks, Learns):
 
         return ask
 
-    def _ask_probe(self, name: str) -> Callable[[View], Answered]:
+    def _try_probe(self, name: str) -> Callable[[View], Answered]:
         fitted = self.probe(name)
 
         def ask(view: View) -> Answered:

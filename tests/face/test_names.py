@@ -84,3 +84,12 @@ def test_the_examples_of_a_name_run(name: str) -> None:
     runner = doctest.DocTestRunner()
     for found in finder.find(getattr(bioprobe, name), name, module=False, globs={"bp": bioprobe}):
         assert runner.run(found).failed == 0
+
+
+def test_no_part_of_a_store_takes_the_place_of_anothers() -> None:
+    seen: dict[str, str] = {}
+    for part in bioprobe.Store.__mro__[:-1]:
+        for name in vars(part):
+            if not name.startswith("__"):
+                assert name not in seen, f"{name} of {part.__name__} and of {seen[name]}"
+                seen[name] = part.__name__
