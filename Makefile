@@ -31,9 +31,8 @@ demo: $(READY) ## Embed, label, search and show drawn pictures, offline
 	$(BIN)/bioprobe demo --output demo
 
 # A worker a processor, of one thread each: the threads of two would wait for each other.
-# Each command that is a process of its own would compile bioprobe anew where nothing may be kept.
 test: $(READY) ## Run every test
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # What may differ in the last digits, or more, by processor.
 NUMERICAL := $(addprefix tests/,calibration evaluation index learning probes quality splits task zeroshot)
