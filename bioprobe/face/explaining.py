@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bioprobe.errors import MisuseError, PromptError
+from bioprobe.errors import MisuseError, ModelUnavailableError, PromptError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     RANK_NAMES,
@@ -433,9 +433,18 @@ def _load_encoder(opened: Opened) -> Encoder:
     """Load the encoder of a store; of imported vectors, the one that is said to be theirs."""
     from bioprobe.embedding import load_encoder_for
 
-    if opened._view.manifest.encoder.backend == "imported":
+    stored = opened._view.manifest.encoder
+    if stored.backend != "imported":
+        return opened._texts.encoder
+    try:
         return load_encoder_for(opened.folder, model=opened._model, device=opened._device)
-    return opened._texts.encoder
+    except ModelUnavailableError as error:
+        msg = (
+            f"{opened.folder} holds imported vectors of {stored.model}, and a map looks into the "
+            "model that made them; name it with --model, or embed the pictures into a store. "
+            f"{error}"
+        )
+        raise ModelUnavailableError(msg) from error
 
 
 def _read_names(toward: str | Sequence[str] | None, *, wrong: bool) -> list[str]:

@@ -286,6 +286,12 @@ def test_vectors_that_another_model_made_are_not_explained_by_this_one(
         other.explain(level="family", row=0)
 
 
+def test_vectors_without_their_model_say_that_a_map_needs_it() -> None:
+    store = bp.from_vectors(np.eye(4), {"family": ["Felidae", "Canidae"] * 2}, model="mine")
+    with pytest.raises(bp.ModelUnavailableError, match="imported vectors of mine, and a map looks"):
+        store.explain(toward="a cat")
+
+
 def test_the_share_of_a_map_in_each_box_is_told(
     write_pictures: Callable[..., Path], tmp_path: Path, loads: list[str]
 ) -> None:
