@@ -95,8 +95,10 @@ class Explanation:
     @property
     def title(self) -> str:
         """What the map is toward and against, in words."""
-        against = f" against {' and '.join(self.against)}" if self.against else ""
-        return f"{self.toward}{against}"
+        if not self.against:
+            return self.toward
+        *others, last = self.against
+        return f"{self.toward} against {', '.join(others)}{' and ' if others else ''}{last}"
 
 
 # Columns of boxes, and of what a box is of.
