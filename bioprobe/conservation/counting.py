@@ -13,7 +13,7 @@ from bioprobe.conservation.shares import Judged
 from bioprobe.errors import SelectionError
 from bioprobe.images.camera import CAPTURED_AT
 from bioprobe.images.image_table import ImageTable, read_level
-from bioprobe.images.sequences import SEQUENCE_COLUMNS, find_sequences
+from bioprobe.images.sequences import SEQUENCE_COLUMNS, find_folders, find_sequences
 from bioprobe.images.times import read_times
 from bioprobe.intervals import Draws, Resamples, find_interval
 from bioprobe.result import WARNING, Note
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 #: What is made of the time of a picture where no column is called so.
 MONTH, SEASON, YEAR = PERIODS = ("month", "season", "year")
 _SEASONS = ("December to February", "March to May", "June to August", "September to November")
+FOLDER = "folder"
 #: The row of all images, where they are told apart.
 ALL = ""
 #: Rows that are no code: without any, and of all that are threatened.
@@ -74,9 +75,9 @@ def find_units(
     rows : ndarray of int64, shape (n_images,)
         Rows of it.
     by : str, optional
-        Rank or column; ``month``, ``season`` or ``year`` of ``captured_at`` where no column is
-        called so. A season is three whole months, named by them: which it is depends on the
-        hemisphere.
+        Rank or column; ``folder``; ``month``, ``season`` or ``year`` of ``captured_at`` where no
+        column is called so. A season is three whole months, named by them: which it is depends on
+        the hemisphere.
     group : str, optional
         Column whose equal values belong together. By default that of sequences, else times say
         which pictures are one, as :func:`bioprobe.images.sequences.find_sequences` does.
@@ -112,6 +113,8 @@ def find_units(
 def _read_values(images: ImageTable, rows: Rows, by: str) -> tuple[Names, list[Note]]:
     """Return what a column says of rows, or the period in which they were taken."""
     period = by.strip().casefold()
+    if period == FOLDER and FOLDER not in images.free_columns:
+        return np.array(find_folders(images.frame.iloc[rows]), dtype=object), []
     if period not in PERIODS or period in {str(one).casefold() for one in images.free_columns}:
         return images.labels(read_level(by, images))[rows], []
     if CAPTURED_AT not in images.frame.columns:

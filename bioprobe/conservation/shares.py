@@ -195,7 +195,8 @@ def judge_stored(images: ImageTable, rows: Rows) -> Judged | None:
         return None
     ranks = [images.labels(rank.value)[rows] for rank in reversed(RANKS)]
     labels = np.full(len(rows), "", dtype=object)
-    for values in (*ranks, images.labels(COMMON_NAME)[rows]):
+    # A common name beside a family says more than it.
+    for values in (ranks[0], images.labels(COMMON_NAME)[rows], *ranks[1:]):
         labels = np.where(labels == "", values, labels)
     kept = (labels != "") | (codes != "")
     covered = []

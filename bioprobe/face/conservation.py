@@ -109,8 +109,8 @@ class Conserves(Opened):
         by: Annotated[
             str | None,
             Option(
-                "Count for each value of a column too, such as site; month, season and year "
-                "are those of captured_at."
+                "Count for each value of a column too, such as site, or folder; month, season "
+                "and year are those of captured_at."
             ),
         ] = None,
         group: Annotated[
@@ -181,7 +181,8 @@ class Conserves(Opened):
         synonyms : str or Path, optional
             Table of synonyms and accepted names.
         by : str, optional
-            Column by whose values images are counted too, or ``month``, ``season`` or ``year``.
+            Column by whose values images are counted too, or ``folder``, ``month``, ``season`` or
+            ``year``.
         group : str, optional
             Column whose equal values belong together.
         save_columns : bool

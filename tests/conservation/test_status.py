@@ -138,6 +138,8 @@ def test_month_and_season_are_those_of_the_time(store: bp.Store, table: Path) ->
         "", "December to February", "March to May", "June to August", "September to November",
     }  # fmt: skip
     assert set(store.status(table, labels=True, by="year").counts["year"]) == {"", "2024"}
+    folders = store.status(table, labels=True, by="folder").counts
+    assert set(folders["folder"]) == {"", "(none)"}
 
 
 def sum_by_status(frame: pd.DataFrame, column: str) -> pd.DataFrame:
