@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from bioprobe.access import is_absent
 from bioprobe.errors import MisuseError, PromptError, SourceError, StoreLockedError
 from bioprobe.face.store import DEFAULT_STORE, Store
 from bioprobe.options import (
@@ -915,7 +916,11 @@ class _Watching:
             Whether none changed meanwhile: where one has, the folder is to be looked at anew.
         """
         began_s = time.monotonic()
-        before = dict(self._counts)
+        before, wanted = dict(self._counts), len(batch)
+        # One that was moved away meanwhile is found where it is by now.
+        batch = [one for one in batch if not is_absent(one.path)]
+        if not batch:
+            return False
         n_moved = self._follow(batch, look)
         failed = self._embed(batch)
         store = self._open_store()
@@ -944,7 +949,7 @@ class _Watching:
             line += f"; {n_alerts:,} alerts"
         self._tell(line)
         self._advise(store)
-        return len(done) + len(failed) == len(batch)
+        return len(done) + len(failed) == wanted
 
     def _is_as_it_was(self, one: Ready) -> bool:
         from bioprobe.watching.arrivals import Stamp
@@ -971,10 +976,11 @@ class _Watching:
 
     def _list(self, paths: Sequence[str]) -> Listing:
         """List files as embed would list the folder."""
-        from bioprobe.sources.source import find_images
+        from bioprobe.sources.files import list_files
+        from bioprobe.sources.listing import Listing
 
         files = [Path(one) for one in paths]
-        listing = find_images(files, self._options)
+        listing = Listing.merge([list_files(files, self._folder, self._options)])
         if self._named:
             listing = self._list_by_tables(listing)
         for note in listing.notes:

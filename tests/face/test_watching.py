@@ -19,7 +19,7 @@ from PIL import Image
 import bioprobe as bp
 from bioprobe.face.watching import Watched
 from bioprobe.store import EmbeddingStore
-from bioprobe.watching.arrivals import Stamp
+from bioprobe.watching.arrivals import Arrivals, Ready, Stamp
 
 TAXA = "class,order,family,genus,species,common_name\n" + "\n".join(
     f"Mammalia,Carnivora,{family},{species.split()[0]},{species},{common}"
@@ -489,3 +489,20 @@ def test_a_file_that_never_settles_is_left_by_a_run_that_ends(
     day.watch(once=True, settle=0.2, patience=0.2, output=None, taxa=None, until=None)
     assert day.rows == ["001.png"]
     assert any("1 files are still being written" in line for line in day.said)
+
+
+def test_a_file_that_goes_before_it_is_read_is_no_failure(
+    day: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day.draw(1)
+    list_ready = Arrivals.list_ready
+
+    def lose(arrivals: Arrivals) -> list[Ready]:
+        found = list_ready(arrivals)
+        (day.inbox / "001.png").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Arrivals, "list_ready", lose)
+    day.watch(lambda: day.draw(2), output=None, taxa=None)
+    assert day.rows == ["002.png"]
+    assert not len(bp.open(day.store).failures)
