@@ -393,7 +393,6 @@ def watch(
     from bioprobe.sources.walking import Rules
     from bioprobe.taxonomy import Rank
 
-    said: list[Note] = []
     rules = _read_rules(list_given(alert), list_given(over))
     asked = _Asked(
         probe=probe, k=k, abstain=abstain, accuracy=accuracy, unknown=unknown, columns=columns,
@@ -429,8 +428,7 @@ def watch(
             frames.start()
         ends = until or (lambda: False)
         watching.run(ends, once=once, feeds=frames and (lambda: frames.is_at_end))
-        found = watching.finish(once=once)
-    return found.say(said)
+        return watching.finish(once=once)
 
 
 watch.__module__ = "bioprobe"
@@ -679,6 +677,7 @@ class _Watching:
         self._file: Any = None
         self._channels: dict[str, Channel] = {}
         self._was_there: bool | None = None
+        self._opened: EmbeddingStore | None = None
         self._said: set[str] = set()
         self._tables: dict[str, tuple[Stamp, float]] = {}
         self._named: list[Path] = []
@@ -970,9 +969,13 @@ class _Watching:
             )
 
     def _open_store(self) -> EmbeddingStore:
+        """Open the store as it is now; unchanged, its table is not read again."""
         from bioprobe.store import EmbeddingStore
 
-        return EmbeddingStore.open(self._place)
+        opened = EmbeddingStore.open(self._place)
+        if self._opened is None or self._opened.manifest != opened.manifest:
+            self._opened = opened
+        return self._opened
 
     def _list(self, paths: Sequence[str]) -> Listing:
         """List files as embed would list the folder."""
@@ -1253,10 +1256,13 @@ class _Watching:
             self._folder, self._place, n_alerts=self._delivery.n_done, n_undelivered=n_waiting,
             seconds_s=time.monotonic() - self._begun_s, **counts,
         )  # fmt: skip
+        said = []
+        if found.n_failed:
+            failures = self._place / "failures.parquet"
+            said.append(f"What failed and why: {failures}, or bioprobe store info")
         if n_waiting:
-            text = f"{n_waiting:,} alerts were not delivered; the next watch tries them again"
-            return found.say([Note(text, PROBLEM)])
-        return found
+            said.append(f"{n_waiting:,} alerts were not delivered; the next watch tries them again")
+        return found.say([Note(text, PROBLEM) for text in said])
 
 
 def _make_one(store: EmbeddingStore, folder: Path) -> EmbeddingStore:

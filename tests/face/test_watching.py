@@ -139,9 +139,10 @@ def test_what_stays_broken_is_listed_and_tried_again_when_it_changes(day: Round)
     broken = day.inbox / "002.png"
     whole = broken.read_bytes()
     broken.write_bytes(b"\x89PNG\r\n\x1a\n no picture")
-    day.watch(lambda: None)
+    failed = day.watch(dict)
     assert bp.open(day.store).failures["path"].tolist() == ["002.png"]
     assert sum("1 failed" in line for line in day.said) == 1
+    assert "What failed and why" in str(failed.notes[-1])
     (day.inbox / "001.png").write_bytes(whole)  # another picture by now
     day.watch(lambda: broken.write_bytes(whole))
     assert not len(bp.open(day.store).failures)
