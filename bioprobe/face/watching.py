@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.access import is_absent
-from bioprobe.errors import MisuseError, PromptError, SourceError, StoreLockedError
+from bioprobe.errors import (
+    MisuseError,
+    PromptError,
+    SelectionError,
+    SourceError,
+    StoreLockedError,
+)
 from bioprobe.face.store import DEFAULT_STORE, Store
 from bioprobe.options import (
     RANK_NAMES,
@@ -1306,7 +1312,9 @@ def _find_times(store: EmbeddingStore, rows: Rows) -> list[float]:
     known: Times = np.full(len(rows), np.datetime64("NaT", "ns"))
     if CAPTURED_AT in frame:
         values = frame[CAPTURED_AT].iloc[rows].fillna("").astype(str).to_numpy(dtype=object)
-        known, _ = read_times(values)
+        # Of times that a table wrote, days and months may not be told apart.
+        with contextlib.suppress(SelectionError):
+            known, _ = read_times(values)
     times = []
     for (file, _, _), time_ in zip(_list_pictures(store, rows), known, strict=True):
         if np.isnat(time_):
