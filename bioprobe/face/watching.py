@@ -16,7 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.errors import MisuseError, PromptError, SourceError, StoreLockedError
+from bioprobe.access import is_absent
+from bioprobe.errors import (
+    MisuseError,
+    PromptError,
+    SelectionError,
+    SourceError,
+    StoreLockedError,
+)
 from bioprobe.face.store import DEFAULT_STORE, Store
 from bioprobe.options import (
     RANK_NAMES,
@@ -392,7 +399,6 @@ def watch(
     from bioprobe.sources.walking import Rules
     from bioprobe.taxonomy import Rank
 
-    said: list[Note] = []
     rules = _read_rules(list_given(alert), list_given(over))
     asked = _Asked(
         probe=probe, k=k, abstain=abstain, accuracy=accuracy, unknown=unknown, columns=columns,
@@ -428,8 +434,7 @@ def watch(
             frames.start()
         ends = until or (lambda: False)
         watching.run(ends, once=once, feeds=frames and (lambda: frames.is_at_end))
-        found = watching.finish(once=once)
-    return found.say(said)
+        return watching.finish(once=once)
 
 
 watch.__module__ = "bioprobe"
@@ -678,6 +683,7 @@ class _Watching:
         self._file: Any = None
         self._channels: dict[str, Channel] = {}
         self._was_there: bool | None = None
+        self._opened: EmbeddingStore | None = None
         self._said: set[str] = set()
         self._tables: dict[str, tuple[Stamp, float]] = {}
         self._named: list[Path] = []
@@ -915,7 +921,11 @@ class _Watching:
             Whether none changed meanwhile: where one has, the folder is to be looked at anew.
         """
         began_s = time.monotonic()
-        before = dict(self._counts)
+        before, wanted = dict(self._counts), len(batch)
+        # One that was moved away meanwhile is found where it is by now.
+        batch = [one for one in batch if not is_absent(one.path)]
+        if not batch:
+            return False
         n_moved = self._follow(batch, look)
         failed = self._embed(batch)
         store = self._open_store()
@@ -944,7 +954,7 @@ class _Watching:
             line += f"; {n_alerts:,} alerts"
         self._tell(line)
         self._advise(store)
-        return len(done) + len(failed) == len(batch)
+        return len(done) + len(failed) == wanted
 
     def _is_as_it_was(self, one: Ready) -> bool:
         from bioprobe.watching.arrivals import Stamp
@@ -965,16 +975,21 @@ class _Watching:
             )
 
     def _open_store(self) -> EmbeddingStore:
+        """Open the store as it is now; unchanged, its table is not read again."""
         from bioprobe.store import EmbeddingStore
 
-        return EmbeddingStore.open(self._place)
+        opened = EmbeddingStore.open(self._place)
+        if self._opened is None or self._opened.manifest != opened.manifest:
+            self._opened = opened
+        return self._opened
 
     def _list(self, paths: Sequence[str]) -> Listing:
         """List files as embed would list the folder."""
-        from bioprobe.sources.source import find_images
+        from bioprobe.sources.files import list_files
+        from bioprobe.sources.listing import Listing
 
         files = [Path(one) for one in paths]
-        listing = find_images(files, self._options)
+        listing = Listing.merge([list_files(files, self._folder, self._options)])
         if self._named:
             listing = self._list_by_tables(listing)
         for note in listing.notes:
@@ -1247,10 +1262,13 @@ class _Watching:
             self._folder, self._place, n_alerts=self._delivery.n_done, n_undelivered=n_waiting,
             seconds_s=time.monotonic() - self._begun_s, **counts,
         )  # fmt: skip
+        said = []
+        if found.n_failed:
+            failures = self._place / "failures.parquet"
+            said.append(f"What failed and why: {failures}, or bioprobe store info")
         if n_waiting:
-            text = f"{n_waiting:,} alerts were not delivered; the next watch tries them again"
-            return found.say([Note(text, PROBLEM)])
-        return found
+            said.append(f"{n_waiting:,} alerts were not delivered; the next watch tries them again")
+        return found.say([Note(text, PROBLEM) for text in said])
 
 
 def _make_one(store: EmbeddingStore, folder: Path) -> EmbeddingStore:
@@ -1294,7 +1312,9 @@ def _find_times(store: EmbeddingStore, rows: Rows) -> list[float]:
     known: Times = np.full(len(rows), np.datetime64("NaT", "ns"))
     if CAPTURED_AT in frame:
         values = frame[CAPTURED_AT].iloc[rows].fillna("").astype(str).to_numpy(dtype=object)
-        known, _ = read_times(values)
+        # Of times that a table wrote, days and months may not be told apart.
+        with contextlib.suppress(SelectionError):
+            known, _ = read_times(values)
     times = []
     for (file, _, _), time_ in zip(_list_pictures(store, rows), known, strict=True):
         if np.isnat(time_):

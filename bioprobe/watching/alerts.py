@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from bioprobe.errors import BioprobeError, MisuseError
 from bioprobe.files import explaining_refusal
@@ -257,7 +257,8 @@ class Webhook:
     Parameters
     ----------
     url : str
-        ``http`` or ``https``; a machine of one's own network too, as the user names it himself.
+        ``http`` or ``https``, with ``USER:PASSWORD@`` before the host where it asks for them; a
+        machine of one's own network too, as the user names it himself.
 
     Raises
     ------
@@ -271,6 +272,9 @@ class Webhook:
             msg = f"--webhook is an address that begins with http:// or https://, got {url!r}"
             raise MisuseError(msg)
         self._url, self._host = url, parts.hostname
+        self._login = ""
+        if parts.username is not None:
+            self._login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         self._pool: Any = None
 
     def forget(self, due: Due) -> None:
@@ -282,12 +286,13 @@ class Webhook:
 
         if self._pool is None:
             self._pool = urllib3.PoolManager(retries=False, timeout=_ANSWER_S)
+        login = urllib3.make_headers(basic_auth=self._login) if self._login else {}
         try:
             answer = self._pool.request(
                 "POST",
                 self._url,
                 body=json.dumps(due.payload, ensure_ascii=False).encode(errors="replace"),
-                headers={"Content-Type": "application/json", "Idempotency-Key": due.id},
+                headers={"Content-Type": "application/json", "Idempotency-Key": due.id, **login},
                 redirect=False,
             )
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:

@@ -19,7 +19,7 @@ from PIL import Image
 import bioprobe as bp
 from bioprobe.face.watching import Watched
 from bioprobe.store import EmbeddingStore
-from bioprobe.watching.arrivals import Stamp
+from bioprobe.watching.arrivals import Arrivals, Ready, Stamp
 
 TAXA = "class,order,family,genus,species,common_name\n" + "\n".join(
     f"Mammalia,Carnivora,{family},{species.split()[0]},{species},{common}"
@@ -139,9 +139,10 @@ def test_what_stays_broken_is_listed_and_tried_again_when_it_changes(day: Round)
     broken = day.inbox / "002.png"
     whole = broken.read_bytes()
     broken.write_bytes(b"\x89PNG\r\n\x1a\n no picture")
-    day.watch(lambda: None)
+    failed = day.watch(dict)
     assert bp.open(day.store).failures["path"].tolist() == ["002.png"]
     assert sum("1 failed" in line for line in day.said) == 1
+    assert "What failed and why" in str(failed.notes[-1])
     (day.inbox / "001.png").write_bytes(whole)  # another picture by now
     day.watch(lambda: broken.write_bytes(whole))
     assert not len(bp.open(day.store).failures)
@@ -489,3 +490,20 @@ def test_a_file_that_never_settles_is_left_by_a_run_that_ends(
     day.watch(once=True, settle=0.2, patience=0.2, output=None, taxa=None, until=None)
     assert day.rows == ["001.png"]
     assert any("1 files are still being written" in line for line in day.said)
+
+
+def test_a_file_that_goes_before_it_is_read_is_no_failure(
+    day: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day.draw(1)
+    list_ready = Arrivals.list_ready
+
+    def lose(arrivals: Arrivals) -> list[Ready]:
+        found = list_ready(arrivals)
+        (day.inbox / "001.png").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Arrivals, "list_ready", lose)
+    day.watch(lambda: day.draw(2), output=None, taxa=None)
+    assert day.rows == ["002.png"]
+    assert not len(bp.open(day.store).failures)

@@ -24,7 +24,7 @@ from tests.conftest import PlainEncoder
 
 Act = Callable[..., Any]
 # About as many as a watch of what is left at a time has.
-N_MOMENTS = 200
+N_MOMENTS = 160
 
 
 def watch(folder: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import threading
@@ -106,6 +107,7 @@ class _Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.statuses: list[int] = []
         self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.logins: list[str | None] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -113,6 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.logins.append(self.headers["Authorization"])
         self.server.sent.append((self.headers["Idempotency-Key"], json.loads(body)))
         self.send_response(self.server.statuses.pop(0) if self.server.statuses else 204)
         self.send_header("Retry-After", "7")
@@ -141,7 +144,7 @@ def test_an_address_is_tried_until_it_answers_with_the_same_key(
     said: list[str] = []
     now_s = [100.0]
     ledger = Ledger(tmp_path)
-    url = f"http://127.0.0.1:{receiver.server_port}/hook?key=secret"
+    url = f"http://me:secret%21@127.0.0.1:{receiver.server_port}/hook?key=secret"
     with ledger.change():
         ledger.sight(Sighting("north", 0, {"lion": {**TOLD, "place": "ä"}}), ["webhook"], 60, 100)
     delivery = Delivery(ledger, {"webhook": Webhook(url)}, said.append, lambda: now_s[0])
@@ -155,6 +158,8 @@ def test_an_address_is_tried_until_it_answers_with_the_same_key(
     ledger.close()
     keys, told = zip(*receiver.sent, strict=True)
     assert len(keys) == 3
+    login = base64.b64encode(b"me:secret!").decode()
+    assert set(receiver.logins) == {f"Basic {login}"}
     assert set(keys) == {told[0]["id"]}
     assert (told[0]["place"], told[0]["file"]) == ("ä", EVIL)
     assert "127.0.0.1 answers 503 Service Unavailable; tried 1 times, again in 7 s" in said[0]
