@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -152,7 +152,7 @@ def _open(encoder: Encoder) -> Mapping[str, _Draw]:
     found: dict[str, _Draw] = {"occlusion": functools.partial(draw_occlusion, encoder)}
     kind = "other"
     if hasattr(encoder, "copy_image_tower"):
-        kind, inside = _look_inside(encoder)
+        kind, inside = _look_inside(cast("TorchEncoder", encoder))
         found |= inside
     return {name: found[name] for name in METHODS[kind]}
 

@@ -120,7 +120,7 @@ def _split_weights(given: Mapping[str, Any]) -> list[torch.Tensor]:
 
 def _split_heads(x: torch.Tensor, n_heads: int) -> torch.Tensor:
     """Return (n, heads, tokens, width of a head) of (tokens, n, width)."""
-    return x.unflatten(2, (n_heads, -1)).permute(1, 2, 0, 3)
+    return x.reshape(*x.shape[:2], n_heads, -1).permute(1, 2, 0, 3)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ class Transformer:
     pooling: str
 
     def draw_legrad(
-        self, pixels: torch.Tensor, find_gradient: Gradient, n_layers: int = 2
+        self, pixels: torch.Tensor, find_gradient: Gradient, n_layers: int | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Sum, over the last layers, how much more attention to a patch would raise the answer.
 
@@ -166,8 +166,9 @@ class Transformer:
         pixels : Tensor of float32, shape (n_images, 3, height_px, width_px)
         find_gradient : callable
             From unit rows to the gradient of the aim.
-        n_layers : int
-            Layers that are summed over, the last ones; two as the authors' wrapper has it.
+        n_layers : int, optional
+            Layers that are summed over, the last ones; by default one in six, which is two for
+            the twelve of a ViT-B, as the authors' wrapper has it.
 
         Returns
         -------
@@ -181,7 +182,8 @@ class Transformer:
         Bousselham et al. (2025), "LeGrad: An Explainability Method for Vision Transformers via
         Feature Formation Sensitivity", ICCV; and their wrapper of open_clip.
         """
-        chosen = range(max(0, len(self.blocks) - n_layers), len(self.blocks))
+        asked = max(1, round(len(self.blocks) / 6)) if n_layers is None else n_layers
+        chosen = range(max(0, len(self.blocks) - asked), len(self.blocks))
         seen = self._run(pixels, chosen)
         total: torch.Tensor | None = None
         for layer in chosen:
@@ -245,7 +247,7 @@ class Transformer:
         return tokens if self.token_axis == 1 else tokens.transpose(0, 1)
 
     def _lay_out(self, relevance: torch.Tensor) -> torch.Tensor:
-        return relevance[:, self.n_prefix :].unflatten(1, self.grid)
+        return relevance[:, self.n_prefix :].reshape(-1, *self.grid)
 
     def _put_mean(self, tokens: torch.Tensor) -> torch.Tensor:
         mean = tokens.mean(dim=self.token_axis, keepdim=True)
@@ -317,7 +319,7 @@ def _run_instead(
     None
     """
     for number, run in changed.items():
-        blocks[number].forward = run  # type: ignore[method-assign]
+        blocks[number].forward = run
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -81,13 +82,14 @@ def open_clip_of(tower: Transformer) -> open_clip.CLIP:
 
 
 def attend_openly(
-    block: torch.nn.Module, tokens: torch.Tensor
+    block: Any,  # noqa: ANN401 -- open_clip ships no types
+    tokens: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run a block of open_clip with its attention as a leaf."""
     attention = block.attn
     normed = block.ln_1(tokens)
     q, k, v = (
-        x.unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
+        x.reshape(*x.shape[:2], attention.num_heads, -1).transpose(1, 2)
         for x in F.linear(normed, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=2)
     )
     weights = (q @ k.transpose(2, 3) / q.shape[3] ** 0.5).softmax(dim=3).detach().requires_grad_()

@@ -19,7 +19,7 @@ from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.explanation.maps import METHODS, explain_images
 from bioprobe.explanation.sanity import (
     correlate_maps,
-    draw_centre,
+    draw_chance,
     find_hits,
     measure_overlap,
     randomise_top,
@@ -79,7 +79,7 @@ def explain(
 
 
 @pytest.mark.parametrize("name", POOLINGS)
-def test_maps_find_the_animal_better_than_the_middle_does(
+def test_maps_find_the_animal_far_more_often_than_chance_does(
     name: str,
     twins: Mapping[str, TorchEncoder],
     drawings: tuple[list[Image.Image], Masks],
@@ -87,12 +87,12 @@ def test_maps_find_the_animal_better_than_the_middle_does(
 ) -> None:
     pictures, masks = drawings
     twin, changed = twins[name], randomise_top(twins[name], 0.25, 0)
-    middle = draw_centre(len(masks), (10, 10))
+    chance = draw_chance(len(masks), (10, 10), 0)
     for method in METHODS[POOLINGS[name]]:
         if method == "occlusion":
-            continue  # It is proven where it is drawn, and is slow.
+            continue  # It asks nothing of the tower, and is proven where it is drawn.
         maps = explain(twin, pictures, aims, method)
-        assert measure_overlap(maps, masks).mean() > measure_overlap(middle, masks).mean()
-        assert find_hits(maps, masks).mean() > find_hits(middle, masks).mean()
+        assert measure_overlap(maps, masks).mean() > measure_overlap(chance, masks).mean() + 0.05
+        assert find_hits(maps, masks).mean() > find_hits(chance, masks).mean() + 0.15
         others = explain(changed, pictures, aims, method)
-        assert correlate_maps(maps, others).mean() < 0.5
+        assert abs(correlate_maps(maps, others).mean()) < 0.5
