@@ -1,4 +1,4 @@
-"""Where a convolutional network looked: Grad-CAM on its last map, by ``grad-cam``."""
+"""Where a convolutional network looked: LayerCAM and Grad-CAM by ``grad-cam``."""
 
 from __future__ import annotations
 

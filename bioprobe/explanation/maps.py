@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +28,18 @@ Pixels: TypeAlias = npt.NDArray[np.float32]
 #: Of no fixed scale, shape (n_images, grid_height, grid_width), and the vectors of the images.
 Drawn: TypeAlias = tuple[npt.NDArray[np.float32], Vectors]
 _Draw: TypeAlias = Callable[[Pixels, Aim], Drawn]
+_Way: TypeAlias = "Callable[..., tuple[torch.Tensor, torch.Tensor]]"
 
-#: What is offered for each kind of tower, the default first; the order is that of the figures
-#: that ``python -m benchmarks explaining`` prints.
+#: What is offered for each kind of tower, the default first. Of ``benchmarks/explaining.py``:
+#: on drawings that are cut out of their middle, how often the most relevant place is on the animal,
+#: and the overlap with it, of ``layer-cam``, ``legrad`` and ``grad-cam``, where chance has .22 and
+#: .23: class token .69 .46, .71 .40, .53 .33; mean .82 .53, .68 .37, .60 .33; attention .82 .54,
+#: .72 .44, .68 .38. On photographs ``layer-cam`` of a convolutional network beats a Gaussian in the
+#: middle by more than ``grad-cam`` does.
 METHODS: dict[str, tuple[str, ...]] = {
-    "class token": ("legrad", "grad-cam", "occlusion"),
-    "mean": ("legrad", "grad-cam", "occlusion"),
-    "attention": ("legrad", "grad-cam", "occlusion"),
+    "class token": ("layer-cam", "legrad", "grad-cam", "occlusion"),
+    "mean": ("layer-cam", "legrad", "grad-cam", "occlusion"),
+    "attention": ("layer-cam", "legrad", "grad-cam", "occlusion"),
     "convolution": ("layer-cam", "grad-cam", "occlusion"),
     "other": ("occlusion",),
 }
@@ -176,7 +181,7 @@ def _open(encoder: Encoder) -> Mapping[str, _Draw]:
     found: dict[str, _Draw] = {"occlusion": functools.partial(draw_occlusion, encoder)}
     kind = "other"
     if hasattr(encoder, "copy_image_tower"):
-        kind, inside = _look_inside(encoder)
+        kind, inside = _look_inside(cast("TorchEncoder", encoder))
         found |= inside
     return {name: found[name] for name in METHODS[kind]}
 
@@ -191,9 +196,7 @@ def _look_inside(encoder: TorchEncoder) -> tuple[str, dict[str, _Draw]]:
     module, embed = encoder.copy_image_tower()
     device = encoder.runtime.device
 
-    def draw_by(
-        draw: Callable[..., tuple[torch.Tensor, torch.Tensor]], pixels: Pixels, aim: Aim
-    ) -> Drawn:
+    def draw_by(draw: _Way, pixels: Pixels, aim: Aim) -> Drawn:
         def find_gradient(vectors: torch.Tensor) -> torch.Tensor:
             _, gradient = aim.measure(vectors.cpu().numpy())
             return torch.as_tensor(gradient, dtype=torch.float32, device=device)
@@ -205,7 +208,11 @@ def _look_inside(encoder: TorchEncoder) -> tuple[str, dict[str, _Draw]]:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1, *grey.shape, generator=generator).to(device)
     if transformer := read_transformer(module, embed, noise):
-        ways = {"legrad": transformer.draw_legrad, "grad-cam": transformer.draw_grad_cam}
+        ways: dict[str, _Way] = {
+            "legrad": transformer.draw_legrad,
+            "layer-cam": functools.partial(transformer.draw_cam, "layer-cam"),
+            "grad-cam": functools.partial(transformer.draw_cam, "grad-cam"),
+        }
         return transformer.pooling, {k: functools.partial(draw_by, v) for k, v in ways.items()}
     if convolution := read_convolution(module, embed, noise):
         ways = {

@@ -105,7 +105,7 @@ def test_the_encoder_encodes_as_ever_while_it_is_explained(
 
     thread = threading.Thread(target=encode)
     thread.start()
-    for method in ("legrad", "grad-cam"):
+    for method in ("legrad", "layer-cam", "grad-cam"):
         explain_images(encoder, [picture], make_aim(encoder.dim), method)
     is_done.set()
     thread.join()

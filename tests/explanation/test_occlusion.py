@@ -19,7 +19,7 @@ class CornerEncoder:
 
     def preprocess(self, image: Image.Image) -> Vectors:
         values = np.asarray(image.resize((20, 20)), dtype=np.float32)
-        return values.transpose(2, 0, 1) / 255
+        return values.transpose(2, 0, 1) / np.float32(255)
 
     def encode_pixels(self, pixels: Vectors) -> Vectors:
         height, width = pixels.shape[2:]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -26,6 +28,11 @@ def build(name: str, precision: str = "fp32") -> tuple[Transformer, torch.Tensor
     return tower, pixels, torch.from_numpy(encoder.encode_pixels(pixels.numpy()))
 
 
+def list_ways(tower: Transformer) -> list[Callable[..., tuple[torch.Tensor, torch.Tensor]]]:
+    cams = [functools.partial(tower.draw_cam, kind) for kind in ("layer-cam", "grad-cam")]
+    return [tower.draw_legrad, *cams]
+
+
 def toward(dim: int) -> GradientOf:
     gradient = torch.linspace(-1, 1, dim)
     return lambda vectors: gradient.expand(len(vectors), dim)
@@ -35,7 +42,7 @@ def toward(dim: int) -> GradientOf:
 def test_every_tower_is_read_and_the_vectors_stay_the_same(name: str) -> None:
     tower, pixels, vectors = build(name)
     assert tower.pooling == TRANSFORMERS[name][1]
-    for draw in (tower.draw_legrad, tower.draw_grad_cam):
+    for draw in list_ways(tower):
         maps, seen = draw(pixels, toward(vectors.shape[1]), 2)
         assert maps.shape == (2, *tower.grid)
         assert maps.dtype == torch.float32
@@ -75,19 +82,41 @@ def test_legrad_is_the_gradient_of_attention_computed_openly(name: str, n_layers
     torch.testing.assert_close(maps.flatten(1), expected[:, 1:], atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["layer-cam", "grad-cam"])
+def test_cams_are_products_of_tokens_and_their_gradient(kind: str) -> None:
+    tower, pixels, _ = build("open_clip, mean")
+    model = open_clip_of(tower)
+    maps, _ = tower.draw_cam(kind, pixels, toward(24), 1)
+    tokens = model.visual._embeds(pixels)
+    *first, last = model.visual.transformer.resblocks
+    for block in first:
+        tokens = block(tokens)
+    leaf = tokens.detach().requires_grad_()
+    pooled = model.visual.ln_post(last(leaf))[:, 1:].mean(dim=1) @ model.visual.proj
+    goal = (F.normalize(pooled, dim=-1) * torch.linspace(-1, 1, 24)).sum()
+    (gradient,) = torch.autograd.grad(goal, [leaf])
+    patches, slopes = leaf.detach()[:, 1:], gradient[:, 1:]
+    if kind == "layer-cam":
+        expected = (patches * slopes.clamp(min=0)).clamp(min=0).sum(dim=2)
+    else:
+        expected = (patches * slopes.mean(dim=1, keepdim=True)).sum(dim=2).clamp(min=0)
+    torch.testing.assert_close(maps.flatten(1), expected, atol=1e-5, rtol=1e-4)
+
+
 def open_clip_of(tower: Transformer) -> open_clip.CLIP:
     """Return the model that a tower embeds with."""
     return tower.embed.args[0]  # type: ignore[attr-defined]
 
 
 def attend_openly(
-    block: torch.nn.Module, tokens: torch.Tensor
+    block: Any,  # noqa: ANN401 -- open_clip ships no types
+    tokens: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run a block of open_clip with its attention as a leaf."""
     attention = block.attn
     normed = block.ln_1(tokens)
     q, k, v = (
-        x.unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
+        x.reshape(*x.shape[:2], attention.num_heads, -1).transpose(1, 2)
         for x in F.linear(normed, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=2)
     )
     weights = (q @ k.transpose(2, 3) / q.shape[3] ** 0.5).softmax(dim=3).detach().requires_grad_()
@@ -105,7 +134,7 @@ def test_attention_is_heard_alike_in_every_kernel() -> None:
 
 def test_more_layers_give_another_map() -> None:
     tower, pixels, _ = build("timm, mean")
-    for draw in (tower.draw_legrad, tower.draw_grad_cam):
+    for draw in list_ways(tower):
         one, three = (draw(pixels, toward(32), n)[0] for n in (1, 3))
         assert not torch.allclose(one, three)
 
@@ -140,7 +169,8 @@ def test_the_encoder_stays_as_it_is() -> None:
     tower = read_transformer(copied, embed_copy, pixels)
     assert tower is not None
     tower.draw_legrad(pixels, toward(24), 2)
-    tower.draw_grad_cam(pixels, toward(24), 2)
+    for draw in list_ways(tower):
+        draw(pixels, toward(24), 2)
     assert {name: (id(x), x.requires_grad) for name, x in module.named_parameters()} == before
     assert all(x.grad is None for x in module.parameters())
     for part in (*module.modules(), *copied.modules()):
@@ -174,7 +204,7 @@ def test_true_sizes_run(architecture: str) -> None:
     tower = read_transformer(*encoder.copy_image_tower(), pixels)
     assert tower is not None
     vectors = encoder.encode_pixels(pixels.numpy())
-    for draw in (tower.draw_legrad, tower.draw_grad_cam):
+    for draw in list_ways(tower):
         maps, seen = draw(pixels, toward(encoder.dim), 2)
         assert maps.shape == (1, 14, 14)
         assert torch.isfinite(maps).all()

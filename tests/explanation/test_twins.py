@@ -19,7 +19,7 @@ from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.explanation.maps import METHODS, explain_images
 from bioprobe.explanation.sanity import (
     correlate_maps,
-    draw_centre,
+    draw_chance,
     find_hits,
     measure_overlap,
     randomise_top,
@@ -30,8 +30,9 @@ from tests.explanation.conftest import Direction
 
 TWINS = Path(__file__).parent / "twins"
 POOLINGS = {"class-token": "class token", "mean": "mean", "attention": "attention"}
-SPECIES = [one for one in read_species() if one.role == "trained"][:4]
-N_EACH = 6
+EVERY_SPECIES = read_species()
+SPECIES = EVERY_SPECIES[::9][:6]
+N_EACH = 5
 DRAWN_PX, CUT_PX = 104, 80
 
 Masks = npt.NDArray[np.bool_]
@@ -54,8 +55,9 @@ def drawings() -> tuple[list[Image.Image], Masks]:
 def aims() -> list[Direction]:
     """Return each species against all of them, by the texts of sketch."""
     sketch = load_encoder("sketch", device="cpu", precision="fp32")
+    every = sketch.encode_text([f"a photo of {one.common_name}." for one in EVERY_SPECIES])
     texts = sketch.encode_text([f"a photo of {one.common_name}." for one in SPECIES])
-    return [Direction(text - texts.mean(axis=0)) for text in texts]
+    return [Direction(text - every.mean(axis=0)) for text in texts]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,7 @@ def explain(
 
 
 @pytest.mark.parametrize("name", POOLINGS)
-def test_maps_find_the_animal_better_than_the_middle_does(
+def test_maps_find_the_animal_far_more_often_than_chance_does(
     name: str,
     twins: Mapping[str, TorchEncoder],
     drawings: tuple[list[Image.Image], Masks],
@@ -87,12 +89,14 @@ def test_maps_find_the_animal_better_than_the_middle_does(
 ) -> None:
     pictures, masks = drawings
     twin, changed = twins[name], randomise_top(twins[name], 0.25, 0)
-    middle = draw_centre(len(masks), (10, 10))
+    chance = draw_chance(len(masks), (10, 10), 0)
     for method in METHODS[POOLINGS[name]]:
         if method == "occlusion":
-            continue  # It is proven where it is drawn, and is slow.
+            continue  # It asks nothing of the tower, and is proven where it is drawn.
         maps = explain(twin, pictures, aims, method)
-        assert measure_overlap(maps, masks).mean() > measure_overlap(middle, masks).mean()
-        assert find_hits(maps, masks).mean() > find_hits(middle, masks).mean()
-        others = explain(changed, pictures, aims, method)
-        assert correlate_maps(maps, others).mean() < 0.5
+        overlap, hits = measure_overlap(maps, masks).mean(), find_hits(maps, masks).mean()
+        assert overlap > measure_overlap(chance, masks).mean() + 0.04, (method, overlap)
+        assert hits > find_hits(chance, masks).mean() + 0.15, (method, hits)
+        if method == METHODS[POOLINGS[name]][0]:
+            others = explain(changed, pictures, aims, method)
+            assert abs(correlate_maps(maps, others).mean()) < 0.5
