@@ -420,16 +420,16 @@ def test_letters_size_place_and_enlarging_can_be_chosen(store: Store, tmp_path: 
 
     def draw(options: Options) -> Image.Image:
         out = tmp_path / str(len(list(tmp_path.iterdir())))
-        one.annotate(out, labels=True, form="png", **options)
-        return Image.open(out / "cam1/b.jpg.png").convert("RGB")
+        one.annotate(out, labels=True, **options)
+        return Image.open(out / "cam1/b.jpg").convert("RGB")
 
     plain = draw({})
     assert plain.size == (360, 480)
     # As large as it is, and what there is no room for in it below.
     assert draw({"enlarge_to": 0}).size == (216, 160 + 61)
-    assert draw({"enlarge_to": 960}).size == (720, 960)
+    assert draw({"enlarge_to": 600}).size == (450, 600)
     assert draw({"place": "below"}).size[1] > 480
-    dark = [int((np.asarray(image) == (21, 24, 28)).all(axis=2).sum()) for image in
+    dark = [int((np.asarray(image).max(axis=2) < 40).sum()) for image in
             (plain, draw({"text_size": 1.3}))]  # fmt: skip
     assert dark[1] > 1.2 * dark[0]
     mono = Path(font_rooms._own_folder()) / "DejaVuSansMono.ttf"
@@ -482,7 +482,7 @@ def test_a_contact_sheet_takes_the_place_of_nothing(store: Store, tmp_path: Path
         store.annotate(labels=True, montage=tmp_path / "sheet.pdf")
 
 
-@pytest.mark.parametrize("kind", ["gif", "webp", "png"])
+@pytest.mark.parametrize("kind", ["gif", "webp"])
 def test_sequences_move_in_the_order_of_time(
     store: Store, tmp_path: Path, marks: list[list[Mark]], kind: str
 ) -> None:
