@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -747,7 +748,9 @@ def _empty_unknown(
     is_unknown = frame["is_unknown"].astype(str).str.lower().isin({"true", "1", "1.0"})
     names = [one for one in (*reversed(RANK_NAMES), "classification") if one in frame]
     nearest: dict[Region, tuple[str, float]] = {}
-    best = frame[is_unknown & (frame["answer"].astype(str).isin({"1", "1.0"}))]
+    best = frame[is_unknown]
+    if "answer" in frame:
+        best = best[best["answer"].astype(str).isin({"1", "1.0"})]
     for said in best.to_dict("records"):
         name = next(
             (str(said[one]) for one in names if isinstance(said[one], str) and said[one]), ""
@@ -755,7 +758,8 @@ def _empty_unknown(
         region = said.get(REGION)
         if name:
             key = str(said["file_name"]), region if isinstance(region, str) else ""
-            nearest[key] = name, float(said["score"])
+            score = said.get("score")
+            nearest[key] = name, score if isinstance(score, float) else math.nan
     emptied = frame.copy()
     for one in (*names, "species_epithet", "common_name", "taxon"):
         if one in emptied:

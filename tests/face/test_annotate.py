@@ -266,6 +266,15 @@ def test_answers_of_a_table_are_written_and_the_unsure_are_not_recognised(
     assert any("2 of 4 are not recognised" in str(note) for note in done.notes)
 
 
+def test_what_is_unknown_needs_no_score(
+    store: Store, tmp_path: Path, marks: list[list[Mark]]
+) -> None:
+    frame = _answer(store, {0: 0.9, 2: 0.8}).drop(columns=["score", "answer"])
+    frame.assign(is_unknown=["True", "False"]).to_csv(tmp_path / "a.csv", index=False)
+    store.annotate(tmp_path / "out", answers=tmp_path / "a.csv", show="label", enlarge_to=0)
+    assert _lines(marks) == [("not recognised", "nearest: Panthera leo"), ("Panthera leo",)]
+
+
 def test_zero_shot_answers_where_nothing_else_does(
     store: Store, tmp_path: Path, marks: list[list[Mark]]
 ) -> None:
