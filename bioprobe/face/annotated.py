@@ -187,7 +187,9 @@ class Wording:
 
 
 def _write_score(score: float) -> str:
-    # What is not certain is not called so.
+    # What is not certain is not called so, nor what is not impossible.
+    if 0 < score < 0.005:
+        return "<0.01"
     return ">0.99" if 0.995 <= score < 1 else f"{score:.2f}"
 
 
