@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -507,7 +508,8 @@ def join_predictions(
             left_out.add(row)
             continue
         answer = columns.get("answer", {}).get(place, "")
-        ranked.setdefault((keys.names[row], row), []).append((float(answer or 1), place))
+        number = _read_number(answer, "answer", place) or 1.0
+        ranked.setdefault((keys.names[row], row), []).append((number, place))
     keys.refuse_missing()
     guesser = _Guesser(view, columns)
     found: dict[str, list[Observation]] = {}
@@ -525,6 +527,23 @@ def _to_texts(values: pd.Series[Any]) -> dict[int, str]:
 
     texts = write_cells(values)
     return {place: text for place, text in enumerate(texts.tolist()) if text and text == text}
+
+
+def _read_number(text: str, column: str, place: int) -> float | None:
+    """Return the number in a cell of a table of answers, None where it is empty."""
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        msg = (
+            f"row {place + 1} of the answers has the {column} {text!r}, which is no number; "
+            "expected what bioprobe zeroshot or bioprobe probe predict wrote"
+        )
+        raise SourceError(msg)
+    return number
 
 
 def _tell_left_out(view: View, left_out: set[int], answered: set[int]) -> list[str]:
@@ -627,8 +646,7 @@ class _Guesser:
         return self._columns.get(name, {}).get(place, "")
 
     def _guess(self, place: int) -> Guess | None:
-        said = self._cell("score", place)
-        score = float(said) if said else None
+        score = _read_number(self._cell("score", place), "score", place)
         if self._is_flat:
             label = self._cell("classification", place)
             return Guess(self._find_taxon(place, label), label, score) if label else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -136,7 +137,8 @@ class Wording:
         best = one.best
         if not self.is_recognised(one):
             if self.name(one) == NOT_RECOGNISED and (near := self._find_nearest(picture, one)):
-                yield f"nearest: {near[0]} {_write_score(near[1])}"
+                score = f" {_write_score(near[1])}" if math.isfinite(near[1]) else ""
+                yield f"nearest: {near[0]}{score}"
             return
         taxon = best.taxon if best else None
         if taxon is not None:
@@ -185,7 +187,9 @@ class Wording:
 
 
 def _write_score(score: float) -> str:
-    # What is not certain is not called so.
+    # What is not certain is not called so, nor what is not impossible.
+    if 0 < score < 0.005:
+        return "<0.01"
     return ">0.99" if 0.995 <= score < 1 else f"{score:.2f}"
 
 

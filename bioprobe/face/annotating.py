@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -46,17 +47,6 @@ _SHOWN_BY_DEFAULT = "box,label,score,status,common,path"
 _KINDS = {"keep": None, "jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}
 # Name of a picture, and of a region in it.
 Region = tuple[str, str]
-# As IUCN gives them.
-_STATUS_COLOURS = {
-    "EX": "#000000", "EW": "#542344", "RE": "#960e25", "CR": "#d81e05", "EN": "#fc7f3f",
-    "VU": "#f9e814", "NT": "#cce226", "LC": "#60c659", "DD": "#d1d1c6", "NE": "#ffffff",
-}  # fmt: skip
-
-_STATUS_NAMES = {
-    "extinct": "EX", "extinct in the wild": "EW", "critically endangered": "CR",
-    "endangered": "EN", "vulnerable": "VU", "near threatened": "NT", "least concern": "LC",
-    "data deficient": "DD", "not evaluated": "NE",
-}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -484,7 +474,7 @@ class Annotates(Asks, Learns):
         if montage is not None:
             sheet = Sheet(Path(montage), by, cell_px, across, most)
             sheet.check()
-        asked = self._find_answers(
+        asked = self._find_written(
             answers, labels=labels, probe=probe, k=k, abstain=abstain, accuracy=accuracy,
             level=level, question={"classes": classes, "taxa": taxa, "text_type": text_type,
                       "templates": templates},
@@ -493,10 +483,10 @@ class Annotates(Asks, Learns):
         planned = None
         if animate is not None:
             strip = Strip(Path(animate), animation, frame_seconds, frame_px)
-            planned = strip, *self._find_sequences(found, sequence, gap_seconds)
+            planned = strip, *self._find_strips(found, sequence, gap_seconds)
         if sheet is not None and by not in {"answer", "none"}:
             read_level(by, self._view.images)
-        wording, doubts = self._word(asked, parts, k, min_score, status, colour_by, colours)
+        wording, doubts = self._word_answers(asked, parts, k, min_score, status, colour_by, colours)
         pictures = Pictures(found, people)
         style = Style(fonts, text_size, enlarge_to, "box" in parts, place == "below")
         said: list[Note | str] = [*asked.notes, *found.notes, *doubts]
@@ -515,7 +505,7 @@ class Annotates(Asks, Learns):
         said += [*pictures.describe(), *(Note(one, WARNING) for one in fonts.describe())]
         return Annotation(frame, dict(found.provenance)).say((*self._notes, *said))
 
-    def _find_answers(
+    def _find_written(
         self, answers: str | Path | Result | None, *, labels: bool, probe: str | Result | None,
         k: int, abstain: float | str | None, accuracy: float, level: str | None,
         question: dict[str, Any],
@@ -531,7 +521,7 @@ class Annotates(Asks, Learns):
             asked: Any = answers
             if asked is None:
                 question = {"level": level or "species", **question}
-                asked = self._ask(probe, k, abstain, accuracy, question)
+                asked = self._ask_written(probe, k, abstain, accuracy, question)
             frame, provenance = asked.to_frame(), asked.provenance.to_dict()
             notes = tuple(note for note in asked.notes if note not in self._notes)
         frame = _keep_lowest(frame)
@@ -540,12 +530,12 @@ class Annotates(Asks, Learns):
         joined = join_predictions(self._view, frame, provenance, Sensitive())
         return _Found(joined, nearest, told, notes)
 
-    def _ask(
+    def _ask_written(
         self, probe: str | Result | None, k: int, abstain: float | str | None, accuracy: float,
         question: dict[str, Any],
     ) -> Result:  # fmt: skip
         if probe is not None:
-            opened: Any = self._open_probe(probe) if isinstance(probe, str) else probe
+            opened: Any = self._open_named_probe(probe) if isinstance(probe, str) else probe
             # Of classes that it did not learn only held-out answers tell.
             unknown = abstain is None and opened.calibration is not None
             found: Result = opened.predict(
@@ -556,7 +546,7 @@ class Annotates(Asks, Learns):
             return self.zeroshot(**question, k=k)
         return self.zeroshot(**question, abstain=_read_probability(abstain))
 
-    def _open_probe(self, name: str) -> Probe:
+    def _open_named_probe(self, name: str) -> Probe:
         """Return a probe of this store, or one whose folder is named."""
         from bioprobe.store import EmbeddingStore
         from bioprobe.store.view import View
@@ -568,21 +558,22 @@ class Annotates(Asks, Learns):
         asked = Annotates(View(store, store.rows), model=self._model, device=self._device)
         return asked.probe(folder.name)
 
-    def _word(
+    def _word_answers(
         self, found: _Found, parts: frozenset[str], k: int, min_score: float,
         status: str | Mapping[str, str] | None, colour_by: str,
         colours: Mapping[str, str] | str | Sequence[str] | None,
     ) -> tuple[Wording, list[Note | str]]:  # fmt: skip
+        from bioprobe.conservation import COLOURS
         from bioprobe.face.annotated import Wording
 
-        given = {**_STATUS_COLOURS, **_read_colours(colours)}
-        statuses, told, said = self._read_statuses(found, status)
+        given = {**COLOURS, **_read_colours(colours)}
+        statuses, told, said = self._read_written_statuses(found, status)
         wording = Wording(
             found.answers, parts, k, min_score, found.nearest, statuses, told, given, colour_by
         )
         return wording, said
 
-    def _read_statuses(
+    def _read_written_statuses(
         self, found: _Found, status: str | Mapping[str, str] | None
     ) -> tuple[Mapping[str, str], Mapping[Region, str], list[Note | str]]:
         """Return the status of species, that of regions, and what is to be said of them."""
@@ -616,7 +607,7 @@ class Annotates(Asks, Learns):
             notes.append(Note(text, WARNING))
         return {name: said.most_common(1)[0][0] for name, said in counts.items()}, found.told, notes
 
-    def _find_sequences(
+    def _find_strips(
         self, found: Answers, sequence: str | None, gap_seconds: float | None
     ) -> tuple[Sequences, dict[int, str]]:
         """Return the sequence of each picture that was read, and when each row was taken."""
@@ -676,20 +667,11 @@ def _find_status_column(columns: Sequence[str]) -> str | None:
 
 
 def _read_status(text: str) -> str:
-    """Return the code of a status, or what else is written.
+    """Return the code of a status as the Red List writes it, or what else is written."""
+    from bioprobe.conservation import read_category
 
-    Examples
-    --------
-    >>> [_read_status(one) for one in ("vu", "Least Concern (LC)", "endangered", "protected")]
-    ['VU', 'LC', 'EN', 'protected']
-    """
-    words = [str(word).strip() for word in re.split(r"[();,]", text)]
-    for word in filter(None, words):
-        if word.upper() in _STATUS_COLOURS:
-            return word.upper()
-        if word.lower().replace("_", " ") in _STATUS_NAMES:
-            return _STATUS_NAMES[word.lower().replace("_", " ")]
-    return text.strip()
+    found = read_category(text)
+    return found.label if found is not None and found.code else text.strip()
 
 
 def _read_told(frame: pd.DataFrame) -> dict[Region, str]:
@@ -747,7 +729,9 @@ def _empty_unknown(
     is_unknown = frame["is_unknown"].astype(str).str.lower().isin({"true", "1", "1.0"})
     names = [one for one in (*reversed(RANK_NAMES), "classification") if one in frame]
     nearest: dict[Region, tuple[str, float]] = {}
-    best = frame[is_unknown & (frame["answer"].astype(str).isin({"1", "1.0"}))]
+    best = frame[is_unknown]
+    if "answer" in frame:
+        best = best[best["answer"].astype(str).isin({"1", "1.0"})]
     for said in best.to_dict("records"):
         name = next(
             (str(said[one]) for one in names if isinstance(said[one], str) and said[one]), ""
@@ -755,7 +739,8 @@ def _empty_unknown(
         region = said.get(REGION)
         if name:
             key = str(said["file_name"]), region if isinstance(region, str) else ""
-            nearest[key] = name, float(said["score"])
+            score = said.get("score")
+            nearest[key] = name, score if isinstance(score, float) else math.nan
     emptied = frame.copy()
     for one in (*names, "species_epithet", "common_name", "taxon"):
         if one in emptied:

@@ -279,6 +279,17 @@ def test_crops_are_what_was_embedded_and_tell_no_place(
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(("column", "text"), [("score", "high"), ("score", "inf"), ("answer", "x")])
+def test_what_is_no_number_among_answers_is_named(
+    store: Store, answers: Path, tmp_path: Path, column: str, text: str
+) -> None:
+    frame = pd.read_csv(answers, dtype=str, keep_default_na=False)
+    frame.loc[2, column] = text
+    frame.to_csv(tmp_path / "other.csv", index=False)
+    with pytest.raises(SourceError, match=f"row 3 .* the {column} '{text}', which is no number"):
+        store.export_answers(tmp_path / "other.csv", form="coco", target=tmp_path / "out.json")
+
+
 def test_answers_joined_back_by_name_are_the_same(
     store: Store, answers: Path, tmp_path: Path
 ) -> None:

@@ -61,8 +61,11 @@ def _read_contrast(image: Image.Image, place: Rect) -> float:
     return max(measure_contrast(ground, one) for one in colours.tolist())
 
 
-@pytest.mark.parametrize("colour", ["#ffffff", "#000000", "#808080", "#15181c", "#ffd400"])
-@pytest.mark.parametrize("size", [(120, 90), (640, 480)], ids=str)
+@pytest.mark.parametrize(
+    ("colour", "size"),
+    [("#ffffff", (120, 90)), ("#000000", (640, 480)), ("#808080", (480, 200)),
+     ("#15181c", (120, 90)), ("#ffd400", (120, 90))],
+)  # fmt: skip
 def test_a_label_is_read_on_bright_and_on_dark(colour: str, size: tuple[int, int]) -> None:
     drawn = draw_marks(_fill(size, colour), [Mark(LABEL, BOX)], Style())
     (place,) = drawn.plates
@@ -158,7 +161,7 @@ def test_the_label_of_a_picture_covers_little_of_it() -> None:
     assert np.array_equal(np.asarray(asked.image)[:900], np.asarray(_fill((1200, 900))))
 
 
-@pytest.mark.parametrize("side", [1, 16, 64, 224])
+@pytest.mark.parametrize("side", [1, 64])
 def test_small_pictures_are_enlarged_until_letters_fit(side: int) -> None:
     drawn = draw_marks(_fill((side, side)), [Mark(LABEL, BOX if side > 1 else None)], Style())
     assert drawn.scale == pytest.approx(480 / side)
@@ -173,10 +176,10 @@ def test_letters_grow_with_the_picture_and_by_choice() -> None:
     assert [measure_text(size) for size in ((64, 64), (640, 480), (6000, 4000))] == [12, 15, 132]
     heights = [
         draw_marks(_fill(size), [Mark(LABEL[:1], BOX)], Style(text_scale=scale)).plates[0].size[1]
-        for size, scale in (((640, 480), 1.0), ((640, 480), 2.0), ((2560, 1920), 1.0))
+        for size, scale in (((640, 480), 1.0), ((640, 480), 2.0), ((1920, 1440), 1.0))
     ]
     assert 1.7 < heights[1] / heights[0] < 2.3
-    assert 3.3 < heights[2] / heights[0] < 4.7
+    assert 2.5 < heights[2] / heights[0] < 3.5
 
 
 def test_boxes_are_where_regions_are_and_can_be_left_out() -> None:

@@ -177,7 +177,7 @@ def test_marks_that_turn_other_text_are_taken_out() -> None:
 
 
 @pytest.mark.parametrize("text", ["Panthera pardus tulliana", "נמר פרסי גדול מאוד", "豹" * 20])
-@pytest.mark.parametrize("most_px", [1, 30, 80, 130, 10_000])
+@pytest.mark.parametrize("most_px", [1, 80, 10_000])
 def test_a_long_line_is_shortened_at_a_letter(text: str, most_px: int) -> None:
     line = lay_line(text, Fonts(), 20, most_px)
     least = lay_line("…", Fonts(), 20).width_px
@@ -186,7 +186,7 @@ def test_a_long_line_is_shortened_at_a_letter(text: str, most_px: int) -> None:
     assert line.text.count("…") == line.is_short
 
 
-@pytest.mark.parametrize("most_px", [40, 90, 200])
+@pytest.mark.parametrize("most_px", [40, 200])
 def test_long_text_is_wrapped_at_spaces(most_px: int) -> None:
     text = "Panthera pardus tulliana the Anatolian leopard"
     lines = wrap_text(text, Fonts(), 16, most_px, 20)
