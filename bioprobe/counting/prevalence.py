@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
+from bioprobe.intervals import Draws, find_interval
 from bioprobe.result import WARNING, Note, Notes
 from bioprobe.types import Doubles, Names, Places
 
@@ -23,7 +24,6 @@ ASSUMPTION = (
     "how frequent classes are differs; nothing here can test it"
 )
 _LEAST, _STEPS, _TOLERANCE = 1e-9, 1000, 1e-6
-_ENDS = (0.025, 0.975)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +119,8 @@ def estimate_prevalence(
 
     The answers are calibrated on the labelled images, by one scale and a shift for each class, and
     their shares there taken out by :func:`adjust_shares`. Both the labelled images (by units) and
-    the others are resampled for the interval.
+    the others are resampled for the interval, which is that of
+    :func:`bioprobe.intervals.find_interval`.
 
     Parameters
     ----------
@@ -184,7 +185,13 @@ def estimate_prevalence(
     spread = np.zeros((len(draws), n_all + 1))
     spread[:, known] = draws
     point, resampled = spread[0, classes], spread[1:, classes]
-    low, high = np.quantile(resampled, _ENDS, axis=0)
+    # A rare class has few that could be resampled: percentiles of it are far too narrow.
+    n_units = min(len(labelled), len(images))
+    ends = [
+        find_interval(Draws(float(value), values, n_units))
+        for value, values in zip(point, resampled.T, strict=True)
+    ]
+    low, high = (np.array([getattr(one, end) for one in ends]) for end in ("low", "high"))
     notes = [Note(f"shares hold under {ASSUMPTION}", WARNING)]
     missing = int((~np.isin(classes, known)).sum())
     if missing:
