@@ -32,10 +32,11 @@ RESET, FUTURE = "a clock that was reset", "a time in the future"
 TIMELESS = (NO_TIME, NO_CLOCK, NO_DATE, RESET, FUTURE)
 #: What is odd of a record all the same.
 UNKNOWN_PLACE = "no deployment of the table"
+NO_DAYS = "a deployment whose camera-days are not known"
 OUTSIDE = "outside of the deployments of its place"
 IN_GAP = "while the camera was said not to work"
 #: Records that count for no effort.
-WITHOUT_EFFORT = (UNKNOWN_PLACE, OUTSIDE, IN_GAP)
+WITHOUT_EFFORT = (UNKNOWN_PLACE, NO_DAYS, OUTSIDE, IN_GAP)
 Spans = Mapping[str, tuple[np.datetime64, np.datetime64]]
 
 _FIRST = np.datetime64("1990-01-01", "s")
@@ -267,9 +268,12 @@ def _place(names: Names, found: Moments, effort: Effort | None) -> tuple[Names, 
     trouble[~is_known] = UNKNOWN_PLACE
     trouble[is_known & timed & (deployment == "")] = OUTSIDE
     trouble[effort.fails(deployment, found.local)] = IN_GAP
+    worked = set(effort.stints["deployment"])
+    has_days = np.array([one in worked for one in deployment], dtype=bool)
+    trouble[(deployment != "") & ~has_days] = NO_DAYS
     # Of what lies outside the name tells at least which camera it was.
     named = np.where(deployment == "", names, deployment).astype(object)
-    return named, place, trouble, deployment != ""
+    return named, place, trouble, has_days
 
 
 def _find_degrees(
@@ -460,7 +464,7 @@ def _tell(frame: pd.DataFrame, found: Moments, effort: Effort | None, time_zone:
     """Say which pictures make no event, and what is odd of the others."""
     notes = []
     pictures = frame.drop_duplicates("file_name")
-    for word in (*TIMELESS, UNKNOWN_PLACE, OUTSIDE, IN_GAP):
+    for word in (*TIMELESS, *WITHOUT_EFFORT):
         its = pictures[pictures["trouble"] == word]
         if not len(its):
             continue
@@ -478,7 +482,12 @@ def _tell(frame: pd.DataFrame, found: Moments, effort: Effort | None, time_zone:
             example += f" ({its['time'].iloc[0]})"
         elif word in {OUTSIDE, IN_GAP}:
             example += f" ({its['local'].iloc[0]})"
-        verb = {UNKNOWN_PLACE: "are of", OUTSIDE: "were taken", IN_GAP: "were taken"}
+        verb = {
+            UNKNOWN_PLACE: "are of",
+            NO_DAYS: "are of",
+            OUTSIDE: "were taken",
+            IN_GAP: "were taken",
+        }
         text = f"{len(its):,} pictures {verb.get(word, 'have')} {word}, and {said}"
         notes.append(Note(f"{text}: {where}{rest}, such as {example}", WARNING))
     return notes + _tell_clocks(frame, found, effort, time_zone)

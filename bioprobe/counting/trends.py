@@ -67,8 +67,8 @@ def estimate_trend(taxon: str, table: pd.DataFrame) -> Trend:
     with the :math:`\alpha` for which Pearson's chi-squared is as large as its degrees of freedom
     (0, which is Poisson's, where it is no larger). The interval is that of a jackknife that leaves
     a site out at a time, by one step from the fit, and as wide at least as the model's observed
-    information has it, with Student's quantile: records of a site need not be independent, nor the
-    variance be as assumed.
+    information has it, each with Student's quantile: records of a site need not be independent, nor
+    the variance be as assumed.
 
     Parameters
     ----------
@@ -97,9 +97,9 @@ def estimate_trend(taxon: str, table: pd.DataFrame) -> Trend:
     base = _fit(used, used["year"].to_numpy(dtype=np.float64)[:, None])
     result, alpha = _disperse(used, base)
     estimate = float(result.params[0])
-    spread, n_free = _leave_out(used, result, alpha)
     n = used["site"].nunique()
-    half = float(t.isf(_CHANCE / 2, n_free)) * spread
+    errors = _leave_out(used, result, alpha)
+    half = max(float(t.isf(_CHANCE / 2, n_free)) * error for error, n_free in errors)
     if abs(estimate) > math.log(_STEEPEST):
         msg = (
             f"no trend of {taxon} is told: its records are nearly all of years at one end, and no "
@@ -141,8 +141,12 @@ def _disperse(used: pd.DataFrame, base: Any) -> tuple[Any, float]:  # noqa: ANN4
     return result, alpha
 
 
-def _leave_out(used: pd.DataFrame, result: Any, alpha: float) -> tuple[float, float]:  # noqa: ANN401
-    """Return the jackknife's standard error, or the model's if larger, and degrees of freedom.
+def _leave_out(
+    used: pd.DataFrame,
+    result: Any,  # noqa: ANN401 - statsmodels' own
+    alpha: float,
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the standard errors of the jackknife and of the model, with degrees of freedom.
 
     What a site says is measured by the observed information: of few years a site, the expected one
     is too large by as much as the fit follows chance.
@@ -159,13 +163,14 @@ def _leave_out(used: pd.DataFrame, result: Any, alpha: float) -> tuple[float, fl
     score, information = np.bincount(sites, apart * residual), np.bincount(sites, weight * apart**2)
     rest = information.sum() - information
     if not (rest > 0).all():
-        return math.inf, 1.0
+        return (math.inf, 1.0), (math.inf, 1.0)
     n = len(rest)
     spread = math.sqrt((n - 1) / n * float(((score / rest) ** 2).sum()))
     shares = information / rest
     n_effective = float(shares.sum() ** 2 / (shares**2).sum())
     by_model = 1 / math.sqrt(information.sum())
-    return max(spread, by_model), max(1.0, min(n - 1.0, n_effective - 1.0))
+    n_rest = max(1.0, float(result.df_resid))
+    return (spread, max(1.0, min(n - 1.0, n_effective - 1.0))), (by_model, n_rest)
 
 
 def _sum_years(table: pd.DataFrame) -> pd.DataFrame:

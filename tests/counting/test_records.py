@@ -174,3 +174,13 @@ def test_occasions_hold_events_and_nothing_where_no_camera_worked() -> None:
 def test_nothing_seen_is_no_record() -> None:
     found = _make(_see(("a", "p", "2024-05-01 10:00:00")).iloc[:0])
     assert len(found.to_frame()) == len(found.timed) == 0
+
+
+def test_a_deployment_without_days_makes_no_clock_right_and_no_rate() -> None:
+    deployments = [{"site": "p", "start": "1970-01-01", "end": "2024-06-01"}]
+    seen = _see(("a", "p", "1970-01-02 00:00:00"), ("a", "p", "2024-05-01 10:00:00"))
+    found = _make(seen, deployments)
+    assert found.records["trouble"].tolist() == [
+        "a deployment whose camera-days are not known", "a clock that was reset",
+    ]  # fmt: skip
+    assert "1 pictures are of a deployment whose camera-days are not known" in _said(found)

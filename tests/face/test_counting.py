@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,9 @@ def _said(found: Any) -> str:  # noqa: ANN401 - a result
 
 
 def _check_page(found: Any, tmp_path: Path, *words: str) -> None:  # noqa: ANN401 - a result
-    assert found.figure.startswith("data:image/svg+xml;base64,")
     assert found.write_page(tmp_path / "page.html") > 0
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert all(word in text for word in (*words, found.figure)), words
+    assert all(word in text for word in (*words, 'src="data:image/svg+xml;base64,')), words
 
 
 def test_labels_make_records_at_any_rank(store: Store) -> None:
@@ -136,6 +136,10 @@ def test_zero_shot_and_probes_are_asked(store: Store, tmp_path: Path,
     found = store.records(zeroshot=True, level="genus", taxa="list.csv").to_frame()
     assert asked == ["genus list.csv 1"]
     assert found["taxon"].tolist() == ["Lynx", "Capreolus", "Cervidae", "Capreolus", "human"]
+    predicts = types.SimpleNamespace(predict=lambda _, k: str(answers) if k == 1 else "")
+    monkeypatch.setattr(Store, "probe", lambda _, name: {"mine": predicts}[name])
+    by_probe = store.records(probe="mine", labels=False).to_frame()
+    assert by_probe["file_name"].tolist() == ["B/2.jpg"]
 
 
 def test_camtrapr_gets_records_stations_operation_and_histories(
@@ -162,6 +166,13 @@ def test_camtrapr_gets_records_stations_operation_and_histories(
     assert history == [["", "o1", "o2", "o3", "o4"], ["A", "1", "0", "0", "0"],
                        ["B", "NA", "0", "0", "0"]]  # fmt: skip
     assert _read(tmp_path / "out" / "effort.csv")[1] == ["A", "0.5", "2", "2", "0.5"]
+    other = store.records(
+        deployments=deployments, occasion_days=3, occasion_start="station", occasion_counts=True,
+        gap_minutes=5,
+    )  # fmt: skip
+    assert other.histories is not None
+    assert list(other.histories.detections["Lynx lynx"].loc["A"])[:1] == [2]
+    assert list(other.histories.effort.loc["B"]) == [2.5, 1.5, 0]
     store.records(by="slope").write(tmp_path / "records.csv", "camtrapr")
     assert {row[0] for row in _read(tmp_path / "records.csv")[1:]} == {"steep"}
 
