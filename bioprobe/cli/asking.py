@@ -15,7 +15,7 @@ from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
 from bioprobe.face.asking import Asks
 from bioprobe.face.comparing import compare as compare_answers
-from bioprobe.face.estimating import Counts
+from bioprobe.face.estimating import Infers
 from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
@@ -279,7 +279,7 @@ def report(page: Result) -> None:
     """
 
 
-@command(app, Counts.estimate)
+@command(app, Infers.estimate)
 def estimate(
     found: Estimates | Table,
     *,

@@ -39,8 +39,8 @@ _SITES = ("site", "station", "location", "camera", "deployment", "place", "plot"
 _SHOWN = 3
 
 
-class Counts(Asks, Learns):
-    """What is counted by answers and a sample of labels."""
+class Infers(Asks, Learns):
+    """What is inferred of all images from answers and a sample of labels."""
 
     @question
     def estimate(
@@ -724,7 +724,7 @@ def _is_table(labelled: str | Path) -> bool:
 
 
 def _read_table_of_labels(
-    path: Path, store: Counts, found: _Answers, notes: list[Note | str]
+    path: Path, store: Infers, found: _Answers, notes: list[Note | str]
 ) -> tuple[Places, Mask]:
     """Read the labels that a person gave to drawn images, and which these are."""
     import numpy as np
