@@ -19,6 +19,7 @@ BENCHMARKS = (
     "many_classes",
     "coverage",
     "kappa",
+    "trends",
 )
 
 

@@ -24,6 +24,12 @@ RANK_NAMES = ("kingdom", "phylum", "class", "order", "family", "genus", "species
 PEOPLE = LEAVE_OUT, OBSCURE, KEEP = ("leave-out", "obscure", "keep")
 #: What can be written of two sets of answers that are compared, the default first.
 TABLES = ("queue", "moves", "agreement", "pairs")
+#: Since when a gap is counted that parts records, the default first.
+COMPARED_TO = LAST_RECORD, LAST_INDEPENDENT = ("last-record", "last-independent-record")
+#: In what form records are written, the table itself first.
+RECORD_FORMS = PLAIN, CAMTRAPR, UNMARKED, CAMTRAP_DP = (
+    "plain", "camtrapr", "unmarked", "camtrap-dp",
+)  # fmt: skip
 TEXT_TYPE_NAMES = ("sci", "com", "taxon", "sci_com", "taxon_com", "asis")
 
 P = ParamSpec("P")

@@ -17,6 +17,7 @@ from typer.main import get_command
 from bioprobe import __version__
 from bioprobe.cli import STARTED_S
 from bioprobe.cli.asking import app as asking_app
+from bioprobe.cli.counting import app as counting_app
 from bioprobe.cli.models import app as models_app
 from bioprobe.cli.probe import app as probe_app
 from bioprobe.cli.show import Clock, say
@@ -34,7 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-# What stands under a word of its own; the rest stands at the top.
+# What stands at the top, and what under a word of its own.
+_ALONE = (asking_app, counting_app)
 _GROUPS = {
     "taxa": taxa_app,
     "prompts": prompts_app,
@@ -103,7 +105,8 @@ def get_program() -> Any:  # noqa: ANN401 - a group of typer's own click
         info.name or info.callback.__name__.replace("_", "-"): functools.partial(
             _make_command, info
         )
-        for info in asking_app.registered_commands
+        for group in _ALONE
+        for info in group.registered_commands
         if info.callback
     }
     makers |= {name: functools.partial(_make_group, name, group) for name, group in _GROUPS.items()}

@@ -95,6 +95,7 @@ def command(
     chooses: bool = False,
     in_order: tuple[str, Sequence[str]] | None = None,
     also: str = "",
+    no_table: Condition | None = None,
 ) -> Callable[[After], After]:
     """Make a command that asks one question, says the notes and shows the table.
 
@@ -140,6 +141,8 @@ def command(
         command line, and these others in the order in which the question counts them.
     also : str
         Parameter of the question that further stores are, where ``--store`` is given several times.
+    no_table : condition, optional
+        Under which ``--output`` is no table, but a file or folder that ``write`` knows.
     """
 
     def decorate(after: After) -> After:
@@ -166,7 +169,8 @@ def command(
             check_given({one: declared[one].option for one in declared}, defaults, given)
             if sources == "-":
                 _refuse_store(context, given["sources"] or ())
-            _check_outputs(declared, given, shows=shows)
+            is_table = no_table is None or not no_table.holds(given, defaults)
+            _check_outputs(declared, given, shows=shows, is_table=is_table)
             if says:
                 say(says.format(**given), quiet=given["quiet"])
             others = [other for flag, (_, other) in (instead or {}).items() if given[flag]]
@@ -329,7 +333,7 @@ def _gather(
 
 
 def _check_outputs(
-    declared: Mapping[str, Declared], given: Mapping[str, Any], *, shows: bool
+    declared: Mapping[str, Declared], given: Mapping[str, Any], *, shows: bool, is_table: bool
 ) -> None:
     """Refuse what cannot be written before the question is asked, which may change a store.
 
@@ -348,7 +352,10 @@ def _check_outputs(
                 Path(value) for value in list_given(given[name]) if isinstance(value, (str, Path))
             ]
     if shows and given["output"] != "-":
-        check_output(given["output"], given["file_format"])
+        if is_table:
+            check_output(given["output"], given["file_format"])
+        else:
+            check_target(Path(given["output"]), is_file=False)
         written["--output"] = Path(given["output"])
     store = Path(given["store"]) if "store" in given else None
     for flag, path in written.items():

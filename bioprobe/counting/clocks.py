@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import re
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,12 @@ class Moments:
     is_twice: Mask
     is_skipped: Mask
     unread: dict[str, int]
+
+    def take(self, rows: slice) -> Moments:
+        """Return some of the rows; what is no time is said of all."""
+        names = [one.name for one in dataclasses.fields(self) if one.name != "unread"]
+        parts: dict[str, Any] = {name: getattr(self, name)[rows] for name in names}
+        return dataclasses.replace(self, **parts)
 
 
 def read_moments(values: Names, zones: Names | str = "") -> Moments:

@@ -9,6 +9,7 @@ and the last included.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -73,13 +74,19 @@ class Effort:
     stints : DataFrame
         One row a stretch of time in which a camera worked: ``deployment``, ``place``, ``camera``,
         ``start`` and ``end``, local, datetime64[s].
+    gaps : DataFrame
+        One row a gap or failure: ``deployment``, ``start`` and ``end``.
     notes : tuple of Note
         What is to be said of the table: gaps, overlaps, days that are no days.
+    is_zoned : bool
+        Whether some start says its offset from UTC, or its zone.
     """
 
     deployments: pd.DataFrame
     stints: pd.DataFrame
+    gaps: pd.DataFrame
     notes: Notes = ()
+    is_zoned: bool = False
 
     @property
     def days(self) -> float:
@@ -92,8 +99,9 @@ class Effort:
         Parameters
         ----------
         by : str or sequence of str
-            ``deployment``, ``place``, ``camera``, another column of the table, ``year``, ``month``
-            (2024-05), or ``day``; without any, one row of everything.
+            ``deployment``, ``place`` (also ``site``, ``station``, ``location``), ``camera``,
+            another column of the table, ``year``, ``month`` (2024-05), or ``day``; without any, one
+            row of everything.
 
         Returns
         -------
@@ -108,14 +116,10 @@ class Effort:
         """
         import pandas as pd
 
-        names = [by] if isinstance(by, str) else list(by)
+        asked = [by] if isinstance(by, str) else list(by)
+        names = [self._find_column(name) for name in asked]
         calendar = [name for name in names if name in _CALENDAR]
         further = [name for name in names if name not in {*_CALENDAR, *_OWN}]
-        for name in further:
-            if name not in self.deployments:
-                known = ", ".join([*self.deployments.columns.astype(str), *_CALENDAR])
-                msg = f"no column {name!r} in the table of deployments; there are: {known}"
-                raise SelectionError(msg)
         pieces = self.stints
         if calendar:
             # The finest cuts for all.
@@ -139,8 +143,19 @@ class Effort:
                 "n_deployments": pieces["deployment"].nunique(),
                 "n_places": pieces["place"].nunique(),
             }])  # fmt: skip
-        grouped = pieces.groupby(names, dropna=False, sort=True).agg(**figures)
-        return grouped.reset_index()
+        grouped: pd.DataFrame = pieces.groupby(names, dropna=False, sort=True).agg(**figures)
+        return grouped.reset_index().rename(columns=dict(zip(names, asked, strict=True)))
+
+    def _find_column(self, name: str) -> str:
+        """Return the column that a person calls so: ``site`` and ``station`` are the place."""
+        if name in _CALENDAR or name in self.deployments:
+            return name
+        meant = [one for one in _OWN if spell_column(name) in _CALLED[one]]
+        if not meant:
+            known = ", ".join([*self.deployments.columns.astype(str), *_CALENDAR])
+            msg = f"no column {name!r} in the table of deployments; there are: {known}"
+            raise SelectionError(msg)
+        return meant[0]
 
     def find(self, names: Names, local: Times) -> Names:
         """Return the deployment of each of some pictures, ``""`` where none holds it.
@@ -156,14 +171,7 @@ class Effort:
         found = np.full(len(names), "", dtype=object)
         first, last = (frame[name].to_numpy() for name in ("first", "last"))
         folded = np.array([str(one).casefold() for one in names], dtype=object)
-        known: dict[str, list[int]] = {}
-        # A name of a deployment counts before that of a place.
-        others = [one for one in frame if spell_column(one) in _CALLED["place"]]
-        for column in dict.fromkeys((*_OWN, *others)):
-            for place, name in enumerate(name_cells(frame[column])):
-                key = name.casefold()
-                if key and place not in known.setdefault(key, []):
-                    known[key].append(place)
+        known = self.known
         for name in sorted(set(folded.tolist())):
             rows = np.flatnonzero(folded == name)
             for number in reversed(known.get(name, [])):
@@ -171,8 +179,24 @@ class Effort:
                 found[rows[inside]] = frame["deployment"].iloc[number]
         return found
 
-    def works(self, deployments: Names, local: Times) -> Mask:
-        """Tell for each of some pictures whether its camera was said to work just then.
+    @functools.cached_property
+    def known(self) -> dict[str, list[int]]:
+        """Rows of :attr:`deployments` by each name in small letters that a picture may say.
+
+        A name of a deployment counts before that of a place, this before that of a camera.
+        """
+        frame = self.deployments
+        found: dict[str, list[int]] = {}
+        others = [one for one in frame if spell_column(one) in _CALLED["place"]]
+        for column in dict.fromkeys((*_OWN, *others)):
+            for row, name in enumerate(name_cells(frame[column])):
+                key = str(name).casefold()
+                if key and row not in found.setdefault(key, []):
+                    found[key].append(row)
+        return found
+
+    def fails(self, deployments: Names, local: Times) -> Mask:
+        """Tell for each of some pictures whether its camera was said not to work just then.
 
         Parameters
         ----------
@@ -180,15 +204,8 @@ class Effort:
             As :meth:`find` returns them.
         local : ndarray of datetime64[s], shape (n_rows,)
         """
-        inside = np.zeros(len(local), dtype=bool)
         rows_of = {name: np.flatnonzero(deployments == name) for name in set(deployments.tolist())}
-        for name, start, end in zip(
-            self.stints["deployment"], self.stints["start"].to_numpy(),
-            self.stints["end"].to_numpy(), strict=True,
-        ):  # fmt: skip
-            rows = rows_of.get(name, np.array([], dtype=np.int64))
-            inside[rows] |= (local[rows] >= start) & (local[rows] <= end)
-        return inside
+        return _lie_in(self.gaps, rows_of, local) & ~_lie_in(self.stints, rows_of, local)
 
 
 def read_effort(
@@ -286,7 +303,12 @@ def build_effort(
     stints = stints[[*_OWN, "start", "end"]]
     deployments = table.describe(stints, lost)
     table.tell(stints, lost)
-    return Effort(deployments, stints, tuple(table.notes))
+    holes = [
+        (str(name), *one) for name, some in zip(table.names, gaps, strict=True) for one in some
+    ]
+    lacks = pd.DataFrame(holes, columns=["deployment", "start", "end"])
+    lacks = lacks.astype({"start": "datetime64[s]", "end": "datetime64[s]"})
+    return Effort(deployments, stints, lacks, tuple(table.notes), table.is_zoned)
 
 
 class _Table:
@@ -296,6 +318,7 @@ class _Table:
         self.frame = frame
         self.locate = locate
         self.notes: list[Note] = []
+        self.is_zoned = False
         self._spelled = {spell_column(name): name for name in reversed(frame.columns)}
         self._columns = {
             meaning: next((self._spelled[one] for one in names if one in self._spelled), None)
@@ -353,12 +376,24 @@ class _Table:
     def _warn(self, text: str) -> None:
         self.notes.append(Note(f"deployments: {text}", WARNING))
 
+    @functools.cached_property
+    def _moments(self) -> dict[Any, Moments]:
+        """Times by column, which say together whether the day or the month stands first."""
+        columns = [one for one in (self._columns["start"], self._columns["end"]) if one is not None]
+        columns += [name for spelled, name in self._spelled.items() if _GAP.fullmatch(spelled)]
+        cells = np.concatenate([name_cells(self.frame[one]) for one in columns])
+        found = read_moments(cells, np.tile(self.zones, len(columns)))
+        n = len(self.frame)
+        return {one: found.take(slice(k * n, (k + 1) * n)) for k, one in enumerate(columns)}
+
     def read_moments(self, column: Any) -> Moments:  # noqa: ANN401 - whatever a header is
         """Read a column of times, and say what of it is none."""
-        found = read_moments(name_cells(self.frame[column]), self.zones)
-        if found.unread:
-            said = _list([f"{text!r}" for text in found.unread])
-            self._warn(f"{sum(found.unread.values()):,} cells of {column} are no time: {said}")
+        found = self._moments[column]
+        cells = name_cells(self.frame[column])
+        lost = cells[np.isnat(found.local) & (cells != "")]
+        if len(lost):
+            said = _list([repr(text) for text in lost.tolist()])
+            self._warn(f"{len(lost):,} cells of {column} are no time: {said}")
         return found
 
     def read_bounds(
@@ -366,7 +401,9 @@ class _Table:
     ) -> tuple[Times, Times]:
         """Return between which times each camera stood, not a time where that is not known."""
         begun = self.read_moments(self._columns["start"])
-        start, end = begun.local.copy(), np.full(len(self.frame), _NO_TIME)
+        self.is_zoned = bool(begun.is_zoned.any())
+        start: Times = begun.local.copy()
+        end: Times = np.full(len(self.frame), _NO_TIME)
         ends_on_day = np.zeros(len(start), dtype=bool)
         if self._columns["end"] is not None:
             ended = self.read_moments(self._columns["end"])
@@ -454,7 +491,8 @@ class _Table:
         worked = stints.assign(days=_count(stints["start"], stints["end"]))
         days = worked.groupby("deployment")["days"].sum()
         rows: dict[str, dict[str, Any]] = {}
-        taken = {name for name in self._columns.values() if name is not None}
+        read = (name for meaning, name in self._columns.items() if meaning != "session")
+        taken = {name for name in read if name is not None}
         further = [name for name in self.frame.columns if name not in taken]
         for row, name in enumerate(self.names.tolist()):
             if not name:
@@ -506,6 +544,16 @@ class _Table:
                 self._warn(f"{failed.sum():,} are said to have failed, at a time that the table "
                            "does not say; their days count until their end: "
                            f"{_list(self.names[failed])}")  # fmt: skip
+
+
+def _lie_in(spans: pd.DataFrame, rows_of: Mapping[str, Any], local: Times) -> Mask:
+    inside = np.zeros(len(local), dtype=bool)
+    for name, start, end in zip(
+        spans["deployment"], spans["start"].to_numpy(), spans["end"].to_numpy(), strict=True
+    ):
+        rows = rows_of.get(name, np.array([], dtype=np.int64))
+        inside[rows] |= (local[rows] >= start) & (local[rows] <= end)
+    return inside
 
 
 def _take_out(

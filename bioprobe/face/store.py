@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.access import exists
 from bioprobe.errors import MisuseError, SourceError
+from bioprobe.face.counting import Counts
 from bioprobe.face.estimating import Infers
 from bioprobe.face.exporting import Exports
 from bioprobe.face.keeping import Keeps, tell_import
@@ -60,7 +61,7 @@ DEFAULT_STORE = "embeddings/default"
 MAX_PIXELS_PX = 178_956_970
 
 
-class Store(Reports, Infers, Names, Texts, Exports, Keeps, Removes):
+class Store(Reports, Infers, Counts, Names, Texts, Exports, Keeps, Removes):
     """Embeddings of images with their table, open to every question.
 
     Make one with :func:`bioprobe.open` or :func:`bioprobe.embed`.
@@ -68,7 +69,7 @@ class Store(Reports, Infers, Names, Texts, Exports, Keeps, Removes):
 
     __module__ = "bioprobe"
 
-    #: Infers of the run that filled it; None where it was opened as it is.
+    #: Counts of the run that filled it; None where it was opened as it is.
     summary: EmbedSummary | None = None
 
 

@@ -79,6 +79,15 @@ EXPLANATIONS = {
     "rate": "Pictures of the class in 100 days of a working camera.",
     "labelled pictures": "Pictures of the random sample that a person labelled.",
     "training pictures": "Labelled pictures that a method learnt from.",
+    "camera-days": "Days on which cameras worked, each camera for itself, without gaps and "
+    "failures.",
+    "rate ratio": "Records in 100 camera-days of a year over those of the year before: 1 is no "
+    "change, 0.9 is a tenth less each year.",
+    "dispersion": "How much more records vary than if each came by itself: 1 is no more.",
+    "activity overlap": "The area below the activity curves of both taxa: 1 if they are active at "
+    "the same times, 0 if never.",
+    "Chao1": "How many taxa there are at least, by how many were seen once and twice.",
+    "completeness": "Share of the taxa there are, by Chao1, that were seen.",
     "test pictures": "Labelled pictures that no method learnt from; all figures are of these.",
 }  # fmt: skip
 

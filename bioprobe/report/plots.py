@@ -52,6 +52,8 @@ _FONT = re.compile(r"(font(?:-family)?: [^;\"']*)'DejaVu Sans'[^;\"]*")
 # What no XML may hold, however it is written.
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _LONGEST = 40
+# Places whose effort is drawn.
+_N_PLACES = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -390,6 +392,105 @@ def plot_confusion(
             axes.axvline(place - 0.5, color=GREY, linewidth=0.6)
     axes.set(xlabel=f"answer ({label})", ylabel=f"truth ({label})")
     figure.colorbar(shown, ax=axes, shrink=0.45, label="fraction of the true class")
+    return _finish(figure)
+
+
+def plot_activity(curves: Sequence[Curve], marks: Sequence[float], *, label: str) -> str:
+    """Plot how activity is spread over the day.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        ``x`` the hour, from 0 to 24, and ``y`` the share of the activity an hour.
+    marks : sequence of float
+        Hours of sunrise and sunset; empty where times are the clock's.
+    label : str
+        What the hours are by.
+    """
+    figure, axes = _begin(8.4, 3.2)
+    for curve, colour in zip(curves, COLOURS, strict=False):
+        _draw_curve(axes, curve, colour, marker="")
+    axes.axhline(1 / 24, color=GREY, linewidth=1, linestyle="--")
+    if len(marks) == 2:
+        for night in ((0, marks[0]), (marks[1], 24)):
+            axes.axvspan(*night, color=_INK, alpha=0.07, linewidth=0)
+    axes.set(xlim=(0, 24), xlabel=_cut(label), ylabel="share of activity an hour")
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(range(0, 25, 3))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
+    axes.grid()
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
+    return _finish(figure)
+
+
+def plot_accumulation(curve: Curve, estimate: tuple[float, float, float]) -> str:
+    """Plot how many taxa come with so many places, and how many there are.
+
+    Parameters
+    ----------
+    curve : Curve
+        ``x`` the number of places, ``y`` of taxa.
+    estimate : (float, float, float)
+        Taxa that there are at least, with the ends of the interval.
+    """
+    figure, axes = _begin(5.6, 3.2)
+    _draw_curve(axes, curve, BLUE, marker="o" if len(curve.x) < 30 else "")
+    axes.axhspan(estimate[1], estimate[2], color=ORANGE, alpha=0.12, linewidth=0)
+    axes.axhline(estimate[0], color=ORANGE, linewidth=1.4, linestyle="--", label="Chao1")
+    axes.set(xlabel="places", ylabel="taxa")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
+    axes.grid()
+    axes.legend(loc="lower right", frameon=False)
+    return _finish(figure)
+
+
+def plot_rates(points: Sequence[Curve], lines: Sequence[Curve]) -> str:
+    """Plot rates of years as points, and trends through them as lines with their interval.
+
+    Parameters
+    ----------
+    points, lines : sequence of Curve
+        ``x`` the year and ``y`` the rate per 100 camera-days; of a trend all that it says. Each
+        line goes with the points of its place.
+    """
+    figure, axes = _begin(8.8, 3.4)
+    for number, (its, line) in enumerate(zip(points, lines, strict=True)):
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(its.x, its.y, "o", color=colour, markersize=5)
+        _draw_curve(axes, line, colour, marker="")
+    axes.set(xlabel="year", ylabel="records per 100 camera-days")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
+    axes.grid()
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
+    return _finish(figure)
+
+
+def plot_stints(names: Sequence[str], spans: Sequence[Sequence[tuple[float, float]]]) -> str:
+    """Plot when the camera of each place worked, the first on top.
+
+    Of more than 40 places the first 40 are drawn, and how many are left out.
+
+    Parameters
+    ----------
+    names : sequence of str, length n_places
+    spans : sequence of sequence of (float, float), length n_places
+        Beginning and end of each stretch of time, in days since 1970-01-01.
+    """
+    n_shown = min(len(names), _N_PLACES)
+    figure, axes = _begin(6.4, 0.9 + 0.24 * n_shown)
+    for place in range(n_shown):
+        bars = [(start, end - start) for start, end in spans[place]]
+        axes.broken_barh(bars, (n_shown - place - 1.35, 0.7), facecolors=BLUE)
+    axes.set_yticks(range(n_shown), [_cut(name) for name in reversed(names[:n_shown])], fontsize=8)
+    axes.set_ylim(-0.6, n_shown - 0.4)
+    axes.xaxis_date()
+    axes.tick_params(axis="x", labelrotation=30)
+    if len(names) > n_shown:
+        axes.set_title(f"{len(names) - n_shown:,} more places are not drawn", fontsize=9)
+    axes.grid(axis="x")
     return _finish(figure)
 
 

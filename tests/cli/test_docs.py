@@ -205,6 +205,20 @@ def inputs(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         taken=(pd.Timestamp("2024-03-01 06:00") + days).dt.strftime("%Y-%m-%d %H:%M:%S"),
         sequence_id="S" + (number // 2).astype(str),
     ).to_csv(folder / "cameras.csv", index=False)
+    # Every picture in one of three years, at one of six places.
+    table.assign(
+        deployment_id="P" + (number % 6).astype(str) + "-" + (2021 + number // 6 % 3).astype(str),
+        captured_at=(
+            pd.to_datetime((2021 + number // 6 % 3).astype(str) + "-05-02 04:00")
+            + pd.to_timedelta(number * 37 % 1900, unit="h")
+        ).dt.strftime("%Y-%m-%d %H:%M:%S"),
+    ).to_csv(folder / "traps.csv", index=False)
+    pd.DataFrame(
+        [{"deploymentID": f"P{place}-{year}", "locationName": f"P{place}", "latitude": 47.1,
+          "longitude": 8.2, "deploymentStart": f"{year}-05-01T12:00:00+02:00",
+          "deploymentEnd": f"{year}-08-01T12:00:00+02:00"}
+         for place in range(6) for year in (2021, 2022, 2023)]
+    ).to_csv(folder / "deployments.csv", index=False)  # fmt: skip
     table.assign(
         scientificName=table.species.where(
             table.species == "", table.species + " (Linnaeus, 1758)"

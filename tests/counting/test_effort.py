@@ -33,6 +33,9 @@ def test_days_without_a_time_begin_and_end_at_noon_and_failures_take_whole_days(
     starts = effort.stints["start"].tolist()
     assert starts == [pd.Timestamp("2024-01-01 12:00"), pd.Timestamp("2024-01-05")]
     assert "2.0 camera-days of 1 are gaps or failures" in _said(effort)
+    names = np.array(["A", "A", "A"], dtype=object)
+    times = np.array(["2024-01-01T09:00", "2024-01-04T23:00", "2024-01-05T01:00"], "datetime64[s]")
+    assert effort.fails(names, times).tolist() == [False, True, False]
 
 
 def test_a_failure_with_times_takes_these_and_one_without_an_end_takes_the_rest() -> None:
@@ -121,7 +124,6 @@ def test_a_picture_finds_its_deployment_by_its_name_or_place_and_time() -> None:
                       "2024-01-02"], dtype="datetime64[s]")  # fmt: skip
     found = effort.find(names, times)
     assert found.tolist() == ["d1", "d1", "d2", "d1", "", ""]
-    assert effort.works(found, times).tolist() == [True, False, True, True, False, False]
 
 
 def test_an_offset_is_turned_into_the_zone_and_stays_without_one() -> None:
@@ -167,3 +169,25 @@ def test_a_table_is_read_from_a_file_or_a_package(tmp_path: Path) -> None:
     text = "deploymentID,deploymentStart,deploymentEnd\nd,2024-01-01T00:00:00Z,2024-01-03T00:00:00Z"
     (tmp_path / "deployments.csv").write_text(text, encoding="utf-8")
     assert read_effort(tmp_path).days == read_effort(tmp_path / "deployments.csv").days == 2
+
+
+def test_sessions_of_a_station_are_found_by_time() -> None:
+    effort = _build([
+        {"Station": "S", "session": f"{n}", "Setup_date": f"202{n}-01-01",
+         "Retrieval_date": f"202{n}-01-05"} for n in (3, 4)
+    ])  # fmt: skip
+    times = np.array(["2023-01-02", "2024-01-02", "2025-01-02"], dtype="datetime64[s]")
+    found = effort.find(np.array(["S", "s", "S"], dtype=object), times)
+    assert found.tolist() == ["S__SESS_3", "S__SESS_4", ""]
+    assert effort.count_days("session").to_numpy().tolist() == [["3", 4, 1, 1], ["4", 4, 1, 1]]
+    assert effort.count_days(["site", "year"]).columns.tolist()[:2] == ["site", "year"]
+
+
+def test_columns_say_together_whether_the_day_stands_first() -> None:
+    # The stations of camtrapR's own example; set up in April, by the dates of retrieval.
+    effort = _build([
+        {"Station": "A", "Setup_date": "02/04/2009", "Retrieval_date": "14/05/2009"},
+        {"Station": "C", "Setup_date": "04/04/2009", "Retrieval_date": "17/05/2009",
+         "Problem1_from": "12/05/2009", "Problem1_to": "17/05/2009"},
+    ])  # fmt: skip
+    assert effort.count_days("place")["camera_days"].tolist() == [42, 37.5]
