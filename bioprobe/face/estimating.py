@@ -40,7 +40,7 @@ _SHOWN = 3
 
 
 class Infers(Asks, Learns):
-    """What is counted by answers and a sample of labels."""
+    """What is inferred of all images from answers and a sample of labels."""
 
     @question
     def estimate(
