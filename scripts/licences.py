@@ -35,6 +35,7 @@ FREE = {
     "MPL-2.0", "PSF-2.0", "Zlib",
 }  # fmt: skip
 _SPELLINGS = {
+    "2-clause BSD": "BSD-2-Clause",
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
     "Apache 2.0 License": "Apache-2.0",
