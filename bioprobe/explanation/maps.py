@@ -34,8 +34,9 @@ _Way: TypeAlias = "Callable[..., tuple[torch.Tensor, torch.Tensor]]"
 #: on drawings that are cut out of their middle, how often the most relevant place is on the animal,
 #: and the overlap with it, of ``layer-cam``, ``legrad`` and ``grad-cam``, where chance has .22 and
 #: .23: class token .69 .46, .71 .40, .53 .33; mean .82 .53, .68 .37, .60 .33; attention .82 .54,
-#: .72 .44, .68 .38. On photographs ``layer-cam`` of a convolutional network beats a Gaussian in the
-#: middle by more than ``grad-cam`` does.
+#: .72 .44, .68 .38. On 80 photographs ``layer-cam`` of a convolutional network beats a Gaussian in
+#: the middle by .51 ± .13 logits in insertion and .12 ± .18 in deletion, ``grad-cam`` by .30 ± .20
+#: and -.27 ± .27; both beat chance by 1.7 or more in each, and have a SaCo of .68 and .70.
 METHODS: dict[str, tuple[str, ...]] = {
     "class token": ("layer-cam", "legrad", "grad-cam", "occlusion"),
     "mean": ("layer-cam", "legrad", "grad-cam", "occlusion"),
