@@ -1,4 +1,4 @@
-"""Where a convolutional network looked: LayerCAM and Grad-CAM by ``grad-cam``."""
+"""Where a convolutional network looked: LayerCAM by ``grad-cam``."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Convolution:
     last: torch.nn.Module
 
     def draw_cam(
-        self, kind: str, pixels: torch.Tensor, find_gradient: Gradient
+        self, pixels: torch.Tensor, find_gradient: Gradient
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weigh the channels of the last map by the gradient of the answer.
+        """Weigh each place of each channel of the last map by its gradient, where that is above 0.
+
+        Grad-CAM, which weighs each channel by its mean gradient, is less faithful than a blind
+        map of the middle in deletion (``benchmarks/explaining.py``), and is not offered.
 
         Parameters
         ----------
-        kind : str
-            Class of ``pytorch_grad_cam``: ``GradCAM`` weighs each channel by its mean gradient,
-            ``LayerCAM`` each place of it by its own, where that is above 0.
         pixels : Tensor of float32, shape (n_images, 3, height_px, width_px)
         find_gradient : callable
             From unit rows to the gradient of the aim.
@@ -62,8 +62,8 @@ class Convolution:
 
         References
         ----------
-        Selvaraju et al. (2017), "Grad-CAM", ICCV; Jiang et al. (2021), "LayerCAM", IEEE
-        Transactions on Image Processing; ``pytorch_grad_cam`` of Gildenblat.
+        Jiang et al. (2021), "LayerCAM", IEEE Transactions on Image Processing;
+        ``pytorch_grad_cam`` of Gildenblat.
         """
         try:
             import pytorch_grad_cam
@@ -77,9 +77,7 @@ class Convolution:
             vectors = torch.nn.functional.normalize(self.embed(pixels), dim=-1)
         aims = [functools.partial(_measure_along, row) for row in find_gradient(vectors)]
 
-        chosen: type = getattr(pytorch_grad_cam, kind)
-
-        class AtItsOwnSize(chosen):  # type: ignore[misc] # known when it runs
+        class AtItsOwnSize(pytorch_grad_cam.LayerCAM):  # type: ignore[misc] # it ships no types
             def get_target_width_height(self, input_tensor: torch.Tensor) -> None:
                 del input_tensor
 

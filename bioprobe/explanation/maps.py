@@ -41,7 +41,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "class token": ("layer-cam", "legrad", "grad-cam", "occlusion"),
     "mean": ("layer-cam", "legrad", "grad-cam", "occlusion"),
     "attention": ("layer-cam", "legrad", "grad-cam", "occlusion"),
-    "convolution": ("layer-cam", "grad-cam", "occlusion"),
+    "convolution": ("layer-cam", "occlusion"),
     "other": ("occlusion",),
 }
 # The graph of a large transformer's layers is kept for this many images at a time.
@@ -216,10 +216,7 @@ def _look_inside(encoder: TorchEncoder) -> tuple[str, dict[str, _Draw]]:
         }
         return transformer.pooling, {k: functools.partial(draw_by, v) for k, v in ways.items()}
     if convolution := read_convolution(module, embed, noise):
-        ways = {
-            "layer-cam": functools.partial(convolution.draw_cam, "LayerCAM"),
-            "grad-cam": functools.partial(convolution.draw_cam, "GradCAM"),
-        }
+        ways = {"layer-cam": convolution.draw_cam}
         return "convolution", {k: functools.partial(draw_by, v) for k, v in ways.items()}
     return "other", {}
 

@@ -22,19 +22,20 @@ def test_the_last_map_of_every_network_is_found_and_weighed(name: str) -> None:
     tower = read_convolution(copied, embed_copy, pixels[:1])
     assert tower is not None
     gradient = torch.linspace(-1, 1, encoder.dim)
-    maps, vectors = tower.draw_cam("GradCAM", pixels, lambda v: gradient.expand_as(v))
+    maps, vectors = tower.draw_cam(pixels, lambda v: gradient.expand_as(v))
     np.testing.assert_allclose(vectors, encoder.encode_pixels(pixels.numpy()), atol=1e-5)
     assert min(maps.shape[1:]) >= 7
-    # By hand: the mean gradient of each channel weighs it.
+    # By hand: each place of a channel is weighed by its own gradient, where that is above 0.
     kept: list[torch.Tensor] = []
     handle = tower.last.register_forward_hook(lambda *given: kept.append(given[2]))
     unit = torch.nn.functional.normalize(embed_copy(pixels.clone().requires_grad_()), dim=-1)
     (slopes,) = torch.autograd.grad((unit * gradient).sum(), kept)
     handle.remove()
-    expected = (kept[0] * slopes.mean(dim=(2, 3), keepdim=True)).sum(dim=1).clamp(min=0).detach()
+    expected = (kept[0] * slopes.clamp(min=0)).sum(dim=1).clamp(min=0).detach()
     expected -= expected.amin(dim=(1, 2), keepdim=True)
     expected /= expected.amax(dim=(1, 2), keepdim=True) + 1e-7
-    torch.testing.assert_close(maps, expected, atol=1e-4, rtol=0)
+    # Of small gradients the package adds as much as 1e-7 to what each map is divided by, twice.
+    torch.testing.assert_close(maps, expected, atol=1e-3, rtol=0)
     assert all(x.grad is None for x in module.parameters())
     assert not any(part._forward_hooks for part in (*module.modules(), *copied.modules()))
 
@@ -55,4 +56,4 @@ def test_without_its_package_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch)
     assert tower is not None
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
     with pytest.raises(MissingExtraError, match=r'bioprobe\[explain\].*method="occlusion"'):
-        tower.draw_cam("GradCAM", pixels, lambda v: v)
+        tower.draw_cam(pixels, lambda v: v)
