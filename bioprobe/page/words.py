@@ -83,7 +83,7 @@ EXPLANATIONS = {
     "threshold: fewer are wrong, and many that are right are not counted.",
     "share": "How many of 100 pictures are of the class, as a fraction of 1.",
     "rate": "Pictures of the class in 100 days of a working camera.",
-    "labelled pictures": "Pictures of the random sample that a person labelled.",
+    "pictures of the sample": "Pictures of the random sample that a person labelled.",
     "training pictures": "Labelled pictures that a method learnt from.",
     "camera-days": "Days on which cameras worked, each camera for itself, without gaps and "
     "failures.",

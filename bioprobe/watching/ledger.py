@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import StoreError
+from bioprobe.files import parse_json
 from bioprobe.images.location import read_name
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ class Ledger:
                 "SELECT question, header, n_bytes, pending FROM outputs WHERE output=?",
                 (digest(output),),
             ).fetchone()
-        return None if row is None else Output(row[0], tuple(json.loads(row[1])), row[2], row[3])
+        return None if row is None else Output(row[0], tuple(parse_json(row[1])), row[2], row[3])
 
     def write_output(self, output: str, written: Output) -> None:
         """Say how far a file of answers is; within :meth:`change` with what it goes with."""
@@ -350,7 +351,7 @@ class Ledger:
                 (now_s,),
             ).fetchall()
         return [
-            Due(key, channel, json.loads(payload), n_tries)
+            Due(key, channel, parse_json(payload), n_tries)
             for key, channel, payload, n_tries in rows
             if channel in channels
         ]
@@ -388,7 +389,7 @@ class Ledger:
         """
         with self.change():
             waiting = self._execute("SELECT id, payload FROM alerts").fetchall()
-            gone = [key for key, text in waiting if json.loads(text).get("file") in files]
+            gone = [key for key, text in waiting if parse_json(text).get("file") in files]
             for key in gone:
                 self._execute("DELETE FROM alerts WHERE id=?", (key,))
         return len(gone)

@@ -50,8 +50,8 @@ def test_no_command_shows_a_warning(drawn: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_warning_of_a_library_is_seen_with_debug_alone() -> None:
     noisy = (
-        "import warnings, typer, bioprobe.cli.app as a\n"
-        "@a.app.command()\n"
+        "import warnings, bioprobe.cli.app as a, bioprobe.cli.asking as asking\n"
+        "@asking.app.command()\n"
         "def noise(debug: bool = False): warnings.warn('of a library')\n"
         "a.main()"
     )

@@ -211,7 +211,7 @@ def test_head_and_pool_ask_the_texts_of_a_head(capsys: Capture) -> None:
 def test_a_head_answers_further_up_where_it_asks_for_more(capsys: Capture) -> None:
     assert run(["store", "export", "head.npy", "--layout", "treeoflife", "--quiet"]) == 0
     assert run(["store", "import", "head.npy", "--model", "sketch", "--quiet"]) == 0
-    by_texts, _ = _ask(capsys, "zeroshot", "--abstain", "0.5", "--templates", "openai")
+    by_texts, _ = _ask(capsys, "zeroshot", "--abstain", "0.5")
     by_head, said = _ask(capsys, "zeroshot", "--abstain", "0.5", "--head", "head")
     assert "answered at: " in said
     assert list(by_head.columns) == list(by_texts.columns)

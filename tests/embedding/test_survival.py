@@ -186,9 +186,9 @@ def _to_rows(frame: pd.DataFrame) -> Rows:
 
 
 def _list_files(folder: Path) -> set[str]:
-    # What pictures look like is kept in files of what one run read.
+    # What pictures look like, and how sharp and light they are, is kept by what one run read.
     found = (path.relative_to(folder) for path in folder.rglob("*"))
-    return {str(path) for path in found if path.parent.name != "looks"}
+    return {str(path) for path in found if path.parent.name not in {"looks", "measures"}}
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -195,7 +196,10 @@ def test_a_tower_that_merges_its_tokens_is_no_such_transformer() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["ViT-B-16", "ViT-B-16-SigLIP"])
+@pytest.mark.skipif(
+    "BIOPROBE_TRUE_SIZES" not in os.environ, reason="BIOPROBE_TRUE_SIZES=1 runs what takes a while"
+)
+@pytest.mark.parametrize("architecture", ["ViT-B-16", "ViT-B-16-SigLIP", "ViT-L-14"])
 def test_true_sizes_run(architecture: str) -> None:
     torch.manual_seed(0)
     module = open_clip.create_model(architecture, load_weights=False)
@@ -206,6 +210,7 @@ def test_true_sizes_run(architecture: str) -> None:
     vectors = encoder.encode_pixels(pixels.numpy())
     for draw in list_ways(tower):
         maps, seen = draw(pixels, toward(encoder.dim), 2)
-        assert maps.shape == (1, 14, 14)
+        assert maps.shape[0] == 1
+        assert min(maps.shape[1:]) >= 14
         assert torch.isfinite(maps).all()
         np.testing.assert_allclose(seen, vectors, atol=1e-5)
