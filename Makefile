@@ -13,7 +13,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --verify-hashes 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-portable check format wheel bench docs notebooks picture pins licences audit clean
+.PHONY: help setup demo test test-long test-portable check format wheel bench docs notebooks picture pins licences audit clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -33,6 +33,9 @@ demo: $(READY) ## Embed, label, search and show drawn pictures, offline
 # A worker a processor, of one thread each: the threads of two would wait for each other.
 test: $(READY) ## Run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+test-long: $(READY) ## Run the tests that are left out because a shorter one shows the same
+	BIOPROBE_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
 
 # What may differ in the last digits, or more, by processor.
 NUMERICAL := $(addprefix tests/,calibration evaluation index learning probes quality splits task zeroshot)

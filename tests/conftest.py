@@ -55,6 +55,15 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what is long, unless it is asked for."""
+    if "BIOPROBE_LONG" not in os.environ:
+        skipped = pytest.mark.skip(reason="long: make test-long runs it")
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(skipped)
+
+
 class PlainEncoder:
     """Encode an image by a fixed random projection of its small copy, a text by its hash.
 

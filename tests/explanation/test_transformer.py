@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -195,10 +194,7 @@ def test_a_tower_that_merges_its_tokens_is_no_such_transformer() -> None:
     assert read_transformer(*encoder.copy_image_tower(), torch.randn(1, 3, 56, 56)) is None
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    "BIOPROBE_TRUE_SIZES" not in os.environ, reason="BIOPROBE_TRUE_SIZES=1 runs what takes a while"
-)
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ["ViT-B-16", "ViT-B-16-SigLIP", "ViT-L-14"])
 def test_true_sizes_run(architecture: str) -> None:
     torch.manual_seed(0)

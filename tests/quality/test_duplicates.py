@@ -281,7 +281,7 @@ def test_an_older_store_keeps_what_is_read_once(
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("model", ["sketch", "wildlife-mini"])
+@pytest.mark.parametrize("model", ["sketch", pytest.param("wildlife-mini", marks=pytest.mark.long)])
 def test_photographs_that_were_saved_again_are_found(
     shared_dir: Path, wildlife_mini: Encoder, tmp_path: Path, model: str
 ) -> None:

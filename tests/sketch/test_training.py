@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from bioprobe.sketch import draw_animal, read_species
@@ -14,6 +15,7 @@ from bioprobe.sketch import draw_animal, read_species
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_two_steps_write_a_model_that_open_clip_loads(tmp_path: Path) -> None:
     import open_clip
 

@@ -147,7 +147,7 @@ def _orders(sources: Sequence[Path]) -> list[list[list[Path]]]:
     return ways
 
 
-@pytest.mark.parametrize("rank", [None, Rank.FAMILY])
+@pytest.mark.parametrize("rank", [pytest.param(None, marks=pytest.mark.long), Rank.FAMILY])
 def test_sources_that_agree_are_one_table_in_any_order(
     stores: Stores, write_pictures: Callable[..., Path], tmp_path: Path, rank: Rank | None
 ) -> None:

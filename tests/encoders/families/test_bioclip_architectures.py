@@ -31,7 +31,10 @@ def model_dir(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     ("architecture", "dim", "n_parameters"),
-    [("ViT-B-16", 512, 149_620_737), ("ViT-L-14", 768, 427_616_513)],
+    [
+        ("ViT-B-16", 512, 149_620_737),
+        pytest.param("ViT-L-14", 768, 427_616_513, marks=pytest.mark.long),
+    ],
 )
 def test_the_true_architecture_loads_from_a_local_directory(
     model_dir: Path,
