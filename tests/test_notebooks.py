@@ -60,7 +60,10 @@ def test_there_are_the_six() -> None:
     assert {notebook.stem for notebook in NOTEBOOKS} == PRINTS.keys()
 
 
-@pytest.mark.parametrize("is_own", [False, True], ids=["drawn", "own"])
+@pytest.mark.parametrize(
+    "is_own",
+    [pytest.param(False, id="drawn", marks=pytest.mark.long), pytest.param(True, id="own")],
+)
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(
     notebook: Path,
