@@ -617,6 +617,8 @@ def _finish(figure: Figure) -> str:
         for text in figure.findobj(Text):
             text.set_parse_math(False)
         figure.draw_without_rendering()
+        # Laid out by now: savefig would do so once more, before it draws.
+        figure.set_layout_engine("none")
         width_in, height_in = figure.get_size_inches()
         extra_in = max(_measure_wide(text) for text in figure.findobj(Text))
         area = Bbox.from_extents(-extra_in, -extra_in, width_in + extra_in, height_in + extra_in)
