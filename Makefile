@@ -31,8 +31,9 @@ demo: $(READY) ## Embed, label, search and show drawn pictures, offline
 	$(BIN)/bioprobe demo --output demo
 
 # A worker a processor, of one thread each: the threads of two would wait for each other.
+# Bytecode is kept, or each command that is a process of its own would compile bioprobe anew.
 test: $(READY) ## Run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-long: $(READY) ## Run the tests that are left out because a shorter one shows the same
 	BIOPROBE_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
