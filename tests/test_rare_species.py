@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_whole_path_runs_on_drawn_patterns(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.rare_species", "--stand-in", "--n-species", "3"]
