@@ -18,6 +18,7 @@ from bioprobe.face.counting import Counts
 from bioprobe.face.estimating import Infers
 from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
+from bioprobe.face.finetuning import Finetunes
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
@@ -67,6 +68,7 @@ MAX_PIXELS_PX = 178_956_970
 
 class Store(
     Tries,
+    Finetunes,
     Reports,
     Explains,
     Counts,

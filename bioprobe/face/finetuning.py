@@ -1,0 +1,215 @@
+"""An encoder of one's own: its last blocks learn from the labelled pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from bioprobe.errors import MisuseError
+from bioprobe.face.learning import Learns
+from bioprobe.face.taxa import open_list
+from bioprobe.options import (
+    Level,
+    ListColumns,
+    NamedClasses,
+    Option,
+    SeedOption,
+    Split,
+    Taxa,
+    Templates,
+    TextTypeName,
+    question,
+)
+from bioprobe.result import WARNING, Note
+
+if TYPE_CHECKING:
+    from bioprobe.finetuning.result import Finetuned
+    from bioprobe.progress import Progress
+
+#: Highest rate of learning, of weights and of low-rank changes.
+RATES = (1e-4, 1e-3)
+# Copies whose vectors are nearer than this to the store's are made as they were.
+_SAME = 0.995
+# Files that could not be read and are named.
+_NAMED = 5
+
+
+class Finetunes(Learns):
+    """What learns below the vectors."""
+
+    @question
+    def finetune(
+        self,
+        level: Level = "species",
+        *,
+        to: Annotated[
+            str | Path, Option("New folder for the model.", shell=Path, writes="any")
+        ] = "models/finetuned",
+        blocks: Annotated[
+            int,
+            Option("Blocks of the image tower that learn, from the last: layers of a transformer, "
+                   "residual blocks of a convolutional network; and what follows them.", least=1),
+        ] = 2,
+        lora: Annotated[
+            int | None,
+            Option("Rank of low-rank changes that learn in place of the weights of these blocks.",
+                   least=1, metavar="RANK"),
+        ] = None,
+        epochs: Annotated[int, Option("Passes over the pictures that teach.", least=1)] = 10,
+        choose: Annotated[
+            str,
+            Option("Which epoch is kept: the best on held-out pictures, or the last, which then "
+                   "has learnt from all of them.", choices=("held-out", "last")),
+        ] = "held-out",
+        batch_size: Annotated[int, Option("Pictures in a step.", least=1)] = 32,
+        rate: Annotated[
+            float | None,
+            Option(f"Highest rate of learning. [default: {RATES[0]:g}; {RATES[1]:g} with --lora]",
+                   least=0),
+        ] = None,
+        balance: Annotated[
+            str,
+            Option("What is done about small classes: balanced-softmax or none.",
+                   choices=("balanced-softmax", "none")),
+        ] = "balanced-softmax",
+        anchor: Annotated[
+            float,
+            Option("How much a vector that turns away from where it was costs, beside its label.",
+                   least=0),
+        ] = 0.0,
+        views: Annotated[
+            int | None,
+            Option("Learn from several views of each picture: 2 (and mirrored), 4 (and its middle, "
+                   "mirrored too) or 10 (four corners, mirrored too). Each is kept on disk.",
+                   choices=("2", "4", "10")),
+        ] = None,
+        leave_out: Annotated[
+            float,
+            Option("Share of the classes that are not learnt, to see what becomes of such: of a "
+                   "model that is only to be measured.", least=0, most=0.9),
+        ] = 0.0,
+        split: Split = "default",
+        classes: NamedClasses = None,
+        taxa: Taxa = None,
+        rank_column: ListColumns = None,
+        text_type: TextTypeName = "taxon_com",
+        templates: Templates = "plain",
+        precision: Annotated[
+            str | None,
+            Option("bf16 or fp16: what is computed so; the weights stay fp32. [default: bf16 or "
+                   "fp16 on CUDA, else fp32]", choices=("fp32", "bf16", "fp16")),
+        ] = None,
+        seed: Annotated[int, SeedOption("Seed of the order, the views and the folds.")] = 0,
+        progress: Progress | None = None,
+    ) -> Finetuned:  # fmt: skip
+        """Let the last blocks of the store's encoder learn, and write it as a model of one's own.
+
+        Pictures of the part ``train`` teach; which epoch is kept is chosen on the part
+        ``validation``, or on a fifth of the training pictures where that is empty or small. The
+        part ``test`` judges, and is read for nothing else. Classes are learnt toward the vectors of
+        their texts, which stay as they are: zero-shot goes on, and taxa can be added. Of an encoder
+        without texts the classes begin as the means of their pictures.
+
+        Parameters
+        ----------
+        level : str
+            Rank of the classes, or any column, whose values they are.
+        to : str or Path
+            New folder. What enters the blocks, and a checkpoint of each epoch, lie beside it until
+            all is done: the same call goes on where a run was stopped, and gives the same.
+        blocks : int
+            Blocks that learn, from the last.
+        lora : int, optional
+            Rank of low-rank changes that learn instead.
+        epochs : int
+            Passes over the pictures.
+        choose : str
+            ``held-out`` or ``last``.
+        batch_size : int
+            Pictures in a step.
+        rate : float, optional
+            Highest rate of learning: it rises over the first tenth and falls as a cosine.
+        balance : str
+            ``balanced-softmax`` adds the logarithm of the size of each class to its logit while
+            learning, so that small classes are not unlearnt; ``none`` does not.
+        anchor : float
+            How much turning away costs: so many times one less the cosine.
+        views : int, optional
+            Views of each picture that may teach.
+        leave_out : float
+            Share of the classes that are not learnt.
+        split : str or None
+            Name of a split; ``"none"`` or None learns from all labelled images, and judges on none.
+        classes, taxa, rank_column, text_type, templates
+            How classes are written, as for :meth:`evaluate`.
+        precision : str, optional
+            ``fp32``, ``bf16`` or ``fp16``.
+        seed : int
+            Of the order, the views and the folds.
+        progress : callable, optional
+            Told how far each part is; an error that it raises stops the work, which keeps what is
+            done.
+
+        Returns
+        -------
+        Finetuned
+            One row for each way of answering, on pictures of the part ``test``; ``model`` is the
+            name that loads it.
+
+        Raises
+        ------
+        MisuseError
+            If the encoder has fewer blocks, or cannot learn.
+        ProbeError
+            If fewer than two classes have a picture that teaches.
+        SourceError
+            If the folder holds something.
+
+        References
+        ----------
+        Ren et al. 2020, *Balanced Meta-Softmax for Long-Tailed Visual Recognition*; Hu et al. 2022,
+        *LoRA: Low-Rank Adaptation of Large Language Models*.
+        """
+        from bioprobe.encoders import load_encoder
+        from bioprobe.finetuning.finetune import finetune
+        from bioprobe.finetuning.learner import check_encoder
+        from bioprobe.finetuning.training import Plan, choose_autocast
+
+        stored = self._view.manifest.encoder
+        loaded = load_encoder(
+            self._model or stored.model, device=self._device, decoding=stored.decoding
+        )
+        encoder = check_encoder(loaded, stored.model)
+        self._view.store.check_encoder(encoder.fingerprint)
+        texts = None
+        if encoder.has_text_tower:
+            listed = open_list(taxa, rank_column)
+            texts = self._write_texts(level, listed, text_type, templates, classes)
+        elif classes is not None or taxa is not None:
+            msg = f"{stored.model} reads no texts: leave out --classes and --taxa"
+            raise MisuseError(msg)
+        plan = Plan(
+            epochs, batch_size, RATES[lora is not None] if rate is None else rate, balance, anchor, choose,
+            choose_autocast(encoder.runtime.device, precision), seed,
+        )  # fmt: skip
+        task = self._task(level, split=split, texts=texts, seed=seed)
+        found = finetune(
+            task, encoder, Path(to).expanduser(), plan, n_blocks=blocks, rank=lora,
+            n_views=views or 1, leave_out=leave_out, progress=progress,
+        )  # fmt: skip
+        return found.say((*self._notes, *_describe(found)))
+
+
+def _describe(found: Finetuned) -> list[Note | str]:
+    """Say what learnt from what, what it bought, and what is not known of it."""
+    card = found.provenance
+    settings = card["settings"]
+    what = f"{settings['n_parameters']:,} numbers of {settings['blocks'][0]} … learnt"
+    if settings["lora_rank"]:
+        layers = f"{len(settings['lora_layers'])} layers"
+        what = f"low-rank changes of {layers}, {settings['n_parameters']:,} numbers, learnt"
+    said: list[Note | str] = [
+        f"{what} from {card['n_images']:,} pictures of {card['n_classes']:,} classes at "
+        f"{card['level']}"
+    ]
+    return said
