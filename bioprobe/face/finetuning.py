@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError
 from bioprobe.face.learning import Learns
@@ -203,13 +204,93 @@ class Finetunes(Learns):
 def _describe(found: Finetuned) -> list[Note | str]:
     """Say what learnt from what, what it bought, and what is not known of it."""
     card = found.provenance
+    said = [*_describe_learning(card), *_describe_choice(found), *_describe_gains(found)]
+    if card["reasons"]:
+        reasons = card["reasons"]
+        shown = "; ".join(reasons[:_NAMED]) + (" …" if len(reasons) > _NAMED else "")
+        text = f"{len(reasons):,} pictures could not be read, and neither teach nor judge: {shown}"
+        said.append(Note(text, WARNING))
+    cosine = card["store_cosine"]
+    if cosine is not None and cosine < _SAME:
+        text = (
+            f"the vectors of the test pictures made now have a mean cosine of {cosine:.3f} to those "
+            "of the store: files or settings have changed since they were embedded"
+        )
+        said.append(Note(text, WARNING))
+    text = (
+        f"written to {found.folder}; embed with it into a store of its own: bioprobe embed … "
+        f"--model {found.model} --store OTHER"
+    )
+    return [*said, text]
+
+
+def _describe_learning(card: Mapping[str, Any]) -> list[Note | str]:
     settings = card["settings"]
-    what = f"{settings['n_parameters']:,} numbers of {settings['blocks'][0]} … learnt"
+    blocks, n = settings["blocks"], settings["n_parameters"]
+    named = blocks[0] if len(blocks) == 1 else f"{blocks[0]} … {blocks[-1]}"
     if settings["lora_rank"]:
-        layers = f"{len(settings['lora_layers'])} layers"
-        what = f"low-rank changes of {layers}, {settings['n_parameters']:,} numbers, learnt"
-    said: list[Note | str] = [
-        f"{what} from {card['n_images']:,} pictures of {card['n_classes']:,} classes at "
-        f"{card['level']}"
+        what = f"low-rank changes of {len(settings['lora_layers'])} layers of {named}"
+    else:
+        what = f"{named} and what follows"
+    views = f", {settings['views']} views of each" if settings["views"] > 1 else ""
+    return [
+        f"{what} learnt, {n:,} numbers, from {card['n_images']:,} pictures{views} of "
+        f"{card['n_classes']:,} classes at {card['level']}"
     ]
+
+
+def _describe_choice(found: Finetuned) -> list[Note | str]:
+    """Say which epoch is kept, and on what that was chosen."""
+    card, n_epochs = found.provenance, len(found.history) - 1
+    began, kept = found.history[0], found.history[found.n_chosen]
+    if not card["n_held_out"]:
+        why = "" if card["settings"]["choose"] == "last" else ": no picture could be held out"
+        return [f"epoch {kept.number} of {n_epochs} is kept{why}; loss {kept.loss:.3f}"]
+    by = "the part validation"
+    if card["held_out_by"] == "cross-validation":
+        because = f", because {card['held_out_because']}" if card["held_out_because"] else ""
+        by = f"a fold, which does not teach{because}"
+    said: list[Note | str] = [
+        f"epoch {kept.number} of {n_epochs} is kept: right {kept.accuracy:.3f} on "
+        f"{card['n_held_out']:,} held-out pictures ({by}), {began.accuracy:.3f} at the start"
+    ]
+    if (kept.accuracy, -kept.log_loss) <= (began.accuracy, -began.log_loss):
+        text = (
+            "no epoch was better on held-out pictures than the encoder as it was: the model is "
+            "written, and is not to be preferred; say a lower --rate, fewer --blocks, or --anchor 1"
+        )
+        said.append(Note(text, WARNING))
+    return said
+
+
+def _describe_gains(found: Finetuned) -> list[Note | str]:
+    """Say what it bought on the part test, how far that holds, and what becomes of other classes."""
+    card = found.provenance
+    if not found.judged:
+        text = "nothing is known of what it bought: no labelled picture is in a part test"
+        return [Note(text, WARNING)]
+    said: list[Note | str] = []
+    for one in found.judged:
+        gain = "" if one.gain is None else f", gain {one.gain.estimate:+.3f} "
+        if one.gain is not None:
+            gain += f"[{one.gain.low:+.3f}, {one.gain.high:+.3f}]"
+        n = f" ({one.n_images:,} images, {one.n_classes:,} classes)"
+        said.append(f"  {one.pictures}{n}: {one.method} {one.accuracy}{gain}")
+        if one.method == "finetuned" and one.gain is not None and one.gain.high < 0:
+            text = f"WARNING: finetuning made answers to {one.pictures} worse"
+            said.append(Note(text, WARNING))
+    method = card["split_method"]
+    if method not in {"grouped", "chronological"}:
+        text = (
+            f"the test pictures are of a split that is {method}: of the places and times that "
+            "taught. Of other places and later times it may be worse than zero-shot; to see: "
+            "bioprobe split --method grouped --group SITE, or --method chronological --column DATE"
+        )
+        said.append(Note(text, WARNING))
+    if not any(one.pictures == "classes not learnt" for one in found.judged):
+        text = (
+            "what becomes of classes that were not learnt is not known: none is in the part test; "
+            "to see: --leave-out 0.3"
+        )
+        said.append(Note(text, WARNING))
     return said

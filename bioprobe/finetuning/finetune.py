@@ -179,7 +179,11 @@ def finetune(
     return Finetuned(
         model=name_saved(encoder.name, to.resolve()), folder=to, level=task.target.name,
         judged=tuple(judged), history=tuple(history), n_chosen=trainer.best.number,
-        provenance=card | {"reasons": dict(list(kept.reasons.items())), "rows_unread": len(kept.reasons)},
+        provenance=card | {
+            "reasons": [
+                f"{task.store.images.name_row(row)}: {why}" for row, why in kept.reasons.items()
+            ]
+        },
     )  # fmt: skip
 
 

@@ -60,3 +60,33 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same(store: Store, tmp_pat
     whole, parts = _read(tmp_path / "whole"), _read(tmp_path / "parts")
     assert whole.keys() == parts.keys()
     assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+
+
+def test_pictures_that_taught_the_encoder_are_left_out_of_what_it_has_right(
+    store: Store, tmp_path: Path
+) -> None:
+    found = store.finetune("colour", to=tmp_path / "mine", blocks=1, epochs=1, choose="last")
+    assert "12 pictures of 3 classes" in str(bp.models.info(found.model).notes[0])
+    pictures = store.folder.parent / "pictures"
+    again = bp.embed(
+        pictures / "pictures.csv", model=found.model, store=tmp_path / "store", device="cpu"
+    )
+    assert any("12 of these taught it" in note.text for note in again.notes)
+    # The model may be elsewhere when the store is asked.
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    (tmp_path / "store" / "text").mkdir(exist_ok=True)
+    again = bp.open(tmp_path / "store", model=f"local-dir:{tmp_path / 'moved'}", device="cpu")
+    answers = again.zeroshot(classes="ruby,leaf,sky", level="colour")
+    assert answers.taught is not None
+    assert answers.taught.sum() == 12
+    assert answers.accuracy()[0].n_images == 12
+    assert any("12 labelled images taught the encoder" in note.text for note in answers.notes)
+    again.split("colour", name="mixed", fractions="0.5,0,0.5", seed=1)
+    judged = again.evaluate("colour", methods="zeroshot,centroid", split="mixed", n_resamples=20)
+    n = int(answers.taught[judged.predictions["row"].unique()].sum())
+    assert any(f"WARNING: {n} of the 12 images that judge" in note.text for note in judged.notes)
+    assert any(f"on the {12 - n} that are not in" in note.text for note in judged.notes)
+    fitted = again.fit("centroid", "colour", split="mixed", calibration="none")
+    mine = fitted.predict(again).taught
+    assert mine is not None
+    assert (mine >= answers.taught).all()
