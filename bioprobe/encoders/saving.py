@@ -40,7 +40,9 @@ def save_model(name: str, module: torch.nn.Module, folder: Path) -> None:
     """
     source = parse_name(name)
     if source.backend not in LAYOUTS:
-        msg = f"{name} is of {source.backend}, and only open_clip, transformers and timm are written"
+        msg = (
+            f"{name} is of {source.backend}, and only open_clip, transformers and timm are written"
+        )
         raise ModelUnavailableError(msg)
     if source.backend == "transformers":
         module.save_pretrained(folder)  # type: ignore[operator] # of transformers
@@ -54,7 +56,9 @@ def save_model(name: str, module: torch.nn.Module, folder: Path) -> None:
 
         config = folder / LAYOUTS["open_clip"].config
         if not is_file(config):
-            config.write_text(json.dumps(describe_source(source), indent=2) + "\n", encoding="utf-8")
+            config.write_text(
+                json.dumps(describe_source(source), indent=2) + "\n", encoding="utf-8"
+            )
         for path in find_tokenizer(source):
             if not is_file(folder / path.name):
                 shutil.copyfile(path, folder / path.name)

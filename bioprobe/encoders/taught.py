@@ -1,4 +1,4 @@
-"""Which pictures taught an encoder that was trained here: said beside its weights, and in stores."""
+"""Which pictures taught an encoder that was finetuned: said beside its weights, and in stores."""
 
 from __future__ import annotations
 

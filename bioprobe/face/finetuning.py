@@ -24,6 +24,7 @@ from bioprobe.options import (
 from bioprobe.result import WARNING, Note
 
 if TYPE_CHECKING:
+    from bioprobe.finetuning.judging import Judged
     from bioprobe.finetuning.result import Finetuned
     from bioprobe.progress import Progress
 
@@ -189,8 +190,9 @@ class Finetunes(Learns):
         elif classes is not None or taxa is not None:
             msg = f"{stored.model} reads no texts: leave out --classes and --taxa"
             raise MisuseError(msg)
+        highest = RATES[lora is not None] if rate is None else rate
         plan = Plan(
-            epochs, batch_size, RATES[lora is not None] if rate is None else rate, balance, anchor, choose,
+            epochs, batch_size, highest, balance, anchor, choose,
             choose_autocast(encoder.runtime.device, precision), seed,
         )  # fmt: skip
         task = self._task(level, split=split, texts=texts, seed=seed)
@@ -213,8 +215,8 @@ def _describe(found: Finetuned) -> list[Note | str]:
     cosine = card["store_cosine"]
     if cosine is not None and cosine < _SAME:
         text = (
-            f"the vectors of the test pictures made now have a mean cosine of {cosine:.3f} to those "
-            "of the store: files or settings have changed since they were embedded"
+            f"the vectors of the test pictures made now have a mean cosine of {cosine:.3f} to "
+            "those of the store: files or settings have changed since they were embedded"
         )
         said.append(Note(text, WARNING))
     text = (
@@ -264,21 +266,33 @@ def _describe_choice(found: Finetuned) -> list[Note | str]:
 
 
 def _describe_gains(found: Finetuned) -> list[Note | str]:
-    """Say what it bought on the part test, how far that holds, and what becomes of other classes."""
+    """Say what it bought on the part test, how far that holds, and what is not known."""
     card = found.provenance
     if not found.judged:
         text = "nothing is known of what it bought: no labelled picture is in a part test"
         return [Note(text, WARNING)]
     said: list[Note | str] = []
+    by_pictures: dict[str, dict[str, Judged]] = {}
     for one in found.judged:
-        gain = "" if one.gain is None else f", gain {one.gain.estimate:+.3f} "
-        if one.gain is not None:
-            gain += f"[{one.gain.low:+.3f}, {one.gain.high:+.3f}]"
-        n = f" ({one.n_images:,} images, {one.n_classes:,} classes)"
-        said.append(f"  {one.pictures}{n}: {one.method} {one.accuracy}{gain}")
-        if one.method == "finetuned" and one.gain is not None and one.gain.high < 0:
-            text = f"WARNING: finetuning made answers to {one.pictures} worse"
-            said.append(Note(text, WARNING))
+        by_pictures.setdefault(one.pictures, {})[one.method] = one
+    for pictures, methods in by_pictures.items():
+        shown = [f"{method} {one.accuracy}" for method, one in methods.items()]
+        one = methods["finetuned"]
+        assert one.gain is not None
+        gain = f"{one.gain.estimate:+.3f} [{one.gain.low:+.3f}, {one.gain.high:+.3f}]"
+        said.append(
+            f"  {pictures} ({one.n_images:,} images, {one.n_classes:,} classes): "
+            f"{', '.join(shown)}; finetuning bought {gain}"
+        )
+        if one.gain.high < 0:
+            said.append(Note(f"WARNING: finetuning made answers to {pictures} worse", WARNING))
+    best = by_pictures["all"]
+    if best["linear"].accuracy.estimate >= best["finetuned"].accuracy.estimate:
+        text = (
+            "a linear probe on the vectors as they were is right as often or more often, and takes "
+            "seconds: bioprobe probe fit linear"
+        )
+        said.append(Note(text, WARNING))
     method = card["split_method"]
     if method not in {"grouped", "chronological"}:
         text = (
@@ -287,10 +301,10 @@ def _describe_gains(found: Finetuned) -> list[Note | str]:
             "bioprobe split --method grouped --group SITE, or --method chronological --column DATE"
         )
         said.append(Note(text, WARNING))
-    if not any(one.pictures == "classes not learnt" for one in found.judged):
+    if "classes not learnt" not in by_pictures:
         text = (
-            "what becomes of classes that were not learnt is not known: none is in the part test; "
-            "to see: --leave-out 0.3"
+            "what becomes of classes that were not learnt is not known: fewer than two are in the "
+            "part test; to see: --leave-out 0.3"
         )
         said.append(Note(text, WARNING))
     return said

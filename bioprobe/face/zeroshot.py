@@ -533,8 +533,8 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
     taught = 0 if answers.taught is None else int((answers.taught & (answers.truth != "")).sum())
     if taught and not measured:
         said.append(
-            f"all {taught:,} labelled images taught the encoder, which was finetuned: how often the "
-            "answers are right says nothing of others"
+            f"all {taught:,} labelled images taught the encoder, which was finetuned: how often "
+            "the answers are right says nothing of others"
         )
     if measured:
         figures = ", ".join(str(accuracy) for accuracy in measured)

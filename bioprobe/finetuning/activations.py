@@ -202,8 +202,8 @@ class _Draft:
         if needed > free:
             msg = (
                 f"what enters the blocks that learn takes {needed / 1e9:,.1f} GB on disk, and "
-                f"{self.folder} has {free / 1e9:,.1f} GB left; choose another disk with --to, fewer "
-                "images with --where, or fewer views"
+                f"{self.folder} has {free / 1e9:,.1f} GB left; choose another disk with --to, "
+                "fewer images with --where, or fewer views"
             )
             raise StoreError(msg)
         with explaining_refusal(self.file), replacing(self.file) as temporary:

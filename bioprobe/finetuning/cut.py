@@ -69,14 +69,14 @@ class Cut:
         """
         found: list[torch.Tensor] = []
 
-        def stop(entering: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        def stop(entering: torch.Tensor, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
             del args, kwargs
             found.append(entering)
             raise _Reached
 
-        with torch.no_grad(), self._running({self.trained_blocks[0]: stop}):
-            with contextlib.suppress(_Reached):
-                self.embed(pixels)
+        running = self._running({self.trained_blocks[0]: stop})
+        with torch.no_grad(), running, contextlib.suppress(_Reached):
+            self.embed(pixels)
         return found[0].transpose(0, self.image_axis)
 
     def run_trained(self, activations: torch.Tensor) -> torch.Tensor:
@@ -118,7 +118,7 @@ class Cut:
                 del block.forward
 
 
-def _pass_on(given: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+def _pass_on(given: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: ANN401
     del args, kwargs
     return given
 
@@ -315,7 +315,9 @@ def _listen(
         if isinstance(result, torch.Tensor):
             ran[part].result = result
         else:
-            ran[part].result = _first_tensor(result.values() if hasattr(result, "values") else result)
+            ran[part].result = _first_tensor(
+                result.values() if hasattr(result, "values") else result
+            )
 
     handles = []
     for part in module.modules():

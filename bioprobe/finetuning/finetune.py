@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ import torch
 from bioprobe import __version__
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.encoders.saving import name_saved, save_model
-from bioprobe.encoders.taught import CARD_FILE, Training, read_training_of
+from bioprobe.encoders.taught import CARD_FILE, TAUGHT_FILE, Training, read_training_of
 from bioprobe.errors import ProbeError
 from bioprobe.files import check_new_folder, replacing_folder
 from bioprobe.finetuning.activations import Kept, keep_activations
 from bioprobe.finetuning.judging import Answered, Judged, judge
 from bioprobe.finetuning.learner import Learner, find_means, open_learner
 from bioprobe.finetuning.result import Finetuned
-from bioprobe.finetuning.training import LAST, Lesson, Plan, Trainer
+from bioprobe.finetuning.training import LAST, Epoch, Lesson, Plan, Trainer
 from bioprobe.learning.fit import fit
 from bioprobe.progress import Progress
 from bioprobe.provenance import Provenance
@@ -130,6 +131,69 @@ def finetune(
     """
     check_new_folder(to)
     drafts = to.with_name(f".{to.name}.unfinished")
+    learnt = learn(
+        task, encoder, drafts, plan, n_blocks=n_blocks, rank=rank, n_views=n_views,
+        leave_out=leave_out, progress=progress,
+    )  # fmt: skip
+    with replacing_folder(to) as draft:
+        save_model(encoder.name, learnt.learner.finish(), draft)
+        Training(learnt.card, learnt.hashes).write(draft)
+        (draft / "README.md").write_text(write_card(learnt.card), encoding="utf-8")
+    shutil.rmtree(drafts, ignore_errors=True)
+    return Finetuned(
+        model=name_saved(encoder.name, to.resolve()), folder=to, level=task.target.name,
+        judged=learnt.judged, history=learnt.history, n_chosen=learnt.card["epoch"],
+        provenance=learnt.card | {"reasons": learnt.reasons},
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Learnt:
+    """An encoder that has learnt and is not written yet.
+
+    Parameters
+    ----------
+    learner : Learner
+        With the weights of the epoch that is kept.
+    judged : tuple of Judged
+    history : tuple of Epoch
+    card : dict
+        JSON-ready: what it learnt from, how, and what that bought.
+    hashes : frozenset of str
+        SHA-256 of the pictures that taught or chose, and of those that taught what it began as.
+    reasons : list of str
+        Pictures that could not be read, and why.
+    """
+
+    learner: Learner
+    judged: tuple[Judged, ...]
+    history: tuple[Epoch, ...]
+    card: dict[str, Any]
+    hashes: frozenset[str]
+    reasons: list[str]
+
+
+def learn(
+    task: Task,
+    encoder: TorchEncoder,
+    drafts: Path,
+    plan: Plan,
+    *,
+    n_blocks: int = 2,
+    rank: int | None = None,
+    n_views: int = 1,
+    leave_out: float = 0.0,
+    progress: Progress | None = None,
+) -> Learnt:
+    """Let the last blocks of an encoder learn, and judge it; write nothing but what is kept.
+
+    Parameters
+    ----------
+    drafts : Path
+        Folder of activations and checkpoints; runs of other settings may share it.
+    task, encoder, plan, n_blocks, rank, n_views, leave_out, progress
+        As for :func:`finetune`.
+    """
     pictures = _choose(task, plan, leave_out)
     learner = open_learner(encoder, n_blocks, rank, seed=plan.seed)
     device = learner.cut.blank.device
@@ -149,42 +213,29 @@ def finetune(
             "classes; a model is finetuned to tell classes apart"
         )
         raise ProbeError(msg)
-    lesson, classes = _write_lesson(task, encoder, learner, pictures, kept)
-    trainer = Trainer(learner, lesson, plan, drafts, _describe_run(task, encoder, learner, pictures))
+    lesson, classes = _write_lesson(task, encoder, pictures, kept)
+    trainer = Trainer(
+        learner, lesson, plan, drafts, _describe_run(task, encoder, learner, pictures)
+    )
     judging = kept.place(pictures.judging)
     before = trainer.embed(judging)
     history = trainer.run(progress)
     after = trainer.embed(judging)
+    tuned = classes
     if lesson.learns_classes:
-        teaching = trainer.embed(lesson.places)
-        tuned = find_means(teaching, pictures.of_teaching, len(classes))
-    else:
-        tuned = classes
+        tuned = find_means(trainer.embed(lesson.places), pictures.of_teaching, len(classes))
     judged = _judge(task, pictures, plan.seed, lesson, (before, classes), (after, tuned))
     card = _describe(task, encoder, learner, pictures, plan, trainer, n_views, rank)
     card["judged"] = [dataclasses.asdict(one) for one in judged]
     card["store_cosine"] = _compare_with_store(task, pictures, before)
+    frame = task.store.images.frame
     taught = np.concatenate([pictures.teaching, pictures.holding])
-    hashes = task.store.images.frame["sha256"].iloc[taught].astype(str)
-    of_base = read_training_of(encoder.name)
-    training = Training(
-        card, frozenset(set(hashes) - {""} | (of_base.hashes if of_base else frozenset()))
-    )
-    module = learner.finish()
-    with replacing_folder(to) as draft:
-        save_model(encoder.name, module, draft)
-        training.write(draft)
-        (draft / "README.md").write_text(write_card(card), encoding="utf-8")
-    _remove(drafts)
-    return Finetuned(
-        model=name_saved(encoder.name, to.resolve()), folder=to, level=task.target.name,
-        judged=tuple(judged), history=tuple(history), n_chosen=trainer.best.number,
-        provenance=card | {
-            "reasons": [
-                f"{task.store.images.name_row(row)}: {why}" for row, why in kept.reasons.items()
-            ]
-        },
-    )  # fmt: skip
+    hashes = set(frame["sha256"].iloc[taught].astype(str)) - {""}
+    if base := read_training_of(encoder.name):
+        hashes |= base.hashes
+    name = task.store.images.name_row
+    reasons = [f"{name(row)}: {why}" for row, why in kept.reasons.items()]
+    return Learnt(learner, tuple(judged), tuple(history), card, frozenset(hashes), reasons)
 
 
 def _choose(task: Task, plan: Plan, leave_out: float) -> _Pictures:
@@ -228,7 +279,7 @@ def _leave_out(classes: Places, fraction: float, seed: int) -> Places:
 
 
 def _write_lesson(
-    task: Task, encoder: TorchEncoder, learner: Learner, pictures: _Pictures, kept: Kept
+    task: Task, encoder: TorchEncoder, pictures: _Pictures, kept: Kept
 ) -> tuple[Lesson, Vectors]:
     """Return what is taught, of the classes that are learnt, and the vectors of all classes."""
     learnt = np.flatnonzero(pictures.learnt)
@@ -283,9 +334,7 @@ def _compare_with_store(task: Task, pictures: _Pictures, before: Vectors) -> flo
     return float((stored * before).sum(axis=1).mean())
 
 
-def _describe_run(
-    task: Task, encoder: TorchEncoder, learner: Learner, pictures: _Pictures
-) -> str:
+def _describe_run(task: Task, encoder: TorchEncoder, learner: Learner, pictures: _Pictures) -> str:
     """Return what a run depends on beside its plan."""
     texts = task.texts.describe() if task.texts else None
     return json.dumps(
@@ -374,8 +423,8 @@ def write_card(card: dict[str, Any]) -> str:
         "are read as before. The licence of the weights that it began as, and the rights in the "
         "pictures, hold on.",
         "",
-        f"The pictures that taught it stand in `bioprobe_taught.txt` by the SHA-256 of their bytes, "
-        f"all settings in `{CARD_FILE}`. bioprobe says where such a picture judges it.",
+        f"The pictures that taught it stand in `{TAUGHT_FILE}` by the SHA-256 of their bytes, all "
+        f"settings in `{CARD_FILE}`. bioprobe says where such a picture judges it.",
         "",
     ]
     if rows:
@@ -388,9 +437,3 @@ def write_card(card: dict[str, Any]) -> str:
             "",
         ]
     return "\n".join(lines)
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What finetuning bought: an encoder as it was and as it is, on pictures that neither learnt from."""
+"""What finetuning bought: an encoder as it was and as it is, on pictures that taught neither."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def judge(
     truth : ndarray of int64, shape (n_images,)
         Class of each picture.
     learnt : ndarray of bool, shape (n_classes,)
-        Classes that were learnt.
+        Classes that were learnt. Fewer than two, or all but one, are not judged apart.
     groups : ndarray of object, shape (n_images,)
         Pictures that come together, which are drawn together; ``""`` is one on its own.
     n_resamples : int
@@ -105,7 +105,7 @@ def judge(
     classes learnt among themselves, those not learnt among themselves, and the harmonic mean).
     """
     kinds = {ALL: np.ones(len(learnt), dtype=bool)}
-    if (~learnt[truth]).any():
+    if min((~learnt).sum(), learnt.sum()) > 1 and (~learnt[truth]).any():
         kinds |= {LEARNT: learnt, UNLEARNT: ~learnt}
     found = []
     shares: dict[str, dict[str, Draws]] = {}

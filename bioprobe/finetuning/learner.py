@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bioprobe.encoders.families.torch_encoder import TorchEncoder
-from bioprobe.errors import MisuseError, MissingExtraError, ModelUnavailableError
+from bioprobe.errors import MissingExtraError, MisuseError, ModelUnavailableError
 from bioprobe.finetuning.cut import Cut, cut_tower
 from bioprobe.types import Vectors
 
@@ -175,7 +175,7 @@ def check_encoder(encoder: object, name: str) -> TorchEncoder:
     if isinstance(encoder, TorchEncoder):
         return encoder
     msg = (
-        f"{name} cannot learn: what is finetuned is a model of open_clip, transformers or timm that "
-        "sees each picture once; embed the pictures with such a one, or fit a probe"
+        f"{name} cannot learn: what is finetuned is a model of open_clip, transformers or timm "
+        "that sees each picture once; embed the pictures with such a one, or fit a probe"
     )
     raise MisuseError(msg)

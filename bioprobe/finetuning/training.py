@@ -121,7 +121,7 @@ class Epoch:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a JSON-ready mapping."""
         values = dataclasses.asdict(self)
-        return {name: None if value != value else value for name, value in values.items()}  # noqa: PLR0124
+        return {name: None if value != value else value for name, value in values.items()}
 
 
 def choose_autocast(device: torch.device, precision: str | None) -> str:
@@ -185,9 +185,7 @@ class Trainer:
             lr=plan.rate,
             weight_decay=_WEIGHT_DECAY,
         )
-        self._scaler = torch.amp.GradScaler(
-            self._device.type, enabled=plan.autocast == "fp16"
-        )
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=plan.autocast == "fp16")
         self._began: torch.Tensor | None = None
         self.history: list[Epoch] = []
 
@@ -291,7 +289,8 @@ class Trainer:
                 turned = 1 - (vectors.float() * began).sum(dim=1).mean()
                 loss = loss + self._plan.anchor * turned
         if not bool(torch.isfinite(loss)):
-            msg = f"the loss is not finite at step {done + 1}; say a lower --rate than {self._plan.rate:g}"
+            rate = f"{self._plan.rate:g}"
+            msg = f"the loss is not finite at step {done + 1}; say a lower --rate than {rate}"
             raise BioprobeError(msg)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()
