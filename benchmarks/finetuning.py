@@ -1,6 +1,6 @@
 """What ``finetune`` buys beside zero-shot and a linear probe, there and elsewhere.
 
-``drawings``: animals that this repository draws, as eight cameras took them: each has a tint and a
+``drawings``: animals that this repository draws, as twenty cameras took them: each has a tint and a
 sharpness of its own, and all get darker and noisier from day to day. Judged are pictures drawn by
 lot, pictures of other cameras, and pictures of later days, by sketch; a quarter of the species is
 not learnt.
@@ -40,9 +40,9 @@ from bioprobe.finetuning.training import Plan
 from bioprobe.sketch import draw_animal, read_species
 
 SHARED = Path(__file__).parents[1].parent / "shared"
-N_SITES, N_DAYS = 8, 8
+N_SITES, N_DAYS = 20, 10
 # Of each species so many drawings, of each kind so many photographs at most.
-N_DRAWINGS, N_PHOTOS = 8, 10
+N_DRAWINGS, N_PHOTOS = 6, 10
 
 
 def draw_cameras(folder: Path, *, seed: int = 0) -> Path:
@@ -58,9 +58,9 @@ def draw_cameras(folder: Path, *, seed: int = 0) -> Path:
         for number in range(N_DRAWINGS):
             site, day = int(random.integers(N_SITES)), int(random.integers(N_DAYS))
             image = draw_animal(one, random).filter(ImageFilter.GaussianBlur(float(blurs[site])))
-            pixels = np.asarray(ImageEnhance.Color(image).enhance(1 - 0.08 * day), np.float32)
-            pixels = pixels * tints[site] * (1 - 0.07 * day)
-            pixels = pixels + random.normal(0, 2 + 2.5 * day, pixels.shape)
+            pixels = np.asarray(ImageEnhance.Color(image).enhance(1 - 0.06 * day), np.float32)
+            pixels = pixels * tints[site] * (1 - 0.055 * day)
+            pixels = pixels + random.normal(0, 2 + 2 * day, pixels.shape)
             path = f"{one.name.replace(' ', '_')}_{number}.png"
             Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / path)
             ranks = ("kingdom", "phylum", "class", "order", "family", "genus", "species")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from bioprobe.errors import MisuseError
 from bioprobe.face.learning import Learns
 from bioprobe.face.taxa import open_list
+from bioprobe.files import check_new_folder
 from bioprobe.options import (
     Level,
     ListColumns,
@@ -61,7 +62,7 @@ class Finetunes(Learns):
         choose: Annotated[
             str,
             Option("Which epoch is kept: the best on held-out pictures, or the last, which then "
-                   "has learnt from all of them.", choices=("held-out", "last")),
+                   "has learnt from all of them.", choices=("held-out", "last"), fixed=True),
         ] = "held-out",
         batch_size: Annotated[int, Option("Pictures in a step.", least=1)] = 32,
         rate: Annotated[
@@ -72,7 +73,7 @@ class Finetunes(Learns):
         balance: Annotated[
             str,
             Option("What is done about small classes: balanced-softmax or none.",
-                   choices=("balanced-softmax", "none")),
+                   choices=("balanced-softmax", "none"), fixed=True),
         ] = "balanced-softmax",
         anchor: Annotated[
             float,
@@ -99,7 +100,7 @@ class Finetunes(Learns):
         precision: Annotated[
             str | None,
             Option("bf16 or fp16: what is computed so; the weights stay fp32. [default: bf16 or "
-                   "fp16 on CUDA, else fp32]", choices=("fp32", "bf16", "fp16")),
+                   "fp16 on CUDA, else fp32]", choices=("fp32", "bf16", "fp16"), fixed=True),
         ] = None,
         seed: Annotated[int, SeedOption("Seed of the order, the views and the folds.")] = 0,
         progress: Progress | None = None,
@@ -173,10 +174,15 @@ class Finetunes(Learns):
         *LoRA: Low-Rank Adaptation of Large Language Models*.
         """
         from bioprobe.encoders import load_encoder
+        from bioprobe.encoders.views import VIEWS
         from bioprobe.finetuning.finetune import finetune
         from bioprobe.finetuning.learner import check_encoder
         from bioprobe.finetuning.training import Plan, choose_autocast
 
+        if views is not None and views not in VIEWS:
+            msg = f"a picture is seen {', '.join(map(str, VIEWS))} times, got --views {views}"
+            raise MisuseError(msg)
+        check_new_folder(Path(to).expanduser())
         stored = self._view.manifest.encoder
         loaded = load_encoder(
             self._model or stored.model, device=self._device, decoding=stored.decoding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -71,6 +72,35 @@ class Kept:
         if views is None:
             views = np.zeros(len(places), dtype=np.int64)
         return np.asarray(self.values[places, views])
+
+
+@contextlib.contextmanager
+def holding_drafts(folder: Path) -> Iterator[None]:
+    """Let no other run write activations and checkpoints into a folder while the block runs.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    StoreError
+        If another run is at work there, or the system refuses.
+    """
+    import filelock
+
+    with explaining_refusal(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            msg = f"another run is at work in {folder}; wait for it, or say another --to"
+            raise StoreError(msg) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def keep_activations(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from bioprobe import __version__
@@ -18,11 +19,11 @@ from bioprobe.encoders.saving import name_saved, save_model
 from bioprobe.encoders.taught import CARD_FILE, TAUGHT_FILE, Training, read_training_of
 from bioprobe.errors import ProbeError
 from bioprobe.files import check_new_folder, replacing_folder
-from bioprobe.finetuning.activations import Kept, keep_activations
+from bioprobe.finetuning.activations import Kept, holding_drafts, keep_activations
 from bioprobe.finetuning.judging import Answered, Judged, judge
 from bioprobe.finetuning.learner import Learner, find_means, open_learner
 from bioprobe.finetuning.result import Finetuned
-from bioprobe.finetuning.training import LAST, Epoch, Lesson, Plan, Trainer
+from bioprobe.finetuning.training import LAST, Epoch, Lesson, Plan, Trainer, autocasting
 from bioprobe.learning.fit import fit
 from bioprobe.progress import Progress
 from bioprobe.provenance import Provenance
@@ -131,10 +132,11 @@ def finetune(
     """
     check_new_folder(to)
     drafts = to.with_name(f".{to.name}.unfinished")
-    learnt = learn(
-        task, encoder, drafts, plan, n_blocks=n_blocks, rank=rank, n_views=n_views,
-        leave_out=leave_out, progress=progress,
-    )  # fmt: skip
+    with holding_drafts(drafts):
+        learnt = learn(
+            task, encoder, drafts, plan, n_blocks=n_blocks, rank=rank, n_views=n_views,
+            leave_out=leave_out, progress=progress,
+        )  # fmt: skip
     with replacing_folder(to) as draft:
         save_model(encoder.name, learnt.learner.finish(), draft)
         Training(learnt.card, learnt.hashes).write(draft)
@@ -198,13 +200,15 @@ def learn(
     learner = open_learner(encoder, n_blocks, rank, seed=plan.seed)
     device = learner.cut.blank.device
 
-    def run(pixels: np.ndarray) -> np.ndarray:
-        entering = learner.cut.run_frozen(torch.tensor(pixels).to(device))
+    def run(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        with autocasting(device, plan.autocast):
+            entering = learner.cut.run_frozen(torch.tensor(pixels).to(device))
         return np.asarray(entering.float().cpu().numpy())
 
     kept = keep_activations(
-        drafts, task.store, pictures.rows, encoder, run, part=learner.cut.trained_blocks[0],
-        n_views=n_views, progress=progress,
+        drafts, task.store, pictures.rows, encoder, run,
+        part=f"{learner.cut.trained_blocks[0]} in {plan.autocast}", n_views=n_views,
+        progress=progress,
     )  # fmt: skip
     pictures = pictures.keep(kept.rows[kept.is_read])
     if len(np.unique(pictures.of_teaching)) < 2:

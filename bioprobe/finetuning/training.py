@@ -142,6 +142,12 @@ def choose_autocast(device: torch.device, precision: str | None) -> str:
     return str(precision)
 
 
+def autocasting(device: torch.device, precision: str) -> torch.autocast:
+    """Return what lets a block compute in a precision of :func:`choose_autocast`."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
+
+
 class Trainer:
     """Train a learner, and keep a checkpoint of each epoch.
 
@@ -253,8 +259,7 @@ class Trainer:
         return torch.tensor(self._lesson.kept.take(places, views)).to(self._device).float()
 
     def _autocasting(self) -> torch.autocast:
-        dtype = torch.float16 if self._plan.autocast == "fp16" else torch.bfloat16
-        return torch.autocast(self._device.type, dtype=dtype, enabled=self._plan.autocast != "fp32")
+        return autocasting(self._device, self._plan.autocast)
 
     def _iter_batches(self, number: int) -> Iterator[tuple[Places, Places, Places, Places]]:
         """Draw the order of an epoch, and the view of each picture, by the seed and its number.
