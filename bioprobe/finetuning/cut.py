@@ -110,7 +110,7 @@ class Cut:
         """
         blocks = {self.module.get_submodule(name): run for name, run in changed.items()}
         for block, run in blocks.items():
-            block.forward = run  # type: ignore[method-assign]
+            block.forward = run
         try:
             yield
         finally:
@@ -222,9 +222,9 @@ def _own(cut: Cut, pixels: torch.Tensor) -> tuple[str, ...]:
             owned[id(parameter)] = torch.nn.Parameter(parameter.detach().clone())
             names.append(name)
     for part in cut.module.modules():
-        for name, parameter in part._parameters.items():
-            if parameter is not None and id(parameter) in owned:
-                part._parameters[name] = owned[id(parameter)]
+        for name, own in part._parameters.items():
+            if own is not None and id(own) in owned:
+                part._parameters[name] = owned[id(own)]
     return tuple(names)
 
 

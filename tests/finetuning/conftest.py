@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -17,6 +18,9 @@ import transformers
 from PIL import Image
 
 import bioprobe as bp
+import bioprobe.encoders
+from bioprobe.encoders import load_encoder
+from bioprobe.encoders.families.torch_encoder import TorchEncoder
 from bioprobe.face.store import Store
 
 COLOURS = {"ruby": (220, 30, 30), "leaf": (30, 200, 40), "sky": (40, 60, 230)}
@@ -76,28 +80,46 @@ WRITERS = {"open_clip": _write_open_clip, "transformers": _write_transformers, "
 
 
 @pytest.fixture(scope="session")
-def embed_with(make_once: Callable[..., Path]) -> Callable[[str], Path]:
-    """Write the tower of a library, embed the pictures with it, and return the store's folder."""
+def write_model(make_once: Callable[..., Path]) -> Callable[[str], str]:
+    """Write the tower of a library, and return the name that loads it."""
 
     def fill(library: str) -> Callable[[Path], None]:
         def write(folder: Path) -> None:
-            (folder / "model").mkdir()
-            (folder / "pictures").mkdir()
-            _draw(folder / "pictures")
             torch.manual_seed(11)
-            name = WRITERS[library](folder / "model")
-            store = bp.embed(
-                folder / "pictures" / "pictures.csv", model=name, store=folder / "store",
-                precision="fp32", device="cpu",
-            )  # fmt: skip
-            store.split("colour", method="imported", column="part")
+            (folder / "name.txt").write_text(WRITERS[library](folder))
 
         return write
 
-    return lambda library: make_once(f"tuned-{library}", fill(library)) / "store"
+    return lambda library: (make_once(f"tower-{library}", fill(library)) / "name.txt").read_text()
+
+
+@pytest.fixture(scope="session")
+def tower(write_model: Callable[[str], str]) -> TorchEncoder:
+    """The small tower that reads texts."""
+    encoder = load_encoder(write_model("open_clip"), device="cpu")
+    assert isinstance(encoder, TorchEncoder)
+    return encoder
 
 
 @pytest.fixture
-def store(embed_with: Callable[[str], Path]) -> Store:
-    """Of the small tower that reads texts."""
-    return bp.open(embed_with("open_clip"), device="cpu")
+def store(
+    tower: TorchEncoder, make_once: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Store:
+    """Pictures embedded by the small tower that reads texts, which is loaded once."""
+
+    def fill(folder: Path) -> None:
+        _draw(folder)
+        store = bp.embed(
+            folder / "pictures.csv", model=tower.name, store=folder / "store", device="cpu",
+            precision="fp32",
+        )  # fmt: skip
+        store.split("colour", method="imported", column="part")
+
+    folder = make_once("tuned", fill)
+    load = bioprobe.encoders.load_encoder
+
+    def load_once(name: str, **options: Any) -> Any:  # noqa: ANN401
+        return tower if name == tower.name else load(name, **options)
+
+    monkeypatch.setattr("bioprobe.encoders.load_encoder", load_once)
+    return bp.open(folder / "store", device="cpu")
