@@ -100,18 +100,22 @@ def open_learner(
     cut = cut_tower(encoder.name, module, embed, picture, n_blocks)
     if rank is None:
         named = dict(module.named_parameters())
-        parameters = {name: named[name].requires_grad_() for name in cut.learning}
-        return Learner(cut, parameters)
+        parameters = {name: named[name] for name in cut.learning}
+        return Learner(cut, _let_learn(parameters))
     adapted = _list_layers(cut)
     if not adapted:
         msg = f"the last {n_blocks} blocks of {encoder.name} have no linear layer for --lora"
         raise ModelUnavailableError(msg)
     lora = _inject(module, adapted, rank, seed)
     module.to(device).eval()
-    parameters = {
-        name: one.requires_grad_() for name, one in module.named_parameters() if ".lora_" in name
-    }
-    return Learner(cut, parameters, adapted, lora)
+    parameters = {name: one for name, one in module.named_parameters() if ".lora_" in name}
+    return Learner(cut, _let_learn(parameters), adapted, lora)
+
+
+def _let_learn(parameters: dict[str, torch.nn.Parameter]) -> dict[str, torch.nn.Parameter]:
+    for one in parameters.values():
+        one.requires_grad_()
+    return parameters
 
 
 def _draw_noise(encoder: TorchEncoder) -> torch.Tensor:

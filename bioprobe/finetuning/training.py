@@ -123,6 +123,12 @@ class Epoch:
         values = dataclasses.asdict(self)
         return {name: None if value != value else value for name, value in values.items()}
 
+    @classmethod
+    def read(cls, fields: dict[str, Any]) -> Epoch:
+        """Return what :meth:`to_dict` returned."""
+        known: dict[str, Any] = {k: math.nan if v is None else v for k, v in fields.items()}
+        return cls(**known)
+
 
 def choose_autocast(device: torch.device, precision: str | None) -> str:
     """Return in which precision steps are computed; by default bf16 or fp16 on CUDA, else fp32.
@@ -180,17 +186,11 @@ class Trainer:
         self._prior = torch.tensor(prior if is_balanced else prior * 0, dtype=torch.float32)
         self._prior = self._prior.to(self._device)
         self._n_steps = max(1, math.ceil(len(lesson.places) / plan.batch_size))
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": [one for one in self._trained.values() if one.ndim > 1]},
-                {
-                    "params": [one for one in self._trained.values() if one.ndim <= 1],
-                    "weight_decay": 0.0,
-                },
-            ],
-            lr=plan.rate,
-            weight_decay=_WEIGHT_DECAY,
-        )
+        several = [one for one in self._trained.values() if one.ndim > 1]
+        single = [one for one in self._trained.values() if one.ndim <= 1]
+        groups: list[dict[str, Any]] = [{"params": several}]
+        groups.append({"params": single, "weight_decay": 0.0})
+        self._optimizer = torch.optim.AdamW(groups, lr=plan.rate, weight_decay=_WEIGHT_DECAY)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=plan.autocast == "fp16")
         self._began: torch.Tensor | None = None
         self.history: list[Epoch] = []
@@ -298,7 +298,7 @@ class Trainer:
             msg = f"the loss is not finite at step {done + 1}; say a lower --rate than {rate}"
             raise BioprobeError(msg)
         self._optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self._optimizer)
         torch.nn.utils.clip_grad_norm_(self._trained.values(), _MOST_NORM)
         self._scaler.step(self._optimizer)
@@ -355,10 +355,7 @@ class Trainer:
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
         self._scaler.load_state_dict(json.loads(about["scaler"]))
-        self.history = [
-            Epoch(**{k: math.nan if v is None else v for k, v in one.items()})
-            for one in json.loads(about["history"])
-        ]
+        self.history = [Epoch.read(one) for one in json.loads(about["history"])]
 
 
 def schedule(done: int, total: int) -> float:

@@ -13,6 +13,7 @@ from bioprobe.errors import MisuseError, SourceError, StoreError
 from bioprobe.face.store import Store
 from bioprobe.finetuning.activations import holding_drafts
 from bioprobe.progress import Step
+from bioprobe.task.predictions import Predictions
 
 
 def _hash(folder: Path) -> bytes:
@@ -88,6 +89,7 @@ def test_pictures_that_taught_the_encoder_are_left_out_of_what_it_has_right(
     (tmp_path / "mine").rename(tmp_path / "moved")
     again = bp.open(tmp_path / "store", model=f"local-dir:{tmp_path / 'moved'}", device="cpu")
     answers = again.zeroshot(classes="ruby,leaf,sky", level="colour")
+    assert isinstance(answers, Predictions)
     assert answers.taught is not None
     assert answers.taught.sum() == n_taught
     assert answers.accuracy()[0].n_images == 24 - n_taught
@@ -98,7 +100,9 @@ def test_pictures_that_taught_the_encoder_are_left_out_of_what_it_has_right(
     assert any(f"WARNING: {n} of the 12 images that judge" in note.text for note in judged.notes)
     assert any(f"on the {12 - n} that are not in" in note.text for note in judged.notes)
     fitted = again.fit("centroid", "colour", split="mixed", calibration="none")
-    mine = fitted.predict(again).taught
+    answered = fitted.predict(again)
+    assert isinstance(answered, Predictions)
+    mine = answered.taught
     assert mine is not None
     assert (mine >= answers.taught).all()
 

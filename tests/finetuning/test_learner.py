@@ -80,6 +80,7 @@ def test_what_learnt_is_written_and_loaded_by_its_library(
     assert not any(one.startswith(frozen) and not one.startswith(block) for one in moved)
 
 
+@pytest.mark.long
 def test_low_rank_changes_become_part_of_the_weights(tower: TorchEncoder, tmp_path: Path) -> None:
     pytest.importorskip("peft")
     learner = open_learner(tower, 1, rank=2)
