@@ -20,6 +20,7 @@ BENCHMARKS = (
     "coverage",
     "kappa",
     "explaining",
+    "finetuning",
     "trends",
 )
 

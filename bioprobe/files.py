@@ -783,6 +783,9 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         with scratch_beside(target) as temporary:
             yield temporary
             for path in (*temporary.rglob("*"), temporary):
+                if path.is_file():
+                    # As readable as any other new file, whatever a library made of it.
+                    path.chmod(0o666 & ~_umask())
                 sync(path)
             # mkdtemp makes a private folder; the target is as readable as the one it lies in.
             temporary.chmod(target.parent.stat().st_mode & 0o777)

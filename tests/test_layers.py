@@ -32,6 +32,7 @@ LAYERS = (
     ("probes",),
     ("calibration",),
     ("learning",),
+    ("finetuning",),
     ("explanation",),
     ("evaluation",),
     ("counting", "robustness"),
@@ -46,7 +47,7 @@ DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 # Allowed at the top of a module: quick to import, and needed for types and constants.
 LIGHT = {"bioprobe", "numpy", "typer", *sys.stdlib_module_names}
 # These are only ever imported by functions that already need the library.
-HEAVY_ALLOWED = {"encoders", "explanation", "sketch", "probes"}
+HEAVY_ALLOWED = {"encoders", "explanation", "finetuning", "sketch", "probes"}
 # What the commands and the demonstration may run, beside themselves: what a person may ask, and the
 # one way to write a file.
 ASKED = {"face", "files", "options", "result", "errors", "progress", "provenance"}

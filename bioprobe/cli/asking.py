@@ -20,6 +20,7 @@ from bioprobe.face.conservation import Conserves
 from bioprobe.face.estimating import Infers
 from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import AnswerExport, Exports
+from bioprobe.face.finetuning import Finetunes
 from bioprobe.face.learning import Learns
 from bioprobe.face.reporting import Reports
 from bioprobe.face.robustness import Tries
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         Robustness,
         StatusAnswers,
     )
+    from bioprobe.finetuning.result import Finetuned
     from bioprobe.quality.description import Description
     from bioprobe.result import Result, Table
 
@@ -356,6 +358,19 @@ def robustness(
     Example: bioprobe robustness --level family --sample 100 --html robustness.html
     """
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+
+
+@command(app, Finetunes.finetune, narrows=("where", "mask"), encodes=True)
+def finetune(found: Finetuned) -> None:
+    """Let the last blocks of the store's encoder learn, and write a model of one's own.
+
+    What enters these blocks is computed once and kept on disk until all is done; the same command
+    goes on where a run was stopped. The table compares zero-shot as it was, the finetuned model and
+    a linear probe on the vectors as they were, on the part test, with intervals. The model is
+    loaded by its name: bioprobe embed --model local-dir:FOLDER.
+
+    Example: bioprobe finetune --level species --blocks 2 --to models/mine
+    """
 
 
 @command(app, Reports.report, narrows=(), shows=False)

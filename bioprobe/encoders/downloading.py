@@ -169,17 +169,29 @@ def describe_model(name: str) -> ModelStatus:
     )
 
 
-def _find_here(source: ModelSource) -> tuple[Path | None, int | None]:
-    path = Path(source.target)
-    if source.kind == "file":
-        return (path, path.stat().st_size) if is_file(path) else (None, None)
-    if source.backend not in LAYOUTS:
-        return None, None  # only the package that adds the family knows where its models lie
+def find_snapshot(source: ModelSource) -> Snapshot | None:
+    """Return the folder of a model on this machine; None where it is not here, or has none.
+
+    Parameters
+    ----------
+    source : ModelSource
+        Of a library that has a layout.
+    """
+    if source.kind == "file" or source.backend not in LAYOUTS:
+        return None
     source, layout = _resolve(source)
     if source.kind == "folder":
-        snapshot = read_folder(path, layout) if is_folder(path) else None
-    else:
-        snapshot = find_cached(source.target, layout, revision=source.revision)
+        path = Path(source.target)
+        return read_folder(path, layout) if is_folder(path) else None
+    return find_cached(source.target, layout, revision=source.revision)
+
+
+def _find_here(source: ModelSource) -> tuple[Path | None, int | None]:
+    if source.kind == "file":
+        path = Path(source.target)
+        return (path, path.stat().st_size) if is_file(path) else (None, None)
+    # Of a family that a package adds, only that knows where its models lie.
+    snapshot = find_snapshot(source)
     return (snapshot.folder, snapshot.size_bytes) if snapshot else (None, None)
 
 

@@ -124,7 +124,12 @@ def has_tokenizer(folder: Path) -> bool:
 
 def describe_tokenizer(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file that makes a tokenizer of transformers, by its name."""
-    return {path.name: hash_file(path) for path in _find(folder, _TOKENIZER_PATTERNS)}
+    return {path.name: hash_file(path) for path in list_tokenizer_files(folder)}
+
+
+def list_tokenizer_files(folder: Path) -> list[Path]:
+    """Return the files of a model's folder that make a tokenizer of transformers."""
+    return _find(folder, _TOKENIZER_PATTERNS)
 
 
 def read_settings(folder: Path, names: Sequence[str]) -> dict[str, Any]:

@@ -1043,6 +1043,9 @@ class Learns(Opened):
         for about, rows in self._find_held(found.predictions["row"].unique(), against):
             figures = measure_without(found, rows, task, n_resamples) if len(rows) else []
             held.append({**about, "figures": figures})
+        if (own := self._find_own(found.predictions["row"].unique())) is not None:
+            about, rows = own
+            held.insert(0, {**about, "figures": measure_without(found, rows, task, n_resamples)})
         found.provenance["options"]["against"] = held
         gains = []
         if kept is not None:
@@ -1179,6 +1182,26 @@ class Learns(Opened):
     def _find_held(self, rows: Rows, against: Strings) -> list[tuple[dict[str, Any], Rows]]:
         """Return what is to be said of each other collection, and which of the rows it has."""
         return [self._find_held_in(Path(one), rows) for one in list_given(against)]
+
+    def _find_own(self, rows: Rows) -> tuple[dict[str, Any], Rows] | None:
+        """Return what is to be said of the images that judge and taught the encoder, if any did."""
+        import numpy as np
+
+        from bioprobe.store.view import View
+
+        view = View(self._view.store, np.sort(rows))
+        taught = view.find_taught()
+        if taught is None or not taught.any():
+            return None
+        held = view.rows[taught]
+        frame = view.images.frame.iloc[held]
+        hashes = view.images.frame["sha256"].iloc[view.rows].astype(str)
+        about = {
+            "store": f"what {view.manifest.encoder.model} was finetuned on",
+            "n_images": len(view), "n_held": len(held), "n_unhashed": int((hashes == "").sum()),
+            "files": frame["path"].head(_NAMED).astype(str).tolist(), "n_near": None,
+        }  # fmt: skip
+        return about, held
 
     def _find_held_in(self, source: Path, rows: Rows) -> tuple[dict[str, Any], Rows]:
         import numpy as np

@@ -174,8 +174,7 @@ def _describe_near(held: Mapping[str, Any], count: str) -> list[str | Note]:
         if held.get("not_compared"):
             text = f"whether any is nearly in {held['store']} is not known: {held['not_compared']}"
             said.append(Note(text, WARNING))
-        return said
-    if held["n_near"]:
+    elif held["n_near"]:
         share = held["n_near"] / max(1, held["n_images"])
         shown = ", ".join(f"{one} and {other} ({near:.3f})" for one, other, near in held["pairs"])
         more = " …" if held["n_near"] > len(held["pairs"]) else ""

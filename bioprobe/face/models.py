@@ -57,8 +57,11 @@ def info(model: ModelName) -> ModelStatus:
         If the name has no known form.
     """
     from bioprobe.encoders.downloading import describe_model
+    from bioprobe.encoders.taught import read_training_of
 
-    return describe_model(model)
+    found = describe_model(model)
+    training = None if found.folder is None else read_training_of(model)
+    return found if training is None else found.say([training.describe()])
 
 
 @question

@@ -18,6 +18,7 @@ from bioprobe.face.counting import Counts
 from bioprobe.face.estimating import Infers
 from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
+from bioprobe.face.finetuning import Finetunes
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
@@ -45,7 +46,7 @@ from bioprobe.options import (
     write_flag,
 )
 from bioprobe.progress import Progress
-from bioprobe.result import PROBLEM, WARNING, Note
+from bioprobe.result import FACT, PROBLEM, WARNING, Note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from bioprobe.interchange.vector_source import VectorBatch, VectorSource
     from bioprobe.sources.files import SourceOptions
     from bioprobe.sources.listing import Listing
+    from bioprobe.store.view import View
     from bioprobe.taxonomy import Rank
 
 
@@ -67,6 +69,7 @@ MAX_PIXELS_PX = 178_956_970
 
 class Store(
     Tries,
+    Finetunes,
     Reports,
     Explains,
     Counts,
@@ -498,6 +501,7 @@ def embed(
         *tell_emptied(emptied.n_rows, emptied.counts),
         *tell_placeholders(left.n_rows, left.counts),
         *describe_contradicting_copies(view.images, view.rows),
+        *_describe_taught(view),
     )
     filled = Store(view, model=model, device=device, said=said)
     filled.summary = summary
@@ -627,6 +631,18 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: in
     if 2 * summary.n_failed > summary.n_images and 2 * n_lost <= summary.n_failed:
         said.append(Note(f"most failed: {_tell_reasons(summary)}", PROBLEM))
     return said
+
+
+def _describe_taught(view: View) -> list[Note]:
+    """Say which of the pictures a finetuned encoder learnt from."""
+    taught = view.find_taught()
+    if taught is None:
+        return []
+    training = view.store.training
+    assert training is not None
+    kind = WARNING if taught.any() else FACT
+    text = f"the encoder was {training.describe()}; {int(taught.sum()):,} of these taught it"
+    return [Note(text, kind)]
 
 
 def _describe_camera(counts: CameraCounts) -> list[Note]:

@@ -530,6 +530,12 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
 
     said = []
     measured = answers.accuracy()
+    taught = 0 if answers.taught is None else int((answers.taught & (answers.truth != "")).sum())
+    if taught and not measured:
+        said.append(
+            f"all {taught:,} labelled images taught the encoder, which was finetuned: how often "
+            "the answers are right says nothing of others"
+        )
     if measured:
         figures = ", ".join(str(accuracy) for accuracy in measured)
         n_outside = int(find_unknown(answers)[1].sum())
@@ -539,6 +545,11 @@ def describe_accuracy(answers: Predictions, *, mask: str = "") -> list[str]:
             f"against the labels of {measured[0].n_images:,} images{_name_kept(mask)}: {figures} "
             f"(95% interval){outside}{_advise_quoting(mask)}"
         )
+        if taught:
+            said.append(
+                f"{taught:,} labelled images taught the encoder, which was finetuned, and are left "
+                "out of this"
+            )
         said += answers.images.describe_several(answers.rows, answers.level)
     n_ties = count_ties(answers)
     if n_ties:

@@ -227,7 +227,7 @@ class FittedProbe:
         top, scores = answer_in_chunks(view, answer)
         answers = Predictions(
             view.images, view.rows, self.classes, top, scores, provenance,
-            self.find_taught(view.images, view.rows),
+            view.find_taught(self.find_taught(view.images, view.rows)),
         )  # fmt: skip
         if self.block is not None:
             answers = answers.say(self.block.describe_missing(view.images, view.rows))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from bioprobe.access import is_file, list_names
 from bioprobe.cells import mend_floats
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
+from bioprobe.encoders.taught import Training, read_training, read_training_of
 from bioprobe.errors import MismatchError, StoreError
 from bioprobe.files import explaining_refusal
 from bioprobe.images.image_table import ImageTable, concatenate
@@ -169,8 +170,16 @@ class EmbeddingStore:
             logit_scale=logit_scale,
             has_text_tower=has_text_tower,
         )
+        if training := read_training_of(encoder.model):
+            # Kept here too: the model's folder may be elsewhere when the store is asked.
+            training.write(path)
         manifest.write(path)
         return cls(path, manifest)
+
+    @cached_property
+    def training(self) -> Training | None:
+        """How its encoder was trained here, and from which pictures; None where nothing says so."""
+        return read_training(self.folder) or read_training_of(self.manifest.encoder.model)
 
     @classmethod
     def open_for(

@@ -17,7 +17,7 @@ from bioprobe.provenance import Provenance
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.measured import add_measures, match_measured
 from bioprobe.store.selections import read_selection
-from bioprobe.types import Names, Rows, Vectors
+from bioprobe.types import Mask, Names, Rows, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,6 +152,27 @@ class View:
         if self.block is None:
             return vectors
         return np.concatenate([vectors, self.block.encode(self.images, asked)], axis=1)
+
+    def find_taught(self, by: Mask | None = None) -> Mask | None:
+        """Tell which images taught the encoder, or what is asked of them.
+
+        Parameters
+        ----------
+        by : ndarray of bool, shape (n_images,), optional
+            Which taught what is asked.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_images,), or None
+            ``by``, with the images that the encoder was finetuned on, by the SHA-256 of their
+            bytes, if it was.
+        """
+        training = self.store.training
+        if training is None:
+            return by
+        hashes = self.images.frame["sha256"].to_numpy(dtype=object)[self.rows]
+        taught = training.find_taught(hashes)
+        return taught if by is None else taught | by
 
     def beside(self, block: Block | None) -> View:
         """Return the same view, whose vectors have a block beside them, or none."""

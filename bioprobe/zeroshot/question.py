@@ -190,6 +190,7 @@ def answer_at_rank(view: View, question: Question, k: int, *, whole: bool = Fals
     return Predictions(
         view.images, view.rows, Classes.of(tree.classes, tree.rank), top,
         np.concatenate([one.top_probabilities for one in found]), view.describe(question.options),
+        view.find_taught(),
     )  # fmt: skip
 
 
@@ -368,7 +369,7 @@ class _AtRank:
         rank, tree, listed = RANKS[self.depth], question.tree, question.listed
         answers = Predictions(
             view.images, view.rows, Classes.of(self.classes, rank), self.top, self.scores,
-            view.describe({**question.options, "rank": rank.value}),
+            view.describe({**question.options, "rank": rank.value}), view.find_taught(),
             also=also.finish(),
         )  # fmt: skip
         if listed is None:

@@ -153,7 +153,9 @@ def zeroshot_named(
         **({"level": classes.level} if classes.level else {}),
         **({"phrases": [list(one) for one in phrases]} if texts.phrases else {}),
     }  # fmt: skip
-    return Predictions(view.images, view.rows, classes, top, scores, view.describe(options))
+    return Predictions(
+        view.images, view.rows, classes, top, scores, view.describe(options), view.find_taught()
+    )
 
 
 def embed_phrases(

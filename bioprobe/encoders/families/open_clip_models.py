@@ -40,6 +40,7 @@ from bioprobe.encoders.hub import (
     explain_missing,
     get_snapshot,
     has_tokenizer,
+    list_tokenizer_files,
 )
 from bioprobe.errors import ModelUnavailableError
 from bioprobe.files import read_json
@@ -235,6 +236,30 @@ def describe_tag(source: ModelSource) -> dict[str, Any]:
         "model_cfg": model_config,
         "preprocess_cfg": merge_preprocess_dict({}, tag_config),
     }
+
+
+def describe_source(source: ModelSource) -> dict[str, Any]:
+    """Return the ``open_clip_config.json`` of an ``arch/pretrained-tag`` or ``arch/FILE``."""
+    if source.kind == "tag":
+        return describe_tag(source)
+    return {
+        "model_cfg": open_clip.get_model_config(source.architecture),
+        "preprocess_cfg": merge_preprocess_dict({}, _find_preprocessing(source.architecture)),
+    }
+
+
+def find_tokenizer(source: ModelSource) -> list[Path]:
+    """Return the files of the tokenizer of a model; none where open_clip has it itself."""
+    if source.kind in {"hub", "folder"}:
+        snapshot = get_snapshot(source, OPEN_CLIP)
+        settings = read_json(snapshot.folder / OPEN_CLIP.config, dict)["model_cfg"]
+    else:
+        snapshot = Snapshot(folder=Path(source.target).parent, weights=())
+        settings = describe_source(source)["model_cfg"]
+    if not settings["text_cfg"].get("hf_tokenizer_name"):
+        return []
+    folder = _get_tokenizer_folder(source, settings["text_cfg"], snapshot)
+    return list_tokenizer_files(folder)
 
 
 def _get_tag_weights(source: ModelSource, tag_config: dict[str, Any]) -> Snapshot:

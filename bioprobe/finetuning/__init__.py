@@ -1,0 +1,1 @@
+"""The last blocks of an encoder trained on labelled pictures."""
