@@ -37,6 +37,7 @@ FREE = {
 _SPELLINGS = {
     "2-clause BSD": "BSD-2-Clause",
     "3-Clause BSD License": "BSD-3-Clause",
+    "Apache": "Apache-2.0",  # as peft and accelerate write it; their files are of 2.0
     "Apache 2.0": "Apache-2.0",
     "Apache 2.0 License": "Apache-2.0",
     "Apache License, Version 2.0": "Apache-2.0",
