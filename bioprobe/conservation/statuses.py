@@ -57,8 +57,8 @@ _ACCEPTED = ("acceptedname", "acceptedscientificname", "acceptednameusage", "acc
              "validname")  # fmt: skip
 _SYNONYMS = ("synonyms", "synonym", "synonymname")
 _YES = frozenset({"true", "t", "yes", "y", "1", "1.0"})
-# What is no taxon of a list: a part of a species that has an assessment of its own.
-_PARTS = re.compile(r"\b(?:sub[\s-]?populations?|populations?|stocks?|pod)\b", re.IGNORECASE)
+#: What is no taxon of a list: a part of a species that has an assessment of its own.
+PARTS = re.compile(r"\b(?:sub[\s-]?populations?|populations?|stocks?|pod)\b", re.IGNORECASE)
 # A column holds statuses where half of its cells are some.
 _LEAST_SHARE = 0.5
 _SHOWN = 3
@@ -459,7 +459,7 @@ def _find_parts(
     found = [False] * len(frame)
     for column in named:
         cells = name_cells(frame[column]).tolist()
-        found = [one or _PARTS.search(cell) is not None
+        found = [one or PARTS.search(cell) is not None
                  for one, cell in zip(found, cells, strict=True)]  # fmt: skip
     for one in ("subpopulationname", "subpopulation"):
         if one in spelt:
@@ -576,7 +576,7 @@ def _make(
         others, name = [*others, name], synonyms[name]
     return Status(
         name, category, accepted, rank, tuple(dict.fromkeys(filter(None, commons))), row,
-        "" if _is_global(scope) else scope, _read_year(year), (), tuple(dict.fromkeys(others)),
+        "" if _is_global(scope) else scope, read_year(year), (), tuple(dict.fromkeys(others)),
     )  # fmt: skip
 
 
@@ -585,7 +585,8 @@ def _is_global(scope: str) -> bool:
     return not scope or any(one in {"global", "1", "world", "worldwide"} for one in parts)
 
 
-def _read_year(text: str) -> int:
+def read_year(text: str) -> int:
+    """Return the year that a text names, 0 where it names none."""
     found = re.search(r"(?:19|20)\d\d", text)
     return int(found.group()) if found else 0
 
