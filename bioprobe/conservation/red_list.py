@@ -315,8 +315,8 @@ class RedListClient:
                         wait_s = said_s
                     if wait_s > self._manner.longest_wait_s:
                         msg = (
-                            f"the Red List API asks to wait for {wait_s:,.0f} s ({status}); what it "
-                            "answered so far is kept: run this again then, and it goes on there"
+                            f"the Red List API asks to wait for {wait_s:,.0f} s ({status}); what "
+                            "it answered so far is kept: run this again then, and it goes on there"
                         )
                         raise SourceError(msg)
                 else:

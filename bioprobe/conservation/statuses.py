@@ -72,6 +72,8 @@ _HOLES = frozenset(PLACEHOLDERS) - {"na"}
 _MOST_BYTES = 2_000_000_000
 # The tables of a download of the Red List, the fullest first.
 _DOWNLOADED = ("assessments.csv", "simple_summary.csv")
+# Of the Red Lists of Germany and Austria.
+_NUMBERS = frozenset("0123*G")
 _REMEDY = "write a code such as VU, or its name"
 
 
@@ -387,8 +389,10 @@ def _read_rows(
     commons = _list_commons(rest, columns, names_of)
     rows: list[Status] = []
     bad: dict[str, list[int]] = collections.defaultdict(list)
+    # V is Vulnerable to the Red Data Books, and the list of forewarning to those with numbers.
+    is_numbered = not _NUMBERS.isdisjoint(cells)
     for row, cell in enumerate(cells):
-        category = read_category(cell)
+        category = None if is_numbered and len(cell) == 1 else read_category(cell)
         why = _find_reason(cell, category, is_part=parts[row], is_named=bool(called[row]))
         if why:
             bad[why].append(row)
