@@ -61,6 +61,14 @@ _YES = frozenset({"true", "t", "yes", "y", "1", "1.0"})
 PARTS = re.compile(r"\b(?:sub[\s-]?populations?|populations?|stocks?|pod)\b", re.IGNORECASE)
 # A column holds statuses where half of its cells are some.
 _LEAST_SHARE = 0.5
+# Headers of statuses of the world, of those of a part of it, and of common names in languages.
+_OF_WORLD = re.compile(r"global|world|iucn|uicn|mond|mund|welt", re.IGNORECASE)
+_OF_COUNTRY = re.compile(r"region|nation|local|country|state|land|pays|pa[ií]s", re.IGNORECASE)
+_OF_COMMON = re.compile(
+    r"vernacul|vernaculaire|vulgar|popular|comun|comum|commun|volgare|trivial|deutsch|english"
+    r"|fran[cç]ais|espa[nñ]ol|nederlands|svensk|norsk|dansk|suomi|polska|和名|中文",
+    re.IGNORECASE,
+)
 _SHOWN = 3
 # Rows that say what a column holds.
 _SAMPLED = 2000
@@ -200,6 +208,8 @@ def read_statuses(
             frame, place, said = opened.frame, opened.place, list(opened.notes)
         frame = _rename(frame, rank_columns or {}, str(path))
         found = _find_column(frame, column, str(path))
+        if column is None:
+            said += _list_rivals(frame, found, str(path))
         listed, notes = _read_rows(frame, found, place, str(path), synonyms or {})
     about = {"table": str(path), "column": found, "n_taxa": len(listed)}
     return Statuses(tuple(listed), str(path), (*said, *notes), about)
@@ -341,13 +351,15 @@ def _find_column(frame: pd.DataFrame, given: str | None, source: str) -> str:
     for name in named:
         if _is_status(cells[name]):
             return name
-    # A column of single letters or of NA is none, however it is called.
+    # A column of single letters or of NA is none, however it is called; of several that of the
+    # world counts before that of a country.
     others = [
-        (sum(len(one) > 1 and one.casefold() != "na" for one in values), name)
-        for name, values in cells.items()
+        (_OF_WORLD.search(name) is not None, _OF_COUNTRY.search(name) is None, n, -at, name)
+        for at, (name, values) in enumerate(cells.items())
         if name not in named and _is_status(values)
-    ]
-    likely = [name for n, name in sorted(others, reverse=True) if n]
+        and (n := sum(len(one) > 1 and one.casefold() != "na" for one in values))
+    ]  # fmt: skip
+    likely = [one[-1] for one in sorted(others, reverse=True)]
     if likely:
         return likely[0]
     shown = f" ({named[0]} holds {_show(cells[named[0]])})" if named else ""
@@ -356,6 +368,22 @@ def _find_column(frame: pd.DataFrame, given: str | None, source: str) -> str:
         "with --status-column, with cells such as VU or Vulnerable"
     )
     raise TaxonomyError(msg)
+
+
+def _list_rivals(frame: pd.DataFrame, found: str, source: str) -> list[Note]:
+    """Say which columns hold categories beside the one that is taken."""
+    rivals = [
+        str(name) for name in frame.columns
+        if str(name) != found and _is_status(values := name_cells(frame[name]).tolist())
+        and any(len(one) > 1 and one.casefold() != "na" for one in values)
+    ]  # fmt: skip
+    if not rivals:
+        return []
+    text = (
+        f"{source}: the categories are those of the column {found}; "
+        f"{_list(rivals[:_SHOWN], len(rivals))} hold some too: --status-column takes another"
+    )
+    return [Note(text)]
 
 
 def _show(values: Iterable[str]) -> str:
@@ -494,8 +522,9 @@ def _name_columns(frame: pd.DataFrame, source: str) -> pd.DataFrame:
         # Beside an accepted name, the species is that which is written.
         frame = frame.rename(columns={named[Rank.SPECIES]: "scientificName"})
     if COMMON_NAME not in found and named:
-        words = [one for one in free if spell_column(one) in _MAYBE_COMMON
-                 and shares[one][1] > _LEAST_SHARE]  # fmt: skip
+        words = [one for one in free if _OF_COMMON.search(one) and shares[one][0] < _LEAST_SHARE]
+        words += [one for one in free if spell_column(one) in _MAYBE_COMMON
+                  and shares[one][1] > _LEAST_SHARE]  # fmt: skip
         if words:
             frame = frame.rename(columns={words[0]: COMMON_NAME})
     known = any(spell_column(one) in (*ANY_NAME, *NAMES_ALONE) for one in free)
