@@ -23,6 +23,7 @@ from bioprobe.conservation.finding import Covered, Finder
 from bioprobe.conservation.statuses import Status
 from bioprobe.images.image_table import ImageTable
 from bioprobe.task.also import Wanted
+from bioprobe.task.listed import Listed
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Classes
 from bioprobe.task.tree import Tree
@@ -59,11 +60,16 @@ def find_members(covered: Sequence[Covered]) -> Mask:
     return members
 
 
-def sum_lowest(finder: Finder, tree: Tree) -> Wanted:
-    """Return what is to be summed of the lowest classes of a question, however many there are."""
-    members = find_members([finder.find_taxon(taxon) for taxon in tree.taxa])
+def sum_lowest(finder: Finder, tree: Tree, listed: Listed | None = None) -> Wanted:
+    """Return what is to be summed of the lowest classes of a question, however many there are.
+
+    Where a list says what may occur, of each kind of image what may occur there.
+    """
+    members = find_members([finder.find_taxon(taxon) for taxon in tree.taxa]).T
+    if listed is not None:
+        members = np.concatenate([members & may for may in listed.leaves])
     # What the sums are of has no name here.
-    return Wanted((Taxon(("", "", "", "", "", "", "status")),) * len(COLUMNS), members.T)
+    return Wanted((Taxon(("", "", "", "", "", "", "status")),) * len(members), members)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -220,7 +226,11 @@ def judge_answers(answers: Predictions, finder: Finder) -> Judged:
     top = answers.top_classes[:, 0]
     distinct = _find_places(answers.classes, top, finder)
     if answers.also is not None:
-        shares = answers.also.scores.astype(np.float64)
+        sums = answers.also.scores.astype(np.float64).reshape(len(answers), -1, len(COLUMNS))
+        kinds = 0 if answers.listed is None else answers.listed.kinds
+        shares = sums[np.arange(len(answers)), kinds]
+        # What may not occur has no status here.
+        shares[:, COLUMNS.index(NO_STATUS)] += 1 - shares[:, len(CODES) :].sum(axis=1)
     else:
         members = find_members(finder.find_classes(answers.classes))
         shares = answers.to_dense().astype(np.float64) @ members

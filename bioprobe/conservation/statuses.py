@@ -511,7 +511,7 @@ def _name_columns(frame: pd.DataFrame, source: str) -> pd.DataFrame:
         str(column): _count_names(name_cells(frame[column]).tolist()) for column in frame.columns
     }
     free = [one for one in shares if one not in found.values()]
-    best = max(free, key=lambda one: shares[one][0], default=None)
+    best = max(free, key=lambda one: (not _OF_COMMON.search(one), shares[one][0]), default=None)
     if Rank.SPECIES not in named and best is not None and shares[best][0] > _LEAST_SHARE:
         frame = frame.rename(columns={best: "scientificName"})
         free.remove(best)
@@ -522,7 +522,7 @@ def _name_columns(frame: pd.DataFrame, source: str) -> pd.DataFrame:
         # Beside an accepted name, the species is that which is written.
         frame = frame.rename(columns={named[Rank.SPECIES]: "scientificName"})
     if COMMON_NAME not in found and named:
-        words = [one for one in free if _OF_COMMON.search(one) and shares[one][0] < _LEAST_SHARE]
+        words = [one for one in free if _OF_COMMON.search(one)]
         words += [one for one in free if spell_column(one) in _MAYBE_COMMON
                   and shares[one][1] > _LEAST_SHARE]  # fmt: skip
         if words:

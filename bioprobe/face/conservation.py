@@ -11,11 +11,18 @@ from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     RANK_NAMES,
+    Admin1,
+    Country,
+    HeadName,
     Option,
+    PriorFloor,
+    PriorTable,
     RankColumns,
     SeedOption,
+    Site,
     Taxa,
     With,
+    Within,
     Without,
     question,
 )
@@ -28,11 +35,13 @@ if TYPE_CHECKING:
     from bioprobe.face.pages import StatusAnswers
     from bioprobe.progress import Progress
     from bioprobe.store.view import View
+    from bioprobe.task.listed import Listed
     from bioprobe.task.tree import Tree
     from bioprobe.taxonomy import Taxon
 
 # What may be judged: a file, what a question returned, a table.
 Answered = Any
+_ZEROSHOT = Without("labels", "probe", "predictions")
 #: What can be written of a status, the default first.
 TABLES = ("images", "counts", "taxa", "comparison")
 # Numbers of probabilities that are held at once: 64 MB.
@@ -92,7 +101,14 @@ class Conserves(Opened):
                 shell=Path,
             ),
         ] = None,
-        taxa: Annotated[Taxa, Without("labels", "probe", "predictions")] = None,
+        taxa: Annotated[Taxa, _ZEROSHOT] = None,
+        head: Annotated[HeadName, _ZEROSHOT] = None,
+        within: Annotated[Within, _ZEROSHOT] = None,
+        country: Country = None,
+        admin1: Admin1 = None,
+        site: Site = None,
+        prior: Annotated[PriorTable, _ZEROSHOT] = None,
+        prior_floor: PriorFloor = 0.01,
         status_column: Annotated[
             str | None,
             Option(
@@ -172,8 +188,8 @@ class Conserves(Opened):
             Name of a probe in the store whose answers are judged.
         predictions : str, Path, Predictions or DataFrame, optional
             Answers: a file, or what a question returned.
-        taxa : str or Path, optional
-            Taxon list of zero-shot.
+        taxa, head, within, country, admin1, site, prior, prior_floor
+            Of the zero-shot question; see :meth:`zeroshot`. What may not occur has no status.
         status_column : str, optional
             Column of the table that has the categories.
         rank_column : mapping of str to str, or sequence of str, optional
@@ -250,7 +266,11 @@ class Conserves(Opened):
             asked = "answers"
             judged, first = _judge_predictions(self._view, predictions, source, said)
         else:
-            asked, judged = "zero-shot answers", self._judge_zeroshot(taxa, source, said)
+            place = {"country": country, "admin1": admin1, "site": site}
+            asked, judged = "zero-shot answers", self._judge_zeroshot(
+                source, said, taxa=taxa, head=head, within=within, place=place, prior=prior,
+                prior_floor=prior_floor,
+            )  # fmt: skip
         return self._finish(
             judged, source, asked, said, by=by, group=group, first=first, shows=shows,
             save_columns=save_columns, compare=compare, split=split, n_resamples=n_resamples,
@@ -300,23 +320,30 @@ class Conserves(Opened):
         )  # fmt: skip
         return found.say((*said, *units.notes, *_describe(judged, units, counts)))
 
-    def _judge_zeroshot(self, taxa: str | Path | None, source: _Source, said: list[Any]) -> Judged:
+    def _judge_zeroshot(
+        self, source: _Source, said: list[Any], *, taxa: str | Path | None, head: str | None,
+        within: str | Path | Sequence[str | Path] | None, place: Mapping[str, str | None],
+        prior: str | Path | None, prior_floor: float,
+    ) -> Judged:  # fmt: skip
         """Ask zero-shot at species, and sum all candidates by status."""
         from bioprobe.conservation import judge_answers, sum_lowest
         from bioprobe.face.taxa import open_list
         from bioprobe.face.zeroshot import Asked, Wording, ask_taxa, find_head
+        from bioprobe.task.prior import read_prior
         from bioprobe.taxonomy import Rank
 
-        opened, told = find_head(self._view, taxa, None, self._model)
-        listed = open_list(taxa if opened is None else None, None)
+        opened, told = find_head(self._view, taxa, head, self._model)
+        listed = open_list(taxa if opened is None or head is not None else None, None)
 
-        def find(tree: Tree) -> Any:  # noqa: ANN401 - what is wanted of the tree
+        def find(tree: Tree, may: Listed | None) -> Any:  # noqa: ANN401 - what is wanted of it
             source.find(tree.taxa)
-            return sum_lowest(source.finder, tree)
+            return sum_lowest(source.finder, tree, may)
 
         asked = Asked(
-            self._view, (*said, *told), Rank.SPECIES, listed, None, source.synonyms, 1, sums=find
-        )
+            self._view, (*said, *told), Rank.SPECIES, listed, within, source.synonyms, 1,
+            place={part: value for part, value in place.items() if value},
+            prior=read_prior(prior, floor=prior_floor) if prior else None, sums=find,
+        )  # fmt: skip
         wording = Wording("taxon_com", "plain", opened, None, False, False, None)
         answers: Any = ask_taxa(asked, wording, self._find_texts)
         said[:] = answers.notes

@@ -174,6 +174,26 @@ def test_a_list_of_candidates_leaves_a_share_without_a_status(
     np.testing.assert_allclose(frame["p_no_status"], own, atol=1e-6)
 
 
+def test_what_may_occur_and_how_frequent_it_is_count(
+    store: bp.Store, table: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "prior.csv").write_text("taxon,weight\nPanthera leo,8\nLynx lynx,1\n")
+    asked: dict[str, Any] = {"within": "Felidae,Lycaon pictus,!Lynx lynx",
+                             "prior": tmp_path / "prior.csv", "prior_floor": 0.1}  # fmt: skip
+    found = store.status(table, **asked)
+    frame = found.to_frame()
+    plain = store.zeroshot("species", k=6, **asked).to_frame()
+    outside = plain.groupby("row")["share_outside"].first()
+    threatened = plain["species"].isin(["Panthera leo", "Lycaon pictus"])
+    expected = plain["score"].where(threatened, 0).groupby(plain["row"]).sum()
+    np.testing.assert_allclose(frame["p_threatened"], expected, atol=1e-5)
+    # What may not occur has no status, whatever the table says of it.
+    np.testing.assert_allclose(frame["p_no_status"], outside, atol=1e-5)
+    assert (frame["p_not_threatened"] == 0).all()
+    with pytest.raises(MisuseError, match="--within counts only with no --labels"):
+        store.status(table, labels=True, within="Felidae")
+
+
 def test_the_texts_of_a_head_are_summed_too(
     store: bp.Store, table: Path, tmp_path: Path, encoder: Any  # noqa: ANN401
 ) -> None:  # fmt: skip
@@ -184,6 +204,8 @@ def test_the_texts_of_a_head_are_summed_too(
     (tmp_path / "head.json").write_text(json.dumps(entries))
     store = bp.open(store.folder, model="plain-1")
     found = store.status(table, taxa=tmp_path / "head.npy").to_frame()
+    named = store.status(table, head=str(tmp_path / "head.npy")).to_frame()
+    np.testing.assert_allclose(named["p_threatened"], found["p_threatened"], atol=1e-5)
     plain = store.zeroshot("species", taxa=tmp_path / "head.npy", k=7).to_frame()
     threatened = plain["species"].isin(["Panthera leo", "Lycaon pictus"])
     expected = plain["score"].where(threatened, 0).groupby(plain["row"]).sum()
