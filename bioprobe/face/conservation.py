@@ -252,7 +252,7 @@ class Conserves(Opened):
             msg = "--table comparison is of --compare KIND, such as --compare linear"
             raise MisuseError(msg)
         accepted = read_synonyms(synonyms) if synonyms is not None else {}
-        source = _Source(
+        source = StatusSource(
             self._view, table, status_column, rank_column, accepted, red_list=red_list,
             progress=progress,
         )  # fmt: skip
@@ -280,7 +280,7 @@ class Conserves(Opened):
     def _finish(
         self,
         judged: Judged,
-        source: _Source,
+        source: StatusSource,
         asked: str,
         said: list[Note | str],
         *,
@@ -321,7 +321,7 @@ class Conserves(Opened):
         return found.say((*said, *units.notes, *_describe(judged, units, counts)))
 
     def _judge_zeroshot(
-        self, source: _Source, said: list[Any], *, taxa: str | Path | None, head: str | None,
+        self, source: StatusSource, said: list[Any], *, taxa: str | Path | None, head: str | None,
         within: str | Path | Sequence[str | Path] | None, place: Mapping[str, str | None],
         prior: str | Path | None, prior_floor: float,
     ) -> Judged:  # fmt: skip
@@ -349,7 +349,7 @@ class Conserves(Opened):
         said[:] = answers.notes
         return judge_answers(answers, source.finder)
 
-    def _judge_probe(self, name: str, source: _Source, said: list[Any]) -> Judged:
+    def _judge_probe(self, name: str, source: StatusSource, said: list[Any]) -> Judged:
         """Ask a probe for all its classes, some images at a time."""
         import numpy as np
 
@@ -376,7 +376,7 @@ class Conserves(Opened):
         return join_judged(parts)
 
 
-class _Source:
+class StatusSource:
     """Where statuses come from, and how names are found in them.
 
     Parameters
@@ -393,17 +393,17 @@ class _Source:
         self,
         view: View,
         table: str | Path | None,
-        column: str | None,
-        rank_column: Any,  # noqa: ANN401 - whatever the option takes
-        synonyms: Mapping[str, str],
+        column: str | None = None,
+        rank_column: Any = None,  # noqa: ANN401 - whatever the option takes
+        synonyms: Mapping[str, str] | None = None,
         *,
-        red_list: bool,
+        red_list: bool = False,
         progress: Progress | None = None,
     ) -> None:
         from bioprobe.conservation import read_statuses
         from bioprobe.face.taxa import read_rank_columns
 
-        self.synonyms = synonyms
+        self.synonyms = synonyms = dict(synonyms or {})
         self._view, self._red_list, self._progress = view, red_list, progress
         self._listed: Statuses | None = None
         if table is not None:
@@ -500,7 +500,9 @@ class _Source:
         return [taxon for one in matches for taxon in filter(None, (one.taxon, *one.candidates))]
 
 
-def _judge_labels(view: View, source: _Source, level: str | None, said: list[Note | str]) -> Judged:
+def _judge_labels(
+    view: View, source: StatusSource, level: str | None, said: list[Note | str]
+) -> Judged:
     """Find the status of the labels of images."""
     import numpy as np
 
@@ -569,7 +571,7 @@ def _name_label(key: tuple[Sequence[str], str, str, str]) -> str:
 
 
 def _judge_predictions(
-    view: View, predictions: Any, source: _Source, said: list[Note | str]  # noqa: ANN401
+    view: View, predictions: Any, source: StatusSource, said: list[Note | str]  # noqa: ANN401
 ) -> tuple[Judged, pd.DataFrame]:  # fmt: skip
     """Find the status of a table of answers."""
     import numpy as np
@@ -713,7 +715,13 @@ def _save(view: View, judged: Judged) -> list[Note | str]:
 
 
 def _compare(
-    view: View, judged: Judged, source: _Source, kind: str, split: str, n_resamples: int, seed: int
+    view: View,
+    judged: Judged,
+    source: StatusSource,
+    kind: str,
+    split: str,
+    n_resamples: int,
+    seed: int,
 ) -> tuple[pd.DataFrame, list[Note | str]]:
     """Compare a probe of the threat with what follows from a probe of species."""
     from bioprobe.evaluation.by_status import compare_routes

@@ -8,6 +8,8 @@ from bioprobe.errors import MisuseError
 
 #: What a label stands on, and its letters.
 PLATE, INK, FAINT_INK = "#15181c", "#ffffff", "#d0d5da"
+#: Of what has no answer, and of contents that are no taxa.
+GREY = FAINT_INK
 #: Of what has no colour of its own.
 PLAIN = "#ffd400"
 #: Colours that people with any kind of colour vision tell apart, without black.

@@ -16,7 +16,7 @@ from PIL import Image
 from bioprobe.cli.app import run
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import BioprobeError, MisuseError, SourceError
-from bioprobe.face import annotated
+from bioprobe.exporting import annotated
 from bioprobe.face.probe import Probe
 from bioprobe.face.store import Store
 from bioprobe.files import hash_file
