@@ -531,10 +531,12 @@ def write_strips(
         ordered = sorted(some, key=lambda one: (times.get(one.row, "\uffff"), one.name))
         step = max(1, -(-len(ordered) // strip.most))
         counts["skipped"] += len(ordered) - len(ordered[::step])
-        frames = _draw_frames(ordered[::step], strip, times, wording, pictures, shrunk)
+        frames, colours = _draw_frames(ordered[::step], strip, times, wording, pictures, shrunk)
         if len(frames) > 1:
             frame_ms = max(20, round(1000 * strip.frame_seconds))
-            data = write_animation(frames, strip.kind, frame_ms=frame_ms, last_ms=3 * frame_ms)
+            data = write_animation(
+                frames, strip.kind, frame_ms=frame_ms, last_ms=3 * frame_ms, colours=colours
+            )
             target = strip.folder / name_file(name)
             counts[place_file(target.with_name(f"{target.name}.{strip.kind}"), data)[1]] += 1
         if progress is not None:
@@ -545,8 +547,10 @@ def write_strips(
 def _draw_frames(
     ordered: Sequence[Picture], strip: Strip, times: Mapping[int, str], wording: Wording,
     pictures: Pictures, style: Style,
-) -> list[Image]:  # fmt: skip
+) -> tuple[list[Image], dict[str, None]]:  # fmt: skip
+    """Return the pictures of a sequence as they are shown, and the colours of what is said."""
     frames = []
+    colours: dict[str, None] = {}
     for number, picture in enumerate(ordered, start=1):
         read = pictures.read(picture, strip.frame_px)
         if read is None:
@@ -559,7 +563,10 @@ def _draw_frames(
         counted = f"{number}/{len(ordered)}"
         marks.append(Mark((f"{counted} · {when}" if when else counted,), colour=GREY))
         frames.append(draw_marks(image.resize((size[0], size[1])), marks, style).image)
-    return frames
+        colours |= dict.fromkeys(
+            one for mark in marks for one in (mark.colour, mark.badge and mark.badge.colour) if one
+        )
+    return frames, colours
 
 
 def _describe_strips(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bioprobe.cli.app import run
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.errors import BioprobeError, MisuseError, SourceError
+from bioprobe.errors import BioprobeError, MisuseError, SelectionError, SourceError
 from bioprobe.exporting import annotated
 from bioprobe.face.probe import Probe
 from bioprobe.face.store import Store
@@ -398,6 +398,26 @@ def test_the_status_is_that_of_the_region_the_table_or_the_species(
     del store._view.images.frame["iucn"]
     _answer(store, {1: 0.9}).assign(status="cr").to_csv(table, index=False)
     assert codes(answers=str(table)) == ["CR"]
+
+
+def test_a_table_of_statuses_and_what_may_occur_count(
+    store: Store, tmp_path: Path, marks: list[list[Mark]]
+) -> None:
+    table = tmp_path / "statuses.csv"
+    table.write_text("species;Red List\nPanthera leo;En danger\nFelis catus;LC\n", encoding="utf-8")
+    (tmp_path / "prior.csv").write_text("taxon,weight\nPanthera leo,1\n", encoding="utf-8")
+    shown: Options = {"people": "keep", "enlarge_to": 0, "show": "label,status", "status": table}
+    store.annotate(tmp_path / "a", within="Mammalia", **shown)
+    # What is most like a bird is an animal with a spine here.
+    assert set(_lines(marks)) <= {("Panthera leo",), ("Chordata",), ("human",)}
+    marks.clear()
+    store.annotate(tmp_path / "b", prior=tmp_path / "prior.csv", prior_floor=1e-9, **shown)
+    assert set(_lines(marks)) == {("Panthera leo",), ("human",)}
+    assert {mark.badge.text for some in marks for mark in some if mark.badge} == {"EN"}
+    with pytest.raises(MisuseError, match="--within counts only with"):
+        store.annotate(tmp_path / "c", labels=True, within="Mammalia")
+    with pytest.raises(SelectionError, match="is a table of statuses or a column of the store"):
+        store.annotate(tmp_path / "c", labels=True, status="nothing")
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(
