@@ -21,7 +21,10 @@ from bioprobe.conservation.categories import (
 )
 from bioprobe.conservation.finding import Covered, Finder
 from bioprobe.conservation.statuses import Status
+from bioprobe.errors import MisuseError
 from bioprobe.images.image_table import ImageTable
+from bioprobe.result import Note
+from bioprobe.store.view import View
 from bioprobe.task.also import Wanted
 from bioprobe.task.listed import Listed
 from bioprobe.task.predictions import Predictions
@@ -211,6 +214,44 @@ def judge_stored(images: ImageTable, rows: Rows) -> Judged | None:
         covered.append(Covered(name, (Status(name, category),) if category else ()))
     own = rows[kept]
     return judge_labels(images.name_rows(own), own, labels[kept].astype(object), covered)
+
+
+def save_judged(view: View, judged: Judged) -> list[Note | str]:
+    """Write the columns of status and threat into a store.
+
+    Raises
+    ------
+    MisuseError
+        If the pictures are in no store, or it has columns of these names that are others.
+    """
+    import pandas as pd
+
+    if view.origin:
+        msg = "columns are written into a store; embed the pictures first"
+        raise MisuseError(msg)
+    images = view.images
+    for name in (STATUS, THREAT):
+        if name not in images.frame.columns:
+            continue
+        known = set(images.labels(name).tolist()) - {""}
+        foreign = sorted(one for one in known if read_category(one) is None and one not in THREATS)
+        if foreign:
+            msg = (
+                f"the store has a column {name} of its own, with values such as {foreign[0]!r}, "
+                "which would be lost; rename it where the pictures come from, and embed them again"
+            )
+            raise MisuseError(msg)
+    frame = pd.DataFrame({STATUS: judged.codes, THREAT: judged.threatened}).astype(object)
+    rows, changed = judged.rows, np.ones(len(judged), dtype=bool)
+    if {STATUS, THREAT} <= set(images.frame.columns):
+        changed = np.logical_or.reduce(
+            [images.labels(name)[rows] != frame[name].to_numpy() for name in (STATUS, THREAT)]
+        )
+    if changed.any():
+        with view.store.lock():
+            view.store.relabel(rows[changed], frame[changed])
+    told = f"{int(changed.sum()):,} images have new columns {STATUS} and {THREAT} in {view.folder}"
+    return [told]
 
 
 def judge_answers(answers: Predictions, finder: Finder) -> Judged:

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.errors import MisuseError, SelectionError
+from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
-    RANK_NAMES,
     Admin1,
     Country,
     HeadName,
@@ -26,12 +25,12 @@ from bioprobe.options import (
     Without,
     question,
 )
-from bioprobe.result import WARNING, Note, Result
+from bioprobe.result import Note, Result
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bioprobe.conservation import Covered, Finder, Judged, Statuses, Units
+    from bioprobe.conservation import Finder, Judged, Statuses
     from bioprobe.face.pages import StatusAnswers
     from bioprobe.progress import Progress
     from bioprobe.store.view import View
@@ -240,6 +239,7 @@ class Conserves(Opened):
         --------
         >>> store.status("statuses.csv", labels=True, by="site").counts  # doctest: +SKIP
         """
+        from bioprobe.conservation import judge_named, list_wanted, name_labels
         from bioprobe.taxonomy.synonyms import read_synonyms
 
         if table is None and not red_list:
@@ -259,7 +259,12 @@ class Conserves(Opened):
         said: list[Note | str] = [*self._notes]
         first = None
         if labels:
-            asked, judged = "labels", _judge_labels(self._view, source, level, said)
+            named = name_labels(self._view, level)
+            taxa_named, below, plain = list_wanted(named)
+            source.find([*self._view.images.taxa, *taxa_named], below=below, names=plain)
+            asked, judged = "labels", judge_named(self._view, named, source.finder)
+            if n_without := len(named) - len(judged):
+                said.append(f"{n_without:,} images have no label of a taxon, and are left out")
         elif probe is not None:
             asked, judged = f"answers of the probe {probe}", self._judge_probe(probe, source, said)
         elif predictions is not None:
@@ -297,10 +302,15 @@ class Conserves(Opened):
         """Count what was judged, and say it."""
         import pandas as pd
 
-        from bioprobe.conservation import count_statuses
+        from bioprobe.conservation import (
+            count_statuses,
+            describe_counts,
+            find_answer_units,
+            save_judged,
+        )
         from bioprobe.face.pages import StatusAnswers
 
-        units = _find_units(self._view, judged, first, by, group)
+        units = find_answer_units(self._view.images, judged, first, by, group)
         counts = count_statuses(judged, units, n_resamples=n_resamples, seed=seed)
         statuses = source.statuses
         comparison = pd.DataFrame()
@@ -309,7 +319,7 @@ class Conserves(Opened):
                                         n_resamples, seed)  # fmt: skip
             said += told
         if save_columns:
-            said += _save(self._view, judged)
+            said += save_judged(self._view, judged)
         options = {"statuses": dict(statuses.about), "source": statuses.source, "asked": asked,
                    "by": by, "group": units.unit, "n_resamples": n_resamples,
                    "seed": seed}  # fmt: skip
@@ -318,7 +328,7 @@ class Conserves(Opened):
             self._view.images, judged, units, counts, comparison, shows, statuses.source, asked,
             provenance, tuple(statuses.notes),
         )  # fmt: skip
-        return found.say((*said, *units.notes, *_describe(judged, units, counts)))
+        return found.say((*said, *units.notes, *describe_counts(judged, units, counts)))
 
     def _judge_zeroshot(
         self, source: StatusSource, said: list[Any], *, taxa: str | Path | None, head: str | None,
@@ -500,76 +510,6 @@ class StatusSource:
         return [taxon for one in matches for taxon in filter(None, (one.taxon, *one.candidates))]
 
 
-def _judge_labels(
-    view: View, source: StatusSource, level: str | None, said: list[Note | str]
-) -> Judged:
-    """Find the status of the labels of images."""
-    import numpy as np
-
-    from bioprobe.conservation import judge_labels
-    from bioprobe.content import CONTENT, Content
-    from bioprobe.images.image_table import read_level
-    from bioprobe.taxonomy import RANKS
-    from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, SUBSPECIES
-
-    images = view.images
-    ranks = [images.labels(rank.value)[view.rows].tolist() for rank in RANKS]
-    nothing = [""] * len(view)
-    known = images.frame.columns
-    below, label, common, content = (
-        images.labels(name)[view.rows].tolist() if name in known else nothing
-        for name in (SUBSPECIES, LABEL, COMMON_NAME, CONTENT)
-    )
-    if level is not None:
-        name = read_level(level, images)
-        if name in RANK_NAMES:
-            depth = RANK_NAMES.index(name)
-            ranks = [one if at <= depth else nothing for at, one in enumerate(ranks)]
-            # What is not labelled at the rank has no label here.
-            ranks = [[text if there else "" for text, there in zip(one, ranks[depth], strict=True)]
-                     for one in ranks]  # fmt: skip
-            below = label = common = nothing
-        else:
-            label = images.labels(name)[view.rows].tolist()
-            ranks, below, common = [nothing] * len(ranks), nothing, nothing
-    lineages = list(zip(*ranks, strict=True))
-    keys = list(zip(lineages, below, label, common, strict=True))
-    is_none = {Content.BLANK.value, Content.HUMAN.value, Content.VEHICLE.value}
-    is_named = np.array([
-        (any(lineage) or bool(text) or bool(name)) and not (of in is_none and not any(lineage))
-        for (lineage, _, text, name), of in zip(keys, content, strict=True)
-    ], dtype=bool)  # fmt: skip
-    if not is_named.any():
-        msg = (
-            f"none of the {len(view):,} images has a label; label them, or ask what they show: "
-            "leave --labels out, or name a --probe"
-        )
-        raise SelectionError(msg)
-    taxa = list(images.taxa)
-    plain = [text or name for (lineage, _, text, name) in dict.fromkeys(keys) if not any(lineage)]
-    source.find(taxa, below=dict.fromkeys(below), names=plain)
-    finder = source.finder
-    found = {
-        (lineage, under, text, name): finder.find_named(text) if text and not any(lineage)
-        else finder.find(lineage, below=under, label=text, common_name=name)
-        for lineage, under, text, name in dict.fromkeys(keys)
-    }  # fmt: skip
-    kept = np.flatnonzero(is_named)
-    n_without = len(view) - len(kept)
-    if n_without:
-        said.append(f"{n_without:,} images have no label of a taxon, and are left out")
-    names = [found[keys[at]] for at in kept.tolist()]
-    labels = np.array([_name_label(keys[at]) for at in kept.tolist()], dtype=object)
-    rows = view.rows[kept]
-    return judge_labels(images.name_rows(rows), rows, labels, names)
-
-
-def _name_label(key: tuple[Sequence[str], str, str, str]) -> str:
-    lineage, below, label, common = key
-    # A common name beside a family says more than it.
-    return below or lineage[-1] or label or common or next(filter(None, reversed(lineage)), "")
-
-
 def _judge_predictions(
     view: View, predictions: Any, source: StatusSource, said: list[Note | str]  # noqa: ANN401
 ) -> tuple[Judged, pd.DataFrame]:  # fmt: skip
@@ -578,10 +518,9 @@ def _judge_predictions(
     import pandas as pd
 
     from bioprobe.agreement import read_side
-    from bioprobe.conservation import judge_table, list_named
+    from bioprobe.conservation import judge_table, list_named, list_wanted
     from bioprobe.exporting import read_predictions
     from bioprobe.images.regions import REGION
-    from bioprobe.taxonomy import Taxon
 
     if isinstance(predictions, pd.DataFrame):
         frame = predictions
@@ -600,11 +539,8 @@ def _judge_predictions(
             side = read_side(path)
             said += side.notes
             frame = _write_side(side)
-    distinct = dict.fromkeys(list_named(frame))
-    taxa = [Taxon(one.lineage) for one in distinct if any(one.lineage)]
-    names = [name for one in distinct for name in one.meant or (one.label,)
-             if not any(one.lineage)]  # fmt: skip
-    source.find(taxa, below=[one.below for one in distinct if one.below], names=names)
+    taxa, below, names = list_wanted(list_named(frame))
+    source.find(taxa, below=below, names=names)
     judged, first, told = judge_table(frame, source.finder)
     said += told
     row_of = {
@@ -650,70 +586,6 @@ def _write_side(side: Any) -> pd.DataFrame:  # noqa: ANN401 - a Side
     return pd.DataFrame(columns)
 
 
-def _find_units(
-    view: View, judged: Judged, first: pd.DataFrame | None, by: str | None, group: str | None
-) -> Units:
-    """Find what images are counted by: of answers of other pictures by their own columns."""
-    import numpy as np
-
-    from bioprobe.cells import name_cells
-    from bioprobe.conservation import Units, find_units
-    from bioprobe.images.sequences import SEQUENCE_COLUMNS
-
-    if first is None or ((judged.rows >= 0).all() and not (
-        {by, group} & set(map(str, first.columns)) - {None}
-    )):  # fmt: skip
-        return find_units(view.images, judged.rows, by=by, group=group)
-    names = set(map(str, first.columns))
-    for column in (by, group):
-        if column is not None and column not in names:
-            msg = (
-                f"the answers have no column {column!r}, and are not all of the store's pictures; "
-                f"they have {', '.join(sorted(names))}"
-            )
-            raise SelectionError(msg)
-    nowhere = np.full(len(judged), "", dtype=object)
-    column = group or next((one for one in SEQUENCE_COLUMNS if one in names), None)
-    groups = nowhere if column is None else name_cells(first[column])
-    values = nowhere if by is None else name_cells(first[by])
-    return Units(values, by or "", groups, column or "image")
-
-
-def _save(view: View, judged: Judged) -> list[Note | str]:
-    """Write the columns of status and threat into a store."""
-    import numpy as np
-    import pandas as pd
-
-    from bioprobe.conservation import STATUS, THREAT, THREATS, read_category
-
-    if view.origin:
-        msg = "columns are written into a store; embed the pictures first"
-        raise MisuseError(msg)
-    images = view.images
-    for name in (STATUS, THREAT):
-        if name not in images.frame.columns:
-            continue
-        known = set(images.labels(name).tolist()) - {""}
-        foreign = sorted(one for one in known if read_category(one) is None and one not in THREATS)
-        if foreign:
-            msg = (
-                f"the store has a column {name} of its own, with values such as {foreign[0]!r}, "
-                "which would be lost; rename it where the pictures come from, and embed them again"
-            )
-            raise MisuseError(msg)
-    frame = pd.DataFrame({STATUS: judged.codes, THREAT: judged.threatened}).astype(object)
-    rows, changed = judged.rows, np.ones(len(judged), dtype=bool)
-    if {STATUS, THREAT} <= set(images.frame.columns):
-        changed = np.logical_or.reduce(
-            [images.labels(name)[rows] != frame[name].to_numpy() for name in (STATUS, THREAT)]
-        )
-    if changed.any():
-        with view.store.lock():
-            view.store.relabel(rows[changed], frame[changed])
-    told = f"{int(changed.sum()):,} images have new columns {STATUS} and {THREAT} in {view.folder}"
-    return [told]
-
-
 def _compare(
     view: View,
     judged: Judged,
@@ -737,59 +609,3 @@ def _list_kinds() -> list[str]:
     from bioprobe.face.learning import KINDS
 
     return [one for one in KINDS if one != "stack"]
-
-
-def _describe(judged: Judged, units: Units, counts: pd.DataFrame) -> list[Note | str]:
-    """Say how many images are of each status, and of which names nothing single is known."""
-    import numpy as np
-
-    n = len(judged)
-    whole = counts if not units.by else counts[counts[units.column] == ""]
-    said: list[Note | str] = []
-    pairs = zip(whole["status"].tolist(), whole["n_images"].tolist(), strict=True)
-    listed = [f"{code} {n_of:,}" for code, n_of in pairs if code not in {"", "threatened"}]
-    none = whole[whole["status"] == ""]["n_images"]
-    tail = f"; no status {int(none.iloc[0]):,}" if len(none) else ""
-    said.append(f"{n:,} images: {', '.join(listed) or 'none with a status'}{tail}")
-    row = whole[whole["status"] == "threatened"].iloc[0]
-    if n:
-        said.append(
-            f"threatened (VU, EN or CR): {int(row['n_images']):,} of {n:,}, {row['share']:.3f} "
-            f"[{row['low']:.3f}, {row['high']:.3f}] (95% interval by {units.unit})"
-        )
-        shares = judged.threats[:, -1]
-        if not np.isnan(judged.scores).all():
-            said.append(
-                f"{float(np.median(shares)):.3f} of the probability of an image has no status "
-                f"(median); the mean probability of being threatened is "
-                f"{float(judged.threats[:, 0].mean()):.3f}"
-            )
-            said.append("these are counts of answers: no interval here knows how often they err")
-    said += _describe_names(judged)
-    return said
-
-
-def _describe_names(judged: Judged) -> list[Note]:
-    """Say which names cover several taxa, and which none."""
-    several: dict[str, Covered] = {}
-    none: dict[str, int] = {}
-    for name, one in zip(judged.answers.tolist(), judged.covered, strict=True):
-        if not one.statuses:
-            none[name] = none.get(name, 0) + 1
-        elif not one.category.code and (len(one.statuses) > 1 or one.unlisted or one.is_open):
-            several[name] = one
-    said = []
-    if several:
-        listed = [f"{name} ({one.describe(4)})" for name, one in several.items()]
-        more = " …" if len(listed) > _SHOWN else ""
-        said.append(Note(f"{len(several):,} names cover several taxa, of which they have no status "
-                         f"in common: {'; '.join(listed[:_SHOWN])}{more}"))  # fmt: skip
-    if none:
-        names = sorted(none, key=lambda one: -none[one])
-        listed = [f"{name} ({none[name]:,})" for name in names[:_SHOWN]]
-        more = ", …" if len(none) > _SHOWN else ""
-        said.append(Note(
-            f"warning: {len(none):,} names are in no list of statuses: {', '.join(listed)}{more}; "
-            "their status is unknown, not least concern", WARNING,
-        ))  # fmt: skip
-    return said
