@@ -184,7 +184,10 @@ def name_labels(view: View, level: str | None = None) -> list[Named]:
             label = images.labels(name)[view.rows].tolist()
             ranks, below, common = [nothing] * len(ranks), nothing, nothing
     rows = zip(zip(*ranks, strict=True), below, label, common, content, strict=True)
-    named = [Named(*said, (), _take_content(of)) for *said, of in rows]
+    named = [
+        Named(lineage, under, text, name, (), _take_content(of))
+        for lineage, under, text, name, of in rows
+    ]
     if not any(one.is_taxon for one in named):
         msg = (
             f"none of the {len(view):,} images has a label; label them, or ask what they show: "

@@ -16,6 +16,7 @@ import collections
 import dataclasses
 import datetime
 import email.utils
+import functools
 import hashlib
 import ipaddress
 import json
@@ -187,9 +188,8 @@ class RedListClient:
         found: list[dict[str, Any]] = []
         seen, total = set[str](), None
         for page in range(1, _MOST_PAGES + 1):
-            kept = self._keep(
-                f"family-{family}-{page}", lambda page=page: self._read_page(family, page)
-            )
+            ask = functools.partial(self._read_page, family, page)
+            kept = self._keep(f"family-{family}-{page}", ask)
             if kept is None and page == 1:
                 return None
             listed = kept["assessments"] if kept else []
@@ -725,9 +725,12 @@ class Asker:
             return Category("", code)
         if category.code != "CR":
             return category
-        tags = ("possibly_extinct", "possibly_extinct_in_the_wild")
-        own = {tag: getattr(category, tag) or said.get(tag) is True for tag in tags}
-        return dataclasses.replace(category, **own)
+        is_possibly = category.possibly_extinct or said.get("possibly_extinct") is True
+        is_wild = said.get("possibly_extinct_in_the_wild") is True
+        is_wild |= category.possibly_extinct_in_the_wild
+        return dataclasses.replace(
+            category, possibly_extinct=is_possibly, possibly_extinct_in_the_wild=is_wild
+        )
 
     def _complete(self, one: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return an assessment with its category, which lists may leave out."""

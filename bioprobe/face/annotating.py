@@ -564,7 +564,8 @@ class Annotates(Asks, Learns):
         if isinstance(status, Mapping):
             return find_species_codes(status), {}, []
         if status is None or str(status) in self._view.images.frame.columns:
-            return find_stored_codes(self._view.images, said, status and str(status))
+            column = None if status is None else str(status)
+            return find_stored_codes(self._view.images, said, column)
         if not Path(status).is_file():
             msg = (
                 f"--status is a table of statuses or a column of the store, got {status}, which is "
