@@ -295,7 +295,7 @@ def test_a_fault_midway_costs_no_page_that_came(served: Served, make_client: Mak
     assert [one for one in served.asked if "family" in one] == pages[-1:]
 
 
-@pytest.mark.parametrize("answer", [{"error": "down"}, [], {"assessments": None}])
+@pytest.mark.parametrize("answer", [{"error": f"of {TOKEN}"}, [], {"assessments": None}])
 def test_an_answer_of_another_shape_is_no_answer_and_is_not_kept(
     served: Served, make_client: Make, answer: object
 ) -> None:

@@ -344,6 +344,17 @@ def test_a_probe_of_the_threat_is_compared_with_one_of_species(
         ask(store, table, labels=True, compare="forest")
 
 
+def test_a_threat_that_follows_from_species_is_among_those_with_a_status(table: Path) -> None:
+    from bioprobe.conservation import Finder, read_statuses
+    from bioprobe.evaluation.by_status import _find_threat
+    from bioprobe.task.target import Classes
+
+    species = Classes(("Canis nullus", "Lynx lynx", "Panthera leo"), level="species")
+    scores = np.array([[0.6, 0.1, 0.3], [1, 0, 0]], dtype=np.float32)
+    found = _find_threat(scores, species, Finder(read_statuses(table)))
+    np.testing.assert_allclose(found, [0.75, 0.5], atol=1e-6)
+
+
 def test_the_red_list_says_what_a_table_does_not(
     store: bp.Store, table: Path, served: Served, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

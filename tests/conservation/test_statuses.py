@@ -74,14 +74,17 @@ def test_columns_may_be_named(tmp_path: Path) -> None:
         read_statuses(table, column="d")
 
 
+@pytest.mark.parametrize(
+    ("here", "world"), [("National status", "Global status"), ("Liste A", "Liste mondiale")]
+)
 def test_of_two_columns_of_categories_that_of_the_world_counts_and_the_other_is_said(
-    tmp_path: Path,
+    tmp_path: Path, here: str, world: str
 ) -> None:
-    text = "Art,National status,Global status,Nom français\nLynx lynx,CR,LC,Lynx boréal\n"
+    text = f"Art,{here},{world},Nom français\nLynx lynx,CR,LC,Lynx boréal\n"
     found = read_statuses(write(tmp_path / "t.csv", text))
     assert tell(found) == {"Lynx lynx": "LC"}
     assert found.listed[0].common_names == ("Lynx boréal",)
-    assert "are those of the column Global status; National status hold some too" in say(found)
+    assert f"are those of the column {world}; {here} hold some too" in say(found)
 
 
 def test_v_is_not_vulnerable_in_a_list_of_numbers(tmp_path: Path) -> None:
