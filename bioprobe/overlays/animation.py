@@ -6,6 +6,8 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bioprobe.overlays.colours import FAINT_INK, INK, PLATE, parse_colour
 
 if TYPE_CHECKING:
@@ -62,13 +64,20 @@ def write_animation(
 
 
 def _quantise(frame: Image, kept: Sequence[tuple[int, int, int]]) -> Image:
-    """Return a picture of 256 colours, some of them given."""
+    """Return a picture of 256 colours, some of them given, which stand where they stood."""
     from PIL import Image as PillowImage
 
     own = frame.quantize(256 - len(kept)).getpalette() or []
+    colours = [*(value for colour in kept for value in colour), *own]
     palette = PillowImage.new("P", (1, 1))
-    palette.putpalette([*(value for colour in kept for value in colour), *own])
-    return frame.quantize(palette=palette)
+    palette.putpalette(colours)
+    numbers, pixels = np.array(frame.quantize(palette=palette)), np.asarray(frame)
+    for number, colour in enumerate(kept):
+        # What is left over of a neighbour would change it.
+        numbers[(pixels == colour).all(axis=2)] = number
+    quantised = PillowImage.fromarray(numbers)
+    quantised.putpalette(colours)
+    return quantised
 
 
 def _fill(frame: Image, width: int, height: int) -> Image:
