@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 MONTH, SEASON, YEAR = PERIODS = ("month", "season", "year")
 _SEASONS = ("December to February", "March to May", "June to August", "September to November")
 FOLDER = "folder"
+#: Of images without a value.
+NO_VALUE = "(none)"
 #: The row of all images, where they are told apart.
 ALL = ""
 #: Rows that are no code: without any, and of all that are threatened.
@@ -59,6 +61,10 @@ class Units:
     groups: Names
     unit: str
     notes: tuple[Note, ...] = ()
+
+    def name_values(self) -> Names:
+        """Return what each image is counted at, as tables name it."""
+        return np.where(self.values == "", NO_VALUE, self.values).astype(object)
 
     @property
     def column(self) -> str:
@@ -202,9 +208,10 @@ def _count_all(
     judged: Judged, units: Units, n_resamples: int, seed: int
 ) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
-    for value in sorted(set(units.values.tolist())):
-        inside = units.values == value
-        rows += _count_one(judged, units, inside, value or "(none)", n_resamples, seed)
+    values = units.name_values()
+    # Where nothing is said stands first.
+    for value in sorted(set(values.tolist()), key=lambda one: (one != NO_VALUE, one)):
+        rows += _count_one(judged, units, values == value, value, n_resamples, seed)
     return rows
 
 
@@ -297,6 +304,12 @@ def describe_counts(judged: Judged, units: Units, counts: pd.DataFrame) -> list[
             f"threatened (VU, EN or CR): {int(row['n_images']):,} of {n:,}, {row['share']:.3f} "
             f"[{row['low']:.3f}, {row['high']:.3f}] (95% interval by {units.unit})"
         )
+        n_known = int((judged.threatened != "").sum())
+        if 0 < n_known < n:
+            said.append(
+                f"of {n_known:,} it is known whether they are threatened: of these "
+                f"{row['n_images'] / n_known:.3f}"
+            )
         shares = judged.threats[:, -1]
         if not np.isnan(judged.scores).all():
             said.append(

@@ -109,6 +109,7 @@ def test_labels_have_the_status_of_the_table_and_unknown_stays_unknown(
     assert shares[44].tolist() == [0, 0, 0, 1]
     assert shares[48].tolist() == [0, 0, 1, 0]
     assert "1 images have no label of a taxon, and are left out" in say(found)
+    assert "of 44 it is known whether they are threatened: of these 0.545" in say(found)
     assert "are in no list of statuses: Canis nullus (4); their status is unknown" in say(found)
     fox = pick(found.taxa, name="Vulpes vulpes")
     assert (fox["status"], fox["n_images"], fox["covers"]) == ("LC", 8, "Vulpes vulpes LC (LR/lc)")
@@ -380,14 +381,20 @@ def test_the_page_and_the_report_show_what_was_counted(
     import shutil
 
     from bioprobe.report import write_overview
-    from bioprobe.report.status import describe_stored
+    from bioprobe.report.status import describe_status, describe_stored
 
     shutil.copytree(made / "store", tmp_path / "store")
     ask(bp.open(tmp_path / "store"), table, labels=True, save_columns=True)
     saved = bp.open(tmp_path / "store")
-    ask(saved, table, labels=True, by="site").write_page(tmp_path / "status.html")
+    by_genus = ask(saved, table, labels=True, by="genus")
+    by_genus.write_page(tmp_path / "status.html")
+    units, counts = by_genus.units, by_genus.counts
+    places = describe_status(by_genus.judged, units, counts)["places"]
+    assert {one["name"]: one["n_unknown"] for one in places} == {
+        "Canis": 8, "Lycaon": 0, "Lynx": 0, "Panthera": 0, "Vulpes": 0,
+    }  # fmt: skip
     text = (tmp_path / "status.html").read_text(encoding="utf-8")
-    for part in ("Endangered", "Threatened, by site", "24 of 52 pictures", 'class="status EN"'):
+    for part in ("Endangered", "Threatened, by genus", "24 of 52 pictures", 'class="status EN"'):
         assert part in text
     write_overview(saved._view.store, tmp_path / "all.html", None, unasked="none is asked")
     text = (tmp_path / "all.html").read_text(encoding="utf-8")
