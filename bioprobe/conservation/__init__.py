@@ -27,7 +27,13 @@ from bioprobe.conservation.counting import (
     find_units,
 )
 from bioprobe.conservation.finding import Covered, Finder
-from bioprobe.conservation.red_list import Asker, RedListClient, Wanted, ask_red_list
+from bioprobe.conservation.red_list import (
+    Asker,
+    RedListClient,
+    Wanted,
+    ask_red_list,
+    want_name,
+)
 from bioprobe.conservation.shares import (
     STATUS,
     THREAT,
@@ -83,4 +89,5 @@ __all__ = [
     "read_statuses",
     "save_judged",
     "sum_lowest",
+    "want_name",
 ]

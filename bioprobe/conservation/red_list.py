@@ -42,6 +42,7 @@ from bioprobe.files import parse_json, write_text
 from bioprobe.progress import Progress, Step
 from bioprobe.result import WARNING, Note
 from bioprobe.taxonomy import Rank
+from bioprobe.taxonomy.name_parsing import ParsedName
 from bioprobe.taxonomy.scientific_names import read_name
 from bioprobe.taxonomy.synonyms import accept_names
 
@@ -113,6 +114,22 @@ class Wanted:
     def family(self) -> str:
         """Its family, ``""`` where that is not known."""
         return self.lineage[Rank.FAMILY.depth]
+
+
+# How the names of families of animals and plants end.
+_OF_FAMILY = ("idae", "aceae")
+
+
+def want_name(parsed: ParsedName) -> Wanted:
+    """Return what is asked of a scientific name alone, of which nothing above is known."""
+    words = parsed.certain.split(" ")
+    lineage = [*NO_LINEAGE]
+    if parsed.is_uninomial:
+        is_family = parsed.certain.endswith(_OF_FAMILY)
+        lineage[(Rank.FAMILY if is_family else Rank.GENUS).depth] = parsed.certain
+        return Wanted(tuple(lineage))
+    lineage[Rank.GENUS.depth], lineage[Rank.SPECIES.depth] = words[0], " ".join(words[:2])
+    return Wanted(tuple(lineage), parsed.certain if len(words) > 2 else "")
 
 
 class _MissingError(Exception):

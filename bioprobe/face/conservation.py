@@ -261,7 +261,7 @@ class Conserves(Opened):
         if labels:
             named = name_labels(self._view, level)
             taxa_named, below, plain = list_wanted(named)
-            source.find([*self._view.images.taxa, *taxa_named], below=below, names=plain)
+            source.find(taxa_named, below=below, names=plain)
             asked, judged = "labels", judge_named(self._view, named, source.finder)
             if n_without := len(named) - len(judged):
                 said.append(f"{n_without:,} images have no label of a taxon, and are left out")
@@ -475,17 +475,21 @@ class StatusSource:
         self, finder: Finder, taxa: Iterable[Taxon], below: Iterable[str], names: Iterable[str]
     ) -> Statuses:
         """Ask the Red List for what is not listed, and join both."""
-        from bioprobe.conservation import NO_LINEAGE, Statuses, Wanted, ask_red_list
-        from bioprobe.taxonomy.scientific_names import read_name
+        from bioprobe.conservation import Statuses, Wanted, ask_red_list, want_name
+        from bioprobe.taxonomy.scientific_names import Kind, judge_name, recognise_names
 
         wanted = [Wanted(one.lineage) for one in taxa if not finder.find_taxon(one).statuses]
-        for name in below:
-            parsed = read_name(name)
-            if parsed is not None and not finder.find_named(name).statuses:
-                lineage = [*NO_LINEAGE]
-                lineage[-2], lineage[-1] = parsed.genus, " ".join(parsed.certain.split(" ")[:2])
-                wanted.append(Wanted(tuple(lineage), parsed.certain))
-        wanted += [Wanted(one.lineage) for one in self._name_taxa(names)]
+        unlisted = [
+            one for one in dict.fromkeys((*below, *names))
+            if one and not finder.find_named(one).statuses
+        ]  # fmt: skip
+        written, others = recognise_names(unlisted, meant=False)
+        by_lists = self._name_taxa(others)
+        # What no list knows, and may be a name by its form, the Red List may know.
+        unsure = [one for one in others if one not in by_lists and judge_name(one) is Kind.OPEN]
+        written |= recognise_names(unsure)[0]
+        wanted += [want_name(parsed) for parsed in written.values()]
+        wanted += [Wanted(one.lineage) for taxa_of in by_lists.values() for one in taxa_of]
         if len(wanted) > _MOST_ASKED:
             msg = (
                 f"the Red List would be asked for {len(wanted):,} taxa, which takes hours; give a "
@@ -500,14 +504,19 @@ class StatusSource:
         return Statuses((*listed.listed, *asked.listed), f"{listed.source} and {asked.source}",
                         (*listed.notes, *asked.notes), about)  # fmt: skip
 
-    def _name_taxa(self, names: Iterable[str]) -> list[Taxon]:
-        """Return the taxa of common names, by the lists that there are."""
-        listed = [one for one in dict.fromkeys(names) if one]
-        if not listed:
-            return []
-        opened = self._open_names()
-        matches = [opened.match(one) for one in listed]
-        return [taxon for one in matches for taxon in filter(None, (one.taxon, *one.candidates))]
+    def _name_taxa(self, names: Iterable[str]) -> dict[str, list[Taxon]]:
+        """Return the taxa of common names, by the lists that there are; names without any are not.
+
+        Lists are opened where there is a name.
+        """
+        found: dict[str, list[Taxon]] = {}
+        opened = None
+        for name in names:
+            opened = opened or self._open_names()
+            match = opened.match(name)
+            if taxa := [one for one in (match.taxon, *match.candidates) if one is not None]:
+                found[name] = taxa
+        return found
 
 
 def _judge_predictions(

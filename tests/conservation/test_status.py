@@ -371,6 +371,13 @@ def test_the_red_list_says_what_a_table_does_not(
     assert TOKEN not in say(found)
     assert TOKEN not in str(found.provenance.to_dict())
     assert found.provenance.options["statuses"]["red_list"]["red_list_version"] == "2025-1"
+    # Labels in a column of one's own are asked by what is written there.
+    served.add("Lynx lynx", assess("Lynx lynx", "NT"))
+    column = store._view.images.frame["species"].str.lower().str.replace(" ", "-")
+    store._view.images.frame["slug"] = column.where(column == "lynx-lynx", "")
+    found = ask(store, red_list=True, labels=True, level="slug")
+    assert found.to_frame()["status"].tolist() == ["NT"] * 12
+    assert "1 taxa asked of the IUCN Red List" in say(found)
     with pytest.raises(MisuseError, match="name a table of taxa"):
         ask(store, labels=True)
 
