@@ -47,6 +47,15 @@ def test_captions_make_rows_higher_and_grow_by_choice() -> None:
     assert heights == sorted(set(heights))
 
 
+def test_a_badge_stands_behind_the_text_in_its_direction() -> None:
+    for name, at_right in (("lion", True), ("נמר", False)):
+        cell = Cell(None, (name,), "#00ff00", ("VU", "#ff0000"))
+        (sheet,) = _draw([Group("", [cell])], n_columns=1)
+        red = np.argwhere((np.asarray(sheet) == (255, 0, 0)).all(axis=2))[:, 1]
+        assert (red.min() > sheet.width / 2) == at_right
+        assert (red.max() < sheet.width / 2) != at_right
+
+
 def test_what_cannot_be_shown_is_an_empty_frame() -> None:
     (sheet,) = _draw([Group("", [Cell(None, ("cannot be read",))])])
     assert sheet.size > (100, 100)
