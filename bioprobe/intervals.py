@@ -108,18 +108,18 @@ class Resamples:
         ----------
         Rubin 1981, *The Bayesian Bootstrap* (smooth weights).
         """
-        random = np.random.default_rng(self.seed)
+        random, n_clusters = np.random.default_rng(self.seed), self.n_clusters
         step = max(1, _WEIGHTS_AT_ONCE // max(1, len(self.clusters)))
         for start in range(0, self.n_resamples, step):
             n = min(step, self.n_resamples - start)
             if smooth:
-                weights = random.exponential(size=(n, self.n_clusters)).astype(np.float32)
+                weights = random.exponential(size=(n, n_clusters)).astype(np.float32)
                 yield weights[:, self.clusters]
                 continue
-            counts = np.zeros((n, self.n_clusters), dtype=np.float32)
+            counts = np.zeros((n, n_clusters), dtype=np.float32)
             for row in range(n):
-                drawn = random.integers(self.n_clusters, size=self.n_clusters)
-                counts[row] = np.bincount(drawn, minlength=self.n_clusters)
+                drawn = random.integers(n_clusters, size=n_clusters)
+                counts[row] = np.bincount(drawn, minlength=n_clusters)
             yield counts[:, self.clusters]
 
 

@@ -481,6 +481,49 @@ TextTypeName = Annotated[
         choices=TEXT_TYPE_NAMES,
     ),
 ]
+HeadName = Annotated[
+    str | None,
+    Option(
+        "Text head to take text embeddings from, instead of --text-type and --templates: one in "
+        "the store (see: bioprobe store import), treeoflife, or a .npy of one. Its taxa are the "
+        "classes unless --taxa says otherwise, and added taxa stand beside them by the head's own "
+        "recipe; only for these a model is loaded, once.",
+    ),
+]
+Within = Annotated[
+    str | Path | Sequence[str | Path] | None,
+    Option(
+        "What may occur: taxa at any rank with commas between, with ! before one that may not, or "
+        "files (GBIF, eBird, Darwin Core, SpeciesNet's geofence, a name a line). All candidates "
+        "are scored; what may not occur is not answered, and share_outside says how much of the "
+        "probability it has.",
+        shell=list[str],
+        metavar="TAXA|FILE",
+    ),
+]
+Country = Annotated[
+    str | None,
+    Option(
+        "Country where all pictures were taken, by code or name, for rules of a list that count in "
+        "some. [default: the column country or countryCode]",
+        when=(With("within"),),
+    ),
+]
+Admin1 = Annotated[
+    str | None,
+    Option(
+        "State or province where all pictures were taken. [default: the column admin1 or "
+        "stateProvince]",
+        when=(With("within"),),
+    ),
+]
+Site = Annotated[
+    str | None,
+    Option(
+        "Site where all pictures were taken. [default: the column site or location]",
+        when=(With("within"),),
+    ),
+]
 Templates = Annotated[
     str,
     Option(

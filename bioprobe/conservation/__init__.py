@@ -1,6 +1,12 @@
 """Conservation status: categories, tables of them, the Red List, and how many have which."""
 
-from bioprobe.conservation.answer_tables import judge_table, list_named
+from bioprobe.conservation.answer_tables import (
+    judge_named,
+    judge_table,
+    list_named,
+    list_wanted,
+    name_labels,
+)
 from bioprobe.conservation.categories import (
     CODES,
     COLOURS,
@@ -13,9 +19,21 @@ from bioprobe.conservation.categories import (
     find_threat,
     read_category,
 )
-from bioprobe.conservation.counting import Units, count_statuses, find_units
+from bioprobe.conservation.counting import (
+    Units,
+    count_statuses,
+    describe_counts,
+    find_answer_units,
+    find_units,
+)
 from bioprobe.conservation.finding import Covered, Finder
-from bioprobe.conservation.red_list import Asker, RedListClient, Wanted, ask_red_list
+from bioprobe.conservation.red_list import (
+    Asker,
+    RedListClient,
+    Wanted,
+    ask_red_list,
+    want_name,
+)
 from bioprobe.conservation.shares import (
     STATUS,
     THREAT,
@@ -25,6 +43,7 @@ from bioprobe.conservation.shares import (
     judge_answers,
     judge_labels,
     judge_stored,
+    save_judged,
     sum_lowest,
 )
 from bioprobe.conservation.statuses import NO_LINEAGE, Status, Statuses, read_statuses
@@ -52,16 +71,23 @@ __all__ = [
     "Wanted",
     "ask_red_list",
     "count_statuses",
+    "describe_counts",
+    "find_answer_units",
     "find_members",
     "find_threat",
     "find_units",
     "join_judged",
     "judge_answers",
     "judge_labels",
+    "judge_named",
     "judge_stored",
     "judge_table",
     "list_named",
+    "list_wanted",
+    "name_labels",
     "read_category",
     "read_statuses",
+    "save_judged",
     "sum_lowest",
+    "want_name",
 ]

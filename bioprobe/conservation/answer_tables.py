@@ -1,8 +1,9 @@
-"""The status of what a table of answers says, which has the best answers of each image alone."""
+"""The status of what labels and tables of answers name; these have the best answers alone."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,13 +11,16 @@ import numpy as np
 from bioprobe.cells import name_cells
 from bioprobe.conservation.categories import NO_STATUS
 from bioprobe.conservation.finding import Covered, Finder
-from bioprobe.conservation.shares import COLUMNS, Judged, find_members
+from bioprobe.conservation.shares import COLUMNS, Judged, find_members, judge_labels
 from bioprobe.conservation.statuses import NO_LINEAGE
 from bioprobe.content import CONTENT, Content
+from bioprobe.errors import SelectionError
+from bioprobe.images.image_table import read_level
 from bioprobe.images.regions import REGION
 from bioprobe.result import WARNING, Note
 from bioprobe.sources.machine_labels import read_machine_labels
-from bioprobe.taxonomy import RANKS
+from bioprobe.store.view import View
+from bioprobe.taxonomy import RANKS, Taxon
 from bioprobe.taxonomy.columns import (
     COMMON_NAME,
     LABEL,
@@ -130,6 +134,77 @@ def _read_classes(frame: pd.DataFrame) -> list[Named]:
     return [
         dataclasses.replace(known[word], meant=of) for word, of in zip(words, meant, strict=True)
     ]
+
+
+def list_wanted(named: Iterable[Named]) -> tuple[list[Taxon], list[str], list[str]]:
+    """Return what is to be looked for: taxa, names below species, and names that are no taxa."""
+    distinct = dict.fromkeys(named)
+    taxa = dict.fromkeys(Taxon(one.lineage) for one in distinct if any(one.lineage))
+    below = dict.fromkeys(one.below for one in distinct if one.below)
+    plain = [one for one in distinct if not any(one.lineage)]
+    names = dict.fromkeys(
+        name for one in plain for name in one.meant or (one.label or one.common_name,)
+    )
+    return list(taxa), list(below), list(names)
+
+
+def name_labels(view: View, level: str | None = None) -> list[Named]:
+    """Return what the label of each image names.
+
+    Parameters
+    ----------
+    view : View
+    level : str, optional
+        Rank or column of the labels; by default the lowest rank of each.
+
+    Raises
+    ------
+    SelectionError
+        If there is no such column, or no image has a label of a taxon.
+    """
+    images = view.images
+    nothing = [""] * len(view)
+    ranks = [images.labels(name)[view.rows].tolist() for name in _RANK_NAMES]
+    below, label, common, content = (
+        images.labels(name)[view.rows].tolist() if name in images.frame.columns else nothing
+        for name in (SUBSPECIES, LABEL, COMMON_NAME, CONTENT)
+    )
+    if level is not None:
+        name = read_level(level, images)
+        if name in _RANK_NAMES:
+            depth = _RANK_NAMES.index(name)
+            # What is not labelled at the rank has no label here.
+            ranks = [
+                [text if there and at <= depth else ""
+                 for text, there in zip(one, ranks[depth], strict=True)]
+                for at, one in enumerate(ranks)
+            ]  # fmt: skip
+            below = label = common = nothing
+        else:
+            label = images.labels(name)[view.rows].tolist()
+            ranks, below, common = [nothing] * len(ranks), nothing, nothing
+    rows = zip(zip(*ranks, strict=True), below, label, common, content, strict=True)
+    named = [
+        Named(lineage, under, text, name, (), _take_content(of))
+        for lineage, under, text, name, of in rows
+    ]
+    if not any(one.is_taxon for one in named):
+        msg = (
+            f"none of the {len(view):,} images has a label; label them, or ask what they show: "
+            "leave --labels out, or name a --probe"
+        )
+        raise SelectionError(msg)
+    return named
+
+
+def judge_named(view: View, named: Sequence[Named], finder: Finder) -> Judged:
+    """Return the status of the labels of images; of those that have none it is left out."""
+    distinct = {one: one.find(finder) for one in dict.fromkeys(named)}
+    kept = [at for at, one in enumerate(named) if one.is_taxon]
+    rows = view.rows[kept]
+    labels = np.array([named[at].name for at in kept], dtype=object)
+    covered = [distinct[named[at]] for at in kept]
+    return judge_labels(view.images.name_rows(rows), rows, labels, covered)
 
 
 def judge_table(

@@ -31,12 +31,11 @@ NAMES = {
     "DD": "Data Deficient",
     "NE": "Not Evaluated",
 }
-#: Colours that IUCN gives the categories. It gives none to ``RE``, which stands between those
-#: beside it.
+#: Colours that IUCN gives the categories in its chart of colour codes.
 COLOURS = {
     "EX": "#000000",
     "EW": "#542344",
-    "RE": "#960E25",
+    "RE": "#9B4F96",
     "CR": "#D81E05",
     "EN": "#FC7F3F",
     "VU": "#F9E814",
@@ -122,50 +121,76 @@ _OLD_CODES = {
     "t": "", "ct": "", "o": "", "nr": "", "na": "", "lr": "",
 }  # fmt: skip
 _OLD = re.compile(r"lr\b|lrlc|lrnt|lrcd|lower risk|conservation dependent|[vek]$|cd$")
-# Names in the languages of the Red List and of the largest national lists, without accents.
-_WORDS = {
-    "extinct": "EX", "extinto": "EX", "extinta": "EX", "eteint": "EX", "eteinte": "EX",
-    "ausgestorben": "EX",
-    "extinct in the wild": "EW", "extinct in wild": "EW", "extinto en estado silvestre": "EW",
-    "extinto na natureza": "EW", "extinta na natureza": "EW", "eteint a l'etat sauvage": "EW",
-    "regionally extinct": "RE", "extinct regionally": "RE", "nationally extinct": "RE",
-    "locally extinct": "RE", "regionalmente extinto": "RE", "regionalmente extinta": "RE",
-    "extinto a nivel regional": "RE", "disparu au niveau regional": "RE",
-    "disparue au niveau regional": "RE", "extirpated": "RE",
-    "critically endangered": "CR", "critical": "CR", "en peligro critico": "CR",
-    "criticamente em perigo": "CR", "en danger critique": "CR",
-    "en danger critique d'extinction": "CR", "vom aussterben bedroht": "CR",
-    "endangered": "EN", "en peligro": "EN", "en peligro de extincion": "EN", "em perigo": "EN",
-    "en danger": "EN", "stark gefahrdet": "EN",
-    "vulnerable": "VU", "vulnerabel": "VU", "vulnerabile": "VU", "vulneravel": "VU",
-    "near threatened": "NT", "near-threatened": "NT", "nearly threatened": "NT",
-    "casi amenazado": "NT", "casi amenazada": "NT", "quase ameacado": "NT",
-    "quase ameacada": "NT", "quasi menace": "NT", "quasi menacee": "NT",
-    "potentiell gefahrdet": "NT",
-    "least concern": "LC", "of least concern": "LC", "preocupacion menor": "LC",
-    "pouco preocupante": "LC", "menos preocupante": "LC", "preoccupation mineure": "LC",
-    "nicht gefahrdet": "LC", "ungefahrdet": "LC",
-    "data deficient": "DD", "data-deficient": "DD", "deficient data": "DD",
-    "insufficient data": "DD", "insufficiently known": "DD", "datos insuficientes": "DD",
-    "dados insuficientes": "DD", "deficiente em dados": "DD", "donnees insuffisantes": "DD",
-    "daten ungenugend": "DD", "daten unzureichend": "DD",
-    "not evaluated": "NE", "not assessed": "NE", "unevaluated": "NE", "unassessed": "NE",
-    "not yet evaluated": "NE", "not yet assessed": "NE", "no evaluado": "NE", "no evaluada": "NE",
-    "nao avaliado": "NE", "nao avaliada": "NE", "non evalue": "NE", "non evaluee": "NE",
-    "nicht bewertet": "NE", "nicht beurteilt": "NE",
-    "lower risk/least concern": "LC", "lower risk/near threatened": "NT",
-    "lower risk/conservation dependent": "NT", "conservation dependent": "NT",
-    "lower risk least concern": "LC", "lower risk near threatened": "NT",
-    "lower risk conservation dependent": "NT",
-    "indeterminate": "", "rare": "", "commercially threatened": "", "not applicable": "",
-    "lower risk": "", "out of danger": "",
+# What categories are called in the languages of the Red List and of national lists, by ``|``.
+_NAMED = {
+    "EX": "extinct|extinto|extinta|eteint|eteinte|ausgestorben|estinto|estinta|uitgestorven|utdød|"
+          "utdöd|uddød|sukupuuttoon kuollut|wymarły|vyhynulý|исчезнувший|исчезнувшие|灭绝|滅絕|"
+          "絶滅|절멸|punah|tuyệt chủng|nesli tükenmiş",
+    "EW": "extinct in the wild|extinct in wild|extinto en estado silvestre|extinto na natureza|"
+          "extinta na natureza|éteint à l'état sauvage|éteinte à l'état sauvage|"
+          "in der natur ausgestorben|in der wildnis ausgestorben|estinto in ambiente selvatico|"
+          "estinta in ambiente selvatico|in het wild uitgestorven|utdødd i vill tilstand|"
+          "utdöd i vilt tillstånd|исчезнувшие в дикой природе|野外灭绝|野外滅絕|野生絶滅|야생절멸|"
+          "punah di alam liar",
+    "RE": "regionally extinct|extinct regionally|nationally extinct|locally extinct|extirpated|"
+          "regionalmente extinto|regionalmente extinta|extinto a nivel regional|"
+          "disparu au niveau régional|disparue au niveau régional|disparu|disparue|"
+          "regional ausgestorben|in der schweiz ausgestorben|estinto nella regione|"
+          "estinta nella regione|verdwenen|regionaal uitgestorven|regionalt utdødd|"
+          "regionalt utdød|nationellt utdöd|regionalt uddød|hävinnyt|区域灭绝|區域滅絕|지역절멸",
+    "CR": "critically endangered|critical|en peligro crítico|peligro crítico|"
+          "criticamente em perigo|en danger critique|en danger critique d'extinction|"
+          "vom aussterben bedroht|in pericolo critico|gravemente minacciato|"
+          "gravemente minacciata|ernstig bedreigd|kritisk truet|kritisk truede|akut hotad|"
+          "äärimmäisen uhanalainen|krytycznie zagrożony|kriticky ohrožený|"
+          "находящиеся на грани полного исчезновения|極危|极危|絶滅危惧ia類|위급|kritis|"
+          "cực kỳ nguy cấp|kritik tehlikede",
+    "EN": "endangered|en peligro|en peligro de extinción|em perigo|en danger|stark gefährdet|"
+          "in pericolo|bedreigd|sterkt truet|starkt hotad|"
+          "erittäin uhanalainen|zagrożony|ohrožený|вымирающий|вымирающие|исчезающий|исчезающие|"
+          "濒危|瀕危|絶滅危惧ib類|위기|genting|nguy cấp|tehlikede",
+    "VU": "vulnerable|vulnérable|vulnerabel|vulnerabile|vulnerável|gefährdet|verletzlich|"
+          "kwetsbaar|sårbar|vaarantunut|narażony|zranitelný|уязвимый|уязвимые|"
+          "находящиеся в уязвимом положении|易危|絶滅危惧ii類|취약|rentan|sắp nguy cấp|hassas",
+    "NT": "near threatened|nearly threatened|casi amenazado|casi amenazada|quase ameaçado|"
+          "quase ameaçada|quasi menacé|quasi menacée|quasi-menacé|quasi-menacée|"
+          "potentiell gefährdet|potenziell gefährdet|vorwarnliste|quasi minacciato|"
+          "quasi minacciata|gevoelig|bijna bedreigd|nær truet|nära hotad|næsten truet|"
+          "silmälläpidettävä|bliski zagrożenia|téměř ohrožený|близкие к уязвимому положению|"
+          "близкий к уязвимому положению|近危|接近受脅|準絶滅危惧|준위협|hampir terancam|"
+          "sắp bị đe dọa",
+    "LC": "least concern|of least concern|preocupación menor|menor preocupación|"
+          "pouco preocupante|menos preocupante|préoccupation mineure|nicht gefährdet|ungefährdet|"
+          "minor preoccupazione|minima preoccupazione|a minor preoccupazione|"
+          "thans niet bedreigd|momenteel niet in gevaar|niet bedreigd|livskraftig|"
+          "elinvoimainen|najmniejszej troski|málo dotčený|"
+          "вызывающие наименьшие опасения|вызывающий наименьшие опасения|无危|無危|暫無危機|"
+          "軽度懸念|低懸念|관심대상|최소관심|risiko rendah|"
+          "berisiko rendah|ít quan tâm|asgari endişe",
+    "DD": "data deficient|deficient data|insufficient data|insufficiently known|"
+          "datos insuficientes|dados insuficientes|deficiente em dados|deficiente de dados|"
+          "données insuffisantes|daten ungenügend|daten unzureichend|ungenügende datengrundlage|"
+          "carente di dati|dati insufficienti|onvoldoende data|onvoldoende gegevens|datamangel|"
+          "kunskapsbrist|utilstrækkelige data|puutteellisesti tunnettu|niedostateczne dane|"
+          "недостаточно данных|数据缺乏|數據缺乏|資料缺乏|情報不足|정보부족|kurang data|"
+          "informasi kurang|thiếu dữ liệu|yetersiz veri",
+    "NE": "not evaluated|not assessed|unevaluated|unassessed|not yet evaluated|not yet assessed|"
+          "no evaluado|no evaluada|não avaliado|não avaliada|non évalué|non évaluée|"
+          "nicht bewertet|nicht beurteilt|non valutato|non valutata|niet geëvalueerd|"
+          "ikke vurdert|ej bedömd|ikke vurderet|arvioimatta|未予评估|未评估|未評估|미평가|"
+          "belum dievaluasi",
+    "": "indeterminate|rare|commercially threatened|not applicable|lower risk|out of danger|"
+        "non applicable|no aplicable|não aplicável|ej tillämplig|nicht anwendbar",
 }  # fmt: skip
+_OLD_NAMES = {"least concern": "LC", "near threatened": "NT", "conservation dependent": "NT"}
 # Behind a code or a word: criteria (A2cd+3d; C1), the version of the criteria, and the trend.
 _CRITERIA = re.compile(r"[\s:,;-]*[a-e](?:[1-4\s;,+][a-e1-4ivx(),;+\s]*)?")
 _VERSION = re.compile(
     r"[\s,;(\[]*(?:iucn\s*)?(?:red\s*list\s*)?(?:v(?:er(?:sion)?)?[\s.]*)?[23][.]\d[)\]]?"
 )
-_TREND = re.compile(r"[\s,;:(\[-]*(?:decreasing|increasing|stable|declining|unknown trend)[)\]]?$")
+_TREND = re.compile(
+    r"[\s,;:(\[-]*(?:population\s+)?(?:decreasing|increasing|stable|declining|unknown trend)[)\]]?$"
+)
 _SOURCE = re.compile(
     r"^(?:iucn|red\s*list)(?:\s*red\s*list)?(?:\s*(?:status|category))?\s*[:=]?\s*"
 )
@@ -178,7 +203,14 @@ _POSSIBLY = re.compile(
     r"[\s,;/(\[-]*\b(?:possibly|presumed)\s+extinct\b[)\]]?|[\s(\[]*\bpe\b[)\]]?"
 )
 # Where a status counts, behind it.
-_SCOPE = re.compile(r"\s*[(\[](?:global|regional|national|europe)(?:ly)?[)\]]$")
+_SCOPE = re.compile(r"\s*[(\[](?:global|regional|national|europe|iucn)(?:ly)?[)\]]$")
+# Of web pages.
+_TAGS = re.compile(r"</?[a-zA-Z]+[^>]*>")
+# A code beside words of any language: "Sårbar (VU)", "NT - nearly meets A2".
+_CODE = "EX|EW|RE|CR|EN|VU|NT|LC|DD|NE|NA"
+_BESIDE = re.compile(
+    rf"(?P<code>{_CODE})\s*[-(\[\u2013\u2014:;,]\s*(?P<words>.+)|(?P<before>.+?)\s*[(\[](?P<last>{_CODE})[)\]]"
+)
 # Longer cells are prose.
 _LONGEST = 200
 _BOTH = re.compile(r"(.+?)\s*[(\[]\s*([^()\[\]]+?)\s*[)\]]$|(.+?)\s+[-\u2013\u2014:=]\s+(.+)$")
@@ -214,6 +246,8 @@ def read_category(text: str) -> Category | None:
         folded, is_possibly = _POSSIBLY.sub("", folded).strip(), True
     # "Possibly extinct" alone is a tag of those that are critically endangered.
     code = _find_code(folded) if folded else "CR"
+    if code is None and not (is_wild or is_possibly):
+        code = _read_beside(_TAGS.sub("", written))
     if code is None or ((is_wild or is_possibly) and code not in {"CR", "EX", "EW"}):
         return None
     if is_possibly or is_wild:
@@ -221,9 +255,20 @@ def read_category(text: str) -> Category | None:
     return Category(code, written, is_possibly, is_wild)
 
 
+def _read_beside(written: str) -> str | None:
+    """Return the code in capitals beside words that are no category themselves."""
+    found = _BESIDE.fullmatch(written)
+    if found is None:
+        return None
+    words = found["words"] or found["before"]
+    said = re.search(rf"\b(?:{_CODE})\b", words) or _look_up(_fold(words.rstrip(")]")))
+    return None if said else _look_up((found["code"] or found["last"]).casefold())
+
+
 def _fold(text: str) -> str:
     """Return a text without case, accents and repeated spaces."""
-    plain = unicodedata.normalize("NFKD", text.replace("\u2019", "'").replace("_", " "))
+    bare = _TAGS.sub("", text.replace("\u2019", "'").replace("_", " "))
+    plain = unicodedata.normalize("NFKD", bare)
     plain = "".join(one for one in plain if not unicodedata.combining(one))
     return " ".join(plain.casefold().split()).strip(" .\"'")
 
@@ -253,11 +298,23 @@ def _look_up(folded: str) -> str | None:
     code = folded.upper()
     if code in NAMES:
         return code
-    old = re.sub(r"\s*[/(\s-]\s*", "/", folded.rstrip(")"), count=1)
+    old = re.sub(r"\s*[/(:\s-]\s*", "/", folded.rstrip(")"), count=1)
     for written in (folded, old):
         if written in _OLD_CODES:
             return _OLD_CODES[written]
-    return _WORDS.get(re.sub(r"\s*/\s*", "/", folded.replace(":", "/")))
+    return _list_words().get(_join_words(folded))
+
+
+@functools.cache
+def _list_words() -> dict[str, str]:
+    """Return the code of each name, as :func:`_fold` writes it."""
+    found = {_fold(name): code for code, names in _NAMED.items() for name in names.split("|")}
+    found |= {f"lower risk {name}": code for name, code in _OLD_NAMES.items()}
+    return {_join_words(name): code for name, code in {**found, **_OLD_NAMES}.items()}
+
+
+def _join_words(folded: str) -> str:
+    return " ".join(re.sub(r"[/:\u2010-\u2015-]", " ", folded).split())
 
 
 def _look_up_before(folded: str) -> str | None:
@@ -265,7 +322,8 @@ def _look_up_before(folded: str) -> str | None:
     text = _TREND.sub("", folded)
     head = re.match(r"(?:lr[/\s-]?(?:lc|nt|cd)|ex|ew|re|cr|en|vu|nt|lc|dd|ne)(?![a-z])", text)
     starts = [head.group()] if head else []
-    starts += sorted((one for one in _WORDS if text.startswith(one)), key=len, reverse=True)[:1]
+    named = [one for one in _list_words() if text.startswith(one)]
+    starts += sorted(named, key=len, reverse=True)[:1]
     for start in starts:
         rest = text[len(start) :]
         rest = _VERSION.sub("", rest, count=1)

@@ -9,6 +9,7 @@ import numpy as np
 
 from bioprobe.cells import name_cells
 from bioprobe.conservation.categories import CODES, NAMES, THREATENED
+from bioprobe.conservation.finding import Covered
 from bioprobe.conservation.shares import Judged
 from bioprobe.errors import SelectionError
 from bioprobe.images.camera import CAPTURED_AT
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
 MONTH, SEASON, YEAR = PERIODS = ("month", "season", "year")
 _SEASONS = ("December to February", "March to May", "June to August", "September to November")
 FOLDER = "folder"
+#: Of images without a value.
+NO_VALUE = "(none)"
 #: The row of all images, where they are told apart.
 ALL = ""
 #: Rows that are no code: without any, and of all that are threatened.
 NO_CODE, SUM = "", THREATENED
+# Names that are listed.
+_NAMED = 5
 _COLUMNS = ("status", "name", "n_images", "of_images", "share", "low", "high", "expected_share",
             "n_units", "n_taxa", "taxa")  # fmt: skip
 
@@ -56,6 +61,10 @@ class Units:
     groups: Names
     unit: str
     notes: tuple[Note, ...] = ()
+
+    def name_values(self) -> Names:
+        """Return what each image is counted at, as tables name it."""
+        return np.where(self.values == "", NO_VALUE, self.values).astype(object)
 
     @property
     def column(self) -> str:
@@ -108,6 +117,30 @@ def find_units(
         files = np.array([f"{one}" for one in images.number_files(rows)], dtype=object)
         return Units(values, by or "", files, "picture", tuple(notes))
     return Units(values, by or "", np.full(len(rows), "", dtype=object), "image", tuple(notes))
+
+
+def find_answer_units(
+    images: ImageTable, judged: Judged, first: pd.DataFrame | None, by: str | None,
+    group: str | None,
+) -> Units:  # fmt: skip
+    """Find what images are counted by: of answers of other pictures by their own columns."""
+    if first is None or ((judged.rows >= 0).all() and not (
+        {by, group} & set(map(str, first.columns)) - {None}
+    )):  # fmt: skip
+        return find_units(images, judged.rows, by=by, group=group)
+    names = set(map(str, first.columns))
+    for column in (by, group):
+        if column is not None and column not in names:
+            msg = (
+                f"the answers have no column {column!r}, and are not all of the store's pictures; "
+                f"they have {', '.join(sorted(names))}"
+            )
+            raise SelectionError(msg)
+    nowhere = np.full(len(judged), "", dtype=object)
+    column = group or next((one for one in SEQUENCE_COLUMNS if one in names), None)
+    groups = nowhere if column is None else name_cells(first[column])
+    values = nowhere if by is None else name_cells(first[by])
+    return Units(values, by or "", groups, column or "image")
 
 
 def _read_values(images: ImageTable, rows: Rows, by: str) -> tuple[Names, list[Note]]:
@@ -175,9 +208,10 @@ def _count_all(
     judged: Judged, units: Units, n_resamples: int, seed: int
 ) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
-    for value in sorted(set(units.values.tolist())):
-        inside = units.values == value
-        rows += _count_one(judged, units, inside, value or "(none)", n_resamples, seed)
+    values = units.name_values()
+    # Where nothing is said stands first.
+    for value in sorted(set(values.tolist()), key=lambda one: (one != NO_VALUE, one)):
+        rows += _count_one(judged, units, values == value, value, n_resamples, seed)
     return rows
 
 
@@ -252,3 +286,63 @@ def _find_intervals(
         for at, share in enumerate(shares)
     ]  # fmt: skip
     return [(one.low, one.high) for one in found]
+
+
+def describe_counts(judged: Judged, units: Units, counts: pd.DataFrame) -> list[Note | str]:
+    """Say how many images are of each status, and of which names nothing single is known."""
+    n = len(judged)
+    whole = counts if not units.by else counts[counts[units.column] == ""]
+    said: list[Note | str] = []
+    pairs = zip(whole["status"].tolist(), whole["n_images"].tolist(), strict=True)
+    listed = [f"{code} {n_of:,}" for code, n_of in pairs if code not in {"", "threatened"}]
+    none = whole[whole["status"] == ""]["n_images"]
+    tail = f"; no status {int(none.iloc[0]):,}" if len(none) else ""
+    said.append(f"{n:,} images: {', '.join(listed) or 'none with a status'}{tail}")
+    row = whole[whole["status"] == "threatened"].iloc[0]
+    if n:
+        said.append(
+            f"threatened (VU, EN or CR): {int(row['n_images']):,} of {n:,}, {row['share']:.3f} "
+            f"[{row['low']:.3f}, {row['high']:.3f}] (95% interval by {units.unit})"
+        )
+        n_known = int((judged.threatened != "").sum())
+        if 0 < n_known < n:
+            said.append(
+                f"of {n_known:,} it is known whether they are threatened: of these "
+                f"{row['n_images'] / n_known:.3f}"
+            )
+        shares = judged.threats[:, -1]
+        if not np.isnan(judged.scores).all():
+            said.append(
+                f"{float(np.median(shares)):.3f} of the probability of an image has no status "
+                f"(median); the mean probability of being threatened is "
+                f"{float(judged.threats[:, 0].mean()):.3f}"
+            )
+            said.append("these are counts of answers: no interval here knows how often they err")
+    said += describe_names(judged)
+    return said
+
+
+def describe_names(judged: Judged) -> list[Note]:
+    """Say which names cover several taxa, and which none."""
+    several: dict[str, Covered] = {}
+    none: dict[str, int] = {}
+    for name, one in zip(judged.answers.tolist(), judged.covered, strict=True):
+        if not one.statuses:
+            none[name] = none.get(name, 0) + 1
+        elif not one.category.code and (len(one.statuses) > 1 or one.unlisted or one.is_open):
+            several[name] = one
+    said = []
+    if several:
+        listed = [f"{name} ({one.describe(4)})" for name, one in several.items()]
+        more = " …" if len(listed) > _NAMED else ""
+        said.append(Note(f"{len(several):,} names cover several taxa, of which they have no status "
+                         f"in common: {'; '.join(listed[:_NAMED])}{more}"))  # fmt: skip
+    if none:
+        names = sorted(none, key=lambda one: -none[one])
+        listed = [f"{name} ({none[name]:,})" for name in names[:_NAMED]]
+        more = ", …" if len(none) > _NAMED else ""
+        said.append(Note(
+            f"warning: {len(none):,} names are in no list of statuses: {', '.join(listed)}{more}; "
+            "their status is unknown, not least concern", WARNING,
+        ))  # fmt: skip
+    return said

@@ -16,6 +16,7 @@ import collections
 import dataclasses
 import datetime
 import email.utils
+import functools
 import hashlib
 import ipaddress
 import json
@@ -28,12 +29,20 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from bioprobe.cache import find_cache
 from bioprobe.conservation.categories import Category, read_category
-from bioprobe.conservation.statuses import NO_LINEAGE, Lineage, Status, Statuses
+from bioprobe.conservation.statuses import (
+    NO_LINEAGE,
+    PARTS,
+    Lineage,
+    Status,
+    Statuses,
+    read_year,
+)
 from bioprobe.errors import SourceError
 from bioprobe.files import parse_json, write_text
 from bioprobe.progress import Progress, Step
 from bioprobe.result import WARNING, Note
 from bioprobe.taxonomy import Rank
+from bioprobe.taxonomy.name_parsing import ParsedName
 from bioprobe.taxonomy.scientific_names import read_name
 from bioprobe.taxonomy.synonyms import accept_names
 
@@ -50,6 +59,8 @@ _MOST_BYTES = 64 << 20
 # Of headers, in the spellings of several versions.
 _TOTAL = ("total-count", "x-total-count", "total", "x-total")
 _PAGES = ("total-pages", "x-total-pages")
+# Seconds to wait for where it answers 429 and not how long; each time twice as many.
+_BUSY_S = 10
 _SHOWN = 5
 _SIGN_UP = "https://api.iucnredlist.org/users/sign_up"
 
@@ -103,6 +114,22 @@ class Wanted:
     def family(self) -> str:
         """Its family, ``""`` where that is not known."""
         return self.lineage[Rank.FAMILY.depth]
+
+
+# How the names of families of animals and plants end.
+_OF_FAMILY = ("idae", "aceae")
+
+
+def want_name(parsed: ParsedName) -> Wanted:
+    """Return what is asked of a scientific name alone, of which nothing above is known."""
+    words = parsed.certain.split(" ")
+    lineage = [*NO_LINEAGE]
+    if parsed.is_uninomial:
+        is_family = parsed.certain.endswith(_OF_FAMILY)
+        lineage[(Rank.FAMILY if is_family else Rank.GENUS).depth] = parsed.certain
+        return Wanted(tuple(lineage))
+    lineage[Rank.GENUS.depth], lineage[Rank.SPECIES.depth] = words[0], " ".join(words[:2])
+    return Wanted(tuple(lineage), parsed.certain if len(words) > 2 else "")
 
 
 class _MissingError(Exception):
@@ -171,11 +198,56 @@ class RedListClient:
         return self._version
 
     def read_family(self, family: str) -> list[dict[str, Any]] | None:
-        """Return the latest global assessments of a family, None where it is not in the list."""
-        kept: list[dict[str, Any]] | None = self._keep(
-            f"family-{family}", lambda: self._read_pages(family)
-        )
-        return kept
+        """Return the latest global assessments of a family, None where it is not in the list.
+
+        Each page is kept as it comes, so that what stops the work loses none.
+        """
+        found: list[dict[str, Any]] = []
+        seen, total = set[str](), None
+        for page in range(1, _MOST_PAGES + 1):
+            ask = functools.partial(self._read_page, family, page)
+            kept = self._keep(f"family-{family}-{page}", ask)
+            if kept is None and page == 1:
+                return None
+            listed = kept["assessments"] if kept else []
+            # A server that has no pages answers the same again.
+            mark = hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
+            if kept is None or mark in seen:
+                break
+            seen.add(mark)
+            found += listed
+            total = kept["total"] if total is None else total
+            n_pages = kept["pages"]
+            if n_pages is None and total is not None:
+                n_pages = -(-total // _PAGE_ITEMS)
+            if not listed or (page >= n_pages if n_pages is not None
+                              else len(listed) < _PAGE_ITEMS):  # fmt: skip
+                break
+        if total is not None and len(found) < total:
+            self.notes.append(Note(
+                f"warning: of {total:,} assessments of {family} {len(found):,} came; what is "
+                "missing is asked by name", WARNING,
+            ))  # fmt: skip
+        return found
+
+    def _read_page(self, family: str, page: int) -> dict[str, Any]:
+        asked = {"latest": "true", "scope_code": GLOBAL, "page": page}
+        path = f"taxa/family/{quote(family, safe='')}"
+        answer, headers = self._call(path, asked)
+        return {
+            "assessments": self._list_assessments(answer, path),
+            "total": _read_number(headers, _TOTAL), "pages": _read_number(headers, _PAGES),
+        }  # fmt: skip
+
+    def _list_assessments(self, answer: object, path: str) -> list[dict[str, Any]]:
+        listed = answer.get("assessments") if isinstance(answer, dict) else None
+        if not isinstance(listed, list):
+            msg = (
+                f"the Red List API at {self.address} answers {path} without assessments (got "
+                f"{self._show(answer)}); is it the address of the API, version 4?"
+            )
+            raise SourceError(msg)
+        return [one for one in listed if isinstance(one, dict)]
 
     def read_species(self, name: str) -> dict[str, Any] | None:
         """Return what is said of a taxon by its name; None where it is not in the list."""
@@ -184,9 +256,10 @@ class RedListClient:
         if len(epithets) > 1:
             asked["infra_name"] = epithets[-1]
 
-        def ask() -> dict[str, Any] | None:
+        def ask() -> dict[str, Any]:
             answer, _ = self._call("taxa/scientific_name", asked)
-            return answer if isinstance(answer, dict) else {}
+            listed = self._list_assessments(answer, "taxa/scientific_name")
+            return {**answer, "assessments": listed}
 
         kept: dict[str, Any] | None = self._keep(f"name-{name}", ask)
         return kept
@@ -200,36 +273,6 @@ class RedListClient:
 
         kept: dict[str, Any] | None = self._keep(f"assessment-{number}", ask)
         return kept
-
-    def _read_pages(self, family: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        path = f"taxa/family/{quote(family, safe='')}"
-        total, n_pages, seen = None, None, set[str]()
-        for page in range(1, _MOST_PAGES + 1):
-            asked = {"latest": "true", "scope_code": GLOBAL, "page": page}
-            answer, headers = self._call(path, asked)
-            listed = answer.get("assessments") if isinstance(answer, dict) else answer
-            listed = [one for one in listed or () if isinstance(one, dict)]
-            # A server that has no pages answers the same again.
-            mark = hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
-            if mark in seen:
-                break
-            seen.add(mark)
-            found += listed
-            total = _read_number(headers, _TOTAL) if total is None else total
-            n_pages = _read_number(headers, _PAGES) if n_pages is None else n_pages
-            if n_pages is not None or total is not None:
-                last = n_pages if n_pages is not None else -(-(total or 0) // _PAGE_ITEMS)
-                if page >= last or (not listed):
-                    break
-            elif len(listed) < _PAGE_ITEMS:
-                break
-        if total is not None and len(found) < total:
-            self.notes.append(Note(
-                f"warning: of {total:,} assessments of {family} {len(found):,} came; what is "
-                "missing is asked by name", WARNING,
-            ))  # fmt: skip
-        return found
 
     def _keep(self, name: str, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - JSON
         """Return what is kept of this version of the Red List, or ask and keep it."""
@@ -282,13 +325,15 @@ class RedListClient:
                         problem = "its answer is no JSON"
                 elif status == 429 or status >= 500:
                     problem = f"it answers {status}"
+                    # Its limit counts calls over some time, of which it may say nothing.
+                    wait_s *= _BUSY_S if status == 429 else 1
                     said_s = _read_wait(headers)
                     if said_s is not None:
                         wait_s = said_s
                     if wait_s > self._manner.longest_wait_s:
                         msg = (
-                            f"the Red List API asks to wait for {wait_s:,.0f} s (429); what it "
-                            "answered so far is kept: run this again then, and it goes on there"
+                            f"the Red List API asks to wait for {wait_s:,.0f} s ({status}); what "
+                            "it answered so far is kept: run this again then, and it goes on there"
                         )
                         raise SourceError(msg)
                 else:
@@ -311,7 +356,7 @@ class RedListClient:
             )
             raise _RefusedError(msg)
         msg = f"the Red List API at {self.address} answers {status} to {path}; expected 200"
-        raise SourceError(msg)
+        raise (_OddNameError if status in {400, 422} else SourceError)(msg)
 
     def _pause(self) -> None:
         now_s = self._manner.clock()
@@ -349,11 +394,15 @@ class RedListClient:
         return int(response.status), lowered, body
 
     def _show(self, answer: object) -> str:
-        return str(answer)[:60].replace(self._token, "…")
+        return str(answer).replace(self._token.removeprefix("Bearer "), "…")[:60]
 
 
 class _RefusedError(SourceError):
     """The token is refused: what is kept is no help."""
+
+
+class _OddNameError(SourceError):
+    """A name is not to the liking of the API: others may be."""
 
 
 def _is_refusal(error: Exception) -> bool:
@@ -428,10 +477,10 @@ def _read_wait(headers: Mapping[str, str]) -> float | None:
 
 @dataclasses.dataclass(frozen=True)
 class _Chosen:
-    """The assessment that counts for a taxon, and what is to be said of the choice."""
+    """The assessment that counts for a taxon, or those of regions, and whether it is no latest."""
 
     assessment: Mapping[str, Any] | None
-    regional: tuple[str, ...] = ()
+    regional: tuple[Mapping[str, Any], ...] = ()
     is_old: bool = False
 
 
@@ -447,10 +496,10 @@ def choose_assessment(assessments: Iterable[Mapping[str, Any]]) -> _Chosen:
 
     Examples
     --------
-    >>> wolf = [{"latest": True, "year_published": "2018", "red_list_category_code": "LC",
-    ...          "scopes": [{"code": "2", "description": {"en": "Europe"}}]}]
-    >>> choose_assessment(wolf).regional
-    ('Europe LC 2018',)
+    >>> wolf = {"latest": True, "year_published": "2018", "assessment_id": 1, "scopes": ["2"]}
+    >>> older = {"latest": False, "year_published": "2010", "assessment_id": 2, "scopes": ["1"]}
+    >>> choose_assessment([wolf]).assessment, choose_assessment([wolf, older]).is_old
+    (None, True)
     """
     listed = list(assessments)
     whole = [one for one in listed if _is_global(one)]
@@ -460,20 +509,12 @@ def choose_assessment(assessments: Iterable[Mapping[str, Any]]) -> _Chosen:
     newest: dict[str, Mapping[str, Any]] = {}
     for one in sorted(listed, key=lambda one: (bool(one.get("latest")), _sort_key(one))):
         newest[_name_scopes(one)] = one
-    regional = tuple(
-        " ".join(filter(None, (scope, str(one.get("red_list_category_code") or "?"),
-                               str(one.get("year_published") or ""))))
-        for scope, one in sorted(newest.items())
-    )  # fmt: skip
-    return _Chosen(None, regional)
+    return _Chosen(None, tuple(one for _, one in sorted(newest.items())))
 
 
 def _sort_key(one: Mapping[str, Any]) -> tuple[int, int]:
-    def number(value: object) -> int:
-        text = str(value or "")
-        return int(text) if text.isdigit() else 0
-
-    return number(one.get("year_published")), number(one.get("assessment_id"))
+    number = str(one.get("assessment_id") or "")
+    return read_year(str(one.get("year_published") or "")), int(number) if number.isdigit() else 0
 
 
 def _list_scopes(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -522,6 +563,7 @@ class Asker:
         self._regional: list[str] = []
         self._unread: list[str] = []
         self._above: list[str] = []
+        self._odd: list[str] = []
 
     def ask(self, wanted: Iterable[Wanted]) -> Statuses:
         """Ask for the statuses of taxa.
@@ -564,17 +606,26 @@ class Asker:
         return Statuses(tuple(found.values()), source, tuple(self._describe(len(asked))), about)
 
     def _find_pages(self, family: str, several: Sequence[Wanted]) -> dict[str, list[Any]] | None:
-        """Return the assessments of a family by name of the taxon; None where it is not read."""
+        """Return the assessments of a family by name of the taxon; None where it is not read.
+
+        Empty of a family that is not in the list.
+        """
         n_species = len({one.lineage[-1] for one in several if one.lineage[-1]})
         is_wide = any(not one.lineage[-1] for one in several)
         if not family or (n_species < FEWEST_OF_FAMILY and not is_wide):
             return None
-        pages = self._client.read_family(family)
-        if pages is None:
-            return None
         by_name: dict[str, list[Any]] = collections.defaultdict(list)
-        for one in pages:
-            by_name[_write_name(one.get("taxon_scientific_name"))].append(one)
+        try:
+            listed = self._client.read_family(family) or ()
+        except _OddNameError as error:
+            self._odd.append(f"{family} ({error})")
+            return {}
+        for one in listed:
+            said = one.get("taxon_scientific_name")
+            if not said and is_wide:
+                # Pages of some versions name no taxa; a species alone is asked by name then.
+                said = _read_taxon(self._complete(one)).get("scientific_name")
+            by_name[_write_name(said)].append(one)
         return by_name
 
     def _find(self, wanted: Wanted, pages: Mapping[str, list[Any]] | None) -> list[Status]:
@@ -588,7 +639,11 @@ class Asker:
             listed = (pages or {}).get(tried.casefold())
             if listed and choose_assessment(listed).assessment is not None:
                 return [self._make(name, wanted.lineage, listed, tried)]
-            answer = self._client.read_species(tried)
+            try:
+                answer = self._client.read_species(tried)
+            except _OddNameError as error:
+                self._odd.append(f"{tried} ({error})")
+                return []
             if answer is not None:
                 return [self._make_named(name, wanted.lineage, answer, tried)]
         if wanted.below:
@@ -630,14 +685,18 @@ class Asker:
         self, name: str, lineage: Lineage, answer: Mapping[str, Any], tried: str
     ) -> Status:
         """Make a status of what is said of a name, which may be a synonym to the list."""
-        taxon = answer.get("taxon")
-        taxon = taxon if isinstance(taxon, Mapping) else {}
+        taxon = _read_taxon(answer)
         accepted = _write_name(taxon.get("scientific_name")) or tried.casefold()
         listed = [one for one in answer.get("assessments") or () if isinstance(one, Mapping)]
         # Beside its own there may be those of its subspecies and populations.
-        named = [(one, _write_name(one.get("taxon_scientific_name"))) for one in listed]
-        own = [one for one, said in named if said in {"", accepted, tried.casefold()}]
-        own = own or [one for one, said in named if said.count(" ") == accepted.count(" ")]
+        number = str(taxon.get("sis_id") or "")
+        numbers = {str(one.get("sis_taxon_id") or "") for one in listed}
+        if number in numbers - {""}:
+            own = [one for one in listed if str(one.get("sis_taxon_id") or "") == number]
+        else:
+            named = [(one, _write_name(one.get("taxon_scientific_name"))) for one in listed]
+            own = [one for one, said in named if said in {"", accepted, tried.casefold()}]
+            own = own or [one for one, said in named if said.count(" ") == accepted.count(" ")]
         commons = [
             str(one["name"])
             for one in taxon.get("common_names") or ()
@@ -662,10 +721,10 @@ class Asker:
             names[Rank.GENUS.depth], names[Rank.SPECIES.depth] = name.split(" ")[0], name
         common = tuple(dict.fromkeys(commons))
         if chosen.assessment is None:
-            if chosen.regional:
-                self._regional.append(f"{name} ({', '.join(chosen.regional)})")
+            regional = tuple(map(self._describe_region, chosen.regional))
+            self._regional.append(f"{name} ({', '.join(regional) or 'none'})")
             return Status(name, Category("NE"), tuple(names), Rank.SPECIES, common,
-                          regional=chosen.regional, synonyms=others)  # fmt: skip
+                          regional=regional, synonyms=others)  # fmt: skip
         if chosen.is_old:
             self._old.append(f"{name} ({chosen.assessment.get('year_published') or 'no year'})")
         category = self._read_category(name, chosen.assessment)
@@ -674,25 +733,35 @@ class Asker:
                       synonyms=others)  # fmt: skip
 
     def _read_category(self, name: str, one: Mapping[str, Any]) -> Category:
-        code = one.get("red_list_category_code")
-        number = one.get("assessment_id")
-        if not code and number is not None:
-            whole = self._client.read_assessment(number) or {}
-            said = whole.get("red_list_category")
-            code = said.get("code") if isinstance(said, Mapping) else said
-        category = read_category(str(code)) if code else None
+        said = self._complete(one)
+        code = str(said.get("red_list_category_code") or "")
+        category = read_category(code)
         if category is None or not category.code:
             self._unread.append(f"{name} ({code or 'none'})")
         if category is None:
-            return Category("", str(code or ""))
-        if category.code == "CR":
-            return dataclasses.replace(
-                category,
-                possibly_extinct=category.possibly_extinct or one.get("possibly_extinct") is True,
-                possibly_extinct_in_the_wild=category.possibly_extinct_in_the_wild
-                or one.get("possibly_extinct_in_the_wild") is True,
-            )
-        return category
+            return Category("", code)
+        if category.code != "CR":
+            return category
+        is_possibly = category.possibly_extinct or said.get("possibly_extinct") is True
+        is_wild = said.get("possibly_extinct_in_the_wild") is True
+        is_wild |= category.possibly_extinct_in_the_wild
+        return dataclasses.replace(
+            category, possibly_extinct=is_possibly, possibly_extinct_in_the_wild=is_wild
+        )
+
+    def _complete(self, one: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return an assessment with its category, which lists may leave out."""
+        number = one.get("assessment_id")
+        if one.get("red_list_category_code") or number is None:
+            return one
+        whole = self._client.read_assessment(number) or {}
+        said = whole.get("red_list_category")
+        code = said.get("code") if isinstance(said, Mapping) else said
+        return {**one, **whole, "red_list_category_code": code}
+
+    def _describe_region(self, one: Mapping[str, Any]) -> str:
+        code = str(self._complete(one).get("red_list_category_code") or "?")
+        return " ".join(filter(None, (_name_scopes(one), code, str(one.get("year_published")))))
 
     def _describe(self, n_asked: int) -> list[Note]:
         """Say what was asked, and what the list does not say."""
@@ -708,6 +777,7 @@ class Asker:
             (self._regional, "have no global assessment, so NE (global); for regions", ""),
             (self._old, "have no assessment that is the latest: the newest published counts", ""),
             (self._unread, "have a category that is none of today: no status", WARNING),
+            (self._odd, "have names that the API refuses", WARNING),
             (self._above, "cannot be asked: give their family, or a rank from family down",
              WARNING),
         )  # fmt: skip
@@ -720,10 +790,15 @@ class Asker:
         return said
 
 
+def _read_taxon(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    taxon = answer.get("taxon")
+    return taxon if isinstance(taxon, Mapping) else {}
+
+
 def _write_name(said: object) -> str:
     """Return a name as the list writes it (``Panthera leo ssp. persica``) in the form of ours."""
     text = str(said or "")
-    parsed = read_name(text) if "population" not in text.casefold() else None
+    parsed = None if PARTS.search(text) else read_name(text)
     return (parsed.certain if parsed else text).casefold()
 
 

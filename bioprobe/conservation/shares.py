@@ -21,8 +21,12 @@ from bioprobe.conservation.categories import (
 )
 from bioprobe.conservation.finding import Covered, Finder
 from bioprobe.conservation.statuses import Status
+from bioprobe.errors import MisuseError
 from bioprobe.images.image_table import ImageTable
+from bioprobe.result import Note
+from bioprobe.store.view import View
 from bioprobe.task.also import Wanted
+from bioprobe.task.listed import Listed
 from bioprobe.task.predictions import Predictions
 from bioprobe.task.target import Classes
 from bioprobe.task.tree import Tree
@@ -59,11 +63,16 @@ def find_members(covered: Sequence[Covered]) -> Mask:
     return members
 
 
-def sum_lowest(finder: Finder, tree: Tree) -> Wanted:
-    """Return what is to be summed of the lowest classes of a question, however many there are."""
-    members = find_members([finder.find_taxon(taxon) for taxon in tree.taxa])
+def sum_lowest(finder: Finder, tree: Tree, listed: Listed | None = None) -> Wanted:
+    """Return what is to be summed of the lowest classes of a question, however many there are.
+
+    Where a list says what may occur, of each kind of image what may occur there.
+    """
+    members = find_members([finder.find_taxon(taxon) for taxon in tree.taxa]).T
+    if listed is not None:
+        members = np.concatenate([members & may for may in listed.leaves])
     # What the sums are of has no name here.
-    return Wanted((Taxon(("", "", "", "", "", "", "status")),) * len(COLUMNS), members.T)
+    return Wanted((Taxon(("", "", "", "", "", "", "status")),) * len(members), members)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -207,6 +216,44 @@ def judge_stored(images: ImageTable, rows: Rows) -> Judged | None:
     return judge_labels(images.name_rows(own), own, labels[kept].astype(object), covered)
 
 
+def save_judged(view: View, judged: Judged) -> list[Note | str]:
+    """Write the columns of status and threat into a store.
+
+    Raises
+    ------
+    MisuseError
+        If the pictures are in no store, or it has columns of these names that are others.
+    """
+    import pandas as pd
+
+    if view.origin:
+        msg = "columns are written into a store; embed the pictures first"
+        raise MisuseError(msg)
+    images = view.images
+    for name in (STATUS, THREAT):
+        if name not in images.frame.columns:
+            continue
+        known = set(images.labels(name).tolist()) - {""}
+        foreign = sorted(one for one in known if read_category(one) is None and one not in THREATS)
+        if foreign:
+            msg = (
+                f"the store has a column {name} of its own, with values such as {foreign[0]!r}, "
+                "which would be lost; rename it where the pictures come from, and embed them again"
+            )
+            raise MisuseError(msg)
+    frame = pd.DataFrame({STATUS: judged.codes, THREAT: judged.threatened}).astype(object)
+    rows, changed = judged.rows, np.ones(len(judged), dtype=bool)
+    if {STATUS, THREAT} <= set(images.frame.columns):
+        changed = np.logical_or.reduce(
+            [images.labels(name)[rows] != frame[name].to_numpy() for name in (STATUS, THREAT)]
+        )
+    if changed.any():
+        with view.store.lock():
+            view.store.relabel(rows[changed], frame[changed])
+    told = f"{int(changed.sum()):,} images have new columns {STATUS} and {THREAT} in {view.folder}"
+    return [told]
+
+
 def judge_answers(answers: Predictions, finder: Finder) -> Judged:
     """Return the status of images by answers that hold every class, or the sums by status.
 
@@ -220,7 +267,11 @@ def judge_answers(answers: Predictions, finder: Finder) -> Judged:
     top = answers.top_classes[:, 0]
     distinct = _find_places(answers.classes, top, finder)
     if answers.also is not None:
-        shares = answers.also.scores.astype(np.float64)
+        sums = answers.also.scores.astype(np.float64).reshape(len(answers), -1, len(COLUMNS))
+        kinds = 0 if answers.listed is None else answers.listed.kinds
+        shares = sums[np.arange(len(answers)), kinds]
+        # What may not occur has no status here.
+        shares[:, COLUMNS.index(NO_STATUS)] += 1 - shares[:, len(CODES) :].sum(axis=1)
     else:
         members = find_members(finder.find_classes(answers.classes))
         shares = answers.to_dense().astype(np.float64) @ members

@@ -57,10 +57,18 @@ _ACCEPTED = ("acceptedname", "acceptedscientificname", "acceptednameusage", "acc
              "validname")  # fmt: skip
 _SYNONYMS = ("synonyms", "synonym", "synonymname")
 _YES = frozenset({"true", "t", "yes", "y", "1", "1.0"})
-# What is no taxon of a list: a part of a species that has an assessment of its own.
-_PARTS = re.compile(r"\b(?:sub[\s-]?populations?|populations?|stocks?|pod)\b", re.IGNORECASE)
+#: What is no taxon of a list: a part of a species that has an assessment of its own.
+PARTS = re.compile(r"\b(?:sub[\s-]?populations?|populations?|stocks?|pod)\b", re.IGNORECASE)
 # A column holds statuses where half of its cells are some.
 _LEAST_SHARE = 0.5
+# Headers of statuses of the world, of those of a part of it, and of common names in languages.
+_OF_WORLD = re.compile(r"global|world|iucn|uicn|mond|mund|welt", re.IGNORECASE)
+_OF_COUNTRY = re.compile(r"region|nation|local|country|state|land|pays|pa[ií]s", re.IGNORECASE)
+_OF_COMMON = re.compile(
+    r"vernacul|vernaculaire|vulgar|popular|comun|comum|commun|volgare|trivial|deutsch|english"
+    r"|fran[cç]ais|espa[nñ]ol|nederlands|svensk|norsk|dansk|suomi|polska|和名|中文",
+    re.IGNORECASE,
+)
 _SHOWN = 3
 # Rows that say what a column holds.
 _SAMPLED = 2000
@@ -72,6 +80,8 @@ _HOLES = frozenset(PLACEHOLDERS) - {"na"}
 _MOST_BYTES = 2_000_000_000
 # The tables of a download of the Red List, the fullest first.
 _DOWNLOADED = ("assessments.csv", "simple_summary.csv")
+# Of the Red Lists of Germany and Austria.
+_NUMBERS = frozenset("0123*G")
 _REMEDY = "write a code such as VU, or its name"
 
 
@@ -198,6 +208,8 @@ def read_statuses(
             frame, place, said = opened.frame, opened.place, list(opened.notes)
         frame = _rename(frame, rank_columns or {}, str(path))
         found = _find_column(frame, column, str(path))
+        if column is None:
+            said += _list_rivals(frame, found, str(path))
         listed, notes = _read_rows(frame, found, place, str(path), synonyms or {})
     about = {"table": str(path), "column": found, "n_taxa": len(listed)}
     return Statuses(tuple(listed), str(path), (*said, *notes), about)
@@ -339,13 +351,15 @@ def _find_column(frame: pd.DataFrame, given: str | None, source: str) -> str:
     for name in named:
         if _is_status(cells[name]):
             return name
-    # A column of single letters or of NA is none, however it is called.
+    # A column of single letters or of NA is none, however it is called; of several that of the
+    # world counts before that of a country.
     others = [
-        (sum(len(one) > 1 and one.casefold() != "na" for one in values), name)
-        for name, values in cells.items()
+        (_OF_WORLD.search(name) is not None, _OF_COUNTRY.search(name) is None, n, -at, name)
+        for at, (name, values) in enumerate(cells.items())
         if name not in named and _is_status(values)
-    ]
-    likely = [name for n, name in sorted(others, reverse=True) if n]
+        and (n := sum(len(one) > 1 and one.casefold() != "na" for one in values))
+    ]  # fmt: skip
+    likely = [one[-1] for one in sorted(others, reverse=True)]
     if likely:
         return likely[0]
     shown = f" ({named[0]} holds {_show(cells[named[0]])})" if named else ""
@@ -354,6 +368,22 @@ def _find_column(frame: pd.DataFrame, given: str | None, source: str) -> str:
         "with --status-column, with cells such as VU or Vulnerable"
     )
     raise TaxonomyError(msg)
+
+
+def _list_rivals(frame: pd.DataFrame, found: str, source: str) -> list[Note]:
+    """Say which columns hold categories beside the one that is taken."""
+    rivals = [
+        str(name) for name in frame.columns
+        if str(name) != found and _is_status(values := name_cells(frame[name]).tolist())
+        and any(len(one) > 1 and one.casefold() != "na" for one in values)
+    ]  # fmt: skip
+    if not rivals:
+        return []
+    text = (
+        f"{source}: the categories are those of the column {found}; "
+        f"{_list(rivals[:_SHOWN], len(rivals))} hold some too: --status-column takes another"
+    )
+    return [Note(text)]
 
 
 def _show(values: Iterable[str]) -> str:
@@ -387,8 +417,10 @@ def _read_rows(
     commons = _list_commons(rest, columns, names_of)
     rows: list[Status] = []
     bad: dict[str, list[int]] = collections.defaultdict(list)
+    # V is Vulnerable to the Red Data Books, and the list of forewarning to those with numbers.
+    is_numbered = not _NUMBERS.isdisjoint(cells)
     for row, cell in enumerate(cells):
-        category = read_category(cell)
+        category = None if is_numbered and len(cell) == 1 else read_category(cell)
         why = _find_reason(cell, category, is_part=parts[row], is_named=bool(called[row]))
         if why:
             bad[why].append(row)
@@ -459,7 +491,7 @@ def _find_parts(
     found = [False] * len(frame)
     for column in named:
         cells = name_cells(frame[column]).tolist()
-        found = [one or _PARTS.search(cell) is not None
+        found = [one or PARTS.search(cell) is not None
                  for one, cell in zip(found, cells, strict=True)]  # fmt: skip
     for one in ("subpopulationname", "subpopulation"):
         if one in spelt:
@@ -479,7 +511,7 @@ def _name_columns(frame: pd.DataFrame, source: str) -> pd.DataFrame:
         str(column): _count_names(name_cells(frame[column]).tolist()) for column in frame.columns
     }
     free = [one for one in shares if one not in found.values()]
-    best = max(free, key=lambda one: shares[one][0], default=None)
+    best = max(free, key=lambda one: (not _OF_COMMON.search(one), shares[one][0]), default=None)
     if Rank.SPECIES not in named and best is not None and shares[best][0] > _LEAST_SHARE:
         frame = frame.rename(columns={best: "scientificName"})
         free.remove(best)
@@ -490,8 +522,9 @@ def _name_columns(frame: pd.DataFrame, source: str) -> pd.DataFrame:
         # Beside an accepted name, the species is that which is written.
         frame = frame.rename(columns={named[Rank.SPECIES]: "scientificName"})
     if COMMON_NAME not in found and named:
-        words = [one for one in free if spell_column(one) in _MAYBE_COMMON
-                 and shares[one][1] > _LEAST_SHARE]  # fmt: skip
+        words = [one for one in free if _OF_COMMON.search(one)]
+        words += [one for one in free if spell_column(one) in _MAYBE_COMMON
+                  and shares[one][1] > _LEAST_SHARE]  # fmt: skip
         if words:
             frame = frame.rename(columns={words[0]: COMMON_NAME})
     known = any(spell_column(one) in (*ANY_NAME, *NAMES_ALONE) for one in free)
@@ -576,7 +609,7 @@ def _make(
         others, name = [*others, name], synonyms[name]
     return Status(
         name, category, accepted, rank, tuple(dict.fromkeys(filter(None, commons))), row,
-        "" if _is_global(scope) else scope, _read_year(year), (), tuple(dict.fromkeys(others)),
+        "" if _is_global(scope) else scope, read_year(year), (), tuple(dict.fromkeys(others)),
     )  # fmt: skip
 
 
@@ -585,7 +618,8 @@ def _is_global(scope: str) -> bool:
     return not scope or any(one in {"global", "1", "world", "worldwide"} for one in parts)
 
 
-def _read_year(text: str) -> int:
+def read_year(text: str) -> int:
+    """Return the year that a text names, 0 where it names none."""
     found = re.search(r"(?:19|20)\d\d", text)
     return int(found.group()) if found else 0
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.errors import MisuseError
+from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.asking import Asks
 from bioprobe.face.learning import Learns
 from bioprobe.options import (
     LEAVE_OUT,
     PEOPLE,
     RANK_NAMES,
+    Admin1,
+    Country,
+    HeadName,
     NamedClasses,
     Option,
+    PriorFloor,
+    PriorTable,
+    Site,
     Taxa,
     Templates,
     TextTypeName,
     With,
+    Within,
     Without,
     question,
     split_names,
@@ -33,20 +38,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.exporting import Answers
-    from bioprobe.exporting.answers import Guess
-    from bioprobe.face.annotated import Pictures, Wording
+    from bioprobe.exporting.wording import FindStatus, Named, Said
     from bioprobe.face.probe import Probe
     from bioprobe.images.sequences import Sequences
     from bioprobe.progress import Progress
-    from bioprobe.store.view import View
 
 # Of a zero-shot question, which is asked where nothing else says the answers.
 _ZEROSHOT = Without("answers", "labels", "probe", why="which say the answers")
-_ANSWERED = Without("answers", "labels")
+_ANSWERED = Without("answers", "labels", why="which are not asked for")
 _SHOWN_BY_DEFAULT = "box,label,score,status,common,path"
 _KINDS = {"keep": None, "jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}
-# Name of a picture, and of a region in it.
-Region = tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -71,29 +72,6 @@ class Annotation(Result):
     def to_frame(self) -> pd.DataFrame:
         """Return the table."""
         return self.frame
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Found:
-    """What is known of the pictures.
-
-    Parameters
-    ----------
-    answers : Answers
-    nearest : mapping
-        By picture and region, the class and score of those that are of no known class.
-    told : mapping
-        By picture and region, the status that a table says.
-    notes : tuple of Note
-    is_labels : bool
-        Whether they are the labels in the store.
-    """
-
-    answers: Answers
-    nearest: Mapping[Region, tuple[str, float]] = dataclasses.field(default_factory=dict)
-    told: Mapping[Region, str] = dataclasses.field(default_factory=dict)
-    notes: Notes = ()
-    is_labels: bool = False
 
 
 class Annotates(Asks, Learns):
@@ -151,6 +129,13 @@ class Annotates(Asks, Learns):
         taxa: Annotated[Taxa, _ZEROSHOT, Without("classes")] = None,
         text_type: Annotated[TextTypeName, _ZEROSHOT, Without("classes")] = "taxon_com",
         templates: Annotated[Templates, _ZEROSHOT] = "plain",
+        head: Annotated[HeadName, _ZEROSHOT, Without("classes")] = None,
+        within: Annotated[Within, _ZEROSHOT, Without("classes")] = None,
+        country: Country = None,
+        admin1: Admin1 = None,
+        site: Site = None,
+        prior: Annotated[PriorTable, _ANSWERED] = None,
+        prior_floor: PriorFloor = 0.01,
         abstain: Annotated[
             float | str | None,
             Option(
@@ -198,12 +183,13 @@ class Annotates(Asks, Learns):
             ),
         ] = _SHOWN_BY_DEFAULT,
         status: Annotated[
-            str | Mapping[str, str] | None,
+            str | Path | Mapping[str, str] | None,
             Option(
-                "Column of the store that says the conservation status of the label's species. "
-                "[default: status, iucn or the like]",
+                "Table of taxa and their Red List categories, as bioprobe status takes it, or a "
+                "column of the store that says the status of the label's species. [default: the "
+                "column status, iucn or the like]",
                 shell=str,
-                metavar="COLUMN",
+                metavar="TABLE|COLUMN",
             ),
         ] = None,
         colour_by: Annotated[
@@ -391,8 +377,10 @@ class Annotates(Asks, Learns):
             That answers; its name, or its folder in another store.
         level : str, optional
             Rank or column of the answers, or of the labels.
-        classes, taxa, text_type, templates
+        classes, taxa, text_type, templates, head, within, country, admin1, site
             Of a zero-shot question; see :meth:`zeroshot`.
+        prior, prior_floor
+            How frequent taxa are, of zero-shot and of a probe.
         abstain, accuracy
             From which probability on it is answered; see :meth:`predict`.
         min_score : float
@@ -401,8 +389,8 @@ class Annotates(Asks, Learns):
             Answers that are written of each region.
         show : str or sequence of str
             Of ``box``, ``label``, ``score``, ``status``, ``common`` and ``path``.
-        status : str or mapping of str to str, optional
-            Column of the status of the label's species, or codes by species.
+        status : str, Path, or mapping of str to str, optional
+            Table of statuses, column of the status of the label's species, or codes by species.
         colour_by : {"status", "label"}
             What colours stand for.
         colours : mapping of str to str, optional
@@ -449,15 +437,17 @@ class Annotates(Asks, Learns):
         --------
         >>> store.annotate("annotated", probe="linear", montage="sheet.png")  # doctest: +SKIP
         """
-        from bioprobe.face.annotated import (
-            NOT_RECOGNISED,
+        from bioprobe.conservation import COLOURS
+        from bioprobe.exporting.annotated import (
             Pictures,
             Sheet,
             Strip,
+            list_written,
             write_copies,
             write_sheets,
             write_strips,
         )
+        from bioprobe.exporting.wording import NOT_RECOGNISED, Wording
         from bioprobe.images.image_table import read_level
         from bioprobe.overlays.fonts import Fonts
         from bioprobe.overlays.labels import Style
@@ -474,10 +464,14 @@ class Annotates(Asks, Learns):
         if montage is not None:
             sheet = Sheet(Path(montage), by, cell_px, across, most)
             sheet.check()
-        asked = self._find_written(
+        asked, notes = self._find_written(
             answers, labels=labels, probe=probe, k=k, abstain=abstain, accuracy=accuracy,
-            level=level, question={"classes": classes, "taxa": taxa, "text_type": text_type,
-                      "templates": templates},
+            level=level, weights={"prior": prior, "prior_floor": prior_floor},
+            question={
+                "classes": classes, "taxa": taxa, "text_type": text_type, "templates": templates,
+                "head": head, "within": within, "country": country, "admin1": admin1,
+                "site": site,
+            },
         )  # fmt: skip
         found = asked.answers
         planned = None
@@ -486,10 +480,14 @@ class Annotates(Asks, Learns):
             planned = strip, *self._find_strips(found, sequence, gap_seconds)
         if sheet is not None and by not in {"answer", "none"}:
             read_level(by, self._view.images)
-        wording, doubts = self._word_answers(asked, parts, k, min_score, status, colour_by, colours)
+        find_code, told, doubts = self._find_codes(asked, status)
+        wording = Wording(
+            found, parts, k, min_score, asked.nearest, find_code, told,
+            {**COLOURS, **_read_colours(colours)}, colour_by,
+        )  # fmt: skip
         pictures = Pictures(found, people)
         style = Style(fonts, text_size, enlarge_to, "box" in parts, place == "below")
-        said: list[Note | str] = [*asked.notes, *found.notes, *doubts]
+        said: list[Note | str] = [*notes, *found.notes, *doubts]
         files: dict[str, Path] = {}
         if folder is not None:
             copied = write_copies(Path(folder), wording, pictures, style, _KINDS[form], progress)
@@ -498,7 +496,7 @@ class Annotates(Asks, Learns):
             said += write_sheets(sheet, wording, pictures, style, progress)
         if planned is not None:
             said += write_strips(*planned, wording, pictures, style, progress)
-        frame = _list_written(wording, pictures, files)
+        frame = list_written(wording, pictures, files)
         n_unknown = int((frame["label"] == NOT_RECOGNISED).sum())
         if n_unknown:
             said.append(f"{n_unknown:,} of {len(frame):,} are not recognised")
@@ -508,43 +506,37 @@ class Annotates(Asks, Learns):
     def _find_written(
         self, answers: str | Path | Result | None, *, labels: bool, probe: str | Result | None,
         k: int, abstain: float | str | None, accuracy: float, level: str | None,
-        question: dict[str, Any],
-    ) -> _Found:  # fmt: skip
-        from bioprobe.exporting import Sensitive, join_predictions, read_predictions
+        weights: dict[str, Any], question: dict[str, Any],
+    ) -> tuple[Said, Notes]:  # fmt: skip
+        from bioprobe.exporting import read_predictions
+        from bioprobe.exporting.wording import read_answers, take_all
 
         if labels:
-            return _Found(_take_all(self._view, level), is_labels=True)
-        notes: Notes = ()
+            return take_all(self._view, level), ()
         if isinstance(answers, (str, Path)):
-            frame, provenance = read_predictions(Path(answers))
-        else:
-            asked: Any = answers
-            if asked is None:
-                question = {"level": level or "species", **question}
-                asked = self._ask_written(probe, k, abstain, accuracy, question)
-            frame, provenance = asked.to_frame(), asked.provenance.to_dict()
-            notes = tuple(note for note in asked.notes if note not in self._notes)
-        frame = _keep_lowest(frame)
-        told = _read_told(frame)
-        frame, nearest = _empty_unknown(frame)
-        joined = join_predictions(self._view, frame, provenance, Sensitive())
-        return _Found(joined, nearest, told, notes)
+            return read_answers(self._view, *read_predictions(Path(answers))), ()
+        asked: Any = answers
+        if asked is None:
+            question = {"level": level or "species", **question}
+            asked = self._ask_written(probe, k, abstain, accuracy, weights, question)
+        notes = tuple(note for note in asked.notes if note not in self._notes)
+        return read_answers(self._view, asked.to_frame(), asked.provenance.to_dict()), notes
 
     def _ask_written(
         self, probe: str | Result | None, k: int, abstain: float | str | None, accuracy: float,
-        question: dict[str, Any],
+        weights: dict[str, Any], question: dict[str, Any],
     ) -> Result:  # fmt: skip
         if probe is not None:
             opened: Any = self._open_named_probe(probe) if isinstance(probe, str) else probe
             # Of classes that it did not learn only held-out answers tell.
             unknown = abstain is None and opened.calibration is not None
             found: Result = opened.predict(
-                self, k, abstain=abstain, accuracy=accuracy, unknown=unknown
+                self, k, abstain=abstain, accuracy=accuracy, unknown=unknown, **weights
             )
             return found
         if abstain is None:
-            return self.zeroshot(**question, k=k)
-        return self.zeroshot(**question, abstain=_read_probability(abstain))
+            return self.zeroshot(**question, **weights, k=k)
+        return self.zeroshot(**question, **weights, abstain=_read_probability(abstain))
 
     def _open_named_probe(self, name: str) -> Probe:
         """Return a probe of this store, or one whose folder is named."""
@@ -558,54 +550,33 @@ class Annotates(Asks, Learns):
         asked = Annotates(View(store, store.rows), model=self._model, device=self._device)
         return asked.probe(folder.name)
 
-    def _word_answers(
-        self, found: _Found, parts: frozenset[str], k: int, min_score: float,
-        status: str | Mapping[str, str] | None, colour_by: str,
-        colours: Mapping[str, str] | str | Sequence[str] | None,
-    ) -> tuple[Wording, list[Note | str]]:  # fmt: skip
-        from bioprobe.conservation import COLOURS
-        from bioprobe.face.annotated import Wording
-
-        given = {**COLOURS, **_read_colours(colours)}
-        statuses, told, said = self._read_written_statuses(found, status)
-        wording = Wording(
-            found.answers, parts, k, min_score, found.nearest, statuses, told, given, colour_by
+    def _find_codes(
+        self, said: Said, status: str | Path | Mapping[str, str] | None
+    ) -> tuple[FindStatus, Mapping[Named, str], list[Note | str]]:
+        """Return what finds the status of a label, that of regions, and what is to be said."""
+        from bioprobe.exporting.wording import (
+            find_listed_codes,
+            find_species_codes,
+            find_stored_codes,
         )
-        return wording, said
-
-    def _read_written_statuses(
-        self, found: _Found, status: str | Mapping[str, str] | None
-    ) -> tuple[Mapping[str, str], Mapping[Region, str], list[Note | str]]:
-        """Return the status of species, that of regions, and what is to be said of them."""
-        from bioprobe.images.image_table import read_level
+        from bioprobe.face.conservation import StatusSource
 
         if isinstance(status, Mapping):
-            return status, {}, []
-        images = self._view.images
-        column = status or _find_status_column(images.free_columns)
-        if column is None:
-            return {}, found.told, []
-        values = images.labels(read_level(column, images))
-        written = [_read_status(str(value)) for value in values]
-        if found.is_labels:
-            told = {
-                (picture.name, one.name): written[one.row]
-                for picture, one in found.answers.observations if written[one.row]
-            }  # fmt: skip
-            return {}, told, []
-        counts: dict[str, Counter[str]] = {}
-        for name, value in zip(images.labels("species"), written, strict=True):
-            if name and value:
-                counts.setdefault(str(name), Counter())[value] += 1
-        several = [name for name, said in counts.items() if len(said) > 1]
-        notes: list[Note | str] = []
-        if several:
-            text = (
-                f"{len(several):,} species have several values in the column {column}, such as "
-                f"{several[0]} ({', '.join(counts[several[0]])}): the most frequent is written"
+            return find_species_codes(status), {}, []
+        if status is None or str(status) in self._view.images.frame.columns:
+            column = None if status is None else str(status)
+            return find_stored_codes(self._view.images, said, column)
+        if not Path(status).is_file():
+            msg = (
+                f"--status is a table of statuses or a column of the store, got {status}, which is "
+                f"no file; the columns are {', '.join(map(str, self._view.images.free_columns))}"
             )
-            notes.append(Note(text, WARNING))
-        return {name: said.most_common(1)[0][0] for name, said in counts.items()}, found.told, notes
+            raise SelectionError(msg)
+        source = StatusSource(self._view, status)
+        guesses = [one.best for _, one in said.answers.observations if one.best]
+        taxa = [one.taxon for one in guesses if one.taxon]
+        source.find(taxa, names=[one.label for one in guesses if not one.taxon])
+        return find_listed_codes(source.finder), {}, list(source.statuses.notes)
 
     def _find_strips(
         self, found: Answers, sequence: str | None, gap_seconds: float | None
@@ -627,7 +598,7 @@ class Annotates(Asks, Learns):
 
 
 def _read_parts(show: str | Sequence[str]) -> frozenset[str]:
-    from bioprobe.face.annotated import PARTS
+    from bioprobe.exporting.wording import PARTS
 
     parts = frozenset(split_names(show))
     if not parts or parts - set(PARTS):
@@ -657,40 +628,6 @@ def _read_colours(given: Mapping[str, str] | str | Sequence[str] | None) -> dict
     return pairs
 
 
-def _find_status_column(columns: Sequence[str]) -> str | None:
-    """Return the first column of conservation statuses; whether something is threatened is none."""
-    from bioprobe.exporting.places import STATUS_COLUMNS
-    from bioprobe.taxonomy.columns import spell_column
-
-    known = set(STATUS_COLUMNS) - {"threatened"}
-    return next((one for one in columns if spell_column(one) in known), None)
-
-
-def _read_status(text: str) -> str:
-    """Return the code of a status as the Red List writes it, or what else is written."""
-    from bioprobe.conservation import read_category
-
-    found = read_category(text)
-    return found.label if found is not None and found.code else text.strip()
-
-
-def _read_told(frame: pd.DataFrame) -> dict[Region, str]:
-    """Return the status that a table of answers says, by picture and region."""
-    from bioprobe.cells import name_cells
-    from bioprobe.images.regions import REGION
-
-    column = _find_status_column(list(map(str, frame.columns)))
-    if column is None:
-        return {}
-    names, values = name_cells(frame["file_name"]), name_cells(frame[column])
-    regions = name_cells(frame[REGION]) if REGION in frame else [""] * len(frame)
-    told: dict[Region, str] = {}
-    for name, region, value in zip(names, regions, values, strict=True):
-        # The first row of a region is its best answer.
-        told.setdefault((str(name), str(region)), _read_status(str(value)))
-    return {key: value for key, value in told.items() if value}
-
-
 def _read_probability(abstain: float | str) -> float:
     try:
         return float(abstain)
@@ -700,127 +637,3 @@ def _read_probability(abstain: float | str) -> float:
             "is of a probe: --probe NAME"
         )
         raise MisuseError(msg) from None
-
-
-def _keep_lowest(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the answers at the lowest rank, where a table has several of each image."""
-    from bioprobe.images.regions import REGION
-    from bioprobe.options import RANK_NAMES
-
-    if "rank" not in frame or "answer" not in frame:
-        return frame
-    keys = [name for name in ("file_name", REGION, "answer") if name in frame]
-    is_answer = frame["answer"].notna()
-    if not frame[is_answer].duplicated(keys).any():
-        return frame
-    lowest = max(set(frame["rank"]) & set(RANK_NAMES), key=RANK_NAMES.index, default="")
-    return frame[~is_answer | (frame["rank"] == lowest)].reset_index(drop=True)
-
-
-def _empty_unknown(
-    frame: pd.DataFrame,
-) -> tuple[pd.DataFrame, dict[Region, tuple[str, float]]]:
-    """Return answers without those that are said to be of no known class, and what these were."""
-    from bioprobe.images.regions import REGION
-    from bioprobe.options import RANK_NAMES
-
-    if "is_unknown" not in frame:
-        return frame, {}
-    is_unknown = frame["is_unknown"].astype(str).str.lower().isin({"true", "1", "1.0"})
-    names = [one for one in (*reversed(RANK_NAMES), "classification") if one in frame]
-    nearest: dict[Region, tuple[str, float]] = {}
-    best = frame[is_unknown]
-    if "answer" in frame:
-        best = best[best["answer"].astype(str).isin({"1", "1.0"})]
-    for said in best.to_dict("records"):
-        name = next(
-            (str(said[one]) for one in names if isinstance(said[one], str) and said[one]), ""
-        )
-        region = said.get(REGION)
-        if name:
-            key = str(said["file_name"]), region if isinstance(region, str) else ""
-            score = said.get("score")
-            nearest[key] = name, score if isinstance(score, float) else math.nan
-    emptied = frame.copy()
-    for one in (*names, "species_epithet", "common_name", "taxon"):
-        if one in emptied:
-            emptied[one] = emptied[one].astype(object).where(~is_unknown, "")
-    return emptied, nearest
-
-
-def _take_all(view: View, level: str | None) -> Answers:
-    """Return the labels of a store at a level, and of regions without what the detector saw."""
-    from bioprobe.content import read_content
-    from bioprobe.exporting import Sensitive, take_labels
-    from bioprobe.exporting.answers import UNKNOWN, Guess, Observation, Picture
-    from bioprobe.images.image_table import read_level
-    from bioprobe.images.regions import DETECTION_CATEGORY, REGION
-
-    found = take_labels(view, Sensitive())
-    images = view.images
-    level = read_level(level, images) if level else None
-    values = images.labels(level) if level and level not in RANK_NAMES else None
-    known = {one.row: one for _, one in found.observations}
-    has_categories = DETECTION_CATEGORY in images.frame.columns
-    categories = images.labels(DETECTION_CATEGORY) if has_categories else None
-    regions = images.frame[REGION].tolist()
-    by_name: dict[str, list[Observation]] = {}
-    n_without = 0
-    for row in view.rows.tolist():
-        one = known.get(row)
-        said = "" if values is None else str(values[row])
-        category = "" if categories is None else str(categories[row])
-        if one is None and not said and not category:
-            n_without += 1
-            continue
-        if one is None:
-            content = read_content(category) or UNKNOWN
-            one = Observation(row, str(regions[row]), content, (), False, "detector")
-        if values is not None:
-            one = dataclasses.replace(one, guesses=(Guess(None, said, None),) if said else ())
-        elif level is not None:
-            one = dataclasses.replace(one, guesses=_cut_lineages(one.guesses, level))
-        by_name.setdefault(images.file_names[row], []).append(one)
-    pictures = tuple(Picture(name, some[0].row, tuple(some)) for name, some in by_name.items())
-    notes = (f"{n_without:,} images without a label are left out",) if n_without else ()
-    return dataclasses.replace(found, pictures=pictures, notes=notes)
-
-
-def _cut_lineages(guesses: Sequence[Guess], rank: str) -> tuple[Guess, ...]:
-    """Return labels without what stands below a rank; one that is known above stays as it is."""
-    from bioprobe.taxonomy import RANKS, Taxon
-
-    depth = RANK_NAMES.index(rank)
-    cut = []
-    for guess in guesses:
-        taxon = guess.taxon
-        if taxon is not None and taxon.rank.depth > depth:
-            lineage = (*taxon.lineage[: depth + 1], *("",) * (len(RANKS) - depth - 1))
-            taxon = Taxon(lineage) if any(lineage) else None
-            guess = dataclasses.replace(guess, taxon=taxon, label=taxon.name if taxon else "")
-        cut.append(guess)
-    return tuple(guess for guess in cut if guess.label)
-
-
-def _list_written(wording: Wording, pictures: Pictures, files: Mapping[str, Path]) -> pd.DataFrame:
-    import pandas as pd
-
-    from bioprobe.face.annotated import NOT_RECOGNISED
-
-    rows: list[dict[str, Any]] = []
-    for picture in wording.answers.pictures:
-        reason = pictures.problems.get(picture.name, "")
-        if not reason and picture.name in pictures.left_out:
-            reason = "people in it"
-        shared = {"written": str(files.get(picture.name, "")), "reason": reason}
-        if not picture.observations:
-            rows.append({"file_name": picture.name, "image_region": "", "label": "", **shared})
-        rows += [
-            {"file_name": picture.name, "image_region": one.name, "label": wording.name(one),
-             "score": wording.find_score(one), "status": wording.find_status(picture, one),
-             "recognised": wording.name(one) != NOT_RECOGNISED, **shared}
-            for one in picture.observations
-        ]  # fmt: skip
-    columns = ["file_name", "image_region", "label", "score", "status", "recognised", "written",
-               "reason"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)

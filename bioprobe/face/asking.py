@@ -10,8 +10,11 @@ from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened, name_counts, tell_placeholders
 from bioprobe.options import (
     RANK_NAMES,
+    Admin1,
     ContentThresholds,
+    Country,
     GapSeconds,
+    HeadName,
     Level,
     ListColumns,
     NamedClasses,
@@ -24,11 +27,13 @@ from bioprobe.options import (
     PriorTable,
     SeedOption,
     SequenceColumn,
+    Site,
     Taxa,
     Templates,
     TextTypeName,
     With,
     WithAny,
+    Within,
     Without,
     list_given,
     question,
@@ -88,16 +93,7 @@ class Asks(Opened):
             TextTypeName, Without("head", why=_FIXED), Without("classes")
         ] = "taxon_com",
         templates: Annotated[Templates, Without("head", why=_FIXED)] = "plain",
-        head: Annotated[
-            str | None,
-            Option(
-                "Text head to take text embeddings from, instead of --text-type and --templates: "
-                "one in the store (see: bioprobe store import), treeoflife, or a .npy of one. Its "
-                "taxa are the classes unless --taxa says otherwise, and added taxa stand beside "
-                "them by the head's own recipe; only for these a model is loaded, once.",
-                when=(Without("classes"),),
-            ),
-        ] = None,
+        head: Annotated[HeadName, Without("classes")] = None,
         pool: Annotated[
             str | None,
             Option(
@@ -115,41 +111,10 @@ class Asks(Opened):
                 when=(Without("head", "abstain", "classes"),),
             ),
         ] = False,
-        within: Annotated[
-            str | Path | Sequence[str | Path] | None,
-            Option(
-                "What may occur: taxa at any rank with commas between, with ! before one that may "
-                "not, or files (GBIF, eBird, Darwin Core, SpeciesNet's geofence, a name a line). "
-                "All candidates are scored; what may not occur is not answered, and "
-                "share_outside says how much of the probability it has.",
-                shell=list[str],
-                metavar="TAXA|FILE",
-                when=(Without("classes"),),
-            ),
-        ] = None,
-        country: Annotated[
-            str | None,
-            Option(
-                "Country where all pictures were taken, by code or name, for rules of a list that "
-                "count in some. [default: the column country or countryCode]",
-                when=(With("within"),),
-            ),
-        ] = None,
-        admin1: Annotated[
-            str | None,
-            Option(
-                "State or province where all pictures were taken. [default: the column admin1 or "
-                "stateProvince]",
-                when=(With("within"),),
-            ),
-        ] = None,
-        site: Annotated[
-            str | None,
-            Option(
-                "Site where all pictures were taken. [default: the column site or location]",
-                when=(With("within"),),
-            ),
-        ] = None,
+        within: Annotated[Within, Without("classes")] = None,
+        country: Country = None,
+        admin1: Admin1 = None,
+        site: Site = None,
         also: Annotated[
             str | Path | Sequence[str | Path] | None,
             Option(

@@ -7,32 +7,40 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.errors import MisuseError, SelectionError
+from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
-    RANK_NAMES,
+    Admin1,
+    Country,
+    HeadName,
     Option,
+    PriorFloor,
+    PriorTable,
     RankColumns,
     SeedOption,
+    Site,
     Taxa,
     With,
+    Within,
     Without,
     question,
 )
-from bioprobe.result import WARNING, Note, Result
+from bioprobe.result import Note, Result
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bioprobe.conservation import Covered, Finder, Judged, Statuses, Units
+    from bioprobe.conservation import Finder, Judged, Statuses
     from bioprobe.face.pages import StatusAnswers
     from bioprobe.progress import Progress
     from bioprobe.store.view import View
+    from bioprobe.task.listed import Listed
     from bioprobe.task.tree import Tree
     from bioprobe.taxonomy import Taxon
 
 # What may be judged: a file, what a question returned, a table.
 Answered = Any
+_ZEROSHOT = Without("labels", "probe", "predictions")
 #: What can be written of a status, the default first.
 TABLES = ("images", "counts", "taxa", "comparison")
 # Numbers of probabilities that are held at once: 64 MB.
@@ -92,7 +100,14 @@ class Conserves(Opened):
                 shell=Path,
             ),
         ] = None,
-        taxa: Annotated[Taxa, Without("labels", "probe", "predictions")] = None,
+        taxa: Annotated[Taxa, _ZEROSHOT] = None,
+        head: Annotated[HeadName, _ZEROSHOT] = None,
+        within: Annotated[Within, _ZEROSHOT] = None,
+        country: Country = None,
+        admin1: Admin1 = None,
+        site: Site = None,
+        prior: Annotated[PriorTable, _ZEROSHOT] = None,
+        prior_floor: PriorFloor = 0.01,
         status_column: Annotated[
             str | None,
             Option(
@@ -172,8 +187,8 @@ class Conserves(Opened):
             Name of a probe in the store whose answers are judged.
         predictions : str, Path, Predictions or DataFrame, optional
             Answers: a file, or what a question returned.
-        taxa : str or Path, optional
-            Taxon list of zero-shot.
+        taxa, head, within, country, admin1, site, prior, prior_floor
+            Of the zero-shot question; see :meth:`zeroshot`. What may not occur has no status.
         status_column : str, optional
             Column of the table that has the categories.
         rank_column : mapping of str to str, or sequence of str, optional
@@ -224,6 +239,7 @@ class Conserves(Opened):
         --------
         >>> store.status("statuses.csv", labels=True, by="site").counts  # doctest: +SKIP
         """
+        from bioprobe.conservation import judge_named, list_wanted, name_labels
         from bioprobe.taxonomy.synonyms import read_synonyms
 
         if table is None and not red_list:
@@ -236,21 +252,30 @@ class Conserves(Opened):
             msg = "--table comparison is of --compare KIND, such as --compare linear"
             raise MisuseError(msg)
         accepted = read_synonyms(synonyms) if synonyms is not None else {}
-        source = _Source(
+        source = StatusSource(
             self._view, table, status_column, rank_column, accepted, red_list=red_list,
             progress=progress,
         )  # fmt: skip
         said: list[Note | str] = [*self._notes]
         first = None
         if labels:
-            asked, judged = "labels", _judge_labels(self._view, source, level, said)
+            named = name_labels(self._view, level)
+            taxa_named, below, plain = list_wanted(named)
+            source.find(taxa_named, below=below, names=plain)
+            asked, judged = "labels", judge_named(self._view, named, source.finder)
+            if n_without := len(named) - len(judged):
+                said.append(f"{n_without:,} images have no label of a taxon, and are left out")
         elif probe is not None:
             asked, judged = f"answers of the probe {probe}", self._judge_probe(probe, source, said)
         elif predictions is not None:
             asked = "answers"
             judged, first = _judge_predictions(self._view, predictions, source, said)
         else:
-            asked, judged = "zero-shot answers", self._judge_zeroshot(taxa, source, said)
+            place = {"country": country, "admin1": admin1, "site": site}
+            asked, judged = "zero-shot answers", self._judge_zeroshot(
+                source, said, taxa=taxa, head=head, within=within, place=place, prior=prior,
+                prior_floor=prior_floor,
+            )  # fmt: skip
         return self._finish(
             judged, source, asked, said, by=by, group=group, first=first, shows=shows,
             save_columns=save_columns, compare=compare, split=split, n_resamples=n_resamples,
@@ -260,7 +285,7 @@ class Conserves(Opened):
     def _finish(
         self,
         judged: Judged,
-        source: _Source,
+        source: StatusSource,
         asked: str,
         said: list[Note | str],
         *,
@@ -277,10 +302,15 @@ class Conserves(Opened):
         """Count what was judged, and say it."""
         import pandas as pd
 
-        from bioprobe.conservation import count_statuses
+        from bioprobe.conservation import (
+            count_statuses,
+            describe_counts,
+            find_answer_units,
+            save_judged,
+        )
         from bioprobe.face.pages import StatusAnswers
 
-        units = _find_units(self._view, judged, first, by, group)
+        units = find_answer_units(self._view.images, judged, first, by, group)
         counts = count_statuses(judged, units, n_resamples=n_resamples, seed=seed)
         statuses = source.statuses
         comparison = pd.DataFrame()
@@ -289,7 +319,7 @@ class Conserves(Opened):
                                         n_resamples, seed)  # fmt: skip
             said += told
         if save_columns:
-            said += _save(self._view, judged)
+            said += save_judged(self._view, judged)
         options = {"statuses": dict(statuses.about), "source": statuses.source, "asked": asked,
                    "by": by, "group": units.unit, "n_resamples": n_resamples,
                    "seed": seed}  # fmt: skip
@@ -298,31 +328,38 @@ class Conserves(Opened):
             self._view.images, judged, units, counts, comparison, shows, statuses.source, asked,
             provenance, tuple(statuses.notes),
         )  # fmt: skip
-        return found.say((*said, *units.notes, *_describe(judged, units, counts)))
+        return found.say((*said, *units.notes, *describe_counts(judged, units, counts)))
 
-    def _judge_zeroshot(self, taxa: str | Path | None, source: _Source, said: list[Any]) -> Judged:
+    def _judge_zeroshot(
+        self, source: StatusSource, said: list[Any], *, taxa: str | Path | None, head: str | None,
+        within: str | Path | Sequence[str | Path] | None, place: Mapping[str, str | None],
+        prior: str | Path | None, prior_floor: float,
+    ) -> Judged:  # fmt: skip
         """Ask zero-shot at species, and sum all candidates by status."""
         from bioprobe.conservation import judge_answers, sum_lowest
         from bioprobe.face.taxa import open_list
         from bioprobe.face.zeroshot import Asked, Wording, ask_taxa, find_head
+        from bioprobe.task.prior import read_prior
         from bioprobe.taxonomy import Rank
 
-        opened, told = find_head(self._view, taxa, None, self._model)
-        listed = open_list(taxa if opened is None else None, None)
+        opened, told = find_head(self._view, taxa, head, self._model)
+        listed = open_list(taxa if opened is None or head is not None else None, None)
 
-        def find(tree: Tree) -> Any:  # noqa: ANN401 - what is wanted of the tree
+        def find(tree: Tree, may: Listed | None) -> Any:  # noqa: ANN401 - what is wanted of it
             source.find(tree.taxa)
-            return sum_lowest(source.finder, tree)
+            return sum_lowest(source.finder, tree, may)
 
         asked = Asked(
-            self._view, (*said, *told), Rank.SPECIES, listed, None, source.synonyms, 1, sums=find
-        )
+            self._view, (*said, *told), Rank.SPECIES, listed, within, source.synonyms, 1,
+            place={part: value for part, value in place.items() if value},
+            prior=read_prior(prior, floor=prior_floor) if prior else None, sums=find,
+        )  # fmt: skip
         wording = Wording("taxon_com", "plain", opened, None, False, False, None)
         answers: Any = ask_taxa(asked, wording, self._find_texts)
         said[:] = answers.notes
         return judge_answers(answers, source.finder)
 
-    def _judge_probe(self, name: str, source: _Source, said: list[Any]) -> Judged:
+    def _judge_probe(self, name: str, source: StatusSource, said: list[Any]) -> Judged:
         """Ask a probe for all its classes, some images at a time."""
         import numpy as np
 
@@ -349,7 +386,7 @@ class Conserves(Opened):
         return join_judged(parts)
 
 
-class _Source:
+class StatusSource:
     """Where statuses come from, and how names are found in them.
 
     Parameters
@@ -366,17 +403,17 @@ class _Source:
         self,
         view: View,
         table: str | Path | None,
-        column: str | None,
-        rank_column: Any,  # noqa: ANN401 - whatever the option takes
-        synonyms: Mapping[str, str],
+        column: str | None = None,
+        rank_column: Any = None,  # noqa: ANN401 - whatever the option takes
+        synonyms: Mapping[str, str] | None = None,
         *,
-        red_list: bool,
+        red_list: bool = False,
         progress: Progress | None = None,
     ) -> None:
         from bioprobe.conservation import read_statuses
         from bioprobe.face.taxa import read_rank_columns
 
-        self.synonyms = synonyms
+        self.synonyms = synonyms = dict(synonyms or {})
         self._view, self._red_list, self._progress = view, red_list, progress
         self._listed: Statuses | None = None
         if table is not None:
@@ -438,17 +475,21 @@ class _Source:
         self, finder: Finder, taxa: Iterable[Taxon], below: Iterable[str], names: Iterable[str]
     ) -> Statuses:
         """Ask the Red List for what is not listed, and join both."""
-        from bioprobe.conservation import NO_LINEAGE, Statuses, Wanted, ask_red_list
-        from bioprobe.taxonomy.scientific_names import read_name
+        from bioprobe.conservation import Statuses, Wanted, ask_red_list, want_name
+        from bioprobe.taxonomy.scientific_names import Kind, judge_name, recognise_names
 
         wanted = [Wanted(one.lineage) for one in taxa if not finder.find_taxon(one).statuses]
-        for name in below:
-            parsed = read_name(name)
-            if parsed is not None and not finder.find_named(name).statuses:
-                lineage = [*NO_LINEAGE]
-                lineage[-2], lineage[-1] = parsed.genus, " ".join(parsed.certain.split(" ")[:2])
-                wanted.append(Wanted(tuple(lineage), parsed.certain))
-        wanted += [Wanted(one.lineage) for one in self._name_taxa(names)]
+        unlisted = [
+            one for one in dict.fromkeys((*below, *names))
+            if one and not finder.find_named(one).statuses
+        ]  # fmt: skip
+        written, others = recognise_names(unlisted, meant=False)
+        by_lists = self._name_taxa(others)
+        # What no list knows, and may be a name by its form, the Red List may know.
+        unsure = [one for one in others if one not in by_lists and judge_name(one) is Kind.OPEN]
+        written |= recognise_names(unsure)[0]
+        wanted += [want_name(parsed) for parsed in written.values()]
+        wanted += [Wanted(one.lineage) for taxa_of in by_lists.values() for one in taxa_of]
         if len(wanted) > _MOST_ASKED:
             msg = (
                 f"the Red List would be asked for {len(wanted):,} taxa, which takes hours; give a "
@@ -463,96 +504,32 @@ class _Source:
         return Statuses((*listed.listed, *asked.listed), f"{listed.source} and {asked.source}",
                         (*listed.notes, *asked.notes), about)  # fmt: skip
 
-    def _name_taxa(self, names: Iterable[str]) -> list[Taxon]:
-        """Return the taxa of common names, by the lists that there are."""
-        listed = [one for one in dict.fromkeys(names) if one]
-        if not listed:
-            return []
-        opened = self._open_names()
-        matches = [opened.match(one) for one in listed]
-        return [taxon for one in matches for taxon in filter(None, (one.taxon, *one.candidates))]
+    def _name_taxa(self, names: Iterable[str]) -> dict[str, list[Taxon]]:
+        """Return the taxa of common names, by the lists that there are; names without any are not.
 
-
-def _judge_labels(view: View, source: _Source, level: str | None, said: list[Note | str]) -> Judged:
-    """Find the status of the labels of images."""
-    import numpy as np
-
-    from bioprobe.conservation import judge_labels
-    from bioprobe.content import CONTENT, Content
-    from bioprobe.images.image_table import read_level
-    from bioprobe.taxonomy import RANKS
-    from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, SUBSPECIES
-
-    images = view.images
-    ranks = [images.labels(rank.value)[view.rows].tolist() for rank in RANKS]
-    nothing = [""] * len(view)
-    known = images.frame.columns
-    below, label, common, content = (
-        images.labels(name)[view.rows].tolist() if name in known else nothing
-        for name in (SUBSPECIES, LABEL, COMMON_NAME, CONTENT)
-    )
-    if level is not None:
-        name = read_level(level, images)
-        if name in RANK_NAMES:
-            depth = RANK_NAMES.index(name)
-            ranks = [one if at <= depth else nothing for at, one in enumerate(ranks)]
-            # What is not labelled at the rank has no label here.
-            ranks = [[text if there else "" for text, there in zip(one, ranks[depth], strict=True)]
-                     for one in ranks]  # fmt: skip
-            below = label = common = nothing
-        else:
-            label = images.labels(name)[view.rows].tolist()
-            ranks, below, common = [nothing] * len(ranks), nothing, nothing
-    lineages = list(zip(*ranks, strict=True))
-    keys = list(zip(lineages, below, label, common, strict=True))
-    is_none = {Content.BLANK.value, Content.HUMAN.value, Content.VEHICLE.value}
-    is_named = np.array([
-        (any(lineage) or bool(text) or bool(name)) and not (of in is_none and not any(lineage))
-        for (lineage, _, text, name), of in zip(keys, content, strict=True)
-    ], dtype=bool)  # fmt: skip
-    if not is_named.any():
-        msg = (
-            f"none of the {len(view):,} images has a label; label them, or ask what they show: "
-            "leave --labels out, or name a --probe"
-        )
-        raise SelectionError(msg)
-    taxa = list(images.taxa)
-    plain = [text or name for (lineage, _, text, name) in dict.fromkeys(keys) if not any(lineage)]
-    source.find(taxa, below=dict.fromkeys(below), names=plain)
-    finder = source.finder
-    found = {
-        (lineage, under, text, name): finder.find_named(text) if text and not any(lineage)
-        else finder.find(lineage, below=under, label=text, common_name=name)
-        for lineage, under, text, name in dict.fromkeys(keys)
-    }  # fmt: skip
-    kept = np.flatnonzero(is_named)
-    n_without = len(view) - len(kept)
-    if n_without:
-        said.append(f"{n_without:,} images have no label of a taxon, and are left out")
-    names = [found[keys[at]] for at in kept.tolist()]
-    labels = np.array([_name_label(keys[at]) for at in kept.tolist()], dtype=object)
-    rows = view.rows[kept]
-    return judge_labels(images.name_rows(rows), rows, labels, names)
-
-
-def _name_label(key: tuple[Sequence[str], str, str, str]) -> str:
-    lineage, below, label, common = key
-    # A common name beside a family says more than it.
-    return below or lineage[-1] or label or common or next(filter(None, reversed(lineage)), "")
+        Lists are opened where there is a name.
+        """
+        found: dict[str, list[Taxon]] = {}
+        opened = None
+        for name in names:
+            opened = opened or self._open_names()
+            match = opened.match(name)
+            if taxa := [one for one in (match.taxon, *match.candidates) if one is not None]:
+                found[name] = taxa
+        return found
 
 
 def _judge_predictions(
-    view: View, predictions: Any, source: _Source, said: list[Note | str]  # noqa: ANN401
+    view: View, predictions: Any, source: StatusSource, said: list[Note | str]  # noqa: ANN401
 ) -> tuple[Judged, pd.DataFrame]:  # fmt: skip
     """Find the status of a table of answers."""
     import numpy as np
     import pandas as pd
 
     from bioprobe.agreement import read_side
-    from bioprobe.conservation import judge_table, list_named
+    from bioprobe.conservation import judge_table, list_named, list_wanted
     from bioprobe.exporting import read_predictions
     from bioprobe.images.regions import REGION
-    from bioprobe.taxonomy import Taxon
 
     if isinstance(predictions, pd.DataFrame):
         frame = predictions
@@ -571,11 +548,8 @@ def _judge_predictions(
             side = read_side(path)
             said += side.notes
             frame = _write_side(side)
-    distinct = dict.fromkeys(list_named(frame))
-    taxa = [Taxon(one.lineage) for one in distinct if any(one.lineage)]
-    names = [name for one in distinct for name in one.meant or (one.label,)
-             if not any(one.lineage)]  # fmt: skip
-    source.find(taxa, below=[one.below for one in distinct if one.below], names=names)
+    taxa, below, names = list_wanted(list_named(frame))
+    source.find(taxa, below=below, names=names)
     judged, first, told = judge_table(frame, source.finder)
     said += told
     row_of = {
@@ -621,72 +595,14 @@ def _write_side(side: Any) -> pd.DataFrame:  # noqa: ANN401 - a Side
     return pd.DataFrame(columns)
 
 
-def _find_units(
-    view: View, judged: Judged, first: pd.DataFrame | None, by: str | None, group: str | None
-) -> Units:
-    """Find what images are counted by: of answers of other pictures by their own columns."""
-    import numpy as np
-
-    from bioprobe.cells import name_cells
-    from bioprobe.conservation import Units, find_units
-    from bioprobe.images.sequences import SEQUENCE_COLUMNS
-
-    if first is None or ((judged.rows >= 0).all() and not (
-        {by, group} & set(map(str, first.columns)) - {None}
-    )):  # fmt: skip
-        return find_units(view.images, judged.rows, by=by, group=group)
-    names = set(map(str, first.columns))
-    for column in (by, group):
-        if column is not None and column not in names:
-            msg = (
-                f"the answers have no column {column!r}, and are not all of the store's pictures; "
-                f"they have {', '.join(sorted(names))}"
-            )
-            raise SelectionError(msg)
-    nowhere = np.full(len(judged), "", dtype=object)
-    column = group or next((one for one in SEQUENCE_COLUMNS if one in names), None)
-    groups = nowhere if column is None else name_cells(first[column])
-    values = nowhere if by is None else name_cells(first[by])
-    return Units(values, by or "", groups, column or "image")
-
-
-def _save(view: View, judged: Judged) -> list[Note | str]:
-    """Write the columns of status and threat into a store."""
-    import numpy as np
-    import pandas as pd
-
-    from bioprobe.conservation import STATUS, THREAT, THREATS, read_category
-
-    if view.origin:
-        msg = "columns are written into a store; embed the pictures first"
-        raise MisuseError(msg)
-    images = view.images
-    for name in (STATUS, THREAT):
-        if name not in images.frame.columns:
-            continue
-        known = set(images.labels(name).tolist()) - {""}
-        foreign = sorted(one for one in known if read_category(one) is None and one not in THREATS)
-        if foreign:
-            msg = (
-                f"the store has a column {name} of its own, with values such as {foreign[0]!r}, "
-                "which would be lost; rename it where the pictures come from, and embed them again"
-            )
-            raise MisuseError(msg)
-    frame = pd.DataFrame({STATUS: judged.codes, THREAT: judged.threatened}).astype(object)
-    rows, changed = judged.rows, np.ones(len(judged), dtype=bool)
-    if {STATUS, THREAT} <= set(images.frame.columns):
-        changed = np.logical_or.reduce(
-            [images.labels(name)[rows] != frame[name].to_numpy() for name in (STATUS, THREAT)]
-        )
-    if changed.any():
-        with view.store.lock():
-            view.store.relabel(rows[changed], frame[changed])
-    told = f"{int(changed.sum()):,} images have new columns {STATUS} and {THREAT} in {view.folder}"
-    return [told]
-
-
 def _compare(
-    view: View, judged: Judged, source: _Source, kind: str, split: str, n_resamples: int, seed: int
+    view: View,
+    judged: Judged,
+    source: StatusSource,
+    kind: str,
+    split: str,
+    n_resamples: int,
+    seed: int,
 ) -> tuple[pd.DataFrame, list[Note | str]]:
     """Compare a probe of the threat with what follows from a probe of species."""
     from bioprobe.evaluation.by_status import compare_routes
@@ -702,59 +618,3 @@ def _list_kinds() -> list[str]:
     from bioprobe.face.learning import KINDS
 
     return [one for one in KINDS if one != "stack"]
-
-
-def _describe(judged: Judged, units: Units, counts: pd.DataFrame) -> list[Note | str]:
-    """Say how many images are of each status, and of which names nothing single is known."""
-    import numpy as np
-
-    n = len(judged)
-    whole = counts if not units.by else counts[counts[units.column] == ""]
-    said: list[Note | str] = []
-    pairs = zip(whole["status"].tolist(), whole["n_images"].tolist(), strict=True)
-    listed = [f"{code} {n_of:,}" for code, n_of in pairs if code not in {"", "threatened"}]
-    none = whole[whole["status"] == ""]["n_images"]
-    tail = f"; no status {int(none.iloc[0]):,}" if len(none) else ""
-    said.append(f"{n:,} images: {', '.join(listed) or 'none with a status'}{tail}")
-    row = whole[whole["status"] == "threatened"].iloc[0]
-    if n:
-        said.append(
-            f"threatened (VU, EN or CR): {int(row['n_images']):,} of {n:,}, {row['share']:.3f} "
-            f"[{row['low']:.3f}, {row['high']:.3f}] (95% interval by {units.unit})"
-        )
-        shares = judged.threats[:, -1]
-        if not np.isnan(judged.scores).all():
-            said.append(
-                f"{float(np.median(shares)):.3f} of the probability of an image has no status "
-                f"(median); the mean probability of being threatened is "
-                f"{float(judged.threats[:, 0].mean()):.3f}"
-            )
-            said.append("these are counts of answers: no interval here knows how often they err")
-    said += _describe_names(judged)
-    return said
-
-
-def _describe_names(judged: Judged) -> list[Note]:
-    """Say which names cover several taxa, and which none."""
-    several: dict[str, Covered] = {}
-    none: dict[str, int] = {}
-    for name, one in zip(judged.answers.tolist(), judged.covered, strict=True):
-        if not one.statuses:
-            none[name] = none.get(name, 0) + 1
-        elif not one.category.code and (len(one.statuses) > 1 or one.unlisted or one.is_open):
-            several[name] = one
-    said = []
-    if several:
-        listed = [f"{name} ({one.describe(4)})" for name, one in several.items()]
-        more = " …" if len(listed) > _SHOWN else ""
-        said.append(Note(f"{len(several):,} names cover several taxa, of which they have no status "
-                         f"in common: {'; '.join(listed[:_SHOWN])}{more}"))  # fmt: skip
-    if none:
-        names = sorted(none, key=lambda one: -none[one])
-        listed = [f"{name} ({none[name]:,})" for name in names[:_SHOWN]]
-        more = ", …" if len(none) > _SHOWN else ""
-        said.append(Note(
-            f"warning: {len(none):,} names are in no list of statuses: {', '.join(listed)}{more}; "
-            "their status is unknown, not least concern", WARNING,
-        ))  # fmt: skip
-    return said

@@ -29,6 +29,7 @@ from bioprobe.options import (
     RANK_NAMES,
     Device,
     Exclude,
+    HeadName,
     Include,
     Level,
     ListColumns,
@@ -43,6 +44,7 @@ from bioprobe.options import (
     TextTypeName,
     With,
     WithAny,
+    Within,
     Without,
     list_given,
     question,
@@ -151,22 +153,8 @@ def watch(
     rank_column: Annotated[ListColumns, _NO_PROBE] = None,
     text_type: Annotated[TextTypeName, _ASKED, _NO_PROBE, Without("classes")] = "taxon_com",
     templates: Annotated[Templates, _ASKED, _NO_PROBE] = "plain",
-    head: Annotated[
-        str | None,
-        Option(
-            "Text head to take text embeddings from; see: bioprobe zeroshot.",
-            when=(_ASKED, _NO_PROBE, Without("classes")),
-        ),
-    ] = None,
-    within: Annotated[
-        Sequence[str] | str | Path | None,
-        Option(
-            "What may occur: taxa with commas between, or files; see: bioprobe zeroshot.",
-            shell=list[str],
-            metavar="TAXA|FILE",
-            when=(_ASKED, _NO_PROBE, Without("classes")),
-        ),
-    ] = None,
+    head: Annotated[HeadName, _ASKED, _NO_PROBE, Without("classes")] = None,
+    within: Annotated[Within, _ASKED, _NO_PROBE, Without("classes")] = None,
     probe: Annotated[
         str | None,
         Option("Probe in the store that labels, instead of texts.", metavar="NAME", when=(_ASKED,)),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bioprobe.store.view import View
     from bioprobe.task.also import Wanted
     from bioprobe.task.decisions import Decisions
+    from bioprobe.task.listed import Listed
     from bioprobe.task.predictions import Predictions
     from bioprobe.task.prior import Prior, Weighed
     from bioprobe.task.target import Classes, Phrases
@@ -50,7 +51,7 @@ class Asked:
     prior : Prior, optional
         How frequent taxa are where and when the images were taken.
     sums : callable, optional
-        What of the lowest classes is summed, in place of ``also``.
+        What of the lowest classes is summed, in place of ``also``; it is told what may occur.
     """
 
     view: View
@@ -66,7 +67,7 @@ class Asked:
     also: str | Path | Sequence[str | Path] | None = None
     every_rank: bool = False
     prior: Prior | None = None
-    sums: Callable[[Tree], Wanted] | None = None
+    sums: Callable[[Tree, Listed | None], Wanted] | None = None
 
     @property
     def store(self) -> EmbeddingStore:
@@ -206,7 +207,7 @@ def _want(asked: Asked, question: Question) -> tuple[Question, Notes]:
     from bioprobe.taxonomy.checklists import read_checklists
 
     if asked.sums is not None:
-        return dataclasses.replace(question, wanted=asked.sums(question.tree)), ()
+        return dataclasses.replace(question, wanted=asked.sums(question.tree, question.listed)), ()
     if not asked.also:
         return question, ()
     wanted, notes = Wanted.of(read_checklists(asked.also, "--also"), question.tree)

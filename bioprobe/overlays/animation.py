@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bioprobe.overlays.colours import PLATE
+import numpy as np
+
+from bioprobe.overlays.colours import FAINT_INK, INK, PLATE, parse_colour
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -14,9 +16,13 @@ if TYPE_CHECKING:
 #: Kinds of file that move, each with its ending; ``png`` is what is called APNG.
 KINDS = ("gif", "webp", "png")
 _QUALITY = 82
+# Of the 256 colours of a GIF.
+_MOST_KEPT = 32
 
 
-def write_animation(frames: Sequence[Image], kind: str, *, frame_ms: int, last_ms: int) -> bytes:
+def write_animation(
+    frames: Sequence[Image], kind: str, *, frame_ms: int, last_ms: int, colours: Iterable[str] = ()
+) -> bytes:
     """Write pictures as an animation that begins again when it has ended.
 
     Smaller pictures stand in the middle of a ground as wide as the widest, at its upper edge.
@@ -29,6 +35,8 @@ def write_animation(frames: Sequence[Image], kind: str, *, frame_ms: int, last_m
         Of the file. A GIF has 256 colours a picture.
     frame_ms, last_ms : int
         For how long each is shown, and the last one.
+    colours : iterable of str
+        That a GIF keeps as they are, such as those of statuses.
 
     Returns
     -------
@@ -44,7 +52,8 @@ def write_animation(frames: Sequence[Image], kind: str, *, frame_ms: int, last_m
     }  # fmt: skip
     if kind == "gif":
         # Each with colours of its own: those of the first do not serve a night that follows.
-        quantised = [frame.quantize(256) for frame in shown]
+        kept = [parse_colour(one) for one in dict.fromkeys((PLATE, INK, FAINT_INK, *colours))]
+        quantised = [_quantise(frame, kept[:_MOST_KEPT]) for frame in shown]
         options["append_images"] = quantised[1:]
         quantised[0].save(stream, "GIF", **options, optimize=False, disposal=1)
     elif kind == "webp":
@@ -52,6 +61,23 @@ def write_animation(frames: Sequence[Image], kind: str, *, frame_ms: int, last_m
     else:
         shown[0].save(stream, "PNG", **options)
     return stream.getvalue()
+
+
+def _quantise(frame: Image, kept: Sequence[tuple[int, int, int]]) -> Image:
+    """Return a picture of 256 colours, some of them given, which stand where they stood."""
+    from PIL import Image as PillowImage
+
+    own = frame.quantize(256 - len(kept)).getpalette() or []
+    colours = [*(value for colour in kept for value in colour), *own]
+    palette = PillowImage.new("P", (1, 1))
+    palette.putpalette(colours)
+    numbers, pixels = np.array(frame.quantize(palette=palette)), np.asarray(frame)
+    for number, colour in enumerate(kept):
+        # What is left over of a neighbour would change it.
+        numbers[(pixels == colour).all(axis=2)] = number
+    quantised = PillowImage.fromarray(numbers)
+    quantised.putpalette(colours)
+    return quantised
 
 
 def _fill(frame: Image, width: int, height: int) -> Image:

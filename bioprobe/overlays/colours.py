@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 from bioprobe.errors import MisuseError
 
+# Of what is no text.
+_LEAST_CONTRAST = 3.0
 #: What a label stands on, and its letters.
 PLATE, INK, FAINT_INK = "#15181c", "#ffffff", "#d0d5da"
+#: Of what has no answer, and of contents that are no taxa.
+GREY = FAINT_INK
 #: Of what has no colour of its own.
 PLAIN = "#ffd400"
 #: Colours that people with any kind of colour vision tell apart, without black.
@@ -64,6 +68,18 @@ def _measure_luminance(colour: Sequence[int]) -> float:
     shares = (value / 255 for value in colour)
     linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def choose_edge(colour: str) -> str:
+    """Return what a line of a colour is framed by, so that one of both is seen on any ground.
+
+    Examples
+    --------
+    >>> choose_edge("#f9e814") == PLATE, choose_edge("#000000") == INK
+    (True, True)
+    """
+    is_dark = measure_contrast(parse_colour(colour), parse_colour(PLATE)) < _LEAST_CONTRAST
+    return INK if is_dark else PLATE
 
 
 def choose_ink(ground: str) -> str:

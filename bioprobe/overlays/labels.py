@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bioprobe.overlays.colours import FAINT_INK, INK, PLAIN, PLATE, choose_ink
+from bioprobe.overlays.colours import FAINT_INK, INK, PLAIN, PLATE, choose_edge, choose_ink
 from bioprobe.overlays.fonts import Fonts
 from bioprobe.overlays.placing import Rect, place_labels
 from bioprobe.overlays.text import Line, draw_line, lay_line, wrap_text
@@ -129,9 +129,9 @@ class Drawn:
 def draw_marks(image: Image, marks: Sequence[Mark], style: Style) -> Drawn:
     """Draw boxes and labels upon a picture.
 
-    Labels are whole where all of them find a place, else each is its first line, else numbers in
-    the picture stand for lines of a legend below it. The label of a whole picture goes below too
-    where it would cover much of it.
+    Labels are whole where all of them find a place and have the width that their names need, else
+    each is its first line, else numbers in the picture stand for lines of a legend below it. The
+    label of a whole picture goes below too where it would cover much of it.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def draw_marks(image: Image, marks: Sequence[Mark], style: Style) -> Drawn:
             places = _place(plates, shown_boxes, picture.size, text_px)
             # Of a whole picture nothing is left out that can stand below it.
             is_less = n_lines is not None and any(len(m.lines) > 1 for m in shown if not m.region)
-            if places is not None and not is_less:
+            if places is not None and not is_less and not any(p.is_cramped for p in plates):
                 _draw_plates(draw, plates, places, shown, shown_boxes, text_px)
                 return Drawn(picture, tuple(places), way, scale, text_px)
     return _draw_below(picture, shown, shown_boxes, style, text_px, scale)
@@ -217,7 +217,7 @@ def _draw_box(draw: ImageDraw, box: Rect, colour: str, text_px: int) -> None:
     right, lower = max(box.left, box.right - 1), max(box.upper, box.lower - 1)
     frame = (box.left, box.upper, right, lower)
     outer = (box.left - halo, box.upper - halo, right + halo, lower + halo)
-    draw.rectangle(outer, outline=PLATE, width=line + 2 * halo)
+    draw.rectangle(outer, outline=choose_edge(colour), width=line + 2 * halo)
     draw.rectangle(frame, outline=colour, width=line)
 
 
@@ -248,6 +248,11 @@ class _Plate:
     pad_px: int
     edge_px: int
     size: tuple[int, int]
+
+    @property
+    def is_cramped(self) -> bool:
+        """Whether the first text is shortened, or broken within a word, for want of width."""
+        return any(line.is_short or line.is_split for line, _ in self.lines[: self.n_first])
 
 
 def _lay_plate(
@@ -308,7 +313,7 @@ def _draw_leader(draw: ImageDraw, place: Rect, box: Rect, colour: str, text_px: 
     end = (_clip(start[0], box.left, box.right - 1), _clip(start[1], box.upper, box.lower - 1))
     if math.dist(start, end) > text_px / 2:
         line = max(2, round(text_px / 10))
-        draw.line([start, end], fill=PLATE, width=3 * line)
+        draw.line([start, end], fill=choose_edge(colour), width=3 * line)
         draw.line([start, end], fill=colour, width=line)
 
 
@@ -319,26 +324,34 @@ def _clip(value: int, low: int, high: int) -> int:
 def _draw_plate(draw: ImageDraw, plate: _Plate, place: Rect, colour: str) -> None:
     draw.rectangle((place.left, place.upper, place.right - 1, place.lower - 1), fill=PLATE)
     edge = (place.left, place.upper, place.left + plate.edge_px - 1, place.lower - 1)
-    draw.rectangle(edge, fill=colour)
+    draw.rectangle(edge, fill=colour, outline=_outline(colour))
     left, right = place.left + plate.edge_px + plate.pad_px, place.right - plate.pad_px
     y = place.upper + plate.pad_px // 2
     if not plate.lines and plate.badge is not None:
         _draw_badge(draw, plate, left, y, plate.badge)
     for number, (line, ink) in enumerate(plate.lines, start=1):
         has_badge = number == plate.n_first and plate.badge is not None
-        behind = plate.badge.width_px + 3 * plate.pad_px if has_badge and plate.badge else 0
-        x = right - line.width_px - behind if line.is_rtl else left
+        x = right - line.width_px if line.is_rtl else left
         draw_line(draw, (x, y), line, ink)
         if has_badge and plate.badge is not None:
             top = y + line.ascent_px - plate.badge.ascent_px
-            _draw_badge(draw, plate, x + line.width_px + plate.pad_px, top, plate.badge)
+            # Behind a text is where it ends.
+            at = line.width_px + plate.pad_px
+            at = -3 * plate.pad_px - plate.badge.width_px if line.is_rtl else at
+            _draw_badge(draw, plate, x + at, top, plate.badge)
         y += line.height_px
+
+
+def _outline(colour: str) -> str | None:
+    """Return what frames a colour that does not stand out of a plate."""
+    return FAINT_INK if choose_edge(colour) == INK else None
 
 
 def _draw_badge(draw: ImageDraw, plate: _Plate, x: int, y: int, badge: Line) -> None:
     """Draw a badge with its left upper corner at a point."""
     frame = (x, y, x + badge.width_px + 2 * plate.pad_px - 1, y + badge.height_px - 1)
-    draw.rounded_rectangle(frame, radius=plate.pad_px, fill=plate.ground)
+    outline = _outline(plate.ground)
+    draw.rounded_rectangle(frame, radius=plate.pad_px, fill=plate.ground, outline=outline)
     draw_line(draw, (x + plate.pad_px, y), badge, choose_ink(plate.ground))
 
 
@@ -369,21 +382,25 @@ def _draw_below(
     # A narrow picture has more room below than it is wide.
     width = max(picture.width, _LEAST_LEGEND * text_px)
     legend = _draw_legend(width, marks, numbers, style.fonts, text_px)
+    if numbers and legend.height > picture.height:
+        # A list that is longer than the picture is one of first lines.
+        legend = _draw_legend(width, marks, numbers, style.fonts, text_px, 1)
     whole = _join_below(picture, legend)
     way = NUMBERS if numbers else BELOW
     return Drawn(whole, tuple(places), way, scale, text_px, len(numbers) - len(places))
 
 
 def _draw_legend(
-    width_px: int, marks: Sequence[Mark], numbers: dict[int, str], fonts: Fonts, text_px: int
-) -> Image:
+    width_px: int, marks: Sequence[Mark], numbers: dict[int, str], fonts: Fonts, text_px: int,
+    n_lines: int | None = None,
+) -> Image:  # fmt: skip
     """Draw labels below each other, in as many columns as there is room for."""
     from PIL import Image as PillowImage
     from PIL import ImageDraw
 
     def lay(most_px: int) -> list[_Plate]:
         return [
-            _lay_plate(mark, fonts, text_px, most_px, number=numbers.get(at, ""))
+            _lay_plate(mark, fonts, text_px, most_px, n_lines, numbers.get(at, ""))
             for at, mark in enumerate(marks)
         ]
 

@@ -182,12 +182,14 @@ def _draw_caption(
 ) -> None:  # fmt: skip
     if badge is not None:
         ground, pad = cell.badge[1], max(2, badge.size_px // 4)
-        right = left + cell_px - 1
-        frame = (right - badge.width_px - 2 * pad, y, right, y + badge.height_px - 1)
+        width = badge.width_px + 2 * pad
+        # Behind the text is where it ends.
+        x = left if lines and lines[0].is_rtl else left + cell_px - 1 - width
+        frame = (x, y, x + width, y + badge.height_px - 1)
         draw.rounded_rectangle(frame, radius=pad, fill=ground, outline=_FAINT_INK)
         draw_line(draw, (frame[0] + pad, y), badge, choose_ink(ground))
     for number, line in enumerate(lines):
-        x = left + cell_px - line.width_px if line.is_rtl and badge is None else left
+        x = left + cell_px - line.width_px if line.is_rtl else left
         draw_line(draw, (x, y), line, _FAINT_INK if number else _INK)
         y += line.height_px
 

@@ -58,6 +58,8 @@ class Line:
         Whether the line begins at the right.
     is_short : bool
         Whether a part of the text was left out.
+    is_split : bool
+        Whether it ends within a word.
     """
 
     runs: tuple[Run, ...]
@@ -67,6 +69,7 @@ class Line:
     descent_px: int
     is_rtl: bool
     is_short: bool = False
+    is_split: bool = False
 
     @property
     def height_px(self) -> int:
@@ -177,14 +180,15 @@ def wrap_text(
         whole = _measure(rest, fonts, size_px)
         if whole.width_px <= most_px:
             return [*lines, whole]
-        taken = _find_break(rest, fonts, size_px, most_px)
-        lines.append(_measure(rest[:taken].rstrip(), fonts, size_px))
+        taken, is_split = _find_break(rest, fonts, size_px, most_px)
+        line = _measure(rest[:taken].rstrip(), fonts, size_px)
+        lines.append(dataclasses.replace(line, is_split=is_split))
         rest = rest[taken:].lstrip()
     return lines
 
 
-def _find_break(text: str, fonts: Fonts, size_px: int, most_px: int) -> int:
-    """Return how many characters of a text fit on a line, to the last place for a break."""
+def _find_break(text: str, fonts: Fonts, size_px: int, most_px: int) -> tuple[int, bool]:
+    """Return how many characters of a text fit on a line, and whether that is within a word."""
     clusters = split_clusters(text)
     low, high = 1, len(clusters)
     while low < high:
@@ -199,7 +203,7 @@ def _find_break(text: str, fonts: Fonts, size_px: int, most_px: int) -> int:
         or (_is_unspaced(clusters[n - 1]) and _is_unspaced(clusters[n]))
     ]  # fmt: skip
     # A word alone that is too long is broken where it ends.
-    return len("".join(clusters[: places[-1] if places else low]))
+    return len("".join(clusters[: places[-1] if places else low])), not places
 
 
 def _is_unspaced(cluster: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,8 @@ def describe_status(judged: Judged, units: Units, counts: pd.DataFrame) -> dict[
     table = np.array([_count(frame, codes) for _, frame in bars], dtype=np.int64)
     threatened = whole[whole["status"] == THREATENED].iloc[0]
     rows = [_show_row(row) for row in whole.to_dict("records")]
+    # A place of which nothing is known has none that is known to be threatened.
+    unknown = Counter(units.name_values()[judged.threatened == ""].tolist())
     return {
         "rows": rows,
         "threatened": _show_row(threatened.to_dict()),
@@ -109,7 +112,11 @@ def describe_status(judged: Judged, units: Units, counts: pd.DataFrame) -> dict[
         "n_places": len(names),
         "n_shown": len(shown),
         "places": [
-            {**_show_row(frame[frame["status"] == THREATENED].iloc[0].to_dict()), "name": name}
+            {
+                **_show_row(frame[frame["status"] == THREATENED].iloc[0].to_dict()),
+                "name": name,
+                "n_unknown": int(unknown[name]),
+            }
             for name, frame in bars[1:]
         ],
         "plot": plot_statuses([name for name, _ in bars], table, codes) if len(judged) else "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,15 +20,23 @@ TOKEN = "s3cret-TOKEN"
 Json = dict[str, Any]
 
 
+def find_id(name: str) -> int:
+    """Return the number that the list gives a taxon."""
+    return zlib.crc32(name.encode())
+
+
 def assess(
     name: str, code: str | None, *, year: str = "2020", latest: bool = True, scope: str = "1",
     where: str = "Global", number: int = 0, **more: Any,  # noqa: ANN401 - JSON
 ) -> Json:  # fmt: skip
-    """Write an assessment as the API does."""
+    """Write an assessment as lists of the API have it; of the versions before 2025 without a code.
+
+    Those had neither the name of the taxon nor whether it is possibly extinct.
+    """
     number = number or abs(hash((name, year, scope))) % 10**8
     found = {
         "year_published": year, "latest": latest, "possibly_extinct": False,
-        "possibly_extinct_in_the_wild": False, "sis_taxon_id": 1, "url": "https://…",
+        "possibly_extinct_in_the_wild": False, "sis_taxon_id": find_id(name), "url": "https://…",
         "taxon_scientific_name": name, "red_list_category_code": code, "assessment_id": number,
         "scopes": [{"description": {"en": where}, "code": scope}], **more,
     }  # fmt: skip
@@ -50,7 +59,12 @@ class Served:
     address: str = ""
 
     def add(self, name: str, *assessments: Json, **taxon: Any) -> None:  # noqa: ANN401 - JSON
-        said = {"scientific_name": name, "synonyms": [], **taxon}
+        said = {
+            "sis_id": find_id(str(taxon.get("scientific_name", name))), "scientific_name": name,
+            "kingdom_name": "ANIMALIA", "species": True, "infrarank": False, "synonyms": [],
+            "common_names": [{"main": True, "name": f"the {name}", "language": "eng"},
+                             {"main": False, "name": f"le {name}", "language": "fre"}], **taxon,
+        }  # fmt: skip
         self.names[name] = {"taxon": said, "assessments": list(assessments)}
 
 
@@ -72,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self._answer(status, {"error": f"token {self.headers['Authorization']}"}, headers)
         elif self.headers["Authorization"] != served.token:
-            self._answer(401, {"error": f"bad token {self.headers['Authorization']}"})
+            self._answer(401, {"error": f"Unauthorized: {self.headers['Authorization']}"})
         else:
             asked = {key: values[0] for key, values in parse_qs(parts.query).items()}
             self._find(parts.path.removeprefix("/api/v4/"), asked)
@@ -89,14 +103,18 @@ class _Handler(BaseHTTPRequestHandler):
             total, pages = served.headers
             counted = {total: str(len(listed)), pages: str(-(-len(listed) // n))}
             headers = {name: value for name, value in counted.items() if name}
-            self._answer(200, {"assessments": listed[first : first + n]}, headers)
+            headers |= {"current-page": asked["page"], "page-items": str(n)}
+            body = {"assessments": listed[first : first + n], "filters": {"latest": "true"}}
+            self._answer(200, body, headers)
         elif path == "taxa/scientific_name":
             names = (asked.get(one) for one in ("genus_name", "species_name", "infra_name"))
             name = " ".join(filter(None, names))
             found = served.names.get(name)
-            self._answer(*((200, found) if found else (404, {"error": "Not found"})))
+            self._answer(*((200, found) if found is not None else (404, {"error": "Not found"})))
         elif path.removeprefix("assessment/") in served.assessments:
             self._answer(200, served.assessments[path.removeprefix("assessment/")])
+        elif path.startswith("taxa/family/"):
+            self._answer(404, {"error": "Family not found"})
         else:
             self._answer(404, {"error": "Not found"})
 

@@ -21,6 +21,13 @@ from bioprobe.conservation import CODES, COLOURS, INKS, NAMES, find_threat, read
         ("EN (Endangered) A2cd", "EN"), ("VU ver 3.1", "VU"), ("IUCN: VU", "VU"),
         ("VU (decreasing)", "VU"), ("NE (global)", "NE"), ("CR*", "CR"),
         ("En Peligro Crítico", "CR"), ("Préoccupation mineure", "LC"), ("E", "EN"), ("K", "DD"),
+        ("Sårbar", "VU"), ("Sårbar (VU)", "VU"), ("Vom Aussterben bedroht", "CR"),
+        ("gefährdet", "VU"), ("endangered (IUCN)", "EN"),
+        ("Ernstig bedreigd", "CR"), ("Minor preoccupazione", "LC"), ("Уязвимый", "VU"),
+        ("濒危", "EN"), ("絶滅危惧Ⅱ類", "VU"), ("위급", "CR"), ("Sắp nguy cấp", "VU"),
+        ("critically-endangered", "CR"), ("<b>VU</b>", "VU"), ("VU (IUCN)", "VU"),
+        ("NT - nearly meets A2", "NT"), ("Endemic species [EN]", "EN"), ("LR: cd", "NT"),
+        ("Least Concern; population increasing", "LC"),
         # Kept, and without an equivalent today.
         ("I", ""), ("Rare", ""), ("Lower Risk", ""), ("NA", ""), ("Ex?", ""),
     ],
@@ -35,7 +42,8 @@ def test_a_category_is_read_however_it_is_written(text: str, label: str) -> None
 @pytest.mark.parametrize(
     "text",
     ["", "threatened", "not threatened", "present", "yes", "vu?", "Near Threatened (VU)",
-     "LC/NT", "data", "A2cd", "LC(PE)", "VU " + "x" * 300, "Vulnerable to disease"],
+     "LC/NT", "data", "A2cd", "LC(PE)", "VU " + "x" * 300, "VU (was EN)", "Endangered (VU)",
+     "no (ne)", "Vulnérable (EN)", "Vulnerable to disease"],
 )  # fmt: skip
 def test_what_is_none_or_two_is_none(text: str) -> None:
     assert read_category(text) is None

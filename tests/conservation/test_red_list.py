@@ -128,7 +128,8 @@ def test_a_subspecies_is_asked_by_its_whole_name_and_then_as_its_species(
     served: Served, make_client: Make
 ) -> None:
     served.add("Panthera leo persica", assess("Panthera leo ssp. persica", "EN"))
-    served.add("Panthera leo", assess("Panthera leo (West Africa subpopulation)", "CR"),
+    served.add("Panthera leo", assess("Panthera leo West Africa subpopulation", "CR"),
+               assess("Panthera leo (Gir pod)", "CR"),
                assess("Panthera leo", "VU"))  # fmt: skip
     found = ask_red_list(want("Panthera leo persica", "Panthera leo leo"), client=make_client())
     assert tell(found) == {"Panthera leo persica": "EN", "Panthera leo": "VU"}
@@ -157,7 +158,8 @@ def test_a_missing_code_is_that_of_the_assessment_and_old_codes_and_tags_are_kep
         assess("Panthera leo", None, number=7), assess("Panthera onca", "LR/lc"),
         assess("Panthera tigris", "CR", possibly_extinct=True), assess("Lynx lynx", "Zz"),
     ]  # fmt: skip
-    served.assessments["7"] = {"red_list_category": {"code": "VU", "version": "3.1"}}
+    category = {"version": "3.1", "description": {"en": "Vulnerable"}, "code": "VU"}
+    served.assessments["7"] = {"red_list_category": category}
     found = ask_red_list(want(*CATS, "Lynx lynx", family="Felidae"), client=make_client())
     assert tell(found) == {"Panthera leo": "VU", "Panthera onca": "LC",
                            "Panthera tigris": "CR(PE)", "Lynx lynx": ""}  # fmt: skip
@@ -251,3 +253,72 @@ def test_a_token_that_cannot_be_one_is_refused_before_it_is_sent() -> None:
     assert "abc" not in str(caught.value)
     with pytest.raises(SourceError, match="must begin with https"):
         RedListClient(TOKEN, address="http://example.org/api/v4")
+
+
+def test_lists_without_names_and_codes_are_completed_by_their_assessments(
+    served: Served, make_client: Make
+) -> None:
+    """So the API answered before 2025: every list had numbers, years and scopes alone."""
+
+    def bare(name: str, number: int, code: str, **more: object) -> dict[str, object]:
+        whole = assess(name, None, number=number, **more)  # type: ignore[arg-type]
+        listed = {key: value for key, value in whole.items()
+                  if key not in {"taxon_scientific_name", "possibly_extinct"}}  # fmt: skip
+        served.assessments[str(number)] = {
+            **whole, "taxon": {"scientific_name": name}, "red_list_category": {"code": code},
+            "possibly_extinct": code == "CR",
+        }  # fmt: skip
+        return listed
+
+    served.families["Felidae"] = [bare("Panthera leo", 1, "VU"), bare("Panthera onca", 2, "CR"),
+                                  bare("Panthera leo Gir subpopulation", 3, "EN")]  # fmt: skip
+    served.add("Panthera leo", *served.families["Felidae"][:1])
+    served.add("Lynx lynx", bare("Lynx lynx", 4, "NT", scope="2", where="Europe"))
+    lynx, lion = want("Lynx lynx", "Panthera leo")
+    found = ask_red_list([lynx, lion, *want("Panthera", family="Felidae")], client=make_client())
+    assert tell(found) == {"Lynx lynx": "NE", "Panthera leo": "VU", "Panthera onca": "CR(PE)"}
+    assert found.listed[0].regional == ("Europe NT 2020",)
+
+
+def test_a_fault_midway_costs_no_page_that_came(served: Served, make_client: Make) -> None:
+    served.families["Felidae"] = [assess(f"Felis {name}", "LC") for name in ("una", "duo", "tria")]
+    served.per_page = 1
+    wanted = want("Felis una", "Felis duo", "Felis tria", family="Felidae")
+    client = make_client()
+    assert client.version
+    client.read_family("Felidae")
+    pages = [one for one in served.asked if "family" in one]
+    for path in sorted(client._cache.glob("family-*"))[-1:]:
+        path.unlink()
+    served.asked.clear()
+    assert len(tell(ask_red_list(wanted, client=make_client()))) == 3
+    assert [one for one in served.asked if "family" in one] == pages[-1:]
+
+
+@pytest.mark.parametrize("answer", [{"error": f"of {TOKEN}"}, [], {"assessments": None}])
+def test_an_answer_of_another_shape_is_no_answer_and_is_not_kept(
+    served: Served, make_client: Make, answer: object
+) -> None:
+    served.names["Lynx lynx"] = answer  # type: ignore[assignment]
+    with pytest.raises(SourceError, match="without assessments") as caught:
+        ask_red_list(want("Lynx lynx"), client=make_client())
+    assert TOKEN not in str(caught.value)
+    served.add("Lynx lynx", assess("Lynx lynx", "LC"))
+    assert tell(ask_red_list(want("Lynx lynx"), client=make_client())) == {"Lynx lynx": "LC"}
+
+
+def test_one_name_that_the_api_refuses_stops_no_other(
+    served: Served, make_client: Make, clock: Clock
+) -> None:
+    served.add("Canis lupus", assess("Canis lupus", "LC"))
+    client = make_client()
+    assert client.version
+    served.failures = [(400, {}), (422, {})]
+    wanted = [*want("Felis", family="Fel;idae"), *want("Lynx lynx", "Canis lupus")]
+    found = ask_red_list(wanted, client=client)
+    assert tell(found) == {"Canis lupus": "LC"}
+    assert "2 taxa have names that the API refuses: Fel;idae (" in say(found)
+    # A limit of calls that says no time is waited for longer than a fault.
+    served.failures = [(429, {})]
+    ask_red_list(want("Lynx lynx"), client=client)
+    assert max(clock.slept_s) == 10.0

@@ -78,6 +78,11 @@ def table(made: Path) -> Path:
     return made / "statuses.csv"
 
 
+def ask(store: bp.Store, *args: Any, n_resamples: int = 20, **more: Any) -> Any:  # noqa: ANN401
+    """Ask with few resamples: an interval is looked at in few tests."""
+    return store.status(*args, n_resamples=n_resamples, **more)
+
+
 def say(found: Any) -> str:  # noqa: ANN401
     return "\n".join(map(str, found.notes))
 
@@ -93,7 +98,7 @@ def pick(table: pd.DataFrame, **wanted: object) -> dict[Any, Any]:
 def test_labels_have_the_status_of_the_table_and_unknown_stays_unknown(
     store: bp.Store, table: Path
 ) -> None:
-    found = store.status(table, labels=True)
+    found = ask(store, table, labels=True)
     frame = found.to_frame()
     assert frame["status"].tolist() == CODES
     threats = {"VU": "threatened", "EN": "threatened", "LC": "not threatened", "DD": "", "": ""}
@@ -104,6 +109,7 @@ def test_labels_have_the_status_of_the_table_and_unknown_stays_unknown(
     assert shares[44].tolist() == [0, 0, 0, 1]
     assert shares[48].tolist() == [0, 0, 1, 0]
     assert "1 images have no label of a taxon, and are left out" in say(found)
+    assert "of 44 it is known whether they are threatened: of these 0.545" in say(found)
     assert "are in no list of statuses: Canis nullus (4); their status is unknown" in say(found)
     fox = pick(found.taxa, name="Vulpes vulpes")
     assert (fox["status"], fox["n_images"], fox["covers"]) == ("LC", 8, "Vulpes vulpes LC (LR/lc)")
@@ -112,33 +118,33 @@ def test_labels_have_the_status_of_the_table_and_unknown_stays_unknown(
 def test_counts_have_wilsons_interval_of_the_images_and_of_groups(
     store: bp.Store, table: Path
 ) -> None:
-    by_site = store.status(table, labels=True, by="site", group="site").counts
+    by_site = ask(store, table, labels=True, by="site", group="site").counts
     assert set(by_site["site"]) == {"", "a", "b"}
     row = pick(by_site, site="a", status="threatened")
     assert (row["n_images"], row["of_images"]) == (12, 26)
-    counts = store.status(table, labels=True, group="sha256").counts
+    counts = ask(store, table, labels=True, group="sha256").counts
     row = pick(counts, status="threatened")
     assert (row["n_images"], row["of_images"], row["n_taxa"]) == (24, N, 2)
     expected = find_wilson(24 / N, N, 1.959963984540054)
     assert [row["low"], row["high"]] == pytest.approx(expected)
     # Two images of a burst say hardly more than one: the interval is wider.
-    bursts = store.status(table, labels=True, group="burst").counts
+    bursts = ask(store, table, labels=True, group="burst").counts
     wide = pick(bursts, status="threatened")
     assert wide["n_units"] == 12
     assert wide["low"] < row["low"] < row["high"] < wide["high"]
 
 
 def test_month_and_season_are_those_of_the_time(store: bp.Store, table: Path) -> None:
-    months = store.status(table, labels=True, by="month").counts
+    months = ask(store, table, labels=True, by="month").counts
     n_in_may = 1 + 1 + 1 + 1
     row = pick(months, month="05", status="LC")
     assert (row["n_images"], row["of_images"]) == (2, n_in_may)
-    seasons = store.status(table, labels=True, by="season").counts
+    seasons = ask(store, table, labels=True, by="season").counts
     assert set(seasons["season"]) == {
         "", "December to February", "March to May", "June to August", "September to November",
     }  # fmt: skip
-    assert set(store.status(table, labels=True, by="year").counts["year"]) == {"", "2024"}
-    folders = store.status(table, labels=True, by="folder").counts
+    assert set(ask(store, table, labels=True, by="year").counts["year"]) == {"", "2024"}
+    folders = ask(store, table, labels=True, by="folder").counts
     assert set(folders["folder"]) == {"", "(none)"}
 
 
@@ -152,7 +158,7 @@ def sum_by_status(frame: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def test_zero_shot_sums_all_classes_not_only_the_best(store: bp.Store, table: Path) -> None:
-    found = store.status(table).to_frame()
+    found = ask(store, table).to_frame()
     expected = sum_by_status(store.zeroshot("species", k=6).to_frame(), "species")
     np.testing.assert_allclose(found["p_threatened"], expected["EN"] + expected["VU"], atol=1e-6)
     np.testing.assert_allclose(found["p_not_threatened"], expected["LC"], atol=1e-6)
@@ -168,10 +174,30 @@ def test_a_list_of_candidates_leaves_a_share_without_a_status(
     store: bp.Store, table: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "taxa.csv").write_text("species\nPanthera leo\nFelis nulla\n")
-    frame = store.status(table, taxa=tmp_path / "taxa.csv").to_frame()
+    frame = ask(store, table, taxa=tmp_path / "taxa.csv").to_frame()
     plain = store.zeroshot("species", taxa=tmp_path / "taxa.csv", k=2).to_frame()
     own = plain[plain["species"] == "Felis nulla"].sort_values("row")["score"]
     np.testing.assert_allclose(frame["p_no_status"], own, atol=1e-6)
+
+
+def test_what_may_occur_and_how_frequent_it_is_count(
+    store: bp.Store, table: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "prior.csv").write_text("taxon,weight\nPanthera leo,8\nLynx lynx,1\n")
+    asked: dict[str, Any] = {"within": "Felidae,Lycaon pictus,!Lynx lynx",
+                             "prior": tmp_path / "prior.csv", "prior_floor": 0.1}  # fmt: skip
+    found = ask(store, table, **asked)
+    frame = found.to_frame()
+    plain = store.zeroshot("species", k=6, **asked).to_frame()
+    outside = plain.groupby("row")["share_outside"].first()
+    threatened = plain["species"].isin(["Panthera leo", "Lycaon pictus"])
+    expected = plain["score"].where(threatened, 0).groupby(plain["row"]).sum()
+    np.testing.assert_allclose(frame["p_threatened"], expected, atol=1e-5)
+    # What may not occur has no status, whatever the table says of it.
+    np.testing.assert_allclose(frame["p_no_status"], outside, atol=1e-5)
+    assert (frame["p_not_threatened"] == 0).all()
+    with pytest.raises(MisuseError, match="--within counts only with no --labels"):
+        ask(store, table, labels=True, within="Felidae")
 
 
 def test_the_texts_of_a_head_are_summed_too(
@@ -183,7 +209,9 @@ def test_the_texts_of_a_head_are_summed_too(
     np.save(tmp_path / "head.npy", encoder.encode_text(names).T)
     (tmp_path / "head.json").write_text(json.dumps(entries))
     store = bp.open(store.folder, model="plain-1")
-    found = store.status(table, taxa=tmp_path / "head.npy").to_frame()
+    found = ask(store, table, taxa=tmp_path / "head.npy").to_frame()
+    named = ask(store, table, head=str(tmp_path / "head.npy")).to_frame()
+    np.testing.assert_allclose(named["p_threatened"], found["p_threatened"], atol=1e-5)
     plain = store.zeroshot("species", taxa=tmp_path / "head.npy", k=7).to_frame()
     threatened = plain["species"].isin(["Panthera leo", "Lycaon pictus"])
     expected = plain["score"].where(threatened, 0).groupby(plain["row"]).sum()
@@ -193,8 +221,8 @@ def test_the_texts_of_a_head_are_summed_too(
 def test_a_probe_and_its_table_of_answers_are_summed_alike(
     store: bp.Store, table: Path, tmp_path: Path
 ) -> None:
-    store.fit("centroid", "species", name="species", split=None)
-    found = store.status(table, probe="species")
+    store.fit("centroid", "species", name="species", split=None, calibration="none")
+    found = ask(store, table, probe="species")
     frame = found.to_frame()
     answers = store.predict("species", k=6).to_frame()
     expected = sum_by_status(answers, "species")
@@ -203,10 +231,10 @@ def test_a_probe_and_its_table_of_answers_are_summed_alike(
     assert "52 of the images taught the probe" in say(found)
     # All answers of a file are those of the probe; of the best alone the rest has no status.
     answers.to_csv(tmp_path / "all.csv", index=False)
-    whole = store.status(table, predictions=tmp_path / "all.csv", by="site")
+    whole = ask(store, table, predictions=tmp_path / "all.csv", by="site")
     np.testing.assert_allclose(whole.to_frame()["p_threatened"], frame["p_threatened"], atol=1e-4)
     assert set(whole.counts["site"]) == {"", "a", "b"}
-    best = store.status(table, predictions=store.predict("species", k=1))
+    best = ask(store, table, predictions=store.predict("species", k=1))
     rest = 1 - answers[answers["answer"] == 1]["score"].to_numpy()
     unlisted = (answers[answers["answer"] == 1]["species"] == "Canis nullus").to_numpy()
     np.testing.assert_allclose(best.to_frame()["p_no_status"],
@@ -222,7 +250,7 @@ def test_tables_of_answers_may_be_of_other_pictures_and_other_scores(
         "taxon": ["", "", "", "Panthera leo|Lynx lynx"], "score": [30.0, 20.0, 10.0, 5.0],
         "camera": ["c1", "c1", "c2", "c2"],
     })  # fmt: skip
-    found = store.status(table, predictions=answers, by="camera")
+    found = ask(store, table, predictions=answers, by="camera")
     assert found.to_frame()["status"].tolist() == ["VU", "LC", ""]
     assert found.to_frame()["covers"].tolist()[2] == "Panthera leo VU; Lynx lynx LC"
     assert found.judged.rows.tolist() == [-1, -1, 0]
@@ -230,7 +258,7 @@ def test_tables_of_answers_may_be_of_other_pictures_and_other_scores(
     assert "2 of the 3 pictures are none of the store's" in say(found)
     assert set(found.counts["camera"]) == {"", "c1", "c2"}
     with pytest.raises(SelectionError, match="answers have no column 'site'"):
-        store.status(table, predictions=answers, by="site")
+        ask(store, table, predictions=answers, by="site")
 
 
 @pytest.mark.parametrize("column", ["classification", "species"])
@@ -241,7 +269,7 @@ def test_words_of_other_tools_are_read_and_blank_is_no_taxon(
     if column == "species":
         words = ["Panthera leo", "blank", "human"]
     answers = pd.DataFrame({"file_name": ["x.jpg", "y.jpg", "z.jpg"], column: words, "score": 0.9})
-    found = store.status(table, predictions=answers)
+    found = ask(store, table, predictions=answers)
     frame = found.to_frame()
     assert frame["answer_name"].tolist() == ["Panthera leo"]
     assert frame["p_threatened"].tolist() == [0.9]
@@ -258,20 +286,20 @@ def test_columns_are_saved_learnt_and_judged_like_any_other(
 
     shutil.copytree(made / "store", tmp_path / "store")
     copied = bp.open(tmp_path / "store")
-    assert "52 images have new columns" in say(copied.status(table, labels=True, save_columns=True))
+    assert "52 images have new columns" in say(ask(copied, table, labels=True, save_columns=True))
     saved = bp.open(tmp_path / "store")
     expected = dict(zip([f"{n:02d}.jpg" for n in range(N)], CODES, strict=True))
     frame = saved.images.set_index("path")
     assert frame["status"].fillna("").to_dict() == {**expected, "52.jpg": ""}
     assert sorted(set(frame["threatened"].fillna(""))) == ["", "not threatened", "threatened"]
-    assert "0 images have new columns" in say(saved.status(table, labels=True, save_columns=True))
+    assert "0 images have new columns" in say(ask(saved, table, labels=True, save_columns=True))
     saved.split("species", seed=1)
     probe = saved.fit("centroid", "threatened")
     assert probe.fitted.classes.names == ("not threatened", "threatened")
     judged = saved.evaluate("threatened", methods="centroid", n_resamples=5)
     assert np.isfinite(judged.to_frame()["auroc"]).all()
     # The answers of that probe are threats themselves.
-    threats = saved.status(table, probe=probe.name).to_frame()
+    threats = ask(saved, table, probe=probe.name).to_frame()
     best = saved.predict(probe.name, k=1).to_frame()["classification"]
     assert threats["threatened"].tolist() == best.tolist()
     assert (threats["status"] == "").all()
@@ -286,7 +314,7 @@ def test_a_column_of_that_name_that_is_somebody_elses_is_not_lost(
                           "genus": ["Panthera"], "status": ["checked"]})  # fmt: skip
     made = make_store(PlainEncoder()).append(frame, normalise_rows(np.ones((1, 16), np.float32)))
     with pytest.raises(MisuseError, match=r"a column status of its own, with values such as 'chec"):
-        bp.open(made.folder).status(table, labels=True, save_columns=True)
+        ask(bp.open(made.folder), table, labels=True, save_columns=True)
 
 
 def test_a_probe_of_the_threat_is_compared_with_one_of_species(
@@ -297,15 +325,15 @@ def test_a_probe_of_the_threat_is_compared_with_one_of_species(
     shutil.copytree(made / "store", tmp_path / "store")
     store = bp.open(tmp_path / "store")
     store.split("species", seed=1)
-    found = store.status(table, labels=True, compare="centroid", shows="comparison",
+    found = ask(store, table, labels=True, compare="centroid", shows="comparison",
                          n_resamples=50, seed=2)  # fmt: skip
     row = pick(found.to_frame(), figure="accuracy")
     # By hand: both probes, asked of the test part.
     test = store.where(split="default:test")
-    statuses = test.status(table, labels=True).to_frame().set_index("row")["threatened"]
+    statuses = ask(test, table, labels=True).to_frame().set_index("row")["threatened"]
     statuses = statuses[statuses != ""]
     store.fit("centroid", "species", name="sp", split="default")
-    shares = test.status(table, probe="sp").to_frame().set_index("row").loc[statuses.index]
+    shares = ask(test, table, probe="sp").to_frame().set_index("row").loc[statuses.index]
     called = np.where(shares["p_threatened"] >= shares["p_not_threatened"], "threatened",
                       "not threatened")  # fmt: skip
     assert row["species"] == pytest.approx((called == statuses).mean())
@@ -314,7 +342,18 @@ def test_a_probe_of_the_threat_is_compared_with_one_of_species(
     assert row["low"] <= row["difference"] <= row["high"]
     assert "is better" in say(found) or "neither is better for sure" in say(found)
     with pytest.raises(MisuseError, match="no kind of probe is called 'forest'"):
-        store.status(table, labels=True, compare="forest")
+        ask(store, table, labels=True, compare="forest")
+
+
+def test_a_threat_that_follows_from_species_is_among_those_with_a_status(table: Path) -> None:
+    from bioprobe.conservation import Finder, read_statuses
+    from bioprobe.evaluation.by_status import _find_threat
+    from bioprobe.task.target import Classes
+
+    species = Classes(("Canis nullus", "Lynx lynx", "Panthera leo"), level="species")
+    scores = np.array([[0.6, 0.1, 0.3], [1, 0, 0]], dtype=np.float32)
+    found = _find_threat(scores, species, Finder(read_statuses(table)))
+    np.testing.assert_allclose(found, [0.75, 0.5], atol=1e-6)
 
 
 def test_the_red_list_says_what_a_table_does_not(
@@ -325,15 +364,22 @@ def test_the_red_list_says_what_a_table_does_not(
     monkeypatch.setattr("bioprobe.conservation.red_list.Manner.sleep", clock.sleep)
     monkeypatch.setattr("time.sleep", clock.sleep)
     served.add("Canis nullus", assess("Canis nullus", "CR"))
-    found = store.status(table, red_list=True, labels=True)
+    found = ask(store, table, red_list=True, labels=True)
     assert found.to_frame()["status"].tolist() == [code or "CR" for code in CODES]
     # The others are in the table.
     assert len(served.asked) == 2
     assert TOKEN not in say(found)
     assert TOKEN not in str(found.provenance.to_dict())
     assert found.provenance.options["statuses"]["red_list"]["red_list_version"] == "2025-1"
+    # Labels in a column of one's own are asked by what is written there.
+    served.add("Lynx lynx", assess("Lynx lynx", "NT"))
+    column = store._view.images.frame["species"].str.lower().str.replace(" ", "-")
+    store._view.images.frame["slug"] = column.where(column == "lynx-lynx", "")
+    found = ask(store, red_list=True, labels=True, level="slug")
+    assert found.to_frame()["status"].tolist() == ["NT"] * 12
+    assert "1 taxa asked of the IUCN Red List" in say(found)
     with pytest.raises(MisuseError, match="name a table of taxa"):
-        store.status(labels=True)
+        ask(store, labels=True)
 
 
 def test_the_page_and_the_report_show_what_was_counted(
@@ -342,22 +388,26 @@ def test_the_page_and_the_report_show_what_was_counted(
     import shutil
 
     from bioprobe.report import write_overview
+    from bioprobe.report.status import describe_status, describe_stored
 
     shutil.copytree(made / "store", tmp_path / "store")
-    bp.open(tmp_path / "store").status(table, labels=True, save_columns=True)
+    ask(bp.open(tmp_path / "store"), table, labels=True, save_columns=True)
     saved = bp.open(tmp_path / "store")
-    saved.status(table, labels=True, by="site").write_page(tmp_path / "status.html")
+    by_genus = ask(saved, table, labels=True, by="genus")
+    by_genus.write_page(tmp_path / "status.html")
+    units, counts = by_genus.units, by_genus.counts
+    places = describe_status(by_genus.judged, units, counts)["places"]
+    assert {one["name"]: one["n_unknown"] for one in places} == {
+        "Canis": 8, "Lycaon": 0, "Lynx": 0, "Panthera": 0, "Vulpes": 0,
+    }  # fmt: skip
     text = (tmp_path / "status.html").read_text(encoding="utf-8")
-    for part in ("Endangered", "Threatened, by site", "24 of 52 pictures", 'class="status EN"'):
+    for part in ("Endangered", "Threatened, by genus", "24 of 52 pictures", 'class="status EN"'):
         assert part in text
-    for name, one in (("with", saved), ("without", store)):
-        write_overview(one._view.store, tmp_path / f"{name}.html", None, unasked="none is asked")
-    with_it, without = (
-        (tmp_path / f"{name}.html").read_text(encoding="utf-8") for name in ("with", "without")
-    )
-    assert "Conservation status</h2>" in with_it
-    assert "24 of 52 pictures" in with_it
-    assert "Conservation status</h2>" not in without
+    write_overview(saved._view.store, tmp_path / "all.html", None, unasked="none is asked")
+    text = (tmp_path / "all.html").read_text(encoding="utf-8")
+    assert "Conservation status</h2>" in text
+    assert "24 of 52 pictures" in text
+    assert describe_stored(store._view.store) is None
 
 
 def test_the_command_writes_each_table(

@@ -74,6 +74,26 @@ def test_columns_may_be_named(tmp_path: Path) -> None:
         read_statuses(table, column="d")
 
 
+@pytest.mark.parametrize(
+    ("here", "world"), [("National status", "Global status"), ("Liste A", "Liste mondiale")]
+)
+def test_of_two_columns_of_categories_that_of_the_world_counts_and_the_other_is_said(
+    tmp_path: Path, here: str, world: str
+) -> None:
+    text = f"Art,{here},{world},Nom français\nLynx lynx,CR,LC,Lynx boréal\n"
+    found = read_statuses(write(tmp_path / "t.csv", text))
+    assert tell(found) == {"Lynx lynx": "LC"}
+    assert found.listed[0].common_names == ("Lynx boréal",)
+    assert f"are those of the column {world}; {here} hold some too" in say(found)
+
+
+def test_v_is_not_vulnerable_in_a_list_of_numbers(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", "Art,RL\nMartes martes,V\nLynx lynx,2\nCanis lupus,CR\n")
+    found = read_statuses(table, column="RL")
+    assert tell(found) == {"Canis lupus": "CR"}
+    assert "2 rows have what is no Red List category in the column RL" in say(found)
+
+
 def test_workbooks_text_and_zips_are_read(tmp_path: Path) -> None:
     frame = pd.DataFrame({"Species": ["Panthera leo"], "Red List status": ["VU"]})
     with pd.ExcelWriter(tmp_path / "t.xlsx") as writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from itertools import combinations
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from bioprobe.errors import MisuseError
 from bioprobe.images.regions import Region
-from bioprobe.overlays.colours import choose_ink, measure_contrast, parse_colour
+from bioprobe.overlays.colours import FAINT_INK, choose_ink, measure_contrast, parse_colour
 from bioprobe.overlays.fonts import Fonts
 from bioprobe.overlays.labels import (
     BELOW,
@@ -27,7 +28,7 @@ from bioprobe.overlays.labels import (
 )
 from bioprobe.overlays.placing import Rect
 
-STATUS_COLOURS = ("#000000", "#542344", "#960e25", "#d81e05", "#fc7f3f", "#f9e814", "#cce226",
+STATUS_COLOURS = ("#000000", "#542344", "#9b4f96", "#d81e05", "#fc7f3f", "#f9e814", "#cce226",
                   "#60c659", "#d1d1c6", "#ffffff")  # fmt: skip
 BOX = Region(0.3, 0.3, 0.4, 0.4)
 LABEL = ("Panthera pardus 0.93", "leopard")
@@ -74,6 +75,20 @@ def test_a_label_is_read_on_bright_and_on_dark(colour: str, size: tuple[int, int
     x, y = (round(side * share) for side, share in zip(drawn.image.size, (0.3, 0.5), strict=True))
     across = np.asarray(drawn.image)[y, x - 8 : x + 8].tolist()
     assert max(measure_contrast(parse_colour(colour), one) for one in across) >= 3
+
+
+@pytest.mark.parametrize("colour", ["#000000", "#542344"])
+def test_dark_colours_are_seen_on_the_dark(colour: str) -> None:
+    mark = Mark(LABEL, BOX, colour, Badge("EX", colour))
+    drawn = draw_marks(_fill((640, 480), "#000000"), [mark], Style())
+    (place,) = drawn.plates
+    across = np.asarray(drawn.image)[240, 180:200].tolist()
+    assert max(measure_contrast((0, 0, 0), one) for one in across) >= 3
+    # Its badge and edge have a line around them.
+    inside = np.asarray(drawn.image)[place.upper : place.lower, place.left : place.right]
+    framed = (inside == parse_colour(FAINT_INK)).all(axis=2)
+    assert framed[:, 0].all()
+    assert framed[:, inside.shape[1] // 2 :].any()
 
 
 def test_letters_on_any_colour_are_read() -> None:
@@ -132,6 +147,11 @@ def test_a_crowd_in_one_place_is_numbered_and_named_below() -> None:
     assert len(drawn.plates) + drawn.n_unplaced == 40
     # Every one of them is named there.
     assert drawn.image.height >= 300 + 40 * 14 / 2
+    # A list that would be longer than the picture is one of first lines.
+    wordy = [dataclasses.replace(mark, lines=(*mark.lines, "lion")) for mark in marks]
+    assert draw_marks(_fill((300, 300)), wordy, Style(least_side_px=0)).image.size == (
+        drawn.image.size
+    )
 
 
 def test_where_whole_labels_have_no_room_first_lines_stand_alone() -> None:
@@ -142,6 +162,16 @@ def test_where_whole_labels_have_no_room_first_lines_stand_alone() -> None:
     assert drawn.way == FIRST_LINES
     assert len(drawn.plates) == 6
     _check_places(drawn, (640, 480))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("Pseudocercospora", (60, 900)), ("x" * 90, (640, 480))]
+)
+def test_a_name_is_not_broken_where_there_is_room_below(name: str, size: tuple[int, int]) -> None:
+    for region in (None, BOX):
+        drawn = draw_marks(_fill(size), [Mark((name,), region)], Style(least_side_px=0))
+        assert drawn.way == BELOW
+        assert drawn.image.height <= size[1] + 3 * 1.3 * drawn.text_px
 
 
 def test_the_label_of_a_picture_covers_little_of_it() -> None:
@@ -204,3 +234,11 @@ def test_right_to_left_labels_stand_at_the_right_of_their_plate() -> None:
     ]
     inked = np.flatnonzero((inner.min(axis=2) > 200).any(axis=0))
     assert inked.min() > inner.shape[1] / 2
+    # A badge stands behind the text, which is at its left.
+    mark = Mark(("נמר",), BOX, badge=Badge("CR", "#d81e05"))
+    drawn = draw_marks(_fill((640, 480)), [mark], Style(Fonts()))
+    (place,) = drawn.plates
+    inner = np.asarray(drawn.image)[place.upper + 8, place.left + 8 : place.right].astype(int)
+    is_red = (inner[:, 0] > 150) & (inner[:, 1] < 80)
+    is_ink = inner.min(axis=1) > 200
+    assert np.flatnonzero(is_red).max() < np.flatnonzero(is_ink).max()

@@ -47,6 +47,15 @@ def test_captions_make_rows_higher_and_grow_by_choice() -> None:
     assert heights == sorted(set(heights))
 
 
+def test_a_badge_stands_behind_the_text_in_its_direction() -> None:
+    for name, at_right in (("lion", True), ("נמר", False)):
+        cell = Cell(None, (name,), "#00ff00", ("VU", "#ff0000"))
+        (sheet,) = _draw([Group("", [cell])], n_columns=1)
+        red = np.argwhere((np.asarray(sheet) == (255, 0, 0)).all(axis=2))[:, 1]
+        assert (red.min() > sheet.width / 2) == at_right
+        assert (red.max() < sheet.width / 2) != at_right
+
+
 def test_what_cannot_be_shown_is_an_empty_frame() -> None:
     (sheet,) = _draw([Group("", [Cell(None, ("cannot be read",))])])
     assert sheet.size > (100, 100)
@@ -90,3 +99,17 @@ def test_alike_pictures_are_each_shown() -> None:
             moving.seek(at)
             total += moving.info["duration"]
     assert total == 500
+
+
+def test_a_gif_keeps_the_colours_that_stand_for_something() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    noise[4, :9] = (252, 127, 63)
+    noise[4, -9:] = (252, 127, 63)
+    frames = [Image.fromarray(noise), Image.fromarray(noise[:, ::-1])]
+    data = write_animation(frames, "gif", frame_ms=100, last_ms=300, colours=["#fc7f3f"])
+    with Image.open(io.BytesIO(data)) as moving:
+        for at in range(2):
+            moving.seek(at)
+            row = np.asarray(moving.convert("RGB"))[4]
+            assert (row[:9] == (252, 127, 63)).all()
+            assert (row[-9:] == (252, 127, 63)).all()

@@ -1,19 +1,18 @@
-"""What is written upon pictures, and how copies, contact sheets and strips of it are kept."""
+"""Pictures with what is said upon them: how copies, contact sheets and strips of it are kept."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
-import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe import __version__
 from bioprobe.errors import BioprobeError, SourceError
-from bioprobe.exporting.answers import ANIMAL, BLANK, HUMAN, VEHICLE, Answers, Observation, Picture
+from bioprobe.exporting.answers import Answers, Observation, Picture
+from bioprobe.exporting.wording import NOT_RECOGNISED, Wording
 from bioprobe.files import read_json, replacing, write_text
 from bioprobe.images.copying import name_file, place_file
 from bioprobe.images.people import obscure
@@ -23,174 +22,23 @@ from bioprobe.images.stripping import keep_exif
 from bioprobe.images.writing import KINDS, encode_picture, find_kind
 from bioprobe.options import KEEP, LEAVE_OUT
 from bioprobe.overlays.animation import write_animation
-from bioprobe.overlays.colours import PLAIN, SERIES
-from bioprobe.overlays.labels import NUMBERS, Badge, Drawn, Mark, Style, draw_marks
+from bioprobe.overlays.colours import GREY
+from bioprobe.overlays.labels import NUMBERS, Drawn, Mark, Style, draw_marks
 from bioprobe.overlays.montage import Cell, Group, draw_montage
 from bioprobe.progress import Progress, Step
 from bioprobe.result import PROBLEM, WARNING, Note
-from bioprobe.taxonomy import Rank
 
 if TYPE_CHECKING:
+    import pandas as pd
     from PIL.Image import Image
 
-    from bioprobe.exporting.answers import Guess
     from bioprobe.images.sequences import Sequences
-    from bioprobe.taxonomy import Taxon
 
-#: What can be written of a region, in the order in which it stands there.
-PARTS = ("box", "label", "score", "status", "common", "path")
-#: Of what no class is sure enough for.
-NOT_RECOGNISED = "not recognised"
-_SEPARATOR = " \u203a "
-# Of what has no answer, and of contents that are no taxa.
-_GREY = "#d0d5da"
 _CARD = "annotated.json"
 # A killed run draws no more than these again, or this share of what was drawn: the longer the list,
 # the seldomer it is written.
 _SAVED_EVERY, _SAVED_SHARE = 50, 0.1
 _SHOWN = 3
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Wording:
-    """What is said of each region.
-
-    Parameters
-    ----------
-    answers : Answers
-        What is known of the pictures.
-    parts : frozenset of str
-        Of :data:`PARTS`.
-    k : int
-        Answers that are written, ≥ 1.
-    min_score : float
-        Of answers that are recognised, at least; those that nobody gave a score always are.
-    nearest : mapping of (str, str) to (str, float)
-        By picture and region, what stood nearest to those that are of no known class.
-    statuses : mapping of str to str
-        Code of status by name of species.
-    told : mapping of (str, str) to str
-        Code of status by picture and region, where that is said of these themselves.
-    colours : mapping of str to str
-        By status or label.
-    colour_by : {"status", "label"}
-        What the colours of boxes stand for.
-    """
-
-    answers: Answers
-    parts: frozenset[str]
-    k: int = 1
-    min_score: float = 0.0
-    nearest: Mapping[tuple[str, str], tuple[str, float]] = dataclasses.field(default_factory=dict)
-    statuses: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    told: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
-    colours: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    colour_by: str = "status"
-
-    def name(self, one: Observation) -> str:
-        """Return the label of a region: its class, what it holds, or that it is not recognised."""
-        if one.best is not None:
-            return one.best.label if self.is_recognised(one) else NOT_RECOGNISED
-        if one.content in {HUMAN, BLANK, VEHICLE}:
-            return one.content
-        return NOT_RECOGNISED if one.machine == "bioprobe" else one.content
-
-    def is_recognised(self, one: Observation) -> bool:
-        """Tell whether the best class of a region is sure enough."""
-        best = one.best
-        return best is not None and (best.score is None or best.score >= self.min_score)
-
-    def find_score(self, one: Observation) -> float | None:
-        """Return how sure the label is: its class, or of what is none the detector."""
-        if one.best is not None:
-            return one.best.score
-        return self.answers.detection(one)[1] if self.name(one) != NOT_RECOGNISED else None
-
-    def find_status(self, picture: Picture, one: Observation) -> str:
-        """Return the status of what was answered, ``""`` where none is known."""
-        if self.is_recognised(one) and (told := self.told.get((picture.name, one.name))):
-            return told
-        taxon = one.taxon if self.is_recognised(one) else None
-        if taxon is None or taxon.rank is not Rank.SPECIES:
-            return ""
-        return self.statuses.get(taxon.name, "")
-
-    def say(self, picture: Picture, one: Observation) -> Mark:
-        """Return what is drawn for a region."""
-        name, score = self.name(one), self.find_score(one)
-        known = self.is_recognised(one)
-        head = [name] if "label" in self.parts else []
-        if "score" in self.parts and score is not None and (known or one.best is None):
-            head.append(_write_score(score))
-        if one.n_regions > 1 and head:
-            # An answer to a picture stands for all of its class there.
-            head.append(f"\u00d7{one.n_regions}")
-        lines = [" ".join(head), *self._say_more(picture, one)]
-        status = self.find_status(picture, one)
-        badge = None
-        if "status" in self.parts and status:
-            badge = Badge(status, self._find_status_colour(status))
-        lines = [line for line in lines if line]
-        return Mark(tuple(lines), one.region, self._choose_colour(name, status), badge)
-
-    def _say_more(self, picture: Picture, one: Observation) -> Iterator[str]:
-        best = one.best
-        if not self.is_recognised(one):
-            if self.name(one) == NOT_RECOGNISED and (near := self._find_nearest(picture, one)):
-                score = f" {_write_score(near[1])}" if math.isfinite(near[1]) else ""
-                yield f"nearest: {near[0]}{score}"
-            return
-        taxon = best.taxon if best else None
-        if taxon is not None:
-            yield from self._describe_taxon(taxon, best)
-        for number, other in enumerate(one.guesses[1 : self.k], start=2):
-            score = "" if other.score is None else f" {_write_score(other.score)}"
-            yield f"{number}. {other.label}{score}"
-
-    def _describe_taxon(self, taxon: Taxon, best: Guess | None) -> Iterator[str]:
-        label = best.label if best else ""
-        if "common" in self.parts and taxon.common_name not in {"", label}:
-            yield taxon.common_name
-        if "path" in self.parts:
-            above = taxon.lineage[1 : taxon.rank.depth]
-            if taxon.rank is Rank.SPECIES and taxon.name.startswith(f"{above[-1]} "):
-                # The species names its genus.
-                above = above[:-1]
-            yield _SEPARATOR.join(filter(None, above))
-
-    def _find_nearest(self, picture: Picture, one: Observation) -> tuple[str, float] | None:
-        if one.best is not None and one.best.score is not None:
-            return one.best.label, one.best.score
-        key = (picture.name, one.name)
-        return self.nearest.get(key) or self.nearest.get((picture.name, ""))
-
-    def _choose_colour(self, name: str, status: str) -> str:
-        if name in self.colours:
-            return self.colours[name]
-        if self.colour_by == "status" and (self.statuses or self.told):
-            return self._find_status_colour(status)
-        # What a detector saw alone is a find too.
-        return self._series.get(name, PLAIN if name == ANIMAL else _GREY)
-
-    def _find_status_colour(self, status: str) -> str:
-        # Behind a code may stand more: CR(PE).
-        code = status.partition("(")[0].strip()
-        return self.colours.get(status, self.colours.get(code, _GREY))
-
-    @functools.cached_property
-    def _series(self) -> Mapping[str, str]:
-        """Colours of the labels, in their order."""
-        names = {self.name(one) for _, one in self.answers.observations if self.is_recognised(one)}
-        if len(names) == 1:
-            return dict.fromkeys(names, PLAIN)
-        return {name: SERIES[at % len(SERIES)] for at, name in enumerate(sorted(names))}
-
-
-def _write_score(score: float) -> str:
-    # What is not certain is not called so, nor what is not impossible.
-    if 0 < score < 0.005:
-        return "<0.01"
-    return ">0.99" if 0.995 <= score < 1 else f"{score:.2f}"
 
 
 @dataclasses.dataclass(eq=False)
@@ -683,10 +531,12 @@ def write_strips(
         ordered = sorted(some, key=lambda one: (times.get(one.row, "\uffff"), one.name))
         step = max(1, -(-len(ordered) // strip.most))
         counts["skipped"] += len(ordered) - len(ordered[::step])
-        frames = _draw_frames(ordered[::step], strip, times, wording, pictures, shrunk)
+        frames, colours = _draw_frames(ordered[::step], strip, times, wording, pictures, shrunk)
         if len(frames) > 1:
             frame_ms = max(20, round(1000 * strip.frame_seconds))
-            data = write_animation(frames, strip.kind, frame_ms=frame_ms, last_ms=3 * frame_ms)
+            data = write_animation(
+                frames, strip.kind, frame_ms=frame_ms, last_ms=3 * frame_ms, colours=colours
+            )
             target = strip.folder / name_file(name)
             counts[place_file(target.with_name(f"{target.name}.{strip.kind}"), data)[1]] += 1
         if progress is not None:
@@ -697,8 +547,10 @@ def write_strips(
 def _draw_frames(
     ordered: Sequence[Picture], strip: Strip, times: Mapping[int, str], wording: Wording,
     pictures: Pictures, style: Style,
-) -> list[Image]:  # fmt: skip
+) -> tuple[list[Image], dict[str, None]]:  # fmt: skip
+    """Return the pictures of a sequence as they are shown, and the colours of what is said."""
     frames = []
+    colours: dict[str, None] = {}
     for number, picture in enumerate(ordered, start=1):
         read = pictures.read(picture, strip.frame_px)
         if read is None:
@@ -709,9 +561,12 @@ def _draw_frames(
         marks = [wording.say(picture, one) for one in picture.observations]
         when = times.get(picture.row, "").replace("T", " ")
         counted = f"{number}/{len(ordered)}"
-        marks.append(Mark((f"{counted} · {when}" if when else counted,), colour=_GREY))
+        marks.append(Mark((f"{counted} · {when}" if when else counted,), colour=GREY))
         frames.append(draw_marks(image.resize((size[0], size[1])), marks, style).image)
-    return frames
+        colours |= dict.fromkeys(
+            one for mark in marks for one in (mark.colour, mark.badge and mark.badge.colour) if one
+        )
+    return frames, colours
 
 
 def _describe_strips(
@@ -733,3 +588,26 @@ def _describe_strips(
             f"many are shown, {strip.most:,} at most"
         )
     return said
+
+
+def list_written(wording: Wording, pictures: Pictures, files: Mapping[str, Path]) -> pd.DataFrame:
+    """Return one row a region: what is said of it, and where its copy is."""
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for picture in wording.answers.pictures:
+        reason = pictures.problems.get(picture.name, "")
+        if not reason and picture.name in pictures.left_out:
+            reason = "people in it"
+        shared = {"written": str(files.get(picture.name, "")), "reason": reason}
+        if not picture.observations:
+            rows.append({"file_name": picture.name, "image_region": "", "label": "", **shared})
+        rows += [
+            {"file_name": picture.name, "image_region": one.name, "label": wording.name(one),
+             "score": wording.find_score(one), "status": wording.find_status(picture, one),
+             "recognised": wording.name(one) != NOT_RECOGNISED, **shared}
+            for one in picture.observations
+        ]  # fmt: skip
+    columns = ["file_name", "image_region", "label", "score", "status", "recognised", "written",
+               "reason"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
