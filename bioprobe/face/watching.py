@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 
 # Pictures of before that are asked at once.
-_AT_ONCE = 256
+_AT_ONCE = 2048
 # Looking takes no more than this share of the time.
 _LOOKING_SHARE = 0.2
 _LEAST_PAUSE_S = 0.05
@@ -978,7 +978,7 @@ class _Watching:
         """Open the store as it is now; unchanged, its table is not read again."""
         from bioprobe.store import EmbeddingStore
 
-        opened = EmbeddingStore.open(self._place)
+        opened = EmbeddingStore.open(self._place, after=self._opened)
         if self._opened is None or self._opened.manifest != opened.manifest:
             self._opened = opened
         return self._opened
@@ -1058,16 +1058,9 @@ class _Watching:
 
     def _find_rows(self, store: EmbeddingStore, paths: Iterable[str]) -> Rows:
         """Return the current rows of files."""
-        import numpy as np
-
         from bioprobe.images.location import write_name
-        from bioprobe.sources.listing import join
 
-        wanted = {write_name(one) for one in paths}
-        frame = store.images.frame.iloc[store.rows]
-        names = [join(root, path) for root, path in zip(frame["root"], frame["path"], strict=True)]
-        rows: Rows = store.rows[np.array([name in wanted for name in names], dtype=bool)]
-        return rows
+        return store.find_rows([write_name(one) for one in paths])
 
     def _follow(self, batch: Sequence[Ready], look: Look) -> int:
         """Give rows whose file has moved its new path; return how many files that are."""
@@ -1107,7 +1100,7 @@ class _Watching:
         store = self._open_store()
         frame = store.images.frame.iloc[store.rows]
         below = write_name(f"{self._folder}/")
-        names = [join(root, path) for root, path in zip(frame["root"], frame["path"], strict=True)]
+        names = map(join, frame["root"].tolist(), frame["path"].tolist())
         rows = store.rows[np.array([name.startswith(below) for name in names], dtype=bool)]
         n_before = self._counts["n_answered"]
         for start in range(0, len(rows), _AT_ONCE):
