@@ -79,9 +79,7 @@ def test_a_store_of_views_is_asked_by_views_and_takes_no_other(
         picture.save(tmp_path / f"{number}.png")
     files = sorted(tmp_path.glob("*.png"))
     # In fp32, as load_encoder is: auto takes bf16 where it is faster, which moves the third digit.
-    store = bp.embed(
-        files[:4], store=tmp_path / "store", model="sketch", views=4, precision="fp32"
-    )
+    store = bp.embed(files[:4], store=tmp_path / "store", model="sketch", views=4, precision="fp32")
     viewed = load_encoder("sketch+views4")
     np.testing.assert_allclose(store.X, viewed.encode_image(pictures[:4]), atol=1e-5)
     # Nothing says it again: of a query and of what is added each picture is seen as often.

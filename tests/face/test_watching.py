@@ -298,7 +298,7 @@ def test_who_is_told_gets_all_that_is_known_and_what_fails_is_kept(day: Round) -
 def test_nobody_is_told_of_a_picture_that_is_gone_for_good(
     day: Round, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bioprobe.face.watching._TRIES_AT_END", 1)
+    monkeypatch.setattr("bioprobe.watching.watch._TRIES_AT_END", 1)
     day.draw(1, 2, at_s=1_700_000_000)
     asked: dict[str, Any] = {"alert": "Carnivora", "command": "false", "output": None}
     assert day.watch(once=True, **asked).n_undelivered == 1
