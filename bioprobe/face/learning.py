@@ -1046,7 +1046,10 @@ class Learns(Opened):
         found.provenance["options"]["against"] = held
         gains = []
         if kept is not None:
-            gains = compare_with(found, self._view.store, *kept, n_resamples=n_resamples, seed=seed)
+            gains = compare_with(
+                found, self._view.store, *kept, groups=task.need_split().groups,
+                n_resamples=n_resamples, seed=seed,
+            )  # fmt: skip
             found.provenance["options"]["beside"] = {
                 "store": str(beside),
                 "gains": [dataclasses.asdict(one) for one in gains],

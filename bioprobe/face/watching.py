@@ -618,7 +618,16 @@ class _Asker:
 
     def ask(self, store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
         """Return the table of answers to rows."""
-        return self._asked.ask(self._open_rows(store, rows))
+        from bioprobe.images.camera import CAMERA_COLUMNS
+        from bioprobe.images.image_table import DAMAGE_COLUMNS
+
+        frame = self._asked.ask(self._open_rows(store, rows))
+        if self._asked.columns is None:
+            # A CSV has no place for what only later pictures say.
+            for name in (*CAMERA_COLUMNS, *DAMAGE_COLUMNS):
+                if name not in frame:
+                    frame[name] = ""
+        return frame
 
     def score(self, store: EmbeddingStore, rows: Rows) -> tuple[Scores, list[tuple[str, float]]]:
         """Return how probable each alert is, and the best answer with its probability."""
@@ -632,10 +641,14 @@ class _Asker:
             tried = store if len(store.rows) else _make_one(store, Path(scratch, "one"))
             if len(store.rows) or self._asked.probe is None:
                 opened = self._open_rows(tried, tried.rows[:1], texts_of=store)
-                if answers:
-                    self._asked.ask(opened)
-                if self.rules:
-                    self._asked.score(opened)
+                try:
+                    if answers:
+                        self._asked.ask(opened)
+                    if self.rules:
+                        self._asked.score(opened)
+                except PromptError as error:
+                    text = str(error).replace(str(tried.folder), str(store.folder))
+                    raise PromptError(text) from error
 
     def _open_rows(
         self, store: EmbeddingStore, rows: Rows, *, texts_of: EmbeddingStore | None = None

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -283,7 +284,9 @@ class Watching:
             for error in look.errors:
                 self._tell_once(f"{error.filename} cannot be listed: {error.strerror}")
             if look.left_out:
-                self._tell_once(f"left out below {self._folder}: {look.left_out}")
+                # A card that is copied brings ever more of a kind.
+                kinds = re.sub(r"\d[\d,]* ", "", look.left_out)
+                self._tell_once(f"left out below {self._folder}: {look.left_out}", kinds)
             now_s = time.monotonic()
             self._arrivals.see(look.files, now_s, ahead_s=time.time() - now_s)
             self._see_tables(look)
@@ -312,9 +315,10 @@ class Watching:
                 self._ledger.add_seen({key: stamp.content})
         self._named = [Path(path) for path in look.tables]
 
-    def _tell_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
+    def _tell_once(self, text: str, kind: str = "") -> None:
+        """Say something, unless it, or another of its kind, was said."""
+        if (kind or text) not in self._said:
+            self._said.add(kind or text)
             self._tell(text)
 
     def _choose(self, *, once: bool) -> list[Ready]:

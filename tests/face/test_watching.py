@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import itertools
 import json
 import os
@@ -18,6 +19,7 @@ from PIL import Image
 
 import bioprobe as bp
 from bioprobe.face.watching import Watched
+from bioprobe.files import explaining_refusal
 from bioprobe.store import EmbeddingStore
 from bioprobe.watching.arrivals import Arrivals, Ready, Stamp
 
@@ -248,6 +250,50 @@ def test_a_file_that_grows_while_it_is_read_is_read_again(
     assert day.lines == ["001.png"]
     assert sum("embedded" in line for line in day.said) == 2
     assert day.rows == ["001.png"]
+
+
+def test_answers_that_cannot_be_written_wait(day: Round) -> None:
+    day.draw(1)
+    day.watch()
+    held = day.answers.with_name("held")
+
+    def hold() -> None:
+        day.answers.rename(held)
+        day.answers.mkdir()  # as no user is kept from writing here
+        day.draw(2)
+
+    def free() -> None:
+        day.answers.rmdir()
+        held.rename(day.answers)
+
+    assert day.watch(hold, dict, free).n_answered == 1
+    assert day.lines == ["001.png", "002.png"]
+    assert sum("Answers wait" in line for line in day.said) == 1
+    hold()
+    day.draw(3)
+    with pytest.raises(bp.StoreError, match=r"answers\.csv cannot be written"):
+        day.watch(dict)
+
+
+def test_a_full_disk_is_waited_for(day: Round, monkeypatch: pytest.MonkeyPatch) -> None:
+    day.draw(1)
+    append, left = EmbeddingStore.append, [1, 2]
+
+    def refuse(*given: Any, **named: Any) -> EmbeddingStore:  # noqa: ANN401 - whatever it takes
+        if not left or given[0].folder != day.store:
+            return append(*given, **named)
+        left.pop()
+        with explaining_refusal(day.store):
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(EmbeddingStore, "append", refuse)
+    assert day.watch(dict, dict, rescan=0.05).n_answered == 1
+    assert sum("once there is space" in line for line in day.said) == 1
+    assert day.lines == day.rows == ["001.png"]
+    left.append(1)
+    day.draw(2)
+    with pytest.raises(bp.StoreError, match="free space"):
+        day.watch(once=True)
 
 
 def test_each_event_alerts_once_and_a_copy_is_none(day: Round) -> None:
