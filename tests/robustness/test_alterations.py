@@ -61,6 +61,8 @@ def test_strengths_do_what_they_say(picture: Image.Image) -> None:
     assert ALTERATIONS["crop"].apply(picture, 0.5, seed=0, content="a").size == (45, 30)
     noisy = np.asarray(ALTERATIONS["noise"].apply(picture, 0.02, seed=0, content="a"))
     assert (noisy - pixels).std() == pytest.approx(255 * 0.02, rel=0.15)
+    # Rounded, and not cut: nothing gets darker.
+    assert abs((noisy - pixels).mean()) < 0.15
     night = _apply(ALTERATIONS["night"], picture, -1)
     assert (night[..., 0] == night[..., 2]).all()
     assert night[25:35, 40:50].mean() > 2 * night[:6, :8].mean()
