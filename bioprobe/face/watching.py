@@ -624,7 +624,7 @@ class _Asker:
         frame = self._asked.ask(self._open_rows(store, rows))
         if self._asked.columns is None:
             # A CSV has no place for what only later pictures say.
-            for name in (*CAMERA_COLUMNS, *DAMAGE_COLUMNS):
+            for name in (*CAMERA_COLUMNS[1:], *DAMAGE_COLUMNS):
                 if name not in frame:
                     frame[name] = ""
         return frame

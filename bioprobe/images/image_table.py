@@ -122,12 +122,12 @@ class ImageTable:
 
     def _takes(self, table: ImageTable) -> bool:
         """Tell whether the columns stay of the types that they have, with rows of another below."""
-        types, others = self.frame.dtypes, table.frame.dtypes
+        types, others = dict(self.frame.dtypes.items()), dict(table.frame.dtypes.items())
         # Of whole numbers a hole makes another type, and of objects nobody knows what they are.
         is_plain = {
             name: str(dtype) in {"str", "float64", "Int64"} for name, dtype in types.items()
         }
-        return set(others.index) <= set(types.index) and all(
+        return others.keys() <= types.keys() and all(
             others[name] == dtype and (is_plain[name] or name in COLUMNS)
             if name in others
             else is_plain[name]

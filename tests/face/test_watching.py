@@ -108,6 +108,7 @@ def test_what_was_there_comes_first_and_what_arrives_after_it(day: Round) -> Non
     assert [line[:10] for line in batches] == ["2 embedded", "1 embedded"]
     with day.answers.open() as stream:
         first = next(csv.DictReader(stream))
+    assert {"captured_at", "camera", "latitude", "longitude", "damage"} <= first.keys()
     asked = bp.open(day.store).zeroshot(taxa=day.taxa, k=1, columns="none")
     best = asked.to_frame().iloc[0]
     assert first["species"] == best["species"]
