@@ -171,6 +171,17 @@ def test_a_moved_picture_keeps_its_row_and_what_is_known_of_it(day: Round) -> No
     ]  # fmt: skip
 
 
+def test_what_is_out_of_reach_was_not_moved(day: Round) -> None:
+    day.draw(1, folder="card")
+
+    def unmount() -> None:
+        (day.inbox / "card" / "001.png").unlink()  # an empty place is left
+        day.draw(1, folder="copy")
+
+    day.watch(unmount, output=None, taxa=None)
+    assert day.rows == ["card/001.png", "copy/001.png"]
+
+
 def test_a_folder_that_goes_away_is_waited_for(day: Round) -> None:
     day.draw(1)
     away = day.inbox.with_name("away")

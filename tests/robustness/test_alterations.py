@@ -65,6 +65,8 @@ def test_strengths_do_what_they_say(picture: Image.Image) -> None:
     assert abs((noisy - pixels).mean()) < 0.15
     night = _apply(ALTERATIONS["night"], picture, -1)
     assert (night[..., 0] == night[..., 2]).all()
+    half = _apply(ALTERATIONS["night"], picture, 0)
+    np.testing.assert_allclose(half, (pixels + night) / 2, atol=1)
     assert night[25:35, 40:50].mean() > 2 * night[:6, :8].mean()
 
 
