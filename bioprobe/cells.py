@@ -317,6 +317,11 @@ def mark(frame: pd.DataFrame) -> pd.DataFrame:
     return marked
 
 
+def is_marked(frame: pd.DataFrame) -> bool:
+    """Tell whether a frame says that its cells keep what was written."""
+    return frame.attrs.get("bioprobe_cells") is not None
+
+
 def mend_floats(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     """Make whole numbers again of those that a hole once made floats.
 
@@ -329,7 +334,7 @@ def mend_floats(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     frames : sequence of DataFrame
         Shards of one table; those that :func:`mark` made are left as they are.
     """
-    old = [frame for frame in frames if frame.attrs.get("bioprobe_cells") is None]
+    old = [frame for frame in frames if not is_marked(frame)]
     names = dict.fromkeys(
         name for frame in old for name in frame.columns if frame[name].dtype.kind == "f"
     )

@@ -712,6 +712,14 @@ def explaining_refusal(place: Path) -> Iterator[None]:
         raise StoreError(msg) from error
 
 
+def is_full(error: BaseException) -> bool:
+    """Tell whether a write failed as the disk has no room, which may come back."""
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        return cause.errno in _FULL
+    return getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL"
+
+
 def find_remedy(error: OSError) -> str:
     """Say what to do about what the system refuses."""
     if error.errno in _FULL:

@@ -263,6 +263,40 @@ def find_interval(
     return Interval(draws.estimate, *(low + width * end for end in ends))
 
 
+def measure_share(
+    values: npt.NDArray[Any], groups: npt.NDArray[Any], n_resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Measure the share of images of which something is so, with its interval.
+
+    Parameters
+    ----------
+    values : ndarray of bool, or of 0 and 1, shape (n_images,)
+    groups : ndarray, shape (n_images,)
+        Name of the group of each image; ``""`` is an image on its own.
+    n_resamples : int
+        At least 1.
+    seed : int
+        Of the resamples.
+
+    Examples
+    --------
+    >>> print(measure_share(np.array([1, 0, 0, 0]), np.array(["", "", "", ""])))
+    0.250 [0.046, 0.699]
+    >>> print(measure_share(np.array([1, 0, 0, 0]), np.array(["a", "b", "b", "b"])))
+    0.250 [0.015, 0.882]
+    """
+    if not len(values):
+        return Interval(math.nan, math.nan, math.nan)
+    right = np.asarray(values, dtype=np.float64)
+
+    def score(weights: Scores) -> dict[str, Doubles]:
+        shares = weights @ right / weights.sum(axis=1)
+        return {"share": np.asarray(shares, dtype=np.float64)}
+
+    drawn = draw_scores(score, Resamples.of_groups(groups, n_resamples, seed))["share"]
+    return find_interval(drawn, is_share=True)
+
+
 def find_wilson(share: float, n: float, quantile: float) -> tuple[float, float]:
     """Return the ends of Wilson's interval of a share of ``n`` images."""
     centre = (share + quantile**2 / (2 * n)) / (1 + quantile**2 / n)

@@ -224,7 +224,7 @@ def embed_images(
     source = _bind(encoder, store)
     start_s = time.monotonic()
     with store.lock(), ignore_pillow_warnings(), allow_pixels(max_pixels_px):
-        buffer = ShardBuffer(EmbeddingStore.open(store.folder), source)
+        buffer = ShardBuffer(EmbeddingStore.open(store.folder, after=store), source)
         listing = table if isinstance(table, Listing) else Listing(table.frame)
         run = _Run(buffer, listing, no_label, alongside=alongside)
         prepared = prepare_on_demand(
@@ -298,6 +298,7 @@ class _Run:
     ) -> None:
         self.buffer = buffer
         self.counts: collections.Counter[Outcome] = collections.Counter()
+        self._current = buffer.store.rows.tolist()
         self.labels, self.values = Changes(), Changes()
         self.n_damaged = 0
         self.camera = CameraTally()
@@ -310,12 +311,15 @@ class _Run:
         # What was found when the same bytes were decoded.
         self._damage = _read_damage(self._stored)
         # By the whole path: a listing may start from another root than the store did.
+        files = set(map(join, listing.frame["root"], listing.frame["path"]))
+        rows = buffer.store.find_rows(files)
         names = ("root", "path", REGION)
-        roots, paths, regions = (self._stored[name].tolist() for name in names)
+        frame = self._stored[list(names)].iloc[rows]
         self._rows_of_file: dict[str, dict[str, int]] = {}
-        for row in buffer.store.rows.tolist():
-            file = join(roots[row], paths[row])
-            self._rows_of_file.setdefault(file, {})[regions[row]] = row
+        for row, root, path, region in zip(
+            rows.tolist(), *(frame[name].tolist() for name in names), strict=True
+        ):
+            self._rows_of_file.setdefault(join(root, path), {})[region] = row
         spread = listing.spread({} if alongside else self._find_several())
         self._listing, self._only_of = spread.listing, spread.only_of
         self._unassigned = spread.n_unassigned
@@ -414,7 +418,7 @@ class _Run:
             Folders and data sets of the listing.
         """
         stored_roots, paths = self._stored["root"].tolist(), self._stored["path"].tolist()
-        stored = [(file, row) for file, rows in self._rows_of_file.items() for row in rows.values()]
+        stored = [(join(stored_roots[row], paths[row]), row) for row in self._current]
         unread = [
             (row, find_file(stored_roots[row], ""), find_file(stored_roots[row], paths[row]))
             for file, row in stored

@@ -38,7 +38,7 @@ from bioprobe.evaluation.positive import Positive, find_positive, trace_threshol
 from bioprobe.evaluation.result import Evaluation, MethodResult, TimeWindow
 from bioprobe.images.sequences import find_sequences
 from bioprobe.images.times import Times, read_span, read_times
-from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval
+from bioprobe.intervals import Draws, Interval, Resamples, draw_scores, find_interval, measure_share
 from bioprobe.learning.fit import (
     answer_held_out,
     fit,
@@ -1017,28 +1017,13 @@ def measure_without(
         left = ~frame["row"].isin(rows).to_numpy(dtype=bool)
         judged = frame["row"].to_numpy(dtype=np.int64)
         right = frame["right"].to_numpy(dtype=bool)
-        ends = [
-            _measure_share(right[kept], groups[judged[kept]], n_resamples, task.seed)
-            for kept in (np.ones(len(frame), dtype=bool), left)
-        ]
+        ends: list[list[float | None]] = []
+        for kept in (np.ones(len(frame), dtype=bool), left):
+            share = measure_share(right[kept], groups[judged[kept]], n_resamples, task.seed)
+            is_known = bool(kept.any())
+            ends.append([share.estimate, share.low, share.high] if is_known else [None] * 3)
         figures.append(
             {"method": result.method, "n_images": len(frame), "n_without": int(left.sum()),
              "accuracy": ends[0], "without": ends[1]}
         )  # fmt: skip
     return figures
-
-
-def _measure_share(
-    right: npt.NDArray[np.bool_], groups: Names, n_resamples: int, seed: int
-) -> list[float | None]:
-    if not len(right):
-        return [None, None, None]
-    resamples = Resamples.of_groups(groups, n_resamples, seed)
-
-    def score(weights: Scores) -> dict[str, Doubles]:
-        shares = weights @ right.astype(np.float64) / weights.sum(axis=1)
-        return {"accuracy": np.asarray(shares, dtype=np.float64)}
-
-    draws = draw_scores(score, resamples)["accuracy"]
-    interval = find_interval(draws, is_share=True)
-    return [interval.estimate, interval.low, interval.high]

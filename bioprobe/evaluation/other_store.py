@@ -7,10 +7,11 @@ import dataclasses
 import numpy as np
 
 from bioprobe.errors import SelectionError
-from bioprobe.evaluation.paired import count_disagreements, measure_mcnemar
+from bioprobe.evaluation.paired import count_disagreements, find_p_value, measure_mcnemar
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.intervals import Draws, Resamples, find_interval
 from bioprobe.store import EmbeddingStore
+from bioprobe.types import Names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Gain:
     difference, low, high : float
         Of both, with its paired interval of 95%.
     p_value : float
-        McNemar's.
+        McNemar's; of the bootstrap where pictures come in groups.
     """
 
     method: str
@@ -53,6 +54,7 @@ def compare_with(
     other: Evaluation,
     other_store: EmbeddingStore,
     *,
+    groups: Names,
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> list[Gain]:
@@ -64,6 +66,8 @@ def compare_with(
         At the same level.
     store, other_store : EmbeddingStore
         That hold their pictures, which are the same by their bytes and their regions.
+    groups : ndarray of object, shape (n_rows,)
+        Of each row of ``store`` what it is drawn together with; ``""`` of one on its own.
     n_resamples : int
         Of the interval.
     seed : int
@@ -92,21 +96,34 @@ def compare_with(
         shared = sorted(mine.keys() & theirs.keys())
         if not shared:
             continue
-        first = np.array([mine[one] for one in shared], dtype=bool)
-        second = np.array([theirs[one] for one in shared], dtype=bool)
+        rows, first = (np.array(values) for values in zip(*map(mine.get, shared), strict=True))
+        second = np.array([theirs[one][1] for one in shared])
         differences = first.astype(np.float64) - second
-        resamples = Resamples(np.arange(len(shared)), n_resamples, seed)
+        resamples = Resamples.of_groups(groups[rows], n_resamples, seed)
         drawn = np.concatenate(
             [weights @ differences / weights.sum(axis=1) for weights in resamples.iter_weights()]
         )
-        estimate = float(differences.mean())
-        interval = find_interval(Draws(estimate, drawn, len(shared)), low=-1.0, high=1.0)
+        between = Draws(
+            float(differences.mean()), drawn, resamples.n_clusters, resamples.is_clustered
+        )
+        interval = find_interval(between, low=-1.0, high=1.0)
+        # McNemar's is of pictures that are independent of each other.
+        p_value = (
+            find_p_value(between) if between.is_clustered
+            else measure_mcnemar(*count_disagreements(first, second))
+        )  # fmt: skip
         gains.append(
             Gain(
-                result.method, len(shared), float(first.mean()), float(second.mean()), estimate,
-                interval.low, interval.high, measure_mcnemar(*count_disagreements(first, second)),
+                result.method,
+                len(shared),
+                float(first.mean()),
+                float(second.mean()),
+                between.estimate,
+                interval.low,
+                interval.high,
+                p_value,
             )
-        )  # fmt: skip
+        )
     if not gains:
         msg = (
             f"the evaluation {other.name!r} in {other_store.folder} shares no method and judged "
@@ -116,9 +133,11 @@ def compare_with(
     return gains
 
 
-def _list_right(found: Evaluation, method: str, store: EmbeddingStore) -> dict[str, bool]:
-    """Return whether a method has each picture right, by content; what has none is left out."""
-    rows = found.predictions[found.predictions["method"] == method]
-    contents = store.images.contents[rows["row"].to_numpy(dtype=np.int64)]
-    right = rows["right"].to_numpy(dtype=bool)
-    return {str(one): bool(is_right) for one, is_right in zip(contents, right, strict=True) if one}
+def _list_right(
+    found: Evaluation, method: str, store: EmbeddingStore
+) -> dict[str, tuple[int, bool]]:
+    """Return row of each picture, and if it is right, by content; what has none is left out."""
+    judged = found.predictions[found.predictions["method"] == method]
+    rows = judged["row"].to_numpy(dtype=np.int64)
+    values = zip(store.images.contents[rows], rows, judged["right"], strict=True)
+    return {str(one): (int(row), bool(right)) for one, row, right in values if one}

@@ -873,6 +873,7 @@ class Learns(Opened):
                 shell=Path,
             ),
         ] = None,
+        augment_views: AugmentViews = None,
         first: First = None,
         chain: Chain = None,
         classes: NamedClasses = None,
@@ -966,6 +967,8 @@ class Learns(Opened):
         beside : str or Path, optional
             Store of the same pictures by another encoder or of other views, with an evaluation of
             the same name: what this store buys is said, method by method.
+        augment_views : int, optional
+            Views of each picture that probes learn from, as for :meth:`fit`.
         first, chain
             What ``hierarchical`` learns one below the other, as for :meth:`fit`.
         classes, taxa, rank_column, text_type, templates
@@ -1021,6 +1024,9 @@ class Learns(Opened):
             msg = f"--with-store is for the method stack, which is not among {', '.join(asked)}"
             raise MisuseError(msg)
         _refuse_unused(asked, "hierarchical", **{"from": first}, chain=chain)
+        if augment_views is not None and "stack" in asked:
+            msg = "--augment-views is for probes of one store; leave the method stack out"
+            raise MisuseError(msg)
         reads, texts = self._view.manifest.has_text_tower, None
         if reads:
             texts = self._write_texts(
@@ -1029,6 +1035,7 @@ class Learns(Opened):
         task = self._task(
             level, first=first, chain=chain, split=split, texts=texts, seed=seed, others=others
         )
+        task, viewed = self._add_views(task, augment_views, None)
         columns = _find_columns(with_columns, asked, column_weight)
         kept = None if beside is None else self._open_evaluation(beside, name or task.target.name)
         found = evaluate(
@@ -1047,15 +1054,20 @@ class Learns(Opened):
             about, rows = own
             held.insert(0, {**about, "figures": measure_without(found, rows, task, n_resamples)})
         found.provenance["options"]["against"] = held
+        if augment_views is not None:
+            found.provenance["options"]["augment_views"] = augment_views
         gains = []
         if kept is not None:
-            gains = compare_with(found, self._view.store, *kept, n_resamples=n_resamples, seed=seed)
+            gains = compare_with(
+                found, self._view.store, *kept, groups=task.need_split().groups,
+                n_resamples=n_resamples, seed=seed,
+            )  # fmt: skip
             found.provenance["options"]["beside"] = {
                 "store": str(beside),
                 "gains": [dataclasses.asdict(one) for one in gains],
             }
         write_evaluation(self._view.store, found)
-        said = (*self._notes, *describe_evaluation(found), *describe_gains(gains, beside))
+        said = (*self._notes, *viewed, *describe_evaluation(found), *describe_gains(gains, beside))
         several = self._view.images.describe_several(self._view.rows, found.level)
         evaluated = Evaluation(**read_fields(found), store=self._view.store)
         return evaluated.say((*said, *several))

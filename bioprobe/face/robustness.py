@@ -73,6 +73,14 @@ class Tries(Asks, Learns):
         seed: Annotated[
             int, SeedOption("Seed of the sample, and of noise, places and directions.")
         ] = 0,
+        group: Annotated[
+            str | Sequence[str] | None,
+            Option(
+                "Column whose equal values count together in intervals: burst, individual, "
+                "deployment. Several join. Copies of an image do anyhow.",
+                shell=list[str],
+            ),
+        ] = None,
         progress: Progress | None = None,
     ) -> Robustness:
         """Alter pictures, and tell how their vectors and answers change.
@@ -94,6 +102,8 @@ class Tries(Asks, Learns):
             Pictures at most.
         seed : int
             Of the sample and of what is random in an alteration.
+        group : str or sequence of str, optional
+            Columns whose equal values count together in intervals.
         progress : callable, optional
             Told a step after each picture.
 
@@ -131,8 +141,9 @@ class Tries(Asks, Learns):
             asked = f"zero-shot at {level}" if level else "zero-shot of the classes"
         encoder = load_encoder_for(self.folder, model=self._model, device=self._device)
         found = try_alterations(
-            view, encoder, chosen, ask, asked=asked, sample=sample, seed=seed, progress=progress
-        )
+            view, encoder, chosen, ask, asked=asked, sample=sample, seed=seed,
+            group=list_given(group), progress=progress,
+        )  # fmt: skip
         answered = Robustness(**read_fields(found))
         return answered.say((*said, *_describe(answered)))
 

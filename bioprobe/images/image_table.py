@@ -106,6 +106,45 @@ class ImageTable:
             completed[column] = settle(completed[column])
         return cls(pd.DataFrame(completed[[*COLUMNS, *free]]))
 
+    def extend(self, table: ImageTable) -> ImageTable:
+        """Return the table with the rows of another below it, as if both had been built at once."""
+        import pandas as pd
+
+        if self._takes(table):
+            types = self.frame.dtypes
+            below = table.frame.reindex(columns=types.index).astype(types)
+            joined = ImageTable(pd.concat([self.frame, below], ignore_index=True))
+        else:
+            joined = ImageTable.build(concatenate([self.frame, table.frame]))
+        if "contents" in self.__dict__:
+            joined.__dict__["contents"] = np.concatenate([self.contents, table.contents])
+        return joined
+
+    def _takes(self, table: ImageTable) -> bool:
+        """Tell whether the columns stay of the types that they have, with rows of another below."""
+        types, others = dict(self.frame.dtypes.items()), dict(table.frame.dtypes.items())
+        # Of whole numbers a hole makes another type, and of objects nobody knows what they are.
+        is_plain = {
+            name: str(dtype) in {"str", "float64", "Int64"} for name, dtype in types.items()
+        }
+        return others.keys() <= types.keys() and all(
+            others[name] == dtype and (is_plain[name] or name in COLUMNS)
+            if name in others
+            else is_plain[name]
+            for name, dtype in types.items()
+        )
+
+    def find_rows(self, files: Collection[str]) -> npt.NDArray[np.int64]:
+        """Return the rows of files by their whole paths, ascending."""
+        wanted = set(files)
+        # The path of a row ends that of its file: few are to be put together.
+        ends = {file[at:] for file in wanted for at in _list_starts(file)}
+        roots, paths = self.frame["root"], self.frame["path"]
+        near = np.flatnonzero(paths.isin(list(ends)).to_numpy())
+        pairs = zip(near.tolist(), roots.iloc[near], paths.iloc[near], strict=True)
+        found = [row for row, root, path in pairs if os.path.join(root, path) in wanted]  # noqa: PTH118
+        return np.array(found, dtype=np.int64)
+
     @property
     def free_columns(self) -> list[str]:
         """Columns that bioprobe gives no meaning to."""
@@ -118,10 +157,12 @@ class ImageTable:
         The path relative to the root. Where files of several roots have the same, theirs start
         from the nearest folder that these files have in common.
         """
-        paths = [str(path) for path in self.frame["path"]]
+        paths = list(map(str, self.frame["path"].tolist()))
+        if self.frame["root"].nunique() < 2:
+            return paths
         root_of: dict[str, str] = {}
         twice = {
-            path for root, path in zip(self.frame["root"], paths, strict=True)
+            path for root, path in zip(self.frame["root"].tolist(), paths, strict=True)
             if root_of.setdefault(path, root) != root
         }  # fmt: skip
         if not twice:
@@ -142,7 +183,7 @@ class ImageTable:
         ``""`` where nobody saw the bytes; see :func:`bioprobe.images.regions.name_content`.
         """
         hashes, regions = self.frame["sha256"], self.frame[REGION]
-        return np.array(list(map(name_content, hashes, regions)), dtype=str)
+        return np.array(list(map(name_content, hashes.tolist(), regions.tolist())), dtype=str)
 
     @cached_property
     def has_regions(self) -> bool:
@@ -470,6 +511,11 @@ def _name_from_common(files: Sequence[str]) -> list[str]:
     except ValueError:  # files and rows of data sets
         return list(files)
     return [file.removeprefix(common.rstrip(os.sep) + os.sep) if common else file for file in files]
+
+
+def _list_starts(file: str) -> list[int]:
+    """Return where in a path that of a file below one of its folders may begin."""
+    return [0, *(at for at, one in enumerate(file, start=1) if one in "/\\")]
 
 
 def _unify(labels: pd.Series[Any]) -> pd.Series[Any]:

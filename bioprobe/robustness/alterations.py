@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from bioprobe.errors import MisuseError
 
@@ -90,11 +91,10 @@ def _blur(image: Image.Image, strength: float, _: np.random.Generator) -> Image.
 
 
 def _add_noise(image: Image.Image, strength: float, random: np.random.Generator) -> Image.Image:
-    from PIL import Image
 
     pixels = np.asarray(image, dtype=np.float32)
     noise = random.standard_normal(pixels.shape, dtype=np.float32)
-    return Image.fromarray(np.clip(pixels + 255 * strength * noise, 0, 255).astype(np.uint8))
+    return _round(pixels + 255 * strength * noise)
 
 
 def _compress(image: Image.Image, strength: float, _: np.random.Generator) -> Image.Image:
@@ -133,8 +133,6 @@ def _light_by_flash(
     image: Image.Image, strength: float, random: np.random.Generator
 ) -> Image.Image:
     """Take the colours away, light the middle alone, and add the noise of a long exposure."""
-    from PIL import Image
-
     grey = np.asarray(image.convert("L"), dtype=np.float32) / 255
     across, down = (np.linspace(-1, 1, side, dtype=np.float32) for side in grey.shape[::-1])
     away = across[None] ** 2 + down[:, None] ** 2
@@ -142,7 +140,14 @@ def _light_by_flash(
     lit += 0.02 * random.standard_normal(lit.shape, dtype=np.float32)
     pixels = np.asarray(image, dtype=np.float32)
     mixed = (1 - strength) * pixels + strength * 255 * np.clip(lit, 0, 1)[..., None]
-    return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
+    return _round(mixed)
+
+
+def _round(pixels: npt.NDArray[np.float32]) -> Image.Image:
+    """Return a picture of levels of 0 to 255, to the nearest."""
+    from PIL import Image
+
+    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
 def _resize(image: Image.Image, strength: float, _: np.random.Generator) -> Image.Image:

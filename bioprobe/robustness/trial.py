@@ -15,11 +15,12 @@ from bioprobe.errors import ImageReadError, SelectionError, SourceError
 from bioprobe.images import ImageTable
 from bioprobe.images.location import ImageLocation
 from bioprobe.images.reading import decode_region, ignore_pillow_warnings
-from bioprobe.intervals import Accuracy
+from bioprobe.intervals import measure_share
 from bioprobe.progress import Progress, Step
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.robustness.alterations import SIDE_PX, Alteration, make_workable
+from bioprobe.splits.groups import find_groups, join_groups
 from bioprobe.store.view import View
 from bioprobe.types import Doubles, Mask, Names, Rows, Vectors
 
@@ -118,6 +119,9 @@ class Robustness(Result):
         Answers to the pictures as they are.
     altered : tuple of Altered
         One for each alteration and strength.
+    groups : ndarray of object, shape (n_images,)
+        Which of them are no independent pictures: copies, and those of one value of the columns
+        that were named; ``""`` of one on its own.
     n_unread : int
         Pictures of the sample that could not be read.
     provenance : Provenance
@@ -131,6 +135,7 @@ class Robustness(Result):
     asked: str
     unaltered: Answered | None
     altered: tuple[Altered, ...]
+    groups: Names
     n_unread: int
     provenance: Provenance
     notes: Notes = ()
@@ -138,7 +143,7 @@ class Robustness(Result):
     def to_frame(self) -> pd.DataFrame:
         """Return one row an alteration and strength: cosine, flip rate and accuracy.
 
-        Both have 95% intervals (Wilson), the flip rate over all pictures, the accuracy over those
+        Both have 95% intervals, by group, the flip rate over all pictures, the accuracy over those
         with a label that taught nothing.
         """
         import pandas as pd
@@ -154,13 +159,19 @@ class Robustness(Result):
         }  # fmt: skip
         if one.changed is None or one.is_right is None or self.unaltered is None:
             return found
-        found |= summarise("flip_rate", one.changed.astype(np.float64))
         known = ~np.isnan(one.is_right)
+        found |= self._measure("flip_rate", one.changed, np.ones_like(known))
         found["n_labelled"] = int(known.sum())
-        found |= summarise("accuracy", one.is_right[known])
+        found |= self._measure("accuracy", one.is_right, known)
         before = self.unaltered.is_right[known]
         found["accuracy_unaltered"] = round(float(before.mean()), 4) if known.any() else np.nan
         return found
+
+    def _measure(self, name: str, values: Doubles | Mask, of: Mask) -> dict[str, float]:
+        """Return a share of some of the pictures with its interval, rounded."""
+        found = measure_share(values[of], self.groups[of], seed=self.provenance.options["seed"])
+        ends = {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+        return {one: round(end, 4) for one, end in ends.items()}
 
     @property
     def touched(self) -> Doubles:
@@ -197,23 +208,6 @@ class Robustness(Result):
         )
 
 
-def summarise(name: str, values: Doubles) -> dict[str, float]:
-    """Return a share with its interval, rounded; not numbers of nothing.
-
-    Examples
-    --------
-    >>> summarise("flip_rate", np.array([1.0, 0.0, 0.0, 0.0]))["flip_rate"]
-    0.25
-    """
-    if not len(values):
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
-    share = Accuracy(1, int(values.sum()), len(values))
-    low, high = share.interval
-    return {
-        name: round(share.fraction, 4), f"{name}_low": round(low, 4), f"{name}_high": round(high, 4)
-    }  # fmt: skip
-
-
 def sample_rows(view: View, n: int | None, seed: int) -> Rows:
     """Return some rows of a view, the same for the same pictures and seed whatever their order."""
     rows = view.rows
@@ -233,6 +227,7 @@ def try_alterations(
     asked: str = "",
     sample: int | None = 100,
     seed: int = 0,
+    group: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Robustness:
     """Alter a sample of pictures, and tell how their vectors and answers change.
@@ -252,6 +247,8 @@ def try_alterations(
         Pictures at most; None takes all.
     seed : int
         Of the sample, and of what is random in an alteration.
+    group : sequence of str
+        Columns whose equal values make pictures count together in intervals.
     progress : callable, optional
         Told a step after each few pictures.
 
@@ -261,6 +258,7 @@ def try_alterations(
         If no picture of the sample can be read.
     """
     view.store.check_encoder(encoder.fingerprint)
+    find_groups(view.store, view.rows[:0], group)
     rows = sample_rows(view, sample, seed)
     trials = [(one, strength) for one in alterations for strength in one.strengths]
     kept: list[int] = []
@@ -294,13 +292,15 @@ def try_alterations(
     provenance = view.describe(
         {
             "alterations": {one.name: list(one.strengths) for one in alterations},
-            "asked": asked, "sample": sample, "seed": seed, "side_px": SIDE_PX,
+            "asked": asked, "sample": sample, "seed": seed, "group": list(group),
+            "side_px": SIDE_PX,
             "cosine_to_stored": round(float(same.mean()), 4),
         },
         n_rows=len(read),
     )  # fmt: skip
+    groups = join_groups(list(find_groups(view.store, read, group).values()), len(read))
     return Robustness(
-        view.images, read, asked, before, tuple(found), len(rows) - len(read), provenance
+        view.images, read, asked, before, tuple(found), groups, len(rows) - len(read), provenance
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.access import is_file, list_names
-from bioprobe.cells import mend_floats
+from bioprobe.cells import is_marked, mend_floats
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
 from bioprobe.encoders.taught import Training, read_training, read_training_of
 from bioprobe.errors import MismatchError, StoreError
@@ -29,7 +29,7 @@ from bioprobe.store.failures import (
     write_failures,
 )
 from bioprobe.store.lease import Lease, take_lease
-from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal
+from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal, ShardRecord
 from bioprobe.store.shard import (
     VECTORS_NAME,
     map_vectors,
@@ -48,6 +48,14 @@ __all__ = ["DTYPES", "EmbeddingStore"]
 DTYPES = ("float32", "float16")
 # Rows of a shard whose labels are corrected.
 _RELABELLED_ROWS = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """The image table of some shards."""
+
+    shards: tuple[ShardRecord, ...]
+    table: ImageTable
 
 
 class EmbeddingStore:
@@ -71,6 +79,9 @@ class EmbeddingStore:
         self.folder = folder
         self.manifest = manifest
         self._lease = lease
+        # What is known of the first of its shards already.
+        self._known: _Known | None = None
+        self._is_marked = True
 
     def __len__(self) -> int:
         return self.manifest.n_images
@@ -90,8 +101,14 @@ class EmbeddingStore:
         return is_file(Path(folder) / MANIFEST_NAME)
 
     @classmethod
-    def open(cls, folder: str | Path) -> EmbeddingStore:
+    def open(cls, folder: str | Path, *, after: EmbeddingStore | None = None) -> EmbeddingStore:
         """Open the store in a folder.
+
+        Parameters
+        ----------
+        folder : str or Path
+        after : EmbeddingStore, optional
+            The same store as it was opened before: of its shards nothing is read again.
 
         Raises
         ------
@@ -105,12 +122,12 @@ class EmbeddingStore:
         manifest = Manifest.read(place)
         while True:
             try:
-                return cls(place, manifest, take_lease(place, manifest))
+                return cls(place, manifest, take_lease(place, manifest))._know(after)
             except FileNotFoundError:
                 again = Manifest.read(place)
                 if again == manifest:
                     # The shard is missing, which whoever reads it is told.
-                    return cls(place, manifest)
+                    return cls(place, manifest)._know(after)
                 manifest = again
 
     @classmethod
@@ -248,15 +265,40 @@ class EmbeddingStore:
     @cached_property
     def images(self) -> ImageTable:
         """The image table of every row, retired ones included."""
-        shards_dir = self.folder / "shards"
-        return join_tables(
-            [read_images(shards_dir, record) for record in self.manifest.present_shards]
-        )
+        shards_dir, records = self.folder / "shards", self.manifest.present_shards
+        known, self._known = self._known, None
+        if known is not None and known.shards == records[: len(known.shards)]:
+            frames = [read_images(shards_dir, one) for one in records[len(known.shards) :]]
+            if not frames:
+                return known.table
+            if all(map(is_marked, frames)):
+                return known.table.extend(join_tables(frames))
+        frames = [read_images(shards_dir, record) for record in records]
+        # What older versions wrote is read as all of it together says.
+        self._is_marked = all(map(is_marked, frames))
+        return join_tables(frames)
+
+    def _know(self, before: EmbeddingStore | None) -> EmbeddingStore:
+        """Take over what a store that was opened before knows of its shards."""
+        if before is not None and before.folder == self.folder and before._is_marked:
+            self._known = before._known
+            if "images" in before.__dict__:
+                self._known = _Known(before.manifest.present_shards, before.images)
+        return self
 
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
         """Rows that are current: all but the retired ones, ascending."""
-        return np.setdiff1d(np.arange(len(self)), np.array(self.manifest.retired, dtype=np.int64))
+        is_current = np.ones(len(self), dtype=bool)
+        is_current[list(self.manifest.retired)] = False
+        return np.flatnonzero(is_current)
+
+    def find_rows(self, files: Collection[str]) -> npt.NDArray[np.int64]:
+        """Return the current rows of files by their whole paths, ascending."""
+        found = self.images.find_rows(files)
+        places = np.searchsorted(self.rows, found)
+        places[places == len(self.rows)] = 0
+        return found[self.rows[places] == found] if len(self.rows) else found[:0]
 
     def read_vectors(self, rows: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.float32]:
         """Read vectors into memory.
@@ -281,9 +323,14 @@ class EmbeddingStore:
             msg = f"{self.folder} has {len(self)} rows, got row {outside[0]}; count from 0"
             raise StoreError(msg)
         out = np.empty((len(wanted), self.manifest.dim), dtype=np.float32)
-        for start, vectors in self.iter_shards():
-            inside = (wanted >= start) & (wanted < start + len(vectors))
-            out[inside] = vectors[wanted[inside] - start]
+        records = self.manifest.present_shards
+        starts = np.cumsum([0, *(record.n_images for record in records)])
+        shards = np.searchsorted(starts, wanted, side="right") - 1
+        # A store that grew picture by picture has many shards, of which few are asked.
+        for shard in np.unique(shards).tolist():
+            inside = shards == shard
+            vectors = map_vectors(self.folder / "shards", records[shard], self.manifest.dim)
+            out[inside] = vectors[wanted[inside] - starts[shard]]
         return out
 
     def iter_shards(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
@@ -358,8 +405,8 @@ class EmbeddingStore:
     def _renew(self, manifest: Manifest) -> EmbeddingStore:
         """Return the store as it is now; its shards are held as they were."""
         if self._lease is None:
-            return EmbeddingStore.open(self.folder)
-        return EmbeddingStore(self.folder, manifest, self._lease)
+            return EmbeddingStore.open(self.folder, after=self)
+        return EmbeddingStore(self.folder, manifest, self._lease)._know(self)
 
     def retire(self, rows: Sequence[int]) -> EmbeddingStore:
         """Make rows no longer current, and return the store; nothing is deleted.

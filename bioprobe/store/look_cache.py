@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,8 @@ class Kind:
 
 LOOKS, MEASURES = Kind("looks", LOOK), Kind("measures", MEASURE)
 _VIEWS = "views"
+# Each batch leaves a file: so many small ones are searched at once, and joined by compaction.
+_BYTES_AT_ONCE, _MANY = 1 << 26, 16
 
 
 def describe_views(n_views: int, dim: int) -> Kind:
@@ -95,13 +97,10 @@ class LookCache:
             np.zeros(len(wanted), dtype=self.kind.value),
             np.zeros(len(wanted), dtype=bool),
         )
-        for file in sorted(self._folder.glob("*.npy")):
-            kept = _read_file(file, self.kind)
-            if not len(kept):
-                continue
+        for kept in _iter_kept(sorted(self._folder.glob("*.npy")), self.kind):
             order = np.argsort(kept["sha256"], kind="stable")
-            places = np.searchsorted(kept["sha256"], wanted, sorter=order)
-            places = order[np.minimum(places, len(kept) - 1)]
+            places = np.searchsorted(kept["sha256"], wanted, side="right", sorter=order) - 1
+            places = order[np.maximum(places, 0)]
             found = (kept["sha256"][places] == wanted) & (wanted != b"")
             looks[found] = kept["look"][places[found]]
             known |= found
@@ -165,7 +164,8 @@ def _forget_gone(folder: Path, kind: Kind, gone: Gone, changes: Changes) -> None
     has_copies, kept = len(first) < len(kept), kept[first]
     known = np.array(sorted(gone.contents), dtype="S64")
     stays = np.isin(kept["sha256"], known)
-    if stays.all() and not has_copies and all(len(part) for part in parts):
+    is_tidy = len(files) < _MANY and all(len(part) for part in parts)
+    if stays.all() and not has_copies and is_tidy:
         return
     changes.counts[kind.folder.rstrip("0123456789")] += int((~stays).sum())
     rest, name = kept[stays], ""
@@ -175,6 +175,24 @@ def _forget_gone(folder: Path, kind: Kind, gone: Gone, changes: Changes) -> None
     for file in files:
         if file.name != name:
             changes.afterwards(functools.partial(file.unlink, missing_ok=True))
+
+
+def _iter_kept(files: Sequence[Path], kind: Kind) -> Iterator[npt.NDArray[np.void]]:
+    """Read files, many small ones together.
+
+    Yields
+    ------
+    ndarray of the kind's ``kept``, shape (n ≥ 1,)
+    """
+    parts, n_bytes = list[npt.NDArray[np.void]](), 0
+    for file in files:
+        parts.append(_read_file(file, kind))
+        n_bytes += parts[-1].nbytes
+        if n_bytes > _BYTES_AT_ONCE:
+            yield np.concatenate(parts)
+            parts, n_bytes = [], 0
+    if n_bytes:
+        yield np.concatenate(parts)
 
 
 def _read_file(file: Path, kind: Kind) -> npt.NDArray[np.void]:

@@ -24,14 +24,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from bioprobe.errors import BioprobeError, MisuseError
-from bioprobe.files import explaining_refusal
-from bioprobe.watching.ledger import Due, Ledger
+from bioprobe.files import explaining_refusal, is_full
+from bioprobe.watching.ledger import LONGEST_PAUSE_S, Due, Ledger
 
 #: What can stand in braces in a command.
 PLACEHOLDERS = (
@@ -43,9 +43,9 @@ _VARIABLE = "BIOPROBE_ALERT_"
 # A command that takes longer hangs; an address that is silent for so long does not answer.
 _COMMAND_S = 300.0
 _ANSWER_S = 20.0
-# From the first failure on the waiting doubles, up to this.
+# From the first failure on the waiting doubles, up to
+# LONGEST_PAUSE_S.
 _FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 600.0
 # Positional, so that no argument is read as part of the script: who killed the watch has not
 # killed this shell, which writes how the command ended.
 _SUPERVISE = 'receipt=$1; shift; "$@"; echo $? >"$receipt.new" && mv "$receipt.new" "$receipt"'
@@ -86,7 +86,7 @@ def pause_after(n_tries: int) -> float:
     >>> [pause_after(n) for n in (1, 2, 3, 20)]
     [1.0, 2.0, 4.0, 600.0]
     """
-    return float(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(n_tries - 1, 30)))
+    return float(min(LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(n_tries - 1, 30)))
 
 
 class Said:
@@ -294,7 +294,10 @@ class Webhook:
                 body=json.dumps(due.payload, ensure_ascii=False).encode(errors="replace"),
                 headers={"Content-Type": "application/json", "Idempotency-Key": due.id, **login},
                 redirect=False,
+                # Nobody needs what it says beyond that, which may have no end.
+                preload_content=False,
             )
+            answer.close()
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             # The address may hold a key, which is nobody's business.
             kind = type(error).__name__
@@ -310,11 +313,11 @@ class Webhook:
 
 
 def _read_pause(text: str) -> float:
-    return min(float(text), _LONGEST_PAUSE_S) if text.strip().isdecimal() else 0.0
+    return min(float(text), LONGEST_PAUSE_S) if text.strip().isdecimal() else 0.0
 
 
 class Delivery:
-    """Tells what is due, in a thread of its own, so that what arrives does not wait for it.
+    """Tells what is due, in a thread for each channel: neither waits for the other.
 
     Parameters
     ----------
@@ -336,23 +339,34 @@ class Delivery:
         self._ledger, self._channels, self._tell, self._clock = ledger, channels, tell, clock
         # What an earlier run has left does not wait for its time.
         ledger.wake_alerts(clock())
-        self._work, self._stops = threading.Event(), False
-        self._thread: threading.Thread | None = None
+        self._works = {name: threading.Event() for name in channels}
+        self._stops = False
+        self._threads: list[threading.Thread] = []
         self._error: BioprobeError | None = None
-        #: How many were delivered.
-        self.n_done = 0
+        self._n_done = dict.fromkeys(channels, 0)
 
-    def deliver_due(self) -> Sequence[Due]:
-        """Try all that is due now, once each; return what failed."""
+    @property
+    def n_done(self) -> int:
+        """How many were delivered."""
+        return sum(self._n_done.values())
+
+    def deliver_due(self, channels: Collection[str] | None = None) -> Sequence[Due]:
+        """Try all that is due now, once each; return what failed.
+
+        Parameters
+        ----------
+        channels : collection of str, optional
+            To whom; by default to all.
+        """
         failed = []
-        for due in self._ledger.list_due(self._clock(), self._channels):
+        for due in self._ledger.list_due(self._clock(), channels or self._channels):
             if self._stops:
                 break
             attempt = self._channels[due.channel].deliver(due)
             if not attempt.problem:
                 self._ledger.finish_alert(due.id)
                 self._channels[due.channel].forget(due)
-                self.n_done += 1
+                self._n_done[due.channel] += 1
                 continue
             n_tries = due.n_tries + 1
             pause_s = max(pause_after(n_tries), attempt.pause_s)
@@ -369,8 +383,12 @@ class Delivery:
 
     def start(self) -> None:
         """Begin to deliver."""
-        self._thread = threading.Thread(target=self._run, name="bioprobe-alerts", daemon=True)
-        self._thread.start()
+        for name in self._channels:
+            thread = threading.Thread(
+                target=self._run, args=(name,), name=f"bioprobe-{name}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
 
     def wake(self) -> None:
         """Say that something may be due.
@@ -382,22 +400,28 @@ class Delivery:
         """
         if self._error is not None:
             raise self._error
-        self._work.set()
+        for work in self._works.values():
+            work.set()
 
     def stop(self) -> None:
         """Deliver nothing more; a command that runs comes to its end by itself."""
         self._stops = True
-        self._work.set()
-        if self._thread is not None:
-            self._thread.join(timeout=1.0)
+        for work in self._works.values():
+            work.set()
+        deadline_s = time.monotonic() + 1.0
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, deadline_s - time.monotonic()))
 
-    def _run(self) -> None:
+    def _run(self, channel: str) -> None:
+        work = self._works[channel]
         while not self._stops:
+            waits = 1
             try:
-                self.deliver_due()
-                waits = self._ledger.count_waiting(self._channels)
+                self.deliver_due([channel])
+                waits = self._ledger.count_waiting([channel])
             except BioprobeError as error:
-                self._error = error
-                return
-            self._work.wait(timeout=1.0 if waits else 5.0)
-            self._work.clear()
+                if not is_full(error):
+                    self._error = error
+                    return
+            work.wait(timeout=1.0 if waits else 5.0)
+            work.clear()

@@ -8,7 +8,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,12 +130,14 @@ class AnswerFile:
                 rest = known.pending.encode()
                 if not known.n_bytes or not end:
                     rest = self._head(known) + rest
-                stream.seek(min(known.n_bytes, end))
+                stream.seek(max(0, min(known.n_bytes, end) - 1))
+                last = stream.read(1 if known.n_bytes else 0)
                 written = stream.read()
-                if rest.startswith(written):
+                if written and rest.startswith(written):
                     # A killed writer came as far as that, maybe to the middle of a line.
                     rest = rest.removeprefix(written)
-                elif not written.endswith(b"\n"):
+                elif not (last + written or b"\n").endswith(b"\n"):
+                    # Somebody else has left no end of the line.
                     stream.write(b"\n")
                 stream.write(rest)
                 stream.flush()
@@ -165,6 +167,40 @@ class AnswerFile:
             each = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
             (each if has_return else writer).writerow(cells)
         return text.getvalue()
+
+
+class AnswerStream:
+    """Answers to whoever reads them as they come; what a killed watch had not given is given.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    question : str
+        What the answers are asked by.
+    emit : callable
+        Given one or more lines of JSON at a time.
+    """
+
+    said = ""
+    left_out: Mapping[str, None] = {}
+
+    def __init__(self, ledger: Ledger, question: str, emit: Callable[[str], None]) -> None:
+        self._ledger, self._question, self._emit = ledger, question, emit
+        self.key = f"-{question}"
+
+    def plan(self, frame: pd.DataFrame) -> None:
+        """Put answers into the ledger, within a change of it."""
+        known = self._ledger.read_output(self.key)
+        before = known.pending if known else ""
+        output = Output(self._question, pending=before + write_json_lines(frame))
+        self._ledger.write_output(self.key, output)
+
+    def finish(self) -> None:
+        """Give what is to be given."""
+        known = self._ledger.read_output(self.key)
+        if known is not None and known.pending:
+            self._emit(known.pending)
+            self._ledger.write_output(self.key, Output(self._question))
 
 
 def write_json_lines(frame: pd.DataFrame) -> str:

@@ -189,7 +189,7 @@ class Arrivals:
         """Return how many of some files wait."""
         return sum(path in self._waiting for path in among)
 
-    def see(self, files: Mapping[str, Stamp], now_s: float) -> None:
+    def see(self, files: Mapping[str, Stamp], now_s: float, *, ahead_s: float = 0.0) -> None:
         """Take in what lies in the folder now.
 
         Parameters
@@ -197,7 +197,9 @@ class Arrivals:
         files : mapping of str to Stamp
             All of it: what waits and is not there any more waits no longer.
         now_s : float
-            Seconds since 1970.
+            Seconds by a clock that nobody sets, as all that is waited for is measured by.
+        ahead_s : float
+            How far the clock by which files have their times, since 1970, is ahead of that.
         """
         self._looked_s = now_s
         self._waiting = {path: one for path, one in self._waiting.items() if path in files}
@@ -208,8 +210,9 @@ class Arrivals:
                     self._waiting[path] = _Waiting(stamp, now_s)
             elif not self._is_done(path, stamp):
                 since_s = now_s
-                if stamp.newest_s < now_s - max(_LONG_AGO_S, self._settle_s):
-                    since_s = stamp.newest_s
+                newest_s = stamp.newest_s - ahead_s
+                if newest_s < now_s - max(_LONG_AGO_S, self._settle_s):
+                    since_s = newest_s
                 self._waiting[path] = _Waiting(stamp, since_s)
 
     def _is_done(self, path: str, stamp: Stamp) -> bool:

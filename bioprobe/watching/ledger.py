@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 LEDGER_NAME = "watching.sqlite"
 #: Held by whoever watches into the store.
 LOCK_NAME = ".watching.lock"
+#: Longest wait of an alert for its next try.
+LONGEST_PAUSE_S = 600.0
 _LAYOUT = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS folders (folder BLOB PRIMARY KEY) WITHOUT ROWID;
@@ -346,9 +348,11 @@ class Ledger:
     def list_due(self, now_s: float, channels: Collection[str]) -> list[Due]:
         """Return the alerts that may be delivered now, the oldest first."""
         with self._explaining():
+            # None waits longer, unless the clock was set back.
             rows = self._execute(
-                "SELECT id, channel, payload, n_tries FROM alerts WHERE next_s<=? ORDER BY rowid",
-                (now_s,),
+                "SELECT id, channel, payload, n_tries FROM alerts "
+                "WHERE next_s<=? OR next_s>? ORDER BY rowid",
+                (now_s, now_s + LONGEST_PAUSE_S),
             ).fetchall()
         return [
             Due(key, channel, parse_json(payload), n_tries)

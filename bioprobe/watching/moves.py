@@ -65,19 +65,20 @@ def find_moves(
     """
     frame = store.images.frame
     rows = store.rows
-    known = {join(root, path): row for row, root, path in _list_places(store)}
-    new = {write_name(path): path for path in paths if write_name(path) not in known}
+    named = {write_name(path): path for path in paths}
+    there = store.find_rows(named)
+    known = set(map(join, frame["root"].iloc[there], frame["path"].iloc[there]))
+    new = {name: path for name, path in named.items() if name not in known}
     sizes = {size for path in new.values() if (size := _measure(path))}
     if not sizes:
         return []
     alike = rows[np.isin(frame["n_bytes"].to_numpy()[rows].astype(np.int64), list(sizes))]
-    there = {write_name(path) for path in present}
     below = write_name(f"{folder}/")
     gone: dict[str, dict[str, list[int]]] = {}
     for row in alike.tolist():
         root = str(frame["root"].iloc[row])
         name = join(root, str(frame["path"].iloc[row]))
-        if name in there or not name.startswith(below):
+        if not name.startswith(below) or read_name(name) in present:
             continue
         if is_gone(Path(read_name(name)), Path(read_name(root))):
             sha256 = str(frame["sha256"].iloc[row])
@@ -106,11 +107,6 @@ def _choose(lost: Collection[str], after: str) -> str:
     """Return of several copies that are gone the one with the same name, else the first."""
     name = after.rpartition("/")[2]
     return min(lost, key=lambda one: (one.rpartition("/")[2] != name, one))
-
-
-def _list_places(store: EmbeddingStore) -> list[tuple[int, str, str]]:
-    frame = store.images.frame.iloc[store.rows]
-    return list(zip(store.rows.tolist(), frame["root"], frame["path"], strict=True))
 
 
 def _measure(path: str) -> int:

@@ -11,7 +11,7 @@ from bioprobe.cli.app import run
 def test_answers_go_to_standard_output_and_what_is_not_delivered_fails(
     drawn: Path, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bioprobe.face.watching._TRIES_AT_END", 1)
+    monkeypatch.setattr("bioprobe.watching.watch._TRIES_AT_END", 1)
     asked = ["watch", str(drawn / "photos"), "--once", "--level", "class", "--store", str(store)]
     alert = ["--alert", "Animalia", "--over", "0", "--command", "false"]
     code = run([*asked, "--output", "-", *alert])

@@ -10,6 +10,7 @@ import pytest
 
 import bioprobe as bp
 from bioprobe.errors import SelectionError
+from bioprobe.evaluation.other_store import Gain, compare_with
 from bioprobe.store import EmbeddingStore
 
 N = 90
@@ -56,6 +57,17 @@ def test_what_a_store_buys_is_said_with_its_interval(stores: tuple[Path, Path]) 
     assert gains[0]["difference"] > 0
     assert -1 <= gains[0]["low"] < gains[0]["difference"] < gains[0]["high"] <= 1
     assert any("knn:" in str(note) and "there on the same" in str(note) for note in here.notes)
+    # Pictures that come together tell less, and no interval is of pictures alone.
+    opened = [EmbeddingStore.open(folder) for folder in stores]
+    together = np.repeat([f"g{one}" for one in range(9)], 10).astype(object)
+    alone, joined = (
+        compare_with(here, opened[0], there, opened[1], groups=groups, n_resamples=200)[0]
+        for groups in (np.full(N, "", dtype=object), together)
+    )
+    assert alone == Gain(**gains[0])
+    assert joined.difference == alone.difference
+    assert joined.high - joined.low > alone.high - alone.low
+    assert joined.p_value != alone.p_value
 
 
 def test_the_other_store_must_have_judged_the_same(stores: tuple[Path, Path]) -> None:

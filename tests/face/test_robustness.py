@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import bioprobe as bp
 from bioprobe.cli.app import run
 from bioprobe.errors import MisuseError, SelectionError
+from bioprobe.intervals import measure_share
 
 
 def test_vectors_of_what_is_not_altered_are_those_of_the_store(opened: bp.Store) -> None:
@@ -23,6 +25,9 @@ def test_vectors_of_what_is_not_altered_are_those_of_the_store(opened: bp.Store)
     assert frame["cosine"].between(-1, 0.9999).all()
     again = opened.robustness(alterations=["flip", "crop", "grey"])
     np.testing.assert_array_equal(again.to_frame()["cosine"], found.to_frame()["cosine"])
+    assert len(set(opened.robustness(alterations="flip", group="site").groups)) == 1
+    with pytest.raises(SelectionError, match="sight"):
+        opened.robustness(alterations="flip", group="sight")
     other = opened.robustness(alterations="crop", seed=1).to_frame()
     assert other["cosine"].tolist() != frame["cosine"].tolist()[1:4]
 
@@ -42,6 +47,15 @@ def test_answers_of_texts_are_compared_with_those_before(opened: bp.Store, tmp_p
     assert row["n_labelled"] == 4
     assert row["flip_rate"] == found.altered[-1].changed.mean().round(4)  # type: ignore[union-attr]
     assert row["flip_rate_low"] <= row["flip_rate"] <= row["flip_rate_high"]
+    # Pictures of one deployment tell less than as many of others.
+    assert found.groups.tolist() == [""] * 6
+    groups = np.array(["a", "a", "a", "b", "b", ""], dtype=object)
+    joined = dataclasses.replace(found, groups=groups).to_frame().iloc[-1]
+    share = measure_share(found.altered[-1].changed, groups)  # type: ignore[arg-type]
+    assert joined["flip_rate_low"] == round(share.low, 4)
+    assert joined["flip_rate"] == row["flip_rate"]
+    width = joined["flip_rate_high"] - joined["flip_rate_low"]
+    assert width > row["flip_rate_high"] - row["flip_rate_low"]
     most = found.find_most_touched(2)
     assert most["row"].tolist() == np.argsort(found.touched, kind="stable")[:2].tolist()
     assert set(most["most_by"]) <= {f"brightness {one.named}" for one in found.altered}

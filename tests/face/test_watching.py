@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import itertools
 import json
 import os
@@ -18,6 +19,7 @@ from PIL import Image
 
 import bioprobe as bp
 from bioprobe.face.watching import Watched
+from bioprobe.files import explaining_refusal
 from bioprobe.store import EmbeddingStore
 from bioprobe.watching.arrivals import Arrivals, Ready, Stamp
 
@@ -106,6 +108,7 @@ def test_what_was_there_comes_first_and_what_arrives_after_it(day: Round) -> Non
     assert [line[:10] for line in batches] == ["2 embedded", "1 embedded"]
     with day.answers.open() as stream:
         first = next(csv.DictReader(stream))
+    assert {"captured_at", "camera", "latitude", "longitude", "damage"} <= first.keys()
     asked = bp.open(day.store).zeroshot(taxa=day.taxa, k=1, columns="none")
     best = asked.to_frame().iloc[0]
     assert first["species"] == best["species"]
@@ -166,6 +169,17 @@ def test_a_moved_picture_keeps_its_row_and_what_is_known_of_it(day: Round) -> No
     assert [line[:22] for line in day.said if " moved in" in line] == [
         "0 embedded, 2 moved in", "0 embedded, 1 moved in",
     ]  # fmt: skip
+
+
+def test_what_is_out_of_reach_was_not_moved(day: Round) -> None:
+    day.draw(1, folder="card")
+
+    def unmount() -> None:
+        (day.inbox / "card" / "001.png").unlink()  # an empty place is left
+        day.draw(1, folder="copy")
+
+    day.watch(unmount, output=None, taxa=None)
+    assert day.rows == ["card/001.png", "copy/001.png"]
 
 
 def test_a_folder_that_goes_away_is_waited_for(day: Round) -> None:
@@ -250,6 +264,50 @@ def test_a_file_that_grows_while_it_is_read_is_read_again(
     assert day.rows == ["001.png"]
 
 
+def test_answers_that_cannot_be_written_wait(day: Round) -> None:
+    day.draw(1)
+    day.watch()
+    held = day.answers.with_name("held")
+
+    def hold() -> None:
+        day.answers.rename(held)
+        day.answers.mkdir()  # as no user is kept from writing here
+        day.draw(2)
+
+    def free() -> None:
+        day.answers.rmdir()
+        held.rename(day.answers)
+
+    assert day.watch(hold, dict, free).n_answered == 1
+    assert day.lines == ["001.png", "002.png"]
+    assert sum("Answers wait" in line for line in day.said) == 1
+    hold()
+    day.draw(3)
+    with pytest.raises(bp.StoreError, match=r"answers\.csv cannot be written"):
+        day.watch(dict)
+
+
+def test_a_full_disk_is_waited_for(day: Round, monkeypatch: pytest.MonkeyPatch) -> None:
+    day.draw(1)
+    append, left = EmbeddingStore.append, [1, 2]
+
+    def refuse(*given: Any, **named: Any) -> EmbeddingStore:  # noqa: ANN401 - whatever it takes
+        if not left or given[0].folder != day.store:
+            return append(*given, **named)
+        left.pop()
+        with explaining_refusal(day.store):
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(EmbeddingStore, "append", refuse)
+    assert day.watch(dict, dict, rescan=0.05).n_answered == 1
+    assert sum("once there is space" in line for line in day.said) == 1
+    assert day.lines == day.rows == ["001.png"]
+    left.append(1)
+    day.draw(2)
+    with pytest.raises(bp.StoreError, match="free space"):
+        day.watch(once=True)
+
+
 def test_each_event_alerts_once_and_a_copy_is_none(day: Round) -> None:
     begin_s = 1_700_000_000.0
     day.draw(1, folder="north", at_s=begin_s)
@@ -298,7 +356,7 @@ def test_who_is_told_gets_all_that_is_known_and_what_fails_is_kept(day: Round) -
 def test_nobody_is_told_of_a_picture_that_is_gone_for_good(
     day: Round, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bioprobe.face.watching._TRIES_AT_END", 1)
+    monkeypatch.setattr("bioprobe.watching.watch._TRIES_AT_END", 1)
     day.draw(1, 2, at_s=1_700_000_000)
     asked: dict[str, Any] = {"alert": "Carnivora", "command": "false", "output": None}
     assert day.watch(once=True, **asked).n_undelivered == 1

@@ -134,3 +134,15 @@ def test_views_of_what_is_gone_are_gone_after_compaction(store: bp.Store) -> Non
     bp.open(store.folder).compact()
     known = LookCache(store.folder, describe_views(2, 16)).read(contents)[1]
     assert known.tolist() == [number != 3 for number in range(24)]
+
+
+def test_an_evaluation_learns_from_views_where_it_is_asked_to(store: bp.Store) -> None:
+    store.split(level="family", fractions="0.5,0,0.5")
+    asked: dict[str, Any] = {"methods": "centroid", "n_resamples": 5}
+    plain, viewed = store.evaluate(**asked), store.evaluate(**asked, augment_views=4)
+    scores = [one.predictions["probability"].to_numpy() for one in (plain, viewed)]
+    assert not np.allclose(*scores)
+    assert viewed.provenance["options"]["augment_views"] == 4
+    assert any("4 views of each of" in str(note) for note in viewed.notes)
+    with pytest.raises(MisuseError, match="leave the method stack out"):
+        store.evaluate(methods="stack", augment_views=2)

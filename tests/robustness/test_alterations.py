@@ -61,8 +61,12 @@ def test_strengths_do_what_they_say(picture: Image.Image) -> None:
     assert ALTERATIONS["crop"].apply(picture, 0.5, seed=0, content="a").size == (45, 30)
     noisy = np.asarray(ALTERATIONS["noise"].apply(picture, 0.02, seed=0, content="a"))
     assert (noisy - pixels).std() == pytest.approx(255 * 0.02, rel=0.15)
+    # Rounded, and not cut: nothing gets darker.
+    assert abs((noisy - pixels).mean()) < 0.15
     night = _apply(ALTERATIONS["night"], picture, -1)
     assert (night[..., 0] == night[..., 2]).all()
+    half = _apply(ALTERATIONS["night"], picture, 0)
+    np.testing.assert_allclose(half, (pixels + night) / 2, atol=1)
     assert night[25:35, 40:50].mean() > 2 * night[:6, :8].mean()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, SelectionError, StoreError, StoreLockedError
-from bioprobe.store import EmbeddingStore, verify_store
+from bioprobe.store import EmbeddingStore, embedding_store, verify_store
 from bioprobe.store.view import View
 
 if TYPE_CHECKING:
@@ -359,3 +359,29 @@ def test_a_list_of_failures_that_holds_no_text_is_named_too(store: EmbeddingStor
     path.write_bytes(path.read_bytes().replace(b"cut off", b"cut\xffoff"))
     with pytest.raises(StoreError, match=r"failures\.parquet is damaged.*remove it"):
         store.read_failures()
+
+
+def test_a_store_that_was_opened_before_is_opened_with_what_it_knows(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.append(_frame("a", "b", site=["n", "s"]), _draw(2))
+    before = EmbeddingStore.open(store.folder)
+    assert len(before.images) == 2
+    EmbeddingStore.open(store.folder).append(_frame("c", site=["w"]), _draw(1), retired=[0])
+    read = []
+    module = "bioprobe.store.embedding_store.read_images"
+    read_images = embedding_store.read_images
+    monkeypatch.setattr(module, lambda *given: (read.append(given[1].name), read_images(*given))[1])
+    after = EmbeddingStore.open(store.folder, after=before)
+    assert after.images.frame["site"].tolist() == ["n", "s", "w"]
+    assert read == ["00001"]
+    assert (after.rows.tolist(), after.find_rows(["/data/a", "/data/c"]).tolist()) == (
+        [1, 2], [2],
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(
+        after.images.frame, EmbeddingStore.open(store.folder).images.frame
+    )
+    # Where shards are others by now, all are read.
+    others = after.manifest.take_out(["00000"])
+    others.write(store.folder)
+    assert EmbeddingStore.open(store.folder, after=after).images.frame["site"].tolist() == ["w"]

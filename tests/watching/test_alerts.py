@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import itertools
 import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from bioprobe.errors import MisuseError
-from bioprobe.watching.alerts import Command, Delivery, Webhook
+from bioprobe.watching.alerts import Attempt, Command, Delivery, Webhook
 from bioprobe.watching.ledger import Due, Ledger, Sighting
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="begins a shell of POSIX")
@@ -108,6 +110,7 @@ class _Receiver(ThreadingHTTPServer):
         self.statuses: list[int] = []
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.logins: list[str | None] = []
+        self.body: Iterable[bytes] = ()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -121,6 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Retry-After", "7")
         self.send_header("Location", "/other")
         self.end_headers()
+        with contextlib.suppress(OSError):
+            for part in self.server.body:
+                self.wfile.write(part)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -165,6 +171,54 @@ def test_an_address_is_tried_until_it_answers_with_the_same_key(
     assert "127.0.0.1 answers 503 Service Unavailable; tried 1 times, again in 7 s" in said[0]
     assert "answers 302 Found elsewhere" in said[1]
     assert "secret" not in "".join(said)
+
+
+class _Slow:
+    """Is told, or fails, only when it is let."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+
+    def deliver(self, _: Due) -> Attempt:
+        self.may.wait(20)
+        return Attempt()
+
+    def forget(self, _: Due) -> None:
+        pass
+
+
+def test_one_who_does_not_answer_keeps_no_other_from_being_told(tmp_path: Path) -> None:
+    ledger, slow, quick = Ledger(tmp_path), _Slow(), _Slow()
+    quick.may.set()
+    with ledger.change():
+        ledger.sight(Sighting("north", 0, {"lion": TOLD}), ["webhook", "command"], 60, 0)
+    delivery = Delivery(ledger, {"webhook": slow, "command": quick}, print)
+    delivery.start()
+    deadline_s = time.monotonic() + 20
+    while ledger.count_waiting(["command"]) and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert (delivery.n_done, ledger.count_waiting(["webhook"])) == (1, 1)
+    slow.may.set()
+    delivery.stop()
+    assert (delivery.n_done, ledger.count_waiting(["webhook"])) == (2, 0)
+    ledger.close()
+
+
+def test_an_alert_waits_no_longer_where_the_clock_is_set_back(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    with ledger.change():
+        ledger.sight(Sighting("north", 0, {"lion": TOLD}), ["command"], 60, 1e9)
+    (due,) = ledger.list_due(1e9, ["command"])
+    ledger.postpone_alert(due.id, 1e9 + 600)
+    assert not ledger.list_due(1e9 + 1, ["command"])
+    assert ledger.list_due(1e8, ["command"])
+    ledger.close()
+
+
+def test_an_answer_without_an_end_is_an_answer(receiver: _Receiver) -> None:
+    receiver.body = itertools.repeat(b"x" * 1000)
+    url = f"http://127.0.0.1:{receiver.server_port}"
+    assert not Webhook(url).deliver(_due()).problem
 
 
 def test_an_address_that_is_away_is_a_failure(tmp_path: Path) -> None:

@@ -68,6 +68,18 @@ def test_what_somebody_else_appends_stays_and_takes_no_line(tmp_path: Path, ledg
     assert path.read_text() == "file_name,score\na.jpg,0.5\n# checked\nb.jpg,0.5\n"
 
 
+def test_a_line_whose_end_somebody_cut_off_takes_no_other(tmp_path: Path, ledger: Ledger) -> None:
+    path = tmp_path / "answers.csv"
+    file = _open(path, ledger)
+    _append(file, ledger, _frame("a.jpg"))
+    path.write_text(path.read_text().rstrip("\n"))  # as editors do
+    _append(file, ledger, _frame("b.jpg"))
+    assert path.read_text() == "file_name,score\na.jpg,0.5\nb.jpg,0.5\n"
+    path.write_text("file_name,score\na.j")
+    _append(file, ledger, _frame("c.jpg"))
+    assert path.read_text() == "file_name,score\na.j\nc.jpg,0.5\n"
+
+
 def test_a_file_that_is_moved_away_while_it_grows_begins_anew(
     tmp_path: Path, ledger: Ledger
 ) -> None:

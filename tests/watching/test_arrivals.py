@@ -41,6 +41,19 @@ def test_what_was_written_long_ago_does_not_wait() -> None:
     assert _ready(arrivals, files, NOW_S) == ["old"]
 
 
+def test_a_clock_that_is_set_changes_no_wait() -> None:
+    arrivals = Arrivals({}, settle_s=2, patience_s=60)
+    files = {"new": _stamp()}
+    for age_s, ahead_s in ((0, NOW_S), (1, 2 * NOW_S), (1.5, 0)):
+        arrivals.see(files, age_s, ahead_s=ahead_s)
+        assert arrivals.list_ready() == []
+    arrivals.see(files, 2, ahead_s=0)
+    assert [one.is_last for one in arrivals.list_ready()] == [False]
+    later = Arrivals({}, settle_s=2, patience_s=60)
+    later.see({"old": _stamp(at_s=NOW_S - 61), **files}, 5, ahead_s=NOW_S - 5)
+    assert [(one.path, one.is_last) for one in later.list_ready()] == [("old", True)]
+
+
 def test_what_fails_waits_for_patience_and_then_for_a_change() -> None:
     arrivals = Arrivals({}, settle_s=1, patience_s=10)
     files = {"a": _stamp()}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from bioprobe.store import EmbeddingStore
 
-N_PICTURES = 4
+N_PICTURES = 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
@@ -24,7 +24,7 @@ def test_a_watch_that_is_killed_again_and_again_does_each_thing_once(
     for number, file in enumerate(files):
         draw_picture(number, (16, 16)).save(file)
     (tmp_path / "taxa.csv").write_text("class,family\nMammalia,Felidae\nMammalia,Canidae\n")
-    seed, n_kills = 5, 3
+    seed, n_kills = 5, 2
     done = subprocess.run(
         [sys.executable, "-m", "tests.watching.killing", str(tmp_path), str(seed), str(n_kills)],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
