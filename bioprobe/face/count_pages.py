@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bioprobe import __version__
 from bioprobe.counting import records
 from bioprobe.exporting.event_records import write_records
-from bioprobe.files import write_text
+from bioprobe.face.pages import Paged
 from bioprobe.options import PLAIN
-from bioprobe.page.html import render_page
-from bioprobe.page.words import EXPLANATIONS
 from bioprobe.report.plots import (
     Curve,
     plot_accumulation,
@@ -23,6 +19,7 @@ from bioprobe.report.plots import (
     plot_rates,
     plot_stints,
 )
+from bioprobe.report.records import Part, Sheet, write_sheet
 from bioprobe.result import Note, Notes, Result
 
 if TYPE_CHECKING:
@@ -39,35 +36,19 @@ _ROWS = 200
 _CURVE_POINTS = 40
 
 
-@dataclasses.dataclass(frozen=True)
-class _Section:
-    """A heading with what stands below it."""
+class Sheets(Paged):
+    """Base of a count with a page, which may also be a part of the report."""
 
-    heading: str
-    text: str
-    plot: str = ""
-    alt: str = ""
-    header: tuple[tuple[str, bool], ...] = ()
-    rows: Sequence[Sequence[str]] = ()
+    def describe(self) -> Sheet:
+        """Return what its page shows."""
+        raise NotImplementedError
 
-
-def _write_page(
-    path: str | Path,
-    title: str,
-    intro: str,
-    facts: Sequence[tuple[str, str, str]],
-    sections: Sequence[_Section],
-    notes: Notes,
-) -> None:
-    content = {
-        "title": title, "intro": intro, "facts": facts, "sections": sections,
-        "notes": [str(one) for one in notes], "explained": EXPLANATIONS, "version": __version__,
-    }  # fmt: skip
-    write_text(Path(path), render_page("counts.html.j2", content))
+    def _write(self, path: Path) -> int:
+        return write_sheet(path, self.describe())
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Records(records.RecordTable):
+class Records(records.RecordTable, Sheets):
     """Independent events, with what can be written of them; see the base for the fields.
 
     Parameters
@@ -122,19 +103,8 @@ class Records(records.RecordTable):
             spans.setdefault(str(place), []).append((start, end))
         return plot_stints(list(spans), list(spans.values()))
 
-    def write_page(self, path: str | Path) -> int:
-        """Write what was recorded, where and when, as one self-contained HTML page.
-
-        Returns
-        -------
-        int
-            Records that it tells of.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be written.
-        """
+    def describe(self) -> Sheet:
+        """Return what its page shows."""
         timed, effort = self.timed, self.effort
         days = effort.days if effort else 0.0
         facts = [
@@ -154,11 +124,10 @@ class Records(records.RecordTable):
             "A record is what was seen of a taxon at one place, until a gap in time parts it from "
             "the next. Records are no animals: one may come many times."
         )
-        _write_page(path, "Records", intro, facts, sections, self.notes)
-        return len(timed)
+        return Sheet("Records", intro, facts, sections, self.notes, len(timed))
 
 
-def _tabulate_taxa(found: records.RecordTable, days: float) -> _Section:
+def _tabulate_taxa(found: records.RecordTable, days: float) -> Part:
     timed = found.timed
     counted = timed[~timed["trouble"].isin(records.WITHOUT_EFFORT)]
     rows = []
@@ -175,13 +144,13 @@ def _tabulate_taxa(found: records.RecordTable, days: float) -> _Section:
               ("most in a picture", True), ("first", False), ("last", False),
               ("in 100 camera-days", True))  # fmt: skip
     shown = [row for _, row in sorted(rows, key=lambda one: -one[0])][:_ROWS]
-    return _Section(
+    return Part(
         "Taxa", "The most frequent first. The rate takes all cameras together.", header=header,
         rows=shown,
     )  # fmt: skip
 
 
-def _tabulate_places(found: records.RecordTable) -> _Section:
+def _tabulate_places(found: records.RecordTable) -> Part:
     timed, effort = found.timed, found.effort
     plot = getattr(found, "figure", "")
     header = (("place", False), ("records", True), ("taxa", True), ("camera-days", True),
@@ -200,10 +169,10 @@ def _tabulate_places(found: records.RecordTable) -> _Section:
     text = "When cameras worked, and what was recorded at each place." if plot else (
         "What was recorded at each place. Nothing says when cameras worked: there is no rate."
     )  # fmt: skip
-    return _Section("Places", text, plot, "When the camera of each place worked", header, rows)
+    return Part("Places", text, plot, "When the camera of each place worked", header, rows)
 
 
-def _tabulate_trouble(wrong: pd.DataFrame) -> _Section:
+def _tabulate_trouble(wrong: pd.DataFrame) -> Part:
     rows = []
     for (trouble, place), its in wrong.groupby(["trouble", "place"], sort=True):
         rows.append([str(trouble), str(place), f"{its['n_pictures'].sum():,}",
@@ -213,11 +182,11 @@ def _tabulate_trouble(wrong: pd.DataFrame) -> _Section:
         "Pictures whose time or place says what cannot be, or nothing. None is lost: all stand in "
         "the table."
     )
-    return _Section("What is odd", text, header=header, rows=rows[:_ROWS])
+    return Part("What is odd", text, header=header, rows=rows[:_ROWS])
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Activity(Result):
+class Activity(Result, Sheets):
     """How the activity of taxa is spread over the day.
 
     Parameters
@@ -261,19 +230,8 @@ class Activity(Result):
         by = "hour by the clock" if self.hours == "clock" else "hour by the sun (night is shaded)"
         return plot_activity(curves, self.sun, label=by)
 
-    def write_page(self, path: str | Path) -> int:
-        """Write the curves and overlaps as one self-contained HTML page.
-
-        Returns
-        -------
-        int
-            Taxa that it tells of.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be written.
-        """
+    def describe(self) -> Sheet:
+        """Return what its page shows."""
         rows = [
             [one.taxon, f"{one.n_records:,}", _write_hour(one.peak),
              f"{one.by_hour['share'].max():.1%}",
@@ -287,7 +245,7 @@ class Activity(Result):
         )
         header = (("taxon", False), ("records", True), ("peak", False), ("busiest hour", True),
                   ("concentration of the kernel", True))  # fmt: skip
-        sections = [_Section("Over the day", text, self.figure, "Activity by hour", header, rows)]
+        sections = [Part("Over the day", text, self.figure, "Activity by hour", header, rows)]
         if self.overlaps:
             pairs = [
                 [f"{one.first} and {one.second}", f"{one.n_first:,}, {one.n_second:,}",
@@ -296,16 +254,14 @@ class Activity(Result):
             ]  # fmt: skip
             names = (("taxa", False), ("records", True), ("activity overlap", True),
                      ("95% interval", True), ("estimator", False))  # fmt: skip
-            sections.append(
-                _Section("Overlap", "1 is at the same times.", header=names, rows=pairs)
-            )
+            sections.append(Part("Overlap", "1 is at the same times.", header=names, rows=pairs))
         by = {
             "clock": "the clock at the camera",
             "sun": "the sun: it rises at 6 and sets at 18",
             "sun-average": "the sun: it rises and sets at its mean times",
         }[self.hours]
-        _write_page(path, "Activity", f"Hours are by {by}.", [], sections, self.notes)
-        return len(self.densities)
+        intro = f"Hours are by {by}."
+        return Sheet("Activity", intro, [], sections, self.notes, len(self.densities))
 
 
 def _write_hour(hour: float) -> str:
@@ -314,7 +270,7 @@ def _write_hour(hour: float) -> str:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Richness(Result):
+class Richness(Result, Sheets):
     """How many taxa were seen, and how many there are at least.
 
     Parameters
@@ -366,19 +322,8 @@ class Richness(Result):
                       its.low, its.high)  # fmt: skip
         return plot_accumulation(curve, (found.estimate, found.low, found.high))
 
-    def write_page(self, path: str | Path) -> int:
-        """Write what was seen, and what there is, as one self-contained HTML page.
-
-        Returns
-        -------
-        int
-            Taxa that it tells of.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be written.
-        """
+    def describe(self) -> Sheet:
+        """Return what its page shows."""
         found = self.chao1
         facts = [
             ("seen", f"{found.observed:,}", f"taxa, in {found.n_records:,} records"),
@@ -396,17 +341,16 @@ class Richness(Result):
             for row in self.counts.head(_ROWS).to_dict("records")
         ]  # fmt: skip
         sections = [
-            _Section("By places", text, self.figure, "Taxa by the number of places"),
-            _Section("Taxa", "Look at the pictures of those with one record first: they decide.",
+            Part("By places", text, self.figure, "Taxa by the number of places"),
+            Part("Taxa", "Look at the pictures of those with one record first: they decide.",
                      header=(("taxon", False), ("records", True), ("places", True)), rows=rows),
         ]  # fmt: skip
         intro = "How many taxa were seen, and how many there are."
-        _write_page(path, "Richness", intro, facts, sections, self.notes)
-        return found.observed
+        return Sheet("Richness", intro, facts, sections, self.notes, found.observed)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Trends(Result):
+class Trends(Result, Sheets):
     """By how much rates change from year to year.
 
     Parameters
@@ -454,19 +398,8 @@ class Trends(Result):
             )
         return plot_rates(points, lines)
 
-    def write_page(self, path: str | Path) -> int:
-        """Write the trends as one self-contained HTML page.
-
-        Returns
-        -------
-        int
-            Taxa that it tells of.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be written.
-        """
+    def describe(self) -> Sheet:
+        """Return what its page shows."""
         rows = [
             [one.taxon, f"{one.ratio:.3f}", f"{one.low:.3f} to {one.high:.3f}", f"{one.n_sites:,}",
              f"{one.n_years:,}", f"{one.n_records:,}", f"{one.camera_days:,.0f}",
@@ -489,9 +422,8 @@ class Trends(Result):
         names = (("taxon and year", False), ("records", True), ("camera-days", True),
                  ("in 100 camera-days", True))  # fmt: skip
         sections = [
-            _Section("From year to year", text, self.figure, "Rates by year", header, rows),
-            _Section("Years", "All sites together.", header=names, rows=years[:_ROWS]),
+            Part("From year to year", text, self.figure, "Rates by year", header, rows),
+            Part("Years", "All sites together.", header=names, rows=years[:_ROWS]),
         ]
         intro = "By how much records in 100 camera-days change from year to year, site by site."
-        _write_page(path, "Trends", intro, [], sections, self.notes)
-        return len(self.trends)
+        return Sheet("Trends", intro, [], sections, self.notes, len(self.trends))

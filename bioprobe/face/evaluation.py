@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bioprobe import evaluation
 from bioprobe.errors import StoreError
 
 if TYPE_CHECKING:
+    from bioprobe.report.section import Section
     from bioprobe.store import EmbeddingStore
     from bioprobe.taxonomy import Taxon
 
@@ -35,7 +36,7 @@ class Evaluation(evaluation.Evaluation):
         *,
         title: str | None = None,
         names: Iterable[Taxon] | None = None,
-        why: dict[str, Any] | None = None,
+        sections: Sequence[Section] = (),
     ) -> Path:
         """Write one self-contained HTML page of the evaluation and the data behind it.
 
@@ -47,15 +48,15 @@ class Evaluation(evaluation.Evaluation):
             First heading; by default the store and the level.
         names : iterable of Taxon, optional
             Whose common names are shown; by default those of the labels and of added taxa.
-        why : dict, optional
-            Maps of wrong answers; :meth:`bioprobe.Store.report` makes them.
+        sections : sequence of Section
+            Further parts, such as counts; :meth:`bioprobe.Store.report` makes them.
         """
         from bioprobe.report import write_report
 
         if self.store is None:
             msg = "an evaluation without a store has no pictures to show; ask a store for it"
             raise StoreError(msg)
-        write_report(self.store, self, Path(path), title=title, names=names, why=why)
+        write_report(self.store, self, Path(path), title=title, names=names, sections=sections)
         return Path(path)
 
     def to_json(self) -> str:

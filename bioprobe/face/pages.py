@@ -175,15 +175,11 @@ class Pictures:
         return changed  # type: ignore[no-any-return]
 
 
-class Neighbors(index.Neighbors, Pictures):
-    """Images nearest to one question, which a notebook draws; see the base for the fields."""
-
-    def choose(self) -> tuple[Rows, None]:
-        """Return the rows that were found."""
-        return self.rows, None
+class Paged:
+    """Base of an answer with a page of its own."""
 
     def write_page(self, path: str | Path) -> int:
-        """Write the pictures with similarities and labels as one self-contained HTML page.
+        """Write the answer as one self-contained HTML page.
 
         Parameters
         ----------
@@ -193,9 +189,28 @@ class Neighbors(index.Neighbors, Pictures):
         Returns
         -------
         int
-            Answers on the page, the nearest 1,000 at most.
+            What the page shows: pictures, classes, records or taxa.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
         """
-        write_search_sheet(Path(path), self)
+        return self._write(Path(path))
+
+    def _write(self, path: Path) -> int:
+        raise NotImplementedError
+
+
+class Neighbors(index.Neighbors, Pictures, Paged):
+    """Images nearest to one question, which a notebook draws; see the base for the fields."""
+
+    def choose(self) -> tuple[Rows, None]:
+        """Return the rows that were found."""
+        return self.rows, None
+
+    def _write(self, path: Path) -> int:
+        write_search_sheet(path, self)
         return min(len(self.rows), MOST_SHOWN)
 
     def __repr__(self) -> str:
@@ -268,31 +283,19 @@ class Contents(pooling.Contents, Pictures):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Duplicates(duplicates.Duplicates, Pictures):
+class Duplicates(duplicates.Duplicates, Pictures, Paged):
     """Copies among images, with their page; see the base for the fields."""
 
     def choose(self) -> tuple[Rows, None]:
         """Return the rows of copies: those that the mask leaves out."""
         return self.rows[~self.kept], None
 
-    def write_page(self, path: str | Path) -> int:
-        """Write the groups of copies side by side as one self-contained HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-
-        Returns
-        -------
-        int
-            Pictures on the page.
-        """
-        return write_copies_sheet(Path(path), self)
+    def _write(self, path: Path) -> int:
+        return write_copies_sheet(path, self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Explanations(explained.Explanations, Pictures):
+class Explanations(explained.Explanations, Pictures, Paged):
     """Why pictures have their answers, with their page; see the base for the fields."""
 
     __module__ = "bioprobe"
@@ -301,20 +304,8 @@ class Explanations(explained.Explanations, Pictures):
         """Return the rows of the pictures."""
         return np.array(self.rows, dtype=np.int64), None
 
-    def write_page(self, path: str | Path) -> int:
-        """Write the pictures with their maps, and what speaks for and against, as one HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-
-        Returns
-        -------
-        int
-            Pictures on the page.
-        """
-        return write_explanation_sheet(Path(path), self)
+    def _write(self, path: Path) -> int:
+        return write_explanation_sheet(path, self)
 
     def write_overlays(self, folder: str | Path) -> int:
         """Write each picture beside its maps as a PNG file, ``ROW-NAME.png``, into a folder.
@@ -335,7 +326,7 @@ class Explanations(explained.Explanations, Pictures):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Comparison(agreement.Comparison):
+class Comparison(agreement.Comparison, Paged):
     """Two sets of answers with their page; see the base for the other fields.
 
     Parameters
@@ -351,21 +342,9 @@ class Comparison(agreement.Comparison):
     places: Mapping[int, ImageLocation] = dataclasses.field(default_factory=dict)
     people: str | None = None
 
-    def write_page(self, path: str | Path) -> int:
-        """Write what agrees, what moved and the pictures in question as one HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-
-        Returns
-        -------
-        int
-            Pictures on the page.
-        """
+    def _write(self, path: Path) -> int:
         places = {at: self._show(at, place) for at, place in self.places.items()}
-        return write_comparison_sheet(Path(path), self, places)
+        return write_comparison_sheet(path, self, places)
 
     def with_people(self, people: str) -> Self:
         """Return the same answer, whose page shows people otherwise."""
@@ -388,31 +367,19 @@ class Comparison(agreement.Comparison):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Overlap(against.Overlap, Pictures):
+class Overlap(against.Overlap, Pictures, Paged):
     """Images that another collection has too, with their page; see the base for the fields."""
 
     def choose(self) -> tuple[Rows, None]:
         """Return the rows of images that the other collection has too."""
         return self.rows[self.is_copy], None
 
-    def write_page(self, path: str | Path) -> int:
-        """Write each image beside the other collection's as one self-contained HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-
-        Returns
-        -------
-        int
-            Images of this store on the page.
-        """
-        return write_overlap_sheet(Path(path), self)
+    def _write(self, path: Path) -> int:
+        return write_overlap_sheet(path, self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class StatusAnswers(Result, Pictures):
+class StatusAnswers(Result, Pictures, Paged):
     """The conservation status of images, and how many have each.
 
     Parameters
@@ -494,23 +461,11 @@ class StatusAnswers(Result, Pictures):
         codes = self.judged.codes[kept].tolist()
         return self.judged.rows[kept], [one or "no status" for one in codes]
 
-    def write_page(self, path: str | Path) -> int:
-        """Write what was counted, in the official colours, as one HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-
-        Returns
-        -------
-        int
-            Pictures that are counted.
-        """
+    def _write(self, path: Path) -> int:
         from bioprobe.report.status import write_status_page
 
         write_status_page(
-            Path(path), self.judged, self.units, self.counts, self.taxa, self.comparison,
+            path, self.judged, self.units, self.counts, self.taxa, self.comparison,
             source=self.source, asked=self.asked, notes=self.notes,
             provenance=self.provenance.to_dict(),
         )  # fmt: skip
@@ -645,97 +600,49 @@ class NoiseFilter(noise.NoiseFilter, Pictures):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Repeats(repeats.Repeats, Pictures):
+class Repeats(repeats.Repeats, Pictures, Paged):
     """What stands in one place again and again, with its page; see the base for the fields."""
 
     def choose(self) -> tuple[Rows, None]:
         """Return the rows that are kept."""
         return self.rows[self.kept], None
 
-    def write_page(self, path: str | Path) -> int:
-        """Write one picture of each group as one self-contained HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-
-        Returns
-        -------
-        int
-            Pictures on the page.
-        """
-        return write_repeats_sheet(Path(path), self)
+    def _write(self, path: Path) -> int:
+        return write_repeats_sheet(path, self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Flaws(flaws.Flaws, Pictures):
+class Flaws(flaws.Flaws, Pictures, Paged):
     """Which pictures were taken badly, with their page; see the base for the fields."""
 
     def choose(self) -> tuple[Rows, None]:
         """Return the rows that are kept."""
         return self.rows[self.kept], None
 
-    def write_page(self, path: str | Path) -> int:
-        """Write what is dropped, by flaw, as one self-contained HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-
-        Returns
-        -------
-        int
-            Pictures on the page.
-        """
-        return write_flaws_sheet(Path(path), self)
+    def _write(self, path: Path) -> int:
+        return write_flaws_sheet(path, self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Robustness(robustness.Robustness):
+class Robustness(robustness.Robustness, Paged):
     """What altering pictures does, with its page; see the base for the fields."""
 
-    def write_page(self, path: str | Path) -> int:
-        """Write a figure of each alteration and the pictures most touched as one HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-
-        Returns
-        -------
-        int
-            Pictures on the page.
-        """
+    def _write(self, path: Path) -> int:
         from bioprobe.report.alterations import write_robustness_page
 
-        return write_robustness_page(Path(path), self)
+        return write_robustness_page(path, self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Estimates(estimates.Estimates):
+class Estimates(estimates.Estimates, Paged):
     """Shares, counts and rates with intervals, with their page; see the base for the fields."""
 
     __module__ = "bioprobe"
 
-    def write_page(self, path: str | Path) -> int:
-        """Write figures and the table as one self-contained HTML page.
-
-        Parameters
-        ----------
-        path : str or Path
-            HTML file.
-
-        Returns
-        -------
-        int
-            Classes on the page.
-        """
+    def _write(self, path: Path) -> int:
         from bioprobe.report.estimates import write_estimates
 
-        return write_estimates(Path(path), self)
+        return write_estimates(path, self)
 
 
 def read_fields(found: Result) -> dict[str, Any]:

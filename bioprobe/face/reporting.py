@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from bioprobe.errors import MisuseError
-from bioprobe.face.asking import Asks
-from bioprobe.face.learning import Learns
-from bioprobe.options import NamedClasses, Option, Taxa, Without, question
+from bioprobe.face.counting import Counts
+from bioprobe.face.estimating import Infers
+from bioprobe.face.robustness import Tries
+from bioprobe.options import NamedClasses, Option, Taxa, With, Without, question
 from bioprobe.result import Table
 
 if TYPE_CHECKING:
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.progress import Progress
+    from bioprobe.report.section import Section
     from bioprobe.task.predictions import Predictions
+    from bioprobe.task.task import Task
     from bioprobe.taxonomy import Taxonomy
     from bioprobe.zeroshot.candidates import ClassNames
 
 
-class Reports(Asks, Learns):
+class Reports(Tries, Counts, Infers):
     """What is told of a store on a page."""
 
     @question
@@ -66,6 +70,50 @@ class Reports(Asks, Learns):
                 when=(Without("level", "taxa", "classes", "by"),),
             ),
         ] = None,
+        robustness: Annotated[
+            int | None,
+            Option(
+                "Also alter so many of the test pictures (light, blur, size and so on), and tell "
+                "how many answers become others. Each is embedded 40 times.",
+                least=1,
+            ),
+        ] = None,
+        counts: Annotated[
+            bool,
+            Option(
+                "Also tell how many there are of each class, with intervals, and where there are "
+                "times and places what was recorded.",
+                when=(Without("level", "taxa", "classes", "by"),),
+            ),
+        ] = True,
+        labelled: Annotated[
+            str | None,
+            Option(
+                "Labelled images that are a random sample, for counts: as for estimate. [default: "
+                "those that estimate --draw drew, else the test part of the split]",
+                metavar="MASK|COLUMN|SPLIT:test",
+                when=(With("counts", (True,)), Without("level", "taxa", "classes", "by")),
+            ),
+        ] = None,
+        assume: Annotated[
+            str | None,
+            Option(
+                "What counts take to be so without its being known, as for estimate: random or "
+                "label-shift.",
+                choices=("random", "label-shift"),
+                fixed=True,
+                when=(With("counts", (True,)), Without("level", "taxa", "classes", "by")),
+            ),
+        ] = None,
+        deployments: Annotated[
+            str | Path | None,
+            Option(
+                "When cameras worked, as for records: adds rates by camera-days, and trends.",
+                shell=Path,
+                metavar="FILE",
+                when=(With("counts", (True,)), Without("level", "taxa", "classes", "by")),
+            ),
+        ] = None,
         output: Annotated[
             str | Path, Option("HTML file to write.", ("--output", "-o"), shell=Path, writes="file")
         ] = "report.html",
@@ -96,10 +144,19 @@ class Reports(Asks, Learns):
         explain : int, optional
             How many of the surest wrong answers of the best method are explained by maps, for which
             the encoder is loaded; 60 at most.
+        robustness : int, optional
+            How many of the test pictures are altered, embedded and asked again; without an
+            evaluation those of the store are.
+        counts : bool
+            Whether the best method counts all pictures: see :meth:`estimate`, and :meth:`records`.
+        labelled, assume : str, optional
+            Which sample counts are mended by; see :meth:`estimate`.
+        deployments : str or Path, optional
+            Table of deployments; see :meth:`records`.
         output : str or Path
             HTML file to write.
         progress : callable, optional
-            Told a step after each picture that is explained.
+            Told a step after each picture that is explained, or altered.
 
         Raises
         ------
@@ -126,34 +183,127 @@ class Reports(Asks, Learns):
                 )
                 raise MisuseError(msg)
             said = self._write_overview(
-                path, title=title, names=listed, level=level, taxa=taxa, classes=classes, by=by
-            )
+                path, title=title, names=listed, level=level, taxa=taxa, classes=classes, by=by,
+                robustness=robustness, progress=progress,
+            )  # fmt: skip
             told = ""
         else:
             found = self.evaluation(name)
-            why, told_why = self._explain_mistakes(found, explain, progress)
-            found.report(path, title=title, names=listed, why=why)
-            told, said = found.name, f"evaluation {found.name}{told_why}"
+            sections, more = [], ""
+            if explain is not None:
+                why, more = self._explain_mistakes(found, explain, progress)
+                sections.append(why)
+            if robustness is not None:
+                sections.append(self._alter(found, robustness, progress))
+            if counts:
+                sections += self._count(found, labelled, assume, deployments)
+            found.report(path, title=title, names=listed, sections=sections)
+            told, said = found.name, f"evaluation {found.name}{more}"
         said = f"{said} -> {path} ({path.stat().st_size / 1e6:.1f} MB)"
         return Table(pd.DataFrame({"evaluation": [told], "page": [str(path)]})).say([said])
 
-    def _explain_mistakes(
-        self, found: Evaluation, n: int | None, progress: Progress | None
-    ) -> tuple[dict[str, Any] | None, str]:
-        """Explain the surest wrong answers, if that is asked, and say how many were."""
-        from bioprobe.report.why import describe_why, explain_mistakes
-
-        if n is None:
-            return None, ""
+    def _recall(self, found: Evaluation) -> Task:
+        """Return what an evaluation was made of."""
         options, reads = found.provenance["options"], self._view.manifest.has_text_tower
         texts = self._write_texts(found.level) if reads else None
-        task = self._task(found.level, split=options["split"], texts=texts, seed=options["seed"])
+        return self._task(found.level, split=options["split"], texts=texts, seed=options["seed"])
+
+    def _explain_mistakes(
+        self, found: Evaluation, n: int, progress: Progress | None
+    ) -> tuple[Section, str]:
+        """Explain the surest wrong answers, and say how many were."""
+        from bioprobe.report.why import describe_why, explain_mistakes
+
+        task = self._recall(found)
         why = explain_mistakes(found, task, self._texts.encoder, n, progress)
         n_shown = len({one.row for one in why.items})
         said = f"; {n_shown:,} of {why.n_wrong:,} wrong answers of {why.method} explained"
         if why.problem:
             said = f"; no wrong answer is explained: {why.problem}"
         return describe_why(why, task), said
+
+    def _alter(self, found: Evaluation, n: int, progress: Progress | None) -> Section:
+        """Alter test pictures, and ask the best method again."""
+        from bioprobe.errors import BioprobeError
+        from bioprobe.report.alterations import describe_robustness, describe_untried, try_best
+
+        try:
+            tried = try_best(found, self._recall(found), self._texts.encoder, n, progress)
+        except BioprobeError as error:
+            return describe_untried(error)
+        return describe_robustness(tried)
+
+    def _count(
+        self, found: Evaluation, labelled: str | None, assume: str | None,
+        deployments: str | Path | None,
+    ) -> list[Section]:  # fmt: skip
+        """Count what the best method answers to all pictures, and the records of them."""
+        from bioprobe.errors import BioprobeError
+        from bioprobe.report.again import ask_again
+        from bioprobe.report.estimates import describe_counts
+
+        try:
+            answers = ask_again(found, self._recall(found), self._view)
+        except BioprobeError as error:
+            return [describe_counts((), problem=str(error))]
+        sections = [self._estimate(found, answers, labelled, assume)]
+        recorded = self._record(answers, found.level, deployments)
+        return sections + ([recorded] if recorded else [])
+
+    def _estimate(
+        self, found: Evaluation, answers: Predictions, labelled: str | None, assume: str | None
+    ) -> Section:
+        """Estimate how many there are of each class, by place and month where these are known."""
+        from bioprobe.errors import MisuseError, SelectionError
+        from bioprobe.report.data import list_groups
+        from bioprobe.report.estimates import choose_counted, describe_counts, list_assumptions
+
+        counted = choose_counted(self._view.store, found, labelled, assume)
+        asked = self.where(rows=counted.rows.tolist())
+        groups = list_groups(self._view.store, counted.rows) or [None]
+        try:
+            made = [
+                asked.estimate(found.level, by=by, answers=answers, labelled=counted.labelled,
+                               assume=assume)
+                for by in groups
+            ]  # fmt: skip
+        except (MisuseError, SelectionError) as error:
+            return describe_counts((), problem=str(error), answers=answers)
+        return describe_counts(made, assumes=list_assumptions(made[0], counted))
+
+    def _record(
+        self, answers: Predictions, level: str, deployments: str | Path | None
+    ) -> Section | None:
+        """Return records, activity, richness and trends; None where no time is known."""
+        from bioprobe.errors import BioprobeError
+        from bioprobe.report.data import list_months
+        from bioprobe.report.records import describe_records
+
+        if deployments is None and not (list_months(self._view.store) != "").any():
+            return None
+        given: dict[str, Any] = {"level": level, "deployments": deployments}
+        found = self.records(answers, **given)
+        if not len(found.timed):
+            return None
+        sheets, left_out = [found.describe()], []
+        asked = [("activity", self.activity), ("richness", self.richness)]
+        if deployments is not None:
+            asked.append(("trend", self.trend))
+        else:
+            left_out.append(
+                "Nothing says when cameras worked: there are no rates by camera-days, and no "
+                "trends. report --deployments FILE takes a table of it."
+            )
+        for name, ask in asked:
+            try:
+                sheet = ask(answers, **given).describe()
+            except BioprobeError as error:
+                left_out.append(f"No {name} is told: {error}")
+            else:
+                # What is said of records is said once.
+                own = tuple(one for one in sheet.notes if one not in found.notes)
+                sheets.append(dataclasses.replace(sheet, notes=own))
+        return describe_records(sheets, left_out)
 
     def _write_overview(
         self,
@@ -165,12 +315,15 @@ class Reports(Asks, Learns):
         taxa: str | Path | None,
         classes: ClassNames | None,
         by: str | None,
+        robustness: int | None,
+        progress: Progress | None,
     ) -> str:
         """Write the page of pictures that nobody labelled, and say what it tells of."""
         from bioprobe.errors import PromptError
         from bioprobe.report import write_overview
         from bioprobe.report.advice import find_usable
-        from bioprobe.report.overview import find_place
+        from bioprobe.report.alterations import describe_robustness
+        from bioprobe.report.data import find_place
 
         view = self._view
         find_place(view.store, by)  # a column that is not there is said before anything is asked
@@ -192,7 +345,16 @@ class Reports(Asks, Learns):
                 if taxa is not None or classes is not None:
                     raise
                 unasked = f"{error}, or names with --classes"
-        write_overview(view.store, path, answers, unasked=unasked, by=by, title=title, names=names)
+        sections = []
+        if robustness is not None:
+            named = {"level": level or "species", "taxa": taxa} if classes is None else {}
+            tried = self.robustness(
+                **(named if answers is not None else {}), classes=classes, sample=robustness,
+                progress=progress,
+            )  # fmt: skip
+            sections.append(describe_robustness(tried))
+        write_overview(view.store, path, answers, unasked=unasked, by=by, title=title, names=names,
+                       sections=sections)  # fmt: skip
         return f"{len(view):,} pictures" + (
             f"; no name was looked for: {unasked}" if unasked else ""
         )

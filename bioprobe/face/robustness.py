@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from bioprobe.progress import Progress
     from bioprobe.robustness.trial import Answered
     from bioprobe.store.view import View
-    from bioprobe.task.decisions import Decisions
-    from bioprobe.task.pooling import Contents
-    from bioprobe.task.predictions import Predictions
 
 # What is said line by line of the alterations that change most.
 _SHOWN = 5
@@ -150,19 +147,23 @@ class Tries(Asks, Learns):
     def _try_texts(
         self, level: str | None, classes: NamedClasses, taxa: str | Path | None
     ) -> Callable[[View], Answered]:
+        from bioprobe.robustness.trial import read_answers
+
         def ask(view: View) -> Answered:
             asked = type(self)(view, model=self._model, device=self._device, texts=self._find_texts)
             if classes is not None:
-                return _read_answers(asked.zeroshot(classes=classes, k=1))
-            return _read_answers(asked.zeroshot(level or "species", taxa=taxa, k=1))
+                return read_answers(asked.zeroshot(classes=classes, k=1))
+            return read_answers(asked.zeroshot(level or "species", taxa=taxa, k=1))
 
         return ask
 
     def _try_probe(self, name: str) -> Callable[[View], Answered]:
+        from bioprobe.robustness.trial import read_answers
+
         fitted = self.probe(name)
 
         def ask(view: View) -> Answered:
-            return _read_answers(fitted.predict(type(self)(view), k=1))
+            return read_answers(fitted.predict(type(self)(view), k=1))
 
         return ask
 
@@ -178,23 +179,6 @@ class Tries(Asks, Learns):
         text = f"{int(taught.sum()):,} pictures that taught the probe {name} are left out"
         said.append(Note(text))
         return view.take(view.rows[~taught])
-
-
-def _read_answers(answers: Predictions | Decisions | Contents) -> Answered:
-    """Return the best answers, and which of them are right."""
-    import numpy as np
-
-    from bioprobe.robustness.trial import Answered
-    from bioprobe.task.predictions import Predictions
-
-    # One answer an image is asked for, and no abstention or pooling.
-    assert isinstance(answers, Predictions)
-    judged = answers.truth != ""
-    if answers.taught is not None:
-        judged &= ~answers.taught
-    truth = answers.truth_classes
-    is_right = ((answers.answers[:, 0] == truth) & (truth >= 0)).astype(np.float64)
-    return Answered(answers.names[:, 0], np.where(judged, is_right, np.nan))
 
 
 def _describe(found: Robustness) -> list[Note | str]:

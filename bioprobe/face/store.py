@@ -14,8 +14,6 @@ from bioprobe.access import exists
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.annotating import Annotates
 from bioprobe.face.conservation import Conserves
-from bioprobe.face.counting import Counts
-from bioprobe.face.estimating import Infers
 from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
 from bioprobe.face.finetuning import Finetunes
@@ -25,7 +23,6 @@ from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remov
 from bioprobe.face.prompts import Texts
 from bioprobe.face.removing import Removes
 from bioprobe.face.reporting import Reports
-from bioprobe.face.robustness import Tries
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
     RANK_NAMES,
@@ -68,12 +65,9 @@ MAX_PIXELS_PX = 178_956_970
 
 
 class Store(
-    Tries,
     Finetunes,
     Reports,
     Explains,
-    Counts,
-    Infers,
     Annotates,
     Names,
     Texts,

@@ -55,6 +55,11 @@ EXPLANATIONS = {
     "probability": "How sure a method is of its answer, between 0 and 1.",
     "confidence": "The probability of the answer that is given.",
     "similarity": "Cosine of the angle between the vectors of two pictures: 1 is the same.",
+    "sharpness": "The finest detail of a picture beside detail twice as coarse: 0.7 or "
+    "more of a sharp photograph, whatever it shows, less of a blurred one.",
+    "brightness": "What the lightest twentieth of a picture reaches: 0 is black, 1 is white.",
+    "likeness": "Mean similarity to the five pictures that are most like it: what is low is unlike "
+    "all the rest.",
     "threatened": "Critically Endangered, Endangered or Vulnerable by the IUCN Red List.",
     "no status": "Nothing is listed for the name, or it covers taxa of several statuses. That is "
     "unknown, and not the same as least concern.",

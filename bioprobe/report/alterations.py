@@ -1,22 +1,75 @@
-"""One page of what altering pictures does to vectors and answers."""
+"""What altering pictures does to answers: a page of its own, and a part of the report."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bioprobe.encoders.encoder import Encoder
+from bioprobe.errors import BioprobeError
+from bioprobe.evaluation.result import Evaluation
 from bioprobe.files import write_text
 from bioprobe.page.html import encode_thumbnail, make_thumbnail, render_page
-from bioprobe.report.plots import plot_strengths
-from bioprobe.robustness.trial import read_workable
+from bioprobe.progress import Progress
+from bioprobe.report.again import learn_again, list_rounds
+from bioprobe.report.plots import plot_intervals, plot_strengths
+from bioprobe.report.section import Section
+from bioprobe.robustness.alterations import choose_alterations
+from bioprobe.robustness.trial import Answered, read_answers, read_workable, try_alterations
+from bioprobe.store.view import View
+from bioprobe.task.task import Task
 from bioprobe.types import Doubles
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bioprobe.robustness import Robustness
 
 _N_TOUCHED, _SHOWN_PX = 12, 150
+
+
+def try_best(
+    evaluation: Evaluation,
+    task: Task,
+    encoder: Encoder,
+    n: int,
+    progress: Progress | None = None,
+) -> Robustness:
+    """Alter pictures that judged the best method of an evaluation, and ask it again.
+
+    The method learns again what it had learnt; of several rounds the first is tried.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    task : Task
+        It was made of; see :func:`bioprobe.report.again.list_rounds`.
+    encoder : Encoder
+        Of the store.
+    n : int
+        Pictures at most, drawn by the seed of the evaluation.
+    progress : callable, optional
+        Told a step after each few pictures.
+
+    Raises
+    ------
+    StoreError
+        If its split is gone, or was made anew.
+    """
+    first = list_rounds(evaluation, task)[0]
+    fitted, best = learn_again(evaluation, first), evaluation.best.method
+
+    def ask(view: View) -> Answered:
+        return read_answers(fitted.ask(view, 1))
+
+    asked = f"{'zero-shot' if best == 'zeroshot' else best} at {evaluation.level}"
+    return try_alterations(
+        dataclasses.replace(first.view, rows=first.judged.rows), encoder, choose_alterations(None),
+        ask, asked=asked, sample=n, seed=task.seed, progress=progress,
+    )  # fmt: skip
 
 
 def write_robustness_page(path: Path, found: Robustness) -> int:
@@ -34,9 +87,19 @@ def write_robustness_page(path: Path, found: Robustness) -> int:
         Pictures on the page.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    shown = describe_robustness(found)
+    content = {"title": "What altering pictures does", "lead": shown.lead, "it": shown.content,
+               "provenance": found.provenance.to_dict()}  # fmt: skip
+    write_text(path, render_page("robustness.html.j2", content))
+    of = shown.content
+    return len(of["pictures"]) + sum(len(one["copies"]) for one in of["alterations"])
+
+
+def describe_robustness(found: Robustness) -> Section:
+    """Return what altering pictures did."""
     frame = found.to_frame()
     shown = _choose_example(found)
-    sections = [
+    alterations = [
         _describe_alteration(found, frame[frame["alteration"] == name], name, shown)
         for name in dict.fromkeys(frame["alteration"])
     ]
@@ -53,17 +116,60 @@ def write_robustness_page(path: Path, found: Robustness) -> int:
         for one in touched
     ]  # fmt: skip
     content = {
-        "title": "What altering pictures does",
+        "problem": "",
         "asked": found.asked,
         "n_images": len(found.rows),
         "n_copies": len(found.altered),
-        "sections": sections,
+        "worst": _plot_worst(frame) if found.asked else "",
+        "alterations": alterations,
         "pictures": pictures,
         "n_unread": found.n_unread,
-        "provenance": found.provenance.to_dict(),
     }
-    write_text(path, render_page("robustness.html.j2", content))
-    return len(pictures) + sum(len(one["copies"]) for one in sections)
+    lead, brief = _tell(found, frame)
+    return Section("robustness", "If pictures change", "What becomes of answers if pictures change",
+                   lead, content, brief=brief)  # fmt: skip
+
+
+def describe_untried(problem: BioprobeError) -> Section:
+    """Return the part that says why nothing was altered."""
+    return Section("robustness", "If pictures change", "What becomes of answers if pictures change",
+                   "Pictures were to be altered and asked again.",
+                   {"problem": str(problem)})  # fmt: skip
+
+
+def _tell(found: Robustness, frame: pd.DataFrame) -> tuple[str, dict[str, str] | None]:
+    """Return what is said first of all, and on the first screen."""
+    if not found.asked:
+        least = frame.loc[frame["cosine"].idxmin()]
+        return (f"Vectors move most by {least['alteration']} ({least['strength']}): to a mean "
+                f"cosine of {least['cosine']:.2f}."), None  # fmt: skip
+    worst, mildest = (frame.loc[at] for at in (frame["flip_rate"].idxmax(),
+                                               frame["flip_rate"].idxmin()))  # fmt: skip
+    said = (
+        f"{100 * worst['flip_rate']:.0f} of 100 become another by {worst['alteration']} "
+        f"({worst['strength']}: {worst['strength_is']}), {100 * mildest['flip_rate']:.0f} by "
+        f"{mildest['alteration']} ({mildest['strength']}: {mildest['strength_is']})"
+    )
+    lead = f"An answer that changes with the light or the size of a picture is frail: {said}."
+    if not worst["flip_rate"]:
+        lead = said = "No answer became another by any alteration"
+    return lead, {
+        "label": "If pictures change",
+        "large": f"{100 * worst['flip_rate']:.0f} of 100 answers",
+        "said": f"So many become another at worst, of {len(found.rows):,} pictures that were "
+        f"altered: {said}.",
+    }
+
+
+def _plot_worst(frame: pd.DataFrame) -> str:
+    """Plot the flip rate of each alteration at the strength that changes most answers."""
+    worst = frame.loc[frame.groupby("alteration", sort=False)["flip_rate"].idxmax()]
+    return plot_intervals(
+        [f"{one['alteration']} {one['strength']}" for one in worst.to_dict("records")],
+        *(worst[name].to_numpy(dtype=np.float64)
+          for name in ("flip_rate", "flip_rate_low", "flip_rate_high")),
+        label="share of answers that become another",
+    )  # fmt: skip
 
 
 def _choose_example(found: Robustness) -> Any:  # noqa: ANN401 - an image, or None

@@ -3,36 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import StoreError
 from bioprobe.evaluation.result import Evaluation
-from bioprobe.quality.description import describe_images
+from bioprobe.images.camera import CAPTURED_AT
+from bioprobe.images.image_table import read_level
+from bioprobe.images.times import read_times
+from bioprobe.quality.description import Description
 from bioprobe.report.plots import plot_class_sizes
 from bioprobe.splits import PARTS, Split, read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection
 from bioprobe.task.target import find_rank
+from bioprobe.types import Names, Rows
 
-_N_LISTED, _N_MODES = 12, 4
+if TYPE_CHECKING:
+    import pandas as pd
+
+_N_LISTED = 12
+# Places and months that pictures are counted by, at most.
+_N_GROUPS = 60
+FOLDER = "folder"
+# What people call the place of a camera, a trap or a plot.
+_PLACES = (
+    "station", "site", "location", "camera", "deployment", "plot", "locality", "transect", "place",
+)  # fmt: skip
 
 
-def describe_data(store: EmbeddingStore, level: str, common: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the images are and what masks say of them, for the page.
+def describe_data(
+    store: EmbeddingStore, found: Description, level: str, common: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return how the images are labelled and what masks say of them, for the page.
 
     Parameters
     ----------
     store : EmbeddingStore
         Of the images.
+    found : Description
+        Of its images, with the classes of the level.
     level : str
         Rank or column of the evaluation.
     common : mapping of str to str
         Common names of classes, by their names.
     """
-    found = describe_images(store, level)
     counts = found.listed
     assert counts is not None
     return {
@@ -43,16 +61,63 @@ def describe_data(store: EmbeddingStore, level: str, common: Mapping[str, str]) 
         "sizes_plot": plot_class_sizes(
             name_all(counts.names, common), counts.n_images, label=f"pictures of each {level}"
         ),
-        "has_sizes": bool(np.isfinite(found.sizes_px).all()),
-        "modes": list(found.modes.items())[:_N_MODES],
         "masks": describe_masks(store),
     }
+
+
+def find_place(store: EmbeddingStore, by: str | None = None) -> tuple[str, Names]:
+    """Return what pictures are told apart by, and the value of each row of the store.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Of the images.
+    by : str, optional
+        A rank or column, or ``folder``. By default a column that says where pictures were taken,
+        such as ``station``, else the folder.
+
+    Raises
+    ------
+    SelectionError
+        If there is no such rank or column.
+    """
+    columns = {name.casefold(): name for name in store.images.free_columns}
+    if by is None:
+        by = next((columns[name] for name in _PLACES if name in columns), FOLDER)
+    if by == FOLDER and FOLDER not in store.images.free_columns:
+        folders = [str(PurePosixPath(path).parent) for path in store.images.frame["path"]]
+        return by, np.array(["" if one == "." else one for one in folders], dtype=object)
+    return by, store.images.labels(read_level(by, store.images))
+
+
+def list_months(store: EmbeddingStore) -> Names:
+    """Return the month in which each current picture was taken, ``""`` where nobody says it."""
+    if CAPTURED_AT not in store.images.frame.columns:
+        return np.full(len(store.rows), "", dtype=object)
+    times, _ = read_times(store.images.labels(CAPTURED_AT), store.rows)
+    months = np.datetime_as_string(times, unit="M")
+    return np.where(np.isnat(times), "", months).astype(object)
+
+
+def list_groups(store: EmbeddingStore, rows: Rows) -> list[str]:
+    """Return what pictures can be counted by: a column that says the place, and the month."""
+    place, values = find_place(store)
+    found = [] if place == FOLDER else [(place, values[rows])]
+    months = np.full(len(store.images), "", dtype=object)
+    months[store.rows] = list_months(store)
+    found.append(("month", months[rows]))
+    return [name for name, of in found if 1 < len({one for one in of.tolist() if one}) <= _N_GROUPS]
 
 
 def name_all(names: Sequence[str], common: Mapping[str, str]) -> list[str]:
     """Return names for a chart, each with its common name where it has one of its own."""
     own = {name: word for name, word in common.items() if ": " not in word}
     return [f"{name} ({own[name]})" if name in own else name for name in names]
+
+
+def take_answers(evaluation: Evaluation, method: str) -> pd.DataFrame:
+    """Return what a method answered to the pictures that judge."""
+    return evaluation.predictions[evaluation.predictions["method"] == method]
 
 
 def describe_masks(store: EmbeddingStore) -> list[dict[str, Any]]:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bioprobe.files import write_text
-from bioprobe.images.image_table import read_level
 from bioprobe.page.html import render_page
 from bioprobe.provenance import Provenance
 from bioprobe.quality.description import describe_images
 from bioprobe.report.advice import find_usable
 from bioprobe.report.brief import describe_usable, join
-from bioprobe.report.data import describe_masks, name_all
+from bioprobe.report.data import find_place, name_all
 from bioprobe.report.errors import count_unread, make_shower
+from bioprobe.report.looks import describe_looks
 from bioprobe.report.naming import Naming
 from bioprobe.report.plots import plot_class_sizes
+from bioprobe.report.section import Section, arrange
 from bioprobe.report.status import describe_stored
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Taxon
@@ -30,38 +31,8 @@ if TYPE_CHECKING:
     from bioprobe.report.errors import ShowPicture
     from bioprobe.task.predictions import Predictions
 
-FOLDER = "folder"
-# What people call the place of a camera, a trap or a plot.
-_PLACES = (
-    "station", "site", "location", "camera", "deployment", "plot", "locality", "transect", "place",
-)  # fmt: skip
 _SURE, _LIKELY = 0.9, 0.5
-_N_NAMED, _N_ANSWERS, _N_PICTURES, _N_MODES = 3, 30, 12, 4
-
-
-def find_place(store: EmbeddingStore, by: str | None = None) -> tuple[str, Names]:
-    """Return what pictures are told apart by, and the value of each row of the store.
-
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Of the images.
-    by : str, optional
-        A rank or column, or ``folder``. By default a column that says where pictures were taken,
-        such as ``station``, else the folder.
-
-    Raises
-    ------
-    SelectionError
-        If there is no such rank or column.
-    """
-    columns = {name.casefold(): name for name in store.images.free_columns}
-    if by is None:
-        by = next((columns[name] for name in _PLACES if name in columns), FOLDER)
-    if by == FOLDER and FOLDER not in store.images.free_columns:
-        folders = [str(PurePosixPath(path).parent) for path in store.images.frame["path"]]
-        return by, np.array(["" if one == "." else one for one in folders], dtype=object)
-    return by, store.images.labels(read_level(by, store.images))
+_N_NAMED, _N_ANSWERS, _N_PICTURES = 3, 30, 12
 
 
 def write_overview(
@@ -73,6 +44,7 @@ def write_overview(
     by: str | None = None,
     title: str | None = None,
     names: Iterable[Taxon] | None = None,
+    sections: Sequence[Section] = (),
 ) -> None:
     """Write what pictures are like, and what zero-shot found in them, as one HTML file.
 
@@ -92,6 +64,8 @@ def write_overview(
         First heading; by default the store's name.
     names : iterable of Taxon, optional
         Whose common names are shown; by default those of the labels and of added taxa.
+    sections : sequence of Section
+        Further parts.
 
     Raises
     ------
@@ -101,8 +75,10 @@ def write_overview(
         If there is no such column.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = describe_overview(store, answers, unasked=unasked, by=by, title=title, names=names)
-    write_text(path, render_page("overview.html.j2", content))
+    content = describe_overview(
+        store, answers, unasked=unasked, by=by, title=title, names=names, sections=sections
+    )
+    write_text(path, render_page("report.html.j2", content))
 
 
 def describe_overview(
@@ -113,38 +89,60 @@ def describe_overview(
     by: str | None = None,
     title: str | None = None,
     names: Iterable[Taxon] | None = None,
+    sections: Sequence[Section] = (),
 ) -> dict[str, Any]:
     """Return everything that the page shows."""
     listed = names if names is not None or answers is None else _list_taxa(store, answers)
     naming = Naming.of(store, listed, is_asked=names is not None)
     place, values = find_place(store, by)
-    found = describe_images(store)
     show = make_shower(store, naming)
     asked = _describe_answers(answers, values, naming, show) if answers is not None else None
-    usable, masks = find_usable(store)
+    usable, _ = find_usable(store)
     provenance = Provenance(
         encoder=store.manifest.encoder.to_dict(), store=str(store.folder),
         n_rows=len(store.rows), options={"by": place},
-    )  # fmt: skip
+    ).to_dict()  # fmt: skip
+    stored = describe_stored(store)
+    own = [
+        Section(
+            "places", f"By {place}", f"By {place}", "What each has, and what was found there.",
+            {"place": place, "asked": asked,
+             "places": _describe_places(store, values, usable, answers)}, is_open=True,
+        ),
+        describe_looks(store, describe_images(store), show, by=by),
+        Section(
+            "provenance", "Provenance", "Where the figures come from",
+            "By what these figures can be had again.",
+            {"encoder": store.manifest.encoder.describe(), "depends": None, "commands": [
+                *([answers.provenance.command] if answers is not None else []),
+                provenance["command"]]},
+        ),
+        *sections,
+    ]  # fmt: skip
+    if asked:
+        own.append(Section(
+            "found", "What was found", "What was found",
+            "Nobody told it what is on a picture: each got the name that fits it best.",
+            asked | {"place": place, "n_unread": count_unread(asked["galleries"])}, is_open=True,
+        ))  # fmt: skip
+    if stored:
+        own.append(Section(
+            "status", "Conservation status", "Conservation status",
+            "Of the labels, by the column that bioprobe status --save-columns wrote.", stored,
+            is_open=True,
+        ))  # fmt: skip
+    arranged = arrange(own)
     return {
         "title": title or store.folder.name,
-        "encoder": store.manifest.encoder.describe(),
-        "brief": _describe_briefly(store, values, place, asked),
-        "found": found,
-        "modes": list(found.modes.items())[:_N_MODES],
-        "has_sizes": bool(np.isfinite(found.sizes_px).all()),
-        "masks": describe_masks(store),
-        "n_dropped": int((~usable[store.rows]).sum()),
-        "mask_names": masks,
-        "place": place,
-        "places": _describe_places(store, values, usable, answers),
-        "asked": asked,
-        "unasked": unasked,
-        "status": describe_stored(store),
-        "n_unread": count_unread(asked["galleries"]) if asked else 0,
-        "asked_by": answers.provenance.to_dict() if answers is not None else None,
-        "reported": provenance.to_dict(),
-    }
+        "intro": "This page says what these pictures are like, and what a computer sees in them "
+        "that was told no label.",
+        "notes": [f"No name was looked for: {unasked}."] if unasked else [],
+        "brief": [*_describe_briefly(store, values, place, asked),
+                  *(one.brief for one in arranged if one.brief)],
+        "common": {},
+        "sections": arranged,
+        "footer": f"bioprobe {provenance['version']} · {provenance['time']}",
+    }  # fmt: skip
 
 
 def _list_taxa(store: EmbeddingStore, answers: Predictions) -> Iterable[Taxon]:

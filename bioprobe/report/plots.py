@@ -314,6 +314,34 @@ def plot_strengths(
     return _finish(figure)
 
 
+def plot_distribution(sides: Mapping[str, Doubles], label: str, mark: float | None = None) -> str:
+    """Plot which share of the pictures has which value, one outline for each kind of them.
+
+    Parameters
+    ----------
+    sides : mapping of str to ndarray of float64, shape (n_images,)
+        Values by the kind of picture; none is empty.
+    label : str
+        What is measured.
+    mark : float, optional
+        Value that is drawn as a line, such as a threshold.
+    """
+    figure, axes = _begin(3.4, 2.2)
+    edges = np.histogram_bin_edges(np.concatenate(list(sides.values())), bins=20)
+    for place, (name, values) in enumerate(sides.items()):
+        shares = np.histogram(values, edges)[0] / len(values)
+        axes.stairs(shares, edges, color=COLOURS[place], label=name, linewidth=1.5)
+        if not place:
+            axes.stairs(shares, edges, color=COLOURS[place], alpha=0.2, fill=True)
+    if mark is not None and edges[0] <= mark <= edges[-1]:
+        axes.axvline(mark, color=GREY, linestyle=":")
+    axes.set(xlabel=label, ylabel="share")
+    axes.set_ylim(bottom=0)
+    if len(sides) > 1:
+        figure.legend(loc="outside upper left", ncols=2, frameon=False)
+    return _finish(figure)
+
+
 def plot_counts(
     names: Sequence[str], count: Curve, marks: Mapping[str, Doubles], *, label: str
 ) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,13 +12,12 @@ from bioprobe.evaluation.result import Evaluation
 from bioprobe.explanation.candidates import Candidates, from_phrases, from_probe, from_question
 from bioprobe.explanation.explain import Teachers, Wanted, explain_pictures
 from bioprobe.explanation.result import Explanation
-from bioprobe.learning.fit import fit
 from bioprobe.learning.fitted import FittedProbe
 from bioprobe.page.explanations import HOW_TO_READ, show_explanations
 from bioprobe.progress import Progress, Step
-from bioprobe.prompts import PromptSet, TextType
-from bioprobe.report.data import find_split
-from bioprobe.store.selections import read_selection
+from bioprobe.prompts import PromptSet
+from bioprobe.report.again import learn_again, list_rounds
+from bioprobe.report.section import Section
 from bioprobe.task.task import Task
 from bioprobe.zeroshot.method import AskedTexts
 from bioprobe.zeroshot.zeroshot import ask_prompts, embed_phrases
@@ -86,8 +85,10 @@ def explain_mistakes(
         Told a step after each picture.
     """
     best, store = evaluation.best, task.store
-    if find_split(store, evaluation) is None:
-        return Why(best.method, problem="its split is gone, or was made anew; evaluate again")
+    try:
+        rounds = list_rounds(evaluation, task)
+    except StoreError as error:
+        return Why(best.method, problem=str(error))
     if evaluation.provenance["options"].get("per") == "sequence":
         return Why(best.method, problem="it judged sequences, and a map is of one picture")
     answers = evaluation.predictions
@@ -95,13 +96,13 @@ def explain_mistakes(
     wrong = wrong.sort_values("probability", ascending=False, kind="stable")
     asked, found = wrong.head(n), dict[int, list[Explanation]]()
     n_unread = n_changed = 0
-    for number, one in enumerate(_list_rounds(evaluation, task)):
+    for number, one in enumerate(rounds):
         rows = asked["row"].to_numpy(dtype=np.int64)
         rows = rows[np.isin(rows, one.judged.rows)]
         if not len(rows):
             continue
         try:
-            candidates = _learn_again(one, evaluation, number)
+            candidates = _read_classes(learn_again(evaluation, one, number), one)
         except BioprobeError as error:
             return Why(best.method, n_wrong=len(wrong), problem=str(error))
         view = dataclasses.replace(one.view, rows=rows)
@@ -126,8 +127,8 @@ def explain_mistakes(
     return Why(best.method, tuple(items), len(wrong), n_unread, n_changed)
 
 
-def describe_why(why: Why, task: Task) -> dict[str, Any]:
-    """Return what the page shows."""
+def describe_why(why: Why, task: Task) -> Section:
+    """Return what the page shows of maps."""
     images = task.store.images
     n_shown = len({one.row for one in why.items})
     said = [f"{n_shown:,} of the {why.n_wrong:,} wrong answers of {why.method}, the surest first."]
@@ -135,7 +136,7 @@ def describe_why(why: Why, task: Task) -> dict[str, Any]:
         said.append(f"{why.n_unread:,} more could not be read.")
     if why.n_changed:
         said.append(f"{why.n_changed:,} more are answered otherwise now, and left out.")
-    return {
+    content = {
         "said": " ".join(said) if not why.problem else "",
         "how": HOW_TO_READ,
         "problem": why.problem,
@@ -143,42 +144,14 @@ def describe_why(why: Why, task: Task) -> dict[str, Any]:
             why.items, images, images, most=max(1, n_shown), size_px=_SIZE_PX
         ),
     }
+    return Section(
+        "why", "Why wrong", "Where the model looked when it was surely wrong",
+        "Whether it looked at the animal, or at what stands around it.", content,
+    )  # fmt: skip
 
 
 # Longer side of each picture: three side by side are as wide as the page.
 _SIZE_PX = 360
-
-
-def _list_rounds(evaluation: Evaluation, task: Task) -> list[Task]:
-    """Return what was learnt from and judged in each round, as the evaluation had it."""
-    mask = evaluation.provenance["options"]["mask"]
-    try:
-        kept = read_selection(task.store, mask).kept if mask else None
-    except StoreError:
-        kept = None
-    return task.rounds(kept)
-
-
-def _learn_again(task: Task, evaluation: Evaluation, number: int) -> Candidates:
-    """Return the classes of the best method as it answered in a round."""
-    best = evaluation.best
-    settings = best.settings[number] if number < len(best.settings) else {}
-    if best.method == "zeroshot":
-        return _read_classes(fit(_write(task, settings), best.method), task)
-    return _read_classes(fit(task, best.method, settings or None), task)
-
-
-def _write(task: Task, settings: dict[str, Any]) -> Task:
-    """Return the task with its classes written as they were."""
-    if task.texts is None:
-        return task
-    return task.write(
-        dataclasses.replace(
-            task.texts, text_type=TextType.parse(settings.get("text_type", "taxon_com")),
-            templates=tuple(settings.get("templates", task.texts.templates)),
-            phrases={name: tuple(of) for name, of in settings.get("phrases", {}).items()},
-        )
-    )  # fmt: skip
 
 
 def _read_classes(fitted: Fitted, task: Task) -> Candidates:

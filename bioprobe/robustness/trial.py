@@ -22,6 +22,7 @@ from bioprobe.result import Notes, Result
 from bioprobe.robustness.alterations import SIDE_PX, Alteration, make_workable
 from bioprobe.splits.groups import find_groups, join_groups
 from bioprobe.store.view import View
+from bioprobe.task.predictions import Predictions
 from bioprobe.types import Doubles, Mask, Names, Rows, Vectors
 
 if TYPE_CHECKING:
@@ -73,6 +74,18 @@ class Answered:
 
     answers: Names
     is_right: Doubles
+
+
+def read_answers(found: Result) -> Answered:
+    """Return the best answers of predictions, one an image, and which of them are right."""
+    # One answer an image is asked for, and no abstention or pooling.
+    assert isinstance(found, Predictions)
+    judged = found.truth != ""
+    if found.taught is not None:
+        judged &= ~found.taught
+    truth = found.truth_classes
+    is_right = ((found.answers[:, 0] == truth) & (truth >= 0)).astype(np.float64)
+    return Answered(found.names[:, 0], np.where(judged, is_right, np.nan))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

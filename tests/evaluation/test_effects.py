@@ -14,7 +14,7 @@ from bioprobe.evaluation.effects import Effect, draw_recall
 from bioprobe.evaluation.keeping import to_clip_benchmark
 from bioprobe.evaluation.result import Evaluation
 from bioprobe.intervals import Resamples
-from bioprobe.report.report import list_effects
+from bioprobe.report.methods import list_effects
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.columns import Columns

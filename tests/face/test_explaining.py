@@ -374,25 +374,24 @@ def test_the_report_shows_the_surest_wrong_answers_as_the_evaluation_had_them(
     assert len(wrong) > 2  # the pictures are noise
     why, told = store._explain_mistakes(found, 2, None)
     assert told == f"; 2 of {len(wrong)} wrong answers of lda explained"
-    assert why is not None
     surest = wrong.sort_values("probability", ascending=False, kind="stable").iloc[0]
     said = f"answer: {surest['predicted']}, probability {surest['probability']:.3f}; its label:"
-    assert why["pictures"][0]["lines"][0] == f"{said} {surest['truth']}"
+    assert why.content["pictures"][0]["lines"][0] == f"{said} {surest['truth']}"
     found = store.evaluate("family", methods="zeroshot", n_resamples=20)
-    shown = render_page("explained.html.j2", {"pictures": why["pictures"], "tag": "h3"})
+    shown = render_page("explained.html.j2", {"pictures": why.content["pictures"], "tag": "h3"})
     assert shown.count('<section class="explained">') == 2
     given: list[Any] = []
 
     def keep(_: Any, path: Path, **options: Any) -> None:  # noqa: ANN401
         path.write_text("page")
-        given.append(options["why"])
+        given.append(options["sections"])
 
     monkeypatch.setattr(bp.Evaluation, "report", keep)
-    told = _texts(store.report(explain=1, output=tmp_path / "why.html"))[0]
+    told = _texts(store.report(explain=1, counts=False, output=tmp_path / "why.html"))[0]
     assert "; 1 of " in told
     assert "wrong answers of zeroshot explained -> " in told
-    assert [len(one["pictures"]) for one in given] == [1]
-    store.report(output=tmp_path / "why.html")
-    assert given[1:] == [None]
+    assert [len(one[0].content["pictures"]) for one in given] == [1]
+    store.report(counts=False, output=tmp_path / "why.html")
+    assert given[1:] == [[]]
     store.split("family", method="kfold", folds=3)
     assert "its split is gone, or was made anew" in store._explain_mistakes(found, 2, None)[1]

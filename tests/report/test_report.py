@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,14 @@ from bioprobe.evaluation.result import Evaluation
 from bioprobe.index import NeighborIndex
 from bioprobe.intervals import Interval
 from bioprobe.report import find_newest, write_report
-from bioprobe.report.data import find_training
+from bioprobe.report.advice import find_next_steps
+from bioprobe.report.data import describe_masks, find_split, find_training
+from bioprobe.report.errors import choose_pictures, describe_errors, make_shower
+from bioprobe.report.methods import describe_methods
+from bioprobe.report.naming import Naming
+from bioprobe.report.positive import describe_positive
 from bioprobe.report.report import describe_report
+from bioprobe.report.section import ORDER
 from bioprobe.splits import Split, make_split, read_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
@@ -30,6 +37,17 @@ def _write(store: EmbeddingStore, evaluation: Evaluation, path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def _choose(store: EmbeddingStore, evaluation: Evaluation) -> list[dict[str, Any]]:
+    show = make_shower(store, Naming.of(store))
+    return choose_pictures(store, evaluation, find_split(store, evaluation), show)
+
+
+def _positive(evaluation: Evaluation) -> dict[str, Any]:
+    found = describe_positive(evaluation)
+    assert found is not None
+    return found
+
+
 def test_a_report_opens_from_disk_and_asks_no_network(
     store: EmbeddingStore, evaluation: Evaluation, tmp_path: Path
 ) -> None:
@@ -40,23 +58,27 @@ def test_a_report_opens_from_disk_and_asks_no_network(
 
 
 def test_a_report_says_what_was_found(store: EmbeddingStore, evaluation: Evaluation) -> None:
-    said = describe_report(store, evaluation)
-    assert "11 of 12" not in said["summary"][0]
+    parts = describe_report(store, evaluation)["sections"]
+    assert [one.id for one in parts] == sorted((one.id for one in parts), key=ORDER.index)
+    assert all(one.lead.endswith(".") and "{" not in one.lead for one in parts)
+    said: dict[str, dict[str, Any]] = {one.id: one.content for one in parts}
+    summary = said["methods"]["summary"][0]
+    assert "11 of 12" not in summary
     best = evaluation.best.metrics["accuracy"]
-    assert f"of 12 test pictures it gives {best.estimate:.1%} the right" in said["summary"][0]
+    assert f"of 12 test pictures it gives {best.estimate:.1%} the right" in summary
     assert [row["method"] for row in said["methods"]["rows"]] == ["centroid", "knn"]
     family = said["errors"]["ranks"][-1]
     assert family["rank"] == "family"
     assert family["accuracy"] == pytest.approx(best.estimate)
     assert said["split"]["parts"][:1] == [("train", 24)]
-    assert said["data"]["found"].n_images == 37
-    assert said["efficiency"].startswith("data:image/svg+xml")
+    assert said["looks"]["found"].n_images == 37
+    assert said["labels"]["plot"].startswith("data:image/svg+xml")
 
 
 def test_classes_above_gather_the_mistakes_within_them(
     store: EmbeddingStore, evaluation: Evaluation
 ) -> None:
-    ranks = describe_report(store, evaluation)["errors"]["ranks"]
+    ranks = describe_errors(evaluation, make_shower(store, Naming.of(store)), {})["ranks"]
     accuracies = {row["rank"]: row["accuracy"] for row in ranks}
     assert list(accuracies) == ["kingdom", "order", "family"]
     assert accuracies["kingdom"] == 1.0
@@ -64,7 +86,7 @@ def test_classes_above_gather_the_mistakes_within_them(
 
 
 def test_a_wrong_label_is_to_be_checked(store: EmbeddingStore, evaluation: Evaluation) -> None:
-    check = describe_report(store, evaluation)["next"]["check"]
+    check = find_next_steps(store, evaluation, read_split(store))["check"]
     assert [(one["row"], one["truth"], one["predicted"]) for one in check] == [
         (0, "Bovidae", "Felidae")
     ]
@@ -73,7 +95,7 @@ def test_a_wrong_label_is_to_be_checked(store: EmbeddingStore, evaluation: Evalu
 def test_galleries_show_neighbours_from_training_alone(
     store: EmbeddingStore, evaluation: Evaluation
 ) -> None:
-    galleries = describe_report(store, evaluation)["galleries"]
+    galleries = _choose(store, evaluation)
     assert [one["heading"] for one in galleries] == [
         "Right and sure",
         "Wrong and sure",
@@ -95,10 +117,10 @@ def test_pictures_whose_files_are_gone_are_counted_and_the_page_is_written(
     assert "picture not found or not readable" in page
 
 
-def test_masks_are_told_with_what_they_drop(store: EmbeddingStore, evaluation: Evaluation) -> None:
-    assert describe_report(store, evaluation)["data"]["masks"] == []
+def test_masks_are_told_with_what_they_drop(store: EmbeddingStore) -> None:
+    assert describe_masks(store) == []
     write_selection(store, "filters/animal", np.arange(4), np.array([True, False, True, True]))
-    (mask,) = describe_report(store, evaluation)["data"]["masks"]
+    (mask,) = describe_masks(store)
     assert (mask["name"], mask["n_judged"], mask["n_dropped"]) == ("filters/animal", 4, 1)
 
 
@@ -125,9 +147,10 @@ def test_a_report_of_a_kept_evaluation_is_the_same(
 ) -> None:
     write_evaluation(store, evaluation)
     again = read_evaluation(store, "family")
-    first, second = (describe_report(store, one) for one in (evaluation, again))
-    assert first["methods"] == second["methods"]
-    assert first["errors"] == second["errors"]
+    assert describe_methods(again) == describe_methods(evaluation)
+    show = make_shower(store, Naming.of(store))
+    first, second = (describe_errors(one, show, {}) for one in (evaluation, again))
+    assert first == second
 
 
 def test_the_newest_evaluation_is_reported_by_default(
@@ -150,7 +173,7 @@ def test_a_store_with_an_approximate_index_is_asked_exactly(
         return open_it(opened, exact=exact)
 
     monkeypatch.setattr(NeighborIndex, "open", open_index)
-    describe_report(store, evaluation)
+    _choose(store, evaluation)
     assert asked == [True]
 
 
@@ -159,7 +182,7 @@ def test_neighbours_of_a_picture_are_of_other_folds(store: EmbeddingStore) -> No
     split = read_split(store)
     found = evaluate(Task.of(store, Rank.FAMILY, split=split), ["centroid"], n_resamples=5)
     folds = dict(zip(store.images.frame["path"], split.folds.tolist(), strict=True))
-    galleries = describe_report(store, found)["galleries"]
+    galleries = _choose(store, found)
     shown = [one for gallery in galleries for one in gallery["pictures"]]
     assert all(
         folds[near["place"]] != folds[one["place"]] for one in shown for near in one["neighbors"]
@@ -195,7 +218,7 @@ def _judge_orders(store: EmbeddingStore, split: Split | None = None) -> Evaluati
 
 def test_two_classes_have_their_curves_and_the_threshold(store: EmbeddingStore) -> None:
     found = _judge_orders(store)
-    said = describe_report(store, found)["positive"]
+    said = _positive(found)
     assert (said["name"], said["other"]) == ("Artiodactyla", "Carnivora")
     assert said["said"].startswith("Positive class: Artiodactyla, the rarer one")
     assert [row["method"] for row in said["rows"]] == ["centroid", "knn"]
@@ -234,7 +257,7 @@ def test_without_other_pictures_no_threshold_is_recommended(
     found = _judge_orders(store)
     alone = [dataclasses.replace(one, thresholds=()) for one in found.results]
     without = dataclasses.replace(found, results=tuple(alone))
-    said = describe_report(store, without)["positive"]
+    said = _positive(without)
     assert "share flagged" in _decode(said["thresholds"])
     assert "chosen" not in _decode(said["thresholds"])
     page = _write(store, without, tmp_path / "two.html")
@@ -249,17 +272,15 @@ def test_a_class_without_a_test_picture_has_no_curve_and_is_said(
     rare = store.images.labels(Rank.ORDER) == "Artiodactyla"
     parts[rare & (parts == "test")] = ""
     found = _judge_orders(store, dataclasses.replace(split, parts=parts))
-    said = describe_report(store, found)["positive"]
+    said = _positive(found)
     assert said["roc"] is None
     page = _write(store, found, tmp_path / "two.html")
     assert "no judged image is Artiodactyla" in page
     assert "not defined" in page
 
 
-def test_more_than_two_classes_have_no_positive_one(
-    store: EmbeddingStore, evaluation: Evaluation
-) -> None:
-    assert describe_report(store, evaluation)["positive"] is None
+def test_more_than_two_classes_have_no_positive_one(evaluation: Evaluation) -> None:
+    assert describe_positive(evaluation) is None
 
 
 def _decode(url: str) -> str:

@@ -20,8 +20,9 @@ from bioprobe.page.words import EXPLANATIONS, Words, name_anchor
 from bioprobe.report import write_report
 from bioprobe.report.advice import LearningCurve, find_next_steps, find_usable
 from bioprobe.report.brief import describe_success
+from bioprobe.report.methods import describe_methods, summarise
 from bioprobe.report.naming import Naming
-from bioprobe.report.report import describe_methods, describe_report, summarise
+from bioprobe.report.report import describe_report
 from bioprobe.splits import read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
