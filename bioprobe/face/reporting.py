@@ -196,7 +196,7 @@ class Reports(Tries, Counts, Infers):
             if robustness is not None:
                 sections.append(self._alter(found, robustness, progress))
             if counts:
-                sections += self._count(found, labelled, assume, deployments)
+                sections += self._count_again(found, labelled, assume, deployments)
             found.report(path, title=title, names=listed, sections=sections)
             told, said = found.name, f"evaluation {found.name}{more}"
         said = f"{said} -> {path} ({path.stat().st_size / 1e6:.1f} MB)"
@@ -233,7 +233,7 @@ class Reports(Tries, Counts, Infers):
             return describe_untried(error)
         return describe_robustness(tried)
 
-    def _count(
+    def _count_again(
         self, found: Evaluation, labelled: str | None, assume: str | None,
         deployments: str | Path | None,
     ) -> list[Section]:  # fmt: skip
