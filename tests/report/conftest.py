@@ -43,7 +43,7 @@ def store(
             rows.append({"path": name, "root": str(folder), "sha256": hash_file(folder / name),
                          "kingdom": "Animalia", "order": order, "family": family,
                          "width_px": 20 + n, "height_px": 30, "mode": "RGB",
-                         "station": "ABC"[n % 3],
+                         "station": "ABCDEF"[n % 6],
                          "captured_at": f"{2021 + n // 3 % 4}-06-{1 + n // 3:02d} 0{n % 9}:10:00",
                          "part": "test" if number % 3 == 0 else "train"})  # fmt: skip
             vectors.append(mean + 0.3 * random.normal(size=16))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from bioprobe.evaluation.result import Evaluation
 from bioprobe.report import alterations, estimates
 from bioprobe.report.again import ask_again
 from bioprobe.report.section import Section
-from bioprobe.robustness.alterations import ALTERATIONS, Alteration
+from bioprobe.robustness.alterations import Alteration, choose_alterations
 from bioprobe.splits import make_split, write_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.taxonomy import Rank
@@ -22,7 +21,9 @@ from tests.conftest import PlainEncoder
 
 
 @pytest.fixture
-def opened(store: EmbeddingStore, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> bp.Store:
+def opened(
+    store: EmbeddingStore, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> bp.Store:
     """Return the evaluated store, whose pages draw no figures."""
     write_evaluation(store, evaluation)
     for module, name in ((estimates, "plot_counts"), (alterations, "plot_strengths"),
@@ -31,15 +32,23 @@ def opened(store: EmbeddingStore, evaluation: Evaluation, monkeypatch: pytest.Mo
     return bp.open(store.folder)
 
 
-def _count(opened: bp.Store, labelled: str | None = None, assume: str | None = None) -> list[Section]:
-    return opened._count_again(opened.evaluation("family"), labelled, assume, None)
+def _count(
+    opened: bp.Store, labelled: str | None = None, assume: str | None = None
+) -> list[Section]:
+    with pytest.MonkeyPatch.context() as patch:
+        # What is recorded has a test of its own.
+        patch.setattr(bp.Store, "_record", lambda *_: None)
+        return opened._count_again(opened.evaluation("family"), labelled, assume, None)
 
 
 def test_counts_are_those_of_estimate_for_the_pictures_that_the_split_was_drawn_from(
     opened: bp.Store, store: EmbeddingStore
 ) -> None:
-    counts, records = _count(opened)
+    write_split(store, make_split(store, Rank.FAMILY, fractions=(0.5, 0.2, 0.3)))
+    opened.evaluate("family", methods="centroid", n_resamples=5)
     found = opened.evaluation("family")
+    counts, records = opened._count_again(found, None, None, None)
+    assert records is not None
     answers = ask_again(found, opened._recall(found), opened._view)
     rows = [row for row in store.rows.tolist() if row != 36]
     asked = opened.where(rows=rows).estimate("family", by="station", answers=answers,
@@ -49,17 +58,22 @@ def test_counts_are_those_of_estimate_for_the_pictures_that_the_split_was_drawn_
     whole = frame[frame["station"] == "(all)"].set_index("family")
     station, month = counts.content["tables"]
     assert (station["by"], month["by"]) == ("station", "month")
-    assert (station["n_images"], station["n_labelled"]) == (36, 12)
+    n_test = len(found.predictions)
+    assert (station["n_images"], station["n_labelled"]) == (36, n_test)
     for line in station["lines"]:
         row = whole.loc[line["name"]]
         assert line["count"][0] == f"{row['count']:,.0f}"
         assert line["count"][1] == f"{row['count_low']:,.0f} to {row['count_high']:,.0f}"
         assert (line["raw"], line["over"]) == (row["raw"], row["sure"])
-    assert {one["group"] for one in station["groups"]} == {"A", "B", "C"}
+    assert {one["group"] for one in station["groups"]} == set("ABCDEF")
     assert counts.brief is not None
-    assert counts.brief["large"] == f"{station['lines'][0]['name']}: {station['lines'][0]['count'][0]}"
+    assert (
+        counts.brief["large"] == f"{station['lines'][0]['name']}: {station['lines'][0]['count'][0]}"
+    )
     said = " ".join(counts.content["assumes"])
-    assert "The 12 labelled pictures of the part test of the split default were drawn" in said
+    assert (
+        f"The {n_test} labelled pictures of the part test of the split default were drawn" in said
+    )
     assert "1 pictures are not counted" in said
     told = opened.records(answers, level="family")
     assert records.content["sheets"][0].n == len(told.timed)
@@ -68,19 +82,21 @@ def test_counts_are_those_of_estimate_for_the_pictures_that_the_split_was_drawn_
 
 
 def test_without_a_random_sample_raw_counts_stand_there_with_the_reason(opened: bp.Store) -> None:
-    counts, _ = _count(opened, labelled="default:train")
+    (counts,) = _count(opened, labelled="default:train")
     assert "learn" in counts.content["problem"]
     assert sum(one["raw"] for one in counts.content["raw"]) == 37
     assert counts.brief is None
-    assumed, _ = _count(opened, assume="random")
+    (assumed,) = _count(opened, assume="random")
     assert assumed.content["tables"][0]["n_images"] == 37
     assert "on your word" in " ".join(assumed.content["assumes"])
 
 
 def test_a_sample_that_was_drawn_is_taken_first(opened: bp.Store) -> None:
     opened.estimate("family", draw=36, labelled="mine", answers="column:family")
-    counts, _ = _count(opened)
-    assert "of the mask mine were drawn at random from the 37" in " ".join(counts.content["assumes"])
+    (counts,) = _count(opened)
+    assert "of the mask mine were drawn at random from the 37" in " ".join(
+        counts.content["assumes"]
+    )
 
 
 def test_a_split_that_was_made_anew_is_no_sample(opened: bp.Store, store: EmbeddingStore) -> None:
@@ -92,7 +108,7 @@ def test_a_split_that_was_made_anew_is_no_sample(opened: bp.Store, store: Embedd
 def test_altered_pictures_are_test_pictures_and_figures_those_of_the_table(
     opened: bp.Store, monkeypatch: pytest.MonkeyPatch, make_encoder: type[PlainEncoder]
 ) -> None:
-    few = tuple(one for one in ALTERATIONS if one.name in {"grey", "flip"})
+    few = choose_alterations(["grey", "flip"])
 
     def choose(_: object) -> tuple[Alteration, ...]:
         return few
@@ -123,6 +139,7 @@ def test_the_command_leaves_out_what_is_not_wanted(
         given.append([one.id for one in options["sections"]])
 
     monkeypatch.setattr(bp.Evaluation, "report", keep)
+    monkeypatch.setattr(bp.Store, "_record", lambda *_: Section("records", "", "", "", {}))
     opened.report(output=tmp_path / "a.html")
     opened.report(counts=False, output=tmp_path / "a.html")
     assert given == [["counts", "records"], []]

@@ -4,21 +4,53 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import bioprobe as bp
 from bioprobe.evaluation.evaluate import evaluate
+from bioprobe.evaluation.keeping import write_evaluation
+from bioprobe.evaluation.result import Evaluation
 from bioprobe.index import Question, search
 from bioprobe.page.sheets import write_search_sheet
 from bioprobe.report import write_overview, write_report
+from bioprobe.report.alterations import describe_robustness, try_best, write_robustness_page
+from bioprobe.report.records import write_sheet
+from bioprobe.report.section import Section
+from bioprobe.robustness.alterations import choose_alterations
 from bioprobe.splits import read_split
 from bioprobe.store import EmbeddingStore
 from bioprobe.task.task import Task
 from bioprobe.taxonomy import Rank
 from tests.browsing import find_problems, open_browser
+from tests.conftest import PlainEncoder
+
+
+def _tell_all(
+    store: EmbeddingStore, evaluation: Evaluation, encoder: PlainEncoder, folder: Path
+) -> list[Section]:
+    """Return every part that the report may have beside its own, and write pages of some alone."""
+    write_evaluation(store, evaluation)
+    opened = bp.open(store.folder)
+    places = [f"{name},{name},2021-06-01,2024-07-01,47.1,8.2" for name in "ABCDEF"]
+    (folder / "deployments.csv").write_text(
+        "\n".join(["deploymentID,locationName,start,end,latitude,longitude", *places])
+    )
+    told = opened._count_again(evaluation, None, None, folder / "deployments.csv")
+    assert [one.title for one in told[1].content["sheets"]][-1] == "Trends"
+    write_sheet(folder / "trends.html", told[1].content["sheets"][-1])
+    task = opened._recall(evaluation)
+    tried = try_best(evaluation, task, encoder, 3)
+    write_robustness_page(folder / "robustness.html", tried)
+    return [*told, describe_robustness(tried)]
 
 
 def test_pages_fit_every_screen_and_paper_and_are_accessible(
-    store: EmbeddingStore, tmp_path: Path
-) -> None:
+    store: EmbeddingStore, evaluation: Evaluation, tmp_path: Path,
+    make_encoder: type[PlainEncoder], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    few = choose_alterations(["grey", "flip"])
+    monkeypatch.setattr("bioprobe.report.alterations.choose_alterations", lambda _: few)
+    further = _tell_all(store, evaluation, make_encoder(), tmp_path)
     (tmp_path / "statuses.csv").write_text(
         "family,status\nFelidae,VU\nCanidae,LC\nBovidae,CR(PE)\n", encoding="utf-8"
     )
@@ -29,7 +61,7 @@ def test_pages_fit_every_screen_and_paper_and_are_accessible(
     store = EmbeddingStore.open(store.folder)
     two = evaluate(Task.of(store, Rank.ORDER, split=read_split(store)), ["centroid", "knn"],
                    n_resamples=5)  # fmt: skip
-    write_report(store, two, tmp_path / "report.html")
+    write_report(store, two, tmp_path / "report.html", sections=further)
     assert "Conservation status</h2>" in (tmp_path / "report.html").read_text(encoding="utf-8")
     write_overview(store, tmp_path / "overview.html", None, unasked="there are no names")
     vectors = store.read_vectors()

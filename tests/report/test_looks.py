@@ -1,4 +1,4 @@
-"""What the pictures are like: as measured, by part and place, and what accuracy has to do with it."""
+"""What the pictures are like: as measured, by part and place, and with which accuracy."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_it_says_what_describe_says_and_shows_the_worst(
     assert near == sorted(near)
     by = {one["by"]: one["rows"] for one in shown.content["groups"]}
     assert [(one["name"], one["n"]) for one in by["station"]] == [
-        ("(not known)", 1), ("A", 12), ("B", 12), ("C", 12)
+        ("(not known)", 1), *((name, 6) for name in "ABCDEF")
     ]  # fmt: skip
     assert sum(one["n"] * one["shares"][0] for one in by["month"]) == pytest.approx(10)
 
