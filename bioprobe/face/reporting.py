@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -14,6 +15,7 @@ from bioprobe.options import NamedClasses, Option, Taxa, With, Without, question
 from bioprobe.result import Table
 
 if TYPE_CHECKING:
+    from bioprobe.face.count_pages import Sheets
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.progress import Progress
     from bioprobe.report.section import Section
@@ -255,18 +257,20 @@ class Reports(Tries, Counts, Infers):
     ) -> Section:
         """Estimate how many there are of each class, by place and month where these are known."""
         from bioprobe.errors import MisuseError, SelectionError
+        from bioprobe.face.pages import Estimates
         from bioprobe.report.data import list_groups
         from bioprobe.report.estimates import choose_counted, describe_counts, list_assumptions
 
         counted = choose_counted(self._view.store, found, labelled, assume)
         asked = self.where(rows=counted.rows.tolist())
-        groups = list_groups(self._view.store, counted.rows) or [None]
+        groups: list[str | None] = [*list_groups(self._view.store, counted.rows)]
+        made = []
         try:
-            made = [
-                asked.estimate(found.level, by=by, answers=answers, labelled=counted.labelled,
-                               assume=assume)
-                for by in groups
-            ]  # fmt: skip
+            for by in groups or [None]:
+                one = asked.estimate(found.level, by=by, answers=answers,
+                                     labelled=counted.labelled, assume=assume)  # fmt: skip
+                assert isinstance(one, Estimates)  # nothing is drawn
+                made.append(one)
         except (MisuseError, SelectionError) as error:
             return describe_counts((), problem=str(error), answers=answers)
         return describe_counts(made, assumes=list_assumptions(made[0], counted))
@@ -286,7 +290,9 @@ class Reports(Tries, Counts, Infers):
         if not len(found.timed):
             return None
         sheets, left_out = [found.describe()], []
-        asked = [("activity", self.activity), ("richness", self.richness)]
+        asked: list[tuple[str, Callable[..., Sheets]]] = [
+            ("activity", self.activity), ("richness", self.richness)
+        ]  # fmt: skip
         if deployments is not None:
             asked.append(("trend", self.trend))
         else:
@@ -347,10 +353,10 @@ class Reports(Tries, Counts, Infers):
                 unasked = f"{error}, or names with --classes"
         sections = []
         if robustness is not None:
-            named = {"level": level or "species", "taxa": taxa} if classes is None else {}
+            is_ranked = answers is not None and classes is None
             tried = self.robustness(
-                **(named if answers is not None else {}), classes=classes, sample=robustness,
-                progress=progress,
+                level or "species" if is_ranked else None, taxa=taxa if is_ranked else None,
+                classes=classes, sample=robustness, progress=progress,
             )  # fmt: skip
             sections.append(describe_robustness(tried))
         write_overview(view.store, path, answers, unasked=unasked, by=by, title=title, names=names,

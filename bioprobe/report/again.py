@@ -87,8 +87,8 @@ def ask_again(evaluation: Evaluation, task: Task, view: View) -> Predictions:
     """
     first = list_rounds(evaluation, task)[0]
     found = learn_again(evaluation, first).ask(view, _DEPTH)
-    then = take_answers(evaluation, evaluation.best.method)
-    then = dict(zip(then["row"].tolist(), then["predicted"].tolist(), strict=True))
+    judging = take_answers(evaluation, evaluation.best.method)
+    then = dict(zip(judging["row"].tolist(), judging["predicted"].tolist(), strict=True))
     judged = set(first.judged.rows.tolist())
     now = zip(found.rows.tolist(), found.names[:, 0].tolist(), strict=True)
     n_other = sum(row in judged and name != then.get(row, name) for row, name in now)

@@ -140,11 +140,11 @@ def describe_untried(problem: BioprobeError) -> Section:
 def _tell(found: Robustness, frame: pd.DataFrame) -> tuple[str, dict[str, str] | None]:
     """Return what is said first of all, and on the first screen."""
     if not found.asked:
-        least = frame.loc[frame["cosine"].idxmin()]
+        least = frame.iloc[int(frame["cosine"].argmin())]
         return (f"Vectors move most by {least['alteration']} ({least['strength']}): to a mean "
                 f"cosine of {least['cosine']:.2f}."), None  # fmt: skip
-    worst, mildest = (frame.loc[at] for at in (frame["flip_rate"].idxmax(),
-                                               frame["flip_rate"].idxmin()))  # fmt: skip
+    rates = frame["flip_rate"].to_numpy(dtype=np.float64)
+    worst, mildest = frame.iloc[int(rates.argmax())], frame.iloc[int(rates.argmin())]
     said = (
         f"{100 * worst['flip_rate']:.0f} of 100 become another by {worst['alteration']} "
         f"({worst['strength']}: {worst['strength_is']}), {100 * mildest['flip_rate']:.0f} by "

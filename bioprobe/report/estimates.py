@@ -67,7 +67,7 @@ def write_estimates(path: Path, found: Estimates) -> int:
         "time": str(found.provenance.get("time", "")),
     }
     write_text(path, render_page("estimates.html.j2", content))
-    return shown["n_classes"]
+    return int(shown["n_classes"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -228,7 +228,7 @@ def sample_rows(view: View, n: int | None, seed: int) -> Rows:
         return rows
     order = view.images.order(rows)
     chosen = np.random.default_rng(seed).choice(len(order), n, replace=False)
-    return np.sort(order[chosen])
+    return np.sort(rows[order[chosen]])
 
 
 def try_alterations(
