@@ -133,7 +133,8 @@ def _tabulate_taxa(found: records.RecordTable, days: float) -> Part:
     rows = []
     for taxon, its in timed.groupby("taxon", sort=True):
         rate = f"{100 * (counted['taxon'] == taxon).sum() / days:.2f}" if days else ""
-        common = its["common_name"].iloc[0]
+        # The common name of a picture is that of its species, not of a taxon above.
+        common = its["common_name"].iloc[0] if (its["rank"] == "species").all() else ""
         rows.append((
             len(its), [f"{taxon} ({common})" if common else str(taxon), f"{len(its):,}",
             f"{its['place'].nunique():,}", f"{its['n_pictures'].sum():,}",

@@ -156,8 +156,9 @@ def _tell(found: Robustness, frame: pd.DataFrame) -> tuple[str, dict[str, str] |
     return lead, {
         "label": "If pictures change",
         "large": f"{100 * worst['flip_rate']:.0f} of 100 answers",
-        "said": f"So many become another at worst, of {len(found.rows):,} pictures that were "
-        f"altered: {said}.",
+        "said": f"So many become another at worst ({100 * worst['flip_rate_low']:.0f} to "
+        f"{100 * worst['flip_rate_high']:.0f} of 100 pictures like these), of "
+        f"{len(found.rows):,} that were altered: {said}.",
     }
 
 

@@ -125,7 +125,7 @@ def _lead(frame: pd.DataFrame, found: Description, known: bool) -> str:
     n = len(frame)
     flawed = int(frame[[BLURRED, DARK, ODD_SIZE]].any(axis=1).sum())
     night = int(frame[NIGHT].sum())
-    parts = [f"{night:,} were taken by infrared flash at night"] if night else []
+    parts = [f"{night:,} look as by infrared flash at night"] if night else []
     parts.append(f"{flawed:,} are blurred, dark or of an odd size" if flawed
                  else "none is blurred, dark or of an odd size")  # fmt: skip
     if found.n_copies or found.n_near:
@@ -230,7 +230,8 @@ def _choose_galleries(frame: pd.DataFrame, flaws: Flaws, show: ShowPicture) -> l
 
 def _tell_below(frame: pd.DataFrame, flaws: Flaws, flaw: str) -> str:
     below = flaws.thresholds.get(flaw, np.nan)
-    return f"{int(frame[flaw].sum()):,} have a {RULES[flaw].measure} below {below:.2f}."
+    n = int(frame[flaw].sum())
+    return f"{n:,} {'has' if n == 1 else 'have'} a {RULES[flaw].measure} below {below:.2f}."
 
 
 def _summarise(name: str, of: pd.DataFrame) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def test_it_says_what_describe_says_and_shows_the_worst(
     large = {one["label"]: one["large"] for one in shown.content["facts"]}
     odd = told.flaws["odd size"]
     assert large == {"By night": "10", "Blurred": "1", "Of an odd size": str(odd)}
-    assert f"10 were taken by infrared flash at night and {odd} are blurred" in shown.lead
+    assert f"10 look as by infrared flash at night and {odd} are blurred" in shown.lead
     galleries = {one["heading"]: one["pictures"] for one in shown.content["galleries"]}
     assert [one["place"] for one in galleries["The most blurred"]] == ["005.png"]
     assert galleries["The most blurred"][0]["caption"] == "sharpness 0.20"
