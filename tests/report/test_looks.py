@@ -82,11 +82,11 @@ def test_test_pictures_unlike_the_others_are_told_and_accuracy_by_kind(
     assert [one.partition(" (")[0] for one in shown["compared"]["unlike"]] == ["night"]
     assert "66.7% of the test pictures, 0.0% of those that taught" in shown["compared"]["unlike"][0]
     (night,) = (one for one in shown["depends"] if one["heading"] == "By night or by day")
-    answers = evaluation.predictions
-    answers = answers[answers["method"] == evaluation.best.method].set_index("row")["right"]
+    own = evaluation.predictions[evaluation.predictions["method"] == evaluation.best.method]
+    right = own.set_index("row")["right"]
     for side, of in zip(night["sides"], (judged[:8], judged[8:]), strict=True):
         assert side["n"] == len(of)
-        assert side["accuracy"].estimate == pytest.approx(answers[of].mean())
+        assert side["accuracy"].estimate == pytest.approx(right[of].mean())
         assert side["accuracy"].low <= side["accuracy"].estimate <= side["accuracy"].high
 
 
