@@ -12,7 +12,7 @@ from bioprobe.face.counting import Counts
 from bioprobe.face.estimating import Infers
 from bioprobe.face.robustness import Tries
 from bioprobe.options import NamedClasses, Option, Taxa, With, Without, question
-from bioprobe.result import Table
+from bioprobe.result import FACT, Table
 
 if TYPE_CHECKING:
     from bioprobe.face.count_pages import Sheets
@@ -309,6 +309,11 @@ class Reports(Tries, Counts, Infers):
                 # What is said of records is said once.
                 own = tuple(one for one in sheet.notes if one not in found.notes)
                 sheets.append(dataclasses.replace(sheet, notes=own))
+        # Facts stand in figures and tables.
+        kept = [tuple(one for one in of.notes if one.kind != FACT) for of in sheets]
+        sheets = [
+            dataclasses.replace(of, notes=notes) for of, notes in zip(sheets, kept, strict=True)
+        ]
         return describe_records(sheets, left_out)
 
     def _write_overview(
