@@ -10,6 +10,7 @@ import pytest
 import bioprobe as bp
 from bioprobe.evaluation.keeping import write_evaluation
 from bioprobe.evaluation.result import Evaluation
+from bioprobe.face import count_pages
 from bioprobe.report import alterations, estimates
 from bioprobe.report.again import ask_again
 from bioprobe.report.section import Section
@@ -27,7 +28,8 @@ def opened(
     """Return the evaluated store, whose pages draw no figures."""
     write_evaluation(store, evaluation)
     for module, name in ((estimates, "plot_counts"), (alterations, "plot_strengths"),
-                         (alterations, "plot_intervals")):  # fmt: skip
+                         (alterations, "plot_intervals"), (count_pages, "plot_activity"),
+                         (count_pages, "plot_accumulation")):  # fmt: skip
         monkeypatch.setattr(module, name, lambda *_, **__: "data:,")
     return bp.open(store.folder)
 
