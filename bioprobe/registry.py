@@ -110,6 +110,7 @@ METHODS = Registry(
         "linear": "bioprobe.probes.linear:LinearProbe",
         "hierarchical": "bioprobe.probes.hierarchical:HierarchicalProbe",
         "prompt+probe": "bioprobe.probes.linear:PromptedProbe",
+        "prolip": "bioprobe.probes.prolip:ProlipProbe",
         "stack": "bioprobe.learning.stack:Stack",
     },
 )

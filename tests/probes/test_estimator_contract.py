@@ -193,7 +193,8 @@ def test_every_number_among_the_settings_has_limits(kind: str) -> None:
     numeric = {one.name for one in given if isinstance(one.default, (int, float))}
     optional = {one.name for one in given if one.default is None}
     assert numeric <= set(probe.limits)
-    assert optional - set(probe.limits) <= {"prior", "texts", "text_classes"}
+    starts = {"prior", "texts", "text_classes", "projection", "projection_bias"}
+    assert optional - set(probe.limits) <= starts
 
 
 @pytest.mark.parametrize("kind", ["knn", "lda", "ridge", "linear", "prompt+probe", "hierarchical"])
