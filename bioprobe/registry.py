@@ -111,6 +111,7 @@ METHODS = Registry(
         "hierarchical": "bioprobe.probes.hierarchical:HierarchicalProbe",
         "prompt+probe": "bioprobe.probes.linear:PromptedProbe",
         "prolip": "bioprobe.probes.prolip:ProlipProbe",
+        "attentive": "bioprobe.probes.attentive:AttentiveProbe",
         "stack": "bioprobe.learning.stack:Stack",
     },
 )

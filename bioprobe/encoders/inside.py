@@ -445,13 +445,14 @@ class Projection:
                     listening.close()
                     listening.enter_context(listener)
 
-            handle = self.before and self.before.register_forward_hook(begin)
-            if handle is None:
+            if self.before is None:
                 begin()
-            try:
                 yield
-            finally:
-                if handle is not None:
+            else:
+                handle = self.before.register_forward_hook(begin)
+                try:
+                    yield
+                finally:
                     handle.remove()
         heard += [one.rows for one in listener.heard[-1:]]
 

@@ -370,7 +370,7 @@ class Explains(Opened):
             return from_stack(FittedStack(probe=fitted), opened)
         if fitted.estimator.reads:
             msg = (
-                f"the probe {name} answers from {fitted.estimator.reads}, and maps are drawn toward "
+                f"the probe {name} answers from {fitted.estimator.reads}, and maps are toward "
                 "answers to the vector; explain a probe of vectors, such as linear"
             )
             raise MisuseError(msg)

@@ -76,7 +76,8 @@ if TYPE_CHECKING:
 # Pairs and files that are named of what another collection has too.
 _NAMED = 5
 KINDS = (
-    "linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "prolip", "stack",
+    "linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "prolip",
+    "attentive", "stack",
 )  # fmt: skip
 BASES = ("linear", "lda", "ridge", "knn", "centroid")
 SPLIT_METHODS = ("stratified", "grouped", "species-disjoint", "chronological", "imported", "kfold")
@@ -306,7 +307,7 @@ class Learns(Opened):
             str,
             Option(
                 "linear, lda, ridge, knn, centroid, prompt+probe, hierarchical, prolip (of a store "
-                "that keeps projection-input) or stack.",
+                "that keeps projection-input), attentive (of one that keeps tokens) or stack.",
                 ("-",),
                 KINDS,
             ),
@@ -701,9 +702,12 @@ class Learns(Opened):
         probe, named = self.probe(name), list_given(sources)
         asked = (
             probe.store.pictures(
-                named, allow_outside=allow_outside, exclude=exclude, include=include,
+                named,
+                allow_outside=allow_outside,
+                exclude=exclude,
+                include=include,
                 keep=probe.fitted.estimator.reads or None,
-            )  # fmt: skip
+            )
             if named
             else self
         )

@@ -382,7 +382,8 @@ def measure_values(
     found = _sweep_extra(kind, settings, X, y, values, folds, extra)
     names = y[:, -1] if y.ndim == 2 else y
     never = find_never(names, folds)
-    if not never.any() or not (folds >= 0).any():
+    # Of tokens none are imagined: what is not held out is learnt from all the same.
+    if not never.any() or not (folds >= 0).any() or not isinstance(X, np.ndarray):
         return found
     taught = folds != folds[folds >= 0].min()
     imagined, likes = imagine_rows(X, names, folds, _N_IMAGINED)

@@ -26,7 +26,7 @@ VIEWS = "views"
 # The quickest first: what there is no time for is missed least.
 TUNED_KINDS = ("lda", "ridge", "centroid", "knn", "linear", "hierarchical", "prompt+probe")
 # Those that learn from what only some stores keep are tried where they are named.
-_NAMED_KINDS = ("prolip",)
+_NAMED_KINDS = ("prolip", "attentive")
 
 
 def list_dimensions(

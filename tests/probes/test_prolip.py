@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy.optimize import check_grad
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import ProbeError
 from bioprobe.probes.prolip import ProlipProbe, find_loss
-from bioprobe.types import Vectors
+from bioprobe.types import Doubles, Vectors
 
 N_CLASSES, WIDTH, DIM = 4, 12, 6
+Drawn = tuple[Vectors, Vectors, Vectors, npt.NDArray[np.object_]]
 
 
 @pytest.fixture(scope="module")
-def drawn() -> tuple[Vectors, Vectors, Vectors, np.ndarray]:
+def drawn() -> Drawn:
     """Draw inputs, a projection, texts and names; images lie off their texts."""
     random = np.random.default_rng(0)
     projection = random.normal(size=(WIDTH, DIM)).astype(np.float32)
@@ -26,13 +28,13 @@ def drawn() -> tuple[Vectors, Vectors, Vectors, np.ndarray]:
     return inputs, projection, texts, np.array(list("abcd"), dtype=object)
 
 
-def make(drawn: tuple, **settings: object) -> ProlipProbe:
+def make(drawn: Drawn, **settings: float | str | Vectors) -> ProlipProbe:
     _, projection, texts, names = drawn
     given = {"texts": texts, "text_classes": names, "scale": 10.0, "projection": projection}
-    return ProlipProbe(**{**given, **settings})
+    return ProlipProbe(**{**given, **settings})  # type: ignore[arg-type]
 
 
-def test_the_gradient_is_that_of_the_loss(drawn: tuple) -> None:
+def test_the_gradient_is_that_of_the_loss(drawn: Drawn) -> None:
     inputs, projection, texts, _ = drawn
     labels = np.repeat(np.arange(N_CLASSES), 10)
     random = np.random.default_rng(1)
@@ -40,17 +42,17 @@ def test_the_gradient_is_that_of_the_loss(drawn: tuple) -> None:
     x = inputs.astype(float)
     given = x, x @ projection, texts.astype(float), labels, weights / weights.sum(), 10.0, 0.3
 
-    def value(flat: np.ndarray) -> float:
+    def value(flat: Doubles) -> float:
         return find_loss(flat.reshape(WIDTH, DIM), *given)[0]
 
-    def slope(flat: np.ndarray) -> np.ndarray:
+    def slope(flat: Doubles) -> Doubles:
         return find_loss(flat.reshape(WIDTH, DIM), *given)[1].ravel()
 
     at = random.normal(size=WIDTH * DIM) / 5
     assert check_grad(value, slope, at) < 1e-5 * np.linalg.norm(slope(at))
 
 
-def test_between_zero_shot_and_what_was_learnt_stands_the_penalty(drawn: tuple) -> None:
+def test_between_zero_shot_and_what_was_learnt_stands_the_penalty(drawn: Drawn) -> None:
     inputs, projection, texts, names = drawn
     y = names[np.repeat(np.arange(N_CLASSES), 10)]
     zeroshot = 10 * normalise_rows(inputs @ projection) @ texts.T
@@ -65,7 +67,7 @@ def test_between_zero_shot_and_what_was_learnt_stands_the_penalty(drawn: tuple) 
     assert moved[0] > moved[1]
 
 
-def test_few_images_find_the_same_minimum_in_what_they_span(drawn: tuple) -> None:
+def test_few_images_find_the_same_minimum_in_what_they_span(drawn: Drawn) -> None:
     inputs, _, _, names = drawn
     few = np.arange(0, 40, 4)
     y = names[few // 10]
@@ -81,7 +83,7 @@ def test_few_images_find_the_same_minimum_in_what_they_span(drawn: tuple) -> Non
     assert np.abs(slope).max() < 1e-4
 
 
-def test_a_class_without_images_is_answered_by_its_text(drawn: tuple) -> None:
+def test_a_class_without_images_is_answered_by_its_text(drawn: Drawn) -> None:
     inputs, projection, texts, names = drawn
     y = names[np.repeat(np.arange(N_CLASSES), 10)]
     known = y != "d"
@@ -93,7 +95,7 @@ def test_a_class_without_images_is_answered_by_its_text(drawn: tuple) -> None:
     assert "d" not in never.predict(inputs)
 
 
-def test_a_bias_is_added_and_weights_of_classes_count(drawn: tuple) -> None:
+def test_a_bias_is_added_and_weights_of_classes_count(drawn: Drawn) -> None:
     inputs, _, texts, names = drawn
     y = names[np.repeat(np.arange(N_CLASSES), 10)]
     toward = (1e6 * texts[2]).astype(np.float32)
@@ -109,7 +111,7 @@ def test_a_bias_is_added_and_weights_of_classes_count(drawn: tuple) -> None:
     assert weighed[:, 1].mean() > plain[:, 1].mean()
 
 
-def test_what_does_not_fit_is_refused(drawn: tuple) -> None:
+def test_what_does_not_fit_is_refused(drawn: Drawn) -> None:
     inputs, projection, texts, names = drawn
     y = names[np.repeat(np.arange(N_CLASSES), 10)]
     with pytest.raises(ProbeError, match="a projection of"):
