@@ -299,10 +299,20 @@ class Keeps(Opened):
         if layout == TEXT_HEAD:
             return self._export_head(Path(target), level, taxa, text_type, templates)
         from bioprobe.interchange import export_store
+        from bioprobe.store.kept import list_kept
 
         summary = export_store(self._view, Path(target), layout)
-        said = f"{summary.n_exported:,} vectors of dim {summary.dim} ({layout}) -> {target}"
-        return summary.say((*self._notes, said))
+        said: list[Note | str] = [
+            f"{summary.n_exported:,} vectors of dim {summary.dim} ({layout}) -> {target}"
+        ]
+        if cards := list_kept(self.folder):
+            kinds = " and ".join(card.kind for card in cards)
+            text = (
+                f"{kinds} that the store keeps are not among them: a layout holds vectors alone; "
+                f"take them along by copying the folder {self.folder}"
+            )
+            said.append(Note(text))
+        return summary.say((*self._notes, *said))
 
     def _export_head(
         self, target: Path, level: str, taxa: str | Path | None, text_type: str, templates: str

@@ -28,7 +28,7 @@ def drawn() -> Drawn:
     return inputs, projection, texts, np.array(list("abcd"), dtype=object)
 
 
-def make(drawn: Drawn, **settings: float | str | Vectors) -> ProlipProbe:
+def make(drawn: Drawn, **settings: float | str | Vectors | npt.NDArray[np.object_]) -> ProlipProbe:
     _, projection, texts, names = drawn
     given = {"texts": texts, "text_classes": names, "scale": 10.0, "projection": projection}
     return ProlipProbe(**{**given, **settings})  # type: ignore[arg-type]
@@ -40,13 +40,18 @@ def test_the_gradient_is_that_of_the_loss(drawn: Drawn) -> None:
     random = np.random.default_rng(1)
     weights = random.uniform(size=len(labels))
     x = inputs.astype(float)
-    given = x, x @ projection, texts.astype(float), labels, weights / weights.sum(), 10.0, 0.3
+    start: Doubles = x @ projection.astype(float)
+    shares: Doubles = weights / weights.sum()
+
+    def evaluate(flat: Doubles) -> tuple[float, Doubles]:
+        moves: Doubles = flat.reshape(WIDTH, DIM)
+        return find_loss(moves, x, start, texts.astype(float), labels, shares, 10.0, 0.3)
 
     def value(flat: Doubles) -> float:
-        return find_loss(flat.reshape(WIDTH, DIM), *given)[0]
+        return evaluate(flat)[0]
 
     def slope(flat: Doubles) -> Doubles:
-        return find_loss(flat.reshape(WIDTH, DIM), *given)[1].ravel()
+        return evaluate(flat)[1].ravel()
 
     at = random.normal(size=WIDTH * DIM) / 5
     assert check_grad(value, slope, at) < 1e-5 * np.linalg.norm(slope(at))
