@@ -345,8 +345,8 @@ class ShardBuffer:
         kept = [waiting for waiting in self._rows if self._has_direction(waiting)]
         for waiting in self._rows:
             if not self._has_direction(waiting):
-                for values in self._kept.values():
-                    values.pop(_name_content(waiting.row), None)
+                for of_kind in self._kept.values():
+                    of_kind.pop(_name_content(waiting.row), None)
         # First: a row that is there has what is kept of it.
         self._write_kept()
         self.rejected += [waiting for waiting in self._rows if not self._has_direction(waiting)]

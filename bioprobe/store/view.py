@@ -165,7 +165,8 @@ class View:
         """
         asked = self.rows if rows is None else rows
         if self.reads:
-            return self._read_kept(asked)
+            read: Vectors = self._read_kept(asked)
+            return read
         vectors = self.store.read_vectors(asked)
         if self.block is None:
             return vectors
