@@ -14,6 +14,7 @@ from bioprobe.errors import ProbeError
 from bioprobe.learning.fit import fit
 from bioprobe.learning.fitted import FittedProbe
 from bioprobe.learning.keeping import read_probe, write_probe
+from bioprobe.probes.attentive import AttentiveProbe
 from bioprobe.registry import METHODS
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
@@ -33,10 +34,16 @@ ROUNDING = 1e-5
 
 
 @pytest.fixture
-def task(families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]) -> Task:
+def task(
+    families: EmbeddingStore,
+    split: Split,
+    make_encoder: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Task:
     manifest = dataclasses.replace(families.manifest, has_text_tower=True)
     manifest.write(families.folder)
     keep_something(families)
+    monkeypatch.setattr(AttentiveProbe, "values", (1, 3))
     store = EmbeddingStore(families.folder, manifest)
     texts = Texts(make_encoder().encode_text, 20.0)
     return Task.of(store, Rank.FAMILY, split=split, texts=texts)

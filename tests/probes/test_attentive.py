@@ -66,6 +66,23 @@ def test_the_same_seed_learns_the_same_and_another_another(drawn: Drawn) -> None
     np.testing.assert_array_equal(again.logits(tokens), one.logits(tokens))
 
 
+def test_steps_are_those_of_the_paper() -> None:
+    import torch
+
+    start = torch.linspace(-1, 1, 6)
+    ours, theirs = (start.clone().requires_grad_() for _ in range(2))
+    steps = attentive._AdamW([(ours, 0.3)], 0.05)
+    mean, square = torch.zeros(6), torch.zeros(6)
+    for number in range(1, 4):
+        gradient = torch.sin(7 * start + number)
+        steps.step([gradient])
+        with torch.no_grad():
+            mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+            move = mean / (1 - 0.9**number) / ((square / (1 - 0.999**number)).sqrt() + 1e-8)
+            theirs.copy_(theirs * (1 - 0.05 * 0.3) - 0.05 * move)
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_a_sweep_is_one_training_stopped_at_each_number(drawn: Drawn) -> None:
     tokens, y, _ = drawn
     folds = np.where(np.arange(160) % 3 == 0, 0, -1)
