@@ -110,6 +110,8 @@ METHODS = Registry(
         "linear": "bioprobe.probes.linear:LinearProbe",
         "hierarchical": "bioprobe.probes.hierarchical:HierarchicalProbe",
         "prompt+probe": "bioprobe.probes.linear:PromptedProbe",
+        "prolip": "bioprobe.probes.prolip:ProlipProbe",
+        "attentive": "bioprobe.probes.attentive:AttentiveProbe",
         "stack": "bioprobe.learning.stack:Stack",
     },
 )

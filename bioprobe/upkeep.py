@@ -22,7 +22,7 @@ from bioprobe.learning import keeping as probes
 from bioprobe.progress import Progress
 from bioprobe.result import Notes, Result
 from bioprobe.sources.listing import join
-from bioprobe.store import EmbeddingStore, failures, look_cache, selections, text_cache
+from bioprobe.store import EmbeddingStore, failures, kept, look_cache, selections, text_cache
 from bioprobe.store.added_taxa import find_added_taxa, read_added_taxa
 from bioprobe.store.compaction import (
     estimate_space,
@@ -288,7 +288,7 @@ class Compaction(Result):
         By how much the shards are smaller afterwards.
     counts : dict of str to int
         What else quoted rows that go: ``selections``, ``probes``, ``evaluations``, ``examples``,
-        ``texts``, ``looks``, ``failures``, by how many were changed or went.
+        ``texts``, ``looks``, ``kept``, ``failures``, by how many were changed or went.
     forgotten : tuple of str
         What could not stay without them, and why.
     is_waiting : bool
@@ -365,7 +365,7 @@ def compact_store(
             gone = find_gone(folder, opened.manifest, opened.images)
             _draft(opened, gone, changes, opened.manifest)
         return dataclasses.replace(
-            _plan(folder, opened.manifest, shard_rows),
+            _plan(opened, shard_rows),
             counts=dict(changes.counts), forgotten=tuple(changes.said),
         )  # fmt: skip
     with holding(folder):
@@ -373,7 +373,7 @@ def compact_store(
         store = EmbeddingStore(folder, Manifest.read(folder))
         ended = _finish(store) if not store.manifest.is_cleared else None
         store = EmbeddingStore(folder, Manifest.read(folder))
-        planned = _plan(folder, store.manifest, shard_rows)
+        planned = _plan(store, shard_rows)
         done = [] if ended is None else [ended]
         if not is_compact(store.manifest, shard_rows):
             _check_space(folder, planned.needed_bytes)
@@ -391,9 +391,13 @@ def compact_store(
     )  # fmt: skip
 
 
-def _plan(folder: Path, manifest: Manifest, shard_rows: int | None) -> Compaction:
+def _plan(store: EmbeddingStore, shard_rows: int | None) -> Compaction:
+    folder, manifest = store.folder, store.manifest
     plan = plan_shards(manifest, shard_rows)
     needed, freed = estimate_space(manifest, plan, folder)
+    if kept.list_kept(folder):
+        more = kept.estimate_space(folder, store.images.contents[store.rows])
+        needed, freed = needed + more[0], freed + more[1]
     n_rows = sum(one.n_images for one in plan)
     n_removed = len(manifest.removed)
     n_retired = len(manifest.retired) - n_removed
@@ -445,6 +449,7 @@ def _draft(store: EmbeddingStore, gone: Gone, changes: Changes, manifest: Manife
     selections.forget_gone(folder, gone, changes)
     failures.forget_gone(folder, gone, changes)
     look_cache.forget_gone(folder, gone, changes)
+    kept.forget_gone(folder, gone, changes)
     ledger.forget_gone(folder, gone, changes)
     text_cache.forget_gone(folder, gone, _find_labels(store, gone), changes)
     names = {one.name for one in manifest.taken_out if one.name in forgotten}

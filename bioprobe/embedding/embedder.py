@@ -16,8 +16,15 @@ import numpy as np
 
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
 from bioprobe.embedding.preparation import Listed, MemoryBudget, Prepared, prepare_on_demand
-from bioprobe.embedding.shard_buffer import Changes, EmbedSummary, Outcome, ShardBuffer
+from bioprobe.embedding.shard_buffer import (
+    Changes,
+    EmbedSummary,
+    Outcome,
+    ShardBuffer,
+    count_kept,
+)
 from bioprobe.encoders.encoder import Encoder
+from bioprobe.encoders.keeping import KEPT_KINDS, need_keeping
 from bioprobe.images.archives import ARCHIVE_PREFIX, is_whole
 from bioprobe.images.camera import CameraTally
 from bioprobe.images.image_table import (
@@ -36,6 +43,7 @@ from bioprobe.images.regions import (
     DETECTOR,
     REGION,
     get_box,
+    name_content,
 )
 from bioprobe.sources.files import locate
 from bioprobe.sources.listing import (
@@ -49,6 +57,7 @@ from bioprobe.sources.listing import (
 )
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.failures import Failure
+from bioprobe.store.kept import list_kept
 from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS, LABELS_FROM
 
 if TYPE_CHECKING:
@@ -161,6 +170,8 @@ def embed_images(
     damaged: str = "mark",
     reads_camera: bool = False,
     alongside: bool = False,
+    keep: Sequence[str] | None = None,
+    only_named: bool = False,
 ) -> EmbedSummary:
     """Embed the images of a listing that a store does not have.
 
@@ -207,6 +218,12 @@ def embed_images(
     alongside : bool
         Whether the rows of a picture that are not listed stay, whole and regions beside each other,
         as in a cache.
+    keep : sequence of str, optional
+        What is kept beside the vectors, of :data:`bioprobe.encoders.keeping.KEPT_KINDS`; by default
+        what the store keeps already. Known images of which it is not kept are read again, and their
+        rows stay as they are.
+    only_named : bool
+        Whether nothing else is kept, whatever the store keeps already, as in a cache.
 
     Returns
     -------
@@ -216,6 +233,8 @@ def embed_images(
     ------
     MismatchError
         If the encoder is not that of the store.
+    ModelUnavailableError
+        If the encoder does not give what is to be kept.
     StoreLockedError
         If another process is writing to the store.
     StoreError
@@ -224,12 +243,18 @@ def embed_images(
     source = _bind(encoder, store)
     start_s = time.monotonic()
     with store.lock(), ignore_pillow_warnings(), allow_pixels(max_pixels_px):
-        buffer = ShardBuffer(EmbeddingStore.open(store.folder, after=store), source)
+        known = [card.kind for card in list_kept(store.folder)]
+        wanted = {*(() if only_named else known), *(keep or ())}
+        kinds = [kind for kind in KEPT_KINDS if kind in wanted]
+        if not set(kinds) <= set(known):
+            # What cannot be kept is said before anything is read.
+            need_keeping(source.get(), kinds)
+        buffer = ShardBuffer(EmbeddingStore.open(store.folder, after=store), source, kinds)
         listing = table if isinstance(table, Listing) else Listing(table.frame)
         run = _Run(buffer, listing, no_label, alongside=alongside)
         prepared = prepare_on_demand(
             run.list_rows(reads_camera=reads_camera),
-            run.buffer.row_of_content,
+            run.buffer,
             source,
             n_threads=n_threads or _count_cores(),
             max_pixels_px=max_pixels_px,
@@ -261,6 +286,8 @@ def embed_images(
         values=run.values,
         reasons=tuple((join(one.root, one.path), one.reason) for one in run.failures),
         camera=run.camera.count() if reads_camera else None,
+        n_filled=run.buffer.n_filled,
+        kept=count_kept(run.buffer.store) if kinds else (),
     )
 
 
@@ -480,6 +507,7 @@ class _Run:
             self._count_changes(before, known, said)
             is_known = _are_same(known, before) and not self._is_emptied[old_row]
             if is_same_file and is_known:
+                self.buffer.fill(name_content(sha256, listed.region), image.pixels)
                 return Outcome.KEPT
         stored_root = next((str(self._columns["root"][row]) for row in others.values()), root)
         if root != stored_root and root.startswith(stored_root.rstrip(os.sep) + os.sep):

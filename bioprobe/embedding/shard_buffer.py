@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ import numpy.typing as npt
 
 from bioprobe.cells import settle_frame
 from bioprobe.embedding.encoder_choice import OnDemandEncoder
+from bioprobe.encoders.keeping import KEPT_KINDS, need_keeping
 from bioprobe.images.camera import CameraCounts
 from bioprobe.images.regions import REGION, name_content
 from bioprobe.sources.listing import is_same
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.kept import PART_BYTES, KeptWriter, choose_dtype, round_values
 from bioprobe.store.look_cache import LOOKS, MEASURES, LookCache
 
 
@@ -69,6 +71,43 @@ class Changes:
 
 
 @dataclasses.dataclass(frozen=True)
+class KeptCount:
+    """Of how many current rows of a store something is kept beside the vector.
+
+    Parameters
+    ----------
+    kind : str
+        One of :data:`bioprobe.encoders.keeping.KEPT_KINDS`.
+    description : str
+        What it is, in words.
+    n_rows, n_missing : int
+        Current rows that have it, and those that have not.
+    n_bytes : int
+        That it takes.
+    """
+
+    kind: str
+    description: str
+    n_rows: int
+    n_missing: int
+    n_bytes: int
+
+
+def count_kept(store: EmbeddingStore) -> tuple[KeptCount, ...]:
+    """Return of how many current rows what is kept."""
+    found = []
+    contents = store.images.contents[store.rows]
+    for kind in KEPT_KINDS:
+        kept = store.open_kept(kind)
+        if kept is not None:
+            n_rows = int((kept.find(contents) >= 0).sum())
+            found.append(
+                KeptCount(kind, kept.card.description, n_rows, len(contents) - n_rows, kept.n_bytes)
+            )
+    return tuple(found)
+
+
+@dataclasses.dataclass(frozen=True)
 class EmbedSummary:
     """Counts of a run.
 
@@ -108,6 +147,10 @@ class EmbedSummary:
         Path of each file, or folder, that could not be read, and why.
     camera : CameraCounts, optional
         What EXIF said, where it was read.
+    n_filled : int
+        Known images that were read again, for what is kept beside their vectors.
+    kept : tuple of KeptCount
+        Of each kind that is kept, how many rows have it.
     """
 
     n_embedded: int
@@ -127,6 +170,8 @@ class EmbedSummary:
     values: Changes = dataclasses.field(default_factory=Changes)
     reasons: tuple[tuple[str, str], ...] = ()
     camera: CameraCounts | None = None
+    n_filled: int = 0
+    kept: tuple[KeptCount, ...] = ()
 
     @property
     def n_images(self) -> int:
@@ -178,20 +223,52 @@ class ShardBuffer:
         Store to append to; the attribute of that name is always the newest.
     encoder : OnDemandEncoder
         Encoder of the store.
-    batch_size : int or None
-        Images that the encoder sees at once, ≥ 1; None is the encoder's own.
+    kinds : sequence of str
+        What is kept beside the vectors, of :data:`bioprobe.encoders.keeping.KEPT_KINDS`.
     """
 
-    def __init__(self, store: EmbeddingStore, encoder: OnDemandEncoder) -> None:
+    def __init__(
+        self, store: EmbeddingStore, encoder: OnDemandEncoder, kinds: Sequence[str] = ()
+    ) -> None:
         self.store = store
         self._encoder = encoder
+        self._kinds = tuple(kinds)
+        #: Known images that were read again for what is kept of them.
+        self.n_filled = 0
         #: Row of each known content (:func:`bioprobe.images.regions.name_content`).
         self.row_of_content: dict[str, int] = {
             content: row for row, content in enumerate(store.images.contents.tolist()) if content
         }
+        self._lacking = self._find_lacking()
+        self._writers: dict[str, KeptWriter] = {}
+        self._kept: dict[str, dict[str, npt.NDArray[Any]]] = {kind: {} for kind in self._kinds}
         #: Rows whose vector is all zeros or not finite: no store takes them.
         self.rejected: list[Waiting] = []
         self._begin_shard()
+
+    def __contains__(self, content: object) -> bool:
+        """Tell whether nothing is wanted of a content: whoever prepares images asks it."""
+        return content in self.row_of_content and content not in self._lacking
+
+    def fill(self, content: str, pixels: npt.NDArray[np.float32] | None) -> None:
+        """Take the pixels of a known content of which something is to be kept, once."""
+        if pixels is None or content not in self._lacking:
+            return
+        self._lacking.discard(content)
+        self._fills[content] = pixels
+        self.n_filled += 1
+        if len(self._pixels) + len(self._fills) >= self._encoder.get().batch_size:
+            self._encode()
+
+    def _find_lacking(self) -> set[str]:
+        """Return the contents of current rows of which something is to be kept that is not."""
+        contents = np.unique(self.store.images.contents[self.store.rows])
+        contents = contents[contents != ""]
+        lacking = np.zeros(len(contents), dtype=bool)
+        for kind in self._kinds:
+            kept = self.store.open_kept(kind)
+            lacking |= True if kept is None else kept.find(contents) < 0
+        return set(contents[lacking].tolist())
 
     def knows(self, content: str) -> bool:
         """Tell whether the vector of a content is in the store or on its way."""
@@ -232,12 +309,15 @@ class ShardBuffer:
         outcome = Outcome.REUSED if self.knows(content) else Outcome.EMBEDDED
         if outcome is Outcome.EMBEDDED and pixels is not None:
             self._pixels[content] = pixels
+        else:
+            self.fill(content, pixels)
         if look is not None:
             self._looks[content] = look
         if measured is not None:
             self._measured[content] = measured
         self._rows.append(Waiting(row, outcome, replaces))
-        if self._pixels and len(self._pixels) >= self._encoder.get().batch_size:
+        n_waiting = len(self._pixels) + len(self._fills)
+        if n_waiting and n_waiting >= self._encoder.get().batch_size:
             self._encode()
         age_s = time.monotonic() - self._start_s
         if len(self._rows) >= SHARD_IMAGES or age_s > SHARD_SECONDS_S:
@@ -263,6 +343,12 @@ class ShardBuffer:
     def _append(self) -> None:
         self._read_known()
         kept = [waiting for waiting in self._rows if self._has_direction(waiting)]
+        for waiting in self._rows:
+            if not self._has_direction(waiting):
+                for of_kind in self._kept.values():
+                    of_kind.pop(_name_content(waiting.row), None)
+        # First: a row that is there has what is kept of it.
+        self._write_kept()
         self.rejected += [waiting for waiting in self._rows if not self._has_direction(waiting)]
         if kept:
             vectors = np.stack([self._vectors[_name_content(waiting.row)] for waiting in kept])
@@ -278,17 +364,64 @@ class ShardBuffer:
                 self.row_of_content.setdefault(_name_content(waiting.row), row)
 
     def _encode(self) -> None:
-        if not self._pixels:
+        waiting = self._pixels | self._fills
+        if not waiting:
             return
         try:
-            vectors = self._encoder.get().encode_pixels(np.stack(list(self._pixels.values())))
+            pixels = np.stack(list(waiting.values()))
+            vectors, kept = self._encode_pixels(pixels)
         except Exception:
             # The rest of the shard can still be kept; these would only fail again.
             self._rows[:] = [w for w in self._rows if _name_content(w.row) not in self._pixels]
             self._pixels.clear()
+            self._fills.clear()
             raise
-        self._vectors.update(zip(self._pixels, vectors, strict=True))
+        contents = list(waiting)
+        # The vectors of known ones stay as they are.
+        self._vectors.update(
+            (content, vector)
+            for content, vector in zip(contents, vectors, strict=True)
+            if content in self._pixels
+        )
+        for kind, values in kept.items():
+            self._kept[kind].update(zip(contents, values, strict=True))
         self._pixels.clear()
+        self._fills.clear()
+        if sum(one.nbytes for kept in self._kept.values() for one in kept.values()) >= PART_BYTES:
+            self._write_kept()
+
+    def _encode_pixels(
+        self, pixels: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[Any]]]:
+        """Return vectors, and what is kept in the dtype in which it is."""
+        encoder = self._encoder.get()
+        if not self._kinds:
+            return encoder.encode_pixels(pixels), {}
+        vectors, kept = need_keeping(encoder, self._kinds).encode_keeping(pixels, self._kinds)
+        dtype = self.store.manifest.dtype
+        rounded = {
+            kind: round_values(values, choose_dtype(kind, dtype), f"{kind} of {encoder.name}")
+            for kind, values in kept.items()
+        }
+        return vectors, rounded
+
+    def _write_kept(self) -> None:
+        """Write what is kept of pictures and waits; of what is there already nothing."""
+        for kind, values in self._kept.items():
+            if not values:
+                continue
+            if kind not in self._writers:
+                form = need_keeping(self._encoder.get(), [kind]).find_form(kind)
+                dtype = self.store.manifest.dtype
+                self._writers[kind] = KeptWriter(self.store.folder, form, dtype)
+            there = self.store.open_kept(kind)
+            contents = [one for one in values if one]
+            if there is not None:
+                places = there.find(contents)
+                contents = [one for one, at in zip(contents, places, strict=True) if at < 0]
+            if contents:
+                self._writers[kind].add(contents, np.stack([values[one] for one in contents]))
+            values.clear()
 
     def _read_known(self) -> None:
         contents = {_name_content(waiting.row) for waiting in self._rows} - self._vectors.keys()
@@ -303,6 +436,7 @@ class ShardBuffer:
     def _begin_shard(self) -> None:
         self._rows: list[Waiting] = []
         self._pixels: dict[str, npt.NDArray[np.float32]] = {}
+        self._fills: dict[str, npt.NDArray[np.float32]] = {}
         self._vectors: dict[str, npt.NDArray[np.float32]] = {}
         self._looks: dict[str, npt.NDArray[np.void]] = {}
         self._measured: dict[str, npt.NDArray[np.void]] = {}

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
-from bioprobe.learning.fit import complete_settings
+from bioprobe.learning.fit import complete_settings, gather_prior
+from bioprobe.store.view import View
 from bioprobe.task.method import find_probe, is_estimator, make_probe
 from bioprobe.task.target import label_rows
 from bioprobe.task.task import Task
@@ -214,16 +215,23 @@ class _Learner:
         self.teaching, self.judging = (
             self.labelled.take(part) for part in (is_training, ~is_training)
         )
-        self.vectors = store.read_vectors(self.teaching.rows)
-        self.judged = store.read_vectors(self.judging.rows)
+        self._read: dict[str, tuple[Any, Any]] = {}
 
     def answer(self, method: str, rows: Rows) -> Mask:
         """Tell which judged images a probe has right that learnt from some of the training rows."""
         found, task, teaching = find_probe(method), self.task, self.teaching
-        settings: dict[str, Any] = {}
-        if found.needs_texts and task.texts is not None:
-            settings = task.texts.embed(self.labelled.classes)
+        settings = gather_prior(task, method, self.labelled.classes)
         settings = complete_settings(method, settings, task.seed)
         y = teaching.chain if found.takes_lineages else teaching.names
-        probe = make_probe(method, settings).fit(self.vectors[rows], y[rows])
-        return np.asarray(probe.predict(self.judged) == self.judging.names)
+        vectors, judged = self._read_for(found.reads)
+        probe = make_probe(method, settings).fit(vectors[rows], y[rows])
+        return np.asarray(probe.predict(judged) == self.judging.names)
+
+    def _read_for(self, kind: str) -> tuple[Any, Any]:
+        """Return what a probe learns from and is judged on: vectors, or what is kept beside."""
+        if kind not in self._read:
+            view = View(self.task.store, self.teaching.rows).reading(kind)
+            self._read[kind] = (
+                view.read_vectors(self.teaching.rows), view.read_vectors(self.judging.rows)
+            )  # fmt: skip
+        return self._read[kind]

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import torch
 
+from bioprobe.encoders.inside import Embed, find_last_map
 from bioprobe.errors import MissingExtraError
-from bioprobe.explanation.transformer import Embed, Gradient
-
-# The last maps of small pictures may have four places, which say nothing of where.
-_LEAST_PLACES = 7
+from bioprobe.explanation.transformer import Gradient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,38 +118,5 @@ def read_convolution(
     Convolution or None
         None where nothing gives such a map, or tokens are computed after it.
     """
-    ran: list[tuple[str, torch.Size]] = []
-
-    def listen(name: str) -> Callable[..., None]:
-        def see(part: torch.nn.Module, args: Any, result: Any) -> None:  # noqa: ANN401
-            del part, args
-            if isinstance(result, torch.Tensor):
-                ran.append((name, result.shape))
-
-        return see
-
-    handles = [x.register_forward_hook(listen(name)) for name, x in module.named_modules()]
-    try:
-        with torch.no_grad():
-            embed(pixels)
-    finally:
-        for handle in handles:
-            handle.remove()
-    side_ratio = pixels.shape[2] / pixels.shape[3]
-    places = [n for n, (_, shape) in enumerate(ran) if _is_map(shape, side_ratio)]
-    if not places or any(len(shape) == 3 and shape[1] > 1 for _, shape in ran[places[-1] :]):
-        return None
-    # Of the coarsest maps: what a whole stage gives, not a part within it.
-    smallest = min(ran[n][1][2] * ran[n][1][3] for n in places)
-    found = [ran[n] for n in places if ran[n][1][2] * ran[n][1][3] == smallest]
-    depth = min(name.count(".") for name, _ in found)
-    last = [name for name, _ in found if name.count(".") == depth][-1]
-    return Convolution(module=module, embed=embed, last=module.get_submodule(last))
-
-
-def _is_map(shape: torch.Size, side_ratio: float) -> bool:
-    """Tell whether an output has places in the shape of the picture, after the channels."""
-    if len(shape) != 4 or min(shape[2], shape[3]) < _LEAST_PLACES:
-        return False
-    # Rounded up or down at each halving.
-    return abs(shape[2] / shape[3] / side_ratio - 1) <= 1 / min(shape[2], shape[3])
+    last = find_last_map(module, embed, pixels)
+    return None if last is None else Convolution(module, embed, module.get_submodule(last))

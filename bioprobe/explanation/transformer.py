@@ -4,123 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- as everybody calls it
-from torch.overrides import TorchFunctionMode
 
-Embed: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+from bioprobe.encoders.inside import Attention, AttentionListener, Embed, find_blocks
+
 #: From unit rows to the gradient of the aim with respect to each.
 Gradient: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
-
-_SOFTMAXES = {F.softmax, torch.softmax, torch.Tensor.softmax}
-# Class token and registers; more tokens beside the patches than this are something else.
-_MOST_PREFIX_TOKENS = 16
-# In a trace no count of tokens is likely to be this.
-_N_TRACED = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class _Attention:
-    """What one attention gave: its weights, or what they were multiplied with and to.
-
-    Fused kernels never hold the weights A. As their output is O = A·V, the gradient with respect
-    to A is that of O times V transposed, so neither has to be computed again.
-    """
-
-    weights: torch.Tensor | None = None
-    values: torch.Tensor | None = None
-    output: torch.Tensor | None = None
-
-    @property
-    def source(self) -> torch.Tensor:
-        """What the gradient is asked of."""
-        found = self.output if self.weights is None else self.weights
-        assert found is not None
-        return found
-
-    def find_gradient(self, of_source: torch.Tensor) -> torch.Tensor:
-        """Return the gradient of the weights, shape (n, heads, n_queries, n_keys)."""
-        if self.values is None:
-            return of_source
-        n_groups = of_source.shape[-3] // self.values.shape[-3]
-        values = self.values.detach().repeat_interleave(n_groups, dim=-3)
-        return of_source @ values.transpose(-2, -1)
-
-
-class _AttentionListener(TorchFunctionMode):
-    """Write down every attention that is computed in this thread, whatever kernel computes it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard: list[_Attention] = []
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 -- of any function of torch
-        del types
-        named = dict(kwargs or {})
-        if func is F.scaled_dot_product_attention:
-            output = func(*args, **named)
-            values = args[2] if len(args) > 2 else named["value"]
-            self.heard.append(_Attention(values=values, output=output))
-            return output
-        if func is F.multi_head_attention_forward:
-            bound = inspect.signature(func).bind(*args, **named)
-            bound.apply_defaults()
-            if _is_plain(bound.arguments):
-                return self._attend(bound.arguments)
-        result = func(*args, **named)
-        if func in _SOFTMAXES and result.ndim == 4:
-            self.heard.append(_Attention(weights=result))
-        return result
-
-    def _attend(self, given: Mapping[str, Any]) -> tuple[torch.Tensor, None]:
-        """Compute what ``torch.nn.MultiheadAttention`` does, by the kernel that is listened to."""
-        query, key, value = given["query"], given["key"], given["value"]
-        weights = _split_weights(given)
-        biases = [None] * 3
-        if given["in_proj_bias"] is not None:
-            biases = list(given["in_proj_bias"].chunk(3))
-        # Given as (tokens, n, width).
-        q, k, v = (
-            _split_heads(F.linear(x, weight, bias), given["num_heads"])
-            for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
-        )
-        mask = given["attn_mask"]
-        output = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        self.heard.append(_Attention(values=v, output=output))
-        joined = output.permute(2, 0, 1, 3).flatten(2)
-        return F.linear(joined, given["out_proj_weight"], given["out_proj_bias"]), None
-
-
-def _is_plain(given: Mapping[str, Any]) -> bool:
-    """Tell whether an attention has none of what no image tower asks for."""
-    rare = ("bias_k", "bias_v", "static_k", "static_v", "key_padding_mask")
-    return (
-        all(given[name] is None for name in rare)
-        and not given["add_zero_attn"]
-        and not given["training"]
-        and given["query"].ndim == 3
-    )
-
-
-def _split_weights(given: Mapping[str, Any]) -> list[torch.Tensor]:
-    if given["use_separate_proj_weight"]:
-        return [given[f"{x}_proj_weight"] for x in "qkv"]
-    return list(given["in_proj_weight"].chunk(3))
-
-
-def _split_heads(x: torch.Tensor, n_heads: int) -> torch.Tensor:
-    """Return (n, heads, tokens, width of a head) of (tokens, n, width)."""
-    return x.reshape(*x.shape[:2], n_heads, -1).permute(1, 2, 0, 3)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -272,7 +165,7 @@ class Transformer:
             def run(tokens: torch.Tensor, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
                 is_joined = keep_graph and layer > chosen[0]
                 tokens = tokens if is_joined else tokens.detach().requires_grad_()
-                with torch.enable_grad(), _AttentionListener() as listener:
+                with torch.enable_grad(), AttentionListener() as listener:
                     result = forward(tokens, *args, **kwargs)
                 out = result[0] if self.gives_tuples else result
                 seen[layer] = _Seen(tokens, out, listener.heard)
@@ -289,7 +182,7 @@ class Transformer:
 
     def _finish(
         self, tokens: torch.Tensor, pixels: torch.Tensor
-    ) -> tuple[torch.Tensor, list[_Attention]]:
+    ) -> tuple[torch.Tensor, list[Attention]]:
         """Return unit vectors as if these were the tokens after the last block."""
         last = len(self.blocks) - 1
 
@@ -302,7 +195,7 @@ class Transformer:
             return run
 
         changed = {i: pass_on(i) for i in range(len(self.blocks))}
-        with _run_instead(self.blocks, changed), _AttentionListener() as listener:
+        with _run_instead(self.blocks, changed), AttentionListener() as listener:
             vectors = F.normalize(self.embed(pixels), dim=-1)
         return vectors, listener.heard
 
@@ -313,7 +206,7 @@ class _Seen:
 
     tokens_in: torch.Tensor
     tokens_out: torch.Tensor
-    attentions: list[_Attention]
+    attentions: list[Attention]
 
 
 @contextlib.contextmanager
@@ -355,25 +248,16 @@ def read_transformer(
         None where no list of blocks passes on the tokens of a grid of patches, with attention in
         each: a CNN, or a transformer that merges its tokens.
     """
-    trace = _trace(module, embed, pixels.repeat(_N_TRACED, 1, 1, 1))
-    lists = [found for found in trace.list_blocks() if found]
-    if not lists or trace.grid is None:
-        return None
-    blocks = max(lists, key=len)
-    shape, gives_tuples = trace.outputs[blocks[0]]
-    if len(shape) != 3 or shape.count(_N_TRACED) != 1:
-        return None
-    token_axis = 1 - shape.index(_N_TRACED)
-    n_prefix = shape[token_axis] - trace.grid[0] * trace.grid[1]
-    if not 0 <= n_prefix <= _MOST_PREFIX_TOKENS:
+    found = find_blocks(module, embed, pixels)
+    if found is None:
         return None
     tower = Transformer(
         embed=embed,
-        blocks=blocks,
-        gives_tuples=gives_tuples,
-        token_axis=token_axis,
-        n_prefix=n_prefix,
-        grid=trace.grid,
+        blocks=found.modules,
+        gives_tuples=found.gives_tuples,
+        token_axis=found.token_axis,
+        n_prefix=found.n_prefix,
+        grid=found.grid,
         pooling="",
     )
     return dataclasses.replace(tower, pooling=_find_pooling(tower, pixels))
@@ -393,67 +277,3 @@ def _find_pooling(tower: Transformer, pixels: torch.Tensor) -> str:
         return "attention"
     patches = tower._bring_first(gradient)[:, tower.n_prefix :]
     return "mean" if bool(patches.any()) else "class token"
-
-
-@dataclasses.dataclass
-class _Trace:
-    """What ran, in which order, with which shapes."""
-
-    children: list[tuple[torch.nn.Module, ...]]
-    outputs: dict[torch.nn.Module, tuple[list[int], bool]]
-    n_runs: dict[torch.nn.Module, int]
-    attending: set[torch.nn.Module]
-    grid: tuple[int, int] | None = None
-
-    def list_blocks(self) -> Iterator[tuple[torch.nn.Module, ...]]:
-        """Find the lists whose members each ran once, attended, and gave tokens of one shape.
-
-        Yields
-        ------
-        tuple of torch.nn.Module
-        """
-        for blocks in self.children:
-            shapes = [self.outputs.get(block) for block in blocks]
-            is_run_once = all(self.n_runs.get(block) == 1 for block in blocks)
-            is_alike = shapes[0] is not None and shapes.count(shapes[0]) == len(shapes)
-            if is_run_once and is_alike and self.attending.issuperset(blocks):
-                yield blocks
-
-
-def _trace(module: torch.nn.Module, embed: Embed, pixels: torch.Tensor) -> _Trace:
-    lists = (torch.nn.ModuleList, torch.nn.Sequential)
-    children = [tuple(m.children()) for m in module.modules() if isinstance(m, lists) and len(m)]
-    trace = _Trace(children, {}, {}, set())
-    listener = _AttentionListener()
-    starts: dict[torch.nn.Module, int] = {}
-    handles = []
-
-    def start(block: torch.nn.Module, args: Any) -> None:  # noqa: ANN401
-        del args
-        starts[block] = len(listener.heard)
-
-    def end(block: torch.nn.Module, args: Any, result: Any) -> None:  # noqa: ANN401
-        del args
-        out = result[0] if isinstance(result, tuple) and result else result
-        trace.n_runs[block] = trace.n_runs.get(block, 0) + 1
-        if isinstance(out, torch.Tensor):
-            trace.outputs[block] = (list(out.shape), isinstance(result, tuple))
-        if len(listener.heard) > starts[block]:
-            trace.attending.add(block)
-
-    def see_patches(conv: torch.nn.Module, args: Any, result: torch.Tensor) -> None:  # noqa: ANN401
-        del conv, args
-        if result.ndim == 4 and not listener.heard:
-            trace.grid = (int(result.shape[2]), int(result.shape[3]))
-
-    for block in {block for blocks in children for block in blocks}:
-        handles += [block.register_forward_pre_hook(start), block.register_forward_hook(end)]
-    convs = (part for part in module.modules() if isinstance(part, torch.nn.Conv2d))
-    handles += [conv.register_forward_hook(see_patches) for conv in convs]
-    try:
-        with torch.no_grad(), listener:
-            embed(pixels)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return trace

@@ -368,6 +368,12 @@ class Explains(Opened):
                 raise MisuseError(msg)
             opened = [EmbeddingStore.open(one) for one in others]
             return from_stack(FittedStack(probe=fitted), opened)
+        if fitted.estimator.reads:
+            msg = (
+                f"the probe {name} answers from {fitted.estimator.reads}, and maps are toward "
+                "answers to the vector; explain a probe of vectors, such as linear"
+            )
+            raise MisuseError(msg)
         if others:
             msg = f"--with is of a stack of several encoders, and the probe {name} is of one"
             raise MisuseError(msg)

@@ -299,10 +299,20 @@ class Keeps(Opened):
         if layout == TEXT_HEAD:
             return self._export_head(Path(target), level, taxa, text_type, templates)
         from bioprobe.interchange import export_store
+        from bioprobe.store.kept import list_kept
 
         summary = export_store(self._view, Path(target), layout)
-        said = f"{summary.n_exported:,} vectors of dim {summary.dim} ({layout}) -> {target}"
-        return summary.say((*self._notes, said))
+        said: list[Note | str] = [
+            f"{summary.n_exported:,} vectors of dim {summary.dim} ({layout}) -> {target}"
+        ]
+        if cards := list_kept(self.folder):
+            kinds = " and ".join(card.kind for card in cards)
+            text = (
+                f"{kinds} that the store keeps are not among them: a layout holds vectors alone; "
+                f"take them along by copying the folder {self.folder}"
+            )
+            said.append(Note(text))
+        return summary.say((*self._notes, *said))
 
     def _export_head(
         self, target: Path, level: str, taxa: str | Path | None, text_type: str, templates: str
@@ -510,13 +520,21 @@ def _advise(store: EmbeddingStore) -> list[Note]:
 
 
 def _tell_repair(repair: Repair, store: Path) -> list[Note]:
+    said = []
+    if repair.n_kept_lost:
+        text = (
+            f"what was kept beside the vectors of {repair.n_kept_lost:,} images is damaged, and "
+            f"lies in {store / 'damaged'} now; run bioprobe embed on the same sources again, with "
+            "the --keep that they had"
+        )
+        said.append(Note(text, PROBLEM))
     if not repair.shards:
-        return []
+        return said
     text = (
         f"{repair.n_lost:,} images in {len(repair.shards)} damaged shards taken out, which now "
         f"lie in {store / 'damaged'}; run bioprobe embed on the same sources again"
     )
-    return [Note(text, PROBLEM)]
+    return [Note(text, PROBLEM), *said]
 
 
 def _tell_restoration(restored: Restoration, store: Path) -> list[Note]:
@@ -526,13 +544,16 @@ def _tell_restoration(restored: Restoration, store: Path) -> list[Note]:
         if restored.n_replaced:
             text += f"; {restored.n_replaced:,} others were embedded again since, which counts"
         said.append(Note(text))
+    if restored.n_kept:
+        text = f"what is kept beside the vectors of {restored.n_kept:,} images put back"
+        said.append(Note(text))
     if restored.left:
         text = (
             "Error: not all was put back; restore these files from a copy, then run: bioprobe "
             "store verify --restore"
         )
         said.append(Note(text, PROBLEM))
-    elif not restored.shards:
+    elif not restored.shards and not restored.n_kept:
         said.append(Note(f"nothing was taken out of {store}"))
     return said
 

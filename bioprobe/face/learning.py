@@ -75,13 +75,18 @@ if TYPE_CHECKING:
 
 # Pairs and files that are named of what another collection has too.
 _NAMED = 5
-KINDS = ("linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "stack")
+KINDS = (
+    "linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "prolip",
+    "attentive", "stack",
+)  # fmt: skip
 BASES = ("linear", "lda", "ridge", "knn", "centroid")
 SPLIT_METHODS = ("stratified", "grouped", "species-disjoint", "chronological", "imported", "kfold")
 _BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
 _CALIBRATORS = ("temperature", "vector", "isotonic", "none")
 _PROMPTED = "prompt+probe"
-_READING = With("kind", (_PROMPTED,))
+# What starts from the texts of classes.
+_TEXTED = (_PROMPTED, "prolip")
+_READING = With("kind", _TEXTED)
 
 Strings = str | Sequence[str] | None
 First = Annotated[
@@ -301,7 +306,8 @@ class Learns(Opened):
         kind: Annotated[
             str,
             Option(
-                "linear, lda, ridge, knn, centroid, prompt+probe, hierarchical or stack.",
+                "linear, lda, ridge, knn, centroid, prompt+probe, hierarchical, prolip (of a store "
+                "that keeps projection-input), attentive (of one that keeps tokens) or stack.",
                 ("-",),
                 KINDS,
             ),
@@ -412,7 +418,7 @@ class Learns(Opened):
         from bioprobe.learning.stack import FittedStack
         from bioprobe.task.columns import Columns
 
-        reads = kind == _PROMPTED or (kind in METHODS.added and METHODS.load(kind).needs_texts)
+        reads = kind in _TEXTED or (kind in METHODS.added and METHODS.load(kind).needs_texts)
         texts = None
         if reads:
             texts = self._write_texts(
@@ -538,10 +544,10 @@ class Learns(Opened):
         find_folder(self._view.store, name)
         asked = _list_kinds(kinds, reads=self._view.manifest.has_text_tower)
         texts = None
-        if _PROMPTED in asked:
+        if any(one in asked for one in _TEXTED):
             texts = self._write_texts(level, open_list(taxa, rank_column), classes=classes)
-        _refuse_unused(asked, _PROMPTED, taxa=taxa, templates=templates, classes=classes)
-        _refuse_unused(asked, "hierarchical", **{"from": first}, chain=chain)
+        _refuse_unused(asked, _TEXTED, taxa=taxa, templates=templates, classes=classes)
+        _refuse_unused(asked, ["hierarchical"], **{"from": first}, chain=chain)
         n_done = 0
 
         def advance(trial: Trial) -> None:
@@ -696,7 +702,11 @@ class Learns(Opened):
         probe, named = self.probe(name), list_given(sources)
         asked = (
             probe.store.pictures(
-                named, allow_outside=allow_outside, exclude=exclude, include=include
+                named,
+                allow_outside=allow_outside,
+                exclude=exclude,
+                include=include,
+                keep=probe.fitted.estimator.reads or None,
             )
             if named
             else self
@@ -1321,13 +1331,14 @@ def _list_kinds(given: Strings, *, reads: bool) -> list[str]:
     return [one for one in TUNED_KINDS if one != _PROMPTED or reads]
 
 
-def _refuse_unused(asked: Sequence[str], kind: str, **given: object) -> None:
-    """Refuse options of a kind or method that is not asked for."""
+def _refuse_unused(asked: Sequence[str], kinds: Sequence[str], **given: object) -> None:
+    """Refuse options of kinds or methods of which none is asked for."""
     named = [f"--{name}" for name, value in given.items() if value is not None]
-    if named and kind not in asked:
+    if named and not any(kind in asked for kind in kinds):
+        wanted = " or ".join(kinds)
         msg = (
-            f"{' and '.join(named)} {'are' if len(named) > 1 else 'is'} for {kind}, which is not "
-            f"among {', '.join(asked)}; leave it out, or name {kind}"
+            f"{' and '.join(named)} {'are' if len(named) > 1 else 'is'} for {wanted}, which is not "
+            f"among {', '.join(asked)}; leave it out, or name {wanted}"
         )
         raise MisuseError(msg)
 

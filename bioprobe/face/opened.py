@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from bioprobe.options import Mask, Part, Where, question
+from bioprobe.options import Mask, Part, Where, question, split_names
 from bioprobe.result import WARNING, Note, Notes
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class Opened:
         allow_outside: bool = False,
         exclude: str | Sequence[str] | None = None,
         include: str | Sequence[str] | None = None,
+        keep: str | Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Self:
         """Open pictures that this store's encoder reads, to ask them without adding them.
@@ -128,6 +129,8 @@ class Opened:
             Whether a table or data set may name files anywhere, as for :func:`bioprobe.embed`.
         exclude, include : str or sequence of str, optional
             Patterns of what is left out of folders, and of what is taken all the same.
+        keep : str or sequence of str, optional
+            What is to be known of them beside the vectors, as :func:`bioprobe.embed` keeps it.
         progress : callable, optional
             Told a step after each picture.
 
@@ -139,7 +142,8 @@ class Opened:
 
         return open_pictures(
             type(self), sources, model=self._model, device=self._device, like=self.folder,
-            allow_outside=allow_outside, exclude=exclude, include=include, progress=progress,
+            allow_outside=allow_outside, exclude=exclude, include=include,
+            kinds=split_names(keep or ()), progress=progress,
         )  # fmt: skip
 
     @question

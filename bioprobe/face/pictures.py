@@ -64,6 +64,7 @@ def open_pictures(
     allow_outside: bool,
     exclude: str | Sequence[str] | None = None,
     include: str | Sequence[str] | None = None,
+    kinds: Sequence[str] = (),
     progress: Progress | None,
 ) -> S:
     """Open pictures as a store; see :func:`bioprobe.pictures`, which also says what is raised.
@@ -75,6 +76,9 @@ def open_pictures(
         :class:`bioprobe.face.opened.Opened`.
     sources, model, device, like, keep, allow_outside, exclude, include, progress
         As there.
+    kinds : sequence of str
+        What is to be known of them beside the vectors, of
+        :data:`bioprobe.encoders.keeping.KEPT_KINDS`.
     """
     from bioprobe.sources.source import SourceOptions, find_images, recognise_source
 
@@ -96,7 +100,7 @@ def open_pictures(
         if not why_not:
             return _open_kept(make, listed, Path(like), origin, model, device, progress)
         notes = [Note(f"the vectors of {origin} are kept in the cache, as {why_not}")]
-    return _open_cached(make, listed, origin, notes, like, model, device, progress)
+    return _open_cached(make, listed, origin, notes, like, model, device, progress, kinds)
 
 
 def refuse_address(named: str | Path) -> None:
@@ -192,6 +196,7 @@ def _open_cached(
     model: str | None,
     device: str,
     progress: Progress | None,
+    kinds: Sequence[str] = (),
 ) -> S:
     """Take vectors out of the cache, embed what is missing there, and open a store of them."""
     from bioprobe.embedding import choose_encoder
@@ -201,8 +206,8 @@ def _open_cached(
     reader = _Reader(choose_encoder(like, model=model), device)
     scratch = Path(tempfile.mkdtemp(prefix="bioprobe-"))
     try:
-        cache, rows, failures = _read_cached(scratch, listed, reader, progress)
-        _copy(scratch / "pictures", cache, listed, rows)
+        cache, rows, failures = _read_cached(scratch, listed, reader, progress, kinds)
+        _copy(scratch / "pictures", cache, listed, rows, kinds)
         made = EmbeddingStore.open(scratch / "pictures")
         made.write_failures(_concatenate(failures, _list_unread(listed)))
     except BaseException:
@@ -265,13 +270,17 @@ def _load_for_text(loaded: Encoder | None, model: str, device: str) -> Encoder:
 
 
 def _read_cached(
-    scratch: Path, listed: Listing, reader: _Reader, progress: Progress | None
+    scratch: Path,
+    listed: Listing,
+    reader: _Reader,
+    progress: Progress | None,
+    kinds: Sequence[str] = (),
 ) -> tuple[EmbeddingStore, Rows, pd.DataFrame]:
     """Return the encoder's part of the cache, the row of each picture there, and what failed."""
 
     def read(key: str) -> tuple[EmbeddingStore, Rows, pd.DataFrame]:
         with _holding(key, scratch) as folder:
-            cache = _fill(folder, listed, reader, progress)
+            cache = _fill(folder, listed, reader, progress, kinds)
             return cache, *_find_rows(cache, listed)
 
     note = reader.find_note()
@@ -326,7 +335,11 @@ def _holding(key: str, scratch: Path) -> Iterator[Path]:
 
 
 def _fill(
-    folder: Path, listed: Listing, reader: _Reader, progress: Progress | None
+    folder: Path,
+    listed: Listing,
+    reader: _Reader,
+    progress: Progress | None,
+    kinds: Sequence[str],
 ) -> EmbeddingStore:
     """Bring what is new into the cache, without what its source says of it."""
     from bioprobe.embedding import OnDemandEncoder, embed_images
@@ -344,6 +357,7 @@ def _fill(
         store = EmbeddingStore.open_for(folder, reader.encoder)
     embed_images(
         bare, OnDemandEncoder(store, lambda: reader.encoder), store, alongside=True,
+        keep=kinds, only_named=True,
         advance=progress and count_outcomes(progress, len(bare)),
     )  # fmt: skip
     return EmbeddingStore.open(folder)
@@ -418,7 +432,13 @@ def _list_files(frame: pd.DataFrame) -> list[str]:
     return [os.path.join(*place) for place in zip(frame["root"], frame["path"], strict=True)]  # noqa: PTH118
 
 
-def _copy(folder: Path, cache: EmbeddingStore, listed: ImageTable, rows: Rows) -> None:
+def _copy(
+    folder: Path,
+    cache: EmbeddingStore,
+    listed: ImageTable,
+    rows: Rows,
+    kinds: Sequence[str],
+) -> None:
     """Make a store of the pictures that were read, with what their source says of them."""
     import numpy as np
 
@@ -426,6 +446,7 @@ def _copy(folder: Path, cache: EmbeddingStore, listed: ImageTable, rows: Rows) -
     from bioprobe.images.image_table import DAMAGE_COLUMNS, FACT_COLUMNS
     from bioprobe.sources.listing import find_said
     from bioprobe.store import EmbeddingStore
+    from bioprobe.store.kept import copy_kept
     from bioprobe.store.look_cache import MEASURES, LookCache
 
     manifest = cache.manifest
@@ -451,6 +472,8 @@ def _copy(folder: Path, cache: EmbeddingStore, listed: ImageTable, rows: Rows) -
     contents = cache.images.contents[rows[read]]
     measured, known = LookCache(cache.folder, MEASURES).read(contents)
     LookCache(folder, MEASURES).write(contents[known].tolist(), measured[known])
+    for kind in kinds:
+        copy_kept(cache.folder, folder, kind, contents.tolist())
 
 
 def _list_unread(listed: Listing) -> pd.DataFrame:

@@ -179,7 +179,8 @@ class Probe(Result):
         needs_all = abstain is not None or sets is not None or unknown or is_pooled
         opened = self.store if asked is None else asked
         if not isinstance(opened, Opened):
-            opened = self.store.pictures(opened)
+            reads = probe.estimator.reads
+            opened = self.store.pictures(opened, keep=reads or None)
         view: View = opened._view
         answers = probe.ask(view, len(probe.classes) if needs_all else k)
         notes = [*opened._notes, *notes, *describe_labels(answers)]

@@ -326,6 +326,7 @@ _SAID = {
     "examples": "example pictures of added taxa gone",
     "texts": "kept texts gone",
     "looks": "kept looks gone",
+    "kept": "projection inputs and tokens gone",
     "measures": "kept measures gone",
     "views": "kept vectors of views gone",
     "failures": "lines of failures gone",

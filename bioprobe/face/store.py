@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import functools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.embedding import EmbedSummary
+    from bioprobe.encoders.encoder import Encoder
     from bioprobe.images.camera import CameraCounts
     from bioprobe.interchange.vector_source import VectorBatch, VectorSource
     from bioprobe.sources.files import SourceOptions
@@ -185,6 +185,18 @@ def embed(
         Option(
             "How a new store keeps vectors: float32, or float16 for half the space.",
             choices=("float32", "float16"),
+        ),
+    ] = None,
+    keep: Annotated[
+        str | Sequence[str] | None,
+        Option(
+            "Kept beside the vectors, of the same pass of the encoder; both with a comma between. "
+            "projection-input: what the visual projection takes, for probe fit prolip. tokens: "
+            "those of the last block, or the places of the last map, in half precision, for probe "
+            "fit attentive. Pictures that the store has are read again for it. By default what the "
+            "store keeps.",
+            shell=str,
+            metavar="KINDS",
         ),
     ] = None,
     root: Annotated[
@@ -347,6 +359,9 @@ def embed(
         Gigabytes for what all threads decode at one time.
     dtype : str, optional
         ``float32`` or ``float16`` of a new store.
+    keep : str or sequence of str, optional
+        ``projection-input``, ``tokens`` or both: kept beside the vectors, of new pictures and of
+        those among the sources that the store has; by default what the store keeps.
     root : str or Path, optional
         Folder that the paths of a table or list start from.
     allow_outside : bool
@@ -412,7 +427,7 @@ def embed(
     SourceError
         If a source is missing or holds no image, or no image of a new store can be read.
     ModelUnavailableError
-        If the weights are not here.
+        If the weights are not here, or the model does not give what is to be kept.
     MismatchError
         If the store is of another encoder.
 
@@ -426,6 +441,7 @@ def embed(
         load_encoder_for,
         open_on_demand,
     )
+    from bioprobe.encoders.keeping import need_keeping
     from bioprobe.encoders.views import add_views
     from bioprobe.images.image_table import find_placeholders
     from bioprobe.quality.description import describe_contradicting_copies
@@ -468,16 +484,22 @@ def embed(
     left = find_placeholders(table.frame)
     if views is not None:
         model = add_views(choose_encoder(store, model=model).model, views)
-    load = functools.partial(
-        load_encoder_for, store, model=model, device=device, precision=precision,
-        batch_size=batch_size, decoding=decoding,
-    )  # fmt: skip
+    kinds = _read_kinds(keep)
+
+    def load() -> Encoder:
+        encoder = load_encoder_for(
+            store, model=model, device=device, precision=precision, batch_size=batch_size,
+            decoding=decoding,
+        )  # fmt: skip
+        # Before a store is made that would keep nothing.
+        return need_keeping(encoder, kinds) if kinds else encoder
+
     is_new, had_folder = not EmbeddingStore.exists(store), exists(Path(store))
     opened, encoder = open_on_demand(store, load, model=model, dtype=dtype)
     summary = embed_images(
         table, encoder, opened, n_threads=threads, max_pixels_px=max_pixels, prune=prune,
         memory_bytes=None if memory is None else max(1, round(memory * 1e9)), no_label=given,
-        damaged=damaged, reads_camera=exif,
+        damaged=damaged, reads_camera=exif, keep=kinds,
         advance=progress and count_outcomes(progress, len(table)),
     )  # fmt: skip
     filled_store = EmbeddingStore.open(store)
@@ -604,6 +626,7 @@ def _describe_run(summary: EmbedSummary, store: Path, *, prune: bool, n_lost: in
             "share_present and damage say how; --damaged refuse takes none such"
         )
         said.append(Note(text, WARNING))
+    said += _describe_kept(summary)
     said += _describe_regions(summary)
     for changes, what in ((summary.labels, "labels"), (summary.values, "other values")):
         if changes != type(changes)():
@@ -718,6 +741,35 @@ def _tell_reasons(summary: EmbedSummary) -> str:
         if one == kind
     ]
     return f"{kind}, {n_files:,} of {len(kinds):,}, such as {' and '.join(files[:2])}"
+
+
+def _read_kinds(keep: str | Sequence[str] | None) -> list[str]:
+    from bioprobe.encoders.keeping import KEPT_KINDS
+
+    kinds = split_names(keep or ())
+    for kind in kinds:
+        if kind not in KEPT_KINDS:
+            msg = f"--keep is {' or '.join(KEPT_KINDS)}, or both with a comma, got {kind!r}"
+            raise MisuseError(msg)
+    return kinds
+
+
+def _describe_kept(summary: EmbedSummary) -> list[Note]:
+    """Say what is kept beside the vectors, and of which pictures it is not."""
+    said = []
+    if summary.n_filled:
+        text = f"{summary.n_filled:,} known pictures were read again for what is kept of them"
+        said.append(Note(text))
+    for one in summary.kept:
+        text = f"{one.kind} of {one.n_rows:,} rows kept, {one.n_bytes:,} bytes: {one.description}"
+        said.append(Note(text))
+        if one.n_missing:
+            text = (
+                f"{one.kind} of {one.n_missing:,} rows is not kept: name their sources to have "
+                "them read again, while their pictures are there"
+            )
+            said.append(Note(text, WARNING))
+    return said
 
 
 def _read_rank(text: str) -> Rank:

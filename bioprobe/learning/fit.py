@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bioprobe.encoders.keeping import PROJECTION_INPUT
 from bioprobe.errors import ProbeError
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.probes.never_held_out import find_never, imagine_rows
@@ -20,7 +21,7 @@ from bioprobe.splits.groups import number_groups
 from bioprobe.task.columns import WEIGHT, WEIGHTS
 from bioprobe.task.method import Fitted, Method, find_probe, is_estimator, make_probe
 from bioprobe.task.scores import split_rows
-from bioprobe.task.target import Labelled, hash_rows, mark_rows
+from bioprobe.task.target import Classes, Labelled, hash_rows, mark_rows
 from bioprobe.task.task import Inner, Task
 from bioprobe.types import Arrays, Mask, Places, Rows, Scores, Settings, Vectors
 
@@ -108,10 +109,16 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
             f"{', '.join(list_taking_columns())}, or leave --with out"
         )
         raise ProbeError(msg)
+    if task.extra is not None and described.reads:
+        msg = (
+            f"{kind} learns from {described.reads}, which is kept of whole pictures, not of their "
+            "views; leave --augment-views out"
+        )
+        raise ProbeError(msg)
     texts = task.texts if described.needs_texts else None
     inner = gather_inner(task, kind)
     fixed = complete_settings(kind, own, task.seed)
-    prior = texts.embed(inner.labelled.classes) if texts else {}
+    prior = gather_prior(task, kind, inner.labelled.classes)
     extra = gather_extra(task, inner)
     chosen, held_out = _choose(kind, fixed, prior, inner, extra)
     training = inner.training
@@ -132,6 +139,7 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
             **({"first_rank": task.target.chain[0]} if described.takes_lineages else {}),
             **(texts.describe() if texts else {}),
             **({"columns": task.block.to_dict()} if task.block else {}),
+            **({"reads": described.reads} if described.reads else {}),
             **({"n_copies": extra.shape[1]} if extra is not None else {}),
         },
         n_rows=len(taught),
@@ -169,7 +177,11 @@ def describe_fitted(
         classes=taught.classes.take(taught.classes.find(estimator.classes_)),
         settings=settings,
         encoder=store.manifest.encoder,
-        dim=store.manifest.dim + (task.block.width if task.block else 0),
+        dim=(
+            estimator.n_features_in_
+            if estimator.reads
+            else store.manifest.dim + (task.block.width if task.block else 0)
+        ),
         rows_hash=hash_rows(store.images, taught.rows),
         n_rows=len(taught),
         taught=np.unique(mark_rows(store.images, taught.rows)),
@@ -190,7 +202,38 @@ def list_taking_columns(methods: Iterable[str] | None = None) -> list[str]:
 def gather_inner(task: Task, kind: str) -> Inner:
     """Return the rows of a task as a kind of probe learns them."""
     described = find_probe(kind)
-    return task.inner(lineages=described.takes_lineages, untaught=described.answers_untaught)
+    return task.reading(described.reads).inner(
+        lineages=described.takes_lineages, untaught=described.answers_untaught
+    )
+
+
+def gather_prior(task: Task, kind: str, classes: Classes) -> dict[str, Any]:
+    """Return what a kind of probe starts from: texts of the classes, the encoder's projection.
+
+    Parameters
+    ----------
+    task : Task
+    kind : str
+    classes : Classes
+        That it is to answer.
+
+    Returns
+    -------
+    dict
+        Arguments of the probe; none for most.
+
+    Raises
+    ------
+    SelectionError
+        If the store keeps none of what the probe learns from.
+    """
+    described, prior = find_probe(kind), dict[str, Any]()
+    if described.needs_texts and task.texts is not None:
+        prior |= task.texts.embed(classes)
+    if described.reads == PROJECTION_INPUT:
+        matrix, bias = task.view.reading(PROJECTION_INPUT).read_projection()
+        prior |= {"projection": matrix, "projection_bias": bias}
+    return prior
 
 
 def gather_extra(task: Task, inner: Inner) -> Vectors | None:
@@ -339,7 +382,8 @@ def measure_values(
     found = _sweep_extra(kind, settings, X, y, values, folds, extra)
     names = y[:, -1] if y.ndim == 2 else y
     never = find_never(names, folds)
-    if not never.any() or not (folds >= 0).any():
+    # Of tokens none are imagined: what is not held out is learnt from all the same.
+    if not never.any() or not (folds >= 0).any() or not isinstance(X, np.ndarray):
         return found
     taught = folds != folds[folds >= 0].min()
     imagined, likes = imagine_rows(X, names, folds, _N_IMAGINED)
@@ -540,8 +584,7 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
         task = task.weigh_columns(fitted.block.weight)
     inner = gather_inner(task, fitted.kind)
     extra = gather_extra(task, inner)
-    reads = find_probe(fitted.kind).needs_texts and task.texts is not None
-    prior = task.texts.embed(inner.labelled.classes) if reads and task.texts else {}
+    prior = gather_prior(task, fitted.kind, inner.labelled.classes)
     settings = {**fitted.settings, **prior}
     places = fitted.classes.find(inner.labelled.names)
     left_out: Rows = np.zeros(0, dtype=np.int64)
@@ -559,7 +602,8 @@ def _answer_by_probe(task: Task, fitted: FittedProbe, left_out_fraction: float) 
         answers.add(inner.labelled.rows[kept], truth[kept])
     if len(inner.unknown):
         rows = inner.unknown.rows[answers.choose(len(inner.unknown))]
-        answers.ask(fitted, fitted.estimator, task.seen.read_vectors(rows))
+        seen = task.reading(fitted.estimator.reads).seen
+        answers.ask(fitted, fitted.estimator, seen.read_vectors(rows))
         answers.add(rows)
     n_left_out = 0
     if len(left_out):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bioprobe.calibration.calibrators import Calibrator
 from bioprobe.encoders.encoder import Fingerprint
+from bioprobe.encoders.keeping import TOKENS
 from bioprobe.errors import MismatchError
 from bioprobe.files import check_types
 from bioprobe.images.image_table import ImageTable
@@ -174,6 +175,7 @@ class FittedProbe:
         Parameters
         ----------
         vectors : ndarray of float32, shape (n_images, dim), unit rows
+            Or what the estimator reads instead.
 
         Returns
         -------
@@ -186,7 +188,7 @@ class FittedProbe:
         ProbeError
             If the probabilities are not finite, or do not add up to 1.
         """
-        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
+        if vectors.ndim != 2 + (self.estimator.reads == TOKENS) or vectors.shape[-1] != self.dim:
             msg = f"the probe takes vectors of dim {self.dim}, got an array of {vectors.shape}"
             raise MismatchError(msg)
         if self.calibrator is None:
@@ -212,7 +214,7 @@ class FittedProbe:
         SelectionError
             If no image is left.
         """
-        view = View.of(asked).beside(self.block)
+        view = View.of(asked).beside(self.block).reading(self.estimator.reads)
         self.check_encoder(view.manifest.encoder)
         weighed = self.weigh(view)
         provenance = self._describe(str(view.folder), len(view), view.condition)

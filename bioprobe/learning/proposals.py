@@ -25,6 +25,8 @@ COLUMN_WEIGHT = "weight"
 VIEWS = "views"
 # The quickest first: what there is no time for is missed least.
 TUNED_KINDS = ("lda", "ridge", "centroid", "knn", "linear", "hierarchical", "prompt+probe")
+# Those that learn from what only some stores keep are tried where they are named.
+_NAMED_KINDS = ("prolip", "attentive")
 
 
 def list_dimensions(
@@ -58,8 +60,8 @@ def list_dimensions(
     ProbeError
         If the kind is not one that is tuned.
     """
-    if kind not in (*TUNED_KINDS, *METHODS.added):
-        msg = f"tuning compares {', '.join(TUNED_KINDS)}; got {kind!r}"
+    if kind not in (*TUNED_KINDS, *_NAMED_KINDS, *METHODS.added):
+        msg = f"tuning compares {', '.join((*TUNED_KINDS, *_NAMED_KINDS))}; got {kind!r}"
         raise ProbeError(msg)
     found = find_probe(kind)
     dimensions: tuple[Dimension, ...] = found.space
@@ -73,7 +75,7 @@ def list_dimensions(
         dimensions += (Dimension(TEMPLATES, tuple(templates)),)
     if has_columns and found.takes_columns:
         dimensions += (Dimension(COLUMN_WEIGHT, (*reversed(WEIGHTS), 0.0)),)
-    if has_copies:
+    if has_copies and not found.reads:
         dimensions += (Dimension(VIEWS, (False, True)),)
     return dimensions
 

@@ -20,6 +20,7 @@ from bioprobe.learning.fit import (
     fit_probe,
     gather_extra,
     gather_inner,
+    gather_prior,
     measure_folds,
     measure_values,
     read_texts,
@@ -279,8 +280,7 @@ class _Bench:
         task = self.find_task(kind, settings)
         inner, found = gather_inner(task, kind), find_probe(kind)
         own = complete_settings(kind, _leave_texts(settings), task.seed)
-        if found.needs_texts and task.texts is not None:
-            own |= task.texts.embed(inner.labelled.classes)
+        own |= gather_prior(task, kind, inner.labelled.classes)
         extra = gather_extra(task, inner)
         if self.metric == "macro_f1":
             return _measure_macro_f1(kind, own, inner, extra), dict(settings), 1

@@ -16,31 +16,37 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bioprobe.probes.attentive import AttentiveProbe
     from bioprobe.probes.centroid import CentroidProbe
     from bioprobe.probes.closed_form import LdaProbe, RidgeProbe
     from bioprobe.probes.hierarchical import HierarchicalProbe
     from bioprobe.probes.knn import KnnProbe
     from bioprobe.probes.linear import LinearProbe, PromptedProbe
+    from bioprobe.probes.prolip import ProlipProbe
     from bioprobe.probes.stacked import StackProbe
 
 # The module of each name.
 _HOMES = {
+    "AttentiveProbe": "attentive",
     "CentroidProbe": "centroid",
     "HierarchicalProbe": "hierarchical",
     "KnnProbe": "knn",
     "LdaProbe": "closed_form",
     "LinearProbe": "linear",
+    "ProlipProbe": "prolip",
     "PromptedProbe": "linear",
     "RidgeProbe": "closed_form",
     "StackProbe": "stacked",
 }
 
 __all__ = [
+    "AttentiveProbe",
     "CentroidProbe",
     "HierarchicalProbe",
     "KnnProbe",
     "LdaProbe",
     "LinearProbe",
+    "ProlipProbe",
     "PromptedProbe",
     "RidgeProbe",
     "StackProbe",

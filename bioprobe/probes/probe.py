@@ -155,6 +155,9 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     takes_columns : bool
         Whether numbers may stand beside the vectors that it learns from: it then takes rows of any
         length.
+    reads : str
+        What it learns from where that is not the vectors: one of
+        :data:`bioprobe.encoders.keeping.KEPT_KINDS`, which the store must keep.
     classes_ : ndarray, shape (n_classes,)
         Sorted classes of the training rows.
     n_features_in_ : int
@@ -171,6 +174,7 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     needs_texts: ClassVar[bool] = False
     answers_untaught: ClassVar[bool] = False
     takes_columns: ClassVar[bool] = False
+    reads: ClassVar[str] = ""
     classes_: npt.NDArray[Any]
     n_features_in_: int
 

@@ -28,6 +28,7 @@ from bioprobe.result import WARNING, Note, Notes, Record, Result
 from bioprobe.sources.listing import name_reason
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
+from bioprobe.store.kept import list_kept
 from bioprobe.store.lease import list_outdated
 from bioprobe.store.selections import DUPLICATES_MASK, list_selections, read_selection
 from bioprobe.store.view import View
@@ -304,10 +305,10 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
     -------
     dict
         Encoder, dim, dtype, counts, what was removed and when, and shards that go once nobody
-        reads them, where there are any, size in bytes, labelled images and taxa per rank, free
-        columns, added taxa, and of failures the number, that of each reason, the commonest first,
-        and up to five examples, of different reasons where there are; ``not_measured``, where
-        folders could not be looked into, which the size lacks.
+        reads them, where there are any, size in bytes, what is kept beside the vectors, labelled
+        images and taxa per rank, free columns, added taxa, and of failures the number, that of each
+        reason, the commonest first, and up to five examples, of different reasons where there are;
+        ``not_measured``, where folders could not be looked into, which the size lacks.
     """
     frame = store.images.frame.iloc[store.rows]
     manifest = store.manifest
@@ -327,12 +328,28 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         **_describe_removals(store),
         "shards": len(manifest.present_shards),
         "n_bytes": n_bytes,
+        **({"kept": kept} if (kept := _describe_kept(store)) else {}),
         "labels": labels,
         "other_columns": store.images.free_columns,
         "added_taxa": [taxon.name for taxon in read_added_taxa(store)],
         "failures": _describe_failures(store.read_failures()),
         **({"not_measured": unread} if unread else {}),
     }
+
+
+def _describe_kept(store: EmbeddingStore) -> dict[str, str]:
+    """Return of each kind that is kept beside the vectors how much, and of how many rows."""
+    contents = store.images.contents[store.rows]
+    found = {}
+    for card in list_kept(store.folder):
+        kept = store.open_kept(card.kind)
+        if kept is not None:
+            n_rows = int((kept.find(contents) >= 0).sum())
+            found[card.kind] = (
+                f"{n_rows:,} of {len(contents):,} images, {kept.n_bytes:,} bytes of {card.dtype}: "
+                f"{card.description}"
+            )
+    return found
 
 
 def _describe_removals(store: EmbeddingStore) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.encoders.encoder import Encoder
-from bioprobe.errors import ImageReadError, SelectionError, SourceError
+from bioprobe.errors import ImageReadError, ProbeError, SelectionError, SourceError
 from bioprobe.images import ImageTable
 from bioprobe.images.location import ImageLocation
 from bioprobe.images.reading import decode_region, ignore_pillow_warnings
@@ -48,6 +48,12 @@ class AlteredView(View):
     def read_vectors(self, rows: Rows | None = None) -> Vectors:
         """Read the vectors of the copies of this view, or of some of its rows."""
         assert self.altered is not None
+        if self.reads:
+            msg = (
+                f"what asks for {self.reads} cannot be asked of altered pictures, of which there "
+                "are vectors alone; ask zero-shot, or a probe of vectors"
+            )
+            raise ProbeError(msg)
         if rows is None:
             return self._join(self.altered, self.rows)
         order = np.argsort(self.rows)

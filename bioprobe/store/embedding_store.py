@@ -28,6 +28,7 @@ from bioprobe.store.failures import (
     renew_failures,
     write_failures,
 )
+from bioprobe.store.kept import Kept
 from bioprobe.store.lease import Lease, take_lease
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal, ShardRecord
 from bioprobe.store.shard import (
@@ -332,6 +333,16 @@ class EmbeddingStore:
             vectors = map_vectors(self.folder / "shards", records[shard], self.manifest.dim)
             out[inside] = vectors[wanted[inside] - starts[shard]]
         return out
+
+    def open_kept(self, kind: str) -> Kept | None:
+        """Open what is kept of pictures beside their vectors; None where nothing of a kind is.
+
+        Raises
+        ------
+        StoreError
+            If it is damaged.
+        """
+        return Kept.open(self.folder, kind)
 
     def iter_shards(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Read the shards one after the other.

@@ -271,7 +271,7 @@ class Changes:
     """
 
     def __init__(self, *, is_trial: bool = False) -> None:
-        self._is_trial = is_trial
+        self.is_trial = is_trial
         self._stack = contextlib.ExitStack()
         self._after: list[Callable[[], object]] = []
         #: What is to be said of them: sentences.
@@ -281,12 +281,12 @@ class Changes:
 
     def enter(self, context: contextlib.AbstractContextManager[None]) -> None:
         """Enter a context that writes a draft, and gives it its name when it ends."""
-        if not self._is_trial:
+        if not self.is_trial:
             self._stack.enter_context(context)
 
     def replace(self, path: Path) -> Path:
         """Return a temporary path that takes the place of a file at the end."""
-        if self._is_trial:
+        if self.is_trial:
             return Path(self._stack.enter_context(tempfile.TemporaryDirectory()), path.name)
         return self._stack.enter_context(replacing(path))
 
@@ -304,5 +304,5 @@ class Changes:
         """
         with self._stack:
             yield
-        for act in () if self._is_trial else self._after:
+        for act in () if self.is_trial else self._after:
             act()

@@ -16,6 +16,7 @@ from bioprobe.files import explaining_refusal, hash_file, sync
 from bioprobe.result import Notes, Result
 from bioprobe.sources.listing import join
 from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.kept import repair_kept, restore_kept, verify_kept
 from bioprobe.store.manifest import ShardRecord, TakenOut
 from bioprobe.store.shard import (
     IMAGES_NAME,
@@ -62,7 +63,8 @@ class Problem:
 def verify_store(store: EmbeddingStore) -> list[Problem]:
     """Read every byte of a store and compare it with the manifest.
 
-    Checksums, shapes, row counts and unit norms are checked.
+    Checksums, shapes, row counts and unit norms are checked, of what is kept beside the vectors
+    too.
 
     Returns
     -------
@@ -72,6 +74,7 @@ def verify_store(store: EmbeddingStore) -> list[Problem]:
     problems: list[Problem] = []
     for record in store.manifest.present_shards:
         problems += _verify_shard(store.folder / "shards", record, store.manifest.dim)
+    problems += [Problem(one.where, one.what, one.is_damage) for one in verify_kept(store.folder)]
     outside = [row for row in store.manifest.retired if not 0 <= row < len(store)]
     if outside:
         problems.append(Problem("manifest.json", f"retired rows {outside} do not exist"))
@@ -151,12 +154,15 @@ class Repair:
         Files of the current rows that these held, as far as their image tables can be read.
     n_unlisted : int
         Current rows whose file cannot be told because the image table is damaged too.
+    n_kept_lost : int
+        Pictures of which something that was kept beside the vector was taken out; their rows stay.
     """
 
     problems: tuple[Problem, ...]
     shards: tuple[str, ...]
     lost: tuple[Path, ...]
     n_unlisted: int
+    n_kept_lost: int = 0
 
     @property
     def n_lost(self) -> int:
@@ -196,7 +202,8 @@ def repair_store(folder: Path) -> Repair:
         if repairable:
             store.manifest.take_out(damaged).write(folder)
         _lay_aside(EmbeddingStore.open(folder))
-    return Repair(tuple(problems), tuple(sorted(damaged)), tuple(lost), n_unlisted)
+        n_kept_lost = repair_kept(folder, verify_kept(folder), folder / DAMAGED_NAME)
+    return Repair(tuple(problems), tuple(sorted(damaged)), tuple(lost), n_unlisted, n_kept_lost)
 
 
 def _list_lost(store: EmbeddingStore, damaged: Collection[str]) -> tuple[list[Path], int]:
@@ -263,12 +270,15 @@ class Restoration:
         Their rows that stay retired because the same files were embedded again since.
     left : tuple of Problem
         Why others were not put back.
+    n_kept : int
+        Pictures of which something is back that is kept beside the vector.
     """
 
     shards: tuple[str, ...]
     n_images: int
     n_replaced: int
     left: tuple[Problem, ...]
+    n_kept: int = 0
 
 
 def restore_store(folder: Path) -> Restoration:
@@ -317,7 +327,8 @@ def restore_store(folder: Path) -> Restoration:
             shards.append(taken.name)
             n_images += n_back
             n_replaced += taken.n_images - len(taken.retired) - n_back
-    return Restoration(tuple(sorted(shards)), n_images, n_replaced, tuple(left))
+        n_kept = restore_kept(folder, folder / DAMAGED_NAME)
+    return Restoration(tuple(sorted(shards)), n_images, n_replaced, tuple(left), n_kept)
 
 
 def _find_whole(store: EmbeddingStore, taken: TakenOut) -> tuple[str | None, list[Problem]]:

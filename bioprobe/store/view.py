@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from bioprobe.errors import SelectionError
 from bioprobe.images.conditions import name_values_of
@@ -15,6 +17,7 @@ from bioprobe.images.image_table import ImageTable
 from bioprobe.progress import Progress, Step
 from bioprobe.provenance import Provenance
 from bioprobe.store.embedding_store import EmbeddingStore
+from bioprobe.store.kept import Kept, KeptRows
 from bioprobe.store.measured import add_measures, match_measured
 from bioprobe.store.selections import read_selection
 from bioprobe.types import Mask, Names, Rows, Vectors
@@ -61,6 +64,9 @@ class View:
         Told how many of many images are asked.
     block : Block, optional
         What stands beside each vector where these are read.
+    reads : str
+        What is read instead of the vectors: a kind of what the store keeps beside them, ``""`` for
+        the vectors themselves.
     """
 
     store: EmbeddingStore
@@ -73,6 +79,7 @@ class View:
     unread: pd.DataFrame | None = None
     progress: Progress | None = None
     block: Block | None = None
+    reads: str = ""
 
     @classmethod
     def of(
@@ -146,8 +153,20 @@ class View:
         return self.images.labels(level)[self.rows]
 
     def read_vectors(self, rows: Rows | None = None) -> Vectors:
-        """Read the vectors of this view, or of some rows of the store, shape (n, dim)."""
+        """Read the vectors of this view, or of some rows of the store, shape (n, dim).
+
+        What is :meth:`reading` something else gets that: projection inputs of shape (n, width), or
+        tokens as :class:`~bioprobe.store.kept.KeptRows`, which are read where they are used.
+
+        Raises
+        ------
+        SelectionError
+            If it is not kept of one of the rows.
+        """
         asked = self.rows if rows is None else rows
+        if self.reads:
+            read: Vectors = self._read_kept(asked)
+            return read
         vectors = self.store.read_vectors(asked)
         if self.block is None:
             return vectors
@@ -173,6 +192,50 @@ class View:
         hashes = self.images.frame["sha256"].to_numpy(dtype=object)[self.rows]
         taught = training.find_taught(hashes)
         return taught if by is None else taught | by
+
+    def reading(self, kind: str) -> View:
+        """Return the same view, of which something else is read than the vectors."""
+        return self if kind == self.reads else dataclasses.replace(self, reads=kind)
+
+    def _read_kept(self, rows: Rows) -> Any:  # noqa: ANN401 - vectors, or what is read like them
+        kept, again = self._kept, f"run: bioprobe embed SOURCES --store {self.folder} --keep "
+        if kept is None:
+            msg = f"{self.folder} keeps no {self.reads} of its pictures; {again}{self.reads}"
+            raise SelectionError(msg)
+        places = kept.find(self.images.contents[rows])
+        missing = rows[places < 0]
+        if len(missing):
+            name = self.images.file_names[int(missing[0])]
+            msg = (
+                f"{self.reads} of {len(missing):,} of {len(rows):,} images is not kept in "
+                f"{self.folder}, such as of {name}; {again}{self.reads}, where their pictures are "
+                "read again, or leave them out by --where"
+            )
+            raise SelectionError(msg)
+        if len(kept.card.shape) > 1:
+            return KeptRows(kept, places)
+        return kept.read(places).astype(np.float32)
+
+    def read_projection(self) -> tuple[Vectors, npt.NDArray[np.float32]]:
+        """Read what the encoder multiplies what is read with, and what it adds.
+
+        Returns
+        -------
+        matrix : ndarray of float32, shape (width, dim)
+        bias : ndarray of float32, shape (dim,)
+
+        Raises
+        ------
+        SelectionError
+            If the store keeps nothing of the kind.
+        """
+        self._read_kept(self.rows[:0])
+        assert self._kept is not None
+        return self._kept.read_projection()
+
+    @cached_property
+    def _kept(self) -> Kept | None:
+        return self.store.open_kept(self.reads)
 
     def beside(self, block: Block | None) -> View:
         """Return the same view, whose vectors have a block beside them, or none."""

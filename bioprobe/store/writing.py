@@ -12,6 +12,7 @@ from pathlib import Path
 from bioprobe.access import is_file
 from bioprobe.errors import StoreError, StoreLockedError
 from bioprobe.files import explaining_refusal, sweep_data, sweep_temporaries
+from bioprobe.store.kept import sweep_kept
 from bioprobe.store.lease import remove_unread
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest
 
@@ -122,12 +123,13 @@ def sweep(folder: Path) -> None:
     folders that no manifest names stay: after an older manifest was put back they may be all there
     is.
     """
-    for place in ("", "probes", "probes/*", "evaluations", "selections/**", "text/**"):
+    for place in ("", "probes", "probes/*", "evaluations", "selections/**", "text/**", "kept/*"):
         for inside in [folder] if not place else folder.glob(place):
             if inside.is_dir():
                 sweep_temporaries(inside)
     _sweep_texts(folder / "text")
     _sweep_data(folder)
+    sweep_kept(folder)
     with contextlib.suppress(StoreError):
         has_manifest = (folder / MANIFEST_NAME).is_file()
         manifest = Manifest.read(folder) if has_manifest else None

@@ -93,6 +93,9 @@ class Task:
     extra : callable, optional
         Returns of rows the vectors of altered copies, shape (n_rows, n_copies, dim), which teach
         beside them wherever they teach, and are never judged.
+    reads : str
+        What is learnt from instead of the vectors, of what the store keeps beside them; ``""`` for
+        the vectors.
     """
 
     view: View
@@ -103,6 +106,7 @@ class Task:
     others: tuple[EmbeddingStore, ...] = ()
     columns: Columns | None = None
     extra: Callable[[Rows], Vectors] | None = None
+    reads: str = ""
 
     @classmethod
     def of(
@@ -156,8 +160,8 @@ class Task:
 
     @cached_property
     def seen(self) -> View:
-        """The view with what stands beside the vectors."""
-        return self.view.beside(self.block)
+        """The view with what stands beside the vectors, or is read instead of them."""
+        return self.view.beside(self.block).reading(self.reads)
 
     @cached_property
     def listed(self) -> Labelled:
@@ -262,6 +266,14 @@ class Task:
             self._by_weight[weight] = dataclasses.replace(self, columns=columns)
         return self._by_weight[weight]
 
+    def reading(self, kind: str) -> Task:
+        """Return the same task that learns from something else; ``""`` is the vectors."""
+        if kind == self.reads:
+            return self
+        if kind not in self._by_reading:
+            self._by_reading[kind] = dataclasses.replace(self, reads=kind)
+        return self._by_reading[kind]
+
     def need_split(self) -> Split:
         """Return the split of a question that cannot do without one.
 
@@ -283,6 +295,11 @@ class Task:
     @cached_property
     def _by_weight(self) -> dict[float, Task]:
         """The task by the weight of its columns, each of which reads the vectors once."""
+        return {}
+
+    @cached_property
+    def _by_reading(self) -> dict[str, Task]:
+        """The task by what is read, each of which holds out once."""
         return {}
 
     @cached_property

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bioprobe.encoders.keeping import PROJECTION_INPUT, TOKENS, KeptForm
 from bioprobe.errors import ProbeError
 from bioprobe.learning.fit import fit
 from bioprobe.learning.fitted import FittedProbe
 from bioprobe.learning.keeping import read_probe, write_probe
+from bioprobe.probes.attentive import AttentiveProbe
 from bioprobe.registry import METHODS
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
+from bioprobe.store.kept import KeptWriter
 from bioprobe.task.method import is_estimator
 from bioprobe.task.target import Texts
 from bioprobe.task.task import Task
@@ -31,12 +34,32 @@ ROUNDING = 1e-5
 
 
 @pytest.fixture
-def task(families: EmbeddingStore, split: Split, make_encoder: Callable[..., Any]) -> Task:
+def task(
+    families: EmbeddingStore,
+    split: Split,
+    make_encoder: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Task:
     manifest = dataclasses.replace(families.manifest, has_text_tower=True)
     manifest.write(families.folder)
+    keep_something(families)
+    monkeypatch.setattr(AttentiveProbe, "values", (1, 3))
     store = EmbeddingStore(families.folder, manifest)
     texts = Texts(make_encoder().encode_text, 20.0)
     return Task.of(store, Rank.FAMILY, split=split, texts=texts)
+
+
+def keep_something(store: EmbeddingStore) -> None:
+    """Keep beside the vectors what they would be made of, for methods that learn from it."""
+    vectors, contents = store.read_vectors(), store.images.contents.tolist()
+    form = KeptForm(
+        PROJECTION_INPUT, (16,), "vectors", projection=np.eye(16, dtype=np.float32),
+        bias=np.zeros(16, dtype=np.float32),
+    )  # fmt: skip
+    KeptWriter(store.folder, form, "float32").add(contents, 3 * vectors)
+    tokens = np.stack([vectors, np.roll(vectors, 1, axis=1)], axis=1).astype(np.float16)
+    form = KeptForm(TOKENS, (2, 16), "vectors, twice", 0, (1, 2))
+    KeptWriter(store.folder, form, "float32").add(contents, tokens)
 
 
 def test_every_method_is_tested_here() -> None:

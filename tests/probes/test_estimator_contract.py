@@ -26,6 +26,8 @@ from bioprobe.task.method import find_probe
 from bioprobe.types import Vectors
 
 KINDS = [name for name in METHODS.places if name != "zeroshot"]
+# What learns step by step takes few of them here.
+QUICK: dict[str, dict[str, Any]] = {"attentive": {"epochs": 2, "learning_rate": 0.1}}
 # What is refused for a reason, by probe and check.
 EXCUSED = {
     "linear": {
@@ -48,7 +50,7 @@ def draw(n_classes: int, n_each: int = 12) -> tuple[Vectors, list[str]]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learn_finds_nothing_to_object_to(kind: str) -> None:
-    estimator = find_probe(kind)()
+    estimator = find_probe(kind)(**QUICK.get(kind, {}))
     results = check_estimator(
         estimator, expected_failed_checks=EXCUSED.get(kind), on_skip=None, on_fail=None
     )
@@ -193,7 +195,8 @@ def test_every_number_among_the_settings_has_limits(kind: str) -> None:
     numeric = {one.name for one in given if isinstance(one.default, (int, float))}
     optional = {one.name for one in given if one.default is None}
     assert numeric <= set(probe.limits)
-    assert optional - set(probe.limits) <= {"prior", "texts", "text_classes"}
+    starts = {"prior", "texts", "text_classes", "projection", "projection_bias"}
+    assert optional - set(probe.limits) <= starts
 
 
 @pytest.mark.parametrize("kind", ["knn", "lda", "ridge", "linear", "prompt+probe", "hierarchical"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
+import math
 import pickle
 import re
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,10 +29,18 @@ from bioprobe.encoders.encoder import (
 )
 from bioprobe.encoders.families.runtime import Runtime
 from bioprobe.encoders.hub import Snapshot
+from bioprobe.encoders.inside import (
+    Blocks,
+    Projection,
+    find_blocks,
+    find_last_map,
+    find_projection,
+)
+from bioprobe.encoders.keeping import PROJECTION_INPUT, TOKENS, KeptForm
 from bioprobe.errors import BioprobeError, LongTextError, ModelUnavailableError, NoTextTowerError
 from bioprobe.files import hash_file
 from bioprobe.names import shorten
-from bioprobe.types import Vectors
+from bioprobe.types import Arrays, Vectors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +66,10 @@ LOAD_ERRORS = (
     pickle.UnpicklingError,
     SafetensorError,
 )
+
+
+# Of the map of a convolutional network that is kept: the last that has more than one place.
+_LEAST_PLACES = 2
 
 
 def describe_failure(error: BaseException) -> str:
@@ -300,6 +315,7 @@ class TorchEncoder:
         self.runtime = dataclasses.replace(self.runtime, precision=precision)
         self.fingerprint = dataclasses.replace(self.fingerprint, precision=precision)
         self.runtime.place(self.module)
+        self.__dict__.pop("_inner", None)
 
     def preprocess(self, image: Image) -> Pixels:
         """Apply the checkpoint's own preprocessing to one upright RGB image.
@@ -382,6 +398,54 @@ class TorchEncoder:
             module = copy.deepcopy(self.module).float()
         return module, functools.partial(self._image_tower.embed, module)
 
+    def find_form(self, kind: str) -> KeptForm:
+        """Return what the model gives beside vectors; see :class:`KeepingEncoder`.
+
+        Raises
+        ------
+        ModelUnavailableError
+            If the model has no such thing.
+        """
+        return self._inner.find_form(kind)
+
+    def encode_keeping(self, pixels: Pixels, kinds: Sequence[str]) -> tuple[Vectors, Arrays]:
+        """Encode preprocessed images once, and return what is kept too.
+
+        Parameters
+        ----------
+        pixels : ndarray of float32, shape (n_images, 3, height_px, width_px)
+        kinds : sequence of str
+            Of :data:`bioprobe.encoders.keeping.KEPT_KINDS`.
+
+        Returns
+        -------
+        vectors : ndarray of float32, shape (n_images, dim), unit rows
+        kept : dict of str to ndarray of float32, shape (n_images, *shape of the form)
+        """
+        vectors = [np.empty((0, self.dim), dtype=np.float32)]
+        kept = {
+            kind: [np.empty((0, *self.find_form(kind).shape), dtype=np.float32)] for kind in kinds
+        }
+        for part in _split(len(pixels), self.runtime.batch_size):
+            with torch.inference_mode():
+                batch = torch.tensor(pixels[part]).to(self.runtime.device, self.runtime.dtype)
+                embeddings, seen = self._inner.run(batch, kinds)
+                vectors.append(self._finish(embeddings))
+                for kind, values in seen.items():
+                    kept[kind].append(values.float().cpu().numpy())
+        return np.concatenate(vectors), {kind: np.concatenate(one) for kind, one in kept.items()}
+
+    @functools.cached_property
+    def _inner(self) -> _InnerTower:
+        # A copy of its own with the same weights: listening to it changes nothing for others.
+        shared = {id(x): x for x in (*self.module.parameters(), *self.module.buffers())}
+        module = copy.deepcopy(self.module, shared)
+        grey = self.preprocess(PIL.Image.new("RGB", (64, 64), "grey"))
+        # Not of one value: places that are alike would look as one.
+        noise = np.random.default_rng(0).normal(size=grey.shape).astype(np.float32)
+        pixels = torch.tensor((grey + noise)[None]).to(self.runtime.device, self.runtime.dtype)
+        return _InnerTower(self.name, module, self._image_tower.embed, pixels)
+
     def _embed_pixels(self, pixels: Pixels) -> Vectors:
         with torch.inference_mode():
             batch = torch.tensor(pixels).to(self.runtime.device, self.runtime.dtype)
@@ -420,6 +484,130 @@ class TorchEncoder:
 
     def _stack(self, batches: Iterator[Vectors]) -> Vectors:
         return np.concatenate([np.empty((0, self.dim), dtype=np.float32), *batches])
+
+
+class _InnerTower:
+    """A copy of an image tower of which one can have what it computes inside.
+
+    Parameters
+    ----------
+    name : str
+        Of the encoder.
+    module : torch.nn.Module
+        The copy.
+    embed : callable
+        From it and pixels to embeddings.
+    pixels : Tensor, shape (1, 3, height_px, width_px)
+        Any picture, to try it.
+    """
+
+    def __init__(
+        self, name: str, module: torch.nn.Module, embed: EmbedPixels, pixels: torch.Tensor
+    ) -> None:
+        self._name = name
+        self._module = module
+        self._embed = functools.partial(embed, module)
+        self._pixels = pixels
+        self._lock = threading.Lock()
+        self._forms: dict[str, KeptForm] = {}
+        self._projection: Projection | None = None
+        self._blocks: Blocks | None = None
+        self._map = ""
+
+    def find_form(self, kind: str) -> KeptForm:
+        """Return what there is of a kind; found once."""
+        with self._lock:
+            if kind not in self._forms:
+                find = self._find_projection if kind == PROJECTION_INPUT else self._find_tokens
+                self._forms[kind] = find()
+            return self._forms[kind]
+
+    def run(
+        self, pixels: torch.Tensor, kinds: Sequence[str]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Return the embeddings, and what is kept of the same pass."""
+        for kind in kinds:
+            self.find_form(kind)
+        inputs: list[torch.Tensor] = []
+        tokens: list[torch.Tensor] = []
+        with self._lock, contextlib.ExitStack() as listening:
+            if PROJECTION_INPUT in kinds and self._projection is not None:
+                listening.enter_context(self._projection.hearing(inputs))
+            if TOKENS in kinds:
+                listening.enter_context(self._hear_tokens(tokens))
+            embeddings = self._embed(pixels)
+        seen = {PROJECTION_INPUT: inputs, TOKENS: tokens}
+        return embeddings, {kind: seen[kind][0] for kind in kinds}
+
+    def _find_projection(self) -> KeptForm:
+        with torch.inference_mode():
+            found = find_projection(self._module, self._embed, self._pixels)
+        if found is None:
+            msg = (
+                f"{self._name} has no visual projection: its vector is what its tower gives, so "
+                "that there is no projection-input to keep; leave it out of --keep"
+            )
+            raise ModelUnavailableError(msg)
+        self._projection = found
+        matrix = found.matrix.cpu().numpy().copy()
+        bias = np.zeros(matrix.shape[1], dtype=np.float32)
+        if found.bias is not None:
+            bias = found.bias.detach().float().cpu().numpy().copy()
+        width, dim = matrix.shape
+        said = f"{width:,} numbers that the visual projection takes to {dim:,}"
+        return KeptForm(PROJECTION_INPUT, (width,), said, projection=matrix, bias=bias)
+
+    def _find_tokens(self) -> KeptForm:
+        self._blocks = find_blocks(self._module, self._embed, self._pixels)
+        if self._blocks is None:
+            found = find_last_map(self._module, self._embed, self._pixels, _LEAST_PLACES)
+            self._map = found or ""
+        if self._blocks is None and not self._map:
+            msg = (
+                f"{self._name} has no blocks that pass on tokens, and no last map of places: there "
+                "are no tokens to keep; leave them out of --keep"
+            )
+            raise ModelUnavailableError(msg)
+        heard: list[torch.Tensor] = []
+        with torch.inference_mode(), self._hear_tokens(heard):
+            self._embed(self._pixels)
+        n_tokens, width = heard[0].shape[1:]
+        if self._blocks is None:
+            down = round(math.sqrt(n_tokens * self._pixels.shape[2] / self._pixels.shape[3]))
+            grid, n_prefix = (down, n_tokens // down), 0
+            said = f"{grid[0]} x {grid[1]} places of the last map ({self._map})"
+        else:
+            grid, n_prefix = self._blocks.grid, self._blocks.n_prefix
+            said = f"tokens of the last block, before the last norm: {n_prefix} "
+            said += f"before those of {grid[0]} x {grid[1]} patches"
+        return KeptForm(TOKENS, (n_tokens, width), said, n_prefix, grid)
+
+    @contextlib.contextmanager
+    def _hear_tokens(self, heard: list[torch.Tensor]) -> Iterator[None]:
+        """Write down the tokens of the last block, or the places of the last map.
+
+        Yields
+        ------
+        None
+        """
+
+        def hear(part: torch.nn.Module, args: Any, result: Any) -> None:  # noqa: ANN401
+            del part, args
+            if self._blocks is None:
+                heard.append(result.flatten(2).transpose(1, 2))
+            else:
+                tokens = result[0] if self._blocks.gives_tuples else result
+                heard.append(self._blocks.bring_first(tokens))
+
+        if self._blocks is None:
+            part = self._module.get_submodule(self._map)
+        else:
+            part = self._blocks.modules[-1]
+        handle = part.register_forward_hook(hear)
+        try:
+            yield
+        finally:
+            handle.remove()
 
 
 def measure_dim(
