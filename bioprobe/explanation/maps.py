@@ -191,7 +191,8 @@ def _look_inside(encoder: TorchEncoder) -> tuple[str, dict[str, _Draw]]:
     import PIL.Image
     import torch
 
-    from bioprobe.explanation.convolution import read_convolution
+    from bioprobe.encoders.families.towers import MapTower, TokenTower, read_tower
+    from bioprobe.explanation.convolution import draw_layer_cam
     from bioprobe.explanation.transformer import read_transformer
 
     module, embed = encoder.copy_image_tower()
@@ -208,17 +209,21 @@ def _look_inside(encoder: TorchEncoder) -> tuple[str, dict[str, _Draw]]:
     grey = encoder.preprocess(PIL.Image.new("RGB", (64, 64), "grey"))
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1, *grey.shape, generator=generator).to(device)
-    if transformer := read_transformer(module, embed, noise):
-        ways: dict[str, _Way] = {
-            "legrad": transformer.draw_legrad,
-            "layer-cam": functools.partial(transformer.draw_cam, "layer-cam"),
-            "grad-cam": functools.partial(transformer.draw_cam, "grad-cam"),
-        }
-        return transformer.pooling, {k: functools.partial(draw_by, v) for k, v in ways.items()}
-    if convolution := read_convolution(module, embed, noise):
-        ways = {"layer-cam": convolution.draw_cam}
-        return "convolution", {k: functools.partial(draw_by, v) for k, v in ways.items()}
-    return "other", {}
+    found = read_tower(module, embed, noise)
+    ways: dict[str, _Way] = {}
+    kind = "other"
+    if isinstance(found, TokenTower) and (transformer := read_transformer(found, noise)):
+        kind, ways = (
+            transformer.pooling,
+            {
+                "legrad": transformer.draw_legrad,
+                "layer-cam": functools.partial(transformer.draw_cam, "layer-cam"),
+                "grad-cam": functools.partial(transformer.draw_cam, "grad-cam"),
+            },
+        )
+    if isinstance(found, MapTower):
+        kind, ways = "convolution", {"layer-cam": functools.partial(draw_layer_cam, found)}
+    return kind, {name: functools.partial(draw_by, way) for name, way in ways.items()}
 
 
 def _scale(drawn: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

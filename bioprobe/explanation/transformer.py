@@ -2,155 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- as everybody calls it
-from torch.overrides import TorchFunctionMode
 
-Embed: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+from bioprobe.encoders.families.attention import Attention, AttentionListener
+from bioprobe.encoders.families.towers import TokenTower
+
 #: From unit rows to the gradient of the aim with respect to each.
 Gradient: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
-_SOFTMAXES = {F.softmax, torch.softmax, torch.Tensor.softmax}
-# Class token and registers; more tokens beside the patches than this are something else.
-_MOST_PREFIX_TOKENS = 16
-# In a trace no count of tokens is likely to be this.
-_N_TRACED = 3
 
-
-@dataclasses.dataclass(frozen=True)
-class _Attention:
-    """What one attention gave: its weights, or what they were multiplied with and to.
-
-    Fused kernels never hold the weights A. As their output is O = A·V, the gradient with respect
-    to A is that of O times V transposed, so neither has to be computed again.
-    """
-
-    weights: torch.Tensor | None = None
-    values: torch.Tensor | None = None
-    output: torch.Tensor | None = None
-
-    @property
-    def source(self) -> torch.Tensor:
-        """What the gradient is asked of."""
-        found = self.output if self.weights is None else self.weights
-        assert found is not None
-        return found
-
-    def find_gradient(self, of_source: torch.Tensor) -> torch.Tensor:
-        """Return the gradient of the weights, shape (n, heads, n_queries, n_keys)."""
-        if self.values is None:
-            return of_source
-        n_groups = of_source.shape[-3] // self.values.shape[-3]
-        values = self.values.detach().repeat_interleave(n_groups, dim=-3)
-        return of_source @ values.transpose(-2, -1)
-
-
-class _AttentionListener(TorchFunctionMode):
-    """Write down every attention that is computed in this thread, whatever kernel computes it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard: list[_Attention] = []
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 -- of any function of torch
-        del types
-        named = dict(kwargs or {})
-        if func is F.scaled_dot_product_attention:
-            output = func(*args, **named)
-            values = args[2] if len(args) > 2 else named["value"]
-            self.heard.append(_Attention(values=values, output=output))
-            return output
-        if func is F.multi_head_attention_forward:
-            bound = inspect.signature(func).bind(*args, **named)
-            bound.apply_defaults()
-            if _is_plain(bound.arguments):
-                return self._attend(bound.arguments)
-        result = func(*args, **named)
-        if func in _SOFTMAXES and result.ndim == 4:
-            self.heard.append(_Attention(weights=result))
-        return result
-
-    def _attend(self, given: Mapping[str, Any]) -> tuple[torch.Tensor, None]:
-        """Compute what ``torch.nn.MultiheadAttention`` does, by the kernel that is listened to."""
-        query, key, value = given["query"], given["key"], given["value"]
-        weights = _split_weights(given)
-        biases = [None] * 3
-        if given["in_proj_bias"] is not None:
-            biases = list(given["in_proj_bias"].chunk(3))
-        # Given as (tokens, n, width).
-        q, k, v = (
-            _split_heads(F.linear(x, weight, bias), given["num_heads"])
-            for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
-        )
-        mask = given["attn_mask"]
-        output = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        self.heard.append(_Attention(values=v, output=output))
-        joined = output.permute(2, 0, 1, 3).flatten(2)
-        return F.linear(joined, given["out_proj_weight"], given["out_proj_bias"]), None
-
-
-def _is_plain(given: Mapping[str, Any]) -> bool:
-    """Tell whether an attention has none of what no image tower asks for."""
-    rare = ("bias_k", "bias_v", "static_k", "static_v", "key_padding_mask")
-    return (
-        all(given[name] is None for name in rare)
-        and not given["add_zero_attn"]
-        and not given["training"]
-        and given["query"].ndim == 3
-    )
-
-
-def _split_weights(given: Mapping[str, Any]) -> list[torch.Tensor]:
-    if given["use_separate_proj_weight"]:
-        return [given[f"{x}_proj_weight"] for x in "qkv"]
-    return list(given["in_proj_weight"].chunk(3))
-
-
-def _split_heads(x: torch.Tensor, n_heads: int) -> torch.Tensor:
-    """Return (n, heads, tokens, width of a head) of (tokens, n, width)."""
-    return x.reshape(*x.shape[:2], n_heads, -1).permute(1, 2, 0, 3)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Transformer:
     """A copy of a vision transformer that may be looked into.
 
     Parameters
     ----------
-    embed : callable
-        From pixels to embeddings.
-    blocks : tuple of torch.nn.Module
-        In their order.
-    gives_tuples : bool
-        Whether a block returns its tokens as the first of a tuple.
-    token_axis : int
-        Axis of the tokens between blocks: 1, or 0 where the images come second.
-    n_prefix : int
-        Tokens before those of the patches: the class token and registers.
-    grid : tuple of int
-        Patches from top to bottom and from left to right.
+    tower : TokenTower
+        Its blocks.
     pooling : str
         ``class token``, ``mean`` or ``attention``: how tokens become one embedding.
     """
 
-    embed: Embed
-    blocks: tuple[torch.nn.Module, ...]
-    gives_tuples: bool
-    token_axis: int
-    n_prefix: int
-    grid: tuple[int, int]
+    tower: TokenTower
     pooling: str
 
     def draw_legrad(
@@ -182,19 +60,19 @@ class Transformer:
         Bousselham et al. (2025), "LeGrad: An Explainability Method for Vision Transformers via
         Feature Formation Sensitivity", ICCV; and their wrapper of open_clip.
         """
-        asked = max(1, round(len(self.blocks) / 6)) if n_layers is None else n_layers
-        chosen = range(max(0, len(self.blocks) - asked), len(self.blocks))
+        asked = max(1, round(len(self.tower.blocks) / 6)) if n_layers is None else n_layers
+        chosen = range(max(0, len(self.tower.blocks) - asked), len(self.tower.blocks))
         seen = self._run(pixels, chosen)
         total: torch.Tensor | None = None
         for layer in chosen:
             tokens, attentions = seen[layer].tokens_out, seen[layer].attentions
             with torch.enable_grad():
                 if self.pooling == "class token":
-                    tokens = self._put_mean(tokens)
+                    tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens[:, 1:]], dim=1)
                 if self.pooling == "attention":
                     # A leaf: nothing before the pooling is asked.
                     tokens = tokens.detach().requires_grad_()
-                vectors, pooling = self._finish(tokens, pixels)
+                vectors, pooling = self._finish(tokens)
                 found = pooling[:1] if self.pooling == "attention" else attentions
                 goal = (vectors * find_gradient(vectors.detach())).sum()
             gradients = torch.autograd.grad(goal, [one.source for one in found])
@@ -204,7 +82,7 @@ class Transformer:
                 relevance = positive.mean(dim=(1, 2))
                 total = relevance if total is None else total + relevance
         with torch.no_grad():
-            vectors, _ = self._finish(seen[-1 % len(self.blocks)].tokens_out, pixels)
+            vectors, _ = self._finish(seen[chosen[-1]].tokens_out)
         assert total is not None
         return self._lay_out(total), vectors
 
@@ -236,224 +114,96 @@ class Transformer:
         Transactions on Image Processing; both on tokens instead of places.
         """
         asked = (2 if self.pooling == "mean" else 1) if n_layers is None else n_layers
-        chosen = range(max(0, len(self.blocks) - asked), len(self.blocks))
+        chosen = range(max(0, len(self.tower.blocks) - asked), len(self.tower.blocks))
         seen = self._run(pixels, chosen, keep_graph=True)
         with torch.enable_grad():
-            vectors, _ = self._finish(seen[chosen[-1]].tokens_out, pixels)
+            vectors, _ = self._finish(seen[chosen[-1]].tokens_out)
             goal = (vectors * find_gradient(vectors.detach())).sum()
         tokens = seen[chosen[0]].tokens_in
         (gradient,) = torch.autograd.grad(goal, [tokens])
-        tokens, gradient = self._bring_first(tokens.detach()), self._bring_first(gradient)
+        tokens = tokens.detach()
         if kind == "layer-cam":
             relevance = (tokens * gradient.clamp(min=0)).clamp(min=0).sum(dim=2)
         else:
-            weights = gradient[:, self.n_prefix :].mean(dim=1, keepdim=True)
+            weights = gradient[:, self.tower.n_prefix :].mean(dim=1, keepdim=True)
             relevance = (tokens * weights).sum(dim=2).clamp(min=0)
         return self._lay_out(relevance), vectors.detach()
 
-    def _bring_first(self, tokens: torch.Tensor) -> torch.Tensor:
-        return tokens if self.token_axis == 1 else tokens.transpose(0, 1)
-
     def _lay_out(self, relevance: torch.Tensor) -> torch.Tensor:
-        return relevance[:, self.n_prefix :].reshape(-1, *self.grid)
-
-    def _put_mean(self, tokens: torch.Tensor) -> torch.Tensor:
-        mean = tokens.mean(dim=self.token_axis, keepdim=True)
-        n_rest = tokens.shape[self.token_axis] - 1
-        return torch.cat([mean, tokens.narrow(self.token_axis, 1, n_rest)], dim=self.token_axis)
+        return relevance[:, self.tower.n_prefix :].reshape(-1, *self.tower.grid)
 
     def _run(
         self, pixels: torch.Tensor, chosen: range, *, keep_graph: bool = False
     ) -> dict[int, _Seen]:
         """Embed pixels, and return what the chosen blocks saw, each with a graph of its own."""
-        seen: dict[int, _Seen] = {}
+        tower, seen = self.tower, dict[int, _Seen]()
 
         def wrap(layer: int, forward: Callable[..., Any]) -> Callable[..., Any]:
             def run(tokens: torch.Tensor, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
                 is_joined = keep_graph and layer > chosen[0]
+                tokens = tower.turn(tokens)
                 tokens = tokens if is_joined else tokens.detach().requires_grad_()
-                with torch.enable_grad(), _AttentionListener() as listener:
-                    result = forward(tokens, *args, **kwargs)
-                out = result[0] if self.gives_tuples else result
-                seen[layer] = _Seen(tokens, out, listener.heard)
+                with torch.enable_grad(), AttentionListener() as listener:
+                    result = forward(tower.turn(tokens), *args, **kwargs)
+                out = result[0] if tower.gives_tuples else result
+                seen[layer] = _Seen(tokens, tower.turn(out), listener.heard)
                 if keep_graph:
                     return result
-                return (out.detach(), *result[1:]) if self.gives_tuples else out.detach()
+                return (out.detach(), *result[1:]) if tower.gives_tuples else out.detach()
 
             return run
 
-        changed = {i: wrap(i, self.blocks[i].forward) for i in chosen}
-        with torch.no_grad(), _run_instead(self.blocks, changed):
-            self.embed(pixels)
+        changed = {i: wrap(i, tower.blocks[i].forward) for i in chosen}
+        with torch.no_grad(), tower.run_instead(changed):
+            tower.embed(pixels)
         return seen
 
-    def _finish(
-        self, tokens: torch.Tensor, pixels: torch.Tensor
-    ) -> tuple[torch.Tensor, list[_Attention]]:
+    def _finish(self, tokens: torch.Tensor) -> tuple[torch.Tensor, list[Attention]]:
         """Return unit vectors as if these were the tokens after the last block."""
-        last = len(self.blocks) - 1
-
-        def pass_on(layer: int) -> Callable[..., Any]:
-            def run(given: torch.Tensor, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-                del args, kwargs
-                out = tokens if layer == last else given
-                return (out,) if self.gives_tuples else out
-
-            return run
-
-        changed = {i: pass_on(i) for i in range(len(self.blocks))}
-        with _run_instead(self.blocks, changed), _AttentionListener() as listener:
-            vectors = F.normalize(self.embed(pixels), dim=-1)
-        return vectors, listener.heard
+        with AttentionListener() as listener:
+            embeddings = self.tower.embed_tokens(tokens)
+        return F.normalize(embeddings, dim=-1), listener.heard
 
 
 @dataclasses.dataclass(frozen=True)
 class _Seen:
-    """What a block took in, gave out, and attended to."""
+    """What a block took in, gave out, and attended to; tokens are (n_images, n_tokens, width)."""
 
     tokens_in: torch.Tensor
     tokens_out: torch.Tensor
-    attentions: list[_Attention]
+    attentions: list[Attention]
 
 
-@contextlib.contextmanager
-def _run_instead(
-    blocks: Sequence[torch.nn.Module], changed: Mapping[int, Callable[..., Any]]
-) -> Iterator[None]:
-    """Let blocks run something else for a while.
-
-    Yields
-    ------
-    None
-    """
-    for number, run in changed.items():
-        blocks[number].forward = run
-    try:
-        yield
-    finally:
-        for number in changed:
-            del blocks[number].forward
-
-
-def read_transformer(
-    module: torch.nn.Module, embed: Embed, pixels: torch.Tensor
-) -> Transformer | None:
-    """Find the blocks, the grid and the pooling of a vision transformer by running it.
+def read_transformer(tower: TokenTower, pixels: torch.Tensor) -> Transformer | None:
+    """Find how a vision transformer reads its tokens, by running it.
 
     Parameters
     ----------
-    module : torch.nn.Module
-        A copy of the whole model.
-    embed : callable
-        From pixels to embeddings.
+    tower : TokenTower
+        Of a copy of the model, in fp32.
     pixels : Tensor of float32, shape (1, 3, height_px, width_px)
         A picture.
 
     Returns
     -------
     Transformer or None
-        None where no list of blocks passes on the tokens of a grid of patches, with attention in
-        each: a CNN, or a transformer that merges its tokens.
+        None where the embedding does not follow from the tokens after the last block alone.
     """
-    trace = _trace(module, embed, pixels.repeat(_N_TRACED, 1, 1, 1))
-    lists = [found for found in trace.list_blocks() if found]
-    if not lists or trace.grid is None:
-        return None
-    blocks = max(lists, key=len)
-    shape, gives_tuples = trace.outputs[blocks[0]]
-    if len(shape) != 3 or shape.count(_N_TRACED) != 1:
-        return None
-    token_axis = 1 - shape.index(_N_TRACED)
-    n_prefix = shape[token_axis] - trace.grid[0] * trace.grid[1]
-    if not 0 <= n_prefix <= _MOST_PREFIX_TOKENS:
-        return None
-    tower = Transformer(
-        embed=embed,
-        blocks=blocks,
-        gives_tuples=gives_tuples,
-        token_axis=token_axis,
-        n_prefix=n_prefix,
-        grid=trace.grid,
-        pooling="",
-    )
-    return dataclasses.replace(tower, pooling=_find_pooling(tower, pixels))
-
-
-def _find_pooling(tower: Transformer, pixels: torch.Tensor) -> str:
-    """Tell by which tokens change the vector what is read of them."""
-    layer = len(tower.blocks) - 1
-    tokens = tower._run(pixels, range(layer, layer + 1))[layer].tokens_out
-    with torch.enable_grad():
-        leaf = tokens.detach().requires_grad_()
-        vectors, attentions = tower._finish(leaf, pixels)
+    with torch.no_grad():
+        tokens, embeddings = tower.read_tokens(pixels)
+    leaf = tokens.clone().requires_grad_()
+    with torch.enable_grad(), AttentionListener() as listener:
+        again = F.normalize(tower.embed_tokens(leaf), dim=-1)
         # Of a unit vector only what is not along itself can change.
-        goal = (vectors * torch.linspace(-1, 1, vectors.shape[1], device=vectors.device)).sum()
+        goal = (again * torch.linspace(-1, 1, again.shape[1], device=again.device)).sum()
+    if not torch.allclose(again, F.normalize(embeddings, dim=-1), atol=_ALIKE):
+        return None
     (gradient,) = torch.autograd.grad(goal, [leaf])
-    if attentions:
-        return "attention"
-    patches = tower._bring_first(gradient)[:, tower.n_prefix :]
-    return "mean" if bool(patches.any()) else "class token"
+    if listener.heard:
+        return Transformer(tower, "attention")
+    patches = gradient[:, tower.n_prefix :]
+    return Transformer(tower, "mean" if bool(patches.any()) else "class token")
 
 
-@dataclasses.dataclass
-class _Trace:
-    """What ran, in which order, with which shapes."""
-
-    children: list[tuple[torch.nn.Module, ...]]
-    outputs: dict[torch.nn.Module, tuple[list[int], bool]]
-    n_runs: dict[torch.nn.Module, int]
-    attending: set[torch.nn.Module]
-    grid: tuple[int, int] | None = None
-
-    def list_blocks(self) -> Iterator[tuple[torch.nn.Module, ...]]:
-        """Find the lists whose members each ran once, attended, and gave tokens of one shape.
-
-        Yields
-        ------
-        tuple of torch.nn.Module
-        """
-        for blocks in self.children:
-            shapes = [self.outputs.get(block) for block in blocks]
-            is_run_once = all(self.n_runs.get(block) == 1 for block in blocks)
-            is_alike = shapes[0] is not None and shapes.count(shapes[0]) == len(shapes)
-            if is_run_once and is_alike and self.attending.issuperset(blocks):
-                yield blocks
-
-
-def _trace(module: torch.nn.Module, embed: Embed, pixels: torch.Tensor) -> _Trace:
-    lists = (torch.nn.ModuleList, torch.nn.Sequential)
-    children = [tuple(m.children()) for m in module.modules() if isinstance(m, lists) and len(m)]
-    trace = _Trace(children, {}, {}, set())
-    listener = _AttentionListener()
-    starts: dict[torch.nn.Module, int] = {}
-    handles = []
-
-    def start(block: torch.nn.Module, args: Any) -> None:  # noqa: ANN401
-        del args
-        starts[block] = len(listener.heard)
-
-    def end(block: torch.nn.Module, args: Any, result: Any) -> None:  # noqa: ANN401
-        del args
-        out = result[0] if isinstance(result, tuple) and result else result
-        trace.n_runs[block] = trace.n_runs.get(block, 0) + 1
-        if isinstance(out, torch.Tensor):
-            trace.outputs[block] = (list(out.shape), isinstance(result, tuple))
-        if len(listener.heard) > starts[block]:
-            trace.attending.add(block)
-
-    def see_patches(conv: torch.nn.Module, args: Any, result: torch.Tensor) -> None:  # noqa: ANN401
-        del conv, args
-        if result.ndim == 4 and not listener.heard:
-            trace.grid = (int(result.shape[2]), int(result.shape[3]))
-
-    for block in {block for blocks in children for block in blocks}:
-        handles += [block.register_forward_pre_hook(start), block.register_forward_hook(end)]
-    convs = (part for part in module.modules() if isinstance(part, torch.nn.Conv2d))
-    handles += [conv.register_forward_hook(see_patches) for conv in convs]
-    try:
-        with torch.no_grad(), listener:
-            embed(pixels)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return trace
+# Rounding of fp32 in a unit vector.
+_ALIKE = 1e-4

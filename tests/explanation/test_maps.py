@@ -10,8 +10,8 @@ from PIL import Image
 
 from bioprobe.errors import BioprobeError
 from bioprobe.explanation.maps import METHODS, explain_images, list_methods
-from tests.explanation.architectures import CONVOLUTIONS, TRANSFORMERS
-from tests.explanation.conftest import Direction, wrap
+from tests.encoders.families.architectures import CONVOLUTIONS, TRANSFORMERS, wrap
+from tests.explanation.conftest import Direction
 
 MakeAim = Callable[[int], Direction]
 Draw = Callable[[int, tuple[int, int]], Image.Image]

@@ -17,8 +17,8 @@ from bioprobe.explanation.sanity import (
     measure_overlap,
     randomise_top,
 )
-from tests.explanation.architectures import TRANSFORMERS
-from tests.explanation.conftest import Direction, wrap
+from tests.encoders.families.architectures import TRANSFORMERS, wrap
+from tests.explanation.conftest import Direction
 from tests.explanation.test_occlusion import CornerEncoder
 
 

@@ -10,11 +10,20 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 -- as everybody calls it
 
+from bioprobe.encoders.families.torch_encoder import TorchEncoder
+from bioprobe.encoders.families.towers import TokenTower, read_tower
 from bioprobe.explanation.transformer import Transformer, read_transformer
-from tests.explanation.architectures import TRANSFORMERS
-from tests.explanation.conftest import wrap
+from tests.encoders.families.architectures import TRANSFORMERS, wrap
 
 GradientOf = Callable[[torch.Tensor], torch.Tensor]
+
+
+def open_transformer(encoder: TorchEncoder, pixels: torch.Tensor) -> Transformer:
+    blocks = read_tower(*encoder.copy_image_tower(), pixels)
+    assert isinstance(blocks, TokenTower)
+    tower = read_transformer(blocks, pixels)
+    assert tower is not None
+    return tower
 
 
 def build(name: str, precision: str = "fp32") -> tuple[Transformer, torch.Tensor, torch.Tensor]:
@@ -23,8 +32,7 @@ def build(name: str, precision: str = "fp32") -> tuple[Transformer, torch.Tensor
     module, embed, side_px = TRANSFORMERS[name][0]()
     encoder = wrap(module, embed, side_px, precision)
     pixels = torch.randn(2, 3, side_px, side_px)
-    tower = read_transformer(*encoder.copy_image_tower(), pixels[:1])
-    assert tower is not None
+    tower = open_transformer(encoder, pixels[:1])
     return tower, pixels, torch.from_numpy(encoder.encode_pixels(pixels.numpy()))
 
 
@@ -44,7 +52,7 @@ def test_every_tower_is_read_and_the_vectors_stay_the_same(name: str) -> None:
     assert tower.pooling == TRANSFORMERS[name][1]
     for draw in list_ways(tower):
         maps, seen = draw(pixels, toward(vectors.shape[1]), 2)
-        assert maps.shape == (2, *tower.grid)
+        assert maps.shape == (2, *tower.tower.grid)
         assert maps.dtype == torch.float32
         assert torch.isfinite(maps).all()
         assert (maps >= 0).all()
@@ -105,7 +113,7 @@ def test_cams_are_products_of_tokens_and_their_gradient(kind: str) -> None:
 
 def open_clip_of(tower: Transformer) -> open_clip.CLIP:
     """Return the model that a tower embeds with."""
-    return tower.embed.args[0]  # type: ignore[attr-defined]
+    return tower.tower.embed.args[0]  # type: ignore[attr-defined]
 
 
 def attend_openly(
@@ -154,8 +162,7 @@ def test_a_picture_that_is_not_square_keeps_its_shape() -> None:
     )
     encoder = wrap(module, lambda m, x: m(x), (24, 40))
     pixels = torch.randn(1, 3, 24, 40)
-    tower = read_transformer(*encoder.copy_image_tower(), pixels)
-    assert tower is not None
+    tower = open_transformer(encoder, pixels)
     assert tower.draw_legrad(pixels, toward(32), 1)[0].shape == (1, 3, 5)
 
 
@@ -166,7 +173,9 @@ def test_the_encoder_stays_as_it_is() -> None:
     before = {name: (id(x), x.requires_grad) for name, x in module.named_parameters()}
     pixels = torch.randn(1, 3, side_px, side_px)
     copied, embed_copy = encoder.copy_image_tower()
-    tower = read_transformer(copied, embed_copy, pixels)
+    blocks = read_tower(copied, embed_copy, pixels)
+    assert isinstance(blocks, TokenTower)
+    tower = read_transformer(blocks, pixels)
     assert tower is not None
     tower.draw_legrad(pixels, toward(24), 2)
     for draw in list_ways(tower):
@@ -183,17 +192,6 @@ def test_the_encoder_stays_as_it_is() -> None:
     assert {x.data_ptr() for x in copied.parameters()} == shared
 
 
-def test_a_tower_that_merges_its_tokens_is_no_such_transformer() -> None:
-    import timm
-
-    module = timm.create_model(
-        "swin_tiny_patch4_window7_224", num_classes=0, img_size=56, embed_dim=16, depths=(2, 2),
-        num_heads=(1, 2),
-    )  # fmt: skip
-    encoder = wrap(module, lambda m, x: m(x), 56)
-    assert read_transformer(*encoder.copy_image_tower(), torch.randn(1, 3, 56, 56)) is None
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("architecture", ["ViT-B-16", "ViT-B-16-SigLIP", "ViT-L-14"])
 def test_true_sizes_run(architecture: str) -> None:
@@ -201,8 +199,7 @@ def test_true_sizes_run(architecture: str) -> None:
     module = open_clip.create_model(architecture, load_weights=False)
     encoder = wrap(module, lambda m, x: m.encode_image(x), 224)
     pixels = torch.randn(1, 3, 224, 224)
-    tower = read_transformer(*encoder.copy_image_tower(), pixels)
-    assert tower is not None
+    tower = open_transformer(encoder, pixels)
     vectors = encoder.encode_pixels(pixels.numpy())
     for draw in list_ways(tower):
         maps, seen = draw(pixels, toward(encoder.dim), 2)
