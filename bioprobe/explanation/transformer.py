@@ -1,4 +1,4 @@
-"""Where a vision transformer looked: LeGrad by its attention, two CAMs by its tokens."""
+"""Where a vision transformer looked: by its tokens, or by its attention."""
 
 from __future__ import annotations
 
@@ -86,22 +86,19 @@ class Transformer:
         assert total is not None
         return self._lay_out(total), vectors
 
-    def draw_cam(
-        self, kind: str, pixels: torch.Tensor, find_gradient: Gradient, n_layers: int | None = None
+    def draw_relevance(
+        self, pixels: torch.Tensor, find_gradient: Gradient
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weigh the tokens that enter one of the last layers by the gradient of the answer.
+        """Follow what the answer draws on through the attention of all layers.
+
+        In each layer the weights of attention count by how much more of them would raise the
+        answer, where that is above 0; what a token holds of each patch is added up from the first
+        layer to the last.
 
         Parameters
         ----------
-        kind : str
-            ``grad-cam`` weighs each channel by its mean gradient over the patches, and sums.
-            ``layer-cam`` weighs each channel of each patch by its own gradient where that is above
-            0, and sums what is positive: channels of tokens have either sign.
         pixels, find_gradient
             As :meth:`draw_legrad` has them.
-        n_layers : int, optional
-            Which layer they enter, counted from the last, which is 1; by default what found the
-            animals in drawings best: 2 where the mean of the patches is read, else 1.
 
         Returns
         -------
@@ -110,23 +107,70 @@ class Transformer:
 
         References
         ----------
-        Selvaraju et al. (2017), "Grad-CAM", ICCV; Jiang et al. (2021), "LayerCAM", IEEE
-        Transactions on Image Processing; both on tokens instead of places.
+        Chefer et al. (2021), "Generic Attention-Model Explainability for Interpreting Bi-Modal and
+        Encoder-Decoder Transformers", ICCV.
         """
-        asked = (2 if self.pooling == "mean" else 1) if n_layers is None else n_layers
-        chosen = range(max(0, len(self.tower.blocks) - asked), len(self.tower.blocks))
+        tower = self.tower
+        layers = range(len(tower.blocks))
+        seen = self._run(pixels, layers, keep_graph=True)
+        with torch.enable_grad():
+            vectors, pooling = self._finish(seen[layers[-1]].tokens_out)
+            goal = (vectors * find_gradient(vectors.detach())).sum()
+        every = [one for layer in layers for one in seen[layer].attentions]
+        asked = [*every, *pooling[:1]]
+        gradients = torch.autograd.grad(goal, [one.source for one in asked])
+        counted = [
+            (one.find_weights() * one.find_gradient(gradient)).clamp(min=0)
+            for one, gradient in zip(asked, gradients, strict=True)
+        ]
+        # The mean over the heads, whose axis a kernel may have joined with that of the images.
+        counted = [one.reshape(len(pixels), -1, *one.shape[-2:]).mean(dim=1) for one in counted]
+        n_tokens = seen[0].tokens_in.shape[1]
+        held = torch.eye(n_tokens, device=pixels.device).expand(len(pixels), -1, -1)
+        for one in counted[: len(every)]:
+            held = held + one @ held
+        if self.pooling == "class token":
+            relevance = held[:, 0]
+        elif self.pooling == "mean":
+            relevance = held[:, tower.n_prefix :].mean(dim=1)
+        else:
+            relevance = (counted[-1] @ held).mean(dim=1)
+        return self._lay_out(relevance), vectors.detach()
+
+    def draw_cam(
+        self, pixels: torch.Tensor, find_gradient: Gradient, n_layers: int = 2
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weigh the tokens that enter one of the last layers by the gradient of the answer.
+
+        Each channel of each patch is weighed by its own gradient where that is above 0, and what
+        is positive is summed: channels of tokens have either sign.
+
+        Parameters
+        ----------
+        pixels, find_gradient
+            As :meth:`draw_legrad` has them.
+        n_layers : int, default 2
+            Which layer they enter, counted from the last, which is 1.
+
+        Returns
+        -------
+        maps, vectors
+            As :meth:`draw_legrad` returns them.
+
+        References
+        ----------
+        Jiang et al. (2021), "LayerCAM", IEEE Transactions on Image Processing; on tokens instead of
+        places.
+        """
+        n_all = len(self.tower.blocks)
+        chosen = range(max(0, n_all - n_layers), n_all)
         seen = self._run(pixels, chosen, keep_graph=True)
         with torch.enable_grad():
             vectors, _ = self._finish(seen[chosen[-1]].tokens_out)
             goal = (vectors * find_gradient(vectors.detach())).sum()
         tokens = seen[chosen[0]].tokens_in
         (gradient,) = torch.autograd.grad(goal, [tokens])
-        tokens = tokens.detach()
-        if kind == "layer-cam":
-            relevance = (tokens * gradient.clamp(min=0)).clamp(min=0).sum(dim=2)
-        else:
-            weights = gradient[:, self.tower.n_prefix :].mean(dim=1, keepdim=True)
-            relevance = (tokens * weights).sum(dim=2).clamp(min=0)
+        relevance = (tokens.detach() * gradient.clamp(min=0)).clamp(min=0).sum(dim=2)
         return self._lay_out(relevance), vectors.detach()
 
     def _lay_out(self, relevance: torch.Tensor) -> torch.Tensor:

@@ -99,6 +99,14 @@ def test_what_is_below_a_taxon_is_none_of_its_runners_up(opened: bp.Store) -> No
     assert set(found.items[0].against) == {"Felidae", "Canidae"}
 
 
+def test_a_taxon_is_found_though_the_labels_end_above_the_level(opened: bp.Store) -> None:
+    found = opened.explain(toward=["Felidae", "felidae"], row=[3, 3])
+    assert [(one.toward, one.kind) for one in found.items] == [("Felidae", "family")]
+    assert "no label has a name at species: the taxa are those at family" in _texts(found)
+    with pytest.raises(bp.PromptError, match="another --level"):
+        opened.explain(row=3)
+
+
 def test_a_slip_in_a_name_is_asked_as_a_text_and_said(opened: bp.Store) -> None:
     found = opened.explain(level="family", toward="Felidea", row=0)
     slips = [note for note in found.notes if note.kind == WARNING]

@@ -11,20 +11,38 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- as everybody calls it
 from torch.overrides import TorchFunctionMode
 
+# Of what a fused kernel is given by its place.
+_ASKED_BY_PLACE = ("query", "key", "value", "attn_mask")
 _SOFTMAXES = {F.softmax, torch.softmax, torch.Tensor.softmax}
 
 
 @dataclasses.dataclass(frozen=True)
 class Attention:
-    """What one attention gave: its weights, or what they were multiplied with and to.
+    """What one attention gave: its weights, or what they follow from.
 
     Fused kernels never hold the weights A. As their output is O = A·V, the gradient with respect
-    to A is that of O times V transposed, so neither has to be computed again.
+    to A is that of O times V transposed.
+
+    Parameters
+    ----------
+    weights : Tensor, shape (n, heads, n_queries, n_keys), optional
+        None where a fused kernel ran, of which the others are known.
+    queries, keys, values : Tensor, shape (n, heads, n_tokens, width of a head), optional
+        Of keys and values there may be fewer heads, each for several of the queries'.
+    output : Tensor, shape (n, heads, n_queries, width of a head), optional
+    mask : Tensor of bool or float, optional
+        What may be attended to, or what is added before the softmax.
+    scale : float, optional
+        Of the products of queries and keys; by default one by the root of the width.
     """
 
     weights: torch.Tensor | None = None
+    queries: torch.Tensor | None = None
+    keys: torch.Tensor | None = None
     values: torch.Tensor | None = None
     output: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    scale: float | None = None
 
     @property
     def source(self) -> torch.Tensor:
@@ -37,9 +55,29 @@ class Attention:
         """Return the gradient of the weights, shape (n, heads, n_queries, n_keys)."""
         if self.values is None:
             return of_source
-        n_groups = of_source.shape[-3] // self.values.shape[-3]
-        values = self.values.detach().repeat_interleave(n_groups, dim=-3)
+        values = _repeat_heads(self.values.detach(), of_source)
         return of_source @ values.transpose(-2, -1)
+
+    def find_weights(self) -> torch.Tensor:
+        """Return the weights, shape (n, heads, n_queries, n_keys), without their graph."""
+        if self.weights is not None:
+            return self.weights.detach()
+        assert self.queries is not None
+        assert self.keys is not None
+        queries = self.queries.detach()
+        keys = _repeat_heads(self.keys.detach(), queries)
+        scale = queries.shape[-1] ** -0.5 if self.scale is None else self.scale
+        products = scale * (queries @ keys.transpose(-2, -1))
+        if self.mask is not None and self.mask.dtype == torch.bool:
+            products = products.masked_fill(~self.mask, float("-inf"))
+        elif self.mask is not None:
+            products = products + self.mask
+        return products.softmax(dim=-1)
+
+
+def _repeat_heads(x: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
+    """Return keys or values with as many heads as something else has."""
+    return x.repeat_interleave(of.shape[-3] // x.shape[-3], dim=-3)
 
 
 class AttentionListener(TorchFunctionMode):
@@ -60,8 +98,13 @@ class AttentionListener(TorchFunctionMode):
         named = dict(kwargs or {})
         if func is F.scaled_dot_product_attention:
             output = func(*args, **named)
-            values = args[2] if len(args) > 2 else named["value"]
-            self.heard.append(Attention(values=values, output=output))
+            asked = dict(zip(_ASKED_BY_PLACE, args, strict=False)) | named
+            self.heard.append(
+                Attention(
+                    queries=asked["query"], keys=asked["key"], values=asked["value"],
+                    output=output, mask=asked.get("attn_mask"), scale=asked.get("scale"),
+                )
+            )  # fmt: skip
             return output
         if func is F.multi_head_attention_forward:
             bound = inspect.signature(func).bind(*args, **named)
@@ -87,13 +130,17 @@ class AttentionListener(TorchFunctionMode):
         )
         mask = given["attn_mask"]
         output = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        self.heard.append(Attention(values=v, output=output))
+        self.heard.append(Attention(queries=q, keys=k, values=v, output=output, mask=mask))
         joined = output.permute(2, 0, 1, 3).flatten(2)
         return F.linear(joined, given["out_proj_weight"], given["out_proj_bias"]), None
 
 
 def _is_plain(given: Mapping[str, Any]) -> bool:
     """Tell whether an attention has none of what no image tower asks for."""
+    mask = given["attn_mask"]
+    # To a fused kernel False is what a mask hides, here True is.
+    if mask is not None and (mask.dtype == torch.bool or mask.ndim != 2):
+        return False
     rare = ("bias_k", "bias_v", "static_k", "static_v", "key_padding_mask")
     return (
         all(given[name] is None for name in rare)
