@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import shutil
@@ -14,6 +15,7 @@ from PIL import Image
 
 import bioprobe as bp
 from bioprobe.cli.app import run
+from bioprobe.face.explaining import _describe
 from bioprobe.face.pages import Explanations
 from bioprobe.overlays.heat import draw_beside
 from bioprobe.page.html import render_page
@@ -351,6 +353,17 @@ def test_the_command_writes_the_table_the_page_and_the_pictures(
             "--model", "plain", "--toward", "a tail", "-o", str(tmp_path / "lone.csv")]  # fmt: skip
     assert run(lone) == 0
     assert pd.read_csv(tmp_path / "lone.csv")["kind"].tolist() == ["text"]
+
+
+def test_whoever_asks_for_a_weak_method_is_told(opened: bp.Store) -> None:
+    found = opened.explain(level="family", row=0)
+    assert not any(note.kind == WARNING for note in _describe(found))
+    items = tuple(dataclasses.replace(one, method="legrad") for one in found.items)
+    (told,) = [
+        str(note) for note in _describe(dataclasses.replace(found, items=items))
+        if note.kind == WARNING
+    ]  # fmt: skip
+    assert "legrad finds the animals in drawings less well than a blind map" in told
 
 
 def test_the_repr_and_the_length_are_of_maps(opened: bp.Store) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 import timm
 import torch
+import torch.nn.functional as F  # noqa: N812 -- as everybody calls it
 
+from bioprobe.encoders.families.attention import AttentionListener
 from bioprobe.encoders.families.towers import MapTower, TokenTower, read_tower
 from tests.encoders.families.architectures import CONVOLUTIONS, TRANSFORMERS, wrap
 
@@ -63,3 +65,21 @@ def test_a_transformer_that_merges_its_tokens_is_neither() -> None:
         num_heads=(1, 2),
     )  # fmt: skip
     assert read(module, lambda m, x: m(x), 56) is None
+
+
+@pytest.mark.parametrize("mask", [None, torch.ones(5, 5).tril().bool(), torch.eye(5) - 1])
+def test_weights_follow_from_what_a_fused_kernel_was_given(mask: torch.Tensor | None) -> None:
+    torch.manual_seed(0)
+    queries, keys, values = (
+        torch.randn(2, 4, 5, 6),
+        torch.randn(2, 2, 5, 6),
+        torch.randn(2, 2, 5, 6),
+    )
+    with AttentionListener() as listener:
+        output = F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, scale=0.7, enable_gqa=True
+        )
+    (heard,) = listener.heard
+    weights = heard.find_weights()
+    assert weights.shape == (2, 4, 5, 5)
+    torch.testing.assert_close(weights @ values.repeat_interleave(2, dim=1), output)
