@@ -16,8 +16,8 @@ def draw_layer_cam(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weigh each place of each channel of the last map by its gradient, where that is above 0.
 
-    Grad-CAM, which weighs each channel by its mean gradient, is less faithful than a blind
-    map of the middle in deletion (``benchmarks/explaining.py``), and is not offered.
+    Grad-CAM, which weighs each channel by its mean gradient, was not better than a blind map of the
+    middle in deletion (-.27 ± .27 logits on 80 photographs), and is not offered.
 
     Parameters
     ----------

@@ -209,8 +209,11 @@ def _look_inside(encoder: TorchEncoder) -> tuple[str, dict[str, _Draw]]:
             _, gradient = aim.measure(vectors.cpu().numpy())
             return torch.as_tensor(gradient, dtype=torch.float32, device=device)
 
-        asked = torch.tensor(pixels, device=device).split(_MOST_WITH_GRAPH)
-        parts = [draw(part, find_gradient) for part in asked]
+        asked = torch.tensor(pixels, device=device)
+        parts = [
+            draw(asked[start : start + _MOST_WITH_GRAPH], find_gradient)
+            for start in range(0, len(asked), _MOST_WITH_GRAPH)
+        ]
         maps, vectors = (torch.cat(found).cpu().numpy() for found in zip(*parts, strict=True))
         return maps, vectors
 
