@@ -36,8 +36,8 @@ _Way: TypeAlias = "Callable[..., tuple[torch.Tensor, torch.Tensor]]"
 #: and by .04 ± .03 (mean) and .09 ± .03 (attention) with ``layer-cam``, which is not better with a
 #: class token; with all weights by lot both maps have a rank correlation of .1 or less with these.
 #: LayerCAM of the first layers' tokens less their mean overlaps best of all (.10 ± .02 more than
-#: the Gaussian), but also with all weights by lot. On 175 photographs ``layer-cam`` of a
-#: convolutional network beats the Gaussian by .50 ± .09 logits in insertion and .11 ± .13 in
+#: the Gaussian), but also with all weights by lot. On 183 photographs ``layer-cam`` of a
+#: convolutional network beats the Gaussian by .50 ± .09 logits in insertion and .13 ± .13 in
 #: deletion.
 METHODS: dict[str, tuple[str, ...]] = {
     "class token": ("chefer", "legrad", "occlusion"),
