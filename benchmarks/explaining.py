@@ -27,9 +27,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from bioprobe.encoders import load_encoder
-from bioprobe.explanation.maps import explain_images, list_methods
-from bioprobe.explanation.sanity import (
+from benchmarks.sanity import (
     correlate_maps,
     draw_centre,
     draw_chance,
@@ -38,6 +36,8 @@ from bioprobe.explanation.sanity import (
     measure_overlap,
     randomise_top,
 )
+from bioprobe.encoders import load_encoder
+from bioprobe.explanation.maps import explain_images, list_methods
 from bioprobe.sketch.drawing import draw_masked
 from bioprobe.sketch.tree import read_species
 
@@ -47,6 +47,10 @@ TWINS = ROOT / "tests" / "explanation" / "twins"
 DRAWN_PX, CUT_PX = 104, 80
 N_PARTS = 5
 GRID = (7, 7)
+# The ways to look were chosen on the drawings before these, 0 to 199.
+_FIRST_REPORTED = 1000
+# Drawings on which the maps of models with weights by lot are compared.
+_N_CHANGED = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +84,7 @@ def cut_drawing(number: int) -> tuple[Image.Image, np.ndarray, int]:
 
 def measure_drawings(n: int) -> None:
     """Print how the maps of sketch and its twins meet what was drawn."""
-    drawn = [cut_drawing(number) for number in range(n)]
+    drawn = [cut_drawing(_FIRST_REPORTED + number) for number in range(n)]
     masks = np.stack([mask for _, mask, _ in drawn])
     names = [one.common_name for one in read_species()]
     sketch = load_encoder("sketch", device="cpu", precision="fp32")
@@ -99,8 +103,8 @@ def measure_drawings(n: int) -> None:
         changed = [randomise_top(encoder, share, 0) for share in (0.25, 1.0)]
         for method in list_methods(encoder):
             maps = explain_each(encoder, drawn, texts, method)
-            others = [explain_each(one, drawn[:40], texts, method) for one in changed]
-            kept = [correlate_maps(maps[:40], other).mean() for other in others]
+            others = [explain_each(one, drawn[:_N_CHANGED], texts, method) for one in changed]
+            kept = [correlate_maps(maps[:_N_CHANGED], other).mean() for other in others]
             hit, overlap = find_hits(maps, masks).astype(float), measure_overlap(maps, masks)
             print(
                 f"{name:12} {method:9}  {hit.mean():.3f}  {overlap.mean():.3f}  "

@@ -123,9 +123,9 @@ class Explains(Opened):
         method: Annotated[
             str,
             Option(
-                "How the map is made: legrad, layer-cam, grad-cam or occlusion, of which a model "
-                "has some; auto is the best for it.",
-                choices=("auto", "legrad", "layer-cam", "grad-cam", "occlusion"),
+                "How the map is made: layer-cam, chefer, legrad or occlusion, of which a model has "
+                "some; auto is the best for it.",
+                choices=("auto", "layer-cam", "chefer", "legrad", "occlusion"),
             ),
         ] = "auto",
         row: Annotated[
@@ -183,7 +183,7 @@ class Explains(Opened):
         classes, taxa, rank_column, text_type, templates
             As for :meth:`zeroshot`; the taxa are the lowest ones, summed up to the level.
         method : str
-            ``auto``, ``legrad``, ``layer-cam``, ``grad-cam`` or ``occlusion``.
+            ``auto``, ``layer-cam``, ``chefer``, ``legrad`` or ``occlusion``.
         row : int or sequence of int, optional
             Rows to explain, in place of all.
         wrong : bool
@@ -309,7 +309,7 @@ class Explains(Opened):
             return self.pictures(
                 named, allow_outside=allow_outside, exclude=exclude, include=include
             )
-        rows = list_given(row)
+        rows = list(dict.fromkeys(list_given(row)))
         if not rows:
             return self
         missing = [one for one in rows if one not in set(self._view.rows.tolist())]
@@ -400,7 +400,7 @@ class Explains(Opened):
         from bioprobe.images.image_table import read_level
         from bioprobe.prompts import read_templates
         from bioprobe.task.target import Texts
-        from bioprobe.taxonomy import Rank
+        from bioprobe.taxonomy import RANKS, Rank
         from bioprobe.zeroshot.zeroshot import embed_phrases
 
         view = self._view
@@ -421,18 +421,26 @@ class Explains(Opened):
                 written.list_phrases(found), written.templates, texts.encode_text
             )
             return from_phrases(found, embedded, scale, texts.encode_text)
-        try:
-            head, said = find_head(view, taxa, None, self._model) if needed or taxa else (None, ())
-            listed = open_list(taxa if head is None else None, rank_column)  # type: ignore[arg-type]
-            asked = Asked(view, (), Rank.parse(level), listed, None, {}, 1, every_rank=True)
-            wording = Wording(text_type, templates, head, None, False, False, None)
-            question_, put = put_taxa(asked, wording, find_texts)
-        except PromptError:
-            if needed or taxa is not None:
-                raise
-            return from_texts(scale, texts.encode_text)
-        notes += [*said, *put]
-        return from_question(question_, texts.encode_text)
+        head, said = find_head(view, taxa, None, self._model) if needed or taxa else (None, ())
+        listed = open_list(taxa if head is None else None, rank_column)  # type: ignore[arg-type]
+        wording = Wording(text_type, templates, head, None, False, False, None)
+        lowest = Rank.parse(level)
+        # Where no class is asked for, a taxon may be named though the labels end above the level.
+        ranks = [lowest] if needed or taxa else RANKS[lowest.depth :: -1]
+        for rank in ranks:
+            asked = Asked(view, (), rank, listed, None, {}, 1, every_rank=True)
+            try:
+                question_, put = put_taxa(asked, wording, find_texts)
+            except PromptError:
+                if needed or taxa is not None:
+                    raise
+                continue
+            if rank != lowest:
+                text = f"no label has a name at {level}: the taxa are those at {rank.value}"
+                notes.append(Note(text))
+            notes += [*said, *put]
+            return from_question(question_, texts.encode_text)
+        return from_texts(scale, texts.encode_text)
 
 
 def _load_encoder(opened: Opened) -> Encoder:
@@ -455,7 +463,7 @@ def _load_encoder(opened: Opened) -> Encoder:
 
 def _read_names(toward: str | Sequence[str] | None, *, wrong: bool) -> list[str]:
     given = [str(one) for one in list_given(toward)]
-    return given or ([ANSWER, LABEL] if wrong else [ANSWER])
+    return list(dict.fromkeys(given)) or ([ANSWER, LABEL] if wrong else [ANSWER])
 
 
 def _find_answers(
@@ -536,7 +544,10 @@ class _Plan:
                 if others and not apart:
                     n_alone += 1
                     continue
-                wanted[row].append(Wanted(toward, tuple(apart)))
+                asked = Wanted(toward, tuple(apart))
+                # Two names may be of one: of a picture whose answer is its label, or in case.
+                if asked not in wanted[row]:
+                    wanted[row].append(asked)
         if n_unlabelled:
             text = f"{n_unlabelled:,} pictures have no label among the classes: no map toward it"
             notes.append(Note(text, WARNING))
@@ -588,9 +599,17 @@ def _list_unread(view: View, unread: Sequence[Unread], asked: Opened | None) -> 
 
 def _describe(found: Explanations) -> list[Note]:
     """Say how many pictures have maps, by what, and what could not be read."""
-    methods = ", ".join(sorted({one.method for one in found.items}))
+    from bioprobe.explanation.maps import WEAK
+
+    used = {one.method for one in found.items}
+    methods = ", ".join(sorted(used))
     by = f", by {methods}" if methods else ""
-    said = [Note(f"pictures: {len(found.rows):,}; maps: {len(found):,}{by}")]
+    said = [
+        Note(f"{one} finds the animals in drawings less well than a blind map of the middle; "
+             "--method auto is surer", WARNING)
+        for one in sorted(used & WEAK)
+    ]  # fmt: skip
+    said.append(Note(f"pictures: {len(found.rows):,}; maps: {len(found):,}{by}"))
     # Those that could not be opened were said when they were.
     failed = found.failures[found.failures["row"].notna()]
     for name, reason in failed[["file_name", "reason"]].head(_SHOWN).itertuples(index=False):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from bioprobe.encoders.families.towers import MapTower, read_tower
 from bioprobe.errors import MissingExtraError
-from bioprobe.explanation.convolution import read_convolution
-from tests.explanation.architectures import CONVOLUTIONS, TRANSFORMERS
-from tests.explanation.conftest import wrap
+from bioprobe.explanation.convolution import draw_layer_cam
+from tests.encoders.families.architectures import CONVOLUTIONS, wrap
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
@@ -19,10 +19,10 @@ def test_the_last_map_of_every_network_is_found_and_weighed(name: str) -> None:
     encoder = wrap(module, embed, side_px)
     pixels = torch.randn(2, 3, side_px, side_px)
     copied, embed_copy = encoder.copy_image_tower()
-    tower = read_convolution(copied, embed_copy, pixels[:1])
-    assert tower is not None
+    tower = read_tower(copied, embed_copy, pixels[:1])
+    assert isinstance(tower, MapTower)
     gradient = torch.linspace(-1, 1, encoder.dim)
-    maps, vectors = tower.draw_cam(pixels, lambda v: gradient.expand_as(v))
+    maps, vectors = draw_layer_cam(tower, pixels, lambda v: gradient.expand_as(v))
     np.testing.assert_allclose(vectors, encoder.encode_pixels(pixels.numpy()), atol=1e-5)
     assert min(maps.shape[1:]) >= 7
     # By hand: each place of a channel is weighed by its own gradient, where that is above 0.
@@ -40,20 +40,12 @@ def test_the_last_map_of_every_network_is_found_and_weighed(name: str) -> None:
     assert not any(part._forward_hooks for part in (*module.modules(), *copied.modules()))
 
 
-def test_tokens_are_no_map_of_places() -> None:
-    module, embed, side_px = TRANSFORMERS["timm, mean"][0]()
-    encoder = wrap(module, embed, side_px)
-    assert (
-        read_convolution(*encoder.copy_image_tower(), torch.randn(1, 3, side_px, side_px)) is None
-    )
-
-
 def test_without_its_package_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     module, embed, side_px = CONVOLUTIONS["timm, ResNet"]()
     encoder = wrap(module, embed, side_px)
     pixels = torch.randn(1, 3, side_px, side_px)
-    tower = read_convolution(*encoder.copy_image_tower(), pixels)
-    assert tower is not None
+    tower = read_tower(*encoder.copy_image_tower(), pixels)
+    assert isinstance(tower, MapTower)
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
     with pytest.raises(MissingExtraError, match=r'bioprobe\[explain\].*method="occlusion"'):
-        tower.draw_cam(pixels, lambda v: v)
+        draw_layer_cam(tower, pixels, lambda v: v)

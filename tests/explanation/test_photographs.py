@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from benchmarks.sanity import draw_centre, draw_chance, measure_faithfulness
 from bioprobe.encoders.encoder import Encoder
 from bioprobe.explanation.maps import explain_images
-from bioprobe.explanation.sanity import draw_centre, draw_chance, measure_faithfulness
 from tests.explanation.conftest import Direction
 
 N_PHOTOS = 5

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bioprobe.encoders.encoder import Encoder
-from bioprobe.explanation.maps import explain_images
-from bioprobe.explanation.sanity import (
+from benchmarks.sanity import (
     correlate_maps,
     draw_centre,
     draw_chance,
@@ -17,8 +15,10 @@ from bioprobe.explanation.sanity import (
     measure_overlap,
     randomise_top,
 )
-from tests.explanation.architectures import TRANSFORMERS
-from tests.explanation.conftest import Direction, wrap
+from bioprobe.encoders.encoder import Encoder
+from bioprobe.explanation.maps import explain_images
+from tests.encoders.families.architectures import TRANSFORMERS, wrap
+from tests.explanation.conftest import Direction
 from tests.explanation.test_occlusion import CornerEncoder
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import shutil
@@ -14,6 +15,7 @@ from PIL import Image
 
 import bioprobe as bp
 from bioprobe.cli.app import run
+from bioprobe.face.explaining import _describe
 from bioprobe.face.pages import Explanations
 from bioprobe.overlays.heat import draw_beside
 from bioprobe.page.html import render_page
@@ -97,6 +99,14 @@ def test_what_is_below_a_taxon_is_none_of_its_runners_up(opened: bp.Store) -> No
     # All families are animals, so that nothing is left that animals could be told apart from.
     assert [one.toward for one in found.items] == ["a tail"]
     assert set(found.items[0].against) == {"Felidae", "Canidae"}
+
+
+def test_a_taxon_is_found_though_the_labels_end_above_the_level(opened: bp.Store) -> None:
+    found = opened.explain(toward=["Felidae", "felidae"], row=[3, 3])
+    assert [(one.toward, one.kind) for one in found.items] == [("Felidae", "family")]
+    assert "no label has a name at species: the taxa are those at family" in _texts(found)
+    with pytest.raises(bp.PromptError, match="another --level"):
+        opened.explain(row=3)
 
 
 def test_a_slip_in_a_name_is_asked_as_a_text_and_said(opened: bp.Store) -> None:
@@ -343,6 +353,17 @@ def test_the_command_writes_the_table_the_page_and_the_pictures(
             "--model", "plain", "--toward", "a tail", "-o", str(tmp_path / "lone.csv")]  # fmt: skip
     assert run(lone) == 0
     assert pd.read_csv(tmp_path / "lone.csv")["kind"].tolist() == ["text"]
+
+
+def test_whoever_asks_for_a_weak_method_is_told(opened: bp.Store) -> None:
+    found = opened.explain(level="family", row=0)
+    assert not any(note.kind == WARNING for note in _describe(found))
+    items = tuple(dataclasses.replace(one, method="legrad") for one in found.items)
+    (told,) = [
+        str(note) for note in _describe(dataclasses.replace(found, items=items))
+        if note.kind == WARNING
+    ]  # fmt: skip
+    assert "legrad finds the animals in drawings less well than a blind map" in told
 
 
 def test_the_repr_and_the_length_are_of_maps(opened: bp.Store) -> None:

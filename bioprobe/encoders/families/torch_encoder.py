@@ -27,15 +27,10 @@ from bioprobe.encoders.encoder import (
     hash_description,
     normalise_rows,
 )
+from bioprobe.encoders.families.projection import Projection, find_projection
 from bioprobe.encoders.families.runtime import Runtime
+from bioprobe.encoders.families.towers import MapTower, TokenTower, read_tower
 from bioprobe.encoders.hub import Snapshot
-from bioprobe.encoders.inside import (
-    Blocks,
-    Projection,
-    find_blocks,
-    find_last_map,
-    find_projection,
-)
 from bioprobe.encoders.keeping import PROJECTION_INPUT, TOKENS, KeptForm
 from bioprobe.errors import BioprobeError, LongTextError, ModelUnavailableError, NoTextTowerError
 from bioprobe.files import hash_file
@@ -511,8 +506,7 @@ class _InnerTower:
         self._lock = threading.Lock()
         self._forms: dict[str, KeptForm] = {}
         self._projection: Projection | None = None
-        self._blocks: Blocks | None = None
-        self._map = ""
+        self._tower: TokenTower | MapTower | None = None
 
     def find_form(self, kind: str) -> KeptForm:
         """Return what there is of a kind; found once."""
@@ -533,8 +527,8 @@ class _InnerTower:
         with self._lock, contextlib.ExitStack() as listening:
             if PROJECTION_INPUT in kinds and self._projection is not None:
                 listening.enter_context(self._projection.hearing(inputs))
-            if TOKENS in kinds:
-                listening.enter_context(self._hear_tokens(tokens))
+            if TOKENS in kinds and self._tower is not None:
+                listening.enter_context(self._tower.hearing(tokens))
             embeddings = self._embed(pixels)
         seen = {PROJECTION_INPUT: inputs, TOKENS: tokens}
         return embeddings, {kind: seen[kind][0] for kind in kinds}
@@ -558,56 +552,27 @@ class _InnerTower:
         return KeptForm(PROJECTION_INPUT, (width,), said, projection=matrix, bias=bias)
 
     def _find_tokens(self) -> KeptForm:
-        self._blocks = find_blocks(self._module, self._embed, self._pixels)
-        if self._blocks is None:
-            found = find_last_map(self._module, self._embed, self._pixels, _LEAST_PLACES)
-            self._map = found or ""
-        if self._blocks is None and not self._map:
+        tower = read_tower(self._module, self._embed, self._pixels, _LEAST_PLACES)
+        if tower is None:
             msg = (
                 f"{self._name} has no blocks that pass on tokens, and no last map of places: there "
                 "are no tokens to keep; leave them out of --keep"
             )
             raise ModelUnavailableError(msg)
+        self._tower = tower
         heard: list[torch.Tensor] = []
-        with torch.inference_mode(), self._hear_tokens(heard):
+        with torch.inference_mode(), tower.hearing(heard):
             self._embed(self._pixels)
         n_tokens, width = heard[0].shape[1:]
-        if self._blocks is None:
+        if isinstance(tower, MapTower):
             down = round(math.sqrt(n_tokens * self._pixels.shape[2] / self._pixels.shape[3]))
             grid, n_prefix = (down, n_tokens // down), 0
-            said = f"{grid[0]} x {grid[1]} places of the last map ({self._map})"
+            said = f"{grid[0]} x {grid[1]} places of the last map ({tower.name})"
         else:
-            grid, n_prefix = self._blocks.grid, self._blocks.n_prefix
+            grid, n_prefix = tower.grid, tower.n_prefix
             said = f"tokens of the last block, before the last norm: {n_prefix} "
             said += f"before those of {grid[0]} x {grid[1]} patches"
         return KeptForm(TOKENS, (n_tokens, width), said, n_prefix, grid)
-
-    @contextlib.contextmanager
-    def _hear_tokens(self, heard: list[torch.Tensor]) -> Iterator[None]:
-        """Write down the tokens of the last block, or the places of the last map.
-
-        Yields
-        ------
-        None
-        """
-
-        def hear(part: torch.nn.Module, args: Any, result: Any) -> None:  # noqa: ANN401
-            del part, args
-            if self._blocks is None:
-                heard.append(result.flatten(2).transpose(1, 2))
-            else:
-                tokens = result[0] if self._blocks.gives_tuples else result
-                heard.append(self._blocks.bring_first(tokens))
-
-        if self._blocks is None:
-            part = self._module.get_submodule(self._map)
-        else:
-            part = self._blocks.modules[-1]
-        handle = part.register_forward_hook(hear)
-        try:
-            yield
-        finally:
-            handle.remove()
 
 
 def measure_dim(

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import numpy as np
 import open_clip
 import timm
 import torch
 import transformers
 from open_clip.timm_model import TimmModel
+from PIL import Image
+
+from bioprobe.encoders.encoder import Fingerprint
+from bioprobe.encoders.families.runtime import Runtime
+from bioprobe.encoders.families.torch_encoder import ImageTower, TorchEncoder
 
 Embed: TypeAlias = Callable[[Any, torch.Tensor], torch.Tensor]
 Built: TypeAlias = tuple[torch.nn.Module, Embed, int]
@@ -127,3 +133,34 @@ CONVOLUTIONS: dict[str, Callable[[], Built]] = {
         "ResNet", hidden_sizes=[8, 16], depths=[1, 1], embedding_size=8, layer_type="basic"
     ),
 }
+
+
+def wrap(
+    module: torch.nn.Module,
+    embed: Callable[[Any, torch.Tensor], torch.Tensor],
+    side_px: int | tuple[int, int],
+    precision: str = "fp32",
+) -> TorchEncoder:
+    """Make an encoder of a module; its pictures are squashed to one size."""
+    height_px, width_px = (side_px, side_px) if isinstance(side_px, int) else side_px
+    runtime = Runtime(
+        device=torch.device("cpu"), precision=precision, batch_size=3, decoding="exact"
+    )
+    runtime.place(module)
+
+    def to_pixels(image: Image.Image) -> Any:  # noqa: ANN401
+        values = np.asarray(image.resize((width_px, height_px)), dtype=np.float32)
+        return values.transpose(2, 0, 1) / 127.5 - 1
+
+    with torch.inference_mode():
+        blank = torch.zeros(1, 3, height_px, width_px, dtype=runtime.dtype)
+        dim = int(embed(module, blank).shape[1])
+    return TorchEncoder(
+        name="tiny",
+        module=module,
+        image_tower=ImageTower(transform=to_pixels, embed=embed, dim=dim),
+        text_tower=None,
+        logit_scale=1.0,
+        fingerprint=Fingerprint(model="tiny", backend="timm", precision=precision),
+        runtime=runtime,
+    )
