@@ -160,7 +160,7 @@ class Records(records.RecordTable):
 
 def _tabulate_taxa(found: records.RecordTable, days: float) -> _Section:
     timed = found.timed
-    counted = timed[~timed["trouble"].isin(records.WITHOUT_EFFORT)]
+    counted = timed[timed["has_effort"].astype(bool)]
     rows = []
     for taxon, its in timed.groupby("taxon", sort=True):
         rate = f"{100 * (counted['taxon'] == taxon).sum() / days:.2f}" if days else ""

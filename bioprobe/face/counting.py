@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.asking import Asks
@@ -19,6 +19,7 @@ from bioprobe.options import (
     RANK_NAMES,
     RECORD_FORMS,
     UNMARKED,
+    Default,
     Level,
     Option,
     SeedOption,
@@ -46,46 +47,6 @@ Answers = Annotated[
     Option("Table that zeroshot or probe predict wrote: .csv, .json or .parquet.", ("-",),
            shell=Path),
 ]  # fmt: skip
-ByProbe = Annotated[
-    str | None, Option("Ask a probe of the store.", ("--probe",), when=(Without("predictions"),))
-]
-ByZeroshot = Annotated[
-    bool, Option("Ask zero-shot.", ("--zeroshot",), when=(Without("predictions", "probe"),))
-]
-_PREDICTED = WithAny("predictions", "probe", "zeroshot")
-WithLabels = Annotated[
-    bool,
-    Option(
-        "Whether the labels in the store count, each before a prediction; one that a program gave "
-        "only where there is none.",
-        when=(_PREDICTED,),
-    ),
-]
-MinScore = Annotated[
-    float,
-    Option("Predictions below this score are no records.", least=0, most=1, when=(_PREDICTED,)),
-]
-ByPlace = Annotated[
-    str,
-    Option(
-        "What events are independent by: deployment, place, or a column.",
-        ("--by",),
-        ("deployment", "place"),
-    ),
-]
-GapMinutes = Annotated[
-    float, Option("Events of one taxon are independent from this gap on, in minutes.", least=0)
-]
-CompareTo = Annotated[
-    str,
-    Option(
-        "What the gap is since: last-record (the picture before of the taxon) or "
-        "last-independent-record (the beginning of the event before), as camtrapR's "
-        "deltaTimeComparedTo.",
-        choices=COMPARED_TO,
-        fixed=True,
-    ),
-]
 Deployments = Annotated[
     str | Path | None,
     Option(
@@ -96,15 +57,6 @@ Deployments = Annotated[
         metavar="FILE",
     ),
 ]
-TimeZone = Annotated[
-    str,
-    Option(
-        "Zone of the places, where no column timezone says it: Europe/Zurich, or +01:00 of cameras "
-        "whose clock is not moved in spring."
-    ),
-]
-
-
 TaxonNames = Annotated[
     str | Sequence[str] | None,
     Option(
@@ -114,6 +66,72 @@ TaxonNames = Annotated[
         metavar="NAME,…",
     ),
 ]
+_PREDICTED = WithAny("predictions", "probe", "zeroshot")
+
+
+class RecordOptions(TypedDict, total=False):
+    """Of what records are made, and how: options of all that is counted of records."""
+
+    probe: Annotated[
+        str | None,
+        Option("Ask a probe of the store.", ("--probe",), when=(Without("predictions"),)),
+        Default(None),
+    ]
+    zeroshot: Annotated[
+        bool,
+        Option("Ask zero-shot.", ("--zeroshot",), when=(Without("predictions", "probe"),)),
+        Default(False),
+    ]
+    taxa: Annotated[Taxa, With("zeroshot"), Default(None)]
+    labels: Annotated[
+        bool,
+        Option(
+            "Whether the labels in the store count, each before a prediction; one that a program "
+            "gave only where there is none.",
+            when=(_PREDICTED,),
+        ),
+        Default(True),
+    ]
+    level: Annotated[Level, Default("species")]
+    min_score: Annotated[
+        float,
+        Option("Predictions below this score are no records.", least=0, most=1,
+               when=(_PREDICTED,)),
+        Default(0.0),
+    ]  # fmt: skip
+    by: Annotated[
+        str,
+        Option(
+            "What events are independent by: deployment, place, or a column.",
+            ("--by",),
+            ("deployment", "place"),
+        ),
+        Default("deployment"),
+    ]
+    gap_minutes: Annotated[
+        float,
+        Option("Events of one taxon are independent from this gap on, in minutes.", least=0),
+        Default(30.0),
+    ]
+    compare_to: Annotated[
+        str,
+        Option(
+            "What the gap is since: last-record (the picture before of the taxon) or "
+            "last-independent-record (the beginning of the event before), as camtrapR's "
+            "deltaTimeComparedTo.",
+            choices=COMPARED_TO,
+            fixed=True,
+        ),
+        Default(LAST_RECORD),
+    ]
+    time_zone: Annotated[
+        str,
+        Option(
+            "Zone of the places, where no column timezone says it: Europe/Zurich, or +01:00 of "
+            "cameras whose clock is not moved in spring."
+        ),
+        Default(""),
+    ]
 
 
 class Counts(Asks, Learns):
@@ -124,17 +142,7 @@ class Counts(Asks, Learns):
         self,
         predictions: Answers = None,
         *,
-        probe: ByProbe = None,
-        zeroshot: ByZeroshot = False,
-        taxa: Annotated[Taxa, With("zeroshot")] = None,
-        labels: WithLabels = True,
-        level: Level = "species",
-        min_score: MinScore = 0.0,
-        by: ByPlace = "deployment",
-        gap_minutes: GapMinutes = 30.0,
-        compare_to: CompareTo = LAST_RECORD,
         deployments: Deployments = None,
-        time_zone: TimeZone = "",
         occasion_days: Annotated[
             int | None,
             Option(
@@ -168,6 +176,7 @@ class Counts(Asks, Learns):
                 fixed=True,
             ),
         ] = PLAIN,
+        **of: Unpack[RecordOptions],
     ) -> Records:
         """Make independent records of labels, predictions, or both, with the camera effort.
 
@@ -223,11 +232,7 @@ class Counts(Asks, Learns):
         """
         from bioprobe.counting.records import make_histories
 
-        found = self._make_records(
-            predictions, probe=probe, zeroshot=zeroshot, taxa=taxa, labels=labels, level=level,
-            min_score=min_score, by=by, gap_minutes=gap_minutes, compare_to=compare_to,
-            deployments=deployments, time_zone=time_zone,
-        )  # fmt: skip
+        found = self._make_records(predictions, deployments, of)
         if form == UNMARKED and occasion_days is None:
             msg = "unmarked reads detection histories; say --occasion-days and --deployments"
             raise MisuseError(msg)
@@ -243,7 +248,7 @@ class Counts(Asks, Learns):
             ))  # fmt: skip
             if histories.n_without_effort:
                 said.append(Note(
-                    f"{histories.n_without_effort:,} records are of places or days in which no "
+                    f"{histories.n_without_effort:,} records are of places or times at which no "
                     "camera is said to have worked, and stand in no history", WARNING,
                 ))  # fmt: skip
             found = dataclasses.replace(found, histories=histories)
@@ -255,17 +260,7 @@ class Counts(Asks, Learns):
         predictions: Answers = None,
         *,
         taxon: TaxonNames = None,
-        probe: ByProbe = None,
-        zeroshot: ByZeroshot = False,
-        taxa: Annotated[Taxa, With("zeroshot")] = None,
-        labels: WithLabels = True,
-        level: Level = "species",
-        min_score: MinScore = 0.0,
-        by: ByPlace = "deployment",
-        gap_minutes: GapMinutes = 30.0,
-        compare_to: CompareTo = LAST_RECORD,
         deployments: Deployments = None,
-        time_zone: TimeZone = "",
         hours: Annotated[
             str,
             Option(
@@ -278,6 +273,7 @@ class Counts(Asks, Learns):
         ] = "clock",
         resamples: Annotated[int, Option("Draws of the bootstrap.", least=100)] = 1000,
         seed: Annotated[int, SeedOption("Seed of the bootstrap.")] = 0,
+        **of: Unpack[RecordOptions],
     ) -> Activity:
         """Estimate how the activity of taxa is spread over the day, and how much it overlaps.
 
@@ -312,11 +308,7 @@ class Counts(Asks, Learns):
         from bioprobe.counting import activity
         from bioprobe.face.count_pages import MOST_CURVES, Activity
 
-        found = self._make_records(
-            predictions, probe=probe, zeroshot=zeroshot, taxa=taxa, labels=labels, level=level,
-            min_score=min_score, by=by, gap_minutes=gap_minutes, compare_to=compare_to,
-            deployments=deployments, time_zone=time_zone,
-        )  # fmt: skip
+        found = self._make_records(predictions, deployments, of)
         timed = _choose_taxa(found.timed, taxon)
         said: list[Note] = []
         sun: tuple[float, ...] = ()
@@ -343,14 +335,14 @@ class Counts(Asks, Learns):
         if rough:
             said.append(Note(f"curves of fewer than {activity.FEW} records are rough: "
                              f"{_list(rough)}", WARNING))  # fmt: skip
-        of = {name: timed.loc[timed["taxon"] == name, "hours"].to_numpy() for name in names}
+        its = {name: timed.loc[timed["taxon"] == name, "hours"].to_numpy() for name in names}
         densities = tuple(
-            activity.estimate_density(name, of[name], n_resamples=resamples, seed=seed)
+            activity.estimate_density(name, its[name], n_resamples=resamples, seed=seed)
             for name in names
         )
         overlaps = tuple(
             activity.estimate_overlap(
-                (one, of[one]), (other, of[other]), n_resamples=resamples, seed=seed
+                (one, its[one]), (other, its[other]), n_resamples=resamples, seed=seed
             )
             for one, other in itertools.combinations(names[:MOST_CURVES], 2)
         )
@@ -368,17 +360,8 @@ class Counts(Asks, Learns):
         predictions: Answers = None,
         *,
         taxon: TaxonNames = None,
-        probe: ByProbe = None,
-        zeroshot: ByZeroshot = False,
-        taxa: Annotated[Taxa, With("zeroshot")] = None,
-        labels: WithLabels = True,
-        level: Level = "species",
-        min_score: MinScore = 0.0,
-        by: ByPlace = "deployment",
-        gap_minutes: GapMinutes = 30.0,
-        compare_to: CompareTo = LAST_RECORD,
         deployments: Deployments = None,
-        time_zone: TimeZone = "",
+        **of: Unpack[RecordOptions],
     ) -> Richness:
         """Estimate how many taxa there are, and how they come with places.
 
@@ -407,13 +390,10 @@ class Counts(Asks, Learns):
         from bioprobe.counting.richness import accumulate, estimate_chao1
         from bioprobe.face.count_pages import Richness
 
-        found = self._make_records(
-            predictions, probe=probe, zeroshot=zeroshot, taxa=taxa, labels=labels, level=level,
-            min_score=min_score, by=by, gap_minutes=gap_minutes, compare_to=compare_to,
-            deployments=deployments, time_zone=time_zone,
-        )  # fmt: skip
+        found = self._make_records(predictions, deployments, of)
         timed = _choose_taxa(found.timed, taxon)
         said: list[Note] = []
+        level = of["level"]
         if level in RANK_NAMES:
             is_higher = timed["rank"] != level
             if is_higher.any():
@@ -463,15 +443,6 @@ class Counts(Asks, Learns):
         predictions: Answers = None,
         *,
         taxon: TaxonNames = None,
-        probe: ByProbe = None,
-        zeroshot: ByZeroshot = False,
-        taxa: Annotated[Taxa, With("zeroshot")] = None,
-        labels: WithLabels = True,
-        level: Level = "species",
-        min_score: MinScore = 0.0,
-        by: ByPlace = "deployment",
-        gap_minutes: GapMinutes = 30.0,
-        compare_to: CompareTo = LAST_RECORD,
         deployments: Annotated[
             str | Path,
             Option(
@@ -480,7 +451,7 @@ class Counts(Asks, Learns):
                 metavar="FILE",
             ),
         ],
-        time_zone: TimeZone = "",
+        **of: Unpack[RecordOptions],
     ) -> Trends:
         """Estimate by how much the rates of taxa change from year to year, site by site.
 
@@ -506,18 +477,13 @@ class Counts(Asks, Learns):
         --------
         bioprobe.counting.trends.estimate_trend : the model, and where it is from.
         """
-        from bioprobe.counting.records import WITHOUT_EFFORT
         from bioprobe.counting.trends import estimate_trend
         from bioprobe.face.count_pages import Trends
 
-        found = self._make_records(
-            predictions, probe=probe, zeroshot=zeroshot, taxa=taxa, labels=labels, level=level,
-            min_score=min_score, by=by, gap_minutes=gap_minutes, compare_to=compare_to,
-            deployments=deployments, time_zone=time_zone,
-        )  # fmt: skip
+        found = self._make_records(predictions, deployments, of)
         assert found.effort is not None
         timed = _choose_taxa(found.timed, taxon)
-        is_without = timed["trouble"].isin(WITHOUT_EFFORT)
+        is_without = ~timed["has_effort"].astype(bool)
         said: list[Note] = []
         if is_without.any():
             said.append(Note(f"{is_without.sum():,} records outside of camera-days are in no rate",
@@ -550,32 +516,23 @@ class Counts(Asks, Learns):
     def _make_records(
         self,
         predictions: str | Path | Result | None,
-        *,
-        probe: str | None,
-        zeroshot: bool,
-        taxa: str | Path | None,
-        labels: bool,
-        level: str,
-        min_score: float,
-        by: str,
-        gap_minutes: float,
-        compare_to: str,
         deployments: str | Path | None,
-        time_zone: str,
+        of: RecordOptions,
     ) -> Records:
         from bioprobe.counting.effort import read_effort
         from bioprobe.counting.records import make_records
         from bioprobe.face.count_pages import Records
         from bioprobe.face.sightings import gather_sightings
 
+        level, probe, time_zone = of["level"], of["probe"], of["time_zone"]
         if probe is not None:
             predictions = self.probe(probe).predict(self, k=1)
-        elif zeroshot:
-            predictions = self.zeroshot(level, taxa=taxa, k=1)
+        elif of["zeroshot"]:
+            predictions = self.zeroshot(level, taxa=of["taxa"], k=1)
         said = predictions.notes if isinstance(predictions, Result) else ()
         seen = gather_sightings(
-            self._view, predictions, labels=labels, level=level, by=by,
-            min_score=min_score,
+            self._view, predictions, labels=of["labels"], level=level, by=of["by"],
+            min_score=of["min_score"],
         )  # fmt: skip
 
         def read(spans: events.Spans) -> Effort:
@@ -583,15 +540,14 @@ class Counts(Asks, Learns):
             return read_effort(Path(deployments), time_zone=time_zone, seen=spans)
 
         made = make_records(
-            seen.frame, by=by, gap_minutes=gap_minutes, compare_to=compare_to,
+            seen.frame, by=of["by"], gap_minutes=of["gap_minutes"], compare_to=of["compare_to"],
             time_zone=time_zone, read_effort=None if deployments is None else read,
         )  # fmt: skip
         options: Mapping[str, Any] = {
-            "level": level, "by": by, "gap_minutes": gap_minutes, "compare_to": compare_to,
-            "labels": labels, "min_score": min_score,
+            **{name: one for name, one in of.items() if name not in {"probe", "zeroshot", "taxa"}},
             "deployments": None if deployments is None else str(deployments),
-            "time_zone": time_zone, "predictions": seen.provenance,
-        }  # fmt: skip
+            "predictions": seen.provenance,
+        }
         provenance = self._view.describe(options).to_dict()
         fields = {one.name: getattr(made, one.name) for one in dataclasses.fields(made)}
         notes = (*self._notes, *said, *made.notes, *seen.notes)
