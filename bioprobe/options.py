@@ -574,6 +574,18 @@ Site = Annotated[
         when=(With("within"),),
     ),
 ]
+SensitiveTaxa = Annotated[
+    str | Path | None,
+    Option(
+        "List of taxa whose places are told less exactly: a .txt file with a name a line, or a "
+        "table with rank columns. Taxa that a column of the store calls threatened (VU, EN, CR) "
+        "count too.",
+        shell=Path,
+    ),
+]
+Generalise = Annotated[
+    str, Option("How exactly, in degrees or km: 0.1, 10km; none: as exactly as is known.")
+]
 Templates = Annotated[
     str,
     Option(

@@ -29,6 +29,8 @@ _PSEUDO_UNITS = 4
 # Rows whose slope is that of all groups, beside those of a group.
 _PSEUDO_ROWS = 10
 _SLOPE_MOST = 1.5
+# Of up to so many that are seen, Wilson's interval holds too rarely.
+_FEW = 3
 _EPSILON = 1e-12
 
 
@@ -195,7 +197,8 @@ def estimate_shares(
     classes, since of a class that was seen :math:`k` times :math:`k` units tell how well it is
     answered, however many show none. So a class that nobody saw has nearly the interval of the
     labelled images alone, and no interval is empty or leaves [0, 1]. Student's quantile takes
-    the place of the normal one.
+    the place of the normal one. Where up to three are seen, the lower end is that of the modified
+    Wilson interval of Brown, Cai and DasGupta (and the upper where all but three are).
 
     Parameters
     ----------
@@ -223,7 +226,8 @@ def estimate_shares(
     Angelopoulos, Duchi and Zrnic 2023, *PPI++: Efficient prediction-powered inference*; Särndal,
     Swensson and Wretman 1992, *Model Assisted Survey Sampling* (regression and ratio estimators,
     design weights); Wilson 1927, *Probable inference, the law of succession, and statistical
-    inference*; Korn and Graubard 1998, *Confidence intervals for proportions with small expected
+    inference*; Brown, Cai and DasGupta 2001, *Interval estimation for a binomial proportion*; Korn
+    and Graubard 1998, *Confidence intervals for proportions with small expected
     number of positive counts estimated from survey data* (the effective number).
     """
     if estimator not in ESTIMATORS:
@@ -447,9 +451,28 @@ def _find_quantiles(sample: Sample, level: float) -> tuple[float, float]:
 
 
 def _find_ends(shares: Doubles, n_effective: Doubles, quantile: float) -> tuple[Doubles, Doubles]:
-    ends = [
-        find_wilson(float(share), float(n), quantile) if np.isfinite(n) else (share, share)
-        for share, n in zip(shares, n_effective, strict=True)
-    ]
-    low, high = np.array(ends, dtype=np.float64).reshape(-1, 2).T
-    return low, high
+    """Return Wilson's ends, the one that is nearer to 0 or 1 mended where few are seen.
+
+    References
+    ----------
+    Brown, Cai and DasGupta 2001, *Interval estimation for a binomial proportion* (the modified
+    Wilson interval: of up to three, the end is that of a Poisson number).
+    """
+    ends = []
+    for share, n in zip(shares.tolist(), n_effective.tolist(), strict=True):
+        low, high = find_wilson(share, n, quantile) if math.isfinite(n) else (share, share)
+        if math.isfinite(n):
+            low = min(low, _find_poisson(share * n, quantile) / n)
+            high = max(high, 1 - _find_poisson((1 - share) * n, quantile) / n)
+        ends.append((low, high))
+    low_ends, high_ends = np.array(ends, dtype=np.float64).reshape(-1, 2).T
+    return low_ends, high_ends
+
+
+def _find_poisson(number: float, quantile: float) -> float:
+    """Return the least mean at which so few are as many as may be; no bound of more than three."""
+    from scipy.stats import chi2, norm
+
+    if not 0 < number <= _FEW:
+        return math.inf
+    return float(chi2.ppf(2 * norm.sf(quantile), 2 * number)) / 2

@@ -94,7 +94,8 @@ class RecordTable(Result):
         beginning and ``last`` of their end, datetime64[s], not a time where there is none;
         ``group``, within which events are independent, ``is_zoned``, ``has_effort``: whether
         their first picture was taken while the camera is said to have worked, as far as there is a
-        table of deployments, ``latitude`` and ``longitude``.
+        table of deployments, ``latitude`` and ``longitude``, and ``is_sensitive``: whether these
+        are not to be told exactly.
     effort : Effort, optional
         When cameras worked, where there is a table of deployments.
     histories : Histories, optional
@@ -150,7 +151,8 @@ def make_records(
         One row a picture and taxon: ``taxon``, ``common_name``, ``rank``, ``content``, ``names``
         (a tuple of what may name the deployment or place, the best first), ``group`` (a value, or
         ``""`` for the deployment or place), ``time`` and ``zone`` as texts, ``count``, ``score``,
-        ``source``, ``file_name``, ``latitude`` and ``longitude`` as texts.
+        ``source``, ``file_name``, ``latitude`` and ``longitude`` as texts, and ``is_sensitive``:
+        whether the place is not to be told exactly.
     by : {"deployment", "place"} or str
         Whose events are independent of each other's; another word is what ``group`` holds.
     gap_minutes : float
@@ -409,8 +411,8 @@ def _gather(
         empty = pd.DataFrame({name: pd.Series(dtype=object) for name in _COLUMNS})
         times = pd.DataFrame({"local": [], "instant": [], "last": []}, dtype="datetime64[s]")
         further = dict.fromkeys(("latitude", "longitude"), pd.Series(dtype=float))
-        rest = {"group": pd.Series(dtype=object), "is_zoned": pd.Series(dtype=bool),
-                "has_effort": pd.Series(dtype=bool)}  # fmt: skip
+        flags = dict.fromkeys(("is_zoned", "has_effort", "is_sensitive"), pd.Series(dtype=bool))
+        rest = {"group": pd.Series(dtype=object), **flags}
         return empty, times.assign(**rest | further)
     ordered = frame.assign(event=events).sort_values(["event", "instant"], kind="stable")
     grouped = ordered.groupby("event", sort=True)
@@ -425,6 +427,7 @@ def _gather(
         trouble=("trouble", lambda some: "; ".join(dict.fromkeys(one for one in some if one))),
         group=("group", "first"), has_effort=("has_effort", "first"),
         latitude=("latitude", "first"), longitude=("longitude", "first"),
+        is_sensitive=("is_sensitive", "max"),
     )  # fmt: skip
     made = made.sort_values(["place", "deployment", "instant", "taxon"], kind="stable")
     made = made.reset_index(drop=True)
@@ -436,7 +439,7 @@ def _gather(
         )
     made["count"] = made["count"].astype(np.int64)
     times = made[["local", "instant", "last", "group", "is_zoned", "has_effort", "latitude",
-                  "longitude"]]  # fmt: skip
+                  "longitude", "is_sensitive"]]  # fmt: skip
     return made[list(_COLUMNS)], times
 
 

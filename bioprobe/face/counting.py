@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
+from bioprobe.cells import name_cells
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.asking import Asks
+from bioprobe.face.exporting import read_sensitive
 from bioprobe.face.learning import Learns
+from bioprobe.images.image_table import read_level
 from bioprobe.names import find_nearest, unify
 from bioprobe.options import (
     COMPARED_TO,
@@ -20,9 +23,11 @@ from bioprobe.options import (
     RECORD_FORMS,
     UNMARKED,
     Default,
+    Generalise,
     Level,
     Option,
     SeedOption,
+    SensitiveTaxa,
     Taxa,
     With,
     WithAny,
@@ -38,7 +43,9 @@ if TYPE_CHECKING:
 
     from bioprobe.counting import records as events
     from bioprobe.counting.effort import Effort
+    from bioprobe.counting.richness import Apart
     from bioprobe.counting.trends import Trend
+    from bioprobe.exporting import Sensitive
     from bioprobe.face.count_pages import Activity, Records, Richness, Trends
     from bioprobe.images.times import Times
 
@@ -176,6 +183,8 @@ class Counts(Asks, Learns):
                 fixed=True,
             ),
         ] = PLAIN,
+        sensitive: SensitiveTaxa = None,
+        generalise: Generalise = "0.1",
         **of: Unpack[RecordOptions],
     ) -> Records:
         """Make independent records of labels, predictions, or both, with the camera effort.
@@ -215,6 +224,10 @@ class Counts(Asks, Learns):
             Whether histories count the records.
         form : {"plain", "camtrapr", "unmarked", "camtrap-dp"}
             What the command writes; see :meth:`Records.write`.
+        sensitive : str or Path, optional
+            List of taxa of whose stations camtrapR and unmarked are not told the exact places.
+        generalise : str
+            How exactly, such as ``0.1`` (degrees) or ``10km``; ``none``: as exactly as known.
 
         Raises
         ------
@@ -232,7 +245,8 @@ class Counts(Asks, Learns):
         """
         from bioprobe.counting.records import make_histories
 
-        found = self._make_records(predictions, deployments, of)
+        secret = read_sensitive(self, sensitive, generalise)
+        found = self._make_records(predictions, deployments, of, secret)
         if form == UNMARKED and occasion_days is None:
             msg = "unmarked reads detection histories; say --occasion-days and --deployments"
             raise MisuseError(msg)
@@ -252,7 +266,7 @@ class Counts(Asks, Learns):
                     "camera is said to have worked, and stand in no history", WARNING,
                 ))  # fmt: skip
             found = dataclasses.replace(found, histories=histories)
-        return dataclasses.replace(found, form=form).say(said)
+        return dataclasses.replace(found, form=form, grid=secret.grid).say(said)
 
     @question
     def activity(
@@ -361,6 +375,15 @@ class Counts(Asks, Learns):
         *,
         taxon: TaxonNames = None,
         deployments: Deployments = None,
+        group: Annotated[
+            str | None,
+            Option(
+                "Also estimate apart by a column of the deployments or of the pictures, such as "
+                "habitat, or by place, year or month.",
+                ("--group", "--by-group"),
+                metavar="COLUMN|place|year|month",
+            ),
+        ] = None,
         **of: Unpack[RecordOptions],
     ) -> Richness:
         """Estimate how many taxa there are, and how they come with places.
@@ -373,6 +396,9 @@ class Counts(Asks, Learns):
             Only these taxa, such as those that are expected.
         deployments : str or Path, optional
             Table of deployments, which names places; those without records count as places too.
+        group : str, optional
+            Column of the deployments or of the pictures whose values are estimated apart too, and
+            compared at as many places; or ``place``, ``year`` or ``month``.
         time_zone : str
             Of the places, where no column ``timezone`` says it.
 
@@ -385,9 +411,7 @@ class Counts(Asks, Learns):
         --------
         bioprobe.counting.richness.estimate_chao1 : the estimate, and where it is from.
         """
-        import numpy as np
-
-        from bioprobe.counting.richness import accumulate, estimate_chao1
+        from bioprobe.counting.richness import estimate_richness
         from bioprobe.face.count_pages import Richness
 
         found = self._make_records(predictions, deployments, of)
@@ -403,18 +427,15 @@ class Counts(Asks, Learns):
         if not len(timed):
             msg = f"there is no record of a {level} to count; {_list(map(str, found.notes[:2]))}"
             raise SelectionError(msg)
-        names = sorted(set(timed["taxon"]))
         places = sorted(set(timed["place"]))
         if found.effort is not None:
             worked = found.effort.count_days("place")["place"].tolist()
             places = list(dict.fromkeys([*worked, *places]))
-        seen = np.zeros((len(places), len(names)), dtype=bool)
-        seen[[places.index(one) for one in timed["place"]],
-             [names.index(one) for one in timed["taxon"]]] = True  # fmt: skip
+        whole = estimate_richness("", timed["taxon"].tolist(), timed["place"].tolist(), places)
+        chao1 = whole.chao1
         counts = timed["taxon"].value_counts().rename_axis("taxon").reset_index(name="n_records")
-        n_places = dict(zip(names, seen.sum(axis=0).tolist(), strict=True))
-        counts["n_places"] = counts["taxon"].map(n_places)
-        chao1 = estimate_chao1(counts["n_records"].to_numpy())
+        counts["n_places"] = counts["taxon"].map(timed.groupby("taxon")["place"].nunique())
+        groups = () if group is None else self._part_richness(timed, found.effort, group, said)
         said.append(Note(
             f"{chao1.observed:,} taxa in {chao1.n_records:,} records of {len(places):,} places; "
             f"Chao1 {chao1.estimate:.1f} [{chao1.low:.1f}, {chao1.high:.1f}], of which "
@@ -435,7 +456,75 @@ class Counts(Asks, Learns):
         if chao1.once:
             said.append(Note(text, WARNING if n_guessed else FACT))
         found_notes = (*said, *found.notes)
-        return Richness(chao1, accumulate(seen), counts, found.provenance, found_notes)
+        provenance = found.provenance | {"group": group}
+        return Richness(
+            chao1, whole.accumulation, counts, groups, group or "", provenance, found_notes
+        )
+
+    def _part_richness(
+        self, timed: pd.DataFrame, effort: Effort | None, column: str, said: list[Note]
+    ) -> tuple[Apart, ...]:
+        """Estimate richness apart by a column of deployments, of pictures, or of the calendar."""
+        from bioprobe.counting.richness import estimate_richness
+
+        names, places = self._read_groups(timed, effort, column)
+        n_without = sum(not name for name in names)
+        if n_without:
+            text = f"{n_without:,} records have no {column}, and are in no group"
+            said.append(Note(text, WARNING))
+        groups = []
+        for name in sorted(set(names) - {""}):
+            its = timed[[one == name for one in names]]
+            groups.append(estimate_richness(
+                name, its["taxon"].tolist(), its["place"].tolist(), places.get(name, [])
+            ))  # fmt: skip
+        if not groups:
+            msg = f"no record has a {column}; name a column of the deployments or the pictures"
+            raise SelectionError(msg)
+        least = min(len(one.accumulation.n_places) for one in groups)
+        for one in groups:
+            curve = one.accumulation
+            said.append(Note(
+                f"{column} {one.name}: {one.chao1.observed:,} taxa in {one.chao1.n_records:,} "
+                f"records of {len(curve.n_places):,} places; Chao1 {one.chao1.estimate:.1f} "
+                f"[{one.chao1.low:.1f}, {one.chao1.high:.1f}]; of {least:,} places "
+                f"{curve.richness[least - 1]:.1f} [{curve.low[least - 1]:.1f}, "
+                f"{curve.high[least - 1]:.1f}]"
+            ))  # fmt: skip
+        if len(groups) > 1:
+            text = (
+                f"compare groups at {least:,} places (rarefied), the fewest that one of them has: "
+                "more places have more taxa anywhere"
+            )
+            said.append(Note(text))
+        return tuple(groups)
+
+    def _read_groups(
+        self, timed: pd.DataFrame, effort: Effort | None, column: str
+    ) -> tuple[list[str], dict[str, list[str]]]:
+        """Return the group of each record, and the places that worked in each."""
+        own = {str(one) for one in self._view.images.free_columns}
+        is_calendar = column in {"year", "month"} and column not in own
+        is_of_effort = effort is not None and (is_calendar or column in effort.deployments)
+        if column in {"place", "deployment"}:
+            names = timed[column].astype(str).tolist()
+        elif is_calendar:
+            names = timed["local"].dt.strftime("%Y" if column == "year" else "%Y-%m").tolist()
+        elif effort is not None and is_of_effort:
+            of = dict(zip(effort.deployments["deployment"],
+                          name_cells(effort.deployments[column]), strict=True))  # fmt: skip
+            names = [str(of.get(one, "")) for one in timed["deployment"]]
+        else:
+            labels = self._view.labels(read_level(column, self._view.images))
+            files = self._view.images.name_files(self._view.rows)
+            cells = dict(zip(reversed(files), reversed(labels), strict=True))
+            names = [str(cells.get(one, "")) for one in timed["file_name"]]
+        places: dict[str, list[str]] = {}
+        if effort is not None and is_of_effort:
+            worked = effort.count_days(["place", column])
+            for name, place in zip(worked[column].astype(str), worked["place"], strict=True):
+                places.setdefault(name, []).append(place)
+        return names, places
 
     @question
     def trend(
@@ -518,9 +607,11 @@ class Counts(Asks, Learns):
         predictions: str | Path | Result | None,
         deployments: str | Path | None,
         of: RecordOptions,
+        sensitive: Sensitive | None = None,
     ) -> Records:
         from bioprobe.counting.effort import read_effort
         from bioprobe.counting.records import make_records
+        from bioprobe.exporting import Sensitive
         from bioprobe.face.count_pages import Records
         from bioprobe.face.sightings import gather_sightings
 
@@ -532,7 +623,7 @@ class Counts(Asks, Learns):
         said = predictions.notes if isinstance(predictions, Result) else ()
         seen = gather_sightings(
             self._view, predictions, labels=of["labels"], level=level, by=of["by"],
-            min_score=of["min_score"],
+            min_score=of["min_score"], sensitive=sensitive or Sensitive(),
         )  # fmt: skip
 
         def read(spans: events.Spans) -> Effort:

@@ -21,7 +21,7 @@ def _see(*rows: tuple[object, ...]) -> pd.DataFrame:
             "taxon": taxon, "common_name": "", "rank": "species", "content": "animal",
             "names": (place,), "group": "", "time": time, "zone": "", "count": [1, *rest][-1],
             "score": None, "source": "label", "file_name": f"{number}.jpg", "row": number,
-            "latitude": "", "longitude": "",
+            "latitude": "", "longitude": "", "is_sensitive": False,
         })  # fmt: skip
     return pd.DataFrame(made)
 
@@ -169,6 +169,22 @@ def test_occasions_hold_events_and_nothing_where_no_camera_worked() -> None:
     assert list(by_station.detections["a"].loc["q"]) == [0, 1]
     with pytest.raises(SelectionError, match="--deployments FILE"):
         make_histories(_make(seen), occasion_days=2)
+
+
+def test_what_no_camera_can_have_seen_is_in_no_history_and_what_began_in_time_is() -> None:
+    deployments = [{"site": "p", "start": "2024-05-01 00:00:00", "end": "2024-05-05 00:00:00",
+                    "gap_from": "2024-05-02 00:00:00", "gap_to": "2024-05-03 00:00:00"}]  # fmt: skip
+    # Alone in the gap; from before it into it; from the end on, and from a gap to after the end.
+    seen = _see(("a", "p", "2024-05-02 10:00:00"), ("b", "p", "2024-05-01 23:50:00"),
+                ("b", "p", "2024-05-02 00:10:00"), ("c", "p", "2024-05-05 00:10:00"))  # fmt: skip
+    found = _make(seen, deployments)
+    histories = make_histories(found, occasion_days=4)
+    assert [one.iloc[0, 0] for one in histories.detections.values()] == [0, 1, 0]
+    assert histories.n_without_effort == 2
+    assert found.timed["has_effort"].tolist() == [True, False, False]
+    odd = _make(_see(("a", "p", "2024-05-02 23:50:00"), ("a", "p", "2024-05-05 00:10:00")),
+                deployments, gap_minutes=6000)  # fmt: skip
+    assert not odd.timed["has_effort"].any()
 
 
 def test_nothing_seen_is_no_record() -> None:

@@ -331,6 +331,56 @@ def test_richness_says_which_single_records_nobody_confirmed(store: Store, tmp_p
     assert "of these are answers that nobody confirmed" in guessed
 
 
+def test_richness_is_apart_by_group_and_compared_at_as_many_places(
+    years: Store, tmp_path: Path
+) -> None:
+    deployments = pd.read_csv(tmp_path / "years.csv")
+    deployments["habitat"] = np.where(deployments["locationName"].isin(["P0", "P1"]), "wet", "dry")
+    deployments.to_csv(tmp_path / "habitats.csv", index=False)
+    found = years.richness(deployments=tmp_path / "habitats.csv", group="habitat")
+    assert [(one.name, one.chao1.observed, len(one.accumulation.n_places))
+            for one in found.groups] == [("dry", 2, 4), ("wet", 2, 2)]  # fmt: skip
+    frame = found.to_frame()
+    assert frame.columns[0] == "habitat"
+    assert frame.groupby("habitat")["n_places"].max().to_dict() == {"(all)": 6, "dry": 4, "wet": 2}
+    assert "compare groups at 2 places" in _said(found)
+    _check_page(found, tmp_path, "By habitat", "in 2 places")
+    by_year = years.richness(group="year")
+    assert [one.name for one in by_year.groups] == ["2020", "2021", "2022", "2023"]
+    by_column = years.richness(group="deployment_id", taxon="Lynx lynx")
+    assert {len(one.accumulation.n_places) for one in by_column.groups} == {1}
+    with pytest.raises(SelectionError, match="habitat"):
+        years.richness(group="habitat")
+
+
+def test_places_of_sensitive_taxa_go_out_less_exactly(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("Lynx\n", encoding="utf-8")
+    # C stands where A does, and would give it away; B is elsewhere.
+    with (tmp_path / "deployments.csv").open("a", encoding="utf-8") as stream:
+        stream.write("C,2024-05-03 12:00:00,2024-05-07 12:00:00,,,47.1234567,8.04\n")
+    text = (tmp_path / "deployments.csv").read_text().replace(",47,8\n", ",47.1234567,8.04\n")
+    (tmp_path / "deployments.csv").write_text(text)
+    ask = functools.partial(store.records, deployments=tmp_path / "deployments.csv",
+                            occasion_days=3)  # fmt: skip
+
+    def read(found: Any, form: str, name: str) -> list[list[str]]:  # noqa: ANN401 - a result
+        said = "\n".join(map(str, found.write(tmp_path / name, form)))
+        assert ("rounded to" in said) == (found.grid and name != "plain")
+        table = _read(tmp_path / name / ("stations.csv" if form == "camtrapr" else "Lynx_lynx.csv"))
+        place = table[0].index("latitude")
+        return [row[place : place + 2] for row in table[1:]]
+
+    rough, exact = ["47.1", "8"], ["47.1234567", "8.04"]
+    secret = ask(sensitive=tmp_path / "secret.txt")
+    assert read(secret, "camtrapr", "rough") == [rough, ["47.1", "8.1"], rough]
+    assert read(secret, "unmarked", "u") == [rough, ["47.1", "8.1"], rough]
+    fine = ask(sensitive=tmp_path / "secret.txt", generalise="0.01")
+    assert read(fine, "camtrapr", "fine")[0] == ["47.12", "8.04"]
+    assert read(ask(), "unmarked", "plain") == [exact, ["47.1", "8.1"], exact]
+    with pytest.raises(MisuseError, match="only where places are generalised"):
+        ask(sensitive=tmp_path / "secret.txt", generalise="none")
+
+
 def test_date_and_time_may_stand_in_two_columns_and_regions_are_counted(
     make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]
 ) -> None:
