@@ -495,7 +495,9 @@ class _Table:
         rows: dict[str, dict[str, Any]] = {}
         read = (name for meaning, name in self._columns.items() if meaning != "session")
         taken = {name for name in read if name is not None}
-        further = [name for name in self.frame.columns if name not in taken]
+        further = {name: self.frame[name].tolist() for name in self.frame if name not in taken}
+        degrees = {side: [_number(one) for one in self._read(side).tolist()]
+                   for side in ("latitude", "longitude")}  # fmt: skip
         for row, name in enumerate(self.names.tolist()):
             if not name:
                 continue
@@ -508,11 +510,10 @@ class _Table:
             rows[name] = {
                 "deployment": name, "place": self._own["place"][row],
                 "camera": self._own["camera"][row], "zone": self.zones[row],
-                "latitude": _number(self._read("latitude")[row]),
-                "longitude": _number(self._read("longitude")[row]),
+                **{side: some[row] for side, some in degrees.items()},
                 "first": self.first[row], "last": self.last[row],
                 "days": float(days.get(name, 0.0)), "lost_days": lost.get(row, 0.0),
-                **{str(column): self.frame[column].iloc[row] for column in further},
+                **{str(column): some[row] for column, some in further.items()},
             }  # fmt: skip
         columns = ["deployment", "place", "camera", "zone", "latitude", "longitude", "first",
                    "last", "days", "lost_days", *map(str, further)]  # fmt: skip

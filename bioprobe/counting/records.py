@@ -422,13 +422,14 @@ def _gather(
         place=("place", "first"), local=("local", "first"), instant=("instant", "first"),
         last=("local", "last"), ended=("instant", "last"), count=("count", "max"),
         n_pictures=("file_name", "nunique"), score=("score", "max"),
-        source=("source", lambda some: "+".join(sorted(set(some)))),
         file_name=("file_name", "first"), is_zoned=("is_zoned", "first"),
-        trouble=("trouble", lambda some: "; ".join(dict.fromkeys(one for one in some if one))),
         group=("group", "first"), has_effort=("has_effort", "first"),
         latitude=("latitude", "first"), longitude=("longitude", "first"),
         is_sensitive=("is_sensitive", "max"),
     )  # fmt: skip
+    made["source"] = _join_words(ordered.sort_values("source", kind="stable"), "source", "+")
+    made["trouble"] = _join_words(ordered[ordered["trouble"] != ""], "trouble", "; ")
+    made["trouble"] = made["trouble"].fillna("")
     made = made.sort_values(["place", "deployment", "instant", "taxon"], kind="stable")
     made = made.reset_index(drop=True)
     for name, local, instant in (("start", "local", "instant"), ("end", "last", "ended")):
@@ -441,6 +442,19 @@ def _gather(
     times = made[["local", "instant", "last", "group", "is_zoned", "has_effort", "latitude",
                   "longitude", "is_sensitive"]]  # fmt: skip
     return made[list(_COLUMNS)], times
+
+
+def _join_words(rows: pd.DataFrame, column: str, between: str) -> pd.Series[str]:
+    """Return the distinct words of each event, in the order of the rows."""
+    words = rows.drop_duplicates(["event", column])
+    is_alone = ~words["event"].duplicated(keep=False)
+    joined = words[~is_alone].groupby("event")[column].agg(between.join).astype(object)
+    found: dict[Any, str] = dict(
+        zip(words["event"][is_alone], words[column][is_alone], strict=True)
+    )
+    import pandas as pd
+
+    return pd.Series(found | joined.to_dict(), dtype=object)
 
 
 def write_moments(local: Times, instants: Times, is_zoned: Mask) -> Names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from bioprobe.counting.ppi import (
     ESTIMATORS,
@@ -185,6 +186,23 @@ def test_so_many_labels_give_the_wished_width(share: float, width: float) -> Non
     low, high = find_wilson(share, needed * 2, 1.959963984540054)
     assert high - low == pytest.approx(width)
     assert find_needed(share, 100, 50, 1.0) == 1
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.01, 50), (0.06, 3), (0.99, 50)])
+def test_an_interval_of_few_that_are_seen_holds_where_wilsons_does_not(
+    share: float, n: int
+) -> None:
+    held, wilson = 0.0, 0.0
+    for seen in range(n + 1):
+        truths = (np.arange(n) < seen) * 1.0
+        found = estimate_shares(_sample(truths, np.zeros(n), np.zeros(10 * n)))
+        chance = float(binom.pmf(seen, n, share))
+        held += chance * (found.alone_low[0] <= share <= found.alone_high[0])
+        low, high = find_wilson(seen / n, n, 1.959964)
+        wilson += chance * (low <= share <= high)
+        assert 0 <= found.low[0] <= found.estimate[0] <= found.high[0] <= 1
+    assert held >= 0.95
+    assert wilson < 0.92
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.3, 50), (0.05, 50), (0.02, 150)])

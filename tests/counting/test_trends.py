@@ -62,12 +62,12 @@ def test_sites_that_come_and_go_make_no_trend() -> None:
 def test_the_ratio_is_held_and_overdispersion_widens() -> None:
     hits = 0
     widths = {0.0: [], 0.5: []}  # type: dict[float, list[float]]
-    for seed in range(8):
+    for seed in range(4):
         for spread, found_widths in widths.items():
             found = estimate_trend("a", _make(8, 4, 0.8, seed, spread))
             hits += found.low <= 0.8 <= found.high
             found_widths.append(math.log(found.high / found.low))
-    assert hits >= 13
+    assert hits >= 6
     assert np.median(widths[0.5]) > 1.5 * np.median(widths[0.0])
 
 
