@@ -435,12 +435,12 @@ class Counts(Asks, Learns):
         chao1 = whole.chao1
         counts = timed["taxon"].value_counts().rename_axis("taxon").reset_index(name="n_records")
         counts["n_places"] = counts["taxon"].map(timed.groupby("taxon")["place"].nunique())
-        groups = () if group is None else self._part_richness(timed, found.effort, group, said)
         said.append(Note(
             f"{chao1.observed:,} taxa in {chao1.n_records:,} records of {len(places):,} places; "
             f"Chao1 {chao1.estimate:.1f} [{chao1.low:.1f}, {chao1.high:.1f}], of which "
             f"{chao1.completeness:.0%} were seen"
         ))  # fmt: skip
+        groups = () if group is None else self._part_richness(timed, found.effort, group, said)
         is_guessed = timed["source"].str.contains("prediction|machine")
         single = timed[timed["taxon"].isin(counts.loc[counts["n_records"] == 1, "taxon"])]
         n_guessed = int(is_guessed[single.index].sum())

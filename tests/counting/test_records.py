@@ -172,8 +172,10 @@ def test_occasions_hold_events_and_nothing_where_no_camera_worked() -> None:
 
 
 def test_what_no_camera_can_have_seen_is_in_no_history_and_what_began_in_time_is() -> None:
-    deployments = [{"site": "p", "start": "2024-05-01 00:00:00", "end": "2024-05-05 00:00:00",
-                    "gap_from": "2024-05-02 00:00:00", "gap_to": "2024-05-03 00:00:00"}]  # fmt: skip
+    deployments = [{
+        "site": "p", "start": "2024-05-01 00:00:00", "end": "2024-05-05 00:00:00",
+        "gap_from": "2024-05-02 00:00:00", "gap_to": "2024-05-03 00:00:00",
+    }]  # fmt: skip
     # One in the gap alone, one that lasts into it, and one after the end.
     seen = _see(("a", "p", "2024-05-02 10:00:00"), ("b", "p", "2024-05-01 23:50:00"),
                 ("b", "p", "2024-05-02 00:10:00"), ("c", "p", "2024-05-05 00:10:00"))  # fmt: skip

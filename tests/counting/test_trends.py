@@ -42,6 +42,7 @@ def test_rates_without_chance_give_their_ratio() -> None:
     apart = years - (years * mean).sum() / mean.sum()
     error = 1 / math.sqrt(15 * (mean * apart**2).sum())
     assert math.log(found.high / 2) == pytest.approx(t.isf(0.025, 15 - 6) * error, rel=1e-4)
+    assert found.p_years == pytest.approx(1)
     assert found.years["rate"].tolist() == [10, 20, 40]
     assert (found.n_sites, found.n_years, found.n_records) == (5, 3, 105)
 
