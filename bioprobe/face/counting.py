@@ -337,6 +337,8 @@ class Counts(Asks, Learns):
                 f"no taxon has {activity.FEWEST} records with a time, which a curve takes; the "
                 f"most has {', '.join(few[:3]) or 'none'}"
             )
+            # Such as that the sun did not rise.
+            msg = "; ".join([msg, *map(str, said)])
             raise SelectionError(msg)
         if few:
             said.append(Note(f"{len(few):,} taxa have fewer than {activity.FEWEST} records and no "
