@@ -179,15 +179,6 @@ def test_camtrapr_gets_records_stations_operation_and_histories(
     assert {row[0] for row in _read(tmp_path / "records.csv")[1:]} == {"steep"}
 
 
-def test_time_since_the_record_before_is_as_events_were_made(store: Store, tmp_path: Path) -> None:
-    for compare_to, seconds in (("last-record", "600"), ("last-independent-record", "600")):
-        found = store.records(gap_minutes=5, compare_to=compare_to)
-        found.write(tmp_path / f"{compare_to}.csv", "camtrapr")
-        table = _read(tmp_path / f"{compare_to}.csv")
-        lynx = [row for row in table if row[1] == "Lynx lynx"]
-        assert [row[6] for row in lynx] == ["0", seconds]
-
-
 def test_unmarked_gets_a_table_a_taxon(store: Store, tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="--occasion-days"):
         store.records(form="unmarked")
