@@ -2,7 +2,8 @@
 
 An option stands in the signature of a public question as ``Annotated[type, Option(...)]``, or by
 one of the names below where several questions have it; a condition that it has in one question
-alone stands beside: ``Annotated[Templates, Without("head")]``. The command line makes its options
+alone stands beside: ``Annotated[Templates, Without("head")]``. Many that questions have together
+are keys of a ``TypedDict``, each with its :class:`Default`. The command line makes its options
 from these signatures, and so can a page or an API. Importing this module imports no library.
 """
 
