@@ -245,6 +245,42 @@ def try_groups(name: str, world: World, n_trials: int) -> bool:
     return fits
 
 
+def try_strata(name: str, world: World, n_trials: int) -> bool:
+    """Print how often intervals hold where as many of each answer are labelled, and how wide."""
+    fits = True
+    for share in SHARES:
+        for n in SIZES[1:]:
+            random = np.random.default_rng(n)
+            rows = []
+            for trial in range(n_trials):
+                asked = world.asked[trial % len(world.asked)]
+                images = world.draw(asked, share, random, by_site=False)
+                answers = world.answer(asked, images)
+                best = answers.argmax(axis=1)
+                names = np.unique(best)
+                of = [np.flatnonzero(best == one) for one in names]
+                drawn = [some[: -(-n // len(names))] for some in of]
+                sizes = [len(some) for some in drawn]
+                weights = [len(some) / size for some, size in zip(of, sizes, strict=True)]
+                at = np.concatenate(drawn)
+                sample = Sample(
+                    world.labels[images[at]], answers[at], answers.mean(axis=0),
+                    answers.var(axis=0, ddof=1), len(images), np.arange(len(at)),
+                    np.repeat(weights, sizes), np.repeat(np.arange(len(names)), sizes),
+                )  # fmt: skip
+                found = estimate_shares(sample)
+                plain = estimate_shares(sample_first(world, images, answers, n, by_site=False))
+                rows.append([
+                    found.low[asked] <= share <= found.high[asked],
+                    (found.high - found.low)[asked] / (plain.high - plain.low)[asked],
+                ])  # fmt: skip
+            held, ratio = np.mean([row[0] for row in rows]), np.median([row[1] for row in rows])
+            fits &= bool(held >= LEAST)
+            print(f"{name:7s} strata {share:4.2f} {n:4d}  {held:.3f}  width beside a plain draw "
+                  f"{ratio:.2f}", flush=True)  # fmt: skip
+    return fits
+
+
 def try_shift(name: str, world: World, n_trials: int) -> None:
     """Print how prevalence adjustment does where 30 images of each class are labelled."""
     for share in SHARES:
@@ -296,6 +332,7 @@ def main() -> int:
         try_large_samples("cifar", worlds["cifar"], given.trials)
     print("world         share   n   PPI++ (where it is), (everywhere), labels; width; bias")
     fits += [try_groups(name, world, max(given.trials // 5, 1)) for name, world in worlds.items()]
+    fits += [try_strata(name, world, given.trials) for name, world in worlds.items()]
     for name in worlds.keys() & {"cifar", "drawn"}:
         try_shift(name, worlds[name], given.trials)
     return 0 if all(fits) else 1

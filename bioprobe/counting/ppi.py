@@ -198,7 +198,8 @@ def estimate_shares(
     answered, however many show none. So a class that nobody saw has nearly the interval of the
     labelled images alone, and no interval is empty or leaves [0, 1]. Student's quantile takes
     the place of the normal one. Where up to three are seen, the lower end is that of the modified
-    Wilson interval of Brown, Cai and DasGupta (and the upper where all but three are).
+    Wilson interval of Brown, Cai and DasGupta (and the upper where all but three are). Strata in
+    which a class was not seen vary as if one unit of a plain sample of them all were of it.
 
     Parameters
     ----------
@@ -246,7 +247,8 @@ def estimate_shares(
         of_answers = sample.sum_units(weights * (sample.answers - answered))
         slopes, held_out = _fit_slopes(sample, of_labels, of_answers, estimator, like)
         errors = of_labels - held_out * of_answers
-    alone, variances = _measure(sample, of_labels), _measure(sample, errors)
+    unseen = _find_unseen(sample)
+    alone, variances = (_measure(sample, sums) + unseen for sums in (of_labels, errors))
     n_seen, n_unseen = _count_units(sample)
     explained = np.zeros(len(drawn))
     if estimator != LABELLED:
@@ -405,6 +407,31 @@ def _measure(sample: Sample, sums: Doubles, counts: Doubles | None = None) -> Do
         centred = here - here.mean(axis=0) if n_here > 1 else here
         variance += n_here / max(n_here - 1, 1) * (count * centred**2).sum(axis=0)
     return variance
+
+
+def _find_unseen(sample: Sample) -> Doubles:
+    """Return the variance of what strata hide: those where a class was never seen, or alone.
+
+    None of these shows any variance, and all together that of the units that they would be of a
+    plain sample, of which one were otherwise.
+    """
+    if not sample.strata.any():
+        return np.zeros(sample.truths.shape[1])
+    n_strata = int(sample.strata.max()) + 1
+    strata = np.zeros(sample.n_units, dtype=np.int64)
+    strata[sample.units] = sample.strata
+    sizes = np.bincount(strata, minlength=n_strata)[:, np.newaxis]
+    shares = np.bincount(sample.strata, sample.weights, minlength=n_strata)[:, np.newaxis]
+    shares = shares / shares.sum()
+    found = np.zeros(sample.truths.shape[1])
+    for values in (sample.truths, 1 - sample.truths):
+        counts = np.zeros((n_strata, values.shape[1]))
+        np.add.at(counts, strata, sample.sum_units(values) > 0)
+        never = (counts == 0) & (sizes > 0)
+        weight = (shares * never).sum(axis=0)
+        spread = (shares**2 / np.maximum(sizes, 1) * never).sum(axis=0)
+        found += np.divide(spread, weight, out=np.zeros_like(weight), where=weight > 0) ** 2
+    return found
 
 
 def _compare(variance: Doubles, alone: Doubles) -> Doubles:
