@@ -18,6 +18,7 @@ BENCHMARKS = (
     "probe_speed",
     "many_classes",
     "coverage",
+    "estimates",
     "kappa",
     "explaining",
     "finetuning",

@@ -1,6 +1,6 @@
 """How often estimates of shares hold the truth, and how wide they are, where the truth is known.
 
-    python -m benchmarks.estimates --cifar FOLDER --photos STORE
+    python -m benchmarks.estimates [--cifar FOLDER] [--photos STORE]
 
 Collections of 3,000 images are drawn from real vectors with what a classifier really answers to
 them, one class of which has a share of .3, .05 or .01 whatever it had where the classifier learnt;
@@ -10,10 +10,11 @@ the interval of 95% holds the truth, its median width beside that of the labelle
 and by how much raw and threshold counts are off, as shares. The truth is that of the source for
 PPI++, of the collection for the regression estimator.
 
-Worlds: ``cifar``: a logistic regression learnt from 76 of 500 vectors, 16 of one class and 2 of
-another; ``photos``: zero-shot among the families of photographs that the encoder did not learn
-from, and of classes that it never saw; ``blind``: photos, and the class in question is never
-answered. ``shift`` labels images that are no random sample: as many of each class.
+Worlds: ``drawn``, where none is named: as ``cifar``, of drawn vectors; ``cifar``: a logistic
+regression learnt from 76 of 500 vectors, 16 of one class and 2 of another; ``photos``: zero-shot
+among the families of photographs that the encoder did not learn from, and of classes that it never
+saw; ``blind``: photos, and the class in question is never answered.
+``shift`` labels images that are no random sample: as many of each class.
 """
 
 from __future__ import annotations
@@ -50,13 +51,26 @@ class World:
 
     @classmethod
     def of_cifar(cls, folder: Path) -> World:
-        """Return CIFAR-10's test images by CLIP, a third of them learnt from, lopsidedly."""
+        """Return CIFAR-10's test images by CLIP."""
         import torch
+
+        vectors = torch.load(folder / "cifar10_500.image_embeddings.pt").double().numpy()
+        return cls._of_vectors(vectors, np.load(folder / "cifar10_500.labels.npy"))
+
+    @classmethod
+    def of_draws(cls) -> World:
+        """Return vectors about ten centres, as near to each other as CIFAR's are."""
+        random = np.random.default_rng(1)
+        labels = np.arange(500) % 10
+        vectors = random.standard_normal((10, 24))[labels] + 1.4 * random.standard_normal((500, 24))
+        return cls._of_vectors(vectors, labels)
+
+    @classmethod
+    def _of_vectors(cls, vectors: np.ndarray, labels: np.ndarray) -> World:
+        """Return what a probe answers that learnt from a sixth of the vectors, lopsidedly."""
         from sklearn.linear_model import LogisticRegression
 
         random = np.random.default_rng(0)
-        vectors = torch.load(folder / "cifar10_500.image_embeddings.pt").double().numpy()
-        labels = np.load(folder / "cifar10_500.labels.npy")
         taught = np.zeros(len(labels), dtype=bool)
         for label, n in enumerate((16, 14, 12, 10, 8, 6, 4, 3, 2, 2)):
             taught[random.choice(np.flatnonzero(labels == label), n, replace=False)] = True
@@ -231,6 +245,42 @@ def try_groups(name: str, world: World, n_trials: int) -> bool:
     return fits
 
 
+def try_strata(name: str, world: World, n_trials: int) -> bool:
+    """Print how often intervals hold where as many of each answer are labelled, and how wide."""
+    fits = True
+    for share in SHARES:
+        for n in SIZES[1:]:
+            random = np.random.default_rng(n)
+            rows = []
+            for trial in range(n_trials):
+                asked = world.asked[trial % len(world.asked)]
+                images = world.draw(asked, share, random, by_site=False)
+                answers = world.answer(asked, images)
+                best = answers.argmax(axis=1)
+                names = np.unique(best)
+                of = [np.flatnonzero(best == one) for one in names]
+                drawn = [some[: -(-n // len(names))] for some in of]
+                sizes = [len(some) for some in drawn]
+                weights = [len(some) / size for some, size in zip(of, sizes, strict=True)]
+                at = np.concatenate(drawn)
+                sample = Sample(
+                    world.labels[images[at]], answers[at], answers.mean(axis=0),
+                    answers.var(axis=0, ddof=1), len(images), np.arange(len(at)),
+                    np.repeat(weights, sizes), np.repeat(np.arange(len(names)), sizes),
+                )  # fmt: skip
+                found = estimate_shares(sample)
+                plain = estimate_shares(sample_first(world, images, answers, n, by_site=False))
+                rows.append([
+                    found.low[asked] <= share <= found.high[asked],
+                    (found.high - found.low)[asked] / (plain.high - plain.low)[asked],
+                ])  # fmt: skip
+            held, ratio = np.mean([row[0] for row in rows]), np.median([row[1] for row in rows])
+            fits &= bool(held >= LEAST)
+            print(f"{name:7s} strata {share:4.2f} {n:4d}  {held:.3f}  width beside a plain draw "
+                  f"{ratio:.2f}", flush=True)  # fmt: skip
+    return fits
+
+
 def try_shift(name: str, world: World, n_trials: int) -> None:
     """Print how prevalence adjustment does where 30 images of each class are labelled."""
     for share in SHARES:
@@ -269,7 +319,7 @@ def main() -> int:
     parser.add_argument("--photos", type=Path, help="store of the photographs")
     parser.add_argument("--trials", type=int, default=N_TRIALS)
     given = parser.parse_args()
-    worlds = {}
+    worlds = {} if given.cifar or given.photos else {"drawn": World.of_draws()}
     if given.cifar is not None:
         worlds["cifar"] = World.of_cifar(given.cifar)
     if given.photos is not None:
@@ -282,8 +332,9 @@ def main() -> int:
         try_large_samples("cifar", worlds["cifar"], given.trials)
     print("world         share   n   PPI++ (where it is), (everywhere), labels; width; bias")
     fits += [try_groups(name, world, max(given.trials // 5, 1)) for name, world in worlds.items()]
-    if "cifar" in worlds:
-        try_shift("cifar", worlds["cifar"], max(given.trials // 5, 1))
+    fits += [try_strata(name, world, given.trials) for name, world in worlds.items()]
+    for name in worlds.keys() & {"cifar", "drawn"}:
+        try_shift(name, worlds[name], given.trials)
     return 0 if all(fits) else 1
 
 

@@ -2,7 +2,8 @@
 
 An option stands in the signature of a public question as ``Annotated[type, Option(...)]``, or by
 one of the names below where several questions have it; a condition that it has in one question
-alone stands beside: ``Annotated[Templates, Without("head")]``. The command line makes its options
+alone stands beside: ``Annotated[Templates, Without("head")]``. Many that questions have together
+are keys of a ``TypedDict``, each with its :class:`Default`. The command line makes its options
 from these signatures, and so can a page or an API. Importing this module imports no library.
 """
 
@@ -15,7 +16,16 @@ import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    ParamSpec,
+    TypeVar,
+    Unpack,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from bioprobe.errors import MisuseError
 
@@ -213,6 +223,21 @@ class Option:
         return self.flags == ("-",)
 
 
+@dataclasses.dataclass(frozen=True)
+class Default:
+    """What an option is where it is not given, of options that several questions share.
+
+    Such options stand as keys of a ``TypedDict``, which a question takes as ``**of: Unpack[…]``.
+
+    Parameters
+    ----------
+    value : object
+        The default.
+    """
+
+    value: Any
+
+
 #: Of a seed, which is what numpy's generators and scikit-learn take.
 SeedOption = functools.partial(Option, least=0, most=2**32 - 1)
 
@@ -253,10 +278,9 @@ def read_options(question: Callable[..., Any]) -> dict[str, tuple[Any, Option]]:
     question : callable
         A public function or method. Parameters without an :class:`Option` are not listed.
     """
-    original = inspect.unwrap(question)
-    names = getattr(original, "__globals__", {})
+    names = getattr(inspect.unwrap(question), "__globals__", {})
     found = {}
-    for name, parameter in inspect.signature(original).parameters.items():
+    for name, parameter in read_signature(question).parameters.items():
         annotation = parameter.annotation
         if isinstance(annotation, str):
             try:
@@ -275,8 +299,33 @@ def read_options(question: Callable[..., Any]) -> dict[str, tuple[Any, Option]]:
 
 def read_defaults(question: Callable[..., Any]) -> dict[str, Any]:
     """Return what each parameter of a question is where it is not given."""
-    parameters = inspect.signature(inspect.unwrap(question)).parameters
-    return {name: one.default for name, one in parameters.items()}
+    return {name: one.default for name, one in read_signature(question).parameters.items()}
+
+
+def read_signature(question: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a question, each option that it shares with others by itself.
+
+    Parameters
+    ----------
+    question : callable
+        A public function or method; its last parameter may be ``**of: Unpack[SHARED]``.
+    """
+    original = inspect.unwrap(question)
+    signature = inspect.signature(original)
+    *own, last = [None, *signature.parameters.values()]
+    if last is None or last.kind is not inspect.Parameter.VAR_KEYWORD:
+        return signature
+    shared = last.annotation
+    if isinstance(shared, str):
+        shared = eval(shared, original.__globals__)  # our own source, as typing does it
+    if get_origin(shared) is not Unpack:
+        return signature
+    further = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=one.value, annotation=kind)
+        for name, kind in get_type_hints(get_args(shared)[0], include_extras=True).items()
+        for one in get_args(kind) if isinstance(one, Default)
+    ]  # fmt: skip
+    return signature.replace(parameters=[*filter(None, own), *further])
 
 
 def check_options(question: Callable[..., Any], given: Mapping[str, Any]) -> None:
@@ -399,13 +448,15 @@ def question(ask: Callable[P, R]) -> Callable[P, R]:
     --------
     check_options : the rule.
     """
-    signature = inspect.signature(ask)
+    own, signature = inspect.signature(ask).parameters, read_signature(ask)
+    shared = {name: one.default for name, one in signature.parameters.items() if name not in own}
 
     @functools.wraps(ask)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         check_options(ask, signature.bind(*args, **kwargs).arguments)
-        return ask(*args, **kwargs)
+        return ask(*args, **(shared | kwargs))
 
+    checked.__signature__ = signature  # type: ignore[attr-defined]
     return checked
 
 
@@ -523,6 +574,18 @@ Site = Annotated[
         "Site where all pictures were taken. [default: the column site or location]",
         when=(With("within"),),
     ),
+]
+SensitiveTaxa = Annotated[
+    str | Path | None,
+    Option(
+        "List of taxa whose places are told less exactly: a .txt file with a name a line, or a "
+        "table with rank columns. Taxa that a column of the store calls threatened (VU, EN, CR) "
+        "count too.",
+        shell=Path,
+    ),
+]
+Generalise = Annotated[
+    str, Option("How exactly, in degrees or km: 0.1, 10km; none: as exactly as is known.")
 ]
 Templates = Annotated[
     str,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: How people call the columns of a table of deployments, as :func:`spell_column` writes them.
-_CALLED: dict[str, tuple[str, ...]] = {
+CALLED: dict[str, tuple[str, ...]] = {
     "deployment": ("deploymentid", "deployment", "deploymentname"),
     "place": ("locationname", "locationid", "location", "station", "stationid", "stationname",
               "site", "siteid", "sitename", "placename", "place"),
@@ -40,7 +40,7 @@ _CALLED: dict[str, tuple[str, ...]] = {
               "setup", "begin", "datestart", "installed", "deployed"),
     "end": ("deploymentend", "end", "enddate", "endtime", "enddatetime", "retrievaldate",
             "retrieval", "pickupdate", "dateend", "retrieved"),
-    "zone": ("timezone", "tz", "utcoffset", "zone"),
+    "zone": ("timezone", "tz", "utcoffset"),
     "latitude": ("latitude", "lat", "decimallatitude"),
     "longitude": ("longitude", "lon", "lng", "long", "decimallongitude"),
 }  # fmt: skip
@@ -58,6 +58,8 @@ _SHOWN = 3
 #: Groupings by time, and how a stretch of time is cut for them.
 _CALENDAR = {"day": "D", "month": "M", "year": "Y"}
 _OWN = ("deployment", "place", "camera")
+#: Columns that name a deployment, place or camera.
+NAMED = frozenset(name for meaning in _OWN for name in CALLED[meaning])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -150,7 +152,7 @@ class Effort:
         """Return the column that a person calls so: ``site`` and ``station`` are the place."""
         if name in _CALENDAR or name in self.deployments:
             return name
-        meant = [one for one in _OWN if spell_column(name) in _CALLED[one]]
+        meant = [one for one in _OWN if spell_column(name) in CALLED[one]]
         if not meant:
             known = ", ".join([*self.deployments.columns.astype(str), *_CALENDAR])
             msg = f"no column {name!r} in the table of deployments; there are: {known}"
@@ -187,7 +189,7 @@ class Effort:
         """
         frame = self.deployments
         found: dict[str, list[int]] = {}
-        others = [one for one in frame if spell_column(one) in _CALLED["place"]]
+        others = [one for one in frame if spell_column(one) in CALLED["place"]]
         for column in dict.fromkeys((*_OWN, *others)):
             for row, name in enumerate(name_cells(frame[column])):
                 key = str(name).casefold()
@@ -322,7 +324,7 @@ class _Table:
         self._spelled = {spell_column(name): name for name in reversed(frame.columns)}
         self._columns = {
             meaning: next((self._spelled[one] for one in names if one in self._spelled), None)
-            for meaning, names in _CALLED.items()
+            for meaning, names in CALLED.items()
         }
         if self._columns["start"] is None or not any(self._columns[one] for one in _OWN):
             msg = (
@@ -493,7 +495,9 @@ class _Table:
         rows: dict[str, dict[str, Any]] = {}
         read = (name for meaning, name in self._columns.items() if meaning != "session")
         taken = {name for name in read if name is not None}
-        further = [name for name in self.frame.columns if name not in taken]
+        further = {name: self.frame[name].tolist() for name in self.frame if name not in taken}
+        degrees = {side: [_number(one) for one in self._read(side).tolist()]
+                   for side in ("latitude", "longitude")}  # fmt: skip
         for row, name in enumerate(self.names.tolist()):
             if not name:
                 continue
@@ -506,11 +510,10 @@ class _Table:
             rows[name] = {
                 "deployment": name, "place": self._own["place"][row],
                 "camera": self._own["camera"][row], "zone": self.zones[row],
-                "latitude": _number(self._read("latitude")[row]),
-                "longitude": _number(self._read("longitude")[row]),
+                **{side: some[row] for side, some in degrees.items()},
                 "first": self.first[row], "last": self.last[row],
                 "days": float(days.get(name, 0.0)), "lost_days": lost.get(row, 0.0),
-                **{str(column): self.frame[column].iloc[row] for column in further},
+                **{str(column): some[row] for column, some in further.items()},
             }  # fmt: skip
         columns = ["deployment", "place", "camera", "zone", "latitude", "longitude", "first",
                    "last", "days", "lost_days", *map(str, further)]  # fmt: skip

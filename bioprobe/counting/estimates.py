@@ -11,6 +11,7 @@ import numpy as np
 
 from bioprobe.counting.ppi import PPI, Sample, Shares, estimate_shares, find_needed
 from bioprobe.counting.prevalence import Adjusted, estimate_prevalence
+from bioprobe.errors import SelectionError
 from bioprobe.result import WARNING, Note, Notes, Result
 from bioprobe.types import Doubles, Floats, Mask, Names, Places
 
@@ -44,8 +45,9 @@ class Collection:
         Classes answered, best first; -1 where there is none.
     scores : ndarray of float, shape (n_images, k)
         How likely each is, in [0, 1].
-    truths : ndarray of int64, shape (n_images,)
-        Class that a person says; ``len(classes)`` for another, -1 where nobody has.
+    truths : ndarray of int64, shape (n_images, m)
+        Classes that a person says, one of an image, as many as were seen of what several are pooled
+        to; ``len(classes)`` for another, -1 where there is none.
     is_known : ndarray of bool, shape (n_images,)
         Labelled images that the classifier learnt from: they are counted as they are labelled, and
         judge nothing.
@@ -59,6 +61,9 @@ class Collection:
         What was drawn within; all ``""`` where there are no strata.
     weights : ndarray of float64, shape (n_images,)
         Images that a drawn one stands for, up to a factor.
+    firsts : tuple of (ndarray of int64, ndarray of float), optional
+        Classes answered first to one at least of what was pooled, -1 where there is none, with the
+        scores, both of shape (n_images, m); None where nothing was.
     """
 
     classes: tuple[str, ...]
@@ -71,14 +76,26 @@ class Collection:
     units: Names
     strata: Names
     weights: Doubles
+    firsts: tuple[Places, Floats] | None = None
 
     def __len__(self) -> int:
         return len(self.truths)
 
     @property
+    def is_pooled(self) -> bool:
+        """Whether several images are one here, which may be of several classes."""
+        return self.firsts is not None
+
+    @property
     def best(self) -> Places:
-        """Class answered to each image, -1 where there is none."""
-        return self.top[:, 0] if self.top.shape[1] else np.full(len(self), -1, dtype=np.int64)
+        """Classes answered first to each image, shape (n_images, m); -1 where there is none."""
+        return self.top[:, :1] if self.firsts is None else self.firsts[0]
+
+    @property
+    def sure(self) -> Doubles:
+        """Scores of :attr:`best`; 1 where nobody says."""
+        scores = self.scores[:, :1] if self.firsts is None else self.firsts[1]
+        return np.nan_to_num(scores.astype(np.float64), nan=1.0)
 
     @property
     def seen(self) -> Places:
@@ -86,6 +103,57 @@ class Collection:
         answered = np.unique(self.best[self.best >= 0])
         labelled = np.unique(self.truths[self.is_known | self.is_drawn])
         return np.union1d(answered, labelled[labelled >= 0])
+
+    def pool(self, names: Names) -> tuple[Collection, int]:
+        """Make one of all images with a name, such as the regions of a picture.
+
+        What is pooled is of every class that one of its images is of, answered to each as surely as
+        the surest of them, labelled where all are, and known where all are.
+
+        Parameters
+        ----------
+        names : ndarray of object, shape (n_images,)
+            ``""`` for an image on its own.
+
+        Returns
+        -------
+        pooled : Collection
+            In the order of first images.
+        n_partly : int
+            Of these, how many are labelled in part, and so count as not labelled.
+
+        Raises
+        ------
+        SelectionError
+            If images of one name were drawn within different strata.
+        """
+        firsts, of = number_names(names)
+        n = len(firsts)
+        rows = np.repeat(np.arange(len(of)), self.top.shape[1])
+        top, scores = _pad(of[rows], self.top.ravel(), self.scores.ravel(), n)
+        best = _pad(of, self.best.ravel(), self.scores[:, :1].ravel(), n)
+        truths, _ = _pad(of, self.truths.ravel(), np.ones(len(of)), n)
+        sizes = np.bincount(of, minlength=n)
+        n_drawn = np.bincount(of, self.is_drawn, minlength=n)
+        drawn, known = n_drawn == sizes, np.bincount(of, self.is_known, minlength=n) == sizes
+        partly = (n_drawn > 0) & ~drawn
+        if (self.strata != self.strata[firsts][of]).any():
+            msg = (
+                "what is pooled was drawn within different strata, and has no chance of its own; "
+                "count without --per, or draw without --strata"
+            )
+            raise SelectionError(msg)
+        weights = np.bincount(of, self.weights, minlength=n) / sizes
+        if self.strata.astype(bool).any():
+            strata = np.unique(self.strata[firsts].astype(str), return_inverse=True)[1]
+            all_, some = (np.bincount(strata[mask], minlength=strata.max() + 1)
+                          for mask in (~known, drawn))  # fmt: skip
+            weights = (all_ / np.maximum(some, 1))[strata]
+        pooled = Collection(
+            self.classes, top, scores, truths, known, drawn, self.groups[firsts],
+            self.units[firsts], self.strata[firsts], weights, best,
+        )  # fmt: skip
+        return pooled, int(partly.sum())
 
     def densify(self, images: Places, classes: Places) -> Doubles:
         """Return the score of some classes for some images, shape (n, n_classes)."""
@@ -96,6 +164,43 @@ class Collection:
         scores = np.nan_to_num(self.scores[images].ravel().astype(np.float64), nan=1.0)
         dense[rows[there], top.ravel()[there]] = scores[there]
         return dense[:, classes]
+
+
+def number_names(names: Names) -> tuple[Places, Places]:
+    """Return the first place of each name, and the number of each place's name, from 0.
+
+    Parameters
+    ----------
+    names : ndarray of object, shape (n,)
+        ``""`` is a name of its own wherever it stands.
+    """
+    numbers: dict[str, int] = {}
+    firsts: list[int] = []
+    of: list[int] = []
+    for place, name in enumerate(names.tolist()):
+        number = numbers.setdefault(name or f"\0{place}", len(firsts))
+        if number == len(firsts):
+            firsts.append(place)
+        of.append(number)
+    return np.array(firsts, dtype=np.int64), np.array(of, dtype=np.int64)
+
+
+def _pad(of: Places, classes: Places, scores: Floats, n: int) -> tuple[Places, Doubles]:
+    """Return the distinct classes of each number, each with its highest score, as rows."""
+    there = classes >= 0
+    of, classes, scores = of[there], classes[there], scores[there].astype(np.float64)
+    order = np.lexsort((-scores, classes, of))
+    of, classes, scores = of[order], classes[order], scores[order]
+    new = np.ones(len(of), dtype=bool)
+    new[1:] = (np.diff(of) > 0) | (np.diff(classes) != 0)
+    of, classes, scores = of[new], classes[new], scores[new]
+    sizes = np.bincount(of, minlength=n)
+    column = np.arange(len(of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    padded = np.full((n, max(int(sizes.max(initial=0)), 1)), -1, dtype=np.int64)
+    padded[of, column] = classes
+    said = np.full(padded.shape, np.nan)
+    said[of, column] = scores
+    return padded, said
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,15 +360,14 @@ def _estimate(
         before = like if isinstance(like, Adjusted) else None
         return estimate_prevalence(
             lambda images: asked.densify(images, np.arange(len(asked.classes))),
-            labelled=np.flatnonzero(asked.is_drawn), truths=asked.truths, units=asked.units,
+            labelled=np.flatnonzero(asked.is_drawn), truths=asked.truths[:, 0], units=asked.units,
             images=rest, classes=classes, like=before, n_resamples=how.n_resamples, seed=how.seed,
         )  # fmt: skip
-    return _add_up(
-        estimate_shares(
-            sample_images(asked, rest, drawn, classes), how.estimator,
-            like=like if isinstance(like, Shares) else None,
-        )
+    shares = estimate_shares(
+        sample_images(asked, rest, drawn, classes), how.estimator,
+        like=like if isinstance(like, Shares) else None,
     )  # fmt: skip
+    return shares if asked.is_pooled else _add_up(shares)
 
 
 def _add_up(shares: Shares) -> Shares:
@@ -311,7 +415,7 @@ def sample_images(asked: Collection, images: Places, drawn: Places, classes: Pla
     alone = np.array([f"\0{at}" for at in range(len(drawn))], dtype=object)
     names = np.where(units == "", alone, units).astype(str)
     return Sample(
-        (asked.truths[drawn][:, np.newaxis] == classes).astype(np.float64),
+        (asked.truths[drawn][:, :, np.newaxis] == classes).any(axis=1).astype(np.float64),
         asked.densify(drawn, classes),
         means,
         variances,
@@ -351,7 +455,7 @@ def _tabulate(
         return np.bincount(values[values >= 0], minlength=n_classes)[classes]
 
     best = asked.best[rows]
-    sure = np.nan_to_num(asked.scores[rows, 0].astype(np.float64), nan=1.0) >= how.threshold
+    sure = asked.sure[rows] >= how.threshold
     n_known, n_rest = count(asked.truths[known]), n - len(known)
     columns: dict[str, Any] = {
         level: names[classes], "n_images": n, "n_labelled": len(drawn),
@@ -399,7 +503,7 @@ def _describe(
             "and judge nothing"
         )
     total = float(whole["share"].sum())
-    if abs(total - 1) > _UNEVEN:
+    if not asked.is_pooled and abs(total - 1) > _UNEVEN:
         notes.append(
             Note(f"the shares add up to {total:.3f}, and cannot be moved to 1 within their "
                  "intervals", WARNING)

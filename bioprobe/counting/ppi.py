@@ -29,6 +29,8 @@ _PSEUDO_UNITS = 4
 # Rows whose slope is that of all groups, beside those of a group.
 _PSEUDO_ROWS = 10
 _SLOPE_MOST = 1.5
+# Of up to so many that are seen, Wilson's interval holds too rarely.
+_FEW = 3
 _EPSILON = 1e-12
 
 
@@ -195,7 +197,9 @@ def estimate_shares(
     classes, since of a class that was seen :math:`k` times :math:`k` units tell how well it is
     answered, however many show none. So a class that nobody saw has nearly the interval of the
     labelled images alone, and no interval is empty or leaves [0, 1]. Student's quantile takes
-    the place of the normal one.
+    the place of the normal one. Where up to three are seen, the lower end is that of the modified
+    Wilson interval of Brown, Cai and DasGupta (and the upper where all but three are). Strata in
+    which a class was not seen vary as if one unit of a plain sample of them all were of it.
 
     Parameters
     ----------
@@ -223,7 +227,8 @@ def estimate_shares(
     Angelopoulos, Duchi and Zrnic 2023, *PPI++: Efficient prediction-powered inference*; Särndal,
     Swensson and Wretman 1992, *Model Assisted Survey Sampling* (regression and ratio estimators,
     design weights); Wilson 1927, *Probable inference, the law of succession, and statistical
-    inference*; Korn and Graubard 1998, *Confidence intervals for proportions with small expected
+    inference*; Brown, Cai and DasGupta 2001, *Interval estimation for a binomial proportion*; Korn
+    and Graubard 1998, *Confidence intervals for proportions with small expected
     number of positive counts estimated from survey data* (the effective number).
     """
     if estimator not in ESTIMATORS:
@@ -242,7 +247,8 @@ def estimate_shares(
         of_answers = sample.sum_units(weights * (sample.answers - answered))
         slopes, held_out = _fit_slopes(sample, of_labels, of_answers, estimator, like)
         errors = of_labels - held_out * of_answers
-    alone, variances = _measure(sample, of_labels), _measure(sample, errors)
+    unseen = _find_unseen(sample)
+    alone, variances = (_measure(sample, sums) + unseen for sums in (of_labels, errors))
     n_seen, n_unseen = _count_units(sample)
     explained = np.zeros(len(drawn))
     if estimator != LABELLED:
@@ -403,6 +409,31 @@ def _measure(sample: Sample, sums: Doubles, counts: Doubles | None = None) -> Do
     return variance
 
 
+def _find_unseen(sample: Sample) -> Doubles:
+    """Return the variance of what strata hide: those where a class was never seen, or alone.
+
+    None of these shows any variance, and all together that of the units that they would be of a
+    plain sample, of which one were otherwise.
+    """
+    if not sample.strata.any():
+        return np.zeros(sample.truths.shape[1])
+    n_strata = int(sample.strata.max()) + 1
+    strata = np.zeros(sample.n_units, dtype=np.int64)
+    strata[sample.units] = sample.strata
+    sizes = np.bincount(strata, minlength=n_strata)[:, np.newaxis]
+    shares = np.bincount(sample.strata, sample.weights, minlength=n_strata)[:, np.newaxis]
+    shares = shares / shares.sum()
+    found = np.zeros(sample.truths.shape[1])
+    for values in (sample.truths, 1 - sample.truths):
+        counts = np.zeros((n_strata, values.shape[1]))
+        np.add.at(counts, strata, sample.sum_units(values) > 0)
+        never = (counts == 0) & (sizes > 0)
+        weight = (shares * never).sum(axis=0)
+        spread = (shares**2 / np.maximum(sizes, 1) * never).sum(axis=0)
+        found += np.divide(spread, weight, out=np.zeros_like(weight), where=weight > 0) ** 2
+    return found
+
+
 def _compare(variance: Doubles, alone: Doubles) -> Doubles:
     """Return the share of a variance that is explained, 0 where there is none; it may be below."""
     left = np.divide(variance, alone, out=np.ones_like(alone), where=alone > 0)
@@ -447,9 +478,28 @@ def _find_quantiles(sample: Sample, level: float) -> tuple[float, float]:
 
 
 def _find_ends(shares: Doubles, n_effective: Doubles, quantile: float) -> tuple[Doubles, Doubles]:
-    ends = [
-        find_wilson(float(share), float(n), quantile) if np.isfinite(n) else (share, share)
-        for share, n in zip(shares, n_effective, strict=True)
-    ]
-    low, high = np.array(ends, dtype=np.float64).reshape(-1, 2).T
-    return low, high
+    """Return Wilson's ends, the one that is nearer to 0 or 1 mended where few are seen.
+
+    References
+    ----------
+    Brown, Cai and DasGupta 2001, *Interval estimation for a binomial proportion* (the modified
+    Wilson interval: of up to three, the end is that of a Poisson number).
+    """
+    ends = []
+    for share, n in zip(shares.tolist(), n_effective.tolist(), strict=True):
+        low, high = find_wilson(share, n, quantile) if math.isfinite(n) else (share, share)
+        if math.isfinite(n):
+            low = min(low, _find_poisson(share * n, quantile) / n)
+            high = max(high, 1 - _find_poisson((1 - share) * n, quantile) / n)
+        ends.append((low, high))
+    low_ends, high_ends = np.array(ends, dtype=np.float64).reshape(-1, 2).T
+    return low_ends, high_ends
+
+
+def _find_poisson(number: float, quantile: float) -> float:
+    """Return the least mean at which so few are as many as may be; no bound of more than three."""
+    from scipy.stats import chi2, norm
+
+    if not 0 < number <= _FEW:
+        return math.inf
+    return float(chi2.ppf(2 * norm.sf(quantile), 2 * number)) / 2

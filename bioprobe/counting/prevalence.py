@@ -120,7 +120,8 @@ def estimate_prevalence(
     The answers are calibrated on the labelled images, by one scale and a shift for each class, and
     their shares there taken out by :func:`adjust_shares`. Both the labelled images (by units) and
     the others are resampled for the interval, which is that of
-    :func:`bioprobe.intervals.find_interval`.
+    :func:`bioprobe.intervals.find_interval`; by benchmarks/estimates.py it holds the truth 88 to 92
+    times in 100 rather than 95, though the assumption be true.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ class Histories:
         By taxon, of the same shape: 1 or 0, or the number of events; not a number where no camera
         worked.
     n_without_effort : int
-        Events of places and occasions in which no camera is said to have worked: they are in no
+        Events at times at which no camera of their place is said to have worked: they are in no
         cell.
     """
 
@@ -92,8 +92,10 @@ class RecordTable(Result):
     times : DataFrame
         Of the events of ``records``, in the same order: ``local`` and ``instant`` of their
         beginning and ``last`` of their end, datetime64[s], not a time where there is none;
-        ``group``, within which events are independent, ``is_zoned``, ``latitude`` and
-        ``longitude``.
+        ``group``, within which events are independent, ``is_zoned``, ``has_effort``: whether
+        their first picture was taken while the camera is said to have worked, as far as there is a
+        table of deployments, ``latitude`` and ``longitude``, and ``is_sensitive``: whether these
+        are not to be told exactly.
     effort : Effort, optional
         When cameras worked, where there is a table of deployments.
     histories : Histories, optional
@@ -126,7 +128,7 @@ class RecordTable(Result):
 
     @property
     def timed(self) -> pd.DataFrame:
-        """Events that have a time, with ``local``, ``instant``, ``last`` and ``group``."""
+        """Events that have a time, with what :attr:`times` says of them."""
         both = self.records.join(self.times)
         return both[both["local"].notna()].reset_index(drop=True)
 
@@ -149,7 +151,8 @@ def make_records(
         One row a picture and taxon: ``taxon``, ``common_name``, ``rank``, ``content``, ``names``
         (a tuple of what may name the deployment or place, the best first), ``group`` (a value, or
         ``""`` for the deployment or place), ``time`` and ``zone`` as texts, ``count``, ``score``,
-        ``source``, ``file_name``, ``latitude`` and ``longitude`` as texts.
+        ``source``, ``file_name``, ``latitude`` and ``longitude`` as texts, and ``is_sensitive``:
+        whether the place is not to be told exactly.
     by : {"deployment", "place"} or str
         Whose events are independent of each other's; another word is what ``group`` holds.
     gap_minutes : float
@@ -198,7 +201,7 @@ def make_records(
     frame = seen.assign(
         deployment=deployment, place=place, group=group, trouble=trouble,
         local=pd.Series(found.local), instant=pd.Series(found.instants),
-        is_zoned=found.is_zoned,
+        is_zoned=found.is_zoned, has_effort=~np.isin(trouble, WITHOUT_EFFORT),
     )  # fmt: skip
     for side in ("latitude", "longitude"):
         frame[side] = _find_degrees(seen, side, deployment, effort)
@@ -408,7 +411,8 @@ def _gather(
         empty = pd.DataFrame({name: pd.Series(dtype=object) for name in _COLUMNS})
         times = pd.DataFrame({"local": [], "instant": [], "last": []}, dtype="datetime64[s]")
         further = dict.fromkeys(("latitude", "longitude"), pd.Series(dtype=float))
-        rest = {"group": pd.Series(dtype=object), "is_zoned": pd.Series(dtype=bool)}
+        flags = dict.fromkeys(("is_zoned", "has_effort", "is_sensitive"), pd.Series(dtype=bool))
+        rest = {"group": pd.Series(dtype=object), **flags}
         return empty, times.assign(**rest | further)
     ordered = frame.assign(event=events).sort_values(["event", "instant"], kind="stable")
     grouped = ordered.groupby("event", sort=True)
@@ -418,12 +422,14 @@ def _gather(
         place=("place", "first"), local=("local", "first"), instant=("instant", "first"),
         last=("local", "last"), ended=("instant", "last"), count=("count", "max"),
         n_pictures=("file_name", "nunique"), score=("score", "max"),
-        source=("source", lambda some: "+".join(sorted(set(some)))),
         file_name=("file_name", "first"), is_zoned=("is_zoned", "first"),
-        trouble=("trouble", lambda some: "; ".join(dict.fromkeys(one for one in some if one))),
-        group=("group", "first"), latitude=("latitude", "first"),
-        longitude=("longitude", "first"),
+        group=("group", "first"), has_effort=("has_effort", "first"),
+        latitude=("latitude", "first"), longitude=("longitude", "first"),
+        is_sensitive=("is_sensitive", "max"),
     )  # fmt: skip
+    made["source"] = _join_words(ordered.sort_values("source", kind="stable"), "source", "+")
+    made["trouble"] = _join_words(ordered[ordered["trouble"] != ""], "trouble", "; ")
+    made["trouble"] = made["trouble"].fillna("")
     made = made.sort_values(["place", "deployment", "instant", "taxon"], kind="stable")
     made = made.reset_index(drop=True)
     for name, local, instant in (("start", "local", "instant"), ("end", "last", "ended")):
@@ -433,8 +439,22 @@ def _gather(
             made["is_zoned"].to_numpy(dtype=bool),
         )
     made["count"] = made["count"].astype(np.int64)
-    times = made[["local", "instant", "last", "group", "is_zoned", "latitude", "longitude"]]
+    times = made[["local", "instant", "last", "group", "is_zoned", "has_effort", "latitude",
+                  "longitude", "is_sensitive"]]  # fmt: skip
     return made[list(_COLUMNS)], times
+
+
+def _join_words(rows: pd.DataFrame, column: str, between: str) -> pd.Series[str]:
+    """Return the distinct words of each event, in the order of the rows."""
+    words = rows.drop_duplicates(["event", column])
+    is_alone = ~words["event"].duplicated(keep=False)
+    joined = words[~is_alone].groupby("event")[column].agg(between.join).astype(object)
+    found: dict[Any, str] = dict(
+        zip(words["event"][is_alone], words[column][is_alone], strict=True)
+    )
+    import pandas as pd
+
+    return pd.Series(found | joined.to_dict(), dtype=object)
 
 
 def write_moments(local: Times, instants: Times, is_zoned: Mask) -> Names:
@@ -595,13 +615,12 @@ def make_histories(
     n_without = 0
     for taxon, its in timed.groupby("taxon", sort=True):
         cells = np.zeros((len(places), n_occasions))
-        for name, local in zip(its[key], its["local"].to_numpy(), strict=True):
-            row = row_of.get(name)
-            number = -1
-            if row is not None:
-                days = (local.astype("datetime64[D]") - first[name]).astype(int)
-                number = int(days) // occasion_days
-            if row is None or not 0 <= number < n_occasions or not effort[row, number]:
+        counted = its[its["has_effort"]]
+        n_without += len(its) - len(counted)
+        for name, local in zip(counted[key], counted["local"].to_numpy(), strict=True):
+            days = (local.astype("datetime64[D]") - first[name]).astype(int)
+            row, number = row_of[name], int(days) // occasion_days
+            if not 0 <= number < n_occasions or not effort[row, number]:
                 n_without += 1
                 continue
             cells[row, number] += 1

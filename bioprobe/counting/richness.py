@@ -180,3 +180,47 @@ def accumulate(seen: npt.NDArray[np.bool_]) -> Accumulation:
     return Accumulation(
         sizes.astype(np.int64), richness, np.maximum(richness - half, 0.0), richness + half
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Apart:
+    """Richness of one group of records, such as those of a habitat.
+
+    Parameters
+    ----------
+    name : str
+    chao1 : Chao1
+        By its records.
+    accumulation : Accumulation
+        By its places.
+    """
+
+    name: str
+    chao1: Chao1
+    accumulation: Accumulation
+
+
+def estimate_richness(name: str, taxa: Sequence[str], sites: Sequence[str],
+                      places: Sequence[str]) -> Apart:  # fmt: skip
+    """Estimate how many taxa there are by records, and how they come with places.
+
+    Parameters
+    ----------
+    name : str
+        Of the group, ``""`` of all records.
+    taxa, sites : sequence of str, length n_records
+        Of each record.
+    places : sequence of str
+        Places that worked, or have a record; those of ``sites`` count anyhow.
+
+    Raises
+    ------
+    SelectionError
+        If there is no place.
+    """
+    names, of_taxon = np.unique(np.asarray(taxa, dtype=str), return_inverse=True)
+    rows = {place: row for row, place in enumerate(dict.fromkeys([*places, *sites]))}
+    seen = np.zeros((len(rows), len(names)), dtype=bool)
+    seen[[rows[site] for site in sites], of_taxon] = True
+    counts = np.bincount(of_taxon, minlength=len(names))
+    return Apart(name, estimate_chao1(counts), accumulate(seen))

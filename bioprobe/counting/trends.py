@@ -249,7 +249,8 @@ def _check_fit(used: pd.DataFrame, base: Any) -> tuple[float, float]:  # noqa: A
     full = _fit(used, each)
     n_more = len(names) - 2
     rest = n_free - n_more
-    if rest < 1 or not full.pearson_chi2:
+    if rest < 1:
         return dispersion, math.nan
-    ratio = (base.deviance - full.deviance) / n_more / (full.pearson_chi2 / rest)
+    # Records that come by themselves vary by as much as Poisson's at least.
+    ratio = (base.deviance - full.deviance) / n_more / max(full.pearson_chi2 / rest, 1.0)
     return dispersion, float(f.sf(max(ratio, 0.0), n_more, rest))

@@ -17,18 +17,22 @@ from bioprobe.errors import MisuseError, SourceError
 from bioprobe.exporting.answers import ANIMAL, HUMAN, VEHICLE
 from bioprobe.exporting.camtrap_package import FIELDS, OBSERVATIONS
 from bioprobe.exporting.form import make_id, write_rows
+from bioprobe.exporting.places import Grid, Place
 from bioprobe.files import replacing_folder, write_text
 from bioprobe.options import CAMTRAP_DP, LAST_RECORD, UNMARKED
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Point = tuple[float, float]
+_EXACT = Grid()
 _UNITS = {"secs": 1, "mins": 60, "hours": 3600, "days": 86_400}
 
 
 def write_records(
-    target: Path, found: RecordTable, form: str, *, model: str = "", safe: bool = False
-) -> list[str]:
+    target: Path, found: RecordTable, form: str, *, model: str = "", grid: Grid = _EXACT,
+    safe: bool = False,
+) -> list[str]:  # fmt: skip
     """Write records in the form of another tool, whole or not at all.
 
     Parameters
@@ -44,6 +48,9 @@ def write_records(
     form : {"camtrapr", "unmarked", "camtrap-dp"}
     model : str
         Who predicted.
+    grid : Grid
+        How exactly the places of stations are told where a sensitive taxon was seen, or that lie
+        at the same point as one.
     safe : bool
         Whether cells that a spreadsheet would compute are disarmed.
 
@@ -78,12 +85,16 @@ def write_records(
     if is_file:
         write_text(target, _write_camtrapr(found, safe=safe))
         return [*notes, f"{len(found.timed):,} records -> {target}"]
+    points, n_rough = _find_points(found, grid)
+    if n_rough:
+        rough = grid.generalise(Place(0.0, 0.0)).generalisation
+        notes.append(f"the places of {n_rough:,} stations are {rough}, as of sensitive taxa")
     if form == UNMARKED:
-        texts = _write_unmarked(found, safe=safe)
+        texts = _write_unmarked(found, points, safe=safe)
     else:
         texts = {"records.csv": _write_camtrapr(found, safe=safe)}
         if found.effort is not None:
-            texts |= _write_effort(found.effort, found.by, safe=safe)
+            texts |= _write_effort(found.effort, found.by, points, safe=safe)
         if found.histories is not None:
             texts |= _write_histories(found.histories, safe=safe)
     with replacing_folder(target) as folder:
@@ -126,12 +137,48 @@ def _station(found: RecordTable) -> str:
     return "group"
 
 
-def _write_effort(effort: Effort, by: str, *, safe: bool) -> dict[str, str]:
+def _name_station(by: str) -> str:
+    """Return the column of deployments that names the stations of histories and effort."""
+    return "deployment" if by == "deployment" else "place"
+
+
+def _find_points(found: RecordTable, grid: Grid) -> tuple[dict[str, Point], int]:
+    """Return latitude and longitude of each station, as exactly as may be told.
+
+    Returns
+    -------
+    points : dict of str to (float, float)
+        By station; not a number where it is not known.
+    n_rough : int
+        Stations whose places are less exact.
+    """
+    if found.effort is None:
+        return {}, 0
+    key = _name_station(found.by)
+    where = found.effort.deployments
+    names = found.records[found.times["is_sensitive"].astype(bool)]
+    secret = where["deployment"].isin(names["deployment"]) | where["place"].isin(names["place"])
+    exact = list(zip(where["latitude"].tolist(), where["longitude"].tolist(), strict=True))
+    hidden = {point for point, is_it in zip(exact, secret, strict=True) if is_it} if grid else set()
+    points: dict[str, Point] = {}
+    n_rough = 0
+    for name, point in zip(where[key].tolist(), exact, strict=True):
+        if name in points:
+            continue
+        points[name] = point
+        if point in hidden and not any(map(math.isnan, point)):
+            rough = grid.generalise(Place(*point))
+            points[name], n_rough = (rough.latitude, rough.longitude), n_rough + 1
+    return points, n_rough
+
+
+def _write_effort(
+    effort: Effort, by: str, points: Mapping[str, Point], *, safe: bool
+) -> dict[str, str]:
     """Return camtrapR's table of stations and its matrix of days."""
     import pandas as pd
 
-    key = "deployment" if by == "deployment" else "place"
-    stints = effort.stints
+    key, stints = _name_station(by), effort.stints
     spans: dict[str, list[tuple[Any, Any]]] = {}
     for name, start, end in zip(
         stints[key], stints["start"].to_numpy(), stints["end"].to_numpy(), strict=True
@@ -141,14 +188,12 @@ def _write_effort(effort: Effort, by: str, *, safe: bool) -> dict[str, str]:
     n_gaps = max((len(some) - 1 for some in joined.values()), default=0)
     problems = [f"Problem{n}_{side}" for n in range(1, n_gaps + 1) for side in ("from", "to")]
     header = ["Station", "Setup_date", "Retrieval_date", "latitude", "longitude", *problems]
-    places = effort.deployments.drop_duplicates(key).set_index(key)
     rows = []
     for name, some in joined.items():
         gaps = [(some[n][1], some[n + 1][0]) for n in range(len(some) - 1)]
-        point: Any = [places.loc[name, side] for side in ("latitude", "longitude")]
         rows.append([
             name, _clock(some[0][0]), _clock(some[-1][1]),
-            *(None if math.isnan(value) else float(value) for value in point),
+            *(None if math.isnan(value) else _degrees(value) for value in points[name]),
             *(_clock(time) for gap in gaps for time in gap),
             *[None] * (2 * (n_gaps - len(gaps))),
         ])  # fmt: skip
@@ -206,6 +251,11 @@ def _cell(value: float) -> str:
     return "NA" if math.isnan(value) else f"{value:.6g}"
 
 
+def _degrees(value: float) -> str:
+    """Return a latitude or longitude to the decimetre."""
+    return "NA" if math.isnan(value) else f"{value:.9g}"
+
+
 def _name_files(taxa: Mapping[str, Any]) -> list[str]:
     """Return names of files, which taxa that are written alike do not share."""
     found: list[str] = []
@@ -217,14 +267,14 @@ def _name_files(taxa: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _write_unmarked(found: RecordTable, *, safe: bool) -> dict[str, str]:
+def _write_unmarked(
+    found: RecordTable, points: Mapping[str, Point], *, safe: bool
+) -> dict[str, str]:
     """Return a table a taxon: site, y.1 …, latitude, longitude, effort.1 …."""
-    histories, effort = found.histories, found.effort
-    if histories is None or effort is None:
+    histories = found.histories
+    if histories is None:
         msg = "unmarked reads detection histories; say --occasion-days and --deployments"
         raise MisuseError(msg)
-    key = "deployment" if found.by == "deployment" else "place"
-    points = effort.deployments.drop_duplicates(key).set_index(key)
     n = len(histories.effort.columns)
     header = ["site", *(f"y.{k + 1}" for k in range(n)), "latitude", "longitude",
               *(f"effort.{k + 1}" for k in range(n))]  # fmt: skip
@@ -234,7 +284,7 @@ def _write_unmarked(found: RecordTable, *, safe: bool) -> dict[str, str]:
     ):
         rows = [
             [place, *map(_cell, cells.loc[place]),
-             *(_cell(float(points.loc[place, side])) for side in ("latitude", "longitude")),
+             *map(_degrees, points[place]),
              *map(_cell, histories.effort.loc[place])]
             for place in cells.index
         ]  # fmt: skip

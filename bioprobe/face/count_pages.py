@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioprobe.counting import records
+from bioprobe.exporting import Grid
 from bioprobe.exporting.event_records import write_records
 from bioprobe.face.pages import Paged
 from bioprobe.options import PLAIN
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bioprobe.counting.activity import Density, Overlap
-    from bioprobe.counting.richness import Accumulation, Chao1
+    from bioprobe.counting.richness import Accumulation, Apart, Chao1
     from bioprobe.counting.trends import Trend
 
 # Curves that one figure holds.
@@ -57,10 +58,13 @@ class Records(records.RecordTable, Sheets):
         In which the command writes them.
     model : str
         Who predicted.
+    grid : Grid
+        How exactly other tools are told the places of stations where a sensitive taxon was seen.
     """
 
     form: str = PLAIN
     model: str = ""
+    grid: Grid = dataclasses.field(default_factory=Grid)
 
     def write(
         self, target: str | Path, form: str | None = None, *, safe_csv: bool = False
@@ -88,7 +92,9 @@ class Records(records.RecordTable, Sheets):
         SourceError
             If what the form requires is not known.
         """
-        said = write_records(Path(target), self, form or self.form, model=self.model, safe=safe_csv)
+        said = write_records(
+            Path(target), self, form or self.form, model=self.model, grid=self.grid, safe=safe_csv
+        )
         return tuple(map(Note, said))
 
     @property
@@ -129,7 +135,7 @@ class Records(records.RecordTable, Sheets):
 
 def _tabulate_taxa(found: records.RecordTable, days: float) -> Part:
     timed = found.timed
-    counted = timed[~timed["trouble"].isin(records.WITHOUT_EFFORT)]
+    counted = timed[timed["has_effort"].astype(bool)]
     rows = []
     for taxon, its in timed.groupby("taxon", sort=True):
         rate = f"{100 * (counted['taxon'] == taxon).sum() / days:.2f}" if days else ""
@@ -282,6 +288,10 @@ class Richness(Result, Sheets):
         By places.
     counts : DataFrame
         ``taxon``, ``n_records`` and ``n_places``, the most frequent first.
+    groups : tuple of Apart
+        The same of each group, where they were asked for.
+    group : str
+        What groups are by, ``""`` without groups.
     provenance : dict
         What it was computed from, JSON-ready.
     notes : tuple of Note
@@ -291,6 +301,8 @@ class Richness(Result, Sheets):
     chao1: Chao1
     accumulation: Accumulation
     counts: pd.DataFrame
+    groups: tuple[Apart, ...] = ()
+    group: str = ""
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: Notes = ()
 
@@ -298,22 +310,19 @@ class Richness(Result, Sheets):
         """Return one row a number of places: ``richness``, ``low`` and ``high``.
 
         The last is of all places; Chao1 stands in ``chao1``, ``chao1_low`` and ``chao1_high`` of
-        that row alone.
+        that row alone. With groups, their rows come after those of all, which are ``(all)``, with
+        the group in a first column that is named as it was asked for.
         """
         import pandas as pd
 
-        its = self.accumulation
-        frame = pd.DataFrame({
-            "n_places": its.n_places, "richness": its.richness, "low": its.low, "high": its.high,
-        })  # fmt: skip
-        is_last = its.n_places == its.n_places.max()
-        found = self.chao1
-        for name, value in (
-            ("chao1", found.estimate), ("chao1_low", found.low), ("chao1_high", found.high),
-            ("completeness", found.completeness), ("coverage", found.coverage),
-        ):  # fmt: skip
-            frame[name] = np.where(is_last, value, np.nan)
-        return frame
+        whole = _lay_out(self.chao1, self.accumulation)
+        if not self.group:
+            return whole
+        parts = [("(all)", whole)]
+        parts += [(one.name, _lay_out(one.chao1, one.accumulation)) for one in self.groups]
+        for name, frame in parts:
+            frame.insert(0, self.group, name)
+        return pd.concat([frame for _, frame in parts], ignore_index=True)
 
     @property
     def figure(self) -> str:
@@ -321,7 +330,31 @@ class Richness(Result, Sheets):
         its, found = self.accumulation, self.chao1
         curve = Curve("seen at so many places", its.n_places.astype(np.float64), its.richness,
                       its.low, its.high)  # fmt: skip
-        return plot_accumulation(curve, (found.estimate, found.low, found.high))
+        others = [
+            Curve(one.name, one.accumulation.n_places.astype(np.float64), one.accumulation.richness)
+            for one in self.groups[:MOST_CURVES]
+        ]
+        return plot_accumulation(curve, (found.estimate, found.low, found.high), others)
+
+    def _tabulate_groups(self) -> _Section:
+        least = min(len(one.accumulation.n_places) for one in self.groups)
+        rows = []
+        for one in self.groups[:_ROWS]:
+            its, found = one.accumulation, one.chao1
+            rows.append([
+                one.name, f"{found.n_records:,}", f"{len(its.n_places):,}", f"{found.observed:,}",
+                f"{its.richness[least - 1]:.1f}",
+                f"{its.low[least - 1]:.1f} to {its.high[least - 1]:.1f}", f"{found.estimate:.1f}",
+                f"{found.low:.1f} to {found.high:.1f}",
+            ])  # fmt: skip
+        header = ((self.group, False), ("records", True), ("places", True), ("seen", True),
+                  (f"in {least:,} places", True), ("95% interval", True), ("Chao1", True),
+                  ("95% interval", True))  # fmt: skip
+        text = (
+            f"More places have more taxa anywhere: compare groups by what {least:,} places have, "
+            "the fewest that one of them has."
+        )
+        return _Section(f"By {self.group}", text, header=header, rows=rows)
 
     def describe(self) -> Sheet:
         """Return what its page shows."""
@@ -346,8 +379,25 @@ class Richness(Result, Sheets):
             Part("Taxa", "Look at the pictures of those with one record first: they decide.",
                      header=(("taxon", False), ("records", True), ("places", True)), rows=rows),
         ]  # fmt: skip
+        if self.groups:
+            sections.insert(1, self._tabulate_groups())
         intro = "How many taxa were seen, and how many there are."
         return Sheet("Richness", intro, facts, sections, self.notes, found.observed)
+
+
+def _lay_out(chao1: Chao1, its: Accumulation) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame({
+        "n_places": its.n_places, "richness": its.richness, "low": its.low, "high": its.high,
+    })  # fmt: skip
+    is_last = its.n_places == its.n_places.max()
+    for name, value in (
+        ("chao1", chao1.estimate), ("chao1_low", chao1.low), ("chao1_high", chao1.high),
+        ("completeness", chao1.completeness), ("coverage", chao1.coverage),
+    ):  # fmt: skip
+        frame[name] = np.where(is_last, value, np.nan)
+    return frame
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

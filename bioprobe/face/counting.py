@@ -6,11 +6,14 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
+from bioprobe.cells import name_cells
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.asking import Asks
+from bioprobe.face.exporting import read_sensitive
 from bioprobe.face.learning import Learns
+from bioprobe.images.image_table import read_level
 from bioprobe.names import find_nearest, unify
 from bioprobe.options import (
     COMPARED_TO,
@@ -19,9 +22,12 @@ from bioprobe.options import (
     RANK_NAMES,
     RECORD_FORMS,
     UNMARKED,
+    Default,
+    Generalise,
     Level,
     Option,
     SeedOption,
+    SensitiveTaxa,
     Taxa,
     With,
     WithAny,
@@ -37,7 +43,9 @@ if TYPE_CHECKING:
 
     from bioprobe.counting import records as events
     from bioprobe.counting.effort import Effort
+    from bioprobe.counting.richness import Apart
     from bioprobe.counting.trends import Trend
+    from bioprobe.exporting import Sensitive
     from bioprobe.face.count_pages import Activity, Records, Richness, Trends
     from bioprobe.images.times import Times
 
@@ -46,46 +54,6 @@ Answers = Annotated[
     Option("Table that zeroshot or probe predict wrote: .csv, .json or .parquet.", ("-",),
            shell=Path),
 ]  # fmt: skip
-ByProbe = Annotated[
-    str | None, Option("Ask a probe of the store.", ("--probe",), when=(Without("predictions"),))
-]
-ByZeroshot = Annotated[
-    bool, Option("Ask zero-shot.", ("--zeroshot",), when=(Without("predictions", "probe"),))
-]
-_PREDICTED = WithAny("predictions", "probe", "zeroshot")
-WithLabels = Annotated[
-    bool,
-    Option(
-        "Whether the labels in the store count, each before a prediction; one that a program gave "
-        "only where there is none.",
-        when=(_PREDICTED,),
-    ),
-]
-MinScore = Annotated[
-    float,
-    Option("Predictions below this score are no records.", least=0, most=1, when=(_PREDICTED,)),
-]
-ByPlace = Annotated[
-    str,
-    Option(
-        "What events are independent by: deployment, place, or a column.",
-        ("--by",),
-        ("deployment", "place"),
-    ),
-]
-GapMinutes = Annotated[
-    float, Option("Events of one taxon are independent from this gap on, in minutes.", least=0)
-]
-CompareTo = Annotated[
-    str,
-    Option(
-        "What the gap is since: last-record (the picture before of the taxon) or "
-        "last-independent-record (the beginning of the event before), as camtrapR's "
-        "deltaTimeComparedTo.",
-        choices=COMPARED_TO,
-        fixed=True,
-    ),
-]
 Deployments = Annotated[
     str | Path | None,
     Option(
@@ -96,15 +64,6 @@ Deployments = Annotated[
         metavar="FILE",
     ),
 ]
-TimeZone = Annotated[
-    str,
-    Option(
-        "Zone of the places, where no column timezone says it: Europe/Zurich, or +01:00 of cameras "
-        "whose clock is not moved in spring."
-    ),
-]
-
-
 TaxonNames = Annotated[
     str | Sequence[str] | None,
     Option(
@@ -114,6 +73,72 @@ TaxonNames = Annotated[
         metavar="NAME,…",
     ),
 ]
+_PREDICTED = WithAny("predictions", "probe", "zeroshot")
+
+
+class RecordOptions(TypedDict, total=False):
+    """Of what records are made, and how: options of all that is counted of records."""
+
+    probe: Annotated[
+        str | None,
+        Option("Ask a probe of the store.", ("--probe",), when=(Without("predictions"),)),
+        Default(None),
+    ]
+    zeroshot: Annotated[
+        bool,
+        Option("Ask zero-shot.", ("--zeroshot",), when=(Without("predictions", "probe"),)),
+        Default(False),
+    ]
+    taxa: Annotated[Taxa, With("zeroshot"), Default(None)]
+    labels: Annotated[
+        bool,
+        Option(
+            "Whether the labels in the store count, each before a prediction; one that a program "
+            "gave only where there is none.",
+            when=(_PREDICTED,),
+        ),
+        Default(True),
+    ]
+    level: Annotated[Level, Default("species")]
+    min_score: Annotated[
+        float,
+        Option("Predictions below this score are no records.", least=0, most=1,
+               when=(_PREDICTED,)),
+        Default(0.0),
+    ]  # fmt: skip
+    by: Annotated[
+        str,
+        Option(
+            "What events are independent by: deployment, place, or a column.",
+            ("--by",),
+            ("deployment", "place"),
+        ),
+        Default("deployment"),
+    ]
+    gap_minutes: Annotated[
+        float,
+        Option("Events of one taxon are independent from this gap on, in minutes.", least=0),
+        Default(30.0),
+    ]
+    compare_to: Annotated[
+        str,
+        Option(
+            "What the gap is since: last-record (the picture before of the taxon) or "
+            "last-independent-record (the beginning of the event before), as camtrapR's "
+            "deltaTimeComparedTo.",
+            choices=COMPARED_TO,
+            fixed=True,
+        ),
+        Default(LAST_RECORD),
+    ]
+    time_zone: Annotated[
+        str,
+        Option(
+            "Zone of the places, where no column timezone says it: Europe/Zurich, or +01:00 of "
+            "cameras whose clock is not moved in spring."
+        ),
+        Default(""),
+    ]
 
 
 class Counts(Asks, Learns):
@@ -124,17 +149,7 @@ class Counts(Asks, Learns):
         self,
         predictions: Answers = None,
         *,
-        probe: ByProbe = None,
-        zeroshot: ByZeroshot = False,
-        taxa: Annotated[Taxa, With("zeroshot")] = None,
-        labels: WithLabels = True,
-        level: Level = "species",
-        min_score: MinScore = 0.0,
-        by: ByPlace = "deployment",
-        gap_minutes: GapMinutes = 30.0,
-        compare_to: CompareTo = LAST_RECORD,
         deployments: Deployments = None,
-        time_zone: TimeZone = "",
         occasion_days: Annotated[
             int | None,
             Option(
@@ -168,6 +183,9 @@ class Counts(Asks, Learns):
                 fixed=True,
             ),
         ] = PLAIN,
+        sensitive: SensitiveTaxa = None,
+        generalise: Generalise = "0.1",
+        **of: Unpack[RecordOptions],
     ) -> Records:
         """Make independent records of labels, predictions, or both, with the camera effort.
 
@@ -206,6 +224,10 @@ class Counts(Asks, Learns):
             Whether histories count the records.
         form : {"plain", "camtrapr", "unmarked", "camtrap-dp"}
             What the command writes; see :meth:`Records.write`.
+        sensitive : str or Path, optional
+            List of taxa of whose stations camtrapR and unmarked are not told the exact places.
+        generalise : str
+            How exactly, such as ``0.1`` (degrees) or ``10km``; ``none``: as exactly as known.
 
         Raises
         ------
@@ -223,11 +245,8 @@ class Counts(Asks, Learns):
         """
         from bioprobe.counting.records import make_histories
 
-        found = self._make_records(
-            predictions, probe=probe, zeroshot=zeroshot, taxa=taxa, labels=labels, level=level,
-            min_score=min_score, by=by, gap_minutes=gap_minutes, compare_to=compare_to,
-            deployments=deployments, time_zone=time_zone,
-        )  # fmt: skip
+        secret = read_sensitive(self, sensitive, generalise)
+        found = self._make_records(predictions, deployments, of, secret)
         if form == UNMARKED and occasion_days is None:
             msg = "unmarked reads detection histories; say --occasion-days and --deployments"
             raise MisuseError(msg)
@@ -243,11 +262,11 @@ class Counts(Asks, Learns):
             ))  # fmt: skip
             if histories.n_without_effort:
                 said.append(Note(
-                    f"{histories.n_without_effort:,} records are of places or days in which no "
+                    f"{histories.n_without_effort:,} records are of places or times at which no "
                     "camera is said to have worked, and stand in no history", WARNING,
                 ))  # fmt: skip
             found = dataclasses.replace(found, histories=histories)
-        return dataclasses.replace(found, form=form).say(said)
+        return dataclasses.replace(found, form=form, grid=secret.grid).say(said)
 
     @question
     def activity(
@@ -255,17 +274,7 @@ class Counts(Asks, Learns):
         predictions: Answers = None,
         *,
         taxon: TaxonNames = None,
-        probe: ByProbe = None,
-        zeroshot: ByZeroshot = False,
-        taxa: Annotated[Taxa, With("zeroshot")] = None,
-        labels: WithLabels = True,
-        level: Level = "species",
-        min_score: MinScore = 0.0,
-        by: ByPlace = "deployment",
-        gap_minutes: GapMinutes = 30.0,
-        compare_to: CompareTo = LAST_RECORD,
         deployments: Deployments = None,
-        time_zone: TimeZone = "",
         hours: Annotated[
             str,
             Option(
@@ -278,6 +287,7 @@ class Counts(Asks, Learns):
         ] = "clock",
         resamples: Annotated[int, Option("Draws of the bootstrap.", least=100)] = 1000,
         seed: Annotated[int, SeedOption("Seed of the bootstrap.")] = 0,
+        **of: Unpack[RecordOptions],
     ) -> Activity:
         """Estimate how the activity of taxa is spread over the day, and how much it overlaps.
 
@@ -312,11 +322,7 @@ class Counts(Asks, Learns):
         from bioprobe.counting import activity
         from bioprobe.face.count_pages import MOST_CURVES, Activity
 
-        found = self._make_records(
-            predictions, probe=probe, zeroshot=zeroshot, taxa=taxa, labels=labels, level=level,
-            min_score=min_score, by=by, gap_minutes=gap_minutes, compare_to=compare_to,
-            deployments=deployments, time_zone=time_zone,
-        )  # fmt: skip
+        found = self._make_records(predictions, deployments, of)
         timed = _choose_taxa(found.timed, taxon)
         said: list[Note] = []
         sun: tuple[float, ...] = ()
@@ -331,6 +337,8 @@ class Counts(Asks, Learns):
                 f"no taxon has {activity.FEWEST} records with a time, which a curve takes; the "
                 f"most has {', '.join(few[:3]) or 'none'}"
             )
+            # Such as that the sun did not rise.
+            msg = "; ".join([msg, *map(str, said)])
             raise SelectionError(msg)
         if few:
             said.append(Note(f"{len(few):,} taxa have fewer than {activity.FEWEST} records and no "
@@ -343,14 +351,14 @@ class Counts(Asks, Learns):
         if rough:
             said.append(Note(f"curves of fewer than {activity.FEW} records are rough: "
                              f"{_list(rough)}", WARNING))  # fmt: skip
-        of = {name: timed.loc[timed["taxon"] == name, "hours"].to_numpy() for name in names}
+        its = {name: timed.loc[timed["taxon"] == name, "hours"].to_numpy() for name in names}
         densities = tuple(
-            activity.estimate_density(name, of[name], n_resamples=resamples, seed=seed)
+            activity.estimate_density(name, its[name], n_resamples=resamples, seed=seed)
             for name in names
         )
         overlaps = tuple(
             activity.estimate_overlap(
-                (one, of[one]), (other, of[other]), n_resamples=resamples, seed=seed
+                (one, its[one]), (other, its[other]), n_resamples=resamples, seed=seed
             )
             for one, other in itertools.combinations(names[:MOST_CURVES], 2)
         )
@@ -368,17 +376,17 @@ class Counts(Asks, Learns):
         predictions: Answers = None,
         *,
         taxon: TaxonNames = None,
-        probe: ByProbe = None,
-        zeroshot: ByZeroshot = False,
-        taxa: Annotated[Taxa, With("zeroshot")] = None,
-        labels: WithLabels = True,
-        level: Level = "species",
-        min_score: MinScore = 0.0,
-        by: ByPlace = "deployment",
-        gap_minutes: GapMinutes = 30.0,
-        compare_to: CompareTo = LAST_RECORD,
         deployments: Deployments = None,
-        time_zone: TimeZone = "",
+        group: Annotated[
+            str | None,
+            Option(
+                "Also estimate apart by a column of the deployments or of the pictures, such as "
+                "habitat, or by place, year or month.",
+                ("--group", "--by-group"),
+                metavar="COLUMN|place|year|month",
+            ),
+        ] = None,
+        **of: Unpack[RecordOptions],
     ) -> Richness:
         """Estimate how many taxa there are, and how they come with places.
 
@@ -390,6 +398,9 @@ class Counts(Asks, Learns):
             Only these taxa, such as those that are expected.
         deployments : str or Path, optional
             Table of deployments, which names places; those without records count as places too.
+        group : str, optional
+            Column of the deployments or of the pictures whose values are estimated apart too, and
+            compared at as many places; or ``place``, ``year`` or ``month``.
         time_zone : str
             Of the places, where no column ``timezone`` says it.
 
@@ -402,18 +413,13 @@ class Counts(Asks, Learns):
         --------
         bioprobe.counting.richness.estimate_chao1 : the estimate, and where it is from.
         """
-        import numpy as np
-
-        from bioprobe.counting.richness import accumulate, estimate_chao1
+        from bioprobe.counting.richness import estimate_richness
         from bioprobe.face.count_pages import Richness
 
-        found = self._make_records(
-            predictions, probe=probe, zeroshot=zeroshot, taxa=taxa, labels=labels, level=level,
-            min_score=min_score, by=by, gap_minutes=gap_minutes, compare_to=compare_to,
-            deployments=deployments, time_zone=time_zone,
-        )  # fmt: skip
+        found = self._make_records(predictions, deployments, of)
         timed = _choose_taxa(found.timed, taxon)
         said: list[Note] = []
+        level = of["level"]
         if level in RANK_NAMES:
             is_higher = timed["rank"] != level
             if is_higher.any():
@@ -423,23 +429,20 @@ class Counts(Asks, Learns):
         if not len(timed):
             msg = f"there is no record of a {level} to count; {_list(map(str, found.notes[:2]))}"
             raise SelectionError(msg)
-        names = sorted(set(timed["taxon"]))
         places = sorted(set(timed["place"]))
         if found.effort is not None:
             worked = found.effort.count_days("place")["place"].tolist()
             places = list(dict.fromkeys([*worked, *places]))
-        seen = np.zeros((len(places), len(names)), dtype=bool)
-        seen[[places.index(one) for one in timed["place"]],
-             [names.index(one) for one in timed["taxon"]]] = True  # fmt: skip
+        whole = estimate_richness("", timed["taxon"].tolist(), timed["place"].tolist(), places)
+        chao1 = whole.chao1
         counts = timed["taxon"].value_counts().rename_axis("taxon").reset_index(name="n_records")
-        n_places = dict(zip(names, seen.sum(axis=0).tolist(), strict=True))
-        counts["n_places"] = counts["taxon"].map(n_places)
-        chao1 = estimate_chao1(counts["n_records"].to_numpy())
+        counts["n_places"] = counts["taxon"].map(timed.groupby("taxon")["place"].nunique())
         said.append(Note(
             f"{chao1.observed:,} taxa in {chao1.n_records:,} records of {len(places):,} places; "
             f"Chao1 {chao1.estimate:.1f} [{chao1.low:.1f}, {chao1.high:.1f}], of which "
             f"{chao1.completeness:.0%} were seen"
         ))  # fmt: skip
+        groups = () if group is None else self._part_richness(timed, found.effort, group, said)
         is_guessed = timed["source"].str.contains("prediction|machine")
         single = timed[timed["taxon"].isin(counts.loc[counts["n_records"] == 1, "taxon"])]
         n_guessed = int(is_guessed[single.index].sum())
@@ -455,7 +458,75 @@ class Counts(Asks, Learns):
         if chao1.once:
             said.append(Note(text, WARNING if n_guessed else FACT))
         found_notes = (*said, *found.notes)
-        return Richness(chao1, accumulate(seen), counts, found.provenance, found_notes)
+        provenance = found.provenance | {"group": group}
+        return Richness(
+            chao1, whole.accumulation, counts, groups, group or "", provenance, found_notes
+        )
+
+    def _part_richness(
+        self, timed: pd.DataFrame, effort: Effort | None, column: str, said: list[Note]
+    ) -> tuple[Apart, ...]:
+        """Estimate richness apart by a column of deployments, of pictures, or of the calendar."""
+        from bioprobe.counting.richness import estimate_richness
+
+        names, places = self._read_groups(timed, effort, column)
+        n_without = sum(not name for name in names)
+        if n_without:
+            text = f"{n_without:,} records have no {column}, and are in no group"
+            said.append(Note(text, WARNING))
+        groups = []
+        for name in sorted(set(names) - {""}):
+            its = timed[[one == name for one in names]]
+            groups.append(estimate_richness(
+                name, its["taxon"].tolist(), its["place"].tolist(), places.get(name, [])
+            ))  # fmt: skip
+        if not groups:
+            msg = f"no record has a {column}; name a column of the deployments or the pictures"
+            raise SelectionError(msg)
+        least = min(len(one.accumulation.n_places) for one in groups)
+        for one in groups:
+            curve = one.accumulation
+            said.append(Note(
+                f"{column} {one.name}: {one.chao1.observed:,} taxa in {one.chao1.n_records:,} "
+                f"records of {len(curve.n_places):,} places; Chao1 {one.chao1.estimate:.1f} "
+                f"[{one.chao1.low:.1f}, {one.chao1.high:.1f}]; of {least:,} places "
+                f"{curve.richness[least - 1]:.1f} [{curve.low[least - 1]:.1f}, "
+                f"{curve.high[least - 1]:.1f}]"
+            ))  # fmt: skip
+        if len(groups) > 1:
+            text = (
+                f"compare groups at {least:,} places (rarefied), the fewest that one of them has: "
+                "more places have more taxa anywhere"
+            )
+            said.append(Note(text))
+        return tuple(groups)
+
+    def _read_groups(
+        self, timed: pd.DataFrame, effort: Effort | None, column: str
+    ) -> tuple[list[str], dict[str, list[str]]]:
+        """Return the group of each record, and the places that worked in each."""
+        own = {str(one) for one in self._view.images.free_columns}
+        is_calendar = column in {"year", "month"} and column not in own
+        is_of_effort = effort is not None and (is_calendar or column in effort.deployments)
+        if column in {"place", "deployment"}:
+            names = timed[column].astype(str).tolist()
+        elif is_calendar:
+            names = timed["local"].dt.strftime("%Y" if column == "year" else "%Y-%m").tolist()
+        elif effort is not None and is_of_effort:
+            of = dict(zip(effort.deployments["deployment"],
+                          name_cells(effort.deployments[column]), strict=True))  # fmt: skip
+            names = [str(of.get(one, "")) for one in timed["deployment"]]
+        else:
+            labels = self._view.labels(read_level(column, self._view.images))
+            files = self._view.images.name_files(self._view.rows)
+            cells = dict(zip(reversed(files), reversed(labels), strict=True))
+            names = [str(cells.get(one, "")) for one in timed["file_name"]]
+        places: dict[str, list[str]] = {}
+        if effort is not None and is_of_effort:
+            worked = effort.count_days(["place", column])
+            for name, place in zip(worked[column].astype(str), worked["place"], strict=True):
+                places.setdefault(name, []).append(place)
+        return names, places
 
     @question
     def trend(
@@ -463,15 +534,6 @@ class Counts(Asks, Learns):
         predictions: Answers = None,
         *,
         taxon: TaxonNames = None,
-        probe: ByProbe = None,
-        zeroshot: ByZeroshot = False,
-        taxa: Annotated[Taxa, With("zeroshot")] = None,
-        labels: WithLabels = True,
-        level: Level = "species",
-        min_score: MinScore = 0.0,
-        by: ByPlace = "deployment",
-        gap_minutes: GapMinutes = 30.0,
-        compare_to: CompareTo = LAST_RECORD,
         deployments: Annotated[
             str | Path,
             Option(
@@ -480,7 +542,7 @@ class Counts(Asks, Learns):
                 metavar="FILE",
             ),
         ],
-        time_zone: TimeZone = "",
+        **of: Unpack[RecordOptions],
     ) -> Trends:
         """Estimate by how much the rates of taxa change from year to year, site by site.
 
@@ -506,18 +568,13 @@ class Counts(Asks, Learns):
         --------
         bioprobe.counting.trends.estimate_trend : the model, and where it is from.
         """
-        from bioprobe.counting.records import WITHOUT_EFFORT
         from bioprobe.counting.trends import estimate_trend
         from bioprobe.face.count_pages import Trends
 
-        found = self._make_records(
-            predictions, probe=probe, zeroshot=zeroshot, taxa=taxa, labels=labels, level=level,
-            min_score=min_score, by=by, gap_minutes=gap_minutes, compare_to=compare_to,
-            deployments=deployments, time_zone=time_zone,
-        )  # fmt: skip
+        found = self._make_records(predictions, deployments, of)
         assert found.effort is not None
         timed = _choose_taxa(found.timed, taxon)
-        is_without = timed["trouble"].isin(WITHOUT_EFFORT)
+        is_without = ~timed["has_effort"].astype(bool)
         said: list[Note] = []
         if is_without.any():
             said.append(Note(f"{is_without.sum():,} records outside of camera-days are in no rate",
@@ -550,32 +607,25 @@ class Counts(Asks, Learns):
     def _make_records(
         self,
         predictions: str | Path | Result | None,
-        *,
-        probe: str | None,
-        zeroshot: bool,
-        taxa: str | Path | None,
-        labels: bool,
-        level: str,
-        min_score: float,
-        by: str,
-        gap_minutes: float,
-        compare_to: str,
         deployments: str | Path | None,
-        time_zone: str,
+        of: RecordOptions,
+        sensitive: Sensitive | None = None,
     ) -> Records:
         from bioprobe.counting.effort import read_effort
         from bioprobe.counting.records import make_records
+        from bioprobe.exporting import Sensitive
         from bioprobe.face.count_pages import Records
         from bioprobe.face.sightings import gather_sightings
 
+        level, probe, time_zone = of["level"], of["probe"], of["time_zone"]
         if probe is not None:
             predictions = self.probe(probe).predict(self, k=1)
-        elif zeroshot:
-            predictions = self.zeroshot(level, taxa=taxa, k=1)
+        elif of["zeroshot"]:
+            predictions = self.zeroshot(level, taxa=of["taxa"], k=1)
         said = predictions.notes if isinstance(predictions, Result) else ()
         seen = gather_sightings(
-            self._view, predictions, labels=labels, level=level, by=by,
-            min_score=min_score,
+            self._view, predictions, labels=of["labels"], level=level, by=of["by"],
+            min_score=of["min_score"], sensitive=sensitive or Sensitive(),
         )  # fmt: skip
 
         def read(spans: events.Spans) -> Effort:
@@ -583,15 +633,14 @@ class Counts(Asks, Learns):
             return read_effort(Path(deployments), time_zone=time_zone, seen=spans)
 
         made = make_records(
-            seen.frame, by=by, gap_minutes=gap_minutes, compare_to=compare_to,
+            seen.frame, by=of["by"], gap_minutes=of["gap_minutes"], compare_to=of["compare_to"],
             time_zone=time_zone, read_effort=None if deployments is None else read,
         )  # fmt: skip
         options: Mapping[str, Any] = {
-            "level": level, "by": by, "gap_minutes": gap_minutes, "compare_to": compare_to,
-            "labels": labels, "min_score": min_score,
+            **{name: one for name, one in of.items() if name not in {"probe", "zeroshot", "taxa"}},
             "deployments": None if deployments is None else str(deployments),
-            "time_zone": time_zone, "predictions": seen.provenance,
-        }  # fmt: skip
+            "predictions": seen.provenance,
+        }
         provenance = self._view.describe(options).to_dict()
         fields = {one.name: getattr(made, one.name) for one in dataclasses.fields(made)}
         notes = (*self._notes, *said, *made.notes, *seen.notes)

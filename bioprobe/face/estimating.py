@@ -12,12 +12,24 @@ from bioprobe.access import exists
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.asking import Asks
 from bioprobe.face.learning import Learns
-from bioprobe.options import RANK_NAMES, Option, SeedOption, Taxa, With, Without, question
+from bioprobe.options import (
+    RANK_NAMES,
+    Option,
+    SeedOption,
+    Taxa,
+    Unless,
+    With,
+    Without,
+    question,
+)
 from bioprobe.result import WARNING, Note, Table
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bioprobe.agreement import Side
     from bioprobe.counting.drawing import Drawn
+    from bioprobe.counting.estimates import Collection, Estimating
     from bioprobe.face.pages import Estimates
     from bioprobe.face.probe import Probe
     from bioprobe.store.view import View
@@ -72,6 +84,17 @@ class Infers(Asks, Learns):
             ),
         ] = _ZEROSHOT,
         taxa: Annotated[Taxa, With("answers", (_ZEROSHOT,))] = None,
+        per: Annotated[
+            str | None,
+            Option(
+                "image: count pictures, each once for every class that one of its regions is of; "
+                "sequence: count bursts or events so. [default: each region, or each picture "
+                "without any]",
+                choices=("image", "sequence"),
+                fixed=True,
+                when=(Without("draw"), Unless("assume", (_SHIFT,))),
+            ),
+        ] = None,
         labelled: Annotated[
             str | Path | None,
             Option(
@@ -178,6 +201,9 @@ class Infers(Asks, Learns):
             question returned.
         taxa : str or Path, optional
             Taxon list of the candidates, for zero-shot.
+        per : {"image", "sequence"}, optional
+            What is counted, once for every class that a part of it is of; by default rows: regions,
+            or pictures without any.
         labelled : str or Path, optional
             What says which images were drawn at random to be labelled: a mask, a column,
             ``SPLIT:test``, or a table of labels.
@@ -249,21 +275,23 @@ class Infers(Asks, Learns):
             raise SelectionError(msg)
         weights, lost = sample.weigh(~known, drawn)
         asked = Collection(
-            found.names, found.top, found.scores, np.where(known, found.truths, truths), known,
-            drawn, self._group(by), sample.units, sample.strata, weights,
+            found.names, found.top, found.scores, np.where(known, found.truths, truths)[:, None],
+            known, drawn, self._group(by), sample.units, sample.strata, weights,
         )  # fmt: skip
         if assume != _SHIFT:
             notes += self._judge(asked, sample, lost, assume, found)
+        asked = self._pool(asked, per, sample, notes)
         how = Estimating(
             _SHIFT if assume == _SHIFT else estimator,
             found.threshold if threshold is None else threshold, width, n_resamples, seed,
         )  # fmt: skip
         days = self._count_days(effort, by, asked.groups, notes) if effort is not None else None
         made = estimate_groups(asked, how, level=found.level, by=by or "", days=days)
-        notes += _describe_what(how, sample, found, drawn, by, width)
+        notes += _describe_what(how, sample, asked, found.source, by, width)
         options = {
             "level": found.level, "by": by, "answers": found.source, "labelled": sample.source,
-            "n_labelled": int(drawn.sum()), "unit": sample.unit, "assume": assume,
+            "n_labelled": int(asked.is_drawn.sum()), "unit": sample.unit, "assume": assume,
+            "per": per,
             "estimator": how.estimator, "threshold": how.threshold, "width": width,
             "effort": None if effort is None else str(effort), "seed": seed,
         }  # fmt: skip
@@ -434,6 +462,40 @@ class Infers(Asks, Learns):
         )
         raise MisuseError(msg)
 
+    def _pool(
+        self, asked: Collection, per: str | None, sample: Drawn, notes: list[Note | str]
+    ) -> Collection:
+        """Make one of what is counted together, and say what a line counts."""
+        import numpy as np
+
+        from bioprobe.counting.drawing import SEQUENCE, find_units
+
+        view = self._view
+        files: Names = np.array(view.images.name_files(view.rows), dtype=object)
+        n_files = len(set(files.tolist()))
+        if per is None:
+            if n_files < len(view):
+                notes.append(f"{len(view):,} regions of {n_files:,} pictures are counted, each by "
+                             "itself; --per image counts pictures")  # fmt: skip
+            return asked
+        pooled, n_partly = asked.pool(files if per != SEQUENCE else find_units(view, SEQUENCE))
+        what = "pictures" if per != SEQUENCE else "sequences"
+        if n_partly:
+            text = (
+                f"{n_partly:,} {what} are labelled in part, and count as not labelled: where they "
+                "have more to see than others, shares are off"
+            )
+            notes.append(Note(text, WARNING))
+        if not pooled.is_drawn.any():
+            msg = (
+                f"no {per} of {sample.source} has a label on all that it holds; draw whole ones to "
+                f"label: --draw 200 --unit {per}"
+            )
+            raise SelectionError(msg)
+        notes.append(f"{len(pooled):,} {what} are counted, each once for every class that is seen "
+                     "in it: shares may add up to more than 1")  # fmt: skip
+        return pooled
+
     def _group(self, by: str | None) -> Names:
         """Return what each image is counted under, ``""`` where that is not known."""
         import numpy as np
@@ -464,7 +526,7 @@ class Infers(Asks, Learns):
         from bioprobe.counting.effort import read_effort
         from bioprobe.counting.estimates import ALL
 
-        read = read_effort(Path(effort))
+        read = read_effort(Path(effort), seen=self._find_spans())
         notes += read.notes
         days = {ALL: read.days}
         if not by:
@@ -493,9 +555,34 @@ class Infers(Asks, Learns):
             raise MisuseError(msg)
         if lost := sorted(set(wanted.values()) - set(best)):
             named = ", ".join(lost[:_SHOWN])
-            notes.append(Note(f"{len(lost):,} {by}s have no effort in {effort}, and no rate: "
-                              f"{named}", WARNING))  # fmt: skip
+            notes.append(Note(f"{len(lost):,} {by}s have no effort in {effort}, and no rate, nor "
+                              f"have all together: {named}", WARNING))  # fmt: skip
+            # What is counted there has no day to be divided by.
+            days[ALL] = math.nan
         return days | best
+
+    def _find_spans(self) -> dict[str, tuple[np.datetime64, np.datetime64]]:
+        """Return the first and last time by each name of a deployment, place or camera."""
+        import numpy as np
+
+        from bioprobe.counting.effort import NAMED
+        from bioprobe.images.camera import CAPTURED_AT
+        from bioprobe.images.times import read_times
+        from bioprobe.taxonomy.columns import spell_column
+
+        images, view = self._view.images, self._view
+        if CAPTURED_AT not in images.frame.columns:
+            return {}
+        times = read_times(view.labels(CAPTURED_AT))[0].astype("datetime64[s]")
+        spans: dict[str, tuple[np.datetime64, np.datetime64]] = {}
+        for column in images.free_columns:
+            if spell_column(column) not in NAMED:
+                continue
+            names = view.labels(column)
+            for name in sorted(set(names[~np.isnat(times)].tolist()) - {""}):
+                its = times[(names == name) & ~np.isnat(times)]
+                spans.setdefault(name, (its.min(), its.max()))
+        return spans
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -749,19 +836,22 @@ def _read_table_of_labels(
 
 
 def _describe_what(
-    how: Any, sample: Drawn, found: _Answers, drawn: Mask, by: str | None, width: float | None  # noqa: ANN401
+    how: Estimating, sample: Drawn, asked: Collection, source: str, by: str | None,
+    width: float | None,
 ) -> list[Note | str]:  # fmt: skip
     """Say what was estimated, from what, and of what the intervals speak."""
+    drawn = asked.is_drawn
     n = int(drawn.sum())
     if how.estimator == _SHIFT:
-        return [f"{n:,} labelled images calibrate {found.source}; they are no random sample"]
+        return [f"{n:,} labelled images calibrate {source}; they are no random sample"]
     whose = {"regression": "these images", "ratio": "these images"}.get(
         how.estimator, "images like these, as this collection was one draw of them"
     )
-    n_units = len(set(sample.units[drawn].tolist()) - {""}) + int((sample.units[drawn] == "").sum())
+    units = asked.units[drawn]
+    n_units = len(set(units.tolist()) - {""}) + int((units == "").sum())
     unit = "" if n_units == n else f" in {n_units:,} units ({sample.unit}), which were drawn whole"
     notes: list[Note | str] = [
-        f"{n:,} labelled images of {sample.source}{unit} mend what {found.source} answers; "
+        f"{n:,} labelled images of {sample.source}{unit} mend what {source} answers; "
         f"intervals of 95% by {how.estimator}, of {whose}"
     ]
     if by is not None and by.casefold().startswith(_SITES):

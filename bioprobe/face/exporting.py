@@ -13,7 +13,9 @@ from bioprobe.options import (
     LEAVE_OUT,
     OBSCURE,
     PEOPLE,
+    Generalise,
     Option,
+    SensitiveTaxa,
     Without,
     question,
     write_flag,
@@ -136,19 +138,8 @@ class Exports(Opened):
                 fixed=True,
             ),
         ] = None,
-        sensitive: Annotated[
-            str | Path | None,
-            Option(
-                "List of taxa whose places are told less exactly: a .txt file with a name a line, "
-                "or a table with rank columns. Taxa that a column of the store calls threatened "
-                "(VU, EN, CR) count too.",
-                shell=Path,
-            ),
-        ] = None,
-        generalise: Annotated[
-            str,
-            Option("How exactly, in degrees or km: 0.1, 10km; none: as exactly as is known."),
-        ] = "0.1",
+        sensitive: SensitiveTaxa = None,
+        generalise: Generalise = "0.1",
         safe_csv: Annotated[
             bool,
             Option(
@@ -215,9 +206,6 @@ class Exports(Opened):
         if target.suffix.lower() not in chosen.suffixes and "" not in chosen.suffixes:
             msg = f"{form} is a {' or '.join(chosen.suffixes)} file, got {target}; name it so"
             raise SourceError(msg)
-        if sensitive is not None and generalise.strip().lower() in {"none", "0"}:
-            msg = "--sensitive counts only where places are generalised, got --generalise none"
-            raise MisuseError(msg)
         given = {"package": package, "deployments": deployments, "about": about,
                  "placeholders": placeholders, "time_zone": time_zone,
                  "map_by": None if map_by == "pca" else map_by, "safe_csv": safe_csv,
@@ -228,7 +216,7 @@ class Exports(Opened):
             time_zone=time_zone, map_by=map_by, safe_csv=safe_csv,
             people=people or (OBSCURE if form == "embedding-atlas" else LEAVE_OUT),
         )  # fmt: skip
-        answers = self._gather(predictions, _read_sensitive(self, sensitive, generalise))
+        answers = self._gather(predictions, read_sensitive(self, sensitive, generalise))
         said = chosen.write(target, answers, options)
         n_answers = sum(1 for _ in answers.observations)
         n_unread = len(answers.failed)
@@ -280,10 +268,29 @@ def _read_options(
     )
 
 
-def _read_sensitive(asked: Opened, sensitive: str | Path | None, generalise: str) -> Sensitive:
+def read_sensitive(asked: Opened, sensitive: str | Path | None, generalise: str) -> Sensitive:
+    """Return the taxa whose places are not told exactly: those listed, and threatened ones.
+
+    Parameters
+    ----------
+    asked : Opened
+        Images that are written, with a column of status where there is one.
+    sensitive : str or Path, optional
+        List of taxa.
+    generalise : str
+        How exactly their places are told.
+
+    Raises
+    ------
+    MisuseError
+        If taxa are listed and places are told exactly all the same, or how is not understood.
+    """
     from bioprobe.exporting import Grid, Sensitive, list_threatened
 
     grid = Grid.parse(generalise)
+    if sensitive is not None and not grid:
+        msg = f"--sensitive counts only where places are generalised, got --generalise {generalise}"
+        raise MisuseError(msg)
     names = list_threatened(asked._view) if grid else set()
     return Sensitive.of([*names, *_read_names(sensitive)], grid)
 

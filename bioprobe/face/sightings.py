@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from bioprobe.counting.effort import CALLED
 from bioprobe.errors import MisuseError
-from bioprobe.exporting import Sensitive, join_predictions, read_predictions, take_labels
+from bioprobe.exporting import join_predictions, read_predictions, take_labels
 from bioprobe.exporting.answers import BLANK, HUMAN, TIME, VEHICLE, Answers
 from bioprobe.images.camera import NO_SERIAL
 from bioprobe.images.image_table import read_level
@@ -21,15 +22,11 @@ from bioprobe.taxonomy import RANKS, Rank, Taxon
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.exporting import Sensitive
     from bioprobe.exporting.answers import Observation, Picture
     from bioprobe.result import Result
     from bioprobe.store.view import View
 
-_DEPLOYMENT = ("deploymentid", "deployment", "deploymentname")
-_PLACE = ("locationname", "locationid", "location", "station", "stationid", "stationname", "site",
-          "siteid", "sitename", "placename", "place")  # fmt: skip
-_CAMERA = ("cameraid", "camera", "cameraname")
-_ZONE = ("timezone", "tz", "utcoffset")
 _COUNT = ("count", "individualcount", "numberofobjects", "groupsize", "howmany", "individuals")
 # Folders that cameras make (JEITA CP-3461, Design rule for Camera File system), which say nothing.
 _CAMERA_FOLDER = re.compile(r"DCIM|\d{3}[A-Z0-9_]{5}", re.IGNORECASE)
@@ -72,6 +69,7 @@ def gather_sightings(
     level: str,
     by: str,
     min_score: float,
+    sensitive: Sensitive,
 ) -> Seen:
     """Put together what labels and predictions say of each picture.
 
@@ -91,6 +89,8 @@ def gather_sightings(
         ``deployment``, ``place``, or a column that tells places apart.
     min_score : float
         Below which a prediction is none.
+    sensitive : Sensitive
+        Taxa whose places are not told exactly.
 
     Raises
     ------
@@ -104,15 +104,18 @@ def gather_sightings(
     chosen: dict[int, Choice] = {}
     answers: Answers | None = None
     notes: list[Note] = []
+    secret: set[str] = set()
     if predictions is not None:
-        answers = _join(view, predictions)
+        answers = _join(view, predictions, sensitive)
         chosen = {one.row: (picture, one, PREDICTION) for picture, one in answers.observations}
+        secret |= {one.name for one in answers.sensitive_pictures}
         if answers.failed:
             failed = _list([one.name for one in answers.failed])
             text = f"{len(answers.failed):,} pictures could not be read: {failed}"
             notes.append(Note(text, WARNING))
     if labels:
-        its = take_labels(view, Sensitive())
+        its = take_labels(view, sensitive)
+        secret |= {one.name for one in its.sensitive_pictures}
         answers = answers or its
         for picture, one in its.observations:
             source = MACHINE if one.machine else LABEL
@@ -130,6 +133,7 @@ def gather_sightings(
         pile.add(*choice)
     notes += pile.tell(level)
     frame = _make_frame(answers, pile.rows, by, group)
+    frame["is_sensitive"] = frame["file_name"].isin(secret)
     model = "" if predictions is None else answers.model
     return Seen(frame, dict(answers.provenance), tuple(notes), model)
 
@@ -184,13 +188,13 @@ class _Pile:
         ]  # fmt: skip
 
 
-def _join(view: View, predictions: str | Path | Result) -> Answers:
+def _join(view: View, predictions: str | Path | Result, sensitive: Sensitive) -> Answers:
     if isinstance(predictions, str | Path):
         frame, provenance = read_predictions(Path(predictions))
     else:
         said: Any = predictions
         frame, provenance = said.to_frame(), said.provenance.to_dict()
-    return join_predictions(view, frame, provenance, Sensitive())
+    return join_predictions(view, frame, provenance, sensitive)
 
 
 class _Namer:
@@ -246,9 +250,9 @@ def _make_frame(
         its["names"] = _find_names(answers, its["file_name"], row, by)
         its["group"] = "" if cells is None else str(cells[row])
         its["time"] = _find_time(answers, row)
-        its["zone"] = answers.cell(row, *_ZONE)
-        its["latitude"] = answers.cell(row, "latitude", "decimallatitude", "lat")
-        its["longitude"] = answers.cell(row, "longitude", "decimallongitude", "lon", "lng")
+        its["zone"] = answers.cell(row, *CALLED["zone"])
+        its["latitude"] = answers.cell(row, *CALLED["latitude"])
+        its["longitude"] = answers.cell(row, *CALLED["longitude"])
         made.append(its)
     frame = pd.DataFrame(made, columns=list(_COLUMNS))
     frame["score"] = pd.to_numeric(frame["score"], errors="coerce").astype(float)
@@ -258,8 +262,8 @@ def _make_frame(
 
 def _find_names(answers: Answers, name: str, row: int, by: str) -> tuple[str, ...]:
     """Return what may name the deployment or place of a picture, the best first."""
-    orders = (_PLACE, _DEPLOYMENT) if by == "place" else (_DEPLOYMENT, _PLACE)
-    found = [answers.cell(row, one) for names in (*orders, _CAMERA) for one in names]
+    orders = ("place", "deployment") if by == "place" else ("deployment", "place")
+    found = [answers.cell(row, one) for meaning in (*orders, "camera") for one in CALLED[meaning]]
     # An address of a bucket is no place, a model without a number no camera.
     found = [one for one in found if one and "://" not in one and not one.endswith(NO_SERIAL)]
     parents = PurePosixPath(name).parts[:-1]

@@ -537,7 +537,9 @@ def plot_activity(curves: Sequence[Curve], marks: Sequence[float], *, label: str
     return _finish(figure)
 
 
-def plot_accumulation(curve: Curve, estimate: tuple[float, float, float]) -> str:
+def plot_accumulation(
+    curve: Curve, estimate: tuple[float, float, float], others: Sequence[Curve] = ()
+) -> str:
     """Plot how many taxa come with so many places, and how many there are.
 
     Parameters
@@ -546,9 +548,14 @@ def plot_accumulation(curve: Curve, estimate: tuple[float, float, float]) -> str
         ``x`` the number of places, ``y`` of taxa.
     estimate : (float, float, float)
         Taxa that there are at least, with the ends of the interval.
+    others : sequence of Curve
+        The same of parts, without what there is.
     """
-    figure, axes = _begin(5.6, 3.2)
+    figure, axes = _begin(7.6 if others else 5.6, 3.2)
     _draw_curve(axes, curve, BLUE, marker="o" if len(curve.x) < 30 else "")
+    for number, one in enumerate(others):
+        colour = COLOURS[(number + 2) % len(COLOURS)]
+        axes.plot(one.x, one.y, color=colour, linewidth=1.4, marker=".", label=one.name)
     axes.axhspan(estimate[1], estimate[2], color=ORANGE, alpha=0.12, linewidth=0)
     axes.axhline(estimate[0], color=ORANGE, linewidth=1.4, linestyle="--", label="Chao1")
     axes.set(xlabel="places", ylabel="taxa")
@@ -556,7 +563,10 @@ def plot_accumulation(curve: Curve, estimate: tuple[float, float, float]) -> str
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     axes.grid()
-    axes.legend(loc="lower right", frameon=False)
+    if others:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
+    else:
+        axes.legend(loc="lower right", frameon=False)
     return _finish(figure)
 
 

@@ -151,6 +151,14 @@ def test_hours_that_come_twice_or_never_are_told() -> None:
     assert found.unread == {"never": 1}
 
 
+def test_an_offset_is_how_far_a_clock_is_ahead_of_utc() -> None:
+    written = np.array(["2024-05-13T10:00:00-03:00", "2024-05-13 10:00:00+0530"], object)
+    for zone, local in (("", "2024-05-13T10:00:00"), ("Europe/Zurich", "2024-05-13T15:00:00")):
+        found = read_moments(written, zone)
+        assert found.instants.astype(str).tolist() == ["2024-05-13T13:00:00", "2024-05-13T04:30:00"]
+        assert str(found.local[0]) == local
+
+
 def test_a_table_without_a_camera_or_a_beginning_is_refused() -> None:
     with pytest.raises(SourceError, match=r"deploymentStart.*it has site, when"):
         _build([{"site": "A", "when": "2024"}])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from bioprobe.counting.ppi import (
     ESTIMATORS,
@@ -185,6 +188,46 @@ def test_so_many_labels_give_the_wished_width(share: float, width: float) -> Non
     low, high = find_wilson(share, needed * 2, 1.959963984540054)
     assert high - low == pytest.approx(width)
     assert find_needed(share, 100, 50, 1.0) == 1
+
+
+@pytest.mark.parametrize("estimator", ["ppi", "regression"])
+def test_what_strata_do_not_show_is_in_the_interval(estimator: str) -> None:
+    """As many of each answer are labelled, and answers miss one in five of a class of .05."""
+    random, n, n_held, n_trials = np.random.default_rng(0), 200, 0, 80
+    for _ in range(n_trials):
+        truths = random.random(3000) < 0.05
+        said = np.where(truths, random.random(3000) < 0.8, random.random(3000) < 0.05)
+        answers = np.clip(0.15 + 0.65 * said + 0.1 * random.standard_normal(3000), 0, 1)
+        of = [np.flatnonzero(said == one)[: n // 2] for one in (0, 1)]
+        drawn = np.concatenate(of)
+        weights = [np.count_nonzero(said == one) / (n // 2) for one in (0, 1)]
+        plain = _sample(truths[drawn] * 1.0, answers[drawn], answers)
+        found = estimate_shares(
+            dataclasses.replace(
+                plain, weights=np.repeat(weights, n // 2), strata=np.repeat([0, 1], n // 2)
+            ),
+            estimator,
+        )
+        share = 0.05 if estimator == "ppi" else truths.mean()
+        n_held += bool(found.low[0] <= share <= found.high[0])
+    assert n_held >= 0.95 * n_trials
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.01, 50), (0.06, 3), (0.99, 50)])
+def test_an_interval_of_few_that_are_seen_holds_where_wilsons_does_not(
+    share: float, n: int
+) -> None:
+    held, wilson = 0.0, 0.0
+    for seen in range(n + 1):
+        truths = (np.arange(n) < seen) * 1.0
+        found = estimate_shares(_sample(truths, np.zeros(n), np.zeros(10 * n)))
+        chance = float(binom.pmf(seen, n, share))
+        held += chance * (found.alone_low[0] <= share <= found.alone_high[0])
+        low, high = find_wilson(seen / n, n, 1.959964)
+        wilson += chance * (low <= share <= high)
+        assert 0 <= found.low[0] <= found.estimate[0] <= found.high[0] <= 1
+    assert held >= 0.95
+    assert wilson < 0.92
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.3, 50), (0.05, 50), (0.02, 150)])

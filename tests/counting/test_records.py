@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from bioprobe.counting.effort import Effort, build_effort
 from bioprobe.counting.records import RecordTable, Spans, make_histories, make_records
 from bioprobe.errors import SelectionError
+from bioprobe.exporting.event_records import write_records
 
 NOW = np.datetime64("2025-06-01T00:00:00", "s")
 
@@ -21,7 +24,7 @@ def _see(*rows: tuple[object, ...]) -> pd.DataFrame:
             "taxon": taxon, "common_name": "", "rank": "species", "content": "animal",
             "names": (place,), "group": "", "time": time, "zone": "", "count": [1, *rest][-1],
             "score": None, "source": "label", "file_name": f"{number}.jpg", "row": number,
-            "latitude": "", "longitude": "",
+            "latitude": "", "longitude": "", "is_sensitive": False,
         })  # fmt: skip
     return pd.DataFrame(made)
 
@@ -169,6 +172,33 @@ def test_occasions_hold_events_and_nothing_where_no_camera_worked() -> None:
     assert list(by_station.detections["a"].loc["q"]) == [0, 1]
     with pytest.raises(SelectionError, match="--deployments FILE"):
         make_histories(_make(seen), occasion_days=2)
+
+
+def test_what_no_camera_can_have_seen_is_in_no_history_and_what_began_in_time_is() -> None:
+    deployments = [{
+        "site": "p", "start": "2024-05-01 00:00:00", "end": "2024-05-05 00:00:00",
+        "gap_from": "2024-05-02 00:00:00", "gap_to": "2024-05-03 00:00:00",
+    }]  # fmt: skip
+    # One in the gap alone, one that lasts into it, and one after the end.
+    seen = _see(("a", "p", "2024-05-02 10:00:00"), ("b", "p", "2024-05-01 23:50:00"),
+                ("b", "p", "2024-05-02 00:10:00"), ("c", "p", "2024-05-05 00:10:00"))  # fmt: skip
+    found = _make(seen, deployments)
+    histories = make_histories(found, occasion_days=4)
+    assert [one.iloc[0, 0] for one in histories.detections.values()] == [0, 1, 0]
+    assert histories.n_without_effort == 2
+    assert found.timed["has_effort"].tolist() == [True, False, False]
+    odd = _make(_see(("a", "p", "2024-05-02 23:50:00"), ("a", "p", "2024-05-05 00:10:00")),
+                deployments, gap_minutes=6000)  # fmt: skip
+    assert not odd.timed["has_effort"].any()
+
+
+def test_time_since_the_record_before_is_as_events_were_made(tmp_path: Path) -> None:
+    seen = _see(*(("a", "p", f"2024-05-01 22:{minute:02d}:00") for minute in (0, 4, 10)))
+    for compare_to, seconds in (("last-record", "360"), ("last-independent-record", "600")):
+        found = _make(seen, gap_minutes=5, compare_to=compare_to)
+        write_records(tmp_path / "records.csv", found, "camtrapr")
+        table = pd.read_csv(tmp_path / "records.csv", dtype=str)
+        assert table["delta.time.secs"].tolist() == ["0", seconds]
 
 
 def test_nothing_seen_is_no_record() -> None:

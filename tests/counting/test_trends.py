@@ -42,6 +42,7 @@ def test_rates_without_chance_give_their_ratio() -> None:
     apart = years - (years * mean).sum() / mean.sum()
     error = 1 / math.sqrt(15 * (mean * apart**2).sum())
     assert math.log(found.high / 2) == pytest.approx(t.isf(0.025, 15 - 6) * error, rel=1e-4)
+    assert found.p_years == pytest.approx(1)
     assert found.years["rate"].tolist() == [10, 20, 40]
     assert (found.n_sites, found.n_years, found.n_records) == (5, 3, 105)
 
@@ -62,12 +63,12 @@ def test_sites_that_come_and_go_make_no_trend() -> None:
 def test_the_ratio_is_held_and_overdispersion_widens() -> None:
     hits = 0
     widths = {0.0: [], 0.5: []}  # type: dict[float, list[float]]
-    for seed in range(8):
+    for seed in range(4):
         for spread, found_widths in widths.items():
             found = estimate_trend("a", _make(8, 4, 0.8, seed, spread))
             hits += found.low <= 0.8 <= found.high
             found_widths.append(math.log(found.high / found.low))
-    assert hits >= 13
+    assert hits >= 6
     assert np.median(widths[0.5]) > 1.5 * np.median(widths[0.0])
 
 

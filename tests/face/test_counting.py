@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import shutil
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bioprobe as bp
 from bioprobe.cli.app import run
 from bioprobe.errors import MisuseError, SelectionError, SourceError
 from bioprobe.face.store import Store
@@ -177,15 +179,6 @@ def test_camtrapr_gets_records_stations_operation_and_histories(
     assert {row[0] for row in _read(tmp_path / "records.csv")[1:]} == {"steep"}
 
 
-def test_time_since_the_record_before_is_as_events_were_made(store: Store, tmp_path: Path) -> None:
-    for compare_to, seconds in (("last-record", "600"), ("last-independent-record", "600")):
-        found = store.records(gap_minutes=5, compare_to=compare_to)
-        found.write(tmp_path / f"{compare_to}.csv", "camtrapr")
-        table = _read(tmp_path / f"{compare_to}.csv")
-        lynx = [row for row in table if row[1] == "Lynx lynx"]
-        assert [row[6] for row in lynx] == ["0", seconds]
-
-
 def test_unmarked_gets_a_table_a_taxon(store: Store, tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="--occasion-days"):
         store.records(form="unmarked")
@@ -254,11 +247,13 @@ def test_the_command_writes_a_table_or_what_another_tool_reads(
     assert "needs --output TARGET" in capsys.readouterr().err
 
 
-@pytest.fixture
-def years(
-    tmp_path: Path, make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]
-) -> Store:
+@pytest.fixture(scope="module")
+def kept_years(make_once: Callable[..., Path]) -> Path:
     """Return four years of six places, at which deer come at dusk and lynx at night."""
+    return make_once("years", _fill_years)
+
+
+def _fill_years(folder: Path) -> None:
     rows, deployments = [], ["deploymentID,locationName,latitude,longitude,start,end"]
     for year in range(2020, 2024):
         for place in range(6):
@@ -273,12 +268,16 @@ def years(
     rows.append({**FAMILY, "deployment_id": "P0-2020", "captured_at": "2020-07-01 10:00:00"})
     frame = pd.DataFrame(rows).fillna("").assign(
         path=[f"{number}.jpg" for number in range(len(rows))],
-        sha256=[str(number) for number in range(len(rows))],
     )  # fmt: skip
-    made = make_store(make_encoder(), "years")
-    made.append(frame, np.random.default_rng(0).normal(size=(len(frame), 16)))
-    (tmp_path / "years.csv").write_text("\n".join(deployments), encoding="utf-8")
-    return open_store(made.folder)
+    vectors = np.random.default_rng(0).normal(size=(len(frame), 16))
+    bp.from_vectors(vectors, frame, model="plain", store=folder / "store")
+    (folder / "years.csv").write_text("\n".join(deployments), encoding="utf-8")
+
+
+@pytest.fixture
+def years(kept_years: Path, tmp_path: Path) -> Store:
+    shutil.copy(kept_years / "years.csv", tmp_path)
+    return open_store(kept_years / "store")
 
 
 def test_activity_is_by_the_clock_or_the_sun(years: Store, tmp_path: Path) -> None:
@@ -304,31 +303,79 @@ def test_activity_is_by_the_clock_or_the_sun(years: Store, tmp_path: Path) -> No
     assert list(by_sun.sun) == [6, 18]
     average = ask(hours="sun-average", time_zone="Europe/Zurich")
     assert average.densities[0].peak == pytest.approx(18, abs=0.5)
-    with pytest.raises(SelectionError, match="no record with a time is of 'Lynx rufus'"):
-        ask(taxon="Lynx rufus")
-    with pytest.raises(SelectionError, match="no taxon has 10 records"):
-        years.activity(taxon="Cervidae")
+    polar = (tmp_path / "years.csv").read_text().replace(",47.1,", ",78.2,")
+    (tmp_path / "polar.csv").write_text(polar, encoding="utf-8")
+    with pytest.raises(SelectionError, match=r"no taxon has 10 records.*the sun did not rise"):
+        ask(deployments=tmp_path / "polar.csv", hours="sun", time_zone="Arctic/Longyearbyen")
 
 
 def test_richness_leaves_out_what_is_known_above_the_rank_alone(
     years: Store, tmp_path: Path
 ) -> None:
     found = years.richness(deployments=tmp_path / "years.csv")
-    _check_page(found, tmp_path, "Chao1", "What to keep in mind")
     assert (found.chao1.observed, found.chao1.once) == (2, 0)
     assert found.to_frame()["n_places"].tolist() == [1, 2, 3, 4, 5, 6]
     assert "1 records that no species is known of" in _said(found)
-    alone = years.richness(taxon="Lynx lynx")
-    assert alone.counts["taxon"].tolist() == ["Lynx lynx"]
+    with pytest.raises(SelectionError, match="no record with a time is of 'Lynx rufus'"):
+        years.richness(taxon="Lynx rufus")
 
 
 def test_richness_says_which_single_records_nobody_confirmed(store: Store, tmp_path: Path) -> None:
     answers = _write_answers(tmp_path / "answers.csv", ("B/2.jpg", DEER, 0.9))
-    said = _said(store.richness(answers))
-    assert "2 taxa have a single record" not in said
     assert "1 taxa have a single record" in _said(store.richness(answers, taxon="Lynx lynx"))
     guessed = _said(store.richness(_write_answers(tmp_path / "one.csv", ("B/2.jpg", OTTER, 0.9))))
     assert "of these are answers that nobody confirmed" in guessed
+
+
+def test_richness_is_apart_by_group_and_compared_at_as_many_places(
+    years: Store, tmp_path: Path
+) -> None:
+    deployments = pd.read_csv(tmp_path / "years.csv")
+    deployments["habitat"] = np.where(deployments["locationName"].isin(["P0", "P1"]), "wet", "dry")
+    deployments.to_csv(tmp_path / "habitats.csv", index=False)
+    found = years.richness(deployments=tmp_path / "habitats.csv", group="habitat")
+    assert [(one.name, one.chao1.observed, len(one.accumulation.n_places))
+            for one in found.groups] == [("dry", 2, 4), ("wet", 2, 2)]  # fmt: skip
+    frame = found.to_frame()
+    assert frame.columns[0] == "habitat"
+    assert frame.groupby("habitat")["n_places"].max().to_dict() == {"(all)": 6, "dry": 4, "wet": 2}
+    assert "compare groups at 2 places" in _said(found)
+    _check_page(found, tmp_path, "By habitat", "in 2 places", "Chao1", "What to keep in mind")
+    by_year = years.richness(group="year", taxon="Lynx lynx")
+    assert by_year.counts["taxon"].tolist() == ["Lynx lynx"]
+    assert [one.name for one in by_year.groups] == ["2020", "2021", "2022"]
+    by_column = years.richness(group="deployment_id")
+    assert {len(one.accumulation.n_places) for one in by_column.groups} == {1}
+    with pytest.raises(SelectionError, match="habitat"):
+        years.richness(group="habitat")
+
+
+def test_places_of_sensitive_taxa_go_out_less_exactly(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("Lynx\n", encoding="utf-8")
+    # C stands where A does, and would give it away; B is elsewhere.
+    with (tmp_path / "deployments.csv").open("a", encoding="utf-8") as stream:
+        stream.write("C,2024-05-03 12:00:00,2024-05-07 12:00:00,,,47.1234567,8.04\n")
+    text = (tmp_path / "deployments.csv").read_text().replace(",47,8\n", ",47.1234567,8.04\n")
+    (tmp_path / "deployments.csv").write_text(text)
+    ask = functools.partial(store.records, deployments=tmp_path / "deployments.csv",
+                            occasion_days=3)  # fmt: skip
+
+    def read(found: Any, form: str, name: str) -> list[list[str]]:  # noqa: ANN401 - a result
+        said = "\n".join(map(str, found.write(tmp_path / name, form)))
+        assert ("rounded to" in said) == (found.grid and name != "plain")
+        table = _read(tmp_path / name / ("stations.csv" if form == "camtrapr" else "Lynx_lynx.csv"))
+        place = table[0].index("latitude")
+        return [row[place : place + 2] for row in table[1:]]
+
+    rough, exact = ["47.1", "8"], ["47.1234567", "8.04"]
+    secret = ask(sensitive=tmp_path / "secret.txt")
+    assert read(secret, "camtrapr", "rough") == [rough, ["47.1", "8.1"], rough]
+    assert read(secret, "unmarked", "u") == [rough, ["47.1", "8.1"], rough]
+    fine = ask(sensitive=tmp_path / "secret.txt", generalise="0.01")
+    assert read(fine, "camtrapr", "fine")[0] == ["47.12", "8.04"]
+    assert read(ask(), "unmarked", "plain") == [exact, ["47.1", "8.1"], exact]
+    with pytest.raises(MisuseError, match="only where places are generalised"):
+        ask(sensitive=tmp_path / "secret.txt", generalise="none")
 
 
 def test_date_and_time_may_stand_in_two_columns_and_regions_are_counted(
@@ -366,4 +413,4 @@ def test_trends_are_by_camera_days_within_places(years: Store, tmp_path: Path) -
     assert found.trends[0].years["rate"].iloc[0] == 100 * found.trends[0].years[
         "n_records"].iloc[0] / 600  # fmt: skip
     with pytest.raises(SelectionError, match="no trend of Cervidae is told"):
-        years.trend(deployments=tmp_path / "years.csv", taxon="Cervidae")
+        years.where("genus == ''").trend(deployments=tmp_path / "years.csv")

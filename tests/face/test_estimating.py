@@ -14,6 +14,8 @@ import pytest
 
 import bioprobe as bp
 from bioprobe.errors import MisuseError, SelectionError
+from bioprobe.store import EmbeddingStore
+from tests.conftest import PlainEncoder
 
 N, N_DRAWN = 600, 120
 SITES = ("north", "south", "east")
@@ -279,8 +281,9 @@ def test_rates_are_by_camera_days_of_each_group(store: bp.Store, tmp_path: Path)
                            effort=effort)  # fmt: skip
     frame = found.to_frame()
     days = frame.drop_duplicates("site").set_index("site")["camera_days"]
-    assert days[["(all)", "north", "south"]].tolist() == [150, 100, 50]
-    assert np.isnan(days["east"])
+    assert days[["north", "south"]].tolist() == [100, 50]
+    # What is counted in the east has no day to be divided by.
+    assert np.isnan(days[["east", "(all)"]].to_numpy()).all()
     north = frame[frame["site"] == "north"]
     np.testing.assert_allclose(north["rate"], north["count"])
     np.testing.assert_allclose(north["rate_high"], north["count_high"])
@@ -290,14 +293,86 @@ def test_rates_are_by_camera_days_of_each_group(store: bp.Store, tmp_path: Path)
                        effort=effort)  # fmt: skip
 
 
+def test_a_camera_that_still_works_counts_until_its_last_picture(
+    store: bp.Store, tmp_path: Path
+) -> None:
+    effort = tmp_path / "open.csv"
+    effort.write_text("site,start,end\nnorth,2024-01-01 10:00,\n")
+    found = _count(store, "truth", answers="column:guess", labelled="drawn", effort=effort)
+    assert found.to_frame()["camera_days"].iloc[0] == 87
+    assert "count until their last picture: north" in _said(found)
+
+
+def test_sequences_count_once_for_each_class_in_them(tmp_path: Path) -> None:
+    table = _tabulate().rename(columns={"burst": "seq_id"})
+    store = bp.from_vectors(np.ones((N, 4)), table, model="plain", store=tmp_path / "store")
+    whole = table["seq_id"].isin([f"b{n}" for n in range(0, 60, 2)])
+    given = tmp_path / "whole.csv"
+    named = table.assign(file_name=table["path"], family=table["truth"])[whole]
+    named[["file_name", "family"]].to_csv(given, index=False)
+    ask: dict[str, Any] = {"level": "family", "answers": "column:guess", "labelled": given}
+    found = _count(store, **ask, per="sequence")
+    frame = _read(found)
+    assert set(frame["n_images"]) == {60}
+    assert set(frame["n_labelled"]) == {30}
+    for column, theirs in (("raw", table), ("n_seen", table[whole])):
+        source = "guess" if column == "raw" else "truth"
+        sets = theirs.groupby("seq_id")[source].agg(set)
+        assert frame[column].to_dict() == {
+            name: sum(name in one for one in sets) for name in frame.index
+        }
+    truth = table.groupby("seq_id")["truth"].agg(set)
+    for name in frame.index:
+        count = sum(name in one for one in truth)
+        assert frame.loc[name, "count_low"] <= count <= frame.loc[name, "count_high"]
+    assert frame["share"].sum() > 1.5
+    assert "60 sequences are counted, each once for every class" in _said(found)
+    named.iloc[1:][["file_name", "family"]].to_csv(given, index=False)
+    less = _count(store, **ask, per="sequence")
+    assert set(_read(less)["n_labelled"]) == {29}
+    assert "1 sequences are labelled in part" in _said(less)
+    with pytest.raises(SelectionError, match="--draw 200 --unit sequence"):
+        _count(store, "family", answers="column:guess", labelled="drawn", per="sequence")
+    with pytest.raises(MisuseError, match="--per"):
+        _count(store, "family", labelled="drawn", per="image", assume="label-shift")
+
+
+def test_pictures_count_once_for_each_class_of_their_regions(
+    make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEncoder]
+) -> None:
+    random = np.random.default_rng(1)
+    boxes = [f"0.{n}000,0.1000,0.1000,0.2000" for n in (1, 5)]
+    table = pd.DataFrame({
+        "path": np.repeat([f"{at:03}.jpg" for at in range(60)], 2),
+        "image_region": boxes * 60,
+        "kind": random.choice(["hen", "cow"], 120),
+    })  # fmt: skip
+    table["guess"] = np.where(random.random(120) < 0.9, table["kind"], "cow")
+    table["drawn"] = np.where(table["path"] < "030", "yes", "")
+    table["kind"] = np.where(table["drawn"] == "yes", table["kind"], "")
+    made = make_store(make_encoder())
+    made.append(table.assign(sha256=table["path"]), random.normal(size=(120, 16)))
+    store = bp.open(made.folder)
+    ask: dict[str, Any] = {"level": "kind", "answers": "column:guess", "labelled": "drawn"}
+    boxes_said = _said(_count(store, **ask))
+    assert "120 regions of 60 pictures are counted, each by itself" in boxes_said
+    frame = _read(_count(store, **ask, per="image"))
+    guessed = table.groupby("path")["guess"].agg(set)
+    labelled = table[table["drawn"] == "yes"].groupby("path")["kind"].agg(set)
+    for name in ("cow", "hen"):
+        assert frame.loc[name, "raw"] == sum(name in one for one in guessed)
+        assert frame.loc[name, "n_seen"] == sum(name in one for one in labelled)
+    assert set(frame["n_images"]) == {60}
+
+
 def test_the_page_shows_figures_table_and_what_is_to_be_said(
     store: bp.Store, tmp_path: Path
 ) -> None:
     found = _count(store, "truth", answers="column:guess", labelled="drawn", by="site", width=0.1)
-    found = dataclasses.replace(found, frame=found.frame[found.frame["truth"] != "Canidae"])
-    assert found.write_page(tmp_path / "page.html") == 2
+    found = dataclasses.replace(found, frame=found.frame[found.frame["truth"] == "Felidae"])
+    assert found.write_page(tmp_path / "page.html") == 1
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert text.count("data:image/svg+xml") == 3
+    assert text.count("data:image/svg+xml") == 2
     assert "mend what the column guess answers" in text
     assert "more to label" in text
     lines = found.to_lines()
