@@ -524,6 +524,15 @@ Site = Annotated[
         when=(With("within"),),
     ),
 ]
+ThroughAdapter = Annotated[
+    str | None,
+    Option(
+        "Probe of the kind adapter in the store, through which the pictures are seen: what it "
+        "learnt from labelled images moves them towards their texts, those of species too that it "
+        "never saw.",
+        ("--adapter",),
+    ),
+]
 Templates = Annotated[
     str,
     Option(

@@ -110,6 +110,9 @@ METHODS = Registry(
         "linear": "bioprobe.probes.linear:LinearProbe",
         "hierarchical": "bioprobe.probes.hierarchical:HierarchicalProbe",
         "prompt+probe": "bioprobe.probes.linear:PromptedProbe",
+        "adapter": "bioprobe.probes.adapter:AdapterProbe",
+        "clap": "bioprobe.probes.adapter:ClapProbe",
+        "tip-adapter": "bioprobe.probes.cache_adapter:TipAdapterProbe",
         "stack": "bioprobe.learning.stack:Stack",
     },
 )

@@ -16,6 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bioprobe.probes.adapter import AdapterProbe, ClapProbe
+    from bioprobe.probes.cache_adapter import TipAdapterProbe
     from bioprobe.probes.centroid import CentroidProbe
     from bioprobe.probes.closed_form import LdaProbe, RidgeProbe
     from bioprobe.probes.hierarchical import HierarchicalProbe
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
 # The module of each name.
 _HOMES = {
+    "AdapterProbe": "adapter",
     "CentroidProbe": "centroid",
+    "ClapProbe": "adapter",
     "HierarchicalProbe": "hierarchical",
     "KnnProbe": "knn",
     "LdaProbe": "closed_form",
@@ -33,10 +37,13 @@ _HOMES = {
     "PromptedProbe": "linear",
     "RidgeProbe": "closed_form",
     "StackProbe": "stacked",
+    "TipAdapterProbe": "cache_adapter",
 }
 
 __all__ = [
+    "AdapterProbe",
     "CentroidProbe",
+    "ClapProbe",
     "HierarchicalProbe",
     "KnnProbe",
     "LdaProbe",
@@ -44,6 +51,7 @@ __all__ = [
     "PromptedProbe",
     "RidgeProbe",
     "StackProbe",
+    "TipAdapterProbe",
 ]
 
 
