@@ -16,6 +16,7 @@ BENCHMARKS = (
     "head_speed",
     "search_index",
     "probe_speed",
+    "adapters",
     "many_classes",
     "coverage",
     "estimates",

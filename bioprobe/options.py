@@ -587,6 +587,15 @@ SensitiveTaxa = Annotated[
 Generalise = Annotated[
     str, Option("How exactly, in degrees or km: 0.1, 10km; none: as exactly as is known.")
 ]
+ThroughAdapter = Annotated[
+    str | None,
+    Option(
+        "Probe of the kind adapter in the store, through which the pictures are seen: what it "
+        "learnt from labelled images moves them towards their texts, those of species too that it "
+        "never saw.",
+        ("--adapter",),
+    ),
+]
 Templates = Annotated[
     str,
     Option(

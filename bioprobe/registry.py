@@ -112,6 +112,9 @@ METHODS = Registry(
         "prompt+probe": "bioprobe.probes.linear:PromptedProbe",
         "prolip": "bioprobe.probes.prolip:ProlipProbe",
         "attentive": "bioprobe.probes.attentive:AttentiveProbe",
+        "adapter": "bioprobe.probes.adapter:AdapterProbe",
+        "clap": "bioprobe.probes.adapter:ClapProbe",
+        "tip-adapter": "bioprobe.probes.cache_adapter:TipAdapterProbe",
         "stack": "bioprobe.learning.stack:Stack",
     },
 )

@@ -8,7 +8,7 @@ import typer
 
 from bioprobe.cli.build import command
 from bioprobe.cli.options import AnswerPage, PageBy
-from bioprobe.face.learning import Learns
+from bioprobe.face.learning import TEXT_KINDS, Learns
 from bioprobe.options import With, Without
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _OF_PICTURES: dict[str, With | Without] = {
     **{name: Without("sources") for name in ("where", "mask", "split")},
     **{name: With("sources") for name in ("model", "device")},
 }
-_READING = {name: With("kind", ("prompt+probe",)) for name in ("model", "device")}
+_READING = {name: With("kind", TEXT_KINDS) for name in ("model", "device")}
 
 
 @command(app, Learns.fit, encodes=True, when=_READING, shows=False)

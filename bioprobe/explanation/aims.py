@@ -97,8 +97,9 @@ class ProbeLogits:
     Parameters
     ----------
     estimator : Probe
-        Fitted. Of linear, lda, ridge, prompt+probe, centroid and hierarchical by softmax the growth
-        is computed; of any other it is the difference of two answers for each dimension.
+        Fitted. Of linear, lda, ridge, prompt+probe, adapter, clap, centroid and hierarchical by
+        softmax the growth is computed; of any other it is the difference of two answers for each
+        dimension.
     beside : ndarray of float32, shape (width,), optional
         Numbers that stand beside each vector, such as place and date of the picture; they are held.
 

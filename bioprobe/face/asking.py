@@ -31,6 +31,7 @@ from bioprobe.options import (
     Taxa,
     Templates,
     TextTypeName,
+    ThroughAdapter,
     With,
     WithAny,
     Within,
@@ -151,6 +152,9 @@ class Asks(Opened):
                 when=(Without("head", "abstain", "classes"),),
             ),
         ] = False,
+        adapter: Annotated[
+            ThroughAdapter, Without("open_set", why="which measures vectors as they are")
+        ] = None,
         offset: Annotated[
             float | str | None,
             Option(
@@ -225,6 +229,9 @@ class Asks(Opened):
             In (0, 1]: answer at the deepest rank whose summed probability reaches it.
         open_set : bool
             Whether columns say how little an image is like any class.
+        adapter : str, optional
+            Name of a probe of the kind ``adapter``, through which the pictures are seen; see
+            :class:`bioprobe.probes.AdapterProbe`. Images that taught it judge nothing.
         offset : float or "auto", optional
             Subtracted from the logits of all classes but the new ones.
         synonyms : str or Path, optional
@@ -277,6 +284,7 @@ class Asks(Opened):
         from bioprobe.face.pages import pool_answers, show_answers_of
         from bioprobe.face.taxa import open_list
         from bioprobe.face.zeroshot import (
+            Adapter,
             Asked,
             Wording,
             ask_named,
@@ -297,6 +305,7 @@ class Asks(Opened):
         how, best = Pooling(sequence, gap_seconds, rule, ContentRules.parse(content_rules)), k
         k = DEPTH if per == SEQUENCE else k
         known = read_prior(prior, floor=prior_floor) if prior else None
+        through = Adapter.of(self._view.store, adapter)
         if classes is not None or level not in RANK_NAMES:
             refuse_for_values(
                 level, taxa=taxa, text_type=text_type != "taxon_com", head=head, pool=pool,
@@ -305,7 +314,7 @@ class Asks(Opened):
                 synonyms=synonyms,
             )  # fmt: skip
             named = ask_named(
-                self._view, self._notes, self._texts, classes, level, templates, k, known
+                self._view, self._notes, self._texts, classes, level, templates, k, known, through
             )  # fmt: skip
             return pool_answers(show_answers_of(named, beside), per, how, best)
         accepted = read_synonyms(str(synonyms)) if synonyms else {}
@@ -316,7 +325,7 @@ class Asks(Opened):
         asked = Asked(
             self._view, notes, Rank.parse(level), listed, within, accepted, k, abstain, prior=known,
             place={part: value for part, value in given.items() if value}, whole=per == SEQUENCE,
-            also=also, every_rank=every_rank,
+            also=also, every_rank=every_rank, adapter=through,
         )  # fmt: skip
         if opened is not None:
             refuse_for_head(

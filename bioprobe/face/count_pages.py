@@ -336,7 +336,7 @@ class Richness(Result, Sheets):
         ]
         return plot_accumulation(curve, (found.estimate, found.low, found.high), others)
 
-    def _tabulate_groups(self) -> _Section:
+    def _tabulate_groups(self) -> Part:
         least = min(len(one.accumulation.n_places) for one in self.groups)
         rows = []
         for one in self.groups[:_ROWS]:
@@ -354,7 +354,7 @@ class Richness(Result, Sheets):
             f"More places have more taxa anywhere: compare groups by what {least:,} places have, "
             "the fewest that one of them has."
         )
-        return _Section(f"By {self.group}", text, header=header, rows=rows)
+        return Part(f"By {self.group}", text, header=header, rows=rows)
 
     def describe(self) -> Sheet:
         """Return what its page shows."""

@@ -75,18 +75,16 @@ if TYPE_CHECKING:
 
 # Pairs and files that are named of what another collection has too.
 _NAMED = 5
+#: Kinds that start from the texts of classes.
+TEXT_KINDS = ("prompt+probe", "adapter", "clap", "tip-adapter", "prolip")
 KINDS = (
-    "linear", "lda", "ridge", "knn", "centroid", "prompt+probe", "hierarchical", "prolip",
-    "attentive", "stack",
+    "linear", "lda", "ridge", "knn", "centroid", *TEXT_KINDS, "hierarchical", "attentive", "stack",
 )  # fmt: skip
 BASES = ("linear", "lda", "ridge", "knn", "centroid")
 SPLIT_METHODS = ("stratified", "grouped", "species-disjoint", "chronological", "imported", "kfold")
 _BALANCES = ("none", "class-weight", "logit-adjustment", "focal", "smote", "mixup")
 _CALIBRATORS = ("temperature", "vector", "isotonic", "none")
-_PROMPTED = "prompt+probe"
-# What starts from the texts of classes.
-_TEXTED = (_PROMPTED, "prolip")
-_READING = With("kind", _TEXTED)
+_READING = With("kind", TEXT_KINDS)
 
 Strings = str | Sequence[str] | None
 First = Annotated[
@@ -306,8 +304,8 @@ class Learns(Opened):
         kind: Annotated[
             str,
             Option(
-                "linear, lda, ridge, knn, centroid, prompt+probe, hierarchical, prolip (of a store "
-                "that keeps projection-input), attentive (of one that keeps tokens) or stack.",
+                f"{', '.join(KINDS[:-1])} or {KINDS[-1]}; prolip of a store that keeps "
+                "projection-input, attentive of one that keeps tokens.",
                 ("-",),
                 KINDS,
             ),
@@ -386,8 +384,8 @@ class Learns(Opened):
         leave_out : float
             Share of the classes that a second fit does not learn, to measure unknown ones.
         classes, taxa, rank_column, text_type, templates
-            Further classes, and how they are written, for ``prompt+probe``: ``classes`` of a
-            column, the others of a rank.
+            Further classes, and how they are written, for kinds that start from texts: ``classes``
+            of a column, the others of a rank.
         others : sequence of str, optional
             Stores of the same images by other encoders, for ``stack``; for other kinds what
             ``with_columns`` is.
@@ -418,7 +416,7 @@ class Learns(Opened):
         from bioprobe.learning.stack import FittedStack
         from bioprobe.task.columns import Columns
 
-        reads = kind in _TEXTED or (kind in METHODS.added and METHODS.load(kind).needs_texts)
+        reads = kind in METHODS.names and METHODS.load(kind).needs_texts
         texts = None
         if reads:
             texts = self._write_texts(
@@ -458,8 +456,8 @@ class Learns(Opened):
         kinds: Annotated[
             Strings,
             Option(
-                "Kinds to compare, such as lda,ridge,linear. By default all, prompt+probe where "
-                "the store's encoder reads text.",
+                "Kinds to compare, such as lda,ridge,linear. By default all but adapter, clap and "
+                "tip-adapter, prompt+probe where the store's encoder reads text.",
                 shell=str,
             ),
         ] = None,
@@ -478,12 +476,12 @@ class Learns(Opened):
         taxa: Taxa = None,
         rank_column: ListColumns = None,
         text_types: Annotated[
-            str | Sequence[str], Option("Text types that prompt+probe chooses from.", shell=str)
+            str | Sequence[str], Option("Text types that what reads texts chooses from.", shell=str)
         ] = "taxon_com,sci,sci_com,taxon",
         templates: Annotated[
             Strings,
             Option(
-                "Template set, or one template, that prompt+probe chooses from; may be given "
+                "Template set, or one template, that what reads texts chooses from; may be given "
                 "several times. By default plain, bare and field.",
                 shell=list[str],
             ),
@@ -517,7 +515,7 @@ class Learns(Opened):
         chain : str or sequence of str, optional
             All of that chain, in ranks or columns.
         classes, taxa, rank_column, text_types, templates
-            Further classes, and ways to write them, for ``prompt+probe``.
+            Further classes, and ways to write them, for kinds that start from texts.
         calibration : str
             How the probabilities of the best are calibrated.
         with_columns : str or sequence of str, optional
@@ -544,10 +542,10 @@ class Learns(Opened):
         find_folder(self._view.store, name)
         asked = _list_kinds(kinds, reads=self._view.manifest.has_text_tower)
         texts = None
-        if any(one in asked for one in _TEXTED):
+        if set(asked).intersection(TEXT_KINDS):
             texts = self._write_texts(level, open_list(taxa, rank_column), classes=classes)
-        _refuse_unused(asked, _TEXTED, taxa=taxa, templates=templates, classes=classes)
-        _refuse_unused(asked, ["hierarchical"], **{"from": first}, chain=chain)
+        _refuse_unused(asked, *TEXT_KINDS, taxa=taxa, templates=templates, classes=classes)
+        _refuse_unused(asked, "hierarchical", **{"from": first}, chain=chain)
         n_done = 0
 
         def advance(trial: Trial) -> None:
@@ -845,7 +843,7 @@ class Learns(Opened):
             str | Sequence[str],
             Option(
                 "Which to compare: zeroshot, knn, centroid, lda, ridge, linear, hierarchical, "
-                "prompt+probe, stack.",
+                "prompt+probe, adapter, clap, tip-adapter, stack.",
                 shell=str,
             ),
         ] = "zeroshot,knn,centroid,linear",
@@ -1328,17 +1326,17 @@ def _list_kinds(given: Strings, *, reads: bool) -> list[str]:
 
     if given is not None:
         return split_names(given)
-    return [one for one in TUNED_KINDS if one != _PROMPTED or reads]
+    return [one for one in TUNED_KINDS if one not in TEXT_KINDS or reads]
 
 
-def _refuse_unused(asked: Sequence[str], kinds: Sequence[str], **given: object) -> None:
+def _refuse_unused(asked: Sequence[str], *kinds: str, **given: object) -> None:
     """Refuse options of kinds or methods of which none is asked for."""
     named = [f"--{name}" for name, value in given.items() if value is not None]
-    if named and not any(kind in asked for kind in kinds):
-        wanted = " or ".join(kinds)
+    if named and not set(kinds).intersection(asked):
+        which = "which is not" if len(kinds) == 1 else "none of which is"
         msg = (
-            f"{' and '.join(named)} {'are' if len(named) > 1 else 'is'} for {wanted}, which is not "
-            f"among {', '.join(asked)}; leave it out, or name {wanted}"
+            f"{' and '.join(named)} {'are' if len(named) > 1 else 'is'} for {', '.join(kinds)}, "
+            f"{which} among {', '.join(asked)}; leave it out, or name {kinds[0]}"
         )
         raise MisuseError(msg)
 

@@ -25,6 +25,7 @@ from bioprobe.options import (
     Taxa,
     Templates,
     TextTypeName,
+    ThroughAdapter,
     With,
     Without,
     question,
@@ -522,6 +523,7 @@ class Names(Opened):
         templates: Templates = "plain",
         repeats: Annotated[int, Option("How often the unseen taxa are halved anew.", least=1)] = 5,
         seed: Annotated[int, Option("Of the halving.")] = 0,
+        adapter: ThroughAdapter = None,
     ) -> GeneralisedReport:
         """Measure generalised zero-shot, and keep an offset for zero-shot answers in the store.
 
@@ -541,6 +543,9 @@ class Names(Opened):
             How often the unseen taxa are halved anew, ≥ 1.
         seed : int
             Of the halving.
+        adapter : str, optional
+            Name of a probe of the kind ``adapter``, as for :meth:`zeroshot`. Images that taught it
+            take no part.
 
         Raises
         ------
@@ -551,6 +556,7 @@ class Names(Opened):
         --------
         bioprobe.zeroshot.unseen.measure_generalised : how it is measured.
         """
+        from bioprobe.face.zeroshot import Adapter
         from bioprobe.store.writing import QUICK_WAIT_S
         from bioprobe.taxonomy import Rank
         from bioprobe.zeroshot.candidates import find_candidates
@@ -558,10 +564,14 @@ class Names(Opened):
         from bioprobe.zeroshot.unseen import measure_generalised
 
         rank, store = Rank.parse(level), self._view.store
+        through = Adapter.of(store, adapter)
         prompts = _write(find_candidates(store, _name(taxa), rank), text_type, templates)
         report = measure_generalised(
             store, prompts, self._texts.encode_text, rank=rank, unseen_condition=unseen_where,
             seen_condition=seen_where, n_repeats=repeats, seed=seed,
+            matrix=None if through is None else through.matrix,
+            adapter="" if through is None else through.key,
+            taught=None if through is None else through.find_taught(store),
         )  # fmt: skip
         asked = {"rank": level, "text_type": text_type, "templates": templates}
         conditions = {"unseen_where": unseen_where, "seen_where": seen_where, "seed": seed}

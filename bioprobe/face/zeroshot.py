@@ -13,6 +13,7 @@ from bioprobe.options import RANK_NAMES
 from bioprobe.result import WARNING, Note, Notes
 
 if TYPE_CHECKING:
+    from bioprobe.learning.fitted import FittedProbe
     from bioprobe.prompts import PromptSet
     from bioprobe.store import EmbeddingStore, TextCache
     from bioprobe.store.view import View
@@ -24,14 +25,65 @@ if TYPE_CHECKING:
     from bioprobe.task.target import Classes, Phrases
     from bioprobe.task.tree import Tree
     from bioprobe.taxonomy import Rank, Taxonomy
-    from bioprobe.types import Scores
+    from bioprobe.types import Mask, Scores, Vectors
     from bioprobe.zeroshot.candidates import ClassNames
     from bioprobe.zeroshot.question import Question
     from bioprobe.zeroshot.seen_offset import SeenOffset
     from bioprobe.zeroshot.text_head import HeadClasses, TextHead
 
+_Answers = TypeVar("_Answers", "Predictions", "Decisions")
 # Contradictions and same texts that are named one by one.
 _SHOWN = 3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Adapter:
+    """What a probe of the kind adapter learnt of the vectors: any text can be asked through it.
+
+    Parameters
+    ----------
+    name : str
+        Of the probe.
+    probe : FittedProbe
+    matrix : ndarray of float32, shape (dim, dim)
+    """
+
+    name: str
+    probe: FittedProbe
+    matrix: Vectors
+
+    @classmethod
+    def of(cls, store: EmbeddingStore, name: str | None) -> Adapter | None:
+        """Read one by its name; None where none is named."""
+        from bioprobe.learning.keeping import read_adapter
+
+        return None if name is None else cls(name, *read_adapter(store, name))
+
+    @property
+    def key(self) -> str:
+        """Name and what it was learnt from."""
+        return f"{self.name}:{self.probe.rows_hash}"
+
+    def describe(self) -> dict[str, str]:
+        """Return what answers depend on, JSON-ready."""
+        return {"adapter": self.key}
+
+    def find_taught(self, store: EmbeddingStore) -> Mask | None:
+        """Return which rows of a store taught it, shape (n_rows,)."""
+        import numpy as np
+
+        return self.probe.find_taught(store.images, np.arange(len(store.images)))
+
+    def mark(self, answers: _Answers) -> _Answers:
+        """Mark the images that taught it, which judge nothing, and say how many they are."""
+        taught = self.probe.find_taught(answers.images, answers.rows)
+        probe, n_taught = self.probe, 0 if taught is None else int(taught.sum())
+        left_out = f"; the {n_taught:,} of them that are asked judge nothing" if n_taught else ""
+        said = (
+            f"seen through the adapter {self.name}, which learnt {len(probe.classes):,} classes at "
+            f"{probe.level} from {probe.n_rows:,} images{left_out}"
+        )
+        return dataclasses.replace(answers, taught=taught).say([said])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +104,8 @@ class Asked:
         How frequent taxa are where and when the images were taken.
     sums : callable, optional
         What of the lowest classes is summed, in place of ``also``; it is told what may occur.
+    adapter : Adapter, optional
+        What images are seen through.
     """
 
     view: View
@@ -68,6 +122,7 @@ class Asked:
     every_rank: bool = False
     prior: Prior | None = None
     sums: Callable[[Tree, Listed | None], Wanted] | None = None
+    adapter: Adapter | None = None
 
     @property
     def store(self) -> EmbeddingStore:
@@ -133,10 +188,15 @@ def ask_taxa(
         weighed = asked.prior.weigh_taxa(tree.taxa, asked.view)
     question, allowed = _restrict(asked, question.with_prior(weighed), put.known)
     question, wanted = _want(asked, question)
+    if asked.adapter is not None:
+        question = question.with_options(**asked.adapter.describe())
+        question = dataclasses.replace(question, matrix=asked.adapter.matrix)
     weights = weighed.list_notes([taxon.name for taxon in tree.taxa]) if weighed else []
     put = dataclasses.replace(put, notes=(*put.notes, *allowed, *wanted))
     if asked.abstain is not None:
         decisions = _rename_labels(asked, answer_deepest(asked.view, question, asked.abstain))
+        if asked.adapter is not None:
+            decisions = asked.adapter.mark(decisions)
         if weighed is not None:
             decisions = weighed.complete_decisions(decisions, tree.places)
         depths = describe_depths(decisions, mask=asked.view.mask)
@@ -144,6 +204,8 @@ def ask_taxa(
     answer = answer_every_rank if asked.every_rank else answer_at_rank
     answers = answer(asked.view, question, asked.k, whole=asked.whole)
     answers = _rename_labels(asked, answers)
+    if asked.adapter is not None:
+        answers = asked.adapter.mark(answers)
     if weighed is not None:
         answers = _weigh(answers, weighed, tree)
     said: list[Note | str] = [
@@ -226,7 +288,7 @@ def _put_texts(asked: Asked, wording: Wording, texts: TextCache) -> _Put:
     text_type = TextType.parse(wording.text_type)
     prompts = PromptSet(candidates, text_type, read_templates(wording.templates))
     prompts, left_out = _leave_out_long(asked.view, prompts, texts)
-    offset = _find_offset(asked.store, wording.offset)
+    offset = _find_offset(asked.store, wording.offset, asked.adapter)
     pool = Pool.parse(wording.pool or "mean")
     question = ask_prompts(
         asked.view, prompts, texts.encode_text, rank=asked.rank, pool=pool, seen_offset=offset
@@ -452,6 +514,7 @@ def ask_named(
     templates: str,
     k: int,
     prior: Prior | None = None,
+    adapter: Adapter | None = None,
 ) -> Predictions:
     """Answer by classes that are no taxa: those that are given, or the values of a column."""
     from bioprobe.prompts import describe_long, find_long, read_templates
@@ -469,7 +532,15 @@ def ask_named(
         classes, names=tuple(classes.names[place] for place in kept),
         meant=tuple(classes.meant[place] for place in kept) if classes.meant else (),
     )  # fmt: skip
-    answers = zeroshot_named(view, classes, written, k=len(classes) if prior else k)
+    answers = zeroshot_named(
+        view, classes, written, k=len(classes) if prior else k,
+        matrix=None if adapter is None else adapter.matrix,
+    )  # fmt: skip
+    if adapter is not None:
+        answers = adapter.mark(answers)
+        options = {**answers.provenance.options, **adapter.describe()}
+        provenance = dataclasses.replace(answers.provenance, options=options)
+        answers = dataclasses.replace(answers, provenance=provenance)
     if prior is not None:
         weighed = prior.weigh(classes, view)
         answers = weighed.reweigh(answers, k).say(weighed.list_notes(classes.names))
@@ -637,7 +708,9 @@ def _find_candidates(asked: Asked, *, lowest: bool) -> Taxonomy:
     return find_known_taxa(store, taxa, synonyms=synonyms).leaves() if lowest else candidates
 
 
-def _find_offset(store: EmbeddingStore, given: float | str | None) -> SeenOffset | None:
+def _find_offset(
+    store: EmbeddingStore, given: float | str | None, adapter: Adapter | None
+) -> SeenOffset | None:
     from bioprobe.zeroshot.added_taxa import find_new_taxa
     from bioprobe.zeroshot.seen_offset import SeenOffset, read_offset
 
@@ -650,15 +723,22 @@ def _find_offset(store: EmbeddingStore, given: float | str | None) -> SeenOffset
     known = measured.new if measured else ()
     new = (*find_new_taxa(store), *known)
     if given == "auto" and measured is not None:
+        if measured.adapter != (adapter.key if adapter else ""):
+            through = measured.adapter.partition(":")[0]
+            how = f"through the adapter {through} as it was then" if through else "without one"
+            asked = f"through {adapter.name}" if adapter else "without an adapter"
+            option = f" --adapter {adapter.name}" if adapter else ""
+            msg = (
+                f"pictures are asked {asked}, and the offset was measured {how}; measure it again: "
+                f"bioprobe taxa measure{option}, or give --offset a number"
+            )
+            raise MisuseError(msg)
         return SeenOffset(measured.value, new)
     try:
         return SeenOffset(float(given), new)
     except ValueError:
         msg = f"--offset is auto or a number, got {given!r}"
         raise MisuseError(msg) from None
-
-
-_Answers = TypeVar("_Answers", "Predictions", "Decisions")
 
 
 def _rename_labels(asked: Asked, answers: _Answers) -> _Answers:

@@ -42,7 +42,7 @@ from bioprobe.store.gone import Changes, Gone
 from bioprobe.task.columns import ColumnBlock
 from bioprobe.task.method import make_probe
 from bioprobe.task.target import mark_rows, read_classes, write_classes
-from bioprobe.types import Arrays, Rows
+from bioprobe.types import Arrays, Rows, Vectors
 
 PROBES_NAME = "probes"
 CARD_NAME, _SUFFIX = "probe.json", ".safetensors"
@@ -51,6 +51,8 @@ SCHEMA_VERSION = 1
 _TAUGHT = "taught_images"
 # Ends of the names of arrays that hold vectors, or means of vectors.
 _VECTORS, _MEANS = "vectors", "means"
+# Of those that hold a learnt key for each image that taught, which is hardly its vector any more.
+_KEYS = "keys"
 _NAME = re.compile(r"\w[\w.+-]*")
 
 
@@ -216,6 +218,8 @@ def _drop_vectors(
     for key, array in list(arrays.items()):
         if array.ndim != 2 or array.dtype.kind != "f":
             continue
+        if key.rpartition(".")[2] == _KEYS and _has_taught(probe, gone, marks):
+            return None, "keeps a key for each of its images, of which some go"
         is_gone = gone.find_vectors(array)
         labels = f"{key.removesuffix(_VECTORS)}labels"
         if key.rpartition(".")[2] == _MEANS and _has_lone_mean(probe, gone, marks):
@@ -231,13 +235,18 @@ def _drop_vectors(
     return arrays if changed else None, ""
 
 
-def _has_lone_mean(probe: FittedProbe, gone: Gone, marks: npt.NDArray[np.uint64]) -> bool:
-    """Tell whether a class mean is, or may be, of images alone that are gone."""
+def _has_taught(probe: FittedProbe, gone: Gone, marks: npt.NDArray[np.uint64]) -> bool:
+    """Tell whether images that are gone taught a probe, or may have."""
     if probe.taught is None:
         return len(gone.removed) > 0
+    return bool(np.isin(probe.taught, marks).any())
+
+
+def _has_lone_mean(probe: FittedProbe, gone: Gone, marks: npt.NDArray[np.uint64]) -> bool:
+    """Tell whether a class mean is, or may be, of images alone that are gone."""
+    if probe.taught is None or not _has_taught(probe, gone, marks):
+        return _has_taught(probe, gone, marks)
     known = probe.taught
-    if not np.isin(known, marks).any():
-        return False
 
     def list_taught(images: ImageTable, rows: Rows) -> set[str]:
         taught = rows[np.isin(mark_rows(images, rows), known)]
@@ -293,6 +302,34 @@ def read_probe(store: EmbeddingStore, name: str) -> FittedProbe:
         raise _describe_damage(folder, "its classes are not those that were written")
     probe.check_encoder(store.manifest.encoder)
     return probe
+
+
+def read_adapter(store: EmbeddingStore, name: str) -> tuple[FittedProbe, Vectors]:
+    """Read a probe that learnt what any text can be asked through, and its matrix.
+
+    Returns
+    -------
+    probe : FittedProbe
+    matrix : ndarray of float32, shape (dim, dim)
+        :attr:`bioprobe.probes.adapter.AdapterProbe.matrix_`.
+
+    Raises
+    ------
+    ProbeError
+        If it is of another kind.
+    StoreError, MismatchError
+        As in :func:`read_probe`.
+    """
+    probe = read_probe(store, name)
+    matrix: Vectors | None = getattr(probe.estimator, "matrix_", None)
+    if matrix is None:
+        msg = (
+            f"the probe {name} is of the kind {probe.kind}, which knows its own classes alone; "
+            f"texts are asked through one of the kind adapter: bioprobe probe fit adapter --level "
+            f"{probe.level}"
+        )
+        raise ProbeError(msg)
+    return probe, matrix
 
 
 def find_folder(store: EmbeddingStore, name: str) -> Path:

@@ -23,10 +23,10 @@ TEXT_TYPE, TEMPLATES = "text_type", "templates"
 COLUMN_WEIGHT = "weight"
 #: Setting of whether altered copies teach too.
 VIEWS = "views"
-# The quickest first: what there is no time for is missed least.
+#: What tuning compares unasked, the quickest first: what there is no time for is missed least.
 TUNED_KINDS = ("lda", "ridge", "centroid", "knn", "linear", "hierarchical", "prompt+probe")
-# Those that learn from what only some stores keep are tried where they are named.
-_NAMED_KINDS = ("prolip", "attentive")
+#: What it compares where it is named, too; the last two learn from what only some stores keep.
+NAMED_KINDS = ("adapter", "clap", "tip-adapter", "prolip", "attentive")
 
 
 def list_dimensions(
@@ -43,7 +43,7 @@ def list_dimensions(
     Parameters
     ----------
     kind : str
-        One of :data:`TUNED_KINDS`, or a probe that another package adds.
+        One of :data:`TUNED_KINDS` or :data:`NAMED_KINDS`, or a probe that another package adds.
     whole_path : bool
         Whether all values of the regularisation are measured together, so that it is no choice
         of a trial.
@@ -60,8 +60,9 @@ def list_dimensions(
     ProbeError
         If the kind is not one that is tuned.
     """
-    if kind not in (*TUNED_KINDS, *_NAMED_KINDS, *METHODS.added):
-        msg = f"tuning compares {', '.join((*TUNED_KINDS, *_NAMED_KINDS))}; got {kind!r}"
+    known = (*TUNED_KINDS, *NAMED_KINDS)
+    if kind not in (*known, *METHODS.added):
+        msg = f"tuning compares {', '.join(known)}; got {kind!r}"
         raise ProbeError(msg)
     found = find_probe(kind)
     dimensions: tuple[Dimension, ...] = found.space

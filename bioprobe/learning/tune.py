@@ -182,9 +182,10 @@ def tune_probe(
     Parameters
     ----------
     task : Task
-        What is to be learnt; its texts are for ``prompt+probe``, how it writes classes is chosen.
+        What is to be learnt; its texts are for kinds that start from them, how these write classes
+        is chosen.
     kinds : sequence of str
-        Of :data:`bioprobe.learning.proposals.TUNED_KINDS`.
+        Of :data:`bioprobe.learning.proposals.TUNED_KINDS` and ``NAMED_KINDS``.
     n_trials : int
         Trials, ≥ 1; fewer where there are no more settings.
     timeout_s : float, optional

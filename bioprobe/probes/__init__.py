@@ -16,7 +16,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bioprobe.probes.adapter import AdapterProbe, ClapProbe
     from bioprobe.probes.attentive import AttentiveProbe
+    from bioprobe.probes.cache_adapter import TipAdapterProbe
     from bioprobe.probes.centroid import CentroidProbe
     from bioprobe.probes.closed_form import LdaProbe, RidgeProbe
     from bioprobe.probes.hierarchical import HierarchicalProbe
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 
 # The module of each name.
 _HOMES = {
+    "AdapterProbe": "adapter",
     "AttentiveProbe": "attentive",
     "CentroidProbe": "centroid",
+    "ClapProbe": "adapter",
     "HierarchicalProbe": "hierarchical",
     "KnnProbe": "knn",
     "LdaProbe": "closed_form",
@@ -37,11 +41,14 @@ _HOMES = {
     "PromptedProbe": "linear",
     "RidgeProbe": "closed_form",
     "StackProbe": "stacked",
+    "TipAdapterProbe": "cache_adapter",
 }
 
 __all__ = [
+    "AdapterProbe",
     "AttentiveProbe",
     "CentroidProbe",
+    "ClapProbe",
     "HierarchicalProbe",
     "KnnProbe",
     "LdaProbe",
@@ -50,6 +57,7 @@ __all__ = [
     "PromptedProbe",
     "RidgeProbe",
     "StackProbe",
+    "TipAdapterProbe",
 ]
 
 

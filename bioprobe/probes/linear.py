@@ -301,7 +301,7 @@ class LinearProbe(AffineProbe):
         prior = _check_prior(self.prior, len(self.classes_), X.shape[1])
         rows = make_rows(Rows(X, targets, _check_weights(sample_weight, len(X))), balance)
         basis = EigenBasis.of(rows.vectors)
-        problems = _pose(basis, rows, rows.weights[:, np.newaxis], len(self.classes_), balance)
+        problems = pose(basis, rows, rows.weights[:, np.newaxis], len(self.classes_), balance)
         stop = Stop(self.tol, int(self.max_iter), noise=0.0)
         found = solve(problems, basis, self.C, stop, prior)
         if not found.is_converged:
@@ -384,7 +384,7 @@ def _measure_folds(
     """Score held-out rows, shape (n_values, 2, n_images), all folds in one."""
     basis = EigenBasis.of(rows.vectors)
     weights = ~held_out * rows.weights[:, np.newaxis]
-    problems = _pose(basis, rows, weights, n_classes, balance)
+    problems = pose(basis, rows, weights, n_classes, balance)
     shrunk_to = None if prior is None else prior @ basis.directions
     return sweep_values(problems, basis, values.tolist(), own, shrunk_to)
 
@@ -414,10 +414,22 @@ def _measure_made(
     return scores
 
 
-def _pose(
+def pose(
     basis: EigenBasis, rows: Rows, weights: Doubles, n_classes: int, balance: Balance
 ) -> Problems:
-    """Weigh rows and adjust logits; ``weights`` has the shape (n_images, n_problems)."""
+    """Return logistic regressions over rows, weighed and with adjusted logits.
+
+    Parameters
+    ----------
+    basis : EigenBasis
+        Coordinates that the rows are turned into.
+    rows : Rows
+    weights : ndarray of float64, shape (n_images, n_problems)
+        Of each row in each problem.
+    n_classes : int
+    balance : Balance
+        What is done about small classes; rows that it makes up are among the rows.
+    """
     sums = np.stack([np.bincount(rows.targets, one, n_classes) for one in weights.T])
     weighed = [balance.weigh(one) for one in sums]
     factors = np.stack([factor for factor, _ in weighed], axis=1)
@@ -539,7 +551,7 @@ class PromptedProbe(AffineProbe):
 
     def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
         trained = np.unique(y)
-        prior = _make_prior(trained, self.texts, self.text_classes, self.scale)
+        prior = make_prior(trained, self.texts, self.text_classes, self.scale)
         inner = LinearProbe(self.C, balance=self.balance, seed=self.seed, prior=prior).fit(X, y)
         if prior is None:
             self.classes_, self.coef_, self.intercept_ = trained, inner.coef_, inner.intercept_
@@ -579,20 +591,42 @@ class PromptedProbe(AffineProbe):
         texts, text_classes, scale, balance, seed
             As the arguments of the class.
         """
-        prior = _make_prior(np.unique(y), texts, text_classes, scale)
+        prior = make_prior(np.unique(y), texts, text_classes, scale)
         return LinearProbe.sweep(X, y, values, folds, balance=balance, seed=seed, prior=prior)
 
 
-def _make_prior(
+def make_prior(
     classes: npt.NDArray[Any],
     texts: Vectors | None,
     text_classes: npt.NDArray[Any] | None,
     scale: float,
-) -> npt.NDArray[np.float64] | None:
+    kind: str = PromptedProbe.kind,
+) -> Doubles | None:
+    """Return the coefficients of zero-shot for classes that have images.
+
+    Parameters
+    ----------
+    classes : ndarray, shape (n_classes,)
+        Those that have images.
+    texts, text_classes, scale
+        As the arguments of :class:`PromptedProbe`.
+    kind : str
+        Probe that asks.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_classes, dim), or None
+        The scaled texts in the order of the classes; None where there are no texts.
+
+    Raises
+    ------
+    ProbeError
+        If a class has none.
+    """
     if texts is None and text_classes is None:
         return None
     if texts is None or text_classes is None or len(texts) != len(text_classes):
-        msg = "prompt+probe starts from texts: give one class embedding for each of text_classes"
+        msg = f"{kind} starts from texts: give one class embedding for each of text_classes"
         raise ProbeError(msg)
     place = {name: row for row, name in enumerate(np.asarray(text_classes).tolist())}
     missing = [str(name) for name in classes.tolist() if name not in place]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.probes.lbfgs import Stop, minimise
+from bioprobe.probes.lbfgs import Minimum, Stop, minimise
 from bioprobe.probes.objective import ABSENT, Objective, Problems, Value, choose_dtype
 
 if TYPE_CHECKING:
@@ -47,16 +47,16 @@ class EigenBasis:
     eigenvalues: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, X: npt.NDArray[np.floating]) -> EigenBasis:  # noqa: N803
-        """Find the basis of rows, shape (n_images, dim)."""
-        centre = X.mean(axis=0, dtype=np.float64)
-        centred = X - centre.astype(X.dtype)
+    def of(cls, X: npt.NDArray[np.floating], *, centred: bool = True) -> EigenBasis:  # noqa: N803
+        """Find the basis of rows, shape (n_images, dim), about their mean or about zero."""
+        centre = X.mean(axis=0, dtype=np.float64) if centred else np.zeros(X.shape[1])
+        shifted = X - centre.astype(X.dtype)
         n_images, dim = X.shape
         if n_images < dim:
-            _, lengths, rows = np.linalg.svd(centred.astype(np.float64), full_matrices=False)
+            _, lengths, rows = np.linalg.svd(shifted.astype(np.float64), full_matrices=False)
             eigenvalues, directions = lengths**2, rows.T
         else:
-            gram = (centred.T @ centred).astype(np.float64)
+            gram = (shifted.T @ shifted).astype(np.float64)
             eigenvalues, directions = np.linalg.eigh(gram)
             eigenvalues, directions = eigenvalues[::-1], directions[:, ::-1]
         kept = eigenvalues > _LEAST_RATIO * max(eigenvalues[0], np.finfo(np.float64).tiny)
@@ -236,6 +236,98 @@ def solve(
         coefficients += prior - shrunk_to @ basis.directions.T
     intercepts = state.intercepts[0].double().numpy() - coefficients @ basis.centre
     return Weights(coefficients, intercepts, n_iter, state.is_converged)
+
+
+def solve_about(
+    problems: Problems,
+    basis: EigenBasis,
+    start: npt.NDArray[np.float64],
+    codes: npt.NDArray[np.float64],
+    penalties: npt.NDArray[np.float64],
+    stop: Stop,
+) -> npt.NDArray[np.float64]:
+    """Solve a logistic regression without intercepts whose coefficients move about a start.
+
+    Coefficients are ``start + codes @ moves``. What is minimised, loss + Σ penalties ‖moves‖², is
+    convex, so that it has one minimum where no penalty is 0.
+
+    Parameters
+    ----------
+    problems : Problems
+        Exactly one.
+    basis : EigenBasis
+        Coordinates of its rows, about zero.
+    start : ndarray of float64, shape (n_classes, rank)
+        In the basis.
+    codes : ndarray of float64, shape (n_classes, n_codes)
+        What a move along each code is to each class.
+    penalties : ndarray of float64, shape (n_codes,)
+        Each ≥ 0, beside the sum of the losses over rows.
+    stop : Stop
+        When the polish may stop.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_codes, rank)
+        The moves, in the basis.
+    """
+    import torch
+
+    shape = codes.shape[1], len(basis.eigenvalues)
+    moves = np.zeros(shape)
+    exact = torch.float64 if problems.rows.size <= _MOST_DOUBLES else torch.float32
+    way: list[tuple[torch.dtype, float, Stop]] = [(exact, 1.0, stop)]
+    if _is_large(problems):
+        # From strong penalties, and in float32, as far as that goes.
+        rough = ((torch.float32, 1 / step, _ROUGH) for step in _WAY[:-1])
+        way = [*rough, (torch.float32, 1.0, _FINE), *way]
+    for dtype, factor, aim in way:
+        objective = Objective(problems, dtype)
+        begin, along, costs = (
+            torch.from_numpy(one).to(dtype)
+            for one in (start, codes, factor * penalties[:, np.newaxis])
+        )
+        with _choose_threads(problems):
+            found = _move(objective, basis, (begin, along, costs), torch.from_numpy(moves), aim)
+        moves = found.points.double().numpy().reshape(shape)
+    return moves
+
+
+def _move(
+    objective: Objective,
+    basis: EigenBasis,
+    about: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    guess: torch.Tensor,
+    stop: Stop,
+) -> Minimum:
+    """Minimise what :func:`solve_about` says from a guess; points have the shape (1, n_moves)."""
+    import torch
+
+    begin, along, costs = about
+    intercepts = torch.zeros(1, len(begin), dtype=objective.dtype)
+
+    def evaluate(
+        points: torch.Tensor, *, with_spreads: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        moves = points.view(guess.shape)
+        coefficients = (begin + along @ moves).unsqueeze(0)
+        value = objective.evaluate(coefficients, intercepts, with_spreads=with_spreads)
+        objectives = value.losses + (costs * moves.square()).sum()
+        gradients = along.T @ value.coefficients[0] + 2 * costs * moves
+        return objectives, gradients.view(1, -1), value.spreads
+
+    start = guess.to(objective.dtype).reshape(1, -1)
+    objectives, gradients, spreads = evaluate(start, with_spreads=True)
+    lengths = torch.from_numpy(basis.eigenvalues / len(objective.problems.rows))
+    curvatures = (along.square().T @ spreads[0]).unsqueeze(1) * lengths.to(objective.dtype)
+    diagonal = curvatures + 2 * costs
+    least = _LEAST_SPREAD * diagonal.max().clamp_min(torch.finfo(diagonal.dtype).tiny)
+    scale = (1 / diagonal.clamp_min(least)).view(1, -1)
+
+    def step(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return evaluate(points)[:2]
+
+    return minimise(step, (start, objectives, gradients), scale, stop)
 
 
 def _choose_dtype(problems: Problems) -> torch.dtype:

@@ -56,6 +56,8 @@ class Question:
         What may be answered; all is scored.
     wanted : Wanted, optional
         Taxa whose scores are given always.
+    matrix : ndarray of float32, shape (dim, dim), optional
+        What images are seen through: of a vector x, the product with x is asked.
     """
 
     tree: Tree
@@ -66,6 +68,7 @@ class Question:
     kinds: Places | None = None
     listed: Listed | None = None
     wanted: Wanted | None = None
+    matrix: Vectors | None = None
 
     @property
     def n_leaves(self) -> int:
@@ -537,11 +540,13 @@ def _iter_parts(view: View, question: Question) -> Iterator[tuple[Rows, Vectors,
     ------
     places : ndarray of int64, shape (n,)
         Of these images in the view.
-    vectors : ndarray of float32, shape (n, dim), unit rows
+    vectors : ndarray of float32, shape (n, dim)
+        Unit rows, or what the matrix of the question makes of them.
     kinds : ndarray of int64, shape (n,), or None
     """
     start = 0
     for vectors in view.iter_vectors():
         places = np.arange(start, start + len(vectors))
-        yield places, vectors, None if question.kinds is None else question.kinds[places]
+        asked = vectors if question.matrix is None else vectors @ question.matrix.T
+        yield places, asked, None if question.kinds is None else question.kinds[places]
         start += len(vectors)

@@ -30,6 +30,8 @@ class SeenOffset:
         In logits, ≥ 0 as a rule: an encoder leans to the classes it was trained with.
     new : tuple of Taxon
         Taxa that the encoder was not trained with, at any rank.
+    adapter : str
+        Key of the adapter that images were seen through when it was chosen; ``""`` for none.
 
     References
     ----------
@@ -39,6 +41,7 @@ class SeenOffset:
 
     value: float
     new: tuple[Taxon, ...]
+    adapter: str = ""
 
     def find_new(self, classes: Taxonomy) -> npt.NDArray[np.bool_]:
         """Tell which classes are new or lie below a new taxon, shape (n_classes,)."""
@@ -68,6 +71,7 @@ def keep_offset(store: EmbeddingStore, offset: SeenOffset, figures: dict[str, An
         "encoder_key": store.manifest.encoder.key,
         "offset": offset.value,
         "new": [taxon.lineage for taxon in offset.new],
+        "adapter": offset.adapter,
         **figures,
     }
     write_text(path, json.dumps(said, indent=2, ensure_ascii=False) + "\n")
@@ -107,6 +111,7 @@ def read_offset(store: EmbeddingStore) -> SeenOffset | None:
             said = read_json(path, dict)
         key, value = said["encoder_key"], float(said["offset"])
         new = tuple(Taxon(tuple(lineage)) for lineage in said["new"])
+        adapter = str(said.get("adapter", ""))
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"{path} cannot be read ({error}); measure it again with: bioprobe taxa measure"
         raise StoreError(msg) from error
@@ -116,7 +121,7 @@ def read_offset(store: EmbeddingStore) -> SeenOffset | None:
             f"{store.manifest.encoder.describe()}; measure it again with: bioprobe taxa measure"
         )
         raise MismatchError(msg)
-    return SeenOffset(value, new)
+    return SeenOffset(value, new, adapter)
 
 
 def choose_threshold(

@@ -125,6 +125,9 @@ def measure_generalised(
     seen_condition: str | None = None,
     n_repeats: int = 5,
     seed: int = 0,
+    matrix: Vectors | None = None,
+    adapter: str = "",
+    taught: Mask | None = None,
 ) -> GeneralisedReport:
     """Measure generalised zero-shot, and an offset by cross-fitting among the unseen species.
 
@@ -152,6 +155,12 @@ def measure_generalised(
         Ways to halve, ≥ 1.
     seed : int
         Of the halving.
+    matrix : ndarray of float32, shape (dim, dim), optional
+        What images are seen through, as in :class:`bioprobe.zeroshot.question.Question`.
+    adapter : str
+        Key of what it is of; kept with the offset.
+    taught : ndarray of bool, shape (n_rows,), optional
+        Rows of the store that it was learnt from, which are left out.
 
     Raises
     ------
@@ -164,8 +173,9 @@ def measure_generalised(
     Object Recognition in the Wild* (calibrated stacking); Chernozhukov et al. 2018,
     *Double/debiased machine learning* (cross-fitting).
     """
-    sides = _find_sides(store, prompts, rank, unseen_condition, seen_condition)
-    answers = _answer(store, prompts, encode_text, sides)
+    left_out = np.flatnonzero(taught) if taught is not None else np.zeros(0, dtype=np.int64)
+    sides = _find_sides(store, prompts, rank, unseen_condition, seen_condition, left_out)
+    answers = _answer(store, prompts, encode_text, sides, matrix)
     random = np.random.default_rng(seed)
     repeats, fold_offsets = [], []
     for _ in range(max(1, n_repeats)):
@@ -179,7 +189,7 @@ def measure_generalised(
     return GeneralisedReport(
         _measure(answers, _find_right(answers, np.zeros(len(answers.is_new))), seed),
         _measure(answers, np.mean(repeats, axis=0), seed),
-        SeenOffset(_choose(answers, everything), new),
+        SeenOffset(_choose(answers, everything), new, adapter),
         tuple(fold_offsets),
         View(store, sides.rows).describe(
             {
@@ -190,6 +200,7 @@ def measure_generalised(
                 "seen_where": seen_condition,
                 "n_repeats": n_repeats,
                 "seed": seed,
+                **({"adapter": adapter} if adapter else {}),
             }
         ),
     )
@@ -230,10 +241,11 @@ def _find_sides(
     rank: Rank,
     unseen_condition: str,
     seen_condition: str | None,
+    left_out: Rows,
 ) -> _Sides:
     taxa = prompts.taxa
-    unseen = View.of(store, unseen_condition).rows
-    asked = View.of(store, seen_condition).rows
+    unseen = np.setdiff1d(View.of(store, unseen_condition).rows, left_out)
+    asked = np.setdiff1d(View.of(store, seen_condition).rows, left_out)
     unseen_labels = find_label_classes(store.images, unseen, taxa, rank)
     is_new_class = np.zeros(len(taxa), dtype=bool)
     is_new_class[unseen_labels[unseen_labels >= 0]] = True
@@ -257,13 +269,15 @@ def _answer(
     prompts: PromptSet,
     encode_text: Callable[[Sequence[str]], Vectors],
     sides: _Sides,
+    matrix: Vectors | None,
 ) -> _Answers:
     found, scale = embed_classes(store, prompts, encode_text), store.manifest.logit_scale
     places = [np.flatnonzero(~sides.is_new_class), np.flatnonzero(sides.is_new_class)]
     best: list[list[npt.NDArray[np.float64]]] = [[], []]
     chosen: list[list[Rows]] = [[], []]
     for vectors in View(store, sides.rows).iter_vectors():
-        logits = scale * (vectors @ found.vectors.T) - found.offsets
+        asked = vectors if matrix is None else vectors @ matrix.T
+        logits = scale * (asked @ found.vectors.T) - found.offsets
         for side, inside in enumerate(places):
             best[side].append(logits[:, inside].max(axis=1).astype(np.float64))
             chosen[side].append(inside[logits[:, inside].argmax(axis=1)])

@@ -117,7 +117,12 @@ def ask_prompts(
 
 
 def zeroshot_named(
-    asked: EmbeddingStore | View, classes: Classes, texts: Texts, *, k: int = 5
+    asked: EmbeddingStore | View,
+    classes: Classes,
+    texts: Texts,
+    *,
+    k: int = 5,
+    matrix: Vectors | None = None,
 ) -> Predictions:
     """Label the images of a store by classes that are no taxa.
 
@@ -131,6 +136,8 @@ def zeroshot_named(
         How they are written: the phrases of each, or its name.
     k : int
         Answers an image, ≥ 1; no more than there are classes.
+    matrix : ndarray of float32, shape (dim, dim), optional
+        What images are seen through, as in :class:`bioprobe.zeroshot.question.Question`.
 
     Returns
     -------
@@ -146,7 +153,8 @@ def zeroshot_named(
     phrases = texts.list_phrases(classes)
     ask = partial(find_top_named, *embed_phrases(phrases, texts.templates, texts.encode_text), k=k,
                   logit_scale=texts.logit_scale)  # fmt: skip
-    top, scores = answer_in_chunks(view, ask)
+    seen = ask if matrix is None else lambda vectors: ask(vectors @ matrix.T)
+    top, scores = answer_in_chunks(view, seen)
     options: dict[str, Any] = {
         "classes": list(classes.names), "n_classes": len(classes),
         "templates": list(texts.templates), "logit_scale": texts.logit_scale,

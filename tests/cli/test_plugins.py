@@ -124,7 +124,10 @@ def test_what_is_broken_stops_nothing_else(capsys: Capture) -> None:
     assert {"plain", "postcard"} <= set(pd.read_csv("sets.csv")["name"])
     assert "the template set 'broken' of" in capsys.readouterr().err
     assert run(["probe", "fit", "oracle", "--level", "class", "--split", "none"]) == 1
-    assert "hierarchical, prompt+probe, median, broken" in capsys.readouterr().err
+    assert (
+        "hierarchical, prompt+probe, adapter, clap, tip-adapter, median, broken"
+        in capsys.readouterr().err
+    )
     assert run(["probe", "fit", "centroid", "--level", "class", "--split", "none"]) == 0
     # None of the layouts is this one's; it might have been the broken one's.
     assert run(["store", "import", "day.trip", "--model", "m", "--store", "new"]) == 1

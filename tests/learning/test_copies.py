@@ -140,8 +140,8 @@ def test_an_evaluation_learns_from_views_where_it_is_asked_to(store: bp.Store) -
     store.split(level="family", fractions="0.5,0,0.5")
     asked: dict[str, Any] = {"methods": "centroid", "n_resamples": 5}
     plain, viewed = store.evaluate(**asked), store.evaluate(**asked, augment_views=4)
-    scores = [one.predictions["probability"].to_numpy() for one in (plain, viewed)]
-    assert not np.allclose(*scores)
+    before, after = (one.predictions["probability"].to_numpy() for one in (plain, viewed))
+    assert not np.allclose(before, after)
     assert viewed.provenance["options"]["augment_views"] == 4
     assert any("4 views of each of" in str(note) for note in viewed.notes)
     with pytest.raises(MisuseError, match="leave the method stack out"):

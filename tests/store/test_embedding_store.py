@@ -13,7 +13,9 @@ import pytest
 
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
 from bioprobe.errors import MismatchError, SelectionError, StoreError, StoreLockedError
-from bioprobe.store import EmbeddingStore, embedding_store, verify_store
+from bioprobe.store import EmbeddingStore, verify_store
+from bioprobe.store.manifest import ShardRecord
+from bioprobe.store.shard import read_images
 from bioprobe.store.view import View
 
 if TYPE_CHECKING:
@@ -368,10 +370,13 @@ def test_a_store_that_was_opened_before_is_opened_with_what_it_knows(
     before = EmbeddingStore.open(store.folder)
     assert len(before.images) == 2
     EmbeddingStore.open(store.folder).append(_frame("c", site=["w"]), _draw(1), retired=[0])
-    read = []
-    module = "bioprobe.store.embedding_store.read_images"
-    read_images = embedding_store.read_images
-    monkeypatch.setattr(module, lambda *given: (read.append(given[1].name), read_images(*given))[1])
+    read: list[str] = []
+
+    def read_and_tell(folder: Path, record: ShardRecord) -> pd.DataFrame:
+        read.append(record.name)
+        return read_images(folder, record)
+
+    monkeypatch.setattr("bioprobe.store.embedding_store.read_images", read_and_tell)
     after = EmbeddingStore.open(store.folder, after=before)
     assert after.images.frame["site"].tolist() == ["n", "s", "w"]
     assert read == ["00001"]
