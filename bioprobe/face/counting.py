@@ -8,12 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
-from bioprobe.cells import name_cells
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.asking import Asks
 from bioprobe.face.exporting import read_sensitive
 from bioprobe.face.learning import Learns
-from bioprobe.images.image_table import read_level
 from bioprobe.names import find_nearest, unify
 from bioprobe.options import (
     COMPARED_TO,
@@ -505,6 +503,9 @@ class Counts(Asks, Learns):
         self, timed: pd.DataFrame, effort: Effort | None, column: str
     ) -> tuple[list[str], dict[str, list[str]]]:
         """Return the group of each record, and the places that worked in each."""
+        from bioprobe.cells import name_cells
+        from bioprobe.images.image_table import read_level
+
         own = {str(one) for one in self._view.images.free_columns}
         is_calendar = column in {"year", "month"} and column not in own
         is_of_effort = effort is not None and (is_calendar or column in effort.deployments)

@@ -11,7 +11,7 @@ from bioprobe.errors import MisuseError
 from bioprobe.face.counting import Counts
 from bioprobe.face.estimating import Infers
 from bioprobe.face.robustness import Tries
-from bioprobe.options import NamedClasses, Option, Taxa, With, Without, question
+from bioprobe.options import NamedClasses, Option, Taxa, Without, question, write_flag
 from bioprobe.result import FACT, Table
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Reports(Tries, Counts, Infers):
                 "Labelled images that are a random sample, for counts: as for estimate. [default: "
                 "those that estimate --draw drew, else the test part of the split]",
                 metavar="MASK|COLUMN|SPLIT:test",
-                when=(With("counts", (True,)), Without("level", "taxa", "classes", "by")),
+                when=(Without("level", "taxa", "classes", "by"),),
             ),
         ] = None,
         assume: Annotated[
@@ -104,7 +104,7 @@ class Reports(Tries, Counts, Infers):
                 "label-shift.",
                 choices=("random", "label-shift"),
                 fixed=True,
-                when=(With("counts", (True,)), Without("level", "taxa", "classes", "by")),
+                when=(Without("level", "taxa", "classes", "by"),),
             ),
         ] = None,
         deployments: Annotated[
@@ -113,7 +113,7 @@ class Reports(Tries, Counts, Infers):
                 "When cameras worked, as for records: adds rates by camera-days, and trends.",
                 shell=Path,
                 metavar="FILE",
-                when=(With("counts", (True,)), Without("level", "taxa", "classes", "by")),
+                when=(Without("level", "taxa", "classes", "by"),),
             ),
         ] = None,
         output: Annotated[
@@ -175,6 +175,11 @@ class Reports(Tries, Counts, Infers):
         from bioprobe.taxonomy.lists import read_taxonomy
 
         path, store = Path(output), self._view.store
+        if not counts:
+            given = {"labelled": labelled, "assume": assume, "deployments": deployments}
+            for option in [write_flag(one) for one, value in given.items() if value is not None]:
+                msg = f"{option} is for counts, which are to be left out; leave it out too"
+                raise MisuseError(msg)
         listed = None if names is None else read_taxonomy(str(names))
         is_asked = any(one is not None for one in (level, taxa, classes, by))
         if name is None and (is_asked or not list_evaluations(store)):
@@ -262,6 +267,13 @@ class Reports(Tries, Counts, Infers):
         from bioprobe.report.estimates import choose_counted, describe_counts, list_assumptions
 
         counted = choose_counted(self._view.store, found, labelled, assume)
+        if not len(counted.rows):
+            problem = (
+                f"no labelled picture is in the part test of the split ({counted.labelled}): label a "
+                "random sample (bioprobe estimate --draw 200), or say --assume random of those "
+                "that are labelled"
+            )
+            return describe_counts((), problem=problem, answers=answers)
         asked = self.where(rows=counted.rows.tolist())
         groups: list[str | None] = [*list_groups(self._view.store, counted.rows)]
         made = []

@@ -54,8 +54,10 @@ class _Pictures:
         Their classes.
     method : str
         How rows are held out, as :class:`bioprobe.task.task.Inner` says it.
-    n_unlearnt_rows : int
-        Training rows of classes that were left out.
+    reason : str
+        Why so, where it is not by the part ``validation``.
+    left_out : ndarray of int64
+        Training rows of classes that are not learnt.
     """
 
     classes: Classes

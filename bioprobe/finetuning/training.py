@@ -15,7 +15,7 @@ import torch
 
 from bioprobe.encoders.encoder import hash_description
 from bioprobe.errors import BioprobeError
-from bioprobe.files import replacing
+from bioprobe.files import parse_json, replacing
 from bioprobe.finetuning.activations import Kept
 from bioprobe.finetuning.learner import Learner
 from bioprobe.progress import Progress, Step
@@ -354,8 +354,8 @@ class Trainer:
                 key: tensors[f"{key}/{name}"].to("cpu" if key == "step" else self._device)
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
-        self._scaler.load_state_dict(json.loads(about["scaler"]))
-        self.history = [Epoch.read(one) for one in json.loads(about["history"])]
+        self._scaler.load_state_dict(parse_json(about["scaler"]))
+        self.history = [Epoch.read(one) for one in parse_json(about["history"])]
 
 
 def schedule(done: int, total: int) -> float:

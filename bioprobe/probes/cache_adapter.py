@@ -13,7 +13,7 @@ from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import ProbeError
 from bioprobe.probes.adapter import find_means
 from bioprobe.probes.linear import make_prior
-from bioprobe.probes.probe import SEED, STEPS, Dimension, Limits, Probe
+from bioprobe.probes.probe import SEED, Dimension, Limits, Probe
 from bioprobe.task.scores import split_rows
 from bioprobe.types import Arrays, Doubles, Places, Vectors
 
@@ -75,7 +75,7 @@ class TipAdapterProbe(Probe):
     limits: ClassVar[Mapping[str, Limits]] = {
         "alpha": Limits(0, 1e30),
         "beta": Limits(0, 1e30, above=True),
-        "n_epochs": STEPS,
+        "n_epochs": Limits(1, 10_000, whole=True),
         "scale": Limits(-1e6, 1e6),
         "untrained_offset": Limits(),
         "seed": SEED,

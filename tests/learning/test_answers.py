@@ -227,7 +227,10 @@ def test_every_method_that_is_registered_can_be_asked(
     texts = Texts(make_encoder().encode_text, 20.0)
     task = Task.of(_with_text_tower(families), Rank.FAMILY, split=split, texts=texts)
     for method in METHODS.names:
-        assert find_obstacle(method, task) == "", method
+        reads = getattr(METHODS.load(method), "reads", "")
+        wanted = f"--keep {reads}" if reads else ""
+        assert find_obstacle(method, task).endswith(wanted), method
+        assert bool(find_obstacle(method, task)) == bool(reads), method
 
 
 @pytest.mark.parametrize("method", ["linear", "hierarchical", "stack", "prompt+probe"])
