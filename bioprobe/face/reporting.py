@@ -269,9 +269,9 @@ class Reports(Tries, Counts, Infers):
         counted = choose_counted(self._view.store, found, labelled, assume)
         if not len(counted.rows):
             problem = (
-                f"no labelled picture is in the part test of the split ({counted.labelled}): label a "
-                "random sample (bioprobe estimate --draw 200), or say --assume random of those "
-                "that are labelled"
+                f"no labelled picture is in the part test of the split ({counted.labelled}): "
+                "label a random sample (bioprobe estimate --draw 200), or say --assume random of "
+                "those that are labelled"
             )
             return describe_counts((), problem=problem, answers=answers)
         asked = self.where(rows=counted.rows.tolist())

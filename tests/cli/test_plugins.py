@@ -125,8 +125,7 @@ def test_what_is_broken_stops_nothing_else(capsys: Capture) -> None:
     assert "the template set 'broken' of" in capsys.readouterr().err
     assert run(["probe", "fit", "oracle", "--level", "class", "--split", "none"]) == 1
     assert (
-        "prolip, attentive, adapter, clap, tip-adapter, median, broken"
-        in capsys.readouterr().err
+        "prolip, attentive, adapter, clap, tip-adapter, median, broken" in capsys.readouterr().err
     )
     assert run(["probe", "fit", "centroid", "--level", "class", "--split", "none"]) == 0
     # None of the layouts is this one's; it might have been the broken one's.
