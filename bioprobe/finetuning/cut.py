@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
+from bioprobe.encoders.families.towers import Embed, run_instead
 from bioprobe.errors import MisuseError, ModelUnavailableError
-
-Embed: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 # Sides of small blank pictures that may stand for the real ones once the frozen part is known.
 _BLANK_SIDES_PX = (32, 64)
@@ -100,22 +99,11 @@ class Cut:
         with self._running(changed | {first: begin}):
             return self.embed(self.blank.expand(len(activations), -1, -1, -1))
 
-    @contextlib.contextmanager
-    def _running(self, changed: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
-        """Let blocks run something else for a while.
-
-        Yields
-        ------
-        None
-        """
-        blocks = {self.module.get_submodule(name): run for name, run in changed.items()}
-        for block, run in blocks.items():
-            block.forward = run
-        try:
-            yield
-        finally:
-            for block in blocks:
-                del block.forward
+    def _running(
+        self, changed: Mapping[str, Callable[..., Any]]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Let blocks, by their names, run something else for a while."""
+        return run_instead({self.module.get_submodule(name): run for name, run in changed.items()})
 
 
 def _pass_on(given: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: ANN401

@@ -36,27 +36,36 @@ class TextAdapter(AffineProbe):
         Dimension("penalty", (1.0, 0.1, 10.0, 0.01, 100.0)),
         Dimension("balance", ("none", "class-weight", "logit-adjustment")),
     )
-    penalty: float
-    texts: Vectors | None
-    text_classes: npt.NDArray[Any] | None
-    scale: float
-    untrained_offset: float
-    balance: str
-    seed: int
+
+    def __init__(
+        self,
+        penalty: float = 1.0,
+        *,
+        texts: Vectors | None = None,
+        text_classes: npt.NDArray[Any] | None = None,
+        scale: float = 1.0,
+        untrained_offset: float = 0.0,
+        balance: str = "none",
+        seed: int = 0,
+    ) -> None:
+        self.penalty = penalty
+        self.texts = texts
+        self.text_classes = text_classes
+        self.scale = scale
+        self.untrained_offset = untrained_offset
+        self.balance = balance
+        self.seed = seed
 
     def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
         trained, targets = np.unique(y, return_inverse=True)
         if len(trained) < 2:
             msg = f"a probe tells classes apart: two are needed, got {len(trained)} class"
             raise ProbeError(msg)
-        start = make_prior(trained, self.texts, self.text_classes, self.scale, self.kind)
-        if start is None:
-            self.classes_, places = trained, np.arange(len(trained))
-            start = zeroshot = self.scale * find_means(X, targets)
-        else:
-            self.classes_, first = np.unique(np.asarray(self.text_classes), return_index=True)
-            zeroshot = self.scale * np.asarray(self.texts, dtype=np.float64)[first]
-            places = np.searchsorted(self.classes_, trained)
+        self.classes_, texts, places = read_texts(
+            trained, targets, X, self.texts, self.text_classes, self.kind
+        )
+        zeroshot = self.scale * texts
+        start = zeroshot[places]
         self.intercept_ = np.zeros(len(self.classes_), dtype=np.float32)
         self.intercept_[np.setdiff1d(np.arange(len(self.classes_)), places)] = self.untrained_offset
         self.coef_ = self._adapt(X, targets, start, zeroshot, places).astype(np.float32)
@@ -167,25 +176,6 @@ class AdapterProbe(TextAdapter):
     }
     matrix_: npt.NDArray[np.float32]
 
-    def __init__(
-        self,
-        penalty: float = 1.0,
-        *,
-        texts: Vectors | None = None,
-        text_classes: npt.NDArray[Any] | None = None,
-        scale: float = 1.0,
-        untrained_offset: float = 0.0,
-        balance: str = "none",
-        seed: int = 0,
-    ) -> None:
-        self.penalty = penalty
-        self.texts = texts
-        self.text_classes = text_classes
-        self.scale = scale
-        self.untrained_offset = untrained_offset
-        self.balance = balance
-        self.seed = seed
-
     def _adapt(
         self,
         X: Vectors,  # noqa: N803
@@ -258,25 +248,6 @@ class ClapProbe(TextAdapter):
     limits: ClassVar[Mapping[str, Limits]] = {**AdapterProbe.limits, "penalty": Limits(0)}
     multipliers_: npt.NDArray[np.float32]
 
-    def __init__(
-        self,
-        penalty: float = 1.0,
-        *,
-        texts: Vectors | None = None,
-        text_classes: npt.NDArray[Any] | None = None,
-        scale: float = 1.0,
-        untrained_offset: float = 0.0,
-        balance: str = "none",
-        seed: int = 0,
-    ) -> None:
-        self.penalty = penalty
-        self.texts = texts
-        self.text_classes = text_classes
-        self.scale = scale
-        self.untrained_offset = untrained_offset
-        self.balance = balance
-        self.seed = seed
-
     def _adapt(
         self,
         X: Vectors,  # noqa: N803
@@ -306,7 +277,49 @@ class ClapProbe(TextAdapter):
         return super().set_arrays(arrays, classes)
 
 
-def find_means(X: Vectors, targets: Places) -> Doubles:  # noqa: N803 - scikit-learn's name
+def read_texts(
+    trained: npt.NDArray[Any],
+    targets: Places,
+    unit: Vectors | Doubles,
+    texts: Vectors | None,
+    text_classes: npt.NDArray[Any] | None,
+    kind: str,
+) -> tuple[npt.NDArray[Any], Doubles, Places]:
+    """Return the classes that are answered, the text of each, and which of them have images.
+
+    Parameters
+    ----------
+    trained : ndarray, shape (n_trained,)
+        Those that have images, sorted.
+    targets : ndarray of int64, shape (n_images,)
+        Class of each image among them.
+    unit : ndarray, shape (n_images, dim), unit rows
+        The images: without texts the unit means of the classes stand for these.
+    texts, text_classes
+        As the arguments of a probe.
+    kind : str
+        Probe that asks.
+
+    Returns
+    -------
+    classes : ndarray, shape (n_classes,)
+        Sorted.
+    texts : ndarray of float64, shape (n_classes, dim)
+    places : ndarray of int64, shape (n_trained,)
+
+    Raises
+    ------
+    ProbeError
+        If a class that has images has no text.
+    """
+    if make_prior(trained, texts, text_classes, 1.0, kind) is None:
+        return trained, find_means(unit, targets), np.arange(len(trained))
+    classes, first = np.unique(np.asarray(text_classes), return_index=True)
+    given = np.asarray(texts, dtype=np.float64)[first]
+    return classes, given, np.searchsorted(classes, trained)
+
+
+def find_means(X: Vectors | Doubles, targets: Places) -> Doubles:  # noqa: N803 - scikit-learn's name
     """Return the unit mean of each class, float64 of shape (n_classes, dim).
 
     Parameters

@@ -11,8 +11,7 @@ from scipy.special import softmax
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import ProbeError
-from bioprobe.probes.adapter import find_means
-from bioprobe.probes.linear import make_prior
+from bioprobe.probes.adapter import read_texts
 from bioprobe.probes.probe import SEED, Dimension, Limits, Probe
 from bioprobe.task.scores import split_rows
 from bioprobe.types import Arrays, Doubles, Places, Vectors
@@ -115,14 +114,11 @@ class TipAdapterProbe(Probe):
             msg = f"{self.kind} has no balance {self.balance!r}; there are {', '.join(_BALANCES)}"
             raise ProbeError(msg)
         trained, targets = np.unique(y, return_inverse=True)
-        start = make_prior(trained, self.texts, self.text_classes, self.scale, self.kind)
-        if start is None:
-            self.classes_, places = trained, np.arange(len(trained))
-            start = zeroshot = self.scale * find_means(X, targets)
-        else:
-            self.classes_, first = np.unique(np.asarray(self.text_classes), return_index=True)
-            zeroshot = self.scale * np.asarray(self.texts, dtype=np.float64)[first]
-            places = np.searchsorted(self.classes_, trained)
+        self.classes_, texts, places = read_texts(
+            trained, targets, X, self.texts, self.text_classes, self.kind
+        )
+        zeroshot = self.scale * texts
+        start = zeroshot[places]
         self.intercept_ = np.zeros(len(self.classes_), dtype=np.float32)
         self.intercept_[np.setdiff1d(np.arange(len(self.classes_)), places)] = self.untrained_offset
         self.coef_ = zeroshot.astype(np.float32)

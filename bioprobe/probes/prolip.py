@@ -12,6 +12,7 @@ from scipy.special import log_softmax
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.encoders.keeping import PROJECTION_INPUT
 from bioprobe.errors import ProbeError
+from bioprobe.probes.adapter import read_texts
 from bioprobe.probes.probe import SEED, STRENGTH, Dimension, Limits, Probe
 from bioprobe.types import Arrays, Doubles, Places, Vectors
 
@@ -181,7 +182,9 @@ class ProlipProbe(Probe):
         matrix, bias = self._read_projection(X.shape[1])
         inputs = X.astype(np.float64)
         start = inputs @ matrix + bias
-        self.classes_, texts, places = self._read_texts(trained, labels, start)
+        self.classes_, texts, places = read_texts(
+            trained, labels, normalise_rows(start), self.texts, self.text_classes, self.kind
+        )
         weights = np.ones(len(X))
         if self.balance == "class-weight":
             weights = 1 / np.bincount(labels)[labels]
@@ -241,25 +244,6 @@ class ProlipProbe(Probe):
         if self.projection_bias is not None:
             bias = np.asarray(self.projection_bias, dtype=np.float64)
         return matrix, bias
-
-    def _read_texts(
-        self, trained: npt.NDArray[Any], labels: Places, start: Doubles
-    ) -> tuple[npt.NDArray[Any], Doubles, Places]:
-        """Return the classes, the text of each, and which of them have images."""
-        if self.texts is None and self.text_classes is None:
-            unit = normalise_rows(start)
-            means = np.stack([unit[labels == one].mean(axis=0) for one in range(len(trained))])
-            return trained, normalise_rows(means).astype(float), np.arange(len(trained))
-        if self.texts is None or self.text_classes is None:
-            msg = f"{self.kind} starts from texts: give one embedding for each of text_classes"
-            raise ProbeError(msg)
-        classes, first = np.unique(np.asarray(self.text_classes), return_index=True)
-        missing = np.setdiff1d(trained, classes)
-        if len(missing):
-            msg = f"{len(missing)} classes have no text, such as {missing[0]}; give texts for all"
-            raise ProbeError(msg)
-        texts = np.asarray(self.texts, dtype=np.float64)[first]
-        return classes, texts, np.searchsorted(classes, trained)
 
     def _logits(self, X: Vectors) -> npt.NDArray[np.float32]:  # noqa: N803
         unit = normalise_rows(X @ self.matrix_ + self.bias_)

@@ -9,6 +9,7 @@ from scipy.optimize import check_grad
 
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import ProbeError
+from bioprobe.probes.adapter import read_texts
 from bioprobe.probes.prolip import ProlipProbe, find_loss
 from bioprobe.types import Doubles, Vectors
 
@@ -79,8 +80,8 @@ def test_few_images_find_the_same_minimum_in_what_they_span(drawn: Drawn) -> Non
     probe = make(drawn).fit(inputs[few], y)
     matrix, bias = probe._read_projection(WIDTH)
     x = inputs[few].astype(float)
-    _, texts, places = probe._read_texts(*np.unique(y, return_inverse=True), x)
-    labels = np.searchsorted(np.unique(y), y)
+    trained, labels = np.unique(y, return_inverse=True)
+    _, texts, places = read_texts(trained, labels, x, probe.texts, probe.text_classes, "prolip")
     weights, penalty = np.full(len(few), 1 / len(few)), 4 / len(few)
     moves = probe.matrix_ - matrix
     _, slope = find_loss(moves, x, x @ matrix + bias, texts[places], labels, weights, 10.0, penalty)

@@ -106,13 +106,10 @@ class AttentionListener(TorchFunctionMode):
                 )
             )  # fmt: skip
             return output
-        if func is F.multi_head_attention_forward:
-            bound = inspect.signature(func).bind(*args, **named)
-            bound.apply_defaults()
-            if is_plain(bound.arguments):
-                attention, _, attended = attend(bound.arguments)
-                self.heard.append(attention)
-                return attended, None
+        if (given := read_plain(func, args, named)) is not None:
+            attention, _, attended = attend(given)
+            self.heard.append(attention)
+            return attended, None
         result = func(*args, **named)
         if func in _SOFTMAXES and result.ndim == 4:
             self.heard.append(Attention(weights=result))
@@ -151,7 +148,18 @@ def attend(given: Mapping[str, Any]) -> tuple[Attention, torch.Tensor, torch.Ten
     return Attention(queries=q, keys=k, values=v, output=output, mask=mask), joined, result
 
 
-def is_plain(given: Mapping[str, Any]) -> bool:
+def read_plain(
+    func: Callable[..., Any], args: tuple[Any, ...], named: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """Return what a function of torch is given, by name, where :func:`attend` can stand for it."""
+    if func is not F.multi_head_attention_forward:
+        return None
+    bound = inspect.signature(func).bind(*args, **named)
+    bound.apply_defaults()
+    return bound.arguments if _is_plain(bound.arguments) else None
+
+
+def _is_plain(given: Mapping[str, Any]) -> bool:
     """Tell whether an attention has none of what no image tower asks for."""
     mask = given["attn_mask"]
     # To a fused kernel False is what a mask hides, here True is.

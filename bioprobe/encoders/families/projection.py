@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- as everybody calls it
 from torch.overrides import TorchFunctionMode
 
-from bioprobe.encoders.families.attention import attend, is_plain
+from bioprobe.encoders.families.attention import attend, read_plain
 from bioprobe.encoders.families.towers import Embed
 
 _PRODUCTS = {torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__}
@@ -58,20 +57,17 @@ class _ProductListener(TorchFunctionMode):
     ) -> Any:  # noqa: ANN401 -- of any function of torch
         del types
         named = dict(kwargs or {})
-        if func is F.multi_head_attention_forward:
-            bound = inspect.signature(func).bind(*args, **named)
-            bound.apply_defaults()
-            given = bound.arguments
-            if is_plain(given) and self._waits_for(given["out_proj_weight"]):
-                _, joined, result = attend(given)
-                # What such a pooling gives is the first of what it attends with.
-                self.heard.append(
-                    _Product(
-                        joined[0], given["out_proj_weight"], given["out_proj_bias"], result[0],
-                        is_turned=True, before=self._ran[-1] if self._ran else None,
-                    )
-                )  # fmt: skip
-                return result, None
+        given = read_plain(func, args, named)
+        if given is not None and self._waits_for(given["out_proj_weight"]):
+            _, joined, result = attend(given)
+            # What such a pooling gives is the first of what it attends with.
+            self.heard.append(
+                _Product(
+                    joined[0], given["out_proj_weight"], given["out_proj_bias"], result[0],
+                    is_turned=True, before=self._ran[-1] if self._ran else None,
+                )
+            )  # fmt: skip
+            return result, None
         result = func(*args, **named)
         if (func in _PRODUCTS or func is F.linear) and len(args) > 1 and self._waits_for(args[1]):
             bias = args[2] if len(args) > 2 else named.get("bias")

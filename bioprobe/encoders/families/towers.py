@@ -133,13 +133,8 @@ class TokenTower:
         ------
         None
         """
-        for number, run in changed.items():
-            self.blocks[number].forward = run
-        try:
+        with run_instead({self.blocks[number]: run for number, run in changed.items()}):
             yield
-        finally:
-            for number in changed:
-                del self.blocks[number].forward
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -186,6 +181,23 @@ class MapTower:
             yield
         finally:
             handle.remove()
+
+
+@contextlib.contextmanager
+def run_instead(changed: Mapping[torch.nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Let parts of a model run something else for a while.
+
+    Yields
+    ------
+    None
+    """
+    for part, run in changed.items():
+        part.forward = run
+    try:
+        yield
+    finally:
+        for part in changed:
+            del part.forward
 
 
 def read_tower(
