@@ -11,7 +11,6 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.errors import ProbeError
 from bioprobe.probes.closed_form import AffineProbe
 from bioprobe.probes.lbfgs import Stop
 from bioprobe.probes.linear import Balance, Rows, make_prior, make_rows, pose
@@ -58,9 +57,7 @@ class TextAdapter(AffineProbe):
 
     def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
         trained, targets = np.unique(y, return_inverse=True)
-        if len(trained) < 2:
-            msg = f"a probe tells classes apart: two are needed, got {len(trained)} class"
-            raise ProbeError(msg)
+        self._check_classes(trained)
         self.classes_, texts, places = read_texts(
             trained, targets, X, self.texts, self.text_classes, self.kind
         )

@@ -131,13 +131,9 @@ class AttentiveProbe(Probe):
         """
         import torch
 
-        if self.balance not in _BALANCES:
-            msg = f"{self.kind} has no balance {self.balance!r}; there are {', '.join(_BALANCES)}"
-            raise ProbeError(msg)
+        self._check_balance(self.balance, _BALANCES)
         self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            msg = f"a probe tells classes apart: two are needed, got {len(self.classes_)} class"
-            raise ProbeError(msg)
+        self._check_classes(self.classes_)
         self.centre_, self.spread_ = _measure(X)
         dim, n_classes = len(self.centre_), len(self.classes_)
         n_queries = min(int(self.queries), dim)

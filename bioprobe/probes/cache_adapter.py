@@ -10,7 +10,6 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.errors import ProbeError
 from bioprobe.probes.adapter import read_texts
 from bioprobe.probes.probe import SEED, Dimension, Limits, Probe
 from bioprobe.task.scores import split_rows
@@ -110,9 +109,7 @@ class TipAdapterProbe(Probe):
         self.seed = seed
 
     def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
-        if self.balance not in _BALANCES:
-            msg = f"{self.kind} has no balance {self.balance!r}; there are {', '.join(_BALANCES)}"
-            raise ProbeError(msg)
+        self._check_balance(self.balance, _BALANCES)
         trained, targets = np.unique(y, return_inverse=True)
         self.classes_, texts, places = read_texts(
             trained, targets, X, self.texts, self.text_classes, self.kind

@@ -289,9 +289,7 @@ class AffineProbe(Probe):
     def _start(self, X: Vectors, y: Rows) -> tuple[Rows, Places, Shift]:  # noqa: N803
         """Set the classes; return rows as they are solved, their classes from 0, and the shift."""
         self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            msg = f"a probe tells classes apart: two are needed, got {len(self.classes_)} class"
-            raise ProbeError(msg)
+        self._check_classes(self.classes_)
         centre = X.mean(axis=0, dtype=np.float64)
         rows, directions = reduce_rows(X - centre.astype(X.dtype))
         return rows, labels, Shift(centre.astype(X.dtype).astype(np.float64), directions)

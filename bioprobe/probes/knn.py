@@ -73,9 +73,7 @@ class KnnProbe(Probe):
         self.balance = balance
 
     def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
-        if self.balance not in _BALANCES:
-            msg = f"{self.kind} has no balance {self.balance!r}; there are {', '.join(_BALANCES)}"
-            raise ProbeError(msg)
+        self._check_balance(self.balance, _BALANCES)
         self.classes_, labels = np.unique(y, return_inverse=True)
         self.vectors_, self.labels_ = X, labels.astype(np.int64)
 

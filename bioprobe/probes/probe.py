@@ -9,7 +9,7 @@ import math
 import numbers
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -264,6 +264,18 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
             if not (limits.hold(value) or (value is None and defaults[name].default is None)):
                 msg = f"{cls.kind} takes {limits.describe(name)}, got {value!r}"
                 raise ProbeError(msg)
+
+    def _check_classes(self, classes: npt.NDArray[Any]) -> None:
+        """Raise ProbeError where there are not two classes to tell apart."""
+        if len(classes) < 2:
+            msg = f"a probe tells classes apart: two are needed, got {len(classes)} class"
+            raise ProbeError(msg)
+
+    def _check_balance(self, balance: str, balances: Sequence[str]) -> None:
+        """Raise ProbeError where there is no such balance."""
+        if balance not in balances:
+            msg = f"{self.kind} has no balance {balance!r}; there are {', '.join(balances)}"
+            raise ProbeError(msg)
 
     def _learn(self, X: npt.ArrayLike, y: npt.ArrayLike, **others: Any) -> Self:  # noqa: ANN401, N803
         vectors, classes = self._check_training(X, y)

@@ -172,13 +172,9 @@ class ProlipProbe(Probe):
         self.seed = seed
 
     def _fit(self, X: Vectors, y: npt.NDArray[Any]) -> None:  # noqa: N803
-        if self.balance not in _BALANCES:
-            msg = f"{self.kind} has no balance {self.balance!r}; there are {', '.join(_BALANCES)}"
-            raise ProbeError(msg)
+        self._check_balance(self.balance, _BALANCES)
         trained, labels = np.unique(y, return_inverse=True)
-        if len(trained) < 2:
-            msg = f"a probe tells classes apart: two are needed, got {len(trained)} class"
-            raise ProbeError(msg)
+        self._check_classes(trained)
         matrix, bias = self._read_projection(X.shape[1])
         inputs = X.astype(np.float64)
         start = inputs @ matrix + bias
