@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from bioprobe.task.decisions import Decisions
     from bioprobe.task.predictions import Predictions
     from bioprobe.taxonomy.name_parsing import ParsedName, parse_name
+    from bioprobe.web.serving import serve
 
 __version__ = "0.1.0"
 
@@ -96,6 +97,7 @@ _HOMES = {
     "pictures": "face.store",
     "probes": "",
     "read_content": "content",
+    "serve": "web.serving",
     "show_source": "face.sources",
     "taxa": "face",
     "watch": "face.watching",
@@ -144,6 +146,7 @@ __all__ = [
     "pictures",
     "probes",
     "read_content",
+    "serve",
     "show_source",
     "taxa",
     "watch",

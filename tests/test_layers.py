@@ -41,6 +41,7 @@ LAYERS = (
     ("agreement",),
     ("report",),
     ("face",),
+    ("web",),
     ("demo",),
     ("cli",),
 )
@@ -48,11 +49,11 @@ DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 # Allowed at the top of a module: quick to import, and needed for types and constants.
 LIGHT = {"bioprobe", "numpy", "typer", *sys.stdlib_module_names}
 # These are only ever imported by functions that already need the library.
-HEAVY_ALLOWED = {"encoders", "explanation", "finetuning", "sketch", "probes"}
+HEAVY_ALLOWED = {"encoders", "explanation", "finetuning", "sketch", "probes", "web"}
 # What the commands and the demonstration may run, beside themselves: what a person may ask, and the
 # one way to write a file.
 ASKED = {"face", "files", "options", "result", "errors", "progress", "provenance"}
-FACES = {"demo": ASKED | {"page", "sketch"}, "cli": ASKED | {"demo"}}
+FACES = {"web": ASKED, "demo": ASKED | {"page", "sketch"}, "cli": ASKED | {"demo", "web"}}
 
 PACKAGE = Path(bioprobe.__file__).parent
 TREES = {

@@ -13,8 +13,8 @@ import bioprobe
 
 PACKAGE = Path(bioprobe.__file__).parent
 CHECKOUT = PACKAGE.parent
-# What a person may ask, and the commands, which are registered where they are defined.
-FACES = ("bioprobe.face.", "bioprobe.cli.")
+# What a person may ask, and the commands and pages, which are registered where they are defined.
+FACES = ("bioprobe.face.", "bioprobe.cli.", "bioprobe.web.views.", "bioprobe.web.api.")
 
 # A definition at the top of a module: the module and the name.
 Definition = tuple[str, str]

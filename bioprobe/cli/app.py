@@ -20,6 +20,7 @@ from bioprobe.cli.asking import app as asking_app
 from bioprobe.cli.counting import app as counting_app
 from bioprobe.cli.models import app as models_app
 from bioprobe.cli.probe import app as probe_app
+from bioprobe.cli.serving import app as serving_app
 from bioprobe.cli.show import Clock, say
 from bioprobe.cli.sources import app as sources_app
 from bioprobe.cli.store import app as store_app
@@ -36,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 # What stands at the top, and what under a word of its own.
-_ALONE = (asking_app, counting_app)
+_ALONE = (asking_app, counting_app, serving_app)
 _GROUPS = {
     "taxa": taxa_app,
     "prompts": prompts_app,

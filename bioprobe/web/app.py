@@ -1,0 +1,59 @@
+"""The application: what is served, by which parts."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bioprobe.errors import MissingExtraError
+from bioprobe.web.desk import Desk, Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+#: Modules with a ``router`` and, where they are pages, their ``LINK``: address and name.
+PAGES = ("bioprobe.web.views.store",)
+API: tuple[str, ...] = ()
+_HERE = Path(__file__).parent
+
+
+def _find_link(name: str) -> tuple[str, str] | None:
+    link: tuple[str, str] | None = getattr(importlib.import_module(name), "LINK", None)
+    return link
+
+
+def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
+    """Return the application of one store, which any ASGI server runs.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder of the store, which is opened when it is first asked.
+    settings : Settings, optional
+        What may be done; by default what is safe on a machine of one's own.
+
+    Raises
+    ------
+    MissingExtraError
+        If the extra ``serve`` is not installed.
+    """
+    try:
+        from fastapi import FastAPI
+        from fastapi.staticfiles import StaticFiles
+    except ImportError as error:
+        msg = f"the page needs {error.name}; install it with: pip install 'bioprobe[serve]'"
+        raise MissingExtraError(msg) from error
+
+    from bioprobe import __version__
+    from bioprobe.web.guard import guard
+
+    settings = settings or Settings()
+    app = FastAPI(title="bioprobe", version=__version__, docs_url=None, redoc_url=None)
+    links = [link for name in PAGES if (link := _find_link(name))]
+    app.state.desk = Desk(Path(folder), settings, links)
+    for name in (*PAGES, *API):
+        app.include_router(importlib.import_module(name).router)
+    app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
+    guard(app, settings)
+    return app
