@@ -146,7 +146,12 @@ def test_groups_that_are_few_tell_little() -> None:
 
 @pytest.mark.parametrize(
     ("n_images", "n_classes", "is_even", "least"),
-    [(6, 2, True, 0.88), (30, 5, False, 0.88), (60, 20, True, 0.86), (180, 60, True, 0.9)],
+    [
+        (6, 2, True, 0.88),
+        (30, 5, False, 0.88),
+        (60, 20, True, 0.86),
+        pytest.param(180, 60, True, 0.9, marks=pytest.mark.long),
+    ],
 )
 def test_intervals_of_macro_f1_cover_what_they_promise(
     n_images: int, n_classes: int, is_even: bool, least: float

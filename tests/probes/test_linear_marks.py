@@ -49,10 +49,10 @@ def _measure(vectors: Vectors, labels: Labels) -> float:
 @pytest.mark.parametrize(
     ("rank", "animals_only", "mark"),
     [
-        ("kingdom", False, 0.956),
-        ("phylum", True, 0.957),
+        pytest.param("kingdom", False, 0.956, marks=pytest.mark.long),
+        pytest.param("phylum", True, 0.957, marks=pytest.mark.long),
         ("class", True, 0.898),
-        ("order", True, 0.831),
+        pytest.param("order", True, 0.831, marks=pytest.mark.long),
         ("family", True, 0.776),
     ],
 )
