@@ -32,6 +32,8 @@ from bioprobe.errors import MisuseError
 RANK_NAMES = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 #: What is done with people where pictures are written.
 PEOPLE = LEAVE_OUT, OBSCURE, KEEP = ("leave-out", "obscure", "keep")
+#: Which labels count, the default first.
+LABELS_COUNTED = BOTH, GIVEN, CONFIRMED = ("both", "given", "confirmed")
 #: What can be written of two sets of answers that are compared, the default first.
 TABLES = ("queue", "moves", "agreement", "pairs")
 #: Since when a gap is counted that parts records, the default first.
@@ -614,6 +616,16 @@ Mask = Annotated[str | None, Option("Only images that a named mask keeps.")]
 Part = Annotated[
     str | None,
     Option("Only images of a part of a split, NAME:PART, such as default:test.", ("--split",)),
+]
+WhichLabels = Annotated[
+    str | None,
+    Option(
+        "Which labels count. given: those that came with the pictures. confirmed: those that "
+        "people gave (see: bioprobe annotations). both: these where there are any, else the given. "
+        "[default: both]",
+        choices=LABELS_COUNTED,
+        fixed=True,
+    ),
 ]
 NumberOfAnswers = Annotated[int, Option("Answers an image.", ("-k", "--k"), least=1)]
 OwnColumns = Annotated[

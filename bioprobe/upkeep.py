@@ -22,7 +22,16 @@ from bioprobe.learning import keeping as probes
 from bioprobe.progress import Progress
 from bioprobe.result import Notes, Result
 from bioprobe.sources.listing import join
-from bioprobe.store import EmbeddingStore, failures, kept, look_cache, selections, text_cache
+from bioprobe.store import (
+    EmbeddingStore,
+    annotations,
+    failures,
+    kept,
+    labels,
+    look_cache,
+    selections,
+    text_cache,
+)
 from bioprobe.store.added_taxa import find_added_taxa, read_added_taxa
 from bioprobe.store.compaction import (
     estimate_space,
@@ -202,6 +211,12 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
         known = examples.read_examples(store)
         return sum(len(hashes.intersection(one.sha256s)) for one in known if one.taxon.name == name)
 
+    def count_said(name: str) -> int:
+        said = [one for one in annotations.read_log(store.folder).standing if one.level == name]
+        there = labels.find_units(store.given, rows, {one.unit for one in said})
+        return sum(bool(there[one.unit]) for one in said)
+
+    levels = list(dict.fromkeys(one.level for one in annotations.read_log(store.folder).standing))
     masks = selections.list_selections(store)
     splits = [name for name in masks if name.startswith(_SPLITS)]
     kinds: list[tuple[str, Sequence[str], Callable[[str], int], str]] = [
@@ -212,6 +227,7 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
          "keeps its figures, lists the others"),
         ("taxon", list(dict.fromkeys(one.name for one in read_added_taxa(store))), count_shown,
          "loses these example pictures"),
+        ("annotations of", levels, count_said, "keeps those of the others"),
     ]  # fmt: skip
     found: list[tuple[str, str, int, str]] = []
     for what, names, count, becomes in kinds:
@@ -288,7 +304,8 @@ class Compaction(Result):
         By how much the shards are smaller afterwards.
     counts : dict of str to int
         What else quoted rows that go: ``selections``, ``probes``, ``evaluations``, ``examples``,
-        ``texts``, ``looks``, ``kept``, ``failures``, by how many were changed or went.
+        ``texts``, ``looks``, ``kept``, ``annotations``, ``failures``,
+        by how many were changed or went.
     forgotten : tuple of str
         What could not stay without them, and why.
     is_waiting : bool
@@ -447,6 +464,7 @@ def _draft(store: EmbeddingStore, gone: Gone, changes: Changes, manifest: Manife
     examples.forget_gone(store, gone, changes)
     seen_offset.forget_gone(folder, gone, changes)
     selections.forget_gone(folder, gone, changes)
+    annotations.forget_gone(folder, gone, changes)
     failures.forget_gone(folder, gone, changes)
     look_cache.forget_gone(folder, gone, changes)
     kept.forget_gone(folder, gone, changes)

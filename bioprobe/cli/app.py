@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from bioprobe import __version__
 from bioprobe.cli import STARTED_S
+from bioprobe.cli.annotations import app as annotations_app
 from bioprobe.cli.asking import app as asking_app
 from bioprobe.cli.counting import app as counting_app
 from bioprobe.cli.models import app as models_app
@@ -44,6 +45,7 @@ _GROUPS = {
     "probe": probe_app,
     "models": models_app,
     "store": store_app,
+    "annotations": annotations_app,
     "sources": sources_app,
 }
 

@@ -317,7 +317,7 @@ def _write_found(
         say(f"wrote {len(found.results)} results to {output}", quiet=quiet)
 
 
-@command(app, Learns.evaluate, narrows=(), encodes=True, write=_write_found)
+@command(app, Learns.evaluate, narrows=("labels",), encodes=True, write=_write_found)
 def evaluate(
     found: Evaluation,
     *,
@@ -360,7 +360,7 @@ def robustness(
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 
 
-@command(app, Finetunes.finetune, narrows=("where", "mask"), encodes=True)
+@command(app, Finetunes.finetune, encodes=True)
 def finetune(found: Finetuned) -> None:
     """Let the last blocks of the store's encoder learn, and write a model of one's own.
 
@@ -373,7 +373,7 @@ def finetune(found: Finetuned) -> None:
     """
 
 
-@command(app, Reports.report, narrows=(), shows=False)
+@command(app, Reports.report, narrows=("labels",), shows=False)
 def report(page: Result) -> None:
     """Write what an evaluation found as one page: data, methods, mistakes, what to do next.
 
@@ -437,8 +437,8 @@ def export(done: AnswerExport) -> None:
 
 
 @command(
-    app, Annotates.annotate, narrows=("where", "mask", "split"), encodes=True, sources="-",
-    shows=False,
+    app, Annotates.annotate, narrows=("where", "mask", "split", "labels"), encodes=True,
+    sources="-", shows=False,
 )  # fmt: skip
 def annotate(
     done: Annotation,

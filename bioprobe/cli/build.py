@@ -58,6 +58,8 @@ Write = Callable[..., None]
 Bare = Callable[[Sequence[str]], Mapping[str, Sequence[str]]]
 
 STANDARD_OUTPUT = "-"
+#: The parameter that says which labels count, and the name that it has among those of a question.
+LABELS, _WHICH_LABELS = "labels", "which_labels"
 # Where a command keeps the order of its options.
 _ORDER = "bioprobe.order"
 # What commands have after their own options.
@@ -85,7 +87,7 @@ def command(
     asks: Callable[..., Any],
     *,
     name: str | None = None,
-    narrows: Sequence[str] = ("where", "mask"),
+    narrows: Sequence[str] = ("where", "mask", LABELS),
     encodes: bool = False,
     sources: str | None = None,
     bare: Bare | None = None,
@@ -117,7 +119,8 @@ def command(
     name : str, optional
         Of the command; by default the decorated function's.
     narrows : sequence of str
-        Parameters of :meth:`bioprobe.Store.where` that choose images.
+        Parameters of :meth:`bioprobe.Store.where` that choose images, and which labels count.
+        Where the question has an option ``--labels`` of its own, that choice is ``--which-labels``.
     encodes : bool
         Whether ``--model`` and ``--device`` choose the encoder of texts and pictures.
     sources : str, optional
@@ -218,7 +221,7 @@ def _allow_instead(
     for flag, (option, other) in instead.items():
         beyond = declared.keys() - read_options(other).keys() - instead.keys()
         if "self" in read_defaults(other):
-            beyond -= set(narrows)
+            beyond -= {*narrows, _WHICH_LABELS} - {LABELS}
         declared |= {one: _limit(declared[one], Without(flag)) for one in beyond}
         declared[flag] = Declared(bool, option, False)
 
@@ -321,7 +324,7 @@ def _gather(
     """Return the options of a command: the question's, those that choose images, the shell's."""
     declared, encoder = _read(asks), _read(open_store, ("model", "device"))
     if "self" in read_defaults(asks):
-        declared |= _read(Opened.where, narrows)
+        declared |= _read_narrowing(asks, narrows)
     if encodes:
         declared |= encoder
     elif sources:
@@ -463,6 +466,17 @@ def _read(question: Callable[..., Any], names: Sequence[str] | None = None) -> d
     }
 
 
+def _read_narrowing(asks: Callable[..., Any], narrows: Sequence[str]) -> dict[str, Declared]:
+    """Return the options that choose images and labels, beside those of a question."""
+    declared = _read(Opened.where, narrows)
+    if LABELS in declared:
+        one = declared.pop(LABELS)
+        flag = write_flag(_WHICH_LABELS if LABELS in read_options(asks) else LABELS)
+        option = dataclasses.replace(one.option, flags=(flag,))
+        declared[_WHICH_LABELS] = dataclasses.replace(one, option=option)
+    return declared
+
+
 def _limit(declared: Declared, condition: Condition) -> Declared:
     option = dataclasses.replace(declared.option, when=(*declared.option.when, condition))
     return dataclasses.replace(declared, option=option)
@@ -501,7 +515,8 @@ def _ask(
         )  # fmt: skip
     else:
         store = open_store(given["store"], **encoder, progress=progress)
-    chosen = {name: given[name] for name in narrows if given[name] is not None}
+    keys = {name: _WHICH_LABELS if name == LABELS else name for name in narrows}
+    chosen = {name: given[key] for name, key in keys.items() if given[key] is not None}
     return asks(store.where(**chosen) if chosen else store, **asked)
 
 

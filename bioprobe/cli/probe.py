@@ -48,7 +48,7 @@ def tune(tuned: Result) -> None:
 @command(
     app,
     Learns.predict,
-    narrows=("where", "mask", "split"),
+    narrows=("where", "mask", "split", "labels"),
     encodes=True,
     when=_OF_PICTURES,
     chooses=True,
@@ -92,7 +92,7 @@ def remove(gone: Result) -> None:
     """
 
 
-@command(stacks, Learns.fit_stack, name="fit", narrows=("where",), shows=False)
+@command(stacks, Learns.fit_stack, name="fit", narrows=("where", "labels"), shows=False)
 def fit_stack(probe: Result) -> None:
     """Fit a probe of each encoder and how to combine them, and keep this in the store.
 
@@ -100,7 +100,9 @@ def fit_stack(probe: Result) -> None:
     """
 
 
-@command(stacks, Learns.predict_stack, name="predict", narrows=("where", "split"), chooses=True)
+@command(
+    stacks, Learns.predict_stack, name="predict", narrows=("where", "split", "labels"), chooses=True
+)
 def predict_stack(
     answers: Predictions, *, html: AnswerPage = None, html_by: PageBy = "answer"
 ) -> str:
@@ -111,7 +113,7 @@ def predict_stack(
     return f"wrote {answers.write_page(html, html_by):,} pictures to {html}" if html else ""
 
 
-@command(stacks, Learns.compare_stack, name="compare", narrows=())
+@command(stacks, Learns.compare_stack, name="compare", narrows=("labels",))
 def compare_stack(compared: Result) -> None:
     """Compare the stack with each of its bases alone, on images that none learnt from.
 

@@ -29,7 +29,7 @@ FactsFormat = Annotated[str, Option("table or json.", ("--format",), ("table", "
 _AS_HEAD, _AS_VECTORS = With("layout", (TEXT_HEAD,)), Unless("layout", (TEXT_HEAD,))
 
 
-@command(app, Keeps.info, narrows=(), shows=False)
+@command(app, Keeps.info, narrows=("labels",), shows=False)
 def info(found: StoreFacts, file_format: FactsFormat = "table") -> None:
     """Show the encoder, the counts, the labels and the failures of a store.
 
@@ -155,7 +155,7 @@ def import_command(summary: ImportSummary | HeadSummary) -> None:
 
 
 @command(
-    app, Keeps.export, narrows=("where", "mask"), encodes=True, shows=False,
+    app, Keeps.export, encodes=True, shows=False,
     when={"where": _AS_VECTORS, "mask": _AS_VECTORS, "model": _AS_HEAD, "device": _AS_HEAD},
 )  # fmt: skip
 def export(summary: ExportSummary) -> None:

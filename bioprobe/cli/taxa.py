@@ -103,7 +103,7 @@ def export_list(written: KnownTaxa) -> None:
     """
 
 
-@command(app, Names.taxa, name="list", narrows=())
+@command(app, Names.taxa, name="list", narrows=("labels",))
 def list_taxa(known: KnownTaxa | Table) -> None:
     """List the taxa of a store: those of its labels, and those that were added; or of a text head.
 
@@ -120,7 +120,7 @@ def download(found: HeadDownload) -> None:
     typer.echo(str(found.file))
 
 
-@command(app, Names.check_taxon, narrows=(), encodes=True)
+@command(app, Names.check_taxon, narrows=("labels",), encodes=True)
 def check(found: Likeness) -> None:
     """Show the classes nearest to a taxon; warn of confusion, and of a head of another model.
 
@@ -128,7 +128,7 @@ def check(found: Likeness) -> None:
     """
 
 
-@command(app, Names.measure_unseen, narrows=(), encodes=True)
+@command(app, Names.measure_unseen, narrows=("labels",), encodes=True)
 def measure(report: GeneralisedReport) -> None:
     """Measure generalised zero-shot, and keep an offset for zeroshot --offset auto.
 

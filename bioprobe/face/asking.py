@@ -604,7 +604,11 @@ class Asks(Opened):
         ours = self._view
         known = [ours]
         for one in also:
-            other = one._view if isinstance(one, Opened) else EmbeddingStore.open(one)
+            other = (
+                one._view
+                if isinstance(one, Opened)
+                else EmbeddingStore.open(one).counting(ours.store.counts)
+            )
             view = View.all(other)
             check_encoders(ours, view)
             try:

@@ -1123,7 +1123,10 @@ class Learns(Opened):
         return Task.of(
             self._view, target, split=None if split == "none" else split,
             texts=texts, seed=seed,
-            others=tuple(EmbeddingStore.open(other) for other in list_given(others)),
+            others=tuple(
+                EmbeddingStore.open(other).counting(self._view.store.counts)
+                for other in list_given(others)
+            ),
             columns=columns,
         )  # fmt: skip
 
@@ -1277,7 +1280,10 @@ class Learns(Opened):
         from bioprobe.store import EmbeddingStore
 
         stack = read_stack(self._view.store, name)
-        opened: list[EmbeddingStore] = [EmbeddingStore.open(one) for one in list_given(others)]
+        counts = self._view.store.counts
+        opened: list[EmbeddingStore] = [
+            EmbeddingStore.open(one).counting(counts) for one in list_given(others)
+        ]
         stores = stack.arrange([self._view.store, *opened])
         shared = find_shared_images(stores, rows)
         folders = [str(one.folder) for one in stores[1:]]

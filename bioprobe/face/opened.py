@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from bioprobe.options import Mask, Part, Where, question, split_names
+from bioprobe.options import Mask, Part, Where, WhichLabels, question, split_names
 from bioprobe.result import WARNING, Note, Notes
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ class Opened:
         *,
         mask: Mask = None,
         split: Part = None,
+        labels: WhichLabels = None,
         rows: Sequence[int] | None = None,
     ) -> Self:
         """Return the same store with fewer images to ask.
@@ -165,6 +166,10 @@ class Opened:
             Named mask that keeps them; see :meth:`filter` and :meth:`dedupe`.
         split : str, optional
             Part of a split, ``NAME:PART``.
+        labels : {"both", "given", "confirmed"}, optional
+            Which labels count, also in the condition: those that came with the pictures, those
+            that people gave, or these where there are any, else the given. By default as before,
+            at first ``both``. What people said until now counts.
         rows : sequence of int, optional
             Rows of the store, in the order in which they are to be answered.
 
@@ -181,8 +186,12 @@ class Opened:
         from bioprobe.store.measured import count_unknown
         from bioprobe.store.view import View
 
-        view = View.of(self._view, mask=mask)
+        chosen = self._view if labels is None else self._view.counting(labels)
+        view = View.of(chosen, mask=mask)
         notes = list(self._notes)
+        if labels is not None:
+            told = self._view.store.tell_labels()
+            notes = [*(one for one in notes if one not in told), *chosen.store.tell_labels()]
         if mask is not None:
             said = f"mask {mask}: {len(view):,} images kept, {view.n_dropped:,} dropped"
             if view.n_unjudged:

@@ -21,7 +21,7 @@ from bioprobe.access import exists
 from bioprobe.cache import find_cache
 from bioprobe.errors import MismatchError, SourceError, StoreError
 from bioprobe.files import check_target, read_json, write_text
-from bioprobe.options import Option, list_given
+from bioprobe.options import BOTH, Option, list_given
 from bioprobe.progress import Progress, Step
 from bioprobe.result import PROBLEM, Note
 
@@ -179,10 +179,15 @@ def _open_kept(
         "new"
     )
     return make(
-        View(filled, rows, unread=_concatenate(failures, unread), progress=progress),
+        View(filled.counting(BOTH), rows, unread=_concatenate(failures, unread), progress=progress),
         model=model,
         device=device,
-        notes=(*listed.notes, *_describe_failures(failures), Note(said)),
+        notes=(
+            *listed.notes,
+            *_describe_failures(failures),
+            Note(said),
+            *filled.counting(BOTH).tell_labels(),
+        ),
         texts=functools.cache(lambda: TextCache(filled, load_for_text, progress)),
     )
 

@@ -127,7 +127,9 @@ class Removes(Opened):
             return declined.say([Note("nothing was removed", PROBLEM)])
         removed, number = remove_rows(store, rows, failed)
         left = ~_is_in(self._view.rows, rows)
-        self._view = dataclasses.replace(self._view, store=removed, rows=self._view.rows[left])
+        self._view = dataclasses.replace(
+            self._view, store=removed.counting(store.counts), rows=self._view.rows[left]
+        )
         done = (
             f"removed as number {number}; bring them back with: bioprobe store remove --undo "
             f"{number}. They are gone for good with: bioprobe store compact"
@@ -190,7 +192,7 @@ class Removes(Opened):
             if not numbers:
                 msg = f"nothing was removed from {self.folder} since it was last compacted"
                 raise SelectionError(msg)
-            after = before.undo_removals(numbers)
+            after = before.undo_removals(numbers).counting(self._view.store.counts)
         rows = after.rows[~_is_in(after.rows, before.rows)]
         n_removed = sum(len(one.rows) for one in before.manifest.removals if one.number in numbers)
         self._view = View.all(after)
@@ -256,7 +258,7 @@ class Removes(Opened):
         from bioprobe.store.view import View
         from bioprobe.upkeep import compact_store
 
-        folder = self.folder
+        folder, counts = self.folder, self._view.store.counts
         if dry_run:
             planned = compact_store(folder, shard_rows=shard_rows, is_trial=True)
             return planned.say([*_tell_compaction(planned), Note("nothing was changed")])
@@ -267,7 +269,7 @@ class Removes(Opened):
         try:
             done = compact_store(folder, shard_rows=shard_rows, progress=progress, tell=tell)
         finally:
-            opened = EmbeddingStore.open(folder)
+            opened = EmbeddingStore.open(folder).counting(counts)
             self._view = View.all(opened)
             self._find_texts = find_texts(opened, self._model, self._device)
         return done.say(_tell_compaction(done))
@@ -329,6 +331,7 @@ _SAID = {
     "kept": "projection inputs and tokens gone",
     "measures": "kept measures gone",
     "views": "kept vectors of views gone",
+    "annotations": "annotations of what is gone, gone with it",
     "failures": "lines of failures gone",
     "alerts": "alerts of a watch, which nobody was told yet, gone",
     "damaged shards": "shards that a repair had laid aside gone, which held them or may have",

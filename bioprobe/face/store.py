@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from bioprobe.access import exists
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.annotating import Annotates
+from bioprobe.face.annotations import Corrects
 from bioprobe.face.conservation import Conserves
 from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
@@ -24,6 +25,7 @@ from bioprobe.face.removing import Removes
 from bioprobe.face.reporting import Reports
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
+    BOTH,
     RANK_NAMES,
     AllowOutside,
     Device,
@@ -69,6 +71,7 @@ class Store(
     Reports,
     Explains,
     Annotates,
+    Corrects,
     Names,
     Texts,
     Exports,
@@ -119,10 +122,11 @@ def open(
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.view import View
 
-    opened = EmbeddingStore.open(store)
+    opened = EmbeddingStore.open(store).counting(BOTH)
     texts = find_texts(opened, model, device, progress)
     view = View(opened, opened.rows, progress=progress)
-    return Store(view, model=model, device=device, texts=texts)
+    notes = tuple(opened.tell_labels())
+    return Store(view, model=model, device=device, notes=notes, texts=texts)
 
 
 @question
@@ -509,7 +513,7 @@ def embed(
         why = "; ".join(problems or [_tell_reasons(summary)])
         msg = f"none of {summary.n_images:,} images can be read, so that no store was made: {why}"
         raise SourceError(msg)
-    view = View.all(filled_store)
+    view = View.all(filled_store.counting(BOTH))
     said = (
         *_describe_run(summary, Path(store), prune=prune, n_lost=len(table.reasons)),
         *table.notes,
@@ -519,7 +523,8 @@ def embed(
         *describe_contradicting_copies(view.images, view.rows),
         *_describe_taught(view),
     )
-    filled = Store(view, model=model, device=device, said=said)
+    notes = tuple(view.store.tell_labels())
+    filled = Store(view, model=model, device=device, notes=notes, said=said)
     filled.summary = summary
     return filled
 

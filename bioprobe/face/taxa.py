@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from bioprobe.errors import MisuseError, ModelUnavailableError, SourceError, TaxonomyError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
+    GIVEN,
     Device,
     Ending,
     Level,
@@ -304,7 +305,8 @@ class Names(Opened):
         from bioprobe.store.added_taxa import find_added_taxa
         from bioprobe.taxonomy.matching import resolve_labels
 
-        view = self._view
+        # What people said stays where it is: these are the labels that came with the pictures.
+        view = self._view.counting(GIVEN)
         listed = open_names(names, synonyms, rank_column, added=find_added_taxa(view.store))
         frame = view.images.frame.iloc[view.rows]
         found = resolve_labels(frame, listed, column=column).say(self._notes)

@@ -8,15 +8,22 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from bioprobe.access import is_file
 from bioprobe.errors import TaxonomyError
 from bioprobe.files import explaining_refusal
-from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.writing import QUICK_WAIT_S, check_present, holding, locking
 from bioprobe.taxonomy import Taxon, Taxonomy
 from bioprobe.taxonomy.lists import read_taxonomy, write_taxonomy
 from bioprobe.taxonomy.taxonomy import name_lineages
+
+
+class InFolder(Protocol):
+    """A store, of which no more is asked than where it lies."""
+
+    folder: Path
+
 
 ADDED_TAXA_NAME = "taxa.csv"
 USER_TAXA_VARIABLE = "BIOPROBE_TAXA"
@@ -38,7 +45,7 @@ class AddedList:
     store: Path | None = None
 
     @classmethod
-    def of_store(cls, store: EmbeddingStore) -> AddedList:
+    def of_store(cls, store: InFolder) -> AddedList:
         """Return the list of a store."""
         return cls(store.folder / ADDED_TAXA_NAME, store.folder)
 
@@ -167,7 +174,7 @@ class AddedList:
             yield
 
 
-def read_added_taxa(store: EmbeddingStore) -> Taxonomy:
+def read_added_taxa(store: InFolder) -> Taxonomy:
     """Return the taxa that were added to a store, in the order of adding."""
     return AddedList.of_store(store).read()
 
@@ -177,7 +184,7 @@ def read_user_taxa() -> Taxonomy:
     return AddedList.of_user().read()
 
 
-def find_added_taxa(store: EmbeddingStore) -> Taxonomy:
+def find_added_taxa(store: InFolder) -> Taxonomy:
     """Find the taxa that are added to the classes of a store: its own first, then the user's."""
     return Taxonomy.merge((*read_added_taxa(store), *read_user_taxa()))
 

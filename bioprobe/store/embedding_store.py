@@ -21,6 +21,10 @@ from bioprobe.errors import MismatchError, StoreError
 from bioprobe.files import explaining_refusal
 from bioprobe.images.image_table import ImageTable, concatenate
 from bioprobe.images.regions import REGION
+from bioprobe.options import BOTH, GIVEN
+from bioprobe.result import Note
+from bioprobe.store.added_taxa import find_added_taxa
+from bioprobe.store.annotations import Log, read_log
 from bioprobe.store.failures import (
     FAILURES_NAME,
     Failure,
@@ -29,6 +33,7 @@ from bioprobe.store.failures import (
     write_failures,
 )
 from bioprobe.store.kept import Kept
+from bioprobe.store.labels import Labels, Lineages, describe_labels
 from bioprobe.store.lease import Lease, take_lease
 from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal, ShardRecord
 from bioprobe.store.shard import (
@@ -83,6 +88,8 @@ class EmbeddingStore:
         # What is known of the first of its shards already.
         self._known: _Known | None = None
         self._is_marked = True
+        self._counts = GIVEN
+        self._lineages: Lineages | None = None
 
     def __len__(self) -> int:
         return self.manifest.n_images
@@ -263,9 +270,56 @@ class EmbeddingStore:
             )
             raise MismatchError(msg)
 
+    def counting(self, labels: str) -> EmbeddingStore:
+        """Return the same store as it is now, in whose image table other labels count.
+
+        Parameters
+        ----------
+        labels : {"both", "given", "confirmed"}
+            Those that came with the pictures, those that people gave, or these before those. What
+            people said until now counts, and no more.
+        """
+        store = EmbeddingStore(self.folder, self.manifest, self._lease)
+        store._counts = labels
+        store._is_marked = self._is_marked
+        store._known = self._known
+        for name in ("given", "rows"):
+            if name in self.__dict__:
+                store.__dict__[name] = self.__dict__[name]
+        store._lineages = self._lineages
+        return store
+
+    @property
+    def counts(self) -> str:
+        """Which labels count: ``both``, ``given`` or ``confirmed``."""
+        return self._counts
+
+    @cached_property
+    def labels(self) -> Labels:
+        """What people said of the rows, and the image table that comes of it."""
+        if self._lineages is None:
+            self._lineages = Lineages(self.given, find_added_taxa(self))
+        return Labels(self.given, self.rows, self.annotations, self._counts, self._lineages)
+
+    @cached_property
+    def annotations(self) -> Log:
+        """What people said, as it was when this was first asked for."""
+        return read_log(self.folder)
+
+    def tell_labels(self) -> list[Note]:
+        """Say which labels count where people gave any, and what of these cannot be read."""
+        return describe_labels(self.annotations, self._counts)
+
     @cached_property
     def images(self) -> ImageTable:
-        """The image table of every row, retired ones included."""
+        """The image table of every row, retired ones included, with the labels that count."""
+        if self._counts == GIVEN or (self._counts == BOTH and not self.annotations.standing):
+            return self.given
+        return self.labels.images
+
+    @cached_property
+    def given(self) -> ImageTable:
+        """The image table of every row as it came with the pictures."""
         shards_dir, records = self.folder / "shards", self.manifest.present_shards
         known, self._known = self._known, None
         if known is not None and known.shards == records[: len(known.shards)]:
@@ -283,8 +337,8 @@ class EmbeddingStore:
         """Take over what a store that was opened before knows of its shards."""
         if before is not None and before.folder == self.folder and before._is_marked:
             self._known = before._known
-            if "images" in before.__dict__:
-                self._known = _Known(before.manifest.present_shards, before.images)
+            if "given" in before.__dict__:
+                self._known = _Known(before.manifest.present_shards, before.given)
         return self
 
     @cached_property
@@ -416,8 +470,9 @@ class EmbeddingStore:
     def _renew(self, manifest: Manifest) -> EmbeddingStore:
         """Return the store as it is now; its shards are held as they were."""
         if self._lease is None:
-            return EmbeddingStore.open(self.folder, after=self)
-        return EmbeddingStore(self.folder, manifest, self._lease)._know(self)
+            return EmbeddingStore.open(self.folder, after=self).counting(self._counts)
+        renewed = EmbeddingStore(self.folder, manifest, self._lease)._know(self)
+        return renewed.counting(self._counts)
 
     def retire(self, rows: Sequence[int]) -> EmbeddingStore:
         """Make rows no longer current, and return the store; nothing is deleted.
@@ -532,7 +587,7 @@ class EmbeddingStore:
         StoreError
             If the store has grown since it was opened, or the disk refuses.
         """
-        store, frame = self, self.images.frame
+        store, frame = self, self.given.frame
         for start in range(0, len(rows), _RELABELLED_ROWS):
             part = rows[start : start + _RELABELLED_ROWS]
             said = labels.iloc[start : start + _RELABELLED_ROWS].reset_index(drop=True)

@@ -81,6 +81,11 @@ class Gone:
         return {place: row for row, place in enumerate(list_places(self.kept.frame))}
 
     @cached_property
+    def row_of_content(self) -> dict[str, int]:
+        """Row after the compaction by what its vector is of; of several the last."""
+        return {content: row for row, content in enumerate(self.kept.contents.tolist()) if content}
+
+    @cached_property
     def places(self) -> frozenset[Place]:
         """Root, path and region of rows that go where no row stays of the same."""
         frame = self.images.frame.iloc[self.rows]

@@ -15,6 +15,7 @@ from bioprobe.errors import StoreError, UnreadableError
 from bioprobe.files import explaining_refusal, hash_file, sync
 from bioprobe.result import Notes, Result
 from bioprobe.sources.listing import join
+from bioprobe.store.annotations import FOLDER_NAME, LOG_NAME, repair_log, verify_log
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.kept import repair_kept, restore_kept, verify_kept
 from bioprobe.store.manifest import ShardRecord, TakenOut
@@ -64,7 +65,7 @@ def verify_store(store: EmbeddingStore) -> list[Problem]:
     """Read every byte of a store and compare it with the manifest.
 
     Checksums, shapes, row counts and unit norms are checked, of what is kept beside the vectors
-    too.
+    too, and each record of the log of annotations.
 
     Returns
     -------
@@ -75,10 +76,19 @@ def verify_store(store: EmbeddingStore) -> list[Problem]:
     for record in store.manifest.present_shards:
         problems += _verify_shard(store.folder / "shards", record, store.manifest.dim)
     problems += [Problem(one.where, one.what, one.is_damage) for one in verify_kept(store.folder)]
+    problems += _verify_annotations(store.folder)
     outside = [row for row in store.manifest.retired if not 0 <= row < len(store)]
     if outside:
         problems.append(Problem("manifest.json", f"retired rows {outside} do not exist"))
     return problems
+
+
+def _verify_annotations(folder: Path) -> list[Problem]:
+    where = f"{FOLDER_NAME}/{LOG_NAME}"
+    try:
+        return [Problem(f"{where} line {one.line}", one.what) for one in verify_log(folder)]
+    except UnreadableError as error:
+        return [Problem(where, str(error), is_damage=False)]
 
 
 def find_repairable(problems: Collection[Problem]) -> set[str]:
@@ -156,6 +166,8 @@ class Repair:
         Current rows whose file cannot be told because the image table is damaged too.
     n_kept_lost : int
         Pictures of which something that was kept beside the vector was taken out; their rows stay.
+    n_lines_lost : int
+        Damaged lines of the log of annotations, which lies in ``damaged/`` as it was.
     """
 
     problems: tuple[Problem, ...]
@@ -163,6 +175,7 @@ class Repair:
     lost: tuple[Path, ...]
     n_unlisted: int
     n_kept_lost: int = 0
+    n_lines_lost: int = 0
 
     @property
     def n_lost(self) -> int:
@@ -203,7 +216,10 @@ def repair_store(folder: Path) -> Repair:
             store.manifest.take_out(damaged).write(folder)
         _lay_aside(EmbeddingStore.open(folder))
         n_kept_lost = repair_kept(folder, verify_kept(folder), folder / DAMAGED_NAME)
-    return Repair(tuple(problems), tuple(sorted(damaged)), tuple(lost), n_unlisted, n_kept_lost)
+        n_lines_lost = repair_log(folder, folder / DAMAGED_NAME)
+    return Repair(
+        tuple(problems), tuple(sorted(damaged)), tuple(lost), n_unlisted, n_kept_lost, n_lines_lost
+    )
 
 
 def _list_lost(store: EmbeddingStore, damaged: Collection[str]) -> tuple[list[Path], int]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from bioprobe.errors import SelectionError
 from bioprobe.images.conditions import name_values_of
 from bioprobe.images.image_table import ImageTable
+from bioprobe.options import BOTH, GIVEN
 from bioprobe.progress import Progress, Step
 from bioprobe.provenance import Provenance
 from bioprobe.store.embedding_store import EmbeddingStore
@@ -129,6 +130,16 @@ class View:
     def take(self, rows: Rows) -> View:
         """Return a view of those of some rows of the store that are in this one, in their order."""
         return dataclasses.replace(self, rows=rows[np.isin(rows, self.rows)])
+
+    def counting(self, labels: str) -> View:
+        """Return a view of the same rows, of which other labels count.
+
+        Parameters
+        ----------
+        labels : {"both", "given", "confirmed"}
+            See :mod:`bioprobe.store.labels`; what people said until now counts.
+        """
+        return dataclasses.replace(self, store=self.store.counting(labels))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -276,8 +287,16 @@ class View:
             store=self.origin or str(self.folder),
             n_rows=len(self.rows) if n_rows is None else n_rows,
             condition=self.condition,
-            options=dict(options),
+            options={**options, **self._describe_labels()},
         )
+
+    def _describe_labels(self) -> dict[str, Any]:
+        """Return which labels count, where they are not those that came with the pictures."""
+        store = self.store
+        if store.counts == GIVEN or (store.counts == BOTH and not store.annotations.standing):
+            return {}
+        digest = store.labels.digest
+        return {"labels": self.store.counts, "annotations_hash": digest}
 
     def _keep(self, name: str) -> View:
         selection = read_selection(self.store, name)

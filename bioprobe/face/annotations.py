@@ -1,0 +1,534 @@
+"""What people say of pictures: added, shown, taken back."""
+
+from __future__ import annotations
+
+import getpass
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from bioprobe.errors import MisuseError, SelectionError
+from bioprobe.face.opened import Opened
+from bioprobe.options import RANK_NAMES, Option, list_given, question
+from bioprobe.result import PROBLEM, WARNING, Note, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bioprobe.store.annotations import Annotation, Log, Unit
+
+PERSON_VARIABLE = "BIOPROBE_PERSON"
+# What a row of a table says of an annotation, under the names that answers have too.
+_FIELDS = (
+    "id", "level", "value", "verdict", "by", "at", "suggestion", "suggested_by", "score",
+    "shown_for", "chance",
+)  # fmt: skip
+# What a picture holds before it holds a taxon may be said in any store.
+_CONTENT = "content"
+_PLACE = {"file_name": "path", "image_region": "region"}
+# Stands for the newest annotation of whoever asks.
+_LAST = "last"
+_NUMBERS = ("score", "chance")
+_SHOWN = 3
+
+LabelLevel = Annotated[
+    str,
+    Option(
+        "What is said of the pictures: a rank, or a column of the image table.",
+        ("--level", "--rank", "-l"),
+        RANK_NAMES,
+    ),
+]
+Person = Annotated[
+    str | None,
+    Option(
+        f"Who says it. [default: ${PERSON_VARIABLE}, or the name that this machine knows you by]",
+        metavar="NAME",
+    ),
+]
+
+
+class Corrects(Opened):
+    """What people say of pictures, beside the labels that came with them."""
+
+    def add_annotations(
+        self,
+        given: pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any] | Annotation],
+        *,
+        by: str | None = None,
+    ) -> Table:
+        """Write annotations into the log of the store; when this returns they are on the disk.
+
+        The labels that came with the pictures stay. What is said counts at once in this object,
+        unless the given labels alone count (:meth:`where`).
+
+        Parameters
+        ----------
+        given : DataFrame, mapping, or sequence of mappings or Annotation
+            Each says which image or region it is of – ``row`` of the store, or ``path`` and
+            ``region``, as the image table or an answer (``file_name``, ``image_region``) has
+            them –, its ``level``, a rank or column, its ``value``, and where they are not these
+            ``verdict`` (``is``; without a value ``unsure``), ``by``, ``at`` (now) and ``id``
+            (a new one: one that is there already is the same annotation). ``suggestion``,
+            ``suggested_by``, ``score``, ``shown_for`` and ``chance`` say from what it comes.
+        by : str, optional
+            Who says it, where an annotation does not; by default ``$BIOPROBE_PERSON``, or the
+            name that this machine knows the user by.
+
+        Returns
+        -------
+        Table
+            One row for each of them: ``id``, ``row``, ``file_name``, ``image_region``, ``level``,
+            ``value``, ``verdict``, ``by``, ``at``, and ``is_new``, whether it was written.
+
+        Raises
+        ------
+        MisuseError
+            If one of them cannot be taken; then none is written.
+        SelectionError
+            If the store has no such image or level.
+        StoreLockedError
+            If another process writes annotations all the time.
+        StoreError
+            If the store was compacted since it was opened, or the disk refuses.
+
+        Examples
+        --------
+        >>> said = {"row": 12, "level": "species", "value": "Panthera leo"}
+        >>> store.add_annotations([said], by="anna")  # doctest: +SKIP
+        """
+        from bioprobe.store.annotations import append
+
+        annotations, rows = self._read_annotations(_list_rows(given), by)
+        store = self._view.store
+        new = append(self.folder, annotations, store.check_current)
+        self._count_anew()
+        frame = _describe(annotations, rows, store)
+        frame["is_new"] = frame["id"].isin({one.id for one in new})
+        people = ", ".join(sorted({one.by for one in annotations}))
+        said = [Note(f"{len(new):,} annotations by {people} written to {self.folder}")]
+        if len(new) < len(annotations):
+            said.append(Note(f"{len(annotations) - len(new):,} were there already"))
+        return Table(frame).say(said)
+
+    @question
+    def annotate_rows(
+        self,
+        value: Annotated[
+            str | None,
+            Option("Class, as you write it; leave it out with --verdict unsure.", ("-",)),
+        ] = None,
+        *,
+        level: LabelLevel = "species",
+        row: Annotated[
+            int | Sequence[int] | None,
+            Option("Row of the store, by its number; repeat for several.", shell=list[int]),
+        ] = None,
+        path: Annotated[
+            str | Path | Sequence[str | Path] | None,
+            Option(
+                "Picture, as the store or an answer names it; repeat for several. All regions of "
+                "it are meant.",
+                shell=list[str],
+            ),
+        ] = None,
+        verdict: Annotated[
+            str | None,
+            Option(
+                "is, is not, or unsure: nobody can tell. [default: is]",
+                choices=("is", "is not", "unsure"),
+                fixed=True,
+            ),
+        ] = None,
+        by: Person = None,
+    ) -> Table:
+        """Say one thing of one or several pictures; see :meth:`add_annotations`.
+
+        Parameters
+        ----------
+        value : str, optional
+            Class; none where the verdict is ``unsure``.
+        level : str
+            Rank or column.
+        row : int or sequence of int, optional
+            Rows of the store; by default what :meth:`where` chose.
+        path : str, Path or sequence of them, optional
+            Pictures, with all their regions.
+        verdict : {"is", "is not", "unsure"}, optional
+            By default ``is``.
+        by : str, optional
+            Who says it.
+
+        Raises
+        ------
+        MisuseError
+            If nothing says which pictures, or value and verdict do not go together.
+        SelectionError
+            If the store has no such image or level.
+        StoreError
+            If the disk refuses.
+
+        Examples
+        --------
+        >>> store.annotate_rows("Panthera leo", row=12, by="anna")  # doctest: +SKIP
+        """
+        from bioprobe.upkeep import find_paths, find_rows
+
+        store, view = self._view.store, self._view
+        said: list[Note] = []
+        if row is None and path is None:
+            if not view.condition and not view.mask and len(view) == len(store.rows):
+                msg = "say which pictures: --row, --path, --where or --mask"
+                raise MisuseError(msg)
+            rows: Sequence[int] = view.rows.tolist()
+        else:
+            rows = find_rows(store, list_given(row)).tolist()
+            if path is not None:
+                found, _, unknown = find_paths(store, [str(one) for one in list_given(path)])
+                if unknown:
+                    text = f"{len(unknown):,} pictures are not in {self.folder}: {_name(unknown)}"
+                    if not len(found) and not rows:
+                        raise SelectionError(text)
+                    said.append(Note(text, PROBLEM))
+                rows = sorted({*rows, *found.tolist()})
+        one = {"level": level, "value": value or "", "verdict": verdict or "is"}
+        return self.add_annotations([{"row": at, **one} for at in rows], by=by).say(said)
+
+    @question
+    def annotations(
+        self,
+        level: Annotated[
+            str | None,
+            Option("Only of this rank or column.", ("--level", "--rank", "-l"), RANK_NAMES),
+        ] = None,
+        *,
+        standing: Annotated[bool, Option("Leave out what was taken back.")] = False,
+    ) -> Table:
+        """List what people said of the pictures, the newest first.
+
+        Parameters
+        ----------
+        level : str, optional
+            Only of this rank or column.
+        standing : bool
+            Whether what was taken back is left out.
+
+        Returns
+        -------
+        Table
+            One row an annotation: ``id``, ``row`` (the first of its rows now, -1 where its image
+            is not in the store), ``file_name``, ``image_region``, ``level``, ``value``,
+            ``verdict``, ``by``, ``at``, ``suggestion``, ``suggested_by``, ``score``,
+            ``shown_for``, ``chance``, and ``retracted_by``, who took it back.
+
+        Raises
+        ------
+        UnreadableError
+            If they cannot be read just now.
+
+        Examples
+        --------
+        >>> store.annotations("species").to_frame()  # doctest: +SKIP
+        """
+        log = self._view.store.annotations
+        chosen = [
+            one for one in log.annotations
+            if not one.retracts and level in (None, one.level)
+            and not (standing and one.id in log.retracted)
+        ]  # fmt: skip
+        chosen = sorted(chosen, key=lambda one: one.at)[::-1]
+        rows = self._find_rows([one.unit for one in chosen])
+        if len(self) < len(self._view.store.rows):
+            inside = set(self.rows.tolist())
+            kept = [at for at, row in enumerate(rows) if row in inside]
+            chosen, rows = [chosen[at] for at in kept], [rows[at] for at in kept]
+        frame = _describe(chosen, rows, self._view.store)
+        for name in ("suggestion", "suggested_by", "score", "shown_for", "chance"):
+            frame[name] = [getattr(one, name) for one in chosen]
+        takers = {
+            one.retracts: one.by for one in log.annotations
+            if one.retracts in log.retracted and one.id not in log.retracted
+        }  # fmt: skip
+        frame["retracted_by"] = [takers.get(one.id, "") for one in chosen]
+        return Table(frame).say([*self._notes, *_tell_log(log, rows, chosen)])
+
+    @question
+    def retract(
+        self,
+        ids: Annotated[
+            str | Sequence[str],
+            Option(
+                "Ids of annotations, as annotations show lists them; last: the newest of --by.",
+                ("-",),
+                shell=list[str],
+            ),
+        ],
+        *,
+        by: Person = None,
+    ) -> Table:
+        """Take annotations back; they stay in the log, and do not count.
+
+        Parameters
+        ----------
+        ids : str or sequence of str
+            Of the annotations, or ``last``, the newest that this person said. One that takes back
+            may be taken back itself.
+        by : str, optional
+            Who takes them back.
+
+        Returns
+        -------
+        Table
+            One row for each that was written: ``id``, and ``retracts``, whose id it takes back.
+
+        Raises
+        ------
+        MisuseError
+            If there is no such annotation.
+        StoreError
+            If the disk refuses.
+
+        Examples
+        --------
+        >>> store.retract(store.annotations().to_frame()["id"][0])  # doctest: +SKIP
+        """
+        import pandas as pd
+
+        from bioprobe.store.annotations import retract
+
+        person = _find_person(by)
+        named = [
+            self._find_last(person) if one == _LAST else one for one in list_given(ids)
+        ]  # fmt: skip
+        new, again = retract(self.folder, named, by=person)
+        self._count_anew()
+        said = [Note(f"{len(new):,} annotations of {self.folder} are taken back")]
+        if again:
+            said.append(Note(f"{len(again):,} were taken back already"))
+        frame = pd.DataFrame(
+            [(one.id, one.retracts, one.by, one.at) for one in new],
+            columns=["id", "retracts", "by", "at"],
+        )
+        return Table(frame).say(said)
+
+    def _find_last(self, person: str) -> str:
+        from bioprobe.store.annotations import read_log
+
+        log = read_log(self.folder)
+        for one in reversed(log.annotations):
+            if one.by == person and not one.retracts and one.id not in log.retracted:
+                return one.id
+        msg = f"{person} said nothing in {self.folder} that stands; see: bioprobe annotations show"
+        raise MisuseError(msg)
+
+    def _count_anew(self) -> None:
+        """Let what was written since count."""
+        store = self._view.store
+        before = store.tell_labels()
+        self._view = self._view.counting(store.counts)
+        kept = [one for one in self._notes if one not in before]
+        self._notes = (*kept, *self._view.store.tell_labels())
+
+    def _read_annotations(
+        self, given: Sequence[Mapping[str, Any] | Annotation], by: str | None
+    ) -> tuple[list[Annotation], list[int]]:
+        """Return what is given as annotations, with the row of each."""
+        reader = _Reader(self._view.store, by)
+        found = [reader.read(one, place) for place, one in enumerate(given, start=1)]
+        rows = self._find_rows([one.unit for one in found])
+        lost = [one.unit for one, row in zip(found, rows, strict=True) if row < 0]
+        if lost:
+            msg = (
+                f"{self.folder} has no image {lost[0].path!r} of these bytes; embed it first, then "
+                "annotate it"
+            )
+            raise SelectionError(msg)
+        return found, rows
+
+    def _find_rows(self, units: Sequence[Unit]) -> list[int]:
+        """Return the row of each unit, -1 where it has none."""
+        from bioprobe.store.labels import find_units
+
+        store = self._view.store
+        found = find_units(store.given, store.rows, units)
+        return [found[one][0] if found[one] else -1 for one in units]
+
+
+class _Reader:
+    """Makes annotations of what people write."""
+
+    def __init__(self, store: Any, by: str | None) -> None:  # noqa: ANN401
+        self._store = store
+        self._by = by
+        self._levels: dict[str, str] = {}
+
+    def read(self, given: Mapping[str, Any] | Annotation, place: int) -> Annotation:
+        """Return an annotation; ``place`` says which it is, from 1."""
+        from bioprobe.store.annotations import Annotation
+
+        if isinstance(given, Annotation):
+            self._read_level(given.level)
+            return given
+        try:
+            return self._make(given)
+        except (MisuseError, SelectionError) as error:
+            msg = f"annotation {place}: {error}"
+            raise type(error)(msg) from error
+
+    def _make(self, given: Mapping[str, Any]) -> Annotation:
+        from bioprobe.names import unify
+        from bioprobe.store.annotations import IS, UNSURE, Annotation
+
+        said = {
+            _PLACE.get(name, name): value for name, value in given.items() if not _is_hole(value)
+        }
+        unknown = sorted(said.keys() - {*_FIELDS, "row", "root", "path", "region", "sha256"})
+        if unknown:
+            msg = f"{unknown[0]!r} is nothing that an annotation has; it has row, path, region, "
+            raise MisuseError(msg + ", ".join(_FIELDS))
+        unit = self._find_unit(said)
+        level = self._read_level(str(said.get("level", "")))
+        value = unify(str(said.get("value", ""))).strip()
+        verdict = str(said.get("verdict") or (IS if value else UNSURE)).replace("_", " ")
+        further: dict[str, Any] = {
+            name: str(said[name]) for name in ("suggestion", "suggested_by", "shown_for")
+            if name in said
+        }  # fmt: skip
+        for name in _NUMBERS:
+            if name in said:
+                further[name] = _read_number(name, said[name])
+        return Annotation.make(
+            unit, level, value, verdict, by=str(said.get("by") or _find_person(self._by)),
+            at=said.get("at", ""), id=str(said.get("id", "")), **further,
+        )  # fmt: skip
+
+    def _find_unit(self, said: Mapping[str, Any]) -> Unit:
+        from bioprobe.store.labels import list_units
+        from bioprobe.upkeep import find_paths, find_rows
+
+        store = self._store
+        if "row" in said:
+            row = int(_read_number("row", said["row"]))
+            return list_units(store.given, find_rows(store, [row]))[0]
+        if "path" not in said:
+            msg = "it says neither row nor path, and so not which image it is of"
+            raise MisuseError(msg)
+        path = str(said["path"])
+        rows, _, _ = find_paths(store, [path])
+        units = list_units(store.given, rows)
+        region = str(said.get("region", ""))
+        found = [
+            one for one in units
+            if one.region == region
+            and str(said.get("root", one.root)) == one.root
+            and str(said.get("sha256") or one.sha256) == one.sha256
+        ]  # fmt: skip
+        if not found:
+            known = ", ".join(repr(one.region) for one in units[:_SHOWN])
+            where = f"the region {region!r} of {path!r}" if units else repr(path)
+            there = f"; it has {known}" if units else ""
+            msg = f"{store.folder} has no image {where}{there}"
+            raise SelectionError(msg)
+        return found[0]
+
+    def _read_level(self, level: str) -> str:
+        from bioprobe.images.image_table import read_level
+
+        if level not in self._levels:
+            if not level:
+                msg = "it has no level: a rank, or a column of the image table"
+                raise MisuseError(msg)
+            annotated = {one.level for one in self._store.annotations.standing}
+            self._levels[level] = (
+                level
+                if level in annotated or level == _CONTENT
+                else read_level(level, self._store.given)
+            )
+        return self._levels[level]
+
+
+def _list_rows(given: Any) -> list[Any]:  # noqa: ANN401 - a frame, a mapping, or a sequence
+    if hasattr(given, "to_dict") and hasattr(given, "columns"):
+        return list(given.astype(object).to_dict("records"))
+    return [given] if isinstance(given, Mapping) else list(given)
+
+
+def _is_hole(value: object) -> bool:
+    return (
+        value is None
+        or value == ""
+        or (isinstance(value, float) and math.isnan(value))
+        or str(value) in ("<NA>", "NaT")
+    )
+
+
+def _read_number(name: str, value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        msg = f"{name} is a number, got {value!r}"
+        raise MisuseError(msg) from None
+
+
+def _find_person(by: str | None) -> str:
+    """Return who annotates.
+
+    Raises
+    ------
+    MisuseError
+        If nobody says.
+    """
+    named = by or os.environ.get(PERSON_VARIABLE)
+    if named:
+        return named
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError) as error:
+        msg = f"say who annotates: --by NAME, or ${PERSON_VARIABLE}"
+        raise MisuseError(msg) from error
+
+
+def _describe(annotations: Sequence[Annotation], rows: Sequence[int], store: Any) -> pd.DataFrame:  # noqa: ANN401
+    """Return the table of annotations: id, row, its names, level, value, verdict, by, at."""
+    import pandas as pd
+
+    names = store.given.file_names
+    return pd.DataFrame(
+        {
+            "id": [one.id for one in annotations],
+            "row": list(rows),
+            "file_name": [
+                names[row] if row >= 0 else one.unit.path
+                for one, row in zip(annotations, rows, strict=True)
+            ],
+            "image_region": [one.unit.region for one in annotations],
+            **{
+                name: [getattr(one, name) for one in annotations]
+                for name in ("level", "value", "verdict", "by", "at")
+            },
+        }
+    )
+
+
+def _tell_log(log: Log, rows: Sequence[int], chosen: Sequence[Annotation]) -> list[Note]:
+    said = []
+    n_away = sum(row < 0 for row in rows)
+    if n_away:
+        text = f"{n_away:,} annotations are of images that are not in the store, and do not count"
+        said.append(Note(text, WARNING))
+    if log.torn:
+        text = (
+            f"the log ends with {log.torn:,} bytes of a record that is not whole, as a writer is "
+            "at it or was killed: nobody was told that it was written"
+        )
+        said.append(Note(text))
+    if not chosen:
+        said.append(Note("nobody annotated these pictures; see: bioprobe annotations add --help"))
+    return said
+
+
+def _name(names: Sequence[str]) -> str:
+    shown = ", ".join(map(str, names[:_SHOWN]))
+    return f"{shown} and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else shown

@@ -1,0 +1,178 @@
+"""What people say of pictures: said, shown, taken back, and counted by every question."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import bioprobe as bp
+from bioprobe.cli.app import run
+from bioprobe.face.store import Store
+
+LION, LYNX, WOLF = "Panthera leo", "Lynx lynx", "Canis lupus"
+
+
+def test_what_is_said_counts_at_once_and_in_whoever_opens_the_store(store: Store) -> None:
+    said = {"row": 3, "level": "species", "value": LYNX, "suggestion": WOLF, "score": 0.75}
+    done = store.add_annotations([said], by="anna").to_frame()
+    assert done[["row", "file_name", "verdict", "is_new"]].to_numpy().tolist() == [
+        [3, "3.jpg", "is", True]
+    ]
+    for opened in (store, bp.open(store.folder)):
+        assert opened.labels("species").tolist() == [LION, LION, LYNX, LYNX]
+        assert opened.where(labels="given").labels("species").tolist()[3] == WOLF
+        assert opened.where(labels="confirmed").labels("family").tolist() == ["", "", "", "Felidae"]
+        (note,) = map(str, opened.notes)
+        assert note.endswith("(--labels both)")
+    # A condition is met by the labels that count.
+    assert len(store.where("species == 'Lynx lynx'")) == 2
+    assert len(store.where("species == 'Lynx lynx'", labels="given")) == 1
+    (note,) = map(str, store.where(labels="given").notes)
+    assert note.startswith("labels that came with the pictures count")
+
+
+def test_annotations_are_shown_the_newest_first_with_what_was_taken_back(store: Store) -> None:
+    said = [
+        {"path": "0.jpg", "level": "species", "value": LYNX, "at": "2024-05-01T12:00:00"},
+        {"file_name": "1.jpg", "level": "family", "verdict": "unsure", "at": "2024-05-01T12:01:00"},
+    ]
+    first, second = store.add_annotations(pd.DataFrame(said), by="anna").to_frame()["id"]
+    store.retract(first, by="ben")
+    shown = store.annotations().to_frame()
+    assert shown["id"].tolist() == [second, first]
+    assert shown["retracted_by"].tolist() == ["", "ben"]
+    assert shown["value"].tolist() == ["", LYNX]
+    assert math.isnan(shown["score"][0])
+    assert store.annotations("family").to_frame()["id"].tolist() == [second]
+    assert store.annotations(standing=True).to_frame()["id"].tolist() == [second]
+    assert store.where("path == '0.jpg'").annotations().to_frame()["id"].tolist() == [first]
+    assert store.labels("species").tolist()[0] == LION
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "message"),
+    [
+        ({"level": "species", "value": "x"}, bp.MisuseError, "annotation 2: it says neither row"),
+        ({"row": 9, "level": "species", "value": "x"}, bp.SelectionError, "has no row 9"),
+        ({"path": "9.jpg", "level": "species", "value": "x"}, bp.SelectionError, "'9.jpg'"),
+        ({"row": 0, "level": "speceis", "value": "x"}, bp.SelectionError, "species"),
+        ({"row": 0, "value": "x"}, bp.MisuseError, "has no level"),
+        ({"row": 0, "level": "species", "vale": "x"}, bp.MisuseError, "'vale' is nothing"),
+        ({"row": 0, "level": "species", "value": "x", "score": "high"}, bp.MisuseError, "number"),
+        ({"row": 0, "level": "species", "verdict": "is"}, bp.MisuseError, "or the verdict"),
+    ],
+)  # fmt: skip
+def test_where_one_cannot_be_taken_none_is_written(
+    store: Store, said: dict[str, object], error: type[Exception], message: str
+) -> None:
+    good = {"row": 0, "level": "species", "value": LYNX}
+    with pytest.raises(error, match=message):
+        store.add_annotations([good, said], by="anna")
+    assert len(store.annotations().to_frame()) == 0
+
+
+def test_a_page_may_send_the_same_again(store: Store) -> None:
+    said = {"row": 0, "level": "species", "value": LYNX, "id": "f" * 32}
+    assert store.add_annotations(said, by="anna").to_frame()["is_new"].tolist() == [True]
+    assert store.add_annotations(said, by="anna").to_frame()["is_new"].tolist() == [False]
+    assert len(store.annotations().to_frame()) == 1
+
+
+def test_who_says_it_is_the_variable_or_the_user(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIOPROBE_PERSON", "ben")
+    store.annotate_rows(LYNX, row=[0, 1])
+    monkeypatch.delenv("BIOPROBE_PERSON")
+    monkeypatch.setattr("getpass.getuser", lambda: "carla")
+    store.annotate_rows(LYNX, path="2.jpg")
+    assert store.annotations().to_frame()["by"].tolist() == ["carla", "ben", "ben"]
+
+
+def test_a_store_that_was_compacted_since_is_opened_again_first(store: Store) -> None:
+    other = bp.open(store.folder)
+    other.remove(row=0)
+    other.compact()
+    with pytest.raises(bp.StoreError, match="compacted since it was opened; open it again"):
+        store.annotate_rows(LYNX, row=1)
+
+
+def test_the_commands_add_show_and_take_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--store", str(store.folder)]
+    assert run(["annotations", "add", LYNX, "--row", "0", "--by", "anna", *where]) == 0
+    monkeypatch.setenv("BIOPROBE_PERSON", "ben")
+    assert run(["annotations", "add", "--verdict", "unsure", "--path", "1.jpg", *where]) == 0
+    assert run(["annotations", "add", LYNX, *where]) == 2
+    assert "say which pictures" in capsys.readouterr().err
+    assert run(["annotations", "show", *where]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert run(["annotations", "retract", lines[2].split(",")[0], *where]) == 0
+    assert run(["annotations", "retract", "last", "--by", "anna", *where]) == 2
+    assert "anna said nothing" in capsys.readouterr().err
+    assert run(["annotations", "retract", "last", *where]) == 0
+    capsys.readouterr()
+    assert run(["annotations", "show", "--standing", *where]) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+    assert bp.open(store.folder).labels("species").tolist()[0] == LION
+
+
+@pytest.mark.parametrize(("flag", "lions"), [("given", 2), ("confirmed", 0), ("both", 1)])
+def test_a_command_counts_the_labels_that_it_is_told(
+    store: Store, tmp_path: Path, flag: str, lions: int
+) -> None:
+    store.annotate_rows(LYNX, row=[0], by="anna")
+    found = tmp_path / "found.csv"
+    asked = ["describe", "--level", "species", "--labels", flag, "--output", str(found)]
+    assert run([*asked, "--store", str(store.folder)]) == 0
+    counts = pd.read_csv(found)
+    assert counts.to_string().count(LION) == min(1, lions)
+
+
+def test_labels_of_people_are_never_written_among_those_that_came(
+    store: Store, tmp_path: Path
+) -> None:
+    store.annotate_rows(LYNX, row=[0], by="anna")
+    names = tmp_path / "names.csv"
+    names.write_text(
+        "family,genus,species\nFelidae,Lynx,Lynx lynx\nFelidae,Panthera,Panthera leo\n"
+    )
+    store.resolve_taxa(names=names, apply=True)
+    opened = bp.open(store.folder)
+    assert LYNX in opened.labels("species").tolist()
+    given = opened.where(labels="given").labels("species").tolist()
+    assert sorted(given) == sorted([LION, LION, LYNX, WOLF])
+
+
+def test_what_was_said_of_removed_pictures_is_gone_with_them(store: Store) -> None:
+    store.annotate_rows(LYNX, row=[0, 1], by="anna")
+    one, _ = store.annotations().to_frame()["id"]
+    store.retract(one, by="ben")
+    removed = store.remove(row=[0])
+    assert "annotations of" in removed.hangs["what"].tolist()
+    assert store.annotations().to_frame()["row"].tolist() == [1, -1]
+    log = store.folder / "annotations" / "log.jsonl"
+    assert store.compact().counts["annotations"] >= 1
+    assert "0.jpg" not in log.read_text()
+    assert store.annotations().to_frame()["row"].tolist() == [0]
+    assert store.verify().is_whole
+
+
+def test_a_damaged_line_is_told_and_taken_out_by_a_repair(store: Store) -> None:
+    store.annotate_rows(LYNX, row=[0, 1, 2], by="anna")
+    log = store.folder / "annotations" / "log.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join([lines[0], lines[1].replace("Lynx", "Lunx"), lines[2]]))
+    opened = bp.open(store.folder)
+    assert any(note.kind == "problem" for note in opened.notes)
+    assert opened.labels("species").tolist() == [LYNX, LION, LYNX, WOLF]
+    assert [one.where for one in store.verify().problems] == ["annotations/log.jsonl line 2"]
+    repaired = store.verify(repair=True)
+    assert repaired.is_whole
+    assert "Lunx" in next(store.folder.glob("damaged/annotations-*.jsonl")).read_text()
+    assert len(bp.open(store.folder).annotations().to_frame()) == 2
