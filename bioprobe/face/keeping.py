@@ -528,6 +528,12 @@ def _tell_repair(repair: Repair, store: Path) -> list[Note]:
             "the --keep that they had"
         )
         said.append(Note(text, PROBLEM))
+    if repair.maps:
+        text = (
+            f"the maps {', '.join(repair.maps)} are damaged, and lie in {store / 'damaged'} now; "
+            "make them again: bioprobe map --name NAME"
+        )
+        said.append(Note(text, PROBLEM))
     if not repair.shards:
         return said
     text = (

@@ -18,6 +18,7 @@ from bioprobe.sources.listing import join
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.kept import repair_kept, restore_kept, verify_kept
 from bioprobe.store.manifest import ShardRecord, TakenOut
+from bioprobe.store.maps import repair_maps, verify_maps
 from bioprobe.store.shard import (
     IMAGES_NAME,
     VECTORS_NAME,
@@ -64,7 +65,7 @@ def verify_store(store: EmbeddingStore) -> list[Problem]:
     """Read every byte of a store and compare it with the manifest.
 
     Checksums, shapes, row counts and unit norms are checked, of what is kept beside the vectors
-    too.
+    and of maps too.
 
     Returns
     -------
@@ -75,6 +76,7 @@ def verify_store(store: EmbeddingStore) -> list[Problem]:
     for record in store.manifest.present_shards:
         problems += _verify_shard(store.folder / "shards", record, store.manifest.dim)
     problems += [Problem(one.where, one.what, one.is_damage) for one in verify_kept(store.folder)]
+    problems += [Problem(*one) for one in verify_maps(store.folder)]
     outside = [row for row in store.manifest.retired if not 0 <= row < len(store)]
     if outside:
         problems.append(Problem("manifest.json", f"retired rows {outside} do not exist"))
@@ -156,6 +158,8 @@ class Repair:
         Current rows whose file cannot be told because the image table is damaged too.
     n_kept_lost : int
         Pictures of which something that was kept beside the vector was taken out; their rows stay.
+    maps : tuple of str
+        Names of damaged maps, which lie in ``damaged/`` of the store.
     """
 
     problems: tuple[Problem, ...]
@@ -163,6 +167,7 @@ class Repair:
     lost: tuple[Path, ...]
     n_unlisted: int
     n_kept_lost: int = 0
+    maps: tuple[str, ...] = ()
 
     @property
     def n_lost(self) -> int:
@@ -203,7 +208,10 @@ def repair_store(folder: Path) -> Repair:
             store.manifest.take_out(damaged).write(folder)
         _lay_aside(EmbeddingStore.open(folder))
         n_kept_lost = repair_kept(folder, verify_kept(folder), folder / DAMAGED_NAME)
-    return Repair(tuple(problems), tuple(sorted(damaged)), tuple(lost), n_unlisted, n_kept_lost)
+        maps = repair_maps(folder, folder / DAMAGED_NAME)
+    return Repair(
+        tuple(problems), tuple(sorted(damaged)), tuple(lost), n_unlisted, n_kept_lost, tuple(maps)
+    )  # fmt: skip
 
 
 def _list_lost(store: EmbeddingStore, damaged: Collection[str]) -> tuple[list[Path], int]:

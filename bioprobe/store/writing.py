@@ -123,7 +123,16 @@ def sweep(folder: Path) -> None:
     folders that no manifest names stay: after an older manifest was put back they may be all there
     is.
     """
-    for place in ("", "probes", "probes/*", "evaluations", "selections/**", "text/**", "kept/*"):
+    for place in (
+        "",
+        "probes",
+        "probes/*",
+        "evaluations",
+        "selections/**",
+        "text/**",
+        "kept/*",
+        "maps",
+    ):
         for inside in [folder] if not place else folder.glob(place):
             if inside.is_dir():
                 sweep_temporaries(inside)
