@@ -69,7 +69,7 @@ def judge_layout(
     k = max(1, min(n_neighbors, (n - 1) // 2))
     trust, continuity, kept = (np.ones(len(sample)) for _ in range(3))
     if n < 3:
-        return Faith(*map(_average, (trust, continuity, kept)), k, len(sample))
+        return Faith(_average(trust), _average(continuity), _average(kept), k, len(sample))
     at_once = max(1, _HELD // n)
     scale = 2 / (k * (2 * n - 3 * k - 1))
     for start in range(0, len(sample), at_once):

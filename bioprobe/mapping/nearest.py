@@ -42,7 +42,7 @@ def find_nearest(
         Euclidean.
     """
     import faiss
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     asked = vectors if queries is None else queries
     n_wanted = k + (queries is None)
