@@ -10,6 +10,7 @@ from bioprobe.options import Option, SeedOption, question
 from bioprobe.result import WARNING, Note, Table
 
 if TYPE_CHECKING:
+    from bioprobe.mapping.classes import MapClasses
     from bioprobe.mapping.result import Map
     from bioprobe.progress import Progress
     from bioprobe.store.maps import KeptMap
@@ -143,6 +144,74 @@ class Maps(Opened):
             said.append(Note(text, WARNING))
             return given
         return {one: options[one] if value is None else value for one, value in given.items()}
+
+    @question
+    def read_map(self, name: MapName = "default") -> Map:
+        """Read a map that the store keeps, as it is: nothing is fitted or placed.
+
+        Parameters
+        ----------
+        name : str
+            Of the map; see :meth:`maps`.
+
+        Raises
+        ------
+        StoreError
+            If there is no such map, or its file is damaged.
+        """
+        from bioprobe.mapping.result import open_map
+
+        found = open_map(self._view, name)
+        said = _describe(found, 0)
+        if n_new := len(self) - len(found.rows):
+            text = f"{n_new:,} images have no place on it yet; to place them: bioprobe map"
+            said.append(Note(text if name == "default" else f"{text} --name {name}", WARNING))
+        return found.say((*self._notes, *said))
+
+    @question
+    def map_classes(self, level: str | None = None, *, name: MapName = "default") -> MapClasses:
+        """Tell which class each image on a map is of, as its colours show them.
+
+        Parameters
+        ----------
+        level : str, optional
+            Rank or column; by default the lowest rank of which every class can have a look of its
+            own.
+        name : str
+            Of the map.
+
+        Raises
+        ------
+        SelectionError
+            If there is no such rank or column.
+        StoreError
+            If there is no such map.
+        """
+        import numpy as np
+
+        from bioprobe.images.image_table import read_level
+        from bioprobe.mapping.classes import choose_level, code_classes, list_levels
+        from bioprobe.store.maps import read_map
+
+        known = read_map(self._view.store, name).known
+        view = self._view.take(self._view.rows[known[self._view.rows]])
+        named = level or choose_level(list_levels(view.images, view.rows))
+        if not named:
+            return code_classes("", view.rows, np.full(len(view.rows), "", dtype=object))
+        labels = view.labels(read_level(named, view.images))
+        return code_classes(named, view.rows, labels)
+
+    def map_levels(self) -> Table:
+        """List the ranks and columns by which a map can be coloured, and how many classes each has.
+
+        See :meth:`map_classes`.
+        """
+        import pandas as pd
+
+        from bioprobe.mapping.classes import list_levels
+
+        levels = list_levels(self._view.images, self._view.rows)
+        return Table(pd.DataFrame(list(levels.items()), columns=["name", "n_classes"]))
 
     def maps(self) -> Table:
         """List the maps that the store keeps, one a row, with how far each can be trusted.
