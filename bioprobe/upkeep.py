@@ -29,6 +29,7 @@ from bioprobe.store import (
     kept,
     labels,
     look_cache,
+    maps,
     selections,
     text_cache,
 )
@@ -207,6 +208,9 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
         judged = evaluations.read_evaluation(store, name).predictions["file_name"]
         return len(files.intersection(judged))
 
+    def count_placed(name: str) -> int:
+        return int(maps.read_map(store, name).known[rows].sum())
+
     def count_shown(name: str) -> int:
         known = examples.read_examples(store)
         return sum(len(hashes.intersection(one.sha256s)) for one in known if one.taxon.name == name)
@@ -222,6 +226,7 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
     kinds: list[tuple[str, Sequence[str], Callable[[str], int], str]] = [
         ("mask", [name for name in masks if name not in splits], count_judged, "tells the others"),
         ("split", splits, count_judged, "has the others"),
+        ("map", maps.list_maps(store.folder), count_placed, "has the others"),
         ("probe", probes.list_probes(store), count_taught, "keeps none of their vectors"),
         ("evaluation", evaluations.list_evaluations(store), count_quoted,
          "keeps its figures, lists the others"),
@@ -303,9 +308,9 @@ class Compaction(Result):
     saved_bytes : int
         By how much the shards are smaller afterwards.
     counts : dict of str to int
-        What else quoted rows that go: ``selections``, ``probes``, ``evaluations``, ``examples``,
-        ``texts``, ``looks``, ``kept``, ``annotations``, ``failures``,
-        by how many were changed or went.
+        What else quoted rows that go: ``selections``, ``maps``, ``probes``, ``evaluations``,
+        ``examples``, ``texts``, ``looks``, ``kept``, ``annotations``,
+        ``failures``, by how many were changed or went.
     forgotten : tuple of str
         What could not stay without them, and why.
     is_waiting : bool
@@ -465,6 +470,7 @@ def _draft(store: EmbeddingStore, gone: Gone, changes: Changes, manifest: Manife
     seen_offset.forget_gone(folder, gone, changes)
     selections.forget_gone(folder, gone, changes)
     annotations.forget_gone(folder, gone, changes)
+    maps.forget_gone(folder, gone, changes)
     failures.forget_gone(folder, gone, changes)
     look_cache.forget_gone(folder, gone, changes)
     kept.forget_gone(folder, gone, changes)

@@ -34,6 +34,7 @@ LAYERS = (
     ("calibration",),
     ("learning",),
     ("finetuning",),
+    ("mapping",),
     ("explanation",),
     ("evaluation",),
     ("counting", "robustness"),

@@ -22,6 +22,7 @@ from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.finetuning import Finetunes
 from bioprobe.face.learning import Learns
+from bioprobe.face.mapping import Maps
 from bioprobe.face.reporting import Reports
 from bioprobe.face.robustness import Tries
 from bioprobe.face.store import Store
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         StatusAnswers,
     )
     from bioprobe.finetuning.result import Finetuned
+    from bioprobe.mapping.result import Map
     from bioprobe.quality.description import Description
     from bioprobe.result import Result, Table
 
@@ -358,6 +360,18 @@ def robustness(
     Example: bioprobe robustness --level family --sample 100 --html robustness.html
     """
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+
+
+@command(app, Maps.map, name="map")
+def lay_out(found: Map) -> None:
+    """Lay the images out on a map, on which those that are alike lie near each other.
+
+    The store keeps it under a name; the table has x and y of each image beside its labels. Run
+    again, it places what came since on the map as it is. How far it can be trusted is said: what
+    is near on it is alike, but gaps and directions have no meaning.
+
+    Example: bioprobe map --output map.csv
+    """
 
 
 @command(app, Finetunes.finetune, encodes=True)

@@ -10,6 +10,7 @@ import typer
 from bioprobe.cli.build import command
 from bioprobe.cli.show import spell
 from bioprobe.face.keeping import TEXT_HEAD, Keeps, import_vectors
+from bioprobe.face.mapping import Maps
 from bioprobe.face.removing import Removes
 from bioprobe.options import Option, Unless, With, Without
 
@@ -86,6 +87,22 @@ def remove_mask(done: Result) -> None:
     """Forget a mask; the images are not touched.
 
     Example: bioprobe store remove-mask filters/animal
+    """
+
+
+@command(app, Maps.maps, narrows=())
+def maps(found: Result) -> None:
+    """List the maps of a store, and how far each can be trusted.
+
+    Example: bioprobe store maps
+    """
+
+
+@command(app, Maps.remove_map, name="remove-map", narrows=(), shows=False)
+def remove_map(done: Result) -> None:
+    """Forget a map; the images are not touched.
+
+    Example: bioprobe store remove-map default
     """
 
 

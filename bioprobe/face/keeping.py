@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.errors import MisuseError, StoreError
+from bioprobe.errors import MisuseError, SelectionError, StoreError
 from bioprobe.face.opened import Opened, tell_emptied, tell_placeholders
 from bioprobe.face.taxa import read_rank_columns
 from bioprobe.options import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bioprobe.quality.description import StoreFacts
     from bioprobe.store import EmbeddingStore
     from bioprobe.store.health import Problem, Repair, Restoration, Verification
+    from bioprobe.types import Rows
 
 # The store keeps the parts of splits beside its masks, under names that begin so.
 SPLITS = "splits/"
@@ -135,6 +136,42 @@ class Keeps(Opened):
             rows.append((name, int(kept.sum()), n_dropped, n_unjudged, made_by))
         columns = ["name", "kept", "dropped", "not_judged", "made_by"]
         return Table(pd.DataFrame(rows, columns=columns))
+
+    @question
+    def keep_mask(self, name: str, rows: Sequence[int] | Rows) -> Table:
+        """Keep some rows as a mask, such as those that were chosen by eye on a map.
+
+        Parameters
+        ----------
+        name : str
+            Of the mask, which must be new; ``--mask`` takes it then.
+        rows : sequence of int
+            Rows of the store that it keeps; all others that are asked it drops.
+
+        Raises
+        ------
+        SelectionError
+            If the name cannot be used, or none of the rows is in the store.
+        StoreError
+            If there is a mask of that name, or the disk refuses.
+        """
+        import numpy as np
+        import pandas as pd
+
+        from bioprobe.store.selections import list_selections, write_selection
+
+        view = self._view
+        if name.startswith(SPLITS) or name in list_selections(view.store):
+            msg = f"there is a mask or split {name!r} in {self.folder}; give another name"
+            raise StoreError(msg)
+        kept = np.isin(view.rows, np.asarray(rows, dtype=np.int64))
+        if not kept.any():
+            msg = f"none of the {len(rows):,} rows is among the {len(view):,} images that are asked"
+            raise SelectionError(msg)
+        provenance = view.describe({"kind": "chosen rows"}, n_rows=int(kept.sum()))
+        write_selection(view.store, name, view.rows, kept, provenance=provenance.to_dict())
+        text = f"{int(kept.sum()):,} images are kept as a mask; use it with: --mask {name}"
+        return Table(pd.DataFrame()).say([text])
 
     @question
     def remove_mask(
@@ -526,6 +563,12 @@ def _tell_repair(repair: Repair, store: Path) -> list[Note]:
             f"what was kept beside the vectors of {repair.n_kept_lost:,} images is damaged, and "
             f"lies in {store / 'damaged'} now; run bioprobe embed on the same sources again, with "
             "the --keep that they had"
+        )
+        said.append(Note(text, PROBLEM))
+    if repair.maps:
+        text = (
+            f"the maps {', '.join(repair.maps)} are damaged, and lie in {store / 'damaged'} now; "
+            "make them again: bioprobe map --name NAME"
         )
         said.append(Note(text, PROBLEM))
     if not repair.shards:

@@ -323,6 +323,7 @@ def _describe_hanging(hanging: pd.DataFrame) -> list[str]:
 
 _SAID = {
     "selections": "masks and splits without them",
+    "maps": "maps without them",
     "probes": "probes without their vectors and marks",
     "evaluations": "evaluations that list them no more",
     "examples": "example pictures of added taxa gone",

@@ -18,6 +18,7 @@ from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
 from bioprobe.face.finetuning import Finetunes
 from bioprobe.face.keeping import Keeps, tell_import
+from bioprobe.face.mapping import Maps
 from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
@@ -76,6 +77,7 @@ class Store(
     Texts,
     Exports,
     Conserves,
+    Maps,
     Keeps,
     Removes,
 ):

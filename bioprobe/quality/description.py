@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from bioprobe.access import explain_unreadable
 from bioprobe.content import CONTENT, Content
+from bioprobe.errors import StoreError
 from bioprobe.files import parse_json
 from bioprobe.images.image_table import (
     DAMAGE_COLUMNS,
@@ -30,6 +31,7 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
 from bioprobe.store.kept import list_kept
 from bioprobe.store.lease import list_outdated
+from bioprobe.store.maps import count_places, list_maps
 from bioprobe.store.selections import DUPLICATES_MASK, list_selections, read_selection
 from bioprobe.store.view import View
 from bioprobe.taxonomy import RANKS, Rank
@@ -305,9 +307,10 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
     -------
     dict
         Encoder, dim, dtype, counts, what was removed and when, and shards that go once nobody
-        reads them, where there are any, size in bytes, what is kept beside the vectors, labelled
-        images and taxa per rank, free columns, added taxa, and of failures the number, that of each
-        reason, the commonest first, and up to five examples, of different reasons where there are;
+        reads them, where there are any, size in bytes, what is kept beside the vectors, maps,
+        labelled images and taxa per rank, free columns, added taxa, and of failures the number,
+        that of each reason, the commonest first, and up to five examples, of different reasons
+        where there are;
         ``not_measured``, where folders could not be looked into, which the size lacks.
     """
     frame = store.images.frame.iloc[store.rows]
@@ -329,6 +332,7 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         "shards": len(manifest.present_shards),
         "n_bytes": n_bytes,
         **({"kept": kept} if (kept := _describe_kept(store)) else {}),
+        **({"maps": maps} if (maps := _describe_maps(store)) else {}),
         "labels": labels,
         "other_columns": store.images.free_columns,
         "added_taxa": [taxon.name for taxon in read_added_taxa(store)],
@@ -349,6 +353,19 @@ def _describe_kept(store: EmbeddingStore) -> dict[str, str]:
                 f"{n_rows:,} of {len(contents):,} images, {kept.n_bytes:,} bytes of {card.dtype}: "
                 f"{card.description}"
             )
+    return found
+
+
+def _describe_maps(store: EmbeddingStore) -> dict[str, str]:
+    """Return of each map how many images have a place on it."""
+    found = {}
+    for name in list_maps(store.folder):
+        try:
+            n_placed, n_fitted = count_places(store.folder, name)
+        except StoreError as error:
+            found[name] = f"cannot be read: {error}"
+            continue
+        found[name] = f"{n_placed:,} images, fitted to {n_fitted:,} of them"
     return found
 
 

@@ -19,6 +19,7 @@ from bioprobe.store.annotations import FOLDER_NAME, LOG_NAME, repair_log, verify
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.kept import repair_kept, restore_kept, verify_kept
 from bioprobe.store.manifest import ShardRecord, TakenOut
+from bioprobe.store.maps import repair_maps, verify_maps
 from bioprobe.store.shard import (
     IMAGES_NAME,
     VECTORS_NAME,
@@ -65,7 +66,7 @@ def verify_store(store: EmbeddingStore) -> list[Problem]:
     """Read every byte of a store and compare it with the manifest.
 
     Checksums, shapes, row counts and unit norms are checked, of what is kept beside the vectors
-    too, and each record of the log of annotations.
+    and of maps too, and each record of the log of annotations.
 
     Returns
     -------
@@ -77,6 +78,7 @@ def verify_store(store: EmbeddingStore) -> list[Problem]:
         problems += _verify_shard(store.folder / "shards", record, store.manifest.dim)
     problems += [Problem(one.where, one.what, one.is_damage) for one in verify_kept(store.folder)]
     problems += _verify_annotations(store.folder)
+    problems += [Problem(*one) for one in verify_maps(store.folder)]
     outside = [row for row in store.manifest.retired if not 0 <= row < len(store)]
     if outside:
         problems.append(Problem("manifest.json", f"retired rows {outside} do not exist"))
@@ -168,6 +170,8 @@ class Repair:
         Pictures of which something that was kept beside the vector was taken out; their rows stay.
     n_lines_lost : int
         Damaged lines of the log of annotations, which lies in ``damaged/`` as it was.
+    maps : tuple of str
+        Names of damaged maps, which lie in ``damaged/`` of the store.
     """
 
     problems: tuple[Problem, ...]
@@ -176,6 +180,7 @@ class Repair:
     n_unlisted: int
     n_kept_lost: int = 0
     n_lines_lost: int = 0
+    maps: tuple[str, ...] = ()
 
     @property
     def n_lost(self) -> int:
@@ -217,8 +222,15 @@ def repair_store(folder: Path) -> Repair:
         _lay_aside(EmbeddingStore.open(folder))
         n_kept_lost = repair_kept(folder, verify_kept(folder), folder / DAMAGED_NAME)
         n_lines_lost = repair_log(folder, folder / DAMAGED_NAME)
+        maps = repair_maps(folder, folder / DAMAGED_NAME)
     return Repair(
-        tuple(problems), tuple(sorted(damaged)), tuple(lost), n_unlisted, n_kept_lost, n_lines_lost
+        tuple(problems),
+        tuple(sorted(damaged)),
+        tuple(lost),
+        n_unlisted,
+        n_kept_lost=n_kept_lost,
+        n_lines_lost=n_lines_lost,
+        maps=tuple(maps),
     )
 
 

@@ -132,6 +132,7 @@ def sweep(folder: Path) -> None:
         "annotations",
         "text/**",
         "kept/*",
+        "maps",
     ):
         for inside in [folder] if not place else folder.glob(place):
             if inside.is_dir():

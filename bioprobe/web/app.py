@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 #: Modules with a ``router`` and, where they are pages, their ``LINK``: address and name.
-PAGES = ("bioprobe.web.views.store",)
+PAGES = ("bioprobe.web.views.map", "bioprobe.web.views.store")
 API: tuple[str, ...] = ()
 _HERE = Path(__file__).parent
 

@@ -1,0 +1,170 @@
+"""Where images lie on a map: t-SNE, by openTSNE."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from bioprobe.errors import MissingExtraError
+from bioprobe.mapping.nearest import count_threads, find_nearest
+from bioprobe.progress import Progress
+from bioprobe.types import Doubles, Vectors
+
+#: Below it there are too few neighbours for more than the two principal axes.
+FEWEST = 6
+# Of the start: so small that the first steps are free to move everything.
+_START, _JITTER = 1e-4, 1e-2
+# Neighbours that a perplexity asks for.
+_PER_PERPLEXITY = 3
+# Of a new image: few, as it is to lie among those that it is most like.
+_PLACING_PERPLEXITY, _PLACING_STEPS = 5.0, 250
+
+
+def fit_layout(
+    vectors: Vectors, *, neighbors: int, seed: int, progress: Progress | None = None
+) -> Doubles:
+    """Lay vectors out in two dimensions, so that neighbours stay together.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n, dim), unit rows
+    neighbors : int
+        The perplexity: about how many neighbours of each count. No more than a third of the others
+        are taken.
+    seed : int
+        Of the start, which is the two principal axes and a little noise.
+    progress : callable, optional
+        Told how many are compared.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 2)
+        The same for the same seed, on any number of threads of one machine.
+
+    Raises
+    ------
+    MissingExtraError
+        If openTSNE is not installed.
+
+    References
+    ----------
+    Linderman et al. 2019, *Fast interpolation-based t-SNE for improved visualization of
+    single-cell RNA-seq data*; Kobak and Berens 2019, *The art of using t-SNE for single-cell
+    transcriptomics* (the start and the steps); Poličar et al. 2024, *openTSNE: a modular Python
+    library for t-SNE dimensionality reduction and embedding*.
+    """
+    if len(vectors) < FEWEST:
+        return _find_axes(vectors)
+    tsne = _import()
+    perplexity = min(float(neighbors), (len(vectors) - 1) / _PER_PERPLEXITY)
+    k = int(_PER_PERPLEXITY * perplexity)
+    places, distances = find_nearest(vectors, k, progress=progress)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        affinities = tsne.affinity.PrecomputedAffinities(
+            tsne.affinity.joint_probabilities_nn(
+                places, distances, [perplexity], n_jobs=count_threads()
+            ),
+            normalize=False,
+        )
+        model = tsne.TSNE(n_jobs=count_threads(), random_state=seed)
+        fitted = model.fit(affinities=affinities, initialization=_start(vectors, seed))
+    return _centre(np.array(fitted, dtype=np.float64))
+
+
+def place_new(
+    known: Vectors, layout: Doubles, new: Vectors, *, progress: Progress | None = None
+) -> Doubles:
+    """Place vectors on a map that is there, each by itself; the map stays as it is.
+
+    Parameters
+    ----------
+    known : ndarray of float32, shape (n, dim), unit rows
+        What the map was fitted to.
+    layout : ndarray of float64, shape (n, 2)
+        Where these lie.
+    new : ndarray of float32, shape (n_new, dim), unit rows
+    progress : callable, optional
+        Told how many are compared.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_new, 2)
+
+    Raises
+    ------
+    MissingExtraError
+        If openTSNE is not installed.
+
+    References
+    ----------
+    Poličar, Stražar and Zupan 2021, *Embedding to reference t-SNE space addresses batch effects in
+    single-cell classification*.
+    """
+    import scipy.sparse
+
+    n = len(known)
+    perplexity = min(_PLACING_PERPLEXITY, n / _PER_PERPLEXITY)
+    places, distances = find_nearest(
+        known, max(1, int(_PER_PERPLEXITY * perplexity)), new, progress=progress
+    )
+    start = np.median(layout[places], axis=1)
+    if n < FEWEST or not len(new):
+        return start
+    tsne = _import()
+    nothing = scipy.sparse.csr_matrix((n, n))
+    affinities = tsne.affinity.PrecomputedAffinities(nothing, normalize=False)
+    reference = tsne.TSNEEmbedding(layout, affinities)
+    near = tsne.affinity.joint_probabilities_nn(
+        places, distances, [perplexity], symmetrize=False, normalization="point-wise",
+        n_reference_samples=n, n_jobs=count_threads(),
+    )  # fmt: skip
+    # By the grid of the map, in which no image sees another that is new.
+    partial = tsne.tsne.PartialTSNEEmbedding(
+        start, reference, near, negative_gradient_method="fft", n_interpolation_points=3,
+        min_num_intervals=50, ints_in_interval=1, dof=1,
+    )  # fmt: skip
+    partial.optimize(
+        n_iter=_PLACING_STEPS, learning_rate=0.1, exaggeration=1.5, momentum=0.8,
+        max_grad_norm=0.25, n_jobs=count_threads(), inplace=True, propagate_exception=True,
+    )  # fmt: skip
+    return np.array(partial, dtype=np.float64)
+
+
+def _start(vectors: Vectors, seed: int) -> Doubles:
+    axes = _find_axes(vectors)
+    noise = np.random.default_rng(seed).standard_normal(axes.shape)
+    spread = max(float(axes[:, 0].std()), 1e-12)
+    start: Doubles = (axes / spread + _JITTER * noise) * _START
+    return start
+
+
+def _find_axes(vectors: Vectors) -> Doubles:
+    """Return the places of vectors on their two principal axes, in double precision."""
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    spread = np.zeros((vectors.shape[1], vectors.shape[1]))
+    for start in range(0, len(vectors), 4096):
+        part = vectors[start : start + 4096] - mean
+        spread += part.T @ part
+    _, axes = np.linalg.eigh(spread)
+    main = axes[:, -2:][:, ::-1]
+    # An axis may as well point the other way: the largest number of it is positive.
+    main = main * np.sign(main[np.abs(main).argmax(axis=0), np.arange(main.shape[1])])
+    found: Doubles = (vectors - mean) @ main
+    return found
+
+
+def _centre(layout: Doubles) -> Doubles:
+    centred: Doubles = layout - (layout.max(axis=0) + layout.min(axis=0)) / 2
+    return centred
+
+
+def _import() -> Any:  # noqa: ANN401 - a library without types
+    try:
+        import openTSNE
+    except ImportError as error:
+        msg = 'a map needs openTSNE, which is not installed: pip install "bioprobe[map]"'
+        raise MissingExtraError(msg) from error
+    return openTSNE

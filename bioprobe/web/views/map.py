@@ -1,0 +1,95 @@
+"""The map: where images lie, coloured by a rank or column, and what is chosen on it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+
+from bioprobe.web.desk import find_desk
+
+if TYPE_CHECKING:
+    from bioprobe.face.store import Store
+
+router = APIRouter(include_in_schema=False)
+LINK = ("/map", "Map")
+# Pictures that are shown at once of those that are chosen.
+SHOWN = 60
+
+Name = Annotated[str, Query(max_length=200)]
+Where = Annotated[str, Query(max_length=2000)]
+Level = Annotated[str, Query(max_length=200)]
+
+
+@router.get("/map")
+def show(
+    request: Request,
+    name: Name = "default",
+    where: Where = "",
+    level: Level = "",
+) -> HTMLResponse:
+    """Show a map; its points come by themselves."""
+    desk, store = find_desk(request), _narrow(request, where)
+    maps = store.maps().to_frame()
+    is_there = name in set(maps["name"])
+    found = store.read_map(name) if is_there else None
+    classes = store.map_classes(level or None, name=name) if is_there else None
+    return desk.show(
+        request, "map.html.j2", name=name, where=where, found=found, classes=classes,
+        maps=maps["name"].tolist(), levels=store.map_levels().to_frame().to_dict("records"),
+    )  # fmt: skip
+
+
+@router.get("/map/points")
+def send_points(request: Request, name: Name = "default", where: Where = "") -> Response:
+    """Send where images lie: x and y of each as float32, then the row of each as uint32."""
+    found = _narrow(request, where).read_map(name)
+    data = found.points.astype("<f4").tobytes() + found.rows.astype("<u4").tobytes()
+    return Response(data, media_type="application/octet-stream")
+
+
+@router.get("/map/classes")
+def send_classes(
+    request: Request, name: Name = "default", where: Where = "", level: Level = ""
+) -> Response:
+    """Send which class each image is of: the length of a JSON text, that, then a byte an image."""
+    found = _narrow(request, where).map_classes(level or None, name=name)
+    said = {"level": found.level, "n_classes": found.n_classes, "names": found.names}
+    text = json.dumps({**said, "legend": found.to_frame().to_dict("records")}).encode()
+    data = len(text).to_bytes(4, "little") + text + found.codes.tobytes()
+    return Response(data, media_type="application/octet-stream")
+
+
+@router.get("/map/pictures")
+def show_pictures(
+    request: Request,
+    rows: Annotated[str, Query(pattern=r"^\d{1,9}(,\d{1,9})*$", max_length=1000)],
+    level: Level = "",
+) -> HTMLResponse:
+    """Show pictures by their rows: a part of the page."""
+    desk = find_desk(request)
+    # In their order, each once; those that are gone since are passed over.
+    asked = list(dict.fromkeys(int(one) for one in rows.split(",")))[:SHOWN]
+    found = desk.store.where(rows=asked)
+    names = found.images["path"].tolist()
+    labels = found.labels(level).tolist() if level else [""] * len(names)
+    shown = list(zip(found.rows.tolist(), names, labels, strict=True))
+    return desk.show(request, "map_pictures.html.j2", shown=shown)
+
+
+@router.post("/map/masks")
+async def keep_mask(request: Request, name: Name) -> JSONResponse:
+    """Keep rows as a mask, by which every question can be narrowed; they come as uint32."""
+    data = await request.body()
+    rows = np.frombuffer(data[: len(data) // 4 * 4], dtype="<u4").astype(np.int64)
+    done = await run_in_threadpool(find_desk(request).store.keep_mask, name, rows)
+    return JSONResponse({"name": name, "said": [str(one) for one in done.notes]})
+
+
+def _narrow(request: Request, where: str) -> Store:
+    store = find_desk(request).store
+    return store.where(where.strip() or None)
