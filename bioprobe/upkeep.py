@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,18 +234,26 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
          "loses these example pictures"),
         ("annotations of", levels, count_said, "keeps those of the others"),
     ]  # fmt: skip
-    found: list[tuple[str, str, int, str]] = []
-    for what, names, count, becomes in kinds:
-        for name in names:
-            try:
-                n_rows = count(name)
-            except BioprobeError as error:
-                # Whoever asks it is told; it is no reason to keep rows.
-                found.append((what, name.removeprefix(_SPLITS), 0, f"cannot be read: {error}"))
-                continue
-            if n_rows:
-                found.append((what, name.removeprefix(_SPLITS), n_rows, becomes))
+    found = [
+        (what, name.removeprefix(_SPLITS), n, says)
+        for what, names, count, becomes in kinds
+        for name in names
+        for n, says in _count_hanging(count, name, becomes)
+    ]
     return pd.DataFrame(found, columns=["what", "name", "n", "becomes"])
+
+
+def _count_hanging(
+    count: Callable[[str], int], name: str, becomes: str
+) -> Iterator[tuple[int, str]]:
+    try:
+        n_rows = count(name)
+    except BioprobeError as error:
+        # Whoever asks it is told; it is no reason to keep rows.
+        yield 0, f"cannot be read: {error}"
+        return
+    if n_rows:
+        yield n_rows, becomes
 
 
 def count_copies(store: EmbeddingStore, rows: Rows) -> int:

@@ -24,6 +24,7 @@ from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remov
 from bioprobe.face.prompts import Texts
 from bioprobe.face.removing import Removes
 from bioprobe.face.reporting import Reports
+from bioprobe.face.showing import Shows
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
     BOTH,
@@ -80,6 +81,7 @@ class Store(
     Maps,
     Keeps,
     Removes,
+    Shows,
 ):
     """Embeddings of images with their table, open to every question.
 

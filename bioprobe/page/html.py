@@ -120,6 +120,8 @@ def make_thumbnail(file: Path | ImageLocation, size_px: int = 160) -> str:
 def encode_thumbnail(image: Image, size_px: int) -> str:
     """Return a picture that is at hand as a data URL, its longer side at most ``size_px``."""
     image.thumbnail((size_px, size_px))
+    # What a camera or a person wrote beside the pixels stays where it is.
+    image.info.clear()
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

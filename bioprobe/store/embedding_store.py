@@ -56,6 +56,10 @@ DTYPES = ("float32", "float16")
 _RELABELLED_ROWS = 4096
 
 
+# Inode, time in nanoseconds and size of a manifest.
+Stamp = tuple[int, int, int]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Known:
     """The image table of some shards."""
@@ -90,6 +94,7 @@ class EmbeddingStore:
         self._is_marked = True
         self._counts = GIVEN
         self._lineages: Lineages | None = None
+        self._stamp: Stamp | None = None
 
     def __len__(self) -> int:
         return self.manifest.n_images
@@ -127,16 +132,25 @@ class EmbeddingStore:
         """
         _check_name(folder)
         place = Path(folder)
-        manifest = Manifest.read(place)
+        # What is written after it was looked is a change since.
+        stamp, manifest = _look(place), Manifest.read(place)
         while True:
             try:
-                return cls(place, manifest, take_lease(place, manifest))._know(after)
+                opened = cls(place, manifest, take_lease(place, manifest))._know(after)
             except FileNotFoundError:
-                again = Manifest.read(place)
-                if again == manifest:
-                    # The shard is missing, which whoever reads it is told.
-                    return cls(place, manifest)._know(after)
-                manifest = again
+                stamp, again = _look(place), Manifest.read(place)
+                if again != manifest:
+                    manifest = again
+                    continue
+                # The shard is missing, which whoever reads it is told.
+                opened = cls(place, manifest)._know(after)
+            opened._stamp = stamp
+            return opened
+
+    def is_changed(self) -> bool:
+        """Tell, by one look at the disk, whether the store may have changed since it was opened."""
+        now = _look(self.folder)
+        return now is None or now != self._stamp
 
     @classmethod
     def create(
@@ -715,6 +729,15 @@ class EmbeddingStore:
             If the list is damaged, or the disk refuses.
         """
         renew_failures(self.folder, failed, read=read, listed=listed)
+
+
+def _look(folder: Path) -> Stamp | None:
+    """Return what tells one manifest from the next, which takes its place: None where none is."""
+    try:
+        facts = (folder / MANIFEST_NAME).stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 
 def _check_name(folder: str | Path) -> None:

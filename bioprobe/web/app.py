@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 #: Modules with a ``router`` and, where they are pages, their ``LINK``: address and name.
-PAGES = ("bioprobe.web.views.map", "bioprobe.web.views.store")
-API: tuple[str, ...] = ()
+PAGES = ("bioprobe.web.views.map", "bioprobe.web.views.store", "bioprobe.web.views.door")
+#: Modules of the API, with a ``router`` each.
+API = ("bioprobe.web.api.store", "bioprobe.web.api.images", "bioprobe.web.api.asking")
 _HERE = Path(__file__).parent
 
 
@@ -46,14 +47,20 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
         raise MissingExtraError(msg) from error
 
     from bioprobe import __version__
-    from bioprobe.web.guard import guard
+    from bioprobe.web.guard import Guard
+    from bioprobe.web.problems import handle_problems
 
     settings = settings or Settings()
-    app = FastAPI(title="bioprobe", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="bioprobe", version=__version__, docs_url=None, redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        description="Embed every image once, then ask everything of the embeddings.",
+    )  # fmt: skip
     links = [link for name in PAGES if (link := _find_link(name))]
     app.state.desk = Desk(Path(folder), settings, links)
     for name in (*PAGES, *API):
         app.include_router(importlib.import_module(name).router)
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
-    guard(app, settings)
+    handle_problems(app)
+    app.add_middleware(Guard, settings=settings)
     return app

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bioprobe.face.store import open as open_store
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -13,6 +19,8 @@ if TYPE_CHECKING:
     from bioprobe.face.store import Store
 
 _HERE = Path(__file__).parent
+# Choices of images that are remembered: who pages through one asks for the same again.
+_CHOICES = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +32,44 @@ class Settings:
     token : str, optional
         What must be shown to be let in; without one everybody who reaches the address is.
     hosts : tuple of str
-        Names and addresses that the server answers to, without port.
+        Names and addresses that the server answers to, without port; ``*`` for any address, which
+        no page of somebody else can take as its name.
+    read_only : bool
+        Whether nothing may be written.
+    model, device : str, optional
+        Encoder of pictures and texts, and where it runs.
+    upload_bytes, body_bytes : int
+        Most bytes of pictures that are sent at once, and of anything else.
+    upload_count : int
+        Most pictures that are sent at once.
+    upload_pixels : int
+        Most pixels of each.
+    wait_s, upload_s : float
+        How long a part of what is sent may be waited for, and all of it.
+    requests_per_s, requests_at_once : float
+        Of one address.
+    most_inside : int
+        Requests that are answered at one time.
+    most_working, most_waiting : int
+        Questions that are computed at one time, and that wait for it.
     """
 
     token: str | None = None
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    read_only: bool = False
+    model: str | None = None
+    device: str = "auto"
+    upload_bytes: int = 64 << 20
+    body_bytes: int = 1 << 20
+    upload_count: int = 32
+    upload_pixels: int = 100_000_000
+    wait_s: float = 15.0
+    upload_s: float = 120.0
+    requests_per_s: float = 100.0
+    requests_at_once: float = 400.0
+    most_inside: int = 128
+    most_working: int = 4
+    most_waiting: int = 32
 
 
 class Desk:
@@ -50,6 +91,11 @@ class Desk:
         self.folder = folder
         self.settings = settings
         self._store: Store | None = None
+        self._opening = threading.Lock()
+        self._choices: OrderedDict[tuple[str | None, ...], Store] = OrderedDict()
+        self._work = threading.BoundedSemaphore(settings.most_working)
+        self._n_waiting = 0
+        self._counting = threading.Lock()
         self._templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,
@@ -61,23 +107,107 @@ class Desk:
 
     @property
     def store(self) -> Store:
-        """The store, opened when it is first asked."""
-        from bioprobe.face.store import open as open_store
+        """The store as it is on the disk now; of a request, ask :func:`find_store`."""
+        with self._opening:
+            if self._store is None:
+                model, device = self.settings.model, self.settings.device
+                self._store = open_store(self.folder, model=model, device=device)
+            now = self._store.reopen()
+            if now is not self._store:
+                self._store = now
+                self._choices.clear()
+            return now
 
-        if self._store is None:
-            self._store = open_store(self.folder)
-        return self._store
+    def choose(
+        self,
+        store: Store,
+        where: str | None = None,
+        mask: str | None = None,
+        split: str | None = None,
+    ) -> Store:
+        """Return a store with fewer images to ask, chosen once for all who page through them.
+
+        Parameters
+        ----------
+        store : Store
+            As the request sees it.
+        where, mask, split : str, optional
+            As for :meth:`bioprobe.Store.where`.
+        """
+        if where is None and mask is None and split is None:
+            return store
+        key = (str(id(store)), where, mask, split)
+        with self._opening:
+            if key in self._choices:
+                self._choices.move_to_end(key)
+                return self._choices[key]
+        chosen = store.where(where, mask=mask, split=split)
+        # A mask may be made again; a condition on the table of this store stays what it is.
+        if mask is None and split is None:
+            with self._opening:
+                if store is self._store:
+                    self._choices[key] = chosen
+                while len(self._choices) > _CHOICES:
+                    self._choices.popitem(last=False)
+        return chosen
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Wait for one's turn to compute; where too many wait, the request is told to come again.
+
+        Yields
+        ------
+        None
+
+        Raises
+        ------
+        Refusal
+            If too many wait.
+        """
+        from bioprobe.web.problems import Refusal
+
+        with self._counting:
+            if self._n_waiting >= self.settings.most_working + self.settings.most_waiting:
+                msg = (
+                    f"{self._n_waiting} questions are being answered or wait, which is as many as "
+                    "there may be; ask again in a second"
+                )
+                raise Refusal(429, msg, again_s=1)
+            self._n_waiting += 1
+        try:
+            with self._work:
+                yield
+        finally:
+            with self._counting:
+                self._n_waiting -= 1
 
     def show(self, request: Request, template: str, **content: Any) -> HTMLResponse:  # noqa: ANN401
         """Return a page made from a template; what comes from names and files is escaped."""
         from fastapi.responses import HTMLResponse
 
         page = self._templates.get_template(template)
-        here = request.url.path
-        return HTMLResponse(page.render(desk=self, here=here, links=self.links, **content))
+        here, csrf = request.url.path, request.state.csrf
+        return HTMLResponse(
+            page.render(desk=self, here=here, links=self.links, csrf=csrf, **content)
+        )
+
+    @staticmethod
+    def name_thumbnail(store: Store, row: int, size_px: int = 320, *, whole: bool = False) -> str:
+        """Return the address of a thumbnail, which browsers keep as it names what it is of."""
+        of = store.name_thumbnail(row, size_px=size_px, whole=whole)
+        further = "&whole=true" if whole else ""
+        return f"/api/v1/images/{row}/thumbnail?size={size_px}{further}&of={of[:12]}"
 
 
 def find_desk(request: Request) -> Desk:
     """Return what a request sees."""
     desk: Desk = request.app.state.desk
     return desk
+
+
+def find_store(request: Request) -> Store:
+    """Return the store as a request sees it: the same from its beginning to its end."""
+    if not hasattr(request.state, "store"):
+        request.state.store = find_desk(request).store
+    store: Store = request.state.store
+    return store

@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from bioprobe.web.desk import find_desk
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 LINK = ("/store", "Store")
 
 

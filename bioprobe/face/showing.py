@@ -1,0 +1,157 @@
+"""Pictures of a store as they are shown: a page of the image table, and small copies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from bioprobe.errors import SelectionError
+from bioprobe.face.opened import Opened
+from bioprobe.options import Option, question
+from bioprobe.result import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bioprobe.images.location import ImageLocation
+    from bioprobe.page.thumbnails import Thumbnails
+
+#: Longer sides of thumbnails, in pixels.
+THUMBNAIL_SIZES_PX = (96, 160, 320, 640, 1280)
+# Columns that say where on this machine a file lies.
+_PRIVATE = ("root",)
+
+
+class Shows(Opened):
+    """How pictures are shown one by one."""
+
+    def reopen(self) -> Self:
+        """Return the store as it is on the disk now; this one where nothing has changed.
+
+        Of what is known of its shards nothing is read again, and an encoder that is loaded stays.
+        Which images are asked is chosen again by :meth:`where`.
+
+        Raises
+        ------
+        StoreError
+            If there is no store any more, or it cannot be read.
+        """
+        from bioprobe.store import EmbeddingStore
+        from bioprobe.store.view import View
+
+        store = self._view.store
+        if not store.is_changed():
+            return self
+        now = EmbeddingStore.open(store.folder, after=store)
+        same = now.manifest.generation == store.manifest.generation
+        return type(self)(
+            View(now, now.rows, progress=self._view.progress), model=self._model,
+            device=self._device, texts=self._find_texts if same else None,
+        )  # fmt: skip
+
+    @property
+    def generation(self) -> int:
+        """Compactions so far: a row has the number that it had as long as this is the same."""
+        return self._view.manifest.generation
+
+    def describe_columns(self) -> dict[str, Any]:
+        """Return the encoder, the length of a vector and the columns that may be asked at."""
+        manifest = self._view.manifest
+        columns = [str(one) for one in self._view.images.frame.columns if one not in _PRIVATE]
+        return {"model": manifest.encoder.model, "dim": manifest.dim, "columns": columns}
+
+    def has_row(self, row: int) -> bool:
+        """Tell whether a row of the store is among the images that are asked."""
+        return bool((self.rows == row).any())
+
+    @question
+    def list_images(
+        self,
+        *,
+        after: Annotated[
+            int, Option("Row after which the list goes on, as the last one of a page.", least=-1)
+        ] = -1,
+        n: Annotated[int, Option("Images, at most.", least=1)] = 100,
+    ) -> Table:
+        """List images, some at a time in the order of their rows.
+
+        Parameters
+        ----------
+        after : int
+            Row after which the list goes on; -1 begins it.
+        n : int
+            Images at most, ≥ 1.
+
+        Returns
+        -------
+        Table
+            One row an image: ``row``, ``file_name``, and what is known of it. Where its files lie
+            on this machine is not among that.
+        """
+        rows = self.rows[self.rows > after][:n]
+        frame = self.describe_rows(rows.tolist())
+        return Table(frame)
+
+    def describe_rows(self, rows: Sequence[int]) -> pd.DataFrame:
+        """Return what is known of rows, as :meth:`list_images` lists them.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Rows of the store that are asked.
+        """
+        import numpy as np
+
+        images, asked = self._view.images, np.asarray(rows, dtype=np.int64)
+        frame = images.frame.iloc[asked].reset_index(drop=True)
+        frame = frame.drop(columns=[*_PRIVATE, "path"])
+        frame.insert(0, "row", asked)
+        frame.insert(1, "file_name", images.name_files(asked))
+        return frame
+
+    def thumbnail(self, row: int, *, size_px: int = 320, whole: bool = False) -> bytes:
+        """Return a small copy of a picture, a JPEG without anything beside the pixels.
+
+        It is made once and kept in the cache; people are obscured in it.
+
+        Parameters
+        ----------
+        row : int
+            Row of the store.
+        size_px : int
+            Longer side, of :data:`THUMBNAIL_SIZES_PX`.
+        whole : bool
+            Whether of a region the whole picture is shown, rather than the region framed.
+
+        Raises
+        ------
+        SelectionError
+            If there is no such image among those that are asked, or no such size.
+        ImageReadError
+            If the picture is gone or cannot be read.
+        """
+        return self._thumbnails.read(self._place(row, size_px, whole=whole), size_px)
+
+    def name_thumbnail(self, row: int, *, size_px: int = 320, whole: bool = False) -> str:
+        """Return what a thumbnail is of: the same text, the same picture."""
+        from bioprobe.page.thumbnails import name_thumbnail
+
+        return name_thumbnail(self._place(row, size_px, whole=whole), size_px)
+
+    def _place(self, row: int, size_px: int, *, whole: bool) -> ImageLocation:
+        if size_px not in THUMBNAIL_SIZES_PX:
+            sizes = ", ".join(map(str, THUMBNAIL_SIZES_PX))
+            msg = f"thumbnails have a longer side of {sizes} pixels, got {size_px}"
+            raise SelectionError(msg)
+        if not self.has_row(row):
+            msg = f"no row {row} is among the {len(self):,} images that are asked"
+            raise SelectionError(msg)
+        place = self._view.images.locate(row)
+        return dataclasses.replace(place, region="") if whole else place
+
+    @property
+    def _thumbnails(self) -> Thumbnails:
+        from bioprobe.page.thumbnails import Thumbnails
+
+        return Thumbnails()

@@ -1,0 +1,256 @@
+"""What went wrong, said so that a program and a person can act on it.
+
+References
+----------
+RFC 9457, *Problem Details for HTTP APIs*.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import HTTPException as Refused
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from bioprobe.errors import (
+    BioprobeError,
+    ImageReadError,
+    MissingExtraError,
+    ModelUnavailableError,
+    NoTextTowerError,
+    StoreError,
+    StoreLockedError,
+    UnreadableError,
+)
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+API_PREFIX = "/api/"
+MEDIA_TYPE = "application/problem+json"
+
+# The first that an error is one of. What no line names is what was asked, which cannot be answered.
+_STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    (StoreLockedError, HTTPStatus.LOCKED),
+    (UnreadableError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (StoreError, HTTPStatus.CONFLICT),
+    (ModelUnavailableError, HTTPStatus.FAILED_DEPENDENCY),
+    (MissingExtraError, HTTPStatus.FAILED_DEPENDENCY),
+    (NoTextTowerError, HTTPStatus.CONFLICT),
+    (ImageReadError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (BioprobeError, HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+# Of what passes by itself: seconds after which to ask again.
+_AGAIN_S = {HTTPStatus.LOCKED: 2, HTTPStatus.SERVICE_UNAVAILABLE: 5}
+_TITLES = {
+    "StoreLockedError": "Somebody else is writing to the store",
+    "UnreadableError": "The disk cannot be read just now",
+    "StoreError": "The store does not allow it",
+    "MismatchError": "These are of another encoder",
+    "TaxonomyError": "These names contradict each other",
+    "PromptError": "These texts cannot be used",
+    "LongTextError": "The encoder does not read so long a text",
+    "SourceError": "This cannot be used as a source",
+    "SelectionError": "No such images",
+    "ProbeError": "The probe cannot be fitted so",
+    "MisuseError": "These options do not go together",
+    "ImageReadError": "The picture cannot be read",
+    "ModelUnavailableError": "The model is not on this machine",
+    "NoTextTowerError": "This encoder reads no text",
+    "MissingExtraError": "Something is not installed on this machine",
+}
+_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
+_log = logging.getLogger("bioprobe.web")
+
+
+class Wrong(BaseModel):
+    """One value that was sent and cannot be taken."""
+
+    where: str = Field(description="Place of the value, such as body.k.")
+    got: Any = Field(default=None, description="What was sent there, shortened.")
+    expected: str = Field(description="What is taken.")
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str = Field(default="about:blank", description="Kind of the problem, by its address.")
+    title: str = Field(description="The kind in words, the same each time.")
+    status: int = Field(description="The status of the answer, again.")
+    detail: str = Field(description="What happened, what was got, what is expected, the remedy.")
+    instance: str = Field(description="What was asked.")
+    errors: list[Wrong] = Field(default=[], description="Of values that cannot be taken, each.")
+
+
+class Refusal(Refused):
+    """A request that is not answered, and why.
+
+    Parameters
+    ----------
+    status : int
+    detail : str
+        What happened, what was got, what is expected, the remedy.
+    kind : str
+        Name of the kind, from which its address is made.
+    again_s : float, optional
+        Seconds after which to ask again.
+    headers : mapping of str to str, optional
+        Further headers.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        kind: str = "",
+        again_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        further = dict(headers or {})
+        if again_s is not None:
+            further["Retry-After"] = str(max(1, round(again_s)))
+        super().__init__(int(status), detail, further)
+        self.said = detail
+        self.kind = kind or HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
+
+
+def find_status(error: BioprobeError) -> int:
+    """Return the status that says what kind of error it is.
+
+    Examples
+    --------
+    >>> int(find_status(StoreLockedError("")))
+    423
+    """
+    return int(next(status for kind, status in _STATUSES if isinstance(error, kind)))
+
+
+def describe_error(error: BioprobeError, path: str) -> dict[str, Any]:
+    """Return an error as a problem; options are called as a body names them.
+
+    Parameters
+    ----------
+    error : BioprobeError
+    path : str
+        What was asked.
+    """
+    name = type(error).__name__
+    detail = _FLAG.sub(lambda found: found[1].replace("-", "_"), str(error))
+    return _describe(find_status(error), name, _TITLES.get(name, name), detail, path)
+
+
+def answer_refusal(refusal: Refusal, path: str, *, accept: str = "") -> Response:
+    """Return what a request that is not answered gets: a problem, or a page where one is read."""
+    title = HTTPStatus(refusal.status_code).phrase
+    problem = _describe(refusal.status_code, refusal.kind, title, refusal.said, path)
+    return _answer(problem, path, accept, refusal.headers)
+
+
+def handle_problems(app: FastAPI) -> None:
+    """Answer each error of an application by a problem, or on its pages by a page that says it."""
+
+    @app.exception_handler(BioprobeError)
+    async def _ours(request: Request, error: BioprobeError) -> Response:
+        problem = describe_error(error, request.url.path)
+        again_s = _AGAIN_S.get(HTTPStatus(problem["status"]))
+        headers = {} if again_s is None else {"Retry-After": str(again_s)}
+        return _answer(problem, request.url.path, request.headers.get("accept", ""), headers)
+
+    @app.exception_handler(Refusal)
+    async def _refused(request: Request, error: Refusal) -> Response:
+        return answer_refusal(error, request.url.path, accept=request.headers.get("accept", ""))
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        wrong = [_describe_wrong(one) for one in error.errors()]
+        detail = "; ".join(f"{one['where']}: {one['expected']}" for one in wrong)
+        kind, title = "InvalidRequest", "What was sent cannot be taken"
+        problem = _describe(422, kind, title, detail, request.url.path, wrong)
+        return _answer(problem, request.url.path, request.headers.get("accept", ""))
+
+    @app.exception_handler(HTTPException)
+    async def _plain(request: Request, error: HTTPException) -> Response:
+        phrase = HTTPStatus(error.status_code).phrase
+        said = error.detail if error.detail != phrase else ""
+        path = request.url.path
+        detail = said or _explain(error.status_code, request.method, path)
+        kind = phrase.title().replace(" ", "")
+        problem = _describe(error.status_code, kind, phrase, detail, path)
+        accept = request.headers.get("accept", "")
+        return _answer(problem, path, accept, dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def _unforeseen(request: Request, error: Exception) -> Response:
+        path = request.url.path
+        _log.error("%s %s failed", request.method, path, exc_info=error)
+        detail = f"{type(error).__name__}; this is a fault of bioprobe: its log says where"
+        problem = _describe(500, "InternalServerError", "A fault of bioprobe", detail, path)
+        return _answer(problem, path, request.headers.get("accept", ""))
+
+
+def _explain(status: int, method: str, path: str) -> str:
+    if status == HTTPStatus.NOT_FOUND:
+        return f"there is nothing at {path}; see /api/v1/openapi.json"
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{path} takes no {method}; see /api/v1/openapi.json"
+    return HTTPStatus(status).phrase
+
+
+def _describe(
+    status: int, kind: str, title: str, detail: str, path: str, wrong: Sequence[Any] = ()
+) -> dict[str, Any]:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.removesuffix("Error")).lower()
+    found: dict[str, Any] = {
+        "type": f"{API_PREFIX}v1/problems#{words}", "title": title, "status": int(status),
+        "detail": detail, "instance": path,
+    }  # fmt: skip
+    if wrong:
+        found["errors"] = list(wrong)
+    return found
+
+
+def _describe_wrong(error: Mapping[str, Any]) -> dict[str, Any]:
+    where = ".".join(str(part) for part in error["loc"])
+    got = error.get("input")
+    try:
+        shown = json.dumps(got)
+    except (TypeError, ValueError, RecursionError):
+        got, shown = None, ""
+    if len(shown) > 200:
+        got = shown[:200] + "…"
+    return {"where": where, "got": got, "expected": str(error["msg"])}
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} · bioprobe</title><link rel="stylesheet" href="/static/page.css"></head>
+<body><main id="main"><h1>{title}</h1><p>{detail}</p><p><a href="/">To the start</a></p></main>
+</body></html>
+"""
+
+
+def _answer(
+    problem: Mapping[str, Any],
+    path: str,
+    accept: str,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return a problem as JSON, or as a page to a browser that asked for one."""
+    status = problem["status"]
+    if not path.startswith(API_PREFIX) and "text/html" in accept:
+        said = {name: html.escape(str(problem[name])) for name in ("title", "detail")}
+        return HTMLResponse(_PAGE.format_map(said), status, headers=headers)
+    # A name on the disk may hold what is no character.
+    body = json.loads(json.dumps(dict(problem)).encode("utf-8", "replace"))
+    return JSONResponse(body, status, media_type=MEDIA_TYPE, headers=headers)
