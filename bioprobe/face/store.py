@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from bioprobe.access import exists
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.annotating import Annotates
+from bioprobe.face.browsing import Browses
 from bioprobe.face.conservation import Conserves
 from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
@@ -77,6 +78,7 @@ class Store(
     Keeps,
     Removes,
     Shows,
+    Browses,
 ):
     """Embeddings of images with their table, open to every question.
 
