@@ -13,6 +13,7 @@ from bioprobe.access import exists
 from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.annotating import Annotates
 from bioprobe.face.annotations import Corrects
+from bioprobe.face.browsing import Browses
 from bioprobe.face.conservation import Conserves
 from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
@@ -82,6 +83,7 @@ class Store(
     Keeps,
     Removes,
     Shows,
+    Browses,
 ):
     """Embeddings of images with their table, open to every question.
 

@@ -130,6 +130,17 @@ def match_rows(frame: pd.DataFrame, condition: str) -> Truth:
     raise SelectionError(msg)
 
 
+def write_equality(column: str, value: str) -> str:
+    r"""Return the condition that a column says a text.
+
+    Examples
+    --------
+    >>> write_equality("family", "Felidae"), write_equality("my site", "N'Gorongoro")
+    ("family == 'Felidae'", '`my site` == "N'Gorongoro"')
+    """
+    return f"{_quote(column)} == {value!r}"
+
+
 def list_names(condition: str) -> set[str]:
     """Return the names that a condition has, of columns and others; none where it cannot be read.
 

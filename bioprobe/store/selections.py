@@ -161,6 +161,22 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
     return Selection(name, frame, provenance)
 
 
+def stamp_selection(store: EmbeddingStore, name: str) -> tuple[int, int, int] | None:
+    """Return what tells a selection from the next of its name; None where there is none.
+
+    Raises
+    ------
+    SelectionError
+        If the name cannot be used.
+    """
+    path = _find_file(store.folder, name)
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
 def list_selections(store: EmbeddingStore) -> list[str]:
     """Return the names of the selections that a store keeps, sorted.
 

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 #: Modules with a ``router`` and, where they are pages, their ``LINK``: address and name.
-PAGES = ("bioprobe.web.views.map", "bioprobe.web.views.store", "bioprobe.web.views.door")
+PAGES = (
+    "bioprobe.web.views.browse",
+    "bioprobe.web.views.map",
+    "bioprobe.web.views.store",
+    "bioprobe.web.views.door",
+)
 #: Modules of the API, with a ``router`` each.
 API = ("bioprobe.web.api.store", "bioprobe.web.api.images", "bioprobe.web.api.asking")
 _HERE = Path(__file__).parent
@@ -41,6 +46,7 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
     """
     try:
         from fastapi import FastAPI
+        from fastapi.responses import FileResponse
         from fastapi.staticfiles import StaticFiles
     except ImportError as error:
         msg = f"the page needs {error.name}; install it with: pip install 'bioprobe[serve]'"
@@ -60,6 +66,12 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
     app.state.desk = Desk(Path(folder), settings, links)
     for name in (*PAGES, *API):
         app.include_router(importlib.import_module(name).router)
+
+    @app.get("/static/page.css", include_in_schema=False)
+    def send_style() -> FileResponse:
+        # What is written and what is served look alike.
+        return FileResponse(_HERE.parent / "page" / "templates" / "page.css")
+
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
     handle_problems(app)
     app.add_middleware(Guard, settings=settings)
