@@ -66,7 +66,7 @@ class MapClasses(Result):
 
 
 def code_classes(level: str, rows: Rows, labels: Names, most: int = MOST_CLASSES) -> MapClasses:
-    """Number the classes of images, the commonest first, of equal ones by name.
+    """Give the classes of images numbers, the commonest first, of equal ones by name.
 
     Parameters
     ----------
