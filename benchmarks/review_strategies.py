@@ -215,7 +215,7 @@ def describe(own: npt.NDArray[np.float64], random: npt.NDArray[np.float64]) -> l
     for column in range(3):
         values, others = own[:, column], random[:, column]
         if np.isnan(values).all():
-            cells.append("–")
+            cells.append("-")
             continue
         gaps = values - others
         half = t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / math.sqrt(len(gaps))

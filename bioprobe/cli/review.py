@@ -15,7 +15,7 @@ from bioprobe.cli.build import command, tell, write_answer
 from bioprobe.cli.show import say, spell
 from bioprobe.errors import MisuseError
 from bioprobe.face.reviewing import Reviews
-from bioprobe.options import Option, With, Without
+from bioprobe.options import Option, Without
 
 if TYPE_CHECKING:
     from bioprobe.face.reviewing import Review, Shown
@@ -40,7 +40,7 @@ def _write(
         write_answer(session.last, output, file_format, safe_csv=safe_csv, quiet=quiet)
 
 
-@command(app, Reviews.review, encodes=True, write=_write)
+@command(app, Reviews.review, narrows=("where", "mask"), encodes=True, write=_write)
 def review(
     session: Review,
     *,
@@ -124,7 +124,8 @@ def _ask_batch(
     session: Review, pictures: Sequence[Shown], read: Callable[[str], str], n_done: int
 ) -> tuple[int, bool]:
     """Ask for each picture of a batch; say how many have been answered, and whether to stop."""
-    left, before = collections.deque(pictures), list[tuple[Shown, bool]]()
+    left = collections.deque(pictures)
+    before: list[tuple[Shown, bool]] = []
     while left:
         one = left[0]
         _show(one, len(before) + 1, len(pictures))

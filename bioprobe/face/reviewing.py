@@ -1,4 +1,4 @@
-"""A review: pictures are proposed, people answer, and what is proposed next is the better for it."""
+"""A review: pictures are proposed, people answer, and what is proposed next is better for it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,12 @@ from bioprobe.options import (
 from bioprobe.result import FACT, WARNING, Note, Notes, Result, Table
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-    from bioprobe.reviewing.desk import Desk, Pick
+    from bioprobe.reviewing.desk import Pick
     from bioprobe.reviewing.learner import ClassTexts
     from bioprobe.store.labels import Resolved
-    from bioprobe.types import Mask, Names
+    from bioprobe.types import Names
 
 #: Methods that answer in a review; those that learn from vectors alone, and two that read texts.
 REVIEW_METHODS = ("linear", "prompt+probe", "zeroshot", "lda", "ridge", "knn", "centroid")
@@ -75,6 +74,8 @@ class Shown:
         The same for people.
     chance : float
         Probability with which it was drawn for that, NaN where it was not drawn by chance.
+    id : str
+        32 hexadecimal digits, of this time that it is shown.
     """
 
     row: int
@@ -88,6 +89,7 @@ class Shown:
     shown_for: str
     reason: str
     chance: float
+    id: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -139,7 +141,7 @@ class Batch(Result):
                 line |= {f"answer_{at + 1}": name, f"score_{at + 1}": score}
             line |= {
                 "suggested_by": one.suggested_by, "shown_for": one.shown_for,
-                "chance": one.chance, "reason": one.reason,
+                "chance": one.chance, "reason": one.reason, "id": one.id,
             }  # fmt: skip
             listed.append(line)
         columns = None if listed else list(_EMPTY)
@@ -153,7 +155,7 @@ class Batch(Result):
 
 _EMPTY = (
     "row", "file_name", "image_region", "level", "value", "verdict", "label", "suggestion", "score",
-    "suggested_by", "shown_for", "chance", "reason",
+    "suggested_by", "shown_for", "chance", "reason", "id",
 )  # fmt: skip
 
 
@@ -316,9 +318,7 @@ class Review:
             )
             self._open |= {one.place: one for one in picks}
             pictures = self._describe(picks)
-            self._answers |= {
-                one.place: shown for one, shown in zip(picks, pictures, strict=True)
-            }
+            self._answers |= {one.place: shown for one, shown in zip(picks, pictures, strict=True)}
             self.last = batch = Batch(
                 tuple(pictures), self.level, self._describe_provenance(len(pictures)),
                 tuple(self._tell_batch(wanted, picks)),
@@ -335,11 +335,13 @@ class Review:
         Parameters
         ----------
         answers : str, Path, DataFrame, mapping, or sequence of mappings
-            A table that was read from a file, or its file. Each has ``row``, or ``file_name`` and ``image_region``, and ``value`` and ``verdict``:
-            ``is`` a class, by default; without a value what was suggested; ``is not`` a class, by
-            default what was suggested; ``unsure``. ``blank`` is a picture of nothing. One that has
-            neither says nothing, and is passed over. ``id`` makes sending twice do no harm. What
-            else they say, such as ``suggestion``, ``shown_for`` and ``chance``, is taken as it is
+            A table, its file, or one or several answers. Each has ``row``, or ``file_name`` and
+            ``image_region``, and ``value`` and ``verdict``: ``is`` a class, by default; without a
+            value what was suggested; ``is not`` a class, by default what was suggested;
+            ``unsure``. ``blank`` is a picture of nothing. One that has neither says nothing, and
+            is passed over. With ``id`` the same is written once, however often it is sent; of a
+            table it is that of what was shown. What else they say, such as ``suggestion``,
+            ``shown_for`` and ``chance``, is taken as it is
             where this review has not shown the picture itself.
 
         Returns
@@ -431,7 +433,7 @@ class Review:
                 found.append((1, name))
             elif any(one.startswith(wanted) for one in folded.split()[1:]):
                 found.append((2, name))
-        return [name for _, name in sorted(found, key=lambda one: one[0])]
+        return [name for _, name in sorted(found, key=lambda one: (one[0], one[1].casefold()))]
 
     def progress(self) -> Table:
         """Say how far the review is: what has a label, what answers, what is left.
@@ -594,7 +596,7 @@ class Review:
         return self._name([one.place for one in picks]), picks
 
     def _count_overlap(self, n: int) -> int:
-        """Return how many of the next n are shown a second time, by chance where it is no number."""
+        """Return how many of the next n somebody has answered, a part of one by chance."""
         share = self._overlap * n
         whole = int(share)
         return whole + int(self._desk.random.random() < share - whole)
@@ -635,7 +637,9 @@ class Review:
         for pick, classes, values in zip(picks, best.tolist(), scores.tolist(), strict=True):
             row = int(self._rows[pick.place])
             answers = tuple(
-                (pool.names[at], value) for at, value in zip(classes, values, strict=True) if at >= 0
+                (pool.names[at], value)
+                for at, value in zip(classes, values, strict=True)
+                if at >= 0
             )
             own = int(pool.labels[pick.place])
             found.append(
@@ -643,7 +647,8 @@ class Review:
                     row, images.file_names[row], str(images.frame["image_region"].iloc[row]),
                     pool.names[own] if own >= 0 else "",
                     answers[0][0] if answers else "", answers[0][1] if answers else math.nan,
-                    answers, answering if answers else "", pick.strategy, pick.reason, pick.chance,
+                    answers, answering if answers else "", pick.strategy, pick.reason,
+                    pick.chance, uuid.uuid4().hex,
                 )
             )  # fmt: skip
         return found
@@ -689,11 +694,16 @@ class Review:
         from bioprobe.tables import read_table
 
         written, rows = [], []
+        is_table = not isinstance(answers, (Mapping, list, tuple))
         is_file = isinstance(answers, (str, Path))
-        listed = read_table(Path(answers), text=_TEXTS) if isinstance(answers, (str, Path)) else answers
+        listed = (
+            read_table(Path(answers), text=_TEXTS) if isinstance(answers, (str, Path)) else answers
+        )
         for at, given in enumerate(_list_answers(listed), start=1):
             try:
                 said = self._read_answer(given)
+                if said is not None and is_table and said["id"]:
+                    said["id"] = _name_answer(said)
             except (MisuseError, SelectionError) as error:
                 msg = f"{answers} line {at + 1}: {error}" if is_file else f"answer {at}: {error}"
                 raise type(error)(msg) from error
@@ -732,7 +742,7 @@ class Review:
             level = _CONTENT
         return {
             "row": row, "level": level, "value": value, "verdict": verdict, **about,
-            "id": str(said.get("id", "")) or uuid.uuid4().hex,
+            "id": str(said.get("id", "")),
             **({"at": said["at"]} if "at" in said else {}),
         }  # fmt: skip
 
@@ -744,20 +754,22 @@ class Review:
         if name in self._class_of:
             return name
         folded = {one.casefold(): one for one in self.classes}
-        return folded.get(name.casefold(), name.casefold() if name.casefold() in _NO_TAXON else name)
+        return folded.get(
+            name.casefold(), name.casefold() if name.casefold() in _NO_TAXON else name
+        )
 
     def _find_row(self, said: Mapping[str, Any]) -> int:
         """Return the row that an answer is of; where it is named twice, both must agree."""
-        file, region = said.get("file_name", said.get("path")), ""
+        file = said.get("file_name", said.get("path"))
         if file is None:
-            row = said.get("row")
             try:
-                number = float(str(row))
-                whole = int(number) if number.is_integer() else row
-                return int(self._rows[self._find_place(whole)])
+                number = float(str(said.get("row")))
             except ValueError:
-                msg = f"an answer names its picture, by row or by file_name; got {row!r}"
-                raise MisuseError(msg) from None
+                number = math.nan
+            if not number.is_integer():
+                msg = f"an answer names its picture, by row or file_name; got {said.get('row')!r}"
+                raise MisuseError(msg)
+            return int(self._rows[self._find_place(int(number))])
         region = str(said.get("image_region", said.get("region", "")))
         row = self._row_of.get((str(file), region))
         if row is None:
@@ -803,6 +815,14 @@ def _list_answers(given: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401 - a fr
     return [given] if isinstance(given, Mapping) else list(given)
 
 
+def _name_answer(said: Mapping[str, Any]) -> str:
+    """Return the id of what a line of a table says: that of what was shown, with what is said."""
+    import hashlib
+
+    text = "\0".join(str(said[name]) for name in ("id", "row", "level", "value", "verdict"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
 def _seed_of(by: str) -> int:
     import hashlib
 
@@ -810,7 +830,7 @@ def _seed_of(by: str) -> int:
 
 
 def _read_labels(store: Reviews, level: str) -> Names:
-    """Return the label that came with each picture, what holds no taxon as such; ``""`` for none."""
+    """Return the label that came with each picture, ``""`` for none; what holds no taxon is one."""
     import numpy as np
 
     from bioprobe.content import read_content
@@ -854,9 +874,7 @@ class Reviews(Learns, Corrects):
                 metavar="NAME=SHARE,…",
             ),
         ] = None,
-        batch: Annotated[
-            int, Option("Pictures between which what answers learns.", least=1)
-        ] = 20,
+        batch: Annotated[int, Option("Pictures between which what answers learns.", least=1)] = 20,
         method: Annotated[
             str,
             Option(
@@ -871,11 +889,14 @@ class Reviews(Learns, Corrects):
             float | None,
             Option("Inverse regularisation of linear and prompt+probe. [default: 100]", ("--C",)),
         ] = None,
-        of: Annotated[str | None, Option("Class that confident is of; by default that which most "
-                                         "waiting pictures are taken for.")] = None,
-        like: Annotated[
-            int | None, Option("Row of the store that nearest is of.", least=0)
+        of: Annotated[
+            str | None,
+            Option(
+                "Class that confident is of; by default that which most "
+                "waiting pictures are taken for."
+            ),
         ] = None,
+        like: Annotated[int | None, Option("Row of the store that nearest is of.", least=0)] = None,
         overlap: Annotated[
             float,
             Option(
@@ -958,17 +979,18 @@ class Reviews(Learns, Corrects):
             raise MisuseError(msg)
         shares = read_mix(mix)
         name = Target.of(level, images=self._view.images).name
-        chosen = self.where(labels=labels) if labels is not None else self.where()
+        chosen = self if labels is None else self.where(labels=labels)
         if like is not None:
             find_rows(chosen._view.store, [like])
         settings = {} if C is None else {"C": C}
         if C is not None and method not in {"linear", "prompt+probe"}:
             msg = f"--C is of linear and prompt+probe, got --method {method}; leave it out"
             raise MisuseError(msg)
-        known, texts, notes = chosen._find_classes(
-            name, method, shares, classes=classes, taxa=taxa, rank_column=rank_column,
-            text_type=text_type, templates=templates,
-        )  # fmt: skip
+        written = {
+            "classes": classes, "taxa": taxa, "rank_column": rank_column, "text_type": text_type,
+            "templates": templates,
+        }  # fmt: skip
+        known, texts, notes = chosen._find_classes(name, method, shares, written)
         mixed = ", ".join(f"{one} {share:.0%}" for one, share in shares.items())
         said = [
             *self._notes, *notes,
@@ -981,7 +1003,7 @@ class Reviews(Learns, Corrects):
         )  # fmt: skip
 
     def _find_classes(
-        self, level: str, method: str, shares: Mapping[str, float], **written: Any
+        self, level: str, method: str, shares: Mapping[str, float], written: Mapping[str, Any]
     ) -> tuple[list[str], ClassTexts | None, list[Note]]:
         """Return the names of classes that are known, their texts where these are wanted."""
         import numpy as np
@@ -1011,8 +1033,9 @@ class Reviews(Learns, Corrects):
                 msg = f"{method} reads texts, and the encoder of this store reads none; take linear"
                 raise MisuseError(msg)
             if reads:
-                msg = f"{method} starts from the texts of classes, and none is known; give --taxa"
-                raise MisuseError(f"{msg} or --classes")
+                msg = f"{method} starts from texts of classes, and none is known; give --taxa or "
+                msg += "--classes"
+                raise MisuseError(msg)
             return names, None, []
         if not store.manifest.has_text_tower:
             note = "the encoder of this store reads no text: classes are known by name alone"

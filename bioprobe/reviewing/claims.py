@@ -76,7 +76,7 @@ def claim(
             name: one for name, one in claims.items()
             if one[0] != by or name not in given_back
         }  # fmt: skip
-        left |= {name: (by, now) for name in kept}
+        left |= dict.fromkeys(kept, (by, now))
         if left or claims:
             with explaining_refusal(place):
                 write_text(place / _CLAIMS_NAME, json.dumps(left, ensure_ascii=False))

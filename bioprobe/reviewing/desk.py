@@ -15,7 +15,7 @@ from bioprobe.registry import STRATEGIES
 from bioprobe.reviewing.learner import LINEAR, ClassTexts, Learner
 from bioprobe.reviewing.nearest import Nearest
 from bioprobe.reviewing.pool import Pool, Ranked, find_best_two
-from bioprobe.types import Doubles, Places, Vectors
+from bioprobe.types import Doubles, Places
 
 AUDIT = "audit"
 #: What a review is made of where nobody says it.
@@ -68,7 +68,7 @@ def read_mix(given: Mapping[str, float] | str | None) -> dict[str, float]:
         shares[name] = share
     total = sum(shares.values())
     if not total:
-        msg = f"a mix needs a strategy with a share above 0, such as margin=.8,audit=.2; got {given!r}"
+        msg = f"a mix needs a share above 0, such as margin=.8,audit=.2; got {given!r}"
         raise MisuseError(msg)
     return {name: share / total for name, share in shares.items() if share}
 
@@ -161,7 +161,7 @@ class Desk:
         self.learner.learn()
 
     def list_opinions(self) -> list[Opinion]:
-        """Return what each method says of every picture: its name, the class and the probability."""
+        """Return what each method says of every picture: its name, the classes, the scores."""
         pool = self.pool
         said: list[Opinion] = []
         if pool.has_answers:

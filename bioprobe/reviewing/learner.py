@@ -248,9 +248,7 @@ class Learner:
             if self._left_out is not None:
                 before = _carry(*self._left_out, classes, prior)
             problems = _pose(rows, targets, weights, len(classes))
-            state = resume(
-                problems, self._scaled(len(rows)), self.strength, _STOP, before, prior
-            )
+            state = resume(problems, self._scaled(len(rows)), self.strength, _STOP, before, prior)
             self._left_out = state, classes
             for fold in range(N_FOLDS):
                 inside = folds == fold
@@ -322,7 +320,9 @@ class Learner:
         intercepts = state.intercepts[0].double().numpy() - coefficients @ basis.centre
         return self._beside_texts(classes, coefficients, intercepts)
 
-    def _beside_texts(self, classes: Places, coefficients: Doubles, intercepts: Doubles) -> Solution:
+    def _beside_texts(
+        self, classes: Places, coefficients: Doubles, intercepts: Doubles
+    ) -> Solution:
         """Return what was learnt, of ``prompt+probe`` beside the classes that have a text alone."""
         own = coefficients.astype(np.float32), intercepts.astype(np.float32)
         if self.kind != PROMPTED or self.texts is None:
@@ -357,9 +357,7 @@ class Learner:
         if self.solution is None:
             return None
         is_taught = self.pool.labels >= 0
-        refused = [
-            one for one, of in self.pool.excluded.items() if of and not is_taught[one]
-        ]
+        refused = [one for one, of in self.pool.excluded.items() if of and not is_taught[one]]
         if not refused:
             return None
         places = np.array(refused, dtype=np.int64)

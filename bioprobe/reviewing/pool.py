@@ -126,9 +126,7 @@ class Ranked:
     @classmethod
     def of(cls, places: npt.NDArray[np.integer], reasons: Sequence[str]) -> Ranked:
         """Return what was not drawn by chance."""
-        return cls(
-            np.asarray(places, dtype=np.int64), tuple(reasons), np.full(len(places), np.nan)
-        )
+        return cls(np.asarray(places, dtype=np.int64), tuple(reasons), np.full(len(places), np.nan))
 
 
 def take_least(values: npt.NDArray[np.floating], among: Places, n: int) -> Places:

@@ -43,9 +43,7 @@ def rank_by_coverage(desk: Desk, n: int) -> Ranked:
     return Ranked.of(places, reasons)
 
 
-def choose_centres(
-    vectors: Vectors, asked: Places, near: Scores, n: int
-) -> tuple[Places, Scores]:
+def choose_centres(vectors: Vectors, asked: Places, near: Scores, n: int) -> tuple[Places, Scores]:
     """Choose pictures one by one, each the least similar to all that are covered so far.
 
     Only pictures that can still be the next are compared: similarity to what is covered never
