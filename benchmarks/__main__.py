@@ -24,6 +24,8 @@ BENCHMARKS = (
     "explaining",
     "finetuning",
     "trends",
+    "review_strategies",
+    "review_speed",
 )
 
 

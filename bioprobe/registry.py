@@ -213,3 +213,19 @@ ANSWER_FORMATS = Registry(
 #: By the name given to ``--templates``, beside the files of ``prompts/templates``: a sequence of
 #: templates, or the path of a text file with one a line.
 TEMPLATES = Registry("bioprobe.templates", "template set", {})
+
+#: By the name given to ``review --mix``: a function of a :class:`bioprobe.reviewing.desk.Desk` and
+#: of how many pictures are wanted, that returns a :class:`bioprobe.reviewing.pool.Ranked`.
+STRATEGIES = Registry(
+    "bioprobe.strategies",
+    "strategy",
+    {
+        "margin": "bioprobe.reviewing.strategies.margin:rank_by_margin",
+        "disagreement": "bioprobe.reviewing.strategies.disagreement:rank_by_disagreement",
+        "coverage": "bioprobe.reviewing.strategies.coverage:rank_by_coverage",
+        "suspected": "bioprobe.reviewing.strategies.suspected:rank_by_suspicion",
+        "audit": "bioprobe.reviewing.strategies.audit:draw_audit",
+        "confident": "bioprobe.reviewing.strategies.confident:rank_by_confidence",
+        "nearest": "bioprobe.reviewing.strategies.like:rank_by_likeness",
+    },
+)

@@ -21,6 +21,7 @@ from bioprobe.cli.asking import app as asking_app
 from bioprobe.cli.counting import app as counting_app
 from bioprobe.cli.models import app as models_app
 from bioprobe.cli.probe import app as probe_app
+from bioprobe.cli.review import app as review_app
 from bioprobe.cli.serving import app as serving_app
 from bioprobe.cli.show import Clock, say
 from bioprobe.cli.sources import app as sources_app
@@ -38,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 # What stands at the top, and what under a word of its own.
-_ALONE = (asking_app, counting_app, serving_app)
+_ALONE = (asking_app, counting_app, review_app, serving_app)
 _GROUPS = {
     "taxa": taxa_app,
     "prompts": prompts_app,

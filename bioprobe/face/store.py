@@ -25,6 +25,7 @@ from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remov
 from bioprobe.face.prompts import Texts
 from bioprobe.face.removing import Removes
 from bioprobe.face.reporting import Reports
+from bioprobe.face.reviewing import Reviews
 from bioprobe.face.showing import Shows
 from bioprobe.face.taxa import Names, open_names, read_rank_columns
 from bioprobe.options import (
@@ -74,6 +75,7 @@ class Store(
     Reports,
     Explains,
     Annotates,
+    Reviews,
     Corrects,
     Names,
     Texts,

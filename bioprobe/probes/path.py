@@ -238,6 +238,49 @@ def solve(
     return Weights(coefficients, intercepts, n_iter, state.is_converged)
 
 
+def resume(
+    problems: Problems,
+    basis: EigenBasis,
+    value: float,
+    stop: Stop,
+    before: State | None = None,
+    prior: npt.NDArray[np.float64] | None = None,
+) -> State:
+    """Go on from a solution of nearly the same regressions, in float32.
+
+    Parameters
+    ----------
+    problems : Problems
+        One or several.
+    basis : EigenBasis
+        Coordinates of their rows. Any orthonormal ones give the same minimum; those of the rows'
+        own Gram matrix are reached soonest.
+    value : float
+        C.
+    stop : Stop
+        When it is enough.
+    before : State, optional
+        Where to begin; without one, on the path from strong regularisation.
+    prior : ndarray of float64, shape (n_classes, rank), optional
+        Coefficients that the penalty shrinks towards, in the basis.
+
+    Returns
+    -------
+    State
+        In the coordinates of the basis.
+    """
+    import torch
+
+    objective = Objective(problems, torch.float32)
+    shrunk_to = _to_tensor(prior, objective)
+    with _choose_threads(problems):
+        if before is None:
+            penalties = [_to_penalty(value * step, problems) for step in _WAY]
+            *_, before = _iter_states(objective, basis, penalties, shrunk_to, _ROUGH)
+        penalty = _to_penalty(value, problems)
+        return _solve(objective, basis, penalty, shrunk_to, before, stop)
+
+
 def solve_about(
     problems: Problems,
     basis: EigenBasis,

@@ -1,0 +1,276 @@
+"""What a review finishes by each strategy, beside looking at random pictures, on real vectors.
+
+A reviewer who knows every picture answers batch after batch. Then the collection is finished: its
+labels are the reviewer's where given, what answers elsewhere. Measured are how many of these are
+right, how many pictures of classes with at most five are (recall of rare classes), and how many
+classes the reviewer has seen. Each is a mean over draws with the 95% interval (t) of its difference
+from random on the same draws.
+
+Pools are drawn balanced, and long-tailed as camera sites are: the two commonest classes have 71% of
+the pictures. In half of the runs one answer in twenty is another class.
+
+- ``photos``: photographs that ``wildlife-mini`` never saw, its vectors. Balanced: 12 of each of 75
+  species. Long-tailed: Mammalia and Aves as a whole, and single species of the rest.
+- ``tol200m``: BioCLIP 2 vectors. Balanced: 10 of each order that has as many. Long-tailed: classes.
+- ``cifar``: CLIP ViT-B/32 vectors of CIFAR-10.
+
+Run it with ``python -m benchmarks review_strategies``; it needs ``../shared``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.reviewing.desk import Desk, read_mix
+from bioprobe.reviewing.pool import Pool
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+HEAD_SHARE, RARE = 0.71, 5
+WRONG_SHARE = 0.05
+RANDOM = "audit"
+MIXES = (
+    RANDOM, "margin", "disagreement", "coverage", "margin=.8,audit=.2", "margin=.5,audit=.5",
+    "margin=.5,coverage=.3,audit=.2", "disagreement=.8,audit=.2",
+    "margin=.4,disagreement=.2,coverage=.2,audit=.2",
+)  # fmt: skip
+
+Vectors = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+Draw = Callable[[np.random.Generator], tuple[Vectors, Places]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A finished collection.
+
+    Parameters
+    ----------
+    accuracy : float
+        Share of its labels that are right.
+    rare_recall : float
+        Of the pictures of classes with at most five; NaN where there is no such class.
+    found : float
+        Share of the classes of which the reviewer saw a picture.
+    """
+
+    accuracy: float
+    rare_recall: float
+    found: float
+
+
+def load_photos(cache: Path) -> tuple[Vectors, Sequence[str], Sequence[str]]:
+    """Return vectors, species and classes of the photographs that the model never saw."""
+    import pandas as pd
+
+    import bioprobe as bp
+
+    folder = cache / "photos"
+    table = pd.read_csv(SHARED / "data" / "photos" / "photos.csv", keep_default_na=False)
+    chosen = table[table["role"] != "train"]
+    if not (folder / "manifest.json").exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        files = [SHARED / "data" / "photos" / one for one in chosen["path"]]
+        (cache / "photos.txt").write_text("\n".join(map(str, files)), encoding="utf-8")
+        model = f"local-dir:{SHARED / 'models' / 'wildlife-mini'}"
+        bp.embed(cache / "photos.txt", store=folder, model=model)
+    store = bp.open(folder)
+    names = [Path(one).parent.name for one in store.images["path"]]
+    above = dict(zip(chosen["class"], chosen["class_rank"], strict=True))
+    return store.X, names, [above[one] for one in names]
+
+
+def load_tol(rank: str) -> tuple[Vectors, Sequence[str]]:
+    """Return BioCLIP 2 vectors with their names at a rank."""
+    import pandas as pd
+
+    file = SHARED / "data" / "tol200m-bioclip2-1k" / "example_1k.parquet"
+    frame = pd.read_parquet(file)
+    frame = frame[frame[rank].fillna("") != ""]
+    vectors = np.stack(frame["emb"].to_numpy()).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), frame[rank].tolist()
+
+
+def load_cifar() -> tuple[Vectors, Sequence[str]]:
+    """Return CLIP vectors of CIFAR-10."""
+    import torch
+
+    folder = SHARED / "data" / "clip-vitb32-cached"
+    vectors = torch.load(folder / "cifar10_500.image_embeddings.pt", weights_only=True)
+    labels = np.load(folder / "cifar10_500.labels.npy")
+    X = vectors.float().numpy()  # noqa: N806 - scikit-learn's name
+    return X / np.linalg.norm(X, axis=1, keepdims=True), [str(one) for one in labels]
+
+
+def draw_balanced(X: Vectors, names: Sequence[str], n_each: int) -> Draw:  # noqa: N803
+    """Return a draw of so many of each class that has them."""
+    classes, labels = np.unique(np.array(names), return_inverse=True)
+    kept = np.flatnonzero(np.bincount(labels) >= n_each)
+
+    def draw(random: np.random.Generator) -> tuple[Vectors, Places]:
+        rows = np.concatenate([
+            random.permutation(np.flatnonzero(labels == one))[:n_each] for one in kept
+        ])  # fmt: skip
+        rows = random.permutation(rows)
+        return X[rows], np.searchsorted(kept, labels[rows])
+
+    assert len(classes)
+    return draw
+
+
+def draw_long_tailed(X: Vectors, names: Sequence[str], n_tail: int) -> Draw:  # noqa: N803
+    """Return a draw in which the two commonest classes have 71%; the rest halves class by class."""
+    _, labels = np.unique(np.array(names), return_inverse=True)
+    counts = np.bincount(labels)
+    order = np.argsort(-counts, kind="stable")
+
+    def draw(random: np.random.Generator) -> tuple[Vectors, Places]:
+        tail = random.permutation(order[2:])
+        sizes = _shrink(counts[tail], n_tail)
+        n_rest = int(sizes.sum())
+        n_head = round(n_rest * HEAD_SHARE / (1 - HEAD_SHARE))
+        both = counts[order[:2]]
+        head = np.minimum(both, np.round(n_head * both / both.sum()).astype(int))
+        chosen = [*zip(order[:2], head, strict=True), *zip(tail, sizes, strict=True)]
+        rows = np.concatenate([
+            random.permutation(np.flatnonzero(labels == one))[:n] for one, n in chosen
+        ])  # fmt: skip
+        rows = random.permutation(rows)
+        return X[rows], np.unique(labels[rows], return_inverse=True)[1]
+
+    return draw
+
+
+def _shrink(available: Places, n: int) -> Places:
+    """Return sizes of about n in all that fall from class to class, each at least 1."""
+    rate = 0.5 ** (6 / len(available))
+    for scale in np.linspace(1, n, 400):
+        sizes = np.minimum(available, np.maximum(1, scale * rate ** np.arange(len(available))))
+        if sizes.sum() >= n:
+            break
+    return sizes.astype(np.int64)
+
+
+def review(
+    X: Vectors,  # noqa: N803 - scikit-learn's name
+    y: Places,
+    mix: Mapping[str, float],
+    *,
+    seed: int,
+    n_batches: int,
+    batch: int,
+    wrong: float,
+    strength: float = 100.0,
+) -> list[Finished]:
+    """Answer batch after batch; return what the collection would be after each."""
+    n_classes = int(y.max()) + 1
+    pool = Pool.of(X, [str(one) for one in range(n_classes)], np.full(len(y), -1))
+    desk = Desk(pool, mix, seed=seed, settings={"C": strength})
+    mistakes = np.random.default_rng([seed, 1])
+    counts = np.bincount(y)
+    is_rare = (counts <= RARE)[y]
+    finished = []
+    for _ in range(n_batches):
+        desk.learn()
+        for pick in desk.propose(batch):
+            said = int(y[pick.place])
+            if mistakes.random() < wrong:
+                said = int((said + mistakes.integers(1, n_classes)) % n_classes)
+            pool.labels[pick.place], pool.is_checked[pick.place] = said, True
+        desk.learn()
+        labels = np.where(pool.is_checked, pool.labels, pool.best[:, 0])
+        right = labels == y
+        seen = len(np.unique(y[pool.is_checked]))
+        rare = float(right[is_rare].mean()) if is_rare.any() else math.nan
+        finished.append(Finished(float(right.mean()), rare, seen / n_classes))
+    return finished
+
+
+def measure(
+    draw: Draw, mix: str, *, n_seeds: int, n_batches: int, batch: int, wrong: float
+) -> npt.NDArray[np.float64]:
+    """Return the figures of the finished collection, shape (n_seeds, 3)."""
+    figures = []
+    for seed in range(n_seeds):
+        X, y = draw(np.random.default_rng(seed))  # noqa: N806 - scikit-learn's name
+        last = review(
+            X, y, read_mix(mix), seed=seed, n_batches=n_batches, batch=batch, wrong=wrong
+        )[-1]
+        figures.append(dataclasses.astuple(last))
+    return np.array(figures)
+
+
+def describe(own: npt.NDArray[np.float64], random: npt.NDArray[np.float64]) -> list[str]:
+    """Write each figure with the interval of its difference from random."""
+    from scipy.stats import t
+
+    cells = []
+    for column in range(3):
+        values, others = own[:, column], random[:, column]
+        if np.isnan(values).all():
+            cells.append("-")
+            continue
+        gaps = values - others
+        half = t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / math.sqrt(len(gaps))
+        mean = gaps.mean()
+        text = f"{values.mean():.3f}"
+        if own is not random:
+            text += f" ({mean - half:+.3f} to {mean + half:+.3f})"
+        cells.append(text)
+    return cells
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure every strategy on every pool, and print a table of each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--cache", type=Path, default=Path("embeddings/review-benchmark"))
+    parser.add_argument("--only", default="")
+    parser.add_argument("--mixes", default=";".join(MIXES))
+    given = parser.parse_args(arguments)
+    photos, species, classes = load_photos(given.cache)
+    heads = {"Mammalia", "Aves"}
+    mixed = [
+        above if above in heads else own for own, above in zip(species, classes, strict=True)
+    ]  # fmt: skip
+    # What is drawn, batches, and pictures in a batch: about a fifth of the pictures.
+    pools: dict[str, tuple[Draw, int, int]] = {
+        "photos, balanced": (draw_balanced(photos, species, 12), 9, 20),
+        "photos, long-tailed": (draw_long_tailed(photos, mixed, 190), 7, 20),
+        "tol200m, balanced": (draw_balanced(*load_tol("order"), 10), 5, 10),
+        "tol200m, long-tailed": (draw_long_tailed(*load_tol("class"), 180), 6, 20),
+        "cifar, balanced": (draw_balanced(*load_cifar(), 50), 5, 10),
+        "cifar, long-tailed": (draw_long_tailed(*load_cifar(), 40), 5, 6),
+    }
+    for name, (draw, n_batches, batch) in pools.items():
+        if given.only not in name:
+            continue
+        X, y = draw(np.random.default_rng(0))  # noqa: N806 - scikit-learn's name
+        print(
+            f"\n{name}: {len(X):,} pictures, {y.max() + 1} classes, the two commonest "
+            f"{np.sort(np.bincount(y))[-2:].sum() / len(y):.0%}, {(np.bincount(y) <= RARE).sum()} "
+            f"with at most {RARE}; {n_batches * batch} looked at, {given.seeds} draws",
+            flush=True,
+        )
+        for wrong in (0.0, WRONG_SHARE):
+            print(f"  {wrong:.0%} of the answers wrong", flush=True)
+            random = None
+            for mix in given.mixes.split(";"):
+                start_s = time.process_time()
+                own = measure(
+                    draw, mix, n_seeds=given.seeds, n_batches=n_batches, batch=batch, wrong=wrong
+                )
+                random = own if random is None else random
+                cells = " | ".join(describe(own, random))
+                print(f"  | {mix} | {cells} | {time.process_time() - start_s:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

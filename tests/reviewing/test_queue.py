@@ -1,0 +1,303 @@
+"""What is shown next, what answers learn, and how both compare with what is slower and plain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.errors import MisuseError, ProbeError
+from bioprobe.probes.linear import LinearProbe, PromptedProbe
+from bioprobe.reviewing.desk import Desk, read_mix
+from bioprobe.reviewing.learner import ClassTexts, Learner
+from bioprobe.reviewing.nearest import N_NEIGHBORS, Nearest
+from bioprobe.reviewing.pool import Pool, find_best_two, take_least
+from bioprobe.reviewing.strategies.coverage import choose_centres
+from bioprobe.reviewing.wrong_labels import rank_labels
+
+Vectors = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+
+N, DIM, N_CLASSES = 240, 12, 6
+NAMES = [f"species {one}" for one in range(N_CLASSES)]
+
+
+def _draw(seed: int = 0, n: int = N, spread: float = 0.6) -> tuple[Vectors, Places]:
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(N_CLASSES, DIM))
+    y = random.integers(0, N_CLASSES, n)
+    return normalise_rows((centres[y] + spread * random.normal(size=(n, DIM))).astype("f4")), y
+
+
+X, Y = _draw()
+
+
+def _make_pool(n_labelled: int = 30, names: Sequence[str] = NAMES) -> Pool:
+    labels = np.full(N, -1)
+    labels[:n_labelled] = Y[:n_labelled]
+    return Pool.of(X, names, labels)
+
+
+def _make_desk(mix: str, n_labelled: int = 30, **settings: Any) -> Desk:  # noqa: ANN401
+    desk = Desk(_make_pool(n_labelled), read_mix(mix), **settings)
+    desk.learn()
+    return desk
+
+
+def _answer(desk: Desk, picks: Sequence[Any]) -> None:
+    for one in picks:
+        desk.pool.labels[one.place], desk.pool.is_checked[one.place] = Y[one.place], True
+    desk.learn()
+
+
+def test_what_answers_is_the_probe_of_the_same_settings() -> None:
+    desk = _make_desk("margin")
+    probe = LinearProbe(100, balance="class-weight").fit(X[:30], Y[:30])
+    mine = desk.learner.predict(np.arange(N))
+    np.testing.assert_allclose(mine, probe.predict_proba(X), atol=0.01)
+    best, scores = find_best_two(X, probe.coef_, probe.intercept_)
+    order = np.argsort(-probe.predict_proba(X), axis=1)[:, :2]
+    np.testing.assert_array_equal(best, order)
+    np.testing.assert_allclose(
+        scores, np.take_along_axis(probe.predict_proba(X), order, axis=1), atol=1e-5
+    )
+
+
+def test_going_on_from_the_last_solution_ends_where_a_new_start_does() -> None:
+    desk = _make_desk("margin", n_labelled=12)
+    for _ in range(3):
+        _answer(desk, desk.propose(8))
+    anew = Desk(Pool.of(X, NAMES, desk.pool.labels), read_mix("margin"))
+    anew.learn()
+    np.testing.assert_allclose(
+        desk.learner.predict(np.arange(N)), anew.learner.predict(np.arange(N)), atol=0.02
+    )
+
+
+def test_margin_shows_what_is_least_certain_and_nothing_twice() -> None:
+    desk = _make_desk("margin")
+    probabilities = np.sort(desk.learner.predict(np.arange(N)), axis=1)
+    margins = probabilities[:, -1] - probabilities[:, -2]
+    margins[:30] = np.inf
+    first = [one.place for one in desk.propose(5)]
+    assert first == np.argsort(margins, kind="stable")[:5].tolist()
+    again = [one.place for one in desk.propose(5)]
+    assert again == np.argsort(margins, kind="stable")[5:10].tolist()
+
+
+def test_greedy_centres_are_those_of_comparing_all() -> None:
+    n = 3000
+    many, _ = _draw(3, n)
+    near = (many @ many[:10].T).max(axis=1)
+    expected, left = [], near.copy()
+    for _ in range(40):
+        expected.append(int(left.argmin()))
+        left = np.maximum(left, many @ many[expected[-1]])
+    found, similarities = choose_centres(many, np.arange(n), near, 40)
+    assert found.tolist() == expected
+    assert similarities[0] == pytest.approx(near.min())
+    asked = np.arange(0, n, 2)
+    assert not (choose_centres(many, asked, near, 5)[0] % 2).any()
+    assert len(choose_centres(many, asked[:3], near, 5)[0]) == 3
+
+
+def test_nearest_labelled_pictures_are_kept_up_to_date() -> None:
+    nearest, labels = Nearest(X), np.full(N, -1)
+    for taught in (np.arange(3), np.arange(40), np.r_[0:10, 20:60]):
+        nearest.update(taught.astype(np.int64))
+        labels[:] = -1
+        labels[taught] = Y[taught]
+        for place in (5, 100, 239):
+            others = taught[taught != place]
+            order = others[np.argsort(-(X[others] @ X[place]), kind="stable")][:N_NEIGHBORS]
+            kept = nearest.places[place][nearest.places[place] >= 0]
+            assert kept.tolist() == order.tolist()
+    classes, shares = nearest.vote(labels)
+    near = nearest.places[100]
+    weights = np.exp(nearest.similarities[100] / 0.07)
+    sums = np.bincount(labels[near], weights, N_CLASSES)
+    assert classes[100] == sums.argmax()
+    assert shares[100] == pytest.approx(sums.max() / sums.sum(), rel=1e-5)
+
+
+def test_disagreement_shows_only_what_methods_differ_on() -> None:
+    desk = _make_desk("disagreement")
+    shown = desk.propose(4)
+    said = {name: classes for name, classes, _ in desk.list_opinions()}
+    assert set(said) == {"linear", "nearest"}
+    assert shown
+    for one in shown:
+        assert said["linear"][one.place] != said["nearest"][one.place]
+        assert "linear: species" in one.reason
+
+
+def test_the_random_sample_is_drawn_first_and_says_its_chances() -> None:
+    seen = np.zeros(N)
+    for seed in range(300):
+        desk = Desk(_make_pool(N - 12), read_mix("margin=.5,audit=.5"), seed=seed)
+        drawn = [one for one in desk.propose(4) if one.strategy == "audit"]
+        assert [one.chance for one in drawn] == pytest.approx([1 / 12, 1 / 11])
+        seen[[one.place for one in drawn]] += 1
+    # Two of twelve, 300 times: 50 each, give or take four standard deviations.
+    assert (np.abs(seen[N - 12 :] - 50) < 26).all()
+
+
+def test_somebody_else_looking_at_a_picture_keeps_it_from_no_random_sample() -> None:
+    desk = _make_desk("audit", n_labelled=N - 3)
+    desk.pool.is_held[N - 3 :] = True
+    assert len(desk.auditable) == 3
+    assert not desk.pool.waiting.any()
+
+
+def test_suspected_labels_come_first_where_they_are_wrong() -> None:
+    clear, truth = _draw(1, spread=0.35)
+    pool = Pool.of(clear, NAMES, truth)
+    wrong = np.arange(0, N, 20)
+    pool.labels[wrong] = (pool.labels[wrong] + 1) % N_CLASSES
+    desk = Desk(pool, read_mix("suspected"))
+    desk.learn()
+    shown = desk.propose(len(wrong))
+    assert np.isin([one.place for one in shown], wrong).mean() >= 0.8
+    assert "labelled species" in shown[0].reason
+    pool.is_checked[:] = True
+    assert not desk.propose(5)
+    assert desk.short == {"suspected": 5}
+
+
+def test_left_out_answers_are_those_of_the_others_alone() -> None:
+    desk = _make_desk("suspected", n_labelled=60)
+    places, classes, probabilities = desk.learner.predict_left_out()
+    folds = desk.learner._folds[:60]
+    for fold in range(2):
+        taught = np.flatnonzero(folds != fold)
+        probe = LinearProbe(100, balance="class-weight").fit(X[taught], Y[taught])
+        out = np.flatnonzero(folds[places] == fold)
+        found = probabilities[out][:, np.searchsorted(classes, probe.classes_)]
+        np.testing.assert_allclose(found, probe.predict_proba(X[places[out]]), atol=0.02)
+    # A fold stays what it was when more is labelled.
+    desk.pool.labels[60:70] = Y[60:70]
+    desk.learner.predict_left_out()
+    np.testing.assert_array_equal(desk.learner._folds[:60], folds)
+
+
+def test_classes_without_a_left_out_picture_are_no_trouble_to_suspicion() -> None:
+    found = rank_labels(
+        np.array([0, 2, 2]), np.array([[0.6, 0.1, 0.3], [0.0, 1.0, 0.0], [0.1, 0.1, 0.8]], "f4")
+    )
+    assert found.order.tolist() == [1, 0, 2]
+    assert len(rank_labels(np.zeros(0, dtype=np.int64), np.zeros((0, 3), "f4")).order) == 0
+
+
+def test_confident_shows_the_surest_of_a_class() -> None:
+    desk = _make_desk("confident", wanted=2)
+    shown = desk.propose(3)
+    scores = np.where(desk.pool.best[:, 0] == 2, desk.pool.scores[:, 0], 0)
+    scores[:30] = 0
+    assert [one.place for one in shown] == np.argsort(-scores, kind="stable")[:3].tolist()
+    commonest = np.bincount(desk.pool.best[30:, 0]).argmax()
+    other = _make_desk("confident").propose(1)[0]
+    assert desk.pool.best[other.place, 0] == commonest
+
+
+def test_nearest_shows_what_is_like_a_picture() -> None:
+    desk = _make_desk("nearest", shown=X[7])
+    similarities = X @ X[7]
+    similarities[:30] = -1
+    shown = [one.place for one in desk.propose(4)]
+    assert shown == np.argsort(-similarities, kind="stable")[:4].tolist()
+    assert not _make_desk("nearest").propose(0)
+
+
+def test_each_strategy_has_its_share_however_few_are_asked_for() -> None:
+    desk = _make_desk("margin=.5,coverage=.3,audit=.2")
+    names = [one.strategy for _ in range(20) for one in desk.propose(1)]
+    assert {one: names.count(one) for one in names} == {"margin": 10, "coverage": 6, "audit": 4}
+
+
+def test_before_two_classes_have_a_picture_texts_answer_or_nothing() -> None:
+    desk = _make_desk("margin", n_labelled=0)
+    assert desk.learner.answering == ""
+    assert {one.strategy for one in desk.propose(4)} == {"coverage"}
+    assert desk.short == {"margin": 4}
+    texts = ClassTexts(normalise_rows(np.eye(N_CLASSES, DIM, dtype="f4")), np.arange(6), 10.0)
+    desk = _make_desk("margin", n_labelled=0, texts=texts)
+    assert desk.learner.answering == "zeroshot"
+    np.testing.assert_array_equal(desk.pool.best[:, 0], (X[:, :N_CLASSES]).argmax(axis=1))
+    _answer(desk, desk.propose(12))
+    assert desk.learner.answering == "linear"
+
+
+def test_prompted_answers_are_the_probes_and_name_classes_without_a_picture() -> None:
+    texts = ClassTexts(normalise_rows(np.eye(N_CLASSES, DIM, dtype="f4")), np.arange(6), 10.0)
+    pool = _make_pool(30)
+    pool.labels[pool.labels > 3] = -1
+    learner = Learner(pool, "prompt+probe", {"C": 5.0}, texts)
+    learner.learn()
+    taught = pool.taught
+    probe = PromptedProbe(
+        5.0, texts=texts.vectors, text_classes=texts.classes, scale=10.0, balance="class-weight"
+    ).fit(X[taught], pool.labels[taught])
+    assert learner.solution is not None
+    mine = learner.predict(np.arange(N))[:, np.argsort(learner.solution.classes)]
+    np.testing.assert_allclose(mine, probe.predict_proba(X), atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["lda", "ridge", "knn", "centroid"])
+def test_other_classifiers_answer_as_they_do_alone(kind: str) -> None:
+    desk = _make_desk("margin=.5,suspected=.5", n_labelled=40, kind=kind)
+    from bioprobe.task.method import make_probe
+
+    probe = make_probe(kind).fit(X[:40], Y[:40])
+    np.testing.assert_array_equal(desk.pool.best[:, 0], probe.predict(X))
+    assert len(desk.propose(6)) == 6
+
+
+def test_a_name_that_was_new_is_answered_from_the_next_fit_on() -> None:
+    desk = _make_desk("margin")
+    desk.pool.names.append("another")
+    desk.pool.labels[200:204], desk.pool.is_checked[200:204] = N_CLASSES, True
+    desk.learn()
+    assert (desk.pool.best[200:204, 0] == N_CLASSES).all()
+
+
+def test_what_a_picture_is_not_is_not_suggested_and_is_learnt() -> None:
+    desk = _make_desk("margin")
+    before = desk.learner.predict(np.arange(N))
+    place = int(desk.pool.margins[30:].argmin()) + 30
+    wrong = int(before[place].argmax())
+    desk.pool.excluded[place] = {wrong}
+    for _ in range(3):
+        desk.learn()
+    assert desk.pool.best[place, 0] != wrong
+    del desk.pool.excluded[place]
+    # The class is less likely without being forbidden, as others are taught in its place.
+    assert desk.learner.predict(np.array([place]))[0, wrong] < before[place, wrong] - 0.05
+
+
+def test_a_mix_is_refused_that_cannot_be() -> None:
+    for given, said in (
+        ("margn=1", "did you mean margin"),
+        ("margin=-1", "share of 0 or more"),
+        ("margin=.5,margin=.5", "once"),
+        ("margin=0", "above 0"),
+        ("margin=a lot", "share"),
+        ("", "above 0"),
+    ):
+        with pytest.raises(MisuseError, match=said):
+            read_mix(given)
+    assert read_mix({"margin": 1, "audit": 1}) == {"margin": 0.5, "audit": 0.5}
+    with pytest.raises(ProbeError, match="starts from the texts"):
+        Learner(_make_pool(), "prompt+probe")
+    with pytest.raises(ProbeError, match="the setting C"):
+        Learner(_make_pool(), "linear", {"tau": 1.0})
+
+
+def test_of_equal_values_the_first_are_taken() -> None:
+    values = np.array([2.0, 1.0, 1.0, 1.0, 0.5])
+    assert take_least(values, np.arange(5), 3).tolist() == [4, 1, 2]
+    assert take_least(values, np.array([0, 3]), 5).tolist() == [3, 0]
+    assert take_least(values, np.arange(5), 0).tolist() == []
