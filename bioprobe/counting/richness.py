@@ -48,7 +48,7 @@ class Chao1:
         return self.observed / self.estimate if self.estimate else math.nan
 
 
-def estimate_chao1(counts: Counts | Sequence[int]) -> Chao1:
+def estimate_chao1(counts: Counts | Sequence[int], n_all: int | None = None) -> Chao1:
     r"""Estimate how many taxa there are from the number of records of each.
 
     It is :math:`S + \frac{n-1}{n} \frac{f_1^2}{2 f_2}`, without taxa of two records
@@ -59,13 +59,19 @@ def estimate_chao1(counts: Counts | Sequence[int]) -> Chao1:
     ----------
     counts : sequence of int
         Records of each taxon; those of none do not count.
+    n_all : int, optional
+        Records there are, of which these were drawn without replacement. Then it is
+        :math:`S + f_1^2 / (\frac{n}{n-1} 2 f_2 + \frac{q}{1-q} f_1)`, with :math:`q` the share that
+        was drawn: where all were, nothing is unseen.
 
     References
     ----------
     Chao 1984, *Nonparametric estimation of the number of classes in a population*; Chao 1987,
     *Estimating the population size for capture-recapture data with unequal catchability* (the
     interval); Colwell 2013, *EstimateS 9.1 user's guide*, appendix B (the variances); Chao and Jost
-    2012, *Coverage-based rarefaction and extrapolation* (the coverage).
+    2012, *Coverage-based rarefaction and extrapolation* (the coverage); Chao and Lin 2012,
+    *Nonparametric lower bound for species richness and shared species richness under sampling
+    without replacement*.
 
     Examples
     --------
@@ -80,7 +86,11 @@ def estimate_chao1(counts: Counts | Sequence[int]) -> Chao1:
     if not n:
         return Chao1(0, 0, 0, 0, 0.0, 0.0, 0.0, math.nan)
     part = (n - 1) / n
-    if twice:
+    if n_all is not None and n >= n_all:
+        return Chao1(n, observed, once, twice, *(float(observed),) * 3, 1.0)
+    if n_all is not None and once:
+        unseen, variance = _find_unseen(n, n_all, once, twice)
+    elif twice:
         ratio = once / twice
         unseen = part * once**2 / (2 * twice)
         variance = twice * (
@@ -102,6 +112,19 @@ def estimate_chao1(counts: Counts | Sequence[int]) -> Chao1:
         half = _Z * math.sqrt(observed * chance) / (1 - chance)
         low, high = max(float(observed), centre - half), max(float(observed), centre + half)
     return Chao1(n, observed, once, twice, estimate, low, high, _cover(n, once, twice))
+
+
+def _find_unseen(n: int, n_all: int, once: int, twice: int) -> tuple[float, float]:
+    """Return how many were not seen of all records there are, and the variance of that."""
+    share = n / n_all
+    # n / (n - 1) 2 f2 + q / (1 - q) f1
+    of_twice, of_once = 2 * n / max(n - 1, 1), share / (1 - share)
+    below = of_twice * twice + of_once * once
+    unseen = once**2 / below
+    by_once = (2 * once * below - of_once * once**2) / below**2
+    by_twice = -of_twice * once**2 / below**2
+    # Numbers of taxa vary as Poisson ones, as in the formula for records without end.
+    return unseen, unseen + by_once**2 * once + by_twice**2 * twice
 
 
 def _cover(n: int, once: int, twice: int) -> float:

@@ -1,1 +1,1 @@
-"""What to look at next: the queue of a review that learns from each batch of answers."""
+"""Reviewing: what a person looks at next, what the answers change, and when it is enough."""

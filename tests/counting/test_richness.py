@@ -27,6 +27,26 @@ def test_chao1_and_its_interval_by_hand() -> None:
     assert found.coverage == pytest.approx(1 - 3 / 22 * 63 / (63 + 4))
 
 
+def test_chao1_of_records_that_were_drawn_of_so_many() -> None:
+    # n = 22 of 44: q / (1 - q) = 1; f1 = 3, f2 = 2.
+    found = estimate_chao1([10, 5, 2, 2, 1, 1, 1], 44)
+    below = 22 / 21 * 4 + 3
+    unseen = 9 / below
+    assert found.estimate == pytest.approx(7 + unseen)
+    by_once, by_twice = (6 * below - 9) / below**2, -(22 / 21 * 2) * 9 / below**2
+    variance = unseen + by_once**2 * 3 + by_twice**2 * 2
+    spread = math.exp(1.959964 * math.sqrt(math.log(1 + variance / unseen**2)))
+    assert found.low == pytest.approx(7 + unseen / spread, rel=1e-5)
+    assert found.high == pytest.approx(7 + unseen * spread, rel=1e-5)
+    # Of records without end it is as ever, and where all were drawn nothing is unseen.
+    endless = estimate_chao1([10, 5, 2, 2, 1, 1, 1], 10**9)
+    ever = estimate_chao1([10, 5, 2, 2, 1, 1, 1])
+    assert endless.estimate == pytest.approx(ever.estimate)
+    assert endless.high == pytest.approx(ever.high, rel=0.02)
+    all_of_them = estimate_chao1([10, 5, 2, 2, 1, 1, 1], 22)
+    assert (all_of_them.estimate, all_of_them.high) == (7, 7)
+
+
 def test_chao1_without_taxa_of_two_records_or_of_one() -> None:
     no_two = estimate_chao1([8, 3, 1, 1, 1])
     assert no_two.estimate == pytest.approx(5 + 13 / 14 * 3)
