@@ -38,6 +38,7 @@ LAYERS = (
     ("explanation",),
     ("evaluation",),
     ("counting", "robustness"),
+    ("reviewing",),
     ("interchange", "exporting", "page", "upkeep"),
     ("agreement",),
     ("report",),
