@@ -19,6 +19,7 @@ BENCHMARKS = (
     "adapters",
     "many_classes",
     "coverage",
+    "find_species",
     "estimates",
     "kappa",
     "explaining",
