@@ -25,6 +25,8 @@ from bioprobe.sources.listing import join
 from bioprobe.store import (
     EmbeddingStore,
     annotations,
+    columns,
+    computed,
     failures,
     kept,
     labels,
@@ -211,6 +213,9 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
     def count_placed(name: str) -> int:
         return int(maps.read_map(store, name).known[rows].sum())
 
+    def count_grouped(name: str) -> int:
+        return int((computed.read_column(store, name).values[rows] != "").sum())
+
     def count_shown(name: str) -> int:
         known = examples.read_examples(store)
         return sum(len(hashes.intersection(one.sha256s)) for one in known if one.taxon.name == name)
@@ -227,6 +232,8 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
         ("mask", [name for name in masks if name not in splits], count_judged, "tells the others"),
         ("split", splits, count_judged, "has the others"),
         ("map", maps.list_maps(store.folder), count_placed, "has the others"),
+        ("clusters", [name for _, name in columns.list_columns(store.folder, columns.CLUSTERS)],
+         count_grouped, "has the others"),
         ("probe", probes.list_probes(store), count_taught, "keeps none of their vectors"),
         ("evaluation", evaluations.list_evaluations(store), count_quoted,
          "keeps its figures, lists the others"),
@@ -319,6 +326,9 @@ class Compaction(Result):
         What else quoted rows that go: ``selections``, ``maps``, ``probes``, ``evaluations``,
         ``examples``, ``texts``, ``looks``, ``kept``, ``annotations``,
         ``failures``, by how many were changed or went.
+        What else quoted rows that go: ``selections``, ``columns``, ``probes``, ``evaluations``,
+        ``examples``, ``texts``, ``looks``, ``kept``, ``failures``, by how many were changed or
+        went.
     forgotten : tuple of str
         What could not stay without them, and why.
     is_waiting : bool
@@ -440,7 +450,7 @@ def _plan(store: EmbeddingStore, shard_rows: int | None) -> Compaction:
 
 
 def _compact(store: EmbeddingStore, shard_rows: int | None, progress: Progress | None) -> Changes:
-    gone = find_gone(store.folder, store.manifest, store.images)
+    gone = find_gone(store.folder, store.manifest, store.given)
     plan = plan_shards(store.manifest, shard_rows)
     changes = Changes()
     with changes.together(), writing_generation(store, plan, progress) as manifest:
@@ -479,6 +489,7 @@ def _draft(store: EmbeddingStore, gone: Gone, changes: Changes, manifest: Manife
     selections.forget_gone(folder, gone, changes)
     annotations.forget_gone(folder, gone, changes)
     maps.forget_gone(folder, gone, changes)
+    columns.forget_gone(folder, manifest, gone, changes)
     failures.forget_gone(folder, gone, changes)
     look_cache.forget_gone(folder, gone, changes)
     kept.forget_gone(folder, gone, changes)

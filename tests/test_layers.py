@@ -34,7 +34,7 @@ LAYERS = (
     ("calibration",),
     ("learning",),
     ("finetuning",),
-    ("mapping",),
+    ("clustering", "mapping"),
     ("explanation",),
     ("evaluation",),
     ("counting", "robustness"),

@@ -15,6 +15,7 @@ from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
 from bioprobe.face.annotating import Annotates
 from bioprobe.face.asking import Asks
+from bioprobe.face.clustering import Groups
 from bioprobe.face.comparing import compare as compare_answers
 from bioprobe.face.conservation import Conserves
 from bioprobe.face.estimating import Infers
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from bioprobe.face.annotating import Annotation
     from bioprobe.face.evaluation import Evaluation
     from bioprobe.face.pages import (
+        Clusters,
         Comparison,
         Contents,
         Decisions,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
         Flaws,
         Neighbors,
         NoiseFilter,
+        Order,
         Overlap,
         Predictions,
         Repeats,
@@ -203,6 +206,39 @@ def dedupe(
     images are looked for that another collection has too: the mask is filters/against.
 
     Example: bioprobe dedupe --threshold 0.97 --output duplicates.csv
+    """
+    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+
+
+@command(
+    app,
+    Groups.cluster,
+    chooses=True,
+    instead={
+        "order": (
+            Option("Sort the pictures along one line instead, so that neighbours are alike."),
+            Groups.order,
+        )
+    },
+)
+def cluster(
+    found: Clusters | Order,
+    *,
+    html: Annotated[
+        Path | None,
+        Option(
+            "Also write the clusters, or the pictures in their order, as a page of pictures.",
+            writes="file",
+        ),
+    ] = None,
+) -> str:
+    """Group pictures that are alike, without labels, and keep the groups as a column.
+
+    The column can be named wherever one can: --level, --where, --group, --html-by. Pictures that
+    come later have none until the command is run again. Copies, and the pictures of a sequence,
+    count as one.
+
+    Example: bioprobe cluster --output clusters.csv --html clusters.html
     """
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 

@@ -8,7 +8,7 @@ import functools
 import inspect
 import mimetypes
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
@@ -157,7 +157,8 @@ def command(
     def decorate(after: After) -> After:
         declared = _gather(asks, after, narrows, encodes=encodes, sources=sources, bare=bare)
         declared |= _read(bring_pictures) if chooses else {}
-        _allow_instead(declared, instead or {}, narrows)
+        shell = read_options(after).keys() | (_read(bring_pictures).keys() if chooses else set())
+        _allow_instead(declared, instead or {}, narrows, shell)
         for one, condition in (when or {}).items():
             declared[one] = _limit(declared[one], condition)
         # One of that name in the signature is the store that every command has.
@@ -216,10 +217,14 @@ def _allow_instead(
     declared: dict[str, Declared],
     instead: Mapping[str, tuple[Option, Callable[..., Any]]],
     narrows: Sequence[str],
+    shell: Collection[str],
 ) -> None:
-    """Add the flags of other questions, beside which options that these have not are refused."""
+    """Add the flags of other questions, beside which options that these have not are refused.
+
+    Those that only the shell has are of either.
+    """
     for flag, (option, other) in instead.items():
-        beyond = declared.keys() - read_options(other).keys() - instead.keys()
+        beyond = declared.keys() - read_options(other).keys() - instead.keys() - set(shell)
         if "self" in read_defaults(other):
             beyond -= {*narrows, _WHICH_LABELS} - {LABELS}
         declared |= {one: _limit(declared[one], Without(flag)) for one in beyond}

@@ -9,6 +9,7 @@ import typer
 
 from bioprobe.cli.build import command
 from bioprobe.cli.show import spell
+from bioprobe.face.clustering import Groups
 from bioprobe.face.keeping import TEXT_HEAD, Keeps, import_vectors
 from bioprobe.face.mapping import Maps
 from bioprobe.face.removing import Removes
@@ -103,6 +104,22 @@ def remove_map(done: Result) -> None:
     """Forget a map; the images are not touched.
 
     Example: bioprobe store remove-map default
+    """
+
+
+@command(app, Groups.clusters, narrows=())
+def clusters(found: Result) -> None:
+    """List the columns of clusters of a store; bioprobe cluster makes one.
+
+    Example: bioprobe store clusters
+    """
+
+
+@command(app, Groups.remove_clusters, name="remove-clusters", narrows=(), shows=False)
+def remove_clusters(done: Result) -> None:
+    """Forget a column of clusters; the images are not touched.
+
+    Example: bioprobe store remove-clusters cluster
     """
 
 

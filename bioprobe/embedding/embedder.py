@@ -331,7 +331,7 @@ class _Run:
         self.camera = CameraTally()
         self.n_given_way = self.n_regions_retired = 0
         self._alongside = alongside
-        stored = find_placeholders(buffer.store.images.frame, no_label)
+        stored = find_placeholders(buffer.store.given.frame, no_label)
         self._stored, self._is_emptied = stored.frame, stored.rows
         # A row of a frame takes many times as long as one cell of each column.
         self._columns = {str(name): values.array for name, values in self._stored.items()}

@@ -10,6 +10,7 @@ import numpy as np
 
 from bioprobe import agreement, index, robustness
 from bioprobe.agreement.sheet import write_comparison_sheet
+from bioprobe.clustering import clusters
 from bioprobe.content import Content
 from bioprobe.counting import estimates
 from bioprobe.explanation import result as explained
@@ -24,9 +25,11 @@ from bioprobe.page.sheets import (
     draw_pictures,
     show_answers,
     write_answer_sheet,
+    write_cluster_sheet,
     write_copies_sheet,
     write_filter_sheet,
     write_flaws_sheet,
+    write_order_sheet,
     write_overlap_sheet,
     write_repeats_sheet,
     write_search_sheet,
@@ -624,6 +627,28 @@ class Flaws(flaws.Flaws, Pictures, Paged):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Clusters(clusters.Clusters, Pictures, Paged):
+    """Groups of pictures that are alike, with their page; see the base for the fields."""
+
+    def choose(self) -> tuple[Rows, Sequence[str]]:
+        """Return the rows, and of each its cluster."""
+        return self.rows, self.values.tolist()
+
+    def _write(self, path: Path) -> int:
+        return write_cluster_sheet(path, self)
+
+
+class Order(clusters.Order, Pictures, Paged):
+    """Pictures along one line, with their page; see the base for the fields."""
+
+    def choose(self) -> tuple[Rows, None]:
+        """Return the rows along the line."""
+        return self.rows, None
+
+    def _write(self, path: Path) -> int:
+        return write_order_sheet(path, self)
+
+
 class Robustness(robustness.Robustness, Paged):
     """What altering pictures does, with its page; see the base for the fields."""
 

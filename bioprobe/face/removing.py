@@ -322,6 +322,7 @@ def _describe_hanging(hanging: pd.DataFrame) -> list[str]:
 
 
 _SAID = {
+    "columns": "columns of clusters are without them",
     "selections": "masks and splits without them",
     "maps": "maps without them",
     "probes": "probes without their vectors and marks",

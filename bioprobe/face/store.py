@@ -14,6 +14,7 @@ from bioprobe.errors import MisuseError, SourceError
 from bioprobe.face.annotating import Annotates
 from bioprobe.face.annotations import Corrects
 from bioprobe.face.browsing import Browses
+from bioprobe.face.clustering import Groups
 from bioprobe.face.conservation import Conserves
 from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
@@ -71,6 +72,7 @@ MAX_PIXELS_PX = 178_956_970
 
 
 class Store(
+    Groups,
     Finetunes,
     Reports,
     Explains,

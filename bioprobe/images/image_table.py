@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bioprobe.cells import PLACEHOLDERS, join_column, name_cells, settle
 from bioprobe.errors import SelectionError, SourceError, TaxonomyError
-from bioprobe.images.conditions import match_rows
+from bioprobe.images.conditions import list_names, match_rows
 from bioprobe.images.location import ImageLocation, find_file
 from bioprobe.images.people import WHOLE, find_people
 from bioprobe.images.regions import REGION, Region, get_box, name_content
@@ -29,6 +29,7 @@ from bioprobe.taxonomy.columns import (
     fill_holes,
     to_taxonomy,
 )
+from bioprobe.types import Names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +64,11 @@ class ImageTable:
           ``machine:NAME`` where a classifier made them, else ``""``;
         - any further columns, as the source had them.
 
+    derived : tuple of str
+        Those of the columns that no source says: they were computed, and are kept beside the table.
+    unread : mapping of str to str
+        Why columns that were computed could not be read, by name.
+
     Raises
     ------
     SourceError
@@ -70,6 +76,8 @@ class ImageTable:
     """
 
     frame: pd.DataFrame
+    derived: tuple[str, ...] = ()
+    unread: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         missing = [column for column in COLUMNS if column not in self.frame.columns]
@@ -119,6 +127,22 @@ class ImageTable:
         if "contents" in self.__dict__:
             joined.__dict__["contents"] = np.concatenate([self.contents, table.contents])
         return joined
+
+    def with_derived(self, columns: Mapping[str, Names], unread: Mapping[str, str]) -> ImageTable:
+        """Return the same table with columns that were computed.
+
+        Parameters
+        ----------
+        columns : mapping of str to ndarray of object, shape (n_images,)
+        unread : mapping of str to str
+            Why others could not be read.
+        """
+        if not columns and not unread:
+            return self
+        table = ImageTable(self.frame.assign(**columns), tuple(columns), dict(unread))
+        if "contents" in self.__dict__:
+            table.__dict__["contents"] = self.contents
+        return table
 
     def _takes(self, table: ImageTable) -> bool:
         """Tell whether the columns stay of the types that they have, with rows of another below."""
@@ -358,7 +382,20 @@ class ImageTable:
         SelectionError
             If the condition cannot be read, or names no column of the table.
         """
+        self.refuse_unread(list_names(condition))
         return np.flatnonzero(match_rows(self.frame, condition)).astype(np.int64)
+
+    def refuse_unread(self, names: Collection[str]) -> None:
+        """Refuse names of columns that were computed and cannot be read.
+
+        Raises
+        ------
+        SelectionError
+            If one of them is.
+        """
+        for name in names:
+            if name in self.unread and name not in self.frame.columns:
+                raise SelectionError(self.unread[name])
 
 
 def read_level(level: str, images: ImageTable | None = None) -> str:
@@ -391,6 +428,7 @@ def read_level(level: str, images: ImageTable | None = None) -> str:
     except TaxonomyError:
         if images is None or level in images.frame.columns:
             return level
+    images.refuse_unread([level])
     columns = [COMMON_NAME, *images.free_columns]
     near = find_nearest(level, [*RANKS, *columns])
     hint = "." if near is None else f"; did you mean {near}?"

@@ -26,6 +26,7 @@ from bioprobe.taxonomy import RANKS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.clustering.clusters import Clusters, Order
     from bioprobe.quality.against import Others, Overlap
     from bioprobe.quality.closest import ClosestPairs
     from bioprobe.quality.duplicates import Duplicates
@@ -433,6 +434,93 @@ def _show_line(answers: Predictions | Decisions | Contents, line: dict[str, Any]
     known = (score, sure, str(line.get("common_name", "")), *rest, file)
     place = answers.images.locate(int(line["row"]))
     return SheetPicture(place, line["answer"], tuple(part for part in known if part))
+
+
+def write_cluster_sheet(path: Path, found: Clusters) -> int:
+    """Write the pictures of each cluster as one HTML page.
+
+    Parameters
+    ----------
+    path : Path
+        HTML file.
+    found : Clusters
+
+    Returns
+    -------
+    int
+        Pictures on the page: of each cluster 40 at most, and fewer of many clusters, from the
+        nearest to its mean to the furthest.
+    """
+    n_shown = max(1, min(_OF_A_GROUP, _OF_A_PAGE // max(1, len(found))))
+    order = found.find_order()
+    groups = []
+    for number in (*range(1, len(found) + 1), 0):
+        inside = order[found.numbers[order] == number]
+        if not len(inside):
+            continue
+        few = np.unique(np.linspace(0, len(inside) - 1, min(n_shown, len(inside))).astype(np.int64))
+        shown = [
+            show_row(found.images, int(found.rows[at]), _say_nearness(found, int(at)))
+            for at in inside[few]
+        ]
+        rest = f"; {len(shown)} are shown" if len(shown) < len(inside) else ""
+        note = f"{len(inside):,} pictures{rest}"
+        if number:
+            note += ", from the nearest to their mean to the furthest"
+            if np.isfinite(found.stability[number - 1]):
+                note += f"; stability {found.stability[number - 1]:.2f}"
+        groups.append(SheetGroup(_head_cluster(found, number), f"{note}.", shown))
+    source = found.provenance
+    condition = f" where {source.condition}" if source.condition else ""
+    intro = (
+        f"{source.n_rows:,} images of {source.store}{condition} in {len(found):,} clusters by "
+        f"{found.method}.\n{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+    )
+    write_contact_sheet(path, f"Clusters: {found.name}", intro, groups)
+    return sum(len(group.pictures) for group in groups)
+
+
+def _say_nearness(found: Clusters, at: int) -> str:
+    return f"similarity {found.similarities[at]:.3f}" if found.numbers[at] else ""
+
+
+def _head_cluster(found: Clusters, number: int) -> str:
+    if not number:
+        return "in no cluster"
+    name = found.names[number - 1]
+    return (
+        f"{number}: {name} (proposed, score {found.scores[number - 1]:.2f})"
+        if name
+        else str(number)
+    )
+
+
+def write_order_sheet(path: Path, found: Order) -> int:
+    """Write pictures along a line as one HTML page.
+
+    Parameters
+    ----------
+    path : Path
+        HTML file.
+    found : Order
+
+    Returns
+    -------
+    int
+        Pictures on the page: the first 1,500.
+    """
+    shown = [show_row(found.images, int(row)) for row in found.rows[:_OF_A_PAGE]]
+    rest = (
+        f" The first {_OF_A_PAGE:,} of {len(found.rows):,}." if len(found.rows) > _OF_A_PAGE else ""
+    )
+    source = found.provenance
+    condition = f" where {source.condition}" if source.condition else ""
+    intro = (
+        f"{source.n_rows:,} images of {source.store}{condition}, each beside those that it is most "
+        f"like.{rest}\n{source.encoder['model']} · bioprobe {source.version} · {source.time}"
+    )
+    write_contact_sheet(path, "In order", intro, [SheetGroup("", "", shown)])
+    return len(shown)
 
 
 def write_copies_sheet(path: Path, found: Duplicates) -> int:

@@ -186,7 +186,7 @@ def writing_generation(
         replaced=list_replaced(manifest), is_cleared=False,
         older=tuple(list_outdated(store.folder, manifest)),
     )  # fmt: skip
-    images = store.images
+    images = store.given
     starts = np.cumsum([0, *(record.n_images for record in manifest.shards)])
     records: list[ShardRecord] = []
     checked = set[str]()
@@ -332,7 +332,7 @@ def find_gone_before(store: EmbeddingStore) -> Gone:
         join_tables(frames),
         np.array(retired, dtype=np.int64),
         np.array(removed, dtype=np.int64),
-        store.images,
+        store.given,
     )
 
 

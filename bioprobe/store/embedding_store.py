@@ -25,6 +25,7 @@ from bioprobe.options import BOTH, GIVEN
 from bioprobe.result import Note
 from bioprobe.store.added_taxa import find_added_taxa
 from bioprobe.store.annotations import Log, read_log
+from bioprobe.store.columns import read_columns
 from bioprobe.store.failures import (
     FAILURES_NAME,
     Failure,
@@ -326,14 +327,20 @@ class EmbeddingStore:
 
     @cached_property
     def images(self) -> ImageTable:
-        """The image table of every row, retired ones included, with the labels that count."""
-        if self._counts == GIVEN or (self._counts == BOTH and not self.annotations.standing):
-            return self.given
-        return self.labels.images
+        """The image table of every row, retired ones included: the labels that count, and columns."""
+        count_given = self._counts == GIVEN or (
+            self._counts == BOTH and not self.annotations.standing
+        )
+        table = self.given if count_given else self.labels.images
+        return table.with_derived(*read_columns(self.folder, self.manifest, self.given))
+
+    def forget_columns(self) -> None:
+        """See the columns that are kept beside the image table as they are now."""
+        self.__dict__.pop("images", None)
 
     @cached_property
     def given(self) -> ImageTable:
-        """The image table of every row as it came with the pictures."""
+        """The image table of every row as it came with the pictures: what shards hold."""
         shards_dir, records = self.folder / "shards", self.manifest.present_shards
         known, self._known = self._known, None
         if known is not None and known.shards == records[: len(known.shards)]:

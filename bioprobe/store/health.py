@@ -16,6 +16,7 @@ from bioprobe.files import explaining_refusal, hash_file, sync
 from bioprobe.result import Notes, Result
 from bioprobe.sources.listing import join
 from bioprobe.store.annotations import FOLDER_NAME, LOG_NAME, repair_log, verify_log
+from bioprobe.store.columns import repair_columns, verify_columns
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.kept import repair_kept, restore_kept, verify_kept
 from bioprobe.store.manifest import ShardRecord, TakenOut
@@ -66,7 +67,7 @@ def verify_store(store: EmbeddingStore) -> list[Problem]:
     """Read every byte of a store and compare it with the manifest.
 
     Checksums, shapes, row counts and unit norms are checked, of what is kept beside the vectors
-    and of maps too, and each record of the log of annotations.
+    of computed columns and of maps too, and each record of the log of annotations.
 
     Returns
     -------
@@ -79,6 +80,7 @@ def verify_store(store: EmbeddingStore) -> list[Problem]:
     problems += [Problem(one.where, one.what, one.is_damage) for one in verify_kept(store.folder)]
     problems += _verify_annotations(store.folder)
     problems += [Problem(*one) for one in verify_maps(store.folder)]
+    problems += [Problem(*one) for one in verify_columns(store.folder)]
     outside = [row for row in store.manifest.retired if not 0 <= row < len(store)]
     if outside:
         problems.append(Problem("manifest.json", f"retired rows {outside} do not exist"))
@@ -222,6 +224,7 @@ def repair_store(folder: Path) -> Repair:
         _lay_aside(EmbeddingStore.open(folder))
         n_kept_lost = repair_kept(folder, verify_kept(folder), folder / DAMAGED_NAME)
         n_lines_lost = repair_log(folder, folder / DAMAGED_NAME)
+        repair_columns(folder, folder / DAMAGED_NAME)
         maps = repair_maps(folder, folder / DAMAGED_NAME)
     return Repair(
         tuple(problems),

@@ -134,6 +134,7 @@ def match_measured(store: EmbeddingStore, condition: str) -> Rows:
     names = list_names(condition)
     if not any(one in names and one not in store.images.frame for one in MEASURE_COLUMNS):
         return store.images.match(condition)
+    store.images.refuse_unread(names)
     frame = add_measures(store, store.rows, condition)
     return frame.index.to_numpy(dtype=np.int64)[match_rows(frame, condition)]
 

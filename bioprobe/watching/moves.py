@@ -134,7 +134,7 @@ def move_rows(store: EmbeddingStore, moves: Sequence[Move]) -> EmbeddingStore:
     rows = [row for one in moves for row in one.rows if row in current]
     if not rows:
         return store
-    frame = store.images.frame.iloc[rows].copy().reset_index(drop=True)
+    frame = store.given.frame.iloc[rows].copy().reset_index(drop=True)
     after = {row: one.after for one in moves for row in one.rows}
     places = [
         locate(after[row], str(root)) if after[row].startswith(f"{str(root).rstrip('/')}/")

@@ -32,6 +32,6 @@ def test_no_more_of_the_known_pass_than_are_needed() -> None:
 
 
 @pytest.mark.parametrize(("n_known", "recall"), [(0, 0.95), (2, 0), (2, 1.1)])
-def test_a_limit_takes_known_images_and_a_share_of_them(n_known: int, recall: float) -> None:
+def test_a_limit_takes_kngiven_and_a_share_of_them(n_known: int, recall: float) -> None:
     with pytest.raises(SelectionError, match="takes images of known classes and a recall"):
         find_limit(np.zeros(n_known, dtype=np.float32), recall)

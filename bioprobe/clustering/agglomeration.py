@@ -1,0 +1,187 @@
+"""Groups that are joined two by two, without all pairs in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.clustering.neighbors import MOST_COMPARED, find_neighbors
+from bioprobe.types import Doubles, Places, Rows, Vectors
+
+#: How far two groups are apart.
+LINKAGES = AVERAGE, WARD = ("average", "ward")
+_ROWS_AT_ONCE = 512
+# Of many groups these are compared with each.
+_CANDIDATES = 12
+_FAR = np.float32(np.inf)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tree:
+    """Which groups were joined, and how far apart they were.
+
+    Parameters
+    ----------
+    n : int
+        Vectors that it is of.
+    first, second : ndarray of int64, shape (n - 1,)
+        A vector of each of the two groups.
+    heights : ndarray of float64, shape (n - 1,)
+        Never less than those before: one less the mean cosine similarity of their vectors for the
+        average linkage, for Ward's by how much the sum of squared distances grows.
+    """
+
+    n: int
+    first: Rows
+    second: Rows
+    heights: Doubles
+
+    def cut(self, n_groups: int) -> Places:
+        """Return the group of each vector where there are so many, from 0, shape (n,)."""
+        return self._join(max(0, self.n - n_groups))
+
+    def cut_at(self, height: float) -> Places:
+        """Return the group of each vector where those no further apart are joined."""
+        return self._join(int(np.searchsorted(self.heights, height, side="right")))
+
+    def _join(self, n_joined: int) -> Places:
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import connected_components
+
+        ends = self.first[:n_joined], self.second[:n_joined]
+        links = csr_array((np.ones(n_joined), ends), shape=(self.n, self.n))
+        return connected_components(links, directed=False)[1].astype(np.int64)
+
+
+def build_tree(vectors: Vectors, weights: Doubles, linkage: str) -> Tree:
+    """Join groups of vectors, the nearest first, until one is left.
+
+    Two groups that are each other's nearest are joined whatever else is, which gives the same tree
+    as joining the nearest of all each time; so many are joined at once. Distances come from the
+    means of groups: memory grows with the number of vectors, not with that of pairs.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n, dim), unit rows
+        Beyond 20,000 groups only the nearest few of each are compared.
+    weights : ndarray of float64, shape (n,)
+        How much each counts.
+    linkage : {"average", "ward"}
+
+    References
+    ----------
+    Murtagh 1983, *A Survey of Recent Advances in Hierarchical Clustering Algorithms* (reciprocal
+    nearest neighbours); Sumengen et al. 2021, *Scaling Hierarchical Agglomerative Clustering to
+    Billion-sized Datasets*, arXiv 2105.11653 (many at once).
+    """
+    groups = _Groups(vectors, weights, linkage)
+    while len(groups.means) > 1:
+        groups.join()
+    n = len(vectors)
+    first, second = (
+        np.concatenate([np.zeros(0, np.int64), *parts]) for parts in (groups.first, groups.second)
+    )
+    heights = np.concatenate([np.zeros(0), *groups.found])
+    # Of equal heights what was joined first comes first: what it is part of came later.
+    order = np.argsort(heights, kind="stable")
+    return Tree(n, first[order], second[order], heights[order])
+
+
+class _Groups:
+    """Groups that are left, by their means, and what was joined."""
+
+    def __init__(self, vectors: Vectors, weights: Doubles, linkage: str) -> None:
+        self.means = np.ascontiguousarray(vectors, dtype=np.float32)
+        self.linkage = linkage
+        self._weights = np.asarray(weights, dtype=np.float64)
+        # A vector of each, and how far apart its parts were.
+        self._one = np.arange(len(vectors), dtype=np.int64)
+        self._height = np.zeros(len(vectors))
+        self._nearest = np.full(len(vectors), -1, dtype=np.int64)
+        self._distance = np.zeros(len(vectors))
+        self.first: list[Rows] = []
+        self.second: list[Rows] = []
+        self.found: list[Doubles] = []
+
+    def join(self) -> None:
+        """Join all pairs that are each other's nearest."""
+        n = len(self.means)
+        unknown = np.flatnonzero(self._nearest < 0)
+        if n > MOST_COMPARED:
+            # Those of the rest are near still; new ones may be nearer to none of them.
+            unknown = np.arange(n)
+        self._nearest[unknown], self._distance[unknown] = self._find_nearest(unknown)
+        nearest, own = self._nearest, np.arange(n)
+        low = np.flatnonzero((nearest[nearest] == own) & (own < nearest))
+        if not len(low):
+            # Of equal distances each may lie nearest to a third: the nearest of all are joined.
+            at = int(self._distance.argmin())
+            nearest[nearest[at]] = at
+            low = np.array([min(at, nearest[at])])
+        high = nearest[low]
+        self._put(low, high)
+
+    def _put(self, low: Rows, high: Rows) -> None:
+        n = len(self.means)
+        weights = self._weights[low] + self._weights[high]
+        share = (self._weights[low] / weights)[:, None].astype(np.float32)
+        means = self.means[low] * share + self.means[high] * (1 - share)
+        heights = np.maximum(self._distance[low], self._height[low])
+        heights = np.maximum(heights, self._height[high])
+        self.first.append(self._one[low])
+        self.second.append(self._one[high])
+        self.found.append(heights)
+        is_joined = np.zeros(n, dtype=bool)
+        is_joined[low] = is_joined[high] = True
+        left = np.flatnonzero(~is_joined)
+        place = np.full(n, -1, dtype=np.int64)
+        place[left] = np.arange(len(left))
+        nearest = self._nearest[left]
+        # Whose nearest was joined looks again; of the others it stays, as joining brings none near.
+        self._nearest = np.concatenate([place[nearest], np.full(len(low), -1, np.int64)])
+        self._distance = np.concatenate([self._distance[left], np.zeros(len(low))])
+        self.means = np.concatenate([self.means[left], means])
+        self._weights = np.concatenate([self._weights[left], weights])
+        self._one = np.concatenate([self._one[left], self._one[low]])
+        self._height = np.concatenate([self._height[left], heights])
+
+    def _find_nearest(self, rows: Rows) -> tuple[Rows, Doubles]:
+        if len(self.means) > MOST_COMPARED:
+            return self._look_up()
+        import torch
+
+        means = torch.from_numpy(self.means)
+        squares = (means * means).sum(dim=1)
+        weights = torch.from_numpy(self._weights.astype(np.float32))
+        nearest = np.empty(len(rows), dtype=np.int64)
+        distances = np.empty(len(rows), dtype=np.float64)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            asked = torch.from_numpy(rows[start : start + _ROWS_AT_ONCE])
+            products = means[asked] @ means.T
+            if self.linkage == AVERAGE:
+                apart = 1 - products
+            else:
+                apart = (squares[asked, None] + squares[None] - 2 * products).clamp(min=0)
+                apart *= weights[asked, None] * weights[None]
+                apart /= weights[asked, None] + weights[None]
+            apart[torch.arange(len(asked)), asked] = torch.inf
+            found = apart.min(dim=1)
+            part = slice(start, start + len(asked))
+            nearest[part], distances[part] = found.indices.numpy(), found.values.numpy()
+        return nearest, distances
+
+    def _look_up(self) -> tuple[Rows, Doubles]:
+        near, products = find_neighbors(self.means, _CANDIDATES)
+        apart: npt.NDArray[np.floating]
+        if self.linkage == AVERAGE:
+            apart = 1 - products
+        else:
+            squares = (self.means * self.means).sum(axis=1)
+            weights = self._weights
+            apart = np.maximum(squares[:, None] + squares[near] - 2 * products, 0)
+            apart = apart * (weights[:, None] * weights[near] / (weights[:, None] + weights[near]))
+        best = apart.argmin(axis=1)
+        rows = np.arange(len(near))
+        return near[rows, best], apart[rows, best].astype(np.float64)

@@ -1,0 +1,162 @@
+"""Clusters and orders as people ask for them: kept as a column that every question can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+import bioprobe as bp
+from bioprobe.cli.app import run
+from bioprobe.errors import MissingExtraError, MisuseError, SelectionError
+from bioprobe.face.pages import Clusters
+from bioprobe.store import EmbeddingStore
+
+N_EACH, N_KINDS, DIM = 12, 5, 16
+
+
+@pytest.fixture
+def folder(make_store: Callable[..., EmbeddingStore], encoder: Any) -> Path:  # noqa: ANN401
+    """Return a store of five kinds, whose first picture has ten copies and one burst."""
+    random = np.random.default_rng(0)
+    kinds = np.repeat(np.arange(N_KINDS), N_EACH)
+    means = np.linalg.qr(random.normal(size=(DIM, DIM)))[0][:N_KINDS]
+    vectors = means[kinds] + 0.12 * random.normal(size=(len(kinds), DIM))
+    vectors = np.concatenate([vectors, np.repeat(vectors[:1], 10, axis=0)])
+    numbers = [*range(len(kinds)), *[0] * 10]
+    frame = pd.DataFrame(
+        {
+            "root": "/photos",
+            "path": [f"{at}.jpg" for at in range(len(numbers))],
+            "sha256": [f"{number:064x}" for number in numbers],
+            "family": [f"Kind{kind}idae" for kind in [*kinds, *[0] * 10]],
+            "burst": ["b" if 1 <= at < 4 else "" for at in range(len(numbers))],
+        }
+    )
+    return make_store(encoder).append(frame, vectors).folder
+
+
+def _said(found: Clusters) -> str:
+    return "\n".join(str(note) for note in found.notes)
+
+
+def test_kinds_are_found_and_kept_as_a_column(folder: Path) -> None:
+    store = bp.open(folder)
+    found = store.cluster(level="family")
+    labels = store.labels("family")
+    assert isinstance(found, Clusters)
+    assert adjusted_rand_score(labels, found.numbers) == 1
+    said = _said(found)
+    assert said.startswith("70 pictures in 5 clusters by ward; of 12 to 22 pictures, median 12")
+    assert "copies count as one: 60 of 70 pictures are independent" in said
+    assert "stability: adjusted Rand 1.000" in said
+    assert "use it as any: --where 'cluster == 1', --level cluster" in said
+    assert "against 5 labels at family of 70 pictures: adjusted rand 1.000 [" in said
+    # The same store sees it at once, another when it is opened.
+    for opened in (store, bp.open(folder)):
+        assert (opened.labels("cluster") == found.values).all()
+        some = opened.where("cluster == 2")
+        assert (opened.labels("cluster")[some.rows] == "2").all()
+        assert len(some) == 12
+    summary = found.summarise("family")
+    assert summary["cluster"].tolist() == ["1", "2", "3", "4", "5"]
+    assert summary["n_independent"].tolist() == [12] * 5
+    assert sorted(summary["n_images"]) == [12] * 4 + [22]
+    assert (summary["label_share"] == 1).all()
+    assert set(summary["label"]) == set(labels)
+    frame = found.to_frame()
+    assert list(frame.columns) == ["file_name", "cluster", "similarity", "row"]
+    first = frame.groupby("cluster").head(1)
+    assert sorted(first["row"]) == sorted(summary["row"])
+
+
+def test_other_questions_name_the_column(folder: Path, tmp_path: Path) -> None:
+    store = bp.open(folder)
+    found = store.cluster(name="kind", draws=0)
+    counts = store.describe("kind").to_frame()
+    assert sorted(counts["n_images"]) == [12] * 4 + [22]
+    store.split(level="family", group="burst")
+    probe = store.fit("centroid", level="kind", name="kinds")
+    answers = probe.predict(store)
+    assert set(answers.to_frame()["classification"]) == set("12345")
+    answers.write_page(tmp_path / "answers.html", by="kind")
+    assert "22 pictures: " in (tmp_path / "answers.html").read_text()
+    assert (store.images["kind"] == found.values).all()
+
+
+def test_each_option_has_an_effect(folder: Path) -> None:
+    store = bp.open(folder)
+    assert len(store.cluster(n_clusters=3, draws=0)) == 3
+    assert len(store.cluster("agglomerative", threshold=0.99, draws=0)) > 20
+    assert len(store.cluster("agglomerative", threshold=-1, draws=0)) == 1
+    raw = store.cluster("ward", averaged=0, draws=0)
+    assert raw.tried != store.cluster("ward", draws=0).tried
+    by_burst = store.cluster(group="burst", draws=0)
+    assert int(by_burst.n_units.sum()) == 58
+    assert len(store.cluster(draws=3).rand) == 3
+    seeds = [store.cluster(draws=1, seed=seed, n_clusters=8).rand.tolist() for seed in (0, 0, 1)]
+    assert seeds[0] == seeds[1] != seeds[2]
+    assert np.isnan(store.cluster(draws=0).stability).all()
+    assert store.where("cluster != ''").cluster("kmeans", draws=0).method == "kmeans"
+
+
+def test_columns_are_listed_and_forgotten(folder: Path) -> None:
+    store = bp.open(folder)
+    store.where("burst == ''").cluster(draws=0, name="a")
+    store.cluster("kmeans", n_clusters=2, draws=0, name="b")
+    assert store.clusters().to_frame().to_numpy().tolist() == [
+        ["a", 5, 67, 3, "ward"], ["b", 2, 70, 0, "kmeans"]
+    ]  # fmt: skip
+    store.remove_clusters("a")
+    assert store.clusters().to_frame()["name"].tolist() == ["b"]
+    with pytest.raises(SelectionError, match=r"no rank and no column 'a'"):
+        store.labels("a")
+
+
+def test_what_cannot_be_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = bp.open(folder)
+    with pytest.raises(MisuseError, match=r"--threshold .* --method agglomerative"):
+        store.cluster(threshold=0.5)
+    with pytest.raises(SelectionError, match=r"either --clusters or --threshold"):
+        store.cluster("agglomerative", threshold=0.5, n_clusters=3)
+    with pytest.raises(SelectionError, match=r"61 clusters were asked for of 60 pictures"):
+        store.cluster(n_clusters=61)
+    with pytest.raises(SelectionError, match=r"have a column 'burst' already"):
+        store.cluster(name="burst")
+    monkeypatch.setitem(__import__("sys").modules, "evoc", None)
+    with pytest.raises(MissingExtraError, match=r"bioprobe\[cluster\]"):
+        store.cluster("evoc")
+
+
+def test_pictures_in_order_have_their_like_beside_them(folder: Path) -> None:
+    store = bp.open(folder)
+    found = store.order()
+    assert sorted(found.rows.tolist()) == store.rows.tolist()
+    labels = np.array(store.labels("family"))[found.rows]
+    assert (labels[1:] != labels[:-1]).sum() == 4
+    frame = found.to_frame()
+    assert frame["place"].tolist() == list(range(1, 71))
+    assert np.isnan(frame["similarity"].iloc[0])
+    assert "70 pictures in order; mean similarity of neighbours 0." in str(found.notes[0])
+
+
+def test_the_command_groups_or_sorts_and_writes_a_page(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, out = tmp_path / "clusters.html", tmp_path / "clusters.csv"
+    given = ["--store", str(folder), "--output", str(out), "--html", str(page)]
+    assert run(["cluster", "-n", "4", "--draws", "0", *given]) == 0
+    assert pd.read_csv(out)["cluster"].nunique() == 4
+    assert "70 images of" in page.read_text()
+    assert page.read_text().count("from the nearest to their mean") == 4
+    assert run(["cluster", "--order", *given]) == 0
+    assert pd.read_csv(out)["place"].tolist() == list(range(1, 71))
+    assert "In order" in page.read_text()
+    assert "pictures in order" in capsys.readouterr().err
+    assert run(["cluster", "--order", "-n", "4", *given]) == 2
+    assert "--clusters" in capsys.readouterr().err
