@@ -7,12 +7,14 @@ and an image that came later has no place yet.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import io
 import json
 import re
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,13 +148,32 @@ def read_map(store: EmbeddingStore, name: str) -> KeptMap:
     UnreadableError
         If it cannot be read just now.
     """
-    import pandas as pd
-
     path = find_map(store.folder, name)
     if not is_file(path):
         known = ", ".join(list_maps(store.folder)) or "none; bioprobe map makes one"
         msg = f"no map {name!r} in {store.folder}; there are: {known}"
         raise StoreError(msg)
+    with contextlib.suppress(OSError):
+        # Who pages through a map asks for the same one again and again.
+        state = path.stat()
+        mark = (state.st_mtime_ns, state.st_size, state.st_ino)
+        known_maps = _READ.setdefault(store, {})
+        if name not in known_maps or known_maps[name][0] != mark:
+            known_maps[name] = (mark, _join(store, path, name))
+        return known_maps[name][1]
+    return _join(store, path, name)
+
+
+# What was read of a store that is open.
+_READ: weakref.WeakKeyDictionary[EmbeddingStore, dict[str, tuple[tuple[int, ...], KeptMap]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _join(store: EmbeddingStore, path: Path, name: str) -> KeptMap:
+    """Read a map, and find the place of each row of the store on it."""
+    import pandas as pd
+
     frame, provenance = _read(path)
     asked = store.images.frame[list(_IDENTITY)].astype(object)
     n_same = min(len(frame), len(asked))
@@ -168,6 +189,8 @@ def read_map(store: EmbeddingStore, name: str) -> KeptMap:
     is_known = found >= 0
     points[is_known] = frame[["x", "y"]].to_numpy(dtype=np.float32)[found[is_known]]
     fitted[is_known] = frame["fitted"].to_numpy(dtype=bool)[found[is_known]]
+    for one in (points, fitted):
+        one.flags.writeable = False
     return KeptMap(name, points, fitted, provenance)
 
 

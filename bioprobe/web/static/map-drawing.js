@@ -6,6 +6,8 @@ const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#0072b2
 const OTHERS = 254, UNKNOWN = 255;
 const GREYS = { [OTHERS]: "#8a8f8c", [UNKNOWN]: "#b9bdba" };
 const MOST_ON_CANVAS = 20000;
+// While it moves fewer points are drawn where a frame takes longer than this, never fewer than that.
+const SLOW_MS = 45, QUICK_MS = 25, FEWEST_MOVING = 8000;
 const PALETTE = [...COLOURS, GREYS[OTHERS], GREYS[UNKNOWN]];
 
 const findLook = (code) => (code >= OTHERS
@@ -70,6 +72,19 @@ function findSize(n, zoom, ratio) {
   return ratio * Math.min(12, whole * Math.max(1, zoom) ** 0.4);
 }
 
+// An order in which every part is a fair sample, and the last class does not cover all others; it is
+// the same each time.
+function mix(n) {
+  const order = Uint32Array.from({ length: n }, (_, i) => i);
+  let state = 1;
+  for (let i = n - 1; i > 0; i -= 1) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const j = Math.floor((state / 2 ** 32) * (i + 1));
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
+}
+
 class WebglDrawing {
   constructor(canvas, gl, data) {
     Object.assign(this, { canvas, gl, data, kind: "webgl", said: "" });
@@ -88,10 +103,14 @@ class WebglDrawing {
       throw new Error(`WebGL: ${gl.getProgramInfoLog(program)}`);
     }
     gl.useProgram(program);
-    const { at, codes, chosen } = this.data;
-    this.send(program, "at", at, 2, gl.FLOAT);
-    this.send(program, "code", codes, 1, gl.UNSIGNED_BYTE);
-    this.buffer = this.send(program, "chosen", chosen, 1, gl.UNSIGNED_BYTE);
+    const { n, at, codes } = this.data;
+    this.order = mix(n);
+    this.most = n;
+    const mixed = new Float32Array(2 * n);
+    this.order.forEach((one, i) => { mixed[2 * i] = at[2 * one]; mixed[2 * i + 1] = at[2 * one + 1]; });
+    this.send(program, "at", mixed, 2, gl.FLOAT);
+    this.send(program, "code", this.order.map((one) => codes[one]), 1, gl.UNSIGNED_BYTE);
+    this.buffer = this.send(program, "chosen", this.mixChosen(), 1, gl.UNSIGNED_BYTE);
     this.places = {};
     for (const one of ["middle", "scale", "size", "alone", "isAny", "isFront", "alpha", "palette"]) {
       this.places[one] = gl.getUniformLocation(program, one);
@@ -105,7 +124,7 @@ class WebglDrawing {
     const { gl } = this;
     const buffer = gl.createBuffer();
     gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-    gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW);
+    gl.bufferData(gl.ARRAY_BUFFER, kind === gl.FLOAT ? values : Uint8Array.from(values), gl.STATIC_DRAW);
     const place = gl.getAttribLocation(program, name);
     gl.enableVertexAttribArray(place);
     gl.vertexAttribPointer(place, width, kind, false, 0, 0);
@@ -115,7 +134,23 @@ class WebglDrawing {
   renew() {
     const { gl } = this;
     gl.bindBuffer(gl.ARRAY_BUFFER, this.buffer);
-    gl.bufferData(gl.ARRAY_BUFFER, this.data.chosen, gl.STATIC_DRAW);
+    gl.bufferData(gl.ARRAY_BUFFER, this.mixChosen(), gl.STATIC_DRAW);
+  }
+
+  mixChosen() { return Uint8Array.from(this.order, (one) => this.data.chosen[one]); }
+
+  // How many are drawn: all at rest, and while it moves as many as go quickly.
+  count(isMoving) {
+    const { n } = this.data;
+    const now = performance.now();
+    const took = this.drawnAt ? now - this.drawnAt : 0;
+    this.drawnAt = isMoving ? now : 0;
+    if (!isMoving) return n;
+    if (!took) return Math.floor(this.most);
+    if (took > SLOW_MS) this.most *= 0.75;
+    else if (took < QUICK_MS) this.most *= 1.15;
+    this.most = Math.min(n, Math.max(Math.min(n, FEWEST_MOVING), this.most));
+    return Math.floor(this.most);
   }
 
   draw(view) {
@@ -136,10 +171,11 @@ class WebglDrawing {
     gl.uniform1f(places.alone, view.alone);
     gl.uniform1f(places.isAny, view.isAny ? 1 : 0);
     const isPart = view.alone >= 0 || view.isAny;
+    const n = this.count(view.isMoving);
     for (const isFront of isPart ? [0, 1] : [1]) {
       gl.uniform1f(places.isFront, isFront);
       gl.uniform1f(places.alpha, isFront ? 0.9 : 0.12);
-      gl.drawArrays(gl.POINTS, 0, data.n);
+      gl.drawArrays(gl.POINTS, 0, n);
     }
   }
 

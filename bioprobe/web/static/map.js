@@ -12,6 +12,7 @@ const asked = new URLSearchParams({
   name: root.dataset.name, where: root.dataset.where, level: root.dataset.level,
 });
 const AT_ONCE = 60;
+const PERSON = "bioprobe.person";
 const NEAR_PX = 14;
 const MOST_CORNERS = 80;
 const show = (number) => number.toLocaleString("en");
@@ -76,6 +77,7 @@ class Plot {
 
   // What is moved is drawn at once; what is counted, when it rests.
   draw() {
+    this.isMoving = true;
     if (!this.waits) this.waits = requestAnimationFrame(() => { this.waits = 0; this.drawNow(); });
     clearTimeout(this.rests);
     this.rests = setTimeout(() => this.rest(), 200);
@@ -84,7 +86,8 @@ class Plot {
   drawNow() {
     const { width, height, unit } = this.size;
     const isAny = this.picked.length > 0;
-    this.drawing.draw({ ...this.view, width, height, unit, alone: this.alone, isAny });
+    const { alone, isMoving } = this;
+    this.drawing.draw({ ...this.view, width, height, unit, alone, isAny, isMoving });
     this.drawLasso(width, height);
   }
 
@@ -154,12 +157,22 @@ class Plot {
   }
 
   choose(places, { focus = true } = {}) {
+    this.sortFromMiddle(places);
     for (const one of this.picked) this.chosen[one] = 0;
     for (const one of places) this.chosen[one] = 1;
     this.picked = places;
     this.drawing.renew();
     this.draw();
     showChosen(this, focus);
+  }
+
+  // What lies in the middle is shown first.
+  sortFromMiddle(places) {
+    const n = places.length || 1;
+    const sum = (side) => places.reduce((total, one) => total + this.at[2 * one + side], 0) / n;
+    const [x, y] = [sum(0), sum(1)];
+    const gap = (one) => (this.at[2 * one] - x) ** 2 + (this.at[2 * one + 1] - y) ** 2;
+    places.sort((one, other) => gap(one) - gap(other));
   }
 
   chooseInside(corners, options) {
@@ -177,6 +190,8 @@ class Plot {
 
   // The counts and the address follow.
   rest() {
+    this.isMoving = false;
+    this.drawNow();
     const counts = new Map();
     const here = this.listInView();
     for (const one of here) {
@@ -269,8 +284,11 @@ function showChosen(plot, focus) {
   const place = document.querySelector("#map-chosen");
   const { picked } = plot;
   place.hidden = !picked.length;
+  if (!picked.length && focus) said.textContent = "Nothing is chosen.";
   list.replaceChildren();
   document.querySelector("#map-kept").textContent = "";
+  const done = document.querySelector("#map-done");
+  if (done) done.textContent = "";
   shown = 0;
   if (!picked.length) return;
   const title = document.querySelector("#map-chosen-title");
@@ -383,12 +401,19 @@ function listen(plot) {
     keys[event.key]();
   });
   more.addEventListener("click", () => showMore(plot));
+  new ResizeObserver(() => plot.draw()).observe(points);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.draw());
   document.querySelector("#map-mask").addEventListener("submit", (event) => {
     event.preventDefault();
     keepMask(plot, new FormData(event.target).get("mask"));
   });
-  new ResizeObserver(() => plot.draw()).observe(points);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.draw());
+  const form = document.querySelector("#map-annotate");
+  if (!form) return;
+  try { form.elements.by.value = localStorage.getItem(PERSON) || ""; } catch { /* it is asked */ }
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    annotate(plot, form.elements.value.value.trim(), form.elements.by.value.trim());
+  });
 }
 
 let hovers = 0;
@@ -403,27 +428,51 @@ function hover(plot, here) {
   });
 }
 
-async function keepMask(plot, name) {
-  const kept = document.querySelector("#map-kept");
-  const rows = new Uint32Array(plot.picked.map((one) => plot.rows[one]));
-  const token = document.querySelector('meta[name="csrf-token"]')?.content;
-  const answer = await fetch(`/map/masks?${new URLSearchParams({ name })}`, {
+// A bit for each row of the store.
+function writeChosen(plot) {
+  const rows = plot.picked.map((one) => plot.rows[one]);
+  const bits = new Uint8Array((rows.reduce((most, row) => Math.max(most, row), 0) >> 3) + 1);
+  for (const row of rows) bits[row >> 3] |= 1 << (row & 7);
+  return bits;
+}
+
+async function send(path, fields, body) {
+  const token = document.querySelector('meta[name="csrf-token"]').content;
+  const answer = await fetch(`${path}?${new URLSearchParams(fields)}`, {
     method: "POST",
-    headers: { "Content-Type": "application/octet-stream", ...(token && { "X-CSRF-Token": token }) },
-    body: rows,
+    headers: { "Content-Type": "application/octet-stream", "X-CSRF-Token": token },
+    body,
   });
   const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) {
-    kept.textContent = found.detail || `It was not kept: the server answered ${answer.status}`;
+  if (!answer.ok) throw new Error(found.detail || `the server answered ${answer.status}`);
+  return found;
+}
+
+async function annotate(plot, value, by) {
+  const done = document.querySelector("#map-done");
+  try {
+    const fields = { level: root.dataset.level, value, by };
+    const found = await send("/map/annotations", fields, writeChosen(plot));
+    done.textContent = found.said.join(" ");
+    try { localStorage.setItem(PERSON, by); } catch { /* it is asked again */ }
+  } catch (error) { done.textContent = `Nothing was said of them: ${error.message}`; }
+}
+
+async function keepMask(plot, name) {
+  const kept = document.querySelector("#map-kept");
+  let found;
+  try { found = await send("/map/masks", { name }, writeChosen(plot)); } catch (error) {
+    kept.textContent = `They were not kept: ${error.message}`;
     return;
   }
-  const links = [["Browse", "/browse"], ["Review", "/review"]].map(([text, path]) => {
+  const pages = [["Browse", "/browse"], ["Review", root.dataset.review]].filter(([, path]) => path);
+  const links = pages.map(([text, path]) => {
     const link = document.createElement("a");
     link.href = `${path}?${new URLSearchParams({ mask: name })}`;
     link.textContent = `${text} them`;
     return link;
   });
-  kept.replaceChildren(`${found.said.join(" ")} `, links[0], " ", links[1]);
+  kept.replaceChildren(found.said.join(" "), ...links.flatMap((link) => [" ", link]));
 }
 
 async function start() {

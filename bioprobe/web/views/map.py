@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from bioprobe.web.desk import find_desk
+from bioprobe.web.desk import find_desk, find_store
 
 if TYPE_CHECKING:
     from bioprobe.face.store import Store
@@ -27,10 +27,7 @@ Level = Annotated[str, Query(max_length=200)]
 
 @router.get("/map")
 def show(
-    request: Request,
-    name: Name = "default",
-    where: Where = "",
-    level: Level = "",
+    request: Request, name: Name = "default", where: Where = "", level: Level = ""
 ) -> HTMLResponse:
     """Show a map; its points come by themselves."""
     desk, store = find_desk(request), _narrow(request, where)
@@ -58,8 +55,8 @@ def send_classes(
 ) -> Response:
     """Send which class each image is of: the length of a JSON text, that, then a byte an image."""
     found = _narrow(request, where).map_classes(level or None, name=name)
-    said = {"level": found.level, "n_classes": found.n_classes, "names": found.names}
-    text = json.dumps({**said, "legend": found.to_frame().to_dict("records")}).encode()
+    legend = found.to_frame().to_dict("records")
+    text = json.dumps({"level": found.level, "legend": legend}).encode()
     data = len(text).to_bytes(4, "little") + text + found.codes.tobytes()
     return Response(data, media_type="application/octet-stream")
 
@@ -70,26 +67,45 @@ def show_pictures(
     rows: Annotated[str, Query(pattern=r"^\d{1,9}(,\d{1,9})*$", max_length=1000)],
     level: Level = "",
 ) -> HTMLResponse:
-    """Show pictures by their rows: a part of the page."""
-    desk = find_desk(request)
-    # In their order, each once; those that are gone since are passed over.
+    """Show pictures by their rows, in their order: a part of the page."""
+    desk, store = find_desk(request), find_store(request)
     asked = list(dict.fromkeys(int(one) for one in rows.split(",")))[:SHOWN]
-    found = desk.store.where(rows=asked)
+    found = store.where(rows=asked)
     names = found.images["path"].tolist()
     labels = found.labels(level).tolist() if level else [""] * len(names)
     shown = list(zip(found.rows.tolist(), names, labels, strict=True))
-    return desk.show(request, "map_pictures.html.j2", shown=shown)
+    return desk.show(request, "map_pictures.html.j2", shown=shown, store=store)
 
 
 @router.post("/map/masks")
 async def keep_mask(request: Request, name: Name) -> JSONResponse:
-    """Keep rows as a mask, by which every question can be narrowed; they come as uint32."""
+    """Keep what is chosen as a mask, by which every question can be narrowed."""
+    rows = await _read_chosen(request)
+    done = await run_in_threadpool(find_store(request).keep_mask, name, rows)
+    return JSONResponse({"said": [str(one) for one in done.notes]})
+
+
+@router.post("/map/annotations")
+async def annotate(
+    request: Request,
+    level: Level,
+    value: Annotated[str, Query(max_length=500)],
+    by: Annotated[str, Query(min_length=1, max_length=200)],
+) -> JSONResponse:
+    """Say of all that is chosen that it is one class."""
+    rows = await _read_chosen(request)
+    annotate = find_store(request).annotate_rows
+    done = await run_in_threadpool(annotate, value, level=level, row=rows.tolist(), by=by)
+    ids = done.to_frame()["id"].tolist()
+    return JSONResponse({"said": [str(one) for one in done.notes], "ids": ids})
+
+
+async def _read_chosen(request: Request) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Read the rows that are chosen: a bit for each row of the store, the lowest first."""
     data = await request.body()
-    rows = np.frombuffer(data[: len(data) // 4 * 4], dtype="<u4").astype(np.int64)
-    done = await run_in_threadpool(find_desk(request).store.keep_mask, name, rows)
-    return JSONResponse({"name": name, "said": [str(one) for one in done.notes]})
+    bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little")
+    return np.flatnonzero(bits)
 
 
 def _narrow(request: Request, where: str) -> Store:
-    store = find_desk(request).store
-    return store.where(where.strip() or None)
+    return find_desk(request).choose(find_store(request), where.strip() or None)
