@@ -10,6 +10,7 @@ import ipaddress
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -155,7 +156,7 @@ class Guard:
             cookie = self._let_in(scope, headers, path)
             if cookie is None:
                 cookie = self.sessions.make()
-                answer.cookie = self._write_cookie(cookie, headers)
+                answer.cookie = self._write_cookie(cookie, scope)
             state["csrf"] = self.sessions.make_csrf(cookie)
             state["sessions"] = self.sessions
             state["guard"] = self
@@ -194,7 +195,13 @@ class Guard:
             raise Refusal(429, msg, again_s=wait_s)
 
     @contextlib.contextmanager
-    def _inside(self):  # noqa: ANN202
+    def _inside(self) -> Iterator[None]:
+        """Count a request while it is answered.
+
+        Yields
+        ------
+        None
+        """
         if self._n_inside >= self._settings.most_inside:
             msg = (
                 f"{self._n_inside} requests are being answered, which is as many as there may be; "
@@ -286,13 +293,13 @@ class Guard:
         )
         raise Refusal(403, msg, kind="OldPage")
 
-    def _write_cookie(self, cookie: str, headers: Headers) -> str:
-        secure = "; Secure" if headers.get("x-forwarded-proto") == "https" else ""
+    def _write_cookie(self, cookie: str, scope: Scope) -> str:
+        secure = "; Secure" if scope.get("scheme") == "https" else ""
         return f"{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={_SESSION_S}{secure}"
 
-    def open_session(self, headers: Headers) -> str:
+    def open_session(self, scope: Scope) -> str:
         """Return the header of a cookie for somebody who has shown the token."""
-        return self._write_cookie(self.sessions.make(), headers)
+        return self._write_cookie(self.sessions.make(), scope)
 
 
 class _EnterFirstError(Exception):

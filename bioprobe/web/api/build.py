@@ -142,15 +142,16 @@ def show_answer(answer: Result, **further: Any) -> Response:  # noqa: ANN401 - J
     return Response(f'{head[:-1]}, "rows": {rows}}}', media_type="application/json")
 
 
-def _describe(option: Option, default: Any, most: float | None, shape: Any) -> Any:  # noqa: ANN401
+def _describe(option: Option, default: Any, most: float | None, shape: Any) -> Any:  # noqa: ANN401 - as pydantic
     """Return the field of an option."""
     said = _FLAG.sub(lambda found: found[1].replace("-", "_"), _SEE.sub("", option.help))
     limits: dict[str, Any] = {}
     if _is_number(shape):
         limits = {"ge": -_MOST if option.least is None else option.least,
                   "le": most or (_MOST if option.most is None else option.most)}  # fmt: skip
-    further = {"examples": list(option.choices)} if option.choices and not option.fixed else {}
-    return Field(default, description=said, **limits, **further)
+    if option.choices and not option.fixed:
+        limits["examples"] = list(option.choices)
+    return Field(default, description=said, **limits)
 
 
 def _is_number(shape: Any) -> bool:  # noqa: ANN401 - a type
@@ -170,6 +171,6 @@ def _read_kind(kind: Any, option: Option) -> Any:  # noqa: ANN401 - types
     if kind is str:
         return Text
     if origin is collections.abc.Sequence:
-        inner = _read_kind(get_args(kind)[0], Option(option.help))
+        inner: Any = _read_kind(get_args(kind)[0], Option(option.help))
         return Annotated[list[inner], Field(max_length=_MOST_ITEMS)]
     return kind

@@ -32,7 +32,7 @@ def enter(
         page = find_desk(request).show(request, "door.html.j2", next=where, wrong=True)
         page.status_code = 401
         return page
-    cookie = request.state.guard.open_session(request.headers)
+    cookie = request.state.guard.open_session(request.scope)
     return RedirectResponse(where, 303, headers={"Set-Cookie": cookie})
 
 
