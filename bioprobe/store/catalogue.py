@@ -181,7 +181,8 @@ class Catalogue:
         if sign < 0:
             # What nothing is said of stays last.
             keys = np.where(keys == _LAST, _LAST, -keys)
-        return rows[np.argsort(keys, kind="stable")]
+        ordered: Rows = rows[np.argsort(keys, kind="stable")]
+        return ordered
 
     def find_regions(self, row: int) -> Rows:
         """Return the current rows of the same picture as a row, ascending."""

@@ -56,7 +56,7 @@ def test_the_page_of_a_store_says_what_is_in_it(families: EmbeddingStore) -> Non
     answer = ask(families).get("/store")
     assert answer.status_code == 200
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert "images</p>" in answer.text
+    assert "<dt>Images</dt>" in answer.text
 
 
 @pytest.mark.parametrize("host", ["elsewhere.example", "127.0.0.1.nip.io", "", "10.0.0.1"])
