@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # It asks no network of its own.
@@ -78,6 +78,55 @@ def find_problems(browser: Browser, path: Path) -> list[str]:
         found += [f"{where}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in said]
         page.close()
     return found + _find_lost(browser, path)
+
+
+# Controls that a thumb does not hit; links in running text are as high as their line.
+_SMALL = """[...document.querySelectorAll('a, button, input, select, summary')].filter(
+  one => one.checkVisibility() && one.getBoundingClientRect().height < 44 && !one.closest(
+    'p, li, dd, th, svg, .skip, label.check')).map(one => one.outerHTML.slice(0, 90))"""
+PHONE_PX = 360
+
+
+def find_faults(browser: Browser, addresses: Sequence[str]) -> list[str]:
+    """Return what is wrong with pages of a server, on a wide screen and on a telephone.
+
+    Parameters
+    ----------
+    browser : Browser
+    addresses : sequence of str
+
+    Returns
+    -------
+    list of str
+        What axe finds, scripts that fail, what is wider than the screen, and on a telephone what
+        is too small for a thumb; light and dark.
+    """
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = list[str]()
+    for width_px, scheme in zip((WIDTHS_PX[0], PHONE_PX), SCHEMES, strict=True):
+        page = browser.new_page(
+            viewport={"width": width_px, "height": 800},
+            color_scheme=scheme,  # type: ignore[arg-type]
+        )
+        _listen(page, found)
+        for address in addresses:
+            page.goto(address)
+            where = f"{address}, {width_px} px, {scheme}"
+            if (shown_px := page.evaluate(_WIDE)) > width_px:
+                found.append(f"{where}: {shown_px} px wide")
+            if width_px == PHONE_PX:
+                found += [f"{where}: too small: {one}" for one in page.evaluate(_SMALL)]
+            said = Axe().run(page, options=_AXE).response["violations"]
+            found += [f"{where}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in said]
+        page.close()
+    return found
+
+
+def _listen(page: Page, found: list[str]) -> None:
+    """Note what fails in the scripts of a page, and what cannot be loaded."""
+    page.on("pageerror", lambda error: found.append(f"{page.url}: {error}"))
+    page.on("console", lambda said: found.append(said.text) if said.type == "error" else None)
 
 
 def _find_lost(browser: Browser, path: Path) -> list[str]:

@@ -220,7 +220,7 @@ class Browses(Opened):
 
         def list_columns() -> list[tuple[str, str]]:
             frame = images.frame
-            known = [(one, "rank") for one in RANKS if (frame[one] != "").any()]
+            known = [(str(one), "rank") for one in RANKS if (frame[one] != "").any()]
             names = [COMMON_NAME] if (frame[COMMON_NAME] != "").any() else []
             known += [(one, "column") for one in (*names, *images.free_columns)]
             if SEQUENCE not in frame and any(
@@ -377,9 +377,9 @@ class Browses(Opened):
         import numpy as np
 
         from bioprobe.cells import write_cell
-        from bioprobe.images.image_table import FACT_COLUMNS, LABELS_FROM, LOCATION_COLUMNS
+        from bioprobe.images.image_table import FACT_COLUMNS, LOCATION_COLUMNS
         from bioprobe.images.regions import REGION
-        from bioprobe.taxonomy.columns import LABEL_COLUMNS
+        from bioprobe.taxonomy.columns import LABEL_COLUMNS, LABELS_FROM
 
         store, images = self._view.store, self._view.images
         at = int(np.searchsorted(store.rows, row))

@@ -160,7 +160,8 @@ class Catalogue:
         if at == len(groups.names) or groups.names[at] != value:
             msg = f"nothing in {self._store.folder} has {value!r} as its {by}"
             raise SelectionError(msg)
-        return rows[groups.numbers[rows] == at]
+        chosen: Rows = rows[groups.numbers[rows] == at]
+        return chosen
 
     def order(self, rows: Rows, by: str) -> Rows:
         """Return some rows in an order.
@@ -181,7 +182,8 @@ class Catalogue:
         if sign < 0:
             # What nothing is said of stays last.
             keys = np.where(keys == _LAST, _LAST, -keys)
-        return rows[np.argsort(keys, kind="stable")]
+        ordered: Rows = rows[np.argsort(keys, kind="stable")]
+        return ordered
 
     def find_regions(self, row: int) -> Rows:
         """Return the current rows of the same picture as a row, ascending."""
@@ -190,7 +192,8 @@ class Catalogue:
         root, path = (frame[name].iloc[row] for name in LOCATION_COLUMNS)
         same = np.flatnonzero((frame["path"] == path).to_numpy())
         same = same[(frame["root"].iloc[same] == root).to_numpy()].astype(np.int64)
-        return same[np.isin(same, store.rows)]
+        current: Rows = same[np.isin(same, store.rows)]
+        return current
 
     def _find_places(self, by: str) -> npt.NDArray[np.int64]:
         """Return the place of each row's value among the values of a column."""

@@ -97,10 +97,10 @@ def list_shown(frame: pd.DataFrame) -> list[dict[str, Any]]:
     frame : DataFrame
         With the columns ``row``, ``file_name`` and what is known.
     """
-    shown = []
+    shown = list[dict[str, Any]]()
     for one in frame.to_dict("records"):
         ranks = [str(one[rank]) for rank in _RANKS if one.get(rank)]
         name = ranks[0] if ranks else ""
         lines = [str(one.get("common_name") or ""), str(one["file_name"]) if not name else ""]
-        shown.append({**one, "name": name or "no label", "lines": lines})
+        shown.append({**dict(one), "name": name or "no label", "lines": lines})
     return shown
