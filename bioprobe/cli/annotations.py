@@ -34,6 +34,35 @@ def show(found: Result) -> None:
     """
 
 
+@command(app, Corrects.import_annotations, name="import", narrows=())
+def import_(done: Result) -> None:
+    """Take annotations of a table, or the labels that people gave in another program.
+
+    Labels that a machine gave are left out; what is there already is not written again.
+
+    Example: bioprobe annotations import corrected.csv --by anna
+    """
+
+
+@command(app, Corrects.export_annotations, name="export", shows=False)
+def export(done: Result) -> None:
+    """Write what people said into a table, for another store of the same pictures.
+
+    The labels that come of it go to other programs, with who gave them, by: bioprobe export
+    --labels --which-labels confirmed --as camtrap-dp.
+
+    Example: bioprobe annotations export --output said.csv
+    """
+
+
+@command(app, Corrects.agreement_between, name="agreement")
+def agreement(found: Result) -> None:
+    """Tell how far people agree who looked at the same pictures, with Cohen's kappa.
+
+    Example: bioprobe annotations agreement --level species
+    """
+
+
 @command(app, Corrects.retract, narrows=())
 def retract(done: Result) -> None:
     """Take annotations back, by their ids; they stay in the log and do not count.

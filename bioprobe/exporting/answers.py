@@ -7,6 +7,7 @@ the file and the region, or from the labels in the store.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -108,6 +109,11 @@ class Observation:
     n_regions : int
         Regions of the picture that it is said of: of an answer per image all of its class, of which
         this is the best.
+    by : str
+        People who gave the label in this store, with `` | `` between; ``""`` where it came with the
+        picture.
+    at : str
+        When they did, in UTC, ISO 8601.
     """
 
     row: int
@@ -117,6 +123,8 @@ class Observation:
     is_guessed: bool
     machine: str
     n_regions: int = 1
+    by: str = ""
+    at: str = ""
 
     @functools.cached_property
     def region(self) -> Region | None:
@@ -731,6 +739,7 @@ def take_labels(view: View, sensitive: Sensitive) -> Answers:
     sources, regions = (images.frame[name].tolist() for name in (LABELS_FROM, REGION))
     made: dict[tuple[str, ...], Taxon | None] = {}
     found: dict[str, list[Observation]] = {}
+    givers = view.store.labels.givers
     n_without = 0
     for row in view.rows.tolist():
         names = tuple(str(one[row]) for one in labels)
@@ -749,7 +758,11 @@ def take_labels(view: View, sensitive: Sensitive) -> Answers:
         content, is_guessed = _decide_content(said, guesses, category)
         source = str(sources[row])
         machine = source.removeprefix(FROM_MACHINE) if source.startswith(FROM_MACHINE) else ""
-        one = Observation(row, str(regions[row]), content, guesses, is_guessed, machine)
+        by, at = givers.get(row, ("", ""))
+        one = Observation(
+            row, str(regions[row]), content, guesses, is_guessed, machine, by=by,
+            at=at and datetime.datetime.fromisoformat(at).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )  # fmt: skip
         found.setdefault(images.file_names[row], []).append(one)
     pictures = tuple(Picture(name, some[0].row, tuple(some)) for name, some in found.items())
     notes = (f"{n_without:,} images without a label are left out",) if n_without else ()

@@ -385,7 +385,7 @@ def _add_observations(
     events = {row["mediaID"]: row["eventID"] for row in rows if row["mediaID"] and row["eventID"]}
     n_there = n_renewed = 0
     for picture, one in answers.observations:
-        if not one.machine and answers.cell(one.row, "observationid") in known:
+        if not one.machine and not one.by and answers.cell(one.row, "observationid") in known:
             # A person's, which came from this package.
             n_there += 1
             continue
@@ -434,7 +434,8 @@ def _observe(answers: Answers, picture: Picture, one: Observation, media: Row) -
         if one.score is not None:
             row["classificationProbability"] = f"{min(max(one.score, 0.0), 1.0):.6g}"
         return row
-    row["classifiedBy"] = answers.cell(one.row, "classifiedby", "identifiedby", "annotator")
+    own = answers.cell(one.row, "classifiedby", "identifiedby", "annotator")
+    row["classifiedBy"], row["classificationTimestamp"] = one.by or own, one.at
     count = answers.cell(one.row, "count", "individualcount")
     row["count"] = count if count.isdecimal() and int(count) else row["count"]
     for field, allowed in (("lifeStage", _STAGES), ("sex", _SEXES)):

@@ -101,6 +101,9 @@ def _annotate(one: Observation, image: dict[str, Any]) -> dict[str, Any]:
         made["bbox"] = [round(side, 3) for side in sides]
     if one.score is not None:
         made["score"] = one.score
+    if one.by:
+        # No field of the format: readers pass over what they do not know.
+        made |= {"annotator": one.by, "annotated_at": one.at}
     return made
 
 

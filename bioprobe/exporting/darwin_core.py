@@ -143,7 +143,8 @@ def _tell(answers: Answers, picture: Picture, one: Observation, zone: Zone) -> d
         }
     else:
         said |= {
-            "identifiedBy": answers.cell(one.row, "identifiedby", "annotator"),
+            "identifiedBy": one.by or answers.cell(one.row, "identifiedby", "annotator"),
+            "dateIdentified": one.at,
             "identificationVerificationStatus": "verified",
         }
     if one.region is not None:

@@ -129,7 +129,7 @@ def _find_id(answers: Answers, one: Observation) -> str:
 def _find_who(answers: Answers, one: Observation) -> str:
     if one.machine:
         return answers.model if answers.provenance or one.machine == "bioprobe" else one.machine
-    return answers.cell(one.row, "identifiedby", "classifiedby", "annotator")
+    return one.by or answers.cell(one.row, "identifiedby", "classifiedby", "annotator")
 
 
 def _name(one: Observation) -> dict[str, str]:

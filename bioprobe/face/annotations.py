@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import math
 import os
@@ -9,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bioprobe.errors import MisuseError, SelectionError
+import numpy as np
+
+from bioprobe.errors import MisuseError, SelectionError, SourceError
 from bioprobe.face.opened import Opened
 from bioprobe.options import RANK_NAMES, Option, list_given, question
 from bioprobe.result import PROBLEM, WARNING, Note, Table
@@ -17,6 +20,7 @@ from bioprobe.result import PROBLEM, WARNING, Note, Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.store import EmbeddingStore
     from bioprobe.store.annotations import Annotation, Log, Unit
 
 PERSON_VARIABLE = "BIOPROBE_PERSON"
@@ -31,6 +35,8 @@ _PLACE = {"file_name": "path", "image_region": "region"}
 # Stands for the newest annotation of whoever asks.
 _LAST = "last"
 _NUMBERS = ("score", "chance")
+# Of a table that was exported, what is no part of an annotation.
+_NOT_READ = {"retracted_by", "is_new", "where", "problem"}
 _SHOWN = 3
 
 LabelLevel = Annotated[
@@ -49,6 +55,10 @@ Person = Annotated[
     ),
 ]
 
+NewColumn = Annotated[
+    bool, Option("Let --level be a column that the store has not: it has it then.")
+]
+
 
 class Corrects(Opened):
     """What people say of pictures, beside the labels that came with them."""
@@ -58,6 +68,7 @@ class Corrects(Opened):
         given: pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any] | Annotation],
         *,
         by: str | None = None,
+        new_column: bool = False,
     ) -> Table:
         """Write annotations into the log of the store; when this returns they are on the disk.
 
@@ -76,6 +87,8 @@ class Corrects(Opened):
         by : str, optional
             Who says it, where an annotation does not; by default ``$BIOPROBE_PERSON``, or the
             name that this machine knows the user by.
+        new_column : bool
+            Whether a level may be a column that the store has not: it has it then.
 
         Returns
         -------
@@ -101,7 +114,7 @@ class Corrects(Opened):
         """
         from bioprobe.store.annotations import append
 
-        annotations, rows = self._read_annotations(_list_rows(given), by)
+        annotations, rows = self._read_annotations(_list_rows(given), by, is_new=new_column)
         store = self._view.store
         new = append(self.folder, annotations, store.check_current)
         self._count_anew()
@@ -143,6 +156,7 @@ class Corrects(Opened):
             ),
         ] = None,
         by: Person = None,
+        new_column: NewColumn = False,
     ) -> Table:
         """Say one thing of one or several pictures; see :meth:`add_annotations`.
 
@@ -160,6 +174,8 @@ class Corrects(Opened):
             By default ``is``.
         by : str, optional
             Who says it.
+        new_column : bool
+            Whether the level may be a column that the store has not: it has it then.
 
         Raises
         ------
@@ -194,7 +210,8 @@ class Corrects(Opened):
                     said.append(Note(text, PROBLEM))
                 rows = sorted({*rows, *found.tolist()})
         one = {"level": level, "value": value or "", "verdict": verdict or "is"}
-        return self.add_annotations([{"row": at, **one} for at in rows], by=by).say(said)
+        given = [{"row": at, **one} for at in rows]
+        return self.add_annotations(given, by=by, new_column=new_column).say(said)
 
     @question
     def annotations(
@@ -313,6 +330,253 @@ class Corrects(Opened):
         )
         return Table(frame).say(said)
 
+    @question
+    def import_annotations(
+        self,
+        file: Annotated[
+            str | Path,
+            Option(
+                "Table of annotations, as annotations show and export write it; or what lists "
+                "pictures with labels: Camtrap DP, COCO, Timelapse, Wildlife Insights, Darwin "
+                "Core, any table with paths and names.",
+                ("-",),
+                shell=Path,
+            ),
+        ],
+        *,
+        level: Annotated[
+            str | None,
+            Option(
+                "Only this rank or column. [default: of a picture with labels the lowest rank that "
+                "it has]",
+                ("--level", "--rank", "-l"),
+                RANK_NAMES,
+            ),
+        ] = None,
+        by: Annotated[
+            str | None,
+            Option(
+                f"Who says it, where the file does not. [default: ${PERSON_VARIABLE}, or the name "
+                "that this machine knows you by]",
+                metavar="NAME",
+            ),
+        ] = None,
+        new_column: NewColumn = False,
+    ) -> Table:
+        """Take annotations of a file into the log; what is there already is not written again.
+
+        Labels that a machine gave are left out. What cannot be taken stops nothing: it is in the
+        answer, with where it stands and why.
+
+        Parameters
+        ----------
+        file : str or Path
+            Table of annotations (CSV, Parquet, JSON, workbook), or whatever lists pictures with
+            labels: a Camtrap DP (``classifiedBy`` says who), COCO, Timelapse, Wildlife Insights,
+            Darwin Core.
+        level : str, optional
+            Only this rank or column.
+        by : str, optional
+            Who says it, where the file does not.
+        new_column : bool
+            Whether a level may be a column that the store has not: it has it then.
+
+        Returns
+        -------
+        Table
+            As :meth:`add_annotations` returns it, with ``problem``: ``""``, or why one was not
+            taken, and ``where`` it stands in the file.
+
+        Raises
+        ------
+        SourceError
+            If the file cannot be read, or nothing of it can be taken.
+        StoreError
+            If the disk refuses.
+
+        Examples
+        --------
+        >>> store.import_annotations("corrected.csv", by="anna")  # doctest: +SKIP
+        """
+        import pandas as pd
+
+        from bioprobe.interchange.annotations import read_entries
+        from bioprobe.store.annotations import append
+
+        store = self._view.store
+        entries, problems, notes = read_entries(Path(file), level)
+        reader = _Reader(store, by, is_new=new_column)
+        taken: list[Annotation] = []
+        places: list[str] = []
+        for one in entries:
+            said = {name: one.said[name] for name in one.said if name not in _NOT_READ}
+            try:
+                made = reader.make(_find_place(said), lasts=True)
+            except (MisuseError, SelectionError) as error:
+                problems.append((one.where, str(error)))
+                continue
+            taken.append(made)
+            places.append(one.where)
+            if taker := str(one.said.get("retracted_by") or ""):
+                taken.append(_take_back(made, taker))
+                places.append(one.where)
+        if not taken:
+            why = "; ".join(f"{where}: {why}" for where, why in problems[:_SHOWN])
+            msg = f"nothing of {file} is an annotation of {self.folder}: {why or 'it lists none'}"
+            raise SourceError(msg)
+        new = append(self.folder, taken, store.check_current)
+        self._count_anew()
+        rows = self._find_rows([one.unit for one in taken])
+        frame = _describe(taken, rows, self._view.store)
+        frame["is_new"] = frame["id"].isin({one.id for one in new})
+        frame = frame.assign(where=places, problem="")
+        failed = pd.DataFrame({"where": [one for one, _ in problems],
+                               "problem": [why for _, why in problems]})  # fmt: skip
+        failed = failed.assign(row=-1, is_new=False)
+        frame = pd.concat([frame, failed], ignore_index=True) if problems else frame
+        people = ", ".join(sorted({one.by for one in taken}))
+        notes.append(Note(f"{len(new):,} annotations by {people} written to {self.folder}"))
+        if len(new) < len(taken):
+            notes.append(Note(f"{len(taken) - len(new):,} were there already"))
+        if problems:
+            text = f"{len(problems):,} were not taken, such as {problems[0][0]}: {problems[0][1]}"
+            notes.append(Note(text, PROBLEM))
+        return Table(frame).say(notes)
+
+    @question
+    def export_annotations(
+        self,
+        target: Annotated[
+            str | Path,
+            Option(
+                "File to write: .csv, .json or .parquet.",
+                ("--output", "-o"),
+                shell=Path,
+                writes="file",
+            ),
+        ],
+        *,
+        level: Annotated[
+            str | None,
+            Option("Only of this rank or column.", ("--level", "--rank", "-l"), RANK_NAMES),
+        ] = None,
+        safe_csv: Annotated[
+            bool,
+            Option(
+                "Put an apostrophe before texts in a CSV that begin with =, +, - or @, which a "
+                "spreadsheet would compute."
+            ),
+        ] = False,
+    ) -> Table:
+        """Write what people said into a table, for another store of the same pictures.
+
+        It holds each annotation, those that were taken back too, the oldest first, and the SHA-256
+        of its picture;
+        :meth:`import_annotations` takes it. The labels that come of them go to other programs by
+        :meth:`export_answers`, with who gave them: ``store.where(labels="confirmed")``.
+
+        Parameters
+        ----------
+        target : str or Path
+            ``.csv``, ``.json`` or ``.parquet``.
+        level : str, optional
+            Only of this rank or column.
+        safe_csv : bool
+            Whether cells that a spreadsheet would compute are disarmed.
+
+        Returns
+        -------
+        Table
+            What was written.
+
+        Raises
+        ------
+        SelectionError
+            If nobody said anything of these pictures.
+        MisuseError
+            If the file is of another kind.
+        StoreError
+            If the disk refuses.
+
+        Examples
+        --------
+        >>> store.export_annotations("said.csv")  # doctest: +SKIP
+        """
+        from bioprobe.interchange.annotations import write_table
+
+        shown = self.annotations(level)
+        # Whoever imports it writes in this order what was said at one time.
+        frame = shown.frame[::-1].reset_index(drop=True)
+        if not len(frame):
+            msg = f"nobody said anything of the {len(self):,} pictures that are asked"
+            raise SelectionError(msg)
+        by_id = {one.id: one.unit for one in self._view.store.annotations.annotations}
+        units = [by_id[one] for one in frame["id"]]
+        place = list(frame.columns).index("image_region") + 1
+        frame.insert(place, "root", [one.root for one in units])
+        frame.insert(place + 1, "sha256", [one.sha256 for one in units])
+        # Under the name that it was annotated by, which the root goes with.
+        frame["file_name"] = [one.path for one in units]
+        write_table(frame, Path(target), safe=safe_csv)
+        done = dataclasses.replace(shown, frame=frame)
+        return done.say([f"{len(frame):,} annotations -> {target}"])
+
+    @question
+    def agreement_between(
+        self,
+        level: LabelLevel = "species",
+        *,
+        disagreements: Annotated[
+            bool, Option("List the pictures that people disagree on, instead of how often.")
+        ] = False,
+    ) -> Table:
+        """Tell how far people agree who looked at the same pictures.
+
+        Parameters
+        ----------
+        level : str
+            Rank or column. At a rank, who says that there is no animal says another class.
+        disagreements : bool
+            Whether the images that people disagree on are listed instead, one row for each person.
+
+        Returns
+        -------
+        Table
+            One row for each two people who have said of the same images what they are: ``first``,
+            ``second``, ``n`` images, ``agreement``, the share on which they agree, and Cohen's
+            ``kappa`` with its interval of 95%, ``kappa_low`` and ``kappa_high``. Of disagreements
+            ``row``, ``file_name``, ``image_region``, ``by``, ``value``, ``label`` (what counts) and
+            ``status``.
+
+        Raises
+        ------
+        SelectionError
+            If no two people said what the same image is.
+
+        Examples
+        --------
+        >>> store.agreement_between("species").to_frame()  # doctest: +SKIP
+        """
+        from bioprobe.agreement.people import compare_people
+
+        images = self._view.images
+        rows = {unit: row for unit, row in self._list_said().items() if row >= 0}
+        found, lines = compare_people(self._view.store.annotations.standing, level, rows)
+        if disagreements:
+            names = images.name_rows(lines["row"].to_numpy(dtype=np.int64))
+            for place, (name, values) in enumerate(names.items(), start=1):
+                lines.insert(place, name, values)
+            found = dataclasses.replace(found, frame=lines)
+        return found.say(self._notes)
+
+    def _list_said(self) -> dict[Unit, int]:
+        """Return the units that anything is said of, with the row of each that is asked, or -1."""
+        standing = self._view.store.annotations.standing
+        units = list(dict.fromkeys(one.unit for one in standing))
+        inside = set(self.rows.tolist())
+        rows = self._find_rows(units)
+        return {unit: row if row in inside else -1 for unit, row in zip(units, rows, strict=True)}
+
     def _find_last(self, person: str) -> str:
         from bioprobe.store.annotations import read_log
 
@@ -332,10 +596,10 @@ class Corrects(Opened):
         self._notes = (*kept, *self._view.store.tell_labels())
 
     def _read_annotations(
-        self, given: Sequence[Mapping[str, Any] | Annotation], by: str | None
+        self, given: Sequence[Mapping[str, Any] | Annotation], by: str | None, *, is_new: bool
     ) -> tuple[list[Annotation], list[int]]:
         """Return what is given as annotations, with the row of each."""
-        reader = _Reader(self._view.store, by)
+        reader = _Reader(self._view.store, by, is_new=is_new)
         found = [reader.read(one, place) for place, one in enumerate(given, start=1)]
         rows = self._find_rows([one.unit for one in found])
         lost = [one.unit for one, row in zip(found, rows, strict=True) if row < 0]
@@ -357,27 +621,50 @@ class Corrects(Opened):
 
 
 class _Reader:
-    """Makes annotations of what people write."""
+    """Makes annotations of what people write.
 
-    def __init__(self, store: Any, by: str | None) -> None:  # noqa: ANN401
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Of the images.
+    by : str, optional
+        Who says what says nothing of it.
+    is_new : bool
+        Whether a level may be a column that the store has not.
+    """
+
+    def __init__(self, store: EmbeddingStore, by: str | None, *, is_new: bool = False) -> None:
+        from bioprobe.interchange.annotations import Units
+
         self._store = store
         self._by = by
+        self._is_new = is_new
+        self._units = Units(store)
         self._levels: dict[str, str] = {}
 
     def read(self, given: Mapping[str, Any] | Annotation, place: int) -> Annotation:
         """Return an annotation; ``place`` says which it is, from 1."""
         from bioprobe.store.annotations import Annotation
 
-        if isinstance(given, Annotation):
-            self._read_level(given.level)
-            return given
         try:
-            return self._make(given)
+            if isinstance(given, Annotation):
+                self._read_level(given.level)
+                return given
+            return self.make(given)
         except (MisuseError, SelectionError) as error:
             msg = f"annotation {place}: {error}"
             raise type(error)(msg) from error
 
-    def _make(self, given: Mapping[str, Any]) -> Annotation:
+    def make(self, given: Mapping[str, Any], *, lasts: bool = False) -> Annotation:
+        """Return an annotation of what a mapping says.
+
+        Parameters
+        ----------
+        given : mapping
+        lasts : bool
+            Whether one without an id has the same one each time.
+        """
+        from bioprobe.interchange.annotations import make_id
         from bioprobe.names import unify
         from bioprobe.store.annotations import IS, UNSURE, Annotation
 
@@ -392,6 +679,8 @@ class _Reader:
         level = self._read_level(str(said.get("level", "")))
         value = unify(str(said.get("value", ""))).strip()
         verdict = str(said.get("verdict") or (IS if value else UNSURE)).replace("_", " ")
+        said |= {"level": level, "value": value, "verdict": verdict}
+        said["by"] = str(said.get("by") or _find_person(self._by))
         further: dict[str, Any] = {
             name: str(said[name]) for name in ("suggestion", "suggested_by", "shown_for")
             if name in said
@@ -400,53 +689,57 @@ class _Reader:
             if name in said:
                 further[name] = _read_number(name, said[name])
         return Annotation.make(
-            unit, level, value, verdict, by=str(said.get("by") or _find_person(self._by)),
-            at=said.get("at", ""), id=str(said.get("id", "")), **further,
+            unit, level, value, verdict, by=said["by"], at=_read_time(said.get("at", "")),
+            id=str(said.get("id") or (make_id(unit, said) if lasts else "")), **further,
         )  # fmt: skip
 
     def _find_unit(self, said: Mapping[str, Any]) -> Unit:
         from bioprobe.store.labels import list_units
-        from bioprobe.upkeep import find_paths, find_rows
+        from bioprobe.upkeep import find_rows
 
-        store = self._store
         if "row" in said:
             row = int(_read_number("row", said["row"]))
-            return list_units(store.given, find_rows(store, [row]))[0]
+            return list_units(self._store.given, find_rows(self._store, [row]))[0]
         if "path" not in said:
             msg = "it says neither row nor path, and so not which image it is of"
             raise MisuseError(msg)
-        path = str(said["path"])
-        rows, _, _ = find_paths(store, [path])
-        units = list_units(store.given, rows)
-        region = str(said.get("region", ""))
-        found = [
-            one for one in units
-            if one.region == region
-            and str(said.get("root", one.root)) == one.root
-            and str(said.get("sha256") or one.sha256) == one.sha256
-        ]  # fmt: skip
-        if not found:
-            known = ", ".join(repr(one.region) for one in units[:_SHOWN])
-            where = f"the region {region!r} of {path!r}" if units else repr(path)
-            there = f"; it has {known}" if units else ""
-            msg = f"{store.folder} has no image {where}{there}"
-            raise SelectionError(msg)
-        return found[0]
+        return self._units.find(
+            str(said["path"]), str(said.get("region", "")), root=str(said.get("root", "")),
+            sha256=str(said.get("sha256", "")),
+        )  # fmt: skip
 
     def _read_level(self, level: str) -> str:
-        from bioprobe.images.image_table import read_level
+        from bioprobe.images.image_table import COLUMNS, read_level
+        from bioprobe.taxonomy.columns import LABEL_COLUMNS
 
         if level not in self._levels:
             if not level:
                 msg = "it has no level: a rank, or a column of the image table"
                 raise MisuseError(msg)
             annotated = {one.level for one in self._store.annotations.standing}
-            self._levels[level] = (
-                level
-                if level in annotated or level == _CONTENT
-                else read_level(level, self._store.given)
-            )
+            is_known = self._is_new or level in annotated or level == _CONTENT
+            if level in set(COLUMNS) - set(LABEL_COLUMNS):
+                msg = f"{level} is what the picture is, and no label; choose a rank or a column"
+                raise MisuseError(msg)
+            self._levels[level] = level if is_known else read_level(level, self._store.given)
         return self._levels[level]
+
+
+def _find_place(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what says which image an annotation of a file is of: its name before its row."""
+    # A row is a number of the store that the file was written of.
+    return {name: said[name] for name in said if name != "row" or "path" not in said}
+
+
+def _take_back(one: Annotation, by: str) -> Annotation:
+    """Return the record by which one of a file was taken back, the same each time."""
+    from bioprobe.interchange.annotations import make_id
+    from bioprobe.store.annotations import Annotation
+
+    number = make_id(one.unit, {"level": one.id, "by": by, "verdict": "retracted"})
+    return Annotation.make(
+        one.unit, one.level, "", "", by=by, at=one.at, id=number, retracts=one.id
+    )
 
 
 def _list_rows(given: Any) -> list[Any]:  # noqa: ANN401 - a frame, a mapping, or a sequence
@@ -470,6 +763,10 @@ def _read_number(name: str, value: object) -> float:
     except ValueError:
         msg = f"{name} is a number, got {value!r}"
         raise MisuseError(msg) from None
+
+
+def _read_time(at: object) -> Any:  # noqa: ANN401 - a text or a time
+    return at if isinstance(at, str) or hasattr(at, "tzinfo") else str(at)
 
 
 def _find_person(by: str | None) -> str:

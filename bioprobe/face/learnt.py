@@ -34,6 +34,15 @@ def describe_fit(probe: FittedProbe, seconds_s: float) -> list[str]:
         f"{probe.kind} at {probe.level}: {probe.n_rows:,} images ({describe_part(probe)}), "
         f"{len(probe.classes):,} classes, {seconds_s:.1f} s"
     ]
+    about = probe.provenance["options"]
+    if n_more := about.get("n_excluded", 0):
+        text = f"{n_more:,} more images taught, of which people only said what they are not"
+        said.append(text)
+    if n_unused := about.get("n_excluded_unused", 0):
+        said.append(
+            f"{n_unused:,} images of which people only said what they are not taught nothing: "
+            "linear learns from them"
+        )
     if probe.block is not None:
         tried = probe.provenance["options"].get("column_weights", {})
         chosen_of = f" (chosen by {held_out.method} of {len(tried)})" if tried else ""

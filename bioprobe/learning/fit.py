@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from bioprobe.encoders.keeping import PROJECTION_INPUT
 from bioprobe.errors import ProbeError
+from bioprobe.learning.excluded import find_excluded, fit_with_excluded, takes_weights
 from bioprobe.learning.fitted import FittedProbe, HeldOut
 from bioprobe.probes.never_held_out import find_never, imagine_rows
 from bioprobe.probes.probe import Probe, Sweep, judge_each
@@ -123,7 +124,9 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
     chosen, held_out = _choose(kind, fixed, prior, inner, extra)
     training = inner.training
     probe = make_probe(kind, {**chosen, **prior})
-    probe.fit(*teach(inner.vectors, inner.y, training, extra))
+    taught_rows = teach(inner.vectors, inner.y, training, extra)
+    probe.fit(*taught_rows)
+    excluded = _learn_excluded(task, probe, taught_rows)
     if inner.method == "validation":
         held_out = _measure(probe, inner, held_out)
     elif held_out.n_images:
@@ -141,10 +144,29 @@ def fit_probe(task: Task, kind: str, settings: Settings | None = None) -> Fitted
             **({"columns": task.block.to_dict()} if task.block else {}),
             **({"reads": described.reads} if described.reads else {}),
             **({"n_copies": extra.shape[1]} if extra is not None else {}),
+            **excluded,
         },
         n_rows=len(taught),
     )
     return describe_fitted(task, probe, taught, chosen, provenance, held_out)
+
+
+def _learn_excluded(
+    task: Task, probe: Probe, taught: tuple[Vectors, npt.NDArray[Any]]
+) -> dict[str, int]:
+    """Let images teach of which only what they are not is known, and return how many do not."""
+    X, y = taught  # noqa: N806 - scikit-learn's name
+    if not task.store.annotations.standing or y.ndim > 1:
+        return {}
+    classes = task.labelled.classes.take(task.labelled.classes.find(probe.classes_))
+    excluded = find_excluded(task, classes)
+    if not len(excluded):
+        return {}
+    if not takes_weights(probe):
+        return {"n_excluded_unused": len(excluded)}
+    others = task.seen.read_vectors(excluded.rows)
+    fit_with_excluded(probe, X, y, others, excluded.is_left)
+    return {"n_excluded": len(excluded)}
 
 
 def _choose_weight(task: Task, kind: str, settings: Settings | None) -> FittedProbe:

@@ -35,7 +35,7 @@ from bioprobe.options import BOTH, CONFIRMED, GIVEN
 from bioprobe.result import PROBLEM, Note
 from bioprobe.store.annotations import IS_NOT, Annotation, Log, Unit
 from bioprobe.taxonomy import RANKS, Rank, Taxon
-from bioprobe.taxonomy.columns import COMMON_NAME, LABEL_COLUMNS, LABELS_FROM
+from bioprobe.taxonomy.columns import COMMON_NAME, LABEL, LABEL_COLUMNS, LABELS_FROM
 from bioprobe.types import Rows
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 #: What became of what people said of a unit.
 RESOLVED, TIED, EXCLUDED, OPEN = "resolved", "unresolved", "is not", "unsure"
 _RANK_NAMES = tuple(rank.value for rank in RANKS)
+# What says what a picture holds.
+_OF_TAXON = frozenset({*_RANK_NAMES, CONTENT, LABEL})
 _NO_ANIMAL = frozenset({Content.BLANK, Content.VEHICLE, Content.UNKNOWN})
 _NO_TAXON = frozenset({Content.BLANK, Content.HUMAN, Content.VEHICLE})
 
@@ -66,6 +68,8 @@ class Resolved:
         Classes that it is not, as more people say so than that it is.
     people : tuple of str
         Who said anything.
+    agreeing : tuple of str
+        Who said that it is of the class of its label.
     at : str
         When the last of them did.
     """
@@ -76,6 +80,7 @@ class Resolved:
     status: str
     excluded: tuple[str, ...]
     people: tuple[str, ...]
+    agreeing: tuple[str, ...]
     at: str
 
     def count(self, given: str) -> str:
@@ -151,7 +156,10 @@ def _resolve(unit: Unit, level: str, people: Mapping[str, _Said], at: str) -> Re
             value, status = ranked[0], RESOLVED
     elif excluded:
         status = EXCLUDED
-    return Resolved(unit, level, value, status, excluded, tuple(sorted(people)), at)
+    agreeing = sorted(name for name, said in people.items() if value and said.value == value)
+    return Resolved(
+        unit, level, value, status, excluded, tuple(sorted(people)), tuple(agreeing), at
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -203,6 +211,32 @@ class Labels:
             for row in self.rows_of[one.unit]:
                 columns.take(row, one, lineages)
         return ImageTable(columns.write())
+
+    def find_excluded(self, level: str) -> dict[int, tuple[str, ...]]:
+        """Return the classes that rows are known not to be of, by row.
+
+        Parameters
+        ----------
+        level : str
+            Rank or column.
+        """
+        if self.counts == GIVEN:
+            return {}
+        return {
+            row: one.excluded
+            for one in self.resolved if one.level == level and one.excluded
+            for row in self.rows_of[one.unit]
+        }  # fmt: skip
+
+    @cached_property
+    def givers(self) -> dict[int, tuple[str, str]]:
+        """Who gave the taxon or content of rows, by row: people with `` | `` between, and when."""
+        found: dict[int, tuple[str, str]] = {}
+        for one in () if self.counts == GIVEN else self.resolved:
+            if one.level in _OF_TAXON and one.status == RESOLVED:
+                for row in self.rows_of[one.unit]:
+                    found[row] = (" | ".join(one.agreeing), one.at)
+        return found
 
     @cached_property
     def digest(self) -> str:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 import bioprobe as bp
 from bioprobe.cli.app import run
 from bioprobe.face.store import Store
+from bioprobe.store import EmbeddingStore
 
 LION, LYNX, WOLF = "Panthera leo", "Lynx lynx", "Canis lupus"
 
@@ -176,3 +182,137 @@ def test_a_damaged_line_is_told_and_taken_out_by_a_repair(store: Store) -> None:
     assert repaired.is_whole
     assert "Lunx" in next(store.folder.glob("damaged/annotations-*.jsonl")).read_text()
     assert len(bp.open(store.folder).annotations().to_frame()) == 2
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
+def test_what_is_exported_is_imported_by_another_store_once(
+    store: Store,
+    tmp_path: Path,
+    make_store: Callable[..., EmbeddingStore],
+    encoder: Any,  # noqa: ANN401
+    ending: str,
+) -> None:
+    said = [
+        {"row": 0, "level": "species", "value": LYNX, "score": 0.5, "shown_for": "audit",
+         "chance": 0.25, "suggestion": LION},
+        {"row": 1, "level": "species", "verdict": "unsure"},
+        {"row": 2, "level": "family", "value": "=1+1", "verdict": "is not"},
+    ]  # fmt: skip
+    first = store.add_annotations(said, by="anna").to_frame()["id"][0]
+    store.retract(first, by="ben")
+    file = tmp_path / f"said.{ending}"
+    written = store.export_annotations(file).to_frame()
+    # The same pictures, in another order and under another root.
+    frame = store._view.images.frame.iloc[::-1].assign(root="elsewhere")
+    other = make_store(encoder, "other").append(frame, np.eye(encoder.dim)[:4])
+    opened = bp.open(other.folder)
+    for n_new in (4, 0):
+        done = opened.import_annotations(file).to_frame()
+        assert done["is_new"].sum() == n_new
+        assert (done["problem"] == "").all()
+    shown = opened.annotations().to_frame()[::-1]
+    names = ["id", "level", "value", "verdict", "by", "at", "suggestion", "shown_for",
+             "retracted_by"]  # fmt: skip
+    assert shown[names].to_numpy().tolist() == written[names].to_numpy().tolist()
+    assert shown["score"].tolist()[0] == 0.5
+    assert shown["row"].tolist() == [3, 2, 1]
+
+
+def test_a_table_with_columns_of_its_own_is_read_and_bad_rows_stop_nothing(
+    store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "corrected.csv"
+    file.write_text(
+        f"path,level,value,by\n0.jpg,species,{LYNX},ben\nnone.jpg,species,{LYNX},ben\n"
+        f"1.jpg,vigour,high,ben\nother/2.jpg,species,{WOLF},\n"
+    )
+    done = store.import_annotations(file, by="anna")
+    frame = done.to_frame()
+    assert frame["by"].dropna().tolist() == ["ben"]
+    assert frame["where"].tolist()[1:] == ["line 3", "line 4", "line 5"]
+    assert "no image 'none.jpg'" in frame["problem"][1]
+    assert "'vigour'" in frame["problem"][2]
+    # A picture of that name in another folder may be another one.
+    assert "no image 'other/2.jpg'" in frame["problem"][3]
+    assert any(note.kind == "problem" for note in done.notes)
+    again = store.import_annotations(file, by="anna", new_column=True).to_frame()
+    assert again["is_new"].tolist() == [False, True, False, False]
+    assert bp.open(store.folder).labels("vigour").tolist() == ["", "high", "", ""]
+
+
+def test_labels_of_a_camtrap_dp_are_those_of_whoever_classified_it(
+    opened: bp.Store, tmp_path: Path
+) -> None:
+    root = str(opened.images["root"].iloc[0])
+    folder = tmp_path / "package"
+    (folder).mkdir()
+    resources = [{"name": n, "path": f"{n}.csv"} for n in ("deployments", "media", "observations")]
+    (folder / "datapackage.json").write_text(json.dumps({"resources": resources}))
+    (folder / "deployments.csv").write_text("deploymentID\nd\n")
+    media = "".join(
+        f"m{number},d,2024-05-01T12:00:0{number}Z,{root}/00{number}.png\n" for number in range(4)
+    )
+    (folder / "media.csv").write_text(f"mediaID,deploymentID,timestamp,filePath\n{media}")
+    (folder / "observations.csv").write_text(
+        "observationID,deploymentID,mediaID,observationLevel,observationType,scientificName,"
+        "classificationMethod,classifiedBy,classificationTimestamp\n"
+        "o0,d,m0,media,animal,Panthera leo,human,Ana,2024-05-02T08:00:00Z\n"
+        "o1,d,m1,media,blank,,human,Ben,2024-05-02T08:00:01Z\n"
+        "o2,d,m2,media,animal,Panthera leo,machine,A model,2024-05-02T08:00:02Z\n"
+    )
+    done = opened.import_annotations(folder)
+    shown = opened.annotations().to_frame().sort_values("row")
+    assert shown[["row", "level", "value", "by", "at"]].to_numpy().tolist() == [
+        [0, "species", LION, "Ana", "2024-05-02T08:00:00.000+00:00"],
+        [1, "content", "blank", "Ben", "2024-05-02T08:00:01.000+00:00"],
+    ]
+    assert "1 labels that a machine gave are left out" in map(str, done.notes)
+
+
+def test_people_who_looked_at_the_same_pictures_are_compared(store: Store) -> None:
+    anna, ben = [LION, LION, LYNX, WOLF], [LION, LYNX, LYNX, WOLF]
+    for by, values in (("anna", anna), ("ben", ben)):
+        said = [{"row": row, "level": "species", "value": one} for row, one in enumerate(values)]
+        store.add_annotations(said, by=by)
+    store.annotate_rows(LION, row=1, verdict="is not", by="carla")
+    found = store.agreement_between("species")
+    (line,) = found.to_frame().to_dict("records")
+    assert (line["first"], line["second"], line["n"], line["agreement"]) == ("anna", "ben", 4, 0.75)
+    assert line["kappa"] == pytest.approx(cohen_kappa_score(anna, ben))
+    assert line["kappa_low"] < line["kappa"] < line["kappa_high"]
+    listed = store.agreement_between("species", disagreements=True).to_frame()
+    assert listed[["file_name", "by", "value", "label", "status"]].to_numpy().tolist() == [
+        ["1.jpg", "anna", LION, LYNX, "resolved"], ["1.jpg", "ben", LYNX, LYNX, "resolved"]
+    ]  # fmt: skip
+    with pytest.raises(bp.SelectionError, match="no two people said of the same image"):
+        store.agreement_between("family")
+
+
+def test_labels_go_to_other_programs_with_who_gave_them(opened: bp.Store, tmp_path: Path) -> None:
+    said = {"level": "species", "value": LYNX, "at": "2024-05-01T12:00:00.500"}
+    opened.add_annotations([{"row": 0, **said}], by="anna")
+    opened.add_annotations([{"row": 0, **said}], by="ben")
+    target = tmp_path / "package"
+    opened.export_answers(labels=True, form="camtrap-dp", target=target, placeholders=True)
+    names = ["scientificName", "classificationMethod", "classifiedBy", "classificationTimestamp"]
+    found = pd.read_csv(target / "observations.csv", keep_default_na=False)[names]
+    assert found.to_numpy().tolist()[:2] == [
+        [LYNX, "human", "anna | ben", "2024-05-01T12:00:00Z"], ["Canidae", "human", "", ""]
+    ]  # fmt: skip
+    confirmed = opened.where(labels="confirmed")
+    confirmed.export_answers(labels=True, form="coco", target=tmp_path / "coco.json")
+    made = json.loads((tmp_path / "coco.json").read_text())["annotations"]
+    assert [(one["annotator"], one["annotated_at"]) for one in made] == [
+        ("anna | ben", "2024-05-01T12:00:00Z")
+    ]
+    for form, column in (
+        ("darwin-core", "identifiedBy"),
+        ("wildlife-insights", "identified_by"),
+    ):
+        place = tmp_path / form
+        confirmed.export_answers(
+            labels=True, form=form, target=place, placeholders=form != "darwin-core"
+        )
+        text = "".join(one.read_text() for one in place.rglob("*") if one.is_file())
+        assert column in text
+        assert "anna | ben" in text

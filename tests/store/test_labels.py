@@ -195,7 +195,7 @@ def test_provenance_says_which_labels_counted_and_tells_them_apart(store: Embedd
 
 def test_a_label_is_resolved_beside_a_given_one() -> None:
     def count(status: str, value: str = "", excluded: tuple[str, ...] = ()) -> str:
-        return Resolved(None, "species", value, status, excluded, (), "").count("X")  # type: ignore[arg-type]
+        return Resolved(None, "species", value, status, excluded, (), (), "").count("X")  # type: ignore[arg-type]
 
     assert count("resolved", "Y") == "Y"
     assert count("unresolved") == ""
