@@ -8,10 +8,10 @@ with :math:`E_j` the classes that image *j* is not of. It weighs as much as it t
 :math:`w_j = |E_j| / (K - 1)` of *K* classes: where one is left it is a label, and weighs 1. Of 17
 orders (TreeOfLife vectors of BioCLIP 2, three labels a class, eight draws), where answers were
 confirmed or rejected, weights of 1 cost 2.0 ± 1.2 points of accuracy and these gained 0.7 ± 0.8.
-It is made greater by expectation and
-maximisation: an image stands once for each class that is left, with a weight that is the share of
-the class in what the probe says of these, and the probe is fitted again. Any classifier whose rows
-have weights learns so; others pass such images over.
+
+It is made greater by expectation and maximisation: an image stands once for each class that is
+left, by the share of the class in what the probe says of these, and the probe is fitted again. Any
+classifier whose rows have weights learns so; others pass such images over.
 
 References
 ----------

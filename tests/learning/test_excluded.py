@@ -61,14 +61,13 @@ def test_one_class_that_is_left_is_a_label() -> None:
     vectors, y = _draw(0, 12)
     last = y == "c"
     shown = LinearProbe(C=10.0).fit(vectors, y)
-    probe = LinearProbe(C=10.0).fit(
-        np.concatenate([vectors[~last], vectors[last][:1]]), [*y[~last], "c"]
-    )
+    rows = np.concatenate([vectors[~last], vectors[last][:1]])
+    names = np.array([*y[~last], "c"])
+    probe = LinearProbe(C=10.0).fit(rows, names)
     left = np.tile(NAMES == "c", (int(last.sum()) - 1, 1))
-    fit_with_excluded(probe, rows, np.array([*y[~last], "c"]), vectors[last][1:], left)
-    np.testing.assert_allclose(
-        probe.predict_proba(vectors), shown.predict_proba(vectors), atol=1e-4
-    )
+    fit_with_excluded(probe, rows, names, vectors[last][1:], left)
+    found, expected = probe.predict_proba(vectors), shown.predict_proba(vectors)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "n_taught"), [("linear", 2), ("centroid", 0)])
