@@ -1104,8 +1104,11 @@ class Learns(Opened):
         from bioprobe.report import find_newest
 
         store = self._view.store
-        found = read_evaluation(store, name or find_newest(store))
-        return Evaluation(**read_fields(found), store=store)
+        chosen = name or find_newest(store)
+        found = read_evaluation(store, chosen)
+        options = found.provenance.get("options", {})
+        changed = self._view.tell_changed(f"the evaluation {chosen}", options)
+        return Evaluation(**read_fields(found), store=store).say(changed)
 
     def _task(
         self, level: str, *, split: str | None, first: str | None = None, chain: Strings = None,

@@ -183,7 +183,9 @@ class Probe(Result):
             opened = self.store.pictures(opened, keep=reads or None)
         view: View = opened._view
         answers = probe.ask(view, len(probe.classes) if needs_all else k)
-        notes = [*opened._notes, *notes, *describe_labels(answers)]
+        options = self.fitted.provenance["options"]
+        changed = self.store._view.tell_changed(f"the probe {self.name}", options)
+        notes = [*opened._notes, *notes, *changed, *describe_labels(answers)]
         said: dict[str, npt.NDArray[Any]] = {}
         if sets is not None and calibration is not None:
             said |= _find_sets(answers, calibration, sets, set_kind, notes)

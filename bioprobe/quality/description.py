@@ -334,11 +334,23 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         **({"kept": kept} if (kept := _describe_kept(store)) else {}),
         **({"maps": maps} if (maps := _describe_maps(store)) else {}),
         "labels": labels,
+        **({"annotations": said} if (said := _describe_annotations(store)) else {}),
         "other_columns": store.images.free_columns,
         "added_taxa": [taxon.name for taxon in read_added_taxa(store)],
         "failures": _describe_failures(store.read_failures()),
         **({"not_measured": unread} if unread else {}),
     }
+
+
+def _describe_annotations(store: EmbeddingStore) -> str:
+    log = store.annotations
+    if not log.annotations:
+        return ""
+    people = {one.by for one in log.standing}
+    n_pictures = len({one.unit for one in log.standing})
+    said = f"{len(log.standing):,} of {n_pictures:,} images by {len(people):,} people"
+    taken = [one for one in log.annotations if not one.retracts and one.id in log.retracted]
+    return said + (f"; {len(taken):,} taken back" if taken else "")
 
 
 def _describe_kept(store: EmbeddingStore) -> dict[str, str]:

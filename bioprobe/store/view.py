@@ -17,6 +17,7 @@ from bioprobe.images.image_table import ImageTable
 from bioprobe.options import BOTH, GIVEN
 from bioprobe.progress import Progress, Step
 from bioprobe.provenance import Provenance
+from bioprobe.result import WARNING, Note
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.kept import Kept, KeptRows
 from bioprobe.store.measured import add_measures, match_measured
@@ -289,6 +290,26 @@ class View:
             condition=self.condition,
             options={**options, **self._describe_labels()},
         )
+
+    def tell_changed(self, what: str, options: Mapping[str, Any]) -> list[Note]:
+        """Say where what people say of pictures has changed since something was computed.
+
+        Parameters
+        ----------
+        what : str
+            What was computed, such as ``the probe mine``.
+        options : mapping
+            Those of its provenance.
+        """
+        said = self._describe_labels()
+        if all(said.get(name) == options.get(name) for name in ("labels", "annotations_hash")):
+            return []
+        how = options.get("labels", GIVEN)
+        text = (
+            f"{what} was made by other labels than count now (--labels {how} as they were then, "
+            f"--labels {self.store.counts} now): make it again for what people said since to count"
+        )
+        return [Note(text, WARNING)]
 
     def _describe_labels(self) -> dict[str, Any]:
         """Return which labels count, where they are not those that came with the pictures."""

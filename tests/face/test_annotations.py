@@ -16,6 +16,7 @@ from sklearn.metrics import cohen_kappa_score
 import bioprobe as bp
 from bioprobe.cli.app import run
 from bioprobe.face.store import Store
+from bioprobe.result import Notes
 from bioprobe.store import EmbeddingStore
 
 LION, LYNX, WOLF = "Panthera leo", "Lynx lynx", "Canis lupus"
@@ -313,3 +314,19 @@ def test_labels_go_to_other_programs_with_who_gave_them(opened: bp.Store, tmp_pa
         files = [place, *place.rglob("*")]
         text = "".join(one.read_text() for one in files if one.is_file())
         assert "anna | ben" in text
+
+
+def test_what_was_computed_before_says_that_labels_have_changed(store: Store) -> None:
+    def is_told(notes: Notes) -> bool:
+        return any("was made by other labels" in str(note) for note in notes)
+
+    probe = store.fit("centroid", level="species", split="none", name="mine")
+    assert not is_told(store.probe("mine").predict(store).notes)
+    store.annotate_rows(LYNX, row=0, by="anna")
+    assert is_told(store.probe("mine").predict(store).notes)
+    assert not is_told(store.where(labels="given").probe("mine").predict(store).notes)
+    again = store.fit("centroid", level="species", split="none", name="mine")
+    assert not is_told(again.predict(store).notes)
+    assert again.fitted.provenance["options"]["labels"] == "both"
+    assert "labels" not in probe.fitted.provenance["options"]
+    assert store.info().to_dict()["annotations"] == "1 of 1 images by 1 people"
