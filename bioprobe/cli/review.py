@@ -15,7 +15,7 @@ from bioprobe.cli.build import command, tell, write_answer
 from bioprobe.cli.show import say, spell
 from bioprobe.errors import MisuseError
 from bioprobe.face.reviewing import Reviews
-from bioprobe.options import Option, Without
+from bioprobe.options import Option, With, Without
 
 if TYPE_CHECKING:
     from bioprobe.face.reviewing import Review, Shown

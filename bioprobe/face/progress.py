@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bioprobe.intervals import Interval
     from bioprobe.reviewing.discovery import Discovery
     from bioprobe.reviewing.finished import Accuracy, Advice, Judged, OfClass
+    from bioprobe.reviewing.looks import Looks
     from bioprobe.types import Names
 
 _COLUMNS = ("figure", "of", "value", "low", "high")
@@ -50,6 +51,8 @@ class Progress(Result):
         What was found at each site.
     each_class : bool
         Whether a table has a line for each class.
+    n_came : int
+        Pictures that came with a label.
     provenance : dict
         What it was computed from.
     notes : tuple of Note
@@ -66,6 +69,7 @@ class Progress(Result):
     site: str = ""
     sites: Mapping[str, Discovery] = dataclasses.field(default_factory=dict)
     each_class: bool = False
+    n_came: int = 0
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: Notes = ()
 
@@ -109,11 +113,14 @@ class Progress(Result):
         return frame
 
     def curve(self) -> pd.DataFrame:
-        """Return how many classes were found by so many labels: ``labels`` and ``found``."""
+        """Return how many classes were found by so many labels: ``labels`` and ``found``.
+
+        It begins with the labels that came with the pictures, of which nobody knows the order.
+        """
         import pandas as pd
 
-        found = self.discovery.curve
-        return pd.DataFrame({"labels": range(1, len(found) + 1), "found": found})
+        found, first = self.discovery.curve, max(self.n_came, 1)
+        return pd.DataFrame({"labels": range(first, len(found) + 1), "found": found[first - 1 :]})
 
 
 def describe_progress(
@@ -127,7 +134,7 @@ def describe_progress(
     site: str,
     sites: Names | None,
     each_class: bool,
-    n_left_out: int,
+    looks: Looks,
     provenance: dict[str, Any],
 ) -> Progress:
     """Measure how far a review is, and say so.
@@ -148,8 +155,8 @@ def describe_progress(
     sites : ndarray of object, shape (n_images,), optional
         Site of each picture, ``""`` where it is not known.
     each_class : bool
-    n_left_out : int
-        Random draws that do not count.
+    looks : Looks
+        What it was read from.
     provenance : dict
     """
     from bioprobe.reviewing.discovery import measure_discovery
@@ -164,13 +171,13 @@ def describe_progress(
             of_sites[name] = measure_discovery(
                 judged.draws, judged.labels, sites == name, aside=aside
             )
-    notes = [Note(advice.text), *_tell(accuracy, n_left_out)]
+    notes = [Note(advice.text), *_tell(accuracy, looks.n_left_out)]
     if sites is not None and not (sites != "").all():
         n = int((sites == "").sum())
         notes.append(Note(f"{n:,} pictures have no {site}, and are of no site", WARNING))
     return Progress(
         counts, accuracy, discovery, advice, {"accuracy": goal, "unseen": unseen}, judged,
-        tuple(names), site, of_sites, each_class, provenance, tuple(notes),
+        tuple(names), site, of_sites, each_class, looks.n_came, provenance, tuple(notes),
     )  # fmt: skip
 
 
@@ -198,12 +205,7 @@ def _tell(accuracy: Accuracy, n_left_out: int) -> list[Note]:
 
 
 def _list_discovery(found: Discovery, of: str) -> list[tuple[object, ...]]:
-    chao1 = found.chao1
-    low, high = (max(end, float(found.n_found)) for end in (chao1.low, chao1.high))
-    least = (
-        "classes there are at least (Chao1)", of, _round(max(chao1.estimate, found.n_found)),
-        _round(low), _round(high),
-    )  # fmt: skip
+    least = _list_interval("classes there are at least (Chao1)", of, found.least)
     return [
         ("classes found", of, found.n_found, None, None),
         _list_interval("chance that the next is new", of, found.unseen),

@@ -346,7 +346,8 @@ class Reports(Tries, Counts, Infers, Reviews):
         found = self.review(asked, by=max(people)).progress()
         return [
             describe_review(
-                asked, found.accuracy, found.discovery, found.classes, people, (), found.notes
+                asked, found.accuracy, found.discovery, found.n_came, found.classes, people, (),
+                found.notes,
             )
         ]  # fmt: skip
 

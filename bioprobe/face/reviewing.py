@@ -518,7 +518,7 @@ class Review:
             self.last = told = describe_progress(
                 counts, judge(self._desk.learner, looks.draws), self._names, aside,
                 goal=goal, unseen=unseen, site=site or "", sites=sites, each_class=each_class,
-                n_left_out=looks.n_left_out, provenance=self._describe_provenance(0),
+                looks=looks, provenance=self._describe_provenance(0),
             ).say(self._tell_answering())  # fmt: skip
             return told
 

@@ -50,6 +50,12 @@ class Discovery:
     chao1: Chao1
     curve: Places
 
+    @property
+    def least(self) -> Interval:
+        """How many classes there are at least: no fewer than were found, however."""
+        found, chao1 = float(self.n_found), self.chao1
+        return Interval(*(max(found, one) for one in (chao1.estimate, chao1.low, chao1.high)))
+
 
 def measure_discovery(
     draws: Draws, labels: Places, some: Mask | None = None, *, aside: Sequence[int] = (),

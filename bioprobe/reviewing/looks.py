@@ -49,10 +49,13 @@ class Looks:
     draws : Draws
     n_left_out : int
         Random draws that do not count, since they were of fewer pictures than there are.
+    n_came : int
+        Pictures that came with a label: the first of the order.
     """
 
     draws: Draws
     n_left_out: int
+    n_came: int
 
 
 def read_looks(n_units: int, given: Mask, said: Sequence[Said]) -> Looks:
@@ -86,8 +89,10 @@ def read_looks(n_units: int, given: Mask, said: Sequence[Said]) -> Looks:
             drawn.append((round(1 / one.chance), len(order), one.place))
         seen.add(one.place)
         order.append(one.place)
-    units, before, n_left_out = _find_batches(n_units, drawn, int(given.sum()))
-    return Looks(Draws(n_units, np.array(order, dtype=np.int64), units, before), n_left_out)
+    n_came = int(given.sum())
+    units, before, n_left_out = _find_batches(n_units, drawn, n_came)
+    draws = Draws(n_units, np.array(order, dtype=np.int64), units, before)
+    return Looks(draws, n_left_out, n_came)
 
 
 def _find_batches(

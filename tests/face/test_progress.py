@@ -73,7 +73,7 @@ def test_a_review_says_how_good_it_is_and_whether_to_go_on(store: Store) -> None
     assert any("rest on 18 pictures that were drawn at random" in one for one in said)
     assert any("40 pictures have no station" in one for one in said)
     curve = found.curve()
-    assert curve["labels"].tolist() == list(range(1, 45))
+    assert curve["labels"].tolist() == list(range(8, 45))
     assert curve["found"].iloc[-1] == found.discovery.n_found
     assert found.provenance["options"]["level"] == "species"
 

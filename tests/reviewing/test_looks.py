@@ -1,4 +1,4 @@
-"""What was looked at and drawn, as the log has it, and who answers without having learnt from it."""
+"""What was looked at and drawn, as the log has it, and who answers who did not learn from it."""
 
 from __future__ import annotations
 
