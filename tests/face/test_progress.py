@@ -108,6 +108,24 @@ def test_what_nobody_can_tell_and_pictures_of_nothing_are_said(store: Store) -> 
     assert any("2 pictures were looked at and have no label" in str(one) for one in after.notes)
 
 
+def test_a_report_says_what_review_found(store: Store, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    store.report(output=page)
+    text = page.read_text(encoding="utf-8")
+    assert text.count(">What review found</h2>") == 1
+    assert "annotations of species, by 1 person" in text
+    assert "44 of 160" in text
+    assert "18 of them drawn at random" in text
+    assert "go on: of what would be handed over" in text
+    assert "from the 8 that came with the pictures on" in text
+    for name in SPECIES:
+        assert f'<th scope="row">{name}</th>' in text
+    # Where nobody said anything, nothing is told.
+    store.retract(store.annotations().to_frame()["id"].tolist(), by="anna")
+    store.report(output=page)
+    assert "What review found" not in page.read_text(encoding="utf-8")
+
+
 def test_the_command_says_it_too(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["review", "--store", str(store.folder), "--status", "--by", "ben", "--goal", ".3",
              "--unseen", ".9", "--site", "station", "--each-class"]  # fmt: skip
