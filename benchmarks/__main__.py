@@ -27,6 +27,7 @@ BENCHMARKS = (
     "trends",
     "review_strategies",
     "review_speed",
+    "review_coverage",
 )
 
 

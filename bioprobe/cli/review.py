@@ -15,7 +15,7 @@ from bioprobe.cli.build import command, tell, write_answer
 from bioprobe.cli.show import say, spell
 from bioprobe.errors import MisuseError
 from bioprobe.face.reviewing import Reviews
-from bioprobe.options import Option, Without
+from bioprobe.options import Option, With, Without
 
 if TYPE_CHECKING:
     from bioprobe.face.reviewing import Review, Shown
@@ -62,7 +62,40 @@ def review(
             when=(Without("status"),),
         ),
     ] = None,
-    status: Annotated[bool, Option("Say how far the review is, and ask nothing.")] = False,
+    status: Annotated[
+        bool,
+        Option(
+            "Say how far the review is, how good what would be handed over is, and whether to go "
+            "on; ask nothing."
+        ),
+    ] = False,
+    goal: Annotated[
+        float,
+        Option(
+            "Accuracy of what would be handed over that is wished.",
+            metavar="SHARE",
+            when=(With("status"),),
+        ),
+    ] = 0.95,
+    unseen: Annotated[
+        float,
+        Option(
+            "Chance that the next picture is of something new that is borne.",
+            metavar="SHARE",
+            when=(With("status"),),
+        ),
+    ] = 0.01,
+    site: Annotated[
+        str | None,
+        Option(
+            "Column of sites, such as deployment_id: also say what was found at each.",
+            metavar="COLUMN",
+            when=(With("status"),),
+        ),
+    ] = None,
+    each_class: Annotated[
+        bool, Option("Also list precision and recall of each class.", when=(With("status"),))
+    ] = False,
 ) -> str:
     """Look at pictures and say what they are; what answers learns from each batch.
 
@@ -78,7 +111,7 @@ def review(
         notes = session.answer(answers).notes
         said = "; ".join(map(str, notes)) if propose is not None else ""
     if status:
-        session.progress()
+        session.progress(goal=goal, unseen=unseen, site=site, each_class=each_class)
     if propose is not None:
         session.next(propose)
     if session.last is not None:

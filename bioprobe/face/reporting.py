@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from bioprobe.errors import MisuseError
 from bioprobe.face.counting import Counts
 from bioprobe.face.estimating import Infers
+from bioprobe.face.reviewing import Reviews
 from bioprobe.face.robustness import Tries
 from bioprobe.options import NamedClasses, Option, Taxa, Without, question, write_flag
 from bioprobe.result import FACT, Table
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from bioprobe.zeroshot.candidates import ClassNames
 
 
-class Reports(Tries, Counts, Infers):
+class Reports(Tries, Counts, Infers, Reviews):
     """What is told of a store on a page."""
 
     @question
@@ -204,6 +205,7 @@ class Reports(Tries, Counts, Infers):
                 sections.append(self._alter(found, robustness, progress))
             if counts:
                 sections += self._count_again(found, labelled, assume, deployments)
+            sections += self._tell_review(found.level)
             found.report(path, title=title, names=listed, sections=sections)
             told, said = found.name, f"evaluation {found.name}{more}"
         said = f"{said} -> {path} ({path.stat().st_size / 1e6:.1f} MB)"
@@ -328,6 +330,27 @@ class Reports(Tries, Counts, Infers):
         ]
         return describe_records(sheets, left_out)
 
+    def _tell_review(self, level: str | None) -> list[Section]:
+        """Tell what people said of the pictures, where they did."""
+        from collections import Counter
+
+        from bioprobe.report.review import describe_review
+
+        levels = Counter(one.level for one in self._view.store.annotations.standing)
+        asked = level if level in levels else max(levels, key=lambda one: levels[one], default="")
+        if not asked:
+            return []
+        people = Counter(
+            one.by for one in self._view.store.annotations.standing if one.level == asked
+        )
+        found = self.review(asked, by=max(people)).progress()
+        return [
+            describe_review(
+                asked, found.accuracy, found.discovery, found.n_came, found.classes, people, (),
+                found.notes,
+            )
+        ]  # fmt: skip
+
     def _write_overview(
         self,
         path: Path,
@@ -376,6 +399,7 @@ class Reports(Tries, Counts, Infers):
                 classes=classes, sample=robustness, progress=progress,
             )  # fmt: skip
             sections.append(describe_robustness(tried))
+        sections += self._tell_review(level)
         write_overview(view.store, path, answers, unasked=unasked, by=by, title=title, names=names,
                        sections=sections)  # fmt: skip
         return f"{len(view):,} pictures" + (

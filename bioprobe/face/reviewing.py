@@ -35,8 +35,10 @@ from bioprobe.result import FACT, WARNING, Note, Notes, Result, Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bioprobe.face.progress import Progress
     from bioprobe.reviewing.desk import Pick
     from bioprobe.reviewing.learner import ClassTexts
+    from bioprobe.store.annotations import Unit
     from bioprobe.store.labels import Resolved
     from bioprobe.types import Names
 
@@ -435,26 +437,59 @@ class Review:
                 found.append((2, name))
         return [name for _, name in sorted(found, key=lambda one: (one[0], one[1].casefold()))]
 
-    def progress(self) -> Table:
-        """Say how far the review is: what has a label, what answers, what is left.
+    def progress(
+        self,
+        *,
+        goal: float = 0.95,
+        unseen: float = 0.01,
+        site: str | None = None,
+        each_class: bool = False,
+    ) -> Progress:
+        """Say how far the review is: how good it is, what was found, and whether to go on.
+
+        Of what would be handed over now (people's labels where they gave one, what is answered
+        elsewhere) the accuracy is measured by pictures that were drawn at random, strategy
+        ``audit``, with an interval that holds at every look: who asks after each batch deceives
+        nobody. A label counts as right.
+
+        Parameters
+        ----------
+        goal : float
+            That the lower end of the accuracy is to reach, in (0, 1).
+        unseen : float
+            That the chance of something new is not to exceed by its upper end, in (0, 1).
+        site : str, optional
+            Column of the image table, such as ``deployment_id``: what was found is told of each of
+            its values too.
+        each_class : bool
+            Whether the table has precision and recall of each class.
 
         Returns
         -------
-        Table
-            Two columns, ``figure`` and ``value``.
+        Progress
+
+        Raises
+        ------
+        SelectionError
+            If a goal is out of range, or there is no such column.
         """
-        import pandas as pd
+        from bioprobe.face.progress import describe_progress
+        from bioprobe.images.image_table import read_level
+        from bioprobe.reviewing.looks import Said, judge, read_looks
 
         with self._lock:
             self._sync()
-            pool, log = self._desk.pool, self.store._view.store.annotations.standing
-            own = [one for one in log if one.level == self.level]
+            self._learn()
+            pool, images = self._desk.pool, self.store._view.images
+            own = [
+                one for one in self.store._view.store.annotations.standing
+                if one.level in (self.level, _CONTENT)
+            ]  # fmt: skip
             counted: dict[str, int] = {}
             for one in own:
-                counted[one.shown_for or "by themselves"] = (
-                    counted.get(one.shown_for or "by themselves", 0) + 1
-                )
-            figures: dict[str, object] = {
+                name = one.shown_for or "by themselves"
+                counted[name] = counted.get(name, 0) + 1
+            counts: dict[str, object] = {
                 "pictures": len(self),
                 "with a label": int((pool.labels >= 0).sum()),
                 "checked by people": int(pool.is_checked.sum()),
@@ -466,11 +501,33 @@ class Review:
                 "answered by": self.answering or "nothing yet",
                 **{f"shown for {name}": n for name, n in sorted(counted.items())},
             }
-            frame = pd.DataFrame(
-                {"figure": list(figures), "value": [str(one) for one in figures.values()]}
-            )
-            self.last = told = Table(frame).say(self._tell_answering())
+            places = self._find_places({one.unit for one in own})
+            said = [
+                Said(place, one.shown_for, one.chance)
+                for one in own for place in places.get(one.unit, ())
+            ]  # fmt: skip
+            looks = read_looks(len(self), self._given != "", said)
+            sites = None
+            if site is not None:
+                site = read_level(site, images)
+                sites = images.labels(site)[self._rows]
+            aside = [
+                self._class_of[one] for one in _NO_TAXON
+                if one in self._class_of and self.level != _CONTENT
+            ]  # fmt: skip
+            self.last = told = describe_progress(
+                counts, judge(self._desk.learner, looks.draws), self._names, aside,
+                goal=goal, unseen=unseen, site=site or "", sites=sites, each_class=each_class,
+                looks=looks, provenance=self._describe_provenance(0),
+            ).say(self._tell_answering())  # fmt: skip
             return told
+
+    def _find_places(self, units: Collection[Unit]) -> dict[Unit, list[int]]:
+        """Return the places of what was annotated."""
+        from bioprobe.store.labels import find_units
+
+        rows_of = find_units(self.store._view.store.given, self._rows, set(units))
+        return {unit: [self._place_of[row] for row in rows] for unit, rows in rows_of.items()}
 
     def _number(self, name: str) -> int:
         """Return the class of a name, which is one from now on; -1 for none."""

@@ -570,6 +570,24 @@ def plot_accumulation(
     return _finish(figure)
 
 
+def plot_discovery(labels: npt.NDArray[np.int64], found: npt.NDArray[np.int64]) -> str:
+    """Plot how many classes were found by so many labels.
+
+    Parameters
+    ----------
+    labels, found : ndarray of int64, shape (n_labels,)
+    """
+    figure, axes = _begin(6.4, 3.0)
+    axes.step(labels, found, where="post", color=BLUE, linewidth=2)
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y")
+    axes.set_xlabel("labels")
+    axes.set_ylabel("classes found")
+    return _finish(figure)
+
+
 def plot_rates(points: Sequence[Curve], lines: Sequence[Curve]) -> str:
     """Plot rates of years as points, and trends through them as lines with their interval.
 

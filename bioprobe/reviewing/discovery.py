@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -49,10 +50,17 @@ class Discovery:
     chao1: Chao1
     curve: Places
 
+    @property
+    def least(self) -> Interval:
+        """How many classes there are at least: no fewer than were found, however."""
+        found, chao1 = float(self.n_found), self.chao1
+        return Interval(*(max(found, one) for one in (chao1.estimate, chao1.low, chao1.high)))
+
 
 def measure_discovery(
-    draws: Draws, labels: Places, some: Mask | None = None, *, level: float = LEVEL
-) -> Discovery:
+    draws: Draws, labels: Places, some: Mask | None = None, *, aside: Sequence[int] = (),
+    level: float = LEVEL,
+) -> Discovery:  # fmt: skip
     r"""Measure what was found, and what random draws say of what was not.
 
     What a person or a probe chose to look at is no sample: it enlarges what was found, and tells
@@ -75,6 +83,8 @@ def measure_discovery(
         Class of each unit, -1 where nobody said one.
     some : ndarray of bool, shape (n_units,), optional
         Only these, such as those of a site.
+    aside : sequence of int
+        Classes that are no discovery, such as that of pictures of nothing.
     level : float
         In (0, 1).
 
@@ -101,34 +111,36 @@ def measure_discovery(
     if some is not None:
         draws, labels = draws.within(some), labels[some]
     known = draws.order[labels[draws.order] >= 0]
-    firsts = _find_firsts(labels[known])
+    firsts = _find_firsts(labels[known], aside)
     drawn = draws.units[labels[draws.units] >= 0]
     sizes = np.bincount(labels[known]) if len(known) else np.zeros(1, dtype=np.int64)
     alone = np.zeros(len(labels))
-    alone[known] = sizes[labels[known]] == 1
+    alone[known] = (sizes[labels[known]] == 1) & ~np.isin(labels[known], aside)
     n_left = int(draws.left.sum())
     unseen = Interval(math.nan, 0.0, 1.0) if n_left else Interval(0.0, 0.0, 0.0)
     if n_left and len(draws.units):
         found = estimate_total(draws, alone)
-        high = _bound_new(draws, labels, level) / n_left
+        high = _bound_new(draws, labels, aside, level) / n_left
         unseen = Interval(min(found / n_left, high), 0.0, high)
-    counts = np.unique(labels[drawn], return_counts=True)[1]
+    of_taxa = labels[drawn][~np.isin(labels[drawn], aside)]
+    counts = np.unique(of_taxa, return_counts=True)[1]
     return Discovery(
         len(known), int(firsts.sum()), len(drawn), int(alone[drawn].sum()), unseen,
-        estimate_chao1(counts, len(drawn) + n_left), np.cumsum(firsts),
+        estimate_chao1(counts, len(of_taxa) + n_left), np.cumsum(firsts),
     )  # fmt: skip
 
 
-def _find_firsts(labels: Places) -> Places:
+def _find_firsts(labels: Places, aside: Sequence[int]) -> Places:
     firsts = np.zeros(len(labels), dtype=np.int64)
     firsts[np.unique(labels, return_index=True)[1]] = 1
+    firsts[np.isin(labels, aside)] = 0
     return firsts
 
 
-def _bound_new(draws: Draws, labels: Places, level: float) -> float:
+def _bound_new(draws: Draws, labels: Places, aside: Sequence[int], level: float) -> float:
     """Return how many units of classes that were not found there are at most."""
     n = len(draws.units)
-    is_new, known, sizes = _find_new(draws, labels)
+    is_new, known, sizes = _find_new(draws, labels, aside)
     most = int(draws.left.sum())
     limit = math.log(1 / (1 - level))
     begins = [0, *(1 << power for power in range(_LATER, n.bit_length()))]
@@ -153,7 +165,9 @@ def _bound_new(draws: Draws, labels: Places, level: float) -> float:
     return last_g
 
 
-def _find_new(draws: Draws, labels: Places) -> tuple[Doubles, Doubles, Doubles]:
+def _find_new(
+    draws: Draws, labels: Places, aside: Sequence[int]
+) -> tuple[Doubles, Doubles, Doubles]:
     """Tell which draws were of a class that nobody had found before.
 
     Of a batch the draws before one have been seen, as they come one after the other.
@@ -167,10 +181,11 @@ def _find_new(draws: Draws, labels: Places) -> tuple[Doubles, Doubles, Doubles]:
     sizes : ndarray of float64, shape (n_draws,)
         Units of the frame.
     """
-    n_classes = int(labels.max(initial=-1)) + 1
+    n_classes = max(int(labels.max(initial=-1)), -1, *aside) + 1
     own = np.where(labels[draws.order] < 0, n_classes, labels[draws.order])
     is_new, known, sizes = np.zeros(len(draws.units)), np.zeros(len(draws.units)), []
     found = np.zeros(n_classes + 1, dtype=bool)
+    found[list(aside)] = True
     counts, n_new, last = np.zeros(n_classes + 1, dtype=np.int64), 0, -1
     n_gone = 0
     for k, (unit, before) in enumerate(

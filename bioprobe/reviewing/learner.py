@@ -220,13 +220,18 @@ class Learner:
         found[:, :k_known] = scores
         return best, found
 
-    def predict_left_out(self) -> tuple[Places, Places, Scores]:
+    def predict_left_out(self, *, alone: bool = False) -> tuple[Places, Places, Scores]:
         """Answer each picture that teaches by what the others teach, five folds.
+
+        Parameters
+        ----------
+        alone : bool
+            Whether pictures that alone are of their class are answered too, which cannot be right.
 
         Returns
         -------
         places : ndarray of int64, shape (n,)
-            Pictures that were left out in turn: those of classes of two pictures at least.
+            Pictures that were left out in turn: those of classes of two pictures at least, or all.
         classes : ndarray of int64, shape (n_taught_classes,)
         probabilities : ndarray of float32, shape (n, n_taught_classes)
         """
@@ -234,7 +239,7 @@ class Learner:
         classes, targets = np.unique(self.pool.labels[taught], return_inverse=True)
         folds = self._assign_folds(taught, targets)
         # A class of one picture is taught by nothing else.
-        out = np.bincount(targets, minlength=len(classes))[targets] > 1
+        out = (np.bincount(targets, minlength=len(classes))[targets] > 1) | alone
         if len(classes) < 2 or not out.any():
             none = np.zeros((0, len(classes)), dtype=np.float32)
             return taught[:0], classes, none

@@ -99,3 +99,15 @@ def test_as_many_draws_are_needed_as_bound_the_chance_if_nothing_new_comes() -> 
     more = count_needed(found.unseen, 0.01, 100)
     assert 200 < more < 600
     assert count_needed(found.unseen, 0.005, 100) > 1.5 * more
+
+
+def test_pictures_of_nothing_are_no_discovery() -> None:
+    labels = np.array([3, 0, 3, 1, 3, 1, 3, 0])
+    draws, shown = _draw(labels, 6)
+    found, every = measure_discovery(draws, shown, aside=[3]), measure_discovery(draws, shown)
+    assert (found.n_labels, found.n_found, every.n_found) == (6, 2, 3)
+    assert found.curve.tolist() == [0, 1, 1, 2, 2, 2]
+    assert (found.chao1.observed, found.chao1.n_records) == (2, 3)
+    assert found.once == 1
+    # A class that nobody labelled yet may be named too.
+    assert measure_discovery(draws, shown, aside=[3, 9]).n_found == 2
