@@ -25,8 +25,9 @@ _FIELDS = (
     "id", "level", "value", "verdict", "by", "at", "suggestion", "suggested_by", "score",
     "shown_for", "chance",
 )  # fmt: skip
-# What a picture holds before it holds a taxon may be said in any store.
-_CONTENT = "content"
+# What a picture holds before it holds a taxon, and what was sought by words, may be said in any
+# store.
+_ALWAYS = ("content", "found")
 _PLACE = {"file_name": "path", "image_region": "region"}
 # Stands for the newest annotation of whoever asks.
 _LAST = "last"
@@ -443,7 +444,7 @@ class _Reader:
             annotated = {one.level for one in self._store.annotations.standing}
             self._levels[level] = (
                 level
-                if level in annotated or level == _CONTENT
+                if level in annotated or level in _ALWAYS
                 else read_level(level, self._store.given)
             )
         return self._levels[level]
