@@ -60,6 +60,7 @@ Bare = Callable[[Sequence[str]], Mapping[str, Sequence[str]]]
 STANDARD_OUTPUT = "-"
 #: The parameter that says which labels count, and the name that it has among those of a question.
 LABELS, _WHICH_LABELS = "labels", "which_labels"
+_ENCODER = ("model", "device")
 # Where a command keeps the order of its options.
 _ORDER = "bioprobe.order"
 # What commands have after their own options.
@@ -92,7 +93,7 @@ def command(
     sources: str | None = None,
     bare: Bare | None = None,
     when: Mapping[str, Condition] | None = None,
-    instead: Mapping[str, tuple[Option, Callable[..., Any]]] | None = None,
+    instead: Mapping[str, tuple[Option | None, Callable[..., Any]]] | None = None,
     shows: bool = True,
     says: str = "",
     write: Write | None = None,
@@ -133,7 +134,8 @@ def command(
         Conditions of options that stand in another signature, such as ``model``.
     instead : mapping of str to (Option, callable), optional
         Flags by parameter, each with the question that is asked instead where it is given; options
-        that this one has not are refused beside it.
+        that this one has not are refused beside it. Without an Option it is a parameter of the
+        other question, whose further options count beside it.
     shows : bool
         Whether the table is written, to ``--output`` in ``--format``.
     says : str
@@ -183,8 +185,7 @@ def command(
             _check_outputs(declared, given, shows=shows, is_table=is_table)
             if says:
                 say(says.format(**given), quiet=given["quiet"])
-            others = [other for flag, (_, other) in (instead or {}).items() if given[flag]]
-            asked = others[0] if others else asks
+            asked, given = _choose_instead(asks, instead or {}, given, context)
             quiet = given["quiet"]
             with _watch(context, quiet=quiet):
                 with show_progress(quiet=quiet) as progress:
@@ -215,20 +216,51 @@ def command(
 
 def _allow_instead(
     declared: dict[str, Declared],
-    instead: Mapping[str, tuple[Option, Callable[..., Any]]],
+    instead: Mapping[str, tuple[Option | None, Callable[..., Any]]],
     narrows: Sequence[str],
     shell: Collection[str],
 ) -> None:
     """Add the flags of other questions, beside which options that these have not are refused.
 
-    Those that only the shell has are of either.
+    Those that only the shell has are of either. A flag that is an option of the other question is
+    given its value; what further options that one has count beside it.
     """
     for flag, (option, other) in instead.items():
-        beyond = declared.keys() - read_options(other).keys() - instead.keys() - set(shell)
+        own = _read(other)
+        beyond = declared.keys() - own.keys() - instead.keys() - set(shell)
         if "self" in read_defaults(other):
             beyond -= {*narrows, _WHICH_LABELS} - {LABELS}
+            beyond -= {*_ENCODER} if flag in own else set()
         declared |= {one: _limit(declared[one], Without(flag)) for one in beyond}
-        declared[flag] = Declared(bool, option, False)
+        if option is not None:
+            declared[flag] = Declared(bool, option, False)
+            continue
+        asked = own.pop(flag)
+        further = own.keys() - declared.keys()
+        declared |= {one: _limit(own[one], With(flag)) for one in own if one in further}
+        declared[flag] = Declared(asked.kind, asked.option, None)
+
+
+def _choose_instead(
+    asks: Callable[..., Any],
+    instead: Mapping[str, tuple[Option | None, Callable[..., Any]]],
+    given: dict[str, Any],
+    context: typer.Context,
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Return what is asked, and what is given to it: to another question by its own defaults."""
+    asked = next((other for flag, (_, other) in instead.items() if given[flag]), None)
+    if asked is None:
+        return asks, given
+    own, options = read_defaults(asked), read_options(asked)
+    return asked, {
+        name: own[name] if name in options and _is_default(context, name) else value
+        for name, value in given.items()
+    }
+
+
+def _is_default(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name in {"DEFAULT", "DEFAULT_MAP"}
 
 
 def _write(answer: Any, given: Mapping[str, Any], write: Write) -> None:  # noqa: ANN401 - any result
@@ -327,7 +359,7 @@ def _gather(
     bare: Bare | None,
 ) -> dict[str, Declared]:
     """Return the options of a command: the question's, those that choose images, the shell's."""
-    declared, encoder = _read(asks), _read(open_store, ("model", "device"))
+    declared, encoder = _read(asks), _read(open_store, _ENCODER)
     if "self" in read_defaults(asks):
         declared |= _read_narrowing(asks, narrows)
     if encodes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 from bioprobe.cli.build import command, tell, write_answer
 from bioprobe.cli.show import say, spell
 from bioprobe.errors import MisuseError
+from bioprobe.face.finding import Find, Finds
 from bioprobe.face.reviewing import Reviews
 from bioprobe.options import Option, With, Without
 
@@ -27,12 +29,16 @@ _KEYS = (
     "name, new or not; n: not this; n NAME: not that; u: unsure; b: blank; s: skip; z: take back; "
     "q: stop"
 )
+_FIND_KEYS = (
+    "Enter or y: this is it; n: it is not; u: unsure; s: skip; z: take back; q: stop; the name of "
+    "another class: it is that"
+)
 # Classes that are listed where several begin so.
 _LISTED = 8
 
 
 def _write(
-    session: Review, output: str, file_format: str | None, *, safe_csv: bool, quiet: bool
+    session: Review | Find, output: str, file_format: str | None, *, safe_csv: bool, quiet: bool
 ) -> None:
     """Write what the review answered last."""
     if session.last is not None:
@@ -40,9 +46,12 @@ def _write(
         write_answer(session.last, output, file_format, safe_csv=safe_csv, quiet=quiet)
 
 
-@command(app, Reviews.review, narrows=("where", "mask"), encodes=True, write=_write)
+@command(
+    app, Reviews.review, narrows=("where", "mask"), encodes=True, write=_write,
+    instead={"sought": (None, Finds.find)},
+)  # fmt: skip
 def review(
-    session: Review,
+    session: Review | Find,
     *,
     propose: Annotated[
         int | None,
@@ -102,9 +111,11 @@ def review(
     At a terminal each picture is named with what is suggested; Enter says yes, a name or how it
     begins corrects it, n, u, b, s, z and q are not this, unsure, blank, skip, take back and stop.
     What is answered is on the disk at once, as annotations of the store. Scripts use --propose and
-    --answers.
+    --answers. With --find one species is sought, from one question and without labels: is this it?
 
     Example: bioprobe review --level species --by anna
+
+    Example: bioprobe review --find "a pangolin" --by anna
     """
     said = ""
     if answers is not None:
@@ -126,12 +137,12 @@ def review(
     raise typer.Exit
 
 
-def ask_all(session: Review, read: Callable[[str], str]) -> str:
+def ask_all(session: Review | Find, read: Callable[[str], str]) -> str:
     """Show batch after batch and ask for each picture, until there is none or a person stops.
 
     Parameters
     ----------
-    session : Review
+    session : Review or Find
     read : callable
         Shows a prompt, and returns a line; raises EOFError where there is no more.
 
@@ -141,7 +152,7 @@ def ask_all(session: Review, read: Callable[[str], str]) -> str:
         What was done, for people.
     """
     n_done = 0
-    say(_KEYS)
+    say(_FIND_KEYS if isinstance(session, Find) else _KEYS)
     with _completing(session):
         while True:
             batch = session.next()
@@ -151,10 +162,12 @@ def ask_all(session: Review, read: Callable[[str], str]) -> str:
             n_done, is_over = _ask_batch(session, batch.pictures, read, n_done)
             if is_over:
                 return _sum_up(n_done, "")
+            if isinstance(session, Find):
+                tell(session.progress().notes, quiet=False)
 
 
 def _ask_batch(
-    session: Review, pictures: Sequence[Shown], read: Callable[[str], str], n_done: int
+    session: Review | Find, pictures: Sequence[Shown], read: Callable[[str], str], n_done: int
 ) -> tuple[int, bool]:
     """Ask for each picture of a batch; say how many have been answered, and whether to stop."""
     left = collections.deque(pictures)
@@ -196,12 +209,13 @@ def _show(one: Shown, at: int, n: int) -> None:
     label = f", labelled {one.label}" if one.label else ""
     say(f"\n{at} of {n}: {one.file_name}{region}{label}\n  {one.shown_for}: {one.reason}")
     answers = [
-        f"{place} {name} {score:.2f}" for place, (name, score) in enumerate(one.answers, start=1)
+        f"{place} {name}" + ("" if math.isnan(score) else f" {score:.2f}")
+        for place, (name, score) in enumerate(one.answers, start=1)
     ]
     say("  " + (";  ".join(answers) or "nothing is suggested: name it"))
 
 
-def _read_line(session: Review, one: Shown, line: str) -> dict[str, str] | None:
+def _read_line(session: Review | Find, one: Shown, line: str) -> dict[str, str] | None:
     """Return what a line says of a picture; None, once the person was told, where it cannot be."""
     if line in {"u", "b"}:
         return {"verdict": "unsure"} if line == "u" else {"value": "blank"}
@@ -228,7 +242,7 @@ def _read_line(session: Review, one: Shown, line: str) -> dict[str, str] | None:
 
 
 @contextlib.contextmanager
-def _completing(session: Review) -> Iterator[None]:
+def _completing(session: Review | Find) -> Iterator[None]:
     """Complete names of classes by the tab key, where the system has a library for it.
 
     Yields

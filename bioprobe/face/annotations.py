@@ -29,8 +29,9 @@ _FIELDS = (
     "id", "level", "value", "verdict", "by", "at", "suggestion", "suggested_by", "score",
     "shown_for", "chance",
 )  # fmt: skip
-# What a picture holds before it holds a taxon may be said in any store.
-_CONTENT = "content"
+# What a picture holds before it holds a taxon, and what was sought by words, may be said in any
+# store.
+_ALWAYS = ("content", "found")
 _PLACE = {"file_name": "path", "image_region": "region"}
 # Stands for the newest annotation of whoever asks.
 _LAST = "last"
@@ -717,7 +718,7 @@ class _Reader:
                 msg = "it has no level: a rank, or a column of the image table"
                 raise MisuseError(msg)
             annotated = {one.level for one in self._store.annotations.standing}
-            is_known = self._is_new or level in annotated or level == _CONTENT
+            is_known = self._is_new or level in annotated or level in _ALWAYS
             if level in set(COLUMNS) - set(LABEL_COLUMNS):
                 msg = f"{level} is what the picture is, and no label; choose a rank or a column"
                 raise MisuseError(msg)

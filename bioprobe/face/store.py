@@ -18,6 +18,7 @@ from bioprobe.face.clustering import Groups
 from bioprobe.face.conservation import Conserves
 from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
+from bioprobe.face.finding import Finds
 from bioprobe.face.finetuning import Finetunes
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.mapping import Maps
@@ -72,6 +73,7 @@ MAX_PIXELS_PX = 178_956_970
 
 
 class Store(
+    Finds,
     Groups,
     Finetunes,
     Reports,

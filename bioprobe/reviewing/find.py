@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bioprobe.errors import MisuseError
 from bioprobe.reviewing.find_head import TEXT_WEIGHT, Head, Rest, fit_head
-from bioprobe.reviewing.find_total import Draw, Total, bound_total, find_chances
+from bioprobe.reviewing.find_total import Draw, Total, bound_total, count_needed, find_chances
 from bioprobe.types import Doubles, Places, Rows, Vectors
 
 #: What was said of an image, or that nothing was.
@@ -173,6 +173,7 @@ class Finder:
         # Before which draw an image had left the pool: drawn itself, or looked at.
         self._gone = np.where(self.verdicts == UNSEEN, _NEVER, 0)
         self._tops: list[int] = []
+        self._passed: set[int] = set()
         self._past: list[_Step] = []
         self._refit()
 
@@ -195,19 +196,32 @@ class Finder:
         return len(self._read_draws())
 
     @property
+    def n_waiting(self) -> int:
+        """Images that were drawn at random and are not answered."""
+        return len(self._list_waiting())
+
+    @property
+    def tops(self) -> list[int]:
+        """Places that were looked at and not drawn at random, in the order of the answers."""
+        return list(self._tops)
+
+    @property
     def probabilities(self) -> Doubles:
         """Probability of each image to show what is sought; of the looked at what was said."""
         if self.head is None:
             return np.full(len(self), math.nan)
         return self.head.tell(self.scores)
 
-    def propose(self, n: int = 20) -> Batch:
+    def propose(self, n: int = 20, without: Collection[int] = ()) -> Batch:
         """Return what to look at next: draws that were not answered first.
 
         Parameters
         ----------
         n : int
             Images at most, ≥ 1; fewer where fewer are left.
+        without : collection of int
+            Places that are passed over this time. One that was drawn at random and never answered
+            leaves the interval as wide as it was at its draw.
 
         Raises
         ------
@@ -217,7 +231,8 @@ class Finder:
         if n < 1:
             msg = f"a batch has 1 image or more, got {n}"
             raise MisuseError(msg)
-        waiting = self._list_waiting()[:n]
+        self._passed = set(without)
+        waiting = [one for one in self._list_waiting() if one.place not in self._passed][:n]
         chosen: dict[int, tuple[str, float]] = {one.place: (AUDIT, one.chance) for one in waiting}
         n_each = self._share(n - len(chosen))
         self._draw(n_each[AUDIT], chosen)
@@ -350,6 +365,11 @@ class Finder:
             left *= self._weigh_promises(draws, self.head)
         return Total(self.n_found, min(max(self.n_found + left, low), high), low, high)
 
+    def count_needed(self, recall: float, level: float = 0.95) -> int:
+        """Return how many random draws, none of them it, make sure that a share was found."""
+        n_left = len(self) - self.n_looked
+        return count_needed(self._read_draws(), self.n_found, n_left, recall, level=level)
+
     def _weigh_promises(self, draws: Sequence[Draw], head: Head) -> float:
         """Return how many of the random draws were it, over how many were promised."""
         told = np.zeros(len(self))
@@ -397,7 +417,9 @@ class Finder:
 
     def _draw(self, n: int, chosen: dict[int, tuple[str, float]]) -> None:
         """Draw images at random, one after the other, each from all that are left."""
-        left = np.flatnonzero(self._gone == _NEVER)
+        is_left = self._gone == _NEVER
+        is_left[list(self._passed)] = False
+        left = np.flatnonzero(is_left)
         chances = find_chances(self.scores[left]) if n else np.zeros(0)
         for _ in range(min(n, len(left))):
             sums = np.cumsum(chances)
@@ -414,7 +436,7 @@ class Finder:
     def _list_free(self, chosen: Mapping[int, object]) -> Places:
         is_free = self.verdicts == UNSEEN
         is_free[[one.place for one in self._list_waiting()]] = False
-        is_free[list(chosen)] = False
+        is_free[[*chosen, *self._passed]] = False
         return np.flatnonzero(is_free)
 
     def _take_band(self, n: int, chosen: dict[int, tuple[str, float]]) -> None:

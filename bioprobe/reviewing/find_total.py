@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -114,7 +114,7 @@ class Total:
 
 
 def bound_total(
-    draws: list[Draw], n_found: int, n_left: int, *, level: float = 0.95
+    draws: Sequence[Draw], n_found: int, n_left: int, *, level: float = 0.95
 ) -> tuple[float, float]:
     r"""Return an interval of how many images show what is sought, valid at every look.
 
@@ -128,7 +128,7 @@ def bound_total(
 
     Parameters
     ----------
-    draws : list of Draw
+    draws : sequence of Draw
         In the order of drawing.
     n_found : int
         Images that show it, of all that were looked at, however they were chosen.
@@ -168,9 +168,7 @@ def bound_total(
     if not draws:
         return float(lowest), float(highest)
     alpha = 1 - level
-    values = np.array([one.is_it / one.chance for one in draws])
-    before = np.array([one.n_found for one in draws], dtype=np.float64)
-    most = np.array([1 / one.least for one in draws])
+    values, before, most = _read(draws)
     # More is won against a total the further it lies outside, so that halving finds the ends.
     goal = -math.log(alpha * _ABOVE_SHARE)
     if _bet_above(highest, values, before, most) >= goal:
@@ -181,6 +179,70 @@ def bound_total(
     if _bet_below(lowest, values, before) >= goal:
         lowest = 1 + _halve(lowest, highest, lambda total: _bet_below(total, values, before) < goal)
     return float(min(lowest, highest)), float(highest)
+
+
+def count_needed(
+    draws: Sequence[Draw], n_found: int, n_left: int, recall: float, *, level: float = 0.95
+) -> int:
+    """Return how many random draws that are not it make sure that a share was found.
+
+    Parameters
+    ----------
+    draws, n_found, n_left, level
+        As for :func:`bound_total`.
+    recall : float
+        Share of all that show it, in (0, 1].
+
+    Returns
+    -------
+    int
+        At most ``n_left``, after which nothing is left to be found.
+
+    Examples
+    --------
+    >>> count_needed([], 30, 1000, 0.9)
+    739
+    >>> count_needed([], 30, 0, 0.9)
+    0
+    """
+    # The least total of which less was found.
+    total = math.floor(n_found / recall + 1e-9) + 1
+    if total > n_found + n_left:
+        return 0
+    numbers = n_left - np.arange(n_left, dtype=np.float64)
+    least = EVEN_SHARE / numbers + (1 - EVEN_SHARE) * _find_least(numbers)
+    further = np.log1p(
+        _STAKES[:, np.newaxis] * _stake(total - n_found, np.zeros(n_left), 1 / least)
+    )
+    values, before, most = _read(draws)
+    gains = _STAKES[:, np.newaxis] * _stake(total - before, values, most)
+    with np.errstate(divide="ignore"):
+        won = np.log1p(np.maximum(gains, -1.0)).sum(axis=1, keepdims=True)
+    wealth = np.exp(won + np.cumsum(np.hstack([np.zeros_like(won), further]), axis=1))
+    is_out = _STAKE_SHARES @ wealth >= 1 / ((1 - level) * _ABOVE_SHARE)
+    return int(np.argmax(is_out)) if is_out.any() else n_left
+
+
+def _find_least(numbers: Doubles) -> Doubles:
+    """Return the chance of an image of the last stratum of n, of draws from strata alone."""
+    n_strata = np.floor(np.log2((numbers - 1) / FIRST_STRATUM + 1)) + 1
+    last = numbers - FIRST_STRATUM * (2 ** (n_strata - 1) - 1)
+    before = np.where(n_strata > 1, FIRST_STRATUM * 2 ** (n_strata - 2), 0)
+    least: Doubles = 1 / (n_strata * np.maximum(last, before))
+    return least
+
+
+def _read(draws: Sequence[Draw]) -> tuple[Doubles, Doubles, Doubles]:
+    """Return of each draw one over its chance if it is it, what was found before, and the most."""
+    values = np.array([one.is_it / one.chance for one in draws], dtype=np.float64)
+    before = np.array([one.n_found for one in draws], dtype=np.float64)
+    return values, before, np.array([1 / one.least for one in draws], dtype=np.float64)
+
+
+def _stake(left: Doubles | int, values: Doubles, most: Doubles) -> Doubles:
+    """Return what is won by all that is staked on fewer."""
+    won: Doubles = (left - values) / np.maximum(most - left, 1e-12)
+    return won
 
 
 def _halve(low: int, high: int, is_out: Callable[[int], bool]) -> int:
@@ -196,9 +258,7 @@ def _halve(low: int, high: int, is_out: Callable[[int], bool]) -> int:
 
 def _bet_above(total: int, values: Doubles, before: Doubles, most: Doubles) -> float:
     """Return the logarithm of what was won by betting that there are fewer."""
-    left = total - before
-    spread = np.maximum(most - left, 1e-12)
-    return _mean(-_STAKES[:, np.newaxis] * (values - left) / spread)
+    return _mean(_STAKES[:, np.newaxis] * _stake(total - before, values, most))
 
 
 def _bet_below(total: int, values: Doubles, before: Doubles) -> float:
