@@ -327,7 +327,7 @@ class EmbeddingStore:
 
     @cached_property
     def images(self) -> ImageTable:
-        """The image table of every row, retired ones included: the labels that count, and columns."""
+        """The image table of every row, retired ones included, by the labels that count."""
         count_given = self._counts == GIVEN or (
             self._counts == BOTH and not self.annotations.standing
         )
