@@ -173,12 +173,15 @@ class _Groups:
         return nearest, distances
 
     def _look_up(self) -> tuple[Rows, Doubles]:
-        near, products = find_neighbors(self.means, _CANDIDATES)
         apart: npt.NDArray[np.floating]
         if self.linkage == AVERAGE:
+            near, products = find_neighbors(self.means, _CANDIDATES)
             apart = 1 - products
         else:
             squares = (self.means * self.means).sum(axis=1)
+            norms = np.sqrt(np.maximum(squares, 1e-12))
+            near, cosines = find_neighbors(self.means / norms[:, None], _CANDIDATES)
+            products = cosines * norms[:, None] * norms[near]
             weights = self._weights
             apart = np.maximum(squares[:, None] + squares[near] - 2 * products, 0)
             apart = apart * (weights[:, None] * weights[near] / (weights[:, None] + weights[near]))

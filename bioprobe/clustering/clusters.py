@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from bioprobe.images.sequences import find_sequences
 from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.splits.groups import find_groups, join_groups, number_groups
+from bioprobe.store.columns import ORDERS
 from bioprobe.store.computed import write_column
 from bioprobe.store.view import View
 from bioprobe.types import Doubles, Names, Places, Rows, Vectors
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-
-#: The column that clusters are kept as, where no other name is given.
-CLUSTER = "cluster"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -154,6 +152,21 @@ class Clusters(Result):
         files = self.images.name_files(self.medoids)
         return pd.DataFrame({**columns, "medoid": files, "row": self.medoids})
 
+    def with_names(self, names: Sequence[str], scores: Doubles) -> Self:
+        """Return the same clusters with a name proposed for each, and its probability."""
+        changed: Any = dataclasses.replace(self, names=tuple(names), scores=scores)
+        return changed  # type: ignore[no-any-return]
+
+    def find_means(self, view: View) -> Vectors:
+        """Return the unit mean of each cluster, each unit as one, shape (n_clusters, dim)."""
+        weights = weigh_units(self.units)
+        means = np.zeros((len(self), view.manifest.dim), dtype=np.float32)
+        for number in range(1, len(self) + 1):
+            inside = np.flatnonzero(self.numbers == number)
+            vectors = view.read_vectors(self.rows[inside])
+            means[number - 1] = find_mean(vectors, weights[inside])
+        return means
+
     def _name_by_labels(self, labels: Names) -> dict[str, Any]:
         weights = weigh_units(self.units)
         found, shares = [], []
@@ -217,7 +230,14 @@ def find_units(
 
 
 def cluster_images(
-    view: View, wish: Wish, units: Places, *, name: str, averaged: int, n_draws: int
+    view: View,
+    wish: Wish,
+    units: Places,
+    *,
+    name: str,
+    averaged: int,
+    n_draws: int,
+    points: Vectors | None = None,
 ) -> Clusters:
     """Group the pictures of a view.
 
@@ -234,10 +254,14 @@ def cluster_images(
         Nearest neighbours that each vector is averaged with first; 0 for none.
     n_draws : int
         Draws by which stability is measured; 0 for none.
+    points : ndarray of float32, shape (n_images, 2), optional
+        Places on a map, which are grouped in place of the vectors.
     """
     vectors = view.read_vectors()
 
     def prepare(places: Places) -> Vectors:
+        if points is not None:
+            return points[places]
         return average_neighbors(vectors[places], averaged, units[places])
 
     found = group_vectors(prepare(np.arange(len(vectors))), units, wish)
@@ -280,7 +304,8 @@ def build_clusters(
         medoids[number - 1] = view.rows[inside[similarities[inside].argmax()]]
     options = {
         "method": wish.method, "n_clusters": n_clusters, "chosen": wish.n_clusters is None,
-        "threshold": wish.threshold, "averaged": averaged, "seed": wish.seed,
+        "threshold": wish.threshold, "averaged": averaged,
+        "least_size": wish.least_size, "seed": wish.seed,
         "n_units": len(np.unique(units)), "n_draws": len(stability.rand),
         "n_drawn": stability.n_drawn, "at_bound": found.at_bound, "column": name,
     }  # fmt: skip
@@ -310,6 +335,8 @@ class Order(Result):
         Rows of the store along the line.
     similarities : ndarray of float64, shape (n_images,)
         Cosine similarity of each to the one before; NaN of the first.
+    name : str
+        Of the column that keeps the places.
     provenance : Provenance
     notes : tuple of Note
     """
@@ -317,6 +344,7 @@ class Order(Result):
     images: ImageTable
     rows: Rows
     similarities: Doubles
+    name: str
     provenance: Provenance
     notes: Notes = ()
 
@@ -324,7 +352,15 @@ class Order(Result):
         """Return one row a picture along the line: its place, file and similarity to the last."""
         import pandas as pd
 
-        places = {"place": np.arange(1, len(self.rows) + 1)}
+        places = {self.name: np.arange(1, len(self.rows) + 1)}
         named = self.images.name_rows(self.rows)
         rest = {"similarity": np.round(self.similarities, 6), "row": self.rows}
         return pd.DataFrame({**places, **named, **rest})
+
+    def write(self, view: View) -> None:
+        """Keep the places in a store as a column, in place of one of that name."""
+        places = [str(place) for place in range(1, len(self.rows) + 1)]
+        write_column(
+            view.store, self.name, self.rows, places, folder=ORDERS, numbers=self.similarities,
+            provenance=self.provenance.to_dict(),
+        )  # fmt: skip

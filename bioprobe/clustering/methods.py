@@ -12,7 +12,9 @@ from bioprobe.errors import MissingExtraError, SelectionError
 from bioprobe.types import Doubles, Places, Vectors
 
 #: Names of the ways; the first is the default, by ``benchmarks/clusters.py``.
-METHODS = WARD_METHOD, AGGLOMERATIVE, KMEANS, EVOC = ("ward", "agglomerative", "kmeans", "evoc")
+METHODS = WARD_METHOD, AGGLOMERATIVE, KMEANS, EVOC, HDBSCAN = (
+    "ward", "agglomerative", "kmeans", "evoc", "hdbscan",
+)  # fmt: skip
 # Numbers that are tried lie so far apart, and leave so many units to a group on average.
 _STEP, _LEAST_UNITS, _MOST_TRIED = 1.15, 5.0, 2000
 # Vectors that judge a number of groups.
@@ -33,13 +35,21 @@ class Wish:
         How many groups; None where that is to be chosen.
     threshold : float or None
         Least mean cosine similarity of two groups that are joined, of ``agglomerative`` alone.
+    least_size : int or None
+        Units that a group of ``evoc`` or ``hdbscan`` has, at least; None for a hundredth of all,
+        5 at least.
     seed : int
     """
 
     method: str = WARD_METHOD
     n_clusters: int | None = None
     threshold: float | None = None
+    least_size: int | None = None
     seed: int = 0
+
+    def find_least_size(self, n_units: int) -> int:
+        """Return how many of so many units a group has at least, where density makes groups."""
+        return self.least_size or max(int(_LEAST_UNITS), n_units // 100)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,6 +77,7 @@ def group_vectors(vectors: Vectors, units: Places, wish: Wish) -> Grouping:
     Parameters
     ----------
     vectors : ndarray of float32, shape (n, dim), unit rows
+        Of ``hdbscan`` the places on a map, shape (n, 2).
     units : ndarray of int64, shape (n,)
         Number of the unit of each, such as a burst: all vectors of one weigh as much as one alone.
     wish : Wish
@@ -151,14 +162,39 @@ def _group_by_evoc(vectors: Vectors, units: Places, weights: Doubles, wish: Wish
             "'bioprobe[cluster]', or choose another --method"
         )
         raise MissingExtraError(msg) from error
-    # One vector of each unit: evoc knows no weights.
     _ = weights
+
+    def find(some: Vectors) -> Places:
+        model = EVoC(
+            base_min_cluster_size=wish.find_least_size(len(some)),
+            approx_n_clusters=wish.n_clusters,
+            random_state=wish.seed,
+        )
+        return np.asarray(model.fit_predict(some), dtype=np.int64)
+
+    return _group_first_of_units(vectors, units, find)
+
+
+def _group_by_density(vectors: Vectors, units: Places, weights: Doubles, wish: Wish) -> Grouping:
+    from sklearn import cluster
+
+    _ = weights
+
+    def find(some: Vectors) -> Places:
+        model = cluster.HDBSCAN(min_cluster_size=wish.find_least_size(len(some)), copy=True)
+        return np.asarray(model.fit_predict(some), dtype=np.int64)
+
+    return _group_first_of_units(vectors, units, find)
+
+
+def _group_first_of_units(
+    vectors: Vectors, units: Places, find: Callable[[Vectors], Places]
+) -> Grouping:
+    """Group one vector of each unit, where a way knows no weights; the others go with it."""
     _, first, place = np.unique(units, return_index=True, return_inverse=True)
     if len(first) < 2 * _LEAST_UNITS:
         return Grouping(np.zeros(len(vectors), dtype=np.int64))
-    model = EVoC(random_state=wish.seed, approx_n_clusters=wish.n_clusters)
-    found = np.asarray(model.fit_predict(np.ascontiguousarray(vectors[first])), dtype=np.int64)
-    return Grouping(found[place])
+    return Grouping(find(np.ascontiguousarray(vectors[first]))[place])
 
 
 _WAYS: dict[str, Callable[[Vectors, Places, Doubles, Wish], Grouping]] = {
@@ -166,6 +202,7 @@ _WAYS: dict[str, Callable[[Vectors, Places, Doubles, Wish], Grouping]] = {
     AGGLOMERATIVE: _group_by_average,
     KMEANS: _group_by_means,
     EVOC: _group_by_evoc,
+    HDBSCAN: _group_by_density,
 }
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
 from bioprobe.types import Places, Rows, Vectors
+
+if TYPE_CHECKING:
+    import torch
 
 #: Vectors, at most, of which all pairs are compared.
 MOST_COMPARED = 20_000
 #: Neighbours that a vector is averaged with.
 AVERAGED = 10
 _ROWS_AT_ONCE = 512
-# Of an inverted file: vectors that a list has, on average, and lists that are looked at.
-_OF_A_LIST, _LISTS_LOOKED_AT = 100, 24
-# Neighbours that are looked at beyond those asked for, where some are of one's own unit.
-_FURTHER = 24
+# Of many vectors: axes along which they are compared first, how many more of them are compared
+# whole, vectors of a cell on average, cells that are looked at, vectors that a cell is learnt from.
+_AXES, _COMPARED, _OF_A_CELL, _CELLS_AROUND, _TAUGHT_BY, _ROUNDS = 48, 3, 256, 16, 40, 8
 
 
 def find_neighbors(
@@ -71,24 +75,72 @@ def _compare_all(
 def _look_up(
     vectors: Vectors, k: int, units: Places | None
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
-    import faiss
+    """Compare each vector with those of the cells around it, along few axes first, then whole."""
+    import torch
 
-    n, dim = vectors.shape
-    flat = faiss.IndexFlatIP(dim)
-    index = faiss.IndexIVFFlat(flat, dim, n // _OF_A_LIST, faiss.METRIC_INNER_PRODUCT)
-    index.cp.niter, index.cp.max_points_per_centroid, index.cp.spherical = 6, 64, True
-    rows = np.ascontiguousarray(vectors, dtype=np.float32)
-    index.train(rows)
-    index.add(rows)
-    index.nprobe = _LISTS_LOOKED_AT
-    further = k + 1 if units is None else k + 1 + _FURTHER
-    found, places = index.search(rows, further)
-    own = np.arange(n)[:, None]
-    left_out = places == own if units is None else units[places] == units[:, None]
-    found[left_out | (places < 0)] = -np.inf
-    order = np.argsort(-found, axis=1, kind="stable")[:, :k]
-    near = np.take_along_axis(places, order, axis=1).astype(np.int64)
-    return np.maximum(near, 0), np.take_along_axis(found, order, axis=1)
+    whole = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
+    few = _project(whole)
+    cells, around = _divide(few)
+    order = torch.argsort(cells, stable=True)
+    ends = torch.cumsum(torch.bincount(cells, minlength=len(around)), dim=0).tolist()
+    members = [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    codes = None if units is None else torch.from_numpy(np.ascontiguousarray(units))
+    near = np.zeros((len(vectors), k), dtype=np.int64)
+    similarities = np.full((len(vectors), k), -np.inf, dtype=np.float32)
+    for cell, own in enumerate(members):
+        others = torch.cat([members[one] for one in around[cell].tolist()])
+        for start in range(0, len(own), _ROWS_AT_ONCE):
+            asked = own[start : start + _ROWS_AT_ONCE]
+            products = few[asked] @ few[others].T
+            if codes is None:
+                products[asked[:, None] == others[None]] = -torch.inf
+            else:
+                products[codes[asked, None] == codes[None, others]] = -torch.inf
+            first = products.topk(min(_COMPARED * k, len(others)), dim=1)
+            places = others[first.indices]
+            exact = torch.bmm(whole[places], whole[asked][:, :, None])[:, :, 0]
+            exact[first.values == -torch.inf] = -torch.inf
+            best = exact.topk(min(k, exact.shape[1]), dim=1)
+            rows, n = asked.numpy(), best.indices.shape[1]
+            near[rows, :n] = torch.gather(places, 1, best.indices).numpy()
+            similarities[rows, :n] = best.values.numpy()
+    return near, similarities
+
+
+def _project(whole: torch.Tensor) -> torch.Tensor:
+    """Return vectors along the few axes that keep most of their products."""
+    import torch
+
+    if whole.shape[1] <= _AXES:
+        return whole
+    _, axes = torch.linalg.eigh(whole.T @ whole)
+    return whole @ axes[:, -_AXES:]
+
+
+def _divide(few: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Divide vectors into cells around means, and return the cells that lie around each."""
+    import torch
+
+    n_cells = max(2, len(few) // _OF_A_CELL)
+    random = torch.Generator().manual_seed(0)
+    some = few[torch.randperm(len(few), generator=random)[: n_cells * _TAUGHT_BY]]
+    means = some[:n_cells].clone()
+    for _ in range(_ROUNDS):
+        own = _assign(some, means)
+        sums = torch.zeros_like(means).index_add_(0, own, some)
+        counts = torch.bincount(own, minlength=n_cells)[:, None]
+        means = torch.where(counts > 0, sums / counts.clamp(min=1), means)
+    apart = torch.cdist(means, means)
+    around = apart.topk(min(_CELLS_AROUND, n_cells), dim=1, largest=False).indices
+    return _assign(few, means), around
+
+
+def _assign(some: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    halves = (means * means).sum(dim=1) / 2
+    parts = some.split(_ROWS_AT_ONCE * 16)
+    return torch.cat([(part @ means.T - halves).argmax(dim=1) for part in parts])
 
 
 def average_neighbors(vectors: Vectors, k: int, units: Places | None = None) -> Vectors:

@@ -256,7 +256,7 @@ class _Line:
             self._put(start, stretch + self.line[start:low])
 
 
-def order_images(view: View, averaged: int) -> Order:
+def order_images(view: View, averaged: int, name: str) -> Order:
     """Sort the pictures of a view along one line.
 
     Parameters
@@ -264,10 +264,12 @@ def order_images(view: View, averaged: int) -> Order:
     view : View
     averaged : int
         Nearest neighbours that each vector is averaged with first; 0 for none.
+    name : str
+        Of the column that keeps the places.
     """
     vectors = view.read_vectors()
     line = order_alike(average_neighbors(vectors, averaged))
     along = np.einsum("nd,nd->n", vectors[line[1:]], vectors[line[:-1]])
     similarities = np.append(np.nan, along.astype(np.float64))[: len(line)]
-    provenance = view.describe({"averaged": averaged})
-    return Order(view.images, view.rows[line], similarities, provenance)
+    provenance = view.describe({"averaged": averaged, "column": name})
+    return Order(view.images, view.rows[line], similarities, name, provenance)

@@ -9,8 +9,11 @@ from bioprobe.errors import SelectionError
 from bioprobe.face.opened import Opened
 from bioprobe.options import (
     RANK_NAMES,
+    ListColumns,
     Option,
     SeedOption,
+    Taxa,
+    Unless,
     With,
     list_given,
     question,
@@ -20,9 +23,12 @@ from bioprobe.result import WARNING, Note, Table
 
 if TYPE_CHECKING:
     from bioprobe.face.pages import Clusters, Order
+    from bioprobe.store.view import View
+    from bioprobe.types import Vectors
 
 # Ways to group, the default first.
-CLUSTER_METHODS = ("ward", "agglomerative", "kmeans", "evoc")
+CLUSTER_METHODS = ("ward", "agglomerative", "kmeans", "evoc", "hdbscan")
+_DENSITY = With("method", ("evoc", "hdbscan"))
 _AGGLOMERATIVE = With("method", ("agglomerative",))
 
 GroupColumns = Annotated[
@@ -43,6 +49,15 @@ Averaged = Annotated[
 ]
 
 
+Name = Annotated[
+    str | None,
+    Option(
+        "Column that it is kept as; one that is kept is replaced. [default: cluster; alike with "
+        "--order]"
+    ),
+]
+
+
 class Groups(Opened):
     """What puts pictures together that are alike."""
 
@@ -54,7 +69,8 @@ class Groups(Opened):
             Option(
                 "ward: groups are joined so that they stay as compact as can be. agglomerative: by "
                 "the mean similarity of their pictures. kmeans: around so many means. evoc: by "
-                "density, where the package evoc is installed; it leaves pictures in no cluster.",
+                "density, where the package evoc is installed. hdbscan: by density on the map that "
+                "bioprobe map made. The last two leave pictures in no cluster.",
                 choices=CLUSTER_METHODS,
                 fixed=True,
             ),
@@ -67,6 +83,7 @@ class Groups(Opened):
                 "are nearest to their own cluster, compared with the next (mean silhouette).",
                 ("--clusters", "-n"),
                 least=1,
+                when=(Unless("method", ("hdbscan",)),),
             ),
         ] = None,
         threshold: Annotated[
@@ -79,7 +96,21 @@ class Groups(Opened):
                 when=(_AGGLOMERATIVE,),
             ),
         ] = None,
-        averaged: Averaged = None,
+        map_name: Annotated[
+            str,
+            Option(
+                "Map whose places are clustered.", ("--map",), when=(With("method", ("hdbscan",)),)
+            ),
+        ] = "default",
+        least_size: Annotated[
+            int | None,
+            Option(
+                "Pictures that a cluster has at least. [default: a hundredth of all, 5 at least]",
+                least=2,
+                when=(_DENSITY,),
+            ),
+        ] = None,
+        averaged: Annotated[Averaged, Unless("method", ("hdbscan",))] = None,
         group: GroupColumns = None,
         level: Annotated[
             str | None,
@@ -89,6 +120,17 @@ class Groups(Opened):
                 RANK_NAMES,
             ),
         ] = None,
+        propose: Annotated[
+            str | None,
+            Option(
+                "Rank at which texts propose a name for each cluster, of the taxa in the labels or "
+                "of --taxa, as zeroshot answers for a picture.",
+                choices=RANK_NAMES,
+                fixed=True,
+            ),
+        ] = None,
+        taxa: Annotated[Taxa, With("propose")] = None,
+        rank_column: ListColumns = None,
         draws: Annotated[
             int,
             Option(
@@ -98,10 +140,7 @@ class Groups(Opened):
             ),
         ] = 10,
         seed: Annotated[int, SeedOption("Seed of the draws, and of kmeans and evoc.")] = 0,
-        name: Annotated[
-            str,
-            Option("Column that the clusters are kept as; one that is kept is replaced."),
-        ] = "cluster",
+        name: Name = None,
     ) -> Clusters:
         """Group pictures that are alike, and keep the groups as a column of the store.
 
@@ -111,13 +150,17 @@ class Groups(Opened):
         Parameters
         ----------
         method : str
-            ``ward``, ``agglomerative``, ``kmeans`` or ``evoc``.
+            ``ward``, ``agglomerative``, ``kmeans``, ``evoc`` or ``hdbscan``.
         n_clusters : int, optional
             How many; by default the number with the greatest mean silhouette, of those from 2 to a
             fifth of the pictures.
         threshold : float, optional
             Least mean cosine similarity of two clusters that are joined, in [-1, 1]; of
             ``agglomerative`` alone.
+        map_name : str
+            Of the map whose places ``hdbscan`` clusters; see :meth:`map`.
+        least_size : int, optional
+            Pictures that a cluster of ``evoc`` or ``hdbscan`` has at least.
         averaged : int, optional
             Nearest pictures of other sequences that each vector is averaged with first; by default
             10, none with a threshold.
@@ -126,12 +169,18 @@ class Groups(Opened):
             or times say them. Copies do anyhow.
         level : str, optional
             Rank or column whose labels the clusters are compared with.
+        propose : str, optional
+            Rank at which texts propose a name for each cluster, with its probability.
+        taxa : str or Path, optional
+            Taxon list of what may be proposed; by default the labels and the taxa that were added.
+        rank_column : mapping of str to str, or sequence of str, optional
+            Of a list whose columns are not recognised: rank to column, or ``rank=column``.
         draws : int
             Times that four fifths of the pictures are clustered again.
         seed : int
             Of the draws, and of what is random in a method.
-        name : str
-            Of the column.
+        name : str, optional
+            Of the column; by default ``cluster``.
 
         Returns
         -------
@@ -153,23 +202,41 @@ class Groups(Opened):
         """
         from bioprobe.clustering.clusters import cluster_images, find_units
         from bioprobe.clustering.methods import Wish
+        from bioprobe.clustering.naming import propose_names
         from bioprobe.face.pages import Clusters, read_fields
+        from bioprobe.face.taxa import open_list
         from bioprobe.images.image_table import read_level
         from bioprobe.store.computed import check_name
+        from bioprobe.taxonomy import Rank
 
         if n_clusters is not None and threshold is not None:
             msg = "either --clusters or --threshold says where to stop, got both; leave one out"
             raise SelectionError(msg)
-        check_name(self._view.store, name)
-        wish = Wish(method, n_clusters, threshold, seed)
+        column = name or "cluster"
+        check_name(self._view.store, column)
+        wish = Wish(method, n_clusters, threshold, least_size, seed)
         nearest = averaged if averaged is not None else 0 if threshold is not None else 10
         columns = [one for given in list_given(group) for one in split_names(str(given))]
-        units, by = find_units(self._view, columns or None)
-        found = cluster_images(self._view, wish, units, name=name, averaged=nearest, n_draws=draws)
+        view, points, told = self._view, None, list[Note | str]()
+        if method == "hdbscan":
+            view, points = self._place(map_name, told)
+            nearest = 0
+        units, by = find_units(view, columns or None)
+        found = cluster_images(
+            view, wish, units, name=column, averaged=nearest, n_draws=draws, points=points
+        )
         answer = Clusters(**read_fields(found))
+        if propose is not None:
+            listed = open_list(taxa, rank_column)
+            names, scores, n = propose_names(
+                view.store, answer.find_means(view), listed, Rank.parse(propose),
+                self._texts.encode_text,
+            )  # fmt: skip
+            answer = answer.with_names(names, scores)
+            told.append(f"names are proposed by texts, of {n:,} at {propose}; no label was asked")
         if not self._view.origin:
-            answer.write(self._view)
-        said = _describe(answer, by, kept=not self._view.origin)
+            answer.write(view)
+        said = [*_describe(answer, by, kept=not self._view.origin), *told]
         if level is not None:
             said += _compare(answer, read_level(level, self._view.images))
         return answer.say((*self._notes, *said))
@@ -219,17 +286,36 @@ class Groups(Opened):
         remove_column(self._view.store, name)
         return Table(pd.DataFrame()).say([f"removed the clusters {name} from {self.folder}"])
 
+    def _place(self, name: str, said: list[Note | str]) -> tuple[View, Vectors]:
+        """Return the pictures that have a place on a map that the store keeps, and the places."""
+        from bioprobe.mapping.result import open_map
+
+        found = open_map(self._view, name)
+        if n_new := len(self) - len(found.rows):
+            again = "bioprobe map" if name == "default" else f"bioprobe map --name {name}"
+            text = f"{n_new:,} pictures have no place on the map and are left out: {again}"
+            said.append(Note(text, WARNING))
+        said.append("the map's places are clustered: what it tears apart or joins is so here too")
+        return self._view.take(found.rows), found.points
+
     @question
-    def order(self, *, averaged: Averaged = None) -> Order:
+    def order(
+        self,
+        *,
+        averaged: Averaged = None,
+        name: Name = None,
+    ) -> Order:
         """Sort pictures along one line, so that neighbours are alike.
 
         What is alike is looked at together: a sheet in this order is reviewed several times as
-        quickly.
+        quickly. The places are kept as a column of the store, from 1.
 
         Parameters
         ----------
         averaged : int, optional
             Nearest pictures that each vector is averaged with first; 10 by default.
+        name : str, optional
+            Of the column; by default ``alike``.
 
         Returns
         -------
@@ -247,13 +333,20 @@ class Groups(Opened):
         """
         from bioprobe.clustering.order import order_images
         from bioprobe.face.pages import Order, read_fields
+        from bioprobe.store.computed import check_name
 
-        found = order_images(self._view, 10 if averaged is None else averaged)
+        column = name or "alike"
+        check_name(self._view.store, column)
+        found = order_images(self._view, 10 if averaged is None else averaged, column)
         answer = Order(**read_fields(found))
         n = len(answer.rows)
         mean = float(answer.similarities[1:].mean()) if n > 1 else 1.0
         said = f"{n:,} pictures in order; mean similarity of neighbours {mean:.3f}"
-        return answer.say((*self._notes, said))
+        if self._view.origin:
+            return answer.say((*self._notes, said))
+        answer.write(self._view)
+        kept = f"kept as the column {column}, by which pictures can be sorted"
+        return answer.say((*self._notes, said, kept))
 
 
 def _compare(found: Clusters, level: str) -> list[Note | str]:

@@ -136,10 +136,15 @@ class ImageTable:
         columns : mapping of str to ndarray of object, shape (n_images,)
         unread : mapping of str to str
             Why others could not be read.
+
+        Notes
+        -----
+        A column of whole numbers is one of numbers, so that it is ordered as such.
         """
         if not columns and not unread:
             return self
-        table = ImageTable(self.frame.assign(**columns), tuple(columns), dict(unread))
+        typed = {name: _type_values(values) for name, values in columns.items()}
+        table = ImageTable(self.frame.assign(**typed), tuple(columns), dict(unread))
         if "contents" in self.__dict__:
             table.__dict__["contents"] = self.contents
         return table
@@ -396,6 +401,17 @@ class ImageTable:
         for name in names:
             if name in self.unread and name not in self.frame.columns:
                 raise SelectionError(self.unread[name])
+
+
+def _type_values(values: Names) -> Any:  # noqa: ANN401 - pandas is heavy
+    import pandas as pd
+
+    codes, known = pd.factorize(values)
+    if not all(text == "" or (text.isdecimal() and text == str(int(text))) for text in known):
+        return pd.Series(values, dtype="str")
+    numbers = np.array([int(text or 0) for text in known], dtype=np.int64)
+    holes = np.array([text == "" for text in known], dtype=bool)
+    return pd.Series(pd.arrays.IntegerArray(numbers[codes], holes[codes]))
 
 
 def read_level(level: str, images: ImageTable | None = None) -> str:

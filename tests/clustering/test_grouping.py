@@ -80,8 +80,8 @@ def test_the_nearest_are_found_without_those_of_ones_own_unit(
     assert similarities == pytest.approx(np.take_along_axis(products, expected, axis=1), abs=1e-6)
     # Of many vectors most of the nearest are found.
     monkeypatch.setattr(neighbors, "MOST_COMPARED", 100)
-    monkeypatch.setattr(neighbors, "_OF_A_LIST", 30)
-    monkeypatch.setattr(neighbors, "_LISTS_LOOKED_AT", 3)
+    for setting, value in {"_AXES": 10, "_OF_A_CELL": 20, "_CELLS_AROUND": 4}.items():
+        monkeypatch.setattr(neighbors, setting, value)
     looked_up, _ = find_neighbors(vectors, 4, units)
     assert np.mean([len(set(a) & set(b)) for a, b in zip(looked_up, expected, strict=True)]) > 3.5
     assert (units[looked_up] != units[:, None]).all()

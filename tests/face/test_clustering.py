@@ -86,7 +86,7 @@ def test_other_questions_name_the_column(folder: Path, tmp_path: Path) -> None:
     assert set(answers.to_frame()["classification"]) == set("12345")
     answers.write_page(tmp_path / "answers.html", by="kind")
     assert "22 pictures: " in (tmp_path / "answers.html").read_text()
-    assert (store.images["kind"] == found.values).all()
+    assert (store.images["kind"].astype(str) == found.values).all()
 
 
 def test_each_option_has_an_effect(folder: Path) -> None:
@@ -118,8 +118,61 @@ def test_columns_are_listed_and_forgotten(folder: Path) -> None:
         store.labels("a")
 
 
+def test_texts_propose_a_name_for_each_cluster(
+    folder: Path,
+    encoder: Any,  # noqa: ANN401
+    loads: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = bp.open(folder)
+    means = np.stack([store.where(f"family == 'Kind{at}idae'").X[0] for at in range(N_KINDS)])
+    monkeypatch.setattr(
+        encoder, "encode_text",
+        lambda texts: means[[int(text.split("Kind")[1][0]) for text in texts]],
+    )  # fmt: skip
+    found = store.cluster(propose="family", draws=0)
+    summary = found.summarise("family")
+    assert summary["proposed"].tolist() == summary["label"].tolist()
+    assert (summary["score"] > 0.5).all()
+    assert "names are proposed by texts, of 5 at family; no label was asked" in _said(found)
+    assert (store.labels("cluster_name") == store.labels("family")).all()
+    assert set(found.to_frame()["proposed"]) == set(summary["label"])
+    assert loads
+
+
+def test_places_on_a_map_are_clustered_by_density(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bioprobe.mapping import result
+
+    store = bp.open(folder)
+    kinds = np.array([int(label[4]) for label in store.labels("family")])
+    random = np.random.default_rng(0)
+    points = np.stack([10.0 * kinds, 0 * kinds], axis=1) + random.normal(size=(70, 2))
+
+    class Placed:
+        rows = store.rows[:-1]
+
+    Placed.points = points[:-1].astype(np.float32)  # type: ignore[attr-defined]
+    monkeypatch.setattr(result, "open_map", lambda _view, name: {"mine": Placed}[name])
+    found = store.cluster("hdbscan", map_name="mine", draws=2)
+    assert adjusted_rand_score(kinds[:-1], found.numbers) > 0.9
+    assert "1 pictures have no place on the map and are left out: bioprobe map --name mine" in (
+        _said(found)
+    )
+    assert store.labels("cluster")[-1] == ""
+    few = store.cluster("hdbscan", map_name="mine", least_size=30, draws=0)
+    assert len(few) < 5
+
+
 def test_what_cannot_be_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = bp.open(folder)
+    with pytest.raises(MisuseError, match=r"--map"):
+        store.cluster(map_name="other")
+    with pytest.raises(MisuseError, match=r"--least-size"):
+        store.cluster(least_size=3)
+    with pytest.raises(MisuseError, match=r"--clusters"):
+        store.cluster("hdbscan", n_clusters=3)
     with pytest.raises(MisuseError, match=r"--threshold .* --method agglomerative"):
         store.cluster(threshold=0.5)
     with pytest.raises(SelectionError, match=r"either --clusters or --threshold"):
@@ -140,8 +193,12 @@ def test_pictures_in_order_have_their_like_beside_them(folder: Path) -> None:
     labels = np.array(store.labels("family"))[found.rows]
     assert (labels[1:] != labels[:-1]).sum() == 4
     frame = found.to_frame()
-    assert frame["place"].tolist() == list(range(1, 71))
+    assert frame["alike"].tolist() == list(range(1, 71))
     assert np.isnan(frame["similarity"].iloc[0])
+    assert store.where(rows=found.rows.tolist()).labels("alike").tolist() == [
+        str(place) for place in range(1, 71)
+    ]
+    assert len(store.where("alike <= 10")) == 10
     assert "70 pictures in order; mean similarity of neighbours 0." in str(found.notes[0])
 
 
@@ -155,7 +212,7 @@ def test_the_command_groups_or_sorts_and_writes_a_page(
     assert "70 images of" in page.read_text()
     assert page.read_text().count("from the nearest to their mean") == 4
     assert run(["cluster", "--order", *given]) == 0
-    assert pd.read_csv(out)["place"].tolist() == list(range(1, 71))
+    assert pd.read_csv(out)["alike"].tolist() == list(range(1, 71))
     assert "In order" in page.read_text()
     assert "pictures in order" in capsys.readouterr().err
     assert run(["cluster", "--order", "-n", "4", *given]) == 2
