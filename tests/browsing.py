@@ -36,8 +36,13 @@ _HOVERED = "document.querySelectorAll('[title]').length"
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
+def open_browser(*further: str) -> Iterator[Browser]:
     """Start the machine's Chromium; a test is skipped where there is none.
+
+    Parameters
+    ----------
+    *further : str
+        What it is started with beside what all are.
 
     Yields
     ------
@@ -49,7 +54,7 @@ def open_browser() -> Iterator[Browser]:
     if found is None:
         pytest.skip(f"none of {', '.join(_NAMES)} is installed")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=list(_SILENT))
+        browser = playwright.chromium.launch(executable_path=found, args=[*_SILENT, *further])
         yield browser
         browser.close()
 

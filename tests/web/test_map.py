@@ -1,0 +1,244 @@
+"""The map in a browser, and what it asks of the server."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+
+import bioprobe as bp
+from bioprobe.encoders.encoder import normalise_rows
+from bioprobe.store import EmbeddingStore
+from bioprobe.web.app import build_app
+from tests.browsing import open_browser
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.conftest import PlainEncoder
+
+N = 40
+KINDS = ("<b>cat</b>", "dog", "")
+
+
+@pytest.fixture
+def folder(
+    make_once: Callable[..., Path], make_encoder: type[PlainEncoder], tmp_path: Path
+) -> Path:
+    """Return a store of pictures of two kinds, and of some of which nothing is said."""
+
+    def fill(place: Path) -> None:
+        store = EmbeddingStore.open_for(place / "store", make_encoder(dim=8))
+        numbers = np.arange(N)
+        noise = 0.1 * np.random.default_rng(0).standard_normal((N, 8))
+        frame = pd.DataFrame(
+            {
+                "root": "photos",
+                "path": [f"{number}.jpg" for number in numbers],
+                "sha256": [f"{number:064x}" for number in numbers],
+                "kind": [KINDS[number % 3] for number in numbers],
+            }
+        )
+        store.append(frame, normalise_rows(np.eye(3, 8)[numbers % 3] + noise))
+        bp.open(place / "store").map(neighbors=5)
+
+    return Path(shutil.copytree(make_once("map of kinds", fill) / "store", tmp_path / "store"))
+
+
+@pytest.fixture
+def asks(folder: Path) -> TestClient:
+    return TestClient(build_app(folder), base_url="http://127.0.0.1")
+
+
+def _mark(rows: list[int]) -> bytes:
+    bits = np.zeros(N, dtype=np.uint8)
+    bits[rows] = 1
+    return np.packbits(bits, bitorder="little").tobytes()
+
+
+def test_points_and_classes_come_as_bytes_in_one_order(asks: TestClient, folder: Path) -> None:
+    found = bp.open(folder).read_map()
+    data = asks.get("/map/points").content
+    points = np.frombuffer(data[: 8 * N], dtype="<f4").reshape(N, 2)
+    np.testing.assert_array_equal(points, found.points)
+    assert np.frombuffer(data[8 * N :], dtype="<u4").tolist() == list(range(N))
+    data = asks.get("/map/classes", params={"level": "kind"}).content
+    length = int.from_bytes(data[:4], "little")
+    said = json.loads(data[4 : 4 + length])
+    # The commonest first; of which nothing is said last.
+    assert [one["name"] for one in said["legend"]] == ["<b>cat</b>", "dog", "nothing said"]
+    assert [one["n_images"] for one in said["legend"]] == [14, 13, 13]
+    codes = np.frombuffer(data[4 + length :], dtype=np.uint8)
+    assert codes[:4].tolist() == [0, 1, 255, 0]
+    few = {"level": "kind", "where": "kind == 'dog'"}
+    assert len(asks.get("/map/points", params=few).content) == 12 * 13
+    assert asks.get("/map/points", params={"name": "none"}).status_code == 409
+    assert asks.get("/map/classes", params={"level": "kin"}).status_code == 422
+
+
+def test_names_are_escaped_and_a_store_without_a_map_says_how_to_make_one(
+    asks: TestClient,
+) -> None:
+    page = asks.get("/map", params={"level": "kind"}).text
+    assert "&lt;b&gt;cat" in page
+    assert "<b>cat" not in page
+    part = asks.get("/map/pictures", params={"rows": "3,1,3", "level": "kind"}).text
+    assert part.index("3.jpg") < part.index("1.jpg")
+    assert part.count("<img") == 2
+    assert "&lt;b&gt;cat" in part
+    assert asks.get("/map/pictures", params={"rows": "1;2"}).status_code == 422
+    page = asks.get("/map", params={"name": "other"}).text
+    assert "bioprobe map --name other" in page
+    assert "<canvas" not in page
+
+
+def test_what_is_chosen_is_kept_as_a_mask_or_named_at_once(
+    asks: TestClient, folder: Path
+) -> None:
+    kept = asks.post("/map/masks", params={"name": "map/mine"}, content=_mark([1, 2, 39]))
+    assert "3 images are kept" in kept.json()["said"][0]
+    assert bp.open(folder).where(mask="map/mine").rows.tolist() == [1, 2, 39]
+    again = asks.post("/map/masks", params={"name": "map/mine"}, content=_mark([1]))
+    assert again.status_code == 409
+    assert "another name" in again.text
+    assert asks.post("/map/masks", params={"name": "x"}, content=b"").status_code == 422
+    said = {"level": "kind", "value": "dog", "by": "anna"}
+    done = asks.post("/map/annotations", params=said, content=_mark([2, 5]))
+    assert len(done.json()["ids"]) == 2
+    frame = bp.open(folder).annotations().to_frame()
+    assert sorted(frame["row"]) == [2, 5]
+    assert set(frame["value"]) == {"dog"}
+    # A page of somebody else cannot have a browser do it.
+    foreign = asks.post(
+        "/map/annotations", params=said, content=_mark([3]), headers={"origin": "http://elsewhere"}
+    )
+    assert foreign.status_code == 403
+    assert len(bp.open(folder).annotations().to_frame()) == 2
+
+
+@contextmanager
+def _serve(folder: Path) -> Iterator[str]:
+    uvicorn = pytest.importorskip("uvicorn")
+    config = uvicorn.Config(build_app(folder), host="127.0.0.1", port=0, log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start a browser that draws WebGL by the processor."""
+    further = ("--enable-unsafe-swiftshader", "--use-angle=swiftshader", "--ignore-gpu-blocklist")
+    with open_browser(*further) as started:
+        yield started
+
+
+# A browser that has no WebGL says so by this.
+_WITHOUT = """const own = HTMLCanvasElement.prototype.getContext;
+HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
+  return kind.startsWith("webgl") ? null : own.call(this, kind, ...more); };"""
+_AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
+
+
+def test_a_person_finds_pictures_with_the_keyboard_and_around_a_line(
+    folder: Path, browser: Browser
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    with _serve(folder) as address:
+        page = browser.new_page(viewport={"width": 360, "height": 800}, color_scheme="dark")
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.add_init_script(_WITHOUT)
+        page.goto(f"{address}/map?level=kind")
+        page.wait_for_selector("#map[data-ready=canvas]")
+        assert "draws without WebGL" in page.inner_text("#map-said")
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        # All that is in view, without a pointer; then nothing.
+        page.focus("#map-points")
+        page.keyboard.press("v")
+        assert page.inner_text("#map-chosen-title") == f"{N} pictures chosen"
+        page.wait_for_selector("#map-pictures li")
+        assert page.locator("#map-counts li").first.inner_text() == "<b>cat</b>: 14"
+        assert Axe().run(page, options=_AXE).response["violations"] == []
+        page.focus("#map-points")
+        page.keyboard.press("Escape")
+        assert page.locator("#map-chosen").is_hidden()
+        page.keyboard.press("+")
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_url(re.compile("#at="))
+        # One class alone, then around all of them: only that class is chosen.
+        page.keyboard.press("0")
+        page.click("#map-classes button:has-text('dog')")
+        page.click("[data-act=lasso]")
+        box = page.locator("#map-points").bounding_box()
+        assert box is not None
+        left, top, right, bottom = box["x"], box["y"], box["x"] + box["width"], box["y"]
+        bottom += box["height"]
+        page.mouse.move(left + 1, top + 1)
+        page.mouse.down()
+        for x, y in ((right - 1, top + 1), (right - 1, bottom - 1), (left + 1, bottom - 1)):
+            page.mouse.move(x, y)
+        page.mouse.up()
+        assert page.inner_text("#map-chosen-title") == "13 pictures chosen"
+        page.wait_for_url(re.compile("lasso="))
+        # What is chosen is kept, and the address shows it again.
+        page.fill("#map-mask input", "map/dogs")
+        page.click("#map-mask button")
+        page.wait_for_selector("#map-kept a[href='/browse?mask=map%2Fdogs']")
+        assert len(bp.open(folder).where(mask="map/dogs")) == 13
+        page.fill("#map-annotate [name=value]", "wolf")
+        page.fill("#map-annotate [name=by]", "anna")
+        page.click("#map-annotate button")
+        page.wait_for_selector("#map-done:has-text('13 annotations by anna')")
+        page.reload()
+        page.wait_for_selector("#map-chosen:not([hidden])")
+        assert page.inner_text("#map-chosen-title") == f"{N} pictures chosen"
+        assert errors == []
+
+
+def test_with_webgl_all_points_are_drawn_in_the_colours_of_their_classes(
+    folder: Path, browser: Browser
+) -> None:
+    with _serve(folder) as address:
+        page = browser.new_page(viewport={"width": 500, "height": 800})
+        page.goto(f"{address}/map?level=kind")
+        page.wait_for_selector("#map[data-ready]")
+        if page.get_attribute("#map", "data-ready") != "webgl":
+            pytest.skip("this Chromium draws no WebGL")
+        colours = page.evaluate(
+            """() => { const plot = document.querySelector('#map').plot;
+            plot.isMoving = false; plot.drawNow();
+            const gl = plot.drawing.gl, { width, height } = plot.drawing.canvas;
+            const data = new Uint8Array(4 * width * height);
+            gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
+            const found = {};
+            for (let i = 0; i < data.length; i += 4) {
+              if (data[i + 3] < 200) continue;
+              const name = [0, 1, 2].map((at) => Math.round(data[i + at] / 0.9 / 16)).join();
+              found[name] = (found[name] || 0) + 1;
+            }
+            return found; }"""
+        )
+        named = ["#e69f00", "#56b4e9", "#b9bdba"]
+        for colour in named:
+            wanted = ",".join(
+                str(round(int(colour[at : at + 2], 16) / 16)) for at in (1, 3, 5)
+            )
+            assert colours.get(wanted, 0) > 20, (colour, colours)
