@@ -25,7 +25,7 @@ from bioprobe.options import BOTH, GIVEN
 from bioprobe.result import Note
 from bioprobe.store.added_taxa import find_added_taxa
 from bioprobe.store.annotations import Log, find_log, read_log
-from bioprobe.store.columns import read_columns
+from bioprobe.store.columns import FOLDERS, read_columns
 from bioprobe.store.failures import (
     FAILURES_NAME,
     Failure,
@@ -58,8 +58,8 @@ DTYPES = ("float32", "float16")
 _RELABELLED_ROWS = 4096
 
 
-# Inode, time in nanoseconds and size of the manifest, and of the log of annotations.
-Stamp = tuple[tuple[int, int, int], tuple[int, int, int]]
+# Inode, time in nanoseconds and size of each file or folder that says what a store is now.
+Stamp = tuple[tuple[int, int, int], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -749,16 +749,17 @@ class EmbeddingStore:
 def _look(folder: Path) -> Stamp | None:
     """Return what tells a store from what it is later: None where there is none.
 
-    A manifest takes the place of the one before, and the log of annotations grows.
+    A manifest takes the place of the one before, the log of annotations grows, and columns that are
+    computed are files of their folders.
     """
     found = []
-    for path in (folder / MANIFEST_NAME, find_log(folder)):
+    for path in (folder / MANIFEST_NAME, find_log(folder), *(folder / one for one in FOLDERS)):
         try:
             facts = path.stat()
             found.append((facts.st_ino, facts.st_mtime_ns, facts.st_size))
         except OSError:
             found.append((0, 0, 0))
-    return (found[0], found[1]) if found[0][2] else None
+    return tuple(found) if found[0][2] else None
 
 
 def _check_name(folder: str | Path) -> None:

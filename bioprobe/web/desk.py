@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioprobe.errors import BioprobeError
 from bioprobe.face.store import open as open_store
 from bioprobe.web.batching import Batcher
+from bioprobe.web.jobs import Jobs
+from bioprobe.web.problems import Refusal
+from bioprobe.web.reviews import Reviews
 from bioprobe.web.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -95,7 +100,7 @@ class Desk:
         self._encoder: Encoder | None = None
         self._loading = threading.Lock()
         self.batcher = Batcher()
-        self.uploads = Uploads()
+        self.uploads, self.jobs, self.reviews = Uploads(), Jobs(), Reviews()
         self._work = threading.BoundedSemaphore(settings.most_working)
         self._n_waiting = 0
         self._counting = threading.Lock()
@@ -119,6 +124,21 @@ class Desk:
                 )
             self._store = self._store.reopen()
             return self._store
+
+    @property
+    def own(self) -> Store:
+        """The store as it is now, for one who writes: what is said counts in this object alone."""
+        return copy.copy(self.store)
+
+    def warm(self) -> None:
+        """Read the image table, so that whoever comes first need not wait for it."""
+        with contextlib.suppress(BioprobeError):
+            self.store.describe_columns()
+
+    def end(self) -> None:
+        """Let threads go: what runs stops at its next step."""
+        self.jobs.end(1.0)
+        self.batcher.end()
 
     def load_encoder(self) -> Encoder:
         """Return the encoder, which one thread runs for all; it is loaded when it is first asked.
@@ -152,8 +172,6 @@ class Desk:
         Refusal
             If too many wait.
         """
-        from bioprobe.web.problems import Refusal
-
         with self._counting:
             if self._n_waiting >= self.settings.most_working + self.settings.most_waiting:
                 msg = (
@@ -191,6 +209,19 @@ def find_desk(request: Request) -> Desk:
     """Return what a request sees."""
     desk: Desk = request.app.state.desk
     return desk
+
+
+def check_writable(request: Request) -> None:
+    """Refuse to write where the server does not.
+
+    Raises
+    ------
+    Refusal
+        If it was started with ``--read-only``.
+    """
+    if find_desk(request).settings.read_only:
+        msg = "this server was started with --read-only, and writes nothing"
+        raise Refusal(403, msg, kind="ReadOnly")
 
 
 def find_store(request: Request) -> Store:
