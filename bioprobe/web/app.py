@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,17 @@ PAGES = (
     "bioprobe.web.views.door",
 )
 #: Modules of the API, with a ``router`` each.
-API = ("bioprobe.web.api.store", "bioprobe.web.api.images", "bioprobe.web.api.asking")
+API = (
+    "bioprobe.web.api.store",
+    "bioprobe.web.api.images",
+    "bioprobe.web.api.pictures",
+    "bioprobe.web.api.asking",
+    "bioprobe.web.api.annotations",
+    "bioprobe.web.api.reviews",
+    "bioprobe.web.api.taxa",
+    "bioprobe.web.api.order",
+    "bioprobe.web.api.jobs",
+)
 _HERE = Path(__file__).parent
 
 
@@ -46,6 +58,7 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
     """
     try:
         from fastapi import FastAPI
+        from fastapi.concurrency import run_in_threadpool
         from fastapi.responses import FileResponse
         from fastapi.staticfiles import StaticFiles
     except ImportError as error:
@@ -57,13 +70,26 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
     from bioprobe.web.problems import handle_problems
 
     settings = settings or Settings()
+    links = [link for name in PAGES if (link := _find_link(name))]
+    desk = Desk(Path(folder), settings, links)
+
+    @contextlib.asynccontextmanager
+    async def live(_: FastAPI) -> AsyncIterator[None]:
+        """Let threads go at the end.
+
+        Yields
+        ------
+        None
+        """
+        yield
+        await run_in_threadpool(desk.end)
+
     app = FastAPI(
         title="bioprobe", version=__version__, docs_url=None, redoc_url=None,
-        openapi_url="/api/v1/openapi.json",
+        openapi_url="/api/v1/openapi.json", lifespan=live,
         description="Embed every image once, then ask everything of the embeddings.",
     )  # fmt: skip
-    links = [link for name in PAGES if (link := _find_link(name))]
-    app.state.desk = Desk(Path(folder), settings, links)
+    app.state.desk = desk
     for name in (*PAGES, *API):
         app.include_router(importlib.import_module(name).router)
 

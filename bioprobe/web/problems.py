@@ -149,6 +149,12 @@ def describe_error(error: BioprobeError, path: str) -> dict[str, Any]:
     return _describe(find_status(error), name, _TITLES.get(name, name), detail, path)
 
 
+def describe_fault(error: Exception, path: str) -> dict[str, Any]:
+    """Return an error that nobody foresaw as a problem."""
+    detail = f"{type(error).__name__}; this is a fault of bioprobe: its log says where"
+    return _describe(500, "InternalServerError", "A fault of bioprobe", detail, path)
+
+
 def answer_refusal(refusal: Refusal, path: str, *, accept: str = "") -> Response:
     """Return what a request that is not answered gets: a problem, or a page where one is read."""
     title = HTTPStatus(refusal.status_code).phrase
@@ -193,9 +199,7 @@ def handle_problems(app: FastAPI) -> None:
     async def _unforeseen(request: Request, error: Exception) -> Response:
         path = request.url.path
         _log.error("%s %s failed", request.method, path, exc_info=error)
-        detail = f"{type(error).__name__}; this is a fault of bioprobe: its log says where"
-        problem = _describe(500, "InternalServerError", "A fault of bioprobe", detail, path)
-        return _answer(problem, path, request.headers.get("accept", ""))
+        return _answer(describe_fault(error, path), path, request.headers.get("accept", ""))
 
 
 def _explain(status: int, method: str, path: str) -> str:

@@ -167,6 +167,7 @@ def serve(
     if open_browser and _has_screen():
         door = f"{address}enter#{quote(token)}" if token else address
         threading.Thread(target=webbrowser.open, args=(door,), daemon=True).start()
+    threading.Thread(target=app.state.desk.warm, daemon=True).start()
     make_server(app).run(sockets=[bound])
     return Served(address)
 

@@ -8,12 +8,13 @@ the disk is a :data:`Word`, which names no file.
 from __future__ import annotations
 
 import collections.abc
+import inspect
 import os
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from fastapi import Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
@@ -21,6 +22,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from bioprobe.options import Option, read_defaults, read_options
 from bioprobe.result import Result
 from bioprobe.web.problems import MEDIA_TYPE, Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Of one text, one list, and a number that nothing else limits.
 _MOST_LETTERS, _MOST_ITEMS, _MOST = 2000, 256, 2**31 - 1
@@ -94,6 +98,7 @@ def build_body(
     most: Mapping[str, float] | None = None,
     kinds: Mapping[str, Any] | None = None,
     fields: Mapping[str, Any] | None = None,
+    needed: Sequence[str] = (),
 ) -> type[BaseModel]:
     """Return what a body must be for a question, made from its options.
 
@@ -111,6 +116,8 @@ def build_body(
         What is taken for a parameter, where that is less than the question takes.
     fields : mapping of str to (type, default), optional
         What else may be sent.
+    needed : sequence of str
+        What must be sent although the question has a default.
     """
     options, defaults = read_options(question), read_defaults(question)
     limits = most or {}
@@ -118,6 +125,8 @@ def build_body(
     for key in takes:
         kind, option = options[key]
         default = defaults[key]
+        if default is inspect.Parameter.empty or key in needed:
+            default = ...
         shape = (kinds or {}).get(key) or _read_kind(kind, option)
         made[key] = (shape, _describe(option, default, limits.get(key), shape))
     made |= fields or {}
@@ -140,6 +149,13 @@ def show_answer(answer: Result, **further: Any) -> Response:  # noqa: ANN401 - J
     rows = answer.to_frame().to_json(orient="records", date_format="iso", double_precision=10)
     head = json.dumps({"notes": notes, **further}, ensure_ascii=True)
     return Response(f'{head[:-1]}, "rows": {rows}}}', media_type="application/json")
+
+
+def answer_csv(frame: pd.DataFrame, name: str) -> Response:
+    """Return a table as a CSV file."""
+    text = frame.to_csv(index=False).encode("utf-8", "replace")
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type="text/csv", headers=headers)
 
 
 def _describe(option: Option, default: Any, most: float | None, shape: Any) -> Any:  # noqa: ANN401 - as pydantic

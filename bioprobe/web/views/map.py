@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from bioprobe.web.desk import find_desk, find_store
+from bioprobe.web.desk import check_writable, find_desk, find_store
 
 if TYPE_CHECKING:
     from bioprobe.face.store import Store
@@ -102,6 +102,7 @@ async def annotate(
 
 async def _read_chosen(request: Request) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Read the rows that are chosen: a bit for each row of the store, the lowest first."""
+    check_writable(request)
     data = await request.body()
     bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little")
     return np.flatnonzero(bits)
