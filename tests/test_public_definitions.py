@@ -13,8 +13,12 @@ import bioprobe
 
 PACKAGE = Path(bioprobe.__file__).parent
 CHECKOUT = PACKAGE.parent
-# What a person may ask, and the commands and pages, which are registered where they are defined.
-FACES = ("bioprobe.face.", "bioprobe.cli.", "bioprobe.web.views.", "bioprobe.web.api.")
+# What a person may ask; the commands and pages, which are registered where they are defined; and
+# what a library calls.
+FACES = (
+    "bioprobe.face.", "bioprobe.cli.", "bioprobe.web.views.", "bioprobe.web.api.",
+    "bioprobe.web.listening",
+)  # fmt: skip
 
 # A definition at the top of a module: the module and the name.
 Definition = tuple[str, str]

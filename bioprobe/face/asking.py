@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError
 from bioprobe.face.opened import Opened, name_counts, tell_placeholders
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 
 Pictures = str | Path | Sequence[str | Path] | None
 Texts = str | Sequence[str] | None
+Given = Sequence[Any] | None
 RowNumbers = int | str | Sequence[int | str] | None
 
 # Why the texts of a head cannot be written otherwise.
@@ -372,6 +373,8 @@ class Asks(Opened):
             Option('Text to keep away from, such as "a zoo fence".', shell=list[str]),
         ] = None,
         minus_row: Annotated[RowNumbers, Option("Row to keep away from.", shell=list[str])] = None,
+        vector: Given = None,
+        minus_vector: Given = None,
         minus_weight: Annotated[
             float,
             Option(
@@ -481,12 +484,15 @@ class Asks(Opened):
             Texts; ``TEXT::2`` has a weight, and a ``::`` that is part of a text is written ``\::``.
         row, minus_row : int, str, or sequence of them, optional
             Rows of the store; ``"3::2"`` has a weight.
+        vector, minus_vector : sequence of array-like, optional
+            Vectors of the store's encoder, each of shape (dim,): of pictures that are at hand; or
+            pairs of one and its weight.
         minus_weight : float
             How much what to keep away from counts, ≥ 0. At 1, little of what both have in common
             is left.
         weight : float or sequence of float, optional
-            One for each term, none of them 0: pictures, texts and rows to look for, then pictures,
-            texts and rows to keep away from. Of what is looked for, terms below 0 are kept away
+            One for each term, none of them 0: pictures, texts, rows and vectors to look for, then
+            those to keep away from. Of what is looked for, terms below 0 are kept away
             from, by so much against the others' sum.
         min_similarity : float, optional
             Least cosine similarity, in [-1, 1].
@@ -547,8 +553,11 @@ class Asks(Opened):
             flag = "--share" if share is not None else "--save-mask"
             msg = f"{flag} is of one store; leave it out, or ask one store at a time"
             raise MisuseError(msg)
-        plus = Terms.read(list_given(image), list_given(text), list_given(row))
-        minus = Terms.read(list_given(minus_image), list_given(minus_text), list_given(minus_row))
+        plus = Terms.read(list_given(image), list_given(text), list_given(row), vector or ())
+        minus = Terms.read(
+            list_given(minus_image), list_given(minus_text), list_given(minus_row),
+            minus_vector or (),
+        )  # fmt: skip
         plus, minus = _weigh(plus, minus, list_given(weight))
         asked = compose_question(
             self._view.store, self._texts, plus, minus, minus_weight=minus_weight

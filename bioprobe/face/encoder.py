@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from bioprobe.types import Vectors
     from bioprobe.zeroshot.candidates import ClassNames
 
+    #: What a pass goes through.
+    Run = Callable[[Callable[[Sequence[Any]], Vectors], Sequence[Any]], Vectors]
     Picture = str | Path | bytes | bytearray | IO[bytes] | Image | npt.NDArray[Any]
 
 
@@ -38,6 +40,22 @@ class Encoder:
 
     def __repr__(self) -> str:
         return f"<Encoder {self.name}: dim {self.dim}, on {self._loaded.device}>"
+
+    @property
+    def loaded(self) -> Loaded:
+        """The model itself."""
+        return self._loaded
+
+    def through(self, run: Run) -> Encoder:
+        """Return the same encoder, each pass of which goes through a function.
+
+        Parameters
+        ----------
+        run : callable
+            Given what encodes and a list of pictures or texts, it returns their vectors: as by a
+            thread that takes those of several people together.
+        """
+        return Encoder(_Through(self._loaded, run))
 
     @property
     def name(self) -> str:
@@ -60,7 +78,11 @@ class Encoder:
         return self._loaded.fingerprint
 
     def images(
-        self, images: Picture | Sequence[Picture], *, progress: Progress | None = None
+        self,
+        images: Picture | Sequence[Picture],
+        *,
+        max_pixels: int | None = None,
+        progress: Progress | None = None,
     ) -> Vectors:
         """Encode pictures as :func:`bioprobe.embed` does.
 
@@ -71,6 +93,8 @@ class Encoder:
         images : picture or sequence of pictures
             Image files (str or Path), encoded bytes, files open for reading bytes, PIL images, or
             arrays of uint8 of shape (height, width), (height, width, 3) or (height, width, 4).
+        max_pixels : int, optional
+            Pixels of one, at most; what has more is not decoded.
         progress : callable, optional
             Told a step after each batch; an error that it raises stops the work.
 
@@ -81,7 +105,7 @@ class Encoder:
         Raises
         ------
         ImageReadError
-            If one cannot be read; it names which.
+            If one cannot be read, or has too many pixels; it names which.
         SourceError
             If one is nothing that is a picture.
         """
@@ -95,11 +119,40 @@ class Encoder:
         with ignore_pillow_warnings():
             for start in range(0, len(given), step):
                 batch = given[start : start + step]
-                read = [self._read(one, start + place) for place, one in enumerate(batch)]
+                read = [
+                    self._read(one, start + place, max_pixels) for place, one in enumerate(batch)
+                ]
                 found.append(self._loaded.encode_image(read))
                 if progress is not None:
                     progress(Step(start + len(batch), len(given), "images"))
         return np.concatenate(found)
+
+    def read(self, picture: Picture, *, max_pixels: int | None = None) -> Image:
+        """Decode a picture as :meth:`images` does before it encodes it.
+
+        Parameters
+        ----------
+        picture : picture
+            As there.
+        max_pixels : int, optional
+            What has more is not decoded.
+
+        Raises
+        ------
+        ImageReadError
+            If it cannot be read, or has too many pixels.
+        SourceError
+            If it is nothing that is a picture.
+        """
+        from bioprobe.images.reading import ignore_pillow_warnings
+
+        with ignore_pillow_warnings():
+            try:
+                return _read_picture(picture, self._loaded.draft_side_px, max_pixels)
+            except ImageReadError:
+                raise
+            except OSError as error:
+                raise ImageReadError(str(error)) from error
 
     def texts(self, texts: str | Sequence[str]) -> Vectors:
         """Encode texts, written out as they are to be asked.
@@ -194,12 +247,29 @@ class Encoder:
         )
         return answers.say([f"images: {len(given):,}; classes: {len(named):,}"])
 
-    def _read(self, picture: Picture, place: int) -> Image:
+    def _read(self, picture: Picture, place: int, max_pixels: int | None) -> Image:
         try:
-            return _read_picture(picture, self._loaded.draft_side_px)
+            return _read_picture(picture, self._loaded.draft_side_px, max_pixels)
         except (ImageReadError, OSError) as error:
             msg = f"picture {place} ({_name(picture, place)}): {error}"
             raise ImageReadError(msg) from error
+
+
+class _Through:
+    """A model each pass of which goes through a function; all else is the model's own."""
+
+    def __init__(self, loaded: Loaded, run: Run) -> None:
+        self._model = loaded
+        self._run = run
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as the model has it
+        return getattr(self._model, name)
+
+    def encode_image(self, images: Sequence[Image]) -> Vectors:
+        return self._run(self._model.encode_image, images)
+
+    def encode_text(self, texts: Sequence[str]) -> Vectors:
+        return self._run(self._model.encode_text, texts)
 
 
 def encoder(
@@ -273,7 +343,11 @@ def _name(picture: object, place: int) -> str:
     return os.fspath(picture) if isinstance(picture, (str, Path)) else str(place)
 
 
-def _read_picture(picture: Any, draft_side_px: int) -> Image:  # noqa: ANN401 - what people hold
+def _read_picture(
+    picture: Any,  # noqa: ANN401 - what people hold
+    draft_side_px: int,
+    max_pixels: int | None,
+) -> Image:
     import numpy as np
     from PIL import Image as PillowImage
 
@@ -307,4 +381,5 @@ def _read_picture(picture: Any, draft_side_px: int) -> Image:  # noqa: ANN401 - 
             "for reading bytes, a PIL image or an array of uint8"
         )
         raise SourceError(msg)
-    return decode_image(bytes(picture), draft_side_px=draft_side_px)
+    limit = {} if max_pixels is None else {"max_pixels_px": max_pixels}
+    return decode_image(bytes(picture), draft_side_px=draft_side_px, **limit)

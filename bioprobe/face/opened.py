@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -219,22 +219,61 @@ class Opened:
         return self._find_texts()
 
 
-def find_texts(
-    store: EmbeddingStore, model: str | None, device: str, progress: Progress | None = None
-) -> Callable[[], TextCache]:
-    """Return what opens the cache of texts once, and loads the encoder once a text is new."""
+class TextFinder:
+    """Opens the cache of texts once, and loads the encoder once a text or picture is new.
 
-    @functools.cache
-    def find() -> TextCache:
-        from bioprobe.encoders import load_encoder
+    Parameters
+    ----------
+    store : EmbeddingStore
+        That keeps the texts.
+    load : callable
+        Returns the encoder.
+    progress : callable, optional
+        Told how many of many new texts are embedded.
+    """
+
+    def __init__(
+        self, store: EmbeddingStore, load: Callable[[], Encoder], progress: Progress | None = None
+    ) -> None:
+        self._store = store
+        self._load = load
+        self._progress = progress
+        self._found: TextCache | None = None
+        # Several may ask at once, and an encoder takes long to load.
+        self._turn = threading.Lock()
+
+    def __call__(self) -> TextCache:
+        """Return the texts that the encoder has read."""
         from bioprobe.store import TextCache
 
-        def load() -> Encoder:
-            return load_encoder(model or store.manifest.encoder.model, device=device)
+        with self._turn:
+            if self._found is None:
+                self._found = TextCache(self._store, self._load, self._progress)
+            return self._found
 
-        return TextCache(store, load, progress)
+    def renew(self, store: EmbeddingStore) -> TextFinder:
+        """Return the same for a store as it is now, with the same encoder."""
+        if store.manifest.generation == self._store.manifest.generation:
+            return self
+        return TextFinder(store, self._load, self._progress)
 
-    return find
+
+def find_texts(
+    store: EmbeddingStore, model: str | None, device: str, progress: Progress | None = None
+) -> TextFinder:
+    """Return what opens the cache of texts once, and loads the encoder once a text is new."""
+    turn = threading.Lock()
+    loaded: list[Encoder] = []
+
+    def load() -> Encoder:
+        from bioprobe.encoders import load_encoder
+
+        with turn:
+            if not loaded:
+                loaded.append(load_encoder(model or store.manifest.encoder.model, device=device))
+            return loaded[0]
+
+    return TextFinder(store, load, progress)
 
 
 def tell_placeholders(n_rows: int, counts: Mapping[str, int]) -> list[Note]:

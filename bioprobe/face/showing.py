@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from bioprobe.errors import SelectionError
-from bioprobe.face.opened import Opened
+from bioprobe.face.opened import Opened, TextFinder
 from bioprobe.options import Option, question
 from bioprobe.result import Table
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
     from bioprobe.images.location import ImageLocation
@@ -40,15 +41,77 @@ class Shows(Opened):
         from bioprobe.store import EmbeddingStore
         from bioprobe.store.view import View
 
-        store = self._view.store
+        store, texts = self._view.store, self._find_texts
         if not store.is_changed():
             return self
-        now = EmbeddingStore.open(store.folder, after=store)
-        same = now.manifest.generation == store.manifest.generation
+        now = EmbeddingStore.open(store.folder, after=store).counting(store.counts)
         return type(self)(
             View(now, now.rows, progress=self._view.progress), model=self._model,
-            device=self._device, texts=self._find_texts if same else None,
+            device=self._device, notes=tuple(now.tell_labels()),
+            texts=texts.renew(now) if isinstance(texts, TextFinder) else None,
         )  # fmt: skip
+
+    def hold(
+        self,
+        X: npt.ArrayLike,  # noqa: N803 - scikit-learn's name
+        names: Sequence[str] | None = None,
+    ) -> Self:
+        """Open vectors of other pictures, to ask them as those of the store are asked.
+
+        What they are compared with is what the store knows: its labels, its taxa, its probes.
+        They are in memory, and nothing of them is kept.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n_pictures, dim)
+            By the encoder of the store, as :meth:`bioprobe.Encoder.images` returns them; made
+            unit.
+        names : sequence of str, optional
+            What the pictures are called in answers; by default their numbers, from 0.
+
+        Raises
+        ------
+        MismatchError
+            If they cannot be of this store's encoder.
+
+        Examples
+        --------
+        >>> import bioprobe as bp
+        >>> labels = {"family": ["Felidae", "Canidae"]}
+        >>> store = bp.from_vectors([[1.0, 0.0], [0.0, 1.0]], labels, model="mine")
+        >>> store.hold([[3.0, 4.0]], ["new.jpg"]).X.round(1).tolist()
+        [[0.6000000238418579, 0.800000011920929]]
+        """
+        import numpy as np
+        import pandas as pd
+
+        from bioprobe.encoders.encoder import normalise_rows
+        from bioprobe.errors import MismatchError
+        from bioprobe.store.held import HeldPictures
+        from bioprobe.store.view import View
+
+        vectors = np.asarray(X, dtype=np.float32)
+        dim = self._view.manifest.dim
+        if vectors.ndim != 2 or vectors.shape[1] != dim:
+            msg = f"vectors of this store have the shape (n_pictures, {dim}), got {vectors.shape}"
+            raise MismatchError(msg)
+        paths = list(names) if names is not None else [str(n) for n in range(len(vectors))]
+        if len(paths) != len(vectors):
+            msg = f"each picture has a name, got {len(paths)} for {len(vectors)} pictures"
+            raise MismatchError(msg)
+        frame = pd.DataFrame({"path": paths}, dtype=object)
+        held = HeldPictures(self._view.store, frame, normalise_rows(vectors))
+        none = pd.DataFrame(columns=["root", "path", "reason", "source"], dtype=object)
+        view = View(held, held.rows, origin=", ".join(paths[:3]) or "none", unread=none)
+        return type(self)(
+            view, model=self._model, device=self._device, notes=self._notes,
+            texts=self._find_texts,
+        )  # fmt: skip
+
+    @property
+    def model(self) -> str:
+        """Encoder that made the vectors, or that texts and pictures are read by."""
+        return self._model or self._view.manifest.encoder.model
 
     @property
     def generation(self) -> int:
@@ -59,7 +122,7 @@ class Shows(Opened):
         """Return the encoder, the length of a vector and the columns that may be asked at."""
         manifest = self._view.manifest
         columns = [str(one) for one in self._view.images.frame.columns if one not in _PRIVATE]
-        return {"model": manifest.encoder.model, "dim": manifest.dim, "columns": columns}
+        return {"model": self.model, "dim": manifest.dim, "columns": columns}
 
     def has_row(self, row: int) -> bool:
         """Tell whether a row of the store is among the images that are asked."""

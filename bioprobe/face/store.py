@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +21,7 @@ from bioprobe.face.exporting import Exports
 from bioprobe.face.finetuning import Finetunes
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.mapping import Maps
-from bioprobe.face.opened import find_texts, tell_emptied, tell_placeholders
+from bioprobe.face.opened import TextFinder, find_texts, tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
 from bioprobe.face.removing import Removes
@@ -105,6 +105,7 @@ def open(
     *,
     model: Model = None,
     device: Device = "auto",
+    encoder: Callable[[], Encoder] | None = None,
     progress: Progress | None = None,
 ) -> Store:
     """Open a store.
@@ -117,6 +118,9 @@ def open(
         Encoder of texts and pictures that are asked; by default the one that made the store.
     device : str
         Where the encoder runs, loaded when a text or picture is new.
+    encoder : callable, optional
+        Called for the encoder when a text or picture is new, as by who has loaded it already; by
+        default it is loaded then.
     progress : callable, optional
         Told how many of many new texts are embedded, and of many images asked.
 
@@ -133,7 +137,11 @@ def open(
     from bioprobe.store.view import View
 
     opened = EmbeddingStore.open(store).counting(BOTH)
-    texts = find_texts(opened, model, device, progress)
+    if encoder is None:
+        texts = find_texts(opened, model, device, progress)
+    else:
+        find = encoder
+        texts = TextFinder(opened, lambda: find().loaded, progress)
     view = View(opened, opened.rows, progress=progress)
     notes = tuple(opened.tell_labels())
     return Store(view, model=model, device=device, notes=notes, texts=texts)

@@ -7,13 +7,13 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from bioprobe.access import is_file
 from bioprobe.encoders.encoder import normalise_rows
-from bioprobe.errors import MisuseError, SourceError
+from bioprobe.errors import MismatchError, MisuseError, SourceError
 from bioprobe.images.addresses import refuse_address
 from bioprobe.images.reading import decode_image, hash_bytes, ignore_pillow_warnings
 from bioprobe.store import EmbeddingStore, TextCache
@@ -109,8 +109,10 @@ class Terms:
     texts : sequence of str
     rows : sequence of int
         Rows of the store.
+    vectors : sequence of ndarray of float32, each of shape (dim,)
+        Of pictures that are at hand.
     weights : sequence of float
-        One for each picture, then each text, then each row, not 0; those below 0 are kept away
+        One for each picture, then each text, row and vector, not 0; those below 0 are kept away
         from. Where empty, each is 1.
     """
 
@@ -118,6 +120,7 @@ class Terms:
     texts: Sequence[str] = ()
     rows: Sequence[int] = ()
     weights: Sequence[float] = ()
+    vectors: Sequence[Vectors] = dataclasses.field(default=(), repr=False)
 
     @classmethod
     def read(
@@ -125,6 +128,7 @@ class Terms:
         images: Sequence[str | Path] = (),
         texts: Sequence[str] = (),
         rows: Sequence[str | int] = (),
+        vectors: Sequence[Any] = (),
     ) -> Terms:
         r"""Return terms that may be written with their weights.
 
@@ -136,11 +140,12 @@ class Terms:
             ``TEXT`` or ``TEXT::WEIGHT``; see :func:`read_weight`.
         rows : sequence of int or str
             ``ROW`` or ``ROW::WEIGHT``.
+        vectors : sequence of array-like, or of pairs of one and its weight
 
         Raises
         ------
         SourceError
-            If a weight is none, or a row is no whole number from 0.
+            If a weight is none, a vector is none, or a row is no whole number from 0.
 
         Examples
         --------
@@ -150,12 +155,13 @@ class Terms:
         files = [_read_file(one) for one in images]
         words = [read_weight(one) for one in texts]
         numbers = [_read_row(one) for one in rows]
-        said = [weight for _, weight in (*files, *words, *numbers)]
+        held = [_read_vector(one) for one in vectors]
+        said = [weight for _, weight in (*files, *words, *numbers, *held)]
         weights = [] if set(said) <= {None} else [1.0 if one is None else one for one in said]
-        return cls(_drop(files), _drop(words), _drop(numbers), weights)
+        return cls(_drop(files), _drop(words), _drop(numbers), weights, _drop(held))
 
     def __len__(self) -> int:
-        return len(self.images) + len(self.texts) + len(self.rows)
+        return len(self.images) + len(self.texts) + len(self.rows) + len(self.vectors)
 
     @property
     def signs(self) -> Doubles:
@@ -184,6 +190,7 @@ class Terms:
             *(f"picture {file}" for file in self.images),
             *(f"“{text}”" for text in self.texts),
             *(f"row {row}" for row in self.rows),
+            *(f"vector {place}" for place in range(len(self.vectors))),
         ]
 
     def describe(self) -> str:
@@ -211,6 +218,15 @@ def _read_file(given: str | Path) -> tuple[Path, float | None]:
         return Path(given), None
     file, weight = read_weight(str(given))
     return Path(file), weight
+
+
+def _read_vector(given: Any) -> tuple[Vectors, float | None]:  # noqa: ANN401 - a vector or a pair
+    vector, weight = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+    read = np.asarray(vector, dtype=np.float32)
+    if read.ndim != 1 or not np.isfinite(read).all() or not read.any():
+        msg = f"a vector has the shape (dim,) and a direction, got the shape {read.shape}"
+        raise SourceError(msg)
+    return read, None if weight is None else check_weight(float(weight), "a vector")
 
 
 def _read_row(given: str | int) -> tuple[int, float | None]:
@@ -448,6 +464,11 @@ def _embed(store: EmbeddingStore, texts: TextCache, terms: Terms) -> Vectors:
     parts = [embed_query_image(store, texts, file) for file in terms.images]
     parts.append(texts.encode_text(terms.texts))
     parts.append(store.read_vectors(np.array(terms.rows, dtype=np.int64)))
+    for vector in terms.vectors:
+        if len(vector) != store.manifest.dim:
+            msg = f"vectors of {store.folder} have {store.manifest.dim} numbers, got {len(vector)}"
+            raise MismatchError(msg)
+        parts.append(normalise_rows(vector[np.newaxis]))
     return np.concatenate(parts)
 
 

@@ -24,7 +24,7 @@ from bioprobe.images.regions import REGION
 from bioprobe.options import BOTH, GIVEN
 from bioprobe.result import Note
 from bioprobe.store.added_taxa import find_added_taxa
-from bioprobe.store.annotations import Log, read_log
+from bioprobe.store.annotations import Log, find_log, read_log
 from bioprobe.store.columns import read_columns
 from bioprobe.store.failures import (
     FAILURES_NAME,
@@ -44,6 +44,7 @@ from bioprobe.store.shard import (
     write_shard,
 )
 from bioprobe.store.writing import LOCK_NAME, check_present, holding
+from bioprobe.taxonomy.columns import LABEL_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,8 +58,8 @@ DTYPES = ("float32", "float16")
 _RELABELLED_ROWS = 4096
 
 
-# Inode, time in nanoseconds and size of a manifest.
-Stamp = tuple[int, int, int]
+# Inode, time in nanoseconds and size of the manifest, and of the log of annotations.
+Stamp = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,6 +299,7 @@ class EmbeddingStore:
         store._counts = labels
         store._is_marked = self._is_marked
         store._known = self._known
+        store._stamp = self._stamp
         for name in ("given", "rows"):
             if name in self.__dict__:
                 store.__dict__[name] = self.__dict__[name]
@@ -337,6 +339,12 @@ class EmbeddingStore:
     def forget_columns(self) -> None:
         """See the columns that are kept beside the image table as they are now."""
         self.__dict__.pop("images", None)
+
+    @cached_property
+    def labelled(self) -> pd.DataFrame:
+        """Distinct labels of the current rows, with their common names, in their order."""
+        # Labels of retired rows are those that somebody corrected.
+        return self.images.frame.iloc[self.rows][list(LABEL_COLUMNS)].drop_duplicates()
 
     @cached_property
     def given(self) -> ImageTable:
@@ -739,12 +747,18 @@ class EmbeddingStore:
 
 
 def _look(folder: Path) -> Stamp | None:
-    """Return what tells one manifest from the next, which takes its place: None where none is."""
-    try:
-        facts = (folder / MANIFEST_NAME).stat()
-    except OSError:
-        return None
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+    """Return what tells a store from what it is later: None where there is none.
+
+    A manifest takes the place of the one before, and the log of annotations grows.
+    """
+    found = []
+    for path in (folder / MANIFEST_NAME, find_log(folder)):
+        try:
+            facts = path.stat()
+            found.append((facts.st_ino, facts.st_mtime_ns, facts.st_size))
+        except OSError:
+            found.append((0, 0, 0))
+    return (found[0], found[1]) if found[0][2] else None
 
 
 def _check_name(folder: str | Path) -> None:

@@ -20,7 +20,12 @@ PAGES = (
     "bioprobe.web.views.door",
 )
 #: Modules of the API, with a ``router`` each.
-API = ("bioprobe.web.api.store", "bioprobe.web.api.images", "bioprobe.web.api.asking")
+API = (
+    "bioprobe.web.api.store",
+    "bioprobe.web.api.images",
+    "bioprobe.web.api.pictures",
+    "bioprobe.web.api.asking",
+)
 _HERE = Path(__file__).parent
 
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.face.store import open as open_store
+from bioprobe.web.batching import Batcher
+from bioprobe.web.uploads import Uploads
 
 if TYPE_CHECKING:
     from fastapi import Request
     from fastapi.responses import HTMLResponse
 
+    from bioprobe.face.encoder import Encoder
     from bioprobe.face.store import Store
 
 _HERE = Path(__file__).parent
-# Choices of images that are remembered: who pages through one asks for the same again.
-_CHOICES = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,10 @@ class Desk:
         self.settings = settings
         self._store: Store | None = None
         self._opening = threading.Lock()
-        self._choices: OrderedDict[tuple[str | None, ...], Store] = OrderedDict()
+        self._encoder: Encoder | None = None
+        self._loading = threading.Lock()
+        self.batcher = Batcher()
+        self.uploads = Uploads()
         self._work = threading.BoundedSemaphore(settings.most_working)
         self._n_waiting = 0
         self._counting = threading.Lock()
@@ -111,45 +114,30 @@ class Desk:
         with self._opening:
             if self._store is None:
                 model, device = self.settings.model, self.settings.device
-                self._store = open_store(self.folder, model=model, device=device)
-            now = self._store.reopen()
-            if now is not self._store:
-                self._store = now
-                self._choices.clear()
-            return now
+                self._store = open_store(
+                    self.folder, model=model, device=device, encoder=self.load_encoder
+                )
+            self._store = self._store.reopen()
+            return self._store
 
-    def choose(
-        self,
-        store: Store,
-        where: str | None = None,
-        mask: str | None = None,
-        split: str | None = None,
-    ) -> Store:
-        """Return a store with fewer images to ask, chosen once for all who page through them.
+    def load_encoder(self) -> Encoder:
+        """Return the encoder, which one thread runs for all; it is loaded when it is first asked.
 
-        Parameters
-        ----------
-        store : Store
-            As the request sees it.
-        where, mask, split : str, optional
-            As for :meth:`bioprobe.Store.where`.
+        Raises
+        ------
+        ModelUnavailableError
+            If the weights are not here.
         """
-        if where is None and mask is None and split is None:
-            return store
-        key = (str(id(store)), where, mask, split)
-        with self._opening:
-            if key in self._choices:
-                self._choices.move_to_end(key)
-                return self._choices[key]
-        chosen = store.where(where, mask=mask, split=split)
-        # A mask may be made again; a condition on the table of this store stays what it is.
-        if mask is None and split is None:
-            with self._opening:
-                if store is self._store:
-                    self._choices[key] = chosen
-                while len(self._choices) > _CHOICES:
-                    self._choices.popitem(last=False)
-        return chosen
+        from bioprobe.face.encoder import encoder
+
+        with self._loading:
+            if self._encoder is None:
+                store, settings = self._store, self.settings
+                assert store is not None
+                # As every store has its texts.
+                loaded = encoder(store.model, device=settings.device, precision="fp32")
+                self._encoder = loaded.through(self.batcher.run)
+            return self._encoder
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:

@@ -189,8 +189,7 @@ def find_known_taxa(
 
 def find_label_contradictions(store: EmbeddingStore) -> list[Contradiction]:
     """Find the names that labels of a store place differently; they do not stop a question."""
-    frame = store.images.frame.iloc[store.rows]
-    distinct = frame[[rank.value for rank in RANKS]].drop_duplicates()
+    distinct = store.labelled[[rank.value for rank in RANKS]].drop_duplicates()
     return find_contradictions(list(distinct.itertuples(index=False, name=None)))
 
 
@@ -230,5 +229,4 @@ def find_parent(store: EmbeddingStore | None, name: str) -> Taxon:
 
 
 def _find_labels(store: EmbeddingStore) -> Taxonomy:
-    # Labels of retired rows are those that somebody corrected.
-    return to_taxonomy(store.images.frame.iloc[store.rows])
+    return to_taxonomy(store.labelled)

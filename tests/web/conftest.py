@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import uvicorn
+from fastapi.testclient import TestClient
 
 import bioprobe as bp
 from bioprobe.sketch import draw_animal, read_species
@@ -21,7 +22,9 @@ from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import write_selection
 from bioprobe.taxonomy import RANKS
 from bioprobe.web.app import build_app
+from bioprobe.web.desk import Settings
 from tests.browsing import open_browser
+from tests.conftest import PlainEncoder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -111,3 +114,44 @@ def browser() -> Iterator[Browser]:
     """
     with open_browser() as opened:
         yield opened
+
+
+Ask = Callable[..., TestClient]
+
+
+def ask(store: EmbeddingStore, **given: object) -> TestClient:
+    """Return a client of a store's server with some settings."""
+    settings = Settings(**given)  # type: ignore[arg-type]
+    return TestClient(build_app(store.folder, settings), base_url="http://127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def ask_server() -> Ask:
+    """Make a client of a store's server with some settings."""
+    return ask
+
+
+@pytest.fixture(scope="session")
+def station(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
+    """Return a store of 40 images of two orders with two families each; nobody writes to it."""
+    folder, encoder = tmp_path_factory.mktemp("station") / "store", PlainEncoder()
+    families = {"Felidae": "Carnivora", "Canidae": "Carnivora", "Bovidae": "Artiodactyla",
+                "Muridae": "Rodentia"}  # fmt: skip
+    random = np.random.default_rng(0)
+    rows = [
+        {"path": f"{family}/{n:02d}.jpg", "sha256": f"{family}{n}", "kingdom": "Animalia",
+         "order": order, "family": family}
+        for family, order in families.items()
+        for n in range(10)
+    ]  # fmt: skip
+    means = np.repeat(random.normal(size=(4, 16)), 10, axis=0)
+    vectors = means + 0.5 * random.normal(size=(40, 16))
+    made = EmbeddingStore.create(folder, encoder.fingerprint, dim=16, has_text_tower=True,
+                                 logit_scale=20.0)  # fmt: skip
+    return made.append(pd.DataFrame(rows), vectors)
+
+
+@pytest.fixture(scope="session")
+def client(station: EmbeddingStore) -> TestClient:
+    """Return who asks it as a program on the same machine; it has no cookies."""
+    return ask(station)

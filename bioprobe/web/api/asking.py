@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field
 
 from bioprobe.face.store import Store
+from bioprobe.options import list_given
+from bioprobe.result import Result, Table
 from bioprobe.web.api.build import (
     PROBLEMS,
     Answer,
@@ -22,6 +25,7 @@ from bioprobe.web.api.build import (
 )
 from bioprobe.web.desk import find_desk, find_store
 from bioprobe.web.problems import Refusal
+from bioprobe.web.uploads import Upload
 
 router = APIRouter(prefix="/api/v1", tags=["questions"], responses=PROBLEMS)
 
@@ -38,10 +42,23 @@ _Classes = (
 )  # fmt: skip
 _Names = Word | Annotated[list[Word], Field(max_length=2000)] | None
 
+_Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+_SentTerm = Annotated[str, Field(pattern=r"^[0-9a-f]{32}(::-?[0-9]{1,6}(\.[0-9]{1,6})?)?$")]
+_Sent = _SentTerm | Annotated[list[_SentTerm], Field(min_length=1, max_length=64)]
+Name = Annotated[str, Path(max_length=200, description="Name in the store.")]
+
 _NARROWS: dict[str, Any] = {
     "where": (Text | None, Field(None, description="Only images that meet a condition.")),
     "mask": (Text | None, Field(None, description="Only images that a named mask keeps.")),
     "split": (Text | None, Field(None, description="Only images of a part, NAME:PART.")),
+}
+_ASKED: dict[str, Any] = {
+    "rows": (Rows | None, Field(None, description="Rows of the store.")),
+    "pictures": (
+        Annotated[list[_Id], Field(min_length=1, max_length=256)] | None,
+        Field(None, description="Pictures that were sent, by their ids; not beside rows."),
+    ),
+    **_NARROWS,
 }
 SearchBody = build_body(
     "SearchBody", Store.search,
@@ -50,23 +67,60 @@ SearchBody = build_body(
      "k"),
     most={"k": MOST_IMAGES, "minus_weight": 1000},
     kinds={"row": _Terms, "minus_row": _Terms, "background": _Names},
-    fields=_NARROWS,
+    fields={
+        "picture": (_Sent | None, Field(None, description="Picture that was sent, or ID::WEIGHT.")),
+        "minus_picture": (_Sent | None, Field(None, description="Picture to keep away from.")),
+        **_NARROWS,
+    },
 )  # fmt: skip
 ZeroShotBody = build_body(
-    "ZeroShotBody", Store.zeroshot,
-    ("level", "classes", "taxa", "text_type", "templates", "head", "pool", "roll_up", "within",
-     "country", "admin1", "also", "every_rank", "abstain", "open_set", "adapter", "k"),
+    "ZeroShotBody",
+    Store.zeroshot,
+    (
+        "level",
+        "classes",
+        "taxa",
+        "text_type",
+        "templates",
+        "head",
+        "pool",
+        "roll_up",
+        "within",
+        "country",
+        "admin1",
+        "also",
+        "every_rank",
+        "abstain",
+        "open_set",
+        "adapter",
+        "k",
+    ),
     most={"k": 100},
-    kinds={"classes": _Classes, "taxa": Word | None, "templates": Template, "head": Word | None,
-           "within": _Names, "also": _Names},
-    fields={"rows": (Rows | None, Field(None, description="Rows of the store.")), **_NARROWS},
+    kinds={
+        "classes": _Classes,
+        "taxa": Word | None,
+        "templates": Template,
+        "head": Word | None,
+        "within": _Names,
+        "also": _Names,
+    },
+    fields=_ASKED,
+)
+PredictBody = build_body(
+    "PredictBody", Store.predict,
+    ("k", "calibrate", "abstain", "accuracy", "sets", "set_kind", "unknown"),
+    most={"k": 100}, fields=_ASKED,
 )  # fmt: skip
 
 
 @router.post("/search", response_model=Answer)
 def search(request: Request, body: SearchBody) -> Response:  # type: ignore[valid-type]
-    """Find the images nearest to texts and rows; with `minus_`, away from others."""
+    """Find the images nearest to pictures, texts and rows; with `minus_`, away from others."""
     given = read_given(body)
+    for sent, asked in (("picture", "vector"), ("minus_picture", "minus_vector")):
+        terms = given.pop(sent, None)
+        if terms is not None:
+            given[asked] = [_read_term(request, one) for one in list_given(terms)]
     store = narrow(request, given)
     given.setdefault("k", 10)
     with find_desk(request).working():
@@ -75,12 +129,68 @@ def search(request: Request, body: SearchBody) -> Response:  # type: ignore[vali
 
 @router.post("/zeroshot", response_model=Answer)
 def zeroshot(request: Request, body: ZeroShotBody) -> Response:  # type: ignore[valid-type]
-    """Label images of the store by text prompts, at any rank."""
+    """Label images of the store, or pictures that were sent, by text prompts, at any rank."""
     given = read_given(body)
+    ids = given.get("pictures")
     store = narrow(request, given, most=MOST_IMAGES)
     spell_classes(given)
     with find_desk(request).working():
-        return show_answer(store.zeroshot(**given))
+        return show_answer(name_pictures(store.zeroshot(**given), ids))
+
+
+@router.post("/probes/{name}/predict", response_model=Answer)
+def predict(request: Request, name: Name, body: PredictBody) -> Response:  # type: ignore[valid-type]
+    """Label images of the store, or pictures that were sent, by a probe that the store keeps."""
+    given = read_given(body)
+    ids = given.get("pictures")
+    whole = find_store(request)
+    if name not in whole.probes().to_frame()["name"].tolist():
+        msg = f"there is no probe {name!r}; see GET /api/v1/probes"
+        raise Refusal(404, msg, kind="NoProbe")
+    store = narrow(request, given, most=MOST_IMAGES)
+    with find_desk(request).working():
+        return show_answer(name_pictures(whole.probe(name).predict(store, **given), ids))
+
+
+@router.get("/probes", response_model=Answer)
+def list_probes(request: Request) -> Response:
+    """List the probes that the store keeps."""
+    return show_answer(find_store(request).probes())
+
+
+def _read_term(request: Request, term: str) -> tuple[Any, float]:
+    """Return the vector of a picture that was sent, and its weight."""
+    key, _, weight = term.partition("::")
+    return find_sent(request, [key])[0].vector, float(weight or 1)
+
+
+def find_sent(request: Request, ids: Sequence[str]) -> list[Upload]:
+    """Return pictures that were sent.
+
+    Raises
+    ------
+    Refusal
+        If one is not known, or not any more.
+    """
+    uploads = find_desk(request).uploads
+    found = [uploads.find(one) for one in ids]
+    missing = [key for key, one in zip(ids, found, strict=True) if one is None]
+    if missing:
+        msg = (
+            f"no picture {missing[0]} is known, or it is not any more; send it again, by "
+            "POST /api/v1/pictures"
+        )
+        raise Refusal(422, msg, kind="UnknownPicture")
+    return [one for one in found if one is not None]
+
+
+def name_pictures(answer: Result, ids: Sequence[str] | None) -> Result:
+    """Return an answer to pictures that were sent, which says their ids in place of rows."""
+    if ids is None:
+        return answer
+    frame = answer.to_frame()
+    frame.insert(0, "picture", [ids[row] for row in frame.pop("row")])
+    return Table(frame, notes=answer.notes)
 
 
 def spell_classes(given: dict[str, Any]) -> None:
@@ -102,9 +212,18 @@ def narrow(request: Request, given: dict[str, Any], most: int | None = None) -> 
     Refusal
         If they are more than ``most``, or a row is not there.
     """
-    rows = given.pop("rows", None)
+    rows, ids = given.pop("rows", None), given.pop("pictures", None)
     chosen = [given.pop(name, None) for name in ("where", "mask", "split")]
-    store = find_desk(request).choose(find_store(request), *chosen)
+    where, mask, split = chosen
+    store = find_store(request).narrow(where, mask=mask, split=split)
+    if ids is not None:
+        if rows is not None or any(chosen):
+            msg = (
+                "pictures are asked, or images of the store: leave rows, where, mask and split out"
+            )
+            raise Refusal(422, msg, kind="Misuse")
+        sent = find_sent(request, ids)
+        return store.hold([one.vector for one in sent], [one.name for one in sent])
     if rows is not None:
         missing = [row for row in rows if not store.has_row(row)]
         if missing or not rows:

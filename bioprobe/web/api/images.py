@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from bioprobe.face.showing import THUMBNAIL_SIZES_PX
 from bioprobe.web.api.build import PROBLEMS, Answer, show_answer
-from bioprobe.web.desk import find_desk, find_store
+from bioprobe.web.desk import find_store
 from bioprobe.web.problems import Refusal
 
 router = APIRouter(prefix="/api/v1", tags=["images"], responses=PROBLEMS)
@@ -52,9 +52,9 @@ def list_images(
     cursor: Annotated[str | None, _ANCHOR] = None,
 ) -> Response:
     """List images, some at a time: what is known of each, and its row."""
-    desk, store = find_desk(request), find_store(request)
+    store = find_store(request)
     after = _read_cursor(cursor, store.generation)
-    chosen = desk.choose(store, where, mask, split)
+    chosen = store.narrow(where, mask=mask, split=split)
     found = chosen.list_images(after=after, n=limit)
     frame = found.to_frame()
     last = int(frame["row"].iloc[-1]) if len(frame) else after

@@ -1,0 +1,72 @@
+"""Pictures that are asked of a store without being in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.errors import StoreError
+from bioprobe.images.image_table import ImageTable
+from bioprobe.options import GIVEN
+from bioprobe.store.embedding_store import EmbeddingStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bioprobe.types import Vectors
+
+
+class HeldPictures(EmbeddingStore):
+    """Vectors in memory, asked as if they were rows of a store: by its labels, taxa and probes.
+
+    Nothing of them is ever written.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Of whose encoder they are.
+    frame : DataFrame
+        One row a picture.
+    vectors : ndarray of float32, shape (n_pictures, dim), unit rows
+    """
+
+    def __init__(self, store: EmbeddingStore, frame: pd.DataFrame, vectors: Vectors) -> None:
+        manifest = dataclasses.replace(store.manifest, shards=(), retired=(), removals=())
+        super().__init__(store.folder, manifest)
+        self._counts = GIVEN
+        self._vectors = vectors
+        # What they are compared with is what the store knows.
+        known = {"given": ImageTable.build(frame), "labelled": store.labelled}
+        self.__dict__.update(known)
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def read_vectors(self, rows: npt.NDArray[np.int64] | None = None) -> Vectors:
+        """Return their vectors, or those of some."""
+        return self._vectors if rows is None else self._vectors[rows]
+
+    def iter_shards(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """Return all of them.
+
+        Yields
+        ------
+        start : int
+        vectors : ndarray of float32, shape (n_pictures, dim), unit rows
+        """
+        yield 0, self._vectors
+
+    def check_current(self) -> None:
+        """Refuse to write.
+
+        Raises
+        ------
+        StoreError
+            Always.
+        """
+        msg = "pictures that are only asked have no store to write to; embed them first"
+        raise StoreError(msg)
