@@ -19,6 +19,7 @@ from bioprobe.face.conservation import Conserves
 from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
 from bioprobe.face.finetuning import Finetunes
+from bioprobe.face.identifying import Identifies
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.mapping import Maps
 from bioprobe.face.opened import TextFinder, find_texts, tell_emptied, tell_placeholders
@@ -77,6 +78,7 @@ class Store(
     Reports,
     Explains,
     Annotates,
+    Identifies,
     Reviews,
     Corrects,
     Names,
