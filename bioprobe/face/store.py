@@ -20,6 +20,7 @@ from bioprobe.face.explaining import Explains
 from bioprobe.face.exporting import Exports
 from bioprobe.face.finding import Finds
 from bioprobe.face.finetuning import Finetunes
+from bioprobe.face.identifying import Identifies
 from bioprobe.face.keeping import Keeps, tell_import
 from bioprobe.face.mapping import Maps
 from bioprobe.face.opened import TextFinder, find_texts, tell_emptied, tell_placeholders
@@ -79,6 +80,7 @@ class Store(
     Reports,
     Explains,
     Annotates,
+    Identifies,
     Reviews,
     Corrects,
     Names,

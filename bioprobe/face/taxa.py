@@ -206,6 +206,12 @@ class Names(Opened):
         store = self._view.store
         return _remove(AddedList.of_store(store), name, store, lineage, parent)
 
+    def added_taxa(self) -> KnownTaxa:
+        """List the taxa that were added to the store or by the user, without those of labels."""
+        from bioprobe.zeroshot.added_taxa import KnownTaxa, list_added
+
+        return KnownTaxa(tuple(list_added(self._view.store)))
+
     @question
     def taxa(
         self,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 #: Modules with a ``router`` and, where they are pages, their ``LINK``: address and name.
 PAGES = (
+    "bioprobe.web.views.ask",
     "bioprobe.web.views.browse",
     "bioprobe.web.views.map",
     "bioprobe.web.views.store",

@@ -120,15 +120,20 @@ class Added(Result):
 
 def list_known(store: EmbeddingStore) -> list[KnownTaxon]:
     """List the taxa that were added to a store, those of the user, and those of its labels."""
+    # Rows that a newer embedding has replaced may hold a label that was corrected since.
+    labels = to_taxonomy(store.images.frame.iloc[store.rows])
+    return [*list_added(store), *(KnownTaxon(taxon, "labels") for taxon in labels)]
+
+
+def list_added(store: EmbeddingStore) -> list[KnownTaxon]:
+    """List the taxa that were added to a store, and those of the user."""
     pictures = {one.taxon.lineage: len(one) for one in read_examples(store)}
     added = [
         KnownTaxon(taxon, "added", pictures.get(taxon.lineage, 0))
         for taxon in read_added_taxa(store)
     ]
     wide = [KnownTaxon(taxon, "user-wide") for taxon in read_user_taxa()]
-    # Rows that a newer embedding has replaced may hold a label that was corrected since.
-    labels = to_taxonomy(store.images.frame.iloc[store.rows])
-    return [*added, *wide, *(KnownTaxon(taxon, "labels") for taxon in labels)]
+    return [*added, *wide]
 
 
 def find_new_taxa(store: EmbeddingStore) -> tuple[Taxon, ...]:

@@ -103,9 +103,7 @@ def test_names_are_escaped_and_a_store_without_a_map_says_how_to_make_one(
     assert "<canvas" not in page
 
 
-def test_what_is_chosen_is_kept_as_a_mask_or_named_at_once(
-    asks: TestClient, folder: Path
-) -> None:
+def test_what_is_chosen_is_kept_as_a_mask_or_named_at_once(asks: TestClient, folder: Path) -> None:
     kept = asks.post("/map/masks", params={"name": "map/mine"}, content=_mark([1, 2, 39]))
     assert "3 images are kept" in kept.json()["said"][0]
     assert bp.open(folder).where(mask="map/mine").rows.tolist() == [1, 2, 39]
@@ -238,7 +236,5 @@ def test_with_webgl_all_points_are_drawn_in_the_colours_of_their_classes(
         )
         named = ["#e69f00", "#56b4e9", "#b9bdba"]
         for colour in named:
-            wanted = ",".join(
-                str(round(int(colour[at : at + 2], 16) / 16)) for at in (1, 3, 5)
-            )
+            wanted = ",".join(str(round(int(colour[at : at + 2], 16) / 16)) for at in (1, 3, 5))
             assert colours.get(wanted, 0) > 20, (colour, colours)
