@@ -14,12 +14,12 @@ from bioprobe.evaluation.curves import Efficiency
 from bioprobe.evaluation.mistakes import list_lineages
 from bioprobe.evaluation.result import Evaluation, MethodResult
 from bioprobe.report.data import find_training
+from bioprobe.reviewing.wrong_labels import find_wrong_labels
 from bioprobe.splits import Split
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.selections import list_selections, read_selection
 from bioprobe.types import Mask
 
-_SURE = 0.9
 _N_NAMED = 12
 _FILTERS = "filters/"
 
@@ -118,8 +118,9 @@ def find_next_steps(
     What a filter dropped, or the mask of the evaluation, is in no advice. Classes to collect are
     those with a mistake of the best method that learns, by expected gain: mistakes, times the
     share of mistakes that twice as many pictures took away on its curve; by mistakes alone where
-    no curve was measured. Labels to check are wrong answers of the best method with a probability
-    of .9 or more that most of the other methods give too.
+    no curve was measured. Labels to check are those that confident learning would call wrong, of
+    all pictures that have one: each is left out in turn, and ranked by the probability that the
+    others give its label.
     """
     usable, masks = find_usable(store, evaluation.provenance["options"]["mask"])
     learner = find_learner(evaluation)
@@ -131,7 +132,7 @@ def find_next_steps(
         n_wrong = sum(one["n_lost"] for one in ranked)
         # A curve that went no further down promises nothing of more pictures.
         collect = [one for one in ranked if one["gain"] is None or one["gain"] > 0]
-    suspicious = [one for one in _find_suspicious(evaluation) if usable[one["row"]]]
+    suspicious, n_ranked = _find_suspicious(store, evaluation, split, usable)
     unlabelled = store.images.labels(evaluation.level)[store.rows] == ""
     n_unlabelled = int((unlabelled & usable[store.rows]).sum())
     return {
@@ -142,7 +143,7 @@ def find_next_steps(
         "has_curve": curve is not None,
         "check": suspicious[:_N_NAMED],
         "n_check": len(suspicious),
-        "sure": _SURE,
+        "n_ranked": n_ranked,
         "n_unlabelled": n_unlabelled,
         "n_dropped": int(unlabelled.sum()) - n_unlabelled,
         "masks": masks,
@@ -199,14 +200,32 @@ def _count_training(
     return Counter(places[places >= 0].tolist())
 
 
-def _find_suspicious(evaluation: Evaluation) -> list[dict[str, Any]]:
-    answers = evaluation.predictions
-    agreed = answers.groupby(["row", "predicted_class"]).size().rename("n_agreed")
-    best = answers[answers["method"] == evaluation.best.method]
-    best = best[~best["right"].to_numpy(dtype=bool) & (best["truth_class"] >= 0)]
-    best = best.join(agreed, on=["row", "predicted_class"])
-    most = best["n_agreed"].to_numpy() * 2 > len(evaluation.results)
-    found = best[most & (best["probability"].to_numpy(dtype=np.float64) >= _SURE)]
-    found = found.sort_values("probability", ascending=False, kind="stable")
-    columns = ["row", "file_name", "truth", "predicted", "probability", "n_agreed"]
-    return [dict(zip(columns, one, strict=True)) for one in found[columns].itertuples(index=False)]
+def _find_suspicious(
+    store: EmbeddingStore, evaluation: Evaluation, split: Split | None, usable: Mask
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the labels to check, the most suspected first, and how many were ranked."""
+    rows = store.rows[usable[store.rows]]
+    labels = store.images.labels(evaluation.level)[rows]
+    rows, labels = rows[labels != ""], labels[labels != ""]
+    # Copies of a picture, and what a split keeps together, would speak for each other.
+    groups = store.images.frame["sha256"].to_numpy(dtype=object)[rows]
+    if split is not None:
+        together = split.groups[rows]
+        groups = np.where(together != "", together, groups)
+    found = find_wrong_labels(store.read_vectors(rows), labels, groups)
+    names = store.images.file_names
+    suspicious = [
+        {
+            "row": int(rows[place]),
+            "file_name": names[rows[place]],
+            "truth": labels[place],
+            "confidence": confidence,
+            "predicted": answer,
+            "probability": score,
+        }
+        for place, confidence, answer, score in zip(
+            found.places.tolist(), found.confidences.tolist(), found.answers.tolist(),
+            found.scores.tolist(), strict=True,
+        )
+    ]  # fmt: skip
+    return suspicious, found.n_ranked

@@ -231,15 +231,17 @@ class Learner:
         Returns
         -------
         places : ndarray of int64, shape (n,)
-            Pictures that were left out in turn: those of classes of two pictures at least, or all.
+            Pictures that were left out in turn: those of which others teach the class, or all.
         classes : ndarray of int64, shape (n_taught_classes,)
         probabilities : ndarray of float32, shape (n, n_taught_classes)
         """
         taught = self.pool.taught
         classes, targets = np.unique(self.pool.labels[taught], return_inverse=True)
         folds = self._assign_folds(taught, targets)
-        # A class of one picture is taught by nothing else.
-        out = (np.bincount(targets, minlength=len(classes))[targets] > 1) | alone
+        counts = np.zeros((len(classes), N_FOLDS), dtype=np.int64)
+        np.add.at(counts, (targets, folds), 1)
+        # A class that is in one fold alone is taught by nothing else.
+        out = (counts.sum(axis=1)[targets] > counts[targets, folds]) | alone
         if len(classes) < 2 or not out.any():
             none = np.zeros((0, len(classes)), dtype=np.float32)
             return taught[:0], classes, none
@@ -275,20 +277,28 @@ class Learner:
         """Return the fold of each picture that teaches; one that has been given stays.
 
         Of a class each new picture goes where there are fewest of it, of equal ones where there
-        are fewest at all: so every class is in several folds, and solutions can go on from those
-        before.
+        are fewest at all, but for one whose group is in a fold: so every class is in several folds,
+        copies are in one, and solutions can go on from those before.
         """
-        folds = self._folds
+        folds, groups = self._folds, self.pool.groups
         n_classes = int(targets.max(initial=-1)) + 1
         counts = np.zeros((n_classes, N_FOLDS), dtype=np.int64)
         known = folds[taught] >= 0
         np.add.at(counts, (targets[known], folds[taught[known]]), 1)
         totals = counts.sum(axis=0)
+        fold_of: dict[int, int] = {}
+        if groups is not None:
+            own = groups[taught[known]].tolist()
+            fold_of = dict(zip(own, folds[taught[known]].tolist(), strict=True))
         new = np.random.default_rng(self.seed).permutation(np.flatnonzero(~known))
         for at in new.tolist():
-            own = counts[targets[at]]
-            fold = min(range(N_FOLDS), key=lambda one: (own[one], totals[one]))
-            own[fold] += 1
+            of_class = counts[targets[at]]
+            group = -1 if groups is None else int(groups[taught[at]])
+            fold = fold_of.get(group) if group >= 0 else None
+            if fold is None:
+                fold = min(range(N_FOLDS), key=lambda one: (of_class[one], totals[one]))
+                fold_of[group] = fold
+            of_class[fold] += 1
             totals[fold] += 1
             folds[taught[at]] = fold
         return folds[taught]

@@ -33,6 +33,8 @@ class Pool:
         Whether somebody else is looking at it; a random sample may hold it all the same.
     excluded : dict of int to set of int
         Of a picture the classes that a person said it is not.
+    groups : ndarray of int64, shape (n_images,), optional
+        Pictures of one group, such as copies, are left out together; -1 for one of its own.
     best : ndarray of int64, shape (n_images, 2)
         The two most probable classes, -1 where there is none.
     scores : ndarray of float32, shape (n_images, 2)
@@ -46,6 +48,7 @@ class Pool:
     is_out: Mask
     is_held: Mask
     excluded: dict[int, set[int]] = dataclasses.field(default_factory=dict)
+    groups: Places | None = None
     best: Places = dataclasses.field(init=False)
     scores: Scores = dataclasses.field(init=False)
 

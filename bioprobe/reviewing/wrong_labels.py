@@ -6,8 +6,86 @@ import dataclasses
 import warnings
 
 import numpy as np
+import numpy.typing as npt
 
-from bioprobe.types import Doubles, Mask, Places, Scores
+from bioprobe.reviewing.learner import Learner
+from bioprobe.reviewing.pool import Pool
+from bioprobe.types import Doubles, Mask, Names, Places, Scores, Vectors
+
+# Labels that are ranked at most, by lot where there are more: one takes as long as hundreds here.
+_MOST_RANKED = 20_000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Suspects:
+    """Labels that confident learning would call wrong, the most suspected first.
+
+    Parameters
+    ----------
+    places : ndarray of int64, shape (n,)
+        Positions of the labels, in the order in which they came in.
+    confidences : ndarray of float64, shape (n,)
+        Probability of each label where its picture was left out.
+    answers : ndarray of object, shape (n,)
+        The most probable class instead.
+    scores : ndarray of float64, shape (n,)
+        Its probability.
+    n_ranked : int
+        Labels that were ranked.
+    """
+
+    places: Places
+    confidences: Doubles
+    answers: Names
+    scores: Doubles
+    n_ranked: int
+
+
+def find_wrong_labels(
+    vectors: Vectors, names: Names, groups: npt.NDArray[np.object_] | None = None, seed: int = 0
+) -> Suspects:
+    """Find labels that are probably wrong: those of all pictures are ranked, five folds.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    names : ndarray of object, shape (n_images,)
+        Label of each, ``""`` where it has none.
+    groups : ndarray of object, shape (n_images,), optional
+        Pictures of one group are left out together; ``""`` for one of its own.
+    seed : int
+        Of the folds, and of what is ranked where there are more labels than can be.
+
+    See Also
+    --------
+    rank_labels : the ranking, and what is called wrong.
+    """
+    chosen = np.flatnonzero(names != "")
+    if len(chosen) > _MOST_RANKED:
+        drawn = np.random.default_rng(seed).permutation(chosen)[:_MOST_RANKED]
+        chosen = np.sort(drawn)
+    nothing = np.zeros(0)
+    empty = Suspects(nothing.astype(np.int64), nothing, nothing.astype(object), nothing, 0)
+    if not len(chosen):
+        return empty
+    classes, labels = np.unique(names[chosen].astype(str), return_inverse=True)
+    pool = Pool.of(vectors[chosen], classes.tolist(), labels)
+    if groups is not None:
+        known, numbers = np.unique(groups[chosen].astype(str), return_inverse=True)
+        pool.groups = np.where(known[numbers] == "", -1, numbers)
+    places, columns, probabilities = Learner(pool, seed=seed).predict_left_out()
+    if not len(places):
+        return empty
+    found = rank_labels(np.searchsorted(columns, labels[places]), probabilities)
+    best = probabilities.argmax(axis=1)
+    # A label that is the answer too is not to be checked.
+    is_other = columns[best] != labels[places]
+    order = found.order[(found.is_flagged & is_other)[found.order]]
+    return Suspects(
+        chosen[places[order]], found.confidences[order],
+        classes[columns[best[order]]].astype(object),
+        probabilities.max(axis=1)[order].astype(np.float64), len(places),
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
