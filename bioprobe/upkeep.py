@@ -22,9 +22,9 @@ from bioprobe.learning import keeping as probes
 from bioprobe.progress import Progress
 from bioprobe.result import Notes, Result
 from bioprobe.sources.listing import join
+from bioprobe.store import annotations as annotation_log
 from bioprobe.store import (
     EmbeddingStore,
-    annotations,
     columns,
     computed,
     failures,
@@ -221,11 +221,13 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
         return sum(len(hashes.intersection(one.sha256s)) for one in known if one.taxon.name == name)
 
     def count_said(name: str) -> int:
-        said = [one for one in annotations.read_log(store.folder).standing if one.level == name]
+        said = [one for one in annotation_log.read_log(store.folder).standing if one.level == name]
         there = labels.find_units(store.given, rows, {one.unit for one in said})
         return sum(bool(there[one.unit]) for one in said)
 
-    levels = list(dict.fromkeys(one.level for one in annotations.read_log(store.folder).standing))
+    levels = list(
+        dict.fromkeys(one.level for one in annotation_log.read_log(store.folder).standing)
+    )
     masks = selections.list_selections(store)
     splits = [name for name in masks if name.startswith(_SPLITS)]
     kinds: list[tuple[str, Sequence[str], Callable[[str], int], str]] = [
@@ -487,7 +489,7 @@ def _draft(store: EmbeddingStore, gone: Gone, changes: Changes, manifest: Manife
     examples.forget_gone(store, gone, changes)
     seen_offset.forget_gone(folder, gone, changes)
     selections.forget_gone(folder, gone, changes)
-    annotations.forget_gone(folder, gone, changes)
+    annotation_log.forget_gone(folder, gone, changes)
     maps.forget_gone(folder, gone, changes)
     columns.forget_gone(folder, manifest, gone, changes)
     failures.forget_gone(folder, gone, changes)

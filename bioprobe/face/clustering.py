@@ -219,7 +219,7 @@ class Groups(Opened):
         columns = [one for given in list_given(group) for one in split_names(str(given))]
         view, points, told = self._view, None, list[Note | str]()
         if method == "hdbscan":
-            view, points = self._place(map_name, told)
+            view, points = self._read_points(map_name, told)
             nearest = 0
         units, by = find_units(view, columns or None)
         found = cluster_images(
@@ -286,7 +286,7 @@ class Groups(Opened):
         remove_column(self._view.store, name)
         return Table(pd.DataFrame()).say([f"removed the clusters {name} from {self.folder}"])
 
-    def _place(self, name: str, said: list[Note | str]) -> tuple[View, Vectors]:
+    def _read_points(self, name: str, said: list[Note | str]) -> tuple[View, Vectors]:
         """Return the pictures that have a place on a map that the store keeps, and the places."""
         from bioprobe.mapping.result import open_map
 

@@ -195,7 +195,7 @@ class Identifies(Asks, Learns):
         """
         sure = max(sure, 1e-6)
         if probe is not None:
-            decided, best, unknown, said = self._ask_probe(probe, sure, k)
+            decided, best, unknown, said = self._ask_kept(probe, sure, k)
         else:
             level = level or ("species" if taxa is not None else self._find_lowest())
             # Of a taxon that has no name so far down nothing would be said at any rank.
@@ -232,7 +232,7 @@ class Identifies(Asks, Learns):
 
         return list_probes(self._view.store)
 
-    def _ask_probe(
+    def _ask_kept(
         self, name: str, sure: float, k: int
     ) -> tuple[Decisions, _Best, dict[int, str], list[Note]]:
         """Return what a probe says: its decisions, its best classes, and what it does not know."""
