@@ -28,12 +28,12 @@ PYPROJECT = CONSTRAINTS.with_name("pyproject.toml")
 LICENCES = CONSTRAINTS.with_name("licences.csv")
 UNKNOWN = "unknown"
 PROPRIETARY = "LicenseRef-NVIDIA-Proprietary"
-# Permissive ones; MPL-2.0, which asks for nothing but of changes to its own files; and CC-BY-4.0, of
-# colours that are tables, which asks that who made them is named.
+# Permissive ones; MPL-2.0, which asks for nothing but of changes to its own files; and CC-BY-4.0,
+# of colours that are tables, which asks that who made them is named.
 FREE = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD", "BSD-2-Clause", "BSD-3-Clause",
-    "Artistic-1.0-Perl", "BSL-1.0", "CC-BY-4.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU",
-    "MPL-2.0", "PSF-2.0", "Zlib",
+    "Artistic-1.0-Perl", "BSL-1.0", "CC-BY-4.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0",
+    "MIT-CMU", "MPL-2.0", "PSF-2.0", "Zlib",
 }  # fmt: skip
 _SPELLINGS = {
     "2-clause BSD": "BSD-2-Clause",
