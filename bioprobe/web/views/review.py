@@ -274,7 +274,7 @@ def _read_said(say: str, typed: str, suggestion: str) -> dict[str, str]:
 
 
 def _narrow(request: Request, asked: Asked) -> Store:
-    return find_desk(request).choose(find_store(request), asked.where or None)
+    return find_store(request).narrow(asked.where or None)
 
 
 def _work(request: Request, asked: Asked, problem: str = "") -> dict[str, Any]:
@@ -283,7 +283,7 @@ def _work(request: Request, asked: Asked, problem: str = "") -> dict[str, Any]:
     session = _sessions.find(store, asked)
     shown = session.look()
     figures = session.review.progress()
-    numbers = dict(figures.to_frame().to_numpy().tolist())
+    numbers = {one["figure"]: one for one in figures.to_frame().to_dict("records")}
     return {
         "asked": asked, "session": session, "shown": shown, "ahead": session.look_ahead(),
         "figures": numbers, "notes": figures.notes, "problem": problem, "beside": _BESIDE,
