@@ -81,7 +81,12 @@ document.addEventListener("input", async (event) => {
   list.replaceChildren(...classes.map((name) => Object.assign(document.createElement("option"), { value: name })));
 });
 
-document.addEventListener("htmx:before:request", () => { isWaiting = true; work()?.classList.add("waiting"); });
+let isOpen = false;
+document.addEventListener("htmx:before:request", () => {
+  isWaiting = true;
+  work()?.classList.add("waiting");
+  isOpen = Boolean(work()?.querySelector(".good")?.open);
+});
 const end = () => {
   isWaiting = false;
   work()?.classList.remove("waiting");
@@ -89,6 +94,8 @@ const end = () => {
 document.addEventListener("htmx:error", end);
 document.addEventListener("htmx:after:swap", () => {
   end();
+  const good = work()?.querySelector(".good");
+  if (good) good.open = isOpen;
   work()?.querySelector("[data-focus]")?.focus({ preventScroll: true });
 });
 document.addEventListener("htmx:finally:request", end);

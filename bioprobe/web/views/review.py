@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
@@ -107,7 +109,9 @@ class Session:
         """Return the pictures to look at: the next, or a sheet of those that are alike."""
         with self._lock:
             if not self._waiting:
-                self._waiting = list(self.review.next(_SHEET_SIZE if self._way == _SHEET else None).pictures)
+                self._waiting = list(
+                    self.review.next(_SHEET_SIZE if self._way == _SHEET else None).pictures
+                )
                 if self._way == _SHEET:
                     self._waiting.sort(key=lambda one: (one.suggestion, -one.score))
             return self._waiting[:] if self._way == _SHEET else self._waiting[:1]
@@ -145,26 +149,27 @@ class Sessions:
     """Reviews that are open, by person and address."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[Asked, Session] = OrderedDict()
+        self._open: OrderedDict[tuple[Path, Asked], Session] = OrderedDict()
         self._lock = threading.Lock()
 
     def find(self, store: Store, asked: Asked) -> Session:
         """Return the session of an address; a new one where there is none, or rows have changed."""
         with self._lock:
-            session = self._open.pop(asked, None)
+            session = self._open.pop((store.folder, asked), None)
             if session is None or session.n_images != len(store):
                 mix, _ = MIXES[asked.show]
-                review = store.review(asked.level, by=asked.by, mix=mix, k=_BESIDE + 1)
+                # What is said counts in this object alone until it is opened again.
+                review = copy.copy(store).review(asked.level, by=asked.by, mix=mix, k=_BESIDE + 1)
                 session = Session(review, asked.way)
-            self._open[asked] = session
+            self._open[store.folder, asked] = session
             while len(self._open) > _MOST_OPEN:
                 self._open.popitem(last=False)
             return session
 
-    def forget(self, asked: Asked) -> None:
+    def forget(self, folder: Path, asked: Asked) -> None:
         """Close a review, as where the store has become another."""
         with self._lock:
-            self._open.pop(asked, None)
+            self._open.pop((folder, asked), None)
 
 
 _sessions = Sessions()
@@ -291,14 +296,14 @@ def _work(request: Request, asked: Asked, problem: str = "") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _act(request: Request, asked: Asked, act: Any) -> HTMLResponse:  # noqa: ANN401 - of a session
+def _act(request: Request, asked: Asked, act: Callable[[Session], None]) -> HTMLResponse:
     """Do something in a session, and show what comes next; what is refused is said there."""
     problem = ""
     try:
         act(_sessions.find(_narrow(request, asked), asked))
     except StoreError:
         # Whoever sends it again does so to the store as it is then.
-        _sessions.forget(asked)
+        _sessions.forget(find_desk(request).folder, asked)
         raise
     except BioprobeError as error:
         problem = str(error)
