@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PAGES = (
     "bioprobe.web.views.ask",
     "bioprobe.web.views.browse",
+    "bioprobe.web.views.review",
     "bioprobe.web.views.map",
     "bioprobe.web.views.store",
     "bioprobe.web.views.door",

@@ -1,0 +1,311 @@
+"""Review: pictures one by one or as a sheet, answered by keys, buttons or swipes."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from bioprobe.errors import BioprobeError, MisuseError, StoreError
+from bioprobe.web.desk import find_desk, find_store
+
+if TYPE_CHECKING:
+    from bioprobe.face.reviewing import Review, Shown
+    from bioprobe.face.store import Store
+
+router = APIRouter(include_in_schema=False)
+LINK = ("/review", "Review")
+#: What may be shown, by the name of the choice: shares of strategies, and what is said of it.
+MIXES = {
+    "unsure": ("margin=.8,audit=.2", "those that are least certain, and some by chance"),
+    "wrong": ("suspected=1", "labels that may be wrong"),
+    "sure": ("confident=1", "the surest, to confirm many at once"),
+    "new": ("coverage=1", "those most unlike what has a label"),
+    "chance": ("audit=1", "by chance, to tell how good all of them are"),
+}
+_ONE, _SHEET = "one", "sheet"
+# Pictures of a sheet, reviews that are kept open, classes that a name is completed from.
+_SHEET_SIZE, _MOST_OPEN, _COMPLETED = 24, 64, 12
+# Alternatives that have a key.
+_BESIDE = 5
+
+_Name = Annotated[str, Query(max_length=200)]
+_Text = Annotated[str, Form(max_length=1000)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """Which review an address is of.
+
+    Parameters
+    ----------
+    level : str
+        Rank or column.
+    by : str
+        Who answers, ``""`` where nobody has said.
+    way : str
+        ``one`` picture at a time, or a ``sheet``.
+    show : str
+        Key of :data:`MIXES`.
+    where : str
+        Condition, ``""`` for all pictures.
+    """
+
+    level: str
+    by: str
+    way: str
+    show: str
+    where: str
+
+    @classmethod
+    def read(
+        cls,
+        level: _Name = "",
+        by: _Name = "",
+        way: Annotated[str, Query(pattern="^(one|sheet)$")] = _ONE,
+        show: Annotated[str, Query(pattern=f"^({'|'.join(MIXES)})$")] = "unsure",
+        where: Annotated[str, Query(max_length=2000)] = "",
+    ) -> Asked:
+        """Read what an address says."""
+        return cls(level, by.strip(), way, show, where.strip())
+
+    def link(self, path: str = "/review") -> str:
+        """Return the address of this review, or of a part of it."""
+        return f"{path}?{urlencode(dataclasses.asdict(self))}"
+
+
+class Session:
+    """A review of one person, and the pictures that they are to look at.
+
+    Parameters
+    ----------
+    review : Review
+    way : str
+        ``one`` or ``sheet``.
+    """
+
+    def __init__(self, review: Review, way: str) -> None:
+        self.review = review
+        self.n_images = len(review)
+        self._way = way
+        self._waiting: list[Shown] = []
+        self._past: list[list[Shown]] = []
+        self._lock = threading.RLock()
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an answer of this session to take back."""
+        return bool(self._past)
+
+    def look(self) -> list[Shown]:
+        """Return the pictures to look at: the next, or a sheet of those that are alike."""
+        with self._lock:
+            if not self._waiting:
+                self._waiting = list(
+                    self.review.next(_SHEET_SIZE if self._way == _SHEET else None).pictures
+                )
+                if self._way == _SHEET:
+                    self._waiting.sort(key=lambda one: (one.suggestion, -one.score))
+            return self._waiting[:] if self._way == _SHEET else self._waiting[:1]
+
+    def look_ahead(self) -> list[Shown]:
+        """Return what comes after it, so that a browser can fetch it before."""
+        with self._lock:
+            return [] if self._way == _SHEET else self._waiting[1:4]
+
+    def answer(self, said: Sequence[dict[str, Any]]) -> None:
+        """Write what is said, and go on; what is there already is not written again."""
+        with self._lock:
+            self.review.answer([one for one in said if one])
+            rows = {one["row"] for one in said}
+            done = [one for one in self._waiting if one.row in rows]
+            self._waiting = [one for one in self._waiting if one.row not in rows]
+            if done:
+                self._past.append(done)
+
+    def skip(self, rows: Sequence[int]) -> None:
+        """Pass over pictures."""
+        with self._lock:
+            self.review.skip(list(rows))
+            self._waiting = [one for one in self._waiting if one.row not in set(rows)]
+
+    def undo(self) -> None:
+        """Take the last answer back, and show its pictures again."""
+        with self._lock:
+            if self._past:
+                self.review.undo()
+                self._waiting = [*self._past.pop(), *self._waiting]
+
+
+class Sessions:
+    """Reviews that are open, by person and address."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[tuple[Path, Asked], Session] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, store: Store, asked: Asked) -> Session:
+        """Return the session of an address; a new one where there is none, or rows have changed."""
+        with self._lock:
+            session = self._open.pop((store.folder, asked), None)
+            if session is None or session.n_images != len(store):
+                mix, _ = MIXES[asked.show]
+                # What is said counts in this object alone until it is opened again.
+                review = copy.copy(store).review(asked.level, by=asked.by, mix=mix, k=_BESIDE + 1)
+                session = Session(review, asked.way)
+            self._open[store.folder, asked] = session
+            while len(self._open) > _MOST_OPEN:
+                self._open.popitem(last=False)
+            return session
+
+    def forget(self, folder: Path, asked: Asked) -> None:
+        """Close a review, as where the store has become another."""
+        with self._lock:
+            self._open.pop((folder, asked), None)
+
+
+_sessions = Sessions()
+Chosen = Annotated[Asked, Depends(Asked.read)]
+
+
+@router.get("/review")
+def show(request: Request, asked: Chosen) -> HTMLResponse:
+    """Show what is to be looked at; or ask who looks, and for what."""
+    desk, store = find_desk(request), find_store(request)
+    columns = store.columns().to_frame()
+    levels = columns["name"][columns["kind"].isin(["rank", "column"])].tolist()[::-1]
+    ranks = [one for one in levels if one in set(columns["name"][columns["kind"] == "rank"])]
+    content = {
+        "asked": asked, "levels": list(dict.fromkeys(["species", *ranks, *levels])),
+        "mixes": {name: said for name, (_, said) in MIXES.items()},
+    }  # fmt: skip
+    if not asked.by or not asked.level:
+        return desk.show(request, "review_start.html.j2", **content)
+    return desk.show(request, "review.html.j2", **{**content, **_work(request, asked)})
+
+
+@router.get("/review/classes")
+def complete(request: Request, asked: Chosen, start: _Name = "") -> JSONResponse:
+    """Send the classes that begin so."""
+    session = _sessions.find(_narrow(request, asked), asked)
+    return JSONResponse({"classes": session.review.find_classes(start)[:_COMPLETED]})
+
+
+@router.post("/review/answers")
+def answer(
+    request: Request,
+    asked: Chosen,
+    say: _Text,
+    row: Annotated[int, Form(ge=0)],
+    id: Annotated[str, Form(pattern="^[0-9a-f]{32}$")],
+    typed: _Text = "",
+    suggestion: _Text = "",
+) -> HTMLResponse:
+    """Take what is said of one picture, and show the next."""
+
+    def act(session: Session) -> None:
+        if say == "skip":
+            session.skip([row])
+            return
+        said = _read_said(say, typed, suggestion)
+        session.answer([{"row": row, "id": id, **said}])
+
+    return _act(request, asked, act)
+
+
+@router.post("/review/sheets")
+def answer_sheet(
+    request: Request,
+    asked: Chosen,
+    row: Annotated[list[int], Form(max_length=500)],
+    id: Annotated[list[str], Form(max_length=500)],
+    suggestion: Annotated[list[str], Form(max_length=500)],
+    wrong: Annotated[list[int], Form(max_length=500)] = [],  # noqa: B006 - fastapi copies it
+) -> HTMLResponse:
+    """Confirm a sheet but for the pictures that are marked, of which it is said that it is not."""
+
+    def act(session: Session) -> None:
+        if not len(row) == len(id) == len(suggestion):
+            msg = f"a sheet names each picture once, got {len(row)} rows and {len(id)} ids"
+            raise MisuseError(msg)
+        lines = list(zip(row, id, suggestion, strict=True))
+        # What nothing is suggested of is neither confirmed nor denied.
+        said = [
+            {"row": at, "id": name, "value": one, "verdict": "is not" if at in wrong else "is"}
+            for at, name, one in lines if one
+        ]  # fmt: skip
+        session.skip([at for at, _, one in lines if not one])
+        session.answer(said)
+
+    return _act(request, asked, act)
+
+
+@router.post("/review/undone")
+def undo(request: Request, asked: Chosen) -> HTMLResponse:
+    """Take the last answer back, and show its picture again."""
+    return _act(request, asked, Session.undo)
+
+
+def _read_said(say: str, typed: str, suggestion: str) -> dict[str, str]:
+    """Return value and verdict of an answer.
+
+    Raises
+    ------
+    MisuseError
+        If it is none.
+    """
+    kind, _, value = say.partition(":")
+    if kind == "is" and value:
+        return {"value": value, "verdict": "is"}
+    if kind == "typed":
+        if not typed.strip():
+            msg = "a name was to be said, got nothing; type one, or choose another answer"
+            raise MisuseError(msg)
+        return {"value": typed.strip(), "verdict": "is"}
+    if kind == "not" and suggestion:
+        return {"value": suggestion, "verdict": "is not"}
+    if kind == "unsure":
+        return {"value": "", "verdict": "unsure"}
+    msg = f"an answer is is:NAME, typed, not, unsure or skip, got {say!r}"
+    raise MisuseError(msg)
+
+
+def _narrow(request: Request, asked: Asked) -> Store:
+    return find_store(request).narrow(asked.where or None)
+
+
+def _work(request: Request, asked: Asked, problem: str = "") -> dict[str, Any]:
+    """Return what the work area shows."""
+    store = _narrow(request, asked)
+    session = _sessions.find(store, asked)
+    shown = session.look()
+    figures = session.review.progress()
+    numbers = {one["figure"]: one for one in figures.to_frame().to_dict("records")}
+    return {
+        "asked": asked, "session": session, "shown": shown, "ahead": session.look_ahead(),
+        "figures": numbers, "notes": figures.notes, "problem": problem, "beside": _BESIDE,
+        "store": store,
+    }  # fmt: skip
+
+
+def _act(request: Request, asked: Asked, act: Callable[[Session], None]) -> HTMLResponse:
+    """Do something in a session, and show what comes next; what is refused is said there."""
+    problem = ""
+    try:
+        act(_sessions.find(_narrow(request, asked), asked))
+    except StoreError:
+        # Whoever sends it again does so to the store as it is then.
+        _sessions.forget(find_desk(request).folder, asked)
+        raise
+    except BioprobeError as error:
+        problem = str(error)
+    work = _work(request, asked, problem)
+    return find_desk(request).show(request, "review_work.html.j2", **work)

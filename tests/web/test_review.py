@@ -1,0 +1,185 @@
+"""Pictures are reviewed one by one and by the sheet, by keys, buttons and swipes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+import bioprobe as bp
+from bioprobe.store import EmbeddingStore
+from bioprobe.web.app import build_app
+from tests.browsing import find_faults
+from tests.web.conftest import serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+HIDDEN = re.compile(r'name="(row|id|suggestion)" value="([^"]*)"')
+
+
+@pytest.fixture
+def half(drawn: Path, make_store: Callable[..., EmbeddingStore], encoder: Any) -> Path:  # noqa: ANN401
+    """Return a store of twelve drawn pictures of four species, of which four have no label."""
+    frame = bp.open(drawn).images.iloc[:12][["root", "path", "species", "sha256"]].copy()
+    frame.loc[frame.index[2::3], "species"] = ""
+    random = np.random.default_rng(0)
+    means = np.repeat(np.eye(4, encoder.dim), 3, axis=0)
+    vectors = means + 0.1 * random.normal(size=means.shape)
+    return make_store(encoder).append(frame.reset_index(drop=True), vectors).folder
+
+
+@pytest.fixture
+def client(half: Path) -> TestClient:
+    made = TestClient(build_app(half), base_url="http://127.0.0.1")
+    (token,) = re.findall('name="csrf-token" content="([^"]*)"', made.get("/review").text)
+    made.headers["X-CSRF-Token"] = token
+    return made
+
+
+ADDRESS = "by=anna&level=species"
+
+
+def _read(text: str) -> dict[str, str]:
+    found = dict(HIDDEN.findall(text.partition("</form>")[0]))
+    return {"row": found["row"], "id": found["id"], "suggestion": found["suggestion"]}
+
+
+def _said(folder: Path) -> list[tuple[int, str, str, str, str]]:
+    frame = bp.open(folder).annotations(standing=True).to_frame()[::-1]
+    columns = frame[["row", "level", "value", "verdict", "by"]]
+    return list(columns.itertuples(index=False, name=None))
+
+
+def test_who_has_no_name_is_asked_for_it(client: TestClient) -> None:
+    page = client.get("/review").text
+    assert 'name="by" required' in page
+    assert "<option selected>species</option>" in page
+
+
+@pytest.mark.parametrize(
+    ("say", "typed", "expected"),
+    [
+        ("is:{}", "", ("species", "{}", "is")),
+        ("typed", " Lynx lynx ", ("species", "Lynx lynx", "is")),
+        ("not", "", ("species", "{}", "is not")),
+        ("is:blank", "", ("content", "blank", "is")),
+        ("unsure", "", ("species", "", "unsure")),
+    ],
+)
+def test_each_answer_is_written_once_and_can_be_taken_back(
+    client: TestClient, half: Path, say: str, typed: str, expected: tuple[str, str, str]
+) -> None:
+    one = _read(client.get(f"/review?{ADDRESS}").text)
+    form = {**one, "say": say.format(one["suggestion"]), "typed": typed}
+    after = client.post(f"/review/answers?{ADDRESS}", data=form)
+    again = client.post(f"/review/answers?{ADDRESS}", data=form)
+    assert (after.status_code, again.status_code) == (200, 200)
+    level, value, verdict = expected
+    said = [(int(one["row"]), level, value.format(one["suggestion"]), verdict, "anna")]
+    assert _said(half) == said
+    assert _read(after.text)["row"] != one["row"]
+    back = client.post(f"/review/undone?{ADDRESS}")
+    assert _read(back.text)["row"] == one["row"]
+    assert _said(half) == []
+
+
+def test_what_cannot_be_taken_is_said_and_nothing_is_lost(client: TestClient, half: Path) -> None:
+    one = _read(client.get(f"/review?{ADDRESS}").text)
+    for say in ("typed", "is:", "perhaps"):
+        answer = client.post(f"/review/answers?{ADDRESS}", data={**one, "say": say})
+        assert 'role="alert"' in answer.text
+        assert _read(answer.text)["row"] == one["row"]
+    skipped = client.post(f"/review/answers?{ADDRESS}", data={**one, "say": "skip"})
+    assert _read(skipped.text)["row"] != one["row"]
+    assert _said(half) == []
+    assert client.get(f"/review?{ADDRESS}&where=import+os").status_code == 422
+    assert client.get("/review?by=anna&level=nothing").status_code == 422
+
+
+def test_two_people_are_not_shown_the_same_picture(client: TestClient) -> None:
+    first, other = (
+        _read(client.get(f"/review?by={name}&level=species").text) for name in ("anna", "ben")
+    )
+    assert other["row"] != first["row"]
+    # Who loads the page again goes on with the same.
+    assert _read(client.get("/review?by=anna&level=species").text) == first
+
+
+def test_a_sheet_is_confirmed_but_for_what_is_marked(client: TestClient, half: Path) -> None:
+    address = f"{ADDRESS}&way=sheet&show=chance"
+    found = HIDDEN.findall(client.get(f"/review?{address}").text)
+    given: dict[str, list[str]] = {}
+    for name, value in found:
+        given.setdefault(name, []).append(value)
+    assert len(given["row"]) == 4
+    form = {**given, "wrong": given["row"][:1]}
+    assert client.post(f"/review/sheets?{address}", data=form).status_code == 200
+    said = {row: (value, verdict) for row, _, value, verdict, _ in _said(half)}
+    expected = {
+        int(row): (name, "is not" if at == 0 else "is")
+        for at, (row, name) in enumerate(zip(given["row"], given["suggestion"], strict=True))
+    }
+    assert said == expected
+
+
+def test_names_are_completed_and_escaped(client: TestClient, half: Path) -> None:
+    store = bp.open(half)
+    store.annotate_rows("<script>alert(1)</script>", row=0, by="x")
+    page = client.get("/review?by=%3Cb%3E&level=species&show=wrong").text
+    assert "<script>alert" not in page
+    assert "<b>:" not in page
+    found = client.get(f"/review/classes?{ADDRESS}&start=tig").json()
+    assert found == {"classes": ["Panthera tigris"]}
+
+
+def _row(page: Page) -> str:
+    return page.locator("input[name=row]").first.input_value()
+
+
+def _wait(page: Page, row: str) -> None:
+    page.wait_for_function("r => document.querySelector('input[name=row]')?.value !== r", arg=row)
+
+
+@pytest.mark.slow
+def test_a_person_reviews_by_keys_and_by_swipes(browser: Browser, half: Path) -> None:
+    with serving(half) as at:
+        page = browser.new_page(viewport={"width": 360, "height": 780}, has_touch=True)
+        page.goto(f"{at}/review")
+        page.get_by_label("Your name").fill("anna")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**by=anna**")
+        rows = [_row(page)]
+        page.keyboard.press("y")
+        _wait(page, rows[-1])
+        rows.append(_row(page))
+        page.keyboard.press("/")
+        page.keyboard.type("tigris")
+        page.wait_for_selector("#classes option", state="attached")
+        page.locator("input[name=typed]").fill("Panthera tigris")
+        page.keyboard.press("Enter")
+        _wait(page, rows[-1])
+        rows.append(_row(page))
+        page.keyboard.press("Backspace")
+        _wait(page, rows[-1])
+        assert _row(page) == rows[1]
+        box = page.locator("[data-swipe]").bounding_box()
+        assert box is not None
+        x, y = box["x"] + 60, box["y"] + 60
+        for kind, to in (("down", 0), ("move", 120), ("up", 120)):
+            page.locator("[data-swipe]").dispatch_event(
+                f"pointer{kind}",
+                {"clientX": x + to, "clientY": y, "isPrimary": True, "pointerType": "touch",
+                 "bubbles": True},
+            )  # fmt: skip
+        _wait(page, rows[1])
+        said = [(row, verdict) for row, _, _, verdict, _ in _said(half)]
+        assert said == [(int(rows[0]), "is"), (int(rows[1]), "is")]
+        page.close()
+        for way in ("one", "sheet"):
+            assert find_faults(browser, f"{at}/review?by=ben&level=species&way={way}") == []
