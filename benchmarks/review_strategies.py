@@ -37,9 +37,8 @@ HEAD_SHARE, RARE = 0.71, 5
 WRONG_SHARE = 0.05
 RANDOM = "audit"
 MIXES = (
-    RANDOM, "margin", "disagreement", "coverage", "margin=.8,audit=.2", "margin=.5,audit=.5",
-    "margin=.5,coverage=.3,audit=.2", "disagreement=.8,audit=.2",
-    "margin=.4,disagreement=.2,coverage=.2,audit=.2",
+    RANDOM, "margin", "doubt", "coverage", "disagreement", "margin=.8,audit=.2",
+    "doubt=.8,audit=.2",
 )  # fmt: skip
 
 Vectors = npt.NDArray[np.float32]
