@@ -28,7 +28,6 @@ BENCHMARKS = (
     "review_strategies",
     "review_speed",
     "review_coverage",
-||||||| parent of 4cd4c6b (Review: pictures in doubt that stand for others in doubt; benchmarks of strategies, of speed and of wrong labels)
     "wrong_labels",
 )
 
