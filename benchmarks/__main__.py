@@ -28,6 +28,7 @@ BENCHMARKS = (
     "review_strategies",
     "review_speed",
     "review_coverage",
+    "wrong_labels",
 )
 
 

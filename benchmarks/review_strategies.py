@@ -37,9 +37,7 @@ HEAD_SHARE, RARE = 0.71, 5
 WRONG_SHARE = 0.05
 RANDOM = "audit"
 MIXES = (
-    RANDOM, "margin", "disagreement", "coverage", "margin=.8,audit=.2", "margin=.5,audit=.5",
-    "margin=.5,coverage=.3,audit=.2", "disagreement=.8,audit=.2",
-    "margin=.4,disagreement=.2,coverage=.2,audit=.2",
+    RANDOM, "margin", "doubt", "coverage", "disagreement", "doubt=.8,audit=.2",
 )  # fmt: skip
 
 Vectors = npt.NDArray[np.float32]
@@ -177,8 +175,8 @@ def review(
     counts = np.bincount(y)
     is_rare = (counts <= RARE)[y]
     finished = []
+    desk.learn()
     for _ in range(n_batches):
-        desk.learn()
         for pick in desk.propose(batch):
             said = int(y[pick.place])
             if mistakes.random() < wrong:
@@ -234,6 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, default=Path("embeddings/review-benchmark"))
     parser.add_argument("--only", default="")
     parser.add_argument("--mixes", default=";".join(MIXES))
+    parser.add_argument("--wrong", type=float, nargs="*", default=[0.0, WRONG_SHARE])
     given = parser.parse_args(arguments)
     photos, species, classes = load_photos(given.cache)
     heads = {"Mammalia", "Aves"}
@@ -259,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"with at most {RARE}; {n_batches * batch} looked at, {given.seeds} draws",
             flush=True,
         )
-        for wrong in (0.0, WRONG_SHARE):
+        for wrong in given.wrong:
             print(f"  {wrong:.0%} of the answers wrong", flush=True)
             random = None
             for mix in given.mixes.split(";"):

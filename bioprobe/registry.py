@@ -220,6 +220,7 @@ STRATEGIES = Registry(
     "bioprobe.strategies",
     "strategy",
     {
+        "doubt": "bioprobe.reviewing.strategies.doubt:rank_by_doubt",
         "margin": "bioprobe.reviewing.strategies.margin:rank_by_margin",
         "disagreement": "bioprobe.reviewing.strategies.disagreement:rank_by_disagreement",
         "coverage": "bioprobe.reviewing.strategies.coverage:rank_by_coverage",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bioprobe.face.progress import Progress
     from bioprobe.reviewing.desk import Pick
     from bioprobe.reviewing.learner import ClassTexts
+    from bioprobe.store import EmbeddingStore
     from bioprobe.store.annotations import Unit
     from bioprobe.store.labels import Resolved
     from bioprobe.types import Names
@@ -249,6 +250,10 @@ class Review:
         pool = Pool.of(view.read_vectors(), self._names, places)
         # The pool names classes as they come.
         pool.names = self._names
+        # Copies, and regions of one picture, are left out together.
+        contents = view.store.given.frame["sha256"].to_numpy(dtype=object)[self._rows]
+        known, numbers = np.unique(contents.astype(str), return_inverse=True)
+        pool.groups = np.where(known[numbers] == "", -1, numbers)
         shown = None
         if like is not None:
             shown = view.store.read_vectors(np.array([like], dtype=np.int64))[0]
@@ -260,7 +265,7 @@ class Review:
         with self._lock:
             self._sync()
             if of is not None:
-                self._desk.wanted = self._number(self._read_value(of))
+                self._desk.wanted = self._find_class(of)
             self._draw_anew()
 
     def __len__(self) -> int:
@@ -476,13 +481,14 @@ class Review:
         from bioprobe.face.progress import describe_progress
         from bioprobe.images.image_table import read_level
         from bioprobe.reviewing.looks import Said, judge, read_looks
+        from bioprobe.store.annotations import read_log
 
         with self._lock:
             self._sync()
             self._learn()
             pool, images = self._desk.pool, self.store._view.images
             own = [
-                one for one in self.store._view.store.annotations.standing
+                one for one in read_log(self.store.folder).standing
                 if one.level in (self.level, _CONTENT)
             ]  # fmt: skip
             counted: dict[str, int] = {}
@@ -536,6 +542,15 @@ class Review:
         if name not in self._class_of:
             self._class_of[name] = len(self._names)
             self._names.append(name)
+        return self._class_of[name]
+
+    def _find_class(self, value: str) -> int:
+        from bioprobe.names import suggest
+
+        name = self._read_value(value)
+        if name not in self._class_of:
+            msg = f"no class {value!r} is known at {self.level}{suggest(value, self.classes)}"
+            raise SelectionError(msg)
         return self._class_of[name]
 
     def _find_place(self, row: object) -> int:
@@ -632,8 +647,10 @@ class Review:
         """Draw from here on as of the answers until now: the same again until there are more."""
         import numpy as np
 
-        said = [one for one in self.store._view.store.annotations.annotations
-                if one.by == self.by and one.level == self.level]  # fmt: skip
+        from bioprobe.store.annotations import read_log
+
+        log = read_log(self.store.folder)
+        said = [one for one in log.annotations if (one.by, one.level) == (self.by, self.level)]
         self._desk.random = np.random.default_rng([*self._seed, len(said)])
 
     def _choose(self, n: int, others: Collection[str]) -> tuple[list[str], list[Pick]]:
@@ -886,6 +903,19 @@ def _seed_of(by: str) -> int:
     return int.from_bytes(hashlib.sha256(by.encode("utf-8", "surrogatepass")).digest()[:4])
 
 
+def _find_row(store: EmbeddingStore, picture: int | str) -> int:
+    """Return the row of a picture that is named by number or by name."""
+    from bioprobe.upkeep import find_paths, find_rows
+
+    if isinstance(picture, int) or picture.isdigit():
+        return int(find_rows(store, [int(picture)])[0])
+    rows, _, _ = find_paths(store, [picture])
+    if not len(rows):
+        msg = f"{store.folder} has no picture {picture!r}; name it as answers do, or by its row"
+        raise SelectionError(msg)
+    return int(rows[0])
+
+
 def _read_labels(store: Reviews, level: str) -> Names:
     """Return the label that came with each picture, ``""`` for none; what holds no taxon is one."""
     import numpy as np
@@ -923,10 +953,11 @@ class Reviews(Learns, Corrects):
         mix: Annotated[
             Mapping[str, float] | str | None,
             Option(
-                "What is shown: margin (least certain), disagreement (of methods), coverage (most "
-                "unlike what is labelled), suspected (wrong labels), audit (drawn at random, for "
-                "what is said of all pictures), confident (the surest of one class, --of), nearest "
-                "(to a picture, --like); each with its share. [default: margin=.8,audit=.2]",
+                "What is shown: doubt (least certain, no two alike), margin (least certain), "
+                "disagreement (of methods), coverage (most unlike what is labelled), suspected "
+                "(wrong labels), audit (drawn at random, for what is said of all pictures), "
+                "confident (the surest of one class, --of), nearest (to a picture, --like); each "
+                "with its share. [default: doubt=.8,audit=.2]",
                 shell=str,
                 metavar="NAME=SHARE,…",
             ),
@@ -953,7 +984,14 @@ class Reviews(Learns, Corrects):
                 "waiting pictures are taken for."
             ),
         ] = None,
-        like: Annotated[int | None, Option("Row of the store that nearest is of.", least=0)] = None,
+        like: Annotated[
+            int | str | None,
+            Option(
+                "Row of the store that nearest is of, or the picture as answers name it.",
+                shell=str,
+                metavar="ROW|PICTURE",
+            ),
+        ] = None,
         overlap: Annotated[
             float,
             Option(
@@ -992,8 +1030,8 @@ class Reviews(Learns, Corrects):
             Inverse regularisation of ``linear`` and ``prompt+probe``.
         of : str, optional
             Class that ``confident`` is of.
-        like : int, optional
-            Row that ``nearest`` is of.
+        like : int or str, optional
+            Row that ``nearest`` is of, or the picture, of several regions the first.
         overlap : float
             Share of what is shown that somebody else has answered already.
         k : int
@@ -1029,7 +1067,6 @@ class Reviews(Learns, Corrects):
         from bioprobe.face.annotations import _find_person
         from bioprobe.reviewing.desk import read_mix
         from bioprobe.task.target import Target
-        from bioprobe.upkeep import find_rows
 
         if labels == GIVEN:
             msg = "a review learns from what people say: --labels is both or confirmed, got given"
@@ -1037,8 +1074,7 @@ class Reviews(Learns, Corrects):
         shares = read_mix(mix)
         name = Target.of(level, images=self._view.images).name
         chosen = self if labels is None else self.where(labels=labels)
-        if like is not None:
-            find_rows(chosen._view.store, [like])
+        row = None if like is None else _find_row(chosen._view.store, like)
         settings = {} if C is None else {"C": C}
         if C is not None and method not in {"linear", "prompt+probe"}:
             msg = f"--C is of linear and prompt+probe, got --method {method}; leave it out"
@@ -1056,7 +1092,7 @@ class Reviews(Learns, Corrects):
         return Review(
             chosen, name, by=_find_person(by), mix=shares, batch=batch, method=method,
             settings=settings, texts=texts, names=known, k=k, overlap=overlap, seed=seed, of=of,
-            like=like, notes=tuple(said),
+            like=row, notes=tuple(said),
         )  # fmt: skip
 
     def _find_classes(

@@ -19,7 +19,7 @@ from bioprobe.types import Doubles, Places
 
 AUDIT = "audit"
 #: What a review is made of where nobody says it.
-DEFAULT_MIX: Mapping[str, float] = {"margin": 0.8, AUDIT: 0.2}
+DEFAULT_MIX: Mapping[str, float] = {"doubt": 0.8, AUDIT: 0.2}
 
 Opinion = tuple[str, Places, Doubles]
 
@@ -62,13 +62,13 @@ def read_mix(given: Mapping[str, float] | str | None) -> dict[str, float]:
         if not np.isfinite(share) or share < 0 or name in shares:
             msg = (
                 f"a mix gives each strategy once a share of 0 or more, such as "
-                f"margin=.8,audit=.2; got {name}={text}"
+                f"doubt=.8,audit=.2; got {name}={text}"
             )
             raise MisuseError(msg)
         shares[name] = share
     total = sum(shares.values())
     if not total:
-        msg = f"a mix needs a share above 0, such as margin=.8,audit=.2; got {given!r}"
+        msg = f"a mix needs a share above 0, such as doubt=.8,audit=.2; got {given!r}"
         raise MisuseError(msg)
     return {name: share / total for name, share in shares.items() if share}
 
@@ -196,7 +196,7 @@ class Desk:
         missing = n - sum(map(len, picked.values()))
         # Those of the mix fill up, then what needs nothing; a random sample never does unasked.
         fillers = [one for one in self.mix if one != AUDIT and one not in self.short]
-        for name in dict.fromkeys([*fillers, "margin", "coverage"]):
+        for name in dict.fromkeys([*fillers, "doubt"]):
             if missing > 0:
                 more = self._take(name, missing)
                 picked.setdefault(name, []).extend(more)

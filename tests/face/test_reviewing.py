@@ -261,6 +261,10 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(store: Store) -> None:
         store.review(method="knn", C=3.0)
     with pytest.raises(SelectionError, match="no row 999"):
         store.review(mix="nearest", like=999)
+    with pytest.raises(SelectionError, match=r"no picture 'lion\.jpg'"):
+        store.review(mix="nearest", like="lion.jpg")
+    with pytest.raises(SelectionError, match="did you mean Lynx lynx"):
+        store.review(mix="confident", of="Linx lynx")
     with pytest.raises(MisuseError, match="reads none"):
         store.review(method="zeroshot")
 
@@ -271,7 +275,7 @@ def test_the_surest_of_a_class_and_what_is_like_a_picture_are_shown(store: Store
     assert [one.score for one in surest.pictures] == sorted(
         (one.score for one in surest.pictures), reverse=True
     )
-    like = store.review(by="ben", mix="nearest", like=20).next(3)
+    like = store.review(by="ben", mix="nearest", like="20.jpg").next(3)
     similarities = store.X @ store.X[20]
     similarities[[*range(8), *surest.rows]] = -1
     assert like.rows == np.argsort(-similarities, kind="stable")[:3].tolist()

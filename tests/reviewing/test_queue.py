@@ -16,7 +16,9 @@ from bioprobe.reviewing.desk import Desk, read_mix
 from bioprobe.reviewing.learner import ClassTexts, Learner
 from bioprobe.reviewing.nearest import N_NEIGHBORS, Nearest
 from bioprobe.reviewing.pool import Pool, find_best_two, take_least
+from bioprobe.reviewing.strategies.audit import draw_audit
 from bioprobe.reviewing.strategies.coverage import choose_centres
+from bioprobe.reviewing.strategies.doubt import choose_representatives
 from bioprobe.reviewing.wrong_labels import rank_labels
 
 Vectors = npt.NDArray[np.float32]
@@ -89,6 +91,33 @@ def test_margin_shows_what_is_least_certain_and_nothing_twice() -> None:
     assert again == np.argsort(margins, kind="stable")[5:10].tolist()
 
 
+def test_doubt_shows_uncertain_pictures_that_stand_for_each_other() -> None:
+    desk = _make_desk("doubt")
+    margins = np.where(np.arange(N) < 30, np.inf, desk.pool.margins)
+    doubtful = np.argsort(margins, kind="stable")[:80]
+    alike = np.maximum(X[doubtful] @ X[doubtful].T, 0).astype(np.float64) ** 8
+    expected: list[int] = []
+    for _ in range(6):
+        sums = [alike[[*expected, one]].max(axis=0).sum() for one in range(80)]
+        expected.append(int(np.argmax(sums)))
+    shown = desk.propose(6)
+    assert [one.place for one in shown] == doubtful[expected].tolist()
+    assert "stands for" in shown[0].reason
+    # Before anything answers all are in doubt, and the first is the most like all others.
+    first = _make_desk("doubt", n_labelled=0).propose(1)[0]
+    assert first.place == (np.maximum(X @ X.T, 0) ** 8).sum(axis=1).argmax()
+
+
+def test_what_is_represented_already_needs_no_picture() -> None:
+    vectors = np.repeat(np.eye(3, dtype="f4"), [5, 3, 1], axis=0)
+    asked, nothing = np.arange(9), np.zeros(9, dtype="f4")
+    places, counts = choose_representatives(vectors, asked, nothing, 3)
+    assert (places.tolist(), counts) == ([0, 5, 8], [5, 3, 1])
+    covered = np.repeat(np.array([1, 0, 0], dtype="f4"), [5, 3, 1])
+    assert choose_representatives(vectors, asked, covered, 2)[0].tolist() == [5, 8]
+    assert len(choose_representatives(vectors, asked[:2], nothing[:2], 5)[0]) == 2
+
+
 def test_greedy_centres_are_those_of_comparing_all() -> None:
     n = 3000
     many, _ = _draw(3, n)
@@ -136,12 +165,13 @@ def test_disagreement_shows_only_what_methods_differ_on() -> None:
 
 
 def test_the_random_sample_is_drawn_first_and_says_its_chances() -> None:
+    desk = Desk(_make_pool(N - 12), read_mix("margin=.5,audit=.5"))
+    drawn = [one for one in desk.propose(4) if one.strategy == "audit"]
+    assert [one.chance for one in drawn] == pytest.approx([1 / 12, 1 / 11])
+    desk.pool.is_out[:] = False
     seen = np.zeros(N)
-    for seed in range(300):
-        desk = Desk(_make_pool(N - 12), read_mix("margin=.5,audit=.5"), seed=seed)
-        drawn = [one for one in desk.propose(4) if one.strategy == "audit"]
-        assert [one.chance for one in drawn] == pytest.approx([1 / 12, 1 / 11])
-        seen[[one.place for one in drawn]] += 1
+    for _ in range(300):
+        seen[draw_audit(desk, 2).places] += 1
     # Two of twelve, 300 times: 50 each, give or take four standard deviations.
     assert (np.abs(seen[N - 12 :] - 50) < 26).all()
 
@@ -221,7 +251,7 @@ def test_each_strategy_has_its_share_however_few_are_asked_for() -> None:
 def test_before_two_classes_have_a_picture_texts_answer_or_nothing() -> None:
     desk = _make_desk("margin", n_labelled=0)
     assert desk.learner.answering == ""
-    assert {one.strategy for one in desk.propose(4)} == {"coverage"}
+    assert {one.strategy for one in desk.propose(4)} == {"doubt"}
     assert desk.short == {"margin": 4}
     texts = ClassTexts(normalise_rows(np.eye(N_CLASSES, DIM, dtype="f4")), np.arange(6), 10.0)
     desk = _make_desk("margin", n_labelled=0, texts=texts)

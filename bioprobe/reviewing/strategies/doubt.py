@@ -1,0 +1,93 @@
+"""Least certain, and no two alike: pictures in doubt that stand for others in doubt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bioprobe.reviewing.pool import Ranked, take_least
+from bioprobe.types import Places, Scores, Vectors
+
+if TYPE_CHECKING:
+    from bioprobe.reviewing.desk import Desk
+
+# The least certain pictures among which is chosen: so many for each, and so many at least.
+_FOR_EACH, _FEWEST = 8, 80
+# Before anything answers, pictures that are chosen among, by lot where there are more.
+_MOST_AT_FIRST = 2_000
+# Similarities are raised to this: only what is much alike stands for another.
+_POWER = 8
+
+
+def rank_by_doubt(desk: Desk, n: int) -> Ranked:
+    """Return pictures that stand for as many as can be of those that are least certain.
+
+    Margin alone shows many pictures of one kind at once, and odd ones; where few are labelled that
+    is worse than chance. So of the least certain, eight for each that is wanted, those are taken
+    one by one that add most to how well all of them are represented. Before anything answers, all
+    pictures are as uncertain.
+
+    References
+    ----------
+    Wei, Iyer and Bilmes 2015, *Submodularity in Data Subset Selection and Active Learning*
+    (facility location over what is least certain).
+    """
+    pool = desk.pool
+    asked = np.flatnonzero(pool.waiting)
+    if pool.has_answers:
+        asked = take_least(pool.margins, asked, max(_FOR_EACH * n, _FEWEST))
+        covered = np.zeros(len(asked), dtype=np.float32)
+    else:
+        if len(asked) > _MOST_AT_FIRST:
+            asked = np.sort(desk.random.permutation(asked)[:_MOST_AT_FIRST])
+        covered = np.maximum(desk.nearest.similarities[asked, 0], 0)
+    places, counts = choose_representatives(pool.vectors, asked, covered, n)
+    return Ranked.of(places, [
+        _explain(desk, place, n_like) for place, n_like in zip(places.tolist(), counts, strict=True)
+    ])  # fmt: skip
+
+
+def _explain(desk: Desk, place: int, n_like: int) -> str:
+    pool = desk.pool
+    stands = f"stands for {n_like:,} in doubt" if n_like > 1 else "is like no other in doubt"
+    first, second = pool.best[place].tolist()
+    if second < 0:
+        return stands
+    gap = float(pool.margins[place])
+    return f"{pool.names[first]} is {gap:.2f} ahead of {pool.names[second]}; {stands}"
+
+
+def choose_representatives(
+    vectors: Vectors, asked: Places, covered: Scores, n: int
+) -> tuple[Places, list[int]]:
+    """Choose those of some pictures, one by one, that represent most of what is not yet.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n_images, dim), unit rows
+    asked : ndarray of int64, shape (n_asked,)
+        Places that may be chosen, and are to be represented.
+    covered : ndarray of float32, shape (n_asked,)
+        Similarity of each to the nearest that represents it already, at least 0.
+    n : int
+
+    Returns
+    -------
+    places : ndarray of int64, shape (min(n, n_asked),)
+    counts : list of int
+        Of how many each is the nearest of all that were chosen.
+    """
+    n = min(n, len(asked))
+    if n <= 0:
+        return asked[:0], []
+    alike = np.maximum(vectors[asked] @ vectors[asked].T, 0) ** _POWER
+    best = covered.astype(np.float32) ** _POWER
+    taken: list[int] = []
+    for _ in range(n):
+        gains = np.maximum(alike - best, 0).sum(axis=1)
+        gains[taken] = -1
+        taken.append(int(gains.argmax()))
+        np.maximum(best, alike[taken[-1]], out=best)
+    nearest = alike[taken].argmax(axis=0)
+    return asked[taken], np.bincount(nearest, minlength=n).tolist()
