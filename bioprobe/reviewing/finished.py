@@ -484,5 +484,7 @@ def advise(judged: Judged, accuracy: Accuracy, discovery: Discovery, *, goal: fl
     about = f"about {n_labels:,} more labels, {n_draws:,} of them of pictures drawn at random"
     if n_labels >= accuracy.n_left:
         about = f"about all {accuracy.n_left:,} that are left"
+    elif needed.n_mended:
+        about += ", fewer as answers get better"
     text = f"go on: {' and '.join(reasons)}; it takes {about}"
     return Advice(False, is_accurate, is_complete, text, n_labels, n_draws)
