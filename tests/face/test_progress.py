@@ -143,13 +143,15 @@ def test_a_report_says_what_review_found(store: Store, tmp_path: Path) -> None:
 
 def test_the_command_says_it_too(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["review", "--store", str(store.folder), "--status", "--by", "ben", "--goal", ".3",
-             "--unseen", ".9", "--site", "station", "--each-class"]  # fmt: skip
+             "--unseen", ".9", "--width", ".05", "--site", "station", "--each-class"]  # fmt: skip
     assert run(asked) == 0
     said = capsys.readouterr()
     assert "\nstop: at least 0." in said.err
     lines = said.out.splitlines()
     assert lines[0] == "figure,of,value,low,high"
     assert "stop,,yes,," in lines
+    (wide,) = [one for one in lines if "a width of 0.05" in one]
+    assert int(wide.split(",")[-3]) > 20
     assert any(line.startswith("recall,Lynx lynx,") for line in lines)
     assert any(line.startswith("classes found,north,") for line in lines)
     assert run(["review", "--store", str(store.folder), "--by", "ben", "--goal", ".3"]) == 2
