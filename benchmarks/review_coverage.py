@@ -1,7 +1,7 @@
 """How often the intervals of a review hold at all looks together, and when rules would stop it.
 
     python -m benchmarks.review_coverage [--photos STORE] [--tol FILE] [--cifar FOLDER]
-        [--trials 200] [--stop]
+        [--trials 200] [--review] [--wrong] [--stop]
 
 A review is played: a ridge classifier learns from what has a label, the least certain and the most
 unlike are looked at with a random sample among them, 20 a batch, and it learns again. After every
@@ -14,7 +14,8 @@ the accuracy and the median width of its interval after some batches.
 Worlds: ``drawn``, where none is named: vectors about 40 centres, of which few are common; of real
 vectors ``photos``, ``tol`` (taxonomic classes) and ``cifar`` as they are, and ``…-tail``, drawn so
 that the two commonest classes are 71% of 800. ``…-wrong``: one in twenty of a person's answers is
-wrong, and what is right is what this person would say. ``--stop`` plays
+wrong, and what is right is what this person would say. ``--review`` plays with what ``bioprobe
+review`` itself proposes and learns in place of the ridge, which takes longer. ``--stop`` plays
 until rules stop instead, of 3,000 pictures and 50 a batch, half of them drawn at random: held-out
 accuracy (of the random draws, by who did not learn from them; an estimate), the accuracy's lower
 end, and both that and the chance of something new.
@@ -181,6 +182,49 @@ def play(
         yield Look(Judged(draws, labels.copy(), classes[best], found.max(axis=1)), truth)
 
 
+def play_review(
+    world: World, random: np.random.Generator, mix: tuple[float, float, float], *,
+    n_looks: int = N_LOOKS, batch: int = BATCH, wrong: float = 0.0,
+) -> Iterator[Look]:  # fmt: skip
+    """Review a world as ``bioprobe review`` does: its strategies, its learner, five folds.
+
+    Parameters
+    ----------
+    mix, wrong
+        As for :func:`play`.
+
+    Yields
+    ------
+    Look
+    """
+    from bioprobe.reviewing.desk import Desk
+    from bioprobe.reviewing.looks import Said, judge, read_looks
+    from bioprobe.reviewing.pool import Pool
+
+    n, truth = len(world.classes), world.classes.copy()
+    is_wrong = random.random(n) < wrong
+    truth[is_wrong] = random.integers(truth.max() + 1, size=int(is_wrong.sum()))
+    names = [str(one) for one in range(int(truth.max()) + 1)]
+    pool = Pool.of(world.vectors.astype(np.float32), names, np.full(n, -1))
+    shares = dict(zip(("margin", "coverage", "audit"), mix, strict=True))
+    desk = Desk(
+        pool, {name: share for name, share in shares.items() if share},
+        seed=int(random.integers(1 << 30)),
+    )  # fmt: skip
+    said: list[Said] = []
+    for _ in range(n_looks):
+        picks = desk.propose(batch)
+        if not picks:
+            return
+        said += [Said(one.place, one.strategy, one.chance) for one in picks]
+        places = np.array([one.place for one in picks])
+        pool.labels[places], pool.is_checked[places] = truth[places], True
+        pool.is_out[:] = False
+        desk.learn()
+        draws = read_looks(n, np.zeros(n, dtype=bool), said).draws
+        yield Look(judge(desk.learner, draws), truth)
+
+
 def _choose(
     world: World, found: np.ndarray, rest: np.ndarray, looked: list[int],
     mix: tuple[float, float, float], batch: int,
@@ -237,7 +281,10 @@ def _is_outside(value: float, low: float, high: float) -> bool:
     return value < low - 1e-9 or value > high + 1e-9
 
 
-def try_world(name: str, make: Callable[..., World], n_trials: int, mix: str, wrong: float) -> bool:
+def try_world(
+    name: str, make: Callable[..., World], n_trials: int, mix: str, wrong: float,
+    player: Callable[..., Iterator[Look]] = play,
+) -> bool:  # fmt: skip
     """Print how often intervals of a world hold, and how wide they are."""
     misses, courses = np.zeros(6), []
     for trial in range(n_trials):
@@ -245,7 +292,7 @@ def try_world(name: str, make: Callable[..., World], n_trials: int, mix: str, wr
         world = make(random)
         order = np.argsort(-np.bincount(world.classes), kind="stable")
         asked = [int(order[at]) for at in (0, len(order) // 4, len(order) // 2)]
-        missed, course = find_misses(play(world, random, MIXES[mix], wrong=wrong), asked)
+        missed, course = find_misses(player(world, random, MIXES[mix], wrong=wrong), asked)
         misses += missed
         courses.append(course)
     held = 1 - misses / n_trials
@@ -338,20 +385,22 @@ def main() -> int:
         parser.add_argument(f"--{name}")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--stop", action="store_true")
+    parser.add_argument("--review", action="store_true", help="as bioprobe review learns")
     parser.add_argument("--wrong", action="store_true", help="also with wrong answers")
     parser.add_argument("--only", help="worlds, such as photos,photos-tail")
     parser.add_argument("--mix", default="margin,mixed", help="of margin, mixed and half")
     options = parser.parse_args()
     worlds, fits = _read_worlds(options), True
+    player = play_review if options.review else play
     names = options.only.split(",") if options.only else list(worlds)
     for name in names:
         for mix in options.mix.split(","):
             if options.stop:
                 try_stopping(name, worlds[name], options.trials, mix)
                 continue
-            fits &= try_world(name, worlds[name], options.trials, mix, 0.0)
-            if options.wrong:
-                fits &= try_world(f"{name}-wrong", worlds[name], options.trials, mix, 0.05)
+            for wrong in (0.0, 0.05) if options.wrong else (0.0,):
+                named = f"{name}-wrong" if wrong else name
+                fits &= try_world(named, worlds[name], options.trials, mix, wrong, player)
     return 0 if fits else 1
 
 

@@ -94,6 +94,14 @@ def review(
             when=(With("status"),),
         ),
     ] = 0.01,
+    width: Annotated[
+        float | None,
+        Option(
+            "Also say how many further random draws bring the accuracy's interval to this width.",
+            metavar="SHARE",
+            when=(With("status"),),
+        ),
+    ] = None,
     site: Annotated[
         str | None,
         Option(
@@ -122,7 +130,7 @@ def review(
         notes = session.answer(answers).notes
         said = "; ".join(map(str, notes)) if propose is not None else ""
     if status:
-        session.progress(goal=goal, unseen=unseen, site=site, each_class=each_class)
+        session.progress(goal=goal, unseen=unseen, width=width, site=site, each_class=each_class)
     if propose is not None:
         session.next(propose)
     if session.last is not None:

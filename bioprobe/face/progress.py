@@ -53,6 +53,9 @@ class Progress(Result):
         Whether a table has a line for each class.
     n_came : int
         Pictures that came with a label.
+    n_for_width : dict of float to int
+        By the width that was wished of the accuracy's interval, how many further random draws are
+        expected to bring it there; empty where none was.
     provenance : dict
         What it was computed from.
     notes : tuple of Note
@@ -70,6 +73,7 @@ class Progress(Result):
     sites: Mapping[str, Discovery] = dataclasses.field(default_factory=dict)
     each_class: bool = False
     n_came: int = 0
+    n_for_width: Mapping[float, int] = dataclasses.field(default_factory=dict)
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: Notes = ()
 
@@ -98,6 +102,10 @@ class Progress(Result):
             *_list_discovery(found, ""),
             ("stop", "", "yes" if self.advice.stop else "no", None, None),
             ("labels still needed, about", "", self.advice.n_labels, None, None),
+        ]
+        rows += [
+            (f"random draws still needed for a width of {width:g}, about", "", n, None, None)
+            for width, n in self.n_for_width.items()
         ]
         for site, own in self.sites.items():
             rows += [("labels", site, own.n_labels, None, None), *_list_discovery(own, site)]
@@ -134,6 +142,7 @@ def describe_progress(
     site: str,
     sites: Names | None,
     each_class: bool,
+    width: float | None,
     looks: Looks,
     provenance: dict[str, Any],
 ) -> Progress:
@@ -155,16 +164,19 @@ def describe_progress(
     sites : ndarray of object, shape (n_images,), optional
         Site of each picture, ``""`` where it is not known.
     each_class : bool
+    width : float, optional
+        Of the accuracy's interval, that is wished.
     looks : Looks
         What it was read from.
     provenance : dict
     """
     from bioprobe.reviewing.discovery import measure_discovery
-    from bioprobe.reviewing.finished import advise, measure_accuracy
+    from bioprobe.reviewing.finished import advise, count_for_width, measure_accuracy
 
     accuracy = measure_accuracy(judged)
     discovery = measure_discovery(judged.draws, judged.labels, aside=aside)
     advice = advise(judged, accuracy, discovery, goal=goal, unseen=unseen)
+    of_width = {} if width is None else {width: math.ceil(count_for_width(accuracy, width))}
     of_sites = {}
     if sites is not None:
         for name in sorted({str(one) for one in sites.tolist() if one}):
@@ -177,7 +189,8 @@ def describe_progress(
         notes.append(Note(f"{n:,} pictures have no {site}, and are of no site", WARNING))
     return Progress(
         counts, accuracy, discovery, advice, {"accuracy": goal, "unseen": unseen}, judged,
-        tuple(names), site, of_sites, each_class, looks.n_came, provenance, tuple(notes),
+        tuple(names), site, of_sites, each_class, looks.n_came, of_width, provenance,
+        tuple(notes),
     )  # fmt: skip
 
 

@@ -346,9 +346,23 @@ class Reports(Tries, Counts, Infers, Reviews):
         found = self.review(asked, by=max(people)).progress()
         return [
             describe_review(
-                asked, found.accuracy, found.discovery, found.n_came, found.classes, people, (),
-                found.notes,
+                asked, found.accuracy, found.discovery, found.n_came, found.classes, people,
+                self._list_agreement(asked), found.notes,
             )
+        ]  # fmt: skip
+
+    def _list_agreement(self, level: str) -> list[list[str]]:
+        """Return how far each two people agree, for people to read; nothing of one alone."""
+        from bioprobe.errors import SelectionError
+
+        try:
+            frame = self.agreement_between(level).to_frame()
+        except SelectionError:
+            return []
+        return [
+            [str(one["first"]), str(one["second"]), f"{one['n']:,}", f"{one['agreement']:.3f}",
+             _spell_kappa(one)]
+            for one in frame.to_dict("records")
         ]  # fmt: skip
 
     def _write_overview(
@@ -405,3 +419,9 @@ class Reports(Tries, Counts, Infers, Reviews):
         return f"{len(view):,} pictures" + (
             f"; no name was looked for: {unasked}" if unasked else ""
         )
+
+
+def _spell_kappa(one: dict[Any, Any]) -> str:
+    if one["kappa"] != one["kappa"]:
+        return "nothing to disagree on"
+    return f"{one['kappa']:.3f} [{one['kappa_low']:.3f}, {one['kappa_high']:.3f}]"

@@ -447,6 +447,7 @@ class Review:
         *,
         goal: float = 0.95,
         unseen: float = 0.01,
+        width: float | None = None,
         site: str | None = None,
         each_class: bool = False,
     ) -> Progress:
@@ -463,6 +464,9 @@ class Review:
             That the lower end of the accuracy is to reach, in (0, 1).
         unseen : float
             That the chance of something new is not to exceed by its upper end, in (0, 1).
+        width : float, optional
+            Of the accuracy's interval: the table says how many further random draws are expected to
+            bring it there.
         site : str, optional
             Column of the image table, such as ``deployment_id``: what was found is told of each of
             its values too.
@@ -476,7 +480,7 @@ class Review:
         Raises
         ------
         SelectionError
-            If a goal is out of range, or there is no such column.
+            If a goal or width is out of range, or there is no such column.
         """
         from bioprobe.face.progress import describe_progress
         from bioprobe.images.image_table import read_level
@@ -523,8 +527,8 @@ class Review:
             ]  # fmt: skip
             self.last = told = describe_progress(
                 counts, judge(self._desk.learner, looks.draws), self._names, aside,
-                goal=goal, unseen=unseen, site=site or "", sites=sites, each_class=each_class,
-                looks=looks, provenance=self._describe_provenance(0),
+                goal=goal, unseen=unseen, width=width, site=site or "", sites=sites,
+                each_class=each_class, looks=looks, provenance=self._describe_provenance(0),
             ).say(self._tell_answering())  # fmt: skip
             return told
 

@@ -343,6 +343,41 @@ def count_draws(accuracy: Accuracy, half_width: float, *, level: float = LEVEL) 
     return float(high)
 
 
+def count_for_width(accuracy: Accuracy, width: float, *, level: float = LEVEL) -> float:
+    """Return how many further random draws are likely to make the interval so wide and no wider.
+
+    Parameters
+    ----------
+    accuracy : Accuracy
+    width : float
+        Of the interval, in (0, 1).
+    level : float
+
+    Returns
+    -------
+    float
+        As :func:`count_draws`, of which both halves fall alike.
+
+    Raises
+    ------
+    SelectionError
+        If the width is out of range.
+    """
+    if not 0 < width < 1:
+        msg = f"the width of an interval lies between 0 and 1, such as 0.1; got {width:g}"
+        raise SelectionError(msg)
+    share = accuracy.share
+    now = share.high - share.low
+    if now <= width:
+        return 0.0
+    if not accuracy.n_draws:
+        return count_draws(accuracy, width / 2, level=level)
+    half = share.estimate - share.low
+    if half <= 0:
+        return float(min(accuracy.n_left, math.ceil(accuracy.n_draws * ((now / width) ** 2 - 1))))
+    return count_draws(accuracy, half * width / now, level=level)
+
+
 def _find_half(share: float, n: int, level: float) -> float:
     """Return how far above a share the end of an interval of so many draws is."""
     limit = (math.log(2 / (1 - level)) + 0.5 * math.log(n + 1)) / n
@@ -484,5 +519,7 @@ def advise(judged: Judged, accuracy: Accuracy, discovery: Discovery, *, goal: fl
     about = f"about {n_labels:,} more labels, {n_draws:,} of them of pictures drawn at random"
     if n_labels >= accuracy.n_left:
         about = f"about all {accuracy.n_left:,} that are left"
+    elif needed.n_mended:
+        about += ", fewer as answers get better"
     text = f"go on: {' and '.join(reasons)}; it takes {about}"
     return Advice(False, is_accurate, is_complete, text, n_labels, n_draws)

@@ -109,32 +109,49 @@ def test_what_nobody_can_tell_and_pictures_of_nothing_are_said(store: Store) -> 
 
 
 def test_a_report_says_what_review_found(store: Store, tmp_path: Path) -> None:
+    # Another says the same of all but one, and of that something else.
+    said = store.annotations("species").to_frame()
+    values = said["value"].tolist()
+    values[0] = next(one for one in SPECIES if one != values[0])
+    store.add_annotations(
+        [{"row": row, "level": "species", "value": value}
+         for row, value in zip(said["row"], values, strict=True)], by="ben",
+    )  # fmt: skip
     page = tmp_path / "report.html"
     store.report(output=page)
     text = page.read_text(encoding="utf-8")
     assert text.count(">What review found</h2>") == 1
-    assert "annotations of species, by 1 person" in text
+    assert "annotations of species, by 2 people" in text
     assert "44 of 160" in text
     assert "18 of them drawn at random" in text
     assert "go on: of what would be handed over" in text
     assert "from the 8 that came with the pictures on" in text
     for name in SPECIES:
         assert f'<th scope="row">{name}</th>' in text
-    # Where nobody said anything, nothing is told.
-    store.retract(store.annotations().to_frame()["id"].tolist(), by="anna")
-    store.report(output=page)
-    assert "What review found" not in page.read_text(encoding="utf-8")
+    assert "Do they agree?" in text
+    assert f">{35 / 36:.3f}<" in text
+    # Of one person there is nothing to agree on, and where nobody said anything nothing is told.
+    every = store.annotations().to_frame()
+    store.retract(every["id"][every["by"] == "ben"].tolist(), by="ben")
+    (section,) = store._tell_review(None)
+    assert [one.heading for one in section.content["sheet"].parts] == [
+        "How it came", "Who looked", "Class by class"
+    ]  # fmt: skip
+    store.retract(every["id"][every["by"] == "anna"].tolist(), by="anna")
+    assert store._tell_review(None) == []
 
 
 def test_the_command_says_it_too(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["review", "--store", str(store.folder), "--status", "--by", "ben", "--goal", ".3",
-             "--unseen", ".9", "--site", "station", "--each-class"]  # fmt: skip
+             "--unseen", ".9", "--width", ".05", "--site", "station", "--each-class"]  # fmt: skip
     assert run(asked) == 0
     said = capsys.readouterr()
     assert "\nstop: at least 0." in said.err
     lines = said.out.splitlines()
     assert lines[0] == "figure,of,value,low,high"
     assert "stop,,yes,," in lines
+    (wide,) = [one for one in lines if "a width of 0.05" in one]
+    assert int(wide.split(",")[-3]) > 20
     assert any(line.startswith("recall,Lynx lynx,") for line in lines)
     assert any(line.startswith("classes found,north,") for line in lines)
     assert run(["review", "--store", str(store.folder), "--by", "ben", "--goal", ".3"]) == 2

@@ -21,7 +21,8 @@ def _mislead(
     values: Doubles, random: np.random.Generator, n_batches: int, *, wanted: float
 ) -> list[Draws]:
     """Draw two and choose three of one value, batch after batch; return all looks."""
-    left, order, drawn, before, looks = set(range(len(values))), [], [], [], []
+    left, looks = set(range(len(values))), list[Draws]()
+    order, drawn, before = list[int](), list[int](), list[int]()
     for _ in range(n_batches):
         audit = random.choice(sorted(left), 2, replace=False).tolist()
         before += [len(order)] * 2

@@ -19,6 +19,7 @@ from bioprobe.reviewing.finished import (
     Judged,
     advise,
     count_draws,
+    count_for_width,
     count_labels,
     measure_accuracy,
     measure_classes,
@@ -117,6 +118,23 @@ def test_half_the_width_takes_more_draws_and_what_is_reached_takes_none() -> Non
     # And so it comes, of draws as there were.
     then = measure_accuracy(_judge(n=5000, n_draws=200 + int(half), n_wrong=10 + int(half / 20)))
     assert then.share.estimate - then.share.low == pytest.approx(now / 2, rel=0.35)
+
+
+def test_a_wished_width_takes_so_many_draws() -> None:
+    found = measure_accuracy(_judge(n=5000, n_draws=200, n_wrong=10))
+    now = found.share.high - found.share.low
+    assert count_for_width(found, now) == 0
+    half = count_for_width(found, now / 2)
+    assert 200 < half < 700 < count_for_width(found, now / 3)
+    then = measure_accuracy(_judge(n=5000, n_draws=200 + int(half), n_wrong=10 + int(half / 20)))
+    assert then.share.high - then.share.low == pytest.approx(now / 2, rel=0.35)
+    # Without a draw a guess is made of none that is wrong.
+    none = np.zeros(0, dtype=np.int64)
+    blank = Judged(Draws(900, none, none, none), np.full(900, -1), np.zeros(900, dtype=np.int64),
+                   np.ones(900))  # fmt: skip
+    assert 50 < count_for_width(measure_accuracy(blank), 0.1) < 100
+    with pytest.raises(SelectionError, match="width of an interval lies between 0 and 1"):
+        count_for_width(found, 5)
 
 
 def test_more_wrong_than_may_be_is_mended_first() -> None:
