@@ -20,6 +20,7 @@ BENCHMARKS = (
     "many_classes",
     "coverage",
     "find_species",
+    "unknown_species",
     "estimates",
     "kappa",
     "explaining",

@@ -23,7 +23,7 @@ the others.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,8 @@ class Pictures:
     """Vectors as a pool."""
 
     def __init__(self, vectors: np.ndarray) -> None:
-        self.vectors, self.rows = np.asarray(vectors, dtype=np.float32), np.arange(len(vectors))
+        self.vectors = np.asarray(vectors, dtype=np.float32)
+        self.rows = np.arange(len(vectors))
 
     def read_vectors(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Return vectors."""
@@ -67,8 +68,9 @@ class Sought:
         self.weight = TEXT_WEIGHT
         if isinstance(question, int):
             self.weight, others = PICTURE_WEIGHT, np.arange(len(vectors)) != question
-            vectors, is_it, question = vectors[others], is_it[others], vectors[question]
-        self.vectors, self.is_it, self.question = vectors, is_it, question
+            question = vectors[question]
+            vectors, is_it = vectors[others], is_it[others]
+        self.vectors, self.is_it, self.question = vectors, is_it, np.asarray(question)
 
     def search(self) -> np.ndarray:
         """Return how many of it were found after each look, by the question's own ranking."""
@@ -81,7 +83,8 @@ class Sought:
             Pictures(self.vectors), self.question, mix=MIXES[way], question_weight=self.weight,
             seed=seed,
         )  # fmt: skip
-        found, said = [], []
+        found: list[bool] = []
+        said = []
         while len(found) < min(n_looks, len(self.is_it)):
             batch = finder.propose(BATCH)
             answers = np.where(self.is_it[batch.places], IS, IS_NOT)
@@ -154,7 +157,7 @@ def show_mean(values: np.ndarray) -> str:
     return f"{values.mean():.3f} [{values.mean() - half:.3f}, {values.mean() + half:.3f}]"
 
 
-def compare(name: str, draw: object, kind: str, n_seeds: int) -> None:
+def compare(name: str, draw: Callable[[int, str], Sought], kind: str, n_seeds: int) -> None:
     """Print what each way finds in one world."""
     shares: dict[str, list[list[float]]] = {way: [] for way in ("search", *MIXES)}
     held, errors, lows = [], [], []

@@ -24,6 +24,7 @@ from bioprobe.face.exporting import AnswerExport, Exports
 from bioprobe.face.finetuning import Finetunes
 from bioprobe.face.learning import Learns
 from bioprobe.face.mapping import Maps
+from bioprobe.face.provisional import Provisionals
 from bioprobe.face.reporting import Reports
 from bioprobe.face.robustness import Tries
 from bioprobe.face.store import Store
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         Robustness,
         StatusAnswers,
     )
+    from bioprobe.face.provisional import Unknown
     from bioprobe.finetuning.result import Finetuned
     from bioprobe.mapping.result import Map
     from bioprobe.quality.description import Description
@@ -218,11 +220,18 @@ def dedupe(
         "order": (
             Option("Sort the pictures along one line instead, so that neighbours are alike."),
             Groups.order,
-        )
+        ),
+        "unknown": (
+            Option(
+                "Group the pictures that are like no known class instead, each group as a "
+                "provisional taxon."
+            ),
+            Provisionals.find_unknown,
+        ),
     },
 )
 def cluster(
-    found: Clusters | Order,
+    found: Clusters | Order | Unknown,
     *,
     html: Annotated[
         Path | None,
@@ -236,9 +245,11 @@ def cluster(
 
     The column can be named wherever one can: --level, --where, --group, --html-by. Pictures that
     come later have none until the command is run again. Copies, and the pictures of a sequence,
-    count as one.
+    count as one. With --unknown labels say what is known, and what is like none of it is grouped.
 
     Example: bioprobe cluster --output clusters.csv --html clusters.html
+
+    Example: bioprobe cluster --unknown --level species --add
     """
     return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
 

@@ -134,8 +134,8 @@ def command(
         Conditions of options that stand in another signature, such as ``model``.
     instead : mapping of str to (Option, callable), optional
         Flags by parameter, each with the question that is asked instead where it is given; options
-        that this one has not are refused beside it. Without an Option it is a parameter of the
-        other question, whose further options count beside it.
+        that this one has not are refused beside it, and its further ones count beside it. Without
+        an Option it is a parameter of the other question.
     shows : bool
         Whether the table is written, to ``--output`` in ``--format``.
     says : str
@@ -222,8 +222,8 @@ def _allow_instead(
 ) -> None:
     """Add the flags of other questions, beside which options that these have not are refused.
 
-    Those that only the shell has are of either. A flag that is an option of the other question is
-    given its value; what further options that one has count beside it.
+    Those that only the shell has are of either. What further options the other question has count
+    beside its flag, which is one of these where it has no Option of its own.
     """
     for flag, (option, other) in instead.items():
         own = _read(other)
@@ -232,13 +232,12 @@ def _allow_instead(
             beyond -= {*narrows, _WHICH_LABELS} - {LABELS}
             beyond -= {*_ENCODER} if flag in own else set()
         declared |= {one: _limit(declared[one], Without(flag)) for one in beyond}
+        further = own.keys() - declared.keys() - {flag}
+        declared |= {one: _limit(own[one], With(flag)) for one in own if one in further}
         if option is not None:
             declared[flag] = Declared(bool, option, False)
-            continue
-        asked = own.pop(flag)
-        further = own.keys() - declared.keys()
-        declared |= {one: _limit(own[one], With(flag)) for one in own if one in further}
-        declared[flag] = Declared(asked.kind, asked.option, None)
+        else:
+            declared[flag] = Declared(own[flag].kind, own[flag].option, None)
 
 
 def _choose_instead(

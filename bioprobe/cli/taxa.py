@@ -11,6 +11,7 @@ from bioprobe.cli import options
 from bioprobe.cli.build import command
 from bioprobe.face import taxa
 from bioprobe.face.prompts import Texts, shipped
+from bioprobe.face.provisional import Provisionals
 from bioprobe.face.taxa import Names
 from bioprobe.options import Ending, Option, With
 
@@ -100,6 +101,30 @@ def export_list(written: KnownTaxa) -> None:
     Example pictures are not written. --text-type, --templates, --model and --device are for .npy.
 
     Example: bioprobe taxa export mine.csv
+    """
+
+
+@command(app, Provisionals.merge_taxa, name="merge", narrows=())
+def merge(found: Table) -> None:
+    """Make several added taxa one, with the example pictures of all.
+
+    Example: bioprobe taxa merge "Noctuidae sp. 1" "Noctuidae sp. 3"
+    """
+
+
+@command(app, Provisionals.rename_taxon, name="rename", narrows=())
+def rename(found: Table) -> None:
+    """Give an added taxon another name, such as the real one of a provisional species.
+
+    Example: bioprobe taxa rename "Noctuidae sp. 1" "Agrotis ipsilon"
+    """
+
+
+@command(app, Provisionals.taxa_history, name="history", narrows=())
+def history(found: Table) -> None:
+    """List what became of the added taxa: when they were added, merged and renamed.
+
+    Example: bioprobe taxa history
     """
 
 

@@ -333,16 +333,16 @@ class Find:
             elif finder.n_found and recall >= self._recall and is_dry:
                 stop = "estimate"
             needed = finder.count_needed(self._recall)
-            figures = (
+            told = Progress(
                 self.value, len(self), finder.n_looked, finder.n_drawn, total.n_found,
                 round(total.estimate, 2), total.low, total.high,
-                *(float(np.round(one, 4)) for one in (recall, low, high)), needed, stop,
+                float(np.round(recall, 4)), float(np.round(low, 4)), float(np.round(high, 4)),
+                needed, stop,
             )  # fmt: skip
-            self.last = Progress(*figures, notes=self._tell(figures))
-            return self.last  # type: ignore[no-any-return]
+            self.last = told = dataclasses.replace(told, notes=self._tell(told))
+            return told
 
-    def _tell(self, figures: tuple[Any, ...]) -> Notes:
-        progress = Progress(*figures)
+    def _tell(self, progress: Progress) -> Notes:
         found, looked = progress.n_found, progress.n_looked
         about = (
             f"in all about {progress.n_estimated:.0f} [{progress.n_low:.0f}, "

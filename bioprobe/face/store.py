@@ -26,6 +26,7 @@ from bioprobe.face.mapping import Maps
 from bioprobe.face.opened import TextFinder, find_texts, tell_emptied, tell_placeholders
 from bioprobe.face.pictures import Sources, count_outcomes, open_pictures, remove_with
 from bioprobe.face.prompts import Texts
+from bioprobe.face.provisional import Provisionals
 from bioprobe.face.removing import Removes
 from bioprobe.face.reporting import Reports
 from bioprobe.face.reviewing import Reviews
@@ -75,6 +76,7 @@ MAX_PIXELS_PX = 178_956_970
 
 class Store(
     Finds,
+    Provisionals,
     Groups,
     Finetunes,
     Reports,

@@ -43,7 +43,9 @@ _MOST_HELD = 1 << 28
 class Pool(Protocol):
     """Images that are searched, such as a :class:`bioprobe.store.view.View`."""
 
-    rows: Rows
+    @property
+    def rows(self) -> Rows:
+        """Their numbers, int64, shape (n_images,)."""
 
     def read_vectors(self, rows: Rows | None = None) -> Vectors:
         """Read the vectors of all images, or of some by their numbers in ``rows``."""
@@ -248,7 +250,9 @@ class Finder:
         told = scores.astype(np.float64) if self.head is None else self.head.tell(scores)
         return Batch(places, whys, chances, told)
 
-    def answer(self, places: Sequence[int] | Places, verdicts: Sequence[int]) -> None:
+    def answer(
+        self, places: Sequence[int] | Places, verdicts: Sequence[int] | npt.NDArray[np.integer]
+    ) -> None:
         """Take in what was said of images, and rank the rest anew.
 
         Parameters

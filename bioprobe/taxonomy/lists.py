@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,6 +205,22 @@ def _count(n_rows: int, first: int) -> pd.RangeIndex:
     return pd.RangeIndex(first, first + n_rows)
 
 
+#: Column of names that stand for a species until it has one.
+PROVISIONAL = "provisional"
+_PROVISIONAL_NAME = re.compile(r"\S.* sp\. \d+")
+
+
+def is_provisional(name: str) -> bool:
+    """Tell whether a name stands for a species until it has one.
+
+    Examples
+    --------
+    >>> is_provisional("Noctuidae sp. 1"), is_provisional("Panthera sp."), is_provisional("Felis")
+    (True, False, False)
+    """
+    return _PROVISIONAL_NAME.fullmatch(name) is not None
+
+
 def shipped_taxonomies() -> list[str]:
     """Return the names of the taxonomies that ship with bioprobe."""
     return sorted(path.stem for path in (prompts_dir() / "taxonomies").glob("*.csv"))
@@ -314,6 +331,12 @@ def _from_frame(
     labels = read_labels(frame, given, apart=False)
     places = frame.index.tolist()
     lineages = list(zip(*(labels[rank].tolist() for rank in LABEL_COLUMNS[:-1]), strict=True))
+    if PROVISIONAL in frame:
+        own = fill_holes(frame[PROVISIONAL]).tolist()
+        lineages = [
+            (*lineage[:-1], str(name) or lineage[-1])
+            for lineage, name in zip(lineages, own, strict=True)
+        ]
     for place, lineage in zip(places, lineages, strict=True):
         if not any(lineage):
             msg = f"{source} {unit} {place}: no name at any rank; fill one in or remove the {unit}"
@@ -340,7 +363,11 @@ def _refuse_contradictions(
 
 
 def write_taxonomy(path: Path, taxa: Iterable[Taxon]) -> None:
-    """Write a taxon list as CSV, whole or not at all; one row a taxon and prompt."""
+    """Write a taxon list as CSV, whole or not at all; one row a taxon and prompt.
+
+    A provisional name such as ``Noctuidae sp. 1`` stands in a column of its own: at species it
+    would be read as a name of open nomenclature, which is no species.
+    """
     import pandas as pd
 
     rows = [
@@ -348,5 +375,8 @@ def write_taxonomy(path: Path, taxa: Iterable[Taxon]) -> None:
         for taxon in taxa
         for prompt in (taxon.prompts or ("",))
     ]
+    for row in rows:
+        if is_provisional(row["species"]):
+            row |= {"species": "", PROVISIONAL: row["species"]}
     with replacing(path) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
