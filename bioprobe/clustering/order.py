@@ -9,7 +9,7 @@ import numpy as np
 from bioprobe.clustering.clusters import Order
 from bioprobe.clustering.neighbors import average_neighbors, find_neighbors
 from bioprobe.store.view import View
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import Places, Rows, Vectors
 
 # Neighbours of each that a line may be changed toward.
 _NEIGHBORS = 12
@@ -256,19 +256,21 @@ class _Line:
             self._put(start, stretch + self.line[start:low])
 
 
-def order_images(view: View, averaged: int, name: str) -> Order:
+def order_images(view: View, averaged: int, units: Places, name: str) -> Order:
     """Sort the pictures of a view along one line.
 
     Parameters
     ----------
     view : View
     averaged : int
-        Nearest neighbours that each vector is averaged with first; 0 for none.
+        Nearest neighbours of other units that each vector is averaged with first; 0 for none.
+    units : ndarray of int64, shape (n_images,)
+        From :func:`bioprobe.clustering.clusters.find_units`.
     name : str
         Of the column that keeps the places.
     """
     vectors = view.read_vectors()
-    line = order_alike(average_neighbors(vectors, averaged))
+    line = order_alike(average_neighbors(vectors, averaged, units))
     along = np.einsum("nd,nd->n", vectors[line[1:]], vectors[line[:-1]])
     similarities = np.append(np.nan, along.astype(np.float64))[: len(line)]
     provenance = view.describe({"averaged": averaged, "column": name})

@@ -188,7 +188,7 @@ def test_what_cannot_be_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_pictures_in_order_have_their_like_beside_them(folder: Path) -> None:
     store = bp.open(folder)
-    found = store.order()
+    found = store.order(level="family")
     assert sorted(found.rows.tolist()) == store.rows.tolist()
     labels = np.array(store.labels("family"))[found.rows]
     assert (labels[1:] != labels[:-1]).sum() == 4
@@ -199,6 +199,12 @@ def test_pictures_in_order_have_their_like_beside_them(folder: Path) -> None:
         str(place) for place in range(1, 71)
     ]
     assert len(store.where("alike <= 10")) == 10
+    # Of 69 pairs 10 are of copies, 55 of the 59 others of one family.
+    said = str(found.notes[1])
+    assert said.startswith("neighbours are of one family in 0.932 [0.8")
+    assert "the nearest of each picture is in 1.000" in said
+    by_burst = str(store.order(level="family", group="burst", averaged=0).notes[1])
+    assert not by_burst.startswith(said[:40])
     assert "70 pictures in order; mean similarity of neighbours 0." in str(found.notes[0])
 
 
