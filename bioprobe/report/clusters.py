@@ -83,11 +83,11 @@ def _describe(
         if proposed and 0 <= place < len(scores):
             score = scores[place]
         said = [f"{len(inside):,} pictures"]
-        said += [f"{label} {share:.0%}"] if label else []
+        said += [f"labels: {label} {share:.0%}"] if label else []
         clusters.append({
             "value": value, "n": len(inside), "stability": steady, "proposed": proposed,
             "score": score, "label": label, "share": share,
-            "picture": show(medoid, f"{value}: {proposed}" if proposed else value, tuple(said)),
+            "picture": show(medoid, f"{value}: {proposed} (proposed)" if proposed else value, tuple(said)),
         })  # fmt: skip
     has = (labels[rows] != "") & (values != "")
     agreed = {}
