@@ -4,9 +4,9 @@
 
 Each world has vectors and labels that no method sees. ``photos``: a store of photographs, all of
 them and, where a column ``role`` says so, those of classes that never taught the encoder;
-``cifar``: 500 pictures of CIFAR-10 by CLIP (``cifar10_500.*``); ``tol``: a Parquet file of BioCLIP 2
-vectors with ranks (``emb``, ``family``), the families of five pictures or more. Copies count as
-one. Groups: how many were found where the number is chosen, and how far they agree with the
+``cifar``: 500 pictures of CIFAR-10 by CLIP (``cifar10_500.*``); ``tol``: a Parquet file of
+BioCLIP 2 vectors with ranks (``emb``, ``family``), the families of five pictures or more. Copies
+count as one. Groups: how many were found where the number is chosen, and how far they agree with the
 labels, with intervals, there and where the number of classes is given. Lines: how often neighbours
 are of one class, beside the nearest neighbour of each, chance, and the first principal component.
 """
@@ -152,7 +152,8 @@ def measure_lines(world: World, seed: int = 0) -> list[dict[str, Any]]:
     }
     found = [
         {
-            "world": world.name, "line": name, "of_one_class": str(measure_line(labels[line], units[line])),
+            "world": world.name, "line": name,
+            "of_one_class": str(measure_line(labels[line], units[line])),
             "copies_too": str(measure_line(labels[line], alone)),
             "cpu_s": round(took_s, 1) if name == "alike" else "",
         }

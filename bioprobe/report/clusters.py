@@ -84,10 +84,11 @@ def _describe(
             score = scores[place]
         said = [f"{len(inside):,} pictures"]
         said += [f"labels: {label} {share:.0%}"] if label else []
+        caption = f"{value}: {proposed} (proposed)" if proposed else value
         clusters.append({
             "value": value, "n": len(inside), "stability": steady, "proposed": proposed,
             "score": score, "label": label, "share": share,
-            "picture": show(medoid, f"{value}: {proposed} (proposed)" if proposed else value, tuple(said)),
+            "picture": show(medoid, caption, tuple(said)),
         })  # fmt: skip
     has = (labels[rows] != "") & (values != "")
     agreed = {}
