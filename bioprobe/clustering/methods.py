@@ -222,7 +222,7 @@ def list_numbers(n_units: int) -> list[int]:
     Examples
     --------
     >>> list_numbers(60)
-    [2, 3, 4, 5, 6, 7, 9, 11, 12]
+    [2, 3, 4, 5, 6, 7, 8, 9, 10, 12]
     """
     most = int(min(n_units / _LEAST_UNITS, _MOST_TRIED))
     numbers, last = [], 2.0
