@@ -303,6 +303,40 @@ class Groups(Opened):
         return self._view.take(found.rows), found.points
 
     @question
+    def assign(self, *, name: Name = None) -> Clusters:
+        """Give pictures that came later the cluster that they are nearest to; the others stay.
+
+        A picture that is less like the mean of that cluster than all but a hundredth of its
+        pictures stays in none. No cluster is made, and none is numbered anew.
+
+        Parameters
+        ----------
+        name : str, optional
+            Of the column; by default ``cluster``.
+
+        Raises
+        ------
+        StoreError
+            If there is no such column.
+        """
+        from bioprobe.clustering.clusters import assign_later, read_clusters
+        from bioprobe.face.pages import Clusters, read_fields
+        from bioprobe.store.view import View
+
+        # All that the store has: what is left out of a question keeps its cluster.
+        view = View.all(self._view.store)
+        found = read_clusters(view, name or "cluster")
+        n_before = int((found.numbers == 0).sum())
+        changed, later = assign_later(found, view)
+        answer = Clusters(**read_fields(changed))
+        answer.write(view)
+        said = (
+            f"{len(later):,} of {n_before:,} pictures in no cluster of {answer.name} were given "
+            f"the nearest; {n_before - len(later):,} are unlike all and stay in none"
+        )
+        return answer.say((said,))
+
+    @question
     def order(
         self,
         *,
