@@ -18,6 +18,7 @@ BENCHMARKS = (
     "probe_speed",
     "adapters",
     "many_classes",
+    "clusters",
     "coverage",
     "find_species",
     "unknown_species",

@@ -125,6 +125,8 @@ def _find_traces(folder: Path, vectors: Vectors, names: list[str]) -> list[str]:
 def _fill(folder: Path, encoder: Any) -> bp.Store:  # noqa: ANN401
     """Make everything that a store keeps and that may quote a row."""
     store = bp.open(folder)
+    store.cluster(n_clusters=3, draws=0)
+    store.order()
     store.split(level="family", seed=0)
     store.fit("linear", level="family", name="linear")
     store.where("path != 'site 0/IMG_0002.jpg'").fit(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bioprobe.cli.build import command, write_answer
-from bioprobe.cli.options import AnswerPage, PageBy
+from bioprobe.cli.options import AnswerPage, PageBy, PageOrder
 from bioprobe.cli.show import say, write_frame
 from bioprobe.demo import Demonstration, demonstrate
 from bioprobe.errors import MisuseError
@@ -102,6 +102,7 @@ def zeroshot(
     *,
     html: AnswerPage = None,
     html_by: PageBy = "answer",
+    html_order: PageOrder = None,
 ) -> str:
     """Label images by text prompts, at any rank.
 
@@ -111,7 +112,9 @@ def zeroshot(
 
     Example: bioprobe zeroshot photos/ --classes cat,bird,bear --output answers.csv
     """
-    return f"wrote {answers.write_page(html, html_by):,} pictures to {html}" if html else ""
+    if html is None:
+        return ""
+    return f"wrote {answers.write_page(html, html_by, html_order):,} pictures to {html}"
 
 
 def _read_terms(terms: Sequence[str]) -> dict[str, list[str]]:
@@ -143,6 +146,7 @@ def search(
     html: Annotated[
         Path | None, Option("Also write the answers as a page of pictures.", writes="file")
     ] = None,
+    html_order: PageOrder = None,
 ) -> str:
     """Find the images nearest to a picture, a text, a row, or several together.
 
@@ -155,7 +159,9 @@ def search(
 
     Example: bioprobe search photos/ "a spotted cat on snow" -k 10
     """
-    return f"wrote {found.write_page(html):,} pictures to {html}" if html else ""
+    if html is None:
+        return ""
+    return f"wrote {found.write_page(html, html_order):,} pictures to {html}"
 
 
 @command(app, Asks.filter, name="filter", encodes=True, sources="-", chooses=True)
@@ -178,6 +184,7 @@ def filter_images(
             when=(With("html"), Without("repeats", "blurred", "dark", "odd_size")),
         ),
     ] = "reason",
+    html_order: Annotated[PageOrder, Without("repeats", "blurred", "dark", "odd_size")] = None,
 ) -> str:
     """Tell pictures of what is kept from others, and keep a mask of them; nothing is deleted.
 
@@ -189,7 +196,7 @@ def filter_images(
     """
     if html is None:
         return ""
-    by_name = {"by": html_by} if hasattr(found, "count_drops") else {}
+    by_name = {"by": html_by, "order": html_order} if hasattr(found, "count_drops") else {}
     return f"wrote {found.write_page(html, **by_name):,} pictures to {html}"
 
 
@@ -227,6 +234,12 @@ def dedupe(
                 "provisional taxon."
             ),
             Provisionals.find_unknown,
+        ),
+        "assign": (
+            Option(
+                "Only give pictures that came later the cluster that is nearest; the others stay."
+            ),
+            Groups.assign,
         ),
     },
 )

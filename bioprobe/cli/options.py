@@ -73,3 +73,12 @@ PageBy = Annotated[
         when=(With("html"),),
     ),
 ]
+PageOrder = Annotated[
+    str | None,
+    Option(
+        "Column that pictures of the page stand in the order of, such as alike, which bioprobe "
+        "cluster --order keeps. By default the surest or nearest stand first.",
+        ("--html-order",),
+        when=(With("html"),),
+    ),
+]

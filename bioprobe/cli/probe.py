@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bioprobe.cli.build import command
-from bioprobe.cli.options import AnswerPage, PageBy
+from bioprobe.cli.options import AnswerPage, PageBy, PageOrder
 from bioprobe.face.learning import TEXT_KINDS, Learns
 from bioprobe.options import With, Without
 
@@ -58,6 +58,7 @@ def predict(
     *,
     html: AnswerPage = None,
     html_by: PageBy = "answer",
+    html_order: PageOrder = None,
 ) -> str:
     """Label the images of a store, or picture files, by a probe.
 
@@ -65,7 +66,9 @@ def predict(
 
     Example: bioprobe probe predict linear --split default:test --output answers.csv
     """
-    return f"wrote {answers.write_page(html, html_by):,} pictures to {html}" if html else ""
+    if html is None:
+        return ""
+    return f"wrote {answers.write_page(html, html_by, html_order):,} pictures to {html}"
 
 
 @command(app, Learns.probe, narrows=())
@@ -104,13 +107,19 @@ def fit_stack(probe: Result) -> None:
     stacks, Learns.predict_stack, name="predict", narrows=("where", "split", "labels"), chooses=True
 )
 def predict_stack(
-    answers: Predictions, *, html: AnswerPage = None, html_by: PageBy = "answer"
+    answers: Predictions,
+    *,
+    html: AnswerPage = None,
+    html_by: PageBy = "answer",
+    html_order: PageOrder = None,
 ) -> str:
     """Label the images that all stores hold.
 
     Example: bioprobe probe stack predict stack --with embeddings/other --split default:test
     """
-    return f"wrote {answers.write_page(html, html_by):,} pictures to {html}" if html else ""
+    if html is None:
+        return ""
+    return f"wrote {answers.write_page(html, html_by, html_order):,} pictures to {html}"
 
 
 @command(stacks, Learns.compare_stack, name="compare", narrows=("labels",))

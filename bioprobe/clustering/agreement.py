@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from bioprobe.clustering.methods import weigh_units
-from bioprobe.intervals import Interval, Resamples, draw_scores, find_interval
-from bioprobe.types import Doubles, Places, Scores
+from bioprobe.clustering.neighbors import find_neighbors
+from bioprobe.intervals import Interval, Resamples, draw_scores, find_interval, measure_share
+from bioprobe.types import Doubles, Names, Places, Scores, Vectors
 
 #: What is measured, in this order.
 FIGURES = RAND, V_MEASURE, PURITY = ("adjusted_rand", "v_measure", "purity")
@@ -58,6 +59,44 @@ def measure_agreement(
     drawn = draw_scores(tables.score, Resamples(numbers, n_resamples, seed))
     ends = {RAND: -1.0, V_MEASURE: 0.0, PURITY: 0.0}
     return {name: find_interval(drawn[name], low=low) for name, low in ends.items()}
+
+
+def measure_line(labels: Names, units: Places) -> Interval:
+    """Measure how often neighbours along a line have one label, with an interval.
+
+    Parameters
+    ----------
+    labels : ndarray of object, shape (n,)
+        Of pictures along the line, ``""`` where unknown: these pairs do not count.
+    units : ndarray of int64, shape (n,)
+        Number of the unit of each: pairs of one unit, such as copies, do not count.
+
+    Examples
+    --------
+    >>> labels = np.array(["a", "a", "b", "b", ""], dtype=object)
+    >>> measure_line(labels, np.array([0, 1, 2, 2, 3])).estimate
+    0.5
+    """
+    counts = (labels[1:] != "") & (labels[:-1] != "") & (units[1:] != units[:-1])
+    return measure_share((labels[1:] == labels[:-1])[counts], units[1:][counts].astype(str))
+
+
+def measure_nearest(vectors: Vectors, labels: Names, units: Places) -> Interval:
+    """Measure how often the nearest picture of another unit has the same label: the most of a line.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n, dim), unit rows
+    labels : ndarray of object, shape (n,)
+        ``""`` where unknown: these pairs do not count.
+    units : ndarray of int64, shape (n,)
+    """
+    if len(vectors) < 2:
+        return measure_share(np.zeros(0), np.zeros(0))
+    near, similarities = find_neighbors(vectors, 1, units)
+    others = labels[near[:, 0]]
+    counts = (labels != "") & (others != "") & np.isfinite(similarities[:, 0])
+    return measure_share((labels == others)[counts], units[counts].astype(str))
 
 
 class _Tables:

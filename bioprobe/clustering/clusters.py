@@ -24,7 +24,7 @@ from bioprobe.provenance import Provenance
 from bioprobe.result import Notes, Result
 from bioprobe.splits.groups import find_groups, join_groups, number_groups
 from bioprobe.store.columns import ORDERS
-from bioprobe.store.computed import write_column
+from bioprobe.store.computed import read_column, write_column
 from bioprobe.store.view import View
 from bioprobe.types import Doubles, Names, Places, Rows, Vectors
 
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+
+
+# Share of a cluster's pictures that are less like its mean than what comes later may be.
+_LEFT_OUT = 0.01
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -51,7 +55,7 @@ class Clusters(Result):
     units : ndarray of int64, shape (n_images,)
         Number of the unit of each: pictures of one sequence, and copies, are one.
     medoids : ndarray of int64, shape (n_clusters,)
-        Row of the picture of each cluster that is nearest to its mean.
+        Row of the picture of each cluster that is nearest to its mean; -1 where it has none left.
     name : str
         Of the column.
     method : str
@@ -149,7 +153,8 @@ class Clusters(Result):
             columns |= {"proposed": self.names, "score": np.round(self.scores, 3)}
         if level is not None:
             columns |= self._name_by_labels(self.images.labels(level)[self.rows])
-        files = self.images.name_files(self.medoids)
+        files = self.images.name_files(np.maximum(self.medoids, 0))
+        files[self.medoids < 0] = ""
         return pd.DataFrame({**columns, "medoid": files, "row": self.medoids})
 
     def with_names(self, names: Sequence[str], scores: Doubles) -> Self:
@@ -270,6 +275,85 @@ def cluster_images(
     if n_draws and len(np.unique(units)) > 2:
         stability = measure_stability(prepare, units, numbers - 1, wish, n_draws)
     return build_clusters(view, vectors, numbers, units, found, stability, wish, name, averaged)
+
+
+def read_clusters(view: View, name: str) -> Clusters:
+    """Read clusters that a store keeps, as they apply to the pictures of a view.
+
+    Raises
+    ------
+    StoreError
+        If there is no such column, or it is damaged.
+    SelectionError
+        If its values are no numbers of clusters.
+    """
+    kept = read_column(view.store, name)
+    values = kept.values[view.rows].tolist()
+    odd = next((one for one in values if one and not one.isdecimal()), None)
+    if odd is not None:
+        msg = f"{name} has the value {odd!r}, which is no number of a cluster; make it again"
+        raise SelectionError(msg)
+    numbers = np.array([int(one or 0) for one in values], dtype=np.int64)
+    facts = {key: _fill(kept.facts.get(key, [])) for key in ("stability", "scores", "rand")}
+    n_clusters = max(int(numbers.max(initial=0)), len(facts["stability"]))
+    similarities = np.where(numbers > 0, kept.numbers[view.rows], np.nan)
+    medoids = np.full(n_clusters, -1, dtype=np.int64)
+    order = np.argsort(np.nan_to_num(similarities, nan=-2), kind="stable")
+    # The last of a cluster stays.
+    medoids[numbers[order][numbers[order] > 0] - 1] = view.rows[order][numbers[order] > 0]
+    padded = {
+        key: np.append(facts[key], np.full(n_clusters, np.nan))[:n_clusters]
+        for key in ("stability", "scores")
+    }
+    units, _ = find_units(view, None)
+    tried = {int(number): mean for number, mean in kept.facts.get("tried", {}).items()}
+    given = tuple(kept.names.get(str(at), "") for at in range(1, n_clusters + 1))
+    return Clusters(
+        view.images, view.rows, numbers, similarities, units, medoids, name,
+        str(kept.facts.get("method", "")), padded["stability"], facts["rand"], tried, given,
+        padded["scores"], Provenance(**kept.provenance),
+    )  # fmt: skip
+
+
+def _fill(values: Sequence[float | None]) -> Doubles:
+    return np.array([np.nan if one is None else one for one in values], dtype=np.float64)
+
+
+def assign_later(found: Clusters, view: View) -> tuple[Clusters, Places]:
+    """Give pictures that came later the cluster whose mean is nearest; the others stay.
+
+    One that is less like that mean than all but a hundredth of the pictures that the cluster had
+    stays in none.
+
+    Parameters
+    ----------
+    found : Clusters
+        From :func:`read_clusters`.
+    view : View
+        The same pictures.
+
+    Returns
+    -------
+    clusters : Clusters
+    later : ndarray of int64
+        Places of the pictures that were given one.
+    """
+    known, asked = found.numbers > 0, np.flatnonzero(found.numbers == 0)
+    if not known.any() or not len(asked):
+        return found, asked[:0]
+    products = view.read_vectors(found.rows[asked]) @ found.find_means(view).T
+    nearest = products.argmax(axis=1)
+    similarities = products[np.arange(len(asked)), nearest].astype(np.float64)
+    least = np.full(len(found), np.inf)
+    for number in np.unique(found.numbers[known]).tolist():
+        inside = found.similarities[found.numbers == number]
+        least[number - 1] = np.quantile(inside, _LEFT_OUT)
+    near = similarities >= least[nearest]
+    later = asked[near]
+    numbers, all_similarities = found.numbers.copy(), found.similarities.copy()
+    numbers[later] = nearest[near] + 1
+    all_similarities[later] = similarities[near]
+    return dataclasses.replace(found, numbers=numbers, similarities=all_similarities), later
 
 
 def number_by_size(numbers: Places, units: Places) -> Places:

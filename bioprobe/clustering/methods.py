@@ -19,7 +19,7 @@ METHODS = WARD_METHOD, AGGLOMERATIVE, KMEANS, EVOC, HDBSCAN = (
 _STEP, _LEAST_UNITS, _MOST_TRIED = 1.15, 5.0, 2000
 # Vectors that judge a number of groups.
 _JUDGED = 10_000
-# Of k-means: starts of which the best is kept, and vectors of which a number is chosen.
+# Of k-means: starts of which the best is kept; where a number is chosen, each has one.
 _STARTS = 3
 
 
@@ -137,7 +137,7 @@ def _group_by_means(vectors: Vectors, units: Places, weights: Doubles, wish: Wis
     some, own = vectors[few], weights[few]
 
     def find_few(n_clusters: int) -> Places:
-        return _find_means(some, own, n_clusters, wish.seed)
+        return _find_means(some, own, n_clusters, wish.seed, 1)
 
     chosen = choose_number(some, units[few], own, find_few, np.arange(len(few)))
     if len(few) == len(vectors):
@@ -145,10 +145,12 @@ def _group_by_means(vectors: Vectors, units: Places, weights: Doubles, wish: Wis
     return dataclasses.replace(chosen, numbers=find(len(np.unique(chosen.numbers))))
 
 
-def _find_means(vectors: Vectors, weights: Doubles, n_clusters: int, seed: int) -> Places:
+def _find_means(
+    vectors: Vectors, weights: Doubles, n_clusters: int, seed: int, n_starts: int = _STARTS
+) -> Places:
     from sklearn.cluster import KMeans
 
-    means = KMeans(n_clusters, n_init=_STARTS, random_state=seed)
+    means = KMeans(n_clusters, n_init=n_starts, random_state=seed)
     found: Places = means.fit_predict(vectors, sample_weight=weights).astype(np.int64)
     return found
 
@@ -220,7 +222,7 @@ def list_numbers(n_units: int) -> list[int]:
     Examples
     --------
     >>> list_numbers(60)
-    [2, 3, 4, 5, 6, 7, 9, 11, 12]
+    [2, 3, 4, 5, 6, 7, 8, 9, 10, 12]
     """
     most = int(min(n_units / _LEAST_UNITS, _MOST_TRIED))
     numbers, last = [], 2.0

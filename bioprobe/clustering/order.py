@@ -9,7 +9,7 @@ import numpy as np
 from bioprobe.clustering.clusters import Order
 from bioprobe.clustering.neighbors import average_neighbors, find_neighbors
 from bioprobe.store.view import View
-from bioprobe.types import Rows, Vectors
+from bioprobe.types import Places, Rows, Vectors
 
 # Neighbours of each that a line may be changed toward.
 _NEIGHBORS = 12
@@ -17,7 +17,7 @@ _NEIGHBORS = 12
 _LONGEST = 1000
 # Pictures of a stretch that is moved as it is.
 _MOVED = 3
-_LEAST_GAIN = 1e-6
+_LEAST_GAIN, _MOST_FITTING = 1e-6, 1.0
 # Ends of stretches that are all compared when these are joined.
 _FEW_ENDS = 4000
 
@@ -97,12 +97,14 @@ def _join_greedily(vectors: Vectors, near: Rows, similarities: Vectors) -> list[
     while stretches.n_joined < n - 1:
         ends = stretches.list_ends()
         before = stretches.n_joined
-        # A few of the nearest may be the other end of the same stretch, or taken.
+        # The other end of the same stretch is no neighbour; a few of the nearest may be taken.
+        own = np.array([min(one, stretches.find_far_end(one)) for one in ends.tolist()])
         k = min(len(ends) - 1, 8 if len(ends) > _FEW_ENDS else max(8, 200_000 // len(ends)))
-        among, alike = find_neighbors(vectors[ends], k)
-        _join_in_order(stretches, np.repeat(ends, k), ends[among.ravel()], alike.ravel())
+        among, alike = find_neighbors(vectors[ends], k, own)
+        known = np.isfinite(alike).ravel()
+        first, second = np.repeat(ends, k)[known], ends[among.ravel()[known]]
+        _join_in_order(stretches, first, second, alike.ravel()[known])
         if stretches.n_joined == before:
-            # All that is near is taken: as they come.
             _join_rest(stretches, ends)
     return stretches.walk()
 
@@ -116,14 +118,11 @@ def _join_in_order(stretches: _Stretches, first: Rows, second: Rows, similaritie
 
 
 def _join_rest(stretches: _Stretches, ends: Rows) -> None:
-    last = -1
-    for one in ends.tolist():
-        if len(stretches.beside[one]) > 1:
-            continue
-        if last >= 0 and last != stretches.find_far_end(one) and last != one:
-            stretches.join(last, one)
-            one = stretches.find_far_end(one)
-        last = one if last < 0 or last == one else stretches.find_far_end(one)
+    """Join all stretches as they come, where nothing near is known of any."""
+    heads = [one for one in ends.tolist() if one <= stretches.find_far_end(one)]
+    tails = [stretches.find_far_end(one) for one in heads]
+    for tail, head in zip(tails, heads[1:], strict=False):
+        stretches.join(tail, head)
 
 
 class _Line:
@@ -202,7 +201,6 @@ class _Line:
     def _reverse(self, low: int, high: int) -> bool:
         n = len(self.line)
         if high - low + 1 > _LONGEST and n > 2 * _LONGEST:
-            # On an open line what is turned may also be all before, or all after.
             return False
         stretch = self.line[low : high + 1]
         stretch.reverse()
@@ -218,7 +216,7 @@ class _Line:
         """Move a few pictures beside one that is near to the first of them."""
         at = self._place[one]
         for length in range(1, _MOVED + 1):
-            for low, high in {(at, at + length - 1), (at - length + 1, at)}:
+            for low, high in dict.fromkeys(((at, at + length - 1), (at - length + 1, at))):
                 if low < 0 or high >= len(self.line):
                     continue
                 before, after = self._at(low - 1), self._at(high + 1)
@@ -227,7 +225,8 @@ class _Line:
                 freed = self._link(before, after) - lost
                 far = last if one == first else first
                 for other, alike in zip(self._near[one], self._alike[one], strict=True):
-                    if freed + alike + 1.0 <= 0 or alike + freed + 1 - 0 <= _LEAST_GAIN:
+                    # What is farther gains nothing, but where the other end fits by as much.
+                    if freed + alike + _MOST_FITTING <= _LEAST_GAIN:
                         break
                     there = self._place[other]
                     if low <= there <= high or abs(there - at) > _LONGEST:
@@ -256,19 +255,21 @@ class _Line:
             self._put(start, stretch + self.line[start:low])
 
 
-def order_images(view: View, averaged: int, name: str) -> Order:
+def order_images(view: View, averaged: int, units: Places, name: str) -> Order:
     """Sort the pictures of a view along one line.
 
     Parameters
     ----------
     view : View
     averaged : int
-        Nearest neighbours that each vector is averaged with first; 0 for none.
+        Nearest neighbours of other units that each vector is averaged with first; 0 for none.
+    units : ndarray of int64, shape (n_images,)
+        From :func:`bioprobe.clustering.clusters.find_units`.
     name : str
         Of the column that keeps the places.
     """
     vectors = view.read_vectors()
-    line = order_alike(average_neighbors(vectors, averaged))
+    line = order_alike(average_neighbors(vectors, averaged, units))
     along = np.einsum("nd,nd->n", vectors[line[1:]], vectors[line[:-1]])
     similarities = np.append(np.nan, along.astype(np.float64))[: len(line)]
     provenance = view.describe({"averaged": averaged, "column": name})

@@ -39,6 +39,14 @@ GroupColumns = Annotated[
         shell=list[str],
     ),
 ]
+ComparedLevel = Annotated[
+    str | None,
+    Option(
+        "Rank or column whose labels the answer is compared with; they teach nothing.",
+        ("--level", "--rank", "-l"),
+        RANK_NAMES,
+    ),
+]
 Averaged = Annotated[
     int | None,
     Option(
@@ -112,14 +120,7 @@ class Groups(Opened):
         ] = None,
         averaged: Annotated[Averaged, Unless("method", ("hdbscan",))] = None,
         group: GroupColumns = None,
-        level: Annotated[
-            str | None,
-            Option(
-                "Rank or column whose labels the clusters are compared with; they teach nothing.",
-                ("--level", "--rank", "-l"),
-                RANK_NAMES,
-            ),
-        ] = None,
+        level: ComparedLevel = None,
         propose: Annotated[
             str | None,
             Option(
@@ -208,6 +209,7 @@ class Groups(Opened):
         from bioprobe.images.image_table import read_level
         from bioprobe.store.computed import check_name
         from bioprobe.taxonomy import Rank
+        from bioprobe.zeroshot.candidates import find_candidates
 
         if n_clusters is not None and threshold is not None:
             msg = "either --clusters or --threshold says where to stop, got both; leave one out"
@@ -217,6 +219,10 @@ class Groups(Opened):
         wish = Wish(method, n_clusters, threshold, least_size, seed)
         nearest = averaged if averaged is not None else 0 if threshold is not None else 10
         columns = [one for given in list_given(group) for one in split_names(str(given))]
+        candidates = None
+        if propose is not None:
+            listed = open_list(taxa, rank_column)
+            candidates = find_candidates(self._view.store, listed, Rank.parse(propose))
         view, points, told = self._view, None, list[Note | str]()
         if method == "hdbscan":
             view, points = self._read_points(map_name, told)
@@ -226,13 +232,11 @@ class Groups(Opened):
             view, wish, units, name=column, averaged=nearest, n_draws=draws, points=points
         )
         answer = Clusters(**read_fields(found))
-        if propose is not None:
-            listed = open_list(taxa, rank_column)
-            names, scores, n = propose_names(
-                view.store, answer.find_means(view), listed, Rank.parse(propose),
-                self._texts.encode_text,
-            )  # fmt: skip
-            answer = answer.with_names(names, scores)
+        if candidates is not None:
+            means = answer.find_means(view)
+            named = propose_names(view.store, means, candidates, self._texts.encode_text)
+            answer = answer.with_names(*named)
+            n = len(candidates)
             told.append(f"names are proposed by texts, of {n:,} at {propose}; no label was asked")
         if not self._view.origin:
             answer.write(view)
@@ -299,10 +303,46 @@ class Groups(Opened):
         return self._view.take(found.rows), found.points
 
     @question
+    def assign(self, *, name: Name = None) -> Clusters:
+        """Give pictures that came later the cluster that they are nearest to; the others stay.
+
+        A picture that is less like the mean of that cluster than all but a hundredth of its
+        pictures stays in none. No cluster is made, and none is numbered anew.
+
+        Parameters
+        ----------
+        name : str, optional
+            Of the column; by default ``cluster``.
+
+        Raises
+        ------
+        StoreError
+            If there is no such column.
+        """
+        from bioprobe.clustering.clusters import assign_later, read_clusters
+        from bioprobe.face.pages import Clusters, read_fields
+        from bioprobe.store.view import View
+
+        # All that the store has: what is left out of a question keeps its cluster.
+        view = View.all(self._view.store)
+        found = read_clusters(view, name or "cluster")
+        n_before = int((found.numbers == 0).sum())
+        changed, later = assign_later(found, view)
+        answer = Clusters(**read_fields(changed))
+        answer.write(view)
+        said = (
+            f"{len(later):,} of {n_before:,} pictures in no cluster of {answer.name} were given "
+            f"the nearest; {n_before - len(later):,} are unlike all and stay in none"
+        )
+        return answer.say((said,))
+
+    @question
     def order(
         self,
         *,
         averaged: Averaged = None,
+        group: GroupColumns = None,
+        level: ComparedLevel = None,
         name: Name = None,
     ) -> Order:
         """Sort pictures along one line, so that neighbours are alike.
@@ -313,7 +353,13 @@ class Groups(Opened):
         Parameters
         ----------
         averaged : int, optional
-            Nearest pictures that each vector is averaged with first; 10 by default.
+            Nearest pictures of other sequences that each vector is averaged with first; 10 by
+            default.
+        group : str or sequence of str, optional
+            As for :meth:`cluster`.
+        level : str, optional
+            Rank or column of which it is told how often neighbours are of one, pairs of one
+            sequence and copies left out.
         name : str, optional
             Of the column; by default ``alike``.
 
@@ -331,22 +377,39 @@ class Groups(Opened):
         --------
         >>> store.order().write_page("sorted.html")  # doctest: +SKIP
         """
+        import numpy as np
+
+        from bioprobe.clustering.agreement import measure_line, measure_nearest
+        from bioprobe.clustering.clusters import find_units
         from bioprobe.clustering.order import order_images
         from bioprobe.face.pages import Order, read_fields
+        from bioprobe.images.image_table import read_level
         from bioprobe.store.computed import check_name
 
         column = name or "alike"
         check_name(self._view.store, column)
-        found = order_images(self._view, 10 if averaged is None else averaged, column)
+        named = [one for given in list_given(group) for one in split_names(str(given))]
+        units, _ = find_units(self._view, named or None)
+        nearest = 10 if averaged is None else averaged
+        found = order_images(self._view, nearest, units, column)
         answer = Order(**read_fields(found))
         n = len(answer.rows)
         mean = float(answer.similarities[1:].mean()) if n > 1 else 1.0
-        said = f"{n:,} pictures in order; mean similarity of neighbours {mean:.3f}"
-        if self._view.origin:
-            return answer.say((*self._notes, said))
-        answer.write(self._view)
-        kept = f"kept as the column {column}, by which pictures can be sorted"
-        return answer.say((*self._notes, said, kept))
+        said = [f"{n:,} pictures in order; mean similarity of neighbours {mean:.3f}"]
+        if level is not None:
+            labels = self._view.labels(read_level(level, self._view.images))
+            place = {row: at for at, row in enumerate(self._view.rows.tolist())}
+            line = np.array([place[row] for row in answer.rows.tolist()], dtype=np.int64)
+            along = measure_line(labels[line], units[line])
+            most = measure_nearest(self._view.read_vectors(), labels, units)
+            said.append(
+                f"neighbours are of one {level} in {along} of pairs, of other sequences and no "
+                f"copies; the nearest of each picture is in {most}"
+            )
+        if not self._view.origin:
+            answer.write(self._view)
+            said.append(f"kept as the column {column}, by which pictures can be sorted")
+        return answer.say((*self._notes, *said))
 
 
 def _compare(found: Clusters, level: str) -> list[Note | str]:

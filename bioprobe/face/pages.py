@@ -205,15 +205,35 @@ class Paged:
         raise NotImplementedError
 
 
-class Neighbors(index.Neighbors, Pictures, Paged):
+class Neighbors(index.Neighbors, Pictures):
     """Images nearest to one question, which a notebook draws; see the base for the fields."""
 
     def choose(self) -> tuple[Rows, None]:
         """Return the rows that were found."""
         return self.rows, None
 
-    def _write(self, path: Path) -> int:
-        write_search_sheet(path, self)
+    def write_page(self, path: str | Path, order: str | None = None) -> int:
+        """Write the answers as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file.
+        order : str, optional
+            Column that they are sorted by, as for :meth:`Predictions.write_page`; by default the
+            nearest stand first.
+
+        Returns
+        -------
+        int
+            Pictures on the page.
+
+        Raises
+        ------
+        SelectionError
+            If there is no such column.
+        """
+        write_search_sheet(Path(path), self, order)
         return min(len(self.rows), MOST_SHOWN)
 
     def __repr__(self) -> str:
@@ -235,7 +255,7 @@ class Predictions(predictions.Predictions, Pictures):
         """Return the rows that were asked, and the best answer of each."""
         return self.rows, self.names[:, 0].tolist()
 
-    def write_page(self, path: str | Path, by: str = "answer") -> int:
+    def write_page(self, path: str | Path, by: str = "answer", order: str | None = None) -> int:
         """Write the pictures with their best answers as one self-contained HTML page.
 
         Parameters
@@ -244,6 +264,9 @@ class Predictions(predictions.Predictions, Pictures):
             HTML file.
         by : str
             What the pictures are grouped by: ``answer``, or a column of the image table.
+        order : str, optional
+            Column that those of a group are sorted by, such as ``alike``, which
+            :meth:`Store.order` keeps; by default the surest stand first.
 
         Returns
         -------
@@ -256,7 +279,7 @@ class Predictions(predictions.Predictions, Pictures):
             If there is no such column.
         """
         lowest = dataclasses.replace(self, above=())
-        return write_answer_sheet(Path(path), "Answers", lowest, by)
+        return write_answer_sheet(Path(path), "Answers", lowest, by, order)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -269,9 +292,9 @@ class Decisions(decisions.Decisions, Pictures):
         """Return the rows that were asked, and the answer of each, ``""`` where there is none."""
         return self.rows, self.names
 
-    def write_page(self, path: str | Path, by: str = "answer") -> int:
+    def write_page(self, path: str | Path, by: str = "answer", order: str | None = None) -> int:
         """Write the pictures with their answers as :meth:`Predictions.write_page` does."""
-        return write_answer_sheet(Path(path), "Answers", self, by)
+        return write_answer_sheet(Path(path), "Answers", self, by, order)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -280,9 +303,9 @@ class Contents(pooling.Contents, Pictures):
 
     __module__ = "bioprobe"
 
-    def write_page(self, path: str | Path, by: str = "answer") -> int:
+    def write_page(self, path: str | Path, by: str = "answer", order: str | None = None) -> int:
         """Write the best regions of what was found, as :meth:`Predictions.write_page` does."""
-        return write_answer_sheet(Path(path), "What is in each picture", self, by)
+        return write_answer_sheet(Path(path), "What is in each picture", self, by, order)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -584,7 +607,7 @@ class NoiseFilter(noise.NoiseFilter, Pictures):
         """Return the rows that are kept."""
         return self.rows[self.kept], None
 
-    def write_page(self, path: str | Path, by: str = "reason") -> int:
+    def write_page(self, path: str | Path, by: str = "reason", order: str | None = None) -> int:
         """Write what is dropped, with scores and reasons, as one self-contained HTML page.
 
         Parameters
@@ -593,13 +616,15 @@ class NoiseFilter(noise.NoiseFilter, Pictures):
             HTML file.
         by : {"reason", "class"}
             What the pictures are grouped by.
+        order : str, optional
+            Column that those of a group are sorted by, as for :meth:`Predictions.write_page`.
 
         Returns
         -------
         int
             Pictures on the page.
         """
-        return write_filter_sheet(Path(path), self, by, self.level)
+        return write_filter_sheet(Path(path), self, by, self.level, order)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -159,6 +159,33 @@ def draw_pictures(pictures: Sequence[SheetPicture]) -> str:
     return render_page("pictures.html.j2", {"pictures": [_show_picture(one) for one in pictures]})
 
 
+def find_places(images: ImageTable, rows: Sequence[int], order: str | None) -> list[int]:
+    """Return the places that sort some rows by a column: numbers as such, holes last.
+
+    Parameters
+    ----------
+    images : ImageTable
+    rows : sequence of int
+    order : str or None
+        Rank or column, such as one that keeps the places along a line; None as they come.
+
+    Raises
+    ------
+    SelectionError
+        If there is no such column.
+    """
+    if order is None:
+        return list(range(len(rows)))
+    values = images.labels(read_level(order, images))[np.asarray(rows, dtype=np.int64)].tolist()
+    return sorted(
+        range(len(rows)),
+        key=lambda at: (
+            values[at] == "", not values[at].isdecimal(),
+            int(values[at]) if values[at].isdecimal() else 0, values[at],
+        ),
+    )  # fmt: skip
+
+
 def show_answers(found: Neighbors) -> list[SheetPicture]:
     """Return the answers of a search, nearest first, with their similarities."""
     nearest = found.similarities[:MOST_SHOWN]
@@ -178,7 +205,7 @@ def show_answers(found: Neighbors) -> list[SheetPicture]:
     ]
 
 
-def write_search_sheet(path: Path, found: Neighbors) -> None:
+def write_search_sheet(path: Path, found: Neighbors, order: str | None = None) -> None:
     """Write the answers of a search with their similarities and labels as one HTML page.
 
     Parameters
@@ -187,6 +214,8 @@ def write_search_sheet(path: Path, found: Neighbors) -> None:
         HTML file.
     found : Neighbors
         The answers; the pictures of their question stand before them.
+    order : str, optional
+        Column that the answers are sorted by; by default the nearest stand first.
 
     Raises
     ------
@@ -201,10 +230,12 @@ def write_search_sheet(path: Path, found: Neighbors) -> None:
         )
     ]
     groups = [group for group in groups if group.pictures]
-    said = "Nearest first, by cosine similarity."
+    said = f"In the order of {order}." if order else "Nearest first, by cosine similarity."
     if len(found.rows) > MOST_SHOWN:
         said += f" The nearest {MOST_SHOWN:,} of {len(found.rows):,}."
-    groups.append(SheetGroup("Found", said, show_answers(found)))
+    shown = show_answers(found)
+    places = find_places(found.images, found.rows[: len(shown)].tolist(), order)
+    groups.append(SheetGroup("Found", said, [shown[at] for at in places]))
     write_contact_sheet(path, f"Search: {found.question.text}", _introduce(found), groups)
 
 
@@ -245,7 +276,9 @@ def _introduce(found: Neighbors) -> str:
     )
 
 
-def write_filter_sheet(path: Path, found: NoiseFilter, group_by: str, level: str) -> int:
+def write_filter_sheet(
+    path: Path, found: NoiseFilter, group_by: str, level: str, order: str | None = None
+) -> int:
     """Write the dropped pictures with scores and reasons as one HTML page.
 
     Parameters
@@ -258,6 +291,8 @@ def write_filter_sheet(path: Path, found: NoiseFilter, group_by: str, level: str
         ``reason`` or ``class``.
     level : str
         Rank or column of the classes.
+    order : str, optional
+        Column that the pictures of a group are sorted by.
 
     Returns
     -------
@@ -268,10 +303,11 @@ def write_filter_sheet(path: Path, found: NoiseFilter, group_by: str, level: str
     n_images, dropped = frame["class"].value_counts().to_dict(), frame[~frame["kept"]]
     groups = []
     for name, count in dropped[group_by].value_counts().items():
-        pictures = _show_dropped(found, dropped[dropped[group_by] == name])
+        pictures = _show_dropped(found, dropped[dropped[group_by] == name], order)
         of = f" of {n_images[str(name)]:,}" if group_by == "class" else ""
         shown = f"; {len(pictures)} are shown" if len(pictures) < count else ""
-        note = f"{count:,}{of} dropped{shown}, nearest to being kept first."
+        how = f"the nearest to being kept, by {order}" if order else "nearest to being kept first"
+        note = f"{count:,}{of} dropped{shown}, {how}."
         groups.append(SheetGroup(str(name) or f"no {level}", note, pictures))
     write_contact_sheet(
         path, f"Not kept as {found.name}", _introduce_filter(found, len(dropped)), groups
@@ -279,8 +315,11 @@ def write_filter_sheet(path: Path, found: NoiseFilter, group_by: str, level: str
     return sum(len(group.pictures) for group in groups)
 
 
-def _show_dropped(found: NoiseFilter, dropped: pd.DataFrame) -> list[SheetPicture]:
+def _show_dropped(
+    found: NoiseFilter, dropped: pd.DataFrame, order: str | None
+) -> list[SheetPicture]:
     nearest = dropped.sort_values("score", ascending=False, kind="stable").head(_OF_A_GROUP)
+    nearest = nearest.iloc[find_places(found.images, nearest["row"].tolist(), order)]
     facts = zip(nearest["row"], nearest["score"], nearest["reason"], strict=True)
     return [
         show_row(found.images, int(row), f"score {score:.2f}", reason)
@@ -344,7 +383,11 @@ def _introduce_filter(found: NoiseFilter, n_dropped: int) -> str:
 
 
 def write_answer_sheet(
-    path: Path, title: str, answers: Predictions | Decisions | Contents, by: str
+    path: Path,
+    title: str,
+    answers: Predictions | Decisions | Contents,
+    by: str,
+    order: str | None = None,
 ) -> int:
     """Write pictures with their answers as one HTML page, grouped by answer or by a column.
 
@@ -358,6 +401,8 @@ def write_answer_sheet(
         With what stands beside them, whose pictures without an answer have groups of their own.
     by : str
         ``answer``, or a column of the image table.
+    order : str, optional
+        Column that the pictures of a group are sorted by; by default the surest stand first.
 
     Returns
     -------
@@ -380,16 +425,18 @@ def write_answer_sheet(
     level = None if by == "answer" else read_level(by, images)
     lines["group"] = named if level is None else images.labels(level)[lines["row"].to_numpy()]
     counts = lines["group"].value_counts(sort=False)
-    order = sorted(
+    headed = sorted(
         counts.index, key=lambda name: (str(name).startswith("no answer"), -counts[name])
     )
     n_shown = max(1, min(_OF_A_GROUP, _OF_A_PAGE // max(1, len(counts))))
     groups = []
-    for name in order:
+    for name in headed:
         of_group = lines[lines["group"] == name].sort_values(
             "score", ascending=False, kind="stable"
         )
-        shown = [_show_line(answers, line) for line in of_group.head(n_shown).to_dict("records")]
+        few = of_group.head(n_shown)
+        few = few.iloc[find_places(images, few["row"].tolist(), order)]
+        shown = [_show_line(answers, line) for line in few.to_dict("records")]
         note = f"{len(of_group):,} pictures"
         if level is not None:
             found = of_group["answer"].value_counts()

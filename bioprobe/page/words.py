@@ -55,6 +55,14 @@ EXPLANATIONS = {
     "probability": "How sure a method is of its answer, between 0 and 1.",
     "confidence": "The probability of the answer that is given.",
     "similarity": "Cosine of the angle between the vectors of two pictures: 1 is the same.",
+    "stability": "The share of a cluster that is together again when four fifths of the pictures "
+    "are clustered anew, on average: above .75 it is steady, below .5 it is not there.",
+    "adjusted rand": "How far clusters and labels put the same pictures together: 1 is the same, 0 "
+    "is by chance.",
+    "v measure": "How far a cluster has one label, and a label one cluster, in one figure: 1 is "
+    "the same, 0 is nothing in common.",
+    "purity": "Share of the pictures that have the most frequent label of their cluster; small "
+    "clusters make it high.",
     "sharpness": "The finest detail of a picture beside detail twice as coarse: 0.7 or "
     "more of a sharp photograph, whatever it shows, less of a blurred one.",
     "brightness": "What the lightest twentieth of a picture reaches: 0 is black, 1 is white.",

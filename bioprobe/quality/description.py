@@ -29,6 +29,8 @@ from bioprobe.result import WARNING, Note, Notes, Record, Result
 from bioprobe.sources.listing import name_reason
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
+from bioprobe.store.columns import ORDERS, list_columns
+from bioprobe.store.computed import read_column
 from bioprobe.store.kept import list_kept
 from bioprobe.store.lease import list_outdated
 from bioprobe.store.maps import count_places, list_maps
@@ -308,9 +310,9 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
     dict
         Encoder, dim, dtype, counts, what was removed and when, and shards that go once nobody
         reads them, where there are any, size in bytes, what is kept beside the vectors, maps,
-        labelled images and taxa per rank, free columns, added taxa, and of failures the number,
-        that of each reason, the commonest first, and up to five examples, of different reasons
-        where there are;
+        labelled images and taxa per rank, free columns, those that were computed, added taxa, and
+        of failures the number, that of each reason, the commonest first, and up to five examples,
+        of different reasons where there are;
         ``not_measured``, where folders could not be looked into, which the size lacks.
     """
     frame = store.images.frame.iloc[store.rows]
@@ -335,11 +337,26 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         **({"maps": maps} if (maps := _describe_maps(store)) else {}),
         "labels": labels,
         **({"annotations": said} if (said := _describe_annotations(store)) else {}),
-        "other_columns": store.images.free_columns,
+        "other_columns": store.given.free_columns,
+        **({"computed_columns": computed} if (computed := _describe_computed(store)) else {}),
         "added_taxa": [taxon.name for taxon in read_added_taxa(store)],
         "failures": _describe_failures(store.read_failures()),
         **({"not_measured": unread} if unread else {}),
     }
+
+
+def _describe_computed(store: EmbeddingStore) -> dict[str, str]:
+    """Return of each column that is kept beside the image table of how many rows it says what."""
+    found = {}
+    for kind, name in list_columns(store.folder):
+        if name in store.images.unread:
+            found[name] = store.images.unread[name]
+            continue
+        values = read_column(store, name, kind).values[store.rows]
+        given = values[values != ""]
+        what = "places" if kind == ORDERS else f"{len(set(given.tolist())):,} clusters"
+        found[name] = f"{what} of {len(given):,} images"
+    return found
 
 
 def _describe_annotations(store: EmbeddingStore) -> str:

@@ -14,6 +14,7 @@ from bioprobe.provenance import Provenance
 from bioprobe.quality.description import describe_images
 from bioprobe.report.advice import find_usable
 from bioprobe.report.brief import describe_usable, join
+from bioprobe.report.clusters import describe_clusters
 from bioprobe.report.data import find_place, name_all
 from bioprobe.report.errors import count_unread, make_shower
 from bioprobe.report.looks import describe_looks
@@ -109,6 +110,7 @@ def describe_overview(
             {"place": place, "asked": asked,
              "places": _describe_places(store, values, usable, answers)}, is_open=True,
         ),
+        *describe_clusters(store, show),
         describe_looks(store, describe_images(store), show, by=by),
         Section(
             "provenance", "Provenance", "Where the figures come from",

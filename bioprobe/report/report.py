@@ -21,6 +21,7 @@ from bioprobe.report.brief import (
     describe_usable,
 )
 from bioprobe.report.certainty import describe_certainty
+from bioprobe.report.clusters import describe_clusters
 from bioprobe.report.data import describe_data, describe_split, find_split
 from bioprobe.report.errors import choose_pictures, count_unread, describe_errors, make_shower
 from bioprobe.report.looks import describe_looks
@@ -129,6 +130,7 @@ def describe_report(
             "How answers look that are right, wrong, and in doubt.",
             {"galleries": galleries, "n_unread": count_unread(galleries)}, is_open=True,
         ),
+        *describe_clusters(store, show, level),
         describe_looks(store, found, show, evaluation=evaluation, split=split),
         Section(
             "data", "Labels", "How the pictures are labelled",

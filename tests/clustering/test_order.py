@@ -62,6 +62,23 @@ def test_copies_stand_side_by_side() -> None:
     assert sorted(order_alike(np.ones((40, 1), dtype=np.float32)).tolist()) == list(range(40))
 
 
+def test_what_is_turned_and_moved_is_bounded_on_long_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = _draw(400, dim=4)
+    whole = _measure(vectors, order_alike(vectors))
+    monkeypatch.setattr(order, "_LONGEST", 20)
+    monkeypatch.setattr(order, "_FEW_ENDS", 50)
+    line = order_alike(vectors)
+    assert sorted(line.tolist()) == list(range(400))
+    assert whole - 8 < _measure(vectors, line) < whole
+
+
+def test_stretches_of_which_nothing_is_known_are_joined_as_they_come() -> None:
+    stretches = order._Stretches(6)
+    stretches.join(4, 1)
+    order._join_rest(stretches, stretches.list_ends())
+    assert stretches.walk() == [0, 1, 4, 2, 3, 5]
+
+
 def test_a_line_gets_better_by_turns_and_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = _draw(300, dim=4)
     better = _measure(vectors, order_alike(vectors))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,13 @@ def test_columns_are_listed_and_forgotten(folder: Path) -> None:
     assert store.clusters().to_frame().to_numpy().tolist() == [
         ["a", 5, 67, 3, "ward"], ["b", 2, 70, 0, "kmeans"]
     ]  # fmt: skip
+    store.order()
+    facts = bp.open(folder).info().to_dict()
+    assert facts["computed_columns"] == {
+        "a": "5 clusters of 67 images", "alike": "places of 70 images",
+        "b": "2 clusters of 70 images",
+    }  # fmt: skip
+    assert facts["other_columns"] == ["burst"]
     store.remove_clusters("a")
     assert store.clusters().to_frame()["name"].tolist() == ["b"]
     with pytest.raises(SelectionError, match=r"no rank and no column 'a'"):
@@ -165,6 +173,38 @@ def test_places_on_a_map_are_clustered_by_density(
     assert len(few) < 5
 
 
+def test_later_pictures_are_given_the_nearest_cluster(folder: Path) -> None:
+    store = bp.open(folder)
+    found = store.cluster(draws=2)
+    random = np.random.default_rng(1)
+    kinds = np.repeat(np.arange(N_KINDS), 4)
+    means = np.stack([store.where(f"family == 'Kind{at}idae'").X.mean(axis=0) for at in range(5)])
+    later = means[kinds] + 0.08 * random.normal(size=(20, DIM))
+    unlike = np.linalg.svd(means)[2][-1:]
+    frame = pd.DataFrame(
+        {
+            "root": "/photos",
+            "path": [f"later{at}.jpg" for at in range(21)],
+            "sha256": [f"{1000 + at:064x}" for at in range(21)],
+            "family": [*(f"Kind{kind}idae" for kind in kinds), "Other"],
+        }
+    )
+    EmbeddingStore.open(folder).append(frame, np.concatenate([later, unlike]))
+    grown = bp.open(folder)
+    assert set(grown.labels("cluster")[70:]) == {""}
+    given = grown.assign()
+    assert (given.values[:70] == found.values).all()
+    by_kind = dict(zip(store.labels("family"), found.values, strict=True))
+    wanted = [by_kind[f"Kind{kind}idae"] for kind in kinds]
+    placed = grown.labels("cluster")[70:]
+    assert sum(one == other for one, other in zip(placed, wanted, strict=False)) >= 18
+    assert set(placed[:20]) - set(wanted) <= {""}
+    assert placed[20] == ""
+    assert "are unlike all and stay in none" in _said(given)
+    assert given.stability.tolist() == found.stability.tolist()
+    assert run(["cluster", "--assign", "--store", str(folder), "--name", "other"]) == 1
+
+
 def test_what_cannot_be_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = bp.open(folder)
     with pytest.raises(MisuseError, match=r"--map"):
@@ -188,7 +228,7 @@ def test_what_cannot_be_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_pictures_in_order_have_their_like_beside_them(folder: Path) -> None:
     store = bp.open(folder)
-    found = store.order()
+    found = store.order(level="family")
     assert sorted(found.rows.tolist()) == store.rows.tolist()
     labels = np.array(store.labels("family"))[found.rows]
     assert (labels[1:] != labels[:-1]).sum() == 4
@@ -199,7 +239,41 @@ def test_pictures_in_order_have_their_like_beside_them(folder: Path) -> None:
         str(place) for place in range(1, 71)
     ]
     assert len(store.where("alike <= 10")) == 10
+    # Of 69 pairs 10 are of copies, 55 of the 59 others of one family.
+    said = str(found.notes[1])
+    assert said.startswith("neighbours are of one family in 0.932 [0.8")
+    assert "the nearest of each picture is in 1.000" in said
+    by_burst = str(store.order(level="family", group="burst", averaged=0).notes[1])
+    assert not by_burst.startswith(said[:40])
     assert "70 pictures in order; mean similarity of neighbours 0." in str(found.notes[0])
+
+
+def _list_rows(page: Path) -> list[int]:
+    return [int(row) for row in re.findall(r"row (\d+) ·", page.read_text())]
+
+
+def test_pages_stand_in_the_order_that_is_kept(folder: Path, tmp_path: Path) -> None:
+    store, page = bp.open(folder), tmp_path / "page.html"
+    line = store.order().rows.tolist()
+    place = {row: at for at, row in enumerate(line)}
+    found = store.search(row=0, k=20)
+    found.write_page(page, order="alike")
+    assert _list_rows(page)[1:] == sorted(found.rows.tolist(), key=place.__getitem__)
+    found.write_page(page)
+    assert _list_rows(page)[1:] == found.rows.tolist()
+    store.split(level="family")
+    answers = store.fit("centroid", level="family", name="p").predict(store)
+    answers.write_page(page, "answer", "alike")
+    shown = _list_rows(page)
+    labels = dict(zip(store.rows.tolist(), store.labels("family"), strict=True))
+    for kind in set(labels.values()):
+        of_kind = [row for row in shown if labels[row] == kind]
+        assert of_kind == sorted(of_kind, key=place.__getitem__)
+    given = ["--store", str(folder), "--html", str(page), "--output", str(tmp_path / "a.csv")]
+    assert run(["search", "--row", "0", "-k", "20", "--html-order", "alike", *given]) == 0
+    assert _list_rows(page)[1:] == sorted(found.rows.tolist(), key=place.__getitem__)
+    with pytest.raises(SelectionError, match=r"no rank and no column 'other'"):
+        found.write_page(page, order="other")
 
 
 def test_the_command_groups_or_sorts_and_writes_a_page(
