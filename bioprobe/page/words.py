@@ -55,6 +55,12 @@ EXPLANATIONS = {
     "probability": "How sure a method is of its answer, between 0 and 1.",
     "confidence": "The probability of the answer that is given.",
     "similarity": "Cosine of the angle between the vectors of two pictures: 1 is the same.",
+    "trustworthiness": "1 where on a map no picture lies near that is not alike: it counts how far "
+    "away those that intrude really are, by rank.",
+    "continuity": "1 where on a map no picture lies far that is alike: it counts how far away it "
+    "lies there, by rank.",
+    "neighbours kept": "Share of the nearest pictures by their vectors that are among the nearest "
+    "on a map.",
     "sharpness": "The finest detail of a picture beside detail twice as coarse: 0.7 or "
     "more of a sharp photograph, whatever it shows, less of a blurred one.",
     "brightness": "What the lightest twentieth of a picture reaches: 0 is black, 1 is white.",

@@ -39,8 +39,8 @@ class Section:
 
 #: In which order parts are read: what was found, what it rests on, how it was found.
 ORDER = ("next", "pictures", "why", "places", "found", "counts", "records", "status", "review",
-         "looks", "robustness", "data", "split", "methods", "positive", "errors", "certainty",
-         "labels", "effects", "time", "provenance")  # fmt: skip
+         "map", "looks", "robustness", "data", "split", "methods", "positive", "errors",
+         "certainty", "labels", "effects", "time", "provenance")  # fmt: skip
 
 
 def arrange(sections: Iterable[Section]) -> list[Section]:
