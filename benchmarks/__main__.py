@@ -24,6 +24,7 @@ BENCHMARKS = (
     "kappa",
     "explaining",
     "finetuning",
+    "maps",
     "trends",
     "review_strategies",
     "review_speed",
