@@ -80,7 +80,6 @@ class Plot {
     this.isMoving = true;
     if (!this.waits) this.waits = requestAnimationFrame(() => { this.waits = 0; this.drawNow(); });
     clearTimeout(this.rests);
-    this.rests = setTimeout(() => this.rest(), 200);
   }
 
   drawNow() {
@@ -88,6 +87,9 @@ class Plot {
     const isAny = this.picked.length > 0;
     const { alone, isMoving } = this;
     this.drawing.draw({ ...this.view, width, height, unit, alone, isAny, isMoving });
+    clearTimeout(this.rests);
+    // After a frame, which may take long, and not after what asked for it.
+    if (isMoving) this.rests = setTimeout(() => this.rest(), 200);
     this.drawLasso(width, height);
   }
 
