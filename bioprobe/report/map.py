@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import inspect
 import io
 import warnings
 from collections.abc import Iterator
@@ -127,13 +126,6 @@ def _render(render: Any, points: Doubles, classes: MapClasses) -> str:  # noqa: 
     shown = np.array([_GREYS.get(int(one)) or _find_colour(int(one)) for one in classes.codes])
     names = list(classes.names)
     places = np.array([find_middle(points[classes.codes == one]) for one in range(len(names))])
-    sizes = [int((classes.codes == one).sum()) for one in range(len(names))]
-    # What later versions call so, or ask for besides.
-    known = inspect.signature(render).parameters
-    further = {
-        "font_family": "DejaVu Sans", "fontfamily": "DejaVu Sans", "use_system_fonts": True,
-        "label_cluster_sizes": np.array(sizes),
-    }  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         figure, _ = render(
@@ -141,7 +133,7 @@ def _render(render: Any, points: Doubles, classes: MapClasses) -> str:  # noqa: 
             shown[order].tolist(),
             names,
             places.reshape(-1, 2),
-            **{name: value for name, value in further.items() if name in known},
+            fontfamily="DejaVu Sans",
             figsize=_INCHES,
             dpi=_DPI,
             label_font_size=10,
@@ -199,10 +191,5 @@ def _without_network() -> Iterator[Any]:
         warnings.simplefilter("ignore")
         from datamapplot import plot_rendering
 
-    fetches = [
-        one for one in ("get_google_font", "can_reach_google_fonts") if hasattr(plot_rendering, one)
-    ]
-    with contextlib.ExitStack() as stack:
-        for one in fetches:
-            stack.enter_context(mock.patch.object(plot_rendering, one, return_value=None))
+    with mock.patch.object(plot_rendering, "get_google_font", return_value=None):
         yield plot_rendering.render_plot
