@@ -22,7 +22,6 @@ from bioprobe.learning import keeping as probes
 from bioprobe.progress import Progress
 from bioprobe.result import Notes, Result
 from bioprobe.sources.listing import join
-from bioprobe.store import annotations as annotation_log
 from bioprobe.store import (
     EmbeddingStore,
     columns,
@@ -35,6 +34,7 @@ from bioprobe.store import (
     selections,
     text_cache,
 )
+from bioprobe.store import annotations as annotation_log
 from bioprobe.store.added_taxa import find_added_taxa, read_added_taxa
 from bioprobe.store.compaction import (
     estimate_space,
