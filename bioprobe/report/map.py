@@ -42,7 +42,8 @@ def describe_map(found: Map, classes: MapClasses) -> Section:
     """
     faith, picture = found.faith, None
     with contextlib.suppress(ImportError):
-        picture = draw_map(found.points.astype(np.float64), classes)
+        data = draw_map(found.points.astype(np.float64), classes)
+        picture = "data:image/png;base64," + base64.b64encode(data).decode("ascii")
     others = classes.n_classes - len(classes.names)
     content = {
         "name": found.name,
@@ -87,7 +88,7 @@ def _say_what_is_seen(found: Map, classes: MapClasses) -> str:
     return f"{text}, coloured by {classes.level}: {named}" if named else text
 
 
-def draw_map(points: Doubles, classes: MapClasses) -> str:
+def draw_map(points: Doubles, classes: MapClasses) -> bytes:
     """Draw a map with the names of its classes, none of which covers another.
 
     Parameters
@@ -98,8 +99,8 @@ def draw_map(points: Doubles, classes: MapClasses) -> str:
 
     Returns
     -------
-    str
-        Address of a PNG that holds it.
+    bytes
+        A PNG.
 
     Raises
     ------
@@ -117,7 +118,7 @@ def draw_map(points: Doubles, classes: MapClasses) -> str:
             matplotlib.use(before)
 
 
-def _render(render: Any, points: Doubles, classes: MapClasses) -> str:  # noqa: ANN401 - has no types
+def _render(render: Any, points: Doubles, classes: MapClasses) -> bytes:  # noqa: ANN401 - has no types
     from matplotlib import pyplot
 
     colours = [_find_colour(one) for one in range(len(classes.names))]
@@ -146,7 +147,7 @@ def _render(render: Any, points: Doubles, classes: MapClasses) -> str:  # noqa: 
         stream = io.BytesIO()
         figure.savefig(stream, format="png", facecolor="white", metadata={"Software": None})
         pyplot.close(figure)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return stream.getvalue()
 
 
 def find_middle(points: Doubles) -> Doubles:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 import io
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import pytest
 from PIL import Image
 
 import bioprobe as bp
+from bioprobe.cli.app import run
 from bioprobe.encoders.encoder import normalise_rows
 from bioprobe.errors import StoreError
 from bioprobe.mapping.classes import OTHERS, UNKNOWN, code_classes
@@ -52,7 +52,9 @@ def store(make_store: Callable[..., EmbeddingStore], make_encoder: type[PlainEnc
 
 
 @pytest.mark.usefixtures("without")
-def test_a_report_shows_the_map_or_how_to_see_it(store: bp.Store, tmp_path: Path) -> None:
+def test_a_report_shows_the_map_or_how_to_see_it(
+    store: bp.Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     section = describe_map(store.read_map(), store.map_classes())
     assert section.content["picture"] is None
     assert "bioprobe[map]" in section.content["missing"]
@@ -66,6 +68,11 @@ def test_a_report_shows_the_map_or_how_to_see_it(store: bp.Store, tmp_path: Path
     assert "bioprobe[map]" in page.read_text()
     store.report(output=page, map="none")
     assert "A map of the pictures" not in page.read_text()
+    for name in ("map.png", "map.pdf"):
+        target = tmp_path / name
+        assert run(["map", "--store", str(store.folder), "--picture", str(target)]) > 0
+        assert not target.exists()
+    assert "bioprobe[map]" in capsys.readouterr().err
     with pytest.raises(StoreError, match="no map 'other'"):
         store.report(output=page, map="other")
 
@@ -89,8 +96,7 @@ def test_names_stand_beside_their_classes_and_nothing_is_fetched(
     points = random.standard_normal((60, 2)) + np.repeat([[0, 0], [9, 0], [0, 9]], 20, axis=0)
     labels = np.repeat(np.array(["cats", "dogs", ""], dtype=object), 20)
     drawn = draw_map(points, code_classes("kind", np.arange(60), labels))
-    data = base64.b64decode(drawn.removeprefix("data:image/png;base64,"))
-    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).reshape(-1, 3)
+    pixels = np.asarray(Image.open(io.BytesIO(drawn)).convert("RGB")).reshape(-1, 3)
     seen = {tuple(int(number) for number in one) for one in np.unique(pixels, axis=0)}
     assert {(0xE6, 0x9F, 0x00), (0x56, 0xB4, 0xE9), (0xC4, 0xC8, 0xC5)} <= seen
     assert drawn == draw_map(points, code_classes("kind", np.arange(60), labels))
