@@ -26,6 +26,7 @@ BENCHMARKS = (
     "kappa",
     "explaining",
     "finetuning",
+    "maps",
     "trends",
     "review_strategies",
     "review_speed",

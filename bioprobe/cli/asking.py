@@ -31,7 +31,7 @@ from bioprobe.face.store import Store
 from bioprobe.face.store import embed as embed_sources
 from bioprobe.face.watching import Watched
 from bioprobe.face.watching import watch as watch_folder
-from bioprobe.options import PEOPLE, Option, With, WithAny, Without
+from bioprobe.options import PEOPLE, RANK_NAMES, Option, With, WithAny, Without
 
 if TYPE_CHECKING:
     from bioprobe.face.annotating import Annotation
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Estimates,
         Explanations,
         Flaws,
+        Map,
         Neighbors,
         NoiseFilter,
         Order,
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     )
     from bioprobe.face.provisional import Unknown
     from bioprobe.finetuning.result import Finetuned
-    from bioprobe.mapping.result import Map
     from bioprobe.quality.description import Description
     from bioprobe.result import Result, Table
 
@@ -423,7 +423,25 @@ def robustness(
 
 
 @command(app, Maps.map, name="map")
-def lay_out(found: Map) -> None:
+def lay_out(
+    found: Map,
+    *,
+    picture: Annotated[
+        Path | None,
+        Option(
+            "Also draw the map into a PNG, with the names of the commonest classes.", writes="file"
+        ),
+    ] = None,
+    level: Annotated[
+        str | None,
+        Option(
+            "Rank or column whose classes are named. [default: the lowest rank of 21 at most]",
+            ("--level", "--rank", "-l"),
+            RANK_NAMES,
+            when=(With("picture"),),
+        ),
+    ] = None,
+) -> str:
     """Lay the images out on a map, on which those that are alike lie near each other.
 
     The store keeps it under a name; the table has x and y of each image beside its labels. Run
@@ -432,6 +450,10 @@ def lay_out(found: Map) -> None:
 
     Example: bioprobe map --output map.csv
     """
+    if picture is None:
+        return ""
+    found.write_picture(picture, level)
+    return f"drew the map into {picture}"
 
 
 @command(app, Finetunes.finetune, encodes=True)

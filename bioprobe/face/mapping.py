@@ -10,8 +10,8 @@ from bioprobe.options import Option, SeedOption, question
 from bioprobe.result import WARNING, Note, Table
 
 if TYPE_CHECKING:
+    from bioprobe.face.pages import Map
     from bioprobe.mapping.classes import MapClasses
-    from bioprobe.mapping.result import Map
     from bioprobe.progress import Progress
     from bioprobe.store.maps import KeptMap
 
@@ -96,6 +96,7 @@ class Maps(Opened):
         --------
         >>> store.map().to_frame()[["file_name", "x", "y"]]  # doctest: +SKIP
         """
+        from bioprobe.face.pages import Map, read_fields
         from bioprobe.mapping.result import (
             NEIGHBORS,
             SAMPLE,
@@ -126,7 +127,7 @@ class Maps(Opened):
                 neighbors=given["neighbors"] or NEIGHBORS, sample=given["sample"] or SAMPLE,
                 seed=SEED if given["seed"] is None else given["seed"], progress=progress,
             )  # fmt: skip
-        found = open_map(self._view, name)
+        found = Map(**read_fields(open_map(self._view, name)))
         return found.say((*said, *_describe(found, n_new)))
 
     def _fill(
@@ -159,9 +160,10 @@ class Maps(Opened):
         StoreError
             If there is no such map, or its file is damaged.
         """
+        from bioprobe.face.pages import Map, read_fields
         from bioprobe.mapping.result import open_map
 
-        found = open_map(self._view, name)
+        found = Map(**read_fields(open_map(self._view, name)))
         said = _describe(found, 0)
         if n_new := len(self) - len(found.rows):
             text = f"{n_new:,} images have no place on it yet; to place them: bioprobe map"

@@ -13,11 +13,13 @@ from bioprobe.agreement.sheet import write_comparison_sheet
 from bioprobe.clustering import clusters
 from bioprobe.content import Content
 from bioprobe.counting import estimates
+from bioprobe.errors import MissingExtraError, MisuseError
 from bioprobe.explanation import result as explained
 from bioprobe.images.copying import Copying, copy_pictures
 from bioprobe.images.people import WHOLE
 from bioprobe.images.regions import REGION, Region
 from bioprobe.images.xmp import Keyword
+from bioprobe.mapping import result as mapped
 from bioprobe.options import KEEP, LEAVE_OUT
 from bioprobe.page.explanations import write_explanation_sheet, write_overlays
 from bioprobe.page.sheets import (
@@ -693,6 +695,51 @@ class Estimates(estimates.Estimates, Paged):
         from bioprobe.report.estimates import write_estimates
 
         return write_estimates(path, self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Map(mapped.Map):
+    """Where images lie on a map, with its picture; see the base for the fields."""
+
+    def write_picture(self, path: str | Path, level: str | None = None) -> None:
+        """Draw the map with the names of its commonest classes, none of which covers another.
+
+        Parameters
+        ----------
+        path : str or Path
+            PNG file.
+        level : str, optional
+            Rank or column; by default as :meth:`bioprobe.Store.map_classes`.
+
+        Raises
+        ------
+        MisuseError
+            If the file has another ending.
+        MissingExtraError
+            If datamapplot is not installed.
+        SelectionError
+            If there is no such rank or column.
+        """
+        from bioprobe.files import replacing
+        from bioprobe.images.image_table import read_level
+        from bioprobe.mapping.classes import choose_level, code_classes, list_levels
+        from bioprobe.report.map import MISSING, draw_map
+
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            msg = f"the picture of a map is a PNG, got {path}; end its name in .png"
+            raise MisuseError(msg)
+        named = level or choose_level(list_levels(self.images, self.rows))
+        labels = np.full(len(self.rows), "", dtype=object)
+        if named:
+            labels = self.images.labels(read_level(named, self.images))[self.rows]
+        classes = code_classes(named, self.rows, labels)
+        try:
+            data = draw_map(self.points.astype(np.float64), classes)
+        except ImportError as error:
+            raise MissingExtraError(MISSING) from error
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
 
 
 def read_fields(found: Result) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from bioprobe.errors import MisuseError
 from bioprobe.face.counting import Counts
 from bioprobe.face.estimating import Infers
+from bioprobe.face.mapping import Maps
 from bioprobe.face.reviewing import Reviews
 from bioprobe.face.robustness import Tries
 from bioprobe.options import NamedClasses, Option, Taxa, Without, question, write_flag
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from bioprobe.zeroshot.candidates import ClassNames
 
 
-class Reports(Tries, Counts, Infers, Reviews):
+class Reports(Tries, Counts, Infers, Reviews, Maps):
     """What is told of a store on a page."""
 
     @question
@@ -117,6 +118,13 @@ class Reports(Tries, Counts, Infers, Reviews):
                 when=(Without("level", "taxa", "classes", "by"),),
             ),
         ] = None,
+        map: Annotated[
+            str | None,
+            Option(
+                "Map of the store that is shown; none leaves it out. [default: the map default, "
+                "where bioprobe map made one]"
+            ),
+        ] = None,
         output: Annotated[
             str | Path, Option("HTML file to write.", ("--output", "-o"), shell=Path, writes="file")
         ] = "report.html",
@@ -156,6 +164,9 @@ class Reports(Tries, Counts, Infers, Reviews):
             Which sample counts are mended by; see :meth:`estimate`.
         deployments : str or Path, optional
             Table of deployments; see :meth:`records`.
+        map : str, optional
+            Name of the map that is shown, by default ``default`` where the store keeps one;
+            ``none`` for no map.
         output : str or Path
             HTML file to write.
         progress : callable, optional
@@ -164,7 +175,7 @@ class Reports(Tries, Counts, Infers, Reviews):
         Raises
         ------
         StoreError
-            If there is no such evaluation.
+            If there is no such evaluation or map.
         SelectionError
             If there is no such level or column.
         MisuseError
@@ -192,12 +203,12 @@ class Reports(Tries, Counts, Infers, Reviews):
                 raise MisuseError(msg)
             said = self._write_overview(
                 path, title=title, names=listed, level=level, taxa=taxa, classes=classes, by=by,
-                robustness=robustness, progress=progress,
+                robustness=robustness, map_name=map, progress=progress,
             )  # fmt: skip
             told = ""
         else:
             found = self.evaluation(name)
-            sections, more = [], ""
+            sections, more = self._show_map(map, found.level), ""
             if explain is not None:
                 why, more = self._explain_mistakes(found, explain, progress)
                 sections.append(why)
@@ -210,6 +221,22 @@ class Reports(Tries, Counts, Infers, Reviews):
             told, said = found.name, f"evaluation {found.name}{more}"
         said = f"{said} -> {path} ({path.stat().st_size / 1e6:.1f} MB)"
         return Table(pd.DataFrame({"evaluation": [told], "page": [str(path)]})).say([said])
+
+    def _show_map(self, name: str | None, level: str | None = None) -> list[Section]:
+        """Return the part that shows a map, where there is one."""
+        from bioprobe.errors import SelectionError
+        from bioprobe.report.map import describe_map
+        from bioprobe.store.maps import list_maps
+
+        if name == "none" or (name is None and "default" not in list_maps(self.folder)):
+            return []
+        named = name or "default"
+        try:
+            classes = self.map_classes(level, name=named)
+        except SelectionError:
+            # Labels that the evaluation had need not stand in the store.
+            classes = self.map_classes(name=named)
+        return [describe_map(self.read_map(named), classes)]
 
     def _recall(self, found: Evaluation) -> Task:
         """Return what an evaluation was made of."""
@@ -376,6 +403,7 @@ class Reports(Tries, Counts, Infers, Reviews):
         classes: ClassNames | None,
         by: str | None,
         robustness: int | None,
+        map_name: str | None,
         progress: Progress | None,
     ) -> str:
         """Write the page of pictures that nobody labelled, and say what it tells of."""
@@ -386,7 +414,9 @@ class Reports(Tries, Counts, Infers, Reviews):
         from bioprobe.report.data import find_place
 
         view = self._view
-        find_place(view.store, by)  # a column that is not there is said before anything is asked
+        # A column or map that is not there is said before anything is asked.
+        find_place(view.store, by)
+        sections = self._show_map(map_name, level)
         usable, _ = find_usable(view.store)
         rows = view.rows[usable[view.rows]]
         answers: Predictions | None = None
@@ -405,7 +435,6 @@ class Reports(Tries, Counts, Infers, Reviews):
                 if taxa is not None or classes is not None:
                     raise
                 unasked = f"{error}, or names with --classes"
-        sections = []
         if robustness is not None:
             is_ranked = answers is not None and classes is None
             tried = self.robustness(

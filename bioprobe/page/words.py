@@ -63,6 +63,12 @@ EXPLANATIONS = {
     "the same, 0 is nothing in common.",
     "purity": "Share of the pictures that have the most frequent label of their cluster; small "
     "clusters make it high.",
+    "trustworthiness": "1 where on a map no picture lies near that is not alike: it counts how far "
+    "away those that intrude really are, by rank.",
+    "continuity": "1 where on a map no picture lies far that is alike: it counts how far away it "
+    "lies there, by rank.",
+    "neighbours kept": "Share of the nearest pictures by their vectors that are among the nearest "
+    "on a map.",
     "sharpness": "The finest detail of a picture beside detail twice as coarse: 0.7 or "
     "more of a sharp photograph, whatever it shows, less of a blurred one.",
     "brightness": "What the lightest twentieth of a picture reaches: 0 is black, 1 is white.",

@@ -39,7 +39,7 @@ class Section:
 
 #: In which order parts are read: what was found, what it rests on, how it was found.
 ORDER = ("next", "pictures", "why", "places", "found", "counts", "records", "status", "clusters",
-         "review", "looks", "robustness", "data", "split", "methods", "positive", "errors",
+         "map", "review", "looks", "robustness", "data", "split", "methods", "positive", "errors",
          "certainty", "labels", "effects", "time", "provenance")  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import builtins
+import sys
 
 import numpy as np
 import pytest
@@ -109,13 +109,6 @@ def test_of_a_map_that_is_the_vectors_all_is_kept() -> None:
 def test_without_the_library_it_is_said_how_to_get_it(
     vectors: Vectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bring = builtins.__import__
-
-    def refuse(name: str, *rest: object) -> object:
-        if name.startswith("openTSNE"):
-            raise ImportError(name)
-        return bring(name, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
     with pytest.raises(MissingExtraError, match=r"bioprobe\[map\]"):
         fit_layout(vectors, neighbors=10, seed=0)

@@ -141,7 +141,12 @@ def _serve(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Start a browser that draws WebGL by the processor."""
+    """Start a browser that draws WebGL by the processor.
+
+    Yields
+    ------
+    Browser
+    """
     further = ("--enable-unsafe-swiftshader", "--use-angle=swiftshader", "--ignore-gpu-blocklist")
     with open_browser(*further) as started:
         yield started

@@ -33,6 +33,7 @@ function scalePoints(data) {
     if (at[i] < low[side]) low[side] = at[i];
     if (at[i] > high[side]) high[side] = at[i];
   }
+  if (!n) throw new Error("none of these pictures has a place on it");
   const half = Math.max((high[0] - low[0]) / 2, (high[1] - low[1]) / 2, 1e-9);
   const middle = [(high[0] + low[0]) / 2, (high[1] + low[1]) / 2];
   for (let i = 0; i < 2 * n; i += 1) at[i] = (at[i] - middle[i % 2]) / half;
@@ -80,7 +81,6 @@ class Plot {
     this.isMoving = true;
     if (!this.waits) this.waits = requestAnimationFrame(() => { this.waits = 0; this.drawNow(); });
     clearTimeout(this.rests);
-    this.rests = setTimeout(() => this.rest(), 200);
   }
 
   drawNow() {
@@ -88,6 +88,9 @@ class Plot {
     const isAny = this.picked.length > 0;
     const { alone, isMoving } = this;
     this.drawing.draw({ ...this.view, width, height, unit, alone, isAny, isMoving });
+    clearTimeout(this.rests);
+    // After a frame, which may take long, and not after what asked for it.
+    if (isMoving) this.rests = setTimeout(() => this.rest(), 200);
     this.drawLasso(width, height);
   }
 
@@ -477,7 +480,9 @@ async function keepMask(plot, name) {
 
 async function start() {
   const [data, classes] = await Promise.all([fetchData("/map/points"), fetchData("/map/classes")]);
-  const plot = new Plot(scalePoints(data), readClasses(classes));
+  const [places, of] = [scalePoints(data), readClasses(classes)];
+  if (places.n !== of.codes.length) throw new Error("it has just changed; load the page again");
+  const plot = new Plot(places, of);
   showLegend(plot);
   listen(plot);
   plot.restore();
