@@ -132,8 +132,12 @@ class Desk:
 
     def warm(self) -> None:
         """Read the image table, so that whoever comes first need not wait for it."""
+        # What is wrong is said to whoever asks.
         with contextlib.suppress(BioprobeError):
-            self.store.describe_columns()
+            store = self.store
+            store.columns()
+            store.list_images(n=1)
+            store.browse(size=1)
 
     def end(self) -> None:
         """Let threads go: what runs stops at its next step."""
