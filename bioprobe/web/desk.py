@@ -14,7 +14,7 @@ from bioprobe.errors import BioprobeError
 from bioprobe.face.store import open as open_store
 from bioprobe.web.batching import Batcher
 from bioprobe.web.jobs import Jobs
-from bioprobe.web.problems import Refusal
+from bioprobe.web.problems import Refusal, refuse_writing
 from bioprobe.web.reviews import Reviews
 from bioprobe.web.uploads import Uploads
 
@@ -224,13 +224,15 @@ def check_writable(request: Request) -> None:
         If it was started with ``--read-only``.
     """
     if find_desk(request).settings.read_only:
-        msg = "this server was started with --read-only, and writes nothing"
-        raise Refusal(403, msg, kind="ReadOnly")
+        raise refuse_writing()
 
 
 def find_store(request: Request) -> Store:
-    """Return the store as a request sees it: the same from its beginning to its end."""
+    """Return the store as a request sees it: the same from its beginning to its end.
+
+    What the request writes counts in this object, and in none of another request's.
+    """
     if not hasattr(request.state, "store"):
-        request.state.store = find_desk(request).store
+        request.state.store = find_desk(request).own
     store: Store = request.state.store
     return store

@@ -124,6 +124,12 @@ class Refusal(Refused):
         self.kind = kind or HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
 
 
+def refuse_writing() -> Refusal:
+    """Return why nothing is written by a server that only reads."""
+    msg = "this server was started with --read-only, and writes nothing"
+    return Refusal(403, msg, kind="ReadOnly")
+
+
 def find_status(error: BioprobeError) -> int:
     """Return the status that says what kind of error it is.
 
