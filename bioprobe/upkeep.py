@@ -551,7 +551,10 @@ def find_rows(store: EmbeddingStore, rows: Sequence[int]) -> Rows:
         If one is none of its current rows.
     """
     wanted = np.unique(np.asarray(rows, dtype=np.int64))
-    unknown = np.setdiff1d(wanted, store.rows)
+    current = store.rows
+    # They are sorted: of a million none but these few are looked at.
+    places = np.minimum(np.searchsorted(current, wanted), max(len(current) - 1, 0))
+    unknown = wanted[current[places] != wanted] if len(current) else wanted
     if unknown.size:
         there = "was removed or replaced" if 0 <= unknown[0] < len(store) else "is not there"
         msg = f"{store.folder} has no row {unknown[0]}: it {there}; see the rows in an export"

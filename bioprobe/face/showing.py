@@ -194,15 +194,15 @@ class Shows(Opened):
         ImageReadError
             If the picture is gone or cannot be read.
         """
-        return self._thumbnails.read(self._place(row, size_px, whole=whole), size_px)
+        return self._thumbnails.read(self._find_shown(row, size_px, whole=whole), size_px)
 
     def name_thumbnail(self, row: int, *, size_px: int = 320, whole: bool = False) -> str:
         """Return what a thumbnail is of: the same text, the same picture."""
         from bioprobe.page.thumbnails import name_thumbnail
 
-        return name_thumbnail(self._place(row, size_px, whole=whole), size_px)
+        return name_thumbnail(self._find_shown(row, size_px, whole=whole), size_px)
 
-    def _place(self, row: int, size_px: int, *, whole: bool) -> ImageLocation:
+    def _find_shown(self, row: int, size_px: int, *, whole: bool) -> ImageLocation:
         if size_px not in THUMBNAIL_SIZES_PX:
             sizes = ", ".join(map(str, THUMBNAIL_SIZES_PX))
             msg = f"thumbnails have a longer side of {sizes} pixels, got {size_px}"

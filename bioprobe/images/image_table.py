@@ -145,8 +145,9 @@ class ImageTable:
             return self
         typed = {name: _type_values(values) for name, values in columns.items()}
         table = ImageTable(self.frame.assign(**typed), tuple(columns), dict(unread))
-        if "contents" in self.__dict__:
-            table.__dict__["contents"] = self.contents
+        for name in ("contents", "file_names"):
+            if name in self.__dict__:
+                table.__dict__[name] = self.__dict__[name]
         return table
 
     def _takes(self, table: ImageTable) -> bool:
@@ -291,7 +292,8 @@ class ImageTable:
 
     def name_files(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
         """Return the names of the files of rows, as answers name them."""
-        return np.array(self.file_names, dtype=object)[rows]
+        names = self.file_names
+        return np.array([names[row] for row in rows.tolist()], dtype=object)
 
     def find_file(self, row: int) -> Path:
         """Return where the file of a row was when it was embedded.

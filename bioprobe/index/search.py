@@ -362,7 +362,9 @@ def _leave_out(
 ) -> Rows:
     if copies is not None:
         own = np.flatnonzero(np.isin(copies, copies[own]))
-    left = np.setdiff1d(allowed, own)
+    left = allowed[~np.isin(allowed, own)]
+    if (np.diff(left) <= 0).any():
+        left = np.unique(left)
     if not len(left):
         msg = f"no image in {store.folder} may be an answer but those of the question itself"
         raise SelectionError(msg)

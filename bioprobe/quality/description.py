@@ -372,9 +372,11 @@ def _describe_annotations(store: EmbeddingStore) -> str:
 
 def _describe_kept(store: EmbeddingStore) -> dict[str, str]:
     """Return of each kind that is kept beside the vectors how much, and of how many rows."""
+    cards, found = list_kept(store.folder), dict[str, str]()
+    if not cards:
+        return found
     contents = store.images.contents[store.rows]
-    found = {}
-    for card in list_kept(store.folder):
+    for card in cards:
         kept = store.open_kept(card.kind)
         if kept is not None:
             n_rows = int((kept.find(contents) >= 0).sum())

@@ -210,7 +210,10 @@ class Labels:
         for one in self.resolved:
             for row in self.rows_of[one.unit]:
                 columns.take(row, one, lineages)
-        return ImageTable(columns.write())
+        made = ImageTable(columns.write())
+        # What people say changes no name of a file, and a million take their time.
+        made.__dict__["file_names"] = self.given.file_names
+        return made
 
     def find_excluded(self, level: str) -> dict[int, tuple[str, ...]]:
         """Return the classes that rows are known not to be of, by row.
@@ -275,7 +278,7 @@ def describe_labels(log: Log, counts: str) -> list[Note]:
 def list_units(images: ImageTable, rows: Rows) -> list[Unit]:
     """Return what rows of an image table are, wherever these rows are later."""
     names = ("root", "path", REGION, "sha256")
-    columns = (images.frame[name].to_numpy(dtype=object)[rows].tolist() for name in names)
+    columns = (images.frame[name].iloc[rows].tolist() for name in names)
     return [Unit(*map(str, one)) for one in zip(*columns, strict=True)]
 
 
@@ -305,7 +308,7 @@ def find_units(images: ImageTable, rows: Rows, units: Iterable[Unit]) -> dict[Un
     by_bytes: dict[tuple[str, str], list[int]] = {}
     near = frame["path"].isin({one.path for one in wanted})
     near |= frame["sha256"].isin({one.sha256 for one in wanted} - {""})
-    chosen = np.intersect1d(np.flatnonzero(near.to_numpy()), rows)
+    chosen = rows[near.to_numpy(dtype=bool)[rows]]
     for row, unit in zip(chosen.tolist(), list_units(images, chosen), strict=True):
         by_place.setdefault((unit.root, unit.path, unit.region), []).append(row)
         if unit.sha256:

@@ -34,6 +34,7 @@ API = (
     "bioprobe.web.api.taxa",
     "bioprobe.web.api.order",
     "bioprobe.web.api.jobs",
+    "bioprobe.web.api.docs",
 )
 _HERE = Path(__file__).parent
 

@@ -14,7 +14,7 @@ from bioprobe.errors import BioprobeError
 from bioprobe.face.store import open as open_store
 from bioprobe.web.batching import Batcher
 from bioprobe.web.jobs import Jobs
-from bioprobe.web.problems import Refusal
+from bioprobe.web.problems import Refusal, refuse_writing
 from bioprobe.web.reviews import Reviews
 from bioprobe.web.uploads import Uploads
 
@@ -132,8 +132,12 @@ class Desk:
 
     def warm(self) -> None:
         """Read the image table, so that whoever comes first need not wait for it."""
+        # What is wrong is said to whoever asks.
         with contextlib.suppress(BioprobeError):
-            self.store.describe_columns()
+            store = self.store
+            store.columns()
+            store.list_images(n=1)
+            store.browse(size=1)
 
     def end(self) -> None:
         """Let threads go: what runs stops at its next step."""
@@ -220,13 +224,15 @@ def check_writable(request: Request) -> None:
         If it was started with ``--read-only``.
     """
     if find_desk(request).settings.read_only:
-        msg = "this server was started with --read-only, and writes nothing"
-        raise Refusal(403, msg, kind="ReadOnly")
+        raise refuse_writing()
 
 
 def find_store(request: Request) -> Store:
-    """Return the store as a request sees it: the same from its beginning to its end."""
+    """Return the store as a request sees it: the same from its beginning to its end.
+
+    What the request writes counts in this object, and in none of another request's.
+    """
     if not hasattr(request.state, "store"):
-        request.state.store = find_desk(request).store
+        request.state.store = find_desk(request).own
     store: Store = request.state.store
     return store

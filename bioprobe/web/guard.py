@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 
-from bioprobe.web.problems import API_PREFIX, Refusal, answer_refusal
+from bioprobe.web.problems import API_PREFIX, Refusal, answer_refusal, refuse_writing
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -239,6 +239,9 @@ class Guard:
             raise _EnterFirstError
         if writes and not is_open:
             self._check_csrf(headers, cookie)
+            if self._settings.read_only and not path.startswith(API_PREFIX):
+                # A page asks by GET; the API says of each of its routes whether it writes.
+                raise refuse_writing()
         return cookie
 
     def _read_bearer(self, scope: Scope, scheme: str, shown: str) -> str | None:

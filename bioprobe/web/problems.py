@@ -124,6 +124,12 @@ class Refusal(Refused):
         self.kind = kind or HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
 
 
+def refuse_writing() -> Refusal:
+    """Return why nothing is written by a server that only reads."""
+    msg = "this server was started with --read-only, and writes nothing"
+    return Refusal(403, msg, kind="ReadOnly")
+
+
 def find_status(error: BioprobeError) -> int:
     """Return the status that says what kind of error it is.
 
@@ -213,14 +219,77 @@ def _explain(status: int, method: str, path: str) -> str:
 def _describe(
     status: int, kind: str, title: str, detail: str, path: str, wrong: Sequence[Any] = ()
 ) -> dict[str, Any]:
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.removesuffix("Error")).lower()
     found: dict[str, Any] = {
-        "type": f"{API_PREFIX}v1/problems#{words}", "title": title, "status": int(status),
-        "detail": detail, "instance": path,
-    }  # fmt: skip
+        "type": f"{API_PREFIX}v1/problems#{_name_anchor(kind)}",
+        "title": title,
+        "status": int(status),
+        "detail": detail,
+        "instance": path,
+    }
     if wrong:
         found["errors"] = list(wrong)
     return found
+
+
+def _name_anchor(kind: str) -> str:
+    """Return the end of the address of a kind.
+
+    Examples
+    --------
+    >>> _name_anchor("StoreLockedError"), _name_anchor("NoRow")
+    ('store-locked', 'no-row')
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.removesuffix("Error")).lower()
+
+
+def list_kinds() -> list[dict[str, Any]]:
+    """Return each kind of problem: the end of its address, its status, its title, what it is."""
+    found = [
+        {"anchor": _name_anchor(name), "status": find_status(kind("")),
+         "title": _TITLES.get(name, name), "said": (kind.__doc__ or "").partition("\n")[0]}
+        for name, kind in _list_errors(BioprobeError)
+    ]  # fmt: skip
+    found += [
+        {"anchor": _name_anchor(name), "status": status, "title": HTTPStatus(status).phrase,
+         "said": said}
+        for name, (status, said) in _REFUSALS.items()
+    ]  # fmt: skip
+    return sorted(found, key=lambda one: (one["status"], one["anchor"]))
+
+
+def _list_errors(kind: type[BioprobeError]) -> list[tuple[str, type[BioprobeError]]]:
+    below = [one for child in kind.__subclasses__() for one in _list_errors(child)]
+    return [(kind.__name__, kind), *below]
+
+
+# What the server itself does not answer, by the kind that it names.
+_REFUSALS: dict[str, tuple[int, str]] = {
+    "BadRequest": (400, "The request cannot be read."),
+    "UnknownHost": (400, "The server was asked by a name that is not its own."),
+    "Unauthorized": (401, "No token was shown, or a wrong one."),
+    "OtherOrigin": (403, "A page of another server asked."),
+    "OldPage": (403, "A page of before the server was started asked, or one without its token."),
+    "ReadOnly": (403, "The server was started with --read-only."),
+    "NotFound": (404, "There is nothing at the address."),
+    "NoRow": (404, "There is no such row, or it is no longer current; in a body 422."),
+    "NoProbe": (404, "The store keeps no such probe."),
+    "NoMap": (404, "The store keeps no such map."),
+    "NoJob": (404, "There is no such job, or it is not known any more."),
+    "NoReview": (404, "There is no such review; begin it again, all that was answered is kept."),
+    "MethodNotAllowed": (405, "The address takes no such request."),
+    "RequestTimeout": (408, "What was announced did not come in time."),
+    "Compacted": (409, "The store was compacted since, and rows have other numbers."),
+    "NoTable": (409, "The job has no table, or not yet."),
+    "TooLarge": (413, "More was sent than is taken at once."),
+    "UnsupportedMediaType": (415, "Pictures are sent as multipart/form-data."),
+    "InvalidRequest": (422, "A value cannot be taken; errors says which."),
+    "UnknownPicture": (422, "A picture that was sent is not known any more; send it again."),
+    "NoPicture": (422, "No picture was sent."),
+    "NoCursor": (422, "What should be next of the page before is not."),
+    "TooManyImages": (422, "More images are asked than are answered at once; a job answers all."),
+    "TooManyRequests": (429, "Too many requests; Retry-After says when to come again."),
+    "InternalServerError": (500, "A fault of bioprobe."),
+}
 
 
 def _describe_wrong(error: Mapping[str, Any]) -> dict[str, Any]:

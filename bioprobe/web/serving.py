@@ -159,6 +159,8 @@ def serve(
     from bioprobe.web.listening import bind, make_server
 
     bound = bind(host, port)
+    # Whoever comes first need not wait for what all have to know.
+    app.state.desk.warm()
     address = f"http://{_show_host(host)}:{bound.getsockname()[1]}/"
     if tell:
         tell(f"the page is at {address}; Ctrl-C ends it")
@@ -167,7 +169,6 @@ def serve(
     if open_browser and _has_screen():
         door = f"{address}enter#{quote(token)}" if token else address
         threading.Thread(target=webbrowser.open, args=(door,), daemon=True).start()
-    threading.Thread(target=app.state.desk.warm, daemon=True).start()
     make_server(app).run(sockets=[bound])
     return Served(address)
 

@@ -7,8 +7,10 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -274,7 +276,10 @@ def test_what_a_page_shows_runs(
     monkeypatch.chdir(folder)
     monkeypatch.delenv("BIOPROBE_STORE", raising=False)
     names: dict[str, object] = {}
+    serving = request.getfixturevalue("serving") if "bioprobe serve" in PAGES[page] else None
     for language, block in BLOCKS[page]:
+        if serving is not None:
+            block = block.replace("8765", str(serving))
         if language == "python":
             exec(compile(LARGE_MODEL.sub("sketch", block), page, "exec"), names)
             continue
@@ -282,6 +287,33 @@ def test_what_a_page_shows_runs(
             code = _run_line(line, monkeypatch)
             expected = 1 if line.startswith(FAILS) else 0
             assert code == expected, f"{line}\n{capsys.readouterr().err}"
+
+
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Let what is served be served beside the page, until its end.
+
+    Yields
+    ------
+    int
+        A port that is free.
+    """
+    from bioprobe.web.listening import Server, bind
+
+    serve, begun = Server.run, list[tuple[Server, threading.Thread]]()
+
+    def begin(server: Server, sockets: list[socket.socket]) -> None:
+        thread = threading.Thread(target=serve, args=(server, sockets), daemon=True)
+        begun.append((server, thread))
+        thread.start()
+
+    monkeypatch.setattr(Server, "run", begin)
+    with bind("127.0.0.1", 0) as free:
+        port: int = free.getsockname()[1]
+    yield port
+    for server, thread in begun:
+        server.should_exit = True
+        thread.join(20)
 
 
 def _run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -109,4 +109,4 @@ async def _read_chosen(request: Request) -> np.ndarray[tuple[int], np.dtype[np.i
 
 
 def _narrow(request: Request, where: str) -> Store:
-    return find_store(request).where(where.strip() or None)
+    return find_store(request).narrow(where.strip() or None)
