@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from bioprobe.store.catalogue import Catalogue, Memory
     from bioprobe.types import Rows
 
+#: Order in which neighbours look alike, and how many pictures are ordered so at once.
+ALIKE, MOST_ALIKE = "alike", 10_000
+
 By = Annotated[
     str | None,
     Option(
@@ -30,8 +33,8 @@ Value = Annotated[str | None, Option("Only the pictures of this group; '' of non
 Order = Annotated[
     str,
     Option(
-        "Order of the pictures: added, file, or a rank or column; with - before it the other way "
-        "round."
+        "Order of the pictures: added, file, alike (neighbours look alike), or a rank or column; "
+        "with - before it the other way round."
     ),
 ]
 
@@ -330,7 +333,8 @@ class Browses(Opened):
         by, value : str, optional
             Only the pictures whose group this is; see :meth:`groups`.
         order : str
-            ``added``, ``file``, or a rank or column; with ``-`` before it the other way round.
+            ``added``, ``file``, ``alike`` (of 10,000 pictures at most), or a rank or column; with
+            ``-`` before it the other way round.
         page, size : int
             Which page, from 1, and how many pictures one has.
 
@@ -423,11 +427,23 @@ class Browses(Opened):
 
         def choose() -> Rows:
             found = rows if by is None or value is None else catalogue.choose(rows, by, value)
-            return catalogue.order(found, order)
+            return self._sort(found) if order == ALIKE else catalogue.order(found, order)
 
         if by is not None and by.startswith(MASK):
             return choose()
         return self._memory.keep((by, value, order), choose)
+
+    def _sort(self, rows: Rows) -> Rows:
+        """Return rows along one line, so that neighbours are alike."""
+        from bioprobe.clustering.order import order_images
+
+        if len(rows) > MOST_ALIKE:
+            msg = (
+                f"{len(rows):,} pictures are too many to be ordered alike at once, at most "
+                f"{MOST_ALIKE:,}; narrow them by a group or a condition"
+            )
+            raise SelectionError(msg)
+        return order_images(self._view.take(rows), 10).rows
 
     @functools.cached_property
     def _memory(self) -> Memory:

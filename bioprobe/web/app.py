@@ -21,6 +21,7 @@ PAGES = (
     "bioprobe.web.views.map",
     "bioprobe.web.views.store",
     "bioprobe.web.views.door",
+    "bioprobe.web.views.phone",
 )
 #: Modules of the API, with a ``router`` each.
 API = (
