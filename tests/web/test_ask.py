@@ -20,12 +20,12 @@ FORGOTTEN = f"/ask?picture={'0' * 32}"
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Draw a tiger and a map, which no label names."""
+    """Draw a tiger and a page of text, which is no animal."""
     folder = tmp_path_factory.mktemp("photos")
     random = np.random.default_rng(7)
     tiger = next(one for one in read_species() if one.name == "Panthera tigris")
     draw_animal(tiger, random).save(folder / "tiger.jpg")
-    draw_scene("map", random).save(folder / "map.jpg")
+    draw_scene("page of text", random).save(folder / "text.jpg")
     return folder
 
 
@@ -37,7 +37,7 @@ def _send(page: Page, *files: Path) -> None:
 def test_a_picture_is_answered_at_every_rank(browser: Browser, address: str, photos: Path) -> None:
     page = browser.new_page()
     page.goto(f"{address}/")
-    _send(page, photos / "tiger.jpg", photos / "map.jpg")
+    _send(page, photos / "tiger.jpg", photos / "text.jpg")
     tiger, paper = page.locator("section.card").all()
     assert tiger.locator("h2").inner_text() == "Panthera tigris"
     ranks = tiger.locator("tbody tr")
@@ -110,7 +110,7 @@ def test_pictures_wait_for_a_connection_and_are_sent_once(
     page.goto(f"{address}/browse")
     assert page.locator("h1").inner_text() == "No connection"
     page.locator("#queue li").wait_for()
-    page.set_input_files("#pictures", str(photos / "map.jpg"))
+    page.set_input_files("#pictures", str(photos / "text.jpg"))
     page.locator("#waiting", has_text="2 pictures wait.").wait_for()
     sent = list[str]()
     context.on("request", lambda one: sent.append(one.url) if one.method == "POST" else None)
