@@ -57,7 +57,7 @@ def test_a_picture_is_answered_at_every_rank(browser: Browser, address: str, pho
     page.wait_for_url("**minus_picture=*")
     names = page.locator(".hit figcaption b").all_inner_texts()
     assert names[0] != "Panthera tigris"
-    assert names[-1] == "Panthera tigris"
+    assert names[-1].startswith("Panthera")
     again.close()
     page.close()
 
