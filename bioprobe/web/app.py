@@ -19,6 +19,7 @@ PAGES = (
     "bioprobe.web.views.ask",
     "bioprobe.web.views.browse",
     "bioprobe.web.views.map",
+    "bioprobe.web.views.report",
     "bioprobe.web.views.store",
     "bioprobe.web.views.door",
     "bioprobe.web.views.phone",
