@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from bioprobe.errors import SelectionError
@@ -201,6 +202,43 @@ class Browses(Opened):
             (where, mask, split, *stamps),
             lambda: self.where(where or None, mask=mask or None, split=split or None),
         )
+
+    @question
+    def write_table(
+        self,
+        target: Annotated[
+            str | Path, Option("File to write, .csv or .parquet.", ("-",), shell=Path, writes="file")
+        ],
+    ) -> Table:
+        """Write the image table of what is asked: row, file, labels and all other columns.
+
+        Parameters
+        ----------
+        target : str or Path
+            A ``.csv`` or ``.parquet``. Where files lie on this machine is not among the columns.
+
+        Raises
+        ------
+        SourceError
+            If the ending is another.
+        """
+        from bioprobe.errors import SourceError
+        from bioprobe.files import replacing
+
+        path = Path(target)
+        if path.suffix.lower() not in {".csv", ".parquet"}:
+            msg = f"a table is written as .csv or .parquet, got {path.name}"
+            raise SourceError(msg)
+        rows, images = self.rows, self._view.images
+        frame = images.frame.iloc[rows].drop(columns=["root", "path"])
+        frame.insert(0, "row", rows)
+        frame.insert(1, "file_name", [images.file_names[row] for row in rows.tolist()])
+        with replacing(path) as temporary:
+            if path.suffix.lower() == ".csv":
+                frame.to_csv(temporary, index=False)
+            else:
+                frame.to_parquet(temporary, index=False)
+        return Table(frame).say([f"{len(frame):,} images -> {path}"])
 
     def columns(self) -> Table:
         """List what pictures can be grouped by: ranks, columns, sequences and masks.
