@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _WIDE, _PHONE = (1100, 800), (360, 760)
 _MOST_BYTES = 150_000
 _QUALITIES = (80, 65, 50, 35)
+# The first question loads the encoder.
+_PATIENCE_MS = 240_000
 
 
 @contextmanager
@@ -59,10 +61,12 @@ def _serving(store: Path) -> Iterator[str]:
 
 def _open(browser: Browser, size_px: tuple[int, int], scheme: str) -> Page:
     width_px, height_px = size_px
-    return browser.new_page(
+    page = browser.new_page(
         viewport={"width": width_px, "height": height_px},
         color_scheme=scheme,  # type: ignore[arg-type]
     )
+    page.set_default_timeout(_PATIENCE_MS)
+    return page
 
 
 def _write(page: Page, target: Path) -> None:

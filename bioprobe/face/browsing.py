@@ -207,7 +207,8 @@ class Browses(Opened):
     def write_table(
         self,
         target: Annotated[
-            str | Path, Option("File to write, .csv or .parquet.", ("-",), shell=Path, writes="file")
+            str | Path,
+            Option("File to write, .csv or .parquet.", ("-",), shell=Path, writes="file"),
         ],
     ) -> Table:
         """Write the image table of what is asked: row, file, labels and all other columns.

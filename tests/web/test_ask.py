@@ -1,4 +1,4 @@
-"""Ask: pictures, texts, both with plus and minus; a species that was missing; without a connection."""
+"""Ask: pictures and texts, with plus and minus; a missing species; without a connection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _send(page: Page, *files: Path) -> None:
     page.set_input_files("#pictures", [str(file) for file in files])
-    page.wait_for_url("**/ask?*picture=*")
+    # The first question loads the encoder.
+    page.wait_for_url("**/ask?*picture=*", timeout=120_000)
 
 
 def test_a_picture_is_answered_at_every_rank(browser: Browser, address: str, photos: Path) -> None:

@@ -50,9 +50,7 @@ def send_page(request: Request, name: str) -> FileResponse:
     found = _list_pages(find_desk(request)).get(name)
     if found is None:
         raise Refusal(404, f"there is no page {name}; see /report", kind="NoPage")
-    return FileResponse(
-        found, media_type="text/html", headers={"Content-Security-Policy": _POLICY}
-    )
+    return FileResponse(found, media_type="text/html", headers={"Content-Security-Policy": _POLICY})
 
 
 @router.post("/report")

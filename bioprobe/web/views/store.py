@@ -35,16 +35,16 @@ def show(request: Request) -> HTMLResponse:
     store = find_store(request)
     found = store.info()
     facts = found.to_frame().to_dict("records")[0]
+    exports = dict(EXPORTS)
+    if not len(store.annotations().to_frame()):
+        del exports["annotations.csv"]
     return desk.show(
-        request, "store.html.j2", facts=facts, notes=found.notes, store=store,
+        request, "store.html.j2", facts=facts, notes=found.notes, store=store, exports=exports,
         columns=store.columns().to_frame().to_dict("records"),
         masks=store.masks().to_frame().to_dict("records"),
         probes=store.probes().to_frame().to_dict("records"),
         splits=store.splits().to_frame().to_dict("records"),
-        failures=store.failures.head(_SHOWN).to_dict("records"), n_failures=len(store.failures), exports={
-            name: said for name, said in EXPORTS.items()
-            if name != "annotations.csv" or len(store.annotations().to_frame())
-        },
+        failures=store.failures.head(_SHOWN).to_dict("records"), n_failures=len(store.failures),
     )  # fmt: skip
 
 
@@ -55,8 +55,6 @@ def check(request: Request) -> HTMLResponse:
     found = find_store(request).verify()
     problems = found.to_frame().to_dict("records")
     return desk.show(request, "health.html.j2", notes=found.notes, problems=problems)
-
-
 
 
 @router.get("/store/export/{name}")
