@@ -133,7 +133,8 @@ def demonstrate(
         f"{summary.n_embedded:,} embedded in {summary.seconds_s:.1f} s; ask more: bioprobe "
         f"zeroshot --level family --store {store.folder}"
     )
-    return Demonstration(page, report, store.folder).say([said, "open this page:"])
+    served = f"look, ask and correct in the browser: bioprobe serve --store {store.folder}"
+    return Demonstration(page, report, store.folder).say([said, served, "open this page:"])
 
 
 def draw(folder: str | Path, *, n_per_species: int = 3, seed: int = 0) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from bioprobe.errors import SelectionError
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from bioprobe.store.catalogue import Catalogue, Memory
     from bioprobe.types import Rows
 
+#: Order in which neighbours look alike, and how many pictures are ordered so at once.
+ALIKE, MOST_ALIKE = "alike", 10_000
+
 By = Annotated[
     str | None,
     Option(
@@ -30,8 +34,8 @@ Value = Annotated[str | None, Option("Only the pictures of this group; '' of non
 Order = Annotated[
     str,
     Option(
-        "Order of the pictures: added, file, or a rank or column; with - before it the other way "
-        "round."
+        "Order of the pictures: added, file, alike (neighbours look alike), or a rank or column; "
+        "with - before it the other way round."
     ),
 ]
 
@@ -199,6 +203,44 @@ class Browses(Opened):
             lambda: self.where(where or None, mask=mask or None, split=split or None),
         )
 
+    @question
+    def write_table(
+        self,
+        target: Annotated[
+            str | Path,
+            Option("File to write, .csv or .parquet.", ("-",), shell=Path, writes="file"),
+        ],
+    ) -> Table:
+        """Write the image table of what is asked: row, file, labels and all other columns.
+
+        Parameters
+        ----------
+        target : str or Path
+            A ``.csv`` or ``.parquet``. Where files lie on this machine is not among the columns.
+
+        Raises
+        ------
+        SourceError
+            If the ending is another.
+        """
+        from bioprobe.errors import SourceError
+        from bioprobe.files import replacing
+
+        path = Path(target)
+        if path.suffix.lower() not in {".csv", ".parquet"}:
+            msg = f"a table is written as .csv or .parquet, got {path.name}"
+            raise SourceError(msg)
+        rows, images = self.rows, self._view.images
+        frame = images.frame.iloc[rows].drop(columns=["root", "path"])
+        frame.insert(0, "row", rows)
+        frame.insert(1, "file_name", [images.file_names[row] for row in rows.tolist()])
+        with replacing(path) as temporary:
+            if path.suffix.lower() == ".csv":
+                frame.to_csv(temporary, index=False)
+            else:
+                frame.to_parquet(temporary, index=False)
+        return Table(frame).say([f"{len(frame):,} images -> {path}"])
+
     def columns(self) -> Table:
         """List what pictures can be grouped by: ranks, columns, sequences and masks.
 
@@ -330,7 +372,8 @@ class Browses(Opened):
         by, value : str, optional
             Only the pictures whose group this is; see :meth:`groups`.
         order : str
-            ``added``, ``file``, or a rank or column; with ``-`` before it the other way round.
+            ``added``, ``file``, ``alike`` (of 10,000 pictures at most), or a rank or column; with
+            ``-`` before it the other way round.
         page, size : int
             Which page, from 1, and how many pictures one has.
 
@@ -423,11 +466,23 @@ class Browses(Opened):
 
         def choose() -> Rows:
             found = rows if by is None or value is None else catalogue.choose(rows, by, value)
-            return catalogue.order(found, order)
+            return self._sort(found) if order == ALIKE else catalogue.order(found, order)
 
         if by is not None and by.startswith(MASK):
             return choose()
         return self._memory.keep((by, value, order), choose)
+
+    def _sort(self, rows: Rows) -> Rows:
+        """Return rows along one line, so that neighbours are alike."""
+        from bioprobe.clustering.order import order_images
+
+        if len(rows) > MOST_ALIKE:
+            msg = (
+                f"{len(rows):,} pictures are too many to be ordered alike at once, at most "
+                f"{MOST_ALIKE:,}; narrow them by a group or a condition"
+            )
+            raise SelectionError(msg)
+        return order_images(self._view.take(rows), 10).rows
 
     @functools.cached_property
     def _memory(self) -> Memory:

@@ -20,8 +20,10 @@ PAGES = (
     "bioprobe.web.views.browse",
     "bioprobe.web.views.review",
     "bioprobe.web.views.map",
+    "bioprobe.web.views.report",
     "bioprobe.web.views.store",
     "bioprobe.web.views.door",
+    "bioprobe.web.views.phone",
 )
 #: Modules of the API, with a ``router`` each.
 API = (

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
+from bioprobe.store import EmbeddingStore
 from bioprobe.web.app import build_app
 from tests.browsing import find_faults
 
@@ -46,6 +50,18 @@ def test_each_state_has_an_address(asks: TestClient, address: str, said: str) ->
     assert said in answer.text
 
 
+def test_what_is_taken_along_is_what_was_chosen(asks: TestClient) -> None:
+    sent = asks.get("/store/export/images.csv?where=species+%3D%3D+'Bubo+scandiacus'")
+    frame = pd.read_csv(io.BytesIO(sent.content))
+    assert frame["species"].tolist() == ["Bubo scandiacus"] * 3
+    assert "root" not in frame
+    assert "attachment" in sent.headers["content-disposition"]
+    vectors = pd.read_parquet(io.BytesIO(asks.get("/store/export/vectors.parquet").content))
+    assert len(vectors) == 13
+    assert "annotations.csv" not in asks.get("/store").text
+    assert asks.get("/store/export/manifest.json").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("address", "said"),
     [
@@ -64,11 +80,6 @@ def test_what_is_not_there_is_said_on_a_page(asks: TestClient, address: str, sai
 
 
 def test_names_are_shown_as_they_are_written(own: Path) -> None:
-    import numpy as np
-    import pandas as pd
-
-    from bioprobe.store import EmbeddingStore
-
     bad = "<script>alert('x')</script>&\"'"
     store = EmbeddingStore.open(own)
     frame = pd.DataFrame([{"path": bad, "species": bad, "site": bad, "root": "/"}])

@@ -4,6 +4,9 @@ document.addEventListener("htmx:config:request", (event) => {
   if (token) event.detail.ctx.request.headers["X-CSRF-Token"] = token;
 });
 
+// An installed page opens without a connection, to take pictures that are sent later.
+if ("serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch(() => {});
+
 const OFF = "bioprobe.keys-off";
 const read = () => { try { return localStorage.getItem(OFF) === "yes"; } catch { return false; } };
 const box = document.querySelector("#keys-off");

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 from bioprobe.errors import BioprobeError
 from bioprobe.options import RANK_NAMES
 from bioprobe.web.desk import find_desk, find_store
-from bioprobe.web.problems import describe_error
+from bioprobe.web.problems import describe_error, find_status
 from bioprobe.web.views.browse import list_shown
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Asked:
         said: list[tuple[str, Any]] = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, tuple):
+            if isinstance(value, (tuple, list)):
                 said += [(field.name, one) for one in value]
             elif value != field.default:
                 said.append((field.name, value))
@@ -175,9 +175,12 @@ def add_taxon(
 ) -> Response:
     """Add a species by its names, or by a text, and ask again with it."""
     texts = (prompt.strip(),) if prompt.strip() else ()
-    find_store(request).add_taxon(
-        name.strip(), common=common.strip(), parent=parent.strip(), prompts=texts
-    )
+    try:
+        find_store(request).add_taxon(
+            name.strip(), common=common.strip(), parent=parent.strip(), prompts=texts
+        )
+    except BioprobeError as error:
+        return _say(request, error)
     return _go_back(back, name.strip())
 
 
@@ -188,8 +191,19 @@ def remove_taxon(
     back: Annotated[str, Form(max_length=8000)] = "",
 ) -> Response:
     """Remove a species that was added, and ask again without it."""
-    find_store(request).remove_taxon(name)
+    try:
+        find_store(request).remove_taxon(name)
+    except BioprobeError as error:
+        return _say(request, error)
     return _go_back(back, "")
+
+
+def _say(request: Request, error: BioprobeError) -> Response:
+    """Say on the page what went wrong, where something was to be written."""
+    said = [{"text": _explain(error)}]
+    answer = find_desk(request).show(request, "said.html.j2", said=said)
+    answer.status_code = find_status(error)
+    return answer
 
 
 def _go_back(query: str, added: str) -> Response:
