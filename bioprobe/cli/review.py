@@ -83,7 +83,7 @@ def review(
         Option(
             "Accuracy of what would be handed over that is wished.",
             metavar="SHARE",
-            when=(With("status"),),
+            when=(With("status"), Without("sought")),
         ),
     ] = 0.95,
     unseen: Annotated[
@@ -91,7 +91,7 @@ def review(
         Option(
             "Chance that the next picture is of something new that is borne.",
             metavar="SHARE",
-            when=(With("status"),),
+            when=(With("status"), Without("sought")),
         ),
     ] = 0.01,
     width: Annotated[
@@ -99,7 +99,7 @@ def review(
         Option(
             "Also say how many further random draws bring the accuracy's interval to this width.",
             metavar="SHARE",
-            when=(With("status"),),
+            when=(With("status"), Without("sought")),
         ),
     ] = None,
     site: Annotated[
@@ -107,11 +107,15 @@ def review(
         Option(
             "Column of sites, such as deployment_id: also say what was found at each.",
             metavar="COLUMN",
-            when=(With("status"),),
+            when=(With("status"), Without("sought")),
         ),
     ] = None,
     each_class: Annotated[
-        bool, Option("Also list precision and recall of each class.", when=(With("status"),))
+        bool,
+        Option(
+            "Also list precision and recall of each class.",
+            when=(With("status"), Without("sought")),
+        ),
     ] = False,
 ) -> str:
     """Look at pictures and say what they are; what answers learns from each batch.
@@ -129,7 +133,10 @@ def review(
     if answers is not None:
         notes = session.answer(answers).notes
         said = "; ".join(map(str, notes)) if propose is not None else ""
-    if status:
+    if isinstance(session, Find):
+        if status:
+            session.progress()
+    elif status:
         session.progress(goal=goal, unseen=unseen, width=width, site=site, each_class=each_class)
     if propose is not None:
         session.next(propose)

@@ -488,7 +488,7 @@ def advise(judged: Judged, accuracy: Accuracy, discovery: Discovery, *, goal: fl
             msg += f"got {value:g}"
             raise SelectionError(msg)
     if not accuracy.n_left:
-        text = f"stop: people have looked at all {accuracy.n_units:,}"
+        text = f"stop: all {accuracy.n_units:,} have a label or were looked at"
         return Advice(True, True, True, text, 0, 0)
     is_accurate = accuracy.share.low >= goal
     is_complete = discovery.unseen.high <= unseen

@@ -107,11 +107,14 @@ def _find_batches(
         else:
             batches.append([one])
     kept: list[tuple[int, int]] = []
-    n_left_out = 0
+    n_left_out, latest = 0, n_given
     for batch in batches:
         n_from, first = batch[0][0], min(place for _, place, _ in batch)
-        # What was chosen beside it was not said yet, or pictures went since.
-        before = min(max(n_units - n_from, n_given), first)
+        before = n_units - n_from
+        # Where it was drawn from more than are asked now, or beside another person's batch, it is
+        # as if it had been drawn from what was left when it was answered.
+        before = min(before if before >= latest else first, first)
+        latest = max(latest, *(place + 1 for _, place, _ in batch))
         if n_from < _MOST * (n_units - before):
             n_left_out += len(batch)
             continue

@@ -175,7 +175,8 @@ def test_stop_needs_both() -> None:
         "go on: nothing was drawn at random yet, and nothing else tells how good it is; "
         "it takes about all 9 that are left"
     )
-    assert ask(_judge(n=30, n_draws=30), 0.95, 0.01).text == "stop: people have looked at all 30"
+    everything = ask(_judge(n=30, n_draws=30), 0.95, 0.01)
+    assert everything.text == "stop: all 30 have a label or were looked at"
     with pytest.raises(SelectionError, match="an accuracy to reach lies between 0 and 1"):
         ask(judged, 1.0, 0.01)
     with pytest.raises(SelectionError, match="a chance of something new lies between 0 and 1"):

@@ -67,6 +67,29 @@ def test_draws_from_fewer_pictures_than_there_are_do_not_count() -> None:
     assert (units, before, n_left_out) == ([60], [2], 2)
 
 
+def test_of_a_part_of_what_was_reviewed_draws_are_of_what_was_left_of_it() -> None:
+    # Of 1,000 pictures 30 are asked now, and of their answers these are left.
+    said = [
+        Said(4, "audit", 1 / 980), Said(9, "margin", _NOT), Said(7, "audit", 1 / 940),
+        Said(8, "audit", 1 / 939),
+    ]  # fmt: skip
+    _, units, before, n_left_out = _read(30, said)
+    assert (units, before, n_left_out) == ([4, 7, 8], [0, 2, 2], 0)
+
+
+def test_two_people_who_draw_at_once_draw_from_what_the_other_left() -> None:
+    said = [
+        Said(1, "audit", 1 / 20), Said(2, "margin", _NOT), Said(3, "audit", 1 / 19),
+        Said(4, "audit", 1 / 20), Said(5, "audit", 1 / 19),
+    ]  # fmt: skip
+    order, units, before, _ = _read(20, said)
+    assert order == [1, 2, 3, 4, 5]
+    assert sorted(units) == [1, 3, 4, 5]
+    places = {unit: place for place, unit in enumerate(order)}
+    assert all(places[unit] >= at for unit, at in zip(units, before, strict=True))
+    assert max(before) >= 2
+
+
 def test_labelled_pictures_are_answered_by_the_others() -> None:
     random = np.random.default_rng(0)
     kinds = np.arange(60) % 3
