@@ -157,7 +157,18 @@ def test_the_command_says_it_too(store: Store, capsys: pytest.CaptureFixture[str
     assert run(["review", "--store", str(store.folder), "--by", "ben", "--goal", ".3"]) == 2
     assert "--status" in capsys.readouterr().err
     # Who seeks one species is told of that.
-    sought = ["review", "--store", str(store.folder), "--by", "ben", "--find", "3", "--status"]
+    sought = [
+        "review",
+        "--store",
+        str(store.folder),
+        "--by",
+        "ben",
+        "--find",
+        "3",
+        "--value",
+        "Lynx lynx",
+        "--status",
+    ]
     assert run(sought) == 0
     assert "found" in capsys.readouterr().out
     assert run([*sought, "--goal", ".9"]) == 2
