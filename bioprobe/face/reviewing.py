@@ -558,7 +558,7 @@ class Review:
         return self._class_of[name]
 
     def _find_place(self, row: object) -> int:
-        place = self._place_of.get(row) if isinstance(row, int) else None  # type: ignore[arg-type]
+        place = self._place_of.get(row) if isinstance(row, int) else None
         if place is None:
             msg = f"this review has no row {row!r}; see rows in what it shows"
             raise SelectionError(msg)
