@@ -92,7 +92,7 @@ def load_tol(rank: str) -> tuple[Vectors, Sequence[str]]:
     file = SHARED / "data" / "tol200m-bioclip2-1k" / "example_1k.parquet"
     frame = pd.read_parquet(file)
     frame = frame[frame[rank].fillna("") != ""]
-    vectors = np.stack(frame["emb"].to_numpy()).astype(np.float32)
+    vectors = np.array(frame["emb"].tolist(), dtype=np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), frame[rank].tolist()
 
 
@@ -153,7 +153,7 @@ def _shrink(available: Places, n: int) -> Places:
         sizes = np.minimum(available, np.maximum(1, scale * rate ** np.arange(len(available))))
         if sizes.sum() >= n:
             break
-    return sizes.astype(np.int64)
+    return np.asarray(sizes, dtype=np.int64)
 
 
 def review(

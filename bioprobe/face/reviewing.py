@@ -758,7 +758,9 @@ class Review:
         n = self._desk.pool.n_taught_classes
         until = f"until pictures of two classes have a label ({n} has one now)"
         if answering:
-            return [Note(f"texts answer, as zero-shot does, {until}; then {learner.kind} does")]
+            then = f"then {learner.kind} does, for classes that have one; --method prompt+probe "
+            then += "knows the others by their texts too"
+            return [Note(f"texts answer, as zero-shot does, {until}; {then}")]
         text = (
             f"nothing is suggested {until}: name what the first pictures show, or give classes by "
             "--taxa or --classes"
