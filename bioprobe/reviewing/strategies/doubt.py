@@ -12,8 +12,8 @@ from bioprobe.types import Places, Scores, Vectors
 if TYPE_CHECKING:
     from bioprobe.reviewing.desk import Desk
 
-# The least certain pictures among which is chosen: so many for each, and so many at least.
-_FOR_EACH, _FEWEST = 8, 80
+# The least certain pictures among which is chosen: so many for each, but no more than this share.
+_FOR_EACH, _MOST_SHARE = 8, 0.25
 # Before anything answers, pictures that are chosen among, by lot where there are more.
 _MOST_AT_FIRST = 2_000
 # Similarities are raised to this: only what is much alike stands for another.
@@ -24,9 +24,9 @@ def rank_by_doubt(desk: Desk, n: int) -> Ranked:
     """Return pictures that stand for as many as can be of those that are least certain.
 
     Margin alone shows many pictures of one kind at once, and odd ones; where few are labelled that
-    is worse than chance. So of the least certain, eight for each that is wanted, those are taken
-    one by one that add most to how well all of them are represented. Before anything answers, all
-    pictures are as uncertain.
+    is worse than chance. So of the least certain, eight for each that is wanted and a quarter of all at
+    most, those are taken one by one that add most to how well all of them are represented. Before
+    anything answers, all pictures are as uncertain.
 
     References
     ----------
@@ -36,7 +36,8 @@ def rank_by_doubt(desk: Desk, n: int) -> Ranked:
     pool = desk.pool
     asked = np.flatnonzero(pool.waiting)
     if pool.has_answers:
-        asked = take_least(pool.margins, asked, max(_FOR_EACH * n, _FEWEST))
+        n_asked = min(_FOR_EACH * n, round(_MOST_SHARE * len(asked)))
+        asked = take_least(pool.margins, asked, max(n_asked, n))
         covered = np.zeros(len(asked), dtype=np.float32)
     else:
         if len(asked) > _MOST_AT_FIRST:
