@@ -24,9 +24,9 @@ def rank_by_doubt(desk: Desk, n: int) -> Ranked:
     """Return pictures that stand for as many as can be of those that are least certain.
 
     Margin alone shows many pictures of one kind at once, and odd ones; where few are labelled that
-    is worse than chance. So of the least certain, eight for each that is wanted and a quarter of all at
-    most, those are taken one by one that add most to how well all of them are represented. Before
-    anything answers, all pictures are as uncertain.
+    is worse than chance. So of the least certain, eight for each that is wanted and a quarter of
+    all at most, those are taken one by one that add most to how well all of them are represented.
+    Before anything answers, all pictures are as uncertain.
 
     References
     ----------
