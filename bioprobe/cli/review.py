@@ -129,7 +129,9 @@ def review(
     if answers is not None:
         notes = session.answer(answers).notes
         said = "; ".join(map(str, notes)) if propose is not None else ""
-    if status:
+    if status and isinstance(session, Find):
+        session.progress()
+    elif status:
         session.progress(goal=goal, unseen=unseen, width=width, site=site, each_class=each_class)
     if propose is not None:
         session.next(propose)
