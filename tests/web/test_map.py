@@ -171,7 +171,7 @@ def test_a_person_finds_pictures_with_the_keyboard_and_around_a_line(
         page.add_init_script(_WITHOUT)
         page.goto(f"{address}/map?level=kind")
         page.wait_for_selector("#map[data-ready=canvas]")
-        assert "draws without WebGL" in page.inner_text("#map-said")
+        page.wait_for_selector("#map-said:has-text('draws without WebGL')")
         assert page.evaluate("document.documentElement.scrollWidth") == 360
         # All that is in view, without a pointer; then nothing.
         page.focus("#map-points")
