@@ -123,6 +123,9 @@ def test_what_is_chosen_is_kept_as_a_mask_or_named_at_once(asks: TestClient, fol
     )
     assert foreign.status_code == 403
     assert len(bp.open(folder).annotations().to_frame()) == 2
+    # By its address it is what Browse and Review are of.
+    assert 'value="map/mine"' in asks.get("/review", params={"mask": "map/mine"}).text
+    assert "3 pictures" in asks.get("/browse", params={"mask": "map/mine"}).text
 
 
 @contextmanager
