@@ -72,14 +72,16 @@ class Map(Result):
         own = {"file_name", REGION, "x", "y", "fitted", "row", "root", "path", "sha256"}
         frame = self.images.frame.iloc[self.rows]
         named = self.images.name_rows(self.rows)
-        rest = [name for name in frame if name not in own and name not in named]
+        rest: dict[str, npt.NDArray[Any]] = {
+            name: frame[name].to_numpy() for name in frame if name not in own | set(named)
+        }
         return pd.DataFrame(
             {
                 **named,
                 "x": self.points[:, 0],
                 "y": self.points[:, 1],
                 "fitted": self.fitted,
-                **{name: frame[name].to_numpy() for name in rest},
+                **rest,
                 "row": self.rows,
             }
         )

@@ -176,7 +176,8 @@ def _find_colour(code: int) -> str:
     from matplotlib.colors import to_hex, to_rgb
 
     turn, place = divmod(code, len(_COLOURS))
-    return str(to_hex(np.array(to_rgb(_COLOURS[place])) * (1, 0.72, 0.5)[turn % 3]))
+    red, green, blue = (part * (1, 0.72, 0.5)[turn % 3] for part in to_rgb(_COLOURS[place]))
+    return str(to_hex((red, green, blue)))
 
 
 @contextlib.contextmanager

@@ -123,6 +123,9 @@ def test_what_is_chosen_is_kept_as_a_mask_or_named_at_once(asks: TestClient, fol
     )
     assert foreign.status_code == 403
     assert len(bp.open(folder).annotations().to_frame()) == 2
+    # By its address it is what Browse and Review are of.
+    assert 'value="map/mine"' in asks.get("/review", params={"mask": "map/mine"}).text
+    assert "3 pictures" in asks.get("/browse", params={"mask": "map/mine"}).text
 
 
 @contextmanager
@@ -171,7 +174,7 @@ def test_a_person_finds_pictures_with_the_keyboard_and_around_a_line(
         page.add_init_script(_WITHOUT)
         page.goto(f"{address}/map?level=kind")
         page.wait_for_selector("#map[data-ready=canvas]")
-        assert "draws without WebGL" in page.inner_text("#map-said")
+        page.wait_for_selector("#map-said:has-text('draws without WebGL')")
         assert page.evaluate("document.documentElement.scrollWidth") == 360
         # All that is in view, without a pointer; then nothing.
         page.focus("#map-points")

@@ -471,7 +471,8 @@ async function keepMask(plot, name) {
   const pages = [["Browse", "/browse"], ["Review", root.dataset.review]].filter(([, path]) => path);
   const links = pages.map(([text, path]) => {
     const link = document.createElement("a");
-    link.href = `${path}?${new URLSearchParams({ mask: name })}`;
+    const level = path === "/browse" ? {} : { level: root.dataset.level };
+    link.href = `${path}?${new URLSearchParams({ mask: name, ...level })}`;
     link.textContent = `${text} them`;
     return link;
   });

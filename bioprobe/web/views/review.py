@@ -57,6 +57,8 @@ class Asked:
         Key of :data:`MIXES`.
     where : str
         Condition, ``""`` for all pictures.
+    mask : str
+        Mask that keeps them, such as one that was drawn on the map; ``""`` for none.
     """
 
     level: str
@@ -64,6 +66,7 @@ class Asked:
     way: str
     show: str
     where: str
+    mask: str = ""
 
     @classmethod
     def read(
@@ -73,9 +76,10 @@ class Asked:
         way: Annotated[str, Query(pattern="^(one|sheet)$")] = _ONE,
         show: Annotated[str, Query(pattern=f"^({'|'.join(MIXES)})$")] = "unsure",
         where: Annotated[str, Query(max_length=2000)] = "",
+        mask: _Name = "",
     ) -> Asked:
         """Read what an address says."""
-        return cls(level, by.strip(), way, show, where.strip())
+        return cls(level, by.strip(), way, show, where.strip(), mask)
 
     def link(self, path: str = "/review") -> str:
         """Return the address of this review, or of a part of it."""
@@ -279,7 +283,7 @@ def _read_said(say: str, typed: str, suggestion: str) -> dict[str, str]:
 
 
 def _narrow(request: Request, asked: Asked) -> Store:
-    return find_store(request).narrow(asked.where or None)
+    return find_store(request).narrow(asked.where or None, mask=asked.mask or None)
 
 
 def _work(request: Request, asked: Asked, problem: str = "") -> dict[str, Any]:
