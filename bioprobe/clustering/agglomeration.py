@@ -109,9 +109,6 @@ class _Groups:
         """Join all pairs that are each other's nearest."""
         n = len(self.means)
         unknown = np.flatnonzero(self._nearest < 0)
-        if n > MOST_COMPARED:
-            # Those of the rest are near still; new ones may be nearer to none of them.
-            unknown = np.arange(n)
         self._nearest[unknown], self._distance[unknown] = self._find_nearest(unknown)
         nearest, own = self._nearest, np.arange(n)
         low = np.flatnonzero((nearest[nearest] == own) & (own < nearest))
@@ -149,7 +146,7 @@ class _Groups:
 
     def _find_nearest(self, rows: Rows) -> tuple[Rows, Doubles]:
         if len(self.means) > MOST_COMPARED:
-            return self._look_up()
+            return self._look_up(rows)
         import torch
 
         means = torch.from_numpy(self.means)
@@ -172,19 +169,19 @@ class _Groups:
             nearest[part], distances[part] = found.indices.numpy(), found.values.numpy()
         return nearest, distances
 
-    def _look_up(self) -> tuple[Rows, Doubles]:
+    def _look_up(self, rows: Rows) -> tuple[Rows, Doubles]:
         apart: npt.NDArray[np.floating]
         if self.linkage == AVERAGE:
-            near, products = find_neighbors(self.means, _CANDIDATES)
+            near, products = find_neighbors(self.means, _CANDIDATES, asked=rows)
             apart = 1 - products
         else:
             squares = (self.means * self.means).sum(axis=1)
             norms = np.sqrt(np.maximum(squares, 1e-12))
-            near, cosines = find_neighbors(self.means / norms[:, None], _CANDIDATES)
-            products = cosines * norms[:, None] * norms[near]
-            weights = self._weights
-            apart = np.maximum(squares[:, None] + squares[near] - 2 * products, 0)
-            apart = apart * (weights[:, None] * weights[near] / (weights[:, None] + weights[near]))
+            near, cosines = find_neighbors(self.means / norms[:, None], _CANDIDATES, asked=rows)
+            products = cosines * norms[rows, None] * norms[near]
+            own, weights = self._weights[rows, None], self._weights[near]
+            apart = np.maximum(squares[rows, None] + squares[near] - 2 * products, 0)
+            apart = apart * (own * weights / (own + weights))
         best = apart.argmin(axis=1)
-        rows = np.arange(len(near))
-        return near[rows, best], apart[rows, best].astype(np.float64)
+        at = np.arange(len(rows))
+        return near[at, best], apart[at, best].astype(np.float64)

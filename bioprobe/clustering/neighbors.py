@@ -23,7 +23,7 @@ _AXES, _COMPARED, _OF_A_CELL, _CELLS_AROUND, _TAUGHT_BY, _ROUNDS = 48, 3, 256, 1
 
 
 def find_neighbors(
-    vectors: Vectors, k: int, units: Places | None = None
+    vectors: Vectors, k: int, units: Places | None = None, *, asked: Rows | None = None
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
     """Find the k nearest of each vector, itself and its unit left out.
 
@@ -35,45 +35,47 @@ def find_neighbors(
         1 ≤ k < n.
     units : ndarray of int64, shape (n,), optional
         Number of the unit of each, such as a burst; by default each is its own.
+    asked : ndarray of int64, shape (n_asked,), optional
+        Places of the vectors whose nearest are wanted; by default all.
 
     Returns
     -------
-    near : ndarray of int64, shape (n, k)
+    near : ndarray of int64, shape (n_asked, k)
         Greatest product first. Beyond :data:`MOST_COMPARED` vectors most of the nearest, not all.
-    similarities : ndarray of float32, shape (n, k)
+    similarities : ndarray of float32, shape (n_asked, k)
         Minus infinity where all others are of the same unit.
     """
     alone = units is None or len(np.unique(units)) == len(units)
-    if len(vectors) <= MOST_COMPARED:
-        return _compare_all(vectors, k, None if alone else units)
-    return _look_up(vectors, k, None if alone else units)
+    search = _compare_all if len(vectors) <= MOST_COMPARED else _look_up
+    places = np.arange(len(vectors)) if asked is None else asked
+    return search(vectors, k, None if alone else units, places)
 
 
 def _compare_all(
-    vectors: Vectors, k: int, units: Places | None
+    vectors: Vectors, k: int, units: Places | None, places: Rows
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
     import torch
 
     # On processors of AMD, torch multiplies three times as fast as numpy's library.
     tensor = torch.from_numpy(np.ascontiguousarray(vectors))
     codes = None if units is None else torch.from_numpy(np.ascontiguousarray(units))
-    near = np.empty((len(vectors), k), dtype=np.int64)
-    similarities = np.empty((len(vectors), k), dtype=np.float32)
-    for start in range(0, len(vectors), _ROWS_AT_ONCE):
+    near = np.empty((len(places), k), dtype=np.int64)
+    similarities = np.empty((len(places), k), dtype=np.float32)
+    for start in range(0, len(places), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
-        products = tensor[part] @ tensor.T
+        asked = torch.from_numpy(places[part])
+        products = tensor[asked] @ tensor.T
         if codes is None:
-            rows = torch.arange(len(products))
-            products[rows, rows + start] = -torch.inf
+            products[torch.arange(len(products)), asked] = -torch.inf
         else:
-            products[codes[part, None] == codes[None]] = -torch.inf
+            products[codes[asked, None] == codes[None]] = -torch.inf
         found = products.topk(k, dim=1)
         near[part], similarities[part] = found.indices.numpy(), found.values.numpy()
     return near, similarities
 
 
 def _look_up(
-    vectors: Vectors, k: int, units: Places | None
+    vectors: Vectors, k: int, units: Places | None, wanted: Rows
 ) -> tuple[Rows, npt.NDArray[np.float32]]:
     """Compare each vector with those of the cells around it, along few axes first, then whole."""
     import torch
@@ -85,9 +87,15 @@ def _look_up(
     ends = torch.cumsum(torch.bincount(cells, minlength=len(around)), dim=0).tolist()
     members = [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     codes = None if units is None else torch.from_numpy(np.ascontiguousarray(units))
-    near = np.zeros((len(vectors), k), dtype=np.int64)
-    similarities = np.full((len(vectors), k), -np.inf, dtype=np.float32)
-    for cell, own in enumerate(members):
+    near = np.zeros((len(wanted), k), dtype=np.int64)
+    similarities = np.full((len(wanted), k), -np.inf, dtype=np.float32)
+    line = np.full(len(vectors), -1, dtype=np.int64)
+    line[wanted] = np.arange(len(wanted))
+    is_wanted = torch.from_numpy(line >= 0)
+    for cell, all_own in enumerate(members):
+        own = all_own[is_wanted[all_own]]
+        if not len(own):
+            continue
         others = torch.cat([members[one] for one in around[cell].tolist()])
         for start in range(0, len(own), _ROWS_AT_ONCE):
             asked = own[start : start + _ROWS_AT_ONCE]
@@ -101,7 +109,7 @@ def _look_up(
             exact = torch.bmm(whole[places], whole[asked][:, :, None])[:, :, 0]
             exact[first.values == -torch.inf] = -torch.inf
             best = exact.topk(min(k, exact.shape[1]), dim=1)
-            rows, n = asked.numpy(), best.indices.shape[1]
+            rows, n = line[asked.numpy()], best.indices.shape[1]
             near[rows, :n] = torch.gather(places, 1, best.indices).numpy()
             similarities[rows, :n] = best.values.numpy()
     return near, similarities

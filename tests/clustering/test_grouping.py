@@ -85,6 +85,10 @@ def test_the_nearest_are_found_without_those_of_ones_own_unit(
     looked_up, _ = find_neighbors(vectors, 4, units)
     assert np.mean([len(set(a) & set(b)) for a, b in zip(looked_up, expected, strict=True)]) > 3.5
     assert (units[looked_up] != units[:, None]).all()
+    some = np.array([250, 3, 77])
+    assert find_neighbors(vectors, 4, units, asked=some)[0].tolist() == looked_up[some].tolist()
+    monkeypatch.setattr(neighbors, "MOST_COMPARED", 1000)
+    assert find_neighbors(vectors, 4, units, asked=some)[0].tolist() == near[some].tolist()
 
 
 def test_averaging_brings_kinds_apart_but_not_bursts() -> None:
