@@ -13,6 +13,8 @@ from bioprobe.options import Mask, Option, Part, Where, question
 from bioprobe.result import Notes, Result, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from bioprobe.images.regions import Region
@@ -384,10 +386,9 @@ class Browses(Opened):
         """
         rows = self._list_rows(by, value, order)
         shown, n_pages = _turn(rows, page, size)
-        images = self._view.images
-        frame = images.frame.iloc[shown].reset_index(drop=True).drop(columns=["root", "path"])
+        frame = _take(self._view.images.frame.drop(columns=["root", "path"]), shown)
         frame.insert(0, "row", shown)
-        frame.insert(1, "file_name", [images.file_names[row] for row in shown.tolist()])
+        frame.insert(1, "file_name", self._name_files(shown))
         frame.insert(2, "label", [_name(one) for one in frame.to_dict("records")])
         if by:
             groups = self._catalogue.group(by)
@@ -439,7 +440,7 @@ class Browses(Opened):
         places = np.flatnonzero(chosen == row)
         place = int(places[0]) if len(places) else -1
         return Look(
-            row, images.file_names[row], _name(known), labels, facts,
+            row, self._name_files([row])[0], _name(known), labels, facts,
             (int(known["width_px"]), int(known["height_px"])), parts,
             int(chosen[place - 1]) if place > 0 else None,
             int(chosen[place + 1]) if 0 <= place < len(chosen) - 1 else None,
@@ -472,6 +473,17 @@ class Browses(Opened):
             return choose()
         return self._memory.keep((by, value, order), choose)
 
+    def _name_files(self, rows: Sequence[int] | Rows) -> list[str]:
+        """Return the names of the files of a few rows, as answers name them."""
+        images = self._view.images
+        has_one_root = self._catalogue.keep(
+            ("one root",), lambda: images.frame["root"].nunique() < 2
+        )
+        if has_one_root:
+            # Of a million files the names of all need not be made.
+            return [str(one) for one in images.frame["path"].iloc[list(rows)]]
+        return [images.file_names[int(row)] for row in rows]
+
     def _sort(self, rows: Rows) -> Rows:
         """Return rows along one line, so that neighbours are alike."""
         from bioprobe.clustering.order import order_images
@@ -495,6 +507,15 @@ class Browses(Opened):
         from bioprobe.store.catalogue import Catalogue
 
         return Catalogue.of(self._view.store)
+
+
+def _take(frame: pd.DataFrame, rows: Rows) -> pd.DataFrame:
+    """Return rows of a table; those that follow each other are cut out, which is quicker."""
+    if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and (rows[1:] > rows[:-1]).all():
+        frame = frame.iloc[int(rows[0]) : int(rows[-1]) + 1]
+    else:
+        frame = frame.iloc[rows]
+    return frame.reset_index(drop=True)
 
 
 def _turn(of: Rows, page: int, size: int) -> tuple[Rows, int]:
