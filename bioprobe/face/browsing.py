@@ -486,15 +486,15 @@ class Browses(Opened):
 
     def _sort(self, rows: Rows) -> Rows:
         """Return rows along one line, so that neighbours are alike."""
-        from bioprobe.clustering.order import order_images
-
         if len(rows) > MOST_ALIKE:
             msg = (
                 f"{len(rows):,} pictures are too many to be ordered alike at once, at most "
                 f"{MOST_ALIKE:,}; narrow them by a group or a condition"
             )
             raise SelectionError(msg)
-        return order_images(self._view.take(rows), 10).rows
+        whole: Any = self.where(rows=rows.tolist())
+        ordered: Rows = whole.order().rows
+        return ordered
 
     @functools.cached_property
     def _memory(self) -> Memory:

@@ -144,3 +144,13 @@ def test_a_look_says_what_is_known_and_what_stands_beside(families: EmbeddingSto
     assert store.look(3, by="family", value="Canidae").place == 0
     with pytest.raises(SelectionError, match="no row 80 is in"):
         store.look(80)
+
+
+def test_pictures_that_look_alike_stand_beside_each_other(families: EmbeddingStore) -> None:
+    store = bp.open(families.folder)
+    found = store.browse(order="alike", size=80)
+    assert sorted(found.frame["row"]) == list(range(80))
+    labels = found.frame["family"].to_numpy()
+    assert np.mean(labels[1:] == labels[:-1]) > 0.6
+    cats = store.browse(by="family", value="Felidae", order="alike")
+    assert sorted(cats.frame["row"]) == list(range(16))
