@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Order in which neighbours look alike, and how many pictures are ordered so at once.
 ALIKE, MOST_ALIKE = "alike", 10_000
+# As Store.order averages where nothing is said.
+_AVERAGED = 10
 
 By = Annotated[
     str | None,
@@ -486,14 +488,30 @@ class Browses(Opened):
 
     def _sort(self, rows: Rows) -> Rows:
         """Return rows along one line, so that neighbours are alike."""
-        if len(rows) > MOST_ALIKE:
-            msg = (
-                f"{len(rows):,} pictures are too many to be ordered alike at once, at most "
-                f"{MOST_ALIKE:,}; narrow them by a group or a condition"
-            )
-            raise SelectionError(msg)
-        whole: Any = self.where(rows=rows.tolist())
-        ordered: Rows = whole.order().rows
+        from bioprobe.clustering.clusters import find_units
+        from bioprobe.clustering.order import order_images
+
+        if len(rows) <= MOST_ALIKE:
+            # Whoever looks writes nothing: the column of that name stays as it is.
+            view = self._view.take(rows)
+            units, _ = find_units(view, None)
+            return order_images(view, _AVERAGED, units, ALIKE).rows
+        if ALIKE in self._view.images.frame:
+            return self._sort_by_column(rows)
+        msg = (
+            f"{len(rows):,} pictures are too many to be ordered alike at once, at most "
+            f"{MOST_ALIKE:,}; narrow them by a group or a condition, or keep their order: bioprobe "
+            "cluster --order"
+        )
+        raise SelectionError(msg)
+
+    def _sort_by_column(self, rows: Rows) -> Rows:
+        """Return rows by the places that the store keeps; those without one come last."""
+        import numpy as np
+        import pandas as pd
+
+        places = pd.to_numeric(self._view.images.frame[ALIKE].iloc[rows], errors="coerce")
+        ordered: Rows = rows[np.argsort(places.to_numpy(dtype=np.float64), kind="stable")]
         return ordered
 
     @functools.cached_property

@@ -152,5 +152,17 @@ def test_pictures_that_look_alike_stand_beside_each_other(families: EmbeddingSto
     assert sorted(found.frame["row"]) == list(range(80))
     labels = found.frame["family"].to_numpy()
     assert np.mean(labels[1:] == labels[:-1]) > 0.6
+    assert "alike" not in bp.open(families.folder).images
     cats = store.browse(by="family", value="Felidae", order="alike")
     assert sorted(cats.frame["row"]) == list(range(16))
+
+
+def test_of_many_pictures_the_order_that_is_kept_counts(
+    families: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioprobe.face.browsing.MOST_ALIKE", 10)
+    with pytest.raises(SelectionError, match=r"80 pictures are too many .*cluster --order"):
+        bp.open(families.folder).browse(order="alike")
+    kept = bp.open(families.folder).order().rows
+    found = bp.open(families.folder).browse(order="alike", size=80)
+    assert found.frame["row"].tolist() == kept.tolist()
