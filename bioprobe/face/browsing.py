@@ -13,6 +13,8 @@ from bioprobe.options import Mask, Option, Part, Where, question
 from bioprobe.result import Notes, Result, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from bioprobe.images.regions import Region
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Order in which neighbours look alike, and how many pictures are ordered so at once.
 ALIKE, MOST_ALIKE = "alike", 10_000
+# As Store.order averages where nothing is said.
+_AVERAGED = 10
 
 By = Annotated[
     str | None,
@@ -384,10 +388,9 @@ class Browses(Opened):
         """
         rows = self._list_rows(by, value, order)
         shown, n_pages = _turn(rows, page, size)
-        images = self._view.images
-        frame = images.frame.iloc[shown].reset_index(drop=True).drop(columns=["root", "path"])
+        frame = _take(self._view.images.frame.drop(columns=["root", "path"]), shown)
         frame.insert(0, "row", shown)
-        frame.insert(1, "file_name", [images.file_names[row] for row in shown.tolist()])
+        frame.insert(1, "file_name", self._name_files(shown))
         frame.insert(2, "label", [_name(one) for one in frame.to_dict("records")])
         if by:
             groups = self._catalogue.group(by)
@@ -439,7 +442,7 @@ class Browses(Opened):
         places = np.flatnonzero(chosen == row)
         place = int(places[0]) if len(places) else -1
         return Look(
-            row, images.file_names[row], _name(known), labels, facts,
+            row, self._name_files([row])[0], _name(known), labels, facts,
             (int(known["width_px"]), int(known["height_px"])), parts,
             int(chosen[place - 1]) if place > 0 else None,
             int(chosen[place + 1]) if 0 <= place < len(chosen) - 1 else None,
@@ -472,17 +475,44 @@ class Browses(Opened):
             return choose()
         return self._memory.keep((by, value, order), choose)
 
+    def _name_files(self, rows: Sequence[int] | Rows) -> list[str]:
+        """Return the names of the files of a few rows, as answers name them."""
+        images = self._view.images
+        has_one_root = self._catalogue.keep(
+            ("one root",), lambda: images.frame["root"].nunique() < 2
+        )
+        if has_one_root:
+            # Of a million files the names of all need not be made.
+            return [str(one) for one in images.frame["path"].iloc[list(rows)]]
+        return [images.file_names[int(row)] for row in rows]
+
     def _sort(self, rows: Rows) -> Rows:
         """Return rows along one line, so that neighbours are alike."""
+        from bioprobe.clustering.clusters import find_units
         from bioprobe.clustering.order import order_images
 
-        if len(rows) > MOST_ALIKE:
-            msg = (
-                f"{len(rows):,} pictures are too many to be ordered alike at once, at most "
-                f"{MOST_ALIKE:,}; narrow them by a group or a condition"
-            )
-            raise SelectionError(msg)
-        return order_images(self._view.take(rows), 10).rows
+        if len(rows) <= MOST_ALIKE:
+            # Whoever looks writes nothing: the column of that name stays as it is.
+            view = self._view.take(rows)
+            units, _ = find_units(view, None)
+            return order_images(view, _AVERAGED, units, ALIKE).rows
+        if ALIKE in self._view.images.frame:
+            return self._sort_by_column(rows)
+        msg = (
+            f"{len(rows):,} pictures are too many to be ordered alike at once, at most "
+            f"{MOST_ALIKE:,}; narrow them by a group or a condition, or keep their order: bioprobe "
+            "cluster --order"
+        )
+        raise SelectionError(msg)
+
+    def _sort_by_column(self, rows: Rows) -> Rows:
+        """Return rows by the places that the store keeps; those without one come last."""
+        import numpy as np
+        import pandas as pd
+
+        places = pd.to_numeric(self._view.images.frame[ALIKE].iloc[rows], errors="coerce")
+        ordered: Rows = rows[np.argsort(places.to_numpy(dtype=np.float64), kind="stable")]
+        return ordered
 
     @functools.cached_property
     def _memory(self) -> Memory:
@@ -495,6 +525,15 @@ class Browses(Opened):
         from bioprobe.store.catalogue import Catalogue
 
         return Catalogue.of(self._view.store)
+
+
+def _take(frame: pd.DataFrame, rows: Rows) -> pd.DataFrame:
+    """Return rows of a table; those that follow each other are cut out, which is quicker."""
+    if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and (rows[1:] > rows[:-1]).all():
+        frame = frame.iloc[int(rows[0]) : int(rows[-1]) + 1]
+    else:
+        frame = frame.iloc[rows]
+    return frame.reset_index(drop=True)
 
 
 def _turn(of: Rows, page: int, size: int) -> tuple[Rows, int]:

@@ -126,7 +126,14 @@ class Shows(Opened):
 
     def has_row(self, row: int) -> bool:
         """Tell whether a row of the store is among the images that are asked."""
-        return bool((self.rows == row).any())
+        import numpy as np
+
+        rows = self.rows
+        if rows is not self._view.store.rows:
+            return bool((rows == row).any())
+        # All rows of a store are in their order.
+        at = int(np.searchsorted(rows, row))
+        return at < len(rows) and int(rows[at]) == row
 
     @question
     def list_images(

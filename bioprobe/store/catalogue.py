@@ -104,6 +104,10 @@ class Catalogue:
             found = _CATALOGUES[store] = cls(store)
         return found
 
+    def keep(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """Return what was worked out of the whole store under a key, or work it out."""
+        return self._memory.keep(key, make)
+
     def group(self, by: str) -> Groups:
         """Return the groups of all rows.
 

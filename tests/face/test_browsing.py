@@ -144,3 +144,25 @@ def test_a_look_says_what_is_known_and_what_stands_beside(families: EmbeddingSto
     assert store.look(3, by="family", value="Canidae").place == 0
     with pytest.raises(SelectionError, match="no row 80 is in"):
         store.look(80)
+
+
+def test_pictures_that_look_alike_stand_beside_each_other(families: EmbeddingStore) -> None:
+    store = bp.open(families.folder)
+    found = store.browse(order="alike", size=80)
+    assert sorted(found.frame["row"]) == list(range(80))
+    labels = found.frame["family"].to_numpy()
+    assert np.mean(labels[1:] == labels[:-1]) > 0.6
+    assert "alike" not in bp.open(families.folder).images
+    cats = store.browse(by="family", value="Felidae", order="alike")
+    assert sorted(cats.frame["row"]) == list(range(16))
+
+
+def test_of_many_pictures_the_order_that_is_kept_counts(
+    families: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioprobe.face.browsing.MOST_ALIKE", 10)
+    with pytest.raises(SelectionError, match=r"80 pictures are too many .*cluster --order"):
+        bp.open(families.folder).browse(order="alike")
+    kept = bp.open(families.folder).order().rows
+    found = bp.open(families.folder).browse(order="alike", size=80)
+    assert found.frame["row"].tolist() == kept.tolist()
