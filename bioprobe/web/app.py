@@ -63,7 +63,6 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
     """
     try:
         from fastapi import FastAPI
-        from fastapi.concurrency import run_in_threadpool
         from fastapi.responses import FileResponse
         from fastapi.staticfiles import StaticFiles
     except ImportError as error:
@@ -87,7 +86,8 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
         None
         """
         yield
-        await run_in_threadpool(desk.end)
+        # Not in a thread: all of them may be at work.
+        desk.end()
 
     app = FastAPI(
         title="bioprobe", version=__version__, docs_url=None, redoc_url=None,
