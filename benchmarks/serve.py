@@ -92,7 +92,7 @@ class Server:
         """Return the status of an answer, 0 where there is none."""
         request = urllib.request.Request(self.address + path, body, {"Content-Type": kind})
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 answer.read()
                 return int(answer.status)
         except urllib.error.HTTPError as error:
