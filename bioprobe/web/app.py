@@ -62,6 +62,7 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
         If the extra ``serve`` is not installed.
     """
     try:
+        from anyio.to_thread import current_default_thread_limiter
         from fastapi import FastAPI
         from fastapi.responses import FileResponse
         from fastapi.staticfiles import StaticFiles
@@ -85,6 +86,8 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
         ------
         None
         """
+        # Whoever waits for their turn holds a thread; others are answered meanwhile.
+        current_default_thread_limiter().total_tokens = settings.most_inside
         yield
         # Not in a thread: all of them may be at work.
         desk.end()
