@@ -30,6 +30,7 @@ BENCHMARKS = (
     "trends",
     "review_strategies",
     "review_speed",
+    "serve",
     "review_coverage",
     "wrong_labels",
 )

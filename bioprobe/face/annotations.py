@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-
 from bioprobe.errors import MisuseError, SelectionError, SourceError
 from bioprobe.face.opened import Opened
 from bioprobe.options import RANK_NAMES, Option, list_given, question
@@ -564,7 +562,7 @@ class Corrects(Opened):
         rows = {unit: row for unit, row in self._list_said().items() if row >= 0}
         found, lines = compare_people(self._view.store.annotations.standing, level, rows)
         if disagreements:
-            names = images.name_rows(lines["row"].to_numpy(dtype=np.int64))
+            names = images.name_rows(lines["row"].to_numpy(dtype="int64"))
             for place, (name, values) in enumerate(names.items(), start=1):
                 lines.insert(place, name, values)
             found = dataclasses.replace(found, frame=lines)

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
     from bioprobe.embedding import EmbedSummary
     from bioprobe.encoders.encoder import Encoder
+    from bioprobe.face.encoder import Encoder as Held
     from bioprobe.images.camera import CameraCounts
     from bioprobe.interchange.vector_source import VectorBatch, VectorSource
     from bioprobe.sources.files import SourceOptions
@@ -111,7 +112,7 @@ def open(
     *,
     model: Model = None,
     device: Device = "auto",
-    encoder: Callable[[], Encoder] | None = None,
+    encoder: Callable[[], Held] | None = None,
     progress: Progress | None = None,
 ) -> Store:
     """Open a store.

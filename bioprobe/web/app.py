@@ -62,8 +62,8 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
         If the extra ``serve`` is not installed.
     """
     try:
+        from anyio.to_thread import current_default_thread_limiter
         from fastapi import FastAPI
-        from fastapi.concurrency import run_in_threadpool
         from fastapi.responses import FileResponse
         from fastapi.staticfiles import StaticFiles
     except ImportError as error:
@@ -86,8 +86,11 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
         ------
         None
         """
+        # Whoever waits for their turn holds a thread; others are answered meanwhile.
+        current_default_thread_limiter().total_tokens = settings.most_inside
         yield
-        await run_in_threadpool(desk.end)
+        # Not in a thread: all of them may be at work.
+        desk.end()
 
     app = FastAPI(
         title="bioprobe", version=__version__, docs_url=None, redoc_url=None,

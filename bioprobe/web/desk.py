@@ -57,6 +57,8 @@ class Settings:
         Requests that are answered at one time.
     most_working, most_waiting : int
         Questions that are computed at one time, and that wait for it.
+    turn_s : float
+        How long one waits for its turn.
     """
 
     token: str | None = None
@@ -74,7 +76,8 @@ class Settings:
     requests_at_once: float = 400.0
     most_inside: int = 128
     most_working: int = 4
-    most_waiting: int = 32
+    most_waiting: int = 24
+    turn_s: float = 20.0
 
 
 class Desk:
@@ -102,6 +105,7 @@ class Desk:
         self.batcher = Batcher()
         self.uploads, self.jobs, self.reviews = Uploads(), Jobs(), Reviews()
         self._work = threading.BoundedSemaphore(settings.most_working)
+        self._ends = False
         self._n_waiting = 0
         self._counting = threading.Lock()
         self._templates = Environment(
@@ -141,6 +145,7 @@ class Desk:
 
     def end(self) -> None:
         """Let threads go: what runs stops at its next step."""
+        self.hurry()
         self.jobs.end(1.0)
         self.batcher.end()
 
@@ -177,6 +182,9 @@ class Desk:
             If too many wait.
         """
         with self._counting:
+            if self._ends:
+                msg = "the server ends; ask it again when it is back"
+                raise Refusal(429, msg, again_s=10)
             if self._n_waiting >= self.settings.most_working + self.settings.most_waiting:
                 msg = (
                     f"{self._n_waiting} questions are being answered or wait, which is as many as "
@@ -185,11 +193,24 @@ class Desk:
                 raise Refusal(429, msg, again_s=1)
             self._n_waiting += 1
         try:
-            with self._work:
+            # Nobody waits for an answer for ever, and who has gone is not answered.
+            if not self._work.acquire(timeout=self.settings.turn_s) or self._ends:
+                msg = (
+                    f"others were answered for {self.settings.turn_s:g} s, and it was not this "
+                    "question's turn; ask again"
+                )
+                raise Refusal(429, msg, again_s=2)
+            try:
                 yield
+            finally:
+                self._work.release()
         finally:
             with self._counting:
                 self._n_waiting -= 1
+
+    def hurry(self) -> None:
+        """Answer what is being answered, and send away whoever waits."""
+        self._ends = True
 
     def show(self, request: Request, template: str, **content: Any) -> HTMLResponse:  # noqa: ANN401
         """Return a page made from a template; what comes from names and files is escaped."""

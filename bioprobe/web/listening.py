@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from asyncio import TimerHandle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import h11
@@ -66,6 +66,15 @@ class Patient(H11Protocol):
 class Server(uvicorn.Server):
     """A server that a signal ends without ending the program."""
 
+    #: Told that it ends.
+    ending: Callable[[], None] | None = None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End once what is being answered is; what waits is sent away."""
+        if self.ending is not None:
+            self.ending()
+        await super().shutdown(sockets)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """End at Ctrl-C or SIGTERM, once what is being answered is.
@@ -92,7 +101,9 @@ def make_server(app: Any) -> Server:  # noqa: ANN401 - an ASGI application
         app, http=Patient, ws="none", log_level="warning", access_log=False, server_header=False,
         timeout_keep_alive=5, timeout_graceful_shutdown=_END_S, h11_max_incomplete_event_size=65536,
     )  # fmt: skip
-    return Server(listening)
+    server = Server(listening)
+    server.ending = app.state.desk.hurry
+    return server
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -284,4 +284,4 @@ def test_who_asks_too_often_is_told_when_to_come_again(
     asks = ask_server(station, requests_per_s=0.1, requests_at_once=3)
     answers = [asks.get("/api/v1/session") for _ in range(4)]
     assert [one.status_code for one in answers] == [200, 200, 200, 429]
-    assert answers[-1].headers["retry-after"] == "10"
+    assert 5 <= int(answers[-1].headers["retry-after"]) <= 10

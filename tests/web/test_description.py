@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -43,7 +43,8 @@ def ask_anything(
     )
 
     def ask(n: int, seed: int, *, every: int = 1) -> None:
-        operations = [one.ok() for one in described.get_all_operations()]
+        found: Any = described.get_all_operations()
+        operations = [one.ok() for one in found]
         assert len(operations) > 35
         for operation in operations[::every]:
             if operation.path == _ENDLESS:
@@ -55,7 +56,7 @@ def ask_anything(
                 suppress_health_check=list(HealthCheck),
             )  # fmt: skip
             @hypothesis.given(case=operation.as_strategy())
-            def look(case: Case) -> None:
+            def look(case: Case[Any]) -> None:
                 answer = case.call(headers={"Host": "testserver"})
                 assert answer.status_code < 500, answer.text
                 # What the shape allows may be none of this store, which is said by 422.

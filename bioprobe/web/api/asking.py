@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field
 
@@ -223,7 +224,8 @@ def narrow(request: Request, given: dict[str, Any], most: int | None = None) -> 
             )
             raise Refusal(422, msg, kind="Misuse")
         sent = find_sent(request, ids)
-        return store.hold([one.vector for one in sent], [one.name for one in sent])
+        vectors = [one.vector for one in sent if one.vector is not None]
+        return store.hold(np.stack(vectors), [one.name for one in sent])
     if rows is not None:
         missing = [row for row in rows if not store.has_row(row)]
         if missing or not rows:
