@@ -88,6 +88,9 @@ def test_each_answer_is_written_once_and_can_be_taken_back(
     back = client.post(f"/review/undone?{ADDRESS}")
     assert _read(back.text)["file"] == one["file"]
     assert _said(half) == []
+    # It may be answered again, the same or otherwise.
+    client.post(f"/review/answers?{ADDRESS}", data={**form, "id": _read(back.text)["id"]})
+    assert _said(half) == said
 
 
 def test_what_cannot_be_taken_is_said_and_nothing_is_lost(client: TestClient, half: Path) -> None:
@@ -115,9 +118,8 @@ def test_an_answer_is_of_its_picture_though_the_store_was_compacted(
     (said,) = bp.open(half).annotations().to_frame().to_dict("records")
     assert said["file_name"] == one["file"]
     assert said["row"] == before.index(one["file"]) - 1
-    gone = client.post(
-        f"/review/answers?{ADDRESS}", data={**one, "id": "0" * 32, "file": before[0], "say": "not"}
-    )
+    other = {**one, "id": "0" * 32, "file": "gone.jpg", "say": "not"}
+    gone = client.post(f"/review/answers?{ADDRESS}", data=other)
     assert "has no picture" in gone.text
 
 
@@ -169,12 +171,16 @@ def _row(page: Page) -> str:
 
 def _wait(page: Page, row: str) -> None:
     page.wait_for_function("r => document.querySelector('input[name=file]')?.value !== r", arg=row)
+    # Then it takes answers again.
+    page.wait_for_function("document.activeElement.matches('[data-focus]')")
 
 
 @pytest.mark.slow
 def test_a_person_reviews_by_keys_and_by_swipes(browser: Browser, half: Path) -> None:
     with serving(half) as at:
-        page = browser.new_page(viewport={"width": 360, "height": 780}, has_touch=True)
+        page = browser.new_page(
+            viewport={"width": 360, "height": 780}, has_touch=True, is_mobile=True
+        )
         page.goto(f"{at}/review")
         page.get_by_label("Your name").fill("anna")
         page.keyboard.press("Enter")

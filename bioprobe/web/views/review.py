@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import threading
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -145,7 +146,9 @@ class Session:
         with self._lock:
             if self._past:
                 self.review.undo()
-                self._waiting = [*self._past.pop(), *self._waiting]
+                # What is answered now is another annotation than what was taken back.
+                again = [dataclasses.replace(one, id=uuid.uuid4().hex) for one in self._past.pop()]
+                self._waiting = [*again, *self._waiting]
 
 
 class Sessions:
