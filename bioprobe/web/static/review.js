@@ -96,6 +96,9 @@ document.addEventListener("htmx:after:swap", () => {
   end();
   const good = work()?.querySelector(".good");
   if (good) good.open = isOpen;
-  work()?.querySelector("[data-focus]")?.focus({ preventScroll: true });
+  const next = work()?.querySelector("[data-focus]");
+  next?.focus({ preventScroll: true });
+  // Who typed a name had moved down to the field.
+  next?.scrollIntoView({ block: "nearest" });
 });
 document.addEventListener("htmx:finally:request", end);

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import threading
+import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
@@ -39,6 +40,7 @@ _BESIDE = 5
 
 _Name = Annotated[str, Query(max_length=200)]
 _Text = Annotated[str, Form(max_length=1000)]
+_Path = Annotated[str, Form(min_length=1, max_length=8000)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,24 +131,28 @@ class Session:
         """Write what is said, and go on; what is there already is not written again."""
         with self._lock:
             self.review.answer([one for one in said if one])
-            rows = {one["row"] for one in said}
-            done = [one for one in self._waiting if one.row in rows]
-            self._waiting = [one for one in self._waiting if one.row not in rows]
-            if done:
+            if done := self._take({(one["file_name"], one["image_region"]) for one in said}):
                 self._past.append(done)
 
-    def skip(self, rows: Sequence[int]) -> None:
-        """Pass over pictures."""
+    def skip(self, names: Collection[tuple[str, str]]) -> None:
+        """Pass over pictures, by their files and regions."""
         with self._lock:
-            self.review.skip(list(rows))
-            self._waiting = [one for one in self._waiting if one.row not in set(rows)]
+            self.review.skip([one.row for one in self._take(names)])
+
+    def _take(self, names: Collection[tuple[str, str]]) -> list[Shown]:
+        """Take pictures out of those that wait, and return them."""
+        taken = [one for one in self._waiting if (one.file_name, one.image_region) in names]
+        self._waiting = [one for one in self._waiting if one not in taken]
+        return taken
 
     def undo(self) -> None:
         """Take the last answer back, and show its pictures again."""
         with self._lock:
             if self._past:
                 self.review.undo()
-                self._waiting = [*self._past.pop(), *self._waiting]
+                # What is answered now is another annotation than what was taken back.
+                again = [dataclasses.replace(one, id=uuid.uuid4().hex) for one in self._past.pop()]
+                self._waiting = [*again, *self._waiting]
 
 
 class Sessions:
@@ -191,7 +197,8 @@ def show(request: Request, asked: Chosen) -> HTMLResponse:
         "asked": asked, "levels": list(dict.fromkeys(["species", *ranks, *levels])),
         "mixes": {name: said for name, (_, said) in MIXES.items()},
     }  # fmt: skip
-    if not asked.by or not asked.level:
+    # Who chooses pictures writes down which, so that nobody else is shown them.
+    if not asked.by or not asked.level or desk.settings.read_only:
         return desk.show(request, "review_start.html.j2", **content)
     return desk.show(request, "review.html.j2", **{**content, **_work(request, asked)})
 
@@ -208,8 +215,9 @@ def answer(
     request: Request,
     asked: Chosen,
     say: _Text,
-    row: Annotated[int, Form(ge=0)],
+    file: _Path,
     id: Annotated[str, Form(pattern="^[0-9a-f]{32}$")],
+    region: _Text = "",
     typed: _Text = "",
     suggestion: _Text = "",
 ) -> HTMLResponse:
@@ -217,10 +225,11 @@ def answer(
 
     def act(session: Session) -> None:
         if say == "skip":
-            session.skip([row])
+            session.skip({(file, region)})
             return
         said = _read_said(say, typed, suggestion)
-        session.answer([{"row": row, "id": id, **said}])
+        # By its name: a row has another number once the store is compacted.
+        session.answer([{"file_name": file, "image_region": region, "id": id, **said}])
 
     return _act(request, asked, act)
 
@@ -229,24 +238,26 @@ def answer(
 def answer_sheet(
     request: Request,
     asked: Chosen,
-    row: Annotated[list[int], Form(max_length=500)],
+    file: Annotated[list[str], Form(max_length=500)],
+    region: Annotated[list[str], Form(max_length=500)],
     id: Annotated[list[str], Form(max_length=500)],
     suggestion: Annotated[list[str], Form(max_length=500)],
-    wrong: Annotated[list[int], Form(max_length=500)] = [],  # noqa: B006 - fastapi copies it
+    wrong: Annotated[list[str], Form(max_length=500)] = [],  # noqa: B006 - fastapi copies it
 ) -> HTMLResponse:
     """Confirm a sheet but for the pictures that are marked, of which it is said that it is not."""
 
     def act(session: Session) -> None:
-        if not len(row) == len(id) == len(suggestion):
-            msg = f"a sheet names each picture once, got {len(row)} rows and {len(id)} ids"
+        if not len(file) == len(region) == len(id) == len(suggestion):
+            msg = f"a sheet names each picture once, got {len(file)} files and {len(id)} ids"
             raise MisuseError(msg)
-        lines = list(zip(row, id, suggestion, strict=True))
+        lines = list(zip(file, region, id, suggestion, strict=True))
         # What nothing is suggested of is neither confirmed nor denied.
         said = [
-            {"row": at, "id": name, "value": one, "verdict": "is not" if at in wrong else "is"}
-            for at, name, one in lines if one
+            {"file_name": path, "image_region": box, "id": number, "value": one,
+             "verdict": "is not" if number in wrong else "is"}
+            for path, box, number, one in lines if one
         ]  # fmt: skip
-        session.skip([at for at, _, one in lines if not one])
+        session.skip({(path, box) for path, box, _, one in lines if not one})
         session.answer(said)
 
     return _act(request, asked, act)
@@ -305,11 +316,10 @@ def _act(request: Request, asked: Asked, act: Callable[[Session], None]) -> HTML
     problem = ""
     try:
         act(_sessions.find(_narrow(request, asked), asked))
-    except StoreError:
-        # Whoever sends it again does so to the store as it is then.
-        _sessions.forget(find_desk(request).folder, asked)
-        raise
     except BioprobeError as error:
         problem = str(error)
+        if isinstance(error, StoreError):
+            # What is shown next is of the store as it is then.
+            _sessions.forget(find_desk(request).folder, asked)
     work = _work(request, asked, problem)
     return find_desk(request).show(request, "review_work.html.j2", **work)
