@@ -169,7 +169,7 @@ def _row(page: Page) -> str:
 def _wait(page: Page, row: str) -> None:
     page.wait_for_function("r => document.querySelector('input[name=file]')?.value !== r", arg=row)
     # Then it takes answers again.
-    page.wait_for_function("document.activeElement.matches('[data-focus]')")
+    page.wait_for_function("() => document.activeElement.matches('[data-focus]')")
 
 
 @pytest.mark.slow
