@@ -4,11 +4,11 @@
 
 Each world has vectors and labels that no method sees. ``photos``: a store of photographs, all of
 them and, where a column ``role`` says so, those of classes that never taught the encoder;
-``cifar``: 500 pictures of CIFAR-10 by CLIP (``cifar10_500.*``); ``tol``: a Parquet file of
-BioCLIP 2 vectors with ranks (``emb``, ``family``), the families of five pictures or more. Copies
-count as one. Groups: how many were found where the number is chosen, and how far they agree with the
-labels, with intervals, there and where the number of classes is given. Lines: how often neighbours
-are of one class, beside the nearest neighbour of each, chance, and the first principal component.
+``cifar``: 500 pictures of CIFAR-10 by CLIP (``cifar10_500.*``); ``tol``: a Parquet file of BioCLIP
+2 vectors with ranks (``emb``, ``family``), the families of five pictures or more. Copies count as
+one. Groups: how many were found where the number is chosen, and how far they agree with the labels,
+with intervals, there and where the number of classes is given. Lines: how often neighbours are of
+one class, beside the nearest neighbour of each, chance, and the first principal component.
 """
 
 from __future__ import annotations

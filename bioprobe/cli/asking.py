@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -196,7 +196,9 @@ def filter_images(
     """
     if html is None:
         return ""
-    by_name = {"by": html_by, "order": html_order} if hasattr(found, "count_drops") else {}
+    by_name: dict[str, Any] = (
+        {"by": html_by, "order": html_order} if hasattr(found, "count_drops") else {}
+    )
     return f"wrote {found.write_page(html, **by_name):,} pictures to {html}"
 
 

@@ -52,7 +52,8 @@ class Tree:
 
         ends = self.first[:n_joined], self.second[:n_joined]
         links = csr_array((np.ones(n_joined), ends), shape=(self.n, self.n))
-        return connected_components(links, directed=False)[1].astype(np.int64)
+        parts: Places = connected_components(links, directed=False)[1].astype(np.int64)
+        return parts
 
 
 def build_tree(vectors: Vectors, weights: Doubles, linkage: str) -> Tree:

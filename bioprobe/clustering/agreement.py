@@ -122,9 +122,11 @@ class _Tables:
 
     def _score(self, weights: Doubles) -> tuple[float, float, float]:
         own = weights * self._own
-        cells = np.bincount(self._cells[1], own, minlength=len(self._cells[0]))
-        groups = np.bincount(self._group_of_cell, cells)
-        labels = np.bincount(self._label_of_cell, cells)
+        cells: Doubles = np.bincount(self._cells[1], own, minlength=len(self._cells[0])).astype(
+            np.float64
+        )
+        groups: Doubles = np.bincount(self._group_of_cell, cells).astype(np.float64)
+        labels: Doubles = np.bincount(self._label_of_cell, cells).astype(np.float64)
         total = cells.sum()
         best = np.zeros(len(groups))
         np.maximum.at(best, self._group_of_cell, cells)

@@ -122,7 +122,8 @@ def _project(whole: torch.Tensor) -> torch.Tensor:
     if whole.shape[1] <= _AXES:
         return whole
     _, axes = torch.linalg.eigh(whole.T @ whole)
-    return whole @ axes[:, -_AXES:]
+    found: torch.Tensor = whole @ axes[:, -_AXES:]
+    return found
 
 
 def _divide(few: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -147,7 +148,8 @@ def _assign(some: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
     import torch
 
     halves = (means * means).sum(dim=1) / 2
-    parts = some.split(_ROWS_AT_ONCE * 16)
+    at_once = _ROWS_AT_ONCE * 16
+    parts = [some[start : start + at_once] for start in range(0, len(some), at_once)]
     return torch.cat([(part @ means.T - halves).argmax(dim=1) for part in parts])
 
 
@@ -193,4 +195,5 @@ def average_neighbors(vectors: Vectors, k: int, units: Places | None = None) -> 
 def _make_unit(vectors: Vectors) -> Vectors:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     # What is the mean itself has no direction left.
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 1e-9)
+    unit: Vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 1e-9)
+    return unit

@@ -434,8 +434,8 @@ def _observe(answers: Answers, picture: Picture, one: Observation, media: Row) -
         if one.score is not None:
             row["classificationProbability"] = f"{min(max(one.score, 0.0), 1.0):.6g}"
         return row
-    own = answers.cell(one.row, "classifiedby", "identifiedby", "annotator")
-    row["classifiedBy"], row["classificationTimestamp"] = one.by or own, one.at
+    person = one.by or answers.cell(one.row, "classifiedby", "identifiedby", "annotator")
+    row["classifiedBy"], row["classificationTimestamp"] = person, one.at
     count = answers.cell(one.row, "count", "individualcount")
     row["count"] = count if count.isdecimal() and int(count) else row["count"]
     for field, allowed in (("lifeStage", _STAGES), ("sex", _SEXES)):

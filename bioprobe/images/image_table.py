@@ -66,7 +66,7 @@ class ImageTable:
 
     derived : tuple of str
         Those of the columns that no source says: they were computed, and are kept beside the table.
-    unread : mapping of str to str
+    not_derived : mapping of str to str
         Why columns that were computed could not be read, by name.
 
     Raises
@@ -77,7 +77,7 @@ class ImageTable:
 
     frame: pd.DataFrame
     derived: tuple[str, ...] = ()
-    unread: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    not_derived: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         missing = [column for column in COLUMNS if column not in self.frame.columns]
@@ -401,8 +401,8 @@ class ImageTable:
             If one of them is.
         """
         for name in names:
-            if name in self.unread and name not in self.frame.columns:
-                raise SelectionError(self.unread[name])
+            if name in self.not_derived and name not in self.frame.columns:
+                raise SelectionError(self.not_derived[name])
 
 
 def _type_values(values: Names) -> Any:  # noqa: ANN401 - pandas is heavy

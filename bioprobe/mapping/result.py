@@ -73,7 +73,7 @@ class Map(Result):
         frame = self.images.frame.iloc[self.rows]
         named = self.images.name_rows(self.rows)
         rest: dict[str, npt.NDArray[Any]] = {
-            name: frame[name].to_numpy() for name in frame if name not in own | set(named)
+            str(name): frame[name].to_numpy() for name in frame if name not in own | set(named)
         }
         return pd.DataFrame(
             {

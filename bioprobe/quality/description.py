@@ -349,8 +349,8 @@ def _describe_computed(store: EmbeddingStore) -> dict[str, str]:
     """Return of each column that is kept beside the image table of how many rows it says what."""
     found = {}
     for kind, name in list_columns(store.folder):
-        if name in store.images.unread:
-            found[name] = store.images.unread[name]
+        if name in store.images.not_derived:
+            found[name] = store.images.not_derived[name]
             continue
         values = read_column(store, name, kind).values[store.rows]
         given = values[values != ""]

@@ -577,11 +577,13 @@ def plot_discovery(labels: npt.NDArray[np.int64], found: npt.NDArray[np.int64]) 
     ----------
     labels, found : ndarray of int64, shape (n_labels,)
     """
+    from matplotlib import ticker
+
     figure, axes = _begin(6.4, 3.0)
     axes.step(labels, found, where="post", color=BLUE, linewidth=2)
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     axes.grid(axis="y")
     axes.set_xlabel("labels")
     axes.set_ylabel("classes found")

@@ -19,11 +19,12 @@ from bioprobe.clustering.methods import (
 )
 from bioprobe.clustering.neighbors import average_neighbors, find_neighbors
 from bioprobe.errors import SelectionError
-from bioprobe.types import Places, Vectors
+from bioprobe.types import Doubles, Places, Vectors
 
 
-def _make_unit(vectors: Vectors) -> Vectors:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+def _make_unit(vectors: Vectors | Doubles) -> Vectors:
+    unit: Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def _draw_kinds(

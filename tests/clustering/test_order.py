@@ -14,7 +14,8 @@ from bioprobe.types import Rows, Vectors
 
 def _draw(n: int, dim: int = 8, seed: int = 0) -> Vectors:
     rows = np.random.default_rng(seed).normal(size=(n, dim))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    unit: Vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def _measure(vectors: Vectors, line: Rows | list[int]) -> float:

@@ -306,8 +306,8 @@ def test_labels_go_to_other_programs_with_who_gave_them(opened: bp.Store, tmp_pa
     assert [(one["annotator"], one["annotated_at"]) for one in made] == [
         ("anna | ben", "2024-05-01T12:00:00Z")
     ]
-    for form, target in (("darwin-core", "archive"), ("wildlife-insights", "images.csv")):
-        place = tmp_path / target
+    for form, name in (("darwin-core", "archive"), ("wildlife-insights", "images.csv")):
+        place = tmp_path / name
         confirmed.export_answers(
             labels=True, form=form, target=place, placeholders=form != "darwin-core"
         )

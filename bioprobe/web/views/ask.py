@@ -16,6 +16,7 @@ from bioprobe.web.problems import describe_error, find_status
 from bioprobe.web.views.browse import list_shown
 
 if TYPE_CHECKING:
+    from bioprobe.face.identifying import Identification
     from bioprobe.face.store import Store
     from bioprobe.web.uploads import Upload
 
@@ -130,8 +131,10 @@ def _identify(store: Store, asked: Asked, sent: list[Upload]) -> tuple[list[dict
     """Return what is shown of each picture, and why nothing is known of what they are."""
     import numpy as np
 
-    held = store.hold(np.stack([one.vector for one in sent]), [one.name for one in sent])
-    problem, known = "", [None] * len(sent)
+    vectors = [one.vector for one in sent if one.vector is not None]
+    held = store.hold(np.stack(vectors), [one.name for one in sent])
+    problem = ""
+    known: list[Identification | None] = [None] * len(sent)
     try:
         found = held.identify(asked.level or None, sure=asked.sure, probe=asked.probe or None)
         known = list(found.found)

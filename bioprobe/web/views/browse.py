@@ -102,5 +102,11 @@ def list_shown(frame: pd.DataFrame) -> list[dict[str, Any]]:
         ranks = [str(one[rank]) for rank in _RANKS if one.get(rank)]
         name = ranks[0] if ranks else ""
         lines = [str(one.get("common_name") or ""), str(one["file_name"]) if not name else ""]
-        shown.append({**dict(one), "name": name or "no label", "lines": lines})
+        shown.append(
+            {
+                **{str(key): value for key, value in one.items()},
+                "name": name or "no label",
+                "lines": lines,
+            }
+        )
     return shown
