@@ -131,12 +131,12 @@ def match_rows(frame: pd.DataFrame, condition: str) -> Truth:
 
 
 def write_equality(column: str, value: str) -> str:
-    r"""Return the condition that a column says a text.
+    """Return the condition that a column says a text.
 
     Examples
     --------
-    >>> write_equality("family", "Felidae"), write_equality("my site", "N'Gorongoro")
-    ("family == 'Felidae'", '`my site` == "N'Gorongoro"')
+    >>> print(write_equality("my site", "N'Gorongoro"))
+    `my site` == "N'Gorongoro"
     """
     return f"{_quote(column)} == {value!r}"
 

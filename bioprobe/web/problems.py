@@ -19,7 +19,7 @@ from fastapi.exceptions import HTTPException as Refused
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from bioprobe.errors import (
     BioprobeError,
@@ -325,5 +325,5 @@ def _answer(
         said = {name: html.escape(str(problem[name])) for name in ("title", "detail")}
         return HTMLResponse(_PAGE.format_map(said), status, headers=headers)
     # A name on the disk may hold what is no character.
-    body = json.loads(json.dumps(dict(problem)).encode("utf-8", "replace"))
-    return JSONResponse(body, status, media_type=MEDIA_TYPE, headers=headers)
+    body = json.dumps(dict(problem), ensure_ascii=False).encode("utf-8", "replace")
+    return Response(body, status, media_type=MEDIA_TYPE, headers=headers)

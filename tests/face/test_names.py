@@ -60,6 +60,16 @@ def test_a_name_says_that_it_is_of_the_face(name: str) -> None:
         assert pickle.loads(pickle.dumps(value)) is value
 
 
+def test_questions_of_a_store_share_no_name_for_two_things() -> None:
+    own = [
+        name
+        for base in bioprobe.Store.__mro__[1:-1]
+        for name, value in vars(base).items()
+        if callable(value) and not name.startswith("__")
+    ]
+    assert [name for name in set(own) if own.count(name) > 1] == []
+
+
 def test_importing_the_package_imports_no_library() -> None:
     code = (
         "import sys, json; before = set(sys.modules); import bioprobe;"

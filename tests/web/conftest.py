@@ -104,9 +104,9 @@ def address(drawn: Path) -> Iterator[str]:
         yield at
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Open a browser.
+    """Open a browser, for as long as a module: the library that drives it is there once at a time.
 
     Yields
     ------
