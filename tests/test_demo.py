@@ -12,6 +12,7 @@ from bioprobe.cli.app import run
 from bioprobe.demo import METHODS, draw
 from bioprobe.errors import SourceError
 from bioprobe.evaluation import read_evaluation
+from bioprobe.sketch import read_species
 from bioprobe.splits import PARTS, read_split
 from bioprobe.store import EmbeddingStore, read_added_taxa, verify_store
 from bioprobe.store.selections import list_selections
@@ -99,7 +100,11 @@ def test_the_commands_of_the_page_can_be_run(demo: Path) -> None:
     assert (demo / "report.html").stat().st_mtime_ns > before
 
 
-def test_another_demonstration_takes_the_place_of_one(demo: Path) -> None:
+def test_another_demonstration_takes_the_place_of_one(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lions = [one for one in read_species() if one.name == "Panthera leo"]
+    monkeypatch.setattr("bioprobe.sketch.scenes.read_species", lambda: lions)
     first = (demo / "photos" / "panthera-leo" / "000.jpg").read_bytes()
     assert draw(demo, n_per_species=1, seed=1) == demo / "photos" / "pictures.csv"
     assert (demo / "photos" / "panthera-leo" / "000.jpg").read_bytes() != first

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from bioprobe.cli.app import run
 from bioprobe.files import sketch_weights_dir
-from bioprobe.sketch import write_pictures as draw_pictures
+from bioprobe.sketch import draw_animal, read_species
 from bioprobe.store import EmbeddingStore
 
 # The folder of each test is the current one; $BIOPROBE_STORE names a store of sketch's vectors.
@@ -137,9 +138,8 @@ def test_a_folder_is_kept_in_the_default_store_and_asked_there(
 ) -> None:
     folder = Path("photos")
     shutil.copytree(drawn / "photos" / LIONS, folder)
-    draw_pictures(Path("drawings"), 2, 0, 0)
-    snail = next(file for file in sorted(Path("drawings").rglob("*.jpg")) if LIONS not in str(file))
-    shutil.copy(snail, folder / "snail.jpg")
+    (snail,) = (one for one in read_species() if one.name == "Helix pomatia")
+    draw_animal(snail, np.random.default_rng(0)).save(folder / "snail.jpg")
     (folder / "bad.jpg").write_text("no picture")
     n_before = len(EmbeddingStore.open(store))
     asked = ("zeroshot", str(folder), "--classes", "a lion,a snail", "-k", "1")

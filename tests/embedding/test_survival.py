@@ -303,7 +303,7 @@ def test_a_run_that_may_write_no_more_says_so_and_goes_on_later(
     processes: ForkServerContext, photos: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     n_rows = set()
-    for number in range(8, 132, 12):
+    for number in range(8, 132, 20):
         folder = tmp_path / str(number)
         code, messages = _embed_in_process(processes, folder, photos, number)
         assert code == 1

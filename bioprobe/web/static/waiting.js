@@ -2,6 +2,8 @@
 // from then on. What was sent last is kept here to be shown beside its answer; the server keeps no
 // picture.
 const MOST_SENT = 40;
+// How long it is waited before it is tried again: at first, and at most.
+const FIRST_MS = 500;
 const RETRY_MS = 15000;
 
 let opened;
@@ -105,10 +107,23 @@ export function send() {
   return sending;
 }
 
-// Try again when the connection is back, and every so often.
+// Try again when the connection is back, soon after it, as it may not carry yet, and every so often.
 export function whenBack(work) {
-  addEventListener("online", work);
-  setInterval(() => { if (navigator.onLine) work(); }, RETRY_MS);
+  let waits = FIRST_MS, timer;
+  const later = () => {
+    timer = setTimeout(() => {
+      if (navigator.onLine) work();
+      waits = Math.min(waits * 2, RETRY_MS);
+      later();
+    }, waits);
+  };
+  addEventListener("online", () => {
+    clearTimeout(timer);
+    waits = FIRST_MS;
+    work();
+    later();
+  });
+  later();
 }
 
 export async function show(queue) {
