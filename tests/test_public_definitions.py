@@ -6,7 +6,7 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import bioprobe
@@ -56,6 +56,13 @@ def _count_names(node: ast.AST) -> Counter[str]:
     )
 
 
+def _add_up(counted: Iterable[Counter[str]]) -> Counter[str]:
+    found = Counter[str]()
+    for one in counted:
+        found.update(one)
+    return found
+
+
 def _iter_public(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDef]:
     """Find what is public of a module or class.
 
@@ -86,8 +93,13 @@ class _House:
             for door in self.doors
             for name, origin in _iter_imports(self.trees[door])
         }
+        # What each statement at the top of a module names, and the module by all of them.
+        self.within = {
+            module: {node: _count_names(node) for node in tree.body}
+            for module, tree in self.trees.items()
+        }
+        self.names = {module: _add_up(found.values()) for module, found in self.within.items()}
         self.named = {one for module in self.trees for one in self._iter_named(module)}
-        self.names = {module: _count_names(tree) for module, tree in self.trees.items()}
         templates = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.j2"))
         self.all_names = Counter(re.findall(r"\w+", templates))
         for names in self.names.values():
@@ -108,16 +120,16 @@ class _House:
         tree = self.trees[module]
         imported = dict(_iter_imports(tree))
         # To hand on is not to use.
-        used = _count_names(tree) if module in self.doors else imported
+        used = self.names[module] if module in self.doors else imported
         yield from (self._resolve(origin) for name, origin in imported.items() if name in used)
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 home = imported.get(node.value.id)
                 if home is not None:
                     yield self._resolve((".".join(home), node.attr))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            elif isinstance(node, ast.Constant) and str(node.value).startswith("bioprobe"):
                 # As the registry names what it loads late.
-                yield from re.findall(r"^(bioprobe[\w.]+):(\w+)$", node.value)
+                yield from re.findall(r"^(bioprobe[\w.]+):(\w+)$", str(node.value))
 
     def find_unnamed(self) -> set[str]:
         unnamed = set()
@@ -125,7 +137,7 @@ class _House:
             if not module.startswith("bioprobe.") or module.startswith(FACES):
                 continue
             for node in _iter_public(tree.body):
-                own = _count_names(node)
+                own = self.within[module][node]
                 used_here = self.names[module][node.name] > own[node.name]
                 if (module, node.name) not in self.named and not used_here:
                     unnamed.add(f"{module}.{node.name}")
