@@ -281,7 +281,7 @@ def test_too_much_is_refused_however_it_is_sent(ask_server: Ask, station: Embedd
 def test_who_asks_too_often_is_told_when_to_come_again(
     ask_server: Ask, station: EmbeddingStore
 ) -> None:
-    asks = ask_server(station, requests_per_s=0.1, requests_at_once=3)
+    asks = ask_server(station, requests_per_s=0.01, requests_at_once=3)
     answers = [asks.get("/api/v1/session") for _ in range(4)]
     assert [one.status_code for one in answers] == [200, 200, 200, 429]
-    assert 5 <= int(answers[-1].headers["retry-after"]) <= 10
+    assert 50 <= int(answers[-1].headers["retry-after"]) <= 100

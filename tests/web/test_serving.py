@@ -162,25 +162,25 @@ def test_who_brings_nothing_is_let_go(
     monkeypatch.setattr(listening, "_HEAD_S", 0.2)
     head = b"POST /api/v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     with listen(station.folder, wait_s=0.2) as address:
-        with socket.create_connection(address, timeout=5) as silent:
+        with socket.create_connection(address, timeout=60) as silent:
             assert silent.recv(100) == b""
-        with socket.create_connection(address, timeout=5) as slow:
+        with socket.create_connection(address, timeout=60) as slow:
             slow.sendall(head[:40])
             assert slow.recv(100) == b""
-        with socket.create_connection(address, timeout=5) as half:
+        with socket.create_connection(address, timeout=60) as half:
             half.sendall(head + b"Content-Length: 100\r\n\r\n{")
             assert half.recv(4000).startswith(b"HTTP/1.1 408 ")
-        with socket.create_connection(address, timeout=5) as gone:
+        with socket.create_connection(address, timeout=60) as gone:
             gone.sendall(head + b"Content-Length: 100\r\n\r\n{")
-        with socket.create_connection(address, timeout=5) as large:
+        with socket.create_connection(address, timeout=60) as large:
             large.sendall(head + b"Content-Length: 99999999\r\n\r\n{")
             assert large.recv(4000).startswith(b"HTTP/1.1 413 ")
         for junk in (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"):
-            with socket.create_connection(address, timeout=5) as odd:
+            with socket.create_connection(address, timeout=60) as odd:
                 odd.sendall(junk)
                 assert b" 400 " in odd.recv(4000)
         shown = urllib.request.urlopen(
-            f"http://{address[0]}:{address[1]}/api/v1/session", timeout=5
+            f"http://{address[0]}:{address[1]}/api/v1/session", timeout=60
         )
         assert shown.status == 200
 
@@ -191,10 +191,10 @@ def test_no_more_are_connected_than_may_be(
     monkeypatch.setattr(listening, "_CONNECTIONS", 2)
     with listen(station.folder) as address, contextlib.ExitStack() as open_ones:
         for _ in range(2):
-            one = open_ones.enter_context(socket.create_connection(address, timeout=5))
+            one = open_ones.enter_context(socket.create_connection(address, timeout=60))
             one.sendall(b"GET /api/v1/session HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert one.recv(4000).startswith(b"HTTP/1.1 200 ")
-        with socket.create_connection(address, timeout=5) as third:
+        with socket.create_connection(address, timeout=60) as third:
             assert third.recv(4000).startswith(b"HTTP/1.1 429 ")
 
 
@@ -218,7 +218,7 @@ def annotate(address: str, row: int, id: str) -> bool:
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{address}api/v1/annotations", body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError, ValueError):
         return False

@@ -26,7 +26,7 @@ router = APIRouter(include_in_schema=False)
 LINK = ("/review", "Review")
 #: What may be shown, by the name of the choice: shares of strategies, and what is said of it.
 MIXES = {
-    "unsure": ("margin=.8,audit=.2", "those that are least certain, and some by chance"),
+    "unsure": ("doubt=.8,audit=.2", "those that are least certain, and some by chance"),
     "wrong": ("suspected=1", "labels that may be wrong"),
     "sure": ("confident=1", "the surest, to confirm many at once"),
     "new": ("coverage=1", "those most unlike what has a label"),
