@@ -80,6 +80,10 @@ class Server:
                 self.address = found[1]
                 break
         self.start_s = time.monotonic() - start_s
+        #: What it says afterwards; a pipe that nobody reads would stop it.
+        self.said: list[str] = []
+        reader = threading.Thread(target=self.said.extend, args=(self.process.stderr,), daemon=True)
+        reader.start()
 
     @property
     def memory_mb(self) -> float:
@@ -219,6 +223,7 @@ def main() -> None:
             load(server, given.clients, given.seconds)
             time.sleep(2)
             print(f"memory at the end: {server.memory_mb:.0f} MB; exit {server.end()}")
+            print(f"lines that it said: {len(server.said):,}", *server.said[-40:], sep="\n")
         if given.rows:
             folder = given.million or Path(scratch) / "million"
             if not EmbeddingStore.exists(folder):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse
 
 from bioprobe.web.problems import API_PREFIX, Refusal, answer_refusal, refuse_writing
@@ -164,7 +165,8 @@ class Guard:
                 self._settings.upload_bytes if _is_upload(headers) else self._settings.body_bytes
             )
             body = Body(receive, headers, limit, self._settings)
-            with self._inside():
+            # Where who asked has left, nobody is left to answer, and nothing went wrong here.
+            with self._inside(), contextlib.suppress(ClientDisconnect):
                 await self._app(scope, body.receive, answer.send)
         except _EnterFirstError:
             where = quote(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import signal
@@ -183,6 +184,25 @@ def test_who_brings_nothing_is_let_go(
             f"http://{address[0]}:{address[1]}/api/v1/session", timeout=60
         )
         assert shown.status == 200
+
+
+def test_who_leaves_while_sending_is_no_fault_of_the_server(
+    station: EmbeddingStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("uvicorn.error").addHandler(caplog.handler)
+    head = (
+        b"POST /api/v1/pictures HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+        b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+    )
+    with listen(station.folder) as address:
+        for _ in range(3):
+            with socket.create_connection(address, timeout=60) as gone:
+                gone.sendall(head)
+                time.sleep(0.05)
+        ask = f"http://{address[0]}:{address[1]}/api/v1/session"
+        assert urllib.request.urlopen(ask, timeout=60).status == 200
+    logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
 def test_no_more_are_connected_than_may_be(
