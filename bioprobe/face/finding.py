@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError, SelectionError, SourceError
 from bioprobe.face.annotations import Corrects, Person
+from bioprobe.face.answered import NO_TAXON, is_hole, name_answer, number_pictures
 from bioprobe.face.reviewing import Batch, Shown
 from bioprobe.options import RANK_NAMES, Option, SeedOption, WhichLabels, question
 from bioprobe.result import WARNING, Note, Notes, Record, Table
@@ -404,7 +405,7 @@ class Find:
         first = 2 if isinstance(answers, (str, Path)) else 1
         written = []
         for at, one in enumerate([listed] if isinstance(listed, Mapping) else listed, first):
-            said = {name: value for name, value in one.items() if not _is_hole(value)}
+            said = {name: value for name, value in one.items() if not is_hole(value)}
             try:
                 read = self._read_answer(said)
             except (MisuseError, SelectionError) as error:
@@ -413,7 +414,7 @@ class Find:
             if read is not None:
                 if listed is not answers and "id" in read:
                     # A line of a table that comes back twice is one annotation.
-                    read["id"] = _name_answer(read)
+                    read["id"] = name_answer(read)
                 written.append(read)
         return written
 
@@ -458,7 +459,7 @@ class Find:
             msg = f"{value!r} is not what is sought, {self.value!r}; that it is not says nothing"
             raise MisuseError(msg)
         level = self.level
-        if value.casefold() in _NO_TAXON and level in RANK_NAMES:
+        if value.casefold() in NO_TAXON and level in RANK_NAMES:
             value, level = value.casefold(), "content"
         shown = self._shown.get(place)
         about = {
@@ -478,9 +479,7 @@ class Find:
     @functools.cached_property
     def _row_of(self) -> dict[tuple[str, str], int]:
         """Row of each picture and region, as answers name it."""
-        images = self.store._view.store.given
-        regions = images.frame["image_region"].to_numpy(dtype=object)
-        return {(images.file_names[row], str(regions[row])): row for row in self._rows.tolist()}
+        return number_pictures(self.store._view.store.given, self._rows)
 
     def _describe(self, n_shown: int) -> dict[str, Any]:
         finder = self._finder
@@ -679,20 +678,6 @@ _TEXTS = (
 )  # fmt: skip
 
 
-# What holds no taxon; it is said of the content.
-_NO_TAXON = frozenset({"blank", "human", "vehicle"})
-
-
-def _name_answer(said: Mapping[str, Any]) -> str:
-    """Return the id of what a line of a table says: that of what was shown, with what is said."""
-    text = "\0".join(str(said[name]) for name in ("id", "row", "level", "value", "verdict"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def _is_hole(value: object) -> bool:
-    return value is None or value == "" or str(value) in {"nan", "<NA>", "NaT"}
-
-
 def _read_whole(given: object) -> int | None:
     try:
         number = float(str(given))
@@ -793,7 +778,7 @@ def _read_verdicts(view: View, level: str, value: str) -> npt.NDArray[np.int8]:
 def _read_said(one: Annotation, level: str, value: str) -> str:
     """Return what an annotation says of what is sought, ``""`` where it says nothing of it."""
     if one.level == "content" and level in RANK_NAMES:
-        return "is not" if one.verdict == "is" and one.value in _NO_TAXON else ""
+        return "is not" if one.verdict == "is" and one.value in NO_TAXON else ""
     if one.level != level:
         return ""
     if one.verdict == "unsure":

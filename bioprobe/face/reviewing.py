@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError, SelectionError
 from bioprobe.face.annotations import Corrects, Person
+from bioprobe.face.answered import NO_TAXON, is_hole, name_answer, number_pictures
 from bioprobe.face.learning import Learns
 from bioprobe.options import (
     GIVEN,
@@ -522,7 +523,7 @@ class Review:
                 site = read_level(site, images)
                 sites = images.labels(site)[self._rows]
             aside = [
-                self._class_of[one] for one in _NO_TAXON
+                self._class_of[one] for one in NO_TAXON
                 if one in self._class_of and self.level != _CONTENT
             ]  # fmt: skip
             self.last = told = describe_progress(
@@ -627,7 +628,7 @@ class Review:
         if content is not None and content.status == RESOLVED and self.level != _CONTENT:
             kind = read_content(content.value)
             is_later = said is None or said.status != RESOLVED or content.at >= said.at
-            if kind in _NO_TAXON and is_later:
+            if kind in NO_TAXON and is_later:
                 label, is_checked = kind, True
         excluded = {self._number(one) for one in (said.excluded if said else ())}
         number = self._number(label)
@@ -783,7 +784,7 @@ class Review:
             try:
                 said = self._read_answer(given)
                 if said is not None and is_table and said["id"]:
-                    said["id"] = _name_answer(said)
+                    said["id"] = name_answer(said)
             except (MisuseError, SelectionError) as error:
                 msg = f"{answers} line {at + 1}: {error}" if is_file else f"answer {at}: {error}"
                 raise type(error)(msg) from error
@@ -793,7 +794,7 @@ class Review:
         return written, rows
 
     def _read_answer(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
-        said = {name: value for name, value in given.items() if not _is_hole(value)}
+        said = {name: value for name, value in given.items() if not is_hole(value)}
         if not said.get("value") and not said.get("verdict"):
             return None
         row = self._find_row(said)
@@ -818,7 +819,7 @@ class Review:
                 raise MisuseError(msg)
         if value:
             value = self._read_value(value)
-        if value in _NO_TAXON and self.level in RANK_NAMES:
+        if value in NO_TAXON and self.level in RANK_NAMES:
             level = _CONTENT
         return {
             "row": row, "level": level, "value": value, "verdict": verdict, **about,
@@ -834,9 +835,7 @@ class Review:
         if name in self._class_of:
             return name
         folded = {one.casefold(): one for one in self.classes}
-        return folded.get(
-            name.casefold(), name.casefold() if name.casefold() in _NO_TAXON else name
-        )
+        return folded.get(name.casefold(), name.casefold() if name.casefold() in NO_TAXON else name)
 
     def _find_row(self, said: Mapping[str, Any]) -> int:
         """Return the row that an answer is of; where it is named twice, both must agree."""
@@ -860,15 +859,10 @@ class Review:
     @functools.cached_property
     def _row_of(self) -> dict[tuple[str, str], int]:
         """Row of each picture and region, as answers name it."""
-        images = self.store._view.store.given
-        regions = images.frame["image_region"].to_numpy(dtype=object)
-        rows = self._rows.tolist()
-        return {(images.file_names[row], str(regions[row])): row for row in rows}
+        return number_pictures(self.store._view.store.given, self._rows)
 
 
 _CONTENT = "content"
-# What holds no taxon; it is said of the content.
-_NO_TAXON = frozenset({"blank", "human", "vehicle"})
 # What an answer may say of how it came about.
 _ABOUT = ("suggestion", "suggested_by", "score", "shown_for", "chance")
 # Columns of a table of answers that are texts whatever stands in them.
@@ -885,22 +879,10 @@ _WHY_SHORT = {
 }
 
 
-def _is_hole(value: object) -> bool:
-    return value is None or value == "" or str(value) in {"nan", "<NA>", "NaT"}
-
-
 def _list_answers(given: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401 - a frame, a mapping, a list
     if hasattr(given, "to_dict") and hasattr(given, "columns"):
         return list(given.astype(object).to_dict("records"))
     return [given] if isinstance(given, Mapping) else list(given)
-
-
-def _name_answer(said: Mapping[str, Any]) -> str:
-    """Return the id of what a line of a table says: that of what was shown, with what is said."""
-    import hashlib
-
-    text = "\0".join(str(said[name]) for name in ("id", "row", "level", "value", "verdict"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _seed_of(by: str) -> int:
@@ -942,7 +924,7 @@ def _read_labels(store: Reviews, level: str) -> Names:
         contents = images.labels(_CONTENT)[rows]
         for place in np.flatnonzero((labels == "") & (contents != "")).tolist():
             kind = read_content(str(contents[place]))
-            if kind in _NO_TAXON:
+            if kind in NO_TAXON:
                 labels[place] = kind
     return labels
 
