@@ -1,7 +1,7 @@
 """How often the intervals of a review hold at all looks together, and when rules would stop it.
 
     python -m benchmarks.review_coverage [--photos STORE] [--tol FILE] [--cifar FOLDER]
-        [--trials 200] [--review] [--wrong] [--stop]
+        [--trials 200] [--review] [--wrong] [--came] [--stop]
 
 A review is played: a ridge classifier learns from what has a label, the least certain and the most
 unlike are looked at with a random sample among them, 20 a batch, and it learns again. After every
@@ -14,11 +14,13 @@ the accuracy and the median width of its interval after some batches.
 Worlds: ``drawn``, where none is named: vectors about 40 centres, of which few are common; of real
 vectors ``photos``, ``tol`` (taxonomic classes) and ``cifar`` as they are, and ``…-tail``, drawn so
 that the two commonest classes are 71% of 800. ``…-wrong``: one in twenty of a person's answers is
-wrong, and what is right is what this person would say. ``--review`` plays with what ``bioprobe
-review`` itself proposes and learns in place of the ridge, which takes longer. ``--stop`` plays
-until rules stop instead, of 3,000 pictures and 50 a batch, half of them drawn at random: held-out
-accuracy (of the random draws, by who did not learn from them; an estimate), the accuracy's lower
-end, and both that and the chance of something new.
+wrong, and what is right is what this person would say; a last column says how often the interval
+holds what is really so. ``…-came``: two in three of the pictures came with a label, one in thirteen
+of them wrong; they teach, and are claims that the draws check. ``--review`` plays with what
+``bioprobe review`` itself proposes and learns in place of the ridge, which takes longer. ``--stop``
+plays until rules stop instead, of 3,000 pictures and 50 a batch, half of them drawn at random:
+held-out accuracy (of the random draws, by who did not learn from them; an estimate), the accuracy's
+lower end, and both that and the chance of something new.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from bioprobe.reviewing.discovery import measure_discovery
 from bioprobe.reviewing.finished import Judged, measure_accuracy, measure_class
 
 BATCH, N_LOOKS, LEAST = 20, 30, 0.93
+# Share of the pictures that came with a label, and of these that is drawn anew.
+CAME, CAME_WRONG = 0.65, 0.08
 MIXES = {"margin": (0.8, 0.0, 0.2), "mixed": (0.5, 0.3, 0.2), "half": (0.5, 0.0, 0.5)}
 SHOWN = (2, 5, 10, 20, 29)
 
@@ -119,17 +123,24 @@ class Look:
 
     judged: Judged
     truth: np.ndarray
+    fact: np.ndarray
+    came: np.ndarray
 
     @property
     def accuracy(self) -> float:
-        """Share of what would be handed over that is right."""
+        """Share of what would be handed over that is right, by the person."""
         return float(np.mean(self.judged.handed_over == self.truth))
+
+    @property
+    def really(self) -> float:
+        """Share of what would be handed over that is right, whatever the person says."""
+        return float(np.mean(self.judged.handed_over == self.fact))
 
     @property
     def unseen(self) -> float:
         """Share of what nobody looked at that is of a class that was not found."""
         left = self.judged.draws.left
-        found = self.judged.labels[self.judged.draws.order]
+        found = np.concatenate([self.judged.labels[self.judged.draws.order], self.came])
         return float(np.mean(~np.isin(self.truth[left], found))) if left.any() else 0.0
 
     def measure(self, code: int) -> tuple[float, float]:
@@ -141,7 +152,7 @@ class Look:
 
 def play(
     world: World, random: np.random.Generator, mix: tuple[float, float, float], *,
-    n_looks: int = N_LOOKS, batch: int = BATCH, wrong: float = 0.0,
+    n_looks: int = N_LOOKS, batch: int = BATCH, wrong: float = 0.0, came: float = 0.0,
 ) -> Iterator[Look]:  # fmt: skip
     """Review a world until nothing is left, a look after every batch; the first is random.
 
@@ -151,15 +162,16 @@ def play(
         Shares of the least certain, the most unlike, and the random sample.
     wrong : float
         Share of the answers of the person that are wrong; what is right is what is answered.
+    came : float
+        Share of the pictures that came with a label.
 
     Yields
     ------
     Look
     """
     n, model = len(world.classes), Ridge(world.vectors)
-    truth = world.classes.copy()
-    is_wrong = random.random(n) < wrong
-    truth[is_wrong] = random.integers(truth.max() + 1, size=int(is_wrong.sum()))
+    truth = _err(world.classes, random, wrong)
+    claims = _come(world.classes, random, came)
     labels, order = np.full(n, -1), []
     drawn, before, found = [], [], None
     for _ in range(n_looks):
@@ -171,26 +183,32 @@ def play(
         before += [len(order)] * len(audit)
         chosen = list(audit)
         if found is not None:
-            chosen += _choose(world, found, np.setdiff1d(left, audit), order + chosen, mix, batch)
+            free = np.setdiff1d(left[claims[left] < 0], audit)
+            chosen += _choose(world, found, free, order + chosen, mix, batch)
         drawn += list(audit)
         labels[chosen] = truth[chosen]
         order += chosen
-        taught = np.array(order)
-        classes, found = model.answer(taught, labels[taught])
-        best = found.argmax(axis=1)
-        draws = Draws(n, taught, np.array(drawn), np.array(before))
-        yield Look(Judged(draws, labels.copy(), classes[best], found.max(axis=1)), truth)
+        known = np.where(labels >= 0, labels, claims)
+        taught = np.flatnonzero(known >= 0)
+        classes, found = model.answer(taught, known[taught])
+        draws = Draws(n, np.array(order), np.array(drawn), np.array(before))
+        is_claim = claims >= 0
+        judged = Judged(
+            draws, labels.copy(), np.where(is_claim, claims, classes[found.argmax(axis=1)]),
+            np.where(is_claim, 1.0, found.max(axis=1)), is_claim,
+        )  # fmt: skip
+        yield Look(judged, truth, world.classes, claims)
 
 
 def play_review(
     world: World, random: np.random.Generator, mix: tuple[float, float, float], *,
-    n_looks: int = N_LOOKS, batch: int = BATCH, wrong: float = 0.0,
+    n_looks: int = N_LOOKS, batch: int = BATCH, wrong: float = 0.0, came: float = 0.0,
 ) -> Iterator[Look]:  # fmt: skip
     """Review a world as ``bioprobe review`` does: its strategies, its learner, five folds.
 
     Parameters
     ----------
-    mix, wrong
+    mix, wrong, came
         As for :func:`play`.
 
     Yields
@@ -201,17 +219,18 @@ def play_review(
     from bioprobe.reviewing.looks import Said, judge, read_looks
     from bioprobe.reviewing.pool import Pool
 
-    n, truth = len(world.classes), world.classes.copy()
-    is_wrong = random.random(n) < wrong
-    truth[is_wrong] = random.integers(truth.max() + 1, size=int(is_wrong.sum()))
+    n, truth = len(world.classes), _err(world.classes, random, wrong)
+    claims = _come(world.classes, random, came)
     names = [str(one) for one in range(int(truth.max()) + 1)]
-    pool = Pool.of(world.vectors.astype(np.float32), names, np.full(n, -1))
+    pool = Pool.of(world.vectors.astype(np.float32), names, claims)
     shares = dict(zip(("margin", "coverage", "audit"), mix, strict=True))
     desk = Desk(
         pool, {name: share for name, share in shares.items() if share},
         seed=int(random.integers(1 << 30)),
     )  # fmt: skip
     said: list[Said] = []
+    if came:
+        desk.learn()
     for _ in range(n_looks):
         picks = desk.propose(batch)
         if not picks:
@@ -222,7 +241,22 @@ def play_review(
         pool.is_out[:] = False
         desk.learn()
         draws = read_looks(n, np.zeros(n, dtype=bool), said).draws
-        yield Look(judge(desk.learner, draws), truth)
+        yield Look(judge(desk.learner, draws, claims), truth, world.classes, claims)
+
+
+def _err(classes: np.ndarray, random: np.random.Generator, share: float) -> np.ndarray:
+    """Return classes of which a share is drawn anew."""
+    said, is_wrong = classes.copy(), random.random(len(classes)) < share
+    said[is_wrong] = random.integers(said.max() + 1, size=int(is_wrong.sum()))
+    return said
+
+
+def _come(classes: np.ndarray, random: np.random.Generator, share: float) -> np.ndarray:
+    """Return labels that come with a share of the pictures, -1 for none."""
+    if not share:
+        return np.full(len(classes), -1)
+    labels = _err(classes, random, CAME_WRONG)
+    return np.where(random.random(len(classes)) < share, labels, -1)
 
 
 def _choose(
@@ -249,16 +283,17 @@ def find_misses(looks: Iterator[Look], asked: list[int]) -> tuple[np.ndarray, li
 
     Returns
     -------
-    misses : ndarray of bool, shape (6,)
-        Accuracy, its lower end, the chance of something new, precision, recall, Wilson's interval.
+    misses : ndarray of bool, shape (7,)
+        Accuracy, its lower end, the chance of something new, precision, recall, Wilson's interval,
+        and of the accuracy by what is really so.
     course : list of [accuracy, width]
         At each look.
     """
-    misses, course = np.zeros(6, dtype=bool), []
+    misses, course = np.zeros(7, dtype=bool), []
     for look in looks:
         judged, true = look.judged, look.accuracy
         found = measure_accuracy(judged).share
-        new = measure_discovery(judged.draws, judged.labels).unseen
+        new = measure_discovery(judged.draws, judged.labels, came=look.came).unseen
         misses[:3] |= [
             _is_outside(true, found.low, found.high), true < found.low - 1e-9,
             look.unseen > new.high + 1e-9,
@@ -273,6 +308,7 @@ def find_misses(looks: Iterator[Look], asked: list[int]) -> tuple[np.ndarray, li
         share = float(judged.errors[1][units].mean())
         low, high = find_wilson(share, len(units), 1.96)
         misses[5] |= _is_outside(true, 1 - high * left, 1 - low * left)
+        misses[6] |= _is_outside(look.really, found.low, found.high)
         course.append([true, found.high - found.low])
     return misses, course
 
@@ -282,17 +318,19 @@ def _is_outside(value: float, low: float, high: float) -> bool:
 
 
 def try_world(
-    name: str, make: Callable[..., World], n_trials: int, mix: str, wrong: float,
+    name: str, make: Callable[..., World], n_trials: int, mix: str, wrong: float, came: float,
     player: Callable[..., Iterator[Look]] = play,
 ) -> bool:  # fmt: skip
     """Print how often intervals of a world hold, and how wide they are."""
-    misses, courses = np.zeros(6), []
+    misses, courses = np.zeros(7), []
     for trial in range(n_trials):
         random = np.random.default_rng(trial)
         world = make(random)
         order = np.argsort(-np.bincount(world.classes), kind="stable")
         asked = [int(order[at]) for at in (0, len(order) // 4, len(order) // 2)]
-        missed, course = find_misses(player(world, random, MIXES[mix], wrong=wrong), asked)
+        missed, course = find_misses(
+            player(world, random, MIXES[mix], wrong=wrong, came=came), asked
+        )
         misses += missed
         courses.append(course)
     held = 1 - misses / n_trials
@@ -387,6 +425,7 @@ def main() -> int:
     parser.add_argument("--stop", action="store_true")
     parser.add_argument("--review", action="store_true", help="as bioprobe review learns")
     parser.add_argument("--wrong", action="store_true", help="also with wrong answers")
+    parser.add_argument("--came", action="store_true", help="also where labels came")
     parser.add_argument("--only", help="worlds, such as photos,photos-tail")
     parser.add_argument("--mix", default="margin,mixed", help="of margin, mixed and half")
     options = parser.parse_args()
@@ -398,9 +437,11 @@ def main() -> int:
             if options.stop:
                 try_stopping(name, worlds[name], options.trials, mix)
                 continue
-            for wrong in (0.0, 0.05) if options.wrong else (0.0,):
-                named = f"{name}-wrong" if wrong else name
-                fits &= try_world(named, worlds[name], options.trials, mix, wrong, player)
+            for of, wrong, came in (("", 0.0, 0.0), ("-wrong", 0.05, 0.0), ("-came", 0.0, CAME)):
+                if not of or getattr(options, of[1:]):
+                    fits &= try_world(
+                        name + of, worlds[name], options.trials, mix, wrong, came, player
+                    )
     return 0 if fits else 1
 
 

@@ -42,6 +42,9 @@ class Content(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
+#: What holds no taxon; it is said of the content.
+NO_TAXON = frozenset({Content.BLANK, Content.HUMAN, Content.VEHICLE})
+
 # Words of tools and of people, in small letters, without accents and with single blanks.
 _WORDS = {
     Content.BLANK: (

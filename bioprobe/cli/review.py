@@ -15,12 +15,14 @@ import typer
 from bioprobe.cli.build import command, tell, write_answer
 from bioprobe.cli.show import say, spell
 from bioprobe.errors import MisuseError
-from bioprobe.face.finding import Find, Finds
+from bioprobe.face.find import Find
+from bioprobe.face.finding import Finds
 from bioprobe.face.reviewing import Reviews
 from bioprobe.options import Option, With, Without
 
 if TYPE_CHECKING:
-    from bioprobe.face.reviewing import Review, Shown
+    from bioprobe.face.review import Review
+    from bioprobe.face.sitting import Shown
 
 app = typer.Typer()
 

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
-import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bioprobe.errors import MisuseError, SelectionError, SourceError
 from bioprobe.face.opened import Opened
+from bioprobe.face.written import (
+    PERSON_VARIABLE,
+    AnnotationReader,
+    find_person,
+    list_rows,
+    place_of,
+    take_back,
+)
 from bioprobe.options import RANK_NAMES, Option, list_given, question
 from bioprobe.result import PROBLEM, WARNING, Note, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bioprobe.store import EmbeddingStore
     from bioprobe.store.annotations import Annotation, Log, Unit
 
-PERSON_VARIABLE = "BIOPROBE_PERSON"
-# What a row of a table says of an annotation, under the names that answers have too.
-_FIELDS = (
-    "id", "level", "value", "verdict", "by", "at", "suggestion", "suggested_by", "score",
-    "shown_for", "chance",
-)  # fmt: skip
-# What a picture holds before it holds a taxon, and what was sought by words, may be said in any
-# store.
-_ALWAYS = ("content", "found")
-_PLACE = {"file_name": "path", "image_region": "region"}
 # Stands for the newest annotation of whoever asks.
 _LAST = "last"
-_NUMBERS = ("score", "chance")
 # Of a table that was exported, what is no part of an annotation.
 _NOT_READ = {"retracted_by", "is_new", "where", "problem"}
 _SHOWN = 3
@@ -113,7 +106,7 @@ class Corrects(Opened):
         """
         from bioprobe.store.annotations import append
 
-        annotations, rows = self._read_annotations(_list_rows(given), by, is_new=new_column)
+        annotations, rows = self._read_annotations(list_rows(given), by, is_new=new_column)
         store = self._view.store
         new = append(self.folder, annotations, store.check_current)
         self._count_anew()
@@ -314,7 +307,7 @@ class Corrects(Opened):
 
         from bioprobe.store.annotations import retract
 
-        person = _find_person(by)
+        person = find_person(by)
         named = [
             self._find_last(person) if one == _LAST else one for one in list_given(ids)
         ]  # fmt: skip
@@ -404,20 +397,20 @@ class Corrects(Opened):
 
         store = self._view.store
         entries, problems, notes = read_entries(Path(file), level)
-        reader = _Reader(store, by, is_new=new_column)
+        reader = AnnotationReader(store, by, is_new=new_column)
         taken: list[Annotation] = []
         places: list[str] = []
         for one in entries:
             said = {name: one.said[name] for name in one.said if name not in _NOT_READ}
             try:
-                made = reader.make(_find_place(said), lasts=True)
+                made = reader.make(place_of(said), lasts=True)
             except (MisuseError, SelectionError) as error:
                 problems.append((one.where, str(error)))
                 continue
             taken.append(made)
             places.append(one.where)
             if taker := str(one.said.get("retracted_by") or ""):
-                taken.append(_take_back(made, taker))
+                taken.append(take_back(made, taker))
                 places.append(one.where)
         if not taken:
             why = "; ".join(f"{where}: {why}" for where, why in problems[:_SHOWN])
@@ -598,7 +591,7 @@ class Corrects(Opened):
         self, given: Sequence[Mapping[str, Any] | Annotation], by: str | None, *, is_new: bool
     ) -> tuple[list[Annotation], list[int]]:
         """Return what is given as annotations, with the row of each."""
-        reader = _Reader(self._view.store, by, is_new=is_new)
+        reader = AnnotationReader(self._view.store, by, is_new=is_new)
         found = [reader.read(one, place) for place, one in enumerate(given, start=1)]
         rows = self._find_rows([one.unit for one in found])
         lost = [one.unit for one, row in zip(found, rows, strict=True) if row < 0]
@@ -617,173 +610,6 @@ class Corrects(Opened):
         store = self._view.store
         found = find_units(store.given, store.rows, units)
         return [found[one][0] if found[one] else -1 for one in units]
-
-
-class _Reader:
-    """Makes annotations of what people write.
-
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Of the images.
-    by : str, optional
-        Who says what says nothing of it.
-    is_new : bool
-        Whether a level may be a column that the store has not.
-    """
-
-    def __init__(self, store: EmbeddingStore, by: str | None, *, is_new: bool = False) -> None:
-        from bioprobe.interchange.annotations import Units
-
-        self._store = store
-        self._by = by
-        self._is_new = is_new
-        self._units = Units(store)
-        self._levels: dict[str, str] = {}
-
-    def read(self, given: Mapping[str, Any] | Annotation, place: int) -> Annotation:
-        """Return an annotation; ``place`` says which it is, from 1."""
-        from bioprobe.store.annotations import Annotation
-
-        try:
-            if isinstance(given, Annotation):
-                self._read_level(given.level)
-                return given
-            return self.make(given)
-        except (MisuseError, SelectionError) as error:
-            msg = f"annotation {place}: {error}"
-            raise type(error)(msg) from error
-
-    def make(self, given: Mapping[str, Any], *, lasts: bool = False) -> Annotation:
-        """Return an annotation of what a mapping says.
-
-        Parameters
-        ----------
-        given : mapping
-        lasts : bool
-            Whether one without an id has the same one each time.
-        """
-        from bioprobe.interchange.annotations import make_id
-        from bioprobe.names import unify
-        from bioprobe.store.annotations import IS, UNSURE, Annotation
-
-        said = {
-            _PLACE.get(name, name): value for name, value in given.items() if not _is_hole(value)
-        }
-        unknown = sorted(said.keys() - {*_FIELDS, "row", "root", "path", "region", "sha256"})
-        if unknown:
-            msg = f"{unknown[0]!r} is nothing that an annotation has; it has row, path, region, "
-            raise MisuseError(msg + ", ".join(_FIELDS))
-        unit = self._find_unit(said)
-        level = self._read_level(str(said.get("level", "")))
-        value = unify(str(said.get("value", ""))).strip()
-        verdict = str(said.get("verdict") or (IS if value else UNSURE)).replace("_", " ")
-        said |= {"level": level, "value": value, "verdict": verdict}
-        said["by"] = str(said.get("by") or _find_person(self._by))
-        further: dict[str, Any] = {
-            name: str(said[name]) for name in ("suggestion", "suggested_by", "shown_for")
-            if name in said
-        }  # fmt: skip
-        for name in _NUMBERS:
-            if name in said:
-                further[name] = _read_number(name, said[name])
-        return Annotation.make(
-            unit, level, value, verdict, by=said["by"], at=_read_time(said.get("at", "")),
-            id=str(said.get("id") or (make_id(unit, said) if lasts else "")), **further,
-        )  # fmt: skip
-
-    def _find_unit(self, said: Mapping[str, Any]) -> Unit:
-        from bioprobe.store.labels import list_units
-        from bioprobe.upkeep import find_rows
-
-        if "row" in said:
-            row = int(_read_number("row", said["row"]))
-            return list_units(self._store.given, find_rows(self._store, [row]))[0]
-        if "path" not in said:
-            msg = "it says neither row nor path, and so not which image it is of"
-            raise MisuseError(msg)
-        return self._units.find(
-            str(said["path"]), str(said.get("region", "")), root=str(said.get("root", "")),
-            sha256=str(said.get("sha256", "")),
-        )  # fmt: skip
-
-    def _read_level(self, level: str) -> str:
-        from bioprobe.images.image_table import COLUMNS, read_level
-        from bioprobe.taxonomy.columns import LABEL_COLUMNS
-
-        if level not in self._levels:
-            if not level:
-                msg = "it has no level: a rank, or a column of the image table"
-                raise MisuseError(msg)
-            annotated = {one.level for one in self._store.annotations.standing}
-            is_known = self._is_new or level in annotated or level in _ALWAYS
-            if level in set(COLUMNS) - set(LABEL_COLUMNS):
-                msg = f"{level} is what the picture is, and no label; choose a rank or a column"
-                raise MisuseError(msg)
-            self._levels[level] = level if is_known else read_level(level, self._store.given)
-        return self._levels[level]
-
-
-def _find_place(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what says which image an annotation of a file is of: its name before its row."""
-    # A row is a number of the store that the file was written of.
-    return {name: said[name] for name in said if name != "row" or "path" not in said}
-
-
-def _take_back(one: Annotation, by: str) -> Annotation:
-    """Return the record by which one of a file was taken back, the same each time."""
-    from bioprobe.interchange.annotations import make_id
-    from bioprobe.store.annotations import Annotation
-
-    number = make_id(one.unit, {"level": one.id, "by": by, "verdict": "retracted"})
-    return Annotation.make(
-        one.unit, one.level, "", "", by=by, at=one.at, id=number, retracts=one.id
-    )
-
-
-def _list_rows(given: Any) -> list[Any]:  # noqa: ANN401 - a frame, a mapping, or a sequence
-    if hasattr(given, "to_dict") and hasattr(given, "columns"):
-        return list(given.astype(object).to_dict("records"))
-    return [given] if isinstance(given, Mapping) else list(given)
-
-
-def _is_hole(value: object) -> bool:
-    return (
-        value is None
-        or value == ""
-        or (isinstance(value, float) and math.isnan(value))
-        or str(value) in ("<NA>", "NaT")
-    )
-
-
-def _read_number(name: str, value: object) -> float:
-    try:
-        return float(str(value))
-    except ValueError:
-        msg = f"{name} is a number, got {value!r}"
-        raise MisuseError(msg) from None
-
-
-def _read_time(at: object) -> Any:  # noqa: ANN401 - a text or a time
-    return at if isinstance(at, str) or hasattr(at, "tzinfo") else str(at)
-
-
-def _find_person(by: str | None) -> str:
-    """Return who annotates.
-
-    Raises
-    ------
-    MisuseError
-        If nobody says.
-    """
-    named = by or os.environ.get(PERSON_VARIABLE)
-    if named:
-        return named
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError) as error:
-        msg = f"say who annotates: --by NAME, or ${PERSON_VARIABLE}"
-        raise MisuseError(msg) from error
 
 
 def _describe(annotations: Sequence[Annotation], rows: Sequence[int], store: Any) -> pd.DataFrame:  # noqa: ANN401

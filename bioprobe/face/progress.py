@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from bioprobe.reviewing.discovery import Discovery
     from bioprobe.reviewing.finished import Accuracy, Advice, Judged, OfClass
     from bioprobe.reviewing.looks import Looks
-    from bioprobe.types import Names
+    from bioprobe.types import Names, Places
 
 _COLUMNS = ("figure", "of", "value", "low", "high")
+_CLAIMS = "accuracy of the labels that came"
 # What few draws are: their interval says little.
 _FEW_DRAWS = 30
 
@@ -51,8 +52,11 @@ class Progress(Result):
         What was found at each site.
     each_class : bool
         Whether a table has a line for each class.
-    n_came : int
-        Pictures that came with a label.
+    n_trusted : int
+        Pictures that came with a label which is trusted.
+    claims : Interval, optional
+        Share of the labels that came with pictures that is right, as they came; None where none is
+        a claim.
     n_for_width : dict of float to int
         By the width that was wished of the accuracy's interval, how many further random draws are
         expected to bring it there; empty where none was.
@@ -72,7 +76,8 @@ class Progress(Result):
     site: str = ""
     sites: Mapping[str, Discovery] = dataclasses.field(default_factory=dict)
     each_class: bool = False
-    n_came: int = 0
+    n_trusted: int = 0
+    claims: Interval | None = None
     n_for_width: Mapping[float, int] = dataclasses.field(default_factory=dict)
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: Notes = ()
@@ -98,6 +103,7 @@ class Progress(Result):
         rows += [
             ("random draws", "", self.accuracy.n_draws, None, None),
             _list_interval("accuracy", "", self.accuracy.share),
+            *([_list_interval(_CLAIMS, "", self.claims)] if self.claims is not None else []),
             ("accuracy by the answers' own word", "", _round(self.accuracy.claimed), None, None),
             *_list_discovery(found, ""),
             ("stop", "", "yes" if self.advice.stop else "no", None, None),
@@ -123,11 +129,12 @@ class Progress(Result):
     def curve(self) -> pd.DataFrame:
         """Return how many classes were found by so many labels: ``labels`` and ``found``.
 
-        It begins with the labels that came with the pictures, of which nobody knows the order.
+        It begins with the trusted labels that came with the pictures, of which nobody knows the
+        order.
         """
         import pandas as pd
 
-        found, first = self.discovery.curve, max(self.n_came, 1)
+        found, first = self.discovery.curve, max(self.n_trusted, 1)
         return pd.DataFrame({"labels": range(first, len(found) + 1), "found": found[first - 1 :]})
 
 
@@ -136,6 +143,7 @@ def describe_progress(
     judged: Judged,
     names: Sequence[str],
     aside: Sequence[int],
+    came: Places | None,
     *,
     goal: float,
     unseen: float,
@@ -157,6 +165,8 @@ def describe_progress(
         Of the classes.
     aside : sequence of int
         Classes that are no taxa.
+    came : ndarray of int64, shape (n_images,), optional
+        Class of the label that each picture came with and that is a claim, -1 for none.
     goal, unseen : float
         What is wished.
     site : str
@@ -171,27 +181,50 @@ def describe_progress(
     provenance : dict
     """
     from bioprobe.reviewing.discovery import measure_discovery
-    from bioprobe.reviewing.finished import advise, count_for_width, measure_accuracy
+    from bioprobe.reviewing.finished import (
+        advise,
+        count_for_width,
+        measure_accuracy,
+        measure_claims,
+    )
 
     accuracy = measure_accuracy(judged)
-    discovery = measure_discovery(judged.draws, judged.labels, aside=aside)
+    discovery = measure_discovery(judged.draws, judged.labels, came=came, aside=aside)
+    claims = measure_claims(judged) if judged.claims.any() else None
     advice = advise(judged, accuracy, discovery, goal=goal, unseen=unseen)
     of_width = {} if width is None else {width: math.ceil(count_for_width(accuracy, width))}
     of_sites = {}
     if sites is not None:
         for name in sorted({str(one) for one in sites.tolist() if one}):
             of_sites[name] = measure_discovery(
-                judged.draws, judged.labels, sites == name, aside=aside
+                judged.draws, judged.labels, sites == name, came=came, aside=aside
             )
     notes = [Note(advice.text), *_tell(accuracy, looks.n_left_out)]
+    if claims is not None:
+        notes.insert(1, _tell_claims(int(judged.claims.sum()), accuracy, claims))
+    elif looks.n_trusted:
+        text = f"{looks.n_trusted:,} labels that came with the pictures count as right unchecked"
+        notes.insert(1, Note(f"{text} ({write_flag('trust_labels')})"))
     if sites is not None and not (sites != "").all():
         n = int((sites == "").sum())
         notes.append(Note(f"{n:,} pictures have no {site}, and are of no site", WARNING))
     return Progress(
         counts, accuracy, discovery, advice, {"accuracy": goal, "unseen": unseen}, judged,
-        tuple(names), site, of_sites, each_class, looks.n_came, of_width, provenance,
-        tuple(notes),
+        tuple(names), site, of_sites, each_class, looks.n_trusted, claims, of_width,
+        provenance, tuple(notes),
     )  # fmt: skip
+
+
+def _tell_claims(n: int, accuracy: Accuracy, right: Interval) -> Note:
+    known = (
+        f"{right.estimate:.1%} of them are right [{right.low:.1%}, {right.high:.1%}]"
+        if accuracy.n_draws
+        else "how many are right is not known yet"
+    )
+    return Note(
+        f"{n:,} labels that came with the pictures are claims, which random draws check as they do "
+        f"answers: {known}; {write_flag('trust_labels')} counts them as right"
+    )
 
 
 def _tell(accuracy: Accuracy, n_left_out: int) -> list[Note]:
@@ -211,7 +244,8 @@ def _tell(accuracy: Accuracy, n_left_out: int) -> list[Note]:
     if n_left_out:
         said.append(Note(
             f"{n_left_out:,} random draws do not count: they were of fewer pictures than are "
-            "asked now, since pictures came, or only some were reviewed; draw further ones",
+            "asked now, since pictures came, only some were reviewed, or labels that came were "
+            "trusted then; draw further ones",
             WARNING,
         ))  # fmt: skip
     return said
@@ -221,6 +255,11 @@ def _list_discovery(found: Discovery, of: str) -> list[tuple[object, ...]]:
     least = _list_interval("classes there are at least (Chao1)", of, found.least)
     return [
         ("classes found", of, found.n_found, None, None),
+        *(
+            [("classes that only labels that came name", of, found.n_claimed, None, None)]
+            if found.n_claimed
+            else []
+        ),
         _list_interval("chance that the next is new", of, found.unseen),
         least,
     ]

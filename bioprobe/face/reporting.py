@@ -373,7 +373,7 @@ class Reports(Tries, Counts, Infers, Reviews, Maps):
         found = self.review(asked, by=max(people)).progress()
         return [
             describe_review(
-                asked, found.accuracy, found.discovery, found.n_came, found.classes, people,
+                asked, found.accuracy, found.discovery, found.classes, people,
                 self._list_agreement(asked), found.notes,
             )
         ]  # fmt: skip

@@ -33,7 +33,6 @@ def describe_review(
     level: str,
     accuracy: Accuracy,
     discovery: Discovery,
-    n_came: int,
     classes: Mapping[str, OfClass],
     people: Mapping[str, int],
     agreement: Sequence[Sequence[str]],
@@ -48,8 +47,6 @@ def describe_review(
     accuracy : Accuracy
         Of what would be handed over now.
     discovery : Discovery
-    n_came : int
-        Pictures that came with a label.
     classes : mapping of str to OfClass
         Precision and recall by name.
     people : mapping of str to int
@@ -65,21 +62,19 @@ def describe_review(
         ("looked at", f"{accuracy.n_units - accuracy.n_left:,} of {accuracy.n_units:,}",
          f"{accuracy.n_draws:,} of them drawn at random"),
         ("right, of what would be handed over", _spell(accuracy.share),
-         "labels where there are any, answers elsewhere; 95% interval, for every look"),
+         "what people said, else the labels that came, else answers; 95% interval, for every look"),
         ("found", f"{discovery.n_found:,}", f"at least {discovery.least.estimate:.0f} there are, "
          "by the random draws (Chao1)"),
         ("new, the next one", f"≤ {discovery.unseen.high:.3f}", "chance that the next picture is "
          "of something that was not found, by its upper end"),
     ]  # fmt: skip
     parts = []
-    first = max(n_came, 1)
-    if len(discovery.curve) > first:
-        found = discovery.curve[first - 1 :]
-        begins = f", from the {n_came:,} that came with the pictures on" if n_came else ""
+    found = discovery.curve
+    if len(found) > 1:
         parts.append(Part(
-            "How it came", f"Classes that were found by so many labels, in their order{begins}. "
+            "How it came", "Classes that people found by so many labels, in their order. "
             "Where the line still rises, more is to be found.",
-            plot_discovery(first + np.arange(len(found)), found), "Classes found against labels",
+            plot_discovery(1 + np.arange(len(found)), found), "Classes found against labels",
         ))  # fmt: skip
     parts.append(Part(
         "Who looked", "Annotations that stand, by person.",

@@ -151,9 +151,12 @@ class Desk:
 
     @property
     def auditable(self) -> Places:
-        """Pictures that a random sample may hold: nobody has labelled them."""
+        """Pictures that a random sample may hold: nobody has said what they are.
+
+        A label that came with a picture is a claim, which the sample checks, unless it is trusted.
+        """
         pool = self.pool
-        return np.flatnonzero((pool.labels < 0) & ~pool.is_checked & ~pool.is_out)
+        return np.flatnonzero(~pool.is_checked & ~pool.is_trusted & ~pool.is_out)
 
     def learn(self) -> None:
         """Fit what answers again, after labels have changed."""

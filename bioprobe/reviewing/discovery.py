@@ -29,6 +29,8 @@ class Discovery:
         Units that have a label.
     n_found : int
         Classes among these.
+    n_claimed : int
+        Classes that labels which came with units name, and nobody has found.
     n_draws : int
         Labels that were drawn at random: on these alone the next figures stand.
     once : int
@@ -44,6 +46,7 @@ class Discovery:
 
     n_labels: int
     n_found: int
+    n_claimed: int
     n_draws: int
     once: int
     unseen: Interval
@@ -58,8 +61,8 @@ class Discovery:
 
 
 def measure_discovery(
-    draws: Draws, labels: Places, some: Mask | None = None, *, aside: Sequence[int] = (),
-    level: float = LEVEL,
+    draws: Draws, labels: Places, some: Mask | None = None, *, came: Places | None = None,
+    aside: Sequence[int] = (), level: float = LEVEL,
 ) -> Discovery:  # fmt: skip
     r"""Measure what was found, and what random draws say of what was not.
 
@@ -83,6 +86,9 @@ def measure_discovery(
         Class of each unit, -1 where nobody said one.
     some : ndarray of bool, shape (n_units,), optional
         Only these, such as those of a site.
+    came : ndarray of int64, shape (n_units,), optional
+        Class of the label that each unit came with, a claim, -1 for none. A class that any of them
+        names is nothing new, and is found once a person says that a unit is of it.
     aside : sequence of int
         Classes that are no discovery, such as that of pictures of nothing.
     level : float
@@ -110,22 +116,26 @@ def measure_discovery(
     """
     if some is not None:
         draws, labels = draws.within(some), labels[some]
+        came = None if came is None else came[some]
+    claimed = np.zeros(0, dtype=np.int64) if came is None else np.unique(came[came >= 0])
+    old = [*aside, *claimed.tolist()]
     known = draws.order[labels[draws.order] >= 0]
     firsts = _find_firsts(labels[known], aside)
     drawn = draws.units[labels[draws.units] >= 0]
     sizes = np.bincount(labels[known]) if len(known) else np.zeros(1, dtype=np.int64)
     alone = np.zeros(len(labels))
-    alone[known] = (sizes[labels[known]] == 1) & ~np.isin(labels[known], aside)
+    alone[known] = (sizes[labels[known]] == 1) & ~np.isin(labels[known], old)
     n_left = int(draws.left.sum())
     unseen = Interval(math.nan, 0.0, 1.0) if n_left else Interval(0.0, 0.0, 0.0)
     if n_left and len(draws.units):
         found = estimate_total(draws, alone)
-        high = _bound_new(draws, labels, aside, level) / n_left
+        high = _bound_new(draws, labels, old, level) / n_left
         unseen = Interval(min(found / n_left, high), 0.0, high)
     of_taxa = labels[drawn][~np.isin(labels[drawn], aside)]
     counts = np.unique(of_taxa, return_counts=True)[1]
+    n_claimed = len(set(claimed.tolist()) - {*labels[known].tolist(), *aside})
     return Discovery(
-        len(known), int(firsts.sum()), len(drawn), int(alone[drawn].sum()), unseen,
+        len(known), int(firsts.sum()), n_claimed, len(drawn), int(alone[drawn].sum()), unseen,
         estimate_chao1(counts, len(of_taxa) + n_left), np.cumsum(firsts),
     )  # fmt: skip
 

@@ -1,8 +1,9 @@
 """How good a collection is now, and when to stop: what would be handed over, by random draws.
 
-Handed over are people's labels where they gave one, and answers elsewhere. A label is right by
-definition; answers are judged by pictures that were drawn at random, each by what is answered to it
-now by whoever did not learn from it.
+Handed over are people's labels where they gave one, and answers elsewhere. What a person says is
+right by definition; answers are judged by pictures that were drawn at random, each by what is
+answered to it now by whoever did not learn from it. A label that came with a picture is an answer
+too, a claim, and is judged as it stands; where it is trusted it counts as a person's.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ class Judged:
     draws : Draws
         What was looked at, and what of it was drawn at random.
     labels : ndarray of int64, shape (n_units,)
-        Class of each unit by people, or by the label that it came with; -1 for none.
+        Class of each unit by people, or by a trusted label that came with it; -1 for none.
     answers : ndarray of int64, shape (n_units,)
-        Class that is answered: of a unit with a label what those answer who did not learn from it.
-        -1 where nothing answers.
+        Class that is answered: of a unit with a label what those answer who did not learn from it;
+        of one with a claim what it claims. -1 where nothing answers.
     scores : ndarray of float64, shape (n_units,)
-        Probability of the answer, of labelled units too as above.
+        Probability of the answer, of labelled units too as above; 1 of a claim.
+    claims : ndarray of bool, shape (n_units,), optional
+        Whether the answer is a label that came with the unit; by default none is.
 
     Raises
     ------
@@ -56,6 +59,7 @@ class Judged:
     labels: Places
     answers: Places
     scores: Doubles
+    claims: Mask = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def __post_init__(self) -> None:
         n = self.draws.n_units
@@ -65,6 +69,8 @@ class Judged:
                 f"{len(self.labels):,}, {len(self.answers):,} and {len(self.scores):,}"
             )
             raise SelectionError(msg)
+        if not len(self.claims):
+            object.__setattr__(self, "claims", np.zeros(n, dtype=bool))
         if (self.labels[self.draws.left] >= 0).any():
             unit = int(np.flatnonzero(self.draws.left & (self.labels >= 0))[0])
             msg = f"unit {unit} has a label, and is not among those that were looked at"
@@ -91,15 +97,18 @@ class Judged:
 
         Who did not learn from a picture of a class of few labels is nearly sure to be wrong, where
         who did may be right of others of it: such an answer counts as wrong for the lower end of
-        the accuracy, and as right for the upper one. What nobody could tell does so too.
+        the accuracy, and as right for the upper one. What nobody could tell does so too. A claim
+        learns from nothing, and is wrong or right.
         """
         wrong = np.where(self.is_given, self.answers != self.labels, self._unsure)
         return (wrong & self._can_tell).astype(np.float64), wrong.astype(np.float64)
 
     @cached_property
     def _can_tell(self) -> Mask:
-        sizes = np.bincount(self.labels[self.is_given], minlength=1)
-        return self.is_given & (sizes[np.maximum(self.labels, 0)] > FEW_LABELS)
+        taught = np.where(self.is_given, self.labels, np.where(self.claims, self.answers, -1))
+        sizes = np.bincount(taught[taught >= 0], minlength=int(self.labels.max(initial=0)) + 1)
+        is_of_many = sizes[np.maximum(self.labels, 0)] > FEW_LABELS
+        return self.is_given & (is_of_many | self.claims)
 
     @cached_property
     def doubts(self) -> Doubles:
@@ -113,8 +122,9 @@ class Judged:
     def within(self, some: Mask) -> Judged:
         """Return the same of some units alone."""
         found = Judged(
-            self.draws.within(some), self.labels[some], self.answers[some], self.scores[some]
-        )
+            self.draws.within(some), self.labels[some], self.answers[some], self.scores[some],
+            self.claims[some],
+        )  # fmt: skip
         # How many labels a class has is known of the whole.
         found.__dict__["_can_tell"] = self._can_tell[some]
         return found
@@ -178,6 +188,33 @@ def measure_accuracy(judged: Judged, *, level: float = LEVEL) -> Accuracy:
         1 - (wrong.estimate + guessed) / n, 1 - (wrong.high + unsure) / n, 1 - wrong.low / n
     )
     return Accuracy(share, wrong, n, n_given, n_left, len(draws.units), 1 - expected / n)
+
+
+def measure_claims(judged: Judged, *, level: float = LEVEL) -> Interval:
+    """Measure how many of the labels that came with pictures are right, as they came.
+
+    Parameters
+    ----------
+    judged : Judged
+        Its draws have equal chances.
+    level : float
+        In (0, 1).
+
+    Returns
+    -------
+    Interval
+        Share of them; it holds at every look. Not a number where there is none.
+    """
+    own = judged.within(judged.claims)
+    n = own.n_units
+    if not n:
+        return Interval(math.nan, math.nan, math.nan)
+    looked = ~own.draws.left
+    least, most = (float(one[looked].sum()) for one in own.errors)
+    wrong = bound_total(own.draws, *own.errors, own.doubts, level=level)
+    return Interval(
+        1 - (most + wrong.estimate) / n, 1 - (most + wrong.high) / n, 1 - (least + wrong.low) / n
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -415,7 +452,10 @@ def count_labels(judged: Judged, accuracy: Accuracy, goal: float, *,
     allowed = (1 - goal) * accuracy.n_units
     n_mended = 0
     if wrong > _LEFT_WRONG * allowed:
-        doubts = np.sort(judged.doubts[judged.draws.left])[::-1]
+        # A claim is as doubtful as all are in the mean.
+        even = min(wrong / accuracy.n_left, 1.0)
+        doubts = np.where(judged.claims, even, judged.doubts)[judged.draws.left]
+        doubts = np.sort(doubts)[::-1]
         mended = np.cumsum(np.minimum(doubts * (wrong / max(float(doubts.sum()), 1e-9)), 1.0))
         n_mended = int(np.searchsorted(mended, wrong - _LEFT_WRONG * allowed)) + 1
         n_mended, wrong = min(n_mended, accuracy.n_left), _LEFT_WRONG * allowed
@@ -488,7 +528,7 @@ def advise(judged: Judged, accuracy: Accuracy, discovery: Discovery, *, goal: fl
             msg += f"got {value:g}"
             raise SelectionError(msg)
     if not accuracy.n_left:
-        text = f"stop: all {accuracy.n_units:,} have a label or were looked at"
+        text = f"stop: all {accuracy.n_units:,} were looked at, or have a label that is trusted"
         return Advice(True, True, True, text, 0, 0)
     is_accurate = accuracy.share.low >= goal
     is_complete = discovery.unseen.high <= unseen
@@ -505,7 +545,10 @@ def advise(judged: Judged, accuracy: Accuracy, discovery: Discovery, *, goal: fl
     n_labels = min(n_draws + math.ceil(needed.n_mended), accuracy.n_left)
     reasons = []
     if not accuracy.n_draws:
-        reasons.append("nothing was drawn at random yet, and nothing else tells how good it is")
+        reasons.append(
+            "nothing is known yet of how much is right, as no picture that was drawn at random is "
+            "answered"
+        )
     elif not is_accurate:
         reasons.append(
             f"of what would be handed over no more than {accuracy.share.low:.3f} is sure to be "

@@ -49,28 +49,29 @@ class Looks:
     draws : Draws
     n_left_out : int
         Random draws that do not count, since they were of fewer pictures than there are.
-    n_came : int
-        Pictures that came with a label: the first of the order.
+    n_trusted : int
+        Pictures whose label came with them and is trusted: the first of the order.
     """
 
     draws: Draws
     n_left_out: int
-    n_came: int
+    n_trusted: int
 
 
-def read_looks(n_units: int, given: Mask, said: Sequence[Said]) -> Looks:
+def read_looks(n_units: int, trusted: Mask, said: Sequence[Said]) -> Looks:
     """Read what was looked at, and what of it was drawn at random from all that was left.
 
-    Pictures that came with a label are first: nobody draws these. A picture is drawn by the first
-    that is said of it; its chance is one in the pictures that were left then, those of its batch
-    before it left out. So the chance says how much had been looked at when the batch was drawn.
+    Pictures that came with a label which is trusted are first: nobody draws these. A picture is
+    drawn by the first that is said of it; its chance is one in the pictures that were left then,
+    those of its batch before it left out. So the chance says how much had been looked at when the
+    batch was drawn.
 
     Parameters
     ----------
     n_units : int
         Pictures of the pool.
-    given : ndarray of bool, shape (n_units,)
-        Which have a label that came with them, and that counts.
+    trusted : ndarray of bool, shape (n_units,)
+        Which have a label that came with them and counts as right.
     said : sequence of Said
 
     Examples
@@ -80,7 +81,7 @@ def read_looks(n_units: int, given: Mask, said: Sequence[Said]) -> Looks:
     >>> draws.order.tolist(), draws.units.tolist(), draws.before.tolist()
     ([4, 2, 0], [4, 0], [0, 0])
     """
-    order = np.flatnonzero(given).tolist()
+    order = np.flatnonzero(trusted).tolist()
     seen, drawn = set(order), list[tuple[int, int, int]]()
     for one in said:
         if one.place in seen:
@@ -89,14 +90,14 @@ def read_looks(n_units: int, given: Mask, said: Sequence[Said]) -> Looks:
             drawn.append((round(1 / one.chance), len(order), one.place))
         seen.add(one.place)
         order.append(one.place)
-    n_came = int(given.sum())
-    units, before, n_left_out = _find_batches(n_units, drawn, n_came)
+    n_trusted = int(trusted.sum())
+    units, before, n_left_out = _find_batches(n_units, drawn, n_trusted)
     draws = Draws(n_units, np.array(order, dtype=np.int64), units, before)
-    return Looks(draws, n_left_out, n_came)
+    return Looks(draws, n_left_out, n_trusted)
 
 
 def _find_batches(
-    n_units: int, drawn: Sequence[tuple[int, int, int]], n_given: int
+    n_units: int, drawn: Sequence[tuple[int, int, int]], n_trusted: int
 ) -> tuple[Places, Places, int]:
     """Return which draws count, in their order, and how much had been looked at before each."""
     batches: list[list[tuple[int, int, int]]] = []
@@ -107,7 +108,7 @@ def _find_batches(
         else:
             batches.append([one])
     kept: list[tuple[int, int]] = []
-    n_left_out, latest = 0, n_given
+    n_left_out, latest = 0, n_trusted
     for batch in batches:
         n_from, first = batch[0][0], min(place for _, place, _ in batch)
         before = n_units - n_from
@@ -124,8 +125,10 @@ def _find_batches(
     return units, np.array([before for before, _ in kept], dtype=np.int64), n_left_out
 
 
-def judge(learner: Learner, draws: Draws) -> Judged:
+def judge(learner: Learner, draws: Draws, came: Places | None = None) -> Judged:
     """Return what people said and what is answered now, by who did not learn from it.
+
+    A label that came with a picture is its answer, until a person says that it is not.
 
     Parameters
     ----------
@@ -133,6 +136,9 @@ def judge(learner: Learner, draws: Draws) -> Judged:
         That has learnt from what has a label by now.
     draws : Draws
         Of the pictures of its pool.
+    came : ndarray of int64, shape (n_units,), optional
+        Class of the label that came with each picture and is a claim, -1 for none; by default such
+        labels are trusted, and those that have one are the first of the draws' order.
     """
     pool = learner.pool
     answers = pool.best[:, 0].copy()
@@ -145,6 +151,10 @@ def judge(learner: Learner, draws: Draws) -> Judged:
             best = found.argmax(axis=1)
             answers[places] = classes[best]
             scores[places] = found[np.arange(len(places)), best]
-    # Who has a label without having been looked at got it since the log was read.
-    labels = np.where(draws.left, -1, pool.labels)
-    return Judged(draws, labels, answers, scores)
+    if came is None:
+        # Who has a label without having been looked at got it since the log was read.
+        return Judged(draws, np.where(draws.left, -1, pool.labels), answers, scores)
+    claims = (came >= 0) & (pool.labels >= 0)
+    answers, scores = np.where(claims, came, answers), np.where(claims, 1.0, scores)
+    labels = np.where(draws.left | ~pool.is_checked, -1, pool.labels)
+    return Judged(draws, labels, answers, scores, claims)

@@ -33,6 +33,8 @@ class Pool:
         Whether somebody else is looking at it; a random sample may hold it all the same.
     excluded : dict of int to set of int
         Of a picture the classes that a person said it is not.
+    is_trusted : ndarray of bool, shape (n_images,)
+        Whether the label that came with it counts as right, so that nobody is to check it.
     groups : ndarray of int64, shape (n_images,), optional
         Pictures of one group, such as copies, are left out together; -1 for one of its own.
     best : ndarray of int64, shape (n_images, 2)
@@ -47,6 +49,7 @@ class Pool:
     is_checked: Mask
     is_out: Mask
     is_held: Mask
+    is_trusted: Mask
     excluded: dict[int, set[int]] = dataclasses.field(default_factory=dict)
     groups: Places | None = None
     best: Places = dataclasses.field(init=False)
@@ -60,7 +63,8 @@ class Pool:
         """Return a pool that nobody has looked at."""
         none = np.zeros(len(vectors), dtype=bool)
         numbers = labels.astype(np.int64)
-        return cls(vectors, list(names), numbers, none, none.copy(), none.copy())
+        masks = (none.copy() for _ in range(4))
+        return cls(vectors, list(names), numbers, *masks)
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.cells import name_cells, read_cells, settle, write_cells
-from bioprobe.content import CONTENT, Content, read_content
+from bioprobe.content import CONTENT, NO_TAXON, Content, read_content
 from bioprobe.images.image_table import ImageTable
 from bioprobe.images.regions import REGION
 from bioprobe.options import BOTH, CONFIRMED, GIVEN
@@ -47,7 +47,6 @@ _RANK_NAMES = tuple(rank.value for rank in RANKS)
 # What says what a picture holds.
 _OF_TAXON = frozenset({*_RANK_NAMES, CONTENT, LABEL})
 _NO_ANIMAL = frozenset({Content.BLANK, Content.VEHICLE, Content.UNKNOWN})
-_NO_TAXON = frozenset({Content.BLANK, Content.HUMAN, Content.VEHICLE})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -397,7 +396,7 @@ class _Columns:
                 self._confirm(place)
             return
         self._write(one.level, place, value)
-        if one.level == CONTENT and one.status == RESOLVED and read_content(value) in _NO_TAXON:
+        if one.level == CONTENT and one.status == RESOLVED and read_content(value) in NO_TAXON:
             self._clear(place, 0)
 
     def _confirm(self, place: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bioprobe.face.reviewing import Review
+    from bioprobe.face.review import Review
 
 # A review of 100,000 vectors holds some 200 MB.
 _KEPT = 16

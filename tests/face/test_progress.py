@@ -53,9 +53,9 @@ def test_a_review_says_how_good_it_is_and_whether_to_go_on(store: Store) -> None
     names = np.array(found.class_names, dtype=object)
     right = np.mean(names[found.judged.handed_over] == truth)
     assert found.accuracy.share.low <= right <= found.accuracy.share.high < 1.0001
-    assert (found.accuracy.n_given, found.accuracy.n_left, found.accuracy.n_draws) == (44, 116, 18)
-    # Batches were drawn from what was left before them, the labels that came with pictures aside.
-    assert sorted(set(found.judged.draws.before.tolist())) == [8, 20, 32]
+    assert (found.accuracy.n_given, found.accuracy.n_left, found.accuracy.n_draws) == (36, 124, 18)
+    # Batches were drawn from what nobody had looked at before them, labels that came or not.
+    assert sorted(set(found.judged.draws.before.tolist())) == [0, 12, 24]
     frame = found.to_frame()
     whole = frame[frame["of"] == ""].set_index("figure")
     assert whole.at["random draws", "value"] == 18
@@ -73,9 +73,70 @@ def test_a_review_says_how_good_it_is_and_whether_to_go_on(store: Store) -> None
     assert any("rest on 18 pictures that were drawn at random" in one for one in said)
     assert any("40 pictures have no station" in one for one in said)
     curve = found.curve()
-    assert curve["labels"].tolist() == list(range(8, 45))
+    assert curve["labels"].tolist() == list(range(1, 37))
     assert curve["found"].iloc[-1] == found.discovery.n_found
     assert found.provenance["options"]["level"] == "species"
+
+
+def test_labels_that_came_are_claims_unless_they_are_trusted(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    kinds = np.arange(120) % 4
+    centres = random.normal(size=(4, 8))
+    vectors = normalise_rows((centres[kinds] + 0.3 * random.normal(size=(120, 8))).astype("f4"))
+    came = kinds.copy()
+    came[:12] = (kinds[:12] + 1) % 4
+    frame = pd.DataFrame({"path": [f"{one:03d}.jpg" for one in range(120)],
+                          "species": [SPECIES[one] for one in came]})  # fmt: skip
+    store = bp.from_vectors(vectors, frame, model="plain", store=tmp_path / "store")
+    review = store.review(by="anna", mix="audit", batch=60)
+    before = review.progress()
+    # Nobody has looked: nothing is known, however many labels came.
+    assert (before.accuracy.share.low, before.accuracy.share.high) == (0, 1)
+    assert str(before.notes[0]).startswith("go on: nothing is known yet of how much is right")
+    assert "120 labels that came with the pictures are claims" in str(before.notes[1])
+    assert "how many are right is not known yet" in str(before.notes[1])
+    figures = before.to_frame().set_index("figure")["value"]
+    assert figures["classes that only labels that came name"] == 4
+    assert figures["classes found"] == 0
+    assert before.discovery.n_draws == 0
+    rows = review.next().rows
+    review.answer([{"row": row, "value": SPECIES[kinds[row]]} for row in rows])
+    after = review.progress()
+    n_wrong = sum(row < 12 for row in rows)
+    assert 0 < n_wrong < 12
+    # What was looked at is corrected; of the others as many are wrong as of these.
+    assert after.accuracy.share.low <= 1 - (12 - n_wrong) / 120 <= after.accuracy.share.high
+    assert after.claims is not None
+    assert after.claims.low <= 0.9 <= after.claims.high < 1
+    assert after.claims.estimate == pytest.approx(1 - n_wrong / 60, abs=0.03)
+    assert after.discovery.n_claimed == 0
+    assert "are right [" in str(after.notes[1])
+    # Who trusts them hands them over as right, and draws none of them.
+    trusting = store.review(by="ben", mix="audit", trust_labels=True)
+    told = trusting.progress()
+    assert (told.accuracy.share.low, told.accuracy.n_left, told.claims) == (1, 0, None)
+    assert "120 labels that came with the pictures count as right" in str(told.notes[1])
+    assert len(trusting.next()) == 0
+
+
+def test_a_claim_that_a_person_denies_or_cannot_tell_counts_for_neither_end(store: Store) -> None:
+    review = store.review(by="ben", mix="audit", batch=N)
+    open_ = [one for one in review.next(N).pictures if one.label]
+    assert len(open_) >= 3
+    before = review.progress()
+    review.answer([
+        {"row": open_[0].row, "value": open_[0].label, "verdict": "is not"},
+        {"row": open_[1].row, "verdict": "unsure"},
+        {"row": open_[2].row, "value": open_[2].label},
+    ])  # fmt: skip
+    after = review.progress()
+    assert after.accuracy.n_given == before.accuracy.n_given + 1
+    assert after.accuracy.n_left == before.accuracy.n_left - 3
+    names = np.array(after.class_names, dtype=object)
+    handed = names[after.judged.handed_over]
+    assert handed[open_[0].row] != open_[0].label
+    assert handed[open_[1].row] == open_[1].label
+    assert any("2 pictures were looked at and have no label" in str(one) for one in after.notes)
 
 
 def test_goals_that_are_reached_say_stop_and_others_are_refused(store: Store) -> None:
@@ -122,10 +183,10 @@ def test_a_report_says_what_review_found(store: Store, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text.count(">What review found</h2>") == 1
     assert "annotations of species, by 2 people" in text
-    assert "44 of 160" in text
+    assert "36 of 160" in text
     assert "18 of them drawn at random" in text
     assert "go on: of what would be handed over" in text
-    assert "from the 8 that came with the pictures on" in text
+    assert "8 labels that came with the pictures are claims" in text
     for name in SPECIES:
         assert f'<th scope="row">{name}</th>' in text
     assert "Do they agree?" in text

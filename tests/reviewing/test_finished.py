@@ -172,11 +172,11 @@ def test_stop_needs_both() -> None:
     blank = Judged(Draws(9, none, none, none), np.full(9, -1), np.zeros(9, dtype=np.int64),
                    np.ones(9))  # fmt: skip
     assert ask(blank, 0.95, 0.01).text == (
-        "go on: nothing was drawn at random yet, and nothing else tells how good it is; "
-        "it takes about all 9 that are left"
+        "go on: nothing is known yet of how much is right, as no picture that was drawn at "
+        "random is answered; it takes about all 9 that are left"
     )
     everything = ask(_judge(n=30, n_draws=30), 0.95, 0.01)
-    assert everything.text == "stop: all 30 have a label or were looked at"
+    assert everything.text == "stop: all 30 were looked at, or have a label that is trusted"
     with pytest.raises(SelectionError, match="an accuracy to reach lies between 0 and 1"):
         ask(judged, 1.0, 0.01)
     with pytest.raises(SelectionError, match="a chance of something new lies between 0 and 1"):

@@ -167,6 +167,7 @@ def test_disagreement_shows_only_what_methods_differ_on() -> None:
 
 def test_the_random_sample_is_drawn_first_and_says_its_chances() -> None:
     desk = Desk(_make_pool(N - 12), read_mix("margin=.5,audit=.5"))
+    desk.pool.is_trusted = desk.pool.labels >= 0
     drawn = [one for one in desk.propose(4) if one.strategy == "audit"]
     assert [one.chance for one in drawn] == pytest.approx([1 / 12, 1 / 11])
     desk.pool.is_out[:] = False
@@ -179,6 +180,9 @@ def test_the_random_sample_is_drawn_first_and_says_its_chances() -> None:
 
 def test_somebody_else_looking_at_a_picture_keeps_it_from_no_random_sample() -> None:
     desk = _make_desk("audit", n_labelled=N - 3)
+    # A label that came with a picture is to be checked, unless it is trusted.
+    assert len(desk.auditable) == N
+    desk.pool.is_trusted = desk.pool.labels >= 0
     desk.pool.is_held[N - 3 :] = True
     assert len(desk.auditable) == 3
     assert not desk.pool.waiting.any()

@@ -19,7 +19,8 @@ from bioprobe.errors import BioprobeError, MisuseError, StoreError
 from bioprobe.web.desk import find_desk, find_store
 
 if TYPE_CHECKING:
-    from bioprobe.face.reviewing import Review, Shown
+    from bioprobe.face.review import Review
+    from bioprobe.face.sitting import Shown
     from bioprobe.face.store import Store
 
 router = APIRouter(include_in_schema=False)
