@@ -716,13 +716,18 @@ def is_full(error: BaseException) -> bool:
     """Tell whether a write failed as the disk has no room, which may come back."""
     cause = error.__cause__
     if isinstance(cause, OSError):
-        return cause.errno in _FULL
+        return has_no_room(cause)
     return getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL"
+
+
+def has_no_room(error: OSError) -> bool:
+    """Tell whether the system says that the disk, or one's share of it, is full."""
+    return error.errno in _FULL
 
 
 def find_remedy(error: OSError) -> str:
     """Say what to do about what the system refuses."""
-    if error.errno in _FULL:
+    if has_no_room(error):
         return "what was there before is whole; free space, then run the same command again"
     if error.errno in _FORBIDDEN:
         return "get the right to write there, or choose another place"

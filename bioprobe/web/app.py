@@ -36,6 +36,7 @@ API = (
     "bioprobe.web.api.taxa",
     "bioprobe.web.api.order",
     "bioprobe.web.api.jobs",
+    "bioprobe.web.api.exports",
     "bioprobe.web.api.docs",
 )
 _HERE = Path(__file__).parent
@@ -65,6 +66,7 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
         from anyio.to_thread import current_default_thread_limiter
         from fastapi import FastAPI
         from fastapi.responses import FileResponse
+        from fastapi.routing import APIRoute
         from fastapi.staticfiles import StaticFiles
     except ImportError as error:
         msg = f"the page needs {error.name}; install it with: pip install 'bioprobe[serve]'"
@@ -86,8 +88,9 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
         ------
         None
         """
-        # Whoever waits for their turn holds a thread; others are answered meanwhile.
-        current_default_thread_limiter().total_tokens = settings.most_inside
+        # Whoever waits for their turn to compute holds a thread; others are answered meanwhile.
+        waiting = settings.most_working + settings.most_waiting
+        current_default_thread_limiter().total_tokens = 2 * waiting
         yield
         # Not in a thread: all of them may be at work.
         desk.end()
@@ -95,11 +98,16 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="bioprobe", version=__version__, docs_url=None, redoc_url=None,
         openapi_url="/api/v1/openapi.json", lifespan=live,
+        # What clients that are generated call their functions.
+        generate_unique_id_function=lambda route: route.name,
         description="Embed every image once, then ask everything of the embeddings.",
     )  # fmt: skip
     app.state.desk = desk
     for name in (*PAGES, *API):
         app.include_router(importlib.import_module(name).router)
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            route.summary = route.description.partition("\n")[0].rstrip(".")
 
     @app.get("/static/page.css", include_in_schema=False)
     def send_style() -> FileResponse:

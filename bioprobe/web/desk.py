@@ -41,6 +41,8 @@ class Settings:
         no page of somebody else can take as its name.
     read_only : bool
         Whether nothing may be written.
+    pictures : Path, optional
+        Folder that pictures are written to which are added to the store; None where none are.
     model, device : str, optional
         Encoder of pictures and texts, and where it runs.
     upload_bytes, body_bytes : int
@@ -53,8 +55,9 @@ class Settings:
         How long a part of what is sent may be waited for, and all of it.
     requests_per_s, requests_at_once : float
         Of one address.
-    most_inside : int
-        Requests that are answered at one time.
+    most_inside, most_uploading : int
+        Requests that are answered at one time, and those of them that send pictures; others of
+        these wait.
     most_working, most_waiting : int
         Questions that are computed at one time, and that wait for it.
     turn_s : float
@@ -64,6 +67,7 @@ class Settings:
     token: str | None = None
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     read_only: bool = False
+    pictures: Path | None = None
     model: str | None = None
     device: str = "auto"
     upload_bytes: int = 64 << 20
@@ -74,9 +78,10 @@ class Settings:
     upload_s: float = 120.0
     requests_per_s: float = 100.0
     requests_at_once: float = 400.0
-    most_inside: int = 128
+    most_inside: int = 320
+    most_uploading: int = 8
     most_working: int = 4
-    most_waiting: int = 24
+    most_waiting: int = 60
     turn_s: float = 20.0
 
 
@@ -101,6 +106,7 @@ class Desk:
         self._store: Store | None = None
         self._opening = threading.Lock()
         self._encoder: Encoder | None = None
+        self._model = ""
         self._loading = threading.Lock()
         self.batcher = Batcher()
         self.uploads, self.jobs, self.reviews = Uploads(), Jobs(), Reviews()
@@ -126,7 +132,10 @@ class Desk:
                 self._store = open_store(
                     self.folder, model=model, device=device, encoder=self.load_encoder
                 )
-            self._store = self._store.reopen()
+            model, self._store = self._store.model, self._store.reopen()
+            if self._store.model != model:
+                # Another store lies there by now; vectors of the old one's encoder are none of it.
+                self.uploads = Uploads()
             return self._store
 
     @property
@@ -160,12 +169,13 @@ class Desk:
         from bioprobe.face.encoder import encoder
 
         with self._loading:
-            if self._encoder is None:
-                store, settings = self._store, self.settings
-                assert store is not None
+            store, settings = self._store, self.settings
+            assert store is not None
+            # Another store may lie in the folder by now.
+            if self._encoder is None or self._model != store.model:
                 # As every store has its texts.
                 loaded = encoder(store.model, device=settings.device, precision="fp32")
-                self._encoder = loaded.through(self.batcher.run)
+                self._encoder, self._model = loaded.through(self.batcher.run), store.model
             return self._encoder
 
     @contextlib.contextmanager

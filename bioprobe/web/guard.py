@@ -10,10 +10,10 @@ import ipaddress
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -142,6 +142,7 @@ class Guard:
         self._requests = Bucket(settings.requests_per_s, settings.requests_at_once)
         self._attempts = Bucket(_ATTEMPTS / 60, _ATTEMPTS)
         self._n_inside = 0
+        self._uploading = asyncio.Semaphore(settings.most_uploading)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -161,17 +162,18 @@ class Guard:
             state["csrf"] = self.sessions.make_csrf(cookie)
             state["sessions"] = self.sessions
             state["guard"] = self
-            limit = (
-                self._settings.upload_bytes if _is_upload(headers) else self._settings.body_bytes
-            )
-            body = Body(receive, headers, limit, self._settings)
             # Where who asked has left, nobody is left to answer, and nothing went wrong here.
             with self._inside(), contextlib.suppress(ClientDisconnect):
-                await self._app(scope, body.receive, answer.send)
+                if _is_upload(headers):
+                    async with self._taking_pictures():
+                        body = Body(receive, headers, self._settings.upload_bytes, self._settings)
+                        await self._app(scope, body.receive, answer.send)
+                else:
+                    body = Body(receive, headers, self._settings.body_bytes, self._settings)
+                    await self._app(scope, body.receive, answer.send)
         except _EnterFirstError:
-            where = quote(
-                path + (f"?{scope['query_string'].decode()}" if scope["query_string"] else "")
-            )
+            query = scope["query_string"].decode("latin-1")
+            where = quote(f"{path}?{query}" if query else path)
             await RedirectResponse(f"{DOOR}?next={where}", 303)(scope, receive, answer.send)
         except Refusal as refusal:
             if not answer.has_begun:
@@ -215,6 +217,25 @@ class Guard:
             yield
         finally:
             self._n_inside -= 1
+
+    @contextlib.asynccontextmanager
+    async def _taking_pictures(self) -> AsyncIterator[None]:
+        """Wait until there is memory for what is sent; it stays with who sends it meanwhile.
+
+        Yields
+        ------
+        None
+        """
+        turn_s = self._settings.turn_s
+        try:
+            await asyncio.wait_for(self._uploading.acquire(), turn_s)
+        except TimeoutError:
+            msg = f"others sent pictures for {turn_s:g} s; send these again"
+            raise Refusal(429, msg, again_s=2, headers={"Connection": "close"}) from None
+        try:
+            yield
+        finally:
+            self._uploading.release()
 
     def _let_in(self, scope: Scope, headers: Headers, path: str) -> str | None:
         """Return the cookie of the session, None where there is none and none is needed.
@@ -277,11 +298,8 @@ class Guard:
         origin = headers.get("origin")
         if not writes or origin is None:
             return
-        asked = urlsplit(origin)
-        if (
-            asked.scheme not in {"http", "https"}
-            or asked.netloc.lower() != headers.get("host", "").lower()
-        ):
+        scheme, _, host = origin.lower().partition("://")
+        if scheme not in {"http", "https"} or host != headers.get("host", "").lower():
             msg = f"a page of {origin} asked this to be written; open the page of this server"
             raise Refusal(403, msg, kind="OtherOrigin")
 

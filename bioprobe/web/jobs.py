@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import logging
+import shutil
+import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioprobe.errors import BioprobeError
 from bioprobe.progress import Step
+from bioprobe.result import Notes, Result
 from bioprobe.web.problems import Refusal, describe_error, describe_fault
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bioprobe.result import Result
-
 QUEUED, RUNNING, DONE, FAILED, STOPPED = "queued", "running", "done", "failed", "stopped"
 ENDED = (DONE, FAILED, STOPPED)
-# Jobs that are remembered, and that may wait.
-_KEPT, _MOST_WAITING = 32, 16
+# Jobs that are remembered, and that may wait; rows of tables and files that are kept in all.
+_KEPT, _MOST_WAITING, _ROWS_KEPT, _FILES_KEPT = 32, 16, 5_000_000, 8
 _log = logging.getLogger("bioprobe.web")
 
+Advance = Callable[[Step], None]
 #: Does a piece of work, and tells the steps.
-Work = Callable[[Callable[[Step], None]], "Result"]
+Work = Callable[[Advance], Result]
+#: Does one that comes to a file, or several, in a folder that is made for it.
+Write = Callable[[Advance, Path], Result]
 
 
 class StoppedError(Exception):
@@ -55,8 +59,12 @@ class Job:
         What is to be said of what came of it.
     problem : dict, optional
         Why it failed.
+    answer : Result, optional
+        What came of it, where that is no file.
     frame : DataFrame, optional
-        The table that came of it.
+        The answer as a table.
+    file : Path, optional
+        The file that came of it.
     begun, ended : float
         Times in seconds since 1970, 0 before.
     version : int
@@ -70,7 +78,9 @@ class Job:
     step: Step | None = None
     notes: list[dict[str, str]] = dataclasses.field(default_factory=list)
     problem: dict[str, Any] | None = None
+    answer: Result | None = None
     frame: pd.DataFrame | None = None
+    file: Path | None = None
     begun: float = 0.0
     ended: float = 0.0
     version: int = 0
@@ -87,6 +97,7 @@ class Job:
             "what": None if step is None else step.what,
             "seconds": round((self.ended or time.time()) - self.begun, 3) if self.begun else 0.0,
             "notes": self.notes, "problem": self.problem, "n_rows": n_rows,
+            "file": None if self.file is None else self.file.name,
         }  # fmt: skip
 
 
@@ -102,6 +113,9 @@ class Jobs:
         self._some = threading.Condition()
         self._thread: threading.Thread | None = None
         self._ends = False
+        #: Who is told how a job goes on.
+        self.n_watching = 0
+        self._files: tempfile.TemporaryDirectory[str] | None = None
 
     def begin(self, kind: str, work: Work, *, id: str | None = None) -> Job:
         """Put work into the queue.
@@ -128,15 +142,44 @@ class Jobs:
             job = Job(id or uuid.uuid4().hex, kind, work)
             self._jobs[job.id] = job
             self._waiting.append(job)
-            for old in [one for one in self._jobs.values() if one.status in ENDED]:
-                if len(self._jobs) <= _KEPT:
-                    break
-                del self._jobs[old.id]
+            self._forget_old()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
                 self._thread.start()
             self._some.notify()
             return job
+
+    def begin_file(self, kind: str, write: Write, *, id: str | None = None) -> Job:
+        """Put work into the queue that comes to a file: of several files an archive is made.
+
+        Parameters
+        ----------
+        kind : str
+        write : callable
+        id : str, optional
+            As for :meth:`begin`.
+
+        Raises
+        ------
+        Refusal
+            If too much waits.
+        """
+
+        def work(advance: Advance) -> Written:
+            folder = Path(tempfile.mkdtemp(dir=self._find_folder())) / kind
+            folder.mkdir()
+            try:
+                answer = write(advance, folder)
+                file = _pack(folder)
+            except BaseException:
+                shutil.rmtree(folder.parent, ignore_errors=True)
+                raise
+            # Where on this machine it lies for a while is nobody's business.
+            notes = [dataclasses.replace(one, text=one.text.replace(f"{folder}/", ""))
+                     for one in answer.notes]  # fmt: skip
+            return Written(file, tuple(notes))
+
+        return self.begin(kind, work, id=id)
 
     def find(self, id: str) -> Job | None:
         """Return a job, None where it is not known any more."""
@@ -167,6 +210,33 @@ class Jobs:
             self._some.notify()
         if self._thread is not None:
             self._thread.join(wait_s)
+        with self._some:
+            if self._files is not None:
+                self._files.cleanup()
+
+    def _find_folder(self) -> str:
+        with self._some:
+            if self._files is None:
+                self._files = tempfile.TemporaryDirectory(
+                    prefix="bioprobe-jobs-", ignore_cleanup_errors=True
+                )
+            return self._files.name
+
+    def _forget_old(self) -> None:
+        """Forget the oldest that have ended, where there is more of them than is kept."""
+        for measure, most in (
+            (_count, _KEPT),
+            (_count_rows, _ROWS_KEPT),
+            (_count_files, _FILES_KEPT),
+        ):
+            ended = [one for one in self._jobs.values() if one.status in ENDED]
+            n_kept = sum(map(measure, self._jobs.values()))
+            for old in ended[:-1]:
+                if n_kept > most and (n := measure(old)):
+                    n_kept -= n
+                    del self._jobs[old.id]
+                    if old.file is not None:
+                        shutil.rmtree(old.file.parent, ignore_errors=True)
 
     def _run(self) -> None:
         while True:
@@ -189,7 +259,10 @@ class Jobs:
         where = f"/api/v1/jobs/{job.id}"
         try:
             answer = job.work(advance)
-            job.frame = answer.to_frame()
+            if isinstance(answer, Written):
+                job.file = answer.file
+            else:
+                job.answer, job.frame = answer, answer.to_frame()
             job.notes = [{"kind": one.kind, "text": one.text} for one in answer.notes]
             status = DONE
         except StoppedError:
@@ -201,6 +274,7 @@ class Jobs:
             job.problem, status = describe_fault(error, where), FAILED
         with self._some:
             self._end(job, status)
+            self._forget_old()
 
     @staticmethod
     def _end(job: Job, status: str) -> None:
@@ -209,28 +283,43 @@ class Jobs:
         job.work = _forget
 
 
-def _forget(_: Callable[[Step], None]) -> Result:
+def _count(_: Job) -> int:
+    return 1
+
+
+def _count_rows(job: Job) -> int:
+    return 0 if job.frame is None else len(job.frame)
+
+
+def _count_files(job: Job) -> int:
+    return int(job.file is not None)
+
+
+def _forget(_: Advance) -> Result:
     raise StoppedError
 
 
-@contextlib.contextmanager
-def counting(limit: list[int], most: int, what: str) -> Any:  # noqa: ANN401 - a context
-    """Count who is inside, and refuse whoever is too many.
+@dataclasses.dataclass(frozen=True, repr=False)
+class Written(Result):
+    """A file that came of work.
 
-    Yields
-    ------
-    None
-
-    Raises
-    ------
-    Refusal
-        If there are too many.
+    Parameters
+    ----------
+    file : Path
+        In a folder of its own.
+    notes : tuple of Note
+        What is to be said of it.
     """
-    if limit[0] >= most:
-        msg = f"{limit[0]} {what}, as many as there may be; ask again later"
-        raise Refusal(429, msg, again_s=5)
-    limit[0] += 1
-    try:
-        yield
-    finally:
-        limit[0] -= 1
+
+    file: Path
+    notes: Notes = ()
+
+
+def _pack(folder: Path) -> Path:
+    """Return the one file of a folder, laid beside it, or an archive of all that is in it."""
+    files = list(folder.iterdir())
+    if len(files) == 1 and files[0].is_file():
+        return files[0].rename(folder.parent / files[0].name)
+    packed = Path(shutil.make_archive(str(folder), "zip", folder))
+    shutil.rmtree(folder)
+    return packed

@@ -31,6 +31,7 @@ from bioprobe.errors import (
     StoreLockedError,
     UnreadableError,
 )
+from bioprobe.files import has_no_room, is_full
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -68,6 +69,8 @@ _TITLES = {
     "NoTextTowerError": "This encoder reads no text",
     "MissingExtraError": "Something is not installed on this machine",
 }
+# Letters of a value that is quoted.
+_SHOWN = 60
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
 _log = logging.getLogger("bioprobe.web")
 
@@ -151,21 +154,36 @@ def describe_error(error: BioprobeError, path: str) -> dict[str, Any]:
         What was asked.
     """
     name = type(error).__name__
+    if is_full(error):
+        return _describe_full(str(error), path)
     detail = _FLAG.sub(lambda found: found[1].replace("-", "_"), str(error))
     return _describe(find_status(error), name, _TITLES.get(name, name), detail, path)
 
 
 def describe_fault(error: Exception, path: str) -> dict[str, Any]:
     """Return an error that nobody foresaw as a problem."""
+    if isinstance(error, OSError) and has_no_room(error):
+        said = "there was no room for what was sent or is to be sent; free space, then ask again"
+        return _describe_full(said, path)
     detail = f"{type(error).__name__}; this is a fault of bioprobe: its log says where"
     return _describe(500, "InternalServerError", "A fault of bioprobe", detail, path)
 
 
+def _describe_full(detail: str, path: str) -> dict[str, Any]:
+    title = "The disk of the server has no room"
+    return _describe(HTTPStatus.INSUFFICIENT_STORAGE, "DiskFull", title, detail, path)
+
+
 def answer_refusal(refusal: Refusal, path: str, *, accept: str = "") -> Response:
     """Return what a request that is not answered gets: a problem, or a page where one is read."""
-    title = HTTPStatus(refusal.status_code).phrase
+    title = _name_refusal(refusal.kind, refusal.status_code)
     problem = _describe(refusal.status_code, refusal.kind, title, refusal.said, path)
     return _answer(problem, path, accept, refusal.headers)
+
+
+def _name_refusal(kind: str, status: int) -> str:
+    said = _REFUSALS.get(kind, (status, ""))[1] or _TITLES.get(f"{kind}Error", "")
+    return said.rstrip(".") or HTTPStatus(status).phrase
 
 
 def handle_problems(app: FastAPI) -> None:
@@ -178,6 +196,13 @@ def handle_problems(app: FastAPI) -> None:
         headers = {} if again_s is None else {"Retry-After": str(again_s)}
         return _answer(problem, request.url.path, request.headers.get("accept", ""), headers)
 
+    @app.exception_handler(OSError)
+    async def _system(request: Request, error: OSError) -> Response:
+        if not has_no_room(error):
+            raise error
+        path = request.url.path
+        return _answer(describe_fault(error, path), path, request.headers.get("accept", ""))
+
     @app.exception_handler(Refusal)
     async def _refused(request: Request, error: Refusal) -> Response:
         return answer_refusal(error, request.url.path, accept=request.headers.get("accept", ""))
@@ -185,7 +210,12 @@ def handle_problems(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
         wrong = [_describe_wrong(one) for one in error.errors()]
-        detail = "; ".join(f"{one['where']}: {one['expected']}" for one in wrong)
+        sent = request.headers.get("content-type", "")
+        if [one["where"] for one in wrong] == ["body"] and "json" not in sent.lower():
+            msg = f"a body is sent as application/json, got {sent[:200] or 'no Content-Type'}"
+            accept = request.headers.get("accept", "")
+            return answer_refusal(Refusal(415, msg), request.url.path, accept=accept)
+        detail = "; ".join(map(_say_wrong, wrong))
         kind, title = "InvalidRequest", "What was sent cannot be taken"
         problem = _describe(422, kind, title, detail, request.url.path, wrong)
         return _answer(problem, request.url.path, request.headers.get("accept", ""))
@@ -193,11 +223,12 @@ def handle_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _plain(request: Request, error: HTTPException) -> Response:
         phrase = HTTPStatus(error.status_code).phrase
-        said = error.detail if error.detail != phrase else ""
+        said = error.detail if error.detail not in {phrase, _UNREAD} else ""
         path = request.url.path
         detail = said or _explain(error.status_code, request.method, path)
         kind = phrase.title().replace(" ", "")
-        problem = _describe(error.status_code, kind, phrase, detail, path)
+        title = _name_refusal(kind, error.status_code)
+        problem = _describe(error.status_code, kind, title, detail, path)
         accept = request.headers.get("accept", "")
         return _answer(problem, path, accept, dict(error.headers or {}))
 
@@ -208,7 +239,16 @@ def handle_problems(app: FastAPI) -> None:
         return _answer(describe_fault(error, path), path, request.headers.get("accept", ""))
 
 
+# What FastAPI says of a body that Python's reader of JSON gives up on.
+_UNREAD = "There was an error parsing the body"
+
+
 def _explain(status: int, method: str, path: str) -> str:
+    if status == HTTPStatus.BAD_REQUEST:
+        return (
+            "the body cannot be read; expected JSON in UTF-8, no deeper than a thousand brackets, "
+            "no number of thousands of digits"
+        )
     if status == HTTPStatus.NOT_FOUND:
         return f"there is nothing at {path}; see /api/v1/openapi.json"
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -269,19 +309,27 @@ _REFUSALS: dict[str, tuple[int, str]] = {
     "Unauthorized": (401, "No token was shown, or a wrong one."),
     "OtherOrigin": (403, "A page of another server asked."),
     "OldPage": (403, "A page of before the server was started asked, or one without its token."),
+    "NoFolder": (403, "The server was started without --pictures, and adds none to the store."),
     "ReadOnly": (403, "The server was started with --read-only."),
     "NotFound": (404, "There is nothing at the address."),
     "NoRow": (404, "There is no such row, or it is no longer current; in a body 422."),
     "NoProbe": (404, "The store keeps no such probe."),
     "NoMap": (404, "The store keeps no such map."),
     "NoJob": (404, "There is no such job, or it is not known any more."),
+    "NoPage": (404, "There is no such report."),
+    "NoExport": (404, "Nothing of this name can be taken along."),
     "NoReview": (404, "There is no such review; begin it again, all that was answered is kept."),
     "MethodNotAllowed": (405, "The address takes no such request."),
     "RequestTimeout": (408, "What was announced did not come in time."),
     "Compacted": (409, "The store was compacted since, and rows have other numbers."),
     "NoTable": (409, "The job has no table, or not yet."),
+    "NoFile": (409, "The job has no file, or not yet."),
+    "NoAnswers": (409, "The job has no answers to images, or not yet."),
     "TooLarge": (413, "More was sent than is taken at once."),
-    "UnsupportedMediaType": (415, "Pictures are sent as multipart/form-data."),
+    "UnsupportedMediaType": (
+        415,
+        "Pictures are sent as multipart/form-data, everything else as application/json.",
+    ),
     "InvalidRequest": (422, "A value cannot be taken; errors says which."),
     "UnknownPicture": (422, "A picture that was sent is not known any more; send it again."),
     "NoPicture": (422, "No picture was sent."),
@@ -289,6 +337,7 @@ _REFUSALS: dict[str, tuple[int, str]] = {
     "TooManyImages": (422, "More images are asked than are answered at once; a job answers all."),
     "TooManyRequests": (429, "Too many requests; Retry-After says when to come again."),
     "InternalServerError": (500, "A fault of bioprobe."),
+    "DiskFull": (507, "The disk of the server has no room; what was there before is whole."),
 }
 
 
@@ -301,7 +350,13 @@ def _describe_wrong(error: Mapping[str, Any]) -> dict[str, Any]:
         got, shown = None, ""
     if len(shown) > 200:
         got = shown[:200] + "…"
-    return {"where": where, "got": got, "expected": str(error["msg"])}
+    return {"where": where, "got": got, "expected": error["msg"].removeprefix("Value error, ")}
+
+
+def _say_wrong(wrong: Mapping[str, Any]) -> str:
+    got = json.dumps(wrong["got"], ensure_ascii=False)
+    shown = f"{got[:_SHOWN]}…" if len(got) > _SHOWN else got
+    return f"{wrong['where']}: expected {wrong['expected']}, got {shown}"
 
 
 _PAGE = """<!doctype html>

@@ -10,13 +10,15 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
 from bioprobe.errors import MisuseError
 from bioprobe.face.store import DEFAULT_STORE
 from bioprobe.face.store import open as open_store
-from bioprobe.options import Device, Model, Option, StoreFolder, list_given, question
+from bioprobe.files import check_target, explaining_refusal
+from bioprobe.options import Device, Model, Option, StoreFolder, Without, list_given, question
 from bioprobe.result import Notes, Record
 
 #: Variable of the environment that holds a token, which other programs see in no list.
@@ -72,8 +74,18 @@ def serve(
         Option("Open the page in the browser, where there is a screen.", ("--open/--no-open",)),
     ] = True,
     read_only: Annotated[
-        bool, Option("Answer questions and write nothing: no annotation, no taxon, no job.")
+        bool, Option("Answer questions and write nothing: no annotation, no taxon, no cluster.")
     ] = False,
+    pictures: Annotated[
+        str | Path | None,
+        Option(
+            "Folder that pictures are written to which people add to the store; by default nobody "
+            "can add any.",
+            shell=Path,
+            metavar="FOLDER",
+            when=(Without("read_only"),),
+        ),
+    ] = None,
     max_upload: Annotated[
         float,
         Option("Megabytes of pictures that are taken at once.", least=0.001, most=4096),
@@ -117,6 +129,9 @@ def serve(
         Whether the page is opened in the browser, where there is a screen.
     read_only : bool
         Whether nothing is written.
+    pictures : str or Path, optional
+        Folder that pictures are written to which are sent to be added to the store, made where
+        there is none; by default none are added.
     max_upload : float
         Megabytes (2**20 bytes) of pictures that are taken at once.
     max_pictures : int
@@ -144,13 +159,18 @@ def serve(
     token = token or os.environ.get(TOKEN_VARIABLE) or None
     _check_token(host, token)
     open_store(store)
+    folder = None if pictures is None else Path(pictures).absolute()
+    if folder is not None:
+        with explaining_refusal(folder):
+            folder.mkdir(exist_ok=True)
+        check_target(folder, is_file=False)
 
     from bioprobe.web.app import build_app
     from bioprobe.web.desk import Settings
 
     settings = Settings(
         token=token, hosts=_list_hosts(host, list_given(allow_host)), read_only=read_only,
-        model=model, device=device, upload_bytes=round(max_upload * _MEGABYTE),
+        pictures=folder, model=model, device=device, upload_bytes=round(max_upload * _MEGABYTE),
         upload_count=max_pictures, upload_pixels=max_pixels, requests_per_s=rate,
         requests_at_once=4 * rate,
     )  # fmt: skip
@@ -159,6 +179,9 @@ def serve(
     from bioprobe.web.listening import bind, make_server
 
     bound = bind(host, port)
+    if token is None and not _is_own(bound.getsockname()[0]):
+        bound.close()
+        raise _refuse_others(host)
     # Whoever comes first need not wait for what all have to know.
     app.state.desk.warm()
     address = f"http://{_show_host(host)}:{bound.getsockname()[1]}/"
@@ -181,11 +204,7 @@ def _check_token(host: str, token: str | None) -> None:
     """Refuse to let in others unasked, or by what is soon guessed."""
     if token is None:
         if not _is_own(host):
-            msg = (
-                f"--host {host} lets in whoever reaches this machine; give --token TEXT as well, "
-                f"or put it into ${TOKEN_VARIABLE}"
-            )
-            raise MisuseError(msg)
+            raise _refuse_others(host)
         return
     if len(token) < _LEAST_LETTERS or not token.isprintable():
         msg = (
@@ -193,6 +212,13 @@ def _check_token(host: str, token: str | None) -> None:
             "printable; such as: python -c 'import secrets; print(secrets.token_urlsafe())'"
         )
         raise MisuseError(msg)
+
+
+def _refuse_others(host: str) -> MisuseError:
+    return MisuseError(
+        f"--host {host} lets in whoever reaches this machine; give --token TEXT as well, or put "
+        f"it into ${TOKEN_VARIABLE}"
+    )
 
 
 def _is_own(host: str) -> bool:

@@ -1,25 +1,35 @@
-"""Pictures that were sent to be asked about: their vectors, for a while."""
+"""Pictures that were sent: the vectors of those that are asked about, files of those to keep."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import hashlib
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from bioprobe.errors import ImageReadError
+from bioprobe.files import replacing
+from bioprobe.images.reading import hash_bytes, read_facts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import numpy.typing as npt
+    from PIL.Image import Image
 
     from bioprobe.face.encoder import Encoder
 
 # A vector of 768 numbers takes 3 kB.
 _KEPT = 4096
 _LETTERS = 200
+# What stands in the name of a file as it is, and how much of it.
+_ODD, _FILE_LETTERS = re.compile(r"[^A-Za-z0-9._-]+"), 80
+# Pixels that are held until they are encoded; a picture of more is read by itself.
+_TOGETHER_PX = 24_000_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +59,7 @@ class Uploads:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Upload] = OrderedDict()
-        self._turn = threading.Lock()
+        self._turn, self._large = threading.Lock(), threading.Lock()
 
     def add(
         self, sent: Sequence[tuple[str, bytes]], encoder: Encoder, max_pixels: int
@@ -65,22 +75,29 @@ class Uploads:
             Pixels of one, at most.
         """
         found: dict[str, Upload] = {}
-        read: dict[str, Any] = {}
+        read: dict[str, Image] = {}
+
+        def encode() -> None:
+            vectors = encoder.images(list(read.values()))
+            for key, vector in zip(read, vectors, strict=True):
+                found[key] = Upload(key, "", vector)
+            read.clear()
+
         for name, data in sent:
-            key = hashlib.sha256(data).hexdigest()[:32]
-            known = self.find(key)
-            if known is not None or key in found or key in read:
+            key = hash_bytes(data)[:32]
+            if key in found or key in read or self.find(key) is not None:
                 continue
             try:
-                read[key] = encoder.read(data, max_pixels=max_pixels)
+                with self._have_room(data, max_pixels):
+                    read[key] = encoder.read(data, max_pixels=max_pixels)
+                    if sum(one.width * one.height for one in read.values()) > _TOGETHER_PX:
+                        encode()
             except ImageReadError as error:
                 found[key] = Upload(key, _clean(name), problem=str(error))
-        vectors = encoder.images(list(read.values()))
-        for key, vector in zip(read, vectors, strict=True):
-            found[key] = Upload(key, "", vector)
+        encode()
         answers = []
         for name, data in sent:
-            key = hashlib.sha256(data).hexdigest()[:32]
+            key = hash_bytes(data)[:32]
             kept = found.get(key) or self.find(key)
             if kept is None:
                 # It was put out meanwhile by others.
@@ -99,12 +116,89 @@ class Uploads:
                 self._kept.move_to_end(key)
             return one
 
+    @contextlib.contextmanager
+    def _have_room(self, data: bytes, max_pixels: int) -> Iterator[None]:
+        """Let one large picture be decoded at a time, so that several do not fill the memory.
+
+        Yields
+        ------
+        None
+
+        Raises
+        ------
+        ImageReadError
+            If it is none, or has too many pixels.
+        """
+        facts = read_facts(data)
+        is_large = _TOGETHER_PX < facts.width_px * facts.height_px <= max_pixels
+        with self._large if is_large else contextlib.nullcontext():
+            yield
+
     def _keep(self, one: Upload) -> None:
         with self._turn:
             self._kept[one.id] = one
             self._kept.move_to_end(one.id)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """A picture that was written to be added to the store.
+
+    Parameters
+    ----------
+    name : str
+        As it was sent.
+    path : str
+        Its file in the folder, ``""`` where it is none.
+    problem : str
+        Why not.
+    """
+
+    name: str
+    path: str = ""
+    problem: str = ""
+
+
+def write_pictures(sent: Sequence[tuple[str, bytes]], folder: Path, max_pixels: int) -> list[Kept]:
+    """Write pictures into a folder, those of the same bytes once.
+
+    Parameters
+    ----------
+    sent : sequence of (str, bytes)
+        Name and bytes of each. The name is kept as far as it is harmless, behind the beginning of
+        the picture's SHA-256.
+    folder : Path
+        Which exists.
+    max_pixels : int
+        Pixels of one, at most.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    kept = []
+    for given, data in sent:
+        name = _clean(given)
+        try:
+            facts = read_facts(data)
+        except ImageReadError as error:
+            kept.append(Kept(name, problem=str(error)))
+            continue
+        n_pixels = facts.width_px * facts.height_px
+        if n_pixels > max_pixels:
+            problem = f"it has {n_pixels:,} pixels, at most {max_pixels:,} are taken"
+            kept.append(Kept(name, problem=problem))
+            continue
+        harmless = _ODD.sub("_", name)[-_FILE_LETTERS:]
+        path = f"{hash_bytes(data)[:16]}-{harmless}"
+        if not (folder / path).exists():
+            with replacing(folder / path) as temporary:
+                temporary.write_bytes(data)
+        kept.append(Kept(name, path))
+    return kept
 
 
 def _clean(name: str) -> str:

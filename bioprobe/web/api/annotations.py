@@ -8,14 +8,24 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from bioprobe.result import Table
-from bioprobe.web.api.build import PROBLEMS, Answer, Row, Text, answer_csv, show_answer
+from bioprobe.web.api.build import (
+    PROBLEMS,
+    Answer,
+    Plain,
+    Row,
+    SafeCsv,
+    Text,
+    answer_csv,
+    like,
+    show_answer,
+)
 from bioprobe.web.desk import check_writable, find_desk, find_store
 
 router = APIRouter(prefix="/api/v1", tags=["annotations"], responses=PROBLEMS)
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Person = Annotated[str, Field(min_length=1, max_length=200)]
-_Short = Annotated[str, Field(max_length=500)]
+Person = Annotated[Plain, Field(min_length=1, max_length=200)]
+_Short = Annotated[Plain, Field(max_length=500)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -44,22 +54,27 @@ class GivenAnnotation(BaseModel):
     chance: _Share | None = Field(None, description="Probability with which it was drawn.")
 
 
+_SAID = {"id": "0" * 31 + "1", "row": 0, "level": "family", "value": "Felidae"}
+
+
 class GivenAnnotations(BaseModel):
     """What one person says."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = like({"by": "anna", "annotations": [_SAID]})
 
     by: Person = Field(description="Who says it.")
-    annotations: list[GivenAnnotation] = Field(min_length=1, max_length=1000)
+    annotations: list[GivenAnnotation] = Field(
+        min_length=1, max_length=1000, description="Written all, or none of them."
+    )
 
 
 class Retraction(BaseModel):
     """Annotations that are taken back."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = like({"by": "anna", "ids": [_SAID["id"]]})
 
     by: Person = Field(description="Who takes them back.")
-    ids: list[Id] = Field(min_length=1, max_length=1000)
+    ids: list[Id] = Field(min_length=1, max_length=1000, description="Of annotations.")
 
 
 class AnnotationPage(Answer):
@@ -112,6 +127,9 @@ def retract_annotations(request: Request, body: Retraction) -> Response:
 def download_annotations(
     request: Request,
     level: Annotated[str | None, Query(max_length=500, description="Only of this level.")] = None,
+    *,
+    safe_csv: SafeCsv = False,
 ) -> Response:
     """Give all annotations as CSV."""
-    return answer_csv(find_store(request).annotations(level).to_frame(), "annotations.csv")
+    frame = find_store(request).annotations(level).to_frame()
+    return answer_csv(frame, "annotations.csv", safe=safe_csv)

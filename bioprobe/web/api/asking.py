@@ -48,7 +48,8 @@ _SentTerm = Annotated[str, Field(pattern=r"^[0-9a-f]{32}(::-?[0-9]{1,6}(\.[0-9]{
 _Sent = _SentTerm | Annotated[list[_SentTerm], Field(min_length=1, max_length=64)]
 Name = Annotated[str, Path(max_length=200, description="Name in the store.")]
 
-_NARROWS: dict[str, Any] = {
+#: Which images of the store are asked.
+NARROWS: dict[str, Any] = {
     "where": (Text | None, Field(None, description="Only images that meet a condition.")),
     "mask": (Text | None, Field(None, description="Only images that a named mask keeps.")),
     "split": (Text | None, Field(None, description="Only images of a part, NAME:PART.")),
@@ -59,7 +60,7 @@ _ASKED: dict[str, Any] = {
         Annotated[list[_Id], Field(min_length=1, max_length=256)] | None,
         Field(None, description="Pictures that were sent, by their ids; not beside rows."),
     ),
-    **_NARROWS,
+    **NARROWS,
 }
 SearchBody = build_body(
     "SearchBody", Store.search,
@@ -71,8 +72,9 @@ SearchBody = build_body(
     fields={
         "picture": (_Sent | None, Field(None, description="Picture that was sent, or ID::WEIGHT.")),
         "minus_picture": (_Sent | None, Field(None, description="Picture to keep away from.")),
-        **_NARROWS,
+        **NARROWS,
     },
+    example={"row": [3, "5::-0.5"], "where": "family == 'Felidae'", "k": 5},
 )  # fmt: skip
 ZeroShotBody = build_body(
     "ZeroShotBody",
@@ -106,11 +108,17 @@ ZeroShotBody = build_body(
         "also": _Names,
     },
     fields=_ASKED,
+    example={"rows": [0, 1], "level": "family", "k": 3},
 )
+IdentifyBody = build_body(
+    "IdentifyBody", Store.identify, ("level", "sure", "taxa", "probe", "k"),
+    most={"k": 100}, kinds={"taxa": Word | None, "probe": Word | None}, fields=_ASKED,
+    example={"rows": [0], "level": "family"},
+)  # fmt: skip
 PredictBody = build_body(
     "PredictBody", Store.predict,
     ("k", "calibrate", "abstain", "accuracy", "sets", "set_kind", "unknown"),
-    most={"k": 100}, fields=_ASKED,
+    most={"k": 100}, fields=_ASKED, example={"rows": [0, 1], "k": 3},
 )  # fmt: skip
 
 
@@ -137,6 +145,16 @@ def zeroshot(request: Request, body: ZeroShotBody) -> Response:  # type: ignore[
     spell_classes(given)
     with find_desk(request).working():
         return show_answer(name_pictures(store.zeroshot(**given), ids))
+
+
+@router.post("/identify", response_model=Answer)
+def identify(request: Request, body: IdentifyBody) -> Response:  # type: ignore[valid-type]
+    """Say what is in pictures at every rank, how far down that is sure, and where nothing fits."""
+    given = read_given(body)
+    ids = given.get("pictures")
+    store = narrow(request, given, most=MOST_IMAGES)
+    with find_desk(request).working():
+        return show_answer(name_pictures(store.identify(**given), ids))
 
 
 @router.post("/probes/{name}/predict", response_model=Answer)

@@ -12,22 +12,25 @@ import inspect
 import os
 import re
 import types
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from fastapi import Response
+from fastapi import Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from bioprobe.options import Option, read_defaults, read_options
 from bioprobe.result import Result
-from bioprobe.web.problems import MEDIA_TYPE, Problem
+from bioprobe.web.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Of one text, one list, and a number that nothing else limits.
 _MOST_LETTERS, _MOST_ITEMS, _MOST = 2000, 256, 2**31 - 1
+# They turn the direction of what follows (Unicode, UAX 9).
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _FLAG = re.compile(r"(?<![\w-])--?([a-z][a-z0-9-]*)")
 _SEE = re.compile(r" ?\((?:see: )?bioprobe [^)]*\)|; see bioprobe [^.]*")
 
@@ -44,15 +47,32 @@ def _is_template(text: str) -> str:
     return text if "{}" in text else _name_no_file(text)
 
 
-Text = Annotated[str, Field(max_length=_MOST_LETTERS)]
+def _is_plain(text: str) -> str:
+    """Refuse what makes a text look like another one, or commands a terminal that shows it."""
+    if any(unicodedata.category(letter) in {"Cc", "Cs"} or letter in _TURNING for letter in text):
+        msg = "a text without control characters"
+        raise ValueError(msg)
+    return text
+
+
+#: A text that is shown as it is.
+Plain = Annotated[str, AfterValidator(_is_plain)]
+Text = Annotated[Plain, Field(max_length=_MOST_LETTERS)]
 #: A text that names no file of the server.
-Word = Annotated[str, Field(max_length=_MOST_LETTERS), AfterValidator(_name_no_file)]
+Word = Annotated[Text, AfterValidator(_name_no_file)]
 #: A template set, or one template.
-Template = Annotated[str, Field(max_length=_MOST_LETTERS), AfterValidator(_is_template)]
+Template = Annotated[Text, AfterValidator(_is_template)]
 #: A row of the store.
 Row = Annotated[int, Field(ge=0, le=_MOST)]
 #: Rows of the store.
 Rows = Annotated[list[Row], Field(max_length=1000)]
+
+
+#: Whether a CSV is for a spreadsheet.
+SafeCsv = Annotated[
+    bool,
+    Query(description="Put an apostrophe before what a spreadsheet would compute, as =1+1."),
+]
 
 
 class Said(BaseModel):
@@ -73,19 +93,25 @@ class Answer(BaseModel):
 
 #: What any request may be answered instead; the descriptions of routes name it once.
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": said}
+    status: {
+        "description": said,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
     for status, said in {
         400: "The request cannot be read",
         401: "No token was shown",
         403: "Who asks may not",
         404: "There is no such thing",
+        408: "What was announced did not come in time",
         409: "The store does not allow it",
         413: "Too much was sent",
+        415: "It was sent as another kind than is taken",
         422: "What was sent cannot be taken",
         423: "Somebody else is writing to the store",
         424: "A model, or something else, is not on this machine",
         429: "Too many requests; see Retry-After",
         503: "The disk cannot be read just now; see Retry-After",
+        507: "The disk of the server has no room",
     }.items()
 }
 
@@ -99,6 +125,7 @@ def build_body(
     kinds: Mapping[str, Any] | None = None,
     fields: Mapping[str, Any] | None = None,
     needed: Sequence[str] = (),
+    example: Mapping[str, Any],
 ) -> type[BaseModel]:
     """Return what a body must be for a question, made from its options.
 
@@ -118,6 +145,8 @@ def build_body(
         What else may be sent.
     needed : sequence of str
         What must be sent although the question has a default.
+    example : mapping of str to object
+        A body, as the description shows it.
     """
     options, defaults = read_options(question), read_defaults(question)
     limits = most or {}
@@ -130,7 +159,12 @@ def build_body(
         shape = (kinds or {}).get(key) or _read_kind(kind, option)
         made[key] = (shape, _describe(option, default, limits.get(key), shape))
     made |= fields or {}
-    return create_model(name, __config__=ConfigDict(extra="forbid"), **made)
+    return create_model(name, __config__=like(example), **made)
+
+
+def like(example: Mapping[str, Any]) -> ConfigDict:
+    """Return what makes a body strict, with an example for the description."""
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [dict(example)]})
 
 
 def read_given(body: BaseModel) -> dict[str, Any]:
@@ -151,8 +185,12 @@ def show_answer(answer: Result, **further: Any) -> Response:  # noqa: ANN401 - J
     return Response(f'{head[:-1]}, "rows": {rows}}}', media_type="application/json")
 
 
-def answer_csv(frame: pd.DataFrame, name: str) -> Response:
-    """Return a table as a CSV file."""
+def answer_csv(frame: pd.DataFrame, name: str, *, safe: bool) -> Response:
+    """Return a table as a CSV file, disarmed for spreadsheets where that is asked."""
+    if safe:
+        from bioprobe.files import disarm_cell
+
+        frame = frame.map(disarm_cell)
     text = frame.to_csv(index=False).encode("utf-8", "replace")
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(text, media_type="text/csv", headers=headers)

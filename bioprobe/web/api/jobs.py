@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from bioprobe.face.store import Store
-from bioprobe.web.api.asking import PredictBody, ZeroShotBody, narrow, spell_classes
+from bioprobe.result import Table
+from bioprobe.web.api.asking import Name, PredictBody, ZeroShotBody, narrow, spell_classes
 from bioprobe.web.api.build import (
     PROBLEMS,
     Answer,
+    SafeCsv,
     Said,
     Template,
     Word,
@@ -25,17 +27,20 @@ from bioprobe.web.api.build import (
     show_answer,
 )
 from bioprobe.web.desk import check_writable, find_desk
-from bioprobe.web.jobs import ENDED, Job, Work, counting
+from bioprobe.web.jobs import ENDED, Job, Jobs, Work
 from bioprobe.web.problems import Problem, Refusal
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"], responses=PROBLEMS)
 
 # How often it is looked whether a job has gone on, how often a line is sent that says nothing, so
 # that a proxy does not end what is silent, and who may watch at one time.
 _LOOK_S, _BEAT_S, _MOST_WATCHING = 0.2, 10.0, 48
-_watching = [0]
 _ID = Path(pattern=r"^[0-9a-f]{32}$", description="Id of the job.")
-_Once = Annotated[
+#: Id that who asks gives a job.
+Once = Annotated[
     str | None,
     Query(
         alias="id", pattern=r"^[0-9a-f]{32}$",
@@ -49,7 +54,9 @@ class JobState(BaseModel):
 
     id: str = Field(description="By which it is found again.")
     kind: str = Field(description="What is done.")
-    status: Literal["queued", "running", "done", "failed", "stopped"]
+    status: Literal["queued", "running", "done", "failed", "stopped"] = Field(
+        description="The last three are its end."
+    )
     done: int | None = Field(description="How much is done, where that is counted.")
     total: int | None = Field(description="Of how much.")
     what: str | None = Field(description="What is counted.")
@@ -57,12 +64,13 @@ class JobState(BaseModel):
     notes: list[Said] = Field(description="What is to be said of what came of it.")
     problem: Problem | None = Field(description="Why it failed.")
     n_rows: int | None = Field(description="Rows of its table, see /rows.")
+    file: str | None = Field(description="Name of its file, see /file.")
 
 
 class JobStates(BaseModel):
     """Jobs, the newest first."""
 
-    jobs: list[JobState]
+    jobs: list[JobState] = Field(description="Each of them.")
 
 
 class RowPage(Answer):
@@ -77,13 +85,16 @@ ClusterBody = build_body(
     ("method", "n_clusters", "threshold", "averaged", "group", "level", "draws", "seed", "name"),
     most={"n_clusters": 10_000, "averaged": 1000, "draws": 100},
     kinds={"name": Word},
+    example={"method": "kmeans", "n_clusters": 2, "draws": 0, "name": "alike"},
 )  # fmt: skip
 MapBody = build_body("MapBody", Store.map, ("name", "neighbors", "sample", "seed", "refit"),
-                     most={"sample": 10_000_000}, kinds={"name": Word})  # fmt: skip
+                     most={"sample": 10_000_000}, kinds={"name": Word},
+                     example={"name": "default", "neighbors": 5})  # fmt: skip
 FitBody = build_body(
     "FitBody", Store.fit,
     ("kind", "level", "split", "name", "C", "balance", "calibration", "leave_out", "seed"),
     kinds={"kind": Word, "name": Word | None, "split": Word | None, "templates": Template},
+    example={"kind": "centroid", "level": "family", "split": "none", "name": "by-mean"},
 )  # fmt: skip
 
 
@@ -94,7 +105,7 @@ def list_jobs(request: Request) -> Any:  # noqa: ANN401 - as the model says
 
 
 @router.post("/jobs/cluster", response_model=JobState, status_code=202)
-def begin_cluster(request: Request, body: ClusterBody, once: _Once = None) -> Any:  # type: ignore[valid-type] # noqa: ANN401
+def begin_cluster(request: Request, body: ClusterBody, once: Once = None) -> Any:  # type: ignore[valid-type] # noqa: ANN401
     """Group pictures that are alike, and keep the groups as a column of the store."""
     check_writable(request)
     given = read_given(body)
@@ -102,7 +113,7 @@ def begin_cluster(request: Request, body: ClusterBody, once: _Once = None) -> An
 
 
 @router.post("/jobs/map", response_model=JobState, status_code=202)
-def begin_map(request: Request, body: MapBody, once: _Once = None) -> Any:  # type: ignore[valid-type] # noqa: ANN401
+def begin_map(request: Request, body: MapBody, once: Once = None) -> Any:  # type: ignore[valid-type] # noqa: ANN401
     """Lay the images out on a map, which the store keeps."""
     check_writable(request)
     given = read_given(body)
@@ -112,7 +123,7 @@ def begin_map(request: Request, body: MapBody, once: _Once = None) -> Any:  # ty
 
 
 @router.post("/jobs/fit", response_model=JobState, status_code=202)
-def begin_fit(request: Request, body: FitBody, once: _Once = None) -> Any:  # type: ignore[valid-type] # noqa: ANN401
+def begin_fit(request: Request, body: FitBody, once: Once = None) -> Any:  # type: ignore[valid-type] # noqa: ANN401
     """Learn a probe from the labelled images, which the store keeps."""
     check_writable(request)
     given = read_given(body)
@@ -122,7 +133,7 @@ def begin_fit(request: Request, body: FitBody, once: _Once = None) -> Any:  # ty
 
 
 @router.post("/jobs/zeroshot", response_model=JobState, status_code=202)
-def begin_zeroshot(request: Request, body: ZeroShotBody, once: _Once = None) -> Any:  # type: ignore[valid-type] # noqa: ANN401
+def begin_zeroshot(request: Request, body: ZeroShotBody, once: Once = None) -> Any:  # type: ignore[valid-type] # noqa: ANN401
     """Label many images by text prompts."""
     given = read_given(body)
     spell_classes(given)
@@ -133,9 +144,9 @@ def begin_zeroshot(request: Request, body: ZeroShotBody, once: _Once = None) -> 
 @router.post("/jobs/predict/{name}", response_model=JobState, status_code=202)
 def begin_predict(
     request: Request,
-    name: Annotated[str, Path(max_length=200)],
+    name: Name,
     body: PredictBody,  # type: ignore[valid-type]
-    once: _Once = None,
+    once: Once = None,
 ) -> Any:  # noqa: ANN401
     """Label many images by a probe that the store keeps."""
     given = read_given(body)
@@ -158,33 +169,43 @@ def stop_job(request: Request, id: Annotated[str, _ID]) -> Any:  # noqa: ANN401
 
 
 @router.get("/jobs/{id}/rows", response_model=RowPage)
-def show_rows(
+def list_job_rows(
     request: Request,
     id: Annotated[str, _ID],
     limit: Annotated[int, Query(ge=1, le=10_000, description="Rows, at most.")] = 1000,
     after: Annotated[int, Query(ge=0, le=2**31 - 1, description="next of the page before.")] = 0,
 ) -> Response:
     """Give the table that came of a job, some rows at a time."""
-    from bioprobe.result import Table
-
-    job = find_job(request, id)
-    if job.frame is None:
-        msg = f"the job is {job.status} and has no table; watch /api/v1/jobs/{id}/events"
-        raise Refusal(409, msg, kind="NoTable")
-    part = job.frame.iloc[after : after + limit]
-    further = after + limit if after + limit < len(job.frame) else None
-    return show_answer(Table(part), n_rows=len(job.frame), next=further)
+    frame = _find_table(request, id)
+    further = after + limit if after + limit < len(frame) else None
+    return show_answer(Table(frame.iloc[after : after + limit]), n_rows=len(frame), next=further)
 
 
 @router.get("/jobs/{id}/table.csv", response_class=Response,
             responses={200: {"content": {"text/csv": {}}, "description": "The table"}})  # fmt: skip
-def download_table(request: Request, id: Annotated[str, _ID]) -> Response:
+def download_job_table(
+    request: Request, id: Annotated[str, _ID], *, safe_csv: SafeCsv = False
+) -> Response:
     """Give the table that came of a job as CSV."""
+    return answer_csv(_find_table(request, id), "table.csv", safe=safe_csv)
+
+
+_FILE = {"content": {"application/octet-stream": {}},
+         "description": "The file; an archive where they are several"}  # fmt: skip
+
+
+@router.get("/jobs/{id}/file", response_class=FileResponse, responses={200: _FILE})
+def download_job_file(request: Request, id: Annotated[str, _ID]) -> FileResponse:
+    """Give the file that came of a job, as of an export."""
     job = find_job(request, id)
-    if job.frame is None:
-        msg = f"the job is {job.status} and has no table; watch /api/v1/jobs/{id}/events"
-        raise Refusal(409, msg, kind="NoTable")
-    return answer_csv(job.frame, f"{job.kind}.csv")
+    if job.file is None or not job.file.exists():
+        msg = f"the job is {job.status} and has no file; watch /api/v1/jobs/{id}/events"
+        raise Refusal(409, msg, kind="NoFile")
+    # What is taken along is opened by no page of this server.
+    headers = {"Cache-Control": "no-store", "Content-Security-Policy": "sandbox"}
+    return FileResponse(
+        job.file, media_type="application/octet-stream", filename=job.file.name, headers=headers
+    )
 
 
 @router.get("/jobs/{id}/events", response_class=StreamingResponse,
@@ -193,15 +214,15 @@ def download_table(request: Request, id: Annotated[str, _ID]) -> Response:
                              "end"}})  # fmt: skip
 def watch_job(request: Request, id: Annotated[str, _ID]) -> StreamingResponse:
     """Watch a job: how it is at once, and whenever it has gone on, until it has ended."""
-    job = find_job(request, id)
-    if _watching[0] >= _MOST_WATCHING:
-        msg = f"{_watching[0]} watch already; ask GET /api/v1/jobs/{id} now and then"
+    job, jobs = find_job(request, id), find_desk(request).jobs
+    if jobs.n_watching >= _MOST_WATCHING:
+        msg = f"{jobs.n_watching} watch already; ask GET /api/v1/jobs/{id} now and then"
         raise Refusal(429, msg, again_s=5)
     headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-    return StreamingResponse(_follow(job), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_follow(job, jobs), media_type="text/event-stream", headers=headers)
 
 
-async def _follow(job: Job) -> AsyncIterator[str]:
+async def _follow(job: Job, jobs: Jobs) -> AsyncIterator[str]:
     """Say how a job is whenever that has changed.
 
     Yields
@@ -209,7 +230,8 @@ async def _follow(job: Job) -> AsyncIterator[str]:
     str
         Server-sent events.
     """
-    with counting(_watching, _MOST_WATCHING, "watch"):
+    jobs.n_watching += 1
+    try:
         seen, silent_s = -1, 0.0
         while True:
             version, is_over = job.version, job.status in ENDED
@@ -224,6 +246,8 @@ async def _follow(job: Job) -> AsyncIterator[str]:
             if silent_s >= _BEAT_S:
                 silent_s = 0.0
                 yield ": still at it\n\n"
+    finally:
+        jobs.n_watching -= 1
 
 
 def find_job(request: Request, id: str) -> Job:
@@ -239,6 +263,14 @@ def find_job(request: Request, id: str) -> Job:
         msg = f"there is no job {id}, or it is not known any more; see GET /api/v1/jobs"
         raise Refusal(404, msg, kind="NoJob")
     return job
+
+
+def _find_table(request: Request, id: str) -> pd.DataFrame:
+    job = find_job(request, id)
+    if job.frame is None:
+        msg = f"the job is {job.status} and has no table; watch /api/v1/jobs/{id}/events"
+        raise Refusal(409, msg, kind="NoTable")
+    return job.frame
 
 
 def _begin(request: Request, kind: str, once: str | None, work: Work) -> dict[str, Any]:

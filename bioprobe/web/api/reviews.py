@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import BaseModel, Field
 
 from bioprobe.face.store import Store
 from bioprobe.result import Table
@@ -18,13 +18,17 @@ from bioprobe.web.api.build import (
     Text,
     Word,
     build_body,
+    like,
     read_given,
     show_answer,
 )
 from bioprobe.web.desk import check_writable, find_desk
 from bioprobe.web.problems import Refusal
 
-router = APIRouter(prefix="/api/v1", tags=["reviews"], responses=PROBLEMS)
+# Who reviews writes what people say.
+router = APIRouter(
+    prefix="/api/v1", tags=["reviews"], responses=PROBLEMS, dependencies=[Depends(check_writable)]
+)
 
 _Key = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Of the review.")]
 _Mix = Annotated[dict[Text, Annotated[float, Field(ge=0, le=1)]], Field(max_length=20)] | None
@@ -36,6 +40,7 @@ ReviewBody = build_body(
     most={"batch": 1000, "k": 100},
     kinds={"mix": _Mix, "taxa": Word | None, "templates": Template},
     fields={"by": (Person, Field(description="Who answers."))},
+    example={"by": "anna", "level": "family", "batch": 10},
 )  # fmt: skip
 
 
@@ -52,7 +57,7 @@ class Begun(BaseModel):
 class Count(BaseModel):
     """How many."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = like({"n": 10})
 
     n: int | None = Field(None, ge=1, le=1000, description="Pictures; by default a batch.")
 
@@ -68,23 +73,24 @@ class GivenAnswer(GivenAnnotation):
 class GivenAnswers(BaseModel):
     """What is said of pictures."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = like({"answers": [{"row": 0, "value": "Felidae"}]})
 
-    answers: list[GivenAnswer] = Field(min_length=1, max_length=1000)
+    answers: list[GivenAnswer] = Field(
+        min_length=1, max_length=1000, description="One a picture, or several."
+    )
 
 
 class Skipped(BaseModel):
     """Pictures that are passed over."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = like({"rows": [0, 1]})
 
-    rows: Rows
+    rows: Annotated[Rows, Field(description="Their rows.")]
 
 
 @router.post("/reviews", response_model=Begun)
 def begin_review(request: Request, body: ReviewBody) -> Any:  # type: ignore[valid-type] # noqa: ANN401 - as the model says
     """Begin a review, or go on with that of the same person and settings."""
-    check_writable(request)
     desk = find_desk(request)
     given = read_given(body)
     with desk.working():
@@ -96,7 +102,7 @@ def begin_review(request: Request, body: ReviewBody) -> Any:  # type: ignore[val
 
 
 @router.post("/reviews/{id}/next", response_model=Answer)
-def propose(request: Request, id: _Key, body: Count | None = None) -> Response:
+def propose_next(request: Request, id: _Key, body: Count | None = None) -> Response:
     """Propose what to look at next; what was answered is learnt before."""
     review = _find(request, id)
     with find_desk(request).working():
@@ -104,9 +110,8 @@ def propose(request: Request, id: _Key, body: Count | None = None) -> Response:
 
 
 @router.post("/reviews/{id}/answers", response_model=Answer)
-def answer(request: Request, id: _Key, body: GivenAnswers) -> Response:
+def answer_review(request: Request, id: _Key, body: GivenAnswers) -> Response:
     """Write what is said of pictures; once this is answered it is on the disk."""
-    check_writable(request)
     review = _find(request, id)
     with find_desk(request).working():
         given = [one.model_dump(exclude_none=True) for one in body.answers]
@@ -114,7 +119,7 @@ def answer(request: Request, id: _Key, body: GivenAnswers) -> Response:
 
 
 @router.post("/reviews/{id}/skip", response_model=Answer)
-def skip(request: Request, id: _Key, body: Skipped) -> Response:
+def skip_images(request: Request, id: _Key, body: Skipped) -> Response:
     """Pass over pictures, which the review does not show again."""
     import pandas as pd
 
@@ -123,14 +128,13 @@ def skip(request: Request, id: _Key, body: Skipped) -> Response:
 
 
 @router.post("/reviews/{id}/undo", response_model=Answer)
-def undo(request: Request, id: _Key) -> Response:
+def undo_answers(request: Request, id: _Key) -> Response:
     """Take back what was said last."""
-    check_writable(request)
     return show_answer(_find(request, id).undo())
 
 
 @router.get("/reviews/{id}/progress", response_model=Answer)
-def show_progress(request: Request, id: _Key) -> Response:
+def show_review(request: Request, id: _Key) -> Response:
     """Tell how far the review is."""
     return show_answer(_find(request, id).progress())
 

@@ -31,12 +31,15 @@ class TaxonPage(Answer):
 
 
 TaxonBody = build_body(
-    "TaxonBody", Store.add_taxon, ("name", "common", "lineage", "parent", "prompts")
-)
+    "TaxonBody", Store.add_taxon, ("name", "common", "lineage", "parent", "prompts"),
+    example={"name": "Lynx lynx", "common": "Eurasian lynx",
+             "lineage": "Animalia,Chordata,Mammalia,Carnivora,Felidae,Lynx,Lynx lynx"},
+)  # fmt: skip
 CheckBody = build_body(
     "CheckBody", Store.check_taxon,
     ("name", "common", "lineage", "taxa", "text_type", "templates", "k"),
     most={"k": 100}, kinds={"taxa": Word | None, "templates": Template}, needed=("name",),
+    example={"name": "Lynx lynx", "k": 3},
 )  # fmt: skip
 
 
