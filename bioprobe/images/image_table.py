@@ -44,6 +44,7 @@ DAMAGE_COLUMNS = ("share_present", "damage")
 COLUMNS: tuple[str, ...] = (*LOCATION_COLUMNS, REGION, *FACT_COLUMNS, *LABEL_COLUMNS, LABELS_FROM)
 
 
+@dataclasses.dataclass(frozen=True)
 class ImageTable:
     """Images with their facts, labels and whatever else their source said of them.
 
@@ -79,40 +80,31 @@ class ImageTable:
         If one of these columns is missing.
     """
 
-    def __init__(
-        self,
-        frame: pd.DataFrame,
-        derived: tuple[str, ...] = (),
-        not_derived: Mapping[str, str] | None = None,
-    ) -> None:
-        missing = [column for column in COLUMNS if column not in frame.columns]
+    frame: pd.DataFrame
+    derived: tuple[str, ...] = ()
+    not_derived: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        missing = [column for column in COLUMNS if column not in self.frame.columns]
         if missing:
             msg = f"an image table lacks the columns {', '.join(missing)}"
             raise SourceError(msg)
-        self._frame = frame
-        self.derived = derived
-        self.not_derived = dict(not_derived or {})
 
     def __len__(self) -> int:
-        return len(self._frame)
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """All columns of all rows."""
-        return self._frame
+        return len(self.frame)
 
     @property
     def columns(self) -> list[str]:
         """Names of the columns, in their order."""
-        return [str(name) for name in self._frame.columns]
+        return [str(name) for name in self.frame.columns]
 
     def column(self, name: str) -> pd.Series[Any]:
         """Return a column of all rows."""
-        return self._frame[name]
+        return self.frame[name]
 
     def select(self, names: Sequence[str]) -> pd.DataFrame:
         """Return some columns of all rows."""
-        return self._frame[list(names)]
+        return self.frame[list(names)]
 
     def take(self, rows: npt.NDArray[np.int64], names: Sequence[str] | None = None) -> pd.DataFrame:
         """Return some rows in their order, numbered as in the table.
@@ -123,7 +115,7 @@ class ImageTable:
         names : sequence of str, optional
             Columns; by default all.
         """
-        frame = self._frame if names is None else self._frame[list(names)]
+        frame = self.frame if names is None else self.frame[list(names)]
         return frame.iloc[rows]
 
     def with_columns(self, columns: Mapping[str, pd.Series[Any]]) -> ImageTable:
@@ -134,7 +126,7 @@ class ImageTable:
         columns : mapping of str to Series, each of all rows
             None of them says where an image lies, or which its bytes are.
         """
-        table = ImageTable(self._frame.assign(**columns), self.derived, self.not_derived)
+        table = ImageTable(self.frame.assign(**columns), self.derived, self.not_derived)
         for name in ("contents", "file_names"):
             if name in self.__dict__:
                 table.__dict__[name] = self.__dict__[name]
@@ -176,7 +168,7 @@ class ImageTable:
             return self
         typed = {name: _type_values(values) for name, values in columns.items()}
         table = self.with_columns(typed) if typed else copy.copy(self)
-        table.derived, table.not_derived = tuple(columns), dict(unread)
+        table.__dict__.update(derived=tuple(columns), not_derived=dict(unread))
         return table
 
     def find_rows(self, files: Collection[str]) -> npt.NDArray[np.int64]:

@@ -272,15 +272,15 @@ class StoredTable(ImageTable):
         self, stored: Columns, changed: Mapping[str, pd.Series[Any]] | None = None
     ) -> None:
         self.stored = stored
-        self.derived = ()
-        self.not_derived = {}
         self._changed = dict(changed or {})
+        self.__dict__.update(derived=(), not_derived={})
 
     def __len__(self) -> int:
         return len(self.stored)
 
     @cached_property
-    def _frame(self) -> pd.DataFrame:  # type: ignore[override]
+    def frame(self) -> pd.DataFrame:  # type: ignore[override]
+        """All columns of all rows."""
         return self.select(self.columns)
 
     @cached_property
@@ -324,7 +324,7 @@ class StoredTable(ImageTable):
     def with_columns(self, columns: Mapping[str, pd.Series[Any]]) -> StoredTable:
         """Return the same table with some columns in place of those of their names, or beside."""
         table = StoredTable(self.stored, {**self._changed, **columns})
-        table.derived, table.not_derived = self.derived, self.not_derived
+        table.__dict__.update(derived=self.derived, not_derived=self.not_derived)
         return table
 
     def labels(self, level: str) -> Names:

@@ -372,9 +372,9 @@ def test_a_store_that_was_opened_before_is_opened_with_what_it_knows(
     read: list[str] = []
     read_columns = ShardImages.read
 
-    def read_and_tell(shard: ShardImages, *asked: Any, **options: Any) -> Any:
+    def read_and_tell(shard: ShardImages, *asked: object, **options: object) -> object:
         read.append(shard.record.name)
-        return read_columns(shard, *asked, **options)
+        return read_columns(shard, *asked, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ShardImages, "read", read_and_tell)
     after = EmbeddingStore.open(store.folder, after=before)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from bioprobe.encoders.encoder import Fingerprint, normalise_rows
@@ -20,10 +21,12 @@ from bioprobe.store.embedding_store import join_tables
 from bioprobe.store.shard import ShardImages, read_images
 from bioprobe.store.view import View
 
+Reads: TypeAlias = list[tuple[str, tuple[str, ...], Sequence[int] | None]]
+
 FINGERPRINT = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")
 
 
-def _frame(n_rows: int, start: int = 0, **columns: Any) -> pd.DataFrame:
+def _frame(n_rows: int, start: int = 0, **columns: object) -> pd.DataFrame:
     paths = [f"{row:04d}.jpg" for row in range(start, start + n_rows)]
     hashes = [f"{row:064x}" for row in range(start, start + n_rows)]
     return pd.DataFrame({"root": "/r", "path": paths, "sha256": hashes, **columns})
@@ -43,14 +46,20 @@ def _read_whole(store: EmbeddingStore) -> pd.DataFrame:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...], Any]]:
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     """What is read of shards: of which, which columns, and which row groups."""
-    found: list[tuple[str, tuple[str, ...], Any]] = []
+    found: Reads = []
     read = ShardImages.read
 
-    def note(shard: ShardImages, names: Any, groups: Any = None, **options: Any) -> Any:
+    def note(
+        shard: ShardImages,
+        names: Sequence[str],
+        groups: Sequence[int] | None = None,
+        *,
+        as_codes: bool = False,
+    ) -> pa.Table:
         found.append((shard.record.name, tuple(names), groups))
-        return read(shard, names, groups, **options)
+        return read(shard, names, groups, as_codes=as_codes)
 
     monkeypatch.setattr(ShardImages, "read", note)
     return found
@@ -73,7 +82,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...], A
     ],
 )
 def test_columns_and_rows_are_those_of_the_whole_table(
-    columns: list[dict[str, list[Any]]], tmp_path: Path
+    columns: list[dict[str, list[object]]], tmp_path: Path
 ) -> None:
     frames = [
         _frame(len(next(iter(one.values()), [0])), 10 * at, **one) for at, one in enumerate(columns)
@@ -98,9 +107,7 @@ def test_columns_and_rows_are_those_of_the_whole_table(
     ]  # fmt: skip
 
 
-def test_a_store_is_opened_without_its_table(
-    tmp_path: Path, reads: list[tuple[str, tuple[str, ...], Any]]
-) -> None:
+def test_a_store_is_opened_without_its_table(tmp_path: Path, reads: Reads) -> None:
     folder = _make(tmp_path, [_frame(2), _frame(2, 2)]).folder
     for shard in (folder / "shards").iterdir():
         (shard / "images.parquet").unlink()
@@ -112,7 +119,7 @@ def test_a_store_is_opened_without_its_table(
 
 
 def test_few_rows_are_read_by_row_group_until_all_might_have_been(
-    tmp_path: Path, reads: list[tuple[str, tuple[str, ...], Any]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shard_module, "_GROUP_ROWS", 2)
     frames = [_frame(6, 6 * at, family=["Felidae", "Canidae"] * 3) for at in range(3)]
@@ -133,9 +140,7 @@ def test_few_rows_are_read_by_row_group_until_all_might_have_been(
     assert reads == []
 
 
-def test_footers_tell_whether_there_are_regions_and_one_root(
-    tmp_path: Path, reads: list[tuple[str, tuple[str, ...], Any]]
-) -> None:
+def test_footers_tell_whether_there_are_regions_and_one_root(tmp_path: Path, reads: Reads) -> None:
     images = _make(tmp_path / "a", [_frame(2), _frame(2, 2)]).images
     assert (images.has_one_root, images.has_regions, reads) == (True, False, [])
     several = _frame(2, 2, **{REGION: ["", "0.1 0.1 0.5 0.5"]}).assign(root="/s")
@@ -143,9 +148,7 @@ def test_footers_tell_whether_there_are_regions_and_one_root(
     assert (images.has_one_root, images.has_regions) == (False, True)
 
 
-def test_a_condition_reads_the_columns_that_it_names(
-    tmp_path: Path, reads: list[tuple[str, tuple[str, ...], Any]]
-) -> None:
+def test_a_condition_reads_the_columns_that_it_names(tmp_path: Path, reads: Reads) -> None:
     frames = [_frame(2, family=["Felidae", ""], site=["a", "b"]), _frame(2, 2, site=["a", "c"])]
     store = _make(tmp_path, frames)
     assert View.of(store, "family == 'Felidae' or site == 'c'").rows.tolist() == [0, 3]
@@ -167,7 +170,7 @@ def test_labels_are_numbered_in_the_one_form_of_names(tmp_path: Path) -> None:
 
 
 def test_a_table_with_other_columns_reads_the_rest_when_it_is_asked_for(
-    tmp_path: Path, reads: list[tuple[str, tuple[str, ...], Any]]
+    tmp_path: Path, reads: Reads
 ) -> None:
     images = _make(tmp_path, [_frame(2, family=["Felidae", ""])]).images
     other = images.with_columns({"family": pd.Series(["Canidae", ""]), "seen": pd.Series([1, 2])})
