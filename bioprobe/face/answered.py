@@ -28,5 +28,5 @@ def name_answer(said: Mapping[str, Any]) -> str:
 
 def number_pictures(images: ImageTable, rows: Rows) -> dict[tuple[str, str], int]:
     """Return the row of each picture and region, as answers name it."""
-    regions = images.frame["image_region"].to_numpy(dtype=object)
+    regions = images.column("image_region").to_numpy(dtype=object)
     return {(images.file_names[row], str(regions[row])): row for row in rows.tolist()}

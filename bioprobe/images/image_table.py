@@ -408,6 +408,39 @@ class ImageTable:
         numbers, distinct = pd.factorize(self.labels(level), sort=True)
         return numbers.astype(np.int32), np.asarray(distinct, dtype=object)
 
+    def has_label(self, level: str) -> bool:
+        """Tell whether any row has a label at a rank, or a common name."""
+        return bool((self.number_labels(level)[1] != "").any())
+
+    def number_lineages(
+        self, names: Sequence[str], rows: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return which rows have the same labels in several columns.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Ranks, and the common name.
+        rows : ndarray of int64, shape (n_rows,)
+
+        Returns
+        -------
+        numbers : ndarray of int64, shape (n_rows,)
+            From 0, in the order in which they come.
+        firsts : ndarray of int64, shape (n_distinct,)
+            Place among the rows of the first of each.
+        """
+        import pandas as pd
+
+        together = np.zeros(len(rows), dtype=np.int64)
+        for name in names:
+            numbers, distinct = self.number_labels(name)
+            together = together * len(distinct) + numbers[rows]
+            together = np.asarray(pd.factorize(together)[0], dtype=np.int64)
+        firsts = np.zeros(int(together.max(initial=-1)) + 1, dtype=np.int64)
+        firsts[together[::-1]] = np.arange(len(rows))[::-1]
+        return together, firsts
+
     @cached_property
     def _texts(self) -> dict[str, npt.NDArray[np.object_]]:
         """Columns as text, by name; read once."""

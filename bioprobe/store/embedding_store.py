@@ -330,7 +330,8 @@ class EmbeddingStore:
     def labelled(self) -> pd.DataFrame:
         """Distinct labels of the current rows, with their common names, in their order."""
         # Labels of retired rows are those that somebody corrected.
-        return self.images.take(self.rows, LABEL_COLUMNS).drop_duplicates()
+        _, firsts = self.images.number_lineages(LABEL_COLUMNS, self.rows)
+        return self.images.take(self.rows[firsts], LABEL_COLUMNS)
 
     @cached_property
     def given(self) -> ImageTable:
@@ -597,11 +598,11 @@ class EmbeddingStore:
         StoreError
             If the store has grown since it was opened, or the disk refuses.
         """
-        store, frame = self, self.given.frame
+        store, given = self, self.given
         for start in range(0, len(rows), _RELABELLED_ROWS):
             part = rows[start : start + _RELABELLED_ROWS]
             said = labels.iloc[start : start + _RELABELLED_ROWS].reset_index(drop=True)
-            new = frame.iloc[part].reset_index(drop=True).assign(**said)
+            new = given.take(part).reset_index(drop=True).assign(**said)
             store = store.append(new, store.read_vectors(part), retired=part.tolist())
         return store
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Texts of few distinct values, "" where there is none.
 _CODED = (*LABEL_COLUMNS, REGION, LABELS_FROM)
+# Of a larger share of the rows the whole column is read.
+_FEW = 0.25
 # Types that a column keeps when rows come to it, whatever these rows lack.
 _PLAIN = frozenset({"str", "float64", "Int64"})
 
@@ -129,6 +131,8 @@ class Columns:
         import pandas as pd
 
         shards = np.unique(np.searchsorted(self.starts, rows, side="right") - 1)
+        if len(rows) > _FEW * len(self):
+            shards = shards[:0]
         few = [name for name in names if self._is_read_in_part(name, len(shards))]
         parts = self._take(rows, shards, few) if few else {}
         columns = {
@@ -399,8 +403,12 @@ def _number_shard(shard: ShardImages, name: str, place_of: dict[str, int]) -> np
     """Return the place of each row's label; new labels are added."""
     parts = []
     for chunk in shard.read([name], as_codes=True).column(name).chunks:
-        labels = [unify(one) if one is not None else "" for one in chunk.dictionary.to_pylist()]
-        places = [place_of.setdefault(label, len(place_of)) for label in labels]
+        labels = chunk.dictionary.to_pylist()
+        # Of a name that is known already nothing is to be made.
+        places = [
+            place_of[one] if one in place_of else place_of.setdefault(unify(one), len(place_of))
+            for one in labels
+        ]
         hole = place_of.setdefault("", len(place_of)) if chunk.null_count else -1
         indices = chunk.indices.fill_null(len(places)).to_numpy(zero_copy_only=False)
         parts.append(np.array([*places, hole], dtype=np.int32)[indices])
