@@ -317,9 +317,9 @@ def mark(frame: pd.DataFrame) -> pd.DataFrame:
     return marked
 
 
-def is_marked(frame: pd.DataFrame) -> bool:
-    """Tell whether a frame says that its cells keep what was written."""
-    return frame.attrs.get("bioprobe_cells") is not None
+def is_marked(attrs: Mapping[Any, Any]) -> bool:
+    """Tell whether what a frame says of itself is that its cells keep what was written."""
+    return attrs.get("bioprobe_cells") is not None
 
 
 def mend_floats(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
@@ -334,7 +334,7 @@ def mend_floats(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     frames : sequence of DataFrame
         Shards of one table; those that :func:`mark` made are left as they are.
     """
-    old = [frame for frame in frames if not is_marked(frame)]
+    old = [frame for frame in frames if not is_marked(frame.attrs)]
     names = dict.fromkeys(
         name for frame in old for name in frame.columns if frame[name].dtype.kind == "f"
     )

@@ -464,7 +464,7 @@ def _show_answer(predictions: Predictions, position: int, title: str = "") -> di
     ]
     if not right:
         row = int(predictions.rows[position])
-        known_as = predictions.images.frame["common_name"].iloc[row] or truth
+        known_as = predictions.images.column("common_name").iloc[row] or truth
         lines.append({"text": f"is: {known_as}", "tone": "soft"})
     place = predictions.images.locate(int(predictions.rows[position]))
     return _show_picture(place, title or best.name, lines)

@@ -156,7 +156,7 @@ def find_paths(store: EmbeddingStore, paths: Sequence[str]) -> tuple[Rows, list[
         Those that the store has not.
     """
     names = store.images.file_names
-    roots, files = (store.images.frame[name].astype(str).tolist() for name in ("root", "path"))
+    roots, files = (store.images.column(name).astype(str).tolist() for name in ("root", "path"))
     by_name: dict[str, set[int]] = {}
     for row in store.rows.tolist():
         file = join(roots[row], files[row])
@@ -197,7 +197,7 @@ def describe_hanging(store: EmbeddingStore, rows: Rows) -> pd.DataFrame:
 
     images, marks = store.images, mark_rows(store.images, rows)
     files = set(images.name_files(rows))
-    hashes = set(images.frame["sha256"].iloc[rows]) - {""}
+    hashes = set(images.column("sha256").iloc[rows]) - {""}
 
     def count_judged(name: str) -> int:
         return int(selections.read_selection(store, name).judged[rows].sum())
@@ -267,7 +267,7 @@ def _count_hanging(
 
 def count_copies(store: EmbeddingStore, rows: Rows) -> int:
     """Return how many current rows are of the same bytes as some rows, in other files."""
-    frame = store.images.frame[["root", "path", "sha256"]]
+    frame = store.images.select(["root", "path", "sha256"])
     mine = frame.iloc[rows]
     places = set(zip(mine["root"], mine["path"], strict=True))
     alike = np.flatnonzero(frame["sha256"].isin(set(mine["sha256"]) - {""}))
@@ -277,7 +277,7 @@ def count_copies(store: EmbeddingStore, rows: Rows) -> int:
 
 def count_regions(store: EmbeddingStore, rows: Rows) -> int:
     """Return how many further current rows are of the same pictures as some rows."""
-    frame = store.images.frame[["root", "path"]]
+    frame = store.images.select(["root", "path"])
     mine = frame.iloc[rows]
     places = set(zip(mine["root"], mine["path"], strict=True))
     alike = np.flatnonzero(frame["path"].isin(set(mine["path"])))

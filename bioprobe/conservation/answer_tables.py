@@ -166,7 +166,7 @@ def name_labels(view: View, level: str | None = None) -> list[Named]:
     nothing = [""] * len(view)
     ranks = [images.labels(name)[view.rows].tolist() for name in _RANK_NAMES]
     below, label, common, content = (
-        images.labels(name)[view.rows].tolist() if name in images.frame.columns else nothing
+        images.labels(name)[view.rows].tolist() if name in images.columns else nothing
         for name in (SUBSPECIES, LABEL, COMMON_NAME, CONTENT)
     )
     if level is not None:

@@ -101,7 +101,7 @@ def find_units(
     if by is not None:
         values, said = _read_values(images, rows, by)
         notes += said
-    known = images.frame.columns
+    known = images.columns
     if group is not None:
         level = read_level(group, images)
         return Units(values, by or "", images.labels(level)[rows], level, tuple(notes))
@@ -150,13 +150,13 @@ def _read_values(images: ImageTable, rows: Rows, by: str) -> tuple[Names, list[N
         return np.array(find_folders(images.frame.iloc[rows]), dtype=object), []
     if period not in PERIODS or period in {str(one).casefold() for one in images.free_columns}:
         return images.labels(read_level(by, images))[rows], []
-    if CAPTURED_AT not in images.frame.columns:
+    if CAPTURED_AT not in images.columns:
         msg = (
             f"no column {by}, and no {CAPTURED_AT} that says when pictures were taken; read times "
             "with bioprobe embed --exif, or name another column with --by"
         )
         raise SelectionError(msg)
-    times = read_times(name_cells(images.frame[CAPTURED_AT]), rows)[0]
+    times = read_times(name_cells(images.column(CAPTURED_AT)), rows)[0]
     there = ~np.isnat(times)
     months = np.where(there, times.astype("datetime64[M]").astype(np.int64) % 12, 0)
     if period == YEAR:

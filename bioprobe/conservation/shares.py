@@ -231,7 +231,7 @@ def save_judged(view: View, judged: Judged) -> list[Note | str]:
         raise MisuseError(msg)
     images = view.images
     for name in (STATUS, THREAT):
-        if name not in images.frame.columns:
+        if name not in images.columns:
             continue
         known = set(images.labels(name).tolist()) - {""}
         foreign = sorted(one for one in known if read_category(one) is None and one not in THREATS)
@@ -243,7 +243,7 @@ def save_judged(view: View, judged: Judged) -> list[Note | str]:
             raise MisuseError(msg)
     frame = pd.DataFrame({STATUS: judged.codes, THREAT: judged.threatened}).astype(object)
     rows, changed = judged.rows, np.ones(len(judged), dtype=bool)
-    if {STATUS, THREAT} <= set(images.frame.columns):
+    if {STATUS, THREAT} <= set(images.columns):
         changed = np.logical_or.reduce(
             [images.labels(name)[rows] != frame[name].to_numpy() for name in (STATUS, THREAT)]
         )

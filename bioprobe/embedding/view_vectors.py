@@ -88,7 +88,7 @@ def read_view_vectors(
     contents = store.images.contents[rows]
     kept, known = cache.read(contents)
     vectors: Vectors = kept["vectors"].astype(np.float32)
-    roots = store.images.frame["root"].to_numpy(dtype=str)[rows]
+    roots = store.images.column("root").to_numpy(dtype=str)[rows]
     left = np.flatnonzero(~known & (roots != ""))
     if len(left):
         encoder = load()

@@ -86,7 +86,7 @@ class Teachers:
         self.places: Places = places[places >= 0]
         # Evidence: an approximate index that the store may keep would miss some.
         self._index = NeighborIndex.open(store, exact=True)
-        self._hashes = store.images.frame["sha256"].to_numpy(dtype=object)
+        self._hashes = store.images.column("sha256").to_numpy(dtype=object)
 
     def find(self, vector: Vectors, sha256: str, wanted: Named, k: int) -> tuple[Example, ...]:
         """Find the nearest of a class that are no copies of the picture itself."""
@@ -300,7 +300,7 @@ class _Boxes:
         if not images.has_regions:
             return
         columns = ["root", "path", REGION]
-        if DETECTION_CATEGORY in images.frame.columns:
+        if DETECTION_CATEGORY in images.columns:
             columns.append(DETECTION_CATEGORY)
         frame = images.frame[columns]
         asked = frame.iloc[rows]

@@ -262,7 +262,7 @@ class Answers:
     def fact(self, row: int, name: str) -> Any:  # noqa: ANN401 - a text or number
         """Return a cell of one of the columns that every store has, such as ``root``."""
         if name not in self._facts:
-            self._facts[name] = self.view.images.frame[name].tolist()
+            self._facts[name] = self.view.images.column(name).tolist()
         return self._facts[name][row]
 
     @functools.cached_property
@@ -570,7 +570,7 @@ class _Keys:
     def __init__(self, view: View, columns: Mapping[str, dict[int, str]]) -> None:
         images = view.images
         self.names = images.file_names
-        self._regions = images.frame[REGION].tolist()
+        self._regions = images.column(REGION).tolist()
         self._columns = columns
         self._folder = view.folder
         self._of_file: dict[str, list[int]] = {}
@@ -632,9 +632,9 @@ class _Guesser:
         self._given = {
             name: images.labels(name)
             for name in (CONTENT, DETECTION_CATEGORY)
-            if name in images.frame.columns
+            if name in images.columns
         }
-        self._region_names = images.frame[REGION].tolist()
+        self._region_names = images.column(REGION).tolist()
 
     def observe(self, row: int, places: Sequence[int]) -> Observation:
         guesses = tuple(one for place in places if (one := self._guess(place)) is not None)
@@ -734,9 +734,9 @@ def take_labels(view: View, sensitive: Sensitive) -> Answers:
     further = {
         name: images.labels(name)
         for name in (CONTENT, LABEL, DETECTION_CATEGORY)
-        if name in images.frame.columns
+        if name in images.columns
     }
-    sources, regions = (images.frame[name].tolist() for name in (LABELS_FROM, REGION))
+    sources, regions = (images.column(name).tolist() for name in (LABELS_FROM, REGION))
     made: dict[tuple[str, ...], Taxon | None] = {}
     found: dict[str, list[Observation]] = {}
     givers = view.store.labels.givers

@@ -366,9 +366,9 @@ def take_all(view: View, level: str | None) -> Said:
     level = read_level(level, images) if level else None
     values = images.labels(level) if level and level not in RANK_NAMES else None
     known = {one.row: one for _, one in found.observations}
-    has_categories = DETECTION_CATEGORY in images.frame.columns
+    has_categories = DETECTION_CATEGORY in images.columns
     categories = images.labels(DETECTION_CATEGORY) if has_categories else None
-    regions = images.frame[REGION].tolist()
+    regions = images.column(REGION).tolist()
     by_name: dict[str, list[Observation]] = {}
     n_without = 0
     for row in view.rows.tolist():

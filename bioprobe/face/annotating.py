@@ -563,7 +563,7 @@ class Annotates(Asks, Learns):
 
         if isinstance(status, Mapping):
             return find_species_codes(status), {}, []
-        if status is None or str(status) in self._view.images.frame.columns:
+        if status is None or str(status) in self._view.images.columns:
             column = None if status is None else str(status)
             return find_stored_codes(self._view.images, said, column)
         if not Path(status).is_file():
@@ -590,7 +590,7 @@ class Annotates(Asks, Learns):
         images = self._view.images
         rows = np.array([one.row for one in found.read], dtype=np.int64)
         sequences = find_sequences(images, rows, column=sequence, gap_seconds=gap_seconds)
-        if CAPTURED_AT not in images.frame.columns:
+        if CAPTURED_AT not in images.columns:
             return sequences, {}
         clocks, _ = read_clocks(images, rows, CAPTURED_AT)
         known = zip(rows.tolist(), clocks.astype("datetime64[s]"), strict=True)

@@ -13,10 +13,9 @@ from bioprobe.options import Mask, Option, Part, Where, question
 from bioprobe.result import Notes, Result, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
+    from bioprobe.images.image_table import ImageTable
     from bioprobe.images.regions import Region
     from bioprobe.store.catalogue import Catalogue, Memory
     from bioprobe.types import Rows
@@ -235,9 +234,9 @@ class Browses(Opened):
             msg = f"a table is written as .csv or .parquet, got {path.name}"
             raise SourceError(msg)
         rows, images = self.rows, self._view.images
-        frame = images.frame.iloc[rows].drop(columns=["root", "path"])
+        frame = images.take(rows, _list_shown(images))
         frame.insert(0, "row", rows)
-        frame.insert(1, "file_name", [images.file_names[row] for row in rows.tolist()])
+        frame.insert(1, "file_name", images.name_files(rows))
         with replacing(path) as temporary:
             if path.suffix.lower() == ".csv":
                 frame.to_csv(temporary, index=False)
@@ -265,12 +264,11 @@ class Browses(Opened):
         store, images = self._view.store, self._view.images
 
         def list_columns() -> list[tuple[str, str]]:
-            frame = images.frame
-            known = [(str(one), "rank") for one in RANKS if (frame[one] != "").any()]
-            names = [COMMON_NAME] if (frame[COMMON_NAME] != "").any() else []
+            known = [(str(one), "rank") for one in RANKS if images.has_label(one)]
+            names = [COMMON_NAME] if images.has_label(COMMON_NAME) else []
             known += [(one, "column") for one in (*names, *images.free_columns)]
-            if SEQUENCE not in frame and any(
-                one in frame for one in (*SEQUENCE_COLUMNS, CAPTURED_AT)
+            if SEQUENCE not in images.columns and any(
+                one in images.columns for one in (*SEQUENCE_COLUMNS, CAPTURED_AT)
             ):
                 known.append((SEQUENCE, "sequence"))
             return known
@@ -305,9 +303,8 @@ class Browses(Opened):
         names: list[str] = []
         if by in RANKS and value:
             rows = self._list_rows(by, value, "added")
-            frame = self._view.images.frame
-            below = RANKS[RANKS.index(by) + 1 :]
-            names = [one for one in below if (frame[one].iloc[rows] != "").any()]
+            images, below = self._view.images, RANKS[RANKS.index(by) + 1 :]
+            names = [one for one in below if (images.labels(one)[rows] != "").any()]
         met = write_equality(by, value)
         met = f"({where}) and {met}" if where else met
         return Table(pd.DataFrame({"name": names, "where": [met] * len(names)}))
@@ -388,9 +385,10 @@ class Browses(Opened):
         """
         rows = self._list_rows(by, value, order)
         shown, n_pages = _turn(rows, page, size)
-        frame = _take(self._view.images.frame.drop(columns=["root", "path"]), shown)
+        images = self._view.images
+        frame = images.take(shown, _list_shown(images)).reset_index(drop=True)
         frame.insert(0, "row", shown)
-        frame.insert(1, "file_name", self._name_files(shown))
+        frame.insert(1, "file_name", images.name_files(shown))
         frame.insert(2, "label", [_name(one) for one in frame.to_dict("records")])
         if by:
             groups = self._catalogue.group(by)
@@ -432,7 +430,7 @@ class Browses(Opened):
         if at == len(store.rows) or store.rows[at] != row:
             msg = f"no row {row} is in {self.folder}; it has {len(store.rows):,} images"
             raise SelectionError(msg)
-        known = images.frame.iloc[row]
+        known = images.take(np.array([row], dtype=np.int64)).iloc[0]
         written = {str(name): write_cell(value) for name, value in known.items()}
         labels = {name: written[name] for name in LABEL_COLUMNS if written[name]}
         hidden = {*LABEL_COLUMNS, *LOCATION_COLUMNS, REGION, LABELS_FROM, *FACT_COLUMNS}
@@ -442,7 +440,7 @@ class Browses(Opened):
         places = np.flatnonzero(chosen == row)
         place = int(places[0]) if len(places) else -1
         return Look(
-            row, self._name_files([row])[0], _name(known), labels, facts,
+            row, str(images.name_files(np.array([row]))[0]), _name(known), labels, facts,
             (int(known["width_px"]), int(known["height_px"])), parts,
             int(chosen[place - 1]) if place > 0 else None,
             int(chosen[place + 1]) if 0 <= place < len(chosen) - 1 else None,
@@ -450,9 +448,11 @@ class Browses(Opened):
         )  # fmt: skip
 
     def _describe_part(self, row: int) -> RegionOfPicture:
+        import numpy as np
+
         from bioprobe.images.regions import DETECTION_CATEGORY, DETECTION_CONFIDENCE, REGION, Region
 
-        known = self._view.images.frame.iloc[row]
+        known = self._view.images.take(np.array([row], dtype=np.int64)).iloc[0]
         said = known.get(DETECTION_CONFIDENCE)
         try:
             confidence = float(said)  # type: ignore[arg-type]
@@ -475,17 +475,6 @@ class Browses(Opened):
             return choose()
         return self._memory.keep((by, value, order), choose)
 
-    def _name_files(self, rows: Sequence[int] | Rows) -> list[str]:
-        """Return the names of the files of a few rows, as answers name them."""
-        images = self._view.images
-        has_one_root = self._catalogue.keep(
-            ("one root",), lambda: images.frame["root"].nunique() < 2
-        )
-        if has_one_root:
-            # Of a million files the names of all need not be made.
-            return [str(one) for one in images.frame["path"].iloc[list(rows)]]
-        return [images.file_names[int(row)] for row in rows]
-
     def _sort(self, rows: Rows) -> Rows:
         """Return rows along one line, so that neighbours are alike."""
         from bioprobe.clustering.clusters import find_units
@@ -496,7 +485,7 @@ class Browses(Opened):
             view = self._view.take(rows)
             units, _ = find_units(view, None)
             return order_images(view, _AVERAGED, units, ALIKE).rows
-        if ALIKE in self._view.images.frame:
+        if ALIKE in self._view.images.columns:
             return self._sort_by_column(rows)
         msg = (
             f"{len(rows):,} pictures are too many to be ordered alike at once, at most "
@@ -510,7 +499,7 @@ class Browses(Opened):
         import numpy as np
         import pandas as pd
 
-        places = pd.to_numeric(self._view.images.frame[ALIKE].iloc[rows], errors="coerce")
+        places = pd.to_numeric(self._view.images.column(ALIKE).iloc[rows], errors="coerce")
         ordered: Rows = rows[np.argsort(places.to_numpy(dtype=np.float64), kind="stable")]
         return ordered
 
@@ -527,13 +516,9 @@ class Browses(Opened):
         return Catalogue.of(self._view.store)
 
 
-def _take(frame: pd.DataFrame, rows: Rows) -> pd.DataFrame:
-    """Return rows of a table; those that follow each other are cut out, which is quicker."""
-    if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and (rows[1:] > rows[:-1]).all():
-        frame = frame.iloc[int(rows[0]) : int(rows[-1]) + 1]
-    else:
-        frame = frame.iloc[rows]
-    return frame.reset_index(drop=True)
+def _list_shown(images: ImageTable) -> list[str]:
+    """Return the columns that do not say where on this machine a file lies."""
+    return [one for one in images.columns if one not in {"root", "path"}]
 
 
 def _turn(of: Rows, page: int, size: int) -> tuple[Rows, int]:

@@ -340,7 +340,7 @@ def _find_rows(found: Compared, store: EmbeddingStore) -> dict[int, Rows]:
     frame = found.pairs
     images = store.images
     names = np.array(images.file_names, dtype=object)[store.rows]
-    regions = images.frame[REGION].to_numpy(dtype=object)[store.rows]
+    regions = images.column(REGION).to_numpy(dtype=object)[store.rows]
     matched = match_files(frame["file_name"].tolist(), names.tolist()).partners
     of_file: dict[str, list[int]] = {}
     for at, name in enumerate(names.tolist()):

@@ -557,7 +557,7 @@ def _judge_predictions(
         for row, key in zip(
             view.rows.tolist(),
             zip(view.images.name_files(view.rows).tolist(),
-                view.images.frame[REGION].to_numpy()[view.rows].tolist(), strict=True),
+                view.images.column(REGION).to_numpy()[view.rows].tolist(), strict=True),
             strict=True,
         )
     }  # fmt: skip

@@ -508,7 +508,7 @@ class Infers(Asks, Learns):
         if by is None:
             return np.full(len(view), "", dtype=object)
         if by in _CALENDAR and by not in view.images.free_columns:
-            if CAPTURED_AT not in view.images.frame.columns:
+            if CAPTURED_AT not in view.images.columns:
                 msg = f"--by {by} is that of captured_at, which no image has; embed with --exif"
                 raise MisuseError(msg)
             times, _ = read_times(view.labels(CAPTURED_AT))
@@ -571,7 +571,7 @@ class Infers(Asks, Learns):
         from bioprobe.taxonomy.columns import spell_column
 
         images, view = self._view.images, self._view
-        if CAPTURED_AT not in images.frame.columns:
+        if CAPTURED_AT not in images.columns:
             return {}
         times = read_times(view.labels(CAPTURED_AT))[0].astype("datetime64[s]")
         spans: dict[str, tuple[np.datetime64, np.datetime64]] = {}
@@ -638,7 +638,7 @@ def _read_truths(view: View, names: Sequence[str], labels: Names) -> Places:
     from bioprobe.content import CONTENT, Content, read_content
 
     truths = _find_named(names, labels.tolist())
-    if CONTENT not in view.images.frame.columns:
+    if CONTENT not in view.images.columns:
         return truths
     others = {Content.BLANK.value, Content.HUMAN.value, Content.VEHICLE.value}
     held = [read_content(one) in others for one in view.labels(CONTENT).tolist()]
@@ -664,7 +664,7 @@ def _take_predictions(view: View, found: Predictions, level: str | None, source:
         names = tuple(classes.names)
     if wanted != own:
         names, top, scores = _sum_up(found, wanted, source)
-    labels = view.labels(wanted) if wanted in view.images.frame.columns else (
+    labels = view.labels(wanted) if wanted in view.images.columns else (
         np.full(len(view), "", dtype=object)
     )  # fmt: skip
     truths = _read_truths(view, names, labels)
@@ -674,7 +674,7 @@ def _take_predictions(view: View, found: Predictions, level: str | None, source:
         truths = np.where(truths < 0, -1, np.where(places >= 0, places, len(names)))
     return _Answers(
         names, top, scores, truths, found.taught, wanted, source,
-        lambda asked: _find_named(names, asked), has_column=wanted in view.images.frame.columns,
+        lambda asked: _find_named(names, asked), has_column=wanted in view.images.columns,
         notes=found.notes,
     )  # fmt: skip
 
@@ -759,7 +759,7 @@ def _place_side(view: View, side: Side) -> dict[int, int]:
 
     images = view.images
     files = images.name_files(view.rows).tolist()
-    regions = images.frame[REGION].iloc[view.rows].tolist()
+    regions = images.column(REGION).iloc[view.rows].tolist()
     matched = match_files(files, list(side.files)).partners
     rows = {key: at for at, key in enumerate(zip(side.files, side.regions, strict=True))}
     found = {}
@@ -782,7 +782,7 @@ def _take_side(view: View, side: Side, level: str) -> _Answers:
     if not placed:
         msg = f"{source} names none of the {len(view):,} images that are asked"
         raise SelectionError(msg)
-    has_column = level in view.images.frame.columns
+    has_column = level in view.images.columns
     labels = view.labels(level) if has_column else np.full(len(view), "", dtype=object)
     names = tuple(sorted({one for one in (*said, *labels.tolist()) if one}))
     top = np.full((len(view), 1), -1, dtype=np.int64)

@@ -179,7 +179,7 @@ class Find(Sitting):
             chosen = self._finder.propose(wanted, self._skipped)
             self._save()
             images = self.store._view.store.given
-            regions = images.frame["image_region"].to_numpy(dtype=object)
+            regions = images.column("image_region").to_numpy(dtype=object)
             suggested_by = BY_HEAD if self._finder.head is not None else BY_QUESTION
             pictures = []
             for place, why, chance, score in zip(
@@ -368,7 +368,7 @@ def read_verdicts(view: View, level: str, value: str) -> npt.NDArray[np.int8]:
 
     verdicts = np.full(len(view), UNSEEN, dtype=np.int8)
     given = view.store.given
-    if level in given.frame.columns and view.store.counts != CONFIRMED:
+    if level in given.columns and view.store.counts != CONFIRMED:
         labels = given.labels(level)[view.rows]
         known = labels != ""
         verdicts[known] = np.where(labels[known] == value, IS, IS_NOT)

@@ -216,14 +216,14 @@ class Identifies(Asks, Learns):
         """Return the lowest rank at which labels, or with no bound added taxa too, have names."""
         from bioprobe.zeroshot.added_taxa import list_added
 
-        frame, ranks = self._view.store.images.frame, list(RANK_NAMES)
+        images, ranks = self._view.store.images, list(RANK_NAMES)
         if down_to and down_to not in ranks:
             return down_to
         known = {one.taxon.rank.value for one in list_added(self._view.store)}
         if down_to:
             ranks = ranks[: ranks.index(down_to) + 1]
             known = set()
-        lowest = (one for one in reversed(ranks) if one in known or (frame[one] != "").any())
+        lowest = (one for one in reversed(ranks) if one in known or images.has_label(one))
         return next(lowest, down_to or "species")
 
     def probe_names(self) -> list[str]:

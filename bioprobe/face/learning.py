@@ -1221,7 +1221,7 @@ class Learns(Opened):
             return None
         held = view.rows[taught]
         frame = view.images.frame.iloc[held]
-        hashes = view.images.frame["sha256"].iloc[view.rows].astype(str)
+        hashes = view.images.column("sha256").iloc[view.rows].astype(str)
         about = {
             "store": f"what {view.manifest.encoder.model} was finetuned on",
             "n_images": len(view), "n_held": len(held), "n_unhashed": int((hashes == "").sum()),

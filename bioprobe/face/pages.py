@@ -147,7 +147,7 @@ class Pictures:
         for row, *lineage in frame[["row", *names]].itertuples(index=False, name=None):
             known = tuple(str(name) for name in lineage if isinstance(name, str) and name)
             if known:
-                region = Region.parse(str(self.images.frame[REGION].iloc[int(row)]))
+                region = Region.parse(str(self.images.column(REGION).iloc[int(row)]))
                 said[int(row)] = Keyword(known, region)
         if "common_name" in frame.columns:
             for row, name in zip(frame["row"], frame["common_name"], strict=True):

@@ -460,7 +460,7 @@ def _copy(
         has_text_tower=manifest.has_text_tower,
     )  # fmt: skip
     kept = [name for name in DAMAGE_COLUMNS if name in cache.images.frame]
-    facts = cache.images.frame[[*FACT_COLUMNS, *kept]]
+    facts = cache.images.select([*FACT_COLUMNS, *kept])
     said = listed.frame.drop(columns=list(FACT_COLUMNS))
     read = np.flatnonzero(rows >= 0)
     for start in range(0, len(read), _SHARD_IMAGES):

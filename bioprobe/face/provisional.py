@@ -217,7 +217,7 @@ class Provisionals(Opened):
         from bioprobe.zeroshot.candidates import find_known_taxa
 
         store, clusters = view.store, found.clusters
-        hashes = store.given.frame["sha256"].to_numpy(dtype=object)
+        hashes = store.given.column("sha256").to_numpy(dtype=object)
         place = AddedList.of_store(store)
         with place.lock():
             for number, (name, above) in enumerate(

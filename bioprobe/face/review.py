@@ -470,7 +470,7 @@ class Review(Sitting):
             own = int(pool.labels[pick.place])
             found.append(
                 Shown(
-                    row, images.file_names[row], str(images.frame["image_region"].iloc[row]),
+                    row, images.file_names[row], str(images.column("image_region").iloc[row]),
                     pool.names[own] if own >= 0 else "",
                     answers[0][0] if answers else "", answers[0][1] if answers else math.nan,
                     answers, answering if answers else "", pick.strategy, pick.reason,

@@ -121,7 +121,7 @@ class Shows(Opened):
     def describe_columns(self) -> dict[str, Any]:
         """Return the encoder, the length of a vector and the columns that may be asked at."""
         manifest = self._view.manifest
-        columns = [str(one) for one in self._view.images.frame.columns if one not in _PRIVATE]
+        columns = [str(one) for one in self._view.images.columns if one not in _PRIVATE]
         return {"model": self.model, "dim": manifest.dim, "columns": columns}
 
     def has_row(self, row: int) -> bool:
@@ -174,8 +174,8 @@ class Shows(Opened):
         import numpy as np
 
         images, asked = self._view.images, np.asarray(rows, dtype=np.int64)
-        frame = images.frame.iloc[asked].reset_index(drop=True)
-        frame = frame.drop(columns=[*_PRIVATE, "path"])
+        shown = [one for one in images.columns if one not in (*_PRIVATE, "path")]
+        frame = images.take(asked, shown).reset_index(drop=True)
         frame.insert(0, "row", asked)
         frame.insert(1, "file_name", images.name_files(asked))
         return frame

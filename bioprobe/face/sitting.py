@@ -388,7 +388,7 @@ class Sitting:
     def _row_of(self) -> dict[tuple[str, str], int]:
         """Row of each picture and region, as answers name it."""
         images = self.store._view.store.given
-        regions = images.frame["image_region"].to_numpy(dtype=object)
+        regions = images.column("image_region").to_numpy(dtype=object)
         return {
             (images.file_names[row], str(regions[row])): row for row in self._rows.tolist()
         }  # fmt: skip

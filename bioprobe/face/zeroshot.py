@@ -439,7 +439,7 @@ def find_head(
     elif names_head(taxa):
         name = taxa
     elif taxa is None and find_published_of(view, model) is not None:
-        if len(to_taxonomy(view.images.frame.iloc[view.store.rows])):
+        if len(to_taxonomy(view.store.labelled)):
             return None, ()
         name = "treeoflife"
         said.append(Note("no label names a taxon: the classes are those of the tree of life"))
@@ -687,7 +687,7 @@ def describe_depths(answers: Decisions, *, mask: str = "") -> list[str]:
             f"images: {len(answers):,}; answered at: {', '.join(named) or 'no rank'}; no answer: "
             f"{n_none:,}"
         ]
-        labels = answers.images.frame[list(RANK_NAMES)].iloc[answers.rows]
+        labels = answers.images.select(list(RANK_NAMES)).iloc[answers.rows]
         is_labelled, right = (labels != "").any(axis=1).to_numpy(), "the label or above it"
     judged, learnt_from = is_labelled & is_given, ""
     if answers.taught is not None and answers.taught.any():

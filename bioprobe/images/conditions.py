@@ -87,7 +87,7 @@ _REMEDY = (
 )
 
 
-def match_rows(frame: pd.DataFrame, condition: str) -> Truth:
+def match_rows(frame: pd.DataFrame, condition: str, columns: Sequence[str] | None = None) -> Truth:
     """Tell which rows of a table meet a condition.
 
     Parameters
@@ -96,6 +96,8 @@ def match_rows(frame: pd.DataFrame, condition: str) -> Truth:
         Table whose columns are named by texts.
     condition : str
         In the language of this module.
+    columns : sequence of str, optional
+        Those that there are, where the table has no others than the condition names.
 
     Returns
     -------
@@ -114,9 +116,10 @@ def match_rows(frame: pd.DataFrame, condition: str) -> Truth:
     >>> match_rows(frame, "family in ['Felidae', 'Ursidae'] and width_px > 500").tolist()
     [True, False]
     """
+    known = list(map(str, frame.columns if columns is None else columns))
     try:
         code, quoted = _replace_quoted(condition)
-        return _Condition(frame, quoted, code).find_truth(_parse(code))
+        return _Condition(frame, quoted, code, known).find_truth(_parse(code))
     except _NotTrueOrFalseError as error:
         msg = f"the condition {_shorten(condition)!r} is not true or false for each image{error}"
         raise SelectionError(msg) from None
@@ -124,9 +127,11 @@ def match_rows(frame: pd.DataFrame, condition: str) -> Truth:
         reason = "it is nested too deeply; write it flatter"
     except Exception as error:  # noqa: BLE001 - pandas lets errors of operands through
         reason = str(error)
-    reason = _find_bare(condition, map(str, frame.columns)) or reason
-    columns = ", ".join(_quote(str(column)) for column in frame.columns)
-    msg = f"the condition {_shorten(condition)!r} cannot be applied ({reason}); columns: {columns}"
+    reason = _find_bare(condition, known) or reason
+    msg = (
+        f"the condition {_shorten(condition)!r} cannot be applied ({reason}); columns: "
+        f"{', '.join(map(_quote, known))}"
+    )
     raise SelectionError(msg)
 
 
@@ -314,13 +319,15 @@ class _Condition:
     frame: pd.DataFrame
     quoted: Mapping[str, str]
     code: str = ""
+    known: Sequence[str] | None = None
     cells: dict[str, _Cells] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def _columns(self) -> dict[str, str]:
         # Python reads names in normal form, however they were typed.
-        normal = {unicodedata.normalize("NFKC", name): name for name in self.frame.columns}
-        return normal | {name: name for name in self.frame.columns}
+        known = self.frame.columns if self.known is None else self.known
+        normal = {unicodedata.normalize("NFKC", name): name for name in known}
+        return normal | {name: name for name in known}
 
     def find_truth(self, node: ast.expr) -> Truth:
         match node:

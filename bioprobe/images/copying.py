@@ -136,7 +136,7 @@ def copy_pictures(
 
 
 def _read_size(images: ImageTable, row: int) -> tuple[int, int]:
-    width_px, height_px = images.frame[["width_px", "height_px"]].iloc[row]
+    width_px, height_px = images.select(["width_px", "height_px"]).iloc[row]
     return int(width_px), int(height_px)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import copy
 import dataclasses
 import os
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +19,7 @@ from bioprobe.cells import PLACEHOLDERS, join_column, name_cells, settle
 from bioprobe.errors import SelectionError, SourceError, TaxonomyError
 from bioprobe.images.conditions import list_names, match_rows
 from bioprobe.images.location import ImageLocation, find_file
-from bioprobe.images.people import WHOLE, find_people
+from bioprobe.images.people import PERSON_COLUMNS, WHOLE, find_people, tell_people
 from bioprobe.images.regions import REGION, Region, get_box, name_content
 from bioprobe.names import find_nearest, unify
 from bioprobe.options import KEEP, LEAVE_OUT
@@ -45,6 +47,9 @@ COLUMNS: tuple[str, ...] = (*LOCATION_COLUMNS, REGION, *FACT_COLUMNS, *LABEL_COL
 @dataclasses.dataclass(frozen=True)
 class ImageTable:
     """Images with their facts, labels and whatever else their source said of them.
+
+    That of a store (:class:`bioprobe.store.stored_table.StoredTable`) reads a column once it is
+    asked for; :meth:`column`, :meth:`select` and :meth:`take` ask for no more than they return.
 
     Parameters
     ----------
@@ -88,6 +93,45 @@ class ImageTable:
     def __len__(self) -> int:
         return len(self.frame)
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, in their order."""
+        return [str(name) for name in self.frame.columns]
+
+    def column(self, name: str) -> pd.Series[Any]:
+        """Return a column of all rows."""
+        return self.frame[name]
+
+    def select(self, names: Sequence[str]) -> pd.DataFrame:
+        """Return some columns of all rows."""
+        return self.frame[list(names)]
+
+    def take(self, rows: npt.NDArray[np.int64], names: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return some rows in their order, numbered as in the table.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+        names : sequence of str, optional
+            Columns; by default all.
+        """
+        frame = self.frame if names is None else self.frame[list(names)]
+        return frame.iloc[rows]
+
+    def with_columns(self, columns: Mapping[str, pd.Series[Any]]) -> ImageTable:
+        """Return the same table with some columns in place of those of their names, or beside.
+
+        Parameters
+        ----------
+        columns : mapping of str to Series, each of all rows
+            None of them says where an image lies, or which its bytes are.
+        """
+        table = ImageTable(self.frame.assign(**columns), self.derived, self.not_derived)
+        for name in ("contents", "file_names"):
+            if name in self.__dict__:
+                table.__dict__[name] = self.__dict__[name]
+        return table
+
     @classmethod
     def build(cls, frame: pd.DataFrame) -> ImageTable:
         """Complete a table of images with the columns it lacks.
@@ -100,33 +144,12 @@ class ImageTable:
         """
         import pandas as pd
 
-        completed = frame.reset_index(drop=True).rename(columns=str)
-        for column in COLUMNS:
-            if column not in completed:
-                number = column.startswith("n_") or column.endswith("_px")
-                completed[column] = 0 if number else ""
-            elif column in LABEL_COLUMNS:
-                completed[column] = _unify(fill_holes(completed[column]))
-            elif column in (REGION, LABELS_FROM):
-                completed[column] = fill_holes(completed[column])
-        free = [column for column in completed.columns if column not in COLUMNS]
-        for column in (*FACT_COLUMNS, *free):
-            completed[column] = settle(completed[column])
-        return cls(pd.DataFrame(completed[[*COLUMNS, *free]]))
-
-    def extend(self, table: ImageTable) -> ImageTable:
-        """Return the table with the rows of another below it, as if both had been built at once."""
-        import pandas as pd
-
-        if self._takes(table):
-            types = self.frame.dtypes
-            below = table.frame.reindex(columns=types.index).astype(types)
-            joined = ImageTable(pd.concat([self.frame, below], ignore_index=True))
-        else:
-            joined = ImageTable.build(concatenate([self.frame, table.frame]))
-        if "contents" in self.__dict__:
-            joined.__dict__["contents"] = np.concatenate([self.contents, table.contents])
-        return joined
+        given = frame.reset_index(drop=True).rename(columns=str)
+        free = [column for column in given.columns if column not in COLUMNS]
+        columns = {
+            name: complete_column(name, given.get(name), len(given)) for name in (*COLUMNS, *free)
+        }
+        return cls(pd.DataFrame(columns, index=given.index))
 
     def with_derived(self, columns: Mapping[str, Names], unread: Mapping[str, str]) -> ImageTable:
         """Return the same table with columns that were computed.
@@ -144,32 +167,16 @@ class ImageTable:
         if not columns and not unread:
             return self
         typed = {name: _type_values(values) for name, values in columns.items()}
-        table = ImageTable(self.frame.assign(**typed), tuple(columns), dict(unread))
-        for name in ("contents", "file_names"):
-            if name in self.__dict__:
-                table.__dict__[name] = self.__dict__[name]
+        table = self.with_columns(typed) if typed else copy.copy(self)
+        table.__dict__.update(derived=tuple(columns), not_derived=dict(unread))
         return table
-
-    def _takes(self, table: ImageTable) -> bool:
-        """Tell whether the columns stay of the types that they have, with rows of another below."""
-        types, others = dict(self.frame.dtypes.items()), dict(table.frame.dtypes.items())
-        # Of whole numbers a hole makes another type, and of objects nobody knows what they are.
-        is_plain = {
-            name: str(dtype) in {"str", "float64", "Int64"} for name, dtype in types.items()
-        }
-        return others.keys() <= types.keys() and all(
-            others[name] == dtype and (is_plain[name] or name in COLUMNS)
-            if name in others
-            else is_plain[name]
-            for name, dtype in types.items()
-        )
 
     def find_rows(self, files: Collection[str]) -> npt.NDArray[np.int64]:
         """Return the rows of files by their whole paths, ascending."""
         wanted = set(files)
         # The path of a row ends that of its file: few are to be put together.
         ends = {file[at:] for file in wanted for at in _list_starts(file)}
-        roots, paths = self.frame["root"], self.frame["path"]
+        roots, paths = self.column("root"), self.column("path")
         near = np.flatnonzero(paths.isin(list(ends)).to_numpy())
         pairs = zip(near.tolist(), roots.iloc[near], paths.iloc[near], strict=True)
         found = [row for row, root, path in pairs if os.path.join(root, path) in wanted]  # noqa: PTH118
@@ -178,7 +185,7 @@ class ImageTable:
     @property
     def free_columns(self) -> list[str]:
         """Columns that bioprobe gives no meaning to."""
-        return [str(column) for column in self.frame.columns if column not in COLUMNS]
+        return [column for column in self.columns if column not in COLUMNS]
 
     @cached_property
     def file_names(self) -> list[str]:
@@ -187,18 +194,18 @@ class ImageTable:
         The path relative to the root. Where files of several roots have the same, theirs start
         from the nearest folder that these files have in common.
         """
-        paths = list(map(str, self.frame["path"].tolist()))
-        if self.frame["root"].nunique() < 2:
+        paths = list(map(str, self.column("path").tolist()))
+        if self.has_one_root:
             return paths
         root_of: dict[str, str] = {}
         twice = {
-            path for root, path in zip(self.frame["root"].tolist(), paths, strict=True)
+            path for root, path in zip(self.column("root").tolist(), paths, strict=True)
             if root_of.setdefault(path, root) != root
         }  # fmt: skip
         if not twice:
             return paths
         rows = [row for row, path in enumerate(paths) if path in twice]
-        files = [os.path.join(self.frame["root"].iloc[row], paths[row]) for row in rows]  # noqa: PTH118
+        files = [os.path.join(self.column("root").iloc[row], paths[row]) for row in rows]  # noqa: PTH118
         names = _name_from_common(files)
         if not set(names).isdisjoint(set(paths) - twice):
             names = files
@@ -207,18 +214,23 @@ class ImageTable:
         return paths
 
     @cached_property
+    def has_one_root(self) -> bool:
+        """Whether all paths start from one folder, so that they name the files."""
+        return self.column("root").nunique() < 2
+
+    @cached_property
     def contents(self) -> npt.NDArray[np.str_]:
         """What the vector of each row is of: a SHA-256 of the bytes, of a box with it.
 
         ``""`` where nobody saw the bytes; see :func:`bioprobe.images.regions.name_content`.
         """
-        hashes, regions = self.frame["sha256"], self.frame[REGION]
+        hashes, regions = self.column("sha256"), self.column(REGION)
         return np.array(list(map(name_content, hashes.tolist(), regions.tolist())), dtype=str)
 
     @cached_property
     def has_regions(self) -> bool:
         """Whether any row is not the only one of a whole image."""
-        return bool((self.frame[REGION] != "").any())
+        return bool((self.column(REGION) != "").any())
 
     def name_rows(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.object_]]:
         """Return what names rows in an answer: ``file_name``, and ``image_region`` where any has.
@@ -234,13 +246,15 @@ class ImageTable:
         """
         names = {"file_name": self.name_files(rows)}
         if self.has_regions:
-            names[REGION] = self.frame[REGION].to_numpy(dtype=object)[rows]
+            names[REGION] = self.take(rows, [REGION])[REGION].to_numpy(dtype=object)
         return names
 
     def name_row(self, row: int) -> str:
         """Return how a row is called in a line of text: its file, and its region if it has one."""
-        region = str(self.frame[REGION].iloc[row])
-        return f"{self.file_names[row]} [{region}]" if region else self.file_names[row]
+        rows = np.array([row], dtype=np.int64)
+        name = str(self.name_files(rows)[0])
+        region = str(self.take(rows, [REGION])[REGION].iloc[0]) if self.has_regions else ""
+        return f"{name} [{region}]" if region else name
 
     def describe_several(self, rows: npt.NDArray[np.int64], level: str) -> list[str]:
         """Say how many boxes or whole images of some rows have several labels at a level.
@@ -256,9 +270,9 @@ class ImageTable:
         list of str
             One sentence, or none.
         """
-        if not self.has_regions or (level not in LABEL_COLUMNS and level not in self.frame):
+        if not self.has_regions or (level not in LABEL_COLUMNS and level not in self.columns):
             return []
-        regions, labels = self.frame[REGION].to_numpy()[rows], self.labels(level)[rows]
+        regions, labels = self.column(REGION).to_numpy()[rows], self.labels(level)[rows]
         found: dict[tuple[int, str], set[str]] = {}
         for file, region, label in zip(
             self.number_files(rows).tolist(), regions, labels, strict=True
@@ -286,12 +300,16 @@ class ImageTable:
         """
         import pandas as pd
 
-        places = zip(*(self.frame[name].to_numpy()[rows] for name in LOCATION_COLUMNS), strict=True)
+        found = self.take(rows, LOCATION_COLUMNS)
+        places = zip(*(found[name] for name in LOCATION_COLUMNS), strict=True)
         files = [f"{root}\0{path}" for root, path in places]
         return np.asarray(pd.factorize(np.array(files, dtype=object))[0], dtype=np.int64)
 
     def name_files(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
         """Return the names of the files of rows, as answers name them."""
+        if self.has_one_root:
+            # Of a million files the names of all need not be made.
+            return self.take(rows, ["path"])["path"].astype(str).to_numpy(dtype=object)
         names = self.file_names
         return np.array([names[row] for row in rows.tolist()], dtype=object)
 
@@ -306,13 +324,18 @@ class ImageTable:
     def locate(self, row: int) -> ImageLocation:
         """Return the place of a row's image, from which its bytes can be read."""
         names = (LOCATION_COLUMNS[0], LOCATION_COLUMNS[1], "sha256", REGION)
-        root, path, sha256, region = (str(self.frame[name].iloc[row]) for name in names)
+        known = self.take(np.array([row], dtype=np.int64), names).iloc[0]
+        root, path, sha256, region = (str(known[name]) for name in names)
         return ImageLocation(root, path, sha256, region, self._people.get((root, path), ()))
 
     @cached_property
     def _people(self) -> Mapping[tuple[str, str], tuple[Region, ...]]:
         """Where people are, by root and path."""
-        return find_people(self.frame)
+        names = [name for name in PERSON_COLUMNS if name in self.columns]
+        if not names:
+            return {}
+        rows = np.flatnonzero(tell_people(self.select(names)))
+        return find_people(self.take(rows, [*LOCATION_COLUMNS, REGION, *names]))
 
     def with_people(self, people: str) -> ImageTable:
         """Return the same table, of which pages show people otherwise.
@@ -322,7 +345,7 @@ class ImageTable:
         people : {"leave-out", "obscure", "keep"}
             Whether pictures with people are obscured as a whole, in part as by default, or not.
         """
-        shown = dataclasses.replace(self)
+        shown = copy.copy(self)
         found = self._people
         if people == LEAVE_OUT:
             found = dict.fromkeys(found, (WHOLE,))
@@ -344,7 +367,7 @@ class ImageTable:
             ``rows[images.order(rows)]`` is sorted; rows that do not differ stay as they come.
         """
         keys = ["sha256", "path", "root", REGION]
-        frame = self.frame[keys].iloc[rows].reset_index(drop=True).astype(str)
+        frame = self.take(rows, keys).reset_index(drop=True).astype(str)
         return frame.sort_values(keys, kind="stable").index.to_numpy(dtype=np.int64)
 
     def labels(self, level: str) -> npt.NDArray[np.object_]:
@@ -361,10 +384,62 @@ class ImageTable:
             ``""`` where unknown.
         """
         if level in LABEL_COLUMNS:
-            return self.frame[level].to_numpy(dtype=object)
+            return self.column(level).to_numpy(dtype=object)
         if level not in self._texts:
-            self._texts[level] = name_cells(self.frame[read_level(level, self)])
+            self._texts[level] = name_cells(self.column(read_level(level, self)))
         return self._texts[level]
+
+    def number_labels(self, level: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.object_]]:
+        """Return the distinct labels at a rank or in a column, and which of them each row has.
+
+        Parameters
+        ----------
+        level : str
+            As for :meth:`labels`.
+
+        Returns
+        -------
+        numbers : ndarray of int32, shape (n_images,)
+        distinct : ndarray of object, shape (n_distinct,)
+            Sorted; ``""`` where unknown.
+        """
+        import pandas as pd
+
+        numbers, distinct = pd.factorize(self.labels(level), sort=True)
+        return numbers.astype(np.int32), np.asarray(distinct, dtype=object)
+
+    def has_label(self, level: str) -> bool:
+        """Tell whether any row has a label at a rank, or a common name."""
+        return bool((self.number_labels(level)[1] != "").any())
+
+    def number_lineages(
+        self, names: Sequence[str], rows: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return which rows have the same labels in several columns.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Ranks, and the common name.
+        rows : ndarray of int64, shape (n_rows,)
+
+        Returns
+        -------
+        numbers : ndarray of int64, shape (n_rows,)
+            From 0, in the order in which they come.
+        firsts : ndarray of int64, shape (n_distinct,)
+            Place among the rows of the first of each.
+        """
+        import pandas as pd
+
+        together = np.zeros(len(rows), dtype=np.int64)
+        for name in names:
+            numbers, distinct = self.number_labels(name)
+            together = together * len(distinct) + numbers[rows]
+            together = np.asarray(pd.factorize(together)[0], dtype=np.int64)
+        firsts = np.zeros(int(together.max(initial=-1)) + 1, dtype=np.int64)
+        firsts[together[::-1]] = np.arange(len(rows))[::-1]
+        return together, firsts
 
     @cached_property
     def _texts(self) -> dict[str, npt.NDArray[np.object_]]:
@@ -374,7 +449,7 @@ class ImageTable:
     @property
     def taxa(self) -> Taxonomy:
         """Distinct taxa of the labels."""
-        return to_taxonomy(self.frame)
+        return to_taxonomy(self.select(LABEL_COLUMNS))
 
     def match(self, condition: str) -> npt.NDArray[np.int64]:
         """Return the rows that meet a condition, such as ``family == 'Felidae'``.
@@ -390,7 +465,13 @@ class ImageTable:
             If the condition cannot be read, or names no column of the table.
         """
         self.refuse_unread(list_names(condition))
-        return np.flatnonzero(match_rows(self.frame, condition)).astype(np.int64)
+        frame = self.select(self.list_columns(condition))
+        return np.flatnonzero(match_rows(frame, condition, self.columns)).astype(np.int64)
+
+    def list_columns(self, condition: str) -> list[str]:
+        """Return the columns that a condition names."""
+        names = {unicodedata.normalize("NFKC", name) for name in list_names(condition)}
+        return [one for one in self.columns if unicodedata.normalize("NFKC", one) in names]
 
     def refuse_unread(self, names: Collection[str]) -> None:
         """Refuse names of columns that were computed and cannot be read.
@@ -401,8 +482,30 @@ class ImageTable:
             If one of them is.
         """
         for name in names:
-            if name in self.not_derived and name not in self.frame.columns:
+            if name in self.not_derived and name not in self.columns:
                 raise SelectionError(self.not_derived[name])
+
+
+def complete_column(name: str, values: pd.Series[Any] | None, n_rows: int) -> pd.Series[Any]:
+    """Return a column as an image table has it.
+
+    Parameters
+    ----------
+    name : str
+    values : Series, optional
+        As the source had it; None where it has none of the name.
+    n_rows : int
+    """
+    import pandas as pd
+
+    if values is None:
+        is_number = name.startswith("n_") or name.endswith("_px")
+        return pd.Series(0 if is_number else "", index=range(n_rows))
+    if name in LABEL_COLUMNS:
+        return _unify(fill_holes(values))
+    if name in (REGION, LABELS_FROM):
+        return fill_holes(values)
+    return values if name in LOCATION_COLUMNS else settle(values)
 
 
 def _type_values(values: Names) -> Any:  # noqa: ANN401 - pandas is heavy
@@ -444,7 +547,7 @@ def read_level(level: str, images: ImageTable | None = None) -> str:
     try:
         return Rank.parse(level).value
     except TaxonomyError:
-        if images is None or level in images.frame.columns:
+        if images is None or level in images.columns:
             return level
     images.refuse_unread([level])
     columns = [COMMON_NAME, *images.free_columns]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bioprobe.images.regions import DETECTION_CATEGORY, REGION, Region
+from bioprobe.types import Mask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,11 +18,31 @@ if TYPE_CHECKING:
 WHOLE = Region(0.0, 0.0, 1.0, 1.0)
 # What detectors and tools call a person, in small letters.
 _WORDS = frozenset({"human", "person", "people", "homo sapiens"})
-_CONTENT = "content"
+#: Columns of an image table that may say it.
+PERSON_COLUMNS = (DETECTION_CATEGORY, "content")
 # Blocks across a box: a face in it is one or two of them.
 _BLOCKS = 6
 # A detector's box may cut off a hand or hair.
 _PAD = 0.05
+
+
+def tell_people(frame: pd.DataFrame) -> Mask:
+    """Tell which rows of an image table are a person's.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With those of :data:`PERSON_COLUMNS` that there are.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_rows,)
+    """
+    is_person = np.zeros(len(frame), dtype=bool)
+    for name in PERSON_COLUMNS:
+        if name in frame.columns:
+            is_person |= frame[name].astype(str).str.strip().str.casefold().isin(_WORDS).to_numpy()
+    return is_person
 
 
 def find_people(frame: pd.DataFrame) -> dict[tuple[str, str], tuple[Region, ...]]:
@@ -36,15 +59,11 @@ def find_people(frame: pd.DataFrame) -> dict[tuple[str, str], tuple[Region, ...]
     dict of (str, str) to tuple of Region
         By root and path of each picture with people.
     """
-    import pandas as pd
-
-    columns = [name for name in (DETECTION_CATEGORY, _CONTENT) if name in frame.columns]
-    is_person = pd.Series(False, index=frame.index)
-    for name in columns:
-        is_person |= frame[name].astype(str).str.strip().str.casefold().isin(_WORDS)
     found: dict[tuple[str, str], tuple[Region, ...]] = {}
     names = ["root", "path", REGION]
-    for root, path, region in frame.loc[is_person, names].itertuples(index=False, name=None):
+    for root, path, region in frame.loc[tell_people(frame), names].itertuples(
+        index=False, name=None
+    ):
         box = Region.parse(str(region)) or WHOLE
         found[root, path] = (*found.get((root, path), ()), box)
     return found

@@ -108,7 +108,7 @@ def find_sequences(
     location, no more than a number of seconds apart).
     """
     if column is None and gap_seconds is None:
-        known = images.frame.columns
+        known = images.columns
         column = next((one for one in SEQUENCE_COLUMNS if one in known), None)
         if column is None and (time or CAPTURED_AT) not in known:
             msg = (
@@ -160,7 +160,7 @@ def find_places(images: ImageTable, rows: Rows) -> tuple[Names, str]:
     by : str
         For people.
     """
-    columns = [one for one in PLACE_COLUMNS if one in images.frame.columns]
+    columns = [one for one in PLACE_COLUMNS if one in images.columns]
     said = [_read(images, one)[rows] for one in columns]
     folders = find_folders(images.frame.iloc[rows])
     places = []

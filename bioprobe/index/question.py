@@ -414,11 +414,11 @@ def find_in_other(question: Question, store: EmbeddingStore, other: EmbeddingSto
     Rows that it names are of the first; their pictures, and those that are given, are known in the
     other by their bytes.
     """
-    frame = store.images.frame["sha256"]
+    frame = store.images.column("sha256")
     named = set(frame.iloc[np.union1d(question.rows, question.picture_rows)]) - {""}
     files = (*question.plus_terms.images, *question.minus_terms.images)
     named |= {hash_bytes(file.read_bytes()) for file in files}
-    rows = np.flatnonzero(other.images.frame["sha256"].isin(named).to_numpy())
+    rows = np.flatnonzero(other.images.column("sha256").isin(named).to_numpy())
     return dataclasses.replace(
         question,
         plus_terms=dataclasses.replace(question.plus_terms, rows=()),
@@ -452,7 +452,7 @@ def embed_query_image(store: EmbeddingStore, texts: TextCache, file: Path) -> Ve
     """
     known = _find_rows(store, file)
     # Those of its regions have other vectors.
-    known = known[store.images.contents[known] == store.images.frame["sha256"].to_numpy()[known]]
+    known = known[store.images.contents[known] == store.images.column("sha256").to_numpy()[known]]
     if known.size:
         return store.read_vectors(known[:1])
     with ignore_pillow_warnings():
@@ -479,4 +479,4 @@ def _find_rows(store: EmbeddingStore, file: Path) -> Rows:
         msg = f"no image at {file}"
         raise SourceError(msg)
     digest = hash_bytes(file.read_bytes())
-    return np.flatnonzero(store.images.frame["sha256"].to_numpy() == digest).astype(np.int64)
+    return np.flatnonzero(store.images.column("sha256").to_numpy() == digest).astype(np.int64)

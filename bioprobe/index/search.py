@@ -117,8 +117,7 @@ class Neighbors(Result):
 
         Of several stores, ``store`` is the one that ``row`` is of.
         """
-        table = self.images.frame.iloc[self.rows].reset_index(drop=True)
-        frame = table[list(LABEL_COLUMNS)]
+        frame = self.images.take(self.rows, LABEL_COLUMNS).reset_index(drop=True)
         for place, (name, values) in enumerate(self.images.name_rows(self.rows).items()):
             frame.insert(place, name, values)
         frame["similarity"] = self.similarities.astype(np.float64).round(6)
@@ -331,7 +330,7 @@ def join_neighbors(
         asked = rows[order[here]]
         # What else is known of these pictures, such as where people are in them, comes along.
         kept = np.flatnonzero(np.isin(files, files[asked]))
-        frames.append(part.images.frame.iloc[kept])
+        frames.append(part.images.take(kept))
         positions[here] = start + np.searchsorted(kept, asked)
         start += len(kept)
     folders = [one.provenance.store for one in parts]

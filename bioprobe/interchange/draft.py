@@ -251,7 +251,7 @@ def _read_pictures(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _refuse_name(source: Path, row: int, path: str, target: EmbeddingStore) -> None:
-    stored = target.images.frame["path"].iloc[target.rows]
+    stored = target.images.column("path").iloc[target.rows]
     if (stored == path).any():
         msg = (
             f"{source} row {row}: {path!r} is in {target.folder} already; import only what is new, "

@@ -315,20 +315,19 @@ def describe_store(store: EmbeddingStore) -> dict[str, Any]:
         of different reasons where there are;
         ``not_measured``, where folders could not be looked into, which the size lacks.
     """
-    frame = store.images.frame.iloc[store.rows]
-    manifest = store.manifest
-    labels = {}
+    manifest, labels = store.manifest, {}
     for rank in Rank:
-        names = frame[rank.value][frame[rank.value] != ""]
-        if len(names):
-            labels[rank.value] = f"{names.nunique()} in {len(names)} images"
+        numbers, names = store.images.number_labels(rank.value)
+        n_rows = np.bincount(numbers[store.rows], minlength=len(names))[names != ""]
+        if n_rows.any():
+            labels[rank.value] = f"{(n_rows > 0).sum()} in {n_rows.sum()} images"
     n_bytes, unread = _measure(store.folder)
     return {
         "store": str(store.folder),
         "encoder": manifest.encoder.describe(),
         "dim": manifest.dim,
         "dtype": manifest.dtype,
-        "images": len(frame),
+        "images": len(store.rows),
         "retired_rows": len(manifest.retired),
         **_describe_removals(store),
         "shards": len(manifest.present_shards),

@@ -672,10 +672,10 @@ def filter_noise(
 
 
 def _read_labels(images: ImageTable, column: str, prompts: NoisePrompts) -> Doubles:
-    if column not in images.frame:
-        msg = f"no column {column!r} of labels; there are {', '.join(images.frame.columns)}"
+    if column not in images.columns:
+        msg = f"no column {column!r} of labels; there are {', '.join(images.columns)}"
         raise SelectionError(msg)
-    values = images.frame[column].astype(object).where(images.frame[column].notna(), "")
+    values = images.column(column).astype(object).where(images.column(column).notna(), "")
     texts = [_fold(str(value)) for value in values]
     kept = dict.fromkeys(map(_fold, (prompts.name, *prompts.sets)))
     # Of several that are kept, what is not the one may be the other.
@@ -705,9 +705,9 @@ def _judge_content(content: str, kept: Iterable[str]) -> float:
 
 def _read_known(images: ImageTable, prompts: NoisePrompts) -> Doubles:
     """Return what the column ``content`` says of each row: 1 to keep, 0 to drop, NaN of nothing."""
-    if CONTENT not in images.frame:
+    if CONTENT not in images.columns:
         return np.full(len(images), np.nan)
-    texts = images.frame[CONTENT].fillna("").astype(str)
+    texts = images.column(CONTENT).fillna("").astype(str)
     kept = {_fold(name) for name in (prompts.name, *prompts.sets)}
     meaning = {
         text: _judge_content(content, kept) if (content := read_content(text)) else np.nan
@@ -737,15 +737,15 @@ def filter_by_content(asked: EmbeddingStore | View, prompts: NoisePrompts) -> No
     store, rows = view.store, view.rows
     known = _read_known(store.images, prompts)[rows]
     if np.isnan(known).all():
-        there = ", ".join(map(str, store.images.frame.columns))
+        there = ", ".join(map(str, store.images.columns))
         msg = (
             f"no column {CONTENT!r} that says what is {prompts.name} and what is not; there are "
             f"{there}. Leave --by-content out: then the pictures are asked"
         )
         raise SelectionError(msg)
     reasons = np.full(len(rows), "", dtype=object)
-    if CONTENT in store.images.frame:
-        reasons = store.images.frame[CONTENT].fillna("").to_numpy(dtype=object)[rows]
+    if CONTENT in store.images.columns:
+        reasons = store.images.column(CONTENT).fillna("").to_numpy(dtype=object)[rows]
     n_unknown = int(np.isnan(known).sum())
     said = (Note(f"nothing is known of {n_unknown:,} images, which are kept"),) if n_unknown else ()
     provenance = view.describe({"keep": prompts.name, "method": CONTENT})

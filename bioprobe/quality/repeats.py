@@ -142,7 +142,7 @@ class Repeats(Result):
         return pd.DataFrame(
             {
                 "file_name": self.images.name_files(rows),
-                REGION: self.images.frame[REGION].to_numpy(dtype=object)[rows],
+                REGION: self.images.column(REGION).to_numpy(dtype=object)[rows],
                 GROUP: self.names[inside],
                 "kept": self.kept[inside],
                 FINDING: self.findings[groups],

@@ -55,7 +55,7 @@ def read_seen(
     cache = LookCache(view.folder, kind)
     contents = view.images.contents[view.rows]
     seen, known = cache.read(contents)
-    roots = view.images.frame["root"].to_numpy(dtype=str)[view.rows]
+    roots = view.images.column("root").to_numpy(dtype=str)[view.rows]
     left = np.flatnonzero(~known & ((roots != "") | (read is not None)))
     new = np.zeros(len(left), dtype=bool)
     read = read or (lambda row: _see_file(view.images.locate(row), see))

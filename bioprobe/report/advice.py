@@ -208,7 +208,7 @@ def _find_suspicious(
     labels = store.images.labels(evaluation.level)[rows]
     rows, labels = rows[labels != ""], labels[labels != ""]
     # Copies of a picture, and what a split keeps together, would speak for each other.
-    groups = store.images.frame["sha256"].to_numpy(dtype=object)[rows]
+    groups = store.images.column("sha256").to_numpy(dtype=object)[rows]
     if split is not None:
         together = split.groups[rows]
         groups = np.where(together != "", together, groups)

@@ -85,14 +85,14 @@ def find_place(store: EmbeddingStore, by: str | None = None) -> tuple[str, Names
     if by is None:
         by = next((columns[name] for name in _PLACES if name in columns), FOLDER)
     if by == FOLDER and FOLDER not in store.images.free_columns:
-        folders = [str(PurePosixPath(path).parent) for path in store.images.frame["path"]]
+        folders = [str(PurePosixPath(path).parent) for path in store.images.column("path")]
         return by, np.array(["" if one == "." else one for one in folders], dtype=object)
     return by, store.images.labels(read_level(by, store.images))
 
 
 def list_months(store: EmbeddingStore) -> Names:
     """Return the month in which each current picture was taken, ``""`` where nobody says it."""
-    if CAPTURED_AT not in store.images.frame.columns:
+    if CAPTURED_AT not in store.images.columns:
         return np.full(len(store.rows), "", dtype=object)
     times, _ = read_times(store.images.labels(CAPTURED_AT), store.rows)
     months = np.datetime_as_string(times, unit="M")

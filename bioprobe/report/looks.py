@@ -138,7 +138,7 @@ def _tabulate(store: EmbeddingStore, flaws: Flaws) -> pd.DataFrame:
     import pandas as pd
 
     known, values = flaws.measured.known, flaws.measured.values
-    sides = store.images.frame[["width_px", "height_px"]].to_numpy(dtype=np.float64)[store.rows]
+    sides = store.images.select(["width_px", "height_px"]).to_numpy(dtype=np.float64)[store.rows]
     asked = np.arange(len(store.rows))
     if len(asked) > _MOST_ASKED:
         asked = np.sort(np.random.default_rng(0).choice(asked, _MOST_ASKED, replace=False))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+import numpy as np
+
 from bioprobe.images import ImageTable
 from bioprobe.store import EmbeddingStore
 from bioprobe.store.added_taxa import read_added_taxa
@@ -61,7 +63,9 @@ class Naming:
         An image's common name is that of its species and says nothing of a genus.
         """
         columns = [*(rank.value for rank in RANKS), "common_name"]
-        frame = store.images.frame[columns].drop_duplicates()
+        images = store.images
+        _, firsts = images.number_lineages(columns, np.arange(len(images)))
+        frame = images.take(firsts, columns)
         frame = frame[(frame["common_name"] != "") & (frame[Rank.SPECIES.value] != "")]
         labels = (Taxon(tuple(names), common) for *names, common in frame.itertuples(index=False))
         return [*read_added_taxa(store), *labels]
@@ -79,7 +83,8 @@ class Naming:
 
     def find_picture(self, row: int) -> str:
         """Return what a picture shows, by its own common name or that of its lowest label."""
-        facts = self.images.frame.iloc[row]
+        names = [*(rank.value for rank in RANKS), "common_name"]
+        facts = self.images.take(np.array([row]), names).iloc[0]
         own = str(facts["common_name"])
         if own and not self.is_asked:
             return own

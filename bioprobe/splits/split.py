@@ -206,9 +206,9 @@ def find_held(
     held : ndarray of int64, shape (n_held,)
         The rows that are held.
     """
-    frame = store.images.frame[["path", "sha256"]].iloc[rows]
+    frame = store.images.select(["path", "sha256"]).iloc[rows]
     hashes = frame["sha256"].astype(str)
-    held = hashes.isin(set(other.images.frame["sha256"].astype(str)) - {""})
+    held = hashes.isin(set(other.images.column("sha256").astype(str)) - {""})
     about = {
         "store": str(other.folder),
         "n_images": len(rows),

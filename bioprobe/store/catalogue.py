@@ -16,7 +16,7 @@ from bioprobe.images.image_table import LOCATION_COLUMNS, read_level
 from bioprobe.images.sequences import find_sequences
 from bioprobe.store.embedding_store import EmbeddingStore
 from bioprobe.store.selections import read_selection, stamp_selection
-from bioprobe.types import Rows
+from bioprobe.types import Names, Rows
 
 T = TypeVar("T")
 
@@ -132,13 +132,13 @@ class Catalogue:
                 (by, stamp_selection(store, name)), lambda: _group_mask(store, name)
             )
         images = store.images
-        if by == SEQUENCE and by not in images.frame.columns:
+        if by == SEQUENCE and by not in images.columns:
             return self._memory.keep(
                 (SEQUENCE,),
                 lambda: _number(find_sequences(images, np.arange(len(images))).names),
             )
         level = read_level(by, images)
-        return self._memory.keep((level,), lambda: _number(images.labels(level)))
+        return self._memory.keep((level,), lambda: _to_groups(*images.number_labels(level)))
 
     def count(self, rows: Rows, by: str) -> Counts:
         """Count some rows by group; groups without any are left out."""
@@ -192,10 +192,12 @@ class Catalogue:
     def find_regions(self, row: int) -> Rows:
         """Return the current rows of the same picture as a row, ascending."""
         store = self._store
-        frame = store.images.frame
-        root, path = (frame[name].iloc[row] for name in LOCATION_COLUMNS)
-        same = np.flatnonzero((frame["path"] == path).to_numpy())
-        same = same[(frame["root"].iloc[same] == root).to_numpy()].astype(np.int64)
+        images, own = store.images, np.array([row], dtype=np.int64)
+        if not images.has_regions:
+            return own[np.isin(own, store.rows)]
+        root, path = images.take(own, LOCATION_COLUMNS).iloc[0]
+        same = np.flatnonzero((images.column("path") == path).to_numpy())
+        same = same[(images.column("root").iloc[same] == root).to_numpy()].astype(np.int64)
         current: Rows = same[np.isin(same, store.rows)]
         return current
 
@@ -208,7 +210,7 @@ class Catalogue:
             values = pd.Series(images.file_names)
         else:
             level = read_level(by, images)
-            values = images.frame[level]
+            values = images.column(level)
             if values.dtype == object or str(values.dtype) == "str":
                 values = pd.Series(images.labels(level))
         numbers, _ = pd.factorize(values.where(values != ""), sort=True)
@@ -230,7 +232,11 @@ def _number(values: npt.NDArray[np.object_]) -> Groups:
     import pandas as pd
 
     numbers, names = pd.factorize(values, sort=True)
-    return Groups(list(map(str, names)), numbers.astype(np.int32))
+    return _to_groups(numbers.astype(np.int32), np.asarray(names, dtype=object))
+
+
+def _to_groups(numbers: npt.NDArray[np.int32], names: Names) -> Groups:
+    return Groups(list(map(str, names)), numbers)
 
 
 def _group_mask(store: EmbeddingStore, name: str) -> Groups:

@@ -153,7 +153,7 @@ def read_columns(
         except (StoreError, UnreadableError) as error:
             unread[name] = str(error)
             continue
-        columns |= {one: values for one, values in found.items() if one not in images.frame}
+        columns |= {one: values for one, values in found.items() if one not in images.columns}
     return columns, unread
 
 
@@ -364,7 +364,7 @@ def _list_others(shards: Sequence[tuple[str, str, int]], manifest: Manifest) -> 
 def _find_same(path: Path, images: ImageTable, rows: Rows) -> Rows:
     """Return which line of a file is of the same picture as each of some rows, -1 where none is."""
     frame, _ = _load(path, IDENTITY)
-    asked = images.frame.iloc[rows]
+    asked = images.take(rows, IDENTITY)
     names = asked["path"].astype(str)
     near = np.flatnonzero(frame["path"].isin(set(names)).to_numpy())
     lines = frame.iloc[near][list(IDENTITY)].itertuples(index=False, name=None)

@@ -93,7 +93,7 @@ def plan_shards(manifest: Manifest, shard_rows: int | None = None) -> list[Outpu
     for place, record in enumerate(manifest.shards):
         retired = find_inside(manifest.retired, start, start + record.n_images)
         start += record.n_images
-        rows = np.setdiff1d(np.arange(record.n_images), retired)
+        rows = np.delete(np.arange(record.n_images), np.array(retired, dtype=np.int64))
         is_large = _LARGE_FRACTION * most <= record.n_images <= most
         if is_large and len(rows) == record.n_images:
             close()

@@ -47,7 +47,7 @@ def check_name(store: EmbeddingStore, name: str) -> None:
         )
         raise SelectionError(msg)
     for taken in (name, name + NAMED):
-        if taken in COLUMNS or taken in store.given.frame.columns:
+        if taken in COLUMNS or taken in store.given.columns:
             msg = (
                 f"the pictures of {store.folder} have a column {taken!r} already, which stays as "
                 "it is; choose another --name"
@@ -99,7 +99,7 @@ def write_column(
         if other != folder and is_file(find_column_file(store.folder, other, name)):
             msg = f"{store.folder} keeps {other}/{name} already; choose another --name"
             raise SelectionError(msg)
-    frame = store.given.frame.iloc[rows][list(IDENTITY)].reset_index(drop=True)
+    frame = store.given.take(rows, IDENTITY).reset_index(drop=True)
     beside = np.full(len(rows), np.nan) if numbers is None else np.asarray(numbers, np.float64)
     frame = frame.assign(
         **{

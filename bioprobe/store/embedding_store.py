@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.access import is_file, list_names
-from bioprobe.cells import is_marked, mend_floats
+from bioprobe.cells import mend_floats
 from bioprobe.encoders.encoder import Encoder, Fingerprint, normalise_rows
 from bioprobe.encoders.taught import Training, read_training, read_training_of
 from bioprobe.errors import MismatchError, StoreError
@@ -36,13 +36,9 @@ from bioprobe.store.failures import (
 from bioprobe.store.kept import Kept
 from bioprobe.store.labels import Labels, Lineages, describe_labels
 from bioprobe.store.lease import Lease, take_lease
-from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal, ShardRecord
-from bioprobe.store.shard import (
-    VECTORS_NAME,
-    map_vectors,
-    read_images,
-    write_shard,
-)
+from bioprobe.store.manifest import MANIFEST_NAME, Manifest, Removal
+from bioprobe.store.shard import VECTORS_NAME, map_vectors, write_shard
+from bioprobe.store.stored_table import Columns, StoredTable
 from bioprobe.store.writing import LOCK_NAME, check_present, holding
 from bioprobe.taxonomy.columns import LABEL_COLUMNS
 
@@ -60,14 +56,6 @@ _RELABELLED_ROWS = 4096
 
 # Inode, time in nanoseconds and size of each file or folder that says what a store is now.
 Stamp = tuple[tuple[int, int, int], ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Known:
-    """The image table of some shards."""
-
-    shards: tuple[ShardRecord, ...]
-    table: ImageTable
 
 
 class EmbeddingStore:
@@ -92,8 +80,7 @@ class EmbeddingStore:
         self.manifest = manifest
         self._lease = lease
         # What is known of the first of its shards already.
-        self._known: _Known | None = None
-        self._is_marked = True
+        self._known: StoredTable | None = None
         self._counts = GIVEN
         self._lineages: Lineages | None = None
         self._stamp: Stamp | None = None
@@ -297,7 +284,6 @@ class EmbeddingStore:
         """
         store = EmbeddingStore(self.folder, self.manifest, self._lease)
         store._counts = labels
-        store._is_marked = self._is_marked
         store._known = self._known
         store._stamp = self._stamp
         for name in ("given", "rows"):
@@ -344,35 +330,31 @@ class EmbeddingStore:
     def labelled(self) -> pd.DataFrame:
         """Distinct labels of the current rows, with their common names, in their order."""
         # Labels of retired rows are those that somebody corrected.
-        return self.images.frame.iloc[self.rows][list(LABEL_COLUMNS)].drop_duplicates()
+        _, firsts = self.images.number_lineages(LABEL_COLUMNS, self.rows)
+        return self.images.take(self.rows[firsts], LABEL_COLUMNS)
 
     @cached_property
     def given(self) -> ImageTable:
         """The image table of every row as it came with the pictures: what shards hold."""
-        shards_dir, records = self.folder / "shards", self.manifest.present_shards
-        known, self._known = self._known, None
-        if known is not None and known.shards == records[: len(known.shards)]:
-            frames = [read_images(shards_dir, one) for one in records[len(known.shards) :]]
-            if not frames:
-                return known.table
-            if all(map(is_marked, frames)):
-                return known.table.extend(join_tables(frames))
-        frames = [read_images(shards_dir, record) for record in records]
-        # What older versions wrote is read as all of it together says.
-        self._is_marked = all(map(is_marked, frames))
-        return join_tables(frames)
+        records, known = self.manifest.present_shards, self._known
+        self._known = None
+        if known is not None and known.stored.records == records:
+            return known
+        before = None if known is None else known.stored
+        return StoredTable(Columns(self.folder / "shards", records, before))
 
     def _know(self, before: EmbeddingStore | None) -> EmbeddingStore:
         """Take over what a store that was opened before knows of its shards."""
-        if before is not None and before.folder == self.folder and before._is_marked:
-            self._known = before._known
-            if "given" in before.__dict__:
-                self._known = _Known(before.manifest.present_shards, before.given)
+        if before is not None and before.folder == self.folder:
+            given = before.__dict__.get("given", before._known)
+            self._known = given if isinstance(given, StoredTable) else None
         return self
 
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
         """Rows that are current: all but the retired ones, ascending."""
+        if not self.manifest.retired:
+            return np.arange(len(self), dtype=np.int64)
         is_current = np.ones(len(self), dtype=bool)
         is_current[list(self.manifest.retired)] = False
         return np.flatnonzero(is_current)
@@ -588,7 +570,7 @@ class EmbeddingStore:
             raise StoreError(msg)
         back = {row for one in self.manifest.removals if one.number in numbers for row in one.rows}
         places = list(
-            self.images.frame[["root", "path", REGION]].itertuples(index=False, name=None)
+            self.images.select(["root", "path", REGION]).itertuples(index=False, name=None)
         )
         taken = {places[row] for row in self.rows}
         manifest = dataclasses.replace(
@@ -616,11 +598,11 @@ class EmbeddingStore:
         StoreError
             If the store has grown since it was opened, or the disk refuses.
         """
-        store, frame = self, self.given.frame
+        store, given = self, self.given
         for start in range(0, len(rows), _RELABELLED_ROWS):
             part = rows[start : start + _RELABELLED_ROWS]
             said = labels.iloc[start : start + _RELABELLED_ROWS].reset_index(drop=True)
-            new = frame.iloc[part].reset_index(drop=True).assign(**said)
+            new = given.take(part).reset_index(drop=True).assign(**said)
             store = store.append(new, store.read_vectors(part), retired=part.tolist())
         return store
 

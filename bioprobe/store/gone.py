@@ -118,7 +118,7 @@ class Gone:
     @cached_property
     def hashes(self) -> frozenset[str]:
         """SHA-256 of pictures of which no row stays."""
-        gone = set(self.images.frame["sha256"].iloc[self.rows].astype(str))
+        gone = set(self.images.column("sha256").iloc[self.rows].astype(str))
         return frozenset(gone - set(self.kept.frame["sha256"].astype(str)) - {""})
 
     @cached_property

@@ -200,19 +200,15 @@ class Labels:
         """The image table; that which came with the pictures where no other label counts."""
         if self.counts == GIVEN or (self.counts == BOTH and not self.resolved):
             return self.given
-        frame = self.given.frame
         levels = {one.level for one in self.resolved}
         rows = sorted({row for one in self.resolved for row in self.rows_of[one.unit]})
         chosen = np.array(rows, dtype=np.int64)
-        columns = _Columns(frame, chosen, levels, keeps=self.counts == BOTH)
+        columns = _Columns(self.given, chosen, levels, keeps=self.counts == BOTH)
         lineages = self.lineages or Lineages(self.given)
         for one in self.resolved:
             for row in self.rows_of[one.unit]:
                 columns.take(row, one, lineages)
-        made = ImageTable(columns.write())
-        # What people say changes no name of a file, and a million take their time.
-        made.__dict__["file_names"] = self.given.file_names
-        return made
+        return self.given.with_columns(columns.write())
 
     def find_excluded(self, level: str) -> dict[int, tuple[str, ...]]:
         """Return the classes that rows are known not to be of, by row.
@@ -277,7 +273,8 @@ def describe_labels(log: Log, counts: str) -> list[Note]:
 def list_units(images: ImageTable, rows: Rows) -> list[Unit]:
     """Return what rows of an image table are, wherever these rows are later."""
     names = ("root", "path", REGION, "sha256")
-    columns = (images.frame[name].iloc[rows].tolist() for name in names)
+    found = images.take(rows, names)
+    columns = (found[name].tolist() for name in names)
     return [Unit(*map(str, one)) for one in zip(*columns, strict=True)]
 
 
@@ -302,17 +299,17 @@ def find_units(images: ImageTable, rows: Rows, units: Iterable[Unit]) -> dict[Un
     wanted = set(units)
     if not wanted:
         return {}
-    frame = images.frame
     by_place: dict[tuple[str, str, str], list[int]] = {}
     by_bytes: dict[tuple[str, str], list[int]] = {}
-    near = frame["path"].isin({one.path for one in wanted})
-    near |= frame["sha256"].isin({one.sha256 for one in wanted} - {""})
+    hashes_of = images.column("sha256")
+    near = images.column("path").isin({one.path for one in wanted})
+    near |= hashes_of.isin({one.sha256 for one in wanted} - {""})
     chosen = rows[near.to_numpy(dtype=bool)[rows]]
     for row, unit in zip(chosen.tolist(), list_units(images, chosen), strict=True):
         by_place.setdefault((unit.root, unit.path, unit.region), []).append(row)
         if unit.sha256:
             by_bytes.setdefault((unit.sha256, unit.region), []).append(row)
-    hashes = dict(zip(chosen.tolist(), frame["sha256"].iloc[chosen].astype(str), strict=True))
+    hashes = dict(zip(chosen.tolist(), hashes_of.iloc[chosen].astype(str), strict=True))
 
     def find(unit: Unit) -> list[int]:
         there = [
@@ -335,7 +332,7 @@ class Lineages:
     """
 
     def __init__(self, images: ImageTable, taxa: Iterable[Taxon] = ()) -> None:
-        self._frame = images.frame
+        self._images = images
         self._taxa = tuple(taxa)
         self._known: dict[tuple[Rank, str], tuple[str, ...]] = {}
 
@@ -348,9 +345,9 @@ class Lineages:
 
     def _find(self, rank: Rank, name: str) -> tuple[str, ...]:
         upper = [*_RANK_NAMES[: rank.depth + 1], COMMON_NAME]
-        alike = np.flatnonzero((self._frame[rank.value] == name).to_numpy())
+        alike = np.flatnonzero((self._images.column(rank.value) == name).to_numpy())
         found = collections.Counter(
-            self._frame[upper].iloc[alike].itertuples(index=False, name=None)
+            self._images.take(alike, upper).itertuples(index=False, name=None)
         )
         for taxon in self._taxa:
             if len(taxon.lineage) > rank.depth and taxon.lineage[rank.depth] == name:
@@ -370,8 +367,8 @@ class Lineages:
 class _Columns:
     """Columns of an image table that labels of people change, at the rows that they change."""
 
-    def __init__(self, frame: pd.DataFrame, rows: Rows, levels: set[str], *, keeps: bool) -> None:
-        self._frame = frame
+    def __init__(self, images: ImageTable, rows: Rows, levels: set[str], *, keeps: bool) -> None:
+        self._images = images
         self._rows = rows
         self._place_of = {row: place for place, row in enumerate(rows.tolist())}
         self._keeps = keeps
@@ -402,7 +399,7 @@ class _Columns:
     def _confirm(self, place: int) -> None:
         """Let the taxon of a row be a person's: there is an animal, or whatever it is."""
         self._write(LABELS_FROM, place, "")
-        has_content = CONTENT in self._frame or CONTENT in self._texts
+        has_content = CONTENT in self._images.columns or CONTENT in self._texts
         if has_content and read_content(str(self._read(CONTENT)[place])) in _NO_ANIMAL:
             self._write(CONTENT, place, Content.ANIMAL.value)
 
@@ -412,9 +409,9 @@ class _Columns:
 
     def _read(self, name: str) -> npt.NDArray[np.object_]:
         if name not in self._texts:
-            is_kept = name in self._frame and (self._keeps or name not in self._labels)
+            is_kept = name in self._images.columns and (self._keeps or name not in self._labels)
             self._texts[name] = (
-                name_cells(self._frame[name].iloc[self._rows]).copy()
+                name_cells(self._images.take(self._rows, [name])[name]).copy()
                 if is_kept
                 else np.full(len(self._rows), "", dtype=object)
             )
@@ -423,22 +420,25 @@ class _Columns:
     def _write(self, name: str, place: int, value: str) -> None:
         self._read(name)[place] = value
 
-    def write(self) -> pd.DataFrame:
-        """Return the table with these columns."""
+    def write(self) -> dict[str, pd.Series[Any]]:
+        """Return these columns, of all rows."""
         import pandas as pd
 
-        frame = self._frame.copy(deep=False)
+        written = {}
         names = self._texts.keys() if self._keeps else self._texts.keys() | self._labels
         for name in sorted(names):
             texts = self._read(name)
             is_core = name in (*LABEL_COLUMNS, LABELS_FROM)
-            if name in frame and (self._keeps or name not in self._labels):
-                column = frame[name].copy()
+            is_there = name in self._images.columns
+            if is_there and (self._keeps or name not in self._labels):
+                column = self._images.column(name).copy()
             else:
-                dtype = frame[name].dtype if is_core else object
-                column = pd.Series("" if is_core else None, index=frame.index, dtype=dtype)
-            frame[name] = _put(column, self._rows, texts, is_core=is_core)
-        return frame
+                dtype = self._images.column(name).dtype if is_core else object
+                column = pd.Series(
+                    "" if is_core else None, index=range(len(self._images)), dtype=dtype
+                )
+            written[name] = _put(column, self._rows, texts, is_core=is_core)
+        return written
 
 
 def _put(column: pd.Series[Any], rows: Rows, texts: Any, *, is_core: bool) -> pd.Series[Any]:  # noqa: ANN401

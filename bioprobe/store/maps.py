@@ -97,7 +97,7 @@ def write_map(
         If the disk refuses.
     """
     path = find_map(store.folder, name)
-    frame = store.images.frame.iloc[rows][list(_IDENTITY)].reset_index(drop=True)
+    frame = store.images.take(rows, _IDENTITY).reset_index(drop=True)
     frame = frame.astype(object).assign(
         x=points[:, 0].astype(np.float32), y=points[:, 1].astype(np.float32), fitted=fitted
     )
@@ -175,7 +175,7 @@ def _join(store: EmbeddingStore, path: Path, name: str) -> KeptMap:
     import pandas as pd
 
     frame, provenance = _read(path)
-    asked = store.images.frame[list(_IDENTITY)].astype(object)
+    asked = store.images.select(list(_IDENTITY)).astype(object)
     n_same = min(len(frame), len(asked))
     if all(np.array_equal(frame[one][:n_same], asked[one][:n_same]) for one in _IDENTITY):
         # As it was written, with what came since behind it: nothing need be looked up.

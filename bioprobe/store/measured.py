@@ -72,16 +72,20 @@ def add_measures(store: EmbeddingStore, rows: Rows, condition: str) -> pd.DataFr
     Returns
     -------
     DataFrame
-        Without the rows of which one of these measures is not known, where one is named.
+        Those of its columns that the condition names, without the rows of which one of these
+        measures is not known, where one is named.
 
     Raises
     ------
     SelectionError
         If none of the pictures was measured.
     """
-    frame = store.images.frame
-    names = [one for one in MEASURE_COLUMNS if one not in frame and one in list_names(condition)]
-    frame = frame.iloc[rows]
+    images = store.images
+    names = [
+        one for one in MEASURE_COLUMNS
+        if one not in images.columns and one in list_names(condition)
+    ]  # fmt: skip
+    frame = images.take(rows, images.list_columns(condition))
     if not names or not len(rows):
         return frame
     columns, known = read_columns(store, rows, names)
@@ -132,11 +136,12 @@ def match_measured(store: EmbeddingStore, condition: str) -> Rows:
         If the condition cannot be read, names no column, or one that is not known of any.
     """
     names = list_names(condition)
-    if not any(one in names and one not in store.images.frame for one in MEASURE_COLUMNS):
+    if not any(one in names and one not in store.images.columns for one in MEASURE_COLUMNS):
         return store.images.match(condition)
     store.images.refuse_unread(names)
     frame = add_measures(store, store.rows, condition)
-    return frame.index.to_numpy(dtype=np.int64)[match_rows(frame, condition)]
+    columns = [*store.images.columns, *(one for one in MEASURE_COLUMNS if one in frame)]
+    return frame.index.to_numpy(dtype=np.int64)[match_rows(frame, condition, columns)]
 
 
 def count_unknown(store: EmbeddingStore, rows: Rows, condition: str) -> int:
@@ -152,7 +157,7 @@ def measure_sizes(store: EmbeddingStore, rows: Rows) -> dict[str, npt.NDArray[An
     dict of str to ndarray, shape (n_rows,)
         ``aspect``, 0 where no size is known, and ``odd_size``.
     """
-    frame = store.images.frame.iloc[rows]
+    frame = store.images.take(rows, ["width_px", "height_px", REGION])
     sides = frame[["width_px", "height_px"]].to_numpy(dtype=np.float64)
     for at, name in enumerate(frame[REGION].astype(str)):
         region = Region.parse(name) if name else None

@@ -107,7 +107,7 @@ def write_selection(
     if len(rows) != len(kept):
         msg = f"{len(rows)} rows were judged, got a mask of {len(kept)}"
         raise SelectionError(msg)
-    frame = store.images.frame.iloc[rows][list(_IDENTITY)].reset_index(drop=True)
+    frame = store.images.take(rows, _IDENTITY).reset_index(drop=True)
     frame = frame.assign(**{KEPT: np.asarray(kept, dtype=bool)}, **(columns or {}))
     # The newest of rows with the same bytes and place is the current one.
     frame = frame.drop_duplicates(list(_IDENTITY), keep="last")
@@ -153,7 +153,7 @@ def read_selection(store: EmbeddingStore, name: str) -> Selection:
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         msg = f"{path} cannot be read ({error}); make the selection again"
         raise StoreError(msg) from error
-    asked = pd.MultiIndex.from_frame(store.images.frame[list(_IDENTITY)])
+    asked = pd.MultiIndex.from_frame(store.images.select(list(_IDENTITY)))
     positions = judgements.index.get_indexer(asked)
     frame = judgements.reset_index(drop=True).reindex(positions).reset_index(drop=True)
     frame.insert(0, "judged", positions >= 0)

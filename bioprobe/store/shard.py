@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 from bioprobe.access import is_file, list_names, reading
-from bioprobe.cells import mark
+from bioprobe.cells import is_marked, mark
 from bioprobe.errors import StoreError, UnreadableError
 from bioprobe.files import explaining_refusal, hash_file, save_array, sync
 from bioprobe.store.manifest import MANIFEST_NAME, ShardRecord
+from bioprobe.types import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 VECTORS_NAME = "vectors.npy"
 IMAGES_NAME = "images.parquet"
+# Rows of a row group: what is read of a table where a few rows are asked.
+_GROUP_ROWS = 16_384
 # What pandas and pyarrow are known to raise for a damaged file.
 READ_ERRORS = (OSError, ValueError, KeyError, TypeError, NotImplementedError)
 _REMEDY = "run: bioprobe store verify --repair"
@@ -86,7 +93,7 @@ def _write_files(
         vectors(vectors_path)
     else:
         save_array(vectors_path, vectors)
-    mark(frame).to_parquet(images_path, index=False)
+    mark(frame).to_parquet(images_path, index=False, row_group_size=_GROUP_ROWS)
     # The folder last: its entries are on disk before it gets the name that the manifest lists.
     for path in (vectors_path, images_path, folder):
         sync(path)
@@ -173,14 +180,140 @@ def read_images(folder: Path, record: ShardRecord) -> pd.DataFrame:
     import pandas as pd
 
     path = folder / record.name / IMAGES_NAME
-    cause = None
-    try:
+    with _explaining(path):
         with reading_shard(path):
             data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() == record.images_sha256:
-            return pd.read_parquet(io.BytesIO(data))
-        reason = "its SHA-256 is not the one in the manifest"
+        _check_bytes(hashlib.sha256(data).hexdigest(), record)
+        return pd.read_parquet(io.BytesIO(data))
+
+
+class ShardImages:
+    """The image table of a shard, of which columns and row groups are read as they are asked for.
+
+    Its bytes are compared with the manifest before anything of it is read.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of all shards.
+    record : ShardRecord
+    """
+
+    def __init__(self, folder: Path, record: ShardRecord) -> None:
+        self.record = record
+        self._path = folder / record.name / IMAGES_NAME
+
+    @cached_property
+    def _metadata(self) -> pq.FileMetaData:
+        import pyarrow.parquet as pq
+
+        with _explaining(self._path):
+            with reading_shard(self._path):
+                _check_bytes(hash_file(self._path), self.record)
+            metadata = pq.read_metadata(self._path)
+            if metadata.num_rows != self.record.n_images:
+                msg = f"{metadata.num_rows} rows, the manifest says {self.record.n_images}"
+                raise ValueError(msg)
+        return metadata
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Columns of the table, and what the frame that was written said of itself.
+
+        Raises
+        ------
+        StoreError
+            If the file is missing or damaged.
+        UnreadableError
+            If it cannot be read just now, or the store has gone.
+        """
+        return self._metadata.schema.to_arrow_schema()
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether its cells keep what was written; see :func:`bioprobe.cells.mark`."""
+        said = json.loads((self.schema.metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
+        return is_marked(said)
+
+    @cached_property
+    def group_starts(self) -> Rows:
+        """First row of each row group, and the number of rows after them."""
+        groups = range(self._metadata.num_row_groups)
+        sizes = [self._metadata.row_group(one).num_rows for one in groups]
+        return np.cumsum([0, *sizes], dtype=np.int64)
+
+    def find_only(self, name: str) -> str | None:
+        """Return the text that all rows have in a column, as far as the file's statistics say."""
+        place = self.schema.get_field_index(name)
+        found = set()
+        for group in range(self._metadata.num_row_groups):
+            said = self._metadata.row_group(group).column(place).statistics
+            if said is None or not said.has_min_max or said.null_count:
+                return None
+            found |= {said.min, said.max}
+        only = found.pop() if len(found) == 1 else None
+        return only if isinstance(only, str) else None
+
+    def count_holes(self, name: str) -> int | None:
+        """Return how many cells of a column are holes; None where the file does not say."""
+        place, n_holes = self.schema.get_field_index(name), 0
+        for group in range(self._metadata.num_row_groups):
+            said = self._metadata.row_group(group).column(place).statistics
+            if said is None or not said.has_null_count:
+                return None
+            n_holes += said.null_count
+        return n_holes
+
+    def read(
+        self,
+        names: Sequence[str],
+        groups: Sequence[int] | None = None,
+        *,
+        as_codes: bool = False,
+    ) -> pa.Table:
+        """Read some columns.
+
+        Parameters
+        ----------
+        names : sequence of str
+        groups : sequence of int, optional
+            Row groups; by default all.
+        as_codes : bool
+            Whether text is read as its distinct values and their places.
+
+        Raises
+        ------
+        StoreError
+            If the file is missing or damaged.
+        UnreadableError
+            If it cannot be read just now, or the store has gone.
+        """
+        import pyarrow.parquet as pq
+
+        metadata, path = self._metadata, self._path
+        coded = list(names) if as_codes else None
+        with (
+            _explaining(path),
+            reading_shard(path),
+            pq.ParquetFile(path, metadata=metadata, read_dictionary=coded) as file,
+        ):
+            if groups is None:
+                return file.read(list(names), use_threads=False)
+            return file.read_row_groups(list(groups), list(names), use_threads=False)
+
+
+@contextlib.contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnreadableError:
+        raise
     except READ_ERRORS as error:
-        cause, reason = error, str(error)
-    msg = f"{path} cannot be read ({reason}); {_REMEDY}"
-    raise StoreError(msg) from cause
+        msg = f"{path} cannot be read ({error}); {_REMEDY}"
+        raise StoreError(msg) from error
+
+
+def _check_bytes(sha256: str, record: ShardRecord) -> None:
+    if sha256 != record.images_sha256:
+        msg = "its SHA-256 is not the one in the manifest"
+        raise ValueError(msg)

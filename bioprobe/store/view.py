@@ -201,7 +201,7 @@ class View:
         training = self.store.training
         if training is None:
             return by
-        hashes = self.images.frame["sha256"].to_numpy(dtype=object)[self.rows]
+        hashes = self.images.column("sha256").to_numpy(dtype=object)[self.rows]
         taught = training.find_taught(hashes)
         return taught if by is None else taught | by
 
@@ -217,7 +217,7 @@ class View:
         places = kept.find(self.images.contents[rows])
         missing = rows[places < 0]
         if len(missing):
-            name = self.images.file_names[int(missing[0])]
+            name = self.images.name_files(missing[:1])[0]
             msg = (
                 f"{self.reads} of {len(missing):,} of {len(rows):,} images is not kept in "
                 f"{self.folder}, such as of {name}; {again}{self.reads}, where their pictures are "

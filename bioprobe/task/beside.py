@@ -149,7 +149,7 @@ class Beside:
             )
             given = _append(given, without)
         for column in self.own:
-            values = self.images.frame[column].iloc[rows].reset_index(drop=True)
+            values = self.images.column(column).iloc[rows].reset_index(drop=True)
             name = column if column not in given else f"own_{column}"
             if len(given) > n_read:
                 values = values.astype(object).reindex(range(len(given))).fillna("")
@@ -181,7 +181,7 @@ def find_own(images: ImageTable, columns: str | Sequence[str] | None) -> tuple[s
     if names == ["none"]:
         return ()
     for name in names:
-        if name not in images.frame.columns:
+        if name not in images.columns:
             there = [*images.free_columns, *FACT_COLUMNS]
             near = find_nearest(name, list(COLUMNS) + images.free_columns)
             hint = f"; did you mean {near}?" if near else ""

@@ -375,7 +375,7 @@ def _split(name: str) -> tuple[str, str]:
 
 def _find_column(name: str, images: ImageTable) -> str | None:
     """Return the column of the image table that is meant by a name, None where there is none."""
-    known = [str(column) for column in images.frame.columns]
+    known = [str(column) for column in images.columns]
     if name in known:
         return name
     form = spell_column(name)

@@ -215,7 +215,7 @@ def _find_places(
     import pandas as pd
 
     spelt: dict[str, str] = {}
-    for column in view.images.frame.columns:
+    for column in view.images.columns:
         spelt.setdefault(spell_column(column), str(column))
     columns = []
     for part in PLACE_PARTS:
@@ -224,7 +224,7 @@ def _find_places(
         if given.get(part):
             columns.append([given[part]] * len(view))
         elif part in used and spelling:
-            columns.append(name_cells(view.images.frame[spelt[spelling]].iloc[view.rows]).tolist())
+            columns.append(name_cells(view.images.column(spelt[spelling]).iloc[view.rows]).tolist())
         else:
             columns.append([""] * len(view))
     rows = list(zip(*columns, strict=True))

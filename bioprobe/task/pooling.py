@@ -195,7 +195,7 @@ def find_contents(images: ImageTable, rows: Rows, told: Names) -> Names:
         or ``human`` is not undone by another word than ``human``.
     """
     held = np.asarray(told, dtype=object).copy()
-    if DETECTION_CATEGORY in images.frame:
+    if DETECTION_CATEGORY in images.columns:
         categories = images.labels(DETECTION_CATEGORY)[rows]
         seen = [_CONTENT_OF_CATEGORY.get(str(one).casefold(), "") for one in categories]
         for place, one in enumerate(seen):
@@ -329,7 +329,7 @@ def _gather(
     """Return one row a unit and what was found there, from one row a region."""
     rows = best["row"].to_numpy(dtype=np.int64)
     names = ("root", "path", REGION)
-    facts = zip(*(images.frame[name].to_numpy()[rows] for name in names), strict=True)
+    facts = zip(*(images.column(name).to_numpy()[rows] for name in names), strict=True)
     boxes = [f"{root}\0{path}\0{get_box(region)}" for root, path, region in facts]
     scores = best["score"].fillna(-1.0).tolist()
     units: dict[int, dict[str, _Found]] = {}

@@ -222,7 +222,7 @@ class Classes:
         """
         if not self.level and any(self.meant):
             return self._read_meant(images, rows)
-        if self.level not in images.frame.columns:
+        if self.level not in images.columns:
             return np.full(len(rows), "", dtype=object)
         return images.labels(self.level)[rows]
 
@@ -234,14 +234,10 @@ class Classes:
             for taxon in taxa
         ]
         known.sort(key=lambda one: -one[0])
-        labels: dict[tuple[str, ...], str] = {}
-        lineages = images.frame[_RANK_NAMES].iloc[rows].itertuples(index=False, name=None)
-        found = []
-        for lineage in lineages:
-            if lineage not in labels:
-                labels[lineage] = _name_meant(lineage, known)
-            found.append(labels[lineage])
-        return np.array(found, dtype=object)
+        numbers, firsts = images.number_lineages(_RANK_NAMES, rows)
+        lineages = images.take(rows[firsts], _RANK_NAMES).itertuples(index=False, name=None)
+        found = [_name_meant(lineage, known) for lineage in lineages]
+        return np.array(found, dtype=object)[numbers]
 
     def group(self, rank: Rank) -> tuple[Classes, Places]:
         """Return the distinct classes of a broader rank, and that of each class, -1 for none.
@@ -386,7 +382,8 @@ def _label_values(
 def _label_taxa(
     images: ImageTable, rows: Rows, target: Target, rank: Rank, others: Taxonomy | None
 ) -> Labelled:
-    frame = images.frame.iloc[rows]
+    numbers, firsts = images.number_lineages([*_RANK_NAMES, "common_name"], rows)
+    frame = images.take(rows[firsts], [*_RANK_NAMES, "common_name"])
     lineages = frame[_RANK_NAMES].to_numpy(dtype=object)
     common_names = frame["common_name"].to_numpy(dtype=object)
     # The user's own taxa first: their common names and prompts are kept.
@@ -402,11 +399,12 @@ def _label_taxa(
     place_of = {taxon.lineage: int(place) for taxon, place in zip(known, places, strict=True)}
     positions = np.array([place_of.get(key, -1) for key in keys], dtype=np.int64)
     completed = lineages.copy()
-    for row in np.flatnonzero(positions >= 0):
-        upper = grouped.taxa[positions[row]].lineage[: rank.depth + 1]
-        completed[row, : rank.depth + 1] = upper
+    for place in np.flatnonzero(positions >= 0):
+        upper = grouped.taxa[positions[place]].lineage[: rank.depth + 1]
+        completed[place, : rank.depth + 1] = upper
     classes = Classes.of(grouped, rank)
-    above = _read_above(images, rows, target, positions, classes, completed)
+    positions = positions[numbers]
+    above = _read_above(images, rows, target, positions, classes, completed[numbers])
     return Labelled(np.asarray(rows, dtype=np.int64), classes, positions, above)
 
 
@@ -477,10 +475,10 @@ def find_label_classes(
     ndarray of int64, shape (n_images,)
         Position in ``classes``; -1 where the image has no label, or one that is no class.
     """
-    lineages = images.frame[[level.value for level in RANKS[: rank.depth + 1]]].iloc[rows]
-    numbers = lineages.groupby(list(lineages.columns), sort=False, dropna=False).ngroup()
-    distinct = lineages.drop_duplicates().itertuples(index=False, name=None)
-    return find_classes(distinct, classes, rank)[numbers.to_numpy(dtype=np.int64)]
+    names = [level.value for level in RANKS[: rank.depth + 1]]
+    numbers, firsts = images.number_lineages(names, rows)
+    distinct = images.take(rows[firsts], names).itertuples(index=False, name=None)
+    return find_classes(distinct, classes, rank)[numbers]
 
 
 def find_classes(lineages: Iterable[tuple[str, ...]], classes: Iterable[Taxon], rank: Rank) -> Rows:
@@ -537,7 +535,7 @@ def hash_rows(images: ImageTable, rows: Rows) -> str:
     Images are known by the SHA-256 of their bytes; imported ones, of which nobody saw the bytes,
     by their paths.
     """
-    pairs = zip(images.contents[rows].tolist(), images.frame["path"].iloc[rows], strict=True)
+    pairs = zip(images.contents[rows].tolist(), images.column("path").iloc[rows], strict=True)
     lines = sorted(str(content or path) for content, path in pairs)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -548,7 +546,7 @@ def mark_rows(images: ImageTable, rows: Rows) -> npt.NDArray[np.uint64]:
     Images are known as for :func:`hash_rows`, so a picture is the same in another store or folder;
     all regions of one picture have its number.
     """
-    frame = images.frame.iloc[rows]
+    frame = images.take(rows, ["sha256", "path"])
     known = (
         str(sha256 or path) for sha256, path in zip(frame["sha256"], frame["path"], strict=True)
     )

@@ -121,7 +121,7 @@ class Added(Result):
 def list_known(store: EmbeddingStore) -> list[KnownTaxon]:
     """List the taxa that were added to a store, those of the user, and those of its labels."""
     # Rows that a newer embedding has replaced may hold a label that was corrected since.
-    labels = to_taxonomy(store.images.frame.iloc[store.rows])
+    labels = to_taxonomy(store.labelled)
     return [*list_added(store), *(KnownTaxon(taxon, "labels") for taxon in labels)]
 
 
@@ -143,7 +143,7 @@ def find_new_taxa(store: EmbeddingStore) -> tuple[Taxon, ...]:
     is no new taxon.
     """
     pictured = read_examples(store)
-    labels = to_taxonomy(store.images.frame.iloc[store.rows])
+    labels = to_taxonomy(store.labelled)
     above = {
         (depth, name)
         for taxon in labels

@@ -263,7 +263,7 @@ def _find_rows(
     view: View, taxa: Taxonomy, rank: Rank, sha256s: Sequence[str]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the validation rows and the class that each is labelled with, -1 for none."""
-    hashes = view.images.frame["sha256"].to_numpy()[view.rows]
+    hashes = view.images.column("sha256").to_numpy()[view.rows]
     rows = view.rows[~np.isin(hashes, list(sha256s))]
     if len(rows) > _ROWS_AT_MOST:
         rows = rows[np.linspace(0, len(rows) - 1, _ROWS_AT_MOST).astype(np.int64)]

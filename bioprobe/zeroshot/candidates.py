@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -195,14 +194,18 @@ def find_label_contradictions(store: EmbeddingStore) -> list[Contradiction]:
 
 def accept_label_names(images: ImageTable, synonyms: Mapping[str, str]) -> ImageTable:
     """Return an image table whose labels are accepted names."""
+    import pandas as pd
+
     names = [rank.value for rank in RANKS]
-    frame = images.frame.copy()
-    rows = list(frame[names].itertuples(index=False, name=None))
+    rows = list(images.select(names).itertuples(index=False, name=None))
     accepted_of = {lineage: accept_names(lineage, synonyms) for lineage in dict.fromkeys(rows)}
     accepted = [accepted_of[lineage] for lineage in rows]
-    for position, name in enumerate(names):
-        frame[name] = [lineage[position] for lineage in accepted]
-    return dataclasses.replace(images, frame=frame)
+    return images.with_columns(
+        {
+            name: pd.Series([lineage[position] for lineage in accepted], dtype=object)
+            for position, name in enumerate(names)
+        }
+    )
 
 
 def find_parent(store: EmbeddingStore | None, name: str) -> Taxon:

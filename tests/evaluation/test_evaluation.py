@@ -32,6 +32,7 @@ from bioprobe.evaluation.metrics import (
     score_flat,
     score_tree,
 )
+from bioprobe.images.image_table import ImageTable
 from bioprobe.learning.fit import fit_probe
 from bioprobe.probes.label_tree import LabelTree
 from bioprobe.splits import Split
@@ -182,7 +183,7 @@ def test_evidence_names_the_files(families: EmbeddingStore, split: Split) -> Non
     cats, dogs = frame["family"] == "Felidae", frame["family"] == "Canidae"
     frame.loc[train & cats, "family"], frame.loc[train & dogs, "family"] = "Canidae", "Felidae"
     swapped = EmbeddingStore(families.folder, families.manifest)
-    swapped.__dict__["images"] = dataclasses.replace(families.images, frame=frame)
+    swapped.__dict__["images"] = ImageTable(frame)
     found = evaluate(Task.of(swapped, Rank.FAMILY, split=split), ["centroid"], n_resamples=20)
     first = found.results[0].pairs[0]
     assert {first["truth"], first["answer"]} == {"Felidae", "Canidae"}

@@ -25,6 +25,7 @@ from bioprobe.evaluation.metrics import (
     score_binary,
 )
 from bioprobe.evaluation.positive import find_positive, trace_thresholds
+from bioprobe.images.image_table import ImageTable
 from bioprobe.intervals import Resamples
 from bioprobe.probes.label_tree import LabelTree
 from bioprobe.splits import Split
@@ -192,7 +193,7 @@ def two(families: EmbeddingStore) -> EmbeddingStore:
     columns = ["phylum", "class", "order", "family", "genus", "species"]
     frame[[name for name in columns if name in frame]] = ""
     store = EmbeddingStore(families.folder, families.manifest)
-    store.__dict__["images"] = dataclasses.replace(families.images, frame=frame)
+    store.__dict__["images"] = ImageTable(frame)
     return store
 
 

@@ -214,33 +214,3 @@ def test_rows_are_found_by_the_paths_of_their_files() -> None:
     assert table.find_rows(["/a/b/c.jpg"]).tolist() == [0, 1, 2, 4]
     assert table.find_rows(["/z/c.jpg", "/a/b/d.jpg", "c.jpg"]).tolist() == [3, 5]
     assert table.find_rows([]).tolist() == []
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ({"n": [1, 2], "s": ["a", "b"]}, {"n": [3], "s": ["c"]}),
-        ({"n": [1, 2], "s": ["a", "b"]}, {"s": ["c"]}),
-        ({"n": [1, 2]}, {"n": ["x"], "t": ["y"]}),
-        ({"n": [1.5, None]}, {"n": [2]}),
-        ({"n": [1.5, None]}, {}),
-        ({"b": [True, False]}, {"b": [None]}),
-        ({"o": [None, None]}, {"o": ["x"]}),
-        ({"family": ["Felidae", ""]}, {"family": ["Canidae"], "n": [1]}),
-    ],
-)
-def test_a_table_that_is_extended_is_as_if_it_had_been_built_at_once(
-    before: dict[str, list[object]], after: dict[str, list[object]]
-) -> None:
-    frames = [
-        pd.DataFrame({"root": "/r", "path": [f"{at}.jpg" for at in range(n)], **values})
-        for n, values in ((2, before), (1, after))
-    ]
-    tables = [ImageTable.build(frame) for frame in frames]
-    assert len(tables[0].contents) == 2
-    extended = tables[0].extend(tables[1])
-    whole = ImageTable.build(concatenate([table.frame for table in tables]))
-    pd.testing.assert_frame_equal(extended.frame, whole.frame, check_dtype=False)
-    free = extended.free_columns
-    assert extended.frame[free].dtypes.equals(whole.frame[free].dtypes)
-    assert extended.contents.tolist() == whole.contents.tolist()

@@ -102,7 +102,7 @@ def test_what_cannot_be_read_is_never_taken_out(
     repair = repair_store(store.folder)
     fresh = EmbeddingStore.open(store.folder)
     with pytest.raises(UnreadableError) as told:
-        _ = fresh.read_vectors() if file == VECTORS else fresh.images
+        _ = fresh.read_vectors() if file == VECTORS else fresh.images.frame
     assert (problem.where, problem.is_damage) == (file, False)
     assert (repair.problems, repair.shards, repair.n_lost) == ((problem,), (), 0)
     assert (store.folder / "manifest.json").read_bytes() == before
@@ -165,7 +165,7 @@ def test_a_store_that_has_gone_is_told_and_no_half_of_one_is_made(
     with pytest.raises(UnreadableError, match=r"there is no store at .* any more"):
         fresh.read_vectors()
     with pytest.raises(UnreadableError, match=r"there is no store at .* any more"):
-        _ = fresh.images
+        _ = fresh.images.frame
     with pytest.raises(StoreError, match="any more"), AddedList.of_store(fresh).lock():
         AddedList.of_store(fresh).add(taxon)
     with pytest.raises(StoreError, match="any more"), fresh.lock():

@@ -149,7 +149,7 @@ def test_a_damaged_image_table_is_refused_when_it_is_read(
 ) -> None:
     damage(store.folder / IMAGES)
     with pytest.raises(StoreError, match=r"images\.parquet cannot be read .*store verify"):
-        _ = EmbeddingStore.open(store.folder).images
+        _ = EmbeddingStore.open(store.folder).images.frame
 
 
 @pytest.mark.parametrize("place", [b"3.jpg", b"n_bytes", b"pandas_type"])
@@ -163,4 +163,4 @@ def test_a_table_of_other_names_is_refused_although_it_could_be_read(
     path.write_bytes(data.replace(place, place[:1] + b"\xff" + place[2:]))
     expected = rf"{path} cannot be read \(its SHA-256 is not .*run: bioprobe store verify --repair"
     with pytest.raises(StoreError, match=expected):
-        _ = EmbeddingStore.open(store.folder).images
+        _ = EmbeddingStore.open(store.folder).images.frame

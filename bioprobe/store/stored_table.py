@@ -1,0 +1,428 @@
+"""The image table of a store, read by column and row group as it is asked for.
+
+The file of a shard says in its footer which columns it has, of which types, and the least and
+largest value of each row group: whether all paths start from one folder, or any row is a region, is
+known without reading a cell. A label is read as the place of its name among the few distinct ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bioprobe.cells import join_column, mend_floats
+from bioprobe.images.image_table import COLUMNS, ImageTable, complete_column
+from bioprobe.images.regions import REGION
+from bioprobe.names import unify
+from bioprobe.store.manifest import ShardRecord
+from bioprobe.store.shard import ShardImages
+from bioprobe.taxonomy.columns import LABEL_COLUMNS, LABELS_FROM
+from bioprobe.types import Names, Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+# Texts of few distinct values, "" where there is none.
+_CODED = (*LABEL_COLUMNS, REGION, LABELS_FROM)
+# Of a larger share of the rows the whole column is read.
+_FEW = 0.25
+# Types that a column keeps when rows come to it, whatever these rows lack.
+_PLAIN = frozenset({"str", "float64", "Int64"})
+
+
+@dataclasses.dataclass
+class _Known:
+    """What was read of the first shards of a store before."""
+
+    columns: dict[str, pd.Series[Any]] = dataclasses.field(default_factory=dict)
+    codes: dict[str, tuple[npt.NDArray[np.int32], Names]] = dataclasses.field(default_factory=dict)
+    contents: npt.NDArray[np.str_] | None = None
+
+
+class Columns:
+    """Columns of the image tables of shards, one below the other; what was read is kept.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of all shards.
+    records : sequence of ShardRecord
+        In row order.
+    before : Columns, optional
+        Of the same store as it was before; what it has read of the same shards is not read again.
+    """
+
+    def __init__(
+        self, folder: Path, records: Sequence[ShardRecord], before: Columns | None = None
+    ) -> None:
+        self.records = tuple(records)
+        self.starts: Rows = np.cumsum([0, *(one.n_images for one in records)], dtype=np.int64)
+        self._shards = [ShardImages(folder, record) for record in records]
+        # What is known of the first shards already, and how many these are.
+        self._old, self._n_old = _Known(), 0
+        if before is not None and self.records[: len(before.records)] == before.records:
+            self._n_old = len(before.records)
+            self._shards[: self._n_old] = before._shards
+            contents = before.kept.get("contents")
+            self._old = _Known(dict(before._read), dict(before._codes), contents)
+        self._read: dict[str, pd.Series[Any]] = {}
+        self._codes: dict[str, tuple[npt.NDArray[np.int32], Names]] = {}
+        # Of how many shards a column was read in part.
+        self._n_parts: dict[str, int] = {}
+        #: What was worked out of columns that never change, by name.
+        self.kept: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def old_contents(self) -> npt.NDArray[np.str_] | None:
+        """What the vectors of the first rows are of, where that is known of before."""
+        return self._old.contents
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the columns, in their order."""
+        there = dict.fromkeys(name for one in self._shards for name in one.schema.names)
+        return [*COLUMNS, *(name for name in there if name not in COLUMNS)]
+
+    @cached_property
+    def is_marked(self) -> bool:
+        """Whether no shard is from before cells kept what was written."""
+        return all(one.is_marked for one in self._shards)
+
+    def read(self, name: str) -> pd.Series[Any]:
+        """Return a column of all rows."""
+        if name not in self._read:
+            codes = self.number(name) if name in _CODED else None
+            self._read[name] = self._join(name) if codes is None else _spell(*codes)
+        return self._read[name]
+
+    def number(self, name: str) -> tuple[npt.NDArray[np.int32], Names] | None:
+        """Return the distinct labels of a column, sorted, and which of them each row has.
+
+        None where the column is not of text in each shard that has it.
+        """
+        if name not in self._codes:
+            there = [name in one.schema.names for one in self._shards]
+            if not any(there) or not all(
+                _is_text(one.schema.field(name).type)
+                for one, has in zip(self._shards, there, strict=True) if has
+            ):  # fmt: skip
+                return None
+            self._codes[name] = self._number(name)
+        return self._codes[name]
+
+    def take(self, rows: Rows, names: Sequence[str]) -> pd.DataFrame:
+        """Return some rows in their order, of the row groups that they are in where these are few.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+        names : sequence of str
+        """
+        import pandas as pd
+
+        shards = np.unique(np.searchsorted(self.starts, rows, side="right") - 1)
+        if len(rows) > _FEW * len(self):
+            shards = shards[:0]
+        few = [name for name in names if self._is_read_in_part(name, len(shards))]
+        parts = self._take(rows, shards, few) if few else {}
+        columns = {
+            name: parts[name] if name in parts else self.read(name).iloc[rows] for name in names
+        }
+        return pd.DataFrame(columns, index=pd.Index(rows), columns=list(names))
+
+    def find_only(self, name: str) -> str | None:
+        """Return the text that all rows have in a column, where the footers tell that there is one.
+
+        Parameters
+        ----------
+        name : str
+            Of a column that is ``""`` where a shard has none.
+        """
+        found = {one.find_only(name) if name in one.schema.names else "" for one in self._shards}
+        return found.pop() if len(found) == 1 else None
+
+    def _is_read_in_part(self, name: str, n_shards: int) -> bool:
+        """Tell whether rows of a column are read alone: until all might have been read instead."""
+        if name in self._read or not n_shards or not self._is_alike(name):
+            return False
+        self._n_parts[name] = self._n_parts.get(name, 0) + n_shards
+        return self._n_parts[name] <= len(self._shards)
+
+    def _is_alike(self, name: str) -> bool:
+        """Tell whether some rows of a column have the type that it has as a whole."""
+        there = [one for one in self._shards if name in one.schema.names]
+        if not there or not self.is_marked:
+            return False
+        kinds = {_describe_type(one.schema, name) for one in there}
+        is_whole = len(there) == len(self._shards)
+        if len(kinds) > 1 or not kinds <= {"text", "int64", "float64"}:
+            return False
+        if kinds == {"int64"} and not is_whole:
+            return False
+        if name in COLUMNS:
+            return is_whole or name in _CODED
+        # One that is of holes alone in a shard may be of any type.
+        return all((one.count_holes(name) or 0) < one.record.n_images for one in there)
+
+    def _take(
+        self, rows: Rows, shards: Sequence[int] | Rows, names: Sequence[str]
+    ) -> dict[str, pd.Series[Any]]:
+        import pandas as pd
+        import pyarrow as pa
+
+        places, tables = list[Rows](), []
+        for number in np.asarray(shards).tolist():
+            shard, start = self._shards[number], self.starts[number]
+            here = np.flatnonzero((rows >= start) & (rows < self.starts[number + 1]))
+            groups = np.searchsorted(shard.group_starts, rows[here] - start, side="right") - 1
+            asked, of_group = np.unique(groups, return_inverse=True)
+            sizes = np.diff(shard.group_starts)[asked]
+            before = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+            inside = rows[here] - start - shard.group_starts[groups] + before[of_group]
+            has = [name for name in names if name in shard.schema.names]
+            table = shard.read(has, asked.tolist()).take(pa.array(inside))
+            tables.append(table.replace_schema_metadata(None).to_pandas())
+            places.append(here)
+        order = np.argsort(np.concatenate(places), kind="stable")
+        found: dict[str, pd.Series[Any]] = {}
+        for name in names:
+            dtype = next(one[name].dtype for one in tables if name in one)
+            pieces = [
+                one[name] if name in one else pd.Series([None] * len(one), dtype=dtype)
+                for one in tables
+            ]
+            joined = complete_column(name, pd.concat(pieces, ignore_index=True), len(rows))
+            found[name] = joined.iloc[order].set_axis(rows)
+        return found
+
+    def _join(self, name: str) -> pd.Series[Any]:
+        before = self._old.columns.pop(name, None)
+        if before is not None and self.is_marked:
+            extended = self._extend(before, *self._read_shards(name, self._n_old), name=name)
+            if extended is not None:
+                return extended
+        return self._read_shards(name, 0)[0]
+
+    def _extend(
+        self, before: pd.Series[Any], below: pd.Series[Any], is_there: bool, *, name: str
+    ) -> pd.Series[Any] | None:
+        """Return a column with the rows that came since; None where its type may be another now."""
+        import pandas as pd
+
+        is_plain = str(before.dtype) in _PLAIN
+        if not is_there and name not in COLUMNS:
+            # Of whole numbers a hole makes another type, and of objects nobody knows what they are.
+            below = pd.Series([None] * len(below), dtype=before.dtype) if is_plain else below
+        if below.dtype != before.dtype or not (is_plain or name in COLUMNS):
+            return None
+        return pd.concat([before, below], ignore_index=True)
+
+    def _read_shards(self, name: str, first: int) -> tuple[pd.Series[Any], bool]:
+        """Read a column of the shards from one on; and tell whether any of them has it."""
+        shards = self._shards[first:]
+        frames = [_to_frame(one, name) for one in shards]
+        mended = mend_floats(frames)
+        parts = [one.get(name) for one in mended]
+        sizes = [one.record.n_images for one in shards]
+        is_there = any(one is not None for one in parts)
+        joined = None
+        if is_there:
+            joined = parts[0] if len(parts) == 1 else join_column(parts, sizes)
+        return complete_column(name, joined, sum(sizes)), is_there
+
+    def _number(self, name: str) -> tuple[npt.NDArray[np.int32], Names]:
+        numbers = np.empty(len(self), dtype=np.int32)
+        place_of: dict[str, int] = {}
+        first = 0
+        if name in self._old.codes:
+            known, distinct = self._old.codes.pop(name)
+            place_of = {label: place for place, label in enumerate(distinct.tolist())}
+            numbers[: len(known)] = known
+            first = self._n_old
+        for number, shard in enumerate(self._shards[first:], start=first):
+            start, stop = self.starts[number], self.starts[number + 1]
+            if name in shard.schema.names:
+                numbers[start:stop] = _number_shard(shard, name, place_of)
+            else:
+                numbers[start:stop] = place_of.setdefault("", len(place_of))
+        labels = np.array(list(place_of), dtype=object)
+        order = np.argsort(labels, kind="stable")
+        places = np.empty(len(labels), dtype=np.int32)
+        places[order] = np.arange(len(labels), dtype=np.int32)
+        return places[numbers], labels[order]
+
+
+class StoredTable(ImageTable):
+    """The image table of a store, of which only what is asked for is read.
+
+    Parameters
+    ----------
+    stored : Columns
+    changed : mapping of str to Series, optional
+        Columns in place of those of their names, or beside them.
+    """
+
+    def __init__(
+        self, stored: Columns, changed: Mapping[str, pd.Series[Any]] | None = None
+    ) -> None:
+        self.stored = stored
+        self._changed = dict(changed or {})
+        self.__dict__.update(derived=(), not_derived={})
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:  # type: ignore[override]
+        """All columns of all rows."""
+        return self.select(self.columns)
+
+    @cached_property
+    def columns(self) -> list[str]:  # type: ignore[override]
+        """Names of the columns, in their order."""
+        names = self.stored.names
+        return [*names, *(name for name in self._changed if name not in names)]
+
+    def column(self, name: str) -> pd.Series[Any]:
+        """Return a column of all rows."""
+        if name not in self.columns:
+            raise KeyError(name)
+        return self._changed[name] if name in self._changed else self.stored.read(name)
+
+    def select(self, names: Sequence[str]) -> pd.DataFrame:
+        """Return some columns of all rows."""
+        import pandas as pd
+
+        columns = {name: self.column(name) for name in names}
+        return pd.DataFrame(columns, index=range(len(self)), columns=list(names), copy=False)
+
+    def take(self, rows: Rows, names: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return some rows in their order, numbered as in the table.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n_rows,)
+        names : sequence of str, optional
+            Columns; by default all.
+        """
+        wanted = self.columns if names is None else list(names)
+        stored = [name for name in wanted if name not in self._changed]
+        frame = self.stored.take(rows, stored)
+        if len(stored) < len(wanted):
+            others = {
+                name: self._changed[name].iloc[rows] for name in wanted if name in self._changed
+            }
+            frame = frame.assign(**others)[wanted]
+        return frame
+
+    def with_columns(self, columns: Mapping[str, pd.Series[Any]]) -> StoredTable:
+        """Return the same table with some columns in place of those of their names, or beside."""
+        table = StoredTable(self.stored, {**self._changed, **columns})
+        table.__dict__.update(derived=self.derived, not_derived=self.not_derived)
+        return table
+
+    def labels(self, level: str) -> Names:
+        """Return the label of every row at a rank, or its value in any column, as text."""
+        if level in LABEL_COLUMNS and level not in self._changed:
+            codes = self.stored.number(level)
+            if codes is not None:
+                return codes[1][codes[0]]  # type: ignore[no-any-return]
+        return super().labels(level)
+
+    def number_labels(self, level: str) -> tuple[npt.NDArray[np.int32], Names]:
+        """Return the distinct labels at a rank or in a column, and which of them each row has."""
+        codes = None
+        if level in LABEL_COLUMNS and level not in self._changed:
+            codes = self.stored.number(level)
+        return super().number_labels(level) if codes is None else codes
+
+    @cached_property
+    def has_one_root(self) -> bool:
+        """Whether all paths start from one folder, so that they name the files."""
+        return self.stored.find_only("root") is not None or super().has_one_root
+
+    @cached_property
+    def has_regions(self) -> bool:
+        """Whether any row is not the only one of a whole image."""
+        return self.stored.find_only(REGION) != "" and super().has_regions
+
+    @cached_property
+    def file_names(self) -> list[str]:
+        """Names of the files, as answers name the images."""
+        if "file_names" not in self.stored.kept:
+            self.stored.kept["file_names"] = super().file_names
+        return self.stored.kept["file_names"]  # type: ignore[no-any-return]
+
+    @cached_property
+    def contents(self) -> npt.NDArray[np.str_]:
+        """What the vector of each row is of: a SHA-256 of the bytes, of a box with it."""
+        if "contents" not in self.stored.kept:
+            before = self.stored.old_contents
+            if before is None:
+                self.stored.kept["contents"] = super().contents
+            else:
+                later = np.arange(len(before), len(self), dtype=np.int64)
+                added = ImageTable(self.take(later, COLUMNS)).contents
+                self.stored.kept["contents"] = np.concatenate([before, added])
+        return self.stored.kept["contents"]  # type: ignore[no-any-return]
+
+
+def _spell(numbers: npt.NDArray[np.int32], distinct: Names) -> pd.Series[Any]:
+    import pandas as pd
+
+    return pd.Series(distinct[numbers], dtype=object)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)  # type: ignore[no-any-return]
+
+
+def _describe_type(schema: pa.Schema, name: str) -> str:
+    """Return the type of a column as Parquet and the frame that was written have it."""
+    kind = schema.field(name).type
+    if _is_text(kind):
+        return "text"
+    said = (schema.pandas_metadata or {}).get("columns", ())
+    written = next((one["numpy_type"] for one in said if one["name"] == name), "")
+    return str(kind).replace("double", "float64") if written in {"int64", "float64"} else written
+
+
+def _number_shard(shard: ShardImages, name: str, place_of: dict[str, int]) -> npt.NDArray[np.int32]:
+    """Return the place of each row's label; new labels are added."""
+    parts = []
+    for chunk in shard.read([name], as_codes=True).column(name).chunks:
+        labels = chunk.dictionary.to_pylist()
+        # Of a name that is known already nothing is to be made.
+        places = [
+            place_of[one] if one in place_of else place_of.setdefault(unify(one), len(place_of))
+            for one in labels
+        ]
+        hole = place_of.setdefault("", len(place_of)) if chunk.null_count else -1
+        indices = chunk.indices.fill_null(len(places)).to_numpy(zero_copy_only=False)
+        parts.append(np.array([*places, hole], dtype=np.int32)[indices])
+    return np.concatenate(parts)
+
+
+def _to_frame(shard: ShardImages, name: str) -> pd.DataFrame:
+    """Return a column of a shard, if it has it, with what the frame said of itself."""
+    import pandas as pd
+
+    names = [name] if name in shard.schema.names else []
+    if not names:
+        frame = pd.DataFrame(index=range(shard.record.n_images))
+    else:
+        frame = shard.read(names).to_pandas()
+    frame.attrs = {"bioprobe_cells": 1} if shard.is_marked else {}
+    return frame

@@ -1,0 +1,183 @@
+"""What is read of the image table of a store: columns and row groups, never more than is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from bioprobe.encoders.encoder import Fingerprint, normalise_rows
+from bioprobe.errors import SelectionError, StoreError
+from bioprobe.images.image_table import COLUMNS
+from bioprobe.images.regions import REGION
+from bioprobe.store import EmbeddingStore
+from bioprobe.store import shard as shard_module
+from bioprobe.store.embedding_store import join_tables
+from bioprobe.store.shard import ShardImages, read_images
+from bioprobe.store.view import View
+
+Reads: TypeAlias = list[tuple[str, tuple[str, ...], Sequence[int] | None]]
+
+FINGERPRINT = Fingerprint(model="plain", weights_sha256="ab", backend="numpy")
+
+
+def _frame(n_rows: int, start: int = 0, **columns: object) -> pd.DataFrame:
+    paths = [f"{row:04d}.jpg" for row in range(start, start + n_rows)]
+    hashes = [f"{row:064x}" for row in range(start, start + n_rows)]
+    return pd.DataFrame({"root": "/r", "path": paths, "sha256": hashes, **columns})
+
+
+def _make(folder: Path, frames: Sequence[pd.DataFrame]) -> EmbeddingStore:
+    store = EmbeddingStore.create(folder, FINGERPRINT, dim=3)
+    for frame in frames:
+        vectors = normalise_rows(np.random.default_rng(0).normal(size=(len(frame), 3)))
+        store = store.append(frame, vectors)
+    return EmbeddingStore.open(folder)
+
+
+def _read_whole(store: EmbeddingStore) -> pd.DataFrame:
+    records = store.manifest.present_shards
+    return join_tables([read_images(store.folder / "shards", one) for one in records]).frame
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    """What is read of shards: of which, which columns, and which row groups."""
+    found: Reads = []
+    read = ShardImages.read
+
+    def note(
+        shard: ShardImages,
+        names: Sequence[str],
+        groups: Sequence[int] | None = None,
+        *,
+        as_codes: bool = False,
+    ) -> pa.Table:
+        found.append((shard.record.name, tuple(names), groups))
+        return read(shard, names, groups, as_codes=as_codes)
+
+    monkeypatch.setattr(ShardImages, "read", note)
+    return found
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [{"n": [1, 2], "s": ["a", "b"]}, {"n": [3], "s": ["c"]}],
+        [{"n": [1, 2], "s": ["a", "b"]}, {"s": ["c"]}, {"t": ["d"]}],
+        [{"n": [1, 2]}, {"n": ["x"], "t": ["y"]}],
+        [{"n": [1.5, None]}, {"n": [2]}],
+        [{"n": [1.5, None]}, {}],
+        [{"n": [None, 3]}, {"n": [2]}],
+        [{"b": [True, False]}, {"b": [None]}],
+        [{"o": [None, None]}, {"o": ["x"]}],
+        [{"o": ["x", None]}, {"o": [None]}],
+        [{"family": ["Felidae", ""]}, {"family": ["Canidae"], "n": [1]}],
+        [{REGION: ["", "0.1 0.1 0.5 0.5"]}, {}],
+    ],
+)
+def test_columns_and_rows_are_those_of_the_whole_table(
+    columns: list[dict[str, list[object]]], tmp_path: Path
+) -> None:
+    frames = [
+        _frame(len(next(iter(one.values()), [0])), 10 * at, **one) for at, one in enumerate(columns)
+    ]
+    store = _make(tmp_path, frames)
+    whole = _read_whole(store)
+    images = EmbeddingStore.open(tmp_path).given
+    assert images.columns == list(whole.columns)
+    rows = np.array([len(whole) - 1, 0])
+    pd.testing.assert_frame_equal(images.take(rows), whole.iloc[rows], check_dtype=False)
+    pd.testing.assert_frame_equal(images.frame, whole)
+    # What comes later is as if all had been read at once, and what was known is not asked again.
+    assert len(store.images.frame) == len(whole)
+    assert len(store.images.contents) == len(whole)
+    EmbeddingStore.open(tmp_path).append(_frame(1, 90, n=[7]), np.array([[1.0, 0.0, 0.0]]))
+    after = EmbeddingStore.open(tmp_path, after=store)
+    pd.testing.assert_frame_equal(after.images.frame, _read_whole(after), check_dtype=False)
+    free = after.images.free_columns
+    assert after.images.frame[free].dtypes.equals(_read_whole(after)[free].dtypes)
+    assert after.images.contents.tolist() == [
+        *images.contents.tolist(), f"{90:064x}"
+    ]  # fmt: skip
+
+
+def test_a_store_is_opened_without_its_table(tmp_path: Path, reads: Reads) -> None:
+    folder = _make(tmp_path, [_frame(2), _frame(2, 2)]).folder
+    for shard in (folder / "shards").iterdir():
+        (shard / "images.parquet").unlink()
+    store = EmbeddingStore.open(folder)
+    assert len(View.of(store)) == len(store.images) == 4
+    assert reads == []
+    with pytest.raises(StoreError, match=r"images\.parquet cannot be read.*verify --repair"):
+        store.images.labels("family")
+
+
+def test_few_rows_are_read_by_row_group_until_all_might_have_been(
+    tmp_path: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_module, "_GROUP_ROWS", 2)
+    frames = [_frame(6, 6 * at, family=["Felidae", "Canidae"] * 3) for at in range(3)]
+    images = _make(tmp_path, frames).images
+    found = images.take(np.array([15, 4, 5, 15]), ["path", "family"])
+    assert found.index.tolist() == [15, 4, 5, 15]
+    assert found["path"].tolist() == ["0015.jpg", "0004.jpg", "0005.jpg", "0015.jpg"]
+    assert found["family"].tolist() == ["Canidae", "Felidae", "Canidae", "Canidae"]
+    assert reads == [("00000", ("path", "family"), [2]), ("00002", ("path", "family"), [1])]
+    reads.clear()
+    assert images.name_files(np.array([0])).tolist() == ["0000.jpg"]
+    assert reads == [("00000", ("path",), [0])]
+    reads.clear()
+    assert images.name_files(np.array([17])).tolist() == ["0017.jpg"]
+    assert [groups for _, _, groups in reads] == [None] * 3
+    reads.clear()
+    assert images.name_files(np.array([7])).tolist() == ["0007.jpg"]
+    assert reads == []
+
+
+def test_footers_tell_whether_there_are_regions_and_one_root(tmp_path: Path, reads: Reads) -> None:
+    images = _make(tmp_path / "a", [_frame(2), _frame(2, 2)]).images
+    assert (images.has_one_root, images.has_regions, reads) == (True, False, [])
+    several = _frame(2, 2, **{REGION: ["", "0.1 0.1 0.5 0.5"]}).assign(root="/s")
+    images = _make(tmp_path / "b", [_frame(2), several]).images
+    assert (images.has_one_root, images.has_regions) == (False, True)
+
+
+def test_a_condition_reads_the_columns_that_it_names(tmp_path: Path, reads: Reads) -> None:
+    frames = [_frame(2, family=["Felidae", ""], site=["a", "b"]), _frame(2, 2, site=["a", "c"])]
+    store = _make(tmp_path, frames)
+    assert View.of(store, "family == 'Felidae' or site == 'c'").rows.tolist() == [0, 3]
+    assert {names for _, names, _ in reads} == {("family",), ("site",)}
+    with pytest.raises(SelectionError, match=r"no column sit;.*mean site.*columns: .*sha256.*site"):
+        View.of(store, "sit == 'a'")
+
+
+def test_labels_are_numbered_in_the_one_form_of_names(tmp_path: Path) -> None:
+    frames = [
+        _frame(3, family=["Felidae", "", "Canidae"]), _frame(1, 3), _frame(1, 4, family=["Felidae"])
+    ]  # fmt: skip
+    images = _make(tmp_path, frames).images
+    numbers, distinct = images.number_labels("family")
+    assert distinct.tolist() == ["", "Canidae", "Felidae"]
+    assert numbers.tolist() == [2, 0, 1, 0, 2]
+    assert images.labels("family").tolist() == ["Felidae", "", "Canidae", "", "Felidae"]
+    assert images.number_labels("species")[1].tolist() == [""]
+
+
+def test_a_table_with_other_columns_reads_the_rest_when_it_is_asked_for(
+    tmp_path: Path, reads: Reads
+) -> None:
+    images = _make(tmp_path, [_frame(2, family=["Felidae", ""])]).images
+    other = images.with_columns({"family": pd.Series(["Canidae", ""]), "seen": pd.Series([1, 2])})
+    assert other.labels("family").tolist() == ["Canidae", ""]
+    assert other.number_labels("family")[1].tolist() == ["", "Canidae"]
+    assert other.take(np.array([1]), ["seen", "family"]).to_numpy().tolist() == [[2, ""]]
+    assert reads == []
+    assert other.columns == [*COLUMNS, "seen"]
+    assert other.frame["path"].tolist() == ["0000.jpg", "0001.jpg"]
+    assert images.labels("family").tolist() == ["Felidae", ""]
