@@ -104,7 +104,7 @@ class Review(Sitting):
         # The pool names classes as they come.
         pool.names = self._names
         # Copies, and regions of one picture, are left out together.
-        contents = view.store.given.frame["sha256"].to_numpy(dtype=object)[self._rows]
+        contents = view.store.given.column("sha256").to_numpy(dtype=object)[self._rows]
         known, numbers = np.unique(contents.astype(str), return_inverse=True)
         pool.groups = np.where(known[numbers] == "", -1, numbers)
         # Of each picture the class of the label that came with it, -1 for none.
@@ -584,10 +584,10 @@ def read_labels(store: Corrects, level: str) -> Names:
         return np.full(len(rows), "", dtype=object)
     labels = (
         images.labels(level)[rows].copy()
-        if level in images.frame.columns
+        if level in images.columns
         else np.full(len(rows), "", dtype=object)
     )
-    if level in RANK_NAMES and CONTENT in images.frame.columns:
+    if level in RANK_NAMES and CONTENT in images.columns:
         contents = images.labels(CONTENT)[rows]
         for place in np.flatnonzero((labels == "") & (contents != "")).tolist():
             kind = read_content(str(contents[place]))
