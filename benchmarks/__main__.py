@@ -1,9 +1,14 @@
-"""Run every benchmark, or those that are named: ``python -m benchmarks embed_speed``."""
+"""Run every benchmark, or those that are named: ``python -m benchmarks embed_speed dedupe``.
+
+What follows the names is handed on: ``python -m benchmarks review_speed --sizes 10000``.
+"""
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
+from collections.abc import Sequence
 
 BENCHMARKS = (
     "embed_speed",
@@ -36,13 +41,26 @@ BENCHMARKS = (
 )
 
 
+def split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Split arguments into the names they begin with and what is handed on; exit on a wrong name.
+
+    Examples
+    --------
+    >>> split(["kappa", "serve", "--seconds", "5"])
+    (['kappa', 'serve'], ['--seconds', '5'])
+    """
+    names = list(itertools.takewhile(lambda one: one in BENCHMARKS, arguments))
+    if arguments and not names:
+        sys.exit(f"no benchmark {arguments[0]!r}; there are {', '.join(BENCHMARKS)}")
+    return names, list(arguments[len(names) :])
+
+
 def main() -> None:
     """Run each benchmark in a process of its own and print what it prints."""
-    for name in sys.argv[1:] or BENCHMARKS:
-        if name not in BENCHMARKS:
-            sys.exit(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+    names, handed_on = split(sys.argv[1:])
+    for name in names or BENCHMARKS:
         print(f"\n## {name}\n", flush=True)
-        subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *handed_on], check=True)
 
 
 if __name__ == "__main__":

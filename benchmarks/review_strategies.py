@@ -14,6 +14,10 @@ the pictures. In half of the runs one answer in twenty is another class.
 - ``tol200m``: BioCLIP 2 vectors. Balanced: 10 of each order that has as many. Long-tailed: classes.
 - ``cifar``: CLIP ViT-B/32 vectors of CIFAR-10.
 
+What is the default was chosen on other draws than those that are reported (``--first 100``); they
+are of the same pictures. Each draw is written down at once, so that a run that is stopped goes on
+where it was, until the code that it measures changes.
+
 Run it with ``python -m benchmarks review_strategies``; it needs ``../shared``.
 """
 
@@ -21,9 +25,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
+import itertools
+import json
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +39,12 @@ import numpy.typing as npt
 from bioprobe.reviewing.desk import Desk, read_mix
 from bioprobe.reviewing.pool import Pool
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 HEAD_SHARE, RARE = 0.71, 5
 WRONG_SHARE = 0.05
 RANDOM = "audit"
-MIXES = (
-    RANDOM, "margin", "doubt", "coverage", "disagreement", "doubt=.8,audit=.2",
-)  # fmt: skip
+MIXES = ("doubt=.8,audit=.2", "margin", "doubt", "coverage", "disagreement")
 
 Vectors = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -191,18 +197,29 @@ def review(
     return finished
 
 
-def measure(
-    draw: Draw, mix: str, *, n_seeds: int, n_batches: int, batch: int, wrong: float
-) -> npt.NDArray[np.float64]:
-    """Return the figures of the finished collection, shape (n_seeds, 3)."""
-    figures = []
-    for seed in range(n_seeds):
-        X, y = draw(np.random.default_rng(seed))  # noqa: N806 - scikit-learn's name
-        last = review(
-            X, y, read_mix(mix), seed=seed, n_batches=n_batches, batch=batch, wrong=wrong
-        )[-1]
-        figures.append(dataclasses.astuple(last))
-    return np.array(figures)
+class Log:
+    """Figures of draws that were measured, a line each in a file of the code that was.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        files = [Path(__file__), *sorted((ROOT / "bioprobe/reviewing").rglob("*.py"))]
+        files += sorted((ROOT / "bioprobe/probes").rglob("*.py"))
+        code = hashlib.sha256(b"".join(one.read_bytes() for one in files)).hexdigest()
+        self.path = folder / f"strategies-{code[:12]}.jsonl"
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        self._known = dict(json.loads(one) for one in lines if one.endswith("]"))
+
+    def measure(self, key: str, finish: Callable[[], Finished]) -> tuple[float, ...]:
+        """Return what is known, or measure it and write it down."""
+        if key not in self._known:
+            self._known[key] = dataclasses.astuple(finish())
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([key, self._known[key]]) + "\n")
+        return tuple(self._known[key])
 
 
 def describe(own: npt.NDArray[np.float64], random: npt.NDArray[np.float64]) -> list[str]:
@@ -210,65 +227,93 @@ def describe(own: npt.NDArray[np.float64], random: npt.NDArray[np.float64]) -> l
     from scipy.stats import t
 
     cells = []
-    for column in range(3):
-        values, others = own[:, column], random[:, column]
+    for values, others in zip(own.T, random.T, strict=True):
         if np.isnan(values).all():
-            cells.append("-")
+            cells.append("")
             continue
         gaps = values - others
         half = t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / math.sqrt(len(gaps))
-        mean = gaps.mean()
         text = f"{values.mean():.3f}"
         if own is not random:
-            text += f" ({mean - half:+.3f} to {mean + half:+.3f})"
+            text += f" ({gaps.mean() - half:+.3f} to {gaps.mean() + half:+.3f})"
         cells.append(text)
     return cells
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure every strategy on every pool, and print a table of each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--cache", type=Path, default=Path("embeddings/review-benchmark"))
-    parser.add_argument("--only", default="")
-    parser.add_argument("--mixes", default=";".join(MIXES))
-    parser.add_argument("--wrong", type=float, nargs="*", default=[0.0, WRONG_SHARE])
-    given = parser.parse_args(arguments)
-    photos, species, classes = load_photos(given.cache)
+@dataclasses.dataclass(frozen=True)
+class Reviewed:
+    """Pools that are drawn, and how much of each is looked at: about a fifth.
+
+    Parameters
+    ----------
+    name : str
+    draw : function
+    n_batches : int
+    batch : int
+        Pictures in one.
+    """
+
+    name: str
+    draw: Draw
+    n_batches: int
+    batch: int
+
+    def finish(self, mix: str, wrong: float, seed: int) -> Finished:
+        """Return the finished collection of one draw."""
+        X, y = self.draw(np.random.default_rng(seed))  # noqa: N806 - scikit-learn's name
+        return review(
+            X, y, read_mix(mix), seed=seed, n_batches=self.n_batches, batch=self.batch, wrong=wrong
+        )[-1]
+
+    def describe(self) -> str:
+        """Return what is looked at, and of how much."""
+        n = len(self.draw(np.random.default_rng(0))[1])
+        return f"{self.name}: {self.n_batches * self.batch} of {n:,}"
+
+
+def list_pools(cache: Path) -> list[Reviewed]:
+    """Return the pools of the three sets of pictures."""
+    photos, species, classes = load_photos(cache)
     heads = {"Mammalia", "Aves"}
     mixed = [
         above if above in heads else own for own, above in zip(species, classes, strict=True)
     ]  # fmt: skip
-    # What is drawn, batches, and pictures in a batch: about a fifth of the pictures.
-    pools: dict[str, tuple[Draw, int, int]] = {
-        "photos, balanced": (draw_balanced(photos, species, 12), 9, 20),
-        "photos, long-tailed": (draw_long_tailed(photos, mixed, 190), 7, 20),
-        "tol200m, balanced": (draw_balanced(*load_tol("order"), 10), 5, 10),
-        "tol200m, long-tailed": (draw_long_tailed(*load_tol("class"), 180), 6, 20),
-        "cifar, balanced": (draw_balanced(*load_cifar(), 50), 5, 10),
-        "cifar, long-tailed": (draw_long_tailed(*load_cifar(), 40), 5, 6),
-    }
-    for name, (draw, n_batches, batch) in pools.items():
-        if given.only not in name:
-            continue
-        X, y = draw(np.random.default_rng(0))  # noqa: N806 - scikit-learn's name
-        print(
-            f"\n{name}: {len(X):,} pictures, {y.max() + 1} classes, the two commonest "
-            f"{np.sort(np.bincount(y))[-2:].sum() / len(y):.0%}, {(np.bincount(y) <= RARE).sum()} "
-            f"with at most {RARE}; {n_batches * batch} looked at, {given.seeds} draws",
-            flush=True,
-        )
-        for wrong in given.wrong:
-            print(f"  {wrong:.0%} of the answers wrong", flush=True)
-            random = None
-            for mix in given.mixes.split(";"):
-                start_s = time.process_time()
-                own = measure(
-                    draw, mix, n_seeds=given.seeds, n_batches=n_batches, batch=batch, wrong=wrong
-                )
-                random = own if random is None else random
-                cells = " | ".join(describe(own, random))
-                print(f"  | {mix} | {cells} | {time.process_time() - start_s:.0f} s", flush=True)
+    return [
+        Reviewed("photos, balanced", draw_balanced(photos, species, 12), 9, 20),
+        Reviewed("photos, long-tailed", draw_long_tailed(photos, mixed, 190), 7, 20),
+        Reviewed("tol200m, balanced", draw_balanced(*load_tol("order"), 10), 5, 10),
+        Reviewed("tol200m, long-tailed", draw_long_tailed(*load_tol("class"), 180), 6, 20),
+        Reviewed("cifar, balanced", draw_balanced(*load_cifar(), 50), 5, 10),
+        Reviewed("cifar, long-tailed", draw_long_tailed(*load_cifar(), 40), 5, 6),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure every strategy on every pool, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="The first seed.")
+    parser.add_argument("--cache", type=Path, default=Path("embeddings/review-benchmark"))
+    parser.add_argument("--only", default="", help="Part of a pool's name.")
+    parser.add_argument("--mixes", default=";".join(MIXES), help="Random is always among them.")
+    parser.add_argument("--wrong", type=float, nargs="*", default=[0.0, WRONG_SHARE])
+    given = parser.parse_args(arguments)
+    pools = [one for one in list_pools(given.cache) if given.only in one.name]
+    log = Log(given.cache)
+    print(f"{given.seeds} draws from seed {given.first} on\n")
+    print("| pool: looked at | answers wrong | what is shown | right | right of the rare | "
+          "classes seen |\n|---|---|---|---|---|---|", flush=True)  # fmt: skip
+    for pool, wrong in itertools.product(pools, given.wrong):
+        random = None
+        for mix in dict.fromkeys([RANDOM, *given.mixes.split(";")]):
+            figures = []
+            for seed in range(given.first, given.first + given.seeds):
+                key = f"{pool.name}; {mix}; {wrong}; {seed}"
+                figures.append(log.measure(key, partial(pool.finish, mix, wrong, seed)))
+            own = np.array(figures)
+            random = own if random is None else random
+            cells = " | ".join(describe(own, random))
+            print(f"| {pool.describe()} | {wrong:.0%} | `{mix}` | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -130,8 +130,9 @@ class Desk:
         self.random = np.random.default_rng(seed)
         numbers = [seed] if isinstance(seed, int) else list(seed)
         self.learner = Learner(pool, kind, settings, texts, numbers[0])
-        #: Pictures of each strategy so far; what it is owed is counted over batches.
-        self.n_given: dict[str, int] = dict.fromkeys(self.mix, 0)
+        #: Pictures that each strategy was asked for; what it is owed is counted over batches. What
+        #: one lacked is not owed later: it would push the others out, the random sample too.
+        self.n_asked: dict[str, int] = dict.fromkeys(self.mix, 0)
         #: Strategies that had less than was asked of them in the last batch.
         self.short: dict[str, int] = {}
         self._near: Nearest | None = None
@@ -204,9 +205,6 @@ class Desk:
                 more = self._take(name, missing)
                 picked.setdefault(name, []).extend(more)
                 missing -= len(more)
-        for name, own in picked.items():
-            if name in self.n_given:
-                self.n_given[name] += len(own)
         return _interleave(picked)
 
     def _take(self, name: str, n: int) -> list[Pick]:
@@ -223,15 +221,15 @@ class Desk:
 
     def _share(self, n: int) -> dict[str, int]:
         """Return how many of the next n are each strategy's, which is owed most first."""
-        given = dict(self.n_given)
-        total = sum(given.values())
+        asked = self.n_asked
+        total = sum(asked.values())
         counts = dict.fromkeys(self.mix, 0)
         for one in range(n):
             owed = {
-                name: share * (total + one + 1) - given[name] for name, share in self.mix.items()
+                name: share * (total + one + 1) - asked[name] for name, share in self.mix.items()
             }
             chosen = max(owed, key=lambda name: owed[name])
-            given[chosen] += 1
+            asked[chosen] += 1
             counts[chosen] += 1
         return counts
 

@@ -56,11 +56,21 @@ def _answer(desk: Desk, picks: Sequence[Any]) -> None:
     desk.learn()
 
 
+def _check_nearly_solved(mine: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> None:
+    """Check that probabilities are nearly the same, and of a hundred answers at most one differs.
+
+    After a batch it is solved as far as answers show, not to the minimum.
+    """
+    assert np.abs(mine - other).max() < 0.05
+    assert np.abs(mine - other).mean() < 0.005
+    assert (mine.argmax(axis=1) != other.argmax(axis=1)).mean() <= 0.01
+
+
 def test_what_answers_is_the_probe_of_the_same_settings() -> None:
     desk = _make_desk("margin")
     probe = LinearProbe(100, balance="class-weight").fit(X[:30], Y[:30])
     mine = desk.learner.predict(np.arange(N))
-    np.testing.assert_allclose(mine, probe.predict_proba(X), atol=0.01)
+    _check_nearly_solved(mine, probe.predict_proba(X))
     best, scores = find_best_two(X, probe.coef_, probe.intercept_)
     order = np.argsort(-probe.predict_proba(X), axis=1)[:, :2]
     np.testing.assert_array_equal(best, order)
@@ -75,9 +85,8 @@ def test_going_on_from_the_last_solution_ends_where_a_new_start_does() -> None:
         _answer(desk, desk.propose(8))
     anew = Desk(Pool.of(X, NAMES, desk.pool.labels), read_mix("margin"))
     anew.learn()
-    np.testing.assert_allclose(
-        desk.learner.predict(np.arange(N)), anew.learner.predict(np.arange(N)), atol=0.02
-    )
+    places = np.arange(N)
+    _check_nearly_solved(desk.learner.predict(places), anew.learner.predict(places))
 
 
 def test_margin_shows_what_is_least_certain_and_nothing_twice() -> None:
@@ -97,9 +106,10 @@ def test_doubt_shows_uncertain_pictures_that_stand_for_each_other() -> None:
     # Eight for each; of 210 that wait a quarter would be more.
     doubtful = np.argsort(margins, kind="stable")[:48]
     alike = np.maximum(X[doubtful] @ X[doubtful].T, 0).astype(np.float64) ** 8
+    wrong = 1 - desk.pool.scores[doubtful, 0].astype(np.float64)
     expected: list[int] = []
     for _ in range(6):
-        sums = [alike[[*expected, one]].max(axis=0).sum() for one in range(48)]
+        sums = [wrong @ alike[[*expected, one]].max(axis=0) for one in range(48)]
         expected.append(int(np.argmax(sums)))
     shown = desk.propose(6)
     assert [one.place for one in shown] == doubtful[expected].tolist()
@@ -111,12 +121,24 @@ def test_doubt_shows_uncertain_pictures_that_stand_for_each_other() -> None:
 
 def test_what_is_represented_already_needs_no_picture() -> None:
     vectors = np.repeat(np.eye(3, dtype="f4"), [5, 3, 1], axis=0)
-    asked, nothing = np.arange(9), np.zeros(9, dtype="f4")
-    places, counts = choose_representatives(vectors, asked, nothing, 3)
+    asked, same, nothing = np.arange(9), np.ones(9, dtype="f4"), np.zeros(9, dtype="f4")
+    places, counts = choose_representatives(vectors, asked, same, nothing, 3)
     assert (places.tolist(), counts) == ([0, 5, 8], [5, 3, 1])
     covered = np.repeat(np.array([1, 0, 0], dtype="f4"), [5, 3, 1])
-    assert choose_representatives(vectors, asked, covered, 2)[0].tolist() == [5, 8]
-    assert len(choose_representatives(vectors, asked[:2], nothing[:2], 5)[0]) == 2
+    assert choose_representatives(vectors, asked, same, covered, 2)[0].tolist() == [5, 8]
+    # Five that are hardly in doubt are worth less than one that is.
+    doubts = np.repeat(np.array([0.01, 0.2, 0.5], dtype="f4"), [5, 3, 1])
+    assert choose_representatives(vectors, asked, doubts, nothing, 3)[0].tolist() == [5, 8, 0]
+    assert len(choose_representatives(vectors, asked[:2], same[:2], nothing[:2], 5)[0]) == 2
+
+
+def test_what_one_strategy_lacks_costs_the_random_sample_nothing() -> None:
+    desk = _make_desk("suspected=.8,audit=.2")
+    desk.pool.is_checked[:30] = True
+    for _ in range(6):
+        names = [one.strategy for one in desk.propose(10)]
+        assert (names.count("audit"), names.count("doubt")) == (2, 8)
+        assert desk.short == {"suspected": 8}
 
 
 def test_greedy_centres_are_those_of_comparing_all() -> None:
@@ -278,7 +300,7 @@ def test_prompted_answers_are_the_probes_and_name_classes_without_a_picture() ->
     ).fit(X[taught], pool.labels[taught])
     assert learner.solution is not None
     mine = learner.predict(np.arange(N))[:, np.argsort(learner.solution.classes)]
-    np.testing.assert_allclose(mine, probe.predict_proba(X), atol=0.02)
+    _check_nearly_solved(mine, probe.predict_proba(X))
 
 
 @pytest.mark.parametrize("kind", ["lda", "ridge", "knn", "centroid"])
