@@ -1,17 +1,22 @@
 """A server under load: how fast it answers, what it holds, and its first view of a million images.
 
-Starts ``bioprobe serve`` on a store that is drawn, and asks it as 50 clients do at once: pages of
-images, searches by row, zero-shot of rows, annotations, pictures, and what is broken. Then starts
-it on a store of a million drawn images, and asks for the first views:
-``python -m benchmarks.serve [--seconds 60] [--clients 50] [--rows 1000000]``.
+Starts ``bioprobe serve`` on a store, and asks it: alone (pictures beside their encoder in this
+process, in turn); as 50 clients do at once that never pause (pages of images, searches by row,
+zero-shot of rows, annotations, pictures, and what is broken); and as a class of 30 does that
+browses, a browser's six connections each, all from one address as behind one router. Then starts it
+on a store of a million drawn images, and asks for the first views:
+``python -m benchmarks.serve --store S [--seconds 60] [--clients 50] [--people 30]
+[--rows 1000000]``.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import http.client
 import io
 import json
+import os
 import re
 import signal
 import socket
@@ -23,15 +28,19 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
+import bioprobe as bp
 from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.store import EmbeddingStore
+from bioprobe.web.batching import Batcher
 
 _SHARD_ROWS = 16_384
 _DIM = 64
@@ -92,6 +101,18 @@ class Server:
         found = re.search(r"VmRSS:\s+(\d+)", text)
         return int(found[1]) / 1024 if found else float("nan")
 
+    @property
+    def cpu_s(self) -> float:
+        """Seconds for which it has computed so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def post(self, path: str, body: bytes, kind: str) -> Any:  # noqa: ANN401 - JSON
+        """Return what is answered."""
+        request = urllib.request.Request(self.address + path, body, {"Content-Type": kind})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
     def ask(self, path: str, body: bytes | None = None, kind: str = "application/json") -> int:
         """Return the status of an answer, 0 where there is none."""
         request = urllib.request.Request(self.address + path, body, {"Content-Type": kind})
@@ -111,14 +132,19 @@ class Server:
         return self.process.wait(30)
 
 
-def write_form(random: np.random.Generator) -> tuple[bytes, str]:
-    """Return a form with a picture, and its kind."""
+def draw_picture(random: np.random.Generator) -> bytes:
+    """Return a JPEG of 640 by 480 pixels."""
     stream = io.BytesIO()
     noise = random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((640, 480)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def write_form(picture: bytes) -> tuple[bytes, str]:
+    """Return a form with a picture, and its kind."""
     edge = uuid.uuid4().hex
     head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
-    body = head.encode() + stream.getvalue() + f"\r\n--{edge}--\r\n".encode()
+    body = head.encode() + picture + f"\r\n--{edge}--\r\n".encode()
     return body, f"multipart/form-data; boundary={edge}"
 
 
@@ -137,9 +163,9 @@ def make_one(server: Server, kind: str, random: np.random.Generator) -> int:
         given = {"by": f"client {row % 5}", "annotations": [said]}
         return server.ask("/api/v1/annotations", json.dumps(given).encode())
     if kind == "picture":
-        return server.ask("/api/v1/pictures", *write_form(random))
+        return server.ask("/api/v1/pictures", *write_form(draw_picture(random)))
     host, port = server.address.removeprefix("http://").split(":")
-    body, form = write_form(random)
+    body, form = write_form(draw_picture(random))
     head = (
         f"POST /api/v1/pictures HTTP/1.1\r\nHost: {host}\r\nContent-Type: {form}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -206,21 +232,160 @@ def measure_alone(server: Server) -> None:
         tell(f"alone, {kind}", np.array(measured))
 
 
+def compare_with_encoder(server: Server, store: Path, n: int) -> None:
+    """Print how long a picture takes in the encoder, and how long in a server that has it loaded.
+
+    The same pictures are asked of both in turn, so that what else the machine does is in both.
+    """
+    opened = bp.open(store)
+    encoder = bp.encoder(opened.model, precision="fp32")
+    random = np.random.default_rng(2)
+    times: dict[str, list[float]] = collections.defaultdict(list)
+    for _ in range(n + 3):
+        picture = draw_picture(random)
+        begun_s = time.perf_counter()
+        encoder.images([picture])
+        times["in the encoder"].append(time.perf_counter() - begun_s)
+        form, begun_s = write_form(picture), time.perf_counter()
+        sent = server.post("/api/v1/pictures", *form)
+        times["sent to the server"].append(time.perf_counter() - begun_s)
+        asked = {"pictures": [sent["pictures"][0]["id"]], "level": "family", "k": 3}
+        server.post("/api/v1/zeroshot", json.dumps(asked).encode(), "application/json")
+        times["sent, and named by texts"].append(time.perf_counter() - begun_s)
+    measured = {name: np.array(seconds[3:]) for name, seconds in times.items()}
+    for name, seconds in measured.items():
+        tell(f"a picture {name}", seconds)
+        more = np.median(seconds - measured["in the encoder"]) * 1000
+        print(f"  beyond the encoder's own time, median of pairs: {more:.1f} ms")
+
+
+def compare_batching(store: Path, n_clients: int = 8, n_each: int = 12) -> None:
+    """Print what it takes to encode the pictures of several clients one by one, and together."""
+    encoder = bp.encoder(bp.open(store).model, precision="fp32")
+    random = np.random.default_rng(3)
+    pictures = [encoder.read(draw_picture(random)) for _ in range(n_clients)]
+    encode, turn = encoder.loaded.encode_image, threading.Lock()
+
+    def run(ask: Callable[[Image.Image], object]) -> tuple[float, float]:
+        def work(picture: Image.Image) -> None:
+            for _ in range(n_each):
+                ask(picture)
+
+        threads = [threading.Thread(target=work, args=(one,)) for one in pictures]
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+        return time.perf_counter() - wall_s, time.process_time() - cpu_s
+
+    def alone(picture: Image.Image) -> None:
+        with turn:
+            encode([picture])
+
+    batcher = Batcher()
+    taken = [(*run(alone), *run(lambda one: batcher.run(encode, [one]))) for _ in range(5)]
+    each_ms = np.median(np.array(taken), axis=0) * 1000 / (n_clients * n_each)
+    print(
+        f"{n_clients} clients with a picture each, one by one: {each_ms[0]:.1f} ms a picture "
+        f"({each_ms[1]:.1f} ms of CPU); together: {each_ms[2]:.1f} ms ({each_ms[3]:.1f} ms of "
+        f"CPU), {batcher.n_requests / batcher.n_passes:.1f} requests a pass"
+    )
+    batcher.end()
+
+
+class Lesson:
+    """People who browse, each in a browser with six connections."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._host = server.address.removeprefix("http://")
+        self._counting = threading.Lock()
+        self.times: dict[str, list[float]] = collections.defaultdict(list)
+        self.refused: collections.Counter[str] = collections.Counter()
+
+    def hold(self, n_people: int, seconds_s: float) -> None:
+        """Look at pages, and print how long each took."""
+        until, cpu_s = time.monotonic() + seconds_s, self._server.cpu_s
+        people = [threading.Thread(target=self._look, args=(n, until)) for n in range(n_people)]
+        for one in people:
+            one.start()
+        for one in people:
+            one.join()
+        n = sum(map(len, self.times.values()))
+        each_ms = (self._server.cpu_s - cpu_s) / n * 1000
+        print(f"{n_people} people browse: {n:,} answers, {each_ms:.1f} ms of CPU each")
+        for kind, measured in sorted(self.times.items()):
+            tell(f"  {kind}", np.array(measured))
+        print("  not answered:", dict(self.refused) or "none")
+
+    def _look(self, seed: int, until: float) -> None:
+        random = np.random.default_rng(seed)
+        # They come to the lesson one after the other.
+        time.sleep(float(random.uniform(0, 5)))
+        lines = [http.client.HTTPConnection(self._host, timeout=60) for _ in range(6)]
+        while time.monotonic() < until:
+            if random.random() < 0.3:
+                path = f"/pictures/{random.integers(0, 150)}"
+            else:
+                path = f"/browse?page={random.integers(1, 4)}&order=species"
+            begun_s = time.monotonic()
+            text = self._fetch(lines[0], "page", path)
+            found = re.findall(r'(?:src|href)="(/[^"]+(?:css|js|of=\w+))"', text)
+            rest = [one.replace("&amp;", "&") for one in dict.fromkeys(found)]
+            parts = [threading.Thread(target=self._load, args=(one, rest)) for one in lines]
+            for one in parts:
+                one.start()
+            for one in parts:
+                one.join()
+            with self._counting:
+                self.times["page with its pictures"].append(time.monotonic() - begun_s)
+            time.sleep(float(random.uniform(2, 8)))
+
+    def _load(self, line: http.client.HTTPConnection, rest: list[str]) -> None:
+        while True:
+            with self._counting:
+                path = rest.pop(0) if rest else ""
+            if not path:
+                return
+            self._fetch(line, "part of a page", path)
+
+    def _fetch(self, line: http.client.HTTPConnection, kind: str, path: str) -> str:
+        begun_s = time.monotonic()
+        line.request("GET", path)
+        answer = line.getresponse()
+        text = answer.read()
+        with self._counting:
+            if answer.status == 200:
+                self.times[kind].append(time.monotonic() - begun_s)
+            else:
+                self.refused[f"{kind} {answer.status}"] += 1
+        return text.decode("latin-1")
+
+
 def main() -> None:
     """Run it all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", type=Path, help="store that is asked under load")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--people", type=int, default=30, help="of a class that browses")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--million", type=Path, help="such a store, drawn before")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         if given.store:
+            compare_batching(given.store)
+            if given.people:
+                server = Server(given.store)
+                Lesson(server).hold(given.people, given.seconds)
+                server.end()
             server = Server(given.store, "--rate", "1000000")
             print(f"started in {server.start_s:.1f} s")
             measure_alone(server)
-            load(server, given.clients, given.seconds)
+            compare_with_encoder(server, given.store, 40)
+            if given.clients:
+                load(server, given.clients, given.seconds)
             time.sleep(2)
             print(f"memory at the end: {server.memory_mb:.0f} MB; exit {server.end()}")
             print(f"lines that it said: {len(server.said):,}", *server.said[-40:], sep="\n")

@@ -66,7 +66,6 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
         from anyio.to_thread import current_default_thread_limiter
         from fastapi import FastAPI
         from fastapi.responses import FileResponse
-        from fastapi.routing import APIRoute
         from fastapi.staticfiles import StaticFiles
     except ImportError as error:
         msg = f"the page needs {error.name}; install it with: pip install 'bioprobe[serve]'"
@@ -104,10 +103,10 @@ def build_app(folder: str | Path, settings: Settings | None = None) -> FastAPI:
     )  # fmt: skip
     app.state.desk = desk
     for name in (*PAGES, *API):
-        app.include_router(importlib.import_module(name).router)
-    for route in app.routes:
-        if isinstance(route, APIRoute):
+        router = importlib.import_module(name).router
+        for route in router.routes:
             route.summary = route.description.partition("\n")[0].rstrip(".")
+        app.include_router(router)
 
     @app.get("/static/page.css", include_in_schema=False)
     def send_style() -> FileResponse:

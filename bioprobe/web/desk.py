@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastapi import Request
+
 from bioprobe.errors import BioprobeError
 from bioprobe.face.store import open as open_store
 from bioprobe.web.batching import Batcher
@@ -19,7 +21,6 @@ from bioprobe.web.reviews import Reviews
 from bioprobe.web.uploads import Uploads
 
 if TYPE_CHECKING:
-    from fastapi import Request
     from fastapi.responses import HTMLResponse
 
     from bioprobe.face.encoder import Encoder

@@ -82,9 +82,7 @@ def test_tables_and_vectors_are_those_of_the_images_that_are_asked(
         assert sorted(head.namelist()) == ["head.json", "head.npy"]
 
 
-def test_labels_and_answers_go_out_in_the_formats_of_other_tools(
-    asks: TestClient, own: Path
-) -> None:
+def test_labels_and_answers_go_out_in_the_formats_of_other_tools(asks: TestClient) -> None:
     coco = json.loads(take(asks, "export-answers", form="coco"))
     assert len(coco["images"]) == 12
     # What people say of their package is sent, not named as a file.

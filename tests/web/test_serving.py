@@ -67,8 +67,18 @@ def test_others_are_let_in_by_a_token_alone(
     assert not served
 
 
-def test_every_option_counts(
+def test_a_name_of_this_machine_that_others_reach_needs_a_token(
     station: EmbeddingStore, served: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bind = listening.bind
+    monkeypatch.setattr(listening, "bind", lambda _, port: bind("0.0.0.0", port))
+    with pytest.raises(MisuseError, match="lets in whoever reaches this machine"):
+        bp.serve(station.folder, host="localhost", port=0)
+    assert not served
+
+
+def test_every_option_counts(
+    station: EmbeddingStore, served: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[str] = []
     bp.serve(station.folder, port=0, tell=lines.append)
@@ -82,6 +92,12 @@ def test_every_option_counts(
         tell=lines.append,
     )  # fmt: skip
     given = served.pop()
+    assert (plain.pictures, given.pictures) == (None, None)
+    bp.serve(station.folder, port=0, pictures=tmp_path / "added", tell=lines.append)
+    assert served.pop().pictures == tmp_path / "added"
+    assert (tmp_path / "added").is_dir()
+    with pytest.raises(MisuseError, match="pictures"):
+        bp.serve(station.folder, port=0, pictures=tmp_path, read_only=True)
     assert (given.token, given.read_only, given.model, given.device) == (
         TOKEN, True, "sketch", "cpu",
     )  # fmt: skip
@@ -184,6 +200,28 @@ def test_who_brings_nothing_is_let_go(
             f"http://{address[0]}:{address[1]}/api/v1/session", timeout=60
         )
         assert shown.status == 200
+
+
+def test_those_who_send_pictures_wait_for_each_other(station: EmbeddingStore) -> None:
+    head = (
+        b"POST /api/v1/pictures HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+        b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    )
+    with listen(station.folder, most_uploading=1, turn_s=0.1) as address:
+        with socket.create_connection(address, timeout=60) as slow:
+            slow.sendall(head)
+            time.sleep(0.05)
+            with socket.create_connection(address, timeout=60) as other:
+                other.sendall(head)
+                said = other.recv(4000)
+                assert said.startswith(b"HTTP/1.1 429 ")
+                assert b"retry-after: " in said.lower()
+            # Others are answered meanwhile, and pictures once there is room.
+            ask = f"http://{address[0]}:{address[1]}/api/v1/session"
+            assert urllib.request.urlopen(ask, timeout=60).status == 200
+        with socket.create_connection(address, timeout=60) as later:
+            later.sendall(head.replace(b"1000", b"5") + b"--x--")
+            assert not later.recv(4000).startswith(b"HTTP/1.1 429 ")
 
 
 def test_who_leaves_while_sending_is_no_fault_of_the_server(
