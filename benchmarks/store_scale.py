@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,6 @@ from bioprobe.encoders.encoder import Fingerprint
 from bioprobe.store import EmbeddingStore
 
 N_ORDERS, N_FAMILIES, N_GENERA, N_SPECIES = 20, 120, 600, 2000
-_N_RUNS = 3
 
 
 def draw_store(folder: Path, n_rows: int, dim: int, shard_rows: int) -> EmbeddingStore:
@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 100_000, 1_000_000])
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--shard-rows", type=int, default=16_384)
+    parser.add_argument("--runs", type=int, default=3, help="The median is shown.")
     parser.add_argument("--keep", type=Path, help="Folder where stores stay, and are found again.")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -107,13 +108,14 @@ def main() -> None:
         stores = {}
         for n_rows in given.rows:
             place = stores[n_rows] = folder / f"rows{n_rows}x{given.dim}"
-            if not EmbeddingStore.exists(place):
+            if not EmbeddingStore.exists(place) or len(EmbeddingStore.open(place)) < n_rows:
+                shutil.rmtree(place, ignore_errors=True)
                 draw_store(place, n_rows, given.dim, given.shard_rows)
-        print(f"{'rows':>11} {'disk MB':>9} {'asked':14} {'CPU s':>7} {'peak MB':>8}")
+        print(f"{'rows':>11} {'disk MB':>9} {'asked':14} {'CPU s':>7} {'peak MB':>8}", flush=True)
         for n_rows, place in stores.items():
             n_bytes = sum(one.stat().st_size for one in place.rglob("*") if one.is_file())
             for name, command in list_commands(place).items():
-                runs = [measure(command) for _ in range(_N_RUNS)]
+                runs = [measure(command) for _ in range(given.runs)]
                 seconds, peak = (statistics.median(one) for one in zip(*runs, strict=True))
                 line = (
                     f"{n_rows:>11,} {n_bytes / 1e6:>9,.0f} {name:14} {seconds:>7.2f} {peak:>8,.0f}"
