@@ -20,6 +20,7 @@ BENCHMARKS = (
     "zeroshot_scale",
     "head_speed",
     "search_index",
+    "store_scale",
     "probe_speed",
     "adapters",
     "many_classes",

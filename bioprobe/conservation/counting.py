@@ -13,7 +13,7 @@ from bioprobe.conservation.finding import Covered
 from bioprobe.conservation.shares import Judged
 from bioprobe.errors import SelectionError
 from bioprobe.images.camera import CAPTURED_AT
-from bioprobe.images.image_table import ImageTable, read_level
+from bioprobe.images.image_table import LOCATION_COLUMNS, ImageTable, read_level
 from bioprobe.images.sequences import SEQUENCE_COLUMNS, find_folders, find_sequences
 from bioprobe.images.times import read_times
 from bioprobe.intervals import Draws, Resamples, find_interval
@@ -147,7 +147,7 @@ def _read_values(images: ImageTable, rows: Rows, by: str) -> tuple[Names, list[N
     """Return what a column says of rows, or the period in which they were taken."""
     period = by.strip().casefold()
     if period == FOLDER and FOLDER not in images.free_columns:
-        return np.array(find_folders(images.frame.iloc[rows]), dtype=object), []
+        return np.array(find_folders(images.take(rows, LOCATION_COLUMNS)), dtype=object), []
     if period not in PERIODS or period in {str(one).casefold() for one in images.free_columns}:
         return images.labels(read_level(by, images))[rows], []
     if CAPTURED_AT not in images.columns:

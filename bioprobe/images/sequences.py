@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bioprobe.cells import name_cells
 from bioprobe.errors import SelectionError
 from bioprobe.images.camera import CAMERA, CAPTURED_AT, NO_SERIAL
-from bioprobe.images.image_table import ImageTable
+from bioprobe.images.image_table import LOCATION_COLUMNS, ImageTable
 from bioprobe.images.times import Times, has_clock, read_times
 from bioprobe.names import unify
 from bioprobe.types import Mask, Names, Rows
@@ -162,7 +161,7 @@ def find_places(images: ImageTable, rows: Rows) -> tuple[Names, str]:
     """
     columns = [one for one in PLACE_COLUMNS if one in images.columns]
     said = [_read(images, one)[rows] for one in columns]
-    folders = find_folders(images.frame.iloc[rows])
+    folders = find_folders(images.take(rows, LOCATION_COLUMNS))
     places = []
     n_by_folder = 0
     for row, folder in enumerate(folders):
@@ -238,11 +237,11 @@ def _tell_apart(names: Names, alone: Mask) -> Names:
 
 
 def _read(images: ImageTable, column: str) -> npt.NDArray[np.object_]:
-    frame = images.frame
+    columns = images.columns
     # A header may be written in another Unicode form than the column is asked for.
-    alike = (str(name) for name in frame.columns if unify(str(name)) == unify(column))
-    column = column if column in frame else next(alike, column)
-    if column not in frame:
-        msg = f"no column {column!r}; there are: {', '.join(map(str, frame))}"
+    alike = (name for name in columns if unify(name) == unify(column))
+    column = column if column in columns else next(alike, column)
+    if column not in columns:
+        msg = f"no column {column!r}; there are: {', '.join(columns)}"
         raise SelectionError(msg)
-    return name_cells(frame[column])
+    return images.labels(column)

@@ -20,8 +20,8 @@ from bioprobe.types import Mask, Rows, Vectors
 
 # Rows that are compared at once: at 512 numbers each, 64 MB.
 _CHUNK_ROWS = 1 << 15
-# Each mapped shard holds a file open.
-_MAX_OPEN_SHARDS = 128
+# Each mapped shard holds a file open, and what was read of it in memory.
+_MAX_OPEN_SHARDS, _MAX_OPEN_BYTES = 128, 1 << 28
 
 
 class StoredVectors:
@@ -38,7 +38,10 @@ class StoredVectors:
         self._folder = store.folder / "shards"
         self._records = store.manifest.present_shards
         self._ends = np.cumsum([record.n_images for record in self._records], dtype=np.int64)
-        self._map = functools.lru_cache(_MAX_OPEN_SHARDS)(self._map_shard)
+        row_bytes = self.dim * np.dtype(store.manifest.dtype).itemsize
+        largest = max([record.n_images for record in self._records], default=0) * row_bytes
+        n_open = _MAX_OPEN_BYTES // max(1, largest)
+        self._map = functools.lru_cache(min(max(1, n_open), _MAX_OPEN_SHARDS))(self._map_shard)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0

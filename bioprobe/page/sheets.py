@@ -251,7 +251,8 @@ def show_row(images: ImageTable, row: int, *lines: str, named: str = "") -> Shee
     named : str
         What the row is called, where that is not its number.
     """
-    facts, file = images.frame.iloc[row], images.name_row(row)
+    facts = images.take(np.array([row], dtype=np.int64)).iloc[0]
+    file = images.name_row(row)
     # From species up.
     labels = [str(facts[rank.value]) for rank in reversed(RANKS) if facts[rank.value]]
     names = [*labels[:1], file]

@@ -397,9 +397,10 @@ class Duplicates(Result):
         most bytes; of these, with the shortest file name, as ``A.jpg`` beside ``A (1).jpg``; of
         these, the first by SHA-256 and path, wherever it stands in the store.
         """
-        frame = self.images.frame.iloc[self.rows]
         # "label" keeps what is no scientific name.
-        columns = [name for name in (*LABEL_COLUMNS, "label") if name in frame]
+        columns = [name for name in (*LABEL_COLUMNS, "label") if name in self.images.columns]
+        facts = ("path", "sha256", "n_bytes", "width_px", "height_px")
+        frame = self.images.take(self.rows, [*facts, *columns])
         is_labelled = np.any([frame[name].fillna("") != "" for name in columns], axis=0)
         name_sizes = np.array([len(PurePath(path).name) for path in frame["path"]], dtype=np.int64)
         width_px = frame["width_px"].to_numpy(dtype=np.int64)
@@ -439,7 +440,7 @@ class Duplicates(Result):
         strengths = np.zeros(len(self.rows), dtype=np.float32)
         for ends in (self.first, self.second):
             np.maximum.at(strengths, ends, self.strengths)
-        table = self.images.frame.iloc[self.rows]
+        table = self.images.take(self.rows, ["width_px", "height_px", "n_bytes"])
         frame = pd.DataFrame(
             {
                 "group": groups,

@@ -423,7 +423,7 @@ def _compare_with_classes(
 
     Also the classes whose texts the encoder does not read, and how many images have each.
     """
-    table = store.images.frame.iloc[rows][list(LABEL_COLUMNS)]
+    table = store.images.take(rows, LABEL_COLUMNS)
     groups = [
         group for _, group in table.assign(at=np.arange(len(rows))).groupby(list(LABEL_COLUMNS))
     ]

@@ -287,17 +287,18 @@ def _find_boxed(images: ImageTable, rows: Rows) -> Rows:
     """Return the positions of rows that are boxes."""
     import pandas as pd
 
-    frame = images.frame.iloc[rows]
-    if any(name not in frame for name in BOX_COLUMNS):
+    if any(name not in images.columns for name in BOX_COLUMNS):
         return np.zeros(0, dtype=np.int64)
-    sides = frame[list(BOX_COLUMNS)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    sides = (
+        images.take(rows, BOX_COLUMNS).apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    )
     return np.flatnonzero(np.isfinite(sides).all(axis=1) & (sides[:, 2:] > 0).all(axis=1))
 
 
 def _gather(view: View, rows: Rows) -> Boxes:
-    frame = view.images.frame.iloc[rows]
+    frame = view.images.take(rows, ["root", "path", *BOX_COLUMNS])
     times: Times = np.full(len(rows), np.datetime64("NaT", "ns"))
-    if CAPTURED_AT in frame:
+    if CAPTURED_AT in view.images.columns:
         times, _ = read_clocks(view.images, rows, CAPTURED_AT)
     files = frame["root"].astype(str) + "\0" + frame["path"].astype(str)
     return Boxes(

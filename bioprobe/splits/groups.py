@@ -115,9 +115,8 @@ def find_groups(
     SelectionError
         If there is no such column.
     """
-    frame = store.images.frame.iloc[rows]
     kinds = {column: read_column(store, column)[rows] for column in columns}
-    kinds[SAME_BYTES] = frame["sha256"].to_numpy(dtype=object)
+    kinds[SAME_BYTES] = store.images.column("sha256").to_numpy(dtype=object)[rows]
     if store.images.has_regions:
         # Regions of one picture stay together, also where nobody saw its bytes.
         files = store.images.number_files(rows)
@@ -139,14 +138,14 @@ def read_column(store: EmbeddingStore, column: str) -> Names:
     SelectionError
         If there is no such column.
     """
-    frame = store.images.frame
+    columns = store.images.columns
     # A header may be written in another Unicode form than the column is asked for.
-    alike = (str(name) for name in frame.columns if unify(str(name)) == unify(column))
-    column = column if column in frame else next(alike, column)
-    if column not in frame:
-        msg = f"no column {column!r} in {store.folder}; there are: {', '.join(map(str, frame))}"
+    alike = (name for name in columns if unify(name) == unify(column))
+    column = column if column in columns else next(alike, column)
+    if column not in columns:
+        msg = f"no column {column!r} in {store.folder}; there are: {', '.join(columns)}"
         raise SelectionError(msg)
-    return name_cells(frame[column])
+    return store.images.labels(column)
 
 
 def find_wanted(n_groups: Places, priority: Sequence[int], n_parts: int) -> npt.NDArray[np.bool_]:

@@ -90,9 +90,9 @@ def hash_split(
     they lie in matters.
     """
     rows = np.flatnonzero(parts != "")
-    frame = store.images.frame.iloc[rows]
+    paths = store.images.column("path").iloc[rows]
     contents = store.images.contents[rows].tolist()
-    places = zip(contents, frame["path"], parts[rows], folds[rows].tolist(), strict=True)
+    places = zip(contents, paths, parts[rows], folds[rows].tolist(), strict=True)
     lines = sorted("\t".join(map(str, place)) for place in places)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -31,6 +31,7 @@ from bioprobe.store.shard import (
     read_images,
     write_shard,
 )
+from bioprobe.store.stored_table import Columns, StoredTable
 from bioprobe.types import Rows
 
 if TYPE_CHECKING:
@@ -186,8 +187,6 @@ def writing_generation(
         replaced=list_replaced(manifest), is_cleared=False,
         older=tuple(list_outdated(store.folder, manifest)),
     )  # fmt: skip
-    images = store.given
-    starts = np.cumsum([0, *(record.n_images for record in manifest.shards)])
     records: list[ShardRecord] = []
     checked = set[str]()
     n_rows, n_done = sum(output.n_images for output in plan), 0
@@ -198,8 +197,7 @@ def writing_generation(
                 old = manifest.shards[output.parts[0][0]]
                 records.append(_link_shard(shards_dir, old, name))
             else:
-                rows = np.concatenate([starts[old] + rows for old, rows in output.parts])
-                frame = _cut_table(images, rows)
+                frame = _cut_table(store, output)
                 copy = _Copy(store, output, checked)
                 records.append(write_shard(shards_dir, name, copy.write, frame))
             n_done += output.n_images
@@ -219,10 +217,20 @@ def writing_generation(
         raise
 
 
-def _cut_table(images: ImageTable, rows: Rows) -> Any:  # noqa: ANN401 - pandas is heavy
+def _cut_table(store: EmbeddingStore, output: Output) -> Any:  # noqa: ANN401 - pandas is heavy
     import pandas as pd
 
-    frame = images.frame.iloc[rows].reset_index(drop=True)
+    manifest, given = store.manifest, store.given
+    places = [place for place, _ in output.parts]
+    if isinstance(given, StoredTable) and given.stored.is_marked:
+        # Of no other shard anything is read. What older versions wrote is read as all of it says.
+        given = StoredTable(Columns(store.folder / "shards", [manifest.shards[p] for p in places]))
+        starts = given.stored.starts
+    else:
+        starts = np.cumsum([0, *(record.n_images for record in manifest.shards)])[places]
+    parts = zip(starts.tolist(), output.parts, strict=False)
+    rows = np.concatenate([start + rows for start, (_, rows) in parts])
+    frame = given.take(rows).reset_index(drop=True)
     for name in frame.columns:
         if isinstance(frame[name].dtype, pd.CategoricalDtype):
             # They would name values that only rows had that are gone.

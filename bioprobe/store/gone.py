@@ -38,6 +38,7 @@ _ROWS_AT_ONCE = 8192
 # What a person would take for part of the same name.
 _PART = r"[\w./\\-]"
 _LABELS = (*RANKS, "common_name", LABEL)
+_PLACE = ("root", "path", REGION)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ class Gone:
     @cached_property
     def is_gone(self) -> Mask:
         """Whether each row goes."""
-        gone = np.zeros(len(self.images.frame), dtype=bool)
+        gone = np.zeros(len(self.images), dtype=bool)
         gone[self.rows] = True
         return gone
 
@@ -88,7 +89,7 @@ class Gone:
     @cached_property
     def places(self) -> frozenset[Place]:
         """Root, path and region of rows that go where no row stays of the same."""
-        frame = self.images.frame.iloc[self.rows]
+        frame = self.images.take(self.rows, _PLACE)
         return frozenset(list_places(frame)) - self.row_of_place.keys()
 
     @cached_property
@@ -113,7 +114,7 @@ class Gone:
 
     @cached_property
     def _places(self) -> list[Place]:
-        return list_places(self.images.frame)
+        return list_places(self.images.select(_PLACE))
 
     @cached_property
     def hashes(self) -> frozenset[str]:
@@ -129,7 +130,8 @@ class Gone:
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """Labels that only pictures had that a person removed, the longest first."""
-        old, kept = self.images.frame.iloc[self.removed], self.kept.frame
+        there = [one for one in _LABELS if one in self.images.columns]
+        old, kept = self.images.take(self.removed, there), self.kept.frame
         found: set[Any] = set()
         for name in (one for one in _LABELS if one in old):
             found |= set(old[name].dropna().unique())
@@ -243,7 +245,7 @@ def find_gone(folder: Path, manifest: Manifest, images: ImageTable) -> Gone:
 
 def list_places(frame: pd.DataFrame) -> list[Place]:
     """Return root, path and region of each row of an image table."""
-    columns = (frame[name].to_numpy(dtype=object) for name in ("root", "path", REGION))
+    columns = (frame[name].to_numpy(dtype=object) for name in _PLACE)
     return list(zip(*columns, strict=True))
 
 

@@ -242,17 +242,20 @@ class ShardImages:
         sizes = [self._metadata.row_group(one).num_rows for one in groups]
         return np.cumsum([0, *sizes], dtype=np.int64)
 
-    def find_only(self, name: str) -> str | None:
-        """Return the text that all rows have in a column, as far as the file's statistics say."""
+    def find_ends(self, name: str) -> tuple[str, str] | None:
+        """Return the first and last text of a column in their order, as the footer has them.
+
+        None where it does not say so, or there are holes.
+        """
         place = self.schema.get_field_index(name)
-        found = set()
+        ends: list[str] = []
         for group in range(self._metadata.num_row_groups):
             said = self._metadata.row_group(group).column(place).statistics
             if said is None or not said.has_min_max or said.null_count:
                 return None
-            found |= {said.min, said.max}
-        only = found.pop() if len(found) == 1 else None
-        return only if isinstance(only, str) else None
+            ends += [said.min, said.max]
+        is_text = bool(ends) and all(isinstance(one, str) for one in ends)
+        return (min(ends), max(ends)) if is_text else None
 
     def count_holes(self, name: str) -> int | None:
         """Return how many cells of a column are holes; None where the file does not say."""

@@ -140,16 +140,23 @@ class Columns:
         }
         return pd.DataFrame(columns, index=pd.Index(rows), columns=list(names))
 
-    def find_only(self, name: str) -> str | None:
-        """Return the text that all rows have in a column, where the footers tell that there is one.
+    def find_ends(self, name: str) -> tuple[str, str] | None:
+        """Return the first and last text of a column in their order, as footers have them.
+
+        None where they do not say so.
 
         Parameters
         ----------
         name : str
             Of a column that is ``""`` where a shard has none.
         """
-        found = {one.find_only(name) if name in one.schema.names else "" for one in self._shards}
-        return found.pop() if len(found) == 1 else None
+        ends = [
+            one.find_ends(name) if name in one.schema.names else ("", "") for one in self._shards
+        ]
+        known = [one for one in ends if one is not None]
+        if not known or len(known) < len(ends):
+            return None
+        return min(first for first, _ in known), max(last for _, last in known)
 
     def _is_read_in_part(self, name: str, n_shards: int) -> bool:
         """Tell whether rows of a column are read alone: until all might have been read instead."""
@@ -346,15 +353,21 @@ class StoredTable(ImageTable):
             codes = self.stored.number(level)
         return super().number_labels(level) if codes is None else codes
 
+    def has_label(self, level: str) -> bool:
+        """Tell whether any row has a label at a rank, or a common name."""
+        ends = None if level in self._changed else self.stored.find_ends(level)
+        return super().has_label(level) if ends is None else ends != ("", "")
+
     @cached_property
     def has_one_root(self) -> bool:
         """Whether all paths start from one folder, so that they name the files."""
-        return self.stored.find_only("root") is not None or super().has_one_root
+        ends = self.stored.find_ends("root")
+        return (ends is not None and ends[0] == ends[1]) or super().has_one_root
 
     @cached_property
     def has_regions(self) -> bool:
         """Whether any row is not the only one of a whole image."""
-        return self.stored.find_only(REGION) != "" and super().has_regions
+        return self.stored.find_ends(REGION) != ("", "") and super().has_regions
 
     @cached_property
     def file_names(self) -> list[str]:

@@ -374,10 +374,10 @@ def _decide(
     ----------
     :func:`bioprobe.content.decide_content`
     """
-    frame = answers.images.frame
-    if DETECTION_CONFIDENCE not in frame or DETECTION_CATEGORY not in frame:
+    columns = [DETECTION_CATEGORY, DETECTION_CONFIDENCE]
+    if not {*columns} <= {*answers.images.columns}:
         return found
-    facts = frame[[DETECTION_CATEGORY, DETECTION_CONFIDENCE]].iloc[answers.rows]
+    facts = answers.images.take(answers.rows, columns)
     boxes: dict[int, list[Detected]] = {}
     told: dict[int, dict[str, Classified]] = {}
     named = zip(facts.itertuples(index=False, name=None), numbers.tolist(), strict=True)

@@ -239,7 +239,7 @@ class Prior:
 
     def _read_places(self, view: View) -> tuple[list[str], list[Names], dict[str, str]]:
         """Return the columns that the pictures have too, their values, and how they write them."""
-        frame = view.images.frame
+        images = view.images
         there = {spell_column(name): name for name in view.images.free_columns}
         by: list[str] = []
         columns: list[Names] = []
@@ -247,9 +247,9 @@ class Prior:
         for name in self.columns:
             spelt = spell_column(name)
             if spelt in there:
-                values = name_cells(frame[there[spelt]])[view.rows]
+                values = name_cells(images.column(there[spelt]))[view.rows]
             elif spelt == MONTH and CAPTURED_AT in there.values():
-                times = read_times(name_cells(frame[CAPTURED_AT]), view.rows)[0]
+                times = read_times(name_cells(images.column(CAPTURED_AT)), view.rows)[0]
                 months = times.astype("datetime64[M]").astype(np.int64) % 12 + 1
                 values = np.where(np.isnat(times), "", months.astype(str)).astype(object)
             else:

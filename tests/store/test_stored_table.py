@@ -141,8 +141,11 @@ def test_few_rows_are_read_by_row_group_until_all_might_have_been(
 
 
 def test_footers_tell_whether_there_are_regions_and_one_root(tmp_path: Path, reads: Reads) -> None:
-    images = _make(tmp_path / "a", [_frame(2), _frame(2, 2)]).images
-    assert (images.has_one_root, images.has_regions, reads) == (True, False, [])
+    frames = [_frame(2), _frame(2, 2, family=["", "Felidae"], species="")]
+    images = _make(tmp_path / "a", frames).images
+    assert (images.has_one_root, images.has_regions) == (True, False)
+    assert (images.has_label("family"), images.has_label("species")) == (True, False)
+    assert reads == []
     several = _frame(2, 2, **{REGION: ["", "0.1 0.1 0.5 0.5"]}).assign(root="/s")
     images = _make(tmp_path / "b", [_frame(2), several]).images
     assert (images.has_one_root, images.has_regions) == (False, True)

@@ -1,0 +1,127 @@
+"""What a store costs that is only asked: seconds of CPU, memory and disk, at more and more rows.
+
+Draws stores of float16 vectors in clusters as orders, families, genera and species have them, with
+an image table as camera traps have it, and asks each by commands in processes of their own. The
+smallest shows what starting costs:
+``python -m benchmarks.store_scale [--rows 1000 100000 1000000] [--dim 512] [--keep FOLDER]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bioprobe.encoders.encoder import Fingerprint
+from bioprobe.store import EmbeddingStore
+
+N_ORDERS, N_FAMILIES, N_GENERA, N_SPECIES = 20, 120, 600, 2000
+
+
+def draw_store(folder: Path, n_rows: int, dim: int, shard_rows: int) -> EmbeddingStore:
+    """Fill a store with vectors in nested clusters, of species as common as 1 / their place."""
+    random = np.random.default_rng(0)
+    mark = Fingerprint(
+        model="drawn", weights_sha256="0" * 64, preprocessing_sha256="0" * 64, precision="fp32",
+        backend="numpy",
+    )  # fmt: skip
+    species = np.arange(N_SPECIES)
+    upper = [species * n // N_SPECIES for n in (N_ORDERS, N_FAMILIES, N_GENERA)]
+    centres = sum(
+        random.standard_normal((N_SPECIES, dim), dtype=np.float32)[numbers]
+        for numbers in (*upper, species)
+    )
+    order, family, genus, name = (
+        np.array([f"{word}{number:04d}" for number in numbers], dtype=object)
+        for word, numbers in zip(
+            ("Order", "Family", "Genus", "species"), (*upper, species), strict=True
+        )
+    )
+    chances = 1.0 / np.arange(1, N_SPECIES + 1)
+    # The commonest are not all of one order.
+    chances = random.permutation(chances / chances.sum())
+    store = EmbeddingStore.create(folder, mark, dim=dim, dtype="float16")
+    for start in range(0, n_rows, shard_rows):
+        rows = np.arange(start, min(start + shard_rows, n_rows))
+        of = random.choice(N_SPECIES, len(rows), p=chances)
+        frame = pd.DataFrame({
+            "root": "/data/pictures",
+            "path": [f"site{row % 200:03d}/IMG_{row:08d}.JPG" for row in rows],
+            "sha256": [random.bytes(32).hex() for _ in rows],
+            "n_bytes": random.integers(1_000_000, 3_000_000, len(rows)),
+            "width_px": 2048, "height_px": 1536, "mode": "RGB",
+            "kingdom": "Animalia", "phylum": "Chordata", "class": "Mammalia",
+            "order": order[of], "family": family[of], "genus": genus[of],
+            "species": genus[of] + " " + name[of],
+            "site": [f"site{row % 200:03d}" for row in rows],
+        })  # fmt: skip
+        noise = random.standard_normal((len(rows), dim), dtype=np.float32)
+        store = store.append(frame, centres[of] + 1.5 * noise)
+    return store
+
+
+def list_commands(store: Path) -> dict[str, list[str]]:
+    """Return what is asked of a store, by what it is called."""
+    bioprobe, at = [sys.executable, "-m", "bioprobe"], ["--store", str(store)]
+    opened = f"import bioprobe as bp; store = bp.open({str(store)!r})"
+    page = "store.columns(); store.groups('family'); store.browse()"
+    return {
+        "open": [sys.executable, "-c", f"{opened}; len(store)"],
+        "store info": [*bioprobe, "store", "info", *at],
+        "search --row": [*bioprobe, "search", "--row", "5", *at],
+        "… --where": [*bioprobe, "search", "--row", "5", "--where", "family == 'Family0003'", *at],
+        "first page": [
+            sys.executable, "-c", f"{opened}; {page}"
+        ],
+    }  # fmt: skip
+
+
+def measure(command: list[str]) -> tuple[float, float]:
+    """Return the seconds of CPU and the peak memory in megabytes of a command."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Print a line for each question to each store."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 100_000, 1_000_000])
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--shard-rows", type=int, default=16_384)
+    parser.add_argument("--runs", type=int, default=3, help="The median is shown.")
+    parser.add_argument("--keep", type=Path, help="Folder where stores stay, and are found again.")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.keep or Path(temporary)
+        stores = {}
+        for n_rows in given.rows:
+            place = stores[n_rows] = folder / f"rows{n_rows}x{given.dim}"
+            if not EmbeddingStore.exists(place) or len(EmbeddingStore.open(place)) < n_rows:
+                shutil.rmtree(place, ignore_errors=True)
+                draw_store(place, n_rows, given.dim, given.shard_rows)
+        print(f"{'rows':>11} {'disk MB':>9} {'asked':14} {'CPU s':>7} {'peak MB':>8}", flush=True)
+        for n_rows, place in stores.items():
+            n_bytes = sum(one.stat().st_size for one in place.rglob("*") if one.is_file())
+            for name, command in list_commands(place).items():
+                runs = [measure(command) for _ in range(given.runs)]
+                seconds, peak = (statistics.median(one) for one in zip(*runs, strict=True))
+                line = (
+                    f"{n_rows:>11,} {n_bytes / 1e6:>9,.0f} {name:14} {seconds:>7.2f} {peak:>8,.0f}"
+                )
+                print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
